@@ -1,0 +1,53 @@
+# `make demo` and `make test` need nothing but Python 3.11, pip and make: each sets up .venv by itself, once.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+TESTS ?=
+
+.PHONY: demo test test-slow check format bench lock clean
+
+demo: $(VENV)/run
+	$(BIN)/pixmill run configs/pets.yaml --yes
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest -q -m "not slow" $(TESTS)
+
+test-slow: $(VENV)/dev
+	$(BIN)/python -m pytest -q -m slow $(TESTS)
+
+check: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Ratios against the alternatives that a user has; docs/benchmarks.md explains them.
+bench: $(VENV)/dev
+	$(BIN)/python benchmarks/run_all.py
+
+# The two stamps: what a run needs, and what development needs on top. The locks hold a hash for every file.
+$(VENV)/run: requirements/run.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/dev: requirements/dev.txt $(VENV)/run
+	$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.txt
+	touch $@
+
+# Needs pip-tools. No index and no file locations in a lock: it is read by every index that has these files.
+lock:
+	pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url \
+		--no-emit-trusted-host --no-emit-find-links --extra build -o requirements/run.txt pyproject.toml
+	pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url \
+		--no-emit-trusted-host --no-emit-find-links --extra build --extra dev -c requirements/run.txt \
+		-o requirements/dev.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) out dist

@@ -1,0 +1,25 @@
+"""pixmill turns a table of image URLs and prompts into a verified image dataset, paying for nothing twice.
+
+The public names are loaded when they are first used, so that importing pixmill costs nothing:
+`load_config(path)`, `plan(config)`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pixmill.api import plan
+    from pixmill.config_file import load_config
+
+__all__ = ["load_config", "plan"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load_config":
+        from pixmill.config_file import load_config
+
+        return load_config
+    if name == "plan":
+        from pixmill.api import plan
+
+        return plan
+    raise AttributeError(f"module 'pixmill' has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""`python -m pixmill`: the command line."""
+
+from pixmill.cli import main
+
+main()

@@ -1,0 +1,168 @@
+"""What a host or a URL denotes: which addresses are public, and which texts are addresses in disguise.
+
+Two uses. `check_public` judges an address that is about to be connected to; that is what keeps a fetch out
+of private networks. `url_problem` judges an input URL, which only the provider will fetch: a private address
+can't be reached from there, and sending it would give internal names away.
+"""
+
+import re
+import socket
+from collections.abc import Callable, Sequence
+from encodings.idna import nameprep
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from queue import Empty, SimpleQueue
+from threading import Thread
+from urllib.parse import unquote, urlsplit
+
+from pixmill.errors import PixmillError
+
+MAX_URL_CHARACTERS = 8192
+
+LookUp = Callable[[str], Sequence[str]]
+
+_GLOBAL_UNICAST = ip_network("2000::/3")  # all the IPv6 space that is given out (RFC 4291)
+# Accepted by `is_global`, in one version of Python or another.
+_SPECIAL = tuple(
+    ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # Azure's host agent, the same on every machine there
+        "192.0.0.0/24",  # protocol assignments; Oracle Cloud's metadata
+        "192.88.99.0/24",  # 6to4 relays
+        "2001::/23",  # protocol assignments, Teredo among them
+        "3fff::/20",  # documentation
+    )
+)
+_IPV4_IN_LAST_32_BITS = (0, 0xFFFF, 0x64FF9B << 64)  # ::/96, ::ffff:0:0/96 (mapped), 64:ff9b::/96 (NAT64)
+_LOCAL_NAMES = ("localhost", "local", "internal")  # RFC 6761, RFC 6762, ICANN's private-use domain
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
+_NOT_IN_URLS = re.compile(r"[\s\\\x00-\x20\x7f-\x9f\ud800-\udfff]")
+_DOTS = re.compile(r"[.\u3002\uff0e\uff61]")  # the four that IDNA takes for one (RFC 3490)
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_\-\x80-\U0010ffff]{1,63}(\.[a-z0-9_\-\x80-\U0010ffff]{1,63})*")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+
+class AddressRefused(PixmillError):
+    """The address is not one of the public internet."""
+
+
+def check_public(address: str) -> None:
+    """Raise AddressRefused for every `address` (IPv4 or IPv6 text) that isn't globally routable unicast.
+
+    An IPv4 address inside of an IPv6 one is what counts: translators would send the connection there.
+    """
+    try:
+        public = _is_public(ip_address(address.partition("%")[0]))
+    except ValueError:
+        public = False
+    if not public:
+        raise AddressRefused(f"{address} is not a public address")
+
+
+def literal_address(host: str) -> str | None:
+    """The address that `host` denotes without a look-up, in its usual form; None if it is a name.
+
+    Knows what resolvers and browsers accept: `2130706433`, `0x7f000001`, `0177.0.0.1`, `127.1`, `[::1]`, a
+    zone, digits of other scripts, percent escapes, a dot at the end.
+    """
+    text = _folded(host).strip("[]").partition("%")[0]
+    try:
+        if ":" in text:
+            return str(IPv6Address(text))
+        # inet_aton of glibc stops reading at white space
+        return str(IPv4Address(socket.inet_aton(text))) if _NAME.fullmatch(text) else None
+    except (OSError, ValueError):
+        return None
+
+
+def url_problem(url: str) -> str | None:
+    """The reason code why an input image `url` can't be given to the provider, None if it can.
+
+    One of `missing_url`, `malformed_url`, `url_scheme`, `url_credentials`, `private_address`.
+    """
+    if not url.strip():
+        return "missing_url"
+    scheme = _SCHEME.match(url)
+    if scheme and scheme[1].lower() not in ("http", "https"):
+        return "url_scheme"
+    if not scheme or len(url) > MAX_URL_CHARACTERS or _NOT_IN_URLS.search(url):
+        return "malformed_url"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "malformed_url"
+    if "@" in parts.netloc:
+        return "url_credentials"
+    if not host or port == 0:
+        return "malformed_url"
+    return _host_problem(host, in_brackets="[" in parts.netloc)
+
+
+def look_up(host: str) -> list[str]:
+    """The addresses that the system's resolver has for `host`; OSError or UnicodeError if there are none."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def look_up_within(seconds: float, host: str, look_up: LookUp) -> Sequence[str]:
+    """What `look_up` says of `host`; TimeoutError after `seconds`.
+
+    A look-up can't be interrupted, so it has a thread of its own, which is left behind if need be: a pool
+    would be exhausted by names that hang, and would hold up the end of the process.
+    """
+    answers: SimpleQueue[Sequence[str] | Exception] = SimpleQueue()
+    Thread(target=_answer, args=(answers, look_up, host), name="pixmill-look-up", daemon=True).start()
+    try:
+        answer = answers.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _answer(answers: SimpleQueue[Sequence[str] | Exception], look_up: LookUp, host: str) -> None:
+    try:
+        answers.put(look_up(host))
+    except Exception as error:
+        answers.put(error)
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address):
+        inner = _embedded(address)
+        if inner is not None:
+            return _is_public(inner)
+        if address not in _GLOBAL_UNICAST:
+            return False
+    return address.is_global and not address.is_multicast and not any(address in net for net in _SPECIAL)
+
+
+def _embedded(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that a translator or a tunnel would send packets for `address` to."""
+    if int(address) >> 32 in _IPV4_IN_LAST_32_BITS:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour
+
+
+def _folded(host: str) -> str:
+    """`host` as resolvers read it: escapes undone, one kind of dot and digit, none at the end; "" if bad."""
+    text = unquote(host)
+    try:
+        folded = text.lower() if text.isascii() else ".".join(map(nameprep, _DOTS.split(text)))
+        return folded.rstrip(".")
+    except UnicodeError:
+        return ""
+
+
+def _host_problem(host: str, *, in_brackets: bool) -> str | None:
+    name, literal = _folded(host), literal_address(host)
+    last = name.rpartition(".")[2]
+    if last in _LOCAL_NAMES or (literal and not _is_public(ip_address(literal))):
+        return "private_address"
+    if in_brackets:
+        return None if literal and "%" not in host else "malformed_url"
+    if _NUMBER.fullmatch(last):
+        # Programs disagree on what 010.1 or 134744072 is, and which numbers are too large.
+        return None if literal == host else "malformed_url"
+    return None if _NAME.fullmatch(name) else "malformed_url"

@@ -1,0 +1,53 @@
+"""Canonical JSON: one text for equal values, used for keys and sent on the wire as it was hashed."""
+
+import json
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring
+from typing import Any, TypeAlias
+
+JsonValue: TypeAlias = Any
+
+SIGNIFICANT_DIGITS = 12
+
+
+def canonical_value(value: JsonValue) -> JsonValue:
+    """Return `value` with numbers in one form and every text in Unicode NFC.
+
+    Floats keep 12 significant digits, so that 0.6000000000000001 (a step of `linspace`) is 0.6, and an integral
+    float is the integer: 3 and 3.0 ask for the same image. Raises ValueError for infinities and NaN.
+    """
+    if isinstance(value, float):
+        return canonical_number(value)
+    if isinstance(value, str):
+        return normalized(value)
+    if isinstance(value, Mapping):
+        return {normalized(str(key)): canonical_value(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [canonical_value(item) for item in value]
+    return value
+
+
+def canonical_number(value: float) -> int | float:
+    """Return `value` at 12 significant digits, as an int where it is integral."""
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not a number that JSON can carry")
+    rounded = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def canonical_json(value: JsonValue) -> str:
+    """Return the compact JSON text of `value`: sorted keys, canonical numbers, NFC text, no escapes but JSON's own."""
+    return json.dumps(
+        canonical_value(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def normalized(text: str) -> str:
+    """Return `text` in Unicode NFC: two spellings of one character are one prompt."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+json_text = encode_basestring
+"""The JSON string literal of a text that is already normalized (the same function that `canonical_json` uses)."""

@@ -1,0 +1,53 @@
+"""Helper processes that end with the one that started them, even when it is killed."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def start_child(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    stdout: int | IO[bytes],
+    stderr: int | IO[bytes],
+) -> subprocess.Popen[bytes]:
+    """Start this Python with `arguments` in a session of its own, out of reach of the terminal's Ctrl-C.
+
+    On Linux the kernel ends it when the calling thread ends, so start it from the main thread.
+    """
+    return subprocess.Popen(  # noqa: S603 - arguments are ours
+        [sys.executable, *arguments],
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+        preexec_fn=_die_with_parent if _libc else None,
+    )
+
+
+def stop_child(process: subprocess.Popen[bytes], seconds: float = 5) -> None:
+    """End the child's session and wait for it; after `seconds` it is killed."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream:
+            stream.close()
+
+
+def _die_with_parent() -> None:
+    if _libc:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

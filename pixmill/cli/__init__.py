@@ -1,0 +1,56 @@
+"""The command line: parse, call the library, print. Human text goes to stderr, `--json` prints one line to stdout.
+
+Heavy imports stand inside the commands, so that `--help` and mistakes in a config answer at once.
+"""
+
+import sys
+from importlib.abc import MetaPathFinder
+
+import typer
+
+from pixmill.cli import files, look, pay, serve
+from pixmill.cli.terminal import complain, show_warnings
+from pixmill.errors import PixmillError, UserError
+
+app = typer.Typer(
+    help="Turn a table of image URLs and prompts into a verified image dataset, paying for nothing twice.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("init")(files.init)
+app.command("validate")(look.validate)
+app.command("plan")(look.plan)
+app.command("run")(pay.run)
+app.command("status")(look.status)
+app.command("export")(files.export)
+app.command("simulate")(serve.simulate)
+
+
+def main() -> None:
+    """Run the command line. A user's mistake exits 2 without a traceback, an internal error 1."""
+    sys.meta_path.insert(0, _NoPandas())
+    show_warnings()
+    try:
+        app()
+    except UserError as error:
+        complain(error)
+        sys.exit(2)
+    except PixmillError as error:
+        complain(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+class _NoPandas(MetaPathFinder):
+    """Says that there is no pandas: pyarrow's first `pa.array` would import it, which takes over a second."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        """Refuse pandas, leave every other module to the next finder."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("the command line does without pandas", name=fullname)

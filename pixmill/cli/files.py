@@ -1,0 +1,45 @@
+"""Commands about files: init, export."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pixmill.cli.terminal import ConfigPath, Json, Overrides, print_json, say
+from pixmill.errors import UserError
+
+STARTER = ("pets.yaml", "pets.csv")
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write to; made where absent.")],
+) -> None:
+    """Write a commented config and a small table that run on the simulator."""
+    existing = [name for name in STARTER if (folder / name).exists()]
+    if existing:
+        raise UserError(f"{folder / existing[0]} exists already", hint="choose another folder; nothing was written")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in STARTER:
+        (folder / name).write_text(
+            files("pixmill.starter").joinpath(name).read_text(encoding="utf-8"), encoding="utf-8"
+        )
+    say(f"wrote {' and '.join(str(folder / name) for name in STARTER)}")
+    say(f"next: cd {folder} && pixmill run {STARTER[0]}")
+
+
+def export(
+    config: ConfigPath,
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    kind: Annotated[Literal["parquet", "csv", "jsonl"], typer.Option("--format", help="What to write.")] = "parquet",
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Write the published dataset in another format."""
+    from pixmill.config_file import load_config
+    from pixmill.export import export as write
+
+    rows = write(load_config(config, overrides or ()), kind, out)
+    say(f"wrote {rows:,} rows to {out}")
+    if as_json:
+        print_json({"rows": rows, "format": kind, "out": str(out)})

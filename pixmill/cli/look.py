@@ -1,0 +1,111 @@
+"""Commands that look and never spend: validate, plan, status."""
+
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pixmill.cli.terminal import ConfigPath, Json, Overrides, duration, money, print_json, say
+
+if TYPE_CHECKING:
+    from pixmill.plan import Plan
+
+
+def validate(
+    config: ConfigPath,
+    out: Annotated[str | None, typer.Option(help="Write all invalid rows to this CSV file.")] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Check the config and every row of the table. Exit 3 if rows are invalid."""
+    from pixmill.config_file import load_config
+    from pixmill.invalid import write_invalid_rows
+    from pixmill.plan import make_plan
+
+    plan = make_plan(load_config(config, overrides or ()), None)
+    say(f"{plan.rows:,} rows, {plan.rows - plan.invalid:,} valid, {plan.invalid:,} invalid")
+    say_invalid(plan)
+    if out:
+        write_invalid_rows(plan, out)
+        say(f"all invalid rows are in {out}")
+    if as_json:
+        examples = {reason: [shown.as_dict() for shown in rows] for reason, rows in plan.examples.items()}
+        print_json({"rows": plan.rows, "invalid": plan.invalid, "reasons": dict(plan.reasons), "examples": examples})
+    raise typer.Exit(3 if plan.invalid else 0)
+
+
+def plan(config: ConfigPath, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Show what a run would do, cost and take. Makes no call and spends nothing."""
+    from pixmill.config_file import load_config
+    from pixmill.ledger import open_ledger
+    from pixmill.plan import make_plan
+    from pixmill.spending import changes_since_last_run
+
+    settings = load_config(config, overrides or ())
+    ledger = open_ledger(settings.store_path / "ledger.db", read_only=True)
+    try:
+        made = make_plan(settings, ledger)
+    finally:
+        if ledger:
+            ledger.close()
+    say_plan(made)
+    for change in changes_since_last_run(made)[:10]:
+        say(f"  changed since the last run: {change}")
+    if as_json:
+        print_json(made.summary())
+
+
+def status(config: ConfigPath, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Show how far the dataset is and how the last runs went, from any terminal."""
+    from pixmill.config_file import load_config
+    from pixmill.status import read_status
+
+    found = read_status(load_config(config, overrides or ()))
+    counts = found.plan.summary()
+    say(f"{found.plan.config.name}: {counts['cached']:,} of {counts['distinct']:,} images are there")
+    for name in ("pending", "failed", "refused", "in_doubt", "images_missing", "invalid"):
+        if counts[name]:
+            say(f"  {name.replace('_', ' ')}: {counts[name]:,}")
+    for run in found.runs:
+        say(f"  {run.describe()}")
+    say(f"next: {found.next_command(shlex.quote(config))}")
+    if as_json:
+        print_json({**counts, "runs": [run.as_dict() for run in found.runs]})
+
+
+def say_plan(made: "Plan") -> None:
+    """Print the counts of a plan, its cost, its time and what bounds that."""
+    counts: dict[str, Any] = made.summary()
+    config = made.config
+    say(f"{config.name}: {counts['rows']:,} rows, {counts['distinct']:,} distinct jobs")
+    labels = {
+        "cached": "paid for already",
+        "failed": "failed before (`retry` asks again)",
+        "refused": "refused before by moderation",
+        "in_doubt": "in doubt: sent, no answer seen",
+        "invalid": "invalid rows, never sent",
+        "images_missing": "paid for, image missing",
+        "pending": "to pay for",
+    }
+    for name, label in labels.items():
+        if counts[name] or name == "pending":
+            say(f"  {counts[name]:>12,}  {label}")
+    if made.to_pay:
+        what = (
+            "nothing: the simulator answers"
+            if config.simulated
+            else money(made.cost(made.to_pay), config.budget.currency)
+        )
+        say(f"  cost: {what}")
+        say(f"  time: about {duration(counts['eta_seconds'])}; {made.bound()}")
+    say_invalid(made)
+    if made.long_prompts:
+        say(f"  warning: {made.long_prompts:,} prompts are longer than {config.input.warn_prompt_chars} characters")
+
+
+def say_invalid(made: "Plan") -> None:
+    """Print the reasons for invalid rows, with examples."""
+    for reason, count in sorted(made.reasons.items(), key=lambda item: -item[1]):
+        say(f"  {count:,} × {reason}")
+        for shown in made.examples[reason]:
+            say(f"      {shown.describe()}")

@@ -1,0 +1,127 @@
+"""The command that pays: run."""
+
+import shlex
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pixmill.cli.look import say_plan
+from pixmill.cli.terminal import ConfigPath, Json, Overrides, duration, money, print_json, say
+from pixmill.errors import SpendingRefused
+
+if TYPE_CHECKING:
+    from pixmill.prefect_server import EmbeddedServer
+    from pixmill.runs import Run
+
+
+def run(
+    config: ConfigPath,
+    limit: Annotated[int | None, typer.Option(min=0, help="Pay for at most N jobs, in input order.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before paying.")] = False,
+    new_store: Annotated[bool, typer.Option("--new-store", help="Agree that the store has no ledger yet.")] = False,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Make the dataset: plan, pay for what is missing, publish. The same command again continues."""
+    from pixmill.config_file import load_config
+    from pixmill.runs import prepare
+
+    settings = load_config(config, overrides or ())
+    with ExitStack() as stack:
+        # A new store is sure to have something to pay for: the server starts while the plan is made.
+        server = _Server(stack, early=not (settings.store_path / "ledger.db").exists())
+        prepared = stack.enter_context(prepare(settings, limit))
+        say_plan(prepared.plan)
+        if prepared.to_pay:
+            _agree(prepared, yes=yes, new_store=new_store)
+            prepared.connect()
+            server.use()
+            report = _flow(prepared, config, overrides or [], limit)
+        else:
+            report = _publish_only(prepared)
+    _say_report(report, settings.budget.currency, f"pixmill status {shlex.quote(config)}")
+    if as_json:
+        print_json(report)
+    raise typer.Exit(report["exit_code"])
+
+
+class _Server:
+    """The embedded Prefect server of this command, where neither environment nor profile names one."""
+
+    def __init__(self, stack: ExitStack, *, early: bool) -> None:
+        self._stack, self._embedded = stack, None
+        if early:
+            self._embedded = self._start()
+
+    def _start(self) -> "EmbeddedServer | None":
+        from pixmill.prefect_server import EmbeddedServer, api_is_configured
+
+        if api_is_configured():
+            return None
+        server = EmbeddedServer()
+        self._stack.callback(server.close)
+        return server
+
+    def use(self) -> None:
+        """Point this process's Prefect to a server that answers."""
+        from pixmill.prefect_server import configure_prefect
+
+        configure_prefect()
+        embedded = self._embedded or self._start()
+        if embedded:
+            embedded.use()
+
+
+def _agree(run: "Run", *, yes: bool, new_store: bool) -> None:
+    """Ask on a terminal; without one hold the run to its rules. Raises SpendingRefused."""
+    from pixmill.spending import changes_since_last_run, check_invalid, check_spending, month_to_date
+
+    config = run.config
+    check_invalid(run.plan)
+    for change in changes_since_last_run(run.plan)[:10]:
+        say(f"  changed since the last run: {change}")
+    if not config.simulated and config.budget.price_per_call is not None:
+        say(f"  this month so far: {money(month_to_date(config, run.ledger), config.budget.currency)}")
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        if not yes and not typer.confirm(f"Pay for {run.to_pay:,} calls?", err=True):
+            raise SpendingRefused("nothing was sent", hint="--yes agrees beforehand, --limit N pays for a few first")
+        return
+    if not yes:
+        raise SpendingRefused(
+            f"this run would pay for {run.to_pay:,} calls, and there is no terminal to ask on",
+            hint="`pixmill plan` shows what it would cost; --yes agrees to it",
+        )
+    check_spending(run.plan, new_store=new_store, ledger_exists=run.ledger_existed)
+
+
+def _flow(run: "Run", config: str, overrides: list[str], limit: int | None) -> dict[str, Any]:
+    from flows.generate import generate_dataset
+    from pixmill.cli.progress import shown
+    from pixmill.runs import handed_over
+
+    with handed_over(run), shown(run):
+        return generate_dataset(config, overrides, limit)
+
+
+def _publish_only(run: "Run") -> dict[str, Any]:
+    """Publish without Prefect: there is nothing to pay for."""
+    from pixmill.interrupt import drained_by_signals
+
+    with drained_by_signals(run.interrupt):
+        run.begin()
+        run.fetch_missing()
+        return run.finish()
+
+
+def _say_report(report: dict[str, Any], currency: str, status_command: str) -> None:
+    say(f"{report['reason']} after {duration(report['seconds'])}")
+    parts = [f"{report['succeeded']:,} succeeded ({report['cached']:,} cached)"]
+    names = ("failed", "refused", "in_doubt", "invalid", "skipped", "images_missing")
+    parts += [f"{report[name]:,} {name.replace('_', ' ')}" for name in names if report[name]]
+    cost = "" if report["cost"] is None else f", {money(report['cost'], currency)}"
+    say(f"  {', '.join(parts)}; {report['calls']:,} calls{cost}")
+    say(f"  {report['dataset']}")
+    if report["exit_code"]:
+        say(f"next: {status_command}")

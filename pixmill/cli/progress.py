@@ -1,0 +1,108 @@
+"""The progress of a run on a terminal: one block that is worth watching, or one plain line every few seconds."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pixmill.cli.terminal import duration, say
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pixmill.runs import Run
+    from pixmill.tally import Progress
+
+PLAIN_SECONDS = 5.0
+FRAME_SECONDS = 0.25
+
+
+@contextmanager
+def shown(run: "Run") -> Iterator[None]:
+    """Show the progress of `run` on stderr while the body goes on."""
+    ended = threading.Event()
+    show = _show_live if sys.stderr.isatty() else _show_plain
+    thread = threading.Thread(target=show, args=(run, ended), name="pixmill-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _show_plain(run: "Run", ended: threading.Event) -> None:
+    while not ended.wait(PLAIN_SECONDS):
+        if run.engine:
+            say(plain_line(run.engine.progress()))
+
+
+def _show_live(run: "Run", ended: threading.Event) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        while not ended.wait(FRAME_SECONDS):
+            if run.engine:
+                live.update(block(run.engine.progress()), refresh=True)
+
+
+def plain_line(now: "Progress") -> str:
+    """Return a moment of a run as one line."""
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in now.done.items())
+    parts = [
+        f"{sum(now.done.values()):,}/{now.to_pay:,}",
+        counts or "starting",
+        f"{now.cached:,} cached",
+        f"{now.in_flight} in flight",
+        f"{now.rate:.1f} calls/s",
+        _eta(now),
+        *([f"cost {now.cost:,.2f} {now.currency}"] if now.cost is not None else []),
+        *([f"{now.images_waiting} images waiting"] if now.images_waiting else []),
+        *(f"{code} × {count}" for code, count in now.codes),
+        *([now.stopping] if now.stopping else []),
+    ]
+    return " · ".join(parts)
+
+
+def block(now: "Progress") -> "RenderableType":
+    """Return a moment of a run as a block of four lines for a terminal."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    done = sum(now.done.values())
+    top = Table.grid(padding=(0, 1))
+    top.add_row(
+        ProgressBar(total=max(now.to_pay, 1), completed=done, width=40),
+        Text(f"{done:,} / {now.to_pay:,}", style="bold"),
+        Text(_eta(now), style="cyan"),
+    )
+    good = now.done["succeeded"]
+    outcomes = Text.assemble((f"{good:,} done", "green"), "  ", (f"{now.cached:,} cached", "dim"))
+    for name, style in (
+        ("failed", "red"),
+        ("refused", "magenta"),
+        ("in_doubt", "yellow"),
+        ("skipped", "dim"),
+    ):
+        if now.done[name]:
+            outcomes.append(f"  {now.done[name]:,} {name.replace('_', ' ')}", style)
+    limits = Text(
+        f"{now.in_flight} of {now.limit} in flight  {now.rate:.1f} of {now.qps:g} calls/s"
+        + (f"  {now.images_waiting} images on their way" if now.images_waiting else "")
+        + (f"  {now.cost:,.2f} {now.currency}" if now.cost is not None else ""),
+        style="dim",
+    )
+    lines: list[RenderableType] = [top, outcomes, limits]
+    if now.codes:
+        lines.append(Text("  ".join(f"{code} × {count}" for code, count in now.codes), style="yellow"))
+    if now.stopping:
+        lines.append(Text(f"stopping: {now.stopping}; finishing {now.in_flight} calls in flight", style="bold yellow"))
+    return Group(*lines)
+
+
+def _eta(now: "Progress") -> str:
+    return "ETA …" if now.eta_seconds is None else f"ETA {duration(max(0.0, now.eta_seconds))}"

@@ -1,0 +1,67 @@
+"""What commands share in talking to people and programs."""
+
+import json
+import logging
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from pixmill.errors import PixmillError
+
+ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="The run config, a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=VALUE", help="Override a key of the config; the value is YAML. Repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line of stdout.")]
+
+
+def say(text: str = "") -> None:
+    """Print a line for people, on stderr."""
+    typer.echo(text, err=True)
+
+
+class _Warnings(logging.Handler):
+    """Log records from WARNING up as lines for people, above a progress block if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+def show_warnings() -> None:
+    """Print what the library warns of on stderr, and only there."""
+    log = logging.getLogger("pixmill")
+    log.propagate = False
+    handler = _Warnings(logging.WARNING)
+    log.addHandler(handler)
+
+
+def complain(error: PixmillError) -> None:
+    """Print what is wrong and how to fix it."""
+    typer.secho(f"error: {error}", fg="red", err=True)
+    if error.hint:
+        typer.echo(f"hint: {error.hint}", err=True)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one object on one line of stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def money(amount: float | None, currency: str) -> str:
+    """Return an amount for people; an unknown one is unknown, never 0."""
+    return "unknown (set budget.price_per_call)" if amount is None else f"{amount:,.2f} {currency}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people: `45 s`, `12 min`, `3 h 05 min`, `2 days 4 h`."""
+    minutes, hours = round(seconds / 60), seconds / 3600
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes} min"
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{int(hours // 24)} days {int(hours % 24)} h"

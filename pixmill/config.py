@@ -1,0 +1,257 @@
+"""The run config as a frozen model: its sections, their keys, types and defaults.
+
+`pixmill.config_file` reads one from YAML and reports what is wrong with it.
+"""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Columns = str | tuple[str, ...]
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise ValueError("is not a time zone; an example is Asia/Shanghai") from None
+    return name
+
+
+def _base_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http(s) URL such as https://gateway.example.com")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must hold neither credentials nor a query")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("must be https: plain http is for loopback only, as it would show the key and the images")
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Section(BaseModel):
+    """What all sections share: unknown keys are mistakes, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Input(Section):
+    """Where the rows come from and which columns the request reads."""
+
+    path: str
+    row_key: tuple[str, ...] = ()
+    columns: dict[str, Columns] = {"image_url": "image_url", "prompt": "prompt"}
+    images: Literal["url", "check", "keep"] = "url"
+    encoding: str = "utf-8"
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    where: str | None = None
+    max_invalid: Share = 0.05
+    max_prompt_chars: Annotated[int, Field(gt=0)] = 4000
+    warn_prompt_chars: Annotated[int, Field(gt=0)] = 800
+    ignore_url_params: tuple[str, ...] = ()
+
+    @property
+    def image_columns(self) -> tuple[str, ...]:
+        """The columns of the input images, in the order in which they are sent."""
+        mapped = self.columns.get("image_file" if self.local_images else "image_url", ())
+        return (mapped,) if isinstance(mapped, str) else mapped
+
+    @property
+    def local_images(self) -> bool:
+        """Whether input images are files beside the table rather than URLs."""
+        return "image_file" in self.columns
+
+    @property
+    def field_columns(self) -> dict[str, str]:
+        """The request fields that a row sets: dotted path to column."""
+        special = {"image_url", "image_file", "prompt", "seed"}
+        return {path: str(column) for path, column in self.columns.items() if path not in special}
+
+    def column(self, role: Literal["prompt", "seed"]) -> str | None:
+        """The column that plays `role`, or `None`."""
+        mapped = self.columns.get(role)
+        return mapped if isinstance(mapped, str) else None
+
+
+class Request(Section):
+    """What is asked for each row."""
+
+    operation: Literal["CVProcess"] = "CVProcess"
+    req_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")] = "high_aes_scheduler_svr_controlnet_v2.0"
+    prompt: str | None = None
+    params: dict[str, Any] = {}
+
+
+class Sweep(Section):
+    """Parameter axes that multiply the rows."""
+
+    groups: tuple[dict[str, Any], ...] = ()
+    exclude: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+
+class Seed(Section):
+    """Which seed a job gets; see `pixmill.identity`."""
+
+    policy: Literal["per_row", "per_job", "fixed", "column"] = "per_row"
+    base: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7
+    replicates: Annotated[int, Field(ge=1)] = 1
+
+
+class Provider(Section):
+    """Who answers. Keys never stand here: `api_key_env` and `api_key_file` say where the key is found."""
+
+    kind: Literal["simulator", "gateway", "volcengine"] = "simulator"
+    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    account: str | None = None
+    api_key_env: str = "PIXMILL_API_KEY"
+    api_key_file: str | None = None
+
+
+class Limits(Section):
+    """Ceilings on what the provider is asked for at once."""
+
+    qps: Annotated[float, Field(gt=0)] = 2
+    concurrency: Annotated[int, Field(ge=1, le=1000)] | Literal["auto"] = 4
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120
+
+
+class Retry(Section):
+    """How often a job is tried in one run, and in how many runs."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 4
+    max_runs: Annotated[int, Field(ge=1)] = 3
+    rerolls: Annotated[int, Field(ge=0)] = 2
+    codes: dict[str, Any] = {}
+
+
+class Budget(Section):
+    """What may be spent, and the price by which it is counted."""
+
+    max_calls: Annotated[int, Field(ge=0)] | None = None
+    max_cost: Annotated[float, Field(ge=0)] | None = None
+    max_cost_per_month: Annotated[float, Field(ge=0)] | None = None
+    price_per_call: Annotated[float, Field(ge=0)] | None = None
+    currency: str = "CNY"
+    timezone: Annotated[str, AfterValidator(_zone)] = "Asia/Shanghai"
+
+    @property
+    def allowed_calls(self) -> int | None:
+        """How many calls one run may make under `max_calls` and `max_cost`; `None` is no cap."""
+        caps = [] if self.max_calls is None else [self.max_calls]
+        if self.max_cost is not None and self.price_per_call:
+            caps.append(int(self.max_cost / self.price_per_call + 1e-9))
+        return min(caps, default=None)
+
+
+class Stop(Section):
+    """When so many of the last `window` jobs went wrong that the run stops by itself."""
+
+    failed_fraction: Share = 0.5
+    refused_fraction: Share = 0.5
+    window: Annotated[int, Field(ge=1)] = 50
+
+
+class Accept(Section):
+    """Shares of new problems in a run that still exit 0."""
+
+    failed: Share = 0
+    refused: Share = 0
+    invalid: Share = 0
+
+
+class Execution(Section):
+    """Where the chunks run."""
+
+    engine: Literal["threads", "dask", "ray"] = "threads"
+    address: str | None = None
+    workers: Annotated[int, Field(ge=1)] = 2
+    jobs_per_task: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+
+
+class Output(Section):
+    """What happens to the images of an answer."""
+
+    images: Literal["download", "url", "inline"] = "download"
+    allow_hosts: tuple[str, ...] = ()
+    keep_versions: Annotated[int, Field(ge=0)] = 10
+
+
+class Config(Section):
+    """One run config. `input`, `request`, `sweep` and `seed` decide what is asked for, the others only how."""
+
+    version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,99}$")]
+    store: Annotated[str, Field(min_length=1)] = "out"
+    ledger: str | None = None
+    input: Input
+    request: Request = Request()
+    sweep: Sweep = Sweep()
+    seed: Seed = Seed()
+    provider: Provider = Provider()
+    limits: Limits = Limits()
+    retry: Retry = Retry()
+    budget: Budget = Budget()
+    stop: Stop = Stop()
+    accept: Accept = Accept()
+    in_doubt: Literal["hold", "retry"] = "hold"
+    execution: Execution = Execution()
+    output: Output = Output()
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the built-in simulator answers, so that nothing is paid."""
+        return self.provider.kind == "simulator"
+
+    @property
+    def store_path(self) -> Path:
+        """The folder of ledger and images; simulated pictures have a store of their own."""
+        return Path(self.store) / "simulated" if self.simulated else Path(self.store)
+
+    @property
+    def dataset_folder(self) -> Path:
+        """The folder in which this config's dataset is published."""
+        return self.store_path / self.name
+
+    @property
+    def concurrency(self) -> int:
+        """The in-flight limit as a number."""
+        return 4 if self.limits.concurrency == "auto" else self.limits.concurrency
+
+    @property
+    def account(self) -> str:
+        """The label of the provider account that limits and money belong to."""
+        return self.provider.account or self.provider.kind
+
+    def to_yaml(self) -> str:
+        """The resolved config as YAML, every default filled in; it holds no secret."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+IDENTITY_SECTIONS = ("input", "request", "sweep", "seed")
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings and lists by dotted path, for comparing two configs."""
+    if isinstance(value, Mapping) and value:
+        children: Sequence[tuple[Any, Any]] = list(value.items())
+    elif isinstance(value, list | tuple) and value:
+        children = list(enumerate(value))
+    else:
+        return {prefix: value}
+    joined = [(f"{prefix}.{key}" if prefix else str(key), child) for key, child in children]
+    return {path: leaf for key, child in joined for path, leaf in flatten(child, key).items()}

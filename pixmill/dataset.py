@@ -1,0 +1,184 @@
+"""Publishing: the dataset of one config, rebuilt from its table and the ledger, put in place by one rename.
+
+A reader sees the old file or the new one, never a mixture: the new one is written aside with page checksums, synced
+and read back first. The version that it replaces goes to `history/`.
+"""
+
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pixmill.config import Config
+from pixmill.errors import PixmillError
+from pixmill.invalid import INVALID_SCHEMA, KnownInvalid, invalid_rows
+from pixmill.ledger import Ledger
+from pixmill.plan import Plan
+from pixmill.results import Counts, ResultTable
+
+DATASET, INVALID, MANIFEST = "dataset.parquet", "invalid.parquet", "manifest.json"
+PACKAGES = ("pixmill", "prefect", "pandas", "pyarrow", "requests", "SQLAlchemy")
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where the dataset is and what it holds."""
+
+    path: Path
+    rows: int
+    counts: Counts
+
+
+def publish(plan: Plan, ledger: Ledger | None, run_id: str) -> Published:
+    """Write the dataset of `plan` from what the ledger knows now, and put it in place.
+
+    Raises TableError where the table changed since it was planned: what was paid is in the ledger, so the next run
+    publishes it. Raises PixmillError where what was written does not read back.
+    """
+    folder = plan.config.dataset_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    known_invalid = KnownInvalid(folder / INVALID)
+    results = ResultTable(plan.config, plan.maker, plan.table.schema, run_id)
+    with _aside(folder / DATASET) as dataset, _aside(folder / INVALID) as invalid:
+        rows, new_invalid = _write(plan, ledger, results, dataset, invalid, known_invalid)
+        plan.table.check_unchanged()
+        _read_back(dataset, rows, results.schema)
+        results.counts.new["invalid"] = new_invalid
+        digest = _sha256(dataset)
+        if _manifest_of(folder).get("sha256") != digest:
+            _keep_version(folder, plan.config.output.keep_versions)
+    _put(
+        folder / MANIFEST,
+        json.dumps(_manifest(plan, run_id, results.counts, rows, digest), indent=1).encode(),
+    )
+    _put(folder / "config.yaml", plan.config.to_yaml().encode())
+    return Published(folder / DATASET, rows, results.counts)
+
+
+def last_manifest(config: Config) -> dict[str, Any]:
+    """Return the manifest of the dataset that is published now, empty where there is none."""
+    return _manifest_of(config.dataset_folder)
+
+
+def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> None:
+    """Write `runs/<run_id>.json`: what the run said, and when."""
+    folder = config.dataset_folder / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    _put(folder / f"{run_id}.json", json.dumps({**report, "at": _now()}, indent=1).encode())
+
+
+def _write(
+    plan: Plan,
+    ledger: Ledger | None,
+    results: ResultTable,
+    dataset: Path,
+    invalid: Path,
+    known_invalid: KnownInvalid,
+) -> tuple[int, int]:
+    """Write both files batch by batch; return the number of rows and of invalid ones that are new."""
+    rows = new_invalid = 0
+    options = {"compression": "zstd", "write_page_checksum": True}
+    with (
+        pq.ParquetWriter(dataset, results.schema, **options) as good,
+        pq.ParquetWriter(invalid, INVALID_SCHEMA, **options) as bad,
+    ):
+        for jobs in plan.batches():
+            count = len(jobs.keys)
+            good.write_table(results.rows(jobs, plan.first[rows : rows + count], ledger), row_group_size=count)
+            rows += count
+            found = invalid_rows(jobs)
+            if found:
+                bad.write_table(pa.Table.from_pylist(found, INVALID_SCHEMA))
+                new_invalid += known_invalid.count_new(found)
+    return rows, new_invalid
+
+
+def _read_back(path: Path, rows: int, schema: pa.Schema) -> None:
+    """Read every page of the file that was written, with its checksums."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        read = sum(batch.num_rows for batch in file.iter_batches(batch_size=20_000))
+        if read != rows or not file.schema_arrow.equals(schema):
+            raise PixmillError(f"{path} holds {read:,} rows where {rows:,} were written; the old dataset stays")
+
+
+@contextmanager
+def _aside(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target`; put it in `target`'s place if all went well, else remove it."""
+    path = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        yield path
+        _sync(path)
+        path.replace(target)
+        _sync(target.parent)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _put(target: Path, data: bytes) -> None:
+    with _aside(target) as path:
+        path.write_bytes(data)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _keep_version(folder: Path, keep: int) -> None:
+    """Give the published version a second name in `history/` and forget the oldest beyond `keep`."""
+    history, current = folder / "history", folder / DATASET
+    if current.exists() and keep:
+        history.mkdir(exist_ok=True)
+        published = _manifest_of(folder)
+        name = str(published.get("published_at", _now())).replace(":", "").replace("-", "")
+        kept = history / f"{name}.parquet"
+        if not kept.exists():
+            os.link(current, kept)
+            kept.with_suffix(".json").write_text(json.dumps(published, indent=1))
+    for old in sorted(history.glob("*.parquet"), reverse=True)[keep:]:
+        old.unlink()
+        old.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _manifest_of(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _manifest(plan: Plan, run_id: str, counts: Counts, rows: int, digest: str) -> dict[str, Any]:
+    path = plan.config.dataset_folder / DATASET
+    return {
+        "name": plan.config.name,
+        "run_id": run_id,
+        "published_at": _now(),
+        "rows": rows,
+        "bytes": path.stat().st_size,
+        "sha256": digest,
+        "counts": {**counts.status, "cached": counts.cached, "images_missing": counts.images_missing},
+        "input": {"path": plan.config.input.path, "rows": plan.rows, "sha256": plan.table.sha256()},
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

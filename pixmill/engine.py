@@ -1,0 +1,299 @@
+"""The engine: pays for jobs, once each, and brings their images home. One per process and run.
+
+A fixed pool of threads takes jobs from a queue that all chunks share. Per call: wait for the governor, claim the key
+(one durable commit of the intent), send once, write the answer and its outcome down (one durable commit). Retries go
+back into the queue with their pause, so that no thread sleeps on them; images have a pool of their own. The first
+thing that makes going on pointless stops the run; calls in flight are always finished and recorded.
+"""
+
+import contextvars
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+from pixmill.config import Config
+from pixmill.downloads import Downloads, urls_expire_at
+from pixmill.errors import LedgerError, PixmillError, TableError
+from pixmill.governor import Governor
+from pixmill.job_queue import Chunk, JobQueue, Ticket
+from pixmill.jobs import Job
+from pixmill.ledger import Claim, Ledger, Recorded, Refused, RunLimits, State
+from pixmill.ledger.ledger import now_micros
+from pixmill.provider.answers import Answer
+from pixmill.provider.client import Client
+from pixmill.provider.codes import Verdict
+from pixmill.tally import Count, Progress, Tally
+
+log = logging.getLogger(__name__)
+
+BACKOFF_BASE, BACKOFF_CAP = 0.5, 30.0
+MAX_THROTTLES = 50
+"""Throttled answers that one job takes before it waits for the next run; they use up no attempts."""
+
+
+class StopCode(IntEnum):
+    """Why a run ended early, as its exit code; a higher one outranks a lower one."""
+
+    BUDGET = 4
+    BREAKER = 5
+    CREDENTIALS = 6
+    INTERRUPTED = 130
+
+
+class Stopped(NamedTuple):
+    """Why a run ends early, in a sentence."""
+
+    code: StopCode
+    reason: str
+
+
+class Engine:
+    """Runs jobs under one config. `jitter` returns a number in [0, 1), for tests to control pauses."""
+
+    def __init__(
+        self,
+        config: Config,
+        run_id: str,
+        *,
+        ledger: Ledger,
+        client: Client,
+        downloads: Downloads,
+        to_pay: int = 0,
+        cached: int = 0,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._config, self._run_id = config, run_id
+        self._ledger, self._client, self._downloads = ledger, client, downloads
+        self._limits = RunLimits(
+            run_id=run_id,
+            provider=config.provider.kind,
+            account=config.account,
+            req_key=config.request.req_key,
+            max_calls=config.budget.allowed_calls,
+            max_runs=config.retry.max_runs,
+            lease_seconds=3 * config.limits.timeout_seconds,
+        )
+        self.governor = Governor(config.limits.qps, config.concurrency, first_alone=not config.simulated)
+        self.tally = Tally(config.stop)
+        self._to_pay, self._cached, self._jitter = to_pay, cached, jitter
+        self._download = config.output.images == "download"
+        self.stopped: Stopped | None = None
+        self._failure: PixmillError | None = None
+        self._stop_lock = threading.Lock()
+        self._queue = JobQueue()
+        self._threads = [self._start(number) for number in range(config.concurrency)]
+
+    def _start(self, number: int) -> threading.Thread:
+        # The caller's context goes along, so that log lines of these threads find the Prefect run.
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=context.run, args=(self._work,), name=f"pixmill-{number}", daemon=True)
+        thread.start()
+        return thread
+
+    def process(self, jobs: Sequence[Job]) -> Count:
+        """Run `jobs` and return what became of them, once all are settled and their images fetched.
+
+        Raises LedgerError when payments can't be recorded: then nothing more is sent.
+        """
+        if not jobs:
+            return Count()
+        chunk = Chunk(len(jobs))
+        now = time.monotonic()
+        self._queue.put([Ticket(job, chunk, 0, 0, now) for job in jobs])
+        chunk.done.wait()
+        if self._failure:
+            raise self._failure
+        return Count(**chunk.outcomes)
+
+    def stop(self, code: StopCode, reason: str) -> None:
+        """Send nothing more. Calls in flight are finished and recorded, all other jobs are skipped."""
+        with self._stop_lock:
+            if self.stopped is None or code > self.stopped.code:
+                self.stopped = Stopped(code, reason)
+        self.governor.stop()
+        self._queue.hurry()
+
+    def close(self) -> None:
+        """Wait for the threads to end."""
+        self._queue.close()
+        for thread in self._threads:
+            thread.join()
+
+    def progress(self) -> Progress:
+        """What the run looks like now."""
+        tally = self.tally
+        left = self._to_pay - sum(tally.done.values())
+        rate = tally.rate()
+        price = self._config.budget.price_per_call
+        return Progress(
+            to_pay=self._to_pay,
+            cached=self._cached,
+            done=tally.done.copy(),
+            in_flight=self.governor.in_flight,
+            limit=self.governor.limit,
+            qps=self._config.limits.qps,
+            calls=tally.calls,
+            rate=rate,
+            eta_seconds=left / rate if rate else None,
+            cost=None if price is None else tally.charged * price,
+            currency=self._config.budget.currency,
+            images_waiting=self._downloads.waiting,
+            codes=tally.codes.most_common(3),
+            stopping=self.stopped.reason if self.stopped else None,
+        )
+
+    # One call
+
+    def _work(self) -> None:
+        while (ticket := self._queue.take()) is not None:
+            try:
+                self._attempt(ticket)
+            except LedgerError as error:
+                self._break(ticket, error)
+            except Exception as error:
+                log.exception("job %s ended by an internal error", ticket.job.key)
+                self._break(ticket, PixmillError(f"internal error: {type(error).__name__}: {error}"))
+
+    def _break(self, ticket: Ticket, error: PixmillError) -> None:
+        self._fail(error)
+        self._end(ticket.chunk, "skipped")
+
+    def _fail(self, error: PixmillError) -> None:
+        """Send nothing more because going on is impossible, not because it is unwise."""
+        self._failure = self._failure or error
+        self.governor.stop()
+        self._queue.hurry()
+
+    def _attempt(self, ticket: Ticket) -> None:
+        try:
+            body = ticket.job.payload()
+        except TableError as error:
+            log.warning("%s is skipped: %s", ticket.job.label, error)
+            self._end(ticket.chunk, "skipped")
+            return
+        if self._failure or not self.governor.enter():
+            self._end(ticket.chunk, "skipped")
+            return
+        answered = False
+        try:
+            claim = self._ledger.claim(ticket.job.key, self._limits)
+            if isinstance(claim, Claim):
+                answer = self._send(ticket, body)
+                answered = answer.verdict not in (Verdict.STOP, Verdict.IN_DOUBT) and answer.http_status is not None
+        finally:
+            self.governor.leave(answered=answered)
+        if isinstance(claim, Refused):
+            self._not_mine(ticket, claim)
+
+    def _send(self, ticket: Ticket, body: bytes) -> Answer:
+        queue_ms = (time.monotonic() - ticket.since) * 1000
+        sent_at, begun = now_micros(), time.perf_counter()
+        answer = self._client.call(body)
+        latency_ms = (time.perf_counter() - begun) * 1000
+        state, transient, again = self._judge(ticket, answer)
+        inline = answer.verdict is Verdict.SUCCEEDED and answer.inline_images
+        # Before the answer is recorded: there is no URL to fetch these again.
+        images = self._downloads.keep(answer.inline_images) if inline else None
+        recorded = self._recorded(ticket, answer, state, transient, images)
+        self._ledger.record(recorded._replace(sent_at=sent_at, queue_ms=queue_ms, latency_ms=latency_ms))
+        success = answer.verdict is Verdict.SUCCEEDED
+        self.tally.call_ended(answer.code, success=success, charged=answer.charged == "yes")
+        self._follow_up(ticket, answer, state, again, images)
+        return answer
+
+    def _judge(self, ticket: Ticket, answer: Answer) -> tuple[State, bool, bool]:
+        """Return the job's new state, whether its failure is transient, and whether this run tries again."""
+        match answer.verdict:
+            case Verdict.SUCCEEDED:
+                return State.SUCCEEDED, False, False
+            case Verdict.REFUSED:
+                return State.REFUSED, False, False
+            case Verdict.FAILED:
+                return State.FAILED, False, False
+            case Verdict.IN_DOUBT:
+                return State.IN_DOUBT, False, False
+            case Verdict.STOP:
+                return State.PENDING, False, False
+            case Verdict.RETRY:
+                again = ticket.tries + 1 < self._config.retry.max_attempts
+            case _:
+                again = ticket.throttles + 1 < MAX_THROTTLES
+        return (State.PENDING if again else State.FAILED), not again, again
+
+    def _recorded(self, ticket: Ticket, answer: Answer, state: State, transient: bool, images: str | None) -> Recorded:
+        price = self._config.budget.price_per_call
+        now = now_micros()
+        return Recorded(
+            job_key=ticket.job.key,
+            run_id=self._run_id,
+            account=self._config.account,
+            state=state,
+            transient=transient,
+            verdict=answer.verdict.value,
+            charged=answer.charged,
+            sent_at=0,
+            answered_at=now,
+            http_status=answer.http_status,
+            code=answer.code,
+            message=answer.message,
+            request_id=answer.request_id,
+            rephraser_result=answer.rephraser_result,
+            output_urls=json.dumps(answer.image_urls) if answer.image_urls else None,
+            url_expires_at=urls_expire_at(answer.image_urls, now) if answer.image_urls else None,
+            images=images,
+            queue_ms=0.0,
+            latency_ms=0.0,
+            provider_ms=answer.provider_ms,
+            price=None if answer.charged == "no" else price,
+            currency=self._config.budget.currency,
+            answer=answer.raw,
+        )
+
+    def _follow_up(self, ticket: Ticket, answer: Answer, state: State, again: bool, images: str | None) -> None:
+        if answer.retry_after and answer.verdict in (
+            Verdict.THROTTLE_RATE,
+            Verdict.THROTTLE_CONCURRENCY,
+            Verdict.RETRY,
+        ):
+            self.governor.hold(answer.retry_after)
+        if again:
+            throttled = answer.verdict is not Verdict.RETRY
+            later = ticket._replace(
+                tries=ticket.tries + (not throttled),
+                throttles=ticket.throttles + throttled,
+                since=time.monotonic(),
+            )
+            self._queue.put_later(later, self._pause(later))
+            if self.stopped or self._failure:
+                self._queue.hurry()
+        elif answer.verdict is Verdict.STOP:
+            self.stop(StopCode.CREDENTIALS, f"{answer.code}: {answer.message}")
+            self._end(ticket.chunk, "skipped")
+        elif state is State.SUCCEEDED and not images and answer.image_urls and self._download:
+            expires_at = urls_expire_at(answer.image_urls, now_micros())
+            self._downloads.fetch(ticket.job.key, answer.image_urls, expires_at, lambda: self._end(ticket.chunk, state))
+        else:
+            self._end(ticket.chunk, state)
+
+    def _pause(self, ticket: Ticket) -> float:
+        """Full jitter: anything from nothing to an exponentially growing cap, so that retries never march in step."""
+        doubled = min(ticket.tries + ticket.throttles - 1, 10)
+        return self._jitter() * min(BACKOFF_CAP, BACKOFF_BASE * 2**doubled)
+
+    def _not_mine(self, ticket: Ticket, refused: Refused) -> None:
+        if refused.state is None:
+            self.stop(StopCode.BUDGET, f"the budget of {self._limits.max_calls:,} calls is spent")
+        settled = refused.state in (State.SUCCEEDED, State.FAILED, State.REFUSED, State.IN_DOUBT)
+        self._end(ticket.chunk, refused.state.value if refused.state and settled else "skipped")
+
+    def _end(self, chunk: Chunk, outcome: str) -> None:
+        tripped = self.tally.job_ended(outcome)
+        if tripped and not self.stopped:
+            window = self._config.stop.window
+            self.stop(StopCode.BREAKER, f"too many of the last {window} jobs were {tripped}")
+        chunk.end(outcome)

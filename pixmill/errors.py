@@ -1,0 +1,52 @@
+"""Errors, grouped by what the caller should do about them.
+
+PixmillError
+├── UserError               fix an input; printed without a traceback, exit 2
+│   ├── ConfigError         the YAML, an override, an environment variable that it names
+│   ├── TableError          the input table as a whole (a bad row is an invalid row, not an error)
+│   └── SpendingRefused     the run would pay in a way that its owner has not agreed to
+├── LedgerError             the record of payments can't be read or written: nothing may be paid
+└── TransportError          one HTTP exchange failed
+    ├── NotSent             before its first byte left: nothing can have been charged
+    └── AnswerUnknown       after bytes left: it may have been charged
+"""
+
+
+class PixmillError(Exception):
+    """The message says what and where, `hint` how to fix it. One positional argument, so it pickles."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UserError(PixmillError):
+    """Something that the user gave has to change."""
+
+
+class ConfigError(UserError):
+    """The configuration can't be used; the message lists every mistake with its path."""
+
+
+class TableError(UserError):
+    """The input table can't be read as a whole."""
+
+
+class SpendingRefused(UserError):
+    """The run would spend money without the consent or the cap that it needs."""
+
+
+class LedgerError(PixmillError):
+    """The ledger can't be read or written, so nothing may be paid."""
+
+
+class TransportError(PixmillError):
+    """One HTTP exchange ended without an answer."""
+
+
+class NotSent(TransportError):
+    """No byte of the request left this machine."""
+
+
+class AnswerUnknown(TransportError):
+    """The request was sent, at least in part, and no complete answer came back."""

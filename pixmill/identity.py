@@ -1,0 +1,90 @@
+"""What makes two jobs the same: job keys, seeds and the canonical request that is both hashed and sent.
+
+A job key is the SHA-256 of canonical JSON over everything that changes the image and nothing else: operation,
+req_key, input image identity, prompt, generation parameters with defaults filled in, seed, and the key version.
+Row key, position, credentials, provider URL, limits and output options are not in it. A golden file in the
+tests pins keys: when they must change, `KEY_VERSION` changes and every image is paid for again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from pixmill.canonical import JsonValue, canonical_json, json_text, normalized
+from pixmill.operations import keyed_parameters, resolve_parameters
+
+KEY_VERSION = 1
+_SEED_MASK = 2**31 - 1
+_SEPARATOR = "\x1f"
+"""Joins the parts of a seed. No part can hold it: prompts and URLs with control characters are invalid."""
+
+
+@dataclass(frozen=True)
+class RequestShape:
+    """What all requests with the same parameters share, as canonical JSON cut where the row's values go in.
+
+    `key_middle` and `key_tail` stand before and after the prompt in the text that is hashed; `body_head` begins
+    the body that is sent.
+    """
+
+    params: str
+    key_middle: str
+    key_tail: str
+    body_head: str
+
+    def job_key(self, image: str, prompt: str, seed: int) -> str:
+        """Return the job key, 64 hex characters. `image` is canonical JSON, `prompt` a JSON string literal."""
+        text = f'{{"image":{image}{self.key_middle}{prompt}{self.key_tail}{seed},"version":{KEY_VERSION}}}'
+        return sha256(text.encode()).hexdigest()
+
+    def body(self, image_urls: str | None, prompt: str, seed: int) -> str:
+        """Return the JSON body to send, without local images, which are put in when it is sent."""
+        urls = f',"image_urls":{image_urls}' if image_urls else ""
+        return f'{self.body_head}{urls},"prompt":{prompt},"seed":{seed}}}'
+
+
+def request_shape(operation: str, req_key: str, params: Mapping[str, Any]) -> RequestShape:
+    """Return the shape of requests with `params`; raises `pydantic.ValidationError` where they are wrong."""
+    resolved = resolve_parameters(req_key, params)
+    keyed = canonical_json(keyed_parameters(req_key, resolved))
+    sent: dict[str, JsonValue] = {**resolved, "req_key": req_key}
+    return RequestShape(
+        params=canonical_json(resolved),
+        key_middle=f',"operation":{json_text(operation)},"params":{keyed},"prompt":',
+        key_tail=f',"req_key":{json_text(req_key)},"seed":',
+        body_head=canonical_json(sent)[:-1],
+    )
+
+
+def url_list(urls: Sequence[str]) -> str:
+    """Return the JSON list of input image URLs exactly as they stand in the table: it is both sent and hashed."""
+    return f"[{','.join(map(json_text, urls))}]"
+
+
+def file_identity(hashes: Sequence[str]) -> str:
+    """Return the canonical JSON that identifies local input images by the SHA-256 of their content."""
+    return canonical_json([{"sha256": value} for value in hashes])
+
+
+def without_params(url: str, ignored: frozenset[str]) -> str:
+    """Return `url` without the query parameters named in `ignored`; other URLs come back untouched."""
+    parts = urlsplit(url)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(name, value) for name, value in pairs if name not in ignored]
+    return url if len(kept) == len(pairs) else urlunsplit(parts._replace(query=urlencode(kept)))
+
+
+def row_seed(base: int, image: str, raw_prompt: str, replicate: int) -> int:
+    """Return the `per_row` seed, 0 to 2**31 - 1: equal rows share it, every replicate has its own.
+
+    It is derived, because the API never returns the seed that it drew for -1.
+    """
+    text = _SEPARATOR.join(("seed1", str(base), image, normalized(raw_prompt), str(replicate)))
+    return int.from_bytes(sha256(text.encode()).digest()[:4], "big") & _SEED_MASK
+
+
+def row_hash(values: Sequence[str | None]) -> str:
+    """Return the default row key: 16 hex characters over the texts of the columns that the request reads."""
+    return sha256(canonical_json(list(values)).encode()).hexdigest()[:16]

@@ -1,0 +1,82 @@
+"""What goes into the ledger and what comes out, as small frozen values."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class State(StrEnum):
+    """Where a job key stands in the ledger. A key that is absent or `pending` may be claimed."""
+
+    PENDING = "pending"
+    IN_FLIGHT = "in_flight"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REFUSED = "refused"
+    IN_DOUBT = "in_doubt"
+
+
+class RunLimits(NamedTuple):
+    """What every claim of a run is held against, and what it writes down of the run.
+
+    `max_calls` is the run's cap on HTTP calls (`None`: no cap); `max_runs` how many runs may try a key that
+    keeps failing transiently; `lease_seconds` how long a claim of a host that has vanished is respected.
+    """
+
+    run_id: str
+    provider: str
+    account: str
+    req_key: str
+    max_calls: int | None
+    max_runs: int
+    lease_seconds: float
+
+
+class Claim(NamedTuple):
+    """A granted claim: the intent to send is on disk. `attempts` counts the calls for this key, this one included."""
+
+    attempts: int
+
+
+class Refused(NamedTuple):
+    """A claim that was not granted: `state` is where the key stands, `None` when the run's budget is spent."""
+
+    state: State | None
+
+
+class Known(NamedTuple):
+    """What the ledger knows of a key when a plan is made."""
+
+    state: State
+    image_missing: bool
+    image_lost: bool = False
+
+
+class Recorded(NamedTuple):
+    """One ended call and what it means for its key: a row of `attempts` and the new columns of `jobs`.
+
+    Instants are microseconds since 1970 UTC; `images` is a JSON list of the stored image files.
+    """
+
+    job_key: str
+    run_id: str
+    account: str
+    state: State
+    transient: bool
+    verdict: str
+    charged: str
+    sent_at: int
+    answered_at: int
+    http_status: int | None
+    code: str | None
+    message: str | None
+    request_id: str | None
+    rephraser_result: str | None
+    output_urls: str | None
+    url_expires_at: int | None
+    images: str | None
+    queue_ms: float
+    latency_ms: float
+    provider_ms: float | None
+    price: float | None
+    currency: str | None
+    answer: bytes

@@ -1,0 +1,125 @@
+"""The tables of the ledger, and the connection settings that make its commits durable.
+
+`jobs` holds one row a job key with the flat columns of its outcome; its primary key and the conditional claim
+are what refuses a second payment. `attempts` is append-only: one row a call that ended. Instants are integer
+microseconds since 1970 UTC, so that they are read back columnar without conversion.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    create_engine,
+    event,
+)
+
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 60
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_key", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("transient", Integer, nullable=False, server_default="0"),
+    Column("runs", Integer, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("owner", Text),
+    Column("lease_until", BigInteger),
+    Column("run_id", Text, nullable=False),
+    Column("outcome_run", Text),
+    Column("provider", Text),
+    Column("account", Text),
+    Column("req_key", Text),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("request_id", Text),
+    Column("rephraser_result", Text),
+    Column("output_urls", Text),
+    Column("url_expires_at", BigInteger),
+    Column("images", Text),
+    Column("image_error", Text),
+    Column("image_run", Text),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("queue_ms", Float),
+    Column("latency_ms", Float),
+    Column("provider_ms", Float),
+    Column("download_ms", Float),
+    Column("cost", Float),
+    Column("currency", Text),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_key", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("account", Text),
+    Column("sent_at", BigInteger),
+    Column("answered_at", BigInteger),
+    Column("verdict", Text, nullable=False),
+    Column("http_status", Integer),
+    Column("code", Text),
+    Column("message", Text),
+    Column("request_id", Text),
+    Column("charged", Text, nullable=False),
+    Column("price", Float),
+    Column("latency_ms", Float),
+    Column("provider_ms", Float),
+    Column("answer", LargeBinary),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("calls", Integer, nullable=False, server_default="0"),
+    Column("summary", Text),
+)
+
+Index("attempts_of_run", attempts.c.run_id)
+Index("attempts_by_time", attempts.c.answered_at)
+Index("jobs_in_flight", jobs.c.owner, sqlite_where=jobs.c.owner.is_not(None))
+Index("runs_of_config", runs.c.name, runs.c.started_at)
+
+
+def connect(path: Path, *, writing: bool) -> Engine:
+    """Return an engine on the SQLite file at `path`.
+
+    A writing one begins every transaction with BEGIN IMMEDIATE: a deferred one that reads first fails at once
+    when another process writes, whatever the busy timeout says. `synchronous=FULL` makes a commit survive a
+    power loss; the default for WAL does not.
+    """
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def settings(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy's begin event decides, not the driver
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-65536", "mmap_size=268435456"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine

@@ -1,0 +1,280 @@
+"""The plan: what a run would do, known before any call.
+
+Making one is a single pass over the table, looked up in the ledger batch by batch. It keeps a few bytes a row:
+hashes that find duplicates, and which rows are the first of their job key and pending. The run and the dataset
+stream the table again and follow these masks, so no job has to be kept.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixmill.config import Config
+from pixmill.jobs import Job, JobBatch, JobMaker
+from pixmill.ledger import Known, Ledger, State
+from pixmill.rows import Problem, problem
+from pixmill.table import InputTable, open_table
+
+EXAMPLES = 3
+TYPICAL_SECONDS = 5.9
+"""Seconds of a call where the ledger knows none yet: the documented example took 5.86 s."""
+
+
+class Standing(IntEnum):
+    """Where a job stands when the plan is made."""
+
+    PENDING = 0
+    CACHED = 1
+    REFUSED = 2
+    FAILED = 3
+    IN_DOUBT = 4
+    INVALID = 5
+
+
+_STANDING = {
+    State.PENDING: Standing.PENDING,
+    State.IN_FLIGHT: Standing.PENDING,  # another run's: the claim decides
+    State.SUCCEEDED: Standing.CACHED,
+    State.REFUSED: Standing.REFUSED,
+    State.FAILED: Standing.FAILED,
+    State.IN_DOUBT: Standing.IN_DOUBT,
+}
+
+
+class InvalidRow(NamedTuple):
+    """An invalid row as an example for people."""
+
+    row_number: int
+    problem: Problem
+
+    def describe(self) -> str:
+        """The row in one line."""
+        column = f", column {self.problem.column}" if self.problem.column else ""
+        return f"row {self.row_number}{column}: {self.problem.message}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as plain JSON values."""
+        return {"row_number": self.row_number, **self.problem._asdict()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the table asks for and what is known of it. Counts of job keys are distinct ones.
+
+    `first` marks, by row, the first valid row of each job key; `pending` those of them that would be paid for;
+    `conflicts` holds hashes of row keys whose rows contradict each other.
+    """
+
+    config: Config
+    table: InputTable
+    maker: JobMaker
+    rows: int
+    reasons: Mapping[str, int]
+    examples: Mapping[str, tuple[InvalidRow, ...]]
+    standings: Mapping[Standing, int]
+    images_missing: int
+    images_lost: int
+    long_prompts: int
+    first: NDArray[np.bool_]
+    pending: NDArray[np.bool_]
+    conflicts: frozenset[int] = frozenset()
+    call_seconds: float = TYPICAL_SECONDS
+
+    @property
+    def invalid(self) -> int:
+        """The number of invalid rows."""
+        return sum(self.reasons.values())
+
+    @property
+    def distinct(self) -> int:
+        """The number of job keys."""
+        return int(self.first.sum())
+
+    @property
+    def to_pay(self) -> int:
+        """The number of job keys that a run would pay for."""
+        return self.standings[Standing.PENDING]
+
+    @property
+    def rate(self) -> float:
+        """Calls per second that the limits and the usual latency allow."""
+        return min(self.config.limits.qps, self.config.concurrency / max(self.call_seconds, 1e-3))
+
+    def bound(self) -> str:
+        """Say what bounds the time of a run, and what would lift it."""
+        limits, busy = self.config.limits, self.config.concurrency / self.call_seconds
+        if busy >= limits.qps:
+            return f"your limit of {limits.qps:g} calls/s is reached"
+        enough = math.ceil(limits.qps * self.call_seconds)
+        return (
+            f"{self.config.concurrency} in flight at {self.call_seconds:.1f} s is {busy:.2g}/s; "
+            f"{enough} would reach your {limits.qps:g}/s"
+        )
+
+    def cost(self, calls: int) -> float | None:
+        """What `calls` cost, `None` where no price is known."""
+        price = self.config.budget.price_per_call
+        return None if price is None else round(calls * price, 6)
+
+    def batches(self) -> Iterator[JobBatch]:
+        """Stream the jobs again, with rows of contradicting row keys as invalid ones."""
+        for batch in self.table.batches():
+            yield with_conflicts(self.maker.expand(batch), self.conflicts, self.config.input.row_key)
+
+    def pending_jobs(self, limit: int | None = None) -> Iterator[Job]:
+        """Stream the jobs to pay for, in input order, each key once, at most `limit`."""
+        wanted = np.flatnonzero(self.pending)[:limit]
+        for rows in self.table.batches():
+            start = rows.first_row - 1
+            here = wanted[(wanted >= start) & (wanted < start + rows.rows.num_rows)] - start
+            if len(here):
+                jobs = self.maker.expand(rows)
+                yield from (jobs.job(int(at)) for at in here)
+
+    def summary(self) -> dict[str, Any]:
+        """The counts of `plan --json`."""
+        return {
+            "rows": self.rows,
+            "invalid": self.invalid,
+            "points": 1,
+            "jobs": self.rows,
+            "distinct": self.distinct,
+            **{standing.name.lower(): self.standings[standing] for standing in _REPORTED},
+            "images_missing": self.images_missing,
+            "cost": {"pending": self.cost(self.to_pay), "currency": self.config.budget.currency},
+            "eta_seconds": round(self.to_pay / self.rate, 1),
+        }
+
+
+_REPORTED = (Standing.CACHED, Standing.REFUSED, Standing.FAILED, Standing.IN_DOUBT, Standing.PENDING)
+
+
+def with_conflicts(jobs: JobBatch, conflicts: frozenset[int], row_key: tuple[str, ...]) -> JobBatch:
+    """Return `jobs` with the rows whose row key is among the contradicting ones marked invalid."""
+    if conflicts:
+        column = row_key[0] if len(row_key) == 1 else None
+        for at, key in enumerate(jobs.row_keys):
+            if hash(key) in conflicts and at not in jobs.problems:
+                jobs.problems[at] = problem("duplicate_row_key", column)
+                jobs.keys[at] = None
+    return jobs
+
+
+@dataclass
+class _Pass:
+    """What the pass over the table gathers."""
+
+    rows: int = 0
+    long_prompts: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[InvalidRow]] = field(default_factory=dict)
+    standings: list[NDArray[np.int8]] = field(default_factory=list)
+    missing: list[NDArray[np.bool_]] = field(default_factory=list)
+    lost: list[NDArray[np.bool_]] = field(default_factory=list)
+    key_hashes: list[NDArray[np.uint64]] = field(default_factory=list)
+    row_hashes: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def add(self, jobs: JobBatch, known: Mapping[str, Known], keyed: bool) -> None:
+        self.rows += len(jobs.keys)
+        self.long_prompts += jobs.long_prompts
+        for at, bad in sorted(jobs.problems.items()):
+            self.note(bad, jobs.rows.first_row + at)
+        self.key_hashes.append(np.array([int(key[:16], 16) if key else 0 for key in jobs.keys], np.uint64))
+        if keyed:
+            self.row_hashes.append(np.array([hash(key) for key in jobs.row_keys], np.int64))
+        looked_up = [known.get(key) if key else None for key in jobs.keys]
+        standings = [
+            Standing.INVALID if key is None else _STANDING[of.state] if of else Standing.PENDING
+            for key, of in zip(jobs.keys, looked_up, strict=True)
+        ]
+        self.standings.append(np.array(standings, np.int8))
+        self.missing.append(np.array([bool(of and of.image_missing) for of in looked_up], np.bool_))
+        self.lost.append(np.array([bool(of and of.image_lost) for of in looked_up], np.bool_))
+
+    def note(self, bad: Problem, row_number: int) -> None:
+        self.reasons[bad.reason] += 1
+        shown = self.examples.setdefault(bad.reason, [])
+        if len(shown) < EXAMPLES:
+            shown.append(InvalidRow(row_number, bad))
+
+
+def make_plan(config: Config, ledger: Ledger | None) -> Plan:
+    """Read the whole table, look its jobs up in the ledger (`None`: there is none yet) and return the plan.
+
+    Raises TableError where the table can't be used and LedgerError where the ledger can't be read.
+    """
+    source = config.input
+    table = open_table(source.path, encoding=source.encoding, delimiter=source.delimiter)
+    maker = JobMaker(config, table)
+    empty = ledger is None or ledger.is_empty()
+    gathered = _Pass()
+    for batch in table.batches():
+        jobs = maker.expand(batch)
+        known: Mapping[str, Known] = {}
+        if ledger is not None and not empty:
+            keys = list({key for key in jobs.keys if key})
+            known = ledger.known(keys, max_runs=config.retry.max_runs)
+        gathered.add(jobs, known, bool(source.row_key))
+    latency = None if ledger is None or empty else ledger.mean_latency_ms()
+    return _conclude(config, table, maker, gathered, latency)
+
+
+def _conclude(config: Config, table: InputTable, maker: JobMaker, gathered: _Pass, latency_ms: float | None) -> Plan:
+    standings = _joined(gathered.standings, np.int8)
+    hashes = _joined(gathered.key_hashes, np.uint64)
+    conflicts, contradicting = _contradictions(_joined(gathered.row_hashes, np.int64), hashes, standings)
+    for at in np.flatnonzero(contradicting):
+        column = config.input.row_key[0] if len(config.input.row_key) == 1 else None
+        gathered.note(problem("duplicate_row_key", column), int(at) + 1)
+    standings[contradicting] = Standing.INVALID
+    first = _first_of_each(hashes, standings != Standing.INVALID)
+    wanted = first & (config.output.images == "download")
+    return Plan(
+        config=config,
+        table=table,
+        maker=maker,
+        rows=gathered.rows,
+        reasons=dict(gathered.reasons),
+        examples={reason: tuple(shown) for reason, shown in gathered.examples.items()},
+        standings={standing: int((first & (standings == standing)).sum()) for standing in _REPORTED},
+        images_missing=int((_joined(gathered.missing, np.bool_) & wanted).sum()),
+        images_lost=int((_joined(gathered.lost, np.bool_) & wanted).sum()),
+        long_prompts=gathered.long_prompts,
+        first=first,
+        pending=first & (standings == Standing.PENDING),
+        conflicts=conflicts,
+        call_seconds=TYPICAL_SECONDS if latency_ms is None else latency_ms / 1000,
+    )
+
+
+def _joined(parts: list[NDArray[Any]], kind: type[Any]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.zeros(0, kind)
+
+
+def _first_of_each(hashes: NDArray[np.uint64], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark the first valid position of each hash. 64 bits of SHA-256: no collision below a billion keys."""
+    first = np.zeros(len(hashes), np.bool_)
+    where = np.flatnonzero(valid)
+    first[where[np.unique(hashes[where], return_index=True)[1]]] = True
+    return first
+
+
+def _contradictions(
+    row_hashes: NDArray[np.int64], key_hashes: NDArray[np.uint64], standings: NDArray[np.int8]
+) -> tuple[frozenset[int], NDArray[np.bool_]]:
+    """Find row keys that stand for different requests: their hashes, and the rows that carry them."""
+    if not len(row_hashes):
+        return frozenset(), np.zeros(len(standings), np.bool_)
+    valid = np.flatnonzero(standings != Standing.INVALID)
+    order = valid[np.lexsort((key_hashes[valid], row_hashes[valid]))]
+    same_row = row_hashes[order][1:] == row_hashes[order][:-1]
+    other_request = key_hashes[order][1:] != key_hashes[order][:-1]
+    bad = np.unique(row_hashes[order][1:][same_row & other_request])
+    carries = np.isin(row_hashes, bad) & (standings != Standing.INVALID)
+    return frozenset(int(value) for value in bad), carries

@@ -1,0 +1,1 @@
+"""Who answers: signed Volcengine calls, a Bearer gateway, or the built-in simulator."""

@@ -1,0 +1,170 @@
+"""The provider client: one call is one HTTP attempt, and whatever comes of it is an `Answer`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeAlias
+from urllib.parse import urlencode, urlsplit
+
+from requests import PreparedRequest
+from requests.structures import CaseInsensitiveDict
+
+from pixmill.config import Limits, Provider, Request
+from pixmill.errors import AnswerUnknown, ConfigError, NotSent
+from pixmill.provider.answers import Answer, no_answer, not_sent, read_answer
+from pixmill.provider.codes import CodeTable, code_table
+from pixmill.provider.credentials import Secret, VolcKeys, bearer_key, simulator_key, volc_keys
+from pixmill.provider.signing import sign
+from pixmill.transport import Reply, Transport
+
+API_VERSION = "2022-08-31"
+GATEWAY_PATH = "/volcv/v1"
+VOLCENGINE_PATH = "/"
+VOLCENGINE_URL = "https://visual.volcengineapi.com"
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "pixmill"}
+_SHORTEST_ECHO = 16
+"""Characters. Shorter keys are made up for a simulator, and may be words that an answer holds anyway."""
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """A gateway's key."""
+
+    key: Secret
+
+    @property
+    def sent_secrets(self) -> tuple[Secret, ...]:
+        """What goes over the wire as it is, so that an answer may repeat it."""
+        return (self.key,)
+
+    def headers(self, _body: bytes) -> Mapping[str, str]:
+        """Return the Authorization header, which is the same for every body."""
+        return {"Authorization": f"Bearer {self.key.reveal()}"}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Volcengine keys, and the address that they sign for."""
+
+    keys: VolcKeys
+    host: str
+    path: str
+    query: Mapping[str, str]
+
+    @property
+    def sent_secrets(self) -> tuple[Secret, ...]:
+        """What goes over the wire as it is, so that an answer may repeat it; the secret key never does."""
+        access_key, _, token = self.keys
+        return (access_key, token) if token else (access_key,)
+
+    def headers(self, body: bytes) -> Mapping[str, str]:
+        """Return headers whose signature covers exactly `body`, from now on for some minutes."""
+        access_key, secret_key, token = self.keys
+        return sign(
+            "POST",
+            self.host,
+            self.path,
+            self.query,
+            body,
+            access_key=access_key.reveal(),
+            secret_key=secret_key.reveal(),
+            session_token=token.reveal() if token else None,
+            at=datetime.now(UTC),
+        )
+
+
+Authority: TypeAlias = Bearer | Signature
+"""What lets a request in."""
+
+
+class Client:
+    """Calls one operation of one provider at `url`. Threads may share it; `open_client` makes it."""
+
+    def __init__(
+        self, transport: Transport, url: str, authority: Authority, rulings: CodeTable, timeout: float
+    ) -> None:
+        self._transport = transport
+        self.url = url
+        self._authority = authority
+        self._rulings = rulings
+        self._timeout = timeout
+
+    def call(self, body: bytes) -> Answer:
+        """Send the JSON `body` once and return what came of it; no fault of provider or network raises."""
+        request = self._request(body)
+        try:
+            reply = self._transport.send(request, deadline=self._timeout, max_bytes=MAX_ANSWER_BYTES)
+        except NotSent as error:
+            return not_sent(error)
+        except AnswerUnknown as error:
+            return no_answer(error)
+        return read_answer(self._without_secrets(reply), self._rulings)
+
+    def close(self) -> None:
+        """Close the connections; for when no call is under way."""
+        self._transport.close()
+
+    def _request(self, body: bytes) -> PreparedRequest:
+        # Filled in by hand: `prepare` spends longer on URL, hooks and cookies than all the rest here takes.
+        request = PreparedRequest()
+        request.method, request.url, request.body = "POST", self.url, body
+        headers = {**_HEADERS, **self._authority.headers(body), "Content-Length": str(len(body))}
+        request.headers = CaseInsensitiveDict(headers)
+        return request
+
+    def _without_secrets(self, reply: Reply) -> Reply:
+        """Gateways quote a key that they refuse, and what they say is stored and shown."""
+        body = reply.body
+        for secret in (secret.reveal() for secret in self._authority.sent_secrets):
+            if len(secret) >= _SHORTEST_ECHO:
+                body = body.replace(secret.encode(), b"***")
+        return reply._replace(body=body)
+
+
+def open_client(
+    provider: Provider,
+    limits: Limits,
+    request: Request,
+    *,
+    concurrency: int,
+    base_url: str | None = None,
+    api_key: Secret | str | None = None,
+) -> Client:
+    """Return a client for the operation of `request`, with connections for `concurrency` threads.
+
+    `base_url` and the Bearer key `api_key` take the place of what the config says: the embedded simulator has
+    its own. Raises ConfigError where an address or a key is missing or unusable.
+    """
+    query = {"Action": request.operation, "Version": API_VERSION}
+    url = _base_url(provider, base_url) + (VOLCENGINE_PATH if provider.kind == "volcengine" else GATEWAY_PATH)
+    authority = _authority(provider, url, query, api_key)
+    return Client(
+        Transport(connections=concurrency),
+        f"{url}?{urlencode(query)}",
+        authority,
+        code_table(request.req_key),
+        limits.timeout_seconds,
+    )
+
+
+def _base_url(provider: Provider, override: str | None) -> str:
+    url = override or provider.base_url or (VOLCENGINE_URL if provider.kind == "volcengine" else None)
+    if url is None:
+        raise ConfigError(
+            f"provider.base_url is not set, and a {provider.kind} has no address by itself",
+            hint="provider: {kind: gateway, base_url: https://gateway.example.com}",
+        )
+    return url.rstrip("/")
+
+
+def _authority(
+    provider: Provider, url: str, query: Mapping[str, str], api_key: Secret | str | None
+) -> Authority:
+    if provider.kind == "volcengine":
+        parts = urlsplit(url)
+        return Signature(volc_keys(), parts.netloc, parts.path, query)
+    if api_key is not None:
+        return Bearer(api_key if isinstance(api_key, Secret) else Secret(api_key))
+    return Bearer(simulator_key(provider) if provider.kind == "simulator" else bearer_key(provider))

@@ -1,0 +1,157 @@
+"""What an answer means: one table per operation from the code in its body to a ruling.
+
+A code that can be read decides, whatever the HTTP status beside it; the status decides only where there is
+none. Codes and their meanings come from Volcengine's documentation of the visual API and of its OpenAPI
+gateway, and from public client programs. Nothing is documented about which failures are charged: `charged`
+says `no` only where the call was turned away before any picture was made.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from functools import lru_cache
+from typing import Literal, NamedTuple, TypeAlias
+
+_log = logging.getLogger(__name__)
+
+Charged: TypeAlias = Literal["yes", "no", "unknown"]
+
+
+class Verdict(StrEnum):
+    """What to do about an answer."""
+
+    SUCCEEDED = "succeeded"
+    """The images are there."""
+    RETRY = "retry"
+    """A fault that passes: the same call again, a bounded number of times."""
+    THROTTLE_RATE = "throttle_rate"
+    """Too many calls per second: slow down, then the same call again."""
+    THROTTLE_CONCURRENCY = "throttle_concurrency"
+    """Too many calls at once: wait for a slot, then the same call again."""
+    REFUSED = "refused"
+    """Moderation said no to this input or to its result."""
+    FAILED = "failed"
+    """This job can't succeed as it is."""
+    STOP = "stop"
+    """No job can succeed until somebody mends credentials, entitlement, account or address."""
+    IN_DOUBT = "in_doubt"
+    """It may have been charged, and no usable answer came back."""
+
+
+class Ruling(NamedTuple):
+    """A verdict, and whether the call was charged."""
+
+    verdict: Verdict
+    charged: Charged
+
+
+CodeTable: TypeAlias = Mapping[str, Ruling]
+"""Code, as text, to its ruling."""
+
+SUCCESS = "10000"
+
+_TURNED_AWAY = Ruling(Verdict.STOP, "no")
+_INPUT_REFUSED = Ruling(Verdict.REFUSED, "no")
+_OUTPUT_REFUSED = Ruling(Verdict.REFUSED, "unknown")
+_BAD_REQUEST = Ruling(Verdict.FAILED, "no")
+_FAILED = Ruling(Verdict.FAILED, "unknown")
+_FAULT = Ruling(Verdict.RETRY, "unknown")
+_TOO_FAST = Ruling(Verdict.THROTTLE_RATE, "no")
+_TOO_MANY = Ruling(Verdict.THROTTLE_CONCURRENCY, "no")
+_IN_DOUBT = Ruling(Verdict.IN_DOUBT, "unknown")
+
+
+def _rows(ruling: Ruling, codes: Iterable[str | int]) -> dict[str, Ruling]:
+    return {str(code): ruling for code in codes}
+
+
+SERVICE_CODES: CodeTable = {
+    SUCCESS: Ruling(Verdict.SUCCEEDED, "yes"),
+    **_rows(_INPUT_REFUSED, (50411, 50412, 50413, 50513, 50514, 50518)),
+    # 50515 is on no list, but its neighbours are all moderation. 50218 does not say which side it looked at.
+    **_rows(_OUTPUT_REFUSED, (50218, 50511, 50512, 50515, 50516, 50517, 50519)),
+    # Faults of the moderation service itself, yet documented as not to be retried.
+    **_rows(_FAILED, (50520, 50521, 50522)),
+    **_rows(_FAULT, (50500, 50501)),
+    **_rows(_TOO_FAST, (50429,)),
+    **_rows(_TOO_MANY, (50430,)),
+    # 50400 is a wrong or inactive req_key, a missing policy, or arrears; the others a missing entitlement.
+    **_rows(_TURNED_AWAY, (50400, 30403, 30404)),
+    **_rows(_BAD_REQUEST, (50204, 50215)),
+    **_rows(_FAILED, (50200,)),
+}
+
+GATEWAY_CODES: CodeTable = {
+    # The OpenAPI gateway's errors by name, and the same by number.
+    **_rows(_TURNED_AWAY, ("MissingParameter", "MissingRequestInfo", "InvalidTimestamp")),
+    **_rows(_TURNED_AWAY, ("MissingAuthenticationToken", "MissingSignature", "SignatureDoesNotMatch")),
+    **_rows(_TURNED_AWAY, ("InvalidAuthorization", "InvalidCredential", "InvalidAccessKey")),
+    **_rows(_TURNED_AWAY, ("InvalidSecretToken", "LackPolicy", "AccessDenied")),
+    **_rows(_TURNED_AWAY, ("ServiceNotFound", "InvalidActionOrVersion")),
+    **_rows(_TURNED_AWAY, (*range(100002, 100011), 100012, 100013)),
+    **_rows(_TOO_FAST, ("FlowLimitExceeded", 100018)),
+    **_rows(_FAULT, ("InternalError", "InternalServiceError")),
+    **_rows(_FAULT, ("ServiceUnavailableTemp", "InternalServiceTimeout")),
+    # An empty account at a reseller: the first comes with 403, the second with 429, which is no throttling.
+    **_rows(_TURNED_AWAY, ("insufficient_user_quota", "insufficient_quota")),
+}
+
+_OWN_CODES: Mapping[str, CodeTable] = {
+    "i2i_inpainting": _rows(_FAILED, (201304,)),
+    # The pages of these two say that an internal error is not to be retried.
+    "jimeng_i2i_v30": _rows(_FAILED, (50500, 50501)),
+    "jimeng_t2i_v40": _rows(_FAILED, (50500, 50501)),
+}
+
+
+def code_table(req_key: str) -> CodeTable:
+    """Return the table of the operation `req_key`: what all share, and over it what its own page says."""
+    return {**SERVICE_CODES, **GATEWAY_CODES, **_OWN_CODES.get(req_key, {})}
+
+
+def rule(code: str | None, status: int, table: CodeTable, *, stated: bool) -> Ruling:
+    """Return the ruling on an answer with this code and HTTP status.
+
+    `stated` says that the body is an error object, so that whoever bills the call says that it failed.
+    """
+    if code is None:
+        return _by_status(status, stated)
+    if code in table:
+        return table[code]
+    if code == str(status) or not _is_number(code):
+        # A code that repeats the status, or a name that no table knows, is no service code.
+        return _by_status(status, stated)
+    _warn_of(code)
+    return _FAILED
+
+
+_STATUSES: Mapping[int, Ruling] = {
+    401: _TURNED_AWAY,
+    402: _TURNED_AWAY,
+    403: _TURNED_AWAY,
+    429: _TOO_FAST,
+}
+
+
+def _by_status(status: int, stated: bool) -> Ruling:
+    if status in _STATUSES:
+        return _STATUSES[status]
+    if 300 <= status < 400:
+        # Never followed, as the request carries a key and a payment: the configured address is wrong.
+        return _TURNED_AWAY
+    if 400 <= status < 500:
+        return _FAILED
+    if status >= 500 and stated and status != 504:
+        # The one who would bill says that it failed. A 504 says only that somebody behind it was too slow.
+        return _FAULT
+    return _IN_DOUBT
+
+
+def _is_number(code: str) -> bool:
+    return code.removeprefix("-").isdecimal()
+
+
+@lru_cache(maxsize=256)
+def _warn_of(code: str) -> None:
+    # Cached, so that it is said once, not once per job.
+    _log.warning("the provider's code %s is not known: its jobs fail and are not tried again", code)

@@ -1,0 +1,110 @@
+"""Which rows can't be sent, found before anything is paid: each invalid row gets the first reason that applies.
+
+Checks work on whole columns of a batch; only rows that an expression over the column finds suspicious are looked
+at one by one, so that a million good rows cost seconds.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pixmill.addresses import url_problem
+
+
+class Problem(NamedTuple):
+    """Why one row is invalid: a reason code, the column at fault (`None`: the row itself) and a sentence."""
+
+    reason: str
+    column: str | None
+    message: str
+
+
+REASONS: Mapping[str, str] = {
+    "empty_prompt": "the prompt is empty",
+    "prompt_too_long": "the prompt is longer than input.max_prompt_chars",
+    "control_character": "the prompt holds a control character other than newline and tab",
+    "missing_url": "there is no image URL",
+    "malformed_url": "this is not a well-formed URL",
+    "url_scheme": "the URL is neither http nor https",
+    "url_credentials": "the URL carries a user name or password, which the provider would see",
+    "private_address": "the URL points to a private or loopback address, which the provider can't reach",
+    "missing_image_file": "there is no image file name",
+    "image_file_missing": "the image file does not exist",
+    "image_file_outside": "the image file lies outside the folder of the table",
+    "image_file_too_large": "the image file is larger than 4.7 MB",
+    "image_file_format": "the image file is neither JPEG nor PNG",
+    "image_file_dimensions": "the image is larger than 4096 × 4096 pixels",
+    "image_file_ratio": "the image is more than three times as long as it is wide, or the reverse",
+    "bad_seed": "the seed is not a whole number from 0 to 2147483647",
+    "bad_field": "the value does not fit the request field",
+    "missing_row_key": "the row key is empty",
+    "duplicate_row_key": "another row with this key asks for something else",
+}
+"""What each reason code says, for the codes that need no detail of the row."""
+
+# The common shape of a public image URL: a dotted name that ends in letters, so it can't be an address in any
+# spelling. Everything else takes the slow path through `url_problem`.
+_PLAIN_URL = r"^https?://(?:[A-Za-z0-9_-]+\.)+[A-Za-z]+(?::[0-9]{2,4})?(?:[/?#][!#-\[\]-~]*)?$"
+_PLAIN_LENGTH = 4096
+_LOCAL_NAME = r"^https?://[^/?#]*\.(?i:localhost|local|internal)(?:[:/?#]|$)"
+_CONTROL = r"[\x00-\x08\x0B-\x1F\x7F-\x{9F}]"
+
+Found = Iterator[tuple[int, Problem]]
+
+
+def problem(reason: str, column: str | None, detail: str = "") -> Problem:
+    """Return the Problem with the sentence of `reason`, followed by `detail`."""
+    return Problem(reason, column, REASONS[reason] + (f" ({detail})" if detail else ""))
+
+
+def positions(mask: Any) -> list[int]:
+    """Return where a boolean Arrow array is true; null counts as false."""
+    return pc.indices_nonzero(pc.fill_null(mask, False)).to_pylist()  # type: ignore[no-any-return]
+
+
+def prompt_problems(raw: Any | None, final: Any, column: str | None, longest: int) -> Found:
+    """Find bad prompts. `raw` is the mapped prompt column, `final` the prompt after templating (Arrow strings)."""
+    blank = _is_blank(final) if raw is None else pc.or_(_is_blank(raw), _is_blank(final))
+    for position in positions(blank):
+        yield position, problem("empty_prompt", column)
+    lengths = pc.utf8_length(final)
+    for position in positions(pc.greater(lengths, longest)):
+        yield position, problem("prompt_too_long", column, f"{lengths[position].as_py():,} characters")
+    for position in positions(pc.match_substring_regex(final, _CONTROL)):
+        yield position, problem("control_character", column)
+
+
+def url_problems(urls: Any, column: str) -> Found:
+    """Find input image URLs that may not be sent to the provider (`urls`: Arrow strings)."""
+    plain = pc.and_not(pc.match_substring_regex(urls, _PLAIN_URL), pc.match_substring_regex(urls, _LOCAL_NAME))
+    plain = pc.and_(pc.fill_null(plain, False), pc.less(pc.fill_null(pc.utf8_length(urls), 0), _PLAIN_LENGTH))
+    for position in positions(pc.invert(plain)):
+        reason = url_problem(urls[position].as_py() or "")
+        if reason:
+            yield position, problem(reason, column)
+
+
+def seed_problems(seeds: list[int | None], column: str) -> Found:
+    """Find rows whose own seed could not be read."""
+    for position, seed in enumerate(seeds):
+        if seed is None:
+            yield position, problem("bad_seed", column)
+
+
+def value_problems(values: Any, column: str, reason: str, accept: Callable[[str], bool]) -> Found:
+    """Find texts that are missing, or that `accept` refuses."""
+    for position, value in enumerate(values.to_pylist()):
+        if not value or not accept(value):
+            yield position, problem(reason, column)
+
+
+def _is_blank(texts: Any) -> Any:
+    return pc.equal(pc.utf8_trim_whitespace(pc.fill_null(texts, "")), "")
+
+
+def text_array(column: Any) -> pa.Array:
+    """Return one contiguous Arrow string array."""
+    combined = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return combined.cast(pa.string())

@@ -1,0 +1,291 @@
+"""A run from plan to published dataset: what the flow and the command line share.
+
+`prepare` makes the plan; `Run.begin` opens what paying needs; `Run.chunks` and `Run.process` are what the flow maps;
+and `Run.finish` publishes and says how it went. With nothing to pay for, Prefect is left out.
+"""
+
+import math
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pixmill.config import Config
+from pixmill.config_file import load_config
+from pixmill.dataset import Published, publish, write_run_report
+from pixmill.downloads import Downloads
+from pixmill.engine import Engine, StopCode
+from pixmill.errors import ConfigError, PixmillError
+from pixmill.images import ImageFetcher
+from pixmill.jobs import Job
+from pixmill.ledger import Ledger, open_ledger
+from pixmill.plan import Plan, Standing, make_plan
+from pixmill.provider.client import Client, open_client
+from pixmill.spending import check_invalid, check_spending
+from pixmill.tally import Count
+
+TASK_RUNS = 200
+"""About how many task runs `jobs_per_task: auto` makes: fewer jobs are one each, to be seen in the Prefect UI."""
+
+PROGRESS_SECONDS = 2.0
+
+_prepared: ContextVar["Run | None"] = ContextVar("prepared", default=None)
+_running: dict[str, "Run"] = {}
+
+
+class Run:
+    """One run of one config. A context manager: leaving it ends the engine and closes the ledger."""
+
+    def __init__(self, config: Config, ledger: Ledger, plan: Plan, limit: int | None, ledger_existed: bool) -> None:
+        self.config, self.ledger, self.plan = config, ledger, plan
+        self.limit, self.ledger_existed = limit, ledger_existed
+        self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        self.engine: Engine | None = None
+        self._client: Client | None = None
+        self._downloads: Downloads | None = None
+        self.recovered = 0
+        self._began = time.monotonic()
+        self._next_progress = 0.0
+        self._failure: PixmillError | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        _running[self.run_id] = self
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        _running.pop(self.run_id, None)
+        self._open.close()
+        self.ledger.close()
+
+    @property
+    def to_pay(self) -> int:
+        """How many job keys this run would pay for, `--limit` respected."""
+        return self.plan.to_pay if self.limit is None else min(self.limit, self.plan.to_pay)
+
+    @property
+    def jobs_per_task(self) -> int:
+        """How many jobs one task run takes."""
+        wanted = self.config.execution.jobs_per_task
+        return max(1, math.ceil(self.to_pay / TASK_RUNS)) if wanted == "auto" else wanted
+
+    @property
+    def window(self) -> int:
+        """How many chunks are in flight at once: twice the concurrency in jobs, so that no thread waits for Prefect."""
+        return max(2, math.ceil(2 * self.config.concurrency / self.jobs_per_task))
+
+    def connect(self) -> None:
+        """Open the client, for the built-in simulator its server first. Raises ConfigError for missing credentials."""
+        config = self.config
+        base_url = api_key = None
+        if config.simulated and config.provider.base_url is None:
+            from pixmill.simulator import embedded  # only runs that use it pay for its import
+
+            simulator = self._open.enter_context(embedded(config.store_path / "bill.jsonl"))
+            base_url, api_key = simulator.base_url, simulator.bearer_key
+        self._client = open_client(
+            config.provider,
+            config.limits,
+            config.request,
+            concurrency=config.concurrency,
+            base_url=base_url,
+            api_key=api_key,
+        )
+        self._open.callback(self._client.close)
+
+    def begin(self) -> None:
+        """Write down that the run starts and start its threads. Raises what `connect` raises if that is still to do."""
+        check_invalid(self.plan)
+        hosts = [*self.config.output.allow_hosts, *(["127.0.0.1"] if self.config.simulated else [])]
+        self._downloads = Downloads(self.config.store_path, self.run_id, self.ledger, ImageFetcher(allow_hosts=hosts))
+        self._open.callback(self._downloads.close)
+        if self.to_pay:
+            if self._client is None:
+                self.connect()
+            self.engine = self._start_engine(self._downloads)
+            self._open.callback(self.engine.close)
+        self.recovered = self.ledger.begin_run(self.run_id, self.config.name)
+
+    def _start_engine(self, downloads: Downloads) -> Engine:
+        if self._client is None:
+            raise PixmillError(f"run {self.run_id} is not connected")
+        return Engine(
+            self.config,
+            self.run_id,
+            ledger=self.ledger,
+            client=self._client,
+            downloads=downloads,
+            to_pay=self.to_pay,
+            cached=self.plan.standings[Standing.CACHED],
+        )
+
+    def chunks(self) -> Iterator[list[Job]]:
+        """Yield the jobs to pay for in chunks for one task run each, until the run stops."""
+        jobs = self.plan.pending_jobs(self.limit)
+        while not self.stopping and (chunk := list(islice(jobs, self.jobs_per_task))):
+            yield chunk
+
+    def label(self, chunk: list[Job]) -> str:
+        """Name the rows of a chunk, as its task run is called."""
+        return chunk[0].label if len(chunk) == 1 else f"{chunk[0].label} … {chunk[-1].label}"
+
+    @property
+    def percent(self) -> float:
+        """How much of what is paid for has an outcome, 0 to 100."""
+        done = sum(self.engine.tally.done.values()) if self.engine else 0
+        return 100.0 * done / self.to_pay if self.to_pay else 100.0
+
+    def progress_due(self) -> bool:
+        """Whether to show progress again: every few seconds, as each update is a request, and at the end."""
+        now = time.monotonic()
+        if now < self._next_progress and self.percent < 100:
+            return False
+        self._next_progress = now + PROGRESS_SECONDS
+        return True
+
+    @property
+    def artifact_key(self) -> str:
+        """The config's name as a Prefect artifact key: lower-case letters, digits and dashes."""
+        return self.config.name.lower().replace("_", "-")
+
+    def top_codes(self) -> list[tuple[str, int]]:
+        """The most frequent codes of this run's calls that were no success."""
+        return self.engine.tally.codes.most_common(20) if self.engine else []
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more is sent."""
+        return self._failure is not None or bool(self.engine and self.engine.stopped)
+
+    def process(self, chunk: list[Job]) -> Count:
+        """Pay for a chunk. What makes paying impossible is kept for `finish`, after which it is raised."""
+        if self.engine is None:
+            raise PixmillError(f"run {self.run_id} has not begun")
+        try:
+            return self.engine.process(chunk)
+        except PixmillError as error:
+            self._failure = error
+            return Count(skipped=len(chunk))
+
+    def interrupt(self, name: str) -> None:
+        """Stop sending because a person or the system asked for it by the signal `name`."""
+        if self.engine:
+            self.engine.stop(StopCode.INTERRUPTED, f"interrupted by {name}; run the same command again to go on")
+
+    def fetch_missing(self) -> None:
+        """Fetch the images that earlier runs paid for and do not have, without a new call."""
+        if self._downloads is None or self.plan.images_missing <= self.plan.images_lost:
+            return
+        for jobs in self.plan.batches():
+            for key, urls, expires_at in self.ledger.missing_images([key for key in jobs.keys if key]):
+                if self.stopping:
+                    return
+                self._downloads.fetch(key, urls, expires_at)
+
+    def finish(self) -> dict[str, Any]:
+        """Wait for images, publish the dataset and return what `run --json` says.
+
+        Raises the error that made paying impossible, after what is known was published.
+        """
+        stopped = self.engine.stopped if self.engine else None
+        self._open.close()
+        published = publish(self.plan, self.ledger, self.run_id)
+        if self._failure:
+            raise self._failure
+        code, reason = (int(stopped.code), stopped.reason) if stopped else self._verdict(published)
+        report = self._report(published, code, reason)
+        self.ledger.finish_run(self.run_id, report)
+        write_run_report(self.config, self.run_id, report)
+        return report
+
+    def _verdict(self, published: Published) -> tuple[int, str]:
+        """Exit 3 where this run brought more problems than `accept` allows: what was known before is not new."""
+        new, accept = published.counts.new, self.config.accept
+        allowed = {"failed": accept.failed, "refused": accept.refused, "invalid": accept.invalid}
+        over = [
+            f"{count:,} {name.replace('_', ' ')}"
+            for name, count in sorted(new.items())
+            if count > allowed.get(name, 0) * published.rows
+        ]
+        return (3, f"finished with new problems: {', '.join(over)}") if over else (0, "finished")
+
+    def _report(self, published: Published, code: int, reason: str) -> dict[str, Any]:
+        counts = published.counts
+        outcomes = ("succeeded", "failed", "refused", "in_doubt", "invalid", "skipped")
+        spent = self.ledger.spent(run_id=self.run_id)
+        priced = self.config.budget.price_per_call is not None
+        return {
+            "run_id": self.run_id,
+            "exit_code": code,
+            "reason": reason,
+            "rows": self.plan.rows,
+            "jobs": published.rows,
+            **{name: counts.status[name] for name in outcomes},
+            "cached": counts.cached,
+            "images_missing": counts.images_missing,
+            "calls": self.ledger.calls_of(self.run_id),
+            "cost": round(spent.get("yes", 0.0), 6) if priced else None,
+            "seconds": round(time.monotonic() - self._began, 2),
+            "dataset": str(published.path),
+            "report": None,
+        }
+
+
+def prepare(config: Config, limit: int | None = None) -> Run:
+    """Open the ledger and plan a run; nothing is sent. Raises TableError and LedgerError."""
+    path = config.store_path / "ledger.db"
+    existed = path.exists()
+    ledger = open_ledger(path)
+    if ledger is None:
+        raise PixmillError(f"{path} could not be opened")
+    try:
+        return Run(config, ledger, make_plan(config, ledger), limit, existed)
+    except BaseException:
+        ledger.close()
+        raise
+
+
+@contextmanager
+def handed_over(run: Run) -> Iterator[None]:
+    """Let a flow that starts in this context take over `run`, which has been planned and agreed to."""
+    token = _prepared.set(run)
+    try:
+        yield
+    finally:
+        _prepared.reset(token)
+
+
+@contextmanager
+def flow_run(
+    config: str, overrides: Sequence[str], limit: int | None, *, new_store: bool, deployed: bool
+) -> Iterator[Run]:
+    """Yield the run that was handed over, or one that a flow run starts by itself, which never asks.
+
+    A flow run of a deployment refuses a relative store: its working directory is made anew for every run.
+    """
+    run = _prepared.get()
+    if run is not None:
+        yield run
+        return
+    settings = load_config(config, overrides)
+    if deployed and not Path(settings.store).is_absolute():
+        raise ConfigError(
+            f"{config}: store {settings.store!r} is relative, and a deployment's working directory does not last",
+            hint="give an absolute path",
+        )
+    with prepare(settings, limit) as run:
+        check_spending(run.plan, new_store=new_store, ledger_exists=run.ledger_existed)
+        yield run
+
+
+def running(run_id: str) -> Run:
+    """Return the run of this process with that id. Raises PixmillError where it runs in another."""
+    if run_id not in _running:
+        raise PixmillError(f"run {run_id} is not running in this process")
+    return _running[run_id]

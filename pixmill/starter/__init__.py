@@ -1,0 +1,1 @@
+"""The files that `pixmill init` writes: a commented config and a small table for it."""

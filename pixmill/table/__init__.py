@@ -1,0 +1,17 @@
+"""The input table: which files it is, its columns, and its rows as a stream of Arrow batches.
+
+    table = open_table("data/pets.csv")
+    for batch in table.batches():
+        ...                         # batch.rows: pyarrow.Table, batch.bad: {position: BadRow}
+
+CSV, TSV, JSON lines (each also gzipped) and Parquet; one file, a glob or a folder. What is wrong with the
+table as a whole is one `TableError`; what is wrong with one row is a `BadRow` beside the rows, so that every
+row is accounted for.
+"""
+
+from pixmill.table.batch import BadRow, RowBatch
+from pixmill.table.columns import delimiter_hint
+from pixmill.table.opening import InputTable, open_table
+from pixmill.table.text import as_text
+
+__all__ = ["BadRow", "InputTable", "RowBatch", "as_text", "delimiter_hint", "open_table"]

@@ -1,0 +1,89 @@
+"""Counting while a run goes on: what the progress display and the breaker look at."""
+
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pixmill.config import Stop
+
+
+class Count(NamedTuple):
+    """What became of the jobs of one chunk."""
+
+    succeeded: int = 0
+    failed: int = 0
+    refused: int = 0
+    in_doubt: int = 0
+    skipped: int = 0
+
+
+class Progress(NamedTuple):
+    """A moment of a run, for people to look at. Rates are per second, `eta_seconds` is `None` while unknown."""
+
+    to_pay: int
+    cached: int
+    done: Counter[str]
+    in_flight: int
+    limit: int
+    qps: float
+    calls: int
+    rate: float
+    eta_seconds: float | None
+    cost: float | None
+    currency: str
+    images_waiting: int
+    codes: list[tuple[str, int]]
+    stopping: str | None
+
+
+@dataclass
+class Tally:
+    """Thread-safe counts of one run, and the window that the breaker watches."""
+
+    stop: Stop
+    done: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    charged: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._window: deque[str] = deque(maxlen=self.stop.window)
+        self._ends: deque[float] = deque(maxlen=200)
+        self.started = time.monotonic()
+
+    def call_ended(self, code: str | None, *, success: bool, charged: bool) -> None:
+        """Count one HTTP call."""
+        with self._lock:
+            self.calls += 1
+            self.charged += charged
+            self._ends.append(time.monotonic())
+            if not success:
+                self.codes[code or "unknown"] += 1
+
+    def job_ended(self, outcome: str) -> str | None:
+        """Count one job's outcome; return the outcome that trips the breaker, or `None`."""
+        with self._lock:
+            self.done[outcome] += 1
+            if outcome == "skipped":
+                return None
+            self._window.append(outcome)
+            if len(self._window) < self.stop.window:
+                return None
+            for watched, share in (
+                ("failed", self.stop.failed_fraction),
+                ("refused", self.stop.refused_fraction),
+            ):
+                if self._window.count(watched) > share * len(self._window):
+                    return watched
+            return None
+
+    def rate(self) -> float:
+        """Calls per second over the last calls."""
+        with self._lock:
+            if len(self._ends) < 2:
+                return 0.0
+            span = max(time.monotonic() - self._ends[0], 1e-6)
+            return len(self._ends) / span

@@ -1,0 +1,28 @@
+"""Task: one chunk of jobs, paid for and recorded. Payment, retries, limits and caching are the library's."""
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+
+from pixmill.errors import PixmillError
+from pixmill.jobs import Job
+from pixmill.runs import running
+from pixmill.tally import Count
+
+
+def _is_infrastructure(_task: Task[..., Count], _run: TaskRun, state: State[Count]) -> bool:
+    return not isinstance(state.result(raise_on_failure=False), PixmillError)
+
+
+# NO_CACHE and no persisted result: Prefect reads a damaged or unreadable result as a miss and would pay again.
+@task(
+    task_run_name="{rows}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=1,
+    retry_condition_fn=_is_infrastructure,
+)
+def cv_process(run_id: str, chunk: list[Job], rows: str) -> Count:
+    """Pay for `chunk` in the run `run_id` of this process; `rows` names its rows in the UI."""
+    return running(run_id).process(chunk)

@@ -1,0 +1,145 @@
+"""What all tests share: a clean environment, tables and configs in a temporary folder, the simulator as a server."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT.parent / "shared" / "data"
+KEY = "test-key-0001"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key, profile or API of the developer's machine leaks into a test."""
+    for name in list(os.environ):
+        if name.startswith(("PIXMILL_", "VOLC_", "PREFECT_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """A file of real input data; the test is skipped where it is not at hand."""
+
+    def find(name: str) -> Path:
+        if not (DATA / name).exists():
+            pytest.skip(f"{name} is not at hand")
+        return DATA / name
+
+    return find
+
+
+class Bill(NamedTuple):
+    """The simulator's own record of what it answered."""
+
+    path: Path
+
+    def lines(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+    @property
+    def calls(self) -> int:
+        return len(self.lines())
+
+    @property
+    def charged(self) -> int:
+        return sum(line["charged"] for line in self.lines())
+
+    @property
+    def keys(self) -> list[str]:
+        return [line["key"] for line in self.lines() if line["charged"]]
+
+
+class Simulated(NamedTuple):
+    """A simulator that runs as a process of its own."""
+
+    url: str
+    bill: Bill
+
+
+@contextmanager
+def simulator(folder: Path, *options: str) -> Iterator[Simulated]:
+    """Run `pixmill simulate` on a free port until the body ends."""
+    bill = folder / "bill.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pixmill", "simulate", "--port", "0", "--latency", "0", "--bill", str(bill), *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PIXMILL_API_KEY": KEY},
+    )
+    assert process.stderr
+    try:
+        line = next(line for line in process.stderr if "simulator at" in line)
+        yield Simulated(line.split()[2], Bill(bill))
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stderr.close()
+
+
+class Workshop:
+    """A folder with a table and a config to run on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config: dict[str, Any] = {
+            "name": "pets",
+            "store": str(folder / "out"),
+            "input": {"path": str(folder / "pets.csv"), "columns": {"image_url": "photo", "prompt": "text"}},
+            "limits": {"qps": 1000, "concurrency": 4},
+        }
+
+    @property
+    def path(self) -> str:
+        return str(self.folder / "pets.yaml")
+
+    def rows(self, count: int, prefix: str = "a pet") -> list[dict[str, str]]:
+        return [
+            {"id": f"r{at}", "photo": f"https://images.example.com/{at}.jpg", "text": f"{prefix} {at}"}
+            for at in range(count)
+        ]
+
+    def write_rows(self, rows: Sequence[Mapping[str, str]]) -> None:
+        with (self.folder / "pets.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]) if rows else ["id", "photo", "text"])
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def write_config(self, **changes: Any) -> str:
+        """Write the config with `changes`; those of a section are merged into it."""
+        for name, value in changes.items():
+            merge = isinstance(value, dict) and isinstance(self.config.get(name), dict)
+            self.config[name] = {**self.config[name], **value} if merge else value
+        Path(self.path).write_text(yaml.safe_dump(self.config))
+        return self.path
+
+    def use(self, simulated: Simulated, **provider: Any) -> None:
+        """Let the config call `simulated` through the gateway form."""
+        self.write_config(
+            provider={"kind": "gateway", "base_url": simulated.url, **provider},
+            output={"allow_hosts": ["127.0.0.1"]},
+            budget={"max_calls": 100_000},
+        )
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path)
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Iterator[Simulated]:
+    with simulator(tmp_path) as running:
+        yield running

@@ -1,0 +1,344 @@
+"""The client on real sockets: what it sends for each kind of provider, and that every fault is an answer."""
+
+import json
+import pickle
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from pixmill.config import Limits, Provider, Request
+from pixmill.errors import ConfigError
+from pixmill.provider.client import Client, open_client
+from pixmill.provider.codes import Verdict
+from pixmill.provider.credentials import Secret
+from pixmill.provider.signing import verify
+from tests.pixmill.provider.answer_bodies import URL, error, gateway_error, success
+
+BODY = '{"image_urls":["https://x/y.png"],"prompt":"一只猫","req_key":"k","seed":7}'.encode()
+KEY = "sk-canary-0123456789abcdef"
+
+
+class Received(NamedTuple):
+    """One request as it came over the wire; header names in lower case."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Answering = Callable[[Received], tuple[int, dict[str, str], bytes]]
+
+
+class Provided(ThreadingHTTPServer):
+    """A provider on loopback that remembers its requests and answers them as told."""
+
+    def __init__(self, answering: Answering) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answering = answering
+        self.received: list[Received] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Provided
+
+    def do_POST(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = self.rfile.read(int(headers["content-length"]))
+        received = Received(self.command, self.path, headers, body)
+        self.server.received.append(received)
+        status, sent, content = self.server.answering(received)
+        self.send_response(status)
+        for name, value in {**sent, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Stay quiet."""
+
+
+def as_json(body: object, status: int = 200, **headers: str) -> Answering:
+    return lambda _: (status, headers, json.dumps(body).encode())
+
+
+@contextmanager
+def provided(answering: Answering) -> Iterator[Provided]:
+    with Provided(answering) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def opened(kind: str, configured_url: str, /, seconds: float = 30, **options: Any) -> Iterator[Client]:
+    client = open_client(
+        Provider.model_validate({"kind": kind, "base_url": configured_url}),
+        Limits(timeout_seconds=seconds),
+        Request.model_validate({"req_key": options.pop("req_key", "high_aes_scheduler_svr_controlnet_v2.0")}),
+        concurrency=4,
+        **options,
+    )
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@pytest.fixture(autouse=True)
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys of every kind, in an otherwise empty home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PIXMILL_API_KEY", KEY)
+    monkeypatch.setenv("VOLC_ACCESSKEY", "AKLT-canary-0123456789")
+    monkeypatch.setenv("VOLC_SECRETKEY", "SK-canary==")
+    monkeypatch.delenv("VOLC_SESSION_TOKEN", raising=False)
+
+
+def signature_problem(received: Received, body: bytes, session_token: str | None = None) -> str | None:
+    """What the provider says to this signature; `None` is fine."""
+    url = urlsplit(received.target)
+    return verify(
+        received.method,
+        url.path,
+        dict(parse_qsl(url.query)),
+        received.headers,
+        body,
+        access_key="AKLT-canary-0123456789",
+        secret_key="SK-canary==",
+        session_token=session_token,
+        at=datetime.now(UTC),
+    )
+
+
+@pytest.mark.parametrize("kind", ["gateway", "simulator"])
+@pytest.mark.parametrize("path", ["", "/", "/proxy"])
+def test_a_bearer_call_is_one_post_of_exactly_the_bytes_given(kind: str, path: str) -> None:
+    with provided(as_json(success())) as server, opened(kind, server.url + path) as client:
+        answer = client.call(BODY)
+    assert (answer.verdict, answer.image_urls) == (Verdict.SUCCEEDED, (URL,))
+    (received,) = server.received
+    assert received.method == "POST"
+    assert received.target == f"{path.rstrip('/')}/volcv/v1?Action=CVProcess&Version=2022-08-31"
+    assert received.body == BODY
+    assert received.headers == {
+        "host": server.url.removeprefix("http://"),
+        "authorization": f"Bearer {KEY}",
+        "content-type": "application/json",
+        "content-length": str(len(BODY)),
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": "pixmill",
+    }
+
+
+@pytest.mark.parametrize("token", [None, "STS2-canary=="])
+def test_a_volcengine_call_carries_a_signature_of_the_bytes_that_it_carries(
+    token: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if token:
+        monkeypatch.setenv("VOLC_SESSION_TOKEN", token)
+    with provided(as_json(success())) as server, opened("volcengine", server.url) as client:
+        answers = [client.call(body) for body in (BODY, b"{}")]
+    assert [answer.verdict for answer in answers] == [Verdict.SUCCEEDED] * 2
+    assert [received.body for received in server.received] == [BODY, b"{}"]
+    for received in server.received:
+        assert received.target == "/?Action=CVProcess&Version=2022-08-31"
+        assert received.headers["content-type"] == "application/json"
+        assert signature_problem(received, received.body, token) is None
+        assert signature_problem(received, received.body + b" ", token) == "SignatureDoesNotMatch"
+        assert "SK-canary" not in str(received)
+
+
+def test_volcengine_has_an_https_address_by_itself() -> None:
+    client = open_client(Provider(kind="volcengine"), Limits(), Request(), concurrency=1)
+    client.close()
+    assert client.url == "https://visual.volcengineapi.com/?Action=CVProcess&Version=2022-08-31"
+
+
+@pytest.mark.parametrize("api_key", ["of-the-simulator", Secret("of-the-simulator")])
+def test_an_address_and_a_key_given_at_opening_replace_the_configured_ones(
+    api_key: Secret | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PIXMILL_API_KEY")
+    with provided(as_json(success())) as configured, provided(as_json(success())) as server:
+        for kind in ("simulator", "gateway"):
+            with opened(kind, configured.url, base_url=server.url, api_key=api_key) as client:
+                assert client.call(BODY).verdict is Verdict.SUCCEEDED
+    assert configured.received == []
+    assert [r.headers["authorization"] for r in server.received] == ["Bearer of-the-simulator"] * 2
+
+
+def test_a_simulator_elsewhere_gets_a_made_up_key_where_none_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIXMILL_API_KEY")
+    with provided(as_json(success())) as server, opened("simulator", server.url) as client:
+        client.call(BODY)
+    assert server.received[0].headers["authorization"] == "Bearer simulated"
+
+
+@pytest.mark.parametrize("kind", ["gateway", "simulator"])
+def test_a_provider_without_an_address_is_a_config_error(kind: str) -> None:
+    with pytest.raises(ConfigError, match=r"provider\.base_url is not set"):
+        open_client(Provider.model_validate({"kind": kind}), Limits(), Request(), concurrency=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable"), [("gateway", "PIXMILL_API_KEY"), ("volcengine", "VOLC_ACCESSKEY")]
+)
+def test_a_missing_key_is_found_before_anything_is_sent(
+    kind: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I1f."""
+    monkeypatch.delenv(variable)
+    threads = threading.active_count()
+    with pytest.raises(ConfigError, match=variable), opened(kind, "http://127.0.0.1:9"):
+        pass
+    assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "verdict", "code"),
+    [
+        (error(50412), 400, Verdict.REFUSED, "50412"),
+        (error(50430), 200, Verdict.THROTTLE_CONCURRENCY, "50430"),
+        (gateway_error("SignatureDoesNotMatch", 100010), 401, Verdict.STOP, "SignatureDoesNotMatch"),
+        ({"error": {"message": "upstream"}}, 500, Verdict.RETRY, "http_500"),
+        ("<html>", 502, Verdict.IN_DOUBT, "http_502"),
+    ],
+)
+def test_every_reply_becomes_an_answer_of_one_attempt(
+    body: object, status: int, verdict: Verdict, code: str
+) -> None:
+    """D1, E1, E2, E4, E10: what to do next is the caller's business, so one call is one attempt."""
+    with provided(as_json(body, status)) as server, opened("gateway", server.url) as client:
+        answer = client.call(BODY)
+    assert (answer.verdict, answer.code, answer.http_status) == (verdict, code, status)
+    assert len(server.received) == 1
+
+
+def test_the_rulings_are_those_of_the_requested_operation() -> None:
+    """E6."""
+    with provided(as_json(error(50500), 500)) as server:
+        with opened("gateway", server.url) as client:
+            assert client.call(BODY).verdict is Verdict.RETRY
+        with opened("gateway", server.url, req_key="jimeng_i2i_v30") as client:
+            assert client.call(BODY).verdict is Verdict.FAILED
+
+
+def test_retry_after_reaches_the_answer() -> None:
+    """D11."""
+    answering = as_json(error(50429), 429, **{"Retry-After": "7"})
+    with provided(answering) as server, opened("gateway", server.url) as client:
+        answer = client.call(BODY)
+    assert (answer.verdict, answer.retry_after) == (Verdict.THROTTLE_RATE, 7)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_never_followed(status: int) -> None:
+    """D14: the key and the payment go to the configured address or nowhere."""
+    with provided(as_json(success())) as elsewhere:
+        answering = as_json({}, status, Location=f"{elsewhere.url}/volcv/v1")
+        with provided(answering) as server, opened("gateway", server.url) as client:
+            answer = client.call(BODY)
+    assert (answer.verdict, answer.code) == (Verdict.STOP, f"http_{status}")
+    assert (len(server.received), elsewhere.received) == (1, [])
+
+
+def test_a_refused_connection_was_not_sent() -> None:
+    """D7."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with opened("gateway", f"http://127.0.0.1:{taken.getsockname()[1]}") as client:
+            answer = client.call(BODY)
+    assert (answer.verdict, answer.code, answer.charged) == (Verdict.RETRY, "not_sent", "no")
+    assert "127.0.0.1" in (answer.message or "")
+
+
+def test_a_call_that_is_not_answered_in_time_is_in_doubt() -> None:
+    """D6."""
+    over = threading.Event()
+
+    def never(_: Received) -> tuple[int, dict[str, str], bytes]:
+        over.wait(30)
+        return 200, {"Connection": "close"}, b""
+
+    with provided(never) as server, opened("gateway", server.url, seconds=0.3) as client:
+        answer = client.call(BODY)
+        over.set()
+    assert (answer.verdict, answer.code, answer.charged) == (Verdict.IN_DOUBT, "no_answer", "unknown")
+    assert "within 0.3 s" in (answer.message or "")
+    assert KEY not in repr(answer)
+
+
+def test_neither_netrc_nor_proxy_variables_change_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D17."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login other password other\n")
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with provided(as_json(success())) as server, opened("gateway", server.url) as client:
+        assert client.call(BODY).verdict is Verdict.SUCCEEDED
+    assert server.received[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("kind", ["gateway", "volcengine"])
+def test_a_key_that_an_answer_quotes_is_left_out_of_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOLC_SESSION_TOKEN", "STS2-canary-0123456789")
+    quoted = f"{KEY} AKLT-canary-0123456789 STS2-canary-0123456789 SK-canary=="
+
+    def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
+        sent = " ".join(part for part in quoted.split() if part in str(received.headers))
+        return 401, {}, json.dumps({"error": {"message": f"invalid key {sent}"}}).encode()
+
+    with provided(echo) as server, opened(kind, server.url) as client:
+        answer = client.call(BODY)
+    assert answer.verdict is Verdict.STOP
+    assert "invalid key ***" in (answer.message or "")
+    assert "canary" not in f"{answer} {answer.raw!r}"
+
+
+def test_a_short_made_up_key_may_be_a_word_of_the_answer() -> None:
+    url = "http://127.0.0.1/simulated/picture.png"
+    answering = as_json(success(image_urls=[url]))
+    with provided(answering) as server, opened("simulator", server.url, api_key="simulated") as client:
+        assert client.call(BODY).image_urls == (url,)
+
+
+def test_threads_share_a_client_and_each_gets_its_own_answer() -> None:
+    """D16."""
+
+    def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
+        return 200, {}, json.dumps(success(rephraser_result=received.body.decode())).encode()
+
+    bodies = [f'{{"prompt":"{number}"}}' for number in range(100)]
+    with provided(echo) as server, opened("gateway", server.url) as client, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda body: client.call(body.encode()), bodies))
+    assert [answer.rephraser_result for answer in answers] == bodies
+    assert len(server.received) == len(bodies)
+
+
+@pytest.mark.parametrize("kind", ["gateway", "volcengine"])
+def test_a_client_refuses_to_be_pickled_and_shows_no_key(kind: str) -> None:
+    with opened(kind, "http://127.0.0.1:9") as client:
+        with pytest.raises(TypeError):
+            pickle.dumps(client)
+        assert "canary" not in f"{client!r} {vars(client)!r}"
