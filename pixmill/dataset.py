@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -90,22 +91,29 @@ def _write(
     with (
         pq.ParquetWriter(dataset, results.schema, **options) as good,
         pq.ParquetWriter(invalid, INVALID_SCHEMA, **options) as bad,
+        ThreadPoolExecutor(1) as beside,  # encoding a batch needs no interpreter: the next one is read meanwhile
     ):
+        written: Future[None] | None = None
         for jobs in plan.batches():
-            count = len(jobs.keys)
-            good.write_table(results.rows(jobs, plan.first[rows : rows + count], ledger), row_group_size=count)
-            rows += count
+            table = results.rows(jobs, plan.first[rows : rows + len(jobs.keys)], ledger)
+            rows += table.num_rows
+            if written:
+                written.result()
+            written = beside.submit(good.write_table, table, row_group_size=max(1, table.num_rows))
             found = invalid_rows(jobs)
             if found:
                 bad.write_table(pa.Table.from_pylist(found, INVALID_SCHEMA))
                 new_invalid += known_invalid.count_new(found)
+        if written:
+            written.result()
     return rows, new_invalid
 
 
 def _read_back(path: Path, rows: int, schema: pa.Schema) -> None:
     """Read every page of the file that was written, with its checksums."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        read = sum(batch.num_rows for batch in file.iter_batches(batch_size=20_000))
+        groups = range(file.metadata.num_row_groups)
+        read = sum(file.read_row_group(group, use_threads=False).num_rows for group in groups)
         if read != rows or not file.schema_arrow.equals(schema):
             raise PixmillError(f"{path} holds {read:,} rows where {rows:,} were written; the old dataset stays")
 

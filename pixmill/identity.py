@@ -6,13 +6,13 @@ Row key, position, credentials, provider URL, limits and output options are not 
 tests pins keys: when they must change, `KEY_VERSION` changes and every image is paid for again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from pixmill.canonical import JsonValue, canonical_json, json_text, normalized
+from pixmill.canonical import JsonValue, canonical_json, json_text
 from pixmill.operations import keyed_parameters, resolve_parameters
 
 KEY_VERSION = 1
@@ -76,15 +76,14 @@ def without_params(url: str, ignored: frozenset[str]) -> str:
     return url if len(kept) == len(pairs) else urlunsplit(parts._replace(query=urlencode(kept)))
 
 
-def row_seed(base: int, image: str, raw_prompt: str, replicate: int) -> int:
-    """Return the `per_row` seed, 0 to 2**31 - 1: equal rows share it, every replicate has its own.
+def row_seeds(base: int, images: Iterable[str], raw_prompts: Iterable[str], replicate: int) -> list[int]:
+    """Return the `per_row` seed of each row, 0 to 2**31 - 1: equal rows share one, every replicate has its own.
 
-    It is derived, because the API never returns the seed that it drew for -1.
+    `images` are image identities, `raw_prompts` the mapped prompt column in NFC. Seeds are derived, because the API
+    never returns the one that it drew for -1.
     """
-    text = _SEPARATOR.join(("seed1", str(base), image, normalized(raw_prompt), str(replicate)))
-    return int.from_bytes(sha256(text.encode()).digest()[:4], "big") & _SEED_MASK
-
-
-def row_hash(values: Sequence[str | None]) -> str:
-    """Return the default row key: 16 hex characters over the texts of the columns that the request reads."""
-    return sha256(canonical_json(list(values)).encode()).hexdigest()[:16]
+    head, tail = f"seed1{_SEPARATOR}{base}{_SEPARATOR}", f"{_SEPARATOR}{replicate}"
+    return [
+        int.from_bytes(sha256(f"{head}{image}{_SEPARATOR}{prompt}{tail}".encode()).digest()[:4], "big") & _SEED_MASK
+        for image, prompt in zip(images, raw_prompts, strict=True)
+    ]

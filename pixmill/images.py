@@ -123,12 +123,15 @@ def local_image_problem(path: Path) -> str | None:
             return "image_file_missing"
         if path.stat().st_size > INPUT_BYTES:
             return "image_file_too_large"
-        head = path.read_bytes()
+        data = path.read_bytes()
     except OSError:
         return "image_file_missing"
+    pillow = _pillow()
     try:
-        with _pillow().open(BytesIO(head), formats=["JPEG", "PNG"]) as image:
+        with pillow.open(BytesIO(data), formats=["JPEG", "PNG"]) as image:
             short, long = sorted(image.size)
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning):
+        return "image_file_dimensions"
     except Exception:  # as in inspect
         return "image_file_format"
     if long > INPUT_SIDE:

@@ -21,6 +21,9 @@ from pixmill.ledger import Known, Ledger, State
 from pixmill.rows import Problem, problem
 from pixmill.table import InputTable, open_table
 
+BATCH_ROWS = 8_000
+"""Rows that are expanded, looked up and published together: what a run keeps in memory."""
+
 EXAMPLES = 3
 TYPICAL_SECONDS = 5.9
 """Seconds of a call where the ledger knows none yet: the documented example took 5.86 s."""
@@ -124,13 +127,13 @@ class Plan:
 
     def batches(self) -> Iterator[JobBatch]:
         """Stream the jobs again, with rows of contradicting row keys as invalid ones."""
-        for batch in self.table.batches():
+        for batch in self.table.batches(BATCH_ROWS):
             yield with_conflicts(self.maker.expand(batch), self.conflicts, self.config.input.row_key)
 
     def pending_jobs(self, limit: int | None = None) -> Iterator[Job]:
         """Stream the jobs to pay for, in input order, each key once, at most `limit`."""
         wanted = np.flatnonzero(self.pending)[:limit]
-        for rows in self.table.batches():
+        for rows in self.table.batches(BATCH_ROWS):
             start = rows.first_row - 1
             here = wanted[(wanted >= start) & (wanted < start + rows.rows.num_rows)] - start
             if len(here):
@@ -214,7 +217,7 @@ def make_plan(config: Config, ledger: Ledger | None) -> Plan:
     maker = JobMaker(config, table)
     empty = ledger is None or ledger.is_empty()
     gathered = _Pass()
-    for batch in table.batches():
+    for batch in table.batches(BATCH_ROWS):
         jobs = maker.expand(batch)
         known: Mapping[str, Known] = {}
         if ledger is not None and not empty:

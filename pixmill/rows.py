@@ -48,7 +48,6 @@ REASONS: Mapping[str, str] = {
 # spelling. Everything else takes the slow path through `url_problem`.
 _PLAIN_URL = r"^https?://(?:[A-Za-z0-9_-]+\.)+[A-Za-z]+(?::[0-9]{2,4})?(?:[/?#][!#-\[\]-~]*)?$"
 _PLAIN_LENGTH = 4096
-_LOCAL_NAME = r"^https?://[^/?#]*\.(?i:localhost|local|internal)(?:[:/?#]|$)"
 _CONTROL = r"[\x00-\x08\x0B-\x1F\x7F-\x{9F}]"
 
 Found = Iterator[tuple[int, Problem]]
@@ -78,8 +77,9 @@ def prompt_problems(raw: Any | None, final: Any, column: str | None, longest: in
 
 def url_problems(urls: Any, column: str) -> Found:
     """Find input image URLs that may not be sent to the provider (`urls`: Arrow strings)."""
-    plain = pc.and_not(pc.match_substring_regex(urls, _PLAIN_URL), pc.match_substring_regex(urls, _LOCAL_NAME))
-    plain = pc.and_(pc.fill_null(plain, False), pc.less(pc.fill_null(pc.utf8_length(urls), 0), _PLAIN_LENGTH))
+    local = pc.match_substring(urls, "local", ignore_case=True)  # among them localhost and *.localhost
+    short = pc.less(pc.fill_null(pc.utf8_length(urls), 0), _PLAIN_LENGTH)
+    plain = pc.and_(pc.fill_null(pc.and_not(pc.match_substring_regex(urls, _PLAIN_URL), local), False), short)
     for position in positions(pc.invert(plain)):
         reason = url_problem(urls[position].as_py() or "")
         if reason:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -73,8 +73,9 @@ class Transport:
             raw: HTTPResponse = self._adapter.send(request, stream=True).raw
             with closing(raw):
                 body = _body(raw, max_bytes)
-            if exchange.over and raw.length_remaining is None and not raw.chunked:
-                raise TimeoutError  # such a body ends with its socket, and that was our doing
+            if raw.length_remaining is None and not raw.chunked and (exchange.over or not body):
+                # Its end is that of the socket, which the deadline or a cut in the headers has brought about.
+                raise IncompleteRead(body)
         except _UnusableAnswerError as error:
             raise AnswerUnknown(f"{host}: its answer {error}") from None
         except (OSError, HTTPError, HTTPException, ValueError) as error:

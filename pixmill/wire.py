@@ -42,8 +42,7 @@ class Exchange:
     def left(self) -> float:
         """Return the seconds that are left; TimeoutError when there are none."""
         seconds = self.ends - monotonic()
-        self.over = self.over or seconds <= 0
-        if self.over:
+        if seconds <= 0:
             raise TimeoutError
         return seconds
 
@@ -62,7 +61,7 @@ class Exchange:
 
     def reason(self, error: BaseException) -> str:
         """Say what happened: the innermost cause that has words for it, as the outer ones quote the URL."""
-        if self.over:
+        if self.ends <= monotonic():
             return f"not finished within {self.deadline:g} s"
         causes = [error]
         while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:

@@ -82,7 +82,7 @@ class FaultyServer:
     """Serves `script`, one behaviour for each request in turn, the last one for all that follow.
 
     `on_connect` runs before a request is read (and before a TLS handshake); `tls` makes it an https server. `requests`
-    holds the raw requests that arrived, `connections` the number of those accepted.
+    holds the raw requests that arrived, `connections` and `closed` count what was accepted and has ended.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class FaultyServer:
     ) -> None:
         self.script, self.on_connect, self.tls = script, on_connect, tls
         self.requests: list[bytes] = []
-        self.connections = 0
+        self.connections = self.closed = 0
         self._live: dict[threading.Thread, socket.socket] = {}
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -108,6 +108,8 @@ class FaultyServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopped.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept on Linux; elsewhere its timeout does
         self._acceptor.join()
         self._listener.close()
         for thread, connection in list(self._live.items()):
@@ -117,7 +119,7 @@ class FaultyServer:
 
     def _accept(self) -> None:
         while not self._stopped.is_set():
-            with suppress(TimeoutError):
+            with suppress(OSError):
                 connection, _ = self._listener.accept()
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.connections += 1
@@ -138,6 +140,7 @@ class FaultyServer:
                 self._next_behaviour(peer.request)(peer)
         peer.socket.close()
         connection.close()
+        self.closed += 1
 
     def _next_behaviour(self, request: bytes) -> Behaviour:
         with self._lock:

@@ -16,6 +16,8 @@ LAYERS = 6
 Floats = npt.NDArray[np.float32]
 X: Floats = np.linspace(0, 1, SIZE, dtype=np.float32)
 
+_Shape = Callable[[Floats, float], Floats]
+
 
 class Layout(NamedTuple):
     """Places in fractions of the picture: x from the left, y from the top."""
@@ -31,72 +33,69 @@ class Layout(NamedTuple):
 
 class _Land(NamedTuple):
     height: float
-    roughness: float
     jagged: bool
 
 
 _LANDS: Mapping[str, _Land] = {
-    "peaks": _Land(0.34, 0.55, jagged=True),
-    "hills": _Land(0.20, 0.30, jagged=False),
-    "sea": _Land(0.22, 0.40, jagged=True),
-    "meadow": _Land(0.16, 0.22, jagged=False),
-    "forest": _Land(0.22, 0.30, jagged=False),
-    "dunes": _Land(0.17, 0.10, jagged=False),
-    "city": _Land(0.14, 0.18, jagged=False),
+    "peaks": _Land(0.34, jagged=True),
+    "hills": _Land(0.22, jagged=False),
+    "sea": _Land(0.26, jagged=True),
+    "meadow": _Land(0.18, jagged=False),
+    "forest": _Land(0.24, jagged=False),
+    "dunes": _Land(0.20, jagged=False),
+    "city": _Land(0.26, jagged=False),
 }
 
-_SHAPES: tuple[Callable[[Floats, float], Floats], ...] = (
-    lambda x, c: np.exp(-(((x - c) / 0.20) ** 2)),  # one summit
-    lambda x, c: 1.25 * np.minimum(1, np.abs(x - c) / 0.55) ** 1.2,  # a valley
-    lambda x, c: 1.1 * (x if c > 0.5 else 1 - x) ** 1.3,  # a slope
-    lambda x, c: np.exp(-(((x - c + 0.28) / 0.13) ** 2)) + 0.8 * np.exp(-(((x - c - 0.28) / 0.15) ** 2)),
-    lambda x, c: 0.75 * np.clip(np.sign(x - c) * 6 * (x - c) ** 2 * 2 + 0.5, 0, 1.2),  # a terrace
+_SHAPES: tuple[_Shape, ...] = (
+    lambda x, c: 1.15 * np.exp(-np.abs((x - c) / 0.19) ** 1.6),  # one summit
+    lambda x, c: 1.1 * np.minimum(1, np.abs(x - c) / 0.6) ** 1.3,  # a valley
+    lambda x, c: 1.1 * (x if c > 0.5 else 1 - x) ** 1.5,  # a slope
+    lambda x, c: np.exp(-np.abs((x - c + 0.3) / 0.12) ** 1.7) + 0.7 * np.exp(-np.abs((x - c - 0.26) / 0.16) ** 1.7),
+    lambda x, c: 0.9 / (1 + np.exp((x - c) * (26 if c > 0.5 else -26))),  # a table mountain
 )
 
 
 def free_layout(land: str, random: np.random.Generator) -> Layout:
     """A quiet composition, of which the prompt's landscape and the seed are the only cause."""
-    return _layout(land, random, lambda x, _: 0.35 * np.sin(3 * x + 6 * random.random()) ** 2, 0.7)
+    return _layout(land, random, lambda x, c: 0.3 * np.sin(4 * (x - c)) ** 2, wildness=0.75)
 
 
 def guided_layout(land: str, random: np.random.Generator) -> Layout:
     """A composition with a strong shape, the same for every prompt that is drawn over one input image."""
-    shape = _SHAPES[int(random.integers(len(_SHAPES)))]
-    return _layout(land, random, shape, 0.45)
+    return _layout(land, random, _SHAPES[int(random.integers(len(_SHAPES)))], wildness=0.4)
 
 
-def blend(free: Layout, guided: Layout, strength: float) -> Layout:
-    """The layout `strength` of the way from `free` to `guided`."""
-    return Layout(*(f + (g - f) * strength for f, g in zip(free, guided, strict=True)))
+def blend(free: Layout, guided: Layout, *, terrain: float, subject: float) -> Layout:
+    """The layout on the way from `free` to `guided`: `terrain` and `subject` in [0, 1] say how far."""
+    mixed = Layout(*(start + (end - start) * terrain for start, end in zip(free, guided, strict=True)))
+    return mixed._replace(subject_x=free.subject_x + (guided.subject_x - free.subject_x) * subject)
 
 
 def noise_line(random: np.random.Generator, octaves: range, *, jagged: bool, fall: float = 0.5) -> Floats:
     """Fractal noise along x around 0; octave n has 2^n waves and `fall`^n of the height."""
     line = np.zeros(SIZE, dtype=np.float32)
     for octave in octaves:
-        knots = random.uniform(-1, 1, 2**octave + 2).astype(np.float32)
-        at = (X + random.random()) * 2**octave
-        left = np.minimum(at.astype(np.int32), len(knots) - 2)
-        t = np.clip(at - left, 0, 1)
+        knots = random.uniform(-1, 1, 2**octave + 3).astype(np.float32)
+        at = X * 2**octave + random.random(dtype=np.float32)
+        left = at.astype(np.int32)
+        t = at - left
         ease = t if jagged else t * t * (3 - 2 * t)
         line += fall**octave * (knots[left] * (1 - ease) + knots[left + 1] * ease)
     return line
 
 
-def _layout(
-    land: str, random: np.random.Generator, shape: Callable[[Floats, float], Floats], wildness: float
-) -> Layout:
-    kind = _LANDS[land]
-    horizon = random.uniform(0.50, 0.60)
+def _layout(land: str, random: np.random.Generator, shape: _Shape, *, wildness: float) -> Layout:
+    height, jagged = _LANDS[land]
+    horizon = random.uniform(0.50, 0.58)
     center = random.uniform(0.25, 0.75)
     ridges = np.empty((LAYERS, SIZE), dtype=np.float32)
     for layer in range(LAYERS):
         nearness = layer / (LAYERS - 1)
-        base = horizon + (0.93 - horizon) * nearness**1.15
-        drift = random.uniform(-0.10, 0.10)
-        bulk = shape(X, center + drift) * (1 - 0.72 * nearness)
-        rough = wildness * noise_line(random, range(1, 4), jagged=kind.jagged) * (1 - 0.45 * nearness)
-        ridges[layer] = base - kind.height * (bulk + rough)
+        base = horizon + (0.90 - horizon) * nearness**1.1
+        bulk = shape(X, center + random.uniform(-0.16, 0.16)) * (1 - nearness) ** 1.4
+        rough = wildness * noise_line(random, range(1, 4), jagged=jagged) * (1 - 0.4 * nearness)
+        lean = 0.35 * random.uniform(-1, 1) * (X - 0.5) * nearness
+        ridges[layer] = base - height * (bulk + rough + lean)
     return Layout(
         horizon=horizon,
         sun_x=random.uniform(0.22, 0.78),

@@ -21,7 +21,7 @@ class Theme(NamedTuple):
 
 # Zenith, middle sky, horizon, sun, foreground, accent.
 PALETTES: Mapping[str, tuple[str, ...]] = {
-    "noir": ("#74757a", "#b4b2ac", "#f1ece0", "#c23b2a", "#121316", "#c23b2a"),
+    "noir": ("#9c9a96", "#cfcabf", "#f4efe3", "#c8402c", "#141518", "#c8402c"),
     "neon": ("#0d0630", "#4b1a8c", "#ff4f9a", "#ffe66d", "#0b0320", "#00e5ff"),
     "aurora": ("#04122b", "#0b4a5f", "#37c8a0", "#eafff4", "#030f1a", "#a06cf0"),
     "night": ("#060a22", "#1a2a5e", "#5a6aa8", "#fbf3d0", "#04060f", "#8fd3ff"),
@@ -62,6 +62,7 @@ _PALETTE_WORDS = {
 _LAND_WORDS = {
     "city": "city skyline skyscraper town street urban downtown tokyo york cyberpunk building 城 街 楼",
     "sea": "sea ocean lake river water beach island wave coast harbor boat ship sail lighthouse 海 湖 河 船",
+    "hills": "hill hills valley slope countryside ridge 丘 坡",
     "dunes": "desert dune dunes sand sahara savanna camel 沙漠 沙丘",
     "forest": "forest wood woods jungle pine fir cabin bear deer fox 森林 树林 木屋",
     "meadow": "meadow field flower flowers garden grass prairie lavender farm sunflower horse 草 花 田",

@@ -113,7 +113,7 @@ class Delimited:
 def _why(error: csv.Error, lines: Lines) -> str:
     if lines.ended:
         return "the file ends inside it"
-    if "nope" in str(error):
+    if "field limit" in str(error):
         return f"it is longer than {MAX_LINE:,} characters"
     return f"line {lines.number} has text after a closing quote"
 

@@ -42,12 +42,8 @@ def test_images_come_by_url_inline_or_both(other: object) -> None:
     assert (both.image_urls, both.inline_images) == ((URL,), (PNG,))
 
 
-@pytest.mark.parametrize(
-    "urls", [[], None, ..., {}, "x", 5, [None, 5, {}, ""], ["ftp://x/y"], ["https://a\nb"]]
-)
-@pytest.mark.parametrize(
-    "inline", [[], None, ..., [""], ["data:image/png;base64,"], ["!"], ["é"], ["A"], [7]]
-)
+@pytest.mark.parametrize("urls", [[], None, ..., {}, "x", 5, [None, 5, {}, ""], ["ftp://x/y"], ["https://a\nb"]])
+@pytest.mark.parametrize("inline", [[], None, ..., [""], ["data:image/png;base64,"], ["!"], ["é"], ["A"], [7]])
 def test_a_success_without_an_image_fails_as_paid(urls: object, inline: object) -> None:
     """Edge case 2 and E8: it was paid, so it is neither a success nor asked for again."""
     answer = read(success(image_urls=urls, binary_data_base64=inline))

@@ -30,9 +30,7 @@ HTML = b"<html><head><title>504 Gateway Time-out</title></head></html>"
         (302, Verdict.STOP, "http_302"),
     ],
 )
-@pytest.mark.parametrize(
-    "body", [HTML, b"", b"null", b"text", b'"10000"', b"[10000]", b"\xff\xfe\x00", b"10000"]
-)
+@pytest.mark.parametrize("body", [HTML, b"", b"null", b"text", b'"10000"', b"[10000]", b"\xff\xfe\x00", b"10000"])
 def test_a_body_without_a_code_is_read_by_its_status_and_kept(
     status: int, verdict: Verdict, code: str, body: bytes
 ) -> None:

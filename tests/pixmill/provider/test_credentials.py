@@ -70,9 +70,7 @@ def test_the_bearer_key_is_in_the_variable_that_the_config_names(monkeypatch: py
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_missing_key_is_named_with_the_way_to_set_it(
-    value: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_key_is_named_with_the_way_to_set_it(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if value is not None:
         monkeypatch.setenv("MY_KEY", value)
     with pytest.raises(ConfigError, match="MY_KEY is not set") as error:
@@ -130,9 +128,7 @@ def test_a_key_file_that_everybody_can_read_is_used_with_a_warning(
     assert CANARY not in caplog.text
 
 
-@pytest.mark.parametrize(
-    "bad", ["{}\r\nX-Evil: 1", "{}\n", "\t{}", "Bearer {}", "{}\u00a0", "{}键", "{}\x7f"]
-)
+@pytest.mark.parametrize("bad", ["{}\r\nX-Evil: 1", "{}\n", "\t{}", "Bearer {}", "{}\u00a0", "{}键", "{}\x7f"])
 @pytest.mark.parametrize("variable", [name for name in VARIABLES if name != "MY_KEY"])
 def test_a_key_that_could_break_a_header_is_refused_unseen(
     bad: str, variable: str, monkeypatch: pytest.MonkeyPatch
@@ -164,9 +160,7 @@ def test_volcengine_keys_come_from_the_environment_first(home: Path, monkeypatch
     assert revealed(volc_keys()) == ("AK", "SK==", "STS2")
 
 
-def test_volcengine_keys_then_come_from_the_files_of_the_sdk(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_volcengine_keys_then_come_from_the_files_of_the_sdk(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session token belongs to the pair beside it: one from the environment joins no keys of a file."""
     monkeypatch.setenv("VOLC_SESSION_TOKEN", "STS2")
     write(home / ".volc/config", json.dumps({"ak": "AK-json", "sk": "SK-json"}))

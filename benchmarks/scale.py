@@ -1,0 +1,128 @@
+"""Plans and fully cached runs of large tables: seconds and peak memory, each in a process of its own.
+
+    python benchmarks/scale.py [ROWS …]        # default: 100000 1000000
+
+The ledger is filled directly with a paid outcome for every job, as live runs would have left it.
+"""
+
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from sqlalchemy import insert
+
+from pixmill.config_file import load_config
+from pixmill.ledger.ledger import Ledger, now_micros
+from pixmill.ledger.schema import jobs
+from pixmill.plan import make_plan
+
+WORDS = "cat dog owl fox river mountain sunset old street painting bright golden misty quiet".split()
+
+
+def write_table(folder: Path, rows: int) -> str:
+    """Write a CSV of `rows` rows and a config for it; return the config's path."""
+    chance = random.Random(1)
+    with (folder / "table.csv").open("w") as file:
+        file.write("id,photo,text\n")
+        for at in range(rows):
+            words = " ".join(chance.choices(WORDS, k=12))
+            file.write(f'r{at},https://images.example.com/pets/{at}.jpg?w=512,"{words}, number {at}"\n')
+    config = {
+        "name": "scale",
+        "store": str(folder / "out"),
+        "input": {
+            "path": str(folder / "table.csv"),
+            "row_key": ["id"],
+            "columns": {"image_url": "photo", "prompt": "text"},
+        },
+        "request": {"prompt": "{text}, in watercolor"},
+        "output": {"images": "url"},
+    }
+    path = folder / "scale.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+def fill_ledger(config_path: str) -> None:
+    """Put a success for every job into the ledger."""
+    config = load_config(config_path)
+    plan = make_plan(config, None)
+    config.store_path.mkdir(parents=True)
+    ledger = Ledger(config.store_path / "ledger.db")
+    ledger.begin_run("earlier", config.name)
+    with ledger._writing.begin() as connection:
+        for rows in paid_rows(plan):
+            connection.execute(insert(jobs), rows)
+    ledger.close()
+
+
+def paid_rows(plan: object) -> Iterator[list[dict[str, object]]]:
+    """Yield the rows that paid jobs leave, a batch at a time."""
+    now = now_micros()
+    for batch in plan.batches():  # type: ignore[attr-defined]
+        yield [
+            {
+                "job_key": key,
+                "state": "succeeded",
+                "attempts": 1,
+                "run_id": "earlier",
+                "outcome_run": "earlier",
+                "provider": "simulator",
+                "account": "simulator",
+                "req_key": "high_aes_scheduler_svr_controlnet_v2.0",
+                "request_id": f"20250113200637{key[:20]}",
+                "rephraser_result": "a painting of a cat by a river, soft light, in watercolor",
+                "output_urls": json.dumps([f"https://p3.example.com/{key}.image?x-expires=1800000000&x-signature=abc"]),
+                "url_expires_at": now,
+                "started_at": now,
+                "finished_at": now,
+                "queue_ms": 1.0,
+                "latency_ms": 5861.7,
+                "provider_ms": 5800.1,
+                "currency": "CNY",
+            }
+            for key in batch.keys
+        ]
+
+
+def measured(*arguments: str) -> tuple[float, float]:
+    """Run pixmill with `arguments`; return its seconds and its peak memory in MB."""
+    before = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pixmill", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, status, usage = _wait(child.pid)
+    child.returncode = status
+    if status:
+        raise SystemExit(f"pixmill {' '.join(arguments)} ended with {status}")
+    return time.perf_counter() - before, usage.ru_maxrss / 1024
+
+
+def _wait(pid: int) -> tuple[int, int, resource.struct_rusage]:
+    import os
+
+    return os.wait4(pid, 0)
+
+
+def main() -> None:
+    """Print one line per measurement."""
+    for rows in [int(word) for word in sys.argv[1:]] or [100_000, 1_000_000]:
+        with tempfile.TemporaryDirectory() as folder:
+            config = write_table(Path(folder), rows)
+            print(f"plan of {rows:,} rows, no ledger: {'%.1f s, %.0f MB' % measured('plan', config)}", flush=True)
+            fill_ledger(config)
+            print(f"plan of {rows:,} rows, all paid: {'%.1f s, %.0f MB' % measured('plan', config)}", flush=True)
+            for turn in ("first", "second"):
+                figures = measured("run", config, "--yes")
+                print(f"fully cached run of {rows:,} rows ({turn}): {'%.1f s, %.0f MB' % figures}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""`python -m pixmill.simulator`: the process that `embedded` starts. It prints its URL when it is ready."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pixmill.errors import UserError
+from pixmill.simulator.server import serve
+from pixmill.simulator.settings import settings_from_environment
+
+
+def main() -> None:
+    """Serve with the keys of the environment, on the wanted port or, if that is taken, on a free one."""
+    parser = argparse.ArgumentParser(prog="python -m pixmill.simulator", description=__doc__)
+    parser.add_argument("--bill", type=Path, help="append a line per call to this file")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds that a call takes")
+    parser.add_argument("--port", type=int, default=0, help="the port to try first")
+    options = parser.parse_args()
+    settings = settings_from_environment(latency=options.latency, bill=options.bill)
+    failure = ""
+    for port in dict.fromkeys((options.port, 0)):
+        try:
+            return serve(settings, port=port, on_ready=_say)
+        except UserError as error:
+            failure = str(error)
+    sys.exit(failure)
+
+
+def _say(url: str) -> None:
+    sys.stdout.write(f"{url}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""A simulator of one's own: a child process that ends with this one, however that ends."""
+
+import hashlib
+import os
+import secrets
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from pixmill.child_process import start_child, stop_child
+from pixmill.errors import PixmillError
+
+START_SECONDS = 30
+
+_PORTS = range(20_000, 30_000)  # below those that systems hand out to clients
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A running simulator and the Bearer key that it accepts."""
+
+    base_url: str
+    bearer_key: str = field(repr=False)
+
+
+@contextmanager
+def embedded(bill: Path, *, latency: float = 0.2) -> Iterator[Simulator]:
+    """Run a simulator that appends to `bill` until the body ends; `latency` is in seconds.
+
+    The same bill gets the same port whenever that is free, so that image URLs outlive the process. Call it in the main
+    thread (see `start_child`). Raises PixmillError if the simulator doesn't start.
+    """
+    bill = bill.resolve()
+    key = f"simulated-{secrets.token_hex(16)}"
+    arguments = ["-P", "-m", "pixmill.simulator", "--bill", str(bill), "--port", str(_usual_port(bill))]
+    with tempfile.TemporaryFile() as complaints:
+        process = start_child(
+            [*arguments, "--latency", str(latency)], _environment(key), stdout=subprocess.PIPE, stderr=complaints
+        )
+        try:
+            yield Simulator(_base_url(process, complaints), key)
+        finally:
+            stop_child(process)
+
+
+def _environment(key: str) -> dict[str, str]:
+    # Real keys have no business in the simulator. It imports what this process imports, wherever that came from.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("VOLC_")}
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    return {**inherited, "PIXMILL_API_KEY": key, "PYTHONPATH": path}
+
+
+def _usual_port(bill: Path) -> int:
+    return _PORTS[int.from_bytes(hashlib.sha256(str(bill).encode()).digest()[:4], "big") % len(_PORTS)]
+
+
+def _base_url(process: subprocess.Popen[bytes], complaints: IO[bytes]) -> str:
+    assert process.stdout
+    deadline = time.monotonic() + START_SECONDS
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        ready = selector.select(deadline - time.monotonic())
+    line = process.stdout.readline().decode().strip() if ready else ""
+    if not line:
+        complaints.seek(0)
+        said = complaints.read().decode(errors="replace").strip().splitlines()
+        raise PixmillError(f"the simulator did not start: {said[-1] if said else 'it said nothing'}")
+    return line

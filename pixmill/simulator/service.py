@@ -1,0 +1,147 @@
+"""The service behind both endpoints: checks a request, applies the limits, takes its time, answers and bills."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pixmill.simulator.answers import DENIED, INVALID, SUCCESS, Answer, new_request_id, service_answer
+from pixmill.simulator.bill import Bill, Entry
+from pixmill.simulator.checks import REQ_KEYS, is_accepted
+from pixmill.simulator.limits import Limits
+from pixmill.simulator.links import image_url
+from pixmill.simulator.recipe import Recipe, pack, recipe_of
+from pixmill.simulator.rephraser import rephrase
+from pixmill.simulator.settings import Settings
+
+if TYPE_CHECKING:
+    from pixmill.simulator.faults import Faults, Rule
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+class _Call(NamedTuple):
+    """An authenticated call; `body` is empty where what came is not a JSON object."""
+
+    number: int
+    body: Mapping[str, Any]
+    key: str
+    request_id: str
+    started: int
+
+    @property
+    def prompt(self) -> str:
+        return str(self.body.get("prompt"))
+
+    @property
+    def elapsed(self) -> int:
+        return time.monotonic_ns() - self.started
+
+
+class Service:
+    """One account at the provider. `render` paints a packed recipe, away from the event loop."""
+
+    def __init__(self, settings: Settings, base_url: str, render: Callable[[str], Awaitable[bytes]]) -> None:
+        self._settings = settings
+        self._base_url = base_url
+        self._render = render
+        self._limits = Limits(settings.qps, settings.concurrency)
+        self._bill = Bill(settings.bill)
+        self._faults = _load_faults(settings)
+        self._calls = 0
+
+    async def answer(self, raw: bytes) -> Answer:
+        """Answer one authenticated call; its line is in the bill before this returns."""
+        call = self._receive(raw)
+        rule = self._faults.match(call.number, call.prompt) if self._faults else None
+        if rule and rule.delay:
+            await asyncio.sleep(rule.delay)
+        if rule and rule.replaces:
+            code, answer = rule.code, _scripted(rule, call)
+        else:
+            code, answer = await self._serve(call)
+        charged = code == SUCCESS if rule is None or rule.charged is None else rule.charged
+        req_key = str(call.body.get("req_key", ""))
+        self._bill.write(Entry(call.number, call.key, req_key, code, charged, call.request_id))
+        return answer._replace(headers=tuple(rule.headers.items())) if rule else answer
+
+    def close(self) -> None:
+        """Close the bill."""
+        self._bill.close()
+
+    def _receive(self, raw: bytes) -> _Call:
+        started = time.monotonic_ns()
+        self._calls += 1
+        try:
+            body = json.loads(raw)
+            asked = _canonical({name: body[name] for name in body if name != "return_url"}).encode()
+        except (ValueError, TypeError, RecursionError):
+            # Not JSON, not an object, or text that is not Unicode.
+            body, asked = {}, raw
+        return _Call(self._calls, body, hashlib.sha256(asked).hexdigest(), new_request_id(), started)
+
+    async def _serve(self, call: _Call) -> tuple[int, Answer]:
+        refusal = self._limits.enter()
+        if refusal is not None:
+            return refusal, service_answer(refusal, call.request_id, call.elapsed)
+        try:
+            return await self._work(call)
+        finally:
+            self._limits.leave()
+
+    async def _work(self, call: _Call) -> tuple[int, Answer]:
+        code, data = _verdict(call.body), None
+        if code == SUCCESS:
+            if self._settings.latency:
+                await asyncio.sleep(self._settings.latency * _jitter(call.key))
+            data = await self._result(call)
+        return code, service_answer(code, call.request_id, call.elapsed, data=data)
+
+    async def _result(self, call: _Call) -> dict[str, Any]:
+        rephrased = rephrase(call.prompt) if call.body.get("use_rephraser", True) else ""
+        recipe = recipe_of(call.body, rephrased or call.prompt)
+        recipes = [recipe, recipe._replace(contour=True)] if recipe.canny else [recipe]
+        by_url = bool(call.body.get("return_url"))
+        return {
+            "algorithm_base_resp": {"status_code": 0, "status_message": "Success"},
+            "binary_data_base64": [] if by_url else [await self._inline(item) for item in recipes],
+            "image_urls": [self._link(item) for item in recipes] if by_url else [],
+            "predict_tags_result": "",
+            "rephraser_result": rephrased,
+            "request_id": hashlib.sha256(call.request_id.encode()).hexdigest(),
+        }
+
+    def _link(self, recipe: Recipe) -> str:
+        return image_url(self._base_url, recipe, self._settings.url_life)
+
+    async def _inline(self, recipe: Recipe) -> str:
+        return base64.b64encode(await self._render(pack(recipe))).decode()
+
+
+def _verdict(body: Mapping[str, Any]) -> int:
+    if body and body.get("req_key") not in REQ_KEYS:
+        return DENIED
+    return SUCCESS if is_accepted(body) else INVALID
+
+
+def _scripted(rule: "Rule", call: _Call) -> Answer:
+    if rule.body is not None:
+        return Answer(rule.status or 200, rule.body.encode())
+    if rule.code is None:
+        return Answer(rule.status or 200, b"")
+    return service_answer(rule.code, call.request_id, call.elapsed, status=rule.status, message=rule.message)
+
+
+def _load_faults(settings: Settings) -> "Faults | None":
+    if settings.faults is None:
+        return None
+    from pixmill.simulator.faults import load_faults  # pydantic would double the start-up time
+
+    return load_faults(settings.faults)
+
+
+def _jitter(key: str) -> float:
+    return 0.9 + 0.2 * int(key[:8], 16) / 0xFFFFFFFF
