@@ -6,8 +6,8 @@ The ledger is filled directly with a paid outcome for every job, as live runs wo
 """
 
 import json
+import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,11 +19,11 @@ import yaml
 from sqlalchemy import insert
 
 from pixmill.config_file import load_config
-from pixmill.ledger.ledger import Ledger, now_micros
-from pixmill.ledger.schema import jobs
+from pixmill.ledger import Ledger
+from pixmill.ledger.schema import jobs, now_micros
 from pixmill.plan import make_plan
 
-WORDS = "cat dog owl fox river mountain sunset old street painting bright golden misty quiet".split()
+WORDS = ["cat", "dog", "owl", "fox", "river", "mountain", "sunset", "old", "street", "golden", "misty", "quiet"]
 
 
 def write_table(folder: Path, rows: int) -> str:
@@ -92,23 +92,17 @@ def paid_rows(plan: object) -> Iterator[list[dict[str, object]]]:
         ]
 
 
-def measured(*arguments: str) -> tuple[float, float]:
-    """Run pixmill with `arguments`; return its seconds and its peak memory in MB."""
+def measured(*arguments: str) -> str:
+    """Run pixmill with `arguments` and say its seconds and its peak memory in MB."""
     before = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, "-m", "pixmill", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    _, status, usage = _wait(child.pid)
+    _, status, usage = os.wait4(child.pid, 0)
     child.returncode = status
     if status:
         raise SystemExit(f"pixmill {' '.join(arguments)} ended with {status}")
-    return time.perf_counter() - before, usage.ru_maxrss / 1024
-
-
-def _wait(pid: int) -> tuple[int, int, resource.struct_rusage]:
-    import os
-
-    return os.wait4(pid, 0)
+    return f"{time.perf_counter() - before:.1f} s, {usage.ru_maxrss / 1024:.0f} MB"
 
 
 def main() -> None:
@@ -116,12 +110,11 @@ def main() -> None:
     for rows in [int(word) for word in sys.argv[1:]] or [100_000, 1_000_000]:
         with tempfile.TemporaryDirectory() as folder:
             config = write_table(Path(folder), rows)
-            print(f"plan of {rows:,} rows, no ledger: {'%.1f s, %.0f MB' % measured('plan', config)}", flush=True)
+            print(f"plan of {rows:,} rows, no ledger: {measured('plan', config)}", flush=True)
             fill_ledger(config)
-            print(f"plan of {rows:,} rows, all paid: {'%.1f s, %.0f MB' % measured('plan', config)}", flush=True)
+            print(f"plan of {rows:,} rows, all paid: {measured('plan', config)}", flush=True)
             for turn in ("first", "second"):
-                figures = measured("run", config, "--yes")
-                print(f"fully cached run of {rows:,} rows ({turn}): {'%.1f s, %.0f MB' % figures}", flush=True)
+                print(f"fully cached run of {rows:,} rows ({turn}): {measured('run', config, '--yes')}", flush=True)
 
 
 if __name__ == "__main__":

@@ -287,7 +287,7 @@ def _check_columns(section: Input, request: Request) -> Iterator[Mistake]:
         if problem:
             yield Mistake((f"input.columns.{path}", problem))
     index_problem = image_index_problem(params, len(section.image_columns))
-    if index_problem:
+    if index_problem and section.image_columns:
         yield Mistake(("request.params", index_problem))
 
 

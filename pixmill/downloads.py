@@ -16,7 +16,7 @@ from pathlib import Path
 from pixmill.errors import LedgerError
 from pixmill.images import ImageError, ImageFetcher, ImageFile, ImageStore, url_expiry
 from pixmill.ledger import Ledger
-from pixmill.ledger.ledger import now_micros
+from pixmill.ledger.schema import now_micros
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from pixmill.governor import Governor
 from pixmill.job_queue import Chunk, JobQueue, Ticket
 from pixmill.jobs import Job
 from pixmill.ledger import Claim, Ledger, Recorded, Refused, RunLimits, State
-from pixmill.ledger.ledger import now_micros
+from pixmill.ledger.schema import now_micros
 from pixmill.provider.answers import Answer
 from pixmill.provider.client import Client
 from pixmill.provider.codes import Verdict
@@ -283,7 +283,7 @@ class Engine:
     def _pause(self, ticket: Ticket) -> float:
         """Full jitter: anything from nothing to an exponentially growing cap, so that retries never march in step."""
         doubled = min(ticket.tries + ticket.throttles - 1, 10)
-        return self._jitter() * min(BACKOFF_CAP, BACKOFF_BASE * 2**doubled)
+        return self._jitter() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0**doubled)
 
     def _not_mine(self, ticket: Ticket, refused: Refused) -> None:
         if refused.state is None:

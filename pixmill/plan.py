@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixmill.config import Config
-from pixmill.jobs import Job, JobBatch, JobMaker
+from pixmill.job_maker import JobMaker
+from pixmill.jobs import Job, JobBatch
 from pixmill.ledger import Known, Ledger, State
 from pixmill.rows import Problem, problem
 from pixmill.table import InputTable, open_table

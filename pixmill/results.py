@@ -17,7 +17,8 @@ import pyarrow.json as pj
 from numpy.typing import NDArray
 
 from pixmill.config import Config
-from pixmill.jobs import BASE_POINT, JobBatch, JobMaker
+from pixmill.job_maker import JobMaker
+from pixmill.jobs import BASE_POINT, JobBatch
 from pixmill.ledger import Ledger, State
 from pixmill.ledger.ledger import OUTCOME_COLUMNS
 

@@ -50,7 +50,7 @@ def main() -> None:
 class _NoPandas(MetaPathFinder):
     """Says that there is no pandas: pyarrow's first `pa.array` would import it, which takes over a second."""
 
-    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+    def find_spec(self, fullname: str, _path: object, _target: object = None) -> None:
         """Refuse pandas, leave every other module to the next finder."""
         if fullname == "pandas":
             raise ModuleNotFoundError("the command line does without pandas", name=fullname)

@@ -5,6 +5,7 @@ are what refuses a second payment. `attempts` is append-only: one row a call tha
 microseconds since 1970 UTC, so that they are read back columnar without conversion.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,11 @@ Index("attempts_of_run", attempts.c.run_id)
 Index("attempts_by_time", attempts.c.answered_at)
 Index("jobs_in_flight", jobs.c.owner, sqlite_where=jobs.c.owner.is_not(None))
 Index("runs_of_config", runs.c.name, runs.c.started_at)
+
+
+def now_micros() -> int:
+    """The wall clock in microseconds since 1970 UTC, for display and expiry only."""
+    return time.time_ns() // 1000
 
 
 def connect(path: Path, *, writing: bool) -> Engine:

@@ -75,7 +75,7 @@ class Application:
             session_token=self._settings.session_token,
             at=datetime.now(UTC),
         )
-        return error and gateway_error(error, query)
+        return gateway_error(error, query) if error else None
 
     async def _picture(self, path: str, query: Mapping[str, str]) -> Answer:
         token = token_of(path, query)

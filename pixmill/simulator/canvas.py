@@ -8,7 +8,6 @@ import hashlib
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from pixmill.simulator.layout import SIZE, Floats, Layout
@@ -92,5 +91,5 @@ def resize(values: Floats, size: int) -> Floats:
     return np.asarray(Image.fromarray(values).resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32)
 
 
-def _rgb(code: str) -> npt.NDArray[np.float32]:
+def _rgb(code: str) -> Floats:
     return np.array([[[int(code[at : at + 2], 16)]] for at in (1, 3, 5)], dtype=np.float32) / 255

@@ -7,7 +7,6 @@ import selectors
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -62,14 +61,15 @@ def _usual_port(bill: Path) -> int:
 
 
 def _base_url(process: subprocess.Popen[bytes], complaints: IO[bytes]) -> str:
-    assert process.stdout
-    deadline = time.monotonic() + START_SECONDS
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        ready = selector.select(deadline - time.monotonic())
-    line = process.stdout.readline().decode().strip() if ready else ""
+    line = _first_line(process.stdout) if process.stdout else ""
     if not line:
         complaints.seek(0)
         said = complaints.read().decode(errors="replace").strip().splitlines()
         raise PixmillError(f"the simulator did not start: {said[-1] if said else 'it said nothing'}")
     return line
+
+
+def _first_line(output: IO[bytes]) -> str:
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        return output.readline().decode().strip() if selector.select(START_SECONDS) else ""

@@ -79,7 +79,8 @@ def add_mark(mark: Mark, image: Image.Image) -> Image.Image:
 
 
 def _light(picture: Floats) -> Floats:
-    return 0.3 * picture[0] + 0.59 * picture[1] + 0.11 * picture[2]
+    light: Floats = 0.3 * picture[0] + 0.59 * picture[1] + 0.11 * picture[2]
+    return light
 
 
 def _on_paper(scene: Scene, picture: Floats) -> Floats:

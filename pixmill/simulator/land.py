@@ -83,7 +83,8 @@ def _paint_ridge(scene: Scene, picture: Floats, ridge: _Ridge, *, bottom: float)
 def _snow(scene: Scene, ridge: _Ridge, below: Floats) -> Floats:
     altitude = np.clip((scene.layout.horizon + 0.05 - ridge.ground) / 0.3, 0, 1)
     ragged = 1 + 1.6 * noise_line(scene.chance, range(3, 4 + scene.octaves), jagged=True, fall=0.72)
-    return np.clip((0.13 * altitude**1.5 * ragged - below) * SIZE * 0.5, 0, 1) * (0.8 - 0.7 * ridge.nearness)
+    cover: Floats = np.clip((0.13 * altitude**1.5 * ragged - below) * SIZE * 0.5, 0, 1)
+    return cover * (0.8 - 0.7 * ridge.nearness)
 
 
 def _pines(scene: Scene, size: float, nearness: float) -> Floats:

@@ -5,7 +5,7 @@ input image; the strength of the controls says how far the picture goes from the
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import numpy.typing as npt
 SIZE = 512
 LAYERS = 6
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 X: Floats = np.linspace(0, 1, SIZE, dtype=np.float32)
 
 _Shape = Callable[[Floats, float], Floats]
@@ -47,10 +47,10 @@ _LANDS: Mapping[str, _Land] = {
 }
 
 _SHAPES: tuple[_Shape, ...] = (
-    lambda x, c: 1.15 * np.exp(-np.abs((x - c) / 0.19) ** 1.6),  # one summit
+    lambda x, c: 1.15 * np.exp(-(np.abs((x - c) / 0.19) ** 1.6)),  # one summit
     lambda x, c: 1.1 * np.minimum(1, np.abs(x - c) / 0.6) ** 1.3,  # a valley
     lambda x, c: 1.1 * (x if c > 0.5 else 1 - x) ** 1.5,  # a slope
-    lambda x, c: np.exp(-np.abs((x - c + 0.3) / 0.12) ** 1.7) + 0.7 * np.exp(-np.abs((x - c - 0.26) / 0.16) ** 1.7),
+    lambda x, c: np.exp(-(np.abs((x - c + 0.3) / 0.12) ** 1.7)) + 0.7 * np.exp(-(np.abs((x - c - 0.26) / 0.16) ** 1.7)),
     lambda x, c: 0.9 / (1 + np.exp((x - c) * (26 if c > 0.5 else -26))),  # a table mountain
 )
 
@@ -67,8 +67,14 @@ def guided_layout(land: str, random: np.random.Generator) -> Layout:
 
 def blend(free: Layout, guided: Layout, *, terrain: float, subject: float) -> Layout:
     """The layout on the way from `free` to `guided`: `terrain` and `subject` in [0, 1] say how far."""
-    mixed = Layout(*(start + (end - start) * terrain for start, end in zip(free, guided, strict=True)))
-    return mixed._replace(subject_x=free.subject_x + (guided.subject_x - free.subject_x) * subject)
+    return Layout(
+        horizon=_between(free.horizon, guided.horizon, terrain),
+        sun_x=_between(free.sun_x, guided.sun_x, terrain),
+        sun_y=_between(free.sun_y, guided.sun_y, terrain),
+        sun_radius=_between(free.sun_radius, guided.sun_radius, terrain),
+        subject_x=_between(free.subject_x, guided.subject_x, subject),
+        ridges=free.ridges + (guided.ridges - free.ridges) * terrain,
+    )
 
 
 def noise_line(random: np.random.Generator, octaves: range, *, jagged: bool, fall: float = 0.5) -> Floats:
@@ -82,6 +88,10 @@ def noise_line(random: np.random.Generator, octaves: range, *, jagged: bool, fal
         ease = t if jagged else t * t * (3 - 2 * t)
         line += fall**octave * (knots[left] * (1 - ease) + knots[left + 1] * ease)
     return line
+
+
+def _between(start: float, end: float, share: float) -> float:
+    return start + (end - start) * share
 
 
 def _layout(land: str, random: np.random.Generator, shape: _Shape, *, wildness: float) -> Layout:

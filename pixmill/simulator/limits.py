@@ -10,9 +10,7 @@ TOO_MANY = 50430
 class Limits:
     """Counts calls against both limits; None is no limit. `clock` tells seconds."""
 
-    def __init__(
-        self, qps: float | None, concurrency: int | None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, qps: float | None, concurrency: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._qps = qps
         self._concurrency = concurrency
         self._clock = clock

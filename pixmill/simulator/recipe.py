@@ -67,7 +67,7 @@ def pack(recipe: Recipe) -> str:
 def unpack(packed: str) -> Recipe:
     """The recipe that `pack` made text of."""
     theme, *middle, mark, contour = json.loads(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
-    return Recipe(Theme(*theme), *middle, mark=mark and Mark(*mark), contour=contour)
+    return Recipe._make([Theme(*theme), *middle, mark and Mark(*mark), contour])
 
 
 def _image_identity(body: Mapping[str, Any], index: int) -> int:

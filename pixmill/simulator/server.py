@@ -61,7 +61,9 @@ def _listening(port: int) -> Iterator[socket.socket]:
         try:
             listener.bind((HOST, port))
         except (OSError, OverflowError) as error:
-            raise UserError(f"port {port} on {HOST} can't be used: {error}", hint="--port 0 takes a free one") from error
+            raise UserError(
+                f"port {port} on {HOST} can't be used: {error}", hint="--port 0 takes a free one"
+            ) from error
         listener.listen(2048)
         yield listener
 

@@ -29,7 +29,7 @@ def _paint_stars(scene: Scene, picture: Floats) -> None:
 
 def _clouds(scene: Scene) -> Floats:
     height = np.clip(Y / scene.layout.horizon, 0, 1.2)
-    band = np.clip(1.15 - 1.7 * np.abs(height - 0.55), 0, 1)
+    band: Floats = np.clip(1.15 - 1.7 * np.abs(height - 0.55), 0, 1)
     return 0.6 * soft(scene.texture * 0.8 - 0.1 + 0.2 * height) * band
 
 
