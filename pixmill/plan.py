@@ -29,6 +29,8 @@ EXAMPLES = 3
 TYPICAL_SECONDS = 5.9
 """Seconds of a call where the ledger knows none yet: the documented example took 5.86 s."""
 
+SIMULATED_SECONDS = 0.2
+
 
 class Standing(IntEnum):
     """Where a job stands when the plan is made."""
@@ -253,7 +255,7 @@ def _conclude(config: Config, table: InputTable, maker: JobMaker, gathered: _Pas
         first=first,
         pending=first & (standings == Standing.PENDING),
         conflicts=conflicts,
-        call_seconds=TYPICAL_SECONDS if latency_ms is None else latency_ms / 1000,
+        call_seconds=latency_ms / 1000 if latency_ms else SIMULATED_SECONDS if config.simulated else TYPICAL_SECONDS,
     )
 
 

@@ -25,7 +25,6 @@ START_SECONDS = 120
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
-    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
@@ -48,7 +47,8 @@ _BARE_SERVER = {
 
 def configure_prefect() -> None:
     """Set the environment in which a command imports Prefect: no telemetry, and on the terminal only our own words."""
-    for name, value in {**_QUIET, "PREFECT_LOGGING_LEVEL": "CRITICAL"}.items():
+    silent = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL"}
+    for name, value in {**_QUIET, **silent}.items():
         os.environ.setdefault(name, value)
 
 

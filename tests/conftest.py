@@ -6,12 +6,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
+
+from pixmill.config_file import load_config
+from pixmill.runs import prepare
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -24,6 +29,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("PIXMILL_", "VOLC_", "PREFECT_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("PIXMILL_API_KEY", KEY)
 
 
 @pytest.fixture(scope="session")
@@ -143,3 +149,18 @@ def workshop(tmp_path: Path) -> Workshop:
 def simulated(tmp_path: Path) -> Iterator[Simulated]:
     with simulator(tmp_path) as running:
         yield running
+
+
+def carry_out(config: str, *overrides: str, limit: int | None = None) -> dict[str, Any]:
+    """Run a config through the library, as the flow does but without Prefect; return what `run --json` says."""
+    with prepare(load_config(config, overrides), limit) as run:
+        run.begin()
+        with ThreadPoolExecutor(run.window) as tasks:
+            list(tasks.map(run.process, run.chunks()))
+        run.fetch_missing()
+        return run.finish()
+
+
+def results(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the dataset that a run published."""
+    return pq.read_table(report["dataset"]).to_pylist()  # type: ignore[no-any-return]

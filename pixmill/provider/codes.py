@@ -129,6 +129,8 @@ _STATUSES: Mapping[int, Ruling] = {
     401: _TURNED_AWAY,
     402: _TURNED_AWAY,
     403: _TURNED_AWAY,
+    404: _TURNED_AWAY,  # nothing here answers for the operation: the configured address is wrong
+    405: _TURNED_AWAY,
     429: _TOO_FAST,
 }
 

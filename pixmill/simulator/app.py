@@ -54,7 +54,7 @@ class Application:
         self._service.close()
 
     async def _call(self, scope: Scope, query: Mapping[str, str], body: bytes) -> Answer:
-        if query != _ACTION:
+        if not _ACTION.items() <= query.items():
             return gateway_error("InvalidActionOrVersion", query)
         return self._refusal(scope, query, body) or await self._service.answer(body)
 

@@ -42,6 +42,7 @@ def serve(settings: Settings, *, port: int, on_ready: Callable[[str], None]) -> 
                     log_config=None,
                     log_level="critical",
                     access_log=False,
+                    proxy_headers=False,
                     date_header=False,
                     server_header=False,
                     timeout_keep_alive=_IDLE_SECONDS,

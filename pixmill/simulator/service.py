@@ -49,8 +49,8 @@ class Service:
         self._base_url = base_url
         self._render = render
         self._limits = Limits(settings.qps, settings.concurrency)
-        self._bill = Bill(settings.bill)
         self._faults = _load_faults(settings)
+        self._bill = Bill(settings.bill)
         self._calls = 0
 
     async def answer(self, raw: bytes) -> Answer:

@@ -157,7 +157,7 @@ def test_a_success_inside_result_is_a_success(metadata: dict[str, Any]) -> None:
         (400, {"error": {"message": "bad"}}, Verdict.FAILED),
         (401, {"error": {"message": "bad", "code": "invalid_api_key"}}, Verdict.STOP),
         (402, {"error": {"message": "bad"}}, Verdict.STOP),
-        (404, {"error": "bad"}, Verdict.FAILED),
+        (404, {"error": "bad"}, Verdict.STOP),
         (422, {"error": {"message": "bad", "code": 422}}, Verdict.FAILED),
         (429, {"error": {"message": "bad", "code": "rate_limit_exceeded"}}, Verdict.THROTTLE_RATE),
         (429, {"error": {"message": "bad", "type": "insufficient_quota"}}, Verdict.STOP),

@@ -25,7 +25,7 @@ HTML = b"<html><head><title>504 Gateway Time-out</title></head></html>"
         (200, Verdict.IN_DOUBT, "broken_answer"),
         (401, Verdict.STOP, "http_401"),
         (403, Verdict.STOP, "http_403"),
-        (404, Verdict.FAILED, "http_404"),
+        (404, Verdict.STOP, "http_404"),
         (429, Verdict.THROTTLE_RATE, "http_429"),
         (302, Verdict.STOP, "http_302"),
     ],

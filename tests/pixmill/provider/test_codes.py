@@ -76,7 +76,7 @@ def test_an_unknown_service_code_fails_the_job_and_is_told_once(caplog: pytest.L
         (403, False, (Verdict.STOP, "no")),
         (429, False, (Verdict.THROTTLE_RATE, "no")),
         (400, True, (Verdict.FAILED, "unknown")),
-        (404, True, (Verdict.FAILED, "unknown")),
+        (404, True, (Verdict.STOP, "no")),
         (413, False, (Verdict.FAILED, "unknown")),
         (422, True, (Verdict.FAILED, "unknown")),
         (301, False, (Verdict.STOP, "no")),

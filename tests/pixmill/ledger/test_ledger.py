@@ -1,0 +1,188 @@
+"""The ledger: what refuses a second payment, and what survives."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pixmill.errors import LedgerError, UserError
+from pixmill.ledger import Claim, Ledger, Recorded, Refused, RunLimits, State, open_ledger
+from pixmill.ledger.schema import SCHEMA_VERSION
+
+LIMITS = RunLimits("run-1", "gateway", "main", "some_key", max_calls=None, max_runs=3, lease_seconds=300)
+NEXT_RUN = LIMITS._replace(run_id="run-2")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = open_ledger(tmp_path / "store" / "ledger.db")
+    assert opened
+    for run in ("run-1", "run-2", "run-3", "run-4"):
+        opened.begin_run(run, "pets")
+    yield opened
+    opened.close()
+
+
+def ended(key: str, state: State, **changes: object) -> Recorded:
+    recorded = Recorded(
+        job_key=key, run_id="run-1", account="main", state=state, transient=False, verdict=state.value, charged="yes",
+        sent_at=1, answered_at=2, http_status=200, code="10000", message="Success", request_id="r", rephraser_result="",
+        output_urls='["https://x/1"]', url_expires_at=3, images=None, queue_ms=1.0, latency_ms=2.0, provider_ms=3.0,
+        price=0.2, currency="CNY", answer=b"{}",
+    )
+    return recorded._replace(**changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("state", [State.SUCCEEDED, State.REFUSED, State.FAILED, State.IN_DOUBT])
+def test_a_settled_key_can_never_be_claimed_again(ledger: Ledger, state: State) -> None:
+    """I2: the database itself refuses a second payment."""
+    assert ledger.claim("k", LIMITS) == Claim(1)
+    ledger.record(ended("k", state))
+    assert ledger.claim("k", LIMITS) == Refused(state)
+    assert ledger.claim("k", NEXT_RUN) == Refused(state)
+
+
+def test_a_key_in_flight_can_not_be_claimed(ledger: Ledger) -> None:
+    assert ledger.claim("k", LIMITS) == Claim(1)
+    assert ledger.claim("k", NEXT_RUN) == Refused(State.IN_FLIGHT)
+
+
+def test_a_released_key_is_claimed_again_and_its_calls_are_counted(ledger: Ledger) -> None:
+    for number in (1, 2, 3):
+        assert ledger.claim("k", LIMITS) == Claim(number)
+        ledger.record(ended("k", State.PENDING, charged="no", code="50429"))
+
+
+def test_a_transient_failure_comes_back_in_the_next_runs_until_max_runs(ledger: Ledger) -> None:
+    """retry.max_runs: the run that gave up does not try again, two later ones do."""
+    for number, run in enumerate(("run-1", "run-2", "run-3"), 1):
+        limits = LIMITS._replace(run_id=run)
+        assert ledger.known(["k"], max_runs=3).get("k", None) is None or ledger.known(["k"], max_runs=3)[
+            "k"
+        ].state is State.PENDING
+        assert ledger.claim("k", limits) == Claim(number)
+        ledger.record(ended("k", State.FAILED, transient=True, run_id=run))
+        assert ledger.claim("k", limits) == Refused(State.FAILED)
+    assert ledger.known(["k"], max_runs=3)["k"].state is State.FAILED
+    assert ledger.claim("k", LIMITS._replace(run_id="run-4")) == Refused(State.FAILED)
+
+
+def test_sixty_four_threads_never_claim_a_key_twice_nor_pass_the_cap(ledger: Ledger) -> None:
+    """E15: with a cap of 100 calls there is no call 101, however many threads ask."""
+    capped = LIMITS._replace(max_calls=100)
+    granted: list[str] = []
+
+    def claim_all() -> None:
+        for at in range(150):
+            if isinstance(ledger.claim(f"k{at}", capped), Claim):
+                granted.append(f"k{at}")
+
+    threads = [threading.Thread(target=claim_all) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(granted) == len(set(granted)) == 100
+    assert ledger.calls_of("run-1") == 100
+    assert ledger.claim("one more", capped) == Refused(None)
+
+
+def test_two_processes_never_claim_the_same_key(ledger: Ledger, tmp_path: Path) -> None:
+    """H1: safe sharing by claims."""
+    script = f"""
+from pathlib import Path
+from pixmill.ledger import Claim, open_ledger, RunLimits
+ledger = open_ledger(Path({str(ledger.path)!r}))
+limits = RunLimits("run-2", "gateway", "main", "k", None, 3, 300)
+print(sum(isinstance(ledger.claim(f"k{{at}}", limits), Claim) for at in range(300)))
+ledger.close()
+"""
+    other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    ours = sum(isinstance(ledger.claim(f"k{at}", LIMITS), Claim) for at in range(300))
+    theirs = int(other.communicate(timeout=60)[0])
+    assert ours + theirs == 300
+
+
+def test_jobs_of_a_killed_process_are_in_doubt_at_once(ledger: Ledger) -> None:
+    """A1: a dead owner on this host is recognised by the next run, not after a lease."""
+    script = f"""
+import os, signal
+from pathlib import Path
+from pixmill.ledger import open_ledger, RunLimits
+ledger = open_ledger(Path({str(ledger.path)!r}))
+limits = RunLimits("run-2", "gateway", "main", "k", None, 3, 300)
+ledger.claim("a", limits)
+ledger.claim("b", limits)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", script], check=False)
+    assert killed.returncode == -9
+    ledger.claim("ours", LIMITS)
+    assert ledger.known(["a"], max_runs=3)["a"].state is State.IN_DOUBT
+    assert ledger.begin_run("run-5", "pets") == 2
+    assert ledger.claim("a", LIMITS) == Refused(State.IN_DOUBT)
+    assert ledger.known(["ours"], max_runs=3)["ours"].state is State.IN_FLIGHT
+    assert ledger.begin_run("run-6", "pets") == 0
+
+
+def test_a_late_answer_to_a_job_given_up_is_kept(ledger: Ledger) -> None:
+    """H4: it was paid for."""
+    ledger.claim("k", LIMITS)
+    with sqlite3.connect(ledger.path) as raw:
+        raw.execute("UPDATE jobs SET state = 'in_doubt', owner = NULL")
+    raw.close()
+    ledger.record(ended("k", State.SUCCEEDED))
+    assert ledger.known(["k"], max_runs=3)["k"].state is State.SUCCEEDED
+
+
+def test_what_was_recorded_is_there_for_the_next_process(ledger: Ledger) -> None:
+    ledger.claim("k", LIMITS)
+    ledger.record(ended("k", State.SUCCEEDED))
+    ledger.close()
+    copy = ledger.path.with_name("copy.db")
+    copy.write_bytes(ledger.path.read_bytes())  # closing folds the log in: the file alone is the ledger
+    again = Ledger(copy)
+    assert again.known(["k"], max_runs=3)["k"].state is State.SUCCEEDED
+    assert again.spent(run_id="run-1") == {"yes": 0.2}
+    again.close()
+
+
+def test_a_newer_ledger_is_refused_and_not_touched(ledger: Ledger, tmp_path: Path) -> None:
+    """I5f: a downgrade of the program."""
+    ledger.close()
+    with sqlite3.connect(ledger.path) as raw:
+        raw.execute("UPDATE meta SET value = ? WHERE name = 'schema_version'", (str(SCHEMA_VERSION + 1),))
+    raw.close()
+    with pytest.raises(UserError, match="newer pixmill"):
+        open_ledger(ledger.path)
+
+
+def test_a_file_that_is_no_ledger_is_a_ledger_error(tmp_path: Path) -> None:
+    """B6: an unreadable ledger stops everything; it never counts as an empty one."""
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(LedgerError):
+        open_ledger(path)
+
+
+def test_a_ledger_that_can_not_be_written_pays_for_nothing(ledger: Ledger) -> None:
+    """B1, B3: the claim fails, so no call is made; and so does every later one."""
+    ledger.claim("before", LIMITS)
+    with sqlite3.connect(ledger.path) as raw:
+        raw.execute("DROP TABLE jobs")
+    raw.close()
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="could not be written"):
+            ledger.claim("k", LIMITS)
+    with pytest.raises(LedgerError):
+        ledger.known(["k"], max_runs=3)
+
+
+def test_looking_at_a_store_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    assert open_ledger(tmp_path / "none" / "ledger.db", read_only=True) is None
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,115 @@
+"""A simulator as a process of its own, and a client that speaks both of its dialects."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from pixmill.provider.signing import sign
+
+ROOT = Path(__file__).parents[3]
+BEARER, ACCESS, SECRET = "bearer-of-the-tests", "AKTESTS", "SKTESTS=="
+ACTION = {"Action": "CVProcess", "Version": "2022-08-31"}
+
+_SERVE = """
+import json, sys
+from pathlib import Path
+from pixmill.simulator import Settings, serve
+options = json.loads(sys.argv[1])
+paths = {name: Path(options.pop(name)) for name in ("bill", "faults") if name in options}
+serve(Settings(**options, **paths), port=0, on_ready=lambda url: print(url, flush=True))
+"""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A simulator that runs, with its bill."""
+
+    url: str
+    bill: Path
+    process: subprocess.Popen[str]
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.bill.read_text("utf-8").splitlines()]
+
+    def call(self, body: Any, *, key: str = BEARER, query: dict[str, str] = ACTION) -> requests.Response:
+        """One call of the Bearer form; bytes are sent as they are."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return requests.post(
+            f"{self.url}/volcv/v1", params=query, data=data, headers={"Authorization": f"Bearer {key}"}, timeout=30
+        )
+
+    def signed_call(self, body: Any, *, query: dict[str, str] = ACTION, **changes: Any) -> requests.Response:
+        """One call of the signed form."""
+        data = json.dumps(body).encode()
+        keys = {"access_key": ACCESS, "secret_key": SECRET, "session_token": None, "at": datetime.now(UTC), **changes}
+        headers = sign("POST", urlsplit(self.url).netloc, "/", query, data, **keys)
+        return requests.post(f"{self.url}/", params=query, data=data, headers=headers, timeout=30)
+
+    def picture(self, body: Any) -> bytes:
+        """The bytes of the first picture that answers `body`."""
+        answer = requests.get(self.call(body).json()["data"]["image_urls"][0], timeout=30)
+        assert answer.status_code == 200
+        return answer.content
+
+
+Start = Callable[..., Running]
+
+
+@contextmanager
+def running(bill: Path, **settings: Any) -> Iterator[Running]:
+    options = {"bearer_key": BEARER, "access_key": ACCESS, "secret_key": SECRET, "bill": str(bill), **settings}
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVE, json.dumps(options)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout
+            yield Running(process.stdout.readline().strip(), bill, process)
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start simulators that end with the test; they share one bill."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(running(tmp_path / "bill.jsonl", **settings))
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A simulator without latency and limits, shared by the tests of a module."""
+    with running(tmp_path_factory.mktemp("simulator") / "bill.jsonl") as started:
+        yield started
+
+
+@pytest.fixture
+def asked() -> Callable[..., dict[str, Any]]:
+    """A valid request; a change to None leaves the field out."""
+
+    def request(**changes: Any) -> dict[str, Any]:
+        body = {
+            "req_key": "high_aes_scheduler_svr_controlnet_v2.0",
+            "image_urls": ["https://images.example/in.jpg"],
+            "prompt": "a cat on a hill at sunset",
+            "model_version": "general_controlnet_v2.0",
+            "seed": 42,
+            "scale": 3,
+            "ddim_steps": 16,
+            "use_rephraser": False,
+            "controlnet_args": [{"type": "depth", "binary_data_index": 0, "strength": 0.6}],
+            "return_url": True,
+            **changes,
+        }
+        return {name: value for name, value in body.items() if value is not None}
+
+    return request
