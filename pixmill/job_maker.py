@@ -237,8 +237,13 @@ def _require_columns(table: InputTable, needed: Sequence[str], config: Config) -
         wanted = ", ".join(repr(name) for name in missing)
         raise TableError(
             f"{config.input.path} has no column {wanted}; it has: {has}",
-            hint=delimiter_hint(table.schema) or "name the columns in input.columns, input.row_key and request.prompt",
+            hint=_separator_hint(table) or "name the columns in input.columns, input.row_key and request.prompt",
         )
+
+
+def _separator_hint(table: InputTable) -> str:
+    hint = delimiter_hint(table.schema)
+    return f"{hint} Then set input.delimiter" if hint else ""
 
 
 def _in_nfc(texts: pa.Array) -> pa.Array:

@@ -77,8 +77,8 @@ class Service:
         self._calls += 1
         try:
             body = json.loads(raw)
-            asked = _canonical({name: body[name] for name in body if name != "return_url"}).encode()
-        except (ValueError, TypeError, RecursionError):
+            asked = _canonical({name: value for name, value in body.items() if name != "return_url"}).encode()
+        except (ValueError, AttributeError, RecursionError):
             # Not JSON, not an object, or text that is not Unicode.
             body, asked = {}, raw
         return _Call(self._calls, body, hashlib.sha256(asked).hexdigest(), new_request_id(), started)

@@ -1,6 +1,6 @@
 """The requests whose keys and seeds are pinned, and how `keys.json` beside this file came to be.
 
-    python tests/golden/regenerate.py        # only together with a new KEY_VERSION
+python tests/golden/regenerate.py        # only together with a new KEY_VERSION
 """
 
 import json

@@ -181,11 +181,19 @@ def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> No
         (SMALL + "provider: {kind: gateway, base_url: 'https://u:p@g.example.com'}\n", "neither credentials"),
         (SMALL + "budget: {timezone: Mars/Olympus}\n", "is not a time zone"),
         (SMALL + "request: {prompt: '{text'}\n", "is not a template"),
-        (SMALL + "request: {params: {controlnet_args: [{type: depth, strength: 0.5, binary_data_index: 1}]}}\n",
-         "has 1 input image(s)"),
+        (
+            SMALL + "request: {params: {controlnet_args: [{type: depth, strength: 0.5, binary_data_index: 1}]}}\n",
+            "has 1 input image(s)",
+        ),
         (SMALL + "limits: {qps: .inf}\n", "limits.qps"),
-        ("a: &a [x, x, x]\n" + "".join(f"{n}: &{n} [*{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}]\n"
-         for p, n in zip("abcdefgh", "bcdefghi", strict=True)), "unfolds to more than"),
+        (
+            "a: &a [x, x, x]\n"
+            + "".join(
+                f"{n}: &{n} [*{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}]\n"
+                for p, n in zip("abcdefgh", "bcdefghi", strict=True)
+            ),
+            "unfolds to more than",
+        ),
     ],
 )
 def test_one_mistake_is_one_clear_message(tmp_path: Path, text: str, said: str) -> None:

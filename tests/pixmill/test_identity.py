@@ -104,9 +104,16 @@ def test_equal_rows_share_a_seed_and_replicates_do_not() -> None:
     assert row_seeds(8, [URL], ["a cat"], 0) != [first]
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-                    | st.text(st.characters(exclude_categories=["Cs"])),
-                    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)))
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(st.characters(exclude_categories=["Cs"])),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+    )
+)
 def test_canonical_json_is_stable_under_reading_back(value: Any) -> None:
     text = canonical_json(value)
     assert canonical_json(json.loads(text)) == text

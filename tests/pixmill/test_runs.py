@@ -14,4 +14,6 @@ def test_every_row_is_paid_once_and_the_second_run_pays_nothing(workshop: Worksh
     assert (second["exit_code"], second["succeeded"], second["cached"], second["calls"]) == (0, 20, 20, 0)
     assert simulated.bill.charged == 20
     assert [{**row, "cached": True} for row in before] == results(second)
-    assert all((workshop.folder / "out" / row["file_name"]).stat().st_size == row["images"][0]["bytes"] for row in before)
+    assert all(
+        (workshop.folder / "out" / row["file_name"]).stat().st_size == row["images"][0]["bytes"] for row in before
+    )

@@ -30,10 +30,29 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def ended(key: str, state: State, **changes: object) -> Recorded:
     recorded = Recorded(
-        job_key=key, run_id="run-1", account="main", state=state, transient=False, verdict=state.value, charged="yes",
-        sent_at=1, answered_at=2, http_status=200, code="10000", message="Success", request_id="r", rephraser_result="",
-        output_urls='["https://x/1"]', url_expires_at=3, images=None, queue_ms=1.0, latency_ms=2.0, provider_ms=3.0,
-        price=0.2, currency="CNY", answer=b"{}",
+        job_key=key,
+        run_id="run-1",
+        account="main",
+        state=state,
+        transient=False,
+        verdict=state.value,
+        charged="yes",
+        sent_at=1,
+        answered_at=2,
+        http_status=200,
+        code="10000",
+        message="Success",
+        request_id="r",
+        rephraser_result="",
+        output_urls='["https://x/1"]',
+        url_expires_at=3,
+        images=None,
+        queue_ms=1.0,
+        latency_ms=2.0,
+        provider_ms=3.0,
+        price=0.2,
+        currency="CNY",
+        answer=b"{}",
     )
     return recorded._replace(**changes)  # type: ignore[arg-type]
 
@@ -62,9 +81,10 @@ def test_a_transient_failure_comes_back_in_the_next_runs_until_max_runs(ledger: 
     """retry.max_runs: the run that gave up does not try again, two later ones do."""
     for number, run in enumerate(("run-1", "run-2", "run-3"), 1):
         limits = LIMITS._replace(run_id=run)
-        assert ledger.known(["k"], max_runs=3).get("k", None) is None or ledger.known(["k"], max_runs=3)[
-            "k"
-        ].state is State.PENDING
+        assert (
+            ledger.known(["k"], max_runs=3).get("k", None) is None
+            or ledger.known(["k"], max_runs=3)["k"].state is State.PENDING
+        )
         assert ledger.claim("k", limits) == Claim(number)
         ledger.record(ended("k", State.FAILED, transient=True, run_id=run))
         assert ledger.claim("k", limits) == Refused(State.FAILED)

@@ -37,8 +37,8 @@ def test_a_rule_names_its_calls_by_number(calls: Any, hit: list[int]) -> None:
 
 
 def test_the_first_rule_that_matches_wins_until_it_is_used_up() -> None:
-    rules = [Rule(prompt="cat", code=50412, times=2), Rule(calls=(2, 9), code=50500)]
-    faults = Faults(rules)
+    rules = [{"prompt": "cat", "code": 50412, "times": 2}, {"calls": "2-9", "code": 50500}]
+    faults = Faults(map(Rule.model_validate, rules))
 
     met = [faults.match(call, prompt) for call, prompt in ((1, "a cat"), (2, "a dog"), (3, "cats"), (4, "cat"))]
     assert [rule and rule.code for rule in met] == [50412, 50500, 50412, 50500]
@@ -127,7 +127,9 @@ def test_faults_may_be_json(tmp_path: Path) -> None:
     path = tmp_path / "faults.json"
     path.write_text(json.dumps([{"calls": "2", "code": 50500}]))
 
-    assert load_faults(path).match(2, "") == Rule(calls=(2, 2), code=50500)
+    faults = load_faults(path)
+    assert faults.match(1, "") is None
+    assert faults.match(2, "") == Rule.model_validate({"calls": 2, "code": 50500})
 
 
 def test_an_empty_file_has_no_rules(tmp_path: Path) -> None:

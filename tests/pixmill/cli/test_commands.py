@@ -1,0 +1,165 @@
+"""The commands as people and programs use them: what is printed where, and the exit codes. None of these pays."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT, Simulated, Workshop, carry_out
+
+
+def pixmill(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pixmill", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd or ROOT, stdin=subprocess.DEVNULL, check=False
+    )
+
+
+def json_line(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
+    lines = done.stdout.splitlines()
+    assert len(lines) == 1
+    return json.loads(lines[0])  # type: ignore[no-any-return]
+
+
+COMMANDS = ["init", "validate", "plan", "run", "status", "export", "simulate"]
+
+
+def test_help_names_every_command() -> None:
+    shown = pixmill("--help")
+    assert shown.returncode == 0
+    assert all(f"\n  {command} " in shown.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_is_documented(command: str) -> None:
+    shown = pixmill(command, "--help")
+    assert shown.returncode == 0
+    assert "Usage:" in shown.stdout
+    assert f"`pixmill {command}" in (ROOT / "docs" / "commands.md").read_text()
+
+
+def test_init_writes_a_config_that_validates_and_plans(tmp_path: Path) -> None:
+    assert pixmill("init", "new", cwd=tmp_path).returncode == 0
+    folder = tmp_path / "new"
+    assert pixmill("validate", "pets.yaml", cwd=folder).returncode == 0
+    plan = json_line(pixmill("plan", "pets.yaml", "--json", cwd=folder))
+    assert plan["pending"] == plan["rows"] == 6
+    again = pixmill("init", "new", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+
+
+def test_validate_counts_reasons_and_writes_all_invalid_rows(workshop: Workshop, tmp_path: Path) -> None:
+    rows = workshop.rows(10)
+    for at in range(4):
+        rows[at]["text"] = ""
+    rows[9]["photo"] = "http://127.0.0.1/x.jpg"
+    workshop.write_rows(rows)
+    shown = pixmill("validate", workshop.write_config(), "--out", str(tmp_path / "bad.csv"), "--json")
+    assert shown.returncode == 3
+    said = json_line(shown)
+    assert (said["rows"], said["invalid"], said["reasons"]) == (10, 5, {"empty_prompt": 4, "private_address": 1})
+    assert [example["row_number"] for example in said["examples"]["empty_prompt"]] == [1, 2, 3]  # type: ignore[index]
+    with (tmp_path / "bad.csv").open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [(row["row_number"], row["column"]) for row in written] == [(str(at), "text") for at in range(1, 5)] + [
+        ("10", "photo")
+    ]
+    assert json.loads(written[4]["values"]) == rows[9]
+
+
+def test_plan_makes_no_call_and_no_file(workshop: Workshop) -> None:
+    workshop.write_rows(workshop.rows(3))
+    shown = pixmill("plan", workshop.write_config(), "--json")
+    assert shown.returncode == 0
+    assert json_line(shown)["pending"] == 3
+    assert not (workshop.folder / "out").exists()
+
+
+def test_a_mistake_in_the_config_exits_2_without_a_traceback(workshop: Workshop) -> None:
+    workshop.write_rows(workshop.rows(1))
+    shown = pixmill("plan", workshop.write_config(limits={"qsp": 3}), "--json")
+    assert shown.returncode == 2
+    assert "did you mean `qps`" in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert shown.stdout == ""
+
+
+def test_a_table_that_is_not_there_exits_2(workshop: Workshop) -> None:
+    shown = pixmill("plan", workshop.write_config())
+    assert shown.returncode == 2
+    assert "pets.csv" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_status_ends_with_what_to_type_next(workshop: Workshop, simulated: Simulated) -> None:
+    workshop.write_rows(workshop.rows(3))
+    workshop.use(simulated)
+    before = pixmill("status", workshop.path)
+    assert before.stderr.splitlines()[-1] == f"next: pixmill run {workshop.path}"
+    carry_out(workshop.path)
+    after = pixmill("status", workshop.path, "--json")
+    assert "3 of 3 images are there" in after.stderr
+    assert after.stderr.splitlines()[-1].startswith(f"next: pixmill export {workshop.path}")
+    said = json_line(after)
+    assert said["runs"][0]["summary"]["calls"] == 3  # type: ignore[index]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_exports_hold_every_row_and_column(workshop: Workshop, simulated: Simulated, kind: str) -> None:
+    workshop.write_rows(workshop.rows(5))
+    workshop.use(simulated)
+    dataset = pd.read_parquet(carry_out(workshop.path)["dataset"])
+    out = workshop.folder / "export" / f"pets.{kind}"
+    shown = pixmill("export", workshop.path, "--format", kind, "--out", str(out), "--json")
+    assert shown.returncode == 0, shown.stderr
+    read = {"parquet": pd.read_parquet, "csv": pd.read_csv, "jsonl": lambda path: pd.read_json(path, lines=True)}[kind](
+        out
+    )
+    assert list(read.columns) == list(dataset.columns)
+    assert list(read["job_key"]) == list(dataset["job_key"])
+    images = read["images"].iloc[0]
+    assert (json.loads(images) if kind == "csv" else images)[0]["sha256"] == dataset["images"].iloc[0][0]["sha256"]
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", " =1+1", "\uff1d1+1", '=HYPERLINK("http://x","y")'])
+def test_cells_that_a_spreadsheet_would_run_are_disarmed(workshop: Workshop, simulated: Simulated, cell: str) -> None:
+    """G19: data unchanged in Parquet, escaped in CSV."""
+    workshop.write_rows([{**workshop.rows(1)[0], "text": cell}])
+    workshop.use(simulated)
+    dataset = pd.read_parquet(carry_out(workshop.path)["dataset"])
+    assert dataset["text"].iloc[0] == cell
+    out = workshop.folder / "pets.csv.out"
+    assert pixmill("export", workshop.path, "--format", "csv", "--out", str(out)).returncode == 0
+    with out.open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert row["text"] == row["prompt"] == f"'{cell}"
+    assert row["seed"].isdecimal()
+
+
+def test_export_before_the_first_run_says_what_to_do(workshop: Workshop) -> None:
+    workshop.write_rows(workshop.rows(1))
+    shown = pixmill("export", workshop.write_config(), "--out", str(workshop.folder / "x.parquet"))
+    assert shown.returncode == 2
+    assert "pixmill run" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "heavy"), [("validate", "prefect pandas"), ("plan", "prefect pandas"), ("status", "prefect pandas")]
+)
+def test_commands_that_look_never_import_prefect_or_pandas(workshop: Workshop, command: str, heavy: str) -> None:
+    workshop.write_rows(workshop.rows(2))
+    code = (
+        "import sys, atexit\n"
+        f"atexit.register(lambda: print(*sorted(set({heavy.split()!r}) & set(sys.modules)), file=sys.stdout))\n"
+        "from pixmill.cli import main\nmain()\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code, command, workshop.write_config()], capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.split() == []
