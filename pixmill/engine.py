@@ -119,7 +119,8 @@ class Engine:
         self._queue.hurry()
 
     def close(self) -> None:
-        """Wait for the threads to end."""
+        """Finish the calls in flight, skip what still waits, and wait for the threads to end."""
+        self.governor.stop()
         self._queue.close()
         for thread in self._threads:
             thread.join()
@@ -255,11 +256,7 @@ class Engine:
         )
 
     def _follow_up(self, ticket: Ticket, answer: Answer, state: State, again: bool, images: str | None) -> None:
-        if answer.retry_after and answer.verdict in (
-            Verdict.THROTTLE_RATE,
-            Verdict.THROTTLE_CONCURRENCY,
-            Verdict.RETRY,
-        ):
+        if answer.retry_after:
             self.governor.hold(answer.retry_after)
         if again:
             throttled = answer.verdict is not Verdict.RETRY

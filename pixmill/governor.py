@@ -36,7 +36,7 @@ class Governor:
         self._free = threading.Condition()
         self._stopped = threading.Event()
         self._in_flight = 0
-        self._next = clock()
+        self._next = self._held_until = clock()
         self._held = 0
 
     @property
@@ -75,7 +75,9 @@ class Governor:
     def hold(self, seconds: float) -> None:
         """Hold back every call of the account for `seconds`, those that wait for their turn included."""
         with self._free:
-            self._next = max(self._next, self._clock() + seconds)
+            now = self._clock()
+            self._held_until = max(self._held_until, now + max(seconds, self._interval))
+            self._next = self._held_until  # every turn that was booked is void, and those who booked it book anew
             self._held += 1
 
     def stop(self) -> None:

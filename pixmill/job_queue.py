@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pixmill.errors import PixmillError
 from pixmill.jobs import Job
 
 
@@ -50,8 +51,10 @@ class JobQueue:
         self._order = 0
 
     def put(self, tickets: Sequence[Ticket]) -> None:
-        """Add jobs that may go now."""
+        """Add jobs that may go now. Raises PixmillError once closed: nobody would take them."""
         with self._changed:
+            if self._closed:
+                raise PixmillError("the run has ended; nothing more is sent in it")
             self._ready.extend(tickets)
             self._changed.notify(len(tickets))
 
@@ -63,16 +66,17 @@ class JobQueue:
             self._changed.notify()
 
     def take(self) -> Ticket | None:
-        """Return the next job, waiting for one; `None` once closed."""
+        """Return the next job, waiting for one; `None` once closed and empty."""
         with self._changed:
-            while not self._closed:
+            while True:
                 now = time.monotonic()
-                if self._later and self._later[0][0] <= now:
+                if self._later and (self._closed or self._later[0][0] <= now):
                     return heapq.heappop(self._later)[2]
                 if self._ready:
                     return self._ready.popleft()
+                if self._closed:
+                    return None
                 self._changed.wait(self._later[0][0] - now if self._later else None)
-            return None
 
     def hurry(self) -> None:
         """End all pauses: the run stops, and what waits is handed out to be skipped."""
@@ -82,7 +86,7 @@ class JobQueue:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End every `take`."""
+        """End every `take`, once what waits has been taken without its pauses: no chunk is left without an end."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -64,7 +64,7 @@ class Tally:
                 self.codes[code or "unknown"] += 1
 
     def job_ended(self, outcome: str) -> str | None:
-        """Count one job's outcome; return the outcome that trips the breaker, or `None`."""
+        """Count one job's outcome; say what trips the breaker, or `None`."""
         with self._lock:
             self.done[outcome] += 1
             if outcome == "skipped":
@@ -72,11 +72,12 @@ class Tally:
             self._window.append(outcome)
             if len(self._window) < self.stop.window:
                 return None
-            for watched, share in (
-                ("failed", self.stop.failed_fraction),
-                ("refused", self.stop.refused_fraction),
+            # What is in doubt may have cost money and is no image, so it counts like a failure.
+            for watched, outcomes, share in (
+                ("failed or in doubt", ("failed", "in_doubt"), self.stop.failed_fraction),
+                ("refused", ("refused",), self.stop.refused_fraction),
             ):
-                if self._window.count(watched) > share * len(self._window):
+                if sum(map(self._window.count, outcomes)) > share * len(self._window):
                     return watched
             return None
 

@@ -84,7 +84,6 @@ class Transport:
             raise outcome(f"{host}: {exchange.reason(error)}") from None
         finally:
             del self._wire.running[threading.get_ident()]
-            exchange.hold(None)
         return Reply(raw.status, raw.headers, body)
 
     def close(self) -> None:

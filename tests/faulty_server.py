@@ -75,7 +75,7 @@ class Peer:
         return head + end, body
 
 
-Behaviour = Callable[[Peer], None]
+Behaviour = Callable[[Peer], object]
 
 
 class FaultyServer:
@@ -160,7 +160,7 @@ def message(
 
 def answer(body: bytes = b"{}", status: int = 200, headers: Mapping[str, str] | None = None) -> Behaviour:
     """A complete answer; the connection stays open."""
-    return lambda peer: _all(peer.send(message(body, status, headers)))
+    return lambda peer: peer.send(message(body, status, headers))
 
 
 def answer_and_close(body: bytes = b"{}", status: int = 200, headers: Mapping[str, str] | None = None) -> Behaviour:
@@ -175,17 +175,32 @@ def redirect(location: str, status: int = 302) -> Behaviour:
 
 def stall(after: bytes = b"") -> Behaviour:
     """Send `after`, then nothing more, and no FIN."""
-    return lambda peer: _all(peer.send(after), peer.wait())
+
+    def behave(peer: Peer) -> None:
+        peer.send(after)
+        peer.wait()
+
+    return behave
 
 
 def hang_up(after: bytes = b"") -> Behaviour:
     """Send `after`, then close."""
-    return lambda peer: _all(peer.send(after), peer.close())
+
+    def behave(peer: Peer) -> None:
+        peer.send(after)
+        peer.close()
+
+    return behave
 
 
 def reset(after: bytes = b"") -> Behaviour:
     """Send `after`, then reset the connection."""
-    return lambda peer: _all(peer.send(after), peer.reset())
+
+    def behave(peer: Peer) -> None:
+        peer.send(after)
+        peer.reset()
+
+    return behave
 
 
 def truncated(body: bytes, missing: int = 1) -> Behaviour:
@@ -200,9 +215,7 @@ def drip_headers(pause: float = 0.02) -> Behaviour:
 
 def drip_body(pause: float = 0.02, headers: Mapping[str, str] | None = None, length: int = 10**9) -> Behaviour:
     """A body without end, byte by byte; `length=-1` announces none."""
-    return lambda peer: _all(
-        peer.send(message(b"", headers=headers, length=length)), peer.pour(_singly(b"", b"z"), pause)
-    )
+    return lambda peer: peer.pour(_for_ever(message(b"", headers=headers, length=length), b"z"), pause)
 
 
 def drip_chunks(pause: float = 0.02) -> Behaviour:
@@ -225,10 +238,6 @@ def endless_chunks() -> Behaviour:
 def gzip_bomb(size: int) -> Behaviour:
     """`size` zero bytes, compressed about a thousand times, in an encoding that nobody asked for."""
     return answer(gzip.compress(bytes(size)), headers={"Content-Encoding": "gzip"})
-
-
-def _all(*_: object) -> None:
-    """Let a lambda do several things, in order."""
 
 
 def _for_ever(start: bytes, part: bytes) -> Iterable[bytes]:

@@ -9,7 +9,7 @@ from importlib.abc import MetaPathFinder
 import typer
 
 from pixmill.cli import files, look, pay, serve
-from pixmill.cli.terminal import complain, show_warnings
+from pixmill.cli.terminal import complain, leave, show_warnings
 from pixmill.errors import PixmillError, UserError
 
 app = typer.Typer(
@@ -36,12 +36,12 @@ def main() -> None:
         app()
     except UserError as error:
         complain(error)
-        sys.exit(2)
+        leave(2)
     except PixmillError as error:
         complain(error)
-        sys.exit(1)
+        leave(1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        leave(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

@@ -2,14 +2,17 @@
 
 import shlex
 import sys
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pixmill.cli.look import say_plan
-from pixmill.cli.terminal import ConfigPath, Json, Overrides, duration, money, print_json, say
+from pixmill.cli.terminal import ConfigPath, Json, Overrides, duration, leave, money, print_json, say
 from pixmill.errors import SpendingRefused
+
+EVENT_SECONDS = 10.0
 
 if TYPE_CHECKING:
     from pixmill.prefect_server import EmbeddedServer
@@ -44,7 +47,7 @@ def run(
     _say_report(report, settings.budget.currency, f"pixmill status {shlex.quote(config)}")
     if as_json:
         print_json(report)
-    raise typer.Exit(report["exit_code"])
+    leave(report["exit_code"])
 
 
 class _Server:
@@ -102,7 +105,20 @@ def _flow(run: "Run", config: str, overrides: list[str], limit: int | None) -> d
     from pixmill.runs import handed_over
 
     with handed_over(run), shown(run):
-        return generate_dataset(config, overrides, limit)
+        try:
+            return generate_dataset(config, overrides, limit)
+        finally:
+            _deliver_events()
+
+
+def _deliver_events() -> None:
+    """Wait a while for Prefect's events to be sent, before the server that takes them is stopped."""
+    from prefect.events.worker import EventsWorker
+
+    worker = EventsWorker.instance()
+    sending = threading.Thread(target=worker.wait_until_empty, daemon=True)
+    sending.start()
+    sending.join(EVENT_SECONDS)
 
 
 def _publish_only(run: "Run") -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import sys
-from typing import Annotated, Any
+from contextlib import suppress
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -48,6 +50,17 @@ def print_json(value: dict[str, Any]) -> None:
     """Print one object on one line of stdout."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
     sys.stdout.flush()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process; where Prefect was used, at once: its exit handlers try for minutes to reach a server that is gone."""
+    if "prefect" not in sys.modules:
+        sys.exit(code)
+    with suppress(OSError):
+        sys.stdout.flush()
+    with suppress(OSError):
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def money(amount: float | None, currency: str) -> str:

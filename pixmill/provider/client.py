@@ -159,9 +159,7 @@ def _base_url(provider: Provider, override: str | None) -> str:
     return url.rstrip("/")
 
 
-def _authority(
-    provider: Provider, url: str, query: Mapping[str, str], api_key: Secret | str | None
-) -> Authority:
+def _authority(provider: Provider, url: str, query: Mapping[str, str], api_key: Secret | str | None) -> Authority:
     if provider.kind == "volcengine":
         parts = urlsplit(url)
         return Signature(volc_keys(), parts.netloc, parts.path, query)
