@@ -1,23 +1,18 @@
-"""Images: output images fetched from their URLs, proved complete and stored by hash; input files checked.
+"""Images: output images fetched from their URLs and stored under the hash of their content.
 
-All of it comes from outside. A URL out of an answer may lead into a private network; a body may be cut, endless
-or a decompression bomb. Nothing is stored that was not decoded to its last pixel.
+A URL out of an answer may lead into a private network, and its body may be anything: what is fetched is checked
+at every step, and nothing is stored that was not decoded to its last pixel.
 """
 
 import os
 import random
 import tempfile
-import threading
 import time
-import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -25,28 +20,25 @@ import requests
 
 from pixmill.addresses import AddressRefused, LookUp, check_public, url_problem
 from pixmill.addresses import look_up as system_look_up
-from pixmill.errors import PixmillError, TransportError
+from pixmill.errors import TransportError
+from pixmill.pictures import MAX_BYTES, ImageError, Picture, inspect, local_image_problem
 from pixmill.transport import Reply, Transport
 
-MAX_BYTES = 30_000_000
-MAX_PIXELS = 50_000_000
-LARGE_PIXELS = 8_000_000
+__all__ = [
+    "ImageError",
+    "ImageFetcher",
+    "ImageFile",
+    "ImageGone",
+    "ImageStore",
+    "inspect",
+    "local_image_problem",
+    "url_expiry",
+]
+
 SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.5
 REDIRECTS = 3
-
-# Published for a sibling operation; those of the controlnet operation are not.
-INPUT_BYTES = 4_700_000
-INPUT_SIDE = 4096
-INPUT_RATIO = 3
-
-_PNG_END = b"IEND\xaeB`\x82"
-_large_image = threading.Lock()
-
-
-class ImageError(PixmillError):
-    """An image could not be fetched, or the bytes are not a complete image that we take."""
 
 
 class ImageGone(ImageError):
@@ -55,14 +47,6 @@ class ImageGone(ImageError):
 
 class _FinalError(ImageError):
     """Another attempt would end in the same way."""
-
-
-class Shape(NamedTuple):
-    """What the content of an image says about it; `format` is JPEG, PNG or WEBP."""
-
-    width: int
-    height: int
-    format: str
 
 
 class ImageFile(NamedTuple):
@@ -76,67 +60,12 @@ class ImageFile(NamedTuple):
     bytes: int
 
 
-class _Picture(bytes):
-    """The bytes of a complete image, with the shape that was seen while it was decoded."""
-
-    shape: Shape
-
-
-def inspect(data: bytes) -> Shape:
-    """Decode an image to its last pixel; ImageError if it is cut, damaged, too large or of another format.
-
-    At most 30 MB and 50 million pixels; the pixels are counted in the header, before anything is decoded.
-    """
-    if isinstance(data, _Picture):
-        return data.shape
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"the image has {len(data):,} bytes, more than {MAX_BYTES:,}")
-    pillow = _pillow()
-    try:
-        return _decoded(pillow, data)
-    except ImageError:
-        raise
-    except pillow.UnidentifiedImageError:
-        raise ImageError(f"the {len(data):,} bytes are no JPEG, PNG or WEBP image") from None
-    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning):
-        raise ImageError(f"the image has more than {MAX_PIXELS:,} pixels") from None
-    except Exception as error:  # decoders fed with damaged bytes raise whatever they meet
-        raise ImageError(f"the image is cut off or damaged ({type(error).__name__})") from None
-
-
 def url_expiry(url: str) -> datetime | None:
     """When a signed URL of the provider dies (`x-expires`, in seconds since 1970), if it says so."""
     try:
         return datetime.fromtimestamp(int(parse_qs(urlsplit(url).query)["x-expires"][0]), UTC)
     except (KeyError, ValueError, OverflowError, OSError):
         return None
-
-
-def local_image_problem(path: Path) -> str | None:
-    """The reason code why a local input image can't be sent, None if it can; only its header is read.
-
-    One of `image_file_missing` (or unreadable), `image_file_too_large`, `image_file_format`,
-    `image_file_dimensions`, `image_file_ratio`.
-    """
-    try:
-        if not path.is_file():
-            return "image_file_missing"
-        if path.stat().st_size > INPUT_BYTES:
-            return "image_file_too_large"
-        data = path.read_bytes()
-    except OSError:
-        return "image_file_missing"
-    pillow = _pillow()
-    try:
-        with pillow.open(BytesIO(data), formats=["JPEG", "PNG"]) as image:
-            short, long = sorted(image.size)
-    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning):
-        return "image_file_dimensions"
-    except Exception:  # as in inspect
-        return "image_file_format"
-    if long > INPUT_SIDE:
-        return "image_file_dimensions"
-    return "image_file_ratio" if long > INPUT_RATIO * short else None
 
 
 class ImageStore:
@@ -227,29 +156,6 @@ class ImageFetcher:
             raise _FinalError(f"{_host(url)}: {error}") from None
 
 
-@cache
-def _pillow() -> ModuleType:
-    """Pillow, imported with the first image; its bomb warning is an error from then on, in every thread."""
-    from PIL import Image, WebPImagePlugin  # noqa: F401 - or the first WEBP would import every plugin
-
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
-    return Image
-
-
-def _decoded(pillow: ModuleType, data: bytes) -> Shape:
-    with pillow.open(BytesIO(data), formats=list(SUFFIXES)) as image:
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise ImageError(f"the image has {width} x {height} pixels, more than {MAX_PIXELS:,}")
-        # One at a time: the pool would hold a gigabyte of pixels otherwise.
-        with _large_image if width * height > LARGE_PIXELS else nullcontext():
-            image.load()
-        kind = "JPEG" if image.format == "MPO" else image.format  # a JPEG with further pictures behind it
-    if kind == "PNG" and _PNG_END not in data:  # Pillow is content when the pixels are there
-        raise ImageError("the image is cut off")
-    return Shape(width, height, kind)
-
-
 def _holds(path: Path, data: bytes) -> bool:
     try:
         same_size = not path.is_symlink() and path.stat().st_size == len(data)
@@ -310,13 +216,13 @@ def _problem(url: str) -> str | None:
     return None if parts.port in (None, 80, 443) else f"port {parts.port} is not fetched"
 
 
-def _picture(url: str, reply: Reply) -> _Picture:
+def _picture(url: str, reply: Reply) -> Picture:
     if reply.status in (403, 404, 410):
         raise ImageGone(f"{_host(url)}: its answer is {reply.status}")
     if reply.status != 200:
         passing = reply.status == 429 or reply.status >= 500
         raise (ImageError if passing else _FinalError)(f"{_host(url)}: its answer is {reply.status}")
-    picture = _Picture(reply.body)
+    picture = Picture(reply.body)
     try:
         picture.shape = inspect(reply.body)
     except ImageError as error:

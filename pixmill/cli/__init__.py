@@ -4,6 +4,7 @@ Heavy imports stand inside the commands, so that `--help` and mistakes in a conf
 """
 
 import sys
+import traceback
 from importlib.abc import MetaPathFinder
 
 import typer
@@ -44,7 +45,10 @@ def main() -> None:
         leave(130)
     except BrokenPipeError:
         sys.stderr.close()
-        sys.exit(1)
+        leave(1)
+    except Exception:
+        traceback.print_exc()
+        leave(1)
 
 
 class _NoPandas(MetaPathFinder):

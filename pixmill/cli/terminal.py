@@ -53,7 +53,7 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process; where Prefect was used, at once: its exit handlers try for minutes to reach a server that is gone."""
+    """End the process. After Prefect at once: its exit handlers try for minutes to reach a server that is gone."""
     if "prefect" not in sys.modules:
         sys.exit(code)
     with suppress(OSError):

@@ -76,6 +76,15 @@ def running(bill: Path, **settings: Any) -> Iterator[Running]:
             yield Running(process.stdout.readline().strip(), bill, process)
         finally:
             process.terminate()
+            _kill_if_alive(process)
+
+
+def _kill_if_alive(process: subprocess.Popen[str]) -> None:
+    # A simulator that ignores its signals fails a test; it must not hang all of them.
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 @pytest.fixture
