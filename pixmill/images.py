@@ -136,10 +136,10 @@ class ImageFetcher:
     def _attempt(self, url: str) -> bytes:
         ends = time.monotonic() + self._deadline
         for _ in range(1 + REDIRECTS):
-            reply = self._get(url, ends - time.monotonic())
+            reply = self._get(url, max(0.0, ends - time.monotonic()))
             if "location" not in reply.headers or reply.status not in (301, 302, 303, 307, 308):
                 return _picture(url, reply)
-            url = urljoin(url, reply.headers["location"])
+            url = _joined(url, reply.headers["location"])
         raise _FinalError(f"{_host(url)}: more than {REDIRECTS} redirects")
 
     def _get(self, url: str, seconds: float) -> Reply:
@@ -192,6 +192,13 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise _FinalError(f"{_host(url)}: it redirects to what is no URL") from None
 
 
 def _request(url: str) -> requests.PreparedRequest:

@@ -73,8 +73,7 @@ class Transport:
             raw: HTTPResponse = self._adapter.send(request, stream=True).raw
             with closing(raw):
                 body = _body(raw, max_bytes)
-            if raw.length_remaining is None and not raw.chunked and (exchange.over or not body):
-                # Its end is that of the socket, which the deadline or a cut in the headers has brought about.
+            if _ended_early(raw, body, exchange):
                 raise IncompleteRead(body)
         except _UnusableAnswerError as error:
             raise AnswerUnknown(f"{host}: its answer {error}") from None
@@ -132,6 +131,18 @@ def _body(raw: HTTPResponse, max_bytes: int) -> bytes:
         if len(body) > max_bytes:
             raise _UnusableAnswerError(f"is larger than {max_bytes:,} bytes")
     return _decoded(bytes(body), raw.headers.get("content-encoding", "").strip().lower(), max_bytes)
+
+
+def _ended_early(raw: HTTPResponse, body: bytes, exchange: Exchange) -> bool:
+    """Whether a body whose end is that of the connection can't be trusted to be whole.
+
+    The deadline may have ended the connection; and one that ends within the headers looks like an answer without
+    a body, so that has to be announced.
+    """
+    if raw.length_remaining is not None or raw.chunked:
+        return False
+    announced = raw.version == 10 or "close" in raw.headers.get("connection", "").lower()
+    return exchange.over or not (body or announced)
 
 
 def _decoded(body: bytes, encoding: str, max_bytes: int) -> bytes:

@@ -62,7 +62,7 @@ class Exchange:
     def reason(self, error: BaseException) -> str:
         """Say what happened: the innermost cause that has words for it, as the outer ones quote the URL."""
         if self.ends <= monotonic():
-            return f"not finished within {self.deadline:g} s"
+            return f"not finished within {round(self.deadline, 1):g} s"
         causes = [error]
         while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
             causes.append(cause)

@@ -458,6 +458,11 @@ def test_no_signed_query_reaches_a_message_or_a_log(fetcher: ImageFetcher, caplo
 # Redirects, and everything that must not be reached.
 
 
+def test_a_redirect_to_what_is_no_url_is_an_error(fetcher: ImageFetcher) -> None:
+    with FaultyServer(redirect("https://[/")) as server, pytest.raises(ImageError, match="no URL"):
+        fetcher.fetch(server.url)
+
+
 def test_three_redirects_are_followed_and_a_fourth_is_not(fetcher: ImageFetcher) -> None:
     with FaultyServer(redirect("/b"), redirect("c"), redirect("?d", 308), answer(JPEG)) as server:
         assert fetcher.fetch(f"{server.url}/a/") == JPEG

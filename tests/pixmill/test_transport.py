@@ -190,6 +190,16 @@ def test_an_answer_cut_at_any_byte_is_in_doubt(
         assert len(server.requests) == len(cuts)
 
 
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+def test_an_answer_may_end_with_its_connection(transport: Transport, version: bytes) -> None:
+    """Also with an empty body, as redirects of simple servers do, if that is announced."""
+    closing = {"Connection": "close"} if version == b"HTTP/1.1" else {}
+    answers = [message(body, 302, closing, length=-1).replace(b"HTTP/1.1", version, 1) for body in (b"", b"here")]
+    with FaultyServer(*map(hang_up, answers)) as server:
+        assert send(transport, server.url)[::2] == (302, b"")
+        assert send(transport, server.url)[::2] == (302, b"here")
+
+
 def test_a_short_body_says_so(transport: Transport) -> None:
     """D3, F3."""
     with FaultyServer(truncated(b"x" * 1000)) as server, pytest.raises(AnswerUnknown, match="ended early"):
