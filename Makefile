@@ -30,15 +30,16 @@ format: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/run_all.py
 
-# The two stamps: what a run needs, and what development needs on top. The locks hold a hash for every file.
+# The two stamps: what a run needs, and what development needs on top. The locks are complete, with a hash for
+# every file, so nothing is resolved here.
 $(VENV)/run: requirements/run.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements/run.txt
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
 $(VENV)/dev: requirements/dev.txt $(VENV)/run
-	$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements/dev.txt
 	touch $@
 
 # Needs pip-tools. No index and no file locations in a lock: it is read by every index that has these files.

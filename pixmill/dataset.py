@@ -4,6 +4,7 @@ A reader sees the old file or the new one, never a mixture: the new one is writt
 and read back first. The version that it replaces goes to `history/`.
 """
 
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -47,6 +48,13 @@ def publish(plan: Plan, ledger: Ledger | None, run_id: str) -> Published:
     """
     folder = plan.config.dataset_folder
     folder.mkdir(parents=True, exist_ok=True)
+    plan.table.check_unchanged()
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two runs that end together, the second waits for the first
+        return _publish(plan, ledger, run_id, folder)
+
+
+def _publish(plan: Plan, ledger: Ledger | None, run_id: str, folder: Path) -> Published:
     known_invalid = KnownInvalid(folder / INVALID)
     results = ResultTable(plan.config, plan.maker, plan.table.schema, run_id)
     with _aside(folder / DATASET) as dataset, _aside(folder / INVALID) as invalid:
@@ -120,8 +128,11 @@ def _read_back(path: Path, rows: int, schema: pa.Schema) -> None:
 
 @contextmanager
 def _aside(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target`; put it in `target`'s place if all went well, else remove it."""
-    path = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    """Yield a path beside `target`; put it in `target`'s place if all went well, else remove it.
+
+    The path is always the same, so that what a killed process left there is overwritten and does not pile up.
+    """
+    path = target.with_name(f".{target.name}.tmp")
     try:
         yield path
         _sync(path)

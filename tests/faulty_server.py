@@ -257,3 +257,18 @@ def _content_length(head: bytes) -> int:
         if line.startswith(b"content-length:"):
             return int(line.partition(b":")[2])
     return 0
+
+
+NEVER_ENDING: dict[str, Behaviour] = {
+    "headers drip": drip_headers(),
+    "body drips": drip_body(),
+    "body of a closing connection drips": drip_body(headers={"Connection": "close"}),
+    "body without a length drips": drip_body(length=-1),
+    "chunks drip": drip_chunks(),
+    "no answer": stall(),
+    "stall in the headers": stall(b"HTTP/1.1 200 OK\r\nContent-"),
+    "stall after the headers": stall(message(b"", length=100)),
+    "stall in the body": stall(message(b"half", length=100)),
+    "stall in a body without a length": stall(message(b"half", length=-1)),
+}
+"""Answers that keep a client waiting for ever, unless it has a deadline for all of them."""

@@ -226,7 +226,7 @@ def test_a_kill_before_the_rename_leaves_the_old_version(paid: Workshop) -> None
     assert {row["rephraser_result"] for row in results(carry_out(paid.path))} == {"new"}
 
 
-@pytest.mark.parametrize("at", ["invalid.parquet", "dataset.parquet", "manifest.json", "config.yaml"])
+@pytest.mark.parametrize("at", ["dataset.parquet", "manifest.json", "config.yaml"])
 def test_a_kill_between_two_files_is_mended_by_the_next_run(paid: Workshop, at: str) -> None:
     """A4: the dataset is one file, so a reader is never torn; the files beside it follow with the next run."""
     config, folder, _ = state_of(paid)
@@ -240,14 +240,17 @@ def test_a_kill_between_two_files_is_mended_by_the_next_run(paid: Workshop, at: 
 
 def test_what_killed_publications_left_aside_does_not_pile_up(paid: Workshop) -> None:
     """I11: a run that can't end would fill the disk with half-written datasets."""
+    folder = paid.folder / "out" / "pets"
     for _ in range(2):
         publish_and_die(paid, "dataset.parquet")
+        assert len(list(folder.glob(".*.tmp"))) == 1
     carry_out(paid.path)
-    assert not list((paid.folder / "out" / "pets").rglob(".*"))
+    assert not list(folder.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("rows", [3, 5], ids="{} rows".format)
 def test_a_table_that_changed_since_the_plan_is_refused_and_published_by_the_next_run(
-    workshop: Workshop, simulated: Simulated
+    workshop: Workshop, simulated: Simulated, rows: int
 ) -> None:
     """G4: rows would be joined to the wrong results; what was paid is in the ledger and is not paid again."""
     workshop.write_rows(workshop.rows(4))
@@ -256,12 +259,28 @@ def test_a_table_that_changed_since_the_plan_is_refused_and_published_by_the_nex
         run.begin()
         for chunk in run.chunks():
             run.process(chunk)
-        workshop.write_rows(workshop.rows(5))
-        with pytest.raises(TableError, match=r"pets\.csv.*chang"):
+        workshop.write_rows(workshop.rows(rows))
+        with pytest.raises(TableError, match=r"pets\.csv: it changed after it was opened"):
             run.finish()
     assert not (workshop.folder / "out" / "pets" / "dataset.parquet").exists()
     report = carry_out(workshop.path)
-    assert (report["succeeded"], report["cached"], report["calls"]) == (5, 4, 1)
+    assert (report["succeeded"], report["calls"], simulated.bill.calls) == (rows, max(rows - 4, 0), max(rows, 4))
+
+
+@pytest.mark.xfail(strict=True, reason="Plan.pending_jobs follows the masks of the plan through another table")
+def test_a_table_that_changed_after_it_was_agreed_to_is_not_paid_for(
+    workshop: Workshop, simulated: Simulated
+) -> None:
+    """G4: what would be sent is not what the plan showed; it may not even be valid."""
+    workshop.write_rows(workshop.rows(4))
+    workshop.use(simulated)
+    with prepare(load_config(workshop.path)) as run:
+        run.begin()
+        workshop.write_rows(workshop.rows(4, "something else"))
+        with pytest.raises(TableError, match=r"pets\.csv: it changed after it was opened"):
+            for chunk in run.chunks():
+                run.process(chunk)
+    assert simulated.bill.calls == 0
 
 
 PUBLISH_OFTEN = """

@@ -3,8 +3,6 @@
 import gzip
 import itertools
 import logging
-import socket
-import ssl
 import threading
 import time
 import traceback
@@ -12,30 +10,21 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from pixmill.addresses import AddressRefused
 from pixmill.errors import AnswerUnknown, NotSent, TransportError
 from pixmill.transport import Reply, Transport
 from tests.faulty_server import (
+    NEVER_ENDING,
     Behaviour,
     FaultyServer,
     Peer,
     answer,
     answer_and_close,
-    drip_body,
-    drip_chunks,
-    drip_headers,
     endless,
     endless_chunks,
     gzip_bomb,
@@ -102,21 +91,7 @@ def test_nothing_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch, 
     assert f"Authorization: Bearer {CANARY}\r\n".encode() in server.requests[0]
 
 
-ENDLESS_IN_TIME = {
-    "headers drip": drip_headers(),
-    "body drips": drip_body(),
-    "body of a closing connection drips": drip_body(headers={"Connection": "close"}),
-    "body without a length drips": drip_body(length=-1),
-    "chunks drip": drip_chunks(),
-    "no answer": stall(),
-    "stall in the headers": stall(b"HTTP/1.1 200 OK\r\nContent-"),
-    "stall after the headers": stall(message(b"", length=100)),
-    "stall in the body": stall(message(b"half", length=100)),
-    "stall in a body without a length": stall(message(b"half", length=-1)),
-}
-
-
-@pytest.mark.parametrize("fault", ENDLESS_IN_TIME.values(), ids=ENDLESS_IN_TIME.keys())
+@pytest.mark.parametrize("fault", NEVER_ENDING.values(), ids=NEVER_ENDING.keys())
 def test_a_slow_or_silent_answer_ends_at_the_deadline(transport: Transport, fault: Behaviour) -> None:
     """D5, D6."""
     with FaultyServer(answer(), fault) as server:
@@ -150,20 +125,6 @@ def test_a_refused_connection_sends_nothing(transport: Transport) -> None:
         pass
     with pytest.raises(NotSent, match=rf"127\.0\.0\.1:{server.port}: no connection \(Connection refused\)"):
         send(transport, server.url)
-
-
-def test_a_connection_that_is_never_accepted_sends_nothing(transport: Transport) -> None:
-    """D17: as behind a black hole, packets for a full backlog are dropped."""
-    with ExitStack() as opened:
-        listener = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):
-            filler = opened.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        began = time.monotonic()
-        with pytest.raises(NotSent):
-            send(transport, f"http://127.0.0.1:{listener.getsockname()[1]}", deadline=0.2)
-        assert time.monotonic() - began < 1.4
 
 
 def test_a_reset_before_the_request_is_read_is_no_answer(transport: Transport) -> None:
@@ -290,78 +251,6 @@ def test_an_answer_that_cannot_be_decoded_is_in_doubt(transport: Transport, enco
         send(transport, server.url)
 
 
-def test_an_unknown_name_sends_nothing() -> None:
-    """D10."""
-
-    def look_up(host: str) -> list[str]:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    transport = Transport(connections=1, look_up=look_up)
-    with pytest.raises(NotSent, match=r"api\.example\.com: its address was not found \(Name or service not known\)"):
-        send(transport, "http://api.example.com")
-    transport.close()
-
-
-@pytest.mark.parametrize("host", ["a" * 64 + ".example.com", "a..example.com"])
-def test_a_name_that_cannot_be_looked_up_sends_nothing(transport: Transport, host: str) -> None:
-    request = requests.Request("GET", "http://example.com/").prepare()
-    request.url = f"http://{host}/"
-    with pytest.raises(NotSent):
-        transport.send(request, deadline=5, max_bytes=1)
-
-
-def test_names_that_hang_end_at_the_deadline_and_do_not_hold_up_others() -> None:
-    """D10: a look-up can't be interrupted; twenty of them exhaust no pool."""
-    ended = threading.Event()
-
-    def look_up(host: str) -> list[str]:
-        if host == "hangs.example.com":
-            ended.wait(30)
-        return ["127.0.0.1"]
-
-    transport = Transport(connections=21, look_up=look_up)
-    with FaultyServer(answer(b"here")) as server, ThreadPoolExecutor(20) as pool:
-        hanging = [pool.submit(send, transport, "http://hangs.example.com", deadline=0.2) for _ in range(20)]
-        assert send(transport, f"http://works.example.com:{server.port}").body == b"here"
-        for call in hanging:
-            with pytest.raises(NotSent, match=r"not finished within 0\.2 s"):
-                call.result(timeout=5)
-        ended.set()
-    transport.close()
-
-
-def test_the_address_that_was_checked_is_the_one_that_is_connected_to() -> None:
-    """D10: a name whose second answer is another one gets no second question."""
-    answers = iter([["127.0.0.1"], ["127.0.0.2"]])
-    checked: list[str] = []
-    transport = Transport(connections=1, check_address=checked.append, look_up=lambda _: next(answers))
-    with FaultyServer(answer()) as server:
-        assert send(transport, f"http://api.example.com:{server.port}").status == 200
-        transport.close()
-    assert checked == ["127.0.0.1"]
-    assert f"Host: api.example.com:{server.port}\r\n".encode() in server.requests[0]
-
-
-def test_one_refused_address_among_many_refuses_them_all() -> None:
-    def check(address: str) -> None:
-        if address == "127.0.0.9":
-            raise AddressRefused(f"{address} is refused")
-
-    transport = Transport(connections=1, check_address=check, look_up=lambda _: ["127.0.0.1", "127.0.0.9"])
-    with FaultyServer(answer()) as server:
-        with pytest.raises(AddressRefused, match=r"^127\.0\.0\.9 is refused$"):
-            send(transport, f"http://api.example.com:{server.port}")
-        transport.close()
-    assert server.connections == 0
-
-
-def test_a_dead_address_gives_way_to_the_next_one() -> None:
-    transport = Transport(connections=1, look_up=lambda _: ["::1", "127.0.0.1"])
-    with FaultyServer(answer()) as server:
-        assert send(transport, f"http://api.example.com:{server.port}").status == 200
-        transport.close()
-
-
 def test_threads_get_the_answers_to_their_own_questions() -> None:
     """D16."""
     transport = Transport(connections=16)
@@ -433,155 +322,3 @@ def test_nothing_is_left_running_after_close() -> None:
         transport.close()
         until(lambda: server.closed == 1)
     until(lambda: set(threading.enumerate()) <= before)
-
-
-# TLS on loopback, with authorities made for the test.
-
-
-class Authority:
-    """A certificate authority; `file` is what a client has to trust."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-        self.file = folder / "authority.pem"
-        certificate = self._builder(self.name, self.key, days=30).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
-        )
-        signed = certificate.sign(self.key, hashes.SHA256())
-        self.file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-
-    def server(self, *hosts: str, days: int = 30) -> ssl.SSLContext:
-        """A server's context, with a certificate for `hosts` that ends in `days`."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.IPAddress(ip_address(host)) if host[0].isdigit() else x509.DNSName(host) for host in hosts]
-        builder = self._builder(x509.Name([]), key, days).add_extension(
-            x509.SubjectAlternativeName(names), critical=True
-        )
-        file = self.folder / f"{'-'.join(hosts)}.pem"
-        file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            + builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
-
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
-        now = datetime.now(UTC)
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(key.public_key())
-        dated = builder.not_valid_before(now - timedelta(days=60)).not_valid_after(now + timedelta(days=days))
-        return dated.serial_number(x509.random_serial_number())
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def trusting(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
-    """A transport on a machine that trusts the test's authority."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    made = Transport(connections=4, look_up=lambda _: ["127.0.0.1"])
-    yield made
-    made.close()
-
-
-def test_a_trusted_server_is_asked_by_its_name_over_a_kept_connection(
-    trusting: Transport, authority: Authority
-) -> None:
-    context = authority.server("api.example.com")
-    named: list[str | None] = []
-    context.sni_callback = lambda _socket, name, _context: named.append(name)
-    with FaultyServer(answer(b"secret"), tls=context) as server:
-        for _ in range(3):
-            assert send(trusting, f"https://api.example.com:{server.port}").body == b"secret"
-    assert named == ["api.example.com"]
-    assert f"Host: api.example.com:{server.port}\r\n".encode() in server.requests[0]
-
-
-@pytest.mark.parametrize(
-    ("hosts", "days", "trusted", "reason"),
-    [
-        (["api.example.com"], 30, False, "certificate refused"),
-        (["api.example.com"], -1, True, "certificate has expired"),
-        (["other.example.com"], 30, True, "not valid for 'api.example.com'"),
-        (["127.0.0.1"], 30, True, "not valid for 'api.example.com'"),
-    ],
-)
-def test_a_certificate_that_does_not_hold_gets_no_request(
-    authority: Authority,
-    monkeypatch: pytest.MonkeyPatch,
-    hosts: list[str],
-    days: int,
-    trusted: bool,
-    reason: str,
-) -> None:
-    """D9: unknown authority, expired, of another host, of the address in place of the name."""
-    if trusted:
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    transport = Transport(connections=1, look_up=lambda _: ["127.0.0.1"])
-    with FaultyServer(answer(), tls=authority.server(*hosts, days=days)) as server:
-        with pytest.raises(NotSent, match=reason) as caught:
-            send(transport, f"https://api.example.com:{server.port}")
-        transport.close()
-    assert "no TLS connection" in str(caught.value)
-    assert server.requests == []
-
-
-def test_a_server_without_tls_gets_no_plain_request(trusting: Transport) -> None:
-    """D9: no fall-back to http."""
-    seen: list[bytes] = []
-
-    def listen(peer: Peer) -> None:
-        seen.append(peer.socket.recv(4096))
-        peer.close()
-
-    with FaultyServer(on_connect=listen) as server:
-        with pytest.raises(NotSent, match="TLS"):
-            send(trusting, f"https://api.example.com:{server.port}")
-        until(lambda: bool(seen))
-    assert CANARY.encode() not in seen[0]
-    assert b"HTTP" not in seen[0]
-
-
-@pytest.mark.parametrize("silent", [True, False])
-def test_a_handshake_that_does_not_end_is_ended_at_the_deadline_with_nothing_sent(
-    trusting: Transport, silent: bool
-) -> None:
-    """D5, D6, D9: stalled, or dripping the bytes of a record that never is complete."""
-    record = itertools.chain(b"\x16\x03\x03\x40\x00", itertools.repeat(0))
-    drip = (bytes([byte]) for byte in record)
-    trouble: Behaviour = Peer.wait if silent else lambda peer: peer.pour(drip, 0.02)
-    with FaultyServer(answer(), on_connect=trouble) as server:
-        began = time.monotonic()
-        with pytest.raises(NotSent, match=r"no TLS connection \(not finished within 0\.2 s\)"):
-            send(trusting, f"https://api.example.com:{server.port}", deadline=0.2)
-        assert time.monotonic() - began < 1.4
-
-
-@pytest.mark.parametrize("fault", ENDLESS_IN_TIME.values(), ids=ENDLESS_IN_TIME.keys())
-def test_the_deadline_holds_over_tls(trusting: Transport, authority: Authority, fault: Behaviour) -> None:
-    """D5, D6."""
-    with FaultyServer(answer(), fault, tls=authority.server("api.example.com")) as server:
-        send(trusting, f"https://api.example.com:{server.port}")
-        began = time.monotonic()
-        with pytest.raises(AnswerUnknown, match=r"not finished within 0\.2 s"):
-            send(trusting, f"https://api.example.com:{server.port}", deadline=0.2)
-        assert time.monotonic() - began < 1.2
-
-
-@pytest.mark.parametrize("fault", [reset, hang_up])
-def test_a_tls_connection_cut_in_the_answer_is_in_doubt(
-    trusting: Transport, authority: Authority, fault: Callable[[bytes], Behaviour]
-) -> None:
-    """D7, D9."""
-    with (
-        FaultyServer(fault(message(b"half", length=8)), tls=authority.server("api.example.com")) as server,
-        pytest.raises(AnswerUnknown),
-    ):
-        send(trusting, f"https://api.example.com:{server.port}")
