@@ -48,13 +48,13 @@ def publish(plan: Plan, ledger: Ledger | None, run_id: str) -> Published:
     """
     folder = plan.config.dataset_folder
     folder.mkdir(parents=True, exist_ok=True)
-    plan.table.check_unchanged()
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of two runs that end together, the second waits for the first
         return _publish(plan, ledger, run_id, folder)
 
 
 def _publish(plan: Plan, ledger: Ledger | None, run_id: str, folder: Path) -> Published:
+    plan.table.check_unchanged()
     known_invalid = KnownInvalid(folder / INVALID)
     results = ResultTable(plan.config, plan.maker, plan.table.schema, run_id)
     with _aside(folder / DATASET) as dataset, _aside(folder / INVALID) as invalid:

@@ -200,9 +200,10 @@ class JobMaker:
         shapes: Sequence[RequestShape],
         problems: Mapping[int, Problem],
     ) -> list[str | None]:
+        texts = map(json_text, prompts)
         keys: list[str | None] = [
-            shape.job_key(image, json_text(prompt), seed or 0)
-            for image, prompt, seed, shape in zip(images, prompts, seeds, shapes, strict=True)
+            shape.job_key(image, text, seed or 0)
+            for image, text, seed, shape in zip(images, texts, seeds, shapes, strict=True)
         ]
         for at in problems:
             keys[at] = None

@@ -70,6 +70,11 @@ class Run:
         return self.plan.to_pay if self.limit is None else min(self.limit, self.plan.to_pay)
 
     @property
+    def has_images_to_fetch(self) -> bool:
+        """Whether earlier runs paid for images that are not here and whose URLs may live."""
+        return self.plan.images_missing > self.plan.images_lost
+
+    @property
     def jobs_per_task(self) -> int:
         """How many jobs one task run takes."""
         wanted = self.config.execution.jobs_per_task
@@ -105,9 +110,9 @@ class Run:
         hosts = [*self.config.output.allow_hosts, *(["127.0.0.1"] if self.config.simulated else [])]
         self._downloads = Downloads(self.config.store_path, self.run_id, self.ledger, ImageFetcher(allow_hosts=hosts))
         self._open.callback(self._downloads.close)
+        if self._client is None and (self.to_pay or (self.config.simulated and self.has_images_to_fetch)):
+            self.connect()  # simulated pictures are fetched from the simulator, which has to run for it
         if self.to_pay:
-            if self._client is None:
-                self.connect()
             self.engine = self._start_engine(self._downloads)
             self._open.callback(self.engine.close)
         self.recovered = self.ledger.begin_run(self.run_id, self.config.name)
@@ -180,7 +185,7 @@ class Run:
 
     def fetch_missing(self) -> None:
         """Fetch the images that earlier runs paid for and do not have, without a new call."""
-        if self._downloads is None or self.plan.images_missing <= self.plan.images_lost:
+        if self._downloads is None or not self.has_images_to_fetch:
             return
         for jobs in self.plan.batches():
             for key, urls, expires_at in self.ledger.missing_images([key for key in jobs.keys if key]):

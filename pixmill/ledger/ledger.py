@@ -103,10 +103,10 @@ class Ledger:
                 found[key] = _known(State.IN_DOUBT if dead else state, bool(no_image), image_error)
         return found
 
-    def outcomes(self, keys: Sequence[str]) -> list[tuple[Any, ...]]:
-        """Return the rows of `keys` that exist, in no order, each in the order of `OUTCOME_COLUMNS`."""
-        columns = [jobs.c[name] for name in OUTCOME_COLUMNS]
-        return [tuple(row) for rows in self._by_key(columns, keys) for row in rows]
+    def outcomes(self, keys: Sequence[str]) -> Iterator[Sequence[Any]]:
+        """Yield the rows of `keys` that exist, in no order, each in the order of `OUTCOME_COLUMNS`."""
+        for rows in self._by_key([jobs.c[name] for name in OUTCOME_COLUMNS], keys):
+            yield from rows
 
     def missing_images(self, keys: Sequence[str]) -> list[tuple[str, list[str], int]]:
         """Of `keys`, return those that are paid and have no image although their URLs may live: key, URLs, expiry."""

@@ -16,6 +16,7 @@ from pixmill.config_file import load_config
 from tests.conftest import Simulated, Workshop, carry_out, results
 from tests.faulty_server import Behaviour, FaultyServer, Peer, answer, message
 from tests.pixmill.provider.answer_bodies import error, success
+from tests.real_command import Ended
 
 PATIENCE = 60.0
 """Seconds after which a run counts as hung (I7): many times what any run here takes."""
@@ -51,8 +52,9 @@ def said(code: object, status: int = 400, **headers: str) -> Fault:
 class Provider(FaultyServer):
     """Answers each call with a picture of its own, but for the `faults` of call numbers (from 1) and prompts.
 
-    A fault is met once, so that a call made again shows; `every` is met by all other calls; `delay` (seconds) is how long a call takes. `arrived` has the monotonic
-    time of each call, `together` how many were in flight when it came.
+    A fault is met once, so that a call made again shows; `every` is met by all other calls. `delay` (seconds) is how
+    long a call takes, and `close` ends the connection after each picture. `arrived` has the monotonic time of each
+    call, `together` how many were in flight when it came.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Provider(FaultyServer):
             fault = self.faults.pop(number, None) or self.faults.pop(asked["prompt"], None) or self.every
             if fault is None or fault.charged:
                 self.bill.append(Charge(json.dumps(asked, sort_keys=True), f"call-{number}"))
-        self.stopped_within(self.delay)
+        self._stopped.wait(self.delay)
         with self._count:
             self._in_flight -= 1
         if fault:
@@ -96,9 +98,6 @@ class Provider(FaultyServer):
             peer.send(message(picture(asked["prompt"], number)))
             if self.close_each:
                 peer.close()
-
-    def stopped_within(self, seconds: float) -> bool:
-        return bool(seconds) and self._stopped.wait(seconds)
 
 
 def picture(prompt: str, number: int = 0) -> bytes:
@@ -192,3 +191,11 @@ def ledger(config: str, query: str, *values: Any, overrides: tuple[str, ...] = (
     """What a query on the ledger of a config returns."""
     with closing(sqlite3.connect(load_config(config, overrides).store_path / "ledger.db")) as connection:
         return connection.execute(query, values).fetchall()
+
+
+def refused(command: Ended, *words: str) -> None:
+    """The command ended with 2, one readable complaint and nothing for programs."""
+    assert (command.exit_code, command.stdout) == (2, ""), command.stderr
+    assert "Traceback" not in command.stderr
+    for expected in words:
+        assert expected in command.stderr

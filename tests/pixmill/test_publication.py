@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.dataset import ParquetFileFormat
 
 from pixmill.config import Config
 from pixmill.config_file import load_config
@@ -66,11 +67,13 @@ def edit_ledger(config: Config, statement: str, *values: Any) -> None:
         ledger.execute(statement, values)
 
 
-def publish_version(config: Config, version: str) -> Path:
-    """Publish a version of the dataset that differs from all others in every row."""
-    edit_ledger(config, "UPDATE jobs SET rephraser_result = ?", version)
+def publish_versions(config: Config, versions: Iterable[str]) -> None:
+    """Publish versions of the dataset that differ from all others in every row."""
     with opened(config) as ledger:
-        return publish(make_plan(config, ledger), ledger, f"run-{version}").path
+        plan = make_plan(config, ledger)
+        for version in versions:
+            edit_ledger(config, "UPDATE jobs SET rephraser_result = ?", version)
+            publish(plan, ledger, f"run-{version}")
 
 
 def sha256(path: Path) -> str:
@@ -86,9 +89,12 @@ def state_of(workshop: Workshop) -> tuple[Config, Path, dict[str, Any]]:
 
 
 def test_a_reader_in_a_loop_sees_whole_versions_only(paid: Workshop, small_batches: None) -> None:
-    """H9, I5: a hundred publications under a reader; each read is one of the versions, never an error or a mixture."""
+    """H9, I5: a hundred publications under a reader; each read is one of the versions, never an error or a mixture.
+
+    It opens the file itself: given a path, pandas opens it twice (the next test).
+    """
     config, folder, _ = state_of(paid)
-    publish_version(config, "0")
+    publish_versions(config, ["0"])
     seen: list[set[str]] = []
     errors: list[Exception] = []
     ended = threading.Event()
@@ -105,8 +111,7 @@ def test_a_reader_in_a_loop_sees_whole_versions_only(paid: Workshop, small_batch
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        for version in range(1, 101):
-            publish_version(config, str(version))
+        publish_versions(config, map(str, range(1, 101)))
     finally:
         ended.set()
         reader.join()
@@ -116,11 +121,21 @@ def test_a_reader_in_a_loop_sees_whole_versions_only(paid: Workshop, small_batch
     assert pq.ParquetFile(folder / "dataset.parquet").metadata.num_row_groups == 4
 
 
+@pytest.mark.xfail(strict=True, raises=OSError, reason="pages of the new version are read by the footer of the old one")
+def test_a_publication_between_the_two_opens_of_a_reader_goes_unnoticed(paid: Workshop) -> None:
+    """H9, I5: `pd.read_parquet(path)` opens the path for the footer and once more for the pages."""
+    config, folder, _ = state_of(paid)
+    publish_versions(config, ["old, and long enough to move every page behind it"])
+    reading = ParquetFileFormat().make_fragment(str(folder / "dataset.parquet"))
+    assert reading.physical_schema
+    publish_versions(config, ["new"])
+    assert len(set(reading.to_table()["rephraser_result"].to_pylist())) == 1
+
+
 def test_history_keeps_so_many_versions_with_their_manifests(paid: Workshop) -> None:
     paid.write_config(output={"images": "url", "keep_versions": 3})
     config, folder, _ = state_of(paid)
-    for version in "abcdef":
-        publish_version(config, version)
+    publish_versions(config, "abcdef")
     kept = sorted((folder / "history").glob("*.parquet"))
     assert [set(pd.read_parquet(path)["rephraser_result"]) for path in kept] == [{"c"}, {"d"}, {"e"}]
     manifests = [json.loads(path.with_suffix(".json").read_text()) for path in kept]
@@ -137,8 +152,7 @@ def test_an_unchanged_dataset_makes_no_new_version(paid: Workshop) -> None:
 def test_without_keep_versions_there_is_no_history(paid: Workshop) -> None:
     paid.write_config(output={"images": "url", "keep_versions": 0})
     config, folder, _ = state_of(paid)
-    publish_version(config, "a")
-    publish_version(config, "b")
+    publish_versions(config, "ab")
     assert not list(folder.glob("history/*"))
 
 
@@ -286,9 +300,8 @@ def test_a_table_that_changed_after_it_was_agreed_to_is_not_paid_for(
 PUBLISH_OFTEN = """
 import sys
 from pixmill.config_file import load_config
-from tests.pixmill.test_publication import publish_version
-for version in range(40):
-    publish_version(load_config(sys.argv[1]), f"{sys.argv[2]}{version}")
+from tests.pixmill.test_publication import publish_versions
+publish_versions(load_config(sys.argv[1]), [f"{sys.argv[2]}{version}" for version in range(40)])
 """
 
 

@@ -192,7 +192,7 @@ REVOKED = {
 @pytest.mark.parametrize("fault", REVOKED.values(), ids=REVOKED)
 def test_an_account_that_stops_working_stops_the_run_and_nothing_is_lost(workshop: Workshop, fault: Fault) -> None:
     """E11, E12, H7: calls in flight end, the rest is not attempted, and the next run pays for it."""
-    faults: dict[int | str, Fault] = {at: fault for at in range(6, 60)}
+    faults: dict[int | str, Fault] = dict.fromkeys(range(6, 60), fault)
     with Provider(faults, delay=0.01) as provider:
         config = use(workshop, provider.url, 30)
         run = ran(config, provider.charges)

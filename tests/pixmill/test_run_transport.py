@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from pixmill.config_file import load_config
 from pixmill.runs import prepare
-from tests.conftest import Workshop
+from tests.conftest import Workshop, carry_out, results
 from tests.faulty_server import (
     Behaviour,
     FaultyServer,
@@ -140,8 +140,6 @@ def test_an_answer_of_the_wrong_shape_is_an_outcome_and_never_a_crash(workshop: 
 
 def _without_ids(config: str, provider: Provider) -> list[Any]:
     """Carry out a config whose answers carry no request ids by which a bill could be compared; return the statuses."""
-    from tests.conftest import carry_out, results
-
     report = carry_out(config)
     assert report["calls"] == len(provider.requests) == report["jobs"]
     return [row["status"] for row in results(report)]
@@ -183,7 +181,7 @@ def test_rows_that_could_not_be_sent_are_pending_again(workshop: Workshop) -> No
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     config = use(workshop, url, 3, retry={"max_attempts": 2})
-    down = ran(config, lambda: [])
+    down = ran(config, list)
     assert (down.report["exit_code"], down.report["failed"], down.report["calls"]) == (3, 3, 6)
     assert {row["error_code"] for row in down.rows} == {"not_sent"}
     with Provider() as provider:
@@ -195,7 +193,7 @@ def test_rows_that_could_not_be_sent_are_pending_again(workshop: Workshop) -> No
 def test_a_name_that_can_not_be_looked_up_is_a_bounded_retry(workshop: Workshop, host: str) -> None:
     """D10: names that fail before any server is asked."""
     config = use(workshop, f"https://{host}", 2, retry={"max_attempts": 2})
-    run = ran(config, lambda: [])
+    run = ran(config, list)
     assert (run.report["exit_code"], run.report["failed"], run.report["calls"]) == (3, 2, 4)
     assert ledger(config, "SELECT DISTINCT code, charged FROM attempts") == [("not_sent", "no")]
 
@@ -212,7 +210,8 @@ def _self_signed(folder: Path) -> ssl.SSLContext:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    day = timedelta(days=1)
+    builder = builder.serial_number(1).not_valid_before(now - day).not_valid_after(now + day)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -229,7 +228,7 @@ def test_a_provider_that_can_not_prove_who_it_is_gets_no_request(workshop: Works
     tls = _self_signed(workshop.folder) if encrypted else None
     with FaultyServer(answer(), tls=tls) as server:
         config = use(workshop, f"https://127.0.0.1:{server.port}", 2, retry={"max_attempts": 1}, limits=BRIEF)
-        run = ran(config, lambda: [])
+        run = ran(config, list)
     assert (run.report["exit_code"], run.report["failed"], server.requests) == (3, 2, [])
     assert {row["error_code"] for row in run.rows} == {"not_sent"}
 
@@ -312,7 +311,7 @@ def test_a_redirect_is_refused_and_ends_the_run_after_one_call(workshop: Worksho
 def test_an_answer_that_nobody_asked_for_is_not_given_to_the_next_row(workshop: Workshop) -> None:
     """D16: a second answer on a kept connection would shift all that follow by one."""
     double = message(picture("a pet 0", 1)) + message(picture("somebody else's", 99))
-    with Provider({1: lost(lambda peer: None if peer.send(double) else None)}) as provider:
+    with Provider({1: lost(lambda peer: peer.pour([double]))}) as provider:
         run = ran(use(workshop, provider.url, 6, limits={"concurrency": 1}), provider.charges)
     urls = {f"https://images.example.com/a-pet-{at}.jpg" for at in range(6)}
     assert {row["output_url"] for row in run.rows if row["status"] == "succeeded"} <= urls

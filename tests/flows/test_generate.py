@@ -1,0 +1,203 @@
+"""The flow on a real Prefect server: what people see of a run in the UI, and what must never be seen there."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    LogFilter,
+    LogFilterFlowRunId,
+    TaskRunFilter,
+)
+from prefect.client.schemas.objects import TaskRun
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
+
+from flows.generate import generate_dataset
+from pixmill.config_file import load_config
+from pixmill.errors import ConfigError, SpendingRefused
+from pixmill.runs import Run, flow_run, prepare
+from tests.conftest import KEY, Simulated, Workshop, results, simulator
+from tests.real_command import shared_server
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with shared_server(tmp_path_factory.mktemp("prefect")) as url:
+        yield url
+
+
+@pytest.fixture
+def prefect(api: str) -> Iterator[SyncPrefectClient]:
+    """A client of the server that flows of the test run on."""
+    with temporary_settings({PREFECT_API_URL: api, PREFECT_LOGGING_LEVEL: "CRITICAL"}):
+        with get_client(sync_client=True) as client:
+            yield client
+
+
+@pytest.fixture
+def shop(workshop: Workshop, simulated: Simulated) -> Workshop:
+    """A workshop that may pay, on a ledger that exists, as flow runs demand."""
+    workshop.write_rows(workshop.rows(6))
+    workshop.use(simulated)
+    workshop.write_config(input={"row_key": ["id"]})
+    prepare(load_config(workshop.path)).ledger.close()
+    return workshop
+
+
+def run_of(report: dict[str, Any], client: SyncPrefectClient) -> UUID:
+    """The Prefect flow run that made `report`: the newest one."""
+    assert report["calls"]
+    newest = max(client.read_flow_runs(), key=lambda run: run.created)
+    assert newest.state
+    assert newest.state.is_completed()
+    return newest.id
+
+
+def task_runs(client: SyncPrefectClient, flow_run_id: UUID, name: str) -> list[TaskRun]:
+    of_run = FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}})
+    return [
+        run
+        for run in client.read_task_runs(flow_run_filter=of_run, task_run_filter=TaskRunFilter(), limit=200)
+        if run.task_key.partition("-")[0] == name
+    ]
+
+
+def artifacts(client: SyncPrefectClient, flow_run_id: UUID) -> list[dict[str, Any]]:
+    """All artifacts of a flow run and of its task runs, as the API has them."""
+    wanted = {"artifacts": {"flow_run_id": {"any_": [str(flow_run_id)]}}}
+    return client._client.post("/artifacts/filter", json=wanted).json()  # type: ignore[no-any-return]
+
+
+def log_lines(client: SyncPrefectClient, flow_run_id: UUID) -> list[str]:
+    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
+    return [log.message for log in client.read_logs(log_filter=wanted)]
+
+
+def test_each_row_of_a_small_table_is_a_task_run_with_its_name(shop: Workshop, prefect: SyncPrefectClient) -> None:
+    """And the flow returns what `run --json` says."""
+    report = generate_dataset(shop.path)
+    assert (report["exit_code"], report["succeeded"], report["calls"]) == (0, 6, 6)
+    assert [row["status"] for row in results(report)] == ["succeeded"] * 6
+    runs = task_runs(prefect, run_of(report, prefect), "cv_process")
+    assert sorted(run.name for run in runs) == [f"row {at + 1} · r{at}" for at in range(6)]
+    assert all(run.state and run.state.is_completed() for run in runs)
+
+
+def test_chunks_show_their_first_and_last_row(shop: Workshop, prefect: SyncPrefectClient) -> None:
+    report = generate_dataset(shop.path, ["execution.jobs_per_task=4"])
+    runs = task_runs(prefect, run_of(report, prefect), "cv_process")
+    assert sorted(run.name for run in runs) == ["row 1 · r0 … row 4 · r3", "row 5 · r4 … row 6 · r5"]
+
+
+def test_artifacts_show_progress_summary_and_failures(workshop: Workshop, prefect: SyncPrefectClient) -> None:
+    faults = workshop.folder / "faults.yaml"
+    faults.write_text("- {prompt: pet 2, code: 50412}\n")
+    with simulator(workshop.folder, "--faults", str(faults)) as simulated:
+        workshop.write_rows(workshop.rows(4))
+        workshop.use(simulated)
+        report = generate_dataset(workshop.path, new_store=True)
+    assert (report["exit_code"], report["refused"]) == (3, 1)
+    shown = artifacts(prefect, run_of(report, prefect))
+    by_kind = {artifact["key"] or artifact["type"]: artifact["data"] for artifact in shown}
+    assert by_kind.keys() == {"progress", "pets-summary", "pets-failures"}
+    assert by_kind["progress"] == 100
+    summary = {row["what"]: row["value"] for row in _table(by_kind["pets-summary"])}
+    assert summary == {name: str(value) for name, value in report.items()}
+    assert _table(by_kind["pets-failures"]) == [{"code": "50412", "calls": 1}]
+
+
+def _table(data: Any) -> list[dict[str, Any]]:
+    return json.loads(data) if isinstance(data, str) else data
+
+
+def test_the_librarys_log_lines_reach_the_api_and_no_secret_does(shop: Workshop, prefect: SyncPrefectClient) -> None:
+    """I9: the key is in no parameter, artifact, log line or name."""
+    report = generate_dataset(shop.path, ["output.allow_hosts=[]"])
+    assert report["images_missing"] == 6
+    flow_run_id = run_of(report, prefect)
+    lines = log_lines(prefect, flow_run_id)
+    assert sum("could not be fetched" in line for line in lines) == 6
+    run = prefect.read_flow_run(flow_run_id)
+    assert run.parameters["config"] == shop.path
+    everything = [
+        run.model_dump_json(),
+        json.dumps(artifacts(prefect, flow_run_id)),
+        *lines,
+        *(task.model_dump_json() for task in task_runs(prefect, flow_run_id, "cv_process")),
+    ]
+    assert not [text for text in everything if KEY in text]
+
+
+def test_a_chunk_that_infrastructure_fails_is_retried_and_pays_nothing_twice(
+    shop: Workshop, simulated: Simulated, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C11: the first try is lost after it paid; the second finds everything in the ledger."""
+    process, lost = Run.process, []
+
+    def lose_the_first(run: Run, chunk: Any) -> Any:
+        count = process(run, chunk)
+        if not lost:
+            lost.append(chunk)
+            raise ConnectionError("the worker's network is gone")
+        return count
+
+    monkeypatch.setattr(Run, "process", lose_the_first)
+    report = generate_dataset(shop.path, ["execution.jobs_per_task=3"])
+    assert (report["exit_code"], report["succeeded"], simulated.bill.calls) == (0, 6, 6)
+    tries = [run.run_count for run in task_runs(prefect, run_of(report, prefect), "cv_process")]
+    assert sorted(tries) == [1, 2]
+
+
+def test_a_flow_run_pays_for_a_real_provider_only_under_a_cap(shop: Workshop, prefect: SyncPrefectClient) -> None:
+    """Spending: nobody is there to ask."""
+    shop.write_config(budget={"max_calls": None})
+    with pytest.raises(SpendingRefused, match="6 calls"):
+        generate_dataset(shop.path)
+    assert not (shop.folder / "out" / "pets").exists()
+
+
+def test_a_flow_run_asks_for_a_ledger_that_exists(workshop: Workshop, simulated: Simulated) -> None:
+    """A nightly job that lost its disk must not pay for everything again; `new_store` agrees to it once."""
+    workshop.write_rows(workshop.rows(2))
+    workshop.use(simulated)
+    with (
+        pytest.raises(SpendingRefused, match="there is no ledger"),
+        flow_run(workshop.path, [], None, new_store=False, deployed=False),
+    ):
+        pass
+    assert simulated.bill.calls == 0
+
+
+def test_only_a_deployment_refuses_a_relative_store(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workshop.folder)
+    workshop.write_rows(workshop.rows(1))
+    workshop.write_config(store="out")
+    with pytest.raises(ConfigError, match="'out' is relative"), open_run(workshop.path, deployed=True):
+        pass
+    assert not Path("out").exists()
+    with open_run(workshop.path, deployed=False) as run:
+        assert run.to_pay == 1
+    with open_run(workshop.path, f"store={workshop.folder / 'out'}", deployed=True) as run:
+        assert run.to_pay == 1
+
+
+def open_run(config: str, *overrides: str, deployed: bool) -> Any:
+    return flow_run(config, overrides, None, new_store=False, deployed=deployed)
+
+
+@pytest.mark.parametrize(("rows", "most"), [(1, 1), (200, 200), (201, 200), (1000, 200), (4321, 200)])
+def test_a_large_table_makes_a_few_hundred_task_runs_at_most(workshop: Workshop, rows: int, most: int) -> None:
+    """`jobs_per_task: auto`; every job is in exactly one chunk."""
+    workshop.write_rows(workshop.rows(rows))
+    with prepare(load_config(workshop.write_config())) as run:
+        chunks = list(run.chunks())
+        assert len(chunks) <= most
+        assert [job.row_number for chunk in chunks for job in chunk] == list(range(1, rows + 1))
+        assert run.window * run.jobs_per_task >= 2 * run.config.concurrency
