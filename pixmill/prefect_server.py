@@ -47,8 +47,8 @@ _BARE_SERVER = {
 
 def configure_prefect() -> None:
     """Set the environment in which a command imports Prefect: no telemetry, and on the terminal only our own words."""
-    silent = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL"}
-    for name, value in {**_QUIET, **silent}.items():
+    silent = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_ROOT_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL")
+    for name, value in {**_QUIET, **dict.fromkeys(silent, "CRITICAL")}.items():
         os.environ.setdefault(name, value)
 
 

@@ -10,7 +10,7 @@ from importlib.abc import MetaPathFinder
 import typer
 
 from pixmill.cli import files, look, pay, serve
-from pixmill.cli.terminal import complain, leave, show_warnings
+from pixmill.cli.terminal import complain, leave, say, show_warnings
 from pixmill.errors import PixmillError, UserError
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ def main() -> None:
         complain(error)
         leave(1)
     except KeyboardInterrupt:
+        say("interrupted before anything was sent")
         leave(130)
     except BrokenPipeError:
         sys.stderr.close()

@@ -74,6 +74,7 @@ class _Server:
         configure_prefect()
         embedded = self._embedded or self._start()
         if embedded:
+            say("starting a Prefect server for this run (PREFECT_API_URL names one of your own) …")
             embedded.use()
 
 

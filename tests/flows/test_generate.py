@@ -15,6 +15,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilter,
 )
 from prefect.client.schemas.objects import TaskRun
+from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
 
 from flows.generate import generate_dataset
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.slow
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with shared_server(tmp_path_factory.mktemp("prefect")) as url:
         yield url
+        APILogHandler.flush()  # or what still waits is sent to a server that has ended
 
 
 @pytest.fixture
