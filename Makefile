@@ -28,7 +28,8 @@ format: $(VENV)/dev
 
 # Ratios against the alternatives that a user has; docs/benchmarks.md explains them.
 bench: $(VENV)/dev
-	$(BIN)/python benchmarks/run_all.py
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/scale.py
 
 # The two stamps: what a run needs, and what development needs on top. The locks are complete, with a hash for
 # every file, so nothing is resolved here.

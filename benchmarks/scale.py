@@ -1,4 +1,4 @@
-"""Plans and fully cached runs of large tables: seconds and peak memory, each in a process of its own.
+"""Plans and fully cached runs of large tables, and start-up: seconds and peak memory, each in a process of its own.
 
     python benchmarks/scale.py [ROWS …]        # default: 100000 1000000
 
@@ -102,11 +102,14 @@ def measured(*arguments: str) -> str:
     child.returncode = status
     if status:
         raise SystemExit(f"pixmill {' '.join(arguments)} ended with {status}")
-    return f"{time.perf_counter() - before:.1f} s, {usage.ru_maxrss / 1024:.0f} MB"
+    return f"{time.perf_counter() - before:.2f} s, {usage.ru_maxrss / 1024:.0f} MB"
 
 
 def main() -> None:
     """Print one line per measurement."""
+    print(f"pixmill --help: {measured('--help')}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"plan of 12 rows: {measured('plan', write_table(Path(folder), 12))}", flush=True)
     for rows in [int(word) for word in sys.argv[1:]] or [100_000, 1_000_000]:
         with tempfile.TemporaryDirectory() as folder:
             config = write_table(Path(folder), rows)

@@ -7,12 +7,13 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bill, Workshop, results, simulator
+from tests.conftest import ROOT, Bill, Workshop, results, simulator
 from tests.real_command import (
     Command,
     asked_for,
@@ -197,9 +198,10 @@ def test_two_runs_at_the_same_time_share_the_work(table: Workshop, quick: Comman
 
 
 def test_a_closed_terminal_loses_nothing(table: Workshop, quick: Command) -> None:
-    """A7: the pipes of stdout and stderr break in mid-run; what was paid is recorded and published."""
+    """A7: the pipes of stdout and stderr break in mid-run, and there is much to warn of."""
     with simulator(table.folder, "--latency", "0.6") as simulated:
         table.use(simulated)
+        table.write_config(output={"allow_hosts": []})  # a warning for every image
         with quick.started(*pay(table.path)) as process:
             wait_until(lambda: simulated.bill.calls >= 2, "2 calls")
             assert process.stdout
@@ -207,11 +209,29 @@ def test_a_closed_terminal_loses_nothing(table: Workshop, quick: Command) -> Non
             process.stdout.close()
             process.stderr.close()
             process.wait(90)
-        assert process.returncode in (0, 1)
-    assert len(set(simulated.bill.keys)) == simulated.bill.calls == ROWS
-    assert set(ledger_rows(table.folder / "out").values()) == {line["request_id"] for line in simulated.bill.lines()}
-    after = quick(*pay(table.path)).report
+        assert process.returncode in (1, 3)
+        assert len(set(simulated.bill.keys)) == simulated.bill.calls == ROWS
+        charged = {line["request_id"] for line in simulated.bill.lines()}
+        assert set(ledger_rows(table.folder / "out").values()) == charged
+        table.write_config(output={"allow_hosts": ["127.0.0.1"]})
+        after = quick(*pay(table.path)).report
     assert (after["exit_code"], after["succeeded"], after["calls"], after["images_missing"]) == (0, ROWS, 0, 0)
+
+
+@pytest.mark.xfail(strict=True, reason="the handler raises into the code that warns: an answer is lost, the run hangs")
+def test_a_warning_that_nobody_can_read_is_no_error() -> None:
+    """A7: a thread that warns of an unknown code holds an answer that is not written down yet."""
+    code = "import logging; from pixmill.cli.terminal import show_warnings; show_warnings()\n"
+    code += "logging.getLogger('pixmill.provider').warning('something odd'); print('went on', flush=True)"
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=writer, check=False
+        )
+    finally:
+        os.close(writer)
+    assert done.stdout == b"went on\n"
 
 
 def test_status_tells_from_another_process_that_a_run_is_going_on(table: Workshop, quick: Command) -> None:

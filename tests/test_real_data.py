@@ -87,9 +87,7 @@ def test_a_second_run_pays_nothing(laion: Laion, first: dict[str, Any], pixmill:
     assert again.report["succeeded"] == again.report["cached"] == first["succeeded"]
 
 
-def test_a_shuffled_table_pays_nothing(
-    laion: Laion, first: dict[str, Any], table: pa.Table, pixmill: Command
-) -> None:
+def test_a_shuffled_table_pays_nothing(laion: Laion, first: dict[str, Any], table: pa.Table, pixmill: Command) -> None:
     """G3: identity is content, not position."""
     before = {row["job_key"]: row["request_id"] for row in results(first)}
     order = random.Random(3).sample(range(1000), 1000)

@@ -32,15 +32,15 @@ pytestmark = pytest.mark.slow
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with shared_server(tmp_path_factory.mktemp("prefect")) as url:
         yield url
-        APILogHandler.flush()  # or what still waits is sent to a server that has ended
+        APILogHandler().flush()  # or what still waits is sent to a server that has ended
 
 
 @pytest.fixture
 def prefect(api: str) -> Iterator[SyncPrefectClient]:
     """A client of the server that flows of the test run on."""
-    with temporary_settings({PREFECT_API_URL: api, PREFECT_LOGGING_LEVEL: "CRITICAL"}):
-        with get_client(sync_client=True) as client:
-            yield client
+    settings = {PREFECT_API_URL: api, PREFECT_LOGGING_LEVEL: "CRITICAL"}
+    with temporary_settings(settings), get_client(sync_client=True) as client:
+        yield client
 
 
 @pytest.fixture

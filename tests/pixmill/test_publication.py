@@ -30,11 +30,11 @@ from pixmill.plan import make_plan
 from pixmill.runs import prepare
 from tests.conftest import ROOT, Simulated, Workshop, carry_out, results
 
-CONTRACT = (
-    "row_number row_key point_id replicate prompt params req_key provider seed status error_code error_message attempts "
-    "cached job_key run_id request_id rephraser_result output_url output_urls url_expires_at file_name images input_image "
-    "started_at finished_at queue_ms latency_ms provider_ms download_ms cost currency"
-).split()
+CONTRACT = """
+row_number row_key point_id replicate prompt params req_key provider seed status error_code error_message attempts
+cached job_key run_id request_id rephraser_result output_url output_urls url_expires_at file_name images input_image
+started_at finished_at queue_ms latency_ms provider_ms download_ms cost currency
+""".split()  # noqa: SIM905 - to be compared with the page that it stands on
 
 
 @pytest.fixture
@@ -173,7 +173,9 @@ def test_the_manifest_describes_the_file(paid: Workshop) -> None:
     assert manifest["packages"]["pyarrow"] == pa.__version__
 
 
-def test_the_config_and_the_report_of_the_run_stand_beside_the_dataset(workshop: Workshop, simulated: Simulated) -> None:
+def test_the_config_and_the_report_of_the_run_stand_beside_the_dataset(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     workshop.write_rows(workshop.rows(2))
     workshop.use(simulated)
     report = carry_out(workshop.path)
@@ -284,9 +286,7 @@ def test_a_table_that_changed_since_the_plan_is_refused_and_published_by_the_nex
 
 
 @pytest.mark.xfail(strict=True, reason="Plan.pending_jobs follows the masks of the plan through another table")
-def test_a_table_that_changed_after_it_was_agreed_to_is_not_paid_for(
-    workshop: Workshop, simulated: Simulated
-) -> None:
+def test_a_table_that_changed_after_it_was_agreed_to_is_not_paid_for(workshop: Workshop, simulated: Simulated) -> None:
     """G4: what would be sent is not what the plan showed; it may not even be valid."""
     workshop.write_rows(workshop.rows(4))
     workshop.use(simulated)
@@ -443,7 +443,8 @@ def test_invalid_rows_are_listed_with_reason_column_and_their_own_values(
         ("invalid", "private_address"),
     ]
     assert [row["error_message"] for row in rows[1:]] == [row["message"] for row in listed]
-    assert (rows[1]["job_key"], rows[1]["seed"], rows[1]["attempts"], rows[1]["photo"]) == (None, None, 0, blank["photo"])
+    assert (rows[1]["job_key"], rows[1]["seed"], rows[1]["attempts"]) == (None, None, 0)
+    assert rows[1]["photo"] == blank["photo"]
     assert (report["exit_code"], report["invalid"], report["jobs"]) == (3, 2, 3)
     assert carry_out(workshop.path)["exit_code"] == 0, "the same invalid rows are no news"
 

@@ -131,7 +131,7 @@ SHAPES: dict[str, tuple[bytes, str]] = {
 def test_an_answer_of_the_wrong_shape_is_an_outcome_and_never_a_crash(workshop: Workshop) -> None:
     """D4: one run meets them all, and every row gets the outcome of its own answer."""
     bodies = list(SHAPES.values())
-    faults = {f"a pet {at}": lost(answer(body)) for at, (body, _) in enumerate(bodies)}
+    faults: dict[int | str, Fault] = {f"a pet {at}": lost(answer(body)) for at, (body, _) in enumerate(bodies)}
     with Provider(faults) as provider:
         config = use(workshop, provider.url, len(bodies), limits={"concurrency": 1}, stop={"failed_fraction": 1})
         run = to_its_end(lambda: _without_ids(config, provider))
