@@ -181,7 +181,7 @@ def in_flight(workshop: Workshop) -> dict[str, str]:
 
 def test_two_runs_at_the_same_time_share_the_work(table: Workshop, quick: Command) -> None:
     """H1: claims in the ledger keep two runs of one config from paying for the same job."""
-    count = 160
+    count = 120
     table.write_rows(table.rows(count))
     with simulator(table.folder, "--latency", "0.25") as simulated:
         table.use(simulated)
