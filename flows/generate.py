@@ -1,10 +1,9 @@
 """Flow: a table and a config become a published dataset. Order and fan-out only."""
 
-from collections import deque
 from typing import Any
 
 from prefect import flow, runtime
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.utilities.annotations import quote
 
 from pixmill.interrupt import drained_by_signals
@@ -31,14 +30,14 @@ def generate_dataset(
     with library_logs_shown(), prepared as run, drained_by_signals(run.interrupt):
         run.begin()
         progress = show_progress(run.run_id)
-        window: deque[PrefectFuture[Count]] = deque()
+        window: list[PrefectFuture[Count]] = []
         for chunk in run.chunks():
             jobs: Any = quote(chunk)  # Prefect need not look for futures inside
             window.append(cv_process.submit(run.run_id, jobs, run.label(chunk)))
             if len(window) >= run.window:
-                window.popleft().wait()
-            show_progress(run.run_id, progress)
-        wait(list(window))
+                window.remove(next(iter(as_completed(window))))  # not the oldest: one slow job would hold up all
+            progress = show_progress(run.run_id, progress)
+        wait(window)
         summary = publish_dataset(run.run_id)
         show_progress(run.run_id, progress)
         show_results(run.run_id, summary)

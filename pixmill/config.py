@@ -36,6 +36,12 @@ def _base_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _variable(name: str) -> str:
+    if not name.isidentifier():
+        raise ValueError("must be the name of an environment variable; the key itself never stands in a config")
+    return name
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -118,7 +124,7 @@ class Provider(Section):
     kind: Literal["simulator", "gateway", "volcengine"] = "simulator"
     base_url: Annotated[str, AfterValidator(_base_url)] | None = None
     account: str | None = None
-    api_key_env: str = "PIXMILL_API_KEY"
+    api_key_env: Annotated[str, AfterValidator(_variable)] = "PIXMILL_API_KEY"
     api_key_file: str | None = None
 
 

@@ -4,6 +4,7 @@ Each section is checked by itself, so that a mistake in one does not hide those 
 checks that need several sections. A key that this version can't honour yet is a mistake, never ignored.
 """
 
+import logging
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,15 +13,19 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from pixmill.canonical import canonical_json
 from pixmill.config import Config, Input, Request, flatten
 from pixmill.errors import ConfigError
 from pixmill.operations import (
     OPERATIONS,
+    RESERVED_FIELDS,
     did_you_mean,
     image_index_problem,
     resolve_parameters,
     unknown_field,
 )
+
+log = logging.getLogger(__name__)
 
 MAX_NODES = 100_000
 """More nodes than a config can need: nested YAML aliases multiply into billions (a "YAML bomb")."""
@@ -192,13 +197,14 @@ def _is_union_branch(part: int | str) -> bool:
 def _wording(problem: Any, model: Any, parts: Sequence[str]) -> str:
     if problem["type"] == "extra_forbidden":
         known = _fields_at(model, parts[:-1])
-        secret = "; keys and passwords never stand in a config" if "key" in parts[-1] or "secret" in parts[-1] else ""
-        return "unknown key" + did_you_mean(parts[-1], known) + secret
+        warning = "; keys and passwords never stand in a config" if "key" in parts[-1] or "secret" in parts[-1] else ""
+        return "unknown key" + did_you_mean(parts[-1], known) + warning
     if problem["type"] == "missing":
         return "is required"
     message = str(problem["msg"]).removeprefix("Value error, ")
     got = problem["input"]
-    plain = isinstance(got, str | int | float | bool) and len(repr(got)) < 60 and "://" not in str(got)
+    secret = "://" in str(got) or "key" in "".join(parts[-1:])  # a URL may hold a password
+    plain = isinstance(got, str | int | float | bool) and len(repr(got)) < 60 and not secret
     shown = f" (got {got!r})" if plain else ""
     return message[0].lower() + message[1:] + shown
 
@@ -218,7 +224,8 @@ def _not_yet(sections: Mapping[str, Any]) -> Iterator[Mistake]:
         value = getattr(sections[name], key) if key else sections[name]
         if value not in honoured:
             choices = " or ".join(repr(choice) for choice in honoured)
-            yield Mistake((path, f"{value!r} is not supported by this version; it honours {choices}"))
+            shown = "this URL" if "://" in str(value) else repr(value)  # it may hold a password
+            yield Mistake((path, f"{shown} is not supported by this version; it honours {choices}"))
     if "limits" in sections and sections["limits"].concurrency == "auto":
         yield Mistake(("limits.concurrency", "'auto' is not supported by this version; give a number"))
     for path, text in (
@@ -264,10 +271,16 @@ def _check_input(section: Input) -> Iterator[Mistake]:
 
 
 def _check_params(request: Request) -> Iterator[Mistake]:
+    for name in sorted(RESERVED_FIELDS & request.params.keys()):
+        yield Mistake((f"request.params.{name}", "is set by pixmill itself, from the row and the seed"))
     try:
-        resolve_parameters(request.req_key, request.params)
+        canonical_json(resolve_parameters(request.req_key, request.params))
     except ValidationError as error:
         yield from _explain(error, "request.params", OPERATIONS[request.req_key].parameters)
+    except (TypeError, ValueError) as error:
+        yield Mistake(("request.params", f"can't be sent as JSON: {error}"))
+    if request.req_key not in OPERATIONS:
+        log.warning("request.req_key %s is not one that pixmill knows: its params are not checked", request.req_key)
     if request.prompt is not None:
         try:
             list(string.Formatter().parse(request.prompt))

@@ -8,9 +8,8 @@ import fcntl
 import importlib.metadata
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import file_digest
@@ -20,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pixmill.atomic import aside, put
 from pixmill.config import Config
 from pixmill.errors import PixmillError
 from pixmill.invalid import INVALID_SCHEMA, KnownInvalid, invalid_rows
@@ -57,7 +57,7 @@ def _publish(plan: Plan, ledger: Ledger | None, run_id: str, folder: Path) -> Pu
     plan.table.check_unchanged()
     known_invalid = KnownInvalid(folder / INVALID)
     results = ResultTable(plan.config, plan.maker, plan.table.schema, run_id)
-    with _aside(folder / DATASET) as dataset, _aside(folder / INVALID) as invalid:
+    with aside(folder / DATASET) as dataset, aside(folder / INVALID) as invalid:
         rows, new_invalid = _write(plan, ledger, results, dataset, invalid, known_invalid)
         plan.table.check_unchanged()
         _read_back(dataset, rows, results.schema)
@@ -65,11 +65,11 @@ def _publish(plan: Plan, ledger: Ledger | None, run_id: str, folder: Path) -> Pu
         digest = _sha256(dataset)
         if _manifest_of(folder).get("sha256") != digest:
             _keep_version(folder, plan.config.output.keep_versions)
-    _put(
+    put(
         folder / MANIFEST,
         json.dumps(_manifest(plan, run_id, results.counts, rows, digest), indent=1).encode(),
     )
-    _put(folder / "config.yaml", plan.config.to_yaml().encode())
+    put(folder / "config.yaml", plan.config.to_yaml().encode())
     return Published(folder / DATASET, rows, results.counts)
 
 
@@ -82,7 +82,7 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
     """Write `runs/<run_id>.json`: what the run said, and when."""
     folder = config.dataset_folder / "runs"
     folder.mkdir(parents=True, exist_ok=True)
-    _put(folder / f"{run_id}.json", json.dumps({**report, "at": _now()}, indent=1).encode())
+    put(folder / f"{run_id}.json", json.dumps({**report, "at": _now()}, indent=1).encode())
 
 
 def _write(
@@ -124,35 +124,6 @@ def _read_back(path: Path, rows: int, schema: pa.Schema) -> None:
         read = sum(file.read_row_group(group, use_threads=False).num_rows for group in groups)
         if read != rows or not file.schema_arrow.equals(schema):
             raise PixmillError(f"{path} holds {read:,} rows where {rows:,} were written; the old dataset stays")
-
-
-@contextmanager
-def _aside(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target`; put it in `target`'s place if all went well, else remove it.
-
-    The path is always the same, so that what a killed process left there is overwritten and does not pile up.
-    """
-    path = target.with_name(f".{target.name}.tmp")
-    try:
-        yield path
-        _sync(path)
-        path.replace(target)
-        _sync(target.parent)
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _put(target: Path, data: bytes) -> None:
-    with _aside(target) as path:
-        path.write_bytes(data)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _keep_version(folder: Path, keep: int) -> None:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pixmill.errors import LedgerError
-from pixmill.images import ImageError, ImageFetcher, ImageFile, ImageStore, url_expiry
+from pixmill.errors import PixmillError
+from pixmill.images import ImageError, ImageFetcher, ImageStore, url_expiry
 from pixmill.ledger import Ledger
 from pixmill.ledger.schema import now_micros
 
@@ -26,22 +26,19 @@ URL_LIFE_MICROS = 24 * 3600 * 1_000_000
 
 
 class Downloads:
-    """Fetches and stores the images of one run."""
+    """Fetches and stores the images of one run. `failure` is what makes it pointless to pay for more of them."""
 
     def __init__(self, store: Path, run_id: str, ledger: Ledger, fetcher: ImageFetcher) -> None:
         self._store = ImageStore(store)
         self._run_id, self._ledger, self._fetcher = run_id, ledger, fetcher
         self._lock = threading.Lock()
         self.waiting = 0
+        self.failure: PixmillError | None = None
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="pixmill-image")
 
     def keep(self, images: Sequence[bytes]) -> str | None:
         """Store images that came inside an answer; return them as the ledger's JSON, `None` where that failed."""
-        try:
-            return _as_json([self._store.save(data) for data in images])
-        except (ImageError, OSError) as error:
-            log.warning("an image that came inside an answer could not be stored: %s", error)
-            return None
+        return self._stored("that came inside an answer", lambda: images)
 
     def fetch(
         self, job_key: str, urls: Sequence[str], expires_at: int, done: Callable[[], None] = lambda: None
@@ -51,6 +48,10 @@ class Downloads:
         context = contextvars.copy_context()
         self._pool.submit(context.run, self._bring_home, job_key, tuple(urls), expires_at, done)
 
+    def cancel(self) -> None:
+        """Drop the fetches that have not begun; those images stay pending."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     def close(self) -> None:
         """Wait for all fetches to end."""
         self._pool.shutdown()
@@ -59,11 +60,15 @@ class Downloads:
     def _bring_home(self, job_key: str, urls: Sequence[str], expires_at: int, done: Callable[[], None]) -> None:
         begun = time.perf_counter()
         try:
-            images, error = self._stored(job_key, urls, expires_at)
+            images = self._stored(f"of job {job_key[:12]}", lambda: [self._fetcher.fetch(url) for url in urls])
+            missing = "image_lost" if expires_at <= now_micros() else "image_pending"
             elapsed_ms = (time.perf_counter() - begun) * 1000
-            self._ledger.record_image(job_key, self._run_id, images, error, elapsed_ms)
-        except LedgerError as error:  # the next claim fails by it too, which ends the run
-            log.error("where the image of job %s is could not be written down: %s", job_key[:12], error)
+            self._ledger.record_image(job_key, self._run_id, images, None if images else missing, elapsed_ms)
+        except PixmillError as error:
+            self.failure = self.failure or error
+        except Exception as error:
+            log.exception("the image of job %s ended by an internal error", job_key[:12])
+            self.failure = self.failure or PixmillError(f"internal error: {type(error).__name__}: {error}")
         finally:
             self._wait(-1)
             done()
@@ -72,20 +77,21 @@ class Downloads:
         with self._lock:
             self.waiting += change
 
-    def _stored(self, job_key: str, urls: Sequence[str], expires_at: int) -> tuple[str | None, str | None]:
-        """Return the stored images as JSON, or the error code that says whether another fetch can succeed."""
+    def _stored(self, which: str, images: Callable[[], Sequence[bytes]]) -> str | None:
+        """Return the stored images as JSON, `None` where they can't be had or kept."""
         try:
-            return _as_json([self._store.save(self._fetcher.fetch(url)) for url in urls]), None
-        except (ImageError, OSError) as error:
-            log.warning("the image of job %s could not be fetched: %s", job_key[:12], error)
-            return None, "image_lost" if expires_at <= now_micros() else "image_pending"
+            return json.dumps([self._store.save(data)._asdict() for data in images()])
+        except ImageError as error:
+            log.warning("the image %s could not be had: %s", which, error)
+        except OSError as error:
+            log.warning("the image %s could not be stored: %s", which, error)
+            problem = f"images can't be stored: {error.strerror or error}"
+            hint = "nothing more is sent; free the disk or fix the store, then run the same command again"
+            self.failure = self.failure or PixmillError(problem, hint=hint)
+        return None
 
 
 def urls_expire_at(urls: Sequence[str], answered_at: int) -> int:
     """When the first of `urls` dies, in microseconds: as it says itself, or a day after the answer."""
     ends = [int(end.timestamp() * 1e6) for url in urls if (end := url_expiry(url))]
     return min(ends, default=answered_at + URL_LIFE_MICROS)
-
-
-def _as_json(files: Sequence[ImageFile]) -> str:
-    return json.dumps([file._asdict() for file in files])

@@ -157,8 +157,8 @@ class Engine:
             except LedgerError as error:
                 self._break(ticket, error)
             except Exception as error:
-                log.exception("job %s ended by an internal error", ticket.job.key)
                 self._break(ticket, PixmillError(f"internal error: {type(error).__name__}: {error}"))
+                log.exception("job %s ended by an internal error", ticket.job.key)
 
     def _break(self, ticket: Ticket, error: PixmillError) -> None:
         self._fail(error)
@@ -177,6 +177,8 @@ class Engine:
             log.warning("%s is skipped: %s", ticket.job.label, error)
             self._end(ticket.chunk, "skipped")
             return
+        if self._downloads.failure:
+            self._fail(self._downloads.failure)
         if self._failure or not self.governor.enter():
             self._end(ticket.chunk, "skipped")
             return
@@ -202,6 +204,8 @@ class Engine:
         images = self._downloads.keep(answer.inline_images) if inline else None
         recorded = self._recorded(ticket, answer, state, transient, images)
         self._ledger.record(recorded._replace(sent_at=sent_at, queue_ms=queue_ms, latency_ms=latency_ms))
+        if inline and not images and not answer.image_urls:
+            self._ledger.record_image(ticket.job.key, self._run_id, None, "image_lost", 0.0)
         success = answer.verdict is Verdict.SUCCEEDED
         self.tally.call_ended(answer.code, success=success, charged=answer.charged == "yes")
         self._follow_up(ticket, answer, state, again, images)
@@ -290,7 +294,7 @@ class Engine:
 
     def _end(self, chunk: Chunk, outcome: str) -> None:
         tripped = self.tally.job_ended(outcome)
-        if tripped and not self.stopped:
+        if tripped:
             window = self._config.stop.window
             self.stop(StopCode.BREAKER, f"too many of the last {window} jobs were {tripped}")
         chunk.end(outcome)

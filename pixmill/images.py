@@ -20,6 +20,7 @@ import requests
 
 from pixmill.addresses import AddressRefused, LookUp, check_public, url_problem
 from pixmill.addresses import look_up as system_look_up
+from pixmill.atomic import sync
 from pixmill.errors import TransportError
 from pixmill.pictures import MAX_BYTES, ImageError, Picture, inspect, local_image_problem
 from pixmill.transport import Reply, Transport
@@ -168,8 +169,8 @@ def _write(path: Path, data: bytes) -> None:
     """Put `data` at `path` durably; a reader, or a crash, sees all of it or nothing."""
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sync(path.parents[1])
-        _sync(path.parents[2])
+        sync(path.parents[1])
+        sync(path.parents[2])
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -182,16 +183,7 @@ def _write(path: Path, data: bytes) -> None:
         with suppress(OSError):
             Path(name).unlink()
         raise
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in `folder` survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 def _joined(url: str, location: str) -> str:

@@ -68,7 +68,8 @@ class JobMaker:
         prompts = self._prompts(texts, count)
         problems: dict[int, Problem] = {at: Problem(*bad) for at, bad in batch.bad.items()}
         raw = texts.get(self._prompt_column or "")
-        note(problems, prompt_problems(raw, prompts, self._prompt_column, self._input.max_prompt_chars))
+        filled = raw if raw is not None else self._template_cells(texts)
+        note(problems, prompt_problems(filled, prompts, self._prompt_column, self._input.max_prompt_chars))
         images = self._images(batch, texts, problems)
         shapes = self._shapes(batch, texts, problems, count)
         seeds = self._seeds(images.identities, raw, texts, problems, count)
@@ -94,6 +95,13 @@ class JobMaker:
         joined = pc.binary_join_element_wise(*parts, pa.scalar(""), null_handling="replace", null_replacement="")
         return _in_nfc(joined)
 
+    def _template_cells(self, texts: Mapping[str, pa.Array]) -> pa.Array | None:
+        """The cells that the template reads, joined: where all are blank, the prompt says nothing of its row."""
+        cells = [texts[name] for _, name in self._template if name]
+        if not cells:
+            return None
+        return pc.binary_join_element_wise(*cells, pa.scalar(""), null_handling="replace", null_replacement="")
+
     def _images(self, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, Problem]) -> RowImages:
         if self._input.local_images:
             return self._local_images(batch, texts, problems)
@@ -114,7 +122,7 @@ class JobMaker:
         for at, names in enumerate(zip(*columns, strict=True)):
             images = []
             for column, name in zip(self._input.image_columns, names, strict=True):
-                path = (folder / (name or "")).resolve()
+                path = (folder / (name or "").replace("\0", "")).resolve()
                 reason = "missing_image_file" if not name else _file_problem(path, folder)
                 if reason:
                     problems.setdefault(at, problem(reason, column))
@@ -147,7 +155,9 @@ class JobMaker:
             params = with_field(params, path, value)
         try:
             shape = request_shape(self._request.operation, self._request.req_key, params)
-        except ValidationError as error:
+        except ValueError as error:
+            if not isinstance(error, ValidationError):
+                return problem("bad_field", None, str(error))
             first = error.errors(include_url=False, include_input=False)[0]
             path = ".".join(str(part) for part in first["loc"])
             return problem("bad_field", self._input.field_columns.get(path), f"{path}: {first['msg']}")

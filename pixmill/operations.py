@@ -68,8 +68,7 @@ class ControlnetImageToImage(Parameters):
 class Operation:
     """One registered `req_key`.
 
-    `not_in_key` names the parameters that change how an answer is delivered, not the image. `reserved` ones are
-    set by pixmill itself from the row and the seed.
+    `not_in_key` names the parameters that change how an answer is delivered, not the image.
     """
 
     req_key: str
@@ -141,11 +140,11 @@ def unknown_field(req_key: str, params: Mapping[str, Any], path: str) -> str | N
     """
     if path.partition(".")[0] in RESERVED_FIELDS:
         return f"{path} is set by pixmill itself"
-    if req_key not in OPERATIONS:
-        return None
     try:
         resolved = resolve_parameters(req_key, params)
-        resolve_parameters(req_key, with_field(resolved, path, None))
+        tried = with_field(resolved, path, None)
+        if req_key in OPERATIONS:
+            resolve_parameters(req_key, tried)
     except KeyError:
         return f"{path} leads past the end of a list in request.params"
     except ValidationError as error:

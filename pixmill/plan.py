@@ -131,12 +131,14 @@ class Plan:
     def batches(self) -> Iterator[JobBatch]:
         """Stream the jobs again, with rows of contradicting row keys as invalid ones."""
         for batch in self.table.batches(BATCH_ROWS):
+            self.table.check_unchanged()
             yield with_conflicts(self.maker.expand(batch), self.conflicts, self.config.input.row_key)
 
     def pending_jobs(self, limit: int | None = None) -> Iterator[Job]:
         """Stream the jobs to pay for, in input order, each key once, at most `limit`."""
         wanted = np.flatnonzero(self.pending)[:limit]
         for rows in self.table.batches(BATCH_ROWS):
+            self.table.check_unchanged()  # the masks are those of the table that was agreed to
             start = rows.first_row - 1
             here = wanted[(wanted >= start) & (wanted < start + rows.rows.num_rows)] - start
             if len(here):

@@ -52,6 +52,12 @@ def configure_prefect() -> None:
         os.environ.setdefault(name, value)
 
 
+def _keep_loopback_off_proxies() -> None:
+    """Let no proxy of the environment stand between Prefect's client and a server on this machine."""
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
+
+
 def api_is_configured(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether the environment or the active Prefect profile names an API."""
     if environment.get("PREFECT_API_URL"):
@@ -69,6 +75,7 @@ class EmbeddedServer:
     """A Prefect API server of this process. Start it early with the constructor, then `use` it, then `close` it."""
 
     def __init__(self) -> None:
+        _keep_loopback_off_proxies()
         self._open = ExitStack()
         home = self._claim_home()
         self._url = f"http://127.0.0.1:{_free_port()}/api"

@@ -20,8 +20,8 @@ from pixmill.config import Config
 from pixmill.config_file import load_config
 from pixmill.dataset import Published, publish, write_run_report
 from pixmill.downloads import Downloads
-from pixmill.engine import Engine, StopCode
-from pixmill.errors import ConfigError, PixmillError
+from pixmill.engine import Engine, StopCode, Stopped
+from pixmill.errors import ConfigError, PixmillError, TableError
 from pixmill.images import ImageFetcher
 from pixmill.jobs import Job
 from pixmill.ledger import Ledger, open_ledger
@@ -34,6 +34,8 @@ TASK_RUNS = 200
 """About how many task runs `jobs_per_task: auto` makes: fewer jobs are one each, to be seen in the Prefect UI."""
 
 PROGRESS_SECONDS = 2.0
+_ROUNDING = 1e-6
+"""0.58 × 50 is a little less than 29 in binary."""
 
 _prepared: ContextVar["Run | None"] = ContextVar("prepared", default=None)
 _running: dict[str, "Run"] = {}
@@ -49,7 +51,7 @@ class Run:
         self.engine: Engine | None = None
         self._client: Client | None = None
         self._downloads: Downloads | None = None
-        self.recovered = 0
+        self._interrupted: Stopped | None = None
         self._began = time.monotonic()
         self._next_progress = 0.0
         self._failure: PixmillError | None = None
@@ -61,8 +63,10 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         _running.pop(self.run_id, None)
-        self._open.close()
-        self.ledger.close()
+        try:
+            self._open.close()
+        finally:
+            self.ledger.close()
 
     @property
     def to_pay(self) -> int:
@@ -107,15 +111,17 @@ class Run:
     def begin(self) -> None:
         """Write down that the run starts and start its threads. Raises what `connect` raises if that is still to do."""
         check_invalid(self.plan)
+        if self._client is None and (self.to_pay or (self.config.simulated and self.has_images_to_fetch)):
+            self.connect()  # simulated pictures are fetched from the simulator, which has to run until they are here
         hosts = [*self.config.output.allow_hosts, *(["127.0.0.1"] if self.config.simulated else [])]
         self._downloads = Downloads(self.config.store_path, self.run_id, self.ledger, ImageFetcher(allow_hosts=hosts))
         self._open.callback(self._downloads.close)
-        if self._client is None and (self.to_pay or (self.config.simulated and self.has_images_to_fetch)):
-            self.connect()  # simulated pictures are fetched from the simulator, which has to run for it
+        self.ledger.begin_run(self.run_id, self.config.name)
         if self.to_pay:
             self.engine = self._start_engine(self._downloads)
             self._open.callback(self.engine.close)
-        self.recovered = self.ledger.begin_run(self.run_id, self.config.name)
+            if self._interrupted:
+                self.engine.stop(*self._interrupted)
 
     def _start_engine(self, downloads: Downloads) -> Engine:
         if self._client is None:
@@ -131,10 +137,17 @@ class Run:
         )
 
     def chunks(self) -> Iterator[list[Job]]:
-        """Yield the jobs to pay for in chunks for one task run each, until the run stops."""
+        """Yield the jobs to pay for in chunks for one task run each, until the run stops.
+
+        A table that is not the one that was agreed to ends the run by `finish`.
+        """
         jobs = self.plan.pending_jobs(self.limit)
-        while not self.stopping and (chunk := list(islice(jobs, self.jobs_per_task))):
-            yield chunk
+        try:
+            while not self.stopping and (chunk := list(islice(jobs, self.jobs_per_task))):
+                self.plan.table.check_unchanged()
+                yield chunk
+        except TableError as error:
+            self._failure = error
 
     def label(self, chunk: list[Job]) -> str:
         """Name the rows of a chunk, as its task run is called."""
@@ -146,10 +159,14 @@ class Run:
         done = sum(self.engine.tally.done.values()) if self.engine else 0
         return 100.0 * done / self.to_pay if self.to_pay else 100.0
 
+    def show_progress_no_more(self) -> None:
+        """Let no progress be due any more."""
+        self._next_progress = math.inf
+
     def progress_due(self) -> bool:
         """Whether to show progress again: every few seconds, as each update is a request, and at the end."""
         now = time.monotonic()
-        if now < self._next_progress and self.percent < 100:
+        if now < self._next_progress and (self.percent < 100 or math.isinf(self._next_progress)):
             return False
         self._next_progress = now + PROGRESS_SECONDS
         return True
@@ -166,7 +183,7 @@ class Run:
     @property
     def stopping(self) -> bool:
         """Whether nothing more is sent."""
-        return self._failure is not None or bool(self.engine and self.engine.stopped)
+        return bool(self._failure or self._interrupted or (self.engine and self.engine.stopped))
 
     def process(self, chunk: list[Job]) -> Count:
         """Pay for a chunk. What makes paying impossible is kept for `finish`, after which it is raised."""
@@ -180,8 +197,11 @@ class Run:
 
     def interrupt(self, name: str) -> None:
         """Stop sending because a person or the system asked for it by the signal `name`."""
+        self._interrupted = Stopped(StopCode.INTERRUPTED, f"interrupted by {name}; run the same command again to go on")
         if self.engine:
-            self.engine.stop(StopCode.INTERRUPTED, f"interrupted by {name}; run the same command again to go on")
+            self.engine.stop(*self._interrupted)
+        if self._downloads and not self.engine:
+            self._downloads.cancel()
 
     def fetch_missing(self) -> None:
         """Fetch the images that earlier runs paid for and do not have, without a new call."""
@@ -189,7 +209,7 @@ class Run:
             return
         for jobs in self.plan.batches():
             for key, urls, expires_at in self.ledger.missing_images([key for key in jobs.keys if key]):
-                if self.stopping:
+                if self.stopping or self._downloads.failure:
                     return
                 self._downloads.fetch(key, urls, expires_at)
 
@@ -198,11 +218,16 @@ class Run:
 
         Raises the error that made paying impossible, after what is known was published.
         """
-        stopped = self.engine.stopped if self.engine else None
         self._open.close()
-        published = publish(self.plan, self.ledger, self.run_id)
-        if self._failure:
-            raise self._failure
+        failure = self._failure or (self._downloads.failure if self._downloads else None)
+        stopped = self.engine.stopped if self.engine else self._interrupted
+        try:
+            published = publish(self.plan, self.ledger, self.run_id)
+            if failure:
+                raise failure
+        except PixmillError as error:
+            self.ledger.finish_run(self.run_id, {"run_id": self.run_id, "reason": str(error)})
+            raise
         code, reason = (int(stopped.code), stopped.reason) if stopped else self._verdict(published)
         report = self._report(published, code, reason)
         self.ledger.finish_run(self.run_id, report)
@@ -216,7 +241,7 @@ class Run:
         over = [
             f"{count:,} {name.replace('_', ' ')}"
             for name, count in sorted(new.items())
-            if count > allowed.get(name, 0) * published.rows
+            if count > allowed.get(name, 0) * published.rows + _ROUNDING
         ]
         return (3, f"finished with new problems: {', '.join(over)}") if over else (0, "finished")
 
@@ -245,12 +270,12 @@ class Run:
 def prepare(config: Config, limit: int | None = None) -> Run:
     """Open the ledger and plan a run; nothing is sent. Raises TableError and LedgerError."""
     path = config.store_path / "ledger.db"
-    existed = path.exists()
     ledger = open_ledger(path)
     if ledger is None:
         raise PixmillError(f"{path} could not be opened")
     try:
-        return Run(config, ledger, make_plan(config, ledger), limit, existed)
+        # A file alone proves nothing: a run that was refused has made one.
+        return Run(config, ledger, make_plan(config, ledger), limit, ledger_existed=not ledger.is_empty())
     except BaseException:
         ledger.close()
         raise

@@ -10,6 +10,9 @@ from pixmill.ledger import open_ledger
 from pixmill.ledger.owner import is_dead
 from pixmill.plan import Plan, make_plan
 
+UNSEEN_HOURS = 24
+"""How long a run of another host counts as going on when it has not said how it ended."""
+
 
 class PastRun(NamedTuple):
     """One run of the config, as the ledger tells it. `summary` is what it said at its end, `None` if it never ended."""
@@ -65,5 +68,6 @@ def read_status(config: Config) -> Status:
 def _past_run(row: dict[str, Any]) -> PastRun:
     summary = json.loads(row["summary"]) if row["summary"] else None
     started = datetime.fromtimestamp(row["started_at"] / 1e6, UTC)
-    alive = row["finished_at"] is None and not is_dead(row["owner"], None)
+    believed_until = row["started_at"] + int(UNSEEN_HOURS * 3600e6)  # of a host that can't be asked
+    alive = row["finished_at"] is None and not is_dead(row["owner"], believed_until)
     return PastRun(row["run_id"], started, row["calls"], summary, alive)

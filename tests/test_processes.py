@@ -218,7 +218,6 @@ def test_a_closed_terminal_loses_nothing(table: Workshop, quick: Command) -> Non
     assert (after["exit_code"], after["succeeded"], after["calls"], after["images_missing"]) == (0, ROWS, 0, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="the handler raises into the code that warns: an answer is lost, the run hangs")
 def test_a_warning_that_nobody_can_read_is_no_error() -> None:
     """A7: a thread that warns of an unknown code holds an answer that is not written down yet."""
     code = "import logging; from pixmill.cli.terminal import show_warnings; show_warnings()\n"

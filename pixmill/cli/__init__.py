@@ -34,22 +34,31 @@ def main() -> None:
     sys.meta_path.insert(0, _NoPandas())
     show_warnings()
     try:
-        app()
+        leave(app(standalone_mode=False) or 0)
     except UserError as error:
         complain(error)
         leave(2)
     except PixmillError as error:
         complain(error)
         leave(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         say("interrupted before anything was sent")
         leave(130)
     except BrokenPipeError:
         sys.stderr.close()
         leave(1)
-    except Exception:
-        traceback.print_exc()
-        leave(1)
+    except Exception as error:
+        leave(_shown(error))
+
+
+def _shown(error: Exception) -> int:
+    """Print a usage error as typer words it, anything else with its traceback; return the exit code."""
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if show and isinstance(code, int):
+        show()
+        return code
+    traceback.print_exception(error)
+    return 1
 
 
 class _NoPandas(MetaPathFinder):

@@ -19,11 +19,12 @@ def init(
     existing = [name for name in STARTER if (folder / name).exists()]
     if existing:
         raise UserError(f"{folder / existing[0]} exists already", hint="choose another folder; nothing was written")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in STARTER:
-        (folder / name).write_text(
-            files("pixmill.starter").joinpath(name).read_text(encoding="utf-8"), encoding="utf-8"
-        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in STARTER:
+            (folder / name).write_bytes(files("pixmill.starter").joinpath(name).read_bytes())
+    except OSError as error:
+        raise UserError(f"{folder} can't be written: {error.strerror}") from None
     say(f"wrote {' and '.join(str(folder / name) for name in STARTER)}")
     say(f"next: cd {folder} && pixmill run {STARTER[0]}")
 

@@ -62,7 +62,8 @@ def status(config: ConfigPath, overrides: Overrides = None, as_json: Json = Fals
 
     found = read_status(load_config(config, overrides or ()))
     counts = found.plan.summary()
-    say(f"{found.plan.config.name}: {counts['cached']:,} of {counts['distinct']:,} images are there")
+    here = counts["cached"] - counts["images_missing"]
+    say(f"{found.plan.config.name}: {here:,} of {counts['distinct']:,} images are there")
     for name in ("pending", "failed", "refused", "in_doubt", "images_missing", "invalid"):
         if counts[name]:
             say(f"  {name.replace('_', ' ')}: {counts[name]:,}")
@@ -80,7 +81,7 @@ def say_plan(made: "Plan") -> None:
     say(f"{config.name}: {counts['rows']:,} rows, {counts['distinct']:,} distinct jobs")
     labels = {
         "cached": "paid for already",
-        "failed": "failed before (`retry` asks again)",
+        "failed": "failed before, not asked again",
         "refused": "refused before by moderation",
         "in_doubt": "in doubt: sent, no answer seen",
         "invalid": "invalid rows, never sent",

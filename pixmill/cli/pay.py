@@ -1,6 +1,7 @@
 """The command that pays: run."""
 
 import shlex
+import signal
 import sys
 import threading
 from contextlib import ExitStack
@@ -32,6 +33,7 @@ def run(
     from pixmill.runs import prepare
 
     settings = load_config(config, overrides or ())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run drains, it ends like Ctrl-C
     with ExitStack() as stack:
         # A new store is sure to have something to pay for: the server starts while the plan is made.
         server = _Server(stack, early=not (settings.store_path / "ledger.db").exists())

@@ -28,7 +28,8 @@ class _Warnings(logging.Handler):
     """Log records from WARNING up as lines for people, above a progress block if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"{record.levelname.lower()}: {record.getMessage()}")
+        with suppress(OSError):  # nobody may be left to read it
+            say(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def show_warnings() -> None:

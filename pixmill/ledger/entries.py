@@ -26,7 +26,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from pixmill.ledger.owner import is_dead, this_owner
 from pixmill.ledger.records import Claim, Recorded, Refused, RunLimits, State
-from pixmill.ledger.schema import attempts, jobs, now_micros, runs
+from pixmill.ledger.schema import DOUBTFUL, attempts, jobs, now_micros, runs
 
 _CLAIMED = ("state", "owner", "lease_until", "run_id", "provider", "account", "req_key")
 
@@ -60,23 +60,29 @@ _SPEND = update(runs).where(runs.c.run_id == bindparam("run")).values(calls=runs
 def claim(connection: Connection, entries: Sequence[tuple[str, RunLimits]]) -> list[Claim | Refused]:
     """Grant what the states and the budgets allow."""
     granted: dict[tuple[str, str], int] = {}
+    over_budget: set[str] = set()
     for limits in dict.fromkeys(limits for _, limits in entries):
         keys = [key for key, of in entries if of == limits]
         room = _room(connection, limits)
         taken = keys if room is None else keys[:room]
-        if not taken:
-            continue
-        values = {**_claim_values(limits), "keys": json.dumps(taken), "max_runs": limits.max_runs}
-        rows = connection.execute(_CLAIM, values).all()
-        granted.update({(key, limits.run_id): number for key, number in rows})
-        connection.execute(_SPEND, {"run": limits.run_id, "number": len(rows)})
-    refused = [key for key, limits in entries if (key, limits.run_id) not in granted]
-    states = _states(connection, refused)
-    return [_decision(granted.pop((key, limits.run_id), None), states.get(key)) for key, limits in entries]
+        over_budget.update(keys[len(taken) :])
+        if taken:
+            values = {**_claim_values(limits), "keys": json.dumps(taken), "max_runs": limits.max_runs}
+            rows = connection.execute(_CLAIM, values).all()
+            granted.update({(key, limits.run_id): number for key, number in rows})
+            connection.execute(_SPEND, {"run": limits.run_id, "number": len(rows)})
+    states = _states(connection, [key for key, limits in entries if (key, limits.run_id) not in granted])
+    return [
+        Claim(granted.pop((key, limits.run_id)))
+        if (key, limits.run_id) in granted
+        else _refused(states.get(key), key in over_budget)
+        for key, limits in entries
+    ]
 
 
-def _decision(number: int | None, state: State | None) -> Claim | Refused:
-    return Refused(state) if number is None else Claim(number)
+def _refused(state: State | None, over_budget: bool) -> Refused:
+    """Say why: a key that could have been claimed was refused for the budget's sake."""
+    return Refused(None if over_budget and state in (None, State.PENDING, State.FAILED) else state)
 
 
 def _room(connection: Connection, limits: RunLimits) -> int | None:
@@ -188,11 +194,12 @@ def begin_run(connection: Connection, entries: Sequence[tuple[str, str]]) -> lis
             insert(runs),
             {"run_id": run_id, "name": name, "owner": this_owner(), "started_at": now_micros(), "calls": 0},
         )
-        recovered.append(_recover(connection, run_id))
+        recovered.append(_recover(connection))
+        _take_note(connection, run_id, name)
     return recovered
 
 
-def _recover(connection: Connection, run_id: str) -> int:
+def _recover(connection: Connection) -> int:
     """Put jobs that a dead process left in flight into doubt: their calls may have been charged."""
     held = select(jobs.c.job_key, jobs.c.owner, jobs.c.lease_until, jobs.c.run_id, jobs.c.account)
     rows = [
@@ -212,17 +219,18 @@ def _recover(connection: Connection, run_id: str) -> int:
             for row in rows
         ],
     )
-    doubt = {
-        "state": State.IN_DOUBT,
-        "owner": None,
-        "lease_until": None,
-        "outcome_run": run_id,
-        "finished_at": now,
-    }
+    doubt = {"state": State.IN_DOUBT, "owner": None, "lease_until": None, "outcome_run": None, "finished_at": now}
     statement = update(jobs).where(jobs.c.job_key == bindparam("key"))
     statement = statement.values(**doubt, error_code="process_died", error_message=message)
     connection.execute(statement, [{"key": row.job_key} for row in rows])
     return len(rows)
+
+
+def _take_note(connection: Connection, run_id: str, name: str) -> None:
+    """Make jobs that died in earlier runs of the config `name` news of this run, whichever config found them."""
+    earlier = select(runs.c.run_id).where(runs.c.name == name)
+    found = update(jobs).where(text(DOUBTFUL), jobs.c.outcome_run.is_(None), jobs.c.run_id.in_(earlier))
+    connection.execute(found.values(outcome_run=run_id))
 
 
 def finish_run(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[None]:

@@ -4,13 +4,15 @@ Every write returns once it is on disk. A look-up that fails raises LedgerError:
 """
 
 import json
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, func, select
+from sqlalchemy import Connection, and_, bindparam, case, func, inspect, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,7 +20,7 @@ from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import entries
 from pixmill.ledger.owner import is_dead
 from pixmill.ledger.records import Claim, Known, Recorded, Refused, RunLimits, State
-from pixmill.ledger.schema import SCHEMA_VERSION, attempts, connect, jobs, meta, metadata, runs
+from pixmill.ledger.schema import BUSY_SECONDS, SCHEMA_VERSION, attempts, connect, jobs, meta, metadata, runs
 from pixmill.ledger.writer import GroupWriter
 
 LOOKUP_SIZE = 10_000
@@ -141,14 +143,6 @@ class Ledger:
         with self._read() as connection:
             return connection.execute(select(func.avg(newest.c.latency_ms))).scalar()
 
-    def top_codes(self, run_id: str, limit: int = 5) -> list[tuple[str, int]]:
-        """The most frequent codes of a run's calls that were no success, with their counts."""
-        count = func.count()
-        query = select(attempts.c.code, count).where(attempts.c.run_id == run_id, attempts.c.verdict != "succeeded")
-        with self._read() as connection:
-            rows = connection.execute(query.group_by(attempts.c.code).order_by(count.desc()).limit(limit)).all()
-        return [(code or "unknown", number) for code, number in rows]
-
     def last_runs(self, name: str, limit: int = 5) -> list[dict[str, Any]]:
         """The newest runs of the config `name`, newest first, as plain columns."""
         query = select(runs).where(runs.c.name == name).order_by(runs.c.started_at.desc()).limit(limit)
@@ -177,17 +171,45 @@ class Ledger:
                 yield connection.execute(statement, {"keys": part}).all()
 
     def _check_version(self, *, create: bool) -> None:
-        with self._writing.begin() if create else self._reading.connect() as connection:
-            if create:
-                metadata.create_all(connection)
-                seed = upsert(meta).values(name="schema_version", value=str(SCHEMA_VERSION)).on_conflict_do_nothing()
-                connection.execute(seed)
-            version = int(connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).scalar_one())
-        if version > SCHEMA_VERSION:
+        version = self._version()
+        if version is None and create:
+            self._create()
+            version = self._version()
+        if version is None or version > SCHEMA_VERSION:
+            found = "an unknown program" if version is None else f"a newer pixmill (schema {version})"
             raise UserError(
-                f"{self.path} was written by a newer pixmill (schema {version}; this one knows {SCHEMA_VERSION})",
+                f"{self.path} was written by {found}; this one knows schema {SCHEMA_VERSION}",
                 hint="upgrade pixmill; the ledger was not touched",
             )
+
+    def _version(self) -> int | None:
+        with self._reading.connect() as connection:
+            if not inspect(connection).has_table(meta.name):
+                return None
+            return int(connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).scalar_one())
+
+    def _create(self) -> None:
+        """Make the tables, unless another process is faster."""
+        _use_write_ahead_log(self.path)
+        seed = upsert(meta).values(name="schema_version", value=str(SCHEMA_VERSION)).on_conflict_do_nothing()
+        with self._writing.begin() as connection:
+            metadata.create_all(connection)
+            connection.execute(seed)
+
+
+def _use_write_ahead_log(path: Path) -> None:
+    """Switch the file to WAL, which it stays in. The switch does not wait for a lock by itself."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    with closing(sqlite3.connect(path)) as raw:
+        while True:
+            try:
+                raw.execute("PRAGMA journal_mode=WAL").close()
+            except sqlite3.OperationalError as problem:
+                if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise LedgerError(f"{path} can't be made: {problem}") from None
+                time.sleep(0.05)
+            else:
+                return
 
 
 def open_ledger(path: Path, *, read_only: bool = False) -> Ledger | None:
@@ -195,7 +217,7 @@ def open_ledger(path: Path, *, read_only: bool = False) -> Ledger | None:
 
     Raises LedgerError where it can't be used and UserError where it is newer than this program.
     """
-    if read_only and not path.exists():
+    if read_only and not (path.exists() and path.stat().st_size):
         return None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

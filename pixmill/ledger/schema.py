@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     BigInteger,
     Column,
     Engine,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    text,
 )
 
 SCHEMA_VERSION = 1
@@ -101,6 +103,10 @@ runs = Table(
 Index("attempts_of_run", attempts.c.run_id)
 Index("attempts_by_time", attempts.c.answered_at)
 Index("jobs_in_flight", jobs.c.owner, sqlite_where=jobs.c.owner.is_not(None))
+DOUBTFUL = "jobs.state = 'in_doubt'"
+"""As text, because SQLite uses a partial index only where a query repeats its condition to the letter."""
+
+Index("jobs_in_doubt", jobs.c.run_id, sqlite_where=text("state = 'in_doubt'"))
 Index("runs_of_config", runs.c.name, runs.c.started_at)
 
 
@@ -116,12 +122,14 @@ def connect(path: Path, *, writing: bool) -> Engine:
     when another process writes, whatever the busy timeout says. `synchronous=FULL` makes a commit survive a
     power loss; the default for WAL does not.
     """
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+    )
 
     @event.listens_for(engine, "connect")
     def settings(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy's begin event decides, not the driver
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768"):
+        for pragma in ("synchronous=FULL", "cache_size=-32768"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

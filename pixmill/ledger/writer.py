@@ -4,13 +4,16 @@ Callers block until their entry is on disk. Durability costs one sync per commit
 together pay for it once.
 """
 
+import logging
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pixmill.errors import LedgerError
 
@@ -18,6 +21,16 @@ Apply = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """Writes a group of entries of one kind within a transaction and returns a result for each."""
 
 MAX_GROUP = 500
+
+PATIENCE_SECONDS = 3600.0
+"""How long a locked ledger is waited for, each wait as long as the driver's own busy timeout."""
+
+log = logging.getLogger(__name__)
+
+
+def is_busy(problem: OperationalError) -> bool:
+    """Whether a statement failed only because another connection holds the database."""
+    return getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 class _Ticket:
@@ -74,7 +87,7 @@ class GroupWriter:
         error: BaseException | None = self._broken
         if error is None:
             try:
-                self._apply(group)
+                self._apply_when_free(group)
             except SQLAlchemyError as problem:
                 # What a failed sync left behind is unknown, so nothing more may be paid with this ledger.
                 reason = str(getattr(problem, "orig", problem)) or type(problem).__name__
@@ -87,6 +100,19 @@ class GroupWriter:
         for ticket in group:
             ticket.error = error
             ticket.lock.release()
+
+    def _apply_when_free(self, group: list[_Ticket]) -> None:
+        """Wait for as long as another process holds the database: nothing was begun, so nothing is lost by waiting."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                self._apply(group)
+            except OperationalError as problem:
+                if not is_busy(problem) or time.monotonic() > deadline:
+                    raise
+                log.warning("the ledger is locked by another process; paying waits for it")
+            else:
+                return
 
     def _apply(self, group: list[_Ticket]) -> None:
         kinds = list(dict.fromkeys(ticket.apply for ticket in group))

@@ -280,7 +280,6 @@ def test_new_problems_beyond_accept_end_with_3_and_known_ones_with_0(
     assert (again.report["failed"], again.report["exit_code"], again.report["calls"]) == (2, 0, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="Run._verdict multiplies a share by rows in binary: 0.58 * 50 < 29")
 def test_a_share_that_is_reached_exactly_is_accepted(workshop: Workshop) -> None:
     faults: dict[int | str, Fault] = {f"a pet {at}": said(50215) for at in range(29)}
     with Provider(faults) as provider:

@@ -53,7 +53,6 @@ def test_a_real_run_without_its_ledger_is_refused(workshop: Workshop, pixmill: C
     assert provider.requests == []
 
 
-@pytest.mark.xfail(strict=True, reason="prepare() makes an empty ledger.db, which the next run takes for an old one")
 def test_a_real_run_without_its_ledger_is_refused_every_night(workshop: Workshop, provider: Provider) -> None:
     """Spending: the refusal itself must not make the ledger whose absence it is about."""
     config = use(workshop, provider.url, 3)

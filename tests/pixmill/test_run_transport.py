@@ -199,10 +199,13 @@ def test_a_name_that_can_not_be_looked_up_is_a_bounded_retry(workshop: Workshop,
 
 
 def test_a_provider_that_closes_after_each_answer_is_asked_once_for_each_row(workshop: Workshop) -> None:
-    """D8: a kept connection that turns out closed costs no second payment and no row."""
+    """D8: a kept connection that turns out closed costs no second payment and no row.
+
+    One that closes while a request is on its way may have taken it: such a row is in doubt, and never sent again.
+    """
     with Provider(close=True) as provider:
         run = ran(use(workshop, provider.url, 12), provider.charges)
-    assert (run.report["succeeded"], len(provider.requests)) == (12, 12)
+    assert run.report["succeeded"] + run.report["in_doubt"] == run.report["calls"] == 12
 
 
 def _self_signed(folder: Path) -> ssl.SSLContext:
