@@ -34,10 +34,17 @@ class RequestShape:
     key_tail: str
     body_head: str
 
+    def job_keys(self, images: Iterable[str], prompts: Iterable[str], seeds: Iterable[int]) -> list[str]:
+        """Return a job key, 64 hex characters, per request. `images` are canonical JSON, `prompts` JSON strings."""
+        middle, tail, end = self.key_middle, self.key_tail, f',"version":{KEY_VERSION}}}'
+        return [
+            sha256(f'{{"image":{image}{middle}{prompt}{tail}{seed}{end}'.encode()).hexdigest()
+            for image, prompt, seed in zip(images, prompts, seeds, strict=True)
+        ]
+
     def job_key(self, image: str, prompt: str, seed: int) -> str:
-        """Return the job key, 64 hex characters. `image` is canonical JSON, `prompt` a JSON string literal."""
-        text = f'{{"image":{image}{self.key_middle}{prompt}{self.key_tail}{seed},"version":{KEY_VERSION}}}'
-        return sha256(text.encode()).hexdigest()
+        """Return the job key of one request."""
+        return self.job_keys([image], [prompt], [seed])[0]
 
     def body(self, image_urls: str | None, prompt: str, seed: int) -> str:
         """Return the JSON body to send, without local images, which are put in when it is sent."""

@@ -33,12 +33,12 @@ from pixmill.operations import MAX_SEED, image_index_problem, resolve_parameters
 from pixmill.rows import (
     Found,
     Problem,
+    blank_problems,
     problem,
     prompt_problems,
     seed_problems,
     text_array,
     url_problems,
-    value_problems,
 )
 from pixmill.table import InputTable, RowBatch, as_text, delimiter_hint
 
@@ -108,7 +108,9 @@ class JobMaker:
         for name in self._input.image_columns:
             note(problems, url_problems(texts[name], name))
         columns = [[value or "" for value in texts[name].to_pylist()] for name in self._input.image_columns]
-        sent = [url_list(urls) for urls in zip(*columns, strict=True)]
+        sent = [f"[{url}]" for url in map(json_text, columns[0])]
+        if len(columns) > 1:
+            sent = [url_list(urls) for urls in zip(*columns, strict=True)]
         identities = sent
         if self._ignored:
             kept = [[without_params(url, self._ignored) for url in column] for column in columns]
@@ -187,7 +189,7 @@ class JobMaker:
         if not names:
             return [""] * count
         for name in names:
-            note(problems, value_problems(texts[name], name, "missing_row_key", bool))
+            note(problems, blank_problems(texts[name], name, "missing_row_key"))
         if len(names) == 1:
             return [value or "" for value in texts[names[0]].to_pylist()]
         rows = zip(*(texts[name].to_pylist() for name in names), strict=True)
@@ -211,10 +213,13 @@ class JobMaker:
         problems: Mapping[int, Problem],
     ) -> list[str | None]:
         texts = map(json_text, prompts)
-        keys: list[str | None] = [
-            shape.job_key(image, text, seed or 0)
-            for image, text, seed, shape in zip(images, texts, seeds, shapes, strict=True)
-        ]
+        drawn = [seed or 0 for seed in seeds]
+        keys: list[str | None]
+        if self._input.field_columns:
+            rows = zip(shapes, images, texts, drawn, strict=True)
+            keys = [shape.job_key(image, text, seed) for shape, image, text, seed in rows]
+        else:
+            keys = list(self._shape.job_keys(images, texts, drawn))
         for at in problems:
             keys[at] = None
         return keys

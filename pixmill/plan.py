@@ -7,7 +7,7 @@ stream the table again and follow these masks, so no job has to be kept.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -174,6 +174,16 @@ def with_conflicts(jobs: JobBatch, conflicts: frozenset[int], row_key: tuple[str
     return jobs
 
 
+_NEVER_CLAIMED = Known(State.PENDING, image_missing=False)
+_NO_KEY = "0" * 64
+
+
+def _first_bytes(keys: Sequence[str | None]) -> NDArray[np.uint64]:
+    """Return the first eight bytes of each job key as a number, 0 for none."""
+    whole = np.frombuffer(bytes.fromhex("".join(key or _NO_KEY for key in keys)), ">u8")
+    return whole[::4].astype(np.uint64)
+
+
 @dataclass
 class _Pass:
     """What the pass over the table gathers."""
@@ -193,17 +203,19 @@ class _Pass:
         self.long_prompts += jobs.long_prompts
         for at, bad in sorted(jobs.problems.items()):
             self.note(bad, jobs.rows.first_row + at)
-        self.key_hashes.append(np.array([int(key[:16], 16) if key else 0 for key in jobs.keys], np.uint64))
+        self.key_hashes.append(_first_bytes(jobs.keys))
         if keyed:
             self.row_hashes.append(np.array([hash(key) for key in jobs.row_keys], np.int64))
-        looked_up = [known.get(key) if key else None for key in jobs.keys]
-        standings = [
-            Standing.INVALID if key is None else _STANDING[of.state] if of else Standing.PENDING
-            for key, of in zip(jobs.keys, looked_up, strict=True)
-        ]
-        self.standings.append(np.array(standings, np.int8))
-        self.missing.append(np.array([bool(of and of.image_missing) for of in looked_up], np.bool_))
-        self.lost.append(np.array([bool(of and of.image_lost) for of in looked_up], np.bool_))
+        looked_up = [known.get(key or "", _NEVER_CLAIMED) for key in jobs.keys] if known else []
+        standings = np.full(len(jobs.keys), Standing.PENDING, np.int8)
+        missing = np.zeros((2, len(jobs.keys)), np.bool_)
+        if looked_up:
+            standings[:] = [_STANDING[of.state] for of in looked_up]
+            missing[:] = [of.image_missing for of in looked_up], [of.image_lost for of in looked_up]
+        standings[list(jobs.problems)] = Standing.INVALID
+        self.standings.append(standings)
+        self.missing.append(missing[0])
+        self.lost.append(missing[1])
 
     def note(self, bad: Problem, row_number: int) -> None:
         self.reasons[bad.reason] += 1

@@ -4,7 +4,7 @@ Checks work on whole columns of a batch; only rows that an expression over the c
 at one by one, so that a million good rows cost seconds.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -93,11 +93,10 @@ def seed_problems(seeds: list[int | None], column: str) -> Found:
             yield position, problem("bad_seed", column)
 
 
-def value_problems(values: Any, column: str, reason: str, accept: Callable[[str], bool]) -> Found:
-    """Find texts that are missing, or that `accept` refuses."""
-    for position, value in enumerate(values.to_pylist()):
-        if not value or not accept(value):
-            yield position, problem(reason, column)
+def blank_problems(texts: Any, column: str, reason: str) -> Found:
+    """Find rows in which a text that has to be there is missing or blank."""
+    for position in positions(_is_blank(texts)):
+        yield position, problem(reason, column)
 
 
 def _is_blank(texts: Any) -> Any:

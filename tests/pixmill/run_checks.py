@@ -117,9 +117,7 @@ def use(workshop: Workshop, url: str, rows: int, **changes: Any) -> str:
 
 def billed(simulated: Simulated) -> Callable[[], list[Charge]]:
     """The charges on a simulator's bill."""
-    return lambda: [
-        Charge(line["key"], line["request_id"]) for line in simulated.bill.lines() if line["charged"]
-    ]
+    return lambda: [Charge(line["key"], line["request_id"]) for line in simulated.bill.lines() if line["charged"]]
 
 
 class Ran(NamedTuple):

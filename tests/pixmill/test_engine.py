@@ -46,9 +46,7 @@ def started(config: str, jitter: Callable[[], float] = lambda: 0.0) -> Iterator[
         run.ledger.begin_run(run.run_id, settings.name)
         client = open_client(settings.provider, settings.limits, settings.request, concurrency=settings.concurrency)
         downloads = Downloads(settings.store_path, run.run_id, run.ledger, ImageFetcher(allow_hosts=[]))
-        engine = Engine(
-            settings, run.run_id, ledger=run.ledger, client=client, downloads=downloads, jitter=jitter
-        )
+        engine = Engine(settings, run.run_id, ledger=run.ledger, client=client, downloads=downloads, jitter=jitter)
         try:
             yield engine, list(run.plan.pending_jobs())
         finally:

@@ -72,10 +72,13 @@ def test_moderation_and_bad_input_are_never_tried_again(workshop: Workshop) -> N
     assert (run.report["exit_code"], again.report["exit_code"], again.report["calls"]) == (3, 0, 0)
 
 
-@pytest.mark.parametrize(("req_key", "calls", "outcome"), [
-    ("high_aes_scheduler_svr_controlnet_v2.0", 2, "succeeded"),
-    ("jimeng_i2i_v30", 1, "failed"),
-])
+@pytest.mark.parametrize(
+    ("req_key", "calls", "outcome"),
+    [
+        ("high_aes_scheduler_svr_controlnet_v2.0", 2, "succeeded"),
+        ("jimeng_i2i_v30", 1, "failed"),
+    ],
+)
 @pytest.mark.parametrize("code", [50500, 50501])
 def test_whether_an_internal_error_is_tried_again_is_the_operations_choice(
     workshop: Workshop, req_key: str, calls: int, outcome: str, code: int
@@ -159,9 +162,7 @@ def test_a_wrong_key_costs_one_call_and_ends_with_6(workshop: Workshop, monkeypa
     assert (mended.report["exit_code"], mended.report["succeeded"]) == (0, 9)
 
 
-def test_a_wrong_signature_costs_one_call_and_ends_with_6(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_signature_costs_one_call_and_ends_with_6(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """E10: the signed form, whose secret key the simulator knows otherwise."""
     monkeypatch.setenv("VOLC_ACCESSKEY", "AKTESTS")
     monkeypatch.setenv("VOLC_SECRETKEY", "right==")
@@ -214,13 +215,16 @@ def test_the_first_call_goes_alone_until_the_service_answers(workshop: Workshop)
     assert max(provider.together) == 4
 
 
-@pytest.mark.parametrize(("budget", "calls", "code"), [
-    ({"max_calls": 4}, 4, 4),
-    ({"max_calls": 10}, 10, 0),
-    ({"max_calls": 0}, 0, 4),
-    ({"max_cost": 0.6, "price_per_call": 0.2}, 3, 4),
-    ({"max_cost": 0.7, "price_per_call": 0.2, "max_calls": 100}, 3, 4),
-])
+@pytest.mark.parametrize(
+    ("budget", "calls", "code"),
+    [
+        ({"max_calls": 4}, 4, 4),
+        ({"max_calls": 10}, 10, 0),
+        ({"max_calls": 0}, 0, 4),
+        ({"max_cost": 0.6, "price_per_call": 0.2}, 3, 4),
+        ({"max_cost": 0.7, "price_per_call": 0.2, "max_calls": 100}, 3, 4),
+    ],
+)
 def test_a_run_never_calls_more_often_than_its_budget(
     workshop: Workshop, budget: dict[str, float], calls: int, code: int
 ) -> None:
@@ -265,9 +269,16 @@ def test_only_the_row_that_brown_outs_hit_too_often_is_left(workshop: Workshop) 
     assert (mended.report["succeeded"], mended.report["failed"]) == (18, 0)
 
 
-@pytest.mark.parametrize(("accept", "code"), [({}, 3), ({"failed": 0.2}, 3), ({"refused": 0.2}, 3),
-                                              ({"failed": 0.2, "refused": 0.1}, 0),
-                                              ({"failed": 0.1, "refused": 0.1}, 3)])
+@pytest.mark.parametrize(
+    ("accept", "code"),
+    [
+        ({}, 3),
+        ({"failed": 0.2}, 3),
+        ({"refused": 0.2}, 3),
+        ({"failed": 0.2, "refused": 0.1}, 0),
+        ({"failed": 0.1, "refused": 0.1}, 3),
+    ],
+)
 def test_new_problems_beyond_accept_end_with_3_and_known_ones_with_0(
     workshop: Workshop, accept: dict[str, float], code: int
 ) -> None:
@@ -288,8 +299,9 @@ def test_a_share_that_is_reached_exactly_is_accepted(workshop: Workshop) -> None
     assert (run.report["failed"], run.report["exit_code"]) == (29, 0)
 
 
-@pytest.mark.parametrize(("code", "outcome", "section"), [(50215, "failed", "failed_fraction"),
-                                                           (50412, "refused", "refused_fraction")])
+@pytest.mark.parametrize(
+    ("code", "outcome", "section"), [(50215, "failed", "failed_fraction"), (50412, "refused", "refused_fraction")]
+)
 def test_too_many_problems_stop_the_run_with_5(workshop: Workshop, code: int, outcome: str, section: str) -> None:
     """I1f: a wrong setting refuses or fails every row; a window of them is enough to know."""
     with Provider(every=said(code)) as provider:
@@ -331,7 +343,9 @@ def test_equal_rows_are_one_payment_and_one_failure(workshop: Workshop) -> None:
 def test_invalid_rows_are_never_sent_and_count_as_one_job_each(workshop: Workshop) -> None:
     """I4: every kind of outcome in one run, and the counts add up."""
     faults: dict[int | str, Fault] = {
-        "a pet 3": said(50215), "a pet 4": said(50412), "a pet 5": lost(answer(picture("a pet 5")[:40])),
+        "a pet 3": said(50215),
+        "a pet 4": said(50412),
+        "a pet 5": lost(answer(picture("a pet 5")[:40])),
     }
     with Provider(faults) as provider:
         config = use(workshop, provider.url, 0, input={"max_invalid": 0.5}, limits={"concurrency": 1})

@@ -62,9 +62,7 @@ def test_a_real_run_without_its_ledger_is_refused_every_night(workshop: Workshop
             pass
 
 
-def test_a_flow_run_of_a_deployment_refuses_a_store_that_will_not_last(
-    workshop: Workshop, provider: Provider
-) -> None:
+def test_a_flow_run_of_a_deployment_refuses_a_store_that_will_not_last(workshop: Workshop, provider: Provider) -> None:
     config = use(workshop, provider.url, 1, store="out")
     relative = flow_run(config, [], None, new_store=True, deployed=True)
     with pytest.raises(PixmillError, match="relative"), relative:

@@ -241,8 +241,12 @@ RETRY_AFTER = "Retry-After"
 
 @pytest.mark.parametrize(
     "fault",
-    [said(50429, 429, Retry_After="1"), said(50430, 429, Retry_After="1"), said(50500, 503, Retry_After="1"),
-     lost(answer(HTML, 503, {RETRY_AFTER: "1"}))],
+    [
+        said(50429, 429, Retry_After="1"),
+        said(50430, 429, Retry_After="1"),
+        said(50500, 503, Retry_After="1"),
+        lost(answer(HTML, 503, {RETRY_AFTER: "1"})),
+    ],
     ids=["rate", "concurrency", "fault", "bare 503"],
 )
 def test_retry_after_holds_back_the_whole_account(workshop: Workshop, fault: Fault) -> None:
