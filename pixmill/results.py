@@ -239,8 +239,9 @@ def _urls_and_images(known: Columns) -> tuple[pa.Array, pa.Array]:
 
 def _first_of(lists: pa.Array) -> pa.Array:
     """Return the first element of each list, null for null and empty ones."""
-    filled = pc.if_else(pc.equal(pc.fill_null(pc.list_value_length(lists), 0), 0), None, lists)
-    return pc.list_element(filled, 0)
+    filled = pc.fill_null(pc.greater(pc.list_value_length(lists), 0), False).to_numpy(zero_copy_only=False)
+    begins = lists.offsets.to_numpy()[:-1]
+    return pc.take(lists.values, pa.array(begins, mask=~filled))
 
 
 def _array(values: Any, kind: pa.DataType) -> pa.Array:
