@@ -85,10 +85,6 @@ class ImageStore:
             _write(path, data)
         return ImageFile(file_name, digest, *shape, len(data))
 
-    def exists(self, file_name: str) -> bool:
-        """Whether the store has this image; says nothing about its content."""
-        return (self._store / file_name).is_file()
-
 
 class ImageFetcher:
     """Fetches images for up to `connections` threads, from the public internet or from `allow_hosts`.

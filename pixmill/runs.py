@@ -49,6 +49,7 @@ class Run:
         self.limit, self.ledger_existed = limit, ledger_existed
         self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         self.engine: Engine | None = None
+        self.report: dict[str, Any] | None = None
         self._client: Client | None = None
         self._downloads: Downloads | None = None
         self._interrupted: Stopped | None = None
@@ -229,7 +230,7 @@ class Run:
             self.ledger.finish_run(self.run_id, {"run_id": self.run_id, "reason": str(error)})
             raise
         code, reason = (int(stopped.code), stopped.reason) if stopped else self._verdict(published)
-        report = self._report(published, code, reason)
+        report = self.report = self._report(published, code, reason)
         self.ledger.finish_run(self.run_id, report)
         write_run_report(self.config, self.run_id, report)
         return report

@@ -11,7 +11,7 @@ import typer
 
 from pixmill.cli.look import say_plan
 from pixmill.cli.terminal import ConfigPath, Json, Overrides, duration, leave, money, print_json, say
-from pixmill.errors import SpendingRefused
+from pixmill.errors import PixmillError, SpendingRefused
 
 EVENT_SECONDS = 10.0
 
@@ -110,8 +110,23 @@ def _flow(run: "Run", config: str, overrides: list[str], limit: int | None) -> d
     with handed_over(run), shown(run):
         try:
             return generate_dataset(config, overrides, limit)
+        except PixmillError:
+            raise
+        except Exception as error:  # Prefect's own, such as a server that is gone: what was paid for is published
+            return _without_prefect(run, error)
         finally:
             _deliver_events()
+
+
+def _without_prefect(run: "Run", error: Exception) -> dict[str, Any]:
+    report = run.report or run.finish()
+    if report["skipped"]:
+        raise PixmillError(
+            f"Prefect gave up: {type(error).__name__}: {error}; what was paid for is published",
+            hint="run the same command again to go on",
+        ) from error
+    say(f"warning: Prefect gave up after the last job: {type(error).__name__}")
+    return report
 
 
 def _deliver_events() -> None:

@@ -1,6 +1,5 @@
 """The ledger: what refuses a second payment, and what survives."""
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -205,4 +204,4 @@ def test_a_ledger_that_can_not_be_written_pays_for_nothing(ledger: Ledger) -> No
 
 def test_looking_at_a_store_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
     assert open_ledger(tmp_path / "none" / "ledger.db", read_only=True) is None
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
