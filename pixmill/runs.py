@@ -7,7 +7,7 @@ and `Run.finish` publishes and says how it went. With nothing to pay for, Prefec
 import math
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -32,6 +32,25 @@ from pixmill.tally import Count
 
 TASK_RUNS = 200
 """About how many task runs `jobs_per_task: auto` makes: fewer jobs are one each, to be seen in the Prefect UI."""
+
+OUTCOMES = ("succeeded", "failed", "refused", "in_doubt", "invalid", "skipped")
+
+NOTHING_DONE: Mapping[str, Any] = {
+    "run_id": None,
+    "exit_code": 0,
+    "reason": "",
+    "rows": None,
+    "jobs": 0,
+    **dict.fromkeys(OUTCOMES, 0),
+    "cached": 0,
+    "images_missing": 0,
+    "calls": 0,
+    "cost": None,
+    "seconds": 0.0,
+    "dataset": None,
+    "report": None,
+}
+"""What `run --json` says of a run that was stopped before it began."""
 
 PROGRESS_SECONDS = 2.0
 _ROUNDING = 1e-6
@@ -248,7 +267,6 @@ class Run:
 
     def _report(self, published: Published, code: int, reason: str) -> dict[str, Any]:
         counts = published.counts
-        outcomes = ("succeeded", "failed", "refused", "in_doubt", "invalid", "skipped")
         spent = self.ledger.spent(run_id=self.run_id)
         priced = self.config.budget.price_per_call is not None
         return {
@@ -257,7 +275,7 @@ class Run:
             "reason": reason,
             "rows": self.plan.rows,
             "jobs": published.rows,
-            **{name: counts.status[name] for name in outcomes},
+            **{name: counts.status[name] for name in OUTCOMES},
             "cached": counts.cached,
             "images_missing": counts.images_missing,
             "calls": self.ledger.calls_of(self.run_id),

@@ -44,7 +44,7 @@ def main() -> None:
         complain(error)
         leave(1)
     except (KeyboardInterrupt, typer.Abort):
-        say("interrupted before anything was sent")
+        say("interrupted")
         leave(130)
     except BrokenPipeError:
         sys.stderr.close()

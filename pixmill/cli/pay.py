@@ -16,6 +16,7 @@ from pixmill.errors import PixmillError, SpendingRefused
 EVENT_SECONDS = 10.0
 
 if TYPE_CHECKING:
+    from pixmill.config import Config
     from pixmill.prefect_server import EmbeddedServer
     from pixmill.runs import Run
 
@@ -30,10 +31,27 @@ def run(
 ) -> None:
     """Make the dataset: plan, pay for what is missing, publish. The same command again continues."""
     from pixmill.config_file import load_config
-    from pixmill.runs import prepare
+    from pixmill.runs import NOTHING_DONE
 
     settings = load_config(config, overrides or ())
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run drains, it ends like Ctrl-C
+    try:
+        report = _carried_out(settings, config, overrides or [], limit, yes=yes, new_store=new_store)
+        _say_report(report, settings.budget.currency, f"pixmill status {shlex.quote(config)}")
+    except (KeyboardInterrupt, typer.Abort):
+        say("interrupted before anything was sent")
+        report = {**NOTHING_DONE, "exit_code": 130, "reason": "interrupted before anything was sent"}
+    if as_json:
+        print_json(report)
+    leave(report["exit_code"])
+
+
+def _carried_out(
+    settings: "Config", config: str, overrides: list[str], limit: int | None, *, yes: bool, new_store: bool
+) -> dict[str, Any]:
+    """Plan, agree, run; return the run's report."""
+    from pixmill.runs import prepare
+
     with ExitStack() as stack:
         # A new store is sure to have something to pay for: the server starts while the plan is made.
         server = _Server(stack, early=not (settings.store_path / "ledger.db").exists())
@@ -43,13 +61,8 @@ def run(
             _agree(prepared, yes=yes, new_store=new_store)
             prepared.connect()
             server.use()
-            report = _flow(prepared, config, overrides or [], limit)
-        else:
-            report = _publish_only(prepared)
-    _say_report(report, settings.budget.currency, f"pixmill status {shlex.quote(config)}")
-    if as_json:
-        print_json(report)
-    leave(report["exit_code"])
+            return _flow(prepared, config, overrides, limit)
+        return _publish_only(prepared)
 
 
 class _Server:

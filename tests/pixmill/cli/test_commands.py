@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import ROOT, Simulated, Workshop, carry_out
+from tests.conftest import ROOT, Bill, Simulated, Workshop, carry_out
 
 
 def pixmill(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -163,3 +164,20 @@ def test_commands_that_look_never_import_prefect_or_pandas(workshop: Workshop, c
     )
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.split() == []
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_anything_is_sent_exits_130_with_its_json_line(
+    workshop: Workshop, signal_number: signal.Signals
+) -> None:
+    """A6: while it plans or waits for Prefect, a run has nothing to drain."""
+    workshop.write_rows(workshop.rows(3))
+    command = [sys.executable, "-m", "pixmill", "run", workshop.write_config(), "--yes", "--json"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert running.stderr
+    assert any("starting a Prefect server" in line for line in running.stderr)
+    running.send_signal(signal_number)
+    stdout, _ = running.communicate(timeout=60)
+    said = json.loads(stdout)
+    assert (running.returncode, said["exit_code"], said["calls"]) == (130, 130, 0)
+    assert not Bill(workshop.folder / "out" / "simulated" / "bill.jsonl").lines()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -205,3 +206,32 @@ def test_a_ledger_that_can_not_be_written_pays_for_nothing(ledger: Ledger) -> No
 def test_looking_at_a_store_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
     assert open_ledger(tmp_path / "none" / "ledger.db", read_only=True) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_locked_ledger_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C4: nothing was begun, so waiting loses nothing, and giving up would lose answers that were paid for."""
+    monkeypatch.setattr("pixmill.ledger.schema.BUSY_SECONDS", 0.2)
+    patient = Ledger(tmp_path / "ledger.db")
+    patient.begin_run("run-1", "pets")
+    holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(1) as pool:
+        claim = pool.submit(patient.claim, "k", LIMITS)
+        while "locked by another process" not in caplog.text:
+            assert not claim.done()
+        holder.execute("ROLLBACK")
+        assert claim.result(timeout=30) == Claim(1)
+    holder.close()
+    patient.close()
+
+
+def test_two_processes_that_make_a_ledger_at_once_both_get_it(tmp_path: Path) -> None:
+    """H1: the switch to a write-ahead log does not wait by itself."""
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(lambda _: open_ledger(tmp_path / "ledger.db"), range(8)))
+    for ledger in opened:
+        assert ledger
+        assert ledger.is_empty()
+        ledger.close()
