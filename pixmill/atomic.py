@@ -10,14 +10,16 @@ from pathlib import Path
 def aside(target: Path) -> Iterator[Path]:
     """Yield a path beside `target`; put it in `target`'s place if all went well, else remove it.
 
+    Whoever removes it leaves `target` as it was.
     The path is always the same, so that what a killed process left there is overwritten and does not pile up.
     """
     path = target.with_name(f".{target.name}.tmp")
     try:
         yield path
-        sync(path)
-        path.replace(target)
-        sync(target.parent)
+        if path.exists():
+            sync(path)
+            path.replace(target)
+            sync(target.parent)
     finally:
         path.unlink(missing_ok=True)
 

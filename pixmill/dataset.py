@@ -63,7 +63,9 @@ def _publish(plan: Plan, ledger: Ledger | None, run_id: str, folder: Path) -> Pu
         _read_back(dataset, rows, results.schema)
         results.counts.new["invalid"] = new_invalid
         digest = _sha256(dataset)
-        if _manifest_of(folder).get("sha256") != digest:
+        if (folder / DATASET).exists() and _sha256(folder / DATASET) == digest:
+            dataset.unlink()  # nothing new: readers are not disturbed
+        else:
             _keep_version(folder, plan.config.output.keep_versions)
     put(
         folder / MANIFEST,
