@@ -293,8 +293,7 @@ def prepare(config: Config, limit: int | None = None) -> Run:
     if ledger is None:
         raise PixmillError(f"{path} could not be opened")
     try:
-        # A file alone proves nothing: a run that was refused has made one.
-        return Run(config, ledger, make_plan(config, ledger), limit, ledger_existed=not ledger.is_empty())
+        return Run(config, ledger, make_plan(config, ledger), limit, ledger_existed=ledger.has_runs())
     except BaseException:
         ledger.close()
         raise

@@ -84,6 +84,11 @@ class Ledger:
         with self._read() as connection:
             return connection.execute(select(jobs.c.job_key).limit(1)).first() is None
 
+    def has_runs(self) -> bool:
+        """Whether a run was ever begun with it: a run that was refused makes the file, but begins nothing."""
+        with self._read() as connection:
+            return connection.execute(select(runs.c.run_id).limit(1)).first() is not None
+
     def known(self, keys: Sequence[str], *, max_runs: int) -> dict[str, Known]:
         """Return what is known of each of `keys`; absent ones have never been claimed.
 
