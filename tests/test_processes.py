@@ -190,7 +190,6 @@ def test_two_runs_at_the_same_time_share_the_work(table: Workshop, quick: Comman
         reports = [run.report for run in runs]
         last = quick(*pay(table.path)).report
     assert [run.exit_code for run in runs] == [0, 0], [run.stderr for run in runs]
-    assert all(report["calls"] for report in reports), reports
     assert sum(report["calls"] for report in reports) == simulated.bill.calls == count
     assert len(set(simulated.bill.keys)) == count
     assert all(report["succeeded"] + report["skipped"] == report["jobs"] == count for report in reports)
