@@ -173,7 +173,8 @@ class Ledger:
         with self._read() as connection:
             for start in range(0, len(keys), LOOKUP_SIZE):
                 part = json.dumps(keys[start : start + LOOKUP_SIZE])
-                yield connection.execute(statement, {"keys": part}).all()
+                # The driver's own tuples: no column needs converting, and a row object each costs a tenth.
+                yield connection.execute(statement, {"keys": part}).cursor.fetchall()
 
     def _check_version(self, *, create: bool) -> None:
         version = self._version()

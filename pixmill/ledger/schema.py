@@ -129,7 +129,7 @@ def connect(path: Path, *, writing: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def settings(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy's begin event decides, not the driver
-        for pragma in ("synchronous=FULL", "cache_size=-65536"):
+        for pragma in ("synchronous=FULL", "cache_size=-131072"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
