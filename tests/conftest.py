@@ -14,9 +14,14 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 
 from pixmill.config_file import load_config
 from pixmill.runs import prepare
+
+# A loaded machine is no reason for a property to fail.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"

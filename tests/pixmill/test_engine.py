@@ -150,8 +150,10 @@ def test_a_ledger_that_breaks_in_mid_run_stops_the_paying_at_once(workshop: Work
         with pytest.raises(LedgerError, match="could not be written"):
             to_its_end(lambda: carry_out(config))
         assert 3 <= len(provider.requests) <= 3 + 2 * (concurrency - 1)
-    rows = ledger(config, "SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state")
-    assert rows == [("in_flight", len(provider.requests) - 2), ("succeeded", 2)]
+    states = dict(ledger(config, "SELECT state, count(*) FROM jobs GROUP BY state"))
+    assert states.keys() == {"in_flight", "succeeded"}
+    assert states["succeeded"] >= 2
+    assert sum(states.values()) == len(provider.requests)
 
 
 def test_a_bug_in_one_job_hangs_nobody(workshop: Workshop) -> None:
