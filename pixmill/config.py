@@ -248,9 +248,6 @@ class Config(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-IDENTITY_SECTIONS = ("input", "request", "sweep", "seed")
-
-
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """Return the leaves of nested mappings and lists by dotted path, for comparing two configs."""
     if isinstance(value, Mapping) and value:

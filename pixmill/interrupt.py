@@ -14,12 +14,8 @@ EXIT_INTERRUPTED = 130
 def drained_by_signals(stop: Callable[[str], None]) -> Iterator[None]:
     """Call `stop` with the signal's name at the first SIGINT or SIGTERM; at the second, exit with 130.
 
-    To be entered inside a flow's body, because the flow engine installs a SIGTERM handler of its own. Off the main
-    thread, where Python allows no handlers, it does nothing.
+    To be entered inside a flow's body, because the flow engine installs a SIGTERM handler of its own.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     asked = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -30,9 +26,19 @@ def drained_by_signals(stop: Callable[[str], None]) -> Iterator[None]:
         # On a thread of its own: the interrupted code may hold the very locks that stopping takes.
         threading.Thread(target=stop, args=(signal.Signals(number).name,), daemon=True).start()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    with signals_taken_by(handle):
+        yield
+
+
+@contextmanager
+def signals_taken_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let `handler` take SIGINT and SIGTERM; off the main thread, where Python allows none, do nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)

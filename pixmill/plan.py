@@ -108,6 +108,11 @@ class Plan:
         return self.standings[Standing.PENDING]
 
     @property
+    def has_images_to_fetch(self) -> bool:
+        """Whether earlier runs paid for images that are not here and whose URLs may live."""
+        return self.images_missing > self.images_lost
+
+    @property
     def rate(self) -> float:
         """Calls per second that the limits and the usual latency allow."""
         return min(self.config.limits.qps, self.config.concurrency / max(self.call_seconds, 1e-3))

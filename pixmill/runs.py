@@ -94,11 +94,6 @@ class Run:
         return self.plan.to_pay if self.limit is None else min(self.limit, self.plan.to_pay)
 
     @property
-    def has_images_to_fetch(self) -> bool:
-        """Whether earlier runs paid for images that are not here and whose URLs may live."""
-        return self.plan.images_missing > self.plan.images_lost
-
-    @property
     def jobs_per_task(self) -> int:
         """How many jobs one task run takes."""
         wanted = self.config.execution.jobs_per_task
@@ -131,7 +126,7 @@ class Run:
     def begin(self) -> None:
         """Write down that the run starts and start its threads. Raises what `connect` raises if that is still to do."""
         check_invalid(self.plan)
-        if self._client is None and (self.to_pay or (self.config.simulated and self.has_images_to_fetch)):
+        if self._client is None and (self.to_pay or (self.config.simulated and self.plan.has_images_to_fetch)):
             self.connect()  # simulated pictures are fetched from the simulator, which has to run until they are here
         hosts = [*self.config.output.allow_hosts, *(["127.0.0.1"] if self.config.simulated else [])]
         self._downloads = Downloads(self.config.store_path, self.run_id, self.ledger, ImageFetcher(allow_hosts=hosts))
@@ -225,7 +220,7 @@ class Run:
 
     def fetch_missing(self) -> None:
         """Fetch the images that earlier runs paid for and do not have, without a new call."""
-        if self._downloads is None or not self.has_images_to_fetch:
+        if self._downloads is None or not self.plan.has_images_to_fetch:
             return
         for jobs in self.plan.batches():
             for key, urls, expires_at in self.ledger.missing_images([key for key in jobs.keys if key]):

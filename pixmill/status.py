@@ -46,7 +46,7 @@ class Status:
         """The command to type next."""
         if any(run.alive for run in self.runs):
             return f"pixmill status {config}   (a run is going on)"
-        if self.plan.to_pay or self.plan.images_missing > self.plan.images_lost or not self.runs:
+        if self.plan.to_pay or self.plan.has_images_to_fetch or not self.runs:
             return f"pixmill run {config}"
         if self.plan.invalid:
             return f"pixmill validate {config}"

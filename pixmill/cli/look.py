@@ -36,18 +36,11 @@ def validate(
 
 def plan(config: ConfigPath, overrides: Overrides = None, as_json: Json = False) -> None:
     """Show what a run would do, cost and take. Makes no call and spends nothing."""
+    from pixmill.api import plan as plan_of
     from pixmill.config_file import load_config
-    from pixmill.ledger import open_ledger
-    from pixmill.plan import make_plan
     from pixmill.spending import changes_since_last_run
 
-    settings = load_config(config, overrides or ())
-    ledger = open_ledger(settings.store_path / "ledger.db", read_only=True)
-    try:
-        made = make_plan(settings, ledger)
-    finally:
-        if ledger:
-            ledger.close()
+    made = plan_of(load_config(config, overrides or ()))
     say_plan(made)
     for change in changes_since_last_run(made)[:10]:
         say(f"  changed since the last run: {change}")

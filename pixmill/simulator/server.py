@@ -1,13 +1,12 @@
 """Runs a simulator until it is told to stop: on loopback only, without a log."""
 
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pixmill.errors import UserError
+from pixmill.interrupt import signals_taken_by
 from pixmill.simulator.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,12 +75,5 @@ def _stopped_by_signals(server: "uvicorn.Server") -> Iterator[None]:
     def stop(*_: Any) -> None:
         server.should_exit = True
 
-    if threading.current_thread() is not threading.main_thread():
+    with signals_taken_by(stop):
         yield
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
