@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -22,19 +21,6 @@ REPORT = {
     "run_id", "exit_code", "reason", "rows", "jobs", *OUTCOMES, "cached", "images_missing", "calls", "cost", "seconds",
     "dataset", "report",
 }  # fmt: skip
-
-
-@pytest.fixture
-def pixmill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The command line with a Prefect API that nobody serves: what pays nothing must not need one."""
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    return Command(tmp_path)
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with Provider() as running:
-        yield running
 
 
 MISTAKES = """

@@ -6,7 +6,6 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,19 +15,6 @@ from pixmill.runs import flow_run
 from tests.conftest import ROOT, Workshop
 from tests.pixmill.run_checks import PATIENCE, Provider, refused, use
 from tests.real_command import Command, pay
-
-
-@pytest.fixture
-def pixmill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The command line with a Prefect API that nobody serves: what pays nothing must not need one."""
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    return Command(tmp_path)
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with Provider() as running:
-        yield running
 
 
 def test_a_run_without_a_terminal_needs_consent_and_a_real_one_a_cap(

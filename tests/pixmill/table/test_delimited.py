@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pixmill.errors import TableError
 from pixmill.table import InputTable, RowBatch, delimiter_hint, open_table
+from tests.pixmill.table.reading import failure, rows_of
 
 PROMPTS = Path("../shared/data/parti-prompts.tsv")
 
@@ -26,16 +27,6 @@ def opened(folder: Path, content: str | bytes, name: str = "t.csv", **options: s
 def only_batch(table: InputTable) -> RowBatch:
     (batch,) = table.batches()
     return batch
-
-
-def rows_of(table: InputTable) -> list[dict[str, object]]:
-    return [row for batch in table.batches() for row in batch.rows.to_pylist()]
-
-
-def failure(table: InputTable) -> str:
-    with pytest.raises(TableError) as caught:
-        rows_of(table)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,13 @@ import pytest
 
 from pixmill.errors import TableError
 from pixmill.table import InputTable, open_table
+from tests.pixmill.table.reading import failure, rows_of
 
 
 def opened(folder: Path, content: str | bytes, name: str = "t.csv", **options: str) -> InputTable:
     file = folder / name
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     return open_table(str(file), **options)
-
-
-def rows_of(table: InputTable) -> list[dict[str, object]]:
-    return [row for batch in table.batches() for row in batch.rows.to_pylist()]
-
-
-def failure(table: InputTable) -> str:
-    with pytest.raises(TableError) as caught:
-        rows_of(table)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(
