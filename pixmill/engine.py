@@ -45,6 +45,14 @@ class StopCode(IntEnum):
     INTERRUPTED = 130
 
 
+class _Timing(NamedTuple):
+    """When a call was sent (microseconds since 1970), how long it waited before and how long it took."""
+
+    sent_at: int
+    queue_ms: float
+    latency_ms: float
+
+
 class Stopped(NamedTuple):
     """Why a run ends early, in a sentence."""
 
@@ -197,13 +205,12 @@ class Engine:
         queue_ms = (time.monotonic() - ticket.since) * 1000
         sent_at, begun = now_micros(), time.perf_counter()
         answer = self._client.call(body)
-        latency_ms = (time.perf_counter() - begun) * 1000
+        timing = _Timing(sent_at, queue_ms, (time.perf_counter() - begun) * 1000)
         state, transient, again = self._judge(ticket, answer)
         inline = answer.verdict is Verdict.SUCCEEDED and answer.inline_images
         # Before the answer is recorded: there is no URL to fetch these again.
         images = self._downloads.keep(answer.inline_images) if inline else None
-        recorded = self._recorded(ticket, answer, state, transient, images)
-        self._ledger.record(recorded._replace(sent_at=sent_at, queue_ms=queue_ms, latency_ms=latency_ms))
+        self._ledger.record(self._recorded(ticket, answer, state, transient, images, timing))
         if inline and not images and not answer.image_urls:
             self._ledger.record_image(ticket.job.key, self._run_id, None, "image_lost", 0.0)
         success = answer.verdict is Verdict.SUCCEEDED
@@ -230,7 +237,9 @@ class Engine:
                 again = ticket.throttles + 1 < MAX_THROTTLES
         return (State.PENDING if again else State.FAILED), not again, again
 
-    def _recorded(self, ticket: Ticket, answer: Answer, state: State, transient: bool, images: str | None) -> Recorded:
+    def _recorded(
+        self, ticket: Ticket, answer: Answer, state: State, transient: bool, images: str | None, timing: _Timing
+    ) -> Recorded:
         price = self._config.budget.price_per_call
         now = now_micros()
         return Recorded(
@@ -241,7 +250,7 @@ class Engine:
             transient=transient,
             verdict=answer.verdict.value,
             charged=answer.charged,
-            sent_at=0,
+            sent_at=timing.sent_at,
             answered_at=now,
             http_status=answer.http_status,
             code=answer.code,
@@ -251,8 +260,8 @@ class Engine:
             output_urls=json.dumps(answer.image_urls) if answer.image_urls else None,
             url_expires_at=urls_expire_at(answer.image_urls, now) if answer.image_urls else None,
             images=images,
-            queue_ms=0.0,
-            latency_ms=0.0,
+            queue_ms=timing.queue_ms,
+            latency_ms=timing.latency_ms,
             provider_ms=answer.provider_ms,
             price=None if answer.charged == "no" else price,
             currency=self._config.budget.currency,
