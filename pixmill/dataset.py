@@ -1,7 +1,8 @@
 """Publishing: the dataset of one config, rebuilt from its table and the ledger, put in place by one rename.
 
-A reader sees the old file or the new one, never a mixture: the new one is written aside with page checksums, synced
-and read back first. The version that it replaces goes to `history/`.
+A reader sees the old version or the new one, never a mixture: the new one is written aside with page checksums, synced
+and read back first, and still holds the pages of the old one for readers that began with it (`pixmill.succession`).
+The version that it replaces goes to `history/`.
 """
 
 import fcntl
@@ -26,6 +27,7 @@ from pixmill.invalid import INVALID_SCHEMA, KnownInvalid, invalid_rows
 from pixmill.ledger import Ledger
 from pixmill.plan import Plan
 from pixmill.results import Counts, ResultTable
+from pixmill.succession import OPTIONS, SucceedingWriter, content_digest
 
 DATASET, INVALID, MANIFEST = "dataset.parquet", "invalid.parquet", "manifest.json"
 PACKAGES = ("pixmill", "prefect", "pandas", "pyarrow", "requests", "SQLAlchemy")
@@ -62,15 +64,11 @@ def _publish(plan: Plan, ledger: Ledger | None, run_id: str, folder: Path) -> Pu
         plan.table.check_unchanged()
         _read_back(dataset, rows, results.schema)
         results.counts.new["invalid"] = new_invalid
-        digest = _sha256(dataset)
-        if (folder / DATASET).exists() and _sha256(folder / DATASET) == digest:
+        if _has_content_of(folder / DATASET, dataset):
             dataset.unlink()  # nothing new: readers are not disturbed
         else:
             _keep_version(folder, plan.config.output.keep_versions)
-    put(
-        folder / MANIFEST,
-        json.dumps(_manifest(plan, run_id, results.counts, rows, digest), indent=1).encode(),
-    )
+    put(folder / MANIFEST, json.dumps(_manifest(plan, run_id, results.counts, rows), indent=1).encode())
     put(folder / "config.yaml", plan.config.to_yaml().encode())
     return Published(folder / DATASET, rows, results.counts)
 
@@ -97,10 +95,9 @@ def _write(
 ) -> tuple[int, int]:
     """Write both files batch by batch; return the number of rows and of invalid ones that are new."""
     rows = new_invalid = 0
-    options = {"compression": "zstd", "write_page_checksum": True}
     with (
-        pq.ParquetWriter(dataset, results.schema, **options) as good,
-        pq.ParquetWriter(invalid, INVALID_SCHEMA, **options) as bad,
+        SucceedingWriter(dataset, results.schema, plan.config.dataset_folder / DATASET) as good,
+        pq.ParquetWriter(invalid, INVALID_SCHEMA, **OPTIONS) as bad,
         ThreadPoolExecutor(1) as beside,  # encoding a batch needs no interpreter: the next one is read meanwhile
     ):
         written: Future[None] | None = None
@@ -109,7 +106,7 @@ def _write(
             rows += table.num_rows
             if written:
                 written.result()
-            written = beside.submit(good.write_table, table, row_group_size=max(1, table.num_rows))
+            written = beside.submit(good.write, table)
             found = invalid_rows(jobs)
             if found:
                 bad.write_table(pa.Table.from_pylist(found, INVALID_SCHEMA))
@@ -126,6 +123,13 @@ def _read_back(path: Path, rows: int, schema: pa.Schema) -> None:
         read = sum(file.read_row_group(group, use_threads=False).num_rows for group in groups)
         if read != rows or not file.schema_arrow.equals(schema):
             raise PixmillError(f"{path} holds {read:,} rows where {rows:,} were written; the old dataset stays")
+
+
+def _has_content_of(published: Path, written: Path) -> bool:
+    try:
+        return content_digest(published) == content_digest(written)
+    except (OSError, pa.ArrowException):  # nothing is published yet, or it is damaged
+        return False
 
 
 def _keep_version(folder: Path, keep: int) -> None:
@@ -152,7 +156,7 @@ def _manifest_of(folder: Path) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
-def _manifest(plan: Plan, run_id: str, counts: Counts, rows: int, digest: str) -> dict[str, Any]:
+def _manifest(plan: Plan, run_id: str, counts: Counts, rows: int) -> dict[str, Any]:
     path = plan.config.dataset_folder / DATASET
     return {
         "name": plan.config.name,
@@ -160,7 +164,7 @@ def _manifest(plan: Plan, run_id: str, counts: Counts, rows: int, digest: str) -
         "published_at": _now(),
         "rows": rows,
         "bytes": path.stat().st_size,
-        "sha256": digest,
+        "sha256": _sha256(path),
         "counts": {**counts.status, "cached": counts.cached, "images_missing": counts.images_missing},
         "input": {"path": plan.config.input.path, "rows": plan.rows, "sha256": plan.table.sha256()},
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},

@@ -123,7 +123,6 @@ def test_a_reader_in_a_loop_sees_whole_versions_only(paid: Workshop, small_batch
     assert pq.ParquetFile(folder / "dataset.parquet").metadata.num_row_groups == 4
 
 
-@pytest.mark.xfail(strict=True, raises=OSError, reason="pages of the new version are read by the footer of the old one")
 def test_a_publication_between_the_two_opens_of_a_reader_goes_unnoticed(paid: Workshop) -> None:
     """H9, I5: `pd.read_parquet(path)` opens the path for the footer and once more for the pages."""
     config, folder, _ = state_of(paid)
