@@ -48,7 +48,7 @@ lock:
 	pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url \
 		--no-emit-trusted-host --no-emit-find-links --extra build -o requirements/run.txt pyproject.toml
 	pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url \
-		--no-emit-trusted-host --no-emit-find-links --extra build --extra dev -c requirements/run.txt \
+		--no-emit-trusted-host --no-emit-find-links --extra build --extra compare --extra dev -c requirements/run.txt \
 		-o requirements/dev.txt pyproject.toml
 
 clean:
