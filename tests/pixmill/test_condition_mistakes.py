@@ -1,0 +1,108 @@
+"""What is no condition is refused, with a message that says what is wrong and where."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixmill.conditions import parse
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is empty"),
+        ("  ", "is empty"),
+        ("scale = 3", "compare with == (character 7: = 3)"),
+        ("scale >", "at its end"),
+        ("(scale", "character 1"),
+        ("scale 3", "character 7"),
+        ("a & b", "write `and` (character 3"),
+        ("a | b", "write `or`"),
+        ("!a", "write `not`"),
+        ('x == "a', 'a " is not closed (character 6'),
+        ("`x > 3", "a ` is not closed"),
+        ("3", "neither true nor false"),
+        ("lower(x)", "neither true nor false"),
+        ("x + 1", "neither true nor false"),
+        ('x + "a" > 2', "is not a number to calculate with (character 5"),
+        ("len(x, 2) > 1", "is used as len(column)"),
+        ('contains("a")', 'is used as contains(column, "text")'),
+        ("contains(x, y)", "must be a text in quotes"),
+        ('matches(x, "(")', "regular expression"),
+        ("x in y", "`in` takes a list"),
+        ("x in []", "`in` takes a list"),
+        ("x in [y]", "must be a number, a text"),
+        ("x is 3", "`is` is for None only"),
+        ("x < None", "write `is None`"),
+        ('x == "a" "b"', "missing between two texts"),
+        ("x == 99999999999999999999", "too large"),
+        ("x == 1e999", "too large"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '__import__("os").system("x") == 1',
+        "open(x) == 1",
+        "x.__class__() == 1",
+        "x[0] == 1",
+        "[x for x in y]",
+        "lambda: x",
+        "x := 3",
+        "(x := 3)",
+        'f"{x}" == 1',
+        'b"a" == x',
+        "x if y else z",
+        "x ** 9 > 3",
+        "x // 2 > 3",
+        "x << 9 > 3",
+        "x @ y",
+        "{1: 2}",
+        "x == ...",
+        "x == 1j",
+        "yield x",
+        "await x",
+        "x; y",
+        "x # y",
+        "len(*x) > 1",
+        "len(x=3) > 1",
+        "(x, y) == 3",
+        '"""x""" == y',
+        "x == \0",
+        "print(3)",
+        "eval('1') == 1",
+    ],
+)
+def test_whatever_is_not_in_the_language_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\(character \d+: |at its end"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["not " * 450 + "x", "-" * 1900 + "x > 1", "(" * 900 + "x" + ")" * 900, "1+" * 900 + "1 > 0"]
+)
+def test_a_deep_condition_is_refused_before_it_hurts(text: str) -> None:
+    with pytest.raises(ValueError, match=r"nested too deeply|not a condition"):
+        parse(text)
+
+
+def test_a_long_condition_is_refused() -> None:
+    with pytest.raises(ValueError, match="2,000 at most"):
+        parse("x > 1 and " * 300 + "x > 1")
+
+
+@given(st.text(max_size=60) | st.text("()[]<>=!\"'`\\.,+-*/% nx1aoritdfu", max_size=60))
+def test_any_text_is_a_condition_or_a_plain_mistake(text: str) -> None:
+    try:
+        condition = parse(text)
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert all(name in condition.text for name in condition.names)
