@@ -1,7 +1,7 @@
 """pixmill turns a table of image URLs and prompts into a verified image dataset, paying for nothing twice.
 
 The public names are loaded when they are first used, so that importing pixmill costs nothing:
-`load_config(path)`, `plan(config)`.
+`load_config(path)`, `plan(config)`, `load_results(path)`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pixmill.api import plan
     from pixmill.config_file import load_config
+    from pixmill.loading import load_results
 
-__all__ = ["load_config", "plan"]
+__all__ = ["load_config", "load_results", "plan"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,6 +19,10 @@ def __getattr__(name: str) -> Any:
         from pixmill.config_file import load_config
 
         return load_config
+    if name == "load_results":
+        from pixmill.loading import load_results
+
+        return load_results
     if name == "plan":
         from pixmill.api import plan
 

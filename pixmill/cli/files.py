@@ -1,12 +1,12 @@
-"""Commands about files: init, export."""
+"""Commands about files: init."""
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from pixmill.cli.terminal import ConfigPath, Json, Overrides, print_json, say
+from pixmill.cli.terminal import say
 from pixmill.errors import UserError
 
 STARTER = ("pets.yaml", "pets.csv")
@@ -27,20 +27,3 @@ def init(
         raise UserError(f"{folder} can't be written: {error.strerror}") from None
     say(f"wrote {' and '.join(str(folder / name) for name in STARTER)}")
     say(f"next: cd {folder} && pixmill run {STARTER[0]}")
-
-
-def export(
-    config: ConfigPath,
-    out: Annotated[Path, typer.Option(help="The file to write.")],
-    kind: Annotated[Literal["parquet", "csv", "jsonl"], typer.Option("--format", help="What to write.")] = "parquet",
-    overrides: Overrides = None,
-    as_json: Json = False,
-) -> None:
-    """Write the published dataset in another format."""
-    from pixmill.config_file import load_config
-    from pixmill.export import export as write
-
-    rows = write(load_config(config, overrides or ()), kind, out)
-    say(f"wrote {rows:,} rows to {out}")
-    if as_json:
-        print_json({"rows": rows, "format": kind, "out": str(out)})

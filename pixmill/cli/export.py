@@ -1,0 +1,73 @@
+"""The command that hands the dataset on: export."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from pixmill.cli.terminal import ConfigPath, Json, Overrides, print_json, say
+
+if TYPE_CHECKING:
+    from pixmill.export import Exported
+
+Where = Annotated[
+    str | None, typer.Option(metavar="CONDITION", help="Only rows for which this holds: 'param_scale > 2'.")
+]
+Split = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=SHARE", help="Split off a share, such as val=0.02; the rest is train. Repeatable."),
+]
+SplitBy = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="Rows of equal value here stay together. Default: the row key."),
+]
+
+
+_READ_BY = {
+    "imagefolder": 'datasets.load_dataset("imagefolder", data_dir="{out}")',
+    "webdataset": 'webdataset.WebDataset(sorted(glob.glob("{out}/train-*.tar")), shardshuffle=False)',
+}
+
+
+def export(
+    config: ConfigPath,
+    out: Annotated[Path, typer.Option(help="The file to write, or the new folder for images.")],
+    kind: Annotated[
+        Literal["parquet", "csv", "jsonl", "imagefolder", "webdataset"],
+        typer.Option("--format", help="What to write."),
+    ] = "parquet",
+    where: Where = None,
+    split: Split = None,
+    split_by: SplitBy = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Write the published dataset as a table, or as images for training."""
+    from pixmill.config_file import load_config
+    from pixmill.export import Choice
+    from pixmill.export import export as write
+
+    choice = Choice(where, tuple(split or ()), split_by)
+    done = write(load_config(config, overrides or ()), kind, out, choice)
+    say_exported(done, kind, out)
+    if as_json:
+        counts = {"splits": dict(done.splits), "left_out": dict(done.left_out), "without_input": done.without_input}
+        print_json({"rows": done.rows, "format": kind, "out": str(out), **counts})
+
+
+def say_exported(done: "Exported", kind: str, out: Path) -> None:
+    """Print what was written, what was left out and why, and how it is read."""
+    what = "samples" if kind in _READ_BY else "rows"
+    parts = f" ({_listed(done.splits)})" if len(done.splits) > 1 else ""
+    say(f"wrote {done.rows:,} {what} to {out}{parts}")
+    if done.left_out:
+        say(f"  left out, as they have no image: {_listed(done.left_out)}")
+    if done.without_input:
+        say(f"  without an input image: {done.without_input:,}")
+    if kind in _READ_BY:
+        say(f"read it with: {_READ_BY[kind].format(out=out)}")
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())

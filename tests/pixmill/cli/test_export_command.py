@@ -1,0 +1,65 @@
+"""`pixmill export` as people and programs use it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.pixmill.published import Shelf
+from tests.real_command import Command
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    shelf = Shelf(tmp_path)
+    good = [shelf.job(at, file_name=shelf.image(at)) for at in range(20)]
+    shelf.publish([*good, shelf.job(20, status="failed"), shelf.job(21, error_code="image_lost")])
+    return shelf
+
+
+@pytest.mark.parametrize("kind", ["imagefolder", "webdataset"])
+def test_an_export_for_training_says_what_it_wrote_and_what_it_left_out(
+    shelf: Shelf, pixmill: Command, kind: str
+) -> None:
+    out = str(shelf.folder / "images")
+    shown = pixmill(
+        "export", shelf.path, "--format", kind, "--out", out, "--split", "val=0.2", "--split", "test=0.3", "--json"
+    )
+    said = shown.report
+    assert shown.exit_code == 0
+    assert (said["rows"], said["format"], said["out"]) == (20, kind, out)
+    assert sum(said["splits"].values()) == 20
+    assert said["splits"].keys() == {"train", "val", "test"}
+    assert said["left_out"] == {"failed": 1, "image_lost": 1}
+    first, second, third = shown.stderr.splitlines()
+    assert first.startswith(f"wrote 20 samples to {out} (")
+    assert second == "  left out, as they have no image: 1 failed, 1 image lost"
+    assert third.startswith("read it with: ")
+    assert out in third
+
+
+def test_a_table_of_some_rows_with_their_split(shelf: Shelf, pixmill: Command) -> None:
+    out = shelf.folder / "few.jsonl"
+    options = ("--where", "status == 'succeeded' and row_number <= 8", "--split", "val=0.5", "--split-by", "id")
+    shown = pixmill("export", shelf.path, "--format", "jsonl", "--out", str(out), *options)
+    assert (shown.exit_code, shown.stdout) == (0, "")
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["row_key"] for row in rows] == [f"r{at}" for at in range(8)]
+    assert {row["split"] for row in rows} == {"train", "val"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--where", "statsu == 'failed'"), "did you mean `status`"),
+        (("--split", "val=2"), "error: --split val=2 is no share"),
+    ],
+)
+def test_a_mistake_exits_2_without_a_traceback_and_writes_nothing(
+    shelf: Shelf, pixmill: Command, options: tuple[str, str], says: str
+) -> None:
+    shown = pixmill("export", shelf.path, "--out", str(shelf.folder / "x"), "--json", *options)
+    assert (shown.exit_code, shown.stdout) == (2, "")
+    assert says in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert not (shelf.folder / "x").exists()
