@@ -4,8 +4,6 @@ Each section is checked by itself, so that a mistake in one does not hide those 
 checks that need several sections. A key that this version can't honour yet is a mistake, never ignored.
 """
 
-import logging
-import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,33 +11,17 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from pixmill.canonical import canonical_json
-from pixmill.config import Config, Input, Request, flatten
+from pixmill.config import Config, flatten
+from pixmill.config_checks import check_together
 from pixmill.errors import ConfigError
-from pixmill.operations import (
-    OPERATIONS,
-    RESERVED_FIELDS,
-    did_you_mean,
-    image_index_problem,
-    resolve_parameters,
-    unknown_field,
-)
-
-log = logging.getLogger(__name__)
+from pixmill.mistakes import Mistake, explained
+from pixmill.operations import did_you_mean
 
 MAX_NODES = 100_000
 """More nodes than a config can need: nested YAML aliases multiply into billions (a "YAML bomb")."""
 
 NOT_YET: Mapping[str, tuple[Any, ...]] = {
     "ledger": (None,),
-    "input.images": ("url",),
-    "input.where": (None,),
-    "sweep.groups": ((),),
-    "sweep.exclude": ((),),
-    "sweep.only": ((),),
-    "seed.policy": ("per_row", "fixed", "column"),
-    "seed.replicates": (1,),
-    "retry.rerolls": (2,),
     "retry.codes": ({},),
     "budget.max_cost_per_month": (None,),
     "in_doubt": ("hold",),
@@ -49,15 +31,6 @@ NOT_YET: Mapping[str, tuple[Any, ...]] = {
     "output.images": ("download", "url"),
 }
 """Keys of the contract that this version parses but does not honour, with the values that it does."""
-
-
-class Mistake(tuple[str, str]):
-    """One thing wrong with a config: (dotted path, what is wrong)."""
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        return f"  {self[0]}: {self[1]}"
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -70,7 +43,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     sections, found = _check_sections(raw)
     mistakes += found
     mistakes += _not_yet(sections)
-    mistakes += _check_together(sections)
+    mistakes += check_together(sections)
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         listed = "\n".join(str(mistake) for mistake in mistakes)
@@ -173,47 +146,8 @@ def _check_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mistak
             annotation = Config.__annotations__[name]
             sections[name] = TypeAdapter(annotation).validate_python(raw[name])
         except ValidationError as error:
-            mistakes += _explain(error, name, annotation)
+            mistakes += explained(error, name, annotation)
     return sections, mistakes
-
-
-def _explain(error: ValidationError, prefix: str, model: Any = None) -> list[Mistake]:
-    """Return one mistake per path; of the several ways in which a union can fail, the first speaks."""
-    mistakes: dict[str, str] = {}
-    for problem in error.errors(include_url=False):
-        parts = [str(part) for part in problem["loc"] if not _is_union_branch(part)]
-        path = ".".join([prefix, *parts])
-        inside = any(known.startswith(path + ".") for known in mistakes)
-        if not (inside and problem["type"] == "too_short"):  # its items were wrong, so pydantic counted none
-            mistakes.setdefault(path, _wording(problem, model, parts))
-    return [Mistake(item) for item in mistakes.items()]
-
-
-def _is_union_branch(part: int | str) -> bool:
-    """Whether pydantic put the name of a union's member into the path (`int`, `literal['auto']`, …)."""
-    return isinstance(part, str) and (part in ("str", "int", "constrained-int") or part.endswith(("]", ")")))
-
-
-def _wording(problem: Any, model: Any, parts: Sequence[str]) -> str:
-    if problem["type"] == "extra_forbidden":
-        known = _fields_at(model, parts[:-1])
-        warning = "; keys and passwords never stand in a config" if "key" in parts[-1] or "secret" in parts[-1] else ""
-        return "unknown key" + did_you_mean(parts[-1], known) + warning
-    if problem["type"] == "missing":
-        return "is required"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    got = problem["input"]
-    secret = "://" in str(got) or "key" in "".join(parts[-1:])  # a URL may hold a password
-    plain = isinstance(got, str | int | float | bool) and len(repr(got)) < 60 and not secret
-    shown = f" (got {got!r})" if plain else ""
-    return message[0].lower() + message[1:] + shown
-
-
-def _fields_at(model: Any, parts: Sequence[str]) -> Mapping[str, Any]:
-    for part in parts:
-        field = getattr(model, "model_fields", {}).get(part)
-        model = field.annotation if field else model
-    return getattr(model, "model_fields", {})
 
 
 def _not_yet(sections: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -234,74 +168,6 @@ def _not_yet(sections: Mapping[str, Any]) -> Iterator[Mistake]:
     ):
         if isinstance(text, str) and "://" in text:
             yield Mistake((path, f"{text.partition('://')[0]}:// is not supported by this version; use a local path"))
-
-
-def _check_together(sections: Mapping[str, Any]) -> Iterator[Mistake]:
-    if sections.get("name") in ("images", "simulated"):
-        yield Mistake(("name", f"{sections['name']!r} is a folder of the store itself"))
-    if "input" in sections:
-        yield from _check_input(sections["input"])
-    if "request" in sections:
-        yield from _check_params(sections["request"])
-    if "input" in sections and "request" in sections:
-        yield from _check_columns(sections["input"], sections["request"])
-    if "input" in sections and "seed" in sections:
-        has_column = "seed" in sections["input"].columns
-        if sections["seed"].policy == "column" and not has_column:
-            yield Mistake(("seed.policy", "'column' needs input.columns.seed"))
-        if sections["seed"].policy != "column" and has_column:
-            yield Mistake(("input.columns.seed", "is read only with seed.policy: column"))
-    if "provider" in sections and sections["provider"].kind == "gateway" and not sections["provider"].base_url:
-        yield Mistake(("provider.base_url", "is required for a gateway"))
-    if "budget" in sections and sections["budget"].max_cost is not None and not sections["budget"].price_per_call:
-        yield Mistake(("budget.max_cost", "needs budget.price_per_call, or cost can't be counted"))
-
-
-def _check_input(section: Input) -> Iterator[Mistake]:
-    both = {"image_url", "image_file"} & section.columns.keys()
-    if len(both) != 1 or not section.image_columns:
-        yield Mistake(("input.columns", "must map exactly one of image_url and image_file"))
-    for role, column in section.columns.items():
-        if role not in ("image_url", "image_file") and not isinstance(column, str):
-            yield Mistake((f"input.columns.{role}", "must be one column; only images may be a list"))
-    try:
-        "".encode(section.encoding)
-    except LookupError:
-        yield Mistake(("input.encoding", f"{section.encoding!r} is not an encoding that Python knows"))
-
-
-def _check_params(request: Request) -> Iterator[Mistake]:
-    for name in sorted(RESERVED_FIELDS & request.params.keys()):
-        yield Mistake((f"request.params.{name}", "is set by pixmill itself, from the row and the seed"))
-    try:
-        canonical_json(resolve_parameters(request.req_key, request.params))
-    except ValidationError as error:
-        yield from _explain(error, "request.params", OPERATIONS[request.req_key].parameters)
-    except (TypeError, ValueError) as error:
-        yield Mistake(("request.params", f"can't be sent as JSON: {error}"))
-    if request.req_key not in OPERATIONS:
-        log.warning("request.req_key %s is not one that pixmill knows: its params are not checked", request.req_key)
-    if request.prompt is not None:
-        try:
-            list(string.Formatter().parse(request.prompt))
-        except ValueError as error:
-            yield Mistake(("request.prompt", f"is not a template: {error}; write {{{{ and }}}} for plain braces"))
-
-
-def _check_columns(section: Input, request: Request) -> Iterator[Mistake]:
-    if request.prompt is None and "prompt" not in section.columns:
-        yield Mistake(("input.columns.prompt", "is required where request.prompt is no template"))
-    try:
-        params = resolve_parameters(request.req_key, request.params)
-    except ValidationError:
-        return
-    for path in section.field_columns:
-        problem = unknown_field(request.req_key, params, path)
-        if problem:
-            yield Mistake((f"input.columns.{path}", problem))
-    index_problem = image_index_problem(params, len(section.image_columns))
-    if index_problem and section.image_columns:
-        yield Mistake(("request.params", index_problem))
 
 
 def config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

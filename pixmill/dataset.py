@@ -25,7 +25,7 @@ from pixmill.config import Config
 from pixmill.errors import PixmillError
 from pixmill.invalid import INVALID_SCHEMA, KnownInvalid, invalid_rows
 from pixmill.ledger import Ledger
-from pixmill.plan import Plan
+from pixmill.plan import Plan, looked_up
 from pixmill.results import Counts, ResultTable
 from pixmill.succession import OPTIONS, SucceedingWriter, content_digest
 
@@ -42,7 +42,7 @@ class Published:
     counts: Counts
 
 
-def publish(plan: Plan, ledger: Ledger | None, run_id: str) -> Published:
+def publish(plan: Plan, ledger: Ledger, run_id: str) -> Published:
     """Write the dataset of `plan` from what the ledger knows now, and put it in place.
 
     Raises TableError where the table changed since it was planned: what was paid is in the ledger, so the next run
@@ -55,7 +55,7 @@ def publish(plan: Plan, ledger: Ledger | None, run_id: str) -> Published:
         return _publish(plan, ledger, run_id, folder)
 
 
-def _publish(plan: Plan, ledger: Ledger | None, run_id: str, folder: Path) -> Published:
+def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path) -> Published:
     plan.table.check_unchanged()
     known_invalid = KnownInvalid(folder / INVALID)
     results = ResultTable(plan.config, plan.maker, plan.table.schema, run_id)
@@ -87,7 +87,7 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
 
 def _write(
     plan: Plan,
-    ledger: Ledger | None,
+    ledger: Ledger,
     results: ResultTable,
     dataset: Path,
     invalid: Path,
@@ -101,8 +101,10 @@ def _write(
         ThreadPoolExecutor(1) as beside,  # encoding a batch needs no interpreter: the next one is read meanwhile
     ):
         written: Future[None] | None = None
-        for jobs in plan.batches():
-            table = results.rows(jobs, plan.first[rows : rows + len(jobs.keys)], ledger)
+        position = 0
+        for jobs, known in looked_up(plan.batches(), lambda jobs: ledger.outcomes(jobs.keys)):
+            table = results.rows(jobs, plan.first[position : position + len(jobs.keys)], known)
+            position += len(jobs.keys)
             rows += table.num_rows
             if written:
                 written.result()

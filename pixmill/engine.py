@@ -20,13 +20,14 @@ from pixmill.config import Config
 from pixmill.downloads import Downloads, urls_expire_at
 from pixmill.errors import LedgerError, PixmillError, TableError
 from pixmill.governor import Governor
+from pixmill.identity import redrawn
 from pixmill.job_queue import Chunk, JobQueue, Ticket
-from pixmill.jobs import Job
+from pixmill.jobs import Job, completed
 from pixmill.ledger import Claim, Ledger, Recorded, Refused, RunLimits, State
 from pixmill.ledger.schema import now_micros
 from pixmill.provider.answers import Answer
 from pixmill.provider.client import Client
-from pixmill.provider.codes import Verdict
+from pixmill.provider.codes import OUTPUT_REDRAWN, Verdict
 from pixmill.tally import Count, Progress, Tally
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,14 @@ class StopCode(IntEnum):
     INTERRUPTED = 130
 
 
-class _Timing(NamedTuple):
-    """When a call was sent (microseconds since 1970), how long it waited before and how long it took."""
+class _Sent(NamedTuple):
+    """A call: when it was sent (microseconds since 1970), how long it waited before and took, and its seed."""
 
     sent_at: int
     queue_ms: float
     latency_ms: float
+    seed: int
+    rerolls: int
 
 
 class Stopped(NamedTuple):
@@ -180,7 +183,7 @@ class Engine:
 
     def _attempt(self, ticket: Ticket) -> None:
         try:
-            body = ticket.job.payload()
+            beginning = ticket.job.beginning()
         except TableError as error:
             log.warning("%s is skipped: %s", ticket.job.label, error)
             self._end(ticket.chunk, "skipped")
@@ -192,39 +195,42 @@ class Engine:
             return
         answered = False
         try:
-            claim = self._ledger.claim(ticket.job.key, self._limits)
+            claim = self._ledger.claim(ticket.job.key, self._limits._replace(req_key=ticket.job.req_key))
             if isinstance(claim, Claim):
-                answer = self._send(ticket, body)
+                answer = self._send(ticket, claim, beginning)
                 answered = answer.verdict not in (Verdict.STOP, Verdict.IN_DOUBT) and answer.http_status is not None
         finally:
             self.governor.leave(answered=answered)
         if isinstance(claim, Refused):
             self._not_mine(ticket, claim)
 
-    def _send(self, ticket: Ticket, body: bytes) -> Answer:
+    def _send(self, ticket: Ticket, claim: Claim, beginning: bytes) -> Answer:
+        job = ticket.job
         queue_ms = (time.monotonic() - ticket.since) * 1000
+        seed = redrawn(job.seed, claim.rerolls) if claim.rerolls else job.seed
         sent_at, begun = now_micros(), time.perf_counter()
-        answer = self._client.call(body)
-        timing = _Timing(sent_at, queue_ms, (time.perf_counter() - begun) * 1000)
-        state, transient, again = self._judge(ticket, answer)
+        answer = self._client.call(completed(beginning, seed), job.req_key)
+        sent = _Sent(sent_at, queue_ms, (time.perf_counter() - begun) * 1000, seed, claim.rerolls)
+        state, transient, again = self._judge(ticket, claim, answer)
         inline = answer.verdict is Verdict.SUCCEEDED and answer.inline_images
         # Before the answer is recorded: there is no URL to fetch these again.
         images = self._downloads.keep(answer.inline_images) if inline else None
-        self._ledger.record(self._recorded(ticket, answer, state, transient, images, timing))
+        self._ledger.record(self._recorded(ticket, answer, state, transient, images, sent))
         if inline and not images and not answer.image_urls:
-            self._ledger.record_image(ticket.job.key, self._run_id, None, "image_lost", 0.0)
+            self._ledger.record_image(job.key, self._run_id, None, "image_lost", 0.0)
         success = answer.verdict is Verdict.SUCCEEDED
         self.tally.call_ended(answer.code, success=success, charged=answer.charged == "yes")
         self._follow_up(ticket, answer, state, again, images)
         return answer
 
-    def _judge(self, ticket: Ticket, answer: Answer) -> tuple[State, bool, bool]:
+    def _judge(self, ticket: Ticket, claim: Claim, answer: Answer) -> tuple[State, bool, bool]:
         """Return the job's new state, whether its failure is transient, and whether this run tries again."""
         match answer.verdict:
             case Verdict.SUCCEEDED:
                 return State.SUCCEEDED, False, False
             case Verdict.REFUSED:
-                return State.REFUSED, False, False
+                again = answer.code in OUTPUT_REDRAWN and claim.rerolls < self._config.retry.rerolls
+                return (State.PENDING if again else State.REFUSED), False, again
             case Verdict.FAILED:
                 return State.FAILED, False, False
             case Verdict.IN_DOUBT:
@@ -238,7 +244,7 @@ class Engine:
         return (State.PENDING if again else State.FAILED), not again, again
 
     def _recorded(
-        self, ticket: Ticket, answer: Answer, state: State, transient: bool, images: str | None, timing: _Timing
+        self, ticket: Ticket, answer: Answer, state: State, transient: bool, images: str | None, sent: _Sent
     ) -> Recorded:
         price = self._config.budget.price_per_call
         now = now_micros()
@@ -250,7 +256,7 @@ class Engine:
             transient=transient,
             verdict=answer.verdict.value,
             charged=answer.charged,
-            sent_at=timing.sent_at,
+            sent_at=sent.sent_at,
             answered_at=now,
             http_status=answer.http_status,
             code=answer.code,
@@ -260,11 +266,14 @@ class Engine:
             output_urls=json.dumps(answer.image_urls) if answer.image_urls else None,
             url_expires_at=urls_expire_at(answer.image_urls, now) if answer.image_urls else None,
             images=images,
-            queue_ms=timing.queue_ms,
-            latency_ms=timing.latency_ms,
+            queue_ms=sent.queue_ms,
+            latency_ms=sent.latency_ms,
             provider_ms=answer.provider_ms,
             price=None if answer.charged == "no" else price,
             currency=self._config.budget.currency,
+            seed=sent.seed,
+            # A seed that moderation used up stays so: a later run goes on with the next one.
+            rerolls=sent.rerolls + (answer.verdict is Verdict.REFUSED and state is State.PENDING),
             answer=answer.raw,
         )
 
@@ -272,13 +281,13 @@ class Engine:
         if answer.retry_after:
             self.governor.hold(answer.retry_after)
         if again:
-            throttled = answer.verdict is not Verdict.RETRY
+            throttled = answer.verdict in (Verdict.THROTTLE_RATE, Verdict.THROTTLE_CONCURRENCY)
             later = ticket._replace(
-                tries=ticket.tries + (not throttled),
+                tries=ticket.tries + (answer.verdict is Verdict.RETRY),
                 throttles=ticket.throttles + throttled,
                 since=time.monotonic(),
             )
-            self._queue.put_later(later, self._pause(later))
+            self._queue.put_later(later, 0.0 if answer.verdict is Verdict.REFUSED else self._pause(later))
             if self.stopped or self._failure:
                 self._queue.hurry()
         elif answer.verdict is Verdict.STOP:

@@ -46,10 +46,10 @@ class RequestShape:
         """Return the job key of one request."""
         return self.job_keys([image], [prompt], [seed])[0]
 
-    def body(self, image_urls: str | None, prompt: str, seed: int) -> str:
-        """Return the JSON body to send, without local images, which are put in when it is sent."""
+    def head(self, image_urls: str | None, prompt: str) -> str:
+        """Return the beginning of the JSON body to send; local images and the seed are put in when it is sent."""
         urls = f',"image_urls":{image_urls}' if image_urls else ""
-        return f'{self.body_head}{urls},"prompt":{prompt},"seed":{seed}}}'
+        return f'{self.body_head}{urls},"prompt":{prompt}'
 
 
 def request_shape(operation: str, req_key: str, params: Mapping[str, Any]) -> RequestShape:
@@ -83,14 +83,31 @@ def without_params(url: str, ignored: frozenset[str]) -> str:
     return url if len(kept) == len(pairs) else urlunsplit(parts._replace(query=urlencode(kept)))
 
 
-def row_seeds(base: int, images: Iterable[str], raw_prompts: Iterable[str], replicate: int) -> list[int]:
-    """Return the `per_row` seed of each row, 0 to 2**31 - 1: equal rows share one, every replicate has its own.
+def row_seeds(
+    base: int, images: Iterable[str], raw_prompts: Iterable[str], replicate: int, point_id: str | None = None
+) -> list[int]:
+    """Return the derived seed of each row, 0 to 2**31 - 1: equal rows share one, every replicate has its own.
 
+    Policy `per_row` gives no `point_id`, so that the points of a row share its seed; with one it is `per_job`.
     `images` are image identities, `raw_prompts` the mapped prompt column in NFC. Seeds are derived, because the API
     never returns the one that it drew for -1.
     """
-    head, tail = f"seed1{_SEPARATOR}{base}{_SEPARATOR}", f"{_SEPARATOR}{replicate}"
+    head = f"seed1{_SEPARATOR}{base}{_SEPARATOR}"
+    tail = f"{_SEPARATOR}{replicate}" + ("" if point_id is None else f"{_SEPARATOR}{point_id}")
     return [
-        int.from_bytes(sha256(f"{head}{image}{_SEPARATOR}{prompt}{tail}".encode()).digest()[:4], "big") & _SEED_MASK
-        for image, prompt in zip(images, raw_prompts, strict=True)
+        _drawn(f"{head}{image}{_SEPARATOR}{prompt}{tail}") for image, prompt in zip(images, raw_prompts, strict=True)
     ]
+
+
+def shifted(seed: int, replicate: int) -> int:
+    """Return the seed of a replicate where seeds are given: they count up from the first, and wrap around."""
+    return (seed + replicate) & _SEED_MASK
+
+
+def redrawn(seed: int, number: int) -> int:
+    """Return the seed of the `number`-th new try (1, 2, …) of an output that moderation refused under `seed`."""
+    return _drawn(f"reroll1{_SEPARATOR}{seed}{_SEPARATOR}{number}")
+
+
+def _drawn(text: str) -> int:
+    return int.from_bytes(sha256(text.encode()).digest()[:4], "big") & _SEED_MASK

@@ -1,170 +1,156 @@
-"""Rows become jobs: templates filled in, seeds drawn, keys computed, a batch at a time.
+"""Rows become jobs: templates filled in, seeds drawn, keys computed, a batch at a time, at every point and replicate.
 
 `JobMaker` is built once for a config and a table; `expand` is pure, so that the plan, the run and the dataset
 each stream the table anew and agree on every job, and none keeps more than a batch in memory.
 """
 
 import json
-import string
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import ValidationError
+from numpy.typing import NDArray
 
 from pixmill.canonical import json_text, normalized
+from pixmill.conditions import Condition, parse
 from pixmill.config import Config
 from pixmill.errors import TableError
-from pixmill.identity import (
-    RequestShape,
-    file_identity,
-    request_shape,
-    row_seeds,
-    url_list,
-    without_params,
-)
-from pixmill.images import local_image_problem
-from pixmill.jobs import JobBatch, LocalImage, RowImages
-from pixmill.operations import MAX_SEED, image_index_problem, resolve_parameters, with_field
-from pixmill.rows import (
-    Found,
-    Problem,
-    blank_problems,
-    problem,
-    prompt_problems,
-    seed_problems,
-    text_array,
-    url_problems,
-)
+from pixmill.identity import RequestShape, row_seeds, shifted
+from pixmill.jobs import JobBatch, RowImages, Slot, by_position
+from pixmill.ledger.inputs import InputImage
+from pixmill.operations import MAX_SEED
+from pixmill.prompts import in_nfc, parse_template
+from pixmill.row_images import row_images
+from pixmill.row_shapes import RowShapes
+from pixmill.rows import Problem, blank_problems, note, problem, prompt_problems, seed_problems, text_array
+from pixmill.sweep import Point, make_points
 from pixmill.table import InputTable, RowBatch, as_text, delimiter_hint
 
 
-class JobMaker:
-    """Turns row batches of one table into job batches under one config."""
+class _Variant(NamedTuple):
+    """A distinct set of texts for the template's variables, with the points that share it."""
 
-    def __init__(self, config: Config, table: InputTable) -> None:
+    texts: Mapping[str, str]
+    points: list[int]
+
+
+InputLookUp = Callable[[Sequence[str]], Mapping[str, InputImage]]
+
+
+class JobMaker:
+    """Turns row batches of one table into job batches under one config.
+
+    `inputs` tells what is known of input images, where they are looked at before they are paid for.
+    """
+
+    def __init__(self, config: Config, table: InputTable, inputs: InputLookUp | None = None) -> None:
         self._config = config
+        self._inputs = inputs
         self._input = config.input
-        self._request = config.request
+        self.sweep = make_points(config.sweep, config.request)
+        self.slots = tuple(_slots(config, self.sweep.points))
+        self._point_of = [at for at in range(len(self.sweep.points)) for _ in range(config.seed.replicates)]
+        variables = [axis.path for axis in self.sweep.axes if axis.kind == "variable"]
         self._prompt_column = config.input.column("prompt")
         self._seed_column = config.input.column("seed")
-        self._template = _template(config, self._prompt_column)
-        self._ignored = frozenset(config.input.ignore_url_params)
+        self._template = parse_template(config.request.prompt, self._prompt_column, variables)
+        self._variants = self._find_variants()
+        self._where = None if config.input.where is None else parse(config.input.where)
         self.read_columns = self._columns_read()
-        _require_columns(table, [*self.read_columns, *config.input.row_key], config)
-        params = resolve_parameters(config.request.req_key, config.request.params)
-        self._params: Mapping[str, Any] = params
-        self._shape = request_shape(config.request.operation, config.request.req_key, params)
-        self._shape_of = lru_cache(4096)(self._mapped_shape)
+        asked = sorted({*self.sweep.columns, *(self._where.names if self._where else ())})
+        _require_columns(table, [*self.read_columns, *config.input.row_key, *asked], config)
+        _refuse_shadows(table, [axis.path for axis in self.sweep.axes])
+        self._shapes = RowShapes(config, self.sweep)
 
-    def expand(self, batch: RowBatch) -> JobBatch:
-        """Return the jobs of `batch`, with the problem of every row that is invalid by itself."""
+    def expand(self, batch: RowBatch, conflicts: frozenset[int] = frozenset()) -> JobBatch:
+        """Return the jobs of `batch`, with the problem of every row that is invalid.
+
+        A row is invalid as a whole where one of its jobs would be, or where its row key is among the `conflicts`
+        (hashes of row keys whose rows contradict each other).
+        """
         count = batch.rows.num_rows
         texts = {name: text_array(as_text(batch.rows[name])) for name in {*self.read_columns, *self._input.row_key}}
-        prompts = self._prompts(texts, count)
         problems: dict[int, Problem] = {at: Problem(*bad) for at, bad in batch.bad.items()}
         raw = texts.get(self._prompt_column or "")
-        filled = raw if raw is not None else self._template_cells(texts)
-        note(problems, prompt_problems(filled, prompts, self._prompt_column, self._input.max_prompt_chars))
-        images = self._images(batch, texts, problems)
-        shapes = self._shapes(batch, texts, problems, count)
+        prompts, long_prompts = self._prompts(texts, raw, problems, count)
+        images = row_images(self._config, batch, texts, problems)
+        kept = self._known_images(images, problems, count)
+        shapes = self._shapes.of(batch, texts, problems)
         seeds = self._seeds(images.identities, raw, texts, problems, count)
         row_keys = self._row_keys(texts, problems, count)
-        prompt_list: list[str] = prompts.to_pylist()
-        keys = self._keys(images.identities, prompt_list, seeds, shapes, problems)
-        long = pc.sum(pc.greater(pc.utf8_length(prompts), self._input.warn_prompt_chars)).as_py() or 0
-        return JobBatch(batch, problems, keys, seeds, prompt_list, images, shapes, row_keys, long)
+        by_slot = self._keys(images.identities, prompts, seeds, shapes)
+        selected = self._selected(batch, count)
+        requested = self._requested(batch, selected)
+        self._note_conflicts(row_keys, conflicts, requested, problems)
+        problems = {at: bad for at, bad in problems.items() if selected[at]}
+        requested[list(problems)] = False
+        taken = requested.copy()
+        taken[list(problems), 0] = True
+        keys: list[str | None] = [*by_position(by_slot)]
+        for at in np.flatnonzero(~requested):
+            keys[at] = None
+        return JobBatch(
+            rows=batch,
+            slots=self.slots,
+            problems=problems,
+            selected=selected,
+            taken=taken.ravel(),
+            keys=keys,
+            contents=by_slot[0],
+            prompts=[prompts[at] for at in self._point_of],
+            seeds=seeds,
+            shapes=[shapes[at] for at in self._point_of],
+            images=images,
+            kept_images=kept,
+            row_keys=row_keys,
+            long_prompts=long_prompts,
+        )
+
+    def _find_variants(self) -> list[_Variant]:
+        variants: dict[tuple[str, ...], _Variant] = {}
+        for at, point in enumerate(self.sweep.points):
+            texts = self.sweep.variables_at(point)
+            variants.setdefault(tuple(texts.values()), _Variant(texts, [])).points.append(at)
+        return list(variants.values())
 
     def _columns_read(self) -> tuple[str, ...]:
         fields = [column for _, column in sorted(self._input.field_columns.items())]
-        template = [name for _, name in self._template if name]
-        named = [*self._input.image_columns, self._prompt_column, *template, *fields, self._seed_column]
+        named = [*self._input.image_columns, self._prompt_column, *self._template.columns, *fields, self._seed_column]
         return tuple(dict.fromkeys(name for name in named if name))
 
-    def _prompts(self, texts: Mapping[str, pa.Array], count: int) -> pa.Array:
-        parts: list[Any] = []
-        for literal, name in self._template:
-            parts += [pa.scalar(literal)] if literal else []
-            parts += [texts[name]] if name else []
-        if not any(isinstance(part, pa.Array) for part in parts):
-            return pa.repeat("".join(part.as_py() for part in parts), count)
-        joined = pc.binary_join_element_wise(*parts, pa.scalar(""), null_handling="replace", null_replacement="")
-        return _in_nfc(joined)
+    def _prompts(
+        self, texts: Mapping[str, pa.Array], raw: pa.Array | None, problems: dict[int, Problem], count: int
+    ) -> tuple[list[list[str]], int]:
+        """Return for every point the prompt of each row, and how many rows have one that is long."""
+        source = raw if raw is not None else self._template.cells(texts)
+        prompts: list[list[str]] = [[]] * len(self.sweep.points)
+        long: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        for variant in self._variants:
+            filled = self._template.fill(texts, variant.texts, count)
+            note(problems, prompt_problems(source, filled, self._prompt_column, self._input.max_prompt_chars))
+            long |= pc.greater(pc.utf8_length(filled), self._input.warn_prompt_chars).to_numpy(zero_copy_only=False)
+            listed = filled.to_pylist()
+            for point in variant.points:
+                prompts[point] = listed
+        return prompts, int(long.sum())
 
-    def _template_cells(self, texts: Mapping[str, pa.Array]) -> pa.Array | None:
-        """The cells that the template reads, joined: where all are blank, the prompt says nothing of its row."""
-        cells = [texts[name] for _, name in self._template if name]
-        if not cells:
-            return None
-        return pc.binary_join_element_wise(*cells, pa.scalar(""), null_handling="replace", null_replacement="")
-
-    def _images(self, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, Problem]) -> RowImages:
-        if self._input.local_images:
-            return self._local_images(batch, texts, problems)
-        for name in self._input.image_columns:
-            note(problems, url_problems(texts[name], name))
-        columns = [[value or "" for value in texts[name].to_pylist()] for name in self._input.image_columns]
-        sent = [f"[{url}]" for url in map(json_text, columns[0])]
-        if len(columns) > 1:
-            sent = [url_list(urls) for urls in zip(*columns, strict=True)]
-        identities = sent
-        if self._ignored:
-            kept = [[without_params(url, self._ignored) for url in column] for column in columns]
-            identities = [url_list(urls) for urls in zip(*kept, strict=True)]
-        return RowImages(identities, sent, [()] * len(sent))
-
-    def _local_images(self, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, Problem]) -> RowImages:
-        folder = batch.file.parent.resolve()
-        columns = [texts[name].to_pylist() for name in self._input.image_columns]
-        rows: list[tuple[LocalImage, ...]] = []
-        for at, names in enumerate(zip(*columns, strict=True)):
-            images = []
-            for column, name in zip(self._input.image_columns, names, strict=True):
-                path = (folder / (name or "").replace("\0", "")).resolve()
-                reason = "missing_image_file" if not name else _file_problem(path, folder)
-                if reason:
-                    problems.setdefault(at, problem(reason, column))
-                else:
-                    images.append(LocalImage(str(path), _file_hash(path)))
-            rows.append(tuple(images))
-        return RowImages([file_identity([image.sha256 for image in row]) for row in rows], [""] * len(rows), rows)
-
-    def _shapes(
-        self, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, Problem], count: int
-    ) -> list[RequestShape]:
-        fields = self._input.field_columns
-        if not fields:
-            return [self._shape] * count
-        columns = [_field_values(batch.rows[column], texts[column]) for column in fields.values()]
-        shapes = []
-        for at, values in enumerate(zip(*columns, strict=True)):
-            shape = self._shape_of(values)
-            if isinstance(shape, Problem):
-                problems.setdefault(at, shape)
-                shape = self._shape
-            shapes.append(shape)
-        return shapes
-
-    def _mapped_shape(self, values: tuple[Any, ...]) -> RequestShape | Problem:
-        params: Mapping[str, Any] = self._params
-        for (path, column), value in zip(self._input.field_columns.items(), values, strict=True):
-            if value is None or value == "":
-                return problem("bad_field", column, f"{path} is empty")
-            params = with_field(params, path, value)
-        try:
-            shape = request_shape(self._request.operation, self._request.req_key, params)
-        except ValueError as error:
-            if not isinstance(error, ValidationError):
-                return problem("bad_field", None, str(error))
-            first = error.errors(include_url=False, include_input=False)[0]
-            path = ".".join(str(part) for part in first["loc"])
-            return problem("bad_field", self._input.field_columns.get(path), f"{path}: {first['msg']}")
-        index = image_index_problem(params, len(self._input.image_columns))
-        return problem("bad_field", None, index) if index else shape
+    def _known_images(self, images: RowImages, problems: dict[int, Problem], count: int) -> list[str | None]:
+        """Return the file of each row's first image in the store, `None` where it was not kept; note the bad ones."""
+        kept: list[str | None] = [None] * count
+        if self._inputs is None:
+            return kept
+        sources = {row: images.sources(row) for row in range(count) if row not in problems}
+        known = self._inputs(list({source for row in sources.values() for source in row}))
+        for row, named in sources.items():
+            found = [known.get(source) for source in named]
+            for column, image in zip(self._input.image_columns, found, strict=True):
+                if image and image.problem:
+                    problems.setdefault(row, problem(image.problem, column, image.detail or ""))
+            kept[row] = found[0].file_name if found and found[0] else None
+        return kept
 
     def _seeds(
         self,
@@ -173,16 +159,20 @@ class JobMaker:
         texts: Mapping[str, pa.Array],
         problems: dict[int, Problem],
         count: int,
-    ) -> list[int | None]:
-        base = self._config.seed.base
-        if self._config.seed.policy == "fixed":
-            return [base] * count
+    ) -> list[list[int]]:
+        """Return for every slot the seed of each row."""
+        settings = self._config.seed
+        replicates, points = range(settings.replicates), self.sweep.points
+        if settings.policy == "fixed":
+            return [[shifted(settings.base, number)] * count for number in replicates] * len(points)
         if self._seed_column is not None:
-            seeds = [_seed(value) for value in texts[self._seed_column].to_pylist()]
-            note(problems, seed_problems(seeds, self._seed_column))
-            return seeds
-        prompts = [""] * count if raw is None else _in_nfc(pc.fill_null(raw, "")).to_pylist()
-        return list(row_seeds(base, images, prompts, 0))
+            given = [_seed(value) for value in texts[self._seed_column].to_pylist()]
+            note(problems, seed_problems(given, self._seed_column))
+            return [[shifted(seed or 0, number) for seed in given] for number in replicates] * len(points)
+        prompts = [""] * count if raw is None else in_nfc(pc.fill_null(raw, "")).to_pylist()
+        if settings.policy == "per_job":
+            return [row_seeds(settings.base, images, prompts, slot.replicate, slot.point.id) for slot in self.slots]
+        return [row_seeds(settings.base, images, prompts, number) for number in replicates] * len(points)
 
     def _row_keys(self, texts: Mapping[str, pa.Array], problems: dict[int, Problem], count: int) -> list[str]:
         names = self._input.row_key
@@ -194,6 +184,23 @@ class JobMaker:
             return [value or "" for value in texts[names[0]].to_pylist()]
         rows = zip(*(texts[name].to_pylist() for name in names), strict=True)
         return [json.dumps(values, ensure_ascii=False, separators=(",", ":")) for values in rows]
+
+    def _note_conflicts(
+        self,
+        row_keys: Sequence[str],
+        conflicts: frozenset[int],
+        requested: NDArray[np.bool_],
+        problems: dict[int, Problem],
+    ) -> None:
+        if conflicts:
+            bad = problem("duplicate_row_key", self.key_column)
+            with_jobs = np.flatnonzero(requested.any(axis=1)).tolist()
+            note(problems, ((at, bad) for at in with_jobs if hash(row_keys[at]) in conflicts))
+
+    @property
+    def key_column(self) -> str | None:
+        """The column that is at fault where a row key is, `None` where it is several."""
+        return self._input.row_key[0] if len(self._input.row_key) == 1 else None
 
     def default_row_keys(self, batch: RowBatch) -> list[str]:
         """Return the row keys of a table without `row_key`: 16 hex over the texts of the columns that are read."""
@@ -207,43 +214,56 @@ class JobMaker:
     def _keys(
         self,
         images: Sequence[str],
-        prompts: Sequence[str],
-        seeds: Sequence[int | None],
-        shapes: Sequence[RequestShape],
-        problems: Mapping[int, Problem],
-    ) -> list[str | None]:
-        texts = map(json_text, prompts)
-        drawn = [seed or 0 for seed in seeds]
-        keys: list[str | None]
-        if self._input.field_columns:
-            rows = zip(shapes, images, texts, drawn, strict=True)
-            keys = [shape.job_key(image, text, seed) for shape, image, text, seed in rows]
-        else:
-            keys = list(self._shape.job_keys(images, texts, drawn))
-        for at in problems:
-            keys[at] = None
+        prompts: Sequence[Sequence[str]],
+        seeds: Sequence[Sequence[int]],
+        shapes: Sequence[Sequence[RequestShape]],
+    ) -> list[list[str]]:
+        """Return for every slot the job key of each row."""
+        texts: dict[int, list[str]] = {}
+        for variant in self._variants:
+            listed = list(map(json_text, prompts[variant.points[0]]))
+            texts.update(dict.fromkeys(variant.points, listed))
+        keys = []
+        for point, drawn in zip(self._point_of, seeds, strict=True):
+            if self._input.field_columns:
+                rows = zip(shapes[point], images, texts[point], drawn, strict=True)
+                keys.append([shape.job_key(image, text, seed) for shape, image, text, seed in rows])
+            else:
+                keys.append(shapes[point][0].job_keys(images, texts[point], drawn) if images else [])
         return keys
 
+    def _selected(self, batch: RowBatch, count: int) -> NDArray[np.bool_]:
+        """Mark the rows that `input.where` lets in."""
+        return np.ones(count, np.bool_) if self._where is None else _mask(self._where, "input.where", batch, {})
 
-def note(problems: dict[int, Problem], found: Found) -> None:
-    """Add what was `found` to `problems`; the first problem of a row stays."""
-    for position, bad in found:
-        problems.setdefault(position, bad)
+    def _requested(self, batch: RowBatch, selected: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Mark, by row and slot, what `input.where` and the conditions of the sweep leave in."""
+        requested = np.repeat(selected[:, None], len(self.slots), axis=1)
+        for row in self.sweep.row_conditions:
+            for at, point in enumerate(self.sweep.points):
+                here = slice(at * self._config.seed.replicates, (at + 1) * self._config.seed.replicates)
+                holds = _mask(row.condition, row.config_path, batch, self.sweep.cells_at(point))
+                requested[:, here] &= (holds == row.keep_when)[:, None]
+        return requested
 
 
-def _template(config: Config, prompt_column: str | None) -> list[tuple[str, str | None]]:
-    """Return the prompt as (literal, column) pieces; plain names only, as a prompt is no place for code."""
-    if config.request.prompt is None:
-        return [("", prompt_column)]
-    pieces = []
-    for literal, name, spec, conversion in string.Formatter().parse(config.request.prompt):
-        if name is not None and (not name or spec or conversion):
-            raise TableError(
-                f"request.prompt holds {{{name}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}}}",
-                hint="a placeholder is the plain name of a column, such as {text}; write {{ and }} for braces",
-            )
-        pieces.append((normalized(literal), name))
-    return pieces
+def _slots(config: Config, points: Sequence[Point]) -> list[Slot]:
+    several = config.seed.replicates > 1
+    slots = []
+    for point in points:
+        labels = [f"{path.rpartition('.')[2]} {label}" for path, label in point.labels.items()]
+        for replicate in range(config.seed.replicates):
+            label = ", ".join([*labels, *([f"replicate {replicate}"] if several else [])])
+            slots.append(Slot(point, replicate, label, str(point.values.get("req_key", config.request.req_key))))
+    return slots
+
+
+def _mask(condition: Condition, where: str, batch: RowBatch, values: Mapping[str, object]) -> NDArray[np.bool_]:
+    columns = {name: batch.rows[name].combine_chunks() for name in condition.names if name not in values}
+    try:
+        return condition.mask({**columns, **values}, batch.rows.num_rows)
+    except ValueError as error:
+        raise TableError(f"{where}: {error}", hint=f"the condition is {condition.text}") from None
 
 
 def _require_columns(table: InputTable, needed: Sequence[str], config: Config) -> None:
@@ -253,7 +273,17 @@ def _require_columns(table: InputTable, needed: Sequence[str], config: Config) -
         wanted = ", ".join(repr(name) for name in missing)
         raise TableError(
             f"{config.input.path} has no column {wanted}; it has: {has}",
-            hint=_separator_hint(table) or "name the columns in input.columns, input.row_key and request.prompt",
+            hint=_separator_hint(table)
+            or "name the columns in input.columns, input.row_key, request.prompt and conditions",
+        )
+
+
+def _refuse_shadows(table: InputTable, axes: Sequence[str]) -> None:
+    both = [path for path in axes if path in table.schema.names and path != "req_key"]
+    if both:
+        raise TableError(
+            f"{both[0]!r} is an axis of the sweep and a column of the table, so it could mean either",
+            hint="rename the variable in sweep and request.prompt, or the column",
         )
 
 
@@ -262,36 +292,6 @@ def _separator_hint(table: InputTable) -> str:
     return f"{hint} Then set input.delimiter" if hint else ""
 
 
-def _in_nfc(texts: pa.Array) -> pa.Array:
-    """Return texts in Unicode NFC; ASCII is, and asking costs a tenth of normalizing."""
-    ascii_only = pc.all(pc.string_is_ascii(texts)).as_py()
-    return texts if ascii_only is not False else pc.utf8_normalize(texts, form="NFC")
-
-
-def _field_values(column: Any, text: pa.Array) -> list[Any]:
-    """Typed values of numbers and booleans, the text of everything else: the operation's schema reads both."""
-    kind = column.type
-    typed = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    return (column if typed else text).to_pylist()  # type: ignore[no-any-return]
-
-
 def _seed(text: str | None) -> int | None:
     value = int(text) if text and text.isascii() and text.isdecimal() and len(text) <= 10 else None
     return value if value is not None and value <= MAX_SEED else None
-
-
-def _file_problem(path: Path, folder: Path) -> str | None:
-    if not path.is_relative_to(folder):
-        return "image_file_outside"
-    return local_image_problem(path)
-
-
-def _file_hash(path: Path) -> str:
-    stat = path.stat()
-    return _hash_of_version(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(100_000)
-def _hash_of_version(path: Path, _modified: int, _size: int) -> str:
-    """The hash of a file's content, read once for the several passes over a table."""
-    return sha256(path.read_bytes()).hexdigest()

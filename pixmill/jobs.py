@@ -2,17 +2,22 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pixmill.canonical import json_text
 from pixmill.errors import TableError
 from pixmill.identity import RequestShape
 from pixmill.rows import Problem
+from pixmill.sweep import Point
 from pixmill.table import RowBatch
 
-BASE_POINT = "base"
+Value = TypeVar("Value")
 
 
 class LocalImage(NamedTuple):
@@ -20,6 +25,11 @@ class LocalImage(NamedTuple):
 
     path: str
     sha256: str
+
+    @property
+    def source(self) -> str:
+        """Its name among the input images that the ledger knows, beside the URLs of others."""
+        return f"sha256:{self.sha256}"
 
     def content(self) -> bytes:
         """Return the file's bytes. Raises TableError where they are no longer those of the key."""
@@ -33,28 +43,43 @@ class LocalImage(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One image request, ready to be sent once its local images are put in.
+    """One image request, ready to be sent once its seed and its local images are put in.
 
-    `body` is the canonical JSON that the key hashed; `files` are the local input images, sent as base64.
+    `head` is the canonical JSON that the key hashed, without the seed, as another one takes its place when an output
+    that moderation refused is drawn again; `files` are the local input images, sent as base64.
     """
 
     key: str
     row_number: int
     row_key: str
-    body: str
+    point: str
+    req_key: str
+    head: str
+    seed: int
     files: tuple[LocalImage, ...] = ()
 
     @property
     def label(self) -> str:
-        """The row in words: its number, and its key where the config names one."""
-        return f"row {self.row_number}" + (f" · {self.row_key}" if self.row_key else "")
+        """The job in words: its row's number, its key where the config names one, its point where there are several."""
+        return " · ".join(part for part in (f"row {self.row_number}", self.row_key, self.point) if part)
+
+    def beginning(self) -> bytes:
+        """Return the bytes to send up to the seed, local images in.
+
+        Raises TableError where a local image is not what it was.
+        """
+        images = [base64.b64encode(file.content()).decode() for file in self.files]
+        data = f',"binary_data_base64":{json.dumps(images)}' if images else ""
+        return f'{self.head}{data},"seed":'.encode()
 
     def payload(self) -> bytes:
         """Return the bytes to send. Raises TableError where a local image is not what it was."""
-        if not self.files:
-            return self.body.encode()
-        images = [base64.b64encode(file.content()).decode() for file in self.files]
-        return f'{self.body[:-1]},"binary_data_base64":{json.dumps(images)}}}'.encode()
+        return completed(self.beginning(), self.seed)
+
+
+def completed(beginning: bytes, seed: int) -> bytes:
+    """Return the body that begins like a job's, with `seed`."""
+    return beginning + f"{seed}}}".encode()
 
 
 class RowImages(NamedTuple):
@@ -64,26 +89,57 @@ class RowImages(NamedTuple):
     urls: list[str]
     files: list[tuple[LocalImage, ...]]
 
+    def sources(self, row: int) -> list[str]:
+        """The names of a row's images among those that the ledger knows: URLs, or hashes of files."""
+        return [file.source for file in self.files[row]] or json.loads(self.urls[row])
+
+
+class Slot(NamedTuple):
+    """One of the requests that are made of every row: a point of the sweep and a replicate."""
+
+    point: Point
+    replicate: int
+    label: str
+    req_key: str
+
 
 class JobBatch(NamedTuple):
-    """The jobs of a batch of rows, one a row, as parallel lists; invalid rows have `None` for key and seed."""
+    """The jobs of a batch of rows, as many slots for each row, row after row.
+
+    `keys` and `taken` go by position: row × slots + slot. A position has no key where its row is invalid or a condition
+    leaves it out. `taken` marks what becomes a row of the dataset: every job, and the first slot of an invalid row.
+    `prompts`, `seeds` and `shapes` are one list a slot, by row; the rest is by row. `kept_images` names files of the
+    store.
+    """
 
     rows: RowBatch
+    slots: tuple[Slot, ...]
     problems: dict[int, Problem]
+    selected: NDArray[np.bool_]
+    taken: NDArray[np.bool_]
     keys: list[str | None]
-    seeds: list[int | None]
-    prompts: list[str]
+    contents: list[str]
+    prompts: list[list[str]]
+    seeds: list[list[int]]
+    shapes: list[list[RequestShape]]
     images: RowImages
-    shapes: list[RequestShape]
+    kept_images: list[str | None]
     row_keys: list[str]
     long_prompts: int
 
     def job(self, position: int) -> Job:
-        """Return the job of the row at `position`, which must be valid."""
-        key, seed = self.keys[position], self.seeds[position]
-        if key is None or seed is None:
-            raise ValueError(f"row {self.rows.first_row + position} is invalid and has no job")
-        files = self.images.files[position]
-        urls = None if files else self.images.urls[position]
-        body = self.shapes[position].body(urls, json_text(self.prompts[position]), seed)
-        return Job(key, self.rows.first_row + position, self.row_keys[position], body, files)
+        """Return the job at `position`, which must have a key."""
+        row, at = divmod(position, len(self.slots))
+        key, number = self.keys[position], self.rows.first_row + row
+        if key is None:
+            raise ValueError(f"row {number} has no job at slot {at}")
+        files = self.images.files[row]
+        urls = None if files else self.images.urls[row]
+        head = self.shapes[at][row].head(urls, json_text(self.prompts[at][row]))
+        slot = self.slots[at]
+        return Job(key, number, self.row_keys[row], slot.label, slot.req_key, head, self.seeds[at][row], files)
+
+
+def by_position(columns: Sequence[list[Value]]) -> list[Value]:
+    """Return lists of one value a row, one list a slot, as one list by position."""
+    return columns[0] if len(columns) == 1 else [value for row in zip(*columns, strict=True) for value in row]

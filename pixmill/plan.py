@@ -1,16 +1,17 @@
 """The plan: what a run would do, known before any call.
 
-Making one is a single pass over the table, looked up in the ledger batch by batch. It keeps a few bytes a row:
-hashes that find duplicates, and which rows are the first of their job key and pending. The run and the dataset
+Making one is a single pass over the table, looked up in the ledger batch by batch. It keeps a few bytes a job:
+hashes that find duplicates, and which jobs are the first of their key and pending. The run and the dataset
 stream the table again and follow these masks, so no job has to be kept.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,10 @@ from pixmill.job_maker import JobMaker
 from pixmill.jobs import Job, JobBatch
 from pixmill.ledger import Known, Ledger, State
 from pixmill.rows import Problem, problem
-from pixmill.table import InputTable, open_table
+from pixmill.table import InputTable, RowBatch, open_table
 
-BATCH_ROWS = 8_000
-"""Rows that are expanded, looked up and published together: what a run keeps in memory."""
+BATCH_JOBS = 8_000
+"""Jobs that are expanded, looked up and published together: what a run keeps in memory."""
 
 EXAMPLES = 3
 TYPICAL_SECONDS = 5.9
@@ -41,9 +42,12 @@ class Standing(IntEnum):
     FAILED = 3
     IN_DOUBT = 4
     INVALID = 5
+    LEFT_OUT = 6
+    """No job: a condition leaves it out, or another position stands for its invalid row."""
 
 
-_STANDING = {
+_STANDING: Mapping[str | None, Standing] = {
+    None: Standing.PENDING,
     State.PENDING: Standing.PENDING,
     State.IN_FLIGHT: Standing.PENDING,  # another run's: the claim decides
     State.SUCCEEDED: Standing.CACHED,
@@ -73,14 +77,15 @@ class InvalidRow(NamedTuple):
 class Plan:
     """What the table asks for and what is known of it. Counts of job keys are distinct ones.
 
-    `first` marks, by row, the first valid row of each job key; `pending` those of them that would be paid for;
-    `conflicts` holds hashes of row keys whose rows contradict each other.
+    `first` marks, by position (row × slots + slot), the first job of each key; `pending` those of them that would be
+    paid for; `conflicts` holds hashes of row keys whose rows contradict each other.
     """
 
     config: Config
     table: InputTable
     maker: JobMaker
     rows: int
+    jobs: int
     reasons: Mapping[str, int]
     examples: Mapping[str, tuple[InvalidRow, ...]]
     standings: Mapping[Standing, int]
@@ -135,19 +140,19 @@ class Plan:
 
     def batches(self) -> Iterator[JobBatch]:
         """Stream the jobs again, with rows of contradicting row keys as invalid ones."""
-        for batch in self.table.batches(BATCH_ROWS):
+        for batch in row_batches(self.table, self.maker):
             self.table.check_unchanged()
-            yield with_conflicts(self.maker.expand(batch), self.conflicts, self.config.input.row_key)
+            yield self.maker.expand(batch, self.conflicts)
 
     def pending_jobs(self, limit: int | None = None) -> Iterator[Job]:
         """Stream the jobs to pay for, in input order, each key once, at most `limit`."""
-        wanted = np.flatnonzero(self.pending)[:limit]
-        for rows in self.table.batches(BATCH_ROWS):
+        wanted, slots = np.flatnonzero(self.pending)[:limit], len(self.maker.slots)
+        for rows in row_batches(self.table, self.maker):
             self.table.check_unchanged()  # the masks are those of the table that was agreed to
-            start = rows.first_row - 1
-            here = wanted[(wanted >= start) & (wanted < start + rows.rows.num_rows)] - start
+            start = (rows.first_row - 1) * slots
+            here = wanted[(wanted >= start) & (wanted < start + rows.rows.num_rows * slots)] - start
             if len(here):
-                jobs = self.maker.expand(rows)
+                jobs = self.maker.expand(rows, self.conflicts)
                 yield from (jobs.job(int(at)) for at in here)
 
     def summary(self) -> dict[str, Any]:
@@ -155,8 +160,8 @@ class Plan:
         return {
             "rows": self.rows,
             "invalid": self.invalid,
-            "points": 1,
-            "jobs": self.rows,
+            "points": len(self.maker.sweep.points),
+            "jobs": self.jobs,
             "distinct": self.distinct,
             **{standing.name.lower(): self.standings[standing] for standing in _REPORTED},
             "images_missing": self.images_missing,
@@ -167,19 +172,27 @@ class Plan:
 
 _REPORTED = (Standing.CACHED, Standing.REFUSED, Standing.FAILED, Standing.IN_DOUBT, Standing.PENDING)
 
-
-def with_conflicts(jobs: JobBatch, conflicts: frozenset[int], row_key: tuple[str, ...]) -> JobBatch:
-    """Return `jobs` with the rows whose row key is among the contradicting ones marked invalid."""
-    if conflicts:
-        column = row_key[0] if len(row_key) == 1 else None
-        for at, key in enumerate(jobs.row_keys):
-            if hash(key) in conflicts and at not in jobs.problems:
-                jobs.problems[at] = problem("duplicate_row_key", column)
-                jobs.keys[at] = None
-    return jobs
+Found = TypeVar("Found")
 
 
-_NEVER_CLAIMED = Known(State.PENDING, image_missing=False)
+def row_batches(table: InputTable, maker: JobMaker) -> Iterator[RowBatch]:
+    """Stream the table in batches of about `BATCH_JOBS` jobs."""
+    return table.batches(max(1, BATCH_JOBS // len(maker.slots)))
+
+
+def looked_up(batches: Iterable[JobBatch], look_up: Callable[[JobBatch], Found]) -> Iterator[tuple[JobBatch, Found]]:
+    """Yield each batch with what `look_up` finds for it, in a thread beside, while the next one is prepared."""
+    with ThreadPoolExecutor(1) as beside:
+        waiting: tuple[JobBatch, Future[Found]] | None = None
+        for batch in batches:
+            found = beside.submit(look_up, batch)
+            if waiting:
+                yield waiting[0], waiting[1].result()
+            waiting = batch, found
+        if waiting:
+            yield waiting[0], waiting[1].result()
+
+
 _NO_KEY = "0" * 64
 
 
@@ -191,7 +204,7 @@ def _first_bytes(keys: Sequence[str | None]) -> NDArray[np.uint64]:
 
 @dataclass
 class _Pass:
-    """What the pass over the table gathers."""
+    """What the pass over the table gathers: standings and hashes by position, row keys and contents by row."""
 
     rows: int = 0
     long_prompts: int = 0
@@ -202,25 +215,26 @@ class _Pass:
     lost: list[NDArray[np.bool_]] = field(default_factory=list)
     key_hashes: list[NDArray[np.uint64]] = field(default_factory=list)
     row_hashes: list[NDArray[np.int64]] = field(default_factory=list)
+    contents: list[NDArray[np.uint64]] = field(default_factory=list)
 
-    def add(self, jobs: JobBatch, known: Mapping[str, Known], keyed: bool) -> None:
-        self.rows += len(jobs.keys)
+    def add(self, jobs: JobBatch, known: Known | None, keyed: bool) -> None:
+        self.rows += int(jobs.selected.sum())
         self.long_prompts += jobs.long_prompts
         for at, bad in sorted(jobs.problems.items()):
             self.note(bad, jobs.rows.first_row + at)
-        self.key_hashes.append(_first_bytes(jobs.keys))
+        hashes = _first_bytes(jobs.keys)
+        self.key_hashes.append(hashes)
         if keyed:
             self.row_hashes.append(np.array([hash(key) for key in jobs.row_keys], np.int64))
-        looked_up = [known.get(key or "", _NEVER_CLAIMED) for key in jobs.keys] if known else []
+            self.contents.append(hashes if len(jobs.slots) == 1 else _first_bytes(jobs.contents))
         standings = np.full(len(jobs.keys), Standing.PENDING, np.int8)
-        missing = np.zeros((2, len(jobs.keys)), np.bool_)
-        if looked_up:
-            standings[:] = [_STANDING[of.state] for of in looked_up]
-            missing[:] = [of.image_missing for of in looked_up], [of.image_lost for of in looked_up]
-        standings[list(jobs.problems)] = Standing.INVALID
+        if known:
+            standings[:] = [_STANDING[state] for state in known.states]
+            self.missing.append(known.missing)
+            self.lost.append(known.lost)
+        standings[~jobs.taken] = Standing.LEFT_OUT
+        standings[[at * len(jobs.slots) for at in jobs.problems]] = Standing.INVALID
         self.standings.append(standings)
-        self.missing.append(missing[0])
-        self.lost.append(missing[1])
 
     def note(self, bad: Problem, row_number: int) -> None:
         self.reasons[bad.reason] += 1
@@ -236,46 +250,49 @@ def make_plan(config: Config, ledger: Ledger | None) -> Plan:
     """
     source = config.input
     table = open_table(source.path, encoding=source.encoding, delimiter=source.delimiter)
-    maker = JobMaker(config, table)
-    empty = ledger is None or ledger.is_empty()
+    maker = JobMaker(config, table, ledger.inputs if ledger is not None and source.images != "url" else None)
+    known = ledger if ledger is not None and not ledger.is_empty() else None
+
+    def look_up(jobs: JobBatch) -> Known | None:
+        return known.known(jobs.keys, max_runs=config.retry.max_runs) if known else None
+
     gathered = _Pass()
-    for batch in table.batches(BATCH_ROWS):
-        jobs = maker.expand(batch)
-        known: Mapping[str, Known] = {}
-        if ledger is not None and not empty:
-            keys = list({key for key in jobs.keys if key})
-            known = ledger.known(keys, max_runs=config.retry.max_runs)
-        gathered.add(jobs, known, bool(source.row_key))
-    latency = None if ledger is None or empty else ledger.mean_latency_ms()
-    return _conclude(config, table, maker, gathered, latency)
+    for jobs, found in looked_up(map(maker.expand, row_batches(table, maker)), look_up):
+        gathered.add(jobs, found, bool(source.row_key))
+    return _conclude(config, table, maker, gathered, known.mean_latency_ms() if known else None)
 
 
 def _conclude(config: Config, table: InputTable, maker: JobMaker, gathered: _Pass, latency_ms: float | None) -> Plan:
     standings = _joined(gathered.standings, np.int8)
-    hashes = _joined(gathered.key_hashes, np.uint64)
-    conflicts, contradicting = _contradictions(_joined(gathered.row_hashes, np.int64), hashes, standings)
-    for at in np.flatnonzero(contradicting):
-        column = config.input.row_key[0] if len(config.input.row_key) == 1 else None
-        gathered.note(problem("duplicate_row_key", column), int(at) + 1)
-    standings[contradicting] = Standing.INVALID
-    first = _first_of_each(hashes, standings != Standing.INVALID)
+    conflicts, contradicting = _contradictions(gathered, standings, len(maker.slots))
+    for at in contradicting:
+        gathered.note(problem("duplicate_row_key", maker.key_column), int(at) + 1)
+    by_row = standings.reshape(-1, len(maker.slots))
+    by_row[contradicting] = Standing.LEFT_OUT
+    by_row[contradicting, 0] = Standing.INVALID
+    first = _first_of_each(_joined(gathered.key_hashes, np.uint64), standings < Standing.INVALID)
     wanted = first & (config.output.images == "download")
     return Plan(
         config=config,
         table=table,
         maker=maker,
         rows=gathered.rows,
+        jobs=int((standings != Standing.LEFT_OUT).sum()),
         reasons=dict(gathered.reasons),
         examples={reason: tuple(shown) for reason, shown in gathered.examples.items()},
         standings={standing: int((first & (standings == standing)).sum()) for standing in _REPORTED},
-        images_missing=int((_joined(gathered.missing, np.bool_) & wanted).sum()),
-        images_lost=int((_joined(gathered.lost, np.bool_) & wanted).sum()),
+        images_missing=_count(gathered.missing, wanted),
+        images_lost=_count(gathered.lost, wanted),
         long_prompts=gathered.long_prompts,
         first=first,
         pending=first & (standings == Standing.PENDING),
         conflicts=conflicts,
         call_seconds=latency_ms / 1000 if latency_ms else SIMULATED_SECONDS if config.simulated else TYPICAL_SECONDS,
     )
+
+
+def _count(masks: list[NDArray[np.bool_]], wanted: NDArray[np.bool_]) -> int:
+    return int((np.concatenate(masks) & wanted).sum()) if masks else 0
 
 
 def _joined(parts: list[NDArray[Any]], kind: type[Any]) -> NDArray[Any]:
@@ -291,15 +308,17 @@ def _first_of_each(hashes: NDArray[np.uint64], valid: NDArray[np.bool_]) -> NDAr
 
 
 def _contradictions(
-    row_hashes: NDArray[np.int64], key_hashes: NDArray[np.uint64], standings: NDArray[np.int8]
-) -> tuple[frozenset[int], NDArray[np.bool_]]:
+    gathered: _Pass, standings: NDArray[np.int8], slots: int
+) -> tuple[frozenset[int], NDArray[np.intp]]:
     """Find row keys that stand for different requests: their hashes, and the rows that carry them."""
+    row_hashes = _joined(gathered.row_hashes, np.int64)
+    contents = _joined(gathered.contents, np.uint64)
     if not len(row_hashes):
-        return frozenset(), np.zeros(len(standings), np.bool_)
-    valid = np.flatnonzero(standings != Standing.INVALID)
-    order = valid[np.lexsort((key_hashes[valid], row_hashes[valid]))]
+        return frozenset(), np.zeros(0, np.intp)
+    has_jobs = (standings.reshape(-1, slots) < Standing.INVALID).any(axis=1)
+    valid = np.flatnonzero(has_jobs)
+    order = valid[np.lexsort((contents[valid], row_hashes[valid]))]
     same_row = row_hashes[order][1:] == row_hashes[order][:-1]
-    other_request = key_hashes[order][1:] != key_hashes[order][:-1]
+    other_request = contents[order][1:] != contents[order][:-1]
     bad = np.unique(row_hashes[order][1:][same_row & other_request])
-    carries = np.isin(row_hashes, bad) & (standings != Standing.INVALID)
-    return frozenset(int(value) for value in bad), carries
+    return frozenset(int(value) for value in bad), np.flatnonzero(np.isin(row_hashes, bad) & has_jobs)

@@ -4,37 +4,25 @@ To add a column: a field in `OWN_FIELDS` and a line in `ResultTable.rows` (and a
 where it is a fact about the call).
 """
 
-import io
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json as pj
 from numpy.typing import NDArray
 
 from pixmill.config import Config
 from pixmill.job_maker import JobMaker
-from pixmill.jobs import BASE_POINT, JobBatch
-from pixmill.ledger import Ledger, State
-from pixmill.ledger.ledger import OUTCOME_COLUMNS
+from pixmill.jobs import JobBatch, by_position
+from pixmill.ledger import State
+from pixmill.ledger.lookups import IMAGES
+from pixmill.sweep import Axis, axis_column
 
 _INSTANT = pa.timestamp("us", tz="UTC")
-_IMAGES = pa.list_(
-    pa.struct(
-        [
-            ("file_name", pa.string()),
-            ("sha256", pa.string()),
-            ("width", pa.int32()),
-            ("height", pa.int32()),
-            ("format", pa.string()),
-            ("bytes", pa.int64()),
-        ]
-    )
-)
 
 OWN_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("row_number", pa.int64()),
@@ -59,7 +47,7 @@ OWN_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("output_urls", pa.list_(pa.string())),
     ("url_expires_at", _INSTANT),
     ("file_name", pa.string()),
-    ("images", _IMAGES),
+    ("images", IMAGES),
     ("input_image", pa.string()),
     ("started_at", _INSTANT),
     ("finished_at", _INSTANT),
@@ -69,6 +57,7 @@ OWN_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("download_ms", pa.float64()),
     ("cost", pa.float64()),
     ("currency", pa.string()),
+    ("effective_seed", pa.int64()),
 )
 
 _COPIED = (
@@ -76,7 +65,9 @@ _COPIED = (
     "run_id",
     "request_id",
     "rephraser_result",
+    "output_urls",
     "url_expires_at",
+    "images",
     "started_at",
     "finished_at",
     "queue_ms",
@@ -87,7 +78,14 @@ _COPIED = (
 )
 """Columns of the dataset that are the ledger's own."""
 
-_SETTLED = {state.value for state in (State.SUCCEEDED, State.FAILED, State.REFUSED, State.IN_DOUBT)}
+_AXES_AFTER = "replicate"
+"""The column behind which the sweep's axes have theirs."""
+
+_PROBLEMS = (State.FAILED.value, State.REFUSED.value, State.IN_DOUBT.value)
+_SETTLED = (State.SUCCEEDED.value, *_PROBLEMS)
+
+DESCRIPTION = b"pixmill"
+"""The key of the schema's metadata under which a JSON object says what the columns mean."""
 
 
 @dataclass
@@ -100,151 +98,172 @@ class Counts:
     new: Counter[str] = field(default_factory=Counter)
 
 
-def result_schema(own: pa.Schema) -> pa.Schema:
+def result_schema(own: pa.Schema, axes: Sequence[Axis] = ()) -> pa.Schema:
     """Return the dataset's schema: the input's columns, then ours, prefixed with `pixmill_` where a name is taken."""
     taken = set(own.names)
     ours = []
-    for name, kind in OWN_FIELDS:
+    for name, kind in _our_fields(axes):
         free = name
         while free in taken:
             free = f"pixmill_{free}"
+        taken.add(free)
         ours.append(pa.field(free, kind))
     return pa.schema([*own, *ours])
 
 
-Columns = Mapping[str, Sequence[Any]]
-"""The ledger's columns aligned with the rows of a batch; `None` where a job is unknown."""
+def _our_fields(axes: Sequence[Axis]) -> list[tuple[str, pa.DataType]]:
+    fields = list(OWN_FIELDS)
+    after = [name for name, _ in fields].index(_AXES_AFTER) + 1
+    return [*fields[:after], *((axis.column, _axis_type(axis)) for axis in axes), *fields[after:]]
+
+
+def _axis_type(axis: Axis) -> pa.DataType:
+    return axis_column([of.value for of in axis.values]).type
+
+
+def description(config: Config, maker: JobMaker, schema: pa.Schema, own: pa.Schema) -> dict[str, Any]:
+    """Say what the columns of `schema` mean: the sweep's axes, the columns that are read, and our names."""
+    ours = dict(zip((name for name, _ in _our_fields(maker.sweep.axes)), schema.names[len(own.names) :], strict=True))
+    return {
+        "name": config.name,
+        "axes": [
+            {"path": axis.path, "column": ours[axis.column], "values": [of._asdict() for of in axis.values]}
+            for axis in maker.sweep.axes
+        ],
+        "columns": {role: config.input.columns[role] for role in sorted(config.input.columns)},
+        "row_key": config.input.row_key,
+        "own": ours,
+        "provider": config.provider.kind,
+        "currency": config.budget.currency,
+    }
 
 
 class ResultTable:
     """Builds dataset rows batch by batch and counts what they hold."""
 
-    def __init__(self, config: Config, maker: JobMaker, schema: pa.Schema, run_id: str) -> None:
+    def __init__(self, config: Config, maker: JobMaker, own: pa.Schema, run_id: str) -> None:
         self._config, self._maker, self._run_id = config, maker, run_id
         self._download = config.output.images == "download"
-        self.schema = result_schema(schema)
+        schema = result_schema(own, maker.sweep.axes)
+        described = json.dumps(description(config, maker, schema, own), ensure_ascii=False)
+        self.schema = schema.with_metadata({DESCRIPTION: described.encode()})
         self.counts = Counts()
 
-    def rows(self, jobs: JobBatch, first: NDArray[np.bool_], ledger: Ledger | None) -> pa.Table:
-        """Return the dataset rows of `jobs`; `first` marks the first row of each job key."""
-        count = len(jobs.keys)
-        known = _aligned(jobs.keys, ledger)
-        status = [_status(key, state) for key, state in zip(jobs.keys, known["state"], strict=True)]
-        urls, images = _urls_and_images(known)
-        codes = self._codes(jobs, known, status)
-        paid = [run == self._run_id and new for run, new in zip(known["run_id"], first.tolist(), strict=True)]
-        cached = [of == "succeeded" and not here for of, here in zip(status, paid, strict=True)]
+    def rows(self, jobs: JobBatch, first: NDArray[np.bool_], known: pa.Table) -> pa.Table:
+        """Return the dataset rows of `jobs`.
+
+        `first` marks the first position of each job key, `known` is what the ledger has for each position.
+        """
+        at = np.flatnonzero(jobs.taken)
+        row, slot = np.divmod(at, len(jobs.slots))
+        first, known = first[at], known.take(at)
+        keys = pa.array(jobs.keys, pa.string()).take(at)
+        settled = pc.fill_null(pc.is_in(known["state"], pa.array(_SETTLED)), False)
+        status = pc.if_else(pc.is_valid(keys), pc.if_else(settled, known["state"], "skipped"), "invalid")
+        codes = self._codes(known, status)
+        here = pc.and_(pc.fill_null(pc.equal(known["run_id"], self._run_id), False), pa.array(first))
+        cached = pc.and_not(pc.equal(status, "succeeded"), here)
         self._count(known, status, codes, cached, first)
+        messages = pc.if_else(pc.equal(status, "succeeded"), None, known["error_message"])
+        seeds = pc.if_else(pc.is_valid(keys), pa.array(by_position(jobs.seeds), pa.int64()).take(at), None)
         columns: dict[str, Any] = {
-            "row_number": np.arange(jobs.rows.first_row, jobs.rows.first_row + count),
-            "row_key": jobs.row_keys if self._config.input.row_key else self._maker.default_row_keys(jobs.rows),
-            "point_id": pa.repeat(BASE_POINT, count),
-            "replicate": np.zeros(count, np.int32),
-            "prompt": jobs.prompts,
-            "params": [shape.params for shape in jobs.shapes],
-            "req_key": pa.repeat(self._config.request.req_key, count),
-            "seed": [seed if key else None for seed, key in zip(jobs.seeds, jobs.keys, strict=True)],
+            "row_number": row + jobs.rows.first_row,
+            "row_key": pa.array(self._row_keys(jobs), pa.string()).take(row),
+            **self._of_slots(jobs, slot, keys),
+            "prompt": pa.array(by_position(jobs.prompts), pa.string()).take(at),
+            "params": pa.array([of.params for of in by_position(jobs.shapes)], pa.string()).take(at),
+            "seed": seeds,
+            "effective_seed": pc.if_else(settled, pc.coalesce(known["effective_seed"], seeds), None),
             "status": status,
-            "error_code": codes,
-            "error_message": _messages(jobs, known, status),
-            "attempts": [number or 0 for number in known["attempts"]],
+            "error_code": _overlaid(codes, jobs, row, "reason"),
+            "error_message": _overlaid(messages, jobs, row, "message"),
+            "attempts": pc.fill_null(known["attempts"], 0),
             "cached": cached,
-            "job_key": jobs.keys,
-            "output_url": _first_of(urls),
-            "output_urls": urls,
-            "file_name": pc.struct_field(_first_of(images), "file_name"),
-            "images": images,
-            "input_image": pa.nulls(count, pa.string()),
-            "cost": [cost if new else None for cost, new in zip(known["cost"], first.tolist(), strict=True)],
+            "job_key": keys,
+            "output_url": _first_of(known["output_urls"]),
+            "file_name": pc.struct_field(_first_of(known["images"]), "file_name"),
+            "input_image": pa.array(jobs.kept_images, pa.string()).take(row),
+            "cost": pc.if_else(pa.array(first), known["cost"], None),
         }
         columns |= {name: known[name] for name in _COPIED}
-        ours = [_array(columns[name], kind) for name, kind in OWN_FIELDS]
-        own = [column.combine_chunks() for column in jobs.rows.rows.columns]
+        ours = [_array(columns[name], kind) for name, kind in _our_fields(self._maker.sweep.axes)]
+        own = [column.combine_chunks() for column in jobs.rows.rows.take(row).columns]
         return pa.Table.from_arrays([*own, *ours], schema=self.schema)
 
-    def _codes(self, jobs: JobBatch, known: Columns, status: Sequence[str]) -> list[str | None]:
-        rows = zip(status, known["error_code"], known["images"], known["image_error"], strict=True)
-        codes: list[str | None] = []
-        for of, code, images, image_error in rows:
-            if of == "succeeded":
-                missing = self._download and images is None
-                codes.append(image_error or "image_pending" if missing else None)
-            else:
-                codes.append(code or "not_attempted" if of == "skipped" else code)
-        for at, problem in jobs.problems.items():
-            codes[at] = problem.reason
-        return codes
+    def _row_keys(self, jobs: JobBatch) -> list[str]:
+        return jobs.row_keys if self._config.input.row_key else self._maker.default_row_keys(jobs.rows)
+
+    def _of_slots(self, jobs: JobBatch, slot: NDArray[np.intp], keys: pa.Array) -> dict[str, pa.Array]:
+        """The columns that say which point and replicate a job is; an invalid row of a sweep is none of them."""
+        slots = jobs.slots
+        if len(slots) > 1:
+            slot = pc.if_else(pc.is_valid(keys), pa.array(slot), None)
+        values: dict[str, pa.Array] = {
+            "point_id": pa.array([of.point.id for of in slots]),
+            "replicate": pa.array([of.replicate for of in slots]),
+            "req_key": pa.array([of.req_key for of in slots]),
+        }
+        for axis in self._maker.sweep.axes:
+            values[axis.column] = axis_column([of.point.values[axis.path] for of in slots])
+        return {name: pc.take(of_slots, slot) for name, of_slots in values.items()}
+
+    def _codes(self, known: pa.Table, status: pa.ChunkedArray) -> pa.ChunkedArray:
+        succeeded = pc.equal(status, "succeeded")
+        missing = pc.and_(succeeded, pc.is_null(known["images"]))
+        of_image = pc.if_else(missing, pc.coalesce(known["image_error"], pa.scalar("image_pending")), None)
+        left = pc.equal(status, "skipped")
+        of_job = pc.if_else(left, pc.coalesce(known["error_code"], pa.scalar("not_attempted")), known["error_code"])
+        return pc.if_else(succeeded, of_image if self._download else pa.scalar(None, pa.string()), of_job)
 
     def _count(
         self,
-        known: Columns,
-        status: Sequence[str],
-        codes: Sequence[str | None],
-        cached: Sequence[bool],
+        known: pa.Table,
+        status: pa.ChunkedArray,
+        codes: pa.ChunkedArray,
+        cached: pa.ChunkedArray,
         first: NDArray[np.bool_],
     ) -> None:
-        counts = self.counts
-        counts.status.update(status)
-        counts.cached += sum(cached)
-        missing = [of == "succeeded" and code is not None for of, code in zip(status, codes, strict=True)]
-        counts.images_missing += int((np.array(missing, np.bool_) & first).sum())
-        rows = zip(status, missing, known["outcome_run"], known["image_run"], first.tolist(), strict=True)
-        for of, lacks, outcome_run, image_run, new in rows:
-            if new and outcome_run == self._run_id and of in _PROBLEMS:
-                counts.new[of] += 1
-            if new and lacks and self._run_id in (image_run, outcome_run):
-                counts.new["images_missing"] += 1
+        counts, firsts = self.counts, pa.array(first)
+        counts.status.update(_frequencies(status))
+        counts.cached += _number(cached)
+        lacks = pc.and_(pc.and_(pc.equal(status, "succeeded"), pc.is_valid(codes)), firsts)
+        counts.images_missing += _number(lacks)
+        outcome_here = pc.equal(known["outcome_run"], self._run_id)
+        bad = pc.and_(pc.and_(pc.is_in(status, pa.array(_PROBLEMS)), firsts), pc.fill_null(outcome_here, False))
+        counts.new.update(_frequencies(status.filter(bad)))
+        image_here = pc.fill_null(pc.equal(known["image_run"], self._run_id), False)
+        news = _number(pc.and_(lacks, pc.or_(image_here, pc.fill_null(outcome_here, False))))
+        if news:
+            counts.new["images_missing"] += news
 
 
-_PROBLEMS = {"failed", "refused", "in_doubt"}
+def _frequencies(texts: pa.ChunkedArray) -> dict[str, int]:
+    return {pair["values"]: pair["counts"] for pair in pc.value_counts(texts).to_pylist()}
 
 
-def _aligned(keys: Sequence[str | None], ledger: Ledger | None) -> Columns:
-    wanted = list({key for key in keys if key})
-    by_key = {row[0]: row for row in ledger.outcomes(wanted)} if ledger and wanted else {}
-    nothing = (None,) * len(OUTCOME_COLUMNS)
-    rows = [by_key.get(key or "", nothing) for key in keys]
-    columns = zip(*rows, strict=True) if rows else [()] * len(OUTCOME_COLUMNS)
-    return dict(zip(OUTCOME_COLUMNS, columns, strict=True))
+def _number(mask: pa.ChunkedArray) -> int:
+    return pc.sum(mask).as_py() or 0
 
 
-def _status(key: str | None, state: str | None) -> str:
-    if key is None:
-        return "invalid"
-    return state if state in _SETTLED else "skipped"
+def _overlaid(values: pa.ChunkedArray, jobs: JobBatch, row: NDArray[np.intp], attribute: str) -> Any:
+    """Return `values` with an attribute of its problem for every invalid row."""
+    if not jobs.problems:
+        return values
+    listed = values.to_pylist()
+    for at in np.flatnonzero(np.isin(row, list(jobs.problems))):
+        listed[at] = getattr(jobs.problems[int(row[at])], attribute)
+    return listed
 
 
-def _messages(jobs: JobBatch, known: Columns, status: Sequence[str]) -> list[str | None]:
-    rows = zip(status, known["error_message"], strict=True)
-    messages = [None if of == "succeeded" else message for of, message in rows]
-    for at, problem in jobs.problems.items():
-        messages[at] = problem.message
-    return messages
-
-
-def _urls_and_images(known: Columns) -> tuple[pa.Array, pa.Array]:
-    """Parse the ledger's JSON lists all at once: Arrow's reader is ten times as fast as one `json.loads` a row."""
-    pairs = zip(known["output_urls"], known["images"], strict=True)
-    text = "\n".join(f'{{"u":{urls or "null"},"i":{images or "null"}}}' for urls, images in pairs)
-    if not text:
-        return pa.array([], pa.list_(pa.string())), pa.array([], _IMAGES)
-    data = text.encode()
-    table = pj.read_json(
-        io.BytesIO(data),
-        read_options=pj.ReadOptions(use_threads=False, block_size=len(data) + 1),
-        parse_options=pj.ParseOptions(explicit_schema=pa.schema([("u", pa.list_(pa.string())), ("i", _IMAGES)])),
-    )
-    return table["u"].combine_chunks(), table["i"].combine_chunks()
-
-
-def _first_of(lists: pa.Array) -> pa.Array:
+def _first_of(lists: pa.ChunkedArray) -> pa.Array:
     """Return the first element of each list, null for null and empty ones."""
-    filled = pc.fill_null(pc.greater(pc.list_value_length(lists), 0), False).to_numpy(zero_copy_only=False)
-    begins = lists.offsets.to_numpy()[:-1]
-    return pc.take(lists.values, pa.array(begins, mask=~filled))
+    whole = lists.combine_chunks()
+    filled = pc.fill_null(pc.greater(pc.list_value_length(whole), 0), False).to_numpy(zero_copy_only=False)
+    begins = whole.offsets.to_numpy()[:-1]
+    return pc.take(whole.values, pa.array(begins, mask=~filled))
 
 
 def _array(values: Any, kind: pa.DataType) -> pa.Array:
-    if isinstance(values, pa.Array):
-        return values.cast(kind)
-    return pa.array(values, pa.int64()).cast(kind) if pa.types.is_timestamp(kind) else pa.array(values, kind)
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    return values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind)

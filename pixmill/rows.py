@@ -6,6 +6,7 @@ at one by one, so that a million good rows cost seconds.
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,6 +38,15 @@ REASONS: Mapping[str, str] = {
     "image_file_format": "the image file is neither JPEG nor PNG",
     "image_file_dimensions": "the image is larger than 4096 × 4096 pixels",
     "image_file_ratio": "the image is more than three times as long as it is wide, or the reverse",
+    "input_unreachable": "the input image's host does not answer, or answers with an error of its own",
+    "input_not_found": "there is no input image at its URL",
+    "input_forbidden": "the input image's host does not give it out",
+    "input_address": "the input image's URL leads to an address that nothing is fetched from",
+    "input_type": "the input image is neither JPEG nor PNG",
+    "input_damaged": "the input image is cut off or damaged",
+    "input_too_large": "the input image is larger than 4.7 MB",
+    "input_dimensions": "the input image is larger than 4096 × 4096 pixels",
+    "input_ratio": "the input image is more than three times as long as it is wide, or the reverse",
     "bad_seed": "the seed is not a whole number from 0 to 2147483647",
     "bad_field": "the value does not fit the request field",
     "missing_row_key": "the row key is empty",
@@ -58,6 +68,12 @@ def problem(reason: str, column: str | None, detail: str = "") -> Problem:
     return Problem(reason, column, REASONS[reason] + (f" ({detail})" if detail else ""))
 
 
+def note(problems: dict[int, Problem], found: Found) -> None:
+    """Add what was `found` to `problems`; the first problem of a row stays."""
+    for position, bad in found:
+        problems.setdefault(position, bad)
+
+
 def positions(mask: Any) -> list[int]:
     """Return where a boolean Arrow array is true; null counts as false."""
     return pc.indices_nonzero(pc.fill_null(mask, False)).to_pylist()  # type: ignore[no-any-return]
@@ -75,14 +91,18 @@ def prompt_problems(raw: Any | None, final: Any, column: str | None, longest: in
         yield position, problem("control_character", column)
 
 
-def url_problems(urls: Any, column: str) -> Found:
-    """Find input image URLs that may not be sent to the provider (`urls`: Arrow strings)."""
+def url_problems(urls: Any, column: str, allowed: frozenset[str] = frozenset()) -> Found:
+    """Find input image URLs that may not be sent to the provider (`urls`: Arrow strings).
+
+    Hosts that are `allowed` may have a private address.
+    """
     local = pc.match_substring(urls, "local", ignore_case=True)  # among them localhost and *.localhost
     short = pc.less(pc.fill_null(pc.utf8_length(urls), 0), _PLAIN_LENGTH)
     plain = pc.and_(pc.fill_null(pc.and_not(pc.match_substring_regex(urls, _PLAIN_URL), local), False), short)
     for position in positions(pc.invert(plain)):
-        reason = url_problem(urls[position].as_py() or "")
-        if reason:
+        url = urls[position].as_py() or ""
+        reason = url_problem(url)
+        if reason and not (reason == "private_address" and urlsplit(url).hostname in allowed):
             yield position, problem(reason, column)
 
 

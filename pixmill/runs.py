@@ -7,7 +7,7 @@ and `Run.finish` publishes and says how it went. With nothing to pay for, Prefec
 import math
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -23,6 +23,8 @@ from pixmill.downloads import Downloads
 from pixmill.engine import Engine, StopCode, Stopped
 from pixmill.errors import ConfigError, PixmillError, TableError
 from pixmill.images import ImageFetcher
+from pixmill.input_images import InputCounts
+from pixmill.input_review import review_inputs
 from pixmill.jobs import Job
 from pixmill.ledger import Ledger, open_ledger
 from pixmill.plan import Plan, Standing, make_plan
@@ -128,8 +130,8 @@ class Run:
         check_invalid(self.plan)
         if self._client is None and (self.to_pay or (self.config.simulated and self.plan.has_images_to_fetch)):
             self.connect()  # simulated pictures are fetched from the simulator, which has to run until they are here
-        hosts = [*self.config.output.allow_hosts, *(["127.0.0.1"] if self.config.simulated else [])]
-        self._downloads = Downloads(self.config.store_path, self.run_id, self.ledger, ImageFetcher(allow_hosts=hosts))
+        fetcher = ImageFetcher(allow_hosts=self.config.image_hosts)
+        self._downloads = Downloads(self.config.store_path, self.run_id, self.ledger, fetcher)
         self._open.callback(self._downloads.close)
         self.ledger.begin_run(self.run_id, self.config.name)
         if self.to_pay:
@@ -281,14 +283,20 @@ class Run:
         }
 
 
-def prepare(config: Config, limit: int | None = None) -> Run:
-    """Open the ledger and plan a run; nothing is sent. Raises TableError and LedgerError."""
+def prepare(config: Config, limit: int | None = None, on_inputs: Callable[[InputCounts], None] = lambda _: None) -> Run:
+    """Open the ledger, look at input images where the config wants that, and plan a run; nothing is paid.
+
+    `on_inputs` hears how far the look is. Raises TableError, LedgerError, and PixmillError where images can't be kept.
+    """
     path = config.store_path / "ledger.db"
     ledger = open_ledger(path)
     if ledger is None:
         raise PixmillError(f"{path} could not be opened")
     try:
-        return Run(config, ledger, make_plan(config, ledger), limit, ledger_existed=ledger.has_runs())
+        plan = make_plan(config, ledger)
+        if review_inputs(plan, ledger, on_inputs):
+            plan = make_plan(config, ledger)
+        return Run(config, ledger, plan, limit, ledger_existed=ledger.has_runs())
     except BaseException:
         ledger.close()
         raise

@@ -154,10 +154,10 @@ def _command_line(entry: Path) -> str:
 def asked_for(config: str) -> dict[str, str]:
     """The job key of each request of the whole table, by the key that the simulator's bill has for it."""
     jobs = make_plan(load_config(config), None).pending_jobs()
-    return {_bill_key(job.body): job.key for job in jobs}
+    return {_bill_key(job.payload()): job.key for job in jobs}
 
 
-def _bill_key(body: str) -> str:
+def _bill_key(body: bytes) -> str:
     asked = {name: value for name, value in json.loads(body).items() if name != "return_url"}
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -49,7 +49,7 @@ def _claim_statement() -> TextClause:
             "attempts": jobs.c.attempts + literal_column("1"),
         },
         where=or_(jobs.c.state == literal_column(f"'{State.PENDING}'"), tried_before),
-    ).returning(jobs.c.job_key, jobs.c.attempts)
+    ).returning(jobs.c.job_key, jobs.c.attempts, jobs.c.rerolls)
     return text(str(claim.compile(dialect=sqlite.dialect(paramstyle="named"))))
 
 
@@ -59,7 +59,7 @@ _SPEND = update(runs).where(runs.c.run_id == bindparam("run")).values(calls=runs
 
 def claim(connection: Connection, entries: Sequence[tuple[str, RunLimits]]) -> list[Claim | Refused]:
     """Grant what the states and the budgets allow."""
-    granted: dict[tuple[str, str], int] = {}
+    granted: dict[tuple[str, str], Claim] = {}
     over_budget: set[str] = set()
     for limits in dict.fromkeys(limits for _, limits in entries):
         keys = [key for key, of in entries if of == limits]
@@ -69,11 +69,11 @@ def claim(connection: Connection, entries: Sequence[tuple[str, RunLimits]]) -> l
         if taken:
             values = {**_claim_values(limits), "keys": json.dumps(taken), "max_runs": limits.max_runs}
             rows = connection.execute(_CLAIM, values).all()
-            granted.update({(key, limits.run_id): number for key, number in rows})
+            granted.update({(key, limits.run_id): Claim(attempts, rerolls) for key, attempts, rerolls in rows})
             connection.execute(_SPEND, {"run": limits.run_id, "number": len(rows)})
     states = _states(connection, [key for key, limits in entries if (key, limits.run_id) not in granted])
     return [
-        Claim(granted.pop((key, limits.run_id)))
+        granted.pop((key, limits.run_id))
         if (key, limits.run_id) in granted
         else _refused(states.get(key), key in over_budget)
         for key, limits in entries
@@ -129,6 +129,8 @@ _OUTCOME_FIELDS = {
     "provider_ms": "provider_ms",
     "cost": "cost",
     "currency": "currency",
+    "effective_seed": "seed",
+    "rerolls": "rerolls",
 }
 _SETTLE = (
     update(jobs)

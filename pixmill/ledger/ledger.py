@@ -8,27 +8,29 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, func, inspect, select
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from sqlalchemy import Connection, and_, case, func, inspect, select, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import entries
+from pixmill.ledger import inputs as input_table
+from pixmill.ledger.inputs import InputImage
+from pixmill.ledger.lookups import look_up
 from pixmill.ledger.owner import is_dead
 from pixmill.ledger.records import Claim, Known, Recorded, Refused, RunLimits, State
-from pixmill.ledger.schema import BUSY_SECONDS, SCHEMA_VERSION, attempts, connect, jobs, meta, metadata, runs
+from pixmill.ledger.schema import BUSY_SECONDS, SCHEMA_VERSION, UPGRADES, attempts, connect, jobs, meta, metadata, runs
 from pixmill.ledger.writer import GroupWriter
 
-LOOKUP_SIZE = 10_000
-"""Keys asked for by one statement."""
-
-OUTCOME_COLUMNS = tuple(
-    column.name for column in jobs.columns if column.name not in ("owner", "lease_until", "account", "runs")
-)
+_NOT_PUBLISHED = {"job_key", "owner", "lease_until", "account", "runs", "transient", "rerolls"}
+OUTCOME_COLUMNS = tuple(column.name for column in jobs.columns if column.name not in _NOT_PUBLISHED)
 """The columns of `jobs` that a dataset is made from, in the order in which `outcomes` returns them."""
 
 
@@ -69,6 +71,10 @@ class Ledger:
         row = {"key": job_key, "run": run_id, "images": images, "error": error, "ms": download_ms}
         self._write(entries.record_image, row)
 
+    def record_input(self, image: InputImage) -> None:
+        """Write the answer to a GET of an input image, durably."""
+        self._write(input_table.record, image)
+
     def begin_run(self, run_id: str, name: str) -> int:
         """Write down that a run starts and put jobs whose owner died into doubt; return how many those were."""
         return self._write(entries.begin_run, (run_id, name))  # type: ignore[no-any-return]
@@ -89,41 +95,39 @@ class Ledger:
         with self._read() as connection:
             return connection.execute(select(runs.c.run_id).limit(1)).first() is not None
 
-    def known(self, keys: Sequence[str], *, max_runs: int) -> dict[str, Known]:
-        """Return what is known of each of `keys`; absent ones have never been claimed.
+    def known(self, keys: Sequence[str | None], *, max_runs: int) -> Known:
+        """Return what is known of each of `keys`, by position.
 
         A transient failure with runs left counts as pending, a job whose owner died as in doubt.
         """
         again = and_(jobs.c.state == State.FAILED, jobs.c.transient == 1, jobs.c.runs < max_runs)
-        columns = (
-            jobs.c.job_key,
-            case((again, State.PENDING.value), else_=jobs.c.state),
-            jobs.c.images.is_(None),
-            jobs.c.image_error,
-            jobs.c.owner,
-            jobs.c.lease_until,
-        )
-        found: dict[str, Known] = {}
-        for rows in self._by_key(columns, keys):
-            for key, state, no_image, image_error, owner, lease in rows:
-                dead = owner is not None and state == State.IN_FLIGHT and is_dead(owner, lease)
-                found[key] = _known(State.IN_DOUBT if dead else state, bool(no_image), image_error)
-        return found
+        state = case((again, State.PENDING.value), else_=jobs.c.state).label("state")
+        missing = and_(jobs.c.state == State.SUCCEEDED, jobs.c.images.is_(None))
+        no_image = case((missing, 1), else_=0).label("missing")
+        columns = (state, no_image, jobs.c.image_error, jobs.c.owner, jobs.c.lease_until)
+        with self._read() as connection:
+            return _known(look_up(connection, columns, keys))
 
-    def outcomes(self, keys: Sequence[str]) -> Iterator[Sequence[Any]]:
-        """Yield the rows of `keys` that exist, in no order, each in the order of `OUTCOME_COLUMNS`."""
-        for rows in self._by_key([jobs.c[name] for name in OUTCOME_COLUMNS], keys):
-            yield from rows
+    def outcomes(self, keys: Sequence[str | None]) -> pa.Table:
+        """Return the `OUTCOME_COLUMNS` of `keys`, a row for each in their order; null where nothing is known."""
+        with self._read() as connection:
+            return look_up(connection, [jobs.c[name] for name in OUTCOME_COLUMNS], keys)
 
-    def missing_images(self, keys: Sequence[str]) -> list[tuple[str, list[str], int]]:
+    def missing_images(self, keys: Sequence[str | None]) -> list[tuple[str, list[str], int]]:
         """Of `keys`, return those that are paid and have no image although their URLs may live: key, URLs, expiry."""
-        columns = (jobs.c.job_key, jobs.c.state, jobs.c.images, jobs.c.image_error, jobs.c.output_urls)
-        return [
-            (key, json.loads(urls), expires_at)
-            for rows in self._by_key([*columns, jobs.c.url_expires_at], keys)
-            for key, state, images, error, urls, expires_at in rows
-            if state == State.SUCCEEDED and images is None and urls and error != "image_lost"
-        ]
+        names = ("state", "images", "image_error", "output_urls", "url_expires_at")
+        with self._read() as connection:
+            found = look_up(connection, [jobs.c[name] for name in names], keys)
+        paid = pc.and_(pc.equal(found["state"], State.SUCCEEDED.value), pc.is_null(found["images"]))
+        lost = pc.fill_null(pc.equal(found["image_error"], "image_lost"), False)
+        here = pc.and_(pc.fill_null(paid, False), pc.and_not(pc.is_valid(found["output_urls"]), lost))
+        rows = found.append_column("key", pa.array(keys, pa.string())).filter(here).to_pylist()
+        return [*{row["key"]: (row["key"], row["output_urls"], row["url_expires_at"]) for row in rows}.values()]
+
+    def inputs(self, urls: Sequence[str]) -> dict[str, InputImage]:
+        """Return the last answer for each of `urls`, a batch of them; absent ones were never asked for."""
+        with self._read() as connection:
+            return input_table.look_up(connection, urls)
 
     def calls_of(self, run_id: str) -> int:
         """How many HTTP calls a run has claimed."""
@@ -166,33 +170,19 @@ class Ledger:
         with _reported(self.path), self._reading.connect() as connection:
             yield connection
 
-    def _by_key(self, columns: Sequence[Any], keys: Sequence[str]) -> Iterator[Sequence[Any]]:
-        # One JSON parameter: ten thousand of their own take longer to name and bind than to look up.
-        wanted = func.json_each(bindparam("keys")).table_valued("value")
-        statement = select(*columns).where(jobs.c.job_key.in_(select(wanted.c.value)))
-        with self._read() as connection:
-            for start in range(0, len(keys), LOOKUP_SIZE):
-                part = json.dumps(keys[start : start + LOOKUP_SIZE])
-                # The driver's own tuples: no column needs converting, and a row object each costs a tenth.
-                yield connection.execute(statement, {"keys": part}).cursor.fetchall()
-
     def _check_version(self, *, create: bool) -> None:
-        version = self._version()
+        with self._reading.connect() as connection:
+            version = _version_of(connection)
         if version is None and create:
             self._create()
-            version = self._version()
-        if version is None or version > SCHEMA_VERSION:
+        elif version is None or version > SCHEMA_VERSION:
             found = "an unknown program" if version is None else f"a newer pixmill (schema {version})"
             raise UserError(
                 f"{self.path} was written by {found}; this one knows schema {SCHEMA_VERSION}",
                 hint="upgrade pixmill; the ledger was not touched",
             )
-
-    def _version(self) -> int | None:
-        with self._reading.connect() as connection:
-            if not inspect(connection).has_table(meta.name):
-                return None
-            return int(connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).scalar_one())
+        elif version < SCHEMA_VERSION:
+            self._upgrade()
 
     def _create(self) -> None:
         """Make the tables, unless another process is faster."""
@@ -201,6 +191,21 @@ class Ledger:
         with self._writing.begin() as connection:
             metadata.create_all(connection)
             connection.execute(seed)
+
+    def _upgrade(self) -> None:
+        """Bring a ledger of an earlier version up to date, unless another process is faster."""
+        with self._writing.begin() as connection:
+            for version in range(_version_of(connection) or SCHEMA_VERSION, SCHEMA_VERSION):
+                for statement in UPGRADES[version]:
+                    connection.execute(text(statement))
+            metadata.create_all(connection)
+            connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=str(SCHEMA_VERSION)))
+
+
+def _version_of(connection: Connection) -> int | None:
+    if not inspect(connection).has_table(meta.name):
+        return None
+    return int(connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).scalar_one())
 
 
 def _use_write_ahead_log(path: Path) -> None:
@@ -232,11 +237,19 @@ def open_ledger(path: Path, *, read_only: bool = False) -> Ledger | None:
     return Ledger(path, read_only=read_only)
 
 
-@cache
-def _known(state: str, no_image: bool, image_error: str | None) -> Known:
-    """One value for all jobs that stand alike."""
-    missing = state == State.SUCCEEDED and no_image
-    return Known(State(state), missing, missing and image_error == "image_lost")
+def _known(found: pa.Table) -> Known:
+    states = found["state"].to_pylist()
+    in_flight = pc.fill_null(pc.equal(found["state"], State.IN_FLIGHT.value), False)
+    for at in pc.indices_nonzero(in_flight).to_pylist():
+        if is_dead(found["owner"][at].as_py(), found["lease_until"][at].as_py()):
+            states[at] = State.IN_DOUBT.value
+    missing = pc.fill_null(pc.equal(found["missing"], 1), False)
+    lost = pc.and_(missing, pc.fill_null(pc.equal(found["image_error"], "image_lost"), False))
+    return Known(states, _mask(missing), _mask(lost))
+
+
+def _mask(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    return np.asarray(column.to_numpy(), np.bool_)
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class State(StrEnum):
     """Where a job key stands in the ledger. A key that is absent or `pending` may be claimed."""
@@ -32,9 +35,13 @@ class RunLimits(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A granted claim: the intent to send is on disk. `attempts` counts the calls for this key, this one included."""
+    """A granted claim: the intent to send is on disk.
+
+    `attempts` counts the calls for this key, this one included; `rerolls` the seeds that moderation used up before.
+    """
 
     attempts: int
+    rerolls: int
 
 
 class Refused(NamedTuple):
@@ -44,11 +51,15 @@ class Refused(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What the ledger knows of a key when a plan is made."""
+    """What the ledger knows of a batch of keys when a plan is made, by position.
 
-    state: State
-    image_missing: bool
-    image_lost: bool = False
+    A state is `None` where the key was never claimed. `missing` marks paid jobs without their images, `lost` those of
+    them whose images can't be fetched any more.
+    """
+
+    states: list[str | None]
+    missing: NDArray[np.bool_]
+    lost: NDArray[np.bool_]
 
 
 class Recorded(NamedTuple):
@@ -79,4 +90,6 @@ class Recorded(NamedTuple):
     provider_ms: float | None
     price: float | None
     currency: str | None
+    seed: int
+    rerolls: int
     answer: bytes

@@ -26,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 60
 
 metadata = MetaData()
@@ -65,6 +65,8 @@ jobs = Table(
     Column("download_ms", Float),
     Column("cost", Float),
     Column("currency", Text),
+    Column("effective_seed", BigInteger),
+    Column("rerolls", Integer, nullable=False, server_default="0"),
 )
 
 attempts = Table(
@@ -86,6 +88,7 @@ attempts = Table(
     Column("latency_ms", Float),
     Column("provider_ms", Float),
     Column("answer", LargeBinary),
+    Column("seed", BigInteger),
 )
 
 runs = Table(
@@ -108,6 +111,16 @@ DOUBTFUL = "jobs.state = 'in_doubt'"
 
 Index("jobs_in_doubt", jobs.c.run_id, sqlite_where=text("state = 'in_doubt'"))
 Index("runs_of_config", runs.c.name, runs.c.started_at)
+
+
+UPGRADES = {
+    1: (
+        "ALTER TABLE jobs ADD COLUMN effective_seed BIGINT",
+        "ALTER TABLE jobs ADD COLUMN rerolls INTEGER DEFAULT 0 NOT NULL",
+        "ALTER TABLE attempts ADD COLUMN seed BIGINT",
+    ),
+}
+"""The statements that bring a ledger from a schema version to the next one; missing tables are made besides."""
 
 
 def now_micros() -> int:

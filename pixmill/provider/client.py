@@ -12,7 +12,7 @@ from requests.structures import CaseInsensitiveDict
 from pixmill.config import Limits, Provider, Request
 from pixmill.errors import AnswerUnknown, ConfigError, NotSent
 from pixmill.provider.answers import Answer, no_answer, not_sent, read_answer
-from pixmill.provider.codes import CodeTable, code_table
+from pixmill.provider.codes import code_table
 from pixmill.provider.credentials import Secret, VolcKeys, bearer_key, simulator_key, volc_keys
 from pixmill.provider.signing import sign
 from pixmill.transport import Reply, Transport
@@ -80,19 +80,19 @@ Authority: TypeAlias = Bearer | Signature
 
 
 class Client:
-    """Calls one operation of one provider at `url`. Threads may share it; `open_client` makes it."""
+    """Calls one provider at `url`. Threads may share it; `open_client` makes it."""
 
-    def __init__(
-        self, transport: Transport, url: str, authority: Authority, rulings: CodeTable, timeout: float
-    ) -> None:
+    def __init__(self, transport: Transport, url: str, authority: Authority, timeout: float) -> None:
         self._transport = transport
         self.url = url
         self._authority = authority
-        self._rulings = rulings
         self._timeout = timeout
 
-    def call(self, body: bytes) -> Answer:
-        """Send the JSON `body` once and return what came of it; no fault of provider or network raises."""
+    def call(self, body: bytes, req_key: str) -> Answer:
+        """Send the JSON `body` once and return what came of it by the codes of `req_key`.
+
+        No fault of provider or network raises.
+        """
         request = self._request(body)
         try:
             reply = self._transport.send(request, deadline=self._timeout, max_bytes=MAX_ANSWER_BYTES)
@@ -100,7 +100,7 @@ class Client:
             return not_sent(error)
         except AnswerUnknown as error:
             return no_answer(error)
-        return read_answer(self._without_secrets(reply), self._rulings)
+        return read_answer(self._without_secrets(reply), code_table(req_key))
 
     def close(self) -> None:
         """Close the connections; for when no call is under way."""
@@ -144,7 +144,6 @@ def open_client(
         Transport(connections=concurrency),
         f"{url}?{urlencode(query)}",
         authority,
-        code_table(request.req_key),
         limits.timeout_seconds,
     )
 

@@ -104,6 +104,11 @@ _OWN_CODES: Mapping[str, CodeTable] = {
 }
 
 
+OUTPUT_REDRAWN = frozenset({"50511", "50519"})
+"""Refusals of the picture that was drawn, not of the request: another seed may pass."""
+
+
+@lru_cache
 def code_table(req_key: str) -> CodeTable:
     """Return the table of the operation `req_key`: what all share, and over it what its own page says."""
     return {**SERVICE_CODES, **GATEWAY_CODES, **_OWN_CODES.get(req_key, {})}

@@ -10,7 +10,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import yaml
 
 from pixmill.config_file import load_config
 from tests.conftest import Simulated, Workshop, carry_out, results
@@ -113,6 +116,13 @@ def use(workshop: Workshop, url: str, rows: int, **changes: Any) -> str:
         provider={"kind": "gateway", "base_url": url}, output={"images": "url"}, budget={"max_calls": 100_000}
     )
     return workshop.write_config(**changes)
+
+
+def faults_file(folder: Path, *rules: dict[str, Any]) -> Path:
+    """Write a faults file for the simulator."""
+    path = folder / "faults.yaml"
+    path.write_text(yaml.safe_dump(list(rules)))
+    return path
 
 
 def billed(simulated: Simulated) -> Callable[[], list[Charge]]:

@@ -114,14 +114,6 @@ request: {params: {scale: 99, ddim_step: 3, controlnet_args: [{type: dept, stren
 
 NOT_YET_VALUES: dict[str, Any] = {
     "ledger": "postgresql+psycopg://db/x",
-    "input.images": "check",
-    "input.where": "id > 3",
-    "sweep.groups": [{"grid": {"scale": [2, 3]}}],
-    "sweep.exclude": ["scale > 3"],
-    "sweep.only": ["scale > 3"],
-    "seed.policy": "per_job",
-    "seed.replicates": 2,
-    "retry.rerolls": 0,
     "retry.codes": {"50500": "failed"},
     "budget.max_cost_per_month": 5,
     "in_doubt": "retry",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pixmill.canonical import canonical_json, json_text
 from pixmill.identity import RequestShape, request_shape, row_seeds, url_list, without_params
+from pixmill.jobs import Job
 from tests.golden.regenerate import CASES, key_of, seed_of
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "keys.json").read_text(encoding="utf-8"))
@@ -70,7 +71,8 @@ def test_how_the_answer_is_delivered_is_not_in_the_key() -> None:
 
 def test_what_is_sent_is_what_was_hashed() -> None:
     """The wire carries the very numbers and texts of the key."""
-    body = json.loads(shape(scale=3.0).body(URL, json_text('a "quoted" 猫'), 7))
+    job = Job("key", 1, "", "", REQ_KEY, shape(scale=3.0).head(URL, json_text('a "quoted" 猫')), 7)
+    body = json.loads(job.payload())
     assert body["scale"] == 3
     assert isinstance(body["scale"], int)
     assert body["prompt"] == 'a "quoted" 猫'

@@ -109,7 +109,7 @@ def test_an_unusual_but_good_row_is_valid(workshop: Workshop, cells: dict[str, s
     plan = plan_of(workshop, [row(**cells)])
     assert plan.invalid == 0
     (job,) = plan.pending_jobs()
-    body = json.loads(job.body)
+    body = json.loads(job.payload())
     assert body["image_urls"] == [cells.get("photo", GOOD)]
     if "e\u0301" not in cells.get("text", ""):
         assert body["prompt"] == cells.get("text", "a cat")
@@ -163,7 +163,7 @@ def test_ignored_url_parameters_do_not_change_the_job_but_are_sent(workshop: Wor
     plan = plan_of(workshop, signed, input={"ignore_url_params": ["X-Sig"]})
     assert plan.distinct == 1
     (job,) = plan.pending_jobs()
-    assert json.loads(job.body)["image_urls"] == [f"{GOOD}?w=5&X-Sig=a"]
+    assert json.loads(job.payload())["image_urls"] == [f"{GOOD}?w=5&X-Sig=a"]
     assert planned(workshop, input={"ignore_url_params": []}).distinct == 2
 
 
@@ -176,7 +176,7 @@ def test_the_limit_takes_the_first_pending_rows(workshop: Workshop) -> None:
 def test_a_prompt_template_is_filled_from_the_row(workshop: Workshop) -> None:
     plan = plan_of(workshop, [row(mood="calm")], request={"prompt": "{text}, {mood}, {{raw}}"})
     (job,) = plan.pending_jobs()
-    assert json.loads(job.body)["prompt"] == "a cat, calm, {raw}"
+    assert json.loads(job.payload())["prompt"] == "a cat, calm, {raw}"
 
 
 def test_an_empty_prompt_cell_is_invalid_even_in_a_template(workshop: Workshop) -> None:
@@ -214,7 +214,7 @@ def test_seed_policies(workshop: Workshop, policy: str, cells: dict[str, str], e
     columns = {"image_url": "photo", "prompt": "text"} | ({"seed": "s"} if policy == "column" else {})
     plan = plan_of(workshop, [row(**cells)], seed={"policy": policy}, input={"columns": columns})
     (job,) = plan.pending_jobs()
-    assert json.loads(job.body)["seed"] == expected
+    assert json.loads(job.payload())["seed"] == expected
 
 
 @pytest.mark.parametrize("seed", ["", "-1", "1.5", "x", "2147483648", "1e3", "９"])
@@ -241,7 +241,7 @@ def test_columns_map_to_request_fields_by_the_type_of_the_schema(workshop: Works
     plan = plan_of(workshop, rows, input={"columns": columns, "max_invalid": 1})
     assert dict(plan.reasons) == {"bad_field": 3}
     (job,) = plan.pending_jobs()
-    body = json.loads(job.body)
+    body = json.loads(job.payload())
     assert (body["controlnet_args"][0]["strength"], body["ddim_steps"], body["use_rephraser"]) == (0.8, 25, False)
 
 
@@ -255,7 +255,7 @@ def test_typed_columns_are_typed_in_fields_and_text_in_templates(workshop: Works
         input={"path": str(workshop.folder / "pets.parquet"), "columns": columns},
         request={"prompt": "{n} times {text} at {best}"},
     )
-    bodies = [json.loads(job.body) for job in plan.pending_jobs()]
+    bodies = [json.loads(job.payload()) for job in plan.pending_jobs()]
     assert [body["prompt"] for body in bodies] == ["3 times a at 0.5", "4 times b at 1"]
     assert [body["controlnet_args"][0]["strength"] for body in bodies] == [0.5, 1]
 
@@ -267,7 +267,7 @@ def test_several_image_columns_are_sent_in_order(workshop: Workshop) -> None:
     )
     assert dict(plan.reasons) == {"missing_url": 1}
     (job,) = plan.pending_jobs()
-    assert json.loads(job.body)["image_urls"] == [GOOD, "https://b.example.com/m.png"]
+    assert json.loads(job.payload())["image_urls"] == [GOOD, "https://b.example.com/m.png"]
 
 
 def picture(path: Path, size: tuple[int, int] = (64, 64), kind: str = "PNG") -> None:

@@ -33,7 +33,7 @@ from tests.conftest import ROOT, Simulated, Workshop, carry_out, results
 CONTRACT = """
 row_number row_key point_id replicate prompt params req_key provider seed status error_code error_message attempts
 cached job_key run_id request_id rephraser_result output_url output_urls url_expires_at file_name images input_image
-started_at finished_at queue_ms latency_ms provider_ms download_ms cost currency
+started_at finished_at queue_ms latency_ms provider_ms download_ms cost currency effective_seed
 """.split()  # noqa: SIM905 - to be compared with the page that it stands on
 
 
@@ -50,7 +50,7 @@ def paid(workshop: Workshop, simulated: Simulated) -> Workshop:
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of six rows: the files of these small tables have several row groups."""
-    monkeypatch.setattr("pixmill.plan.BATCH_ROWS", 6)
+    monkeypatch.setattr("pixmill.plan.BATCH_JOBS", 6)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pixmill.config import Limits, Provider, Request
 from pixmill.provider.client import Client, open_client
 
+REQ_KEY = "high_aes_scheduler_svr_controlnet_v2.0"
 BODY = '{"image_urls":["https://x/y.png"],"prompt":"一只猫","req_key":"k","seed":7}'.encode()
 KEY = "sk-canary-0123456789abcdef"
 
@@ -80,7 +81,7 @@ def opened(kind: str, configured_url: str, /, seconds: float = 30, **options: An
     client = open_client(
         Provider.model_validate({"kind": kind, "base_url": configured_url}),
         Limits(timeout_seconds=seconds),
-        Request.model_validate({"req_key": options.pop("req_key", "high_aes_scheduler_svr_controlnet_v2.0")}),
+        Request(),
         concurrency=4,
         **options,
     )

@@ -17,7 +17,7 @@ from pixmill.provider.codes import Verdict
 from pixmill.provider.credentials import Secret
 from pixmill.provider.signing import verify
 from tests.pixmill.provider.answer_bodies import URL, error, gateway_error, success
-from tests.pixmill.provider.recorded import BODY, KEY, Received, as_json, opened, provided
+from tests.pixmill.provider.recorded import BODY, KEY, REQ_KEY, Received, as_json, opened, provided
 
 pytestmark = pytest.mark.usefixtures("keys")
 
@@ -42,7 +42,7 @@ def signature_problem(received: Received, body: bytes, session_token: str | None
 @pytest.mark.parametrize("path", ["", "/", "/proxy"])
 def test_a_bearer_call_is_one_post_of_exactly_the_bytes_given(kind: str, path: str) -> None:
     with provided(as_json(success())) as server, opened(kind, server.url + path) as client:
-        result = client.call(BODY)
+        result = client.call(BODY, REQ_KEY)
     assert (result.verdict, result.image_urls) == (Verdict.SUCCEEDED, (URL,))
     (received,) = server.received
     assert received.method == "POST"
@@ -66,7 +66,7 @@ def test_a_volcengine_call_carries_a_signature_of_the_bytes_that_it_carries(
     if token:
         monkeypatch.setenv("VOLC_SESSION_TOKEN", token)
     with provided(as_json(success())) as server, opened("volcengine", server.url) as client:
-        answers = [client.call(body) for body in (BODY, b"{}")]
+        answers = [client.call(body, REQ_KEY) for body in (BODY, b"{}")]
     assert [result.verdict for result in answers] == [Verdict.SUCCEEDED] * 2
     assert [received.body for received in server.received] == [BODY, b"{}"]
     for received in server.received:
@@ -91,7 +91,7 @@ def test_an_address_and_a_key_given_at_opening_replace_the_configured_ones(
     with provided(as_json(success())) as configured, provided(as_json(success())) as server:
         for kind in ("simulator", "gateway"):
             with opened(kind, configured.url, base_url=server.url, api_key=api_key) as client:
-                assert client.call(BODY).verdict is Verdict.SUCCEEDED
+                assert client.call(BODY, REQ_KEY).verdict is Verdict.SUCCEEDED
     assert configured.received == []
     assert [r.headers["authorization"] for r in server.received] == ["Bearer of-the-simulator"] * 2
 
@@ -99,7 +99,7 @@ def test_an_address_and_a_key_given_at_opening_replace_the_configured_ones(
 def test_a_simulator_elsewhere_gets_a_made_up_key_where_none_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIXMILL_API_KEY")
     with provided(as_json(success())) as server, opened("simulator", server.url) as client:
-        client.call(BODY)
+        client.call(BODY, REQ_KEY)
     assert server.received[0].headers["authorization"] == "Bearer simulated"
 
 
@@ -134,25 +134,23 @@ def test_a_missing_key_is_found_before_anything_is_sent(
 def test_every_reply_becomes_an_answer_of_one_attempt(body: object, status: int, verdict: Verdict, code: str) -> None:
     """D1, E1, E2, E4, E10: what to do next is the caller's business, so one call is one attempt."""
     with provided(as_json(body, status)) as server, opened("gateway", server.url) as client:
-        result = client.call(BODY)
+        result = client.call(BODY, REQ_KEY)
     assert (result.verdict, result.code, result.http_status) == (verdict, code, status)
     assert len(server.received) == 1
 
 
 def test_the_rulings_are_those_of_the_requested_operation() -> None:
     """E6."""
-    with provided(as_json(error(50500), 500)) as server:
-        with opened("gateway", server.url) as client:
-            assert client.call(BODY).verdict is Verdict.RETRY
-        with opened("gateway", server.url, req_key="jimeng_i2i_v30") as client:
-            assert client.call(BODY).verdict is Verdict.FAILED
+    with provided(as_json(error(50500), 500)) as server, opened("gateway", server.url) as client:
+        assert client.call(BODY, REQ_KEY).verdict is Verdict.RETRY
+        assert client.call(BODY, "jimeng_i2i_v30").verdict is Verdict.FAILED
 
 
 def test_retry_after_reaches_the_answer() -> None:
     """D11."""
     answering = as_json(error(50429), 429, **{"Retry-After": "7"})
     with provided(answering) as server, opened("gateway", server.url) as client:
-        result = client.call(BODY)
+        result = client.call(BODY, REQ_KEY)
     assert (result.verdict, result.retry_after) == (Verdict.THROTTLE_RATE, 7)
 
 
@@ -162,7 +160,7 @@ def test_neither_netrc_nor_proxy_variables_change_a_call(tmp_path: Path, monkeyp
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with provided(as_json(success())) as server, opened("gateway", server.url) as client:
-        assert client.call(BODY).verdict is Verdict.SUCCEEDED
+        assert client.call(BODY, REQ_KEY).verdict is Verdict.SUCCEEDED
     assert server.received[0].headers["authorization"] == f"Bearer {KEY}"
 
 
@@ -176,7 +174,7 @@ def test_a_key_that_an_answer_quotes_is_left_out_of_it(kind: str, monkeypatch: p
         return 401, {}, json.dumps({"error": {"message": f"invalid key {sent}"}}).encode()
 
     with provided(echo) as server, opened(kind, server.url) as client:
-        result = client.call(BODY)
+        result = client.call(BODY, REQ_KEY)
     assert result.verdict is Verdict.STOP
     assert "invalid key ***" in (result.message or "")
     assert "canary" not in f"{result} {result.raw!r}"
@@ -186,7 +184,7 @@ def test_a_short_made_up_key_may_be_a_word_of_the_answer() -> None:
     url = "http://127.0.0.1/simulated/picture.png"
     answering = as_json(success(image_urls=[url]))
     with provided(answering) as server, opened("simulator", server.url, api_key="simulated") as client:
-        assert client.call(BODY).image_urls == (url,)
+        assert client.call(BODY, REQ_KEY).image_urls == (url,)
 
 
 def test_threads_share_a_client_and_each_gets_its_own_answer() -> None:
@@ -197,7 +195,7 @@ def test_threads_share_a_client_and_each_gets_its_own_answer() -> None:
 
     bodies = [f'{{"prompt":"{number}"}}' for number in range(100)]
     with provided(echo) as server, opened("gateway", server.url) as client, ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda body: client.call(body.encode()), bodies))
+        answers = list(pool.map(lambda body: client.call(body.encode(), REQ_KEY), bodies))
     assert [result.rephraser_result for result in answers] == bodies
     assert len(server.received) == len(bodies)
 

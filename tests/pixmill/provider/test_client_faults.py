@@ -21,7 +21,7 @@ from tests.faulty_server import (
     truncated,
 )
 from tests.pixmill.provider.answer_bodies import success
-from tests.pixmill.provider.recorded import BODY, as_json, opened, provided
+from tests.pixmill.provider.recorded import BODY, REQ_KEY, as_json, opened, provided
 
 pytestmark = pytest.mark.usefixtures("keys")
 
@@ -32,7 +32,7 @@ def test_a_redirect_is_never_followed(status: int) -> None:
     with provided(as_json(success())) as elsewhere:
         answering = as_json({}, status, Location=f"{elsewhere.url}/volcv/v1")
         with provided(answering) as server, opened("gateway", server.url) as client:
-            result = client.call(BODY)
+            result = client.call(BODY, REQ_KEY)
     assert (result.verdict, result.code) == (Verdict.STOP, f"http_{status}")
     assert (len(server.received), elsewhere.received) == (1, [])
 
@@ -42,7 +42,7 @@ def test_a_refused_connection_was_not_sent() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with opened("gateway", f"http://127.0.0.1:{taken.getsockname()[1]}") as client:
-            result = client.call(BODY)
+            result = client.call(BODY, REQ_KEY)
     assert (result.verdict, result.code, result.charged) == (Verdict.RETRY, "not_sent", "no")
     assert "127.0.0.1" in (result.message or "")
 
@@ -55,7 +55,7 @@ def test_a_refused_connection_was_not_sent() -> None:
 def test_a_call_that_is_not_answered_in_time_is_in_doubt(behaviour: Behaviour) -> None:
     """D5, D6."""
     with FaultyServer(behaviour) as server, opened("gateway", server.url, seconds=0.3) as client:
-        result = client.call(BODY)
+        result = client.call(BODY, REQ_KEY)
     assert (result.verdict, result.code, result.charged) == (Verdict.IN_DOUBT, "no_answer", "unknown")
     assert "within 0.3 s" in (result.message or "")
     assert len(server.requests) == 1
@@ -70,7 +70,7 @@ def test_a_call_without_a_complete_answer_is_in_doubt_and_the_next_one_works(beh
     """D7, D15: what was sent may have been charged, so it is not sent again here."""
     good = answer(json.dumps(success()).encode())
     with FaultyServer(behaviour, good) as server, opened("gateway", server.url) as client:
-        first, second = client.call(BODY), client.call(BODY)
+        first, second = client.call(BODY, REQ_KEY), client.call(BODY, REQ_KEY)
     assert (first.verdict, first.code, first.charged) == (Verdict.IN_DOUBT, "no_answer", "unknown")
     assert second.verdict is Verdict.SUCCEEDED
     assert len(server.requests) == 2

@@ -14,7 +14,7 @@ from pixmill.config import Limits, Provider, Request
 from pixmill.provider.client import open_client
 from pixmill.provider.codes import Verdict
 from pixmill.simulator import embedded
-from tests.pixmill.provider.recorded import opened
+from tests.pixmill.provider.recorded import REQ_KEY, opened
 
 pytestmark = pytest.mark.usefixtures("keys")
 
@@ -48,7 +48,7 @@ def test_the_simulator_answers_every_kind_by_url_and_inline(token: str | None, m
     with running_simulator() as url:
         for kind in ("gateway", "simulator", "volcengine"):
             with opened(kind, url) as client:
-                by_url, inline = map(client.call, bodies)
+                by_url, inline = (client.call(body, REQ_KEY) for body in bodies)
             assert (by_url.verdict, by_url.charged) == (inline.verdict, inline.charged) == ("succeeded", "yes")
             assert (len(by_url.image_urls), len(by_url.inline_images)) == (1, 0)
             assert (len(inline.image_urls), len(inline.inline_images)) == (0, 1)
@@ -65,7 +65,7 @@ def test_wrong_keys_stop_the_run(kind: str, code: str, monkeypatch: pytest.Monke
         monkeypatch.setenv("PIXMILL_API_KEY", "sk-wrong")
         monkeypatch.setenv("VOLC_SECRETKEY", "SK-wrong")
         with opened(kind, url) as client:
-            result = client.call(json.dumps(IMAGE_REQUEST).encode())
+            result = client.call(json.dumps(IMAGE_REQUEST).encode(), REQ_KEY)
     assert (result.verdict, result.code, result.charged) == (Verdict.STOP, code, "no")
 
 
@@ -79,7 +79,7 @@ def test_the_embedded_simulator_is_called_with_its_own_address_and_key(tmp_path:
             base_url=simulator.base_url,
             api_key=simulator.bearer_key,
         )
-        results = [client.call(body) for body in (json.dumps(IMAGE_REQUEST).encode(), b"no json")]
+        results = [client.call(body, REQ_KEY) for body in (json.dumps(IMAGE_REQUEST).encode(), b"no json")]
         client.close()
     assert [(result.verdict, result.code) for result in results] == [
         (Verdict.SUCCEEDED, "10000"),

@@ -1,0 +1,132 @@
+"""Checks of a config that need several sections, or the operation's schema; each section was checked before."""
+
+import logging
+import string
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from pixmill.canonical import canonical_json
+from pixmill.conditions import parse
+from pixmill.config import Input, Request, Sweep
+from pixmill.mistakes import Mistake, explained
+from pixmill.operations import (
+    OPERATIONS,
+    RESERVED_FIELDS,
+    image_index_problem,
+    resolve_parameters,
+    unknown_field,
+)
+from pixmill.sweep import SweepPoints, make_points, sweep_mistakes
+
+log = logging.getLogger(__name__)
+
+MAX_SLOTS = 100_000
+"""Jobs that one row may become: they are prepared together."""
+
+
+def check_together(sections: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Yield the mistakes that show only between sections; a section that is missing was a mistake by itself."""
+    if sections.get("name") in ("images", "simulated"):
+        yield Mistake(("name", f"{sections['name']!r} is a folder of the store itself"))
+    if "input" in sections:
+        yield from _check_input(sections["input"])
+    if "request" in sections:
+        yield from _check_params(sections["request"])
+    if "input" in sections and "request" in sections:
+        yield from _check_columns(sections["input"], sections["request"])
+    if {"input", "request", "sweep"} <= sections.keys():
+        replicates = sections["seed"].replicates if "seed" in sections else 1
+        yield from _check_sweep(sections["input"], sections["request"], sections["sweep"], replicates)
+    if "input" in sections and "seed" in sections:
+        has_column = "seed" in sections["input"].columns
+        if sections["seed"].policy == "column" and not has_column:
+            yield Mistake(("seed.policy", "'column' needs input.columns.seed"))
+        if sections["seed"].policy != "column" and has_column:
+            yield Mistake(("input.columns.seed", "is read only with seed.policy: column"))
+    if "provider" in sections and sections["provider"].kind == "gateway" and not sections["provider"].base_url:
+        yield Mistake(("provider.base_url", "is required for a gateway"))
+    if "budget" in sections and sections["budget"].max_cost is not None and not sections["budget"].price_per_call:
+        yield Mistake(("budget.max_cost", "needs budget.price_per_call, or cost can't be counted"))
+
+
+def _check_input(section: Input) -> Iterator[Mistake]:
+    both = {"image_url", "image_file"} & section.columns.keys()
+    if len(both) != 1 or not section.image_columns:
+        yield Mistake(("input.columns", "must map exactly one of image_url and image_file"))
+    for role, column in section.columns.items():
+        if role not in ("image_url", "image_file") and not isinstance(column, str):
+            yield Mistake((f"input.columns.{role}", "must be one column; only images may be a list"))
+    if section.where is not None:
+        try:
+            parse(section.where)
+        except ValueError as error:
+            yield Mistake(("input.where", str(error)))
+    try:
+        "".encode(section.encoding)
+    except LookupError:
+        yield Mistake(("input.encoding", f"{section.encoding!r} is not an encoding that Python knows"))
+
+
+def _check_params(request: Request) -> Iterator[Mistake]:
+    for name in sorted(RESERVED_FIELDS & request.params.keys()):
+        yield Mistake((f"request.params.{name}", "is set by pixmill itself, from the row and the seed"))
+    try:
+        canonical_json(resolve_parameters(request.req_key, request.params))
+    except ValidationError as error:
+        yield from explained(error, "request.params", OPERATIONS[request.req_key].parameters)
+    except (TypeError, ValueError) as error:
+        yield Mistake(("request.params", f"can't be sent as JSON: {error}"))
+    if request.req_key not in OPERATIONS:
+        log.warning("request.req_key %s is not one that pixmill knows: its params are not checked", request.req_key)
+    if request.prompt is not None:
+        try:
+            list(string.Formatter().parse(request.prompt))
+        except ValueError as error:
+            yield Mistake(("request.prompt", f"is not a template: {error}; write {{{{ and }}}} for plain braces"))
+
+
+def _check_columns(section: Input, request: Request) -> Iterator[Mistake]:
+    if request.prompt is None and "prompt" not in section.columns:
+        yield Mistake(("input.columns.prompt", "is required where request.prompt is no template"))
+    try:
+        params = resolve_parameters(request.req_key, request.params)
+    except ValidationError:
+        return
+    for path in section.field_columns:
+        problem = unknown_field(request.req_key, params, path)
+        if problem:
+            yield Mistake((f"input.columns.{path}", problem))
+    index_problem = image_index_problem(params, len(section.image_columns))
+    if index_problem and section.image_columns:
+        yield Mistake(("request.params", index_problem))
+
+
+def _check_sweep(section: Input, request: Request, sweep: Sweep, replicates: int) -> Iterator[Mistake]:
+    try:
+        resolve_parameters(request.req_key, request.params)
+    except ValidationError:
+        return  # named already
+    found = sweep_mistakes(sweep, request)
+    yield from map(Mistake, found)
+    if not found:
+        yield from _check_points(section, request, make_points(sweep, request), replicates)
+
+
+def _check_points(section: Input, request: Request, made: SweepPoints, replicates: int) -> Iterator[Mistake]:
+    if len(made.points) * replicates > MAX_SLOTS:
+        yield Mistake(
+            (
+                "sweep" if len(made.points) > 1 else "seed.replicates",
+                f"{len(made.points):,} points × {replicates:,} replicates is more than {MAX_SLOTS:,} jobs a row",
+            )
+        )
+    for axis in made.axes:
+        if axis.path in section.field_columns:
+            yield Mistake((f"input.columns.{axis.path}", "is an axis of the sweep too; which one is to count?"))
+    if section.image_columns:
+        params = (made.request_at(point, request).params for point in made.points)
+        wrong = next(filter(None, (image_index_problem(of, len(section.image_columns)) for of in params)), None)
+        if wrong and not image_index_problem(request.params, len(section.image_columns)):
+            yield Mistake(("sweep", wrong))

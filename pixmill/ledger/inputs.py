@@ -1,0 +1,73 @@
+"""What is known of input images: one row a URL, renewed by each look at it.
+
+Nothing here was paid for; it stands in the ledger so that one answer serves every run and every config of a store.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import BigInteger, Column, Connection, Integer, Table, Text, TextClause, bindparam, func, select, text
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from pixmill.ledger.schema import metadata
+
+inputs = Table(
+    "inputs",
+    metadata,
+    Column("url", Text, primary_key=True),
+    Column("checked_at", BigInteger, nullable=False),
+    Column("problem", Text),
+    Column("detail", Text),
+    Column("file_name", Text),
+    Column("sha256", Text),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("format", Text),
+    Column("bytes", Integer),
+)
+
+
+class InputImage(NamedTuple):
+    """The last answer to a GET of an input image: a row of `inputs`.
+
+    `problem` is a reason code of `pixmill.rows` with its `detail`; it is `None` for an image that the provider takes,
+    of which the rest is known then. `file_name` is relative to the store, `None` where the image was not kept.
+    """
+
+    url: str
+    checked_at: int
+    problem: str | None = None
+    detail: str | None = None
+    file_name: str | None = None
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    bytes: int | None = None
+
+
+def _record_statement() -> TextClause:
+    """As text: SQLAlchemy compiles an upsert anew at every use."""
+    new = upsert(inputs)
+    renewed = {name: new.excluded[name] for name in InputImage._fields if name != "url"}
+    statement = new.on_conflict_do_update(index_elements=[inputs.c.url], set_=renewed)
+    return text(str(statement.compile(dialect=sqlite.dialect(paramstyle="named"))))
+
+
+_RECORD = _record_statement()
+_WANTED = func.json_each(bindparam("urls")).table_valued("value")
+_LOOK_UP = select(*(inputs.c[name] for name in InputImage._fields)).where(inputs.c.url.in_(select(_WANTED.c.value)))
+
+
+def record(connection: Connection, entries: Sequence[InputImage]) -> list[None]:
+    """Write answers, each in the place of the one before."""
+    connection.execute(_RECORD, [entry._asdict() for entry in entries])
+    return [None] * len(entries)
+
+
+def look_up(connection: Connection, urls: Sequence[str]) -> dict[str, InputImage]:
+    """Return what is known of each of `urls`, a batch of them; absent ones were never asked for."""
+    found = connection.execute(_LOOK_UP, {"urls": json.dumps(urls)})
+    return {image.url: image for image in map(InputImage._make, found.cursor.fetchall())}
