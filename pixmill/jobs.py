@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,10 @@ class Job(NamedTuple):
     def label(self) -> str:
         """The job in words: its row's number, its key where the config names one, its point where there are several."""
         return " · ".join(part for part in (f"row {self.row_number}", self.row_key, self.point) if part)
+
+    def request(self) -> dict[str, Any]:
+        """Return what is sent, without local images, for people to read."""
+        return json.loads(f'{self.head},"seed":{self.seed}}}')  # type: ignore[no-any-return]
 
     def beginning(self) -> bytes:
         """Return the bytes to send up to the seed, local images in.

@@ -146,11 +146,19 @@ class Plan:
 
     def pending_jobs(self, limit: int | None = None) -> Iterator[Job]:
         """Stream the jobs to pay for, in input order, each key once, at most `limit`."""
-        wanted, slots = np.flatnonzero(self.pending)[:limit], len(self.maker.slots)
+        return self._jobs_at(np.flatnonzero(self.pending)[:limit])
+
+    def example(self) -> Job | None:
+        """Return the first job to pay for, where there is none the first of all, for people to look at."""
+        marked = self.pending if self.to_pay else self.first
+        return next(self._jobs_at(np.flatnonzero(marked)[:1]), None)
+
+    def _jobs_at(self, positions: NDArray[np.intp]) -> Iterator[Job]:
+        slots = len(self.maker.slots)
         for rows in row_batches(self.table, self.maker):
             self.table.check_unchanged()  # the masks are those of the table that was agreed to
             start = (rows.first_row - 1) * slots
-            here = wanted[(wanted >= start) & (wanted < start + rows.rows.num_rows * slots)] - start
+            here = positions[(positions >= start) & (positions < start + rows.rows.num_rows * slots)] - start
             if len(here):
                 jobs = self.maker.expand(rows, self.conflicts)
                 yield from (jobs.job(int(at)) for at in here)

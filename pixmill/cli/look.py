@@ -1,5 +1,6 @@
 """Commands that look and never spend: validate, plan, status."""
 
+import json
 import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,10 @@ from pixmill.cli.terminal import ConfigPath, Json, Overrides, duration, money, p
 
 if TYPE_CHECKING:
     from pixmill.plan import Plan
+
+
+SHOWN_VALUES = 12
+"""Values of an axis that are printed before the rest is counted."""
 
 
 def validate(
@@ -42,6 +47,8 @@ def plan(config: ConfigPath, overrides: Overrides = None, as_json: Json = False)
 
     made = plan_of(load_config(config, overrides or ()))
     say_plan(made)
+    say_axes(made)
+    say_request(made)
     for change in changes_since_last_run(made)[:10]:
         say(f"  changed since the last run: {change}")
     if as_json:
@@ -71,7 +78,7 @@ def say_plan(made: "Plan") -> None:
     """Print the counts of a plan, its cost, its time and what bounds that."""
     counts: dict[str, Any] = made.summary()
     config = made.config
-    say(f"{config.name}: {counts['rows']:,} rows, {counts['distinct']:,} distinct jobs")
+    say(f"{config.name}: {_product(made)}")
     labels = {
         "cached": "paid for already",
         "failed": "failed before, not asked again",
@@ -95,6 +102,45 @@ def say_plan(made: "Plan") -> None:
     say_invalid(made)
     if made.long_prompts:
         say(f"  warning: {made.long_prompts:,} prompts are longer than {config.input.warn_prompt_chars} characters")
+
+
+def _product(made: "Plan") -> str:
+    """Say how many jobs the table makes: rows × points × replicates where a row makes several."""
+    points, replicates = len(made.maker.sweep.points), made.config.seed.replicates
+    valid = made.rows - made.invalid
+    factors = [f"{made.rows:,} rows"]
+    factors += [f"{points:,} points"] if points > 1 else []
+    factors += [f"{replicates:,} replicates"] if replicates > 1 else []
+    if len(factors) == 1:
+        return f"{factors[0]}, {made.distinct:,} distinct jobs"
+    left_out = valid * points * replicates + made.invalid - made.jobs
+    less = f" ({left_out:,} left out by conditions)" if left_out else ""
+    return f"{' × '.join(factors)} = {made.jobs:,} jobs{less}, {made.distinct:,} of them distinct"
+
+
+def say_axes(made: "Plan") -> None:
+    """Print the axes of the sweep with their values, and how many points there are."""
+    axes = made.maker.sweep.axes
+    if not axes:
+        return
+    say("  axes:")
+    width = max(len(axis.path) for axis in axes)
+    for axis in axes:
+        labels = [value.label for value in axis.values]
+        shown = "  ".join(labels[:SHOWN_VALUES]) + (f"  … {len(labels):,} values" if len(labels) > SHOWN_VALUES else "")
+        say(f"      {axis.path:<{width}}  {shown}")
+
+
+def say_request(made: "Plan") -> None:
+    """Print one request as it is sent, without local images."""
+    job = made.example()
+    if job:
+        sent = job.request()
+        first = [name for name in ("prompt", "image_urls", "seed") if name in sent]
+        width = max(map(len, sent))
+        say(f"  the request of {job.label}:")
+        for name in dict.fromkeys([*first, *sent]):
+            say(f"      {name:<{width}}  {json.dumps(sent[name], ensure_ascii=False)}")
 
 
 def say_invalid(made: "Plan") -> None:

@@ -1,0 +1,55 @@
+"""What `pixmill plan` tells a person about a sweep before anything is paid."""
+
+from tests.conftest import Simulated, Workshop, carry_out
+from tests.pixmill.cli.test_commands import pixmill
+
+STRENGTH = "controlnet_args.0.strength"
+
+
+def swept(workshop: Workshop, **changes: object) -> str:
+    workshop.write_rows(workshop.rows(5))
+    return workshop.write_config(
+        sweep={"groups": [{"grid": {"scale": [2, 4], STRENGTH: [0.25, {"label": "strong", "value": 0.9}]}}]},
+        seed={"replicates": 3},
+        **changes,
+    )
+
+
+def test_a_plan_shows_the_product_the_axes_and_one_request(workshop: Workshop) -> None:
+    shown = pixmill("plan", swept(workshop, input={"row_key": ["id"]})).stderr
+    assert "5 rows × 4 points × 3 replicates = 60 jobs, 60 of them distinct" in shown
+    assert "          60  to pay for" in shown
+    assert f"{STRENGTH}  0.25  strong" in shown
+    assert "scale                       2  4" in shown
+    assert "the request of row 1 · r0 · scale 2, strength 0.25, replicate 0:" in shown
+    assert 'prompt           "a pet 0"' in shown
+    assert '[{"binary_data_index": 0, "strength": 0.25, "type": "depth"}]' in shown
+
+
+def test_a_plan_says_what_conditions_leave_out(workshop: Workshop) -> None:
+    config = swept(workshop)
+    shown = pixmill("plan", config, "--set", "sweep.exclude=[\"scale == 4 and id == 'r1'\"]").stderr
+    assert "= 54 jobs (6 left out by conditions), 54 of them distinct" in shown
+
+
+def test_a_plan_says_what_bounds_the_time_and_what_would_lift_it(workshop: Workshop) -> None:
+    config = swept(
+        workshop,
+        provider={"kind": "gateway", "base_url": "https://gateway.example.com"},
+        limits={"qps": 2, "concurrency": 4},
+        budget={"price_per_call": 0.2},
+    )
+    shown = pixmill("plan", config).stderr
+    assert "4 in flight at 5.9 s is 0.68/s; 12 would reach your 2/s" in shown
+    assert "cost: 12.00 CNY" in shown
+
+
+def test_a_plan_says_what_changed_since_the_last_run(workshop: Workshop, simulated: Simulated) -> None:
+    workshop.use(simulated)
+    config = swept(workshop, output={"images": "url"})
+    carry_out(config)
+    shown = pixmill("plan", config, "--set", "request.params={ddim_steps: 20}").stderr
+    assert "changed since the last run: request.params.ddim_steps" in shown
+    shown = pixmill("plan", config, "--set", "seed.replicates=4").stderr
+    assert "          60  paid for already" in shown
+    assert "          20  to pay for" in shown
