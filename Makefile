@@ -11,10 +11,10 @@ demo: $(VENV)/run
 	$(BIN)/pixmill run configs/pets.yaml --yes
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -q -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest -q -n auto -m "not slow" $(TESTS)
 
 test-slow: $(VENV)/dev
-	$(BIN)/python -m pytest -q -m slow $(TESTS)
+	$(BIN)/python -m pytest -q -n auto -m slow $(TESTS)
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,6 +25,7 @@ from pixmill.atomic import aside, put
 from pixmill.config import Config
 from pixmill.errors import PixmillError
 from pixmill.invalid import INVALID_SCHEMA, KnownInvalid, invalid_rows
+from pixmill.jobs import JobBatch
 from pixmill.ledger import Ledger
 from pixmill.plan import Plan, looked_up
 from pixmill.results import Counts, ResultTable
@@ -35,11 +37,12 @@ PACKAGES = ("pixmill", "prefect", "pandas", "pyarrow", "requests", "SQLAlchemy")
 
 @dataclass(frozen=True)
 class Published:
-    """Where the dataset is and what it holds."""
+    """Where the dataset is, what it holds, and whether it is another one than before."""
 
     path: Path
     rows: int
     counts: Counts
+    changed: bool
 
 
 def publish(plan: Plan, ledger: Ledger, run_id: str) -> Published:
@@ -64,13 +67,14 @@ def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path) -> Published
         plan.table.check_unchanged()
         _read_back(dataset, rows, results.schema)
         results.counts.new["invalid"] = new_invalid
-        if _has_content_of(folder / DATASET, dataset):
-            dataset.unlink()  # nothing new: readers are not disturbed
-        else:
+        changed = not _has_content_of(folder / DATASET, dataset)
+        if changed:
             _keep_version(folder, plan.config.output.keep_versions)
+        else:
+            dataset.unlink()  # readers are not disturbed
     put(folder / MANIFEST, json.dumps(_manifest(plan, run_id, results.counts, rows), indent=1).encode())
     put(folder / "config.yaml", plan.config.to_yaml().encode())
-    return Published(folder / DATASET, rows, results.counts)
+    return Published(folder / DATASET, rows, results.counts, changed)
 
 
 def last_manifest(config: Config) -> dict[str, Any]:
@@ -102,7 +106,7 @@ def _write(
     ):
         written: Future[None] | None = None
         position = 0
-        for jobs, known in looked_up(plan.batches(), lambda jobs: ledger.outcomes(jobs.keys)):
+        for jobs, known in looked_up(plan.batches(), lambda jobs: _known(plan, ledger, jobs)):
             table = results.rows(jobs, plan.first[position : position + len(jobs.keys)], known)
             position += len(jobs.keys)
             rows += table.num_rows
@@ -116,6 +120,14 @@ def _write(
         if written:
             written.result()
     return rows, new_invalid
+
+
+def _known(plan: Plan, ledger: Ledger, jobs: JobBatch) -> pa.Table:
+    """What the ledger has for each position: the outcome, and the file of the row's first input image."""
+    rows = np.arange(len(jobs.keys)) // len(jobs.slots)
+    looked_at = plan.config.input.images != "url"
+    kept = ledger.kept_inputs(jobs.images.sources[0]) if looked_at else [None] * jobs.rows.rows.num_rows
+    return ledger.outcomes(jobs.keys).append_column("input_image", pa.array(kept, pa.string()).take(rows))
 
 
 def _read_back(path: Path, rows: int, schema: pa.Schema) -> None:

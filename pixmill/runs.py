@@ -4,10 +4,11 @@
 and `Run.finish` publishes and says how it went. With nothing to pay for, Prefect is left out.
 """
 
+import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -29,35 +30,16 @@ from pixmill.jobs import Job
 from pixmill.ledger import Ledger, open_ledger
 from pixmill.plan import Plan, Standing, make_plan
 from pixmill.provider.client import Client, open_client
+from pixmill.run_report import NOTHING_DONE, published_counts, verdict
 from pixmill.spending import check_invalid, check_spending
 from pixmill.tally import Count
+
+log = logging.getLogger(__name__)
 
 TASK_RUNS = 200
 """About how many task runs `jobs_per_task: auto` makes: fewer jobs are one each, to be seen in the Prefect UI."""
 
-OUTCOMES = ("succeeded", "failed", "refused", "in_doubt", "invalid", "skipped")
-
-NOTHING_DONE: Mapping[str, Any] = {
-    "run_id": None,
-    "exit_code": 0,
-    "reason": "",
-    "rows": None,
-    "jobs": 0,
-    **dict.fromkeys(OUTCOMES, 0),
-    "cached": 0,
-    "images_missing": 0,
-    "calls": 0,
-    "cost": None,
-    "seconds": 0.0,
-    "dataset": None,
-    "report": None,
-}
-"""What `run --json` says of a run that was stopped before it began."""
-
 PROGRESS_SECONDS = 2.0
-_ROUNDING = 1e-6
-"""0.58 × 50 is a little less than 29 in binary."""
-
 _prepared: ContextVar["Run | None"] = ContextVar("prepared", default=None)
 _running: dict[str, "Run"] = {}
 
@@ -245,42 +227,39 @@ class Run:
         except PixmillError as error:
             self.ledger.finish_run(self.run_id, {"run_id": self.run_id, "reason": str(error)})
             raise
-        code, reason = (int(stopped.code), stopped.reason) if stopped else self._verdict(published)
-        report = self.report = self._report(published, code, reason)
+        page = self._write_report(published)
+        code, reason = (int(stopped.code), stopped.reason) if stopped else verdict(published, self.config.accept)
+        report = self.report = {
+            **NOTHING_DONE,
+            "run_id": self.run_id,
+            "exit_code": code,
+            "reason": reason,
+            **published_counts(self.plan.rows, published),
+            "calls": self.ledger.calls_of(self.run_id),
+            "cost": self._cost(),
+            "seconds": round(time.monotonic() - self._began, 2),
+            "report": str(page) if page else None,
+        }
         self.ledger.finish_run(self.run_id, report)
         write_run_report(self.config, self.run_id, report)
         return report
 
-    def _verdict(self, published: Published) -> tuple[int, str]:
-        """Exit 3 where this run brought more problems than `accept` allows: what was known before is not new."""
-        new, accept = published.counts.new, self.config.accept
-        allowed = {"failed": accept.failed, "refused": accept.refused, "invalid": accept.invalid}
-        over = [
-            f"{count:,} {name.replace('_', ' ')}"
-            for name, count in sorted(new.items())
-            if count > allowed.get(name, 0) * published.rows + _ROUNDING
-        ]
-        return (3, f"finished with new problems: {', '.join(over)}") if over else (0, "finished")
+    def _cost(self) -> float | None:
+        """What the calls of this run were charged, `None` where no price is known."""
+        if self.config.budget.price_per_call is None:
+            return None
+        return round(self.ledger.spent(run_id=self.run_id).get("yes", 0.0), 6)
 
-    def _report(self, published: Published, code: int, reason: str) -> dict[str, Any]:
-        counts = published.counts
-        spent = self.ledger.spent(run_id=self.run_id)
-        priced = self.config.budget.price_per_call is not None
-        return {
-            "run_id": self.run_id,
-            "exit_code": code,
-            "reason": reason,
-            "rows": self.plan.rows,
-            "jobs": published.rows,
-            **{name: counts.status[name] for name in OUTCOMES},
-            "cached": counts.cached,
-            "images_missing": counts.images_missing,
-            "calls": self.ledger.calls_of(self.run_id),
-            "cost": round(spent.get("yes", 0.0), 6) if priced else None,
-            "seconds": round(time.monotonic() - self._began, 2),
-            "dataset": str(published.path),
-            "report": None,
-        }
+    def _write_report(self, published: Published) -> Path | None:
+        """Bring the report up to date; a run that paid is no failure for want of a page."""
+        from pixmill.report import page_of, write_report  # not for commands that only look
+
+        page = page_of(self.config)
+        try:
+            return page if page.exists() and not published.changed else write_report(self.config)
+        except PixmillError as error:
+            log.warning("there is no report: %s", error)
+            return None
 
 
 def prepare(config: Config, limit: int | None = None, on_inputs: Callable[[InputCounts], None] = lambda _: None) -> Run:
@@ -293,9 +272,7 @@ def prepare(config: Config, limit: int | None = None, on_inputs: Callable[[Input
     if ledger is None:
         raise PixmillError(f"{path} could not be opened")
     try:
-        plan = make_plan(config, ledger)
-        if review_inputs(plan, ledger, on_inputs):
-            plan = make_plan(config, ledger)
+        plan = review_inputs(make_plan(config, ledger), ledger, limit, on_inputs)
         return Run(config, ledger, plan, limit, ledger_existed=ledger.has_runs())
     except BaseException:
         ledger.close()

@@ -1,10 +1,11 @@
 """Task: the run's summary and its failures as artifacts, for people who look in the Prefect UI."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from pixmill.runs import running
@@ -14,12 +15,17 @@ log = logging.getLogger("pixmill.results")
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def show_results(run_id: str, summary: dict[str, Any]) -> None:
-    """Make one table of what `run --json` says and one of the failures by code."""
+    """Make a table of what `run --json` says, a link to the report and a table of the failures by code."""
     name = running(run_id).artifact_key
     rows = [{"what": what, "value": str(value)} for what, value in summary.items()]
     failures = [{"code": code, "calls": calls} for code, calls in running(run_id).top_codes()]
     try:
         create_table_artifact(rows, key=f"{name}-summary", description=summary["reason"])
+        if summary["report"]:
+            page = Path(summary["report"]).absolute().as_uri()
+            create_link_artifact(
+                page, link_text="open the report", key=f"{name}-report", description="grid and gallery"
+            )
         create_table_artifact(failures, key=f"{name}-failures", description="calls that were no success, by code")
     except Exception as error:  # the run is over and published: a server that is gone must not undo that
         log.warning("the results can't be shown in Prefect: %s", error)

@@ -10,7 +10,7 @@ from importlib.abc import MetaPathFinder
 
 import typer
 
-from pixmill.cli import compare, export, files, look, pay, serve
+from pixmill.cli import compare, export, files, look, pay, promote, report, serve
 from pixmill.cli.terminal import complain, leave, say, show_warnings
 from pixmill.errors import PixmillError, UserError
 
@@ -26,8 +26,10 @@ app.command("validate")(look.validate)
 app.command("plan")(look.plan)
 app.command("run")(pay.run)
 app.command("status")(look.status)
+app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("compare")(compare.compare)
+app.command("promote")(promote.promote)
 app.command("simulate")(serve.simulate)
 
 

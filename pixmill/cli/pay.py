@@ -31,7 +31,7 @@ def run(
 ) -> None:
     """Make the dataset: plan, pay for what is missing, publish. The same command again continues."""
     from pixmill.config_file import load_config
-    from pixmill.runs import NOTHING_DONE
+    from pixmill.run_report import NOTHING_DONE
 
     settings = load_config(config, overrides or ())
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run drains, it ends like Ctrl-C
@@ -170,5 +170,7 @@ def _say_report(report: dict[str, Any], currency: str, status_command: str) -> N
     cost = "" if report["cost"] is None else f", {money(report['cost'], currency)}"
     say(f"  {', '.join(parts)}; {report['calls']:,} calls{cost}")
     say(f"  {report['dataset']}")
+    if report["report"]:
+        say(f"  {report['report']}")
     if report["exit_code"]:
         say(f"next: {status_command}")

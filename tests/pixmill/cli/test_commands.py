@@ -26,7 +26,7 @@ def json_line(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
     return json.loads(lines[0])  # type: ignore[no-any-return]
 
 
-COMMANDS = ["init", "validate", "plan", "run", "status", "export", "compare", "simulate"]
+COMMANDS = ["init", "validate", "plan", "run", "report", "status", "export", "compare", "promote", "simulate"]
 
 
 def test_help_names_every_command() -> None:

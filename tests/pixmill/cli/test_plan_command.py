@@ -21,7 +21,7 @@ def test_a_plan_shows_the_product_the_axes_and_one_request(workshop: Workshop) -
     assert "          60  to pay for" in shown
     assert f"{STRENGTH}  0.25  strong" in shown
     assert "scale                       2  4" in shown
-    assert "the request of row 1 · r0 · scale 2, strength 0.25, replicate 0:" in shown
+    assert "the request of row 1 · r0 · strength 0.25, scale 2, replicate 0:" in shown
     assert 'prompt           "a pet 0"' in shown
     assert '[{"binary_data_index": 0, "strength": 0.25, "type": "depth"}]' in shown
 

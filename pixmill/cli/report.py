@@ -1,0 +1,26 @@
+"""The command that writes the report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixmill.cli.terminal import ConfigPath, Json, Overrides, print_json, say
+
+
+def report(
+    config: ConfigPath,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where to write it, instead of beside the dataset.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Write a page to look at: X/Y grid, gallery, figures. It opens from disk and asks the network for nothing."""
+    from pixmill.config_file import load_config
+    from pixmill.report import write_report
+
+    page = write_report(load_config(config, overrides or ()), out)
+    say(f"open {page}")
+    if as_json:
+        print_json({"report": str(page)})

@@ -1,0 +1,138 @@
+"use strict";
+// The jobs of the page, column by column, read from the text of hidden elements: what came from outside is never code.
+
+const about = JSON.parse(document.getElementById("about").textContent);
+
+// People call an axis by the end of its path, "strength", where no other axis ends so.
+for (const axis of about.axes) {
+  const end = (path) => path.split(".").findLast((part) => !/^\d+$/.test(part)) ?? path;
+  const alone = about.axes.filter((other) => end(other.path) === end(axis.path)).length === 1;
+  axis.name = alone ? end(axis.path) : axis.path;
+}
+
+const jobs = (() => {
+  const columns = { ours: new Map(), axes: about.axes.map(() => []), own: about.own.map(() => []), inputs: [] };
+  let count = 0;
+
+  // A column is a list of values, or {values, at}: distinct values and the position of each row's, -1 for none.
+  function append(to, column) {
+    if (Array.isArray(column)) for (const value of column) to.push(value);
+    else for (const at of column.at) to.push(at < 0 ? null : column.values[at]);
+  }
+
+  function named(map, name) {
+    if (!map.has(name)) map.set(name, []);
+    return map.get(name);
+  }
+
+  for (const part of document.querySelectorAll(".jobs")) {
+    const chunk = JSON.parse(part.textContent);
+    part.remove(); // ten thousand jobs are megabytes of text that nobody needs twice
+    count += chunk.rows;
+    for (const [name, column] of Object.entries(chunk.ours)) append(named(columns.ours, name), column);
+    chunk.axes.forEach((column, k) => append(columns.axes[k], column));
+    chunk.own.forEach((column, k) => append(columns.own[k], column));
+    chunk.inputs.forEach((input, k) => {
+      columns.inputs[k] ??= new Map();
+      for (const [name, column] of Object.entries(input)) append(named(columns.inputs[k], name), column);
+    });
+  }
+
+  const get = (name, job) => columns.ours.get(name)?.[job] ?? null;
+  const axis = (k, job) => columns.axes[k][job] ?? -1;
+  const thumbnail = (digest) => `${about.store}thumbs/${digest.slice(0, 2)}/${digest}.webp`;
+
+  return {
+    count,
+    all: Array.from({ length: count }, (_, job) => job),
+    get,
+    axis,
+    own: (k, job) => columns.own[k][job],
+    axisLabel: (k, job) => about.axes[k].labels[axis(k, job)] ?? null,
+    axisText: (k, job) => about.axes[k].texts[axis(k, job)] ?? null,
+    // What a job is called across reports of the same dataset.
+    id: (job) => JSON.stringify([get("row_key", job), get("point_id", job), get("replicate", job)]),
+    file: (job) => (get("file", job) ? about.store + get("file", job) : null),
+    more: (job) => (get("more", job) ?? []).filter(Boolean).map((name) => about.store + name),
+    thumb: (job) => (get("thumb", job) ? thumbnail(get("file", job).split("/")[2].split(".")[0]) : null),
+    inputs: (job) =>
+      columns.inputs
+        .map((input, k) => {
+          const digest = input.get("thumb")[job];
+          return { name: about.images[k] ?? "input", link: input.get("link")[job], thumb: digest && thumbnail(digest) };
+        })
+        .filter((input) => input.link),
+    hasInputThumbs: columns.inputs.some((input) => input.get("thumb").some(Boolean)),
+    // "scale 3 · style ink": what is special about a job.
+    point: (job) =>
+      [
+        ...about.axes.map((of, k) => [of.name, jobs.axisLabel(k, job)]),
+        ["replicate", jobs.replicates.length > 1 ? get("replicate", job) : null],
+      ]
+        .filter(([, label]) => label !== null)
+        .map(([name, label]) => `${name} ${label}`)
+        .join(" · "),
+    replicates: [...new Set(columns.ours.get("replicate"))].filter((of) => of !== null).sort((a, b) => a - b),
+  };
+})();
+
+// Everything that jobs can be filtered and sorted by. `text` is what people see, `value` what is compared.
+const fields = (() => {
+  const ours = (name, label, numeric) => ({
+    key: `~${name}`,
+    label,
+    numeric,
+    text: (job) => (jobs.get(name, job) === null ? "" : String(jobs.get(name, job))),
+    value: (job) => jobs.get(name, job),
+  });
+  const axes = about.axes.map((axis, k) => ({
+    key: axis.path,
+    label: axis.name,
+    numeric: true, // in the order of the config
+    text: (job) => jobs.axisLabel(k, job) ?? "",
+    value: (job) => (jobs.axis(k, job) < 0 ? null : jobs.axis(k, job)),
+  }));
+  const own = about.own.map((name, k) => {
+    const values = jobs.all.map((job) => jobs.own(k, job)).filter((text) => text !== null);
+    const numeric = values.length > 0 && values.every((text) => text.trim() !== "" && Number.isFinite(Number(text)));
+    const value = (job) => (jobs.own(k, job) === null ? null : numeric ? Number(jobs.own(k, job)) : jobs.own(k, job));
+    return { key: `.${name}`, label: name, numeric, text: (job) => jobs.own(k, job) ?? "", value };
+  });
+  const rest = [
+    ours("row_key", "row key", false),
+    ours("point_id", "point", false),
+    ours("replicate", "replicate", true),
+    ours("prompt", "prompt", false),
+    ours("status", "status", false),
+    ours("error_code", "code", false),
+    ours("seed", "seed", true),
+    ours("attempts", "attempts", true),
+    ours("latency_ms", "latency", true),
+    ours("cost", "cost", true),
+    ours("finished_at", "finished", true),
+    ours("run_id", "run", false),
+    ours("request_id", "request id", false),
+  ];
+  return [...axes, ...own, ...rest];
+})();
+
+// Returns a function that says whether a job holds all words of a search, anywhere in its texts.
+const matcher = (() => {
+  // Not ids: their digits are found in any search for a number.
+  const searched = ["row_key", "prompt", "error_code", "error_message", "status"];
+  const cached = [];
+  function line(job) {
+    cached[job] ??= [
+      ...searched.map((name) => jobs.get(name, job) ?? ""),
+      ...about.own.map((_, k) => jobs.own(k, job) ?? ""),
+      jobs.point(job),
+    ]
+      .join("\n")
+      .toLowerCase();
+    return cached[job];
+  }
+  return (search) => {
+    const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+    return (job) => words.every((word) => line(job).includes(word));
+  };
+})();

@@ -1,0 +1,132 @@
+"use strict";
+// Small pieces of the page. Text from outside only ever becomes text: there is no markup from strings here.
+
+// Makes an element. Children are elements or texts; attributes that are null or false are left out.
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const STATUS = {
+  succeeded: "succeeded",
+  refused: "refused",
+  failed: "failed",
+  in_doubt: "in doubt",
+  invalid: "invalid",
+  skipped: "not attempted",
+};
+
+const statusOf = (job) => (jobs.get("status", job) in STATUS ? jobs.get("status", job) : "failed");
+
+// A link that leaves the page: to a web address or to an image file, never to anything else.
+function link(address, ...children) {
+  const remote = /^https?:\/\//i.test(address);
+  const local = !/^[a-z][a-z0-9+.-]*:/i.test(address) && !address.startsWith("//");
+  if (!remote && !local) return make("span", {}, ...children);
+  return make("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, ...children);
+}
+
+// An image from disk; where it can't be shown, what stands there instead.
+function picture(address, alt, instead) {
+  const image = make("img", { src: address, alt, loading: "lazy", decoding: "async", draggable: "false" });
+  image.addEventListener("error", () => image.replaceWith(instead()), { once: true });
+  return image;
+}
+
+// What a job shows where it has no image: its code, or why there is nothing to see.
+function blank(job) {
+  const status = statusOf(job);
+  const code = jobs.get("error_code", job);
+  const quiet = status === "succeeded" && !code;
+  const words = code ?? (quiet ? (jobs.get("file", job) ? "image not found" : "not downloaded") : STATUS[status]);
+  const remark = quiet || status === "succeeded" ? null : STATUS[status];
+  return make(
+    "span",
+    { class: `blank is-${status === "succeeded" ? (quiet && !jobs.get("file", job) ? "quiet" : "missing") : status}` },
+    make("b", {}, words),
+    remark && remark !== words ? make("span", {}, remark) : null,
+  );
+}
+
+// What a screen reader says of a job.
+function described(job) {
+  const code = jobs.get("error_code", job);
+  const parts = [jobs.get("row_key", job), jobs.point(job), code ? `${STATUS[statusOf(job)]}, ${code}` : null];
+  return parts.filter(Boolean).join(", ") || `job ${job + 1}`;
+}
+
+function thumbnailOf(job) {
+  const thumb = jobs.thumb(job);
+  return thumb ? picture(thumb, "", () => blank(job)) : blank(job);
+}
+
+function starButton(job) {
+  const button = make("button", { type: "button", class: "star", tabindex: "-1", "data-star": job });
+  showStar(button, job);
+  return button;
+}
+
+function showStar(button, job) {
+  button.textContent = stars.has(job) ? "★" : "☆";
+  button.setAttribute("aria-pressed", stars.has(job));
+  button.setAttribute("aria-label", stars.has(job) ? "Remove the star" : "Star");
+}
+
+// A labelled <select>. `options` are [value, text] pairs.
+function choice(label, options, value, onChange) {
+  const select = make("select", {}, ...options.map(([of, text]) => make("option", { value: of }, text)));
+  select.value = value;
+  select.addEventListener("change", () => onChange(select.value));
+  return make("label", { class: "choice" }, make("span", {}, label), select);
+}
+
+function slider(name, low, high, value) {
+  const input = make("input", { type: "range", min: low, max: high, step: 10, "aria-label": "Size of the images" });
+  input.value = value;
+  input.addEventListener("input", () => state.set({ [name]: input.value }));
+  return make("label", { class: "size", title: "Size of the images" }, input);
+}
+
+// A path or a file name, which may be broken after a dot, a slash or an underscore.
+const breakable = (text) => make("span", {}, ...text.split(/(?<=[./_])/).flatMap((part) => [part, make("wbr")]));
+
+// A size from the address, 0 where there is none.
+const sizeFrom = (name, low, high) => (Number(state.get(name)) ? Math.max(low, Math.min(high, Number(state.get(name)))) : 0);
+
+const milliseconds = (value) =>
+  value === null ? null : value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(value < 10_000 ? 2 : 1)} s`;
+
+const instant = (value) =>
+  value === null ? null : new Date(value).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+// Calls `work` once before the next frame, however often it is asked for.
+function beforeNextFrame(work) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      work();
+    });
+  };
+}
+
+// Keeps `shown` (key to element) to exactly the keys of `wanted`, which makes what is new. What has the focus stays.
+function keepOnly(shown, wanted, parent, makeOne) {
+  for (const [key, element] of shown) {
+    if (wanted.has(key) || element.contains(document.activeElement)) continue;
+    element.remove();
+    shown.delete(key);
+  }
+  for (const key of wanted) {
+    if (shown.has(key)) continue;
+    const element = makeOne(key);
+    shown.set(key, element);
+    parent.append(element);
+  }
+}

@@ -1,0 +1,150 @@
+"""The page itself: one file that holds style, scripts, figures and jobs, and is put in place by one rename.
+
+Everything that came from outside (prompts, ids, names of columns, messages) passes through the template's autoescaping.
+Jobs stand in the page as text that the script parses, never inside a script; the content security policy lets nothing
+run but the scripts whose hashes it names, and nothing be asked for but image files.
+"""
+
+import fcntl
+import json
+import os
+from base64 import b64encode
+from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from pixmill.atomic import aside
+from pixmill.config import Config
+from pixmill.dataset import DATASET
+from pixmill.errors import TableError, UserError
+from pixmill.report import charts, wording
+from pixmill.report.chunks import Chunks
+from pixmill.report.meaning import Meaning, meaning_of
+from pixmill.report.pictures import Pictures, Places
+from pixmill.report.summary import Summary, summarize
+from pixmill.report.thumbnails import Thumbnails
+from pixmill.table.source import find_files
+
+PAGE = "index.html"
+MOST_JOBS = 20_000
+"""Jobs that one page holds: a browser opens so many at once. The figures are always of all jobs."""
+
+SCRIPTS = ("jobs.js", "memory.js", "parts.js", "dimensions.js", "grid.js", "gallery.js", "dialog.js", "page.js")
+"""In the order in which they are run."""
+
+
+def page_of(config: Config) -> Path:
+    """Where the report of `config` is, or will be."""
+    return config.dataset_folder / "report" / PAGE
+
+
+def write_report(config: Config, folder: Path | None = None) -> Path:
+    """Write the report of the published dataset of `config` and return its page.
+
+    It goes to `folder`, by default `report/` beside the dataset. Raises UserError where there is no dataset, where it
+    is damaged, or where the page can't be written.
+    """
+    source = config.dataset_folder / DATASET
+    if not source.exists():
+        raise UserError(f"{source} does not exist", hint="`pixmill run` makes it")
+    target = Path(os.path.abspath(folder / PAGE if folder else page_of(config)))  # noqa: PTH100 links are lexical
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (target.parent / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # what is written aside has one name
+            _write(config, source, target)
+    except pa.ArrowException as error:
+        raise UserError(f"{source} is damaged: {error}", hint="`pixmill run` publishes it anew") from None
+    except OSError as error:
+        raise UserError(f"the report can't be written to {target.parent}: {error.strerror or error}") from None
+    return target
+
+
+def _write(config: Config, source: Path, target: Path) -> None:
+    with (
+        pq.ParquetFile(source, page_checksum_verification=True) as dataset,
+        Thumbnails(config.store_path) as thumbnails,
+        aside(target) as path,
+        path.open("w", encoding="utf-8") as file,
+    ):
+        file.writelines(_page(config, dataset, thumbnails, target.parent))
+
+
+def _page(config: Config, dataset: pq.ParquetFile, thumbnails: Thumbnails, folder: Path) -> Iterator[str]:
+    meaning = meaning_of(dataset.schema_arrow, config)
+    summary = summarize(dataset, meaning)
+    places = Places(config.store_path, folder, _input_folders(config))
+    chunks = Chunks(meaning, summary.axes, Pictures(meaning, places, thumbnails))
+    yield from _template().generate(
+        name=config.name,
+        summary=summary,
+        about=json.dumps(_about(config, meaning, summary, places), ensure_ascii=False),
+        chunks=chunks.read(dataset, MOST_JOBS),
+        shown=min(summary.jobs, MOST_JOBS),
+        throughput=charts.throughput(summary.last_run) if summary.last_run else None,
+        latency=charts.latency_rows(summary.latency),
+        failures=charts.failure_rows(summary.failures),
+        shares=charts.shares(summary.status),
+        charts=charts,
+        wording=wording,
+        style=_asset("report.css"),
+        scripts=[_asset(name) for name in SCRIPTS],
+        hash=_hash,
+    )
+
+
+def _about(config: Config, meaning: Meaning, summary: Summary, places: Places) -> dict[str, Any]:
+    """What the script has to know besides the jobs themselves."""
+    return {
+        "name": config.name,
+        "store": places.store_link,
+        "axes": [
+            {
+                "path": axis.path,
+                "labels": [value.label for value in axis.values],
+                "texts": [value.text for value in axis.values],
+            }
+            for axis in summary.axes
+        ],
+        "own": list(meaning.own),
+        "read": list(meaning.read),
+        "images": list(meaning.images),
+    }
+
+
+def _input_folders(config: Config) -> tuple[Path, ...]:
+    """The folders that image files of rows are relative to; none where the table is gone."""
+    try:
+        return tuple(dict.fromkeys(file.parent.resolve() for file in find_files(config.input.path)))
+    except TableError:
+        return ()
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("pixmill.report", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2")
+
+
+def _asset(name: str) -> Markup:
+    """A file of ours, which may stand in the page as it is."""
+    return Markup(files("pixmill.report").joinpath("assets", name).read_text(encoding="utf-8"))  # noqa: S704
+
+
+def _hash(text: str) -> str:
+    """The hash by which the content security policy knows a script or a style of ours."""
+    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()

@@ -1,0 +1,53 @@
+"""What `run --json` says of a run: its counts, and whether it went well."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pixmill.config import Accept
+from pixmill.dataset import Published
+
+OUTCOMES = ("succeeded", "failed", "refused", "in_doubt", "invalid", "skipped")
+
+NOTHING_DONE: Mapping[str, Any] = {
+    "run_id": None,
+    "exit_code": 0,
+    "reason": "",
+    "rows": None,
+    "jobs": 0,
+    **dict.fromkeys(OUTCOMES, 0),
+    "cached": 0,
+    "images_missing": 0,
+    "calls": 0,
+    "cost": None,
+    "seconds": 0.0,
+    "dataset": None,
+    "report": None,
+}
+"""What `run --json` says of a run that was stopped before it began."""
+
+_ROUNDING = 1e-6
+"""0.58 × 50 is a little less than 29 in binary."""
+
+
+def verdict(published: Published, accept: Accept) -> tuple[int, str]:
+    """Return exit code and reason: 3 where a run brought more problems than `accept` allows; old ones are not new."""
+    allowed = {"failed": accept.failed, "refused": accept.refused, "invalid": accept.invalid}
+    over = [
+        f"{count:,} {name.replace('_', ' ')}"
+        for name, count in sorted(published.counts.new.items())
+        if count > allowed.get(name, 0) * published.rows + _ROUNDING
+    ]
+    return (3, f"finished with new problems: {', '.join(over)}") if over else (0, "finished")
+
+
+def published_counts(rows: int, published: Published) -> dict[str, Any]:
+    """Return the part of the report that counts what is published, from a table of `rows` rows."""
+    counts = published.counts
+    return {
+        "rows": rows,
+        "jobs": published.rows,
+        **{name: counts.status[name] for name in OUTCOMES},
+        "cached": counts.cached,
+        "images_missing": counts.images_missing,
+        "dataset": str(published.path),
+    }
