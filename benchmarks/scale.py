@@ -1,4 +1,4 @@
-"""Plans and fully cached runs of large tables, and start-up: seconds and peak memory, each in a process of its own.
+"""Plans and fully cached runs of large tables and sweeps, and start-up: seconds and peak memory, a process each.
 
     python benchmarks/scale.py [ROWS …]        # default: 100000 1000000
 
@@ -26,7 +26,15 @@ from pixmill.plan import make_plan
 WORDS = ["cat", "dog", "owl", "fox", "river", "mountain", "sunset", "old", "street", "golden", "misty", "quiet"]
 
 
-def write_table(folder: Path, rows: int) -> str:
+SWEEP = {
+    "groups": [
+        {"grid": {"scale": {"range": [1, 10, 1]}, "controlnet_args.0.strength": {"linspace": [0.1, 1.0, 10]}}},
+    ]
+}
+"""A hundred points."""
+
+
+def write_table(folder: Path, rows: int, sweep: dict[str, object] | None = None) -> str:
     """Write a CSV of `rows` rows and a config for it; return the config's path."""
     chance = random.Random(1)
     with (folder / "table.csv").open("w") as file:
@@ -44,6 +52,7 @@ def write_table(folder: Path, rows: int) -> str:
         },
         "request": {"prompt": "{text}, in watercolor"},
         "output": {"images": "url"},
+        "sweep": sweep or {},
     }
     path = folder / "scale.yaml"
     path.write_text(yaml.safe_dump(config))
@@ -110,6 +119,11 @@ def main() -> None:
     print(f"pixmill --help: {measured('--help')}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         print(f"plan of 12 rows: {measured('plan', write_table(Path(folder), 12))}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        print(
+            f"plan of 10,000 rows × 100 points: {measured('plan', write_table(Path(folder), 10_000, SWEEP))}",
+            flush=True,
+        )
     for rows in [int(word) for word in sys.argv[1:]] or [100_000, 1_000_000]:
         with tempfile.TemporaryDirectory() as folder:
             config = write_table(Path(folder), rows)

@@ -110,7 +110,8 @@ def test_artifacts_show_progress_summary_and_failures(workshop: Workshop, prefec
     assert (report["exit_code"], report["refused"]) == (3, 1)
     shown = artifacts(prefect, run_of(report, prefect))
     by_kind = {artifact["key"] or artifact["type"]: artifact["data"] for artifact in shown}
-    assert by_kind.keys() == {"progress", "pets-summary", "pets-failures"}
+    assert by_kind.keys() == {"progress", "pets-summary", "pets-report", "pets-failures"}
+    assert Path(report["report"]).as_uri() in by_kind["pets-report"]
     assert by_kind["progress"] == 100
     summary = {row["what"]: row["value"] for row in _table(by_kind["pets-summary"])}
     assert summary == {name: str(value) for name, value in report.items()}
