@@ -75,6 +75,11 @@ class InputFetcher(ImageFetcher):
         self._sleep(self._jitter() * PAUSE_SECONDS)
         return self._attempt(url)
 
+    def abort(self) -> None:
+        """End the fetches under way, and let all others fail at once. From any thread."""
+        self._public.abort()
+        self._trusted.abort()
+
     def _attempt(self, url: str) -> bytes:
         try:
             return super()._attempt(url)
@@ -115,6 +120,10 @@ class InputCounts:
         if problem:
             self.problems[problem] += 1
 
+    def plus(self, other: "InputCounts") -> "InputCounts":
+        """Return the counts of both checks."""
+        return InputCounts(self.known + other.known, self.asked + other.asked, self.problems + other.problems)
+
 
 class InputImages:
     """Checks the input images of one run and writes down what it finds. `now` gives microseconds since 1970."""
@@ -133,22 +142,18 @@ class InputImages:
         """Ask for those of `urls` (distinct ones) of which no answer holds; with `keep` store their images.
 
         `on_progress` is called in this thread after every answer. Ends early once cancelled. Raises LedgerError, and
-        PixmillError where an image can't be stored; what was answered until then is written down.
+        PixmillError where an image can't be stored; what was answered until then is written down, also at Ctrl-C.
         """
         counts = InputCounts()
-        turns = _Turns(self._to_ask(urls, keep, counts))
-        running: dict[Future[str | None], str] = {}
         with ThreadPoolExecutor(THREADS, thread_name_prefix="pixmill-input") as pool:
-            while True:
-                while len(running) < THREADS and not self._cancelled.is_set() and (url := turns.take()):
-                    # The caller's context goes along, so that log lines of these threads find the Prefect run.
-                    running[pool.submit(contextvars.copy_context().run, self._check, url, keep)] = url
-                if not running:
-                    return counts
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    turns.end(running.pop(future))
-                    counts.add(future.result())
+            try:
+                for problem in self._problems(pool, _Turns(self._to_ask(urls, keep, counts)), keep):
+                    counts.add(problem)
                     on_progress(counts)
+            except BaseException:
+                self._abort()  # or the pool would wait for hosts that let it wait
+                raise
+        return counts
 
     def cancel(self) -> None:
         """Ask for no more images; those under way are finished. From any thread."""
@@ -157,6 +162,23 @@ class InputImages:
     def close(self) -> None:
         """Close the connections."""
         self._fetcher.close()
+
+    def _abort(self) -> None:
+        self._cancelled.set()
+        self._fetcher.abort()
+
+    def _problems(self, pool: ThreadPoolExecutor, turns: "_Turns", keep: bool) -> Iterator[str | None]:
+        """Yield the problem of each image as it is answered."""
+        running: dict[Future[str | None], str] = {}
+        while True:
+            while len(running) < THREADS and not self._cancelled.is_set() and (url := turns.take()):
+                # The caller's context goes along, so that log lines of these threads find the Prefect run.
+                running[pool.submit(contextvars.copy_context().run, self._check, url, keep)] = url
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                turns.end(running.pop(future))
+                yield future.result()
 
     def _to_ask(self, urls: Iterable[str], keep: bool, counts: InputCounts) -> Iterator[str]:
         remaining = iter(urls)
@@ -176,7 +198,8 @@ class InputImages:
     def _check(self, url: str, keep: bool) -> str | None:
         """Ask for one image, write the answer down and return its problem."""
         image = self._answer(url, keep)
-        self._ledger.record_input(image)
+        if image.problem != UNREACHABLE or not self._cancelled.is_set():  # an abort says nothing about the host
+            self._ledger.record_input(image)
         return image.problem
 
     def _answer(self, url: str, keep: bool) -> InputImage:
@@ -185,7 +208,7 @@ class InputImages:
         except InputImageError as error:
             log.info("input image %s: %s (%s)", _shown(url), error.problem, error)
             return InputImage(url, self._now(), error.problem, str(error))
-        file_name = self._kept(data) if keep else None
+        file_name = stored(self._store, data) if keep else None
         return InputImage(
             url, self._now(), None, None, file_name, sha256(data).hexdigest(), *inspect(data), bytes=len(data)
         )
@@ -202,14 +225,16 @@ class InputImages:
         self._failures.pop(host, None)
         return data
 
-    def _kept(self, data: bytes) -> str:
-        try:
-            return self._store.save(data).file_name
-        except OSError as error:
-            raise PixmillError(
-                f"input images can't be stored: {error.strerror or error}",
-                hint="nothing was paid; free the disk or fix the store, then run the same command again",
-            ) from None
+
+def stored(store: ImageStore, data: bytes) -> str:
+    """Keep an input image and return its file name. Raises PixmillError where that can't be done."""
+    try:
+        return store.save(data).file_name
+    except OSError as error:
+        raise PixmillError(
+            f"input images can't be stored: {error.strerror or error}",
+            hint="nothing was paid; free the disk or fix the store, then run the same command again",
+        ) from None
 
 
 class _Turns:

@@ -5,7 +5,7 @@ each stream the table anew and agree on every job, and none keeps more than a ba
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -19,8 +19,7 @@ from pixmill.conditions import Condition, parse
 from pixmill.config import Config
 from pixmill.errors import TableError
 from pixmill.identity import RequestShape, row_seeds, shifted
-from pixmill.jobs import JobBatch, RowImages, Slot, by_position
-from pixmill.ledger.inputs import InputImage
+from pixmill.jobs import JobBatch, Slot, by_position
 from pixmill.operations import MAX_SEED
 from pixmill.prompts import in_nfc, parse_template
 from pixmill.row_images import row_images
@@ -37,18 +36,14 @@ class _Variant(NamedTuple):
     points: list[int]
 
 
-InputLookUp = Callable[[Sequence[str]], Mapping[str, InputImage]]
+_NONE_BAD: Mapping[int, Problem] = {}
 
 
 class JobMaker:
-    """Turns row batches of one table into job batches under one config.
+    """Turns row batches of one table into job batches under one config."""
 
-    `inputs` tells what is known of input images, where they are looked at before they are paid for.
-    """
-
-    def __init__(self, config: Config, table: InputTable, inputs: InputLookUp | None = None) -> None:
+    def __init__(self, config: Config, table: InputTable) -> None:
         self._config = config
-        self._inputs = inputs
         self._input = config.input
         self.sweep = make_points(config.sweep, config.request)
         self.slots = tuple(_slots(config, self.sweep.points))
@@ -65,11 +60,13 @@ class JobMaker:
         _refuse_shadows(table, [axis.path for axis in self.sweep.axes])
         self._shapes = RowShapes(config, self.sweep)
 
-    def expand(self, batch: RowBatch, conflicts: frozenset[int] = frozenset()) -> JobBatch:
+    def expand(
+        self, batch: RowBatch, conflicts: frozenset[int] = frozenset(), bad_images: Mapping[int, Problem] = _NONE_BAD
+    ) -> JobBatch:
         """Return the jobs of `batch`, with the problem of every row that is invalid.
 
-        A row is invalid as a whole where one of its jobs would be, or where its row key is among the `conflicts`
-        (hashes of row keys whose rows contradict each other).
+        A row is invalid as a whole where one of its jobs would be, where its number is among `bad_images`, or where
+        its row key is among the `conflicts` (hashes of row keys whose rows contradict each other).
         """
         count = batch.rows.num_rows
         texts = {name: text_array(as_text(batch.rows[name])) for name in {*self.read_columns, *self._input.row_key}}
@@ -77,7 +74,9 @@ class JobMaker:
         raw = texts.get(self._prompt_column or "")
         prompts, long_prompts = self._prompts(texts, raw, problems, count)
         images = row_images(self._config, batch, texts, problems)
-        kept = self._known_images(images, problems, count)
+        if bad_images:
+            numbers = range(batch.first_row, batch.first_row + count)
+            note(problems, ((at, bad_images[row]) for at, row in enumerate(numbers) if row in bad_images))
         shapes = self._shapes.of(batch, texts, problems)
         seeds = self._seeds(images.identities, raw, texts, problems, count)
         row_keys = self._row_keys(texts, problems, count)
@@ -104,7 +103,6 @@ class JobMaker:
             seeds=seeds,
             shapes=[shapes[at] for at in self._point_of],
             images=images,
-            kept_images=kept,
             row_keys=row_keys,
             long_prompts=long_prompts,
         )
@@ -136,21 +134,6 @@ class JobMaker:
             for point in variant.points:
                 prompts[point] = listed
         return prompts, int(long.sum())
-
-    def _known_images(self, images: RowImages, problems: dict[int, Problem], count: int) -> list[str | None]:
-        """Return the file of each row's first image in the store, `None` where it was not kept; note the bad ones."""
-        kept: list[str | None] = [None] * count
-        if self._inputs is None:
-            return kept
-        sources = {row: images.sources(row) for row in range(count) if row not in problems}
-        known = self._inputs(list({source for row in sources.values() for source in row}))
-        for row, named in sources.items():
-            found = [known.get(source) for source in named]
-            for column, image in zip(self._input.image_columns, found, strict=True):
-                if image and image.problem:
-                    problems.setdefault(row, problem(image.problem, column, image.detail or ""))
-            kept[row] = found[0].file_name if found and found[0] else None
-        return kept
 
     def _seeds(
         self,

@@ -87,15 +87,15 @@ def completed(beginning: bytes, seed: int) -> bytes:
 
 
 class RowImages(NamedTuple):
-    """The input images of a batch's rows: what identifies them, and what is sent (a JSON list of URLs, or files)."""
+    """The input images of a batch's rows: what identifies them, and what is sent (a JSON list of URLs, or files).
+
+    `sources` has by column and row the names of images among those that the ledger knows: URLs, or hashes of files.
+    """
 
     identities: list[str]
     urls: list[str]
     files: list[tuple[LocalImage, ...]]
-
-    def sources(self, row: int) -> list[str]:
-        """The names of a row's images among those that the ledger knows: URLs, or hashes of files."""
-        return [file.source for file in self.files[row]] or json.loads(self.urls[row])
+    sources: list[list[str]]
 
 
 class Slot(NamedTuple):
@@ -112,8 +112,7 @@ class JobBatch(NamedTuple):
 
     `keys` and `taken` go by position: row × slots + slot. A position has no key where its row is invalid or a condition
     leaves it out. `taken` marks what becomes a row of the dataset: every job, and the first slot of an invalid row.
-    `prompts`, `seeds` and `shapes` are one list a slot, by row; the rest is by row. `kept_images` names files of the
-    store.
+    `prompts`, `seeds` and `shapes` are one list a slot, by row; the rest is by row.
     """
 
     rows: RowBatch
@@ -127,7 +126,6 @@ class JobBatch(NamedTuple):
     seeds: list[list[int]]
     shapes: list[list[RequestShape]]
     images: RowImages
-    kept_images: list[str | None]
     row_keys: list[str]
     long_prompts: int
 

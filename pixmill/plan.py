@@ -7,7 +7,7 @@ stream the table again and follow these masks, so no job has to be kept.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixmill.config import Config
+from pixmill.duplicates import contradictions, first_bytes, first_of_each
 from pixmill.job_maker import JobMaker
 from pixmill.jobs import Job, JobBatch
 from pixmill.ledger import Known, Ledger, State
+from pixmill.row_images import bad_images
 from pixmill.rows import Problem, problem
 from pixmill.table import InputTable, RowBatch, open_table
 
@@ -78,7 +80,8 @@ class Plan:
     """What the table asks for and what is known of it. Counts of job keys are distinct ones.
 
     `first` marks, by position (row × slots + slot), the first job of each key; `pending` those of them that would be
-    paid for; `conflicts` holds hashes of row keys whose rows contradict each other.
+    paid for; `conflicts` holds hashes of row keys whose rows contradict each other. `bad_images` says by row number
+    what is wrong with the input images of rows that would be paid for otherwise: what is known when the plan is made.
     """
 
     config: Config
@@ -94,7 +97,8 @@ class Plan:
     long_prompts: int
     first: NDArray[np.bool_]
     pending: NDArray[np.bool_]
-    conflicts: frozenset[int] = frozenset()
+    conflicts: frozenset[int]
+    bad_images: Mapping[int, Problem]
     call_seconds: float = TYPICAL_SECONDS
 
     @property
@@ -138,11 +142,13 @@ class Plan:
         price = self.config.budget.price_per_call
         return None if price is None else round(calls * price, 6)
 
-    def batches(self) -> Iterator[JobBatch]:
-        """Stream the jobs again, with rows of contradicting row keys as invalid ones."""
+    def batches(self, rows: NDArray[np.bool_] | None = None) -> Iterator[JobBatch]:
+        """Stream the jobs again, as the plan found them: all batches, or those that hold a marked one of `rows`."""
         for batch in row_batches(self.table, self.maker):
-            self.table.check_unchanged()
-            yield self.maker.expand(batch, self.conflicts)
+            self.table.check_unchanged()  # the masks are those of the table that was agreed to
+            start = batch.first_row - 1
+            if rows is None or rows[start : start + batch.rows.num_rows].any():
+                yield self.maker.expand(batch, self.conflicts, self.bad_images)
 
     def pending_jobs(self, limit: int | None = None) -> Iterator[Job]:
         """Stream the jobs to pay for, in input order, each key once, at most `limit`."""
@@ -155,13 +161,12 @@ class Plan:
 
     def _jobs_at(self, positions: NDArray[np.intp]) -> Iterator[Job]:
         slots = len(self.maker.slots)
-        for rows in row_batches(self.table, self.maker):
-            self.table.check_unchanged()  # the masks are those of the table that was agreed to
-            start = (rows.first_row - 1) * slots
-            here = positions[(positions >= start) & (positions < start + rows.rows.num_rows * slots)] - start
-            if len(here):
-                jobs = self.maker.expand(rows, self.conflicts)
-                yield from (jobs.job(int(at)) for at in here)
+        rows = np.zeros(len(self.first) // slots, np.bool_)
+        rows[positions // slots] = True
+        for jobs in self.batches(rows):
+            start = (jobs.rows.first_row - 1) * slots
+            here = positions[(positions >= start) & (positions < start + len(jobs.keys))] - start
+            yield from (jobs.job(int(at)) for at in here)
 
     def summary(self) -> dict[str, Any]:
         """The counts of `plan --json`."""
@@ -201,13 +206,11 @@ def looked_up(batches: Iterable[JobBatch], look_up: Callable[[JobBatch], Found])
             yield waiting[0], waiting[1].result()
 
 
-_NO_KEY = "0" * 64
+class _Found(NamedTuple):
+    """What is known of a batch: its job keys by position, and what is wrong with input images, by row."""
 
-
-def _first_bytes(keys: Sequence[str | None]) -> NDArray[np.uint64]:
-    """Return the first eight bytes of each job key as a number, 0 for none."""
-    whole = np.frombuffer(bytes.fromhex("".join(key or _NO_KEY for key in keys)), ">u8")
-    return whole[::4].astype(np.uint64)
+    known: Known | None
+    bad_images: Mapping[int, Problem]
 
 
 @dataclass
@@ -224,25 +227,36 @@ class _Pass:
     key_hashes: list[NDArray[np.uint64]] = field(default_factory=list)
     row_hashes: list[NDArray[np.int64]] = field(default_factory=list)
     contents: list[NDArray[np.uint64]] = field(default_factory=list)
+    bad_images: dict[int, Problem] = field(default_factory=dict)
 
-    def add(self, jobs: JobBatch, known: Known | None, keyed: bool) -> None:
+    def add(self, jobs: JobBatch, found: _Found, keyed: bool) -> None:
         self.rows += int(jobs.selected.sum())
         self.long_prompts += jobs.long_prompts
         for at, bad in sorted(jobs.problems.items()):
             self.note(bad, jobs.rows.first_row + at)
-        hashes = _first_bytes(jobs.keys)
+        hashes = first_bytes(jobs.keys)
         self.key_hashes.append(hashes)
         if keyed:
             self.row_hashes.append(np.array([hash(key) for key in jobs.row_keys], np.int64))
-            self.contents.append(hashes if len(jobs.slots) == 1 else _first_bytes(jobs.contents))
+            self.contents.append(hashes if len(jobs.slots) == 1 else first_bytes(jobs.contents))
         standings = np.full(len(jobs.keys), Standing.PENDING, np.int8)
-        if known:
-            standings[:] = [_STANDING[state] for state in known.states]
-            self.missing.append(known.missing)
-            self.lost.append(known.lost)
+        if found.known:
+            standings[:] = [_STANDING[state] for state in found.known.states]
+            self.missing.append(found.known.missing)
+            self.lost.append(found.known.lost)
         standings[~jobs.taken] = Standing.LEFT_OUT
         standings[[at * len(jobs.slots) for at in jobs.problems]] = Standing.INVALID
+        self._leave_out(found.bad_images, standings.reshape(-1, len(jobs.slots)), jobs.rows.first_row)
         self.standings.append(standings)
+
+    def _leave_out(self, bad_images: Mapping[int, Problem], by_row: NDArray[np.int8], first_row: int) -> None:
+        """Make rows with bad images invalid, but for those that nothing would be paid for: what was paid stays."""
+        for at, bad in sorted(bad_images.items()):
+            if (by_row[at] == Standing.PENDING).any():
+                by_row[at] = Standing.LEFT_OUT
+                by_row[at, 0] = Standing.INVALID
+                self.bad_images[first_row + at] = bad
+                self.note(bad, first_row + at)
 
     def note(self, bad: Problem, row_number: int) -> None:
         self.reasons[bad.reason] += 1
@@ -258,11 +272,15 @@ def make_plan(config: Config, ledger: Ledger | None) -> Plan:
     """
     source = config.input
     table = open_table(source.path, encoding=source.encoding, delimiter=source.delimiter)
-    maker = JobMaker(config, table, ledger.inputs if ledger is not None and source.images != "url" else None)
+    maker = JobMaker(config, table)
     known = ledger if ledger is not None and not ledger.is_empty() else None
+    looked_at = ledger if source.images != "url" else None
 
-    def look_up(jobs: JobBatch) -> Known | None:
-        return known.known(jobs.keys, max_runs=config.retry.max_runs) if known else None
+    def look_up(jobs: JobBatch) -> _Found:
+        return _Found(
+            known.known(jobs.keys, max_runs=config.retry.max_runs) if known else None,
+            bad_images(jobs.images, source.image_columns, looked_at.bad_inputs) if looked_at else {},
+        )
 
     gathered = _Pass()
     for jobs, found in looked_up(map(maker.expand, row_batches(table, maker)), look_up):
@@ -272,13 +290,15 @@ def make_plan(config: Config, ledger: Ledger | None) -> Plan:
 
 def _conclude(config: Config, table: InputTable, maker: JobMaker, gathered: _Pass, latency_ms: float | None) -> Plan:
     standings = _joined(gathered.standings, np.int8)
-    conflicts, contradicting = _contradictions(gathered, standings, len(maker.slots))
+    has_jobs = np.asarray((standings.reshape(-1, len(maker.slots)) < Standing.INVALID).any(axis=1))
+    row_hashes, contents = _joined(gathered.row_hashes, np.int64), _joined(gathered.contents, np.uint64)
+    conflicts, contradicting = contradictions(row_hashes, contents, has_jobs)
     for at in contradicting:
         gathered.note(problem("duplicate_row_key", maker.key_column), int(at) + 1)
     by_row = standings.reshape(-1, len(maker.slots))
     by_row[contradicting] = Standing.LEFT_OUT
     by_row[contradicting, 0] = Standing.INVALID
-    first = _first_of_each(_joined(gathered.key_hashes, np.uint64), standings < Standing.INVALID)
+    first = first_of_each(_joined(gathered.key_hashes, np.uint64), standings < Standing.INVALID)
     wanted = first & (config.output.images == "download")
     return Plan(
         config=config,
@@ -295,6 +315,7 @@ def _conclude(config: Config, table: InputTable, maker: JobMaker, gathered: _Pas
         first=first,
         pending=first & (standings == Standing.PENDING),
         conflicts=conflicts,
+        bad_images=gathered.bad_images,
         call_seconds=latency_ms / 1000 if latency_ms else SIMULATED_SECONDS if config.simulated else TYPICAL_SECONDS,
     )
 
@@ -305,28 +326,3 @@ def _count(masks: list[NDArray[np.bool_]], wanted: NDArray[np.bool_]) -> int:
 
 def _joined(parts: list[NDArray[Any]], kind: type[Any]) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.zeros(0, kind)
-
-
-def _first_of_each(hashes: NDArray[np.uint64], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Mark the first valid position of each hash. 64 bits of SHA-256: no collision below a billion keys."""
-    first = np.zeros(len(hashes), np.bool_)
-    where = np.flatnonzero(valid)
-    first[where[np.unique(hashes[where], return_index=True)[1]]] = True
-    return first
-
-
-def _contradictions(
-    gathered: _Pass, standings: NDArray[np.int8], slots: int
-) -> tuple[frozenset[int], NDArray[np.intp]]:
-    """Find row keys that stand for different requests: their hashes, and the rows that carry them."""
-    row_hashes = _joined(gathered.row_hashes, np.int64)
-    contents = _joined(gathered.contents, np.uint64)
-    if not len(row_hashes):
-        return frozenset(), np.zeros(0, np.intp)
-    has_jobs = (standings.reshape(-1, slots) < Standing.INVALID).any(axis=1)
-    valid = np.flatnonzero(has_jobs)
-    order = valid[np.lexsort((contents[valid], row_hashes[valid]))]
-    same_row = row_hashes[order][1:] == row_hashes[order][:-1]
-    other_request = contents[order][1:] != contents[order][:-1]
-    bad = np.unique(row_hashes[order][1:][same_row & other_request])
-    return frozenset(int(value) for value in bad), np.flatnonzero(np.isin(row_hashes, bad) & has_jobs)

@@ -68,6 +68,7 @@ _COPIED = (
     "output_urls",
     "url_expires_at",
     "images",
+    "input_image",
     "started_at",
     "finished_at",
     "queue_ms",
@@ -76,7 +77,7 @@ _COPIED = (
     "download_ms",
     "currency",
 )
-"""Columns of the dataset that are the ledger's own."""
+"""Columns of the dataset that are what the ledger knows."""
 
 _AXES_AFTER = "replicate"
 """The column behind which the sweep's axes have theirs."""
@@ -182,7 +183,6 @@ class ResultTable:
             "job_key": keys,
             "output_url": _first_of(known["output_urls"]),
             "file_name": pc.struct_field(_first_of(known["images"]), "file_name"),
-            "input_image": pa.array(jobs.kept_images, pa.string()).take(row),
             "cost": pc.if_else(pa.array(first), known["cost"], None),
         }
         columns |= {name: known[name] for name in _COPIED}

@@ -1,6 +1,6 @@
 """The input images of a batch of rows: what identifies them and what is sent, and what is wrong with them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -12,8 +12,11 @@ from pixmill.config import Config, Input
 from pixmill.identity import file_identity, url_list, without_params
 from pixmill.images import local_image_problem
 from pixmill.jobs import LocalImage, RowImages
+from pixmill.ledger.inputs import InputImage
 from pixmill.rows import Problem, note, problem, url_problems
 from pixmill.table import RowBatch
+
+_NO_FILES = (LocalImage("", ""),)
 
 
 def row_images(
@@ -36,7 +39,22 @@ def row_images(
         ignored = frozenset(source.ignore_url_params)
         kept = [[without_params(url, ignored) for url in column] for column in columns]
         identities = [url_list(urls) for urls in zip(*kept, strict=True)]
-    return RowImages(identities, sent, [()] * len(sent))
+    return RowImages(identities, sent, [()] * len(sent), columns)
+
+
+def bad_images(
+    images: RowImages, columns: Sequence[str], look_up: Callable[[Sequence[str]], Mapping[str, InputImage]]
+) -> dict[int, Problem]:
+    """Return by row what is wrong with `images`, those of `columns`, as far as `look_up` knows of bad ones."""
+    found: dict[int, Problem] = {}
+    for column, sources in zip(columns, images.sources, strict=True):
+        bad = {
+            source: problem(image.problem, column, image.detail or "")
+            for source, image in look_up(sources).items()
+            if image.problem
+        }
+        note(found, ((at, bad[source]) for at, source in enumerate(sources) if bad and source in bad))
+    return found
 
 
 def _files(source: Input, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, Problem]) -> RowImages:
@@ -53,7 +71,10 @@ def _files(source: Input, batch: RowBatch, texts: Mapping[str, pa.Array], proble
             else:
                 images.append(LocalImage(str(path), _file_hash(path)))
         rows.append(tuple(images))
-    return RowImages([file_identity([image.sha256 for image in row]) for row in rows], [""] * len(rows), rows)
+    identities = [file_identity([image.sha256 for image in row]) for row in rows]
+    whole = [row if len(row) == len(columns) else _NO_FILES * len(columns) for row in rows]
+    sources = [[row[at].source for row in whole] for at in range(len(columns))]
+    return RowImages(identities, [""] * len(rows), rows, sources)
 
 
 def _file_problem(path: Path, folder: Path) -> str | None:

@@ -59,6 +59,7 @@ class Transport:
     ) -> None:
         self._wire = Wire(check_address or _any_address, idle_seconds, look_up)
         self._adapter = _Adapter(self._wire, connections)
+        self._aborted = False
 
     def send(self, request: requests.PreparedRequest, *, deadline: float, max_bytes: int) -> Reply:
         """Return the answer to `request`, whatever its status, all of it within `deadline` seconds.
@@ -70,6 +71,8 @@ class Transport:
         exchange = Exchange(deadline)
         self._wire.running[threading.get_ident()] = exchange
         try:
+            if self._aborted:
+                raise NotSent(f"{host}: not sent, as the run ends")
             raw: HTTPResponse = self._adapter.send(request, stream=True).raw
             with closing(raw):
                 body = _body(raw, max_bytes)
@@ -84,6 +87,12 @@ class Transport:
         finally:
             del self._wire.running[threading.get_ident()]
         return Reply(raw.status, raw.headers, body)
+
+    def abort(self) -> None:
+        """End the exchanges under way, and refuse all others. From any thread."""
+        self._aborted = True
+        for exchange in list(self._wire.running.values()):
+            exchange.end()
 
     def close(self) -> None:
         """Close the idle connections and end the watch; for when no exchange is under way."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixmill.cli.look import say_plan
+from pixmill.cli.progress import InputLook
 from pixmill.cli.terminal import ConfigPath, Json, Overrides, duration, leave, money, print_json, say
 from pixmill.errors import PixmillError, SpendingRefused
 
@@ -55,7 +56,9 @@ def _carried_out(
     with ExitStack() as stack:
         # A new store is sure to have something to pay for: the server starts while the plan is made.
         server = _Server(stack, early=not (settings.store_path / "ledger.db").exists())
-        prepared = stack.enter_context(prepare(settings, limit))
+        look = InputLook()
+        prepared = stack.enter_context(prepare(settings, limit, look.show))
+        look.end()
         say_plan(prepared.plan)
         if prepared.to_pay:
             _agree(prepared, yes=yes, new_store=new_store)

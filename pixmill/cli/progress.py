@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,11 +12,49 @@ from pixmill.cli.terminal import duration, say
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from pixmill.input_images import InputCounts
     from pixmill.runs import Run
     from pixmill.tally import Progress
 
 PLAIN_SECONDS = 5.0
 FRAME_SECONDS = 0.25
+
+_IN_WORDS = {
+    "input_unreachable": "unreachable",
+    "input_not_found": "not found",
+    "input_forbidden": "forbidden",
+    "input_address": "at an address that nothing is fetched from",
+    "input_type": "neither JPEG nor PNG",
+    "input_damaged": "damaged",
+    "input_too_large": "too large",
+    "input_dimensions": "with too many pixels",
+    "input_ratio": "too long or too wide",
+}
+
+
+class InputLook:
+    """How far the look at input images is: one plain line every few seconds, and one at its end."""
+
+    def __init__(self) -> None:
+        self._counts: InputCounts | None = None
+        self._next = time.monotonic() + PLAIN_SECONDS
+
+    def show(self, counts: "InputCounts") -> None:
+        """Print `counts`, the latest ones, if it is time again."""
+        self._counts = counts
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + PLAIN_SECONDS
+            say(f"looking at input images: {_looked_at(counts)}")
+
+    def end(self) -> None:
+        """Print what was found, if there was anything to look at."""
+        if self._counts:
+            say(f"looked at {_looked_at(self._counts)}")
+
+
+def _looked_at(counts: "InputCounts") -> str:
+    found = ", ".join(f"{count:,} {_IN_WORDS[code]}" for code, count in counts.problems.most_common())
+    return f"{counts.asked:,} input images: {found or 'all good'}"
 
 
 @contextmanager

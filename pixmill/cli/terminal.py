@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from pixmill.errors import PixmillError
+from pixmill.interrupt import EXIT_INTERRUPTED
 
 ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="The run config, a YAML file.")]
 Overrides = Annotated[
@@ -54,8 +55,11 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process. After Prefect at once: its exit handlers try for minutes to reach a server that is gone."""
-    if "prefect" not in sys.modules:
+    """End the process. After Prefect at once: its exit handlers try for minutes to reach a server that is gone.
+
+    When interrupted at once as well: threads may wait for a host that does not answer.
+    """
+    if "prefect" not in sys.modules and code != EXIT_INTERRUPTED:
         sys.exit(code)
     with suppress(OSError):
         sys.stdout.flush()

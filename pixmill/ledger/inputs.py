@@ -5,9 +5,22 @@ Nothing here was paid for; it stands in the ledger so that one answer serves eve
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, Table, Text, TextClause, bindparam, func, select, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    Select,
+    Table,
+    Text,
+    TextClause,
+    bindparam,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert as upsert
 
@@ -58,7 +71,10 @@ def _record_statement() -> TextClause:
 
 _RECORD = _record_statement()
 _WANTED = func.json_each(bindparam("urls")).table_valued("value")
-_LOOK_UP = select(*(inputs.c[name] for name in InputImage._fields)).where(inputs.c.url.in_(select(_WANTED.c.value)))
+_IS_WANTED = inputs.c.url.in_(select(_WANTED.c.value))
+_LOOK_UP = select(*(inputs.c[name] for name in InputImage._fields)).where(_IS_WANTED)
+_LOOK_UP_BAD = _LOOK_UP.where(inputs.c.problem.is_not(None))
+_LOOK_UP_FILES = select(inputs.c.url, inputs.c.file_name).where(_IS_WANTED)
 
 
 def record(connection: Connection, entries: Sequence[InputImage]) -> list[None]:
@@ -69,5 +85,21 @@ def record(connection: Connection, entries: Sequence[InputImage]) -> list[None]:
 
 def look_up(connection: Connection, urls: Sequence[str]) -> dict[str, InputImage]:
     """Return what is known of each of `urls`, a batch of them; absent ones were never asked for."""
-    found = connection.execute(_LOOK_UP, {"urls": json.dumps(urls)})
+    return _images(connection, _LOOK_UP, urls)
+
+
+def look_up_bad(connection: Connection, urls: Sequence[str]) -> dict[str, InputImage]:
+    """Of `urls`, a batch of them, return those with a problem."""
+    return _images(connection, _LOOK_UP_BAD, urls)
+
+
+def look_up_files(connection: Connection, urls: Sequence[str]) -> list[str | None]:
+    """Return the `file_name` of each of `urls`, a batch of them, in their order."""
+    found = connection.execute(_LOOK_UP_FILES, {"urls": json.dumps(urls)})
+    names: dict[str, str] = dict(found.cursor.fetchall())
+    return list(map(names.get, urls))
+
+
+def _images(connection: Connection, statement: Select[Any], urls: Sequence[str]) -> dict[str, InputImage]:
+    found = connection.execute(statement, {"urls": json.dumps(urls)})
     return {image.url: image for image in map(InputImage._make, found.cursor.fetchall())}

@@ -129,6 +129,16 @@ class Ledger:
         with self._read() as connection:
             return input_table.look_up(connection, urls)
 
+    def bad_inputs(self, urls: Sequence[str]) -> dict[str, InputImage]:
+        """Of `urls`, a batch of them, return those whose last answer was a problem."""
+        with self._read() as connection:
+            return input_table.look_up_bad(connection, urls)
+
+    def kept_inputs(self, urls: Sequence[str]) -> list[str | None]:
+        """Return for each of `urls`, a batch of them, the file of its image in the store, `None` if it was not kept."""
+        with self._read() as connection:
+            return input_table.look_up_files(connection, urls)
+
     def calls_of(self, run_id: str) -> int:
         """How many HTTP calls a run has claimed."""
         with self._read() as connection:

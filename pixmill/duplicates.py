@@ -1,0 +1,40 @@
+"""Duplicates over a whole table, found by hashes: jobs that ask for the same, rows whose keys contradict each other."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NO_KEY = "0" * 64
+
+
+def first_bytes(keys: Sequence[str | None]) -> NDArray[np.uint64]:
+    """Return the first eight bytes of each job key as a number, 0 for none."""
+    whole = np.frombuffer(bytes.fromhex("".join(key or _NO_KEY for key in keys)), ">u8")
+    return whole[::4].astype(np.uint64)
+
+
+def first_of_each(hashes: NDArray[np.uint64], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark the first valid position of each hash. 64 bits of SHA-256: no collision below a billion keys."""
+    first = np.zeros(len(hashes), np.bool_)
+    where = np.flatnonzero(valid)
+    first[where[np.unique(hashes[where], return_index=True)[1]]] = True
+    return first
+
+
+def contradictions(
+    row_hashes: NDArray[np.int64], contents: NDArray[np.uint64], has_jobs: NDArray[np.bool_]
+) -> tuple[frozenset[int], NDArray[np.intp]]:
+    """Find row keys that stand for different requests: their hashes, and the rows that carry them.
+
+    The arrays go by row; `contents` are hashes of requests, and only rows that have jobs count. Without row keys,
+    `row_hashes` is empty.
+    """
+    if not len(row_hashes):
+        return frozenset(), np.zeros(0, np.intp)
+    valid = np.flatnonzero(has_jobs)
+    order = valid[np.lexsort((contents[valid], row_hashes[valid]))]
+    same_row = row_hashes[order][1:] == row_hashes[order][:-1]
+    other_request = contents[order][1:] != contents[order][:-1]
+    bad = np.unique(row_hashes[order][1:][same_row & other_request])
+    return frozenset(int(value) for value in bad), np.flatnonzero(np.isin(row_hashes, bad) & has_jobs)
