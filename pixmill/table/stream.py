@@ -16,6 +16,9 @@ from pixmill.table.batch import BATCH_CHARACTERS
 MAX_LINE = 64 << 20
 """Characters that a line, or a cell over several lines, may have."""
 
+_BLOCK = 1 << 20
+"""Characters that are taken at once where nothing is unusual."""
+
 # A gzip stream may expand this much for free, and beyond that this many times: more is a bomb, not a table.
 _FREE_BYTES = 64 << 20
 _MAX_RATIO = 200
@@ -70,13 +73,14 @@ class Lines:
     def __init__(self, file: Path, text: io.TextIOWrapper) -> None:
         self._file = file
         self._text = text
+        self._returned = io.StringIO(newline="")
         self.number = 0
         self.characters = 0
         self.last = ""
         self.ended = False
 
     def __iter__(self) -> Iterator[str]:
-        for line in iter(partial(self._text.readline, MAX_LINE + 1), ""):
+        while line := self._returned.readline(MAX_LINE + 1) or self._text.readline(MAX_LINE + 1):
             self.number += 1
             self.characters += len(line)
             self.last = line
@@ -84,6 +88,30 @@ class Lines:
                 raise TableError(f"{self._file}: line {self.number} is longer than {MAX_LINE:,} characters")
             yield line
         self.ended = True
+
+    def take_block(self) -> list[str]:
+        """Take the next whole lines, about a million characters of them; none where they have to be read singly.
+
+        That is so at the end of the text, in a line that is longer, and where a line ends in CR alone.
+        """
+        text = self._returned.read() + self._text.read(_BLOCK)
+        end = text.rfind("\n") + 1
+        if not end or text.count("\r") != text.count("\r\n"):
+            self._return(text)
+            return []
+        self._returned = io.StringIO(text[end:], newline="")
+        block = list(io.StringIO(text[:end], newline="\n"))
+        self.number += len(block)
+        return block
+
+    def put_back(self, block: list[str]) -> None:
+        """Give back the block that was taken last, to be read singly."""
+        self.number -= len(block)
+        self._return("".join(block) + self._returned.read())
+
+    def _return(self, text: str) -> None:
+        # Up to the end of a line: the two sources of lines must not meet within one.
+        self._returned = io.StringIO(text + self._text.readline(MAX_LINE + 1), newline="")
 
 
 def in_batches(records: Iterable[Record], lines: Lines, size: int) -> Iterator[list[Record]]:

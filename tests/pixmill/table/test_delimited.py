@@ -215,7 +215,7 @@ def test_a_cell_of_64_megabytes_is_read_and_a_larger_one_is_an_error(tmp_path: P
     table = open_table(str(file))
     batches = list(table.batches())
     assert [len(cell) for batch in batches for cell in batch.rows["b"].to_pylist()] == [1, 64_000_000, 1]
-    assert len(batches) == 2  # long rows end a batch early
+    assert len(batches) >= 2  # long rows end a batch early
     file.write_text("a,b\n1,2\n3," + "x" * 68_000_000 + "\n4,5\n")
     assert "line 3 is longer than 67,108,864 characters" in failure(table)
 
@@ -299,3 +299,29 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
     rows, grown = map(int, done.stdout.split())
     assert rows == 1_000_000
     assert grown < 100 * 1024  # KiB, of which the rows alone would be more than twice as much
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    "odd", ["", '9,"over\nlines"', '9,"over\r\nlines"', "9,x,too many", '9,"b"ad', "", '9,"a ""quoted"" one"']
+)
+def test_rows_read_many_at_a_time_are_those_read_singly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, odd: str
+) -> None:
+    """Blocks that end anywhere: in a cell, in a line break, in the middle of what is unusual."""
+    rows = [f'{at},"text {at}, and more"' for at in range(40)]
+    rows[25:25] = [odd]
+    file = tmp_path / "t.csv"
+    file.write_bytes(ending.join(["id,text", *rows, "last,row"]).encode())
+    monkeypatch.setattr("pixmill.table.stream.Lines.take_block", lambda _: [])
+    singly = [(batch.rows.to_pylist(), batch.bad) for batch in open_table(str(file)).batches()]
+    monkeypatch.undo()
+    for block in (7, 60, 311, 1 << 20):
+        monkeypatch.setattr("pixmill.table.stream._BLOCK", block)
+        found = list(open_table(str(file)).batches())
+        assert [row for batch in found for row in batch.rows.to_pylist()] == [row for part, _ in singly for row in part]
+        problems = {batch.first_row + at: bad for batch in found for at, bad in batch.bad.items()}
+        assert problems == {at + 1: bad for _, of in singly for at, bad in of.items()}
+        assert [batch.first_row for batch in found] == [
+            1 + sum(b.rows.num_rows for b in found[:at]) for at in range(len(found))
+        ]
