@@ -15,6 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Columns = str | tuple[str, ...]
+AUTO_CONCURRENCY = 256
+"""The ceiling of the in-flight limit where it is to find itself: more than any account is known to get."""
 
 
 def _zone(name: str) -> str:
@@ -235,8 +237,8 @@ class Config(Section):
 
     @property
     def concurrency(self) -> int:
-        """The in-flight limit as a number."""
-        return 4 if self.limits.concurrency == "auto" else self.limits.concurrency
+        """The ceiling of the in-flight limit."""
+        return AUTO_CONCURRENCY if self.limits.concurrency == "auto" else self.limits.concurrency
 
     @property
     def image_hosts(self) -> tuple[str, ...]:

@@ -24,7 +24,6 @@ NOT_YET: Mapping[str, tuple[Any, ...]] = {
     "ledger": (None,),
     "retry.codes": ({},),
     "budget.max_cost_per_month": (None,),
-    "in_doubt": ("hold",),
     "execution.engine": ("threads",),
     "execution.address": (None,),
     "execution.workers": (2,),
@@ -160,8 +159,6 @@ def _not_yet(sections: Mapping[str, Any]) -> Iterator[Mistake]:
             choices = " or ".join(repr(choice) for choice in honoured)
             shown = "this URL" if "://" in str(value) else repr(value)  # it may hold a password
             yield Mistake((path, f"{shown} is not supported by this version; it honours {choices}"))
-    if "limits" in sections and sections["limits"].concurrency == "auto":
-        yield Mistake(("limits.concurrency", "'auto' is not supported by this version; give a number"))
     for path, text in (
         ("store", sections.get("store")),
         ("input.path", getattr(sections.get("input"), "path", "")),

@@ -67,11 +67,12 @@ def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path) -> Published
         plan.table.check_unchanged()
         _read_back(dataset, rows, results.schema)
         results.counts.new["invalid"] = new_invalid
-        changed = not _has_content_of(folder / DATASET, dataset)
-        if changed:
-            _keep_version(folder, plan.config.output.keep_versions)
-        else:
+        intact = _is_intact(folder)
+        changed = not (intact and _has_content_of(folder / DATASET, dataset))
+        if not changed:
             dataset.unlink()  # readers are not disturbed
+        elif intact:
+            _keep_version(folder, plan.config.output.keep_versions)
     put(folder / MANIFEST, json.dumps(_manifest(plan, run_id, results.counts, rows), indent=1).encode())
     put(folder / "config.yaml", plan.config.to_yaml().encode())
     return Published(folder / DATASET, rows, results.counts, changed)
@@ -134,9 +135,15 @@ def _read_back(path: Path, rows: int, schema: pa.Schema) -> None:
     """Read every page of the file that was written, with its checksums."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         groups = range(file.metadata.num_row_groups)
-        read = sum(file.read_row_group(group, use_threads=False).num_rows for group in groups)
+        read = sum(file.read_row_group(group).num_rows for group in groups)
         if read != rows or not file.schema_arrow.equals(schema):
             raise PixmillError(f"{path} holds {read:,} rows where {rows:,} were written; the old dataset stays")
+
+
+def _is_intact(folder: Path) -> bool:
+    """Whether the published file is the one that its manifest describes: a damaged one is no version to keep."""
+    current = folder / DATASET
+    return current.exists() and _manifest_of(folder).get("sha256") == _sha256(current)
 
 
 def _has_content_of(published: Path, written: Path) -> bool:
@@ -149,7 +156,7 @@ def _has_content_of(published: Path, written: Path) -> bool:
 def _keep_version(folder: Path, keep: int) -> None:
     """Give the published version a second name in `history/` and forget the oldest beyond `keep`."""
     history, current = folder / "history", folder / DATASET
-    if current.exists() and keep:
+    if keep:
         history.mkdir(exist_ok=True)
         published = _manifest_of(folder)
         name = str(published.get("published_at", _now())).replace(":", "").replace("-", "")

@@ -63,7 +63,8 @@ class Downloads:
             images = self._stored(f"of job {job_key[:12]}", lambda: [self._fetcher.fetch(url) for url in urls])
             missing = "image_lost" if expires_at <= now_micros() else "image_pending"
             elapsed_ms = (time.perf_counter() - begun) * 1000
-            self._ledger.record_image(job_key, self._run_id, images, None if images else missing, elapsed_ms)
+            error = None if images else missing
+            self._ledger.record_image(job_key, self._run_id, urls, images=images, error=error, download_ms=elapsed_ms)
         except PixmillError as error:
             self.failure = self.failure or error
         except Exception as error:

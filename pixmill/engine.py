@@ -1,9 +1,9 @@
 """The engine: pays for jobs, once each, and brings their images home. One per process and run.
 
-A fixed pool of threads takes jobs from a queue that all chunks share. Per call: wait for the governor, claim the key
-(one durable commit of the intent), send once, write the answer and its outcome down (one durable commit). Retries go
-back into the queue with their pause, so that no thread sleeps on them; images have a pool of their own. The first
-thing that makes going on pointless stops the run; calls in flight are always finished and recorded.
+Threads, started as jobs come, take these from a queue that all chunks share. Per call: wait for the governor, claim
+the key (one durable commit of the intent), send once, write the answer and its outcome down (one durable commit).
+Retries go back into the queue with their pause, so that no thread sleeps on them; images have a pool of their own. The
+first thing that makes going on pointless stops the run; calls in flight are always finished and recorded.
 """
 
 import contextvars
@@ -32,6 +32,8 @@ from pixmill.tally import Count, Progress, Tally
 
 log = logging.getLogger(__name__)
 
+AUTO_START = 2
+"""The in-flight limit that `limits.concurrency: auto` begins with; a number given begins at itself."""
 BACKOFF_BASE, BACKOFF_CAP = 0.5, 30.0
 MAX_THROTTLES = 50
 """Throttled answers that one job takes before it waits for the next run; they use up no attempts."""
@@ -88,8 +90,14 @@ class Engine:
             max_calls=config.budget.allowed_calls,
             max_runs=config.retry.max_runs,
             lease_seconds=3 * config.limits.timeout_seconds,
+            retry_doubt=config.in_doubt == "retry",
         )
-        self.governor = Governor(config.limits.qps, config.concurrency, first_alone=not config.simulated)
+        self.governor = Governor(
+            config.limits.qps,
+            config.concurrency,
+            start=AUTO_START if config.limits.concurrency == "auto" else None,
+            first_alone=not config.simulated,
+        )
         self.tally = Tally(config.stop)
         self._to_pay, self._cached, self._jitter = to_pay, cached, jitter
         self._download = config.output.images == "download"
@@ -97,11 +105,20 @@ class Engine:
         self._failure: PixmillError | None = None
         self._stop_lock = threading.Lock()
         self._queue = JobQueue()
-        self._threads = [self._start(number) for number in range(config.concurrency)]
+        # The creator's context goes along, so that log lines of the threads find the Prefect run.
+        self._context = contextvars.copy_context()
+        self._threads: list[threading.Thread] = []
+        self._threads_lock = threading.Lock()
+
+    def _start_threads(self, jobs: int) -> None:
+        """Start a thread for each of `jobs` new jobs, up to the ceiling of the in-flight limit."""
+        with self._threads_lock:
+            count = len(self._threads)
+            ceiling = min(count + jobs, self._config.concurrency)
+            self._threads += [self._start(number) for number in range(count, ceiling)]
 
     def _start(self, number: int) -> threading.Thread:
-        # The caller's context goes along, so that log lines of these threads find the Prefect run.
-        context = contextvars.copy_context()
+        context = self._context.copy()  # one thread at a time may be inside a context
         thread = threading.Thread(target=context.run, args=(self._work,), name=f"pixmill-{number}", daemon=True)
         thread.start()
         return thread
@@ -116,6 +133,7 @@ class Engine:
         chunk = Chunk(len(jobs))
         now = time.monotonic()
         self._queue.put([Ticket(job, chunk, 0, 0, now) for job in jobs])
+        self._start_threads(len(jobs))
         chunk.done.wait()
         if self._failure:
             raise self._failure
@@ -148,7 +166,7 @@ class Engine:
             done=tally.done.copy(),
             in_flight=self.governor.in_flight,
             limit=self.governor.limit,
-            qps=self._config.limits.qps,
+            qps=self.governor.qps,
             calls=tally.calls,
             rate=rate,
             eta_seconds=left / rate if rate else None,
@@ -190,17 +208,19 @@ class Engine:
             return
         if self._downloads.failure:
             self._fail(self._downloads.failure)
-        if self._failure or not self.governor.enter():
+        call = None if self._failure else self.governor.enter()
+        if call is None:
             self._end(ticket.chunk, "skipped")
             return
-        answered = False
+        verdict, answered = None, False
         try:
             claim = self._ledger.claim(ticket.job.key, self._limits._replace(req_key=ticket.job.req_key))
             if isinstance(claim, Claim):
                 answer = self._send(ticket, claim, beginning)
-                answered = answer.verdict not in (Verdict.STOP, Verdict.IN_DOUBT) and answer.http_status is not None
+                verdict = answer.verdict
+                answered = verdict not in (Verdict.STOP, Verdict.IN_DOUBT) and answer.http_status is not None
         finally:
-            self.governor.leave(answered=answered)
+            self.governor.leave(call, verdict, answered=answered)
         if isinstance(claim, Refused):
             self._not_mine(ticket, claim)
 
@@ -217,7 +237,7 @@ class Engine:
         images = self._downloads.keep(answer.inline_images) if inline else None
         self._ledger.record(self._recorded(ticket, answer, state, transient, images, sent))
         if inline and not images and not answer.image_urls:
-            self._ledger.record_image(job.key, self._run_id, None, "image_lost", 0.0)
+            self._ledger.record_image(job.key, self._run_id, (), images=None, error="image_lost", download_ms=0.0)
         success = answer.verdict is Verdict.SUCCEEDED
         self.tally.call_ended(answer.code, success=success, charged=answer.charged == "yes")
         self._follow_up(ticket, answer, state, again, images)
@@ -251,6 +271,7 @@ class Engine:
         return Recorded(
             job_key=ticket.job.key,
             run_id=self._run_id,
+            provider=self._config.provider.kind,
             account=self._config.account,
             state=state,
             transient=transient,

@@ -12,6 +12,8 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+import numpy as np
+
 from pixmill.canonical import JsonValue, canonical_json, json_text
 from pixmill.operations import keyed_parameters, resolve_parameters
 
@@ -94,9 +96,10 @@ def row_seeds(
     """
     head = f"seed1{_SEPARATOR}{base}{_SEPARATOR}"
     tail = f"{_SEPARATOR}{replicate}" + ("" if point_id is None else f"{_SEPARATOR}{point_id}")
-    return [
-        _drawn(f"{head}{image}{_SEPARATOR}{prompt}{tail}") for image, prompt in zip(images, raw_prompts, strict=True)
-    ]
+    texts = (f"{head}{image}{_SEPARATOR}{prompt}{tail}" for image, prompt in zip(images, raw_prompts, strict=True))
+    digests = b"".join([sha256(text.encode()).digest() for text in texts])
+    # The first four bytes of each of the 32, all at once: a number for every row by itself takes twice as long.
+    return (np.frombuffer(digests, ">u4")[::8] & _SEED_MASK).tolist()  # type: ignore[no-any-return]
 
 
 def shifted(seed: int, replicate: int) -> int:

@@ -56,7 +56,7 @@ def _reviewed(
         if not counts.asked or not (counts.problems or plan.bad_images):
             log.info("input images: %d looked at, %d bad", total.asked, sum(total.problems.values()))
             return plan
-        plan = make_plan(plan.config, ledger)
+        plan = make_plan(plan.config, ledger, plan.selection)
 
 
 def _tell(on_progress: Callable[[InputCounts], None], before: InputCounts, now: InputCounts) -> None:

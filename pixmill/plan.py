@@ -7,9 +7,9 @@ stream the table again and follow these masks, so no job has to be kept.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,7 +22,7 @@ from pixmill.job_maker import JobMaker
 from pixmill.jobs import Job, JobBatch
 from pixmill.ledger import Known, Ledger, State
 from pixmill.row_images import bad_images
-from pixmill.rows import Problem, problem
+from pixmill.rows import InvalidRow, Problem, problem
 from pixmill.table import InputTable, RowBatch, open_table
 
 BATCH_JOBS = 8_000
@@ -59,20 +59,8 @@ _STANDING: Mapping[str | None, Standing] = {
 }
 
 
-class InvalidRow(NamedTuple):
-    """An invalid row as an example for people."""
-
-    row_number: int
-    problem: Problem
-
-    def describe(self) -> str:
-        """The row in one line."""
-        column = f", column {self.problem.column}" if self.problem.column else ""
-        return f"row {self.row_number}{column}: {self.problem.message}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """The row as plain JSON values."""
-        return {"row_number": self.row_number, **self.problem._asdict()}
+Selection = Callable[[Sequence[str | None]], Mapping[int, int]]
+"""Chooses of the job keys of a batch those to pay for once more: by position, how many attempts each has had."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +70,8 @@ class Plan:
     `first` marks, by position (row × slots + slot), the first job of each key; `pending` those of them that would be
     paid for; `conflicts` holds hashes of row keys whose rows contradict each other. `bad_images` says by row number
     what is wrong with the input images of rows that would be paid for otherwise: what is known when the plan is made.
+    `again` counts the pending keys that have an outcome. `asked` holds those of them that `selection` chose, with their
+    attempts so far: they are not marked in the ledger before a person agrees.
     """
 
     config: Config
@@ -99,6 +89,9 @@ class Plan:
     pending: NDArray[np.bool_]
     conflicts: frozenset[int]
     bad_images: Mapping[int, Problem]
+    again: int = 0
+    asked: tuple[tuple[str, int], ...] = ()
+    selection: Selection | None = None
     call_seconds: float = TYPICAL_SECONDS
 
     @property
@@ -207,10 +200,11 @@ def looked_up(batches: Iterable[JobBatch], look_up: Callable[[JobBatch], Found])
 
 
 class _Found(NamedTuple):
-    """What is known of a batch: its job keys by position, and what is wrong with input images, by row."""
+    """What is known of a batch: its job keys and those asked for again by position, bad input images by row."""
 
     known: Known | None
     bad_images: Mapping[int, Problem]
+    asked: Mapping[int, int]
 
 
 @dataclass
@@ -228,6 +222,8 @@ class _Pass:
     row_hashes: list[NDArray[np.int64]] = field(default_factory=list)
     contents: list[NDArray[np.uint64]] = field(default_factory=list)
     bad_images: dict[int, Problem] = field(default_factory=dict)
+    again: list[NDArray[np.bool_]] = field(default_factory=list)
+    asked: dict[int, tuple[str, int]] = field(default_factory=dict)
 
     def add(self, jobs: JobBatch, found: _Found, keyed: bool) -> None:
         self.rows += int(jobs.selected.sum())
@@ -242,12 +238,22 @@ class _Pass:
         standings = np.full(len(jobs.keys), Standing.PENDING, np.int8)
         if found.known:
             standings[:] = [_STANDING[state] for state in found.known.states]
+            self._take_again(jobs, found, found.known.again, standings)
             self.missing.append(found.known.missing)
             self.lost.append(found.known.lost)
         standings[~jobs.taken] = Standing.LEFT_OUT
         standings[[at * len(jobs.slots) for at in jobs.problems]] = Standing.INVALID
         self._leave_out(found.bad_images, standings.reshape(-1, len(jobs.slots)), jobs.rows.first_row)
         self.standings.append(standings)
+
+    def _take_again(self, jobs: JobBatch, found: _Found, again: NDArray[np.bool_], standings: NDArray[np.int8]) -> None:
+        """Make jobs with an outcome pending, but for rows whose images are bad: their outcomes stay as they are."""
+        again[list(found.asked)] = True
+        again.reshape(-1, len(jobs.slots))[list(found.bad_images)] = False
+        standings[again] = Standing.PENDING
+        start = (jobs.rows.first_row - 1) * len(jobs.slots)
+        self.asked |= {start + at: (jobs.keys[at] or "", calls) for at, calls in found.asked.items() if again[at]}
+        self.again.append(again)
 
     def _leave_out(self, bad_images: Mapping[int, Problem], by_row: NDArray[np.int8], first_row: int) -> None:
         """Make rows with bad images invalid, but for those that nothing would be paid for: what was paid stays."""
@@ -265,9 +271,10 @@ class _Pass:
             shown.append(InvalidRow(row_number, bad))
 
 
-def make_plan(config: Config, ledger: Ledger | None) -> Plan:
+def make_plan(config: Config, ledger: Ledger | None, selection: Selection | None = None) -> Plan:
     """Read the whole table, look its jobs up in the ledger (`None`: there is none yet) and return the plan.
 
+    What `selection` chooses is planned as if it were marked to be paid for again already.
     Raises TableError where the table can't be used and LedgerError where the ledger can't be read.
     """
     source = config.input
@@ -275,17 +282,21 @@ def make_plan(config: Config, ledger: Ledger | None) -> Plan:
     maker = JobMaker(config, table)
     known = ledger if ledger is not None and not ledger.is_empty() else None
     looked_at = ledger if source.images != "url" else None
+    retry_doubt = config.in_doubt == "retry"
 
     def look_up(jobs: JobBatch) -> _Found:
         return _Found(
-            known.known(jobs.keys, max_runs=config.retry.max_runs) if known else None,
+            known.known(jobs.keys, max_runs=config.retry.max_runs, retry_doubt=retry_doubt) if known else None,
             bad_images(jobs.images, source.image_columns, looked_at.bad_inputs) if looked_at else {},
+            selection(jobs.keys) if known and selection else {},
         )
 
     gathered = _Pass()
     for jobs, found in looked_up(map(maker.expand, row_batches(table, maker)), look_up):
         gathered.add(jobs, found, bool(source.row_key))
-    return _conclude(config, table, maker, gathered, known.mean_latency_ms() if known else None)
+    plan = _conclude(config, table, maker, gathered, known.mean_latency_ms() if known else None)
+    asked = tuple(asked for at, asked in gathered.asked.items() if plan.pending[at])
+    return replace(plan, asked=asked, selection=selection)
 
 
 def _conclude(config: Config, table: InputTable, maker: JobMaker, gathered: _Pass, latency_ms: float | None) -> Plan:
@@ -300,6 +311,7 @@ def _conclude(config: Config, table: InputTable, maker: JobMaker, gathered: _Pas
     by_row[contradicting, 0] = Standing.INVALID
     first = first_of_each(_joined(gathered.key_hashes, np.uint64), standings < Standing.INVALID)
     wanted = first & (config.output.images == "download")
+    pending = first & (standings == Standing.PENDING)
     return Plan(
         config=config,
         table=table,
@@ -313,9 +325,10 @@ def _conclude(config: Config, table: InputTable, maker: JobMaker, gathered: _Pas
         images_lost=_count(gathered.lost, wanted),
         long_prompts=gathered.long_prompts,
         first=first,
-        pending=first & (standings == Standing.PENDING),
+        pending=pending,
         conflicts=conflicts,
         bad_images=gathered.bad_images,
+        again=_count(gathered.again, pending),
         call_seconds=latency_ms / 1000 if latency_ms else SIMULATED_SECONDS if config.simulated else TYPICAL_SECONDS,
     )
 

@@ -22,6 +22,22 @@ class Problem(NamedTuple):
     message: str
 
 
+class InvalidRow(NamedTuple):
+    """An invalid row as an example for people."""
+
+    row_number: int
+    problem: Problem
+
+    def describe(self) -> str:
+        """The row in one line."""
+        column = f", column {self.problem.column}" if self.problem.column else ""
+        return f"row {self.row_number}{column}: {self.problem.message}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as plain JSON values."""
+        return {"row_number": self.row_number, **self.problem._asdict()}
+
+
 REASONS: Mapping[str, str] = {
     "empty_prompt": "the prompt is empty",
     "prompt_too_long": "the prompt is longer than input.max_prompt_chars",

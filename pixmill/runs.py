@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,7 @@ from pixmill.jobs import Job
 from pixmill.ledger import Ledger, open_ledger
 from pixmill.plan import Plan, Standing, make_plan
 from pixmill.provider.client import Client, open_client
+from pixmill.retrying import Retried
 from pixmill.run_report import NOTHING_DONE, published_counts, verdict
 from pixmill.spending import check_invalid, check_spending
 from pixmill.tally import Count
@@ -116,6 +118,8 @@ class Run:
         self._downloads = Downloads(self.config.store_path, self.run_id, self.ledger, fetcher)
         self._open.callback(self._downloads.close)
         self.ledger.begin_run(self.run_id, self.config.name)
+        if self.plan.asked:
+            self.ledger.ask_again(self.plan.asked)
         if self.to_pay:
             self.engine = self._start_engine(self._downloads)
             self._open.callback(self.engine.close)
@@ -196,7 +200,9 @@ class Run:
 
     def interrupt(self, name: str) -> None:
         """Stop sending because a person or the system asked for it by the signal `name`."""
-        self._interrupted = Stopped(StopCode.INTERRUPTED, f"interrupted by {name}; run the same command again to go on")
+        # The same `retry` would ask for what it renewed once more.
+        how = "`pixmill run` goes on" if self.plan.asked else "run the same command again to go on"
+        self._interrupted = Stopped(StopCode.INTERRUPTED, f"interrupted by {name}; {how}")
         if self.engine:
             self.engine.stop(*self._interrupted)
         if self._downloads and not self.engine:
@@ -227,6 +233,8 @@ class Run:
         except PixmillError as error:
             self.ledger.finish_run(self.run_id, {"run_id": self.run_id, "reason": str(error)})
             raise
+        if self.plan.again:
+            published.counts.new["not renewed"] += self.ledger.not_renewed(self.run_id)
         page = self._write_report(published)
         code, reason = (int(stopped.code), stopped.reason) if stopped else verdict(published, self.config.accept)
         report = self.report = {
@@ -262,17 +270,24 @@ class Run:
             return None
 
 
-def prepare(config: Config, limit: int | None = None, on_inputs: Callable[[InputCounts], None] = lambda _: None) -> Run:
+def prepare(
+    config: Config,
+    limit: int | None = None,
+    on_inputs: Callable[[InputCounts], None] = lambda _: None,
+    retried: Retried | None = None,
+) -> Run:
     """Open the ledger, look at input images where the config wants that, and plan a run; nothing is paid.
 
-    `on_inputs` hears how far the look is. Raises TableError, LedgerError, and PixmillError where images can't be kept.
+    `retried` are jobs to pay for again; they are marked when the run begins. `on_inputs` hears how far the look is.
+    Raises TableError, LedgerError, and PixmillError where images can't be kept.
     """
     path = config.store_path / "ledger.db"
     ledger = open_ledger(path)
     if ledger is None:
         raise PixmillError(f"{path} could not be opened")
     try:
-        plan = review_inputs(make_plan(config, ledger), ledger, limit, on_inputs)
+        selection = partial(retried.select, ledger) if retried else None
+        plan = review_inputs(make_plan(config, ledger, selection), ledger, limit, on_inputs)
         return Run(config, ledger, plan, limit, ledger_existed=ledger.has_runs())
     except BaseException:
         ledger.close()

@@ -1,15 +1,18 @@
 """How a config stands: its plan against the ledger, its last runs, and the command to type next."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, NamedTuple
 
 from pixmill.config import Config
-from pixmill.ledger import open_ledger
+from pixmill.ledger import Ledger, open_ledger
 from pixmill.ledger.owner import is_dead
 from pixmill.plan import Plan, make_plan
 
+SHOWN_DOUBTS = 20
 UNSEEN_HOURS = 24
 """How long a run of another host counts as going on when it has not said how it ended."""
 
@@ -35,12 +38,32 @@ class PastRun(NamedTuple):
         return {**self._asdict(), "started_at": self.started_at.isoformat()}
 
 
+class DoubtfulJob(NamedTuple):
+    """A job in doubt, for a comparison with the provider's console; what is not known is `None`."""
+
+    label: str
+    job_key: str
+    sent_at: datetime | None
+    request_id: str | None
+    code: str | None
+
+    def describe(self) -> str:
+        """The job in one line."""
+        when = f"{self.sent_at.astimezone():%Y-%m-%d %H:%M:%S}" if self.sent_at else "at an unknown time"
+        return "  ".join((when, self.label, self.request_id or "no request id", self.code or "process_died"))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The job as plain JSON values."""
+        return {**self._asdict(), "sent_at": self.sent_at.isoformat() if self.sent_at else None}
+
+
 @dataclass(frozen=True)
 class Status:
-    """The plan as it stands now and the last runs, newest first."""
+    """The plan as it stands now, the last runs, newest first, and the first `SHOWN_DOUBTS` jobs in doubt."""
 
     plan: Plan
     runs: tuple[PastRun, ...]
+    doubts: tuple[DoubtfulJob, ...] = ()
 
     def next_command(self, config: str) -> str:
         """The command to type next."""
@@ -48,6 +71,10 @@ class Status:
             return f"pixmill status {config}   (a run is going on)"
         if self.plan.to_pay or self.plan.has_images_to_fetch or not self.runs:
             return f"pixmill run {config}"
+        if self.doubts:
+            return (
+                f"pixmill retry {config} --in-doubt   (once you know that they were not charged, or want to pay again)"
+            )
         if self.plan.invalid:
             return f"pixmill validate {config}"
         return f"pixmill export {config} --format csv --out {self.plan.config.name}.csv"
@@ -59,10 +86,23 @@ def read_status(config: Config) -> Status:
     try:
         plan = make_plan(config, ledger)
         rows = ledger.last_runs(config.name) if ledger else []
+        doubts = tuple(islice(_doubtful_jobs(plan, ledger), SHOWN_DOUBTS)) if ledger else ()
     finally:
         if ledger:
             ledger.close()
-    return Status(plan, tuple(_past_run(row) for row in rows))
+    return Status(plan, tuple(_past_run(row) for row in rows), doubts)
+
+
+def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
+    """Yield this config's jobs among those in doubt, in input order. Without any the table is not read."""
+    doubts = {doubt.job_key: doubt for doubt in ledger.doubts()}
+    for jobs in plan.batches() if doubts else ():
+        for at, key in enumerate(jobs.keys):
+            doubt = doubts.pop(key, None) if key else None
+            if doubt:
+                at_micros = doubt.sent_at or doubt.ended_at
+                sent_at = datetime.fromtimestamp(at_micros / 1e6, UTC) if at_micros else None
+                yield DoubtfulJob(jobs.job(at).label, doubt.job_key, sent_at, doubt.request_id, doubt.code)
 
 
 def _past_run(row: dict[str, Any]) -> PastRun:

@@ -10,7 +10,7 @@ from importlib.abc import MetaPathFinder
 
 import typer
 
-from pixmill.cli import compare, export, files, look, pay, promote, report, serve
+from pixmill.cli import bill, check, compare, export, files, ledger, look, pay, promote, report, retry, serve
 from pixmill.cli.terminal import complain, leave, say, show_warnings
 from pixmill.errors import PixmillError, UserError
 
@@ -26,10 +26,15 @@ app.command("validate")(look.validate)
 app.command("plan")(look.plan)
 app.command("run")(pay.run)
 app.command("status")(look.status)
+app.command("verify")(check.verify)
+app.command("repair")(check.repair)
+app.command("retry")(retry.retry)
 app.command("report")(report.report)
+app.command("bill")(bill.bill)
 app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("promote")(promote.promote)
+app.add_typer(ledger.ledger, name="ledger")
 app.command("simulate")(serve.simulate)
 
 

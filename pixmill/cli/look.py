@@ -10,6 +10,7 @@ from pixmill.cli.terminal import ConfigPath, Json, Overrides, duration, money, p
 
 if TYPE_CHECKING:
     from pixmill.plan import Plan
+    from pixmill.status import Status
 
 
 SHOWN_VALUES = 12
@@ -67,11 +68,25 @@ def status(config: ConfigPath, overrides: Overrides = None, as_json: Json = Fals
     for name in ("pending", "failed", "refused", "in_doubt", "images_missing", "invalid"):
         if counts[name]:
             say(f"  {name.replace('_', ' ')}: {counts[name]:,}")
+    _say_doubts(found)
     for run in found.runs:
         say(f"  {run.describe()}")
     say(f"next: {found.next_command(shlex.quote(config))}")
     if as_json:
-        print_json({**counts, "runs": [run.as_dict() for run in found.runs]})
+        runs, doubts = [run.as_dict() for run in found.runs], [doubt.as_dict() for doubt in found.doubts]
+        print_json({**counts, "doubts": doubts, "runs": runs})
+
+
+def _say_doubts(found: "Status") -> None:
+    """Print the jobs in doubt as a person looks for them on the provider's console."""
+    if not found.doubts:
+        return
+    say("  may have been charged, as no answer was seen (sent, row, request id, why):")
+    for doubt in found.doubts:
+        say(f"      {doubt.describe()}")
+    more = found.plan.summary()["in_doubt"] - len(found.doubts)
+    if more > 0:
+        say(f"      … and {more:,} more")
 
 
 def say_plan(made: "Plan") -> None:
@@ -90,7 +105,8 @@ def say_plan(made: "Plan") -> None:
     }
     for name, label in labels.items():
         if counts[name] or name == "pending":
-            say(f"  {counts[name]:>12,}  {label}")
+            again = f", of them {made.again:,} asked for again" if name == "pending" and made.again else ""
+            say(f"  {counts[name]:>12,}  {label}{again}")
     if made.to_pay:
         what = (
             "nothing: the simulator answers"

@@ -1,11 +1,11 @@
-"""The command that pays: run."""
+"""The command `run`, and what all commands share that pay: plan, agree, run, say how it went."""
 
 import shlex
 import signal
 import sys
 import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
@@ -19,6 +19,7 @@ EVENT_SECONDS = 10.0
 if TYPE_CHECKING:
     from pixmill.config import Config
     from pixmill.prefect_server import EmbeddedServer
+    from pixmill.retrying import Retried
     from pixmill.runs import Run
 
 
@@ -32,39 +33,59 @@ def run(
 ) -> None:
     """Make the dataset: plan, pay for what is missing, publish. The same command again continues."""
     from pixmill.config_file import load_config
-    from pixmill.run_report import NOTHING_DONE
 
     settings = load_config(config, overrides or ())
+    order = Order(settings, config, overrides or [], limit, yes=yes, new_store=new_store)
+    pay(order, as_json=as_json)
+
+
+class Order(NamedTuple):
+    """What a person ordered: a config as it was read, how it was named, and how far they agreed to it beforehand."""
+
+    settings: "Config"
+    config: str
+    overrides: list[str]
+    limit: int | None = None
+    yes: bool = False
+    new_store: bool = False
+    retried: "Retried | None" = None
+
+
+def pay(order: Order, *, as_json: bool) -> NoReturn:
+    """Carry an order out, say how that went and end the process."""
+    from pixmill.run_report import NOTHING_DONE
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run drains, it ends like Ctrl-C
     try:
-        report = _carried_out(settings, config, overrides or [], limit, yes=yes, new_store=new_store)
-        _say_report(report, settings.budget.currency, f"pixmill status {shlex.quote(config)}")
+        report = _carried_out(order)
     except (KeyboardInterrupt, typer.Abort):
-        say("interrupted before anything was sent")
         report = {**NOTHING_DONE, "exit_code": 130, "reason": "interrupted before anything was sent"}
+    _say_report(report, order.settings.budget.currency, f"pixmill status {shlex.quote(order.config)}")
     if as_json:
         print_json(report)
     leave(report["exit_code"])
 
 
-def _carried_out(
-    settings: "Config", config: str, overrides: list[str], limit: int | None, *, yes: bool, new_store: bool
-) -> dict[str, Any]:
+def _carried_out(order: Order) -> dict[str, Any]:
     """Plan, agree, run; return the run's report."""
+    from pixmill.run_report import NOTHING_DONE
     from pixmill.runs import prepare
 
+    settings, retried = order.settings, order.retried
     with ExitStack() as stack:
         # A new store is sure to have something to pay for: the server starts while the plan is made.
-        server = _Server(stack, early=not (settings.store_path / "ledger.db").exists())
+        server = _Server(stack, early=not retried and not (settings.store_path / "ledger.db").exists())
         look = InputLook()
-        prepared = stack.enter_context(prepare(settings, limit, look.show))
+        prepared = stack.enter_context(prepare(settings, order.limit, look.show, retried))
         look.end()
+        if retried and not prepared.plan.asked:
+            return {**NOTHING_DONE, "reason": f"nothing to retry: no job is {retried.describe()}"}
         say_plan(prepared.plan)
         if prepared.to_pay:
-            _agree(prepared, yes=yes, new_store=new_store)
+            _agree(prepared, yes=order.yes, new_store=order.new_store)
             prepared.connect()
             server.use()
-            return _flow(prepared, config, overrides, limit)
+            return _flow(prepared, order)
         return _publish_only(prepared)
 
 
@@ -118,14 +139,14 @@ def _agree(run: "Run", *, yes: bool, new_store: bool) -> None:
     check_spending(run.plan, new_store=new_store, ledger_exists=run.ledger_existed)
 
 
-def _flow(run: "Run", config: str, overrides: list[str], limit: int | None) -> dict[str, Any]:
+def _flow(run: "Run", order: Order) -> dict[str, Any]:
     from flows.generate import generate_dataset
     from pixmill.cli.progress import shown
     from pixmill.runs import handed_over
 
     with handed_over(run), shown(run):
         try:
-            return generate_dataset(config, overrides, limit)
+            return generate_dataset(order.config, order.overrides, order.limit)
         except PixmillError:
             raise
         except Exception as error:  # Prefect's own, such as a server that is gone: what was paid for is published
@@ -166,6 +187,9 @@ def _publish_only(run: "Run") -> dict[str, Any]:
 
 
 def _say_report(report: dict[str, Any], currency: str, status_command: str) -> None:
+    if report["run_id"] is None:
+        say(report["reason"])
+        return
     say(f"{report['reason']} after {duration(report['seconds'])}")
     parts = [f"{report['succeeded']:,} succeeded ({report['cached']:,} cached)"]
     names = ("failed", "refused", "in_doubt", "invalid", "skipped", "images_missing")

@@ -6,30 +6,36 @@ Every write returns once it is on disk. A look-up that fails raises LedgerError:
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from sqlalchemy import Connection, and_, case, func, inspect, select, text, update
+from sqlalchemy import Connection, and_, case, false, func, inspect, select, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
 from pixmill.errors import LedgerError, UserError
-from pixmill.ledger import entries
+from pixmill.ledger import again, entries
 from pixmill.ledger import inputs as input_table
 from pixmill.ledger.inputs import InputImage
 from pixmill.ledger.lookups import look_up
 from pixmill.ledger.owner import is_dead
-from pixmill.ledger.records import Claim, Known, Recorded, Refused, RunLimits, State
+from pixmill.ledger.records import Claim, Doubt, Known, Recorded, Refused, RunLimits, State
 from pixmill.ledger.schema import BUSY_SECONDS, SCHEMA_VERSION, UPGRADES, attempts, connect, jobs, meta, metadata, runs
 from pixmill.ledger.writer import GroupWriter
 
-_NOT_PUBLISHED = {"job_key", "owner", "lease_until", "account", "runs", "transient", "rerolls"}
+_NOT_PUBLISHED = {"job_key", "owner", "lease_until", "account", "runs", "transient", "rerolls"} | {
+    "again",
+    "claim_run",
+    "claim_account",
+    "claimed_at",
+}
+Answered = TypeVar("Answered")
 OUTCOME_COLUMNS = tuple(column.name for column in jobs.columns if column.name not in _NOT_PUBLISHED)
 """The columns of `jobs` that a dataset is made from, in the order in which `outcomes` returns them."""
 
@@ -65,10 +71,21 @@ class Ledger:
         self._write(entries.record, recorded)
 
     def record_image(
-        self, job_key: str, run_id: str, images: str | None, error: str | None, download_ms: float
+        self,
+        job_key: str,
+        run_id: str,
+        urls: Sequence[str],
+        *,
+        images: str | None,
+        error: str | None,
+        download_ms: float,
     ) -> None:
-        """Write where the images of a paid job are (a JSON list), or why they are missing, durably."""
-        row = {"key": job_key, "run": run_id, "images": images, "error": error, "ms": download_ms}
+        """Write where the images of a paid job are (a JSON list), or why they are missing, durably.
+
+        Nothing is written where the job has other `urls` by now: it was paid for again.
+        """
+        asked = json.dumps(list(urls)) if urls else None
+        row = {"key": job_key, "run": run_id, "urls": asked, "images": images, "error": error, "ms": download_ms}
         self._write(entries.record_image, row)
 
     def record_input(self, image: InputImage) -> None:
@@ -78,6 +95,10 @@ class Ledger:
     def begin_run(self, run_id: str, name: str) -> int:
         """Write down that a run starts and put jobs whose owner died into doubt; return how many those were."""
         return self._write(entries.begin_run, (run_id, name))  # type: ignore[no-any-return]
+
+    def ask_again(self, asked: Sequence[tuple[str, int]]) -> None:
+        """Mark jobs, each with the attempts that it had when a person agreed, for one more payment each, durably."""
+        self._write(again.ask_again, asked)
 
     def finish_run(self, run_id: str, summary: Mapping[str, Any]) -> None:
         """Write down how a run ended."""
@@ -95,18 +116,43 @@ class Ledger:
         with self._read() as connection:
             return connection.execute(select(runs.c.run_id).limit(1)).first() is not None
 
-    def known(self, keys: Sequence[str | None], *, max_runs: int) -> Known:
+    def known(self, keys: Sequence[str | None], *, max_runs: int, retry_doubt: bool = False) -> Known:
         """Return what is known of each of `keys`, by position.
 
         A transient failure with runs left counts as pending, a job whose owner died as in doubt.
         """
-        again = and_(jobs.c.state == State.FAILED, jobs.c.transient == 1, jobs.c.runs < max_runs)
-        state = case((again, State.PENDING.value), else_=jobs.c.state).label("state")
+        state = case((again.tried_before(max_runs), State.PENDING.value), else_=jobs.c.state).label("state")
         missing = and_(jobs.c.state == State.SUCCEEDED, jobs.c.images.is_(None))
         no_image = case((missing, 1), else_=0).label("missing")
-        columns = (state, no_image, jobs.c.image_error, jobs.c.owner, jobs.c.lease_until)
+        wanted = case((again.wanted_again(max_runs, retry_doubt), 1)).label("again")
+        # Of a job in flight whether it would be paid for again if its owner is dead, and so has left it in doubt.
+        if_dead = and_(jobs.c.owner.is_not(None), jobs.c.runs + 1 < max_runs) if retry_doubt else false()
+        columns = (state, no_image, jobs.c.image_error, jobs.c.owner, jobs.c.lease_until, wanted)
         with self._read() as connection:
-            return _known(look_up(connection, columns, keys))
+            return _known(look_up(connection, (*columns, case((if_dead, 1)).label("if_dead")), keys))
+
+    def settled(self, keys: Sequence[str | None]) -> pa.Table:
+        """Return for each of `keys` what `retry` chooses by: `state`, `error_code` (published so) and `attempts`."""
+        lacks = and_(jobs.c.state == State.SUCCEEDED, jobs.c.images.is_(None))
+        code = case((lacks, jobs.c.image_error), else_=jobs.c.error_code).label("error_code")
+        with self._read() as connection:
+            found = look_up(connection, (jobs.c.state, jobs.c.owner, jobs.c.lease_until, code, jobs.c.attempts), keys)
+        states = found["state"].to_pylist()
+        for at in _left_by_the_dead(found, states):
+            states[at] = State.IN_DOUBT.value
+        return found.set_column(0, "state", pa.array(states, pa.string()))
+
+    def doubts(self) -> list[Doubt]:
+        """Return the jobs in doubt, longest ago first."""
+        with self._read() as connection:
+            return again.doubts(connection)
+
+    def not_renewed(self, run_id: str) -> int:
+        """How many jobs a run paid for, or tried to, that keep an earlier success, as their new call brought none."""
+        tried = select(attempts.c.job_key).where(attempts.c.run_id == run_id)
+        kept = select(func.count()).where(jobs.c.job_key.in_(tried), jobs.c.state == State.SUCCEEDED)
+        with self._read() as connection:
+            return connection.execute(kept.where(jobs.c.outcome_run != run_id)).scalar_one()
 
     def outcomes(self, keys: Sequence[str | None]) -> pa.Table:
         """Return the `OUTCOME_COLUMNS` of `keys`, a row for each in their order; null where nothing is known."""
@@ -167,6 +213,11 @@ class Ledger:
         query = select(runs).where(runs.c.name == name).order_by(runs.c.started_at.desc()).limit(limit)
         with self._read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def ask(self, question: Callable[..., Answered], *about: Any) -> Answered:
+        """Return what `question`, a function of a connection, reads about `about`, all of it from one moment."""
+        with self._read() as connection:
+            return question(connection, *about)
 
     # Inside
 
@@ -249,17 +300,26 @@ def open_ledger(path: Path, *, read_only: bool = False) -> Ledger | None:
 
 def _known(found: pa.Table) -> Known:
     states = found["state"].to_pylist()
-    in_flight = pc.fill_null(pc.equal(found["state"], State.IN_FLIGHT.value), False)
-    for at in pc.indices_nonzero(in_flight).to_pylist():
-        if is_dead(found["owner"][at].as_py(), found["lease_until"][at].as_py()):
-            states[at] = State.IN_DOUBT.value
+    wanted = _mask(pc.is_valid(found["again"]))
+    for at in _left_by_the_dead(found, states):
+        states[at], wanted[at] = State.IN_DOUBT.value, found["if_dead"][at].is_valid
     missing = pc.fill_null(pc.equal(found["missing"], 1), False)
     lost = pc.and_(missing, pc.fill_null(pc.equal(found["image_error"], "image_lost"), False))
-    return Known(states, _mask(missing), _mask(lost))
+    return Known(states, _mask(missing), _mask(lost), wanted)
+
+
+def _left_by_the_dead(found: pa.Table, states: Sequence[str | None]) -> list[int]:
+    """The positions of jobs in flight whose owner is dead, but for those that keep an earlier success."""
+    held = pc.indices_nonzero(pc.is_valid(found["owner"])).to_pylist()
+    return [
+        at
+        for at in held
+        if states[at] != State.SUCCEEDED and is_dead(found["owner"][at].as_py(), found["lease_until"][at].as_py())
+    ]
 
 
 def _mask(column: pa.ChunkedArray) -> NDArray[np.bool_]:
-    return np.asarray(column.to_numpy(), np.bool_)
+    return np.array(column.to_numpy(), np.bool_)
 
 
 @contextmanager

@@ -22,7 +22,8 @@ class RunLimits(NamedTuple):
     """What every claim of a run is held against, and what it writes down of the run.
 
     `max_calls` is the run's cap on HTTP calls (`None`: no cap); `max_runs` how many runs may try a key that
-    keeps failing transiently; `lease_seconds` how long a claim of a host that has vanished is respected.
+    keeps failing transiently; `lease_seconds` how long a claim of a host that has vanished is respected;
+    `retry_doubt` lets jobs in doubt be paid for again, as many times as there are `max_runs`.
     """
 
     run_id: str
@@ -32,6 +33,7 @@ class RunLimits(NamedTuple):
     max_calls: int | None
     max_runs: int
     lease_seconds: float
+    retry_doubt: bool = False
 
 
 class Claim(NamedTuple):
@@ -54,12 +56,26 @@ class Known(NamedTuple):
     """What the ledger knows of a batch of keys when a plan is made, by position.
 
     A state is `None` where the key was never claimed. `missing` marks paid jobs without their images, `lost` those of
-    them whose images can't be fetched any more.
+    them whose images can't be fetched any more; `again` those that a run pays for although they have an outcome.
     """
 
     states: list[str | None]
     missing: NDArray[np.bool_]
     lost: NDArray[np.bool_]
+    again: NDArray[np.bool_]
+
+
+class Doubt(NamedTuple):
+    """A job in doubt, as a person looks for it on the provider's console. Instants are microseconds since 1970 UTC.
+
+    `sent_at` is when it was sent, or claimed where the process died; `ended_at` when that was given up.
+    """
+
+    job_key: str
+    sent_at: int | None
+    ended_at: int | None
+    code: str | None
+    request_id: str | None
 
 
 class Recorded(NamedTuple):
@@ -70,6 +86,7 @@ class Recorded(NamedTuple):
 
     job_key: str
     run_id: str
+    provider: str
     account: str
     state: State
     transient: bool

@@ -1,8 +1,9 @@
 """The tables of the ledger, and the connection settings that make its commits durable.
 
 `jobs` holds one row a job key with the flat columns of its outcome; its primary key and the conditional claim
-are what refuses a second payment. `attempts` is append-only: one row a call that ended. Instants are integer
-microseconds since 1970 UTC, so that they are read back columnar without conversion.
+are what refuses a second payment. `owner` and the `claim…` columns are about the call in flight; `again` says that a
+person asked for one more payment (`pixmill.ledger.again`). `attempts` is append-only: one row a call that ended.
+Instants are integer microseconds since 1970 UTC, so that they are read back columnar without conversion.
 """
 
 import time
@@ -67,6 +68,10 @@ jobs = Table(
     Column("currency", Text),
     Column("effective_seed", BigInteger),
     Column("rerolls", Integer, nullable=False, server_default="0"),
+    Column("again", Integer, nullable=False, server_default="0"),
+    Column("claim_run", Text),
+    Column("claim_account", Text),
+    Column("claimed_at", BigInteger),
 )
 
 attempts = Table(
@@ -118,6 +123,10 @@ UPGRADES = {
         "ALTER TABLE jobs ADD COLUMN effective_seed BIGINT",
         "ALTER TABLE jobs ADD COLUMN rerolls INTEGER DEFAULT 0 NOT NULL",
         "ALTER TABLE attempts ADD COLUMN seed BIGINT",
+        "ALTER TABLE jobs ADD COLUMN again INTEGER DEFAULT 0 NOT NULL",
+        "ALTER TABLE jobs ADD COLUMN claim_run TEXT",
+        "ALTER TABLE jobs ADD COLUMN claim_account TEXT",
+        "ALTER TABLE jobs ADD COLUMN claimed_at BIGINT",
     ),
 }
 """The statements that bring a ledger from a schema version to the next one; missing tables are made besides."""
@@ -136,13 +145,15 @@ def connect(path: Path, *, writing: bool) -> Engine:
     power loss; the default for WAL does not.
     """
     engine = create_engine(
-        URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+        URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        pool_use_lifo=True,  # one after another uses the same connection, whose page cache is warm and large
     )
 
     @event.listens_for(engine, "connect")
     def settings(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy's begin event decides, not the driver
-        for pragma in ("synchronous=FULL", "cache_size=-131072"):
+        for pragma in ("synchronous=FULL", "cache_size=-32768"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

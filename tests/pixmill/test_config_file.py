@@ -116,7 +116,6 @@ NOT_YET_VALUES: dict[str, Any] = {
     "ledger": "postgresql+psycopg://db/x",
     "retry.codes": {"50500": "failed"},
     "budget.max_cost_per_month": 5,
-    "in_doubt": "retry",
     "execution.engine": "dask",
     "execution.address": "tcp://127.0.0.1:8786",
     "execution.workers": 3,
@@ -135,7 +134,7 @@ def test_a_key_that_is_not_honoured_yet_is_refused_and_never_ignored(tmp_path: P
     assert "not supported by this version" in said
 
 
-@pytest.mark.parametrize("setting", ["limits.concurrency=auto", "store=s3://bucket/x", "input.path=s3://bucket/x.csv"])
+@pytest.mark.parametrize("setting", ["store=s3://bucket/x", "input.path=s3://bucket/x.csv"])
 def test_values_that_later_versions_bring_are_refused(tmp_path: Path, setting: str) -> None:
     assert "not supported by this version" in mistakes(tmp_path, SMALL, setting)
 

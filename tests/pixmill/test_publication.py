@@ -150,6 +150,17 @@ def test_an_unchanged_dataset_makes_no_new_version(paid: Workshop) -> None:
     assert len(list((paid.folder / "out" / "pets" / "history").glob("*.parquet"))) == 1
 
 
+def test_a_damaged_dataset_is_replaced_and_never_becomes_history(paid: Workshop) -> None:
+    config, folder, _ = state_of(paid)
+    publish_versions(config, "ab")
+    kept = sorted((folder / "history").iterdir())
+    good = (folder / "dataset.parquet").read_bytes()
+    (folder / "dataset.parquet").write_bytes(good[:-40] + bytes(20) + good[-20:])
+    publish_versions(config, "b")
+    assert sorted((folder / "history").iterdir()) == kept
+    assert set(pd.read_parquet(folder / "dataset.parquet")["rephraser_result"]) == {"b"}
+
+
 def test_without_keep_versions_there_is_no_history(paid: Workshop) -> None:
     paid.write_config(output={"images": "url", "keep_versions": 0})
     config, folder, _ = state_of(paid)

@@ -27,7 +27,7 @@ MISTAKES = """
 limits: {qsp: 2, timeout_seconds: 30s}
 provider: {api_key: sk-canary-0123456789}
 request: {params: {scale: 99}}
-in_doubt: retry
+execution: {engine: dask}
 """
 
 

@@ -26,7 +26,23 @@ def json_line(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
     return json.loads(lines[0])  # type: ignore[no-any-return]
 
 
-COMMANDS = ["init", "validate", "plan", "run", "report", "status", "export", "compare", "promote", "simulate"]
+COMMANDS = [
+    "init",
+    "validate",
+    "plan",
+    "run",
+    "retry",
+    "report",
+    "status",
+    "verify",
+    "repair",
+    "bill",
+    "export",
+    "compare",
+    "promote",
+    "ledger",
+    "simulate",
+]
 
 
 def test_help_names_every_command() -> None:

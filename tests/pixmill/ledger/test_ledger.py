@@ -32,6 +32,7 @@ def ended(key: str, state: State, **changes: object) -> Recorded:
     recorded = Recorded(
         job_key=key,
         run_id="run-1",
+        provider="gateway",
         account="main",
         state=state,
         transient=False,

@@ -1,0 +1,100 @@
+"""The commands that look after a ledger: backup, stats. And how a command finds the ledger of a store."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pixmill.cli.terminal import Json, print_json, say
+from pixmill.errors import UserError
+
+if TYPE_CHECKING:
+    from pixmill.config import Config
+    from pixmill.ledger import Ledger
+
+StorePath = Annotated[
+    Path, typer.Argument(metavar="STORE", help="The store (out, out/simulated), its ledger.db, or a config.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
+
+ledger = typer.Typer(help="Look after the ledger of a store: backup, stats.", no_args_is_help=True)
+
+
+@ledger.command("backup")
+def backup(
+    store: StorePath,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write a consistent copy of the ledger, also while runs go on. Images are no part of it."""
+    from pixmill.ledger.backup import back_up
+
+    with opened(store) as found:
+        done = back_up(found, out, overwrite=force)
+    say(f"wrote {done.path}: {size(done.bytes)}, checked")
+    say(f"  {done.jobs:,} jobs, {done.attempts:,} calls, {done.runs:,} runs")
+    if as_json:
+        print_json({**done._asdict(), "path": str(done.path)})
+
+
+@ledger.command("stats")
+def stats(store: StorePath, as_json: Json = False) -> None:
+    """Show the sizes of ledger and images and what the ledger holds."""
+    from pixmill.ledger.stats import read_stats, sizes
+
+    with opened(store) as found:
+        read = {"ledger": str(found.path), **sizes(found.path), **found.ask(read_stats)}
+    _say_stats(read)
+    if as_json:
+        print_json(read)
+
+
+@contextmanager
+def opened(store: Path) -> "Iterator[Ledger]":
+    """Open the ledger of a store for reading. Raises UserError where there is none."""
+    from pixmill.ledger import open_ledger
+
+    path = _ledger_path(store)
+    found = open_ledger(path, read_only=True)
+    if found is None:
+        simulated = path.with_name("simulated") / path.name
+        hint = f"the simulator's is {simulated}" if simulated.exists() else "a store has one after its first run"
+        raise UserError(f"there is no ledger at {path}", hint=hint)
+    with closing(found):
+        yield found
+
+
+def config_of(store: Path) -> "Config | None":
+    """Return the config that `store` is the path of; `None` where it is a folder or a ledger."""
+    from pixmill.config_file import load_config
+
+    return load_config(str(store)) if store.suffix in (".yaml", ".yml") else None
+
+
+def size(number: float) -> str:
+    """Return bytes for people: `512 B`, `1.4 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:,.1f} TB"
+
+
+def _ledger_path(store: Path) -> Path:
+    config = config_of(store)
+    folder = config.store_path if config else store
+    return folder if folder.is_file() else folder / "ledger.db"
+
+
+def _say_stats(read: dict[str, Any]) -> None:
+    log = f" and {size(read['log_bytes'])} of write-ahead log" if read["log_bytes"] else ""
+    say(f"{read['ledger']}: {size(read['ledger_bytes'])}{log}, schema {read['schema_version']}")
+    say(f"  {read['images']:,} image files: {size(read['images_bytes'])}")
+    states = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in read["states"].items())
+    say(f"  {read['jobs']:,} jobs" + (f": {states}" if states else ""))
+    first, last = (read[end] and read[end][:16].replace("T", " ") for end in ("first", "last"))
+    span = f", from {first} to {last} UTC" if first else ""
+    say(f"  {read['attempts']:,} calls in {read['runs']:,} runs{span}")

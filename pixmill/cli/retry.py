@@ -1,0 +1,31 @@
+"""The command that pays for what has an outcome already: retry."""
+
+from typing import Annotated
+
+import typer
+
+from pixmill.cli.pay import Order, pay
+from pixmill.cli.terminal import ConfigPath, Json, Overrides
+
+
+def retry(
+    config: ConfigPath,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(help="Jobs with this status: failed (the default), refused, in_doubt, or succeeded. Repeatable."),
+    ] = None,
+    code: Annotated[list[str] | None, typer.Option(help="Jobs with this error code. Repeatable.")] = None,
+    in_doubt: Annotated[bool, typer.Option("--in-doubt", help="The same as --status in_doubt.")] = False,
+    where: Annotated[str | None, typer.Option(help="Jobs that fit this condition on the dataset's columns.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before paying.")] = False,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Pay once more for jobs that have an outcome, which stays until the new one replaces it; then go on like run."""
+    from pixmill.config_file import load_config
+    from pixmill.retrying import retried
+
+    settings = load_config(config, overrides or ())
+    statuses = [*(status or ()), *(("in_doubt",) if in_doubt else ())]
+    wanted = retried(settings, statuses, code or (), where)
+    pay(Order(settings, config, overrides or [], yes=yes, retried=wanted), as_json=as_json)

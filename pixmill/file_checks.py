@@ -1,0 +1,84 @@
+"""Whether files are what their names and manifests say: images carry the hash of their content in their name."""
+
+import fcntl
+import json
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+THREADS = 8
+"""Files that are hashed at a time."""
+
+PROBLEMS = {
+    "missing": "is not there",
+    "no_file": "is no ordinary file",
+    "unreadable": "can't be read",
+    "wrong_size": "has another size than was stored",
+    "damaged": "its content is not what its name says",
+    "foreign_name": "is no name of an image in a store",
+}
+"""What can be wrong with the file of an image."""
+
+_NAME = re.compile(r"images/([0-9a-f]{2})/(\1[0-9a-f]{62})\.(?:jpg|png|webp)")
+
+
+class NamedImage(NamedTuple):
+    """An image file as dataset or ledger name it, relative to the store, and its size in bytes where that is known."""
+
+    name: str
+    size: int | None
+
+
+@contextmanager
+def undisturbed(folder: Path) -> Iterator[None]:
+    """Let no run publish in `folder` meanwhile."""
+    with ExitStack() as held:
+        lock = folder / ".lock"
+        if lock.exists():
+            fcntl.flock(held.enter_context(lock.open()), fcntl.LOCK_SH)
+        yield
+
+
+def file_problem(store: Path, image: NamedImage) -> str | None:
+    """Return which of `PROBLEMS` an image file has; its bytes are hashed. `None` where it has none."""
+    named = _NAME.fullmatch(image.name)
+    if not named:
+        return "foreign_name"
+    path = store / image.name
+    try:
+        seen = path.lstat()
+        if not stat.S_ISREG(seen.st_mode):
+            return "no_file"
+        if image.size is not None and seen.st_size != image.size:
+            return "wrong_size"
+        return None if _hash(path) == named[2] else "damaged"
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing"
+    except OSError:
+        return "unreadable"
+
+
+def manifest_problem(path: Path, manifest: Mapping[str, Any]) -> str | None:
+    """Say in which way the file at `path` is not the one that `manifest` describes, if in any."""
+    size = path.stat().st_size
+    if size != manifest.get("bytes"):
+        return f"has {size:,} bytes where its manifest says {manifest.get('bytes')}"
+    return None if _hash(path) == manifest.get("sha256") else "its SHA-256 is not the one in its manifest"
+
+
+def manifest_at(path: Path) -> dict[str, Any]:
+    """Return the manifest in the file `path`, empty where there is none."""
+    try:
+        manifest = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

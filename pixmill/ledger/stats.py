@@ -1,0 +1,58 @@
+"""How large a ledger is and what it holds, counted by the database."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from pixmill.ledger.schema import attempts, jobs, meta, runs
+
+
+def row_counts(connection: Connection) -> dict[str, int]:
+    """Return the number of jobs, attempts and runs."""
+    return {
+        table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in (jobs, attempts, runs)
+    }
+
+
+def read_stats(connection: Connection) -> dict[str, Any]:
+    """Return counts, jobs per state, when the first and the last call ended (ISO 8601, UTC), and the schema version."""
+    states = select(jobs.c.state, func.count()).group_by(jobs.c.state).order_by(jobs.c.state)
+    # Apart, as SQLite finds each of them in the index, but not both at once.
+    first, last = (connection.execute(select(end(attempts.c.answered_at))).scalar() for end in (func.min, func.max))
+    version = connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).scalar_one()
+    return {
+        **row_counts(connection),
+        "states": dict(connection.execute(states).tuples().all()),
+        "first": _moment(first),
+        "last": _moment(last),
+        "schema_version": int(version),
+    }
+
+
+def sizes(path: Path) -> dict[str, int]:
+    """Return the bytes of the ledger at `path`, of its write-ahead log and of the images beside it."""
+    log = path.with_name(f"{path.name}-wal")
+    images = [entry.stat().st_size for entry in _files(path.parent / "images")]
+    return {
+        "ledger_bytes": path.stat().st_size,
+        "log_bytes": log.stat().st_size if log.exists() else 0,
+        "images": len(images),
+        "images_bytes": sum(images),
+    }
+
+
+def _files(folder: Path) -> list[os.DirEntry[str]]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+    inner = [file for entry in shown if entry.is_dir(follow_symlinks=False) for file in _files(Path(entry.path))]
+    return [entry for entry in shown if entry.is_file(follow_symlinks=False)] + inner
+
+
+def _moment(micros: int | None) -> str | None:
+    return None if micros is None else datetime.fromtimestamp(micros / 1e6, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,105 @@
+"""What calls came to, counted by the database: of ten million calls a few rows come out."""
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, and_, bindparam, func, literal, null, select
+
+from pixmill.ledger.schema import attempts, jobs, runs
+
+QUARTER_HOUR = 15 * 60 * 1_000_000
+"""In microseconds. Time zones are whole quarters of an hour off UTC, so a quarter is of one day in each of them."""
+
+SHOWN_IDS = 20
+
+
+class CallSum(NamedTuple):
+    """How many calls had all of this in common; `quarter`, `req_key` and `code` are `None` unless asked for.
+
+    `quarter` counts quarters of an hour since 1970 UTC; `price` is that of one call, `None` where none was written.
+    """
+
+    run_id: str
+    charged: str
+    price: float | None
+    quarter: int | None
+    req_key: str | None
+    code: str | None
+    calls: int
+
+
+class Tariff(NamedTuple):
+    """Which config a run was of, and at what it counted a call; `None` where nothing of the run says so."""
+
+    config: str
+    price: float | None
+    currency: str | None
+
+
+class OneSided(NamedTuple):
+    """Request ids that only one side has: how many, and the first of them."""
+
+    number: int
+    ids: tuple[str, ...]
+
+
+def call_sums(connection: Connection, begin: int, end: int, by: Collection[str]) -> list[CallSum]:
+    """Count the calls that ended from `begin` until before `end` (microseconds), by `day`, `req_key` and `code`."""
+    same: tuple[Any, ...] = (
+        attempts.c.run_id,
+        attempts.c.charged,
+        attempts.c.price,
+        attempts.c.answered_at // QUARTER_HOUR if "day" in by else null(),
+        jobs.c.req_key if "req_key" in by else null(),
+        attempts.c.code if "code" in by else null(),
+    )
+    counted = select(*same, func.count(attempts.c.id)).where(_between(begin, end)).group_by(*same)
+    if "req_key" in by:
+        counted = counted.outerjoin_from(attempts, jobs, jobs.c.job_key == attempts.c.job_key)
+    return [CallSum(*row) for row in connection.execute(counted)]
+
+
+def tariffs(connection: Connection) -> dict[str, Tariff]:
+    """Return the tariff of every run. A run has one price: any of its calls that may have been charged tells it."""
+    of_run = attempts.c.run_id == runs.c.run_id
+    # Who writes down the call of a process that died does not know what it cost.
+    wrote_price = and_(of_run, attempts.c.charged != "no", attempts.c.code.is_distinct_from("process_died"))
+    priced = select(attempts.c.price).where(wrote_price)
+    paid = select(jobs.c.currency).join(attempts, attempts.c.job_key == jobs.c.job_key).where(of_run)
+    stated = paid.where(jobs.c.currency.is_not(None))
+    currency = func.coalesce(
+        stated.where(jobs.c.outcome_run == runs.c.run_id).limit(1).scalar_subquery(),
+        stated.limit(1).scalar_subquery(),  # all that the run paid for was paid for again
+    )
+    found = select(runs.c.run_id, runs.c.name, priced.limit(1).scalar_subquery(), currency)
+    return {run: Tariff(*of) for run, *of in connection.execute(found)}
+
+
+def ids_only_here(connection: Connection, begin: int, end: int, theirs: Sequence[str]) -> OneSided:
+    """Of the calls from `begin` until before `end` that were charged, return the ids that are not among `theirs`."""
+    charged = and_(_between(begin, end), attempts.c.charged == "yes", attempts.c.request_id.is_not(None))
+    unknown = attempts.c.request_id.not_in(select(_given().c.value))
+    return _one_sided(connection, select(attempts.c.request_id).where(charged, unknown), theirs)
+
+
+def ids_only_there(connection: Connection, begin: int, end: int, theirs: Sequence[str]) -> OneSided:
+    """Of `theirs`, return the ids that no call from `begin` until before `end` has that was or may be charged."""
+    chargeable = and_(_between(begin, end), attempts.c.charged != "no", attempts.c.request_id.is_not(None))
+    given = _given()
+    missing = given.c.value.not_in(select(attempts.c.request_id).where(chargeable))
+    return _one_sided(connection, select(given.c.value).where(missing), theirs)
+
+
+def _between(begin: int, end: int) -> Any:
+    return and_(attempts.c.answered_at >= begin, attempts.c.answered_at < end)
+
+
+def _given() -> Any:
+    return func.json_each(bindparam("theirs")).table_valued("value")
+
+
+def _one_sided(connection: Connection, ids: Select[Any], theirs: Sequence[str]) -> OneSided:
+    found = ids.add_columns(func.count(literal(1)).over()).limit(SHOWN_IDS)
+    rows = connection.execute(found, {"theirs": json.dumps(theirs)}).all()
+    return OneSided(rows[0][1] if rows else 0, tuple(sorted(row[0] for row in rows)))

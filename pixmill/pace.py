@@ -1,0 +1,97 @@
+"""The pace: how fast calls may follow each other, within the rate that the provider lets through.
+
+It starts at its ceiling. A "too many calls per second" drops it to the goodput: the calls that got through between
+two throttled ones, which is what a token bucket gives while it is empty. Then the pace climbs: slowly where the limit
+is thought to be, so that a limit that stands throttles one call in a hundred or two, and quickly further up, so that
+a limit that was lifted is soon used. Pure arithmetic, no locks; all times are seconds of one clock.
+"""
+
+from typing import NamedTuple
+
+RATE_MARGIN = 0.98
+"""The share of the allowed rate that is used: the provider counts arrivals, and networks bunch them up a little."""
+LOWEST, LOWEST_SHARE = 0.1, 0.01
+"""Calls per second, or the share of the ceiling, that go out whatever the provider says: to hear when it recovers."""
+CATCH_UP = 0.1
+"""Seconds of turns that are made up for after a late wake-up; more would be a burst."""
+SURE_CUT, FIRST_CUT, NEXT_CUT = 0.97, 0.85, 0.7
+"""What a cut leaves of the rate: at most, at least, and at least where the cut before it was not enough."""
+RECENT = 20
+"""Calls that get through after a cut that was enough."""
+NEAR, NEAR_CALLS, NEAR_SECONDS = 0.05, 200, 120.0
+"""How far the slow climb goes above the estimate, and the calls and seconds that it takes, whichever is quicker."""
+GROWTH = 0.1
+"""The share by which the pace grows in a second elsewhere: it doubles in seven seconds."""
+
+
+class Departure(NamedTuple):
+    """A call that was let go: its number, when, how many others were in flight, and whether the pace held it up."""
+
+    number: int
+    at: float
+    beside: int
+    paced: bool
+
+
+class Pace:
+    """Turns for calls at the rate in force, `rate` calls per second."""
+
+    def __init__(self, qps: float, now: float) -> None:
+        self.rate = self._ceiling = qps * RATE_MARGIN
+        self._lowest = min(max(LOWEST, LOWEST_SHARE * self._ceiling), self._ceiling)
+        self._next = self._held_until = self._grown_at = now
+        self._estimate = 0.0
+        self._cut_at = 0
+        self._throttled: Departure | None = None
+
+    def turn(self, ready: float, now: float) -> float:
+        """Book the next turn for a call that could have gone since `ready`, and return when it is."""
+        turn = max(ready, self._next, now - CATCH_UP)
+        self._next = turn + 1 / self.rate
+        return turn
+
+    def hold(self, seconds: float, now: float) -> None:
+        """Give no turn for `seconds`. A turn that was booked is void."""
+        self._held_until = max(self._held_until, now + max(seconds, 1 / self.rate))
+        self._next = self._held_until
+
+    def cut(self, call: Departure, sent: int, now: float) -> bool:
+        """Take in that `call` was throttled, after `sent` calls in all. True: the rate fell, a booked turn is void.
+
+        A call from before the last cut does not cut again.
+        """
+        before, self._throttled = self._throttled, call
+        if call.number <= self._cut_at:
+            return False
+        self._fall(before, call)
+        self._cut_at, self._grown_at = sent, now
+        self._next = max(now + 1 / self.rate, self._held_until)
+        return True
+
+    def grow(self, call: Departure, now: float) -> None:
+        """Take in that `call` went well. Only one that the pace held up shows that there was more to send."""
+        if call.number <= self._cut_at or not call.paced:
+            return
+        passed, self._grown_at = min(now - self._grown_at, 2 / self.rate), now
+        near = self._estimate * (1 + NEAR)
+        quick = self.rate * (1 + GROWTH * passed)
+        if self.rate < self._estimate:
+            grown = min(quick, self._estimate)
+        elif self.rate < near:
+            grown = self.rate * (1 + NEAR * passed * max(self.rate / NEAR_CALLS, 1 / NEAR_SECONDS))
+        else:
+            grown = quick
+        self.rate = min(grown, self._ceiling)
+
+    def _fall(self, before: Departure | None, call: Departure) -> None:
+        """Set the rate to the goodput since `before` was throttled, counted to plus or minus a call."""
+        low = high = most = self.rate * SURE_CUT
+        least = self.rate * FIRST_CUT
+        if before and before.at < call.at:
+            through, seconds = call.number - before.number - 1, call.at - before.at
+            low, high = through / seconds, (through + 1) / seconds
+            if through < RECENT:
+                least = self.rate * NEXT_CUT
+        self.rate = max(self._lowest, least, min(low, most))
+        # Where nothing got through there is no estimate to go slowly about: it may have been an outage.
+        self._estimate = max(self.rate, min(high, most)) if low else 0.0

@@ -1,0 +1,88 @@
+"""Ledgers with known calls, written as the engine writes them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from pixmill.ledger import Claim, Ledger, Recorded, RunLimits, State, open_ledger
+
+LIMITS = RunLimits("run-1", "gateway", "main", "key_a", max_calls=None, max_runs=3, lease_seconds=300)
+_STATES = {"yes": State.SUCCEEDED, "no": State.FAILED, "unknown": State.IN_DOUBT}
+_CODES = {"yes": "10000", "no": "50400", "unknown": "http_504"}
+
+
+def micros(moment: str) -> int:
+    """Of an ISO 8601 time; one without a zone is one of Shanghai."""
+    stamp = datetime.fromisoformat(moment if "+" in moment else f"{moment}+08:00")
+    return int(stamp.timestamp() * 1e6)
+
+
+class Books:
+    """A ledger under construction: each call is claimed and recorded under a job key of its own."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.calls = 0
+
+    def run(self, run_id: str, config: str) -> None:
+        self.ledger.begin_run(run_id, config)
+
+    def call(
+        self,
+        moment: str,
+        charged: str = "yes",
+        *,
+        run: str = "run-1",
+        price: float | None = 0.2,
+        currency: str = "CNY",
+        req_key: str = "key_a",
+        code: str | None = None,
+    ) -> str:
+        """Write one call; return its request id."""
+        self.calls += 1
+        key = f"job-{self.calls}"
+        assert isinstance(self.ledger.claim(key, LIMITS._replace(run_id=run, req_key=req_key)), Claim)
+        recorded = Recorded(
+            job_key=key,
+            run_id=run,
+            provider="gateway",
+            account="main",
+            state=_STATES[charged],
+            transient=False,
+            verdict=_STATES[charged].value,
+            charged=charged,
+            sent_at=micros(moment) - 1,
+            answered_at=micros(moment),
+            http_status=200,
+            code=code or _CODES[charged],
+            message="",
+            request_id=f"request-{self.calls}",
+            rephraser_result=None,
+            output_urls=None,
+            url_expires_at=None,
+            images=None,
+            queue_ms=1.0,
+            latency_ms=2.0,
+            provider_ms=3.0,
+            price=None if charged == "no" else price,
+            currency=currency,
+            seed=7,
+            rerolls=0,
+            answer=b"{}",
+        )
+        self.ledger.record(recorded)
+        return f"request-{self.calls}"
+
+
+@contextmanager
+def books(store: Path, run: str = "run-1") -> Iterator[Books]:
+    """The ledger in `store`, with a new run of the config `pets`."""
+    ledger = open_ledger(store / "ledger.db")
+    assert ledger
+    try:
+        made = Books(ledger)
+        made.run(run, "pets")
+        yield made
+    finally:
+        ledger.close()

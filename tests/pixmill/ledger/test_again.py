@@ -1,0 +1,123 @@
+"""One more payment for what has an outcome: the claim lets one call go for one mark, whoever asks and whenever."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pixmill.ledger import Claim, Ledger, Recorded, Refused, RunLimits, State, open_ledger
+
+LIMITS = RunLimits("run-1", "gateway", "main", "some_key", max_calls=None, max_runs=3, lease_seconds=300)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Ledger]:
+    opened = open_ledger(tmp_path / "store" / "ledger.db")
+    assert opened
+    for run in ("run-1", "run-2", "run-3"):
+        opened.begin_run(run, "pets")
+    yield opened
+    opened.close()
+
+
+def ended(state: State, run: str = "run-1", **changes: object) -> Recorded:
+    success = state is State.SUCCEEDED
+    recorded = Recorded(
+        job_key="k",
+        run_id=run,
+        provider="gateway",
+        account="main",
+        state=state,
+        transient=False,
+        verdict=state.value,
+        charged="yes" if success else "no",
+        sent_at=1,
+        answered_at=2,
+        http_status=200,
+        code="10000",
+        message="Success",
+        request_id=f"of {run}",
+        rephraser_result="",
+        output_urls=f'["https://x/{run}"]' if success else None,
+        url_expires_at=3 if success else None,
+        images=None,
+        queue_ms=1.0,
+        latency_ms=2.0,
+        provider_ms=3.0,
+        price=0.2,
+        currency="CNY",
+        seed=7,
+        rerolls=0,
+        answer=b"{}",
+    )
+    return recorded._replace(**changes)  # type: ignore[arg-type]
+
+
+def outcome(records: Ledger) -> tuple[Any, ...]:
+    """State, run and images of the job as a dataset would have them."""
+    row = records.outcomes(["k"]).to_pylist()[0]
+    return row["state"], row["run_id"], row["images"] and row["images"][0]["file_name"]
+
+
+def image(run: str) -> str:
+    return f'[{{"file_name": "{run}.jpg"}}]'
+
+
+def succeed(records: Ledger, run: str = "run-1") -> None:
+    assert isinstance(records.claim("k", LIMITS._replace(run_id=run)), Claim)
+    records.record(ended(State.SUCCEEDED, run))
+    records.record_image("k", run, [f"https://x/{run}"], images=image(run), error=None, download_ms=1.0)
+
+
+@pytest.mark.parametrize("state", [State.SUCCEEDED, State.REFUSED, State.FAILED, State.IN_DOUBT])
+def test_one_mark_lets_one_call_go_and_keeps_the_outcome_meanwhile(records: Ledger, state: State) -> None:
+    records.claim("k", LIMITS)
+    records.record(ended(state))
+    assert records.claim("k", LIMITS._replace(run_id="run-2")) == Refused(state)
+    records.ask_again([("k", 1)])
+    assert bool(records.known(["k"], max_runs=3).again[0])
+    second, third = (LIMITS._replace(run_id=run) for run in ("run-2", "run-3"))
+    assert records.claim("k", second) == Claim(2, 0)
+    assert outcome(records)[:2] == (state, "run-1")
+    assert records.claim("k", third) == Refused(state)
+    assert not records.known(["k"], max_runs=3).again[0]
+    records.ask_again([("k", 2)])  # while it is in flight
+    records.record(ended(State.SUCCEEDED, "run-2"))
+    assert outcome(records)[:2] == (State.SUCCEEDED, "run-2")
+    assert records.claim("k", third) == Refused(State.SUCCEEDED)
+
+
+def test_marking_twice_is_one_payment_and_marking_too_late_is_none(records: Ledger) -> None:
+    succeed(records)
+    for _ in range(2):
+        records.ask_again([("k", 1)])
+    succeed(records, "run-2")
+    records.ask_again([("k", 1)])  # agreed to when there was one attempt; there are two
+    assert records.claim("k", LIMITS._replace(run_id="run-3")) == Refused(State.SUCCEEDED)
+
+
+def test_a_marked_job_that_the_budget_has_no_room_for_is_refused_for_the_budgets_sake(records: Ledger) -> None:
+    succeed(records)
+    records.ask_again([("k", 1)])
+    assert records.claim("k", LIMITS._replace(run_id="run-2", max_calls=0)) == Refused(None)
+    assert records.known(["k"], max_runs=3).again[0]
+
+
+def test_images_of_an_earlier_call_do_not_get_among_those_of_a_later_one(records: Ledger) -> None:
+    """A slow fetch of the old URL ends after the new image is there."""
+    succeed(records)
+    records.ask_again([("k", 1)])
+    succeed(records, "run-2")
+    records.record_image("k", "run-3", ["https://x/run-1"], images=None, error="image_lost", download_ms=1.0)
+    assert outcome(records) == (State.SUCCEEDED, "run-2", "run-2.jpg")
+
+
+def test_a_late_success_is_kept_and_takes_an_unused_mark_away(records: Ledger) -> None:
+    """H4: in doubt, marked by a person, and then the answer comes after all: nothing is left to pay for."""
+    records.claim("k", LIMITS)
+    records.record(ended(State.IN_DOUBT))
+    records.ask_again([("k", 1)])
+    records.record(ended(State.SUCCEEDED))
+    assert outcome(records)[0] == State.SUCCEEDED
+    assert records.claim("k", LIMITS._replace(run_id="run-2")) == Refused(State.SUCCEEDED)
