@@ -153,7 +153,7 @@ def connect(path: Path, *, writing: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def settings(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy's begin event decides, not the driver
-        for pragma in ("synchronous=FULL", "cache_size=-32768"):
+        for pragma in ("synchronous=FULL", "cache_size=-65536"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
