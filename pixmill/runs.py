@@ -264,10 +264,12 @@ class Run:
 
         page = page_of(self.config)
         try:
-            return page if page.exists() and not published.changed else write_report(self.config)
+            if published.changed or not page.exists():
+                write_report(self.config)
         except PixmillError as error:
             log.warning("there is no report: %s", error)
             return None
+        return page
 
 
 def prepare(
