@@ -11,12 +11,15 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Columns = str | tuple[str, ...]
 AUTO_CONCURRENCY = 256
 """The ceiling of the in-flight limit where it is to find itself: more than any account is known to get."""
+
+ANY_REQ_KEY = "*"
+"""The name under which `retry.codes` holds what is said of every operation."""
 
 
 def _zone(name: str) -> str:
@@ -42,6 +45,38 @@ def _variable(name: str) -> str:
     if not name.isidentifier():
         raise ValueError("must be the name of an environment variable; the key itself never stands in a config")
     return name
+
+
+def _codes_by_req_key(value: Any) -> Any:
+    """Put rules that stand directly under `retry.codes` under `*`: they are about every operation."""
+    if not isinstance(value, Mapping):
+        return value
+    rules = {key: rule for key, rule in value.items() if _is_code_rule(rule)}
+    of_operations = {str(key): _with_text_keys(named) for key, named in value.items() if key not in rules}
+    every = {**_with_text_keys(rules), **of_operations.get(ANY_REQ_KEY, {})}
+    return {**of_operations, **({ANY_REQ_KEY: every} if every else {})}
+
+
+def _is_code_rule(value: Any) -> bool:
+    return not isinstance(value, Mapping) or value.keys() <= {"verdict", "charged"}
+
+
+def _with_text_keys(value: Any) -> Any:
+    return {str(key): rule for key, rule in value.items()} if isinstance(value, Mapping) else value
+
+
+def _code_rule(value: Any) -> Any:
+    return {"verdict": value} if isinstance(value, str) else value
+
+
+def _yes_or_no(value: Any) -> Any:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value  # YAML's own reading of yes and no
+
+
+def _not_success(code: str) -> str:
+    if code == "10000":
+        raise ValueError("is success, whatever else an answer says")
+    return code
 
 
 def _is_loopback(host: str) -> bool:
@@ -138,13 +173,32 @@ class Limits(Section):
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120
 
 
+class CodeRule(Section):
+    """What a provider's code means in place of what the table of codes says; `None` leaves that as it is."""
+
+    verdict: (
+        Literal["retry", "throttle_rate", "throttle_concurrency", "refused", "failed", "stop", "in_doubt"] | None
+    ) = None
+    charged: Annotated[Literal["yes", "no", "unknown"] | None, BeforeValidator(_yes_or_no)] = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "CodeRule":
+        if self.verdict is None and self.charged is None:
+            raise ValueError("needs a verdict, or charged: yes, no or unknown")
+        return self
+
+
+Code = Annotated[str, AfterValidator(_not_success)]
+CodeRules = dict[Code, Annotated[CodeRule, BeforeValidator(_code_rule)]]
+
+
 class Retry(Section):
-    """How often a job is tried in one run, and in how many runs."""
+    """How often a job is tried in one run, and in how many runs; `codes` is by `req_key`, or `*` for all."""
 
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 4
     max_runs: Annotated[int, Field(ge=1)] = 3
     rerolls: Annotated[int, Field(ge=0)] = 2
-    codes: dict[str, Any] = {}
+    codes: Annotated[dict[str, CodeRules], BeforeValidator(_codes_by_req_key)] = {}
 
 
 class Budget(Section):

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pixmill.canonical import canonical_json
 from pixmill.conditions import parse
-from pixmill.config import Input, Request, Sweep
+from pixmill.config import Budget, Input, Request, Sweep
 from pixmill.mistakes import Mistake, explained
 from pixmill.operations import (
     OPERATIONS,
@@ -47,8 +47,18 @@ def check_together(sections: Mapping[str, Any]) -> Iterator[Mistake]:
             yield Mistake(("input.columns.seed", "is read only with seed.policy: column"))
     if "provider" in sections and sections["provider"].kind == "gateway" and not sections["provider"].base_url:
         yield Mistake(("provider.base_url", "is required for a gateway"))
-    if "budget" in sections and sections["budget"].max_cost is not None and not sections["budget"].price_per_call:
-        yield Mistake(("budget.max_cost", "needs budget.price_per_call, or cost can't be counted"))
+    if "budget" in sections:
+        yield from _check_budget(sections["budget"])
+    if {"request", "output"} <= sections.keys():
+        by_url = sections["request"].params.get("return_url") is True
+        if by_url and sections["output"].images == "inline":
+            yield Mistake(("request.params.return_url", "is false by output.images: inline; leave it out"))
+
+
+def _check_budget(section: Budget) -> Iterator[Mistake]:
+    for cap in ("max_cost", "max_cost_per_month"):
+        if getattr(section, cap) is not None and not section.price_per_call:
+            yield Mistake((f"budget.{cap}", "needs budget.price_per_call, or cost can't be counted"))
 
 
 def _check_input(section: Input) -> Iterator[Mistake]:

@@ -22,12 +22,9 @@ MAX_NODES = 100_000
 
 NOT_YET: Mapping[str, tuple[Any, ...]] = {
     "ledger": (None,),
-    "retry.codes": ({},),
-    "budget.max_cost_per_month": (None,),
     "execution.engine": ("threads",),
     "execution.address": (None,),
     "execution.workers": (2,),
-    "output.images": ("download", "url"),
 }
 """Keys of the contract that this version parses but does not honour, with the values that it does."""
 

@@ -7,14 +7,11 @@ first thing that makes going on pointless stops the run; calls in flight are alw
 """
 
 import contextvars
-import json
 import logging
 import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from enum import IntEnum
-from typing import NamedTuple
 
 from pixmill.config import Config
 from pixmill.downloads import Downloads, urls_expire_at
@@ -23,11 +20,13 @@ from pixmill.governor import Governor
 from pixmill.identity import redrawn
 from pixmill.job_queue import Chunk, JobQueue, Ticket
 from pixmill.jobs import Job, completed
-from pixmill.ledger import Claim, Ledger, Recorded, Refused, RunLimits, State
+from pixmill.ledger import Claim, Ledger, Refused, RunLimits, State
 from pixmill.ledger.schema import now_micros
+from pixmill.outcomes import Judgement, Sent, judge, recorded
 from pixmill.provider.answers import Answer
 from pixmill.provider.client import Client
-from pixmill.provider.codes import OUTPUT_REDRAWN, Verdict
+from pixmill.provider.codes import Verdict
+from pixmill.stops import StopCode, Stopped, budget_reached, too_many, turned_away
 from pixmill.tally import Count, Progress, Tally
 
 log = logging.getLogger(__name__)
@@ -35,34 +34,6 @@ log = logging.getLogger(__name__)
 AUTO_START = 2
 """The in-flight limit that `limits.concurrency: auto` begins with; a number given begins at itself."""
 BACKOFF_BASE, BACKOFF_CAP = 0.5, 30.0
-MAX_THROTTLES = 50
-"""Throttled answers that one job takes before it waits for the next run; they use up no attempts."""
-
-
-class StopCode(IntEnum):
-    """Why a run ended early, as its exit code; a higher one outranks a lower one."""
-
-    BUDGET = 4
-    BREAKER = 5
-    CREDENTIALS = 6
-    INTERRUPTED = 130
-
-
-class _Sent(NamedTuple):
-    """A call: when it was sent (microseconds since 1970), how long it waited before and took, and its seed."""
-
-    sent_at: int
-    queue_ms: float
-    latency_ms: float
-    seed: int
-    rerolls: int
-
-
-class Stopped(NamedTuple):
-    """Why a run ends early, in a sentence."""
-
-    code: StopCode
-    reason: str
 
 
 class Engine:
@@ -87,10 +58,14 @@ class Engine:
             provider=config.provider.kind,
             account=config.account,
             req_key=config.request.req_key,
-            max_calls=config.budget.allowed_calls,
+            max_calls=config.budget.max_calls,
             max_runs=config.retry.max_runs,
             lease_seconds=3 * config.limits.timeout_seconds,
             retry_doubt=config.in_doubt == "retry",
+            max_cost=config.budget.max_cost,
+            max_cost_per_month=config.budget.max_cost_per_month,
+            price=config.budget.price_per_call,
+            timezone=config.budget.timezone,
         )
         self.governor = Governor(
             config.limits.qps,
@@ -100,7 +75,7 @@ class Engine:
         )
         self.tally = Tally(config.stop)
         self._to_pay, self._cached, self._jitter = to_pay, cached, jitter
-        self._download = config.output.images == "download"
+        self._download = config.output.images != "url"
         self.stopped: Stopped | None = None
         self._failure: PixmillError | None = None
         self._stop_lock = threading.Lock()
@@ -175,6 +150,7 @@ class Engine:
             images_waiting=self._downloads.waiting,
             codes=tally.codes.most_common(3),
             stopping=self.stopped.reason if self.stopped else None,
+            is_out=self.governor.is_open,
         )
 
     # One call
@@ -230,110 +206,61 @@ class Engine:
         seed = redrawn(job.seed, claim.rerolls) if claim.rerolls else job.seed
         sent_at, begun = now_micros(), time.perf_counter()
         answer = self._client.call(completed(beginning, seed), job.req_key)
-        sent = _Sent(sent_at, queue_ms, (time.perf_counter() - begun) * 1000, seed, claim.rerolls)
-        state, transient, again = self._judge(ticket, claim, answer)
+        sent = Sent(sent_at, queue_ms, (time.perf_counter() - begun) * 1000, seed, claim.rerolls)
+        judged = judge(ticket, claim, answer, self._config.retry)
         inline = answer.verdict is Verdict.SUCCEEDED and answer.inline_images
         # Before the answer is recorded: there is no URL to fetch these again.
         images = self._downloads.keep(answer.inline_images) if inline else None
-        self._ledger.record(self._recorded(ticket, answer, state, transient, images, sent))
+        self._ledger.record(recorded(self._config, self._run_id, job.key, answer, judged, sent, images))
         if inline and not images and not answer.image_urls:
             self._ledger.record_image(job.key, self._run_id, (), images=None, error="image_lost", download_ms=0.0)
         success = answer.verdict is Verdict.SUCCEEDED
         self.tally.call_ended(answer.code, success=success, charged=answer.charged == "yes")
-        self._follow_up(ticket, answer, state, again, images)
+        self._follow_up(ticket, answer, judged, images)
         return answer
 
-    def _judge(self, ticket: Ticket, claim: Claim, answer: Answer) -> tuple[State, bool, bool]:
-        """Return the job's new state, whether its failure is transient, and whether this run tries again."""
-        match answer.verdict:
-            case Verdict.SUCCEEDED:
-                return State.SUCCEEDED, False, False
-            case Verdict.REFUSED:
-                again = answer.code in OUTPUT_REDRAWN and claim.rerolls < self._config.retry.rerolls
-                return (State.PENDING if again else State.REFUSED), False, again
-            case Verdict.FAILED:
-                return State.FAILED, False, False
-            case Verdict.IN_DOUBT:
-                return State.IN_DOUBT, False, False
-            case Verdict.STOP:
-                return State.PENDING, False, False
-            case Verdict.RETRY:
-                again = ticket.tries + 1 < self._config.retry.max_attempts
-            case _:
-                again = ticket.throttles + 1 < MAX_THROTTLES
-        return (State.PENDING if again else State.FAILED), not again, again
-
-    def _recorded(
-        self, ticket: Ticket, answer: Answer, state: State, transient: bool, images: str | None, sent: _Sent
-    ) -> Recorded:
-        price = self._config.budget.price_per_call
-        now = now_micros()
-        return Recorded(
-            job_key=ticket.job.key,
-            run_id=self._run_id,
-            provider=self._config.provider.kind,
-            account=self._config.account,
-            state=state,
-            transient=transient,
-            verdict=answer.verdict.value,
-            charged=answer.charged,
-            sent_at=sent.sent_at,
-            answered_at=now,
-            http_status=answer.http_status,
-            code=answer.code,
-            message=answer.message,
-            request_id=answer.request_id,
-            rephraser_result=answer.rephraser_result,
-            output_urls=json.dumps(answer.image_urls) if answer.image_urls else None,
-            url_expires_at=urls_expire_at(answer.image_urls, now) if answer.image_urls else None,
-            images=images,
-            queue_ms=sent.queue_ms,
-            latency_ms=sent.latency_ms,
-            provider_ms=answer.provider_ms,
-            price=None if answer.charged == "no" else price,
-            currency=self._config.budget.currency,
-            seed=sent.seed,
-            # A seed that moderation used up stays so: a later run goes on with the next one.
-            rerolls=sent.rerolls + (answer.verdict is Verdict.REFUSED and state is State.PENDING),
-            answer=answer.raw,
-        )
-
-    def _follow_up(self, ticket: Ticket, answer: Answer, state: State, again: bool, images: str | None) -> None:
+    def _follow_up(self, ticket: Ticket, answer: Answer, judged: Judgement, images: str | None) -> None:
         if answer.retry_after:
             self.governor.hold(answer.retry_after)
-        if again:
-            throttled = answer.verdict in (Verdict.THROTTLE_RATE, Verdict.THROTTLE_CONCURRENCY)
-            later = ticket._replace(
-                tries=ticket.tries + (answer.verdict is Verdict.RETRY),
-                throttles=ticket.throttles + throttled,
-                since=time.monotonic(),
-            )
-            self._queue.put_later(later, 0.0 if answer.verdict is Verdict.REFUSED else self._pause(later))
-            if self.stopped or self._failure:
-                self._queue.hurry()
+        if judged.again:
+            self._try_again(ticket, answer.verdict)
         elif answer.verdict is Verdict.STOP:
-            self.stop(StopCode.CREDENTIALS, f"{answer.code}: {answer.message}")
+            self.stop(*turned_away(answer))
             self._end(ticket.chunk, "skipped")
-        elif state is State.SUCCEEDED and not images and answer.image_urls and self._download:
+        elif judged.state is State.SUCCEEDED and not images and answer.image_urls and self._download:
             expires_at = urls_expire_at(answer.image_urls, now_micros())
-            self._downloads.fetch(ticket.job.key, answer.image_urls, expires_at, lambda: self._end(ticket.chunk, state))
+            self._downloads.fetch(
+                ticket.job.key, answer.image_urls, expires_at, lambda: self._end(ticket.chunk, judged.state)
+            )
         else:
-            self._end(ticket.chunk, state)
+            self._end(ticket.chunk, judged.state)
 
-    def _pause(self, ticket: Ticket) -> float:
-        """Full jitter: anything from nothing to an exponentially growing cap, so that retries never march in step."""
+    def _try_again(self, ticket: Ticket, verdict: Verdict) -> None:
+        later = ticket._replace(
+            tries=ticket.tries + (verdict is Verdict.RETRY),
+            throttles=ticket.throttles + (verdict in (Verdict.THROTTLE_RATE, Verdict.THROTTLE_CONCURRENCY)),
+            since=time.monotonic(),
+        )
+        self._queue.put_later(later, self._pause(later, verdict))
+        if self.stopped or self._failure:
+            self._queue.hurry()
+
+    def _pause(self, ticket: Ticket, verdict: Verdict) -> float:
+        """Full jitter: anything from nothing to an exponentially growing cap, so that repeats never march in step."""
+        if verdict is Verdict.REFUSED:
+            return 0.0  # another seed is another request
         doubled = min(ticket.tries + ticket.throttles - 1, 10)
-        return self._jitter() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0**doubled)
+        pause = self._jitter() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0**doubled)
+        return max(pause, self.governor.repeat()) if verdict is Verdict.RETRY else pause
 
     def _not_mine(self, ticket: Ticket, refused: Refused) -> None:
         if refused.state is None:
-            self.stop(StopCode.BUDGET, f"the budget of {self._limits.max_calls:,} calls is spent")
+            self.stop(*budget_reached(refused.cap, self._config.budget))
         settled = refused.state in (State.SUCCEEDED, State.FAILED, State.REFUSED, State.IN_DOUBT)
         self._end(ticket.chunk, refused.state.value if refused.state and settled else "skipped")
 
     def _end(self, chunk: Chunk, outcome: str) -> None:
         tripped = self.tally.job_ended(outcome)
         if tripped:
-            window = self._config.stop.window
-            self.stop(StopCode.BREAKER, f"too many of the last {window} jobs were {tripped}")
+            self.stop(*too_many(tripped, self._config.stop.window, self.tally.codes.most_common(3)))
         chunk.end(outcome)

@@ -2,15 +2,18 @@
 
 Calls go through one turnstile: the first in line waits for a slot, then for its turn, and only then is the next one
 looked at, so that a change of either limit holds for the very next call. What the answers say moves both limits
-(`pace`, `slots`); faults of the service stop their growth for a while. Cached jobs never come here.
+(`pace`, `slots`); faults of the service stop their growth for a while, and an outage all calls but a probe (`breaker`).
+Cached jobs never come here.
 """
 
 import threading
 import time
 from collections.abc import Callable
 
+from pixmill.breaker import Breaker
 from pixmill.pace import RATE_MARGIN, Departure, Pace
 from pixmill.provider.codes import Verdict
+from pixmill.retry_budget import RetryBudget
 from pixmill.slots import Slots
 
 CALM_CALLS = 20
@@ -38,7 +41,7 @@ class Governor:
     ) -> None:
         self._clock, self._wait = clock, wait
         self._pace, self._slots = Pace(qps, clock()), Slots(start or concurrency, concurrency)
-        self._alone = first_alone
+        self._alone, self._breaker, self._repeats = first_alone, Breaker(), RetryBudget(clock())
         self._turnstile, self._lock = threading.Lock(), threading.Lock()
         self._stopped, self._freed = threading.Event(), threading.Event()
         self._in_flight = self._sent = self._voided = 0
@@ -59,6 +62,11 @@ class Governor:
         """The rate limit in force, in calls per second, margin included."""
         return round(self._pace.rate / RATE_MARGIN, 2)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the service is taken to be out, so that only probes go."""
+        return self._breaker.is_open
+
     def enter(self) -> Departure | None:
         """Wait for a slot and for this call's turn. None: the run stops, and no slot was taken."""
         ready = self._clock()
@@ -78,6 +86,8 @@ class Governor:
         with self._lock:
             self._in_flight -= 1
             self._alone = self._alone and not answered
+            if (pause := self._breaker.hear(call, verdict, self._sent)) is not None:
+                self._hold(pause)
             if verdict:
                 self._learn(call, verdict)
             self._freed.set()
@@ -85,20 +95,31 @@ class Governor:
     def hold(self, seconds: float) -> None:
         """Hold back every call of the account for `seconds`, the one that waits for its turn included."""
         with self._lock:
-            self._pace.hold(seconds, self._clock())
-            self._voided += 1
+            self._hold(seconds)
+
+    def repeat(self) -> float:
+        """Book the repeat of a call that met a fault; return the seconds after which it may go."""
+        with self._lock:
+            return self._repeats.spend(self._clock())
 
     def stop(self) -> None:
         """Let nobody through any more; calls in flight go on."""
         self._stopped.set()
         self._freed.set()
 
+    def _hold(self, seconds: float) -> None:
+        self._pace.hold(seconds, self._clock())
+        self._voided += 1
+
+    def _has_room(self) -> bool:
+        return self._in_flight < self.limit and not self._breaker.waits
+
     def _wait_for_slot(self) -> bool:
         """Return once a slot is free or the run stops; say whether that took a wait."""
         waited = False
         while True:
             self._freed.clear()  # first: what is freed from here on sets it again
-            if self._stopped.is_set() or self._in_flight < self.limit:
+            if self._stopped.is_set() or self._has_room():
                 return waited
             self._wait(self._freed, None)
             waited = True
@@ -111,11 +132,14 @@ class Governor:
         if turn > now:
             self._wait(self._stopped, turn - now)
         with self._lock:
-            if self._stopped.is_set() or voided != self._voided or self._in_flight >= self.limit:
+            if self._stopped.is_set() or voided != self._voided or not self._has_room():
                 return None
             self._in_flight += 1
             self._sent += 1
-            return Departure(self._sent, self._clock(), self._in_flight - 1, turn > ready)
+            call = Departure(self._sent, self._clock(), self._in_flight - 1, turn > ready)
+            self._breaker.depart(call)
+            self._repeats.earn()
+            return call
 
     def _learn(self, call: Departure, verdict: Verdict) -> None:
         match verdict:

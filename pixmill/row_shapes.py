@@ -23,7 +23,8 @@ class RowShapes:
 
     def __init__(self, config: Config, sweep: SweepPoints) -> None:
         self._input = config.input
-        self._requests = [_resolved(sweep.request_at(point, config.request)) for point in sweep.points]
+        inline = config.output.images == "inline"
+        self._requests = [_resolved(sweep.request_at(point, config.request), inline=inline) for point in sweep.points]
         self._plain = [request_shape(of.operation, of.req_key, of.params) for of in self._requests]
         self._shape_at = lru_cache(_REMEMBERED)(self._mapped)
 
@@ -68,8 +69,10 @@ class RowShapes:
         return problem("bad_field", None, index) if index else shape
 
 
-def _resolved(request: Request) -> Request:
-    return request.model_copy(update={"params": resolve_parameters(request.req_key, request.params)})
+def _resolved(request: Request, *, inline: bool) -> Request:
+    """Fill the defaults in; an answer is to hold its images where they are wanted `inline`."""
+    params = resolve_parameters(request.req_key, request.params)
+    return request.model_copy(update={"params": {**params, "return_url": False} if inline else params})
 
 
 def _field_values(column: Any, text: pa.Array) -> list[Any]:

@@ -22,7 +22,7 @@ from pixmill.config import Config
 from pixmill.config_file import load_config
 from pixmill.dataset import Published, publish, write_run_report
 from pixmill.downloads import Downloads
-from pixmill.engine import Engine, StopCode, Stopped
+from pixmill.engine import Engine
 from pixmill.errors import ConfigError, PixmillError, TableError
 from pixmill.images import ImageFetcher
 from pixmill.input_images import InputCounts
@@ -34,6 +34,7 @@ from pixmill.provider.client import Client, open_client
 from pixmill.retrying import Retried
 from pixmill.run_report import NOTHING_DONE, published_counts, verdict
 from pixmill.spending import check_invalid, check_spending
+from pixmill.stops import StopCode, Stopped
 from pixmill.tally import Count
 
 log = logging.getLogger(__name__)
@@ -90,14 +91,17 @@ class Run:
         """How many chunks are in flight at once: twice the concurrency in jobs, so that no thread waits for Prefect."""
         return max(2, math.ceil(2 * self.config.concurrency / self.jobs_per_task))
 
-    def connect(self) -> None:
-        """Open the client, for the built-in simulator its server first. Raises ConfigError for missing credentials."""
+    def connect(self, faults: Path | None = None) -> None:
+        """Open the client, for the built-in simulator its server first, with the `faults` of a file to rehearse with.
+
+        Raises ConfigError for missing credentials.
+        """
         config = self.config
         base_url = api_key = None
         if config.simulated and config.provider.base_url is None:
             from pixmill.simulator import embedded  # only runs that use it pay for its import
 
-            simulator = self._open.enter_context(embedded(config.store_path / "bill.jsonl"))
+            simulator = self._open.enter_context(embedded(config.store_path / "bill.jsonl", faults=faults))
             base_url, api_key = simulator.base_url, simulator.bearer_key
         self._client = open_client(
             config.provider,
@@ -106,6 +110,7 @@ class Run:
             concurrency=config.concurrency,
             base_url=base_url,
             api_key=api_key,
+            codes=config.retry.codes,
         )
         self._open.callback(self._client.close)
 

@@ -1,8 +1,5 @@
 """Whether a run may spend: the rules that stand between a plan and the first paid call."""
 
-from datetime import datetime
-from zoneinfo import ZoneInfo
-
 import yaml
 
 from pixmill.config import Config
@@ -10,6 +7,7 @@ from pixmill.config_file import config_changes
 from pixmill.dataset import last_manifest
 from pixmill.errors import SpendingRefused, TableError
 from pixmill.ledger import Ledger
+from pixmill.ledger.budgets import month_begins
 from pixmill.plan import Plan
 
 
@@ -49,9 +47,7 @@ def month_to_date(config: Config, ledger: Ledger | None) -> float:
     """The money that calls of this account were charged since the month began in `budget.timezone`."""
     if ledger is None:
         return 0.0
-    now = datetime.now(ZoneInfo(config.budget.timezone))
-    begin = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    spent = ledger.spent(account=config.account, since=int(begin.timestamp() * 1e6))
+    spent = ledger.spent(account=config.account, since=month_begins(config.budget.timezone))
     return spent.get("yes", 0.0)
 
 

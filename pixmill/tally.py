@@ -20,7 +20,10 @@ class Count(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """A moment of a run, for people to look at. Rates are per second, `eta_seconds` is `None` while unknown."""
+    """A moment of a run, for people to look at. Rates are per second, `eta_seconds` is `None` while unknown.
+
+    `is_out`: the service does not work, and only single calls look whether it is back.
+    """
 
     to_pay: int
     cached: int
@@ -36,6 +39,7 @@ class Progress(NamedTuple):
     images_waiting: int
     codes: list[tuple[str, int]]
     stopping: str | None
+    is_out: bool = False
 
 
 @dataclass

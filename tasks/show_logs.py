@@ -6,10 +6,16 @@ from contextlib import contextmanager
 
 from prefect.logging.handlers import APILogHandler
 
+from pixmill.redaction import redact_logs
+
 
 @contextmanager
 def library_logs_shown() -> Iterator[None]:
-    """Send what `pixmill` logs from INFO up to the API, and wait for the last line to arrive."""
+    """Send what `pixmill` logs from INFO up to the API, and wait for the last line to arrive.
+
+    Everything that this process logs is redacted from then on, also what Prefect says when the flow has ended.
+    """
+    redact_logs()
     log, handler = logging.getLogger("pixmill"), APILogHandler()
     level = log.level
     log.addHandler(handler)

@@ -5,7 +5,6 @@ Heavy imports stand inside the commands, so that `--help` and mistakes in a conf
 
 import gc
 import sys
-import traceback
 from importlib.abc import MetaPathFinder
 
 import typer
@@ -13,6 +12,7 @@ import typer
 from pixmill.cli import bill, check, compare, export, files, ledger, look, pay, promote, report, retry, serve
 from pixmill.cli.terminal import complain, leave, say, show_warnings
 from pixmill.errors import PixmillError, UserError
+from pixmill.redaction import redact_logs, shown_traceback
 
 app = typer.Typer(
     help="Turn a table of image URLs and prompts into a verified image dataset, paying for nothing twice.",
@@ -42,6 +42,7 @@ def main() -> None:
     """Run the command line. A user's mistake exits 2 without a traceback, an internal error 1."""
     sys.meta_path.insert(0, _NoPandas())
     gc.set_threshold(100_000, 50, 50)  # a million rows are many objects and no cycles: searching them cost a tenth
+    redact_logs()
     show_warnings()
     try:
         leave(app(standalone_mode=False) or 0)
@@ -67,7 +68,7 @@ def _shown(error: Exception) -> int:
     if show and isinstance(code, int):
         show()
         return code
-    traceback.print_exception(error)
+    typer.echo(shown_traceback(error), err=True)
     return 1
 
 

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
@@ -15,6 +16,8 @@ from pixmill.cli.terminal import ConfigPath, Json, Overrides, duration, leave, m
 from pixmill.errors import PixmillError, SpendingRefused
 
 EVENT_SECONDS = 10.0
+REHEARSAL = ("provider.kind=simulator", "provider.base_url=null")
+"""What makes a rehearsal of any config: the embedded simulator answers, in a store of its own."""
 
 if TYPE_CHECKING:
     from pixmill.config import Config
@@ -28,14 +31,23 @@ def run(
     limit: Annotated[int | None, typer.Option(min=0, help="Pay for at most N jobs, in input order.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before paying.")] = False,
     new_store: Annotated[bool, typer.Option("--new-store", help="Agree that the store has no ledger yet.")] = False,
+    rehearse: Annotated[
+        Path | None,
+        typer.Option(metavar="FAULTS", help="Pay nothing: the simulator answers, with the faults of this file."),
+    ] = None,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Make the dataset: plan, pay for what is missing, publish. The same command again continues."""
     from pixmill.config_file import load_config
 
-    settings = load_config(config, overrides or ())
-    order = Order(settings, config, overrides or [], limit, yes=yes, new_store=new_store)
+    changes = [*(overrides or ()), *(REHEARSAL if rehearse else ())]
+    settings = load_config(config, changes)
+    if rehearse:
+        from pixmill.simulator.faults import load_faults
+
+        load_faults(rehearse)  # its mistakes come before anything starts
+    order = Order(settings, config, changes, limit, yes=yes, new_store=new_store, faults=rehearse)
     pay(order, as_json=as_json)
 
 
@@ -49,6 +61,13 @@ class Order(NamedTuple):
     yes: bool = False
     new_store: bool = False
     retried: "Retried | None" = None
+    faults: Path | None = None
+
+    @property
+    def status_command(self) -> str:
+        """What to type to see how far it is."""
+        where = f" --set {REHEARSAL[0]}" if self.faults else ""
+        return f"pixmill status {shlex.quote(self.config)}{where}"
 
 
 def pay(order: Order, *, as_json: bool) -> NoReturn:
@@ -60,7 +79,9 @@ def pay(order: Order, *, as_json: bool) -> NoReturn:
         report = _carried_out(order)
     except (KeyboardInterrupt, typer.Abort):
         report = {**NOTHING_DONE, "exit_code": 130, "reason": "interrupted before anything was sent"}
-    _say_report(report, order.settings.budget.currency, f"pixmill status {shlex.quote(order.config)}")
+    _say_report(report, order.settings.budget.currency, order.status_command)
+    if order.faults:
+        say(f"REHEARSAL over: nothing was paid, no provider was called, all of it is in {order.settings.store_path}")
     if as_json:
         print_json(report)
     leave(report["exit_code"])
@@ -72,6 +93,8 @@ def _carried_out(order: Order) -> dict[str, Any]:
     from pixmill.runs import prepare
 
     settings, retried = order.settings, order.retried
+    if order.faults:
+        say(f"REHEARSAL: the simulator answers in place of the provider, with the faults of {order.faults}")
     with ExitStack() as stack:
         # A new store is sure to have something to pay for: the server starts while the plan is made.
         server = _Server(stack, early=not retried and not (settings.store_path / "ledger.db").exists())
@@ -81,9 +104,11 @@ def _carried_out(order: Order) -> dict[str, Any]:
         if retried and not prepared.plan.asked:
             return {**NOTHING_DONE, "reason": f"nothing to retry: no job is {retried.describe()}"}
         say_plan(prepared.plan)
+        if order.faults:
+            _say_rehearsed(prepared)
         if prepared.to_pay:
-            _agree(prepared, yes=order.yes, new_store=order.new_store)
-            prepared.connect()
+            _agree(prepared, order)
+            prepared.connect(order.faults)
             server.use()
             return _flow(prepared, order)
         return _publish_only(prepared)
@@ -117,26 +142,36 @@ class _Server:
             embedded.use()
 
 
-def _agree(run: "Run", *, yes: bool, new_store: bool) -> None:
-    """Ask on a terminal; without one hold the run to its rules. Raises SpendingRefused."""
+def _say_rehearsed(run: "Run") -> None:
+    """Say how much of a config there is left to rehearse, and how to begin anew."""
+    settled = run.plan.distinct - run.plan.to_pay
+    if settled:
+        say(f"  rehearsed before: {settled:,} of {run.plan.distinct:,} jobs have an outcome in {run.config.store_path}")
+        say("  --set store=FOLDER rehearses all of them, with what it makes in FOLDER")
+
+
+def _agree(run: "Run", order: Order) -> None:
+    """Ask on a terminal; without one hold the run to its rules, a rehearsal to none. Raises SpendingRefused."""
     from pixmill.spending import changes_since_last_run, check_invalid, check_spending, month_to_date
 
     config = run.config
     check_invalid(run.plan)
+    if order.faults:
+        return
     for change in changes_since_last_run(run.plan)[:10]:
         say(f"  changed since the last run: {change}")
     if not config.simulated and config.budget.price_per_call is not None:
         say(f"  this month so far: {money(month_to_date(config, run.ledger), config.budget.currency)}")
     if sys.stdin.isatty() and sys.stderr.isatty():
-        if not yes and not typer.confirm(f"Pay for {run.to_pay:,} calls?", err=True):
+        if not order.yes and not typer.confirm(f"Pay for {run.to_pay:,} calls?", err=True):
             raise SpendingRefused("nothing was sent", hint="--yes agrees beforehand, --limit N pays for a few first")
         return
-    if not yes:
+    if not order.yes:
         raise SpendingRefused(
             f"this run would pay for {run.to_pay:,} calls, and there is no terminal to ask on",
             hint="`pixmill plan` shows what it would cost; --yes agrees to it",
         )
-    check_spending(run.plan, new_store=new_store, ledger_exists=run.ledger_existed)
+    check_spending(run.plan, new_store=order.new_store, ledger_exists=run.ledger_existed)
 
 
 def _flow(run: "Run", order: Order) -> dict[str, Any]:

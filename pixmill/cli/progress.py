@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 5.0
 FRAME_SECONDS = 0.25
+_OUT = "the service is out; single calls look whether it is back"
 
 _IN_WORDS = {
     "input_unreachable": "unreachable",
@@ -100,13 +101,14 @@ def plain_line(now: "Progress") -> str:
         *([f"cost {now.cost:,.2f} {now.currency}"] if now.cost is not None else []),
         *([f"{now.images_waiting} images waiting"] if now.images_waiting else []),
         *(f"{code} × {count}" for code, count in now.codes),
+        *([_OUT] if now.is_out else []),
         *([now.stopping] if now.stopping else []),
     ]
     return " · ".join(parts)
 
 
 def block(now: "Progress") -> "RenderableType":
-    """Return a moment of a run as a block of four lines for a terminal."""
+    """Return a moment of a run as a block of a few lines for a terminal."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -138,6 +140,8 @@ def block(now: "Progress") -> "RenderableType":
     lines: list[RenderableType] = [top, outcomes, limits]
     if now.codes:
         lines.append(Text("  ".join(f"{code} × {count}" for code, count in now.codes), style="yellow"))
+    if now.is_out:
+        lines.append(Text(_OUT, style="bold yellow"))
     if now.stopping:
         lines.append(Text(f"stopping: {now.stopping}; finishing {now.in_flight} calls in flight", style="bold yellow"))
     return Group(*lines)

@@ -13,7 +13,7 @@ def simulate(
     latency: Annotated[float, typer.Option(min=0, help="Seconds that a call takes.")] = 0.2,
     qps: Annotated[float | None, typer.Option(help="Calls per second before 50429; unlimited by default.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Calls in flight before 50430; unlimited by default.")] = None,
-    faults: Annotated[Path | None, typer.Option(help="YAML list of faults to answer with.")] = None,
+    faults: Annotated[Path | None, typer.Option(help="YAML file of faults to answer with.")] = None,
     bill: Annotated[Path | None, typer.Option(help="Append a line per call to this file.")] = None,
 ) -> None:
     """Answer like the provider, for free: real checks of keys and signatures, limits, expiring image URLs."""

@@ -11,6 +11,7 @@ import typer
 
 from pixmill.errors import PixmillError
 from pixmill.interrupt import EXIT_INTERRUPTED
+from pixmill.redaction import one_line, redacted, visible, visible_json, without_keys
 
 ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="The run config, a YAML file.")]
 Overrides = Annotated[
@@ -21,8 +22,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on one
 
 
 def say(text: str = "") -> None:
-    """Print a line for people, on stderr."""
-    typer.echo(text, err=True)
+    """Print a line for people, on stderr. Text from outside can neither steer their terminal nor begin a line."""
+    typer.echo(one_line(redacted(text)), err=True)
 
 
 class _Warnings(logging.Handler):
@@ -43,14 +44,14 @@ def show_warnings() -> None:
 
 def complain(error: PixmillError) -> None:
     """Print what is wrong and how to fix it."""
-    typer.secho(f"error: {error}", fg="red", err=True)
+    typer.secho(f"error: {visible(redacted(str(error)))}", fg="red", err=True)
     if error.hint:
-        typer.echo(f"hint: {error.hint}", err=True)
+        typer.echo(f"hint: {visible(redacted(error.hint))}", err=True)
 
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one object on one line of stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(visible_json(without_keys(json.dumps(value, ensure_ascii=False))) + "\n")
     sys.stdout.flush()
 
 

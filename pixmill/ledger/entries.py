@@ -1,144 +1,25 @@
-"""What is written to the ledger: claims, ended calls, images, runs, each kind as a group within one transaction.
+"""What is written to the ledger beside claims: ended calls, images, runs, each kind as a group within a transaction."""
 
-A claim is one conditional upsert that can't take a key that succeeded, was refused, is in flight or in doubt, unless
-one more payment for it is wanted (`pixmill.ledger.again`): then its outcome stays until the call brings another.
-"""
-
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
-    Boolean,
     Connection,
-    TextClause,
     and_,
     bindparam,
     case,
-    func,
     insert,
-    literal_column,
     not_,
     or_,
     select,
     text,
-    true,
     update,
 )
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.sqlite import insert as upsert
 
-from pixmill.ledger.again import SETTLED, is_state, tried_before, wanted_again
+from pixmill.ledger.again import SETTLED, is_state
 from pixmill.ledger.owner import is_dead, this_owner
-from pixmill.ledger.records import Claim, Recorded, Refused, RunLimits, State
+from pixmill.ledger.records import Recorded, State
 from pixmill.ledger.schema import DOUBTFUL, attempts, jobs, now_micros, runs
-
-_CLAIMED = ("owner", "lease_until", "claim_run", "claim_account", "claimed_at")
-_OVERWRITTEN = ("state", "run_id", "provider", "account", "req_key")
-"""What a claim overwrites where there is no outcome to keep."""
-
-_MAX_RUNS: BindParameter[int] = bindparam("max_runs")
-_RETRY_DOUBT: BindParameter[bool] = bindparam("retry_doubt", type_=Boolean)
-
-
-def _claim_statement() -> TextClause:
-    """The conditional upsert of a JSON list of keys, as text: SQLAlchemy compiles an upsert anew at every use."""
-    keys = func.json_each(bindparam("keys")).table_valued("value")
-    names = (*_OVERWRITTEN, *_CLAIMED)
-    source = select(keys.c.value, literal_column("1"), *(bindparam(name) for name in names)).where(true())
-    new = upsert(jobs).from_select(["job_key", "attempts", *names], source, include_defaults=False)
-    in_another_run = jobs.c.run_id != new.excluded.run_id
-    again = wanted_again(_MAX_RUNS, _RETRY_DOUBT)
-    claim = new.on_conflict_do_update(
-        index_elements=[jobs.c.job_key],
-        set_={
-            **{name: case((again, jobs.c[name]), else_=new.excluded[name]) for name in _OVERWRITTEN},
-            **{name: new.excluded[name] for name in _CLAIMED},
-            "again": literal_column("0"),
-            "attempts": jobs.c.attempts + literal_column("1"),
-        },
-        where=or_(
-            is_state(State.PENDING),
-            and_(tried_before(_MAX_RUNS), in_another_run),
-            and_(again, or_(in_another_run, jobs.c.again == literal_column("1"))),
-        ),
-    ).returning(jobs.c.job_key, jobs.c.attempts, jobs.c.rerolls)
-    return text(str(claim.compile(dialect=sqlite.dialect(paramstyle="named"))))
-
-
-_CLAIM = _claim_statement()
-_SPEND = update(runs).where(runs.c.run_id == bindparam("run")).values(calls=runs.c.calls + bindparam("number"))
-
-
-def claim(connection: Connection, entries: Sequence[tuple[str, RunLimits]]) -> list[Claim | Refused]:
-    """Grant what the states and the budgets allow."""
-    granted: dict[tuple[str, str], Claim] = {}
-    over_budget: set[str] = set()
-    for limits in dict.fromkeys(limits for _, limits in entries):
-        keys = [key for key, of in entries if of == limits]
-        room = _room(connection, limits)
-        taken = keys if room is None else keys[:room]
-        over_budget.update(keys[len(taken) :])
-        if taken:
-            values = {**_claim_values(limits), "keys": json.dumps(taken), **_rules(limits)}
-            rows = connection.execute(_CLAIM, values).all()
-            granted.update({(key, limits.run_id): Claim(attempts, rerolls) for key, attempts, rerolls in rows})
-            connection.execute(_SPEND, {"run": limits.run_id, "number": len(rows)})
-    states = _states(connection, [(key, limits) for key, limits in entries if (key, limits.run_id) not in granted])
-    return [
-        granted.pop((key, limits.run_id))
-        if (key, limits.run_id) in granted
-        else _refused(states.get(key), key in over_budget)
-        for key, limits in entries
-    ]
-
-
-def _refused(standing: tuple[State, bool] | None, over_budget: bool) -> Refused:
-    """Say why: a key that could have been claimed was refused for the budget's sake."""
-    if standing is None:
-        return Refused(None)
-    state, again = standing
-    return Refused(None if over_budget and (again or state in (State.PENDING, State.FAILED)) else state)
-
-
-def _room(connection: Connection, limits: RunLimits) -> int | None:
-    if limits.max_calls is None:
-        return None
-    used = connection.execute(select(runs.c.calls).where(runs.c.run_id == limits.run_id)).scalar() or 0
-    return max(0, limits.max_calls - used)
-
-
-def _claim_values(limits: RunLimits) -> dict[str, Any]:
-    now = now_micros()
-    return {
-        "state": State.IN_FLIGHT.value,
-        "owner": this_owner(),
-        "lease_until": now + int(limits.lease_seconds * 1e6),
-        "run_id": limits.run_id,
-        "provider": limits.provider,
-        "account": limits.account,
-        "req_key": limits.req_key,
-        "claim_run": limits.run_id,
-        "claim_account": limits.account,
-        "claimed_at": now,
-    }
-
-
-def _rules(limits: RunLimits) -> dict[str, Any]:
-    return {"max_runs": limits.max_runs, "retry_doubt": limits.retry_doubt}
-
-
-_STANDING = select(jobs.c.job_key, jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_DOUBT)).where(
-    jobs.c.job_key == bindparam("key")
-)
-
-
-def _states(connection: Connection, entries: Sequence[tuple[str, RunLimits]]) -> dict[str, tuple[State, bool]]:
-    """Where keys stand: their state, and whether one more payment for them is wanted."""
-    rows = [connection.execute(_STANDING, {"key": key, **_rules(limits)}).first() for key, limits in entries]
-    return {key: (State(state), bool(again)) for key, state, again in filter(None, rows)}
-
 
 _OUTCOME_FIELDS = {
     "state": "state",

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import again, entries
 from pixmill.ledger import inputs as input_table
+from pixmill.ledger.claims import Claims
 from pixmill.ledger.inputs import InputImage
 from pixmill.ledger.lookups import look_up
 from pixmill.ledger.owner import is_dead
@@ -45,6 +46,7 @@ class Ledger:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
+        self._claims = Claims()
         self._reading = connect(path, writing=False)
         self._writing = connect(path, writing=True)
         with _reported(path):
@@ -63,8 +65,8 @@ class Ledger:
     # Writing
 
     def claim(self, job_key: str, limits: RunLimits) -> Claim | Refused:
-        """Claim `job_key` for one call of a run, reserve the call in its budget and write the intent, durably."""
-        return self._write(entries.claim, (job_key, limits))  # type: ignore[no-any-return]
+        """Claim `job_key` for one call of a run, reserve the call in its budgets and write the intent, durably."""
+        return self._write(self._claims.claim, (job_key, limits))  # type: ignore[no-any-return]
 
     def record(self, recorded: Recorded) -> None:
         """Write an ended call and the outcome derived from it, durably."""

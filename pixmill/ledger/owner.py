@@ -11,11 +11,14 @@ from functools import cache
 from pathlib import Path
 
 
+def this_owner() -> str:
+    """Return the owner text of this process, which a fork of it does not share."""
+    return _owner(os.getpid())
+
+
 @cache
-def this_owner(pid: int | None = None) -> str:
-    """Return the owner text of this process."""
-    number = os.getpid() if pid is None else pid
-    return f"{socket.gethostname()}|{_boot_id()}|{number}|{_process_start(number)}"
+def _owner(pid: int) -> str:
+    return f"{socket.gethostname()}|{_boot_id()}|{pid}|{_process_start(pid)}"
 
 
 def is_dead(owner: str, lease_until: int | None) -> bool:

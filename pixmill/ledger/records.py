@@ -21,9 +21,10 @@ class State(StrEnum):
 class RunLimits(NamedTuple):
     """What every claim of a run is held against, and what it writes down of the run.
 
-    `max_calls` is the run's cap on HTTP calls (`None`: no cap); `max_runs` how many runs may try a key that
-    keeps failing transiently; `lease_seconds` how long a claim of a host that has vanished is respected;
-    `retry_doubt` lets jobs in doubt be paid for again, as many times as there are `max_runs`.
+    `max_runs` is how many runs may try a key that keeps failing transiently; `lease_seconds` how long a claim of a
+    host that has vanished is respected; `retry_doubt` lets jobs in doubt be paid for again, as many times as there are
+    `max_runs`. Caps (`None`: no cap) are on HTTP calls and money of the run, and on money of `account` in a month of
+    `timezone`; a call counts as `price` until the ledger knows better.
     """
 
     run_id: str
@@ -34,6 +35,10 @@ class RunLimits(NamedTuple):
     max_runs: int
     lease_seconds: float
     retry_doubt: bool = False
+    max_cost: float | None = None
+    max_cost_per_month: float | None = None
+    price: float | None = None
+    timezone: str = "UTC"
 
 
 class Claim(NamedTuple):
@@ -47,9 +52,10 @@ class Claim(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A claim that was not granted: `state` is where the key stands, `None` when the run's budget is spent."""
+    """A claim that was not granted: `state` is where the key stands, `None` when the budget's `cap` is reached."""
 
     state: State | None
+    cap: str = ""
 
 
 class Known(NamedTuple):

@@ -1,20 +1,24 @@
 """The provider client: one call is one HTTP attempt, and whatever comes of it is an `Answer`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from typing import TypeAlias
 from urllib.parse import urlencode, urlsplit
 
 from requests import PreparedRequest
 from requests.structures import CaseInsensitiveDict
 
-from pixmill.config import Limits, Provider, Request
+from pixmill.config import CodeRules, Limits, Provider, Request
 from pixmill.errors import AnswerUnknown, ConfigError, NotSent
 from pixmill.provider.answers import Answer, no_answer, not_sent, read_answer
-from pixmill.provider.codes import code_table
+from pixmill.provider.codes import Verdict, code_table
 from pixmill.provider.credentials import Secret, VolcKeys, bearer_key, simulator_key, volc_keys
 from pixmill.provider.signing import sign
+from pixmill.redaction import MASK, SHORTEST, without_keys
 from pixmill.transport import Reply, Transport
 
 API_VERSION = "2022-08-31"
@@ -24,8 +28,7 @@ VOLCENGINE_URL = "https://visual.volcengineapi.com"
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "pixmill"}
-_SHORTEST_ECHO = 16
-"""Characters. Shorter keys are made up for a simulator, and may be words that an answer holds anyway."""
+_KEY_REFUSED = (401, 403)
 
 
 @dataclass(frozen=True)
@@ -80,47 +83,86 @@ Authority: TypeAlias = Bearer | Signature
 
 
 class Client:
-    """Calls one provider at `url`. Threads may share it; `open_client` makes it."""
+    """Calls one provider at `url`. Threads may share it; `open_client` makes it.
 
-    def __init__(self, transport: Transport, url: str, authority: Authority, timeout: float) -> None:
-        self._transport = transport
+    `authorize` finds the keys: when the client is made, and again when they are refused. `codes` is `retry.codes`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        authorize: Callable[[], Authority],
+        timeout: float,
+        codes: Mapping[str, CodeRules] | None = None,
+        *,
+        connections: int,
+    ) -> None:
         self.url = url
-        self._authority = authority
+        self._authorize = authorize
+        self._authority = authorize()
+        self._transport = Transport(connections=connections)
+        self._renewing = threading.Lock()
         self._timeout = timeout
+        self._table = lru_cache(partial(code_table, codes=codes))
 
     def call(self, body: bytes, req_key: str) -> Answer:
         """Send the JSON `body` once and return what came of it by the codes of `req_key`.
 
-        No fault of provider or network raises.
+        No fault of provider or network raises. Where a refused key has been replaced since, the verdict is to retry.
         """
-        request = self._request(body)
+        authority = self._authority  # another thread may renew it while this call is under way
+        request = self._request(body, authority)
         try:
             reply = self._transport.send(request, deadline=self._timeout, max_bytes=MAX_ANSWER_BYTES)
         except NotSent as error:
             return not_sent(error)
         except AnswerUnknown as error:
             return no_answer(error)
-        return read_answer(self._without_secrets(reply), code_table(req_key))
+        answer = _without_escaped_keys(read_answer(_without_secrets(reply, authority), self._table(req_key)))
+        turned_away = answer.verdict is Verdict.STOP and answer.http_status in _KEY_REFUSED and answer.charged == "no"
+        return replace(answer, verdict=Verdict.RETRY) if turned_away and self._renewed(authority) else answer
 
     def close(self) -> None:
         """Close the connections; for when no call is under way."""
         self._transport.close()
 
-    def _request(self, body: bytes) -> PreparedRequest:
+    def _request(self, body: bytes, authority: Authority) -> PreparedRequest:
         # Filled in by hand: `prepare` spends longer on URL, hooks and cookies than all the rest here takes.
         request = PreparedRequest()
         request.method, request.url, request.body = "POST", self.url, body
-        headers = {**_HEADERS, **self._authority.headers(body), "Content-Length": str(len(body))}
+        headers = {**_HEADERS, **authority.headers(body), "Content-Length": str(len(body))}
         request.headers = CaseInsensitiveDict(headers)
         return request
 
-    def _without_secrets(self, reply: Reply) -> Reply:
-        """Gateways quote a key that they refuse, and what they say is stored and shown."""
-        body = reply.body
-        for secret in (secret.reveal() for secret in self._authority.sent_secrets):
-            if len(secret) >= _SHORTEST_ECHO:
-                body = body.replace(secret.encode(), b"***")
-        return reply._replace(body=body)
+    def _renewed(self, refused: Authority) -> bool:
+        """Whether other keys than the `refused` ones are there by now, which the next calls then use."""
+        with self._renewing:
+            if self._authority == refused:
+                # The file may be gone or half written: then the refusal stands, as it is what is to be said.
+                with suppress(ConfigError):
+                    self._authority = self._authorize()
+            return self._authority != refused
+
+
+def _without_secrets(reply: Reply, authority: Authority) -> Reply:
+    """Gateways quote a key that they refuse, and what they say is stored and shown."""
+    body = reply.body
+    for secret in (secret.reveal() for secret in authority.sent_secrets):
+        if len(secret) >= SHORTEST:
+            body = body.replace(secret.encode(), MASK.encode())
+    return reply._replace(body=body)
+
+
+def _without_escaped_keys(answer: Answer) -> Answer:
+    """Mask what only shows once the JSON is parsed; not in the whole body, whose images are megabytes."""
+    return replace(
+        answer,
+        code=answer.code and without_keys(answer.code),
+        message=answer.message and without_keys(answer.message),
+        request_id=answer.request_id and without_keys(answer.request_id),
+        rephraser_result=answer.rephraser_result and without_keys(answer.rephraser_result),
+        raw=without_keys(answer.raw.decode("latin-1")).encode("latin-1"),
+    )
 
 
 def open_client(
@@ -131,21 +173,17 @@ def open_client(
     concurrency: int,
     base_url: str | None = None,
     api_key: Secret | str | None = None,
+    codes: Mapping[str, CodeRules] | None = None,
 ) -> Client:
     """Return a client for the operation of `request`, with connections for `concurrency` threads.
 
     `base_url` and the Bearer key `api_key` take the place of what the config says: the embedded simulator has
-    its own. Raises ConfigError where an address or a key is missing or unusable.
+    its own. `codes` is `retry.codes`. Raises ConfigError where an address or a key is missing or unusable.
     """
     query = {"Action": request.operation, "Version": API_VERSION}
     url = _base_url(provider, base_url) + (VOLCENGINE_PATH if provider.kind == "volcengine" else GATEWAY_PATH)
-    authority = _authority(provider, url, query, api_key)
-    return Client(
-        Transport(connections=concurrency),
-        f"{url}?{urlencode(query)}",
-        authority,
-        limits.timeout_seconds,
-    )
+    authorize = partial(_authority, provider, url, query, api_key)
+    return Client(f"{url}?{urlencode(query)}", authorize, limits.timeout_seconds, codes, connections=concurrency)
 
 
 def _base_url(provider: Provider, override: str | None) -> str:

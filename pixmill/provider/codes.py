@@ -12,6 +12,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
+from pixmill.config import ANY_REQ_KEY, CodeRules
+
 _log = logging.getLogger(__name__)
 
 Charged: TypeAlias = Literal["yes", "no", "unknown"]
@@ -108,10 +110,18 @@ OUTPUT_REDRAWN = frozenset({"50511", "50519"})
 """Refusals of the picture that was drawn, not of the request: another seed may pass."""
 
 
-@lru_cache
-def code_table(req_key: str) -> CodeTable:
-    """Return the table of the operation `req_key`: what all share, and over it what its own page says."""
-    return {**SERVICE_CODES, **GATEWAY_CODES, **_OWN_CODES.get(req_key, {})}
+def code_table(req_key: str, codes: Mapping[str, CodeRules] | None = None) -> CodeTable:
+    """Return the table of the operation `req_key`: what all share, over it what its own page says, then the config.
+
+    `codes` is `retry.codes`; where it leaves something open, the table's word stands.
+    """
+    table = {**SERVICE_CODES, **GATEWAY_CODES, **_OWN_CODES.get(req_key, {})}
+    for rules in ((codes or {}).get(name, {}) for name in (ANY_REQ_KEY, req_key)):
+        for code, rule in rules.items():
+            known = table.get(code, _FAILED)
+            verdict = Verdict(rule.verdict) if rule.verdict else known.verdict
+            table[code] = Ruling(verdict, rule.charged or known.charged)
+    return table
 
 
 def rule(code: str | None, status: int, table: CodeTable, *, stated: bool) -> Ruling:

@@ -4,6 +4,7 @@ No message of this module holds a key or a line of a key file: it names the vari
 """
 
 import configparser
+import hmac
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from pixmill.config import Provider
 from pixmill.errors import ConfigError
+from pixmill.redaction import remember
 
 _log = logging.getLogger(__name__)
 
@@ -26,12 +28,16 @@ _SIMULATOR_KEY = "simulated"
 
 
 class Secret:
-    """A text that shows only where `reveal` is called: in no repr, format, traceback or pickle."""
+    """A text that shows only where `reveal` is called: in no repr, format, traceback or pickle.
+
+    From then on it is masked in log lines and on the terminal as well, should it come back from elsewhere.
+    """
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
         self._value = value
+        remember(value)
 
     def reveal(self) -> str:
         """Return the text itself, to be put into a request and nowhere else."""
@@ -39,6 +45,12 @@ class Secret:
 
     def __repr__(self) -> str:
         return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._value)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is never pickled: read it again where it is needed")

@@ -41,19 +41,55 @@ _GATEWAY_ERRORS: Mapping[str, tuple[int, int]] = {
     "InvalidActionOrVersion": (100008, 404),
     "InvalidAccessKey": (100009, 401),
     "SignatureDoesNotMatch": (100010, 401),
+    "LackPolicy": (100012, 403),
+    "AccessDenied": (100013, 403),
+    "FlowLimitExceeded": (100018, 429),
     "InvalidAuthorization": (0, 400),
     "InvalidCredential": (0, 400),
     "InvalidSecretToken": (0, 401),
+    "InternalError": (0, 500),
+    "InternalServiceError": (0, 502),
+    "ServiceUnavailableTemp": (0, 503),
+    "InternalServiceTimeout": (0, 504),
 }
+
+# HTTP status and message, as the programs say it that resell access by Bearer keys.
+_RESELLER_ERRORS: Mapping[str, tuple[int, str]] = {
+    "invalid_api_key": (401, "The API key is missing or not valid."),
+    "insufficient_user_quota": (403, "The balance of this account does not suffice."),
+    "insufficient_quota": (429, "The quota of this account is used up."),
+}
+
+NAMED_ERRORS = (*_GATEWAY_ERRORS, *_RESELLER_ERRORS)
+"""The errors with a name in place of a number: of the signed endpoint, and of gateways with Bearer keys."""
+
+
+class Wire(NamedTuple):
+    """What the connection does to an answer, from the point `at` on; `pace` is in seconds a byte."""
+
+    does: str
+    at: str
+    pace: float
 
 
 class Answer(NamedTuple):
-    """One HTTP answer."""
+    """One HTTP answer, and what the connection does to it."""
 
     status: int
     body: bytes
     content_type: str = "application/json; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
+    wire: Wire | None = None
+
+    def fields(self) -> dict[str, str]:
+        """All header fields, with names in lower case; the later of two with one name wins."""
+        named = {name.lower(): value for name, value in self.headers}
+        return {"content-type": self.content_type, "content-length": str(len(self.body)), **named}
+
+
+def is_service_code(value: object) -> bool:
+    """Whether a value is a code of the service, of which there are more than documented ones."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def new_request_id() -> str:
@@ -67,10 +103,9 @@ def service_answer(
     elapsed: int,
     *,
     data: Mapping[str, Any] | None = None,
-    status: int | None = None,
     message: str | None = None,
 ) -> Answer:
-    """The envelope of the service after `elapsed` nanoseconds; status and message default to the documented ones."""
+    """The envelope of the service after `elapsed` nanoseconds; the message defaults to the documented one."""
     documented_status, documented_message = SERVICE_CODES.get(code, (400, "Unknown Error"))
     envelope = {
         "code": code,
@@ -80,10 +115,18 @@ def service_answer(
         "status": code,
         "time_elapsed": go_duration(elapsed),
     }
-    return Answer(status or documented_status, _encode(envelope))
+    return Answer(documented_status, _encode(envelope))
 
 
-def gateway_error(name: str, query: Mapping[str, str]) -> Answer:
+def named_error(name: str, message: str | None = None) -> Answer:
+    """The error with one of `NAMED_ERRORS`, in the shape of who says it."""
+    if name in _RESELLER_ERRORS:
+        status, usual = _RESELLER_ERRORS[name]
+        return reseller_error(status, message or usual, name)
+    return gateway_error(name, {}, message)
+
+
+def gateway_error(name: str, query: Mapping[str, str], message: str | None = None) -> Answer:
     """What the signed endpoint says before the service is reached."""
     number, status = _GATEWAY_ERRORS[name]
     metadata = {
@@ -92,7 +135,7 @@ def gateway_error(name: str, query: Mapping[str, str]) -> Answer:
         "Version": query.get("Version", ""),
         "Service": "cv",
         "Region": "cn-north-1",
-        "Error": {"CodeN": number, "Code": name, "Message": f"The request was refused: {name}."},
+        "Error": {"CodeN": number, "Code": name, "Message": message or f"The request was refused: {name}."},
     }
     return Answer(status, _encode({"ResponseMetadata": metadata}))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -11,13 +12,13 @@ from urllib.parse import parse_qsl
 
 from pixmill.provider.signing import verify
 from pixmill.simulator.answers import Answer, gateway_error, reseller_error
-from pixmill.simulator.links import is_image, token_of
+from pixmill.simulator.links import FAULT, is_image, token_of
 from pixmill.simulator.recipe import unpack
 from pixmill.simulator.service import Service
 from pixmill.simulator.settings import Settings
+from pixmill.simulator.wire import Receive, send_on_wire
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _GATEWAY_PATH = "/volcv/v1"
@@ -36,6 +37,7 @@ class Application:
         # One thread: painting is bound by the CPU, and more of them would slow the calls down.
         self._painters = ThreadPoolExecutor(max_workers=1, thread_name_prefix="painter")
         self._service = Service(settings, base_url, self._render)
+        self._faulty_fetches: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -46,7 +48,10 @@ class Application:
             answer = await self._picture(scope["path"], query)
         else:
             answer = _NOT_FOUND
-        await _send(send, answer)
+        if answer.wire:
+            await send_on_wire(scope, receive, answer, answer.wire)
+        else:
+            await _send(send, answer)
 
     def close(self) -> None:
         """Stop painting and close the bill."""
@@ -79,7 +84,20 @@ class Application:
 
     async def _picture(self, path: str, query: Mapping[str, str]) -> Answer:
         token = token_of(path, query)
-        return _GONE if token is None else Answer(200, await self._render(token), "image/jpeg")
+        if token is None:
+            return _GONE
+        picture = Answer(200, await self._render(token), "image/jpeg")
+        return await self._spoilt(picture, token, query[FAULT]) if FAULT in query else picture
+
+    async def _spoilt(self, picture: Answer, token: str, fault: str) -> Answer:
+        from pixmill.simulator.effects import ImageEffect  # see the service: pydantic is slow to import
+
+        effect = ImageEffect.unpack(fault)
+        self._faulty_fetches[token + fault] += 1
+        if effect.times and self._faulty_fetches[token + fault] > effect.times:
+            return picture
+        await asyncio.sleep(effect.delay)
+        return effect.on(picture)
 
     async def _render(self, token: str) -> bytes:
         return await asyncio.get_running_loop().run_in_executor(self._painters, _painted, token)
@@ -102,10 +120,6 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _send(send: Send, answer: Answer) -> None:
-    headers = [
-        (b"content-type", answer.content_type.encode()),
-        (b"content-length", str(len(answer.body)).encode()),
-        *((name.lower().encode(), value.encode()) for name, value in answer.headers),
-    ]
+    headers = [(name.encode(), value.encode()) for name, value in answer.fields().items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

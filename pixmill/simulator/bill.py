@@ -13,14 +13,18 @@ from pixmill.errors import UserError
 
 
 class Entry(NamedTuple):
-    """One call. `key` is the hash of what was asked for, `code` None where a fault broke the documented shape."""
+    """One call. `key` is the hash of what was asked for, `code` None where a fault broke the documented shape.
+
+    `fault` is the place in the faults file, from 0, of the rule that the call met.
+    """
 
     call: int
     key: str
     req_key: str
-    code: int | None
+    code: int | str | None
     charged: bool
     request_id: str
+    fault: int | None = None
 
 
 class Bill:

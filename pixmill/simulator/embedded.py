@@ -30,8 +30,8 @@ class Simulator:
 
 
 @contextmanager
-def embedded(bill: Path, *, latency: float = 0.2) -> Iterator[Simulator]:
-    """Run a simulator that appends to `bill` until the body ends; `latency` is in seconds.
+def embedded(bill: Path, *, latency: float = 0.2, faults: Path | None = None) -> Iterator[Simulator]:
+    """Run a simulator that appends to `bill` until the body ends; `latency` is in seconds, `faults` a file of them.
 
     The same bill gets the same port whenever that is free, so that image URLs outlive the process. Call it in the main
     thread (see `start_child`). Raises PixmillError if the simulator doesn't start.
@@ -39,10 +39,9 @@ def embedded(bill: Path, *, latency: float = 0.2) -> Iterator[Simulator]:
     bill = bill.resolve()
     key = f"simulated-{secrets.token_hex(16)}"
     arguments = ["-P", "-m", "pixmill.simulator", "--bill", str(bill), "--port", str(_usual_port(bill))]
+    arguments += ["--latency", str(latency), *(["--faults", str(faults)] if faults else [])]
     with tempfile.TemporaryFile() as complaints:
-        process = start_child(
-            [*arguments, "--latency", str(latency)], _environment(key), stdout=subprocess.PIPE, stderr=complaints
-        )
+        process = start_child(arguments, _environment(key), stdout=subprocess.PIPE, stderr=complaints)
         try:
             yield Simulator(_base_url(process, complaints), key)
         finally:

@@ -1,88 +1,134 @@
-"""Scripted faults: a list of rules, each saying which calls it meets and what it does to their answers.
+"""A faults file: rules that say which calls they meet and what these meet, and limits that move.
 
-    - {calls: "3-5", code: 50429, headers: {Retry-After: "2"}}
+    - {calls: "3-5", code: 50429, headers: {Retry-After: 2}}
     - {prompt: forbidden, code: 50412}
-    - {calls: "9-", status: 504, body: "<html>Gateway Time-out</html>", charged: true, times: 1}
+    - {share: 0.05, wire: reset, at: middle}
+    - {share: 0.02, sticky: true, image: {status: 403}}
+    - {between: "30s-90s", status: 503, broken: html}
 
-The first rule that matches wins. One that names a `code`, `status` or `body` takes the place of the answer, without
-limits and latency; any other only adds its delay, headers and charge to what would have been said anyway.
+The first rule that fits wins. One that names a `code`, `status` or `body` takes the place of the answer, without limits
+and latency; any other only changes what would have been said anyway. A mapping has `rules`, and beside them the `seed`
+of all shares and `limits` in place of the server's own.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pixmill.errors import UserError
+from pixmill.simulator.answers import NAMED_ERRORS, SUCCESS, is_service_code
+from pixmill.simulator.effects import Effect, ImageEffect
+from pixmill.simulator.selection import Occasion, When, Which
+
+_GATEWAY_TIMEOUT = 504
 
 
-def _span(value: Any) -> tuple[int, float]:
-    first, dash, last = str(value).partition("-")
-    if not first.strip().isdecimal() or not (last.strip() or "0").isdecimal() or int(first) < 1:
-        raise ValueError("has to be a call number from 1, a range like 3-5, or 3- for all from the third")
-    end = float(last) if last.strip() else (float("inf") if dash else float(first))
-    if end < int(first):
-        raise ValueError("ends before it starts")
-    return int(first), end
+def _code(value: Any) -> Any:
+    if is_service_code(value) or value in NAMED_ERRORS:
+        return value
+    raise ValueError(f"has to be a number, or one of {', '.join(NAMED_ERRORS)}")
 
 
-class Rule(BaseModel):
-    """One rule; see the module for what its fields do. `delay` is in seconds, `times` limits how often it is used."""
+class Rule(Which, Effect):
+    """One rule; docs/simulator.md says what its fields do."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    calls: Annotated[tuple[int, float], BeforeValidator(_span)] = (1, float("inf"))
-    prompt: str | None = None
-    code: int | None = None
-    status: Annotated[int, Field(ge=200, le=599)] | None = None
+    code: Annotated[int | str, BeforeValidator(_code)] | None = None
     message: str | None = None
-    body: str | None = None
-    headers: dict[str, str] = {}
-    delay: Annotated[float, Field(ge=0)] = 0
     charged: bool | None = None
-    times: Annotated[int, Field(ge=1)] | None = None
+    image: ImageEffect | None = None
+
+    @model_validator(mode="after")
+    def _images_come_with_an_answer(self) -> Self:
+        if self.image and (self.replaces or self.broken or self.wire):
+            raise ValueError("image is about what a success brings, so the rule can't spoil the answer as well")
+        return self
 
     @property
     def replaces(self) -> bool:
         """Whether the answer is this rule's, not the service's."""
         return not (self.code is None and self.status is None and self.body is None)
 
-    def matches(self, call: int, prompt: str) -> bool:
-        """Whether the rule is about this call."""
-        return self.calls[0] <= call <= self.calls[1] and (self.prompt is None or self.prompt in prompt)
+    def charges(self, code: int | str | None) -> bool:
+        """Whether a call that ended with `code` is charged.
+
+        Unless the rule says so: a success is, however much of it arrives, and what a gateway gave up waiting for.
+        """
+        if self.charged is None:
+            return code == SUCCESS or (code is None and self.status == _GATEWAY_TIMEOUT)
+        return self.charged
+
+
+class Limit(When):
+    """Limits that hold for a while; one that is not named is the server's own."""
+
+    qps: Annotated[float, Field(gt=0)] | None = None
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+
+
+class Met(NamedTuple):
+    """The rule that a call meets, and its place in the file, from 0."""
+
+    place: int
+    rule: Rule
 
 
 class Faults:
-    """The rules in force, and how often each has been used."""
+    """The rules in force, how often each has been used, and how often each key was asked for."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        self._rules = [(rule, [0]) for rule in rules]
+    def __init__(self, rules: Iterable[Rule], limits: Sequence[Limit] = (), seed: int = 0) -> None:
+        self._rules, self._limits, self._seed = list(rules), limits, seed
+        self._used: Counter[int] = Counter()
+        self._asked: Counter[str] = Counter()
 
-    def match(self, call: int, prompt: str) -> Rule | None:
-        """The rule that this call meets; it counts as used."""
-        for rule, used in self._rules:
-            if rule.matches(call, prompt) and (rule.times is None or used[0] < rule.times):
-                used[0] += 1
-                return rule
+    def match(self, call: Occasion) -> Met | None:
+        """The rule that this call meets; it counts as used, and the call as made."""
+        call = call._replace(repeat=self._asked[call.key])
+        self._asked[call.key] += 1
+        for place, rule in enumerate(self._rules):
+            left = rule.times is None or self._used[place] < rule.times
+            if left and rule.fits(call, f"{self._seed} {place}"):
+                self._used[place] += 1
+                return Met(place, rule)
         return None
+
+    def limit(self, call: Occasion) -> Limit | None:
+        """The limits that hold now, if they are not the server's own; the first that fit win."""
+        return next((limit for limit in self._limits if limit.covers(call)), None)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    rules: list[Rule] = []
+    limits: list[Limit] = []
 
 
 def load_faults(path: Path) -> Faults:
-    """Read a YAML or JSON list of rules. Raises UserError with every mistake and where it is."""
+    """Read YAML or JSON: a list of rules, or a mapping. Raises UserError with every mistake and where it is."""
     try:
-        return Faults(TypeAdapter(list[Rule]).validate_python(yaml.safe_load(path.read_text("utf-8")) or []))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"the faults file {path} can't be read: {error}") from error
+        raw = yaml.safe_load(path.read_text("utf-8")) or []
+        file = _File.model_validate({"rules": raw} if isinstance(raw, list) else raw)
     except ValidationError as error:
-        mistakes = "\n".join(f"  {_place(item['loc'])}: {item['msg']}" for item in error.errors())
+        mistakes = "\n".join(f"  {_place(item['loc'])}: {_words(item['msg'])}" for item in error.errors())
         raise UserError(
-            f"the faults file {path} has mistakes:\n{mistakes}", hint=f"a rule knows {', '.join(Rule.model_fields)}"
+            f"the faults file {path} has mistakes:\n{mistakes}",
+            hint=f"docs/simulator.md shows them all; a rule knows {', '.join(Rule.model_fields)}",
         ) from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"the faults file {path} can't be read: {error}") from error
+    return Faults(file.rules, file.limits, file.seed)
+
+
+def _words(message: str) -> str:
+    return message.removeprefix("Value error, ")
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    if not location:
-        return "the file"
-    return f"rule[{location[0]}]" + "".join(f".{part}" for part in location[1:])
+    if len(location) < 2:
+        return ", ".join(["the file", *map(str, location)])
+    return f"{str(location[0]).removesuffix('s')}[{location[1]}]" + "".join(f".{part}" for part in location[2:])

@@ -19,6 +19,14 @@ class Limits:
         self._filled_at = clock()
         self._in_flight = 0
 
+    def change(self, qps: float | None, concurrency: int | None) -> None:
+        """Let other limits hold from now on; calls in flight stay."""
+        self._concurrency = concurrency
+        if qps != self._qps:
+            self._fill()
+            self._qps, self._capacity = qps, max(1.0, qps or 0)
+            self._tokens = min(self._capacity, self._tokens)
+
     def enter(self) -> int | None:
         """Let a call in and return None, or return the code of the limit that it hits. Then it must not leave."""
         if not self._take():
@@ -35,10 +43,13 @@ class Limits:
     def _take(self) -> bool:
         if self._qps is None:
             return True
-        now = self._clock()
-        self._tokens = min(self._capacity, self._tokens + (now - self._filled_at) * self._qps)
-        self._filled_at = now
+        self._fill()
         if self._tokens < 1:
             return False
         self._tokens -= 1
         return True
+
+    def _fill(self) -> None:
+        now = self._clock()
+        self._tokens = min(self._capacity, self._tokens + (now - self._filled_at) * (self._qps or 0))
+        self._filled_at = now

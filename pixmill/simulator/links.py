@@ -11,19 +11,22 @@ from urllib.parse import quote
 
 from pixmill.simulator.recipe import Recipe, pack
 
+FAULT = "x-fault"
+"""The query parameter with the fault of an image, which so outlives its server too."""
+
 _PREFIX = "/images/"
 _SUFFIX = ".image"
 # No secret: whoever forges a URL gets a picture that is there for everybody. Clients shall meet the refusal.
 _KEY = b"pixmill simulated image links"
 
 
-def image_url(base_url: str, recipe: Recipe, life: float) -> str:
-    """The URL of a picture for the next `life` seconds, in the provider's form."""
+def image_url(base_url: str, recipe: Recipe, life: float, fault: str = "") -> str:
+    """The URL of a picture for the next `life` seconds, in the provider's form; `fault` is what fetching it meets."""
     token = pack(recipe)
     expires = str(int(time.time() + life))
-    signature = _signature(token, expires)
+    signature = _signature(token, expires, fault)
     signed = f"rk3s={token[-8:]}&x-expires={expires}&x-signature={quote(signature, safe='')}"
-    return f"{base_url}{_PREFIX}{token}{_SUFFIX}?{signed}"
+    return f"{base_url}{_PREFIX}{token}{_SUFFIX}?{signed}" + (f"&{FAULT}={fault}" if fault else "")
 
 
 def is_image(path: str) -> bool:
@@ -35,9 +38,10 @@ def token_of(path: str, query: Mapping[str, str]) -> str | None:
     """The packed recipe of an image URL, or None if it has expired or was not made here."""
     token = path.removeprefix(_PREFIX).removesuffix(_SUFFIX)
     expires = query.get("x-expires", "")
-    genuine = hmac.compare_digest(query.get("x-signature", "").encode(), _signature(token, expires).encode())
+    signature = _signature(token, expires, query.get(FAULT, ""))
+    genuine = hmac.compare_digest(query.get("x-signature", "").encode(), signature.encode())
     return token if genuine and time.time() < int(expires) else None
 
 
-def _signature(token: str, expires: str) -> str:
-    return base64.b64encode(hmac.digest(_KEY, f"{token} {expires}".encode(), "sha1")).decode()
+def _signature(token: str, expires: str, fault: str) -> str:
+    return base64.b64encode(hmac.digest(_KEY, f"{token} {expires}{fault}".encode(), "sha1")).decode()

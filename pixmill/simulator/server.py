@@ -27,6 +27,7 @@ def serve(settings: Settings, *, port: int, on_ready: Callable[[str], None]) -> 
     import uvicorn  # here, for the process that only starts a simulator elsewhere
 
     from pixmill.simulator.app import Application
+    from pixmill.simulator.wire import Protocol
 
     with _listening(port) as listener:
         base_url = f"http://{HOST}:{listener.getsockname()[1]}"
@@ -34,7 +35,7 @@ def serve(settings: Settings, *, port: int, on_ready: Callable[[str], None]) -> 
             server = uvicorn.Server(
                 uvicorn.Config(
                     application,
-                    http="httptools",
+                    http=Protocol,
                     loop="asyncio",
                     ws="none",
                     lifespan="off",

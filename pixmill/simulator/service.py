@@ -8,7 +8,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pixmill.simulator.answers import DENIED, INVALID, SUCCESS, Answer, new_request_id, service_answer
+from pixmill.simulator.answers import (
+    DENIED,
+    INVALID,
+    SUCCESS,
+    Answer,
+    named_error,
+    new_request_id,
+    service_answer,
+)
 from pixmill.simulator.bill import Bill, Entry
 from pixmill.simulator.checks import REQ_KEYS, is_accepted
 from pixmill.simulator.limits import Limits
@@ -18,7 +26,7 @@ from pixmill.simulator.rephraser import rephrase
 from pixmill.simulator.settings import Settings
 
 if TYPE_CHECKING:
-    from pixmill.simulator.faults import Faults, Rule
+    from pixmill.simulator.faults import Faults, Met, Rule
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
@@ -51,22 +59,24 @@ class Service:
         self._limits = Limits(settings.qps, settings.concurrency)
         self._faults = _load_faults(settings)
         self._bill = Bill(settings.bill)
-        self._calls = 0
+        self._calls = self._began = 0
 
     async def answer(self, raw: bytes) -> Answer:
         """Answer one authenticated call; its line is in the bill before this returns."""
         call = self._receive(raw)
-        rule = self._faults.match(call.number, call.prompt) if self._faults else None
+        met = self._meet(call)
+        rule = met.rule if met else None
         if rule and rule.delay:
             await asyncio.sleep(rule.delay)
         if rule and rule.replaces:
             code, answer = rule.code, _scripted(rule, call)
         else:
-            code, answer = await self._serve(call)
-        charged = code == SUCCESS if rule is None or rule.charged is None else rule.charged
+            code, answer = await self._serve(call, rule.image.pack() if rule and rule.image else "")
+        charged = rule.charges(code) if rule else code == SUCCESS
         req_key = str(call.body.get("req_key", ""))
-        self._bill.write(Entry(call.number, call.key, req_key, code, charged, call.request_id))
-        return answer._replace(headers=tuple(rule.headers.items())) if rule else answer
+        place = met.place if met else None
+        self._bill.write(Entry(call.number, call.key, req_key, code, charged, call.request_id, place))
+        return rule.on(answer) if rule else answer
 
     def close(self) -> None:
         """Close the bill."""
@@ -83,24 +93,37 @@ class Service:
             body, asked = {}, raw
         return _Call(self._calls, body, hashlib.sha256(asked).hexdigest(), new_request_id(), started)
 
-    async def _serve(self, call: _Call) -> tuple[int, Answer]:
+    def _meet(self, call: _Call) -> "Met | None":
+        """The rule that this call meets; the limits of this moment hold from now on."""
+        if self._faults is None:
+            return None
+        from pixmill.simulator.selection import Occasion  # it is there already, with the faults
+
+        self._began = self._began or call.started
+        occasion = Occasion(call.number, call.prompt, call.key, (call.started - self._began) / 1e9)
+        settings, limit = self._settings, self._faults.limit(occasion)
+        qps, concurrency = (limit.qps, limit.concurrency) if limit else (None, None)
+        self._limits.change(qps or settings.qps, concurrency or settings.concurrency)
+        return self._faults.match(occasion)
+
+    async def _serve(self, call: _Call, image_fault: str) -> tuple[int, Answer]:
         refusal = self._limits.enter()
         if refusal is not None:
             return refusal, service_answer(refusal, call.request_id, call.elapsed)
         try:
-            return await self._work(call)
+            return await self._work(call, image_fault)
         finally:
             self._limits.leave()
 
-    async def _work(self, call: _Call) -> tuple[int, Answer]:
+    async def _work(self, call: _Call, image_fault: str) -> tuple[int, Answer]:
         code, data = _verdict(call.body), None
         if code == SUCCESS:
             if self._settings.latency:
                 await asyncio.sleep(self._settings.latency * _jitter(call.key))
-            data = await self._result(call)
+            data = await self._result(call, image_fault)
         return code, service_answer(code, call.request_id, call.elapsed, data=data)
 
-    async def _result(self, call: _Call) -> dict[str, Any]:
+    async def _result(self, call: _Call, image_fault: str) -> dict[str, Any]:
         rephrased = rephrase(call.prompt) if call.body.get("use_rephraser", True) else ""
         recipe = recipe_of(call.body, rephrased or call.prompt)
         recipes = [recipe, recipe._replace(contour=True)] if recipe.canny else [recipe]
@@ -108,14 +131,14 @@ class Service:
         return {
             "algorithm_base_resp": {"status_code": 0, "status_message": "Success"},
             "binary_data_base64": [] if by_url else [await self._inline(item) for item in recipes],
-            "image_urls": [self._link(item) for item in recipes] if by_url else [],
+            "image_urls": [self._link(item, image_fault) for item in recipes] if by_url else [],
             "predict_tags_result": "",
             "rephraser_result": rephrased,
             "request_id": hashlib.sha256(call.request_id.encode()).hexdigest(),
         }
 
-    def _link(self, recipe: Recipe) -> str:
-        return image_url(self._base_url, recipe, self._settings.url_life)
+    def _link(self, recipe: Recipe, fault: str) -> str:
+        return image_url(self._base_url, recipe, self._settings.url_life, fault)
 
     async def _inline(self, recipe: Recipe) -> str:
         return base64.b64encode(await self._render(pack(recipe))).decode()
@@ -128,11 +151,12 @@ def _verdict(body: Mapping[str, Any]) -> int:
 
 
 def _scripted(rule: "Rule", call: _Call) -> Answer:
-    if rule.body is not None:
-        return Answer(rule.status or 200, rule.body.encode())
+    """What a rule says in place of the service, before it is done to the answer what the rule does to any."""
     if rule.code is None:
-        return Answer(rule.status or 200, b"")
-    return service_answer(rule.code, call.request_id, call.elapsed, status=rule.status, message=rule.message)
+        return Answer(200, b"")
+    if isinstance(rule.code, str):
+        return named_error(rule.code, rule.message)
+    return service_answer(rule.code, call.request_id, call.elapsed, message=rule.message)
 
 
 def _load_faults(settings: Settings) -> "Faults | None":

@@ -198,6 +198,8 @@ def _first_bad_byte(file: Path, codec: str) -> tuple[int, int] | None:
             except UnicodeDecodeError as error:
                 # The piece is at most one LF line: only the CRs of older systems can end lines inside it.
                 return end - len(error.object) + error.start, lines + error.object[: error.start].count(b"\r")
+            except UnicodeError:  # UTF-16 and UTF-32 want the byte order mark that they begin with
+                return 0, 1
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:

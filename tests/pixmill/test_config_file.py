@@ -114,12 +114,9 @@ request: {params: {scale: 99, ddim_step: 3, controlnet_args: [{type: dept, stren
 
 NOT_YET_VALUES: dict[str, Any] = {
     "ledger": "postgresql+psycopg://db/x",
-    "retry.codes": {"50500": "failed"},
-    "budget.max_cost_per_month": 5,
     "execution.engine": "dask",
     "execution.address": "tcp://127.0.0.1:8786",
     "execution.workers": 3,
-    "output.images": "inline",
 }
 
 
@@ -177,6 +174,15 @@ def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> No
             "has 1 input image(s)",
         ),
         (SMALL + "limits: {qps: .inf}\n", "limits.qps"),
+        (SMALL + "budget: {max_cost_per_month: 5}\n", "budget.max_cost_per_month: needs budget.price_per_call"),
+        (SMALL + "retry: {codes: {50500: wait}}\n", "retry.codes.*.50500.verdict: "),
+        (SMALL + "retry: {codes: {some_key: {50500: {charged: maybe}}}}\n", "retry.codes.some_key.50500.charged: "),
+        (SMALL + "retry: {codes: {10000: failed}}\n", "is success"),
+        (SMALL + "retry: {codes: {50500: {}}}\n", "needs a verdict"),
+        (
+            SMALL + "output: {images: inline}\nrequest: {params: {return_url: true}}\n",
+            "request.params.return_url: is false by output.images: inline",
+        ),
         (
             "a: &a [x, x, x]\n"
             + "".join(

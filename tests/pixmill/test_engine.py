@@ -14,12 +14,14 @@ from PIL import Image
 from pixmill.config import Stop
 from pixmill.config_file import load_config
 from pixmill.downloads import Downloads
-from pixmill.engine import MAX_THROTTLES, Engine, StopCode
+from pixmill.engine import Engine
 from pixmill.errors import LedgerError, PixmillError
 from pixmill.images import ImageFetcher
 from pixmill.jobs import Job
+from pixmill.outcomes import MAX_THROTTLES
 from pixmill.provider.client import open_client
 from pixmill.runs import Run, prepare
+from pixmill.stops import StopCode
 from pixmill.tally import Count, Tally
 from tests.conftest import Workshop, carry_out
 from tests.faulty_server import Behaviour, answer

@@ -100,7 +100,7 @@ def test_marking_twice_is_one_payment_and_marking_too_late_is_none(records: Ledg
 def test_a_marked_job_that_the_budget_has_no_room_for_is_refused_for_the_budgets_sake(records: Ledger) -> None:
     succeed(records)
     records.ask_again([("k", 1)])
-    assert records.claim("k", LIMITS._replace(run_id="run-2", max_calls=0)) == Refused(None)
+    assert records.claim("k", LIMITS._replace(run_id="run-2", max_calls=0)) == Refused(None, "max_calls")
     assert records.known(["k"], max_runs=3).again[0]
 
 

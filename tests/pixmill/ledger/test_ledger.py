@@ -109,7 +109,7 @@ def test_sixty_four_threads_never_claim_a_key_twice_nor_pass_the_cap(ledger: Led
         thread.join()
     assert len(granted) == len(set(granted)) == 100
     assert ledger.calls_of("run-1") == 100
-    assert ledger.claim("one more", capped) == Refused(None)
+    assert ledger.claim("one more", capped) == Refused(None, "max_calls")
 
 
 def test_two_processes_never_claim_the_same_key(ledger: Ledger, tmp_path: Path) -> None:

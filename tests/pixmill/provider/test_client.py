@@ -3,7 +3,9 @@
 import json
 import pickle
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -12,12 +14,12 @@ import pytest
 
 from pixmill.config import Limits, Provider, Request
 from pixmill.errors import ConfigError
-from pixmill.provider.client import open_client
+from pixmill.provider.client import Client, open_client
 from pixmill.provider.codes import Verdict
 from pixmill.provider.credentials import Secret
 from pixmill.provider.signing import verify
 from tests.pixmill.provider.answer_bodies import URL, error, gateway_error, success
-from tests.pixmill.provider.recorded import BODY, KEY, REQ_KEY, Received, as_json, opened, provided
+from tests.pixmill.provider.recorded import BODY, KEY, REQ_KEY, Answering, Received, as_json, opened, provided
 
 pytestmark = pytest.mark.usefixtures("keys")
 
@@ -178,6 +180,120 @@ def test_a_key_that_an_answer_quotes_is_left_out_of_it(kind: str, monkeypatch: p
     assert result.verdict is Verdict.STOP
     assert "invalid key ***" in (result.message or "")
     assert "canary" not in f"{result} {result.raw!r}"
+
+
+def test_a_key_that_an_answer_quotes_with_escapes_is_left_out_of_it_too() -> None:
+    """What shows only once the JSON is parsed, in every field that is stored or shown."""
+    echo = f'{{"code": {KEY_AS_JSON}, "message": {KEY_AS_JSON}, "request_id": {KEY_AS_JSON}}}'
+    with provided(lambda _: (401, {}, echo.encode())) as server, opened("gateway", server.url) as client:
+        result = client.call(BODY, REQ_KEY)
+    assert (result.code, result.message, result.request_id) == ("***",) * 3
+    assert KEY not in json.loads(result.raw.decode()).values()
+
+
+KEY_AS_JSON = KEY.replace("-", "\\u002d").join('""')
+
+
+@contextmanager
+def opened_with(key_file: Path, url: str) -> Iterator[Client]:
+    """A client of a gateway whose key is in a file that only its owner can read."""
+    key_file.chmod(0o600)
+    provider = Provider(kind="gateway", base_url=url, api_key_file=str(key_file))
+    with closing(open_client(provider, Limits(), Request(), concurrency=8)) as client:
+        yield client
+
+
+def accepting(key: str) -> Answering:
+    """A gateway that knows one key; `key` may be a file that holds it."""
+
+    def answering(received: Received) -> tuple[int, dict[str, str], bytes]:
+        good = received.headers["authorization"] == f"Bearer {Path(key).read_text() if '/' in key else key}"
+        body = success() if good else {"error": {"code": "invalid_api_key", "message": "no such key"}}
+        return 200 if good else 401, {}, json.dumps(body).encode()
+
+    return answering
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_file_is_read_again_when_its_key_is_refused(status: int, tmp_path: Path) -> None:
+    """E11: a rotated key goes on by itself, and the refused call is one attempt that cost nothing."""
+    file = tmp_path / "key"
+    file.write_text("sk-canary-of-yesterday")
+
+    def answering(received: Received) -> tuple[int, dict[str, str], bytes]:
+        known, _, body = accepting("sk-canary-of-today")(received)
+        return status if known == 401 else known, {}, body
+
+    with provided(answering) as server, opened_with(file, server.url) as client:
+        stands = client.call(BODY, REQ_KEY)
+        file.write_text("sk-canary-of-today")
+        again, good = client.call(BODY, REQ_KEY), client.call(BODY, REQ_KEY)
+    assert (stands.verdict, stands.charged, stands.code) == (Verdict.STOP, "no", "invalid_api_key")
+    assert (again.verdict, again.charged, again.code) == (Verdict.RETRY, "no", stands.code)
+    assert good.verdict is Verdict.SUCCEEDED
+    assert len(server.received) == 3
+
+
+@pytest.mark.parametrize("content", [None, "", "two\nlines\n", "Bearer x"])
+def test_where_the_key_file_can_not_be_used_any_more_the_refusal_stands(content: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-canary-of-yesterday")
+    with (
+        provided(accepting("sk-canary-of-today")) as server,
+        opened_with(file, server.url) as client,
+    ):
+        file.unlink() if content is None else file.write_text(content)
+        result = client.call(BODY, REQ_KEY)
+        assert result.verdict is Verdict.STOP
+        assert "no such key" in (result.message or "")
+        file.write_text("sk-canary-of-today")
+        assert [client.call(BODY, REQ_KEY).verdict for _ in range(2)] == [Verdict.RETRY, Verdict.SUCCEEDED]
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", 50400])
+def test_a_refusal_that_no_key_mends_stops_with_the_same_key(code: str | int) -> None:
+    answering = as_json(error(code) if isinstance(code, int) else gateway_error(code, 100013), 403)
+    with provided(answering) as server, opened("gateway", server.url) as client:
+        assert [client.call(BODY, REQ_KEY).verdict for _ in range(2)] == [Verdict.STOP] * 2
+
+
+def test_all_calls_in_flight_go_on_with_a_rotated_key(tmp_path: Path) -> None:
+    """D16, E11: every thread that was refused with the old key tries again, and none stops the run."""
+    file, threads = tmp_path / "key", 8
+    file.write_text("sk-canary-of-yesterday")
+    together = threading.Barrier(threads)
+
+    def answering(received: Received) -> tuple[int, dict[str, str], bytes]:
+        if "yesterday" in received.headers["authorization"]:
+            together.wait(30)
+        return accepting(str(file))(received)
+
+    with (
+        provided(answering) as server,
+        opened_with(file, server.url) as client,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        file.write_text("sk-canary-of-today")
+        for expected in (Verdict.RETRY, Verdict.SUCCEEDED):
+            assert list(pool.map(lambda _: client.call(BODY, REQ_KEY).verdict, range(threads))) == [expected] * threads
+
+
+def test_rotated_keys_of_a_volcengine_account_are_found_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E11: the SDK's own file counts where the environment names no keys."""
+    for name in ("VOLC_ACCESSKEY", "VOLC_SECRETKEY"):
+        monkeypatch.delenv(name)
+    file = tmp_path / ".volc" / "credentials"
+    file.parent.mkdir()
+    file.write_text("[default]\naccess_key_id = AKLT-old-0123456789\nsecret_access_key = SK-old==\n")
+    refusing = as_json(gateway_error("InvalidAccessKey", 100009), 401)
+    with provided(refusing) as server, opened("volcengine", server.url) as client:
+        verdicts = [client.call(BODY, REQ_KEY).verdict]
+        file.write_text(file.read_text().replace("old", "new"))
+        verdicts += [client.call(BODY, REQ_KEY).verdict for _ in range(2)]
+    assert verdicts == [Verdict.STOP, Verdict.RETRY, Verdict.STOP]
+    assert "AKLT-new" in server.received[2].headers["authorization"]
 
 
 def test_a_short_made_up_key_may_be_a_word_of_the_answer() -> None:

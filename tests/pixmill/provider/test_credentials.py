@@ -1,13 +1,20 @@
 """Where keys are found, what is said when they are not, and that they stay out of sight."""
 
 import copy
+import io
 import json
 import logging
 import pickle
+import pprint
 import traceback
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.traceback import Traceback
 
 from pixmill.config import Provider
 from pixmill.errors import ConfigError
@@ -43,7 +50,7 @@ def shown(error: pytest.ExceptionInfo[ConfigError]) -> str:
 
 
 def revealed(keys: VolcKeys) -> tuple[str | None, ...]:
-    return tuple(key and key.reveal() for key in keys)
+    return tuple(key.reveal() if key else None for key in keys)
 
 
 def test_a_secret_shows_only_where_it_is_revealed() -> None:
@@ -58,8 +65,57 @@ def test_a_secret_refuses_to_be_pickled(protocol: int) -> None:
     for holder in (Secret(CANARY), VolcKeys(Secret("a"), Secret("b"))):
         with pytest.raises(TypeError, match="never pickled"):
             pickle.dumps(holder, protocol)
-    with pytest.raises(TypeError):
-        copy.copy(Secret(CANARY))
+    for copied in (copy.copy, copy.deepcopy, vars, json.dumps):
+        with pytest.raises(TypeError) as error:
+            copied(Secret(CANARY))
+        assert CANARY not in str(error.value)
+
+
+@dataclass
+class Holder:
+    """What somebody may put a secret into."""
+
+    key: Secret
+
+
+def test_no_printer_of_objects_and_no_serializer_gets_at_a_secret() -> None:
+    holder = Holder(Secret(CANARY))
+    for printed in (repr(holder), pprint.pformat(holder), str(vars(holder)), f"{holder.key:}", f"{holder.key!a}"):
+        assert CANARY not in printed
+        assert "***" in printed
+    model: TypeAdapter[Any] = TypeAdapter(Any)
+    for serialize in (asdict, json.dumps, pickle.dumps, model.dump_json):
+        with pytest.raises(Exception) as error:
+            serialize(holder)
+        assert CANARY not in shown_with_locals(error.value)
+
+
+def test_a_traceback_with_locals_shows_no_secret(home: Path) -> None:
+    """4.2: of what is around where keys are found and put into requests."""
+
+    def fail(key: Secret, keys: VolcKeys) -> None:
+        raise RuntimeError("failed")
+
+    with pytest.raises(RuntimeError) as error:
+        fail(Secret(CANARY), VolcKeys(Secret(CANARY), Secret(CANARY)))
+    assert "***" in shown_with_locals(error.value)
+    assert CANARY not in shown_with_locals(error.value)
+
+
+def shown_with_locals(error: BaseException) -> str:
+    """A traceback as rich and the standard library print it where somebody turned the printing of locals on."""
+    rich = io.StringIO()
+    console = Console(file=rich, width=200)
+    console.print(Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True))
+    plain = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return rich.getvalue() + "".join(plain.format())
+
+
+def test_secrets_are_equal_where_their_texts_are() -> None:
+    assert Secret(CANARY) == Secret(CANARY)
+    assert len({Secret(CANARY), Secret(CANARY), Secret("other")}) == 2
+    assert Secret(CANARY) != Secret(CANARY[:-1])
+    assert Secret(CANARY) != CANARY
 
 
 def test_the_bearer_key_is_in_the_variable_that_the_config_names(monkeypatch: pytest.MonkeyPatch) -> None:

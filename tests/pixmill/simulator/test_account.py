@@ -46,6 +46,24 @@ def test_a_slot_is_free_again_when_its_call_leaves() -> None:
     assert [limits.enter() for _ in range(2)] == [None, 50430]
 
 
+def test_other_limits_hold_at_once_and_calls_in_flight_stay() -> None:
+    """E2, E3: a bucket that shrinks loses what it can't hold, one that grows fills at its new rate."""
+    now = 0.0
+    limits = Limits(qps=10, concurrency=3, clock=lambda: now)
+
+    assert [limits.enter(), limits.enter()] == [None, None]
+    limits.change(10, 2)
+    assert limits.enter() == 50430
+    limits.leave()
+    limits.change(1, 2)
+    assert [limits.enter(), limits.enter()] == [None, 50429]
+    limits.change(4, 5)
+    now = 0.5
+    assert [limits.enter() for _ in range(3)] == [None, None, 50429]
+    limits.change(None, None)
+    assert [limits.enter() for _ in range(9)] == [None] * 9
+
+
 def test_calls_beyond_the_rate_are_throttled_and_not_charged(start: Start, asked: Asked) -> None:
     simulator = start(qps=3)
 
@@ -100,7 +118,7 @@ def test_the_bill_has_one_line_per_authenticated_call(start: Start, asked: Asked
     assert [line["charged"] for line in lines] == [True, True, True, False, False]
     assert {line["req_key"] for line in lines[:4]} == {"high_aes_scheduler_svr_controlnet_v2.0"}
     assert lines[0]["key"] == lines[1]["key"] != lines[2]["key"]
-    assert list(lines[0]) == ["time", "call", "key", "req_key", "code", "charged", "request_id"]
+    assert list(lines[0]) == ["time", "call", "key", "req_key", "code", "charged", "request_id", "fault"]
 
 
 def test_the_key_is_the_hash_of_the_canonical_body_without_return_url(start: Start, asked: Asked) -> None:

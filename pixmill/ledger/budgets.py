@@ -1,0 +1,99 @@
+"""How many more calls the caps of a run allow: counted and summed within the transaction that claims them.
+
+What counts is in the ledger, so neither a resumed run nor a parallel process starts from nothing: calls that were or
+may have been charged, and calls in flight as if they will be. All of a month is summed once; after that only the
+calls that were added since.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from pixmill.ledger.records import RunLimits
+from pixmill.ledger.schema import attempts, jobs, runs
+
+_ROUNDING = 1e-9
+"""0.7 / 0.1 is a little less than 7 in binary."""
+
+
+class Room(NamedTuple):
+    """How many more calls are allowed, `None` without a cap, and the key of the config's `budget` that says so."""
+
+    calls: int | None
+    cap: str
+
+
+class Budgets:
+    """The caps of all runs that claim through one open ledger."""
+
+    def __init__(self) -> None:
+        self._meters: dict[tuple[str, int], _Meter] = {}
+
+    def room(self, connection: Connection, limits: RunLimits) -> Room:
+        """Return the room under the tightest cap of a run."""
+        rooms = [Room(calls, cap) for calls, cap in self._rooms(connection, limits)]
+        return min(rooms, key=lambda room: room.calls or 0, default=Room(None, ""))
+
+    def _rooms(self, connection: Connection, limits: RunLimits) -> Iterator[tuple[int, str]]:
+        if limits.max_calls is not None:
+            used = connection.execute(select(runs.c.calls).where(runs.c.run_id == limits.run_id)).scalar() or 0
+            yield max(0, limits.max_calls - used), "max_calls"
+        if limits.max_cost is not None and limits.price:
+            spent = self._of_run(limits).spent(connection, limits.price)
+            yield _affordable(limits.max_cost - spent, limits.price), "max_cost"
+        if limits.max_cost_per_month is not None and limits.price:
+            spent = self._of_month(limits).spent(connection, limits.price)
+            yield _affordable(limits.max_cost_per_month - spent, limits.price), "max_cost_per_month"
+
+    def _of_run(self, limits: RunLimits) -> "_Meter":
+        of_run = attempts.c.run_id == limits.run_id
+        return self._meters.setdefault((limits.run_id, 0), _Meter(of_run, of_run, jobs.c.claim_run == limits.run_id))
+
+    def _of_month(self, limits: RunLimits) -> "_Meter":
+        begin = month_begins(limits.timezone)
+        of_account = attempts.c.account == limits.account
+        first = of_account & (attempts.c.answered_at >= begin)
+        # A sum, so that no index on the time is used to look at the whole month again for the few that were added.
+        later = of_account & (attempts.c.answered_at + 0 >= begin)
+        meter = _Meter(first, later, jobs.c.claim_account == limits.account)
+        return self._meters.setdefault((limits.account, begin), meter)
+
+
+def month_begins(timezone: str) -> int:
+    """Return when this month began in `timezone`, in microseconds since 1970 UTC."""
+    now = datetime.now(ZoneInfo(timezone))
+    return int(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp() * 1e6)
+
+
+class _Meter:
+    """The money of the calls under one cap; `first` and `later` select ended calls, `claimed` those in flight."""
+
+    def __init__(self, first: ColumnElement[bool], later: ColumnElement[bool], claimed: ColumnElement[bool]) -> None:
+        self._first, self._later, self._claimed = first, later, claimed
+        self._seen: int | None = None
+        self._ended = 0.0
+
+    def spent(self, connection: Connection, price: float) -> float:
+        """Return what was or may have been charged, calls in flight included. Where no price is known it is `price`."""
+        self._read_on(connection, price)
+        in_flight = select(func.count()).select_from(jobs).where(jobs.c.owner.is_not(None), self._claimed)
+        return self._ended + price * connection.execute(in_flight).scalar_one()
+
+    def _read_on(self, connection: Connection, price: float) -> None:
+        last: int = connection.execute(select(func.coalesce(func.max(attempts.c.id), 0))).scalar_one()
+        if last == self._seen:
+            return
+        added = self._first if self._seen is None else (attempts.c.id > self._seen) & self._later
+        self._ended += connection.execute(_money(added, price)).scalar() or 0.0
+        self._seen = last
+
+
+def _money(calls: ColumnElement[bool], price: float) -> Any:
+    return select(func.sum(func.coalesce(attempts.c.price, price))).where(attempts.c.charged != "no", calls)
+
+
+def _affordable(left: float, price: float) -> int:
+    return max(0, int(left / price + _ROUNDING))

@@ -1,0 +1,270 @@
+"""Bugs to plant, one at a time: the text of the code, what takes its place, and the tests that have to notice."""
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """`old` stands once in `file`; `caught_by` are pytest arguments, of which at least one test has to fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    caught_by: tuple[str, ...]
+
+
+LEDGER = "tests/pixmill/ledger/test_ledger.py"
+AGAIN = "tests/pixmill/ledger/test_again.py"
+BUDGETS = "tests/pixmill/ledger/test_budgets.py"
+BUSINESS = "tests/pixmill/test_run_business.py"
+TRANSPORT = "tests/pixmill/test_run_transport.py"
+GOVERNOR = "tests/pixmill/test_governor.py"
+BREAKER = "tests/pixmill/test_breaker.py"
+POWER = "tests/crash/test_power_loss.py"
+
+MUTANTS = (
+    # Paying once
+    Mutant(
+        "drop the intent",
+        "pixmill/ledger/claims.py",
+        '"state": State.IN_FLIGHT.value,\n        "owner": this_owner(),',
+        '"state": State.PENDING.value,\n        "owner": None,',
+        (LEDGER,),
+    ),
+    Mutant(
+        "drop the sync of the ledger",
+        "pixmill/ledger/schema.py",
+        '"synchronous=FULL"',
+        '"synchronous=NORMAL"',
+        (POWER,),
+    ),
+    Mutant(
+        "ignore the dead owner",
+        "pixmill/ledger/owner.py",
+        "return boot != _boot_id() or start != _process_start(int(pid))",
+        "return False",
+        (LEDGER,),
+    ),
+    Mutant(
+        "believe that the owner of another host is dead",
+        "pixmill/ledger/owner.py",
+        "return lease_until is None or lease_until < time.time() * 1e6",
+        "return True",
+        ("tests/virtual", "tests/pixmill/test_run_upgrade.py", AGAIN, "tests/faults"),
+    ),
+    Mutant(
+        "take a key that is in doubt",
+        "pixmill/ledger/claims.py",
+        "            is_state(State.PENDING),\n",
+        "            is_state(State.PENDING, State.IN_DOUBT),\n",
+        (LEDGER,),
+    ),
+    Mutant(
+        "take a key that is in flight",
+        "pixmill/ledger/claims.py",
+        "            is_state(State.PENDING),\n",
+        "            is_state(State.PENDING, State.IN_FLIGHT),\n",
+        (LEDGER,),
+    ),
+    Mutant(
+        "overwrite an outcome when it is asked for again",
+        "pixmill/ledger/claims.py",
+        "case((again, jobs.c[name]), else_=new.excluded[name])",
+        "new.excluded[name]",
+        (AGAIN,),
+    ),
+    Mutant(
+        "leave the mark when a call for it is sent",
+        "pixmill/ledger/claims.py",
+        '"again": literal_column("0"),',
+        '"again": jobs.c.again,',
+        (AGAIN,),
+    ),
+    Mutant(
+        "throw a late answer away",
+        "pixmill/ledger/entries.py",
+        "_SETTLE = _OF_JOB.where(or_(and_(_MINE, not_(_STAYS)), _GIVEN_UP))",
+        "_SETTLE = _OF_JOB.where(and_(_MINE, not_(_STAYS)))",
+        (LEDGER,),
+    ),
+    Mutant(
+        "retry a transient failure for ever",
+        "pixmill/ledger/again.py",
+        'jobs.c.transient == literal_column("1"), jobs.c.runs < max_runs)',
+        'jobs.c.transient == literal_column("1"))',
+        (LEDGER,),
+    ),
+    Mutant(
+        "retry an answer that may have been charged",
+        "pixmill/provider/codes.py",
+        '_IN_DOUBT = Ruling(Verdict.IN_DOUBT, "unknown")',
+        '_IN_DOUBT = Ruling(Verdict.RETRY, "unknown")',
+        (TRANSPORT,),
+    ),
+    Mutant(
+        "retry a connection that ended after sending",
+        "pixmill/provider/client.py",
+        "return no_answer(error)",
+        "return not_sent(NotSent(str(error)))",
+        (TRANSPORT,),
+    ),
+    Mutant(
+        "send a refused picture again without end",
+        "pixmill/outcomes.py",
+        "answer.code in OUTPUT_REDRAWN and claim.rerolls < retry.rerolls",
+        "claim.rerolls < retry.rerolls",
+        (BUSINESS,),
+    ),
+    Mutant(
+        "call an unknown code transient",
+        "pixmill/provider/codes.py",
+        "    _warn_of(code)\n    return _FAILED",
+        "    _warn_of(code)\n    return _FAULT",
+        ("tests/pixmill/provider/test_codes.py", BUSINESS),
+    ),
+    Mutant(
+        "leave the seed out of the key",
+        "pixmill/identity.py",
+        'key_tail=f\',"req_key":{json_text(req_key)},"seed":\',',
+        'key_tail=f\',"req_key":{json_text(req_key)},"seed2":\',',
+        ("tests/pixmill/test_identity.py",),
+    ),
+    # Money
+    Mutant(
+        "count refused claims against the budget",
+        "pixmill/ledger/claims.py",
+        '"number": len(rows)})',
+        '"number": len(keys)})',
+        (LEDGER, BUSINESS, "tests/pixmill/test_retry.py", "tests/virtual"),
+    ),
+    Mutant(
+        "allow one call more than the cap",
+        "pixmill/ledger/budgets.py",
+        'yield max(0, limits.max_calls - used), "max_calls"',
+        'yield max(0, limits.max_calls - used) + 1, "max_calls"',
+        (LEDGER,),
+    ),
+    Mutant(
+        "forget the calls in flight in a cap on money",
+        "pixmill/ledger/budgets.py",
+        "return self._ended + price * connection.execute(in_flight).scalar_one()",
+        "return self._ended + 0 * connection.execute(in_flight).scalar_one()",
+        (BUDGETS,),
+    ),
+    Mutant(
+        "count only what was surely charged",
+        "pixmill/ledger/budgets.py",
+        'where(attempts.c.charged != "no", calls)',
+        'where(attempts.c.charged == "yes", calls)',
+        (BUDGETS,),
+    ),
+    Mutant(
+        "begin a month's sum anew in every process",
+        "pixmill/ledger/budgets.py",
+        "added = self._first if self._seen is None else",
+        "added = (attempts.c.id < 0) if self._seen is None else",
+        (BUDGETS,),
+    ),
+    # Limits
+    Mutant(
+        "ignore Retry-After",
+        "pixmill/engine.py",
+        "        if answer.retry_after:\n",
+        "        if answer.retry_after and False:\n",
+        (TRANSPORT,),
+    ),
+    Mutant(
+        "let one call more in flight than the limit",
+        "pixmill/governor.py",
+        "return self._in_flight < self.limit and",
+        "return self._in_flight <= self.limit and",
+        (GOVERNOR,),
+    ),
+    Mutant(
+        "cut once for every throttled answer of a burst",
+        "pixmill/pace.py",
+        "        if call.number <= self._cut_at:\n            return False\n",
+        "",
+        ("tests/pixmill/test_governor_limits.py",),
+    ),
+    Mutant(
+        "grow a limit that is not in use",
+        "pixmill/slots.py",
+        "IN_USE = 0.8",
+        "IN_USE = 0.0",
+        ("tests/pixmill/test_governor_limits.py",),
+    ),
+    Mutant(
+        "never open the breaker",
+        "pixmill/breaker.py",
+        "if not self.is_open and (self._in_a_row < IN_A_ROW or not self._seen_working):",
+        "if not self.is_open:",
+        (BREAKER,),
+    ),
+    Mutant(
+        "probe with all calls at once",
+        "pixmill/breaker.py",
+        "return self._probe is not None",
+        "return False",
+        (BREAKER,),
+    ),
+    Mutant(
+        "let repeats go without a budget",
+        "pixmill/retry_budget.py",
+        "return max(0.0, -self._tokens",
+        "return 0 * max(0.0, -self._tokens",
+        (BREAKER,),
+    ),
+    # Files
+    Mutant(
+        "drop the sync of an image",
+        "pixmill/images.py",
+        "            os.fsync(descriptor)\n",
+        "",
+        ("tests/pixmill/test_images.py",),
+    ),
+    Mutant(
+        "drop the sync of a published file",
+        "pixmill/atomic.py",
+        "            sync(path)\n            path.replace(target)\n",
+        "            path.replace(target)\n",
+        (POWER, "tests/pixmill/test_publication.py"),
+    ),
+    Mutant(
+        "verify sizes only",
+        "pixmill/images.py",
+        "return same_size and path.read_bytes() == data",
+        "return same_size",
+        ("tests/pixmill/test_images.py",),
+    ),
+    # Security
+    Mutant(
+        "connect to an address that was not checked",
+        "pixmill/wire.py",
+        "            self.check_address(address)\n",
+        "            pass\n",
+        ("tests/pixmill/test_wire.py",),
+    ),
+    Mutant(
+        "trust any certificate",
+        "pixmill/wire.py",
+        "        context.set_alpn_protocols",
+        "        context.check_hostname = False\n        context.verify_mode = ssl.CERT_NONE\n"
+        "        context.set_alpn_protocols",
+        ("tests/pixmill/test_transport_tls.py",),
+    ),
+    Mutant(
+        "let a secret be pickled",
+        "pixmill/provider/credentials.py",
+        "    def __reduce__(self)",
+        "    def _reduce(self)",
+        ("tests/pixmill/provider/test_credentials.py",),
+    ),
+    Mutant(
+        "let the ledger's read error count as absence",
+        "pixmill/ledger/ledger.py",
+        "        with _reported(self.path), self._reading.connect() as connection:\n            yield connection",
+        "        with self._reading.connect() as connection:\n            yield connection",
+        (LEDGER, "tests/pixmill/test_plan.py", "tests/faults"),
+    ),
+)

@@ -1,0 +1,117 @@
+"""Caps on money are held in the transaction that claims a call, against all that the ledger knows."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pixmill.ledger import Claim, Ledger, Refused, RunLimits
+from pixmill.ledger import budgets as budgets_module
+from pixmill.ledger.budgets import month_begins
+from tests.pixmill.billing import LIMITS, Books, books
+
+MONTHLY = LIMITS._replace(max_cost_per_month=1.0, price=0.2, timezone="Asia/Shanghai")
+FULL = Refused(None, "max_cost_per_month")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Books]:
+    with books(tmp_path) as open_books:
+        yield open_books
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def claims(ledger: Ledger, limits: RunLimits, most: int = 20) -> int:
+    """How many calls are granted in a row."""
+    return sum(isinstance(ledger.claim(f"new {limits.run_id} {at}", limits), Claim) for at in range(most))
+
+
+def test_a_month_counts_what_was_and_what_may_have_been_charged(shop: Books) -> None:
+    for charged in ("yes", "unknown", "no", "no"):
+        shop.call(now(), charged)
+    assert claims(shop.ledger, MONTHLY) == 3
+    assert shop.ledger.claim("one more", MONTHLY) == FULL
+
+
+def test_a_month_is_that_of_the_account_and_of_the_time_zone(shop: Books) -> None:
+    last_month = datetime.fromtimestamp(month_begins("Asia/Shanghai") / 1e6 - 1, UTC).isoformat()
+    for _ in range(9):
+        shop.call(last_month)
+    assert claims(shop.ledger, MONTHLY) == 5
+    assert claims(shop.ledger, MONTHLY._replace(run_id="run-2", account="other")) == 5
+    assert claims(shop.ledger, MONTHLY._replace(run_id="run-3")) == 0
+
+
+def test_a_call_without_a_price_counts_at_the_price_of_the_run(shop: Books) -> None:
+    """A config that names no price, or a process that died, must not make room."""
+    for _ in range(4):
+        shop.call(now(), price=None)
+    assert claims(shop.ledger, MONTHLY) == 1
+
+
+def test_calls_in_flight_count_as_charged_until_their_answer_says_otherwise(shop: Books) -> None:
+    assert claims(shop.ledger, MONTHLY) == 5
+    assert claims(shop.ledger, MONTHLY._replace(run_id="run-2")) == 0
+
+
+def test_a_cap_on_a_run_s_money_lets_calls_that_cost_nothing_through(shop: Books) -> None:
+    capped = LIMITS._replace(max_cost=0.6, price=0.2)
+    for charged in ("no", "yes", "no"):
+        shop.call(now(), charged)
+    assert claims(shop.ledger, capped) == 2
+    assert shop.ledger.claim("one more", capped) == Refused(None, "max_cost")
+
+
+def test_the_tightest_cap_decides_and_is_named(shop: Books) -> None:
+    capped = MONTHLY._replace(max_calls=2, max_cost=0.6)
+    assert claims(shop.ledger, capped) == 2
+    assert shop.ledger.claim("one more", capped) == Refused(None, "max_calls")
+
+
+def test_a_new_month_makes_room_in_a_run_that_goes_on(shop: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(5):
+        shop.call(now())
+    assert claims(shop.ledger, MONTHLY) == 0
+    begins = int(datetime.now(UTC).timestamp() * 1e6) + 1
+    monkeypatch.setattr(budgets_module, "month_begins", lambda _: begins)
+    assert claims(shop.ledger, MONTHLY) == 5
+
+
+def test_sixty_four_threads_never_pass_a_cap_on_money(shop: Books) -> None:
+    """E15: a cap of 100 calls' worth, used by several runs of one account at once."""
+    granted: list[str] = []
+    limits = MONTHLY._replace(max_cost_per_month=20.0)
+
+    def claim_all(number: int) -> None:
+        mine = limits._replace(run_id=f"run-{number % 3}")
+        granted.extend(key for at in range(5) if isinstance(shop.ledger.claim(key := f"{number} {at}", mine), Claim))
+
+    threads = [threading.Thread(target=claim_all, args=(number,)) for number in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(granted) == len(set(granted)) == 100
+
+
+def test_two_processes_share_a_month(shop: Books) -> None:
+    """E15, H1: what the other one claims and records counts here at once."""
+    script = f"""
+from pathlib import Path
+from tests.pixmill.billing import books
+from tests.pixmill.ledger.test_budgets import MONTHLY, claims
+with books(Path({str(shop.ledger.path.parent)!r}), "run-9") as other:
+    print(claims(other.ledger, MONTHLY._replace(run_id="run-9", max_cost_per_month=6.0), 100))
+"""
+    command = [sys.executable, "-c", script]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
+    ours = claims(shop.ledger, MONTHLY._replace(max_cost_per_month=6.0), 100)
+    theirs = int(other.communicate(timeout=60)[0])
+    assert ours + theirs == 30
