@@ -14,6 +14,7 @@ def aside(target: Path) -> Iterator[Path]:
     The path is always the same, so that what a killed process left there is overwritten and does not pile up.
     """
     path = target.with_name(f".{target.name}.tmp")
+    path.unlink(missing_ok=True)  # a link that was planted there would lead the writing elsewhere
     try:
         yield path
         if path.exists():

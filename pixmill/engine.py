@@ -26,7 +26,8 @@ from pixmill.outcomes import Judgement, Sent, judge, recorded
 from pixmill.provider.answers import Answer
 from pixmill.provider.client import Client
 from pixmill.provider.codes import Verdict
-from pixmill.stops import StopCode, Stopped, budget_reached, too_many, turned_away
+from pixmill.redaction import without_keys
+from pixmill.stops import StopCode, Stopped, budget_reached, out_too_long, too_many, turned_away
 from pixmill.tally import Count, Progress, Tally
 
 log = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ class Engine:
             except LedgerError as error:
                 self._break(ticket, error)
             except Exception as error:
-                self._break(ticket, PixmillError(f"internal error: {type(error).__name__}: {error}"))
+                self._break(ticket, PixmillError(without_keys(f"internal error: {type(error).__name__}: {error}")))
                 log.exception("job %s ended by an internal error", ticket.job.key)
 
     def _break(self, ticket: Ticket, error: PixmillError) -> None:
@@ -197,6 +198,8 @@ class Engine:
                 answered = verdict not in (Verdict.STOP, Verdict.IN_DOUBT) and answer.http_status is not None
         finally:
             self.governor.leave(call, verdict, answered=answered)
+        if self.governor.is_hopeless:
+            self.stop(*out_too_long(self.tally.codes.most_common(3)))
         if isinstance(claim, Refused):
             self._not_mine(ticket, claim)
 
@@ -260,7 +263,8 @@ class Engine:
         self._end(ticket.chunk, refused.state.value if refused.state and settled else "skipped")
 
     def _end(self, chunk: Chunk, outcome: str) -> None:
-        tripped = self.tally.job_ended(outcome)
+        # In an outage jobs fail for want of a service, and there the breaker decides.
+        tripped = self.tally.job_ended(outcome, watched=not self.governor.is_open)
         if tripped:
             self.stop(*too_many(tripped, self._config.stop.window, self.tally.codes.most_common(3)))
         chunk.end(outcome)

@@ -67,6 +67,11 @@ class Governor:
         """Whether the service is taken to be out, so that only probes go."""
         return self._breaker.is_open
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the service has been out for so long that the run should end."""
+        return self._breaker.is_hopeless(self._clock())
+
     def enter(self) -> Departure | None:
         """Wait for a slot and for this call's turn. None: the run stops, and no slot was taken."""
         ready = self._clock()
@@ -86,7 +91,7 @@ class Governor:
         with self._lock:
             self._in_flight -= 1
             self._alone = self._alone and not answered
-            if (pause := self._breaker.hear(call, verdict, self._sent)) is not None:
+            if (pause := self._breaker.hear(call, verdict, self._sent, self._clock())) is not None:
                 self._hold(pause)
             if verdict:
                 self._learn(call, verdict)

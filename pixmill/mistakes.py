@@ -21,12 +21,19 @@ def explained(error: ValidationError, prefix: str, model: Any = None) -> list[Mi
     """Return one mistake per path; of the several ways in which a union can fail, the first speaks."""
     mistakes: dict[str, str] = {}
     for problem in error.errors(include_url=False):
-        parts = [str(part) for part in problem["loc"] if not _is_union_branch(part)]
+        parts = _path(problem)
         path = ".".join([prefix, *parts])
         inside = any(known.startswith(path + ".") for known in mistakes)
         if not (inside and problem["type"] == "too_short"):  # its items were wrong, so pydantic counted none
             mistakes.setdefault(path, _wording(problem, model, parts))
     return [Mistake(item) for item in mistakes.items()]
+
+
+def _path(problem: Any) -> list[str]:
+    place = problem["loc"]
+    # The last part of an unknown key's path is the user's own word, whatever it looks like.
+    own = len(place) - 1 if problem["type"] == "extra_forbidden" else len(place)
+    return [str(part) for at, part in enumerate(place) if at == own or not _is_union_branch(part)]
 
 
 def _is_union_branch(part: int | str) -> bool:

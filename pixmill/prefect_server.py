@@ -71,6 +71,10 @@ def api_is_configured(environment: Mapping[str, str] = os.environ) -> bool:
     return bool(profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL"))
 
 
+_KEYS = ("PIXMILL_API_KEY", "VOLC_ACCESSKEY", "VOLC_SECRETKEY", "VOLC_SESSION_TOKEN")
+"""What the server of a run has no business to know."""
+
+
 class EmbeddedServer:
     """A Prefect API server of this process. Start it early with the constructor, then `use` it, then `close` it."""
 
@@ -81,7 +85,8 @@ class EmbeddedServer:
         self._url = f"http://127.0.0.1:{_free_port()}/api"
         self._log = home / "server.log"
         environment = {**os.environ, **_QUIET, **_BARE_SERVER, "PREFECT_HOME": str(home)}
-        environment.pop("PREFECT_API_URL", None)
+        for name in ("PREFECT_API_URL", *_KEYS):
+            environment.pop(name, None)
         port = self._url.split(":")[2].removesuffix("/api")
         with self._log.open("wb") as output:
             self._process = start_child(

@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from pixmill.breaker import PATIENCE
 from pixmill.config import Budget
 from pixmill.provider.answers import Answer
 
@@ -44,11 +45,19 @@ def too_many(outcome: str, window: int, codes: Sequence[tuple[str, int]]) -> Sto
     )
 
 
+def out_too_long(codes: Sequence[tuple[str, int]]) -> Stopped:
+    """The service has been out for as long as a run waits; `codes` are the most frequent of the run's calls."""
+    minutes = f"{PATIENCE / 60:.0f} minutes"
+    return Stopped(
+        StopCode.BREAKER, f"the service has been out for {minutes}{_listed(codes)}; later the same command goes on"
+    )
+
+
 def turned_away(answer: Answer) -> Stopped:
     """No job can succeed until somebody mends what the provider named."""
+    what = "this machine's clock" if answer.code == "InvalidTimestamp" else "key, entitlement and account"
     return Stopped(
-        StopCode.CREDENTIALS,
-        f"{answer.code}: {answer.message}; check key, entitlement and account, then the same command goes on",
+        StopCode.CREDENTIALS, f"{answer.code}: {answer.message}; check {what}, then the same command goes on"
     )
 
 

@@ -1,4 +1,4 @@
-"""Counting while a run goes on: what the progress display and the breaker look at."""
+"""Counting while a run goes on: what the progress display and the rules for stopping look at."""
 
 import threading
 import time
@@ -44,7 +44,7 @@ class Progress(NamedTuple):
 
 @dataclass
 class Tally:
-    """Thread-safe counts of one run, and the window that the breaker watches."""
+    """Thread-safe counts of one run, and the window of outcomes that may stop it."""
 
     stop: Stop
     done: Counter[str] = field(default_factory=Counter)
@@ -67,22 +67,22 @@ class Tally:
             if not success:
                 self.codes[code or "unknown"] += 1
 
-    def job_ended(self, outcome: str) -> str | None:
-        """Count one job's outcome; say what trips the breaker, or `None`."""
+    def job_ended(self, outcome: str, *, watched: bool = True) -> str | None:
+        """Count one job's outcome; say what the run is to stop for, or `None`. What is not `watched` is no reason."""
         with self._lock:
             self.done[outcome] += 1
-            if outcome == "skipped":
+            if outcome == "skipped" or not watched:
                 return None
             self._window.append(outcome)
             if len(self._window) < self.stop.window:
                 return None
             # What is in doubt may have cost money and is no image, so it counts like a failure.
-            for watched, outcomes, share in (
+            for name, outcomes, share in (
                 ("failed or in doubt", ("failed", "in_doubt"), self.stop.failed_fraction),
                 ("refused", ("refused",), self.stop.refused_fraction),
             ):
                 if sum(map(self._window.count, outcomes)) > share * len(self._window):
-                    return watched
+                    return name
             return None
 
     def rate(self) -> float:

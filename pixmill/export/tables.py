@@ -82,4 +82,4 @@ def _cells(column: pa.Array) -> list[str]:
 
 
 def _harmless(text: str) -> str:
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip(" \ufeff").startswith(_FORMULA) else text

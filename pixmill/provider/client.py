@@ -137,10 +137,9 @@ class Client:
     def _renewed(self, refused: Authority) -> bool:
         """Whether other keys than the `refused` ones are there by now, which the next calls then use."""
         with self._renewing:
-            if self._authority == refused:
-                # The file may be gone or half written: then the refusal stands, as it is what is to be said.
-                with suppress(ConfigError):
-                    self._authority = self._authorize()
+            # The file may be gone or half written: then the refusal stands, as it is what is to be said.
+            with suppress(ConfigError):
+                self._authority = self._authorize()
             return self._authority != refused
 
 

@@ -119,7 +119,7 @@ def load_faults(path: Path) -> Faults:
             f"the faults file {path} has mistakes:\n{mistakes}",
             hint=f"docs/simulator.md shows them all; a rule knows {', '.join(Rule.model_fields)}",
         ) from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"the faults file {path} can't be read: {error}") from error
     return Faults(file.rules, file.limits, file.seed)
 

@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from pixmill.breaker import FIRST_PAUSE, IN_A_ROW, LONGEST_PAUSE, Breaker
+from pixmill.breaker import FIRST_PAUSE, IN_A_ROW, LONGEST_PAUSE, PATIENCE, Breaker
 from pixmill.governor import Governor
 from pixmill.pace import Departure
 from pixmill.provider.codes import Verdict
@@ -18,7 +18,7 @@ class Calls:
     """A breaker, and the calls that it lets through one after another."""
 
     def __init__(self) -> None:
-        self.breaker, self._numbers = Breaker(), count(1)
+        self.breaker, self._numbers, self.now = Breaker(), count(1), 0.0
 
     def leave(self) -> Departure:
         call = Departure(next(self._numbers), 0.0, 0, paced=True)
@@ -30,7 +30,7 @@ class Calls:
         pause = None
         for verdict in verdicts:
             call = self.leave()
-            pause = self.breaker.hear(call, verdict, call.number)
+            pause = self.breaker.hear(call, verdict, call.number, self.now)
         return pause
 
 
@@ -68,7 +68,7 @@ def test_while_open_one_call_at_a_time_probes_after_pauses_that_double() -> None
         assert not calls.breaker.waits
         probe = calls.leave()
         assert calls.breaker.waits
-        pauses.append(calls.breaker.hear(probe, FAULT, probe.number))
+        pauses.append(calls.breaker.hear(probe, FAULT, probe.number, 0.0))
     assert pauses == [1, 2, 4, 8, 15, 15, 15, 15]
     assert LONGEST_PAUSE == 15
 
@@ -86,10 +86,22 @@ def test_calls_from_before_it_opened_change_nothing() -> None:
     calls = Calls()
     late, later = calls.leave(), calls.leave()
     calls.hear(OK, *[FAULT] * IN_A_ROW)
-    assert calls.breaker.hear(late, OK, 9) is None
+    assert calls.breaker.hear(late, OK, 9, 0.0) is None
     assert calls.breaker.is_open
-    assert calls.breaker.hear(later, FAULT, 9) is None
+    assert calls.breaker.hear(later, FAULT, 9, 0.0) is None
     assert calls.hear(FAULT) == 2 * FIRST_PAUSE
+
+
+def test_an_outage_of_more_than_half_an_hour_is_hopeless() -> None:
+    """I7: a run ends; each probe without an answer costs a job."""
+    calls = Calls()
+    calls.hear(OK, *[FAULT] * IN_A_ROW)
+    calls.now = PATIENCE
+    calls.hear(FAULT)
+    assert not calls.breaker.is_hopeless(PATIENCE)
+    assert calls.breaker.is_hopeless(PATIENCE + 1)
+    calls.hear(OK)
+    assert not calls.breaker.is_hopeless(2 * PATIENCE)
 
 
 def test_a_probe_that_was_not_sent_makes_way_for_the_next_one() -> None:

@@ -8,8 +8,6 @@ from tests.conftest import Workshop
 from tests.faulty_server import answer
 from tests.pixmill.run_checks import Fault, Provider, ledger, lost, ran, said, use
 
-LENIENT = {"failed_fraction": 1, "refused_fraction": 1}
-
 
 def out(calls: range, fault: Fault) -> dict[int | str, Fault]:
     return dict.fromkeys(calls, fault)
@@ -21,7 +19,7 @@ def test_a_run_pauses_in_an_outage_and_goes_on_by_itself(workshop: Workshop) -> 
         run = ran(use(workshop, provider.url, 40, retry={"max_attempts": 10}), provider.charges)
         gaps = [later - earlier for earlier, later in zip(provider.arrived, provider.arrived[1:], strict=False)]
     assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (0, 40, 48)
-    assert gaps[17] >= 0.5, "the probe that ended the outage came without a pause"
+    assert gaps[17] >= 0.3, "the probe that ended the outage came without a pause"
 
 
 def test_an_outage_without_answers_puts_no_more_into_doubt_than_was_in_flight_and_its_probes(
@@ -30,7 +28,7 @@ def test_an_outage_without_answers_puts_no_more_into_doubt_than_was_in_flight_an
     """D1, D18: a 504 may have been charged, so each costs a row; the breaker keeps them few."""
     page = lost(answer(b"<html>504</html>", 504))
     with Provider(out(range(11, 19), page), delay=0.01) as provider:
-        run = ran(use(workshop, provider.url, 40, stop=LENIENT), provider.charges)
+        run = ran(use(workshop, provider.url, 40, stop={"window": 20}), provider.charges)
     assert (run.report["exit_code"], run.report["in_doubt"], run.report["succeeded"]) == (3, 8, 32)
     assert run.report["calls"] == 40
 

@@ -1,18 +1,26 @@
-"""A ledger that an earlier version of its schema made goes on as if it had always been a new one."""
+"""A ledger that an earlier version of its schema made goes on as if it had always been a new one.
+
+`tests/golden/ledgers` keeps one of each released schema, as it was written then: a change of the schema adds one.
+"""
 
 import sqlite3
 from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from pixmill import api
+from pixmill.bill import Period, make_bill
 from pixmill.config_file import load_config
+from pixmill.ledger import open_ledger
 from pixmill.ledger.inputs import InputImage
 from pixmill.ledger.schema import SCHEMA_VERSION
 from pixmill.runs import prepare
-from tests.conftest import Simulated, Workshop
-from tests.pixmill.run_checks import billed, ledger, ran
+from tests.conftest import ROOT, Simulated, Workshop
+from tests.pixmill.run_checks import Charge, Provider, billed, ledger, ran, use
 from tests.real_command import Command, ended
 
 VERSION_1 = {
@@ -101,3 +109,49 @@ def test_two_commands_may_upgrade_a_ledger_at_once(workshop: Workshop, simulated
         assert [ended(process).report["cached"] for process in (one, other)] == [3, 3]
         assert (one.returncode, other.returncode) == (0, 0)
     assert schema(workshop.path) == new_schema
+
+
+KEPT = sorted((ROOT / "tests" / "golden" / "ledgers").glob("v*.sql"))
+
+ROWS_OF_KEPT = ["succeeded", "succeeded", "refused", "failed", "failed", "in_doubt", "in_doubt", "skipped"]
+"""What becomes of its eight rows where nothing is paid: the fourth failed for now, the seventh was in flight."""
+
+THEN = [Charge(f"call {number} of its time", f"call-{number}") for number in (1, 2, 6, 7)]
+"""What its provider had charged: two successes, the answer that was no answer, and the call that was cut off."""
+
+
+def restore(kept: Path, store: Path) -> None:
+    store.mkdir()
+    with closing(sqlite3.connect(store / "ledger.db")) as earlier:
+        earlier.executescript(kept.read_text())
+        earlier.execute("PRAGMA journal_mode=WAL").close()
+
+
+@pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.stem)
+def test_a_kept_ledger_pays_only_for_what_was_not_settled(workshop: Workshop, kept: Path) -> None:
+    """B10, A1: what its time paid for, refused, failed for good or left in doubt is not sent again."""
+    restore(kept, workshop.folder / "out")
+    with Provider() as provider:
+        config = use(workshop, provider.url, len(ROWS_OF_KEPT))
+        counts = api.plan(load_config(config)).summary()
+        run = ran(config, lambda: [*THEN, *provider.charges()])
+        again = ran(config, lambda: [*THEN, *provider.charges()])
+    names = ("cached", "refused", "failed", "in_doubt", "pending")
+    assert [counts[name] for name in names] == [2, 1, 1, 2, 2]
+    assert sorted(provider.prompts) == ["a pet 3", "a pet 7"]
+    assert run.column("status") == [*ROWS_OF_KEPT[:3], "succeeded", *ROWS_OF_KEPT[4:7], "succeeded"]
+    assert run.column("error_code")[4:7] == ["50215", "http_504", "process_died"]
+    assert (run.report["calls"], again.report["calls"]) == (2, 0)
+    assert again.column("status") == run.column("status")
+
+
+@pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.stem)
+def test_what_a_kept_ledger_spent_is_still_on_the_bill(workshop: Workshop, kept: Path) -> None:
+    """B10, I3."""
+    restore(kept, workshop.folder / "out")
+    opened = open_ledger(workshop.folder / "out" / "ledger.db")
+    assert opened
+    with closing(opened):
+        (total,) = make_bill(opened, Period("all", ZoneInfo("Asia/Shanghai"))).totals
+    assert [part.calls for part in (total.yes, total.no, total.unknown)] == [2, 2, 2]
+    assert (total.least, total.most, total.currency) == (Decimal("0.4"), Decimal("0.8"), "CNY")

@@ -1,0 +1,87 @@
+"""Files that somebody takes away, or leaves lying about, while a run needs their place."""
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pixmill.config_file import load_config
+from pixmill.errors import PixmillError, SpendingRefused
+from pixmill.runs import prepare
+from pixmill.spending import check_spending
+from pixmill.verification import verify
+from tests.conftest import Simulated, Workshop, carry_out, results
+from tests.faulty_server import answer
+from tests.pixmill.damage import edit_ledger, image_files
+from tests.pixmill.run_checks import Fault, Provider, billed, picture, ran, to_its_end, use
+
+
+def meanwhile(deed: Callable[[], object], number: int) -> Fault:
+    """Do something in the middle of a call, then answer it."""
+
+    def behave(peer: Any) -> None:
+        deed()
+        answer(picture(f"a pet {number - 1}", number))(peer)
+
+    return Fault(behave, charged=True)
+
+
+def test_a_dataset_that_is_taken_away_in_mid_run_is_made_anew(workshop: Workshop) -> None:
+    """B15: with its history; the next version is whole."""
+    folder = workshop.folder / "out" / "pets"
+    with Provider() as provider:
+        config = use(workshop, provider.url, 2, limits={"concurrency": 1})
+        ran(config, provider.charges)
+        provider.faults[4] = meanwhile(lambda: shutil.rmtree(folder), 4)
+        workshop.write_rows(workshop.rows(6))
+        run = ran(config, provider.charges)
+    assert run.column("status") == ["succeeded"] * 6
+    assert not list((folder / "history").glob("*.parquet"))
+    assert verify(load_config(config)).exit_code == 0
+
+
+def test_a_ledger_that_is_taken_away_in_mid_run_pays_for_nothing_again_unasked(workshop: Workshop) -> None:
+    """B15: its run goes on or ends by an error; a later one without a ledger needs a person's word."""
+
+    def take_away() -> None:
+        for file in (workshop.folder / "out").glob("ledger.db*"):
+            file.rename(file.with_name(f"gone-{file.name}"))
+
+    with Provider({3: meanwhile(take_away, 3)}) as provider:
+        config = use(workshop, provider.url, 6, limits={"concurrency": 1})
+        try:
+            to_its_end(lambda: carry_out(config))
+        except PixmillError as error:
+            assert "ledger" in str(error)
+        assert len(set(provider.prompts)) == len(provider.prompts)
+        with prepare(load_config(config)) as later, pytest.raises(SpendingRefused, match="no ledger"):
+            check_spending(later.plan, new_store=False, ledger_exists=later.ledger_existed)
+
+
+def test_an_image_whose_record_is_missing_is_found_again(workshop: Workshop, simulated: Simulated) -> None:
+    """B16: the file is there under the hash of its content, so the same bytes take its place and nothing is paid."""
+    workshop.write_rows(workshop.rows(2))
+    workshop.use(simulated)
+    before = ran(workshop.path, billed(simulated))
+    files = image_files(workshop)
+    edit_ledger(workshop, "UPDATE jobs SET images = NULL")
+    after = ran(workshop.path, billed(simulated))
+    assert (after.report["calls"], after.report["images_missing"]) == (0, 0)
+    assert after.column("file_name") == before.column("file_name")
+    assert sorted((workshop.folder / "out" / "images").rglob("*.*")) == sorted(files)
+
+
+def test_what_crashes_left_lying_about_disturbs_nobody(workshop: Workshop, simulated: Simulated) -> None:
+    """B17: halves of images, datasets and ledgers' copies beside the good files."""
+    workshop.write_rows(workshop.rows(3))
+    workshop.use(simulated)
+    published = ran(workshop.path, billed(simulated))
+    store = workshop.folder / "out"
+    for name in ("images/.half.part", "pets/.dataset.parquet.tmp", "pets/history/.half.tmp", ".ledger.db.tmp"):
+        (store / name).parent.mkdir(exist_ok=True)
+        (store / name).write_bytes(b"PAR1 half of it")
+    again = ran(workshop.path, billed(simulated))
+    assert (again.report["exit_code"], again.report["calls"], again.rows) == (0, 0, results(published.report))
+    assert verify(load_config(workshop.path)).exit_code == 0
+    assert not (store / "pets" / ".dataset.parquet.tmp").exists()
