@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?=
 
-.PHONY: demo test test-slow check format bench lock clean
+.PHONY: demo test test-slow check soak mutants format bench lock clean
 
 demo: $(VENV)/run
 	$(BIN)/pixmill run configs/pets.yaml --yes
@@ -22,6 +22,15 @@ check: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
+# Kills, power losses, histories in virtual time and fuzzing, many times longer: about half an hour.
+SOAK ?= 5
+soak: $(VENV)/dev
+	PIXMILL_SOAK=$(SOAK) $(BIN)/python -m pytest -q -n auto tests/crash tests/virtual tests/fuzz $(TESTS)
+
+# Bugs on purpose: a test has to notice each.
+mutants: $(VENV)/dev
+	$(BIN)/python tests/mutants/catch.py
+
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -30,6 +39,7 @@ format: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/limits.py
 
 # The two stamps: what a run needs, and what development needs on top. The locks are complete, with a hash for
 # every file, so nothing is resolved here.

@@ -162,8 +162,8 @@ def _keep_version(folder: Path, keep: int) -> None:
         name = str(published.get("published_at", _now())).replace(":", "").replace("-", "")
         kept = history / f"{name}.parquet"
         if not kept.exists():
+            put(kept.with_suffix(".json"), json.dumps(published, indent=1).encode())
             os.link(current, kept)
-            kept.with_suffix(".json").write_text(json.dumps(published, indent=1))
     for old in sorted(history.glob("*.parquet"), reverse=True)[keep:]:
         old.unlink()
         old.with_suffix(".json").unlink(missing_ok=True)

@@ -117,6 +117,8 @@ class Run:
     def begin(self) -> None:
         """Write down that the run starts and start its threads. Raises what `connect` raises if that is still to do."""
         check_invalid(self.plan)
+        if self.to_pay:
+            self.ledger.check_sound()
         if self._client is None and (self.to_pay or (self.config.simulated and self.plan.has_images_to_fetch)):
             self.connect()  # simulated pictures are fetched from the simulator, which has to run until they are here
         fetcher = ImageFetcher(allow_hosts=self.config.image_hosts)

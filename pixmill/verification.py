@@ -155,19 +155,19 @@ def _version_problem(path: Path) -> str | None:
 
 def _sound_ledger(path: Path, found: Verified) -> Ledger | None:
     """Open the ledger for reading; `None`, with findings, where it can't be relied on."""
-    problems = _quick_check(path)
+    problems = _integrity(path)
     for problem in problems:
         found.add(Finding(str(path), "ledger", problem, _RESTORE))
     return None if problems else open_ledger(path, read_only=True)
 
 
-def _quick_check(path: Path) -> list[str]:
+def _integrity(path: Path) -> list[str]:
     """What SQLite finds wrong with the structure of the file."""
     if not path.exists() or not path.stat().st_size:
         return ["is not there, or empty"]
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            lines = connection.execute("PRAGMA quick_check(10)").fetchall()
+            lines = connection.execute("PRAGMA integrity_check(10)").fetchall()
     except sqlite3.DatabaseError as error:
         return [str(error)]
     return [line for (line,) in lines if line != "ok"]

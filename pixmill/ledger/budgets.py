@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from pixmill.ledger.records import RunLimits
-from pixmill.ledger.schema import attempts, jobs, runs
+from pixmill.ledger.schema import attempts, jobs, now_micros, runs
 
 _ROUNDING = 1e-9
 """0.7 / 0.1 is a little less than 7 in binary."""
@@ -64,7 +64,7 @@ class Budgets:
 
 def month_begins(timezone: str) -> int:
     """Return when this month began in `timezone`, in microseconds since 1970 UTC."""
-    now = datetime.now(ZoneInfo(timezone))
+    now = datetime.fromtimestamp(now_micros() / 1e6, ZoneInfo(timezone))
     return int(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp() * 1e6)
 
 

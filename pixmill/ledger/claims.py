@@ -82,10 +82,12 @@ class Claims:
         over_budget: dict[str, str] = {}
         for limits in dict.fromkeys(limits for _, limits in entries):
             keys = [key for key, of in entries if of == limits]
-            room = self._budgets.room(connection, limits)
-            over_budget.update(dict.fromkeys(keys[room.calls :] if room.calls is not None else (), room.cap))
-            claimed = _claimed(connection, keys[: room.calls], limits)
-            granted.update({(key, limits.run_id): claim for key, claim in claimed.items()})
+            while keys and (room := self._budgets.room(connection, limits)).calls != 0:
+                # A key that can't be claimed leaves its room to the next ones.
+                claimed = _claimed(connection, keys[: room.calls], limits)
+                granted.update({(key, limits.run_id): claim for key, claim in claimed.items()})
+                keys = [] if room.calls is None else keys[room.calls :]
+            over_budget.update(dict.fromkeys(keys, room.cap))
         states = _states(connection, [(key, limits) for key, limits in entries if (key, limits.run_id) not in granted])
         return [
             granted.pop((key, limits.run_id))
@@ -96,8 +98,6 @@ class Claims:
 
 
 def _claimed(connection: Connection, keys: Sequence[str], limits: RunLimits) -> dict[str, Claim]:
-    if not keys:
-        return {}
     values = {**_claim_values(limits), "keys": json.dumps(keys), **_rules(limits)}
     rows = connection.execute(_CLAIM, values).all()
     connection.execute(_SPEND, {"run": limits.run_id, "number": len(rows)})

@@ -53,7 +53,7 @@ _STAYS = and_(
 )
 """The condition that a call, made although there was an outcome, brings none that could take its place."""
 
-_GIVEN_UP = and_(jobs.c.owner.is_(None), or_(is_state(State.IN_DOUBT), not_(_NO_SUCCESS)))
+_GIVEN_UP = or_(and_(jobs.c.owner.is_(None), is_state(State.IN_DOUBT)), not_(_NO_SUCCESS))
 """The condition that an answer is kept although its claim was given up before it came: it may have been paid for."""
 
 _OF_JOB = update(jobs).where(jobs.c.job_key == bindparam("key"))
@@ -61,7 +61,9 @@ _RELEASED = {"owner": None, "lease_until": None}
 _SETTLE = _OF_JOB.where(or_(and_(_MINE, not_(_STAYS)), _GIVEN_UP)).values(
     {column: bindparam(f"p_{source}") for column, source in _OUTCOME_FIELDS.items()}
     | {"again": 0, "image_error": None, "image_run": None, "download_ms": None}
-    | {"runs": jobs.c.runs + bindparam("fruitless"), **_RELEASED}
+    | {"runs": jobs.c.runs + bindparam("fruitless")}
+    # Who has claimed the job since then still holds it.
+    | {name: case((_MINE, None), else_=jobs.c[name]) for name in _RELEASED}
 )
 _KEEP = _OF_JOB.where(_MINE, _STAYS).values(
     # An answer after which any job is sent again does not use the mark up.
@@ -111,7 +113,8 @@ _IMAGE = (
     .values(
         images=bindparam("images"),
         image_error=bindparam("error"),
-        image_run=bindparam("run"),
+        # What is still missing for the same reason is no news of another run.
+        image_run=case((jobs.c.image_error == bindparam("error"), jobs.c.image_run), else_=bindparam("run")),
         download_ms=bindparam("ms"),
     )
 )

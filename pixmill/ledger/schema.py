@@ -6,7 +6,9 @@ person asked for one more payment (`pixmill.ledger.again`). `attempts` is append
 Instants are integer microseconds since 1970 UTC, so that they are read back columnar without conversion.
 """
 
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from sqlalchemy import (
     event,
     text,
 )
+
+from pixmill.errors import LedgerError
 
 SCHEMA_VERSION = 2
 BUSY_SECONDS = 60
@@ -161,3 +165,23 @@ def connect(path: Path, *, writing: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def use_write_ahead_log(path: Path) -> None:
+    """Switch the file at `path` to WAL, which it stays in. Raises LedgerError where that can't be.
+
+    The switch does not wait for a lock by itself, and where the disk fails it says nothing and does not happen.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    with closing(sqlite3.connect(path)) as raw:
+        while True:
+            try:
+                (mode,) = raw.execute("PRAGMA journal_mode=WAL").fetchone()
+            except sqlite3.OperationalError as problem:
+                if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise LedgerError(f"{path} can't be made: {problem}") from None
+                time.sleep(0.05)
+            else:
+                if mode != "wal":
+                    raise LedgerError(f"{path} can't be made: its disk takes no write-ahead log")
+                return

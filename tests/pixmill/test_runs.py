@@ -58,3 +58,13 @@ def test_a_store_that_takes_no_images_stops_paying(workshop: Workshop, simulated
     (workshop.folder / "out" / "images").unlink()
     report = carry_out(workshop.path)
     assert (report["succeeded"], report["images_missing"], simulated.bill.charged) == (60, 0, 60)
+
+
+def test_an_image_that_stays_missing_is_no_news_of_the_next_run(workshop: Workshop, tmp_path: Path) -> None:
+    """F1: the first run says so by its exit code; the next one tries again and has nothing new to say."""
+    (tmp_path / "faults.yaml").write_text("- {image: {status: 403}}\n")
+    with simulator(tmp_path, "--faults", str(tmp_path / "faults.yaml")) as simulated:
+        workshop.write_rows(workshop.rows(2))
+        workshop.use(simulated)
+        runs = [carry_out(workshop.path) for _ in range(2)]
+    assert [(run["exit_code"], run["images_missing"], run["calls"]) for run in runs] == [(3, 2, 2), (0, 2, 0)]

@@ -218,14 +218,9 @@ class Store:
 
     def acknowledged(self, recorded: Recorded) -> None:
         """An outcome is on disk: from now on a success has to stay."""
-        if recorded.state is State.SUCCEEDED and not self._taken_over(recorded.job_key):
+        if recorded.state is State.SUCCEEDED:
             self._urls[recorded.job_key] = recorded.output_urls
         self._still_there(self._rows(recorded.job_key))
-
-    def _taken_over(self, key: str) -> bool:
-        """Whether another process pays for it once more right now (`in_doubt: retry`): then its answer is the one."""
-        _, owner, _, _ = self._rows(key)[key]
-        return self.config.in_doubt == "retry" and owner is not None
 
     def _still_there(self, rows: Rows) -> None:
         for key, (state, _, urls, _) in rows.items():

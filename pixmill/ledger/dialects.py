@@ -1,0 +1,71 @@
+"""The SQL that the two databases spell each in their own way; everywhere else a statement is the same for both."""
+
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from sqlalchemy import Connection, TextClause, text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
+
+from pixmill.ledger.schema import now_micros
+
+
+class json_values(FunctionElement[Any]):  # noqa: N801 - SQL functions are written in lower case
+    """The texts of a JSON list, a row each: one parameter, however many there are."""
+
+    name = "json_values"
+    inherit_cache = True
+
+
+class json_lines(FunctionElement[Any]):  # noqa: N801
+    """All rows as one text: a JSON object a line, made of names and values in turn."""
+
+    name = "json_lines"
+    inherit_cache = True
+
+
+class json_of(FunctionElement[Any]):  # noqa: N801
+    """A text that holds JSON as a part of `json_lines`."""
+
+    name = "json_of"
+    inherit_cache = True
+
+
+_SPELLINGS = {
+    json_values: ("json_each({})", "json_array_elements_text(CAST({} AS JSON))"),
+    json_lines: (
+        "group_concat(json_object({}), char(10))",
+        "string_agg(CAST(json_build_object({}) AS TEXT), chr(10))",
+    ),
+    json_of: ("json({})", "CAST({} AS JSON)"),
+}
+
+
+def _spelled(pattern: str) -> Callable[..., str]:
+    def compiled(element: FunctionElement[Any], compiler: Any, **options: Any) -> str:
+        return pattern.format(compiler.process(element.clause_expr.element, **options))
+
+    return compiled
+
+
+for _construct, (_sqlite, _postgresql) in _SPELLINGS.items():
+    compiles(_construct, "sqlite")(_spelled(_sqlite))
+    compiles(_construct, "postgresql")(_spelled(_postgresql))
+
+
+def upsert(dialect: str, build: Callable[[Any], Any]) -> TextClause:
+    """Return what `build` makes of the `insert` of a dialect, as text: SQLAlchemy compiles an upsert at every use."""
+    module: Any = import_module(f"sqlalchemy.dialects.{dialect}")
+    return text(str(build(module.insert).compile(dialect=module.dialect(paramstyle="named"))))
+
+
+_SERVER_TIME = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)")
+
+
+def clock(connection: Connection) -> Callable[[], int]:
+    """The clock that leases go by, in microseconds since 1970 UTC: the database server's, else this machine's."""
+    if connection.dialect.name == "sqlite":
+        return now_micros
+    return cache(lambda: int(connection.execute(_SERVER_TIME).scalar_one()))

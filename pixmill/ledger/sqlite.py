@@ -1,0 +1,116 @@
+"""A ledger in a file: SQLite with a write-ahead log, for the processes of one machine."""
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+
+from pixmill.errors import LedgerError
+
+BUSY_SECONDS = 60
+
+
+class SqliteFile:
+    """The file at `path` as a ledger's database; see `pixmill.ledger.database.Database`."""
+
+    remedy = "nothing was sent; restore it from a backup"
+    pause_seconds = 0.0
+    """None: the driver itself has waited for the lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.reading, self.writing = connect(path, writing=False), connect(path, writing=True)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def prepare(self) -> None:
+        """Switch the file to a write-ahead log, in which it stays. The switch does not wait for a lock by itself."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        with closing(sqlite3.connect(self.path)) as raw:
+            while True:
+                try:
+                    (mode,) = raw.execute("PRAGMA journal_mode=WAL").fetchone()
+                except sqlite3.OperationalError as problem:
+                    if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                        raise LedgerError(f"{self} can't be made: {problem}") from None
+                    time.sleep(0.05)
+                else:
+                    if mode != "wal":  # a disk that fails makes SQLite stay with what it had, without an error
+                        raise LedgerError(f"{self} can't be made: its disk takes no write-ahead log")
+                    return
+
+    def lock(self, connection: Connection) -> None:
+        """Nothing is left to do: BEGIN IMMEDIATE keeps other writers out."""
+
+    def mark(self, connection: Connection, number: int) -> bool:
+        """Say that a group is new: a commit in this process never ends without an answer."""
+        return True
+
+    def passing(self, problem: DBAPIError) -> str | None:
+        """Say that another connection holds the file, where that is all that a statement failed for."""
+        busy = getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+        return "the ledger is locked by another process" if busy else None
+
+    def damage(self, connection: Connection) -> str | None:
+        """Compare the index of the job keys with their table; a million jobs take 3 to 4 s."""
+        found: list[str] = list(connection.execute(text("PRAGMA integrity_check('jobs')")).scalars())
+        return None if found == ["ok"] else found[0]
+
+    def sizes(self, _connection: Connection) -> dict[str, int]:
+        """Return the bytes of the file and of its write-ahead log."""
+        log = Path(f"{self.path}-wal")
+        return {
+            "ledger_bytes": self.path.stat().st_size,
+            "log_bytes": log.stat().st_size if log.exists() else 0,
+        }
+
+    def close(self, *, wrote: bool) -> None:
+        """Close it; what was written is folded into the file, so that a copy of it is complete."""
+        if wrote:
+            with self.reading.connect() as connection:
+                connection.connection.dbapi_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()  # type: ignore[union-attr]
+        self.reading.dispose()
+        self.writing.dispose()
+
+
+def connect(path: Path, *, writing: bool) -> Engine:
+    """Return an engine on the SQLite file at `path`.
+
+    A writing one begins every transaction with BEGIN IMMEDIATE: a deferred one that reads first fails at once
+    when another process writes, whatever the busy timeout says. `synchronous=FULL` makes a commit survive a
+    power loss; the default for WAL does not.
+    """
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        pool_use_lifo=True,  # one after another uses the same connection, whose page cache is warm and large
+    )
+
+    @event.listens_for(engine, "connect")
+    def settings(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy's begin event decides, not the driver
+        for pragma in ("synchronous=FULL", "cache_size=-65536"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def integrity(path: Path) -> list[str]:
+    """What SQLite finds wrong with the structure of the file; empty where it is sound."""
+    if not path.exists() or not path.stat().st_size:
+        return ["is not there, or empty"]
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            lines = connection.execute("PRAGMA integrity_check(10)").fetchall()
+    except sqlite3.DatabaseError as error:
+        return [str(error)]
+    return [line for (line,) in lines if line != "ok"]

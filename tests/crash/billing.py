@@ -1,0 +1,87 @@
+"""A provider in a process of its own, for runs that are killed: it outlives them, and so does its bill.
+
+Each run under test calls it under another path, `http://…/<tag>`, by which the bill tells them apart.
+"""
+
+import colorsys
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from tests.faulty_server import FaultyServer, Peer, message
+from tests.pixmill.provider.answer_bodies import success
+from tests.pixmill.run_checks import Charge
+
+CALL_SECONDS = 0.004
+"""How long a call takes: enough for several to be in flight."""
+
+
+class Billing(NamedTuple):
+    """Where the provider is, and what it has charged."""
+
+    url: str
+    bill: Path
+
+    def charges(self, tag: str) -> list[Charge]:
+        """The charges of the calls under `tag`."""
+        lines = self.bill.read_text().splitlines() if self.bill.exists() else []
+        charged = (json.loads(line) for line in lines if f'"{tag}"' in line)
+        return [Charge(line["asked"], line["request_id"]) for line in charged]
+
+
+@contextmanager
+def billing(folder: Path) -> Iterator[Billing]:
+    """Fork a process that serves calls and pictures until the body ends. The caller must have no threads."""
+    bill, (reader, writer) = folder / "bill.jsonl", os.pipe()
+    child = os.fork()
+    if child == 0:
+        _serve(bill, writer)
+    os.close(writer)
+    try:
+        with os.fdopen(reader) as said:
+            yield Billing(said.readline().strip(), bill)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _serve(bill: Path, ready: int) -> None:
+    """Never returns. A call is on the bill before it is answered."""
+    paper = os.open(bill, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    number = count(1)
+
+    def serve(peer: Peer) -> None:
+        head, _, body = peer.request.partition(b"\r\n\r\n")
+        method, path, _ = head.decode().split(" ", 2)
+        if method == "GET":
+            peer.send(message(drawn(path)))
+            return
+        asked, request_id = json.loads(body), f"call-{next(number)}"
+        line = {"tag": path.split("/")[1], "asked": json.dumps(asked, sort_keys=True), "request_id": request_id}
+        os.write(paper, (json.dumps(line) + "\n").encode())
+        time.sleep(CALL_SECONDS)
+        picture = f"{server.url}/{hashlib.sha256(asked['prompt'].encode()).hexdigest()}.png"
+        peer.send(message(json.dumps({**success(image_urls=[picture]), "request_id": request_id}).encode()))
+
+    with FaultyServer(serve) as server:
+        os.write(ready, f"{server.url}\n".encode())
+        signal.pause()
+
+
+def drawn(path: str) -> bytes:
+    """The picture at a path, which begins with hex digits: a small one that no other path has."""
+    hue = int(path[1:9], 16) / 2**32
+    file = BytesIO()
+    color = tuple(int(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.8, 0.9))
+    Image.new("RGB", (16, 16), color).save(file, "PNG")
+    return file.getvalue() + path.encode()  # hues may be alike, bytes are not

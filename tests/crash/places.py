@@ -1,0 +1,111 @@
+"""Where a run is disturbed: a store, what was acknowledged to whom worked on it, and what is disturbed in it."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pixmill.ledger import Claim, Ledger
+from tests.crash.billing import Billing
+
+CONCURRENCY = 3
+"""How many calls may be in flight."""
+
+
+class Place(NamedTuple):
+    """A folder with a store of its own, whose calls stand under `tag` on the provider's bill."""
+
+    folder: Path
+    tag: str
+    provider: Billing
+
+    @property
+    def config(self) -> str:
+        return str(self.folder / "pets.yaml")
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def marks(self) -> Path:
+        """What was acknowledged, a JSON line each; not in the store, so that no fault meets it."""
+        return self.folder / "marks.jsonl"
+
+    @property
+    def said(self) -> Path:
+        """What the processes that worked here wrote to stderr."""
+        return self.folder / "said.txt"
+
+    def acknowledged(self, kind: str) -> list[dict[str, Any]]:
+        """The acknowledgements of a `kind`: claim, record or image."""
+        lines = self.marks.read_text().splitlines() if self.marks.exists() else []
+        return [mark for mark in map(json.loads, lines) if mark["kind"] == kind]
+
+
+class Scene(NamedTuple):
+    """A situation, the work that is disturbed in it, and what must be true once that was done again undisturbed.
+
+    `check` gets how many calls were in flight at the worst when the work was disturbed; it raises what is wrong.
+    `look` is for the moment between.
+    """
+
+    set_up: Callable[[Place], object]
+    act: Callable[[Place], object]
+    check: Callable[[Place, int], object]
+    look: Callable[[Place], object] = lambda _: None
+
+
+def working(scene: Scene, place: Place) -> Callable[[], object]:
+    """The work of a scene, to be done in a forked process: it writes down what was acknowledged to it."""
+
+    def work() -> None:
+        silence(place)
+        note_acknowledgements(place.marks)
+        scene.act(place)
+
+    return work
+
+
+def checking(scene: Scene, place: Place, in_flight: int) -> Callable[[], object]:
+    """Looking at what is left, doing the work again and checking, to be done in a forked process."""
+
+    def work() -> None:
+        silence(place)
+        scene.look(place)
+        scene.act(place)
+        scene.check(place, in_flight)
+
+    return work
+
+
+def silence(place: Place) -> None:
+    """Let what this process says to stderr go to a file."""
+    os.dup2(os.open(place.said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+
+
+def note_acknowledgements(marks: Path) -> None:
+    """From now on, write a line to `marks` once a claim, an answer or an image is said to be on disk."""
+    paper = os.open(marks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    claim, record, record_image = Ledger.claim, Ledger.record, Ledger.record_image
+
+    def note(**values: Any) -> None:
+        os.write(paper, (json.dumps(values) + "\n").encode())
+
+    def claimed(self: Ledger, job_key: str, *rest: Any) -> Any:
+        granted = claim(self, job_key, *rest)
+        if isinstance(granted, Claim):
+            note(kind="claim", key=job_key)
+        return granted
+
+    def recorded(self: Ledger, outcome: Any) -> None:
+        record(self, outcome)
+        note(kind="record", key=outcome.job_key, state=outcome.state, request_id=outcome.request_id)
+
+    def fetched(self: Ledger, job_key: str, *rest: Any, **named: Any) -> None:
+        record_image(self, job_key, *rest, **named)
+        if named["images"]:
+            note(kind="image", key=job_key, images=named["images"])
+
+    Ledger.claim, Ledger.record, Ledger.record_image = claimed, recorded, fetched  # type: ignore[method-assign]
