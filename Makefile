@@ -5,16 +5,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?=
 
-.PHONY: demo test test-slow check soak mutants format bench lock clean
+.PHONY: demo stack test test-slow test-stack check soak mutants format bench lock clean
 
 demo: $(VENV)/run
 	$(BIN)/pixmill run configs/pets.yaml --yes
 
+# Everything that compose.yaml starts, as processes of this machine: PostgreSQL, Prefect's server, a worker.
+stack: $(VENV)/stack
+	$(BIN)/python -m deployments.stack
+
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -q -n auto -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest -q -n auto -m "not slow and not stack" $(TESTS)
 
 test-slow: $(VENV)/dev
-	$(BIN)/python -m pytest -q -n auto -m slow $(TESTS)
+	$(BIN)/python -m pytest -q -n auto -m "slow and not stack" $(TESTS)
+
+test-stack: $(VENV)/stack
+	$(BIN)/python -m pytest -q -n auto -m stack $(TESTS)
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -41,7 +48,7 @@ bench: $(VENV)/dev
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/limits.py
 
-# The two stamps: what a run needs, and what development needs on top. The locks are complete, with a hash for
+# The stamps: what a run needs, what development needs on top, and what the tests of the stack need on top of that. The locks are complete, with a hash for
 # every file, so nothing is resolved here.
 $(VENV)/run: requirements/run.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -53,6 +60,10 @@ $(VENV)/dev: requirements/dev.txt $(VENV)/run
 	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements/dev.txt
 	touch $@
 
+$(VENV)/stack: requirements/stack.txt $(VENV)/dev
+	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements/stack.txt
+	touch $@
+
 # Needs pip-tools. No index and no file locations in a lock: it is read by every index that has these files.
 lock:
 	pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url \
@@ -60,6 +71,9 @@ lock:
 	pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url \
 		--no-emit-trusted-host --no-emit-find-links --extra build --extra compare --extra dev -c requirements/run.txt \
 		-o requirements/dev.txt pyproject.toml
+	pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url \
+		--no-emit-trusted-host --no-emit-find-links --extra build --extra compare --extra dev --extra postgres \
+		--extra dask --extra stack -c requirements/dev.txt -o requirements/stack.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) out dist

@@ -3,8 +3,8 @@
     python benchmarks/limits.py [CALLS]      # default: 600
 
 The simulator allows far less than the ceilings that all three are given: four times too much, as a guess would be. In
-the last scenario the limits halve after a third of the calls and come back after two thirds. Each line says which share
-of the allowed rate came back as pictures, which share of the calls was throttled, and how many jobs had none at the end:
+the last scenario the limits halve after a third of the calls and come back after two thirds. Each line says how much of
+the allowed rate came back as pictures, which share of the calls was throttled, and how many jobs had none at the end:
 
 * pixmill, whose governor finds the limits;
 * a fixed semaphore: a thread pool of that size over one `requests.Session`, with ten retries by exponential backoff;

@@ -66,7 +66,7 @@ def fill_ledger(config_path: str) -> None:
     config.store_path.mkdir(parents=True)
     ledger = Ledger(config.store_path / "ledger.db")
     ledger.begin_run("earlier", config.name)
-    with ledger._writing.begin() as connection:
+    with ledger.database.writing.begin() as connection:
         for rows in paid_rows(plan):
             connection.execute(insert(jobs), rows)
     ledger.close()

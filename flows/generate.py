@@ -3,13 +3,13 @@
 from typing import Any
 
 from prefect import flow, runtime
-from prefect.futures import PrefectFuture, as_completed, wait
-from prefect.utilities.annotations import quote
 
+from flows.endings import as_typed, ended, refused
+from flows.fan_out import fan_out
+from pixmill.errors import PixmillError
+from pixmill.fleet import check_installed
 from pixmill.interrupt import drained_by_signals
-from pixmill.runs import flow_run
-from pixmill.tally import Count
-from tasks.cv_process import cv_process
+from pixmill.runs import Run, flow_run
 from tasks.publish_dataset import publish_dataset
 from tasks.show_logs import library_logs_shown
 from tasks.show_progress import show_progress
@@ -26,19 +26,26 @@ def generate_dataset(
     real provider's ledger does not exist yet. A flow run never asks: spending needs a cap in the config.
     """
     deployed = runtime.deployment.id is not None
-    prepared = flow_run(config, overrides or [], limit, new_store=new_store, deployed=deployed)
-    with library_logs_shown(), prepared as run, drained_by_signals(run.interrupt):
-        run.begin()
-        progress = show_progress(run.run_id)
-        window: list[PrefectFuture[Count]] = []
-        for chunk in run.chunks():
-            jobs: Any = quote(chunk)  # Prefect need not look for futures inside
-            window.append(cv_process.submit(run.run_id, jobs, run.label(chunk)))
-            if len(window) >= run.window:
-                window.remove(next(iter(as_completed(window))))  # not the oldest: one slow job would hold up all
-            progress = show_progress(run.run_id, progress)
-        wait(window)
-        summary = publish_dataset(run.run_id)
-        show_progress(run.run_id, progress)
-        show_results(run.run_id, summary)
+    command = f"pixmill status {as_typed(config, overrides or [])}"
+    try:
+        prepared = flow_run(config, overrides or [], limit, new_store=new_store, deployed=deployed)
+        with library_logs_shown(), prepared as run, drained_by_signals(run.interrupt):
+            summary = _carried_out(run)
+            return ended(summary, run.config.budget.currency, command, deployed=deployed)  # type: ignore[no-any-return]
+    except PixmillError as error:
+        if not deployed:
+            raise
+        return refused(error, command)  # type: ignore[no-any-return]
+
+
+def _carried_out(run: Run) -> dict[str, Any]:
+    """Pay for what is pending, chunk by chunk, and publish."""
+    check_installed(run.config.execution)
+    run.begin()
+    progress = show_progress(run.run_id)
+    for _ in fan_out(run):
+        progress = show_progress(run.run_id, progress)
+    summary = publish_dataset(run.run_id)
+    show_progress(run.run_id, progress)
+    show_results(run.run_id, summary)
     return summary

@@ -10,7 +10,7 @@ def plan(config: Config) -> Plan:
 
     Raises TableError where the table can't be used and LedgerError where the ledger can't be read.
     """
-    ledger = open_ledger(config.store_path / "ledger.db", read_only=True)
+    ledger = open_ledger(config.ledger_address, read_only=True)
     try:
         return make_plan(config, ledger)
     finally:

@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from pixmill.ledger_address import database_url
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Columns = str | tuple[str, ...]
 AUTO_CONCURRENCY = 256
@@ -39,6 +41,17 @@ def _base_url(url: str) -> str:
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise ValueError("must be https: plain http is for loopback only, as it would show the key and the images")
     return url.rstrip("/")
+
+
+def _scheduler(address: str) -> str:
+    parts = urlsplit(address)
+    try:
+        has_place = bool(parts.hostname and parts.port)
+    except ValueError:
+        has_place = False
+    if parts.scheme not in ("tcp", "tls") or not has_place:
+        raise ValueError("must be the address of a Dask scheduler such as tcp://127.0.0.1:8786")
+    return address
 
 
 def _variable(name: str) -> str:
@@ -240,9 +253,14 @@ class Execution(Section):
     """Where the chunks run."""
 
     engine: Literal["threads", "dask", "ray"] = "threads"
-    address: str | None = None
+    address: Annotated[str, AfterValidator(_scheduler)] | None = None
     workers: Annotated[int, Field(ge=1)] = 2
     jobs_per_task: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether `address` leads to other machines."""
+        return self.address is not None and not _is_loopback(urlsplit(self.address).hostname or "")
 
 
 class Output(Section):
@@ -259,7 +277,7 @@ class Config(Section):
     version: Literal[1] = 1
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,99}$")]
     store: Annotated[str, Field(min_length=1)] = "out"
-    ledger: str | None = None
+    ledger: Annotated[str, AfterValidator(database_url)] | None = None
     input: Input
     request: Request = Request()
     sweep: Sweep = Sweep()
@@ -283,6 +301,11 @@ class Config(Section):
     def store_path(self) -> Path:
         """The folder of ledger and images; simulated pictures have a store of their own."""
         return Path(self.store) / "simulated" if self.simulated else Path(self.store)
+
+    @property
+    def ledger_address(self) -> Path | str:
+        """Where the ledger is: a file of the store, or the URL of a database. Simulated runs always have a file."""
+        return self.store_path / "ledger.db" if self.simulated or self.ledger is None else self.ledger
 
     @property
     def dataset_folder(self) -> Path:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pixmill.canonical import canonical_json
 from pixmill.conditions import parse
-from pixmill.config import Budget, Input, Request, Sweep
+from pixmill.config import Budget, Execution, Input, Provider, Request, Sweep
 from pixmill.mistakes import Mistake, explained
 from pixmill.operations import (
     OPERATIONS,
@@ -49,10 +49,25 @@ def check_together(sections: Mapping[str, Any]) -> Iterator[Mistake]:
         yield Mistake(("provider.base_url", "is required for a gateway"))
     if "budget" in sections:
         yield from _check_budget(sections["budget"])
+    if {"execution", "provider", "ledger"} <= sections.keys():
+        yield from _check_execution(sections["execution"], sections["provider"], sections["ledger"])
     if {"request", "output"} <= sections.keys():
         by_url = sections["request"].params.get("return_url") is True
         if by_url and sections["output"].images == "inline":
             yield Mistake(("request.params.return_url", "is false by output.images: inline; leave it out"))
+
+
+def _check_execution(section: Execution, provider: Provider, ledger: str | None) -> Iterator[Mistake]:
+    if section.address is None:
+        return
+    if section.engine == "threads":
+        yield Mistake(("execution.address", "is read only with execution.engine: dask"))
+    if provider.kind == "simulator" and not provider.base_url:
+        problem = "is required with execution.address, whose workers can't know a simulator inside a run"
+        yield Mistake(("provider.base_url", f"{problem}; `pixmill simulate` starts one"))
+    if section.is_elsewhere and (ledger is None or provider.kind == "simulator"):
+        problem = "leads to other machines, which can't share a ledger that is a file"
+        yield Mistake(("execution.address", f"{problem}; `ledger: postgresql+psycopg://…` is for all"))
 
 
 def _check_budget(section: Budget) -> Iterator[Mistake]:

@@ -21,10 +21,7 @@ MAX_NODES = 100_000
 """More nodes than a config can need: nested YAML aliases multiply into billions (a "YAML bomb")."""
 
 NOT_YET: Mapping[str, tuple[Any, ...]] = {
-    "ledger": (None,),
-    "execution.engine": ("threads",),
-    "execution.address": (None,),
-    "execution.workers": (2,),
+    "execution.engine": ("threads", "dask"),
 }
 """Keys of the contract that this version parses but does not honour, with the values that it does."""
 

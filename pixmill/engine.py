@@ -27,6 +27,7 @@ from pixmill.provider.answers import Answer
 from pixmill.provider.client import Client
 from pixmill.provider.codes import Verdict
 from pixmill.redaction import without_keys
+from pixmill.sharing import Sharing
 from pixmill.stops import StopCode, Stopped, budget_reached, out_too_long, too_many, turned_away
 from pixmill.tally import Count, Progress, Tally
 
@@ -73,7 +74,9 @@ class Engine:
             config.concurrency,
             start=AUTO_START if config.limits.concurrency == "auto" else None,
             first_alone=not config.simulated,
+            shared=True,
         )
+        self._sharing = Sharing(self.governor, ledger, config.account, self._fail)
         self.tally = Tally(config.stop)
         self._to_pay, self._cached, self._jitter = to_pay, cached, jitter
         self._download = config.output.images != "url"
@@ -89,6 +92,7 @@ class Engine:
     def _start_threads(self, jobs: int) -> None:
         """Start a thread for each of `jobs` new jobs, up to the ceiling of the in-flight limit."""
         with self._threads_lock:
+            self._sharing.begin()
             count = len(self._threads)
             ceiling = min(count + jobs, self._config.concurrency)
             self._threads += [self._start(number) for number in range(count, ceiling)]
@@ -129,6 +133,7 @@ class Engine:
         self._queue.close()
         for thread in self._threads:
             thread.join()
+        self._sharing.close()
 
     def progress(self) -> Progress:
         """What the run looks like now."""

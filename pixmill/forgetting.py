@@ -31,9 +31,9 @@ class Checked:
 
 def forget_damaged(config: Config, on_progress: Callable[[Checked], None]) -> Checked:
     """Let the ledger forget the files, among those of the config's jobs, that are gone or not what was stored."""
-    ledger = open_ledger(config.store_path / "ledger.db")
+    ledger = open_ledger(config.ledger_address)
     if ledger is None:
-        raise PixmillError(f"the ledger in {config.store_path} could not be opened")
+        raise PixmillError(f"{config.ledger_address} could not be opened")
     checked = Checked()
     try:
         with ThreadPoolExecutor(THREADS) as pool:

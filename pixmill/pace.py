@@ -3,7 +3,8 @@
 It starts at its ceiling. A "too many calls per second" drops it to the goodput: the calls that got through between
 two throttled ones, which is what a token bucket gives while it is empty. Then the pace climbs: slowly where the limit
 is thought to be, so that a limit that stands throttles one call in a hundred or two, and quickly further up, so that
-a limit that was lifted is soon used. Pure arithmetic, no locks; all times are seconds of one clock.
+a limit that was lifted is soon used. The rate is that of the account, of which a process may have a portion. Pure
+arithmetic, no locks; all times are seconds of one clock.
 """
 
 from typing import NamedTuple
@@ -20,6 +21,11 @@ RECENT = 20
 """Calls that get through after a cut that was enough."""
 NEAR, NEAR_CALLS, NEAR_SECONDS = 0.05, 200, 120.0
 """How far the slow climb goes above the estimate, and the calls and seconds that it takes, whichever is quicker."""
+SHARED_NEAR = 0.15
+"""`NEAR` where others share the account: of several cuts at once the estimate is lower than need be."""
+HEARD_AFTER = 2.0
+"""Seconds in which others who share the account hear of a cut. What is throttled meanwhile may be their doing, and is
+no measure of the goodput."""
 GROWTH = 0.1
 """The share by which the pace grows in a second elsewhere: it doubles in seven seconds."""
 
@@ -33,26 +39,70 @@ class Departure(NamedTuple):
     paced: bool
 
 
+class LearntRate(NamedTuple):
+    """What the answers have taught: calls per second, and where the limit is thought to be, after so many cuts.
+
+    Of two the larger one is in force: it knows of more cuts, or of more successes since the last one.
+    """
+
+    cuts: int
+    rate: float
+    estimate: float
+
+
 class Pace:
-    """Turns for calls at the rate in force, `rate` calls per second."""
+    """Turns for calls at the rate in force: the `portion` of `rate`, the account's calls per second."""
 
     def __init__(self, qps: float, now: float) -> None:
         self.rate = self._ceiling = qps * RATE_MARGIN
         self._lowest = min(max(LOWEST, LOWEST_SHARE * self._ceiling), self._ceiling)
         self._next = self._held_until = self._grown_at = now
+        self.portion, self._heard_at = 1.0, now
         self._estimate = 0.0
-        self._cut_at = 0
+        self._cuts = self._cut_at = 0
         self._throttled: Departure | None = None
+
+    @property
+    def own_rate(self) -> float:
+        """The calls per second that this process may make."""
+        return self.rate * self.portion
+
+    @property
+    def learnt(self) -> LearntRate:
+        """What the answers have taught this process, or others that told it."""
+        return LearntRate(self._cuts, self.rate, self._estimate)
+
+    def share(
+        self, portion: float, qps: float, learnt: LearntRate, sent: int, now: float, booked: float | None
+    ) -> None:
+        """Use a `portion` of an account with the ceiling `qps`, and go on from what all its processes have `learnt`.
+
+        A turn that was `booked` is void: at another rate it comes sooner or later.
+        """
+        before, due = self.own_rate, self._next if booked is None else booked
+        self._ceiling = qps * RATE_MARGIN
+        if learnt > self.learnt:
+            if learnt.cuts > self._cuts:
+                self._cut_at, self._heard_at = sent, now + HEARD_AFTER
+            self._cuts, self.rate, self._estimate = learnt
+        self.rate = min(self.rate, self._ceiling) if self._cuts else self._ceiling
+        self.portion = portion
+        self._next = max(due if due <= now else now + (due - now) * before / self.own_rate, self._held_until)
 
     def turn(self, ready: float, now: float) -> float:
         """Book the next turn for a call that could have gone since `ready`, and return when it is."""
         turn = max(ready, self._next, now - CATCH_UP)
-        self._next = turn + 1 / self.rate
+        self._next = turn + 1 / self.own_rate
         return turn
+
+    def give_back(self, now: float, booked: float | None) -> None:
+        """Take in that a turn was not used. One that was `booked` since then is void: it comes sooner."""
+        due = self._next if booked is None else booked
+        self._next = max(due - 1 / self.own_rate, min(due, now - CATCH_UP), self._held_until)
 
     def hold(self, seconds: float, now: float) -> None:
         """Give no turn for `seconds`. A turn that was booked is void."""
-        self._held_until = max(self._held_until, now + max(seconds, 1 / self.rate))
+        self._held_until = max(self._held_until, now + max(seconds, 1 / self.own_rate))
         self._next = self._held_until
 
     def cut(self, call: Departure, sent: int, now: float) -> bool:
@@ -63,17 +113,22 @@ class Pace:
         before, self._throttled = self._throttled, call
         if call.number <= self._cut_at:
             return False
-        self._fall(before, call)
+        if call.at < self._heard_at:
+            self.rate = self._estimate = max(self._lowest, self.rate * SURE_CUT)
+        else:
+            self._fall(before, call)
+        self._cuts += 1
+        self._heard_at = now + HEARD_AFTER if self.portion < 1 else now
         self._cut_at, self._grown_at = sent, now
-        self._next = max(now + 1 / self.rate, self._held_until)
+        self._next = max(now + 1 / self.own_rate, self._held_until)
         return True
 
     def grow(self, call: Departure, now: float) -> None:
         """Take in that `call` went well. Only one that the pace held up shows that there was more to send."""
         if call.number <= self._cut_at or not call.paced:
             return
-        passed, self._grown_at = min(now - self._grown_at, 2 / self.rate), now
-        near = self._estimate * (1 + NEAR)
+        passed, self._grown_at = min(now - self._grown_at, 2 / self.own_rate), now
+        near = self._estimate * (1 + (NEAR if self.portion == 1 else SHARED_NEAR))
         quick = self.rate * (1 + GROWTH * passed)
         if self.rate < self._estimate:
             grown = min(quick, self._estimate)
@@ -88,7 +143,7 @@ class Pace:
         low = high = most = self.rate * SURE_CUT
         least = self.rate * FIRST_CUT
         if before and before.at < call.at:
-            through, seconds = call.number - before.number - 1, call.at - before.at
+            through, seconds = call.number - before.number - 1, (call.at - before.at) * self.portion
             low, high = through / seconds, (through + 1) / seconds
             if through < RECENT:
                 least = self.rate * NEXT_CUT

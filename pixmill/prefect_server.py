@@ -71,7 +71,7 @@ def api_is_configured(environment: Mapping[str, str] = os.environ) -> bool:
     return bool(profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL"))
 
 
-_KEYS = ("PIXMILL_API_KEY", "VOLC_ACCESSKEY", "VOLC_SECRETKEY", "VOLC_SESSION_TOKEN")
+_KEYS = ("PIXMILL_API_KEY", "PIXMILL_SIMULATOR_KEY", "VOLC_ACCESSKEY", "VOLC_SECRETKEY", "VOLC_SESSION_TOKEN")
 """What the server of a run has no business to know."""
 
 

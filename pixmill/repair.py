@@ -26,6 +26,7 @@ from pixmill.forgetting import Checked, forget_damaged
 from pixmill.images import ImageFetcher
 from pixmill.input_images import InputCounts
 from pixmill.interrupt import EXIT_INTERRUPTED, drained_by_signals
+from pixmill.ledger import ledger_exists
 from pixmill.loading import opened, own_columns
 from pixmill.runs import Run, prepare
 
@@ -95,7 +96,7 @@ def repair(
     kept. Call it in the main thread: the first Ctrl-C ends the fetching and publishes. Raises UserError where there is
     no ledger or no folder of images, TableError, LedgerError, and PixmillError where images can't be stored.
     """
-    _check_ledger(config.store_path)
+    _check_ledger(config)
     checked = forget_damaged(config, on_progress)
     with prepare(config, 0, on_inputs) as run, drained_by_signals(run.interrupt):  # 0: pays for nothing
         run.begin()
@@ -109,11 +110,11 @@ def repair(
     return repaired
 
 
-def _check_ledger(store: Path) -> None:
+def _check_ledger(config: Config) -> None:
     """Refuse a store without a ledger, before one is made."""
-    if not (store / "ledger.db").exists():
+    if not ledger_exists(config.ledger_address):
         raise UserError(
-            f"there is no ledger in {store}, so nothing is known of its images",
+            f"there is no ledger in {config.ledger or config.store_path}, so nothing is known of its images",
             hint="`pixmill run` makes it; if there was one, restore it from a backup",
         )
 

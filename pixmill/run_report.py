@@ -1,10 +1,16 @@
 """What `run --json` says of a run: its counts, and whether it went well."""
 
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from pixmill.config import Accept
+from pixmill.config import Accept, Config
 from pixmill.dataset import Published
+from pixmill.errors import PixmillError
+from pixmill.ledger import Ledger
+
+log = logging.getLogger(__name__)
 
 OUTCOMES = ("succeeded", "failed", "refused", "in_doubt", "invalid", "skipped")
 
@@ -51,3 +57,24 @@ def published_counts(rows: int, published: Published) -> dict[str, Any]:
         "images_missing": counts.images_missing,
         "dataset": str(published.path),
     }
+
+
+def cost_of(config: Config, ledger: Ledger, run_id: str) -> float | None:
+    """What the calls of a run were charged, `None` where no price is known."""
+    if config.budget.price_per_call is None:
+        return None
+    return round(ledger.spent(run_id=run_id).get("yes", 0.0), 6)
+
+
+def page_written(config: Config, published: Published) -> Path | None:
+    """Bring the report's page up to date and return it; a run that paid is no failure for want of a page."""
+    from pixmill.report import page_of, write_report  # not for commands that only look
+
+    page = page_of(config)
+    try:
+        if published.changed or not page.exists():
+            write_report(config)
+    except PixmillError as error:
+        log.warning("there is no report: %s", error)
+        return None
+    return page

@@ -16,26 +16,31 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pixmill.config import Config
 from pixmill.config_file import load_config
-from pixmill.dataset import Published, publish, write_run_report
+from pixmill.dataset import publish, write_run_report
 from pixmill.downloads import Downloads
 from pixmill.engine import Engine
 from pixmill.errors import ConfigError, PixmillError, TableError
+from pixmill.fleet import Fleet
 from pixmill.images import ImageFetcher
 from pixmill.input_images import InputCounts
 from pixmill.input_review import review_inputs
 from pixmill.jobs import Job
 from pixmill.ledger import Ledger, open_ledger
 from pixmill.plan import Plan, Standing, make_plan
-from pixmill.provider.client import Client, open_client
+from pixmill.provider.client import Client
 from pixmill.retrying import Retried
-from pixmill.run_report import NOTHING_DONE, published_counts, verdict
+from pixmill.run_report import NOTHING_DONE, cost_of, page_written, published_counts, verdict
 from pixmill.spending import check_invalid, check_spending
 from pixmill.stops import StopCode, Stopped
 from pixmill.tally import Count
+from pixmill.worker import Done, client_of
+
+if TYPE_CHECKING:
+    from pixmill.simulator import Simulator
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +59,9 @@ class Run:
         self.config, self.ledger, self.plan = config, ledger, plan
         self.limit, self.ledger_existed = limit, ledger_existed
         self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        self.engine: Engine | None = None
+        self.engine: Engine | Fleet | None = None
         self.report: dict[str, Any] | None = None
+        self._simulator: Simulator | None = None
         self._client: Client | None = None
         self._downloads: Downloads | None = None
         self._interrupted: Stopped | None = None
@@ -81,14 +87,21 @@ class Run:
         return self.plan.to_pay if self.limit is None else min(self.limit, self.plan.to_pay)
 
     @property
+    def fleet(self) -> Fleet | None:
+        """The worker processes that pay, `None` where the threads of this one do."""
+        return self.engine if isinstance(self.engine, Fleet) else None
+
+    @property
     def jobs_per_task(self) -> int:
         """How many jobs one task run takes."""
-        wanted = self.config.execution.jobs_per_task
+        wanted = self.fleet.jobs_per_task if self.fleet else self.config.execution.jobs_per_task
         return max(1, math.ceil(self.to_pay / TASK_RUNS)) if wanted == "auto" else wanted
 
     @property
     def window(self) -> int:
         """How many chunks are in flight at once: twice the concurrency in jobs, so that no thread waits for Prefect."""
+        if self.fleet:
+            return self.fleet.workers * self.fleet.chunks_per_worker
         return max(2, math.ceil(2 * self.config.concurrency / self.jobs_per_task))
 
     def connect(self, faults: Path | None = None) -> None:
@@ -102,16 +115,10 @@ class Run:
             from pixmill.simulator import embedded  # only runs that use it pay for its import
 
             simulator = self._open.enter_context(embedded(config.store_path / "bill.jsonl", faults=faults))
-            base_url, api_key = simulator.base_url, simulator.bearer_key
-        self._client = open_client(
-            config.provider,
-            config.limits,
-            config.request,
-            concurrency=config.concurrency,
-            base_url=base_url,
-            api_key=api_key,
-            codes=config.retry.codes,
-        )
+            self._simulator, base_url, api_key = simulator, simulator.base_url, simulator.bearer_key
+        if config.execution.address:
+            return  # the keys are where the workers are
+        self._client = client_of(config, base_url, api_key)
         self._open.callback(self._client.close)
 
     def begin(self) -> None:
@@ -129,22 +136,27 @@ class Run:
             self.ledger.ask_again(self.plan.asked)
         if self.to_pay:
             self.engine = self._start_engine(self._downloads)
-            self._open.callback(self.engine.close)
             if self._interrupted:
                 self.engine.stop(*self._interrupted)
 
-    def _start_engine(self, downloads: Downloads) -> Engine:
+    def _start_engine(self, downloads: Downloads) -> Engine | Fleet:
+        cached = self.plan.standings[Standing.CACHED]
+        if self.config.execution.engine != "threads":
+            run = (self.config, self.run_id, self.ledger)
+            return Fleet(*run, to_pay=self.to_pay, cached=cached, simulator=self._simulator)
         if self._client is None:
             raise PixmillError(f"run {self.run_id} is not connected")
-        return Engine(
+        engine = Engine(
             self.config,
             self.run_id,
             ledger=self.ledger,
             client=self._client,
             downloads=downloads,
             to_pay=self.to_pay,
-            cached=self.plan.standings[Standing.CACHED],
+            cached=cached,
         )
+        self._open.callback(engine.close)
+        return engine
 
     def chunks(self) -> Iterator[list[Job]]:
         """Yield the jobs to pay for in chunks for one task run each, until the run stops.
@@ -197,13 +209,19 @@ class Run:
 
     def process(self, chunk: list[Job]) -> Count:
         """Pay for a chunk. What makes paying impossible is kept for `finish`, after which it is raised."""
-        if self.engine is None:
+        if not isinstance(self.engine, Engine):
             raise PixmillError(f"run {self.run_id} has not begun")
         try:
             return self.engine.process(chunk)
         except PixmillError as error:
             self._failure = error
             return Count(skipped=len(chunk))
+
+    def hear(self, done: Done) -> None:
+        """Take in what a worker process made of a chunk. What makes paying impossible is kept for `finish`."""
+        if self.fleet:
+            self.fleet.hear(done)
+        self._failure = self._failure or done.failure
 
     def interrupt(self, name: str) -> None:
         """Stop sending because a person or the system asked for it by the signal `name`."""
@@ -242,7 +260,7 @@ class Run:
             raise
         if self.plan.again:
             published.counts.new["not renewed"] += self.ledger.not_renewed(self.run_id)
-        page = self._write_report(published)
+        page = page_written(self.config, published)
         code, reason = (int(stopped.code), stopped.reason) if stopped else verdict(published, self.config.accept)
         report = self.report = {
             **NOTHING_DONE,
@@ -251,32 +269,13 @@ class Run:
             "reason": reason,
             **published_counts(self.plan.rows, published),
             "calls": self.ledger.calls_of(self.run_id),
-            "cost": self._cost(),
+            "cost": cost_of(self.config, self.ledger, self.run_id),
             "seconds": round(time.monotonic() - self._began, 2),
             "report": str(page) if page else None,
         }
         self.ledger.finish_run(self.run_id, report)
         write_run_report(self.config, self.run_id, report)
         return report
-
-    def _cost(self) -> float | None:
-        """What the calls of this run were charged, `None` where no price is known."""
-        if self.config.budget.price_per_call is None:
-            return None
-        return round(self.ledger.spent(run_id=self.run_id).get("yes", 0.0), 6)
-
-    def _write_report(self, published: Published) -> Path | None:
-        """Bring the report up to date; a run that paid is no failure for want of a page."""
-        from pixmill.report import page_of, write_report  # not for commands that only look
-
-        page = page_of(self.config)
-        try:
-            if published.changed or not page.exists():
-                write_report(self.config)
-        except PixmillError as error:
-            log.warning("there is no report: %s", error)
-            return None
-        return page
 
 
 def prepare(
@@ -290,10 +289,9 @@ def prepare(
     `retried` are jobs to pay for again; they are marked when the run begins. `on_inputs` hears how far the look is.
     Raises TableError, LedgerError, and PixmillError where images can't be kept.
     """
-    path = config.store_path / "ledger.db"
-    ledger = open_ledger(path)
+    ledger = open_ledger(config.ledger_address)
     if ledger is None:
-        raise PixmillError(f"{path} could not be opened")
+        raise PixmillError(f"{config.ledger_address} could not be opened")
     try:
         selection = partial(retried.select, ledger) if retried else None
         plan = review_inputs(make_plan(config, ledger, selection), ledger, limit, on_inputs)
@@ -317,23 +315,28 @@ def handed_over(run: Run) -> Iterator[None]:
 def flow_run(
     config: str, overrides: Sequence[str], limit: int | None, *, new_store: bool, deployed: bool
 ) -> Iterator[Run]:
-    """Yield the run that was handed over, or one that a flow run starts by itself, which never asks.
-
-    A flow run of a deployment refuses a relative store: its working directory is made anew for every run.
-    """
+    """Yield the run that was handed over, or one that a flow run starts by itself, which never asks."""
     run = _prepared.get()
     if run is not None:
         yield run
         return
+    with prepare(lasting_config(config, overrides, deployed=deployed), limit) as run:
+        check_spending(run.plan, new_store=new_store, ledger_exists=run.ledger_existed)
+        yield run
+
+
+def lasting_config(config: str, overrides: Sequence[str], *, deployed: bool) -> Config:
+    """Read the config of a flow run. Raises ConfigError for mistakes in it.
+
+    A flow run of a deployment refuses a relative store: its working directory is made anew for every run.
+    """
     settings = load_config(config, overrides)
     if deployed and not Path(settings.store).is_absolute():
         raise ConfigError(
             f"{config}: store {settings.store!r} is relative, and a deployment's working directory does not last",
             hint="give an absolute path",
         )
-    with prepare(settings, limit) as run:
-        check_spending(run.plan, new_store=new_store, ledger_exists=run.ledger_existed)
-        yield run
+    return settings
 
 
 def running(run_id: str) -> Run:

@@ -26,8 +26,8 @@ def check_spending(plan: Plan, *, new_store: bool, ledger_exists: bool) -> None:
         )
     if not ledger_exists and not new_store:
         raise SpendingRefused(
-            f"there is no ledger in {config.store_path}, so everything would be paid for anew",
-            hint="if this store is new, say --new-store once; if not, restore its ledger.db first",
+            f"there is no ledger in {config.ledger or config.store_path}, so everything would be paid for anew",
+            hint="if this store is new, say --new-store once; if not, restore its ledger first",
         )
 
 

@@ -82,7 +82,7 @@ class Status:
 
 def read_status(config: Config) -> Status:
     """Read the status of `config`; nothing is written."""
-    ledger = open_ledger(config.store_path / "ledger.db", read_only=True)
+    ledger = open_ledger(config.ledger_address, read_only=True)
     try:
         plan = make_plan(config, ledger)
         rows = ledger.last_runs(config.name) if ledger else []

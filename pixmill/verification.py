@@ -4,11 +4,10 @@ Nothing is written. Publications wait only while the dataset file and its histor
 from the version that was open at that time, however long its images take.
 """
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -29,7 +28,8 @@ from pixmill.file_checks import (
     manifest_problem,
     undisturbed,
 )
-from pixmill.ledger import Ledger, State, open_ledger
+from pixmill.ledger import Ledger, State, ledger_exists, open_ledger
+from pixmill.ledger.sqlite import integrity
 from pixmill.loading import MAKE_IT, opened, own_columns
 
 BATCH_ROWS = 2_000
@@ -37,7 +37,7 @@ LISTED = 10_000
 """Findings that are kept in full; beyond them they are counted, so that a store without images needs no memory."""
 
 _PUBLISH = "`pixmill repair` publishes it anew, without paying"
-_RESTORE = "restore ledger.db from a backup before the next run, which would pay again for what it does not know"
+_RESTORE = "restore the ledger from a backup before the next run, which would pay again for what it does not know"
 _COLUMNS = ("row_number", "status", "job_key", "images", "input_image", "url_expires_at")
 _OPEN = (State.PENDING, State.IN_FLIGHT)
 
@@ -104,7 +104,7 @@ def verify(config: Config, on_progress: Callable[[Verified], None] = lambda _: N
     if not path.exists():
         raise UserError(f"{path} does not exist", hint=MAKE_IT)
     found = Verified()
-    ledger = _sound_ledger(config.store_path / "ledger.db", found)
+    ledger = _sound_ledger(config.ledger_address, found)
     try:
         with ExitStack() as held:
             with undisturbed(folder):
@@ -153,24 +153,15 @@ def _version_problem(path: Path) -> str | None:
     return None
 
 
-def _sound_ledger(path: Path, found: Verified) -> Ledger | None:
+def _sound_ledger(address: Path | str, found: Verified) -> Ledger | None:
     """Open the ledger for reading; `None`, with findings, where it can't be relied on."""
-    problems = _integrity(path)
+    if isinstance(address, Path):
+        problems = integrity(address)
+    else:
+        problems = [] if ledger_exists(address) else ["holds no ledger"]
     for problem in problems:
-        found.add(Finding(str(path), "ledger", problem, _RESTORE))
-    return None if problems else open_ledger(path, read_only=True)
-
-
-def _integrity(path: Path) -> list[str]:
-    """What SQLite finds wrong with the structure of the file."""
-    if not path.exists() or not path.stat().st_size:
-        return ["is not there, or empty"]
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            lines = connection.execute("PRAGMA integrity_check(10)").fetchall()
-    except sqlite3.DatabaseError as error:
-        return [str(error)]
-    return [line for (line,) in lines if line != "ok"]
+        found.add(Finding(str(address), "ledger", problem, _RESTORE))
+    return None if problems else open_ledger(address, read_only=True)
 
 
 def _check_rows(
@@ -236,11 +227,11 @@ def _agreeing(ledger: Ledger | None, rows: Sequence[Mapping[str, Any]], found: V
     try:
         known = ledger.outcomes([row["job_key"] for row in rows])
     except LedgerError as error:
-        found.add(Finding(str(ledger.path), "ledger", str(error), _RESTORE))
+        found.add(Finding(str(ledger.address), "ledger", str(error), _RESTORE))
         return None
     for row, state, images in zip(rows, known["state"].to_pylist(), known["images"].to_pylist(), strict=True):
         if problem := _disagreement(row, state, images):
-            found.add(Finding(str(ledger.path), *problem, row["row_number"]))
+            found.add(Finding(str(ledger.address), *problem, row["row_number"]))
     return ledger
 
 

@@ -3,8 +3,7 @@
 import csv
 import json
 import os
-import subprocess
-import sys
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,10 +17,17 @@ from hypothesis import HealthCheck, settings
 
 from pixmill.config_file import load_config
 from pixmill.runs import prepare
+from tests.prefect_api import common_server
+from tests.real_command import Command
+from tests.warm import COMMAND, close_warm, forked
 
 # A loaded machine is no reason for a property to fail.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+# Whoever starts the tests in the background has them ignore Ctrl-C, and all that they start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -35,6 +41,27 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("PIXMILL_", "VOLC_", "PREFECT_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PIXMILL_API_KEY", KEY)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_process() -> Iterator[None]:
+    """What processes are forked from ends with the session."""
+    yield
+    close_warm()
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of the Prefect server that all tests share, whatever process they run in."""
+    base = tmp_path_factory.getbasetemp()
+    with common_server((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect-for-all") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def quick(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """The command on that server, for tests where neither the server nor a fresh start is what matters."""
+    return Command(tmp_path_factory.mktemp("prefect"), prefect_api, warm=True)
 
 
 @pytest.fixture(scope="session")
@@ -83,21 +110,12 @@ class Simulated(NamedTuple):
 def simulator(folder: Path, *options: str) -> Iterator[Simulated]:
     """Run `pixmill simulate` on a free port until the body ends."""
     bill = folder / "bill.jsonl"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pixmill", "simulate", "--port", "0", "--latency", "0", "--bill", str(bill), *options],
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PIXMILL_API_KEY": KEY},
-    )
-    assert process.stderr
-    try:
+    arguments = ("simulate", "--port", "0", "--latency", "0", "--bill", str(bill), *options)
+    with forked(COMMAND, *arguments, environment={**os.environ, "PIXMILL_API_KEY": KEY}) as process:
         line = next(line for line in process.stderr if "simulator at" in line)
         yield Simulated(line.split()[2], Bill(bill))
-    finally:
         process.terminate()
         process.wait(10)
-        process.stderr.close()
 
 
 class Workshop:

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,6 @@ from tests.real_command import (
     kill_9,
     ledger_rows,
     pay,
-    shared_server,
     wait_until,
 )
 
@@ -38,22 +37,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("prefect")
 
 
-@pytest.fixture(scope="module")
-def api(home: Path) -> Iterator[str]:
-    with shared_server(home / "shared") as url:
-        yield url
-
-
 @pytest.fixture
 def pixmill(home: Path) -> Command:
     """The command with its embedded server."""
     return Command(home)
-
-
-@pytest.fixture
-def quick(home: Path, api: str) -> Command:
-    """The command on a server that several tests share, where the server is not what matters."""
-    return Command(home, api)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def bill(
     raise typer.Exit(3 if comparison and comparison.differs else 0)
 
 
-def _zone(store: Path, named: str | None) -> "ZoneInfo":
+def _zone(store: str, named: str | None) -> "ZoneInfo":
     from zoneinfo import ZoneInfo
 
     from pixmill.bill import ZONE

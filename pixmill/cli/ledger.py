@@ -9,13 +9,15 @@ import typer
 
 from pixmill.cli.terminal import Json, print_json, say
 from pixmill.errors import UserError
+from pixmill.ledger_address import is_database_url
 
 if TYPE_CHECKING:
     from pixmill.config import Config
     from pixmill.ledger import Ledger
 
 StorePath = Annotated[
-    Path, typer.Argument(metavar="STORE", help="The store (out, out/simulated), its ledger.db, or a config.")
+    str,
+    typer.Argument(metavar="STORE", help="The store (out, out/simulated), its ledger.db, a config, or a database URL."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 
@@ -43,35 +45,36 @@ def backup(
 @ledger.command("stats")
 def stats(store: StorePath, as_json: Json = False) -> None:
     """Show the sizes of ledger and images and what the ledger holds."""
-    from pixmill.ledger.stats import read_stats, sizes
+    from pixmill.ledger.stats import image_sizes, read_stats
 
     with opened(store) as found:
-        read = {"ledger": str(found.path), **sizes(found.path), **found.ask(read_stats)}
+        images = image_sizes(folder) if (folder := _images_folder(store)) else {}
+        read = {"ledger": str(found.address), **found.ask(found.database.sizes), **images, **found.ask(read_stats)}
     _say_stats(read)
     if as_json:
         print_json(read)
 
 
 @contextmanager
-def opened(store: Path) -> "Iterator[Ledger]":
+def opened(store: str) -> "Iterator[Ledger]":
     """Open the ledger of a store for reading. Raises UserError where there is none."""
     from pixmill.ledger import open_ledger
 
-    path = _ledger_path(store)
-    found = open_ledger(path, read_only=True)
+    address = _ledger_address(store)
+    found = open_ledger(address, read_only=True)
     if found is None:
-        simulated = path.with_name("simulated") / path.name
+        simulated = Path(address).with_name("simulated") / "ledger.db"
         hint = f"the simulator's is {simulated}" if simulated.exists() else "a store has one after its first run"
-        raise UserError(f"there is no ledger at {path}", hint=hint)
+        raise UserError(f"there is no ledger at {address}", hint=hint)
     with closing(found):
         yield found
 
 
-def config_of(store: Path) -> "Config | None":
+def config_of(store: str) -> "Config | None":
     """Return the config that `store` is the path of; `None` where it is a folder or a ledger."""
     from pixmill.config_file import load_config
 
-    return load_config(str(store)) if store.suffix in (".yaml", ".yml") else None
+    return load_config(store) if store.endswith((".yaml", ".yml")) else None
 
 
 def size(number: float) -> str:
@@ -83,16 +86,29 @@ def size(number: float) -> str:
     return f"{number:,.1f} TB"
 
 
-def _ledger_path(store: Path) -> Path:
+def _ledger_address(store: str) -> Path | str:
     config = config_of(store)
-    folder = config.store_path if config else store
-    return folder if folder.is_file() else folder / "ledger.db"
+    if config:
+        return config.ledger_address
+    if is_database_url(store):
+        return store
+    return Path(store) if Path(store).is_file() else Path(store) / "ledger.db"
+
+
+def _images_folder(store: str) -> Path | None:
+    """Where the images of a store are; `None` where only a database is named."""
+    config = config_of(store)
+    if config:
+        return config.store_path / "images"
+    address = _ledger_address(store)
+    return address.parent / "images" if isinstance(address, Path) else None
 
 
 def _say_stats(read: dict[str, Any]) -> None:
     log = f" and {size(read['log_bytes'])} of write-ahead log" if read["log_bytes"] else ""
     say(f"{read['ledger']}: {size(read['ledger_bytes'])}{log}, schema {read['schema_version']}")
-    say(f"  {read['images']:,} image files: {size(read['images_bytes'])}")
+    if "images" in read:
+        say(f"  {read['images']:,} image files: {size(read['images_bytes'])}")
     states = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in read["states"].items())
     say(f"  {read['jobs']:,} jobs" + (f": {states}" if states else ""))
     first, last = (read[end] and read[end][:16].replace("T", " ") for end in ("first", "last"))

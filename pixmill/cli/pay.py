@@ -16,7 +16,12 @@ from pixmill.cli.terminal import ConfigPath, Json, Overrides, duration, leave, m
 from pixmill.errors import PixmillError, SpendingRefused
 
 EVENT_SECONDS = 10.0
-REHEARSAL = ("provider.kind=simulator", "provider.base_url=null")
+REHEARSAL = (
+    "provider.kind=simulator",
+    "provider.base_url=null",
+    "execution.engine=threads",
+    "execution.address=null",
+)
 """What makes a rehearsal of any config: the embedded simulator answers, in a store of its own."""
 
 if TYPE_CHECKING:
@@ -97,7 +102,8 @@ def _carried_out(order: Order) -> dict[str, Any]:
         say(f"REHEARSAL: the simulator answers in place of the provider, with the faults of {order.faults}")
     with ExitStack() as stack:
         # A new store is sure to have something to pay for: the server starts while the plan is made.
-        server = _Server(stack, early=not retried and not (settings.store_path / "ledger.db").exists())
+        address = settings.ledger_address
+        server = _Server(stack, early=not retried and isinstance(address, Path) and not address.exists())
         look = InputLook()
         prepared = stack.enter_context(prepare(settings, order.limit, look.show, retried))
         look.end()

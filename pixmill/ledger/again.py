@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy import BindParameter, Connection, and_, bindparam, false, literal_column, or_, select, text, update
 from sqlalchemy.sql.expression import ColumnElement
 
+from pixmill.ledger.dialects import clock
 from pixmill.ledger.owner import is_dead
 from pixmill.ledger.records import Doubt, State
 from pixmill.ledger.schema import DOUBTFUL, jobs
@@ -68,9 +69,10 @@ def doubts(connection: Connection) -> list[Doubt]:
     known = connection.execute(select(*(jobs.c[name] for name in names)).where(text(DOUBTFUL), jobs.c.owner.is_(None)))
     held = select(jobs.c.job_key, jobs.c.claimed_at, jobs.c.owner, jobs.c.lease_until)
     claimed = connection.execute(held.where(jobs.c.owner.is_not(None), jobs.c.state != State.SUCCEEDED))
+    now = clock(connection)
     dead = [
         Doubt(key, claimed_at, None, None, None)
-        for key, claimed_at, owner, lease_until in claimed
-        if is_dead(owner, lease_until)
+        for key, claimed_at, owner, lease_until in claimed.all()
+        if is_dead(owner, lease_until, now)
     ]
     return sorted([*map(Doubt._make, known), *dead], key=lambda doubt: doubt.sent_at or doubt.ended_at or 0)

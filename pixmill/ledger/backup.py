@@ -1,6 +1,7 @@
-"""A copy of a ledger that is whole and consistent although runs go on writing to it.
+"""A copy of a ledger that is whole and consistent although runs go on writing to it: a file, whatever it is a copy of.
 
-SQLite's own online backup makes it: copying the file misses what is still in the write-ahead log.
+Of a file SQLite's own online backup makes it: copying it misses what is still in the write-ahead log. Of a ledger in
+PostgreSQL all rows are read in one transaction, which sees one moment.
 """
 
 import sqlite3
@@ -8,12 +9,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from pixmill.atomic import aside
 from pixmill.errors import LedgerError, UserError
+from pixmill.ledger.inputs import inputs
 from pixmill.ledger.ledger import Ledger, open_ledger
+from pixmill.ledger.schema import attempts, jobs, runs
+from pixmill.ledger.sqlite import SqliteFile, integrity
 from pixmill.ledger.stats import row_counts
+from pixmill.ledger.versions import bring_up_to_date
+
+BATCH_ROWS = 5_000
 
 
 class Backup(NamedTuple):
@@ -32,7 +40,7 @@ def back_up(ledger: Ledger, out: Path, *, overwrite: bool = False) -> Backup:
     Runs may go on meanwhile: the copy is the ledger as it was when copying began. Raises UserError where `out` can't
     be written or exists and `overwrite` was not agreed to, LedgerError where the copy is not sound.
     """
-    _check_target(ledger.path, out, overwrite=overwrite)
+    _check_target(ledger, out, overwrite=overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with aside(out) as path:
@@ -42,12 +50,12 @@ def back_up(ledger: Ledger, out: Path, *, overwrite: bool = False) -> Backup:
     return _described(out)
 
 
-def _check_target(source: Path, out: Path, *, overwrite: bool) -> None:
+def _check_target(ledger: Ledger, out: Path, *, overwrite: bool) -> None:
     if out.is_dir():
         raise UserError(f"{out} is a folder", hint="name the file to write: --out backup/ledger.db")
     if not out.exists():
         return
-    if out.samefile(source):
+    if isinstance(ledger.database, SqliteFile) and out.samefile(ledger.path):
         raise UserError(f"{out} is the ledger itself", hint="name another file, best on another disk")
     if not overwrite:
         raise UserError(f"{out} exists already", hint="--force replaces it")
@@ -56,32 +64,56 @@ def _check_target(source: Path, out: Path, *, overwrite: bool) -> None:
 
 
 def _make_copy(ledger: Ledger, path: Path) -> None:
-    beside = (_log_of(path), path.with_name(f"{path.name}-shm"))
-    for leftover in (path, *beside):
-        leftover.unlink(missing_ok=True)
     try:
-        with closing(sqlite3.connect(path)) as copy:
-            ledger.ask(_copy_to, copy)
-            _check(copy, ledger.path)
-    except sqlite3.Error as error:
-        raise LedgerError(f"{ledger.path} can't be copied: {error}", hint="is the disk full?") from error
+        ledger.ask(_copy_file if isinstance(ledger.database, SqliteFile) else _copy_rows, path)
+        _check(path, ledger)
+    except (sqlite3.Error, SQLAlchemyError) as error:
+        raise LedgerError(f"{ledger.database} can't be copied: {error}", hint="is the disk full?") from error
     finally:
-        for leftover in beside:
-            leftover.unlink(missing_ok=True)
+        _remove_beside(path)
 
 
-def _copy_to(connection: Connection, copy: sqlite3.Connection) -> None:
+def _copy_file(connection: Connection, path: Path) -> None:
     """In one step: one of several begins anew whenever another process writes, and might never end."""
+    _remove(path)
     source: Any = connection.connection.driver_connection
-    source.backup(copy)
+    with closing(sqlite3.connect(path)) as copy:
+        source.backup(copy)
 
 
-def _check(copy: sqlite3.Connection, source: Path) -> None:
-    (found,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
-    if found != "ok":
+def _copy_rows(connection: Connection, path: Path) -> None:
+    _remove(path)
+    copy = SqliteFile(path)
+    try:
+        bring_up_to_date(copy, create=True)
+        with copy.writing.begin() as written:
+            for table in (jobs, attempts, runs, inputs):
+                rows = connection.execution_options(yield_per=BATCH_ROWS).execute(select(table)).mappings()
+                for batch in rows.partitions():
+                    written.execute(insert(table), [dict(row) for row in batch])
+        copy.end_writing()
+    finally:
+        copy.close()
+
+
+def _check(copy: Path, ledger: Ledger) -> None:
+    found = integrity(copy)
+    if found:
         raise LedgerError(
-            f"the copy of {source} is not sound: {found}", hint="nothing was put in place; the ledger may be damaged"
+            f"the copy of {ledger.database} is not sound: {found[0]}",
+            hint="nothing was put in place; the ledger may be damaged",
         )
+
+
+def _remove(path: Path) -> None:
+    """Remove what a killed backup left."""
+    path.unlink(missing_ok=True)
+    _remove_beside(path)
+
+
+def _remove_beside(path: Path) -> None:
+    for leftover in (_log_of(path), path.with_name(f"{path.name}-shm")):
+        leftover.unlink(missing_ok=True)
 
 
 def _log_of(path: Path) -> Path:

@@ -6,6 +6,7 @@ one more payment for it is wanted (`pixmill.ledger.again`): then its outcome sta
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -16,22 +17,19 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    func,
     literal_column,
     or_,
     select,
-    text,
     true,
     update,
 )
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from pixmill.ledger.again import is_state, tried_before, wanted_again
 from pixmill.ledger.budgets import Budgets
+from pixmill.ledger.dialects import clock, json_values, upsert
 from pixmill.ledger.owner import this_owner
 from pixmill.ledger.records import Claim, Refused, RunLimits, State
-from pixmill.ledger.schema import jobs, now_micros, runs
+from pixmill.ledger.schema import jobs, runs
 
 _CLAIMED = ("owner", "lease_until", "claim_run", "claim_account", "claimed_at")
 _OVERWRITTEN = ("state", "run_id", "provider", "account", "req_key")
@@ -41,15 +39,20 @@ _MAX_RUNS: BindParameter[int] = bindparam("max_runs")
 _RETRY_DOUBT: BindParameter[bool] = bindparam("retry_doubt", type_=Boolean)
 
 
-def _claim_statement() -> TextClause:
-    """The conditional upsert of a JSON list of keys, as text: SQLAlchemy compiles an upsert anew at every use."""
-    keys = func.json_each(bindparam("keys")).table_valued("value")
+@cache
+def _claim_of(dialect: str) -> TextClause:
+    """The conditional upsert of a JSON list of keys; the same key may not be in it twice."""
+    return upsert(dialect, _claim_statement)
+
+
+def _claim_statement(insert: Any) -> Any:
+    keys = json_values(bindparam("keys")).table_valued("value")
     names = (*_OVERWRITTEN, *_CLAIMED)
     source = select(keys.c.value, literal_column("1"), *(bindparam(name) for name in names)).where(true())
-    new = upsert(jobs).from_select(["job_key", "attempts", *names], source, include_defaults=False)
+    new = insert(jobs).from_select(["job_key", "attempts", *names], source, include_defaults=False)
     in_another_run = jobs.c.run_id != new.excluded.run_id
     again = wanted_again(_MAX_RUNS, _RETRY_DOUBT)
-    claim = new.on_conflict_do_update(
+    return new.on_conflict_do_update(
         index_elements=[jobs.c.job_key],
         set_={
             **{name: case((again, jobs.c[name]), else_=new.excluded[name]) for name in _OVERWRITTEN},
@@ -63,10 +66,8 @@ def _claim_statement() -> TextClause:
             and_(again, or_(in_another_run, jobs.c.again == literal_column("1"))),
         ),
     ).returning(jobs.c.job_key, jobs.c.attempts, jobs.c.rerolls)
-    return text(str(claim.compile(dialect=sqlite.dialect(paramstyle="named"))))
 
 
-_CLAIM = _claim_statement()
 _SPEND = update(runs).where(runs.c.run_id == bindparam("run")).values(calls=runs.c.calls + bindparam("number"))
 
 
@@ -76,12 +77,16 @@ class Claims:
     def __init__(self) -> None:
         self._budgets = Budgets()
 
+    def forget(self) -> None:
+        """Forget what was summed up, as some of it may have been undone."""
+        self._budgets = Budgets()
+
     def claim(self, connection: Connection, entries: Sequence[tuple[str, RunLimits]]) -> list[Claim | Refused]:
         """Grant what the states and the budgets allow."""
         granted: dict[tuple[str, str], Claim] = {}
         over_budget: dict[str, str] = {}
         for limits in dict.fromkeys(limits for _, limits in entries):
-            keys = [key for key, of in entries if of == limits]
+            keys = list(dict.fromkeys(key for key, of in entries if of == limits))
             while keys and (room := self._budgets.room(connection, limits)).calls != 0:
                 # A key that can't be claimed leaves its room to the next ones.
                 claimed = _claimed(connection, keys[: room.calls], limits)
@@ -98,8 +103,8 @@ class Claims:
 
 
 def _claimed(connection: Connection, keys: Sequence[str], limits: RunLimits) -> dict[str, Claim]:
-    values = {**_claim_values(limits), "keys": json.dumps(keys), **_rules(limits)}
-    rows = connection.execute(_CLAIM, values).all()
+    values = {**_claim_values(limits, clock(connection)()), "keys": json.dumps(keys), **_rules(limits)}
+    rows = connection.execute(_claim_of(connection.dialect.name), values).all()
     connection.execute(_SPEND, {"run": limits.run_id, "number": len(rows)})
     return {key: Claim(attempts, rerolls) for key, attempts, rerolls in rows}
 
@@ -112,8 +117,7 @@ def _refused(standing: tuple[State, bool] | None, cap: str) -> Refused:
     return Refused(None, cap) if cap and (again or state in (State.PENDING, State.FAILED)) else Refused(state)
 
 
-def _claim_values(limits: RunLimits) -> dict[str, Any]:
-    now = now_micros()
+def _claim_values(limits: RunLimits, now: int) -> dict[str, Any]:
     return {
         "state": State.IN_FLIGHT.value,
         "owner": this_owner(),

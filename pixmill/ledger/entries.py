@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 
 from pixmill.ledger.again import SETTLED, is_state
+from pixmill.ledger.dialects import clock
 from pixmill.ledger.owner import is_dead, this_owner
 from pixmill.ledger.records import Recorded, State
 from pixmill.ledger.schema import DOUBTFUL, attempts, jobs, now_micros, runs
@@ -128,12 +129,18 @@ def record_image(connection: Connection, entries: Sequence[dict[str, Any]]) -> l
 
 def begin_run(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[int]:
     """Insert runs and put what dead processes left in flight into doubt; return how many jobs for each run."""
-    recovered = []
     for run_id, name in entries:
         connection.execute(
             insert(runs),
             {"run_id": run_id, "name": name, "owner": this_owner(), "started_at": now_micros(), "calls": 0},
         )
+    return recover(connection, entries)
+
+
+def recover(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[int]:
+    """Put what dead processes left in flight into doubt while runs go on; return how many jobs for each run."""
+    recovered = []
+    for run_id, name in entries:
         recovered.append(_recover(connection))
         _take_note(connection, run_id, name)
     return recovered
@@ -145,13 +152,13 @@ def _recover(connection: Connection) -> int:
     A job that had succeeded before stays so: its picture is still there.
     """
     held = select(*(jobs.c[name] for name in _HELD)).where(jobs.c.owner.is_not(None))
-    rows = [row for row in connection.execute(held) if is_dead(row.owner, row.lease_until)]
+    now = clock(connection)
+    rows = [row for row in connection.execute(held).all() if is_dead(row.owner, row.lease_until, now)]
     if not rows:
         return 0
-    now = now_micros()
-    connection.execute(insert(attempts), [_lost_call(row, now) for row in rows])
+    connection.execute(insert(attempts), [_lost_call(row, now()) for row in rows])
     connection.execute(_FREE, [{"key": row.job_key} for row in rows])
-    doubted = [_doubted(row, now) for row in rows if row.state != State.SUCCEEDED]
+    doubted = [_doubted(row, now()) for row in rows if row.state != State.SUCCEEDED]
     if doubted:
         connection.execute(_DOUBT, doubted)
     return len(rows)

@@ -11,25 +11,25 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
+    Index,
     Integer,
+    PrimaryKeyConstraint,
     Select,
     Table,
     Text,
-    TextClause,
     bindparam,
-    func,
+    delete,
+    insert,
     select,
-    text,
 )
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.sqlite import insert as upsert
 
+from pixmill.ledger.dialects import json_values
 from pixmill.ledger.schema import metadata
 
 inputs = Table(
     "inputs",
     metadata,
-    Column("url", Text, primary_key=True),
+    Column("url", Text, nullable=False),
     Column("checked_at", BigInteger, nullable=False),
     Column("problem", Text),
     Column("detail", Text),
@@ -39,6 +39,9 @@ inputs = Table(
     Column("height", Integer),
     Column("format", Text),
     Column("bytes", Integer),
+    PrimaryKeyConstraint("url").ddl_if(dialect="sqlite"),
+    # A B-tree of PostgreSQL takes no text as long as a URL may be. One process writes at a time: none is there twice.
+    Index("inputs_by_url", "url", postgresql_using="hash").ddl_if(dialect="postgresql"),
 )
 
 
@@ -61,16 +64,8 @@ class InputImage(NamedTuple):
     bytes: int | None = None
 
 
-def _record_statement() -> TextClause:
-    """As text: SQLAlchemy compiles an upsert anew at every use."""
-    new = upsert(inputs)
-    renewed = {name: new.excluded[name] for name in InputImage._fields if name != "url"}
-    statement = new.on_conflict_do_update(index_elements=[inputs.c.url], set_=renewed)
-    return text(str(statement.compile(dialect=sqlite.dialect(paramstyle="named"))))
-
-
-_RECORD = _record_statement()
-_WANTED = func.json_each(bindparam("urls")).table_valued("value")
+_FORGET = delete(inputs).where(inputs.c.url == bindparam("asked"))
+_WANTED = json_values(bindparam("urls")).table_valued("value")
 _IS_WANTED = inputs.c.url.in_(select(_WANTED.c.value))
 _LOOK_UP = select(*(inputs.c[name] for name in InputImage._fields)).where(_IS_WANTED)
 _LOOK_UP_BAD = _LOOK_UP.where(inputs.c.problem.is_not(None))
@@ -79,7 +74,9 @@ _LOOK_UP_FILES = select(inputs.c.url, inputs.c.file_name).where(_IS_WANTED)
 
 def record(connection: Connection, entries: Sequence[InputImage]) -> list[None]:
     """Write answers, each in the place of the one before."""
-    connection.execute(_RECORD, [entry._asdict() for entry in entries])
+    last = {entry.url: entry for entry in entries}
+    connection.execute(_FORGET, [{"asked": url} for url in last])
+    connection.execute(insert(inputs), [entry._asdict() for entry in last.values()])
     return [None] * len(entries)
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
-from sqlalchemy import BigInteger, Connection, Float, Integer, bindparam, func, literal, select
+from sqlalchemy import BigInteger, Connection, Float, Integer, bindparam, literal, select
 from sqlalchemy.sql.expression import ColumnElement
 
+from pixmill.ledger.dialects import json_lines, json_of, json_values
 from pixmill.ledger.schema import jobs
 
 IMAGES = pa.list_(
@@ -46,8 +47,8 @@ def look_up(connection: Connection, columns: Sequence[ColumnElement[Any]], keys:
     # Numbers for names: they stand in every row, and short ones are written and parsed faster.
     fields: list[Any] = [part for at, of in enumerate(columns) for part in (literal(str(at)), _as_json(of))]
     # One JSON parameter: ten thousand of their own take longer to name and bind than to look up.
-    wanted = func.json_each(bindparam("keys")).table_valued("value")
-    lines = func.group_concat(func.json_object(literal(_KEY), jobs.c.job_key, *fields), func.char(10))
+    wanted = json_values(bindparam("keys")).table_valued("value")
+    lines = json_lines(literal(_KEY), jobs.c.job_key, *fields)
     statement = select(lines).where(jobs.c.job_key.in_(select(wanted.c.value)))
     schema = pa.schema([(_KEY, pa.string()), *((str(at), _kind(of)) for at, of in enumerate(columns))])
     asked = sorted({key for key in keys if key})
@@ -59,7 +60,7 @@ def look_up(connection: Connection, columns: Sequence[ColumnElement[Any]], keys:
 
 
 def _as_json(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    return func.json(column) if column.name in _JSON else column
+    return json_of(column) if column.name in _JSON else column
 
 
 def _kind(column: ColumnElement[Any]) -> pa.DataType:

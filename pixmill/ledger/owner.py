@@ -6,9 +6,11 @@ belongs to a process that started later. An owner on another host is believed un
 
 import os
 import socket
-import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+
+from pixmill.ledger.schema import now_micros
 
 
 def this_owner() -> str:
@@ -21,11 +23,14 @@ def _owner(pid: int) -> str:
     return f"{socket.gethostname()}|{_boot_id()}|{pid}|{_process_start(pid)}"
 
 
-def is_dead(owner: str, lease_until: int | None) -> bool:
-    """Say whether the process named by `owner` can't be sending any more. `lease_until` is in microseconds."""
+def is_dead(owner: str, lease_until: int | None, clock: Callable[[], int] = now_micros) -> bool:
+    """Say whether the process named by `owner` can't be sending any more.
+
+    `lease_until` is in microseconds, of the `clock` that the lease goes by.
+    """
     host, boot, pid, start = owner.rsplit("|", 3)
     if host != socket.gethostname():
-        return lease_until is None or lease_until < time.time() * 1e6
+        return lease_until is None or lease_until < clock()
     return boot != _boot_id() or start != _process_start(int(pid))
 
 

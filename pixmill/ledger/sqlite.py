@@ -9,7 +9,9 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
+from pixmill.atomic import sync
 from pixmill.errors import LedgerError
+from pixmill.ledger.disks import network_disk
 
 BUSY_SECONDS = 60
 
@@ -44,10 +46,10 @@ class SqliteFile:
                         raise LedgerError(f"{self} can't be made: its disk takes no write-ahead log")
                     return
 
-    def lock(self, connection: Connection) -> None:
+    def lock(self, _connection: Connection) -> None:
         """Nothing is left to do: BEGIN IMMEDIATE keeps other writers out."""
 
-    def mark(self, connection: Connection, number: int) -> bool:
+    def mark(self, _connection: Connection, _number: int) -> bool:
         """Say that a group is new: a commit in this process never ends without an answer."""
         return True
 
@@ -69,11 +71,13 @@ class SqliteFile:
             "log_bytes": log.stat().st_size if log.exists() else 0,
         }
 
-    def close(self, *, wrote: bool) -> None:
-        """Close it; what was written is folded into the file, so that a copy of it is complete."""
-        if wrote:
-            with self.reading.connect() as connection:
-                connection.connection.dbapi_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()  # type: ignore[union-attr]
+    def end_writing(self) -> None:
+        """Fold the write-ahead log into the file, so that a copy of it is complete."""
+        with self.reading.connect() as connection:
+            connection.connection.dbapi_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()  # type: ignore[union-attr]
+
+    def close(self) -> None:
+        """Close the connections."""
         self.reading.dispose()
         self.writing.dispose()
 
@@ -102,6 +106,20 @@ def connect(path: Path, *, writing: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def make_room(path: Path) -> None:
+    """Make the folder of a new ledger. Raises LedgerError where it can't be, or is no place for one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sync(path.parent.parent)
+    except OSError as error:
+        raise LedgerError(f"the store {path.parent} can't be made: {error.strerror}") from None
+    if kind := network_disk(path.parent):
+        raise LedgerError(
+            f"the store {path.parent} is on a network disk ({kind}), where SQLite can lose what was paid",
+            hint="keep the store on a local disk, or the ledger in PostgreSQL",
+        )
 
 
 def integrity(path: Path) -> list[str]:

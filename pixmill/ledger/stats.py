@@ -33,16 +33,10 @@ def read_stats(connection: Connection) -> dict[str, Any]:
     }
 
 
-def sizes(path: Path) -> dict[str, int]:
-    """Return the bytes of the ledger at `path`, of its write-ahead log and of the images beside it."""
-    log = path.with_name(f"{path.name}-wal")
-    images = [entry.stat().st_size for entry in _files(path.parent / "images")]
-    return {
-        "ledger_bytes": path.stat().st_size,
-        "log_bytes": log.stat().st_size if log.exists() else 0,
-        "images": len(images),
-        "images_bytes": sum(images),
-    }
+def image_sizes(folder: Path) -> dict[str, int]:
+    """Return the number of images in `folder` and their bytes."""
+    images = [entry.stat().st_size for entry in _files(folder)]
+    return {"images": len(images), "images_bytes": sum(images)}
 
 
 def _files(folder: Path) -> list[os.DirEntry[str]]:

@@ -4,8 +4,9 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, literal, null, select
+from sqlalchemy import Connection, Null, Select, and_, bindparam, func, literal, null, select
 
+from pixmill.ledger.dialects import json_values
 from pixmill.ledger.schema import attempts, jobs, runs
 
 QUARTER_HOUR = 15 * 60 * 1_000_000
@@ -54,7 +55,8 @@ def call_sums(connection: Connection, begin: int, end: int, by: Collection[str])
         jobs.c.req_key if "req_key" in by else null(),
         attempts.c.code if "code" in by else null(),
     )
-    counted = select(*same, func.count(attempts.c.id)).where(_between(begin, end)).group_by(*same)
+    counted = select(*same, func.count(attempts.c.id)).where(_between(begin, end))
+    counted = counted.group_by(*(part for part in same if not isinstance(part, Null)))
     if "req_key" in by:
         counted = counted.outerjoin_from(attempts, jobs, jobs.c.job_key == attempts.c.job_key)
     return [CallSum(*row) for row in connection.execute(counted)]
@@ -96,7 +98,7 @@ def _between(begin: int, end: int) -> Any:
 
 
 def _given() -> Any:
-    return func.json_each(bindparam("theirs")).table_valued("value")
+    return json_values(bindparam("theirs")).table_valued("value")
 
 
 def _one_sided(connection: Connection, ids: Select[Any], theirs: Sequence[str]) -> OneSided:

@@ -4,18 +4,17 @@ Callers block until their entry is on disk. Durability costs one sync per commit
 together pay for it once.
 """
 
-import logging
-import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from pixmill.errors import LedgerError
+from pixmill.ledger.database import Database, patiently
 
 Apply = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """Writes a group of entries of one kind within a transaction and returns a result for each."""
@@ -23,14 +22,7 @@ Apply = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 MAX_GROUP = 500
 
 PATIENCE_SECONDS = 3600.0
-"""How long a locked ledger is waited for, each wait as long as the driver's own busy timeout."""
-
-log = logging.getLogger(__name__)
-
-
-def is_busy(problem: OperationalError) -> bool:
-    """Whether a statement failed only because another connection holds the database."""
-    return getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+"""How long a ledger that is locked or away is waited for: what is paid for meanwhile has to be written down."""
 
 
 class _Ticket:
@@ -47,10 +39,14 @@ class _Ticket:
 
 
 class GroupWriter:
-    """Commits entries in groups on a thread of its own. After a failed commit nothing is accepted any more."""
+    """Commits entries in groups on a thread of its own. After a failed commit nothing is accepted any more.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    `undone` is called where a transaction ended without a commit that is known of: what was read in it is not so.
+    """
+
+    def __init__(self, database: Database, undone: Callable[[], None]) -> None:
+        self._database, self._undone = database, undone
+        self._groups = 0
         self._queue: SimpleQueue[_Ticket | None] = SimpleQueue()
         self._broken: LedgerError | None = None
         self._thread = threading.Thread(target=self._work, name="pixmill-ledger", daemon=True)
@@ -102,21 +98,23 @@ class GroupWriter:
             ticket.lock.release()
 
     def _apply_when_free(self, group: list[_Ticket]) -> None:
-        """Wait for as long as another process holds the database: nothing was begun, so nothing is lost by waiting."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                self._apply(group)
-            except OperationalError as problem:
-                if not is_busy(problem) or time.monotonic() > deadline:
-                    raise
-                log.warning("the ledger is locked by another process; paying waits for it")
-            else:
-                return
+        """Wait for as long as the database is held by another process or away. No group is written twice."""
+        self._groups += 1
+        patiently(self._database, PATIENCE_SECONDS, partial(self._try, group, self._groups))
 
-    def _apply(self, group: list[_Ticket]) -> None:
+    def _try(self, group: list[_Ticket], number: int) -> None:
+        try:
+            self._apply(group, number)
+        except BaseException:
+            self._undone()
+            raise
+
+    def _apply(self, group: list[_Ticket], number: int) -> None:
         kinds = list(dict.fromkeys(ticket.apply for ticket in group))
-        with self._engine.begin() as connection:
+        with self._database.writing.begin() as connection:
+            self._database.lock(connection)
+            if not self._database.mark(connection, number):
+                return  # the commit that was lost sight of did happen, with the results that stand in the tickets
             for apply in kinds:
                 tickets = [ticket for ticket in group if ticket.apply == apply]
                 results = apply(connection, [ticket.entry for ticket in tickets])

@@ -1,13 +1,12 @@
 """The flow on a real Prefect server: what people see of a run in the UI, and what must never be seen there."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     LogFilter,
@@ -15,44 +14,14 @@ from prefect.client.schemas.filters import (
     TaskRunFilter,
 )
 from prefect.client.schemas.objects import TaskRun
-from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
 
 from flows.generate import generate_dataset
 from pixmill.config_file import load_config
 from pixmill.errors import ConfigError, SpendingRefused
 from pixmill.runs import Run, flow_run, prepare
 from tests.conftest import KEY, Simulated, Workshop, results, simulator
-from tests.real_command import shared_server
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with shared_server(tmp_path_factory.mktemp("prefect")) as url:
-        yield url
-        APILogHandler().flush()  # or what still waits is sent to a server that has ended
-
-
-@pytest.fixture
-def prefect(api: str) -> Iterator[SyncPrefectClient]:
-    """A client of the server that flows of the test run on."""
-    settings = {PREFECT_API_URL: api, PREFECT_LOGGING_LEVEL: "CRITICAL"}
-    with temporary_settings(settings), get_client(sync_client=True) as client:
-        yield client
-
-
-@pytest.fixture
-def shop(workshop: Workshop, simulated: Simulated) -> Workshop:
-    """A workshop that may pay, on a ledger that exists, as flow runs demand."""
-    workshop.write_rows(workshop.rows(6))
-    workshop.use(simulated)
-    workshop.write_config(input={"row_key": ["id"]})
-    ledger = prepare(load_config(workshop.path)).ledger
-    ledger.begin_run("an earlier one", "pets")
-    ledger.close()
-    return workshop
 
 
 def run_of(report: dict[str, Any], client: SyncPrefectClient) -> UUID:

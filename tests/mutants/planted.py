@@ -33,7 +33,7 @@ MUTANTS = (
     ),
     Mutant(
         "drop the sync of the ledger",
-        "pixmill/ledger/schema.py",
+        "pixmill/ledger/sqlite.py",
         '"synchronous=FULL"',
         '"synchronous=NORMAL"',
         (POWER,),
@@ -48,7 +48,7 @@ MUTANTS = (
     Mutant(
         "believe that the owner of another host is dead",
         "pixmill/ledger/owner.py",
-        "return lease_until is None or lease_until < time.time() * 1e6",
+        "return lease_until is None or lease_until < clock()",
         "return True",
         ("tests/virtual", "tests/pixmill/test_run_upgrade.py", AGAIN, "tests/faults"),
     ),
@@ -178,7 +178,7 @@ MUTANTS = (
         "pixmill/governor.py",
         "return self._in_flight < self.limit and",
         "return self._in_flight <= self.limit and",
-        (GOVERNOR,),
+        ("tests/pixmill/test_governor_limits.py", GOVERNOR),
     ),
     Mutant(
         "cut once for every throttled answer of a burst",
@@ -263,8 +263,8 @@ MUTANTS = (
     Mutant(
         "let the ledger's read error count as absence",
         "pixmill/ledger/ledger.py",
-        "        with _reported(self.path), self._reading.connect() as connection:\n            yield connection",
-        "        with self._reading.connect() as connection:\n            yield connection",
+        "        with _reported(self.database):\n            return patiently(",
+        "        if True:\n            return patiently(",
         (LEDGER, "tests/pixmill/test_plan.py", "tests/faults"),
     ),
 )

@@ -76,9 +76,9 @@ class Books:
 
 
 @contextmanager
-def books(store: Path, run: str = "run-1") -> Iterator[Books]:
-    """The ledger in `store`, with a new run of the config `pets`."""
-    ledger = open_ledger(store / "ledger.db")
+def books(store: Path | str, run: str = "run-1") -> Iterator[Books]:
+    """The ledger in the folder `store`, or at that address, with a new run of the config `pets`."""
+    ledger = open_ledger(store / "ledger.db" if isinstance(store, Path) else store)
     assert ledger
     try:
         made = Books(ledger)

@@ -113,10 +113,7 @@ request: {params: {scale: 99, ddim_step: 3, controlnet_args: [{type: dept, stren
 
 
 NOT_YET_VALUES: dict[str, Any] = {
-    "ledger": "postgresql+psycopg://db/x",
-    "execution.engine": "dask",
-    "execution.address": "tcp://127.0.0.1:8786",
-    "execution.workers": 3,
+    "execution.engine": "ray",
 }
 
 
@@ -129,6 +126,35 @@ def test_a_key_that_is_not_honoured_yet_is_refused_and_never_ignored(tmp_path: P
     said = mistakes(tmp_path, SMALL, f"{path}={yaml.safe_dump(value, default_flow_style=True).removesuffix('...')}")
     assert f"  {path}: " in said
     assert "not supported by this version" in said
+
+
+@pytest.mark.parametrize(
+    ("execution", "provider", "said"),
+    [
+        ("{address: tcp://127.0.0.1:8786}", "{base_url: http://127.0.0.1:1}", "is read only with execution.engine"),
+        ("{engine: dask, address: 127.0.0.1}", "{}", "execution.address: must be the address of a Dask scheduler"),
+        ("{engine: dask, address: 'tcp://127.0.0.1:8786'}", "{}", "provider.base_url: is required with execution"),
+        (
+            "{engine: dask, address: 'tls://dask.example.com:8786'}",
+            "{kind: gateway, base_url: https://gateway.example.com}",
+            "execution.address: leads to other machines, which can't share a ledger that is a file",
+        ),
+    ],
+    ids=["without dask", "no address", "simulator inside the run", "ledger in a file"],
+)
+def test_a_cluster_that_could_not_work_is_refused(tmp_path: Path, execution: str, provider: str, said: str) -> None:
+    assert said in mistakes(tmp_path, SMALL, f"execution={execution}", f"provider={provider}")
+
+
+def test_other_machines_may_work_with_a_ledger_in_a_database(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path,
+        SMALL,
+        "execution={engine: dask, address: 'tcp://dask.example.com:8786'}",
+        "provider={kind: gateway, base_url: https://gateway.example.com}",
+        "ledger=postgresql+psycopg://pixmill@db.example.com/pixmill",
+    )
+    assert config.execution.is_elsewhere
 
 
 @pytest.mark.parametrize("setting", ["store=s3://bucket/x", "input.path=s3://bucket/x.csv"])

@@ -4,12 +4,8 @@ import datetime as dt
 import hashlib
 import json
 import random
-import sqlite3
-import subprocess
-import sys
+import signal
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,12 +19,11 @@ from pyarrow.fs import LocalFileSystem
 
 from pixmill.config import Config
 from pixmill.config_file import load_config
-from pixmill.dataset import publish
 from pixmill.errors import TableError
-from pixmill.ledger import Ledger, open_ledger
-from pixmill.plan import make_plan
 from pixmill.runs import prepare
-from tests.conftest import ROOT, Simulated, Workshop, carry_out, results
+from tests.conftest import Simulated, Workshop, carry_out, results
+from tests.pixmill.publishing import edit_ledger, publish_versions
+from tests.warm import forked
 
 CONTRACT = """
 row_number row_key point_id replicate prompt params req_key provider seed status error_code error_message attempts
@@ -53,30 +48,6 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pixmill.plan.BATCH_JOBS", 6)
 
 
-@contextmanager
-def opened(config: Config) -> Iterator[Ledger]:
-    ledger = open_ledger(config.store_path / "ledger.db")
-    assert ledger
-    try:
-        yield ledger
-    finally:
-        ledger.close()
-
-
-def edit_ledger(config: Config, statement: str, *values: Any) -> None:
-    with closing(sqlite3.connect(config.store_path / "ledger.db")) as ledger, ledger:
-        ledger.execute(statement, values)
-
-
-def publish_versions(config: Config, versions: Iterable[str]) -> None:
-    """Publish versions of the dataset that differ from all others in every row."""
-    with opened(config) as ledger:
-        plan = make_plan(config, ledger)
-        for version in versions:
-            edit_ledger(config, "UPDATE jobs SET rephraser_result = ?", version)
-            publish(plan, ledger, f"run-{version}")
-
-
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -90,7 +61,7 @@ def state_of(workshop: Workshop) -> tuple[Config, Path, dict[str, Any]]:
 
 
 def test_a_reader_in_a_loop_sees_whole_versions_only(paid: Workshop, small_batches: None) -> None:
-    """H9, I5: a hundred publications under a reader; each read is one of the versions, never an error or a mixture.
+    """H9, I5: fifty publications under a reader; each read is one of the versions, never an error or a mixture.
 
     It opens the file itself: given a path, pandas opens it twice (the next test).
     """
@@ -113,7 +84,7 @@ def test_a_reader_in_a_loop_sees_whole_versions_only(paid: Workshop, small_batch
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        publish_versions(config, map(str, range(1, 101)))
+        publish_versions(config, map(str, range(1, 51)))
     finally:
         ended.set()
         reader.join()
@@ -224,24 +195,11 @@ def test_bit_flips_in_the_pages_are_detected_on_read(paid: Workshop, tmp_path: P
 # Crashes, changes and rivals
 
 
-PUBLISH_AND_DIE = """
-import os, signal, sys
-from pathlib import Path
-from tests.conftest import carry_out
-replace = Path.replace
-def die(self, target):
-    if Path(target).name == sys.argv[2]:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return replace(self, target)
-Path.replace = die
-carry_out(sys.argv[1])
-"""
-
-
 def publish_and_die(workshop: Workshop, at: str) -> None:
     """Run in a process that is killed when it would put the file `at` in place."""
-    command = [sys.executable, "-c", PUBLISH_AND_DIE, workshop.path, at]
-    assert subprocess.run(command, cwd=ROOT, timeout=60).returncode == -9
+    with forked("tests.pixmill.publishing:run_and_die", at, "run", workshop.path) as process:
+        said = process.communicate(60)
+        assert process.wait() == -signal.SIGKILL, said
 
 
 def test_a_kill_before_the_rename_leaves_the_old_version(paid: Workshop) -> None:
@@ -308,22 +266,12 @@ def test_a_table_that_changed_after_it_was_agreed_to_is_not_paid_for(workshop: W
     assert simulated.bill.calls == 0
 
 
-PUBLISH_OFTEN = """
-import sys
-from pixmill.config_file import load_config
-from tests.pixmill.test_publication import publish_versions
-publish_versions(load_config(sys.argv[1]), [f"{sys.argv[2]}{version}" for version in range(40)])
-"""
-
-
 def test_two_runs_that_publish_at_the_same_time_do_not_hurt_each_other(paid: Workshop) -> None:
     """H1: neither fails, and the manifest is that of the dataset."""
-    rivals = [
-        subprocess.Popen([sys.executable, "-c", PUBLISH_OFTEN, paid.path, name], cwd=ROOT, stderr=subprocess.PIPE)
-        for name in "ab"
-    ]
-    said = [rival.communicate(timeout=120)[1].decode() for rival in rivals]
-    assert [rival.returncode for rival in rivals] == [0, 0], said
+    often = "tests.pixmill.publishing:publish_often"
+    with forked(often, paid.path, "a") as one, forked(often, paid.path, "b") as other:
+        said = [rival.communicate(120) for rival in (one, other)]
+        assert [rival.wait() for rival in (one, other)] == [0, 0], said
     _, folder, manifest = state_of(paid)
     assert manifest["sha256"] == sha256(folder / "dataset.parquet")
 

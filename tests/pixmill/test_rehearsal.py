@@ -54,10 +54,12 @@ def outcomes(report: dict[str, Any]) -> list[tuple[str, str | None]]:
 
 
 @pytest.mark.slow
-def test_a_rehearsal_pays_nobody_and_ends_like_a_bad_night(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_rehearsal_pays_nobody_and_ends_like_a_bad_night(
+    workshop: Workshop, tmp_path: Path, prefect_api: str
+) -> None:
     """D1, D3, D7, E4, E6, E7, F1 in one run: every call is on the simulator's bill, and the same seed ends alike."""
     config, faults = real(workshop), faults_file(tmp_path, *MIX)
-    command = Command(tmp_path)
+    command = Command(tmp_path, prefect_api)
     rehearse = ("run", config, "--rehearse", str(faults), "--json")
     ended = command(*rehearse)
     report = ended.report

@@ -25,7 +25,7 @@ from tests.conftest import Simulated, Workshop, carry_out, results, simulator
 from tests.faulty_server import Behaviour, FaultyServer, Peer, answer, stall
 from tests.pixmill.run_checks import Ran, billed, check, ledger, ran, refused
 from tests.pixmill.sample_pictures import JPEG, NO_IMAGES, picture
-from tests.real_command import Command, ended, pay, shared_server, wait_until
+from tests.real_command import Command, ended, pay, wait_until
 
 PNG = picture("PNG")
 
@@ -454,20 +454,19 @@ def test_an_interrupted_look_pays_nothing_and_keeps_what_was_answered(
 
 @pytest.mark.slow
 def test_a_flow_run_looks_by_itself_and_the_command_goes_on(
-    shop: Workshop, simulated: Simulated, album: Album, tmp_path: Path
+    shop: Workshop, simulated: Simulated, album: Album, prefect_api: str, quick: Command
 ) -> None:
     """Both through Prefect: what one was told of an image, the other knows."""
     show(shop, album, "a", "gone", "b")
     shop.write_config(budget={"max_calls": 2})
-    with shared_server(tmp_path / "prefect") as url:
-        report = flow_of(shop.path, url)
-        assert statuses(Ran(report, check(shop.path, report, billed(simulated)()))) == [
-            *good(1),
-            ("invalid", "input_not_found"),
-            *good(1),
-        ]
-        show(shop, album, "a", "gone", "b", "c", "lost")
-        resumed = Command(tmp_path / "prefect", url)(*pay(shop.path))
+    report = flow_of(shop.path, prefect_api)
+    assert statuses(Ran(report, check(shop.path, report, billed(simulated)()))) == [
+        *good(1),
+        ("invalid", "input_not_found"),
+        *good(1),
+    ]
+    show(shop, album, "a", "gone", "b", "c", "lost")
+    resumed = quick(*pay(shop.path))
     assert (resumed.exit_code, resumed.report["calls"], resumed.report["invalid"]) == (3, 1, 2), resumed.stderr
     assert "looked at 2 input images: 1 not found" in resumed.stderr
     assert simulated.bill.calls == 3

@@ -27,7 +27,7 @@ MISTAKES = """
 limits: {qsp: 2, timeout_seconds: 30s}
 provider: {api_key: sk-canary-0123456789}
 request: {params: {scale: 99}}
-execution: {engine: dask}
+execution: {engine: ray}
 """
 
 
@@ -238,10 +238,10 @@ def test_the_same_config_run_by_several_threads_pays_once(workshop: Workshop, pr
 
 @pytest.mark.slow
 def test_every_way_to_stop_has_its_exit_code_on_the_real_command_line(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workshop: Workshop, tmp_path: Path, prefect_api: str
 ) -> None:
     """Exit codes 6, 4, 3 and 0 of runs through Prefect, each with its JSON; together every row is paid once."""
-    pixmill = Command(tmp_path)
+    pixmill = Command(tmp_path, prefect_api)
     with Provider({"a pet 5": said(50412)}) as provider:
         config = use(workshop, provider.url, 6)
         provider.every = said(50400, 401)

@@ -100,9 +100,9 @@ def test_a_run_on_a_terminal_shows_what_it_costs_and_asks(
 
 
 @pytest.mark.slow
-def test_a_yes_on_a_terminal_pays(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_yes_on_a_terminal_pays(workshop: Workshop, tmp_path: Path, prefect_api: str) -> None:
     """Spending: on a terminal a person's yes is enough; no cap and no --new-store."""
     with Provider() as provider:
         config = use(workshop, provider.url, 2, budget={"max_calls": None})
-        code, shown = on_a_terminal(Command(tmp_path), "y", "run", config)
+        code, shown = on_a_terminal(Command(tmp_path, prefect_api), "y", "run", config)
         assert (code, len(provider.requests)) == (0, 2), shown

@@ -278,5 +278,4 @@ class Store:
         self.left = self.states()
         self._look.close()
         for ledger in self._open:
-            ledger._reading.dispose()
-            ledger._writing.dispose()
+            ledger.database.close()

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 
 import pixmill.engine
 import pixmill.job_queue
-from pixmill.ledger import ledger, owner, schema
+from pixmill.ledger import owner, sqlite
 from tests.virtual.world import START, Fiber, World
 
 _now: list[World] = []
@@ -238,13 +238,13 @@ def install(patch: pytest.MonkeyPatch) -> None:
                     patch.setitem(defaults, name, _DEFAULTS[value])
     # The defaults of a dataclass are made by what stood there when it was defined.
     patch.setattr(pixmill.engine, "Chunk", lambda waiting: chunk(waiting, {}, Event(), Lock()))
-    patch.setattr(ledger, "connect", _connect)
+    patch.setattr(sqlite, "connect", _connect)
     _install_owners(patch)
 
 
 def _connect(path: Path, *, writing: bool) -> Engine:
     """What opens a ledger, but all share the compiled statements: to compile these takes longer than a run here."""
-    engine = schema.connect(path, writing=writing)
+    engine = _REALLY_CONNECT(path, writing=writing)
     engine.connect().close()  # the dialect learns what this SQLite can do
     engine.dialect = _SHARED.setdefault("dialect", engine.dialect)
     engine.update_execution_options(compiled_cache=_SHARED)
@@ -252,6 +252,7 @@ def _connect(path: Path, *, writing: bool) -> Engine:
 
 
 _SHARED: dict[Any, Any] = {}
+_REALLY_CONNECT = sqlite.connect
 
 
 def _functions(module: ModuleType) -> list[FunctionType]:

@@ -5,22 +5,31 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from tests.conftest import ROOT, Bill, Simulated, Workshop, carry_out
+from tests.warm import COMMAND, forked
+
+Done = subprocess.CompletedProcess[str]
 
 
-def pixmill(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def pixmill(*arguments: str, cwd: Path = ROOT) -> Done:
+    with forked(COMMAND, *arguments, folder=cwd) as process:
+        stdout, stderr = process.communicate(60)
+    return Done(arguments, process.wait(), stdout, stderr)
+
+
+def fresh(*arguments: str) -> Done:
+    """The command in an interpreter of its own, as a shell starts it."""
     command = [sys.executable, "-m", "pixmill", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd or ROOT, stdin=subprocess.DEVNULL, check=False
-    )
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL, check=False)
 
 
-def json_line(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
+def json_line(done: Done) -> dict[str, object]:
     lines = done.stdout.splitlines()
     assert len(lines) == 1
     return json.loads(lines[0])  # type: ignore[no-any-return]
@@ -46,7 +55,7 @@ COMMANDS = [
 
 
 def test_help_names_every_command() -> None:
-    shown = pixmill("--help")
+    shown = fresh("--help")
     assert shown.returncode == 0
     assert all(f"\n  {command} " in shown.stdout for command in COMMANDS)
 
@@ -91,15 +100,16 @@ def test_validate_counts_reasons_and_writes_all_invalid_rows(workshop: Workshop,
 
 def test_plan_makes_no_call_and_no_file(workshop: Workshop) -> None:
     workshop.write_rows(workshop.rows(3))
-    shown = pixmill("plan", workshop.write_config(), "--json")
+    shown = fresh("plan", workshop.write_config(), "--json")
     assert shown.returncode == 0
     assert json_line(shown)["pending"] == 3
     assert not (workshop.folder / "out").exists()
 
 
-def test_a_mistake_in_the_config_exits_2_without_a_traceback(workshop: Workshop) -> None:
+@pytest.mark.parametrize("run", [fresh, pixmill])
+def test_a_mistake_in_the_config_exits_2_without_a_traceback(workshop: Workshop, run: Callable[..., Done]) -> None:
     workshop.write_rows(workshop.rows(1))
-    shown = pixmill("plan", workshop.write_config(limits={"qsp": 3}), "--json")
+    shown = run("plan", workshop.write_config(limits={"qsp": 3}), "--json")
     assert shown.returncode == 2
     assert "did you mean `qps`" in shown.stderr
     assert "Traceback" not in shown.stderr
@@ -126,36 +136,36 @@ def test_status_ends_with_what_to_type_next(workshop: Workshop, simulated: Simul
     assert said["runs"][0]["summary"]["calls"] == 3  # type: ignore[index]
 
 
-@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
-def test_exports_hold_every_row_and_column(workshop: Workshop, simulated: Simulated, kind: str) -> None:
+def test_exports_hold_every_row_and_column(workshop: Workshop, simulated: Simulated) -> None:
     workshop.write_rows(workshop.rows(5))
     workshop.use(simulated)
     dataset = pd.read_parquet(carry_out(workshop.path)["dataset"])
-    out = workshop.folder / "export" / f"pets.{kind}"
-    shown = pixmill("export", workshop.path, "--format", kind, "--out", str(out), "--json")
-    assert shown.returncode == 0, shown.stderr
-    read = {"parquet": pd.read_parquet, "csv": pd.read_csv, "jsonl": lambda path: pd.read_json(path, lines=True)}[kind](
-        out
-    )
-    assert list(read.columns) == list(dataset.columns)
-    assert list(read["job_key"]) == list(dataset["job_key"])
-    images = read["images"].iloc[0]
-    assert (json.loads(images) if kind == "csv" else images)[0]["sha256"] == dataset["images"].iloc[0][0]["sha256"]
+    readers = {"parquet": pd.read_parquet, "csv": pd.read_csv, "jsonl": lambda path: pd.read_json(path, lines=True)}
+    for kind, read in readers.items():
+        out = workshop.folder / "export" / f"pets.{kind}"
+        shown = pixmill("export", workshop.path, "--format", kind, "--out", str(out), "--json")
+        assert shown.returncode == 0, shown.stderr
+        exported = read(out)
+        assert list(exported.columns) == list(dataset.columns), kind
+        assert list(exported["job_key"]) == list(dataset["job_key"]), kind
+        images = exported["images"].iloc[0]
+        first = (json.loads(images) if kind == "csv" else images)[0]
+        assert first["sha256"] == dataset["images"].iloc[0][0]["sha256"], kind
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", " =1+1", "\uff1d1+1", '=HYPERLINK("http://x","y")'])
-def test_cells_that_a_spreadsheet_would_run_are_disarmed(workshop: Workshop, simulated: Simulated, cell: str) -> None:
+def test_cells_that_a_spreadsheet_would_run_are_disarmed(workshop: Workshop, simulated: Simulated) -> None:
     """G19: data unchanged in Parquet, escaped in CSV."""
-    workshop.write_rows([{**workshop.rows(1)[0], "text": cell}])
+    cells = ["=1+1", "+1", "-1", "@SUM(A1)", " =1+1", "\uff1d1+1", '=HYPERLINK("http://x","y")']
+    workshop.write_rows([{**row, "text": cell} for row, cell in zip(workshop.rows(len(cells)), cells, strict=True)])
     workshop.use(simulated)
     dataset = pd.read_parquet(carry_out(workshop.path)["dataset"])
-    assert dataset["text"].iloc[0] == cell
+    assert list(dataset["text"]) == cells
     out = workshop.folder / "pets.csv.out"
     assert pixmill("export", workshop.path, "--format", "csv", "--out", str(out)).returncode == 0
     with out.open(newline="", encoding="utf-8") as file:
-        (row,) = csv.DictReader(file)
-    assert row["text"] == row["prompt"] == f"'{cell}"
-    assert row["seed"].isdecimal()
+        rows = list(csv.DictReader(file))
+    assert [row["text"] for row in rows] == [row["prompt"] for row in rows] == [f"'{cell}" for cell in cells]
+    assert all(row["seed"].isdecimal() for row in rows)
 
 
 def test_export_before_the_first_run_says_what_to_do(workshop: Workshop) -> None:

@@ -1,24 +1,15 @@
 """The command `retry` as its owner has it: it asks first, pays once, and may be killed at any moment."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Workshop, results, simulator
 from tests.pixmill.run_checks import faults_file, ledger, refused, use
-from tests.real_command import Command, kill_9, ledger_rows, pay, shared_server, wait_until
+from tests.real_command import Command, kill_9, ledger_rows, pay, wait_until
 
 ROWS = 8
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    """The command on a Prefect server that these tests share."""
-    home = tmp_path_factory.mktemp("prefect")
-    with shared_server(home / "shared") as url:
-        yield Command(home, url)
 
 
 def test_a_retry_without_a_terminal_needs_yes_and_changes_nothing_before(workshop: Workshop, pixmill: Command) -> None:

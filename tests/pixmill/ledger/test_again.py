@@ -1,19 +1,21 @@
 """One more payment for what has an outcome: the claim lets one call go for one mark, whoever asks and whenever."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pixmill.ledger import Claim, Ledger, Recorded, Refused, RunLimits, State, open_ledger
+from tests.conftest import ROOT
 
 LIMITS = RunLimits("run-1", "gateway", "main", "some_key", max_calls=None, max_runs=3, lease_seconds=300)
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Iterator[Ledger]:
-    opened = open_ledger(tmp_path / "store" / "ledger.db")
+def records(address: str) -> Iterator[Ledger]:
+    opened = open_ledger(address)
     assert opened
     for run in ("run-1", "run-2", "run-3"):
         opened.begin_run(run, "pets")
@@ -121,3 +123,21 @@ def test_a_late_success_is_kept_and_takes_an_unused_mark_away(records: Ledger) -
     records.record(ended(State.SUCCEEDED))
     assert outcome(records)[0] == State.SUCCEEDED
     assert records.claim("k", LIMITS._replace(run_id="run-2")) == Refused(State.SUCCEEDED)
+
+
+def test_a_mark_whose_call_died_with_its_process_is_used_up(records: Ledger) -> None:
+    """A1: it may have been charged, so the person who agreed to one more payment is asked anew."""
+    succeed(records)
+    records.ask_again([("k", 1)])
+    script = f"""
+import os
+from pixmill.ledger import open_ledger
+from tests.pixmill.ledger.test_again import LIMITS
+ledger = open_ledger({str(records.address)!r})
+ledger.claim("k", LIMITS._replace(run_id="run-2"))
+os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False, cwd=ROOT).returncode == 9
+    assert records.begin_run("run-4", "pets") == 1
+    assert records.claim("k", LIMITS._replace(run_id="run-3")) == Refused(State.SUCCEEDED)
+    assert outcome(records)[:2] == (State.SUCCEEDED, "run-1")

@@ -19,8 +19,8 @@ FULL = Refused(None, "max_cost_per_month")
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Books]:
-    with books(tmp_path) as open_books:
+def shop(address: str) -> Iterator[Books]:
+    with books(address) as open_books:
         yield open_books
 
 
@@ -104,10 +104,9 @@ def test_sixty_four_threads_never_pass_a_cap_on_money(shop: Books) -> None:
 def test_two_processes_share_a_month(shop: Books) -> None:
     """E15, H1: what the other one claims and records counts here at once."""
     script = f"""
-from pathlib import Path
 from tests.pixmill.billing import books
 from tests.pixmill.ledger.test_budgets import MONTHLY, claims
-with books(Path({str(shop.ledger.path.parent)!r}), "run-9") as other:
+with books({str(shop.ledger.address)!r}, "run-9") as other:
     print(claims(other.ledger, MONTHLY._replace(run_id="run-9", max_cost_per_month=6.0), 100))
 """
     command = [sys.executable, "-c", script]

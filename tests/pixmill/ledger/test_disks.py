@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from pixmill.errors import LedgerError
-from pixmill.ledger import ledger as ledger_module
-from pixmill.ledger import open_ledger
+from pixmill.ledger import open_ledger, sqlite
 from pixmill.ledger.disks import network_disk
 
 MOUNTS = """\
@@ -40,7 +39,7 @@ def test_where_nobody_knows_the_mounts_nothing_is_refused(tmp_path: Path) -> Non
 
 def test_a_store_on_a_network_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """B14: before anything is paid; looking at one that is there already is allowed."""
-    monkeypatch.setattr(ledger_module, "network_disk", lambda _: "nfs4")
+    monkeypatch.setattr(sqlite, "network_disk", lambda _: "nfs4")
     with pytest.raises(LedgerError, match="network disk \\(nfs4\\)"):
         open_ledger(tmp_path / "ledger.db")
     assert open_ledger(tmp_path / "ledger.db", read_only=True) is None

@@ -9,18 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import Claim, Ledger, Recorded, Refused, RunLimits, State, open_ledger
 from pixmill.ledger.schema import SCHEMA_VERSION
+from tests.pixmill.ledger.conftest import IN_A_FILE
 
 LIMITS = RunLimits("run-1", "gateway", "main", "some_key", max_calls=None, max_runs=3, lease_seconds=300)
 NEXT_RUN = LIMITS._replace(run_id="run-2")
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = open_ledger(tmp_path / "store" / "ledger.db")
+def ledger(address: str) -> Iterator[Ledger]:
+    opened = open_ledger(address)
     assert opened
     for run in ("run-1", "run-2", "run-3", "run-4"):
         opened.begin_run(run, "pets")
@@ -58,6 +60,12 @@ def ended(key: str, state: State, **changes: object) -> Recorded:
         answer=b"{}",
     )
     return recorded._replace(**changes)  # type: ignore[arg-type]
+
+
+def alter(ledger: Ledger, statement: str) -> None:
+    """Do something to a ledger that it does not do itself."""
+    with ledger.database.writing.begin() as connection:
+        connection.execute(text(statement))
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.REFUSED, State.FAILED, State.IN_DOUBT])
@@ -112,12 +120,11 @@ def test_sixty_four_threads_never_claim_a_key_twice_nor_pass_the_cap(ledger: Led
     assert ledger.claim("one more", capped) == Refused(None, "max_calls")
 
 
-def test_two_processes_never_claim_the_same_key(ledger: Ledger, tmp_path: Path) -> None:
+def test_two_processes_never_claim_the_same_key(ledger: Ledger) -> None:
     """H1: safe sharing by claims."""
     script = f"""
-from pathlib import Path
 from pixmill.ledger import Claim, open_ledger, RunLimits
-ledger = open_ledger(Path({str(ledger.path)!r}))
+ledger = open_ledger({str(ledger.address)!r})
 limits = RunLimits("run-2", "gateway", "main", "k", None, 3, 300)
 print(sum(isinstance(ledger.claim(f"k{{at}}", limits), Claim) for at in range(300)))
 ledger.close()
@@ -132,9 +139,8 @@ def test_jobs_of_a_killed_process_are_in_doubt_at_once(ledger: Ledger) -> None:
     """A1: a dead owner on this host is recognised by the next run, not after a lease."""
     script = f"""
 import os, signal
-from pathlib import Path
 from pixmill.ledger import open_ledger, RunLimits
-ledger = open_ledger(Path({str(ledger.path)!r}))
+ledger = open_ledger({str(ledger.address)!r})
 limits = RunLimits("run-2", "gateway", "main", "k", None, 3, 300)
 ledger.claim("a", limits)
 ledger.claim("b", limits)
@@ -153,13 +159,12 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_late_answer_to_a_job_given_up_is_kept(ledger: Ledger) -> None:
     """H4: it was paid for."""
     ledger.claim("k", LIMITS)
-    with sqlite3.connect(ledger.path) as raw:
-        raw.execute("UPDATE jobs SET state = 'in_doubt', owner = NULL")
-    raw.close()
+    alter(ledger, "UPDATE jobs SET state = 'in_doubt', owner = NULL")
     ledger.record(ended("k", State.SUCCEEDED))
     assert ledger.known(["k"], max_runs=3).states == [State.SUCCEEDED]
 
 
+@IN_A_FILE
 def test_what_was_recorded_is_there_for_the_next_process(ledger: Ledger) -> None:
     ledger.claim("k", LIMITS)
     ledger.record(ended("k", State.SUCCEEDED))
@@ -172,14 +177,11 @@ def test_what_was_recorded_is_there_for_the_next_process(ledger: Ledger) -> None
     again.close()
 
 
-def test_a_newer_ledger_is_refused_and_not_touched(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_newer_ledger_is_refused_and_not_touched(ledger: Ledger) -> None:
     """I5f: a downgrade of the program."""
-    ledger.close()
-    with sqlite3.connect(ledger.path) as raw:
-        raw.execute("UPDATE meta SET value = ? WHERE name = 'schema_version'", (str(SCHEMA_VERSION + 1),))
-    raw.close()
+    alter(ledger, f"UPDATE meta SET value = '{SCHEMA_VERSION + 1}' WHERE name = 'schema_version'")
     with pytest.raises(UserError, match="newer pixmill"):
-        open_ledger(ledger.path)
+        open_ledger(ledger.address)
 
 
 def test_a_file_that_is_no_ledger_is_a_ledger_error(tmp_path: Path) -> None:
@@ -193,9 +195,7 @@ def test_a_file_that_is_no_ledger_is_a_ledger_error(tmp_path: Path) -> None:
 def test_a_ledger_that_can_not_be_written_pays_for_nothing(ledger: Ledger) -> None:
     """B1, B3: the claim fails, so no call is made; and so does every later one."""
     ledger.claim("before", LIMITS)
-    with sqlite3.connect(ledger.path) as raw:
-        raw.execute("DROP TABLE jobs")
-    raw.close()
+    alter(ledger, "DROP TABLE jobs")
     for _ in range(2):
         with pytest.raises(LedgerError, match="could not be written"):
             ledger.claim("k", LIMITS)
@@ -212,7 +212,7 @@ def test_a_locked_ledger_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """C4: nothing was begun, so waiting loses nothing, and giving up would lose answers that were paid for."""
-    monkeypatch.setattr("pixmill.ledger.schema.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("pixmill.ledger.sqlite.BUSY_SECONDS", 0.2)
     patient = Ledger(tmp_path / "ledger.db")
     patient.begin_run("run-1", "pets")
     holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
@@ -227,10 +227,10 @@ def test_a_locked_ledger_is_waited_for(
     patient.close()
 
 
-def test_two_processes_that_make_a_ledger_at_once_both_get_it(tmp_path: Path) -> None:
-    """H1: the switch to a write-ahead log does not wait by itself."""
+def test_processes_that_make_a_ledger_at_once_all_get_it(address: str) -> None:
+    """H1: neither the switch to a write-ahead log nor CREATE TABLE waits by itself."""
     with ThreadPoolExecutor(8) as pool:
-        opened = list(pool.map(lambda _: open_ledger(tmp_path / "ledger.db"), range(8)))
+        opened = list(pool.map(lambda _: open_ledger(address), range(8)))
     for ledger in opened:
         assert ledger
         assert ledger.is_empty()

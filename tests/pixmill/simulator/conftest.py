@@ -1,7 +1,6 @@
 """A simulator as a process of its own, and a client that speaks both of its dialects."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,19 +14,19 @@ import pytest
 import requests
 
 from pixmill.provider.signing import sign
+from pixmill.simulator import Settings, serve
+from tests.warm import Forked, forked
 
 ROOT = Path(__file__).parents[3]
 BEARER, ACCESS, SECRET = "bearer-of-the-tests", "AKTESTS", "SKTESTS=="
 ACTION = {"Action": "CVProcess", "Version": "2022-08-31"}
 
-_SERVE = """
-import json, sys
-from pathlib import Path
-from pixmill.simulator import Settings, serve
-options = json.loads(sys.argv[1])
-paths = {name: Path(options.pop(name)) for name in ("bill", "faults") if name in options}
-serve(Settings(**options, **paths), port=0, on_ready=lambda url: print(url, flush=True))
-"""
+
+def serve_options() -> None:
+    """Be a simulator with the settings in `sys.argv[1]`."""
+    options = json.loads(sys.argv[1])
+    paths = {name: Path(options.pop(name)) for name in ("bill", "faults") if name in options}
+    serve(Settings(**options, **paths), port=0, on_ready=lambda url: print(url, flush=True))
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Running:
 
     url: str
     bill: Path
-    process: subprocess.Popen[str]
+    process: Forked
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.bill.read_text("utf-8").splitlines()]
@@ -68,23 +67,10 @@ Start = Callable[..., Running]
 @contextmanager
 def running(bill: Path, **settings: Any) -> Iterator[Running]:
     options = {"bearer_key": BEARER, "access_key": ACCESS, "secret_key": SECRET, "bill": str(bill), **settings}
-    with subprocess.Popen(
-        [sys.executable, "-c", _SERVE, json.dumps(options)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout
-            yield Running(process.stdout.readline().strip(), bill, process)
-        finally:
-            process.terminate()
-            _kill_if_alive(process)
-
-
-def _kill_if_alive(process: subprocess.Popen[str]) -> None:
-    # A simulator that ignores its signals fails a test; it must not hang all of them.
-    try:
+    with forked(f"{__name__}:serve_options", json.dumps(options)) as process:
+        yield Running(process.stdout.readline().strip(), bill, process)
+        process.terminate()
         process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
 
 
 @pytest.fixture

@@ -1,0 +1,92 @@
+"""The chunks of a run on Dask: a cluster of this machine's processes, or one that is there."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import dask
+from prefect import flow
+from prefect.context import FlowRunContext
+from prefect.futures import PrefectFuture
+from prefect_dask.task_runners import DaskTaskRunner
+
+from pixmill import worker
+from pixmill.errors import PixmillError
+from pixmill.fleet import Fleet
+from pixmill.jobs import Job
+from pixmill.runs import Run
+from pixmill.stops import Stopped
+from tasks.cv_process import cv_process_by_order
+
+log = logging.getLogger(__name__)
+
+WAIT_SECONDS = 60
+
+LOOPBACK = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
+"""Dask listens on all interfaces unless each of its servers is told otherwise."""
+
+
+@contextmanager
+def dask_workers(run: Run, fleet: Fleet) -> Iterator[Callable[[list[Job]], PrefectFuture[Any]]]:
+    """Connect to the workers of `run` and yield how a chunk is submitted; their engines end when the body does."""
+    # Dask repeats by itself what a dead worker had begun: `fan_out` does, once, after a look into the ledger.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters the run says itself
+    once = dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    with once, fleet.key_in_environment(), _runner(run, fleet) as runner:
+        client = runner.client
+
+        def tell(stopped: Stopped) -> None:
+            client.run(worker.stop, run.run_id, stopped, on_error="ignore")
+
+        fleet.joined(_count(client, run), tell)
+
+        def submit(chunk: list[Job]) -> PrefectFuture[Any]:
+            parameters = {"order": fleet.order(chunk), "rows": run.label(chunk)}
+            with _context_for_workers():
+                future: PrefectFuture[Any] = runner.submit(cv_process_by_order, parameters)
+            return future
+
+        try:
+            yield submit
+        finally:
+            with suppress(Exception):  # a scheduler that is gone; the engines then close for want of chunks
+                client.run(worker.close, run.run_id, on_error="ignore")
+
+
+def _runner(run: Run, fleet: Fleet) -> DaskTaskRunner:
+    address = run.config.execution.address
+    if address:
+        return DaskTaskRunner(address=address)
+    return DaskTaskRunner(
+        cluster_kwargs={
+            **LOOPBACK,
+            "n_workers": fleet.workers,
+            "threads_per_worker": fleet.chunks_per_worker,
+            "memory_limit": 0,  # a worker that is killed for its size leaves calls in doubt
+            "silence_logs": logging.CRITICAL,
+            "preload": "pixmill.worker",
+        }
+    )
+
+
+def _count(client: Any, run: Run) -> int:
+    """How many workers there are. Raises PixmillError where none comes."""
+    try:
+        client.wait_for_workers(1, timeout=WAIT_SECONDS)
+    except TimeoutError:
+        where = run.config.execution.address or "this machine"
+        raise PixmillError(f"no Dask worker came up at {where} within {WAIT_SECONDS} s") from None
+    return len(client.nthreads())
+
+
+@flow(name="generate-dataset")
+def _named_flow() -> None:
+    """What a worker is told of the flow: the real one may have been loaded from a file that the worker can't import."""
+
+
+def _context_for_workers() -> FlowRunContext:
+    context = FlowRunContext.get()
+    if context is None:
+        raise PixmillError("chunks are for Dask only inside a flow run")
+    return context.model_copy(update={"flow": _named_flow})

@@ -1,0 +1,66 @@
+"""Fan-out: the chunks of a run as task runs, a bounded window of them in flight, on the engine of the config."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from prefect.futures import PrefectFuture, as_completed
+from prefect.utilities.annotations import quote
+
+from pixmill.fleet import lost_twice
+from pixmill.jobs import Job
+from pixmill.runs import Run
+from pixmill.tally import Count
+from pixmill.worker import Done
+from tasks.cv_process import cv_process
+
+Future = PrefectFuture[Any]
+Submit = Callable[[list[Job]], Future]
+
+
+def fan_out(run: Run) -> Iterator[None]:
+    """Pay for the chunks of `run`, each in a task run; yields whenever one went out or came back."""
+    window: dict[Future, list[Job]] = {}
+    with _engine(run) as submit:
+        for chunk in run.chunks():
+            window[submit(chunk)] = chunk
+            if len(window) >= run.window:
+                _settle_one(run, window, submit)
+            yield
+        while window:
+            _settle_one(run, window, submit)
+            yield
+
+
+def _engine(run: Run) -> AbstractContextManager[Submit]:
+    if run.fleet is None:
+        return _threads(run)
+    from flows.dask_engine import dask_workers  # an extra
+
+    return dask_workers(run, run.fleet)
+
+
+@contextmanager
+def _threads(run: Run) -> Iterator[Submit]:
+    def submit(chunk: list[Job]) -> Future:
+        jobs: Any = quote(chunk)  # Prefect need not look for futures inside
+        future: PrefectFuture[Count] = cv_process.submit(run.run_id, jobs, run.label(chunk))
+        return future
+
+    yield submit
+
+
+def _settle_one(run: Run, window: dict[Future, list[Job]], submit: Submit) -> None:
+    """Wait for a chunk, not the oldest: one slow job would hold up all. One lost with its worker goes out once more."""
+    future = next(iter(as_completed(list(window))))
+    chunk = window.pop(future)
+    if run.fleet is None:
+        return
+    try:
+        run.hear(future.result())
+    except Exception as error:  # a dead worker is no state of a task run: Dask raises an error of its own
+        if run.fleet.lost(chunk, error):
+            window[submit(chunk)] = chunk
+        else:
+            failure = None if run.stopping else lost_twice(chunk)
+            run.hear(Done(Count(skipped=len(chunk)), failure=failure))

@@ -1,0 +1,93 @@
+"""What a ledger asks of its database beyond SQL, and how one waits for a database that can't be had."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from pixmill.ledger.sqlite import SqliteFile
+from pixmill.ledger_address import is_database_url
+
+Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
+
+
+class Database(Protocol):
+    """The database of one open ledger; its text is its address, without a password."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do where it can't be read."""
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long to pause before a statement is tried again."""
+
+    @property
+    def reading(self) -> Engine:
+        """Where transactions see one moment and write nothing."""
+
+    @property
+    def writing(self) -> Engine:
+        """Where transactions write; each has to `lock` first."""
+
+    def prepare(self) -> None:
+        """Make it ready for the first tables."""
+
+    def lock(self, connection: Connection, /) -> None:
+        """Keep all other writers out until the transaction ends."""
+
+    def mark(self, connection: Connection, number: int, /) -> bool:
+        """Number a group of entries in the transaction that writes it; False: it was committed before."""
+
+    def passing(self, problem: DBAPIError) -> str | None:
+        """Say why a statement failed that can be tried again as it is; `None` where that is no use."""
+
+    def damage(self, connection: Connection, /) -> str | None:
+        """Say what is wrong with the look-up of job keys; `None` where it is sound."""
+
+    def sizes(self, connection: Connection, /) -> dict[str, int]:
+        """Return `ledger_bytes` and `log_bytes`."""
+
+    def end_writing(self) -> None:
+        """Do what is left to do once all is written."""
+
+    def close(self) -> None:
+        """Close all connections."""
+
+
+def database_at(address: Path | str) -> Database:
+    """Return the database that `address` names. Raises UserError where its driver is not installed."""
+    if not is_database_url(address):
+        return SqliteFile(Path(address))
+    from pixmill.ledger.postgres import PostgresDatabase  # loads a driver that few need
+
+    return PostgresDatabase(str(address))
+
+
+def patiently(database: Database, seconds: float, work: Callable[[], Result]) -> Result:
+    """Return what `work` returns, tried again for `seconds` while the database is locked or away; say so once."""
+    begun, told, stale = time.monotonic(), False, False
+    while True:
+        try:
+            result = work()
+        except DBAPIError as problem:
+            reason = database.passing(problem)
+            if reason is None or time.monotonic() - begun > seconds:
+                raise
+            if problem.connection_invalidated and not stale:
+                stale = True  # a connection that a restart has ended meanwhile; a new one will do
+                continue
+            if not told:
+                log.warning("%s; paying waits for it", reason)
+            told = True
+            time.sleep(database.pause_seconds)
+        else:
+            if told:
+                log.warning("the ledger is back after %.0f s", time.monotonic() - begun)
+            return result

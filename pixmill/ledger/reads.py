@@ -1,0 +1,133 @@
+"""The questions that are asked of a ledger, each a function of a connection."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from sqlalchemy import Connection, and_, case, false, func, select
+
+from pixmill.ledger import again
+from pixmill.ledger.dialects import clock
+from pixmill.ledger.lookups import look_up
+from pixmill.ledger.owner import is_dead
+from pixmill.ledger.records import Known, State
+from pixmill.ledger.schema import attempts, jobs, runs
+
+_NOT_PUBLISHED = {"job_key", "owner", "lease_until", "account", "runs", "transient", "rerolls"} | {
+    "again",
+    "claim_run",
+    "claim_account",
+    "claimed_at",
+}
+OUTCOME_COLUMNS = tuple(column.name for column in jobs.columns if column.name not in _NOT_PUBLISHED)
+"""The columns of `jobs` that a dataset is made from, in the order in which `outcomes` returns them."""
+
+
+def is_empty(connection: Connection) -> bool:
+    """Whether no job has ever been claimed."""
+    return connection.execute(select(jobs.c.job_key).limit(1)).first() is None
+
+
+def has_runs(connection: Connection) -> bool:
+    """Whether a run was ever begun."""
+    return connection.execute(select(runs.c.run_id).limit(1)).first() is not None
+
+
+def known(connection: Connection, keys: Sequence[str | None], max_runs: int, retry_doubt: bool) -> Known:
+    """Return what is known of each of `keys`, by position."""
+    state = case((again.tried_before(max_runs), State.PENDING.value), else_=jobs.c.state).label("state")
+    missing = and_(jobs.c.state == State.SUCCEEDED, jobs.c.images.is_(None))
+    no_image = case((missing, 1), else_=0).label("missing")
+    wanted = case((again.wanted_again(max_runs, retry_doubt), 1)).label("again")
+    # Of a job in flight whether it would be paid for again if its owner is dead, and so has left it in doubt.
+    if_dead = and_(jobs.c.owner.is_not(None), jobs.c.runs + 1 < max_runs) if retry_doubt else false()
+    columns = (state, no_image, jobs.c.image_error, jobs.c.owner, jobs.c.lease_until, wanted)
+    found = look_up(connection, (*columns, case((if_dead, 1)).label("if_dead")), keys)
+    return _known(connection, found)
+
+
+def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
+    """Return for each of `keys` what `retry` chooses by: `state`, `error_code` (published so) and `attempts`."""
+    lacks = and_(jobs.c.state == State.SUCCEEDED, jobs.c.images.is_(None))
+    code = case((lacks, jobs.c.image_error), else_=jobs.c.error_code).label("error_code")
+    found = look_up(connection, (jobs.c.state, jobs.c.owner, jobs.c.lease_until, code, jobs.c.attempts), keys)
+    states = found["state"].to_pylist()
+    for at in _left_by_the_dead(connection, found, states):
+        states[at] = State.IN_DOUBT.value
+    return found.set_column(0, "state", pa.array(states, pa.string()))
+
+
+def not_renewed(connection: Connection, run_id: str) -> int:
+    """How many jobs that a run tried keep an earlier success."""
+    tried = select(attempts.c.job_key).where(attempts.c.run_id == run_id)
+    kept = select(func.count()).where(jobs.c.job_key.in_(tried), jobs.c.state == State.SUCCEEDED)
+    return connection.execute(kept.where(jobs.c.outcome_run != run_id)).scalar_one()
+
+
+def outcomes(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
+    """Return the `OUTCOME_COLUMNS` of `keys`, a row for each in their order; null where nothing is known."""
+    return look_up(connection, [jobs.c[name] for name in OUTCOME_COLUMNS], keys)
+
+
+def missing_images(connection: Connection, keys: Sequence[str | None]) -> list[tuple[str, list[str], int]]:
+    """Of `keys`, return those that are paid and have no image although their URLs may live: key, URLs, expiry."""
+    names = ("state", "images", "image_error", "output_urls", "url_expires_at")
+    found = look_up(connection, [jobs.c[name] for name in names], keys)
+    paid = pc.and_(pc.equal(found["state"], State.SUCCEEDED.value), pc.is_null(found["images"]))
+    lost = pc.fill_null(pc.equal(found["image_error"], "image_lost"), False)
+    here = pc.and_(pc.fill_null(paid, False), pc.and_not(pc.is_valid(found["output_urls"]), lost))
+    rows = found.append_column("key", pa.array(keys, pa.string())).filter(here).to_pylist()
+    return [*{row["key"]: (row["key"], row["output_urls"], row["url_expires_at"]) for row in rows}.values()]
+
+
+def calls_of(connection: Connection, run_id: str) -> int:
+    """How many HTTP calls a run has claimed."""
+    return connection.execute(select(runs.c.calls).where(runs.c.run_id == run_id)).scalar() or 0
+
+
+def spent(connection: Connection, account: str | None, since: int, run_id: str | None) -> dict[str, float]:
+    """Return the money of calls by whether they were charged: `yes`, `no`, `unknown`."""
+    query = select(attempts.c.charged, func.sum(attempts.c.price)).where(attempts.c.answered_at >= since)
+    if account is not None:
+        query = query.where(attempts.c.account == account)
+    if run_id is not None:
+        query = query.where(attempts.c.run_id == run_id)
+    rows = connection.execute(query.group_by(attempts.c.charged)).all()
+    return {charged: total or 0.0 for charged, total in rows}
+
+
+def mean_latency_ms(connection: Connection, sample: int) -> float | None:
+    """The mean latency of the last `sample` successful calls, `None` without any."""
+    recent = select(attempts.c.latency_ms).where(attempts.c.verdict == "succeeded")
+    newest = recent.order_by(attempts.c.id.desc()).limit(sample).subquery()
+    return connection.execute(select(func.avg(newest.c.latency_ms))).scalar()
+
+
+def last_runs(connection: Connection, name: str, limit: int) -> list[dict[str, Any]]:
+    """The newest runs of the config `name`, newest first, as plain columns."""
+    query = select(runs).where(runs.c.name == name).order_by(runs.c.started_at.desc()).limit(limit)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _known(connection: Connection, found: pa.Table) -> Known:
+    states = found["state"].to_pylist()
+    wanted = _mask(pc.is_valid(found["again"]))
+    for at in _left_by_the_dead(connection, found, states):
+        states[at], wanted[at] = State.IN_DOUBT.value, found["if_dead"][at].is_valid
+    missing = pc.fill_null(pc.equal(found["missing"], 1), False)
+    lost = pc.and_(missing, pc.fill_null(pc.equal(found["image_error"], "image_lost"), False))
+    return Known(states, _mask(missing), _mask(lost), wanted)
+
+
+def _left_by_the_dead(connection: Connection, found: pa.Table, states: Sequence[str | None]) -> list[int]:
+    """The positions of jobs in flight whose owner is dead, but for those that keep an earlier success."""
+    held = pc.indices_nonzero(pc.is_valid(found["owner"])).to_pylist()
+    owners, leases, now = found["owner"], found["lease_until"], clock(connection)
+    return [at for at in held if states[at] != State.SUCCEEDED and is_dead(owners[at].as_py(), leases[at].as_py(), now)]
+
+
+def _mask(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    return np.array(column.to_numpy(), np.bool_)

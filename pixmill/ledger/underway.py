@@ -1,0 +1,21 @@
+"""What is under way in a run that is spread over processes: read by its driver, which has no engine of its own."""
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from pixmill.ledger.schema import jobs, runs
+
+
+class UnderWay(NamedTuple):
+    """How many calls a run has claimed, and how many of those are in flight."""
+
+    calls: int
+    in_flight: int
+
+
+def under_way(connection: Connection, run_id: str) -> UnderWay:
+    """Return what is under way in a run; the index of jobs in flight makes it cheap."""
+    claimed = select(runs.c.calls).where(runs.c.run_id == run_id)
+    held = select(func.count()).select_from(jobs).where(jobs.c.owner.is_not(None), jobs.c.claim_run == run_id)
+    return UnderWay(connection.execute(claimed).scalar() or 0, connection.execute(held).scalar_one())

@@ -1,0 +1,40 @@
+"""One Prefect server for the tests of flows, and a table that they may pay for."""
+
+from collections.abc import Iterator
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
+
+from pixmill.config_file import load_config
+from pixmill.runs import prepare
+from tests.conftest import Simulated, Workshop
+from tests.real_command import shared_server
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with shared_server(tmp_path_factory.mktemp("prefect")) as url:
+        yield url
+        APILogHandler().flush()  # or what still waits is sent to a server that has ended
+
+
+@pytest.fixture
+def prefect(api: str) -> Iterator[SyncPrefectClient]:
+    """A client of the server that flows of the test run on."""
+    settings = {PREFECT_API_URL: api, PREFECT_LOGGING_LEVEL: "CRITICAL"}
+    with temporary_settings(settings), get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture
+def shop(workshop: Workshop, simulated: Simulated) -> Workshop:
+    """A workshop that may pay, on a ledger that exists, as flow runs demand."""
+    workshop.write_rows(workshop.rows(6))
+    workshop.use(simulated)
+    workshop.write_config(input={"row_key": ["id"]})
+    ledger = prepare(load_config(workshop.path)).ledger
+    ledger.begin_run("an earlier one", "pets")
+    ledger.close()
+    return workshop

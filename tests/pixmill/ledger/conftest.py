@@ -1,0 +1,21 @@
+"""Where the ledgers of these tests are: what holds for a file holds for PostgreSQL."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.postgres import database_url, postgres
+
+__all__ = ["address", "database_url", "postgres"]
+
+IN_A_FILE = pytest.mark.parametrize("address", ["file"], indirect=True)
+"""For what only a file can show."""
+
+
+@pytest.fixture(params=["file", pytest.param("postgres", marks=pytest.mark.stack)])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a ledger that is still to be made."""
+    if request.param == "file":
+        return str(tmp_path / "store" / "ledger.db")
+    url: str = request.getfixturevalue("database_url")
+    return url

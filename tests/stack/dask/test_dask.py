@@ -1,0 +1,172 @@
+"""Runs on Dask as their owner has them: real workers that are killed, interrupted, watched and compared.
+
+The simulator's bill is the judge, as for runs on threads.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import KEY, ROOT, Bill, Workshop, results, simulator
+from tests.pixmill.run_checks import billed, check, faults_file
+from tests.real_command import Command, children, ended, is_alive, pay, shared_server, wait_until
+
+pytest.importorskip("prefect_dask")
+pytestmark = pytest.mark.stack
+
+CONCURRENCY = 16
+LOOPBACK = "0100007F"
+LISTENS = "0A"
+
+CLUSTER = """
+import sys
+from distributed import LocalCluster
+if __name__ == "__main__":
+    on = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(n_workers=2, threads_per_worker=2, **on) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture(scope="module")
+def pixmill(home: Path) -> Iterator[Command]:
+    """The command on a Prefect server that all tests share."""
+    with shared_server(home / "shared") as api:
+        yield Command(home, api)
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[str]:
+    """Run a Dask cluster that was there before any run, in a folder of its own; yields its address."""
+    (folder / "cluster.py").write_text(CLUSTER)
+    process = subprocess.Popen(
+        [sys.executable, "cluster.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PIXMILL_API_KEY": KEY},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:  # closes its stdin, by which it ends
+        assert process.stdout
+        yield process.stdout.readline().strip()
+
+
+def tree(pid: int) -> dict[int, str]:
+    """A process and all below it, with their command lines."""
+    found = {pid: ""}
+    for child, command in children(pid).items():
+        found |= {**tree(child), child: command}
+    return found
+
+
+def listeners(pids: set[int]) -> set[str]:
+    """The local addresses (hexadecimal) that the processes listen on, as the kernel has them."""
+    inodes = set()
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                inodes.add(str(link.readlink()).removeprefix("socket:[").removesuffix("]"))
+            except OSError:
+                continue
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
+    return {fields[1].partition(":")[0] for fields in lines if fields[3] == LISTENS and fields[9] in inodes}
+
+
+def lines(bill: Bill) -> int:
+    """How many calls are on a bill, without a look at them."""
+    return bill.path.read_bytes().count(b"\n") if bill.path.exists() else 0
+
+
+def workers_of(processes: dict[int, str]) -> list[int]:
+    return [pid for pid, command in processes.items() if "spawn_main" in command]
+
+
+def on_dask(workshop: Workshop, rows: int, **changes: Any) -> None:
+    workshop.write_rows(workshop.rows(rows))
+    workshop.write_config(limits={"qps": 10_000, "concurrency": CONCURRENCY}, execution={"engine": "dask"}, **changes)
+
+
+def test_a_killed_worker_costs_its_calls_in_flight_and_nothing_twice(workshop: Workshop, pixmill: Command) -> None:
+    """C9, P19: kill -9 in the middle of 5,000 jobs. Until then nothing of the run listens but on loopback."""
+    rows = 5_000
+    with simulator(workshop.folder, "--latency", "0.01") as simulated:
+        on_dask(workshop, rows, output={"images": "url"})
+        workshop.use(simulated)
+        with pixmill.started(*pay(workshop.path)) as process:
+            wait_until(lambda: lines(simulated.bill) > 1_000, "1,000 calls")
+            processes = tree(process.pid)
+            heard = listeners(set(processes))
+            first, second = workers_of(processes)
+            os.kill(first, signal.SIGKILL)
+            command = ended(process)
+        report = command.report
+        charges = billed(simulated)()
+    check(workshop.path, report, charges)
+    assert heard == {LOOPBACK}
+    assert 0 < report["in_doubt"] <= CONCURRENCY // 2
+    assert report["succeeded"] == rows - report["in_doubt"]
+    assert (command.exit_code, report["skipped"]) == (3, 0), command.stderr
+    assert "a worker was lost with" in command.stderr
+    wait_until(lambda: not is_alive(second, processes[second]), "the end of the workers")
+
+
+def test_an_interrupted_run_lets_its_workers_finish_their_calls(workshop: Workshop, pixmill: Command) -> None:
+    """A5: Ctrl-C on a terminal reaches the workers too; what they sent is recorded, and the rest comes next time."""
+    with simulator(workshop.folder, "--latency", "1") as simulated:
+        on_dask(workshop, 200, output={"images": "url"})
+        workshop.use(simulated)
+        with pixmill.started(*pay(workshop.path)) as process:
+            wait_until(lambda: simulated.bill.calls >= CONCURRENCY, "the first answers")
+            os.killpg(process.pid, signal.SIGINT)
+            command = ended(process)
+        check(workshop.path, command.report, billed(simulated)())
+    report = command.report
+    assert (command.exit_code, report["in_doubt"]) == (130, 0), command.stderr
+    assert report["succeeded"] == simulated.bill.charged == report["calls"]
+    assert report["skipped"] == 200 - report["succeeded"] > 0
+
+
+def test_a_cluster_that_was_there_ends_jobs_as_threads_do(workshop: Workshop, pixmill: Command) -> None:
+    """The keys are those of the workers, the folder is not theirs, and a run leaves the cluster as it found it."""
+    rows = 24
+    faults = faults_file(
+        workshop.folder,
+        {"prompt": "a pet 3", "code": 50413},
+        {"prompt": "a pet 7", "code": 50207},
+    )
+    ways = {}
+    with cluster(workshop.folder) as address:
+        for engine, place in (("threads", None), ("dask", address)):
+            with simulator(workshop.folder, "--faults", str(faults)) as simulated:
+                on_dask(workshop, rows, store=str(workshop.folder / engine))
+                workshop.use(simulated)
+                workshop.write_config(execution={"engine": engine, "address": place}, stop={"failed_fraction": 1})
+                command = pixmill(*pay(workshop.path))
+            names = ("row_key", "status", "error_code", "seed", "params", "prompt", "job_key", "attempts", "point_id")
+            rows_of = results(command.report)
+            ways[engine] = [{name: row[name] for name in names} for row in rows_of]
+            assert all(row["file_name"] for row in rows_of if row["status"] == "succeeded")
+    assert ways["dask"] == ways["threads"]
+    assert {row["status"] for row in ways["dask"]} == {"succeeded", "refused", "failed"}
+
+
+def test_the_simulator_inside_a_run_answers_its_workers_too(workshop: Workshop, pixmill: Command) -> None:
+    """Its key is made up for the run and reaches the workers by their environment alone."""
+    on_dask(workshop, 6)
+    command = pixmill(*pay(workshop.path))
+    assert (command.exit_code, command.report["succeeded"]) == (0, 6), command.stderr
+    assert all(row["file_name"] for row in results(command.report))
