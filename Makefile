@@ -18,10 +18,10 @@ test: $(VENV)/dev
 	$(BIN)/python -m pytest -q -n auto -m "not slow and not stack" $(TESTS)
 
 test-slow: $(VENV)/dev
-	$(BIN)/python -m pytest -q -n auto -m "slow and not stack" $(TESTS)
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow and not stack" $(TESTS)
 
 test-stack: $(VENV)/stack
-	$(BIN)/python -m pytest -q -n auto -m stack $(TESTS)
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m stack $(TESTS)
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ import yaml
 
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.slow  # importing Prefect takes seconds
+pytestmark = pytest.mark.stack
 
 FOLDER = ROOT / "deployments"
 NAMES = ("nightly", "weekly", "sweep")

@@ -18,7 +18,7 @@ from pixmill.runs import Run
 from pixmill.stops import StopCode
 from tests.conftest import Simulated, Workshop, simulator
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.stack
 
 PRICE = "budget.price_per_call=0.2"
 

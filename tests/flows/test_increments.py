@@ -8,7 +8,7 @@ from flows.generate import generate_dataset
 from tests.conftest import Simulated, Workshop, results
 from tests.real_command import ledger_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.stack
 
 
 def published(report: dict[str, object]) -> dict[str, str]:

@@ -77,7 +77,7 @@ def busy(begin: float, end: float) -> Any:
 ALL_PAY = select(func.count()).where(runs.c.calls > 0)
 
 
-@pytest.mark.slow
+@pytest.mark.stack
 def test_four_processes_use_what_one_account_may_do_and_no_more(tmp_path: Path, address: str) -> None:
     """I8, E1, E2, H1, H3: refused are less than 1 %, and what a killed process had is taken over.
 

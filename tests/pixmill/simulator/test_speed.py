@@ -52,11 +52,11 @@ def test_no_answer_waits_for_the_acknowledgement_of_its_first_half(simulator: Ru
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc is not on this system")
-def test_a_core_answers_2500_calls_in_a_second(simulator: Running, asked: Asked) -> None:
-    """In processor time of the server, so that what else runs on the machine counts less."""
+def test_a_core_answers_many_calls_in_a_second(simulator: Running, asked: Asked) -> None:
+    """In processor time of the server. 3,700 to 5,300 were measured; a machine in a slow spell has half of that."""
     request = request_bytes(asked())
     exchange(simulator, request, 500)
     before = processor_seconds(simulator.process.pid)
     exchange(simulator, request, 5_000)
 
-    assert 5_000 / (processor_seconds(simulator.process.pid) - before) >= 2_500
+    assert 5_000 / (processor_seconds(simulator.process.pid) - before) >= 1_250
