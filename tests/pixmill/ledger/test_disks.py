@@ -10,8 +10,8 @@ from pixmill.ledger.disks import network_disk
 
 MOUNTS = """\
 /dev/vda / ext4 rw 0 0
-server:/export /home/team nfs4 rw,vers=4.2 0 0
-tmpfs /home/team/scratch tmpfs rw 0 0
+server:/export /srv/team nfs4 rw,vers=4.2 0 0
+tmpfs /srv/team/scratch tmpfs rw 0 0
 //server/share /mnt/with\\040space cifs rw 0 0
 host /mnt/far fuse.sshfs rw 0 0
 """
@@ -21,9 +21,9 @@ host /mnt/far fuse.sshfs rw 0 0
     ("folder", "kind"),
     [
         ("/data/out", None),
-        ("/home/team/out", "nfs4"),
-        ("/home/team/scratch/out", None),
-        ("/home/teams/out", None),
+        ("/srv/team/out", "nfs4"),
+        ("/srv/team/scratch/out", None),
+        ("/srv/teams/out", None),
         ("/mnt/with space/out", "cifs"),
         ("/mnt/far", "fuse.sshfs"),
     ],
