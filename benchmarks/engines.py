@@ -12,59 +12,32 @@ Needs the extra `dask`. Rates are from the ledger, without the first and the las
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import yaml
+from account import KEY, simulator, write_config
 
 from pixmill.prefect_server import EmbeddedServer, configure_prefect
 
-KEY = "benchmark"
 LATENCY = 1.0
 IN_FLIGHT = 50
 _numbers = count()
-
-
-@contextmanager
-def simulator(folder: Path) -> Iterator[str]:
-    """Run the simulator as a process of its own and yield its URL."""
-    command = ["simulate", "--port", "0", "--latency", str(LATENCY), "--bill", str(folder / "bill.jsonl")]
-    process = subprocess.Popen([sys.executable, "-m", "pixmill", *command], stderr=subprocess.PIPE, text=True)
-    assert process.stderr
-    try:
-        yield next(line for line in process.stderr if "simulator at" in line).split()[2]
-    finally:
-        process.terminate()
-        process.wait()
-        process.stderr.close()
 
 
 def rate(jobs: int, in_flight: int, execution: dict[str, Any]) -> float:
     """Return the jobs per second of a flow run, between its first and its last tenth."""
     from flows.generate import generate_dataset
 
-    with tempfile.TemporaryDirectory() as name, simulator(Path(name)) as url:
+    with tempfile.TemporaryDirectory() as name, simulator(Path(name) / "bill.jsonl", latency=LATENCY) as url:
         folder = Path(name)
-        table = "".join(f"https://images.example.com/{at}.jpg,cat {at}\n" for at in range(jobs))
-        (folder / "table.csv").write_text("photo,text\n" + table)
-        config = {
-            "name": f"bench-{next(_numbers)}",
-            "store": str(folder / "out"),
-            "input": {"path": str(folder / "table.csv"), "columns": {"image_url": "photo", "prompt": "text"}},
-            "provider": {"kind": "simulator", "base_url": url},
-            "limits": {"qps": 100_000, "concurrency": in_flight},
-            "execution": {**execution, "jobs_per_task": 200},
-            "output": {"images": "url"},
-        }
-        (folder / "bench.yaml").write_text(yaml.safe_dump(config))
-        if generate_dataset(str(folder / "bench.yaml"))["succeeded"] != jobs:
+        limits = {"qps": 100_000, "concurrency": in_flight}
+        spread = {**execution, "jobs_per_task": 200}
+        config = write_config(folder, url, jobs, limits, name=f"bench-{next(_numbers)}", execution=spread)
+        if generate_dataset(str(config))["succeeded"] != jobs:
             raise SystemExit("some jobs did not succeed")
         return steady_rate(folder / "out" / "simulated" / "ledger.db", jobs)
 

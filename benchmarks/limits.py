@@ -14,24 +14,18 @@ the allowed rate came back as pictures, which share of the calls was throttled, 
 import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import requests
-import yaml
+from account import KEY, ask, begun, pay, session, simulator, write_config
 
-from pixmill.config_file import load_config
 from pixmill.prefect_server import EmbeddedServer, configure_prefect
-from pixmill.runs import prepare
 
-KEY = "benchmark"
 TOO_HIGH = 4
 RETRIES = 10
 THROTTLED = (50429, 50430)
@@ -50,6 +44,11 @@ class Account(NamedTuple):
     def allowed(self) -> float:
         """Calls per second under whichever limit binds."""
         return min(self.qps, self.concurrency / self.latency)
+
+    @property
+    def ceiling(self) -> int:
+        """Calls in flight that all three ways are told to use."""
+        return TOO_HIGH * self.concurrency
 
     def lowered(self, calls: int) -> tuple[float, float]:
         """Between which seconds a moving limit is halved, in a run of so many calls at the allowed rate."""
@@ -75,66 +74,23 @@ class Figures(NamedTuple):
 Way = Callable[[Path, str, Account, int], None]
 
 
-@contextmanager
-def simulator(folder: Path, account: Account, calls: int) -> Iterator[str]:
-    """Run the simulator with the limits of `account` and yield its URL."""
-    options = ["--latency", str(account.latency), "--qps", str(account.qps), "--concurrency", str(account.concurrency)]
+def options(folder: Path, account: Account, calls: int) -> dict[str, object]:
+    """Return the simulator's options for `account`."""
+    given: dict[str, object] = {"latency": account.latency, "qps": account.qps, "concurrency": account.concurrency}
     if account.moving:
         begin, end = account.lowered(calls)
         lower = {"between": f"{begin:.1f}s-{end:.1f}s", "qps": account.qps / 2, "concurrency": account.concurrency // 2}
-        (folder / "faults.yaml").write_text(yaml.safe_dump({"limits": [lower]}))
-        options += ["--faults", str(folder / "faults.yaml")]
-    command = ["simulate", "--port", "0", "--bill", str(folder / "bill.jsonl"), *options]
-    process = subprocess.Popen([sys.executable, "-m", "pixmill", *command], stderr=subprocess.PIPE, text=True)
-    assert process.stderr
-    try:
-        yield next(line for line in process.stderr if "simulator at" in line).split()[2]
-    finally:
-        process.terminate()
-        process.wait()
-        process.stderr.close()
+        given["faults"] = folder / "faults.yaml"
+        (folder / "faults.yaml").write_text(json.dumps({"limits": [lower]}))
+    return given
 
 
 def ours(folder: Path, url: str, account: Account, calls: int) -> None:
     """Carry a run out with ceilings that are too high."""
-    table = "".join(f"https://images.example.com/{at}.jpg,cat {at}\n" for at in range(calls))
-    (folder / "table.csv").write_text("photo,text\n" + table)
-    config = {
-        "name": "bench",
-        "store": str(folder / "out"),
-        "input": {"path": str(folder / "table.csv"), "columns": {"image_url": "photo", "prompt": "text"}},
-        "provider": {"kind": "simulator", "base_url": url},
-        "limits": {"qps": TOO_HIGH * account.qps, "concurrency": TOO_HIGH * account.concurrency},
-        "output": {"images": "url"},
-    }
-    (folder / "bench.yaml").write_text(yaml.safe_dump(config))
-    with prepare(load_config(folder / "bench.yaml")) as run:
-        run.begin()
-        with ThreadPoolExecutor(run.window) as tasks:
-            list(tasks.map(run.process, run.chunks()))
+    limits = {"qps": TOO_HIGH * account.qps, "concurrency": account.ceiling}
+    with begun(write_config(folder, url, calls, limits)) as run:
+        pay(run)
         run.finish()
-
-
-def ask(session: requests.Session, url: str, at: int) -> int:
-    """Make one call as the loop of a script does; return its code."""
-    body = {
-        "req_key": "high_aes_scheduler_svr_controlnet_v2.0",
-        "image_urls": [f"https://images.example.com/{at}.jpg"],
-        "prompt": f"cat {at}",
-        "seed": at,
-        "controlnet_args": [{"type": "depth", "strength": 0.6, "binary_data_index": 0}],
-        "return_url": True,
-    }
-    target = f"{url}/volcv/v1?Action=CVProcess&Version=2022-08-31"
-    return int(session.post(target, json=body, timeout=60).json()["code"])
-
-
-def session_for(account: Account) -> requests.Session:
-    """A session with a connection for every thread."""
-    session = requests.Session()
-    session.headers["Authorization"] = f"Bearer {KEY}"
-    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=TOO_HIGH * account.concurrency))
-    return session
 
 
 def semaphore(_folder: Path, url: str, account: Account, calls: int) -> None:
@@ -142,11 +98,14 @@ def semaphore(_folder: Path, url: str, account: Account, calls: int) -> None:
 
     def call(at: int) -> None:
         for retry in range(RETRIES + 1):
-            if ask(session, url, at) not in THROTTLED:
+            if ask(connections, url, at) not in THROTTLED:
                 return
             time.sleep(random.random() * min(30.0, 0.5 * 2.0**retry))
 
-    with session_for(account) as session, ThreadPoolExecutor(TOO_HIGH * account.concurrency) as pool:
+    with (
+        session(account.ceiling) as connections,
+        ThreadPoolExecutor(account.ceiling) as pool,
+    ):
         list(pool.map(call, range(calls)))
 
 
@@ -160,16 +119,16 @@ def task_map(folder: Path, url: str, account: Account, calls: int) -> None:
 
     @task(retries=RETRIES, retry_delay_seconds=exponential_backoff(0.5), retry_jitter_factor=1, persist_result=True)
     def call(at: int, target: str) -> None:
-        code = ask(session, target, at)
+        code = ask(connections, target, at)
         if code in THROTTLED:
             raise RuntimeError(f"throttled: {code}")
 
-    @flow(task_runner=ThreadPoolTaskRunner(max_workers=TOO_HIGH * account.concurrency))
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=account.ceiling))
     def everything() -> None:
         for future in call.map(range(calls), unmapped(url)):
             future.wait()
 
-    with session_for(account) as session:
+    with session(account.ceiling) as connections:
         everything()
 
 
@@ -177,7 +136,7 @@ def measured(way: Way, account: Account, calls: int) -> Figures:
     """Let one way make all calls on an account of its own; the simulator's bill says what came of it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with simulator(folder, account, calls) as url:
+        with simulator(folder / "bill.jsonl", **options(folder, account, calls)) as url:
             before = time.perf_counter()
             way(folder, url, account, calls)
             seconds = time.perf_counter() - before

@@ -28,7 +28,7 @@ from pixmill.provider.client import Client
 from pixmill.provider.codes import Verdict
 from pixmill.redaction import without_keys
 from pixmill.sharing import Sharing
-from pixmill.stops import StopCode, Stopped, budget_reached, out_too_long, too_many, turned_away
+from pixmill.stops import StopCode, Stopped, budget_reached, graver, out_too_long, too_many, turned_away
 from pixmill.tally import Count, Progress, Tally
 
 log = logging.getLogger(__name__)
@@ -122,8 +122,7 @@ class Engine:
     def stop(self, code: StopCode, reason: str) -> None:
         """Send nothing more. Calls in flight are finished and recorded, all other jobs are skipped."""
         with self._stop_lock:
-            if self.stopped is None or code > self.stopped.code:
-                self.stopped = Stopped(code, reason)
+            self.stopped = graver(self.stopped, Stopped(code, reason))
         self.governor.stop()
         self._queue.hurry()
 
@@ -138,8 +137,6 @@ class Engine:
     def progress(self) -> Progress:
         """What the run looks like now."""
         tally = self.tally
-        left = self._to_pay - sum(tally.done.values())
-        rate = tally.rate()
         price = self._config.budget.price_per_call
         return Progress(
             to_pay=self._to_pay,
@@ -149,8 +146,7 @@ class Engine:
             limit=self.governor.limit,
             qps=self.governor.qps,
             calls=tally.calls,
-            rate=rate,
-            eta_seconds=left / rate if rate else None,
+            rate=tally.rate(),
             cost=None if price is None else tally.charged * price,
             currency=self._config.budget.currency,
             images_waiting=self._downloads.waiting,

@@ -21,7 +21,7 @@ from pixmill.errors import ConfigError, LedgerError, PixmillError
 from pixmill.jobs import Job
 from pixmill.ledger import Ledger
 from pixmill.ledger.underway import UnderWay, under_way
-from pixmill.stops import StopCode, Stopped
+from pixmill.stops import StopCode, Stopped, graver
 from pixmill.tally import Progress, Tally
 from pixmill.worker import SIMULATOR_KEY, Done, Order
 
@@ -130,10 +130,8 @@ class Fleet:
     def stop(self, code: StopCode, reason: str) -> None:
         """Let all workers send nothing more. Calls in flight are finished and recorded, all other jobs are skipped."""
         with self._stop_lock:
-            if self.stopped and code <= self.stopped.code:
-                return
-            self.stopped = Stopped(code, reason)
-            tell = self._tell
+            before, self.stopped = self.stopped, graver(self.stopped, Stopped(code, reason))
+            tell = self._tell if self.stopped is not before else None
         if tell:
             tell(self.stopped)
 
@@ -142,7 +140,6 @@ class Fleet:
         self._look()
         (before, earlier), (at, now) = self._looks[0], self._looks[-1]
         rate = (now.calls - earlier.calls) / (at - before) if at > before else 0.0
-        left = self._to_pay - sum(self.tally.done.values())
         budget = self._config.budget
         return Progress(
             to_pay=self._to_pay,
@@ -153,7 +150,6 @@ class Fleet:
             qps=self._config.limits.qps,
             calls=now.calls,
             rate=rate,
-            eta_seconds=left / rate if rate else None,
             cost=None if budget.price_per_call is None else self.tally.charged * budget.price_per_call,
             currency=budget.currency,
             images_waiting=0,

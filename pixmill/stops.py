@@ -27,6 +27,11 @@ class Stopped(NamedTuple):
     reason: str
 
 
+def graver(known: Stopped | None, news: Stopped) -> Stopped:
+    """Return the reason that counts: of equal ones the first."""
+    return news if known is None or news.code > known.code else known
+
+
 def budget_reached(cap: str, budget: Budget) -> Stopped:
     """The `cap`, a key of `budget`, leaves no room for one more call."""
     amount = getattr(budget, cap)

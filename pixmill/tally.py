@@ -20,7 +20,7 @@ class Count(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """A moment of a run, for people to look at. Rates are per second, `eta_seconds` is `None` while unknown.
+    """A moment of a run, for people to look at. Rates are per second.
 
     `is_out`: the service does not work, and only single calls look whether it is back.
     """
@@ -33,13 +33,17 @@ class Progress(NamedTuple):
     qps: float
     calls: int
     rate: float
-    eta_seconds: float | None
     cost: float | None
     currency: str
     images_waiting: int
     codes: list[tuple[str, int]]
     stopping: str | None
     is_out: bool = False
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """When the rest will have been paid for at this rate, `None` while there is none."""
+        return (self.to_pay - sum(self.done.values())) / self.rate if self.rate else None
 
 
 @dataclass

@@ -20,6 +20,7 @@ from pixmill.errors import PixmillError
 from pixmill.images import ImageFetcher
 from pixmill.jobs import Job
 from pixmill.ledger import Ledger, open_ledger
+from pixmill.ledger.reads import has_run
 from pixmill.provider.client import Client, open_client
 from pixmill.redaction import redact_logs
 from pixmill.stops import StopCode, Stopped
@@ -216,7 +217,7 @@ def _same_ledger(order: Order) -> Ledger:
     address = order.config.ledger_address
     seen = open_ledger(address, read_only=True)
     if seen:
-        known = any(run["run_id"] == order.run_id for run in seen.last_runs(order.config.name))
+        known = seen.ask(has_run, order.run_id)
         seen.close()
         ledger = open_ledger(address) if known else None
         if ledger:

@@ -36,6 +36,11 @@ def has_runs(connection: Connection) -> bool:
     return connection.execute(select(runs.c.run_id).limit(1)).first() is not None
 
 
+def has_run(connection: Connection, run_id: str) -> bool:
+    """Whether this is the ledger in which that run was begun."""
+    return connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id)).first() is not None
+
+
 def known(connection: Connection, keys: Sequence[str | None], max_runs: int, retry_doubt: bool) -> Known:
     """Return what is known of each of `keys`, by position."""
     state = case((again.tried_before(max_runs), State.PENDING.value), else_=jobs.c.state).label("state")

@@ -18,7 +18,6 @@ CALM = Progress(
     qps=2,
     calls=44,
     rate=1.9,
-    eta_seconds=30.0,
     cost=8.4,
     currency="CNY",
     images_waiting=1,
