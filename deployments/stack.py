@@ -30,11 +30,33 @@ KEYS = ("PIXMILL_API_KEY", "VOLC_ACCESSKEY", "VOLC_SECRETKEY", "VOLC_SESSION_TOK
 
 
 class Stack(NamedTuple):
-    """A Prefect server of `folder`; `environment` is that of its clients, its worker among them."""
+    """A Prefect server of `folder` on the port `port` of this machine, and its `database`.
+
+    `environment` is that of its clients, its worker among them.
+    """
 
     folder: Path
-    url: str
+    port: int
+    database: str
     environment: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        """Where the server's page is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def serve(self) -> subprocess.Popen[bytes]:
+        """Start the server and wait until it answers. Raises PixmillError where it does not."""
+        environment = server_environment(self.environment, self.port, self.database)
+        with (self.folder / "server.log").open("ab") as log:
+            server = start_child(["-m", "prefect", "server", "start"], environment, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(self.url):
+            if server.poll() is not None or time.monotonic() > deadline:
+                stop_child(server)
+                raise PixmillError(f"the Prefect server did not start; its log is {self.folder / 'server.log'}")
+            time.sleep(0.2)
+        return server
 
     def deploy(self) -> None:
         """Make work pool, deployments and automations what this project says. Raises PixmillError where that fails."""
@@ -74,16 +96,8 @@ def running_stack(folder: Path, port: int, store: Path, database: str | None = N
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as open_things:
         url = database or open_things.enter_context(_postgres(folder / "postgres"))
-        stack = Stack(folder, f"http://127.0.0.1:{port}", client_environment(folder, port, store))
-        with (folder / "server.log").open("ab") as log:
-            server = start_child(
-                ["-m", "prefect", "server", "start"],
-                server_environment(stack.environment, port, url),
-                stdout=log,
-                stderr=log,
-            )
-        open_things.callback(stop_child, server, 15)
-        _wait_for(stack, server)
+        stack = Stack(folder, port, url, client_environment(folder, port, store))
+        open_things.callback(stop_child, stack.serve(), 15)
         yield stack
 
 
@@ -136,14 +150,6 @@ def _postgres(folder: Path) -> Iterator[str]:
     with get_server(folder) as server:
         sockets = server.get_postmaster_info().socket_dir
         yield f"postgresql+asyncpg://postgres@/postgres?host={sockets}"
-
-
-def _wait_for(stack: Stack, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not _answers(stack.url):
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise PixmillError(f"the Prefect server did not start; its log is {stack.folder / 'server.log'}")
-        time.sleep(0.2)
 
 
 def _answers(url: str) -> bool:

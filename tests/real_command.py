@@ -146,6 +146,14 @@ def children(pid: int) -> dict[int, str]:
     return found
 
 
+def tree(pid: int) -> dict[int, str]:
+    """A process and all below it, with their command lines."""
+    found = {pid: ""}
+    for child, command in children(pid).items():
+        found |= {**tree(child), child: command}
+    return found
+
+
 def is_alive(pid: int, command: str) -> bool:
     """Whether the process that had this command line when it was seen is still there."""
     return _command_line(Path(f"/proc/{pid}")) == command

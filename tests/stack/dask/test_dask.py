@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import KEY, ROOT, Bill, Workshop, results, simulator
+from tests.conftest import KEY, ROOT, Workshop, results, simulator
 from tests.pixmill.run_checks import billed, check, faults_file
-from tests.real_command import Command, children, ended, is_alive, pay, shared_server, wait_until
+from tests.real_command import Command, ended, is_alive, pay, shared_server, tree, wait_until
 
 pytest.importorskip("prefect_dask")
 pytestmark = pytest.mark.stack
@@ -65,14 +65,6 @@ def cluster(folder: Path) -> Iterator[str]:
         yield process.stdout.readline().strip()
 
 
-def tree(pid: int) -> dict[int, str]:
-    """A process and all below it, with their command lines."""
-    found = {pid: ""}
-    for child, command in children(pid).items():
-        found |= {**tree(child), child: command}
-    return found
-
-
 def listeners(pids: set[int]) -> set[str]:
     """The local addresses (hexadecimal) that the processes listen on, as the kernel has them."""
     inodes = set()
@@ -84,11 +76,6 @@ def listeners(pids: set[int]) -> set[str]:
                 continue
     lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
     return {fields[1].partition(":")[0] for fields in lines if fields[3] == LISTENS and fields[9] in inodes}
-
-
-def lines(bill: Bill) -> int:
-    """How many calls are on a bill, without a look at them."""
-    return bill.path.read_bytes().count(b"\n") if bill.path.exists() else 0
 
 
 def workers_of(processes: dict[int, str]) -> list[int]:
@@ -107,7 +94,7 @@ def test_a_killed_worker_costs_its_calls_in_flight_and_nothing_twice(workshop: W
         on_dask(workshop, rows, output={"images": "url"})
         workshop.use(simulated)
         with pixmill.started(*pay(workshop.path)) as process:
-            wait_until(lambda: lines(simulated.bill) > 1_000, "1,000 calls")
+            wait_until(lambda: simulated.bill.length > 1_000, "1,000 calls")
             processes = tree(process.pid)
             heard = listeners(set(processes))
             first, second = workers_of(processes)
