@@ -29,12 +29,12 @@ KEEPS_UP = 0.9
 class Use:
     """What a process has made of its share since it last reported: only one thread at a time writes each field."""
 
-    __slots__ = ("idle", "keeps_up", "lacked_slots", "lacks_slots", "most", "sent", "since", "wanted")
+    __slots__ = ("could", "idle", "keeps_up", "lacked_slots", "lacks_slots", "most", "sent", "since", "wanted")
 
     def __init__(self, idle: bool, now: float) -> None:
         self.idle, self.keeps_up, self.lacks_slots, self.lacked_slots = idle, True, False, False
         self.most = self.wanted = self.sent = 0
-        self.since = now
+        self.could, self.since = 0.0, now
 
 
 class Governor:
@@ -197,8 +197,9 @@ class Governor:
         use, own = self._use, self._pace.own_rate
         could = (self._sent - use.sent + 1) / max(now - use.since, 1e-3)
         kept_up, use.keeps_up = use.keeps_up, could >= KEEPS_UP * own
-        # Slow once may be chance: then it wants what it has.
-        return UNLIMITED if use.keeps_up else max(could / KEEPS_UP, own if kept_up else 0.0)
+        before, use.could = use.could, could
+        # Slow once may be chance: then it wants what it has, or what it could make use of the time before.
+        return UNLIMITED if use.keeps_up else max(could / KEEPS_UP, before / KEEPS_UP, own if kept_up else 0.0)
 
     @property
     def _may_use(self) -> int:
