@@ -73,7 +73,7 @@ lock:
 		-o requirements/dev.txt pyproject.toml
 	pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url \
 		--no-emit-trusted-host --no-emit-find-links --extra build --extra compare --extra dev --extra postgres \
-		--extra dask --extra stack -c requirements/dev.txt -o requirements/stack.txt pyproject.toml
+		--extra s3 --extra dask --extra stack -c requirements/dev.txt -o requirements/stack.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) out dist

@@ -3,7 +3,6 @@
 `pixmill.config_file` reads one from YAML and reports what is wrong with it.
 """
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +12,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from pixmill.bucket_address import BucketAddress, bucket_address, input_url, is_bucket_url, is_loopback, store_url
 from pixmill.ledger_address import database_url
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -38,7 +38,7 @@ def _base_url(url: str) -> str:
         raise ValueError("must be an http(s) URL such as https://gateway.example.com")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must hold neither credentials nor a query")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError("must be https: plain http is for loopback only, as it would show the key and the images")
     return url.rstrip("/")
 
@@ -92,13 +92,6 @@ def _not_success(code: str) -> str:
     return code
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class Section(BaseModel):
     """What all sections share: unknown keys are mistakes, values are frozen."""
 
@@ -108,7 +101,7 @@ class Section(BaseModel):
 class Input(Section):
     """Where the rows come from and which columns the request reads."""
 
-    path: str
+    path: Annotated[str, AfterValidator(input_url)]
     row_key: tuple[str, ...] = ()
     columns: dict[str, Columns] = {"image_url": "image_url", "prompt": "prompt"}
     images: Literal["url", "check", "keep"] = "url"
@@ -260,7 +253,7 @@ class Execution(Section):
     @property
     def is_elsewhere(self) -> bool:
         """Whether `address` leads to other machines."""
-        return self.address is not None and not _is_loopback(urlsplit(self.address).hostname or "")
+        return self.address is not None and not is_loopback(urlsplit(self.address).hostname or "")
 
 
 class Output(Section):
@@ -276,7 +269,7 @@ class Config(Section):
 
     version: Literal[1] = 1
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,99}$")]
-    store: Annotated[str, Field(min_length=1)] = "out"
+    store: Annotated[str, Field(min_length=1), AfterValidator(store_url)] = "out"
     ledger: Annotated[str, AfterValidator(database_url)] | None = None
     input: Input
     request: Request = Request()
@@ -298,8 +291,17 @@ class Config(Section):
         return self.provider.kind == "simulator"
 
     @property
+    def bucket(self) -> BucketAddress | None:
+        """Where in a bucket the store is, `None` where it is a folder; simulated pictures have a store of their own."""
+        if not is_bucket_url(self.store):
+            return None
+        return bucket_address(self.store).at("simulated" if self.simulated else "")
+
+    @property
     def store_path(self) -> Path:
-        """The folder of ledger and images; simulated pictures have a store of their own."""
+        """The folder of ledger and images, or this machine's copy of a bucket; see `bucket` for `simulated`."""
+        if self.bucket:
+            return self.bucket.working_copy
         return Path(self.store) / "simulated" if self.simulated else Path(self.store)
 
     @property

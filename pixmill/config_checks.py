@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pixmill.bucket_address import is_bucket_url
 from pixmill.canonical import canonical_json
 from pixmill.conditions import parse
 from pixmill.config import Budget, Execution, Input, Provider, Request, Sweep
@@ -49,12 +50,20 @@ def check_together(sections: Mapping[str, Any]) -> Iterator[Mistake]:
         yield Mistake(("provider.base_url", "is required for a gateway"))
     if "budget" in sections:
         yield from _check_budget(sections["budget"])
+    if {"store", "provider", "ledger"} <= sections.keys():
+        yield from _check_store(sections["store"], sections["provider"], sections["ledger"])
     if {"execution", "provider", "ledger"} <= sections.keys():
         yield from _check_execution(sections["execution"], sections["provider"], sections["ledger"])
     if {"request", "output"} <= sections.keys():
         by_url = sections["request"].params.get("return_url") is True
         if by_url and sections["output"].images == "inline":
             yield Mistake(("request.params.return_url", "is false by output.images: inline; leave it out"))
+
+
+def _check_store(store: str, provider: Provider, ledger: str | None) -> Iterator[Mistake]:
+    if is_bucket_url(store) and ledger is None and provider.kind != "simulator":
+        problem = "is required with a store in a bucket, which can't hold a ledger"
+        yield Mistake(("ledger", f"{problem}: postgresql+psycopg://user@host/database"))
 
 
 def _check_execution(section: Execution, provider: Provider, ledger: str | None) -> Iterator[Mistake]:
@@ -80,6 +89,9 @@ def _check_input(section: Input) -> Iterator[Mistake]:
     both = {"image_url", "image_file"} & section.columns.keys()
     if len(both) != 1 or not section.image_columns:
         yield Mistake(("input.columns", "must map exactly one of image_url and image_file"))
+    if section.local_images and is_bucket_url(section.path):
+        problem = "names files beside the table, and in a bucket there are none; map image_url, or copy both here"
+        yield Mistake(("input.columns.image_file", problem))
     for role, column in section.columns.items():
         if role not in ("image_url", "image_file") and not isinstance(column, str):
             yield Mistake((f"input.columns.{role}", "must be one column; only images may be a list"))

@@ -153,12 +153,6 @@ def _not_yet(sections: Mapping[str, Any]) -> Iterator[Mistake]:
             choices = " or ".join(repr(choice) for choice in honoured)
             shown = "this URL" if "://" in str(value) else repr(value)  # it may hold a password
             yield Mistake((path, f"{shown} is not supported by this version; it honours {choices}"))
-    for path, text in (
-        ("store", sections.get("store")),
-        ("input.path", getattr(sections.get("input"), "path", "")),
-    ):
-        if isinstance(text, str) and "://" in text:
-            yield Mistake((path, f"{text.partition('://')[0]}:// is not supported by this version; use a local path"))
 
 
 def config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

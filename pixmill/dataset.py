@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,13 @@ from pixmill.jobs import JobBatch
 from pixmill.ledger import Ledger
 from pixmill.plan import Plan, looked_up
 from pixmill.results import Counts, ResultTable
+from pixmill.store import open_store
 from pixmill.succession import OPTIONS, SucceedingWriter, content_digest
 
-DATASET, INVALID, MANIFEST = "dataset.parquet", "invalid.parquet", "manifest.json"
+DATASET, INVALID, MANIFEST, CONFIG = "dataset.parquet", "invalid.parquet", "manifest.json", "config.yaml"
+PUBLISHED = (DATASET, INVALID, CONFIG, MANIFEST)
+"""What a publication writes, in the order in which others may see it: the dataset decides who was first."""
+
 PACKAGES = ("pixmill", "prefect", "pandas", "pyarrow", "requests", "SQLAlchemy")
 
 
@@ -51,11 +56,21 @@ def publish(plan: Plan, ledger: Ledger, run_id: str) -> Published:
     Raises TableError where the table changed since it was planned: what was paid is in the ledger, so the next run
     publishes it. Raises PixmillError where what was written does not read back.
     """
-    folder = plan.config.dataset_folder
+    config, folder = plan.config, plan.config.dataset_folder
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of two runs that end together, the second waits for the first
-        return _publish(plan, ledger, run_id, folder)
+        write = partial(_publish, plan, ledger, run_id, folder)
+        return open_store(config).publish(config.name, PUBLISHED, config.output.keep_versions, write)
+
+
+def published_folder(config: Config, *, history: bool = False) -> Path:
+    """Return the folder of the dataset as it is published now, which is brought here where it is in a bucket.
+
+    Earlier versions are brought with `history` only.
+    """
+    open_store(config).pull(config.name, PUBLISHED, history=history)
+    return config.dataset_folder
 
 
 def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path) -> Published:
@@ -74,7 +89,7 @@ def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path) -> Published
         elif intact:
             _keep_version(folder, plan.config.output.keep_versions)
     put(folder / MANIFEST, json.dumps(_manifest(plan, run_id, results.counts, rows), indent=1).encode())
-    put(folder / "config.yaml", plan.config.to_yaml().encode())
+    put(folder / CONFIG, plan.config.to_yaml().encode())
     return Published(folder / DATASET, rows, results.counts, changed)
 
 
@@ -88,6 +103,7 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
     folder = config.dataset_folder / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     put(folder / f"{run_id}.json", json.dumps({**report, "at": _now()}, indent=1).encode())
+    open_store(config).push(f"{config.name}/runs/{run_id}.json")
 
 
 def _write(

@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from pixmill.errors import PixmillError
-from pixmill.images import ImageError, ImageFetcher, ImageStore, url_expiry
+from pixmill.errors import PixmillError, StoreError
+from pixmill.images import ImageError, ImageFetcher, url_expiry
 from pixmill.ledger import Ledger
 from pixmill.ledger.schema import now_micros
+from pixmill.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ URL_LIFE_MICROS = 24 * 3600 * 1_000_000
 class Downloads:
     """Fetches and stores the images of one run. `failure` is what makes it pointless to pay for more of them."""
 
-    def __init__(self, store: Path, run_id: str, ledger: Ledger, fetcher: ImageFetcher) -> None:
-        self._store = ImageStore(store)
+    def __init__(self, store: Store, run_id: str, ledger: Ledger, fetcher: ImageFetcher) -> None:
+        self._store = store
         self._run_id, self._ledger, self._fetcher = run_id, ledger, fetcher
         self._lock = threading.Lock()
         self.waiting = 0
@@ -84,9 +84,9 @@ class Downloads:
             return json.dumps([self._store.save(data)._asdict() for data in images()])
         except ImageError as error:
             log.warning("the image %s could not be had: %s", which, error)
-        except OSError as error:
+        except (OSError, StoreError) as error:
             log.warning("the image %s could not be stored: %s", which, error)
-            problem = f"images can't be stored: {error.strerror or error}"
+            problem = f"images can't be stored: {getattr(error, 'strerror', None) or error}"
             hint = "nothing more is sent; free the disk or fix the store, then run the same command again"
             self.failure = self.failure or PixmillError(problem, hint=hint)
         return None

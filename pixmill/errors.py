@@ -5,6 +5,7 @@ PixmillError
 │   ├── ConfigError         the YAML, an override, an environment variable that it names
 │   ├── TableError          the input table as a whole (a bad row is an invalid row, not an error)
 │   └── SpendingRefused     the run would pay in a way that its owner has not agreed to
+├── StoreError              the bucket of images and datasets can't be read or written
 ├── LedgerError             the record of payments can't be read or written: nothing may be paid
 └── TransportError          one HTTP exchange failed
     ├── NotSent             before its first byte left: nothing can have been charged
@@ -34,6 +35,10 @@ class TableError(UserError):
 
 class SpendingRefused(UserError):
     """The run would spend money without the consent or the cap that it needs."""
+
+
+class StoreError(PixmillError):
+    """The bucket of images and datasets can't be read or written."""
 
 
 class LedgerError(PixmillError):

@@ -55,7 +55,7 @@ def file_problem(store: Path, image: NamedImage) -> str | None:
             return "no_file"
         if image.size is not None and seen.st_size != image.size:
             return "wrong_size"
-        return None if _hash(path) == named[2] else "damaged"
+        return None if hash_of(path) == named[2] else "damaged"
     except (FileNotFoundError, NotADirectoryError):
         return "missing"
     except OSError:
@@ -67,7 +67,7 @@ def manifest_problem(path: Path, manifest: Mapping[str, Any]) -> str | None:
     size = path.stat().st_size
     if size != manifest.get("bytes"):
         return f"has {size:,} bytes where its manifest says {manifest.get('bytes')}"
-    return None if _hash(path) == manifest.get("sha256") else "its SHA-256 is not the one in its manifest"
+    return None if hash_of(path) == manifest.get("sha256") else "its SHA-256 is not the one in its manifest"
 
 
 def manifest_at(path: Path) -> dict[str, Any]:
@@ -79,6 +79,13 @@ def manifest_at(path: Path) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
-def _hash(path: Path) -> str:
+def hash_in(name: str) -> str | None:
+    """Return the SHA-256 in the name of an image of a store, `None` where it is no such name."""
+    named = _NAME.fullmatch(name)
+    return named[2] if named else None
+
+
+def hash_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()

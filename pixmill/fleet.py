@@ -171,9 +171,8 @@ def rooted(config: Config) -> Config:
     """Return `config` with absolute paths. Its limits stay: the workers share them by the ledger."""
     key_file = config.provider.api_key_file
     provider = {"api_key_file": str(Path(key_file).expanduser().absolute())} if key_file else {}
-    return config.model_copy(
-        update={"provider": config.provider.model_copy(update=provider), "store": str(Path(config.store).absolute())}
-    )
+    store = config.store if config.bucket else str(Path(config.store).absolute())
+    return config.model_copy(update={"provider": config.provider.model_copy(update=provider), "store": store})
 
 
 def wherever(chunk: Sequence[Job]) -> list[Job]:

@@ -6,19 +6,19 @@ What the ledger forgets is where a file was, never that it was paid for.
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pixmill.config import Config
-from pixmill.errors import PixmillError, UserError
-from pixmill.file_checks import THREADS, NamedImage, file_problem
+from pixmill.errors import PixmillError
+from pixmill.file_checks import THREADS, NamedImage
 from pixmill.jobs import JobBatch
 from pixmill.ledger import Ledger, open_ledger
 from pixmill.ledger.inputs import InputImage
 from pixmill.plan import looked_up, make_plan
+from pixmill.store import Store, open_store
 
 
 @dataclass
@@ -49,7 +49,7 @@ def forget_damaged(config: Config, on_progress: Callable[[Checked], None]) -> Ch
 def _checks(config: Config, ledger: Ledger, pool: ThreadPoolExecutor) -> Iterator[bool]:
     """Check files batch by batch; yield for each job's images, and each input image, whether it was forgotten."""
     plan, seen, position = make_plan(config, ledger), set[int](), 0
-    files = _Files(config.store_path, ledger)
+    files = _Files(open_store(config), ledger)
     for jobs, known in looked_up(plan.batches(), lambda jobs: ledger.outcomes(jobs.keys)):
         first = plan.first[position : position + len(jobs.keys)]
         position += len(jobs.keys)
@@ -70,7 +70,7 @@ def _kept_inputs(jobs: JobBatch, ledger: Ledger, seen: set[int]) -> list[InputIm
 class _Files:
     """Holds what the ledger believes against the files themselves."""
 
-    def __init__(self, store: Path, ledger: Ledger) -> None:
+    def __init__(self, store: Store, ledger: Ledger) -> None:
         self._store, self._ledger = store, ledger
 
     def forget_output(self, job: dict[str, Any]) -> bool:
@@ -90,11 +90,12 @@ class _Files:
         return wrong
 
     def _is_wrong(self, image: NamedImage) -> bool:
-        problem = file_problem(self._store, image)
-        path, folder = self._store / image.name, self._store / "images"
-        if problem == "missing" and not folder.is_dir():  # a disk that is not mounted has lost nothing
-            hint = "mount or restore it; if the images are gone for good, make an empty folder there"
-            raise UserError(f"{folder} is not there, so every image of the store would count as missing", hint=hint)
+        problem = self._store.problem(image)
+        if problem is None:
+            return False
+        if problem == "missing":
+            self._store.check_present()
         if problem == "unreadable":  # it may be whole
+            path = self._store.folder / image.name
             raise PixmillError(f"{path} can't be read", hint="mend the disk or its permissions; it was not given up")
-        return problem is not None
+        return not self._store.restored(image.name)

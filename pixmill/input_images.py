@@ -14,18 +14,18 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
 from itertools import islice
-from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 import requests
 
 from pixmill.addresses import AddressRefused, url_problem
-from pixmill.errors import PixmillError, TransportError
-from pixmill.images import ImageError, ImageFetcher, ImageStore, inspect
+from pixmill.errors import PixmillError, StoreError, TransportError
+from pixmill.images import ImageError, ImageFetcher, inspect
 from pixmill.ledger import Ledger
 from pixmill.ledger.inputs import InputImage
 from pixmill.ledger.schema import now_micros
 from pixmill.pictures import INPUT_BYTES, INPUT_FORMATS, INPUT_RATIO, INPUT_SIDE, Picture, Shape
+from pixmill.store import Store
 from pixmill.transport import Reply
 
 log = logging.getLogger(__name__)
@@ -129,9 +129,9 @@ class InputImages:
     """Checks the input images of one run and writes down what it finds. `now` gives microseconds since 1970."""
 
     def __init__(
-        self, store: Path, ledger: Ledger, fetcher: InputFetcher, *, now: Callable[[], int] = now_micros
+        self, store: Store, ledger: Ledger, fetcher: InputFetcher, *, now: Callable[[], int] = now_micros
     ) -> None:
-        self._folder, self._store = store, ImageStore(store)
+        self._store = store
         self._ledger, self._fetcher, self._now = ledger, fetcher, now
         self._cancelled = threading.Event()
         self._failures: Counter[str] = Counter()  # in a row, by host
@@ -193,7 +193,7 @@ class InputImages:
     def _holds(self, known: InputImage, keep: bool) -> bool:
         if known.problem:
             return known.problem != UNREACHABLE and self._now() - known.checked_at < HOLDS_MICROS
-        return not keep or (known.file_name is not None and (self._folder / known.file_name).is_file())
+        return not keep or (known.file_name is not None and self._store.holds(known.file_name))
 
     def _check(self, url: str, keep: bool) -> str | None:
         """Ask for one image, write the answer down and return its problem."""
@@ -226,13 +226,13 @@ class InputImages:
         return data
 
 
-def stored(store: ImageStore, data: bytes) -> str:
+def stored(store: Store, data: bytes) -> str:
     """Keep an input image and return its file name. Raises PixmillError where that can't be done."""
     try:
         return store.save(data).file_name
-    except OSError as error:
+    except (OSError, StoreError) as error:
         raise PixmillError(
-            f"input images can't be stored: {error.strerror or error}",
+            f"input images can't be stored: {getattr(error, 'strerror', None) or error}",
             hint="nothing was paid; free the disk or fix the store, then run the same command again",
         ) from None
 

@@ -11,13 +11,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from pixmill.images import ImageStore, inspect
+from pixmill.images import inspect
 from pixmill.input_images import DEADLINE_SECONDS, THREADS, InputCounts, InputFetcher, InputImages, stored
 from pixmill.jobs import JobBatch, LocalImage
 from pixmill.ledger import Ledger
 from pixmill.ledger.inputs import InputImage
 from pixmill.ledger.schema import now_micros
 from pixmill.plan import Plan, make_plan
+from pixmill.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def review_inputs(plan: Plan, ledger: Ledger, limit: int | None, on_progress: Ca
             _keep_files(plan, ledger, limit)
         return plan
     fetcher = InputFetcher(allow_hosts=config.image_hosts, connections=THREADS, deadline=DEADLINE_SECONDS)
-    images = InputImages(config.store_path, ledger, fetcher)
+    images = InputImages(open_store(config), ledger, fetcher)
     try:
         return _reviewed(plan, ledger, images, limit, on_progress)
     finally:
@@ -102,15 +103,15 @@ def _end(plan: Plan, limit: int) -> int:
 
 
 def _keep_files(plan: Plan, ledger: Ledger, limit: int | None) -> None:
-    store = ImageStore(plan.config.store_path)
+    store = open_store(plan.config)
     for jobs, row in _rows(plan, limit):
         for file in jobs.images.files[row]:
             name = ledger.kept_inputs([file.source])[0]
-            if name is None or not (plan.config.store_path / name).is_file():
+            if name is None or not store.holds(name):
                 ledger.record_input(_kept(store, file))
 
 
-def _kept(store: ImageStore, file: LocalImage) -> InputImage:
+def _kept(store: Store, file: LocalImage) -> InputImage:
     data = file.content()
     name = stored(store, data)
     return InputImage(file.source, now_micros(), None, None, name, file.sha256, *inspect(data), bytes=len(data))

@@ -3,20 +3,22 @@
 A publication may put a new file in place at any moment. Whoever opens the path once reads one version to its end.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pixmill.bucket_address import bucket_address, is_bucket_url
+from pixmill.config import Config
 from pixmill.config_file import load_config
-from pixmill.dataset import DATASET
+from pixmill.dataset import DATASET, PUBLISHED, published_folder
 from pixmill.errors import UserError
 from pixmill.results import OWN_FIELDS
+from pixmill.store import FolderStore, Store, open_bucket, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,23 +29,77 @@ MAKE_IT = "`pixmill run` makes it"
 def load_results(path: str | Path) -> "pd.DataFrame":
     """Return the dataset at `path`, one row per job: a dataset file, its folder, or the config that it belongs to.
 
-    Columns are as published (each sweep axis is a `param_…` column), then `path`: the absolute path of the image,
-    missing where there is none; it is `pixmill_path` where the input has a `path`. Whole numbers stay whole: a column
-    of them with gaps is pandas' nullable integer, as a float would round large ones.
+    File and folder may be `s3://` URLs.
+
+    Columns are as published (each sweep axis is a `param_…` column), then `path`: the absolute path of the image, or
+    its `s3://` URL, missing where there is none; it is `pixmill_path` where the input has a `path`. Whole numbers stay
+    whole: a column of them with gaps is pandas' nullable integer, as a float would round large ones.
     Raises UserError where there is no dataset or it is damaged, ConfigError where the config can't be used.
     """
-    file = dataset_file(path)
-    with opened(file) as dataset:
+    found = find_dataset(path)
+    with opened(found.file) as dataset:
         table = dataset.read()
-    table = table.append_column(free_name("path", table.schema), _image_paths(table, store_of(file)))
+    table = table.append_column(free_name("path", table.schema), _image_paths(table, found.store))
     frame = table.to_pandas()
     for name in _gapped_integers(table):
         frame[name] = table[name].to_pandas(types_mapper=_nullable)
     return frame
 
 
+class NoDataset(UserError):
+    """Nothing is published at that place."""
+
+
+class Found(NamedTuple):
+    """A dataset file of this machine, and the store that file names in it are relative to."""
+
+    file: Path
+    store: Store
+
+
+def find_dataset(path: str | Path, *, history: bool = False) -> Found:
+    """Return the dataset that `path` means: a file, a dataset folder, either of them in a bucket, or a config.
+
+    What is in a bucket is brought here, with `history` the earlier versions too. Raises UserError where there is none.
+    """
+    if is_bucket_url(path):
+        return _in_bucket(str(path), history)
+    if Path(path).suffix in (".yaml", ".yml") and (config := load_config(path)).bucket:
+        return Found(published_dataset(config, history=history), open_store(config))
+    file = dataset_file(path)
+    return Found(file, FolderStore(store_of(file)))
+
+
+def published_dataset(config: Config, *, history: bool = False) -> Path:
+    """Return the dataset file of a config as it is published now. Raises UserError where there is none."""
+    file = published_folder(config, history=history) / DATASET
+    if not file.exists():
+        raise NoDataset(f"{open_store(config).shown(file)} does not exist", hint=MAKE_IT)
+    return file
+
+
+def _in_bucket(url: str, history: bool) -> Found:
+    try:
+        place = bucket_address(url)
+    except ValueError as error:
+        raise UserError(f"{url} {error}") from None
+    parts = Path(DATASET)
+    if place.name == DATASET:
+        place = place.parent
+    elif place.parent.name == "history" and place.name.endswith(".parquet"):
+        parts, place, history = Path("history", place.name), place.parent.parent, True
+    if not place.prefix:
+        raise UserError(f"{url} names no dataset", hint="s3://bucket/prefix/NAME does, NAME as in its config")
+    store = open_bucket(place.parent)
+    store.pull(place.name, PUBLISHED, history=history)
+    file = store.folder / place.name / parts
+    if not file.exists():
+        raise NoDataset(f"{store.shown(file)} does not exist", hint=MAKE_IT)
+    return Found(file, store)
+
+
 def dataset_file(path: str | Path) -> Path:
-    """Return the dataset file that `path` means: the file itself, or that of a dataset folder or of a config."""
+    """Return the dataset file that a `path` of this machine means: the file, or that of a folder or of a config."""
     given = Path(path)
     if given.suffix in (".yaml", ".yml"):
         return load_config(given).dataset_folder / DATASET
@@ -107,9 +163,9 @@ def free_name(name: str, schema: pa.Schema) -> str:
     return name
 
 
-def _image_paths(table: pa.Table, store: Path) -> pa.ChunkedArray:
+def _image_paths(table: pa.Table, store: Store) -> pa.ChunkedArray:
     names = table[own_columns(table.schema)["file_name"]]
-    return pc.binary_join_element_wise(f"{store}{os.sep}", names, "")
+    return pc.binary_join_element_wise(store.shown(store.folder / "images").removesuffix("images"), names, "")
 
 
 def _gapped_integers(table: pa.Table) -> list[str]:

@@ -29,6 +29,7 @@ from pixmill.interrupt import EXIT_INTERRUPTED, drained_by_signals
 from pixmill.ledger import ledger_exists
 from pixmill.loading import opened, own_columns
 from pixmill.runs import Run, prepare
+from pixmill.store import open_store
 
 LISTED = 10_000
 """Rows without their image that are listed; beyond them they are counted."""
@@ -125,7 +126,7 @@ def _check_ledger(config: Config) -> None:
 def _fetch(run: Run) -> PixmillError | None:
     """Fetch what is missing; return what made it pointless to go on. As many at a time as there are threads for it."""
     fetcher = ImageFetcher(allow_hosts=run.config.image_hosts)
-    downloads = Downloads(run.config.store_path, run.run_id, run.ledger, fetcher)
+    downloads = Downloads(open_store(run.config), run.run_id, run.ledger, fetcher)
     room = BoundedSemaphore(THREADS)
     try:
         for key, urls, expires_at in _soonest_first(run):

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pixmill.config import Accept, Config
 from pixmill.dataset import Published
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
+from pixmill.store import open_store
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def verdict(published: Published, accept: Accept) -> tuple[int, str]:
     return (3, f"finished with new problems: {', '.join(over)}") if over else (0, "finished")
 
 
-def published_counts(rows: int, published: Published) -> dict[str, Any]:
+def published_counts(config: Config, rows: int, published: Published) -> dict[str, Any]:
     """Return the part of the report that counts what is published, from a table of `rows` rows."""
     counts = published.counts
     return {
@@ -55,7 +55,7 @@ def published_counts(rows: int, published: Published) -> dict[str, Any]:
         **{name: counts.status[name] for name in OUTCOMES},
         "cached": counts.cached,
         "images_missing": counts.images_missing,
-        "dataset": str(published.path),
+        "dataset": open_store(config).shown(published.path),
     }
 
 
@@ -66,8 +66,8 @@ def cost_of(config: Config, ledger: Ledger, run_id: str) -> float | None:
     return round(ledger.spent(run_id=run_id).get("yes", 0.0), 6)
 
 
-def page_written(config: Config, published: Published) -> Path | None:
-    """Bring the report's page up to date and return it; a run that paid is no failure for want of a page."""
+def page_written(config: Config, published: Published) -> str | None:
+    """Bring the report's page up to date and say where it is; a run that paid is no failure for want of a page."""
     from pixmill.report import page_of, write_report  # not for commands that only look
 
     page = page_of(config)
@@ -77,4 +77,4 @@ def page_written(config: Config, published: Published) -> Path | None:
     except PixmillError as error:
         log.warning("there is no report: %s", error)
         return None
-    return page
+    return open_store(config).shown(page)

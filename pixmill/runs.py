@@ -36,6 +36,7 @@ from pixmill.retrying import Retried
 from pixmill.run_report import NOTHING_DONE, cost_of, page_written, published_counts, verdict
 from pixmill.spending import check_invalid, check_spending
 from pixmill.stops import StopCode, Stopped
+from pixmill.store import open_store
 from pixmill.tally import Count
 from pixmill.worker import Done, client_of
 
@@ -124,12 +125,14 @@ class Run:
     def begin(self) -> None:
         """Write down that the run starts and start its threads. Raises what `connect` raises if that is still to do."""
         check_invalid(self.plan)
+        store = open_store(self.config)
         if self.to_pay:
             self.ledger.check_sound()
+            store.check_writable()
         if self._client is None and (self.to_pay or (self.config.simulated and self.plan.has_images_to_fetch)):
             self.connect()  # simulated pictures are fetched from the simulator, which has to run until they are here
         fetcher = ImageFetcher(allow_hosts=self.config.image_hosts)
-        self._downloads = Downloads(self.config.store_path, self.run_id, self.ledger, fetcher)
+        self._downloads = Downloads(store, self.run_id, self.ledger, fetcher)
         self._open.callback(self._downloads.close)
         self.ledger.begin_run(self.run_id, self.config.name)
         if self.plan.asked:
@@ -267,11 +270,11 @@ class Run:
             "run_id": self.run_id,
             "exit_code": code,
             "reason": reason,
-            **published_counts(self.plan.rows, published),
+            **published_counts(self.config, self.plan.rows, published),
             "calls": self.ledger.calls_of(self.run_id),
             "cost": cost_of(self.config, self.ledger, self.run_id),
             "seconds": round(time.monotonic() - self._began, 2),
-            "report": str(page) if page else None,
+            "report": page,
         }
         self.ledger.finish_run(self.run_id, report)
         write_run_report(self.config, self.run_id, report)
@@ -331,7 +334,7 @@ def lasting_config(config: str, overrides: Sequence[str], *, deployed: bool) -> 
     A flow run of a deployment refuses a relative store: its working directory is made anew for every run.
     """
     settings = load_config(config, overrides)
-    if deployed and not Path(settings.store).is_absolute():
+    if deployed and not settings.bucket and not Path(settings.store).is_absolute():
         raise ConfigError(
             f"{config}: store {settings.store!r} is relative, and a deployment's working directory does not last",
             hint="give an absolute path",

@@ -4,7 +4,7 @@ import yaml
 
 from pixmill.config import Config
 from pixmill.config_file import config_changes
-from pixmill.dataset import last_manifest
+from pixmill.dataset import CONFIG, last_manifest, published_folder
 from pixmill.errors import SpendingRefused, TableError
 from pixmill.ledger import Ledger
 from pixmill.ledger.budgets import month_begins
@@ -54,7 +54,7 @@ def month_to_date(config: Config, ledger: Ledger | None) -> float:
 def changes_since_last_run(plan: Plan) -> list[str]:
     """What differs from the last run of this config, one line each; empty for the first run."""
     try:
-        before = yaml.safe_load((plan.config.dataset_folder / "config.yaml").read_text(encoding="utf-8"))
+        before = yaml.safe_load((published_folder(plan.config) / CONFIG).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return []
     changes = config_changes(before, plan.config.model_dump(mode="json"))

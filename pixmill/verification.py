@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,14 +22,14 @@ from pixmill.file_checks import (
     PROBLEMS,
     THREADS,
     NamedImage,
-    file_problem,
     manifest_at,
     manifest_problem,
     undisturbed,
 )
 from pixmill.ledger import Ledger, State, ledger_exists, open_ledger
 from pixmill.ledger.sqlite import integrity
-from pixmill.loading import MAKE_IT, opened, own_columns
+from pixmill.loading import opened, own_columns, published_dataset
+from pixmill.store import Store, open_store
 
 BATCH_ROWS = 2_000
 LISTED = 10_000
@@ -54,8 +53,12 @@ class Finding(NamedTuple):
 
 @dataclass
 class Verified:
-    """What was read and what is wrong with it: `problems` counts all findings, of which the first are listed."""
+    """What was read and what is wrong with it: `problems` counts all findings, of which the first are listed.
 
+    `shown` says what a file is called.
+    """
+
+    shown: Callable[[Path], str] = str
     rows: int = 0
     images: int = 0
     versions: int = 0
@@ -99,11 +102,9 @@ def verify(config: Config, on_progress: Callable[[Verified], None] = lambda _: N
 
     Raises UserError where there is no dataset, or the ledger is that of a newer pixmill.
     """
-    folder = config.dataset_folder
-    path = folder / DATASET
-    if not path.exists():
-        raise UserError(f"{path} does not exist", hint=MAKE_IT)
-    found = Verified()
+    path, store = published_dataset(config, history=True), open_store(config)
+    folder = path.parent
+    found = Verified(store.shown)
     ledger = _sound_ledger(config.ledger_address, found)
     try:
         with ExitStack() as held:
@@ -111,10 +112,10 @@ def verify(config: Config, on_progress: Callable[[Verified], None] = lambda _: N
                 manifest = _check_published(folder, found)
                 _check_history(folder, found)
                 dataset = held.enter_context(opened(path))
-            counts = _check_rows(config.store_path, dataset, ledger, found, on_progress)
+            counts = _check_rows(store, dataset, ledger, found, on_progress)
             _check_counts(folder / MANIFEST, manifest, counts, found)
     except UserError as error:
-        found.add(Finding(str(path), "damaged", str(error), _PUBLISH))
+        found.add(Finding(store.shown(path), "damaged", str(error), _PUBLISH))
     finally:
         if ledger:
             ledger.close()
@@ -126,9 +127,9 @@ def _check_published(folder: Path, found: Verified) -> dict[str, Any]:
     path = folder / MANIFEST
     manifest = manifest_at(path)
     if "sha256" not in manifest:
-        found.add(Finding(str(path), "manifest", "is missing or can't be read", _PUBLISH))
+        found.add(Finding(found.shown(path), "manifest", "is missing or can't be read", _PUBLISH))
     elif problem := manifest_problem(folder / DATASET, manifest):
-        found.add(Finding(str(folder / DATASET), "manifest", problem, _PUBLISH))
+        found.add(Finding(found.shown(folder / DATASET), "manifest", problem, _PUBLISH))
     return manifest
 
 
@@ -136,7 +137,9 @@ def _check_history(folder: Path, found: Verified) -> None:
     for path in sorted((folder / "history").glob("*.parquet")):
         found.versions += 1
         if problem := _version_problem(path):
-            found.add(Finding(str(path), "history", problem, "nothing is made from it: remove it and its .json"))
+            found.add(
+                Finding(found.shown(path), "history", problem, "nothing is made from it: remove it and its .json")
+            )
 
 
 def _version_problem(path: Path) -> str | None:
@@ -165,7 +168,7 @@ def _sound_ledger(address: Path | str, found: Verified) -> Ledger | None:
 
 
 def _check_rows(
-    store: Path,
+    store: Store,
     dataset: pq.ParquetFile,
     ledger: Ledger | None,
     found: Verified,
@@ -180,7 +183,7 @@ def _check_rows(
             statuses.update(row["status"] for row in rows)
             ledger = _agreeing(ledger, rows, found)
             images = list(_named_once(rows, seen))
-            problems = pool.map(partial(file_problem, store), [image.file for image in images])
+            problems = pool.map(store.problem, [image.file for image in images])
             for image, problem in zip(images, problems, strict=True):
                 found.images += 1
                 if problem:
@@ -202,9 +205,9 @@ def _named_once(rows: Sequence[Mapping[str, Any]], seen: set[int]) -> Iterator[_
                 yield image
 
 
-def _wrong(store: Path, image: _RowImage, problem: str) -> Finding:
+def _wrong(store: Store, image: _RowImage, problem: str) -> Finding:
     name, number = image.file.name, image.row["row_number"]
-    path = repr(name) if problem == "foreign_name" else str(store / name)  # it may be any text
+    path = repr(name) if problem == "foreign_name" else store.shown(store.folder / name)  # it may be any text
     return Finding(path, problem, f"row {number}: {PROBLEMS[problem]}", _remedy(image), number)
 
 
@@ -257,4 +260,6 @@ def _check_counts(path: Path, manifest: Mapping[str, Any], statuses: Counter[str
     for name, count in counted.items():
         told = manifest.get("rows") if name == "rows" else said.get(name) if isinstance(said, dict) else None
         if manifest and told != count:
-            found.add(Finding(str(path), "manifest", f"says {told} {name}, the dataset has {count:,}", _PUBLISH))
+            found.add(
+                Finding(found.shown(path), "manifest", f"says {told} {name}, the dataset has {count:,}", _PUBLISH)
+            )

@@ -24,6 +24,7 @@ from pixmill.ledger.reads import has_run
 from pixmill.provider.client import Client, open_client
 from pixmill.redaction import redact_logs
 from pixmill.stops import StopCode, Stopped
+from pixmill.store import open_store
 from pixmill.tally import Count
 
 SIMULATOR_KEY = "PIXMILL_SIMULATOR_KEY"
@@ -192,7 +193,7 @@ def _opened(order: Order, stack: ExitStack) -> Engine:
     client = client_of(config, order.base_url, os.environ.get(SIMULATOR_KEY) if order.base_url else None)
     stack.callback(client.close)
     fetcher = ImageFetcher(allow_hosts=config.image_hosts)
-    downloads = Downloads(config.store_path, order.run_id, ledger, fetcher)
+    downloads = Downloads(open_store(config), order.run_id, ledger, fetcher)
     stack.callback(downloads.close)
     engine = Engine(config, order.run_id, ledger=ledger, client=client, downloads=downloads)
     stack.callback(engine.close)

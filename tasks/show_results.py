@@ -22,7 +22,7 @@ def show_results(run_id: str, summary: dict[str, Any]) -> None:
     try:
         create_table_artifact(rows, key=f"{name}-summary", description=summary["reason"])
         if summary["report"]:
-            page = Path(summary["report"]).absolute().as_uri()
+            page = summary["report"] if "://" in summary["report"] else Path(summary["report"]).absolute().as_uri()
             create_link_artifact(
                 page, link_text="open the report", key=f"{name}-report", description="grid and gallery"
             )

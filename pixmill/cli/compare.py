@@ -4,7 +4,6 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,7 +24,7 @@ PLAIN_WIDTH = 120
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A config, a dataset folder, or the name of a dataset.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The same; both may end in @VERSION, such as @2026-10.")],
-    store: Annotated[Path, typer.Option(help="The store in which a dataset is found by its name.")] = Path("out"),
+    store: Annotated[str, typer.Option(help="The store in which a dataset is found by its name.")] = "out",
     as_json: Json = False,
 ) -> None:
     """Compare two datasets: rows, parameters, outcomes, cost, latency and images."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pixmill.bucket_address import is_bucket_url
 from pixmill.cli.terminal import Json, print_json, say
 from pixmill.errors import UserError
 from pixmill.ledger_address import is_database_url
@@ -45,10 +46,10 @@ def backup(
 @ledger.command("stats")
 def stats(store: StorePath, as_json: Json = False) -> None:
     """Show the sizes of ledger and images and what the ledger holds."""
-    from pixmill.ledger.stats import image_sizes, read_stats
+    from pixmill.ledger.stats import read_stats
 
     with opened(store) as found:
-        images = image_sizes(folder) if (folder := _images_folder(store)) else {}
+        images = _image_sizes(store)
         read = {"ledger": str(found.address), **found.ask(found.database.sizes), **images, **found.ask(read_stats)}
     _say_stats(read)
     if as_json:
@@ -90,18 +91,24 @@ def _ledger_address(store: str) -> Path | str:
     config = config_of(store)
     if config:
         return config.ledger_address
+    if is_bucket_url(store):
+        raise UserError(
+            f"{store.partition('?')[0]} is a bucket, which holds no ledger",
+            hint="give a config, or the database that its `ledger` names: postgresql+psycopg://…",
+        )
     if is_database_url(store):
         return store
     return Path(store) if Path(store).is_file() else Path(store) / "ledger.db"
 
 
-def _images_folder(store: str) -> Path | None:
-    """Where the images of a store are; `None` where only a database is named."""
-    config = config_of(store)
+def _image_sizes(store: str) -> dict[str, int]:
+    """Count the images of a store; empty where only a database is named."""
+    from pixmill.store import FolderStore, open_store
+
+    config, address = config_of(store), _ledger_address(store)
     if config:
-        return config.store_path / "images"
-    address = _ledger_address(store)
-    return address.parent / "images" if isinstance(address, Path) else None
+        return open_store(config).image_sizes()
+    return FolderStore(address.parent).image_sizes() if isinstance(address, Path) else {}
 
 
 def _say_stats(read: dict[str, Any]) -> None:

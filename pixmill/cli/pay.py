@@ -84,7 +84,7 @@ def pay(order: Order, *, as_json: bool) -> NoReturn:
         report = _carried_out(order)
     except (KeyboardInterrupt, typer.Abort):
         report = {**NOTHING_DONE, "exit_code": 130, "reason": "interrupted before anything was sent"}
-    _say_report(report, order.settings.budget.currency, order.status_command)
+    _say_report(report, order)
     if order.faults:
         say(f"REHEARSAL over: nothing was paid, no provider was called, all of it is in {order.settings.store_path}")
     if as_json:
@@ -227,7 +227,8 @@ def _publish_only(run: "Run") -> dict[str, Any]:
         return run.finish()
 
 
-def _say_report(report: dict[str, Any], currency: str, status_command: str) -> None:
+def _say_report(report: dict[str, Any], order: Order) -> None:
+    currency, status_command = order.settings.budget.currency, order.status_command
     if report["run_id"] is None:
         say(report["reason"])
         return
@@ -240,5 +241,14 @@ def _say_report(report: dict[str, Any], currency: str, status_command: str) -> N
     say(f"  {report['dataset']}")
     if report["report"]:
         say(f"  {report['report']}")
+        _say_copy(order.settings)
     if report["exit_code"]:
         say(f"next: {status_command}")
+
+
+def _say_copy(config: "Config") -> None:
+    """Say where a browser finds the report that is in a bucket."""
+    if config.bucket:
+        from pixmill.report import page_of
+
+        say(f"  open {page_of(config)}, its copy on this machine")

@@ -18,9 +18,15 @@ def report(
 ) -> None:
     """Write a page to look at: X/Y grid, gallery, figures. It opens from disk and asks the network for nothing."""
     from pixmill.config_file import load_config
-    from pixmill.report import write_report
+    from pixmill.report import page_of, write_report
+    from pixmill.store import open_store
 
-    page = write_report(load_config(config, overrides or ()), out)
+    settings = load_config(config, overrides or ())
+    page = write_report(settings, out)
+    shown = str(page)
+    if settings.bucket and not out:
+        shown = open_store(settings).shown(page_of(settings))
+        say(f"wrote {shown}")
     say(f"open {page}")
     if as_json:
-        print_json({"report": str(page)})
+        print_json({"report": shown})

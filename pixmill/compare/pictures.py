@@ -18,6 +18,7 @@ from PIL import Image
 from pixmill.compare.jobs import Jobs
 from pixmill.compare.matching import Pairs
 from pixmill.compare.measures import quantile
+from pixmill.store import Store
 
 if TYPE_CHECKING:
     from imagehash import ImageHash
@@ -56,7 +57,7 @@ class ImageChanges(NamedTuple):
     note: str
 
 
-def image_changes(a: Jobs, b: Jobs, pairs: Pairs, stores: tuple[Path, Path]) -> ImageChanges:
+def image_changes(a: Jobs, b: Jobs, pairs: Pairs, stores: tuple[Store, Store]) -> ImageChanges:
     """Compare the images of paired jobs. Their names say their content, so that only different ones are opened."""
     names_a, names_b = a.file_name.take(pa.array(pairs.a)), b.file_name.take(pa.array(pairs.b))
     same = pc.sum(pc.equal(names_a, names_b)).as_py() or 0
@@ -66,8 +67,7 @@ def image_changes(a: Jobs, b: Jobs, pairs: Pairs, stores: tuple[Path, Path]) -> 
         return ImageChanges(same, len(differ), 0, None, None, None, (), note)
     chosen = differ[np.linspace(0, len(differ) - 1, min(MAX_PAIRS, len(differ))).astype(np.int64)]
     taken = pa.array(chosen)
-    files_a = [stores[0] / name for name in names_a.take(taken).to_pylist()]
-    files_b = [stores[1] / name for name in names_b.take(taken).to_pylist()]
+    files_a, files_b = _files(stores[0], names_a.take(taken)), _files(stores[1], names_b.take(taken))
     jobs = zip(pairs.a[chosen].tolist(), files_a, files_b, _distances(files_a, files_b), strict=True)
     measured = [
         PicturePair(*_job(a, at), distance, str(file_a), str(file_b))
@@ -75,6 +75,11 @@ def image_changes(a: Jobs, b: Jobs, pairs: Pairs, stores: tuple[Path, Path]) -> 
         if distance is not None
     ]
     return _summary(same, len(differ), len(chosen), measured)
+
+
+def _files(store: Store, names: pa.Array) -> list[Path]:
+    store.bring(names.to_pylist())
+    return [store.folder / name for name in names.to_pylist()]
 
 
 def _summary(same: int, different: int, chosen: int, measured: Sequence[PicturePair]) -> ImageChanges:

@@ -3,15 +3,18 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from pixmill.bucket_address import is_bucket_url
 from pixmill.dataset import DATASET, MANIFEST
 from pixmill.errors import UserError
-from pixmill.loading import dataset_file, store_of
+from pixmill.loading import Found, NoDataset, find_dataset
 from pixmill.operations import did_you_mean
+from pixmill.store import Store
 
 SHOWN_VERSIONS = 5
 
@@ -25,23 +28,24 @@ class Side(NamedTuple):
 
     label: str
     path: Path
-    store: Path
+    store: Store
     published_at: str
     config: Mapping[str, Any] | None
 
 
-def find_side(text: str, store: Path = Path("out")) -> Side:
+def find_side(text: str, store: str | Path = "out") -> Side:
     """Return the dataset that `text` means.
 
-    `text` is the path of a config, a dataset folder or file, or the name of a dataset in `store` or `store/simulated`,
-    and may end in `@` and the beginning of a UTC time. That means the newest version that was published within that
-    time, or else the one that was current when it began. Raises UserError where there is none.
+    `text` is the path of a config, a dataset folder or file, or the name of a dataset in `store` or `store/simulated`;
+    folders and files may be `s3://` URLs. It may end in `@` and the beginning of a UTC time, which means the newest
+    version that was published within that time, or else the one that was current when it began. Raises UserError where
+    there is none.
     """
     name, at, version = ("", "", "") if Path(text).exists() else text.rpartition("@")
-    current = _dataset_of(name if at else text, store)
-    path = _version(current.parent, version) if at else current
+    current = _dataset_of(name if at else text, store, history=bool(at))
+    path = _version(current.file.parent, version) if at else current.file
     config = _yaml(path.with_name("config.yaml")) if path.name == DATASET else None
-    return Side(text, path, store_of(path), _published_at(path), config)
+    return Side(text, path, current.store, _published_at(path), config)
 
 
 def versions(folder: Path) -> dict[str, Path]:
@@ -52,19 +56,28 @@ def versions(folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _dataset_of(name: str, store: Path) -> Path:
+def _dataset_of(name: str, store: str | Path, *, history: bool) -> Found:
     is_name = Path(name).name == name and not name.endswith((".yaml", ".yml"))
     if not is_name:
-        return dataset_file(name)
-    known = {path.parent.name: path for base in (store / "simulated", store) for path in base.glob(f"*/{DATASET}")}
-    if name in known:
-        return known[name]
-    if Path(name).exists():
-        return dataset_file(name)
+        return find_dataset(name, history=history)
+    if is_bucket_url(store):
+        return _in_bucket(name, str(store), history)
+    bases = (Path(store, "simulated"), Path(store))
+    known = {path.parent.name: path for base in bases for path in base.glob(f"*/{DATASET}")}
+    if name in known or Path(name).exists():
+        return find_dataset(known.get(name, name))
     raise UserError(
         f"there is no dataset {name!r} in {store}{did_you_mean(name, list(known))}",
         hint="give the path of a config, or name the store: --store DIR",
     )
+
+
+def _in_bucket(name: str, store: str, history: bool) -> Found:
+    url, mark, query = store.partition("?")
+    for base in (f"{url.rstrip('/')}/simulated/{name}", f"{url.rstrip('/')}/{name}"):
+        with suppress(NoDataset):
+            return find_dataset(base + mark + query, history=history)
+    raise UserError(f"there is no dataset {name!r} in {url}", hint="give the path of a config, or another --store")
 
 
 def _version(folder: Path, wanted: str) -> Path:

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 from pixmill.config import Config
-from pixmill.dataset import DATASET
 from pixmill.errors import UserError
 from pixmill.export.imagefolder import write_imagefolder
 from pixmill.export.samples import Exported, Samples
 from pixmill.export.selection import select
 from pixmill.export.shards import write_shards
 from pixmill.export.tables import write_csv, write_jsonl, write_parquet, write_table
-from pixmill.loading import is_damage, opened
+from pixmill.loading import is_damage, opened, published_dataset
 
 Format = Literal["parquet", "csv", "jsonl", "imagefolder", "webdataset"]
 
@@ -42,7 +41,7 @@ def export(config: Config, kind: Format, out: Path, choice: Choice = EVERYTHING)
     What goes wrong half-way leaves `out` as it was. Raises UserError where there is no dataset yet, the choice makes
     no sense, no image would be exported, or `out` can't be written.
     """
-    source = config.dataset_folder / DATASET
+    source = published_dataset(config)
     with opened(source) as dataset:
         selection = select(dataset.schema_arrow, choice.where, choice.splits, choice.split_by)
         if out.exists() and out.samefile(source):

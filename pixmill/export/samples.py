@@ -7,6 +7,7 @@ never linked: tools that edit a training set in place must not reach the store, 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from pixmill.config import Config
 from pixmill.errors import UserError
 from pixmill.export.selection import Picked, Selection
 from pixmill.loading import own_columns
+from pixmill.store import open_store
 from pixmill.table.source import find_files
 
 BATCH_ROWS = 2_000
@@ -72,6 +74,7 @@ class Samples:
 
     def __init__(self, dataset: pq.ParquetFile, selection: Selection, config: Config) -> None:
         self._dataset, self._selection, self._config = dataset, selection, config
+        self._store = open_store(config)
         self._own = own_columns(dataset.schema_arrow)
         self._local_inputs = _input_folder(config, dataset.schema_arrow)
         self._splits: Counter[str] = Counter()
@@ -95,6 +98,7 @@ class Samples:
     def _samples(self, picked: Picked) -> Iterator[Sample]:
         own = {name: self._column(picked, name) for name in ("status", "error_code", "job_key", "prompt", *_FILES)}
         local = self._local_names(picked)
+        self._store.bring(chain.from_iterable(own[name] for name in _FILES))
         for at, status in enumerate(own["status"]):
             image = self._image(status, own["error_code"][at], own["file_name"][at])
             if isinstance(image, str):
@@ -121,14 +125,14 @@ class Samples:
             return status
         if file_name is None:
             return error_code or "not_downloaded"
-        image = _read(self._config.store_path / file_name)
+        image = _read(self._store.file(file_name))
         if image is None:
             return "image_file_missing"
         return image if image.sha256 == Path(file_name).stem else "image_file_damaged"
 
     def _input(self, kept: str | None, local: str | None) -> ImageData | None:
         if kept is not None:
-            return _read(self._config.store_path / kept)
+            return _read(self._store.file(kept))
         if self._local_inputs is None or local is None:
             return None
         path = (self._local_inputs / local.replace("\0", "")).resolve()

@@ -23,14 +23,15 @@ from markupsafe import Markup
 
 from pixmill.atomic import aside
 from pixmill.config import Config
-from pixmill.dataset import DATASET
 from pixmill.errors import TableError, UserError
+from pixmill.loading import published_dataset
 from pixmill.report import charts, wording
 from pixmill.report.chunks import Chunks
 from pixmill.report.meaning import Meaning, meaning_of
 from pixmill.report.pictures import Pictures, Places
 from pixmill.report.summary import Summary, summarize
 from pixmill.report.thumbnails import Thumbnails
+from pixmill.store import Store, open_store
 from pixmill.table.source import find_files
 
 PAGE = "index.html"
@@ -52,15 +53,15 @@ def write_report(config: Config, folder: Path | None = None) -> Path:
     It goes to `folder`, by default `report/` beside the dataset. Raises UserError where there is no dataset, where it
     is damaged, or where the page can't be written.
     """
-    source = config.dataset_folder / DATASET
-    if not source.exists():
-        raise UserError(f"{source} does not exist", hint="`pixmill run` makes it")
+    source, store = published_dataset(config), open_store(config)
     target = Path(os.path.abspath(folder / PAGE if folder else page_of(config)))  # noqa: PTH100 links are lexical
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with (target.parent / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # what is written aside has one name
-            _write(config, source, target)
+            _write(config, store, source, target)
+            if folder is None:
+                store.push(page_of(config).relative_to(store.folder).as_posix())
     except pa.ArrowException as error:
         raise UserError(f"{source} is damaged: {error}", hint="`pixmill run` publishes it anew") from None
     except OSError as error:
@@ -68,10 +69,10 @@ def write_report(config: Config, folder: Path | None = None) -> Path:
     return target
 
 
-def _write(config: Config, source: Path, target: Path) -> None:
+def _write(config: Config, store: Store, source: Path, target: Path) -> None:
     with (
         pq.ParquetFile(source, page_checksum_verification=True) as dataset,
-        Thumbnails(config.store_path) as thumbnails,
+        Thumbnails(store) as thumbnails,
         aside(target) as path,
         path.open("w", encoding="utf-8") as file,
     ):
@@ -121,7 +122,9 @@ def _about(config: Config, meaning: Meaning, summary: Summary, places: Places) -
 
 
 def _input_folders(config: Config) -> tuple[Path, ...]:
-    """The folders that image files of rows are relative to; none where the table is gone."""
+    """The folders that image files of rows are relative to; none where there are no such files, or no table."""
+    if not config.input.local_images:
+        return ()
     try:
         return tuple(dict.fromkeys(file.parent.resolve() for file in find_files(config.input.path)))
     except TableError:

@@ -95,9 +95,9 @@ class Pictures:
         return None
 
     def _stored_thumbs(self, names: Texts) -> Texts:
-        return self._thumbs([(self._places.store / name, Path(name).stem) if name else None for name in names])
+        return self._thumbs([(name, Path(name).stem) if name else None for name in names])
 
-    def _thumbs(self, wanted: Sequence[tuple[Path, str] | None]) -> Texts:
+    def _thumbs(self, wanted: Sequence[tuple[Path | str, str] | None]) -> Texts:
         """Make thumbnails and return their names, None where there is no sound image."""
         made = self._thumbnails.make(image for image in wanted if image)
         return [image[1] if image and made[image] else None for image in wanted]

@@ -15,6 +15,7 @@ from typing import Self
 from PIL import Image, ImageOps
 
 from pixmill.pictures import FORMATS, MAX_PIXELS
+from pixmill.store import Store
 
 FOLDER = "thumbs"
 SIDE = 320
@@ -28,8 +29,8 @@ _THREADS = min(4, os.cpu_count() or 1)
 class Thumbnails:
     """Makes thumbnails below `<store>/thumbs` with a small pool of threads."""
 
-    def __init__(self, store: Path) -> None:
-        self._folder = store / FOLDER
+    def __init__(self, store: Store) -> None:
+        self._store, self._folder = store, store.folder / FOLDER
         self._pool = ThreadPoolExecutor(_THREADS, "thumbnails")
 
     def __enter__(self) -> Self:
@@ -40,19 +41,19 @@ class Thumbnails:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def make(self, images: Iterable[tuple[Path, str]]) -> dict[tuple[Path, str], bool]:
+    def make(self, images: Iterable[tuple[Path | str, str]]) -> dict[tuple[Path | str, str], bool]:
         """Make the thumbnail of each (file, name) that has none; say which of them have one now.
 
-        Raises OSError where a thumbnail can't be written.
+        A file is a path, or the name of an image of the store. Raises OSError where a thumbnail can't be written.
         """
         distinct = list(dict.fromkeys(images))
         return dict(zip(distinct, self._pool.map(lambda image: self._one(*image), distinct), strict=True))
 
-    def _one(self, source: Path, name: str) -> bool:
+    def _one(self, source: Path | str, name: str) -> bool:
         target = self._folder / name[:2] / f"{name}.webp"
         if _is_there(target):
             return True
-        small = _shrunk(source)
+        small = _shrunk(self._store.file(source) if isinstance(source, str) else source)
         if small:
             _save(small, target)
         return small is not None

@@ -1,7 +1,7 @@
 """Opening an input: from a path to a table whose columns are known and whose rows can be read, also again."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from pixmill.table.columnar import Parquet
 from pixmill.table.columns import changed
 from pixmill.table.delimited import Delimited
 from pixmill.table.lines import JsonLines
-from pixmill.table.source import Stamp, common_kind, find_files, stamp
+from pixmill.table.remote import called
+from pixmill.table.source import Stamp, common_kind, name_files, stamp
 from pixmill.table.stream import reading
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -27,6 +28,7 @@ class InputTable:
     schema: pa.Schema
     _format: Format
     _stamps: tuple[Stamp, ...]
+    _names: Mapping[Path, str]
 
     @property
     def folder(self) -> Path:
@@ -39,16 +41,17 @@ class InputTable:
         TableError where the table as a whole turns out to be bad; the rows before that have been given out.
         """
         first_row = 1
-        for file in self.files:
-            for rows, bad in self._format.parts(file, self.schema, size):
-                yield RowBatch(first_row, rows, bad, file)
-                first_row += rows.num_rows
+        with called(self._names):
+            for file in self.files:
+                for rows, bad in self._format.parts(file, self.schema, size):
+                    yield RowBatch(first_row, rows, bad, file)
+                    first_row += rows.num_rows
 
     def sha256(self) -> str:
         """Of the bytes of all files in order, as they are stored (compressed ones compressed)."""
         digest = hashlib.sha256()
         for file in self.files:
-            with reading(file), file.open("rb") as stream:
+            with called(self._names), reading(file), file.open("rb") as stream:
                 hashlib.file_digest(stream, lambda: digest)
         return digest.hexdigest()
 
@@ -56,7 +59,8 @@ class InputTable:
         """TableError if a file was edited, replaced or removed since the table was opened."""
         for file, before in zip(self.files, self._stamps, strict=True):
             if stamp(file) != before:
-                raise changed(file)
+                with called(self._names):
+                    raise changed(file)
 
 
 def open_table(path: str, *, encoding: str = "utf-8", delimiter: str | None = None) -> InputTable:
@@ -65,11 +69,12 @@ def open_table(path: str, *, encoding: str = "utf-8", delimiter: str | None = No
     `encoding` is that of text files; `delimiter` separates the cells of CSV and TSV where it is not the usual
     one. JSON lines are read in full, to find the types of the columns; of others only what says the columns.
     """
-    files = find_files(path)
-    stamps = tuple(stamp(file) for file in files)
-    kind = common_kind(files)
-    table_format = _format(kind, encoding, delimiter)
-    return InputTable(files, table_format.schema(files), table_format, stamps)
+    names = name_files(path)
+    files = tuple(names)
+    with called(names):
+        stamps = tuple(stamp(file) for file in files)
+        table_format = _format(common_kind(files), encoding, delimiter)
+        return InputTable(files, table_format.schema(files), table_format, stamps, names)
 
 
 def _format(kind: str, encoding: str, delimiter: str | None) -> Format:

@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from pixmill.bucket_address import is_bucket_url
 from pixmill.errors import TableError
+from pixmill.table.remote import bring
 from pixmill.table.stream import opened, reading
 
 _KINDS = {
@@ -51,10 +53,24 @@ def stamp(file: Path) -> Stamp:
 
 
 def find_files(path: str) -> tuple[Path, ...]:
-    """The files that `path` (a file, a folder or a glob) means, in order; TableError if there are none."""
+    """The files that `path` (a file, a folder or a glob) means, in order; TableError if there are none.
+
+    Objects of a bucket are brought here.
+    """
+    return tuple(name_files(path))
+
+
+def name_files(path: str) -> dict[Path, str]:
+    """The files that `path` means, in order, each with what to call it."""
+    if is_bucket_url(path):
+        return bring(path, lambda name: _kind_by_name(Path(name)) is not None)
+    return {file: str(file) for file in _local_files(path)}
+
+
+def _local_files(path: str) -> list[Path]:
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", path):
         raise TableError(
-            f"{path}: only local paths are read, not {scheme[1]}:// ones",
+            f"{path}: only local paths and s3:// are read, not {scheme[1]}:// ones",
             hint="give the path of a file, a folder or a glob; copy remote tables here first",
         )
     given = Path(path)
@@ -70,7 +86,7 @@ def find_files(path: str) -> tuple[Path, ...]:
     if not files:
         where = "no table file in this folder" if given.is_dir() else "no file matches"
         raise TableError(f"{path}: {where}", hint=f"{SUPPORTED}; relative paths start at {Path.cwd()}")
-    return tuple(files)
+    return files
 
 
 def common_kind(files: tuple[Path, ...]) -> str:

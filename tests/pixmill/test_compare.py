@@ -247,7 +247,7 @@ def test_a_version_is_the_newest_of_that_time_or_what_was_current_then(
     for name in (versions.path, str(versions.dataset.parent), "pets"):
         side = find_side(f"{name}@{wanted}", versions.store)
         assert side.path.stem == found
-        assert side.store == versions.store.resolve()
+        assert side.store.folder == versions.store.resolve()
 
 
 def test_a_version_that_is_too_old_names_those_that_there_are(versions: Shelf) -> None:

@@ -157,9 +157,51 @@ def test_other_machines_may_work_with_a_ledger_in_a_database(tmp_path: Path) -> 
     assert config.execution.is_elsewhere
 
 
-@pytest.mark.parametrize("setting", ["store=s3://bucket/x", "input.path=s3://bucket/x.csv"])
-def test_values_that_later_versions_bring_are_refused(tmp_path: Path, setting: str) -> None:
-    assert "not supported by this version" in mistakes(tmp_path, SMALL, setting)
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("store=gs://bucket/x", "gs:// is not supported"),
+        ("store=s3://", "names no bucket"),
+        ("store=s3://key:secret@bucket/x", "must hold no credentials"),
+        ("store=s3://bucket/a/../b", "neither '.' nor '..'"),
+        ("store=s3://bucket/x?secret_key=hidden", "knows no option 'secret_key'"),
+        ("store=s3://bucket/x?endpoint_override=http://minio.example.com", "must be https"),
+        ("store=s3://bucket/x?endpoint_override=https://key:hidden@minio.example.com", "must hold no credentials"),
+        ("input.path=s3://bucket", "names no object"),
+    ],
+)
+def test_a_place_that_is_none_is_a_mistake_that_repeats_no_secret(tmp_path: Path, setting: str, problem: str) -> None:
+    found = mistakes(tmp_path, SMALL, setting)
+    assert problem in found
+    assert "hidden" not in found
+    assert "key:secret" not in found
+
+
+def test_a_real_run_with_a_bucket_needs_a_ledger_beside_it(tmp_path: Path) -> None:
+    gateway = "provider={kind: gateway, base_url: https://gateway.example.com}"
+    assert "ledger: is required with a store in a bucket" in mistakes(tmp_path, SMALL, "store=s3://bucket/x", gateway)
+    simulated = loaded(tmp_path, SMALL, "store=s3://bucket/x")
+    assert simulated.ledger_address == simulated.store_path / "ledger.db"
+
+
+def test_image_files_beside_a_table_in_a_bucket_are_refused(tmp_path: Path) -> None:
+    table = "input={path: s3://bucket/x.csv, columns: {image_file: photo, prompt: text}}"
+    assert "in a bucket there are none" in mistakes(tmp_path, SMALL, table)
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint"),
+    [
+        ("s3://bucket/a/b", None),
+        ("s3://bucket/a/b/?endpoint_override=minio.example.com:9000", "https://minio.example.com:9000"),
+        ("s3://bucket/a/b?endpoint_override=127.0.0.1:9000&scheme=http&region=eu-1", "http://127.0.0.1:9000"),
+    ],
+)
+def test_a_bucket_is_named_as_pyarrow_names_it(tmp_path: Path, url: str, endpoint: str | None) -> None:
+    address = loaded(tmp_path, SMALL, f"store={url}", "ledger=postgresql+psycopg://p@db.example.com/p").bucket
+    assert address
+    assert (address.bucket, address.prefix, address.endpoint) == ("bucket", "a/b/simulated", endpoint)
+    assert address.url == "s3://bucket/a/b/simulated"
 
 
 def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> None:

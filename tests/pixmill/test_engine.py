@@ -22,6 +22,7 @@ from pixmill.outcomes import MAX_THROTTLES
 from pixmill.provider.client import open_client
 from pixmill.runs import Run, prepare
 from pixmill.stops import StopCode
+from pixmill.store import open_store
 from pixmill.tally import Count, Tally
 from tests.conftest import Workshop, carry_out
 from tests.faulty_server import Behaviour, answer
@@ -47,7 +48,7 @@ def started(config: str, jitter: Callable[[], float] = lambda: 0.0) -> Iterator[
     with prepare(settings) as run:
         run.ledger.begin_run(run.run_id, settings.name)
         client = open_client(settings.provider, settings.limits, settings.request, concurrency=settings.concurrency)
-        downloads = Downloads(settings.store_path, run.run_id, run.ledger, ImageFetcher(allow_hosts=[]))
+        downloads = Downloads(open_store(settings), run.run_id, run.ledger, ImageFetcher(allow_hosts=[]))
         engine = Engine(settings, run.run_id, ledger=run.ledger, client=client, downloads=downloads, jitter=jitter)
         try:
             yield engine, list(run.plan.pending_jobs())

@@ -31,6 +31,7 @@ from pixmill.ledger import Ledger, open_ledger
 from pixmill.ledger.inputs import InputImage
 from pixmill.pictures import INPUT_BYTES
 from pixmill.rows import REASONS
+from pixmill.store import FolderStore
 from tests.faulty_server import (
     Behaviour,
     FaultyServer,
@@ -75,7 +76,7 @@ class Bench:
             sleep=self.pauses.append,
             jitter=lambda: 1.0,
         )
-        return InputImages(self.store, self.ledger, fetcher, now=lambda: self.now)
+        return InputImages(FolderStore(self.store), self.ledger, fetcher, now=lambda: self.now)
 
     def check(self, urls: Sequence[str], *, keep: bool = False, deadline: float = 10) -> InputCounts:
         images = self.images(deadline)

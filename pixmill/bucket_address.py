@@ -1,0 +1,144 @@
+"""Where a bucket is: the `s3://` URLs of a config. Apart from the client, so that a config is read without it."""
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pixmill.errors import ConfigError
+
+SCHEME = "s3://"
+_OPTIONS = ("endpoint_override", "region", "scheme", "force_virtual_addressing")
+"""As pyarrow spells them, so that one URL is good for both."""
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
+_QUERY = re.compile(r"\?(?=[A-Za-z_]+=[^/?]*)(.*)$", re.DOTALL)
+_HINT = "an example is s3://bucket/prefix, or s3://bucket/prefix?endpoint_override=https://minio.example.com"
+
+
+class BucketAddress(NamedTuple):
+    """A place in a bucket: `prefix` begins and ends without a slash, and is empty for the bucket as a whole."""
+
+    bucket: str
+    prefix: str = ""
+    endpoint: str | None = None
+    region: str | None = None
+    virtual_hosts: bool = False
+
+    @property
+    def url(self) -> str:
+        """The place without what says how to reach it."""
+        return f"{SCHEME}{self.bucket}/{self.prefix}" if self.prefix else f"{SCHEME}{self.bucket}"
+
+    def at(self, name: str) -> "BucketAddress":
+        """Return the place `name` below this one."""
+        return self._replace(prefix=f"{self.prefix}/{name}" if self.prefix and name else self.prefix or name)
+
+    @property
+    def parent(self) -> "BucketAddress":
+        """The place above this one."""
+        return self._replace(prefix=self.prefix.rpartition("/")[0])
+
+    @property
+    def name(self) -> str:
+        """The last part of the prefix."""
+        return self.prefix.rpartition("/")[2]
+
+    @property
+    def working_copy(self) -> Path:
+        """The folder of this machine that holds copies of a store there."""
+        return self._copies("stores")
+
+    @property
+    def table_copies(self) -> Path:
+        """The folder of this machine for copies of an input table there."""
+        return self._copies("tables")
+
+    def _copies(self, kind: str) -> Path:
+        named = self.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        return cache_folder() / kind / (_host(named) if named else "aws") / self.bucket / self.prefix
+
+
+def is_bucket_url(text: object) -> bool:
+    """Whether `text` is meant as a place in a bucket."""
+    return str(text).lower().startswith(SCHEME)
+
+
+def bucket_address(url: str) -> BucketAddress:
+    """Read an `s3://` URL. Raises ValueError with what is wrong with it, which never repeats a secret."""
+    query = _QUERY.search(url)
+    bucket, _, key = url[len(SCHEME) : query.start() if query else None].partition("/")
+    if "@" in bucket or (":" in bucket and not _BUCKET.fullmatch(bucket)):
+        raise ValueError("must hold no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+    if not _BUCKET.fullmatch(bucket):
+        raise ValueError(f"names no bucket; {_HINT}")
+    prefix = key.strip("/")
+    if prefix and any(part in ("", ".", "..") or not part.isprintable() for part in prefix.split("/")):
+        raise ValueError("must hold no empty part, and neither '.' nor '..'")
+    options = dict(parse_qsl(query[1], keep_blank_values=True)) if query else {}
+    if unknown := sorted(options.keys() - set(_OPTIONS)):
+        raise ValueError(f"knows no option {unknown[0]!r}, and holds no keys; there are {', '.join(_OPTIONS)}")
+    endpoint = options.get("endpoint_override")
+    if endpoint:
+        endpoint = endpoint if "://" in endpoint else f"{options.get('scheme', 'https')}://{endpoint}"
+        if problem := endpoint_problem(endpoint):
+            raise ValueError(f"endpoint_override {problem}")
+    virtual = options.get("force_virtual_addressing", "false").lower() in ("true", "1")
+    return BucketAddress(bucket, prefix, endpoint, options.get("region") or None, virtual)
+
+
+def store_url(text: str) -> str:
+    """Return the store `text`, a folder or a place in a bucket. Raises ValueError where it can be neither."""
+    if is_bucket_url(text):
+        bucket_address(text)
+    elif "://" in text:
+        raise ValueError(f"{text.partition('://')[0]}:// is not supported; a store is a folder or s3://bucket/prefix")
+    return text
+
+
+def input_url(text: str) -> str:
+    """Return the input path `text`. Raises ValueError for an `s3://` URL without a bucket or a key."""
+    if is_bucket_url(text) and not bucket_address(text).prefix:
+        raise ValueError("names no object; s3://bucket/table.csv, s3://bucket/folder/ or s3://bucket/*.csv does")
+    return text
+
+
+def endpoint_problem(url: str) -> str | None:
+    """Why `url` is no endpoint that requests, and with them the images, are sent to."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if parts.scheme not in ("http", "https") or not host or port == 0:
+        return "must be an address such as https://minio.example.com"
+    if parts.username or parts.password:
+        return "must hold no credentials"
+    if parts.scheme == "http" and not is_loopback(host):
+        return "must be https: plain http is for loopback only, as it would show the images"
+    return None
+
+
+def cache_folder() -> Path:
+    """The folder below which all working copies are. Raises ConfigError where this user has none."""
+    named = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(named) if named and Path(named).is_absolute() else Path.home() / ".cache") / "pixmill"
+    except RuntimeError:
+        raise ConfigError(
+            "there is no folder for copies of what is in the bucket", hint="set XDG_CACHE_HOME to one"
+        ) from None
+
+
+def _host(endpoint: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]", "_", unquote(urlsplit(endpoint).netloc))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine, to which plain http may go."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

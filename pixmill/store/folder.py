@@ -1,0 +1,70 @@
+"""A store that is a folder: what is written there is published."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from pixmill.errors import UserError
+from pixmill.file_checks import NamedImage, file_problem
+from pixmill.images import ImageFile, ImageStore
+from pixmill.store.contract import Result
+
+
+class FolderStore:
+    """The store in `folder`; see `Store`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._images = ImageStore(folder)
+
+    def shown(self, path: Path) -> str:
+        """A file is called by its path."""
+        return str(path)
+
+    def check_writable(self) -> None:
+        """Nothing to do: the ledger stands in the same folder."""
+
+    def check_present(self) -> None:
+        """A disk that is not mounted has lost nothing."""
+        folder = self.folder / "images"
+        if not folder.is_dir():
+            hint = "mount or restore it; if the images are gone for good, make an empty folder there"
+            raise UserError(f"{folder} is not there, so every image of the store would count as missing", hint=hint)
+
+    def save(self, data: bytes) -> ImageFile:
+        """Write an image."""
+        return self._images.save(data)
+
+    def holds(self, name: str) -> bool:
+        """Say whether there is such a file."""
+        return (self.folder / name).is_file()
+
+    def file(self, name: str) -> Path:
+        """Return the path of an image."""
+        return self.folder / name
+
+    def bring(self, names: Iterable[str | None]) -> None:
+        """Nothing to do: the files are here."""
+
+    def problem(self, image: NamedImage) -> str | None:
+        """Hash the file."""
+        return file_problem(self.folder, image)
+
+    def restored(self, name: str) -> bool:
+        """There is no other copy."""
+        return False
+
+    def image_sizes(self) -> dict[str, int]:
+        """Count the files."""
+        from pixmill.ledger.stats import image_sizes
+
+        return image_sizes(self.folder / "images")
+
+    def pull(self, dataset: str, files: Sequence[str], *, history: bool = False) -> None:
+        """Nothing to do: what is published is here."""
+
+    def publish(self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]) -> Result:
+        """What `write` puts in place is published."""
+        return write()
+
+    def push(self, name: str) -> None:
+        """Nothing to do: the file is where it belongs."""
