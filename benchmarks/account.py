@@ -34,8 +34,11 @@ def simulator(bill: Path, **options: object) -> Iterator[str]:
 
 
 def write_config(folder: Path, url: str, jobs: int, limits: Mapping[str, Any], **sections: object) -> Path:
-    """Write a table of so many jobs and a config that has the simulator at `url` answer them; return the config."""
-    table = "".join(f"https://images.example.com/{at}.jpg,cat {at}\n" for at in range(jobs))
+    """Write a table of so many jobs and a config that has the simulator at `url` answer them; return the config.
+
+    Folders with different names get different jobs.
+    """
+    table = "".join(f"https://images.example.com/{folder.name}/{at}.jpg,cat {at}\n" for at in range(jobs))
     (folder / "table.csv").write_text("photo,text\n" + table)
     config = {
         "name": "bench",

@@ -229,6 +229,29 @@ def test_a_drop_is_met_within_one_round_of_calls_and_its_end_is_noticed() -> Non
     assert min(used) >= 0.85
 
 
+def test_a_run_whose_limits_change_twice_uses_what_is_allowed() -> None:
+    """E3: both limits halve after 400 to 700 calls, come back after as many more, and are searched for each time."""
+    used: list[float] = []
+    throttled: list[float] = []
+    for seed in SEEDS:
+        before = drawn(seed)
+        before = before._replace(concurrency=max(2, before.concurrency))
+        halved = Hidden(before.qps / 2, before.concurrency // 2, before.latency)
+        calls = random.Random(f"calls {seed}").randint(400, 700)
+        world, allowed = World(before, seed), 0.0
+        governor = before.governor(world)
+        for hidden in (before, halved, before):
+            world.hidden, begun = hidden, world.now
+            world.run(governor, calls)
+            allowed += (world.now - begun) * hidden.allowed
+        served, refused = world.counted()
+        used.append(served / allowed)
+        throttled.append(refused / (served + refused))
+    assert mean(used) >= 0.93
+    assert mean(throttled) <= 0.02
+    assert max(throttled) <= 0.03
+
+
 def test_ten_minutes_of_nothing_but_throttling_neither_storm_nor_stall_and_are_soon_forgotten() -> None:
     """I7: a call now and then, or one at a time; two minutes later all that is allowed is used."""
     for code in (TOO_FAST, TOO_MANY):
