@@ -4,8 +4,8 @@
 
 The simulator allows far less than the ceilings that all three are given: four times too much, as a guess would be. In
 the last scenario there are three times as many calls: the limits halve after a third of them and come back after two
-thirds. Each line says how much of
-the allowed rate came back as pictures, which share of the calls was throttled, and how many jobs had none at the end:
+thirds. Each line says how much of the allowed rate came back as pictures, which share of the calls was throttled, and
+how many jobs had none at the end:
 
 * pixmill, whose governor finds the limits;
 * a fixed semaphore: a thread pool of that size over one `requests.Session`, with ten retries by exponential backoff;
