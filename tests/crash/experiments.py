@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 from tests.crash.bare_ledger import BARE_LEDGER
 from tests.crash.billing import Billing
 from tests.crash.places import CONCURRENCY, Place, Scene, checking, working
-from tests.crash.tracing import KILL, Call, Watcher, watched
+from tests.crash.tracing import KILL, Call, Watcher, end_with, watched
 from tests.crash.whole_runs import WHOLE_RUNS
 
 SCENES: dict[str, Scene] = {"a bare ledger": BARE_LEDGER, **WHOLE_RUNS}
@@ -40,14 +39,7 @@ def alone(work: Callable[[], object]) -> int:
     """Do `work` in a forked child that nobody watches; 0 where it returned, 1 where it raised."""
     child = os.fork()
     if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
+        end_with(work)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 

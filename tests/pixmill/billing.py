@@ -8,6 +8,36 @@ from pathlib import Path
 from pixmill.ledger import Claim, Ledger, Recorded, RunLimits, State, open_ledger
 
 LIMITS = RunLimits("run-1", "gateway", "main", "key_a", max_calls=None, max_runs=3, lease_seconds=300)
+ANSWERED = Recorded(
+    job_key="k",
+    run_id="run-1",
+    provider="gateway",
+    account="main",
+    state=State.SUCCEEDED,
+    transient=False,
+    verdict=State.SUCCEEDED.value,
+    charged="yes",
+    sent_at=1,
+    answered_at=2,
+    http_status=200,
+    code="10000",
+    message="Success",
+    request_id="r",
+    rephraser_result="",
+    output_urls=None,
+    url_expires_at=None,
+    images=None,
+    queue_ms=1.0,
+    latency_ms=2.0,
+    provider_ms=3.0,
+    price=0.2,
+    currency="CNY",
+    seed=7,
+    rerolls=0,
+    answer=b"{}",
+)
+"""One call as the engine records it, for tests to change what they are about."""
+
 _STATES = {"yes": State.SUCCEEDED, "no": State.FAILED, "unknown": State.IN_DOUBT}
 _CODES = {"yes": "10000", "no": "50400", "unknown": "http_504"}
 
@@ -43,33 +73,18 @@ class Books:
         self.calls += 1
         key = f"job-{self.calls}"
         assert isinstance(self.ledger.claim(key, LIMITS._replace(run_id=run, req_key=req_key)), Claim)
-        recorded = Recorded(
+        recorded = ANSWERED._replace(
             job_key=key,
             run_id=run,
-            provider="gateway",
-            account="main",
             state=_STATES[charged],
-            transient=False,
             verdict=_STATES[charged].value,
             charged=charged,
             sent_at=micros(moment) - 1,
             answered_at=micros(moment),
-            http_status=200,
             code=code or _CODES[charged],
-            message="",
             request_id=f"request-{self.calls}",
-            rephraser_result=None,
-            output_urls=None,
-            url_expires_at=None,
-            images=None,
-            queue_ms=1.0,
-            latency_ms=2.0,
-            provider_ms=3.0,
             price=None if charged == "no" else price,
             currency=currency,
-            seed=7,
-            rerolls=0,
-            answer=b"{}",
         )
         self.ledger.record(recorded)
         return f"request-{self.calls}"

@@ -3,14 +3,32 @@
 import hashlib
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pixmill.config_file import load_config
-from tests.conftest import Simulated, Workshop, carry_out, results
+from tests.conftest import KEY, Simulated, Workshop, carry_out, results, simulator
 
 ROWS = 6
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulated]:
+    """The simulator that all tests of a file pay."""
+    with simulator(tmp_path_factory.mktemp("simulator")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, running: Simulated) -> Path:
+    """A store of paid rows, for tests to copy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIXMILL_API_KEY", KEY)
+        return paid_store(tmp_path_factory.mktemp("paid"), running)
 
 
 def paid_store(folder: Path, simulated: Simulated) -> Path:

@@ -13,7 +13,7 @@ from pixmill.config_file import load_config
 from pixmill.errors import PixmillError, UserError
 from pixmill.repair import Repaired, repair
 from pixmill.verification import verify
-from tests.conftest import KEY, Simulated, Workshop, carry_out, simulator
+from tests.conftest import Simulated, Workshop, carry_out
 from tests.faulty_server import FaultyServer, Peer, answer, message
 from tests.pixmill.damage import (
     ROWS,
@@ -22,27 +22,17 @@ from tests.pixmill.damage import (
     edit_ledger,
     flip,
     image_files,
-    paid_store,
     rows,
+    running,
+    store,
 )
 from tests.pixmill.run_checks import ledger
 from tests.pixmill.sample_pictures import JPEG
 
+__all__ = ["running", "store"]
+
 TOMORROW = 4_102_441_200_000_000
 """Microseconds since 1970, far ahead."""
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulated]:
-    with simulator(tmp_path_factory.mktemp("simulator")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, running: Simulated) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PIXMILL_API_KEY", KEY)
-        return paid_store(tmp_path_factory.mktemp("paid"), running)
 
 
 @pytest.fixture

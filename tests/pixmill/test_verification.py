@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,10 @@ import pytest
 from pixmill.config_file import load_config
 from pixmill.errors import UserError
 from pixmill.verification import Finding, Verified, verify
-from tests.conftest import KEY, Simulated, Workshop, carry_out, simulator
-from tests.pixmill.damage import ROWS, copied, dataset, edit_ledger, flip, image_files, paid_store, rows, sha256
+from tests.conftest import Simulated, Workshop, carry_out
+from tests.pixmill.damage import ROWS, copied, dataset, edit_ledger, flip, image_files, rows, running, sha256, store
 
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulated]:
-    with simulator(tmp_path_factory.mktemp("simulator")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, running: Simulated) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PIXMILL_API_KEY", KEY)
-        return paid_store(tmp_path_factory.mktemp("paid"), running)
+__all__ = ["running", "store"]
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from pixmill.ledger import Claim, Ledger, Recorded, Refused, RunLimits, State, open_ledger
+from pixmill.ledger import Claim, Ledger, Recorded, Refused, State, open_ledger
 from tests.conftest import ROOT
-
-LIMITS = RunLimits("run-1", "gateway", "main", "some_key", max_calls=None, max_runs=3, lease_seconds=300)
+from tests.pixmill.billing import ANSWERED, LIMITS
 
 
 @pytest.fixture
@@ -25,33 +24,14 @@ def records(address: str) -> Iterator[Ledger]:
 
 def ended(state: State, run: str = "run-1", **changes: object) -> Recorded:
     success = state is State.SUCCEEDED
-    recorded = Recorded(
-        job_key="k",
+    recorded = ANSWERED._replace(
         run_id=run,
-        provider="gateway",
-        account="main",
         state=state,
-        transient=False,
         verdict=state.value,
         charged="yes" if success else "no",
-        sent_at=1,
-        answered_at=2,
-        http_status=200,
-        code="10000",
-        message="Success",
         request_id=f"of {run}",
-        rephraser_result="",
         output_urls=f'["https://x/{run}"]' if success else None,
         url_expires_at=3 if success else None,
-        images=None,
-        queue_ms=1.0,
-        latency_ms=2.0,
-        provider_ms=3.0,
-        price=0.2,
-        currency="CNY",
-        seed=7,
-        rerolls=0,
-        answer=b"{}",
     )
     return recorded._replace(**changes)  # type: ignore[arg-type]
 

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import text
 
 from pixmill.errors import LedgerError, UserError
-from pixmill.ledger import Claim, Ledger, Recorded, Refused, RunLimits, State, open_ledger
+from pixmill.ledger import Claim, Ledger, Recorded, Refused, State, open_ledger
 from pixmill.ledger.schema import SCHEMA_VERSION
+from tests.pixmill.billing import ANSWERED, LIMITS
 from tests.pixmill.ledger.conftest import IN_A_FILE
 
-LIMITS = RunLimits("run-1", "gateway", "main", "some_key", max_calls=None, max_runs=3, lease_seconds=300)
 NEXT_RUN = LIMITS._replace(run_id="run-2")
 
 
@@ -31,33 +31,8 @@ def ledger(address: str) -> Iterator[Ledger]:
 
 
 def ended(key: str, state: State, **changes: object) -> Recorded:
-    recorded = Recorded(
-        job_key=key,
-        run_id="run-1",
-        provider="gateway",
-        account="main",
-        state=state,
-        transient=False,
-        verdict=state.value,
-        charged="yes",
-        sent_at=1,
-        answered_at=2,
-        http_status=200,
-        code="10000",
-        message="Success",
-        request_id="r",
-        rephraser_result="",
-        output_urls='["https://x/1"]',
-        url_expires_at=3,
-        images=None,
-        queue_ms=1.0,
-        latency_ms=2.0,
-        provider_ms=3.0,
-        price=0.2,
-        currency="CNY",
-        seed=7,
-        rerolls=0,
-        answer=b"{}",
+    recorded = ANSWERED._replace(
+        job_key=key, state=state, verdict=state.value, output_urls='["https://x/1"]', url_expires_at=3
     )
     return recorded._replace(**changes)  # type: ignore[arg-type]
 
