@@ -293,9 +293,8 @@ class Config(Section):
     @property
     def bucket(self) -> BucketAddress | None:
         """Where in a bucket the store is, `None` where it is a folder; simulated pictures have a store of their own."""
-        if not is_bucket_url(self.store):
-            return None
-        return bucket_address(self.store).at("simulated" if self.simulated else "")
+        place = bucket_address(self.store) if is_bucket_url(self.store) else None
+        return place and place.at("simulated" if self.simulated else "")
 
     @property
     def store_path(self) -> Path:
@@ -303,6 +302,11 @@ class Config(Section):
         if self.bucket:
             return self.bucket.working_copy
         return Path(self.store) / "simulated" if self.simulated else Path(self.store)
+
+    @property
+    def store_name(self) -> str:
+        """What to call the store to people."""
+        return self.bucket.url if self.bucket else str(self.store_path)
 
     @property
     def ledger_address(self) -> Path | str:

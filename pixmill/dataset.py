@@ -9,6 +9,7 @@ import fcntl
 import importlib.metadata
 import json
 import os
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ DATASET, INVALID, MANIFEST, CONFIG = "dataset.parquet", "invalid.parquet", "mani
 PUBLISHED = (DATASET, INVALID, CONFIG, MANIFEST)
 """What a publication writes, in the order in which others may see it: the dataset decides who was first."""
 
+LOOKS, LOOK_SECONDS = 3, 0.3
 PACKAGES = ("pixmill", "prefect", "pandas", "pyarrow", "requests", "SQLAlchemy")
 
 
@@ -69,8 +71,14 @@ def published_folder(config: Config, *, history: bool = False) -> Path:
 
     Earlier versions are brought with `history` only.
     """
-    open_store(config).pull(config.name, PUBLISHED, history=history)
-    return config.dataset_folder
+    folder, store = config.dataset_folder, open_store(config)
+    store.pull(config.name, PUBLISHED, history=history)
+    for _ in range(LOOKS if config.bucket else 0):
+        if not (folder / DATASET).exists() or _is_intact(folder):
+            break
+        time.sleep(LOOK_SECONDS)  # a publication that is under way has put the one file, not yet the other
+        store.pull(config.name, PUBLISHED, history=history)
+    return folder
 
 
 def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path) -> Published:

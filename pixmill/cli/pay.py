@@ -86,7 +86,7 @@ def pay(order: Order, *, as_json: bool) -> NoReturn:
         report = {**NOTHING_DONE, "exit_code": 130, "reason": "interrupted before anything was sent"}
     _say_report(report, order)
     if order.faults:
-        say(f"REHEARSAL over: nothing was paid, no provider was called, all of it is in {order.settings.store_path}")
+        say(f"REHEARSAL over: nothing was paid, no provider was called, all of it is in {order.settings.store_name}")
     if as_json:
         print_json(report)
     leave(report["exit_code"])
@@ -152,7 +152,7 @@ def _say_rehearsed(run: "Run") -> None:
     """Say how much of a config there is left to rehearse, and how to begin anew."""
     settled = run.plan.distinct - run.plan.to_pay
     if settled:
-        say(f"  rehearsed before: {settled:,} of {run.plan.distinct:,} jobs have an outcome in {run.config.store_path}")
+        say(f"  rehearsed before: {settled:,} of {run.plan.distinct:,} jobs have an outcome in {run.config.store_name}")
         say("  --set store=FOLDER rehearses all of them, with what it makes in FOLDER")
 
 

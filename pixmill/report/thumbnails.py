@@ -30,7 +30,7 @@ class Thumbnails:
     """Makes thumbnails below `<store>/thumbs` with a small pool of threads."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._folder = store, store.folder / FOLDER
+        self._store = store
         self._pool = ThreadPoolExecutor(_THREADS, "thumbnails")
 
     def __enter__(self) -> Self:
@@ -50,13 +50,20 @@ class Thumbnails:
         return dict(zip(distinct, self._pool.map(lambda image: self._one(*image), distinct), strict=True))
 
     def _one(self, source: Path | str, name: str) -> bool:
-        target = self._folder / name[:2] / f"{name}.webp"
-        if _is_there(target):
+        shared = f"{FOLDER}/{name[:2]}/{name}.webp"
+        target = self._store.folder / shared
+        if _is_there(target) or self._store.fetched(shared):
             return True
         small = _shrunk(self._store.file(source) if isinstance(source, str) else source)
-        if small:
-            _save(small, target)
-        return small is not None
+        if small is None:
+            return False
+        _save(small, target)
+        try:
+            self._store.push(shared)
+        except BaseException:
+            target.unlink(missing_ok=True)  # or nobody would push it again
+            raise
+        return True
 
 
 def version_of(file: Path) -> str | None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from pixmill.bucket_address import BucketAddress
+from pixmill.bucket_address import BucketAddress, cache_folder
 from pixmill.errors import StoreError, UserError
 from pixmill.file_checks import THREADS, NamedImage, hash_in, hash_of
 from pixmill.images import ImageFile, ImageStore
@@ -45,6 +45,7 @@ class BucketStore:
     """The store at `address`; see `Store`."""
 
     def __init__(self, address: BucketAddress) -> None:
+        cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
         self._address = address
         self.folder = address.working_copy
         self._objects = Objects(address)
@@ -168,6 +169,10 @@ class BucketStore:
         """Write a file to the bucket, whatever stood there."""
         path = self.folder / name
         self._objects.put(name, path, hash_of(path), {}, _kind(name))
+
+    def fetched(self, name: str) -> bool:
+        """Bring a file from the bucket."""
+        return self._objects.fetch(name, self.folder / name) is not None
 
     @contextmanager
     def _alone_in(self, dataset: str) -> Iterator[None]:

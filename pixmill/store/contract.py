@@ -62,3 +62,6 @@ class Store(Protocol):
 
     def push(self, name: str) -> None:
         """Publish a single file as it is."""
+
+    def fetched(self, name: str) -> bool:
+        """Bring a file that was pushed from another machine; say whether there was one."""

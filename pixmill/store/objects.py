@@ -26,6 +26,9 @@ from pixmill.redaction import remember
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
+PAGE = 1_000
+"""Objects of one listing, which is what servers give at most."""
+
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 LARGEST = 5 << 30
 """Bytes of one PUT."""
@@ -162,14 +165,14 @@ class Objects:
     def list(self, folder: str = "") -> Iterator[Listed]:
         """Yield the objects whose names begin with `folder`, in order."""
         start = f"{self.address.prefix}/" if self.address.prefix else ""
-        marker: dict[str, str] = {}
+        marker: dict[str, Any] = {"MaxKeys": PAGE}
         while True:
             page = self._ask("list", folder, self._client.list_objects_v2, Key=None, Prefix=start + folder, **marker)
             for one in page.get("Contents", ()):
                 yield Listed(one["Key"][len(start) :], Seen(one["ETag"], one["Size"]))
             if not page.get("IsTruncated"):
                 return
-            marker = {"ContinuationToken": page["NextContinuationToken"]}
+            marker["ContinuationToken"] = page["NextContinuationToken"]
 
     def _read(self, name: str, file: IO[bytes]) -> Seen | None:
         """Read an object into an empty file, which is at its beginning afterwards."""
