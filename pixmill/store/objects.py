@@ -39,6 +39,15 @@ ABSENT: Mapping[str, str] = {"IfNoneMatch": "*"}
 """The condition that nothing stands under a name yet."""
 
 
+_RIGHTS = {
+    "look at": "s3:GetObject and s3:ListBucket",
+    "read": "s3:GetObject",
+    "write": "s3:PutObject",
+    "list": "s3:ListBucket",
+    "remove": "s3:DeleteObject",
+}
+
+
 class Outdated(StoreError):
     """What stands under a name is not what the condition of a write says."""
 
@@ -226,7 +235,7 @@ class Objects:
             return _Clash(problem)
         if status in (401, 403):
             detail = f" ({text})" if text and text != "Forbidden" else ""
-            hint = "docs/object-storage.md lists the rights that are needed; a wrong key or clock is refused as well"
+            hint = f"it needs {_RIGHTS[what]}; a wrong key, or a clock that is wrong, is refused as well"
             return StoreRefused(problem + detail, hint=hint)
         return (_Unclear if status >= 500 or status == 429 else StoreError)(problem + (f" ({text})" if text else ""))
 
