@@ -70,11 +70,11 @@ class Bucket:
 
 
 class Fault(NamedTuple):
-    """What requests meet in place of their answer: a status, or none although the server has carried it out."""
+    """What requests meet in place of their answer: a status, a body, or none although the server has carried it out."""
 
     method: str
     part: str
-    answer: int | Literal["lost"]
+    answer: int | Literal["lost"] | bytes
     times: int = 1
 
 
@@ -124,7 +124,7 @@ class Proxy:
         self._server.server_close()
         self._thread.join()
 
-    def _fault(self, method: str, path: str) -> int | Literal["lost"] | None:
+    def _fault(self, method: str, path: str) -> int | Literal["lost"] | bytes | None:
         with self._lock:
             for at, fault in enumerate(self.faults):
                 if fault.method == method and fault.part in path and fault.times:
@@ -139,6 +139,10 @@ class Proxy:
             self._note(request, fault)
             code = {503: "SlowDown", 409: "ConditionalRequestConflict", 403: "AccessDenied"}.get(fault, "InternalError")
             _answer(request, fault, {}, f"<Error><Code>{code}</Code><Message>on purpose</Message></Error>".encode())
+            return
+        if isinstance(fault, bytes):
+            self._note(request, 200)
+            _answer(request, 200, {}, fault)
             return
         status, headers, data = self._passed_on(request, body)
         self._note(request, status)

@@ -285,6 +285,17 @@ def test_a_busy_bucket_costs_no_image(shop: Workshop, bucket: Bucket) -> None:
     assert verify(load_config(shop.path)).exit_code == 0
 
 
+def test_a_listing_that_hides_everything_costs_nothing(shop: Workshop, bucket: Bucket, simulated: Simulated) -> None:
+    """B13."""
+    nothing = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+    bucket.proxy.faults = [Fault("GET", "list-type=2", nothing, 1_000)]
+    carry_out(shop.path)
+    report = carry_out(shop.path)
+    assert (report["calls"], report["cached"], simulated.bill.charged) == (0, ROWS, ROWS)
+    assert verify(load_config(shop.path)).exit_code == 0
+    assert bucket.proxy.faults[0].times < 1_000
+
+
 def test_a_bucket_that_takes_no_more_ends_the_paying_and_the_next_run_fetches(
     shop: Workshop, bucket: Bucket, simulated: Simulated
 ) -> None:
