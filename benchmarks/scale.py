@@ -19,7 +19,7 @@ import yaml
 from sqlalchemy import insert
 
 from pixmill.config_file import load_config
-from pixmill.ledger import Ledger
+from pixmill.ledger import open_ledger
 from pixmill.ledger.schema import jobs, now_micros
 from pixmill.plan import make_plan
 
@@ -34,7 +34,7 @@ SWEEP = {
 """A hundred points."""
 
 
-def write_table(folder: Path, rows: int, sweep: dict[str, object] | None = None) -> str:
+def write_table(folder: Path, rows: int, **sections: object) -> str:
     """Write a CSV of `rows` rows and a config for it; return the config's path."""
     chance = random.Random(1)
     with (folder / "table.csv").open("w") as file:
@@ -52,7 +52,7 @@ def write_table(folder: Path, rows: int, sweep: dict[str, object] | None = None)
         },
         "request": {"prompt": "{text}, in watercolor"},
         "output": {"images": "url"},
-        "sweep": sweep or {},
+        **sections,
     }
     path = folder / "scale.yaml"
     path.write_text(yaml.safe_dump(config))
@@ -63,8 +63,8 @@ def fill_ledger(config_path: str) -> None:
     """Put a success for every job into the ledger."""
     config = load_config(config_path)
     plan = make_plan(config, None)
-    config.store_path.mkdir(parents=True)
-    ledger = Ledger(config.store_path / "ledger.db")
+    ledger = open_ledger(config.ledger_address)
+    assert ledger
     ledger.begin_run("earlier", config.name)
     with ledger.database.writing.begin() as connection:
         for rows in paid_rows(plan):
@@ -121,7 +121,7 @@ def main() -> None:
         print(f"plan of 12 rows: {measured('plan', write_table(Path(folder), 12))}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         print(
-            f"plan of 10,000 rows × 100 points: {measured('plan', write_table(Path(folder), 10_000, SWEEP))}",
+            f"plan of 10,000 rows × 100 points: {measured('plan', write_table(Path(folder), 10_000, sweep=SWEEP))}",
             flush=True,
         )
     for rows in [int(word) for word in sys.argv[1:]] or [100_000, 1_000_000]:

