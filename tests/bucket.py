@@ -70,11 +70,11 @@ class Bucket:
 
 
 class Fault(NamedTuple):
-    """What requests meet in place of their answer: a status, a body, or none although the server has carried it out."""
+    """What requests meet in place of their answer: a status, a body, half of their answer, or none of it."""
 
     method: str
     part: str
-    answer: int | Literal["lost"] | bytes
+    answer: int | Literal["lost", "cut"] | bytes
     times: int = 1
 
 
@@ -124,7 +124,7 @@ class Proxy:
         self._server.server_close()
         self._thread.join()
 
-    def _fault(self, method: str, path: str) -> int | Literal["lost"] | bytes | None:
+    def _fault(self, method: str, path: str) -> int | Literal["lost", "cut"] | bytes | None:
         with self._lock:
             for at, fault in enumerate(self.faults):
                 if fault.method == method and fault.part in path and fault.times:
@@ -149,6 +149,9 @@ class Proxy:
         if fault == "lost":
             request.close_connection = True
             return
+        if fault == "cut":
+            request.close_connection = True
+            data = data[: len(data) // 2]
         kept = {name: value for name, value in headers.items() if not name.lower().startswith(self.mute or ("\0",))}
         _answer(request, status, kept, data)
 
@@ -172,8 +175,7 @@ def _answer(request: BaseHTTPRequestHandler, status: int, headers: Mapping[str, 
     for name, value in headers.items():
         if name.lower() not in ("content-length", "connection", "transfer-encoding"):
             request.send_header(name, value)
-    length = headers.get("Content-Length", "0") if request.command == "HEAD" else str(len(data))
-    request.send_header("Content-Length", length)
+    request.send_header("Content-Length", headers.get("Content-Length") or str(len(data)))
     request.end_headers()
     if request.command != "HEAD":
         request.wfile.write(data)

@@ -136,7 +136,7 @@ def _outcomes(a: Jobs, b: Jobs, pairs: Pairs) -> dict[tuple[str, str], int]:
 
 
 def _side(side: Side, measures: Measures) -> dict[str, Any]:
-    where = {"name": side.label, "dataset": str(side.path), "published_at": side.published_at or None}
+    where = {"name": side.label, "dataset": side.store.shown(side.path), "published_at": side.published_at or None}
     return {**where, **measures._asdict()}
 
 

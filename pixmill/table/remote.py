@@ -65,7 +65,7 @@ def _meant(objects: "Objects", key: str, is_table: Callable[[str], bool]) -> "li
     seen = objects.look(key)
     if seen:
         return [Listed(key, seen)]
-    listed = ((one, one.name.removeprefix(f"{key}/")) for one in objects.list(f"{key}/"))
+    listed = ((one, one.name.removeprefix(f"{key}/")) for one in objects.list(f"{key}/") if _is_safe(one.name))
     return [one for one, name in listed if "/" not in name and is_table(name) and not name.startswith((".", "_"))]
 
 

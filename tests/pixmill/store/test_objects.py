@@ -164,9 +164,10 @@ def test_a_listing_goes_on_beyond_its_first_page(at: Objects, bucket: Bucket, mo
     assert bucket.proxy.count("GET", "list-type=2") == 3
 
 
-def test_a_read_that_breaks_off_is_made_again(at: Objects, bucket: Bucket, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", ["lost", "cut", 503])
+def test_a_read_that_breaks_off_is_made_again(at: Objects, bucket: Bucket, tmp_path: Path, fault: int) -> None:
     put(at, NEW)
-    bucket.proxy.faults = [Fault("GET", "/one", "lost", 2)]
+    bucket.proxy.faults = [Fault("GET", "/one", fault, 2)]
     assert at.fetch("one", tmp_path / "here")
     assert (tmp_path / "here").read_bytes() == NEW
 
