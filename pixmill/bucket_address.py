@@ -132,6 +132,18 @@ def cache_folder() -> Path:
         ) from None
 
 
+def make_cache_folder() -> None:
+    """Make the folder of copies, for this user only. Raises ConfigError where it can't be made."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"copies of what is in the bucket can't be kept in {folder}: {error.strerror or error}",
+            hint="let XDG_CACHE_HOME name a folder with room for them",
+        ) from None
+
+
 def _host(endpoint: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]", "_", unquote(urlsplit(endpoint).netloc))
 

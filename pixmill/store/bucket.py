@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from pixmill.bucket_address import BucketAddress, cache_folder
+from pixmill.bucket_address import BucketAddress, make_cache_folder
 from pixmill.errors import StoreError, UserError
 from pixmill.file_checks import THREADS, NamedImage, hash_in, hash_of
 from pixmill.images import ImageFile, ImageStore
@@ -45,7 +45,7 @@ class BucketStore:
     """The store at `address`; see `Store`."""
 
     def __init__(self, address: BucketAddress) -> None:
-        cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_cache_folder()
         self._address = address
         self.folder = address.working_copy
         self._objects = Objects(address)

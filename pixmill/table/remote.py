@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from pixmill.bucket_address import BucketAddress, bucket_address, cache_folder
+from pixmill.bucket_address import BucketAddress, bucket_address, make_cache_folder
 from pixmill.errors import TableError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def bring(url: str, is_table: Callable[[str], bool]) -> dict[Path, str]:
         place = bucket_address(url)
     except ValueError as error:
         raise TableError(f"{url} {error}") from None
-    cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_cache_folder()
     objects = Objects(place._replace(prefix=""))
     found = sorted(_meant(objects, place.prefix, is_table), key=lambda one: one.name)
     if not found:
