@@ -112,8 +112,17 @@ class Objects:
     def fetch(self, name: str, path: Path, wanted: str | None = None) -> Seen | None:
         """Bring an object to the file `path`, whole or not at all; `None` where it is not there.
 
-        With the SHA-256 that is `wanted` other content counts as not there. Raises OSError for the file.
+        With the SHA-256 that is `wanted` other content counts as not there.
         """
+        try:
+            return self._fetched(name, path, wanted)
+        except OSError as error:
+            raise StoreError(
+                f"no copy of {self._shown(name)} can be kept in {path.parent}: {error.strerror or error}",
+                hint="free the disk, or let XDG_CACHE_HOME name a folder with room",
+            ) from None
+
+    def _fetched(self, name: str, path: Path, wanted: str | None) -> Seen | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
         try:

@@ -90,10 +90,7 @@ def _brought(objects: "Objects", place: BucketAddress, one: "Listed") -> Path:
     path = place._replace(prefix=one.name).table_copies / version / PurePosixPath(one.name).name
     if path.is_file() and path.stat().st_size == one.seen.size:
         return path
-    try:
-        seen = objects.fetch(one.name, path)
-    except OSError as error:
-        raise TableError(f"{path} can't be written: {error.strerror or error}") from None
+    seen = objects.fetch(one.name, path)
     if seen is None or seen.etag != one.seen.etag:
         path.unlink(missing_ok=True)
         raise TableError(f"{place._replace(prefix=one.name).url} changed while it was read", hint="run it again")

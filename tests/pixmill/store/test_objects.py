@@ -172,6 +172,13 @@ def test_a_read_that_breaks_off_is_made_again(at: Objects, bucket: Bucket, tmp_p
     assert (tmp_path / "here").read_bytes() == NEW
 
 
+def test_a_disk_that_takes_no_copy_is_named(at: Objects, tmp_path: Path) -> None:
+    put(at, NEW)
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"no copy of s3://.*/one can be kept in .*/file: "):
+        at.fetch("one", tmp_path / "file" / "here")
+
+
 def test_what_is_not_there_leaves_no_file(at: Objects, tmp_path: Path) -> None:
     assert at.fetch("one", tmp_path / "here") is None
     assert list(tmp_path.iterdir()) == [] or not (tmp_path / "here").exists()
