@@ -126,9 +126,9 @@ class Run:
         """Write down that the run starts and start its threads. Raises what `connect` raises if that is still to do."""
         check_invalid(self.plan)
         store = open_store(self.config)
+        store.check_writable()
         if self.to_pay:
             self.ledger.check_sound()
-            store.check_writable()
         if self._client is None and (self.to_pay or (self.config.simulated and self.plan.has_images_to_fetch)):
             self.connect()  # simulated pictures are fetched from the simulator, which has to run until they are here
         fetcher = ImageFetcher(allow_hosts=self.config.image_hosts)

@@ -26,10 +26,10 @@ def test_every_row_is_paid_once_and_the_second_run_pays_nothing(workshop: Worksh
 
 def test_missing_images_of_the_built_in_simulator_are_fetched_without_a_new_call(workshop: Workshop) -> None:
     """More of them than the pool has threads: the simulator has to run until the last one is here."""
-    workshop.write_rows(workshop.rows(40))
+    workshop.write_rows(workshop.rows(20))
     config = workshop.write_config()
     first = carry_out(config, "output.images=url")
-    assert (first["succeeded"], first["images_missing"]) == (40, 0)
+    assert (first["succeeded"], first["images_missing"]) == (20, 0)
     second = carry_out(config)
     assert (second["calls"], second["images_missing"], second["exit_code"]) == (0, 0, 0)
     assert all(row["file_name"] for row in results(second))
@@ -47,17 +47,17 @@ def test_a_retry_that_the_budget_does_not_cover_stops_the_run_with_4(workshop: W
 
 def test_a_store_that_takes_no_images_stops_paying(workshop: Workshop, simulated: Simulated) -> None:
     """B2: what was paid stays, its image is pending, and the rest of the table is not paid for."""
-    workshop.write_rows(workshop.rows(60))
+    workshop.write_rows(workshop.rows(30))
     workshop.use(simulated)
     (workshop.folder / "out").mkdir()
     (workshop.folder / "out" / "images").write_text("a file where the folder should be")
     with pytest.raises(PixmillError, match="images can't be stored"):
         carry_out(workshop.path)
     paid = simulated.bill.charged
-    assert 0 < paid < 60
+    assert 0 < paid < 30
     (workshop.folder / "out" / "images").unlink()
     report = carry_out(workshop.path)
-    assert (report["succeeded"], report["images_missing"], simulated.bill.charged) == (60, 0, 60)
+    assert (report["succeeded"], report["images_missing"], simulated.bill.charged) == (30, 0, 30)
 
 
 def test_an_image_that_stays_missing_is_no_news_of_the_next_run(workshop: Workshop, tmp_path: Path) -> None:

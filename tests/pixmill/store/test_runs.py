@@ -361,6 +361,22 @@ def test_input_images_are_kept_in_the_bucket(shop: Workshop, bucket: Bucket, sim
     assert {f"team/{name}" for name in kept} <= set(images_of(bucket))
 
 
+def test_a_store_that_was_copied_into_a_bucket_is_one(
+    shop: Workshop, bucket: Bucket, simulated: Simulated, copies: Path
+) -> None:
+    """As `aws s3 sync` copies a folder: without the mark, and without our checksums."""
+    carry_out(shop.path)
+    for key in bucket.keys("team/images/"):
+        bucket.put(key, bucket.get(key))
+    bucket.delete("team/pixmill-store")
+    shutil.rmtree(copies)
+    report = carry_out(shop.path)
+    assert (report["calls"], simulated.bill.charged) == (0, ROWS)
+    assert verify(load_config(shop.path)).exit_code == 0
+    bucket.delete(images_of(bucket)[0])
+    assert repair(load_config(shop.path)).fetched == 1
+
+
 # Deployments
 
 
