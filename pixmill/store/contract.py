@@ -21,7 +21,7 @@ class Store(Protocol):
         """Return what to call a file of `folder` to people and programs: its path, or its URL in a bucket."""
 
     def check_writable(self) -> None:
-        """Raise PixmillError where nothing can be written. Before something is paid for: it would have nowhere to go."""
+        """Raise PixmillError where nothing can be written, before something is paid for that would have no place."""
 
     def check_present(self) -> None:
         """Raise UserError where the whole store is away, so that every image would count as missing."""
