@@ -19,7 +19,7 @@ from pixmill.errors import StoreError, UserError
 from pixmill.file_checks import THREADS, NamedImage, hash_in, hash_of
 from pixmill.images import ImageFile, ImageStore
 from pixmill.store.contract import Result
-from pixmill.store.objects import ABSENT, Objects, Outdated, Seen
+from pixmill.store.objects import ABSENT, Objects, Outdated, Seen, StoreRefused
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +147,12 @@ class BucketStore:
 
     def publish(self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]) -> Result:
         """Write on top of what is published, then put each file in place of the one that was seen before."""
+        try:
+            return self._published(dataset, files, keep, write)
+        except StoreRefused as error:  # by now it may have been paid for, and a user's mistake costs nothing
+            raise StoreError(str(error), hint=error.hint) from None
+
+    def _published(self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]) -> Result:
         for _ in range(PUBLICATIONS):
             seen = self._pull(dataset, files)
             shutil.rmtree(self.folder / dataset / "history", ignore_errors=True)  # what is there then is new

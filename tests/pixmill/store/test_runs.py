@@ -14,7 +14,7 @@ from pixmill import dataset as dataset_module
 from pixmill.compare import compare, find_side
 from pixmill.config_file import load_config
 from pixmill.dataset import PUBLISHED
-from pixmill.errors import PixmillError, UserError
+from pixmill.errors import PixmillError, StoreError, UserError
 from pixmill.export import export
 from pixmill.loading import load_results
 from pixmill.plan import Plan
@@ -338,12 +338,14 @@ def test_a_store_that_can_not_be_written_is_refused_before_anything_is_paid(
     assert simulated.bill.calls == 0
 
 
-def test_a_bucket_that_is_away_is_an_error_that_loses_nothing(
-    shop: Workshop, bucket: Bucket, simulated: Simulated, impatient: None
+@pytest.mark.parametrize("status", [503, 403])
+def test_a_dataset_that_can_not_be_published_is_an_error_that_loses_nothing(
+    shop: Workshop, bucket: Bucket, simulated: Simulated, impatient: None, status: int
 ) -> None:
-    bucket.proxy.faults = [Fault("PUT", "/dataset.parquet", 503, 1_000)]
-    with pytest.raises(PixmillError, match="503 SlowDown"):
+    bucket.proxy.faults = [Fault("PUT", "/dataset.parquet", status, 1_000)]
+    with pytest.raises(StoreError, match=f"can't write s3://.*/dataset.parquet: the answer is {status}") as failed:
         carry_out(shop.path)
+    assert not isinstance(failed.value, UserError), "exit code 2 says that nothing was paid"
     bucket.proxy.clear()
     report = carry_out(shop.path)
     assert (report["calls"], report["cached"], simulated.bill.charged) == (0, ROWS, ROWS)
