@@ -100,10 +100,13 @@ class BucketStore:
 
     def file(self, name: str) -> Path:
         """Bring an image here, unless a sound copy is."""
-        path, digest = self.folder / name, hash_in(name)
-        if digest and not _is_sound(path, digest) and self._objects.fetch(name, path, digest) is None:
+        digest = hash_in(name)
+        if digest is None:  # no name that a store makes: it leads nowhere
+            return self.folder / "images" / "foreign"
+        path = self.folder / name
+        if not _is_sound(path, digest) and self._objects.fetch(name, path, digest) is None:
             path.unlink(missing_ok=True)
-            log.warning("%s is not there, or not what its name says", self.shown(path))
+            log.info("%s is not there, or not what its name says", self.shown(path))
         return path
 
     def bring(self, names: Iterable[str | None]) -> None:

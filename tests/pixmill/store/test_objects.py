@@ -246,6 +246,15 @@ def test_what_is_not_what_its_name_says_is_not_brought(store: Store, bucket: Buc
     assert not store.file(image.file_name).exists()
 
 
+@pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "images/ab/../../secret", "images/secret.jpg"])
+def test_a_name_that_no_store_makes_leads_nowhere(store: Store, bucket: Bucket, name: str) -> None:
+    """4.4: datasets are written by whoever may write to the bucket."""
+    assert not store.file(name).exists()
+    assert store.file(name).parent == store.folder / "images"
+    assert store.problem(NamedImage(name, None)) == "foreign_name"
+    assert bucket.proxy.seen == []
+
+
 def test_a_copy_puts_right_what_the_bucket_lost(store: Store, bucket: Bucket) -> None:
     image = store.save(JPEG)
     bucket.delete(f"team/{image.file_name}")
