@@ -1,5 +1,6 @@
 """Fan-out: the chunks of a run as task runs, a bounded window of them in flight, on the engine of the config."""
 
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -18,18 +19,19 @@ Future = PrefectFuture[Any]
 Submit = Callable[[list[Job]], Future]
 
 
-def fan_out(run: Run) -> Iterator[None]:
-    """Pay for the chunks of `run`, each in a task run; yields whenever one went out or came back."""
+def fan_out(run: Run) -> None:
+    """Pay for the chunks of `run`, each in a task run. One that Prefect cancels is drained, as by a signal."""
     window: dict[Future, list[Job]] = {}
     with _engine(run) as submit:
-        for chunk in run.chunks():
-            window[submit(chunk)] = chunk
-            if len(window) >= run.window:
-                _settle_one(run, window, submit)
-            yield
-        while window:
-            _settle_one(run, window, submit)
-            yield
+        try:
+            for chunk in run.chunks():
+                window[submit(chunk)] = chunk
+                if len(window) >= run.window:
+                    _settle_one(run, window, submit)
+            _settle_all(run, window, submit)
+        except CancelledError:  # raised into this thread wherever it is
+            run.interrupt("Prefect, which lost the run's place under a concurrency limit")
+            _settle_all(run, window, submit)
 
 
 def _engine(run: Run) -> AbstractContextManager[Submit]:
@@ -48,6 +50,11 @@ def _threads(run: Run) -> Iterator[Submit]:
         return future
 
     yield submit
+
+
+def _settle_all(run: Run, window: dict[Future, list[Job]], submit: Submit) -> None:
+    while window:
+        _settle_one(run, window, submit)
 
 
 def _settle_one(run: Run, window: dict[Future, list[Job]], submit: Submit) -> None:

@@ -12,7 +12,7 @@ from pixmill.interrupt import drained_by_signals
 from pixmill.runs import Run, flow_run
 from tasks.publish_dataset import publish_dataset
 from tasks.show_logs import library_logs_shown
-from tasks.show_progress import show_progress
+from tasks.show_progress import progress_shown
 from tasks.show_results import show_results
 
 
@@ -42,10 +42,8 @@ def _carried_out(run: Run) -> dict[str, Any]:
     """Pay for what is pending, chunk by chunk, and publish."""
     check_installed(run.config.execution)
     run.begin()
-    progress = show_progress(run.run_id)
-    for _ in fan_out(run):
-        progress = show_progress(run.run_id, progress)
-    summary = publish_dataset(run.run_id)
-    show_progress(run.run_id, progress)
+    with progress_shown(run.run_id):
+        fan_out(run)
+        summary: dict[str, Any] = publish_dataset(run.run_id)
     show_results(run.run_id, summary)
     return summary

@@ -48,7 +48,6 @@ log = logging.getLogger(__name__)
 TASK_RUNS = 200
 """About how many task runs `jobs_per_task: auto` makes: fewer jobs are one each, to be seen in the Prefect UI."""
 
-PROGRESS_SECONDS = 2.0
 _prepared: ContextVar["Run | None"] = ContextVar("prepared", default=None)
 _running: dict[str, "Run"] = {}
 
@@ -67,7 +66,6 @@ class Run:
         self._downloads: Downloads | None = None
         self._interrupted: Stopped | None = None
         self._began = time.monotonic()
-        self._next_progress = 0.0
         self._failure: PixmillError | None = None
         self._open = ExitStack()
 
@@ -183,18 +181,6 @@ class Run:
         """How much of what is paid for has an outcome, 0 to 100."""
         done = sum(self.engine.tally.done.values()) if self.engine else 0
         return 100.0 * done / self.to_pay if self.to_pay else 100.0
-
-    def show_progress_no_more(self) -> None:
-        """Let no progress be due any more."""
-        self._next_progress = math.inf
-
-    def progress_due(self) -> bool:
-        """Whether to show progress again: every few seconds, as each update is a request, and at the end."""
-        now = time.monotonic()
-        if now < self._next_progress and (self.percent < 100 or math.isinf(self._next_progress)):
-            return False
-        self._next_progress = now + PROGRESS_SECONDS
-        return True
 
     @property
     def artifact_key(self) -> str:

@@ -1,6 +1,7 @@
 """Task: the run's summary and its failures as artifacts, for people who look in the Prefect UI."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,28 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from pixmill.runs import running
+from pixmill.runs import Run, running
+from tasks.aside import PATIENCE, aside
 
 log = logging.getLogger("pixmill.results")
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def show_results(run_id: str, summary: dict[str, Any]) -> None:
-    """Make a table of what `run --json` says, a link to the report and a table of the failures by code."""
-    name = running(run_id).artifact_key
+    """Make a table of what `run --json` says, a link to the report and a table of the failures by code.
+
+    The run is over and published: a server that is gone, or hangs, changes nothing of that.
+    """
+    showing = aside(partial(_show, running(run_id), summary))
+    showing.join(PATIENCE)
+    if showing.is_alive():
+        log.warning("the results can't be shown in Prefect: no answer within %.0f s", PATIENCE)
+
+
+def _show(run: Run, summary: dict[str, Any]) -> None:
+    name = run.artifact_key
     rows = [{"what": what, "value": str(value)} for what, value in summary.items()]
-    failures = [{"code": code, "calls": calls} for code, calls in running(run_id).top_codes()]
+    failures = [{"code": code, "calls": calls} for code, calls in run.top_codes()]
     try:
         create_table_artifact(rows, key=f"{name}-summary", description=summary["reason"])
         if summary["report"]:
@@ -27,5 +39,5 @@ def show_results(run_id: str, summary: dict[str, Any]) -> None:
                 page, link_text="open the report", key=f"{name}-report", description="grid and gallery"
             )
         create_table_artifact(failures, key=f"{name}-failures", description="calls that were no success, by code")
-    except Exception as error:  # the run is over and published: a server that is gone must not undo that
+    except Exception as error:
         log.warning("the results can't be shown in Prefect: %s", error)
