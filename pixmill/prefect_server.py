@@ -45,10 +45,14 @@ _BARE_SERVER = {
 }
 
 
-def configure_prefect() -> None:
-    """Set the environment in which a command imports Prefect: no telemetry, and on the terminal only our own words."""
+def configure_prefect(*, embedded: bool = False) -> None:
+    """Set the environment in which a command imports Prefect: no telemetry, and on the terminal only our own words.
+
+    With an `embedded` server its client gives up after seconds: one that died does not come back.
+    """
     silent = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_ROOT_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL")
-    for name, value in {**_QUIET, **dict.fromkeys(silent, "CRITICAL")}.items():
+    brief = {"PREFECT_CLIENT_MAX_RETRIES": "2"} if embedded else {}
+    for name, value in {**_QUIET, **dict.fromkeys(silent, "CRITICAL"), **brief}.items():
         os.environ.setdefault(name, value)
 
 

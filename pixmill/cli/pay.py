@@ -141,8 +141,8 @@ class _Server:
         """Point this process's Prefect to a server that answers."""
         from pixmill.prefect_server import configure_prefect
 
-        configure_prefect()
         embedded = self._embedded or self._start()
+        configure_prefect(embedded=embedded is not None)
         if embedded:
             say("starting a Prefect server for this run (PREFECT_API_URL names one of your own) …")
             embedded.use()
@@ -187,22 +187,26 @@ def _flow(run: "Run", order: Order) -> dict[str, Any]:
 
     with handed_over(run), shown(run):
         try:
-            return generate_dataset(order.config, order.overrides, order.limit)
+            report = generate_dataset(order.config, order.overrides, order.limit)
         except PixmillError:
+            _deliver_events()
             raise
         except Exception as error:  # Prefect's own, such as a server that is gone: what was paid for is published
             return _without_prefect(run, error)
-        finally:
-            _deliver_events()
+        _deliver_events()
+        return report
 
 
 def _without_prefect(run: "Run", error: Exception) -> dict[str, Any]:
-    report = run.report or run.finish()
-    if report["skipped"]:
-        raise PixmillError(
-            f"Prefect gave up: {type(error).__name__}: {error}; what was paid for is published",
-            hint="run the same command again to go on",
-        ) from error
+    """Return the report of a run that Prefect left alone. Raises PixmillError where that is why jobs are left."""
+    report = run.report
+    if report is None:
+        report = run.finish()
+        if report["skipped"]:
+            raise PixmillError(
+                f"Prefect gave up: {type(error).__name__}: {error}; what was paid for is published",
+                hint="run the same command again to go on",
+            ) from error
     say(f"warning: Prefect gave up after the last job: {type(error).__name__}")
     return report
 
