@@ -344,7 +344,7 @@ def test_the_command_prints_a_config_and_nothing_else(workshop: Workshop, pixmil
         ([], "--point"),
         (["--picks", "x.csv", "--input", "y.csv"], "--picks"),
         (["--point", "base", "--name", "../x"], "name: string should match"),
-        (["--point", "base", "--input", "s3://bucket/x.csv"], "input.path"),
+        (["--point", "base", "--input", "s3://bucket"], "input.path"),
         (["--picks", "nowhere.csv"], "nowhere.csv"),
     ],
 )
