@@ -14,6 +14,7 @@ FAULTS = [
     for family, count, suffix in [
         ("A", 11, ""),
         ("B", 17, ""),
+        ("C", 15, ""),
         ("D", 19, ""),
         ("E", 15, ""),
         ("F", 11, ""),
@@ -23,7 +24,6 @@ FAULTS = [
     ]
     for number in range(1, count + 1)
 ]
-"""Those of one machine; what Prefect's servers and clusters do (C) comes with them."""
 
 TESTS = dict(re.findall(r"^\| ([A-I]\d+f?) \|.*\| ([^|]*) \|$", PAGE, re.MULTILINE))
 """The last cell of the row of each fault."""
