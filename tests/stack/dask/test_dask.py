@@ -104,7 +104,7 @@ def test_a_killed_worker_costs_its_calls_in_flight_and_nothing_twice(workshop: W
         charges = billed(simulated)()
     check(workshop.path, report, charges)
     assert heard == {LOOPBACK}
-    assert 0 < report["in_doubt"] <= CONCURRENCY // 2
+    assert 0 < report["in_doubt"] <= CONCURRENCY, "what the lost one had in flight, whatever its share was"
     assert report["succeeded"] == rows - report["in_doubt"]
     assert (command.exit_code, report["skipped"]) == (3, 0), command.stderr
     assert "a worker was lost with" in command.stderr
