@@ -4,8 +4,6 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?=
-# Half of what a test does is to wait for calls and processes.
-WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
 .PHONY: demo stack test test-slow test-stack check soak mutants format bench lock clean
 
@@ -16,14 +14,15 @@ demo: $(VENV)/run
 stack: $(VENV)/stack
 	$(BIN)/python -m deployments.stack
 
+# Twice as many at a time as there are cores: half of what these do is to wait. The others start processes of their own.
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 12 -m "not slow and not stack" $(TESTS)
+	$(BIN)/python -m pytest -q -n $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))) --maxprocesses 12 -m "not slow and not stack" $(TESTS)
 
 test-slow: $(VENV)/dev
-	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 12 --dist loadfile -m "slow and not stack" $(TESTS)
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow and not stack" $(TESTS)
 
 test-stack: $(VENV)/stack
-	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 12 --dist loadfile -m stack $(TESTS)
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m stack $(TESTS)
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -34,7 +33,7 @@ check: $(VENV)/dev
 # Kills, power losses, histories in virtual time and fuzzing, many times longer: about half an hour.
 SOAK ?= 5
 soak: $(VENV)/dev
-	PIXMILL_SOAK=$(SOAK) $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 12 tests/crash tests/virtual tests/fuzz $(TESTS)
+	PIXMILL_SOAK=$(SOAK) $(BIN)/python -m pytest -q -n auto tests/crash tests/virtual tests/fuzz $(TESTS)
 
 # Bugs on purpose: a test has to notice each.
 mutants: $(VENV)/dev
