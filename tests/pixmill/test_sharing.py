@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from pixmill.fair_shares import UNLIMITED, Lease, Report, fair_portions, fair_slots, settle
-from pixmill.governor import Governor
+from pixmill.governor import KEEPS_UP, Governor
 from pixmill.pace import RATE_MARGIN, Departure, Pace
 from pixmill.provider.codes import Verdict
 from pixmill.slots import Slots
@@ -205,3 +205,20 @@ def test_the_turn_of_a_call_that_was_not_sent_is_for_the_next_one() -> None:
     for _ in range(50):
         shared.governor.leave(shared.sent(1)[0])
     assert shared.now <= 2 / 20
+
+
+def test_who_is_slow_once_wants_what_it_used_before_and_then_what_it_uses() -> None:
+    """Calls that come in bursts make single looks differ, and what is not wanted goes to a newcomer at once."""
+    shared = Shared()
+    shared.takes()
+    wanted = []
+    for calls in (10, 3, 3):
+        begun = shared.now
+        for call in shared.sent(calls):
+            shared.governor.leave(call, Verdict.SUCCEEDED, answered=True)
+        shared.now = begun + 1
+        mine = shared.governor.report()
+        assert mine
+        wanted.append(mine.wanted_rate)
+        shared.governor.take(settle(mine, [])[0], 1e9)
+    assert wanted == pytest.approx([20 * RATE_MARGIN, 11 / KEEPS_UP, 4 / KEEPS_UP])
