@@ -15,7 +15,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ import pyarrow.parquet as pq
 from pixmill.atomic import aside, put
 from pixmill.config import Config
 from pixmill.errors import PixmillError
+from pixmill.file_checks import hash_of, manifest_at
 from pixmill.invalid import INVALID_SCHEMA, KnownInvalid, invalid_rows
 from pixmill.jobs import JobBatch
 from pixmill.ledger import Ledger
@@ -103,7 +103,7 @@ def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path) -> Published
 
 def last_manifest(config: Config) -> dict[str, Any]:
     """Return the manifest of the dataset that is published now, empty where there is none."""
-    return _manifest_of(config.dataset_folder)
+    return manifest_at(config.dataset_folder / MANIFEST)
 
 
 def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> None:
@@ -167,7 +167,7 @@ def _read_back(path: Path, rows: int, schema: pa.Schema) -> None:
 def _is_intact(folder: Path) -> bool:
     """Whether the published file is the one that its manifest describes: a damaged one is no version to keep."""
     current = folder / DATASET
-    return current.exists() and _manifest_of(folder).get("sha256") == _sha256(current)
+    return current.exists() and manifest_at(folder / MANIFEST).get("sha256") == hash_of(current)
 
 
 def _has_content_of(published: Path, written: Path) -> bool:
@@ -182,7 +182,7 @@ def _keep_version(folder: Path, keep: int) -> None:
     history, current = folder / "history", folder / DATASET
     if keep:
         history.mkdir(exist_ok=True)
-        published = _manifest_of(folder)
+        published = manifest_at(folder / MANIFEST)
         name = str(published.get("published_at", _now())).replace(":", "").replace("-", "")
         kept = history / f"{name}.parquet"
         if not kept.exists():
@@ -193,14 +193,6 @@ def _keep_version(folder: Path, keep: int) -> None:
         old.with_suffix(".json").unlink(missing_ok=True)
 
 
-def _manifest_of(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
-
-
 def _manifest(plan: Plan, run_id: str, counts: Counts, rows: int) -> dict[str, Any]:
     path = plan.config.dataset_folder / DATASET
     return {
@@ -209,16 +201,11 @@ def _manifest(plan: Plan, run_id: str, counts: Counts, rows: int) -> dict[str, A
         "published_at": _now(),
         "rows": rows,
         "bytes": path.stat().st_size,
-        "sha256": _sha256(path),
+        "sha256": hash_of(path),
         "counts": {**counts.status, "cached": counts.cached, "images_missing": counts.images_missing},
         "input": {"path": plan.config.input.path, "rows": plan.rows, "sha256": plan.table.sha256()},
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def _now() -> str:

@@ -1,6 +1,5 @@
 """What `compare` is given: a config, a dataset or its name, each with or without `@VERSION`."""
 
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,6 +11,7 @@ import yaml
 from pixmill.bucket_address import is_bucket_url
 from pixmill.dataset import DATASET, MANIFEST
 from pixmill.errors import UserError
+from pixmill.file_checks import manifest_at
 from pixmill.loading import Found, NoDataset, find_dataset
 from pixmill.operations import did_you_mean
 from pixmill.store import Store
@@ -95,10 +95,7 @@ def _version(folder: Path, wanted: str) -> Path:
 
 def _published_at(path: Path) -> str:
     manifest = path.with_name(MANIFEST) if path.name == DATASET else path.with_suffix(".json")
-    try:
-        return str(json.loads(manifest.read_text())["published_at"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+    return str(manifest_at(manifest).get("published_at", ""))
 
 
 def _compact(time: str) -> str:
