@@ -11,15 +11,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.flow_engine import load_flow_run, run_flow
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
 from prefect.states import Crashed, Pending
 
 from flows.generate import generate_dataset
 from tests.conftest import Simulated, Workshop, results, simulator
+from tests.flows.conftest import client_of
 from tests.prefect_proxy import PrefectProxy
 from tests.real_command import Command, children, ended, ledger_rows, pay, wait_until
 from tests.warm import forked
@@ -45,8 +45,7 @@ def pixmill(proxy: PrefectProxy, tmp_path_factory: pytest.TempPathFactory) -> Co
 @pytest.fixture
 def client(prefect_api: str) -> Iterator[SyncPrefectClient]:
     """A client that reaches the server past the proxy."""
-    settings = {PREFECT_API_URL: prefect_api, PREFECT_LOGGING_LEVEL: "CRITICAL"}
-    with temporary_settings(settings), get_client(sync_client=True) as client:
+    with client_of(prefect_api) as client:
         yield client
 
 

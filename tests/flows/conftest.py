@@ -1,6 +1,7 @@
 """One Prefect server for the tests of flows, and a table that they may pay for."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -20,11 +21,18 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         APILogHandler().flush()  # or what still waits is sent to a server that has ended
 
 
+@contextmanager
+def client_of(api: str) -> Iterator[SyncPrefectClient]:
+    """A client of a server; meanwhile Prefect works with that one, and says nothing."""
+    settings = {PREFECT_API_URL: api, PREFECT_LOGGING_LEVEL: "CRITICAL"}
+    with temporary_settings(settings), get_client(sync_client=True) as client:
+        yield client
+
+
 @pytest.fixture
 def prefect(api: str) -> Iterator[SyncPrefectClient]:
     """A client of the server that flows of the test run on."""
-    settings = {PREFECT_API_URL: api, PREFECT_LOGGING_LEVEL: "CRITICAL"}
-    with temporary_settings(settings), get_client(sync_client=True) as client:
+    with client_of(api) as client:
         yield client
 
 

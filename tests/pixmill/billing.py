@@ -1,5 +1,6 @@
 """Ledgers with known calls, written as the engine writes them."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -101,3 +102,21 @@ def books(store: Path | str, run: str = "run-1") -> Iterator[Books]:
         yield made
     finally:
         ledger.close()
+
+
+@contextmanager
+def being_written(book: Books) -> Iterator[None]:
+    """Write one call after the other until the body ends."""
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            book.call("2026-11-01T12:00")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        writer.join()

@@ -32,6 +32,11 @@ class Hidden(NamedTuple):
         """Calls per second, whichever limit binds."""
         return min(self.qps, self.concurrency / self.latency)
 
+    @property
+    def halved(self) -> "Hidden":
+        """The same account with half of both limits."""
+        return Hidden(self.qps / 2, self.concurrency // 2, self.latency)
+
     def governor(self, world: "World", ceiling: float = 4, start: int | None = None) -> Governor:
         """A governor with ceilings that many times too high."""
         most = int(ceiling * self.concurrency)
@@ -111,10 +116,11 @@ class World:
         self.now = max(self.now, until)
 
 
-def drawn(seed: int) -> Hidden:
-    """2 to 50 calls/s and 1 to 40 in flight, small numbers as often as large ones."""
+def drawn(seed: int, least: int = 1) -> Hidden:
+    """2 to 50 calls/s and `least` to 40 in flight, small numbers as often as large ones."""
     chance = random.Random(seed)
-    return Hidden(2 * 25 ** chance.random(), round(40 ** chance.random()), chance.choice([1.0, 2.0, 6.0]))
+    qps, concurrency = 2 * 25 ** chance.random(), round(40 ** chance.random())
+    return Hidden(qps, max(least, concurrency), chance.choice([1.0, 2.0, 6.0]))
 
 
 def mean(values: list[float]) -> float:
@@ -203,12 +209,11 @@ def test_a_drop_is_met_within_one_round_of_calls_and_its_end_is_noticed() -> Non
     met: list[float] = []
     used: list[float] = []
     for seed in SEEDS:
-        before = drawn(seed)
-        before = before._replace(concurrency=max(2, before.concurrency))
+        before = drawn(seed, least=2)
         world = World(before, seed)
         governor = before.governor(world)
         world.run(governor, 500)
-        world.hidden = Hidden(before.qps / 2, before.concurrency // 2, before.latency)
+        world.hidden = before.halved
         dropped = world.now
         world.run(governor, 1e9, until=dropped + 2 * before.latency)
         met.append(world.counted(dropped)[1])
@@ -234,13 +239,11 @@ def test_a_run_whose_limits_change_twice_uses_what_is_allowed() -> None:
     used: list[float] = []
     throttled: list[float] = []
     for seed in SEEDS:
-        before = drawn(seed)
-        before = before._replace(concurrency=max(2, before.concurrency))
-        halved = Hidden(before.qps / 2, before.concurrency // 2, before.latency)
+        before = drawn(seed, least=2)
         calls = random.Random(f"calls {seed}").randint(400, 700)
         world, allowed = World(before, seed), 0.0
         governor = before.governor(world)
-        for hidden in (before, halved, before):
+        for hidden in (before, before.halved, before):
             world.hidden, begun = hidden, world.now
             world.run(governor, calls)
             allowed += (world.now - begun) * hidden.allowed

@@ -24,7 +24,7 @@ from pixmill.runs import prepare
 from pixmill.status import read_status
 from pixmill.verification import verify
 from tests.conftest import ROOT, Workshop, carry_out
-from tests.pixmill.billing import LIMITS, Books, books
+from tests.pixmill.billing import LIMITS, being_written, books
 from tests.pixmill.ledger.test_ledger import ended
 from tests.pixmill.run_checks import Provider, check, to_its_end, use
 from tests.postgres import Postgres
@@ -293,16 +293,10 @@ def test_the_commands_that_take_a_store_take_a_url(database_url: str, tmp_path: 
 
 def test_a_copy_in_a_file_is_whole_and_of_one_moment(database_url: str, tmp_path: Path) -> None:
     """A job and its attempt are written by two commits: no copy may have the second without the first."""
-    stop = threading.Event()
     with books(database_url) as book:
         book.ledger.record(ended("late", State.SUCCEEDED, answer=bytes(range(256)), message="übel 'x'\n"))
-        writer = threading.Thread(target=_write_until, args=(book, stop))
-        writer.start()
-        try:
+        with being_written(book):
             copies = [back_up(book.ledger, tmp_path / f"copy-{at}.db") for at in range(3)]
-        finally:
-            stop.set()
-            writer.join()
         last = back_up(book.ledger, tmp_path / "last.db")
         for table in ("jobs", "attempts", "runs", "meta"):
             copy = open_ledger(tmp_path / "last.db", read_only=True)
@@ -312,11 +306,6 @@ def test_a_copy_in_a_file_is_whole_and_of_one_moment(database_url: str, tmp_path
     assert [copy.attempts for copy in copies] == sorted(copy.attempts for copy in copies)
     assert all(copy.attempts - 1 <= copy.jobs <= copy.attempts for copy in copies)
     assert last.runs == 1
-
-
-def _write_until(book: Books, stop: threading.Event) -> None:
-    while not stop.is_set():
-        book.call("2026-11-01T12:00")
 
 
 def _rows(ledger: Ledger, table: str) -> list[tuple[object, ...]]:

@@ -1,10 +1,8 @@
 """A machine that is lost in the middle of a scheduled sweep, and a server that is restarted meanwhile."""
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,9 +22,11 @@ from deployments.automations import apply, dead_runs_are_marked
 from deployments.stack import Stack, running_stack
 from pixmill.child_process import stop_child
 from tests.conftest import KEY, simulator
-from tests.deployments.test_stack import client_of, free_port
+from tests.deployments.test_stack import client_of, folder, free_port
 from tests.postgres import Postgres
 from tests.real_command import children, is_alive, tree, wait_until
+
+__all__ = ["folder"]
 
 pytestmark = [
     pytest.mark.stack,
@@ -40,14 +40,6 @@ TIMEOUT = 20
 LEASE = 3 * TIMEOUT
 SILENCE = timedelta(seconds=45)
 """Longer than the shortest pause between two heartbeats, which is half a minute."""
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Not in pytest's own folder, into which PostgreSQL's user may not look."""
-    path = Path(tempfile.mkdtemp(prefix="pixmill-takeover-"))
-    yield path
-    shutil.rmtree(path)
 
 
 def test_a_scheduled_sweep_outlives_the_machine_that_it_runs_on_and_a_restart_of_the_server(

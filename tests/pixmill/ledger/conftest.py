@@ -1,9 +1,11 @@
 """Where the ledgers of these tests are: what holds for a file holds for PostgreSQL."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pixmill.ledger import Ledger, open_ledger
 from tests.postgres import database_url, postgres
 
 __all__ = ["address", "database_url", "postgres"]
@@ -19,3 +21,12 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "store" / "ledger.db")
     url: str = request.getfixturevalue("database_url")
     return url
+
+
+@pytest.fixture
+def ledger(address: str) -> Iterator[Ledger]:
+    """A new ledger there."""
+    opened = open_ledger(address)
+    assert opened
+    yield opened
+    opened.close()

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import open_ledger
 from pixmill.ledger.backup import back_up
 from pixmill.ledger.stats import row_counts
-from tests.pixmill.billing import Books, books
+from tests.pixmill.billing import being_written, books
 
 
 def names(folder: Path) -> list[str]:
@@ -44,25 +43,14 @@ def test_a_copy_goes_on_as_a_ledger(tmp_path: Path) -> None:
 
 def test_copies_are_consistent_while_runs_go_on(tmp_path: Path) -> None:
     """A job and its attempt are written by two commits: no copy may have the second without the first."""
-    stop = threading.Event()
     with books(tmp_path) as book:
-        writer = threading.Thread(target=_write_until, args=(book, stop))
-        writer.start()
-        try:
+        with being_written(book):
             copies = [back_up(book.ledger, tmp_path / f"copy-{at}.db") for at in range(8)]
-        finally:
-            stop.set()
-            writer.join()
         total = book.calls
     seen = [copy.attempts for copy in copies]
     assert seen == sorted(seen)
     assert seen[-1] <= total
     assert all(copy.attempts <= copy.jobs <= copy.attempts + 1 for copy in copies)
-
-
-def _write_until(book: Books, stop: threading.Event) -> None:
-    while not stop.is_set():
-        book.call("2026-11-01T12:00")
 
 
 def test_a_copy_is_never_written_over_unasked(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """What is known of input images: found by the exact URL, always the last answer."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
@@ -17,14 +16,6 @@ BAD = InputImage(URL, 2, "input_not_found", "images.example.com: its answer is 4
 
 NO_PATTERN = "".join(sha256(bytes([at])).hexdigest() for at in range(125))
 """8,000 characters that can't be compressed much: too long for the usual index of PostgreSQL."""
-
-
-@pytest.fixture
-def ledger(address: str) -> Iterator[Ledger]:
-    opened = open_ledger(address)
-    assert opened
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize("image", [GOOD, GOOD._replace(file_name=None), BAD])

@@ -2,24 +2,15 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import text, update
 
 from pixmill.fair_shares import Share
-from pixmill.ledger import Ledger, open_ledger
+from pixmill.ledger import Ledger
 from pixmill.ledger.dialects import clock
 from pixmill.ledger.shares import LEASE_SECONDS, Ask, shares
 from tests.pixmill.test_sharing import report
-
-
-@pytest.fixture
-def ledger(address: str) -> Iterator[Ledger]:
-    opened = open_ledger(address)
-    assert opened
-    yield opened
-    opened.close()
 
 
 def ask(ledger: Ledger, lease: str, held: int = 0, *, account: str = "main", hold: float = 0.0) -> Share:
