@@ -45,8 +45,8 @@ def undisturbed(folder: Path) -> Iterator[None]:
 
 def file_problem(store: Path, image: NamedImage) -> str | None:
     """Return which of `PROBLEMS` an image file has; its bytes are hashed. `None` where it has none."""
-    named = _NAME.fullmatch(image.name)
-    if not named:
+    digest = hash_in(image.name)
+    if not digest:
         return "foreign_name"
     path = store / image.name
     try:
@@ -55,7 +55,7 @@ def file_problem(store: Path, image: NamedImage) -> str | None:
             return "no_file"
         if image.size is not None and seen.st_size != image.size:
             return "wrong_size"
-        return None if hash_of(path) == named[2] else "damaged"
+        return None if hash_of(path) == digest else "damaged"
     except (FileNotFoundError, NotADirectoryError):
         return "missing"
     except OSError:
