@@ -23,7 +23,17 @@ KEY = "benchmark"
 def simulator(bill: Path, **options: object) -> Iterator[str]:
     """Run `pixmill simulate` with `options` (`latency=1`, `qps=10` …), which writes its `bill`; yield its URL."""
     named = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "pixmill", "simulate", "--port", "0", "--bill", str(bill), *named]
+    command = [
+        sys.executable,
+        "-m",
+        "pixmill",
+        "simulate",
+        "--port",
+        "0",
+        "--bill",
+        str(bill),
+        *named,
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     try:
@@ -44,17 +54,24 @@ def postgres(folder: Path) -> Iterator[str]:
         yield f"postgresql+psycopg://postgres@/postgres?host={sockets}"
 
 
-def write_config(folder: Path, url: str, jobs: int, limits: Mapping[str, Any], **sections: object) -> Path:
+def write_config(
+    folder: Path, url: str, jobs: int, limits: Mapping[str, Any], **sections: object
+) -> Path:
     """Write a table of so many jobs and a config that has the simulator at `url` answer them; return the config.
 
     Folders with different names get different jobs.
     """
-    table = "".join(f"https://images.example.com/{folder.name}/{at}.jpg,cat {at}\n" for at in range(jobs))
+    table = "".join(
+        f"https://images.example.com/{folder.name}/{at}.jpg,cat {at}\n" for at in range(jobs)
+    )
     (folder / "table.csv").write_text("photo,text\n" + table)
     config = {
         "name": "bench",
         "store": str(folder / "out"),
-        "input": {"path": str(folder / "table.csv"), "columns": {"image_url": "photo", "prompt": "text"}},
+        "input": {
+            "path": str(folder / "table.csv"),
+            "columns": {"image_url": "photo", "prompt": "text"},
+        },
         "provider": {"kind": "simulator", "base_url": url},
         "limits": dict(limits),
         "output": {"images": "url"},

@@ -32,11 +32,16 @@ def rate(jobs: int, in_flight: int, execution: dict[str, Any]) -> float:
     """Return the jobs per second of a flow run, between its first and its last tenth."""
     from flows.generate import generate_dataset
 
-    with tempfile.TemporaryDirectory() as name, simulator(Path(name) / "bill.jsonl", latency=LATENCY) as url:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        simulator(Path(name) / "bill.jsonl", latency=LATENCY) as url,
+    ):
         folder = Path(name)
         limits = {"qps": 100_000, "concurrency": in_flight}
         spread = {**execution, "jobs_per_task": 200}
-        config = write_config(folder, url, jobs, limits, name=f"bench-{next(_numbers)}", execution=spread)
+        config = write_config(
+            folder, url, jobs, limits, name=f"bench-{next(_numbers)}", execution=spread
+        )
         if generate_dataset(str(config))["succeeded"] != jobs:
             raise SystemExit("some jobs did not succeed")
         return steady_rate(folder / "out" / "simulated" / "ledger.db", jobs)
@@ -47,7 +52,9 @@ def steady_rate(ledger: Path, jobs: int) -> float:
     import sqlite3
 
     with sqlite3.connect(ledger) as connection:
-        rows = connection.execute("SELECT answered_at FROM attempts ORDER BY answered_at").fetchall()
+        rows = connection.execute(
+            "SELECT answered_at FROM attempts ORDER BY answered_at"
+        ).fetchall()
     first, last = rows[jobs // 10][0], rows[-jobs // 10][0]
     return 0.8 * jobs / ((last - first) / 1e6)
 
@@ -64,7 +71,9 @@ def main() -> None:
         threads = rate(jobs, IN_FLIGHT, {"engine": "threads"})
         one = rate(jobs, IN_FLIGHT, {"engine": "dask", "workers": 1})
         two = rate(2 * jobs, 2 * IN_FLIGHT, {"engine": "dask", "workers": 2})
-        print(f"threads {threads:.1f} jobs/s, one Dask worker {one:.1f}: {threads / one - 1:+.1%} time per job")
+        print(
+            f"threads {threads:.1f} jobs/s, one Dask worker {one:.1f}: {threads / one - 1:+.1%} time per job"
+        )
         print(f"one Dask worker {one:.1f} jobs/s, two {two:.1f}: {two / one:.2f} x")
         print(f"load {os.getloadavg()[0]:.1f}")
         print(json.dumps({"threads": threads, "one": one, "two": two}))

@@ -32,10 +32,16 @@ def main() -> None:
             config = write_table(folder, rows, provider=provider, ledger=ledger, limits={"qps": 50})
             fill_ledger(config)
             with (folder / "table.csv").open("a") as table:
-                table.writelines(f"new{at},https://images.example.com/new/{at}.jpg,new {at}\n" for at in range(NEW))
+                table.writelines(
+                    f"new{at},https://images.example.com/new/{at}.jpg,new {at}\n"
+                    for at in range(NEW)
+                )
             print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
             for turn in ("first", "second"):
-                print(f"plan of {rows + NEW:,} rows, {rows:,} paid ({turn}): {measured('plan', config)}", flush=True)
+                print(
+                    f"plan of {rows + NEW:,} rows, {rows:,} paid ({turn}): {measured('plan', config)}",
+                    flush=True,
+                )
             before = time.perf_counter()
             with begun(Path(config)) as run:
                 planned = time.perf_counter()
@@ -46,7 +52,9 @@ def main() -> None:
                 first = time.perf_counter()
                 paying.join()
             took, waited = planned - before, first - planned
-            print(f"a run of it: planned and begun after {took:.1f} s, first call {waited:.1f} s later")
+            print(
+                f"a run of it: planned and begun after {took:.1f} s, first call {waited:.1f} s later"
+            )
 
 
 if __name__ == "__main__":

@@ -60,7 +60,13 @@ class Account(NamedTuple):
 ACCOUNTS = (
     Account("10 calls/s, 20 in flight, 0.5 s", 10, 20, 0.5),
     Account("50 calls/s, 8 in flight, 0.5 s", 50, 8, 0.5),
-    Account("20 calls/s, 12 in flight, 0.5 s; half of both in the middle third", 20, 12, 0.5, moving=True),
+    Account(
+        "20 calls/s, 12 in flight, 0.5 s; half of both in the middle third",
+        20,
+        12,
+        0.5,
+        moving=True,
+    ),
 )
 
 
@@ -77,10 +83,18 @@ Way = Callable[[Path, str, Account, int], None]
 
 def options(folder: Path, account: Account, calls: int) -> dict[str, object]:
     """Return the simulator's options for `account`."""
-    given: dict[str, object] = {"latency": account.latency, "qps": account.qps, "concurrency": account.concurrency}
+    given: dict[str, object] = {
+        "latency": account.latency,
+        "qps": account.qps,
+        "concurrency": account.concurrency,
+    }
     if account.moving:
         begin, end = account.lowered(calls)
-        lower = {"between": f"{begin:.1f}s-{end:.1f}s", "qps": account.qps / 2, "concurrency": account.concurrency // 2}
+        lower = {
+            "between": f"{begin:.1f}s-{end:.1f}s",
+            "qps": account.qps / 2,
+            "concurrency": account.concurrency // 2,
+        }
         given["faults"] = folder / "faults.yaml"
         (folder / "faults.yaml").write_text(json.dumps({"limits": [lower]}))
     return given
@@ -118,7 +132,12 @@ def task_map(folder: Path, url: str, account: Account, calls: int) -> None:
 
     os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(folder / "results")
 
-    @task(retries=RETRIES, retry_delay_seconds=exponential_backoff(0.5), retry_jitter_factor=1, persist_result=True)
+    @task(
+        retries=RETRIES,
+        retry_delay_seconds=exponential_backoff(0.5),
+        retry_jitter_factor=1,
+        persist_result=True,
+    )
     def call(at: int, target: str) -> None:
         code = ask(connections, target, at)
         if code in THROTTLED:
@@ -167,7 +186,11 @@ def main() -> None:
         for account in ACCOUNTS:
             print(account.name)
             made = 3 * calls if account.moving else calls
-            for name, way in (("pixmill", ours), ("fixed semaphore", semaphore), ("Prefect task.map", task_map)):
+            for name, way in (
+                ("pixmill", ours),
+                ("fixed semaphore", semaphore),
+                ("Prefect task.map", task_map),
+            ):
                 figures = measured(way, account, made)
                 print(
                     f"  {name:17} {figures.used:6.1%} of the allowed rate, {figures.throttled:5.1%} throttled, "

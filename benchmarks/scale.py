@@ -23,12 +23,30 @@ from pixmill.ledger import open_ledger
 from pixmill.ledger.schema import jobs, now_micros
 from pixmill.plan import make_plan
 
-WORDS = ["cat", "dog", "owl", "fox", "river", "mountain", "sunset", "old", "street", "golden", "misty", "quiet"]
+WORDS = [
+    "cat",
+    "dog",
+    "owl",
+    "fox",
+    "river",
+    "mountain",
+    "sunset",
+    "old",
+    "street",
+    "golden",
+    "misty",
+    "quiet",
+]
 
 
 SWEEP = {
     "groups": [
-        {"grid": {"scale": {"range": [1, 10, 1]}, "controlnet_args.0.strength": {"linspace": [0.1, 1.0, 10]}}},
+        {
+            "grid": {
+                "scale": {"range": [1, 10, 1]},
+                "controlnet_args.0.strength": {"linspace": [0.1, 1.0, 10]},
+            }
+        },
     ]
 }
 """A hundred points."""
@@ -41,7 +59,9 @@ def write_table(folder: Path, rows: int, **sections: object) -> str:
         file.write("id,photo,text\n")
         for at in range(rows):
             words = " ".join(chance.choices(WORDS, k=12))
-            file.write(f'r{at},https://images.example.com/pets/{at}.jpg?w=512,"{words}, number {at}"\n')
+            file.write(
+                f'r{at},https://images.example.com/pets/{at}.jpg?w=512,"{words}, number {at}"\n'
+            )
     config = {
         "name": "scale",
         "store": str(folder / "out"),
@@ -88,7 +108,9 @@ def paid_rows(plan: object) -> Iterator[list[dict[str, object]]]:
                 "req_key": "high_aes_scheduler_svr_controlnet_v2.0",
                 "request_id": f"20250113200637{key[:20]}",
                 "rephraser_result": "a painting of a cat by a river, soft light, in watercolor",
-                "output_urls": json.dumps([f"https://p3.example.com/{key}.image?x-expires=1800000000&x-signature=abc"]),
+                "output_urls": json.dumps(
+                    [f"https://p3.example.com/{key}.image?x-expires=1800000000&x-signature=abc"]
+                ),
                 "url_expires_at": now,
                 "started_at": now,
                 "finished_at": now,
@@ -105,7 +127,9 @@ def measured(*arguments: str) -> str:
     """Run pixmill with `arguments` and say its seconds and its peak memory in MB."""
     before = time.perf_counter()
     child = subprocess.Popen(
-        [sys.executable, "-m", "pixmill", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "pixmill", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = status
@@ -131,7 +155,10 @@ def main() -> None:
             fill_ledger(config)
             print(f"plan of {rows:,} rows, all paid: {measured('plan', config)}", flush=True)
             for turn in ("first", "second"):
-                print(f"fully cached run of {rows:,} rows ({turn}): {measured('run', config, '--yes')}", flush=True)
+                print(
+                    f"fully cached run of {rows:,} rows ({turn}): {measured('run', config, '--yes')}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

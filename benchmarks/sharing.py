@@ -38,10 +38,15 @@ def running(config: Path) -> Iterator[None]:
         process.wait()
 
 
-def measured(folder: Path, latency: float, ledger: str | None, seconds: float) -> tuple[float, float]:
+def measured(
+    folder: Path, latency: float, ledger: str | None, seconds: float
+) -> tuple[float, float]:
     """Return the used part of the binding limit, and the refused part of the calls."""
     bill = folder / "bill.jsonl"
-    with simulator(bill, latency=latency, qps=QPS, concurrency=IN_FLIGHT) as url, ExitStack() as processes:
+    with (
+        simulator(bill, latency=latency, qps=QPS, concurrency=IN_FLIGHT) as url,
+        ExitStack() as processes,
+    ):
         for number in range(PROCESSES):
             (folder / f"{number}").mkdir()
             sections: dict[str, Any] = {"name": f"bench-{number}", "store": str(folder / "out")}
@@ -49,14 +54,18 @@ def measured(folder: Path, latency: float, ledger: str | None, seconds: float) -
                 sections |= {"provider": {"kind": "gateway", "base_url": url}, "ledger": ledger}
             limits = {"qps": QPS, "concurrency": IN_FLIGHT}
             jobs = int(QPS * (seconds + 2 * START))
-            processes.enter_context(running(write_config(folder / f"{number}", url, jobs, limits, **sections)))
+            processes.enter_context(
+                running(write_config(folder / f"{number}", url, jobs, limits, **sections))
+            )
         while not lines(bill):
             time.sleep(0.5)
         time.sleep(START)
         begin = time.time()
         time.sleep(seconds)
         end = time.time()
-    counted = [of for of in lines(bill) if begin <= datetime.fromisoformat(of["time"]).timestamp() < end]
+    counted = [
+        of for of in lines(bill) if begin <= datetime.fromisoformat(of["time"]).timestamp() < end
+    ]
     good = sum(of["charged"] for of in counted)
     return good / seconds / min(QPS, IN_FLIGHT / latency), 1 - good / len(counted)
 
@@ -80,9 +89,16 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as name, ExitStack() as server:
                 folder = Path(name)
                 folder.chmod(0o755)  # PostgreSQL's user looks into it
-                ledger = server.enter_context(postgres(folder / "postgres")) if kind == "PostgreSQL" else None
+                ledger = (
+                    server.enter_context(postgres(folder / "postgres"))
+                    if kind == "PostgreSQL"
+                    else None
+                )
                 used, refused = measured(folder, latency, ledger, seconds)
-                print(f"{kind:10} {binding:6} binds: {used:6.1%} of it used, {refused:5.2%} refused", flush=True)
+                print(
+                    f"{kind:10} {binding:6} binds: {used:6.1%} of it used, {refused:5.2%} refused",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

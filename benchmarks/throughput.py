@@ -25,7 +25,9 @@ TURNS = 3
 def ours(folder: Path, url: str, jobs: int, concurrency: int) -> float:
     """Return the jobs per second of a run, from its first chunk to its last."""
     limits = {"qps": 100_000, "concurrency": concurrency}
-    config = write_config(folder, url, jobs, limits, store=str(folder / f"out-{time.monotonic_ns()}"))
+    config = write_config(
+        folder, url, jobs, limits, store=str(folder / f"out-{time.monotonic_ns()}")
+    )
     with begun(config) as run:
         before = time.perf_counter()
         pay(run)
@@ -83,10 +85,15 @@ def main() -> None:
                 mapped = task_map(url, jobs // 10)
             finally:
                 server.close()
-            print(f"no latency: Prefect task.map {mapped:,.0f} calls/s: pixmill is {best / mapped:.1f} x")
+            print(
+                f"no latency: Prefect task.map {mapped:,.0f} calls/s: pixmill is {best / mapped:.1f} x"
+            )
         with simulator(folder / "bill.jsonl", latency=1) as url:
             rate = ours(folder, url, 10_000, 200)
-            print(f"1 s latency, 200 in flight: {rate:.1f} jobs/s of an ideal 200: {rate / 200:.3f}", flush=True)
+            print(
+                f"1 s latency, 200 in flight: {rate:.1f} jobs/s of an ideal 200: {rate / 200:.3f}",
+                flush=True,
+            )
     os._exit(0)  # what task.map left undelivered would be retried for minutes
 
 

@@ -11,7 +11,13 @@ from datetime import timedelta
 from typing import cast
 from uuid import UUID
 
-from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture, SendNotification
+from prefect.automations import (
+    AutomationCore,
+    ChangeFlowRunState,
+    EventTrigger,
+    Posture,
+    SendNotification,
+)
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import StateType
@@ -21,7 +27,13 @@ from flows.endings import DAMAGED, STATES
 SILENCE = timedelta(minutes=2)
 """How long a run may send no heartbeat: four of those that PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 asks for."""
 
-TOLD = ("Failed", "Crashed", "TimedOut", DAMAGED[1], *(name for code, (_, name) in STATES.items() if 3 <= code <= 6))
+TOLD = (
+    "Failed",
+    "Crashed",
+    "TimedOut",
+    DAMAGED[1],
+    *(name for code, (_, name) in STATES.items() if 3 <= code <= 6),
+)
 """The states that somebody is told of."""
 
 _FLOW_RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
@@ -75,7 +87,10 @@ def people_are_told(webhook: UUID) -> AutomationCore:
 def save_webhook(url: str) -> UUID:
     """Keep the webhook as a block of the server, its URL as a secret of it; return the block's id."""
     block = CustomWebhookNotificationBlock(
-        name="pixmill", url="{{url}}", json_data={"text": "{{subject}}\n{{body}}"}, secrets={"url": url}
+        name="pixmill",
+        url="{{url}}",
+        json_data={"text": "{{subject}}\n{{body}}"},
+        secrets={"url": url},
     )
     return cast(UUID, block.save("pixmill", overwrite=True))
 

@@ -42,7 +42,9 @@ def drain(client: SyncPrefectClient, seconds: float = SECONDS) -> list[str]:
 
 def _underway(client: SyncPrefectClient) -> list[FlowRun]:
     return client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDERWAY))),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDERWAY))
+        ),
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
     )
 

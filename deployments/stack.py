@@ -49,12 +49,16 @@ class Stack(NamedTuple):
         """Start the server and wait until it answers. Raises PixmillError where it does not."""
         environment = server_environment(self.environment, self.port, self.database)
         with (self.folder / "server.log").open("ab") as log:
-            server = start_child(["-m", "prefect", "server", "start"], environment, stdout=log, stderr=log)
+            server = start_child(
+                ["-m", "prefect", "server", "start"], environment, stdout=log, stderr=log
+            )
         deadline = time.monotonic() + START_SECONDS
         while not _answers(self.url):
             if server.poll() is not None or time.monotonic() > deadline:
                 stop_child(server)
-                raise PixmillError(f"the Prefect server did not start; its log is {self.folder / 'server.log'}")
+                raise PixmillError(
+                    f"the Prefect server did not start; its log is {self.folder / 'server.log'}"
+                )
             time.sleep(0.2)
         return server
 
@@ -68,7 +72,17 @@ class Stack(NamedTuple):
 
     def worker(self, *options: str) -> subprocess.Popen[bytes]:
         """Start a worker that runs flows as processes of this machine; its log is in the stack's folder."""
-        arguments = ["-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", *options]
+        arguments = [
+            "-m",
+            "prefect",
+            "worker",
+            "start",
+            "--pool",
+            POOL,
+            "--type",
+            "process",
+            *options,
+        ]
         with (self.folder / "worker.log").open("ab") as log:
             return start_child(arguments, self.environment, stdout=log, stderr=log)
 
@@ -88,7 +102,9 @@ class Stack(NamedTuple):
 
 
 @contextmanager
-def running_stack(folder: Path, port: int, store: Path, database: str | None = None) -> Iterator[Stack]:
+def running_stack(
+    folder: Path, port: int, store: Path, database: str | None = None
+) -> Iterator[Stack]:
     """Run a Prefect server on `port` until the body ends; what its flows make is kept in `store`.
 
     `database` is the URL of the server's database; `None` starts PostgreSQL from a wheel.
@@ -105,7 +121,9 @@ def client_environment(folder: Path, port: int, store: Path) -> dict[str, str]:
     """Return the environment by which this machine's Prefect reaches the server, and finds project and store."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join(
+            [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        ),
         "DO_NOT_TRACK": "1",
         "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1"])),
         "PREFECT_HOME": str(folder / "prefect"),
@@ -164,19 +182,28 @@ def _answers(url: str) -> bool:
 def main() -> None:
     """Run the stack until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(description="Run server, database and worker on this machine.")
-    parser.add_argument("--folder", type=Path, default=Path("out/stack"), help="where the stack keeps what it has")
-    parser.add_argument("--store", type=Path, default=Path("out"), help="where flows keep what they make")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("out/stack"), help="where the stack keeps what it has"
+    )
+    parser.add_argument(
+        "--store", type=Path, default=Path("out"), help="where flows keep what they make"
+    )
     parser.add_argument("--port", type=int, default=4200)
     asked = parser.parse_args()
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: over.set())
-    with running_stack(asked.folder.absolute(), asked.port, asked.store) as stack, ExitStack() as ending:
+    with (
+        running_stack(asked.folder.absolute(), asked.port, asked.store) as stack,
+        ExitStack() as ending,
+    ):
         stack.deploy()
         worker = stack.worker()
         ending.callback(stop_child, worker)
         ending.callback(stack.drain)
-        sys.stdout.write(f"{stack.url}  user and password: {stack.folder / 'auth'}\nCtrl-C ends all of it\n")
+        sys.stdout.write(
+            f"{stack.url}  user and password: {stack.folder / 'auth'}\nCtrl-C ends all of it\n"
+        )
         sys.stdout.flush()
         while worker.poll() is None and not over.wait(0.5):
             pass

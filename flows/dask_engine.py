@@ -23,7 +23,11 @@ log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 60
 
-LOOPBACK = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
+LOOPBACK = {
+    "host": "127.0.0.1",
+    "dashboard_address": "127.0.0.1:0",
+    "worker_dashboard_address": "127.0.0.1:0",
+}
 """Dask listens on all interfaces unless each of its servers is told otherwise."""
 
 
@@ -50,7 +54,9 @@ def dask_workers(run: Run, fleet: Fleet) -> Iterator[Callable[[list[Job]], Prefe
         try:
             yield submit
         finally:
-            with suppress(Exception):  # a scheduler that is gone; the engines then close for want of chunks
+            with suppress(
+                Exception
+            ):  # a scheduler that is gone; the engines then close for want of chunks
                 client.run(worker.close, run.run_id, on_error="ignore")
 
 

@@ -34,7 +34,12 @@ def ended(report: Mapping[str, Any], currency: str, command: str, *, deployed: b
     """
     cost = "cost unknown" if report["cost"] is None else f"{report['cost']:,} {currency}"
     spent = f"{report['succeeded']:,} of {report['jobs']:,} jobs succeeded, {report['calls']:,} calls, {cost}"
-    return _state(STATES[report["exit_code"]], f"{report['reason']}: {spent}; next: {command}", report, deployed)
+    return _state(
+        STATES[report["exit_code"]],
+        f"{report['reason']}: {spent}; next: {command}",
+        report,
+        deployed,
+    )
 
 
 def refused(error: PixmillError, command: str) -> Any:
@@ -43,7 +48,9 @@ def refused(error: PixmillError, command: str) -> Any:
     return State(type=StateType.FAILED, name="Failed", message=f"{error}{hint}; next: {command}")
 
 
-def looked_after(repaired: Mapping[str, Any], verified: Mapping[str, Any], typed: str, *, deployed: bool) -> Any:
+def looked_after(
+    repaired: Mapping[str, Any], verified: Mapping[str, Any], typed: str, *, deployed: bool
+) -> Any:
     """Return the state of a repair and the verification after it; its result is what both said.
 
     `typed` is the config as it is typed after a command. Images that are lost are known to be, and no damage.
@@ -54,16 +61,30 @@ def looked_after(repaired: Mapping[str, Any], verified: Mapping[str, Any], typed
     if verified["exit_code"]:
         kind, command = DAMAGED, "verify"
         said += f"; {verified['wrong']:,} wrong: {', '.join(sorted(verified['problems']))}"
-    return _state(kind, f"{said}; next: pixmill {command} {typed}", {"repair": repaired, "verify": verified}, deployed)
+    return _state(
+        kind,
+        f"{said}; next: pixmill {command} {typed}",
+        {"repair": repaired, "verify": verified},
+        deployed,
+    )
 
 
 def as_typed(config: str, overrides: Sequence[str]) -> str:
     """Return a config and its overrides as they are typed after a command."""
-    return " ".join([shlex.quote(config), *(f"--set {shlex.quote(override)}" for override in overrides)])
+    return " ".join(
+        [shlex.quote(config), *(f"--set {shlex.quote(override)}" for override in overrides)]
+    )
 
 
-def _state(ending: tuple[StateType, str], message: str, result: Mapping[str, Any], deployed: bool) -> State[Any]:
+def _state(
+    ending: tuple[StateType, str], message: str, result: Mapping[str, Any], deployed: bool
+) -> State[Any]:
     kind, name = ending
     if not deployed:
         return State(type=StateType.COMPLETED, name=name, message=message, data=dict(result))
-    return State(type=kind, name=name, message=message, data=dict(result) if kind is StateType.COMPLETED else None)
+    return State(
+        type=kind,
+        name=name,
+        message=message,
+        data=dict(result) if kind is StateType.COMPLETED else None,
+    )

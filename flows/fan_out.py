@@ -65,7 +65,9 @@ def _settle_one(run: Run, window: dict[Future, list[Job]], submit: Submit) -> No
         return
     try:
         run.hear(future.result())
-    except Exception as error:  # a dead worker is no state of a task run: Dask raises an error of its own
+    except (
+        Exception
+    ) as error:  # a dead worker is no state of a task run: Dask raises an error of its own
         if run.fleet.lost(chunk, error):
             window[submit(chunk)] = chunk
         else:

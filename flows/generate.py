@@ -18,7 +18,10 @@ from tasks.show_results import show_results
 
 @flow(name="generate-dataset", persist_result=False)
 def generate_dataset(
-    config: str, overrides: list[str] | None = None, limit: int | None = None, new_store: bool = False
+    config: str,
+    overrides: list[str] | None = None,
+    limit: int | None = None,
+    new_store: bool = False,
 ) -> dict[str, Any]:
     """Generate the dataset of the config file `config` and return what `pixmill run --json` says.
 

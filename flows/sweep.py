@@ -48,5 +48,8 @@ def sweep_parameters(
         "budget.max_calls": max_calls,
         **({"input.where": where} if where else {}),
     }
-    changes = [*(overrides or []), *(f"{key}={json.dumps(value)}" for key, value in ordered.items())]
+    changes = [
+        *(overrides or []),
+        *(f"{key}={json.dumps(value)}" for key, value in ordered.items()),
+    ]
     return generate_dataset.fn(config, changes, limit, new_store)

@@ -32,12 +32,18 @@ _SPECIAL = tuple(
         "3fff::/20",  # documentation
     )
 )
-_IPV4_IN_LAST_32_BITS = (0, 0xFFFF, 0x64FF9B << 64)  # ::/96, ::ffff:0:0/96 (mapped), 64:ff9b::/96 (NAT64)
+_IPV4_IN_LAST_32_BITS = (
+    0,
+    0xFFFF,
+    0x64FF9B << 64,
+)  # ::/96, ::ffff:0:0/96 (mapped), 64:ff9b::/96 (NAT64)
 _LOCAL_NAMES = ("localhost", "local", "internal")  # RFC 6761, RFC 6762, ICANN's private-use domain
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _NOT_IN_URLS = re.compile(r"[\s\\\x00-\x20\x7f-\x9f\ud800-\udfff]")
 _DOTS = re.compile(r"[.\u3002\uff0e\uff61]")  # the four that IDNA takes for one (RFC 3490)
-_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_\-\x80-\U0010ffff]{1,63}(\.[a-z0-9_\-\x80-\U0010ffff]{1,63})*")
+_NAME = re.compile(
+    r"(?=.{1,253}$)[a-z0-9_\-\x80-\U0010ffff]{1,63}(\.[a-z0-9_\-\x80-\U0010ffff]{1,63})*"
+)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
@@ -111,7 +117,9 @@ def look_up_within(seconds: float, host: str, look_up: LookUp) -> Sequence[str]:
     would be exhausted by names that hang, and would hold up the end of the process.
     """
     answers: SimpleQueue[Sequence[str] | Exception] = SimpleQueue()
-    Thread(target=_answer, args=(answers, look_up, host), name="pixmill-look-up", daemon=True).start()
+    Thread(
+        target=_answer, args=(answers, look_up, host), name="pixmill-look-up", daemon=True
+    ).start()
     try:
         answer = answers.get(timeout=seconds)
     except Empty:
@@ -135,7 +143,11 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
             return _is_public(inner)
         if address not in _GLOBAL_UNICAST:
             return False
-    return address.is_global and not address.is_multicast and not any(address in net for net in _SPECIAL)
+    return (
+        address.is_global
+        and not address.is_multicast
+        and not any(address in net for net in _SPECIAL)
+    )
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:

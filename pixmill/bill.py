@@ -39,7 +39,9 @@ class Period(NamedTuple):
         if self.begin is None or self.end is None:
             return 0, _MOST_MICROSECONDS
         days = self.begin - timedelta(margin_days), self.end + timedelta(margin_days)
-        begin, end = (datetime(day.year, day.month, day.day, tzinfo=self.zone).timestamp() for day in days)
+        begin, end = (
+            datetime(day.year, day.month, day.day, tzinfo=self.zone).timestamp() for day in days
+        )
         return int(begin) * 1_000_000, int(end) * 1_000_000
 
     def holds(self, day: date) -> bool:
@@ -56,7 +58,9 @@ class Part(NamedTuple):
 
     def plus(self, other: "Part") -> "Part":
         """Both together."""
-        return Part(self.calls + other.calls, self.cost + other.cost, self.unpriced + other.unpriced)
+        return Part(
+            self.calls + other.calls, self.cost + other.cost, self.unpriced + other.unpriced
+        )
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,11 @@ class Line:
             "yes": _plain(self.yes),
             "no": {"calls": self.no.calls},
             "unknown": _plain(self.unknown),
-            "cost": {"least": _number(self.least), "most": _number(self.most), "currency": self.currency},
+            "cost": {
+                "least": _number(self.least),
+                "most": _number(self.most),
+                "currency": self.currency,
+            },
         }
 
 
@@ -137,7 +145,9 @@ def grouping(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
     for name in names:
         if name not in BY:
-            raise UserError(f"--by: {name!r} is nothing to group by", hint=f"one or more of {', '.join(BY)}")
+            raise UserError(
+                f"--by: {name!r} is nothing to group by", hint=f"one or more of {', '.join(BY)}"
+            )
     return names
 
 
@@ -165,7 +175,9 @@ def _currencies(sums: Sequence[CallSum], of_runs: Mapping[str, Tariff]) -> list[
     return [next(iter(known))] * len(sums) if len(known) == 1 else found
 
 
-def _group(one: CallSum, by: Sequence[str], of_runs: Mapping[str, Tariff], zone: ZoneInfo) -> tuple[str | None, ...]:
+def _group(
+    one: CallSum, by: Sequence[str], of_runs: Mapping[str, Tariff], zone: ZoneInfo
+) -> tuple[str | None, ...]:
     values: dict[str, str | None] = {
         "day": None if one.quarter is None else _day(one.quarter, zone),
         "req_key": one.req_key,
@@ -184,8 +196,13 @@ def _lines(sums: Iterable[tuple[tuple[str | None, ...], str | None, CallSum]]) -
     for group, currency, one in sums:
         parts = cells[group, currency]
         parts[one.charged] = parts.get(one.charged, Part()).plus(_part(one))
-    lines = (Line(*of, *(parts.get(charged, Part()) for charged in CHARGED)) for of, parts in cells.items())
-    return tuple(sorted(lines, key=lambda line: [part or "" for part in (*line.group, line.currency)]))
+    lines = (
+        Line(*of, *(parts.get(charged, Part()) for charged in CHARGED))
+        for of, parts in cells.items()
+    )
+    return tuple(
+        sorted(lines, key=lambda line: [part or "" for part in (*line.group, line.currency)])
+    )
 
 
 def _part(one: CallSum) -> Part:
@@ -197,7 +214,11 @@ def _part(one: CallSum) -> Part:
 
 
 def _plain(part: Part) -> dict[str, Any]:
-    return {"calls": part.calls, "cost": None if part.unpriced else float(part.cost), "unpriced": part.unpriced}
+    return {
+        "calls": part.calls,
+        "cost": None if part.unpriced else float(part.cost),
+        "unpriced": part.unpriced,
+    }
 
 
 def _number(amount: Decimal | None) -> float | None:

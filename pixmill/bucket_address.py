@@ -34,7 +34,9 @@ class BucketAddress(NamedTuple):
 
     def at(self, name: str) -> "BucketAddress":
         """Return the place `name` below this one."""
-        return self._replace(prefix=f"{self.prefix}/{name}" if self.prefix and name else self.prefix or name)
+        return self._replace(
+            prefix=f"{self.prefix}/{name}" if self.prefix and name else self.prefix or name
+        )
 
     @property
     def parent(self) -> "BucketAddress":
@@ -57,8 +59,14 @@ class BucketAddress(NamedTuple):
         return self._copies("tables")
 
     def _copies(self, kind: str) -> Path:
-        named = self.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        return cache_folder() / kind / (_host(named) if named else "aws") / self.bucket / self.prefix
+        named = (
+            self.endpoint
+            or os.environ.get("AWS_ENDPOINT_URL_S3")
+            or os.environ.get("AWS_ENDPOINT_URL")
+        )
+        return (
+            cache_folder() / kind / (_host(named) if named else "aws") / self.bucket / self.prefix
+        )
 
 
 def is_bucket_url(text: object) -> bool:
@@ -71,18 +79,26 @@ def bucket_address(url: str) -> BucketAddress:
     query = _QUERY.search(url)
     bucket, _, key = url[len(SCHEME) : query.start() if query else None].partition("/")
     if "@" in bucket or (":" in bucket and not _BUCKET.fullmatch(bucket)):
-        raise ValueError("must hold no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+        raise ValueError(
+            "must hold no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
     if not _BUCKET.fullmatch(bucket):
         raise ValueError(f"names no bucket; {_HINT}")
     prefix = key.strip("/")
-    if prefix and any(part in ("", ".", "..") or not part.isprintable() for part in prefix.split("/")):
+    if prefix and any(
+        part in ("", ".", "..") or not part.isprintable() for part in prefix.split("/")
+    ):
         raise ValueError("must hold no empty part, and neither '.' nor '..'")
     options = dict(parse_qsl(query[1], keep_blank_values=True)) if query else {}
     if unknown := sorted(options.keys() - set(_OPTIONS)):
-        raise ValueError(f"knows no option {unknown[0]!r}, and holds no keys; there are {', '.join(_OPTIONS)}")
+        raise ValueError(
+            f"knows no option {unknown[0]!r}, and holds no keys; there are {', '.join(_OPTIONS)}"
+        )
     endpoint = options.get("endpoint_override")
     if endpoint:
-        endpoint = endpoint if "://" in endpoint else f"{options.get('scheme', 'https')}://{endpoint}"
+        endpoint = (
+            endpoint if "://" in endpoint else f"{options.get('scheme', 'https')}://{endpoint}"
+        )
         if problem := endpoint_problem(endpoint):
             raise ValueError(f"endpoint_override {problem}")
     virtual = options.get("force_virtual_addressing", "false").lower() in ("true", "1")
@@ -94,14 +110,18 @@ def store_url(text: str) -> str:
     if is_bucket_url(text):
         bucket_address(text)
     elif "://" in text:
-        raise ValueError(f"{text.partition('://')[0]}:// is not supported; a store is a folder or s3://bucket/prefix")
+        raise ValueError(
+            f"{text.partition('://')[0]}:// is not supported; a store is a folder or s3://bucket/prefix"
+        )
     return text
 
 
 def input_url(text: str) -> str:
     """Return the input path `text`. Raises ValueError for an `s3://` URL without a bucket or a key."""
     if is_bucket_url(text) and not bucket_address(text).prefix:
-        raise ValueError("names no object; s3://bucket/table.csv, s3://bucket/folder/ or s3://bucket/*.csv does")
+        raise ValueError(
+            "names no object; s3://bucket/table.csv, s3://bucket/folder/ or s3://bucket/*.csv does"
+        )
     return text
 
 
@@ -125,10 +145,13 @@ def cache_folder() -> Path:
     """The folder below which all working copies are. Raises ConfigError where this user has none."""
     named = os.environ.get("XDG_CACHE_HOME")
     try:
-        return (Path(named) if named and Path(named).is_absolute() else Path.home() / ".cache") / "pixmill"
+        return (
+            Path(named) if named and Path(named).is_absolute() else Path.home() / ".cache"
+        ) / "pixmill"
     except RuntimeError:
         raise ConfigError(
-            "there is no folder for copies of what is in the bucket", hint="set XDG_CACHE_HOME to one"
+            "there is no folder for copies of what is in the bucket",
+            hint="set XDG_CACHE_HOME to one",
         ) from None
 
 

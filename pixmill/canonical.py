@@ -40,7 +40,11 @@ def canonical_number(value: float) -> int | float:
 def canonical_json(value: JsonValue) -> str:
     """Return the compact JSON text of `value`: sorted keys, canonical numbers, NFC text, no escapes but JSON's own."""
     return json.dumps(
-        canonical_value(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        canonical_value(value),
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
     )
 
 

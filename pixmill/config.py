@@ -12,7 +12,14 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pixmill.bucket_address import BucketAddress, bucket_address, input_url, is_bucket_url, is_loopback, store_url
+from pixmill.bucket_address import (
+    BucketAddress,
+    bucket_address,
+    input_url,
+    is_bucket_url,
+    is_loopback,
+    store_url,
+)
 from pixmill.ledger_address import database_url
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -39,7 +46,9 @@ def _base_url(url: str) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must hold neither credentials nor a query")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError("must be https: plain http is for loopback only, as it would show the key and the images")
+        raise ValueError(
+            "must be https: plain http is for loopback only, as it would show the key and the images"
+        )
     return url.rstrip("/")
 
 
@@ -56,7 +65,9 @@ def _scheduler(address: str) -> str:
 
 def _variable(name: str) -> str:
     if not name.isidentifier():
-        raise ValueError("must be the name of an environment variable; the key itself never stands in a config")
+        raise ValueError(
+            "must be the name of an environment variable; the key itself never stands in a config"
+        )
     return name
 
 
@@ -65,7 +76,9 @@ def _codes_by_req_key(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     rules = {key: rule for key, rule in value.items() if _is_code_rule(rule)}
-    of_operations = {str(key): _with_text_keys(named) for key, named in value.items() if key not in rules}
+    of_operations = {
+        str(key): _with_text_keys(named) for key, named in value.items() if key not in rules
+    }
     every = {**_with_text_keys(rules), **of_operations.get(ANY_REQ_KEY, {})}
     return {**of_operations, **({ANY_REQ_KEY: every} if every else {})}
 
@@ -83,7 +96,9 @@ def _code_rule(value: Any) -> Any:
 
 
 def _yes_or_no(value: Any) -> Any:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value  # YAML's own reading of yes and no
+    return (
+        {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+    )  # YAML's own reading of yes and no
 
 
 def _not_success(code: str) -> str:
@@ -140,7 +155,9 @@ class Request(Section):
     """What is asked for each row."""
 
     operation: Literal["CVProcess"] = "CVProcess"
-    req_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")] = "high_aes_scheduler_svr_controlnet_v2.0"
+    req_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")] = (
+        "high_aes_scheduler_svr_controlnet_v2.0"
+    )
     prompt: str | None = None
     params: dict[str, Any] = {}
 
@@ -183,7 +200,16 @@ class CodeRule(Section):
     """What a provider's code means in place of what the table of codes says; `None` leaves that as it is."""
 
     verdict: (
-        Literal["retry", "throttle_rate", "throttle_concurrency", "refused", "failed", "stop", "in_doubt"] | None
+        Literal[
+            "retry",
+            "throttle_rate",
+            "throttle_concurrency",
+            "refused",
+            "failed",
+            "stop",
+            "in_doubt",
+        ]
+        | None
     ) = None
     charged: Annotated[Literal["yes", "no", "unknown"] | None, BeforeValidator(_yes_or_no)] = None
 
@@ -311,7 +337,9 @@ class Config(Section):
     @property
     def ledger_address(self) -> Path | str:
         """Where the ledger is: a file of the store, or the URL of a database. Simulated runs always have a file."""
-        return self.store_path / "ledger.db" if self.simulated or self.ledger is None else self.ledger
+        return (
+            self.store_path / "ledger.db" if self.simulated or self.ledger is None else self.ledger
+        )
 
     @property
     def dataset_folder(self) -> Path:

@@ -39,14 +39,20 @@ def check_together(sections: Mapping[str, Any]) -> Iterator[Mistake]:
         yield from _check_columns(sections["input"], sections["request"])
     if {"input", "request", "sweep"} <= sections.keys():
         replicates = sections["seed"].replicates if "seed" in sections else 1
-        yield from _check_sweep(sections["input"], sections["request"], sections["sweep"], replicates)
+        yield from _check_sweep(
+            sections["input"], sections["request"], sections["sweep"], replicates
+        )
     if "input" in sections and "seed" in sections:
         has_column = "seed" in sections["input"].columns
         if sections["seed"].policy == "column" and not has_column:
             yield Mistake(("seed.policy", "'column' needs input.columns.seed"))
         if sections["seed"].policy != "column" and has_column:
             yield Mistake(("input.columns.seed", "is read only with seed.policy: column"))
-    if "provider" in sections and sections["provider"].kind == "gateway" and not sections["provider"].base_url:
+    if (
+        "provider" in sections
+        and sections["provider"].kind == "gateway"
+        and not sections["provider"].base_url
+    ):
         yield Mistake(("provider.base_url", "is required for a gateway"))
     if "budget" in sections:
         yield from _check_budget(sections["budget"])
@@ -57,7 +63,9 @@ def check_together(sections: Mapping[str, Any]) -> Iterator[Mistake]:
     if {"request", "output"} <= sections.keys():
         by_url = sections["request"].params.get("return_url") is True
         if by_url and sections["output"].images == "inline":
-            yield Mistake(("request.params.return_url", "is false by output.images: inline; leave it out"))
+            yield Mistake(
+                ("request.params.return_url", "is false by output.images: inline; leave it out")
+            )
 
 
 def _check_store(store: str, provider: Provider, ledger: str | None) -> Iterator[Mistake]:
@@ -66,23 +74,31 @@ def _check_store(store: str, provider: Provider, ledger: str | None) -> Iterator
         yield Mistake(("ledger", f"{problem}: postgresql+psycopg://user@host/database"))
 
 
-def _check_execution(section: Execution, provider: Provider, ledger: str | None) -> Iterator[Mistake]:
+def _check_execution(
+    section: Execution, provider: Provider, ledger: str | None
+) -> Iterator[Mistake]:
     if section.address is None:
         return
     if section.engine == "threads":
         yield Mistake(("execution.address", "is read only with execution.engine: dask"))
     if provider.kind == "simulator" and not provider.base_url:
-        problem = "is required with execution.address, whose workers can't know a simulator inside a run"
+        problem = (
+            "is required with execution.address, whose workers can't know a simulator inside a run"
+        )
         yield Mistake(("provider.base_url", f"{problem}; `pixmill simulate` starts one"))
     if section.is_elsewhere and (ledger is None or provider.kind == "simulator"):
         problem = "leads to other machines, which can't share a ledger that is a file"
-        yield Mistake(("execution.address", f"{problem}; `ledger: postgresql+psycopg://…` is for all"))
+        yield Mistake(
+            ("execution.address", f"{problem}; `ledger: postgresql+psycopg://…` is for all")
+        )
 
 
 def _check_budget(section: Budget) -> Iterator[Mistake]:
     for cap in ("max_cost", "max_cost_per_month"):
         if getattr(section, cap) is not None and not section.price_per_call:
-            yield Mistake((f"budget.{cap}", "needs budget.price_per_call, or cost can't be counted"))
+            yield Mistake(
+                (f"budget.{cap}", "needs budget.price_per_call, or cost can't be counted")
+            )
 
 
 def _check_input(section: Input) -> Iterator[Mistake]:
@@ -94,7 +110,9 @@ def _check_input(section: Input) -> Iterator[Mistake]:
         yield Mistake(("input.columns.image_file", problem))
     for role, column in section.columns.items():
         if role not in ("image_url", "image_file") and not isinstance(column, str):
-            yield Mistake((f"input.columns.{role}", "must be one column; only images may be a list"))
+            yield Mistake(
+                (f"input.columns.{role}", "must be one column; only images may be a list")
+            )
     if section.where is not None:
         try:
             parse(section.where)
@@ -103,12 +121,16 @@ def _check_input(section: Input) -> Iterator[Mistake]:
     try:
         "".encode(section.encoding)
     except LookupError:
-        yield Mistake(("input.encoding", f"{section.encoding!r} is not an encoding that Python knows"))
+        yield Mistake(
+            ("input.encoding", f"{section.encoding!r} is not an encoding that Python knows")
+        )
 
 
 def _check_params(request: Request) -> Iterator[Mistake]:
     for name in sorted(RESERVED_FIELDS & request.params.keys()):
-        yield Mistake((f"request.params.{name}", "is set by pixmill itself, from the row and the seed"))
+        yield Mistake(
+            (f"request.params.{name}", "is set by pixmill itself, from the row and the seed")
+        )
     try:
         canonical_json(resolve_parameters(request.req_key, request.params))
     except ValidationError as error:
@@ -116,12 +138,20 @@ def _check_params(request: Request) -> Iterator[Mistake]:
     except (TypeError, ValueError) as error:
         yield Mistake(("request.params", f"can't be sent as JSON: {error}"))
     if request.req_key not in OPERATIONS:
-        log.warning("request.req_key %s is not one that pixmill knows: its params are not checked", request.req_key)
+        log.warning(
+            "request.req_key %s is not one that pixmill knows: its params are not checked",
+            request.req_key,
+        )
     if request.prompt is not None:
         try:
             list(string.Formatter().parse(request.prompt))
         except ValueError as error:
-            yield Mistake(("request.prompt", f"is not a template: {error}; write {{{{ and }}}} for plain braces"))
+            yield Mistake(
+                (
+                    "request.prompt",
+                    f"is not a template: {error}; write {{{{ and }}}} for plain braces",
+                )
+            )
 
 
 def _check_columns(section: Input, request: Request) -> Iterator[Mistake]:
@@ -140,7 +170,9 @@ def _check_columns(section: Input, request: Request) -> Iterator[Mistake]:
         yield Mistake(("request.params", index_problem))
 
 
-def _check_sweep(section: Input, request: Request, sweep: Sweep, replicates: int) -> Iterator[Mistake]:
+def _check_sweep(
+    section: Input, request: Request, sweep: Sweep, replicates: int
+) -> Iterator[Mistake]:
     try:
         resolve_parameters(request.req_key, request.params)
     except ValidationError:
@@ -151,7 +183,9 @@ def _check_sweep(section: Input, request: Request, sweep: Sweep, replicates: int
         yield from _check_points(section, request, make_points(sweep, request), replicates)
 
 
-def _check_points(section: Input, request: Request, made: SweepPoints, replicates: int) -> Iterator[Mistake]:
+def _check_points(
+    section: Input, request: Request, made: SweepPoints, replicates: int
+) -> Iterator[Mistake]:
     if len(made.points) * replicates > MAX_SLOTS:
         yield Mistake(
             (
@@ -161,9 +195,17 @@ def _check_points(section: Input, request: Request, made: SweepPoints, replicate
         )
     for axis in made.axes:
         if axis.path in section.field_columns:
-            yield Mistake((f"input.columns.{axis.path}", "is an axis of the sweep too; which one is to count?"))
+            yield Mistake(
+                (
+                    f"input.columns.{axis.path}",
+                    "is an axis of the sweep too; which one is to count?",
+                )
+            )
     if section.image_columns:
         params = (made.request_at(point, request).params for point in made.points)
-        wrong = next(filter(None, (image_index_problem(of, len(section.image_columns)) for of in params)), None)
+        wrong = next(
+            filter(None, (image_index_problem(of, len(section.image_columns)) for of in params)),
+            None,
+        )
         if wrong and not image_index_problem(request.params, len(section.image_columns)):
             yield Mistake(("sweep", wrong))

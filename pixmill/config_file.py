@@ -53,7 +53,9 @@ def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict
     for key_node, _ in node.value:
         key = getattr(key_node, "value", None)
         if isinstance(key, str) and key != "<<" and key in seen:
-            raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark
+            )
         if isinstance(key, str):
             seen.add(key)
     loader.flatten_mapping(node)
@@ -79,7 +81,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise ConfigError(f"{path} must be a mapping of keys such as `name:` and `input:`")
     if _node_count(raw, {}) > MAX_NODES:
-        raise ConfigError(f"{path} unfolds to more than {MAX_NODES:,} values", hint="use fewer YAML aliases")
+        raise ConfigError(
+            f"{path} unfolds to more than {MAX_NODES:,} values", hint="use fewer YAML aliases"
+        )
     return raw
 
 
@@ -99,7 +103,10 @@ def _override(raw: dict[str, Any], override: str) -> Iterator[Mistake]:
     if not equals or not all(keys):
         yield Mistake((f"--set {override}", "must look like a.b=value"))
         return
-    if keys[:2] == ["input", "columns"]:  # what follows is one key: a request field has dots of its own
+    if keys[:2] == [
+        "input",
+        "columns",
+    ]:  # what follows is one key: a request field has dots of its own
         keys = [*keys[:2], ".".join(keys[2:])]
     try:
         value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
@@ -107,7 +114,9 @@ def _override(raw: dict[str, Any], override: str) -> Iterator[Mistake]:
     except (yaml.YAMLError, ValueError):
         yield Mistake((f"--set {override}", "the value is not valid YAML"))
     except (IndexError, TypeError):
-        yield Mistake((f"--set {override}", "the path leads past the end of a list or into a plain value"))
+        yield Mistake(
+            (f"--set {override}", "the path leads past the end of a list or into a plain value")
+        )
 
 
 def _place(container: Any, keys: Sequence[str], value: Any) -> None:

@@ -69,7 +69,10 @@ class Day(NamedTuple):
     @property
     def calls_differ(self) -> bool:
         """Whether the console counts calls that the ledger can't explain, or too few."""
-        return self.console_calls is not None and not 0 <= self.console_calls - self.charged <= self.unknown
+        return (
+            self.console_calls is not None
+            and not 0 <= self.console_calls - self.charged <= self.unknown
+        )
 
     @property
     def amounts_differ(self) -> bool:
@@ -77,7 +80,9 @@ class Day(NamedTuple):
         amount = self.console_amount
         if amount is None:
             return False
-        return (self.least is not None and amount < self.least) or (self.most is not None and amount > self.most)
+        return (self.least is not None and amount < self.least) or (
+            self.most is not None and amount > self.most
+        )
 
     @property
     def differs(self) -> bool:
@@ -122,7 +127,10 @@ class Comparison:
             "outside_period": self.outside,
             "period": self.period.label,
             "days": [day.as_dict() for day in self.days],
-            **{name: side and {"number": side.number, "ids": list(side.ids)} for name, side in sides.items()},
+            **{
+                name: side and {"number": side.number, "ids": list(side.ids)}
+                for name, side in sides.items()
+            },
         }
 
 
@@ -135,7 +143,9 @@ def read_export(path: str, zone: ZoneInfo) -> Export:
     columns = _columns(table.schema.names)
     if not columns.keys() & {"calls", "amount", "request_id"}:
         shown = ", ".join(table.schema.names)
-        raise TableError(f"{path}: no column says what was spent: {shown}", hint=f"name one {_suggested()}")
+        raise TableError(
+            f"{path}: no column says what was spent: {shown}", hint=f"name one {_suggested()}"
+        )
     rows, left_out = [], 0
     for number, cells in enumerate(_records(path, columns), 1):
         day = _day(cells["day"], zone) if "day" in cells else None
@@ -252,7 +262,9 @@ def _date(year: int, month: int, day: int) -> date | None:
         return None
 
 
-def _both(day: str | None, ours: Sequence[Line], theirs: Iterable[ConsoleRow], columns: Mapping[str, str]) -> Day:
+def _both(
+    day: str | None, ours: Sequence[Line], theirs: Iterable[ConsoleRow], columns: Mapping[str, str]
+) -> Day:
     comparable = len(ours) < 2  # a console's amounts are in one currency
     rows = list(theirs)
     counted = "calls" in columns or "request_id" in columns
@@ -263,7 +275,9 @@ def _both(day: str | None, ours: Sequence[Line], theirs: Iterable[ConsoleRow], c
         (ours[0].least if ours else Decimal(0)) if comparable else None,
         (ours[0].most if ours else Decimal(0)) if comparable else None,
         sum(row.calls or 0 for row in rows) if counted else None,
-        sum((row.amount or Decimal(0) for row in rows), Decimal(0)) if "amount" in columns else None,
+        sum((row.amount or Decimal(0) for row in rows), Decimal(0))
+        if "amount" in columns
+        else None,
     )
 
 

@@ -34,7 +34,12 @@ from pixmill.results import Counts, ResultTable
 from pixmill.store import open_store
 from pixmill.succession import OPTIONS, SucceedingWriter, content_digest
 
-DATASET, INVALID, MANIFEST, CONFIG = "dataset.parquet", "invalid.parquet", "manifest.json", "config.yaml"
+DATASET, INVALID, MANIFEST, CONFIG = (
+    "dataset.parquet",
+    "invalid.parquet",
+    "manifest.json",
+    "config.yaml",
+)
 PUBLISHED = (DATASET, INVALID, CONFIG, MANIFEST)
 """What a publication writes, in the order in which others may see it: the dataset decides who was first."""
 
@@ -61,9 +66,13 @@ def publish(plan: Plan, ledger: Ledger, run_id: str) -> Published:
     config, folder = plan.config, plan.config.dataset_folder
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of two runs that end together, the second waits for the first
+        fcntl.flock(
+            lock, fcntl.LOCK_EX
+        )  # of two runs that end together, the second waits for the first
         write = partial(_publish, plan, ledger, run_id, folder)
-        return open_store(config).publish(config.name, PUBLISHED, config.output.keep_versions, write)
+        return open_store(config).publish(
+            config.name, PUBLISHED, config.output.keep_versions, write
+        )
 
 
 def published_folder(config: Config, *, history: bool = False) -> Path:
@@ -76,7 +85,9 @@ def published_folder(config: Config, *, history: bool = False) -> Path:
     for _ in range(LOOKS if config.bucket else 0):
         if not (folder / DATASET).exists() or _is_intact(folder):
             break
-        time.sleep(LOOK_SECONDS)  # a publication that is under way has put the one file, not yet the other
+        time.sleep(
+            LOOK_SECONDS
+        )  # a publication that is under way has put the one file, not yet the other
         store.pull(config.name, PUBLISHED, history=history)
     return folder
 
@@ -96,7 +107,10 @@ def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path) -> Published
             dataset.unlink()  # readers are not disturbed
         elif intact:
             _keep_version(folder, plan.config.output.keep_versions)
-    put(folder / MANIFEST, json.dumps(_manifest(plan, run_id, results.counts, rows), indent=1).encode())
+    put(
+        folder / MANIFEST,
+        json.dumps(_manifest(plan, run_id, results.counts, rows), indent=1).encode(),
+    )
     put(folder / CONFIG, plan.config.to_yaml().encode())
     return Published(folder / DATASET, rows, results.counts, changed)
 
@@ -127,7 +141,9 @@ def _write(
     with (
         SucceedingWriter(dataset, results.schema, plan.config.dataset_folder / DATASET) as good,
         pq.ParquetWriter(invalid, INVALID_SCHEMA, **OPTIONS) as bad,
-        ThreadPoolExecutor(1) as beside,  # encoding a batch needs no interpreter: the next one is read meanwhile
+        ThreadPoolExecutor(
+            1
+        ) as beside,  # encoding a batch needs no interpreter: the next one is read meanwhile
     ):
         written: Future[None] | None = None
         position = 0
@@ -151,8 +167,14 @@ def _known(plan: Plan, ledger: Ledger, jobs: JobBatch) -> pa.Table:
     """What the ledger has for each position: the outcome, and the file of the row's first input image."""
     rows = np.arange(len(jobs.keys)) // len(jobs.slots)
     looked_at = plan.config.input.images != "url"
-    kept = ledger.kept_inputs(jobs.images.sources[0]) if looked_at else [None] * jobs.rows.rows.num_rows
-    return ledger.outcomes(jobs.keys).append_column("input_image", pa.array(kept, pa.string()).take(rows))
+    kept = (
+        ledger.kept_inputs(jobs.images.sources[0])
+        if looked_at
+        else [None] * jobs.rows.rows.num_rows
+    )
+    return ledger.outcomes(jobs.keys).append_column(
+        "input_image", pa.array(kept, pa.string()).take(rows)
+    )
 
 
 def _read_back(path: Path, rows: int, schema: pa.Schema) -> None:
@@ -161,7 +183,9 @@ def _read_back(path: Path, rows: int, schema: pa.Schema) -> None:
         groups = range(file.metadata.num_row_groups)
         read = sum(file.read_row_group(group).num_rows for group in groups)
         if read != rows or not file.schema_arrow.equals(schema):
-            raise PixmillError(f"{path} holds {read:,} rows where {rows:,} were written; the old dataset stays")
+            raise PixmillError(
+                f"{path} holds {read:,} rows where {rows:,} were written; the old dataset stays"
+            )
 
 
 def _is_intact(folder: Path) -> bool:
@@ -202,7 +226,11 @@ def _manifest(plan: Plan, run_id: str, counts: Counts, rows: int) -> dict[str, A
         "rows": rows,
         "bytes": path.stat().st_size,
         "sha256": hash_of(path),
-        "counts": {**counts.status, "cached": counts.cached, "images_missing": counts.images_missing},
+        "counts": {
+            **counts.status,
+            "cached": counts.cached,
+            "images_missing": counts.images_missing,
+        },
         "input": {"path": plan.config.input.path, "rows": plan.rows, "sha256": plan.table.sha256()},
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }

@@ -41,7 +41,11 @@ class Downloads:
         return self._stored("that came inside an answer", lambda: images)
 
     def fetch(
-        self, job_key: str, urls: Sequence[str], expires_at: int, done: Callable[[], None] = lambda: None
+        self,
+        job_key: str,
+        urls: Sequence[str],
+        expires_at: int,
+        done: Callable[[], None] = lambda: None,
     ) -> None:
         """Fetch the images of a paid job in the background, write down where they are, then call `done`."""
         self._wait(1)
@@ -57,19 +61,27 @@ class Downloads:
         self._pool.shutdown()
         self._fetcher.close()
 
-    def _bring_home(self, job_key: str, urls: Sequence[str], expires_at: int, done: Callable[[], None]) -> None:
+    def _bring_home(
+        self, job_key: str, urls: Sequence[str], expires_at: int, done: Callable[[], None]
+    ) -> None:
         begun = time.perf_counter()
         try:
-            images = self._stored(f"of job {job_key[:12]}", lambda: [self._fetcher.fetch(url) for url in urls])
+            images = self._stored(
+                f"of job {job_key[:12]}", lambda: [self._fetcher.fetch(url) for url in urls]
+            )
             missing = "image_lost" if expires_at <= now_micros() else "image_pending"
             elapsed_ms = (time.perf_counter() - begun) * 1000
             error = None if images else missing
-            self._ledger.record_image(job_key, self._run_id, urls, images=images, error=error, download_ms=elapsed_ms)
+            self._ledger.record_image(
+                job_key, self._run_id, urls, images=images, error=error, download_ms=elapsed_ms
+            )
         except PixmillError as error:
             self.failure = self.failure or error
         except Exception as error:
             log.exception("the image of job %s ended by an internal error", job_key[:12])
-            self.failure = self.failure or PixmillError(f"internal error: {type(error).__name__}: {error}")
+            self.failure = self.failure or PixmillError(
+                f"internal error: {type(error).__name__}: {error}"
+            )
         finally:
             self._wait(-1)
             done()

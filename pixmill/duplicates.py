@@ -37,4 +37,6 @@ def contradictions(
     same_row = row_hashes[order][1:] == row_hashes[order][:-1]
     other_request = contents[order][1:] != contents[order][:-1]
     bad = np.unique(row_hashes[order][1:][same_row & other_request])
-    return frozenset(int(value) for value in bad), np.flatnonzero(np.isin(row_hashes, bad) & has_jobs)
+    return frozenset(int(value) for value in bad), np.flatnonzero(
+        np.isin(row_hashes, bad) & has_jobs
+    )

@@ -28,7 +28,15 @@ from pixmill.provider.client import Client
 from pixmill.provider.codes import Verdict
 from pixmill.redaction import without_keys
 from pixmill.sharing import Sharing
-from pixmill.stops import StopCode, Stopped, budget_reached, graver, out_too_long, too_many, turned_away
+from pixmill.stops import (
+    StopCode,
+    Stopped,
+    budget_reached,
+    graver,
+    out_too_long,
+    too_many,
+    turned_away,
+)
 from pixmill.tally import Count, Progress, Tally
 
 log = logging.getLogger(__name__)
@@ -99,7 +107,9 @@ class Engine:
 
     def _start(self, number: int) -> threading.Thread:
         context = self._context.copy()  # one thread at a time may be inside a context
-        thread = threading.Thread(target=context.run, args=(self._work,), name=f"pixmill-{number}", daemon=True)
+        thread = threading.Thread(
+            target=context.run, args=(self._work,), name=f"pixmill-{number}", daemon=True
+        )
         thread.start()
         return thread
 
@@ -164,7 +174,10 @@ class Engine:
             except LedgerError as error:
                 self._break(ticket, error)
             except Exception as error:
-                self._break(ticket, PixmillError(without_keys(f"internal error: {type(error).__name__}: {error}")))
+                self._break(
+                    ticket,
+                    PixmillError(without_keys(f"internal error: {type(error).__name__}: {error}")),
+                )
                 log.exception("job %s ended by an internal error", ticket.job.key)
 
     def _break(self, ticket: Ticket, error: PixmillError) -> None:
@@ -192,11 +205,16 @@ class Engine:
             return
         verdict, answered = None, False
         try:
-            claim = self._ledger.claim(ticket.job.key, self._limits._replace(req_key=ticket.job.req_key))
+            claim = self._ledger.claim(
+                ticket.job.key, self._limits._replace(req_key=ticket.job.req_key)
+            )
             if isinstance(claim, Claim):
                 answer = self._send(ticket, claim, beginning)
                 verdict = answer.verdict
-                answered = verdict not in (Verdict.STOP, Verdict.IN_DOUBT) and answer.http_status is not None
+                answered = (
+                    verdict not in (Verdict.STOP, Verdict.IN_DOUBT)
+                    and answer.http_status is not None
+                )
         finally:
             self.governor.leave(call, verdict, answered=answered)
         if self.governor.is_hopeless:
@@ -215,15 +233,21 @@ class Engine:
         inline = answer.verdict is Verdict.SUCCEEDED and answer.inline_images
         # Before the answer is recorded: there is no URL to fetch these again.
         images = self._downloads.keep(answer.inline_images) if inline else None
-        self._ledger.record(recorded(self._config, self._run_id, job.key, answer, judged, sent, images))
+        self._ledger.record(
+            recorded(self._config, self._run_id, job.key, answer, judged, sent, images)
+        )
         if inline and not images and not answer.image_urls:
-            self._ledger.record_image(job.key, self._run_id, (), images=None, error="image_lost", download_ms=0.0)
+            self._ledger.record_image(
+                job.key, self._run_id, (), images=None, error="image_lost", download_ms=0.0
+            )
         success = answer.verdict is Verdict.SUCCEEDED
         self.tally.call_ended(answer.code, success=success, charged=answer.charged == "yes")
         self._follow_up(ticket, answer, judged, images)
         return answer
 
-    def _follow_up(self, ticket: Ticket, answer: Answer, judged: Judgement, images: str | None) -> None:
+    def _follow_up(
+        self, ticket: Ticket, answer: Answer, judged: Judgement, images: str | None
+    ) -> None:
         if answer.retry_after:
             self.governor.hold(answer.retry_after)
         if judged.again:
@@ -231,10 +255,15 @@ class Engine:
         elif answer.verdict is Verdict.STOP:
             self.stop(*turned_away(answer))
             self._end(ticket.chunk, "skipped")
-        elif judged.state is State.SUCCEEDED and not images and answer.image_urls and self._download:
+        elif (
+            judged.state is State.SUCCEEDED and not images and answer.image_urls and self._download
+        ):
             expires_at = urls_expire_at(answer.image_urls, now_micros())
             self._downloads.fetch(
-                ticket.job.key, answer.image_urls, expires_at, lambda: self._end(ticket.chunk, judged.state)
+                ticket.job.key,
+                answer.image_urls,
+                expires_at,
+                lambda: self._end(ticket.chunk, judged.state),
             )
         else:
             self._end(ticket.chunk, judged.state)
@@ -242,7 +271,8 @@ class Engine:
     def _try_again(self, ticket: Ticket, verdict: Verdict) -> None:
         later = ticket._replace(
             tries=ticket.tries + (verdict is Verdict.RETRY),
-            throttles=ticket.throttles + (verdict in (Verdict.THROTTLE_RATE, Verdict.THROTTLE_CONCURRENCY)),
+            throttles=ticket.throttles
+            + (verdict in (Verdict.THROTTLE_RATE, Verdict.THROTTLE_CONCURRENCY)),
             since=time.monotonic(),
         )
         self._queue.put_later(later, self._pause(later, verdict))

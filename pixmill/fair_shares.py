@@ -65,7 +65,9 @@ class Lease(NamedTuple):
     portion: float
 
 
-def settle(mine: Report, others: Sequence[Lease], rank: int = 0, turn: int = 0) -> tuple[Share, Lease]:
+def settle(
+    mine: Report, others: Sequence[Lease], rank: int = 0, turn: int = 0
+) -> tuple[Share, Lease]:
     """Return the share of the process that reports `mine` beside `others`, and what to put on record for it.
 
     `rank` is its place among all of them in an order that all see alike. Where there are fewer slots than processes
@@ -82,8 +84,12 @@ def settle(mine: Report, others: Sequence[Lease], rank: int = 0, turn: int = 0) 
     may_use = max(0, min(fair, limit - held)) if others else concurrency
     on_record = mine._replace(held=max(may_use, mine.held))
     reports[rank] = on_record
-    fair_portion = fair_portions([(each.held, each.wanted_rate / min(rate.rate, qps)) for each in reports])[rank]
-    portion = max(0.0, min(fair_portion, 1.0 - sum(other.portion for other in others))) if others else 1.0
+    fair_portion = fair_portions(
+        [(each.held, each.wanted_rate / min(rate.rate, qps)) for each in reports]
+    )[rank]
+    portion = (
+        max(0.0, min(fair_portion, 1.0 - sum(other.portion for other in others))) if others else 1.0
+    )
     share = Share(
         slots=may_use if portion else 0,
         portion=portion,
@@ -126,4 +132,7 @@ def fair_portions(claims: Sequence[tuple[int, float]]) -> list[float]:
         level = left / sum(weights[other] for other in hungry[already:])
         portions[at] = min(claims[at][1], level * weights[at])
         left -= portions[at]
-    return [portion + left * weight / sum(weights) for portion, weight in zip(portions, weights, strict=True)]
+    return [
+        portion + left * weight / sum(weights)
+        for portion, weight in zip(portions, weights, strict=True)
+    ]

@@ -67,7 +67,11 @@ def manifest_problem(path: Path, manifest: Mapping[str, Any]) -> str | None:
     size = path.stat().st_size
     if size != manifest.get("bytes"):
         return f"has {size:,} bytes where its manifest says {manifest.get('bytes')}"
-    return None if hash_of(path) == manifest.get("sha256") else "its SHA-256 is not the one in its manifest"
+    return (
+        None
+        if hash_of(path) == manifest.get("sha256")
+        else "its SHA-256 is not the one in its manifest"
+    )
 
 
 def manifest_at(path: Path) -> dict[str, Any]:

@@ -71,7 +71,11 @@ class Fleet:
     def jobs_per_task(self) -> int:
         """How many jobs one task run takes; each worker gets two at least."""
         wanted = self._config.execution.jobs_per_task
-        return max(1, min(JOBS_PER_TASK, math.ceil(self._to_pay / self.workers / 2))) if wanted == "auto" else wanted
+        return (
+            max(1, min(JOBS_PER_TASK, math.ceil(self._to_pay / self.workers / 2)))
+            if wanted == "auto"
+            else wanted
+        )
 
     @property
     def chunks_per_worker(self) -> int:
@@ -121,7 +125,11 @@ class Fleet:
         recovered = self._ledger.recover(self._run_id, self._config.name)
         lost = f"a worker was lost with {chunk[0].label} and the {len(chunk) - 1:,} jobs after it"
         log.warning(
-            "%s; %s calls are in doubt (%s: %s)", lost, recovered, type(error).__name__, str(error).partition(". ")[0]
+            "%s; %s calls are in doubt (%s: %s)",
+            lost,
+            recovered,
+            type(error).__name__,
+            str(error).partition(". ")[0],
         )
         again = chunk[0].key not in self._lost and not self.stopped
         self._lost.add(chunk[0].key)
@@ -150,7 +158,9 @@ class Fleet:
             qps=self._config.limits.qps,
             calls=now.calls,
             rate=rate,
-            cost=None if budget.price_per_call is None else self.tally.charged * budget.price_per_call,
+            cost=None
+            if budget.price_per_call is None
+            else self.tally.charged * budget.price_per_call,
             currency=budget.currency,
             images_waiting=0,
             codes=self.tally.codes.most_common(3),
@@ -172,13 +182,17 @@ def rooted(config: Config) -> Config:
     key_file = config.provider.api_key_file
     provider = {"api_key_file": str(Path(key_file).expanduser().absolute())} if key_file else {}
     store = config.store if config.bucket else str(Path(config.store).absolute())
-    return config.model_copy(update={"provider": config.provider.model_copy(update=provider), "store": store})
+    return config.model_copy(
+        update={"provider": config.provider.model_copy(update=provider), "store": store}
+    )
 
 
 def wherever(chunk: Sequence[Job]) -> list[Job]:
     """Return jobs whose local images are found from any folder."""
     return [
-        job._replace(files=tuple(file._replace(path=str(Path(file.path).absolute())) for file in job.files))
+        job._replace(
+            files=tuple(file._replace(path=str(Path(file.path).absolute())) for file in job.files)
+        )
         for job in chunk
     ]
 
@@ -186,7 +200,9 @@ def wherever(chunk: Sequence[Job]) -> list[Job]:
 def check_installed(execution: Execution) -> None:
     """Raise ConfigError where the engine needs what is not installed."""
     if execution.engine == "dask" and not find_spec("prefect_dask"):
-        raise ConfigError("execution.engine: dask needs prefect-dask", hint="pip install 'pixmill[dask]'")
+        raise ConfigError(
+            "execution.engine: dask needs prefect-dask", hint="pip install 'pixmill[dask]'"
+        )
 
 
 def lost_twice(chunk: Sequence[Job]) -> PixmillError:

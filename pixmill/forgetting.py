@@ -53,8 +53,12 @@ def _checks(config: Config, ledger: Ledger, pool: ThreadPoolExecutor) -> Iterato
     for jobs, known in looked_up(plan.batches(), lambda jobs: ledger.outcomes(jobs.keys)):
         first = plan.first[position : position + len(jobs.keys)]
         position += len(jobs.keys)
-        columns = known.select(["images", "output_urls"]).append_column("key", pa.array(jobs.keys, pa.string()))
-        believed = columns.filter(pc.and_(pa.array(first), pc.is_valid(known["images"]))).to_pylist()
+        columns = known.select(["images", "output_urls"]).append_column(
+            "key", pa.array(jobs.keys, pa.string())
+        )
+        believed = columns.filter(
+            pc.and_(pa.array(first), pc.is_valid(known["images"]))
+        ).to_pylist()
         yield from pool.map(files.forget_output, believed)
         if config.input.images != "url":
             yield from pool.map(files.forget_input, _kept_inputs(jobs, ledger, seen))
@@ -62,7 +66,9 @@ def _checks(config: Config, ledger: Ledger, pool: ThreadPoolExecutor) -> Iterato
 
 def _kept_inputs(jobs: JobBatch, ledger: Ledger, seen: set[int]) -> list[InputImage]:
     """The stored input images of a batch that are not in `seen`, by the hashes of their sources."""
-    fresh = {source for column in jobs.images.sources for source in column if hash(source) not in seen}
+    fresh = {
+        source for column in jobs.images.sources for source in column if hash(source) not in seen
+    }
     seen.update(map(hash, fresh))
     return [image for image in ledger.inputs(list(fresh)).values() if image.file_name]
 
@@ -75,11 +81,16 @@ class _Files:
 
     def forget_output(self, job: dict[str, Any]) -> bool:
         """Make the images of a job missing if one of them is wrong; return whether it was."""
-        wrong = any(self._is_wrong(NamedImage(image["file_name"], image["bytes"])) for image in job["images"])
+        wrong = any(
+            self._is_wrong(NamedImage(image["file_name"], image["bytes"]))
+            for image in job["images"]
+        )
         if wrong:
             code = "image_pending" if job["output_urls"] else "image_lost"
             urls = job["output_urls"] or ()
-            self._ledger.record_image(job["key"], "repair", urls, images=None, error=code, download_ms=0.0)
+            self._ledger.record_image(
+                job["key"], "repair", urls, images=None, error=code, download_ms=0.0
+            )
         return wrong
 
     def forget_input(self, image: InputImage) -> bool:
@@ -97,5 +108,8 @@ class _Files:
             self._store.check_present()
         if problem == "unreadable":  # it may be whole
             path = self._store.folder / image.name
-            raise PixmillError(f"{path} can't be read", hint="mend the disk or its permissions; it was not given up")
+            raise PixmillError(
+                f"{path} can't be read",
+                hint="mend the disk or its permissions; it was not given up",
+            )
         return not self._store.restored(image.name)

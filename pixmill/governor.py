@@ -29,7 +29,17 @@ KEEPS_UP = 0.9
 class Use:
     """What a process has made of its share since it last reported: only one thread at a time writes each field."""
 
-    __slots__ = ("could", "idle", "keeps_up", "lacked_slots", "lacks_slots", "most", "sent", "since", "wanted")
+    __slots__ = (
+        "could",
+        "idle",
+        "keeps_up",
+        "lacked_slots",
+        "lacks_slots",
+        "most",
+        "sent",
+        "since",
+        "wanted",
+    )
 
     def __init__(self, idle: bool, now: float) -> None:
         self.idle, self.keeps_up, self.lacks_slots, self.lacked_slots = idle, True, False, False
@@ -62,7 +72,11 @@ class Governor:
         self._pace, self._slots = Pace(qps, clock()), Slots(start or concurrency, concurrency)
         self._alone, self._breaker, self._repeats = first_alone, Breaker(), RetryBudget(clock())
         self._turnstile, self._lock = threading.Lock(), threading.Lock()
-        self._stopped, self._freed, self._recalled = threading.Event(), threading.Event(), threading.Event()
+        self._stopped, self._freed, self._recalled = (
+            threading.Event(),
+            threading.Event(),
+            threading.Event(),
+        )
         self.news = threading.Event()
         self._in_flight = self._sent = self._voided = 0
         self._calm = CALM_CALLS
@@ -113,7 +127,9 @@ class Governor:
                     return call
         return None
 
-    def leave(self, call: Departure, verdict: Verdict | None = None, *, answered: bool = False) -> None:
+    def leave(
+        self, call: Departure, verdict: Verdict | None = None, *, answered: bool = False
+    ) -> None:
         """Give the slot back, and learn from the verdict on the answer; None: nothing was sent.
 
         `answered`: the service itself answered, so the account works.
@@ -164,7 +180,9 @@ class Governor:
             self._share = self._share._replace(slots=held)
             lacks = use.lacked_slots or use.lacks_slots
             # One less at a time: what comes and goes with chance would have shares wander about.
-            use.wanted = min(self._concurrency, max(use.wanted - 1, 2 * use.most + 2 if lacks else use.most + 1))
+            use.wanted = min(
+                self._concurrency, max(use.wanted - 1, 2 * use.most + 2 if lacks else use.most + 1)
+            )
             return Report(
                 held,
                 use.wanted,
@@ -183,10 +201,17 @@ class Governor:
             self._share, self._share_until = share, until
             if share.slots and share.learnt_slots and share.learnt_rate:
                 self._slots.share(share.slots, share.concurrency, share.learnt_slots, self._sent)
-                self._pace.share(share.portion, share.qps, share.learnt_rate, self._sent, now, self._booked)
+                self._pace.share(
+                    share.portion, share.qps, share.learnt_rate, self._sent, now, self._booked
+                )
             if share.hold:
                 self._pace.hold(share.hold, now)
-            use.most, use.sent, use.since, use.lacked_slots = self._in_flight, self._sent, now, use.lacks_slots
+            use.most, use.sent, use.since, use.lacked_slots = (
+                self._in_flight,
+                self._sent,
+                now,
+                use.lacks_slots,
+            )
             self._recall()
             self._freed.set()
 
@@ -199,7 +224,11 @@ class Governor:
         kept_up, use.keeps_up = use.keeps_up, could >= KEEPS_UP * own
         before, use.could = use.could, could
         # Slow once may be chance: then it wants what it has, or what it could make use of the time before.
-        return UNLIMITED if use.keeps_up else max(could / KEEPS_UP, before / KEEPS_UP, own if kept_up else 0.0)
+        return (
+            UNLIMITED
+            if use.keeps_up
+            else max(could / KEEPS_UP, before / KEEPS_UP, own if kept_up else 0.0)
+        )
 
     @property
     def _may_use(self) -> int:
@@ -218,7 +247,11 @@ class Governor:
         self._recalled.set()
 
     def _has_room(self) -> bool:
-        return self._in_flight < self.limit and not self._breaker.waits and self._clock() < self._share_until
+        return (
+            self._in_flight < self.limit
+            and not self._breaker.waits
+            and self._clock() < self._share_until
+        )
 
     def _wait_for_slot(self) -> bool:
         """Return once a slot is free or the run stops; say whether that took a wait."""

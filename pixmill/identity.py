@@ -36,7 +36,9 @@ class RequestShape:
     key_tail: str
     body_head: str
 
-    def job_keys(self, images: Iterable[str], prompts: Iterable[str], seeds: Iterable[int]) -> list[str]:
+    def job_keys(
+        self, images: Iterable[str], prompts: Iterable[str], seeds: Iterable[int]
+    ) -> list[str]:
         """Return a job key, 64 hex characters, per request. `images` are canonical JSON, `prompts` JSON strings."""
         middle, tail, end = self.key_middle, self.key_tail, f',"version":{KEY_VERSION}}}'
         return [
@@ -86,7 +88,11 @@ def without_params(url: str, ignored: frozenset[str]) -> str:
 
 
 def row_seeds(
-    base: int, images: Iterable[str], raw_prompts: Iterable[str], replicate: int, point_id: str | None = None
+    base: int,
+    images: Iterable[str],
+    raw_prompts: Iterable[str],
+    replicate: int,
+    point_id: str | None = None,
 ) -> list[int]:
     """Return the derived seed of each row, 0 to 2**31 - 1: equal rows share one, every replicate has its own.
 
@@ -96,7 +102,10 @@ def row_seeds(
     """
     head = f"seed1{_SEPARATOR}{base}{_SEPARATOR}"
     tail = f"{_SEPARATOR}{replicate}" + ("" if point_id is None else f"{_SEPARATOR}{point_id}")
-    texts = (f"{head}{image}{_SEPARATOR}{prompt}{tail}" for image, prompt in zip(images, raw_prompts, strict=True))
+    texts = (
+        f"{head}{image}{_SEPARATOR}{prompt}{tail}"
+        for image, prompt in zip(images, raw_prompts, strict=True)
+    )
     digests = b"".join([sha256(text.encode()).digest() for text in texts])
     # The first four bytes of each of the 32, all at once: a number for every row by itself takes twice as long.
     return (np.frombuffer(digests, ">u4")[::8] & _SEED_MASK).tolist()  # type: ignore[no-any-return]

@@ -106,7 +106,9 @@ class ImageFetcher:
         self._allowed = {host.lower().strip("[]") for host in allow_hosts}
         self._deadline = deadline
         self._sleep, self._jitter = sleep, jitter
-        self._public = Transport(connections=connections, check_address=check_public, look_up=look_up)
+        self._public = Transport(
+            connections=connections, check_address=check_public, look_up=look_up
+        )
         self._trusted = Transport(connections=connections, look_up=look_up)
 
     def fetch(self, url: str) -> bytes:
@@ -196,7 +198,9 @@ def _request(url: str) -> requests.PreparedRequest:
     except ValueError:  # requests and urllib3 derive from it
         raise _FinalError(f"{_host(url)}: its URL can't be read") from None
     if url.isascii():
-        request.url = url  # a signature covers the URL as it was written, before requests quotes it anew
+        request.url = (
+            url  # a signature covers the URL as it was written, before requests quotes it anew
+        )
     return request
 
 
@@ -216,7 +220,9 @@ def _picture(url: str, reply: Reply) -> Picture:
         raise ImageGone(f"{_host(url)}: its answer is {reply.status}")
     if reply.status != 200:
         passing = reply.status == 429 or reply.status >= 500
-        raise (ImageError if passing else _FinalError)(f"{_host(url)}: its answer is {reply.status}")
+        raise (ImageError if passing else _FinalError)(
+            f"{_host(url)}: its answer is {reply.status}"
+        )
     picture = Picture(reply.body)
     try:
         picture.shape = inspect(reply.body)

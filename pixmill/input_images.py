@@ -87,7 +87,9 @@ class InputFetcher(ImageFetcher):
             raise
         except TransportError as error:
             raise InputImageError(str(error), problem=_transport_problem(error)) from None
-        except ImageError as error:  # redirects without end, and answers that are neither an image nor an error
+        except (
+            ImageError
+        ) as error:  # redirects without end, and answers that are neither an image nor an error
             raise InputImageError(str(error), problem="input_forbidden") from None
 
     def _get(self, url: str, seconds: float) -> Reply:
@@ -102,7 +104,9 @@ class InputFetcher(ImageFetcher):
         except AddressRefused as error:
             raise InputImageError(f"{_host(url)}: {error}", problem="input_address") from None
         if reply.status >= 400:
-            raise InputImageError(f"{_host(url)}: its answer is {reply.status}", problem=_status_problem(reply.status))
+            raise InputImageError(
+                f"{_host(url)}: its answer is {reply.status}", problem=_status_problem(reply.status)
+            )
         return reply._replace(body=_usable(reply.body)) if reply.status == 200 else reply
 
 
@@ -122,14 +126,21 @@ class InputCounts:
 
     def plus(self, other: "InputCounts") -> "InputCounts":
         """Return the counts of both checks."""
-        return InputCounts(self.known + other.known, self.asked + other.asked, self.problems + other.problems)
+        return InputCounts(
+            self.known + other.known, self.asked + other.asked, self.problems + other.problems
+        )
 
 
 class InputImages:
     """Checks the input images of one run and writes down what it finds. `now` gives microseconds since 1970."""
 
     def __init__(
-        self, store: Store, ledger: Ledger, fetcher: InputFetcher, *, now: Callable[[], int] = now_micros
+        self,
+        store: Store,
+        ledger: Ledger,
+        fetcher: InputFetcher,
+        *,
+        now: Callable[[], int] = now_micros,
     ) -> None:
         self._store = store
         self._ledger, self._fetcher, self._now = ledger, fetcher, now
@@ -137,7 +148,11 @@ class InputImages:
         self._failures: Counter[str] = Counter()  # in a row, by host
 
     def check_all(
-        self, urls: Iterable[str], *, keep: bool, on_progress: Callable[[InputCounts], None] = lambda _: None
+        self,
+        urls: Iterable[str],
+        *,
+        keep: bool,
+        on_progress: Callable[[InputCounts], None] = lambda _: None,
     ) -> InputCounts:
         """Ask for those of `urls` (distinct ones) of which no answer holds; with `keep` store their images.
 
@@ -167,7 +182,9 @@ class InputImages:
         self._cancelled.set()
         self._fetcher.abort()
 
-    def _problems(self, pool: ThreadPoolExecutor, turns: "_Turns", keep: bool) -> Iterator[str | None]:
+    def _problems(
+        self, pool: ThreadPoolExecutor, turns: "_Turns", keep: bool
+    ) -> Iterator[str | None]:
         """Yield the problem of each image as it is answered."""
         running: dict[Future[str | None], str] = {}
         while True:
@@ -198,7 +215,9 @@ class InputImages:
     def _check(self, url: str, keep: bool) -> str | None:
         """Ask for one image, write the answer down and return its problem."""
         image = self._answer(url, keep)
-        if image.problem != UNREACHABLE or not self._cancelled.is_set():  # an abort says nothing about the host
+        if (
+            image.problem != UNREACHABLE or not self._cancelled.is_set()
+        ):  # an abort says nothing about the host
             self._ledger.record_input(image)
         return image.problem
 
@@ -210,7 +229,14 @@ class InputImages:
             return InputImage(url, self._now(), error.problem, str(error))
         file_name = stored(self._store, data) if keep else None
         return InputImage(
-            url, self._now(), None, None, file_name, sha256(data).hexdigest(), *inspect(data), bytes=len(data)
+            url,
+            self._now(),
+            None,
+            None,
+            file_name,
+            sha256(data).hexdigest(),
+            *inspect(data),
+            bytes=len(data),
         )
 
     def _fetched(self, url: str) -> bytes:
@@ -249,7 +275,9 @@ class _Turns:
         """Return the next URL, None where there is none or none whose host is free."""
         fresh = islice(self._urls, WINDOW - len(self._waiting))
         self._waiting.update((url, _host(url)) for url in fresh)
-        url = next((url for url, host in self._waiting.items() if self._busy[host] < PER_HOST), None)
+        url = next(
+            (url for url, host in self._waiting.items() if self._busy[host] < PER_HOST), None
+        )
         if url is not None:
             self._busy[self._waiting.pop(url)] += 1
         return url
@@ -266,7 +294,9 @@ def _request(url: str) -> requests.PreparedRequest:
     except ValueError:  # requests and urllib3 derive from it
         raise InputImageError("malformed_url", problem="input_address") from None
     if url.isascii():
-        request.url = url  # a signature covers the URL as it was written, before requests quotes it anew
+        request.url = (
+            url  # a signature covers the URL as it was written, before requests quotes it anew
+        )
     return request
 
 
@@ -274,7 +304,9 @@ def _address_problem(url: str) -> str | None:
     """Why a URL of a host that isn't allowed by name is not fetched."""
     reason = url_problem(url)
     port = None if reason else urlsplit(url).port
-    return reason if port in (None, 80, 443) else f"port {port}; output.allow_hosts can name the host"
+    return (
+        reason if port in (None, 80, 443) else f"port {port}; output.allow_hosts can name the host"
+    )
 
 
 def _transport_problem(error: TransportError) -> str:

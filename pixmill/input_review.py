@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixmill.images import inspect
-from pixmill.input_images import DEADLINE_SECONDS, THREADS, InputCounts, InputFetcher, InputImages, stored
+from pixmill.input_images import (
+    DEADLINE_SECONDS,
+    THREADS,
+    InputCounts,
+    InputFetcher,
+    InputImages,
+    stored,
+)
 from pixmill.jobs import JobBatch, LocalImage
 from pixmill.ledger import Ledger
 from pixmill.ledger.inputs import InputImage
@@ -23,7 +30,9 @@ from pixmill.store import Store, open_store
 log = logging.getLogger(__name__)
 
 
-def review_inputs(plan: Plan, ledger: Ledger, limit: int | None, on_progress: Callable[[InputCounts], None]) -> Plan:
+def review_inputs(
+    plan: Plan, ledger: Ledger, limit: int | None, on_progress: Callable[[InputCounts], None]
+) -> Plan:
     """Ask for the input images of `plan` that no answer is known of; return the plan as it is with the answers.
 
     With a `limit` as in `Plan.pending_jobs` only those of the jobs that it lets through matter. `on_progress` hears
@@ -36,7 +45,9 @@ def review_inputs(plan: Plan, ledger: Ledger, limit: int | None, on_progress: Ca
         if config.input.images == "keep":
             _keep_files(plan, ledger, limit)
         return plan
-    fetcher = InputFetcher(allow_hosts=config.image_hosts, connections=THREADS, deadline=DEADLINE_SECONDS)
+    fetcher = InputFetcher(
+        allow_hosts=config.image_hosts, connections=THREADS, deadline=DEADLINE_SECONDS
+    )
     images = InputImages(open_store(config), ledger, fetcher)
     try:
         return _reviewed(plan, ledger, images, limit, on_progress)
@@ -45,7 +56,11 @@ def review_inputs(plan: Plan, ledger: Ledger, limit: int | None, on_progress: Ca
 
 
 def _reviewed(
-    plan: Plan, ledger: Ledger, images: InputImages, limit: int | None, on_progress: Callable[[InputCounts], None]
+    plan: Plan,
+    ledger: Ledger,
+    images: InputImages,
+    limit: int | None,
+    on_progress: Callable[[InputCounts], None],
 ) -> Plan:
     """Look and plan again until there is no news: where a bad image takes a row away, another moves up."""
     keep, seen, total = plan.config.input.images == "keep", set[int](), InputCounts()
@@ -55,12 +70,16 @@ def _reviewed(
         counts = images.check_all(urls, keep=keep, on_progress=hear)
         total = total.plus(counts)
         if not counts.asked or not (counts.problems or plan.bad_images):
-            log.info("input images: %d looked at, %d bad", total.asked, sum(total.problems.values()))
+            log.info(
+                "input images: %d looked at, %d bad", total.asked, sum(total.problems.values())
+            )
             return plan
         plan = make_plan(plan.config, ledger, plan.selection)
 
 
-def _tell(on_progress: Callable[[InputCounts], None], before: InputCounts, now: InputCounts) -> None:
+def _tell(
+    on_progress: Callable[[InputCounts], None], before: InputCounts, now: InputCounts
+) -> None:
     on_progress(before.plus(now))
 
 
@@ -78,7 +97,9 @@ def _rows(plan: Plan, limit: int | None) -> Iterator[tuple[JobBatch, int]]:
     wanted = _wanted(plan, limit)
     for jobs in plan.batches(wanted):
         start = jobs.rows.first_row - 1
-        here = wanted[start : start + len(jobs.row_keys)] & jobs.taken.reshape(-1, len(jobs.slots)).any(axis=1)
+        here = wanted[start : start + len(jobs.row_keys)] & jobs.taken.reshape(
+            -1, len(jobs.slots)
+        ).any(axis=1)
         for row in np.flatnonzero(here).tolist():
             if row not in jobs.problems or start + row + 1 in plan.bad_images:
                 yield jobs, row
@@ -114,4 +135,6 @@ def _keep_files(plan: Plan, ledger: Ledger, limit: int | None) -> None:
 def _kept(store: Store, file: LocalImage) -> InputImage:
     data = file.content()
     name = stored(store, data)
-    return InputImage(file.source, now_micros(), None, None, name, file.sha256, *inspect(data), bytes=len(data))
+    return InputImage(
+        file.source, now_micros(), None, None, name, file.sha256, *inspect(data), bytes=len(data)
+    )

@@ -38,7 +38,9 @@ def invalid_rows(jobs: JobBatch) -> list[dict[str, Any]]:
             "column": problem.column,
             "reason": problem.reason,
             "message": problem.message,
-            "values": json.dumps({name: column[at].as_py() for name, column in texts.items()}, ensure_ascii=False),
+            "values": json.dumps(
+                {name: column[at].as_py() for name, column in texts.items()}, ensure_ascii=False
+            ),
         }
         for at, problem in sorted(jobs.problems.items())
     ]

@@ -24,7 +24,15 @@ from pixmill.operations import MAX_SEED
 from pixmill.prompts import in_nfc, parse_template
 from pixmill.row_images import row_images
 from pixmill.row_shapes import RowShapes
-from pixmill.rows import Problem, blank_problems, note, problem, prompt_problems, seed_problems, text_array
+from pixmill.rows import (
+    Problem,
+    blank_problems,
+    note,
+    problem,
+    prompt_problems,
+    seed_problems,
+    text_array,
+)
 from pixmill.sweep import Point, make_points
 from pixmill.table import InputTable, RowBatch, as_text, delimiter_hint
 
@@ -47,7 +55,9 @@ class JobMaker:
         self._input = config.input
         self.sweep = make_points(config.sweep, config.request)
         self.slots = tuple(_slots(config, self.sweep.points))
-        self._point_of = [at for at in range(len(self.sweep.points)) for _ in range(config.seed.replicates)]
+        self._point_of = [
+            at for at in range(len(self.sweep.points)) for _ in range(config.seed.replicates)
+        ]
         variables = [axis.path for axis in self.sweep.axes if axis.kind == "variable"]
         self._prompt_column = config.input.column("prompt")
         self._seed_column = config.input.column("seed")
@@ -61,7 +71,10 @@ class JobMaker:
         self._shapes = RowShapes(config, self.sweep)
 
     def expand(
-        self, batch: RowBatch, conflicts: frozenset[int] = frozenset(), bad_images: Mapping[int, Problem] = _NONE_BAD
+        self,
+        batch: RowBatch,
+        conflicts: frozenset[int] = frozenset(),
+        bad_images: Mapping[int, Problem] = _NONE_BAD,
     ) -> JobBatch:
         """Return the jobs of `batch`, with the problem of every row that is invalid.
 
@@ -69,14 +82,20 @@ class JobMaker:
         its row key is among the `conflicts` (hashes of row keys whose rows contradict each other).
         """
         count = batch.rows.num_rows
-        texts = {name: text_array(as_text(batch.rows[name])) for name in {*self.read_columns, *self._input.row_key}}
+        texts = {
+            name: text_array(as_text(batch.rows[name]))
+            for name in {*self.read_columns, *self._input.row_key}
+        }
         problems: dict[int, Problem] = {at: Problem(*bad) for at, bad in batch.bad.items()}
         raw = texts.get(self._prompt_column or "")
         prompts, long_prompts = self._prompts(texts, raw, problems, count)
         images = row_images(self._config, batch, texts, problems)
         if bad_images:
             numbers = range(batch.first_row, batch.first_row + count)
-            note(problems, ((at, bad_images[row]) for at, row in enumerate(numbers) if row in bad_images))
+            note(
+                problems,
+                ((at, bad_images[row]) for at, row in enumerate(numbers) if row in bad_images),
+            )
         shapes = self._shapes.of(batch, texts, problems)
         seeds = self._seeds(images.identities, raw, texts, problems, count)
         row_keys = self._row_keys(texts, problems, count)
@@ -116,11 +135,21 @@ class JobMaker:
 
     def _columns_read(self) -> tuple[str, ...]:
         fields = [column for _, column in sorted(self._input.field_columns.items())]
-        named = [*self._input.image_columns, self._prompt_column, *self._template.columns, *fields, self._seed_column]
+        named = [
+            *self._input.image_columns,
+            self._prompt_column,
+            *self._template.columns,
+            *fields,
+            self._seed_column,
+        ]
         return tuple(dict.fromkeys(name for name in named if name))
 
     def _prompts(
-        self, texts: Mapping[str, pa.Array], raw: pa.Array | None, problems: dict[int, Problem], count: int
+        self,
+        texts: Mapping[str, pa.Array],
+        raw: pa.Array | None,
+        problems: dict[int, Problem],
+        count: int,
     ) -> tuple[list[list[str]], int]:
         """Return for every point the prompt of each row, and how many rows have one that is long."""
         source = raw if raw is not None else self._template.cells(texts)
@@ -128,8 +157,13 @@ class JobMaker:
         long: NDArray[np.bool_] = np.zeros(count, np.bool_)
         for variant in self._variants:
             filled = self._template.fill(texts, variant.texts, count)
-            note(problems, prompt_problems(source, filled, self._prompt_column, self._input.max_prompt_chars))
-            long |= pc.greater(pc.utf8_length(filled), self._input.warn_prompt_chars).to_numpy(zero_copy_only=False)
+            note(
+                problems,
+                prompt_problems(source, filled, self._prompt_column, self._input.max_prompt_chars),
+            )
+            long |= pc.greater(pc.utf8_length(filled), self._input.warn_prompt_chars).to_numpy(
+                zero_copy_only=False
+            )
             listed = filled.to_pylist()
             for point in variant.points:
                 prompts[point] = listed
@@ -151,13 +185,22 @@ class JobMaker:
         if self._seed_column is not None:
             given = [_seed(value) for value in texts[self._seed_column].to_pylist()]
             note(problems, seed_problems(given, self._seed_column))
-            return [[shifted(seed or 0, number) for seed in given] for number in replicates] * len(points)
+            return [[shifted(seed or 0, number) for seed in given] for number in replicates] * len(
+                points
+            )
         prompts = [""] * count if raw is None else in_nfc(pc.fill_null(raw, "")).to_pylist()
         if settings.policy == "per_job":
-            return [row_seeds(settings.base, images, prompts, slot.replicate, slot.point.id) for slot in self.slots]
-        return [row_seeds(settings.base, images, prompts, number) for number in replicates] * len(points)
+            return [
+                row_seeds(settings.base, images, prompts, slot.replicate, slot.point.id)
+                for slot in self.slots
+            ]
+        return [row_seeds(settings.base, images, prompts, number) for number in replicates] * len(
+            points
+        )
 
-    def _row_keys(self, texts: Mapping[str, pa.Array], problems: dict[int, Problem], count: int) -> list[str]:
+    def _row_keys(
+        self, texts: Mapping[str, pa.Array], problems: dict[int, Problem], count: int
+    ) -> list[str]:
         names = self._input.row_key
         if not names:
             return [""] * count
@@ -212,19 +255,27 @@ class JobMaker:
                 rows = zip(shapes[point], images, texts[point], drawn, strict=True)
                 keys.append([shape.job_key(image, text, seed) for shape, image, text, seed in rows])
             else:
-                keys.append(shapes[point][0].job_keys(images, texts[point], drawn) if images else [])
+                keys.append(
+                    shapes[point][0].job_keys(images, texts[point], drawn) if images else []
+                )
         return keys
 
     def _selected(self, batch: RowBatch, count: int) -> NDArray[np.bool_]:
         """Mark the rows that `input.where` lets in."""
-        return np.ones(count, np.bool_) if self._where is None else _mask(self._where, "input.where", batch, {})
+        return (
+            np.ones(count, np.bool_)
+            if self._where is None
+            else _mask(self._where, "input.where", batch, {})
+        )
 
     def _requested(self, batch: RowBatch, selected: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Mark, by row and slot, what `input.where` and the conditions of the sweep leave in."""
         requested = np.repeat(selected[:, None], len(self.slots), axis=1)
         for row in self.sweep.row_conditions:
             for at, point in enumerate(self.sweep.points):
-                here = slice(at * self._config.seed.replicates, (at + 1) * self._config.seed.replicates)
+                here = slice(
+                    at * self._config.seed.replicates, (at + 1) * self._config.seed.replicates
+                )
                 holds = _mask(row.condition, row.config_path, batch, self.sweep.cells_at(point))
                 requested[:, here] &= (holds == row.keep_when)[:, None]
         return requested
@@ -237,12 +288,23 @@ def _slots(config: Config, points: Sequence[Point]) -> list[Slot]:
         labels = [f"{path.rpartition('.')[2]} {label}" for path, label in point.labels.items()]
         for replicate in range(config.seed.replicates):
             label = ", ".join([*labels, *([f"replicate {replicate}"] if several else [])])
-            slots.append(Slot(point, replicate, label, str(point.values.get("req_key", config.request.req_key))))
+            slots.append(
+                Slot(
+                    point,
+                    replicate,
+                    label,
+                    str(point.values.get("req_key", config.request.req_key)),
+                )
+            )
     return slots
 
 
-def _mask(condition: Condition, where: str, batch: RowBatch, values: Mapping[str, object]) -> NDArray[np.bool_]:
-    columns = {name: batch.rows[name].combine_chunks() for name in condition.names if name not in values}
+def _mask(
+    condition: Condition, where: str, batch: RowBatch, values: Mapping[str, object]
+) -> NDArray[np.bool_]:
+    columns = {
+        name: batch.rows[name].combine_chunks() for name in condition.names if name not in values
+    }
     try:
         return condition.mask({**columns, **values}, batch.rows.num_rows)
     except ValueError as error:

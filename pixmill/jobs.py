@@ -61,7 +61,9 @@ class Job(NamedTuple):
     @property
     def label(self) -> str:
         """The job in words: its row's number, its key where the config names one, its point where there are several."""
-        return " · ".join(part for part in (f"row {self.row_number}", self.row_key, self.point) if part)
+        return " · ".join(
+            part for part in (f"row {self.row_number}", self.row_key, self.point) if part
+        )
 
     def request(self) -> dict[str, Any]:
         """Return what is sent, without local images, for people to read."""
@@ -139,9 +141,22 @@ class JobBatch(NamedTuple):
         urls = None if files else self.images.urls[row]
         head = self.shapes[at][row].head(urls, json_text(self.prompts[at][row]))
         slot = self.slots[at]
-        return Job(key, number, self.row_keys[row], slot.label, slot.req_key, head, self.seeds[at][row], files)
+        return Job(
+            key,
+            number,
+            self.row_keys[row],
+            slot.label,
+            slot.req_key,
+            head,
+            self.seeds[at][row],
+            files,
+        )
 
 
 def by_position(columns: Sequence[list[Value]]) -> list[Value]:
     """Return lists of one value a row, one list a slot, as one list by position."""
-    return columns[0] if len(columns) == 1 else [value for row in zip(*columns, strict=True) for value in row]
+    return (
+        columns[0]
+        if len(columns) == 1
+        else [value for row in zip(*columns, strict=True) for value in row]
+    )

@@ -16,11 +16,17 @@ def database_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         has_password = parts.password is not None or bool(_SECRETS & parse_qs(parts.query).keys())
-        is_usable = parts.scheme == SCHEME and url.startswith(f"{SCHEME}://") and (parts.port or 1) > 0
+        is_usable = (
+            parts.scheme == SCHEME and url.startswith(f"{SCHEME}://") and (parts.port or 1) > 0
+        )
     except ValueError:
         has_password = is_usable = False
     if has_password:
-        raise ValueError("must hold no password: set PGPASSWORD, or put it into ~/.pgpass, which the driver reads")
+        raise ValueError(
+            "must hold no password: set PGPASSWORD, or put it into ~/.pgpass, which the driver reads"
+        )
     if not is_usable:
-        raise ValueError(f"must be a database URL such as {SCHEME}://pixmill@db.example.com/pixmill")
+        raise ValueError(
+            f"must be a database URL such as {SCHEME}://pixmill@db.example.com/pixmill"
+        )
     return url

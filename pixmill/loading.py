@@ -89,7 +89,9 @@ def _in_bucket(url: str, history: bool) -> Found:
     elif place.parent.name == "history" and place.name.endswith(".parquet"):
         parts, place, history = Path("history", place.name), place.parent.parent, True
     if not place.prefix:
-        raise UserError(f"{url} names no dataset", hint="s3://bucket/prefix/NAME does, NAME as in its config")
+        raise UserError(
+            f"{url} names no dataset", hint="s3://bucket/prefix/NAME does, NAME as in its config"
+        )
     store = open_bucket(place.parent)
     store.pull(place.name, PUBLISHED, history=history)
     file = store.folder / place.name / parts
@@ -105,7 +107,9 @@ def dataset_file(path: str | Path) -> Path:
         return load_config(given).dataset_folder / DATASET
     if given.is_dir() and not (given / DATASET).exists():
         known = ", ".join(str(found.parent) for found in sorted(given.glob(f"*/{DATASET}")))
-        raise UserError(f"{given} holds no {DATASET}", hint=f"it holds datasets: {known}" if known else MAKE_IT)
+        raise UserError(
+            f"{given} holds no {DATASET}", hint=f"it holds datasets: {known}" if known else MAKE_IT
+        )
     return given / DATASET if given.is_dir() else given
 
 
@@ -165,11 +169,17 @@ def free_name(name: str, schema: pa.Schema) -> str:
 
 def _image_paths(table: pa.Table, store: Store) -> pa.ChunkedArray:
     names = table[own_columns(table.schema)["file_name"]]
-    return pc.binary_join_element_wise(store.shown(store.folder / "images").removesuffix("images"), names, "")
+    return pc.binary_join_element_wise(
+        store.shown(store.folder / "images").removesuffix("images"), names, ""
+    )
 
 
 def _gapped_integers(table: pa.Table) -> list[str]:
-    return [field.name for field in table.schema if pa.types.is_integer(field.type) and table[field.name].null_count]
+    return [
+        field.name
+        for field in table.schema
+        if pa.types.is_integer(field.type) and table[field.name].null_count
+    ]
 
 
 def _nullable(kind: pa.DataType) -> object:

@@ -24,7 +24,9 @@ def explained(error: ValidationError, prefix: str, model: Any = None) -> list[Mi
         parts = _path(problem)
         path = ".".join([prefix, *parts])
         inside = any(known.startswith(path + ".") for known in mistakes)
-        if not (inside and problem["type"] == "too_short"):  # its items were wrong, so pydantic counted none
+        if not (
+            inside and problem["type"] == "too_short"
+        ):  # its items were wrong, so pydantic counted none
             mistakes.setdefault(path, _wording(problem, model, parts))
     return [Mistake(item) for item in mistakes.items()]
 
@@ -38,13 +40,19 @@ def _path(problem: Any) -> list[str]:
 
 def _is_union_branch(part: int | str) -> bool:
     """Whether pydantic put the name of a union's member into the path (`int`, `literal['auto']`, …)."""
-    return isinstance(part, str) and (part in ("str", "int", "constrained-int") or part.endswith(("]", ")")))
+    return isinstance(part, str) and (
+        part in ("str", "int", "constrained-int") or part.endswith(("]", ")"))
+    )
 
 
 def _wording(problem: Any, model: Any, parts: Sequence[str]) -> str:
     if problem["type"] == "extra_forbidden":
         known = _fields_at(model, parts[:-1])
-        warning = "; keys and passwords never stand in a config" if "key" in parts[-1] or "secret" in parts[-1] else ""
+        warning = (
+            "; keys and passwords never stand in a config"
+            if "key" in parts[-1] or "secret" in parts[-1]
+            else ""
+        )
         return "unknown key" + did_you_mean(parts[-1], known) + warning
     if problem["type"] == "missing":
         return "is required"

@@ -23,7 +23,9 @@ MAX_SEED = 2**31 - 1
 class Parameters(BaseModel):
     """What every operation's parameter model shares: unknown fields are mistakes, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class Control(Parameters):
@@ -54,7 +56,9 @@ class ControlnetImageToImage(Parameters):
     scale: Annotated[float, Field(ge=1, le=30)] = 3
     ddim_steps: Annotated[int, Field(ge=1, le=50)] = 16
     use_rephraser: bool = True
-    controlnet_args: Annotated[tuple[Control, ...], Field(min_length=1)] = (Control(type="depth", strength=0.6),)
+    controlnet_args: Annotated[tuple[Control, ...], Field(min_length=1)] = (
+        Control(type="depth", strength=0.6),
+    )
     return_url: bool = True
     logo_info: LogoInfo = LogoInfo()
     use_sr: bool | None = None
@@ -92,7 +96,9 @@ def resolve_parameters(req_key: str, params: Mapping[str, Any]) -> dict[str, Jso
     operation = OPERATIONS.get(req_key)
     if operation is None:
         return dict(params)
-    return operation.parameters.model_validate(dict(params)).model_dump(mode="json", exclude_none=True)
+    return operation.parameters.model_validate(dict(params)).model_dump(
+        mode="json", exclude_none=True
+    )
 
 
 def keyed_parameters(req_key: str, params: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -40,7 +40,9 @@ def judge(ticket: Ticket, claim: Claim, answer: Answer, retry: Retry) -> Judgeme
             return Judgement(State.SUCCEEDED, transient=False, again=False)
         case Verdict.REFUSED:
             again = answer.code in OUTPUT_REDRAWN and claim.rerolls < retry.rerolls
-            return Judgement(State.PENDING if again else State.REFUSED, transient=False, again=again)
+            return Judgement(
+                State.PENDING if again else State.REFUSED, transient=False, again=again
+            )
         case Verdict.FAILED:
             return Judgement(State.FAILED, transient=False, again=False)
         case Verdict.IN_DOUBT:
@@ -55,7 +57,13 @@ def judge(ticket: Ticket, claim: Claim, answer: Answer, retry: Retry) -> Judgeme
 
 
 def recorded(
-    config: Config, run_id: str, job_key: str, answer: Answer, judged: Judgement, sent: Sent, images: str | None
+    config: Config,
+    run_id: str,
+    job_key: str,
+    answer: Answer,
+    judged: Judgement,
+    sent: Sent,
+    images: str | None,
 ) -> Recorded:
     """Return what the ledger writes down of a call; `images` are those that came inside the answer, as JSON."""
     now = now_micros()

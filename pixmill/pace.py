@@ -73,7 +73,13 @@ class Pace:
         return LearntRate(self._cuts, self.rate, self._estimate)
 
     def share(
-        self, portion: float, qps: float, learnt: LearntRate, sent: int, now: float, booked: float | None
+        self,
+        portion: float,
+        qps: float,
+        learnt: LearntRate,
+        sent: int,
+        now: float,
+        booked: float | None,
     ) -> None:
         """Use a `portion` of an account with the ceiling `qps`, and go on from what all its processes have `learnt`.
 
@@ -87,7 +93,9 @@ class Pace:
             self._cuts, self.rate, self._estimate = learnt
         self.rate = min(self.rate, self._ceiling) if self._cuts else self._ceiling
         self.portion = portion
-        self._next = max(due if due <= now else now + (due - now) * before / self.own_rate, self._held_until)
+        self._next = max(
+            due if due <= now else now + (due - now) * before / self.own_rate, self._held_until
+        )
 
     def turn(self, ready: float, now: float) -> float:
         """Book the next turn for a call that could have gone since `ready`, and return when it is."""

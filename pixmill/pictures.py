@@ -113,7 +113,9 @@ def _decoded(pillow: ModuleType, data: bytes) -> Shape:
         # One at a time: the pool would hold a gigabyte of pixels otherwise.
         with _large_image if width * height > LARGE_PIXELS else nullcontext():
             image.load()
-        kind = "JPEG" if image.format == "MPO" else image.format  # a JPEG with further pictures behind it
+        kind = (
+            "JPEG" if image.format == "MPO" else image.format
+        )  # a JPEG with further pictures behind it
     if kind == "PNG" and _PNG_END not in data:  # Pillow is content when the pixels are there
         raise ImageError("the image is cut off")
     return Shape(width, height, kind)

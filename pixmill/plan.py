@@ -176,7 +176,13 @@ class Plan:
         }
 
 
-_REPORTED = (Standing.CACHED, Standing.REFUSED, Standing.FAILED, Standing.IN_DOUBT, Standing.PENDING)
+_REPORTED = (
+    Standing.CACHED,
+    Standing.REFUSED,
+    Standing.FAILED,
+    Standing.IN_DOUBT,
+    Standing.PENDING,
+)
 
 Found = TypeVar("Found")
 
@@ -186,7 +192,9 @@ def row_batches(table: InputTable, maker: JobMaker) -> Iterator[RowBatch]:
     return table.batches(max(1, BATCH_JOBS // len(maker.slots)))
 
 
-def looked_up(batches: Iterable[JobBatch], look_up: Callable[[JobBatch], Found]) -> Iterator[tuple[JobBatch, Found]]:
+def looked_up(
+    batches: Iterable[JobBatch], look_up: Callable[[JobBatch], Found]
+) -> Iterator[tuple[JobBatch, Found]]:
     """Yield each batch with what `look_up` finds for it, in a thread beside, while the next one is prepared."""
     with ThreadPoolExecutor(1) as beside:
         waiting: tuple[JobBatch, Future[Found]] | None = None
@@ -243,19 +251,29 @@ class _Pass:
             self.lost.append(found.known.lost)
         standings[~jobs.taken] = Standing.LEFT_OUT
         standings[[at * len(jobs.slots) for at in jobs.problems]] = Standing.INVALID
-        self._leave_out(found.bad_images, standings.reshape(-1, len(jobs.slots)), jobs.rows.first_row)
+        self._leave_out(
+            found.bad_images, standings.reshape(-1, len(jobs.slots)), jobs.rows.first_row
+        )
         self.standings.append(standings)
 
-    def _take_again(self, jobs: JobBatch, found: _Found, again: NDArray[np.bool_], standings: NDArray[np.int8]) -> None:
+    def _take_again(
+        self, jobs: JobBatch, found: _Found, again: NDArray[np.bool_], standings: NDArray[np.int8]
+    ) -> None:
         """Make jobs with an outcome pending, but for rows whose images are bad: their outcomes stay as they are."""
         again[list(found.asked)] = True
         again.reshape(-1, len(jobs.slots))[list(found.bad_images)] = False
         standings[again] = Standing.PENDING
         start = (jobs.rows.first_row - 1) * len(jobs.slots)
-        self.asked |= {start + at: (jobs.keys[at] or "", calls) for at, calls in found.asked.items() if again[at]}
+        self.asked |= {
+            start + at: (jobs.keys[at] or "", calls)
+            for at, calls in found.asked.items()
+            if again[at]
+        }
         self.again.append(again)
 
-    def _leave_out(self, bad_images: Mapping[int, Problem], by_row: NDArray[np.int8], first_row: int) -> None:
+    def _leave_out(
+        self, bad_images: Mapping[int, Problem], by_row: NDArray[np.int8], first_row: int
+    ) -> None:
         """Make rows with bad images invalid, but for those that nothing would be paid for: what was paid stays."""
         for at, bad in sorted(bad_images.items()):
             if (by_row[at] == Standing.PENDING).any():
@@ -286,8 +304,12 @@ def make_plan(config: Config, ledger: Ledger | None, selection: Selection | None
 
     def look_up(jobs: JobBatch) -> _Found:
         return _Found(
-            known.known(jobs.keys, max_runs=config.retry.max_runs, retry_doubt=retry_doubt) if known else None,
-            bad_images(jobs.images, source.image_columns, looked_at.bad_inputs) if looked_at else {},
+            known.known(jobs.keys, max_runs=config.retry.max_runs, retry_doubt=retry_doubt)
+            if known
+            else None,
+            bad_images(jobs.images, source.image_columns, looked_at.bad_inputs)
+            if looked_at
+            else {},
             selection(jobs.keys) if known and selection else {},
         )
 
@@ -299,10 +321,15 @@ def make_plan(config: Config, ledger: Ledger | None, selection: Selection | None
     return replace(plan, asked=asked, selection=selection)
 
 
-def _conclude(config: Config, table: InputTable, maker: JobMaker, gathered: _Pass, latency_ms: float | None) -> Plan:
+def _conclude(
+    config: Config, table: InputTable, maker: JobMaker, gathered: _Pass, latency_ms: float | None
+) -> Plan:
     standings = _joined(gathered.standings, np.int8)
     has_jobs = np.asarray((standings.reshape(-1, len(maker.slots)) < Standing.INVALID).any(axis=1))
-    row_hashes, contents = _joined(gathered.row_hashes, np.int64), _joined(gathered.contents, np.uint64)
+    row_hashes, contents = (
+        _joined(gathered.row_hashes, np.int64),
+        _joined(gathered.contents, np.uint64),
+    )
     conflicts, contradicting = contradictions(row_hashes, contents, has_jobs)
     for at in contradicting:
         gathered.note(problem("duplicate_row_key", maker.key_column), int(at) + 1)
@@ -320,7 +347,9 @@ def _conclude(config: Config, table: InputTable, maker: JobMaker, gathered: _Pas
         jobs=int((standings != Standing.LEFT_OUT).sum()),
         reasons=dict(gathered.reasons),
         examples={reason: tuple(shown) for reason, shown in gathered.examples.items()},
-        standings={standing: int((first & (standings == standing)).sum()) for standing in _REPORTED},
+        standings={
+            standing: int((first & (standings == standing)).sum()) for standing in _REPORTED
+        },
         images_missing=_count(gathered.missing, wanted),
         images_lost=_count(gathered.lost, wanted),
         long_prompts=gathered.long_prompts,
@@ -329,7 +358,11 @@ def _conclude(config: Config, table: InputTable, maker: JobMaker, gathered: _Pas
         conflicts=conflicts,
         bad_images=gathered.bad_images,
         again=_count(gathered.again, pending),
-        call_seconds=latency_ms / 1000 if latency_ms else SIMULATED_SECONDS if config.simulated else TYPICAL_SECONDS,
+        call_seconds=latency_ms / 1000
+        if latency_ms
+        else SIMULATED_SECONDS
+        if config.simulated
+        else TYPICAL_SECONDS,
     )
 
 

@@ -50,7 +50,11 @@ def configure_prefect(*, embedded: bool = False) -> None:
 
     With an `embedded` server its client gives up after seconds: one that died does not come back.
     """
-    silent = ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_ROOT_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL")
+    silent = (
+        "PREFECT_LOGGING_LEVEL",
+        "PREFECT_LOGGING_ROOT_LEVEL",
+        "PREFECT_LOGGING_INTERNAL_LEVEL",
+    )
     brief = {"PREFECT_CLIENT_MAX_RETRIES": "2"} if embedded else {}
     for name, value in {**_QUIET, **dict.fromkeys(silent, "CRITICAL"), **brief}.items():
         os.environ.setdefault(name, value)
@@ -68,14 +72,22 @@ def api_is_configured(environment: Mapping[str, str] = os.environ) -> bool:
         return True
     home = Path(environment.get("PREFECT_HOME") or Path.home() / ".prefect")
     try:
-        profiles = tomllib.loads(Path(environment.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").read_text())
+        profiles = tomllib.loads(
+            Path(environment.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").read_text()
+        )
     except (OSError, tomllib.TOMLDecodeError):
         return False
     active = environment.get("PREFECT_PROFILE") or profiles.get("active")
     return bool(profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL"))
 
 
-_KEYS = ("PIXMILL_API_KEY", "PIXMILL_SIMULATOR_KEY", "VOLC_ACCESSKEY", "VOLC_SECRETKEY", "VOLC_SESSION_TOKEN")
+_KEYS = (
+    "PIXMILL_API_KEY",
+    "PIXMILL_SIMULATOR_KEY",
+    "VOLC_ACCESSKEY",
+    "VOLC_SECRETKEY",
+    "VOLC_SESSION_TOKEN",
+)
 """What the server of a run has no business to know."""
 
 
@@ -127,13 +139,19 @@ class EmbeddedServer:
 
     def _claim_home(self) -> Path:
         """Return this user's server folder, or a temporary one while another run uses it: SQLite takes one server."""
-        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "pixmill" / "prefect"
+        state = (
+            Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+            / "pixmill"
+            / "prefect"
+        )
         try:
             state.mkdir(parents=True, exist_ok=True)
             lock = self._open.enter_context((state / "lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            return Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="pixmill-prefect-")))
+            return Path(
+                self._open.enter_context(tempfile.TemporaryDirectory(prefix="pixmill-prefect-"))
+            )
         return state
 
 

@@ -37,8 +37,14 @@ class Promotion(NamedTuple):
     def to_yaml(self) -> str:
         """The config as YAML under its title: what its owner wrote and what came from the sweep, no secret."""
         said = self.config.model_dump(mode="json", exclude_unset=True)
-        kept = {name: value for name, value in said.items() if name in ("version", "store") or not _idle(name, value)}
-        return f"# {self.title}\n" + yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=120)
+        kept = {
+            name: value
+            for name, value in said.items()
+            if name in ("version", "store") or not _idle(name, value)
+        }
+        return f"# {self.title}\n" + yaml.safe_dump(
+            kept, sort_keys=False, allow_unicode=True, width=120
+        )
 
 
 def promote_point(config: Config, point_id: str, name: str | None = None) -> Promotion:
@@ -83,7 +89,9 @@ def promote_picks(config: Config, path: str, name: str | None = None) -> Promoti
     source = _picks_input(config.input, path, fields, _row_key(table, rows))
     named = name or _suffixed(config.name, "picks")
     return Promotion(
-        config.model_copy(update={"name": named, "input": source, "request": request, "sweep": Sweep()}),
+        config.model_copy(
+            update={"name": named, "input": source, "request": request, "sweep": Sweep()}
+        ),
         "Picks of a sweep: each row with its own parameters",
         tuple(_picks_notes(config)),
     )
@@ -119,13 +127,17 @@ def _described(point: Point) -> str:
 
 def _one_line(label: str) -> str:
     """The beginning of a label, fit for a comment in YAML."""
-    return "".join(character if character.isprintable() else " " for character in label[:SHOWN_CHARACTERS])
+    return "".join(
+        character if character.isprintable() else " " for character in label[:SHOWN_CHARACTERS]
+    )
 
 
 def _item(point: Point) -> dict[str, Any]:
     """The point as an item of a `list` group."""
     return {
-        path: value if point.labels[path] == text_of(value) else {"label": point.labels[path], "value": value}
+        path: value
+        if point.labels[path] == text_of(value)
+        else {"label": point.labels[path], "value": value}
         for path, value in point.values.items()
     }
 
@@ -208,7 +220,9 @@ def _refuse_untyped(table: InputTable, path: str, fields: Sequence[Axis], reques
 
     texts = [axis.path for axis in fields if pa.types.is_string(table.schema.field(axis.path).type)]
     wrong = [
-        axis.path for axis in fields if axis.path in texts and not all(isinstance(of, str) for _, of in axis.values)
+        axis.path
+        for axis in fields
+        if axis.path in texts and not all(isinstance(of, str) for _, of in axis.values)
     ]
     if wrong and request.req_key not in OPERATIONS:
         raise UserError(
@@ -223,7 +237,9 @@ def _row_key(table: InputTable, rows: tuple[str, ...]) -> tuple[str, ...]:
     return rows if len({pick[:-1] for pick in picks}) == len(picks) else (*rows, "point_id")
 
 
-def _picks_input(source: Input, path: str, fields: Sequence[Axis], row_key: tuple[str, ...]) -> Input:
+def _picks_input(
+    source: Input, path: str, fields: Sequence[Axis], row_key: tuple[str, ...]
+) -> Input:
     kept = source.model_dump(exclude_unset=True, exclude=_OF_A_TABLE)
     columns = {**source.columns, **{axis.path: axis.path for axis in fields}}
     return Input.model_validate({**kept, "path": path, "row_key": row_key, "columns": columns})

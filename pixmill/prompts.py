@@ -22,7 +22,9 @@ class Template(NamedTuple):
         """The columns that it reads, in their order."""
         return tuple(name for _, name in self.pieces if name and name not in self.variables)
 
-    def fill(self, texts: Mapping[str, pa.Array], values: Mapping[str, str], count: int) -> pa.Array:
+    def fill(
+        self, texts: Mapping[str, pa.Array], values: Mapping[str, str], count: int
+    ) -> pa.Array:
         """Return the prompts of `count` rows in Unicode NFC, `values` standing for the variables."""
         parts: list[Any] = []
         for literal, name in self.pieces:
@@ -39,7 +41,9 @@ class Template(NamedTuple):
         return _joined(cells) if cells else None
 
 
-def parse_template(text: str | None, prompt_column: str | None, variables: Iterable[str]) -> Template:
+def parse_template(
+    text: str | None, prompt_column: str | None, variables: Iterable[str]
+) -> Template:
     """Return `request.prompt` as a template, without one the mapped column. Plain names only: a prompt runs no code.
 
     Raises TableError for anything but a plain name in a placeholder.
@@ -64,4 +68,6 @@ def in_nfc(texts: pa.Array) -> pa.Array:
 
 
 def _joined(parts: list[Any]) -> pa.Array:
-    return pc.binary_join_element_wise(*parts, pa.scalar(""), null_handling="replace", null_replacement="")
+    return pc.binary_join_element_wise(
+        *parts, pa.scalar(""), null_handling="replace", null_replacement=""
+    )

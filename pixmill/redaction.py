@@ -23,7 +23,17 @@ FIELD_CHARS = 2048
 """What is shown of a log message, and of a line of a traceback."""
 
 _SECRET_VARIABLES = re.compile(r"(KEY|SECRET|TOKEN|PASSWORD|AUTH_STRING)$")
-_NAMES = ("signature", "sign", "sig", "token", "credential", "secret", "password", "key", "accesskeyid")
+_NAMES = (
+    "signature",
+    "sign",
+    "sig",
+    "token",
+    "credential",
+    "secret",
+    "password",
+    "key",
+    "accesskeyid",
+)
 _PLACES = (
     # Authorization: HMAC-SHA256 Credential=…, also as a dict or a list of pairs is printed
     re.compile(
@@ -148,7 +158,9 @@ class _CleanRecords:
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # a mistake in the caller's format, of which a handler would complain with all arguments
+    except (
+        Exception
+    ):  # a mistake in the caller's format, of which a handler would complain with all arguments
         record.args = ()
         return str(record.msg)
 
@@ -173,7 +185,11 @@ def _pattern_of(values: Iterable[str]) -> re.Pattern[str]:
 
 def _forms(value: str) -> list[str]:
     data = value.encode()
-    return ["".join(map(_any_escape, value)), f"(?i:{data.hex()})", *(_in_base64(data, at) for at in range(3))]
+    return [
+        "".join(map(_any_escape, value)),
+        f"(?i:{data.hex()})",
+        *(_in_base64(data, at) for at in range(3)),
+    ]
 
 
 def _any_escape(character: str) -> str:

@@ -99,7 +99,10 @@ def repair(
     """
     _check_ledger(config)
     checked = forget_damaged(config, on_progress)
-    with prepare(config, 0, on_inputs) as run, drained_by_signals(run.interrupt):  # 0: pays for nothing
+    with (
+        prepare(config, 0, on_inputs) as run,
+        drained_by_signals(run.interrupt),
+    ):  # 0: pays for nothing
         run.begin()
         failure = _fetch(run)
         with _damaged_dataset_aside(config.dataset_folder):
@@ -155,7 +158,9 @@ def _missing_keys(run: Run) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
         for jobs in run.plan.batches():
             first = run.plan.first[position : position + len(jobs.keys)]
             position += len(jobs.keys)
-            found = run.ledger.missing_images([key for key, is_first in zip(jobs.keys, first, strict=True) if is_first])
+            found = run.ledger.missing_images(
+                [key for key, is_first in zip(jobs.keys, first, strict=True) if is_first]
+            )
             keys.append(np.array([key for key, _, _ in found], "S64"))
             ends.append(np.array([expires_at for _, _, expires_at in found], np.int64))
     return np.concatenate(keys), np.concatenate(ends)
@@ -200,4 +205,6 @@ def _note(repaired: Repaired, row: dict[str, Any]) -> None:
     repaired.codes[row["error_code"]] += 1
     if len(repaired.missing) < LISTED:
         ends = row["url_expires_at"].isoformat() if row["url_expires_at"] else None
-        repaired.missing.append(MissingImage(row["row_number"], row["row_key"], row["error_code"], ends))
+        repaired.missing.append(
+            MissingImage(row["row_number"], row["row_key"], row["error_code"], ends)
+        )

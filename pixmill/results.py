@@ -122,13 +122,25 @@ def _axis_type(axis: Axis) -> pa.DataType:
     return axis_column([of.value for of in axis.values]).type
 
 
-def description(config: Config, maker: JobMaker, schema: pa.Schema, own: pa.Schema) -> dict[str, Any]:
+def description(
+    config: Config, maker: JobMaker, schema: pa.Schema, own: pa.Schema
+) -> dict[str, Any]:
     """Say what the columns of `schema` mean: the sweep's axes, the columns that are read, and our names."""
-    ours = dict(zip((name for name, _ in _our_fields(maker.sweep.axes)), schema.names[len(own.names) :], strict=True))
+    ours = dict(
+        zip(
+            (name for name, _ in _our_fields(maker.sweep.axes)),
+            schema.names[len(own.names) :],
+            strict=True,
+        )
+    )
     return {
         "name": config.name,
         "axes": [
-            {"path": axis.path, "column": ours[axis.column], "values": [of._asdict() for of in axis.values]}
+            {
+                "path": axis.path,
+                "column": ours[axis.column],
+                "values": [of._asdict() for of in axis.values],
+            }
             for axis in maker.sweep.axes
         ],
         "columns": {role: config.input.columns[role] for role in sorted(config.input.columns)},
@@ -160,21 +172,31 @@ class ResultTable:
         first, known = first[at], known.take(at)
         keys = pa.array(jobs.keys, pa.string()).take(at)
         settled = pc.fill_null(pc.is_in(known["state"], pa.array(_SETTLED)), False)
-        status = pc.if_else(pc.is_valid(keys), pc.if_else(settled, known["state"], "skipped"), "invalid")
+        status = pc.if_else(
+            pc.is_valid(keys), pc.if_else(settled, known["state"], "skipped"), "invalid"
+        )
         codes = self._codes(known, status)
-        here = pc.and_(pc.fill_null(pc.equal(known["run_id"], self._run_id), False), pa.array(first))
+        here = pc.and_(
+            pc.fill_null(pc.equal(known["run_id"], self._run_id), False), pa.array(first)
+        )
         cached = pc.and_not(pc.equal(status, "succeeded"), here)
         self._count(known, status, codes, cached, first)
         messages = pc.if_else(pc.equal(status, "succeeded"), None, known["error_message"])
-        seeds = pc.if_else(pc.is_valid(keys), pa.array(by_position(jobs.seeds), pa.int64()).take(at), None)
+        seeds = pc.if_else(
+            pc.is_valid(keys), pa.array(by_position(jobs.seeds), pa.int64()).take(at), None
+        )
         columns: dict[str, Any] = {
             "row_number": row + jobs.rows.first_row,
             "row_key": pa.array(self._row_keys(jobs), pa.string()).take(row),
             **self._of_slots(jobs, slot, keys),
             "prompt": pa.array(by_position(jobs.prompts), pa.string()).take(at),
-            "params": pa.array([of.params for of in by_position(jobs.shapes)], pa.string()).take(at),
+            "params": pa.array([of.params for of in by_position(jobs.shapes)], pa.string()).take(
+                at
+            ),
             "seed": seeds,
-            "effective_seed": pc.if_else(settled, pc.coalesce(known["effective_seed"], seeds), None),
+            "effective_seed": pc.if_else(
+                settled, pc.coalesce(known["effective_seed"], seeds), None
+            ),
             "status": status,
             "error_code": _overlaid(codes, jobs, row, "reason"),
             "error_message": _overlaid(messages, jobs, row, "message"),
@@ -191,9 +213,13 @@ class ResultTable:
         return pa.Table.from_arrays([*own, *ours], schema=self.schema)
 
     def _row_keys(self, jobs: JobBatch) -> list[str]:
-        return jobs.row_keys if self._config.input.row_key else self._maker.default_row_keys(jobs.rows)
+        return (
+            jobs.row_keys if self._config.input.row_key else self._maker.default_row_keys(jobs.rows)
+        )
 
-    def _of_slots(self, jobs: JobBatch, slot: NDArray[np.intp], keys: pa.Array) -> dict[str, pa.Array]:
+    def _of_slots(
+        self, jobs: JobBatch, slot: NDArray[np.intp], keys: pa.Array
+    ) -> dict[str, pa.Array]:
         """The columns that say which point and replicate a job is; an invalid row of a sweep is none of them."""
         slots = jobs.slots
         if len(slots) > 1:
@@ -210,10 +236,16 @@ class ResultTable:
     def _codes(self, known: pa.Table, status: pa.ChunkedArray) -> pa.ChunkedArray:
         succeeded = pc.equal(status, "succeeded")
         missing = pc.and_(succeeded, pc.is_null(known["images"]))
-        of_image = pc.if_else(missing, pc.coalesce(known["image_error"], pa.scalar("image_pending")), None)
+        of_image = pc.if_else(
+            missing, pc.coalesce(known["image_error"], pa.scalar("image_pending")), None
+        )
         left = pc.equal(status, "skipped")
-        of_job = pc.if_else(left, pc.coalesce(known["error_code"], pa.scalar("not_attempted")), known["error_code"])
-        return pc.if_else(succeeded, of_image if self._download else pa.scalar(None, pa.string()), of_job)
+        of_job = pc.if_else(
+            left, pc.coalesce(known["error_code"], pa.scalar("not_attempted")), known["error_code"]
+        )
+        return pc.if_else(
+            succeeded, of_image if self._download else pa.scalar(None, pa.string()), of_job
+        )
 
     def _count(
         self,
@@ -229,7 +261,10 @@ class ResultTable:
         lacks = pc.and_(pc.and_(pc.equal(status, "succeeded"), pc.is_valid(codes)), firsts)
         counts.images_missing += _number(lacks)
         outcome_here = pc.equal(known["outcome_run"], self._run_id)
-        bad = pc.and_(pc.and_(pc.is_in(status, pa.array(_PROBLEMS)), firsts), pc.fill_null(outcome_here, False))
+        bad = pc.and_(
+            pc.and_(pc.is_in(status, pa.array(_PROBLEMS)), firsts),
+            pc.fill_null(outcome_here, False),
+        )
         counts.new.update(_frequencies(status.filter(bad)))
         image_here = pc.fill_null(pc.equal(known["image_run"], self._run_id), False)
         news = _number(pc.and_(lacks, pc.or_(image_here, pc.fill_null(outcome_here, False))))
@@ -245,7 +280,9 @@ def _number(mask: pa.ChunkedArray) -> int:
     return pc.sum(mask).as_py() or 0
 
 
-def _overlaid(values: pa.ChunkedArray, jobs: JobBatch, row: NDArray[np.intp], attribute: str) -> Any:
+def _overlaid(
+    values: pa.ChunkedArray, jobs: JobBatch, row: NDArray[np.intp], attribute: str
+) -> Any:
     """Return `values` with an attribute of its problem for every invalid row."""
     if not jobs.problems:
         return values
@@ -258,7 +295,9 @@ def _overlaid(values: pa.ChunkedArray, jobs: JobBatch, row: NDArray[np.intp], at
 def _first_of(lists: pa.ChunkedArray) -> pa.Array:
     """Return the first element of each list, null for null and empty ones."""
     whole = lists.combine_chunks()
-    filled = pc.fill_null(pc.greater(pc.list_value_length(whole), 0), False).to_numpy(zero_copy_only=False)
+    filled = pc.fill_null(pc.greater(pc.list_value_length(whole), 0), False).to_numpy(
+        zero_copy_only=False
+    )
     begins = whole.offsets.to_numpy()[:-1]
     return pc.take(whole.values, pa.array(begins, mask=~filled))
 

@@ -35,7 +35,9 @@ class Retried:
         found = ledger.settled(keys)
         chosen = pc.is_in(found["state"], pa.array(list(self.statuses or STATUSES)))
         if self.codes is not None:
-            chosen = pc.and_(chosen, pc.is_in(found["error_code"], pa.array(list(self.codes), pa.string())))
+            chosen = pc.and_(
+                chosen, pc.is_in(found["error_code"], pa.array(list(self.codes), pa.string()))
+            )
         positions = pc.indices_nonzero(chosen).to_pylist()
         attempts = found["attempts"].take(pa.array(positions, pa.int64())).to_pylist()
         return {
@@ -52,7 +54,9 @@ class Retried:
         return " ".join(filter(None, parts))
 
 
-def retried(config: Config, statuses: Collection[str], codes: Collection[str], where: str | None) -> Retried:
+def retried(
+    config: Config, statuses: Collection[str], codes: Collection[str], where: str | None
+) -> Retried:
     """Read what a person asked for: jobs that fit all of it; those that failed where neither status nor code is given.
 
     Raises UserError for an unknown status, for a condition that does not fit the dataset, and where there is none.
@@ -61,10 +65,13 @@ def retried(config: Config, statuses: Collection[str], codes: Collection[str], w
         if status not in STATUSES:
             hint = "invalid rows are mended in the table, skipped jobs are pending: `pixmill run` pays for them"
             raise UserError(
-                f"--status {status}: is none of {', '.join(STATUSES)}{did_you_mean(status, STATUSES)}", hint=hint
+                f"--status {status}: is none of {', '.join(STATUSES)}{did_you_mean(status, STATUSES)}",
+                hint=hint,
             )
     named = frozenset(statuses) if statuses or codes else frozenset({"failed"})
-    return Retried(named or None, frozenset(codes) or None, None if where is None else _keys(config, where))
+    return Retried(
+        named or None, frozenset(codes) or None, None if where is None else _keys(config, where)
+    )
 
 
 def _keys(config: Config, where: str) -> frozenset[str]:
@@ -72,4 +79,6 @@ def _keys(config: Config, where: str) -> frozenset[str]:
         selection = select(dataset.schema_arrow, where, (), None)
         name = own_columns(dataset.schema_arrow)["job_key"]
         batches = selection.batches(dataset, BATCH_ROWS)
-        return frozenset(key for picked in batches for key in picked.rows.column(name).to_pylist() if key)
+        return frozenset(
+            key for picked in batches for key in picked.rows.column(name).to_pylist() if key
+        )

@@ -43,7 +43,9 @@ def row_images(
 
 
 def bad_images(
-    images: RowImages, columns: Sequence[str], look_up: Callable[[Sequence[str]], Mapping[str, InputImage]]
+    images: RowImages,
+    columns: Sequence[str],
+    look_up: Callable[[Sequence[str]], Mapping[str, InputImage]],
 ) -> dict[int, Problem]:
     """Return by row what is wrong with `images`, those of `columns`, as far as `look_up` knows of bad ones."""
     found: dict[int, Problem] = {}
@@ -53,11 +55,15 @@ def bad_images(
             for source, image in look_up(sources).items()
             if image.problem
         }
-        note(found, ((at, bad[source]) for at, source in enumerate(sources) if bad and source in bad))
+        note(
+            found, ((at, bad[source]) for at, source in enumerate(sources) if bad and source in bad)
+        )
     return found
 
 
-def _files(source: Input, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, Problem]) -> RowImages:
+def _files(
+    source: Input, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, Problem]
+) -> RowImages:
     folder = batch.file.parent.resolve()
     columns = [texts[name].to_pylist() for name in source.image_columns]
     rows: list[tuple[LocalImage, ...]] = []

@@ -24,7 +24,10 @@ class RowShapes:
     def __init__(self, config: Config, sweep: SweepPoints) -> None:
         self._input = config.input
         inline = config.output.images == "inline"
-        self._requests = [_resolved(sweep.request_at(point, config.request), inline=inline) for point in sweep.points]
+        self._requests = [
+            _resolved(sweep.request_at(point, config.request), inline=inline)
+            for point in sweep.points
+        ]
         self._plain = [request_shape(of.operation, of.req_key, of.params) for of in self._requests]
         self._shape_at = lru_cache(_REMEMBERED)(self._mapped)
 
@@ -40,7 +43,9 @@ class RowShapes:
         rows = list(zip(*columns, strict=True))
         return [self._at(point, rows, problems) for point in range(len(self._plain))]
 
-    def _at(self, point: int, rows: Sequence[tuple[Any, ...]], problems: dict[int, Problem]) -> list[RequestShape]:
+    def _at(
+        self, point: int, rows: Sequence[tuple[Any, ...]], problems: dict[int, Problem]
+    ) -> list[RequestShape]:
         shapes = []
         for at, values in enumerate(rows):
             shape = self._shape_at(point, values)
@@ -64,7 +69,9 @@ class RowShapes:
                 return problem("bad_field", None, str(error))
             first = error.errors(include_url=False, include_input=False)[0]
             path = ".".join(str(part) for part in first["loc"])
-            return problem("bad_field", self._input.field_columns.get(path), f"{path}: {first['msg']}")
+            return problem(
+                "bad_field", self._input.field_columns.get(path), f"{path}: {first['msg']}"
+            )
         index = image_index_problem(params, len(self._input.image_columns))
         return problem("bad_field", None, index) if index else shape
 
@@ -72,7 +79,9 @@ class RowShapes:
 def _resolved(request: Request, *, inline: bool) -> Request:
     """Fill the defaults in; an answer is to hold its images where they are wanted `inline`."""
     params = resolve_parameters(request.req_key, request.params)
-    return request.model_copy(update={"params": {**params, "return_url": False} if inline else params})
+    return request.model_copy(
+        update={"params": {**params, "return_url": False} if inline else params}
+    )
 
 
 def _field_values(column: Any, text: pa.Array) -> list[Any]:

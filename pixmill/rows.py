@@ -102,7 +102,10 @@ def prompt_problems(raw: Any | None, final: Any, column: str | None, longest: in
         yield position, problem("empty_prompt", column)
     lengths = pc.utf8_length(final)
     for position in positions(pc.greater(lengths, longest)):
-        yield position, problem("prompt_too_long", column, f"{lengths[position].as_py():,} characters")
+        yield (
+            position,
+            problem("prompt_too_long", column, f"{lengths[position].as_py():,} characters"),
+        )
     for position in positions(pc.match_substring_regex(final, _CONTROL)):
         yield position, problem("control_character", column)
 
@@ -112,9 +115,13 @@ def url_problems(urls: Any, column: str, allowed: frozenset[str] = frozenset()) 
 
     Hosts that are `allowed` may have a private address.
     """
-    local = pc.match_substring(urls, "local", ignore_case=True)  # among them localhost and *.localhost
+    local = pc.match_substring(
+        urls, "local", ignore_case=True
+    )  # among them localhost and *.localhost
     short = pc.less(pc.fill_null(pc.utf8_length(urls), 0), _PLAIN_LENGTH)
-    plain = pc.and_(pc.fill_null(pc.and_not(pc.match_substring_regex(urls, _PLAIN_URL), local), False), short)
+    plain = pc.and_(
+        pc.fill_null(pc.and_not(pc.match_substring_regex(urls, _PLAIN_URL), local), False), short
+    )
     for position in positions(pc.invert(plain)):
         url = urls[position].as_py() or ""
         reason = url_problem(url)

@@ -55,7 +55,9 @@ _running: dict[str, "Run"] = {}
 class Run:
     """One run of one config. A context manager: leaving it ends the engine and closes the ledger."""
 
-    def __init__(self, config: Config, ledger: Ledger, plan: Plan, limit: int | None, ledger_existed: bool) -> None:
+    def __init__(
+        self, config: Config, ledger: Ledger, plan: Plan, limit: int | None, ledger_existed: bool
+    ) -> None:
         self.config, self.ledger, self.plan = config, ledger, plan
         self.limit, self.ledger_existed = limit, ledger_existed
         self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
@@ -73,7 +75,9 @@ class Run:
         _running[self.run_id] = self
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         _running.pop(self.run_id, None)
         try:
             self._open.close()
@@ -113,7 +117,9 @@ class Run:
         if config.simulated and config.provider.base_url is None:
             from pixmill.simulator import embedded  # only runs that use it pay for its import
 
-            simulator = self._open.enter_context(embedded(config.store_path / "bill.jsonl", faults=faults))
+            simulator = self._open.enter_context(
+                embedded(config.store_path / "bill.jsonl", faults=faults)
+            )
             self._simulator, base_url, api_key = simulator, simulator.base_url, simulator.bearer_key
         if config.execution.address:
             return  # the keys are where the workers are
@@ -127,7 +133,9 @@ class Run:
         store.check_writable()
         if self.to_pay:
             self.ledger.check_sound()
-        if self._client is None and (self.to_pay or (self.config.simulated and self.plan.has_images_to_fetch)):
+        if self._client is None and (
+            self.to_pay or (self.config.simulated and self.plan.has_images_to_fetch)
+        ):
             self.connect()  # simulated pictures are fetched from the simulator, which has to run until they are here
         fetcher = ImageFetcher(allow_hosts=self.config.image_hosts)
         self._downloads = Downloads(store, self.run_id, self.ledger, fetcher)
@@ -227,7 +235,9 @@ class Run:
         if self._downloads is None or not self.plan.has_images_to_fetch:
             return
         for jobs in self.plan.batches():
-            for key, urls, expires_at in self.ledger.missing_images([key for key in jobs.keys if key]):
+            for key, urls, expires_at in self.ledger.missing_images(
+                [key for key in jobs.keys if key]
+            ):
                 if self.stopping or self._downloads.failure:
                     return
                 self._downloads.fetch(key, urls, expires_at)
@@ -250,7 +260,11 @@ class Run:
         if self.plan.again:
             published.counts.new["not renewed"] += self.ledger.not_renewed(self.run_id)
         page = page_written(self.config, published)
-        code, reason = (int(stopped.code), stopped.reason) if stopped else verdict(published, self.config.accept)
+        code, reason = (
+            (int(stopped.code), stopped.reason)
+            if stopped
+            else verdict(published, self.config.accept)
+        )
         report = self.report = {
             **NOTHING_DONE,
             "run_id": self.run_id,

@@ -28,9 +28,18 @@ class Sharing:
     """Leases shares of `account` for `governor`. `failed` hears of what makes that impossible."""
 
     def __init__(
-        self, governor: Governor, ledger: Ledger, account: str, failed: Callable[[PixmillError], None]
+        self,
+        governor: Governor,
+        ledger: Ledger,
+        account: str,
+        failed: Callable[[PixmillError], None],
     ) -> None:
-        self._governor, self._ledger, self._account, self._failed = governor, ledger, account, failed
+        self._governor, self._ledger, self._account, self._failed = (
+            governor,
+            ledger,
+            account,
+            failed,
+        )
         self._lease = secrets.token_hex(8)
         self._first, self._ending = True, False
         self._sent, self._begun = 0, time.monotonic()

@@ -49,7 +49,14 @@ class Slots:
     @property
     def learnt(self) -> LearntSlots:
         """What the answers have taught this process, or others that told it."""
-        return LearntSlots(self._cuts, self.limit, self._cut_was_enough, self._doubling, self._times, self._too_many)
+        return LearntSlots(
+            self._cuts,
+            self.limit,
+            self._cut_was_enough,
+            self._doubling,
+            self._times,
+            self._too_many,
+        )
 
     def share(self, slots: int, ceiling: int, learnt: LearntSlots, sent: int) -> None:
         """Use `slots` of an account with that `ceiling`, and go on from what all its processes have `learnt`."""
@@ -57,7 +64,9 @@ class Slots:
         if learnt > self.learnt:
             if learnt.cuts > self._cuts:
                 self._cut_at = sent
-            self._cuts, limit, self._cut_was_enough, self._doubling, self._times, self._too_many = learnt
+            self._cuts, limit, self._cut_was_enough, self._doubling, self._times, self._too_many = (
+                learnt
+            )
             self._begin_round(limit, sent)
         self.limit = min(self.limit, ceiling)
         self._portion = min(1.0, slots / self.limit)
@@ -92,7 +101,9 @@ class Slots:
         if self._good < (PROBE_CALLS if again else self.limit * self._portion):
             return
         self._cut_was_enough = True
-        self._begin_round(self._raised() if self._most_used >= IN_USE * self.limit else self.limit, sent)
+        self._begin_round(
+            self._raised() if self._most_used >= IN_USE * self.limit else self.limit, sent
+        )
 
     def _raised(self) -> int:
         self._doubling = self._doubling or self._probing

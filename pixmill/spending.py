@@ -54,7 +54,9 @@ def month_to_date(config: Config, ledger: Ledger | None) -> float:
 def changes_since_last_run(plan: Plan) -> list[str]:
     """What differs from the last run of this config, one line each; empty for the first run."""
     try:
-        before = yaml.safe_load((published_folder(plan.config) / CONFIG).read_text(encoding="utf-8"))
+        before = yaml.safe_load(
+            (published_folder(plan.config) / CONFIG).read_text(encoding="utf-8")
+        )
     except (OSError, yaml.YAMLError):
         return []
     changes = config_changes(before, plan.config.model_dump(mode="json"))

@@ -49,8 +49,14 @@ class DoubtfulJob(NamedTuple):
 
     def describe(self) -> str:
         """The job in one line."""
-        when = f"{self.sent_at.astimezone():%Y-%m-%d %H:%M:%S}" if self.sent_at else "at an unknown time"
-        return "  ".join((when, self.label, self.request_id or "no request id", self.code or "process_died"))
+        when = (
+            f"{self.sent_at.astimezone():%Y-%m-%d %H:%M:%S}"
+            if self.sent_at
+            else "at an unknown time"
+        )
+        return "  ".join(
+            (when, self.label, self.request_id or "no request id", self.code or "process_died")
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The job as plain JSON values."""
@@ -73,7 +79,8 @@ class Status:
             return f"pixmill run {config}"
         if self.doubts:
             return (
-                f"pixmill retry {config} --in-doubt   (once you know that they were not charged, or want to pay again)"
+                f"pixmill retry {config} --in-doubt   "
+                "(once you know that they were not charged, or want to pay again)"
             )
         if self.plan.invalid:
             return f"pixmill validate {config}"
@@ -102,7 +109,9 @@ def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
             if doubt:
                 at_micros = doubt.sent_at or doubt.ended_at
                 sent_at = datetime.fromtimestamp(at_micros / 1e6, UTC) if at_micros else None
-                yield DoubtfulJob(jobs.job(at).label, doubt.job_key, sent_at, doubt.request_id, doubt.code)
+                yield DoubtfulJob(
+                    jobs.job(at).label, doubt.job_key, sent_at, doubt.request_id, doubt.code
+                )
 
 
 def _past_run(row: dict[str, Any]) -> PastRun:

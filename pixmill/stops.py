@@ -37,8 +37,14 @@ def budget_reached(cap: str, budget: Budget) -> Stopped:
     amount = getattr(budget, cap)
     unit = "calls" if cap == "max_calls" else budget.currency
     until = f" until {_next_month(budget.timezone)}" if cap == "max_cost_per_month" else ""
-    next_step = "raise it" if until else "raise it, or run the same command again to spend as much once more"
-    return Stopped(StopCode.BUDGET, f"budget.{cap} ({amount:,} {unit}) is reached{until}; {next_step}")
+    next_step = (
+        "raise it"
+        if until
+        else "raise it, or run the same command again to spend as much once more"
+    )
+    return Stopped(
+        StopCode.BUDGET, f"budget.{cap} ({amount:,} {unit}) is reached{until}; {next_step}"
+    )
 
 
 def too_many(outcome: str, window: int, codes: Sequence[tuple[str, int]]) -> Stopped:
@@ -54,15 +60,21 @@ def out_too_long(codes: Sequence[tuple[str, int]]) -> Stopped:
     """The service has been out for as long as a run waits; `codes` are the most frequent of the run's calls."""
     minutes = f"{PATIENCE / 60:.0f} minutes"
     return Stopped(
-        StopCode.BREAKER, f"the service has been out for {minutes}{_listed(codes)}; later the same command goes on"
+        StopCode.BREAKER,
+        f"the service has been out for {minutes}{_listed(codes)}; later the same command goes on",
     )
 
 
 def turned_away(answer: Answer) -> Stopped:
     """No job can succeed until somebody mends what the provider named."""
-    what = "this machine's clock" if answer.code == "InvalidTimestamp" else "key, entitlement and account"
+    what = (
+        "this machine's clock"
+        if answer.code == "InvalidTimestamp"
+        else "key, entitlement and account"
+    )
     return Stopped(
-        StopCode.CREDENTIALS, f"{answer.code}: {answer.message}; check {what}, then the same command goes on"
+        StopCode.CREDENTIALS,
+        f"{answer.code}: {answer.message}; check {what}, then the same command goes on",
     )
 
 

@@ -106,12 +106,19 @@ class _Adapter(HTTPAdapter):
     def __init__(self, wire: Wire, connections: int) -> None:
         super().__init__(pool_connections=max(HOSTS, connections), pool_maxsize=connections)
         pools: Any = self.poolmanager
-        pools.pool_classes_by_scheme = {"http": partial(Pool, wire), "https": partial(TlsPool, wire)}
+        pools.pool_classes_by_scheme = {
+            "http": partial(Pool, wire),
+            "https": partial(TlsPool, wire),
+        }
 
-    def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> HTTPConnectionPool:
+    def get_connection_with_tls_context(
+        self, request: Any, *_: Any, **__: Any
+    ) -> HTTPConnectionPool:
         """Return the pool for the origin of `request.url`; a proxy is never looked for."""
         url = urlsplit(request.url)
-        pool: HTTPConnectionPool = self.poolmanager.connection_from_host(url.hostname, url.port, url.scheme)
+        pool: HTTPConnectionPool = self.poolmanager.connection_from_host(
+            url.hostname, url.port, url.scheme
+        )
         return pool
 
     def request_url(self, request: Any, _proxies: Any) -> str:

@@ -138,7 +138,12 @@ def _check_history(folder: Path, found: Verified) -> None:
         found.versions += 1
         if problem := _version_problem(path):
             found.add(
-                Finding(found.shown(path), "history", problem, "nothing is made from it: remove it and its .json")
+                Finding(
+                    found.shown(path),
+                    "history",
+                    problem,
+                    "nothing is made from it: remove it and its .json",
+                )
             )
 
 
@@ -178,8 +183,12 @@ def _check_rows(
     own = own_columns(dataset.schema_arrow)
     statuses, seen = Counter[str](), set[int]()
     with ThreadPoolExecutor(THREADS) as pool:
-        for batch in dataset.iter_batches(BATCH_ROWS):  # all columns: every page is read, with its checksum
-            rows = batch.select([own[name] for name in _COLUMNS]).rename_columns(_COLUMNS).to_pylist()
+        for batch in dataset.iter_batches(
+            BATCH_ROWS
+        ):  # all columns: every page is read, with its checksum
+            rows = (
+                batch.select([own[name] for name in _COLUMNS]).rename_columns(_COLUMNS).to_pylist()
+            )
             statuses.update(row["status"] for row in rows)
             ledger = _agreeing(ledger, rows, found)
             images = list(_named_once(rows, seen))
@@ -196,7 +205,9 @@ def _check_rows(
 def _named_once(rows: Sequence[Mapping[str, Any]], seen: set[int]) -> Iterator[_RowImage]:
     """Yield the image files that `rows` name and no row before did; by the hash of the name, which is smaller."""
     for row in rows:
-        images = [_RowImage(NamedImage(of["file_name"], of["bytes"]), row) for of in row["images"] or ()]
+        images = [
+            _RowImage(NamedImage(of["file_name"], of["bytes"]), row) for of in row["images"] or ()
+        ]
         if row["input_image"]:
             images.append(_RowImage(NamedImage(row["input_image"], None), row, is_input=True))
         for image in images:
@@ -207,14 +218,19 @@ def _named_once(rows: Sequence[Mapping[str, Any]], seen: set[int]) -> Iterator[_
 
 def _wrong(store: Store, image: _RowImage, problem: str) -> Finding:
     name, number = image.file.name, image.row["row_number"]
-    path = repr(name) if problem == "foreign_name" else store.shown(store.folder / name)  # it may be any text
+    path = (
+        repr(name) if problem == "foreign_name" else store.shown(store.folder / name)
+    )  # it may be any text
     return Finding(path, problem, f"row {number}: {PROBLEMS[problem]}", _remedy(image), number)
 
 
 def _remedy(image: _RowImage) -> str:
     if image.is_input:
         return "`pixmill repair` asks for it again where input.images is `keep`"
-    ends, or_lost = image.row["url_expires_at"], "restore the file from a backup, or `pixmill repair` marks it as lost"
+    ends, or_lost = (
+        image.row["url_expires_at"],
+        "restore the file from a backup, or `pixmill repair` marks it as lost",
+    )
     if ends is None:
         return f"it has no URL: {or_lost}"
     until = ends.astimezone().strftime("%Y-%m-%d %H:%M")
@@ -223,7 +239,9 @@ def _remedy(image: _RowImage) -> str:
     return f"`pixmill repair` fetches it while its URL lives, until {until}"
 
 
-def _agreeing(ledger: Ledger | None, rows: Sequence[Mapping[str, Any]], found: Verified) -> Ledger | None:
+def _agreeing(
+    ledger: Ledger | None, rows: Sequence[Mapping[str, Any]], found: Verified
+) -> Ledger | None:
     """Compare `rows` with the ledger; return `None` in its place where it can't be read to the end."""
     if ledger is None:
         return None
@@ -232,34 +250,63 @@ def _agreeing(ledger: Ledger | None, rows: Sequence[Mapping[str, Any]], found: V
     except LedgerError as error:
         found.add(Finding(str(ledger.address), "ledger", str(error), _RESTORE))
         return None
-    for row, state, images in zip(rows, known["state"].to_pylist(), known["images"].to_pylist(), strict=True):
+    for row, state, images in zip(
+        rows, known["state"].to_pylist(), known["images"].to_pylist(), strict=True
+    ):
         if problem := _disagreement(row, state, images):
             found.add(Finding(str(ledger.address), *problem, row["row_number"]))
     return ledger
 
 
-def _disagreement(row: Mapping[str, Any], state: str | None, images: Any) -> tuple[str, str, str] | None:
+def _disagreement(
+    row: Mapping[str, Any], state: str | None, images: Any
+) -> tuple[str, str, str] | None:
     """What is wrong between a row and the ledger. That the ledger knows more is no fault: a run may be going on."""
     if row["job_key"] is None or row["status"] == "skipped":
         return None
     if state is None:
-        return "not_in_ledger", f"knows nothing of the job of row {row['row_number']}, {row['status']}", _RESTORE
+        return (
+            "not_in_ledger",
+            f"knows nothing of the job of row {row['row_number']}, {row['status']}",
+            _RESTORE,
+        )
     if state in _OPEN:
         return None
     if state != row["status"]:
-        return "outdated", f"row {row['row_number']} is {row['status']} in the dataset, {state} here", _PUBLISH
+        return (
+            "outdated",
+            f"row {row['row_number']} is {row['status']} in the dataset, {state} here",
+            _PUBLISH,
+        )
     if row["images"] is not None and row["images"] != images:
-        return "outdated", f"row {row['row_number']} has other images in the dataset than here", _PUBLISH
+        return (
+            "outdated",
+            f"row {row['row_number']} has other images in the dataset than here",
+            _PUBLISH,
+        )
     return None
 
 
-def _check_counts(path: Path, manifest: Mapping[str, Any], statuses: Counter[str], found: Verified) -> None:
+def _check_counts(
+    path: Path, manifest: Mapping[str, Any], statuses: Counter[str], found: Verified
+) -> None:
     """Hold what the manifest counts against the rows themselves."""
     said = manifest.get("counts")
     counted = {"rows": found.rows, **statuses}
     for name, count in counted.items():
-        told = manifest.get("rows") if name == "rows" else said.get(name) if isinstance(said, dict) else None
+        told = (
+            manifest.get("rows")
+            if name == "rows"
+            else said.get(name)
+            if isinstance(said, dict)
+            else None
+        )
         if manifest and told != count:
             found.add(
-                Finding(found.shown(path), "manifest", f"says {told} {name}, the dataset has {count:,}", _PUBLISH)
+                Finding(
+                    found.shown(path),
+                    "manifest",
+                    f"says {told} {name}, the dataset has {count:,}",
+                    _PUBLISH,
+                )
             )

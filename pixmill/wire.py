@@ -78,7 +78,9 @@ class Exchange:
 class Wire:
     """What the connections of a transport share: its rules, its exchanges by thread, and their watch."""
 
-    def __init__(self, check_address: Callable[[str], None], idle_seconds: float, look_up: LookUp) -> None:
+    def __init__(
+        self, check_address: Callable[[str], None], idle_seconds: float, look_up: LookUp
+    ) -> None:
         self.check_address = check_address
         self.idle_seconds = idle_seconds
         self.look_up = look_up
@@ -170,7 +172,10 @@ class Pool(HTTPConnectionPool):
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection = cast(Connection, super()._get_conn(timeout))
-        if connection.sock is not None and monotonic() - connection.rests_since > self.wire.idle_seconds:
+        if (
+            connection.sock is not None
+            and monotonic() - connection.rests_since > self.wire.idle_seconds
+        ):
             connection.close()
         connection.wire = self.wire
         connection.exchange = self.wire.running[threading.get_ident()]
@@ -194,7 +199,9 @@ class TlsPool(Pool, HTTPSConnectionPool):
 def _open(address: str, port: int, seconds: float) -> socket.socket:
     opened = socket.create_connection((address, port), timeout=seconds)
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    opened.settimeout(None)  # the watch ends it; a timeout would add a system call to each send and receive
+    opened.settimeout(
+        None
+    )  # the watch ends it; a timeout would add a system call to each send and receive
     return opened
 
 

@@ -41,7 +41,9 @@ class Order:
     No tuple and no dataclass: engines look for futures inside those, job by job, and hand over plain tuples.
     """
 
-    def __init__(self, run_id: str, config: Config, chunk: Sequence[Job], base_url: str | None = None) -> None:
+    def __init__(
+        self, run_id: str, config: Config, chunk: Sequence[Job], base_url: str | None = None
+    ) -> None:
         self.run_id, self.config, self.chunk, self.base_url = run_id, config, chunk, base_url
 
 
@@ -190,7 +192,9 @@ def _opened(order: Order, stack: ExitStack) -> Engine:
     config = order.config
     ledger = _same_ledger(order)
     stack.callback(ledger.close)
-    client = client_of(config, order.base_url, os.environ.get(SIMULATOR_KEY) if order.base_url else None)
+    client = client_of(
+        config, order.base_url, os.environ.get(SIMULATOR_KEY) if order.base_url else None
+    )
     stack.callback(client.close)
     fetcher = ImageFetcher(allow_hosts=config.image_hosts)
     downloads = Downloads(open_store(config), order.run_id, ledger, fetcher)

@@ -45,5 +45,10 @@ def _show(run: Run, ended: threading.Event) -> None:
 
 def _updated(artifact: UUID | None, run: Run) -> UUID:
     if artifact is None:
-        return cast(UUID, create_progress_artifact(progress=run.percent, description=f"jobs of {run.config.name}"))
+        return cast(
+            UUID,
+            create_progress_artifact(
+                progress=run.percent, description=f"jobs of {run.config.name}"
+            ),
+        )
     return cast(UUID, update_progress_artifact(artifact, progress=run.percent))

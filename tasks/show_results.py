@@ -34,10 +34,19 @@ def _show(run: Run, summary: dict[str, Any]) -> None:
     try:
         create_table_artifact(rows, key=f"{name}-summary", description=summary["reason"])
         if summary["report"]:
-            page = summary["report"] if "://" in summary["report"] else Path(summary["report"]).absolute().as_uri()
-            create_link_artifact(
-                page, link_text="open the report", key=f"{name}-report", description="grid and gallery"
+            page = (
+                summary["report"]
+                if "://" in summary["report"]
+                else Path(summary["report"]).absolute().as_uri()
             )
-        create_table_artifact(failures, key=f"{name}-failures", description="calls that were no success, by code")
+            create_link_artifact(
+                page,
+                link_text="open the report",
+                key=f"{name}-report",
+                description="grid and gallery",
+            )
+        create_table_artifact(
+            failures, key=f"{name}-failures", description="calls that were no success, by code"
+        )
     except Exception as error:
         log.warning("the results can't be shown in Prefect: %s", error)

@@ -48,7 +48,11 @@ class Bucket:
 
         self.server, self.proxy, self.name = server, proxy, f"bucket-{next(_numbers)}"
         self.client: Any = boto3.client(
-            "s3", endpoint_url=server, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET
+            "s3",
+            endpoint_url=server,
+            region_name="us-east-1",
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
         )
         self.client.create_bucket(Bucket=self.name)
 
@@ -66,7 +70,12 @@ class Bucket:
         self.client.delete_object(Bucket=self.name, Key=key)
 
     def keys(self, prefix: str = "") -> list[str]:
-        return [one["Key"] for one in self.client.list_objects_v2(Bucket=self.name, Prefix=prefix).get("Contents", ())]
+        return [
+            one["Key"]
+            for one in self.client.list_objects_v2(Bucket=self.name, Prefix=prefix).get(
+                "Contents", ()
+            )
+        ]
 
 
 class Fault(NamedTuple):
@@ -105,7 +114,9 @@ class Proxy:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
         self._thread.start()
 
     def clear(self) -> None:
@@ -137,8 +148,15 @@ class Proxy:
         fault = self._fault(request.command, request.path)
         if isinstance(fault, int):
             self._note(request, fault)
-            code = {503: "SlowDown", 409: "ConditionalRequestConflict", 403: "AccessDenied"}.get(fault, "InternalError")
-            _answer(request, fault, {}, f"<Error><Code>{code}</Code><Message>on purpose</Message></Error>".encode())
+            code = {503: "SlowDown", 409: "ConditionalRequestConflict", 403: "AccessDenied"}.get(
+                fault, "InternalError"
+            )
+            _answer(
+                request,
+                fault,
+                {},
+                f"<Error><Code>{code}</Code><Message>on purpose</Message></Error>".encode(),
+            )
             return
         if isinstance(fault, bytes):
             self._note(request, 200)
@@ -152,11 +170,21 @@ class Proxy:
         if fault == "cut":
             request.close_connection = True
             data = data[: len(data) // 2]
-        kept = {name: value for name, value in headers.items() if not name.lower().startswith(self.mute or ("\0",))}
+        kept = {
+            name: value
+            for name, value in headers.items()
+            if not name.lower().startswith(self.mute or ("\0",))
+        }
         _answer(request, status, kept, data)
 
-    def _passed_on(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, HTTPMessage, bytes]:
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in (*self.deaf, "expect")}
+    def _passed_on(
+        self, request: BaseHTTPRequestHandler, body: bytes
+    ) -> tuple[int, HTTPMessage, bytes]:
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if name.lower() not in (*self.deaf, "expect")
+        }
         connection = HTTPConnection(self._target, timeout=30)
         try:
             connection.request(request.command, request.path, body, headers)
@@ -170,7 +198,9 @@ class Proxy:
             self.seen.append((request.command, request.path, status))
 
 
-def _answer(request: BaseHTTPRequestHandler, status: int, headers: Mapping[str, str], data: bytes) -> None:
+def _answer(
+    request: BaseHTTPRequestHandler, status: int, headers: Mapping[str, str], data: bytes
+) -> None:
     request.send_response_only(status)
     for name, value in headers.items():
         if name.lower() not in ("content-length", "connection", "transfer-encoding"):

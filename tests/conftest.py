@@ -54,7 +54,9 @@ def warm_process() -> Iterator[None]:
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API of the Prefect server that all tests share, whatever process they run in."""
     base = tmp_path_factory.getbasetemp()
-    with common_server((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect-for-all") as url:
+    with common_server(
+        (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect-for-all"
+    ) as url:
         yield url
 
 
@@ -131,7 +133,10 @@ class Workshop:
         self.config: dict[str, Any] = {
             "name": "pets",
             "store": str(folder / "out"),
-            "input": {"path": str(folder / "pets.csv"), "columns": {"image_url": "photo", "prompt": "text"}},
+            "input": {
+                "path": str(folder / "pets.csv"),
+                "columns": {"image_url": "photo", "prompt": "text"},
+            },
             "limits": {"qps": 1000, "concurrency": 4},
         }
 
@@ -141,7 +146,11 @@ class Workshop:
 
     def rows(self, count: int, prefix: str = "a pet") -> list[dict[str, str]]:
         return [
-            {"id": f"r{at}", "photo": f"https://images.example.com/{at}.jpg", "text": f"{prefix} {at}"}
+            {
+                "id": f"r{at}",
+                "photo": f"https://images.example.com/{at}.jpg",
+                "text": f"{prefix} {at}",
+            }
             for at in range(count)
         ]
 

@@ -86,7 +86,10 @@ class FaultyServer:
     """
 
     def __init__(
-        self, *script: Behaviour, on_connect: Behaviour | None = None, tls: ssl.SSLContext | None = None
+        self,
+        *script: Behaviour,
+        on_connect: Behaviour | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.script, self.on_connect, self.tls = script, on_connect, tls
         self.requests: list[bytes] = []
@@ -105,11 +108,16 @@ class FaultyServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._stopped.set()
         with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept on Linux; elsewhere its timeout does
+            self._listener.shutdown(
+                socket.SHUT_RDWR
+            )  # wakes accept on Linux; elsewhere its timeout does
         self._acceptor.join()
         self._listener.close()
         for thread, connection in list(self._live.items()):
@@ -149,21 +157,31 @@ class FaultyServer:
 
 
 def message(
-    body: bytes = b"{}", status: int = 200, headers: Mapping[str, str] | None = None, length: int | None = None
+    body: bytes = b"{}",
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    length: int | None = None,
 ) -> bytes:
     """A raw HTTP answer; `length` is a Content-Length that isn't true, -1 for none."""
-    lines = [f"HTTP/1.1 {status} Scripted", *(f"{name}: {value}" for name, value in (headers or {}).items())]
+    lines = [
+        f"HTTP/1.1 {status} Scripted",
+        *(f"{name}: {value}" for name, value in (headers or {}).items()),
+    ]
     if length != -1:
         lines.append(f"Content-Length: {len(body) if length is None else length}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-def answer(body: bytes = b"{}", status: int = 200, headers: Mapping[str, str] | None = None) -> Behaviour:
+def answer(
+    body: bytes = b"{}", status: int = 200, headers: Mapping[str, str] | None = None
+) -> Behaviour:
     """A complete answer; the connection stays open."""
     return lambda peer: peer.send(message(body, status, headers))
 
 
-def answer_and_close(body: bytes = b"{}", status: int = 200, headers: Mapping[str, str] | None = None) -> Behaviour:
+def answer_and_close(
+    body: bytes = b"{}", status: int = 200, headers: Mapping[str, str] | None = None
+) -> Behaviour:
     """A complete answer that promises to keep the connection, and then closes it."""
     return hang_up(message(body, status, headers))
 
@@ -213,9 +231,13 @@ def drip_headers(pause: float = 0.02) -> Behaviour:
     return lambda peer: peer.pour(_singly(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"z"), pause)
 
 
-def drip_body(pause: float = 0.02, headers: Mapping[str, str] | None = None, length: int = 10**9) -> Behaviour:
+def drip_body(
+    pause: float = 0.02, headers: Mapping[str, str] | None = None, length: int = 10**9
+) -> Behaviour:
     """A body without end, byte by byte; `length=-1` announces none."""
-    return lambda peer: peer.pour(_for_ever(message(b"", headers=headers, length=length), b"z"), pause)
+    return lambda peer: peer.pour(
+        _for_ever(message(b"", headers=headers, length=length), b"z"), pause
+    )
 
 
 def drip_chunks(pause: float = 0.02) -> Behaviour:

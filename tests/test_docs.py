@@ -8,7 +8,12 @@ import pytest
 from pixmill.config import Config, Section
 
 ROOT = Path(__file__).parent.parent
-DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def config_keys() -> list[str]:
@@ -34,25 +39,34 @@ def test_every_link_to_a_file_leads_to_one(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", re.findall(r"`(pixmill/[a-z_/]+\.py|[a-z_]+\.py)`", (ROOT / "CONTRIBUTING.md").read_text())
+    "name",
+    re.findall(r"`(pixmill/[a-z_/]+\.py|[a-z_]+\.py)`", (ROOT / "CONTRIBUTING.md").read_text()),
 )
 def test_every_module_that_contributing_names_exists(name: str) -> None:
     assert list(ROOT.glob(f"**/{name}"))
 
 
 def test_every_dependency_has_its_reason() -> None:
-    declared = re.findall(r'^    "([A-Za-z0-9]+)[\[<>=]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    declared = re.findall(
+        r'^    "([A-Za-z0-9]+)[\[<>=]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    )
     said = (ROOT / "CONTRIBUTING.md").read_text().lower()
     assert len(declared) > 10
     assert [name for name in declared if name.lower() not in said] == []
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name
+)
 def test_the_locks_pin_everything_with_hashes_and_name_no_index(path: Path) -> None:
     lines = [
-        line.strip() for line in path.read_text().splitlines() if line.strip() and not line.strip().startswith("#")
+        line.strip()
+        for line in path.read_text().splitlines()
+        if line.strip() and not line.strip().startswith("#")
     ]
     assert [
-        line for line in lines if not re.match(r"[A-Za-z0-9_.-]+==[^ ]+ \\$|--hash=sha256:[0-9a-f]{64}", line)
+        line
+        for line in lines
+        if not re.match(r"[A-Za-z0-9_.-]+==[^ ]+ \\$|--hash=sha256:[0-9a-f]{64}", line)
     ] == []
     assert "://" not in path.read_text()

@@ -29,9 +29,18 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        entry_points = archive.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
-    assert {name.split("/")[0] for name in names} == {"pixmill", "flows", "tasks", "pixmill-0.1.0.dist-info"}
-    shipped = {str(path.relative_to(ROOT)) for path in (ROOT / "pixmill" / "report" / "assets").iterdir()}
+        entry_points = archive.read(
+            next(name for name in names if name.endswith("entry_points.txt"))
+        ).decode()
+    assert {name.split("/")[0] for name in names} == {
+        "pixmill",
+        "flows",
+        "tasks",
+        "pixmill-0.1.0.dist-info",
+    }
+    shipped = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "pixmill" / "report" / "assets").iterdir()
+    }
     assert len(shipped) > 5
     assert {"pixmill/starter/pets.yaml", "pixmill/starter/pets.csv", *shipped} <= set(names)
     assert "pixmill = pixmill.cli:main" in entry_points

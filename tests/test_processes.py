@@ -59,10 +59,14 @@ def run_until_killed(pixmill: Command, config: str, bill: Bill, calls: int) -> d
 
 
 def wait_for_the_end_of(helpers: Mapping[int, str]) -> None:
-    wait_until(lambda: not any(is_alive(*helper) for helper in helpers.items()), f"the end of {helpers}")
+    wait_until(
+        lambda: not any(is_alive(*helper) for helper in helpers.items()), f"the end of {helpers}"
+    )
 
 
-def assert_nothing_lost_nothing_paid_twice(workshop: Workshop, bill: Bill, *, in_doubt: int) -> None:
+def assert_nothing_lost_nothing_paid_twice(
+    workshop: Workshop, bill: Bill, *, in_doubt: int
+) -> None:
     """Every line of the bill is a success or in doubt, no key is there twice, and few are in doubt."""
     store = Path(workshop.config["store"])
     succeeded, doubted = ledger_rows(store), ledger_rows(store, state="in_doubt")
@@ -92,7 +96,9 @@ def test_a_killed_run_goes_on_where_it_was(table: Workshop, quick: Command, call
     assert (again.exit_code, again.report["calls"]) == (0, 0)
 
 
-def test_a_run_that_is_killed_while_it_resumes_loses_nothing_either(table: Workshop, quick: Command) -> None:
+def test_a_run_that_is_killed_while_it_resumes_loses_nothing_either(
+    table: Workshop, quick: Command
+) -> None:
     """A3: killed, killed again while it goes on, and only then left alone."""
     with simulator(table.folder, "--latency", "0.1") as simulated:
         table.use(simulated)
@@ -126,11 +132,15 @@ def test_an_interrupted_run_finishes_its_calls_and_the_same_command_goes_on(
         table.use(simulated)
         with pixmill.started(*pay(table.path)) as process:
             wait_until(lambda: simulated.bill.calls >= 6, "6 calls")
-            os.killpg(process.pid, number)  # as a terminal's Ctrl-C does, which reaches the whole process group
+            os.killpg(
+                process.pid, number
+            )  # as a terminal's Ctrl-C does, which reaches the whole process group
             stopped = ended(process)
         assert stopped.exit_code == stopped.report["exit_code"] == 130, stopped.stderr
         assert stopped.report["in_doubt"] == 0
-        assert stopped.report["calls"] == stopped.report["succeeded"] == simulated.bill.charged < ROWS
+        assert (
+            stopped.report["calls"] == stopped.report["succeeded"] == simulated.bill.charged < ROWS
+        )
         assert set(ledger_rows(table.folder / "out").values()) == {
             line["request_id"] for line in simulated.bill.lines()
         }
@@ -180,7 +190,9 @@ def test_two_runs_at_the_same_time_share_the_work(table: Workshop, quick: Comman
     assert [run.exit_code for run in runs] == [0, 0], [run.stderr for run in runs]
     assert sum(report["calls"] for report in reports) == simulated.bill.calls == count
     assert len(set(simulated.bill.keys)) == count
-    assert all(report["succeeded"] + report["skipped"] == report["jobs"] == count for report in reports)
+    assert all(
+        report["succeeded"] + report["skipped"] == report["jobs"] == count for report in reports
+    )
     assert (last["succeeded"], last["calls"]) == (count, 0)
 
 
@@ -202,7 +214,12 @@ def test_a_closed_terminal_loses_nothing(table: Workshop, quick: Command) -> Non
         assert set(ledger_rows(table.folder / "out").values()) == charged
         table.write_config(output={"allow_hosts": ["127.0.0.1"]})
         after = quick(*pay(table.path)).report
-    assert (after["exit_code"], after["succeeded"], after["calls"], after["images_missing"]) == (0, ROWS, 0, 0)
+    assert (after["exit_code"], after["succeeded"], after["calls"], after["images_missing"]) == (
+        0,
+        ROWS,
+        0,
+        0,
+    )
 
 
 def test_a_warning_that_nobody_can_read_is_no_error() -> None:
@@ -213,14 +230,20 @@ def test_a_warning_that_nobody_can_read_is_no_error() -> None:
     os.close(reader)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=writer, check=False
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=writer,
+            check=False,
         )
     finally:
         os.close(writer)
     assert done.stdout == b"went on\n"
 
 
-def test_status_tells_from_another_process_that_a_run_is_going_on(table: Workshop, quick: Command) -> None:
+def test_status_tells_from_another_process_that_a_run_is_going_on(
+    table: Workshop, quick: Command
+) -> None:
     with simulator(table.folder, "--latency", "0.5") as simulated:
         table.use(simulated)
         with quick.started(*pay(table.path)) as process:

@@ -31,7 +31,10 @@ class Laion(Workshop):
         self.simulated = simulated
         self.use(simulated)
         self.write_config(
-            input={"path": str(folder / "laion.parquet"), "columns": {"image_url": "URL", "prompt": "TEXT"}},
+            input={
+                "path": str(folder / "laion.parquet"),
+                "columns": {"image_url": "URL", "prompt": "TEXT"},
+            },
             limits={"qps": 1000, "concurrency": 16},
             output={"images": "url"},
         )
@@ -87,7 +90,9 @@ def test_a_second_run_pays_nothing(laion: Laion, first: dict[str, Any], pixmill:
     assert again.report["succeeded"] == again.report["cached"] == first["succeeded"]
 
 
-def test_a_shuffled_table_pays_nothing(laion: Laion, first: dict[str, Any], table: pa.Table, pixmill: Command) -> None:
+def test_a_shuffled_table_pays_nothing(
+    laion: Laion, first: dict[str, Any], table: pa.Table, pixmill: Command
+) -> None:
     """G3: identity is content, not position."""
     before = {row["job_key"]: row["request_id"] for row in results(first)}
     order = random.Random(3).sample(range(1000), 1000)
@@ -130,11 +135,23 @@ def test_the_parti_prompts_are_planned_and_validated_without_a_payment(
         ]
     )
     workshop.write_config(input={"columns": {"image_url": "photo", "prompt": "Prompt"}})
-    validated, planned = pixmill("validate", workshop.path, "--json"), pixmill("plan", workshop.path, "--json")
+    validated, planned = (
+        pixmill("validate", workshop.path, "--json"),
+        pixmill("plan", workshop.path, "--json"),
+    )
     distinct = len({row[header.index("Prompt")] for row in rows})
-    assert (validated.exit_code, validated.report["rows"], validated.report["invalid"]) == (0, len(rows), 0)
+    assert (validated.exit_code, validated.report["rows"], validated.report["invalid"]) == (
+        0,
+        len(rows),
+        0,
+    )
     assert planned.exit_code == 0
-    assert planned.report["rows"] == planned.report["pending"] == planned.report["distinct"] == len(rows)
+    assert (
+        planned.report["rows"]
+        == planned.report["pending"]
+        == planned.report["distinct"]
+        == len(rows)
+    )
     assert len(rows) > 1600
     assert distinct <= len(rows)
     assert not (workshop.folder / "out").exists()

@@ -37,7 +37,12 @@ uvicorn uvicorn.loops.asyncio PIL.JpegImagePlugin sqlalchemy.dialects.sqlite pya
 dateutil.relativedelta typer._adapters encodings.idna encodings.utf_8_sig
 """.split()  # noqa: SIM905 - a list to be read
 
-PREFECT = ("flows.generate", "prefect.events.worker", "prefect.task_runners", "pixmill.cli.progress")
+PREFECT = (
+    "flows.generate",
+    "prefect.events.worker",
+    "prefect.task_runners",
+    "pixmill.cli.progress",
+)
 
 
 class Forked:
@@ -61,7 +66,10 @@ class Forked:
         said: dict[IO[str], str] = {}
         streams = (self.stdout, self.stderr)
         readers = [
-            threading.Thread(target=lambda of: said.update({of: of.read()}), args=(of,), daemon=True) for of in streams
+            threading.Thread(
+                target=lambda of: said.update({of: of.read()}), args=(of,), daemon=True
+            )
+            for of in streams
         ]
         for reader in readers:
             reader.start()
@@ -125,7 +133,9 @@ class Warm:
         pipes = [os.pipe() for _ in range(3)]
         text = json.dumps(order).encode()
         with self._one_at_a_time:
-            socket.send_fds(self._control, [len(text).to_bytes(4, "big")], [ours for _, ours in pipes])
+            socket.send_fds(
+                self._control, [len(text).to_bytes(4, "big")], [ours for _, ours in pipes]
+            )
             self._control.sendall(text)
         for _, theirs in pipes:
             os.close(theirs)

@@ -9,7 +9,20 @@ from importlib.abc import MetaPathFinder
 
 import typer
 
-from pixmill.cli import bill, check, compare, export, files, ledger, look, pay, promote, report, retry, serve
+from pixmill.cli import (
+    bill,
+    check,
+    compare,
+    export,
+    files,
+    ledger,
+    look,
+    pay,
+    promote,
+    report,
+    retry,
+    serve,
+)
 from pixmill.cli.terminal import complain, leave, say, show_warnings
 from pixmill.errors import PixmillError, UserError
 from pixmill.redaction import redact_logs, shown_traceback
@@ -41,7 +54,9 @@ app.command("simulate")(serve.simulate)
 def main() -> None:
     """Run the command line. A user's mistake exits 2 without a traceback, an internal error 1."""
     sys.meta_path.insert(0, _NoPandas())
-    gc.set_threshold(100_000, 50, 50)  # a million rows are many objects and no cycles: searching them cost a tenth
+    gc.set_threshold(
+        100_000, 50, 50
+    )  # a million rows are many objects and no cycles: searching them cost a tenth
     redact_logs()
     show_warnings()
     try:

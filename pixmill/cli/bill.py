@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 140
 SHOWN_CHARACTERS = 60
 
-Month = Annotated[str | None, typer.Option(metavar="YYYY-MM", help="A month, or all. Default: the current month.")]
+Month = Annotated[
+    str | None, typer.Option(metavar="YYYY-MM", help="A month, or all. Default: the current month.")
+]
 By = Annotated[str, typer.Option(metavar="NAMES", help="Group by any of day,req_key,code,config.")]
 Against = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A CSV export of the provider's console to compare with.")
+    Path | None,
+    typer.Option(metavar="FILE", help="A CSV export of the provider's console to compare with."),
 ]
 Zone = Annotated[
-    str | None, typer.Option(metavar="ZONE", help="Where days begin. Default: the config's, or Asia/Shanghai.")
+    str | None,
+    typer.Option(metavar="ZONE", help="Where days begin. Default: the config's, or Asia/Shanghai."),
 ]
 
 
@@ -77,7 +81,9 @@ def _zone(store: str, named: str | None) -> "ZoneInfo":
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise UserError(f"--timezone: {name!r} is no time zone", hint="such as Asia/Shanghai or UTC") from None
+        raise UserError(
+            f"--timezone: {name!r} is no time zone", hint="such as Asia/Shanghai or UTC"
+        ) from None
 
 
 def spent(line: "Line") -> str:
@@ -100,15 +106,23 @@ def exact(amount: Decimal) -> str:
 
 def _say_bill(made: "Bill") -> None:
     period = f"{made.period.label} ({made.period.zone.key})"
-    calls, charged = (sum(counts) for counts in zip(*((of.calls, of.yes.calls) for of in made.totals), strict=True))
-    say(f"{period}: {' + '.join(map(spent, made.totals))} for {charged:,} charged of {calls:,} calls")
+    calls, charged = (
+        sum(counts)
+        for counts in zip(*((of.calls, of.yes.calls) for of in made.totals), strict=True)
+    )
+    say(
+        f"{period}: {' + '.join(map(spent, made.totals))} for {charged:,} charged of {calls:,} calls"
+    )
     doubtful, unpriced = (
-        sum(one) for one in zip(*((of.unknown.calls, of.unpriced) for of in made.totals), strict=True)
+        sum(one)
+        for one in zip(*((of.unknown.calls, of.unpriced) for of in made.totals), strict=True)
     )
     if doubtful:
         say(f"  of {doubtful:,} calls it is not known whether they were charged")
     if unpriced:
-        say(f"  {unpriced:,} calls have no price, as budget.price_per_call was not set when they were made")
+        say(
+            f"  {unpriced:,} calls have no price, as budget.price_per_call was not set when they were made"
+        )
     if calls:
         _show(_charges(made))
 
@@ -143,7 +157,9 @@ def _cost(part: "Part") -> str:
 
 def _say_comparison(found: "Comparison") -> None:
     export = found.export
-    columns = ", ".join(f"{part.replace('_', ' ')} from {_plain(name)}" for part, name in export.columns.items())
+    columns = ", ".join(
+        f"{part.replace('_', ' ')} from {_plain(name)}" for part, name in export.columns.items()
+    )
     say()
     say(f"the console's export: {len(export.rows):,} rows; {columns}")
     if export.left_out:
@@ -151,7 +167,9 @@ def _say_comparison(found: "Comparison") -> None:
     if found.outside:
         say(f"  outside {found.period.label}: {found.outside:,} rows")
     _say_days(found.days)
-    _say_ids(found.only_console, "only the console has", "charged there, and unknown or not charged here")
+    _say_ids(
+        found.only_console, "only the console has", "charged there, and unknown or not charged here"
+    )
     _say_ids(found.only_ledger, "only the ledger has", "charged here")
     if not found.differs:
         say("no difference")
@@ -161,7 +179,9 @@ def _say_days(days: "Sequence[Day]") -> None:
     differing = [day for day in days if day.differs]
     if not differing:
         return
-    table = _table(("differs",), ("charged", "unknown", "console", "spent", "console", "difference"))
+    table = _table(
+        ("differs",), ("charged", "unknown", "console", "spent", "console", "difference")
+    )
     for day in differing:
         console = "" if day.console_calls is None else f"{day.console_calls:,}"
         amount = "" if day.console_amount is None else exact(day.console_amount)

@@ -50,7 +50,9 @@ def repair(config: ConfigPath, overrides: Overrides = None, as_json: Json = Fals
         _say_repaired(repaired, config)
         return repaired.exit_code, repaired.as_dict()
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run drains, it ends like Ctrl-C
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # until the run drains, it ends like Ctrl-C
     _carry_out(mend, as_json)
 
 
@@ -93,7 +95,12 @@ def _say_verified(found: "Verified", config: str) -> None:
     if not found.problems:
         say("all of it is as it was stored")
         return
-    say(", ".join(f"{count:,} {problem.replace('_', ' ')}" for problem, count in found.problems.most_common()))
+    say(
+        ", ".join(
+            f"{count:,} {problem.replace('_', ' ')}"
+            for problem, count in found.problems.most_common()
+        )
+    )
     for finding in found.findings[:SHOWN]:
         say(f"  {finding.file}: {finding.message}")
         say(f"      {finding.remedy}")
@@ -103,12 +110,16 @@ def _say_verified(found: "Verified", config: str) -> None:
 
 def _say_repaired(repaired: "Repaired", config: str) -> None:
     checked, codes = repaired.checked, repaired.codes
-    say(f"{checked.images:,} images read, {checked.forgotten:,} gone or damaged; {repaired.fetched:,} fetched")
+    say(
+        f"{checked.images:,} images read, {checked.forgotten:,} gone or damaged; {repaired.fetched:,} fetched"
+    )
     say(f"  {repaired.report['dataset']}")
     if repaired.missing_inputs:
         say(f"  {repaired.missing_inputs:,} rows lack their input image")
     if codes:
-        say(f"  rows without their image: {codes['image_pending']:,} pending, {codes['image_lost']:,} lost")
+        say(
+            f"  rows without their image: {codes['image_pending']:,} pending, {codes['image_lost']:,} lost"
+        )
         for row in repaired.missing[:SHOWN]:
             until = f", its URL ends at {row.url_expires_at}" if row.url_expires_at else ""
             say(f"      row {row.row_number} ({row.row_key!r}): {row.error_code}{until}")

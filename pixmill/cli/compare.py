@@ -22,9 +22,17 @@ PLAIN_WIDTH = 120
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A config, a dataset folder, or the name of a dataset.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The same; both may end in @VERSION, such as @2026-10.")],
-    store: Annotated[str, typer.Option(help="The store in which a dataset is found by its name.")] = "out",
+    a: Annotated[
+        str,
+        typer.Argument(metavar="A", help="A config, a dataset folder, or the name of a dataset."),
+    ],
+    b: Annotated[
+        str,
+        typer.Argument(metavar="B", help="The same; both may end in @VERSION, such as @2026-10."),
+    ],
+    store: Annotated[
+        str, typer.Option(help="The store in which a dataset is found by its name.")
+    ] = "out",
     as_json: Json = False,
 ) -> None:
     """Compare two datasets: rows, parameters, outcomes, cost, latency and images."""
@@ -67,13 +75,27 @@ def _figures(found: "Comparison") -> "Table":
     table = _table("", "A", "B", "B − A")
     table.add_row("dataset", _plain(found.a.label), _plain(found.b.label))
     table.add_row("published", _moment(found.a.published_at), _moment(found.b.published_at))
-    for label, before, after in (("rows", a.rows, b.rows), ("jobs", a.jobs, b.jobs), *_statuses(found)):
-        table.add_row(label, f"{before:,}", f"{after:,}", _signed(f"{after - before:+,}") if after != before else "")
+    for label, before, after in (
+        ("rows", a.rows, b.rows),
+        ("jobs", a.jobs, b.jobs),
+        *_statuses(found),
+    ):
+        table.add_row(
+            label,
+            f"{before:,}",
+            f"{after:,}",
+            _signed(f"{after - before:+,}") if after != before else "",
+        )
     for label, name in (("cost", "cost"), ("cost per image", "cost_per_image")):
         table.add_row(label, *_money_cells(found, name))
-    for label, name in (("latency, median", "latency_median_ms"), ("latency, p95", "latency_p95_ms")):
+    for label, name in (
+        ("latency, median", "latency_median_ms"),
+        ("latency, p95", "latency_p95_ms"),
+    ):
         before, after = getattr(a, name), getattr(b, name)
-        change = _signed(f"{after / before - 1:+.0%}") if before and after and after != before else ""
+        change = (
+            _signed(f"{after / before - 1:+.0%}") if before and after and after != before else ""
+        )
         table.add_row(label, _seconds(before), _seconds(after), change)
     _right(table)
     return table
@@ -92,7 +114,8 @@ def _money_cells(found: "Comparison", name: str) -> tuple[str, str, str]:
     a, b = found.measures_a, found.measures_b
     before, after = getattr(a, name), getattr(b, name)
     cells = [
-        "unknown" if value is None else f"{amount(value)} {side.currency}" for side, value in ((a, before), (b, after))
+        "unknown" if value is None else f"{amount(value)} {side.currency}"
+        for side, value in ((a, before), (b, after))
     ]
     if before is None or after is None or a.currency != b.currency or math.isclose(before, after):
         return cells[0], cells[1], ""
@@ -101,7 +124,10 @@ def _money_cells(found: "Comparison", name: str) -> tuple[str, str, str]:
 
 def _rows(found: "Comparison") -> str:
     rows = found.rows
-    changes = ((rows.added, "added", rows.added_examples), (rows.removed, "removed", rows.removed_examples))
+    changes = (
+        (rows.added, "added", rows.added_examples),
+        (rows.removed, "removed", rows.removed_examples),
+    )
     return "\n".join(
         f"{count:,} {'row' if count == 1 else 'rows'} {what}: {_some(examples, count)}"
         for count, what, examples in changes
@@ -110,7 +136,9 @@ def _rows(found: "Comparison") -> str:
 
 
 def _some(keys: Sequence[str], count: int) -> str:
-    return ", ".join(map(_plain, keys)) + (f" and {count - len(keys):,} more" if count > len(keys) else "")
+    return ", ".join(map(_plain, keys)) + (
+        f" and {count - len(keys):,} more" if count > len(keys) else ""
+    )
 
 
 def _parameters(found: "Comparison") -> "Table":
@@ -127,9 +155,15 @@ def _outcomes(found: "Comparison") -> "Table":
     from rich.text import Text
 
     present = {status for pair in found.outcomes for status in pair}
-    order = [status for status in (*found.measures_a.statuses, *found.measures_b.statuses) if status in present]
+    order = [
+        status
+        for status in (*found.measures_a.statuses, *found.measures_b.statuses)
+        if status in present
+    ]
     statuses = list(dict.fromkeys(order))
-    table = _table(f"{found.pairs:,} jobs in both: A ↓ B →", *(status.replace("_", " ") for status in statuses))
+    table = _table(
+        f"{found.pairs:,} jobs in both: A ↓ B →", *(status.replace("_", " ") for status in statuses)
+    )
     _right(table)
     for before in statuses:
         cells = []
@@ -143,12 +177,20 @@ def _outcomes(found: "Comparison") -> "Table":
 
 def _images(found: "Comparison") -> str:
     images, requests = found.images, found.requests
-    parts = [f"{count:,} in {name}" for name, count in requests._asdict().items() if name != "changed" and count]
-    asked = f"requests: {requests.changed:,} of {found.pairs:,} differ" + (f" ({', '.join(parts)})" if parts else "")
+    parts = [
+        f"{count:,} in {name}"
+        for name, count in requests._asdict().items()
+        if name != "changed" and count
+    ]
+    asked = f"requests: {requests.changed:,} of {found.pairs:,} differ" + (
+        f" ({', '.join(parts)})" if parts else ""
+    )
     lines = [asked, f"images: {images.same:,} are the same file, {images.different:,} differ"]
     if images.compared:
         spread = f"median {images.distance_median:.0f}, p95 {images.distance_p95:.0f}, most {images.distance_max}"
-        lines.append(f"  how different they look: {spread}   (bits of 64; unrelated pictures are around 32 apart)")
+        lines.append(
+            f"  how different they look: {spread}   (bits of 64; unrelated pictures are around 32 apart)"
+        )
     if images.note:
         lines.append(f"  {images.note}")
     return "\n".join(lines)
@@ -157,7 +199,9 @@ def _images(found: "Comparison") -> str:
 def _most_different(found: "Comparison") -> "Table":
     table = _table("farthest apart: row", "point", "replicate", "distance")
     for pair in found.images.most_different:
-        table.add_row(_plain(pair.row_key), _plain(pair.point_id), str(pair.replicate), str(pair.distance))
+        table.add_row(
+            _plain(pair.row_key), _plain(pair.point_id), str(pair.replicate), str(pair.distance)
+        )
     _right(table)
     return table
 

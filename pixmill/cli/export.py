@@ -12,15 +12,21 @@ if TYPE_CHECKING:
     from pixmill.export import Exported
 
 Where = Annotated[
-    str | None, typer.Option(metavar="CONDITION", help="Only rows for which this holds: 'param_scale > 2'.")
+    str | None,
+    typer.Option(metavar="CONDITION", help="Only rows for which this holds: 'param_scale > 2'."),
 ]
 Split = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=SHARE", help="Split off a share, such as val=0.02; the rest is train. Repeatable."),
+    typer.Option(
+        metavar="NAME=SHARE",
+        help="Split off a share, such as val=0.02; the rest is train. Repeatable.",
+    ),
 ]
 SplitBy = Annotated[
     str | None,
-    typer.Option(metavar="COLUMN", help="Rows of equal value here stay together. Default: the row key."),
+    typer.Option(
+        metavar="COLUMN", help="Rows of equal value here stay together. Default: the row key."
+    ),
 ]
 
 
@@ -52,7 +58,11 @@ def export(
     done = write(load_config(config, overrides or ()), kind, out, choice)
     say_exported(done, kind, out)
     if as_json:
-        counts = {"splits": dict(done.splits), "left_out": dict(done.left_out), "without_input": done.without_input}
+        counts = {
+            "splits": dict(done.splits),
+            "left_out": dict(done.left_out),
+            "without_input": done.without_input,
+        }
         print_json({"rows": done.rows, "format": kind, "out": str(out), **counts})
 
 

@@ -13,12 +13,17 @@ STARTER = ("pets.yaml", "pets.csv")
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write to; made where absent.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder to write to; made where absent.")
+    ],
 ) -> None:
     """Write a commented config and a small table that run on the simulator."""
     existing = [name for name in STARTER if (folder / name).exists()]
     if existing:
-        raise UserError(f"{folder / existing[0]} exists already", hint="choose another folder; nothing was written")
+        raise UserError(
+            f"{folder / existing[0]} exists already",
+            hint="choose another folder; nothing was written",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in STARTER:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 StorePath = Annotated[
     str,
-    typer.Argument(metavar="STORE", help="The store (out, out/simulated), its ledger.db, a config, or a database URL."),
+    typer.Argument(
+        metavar="STORE",
+        help="The store (out, out/simulated), its ledger.db, a config, or a database URL.",
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 
@@ -50,7 +53,12 @@ def stats(store: StorePath, as_json: Json = False) -> None:
 
     with opened(store) as found:
         images = _image_sizes(store)
-        read = {"ledger": str(found.address), **found.ask(found.database.sizes), **images, **found.ask(read_stats)}
+        read = {
+            "ledger": str(found.address),
+            **found.ask(found.database.sizes),
+            **images,
+            **found.ask(read_stats),
+        }
     _say_stats(read)
     if as_json:
         print_json(read)
@@ -65,7 +73,11 @@ def opened(store: str) -> "Iterator[Ledger]":
     found = open_ledger(address, read_only=True)
     if found is None:
         simulated = Path(address).with_name("simulated") / "ledger.db"
-        hint = f"the simulator's is {simulated}" if simulated.exists() else "a store has one after its first run"
+        hint = (
+            f"the simulator's is {simulated}"
+            if simulated.exists()
+            else "a store has one after its first run"
+        )
         raise UserError(f"there is no ledger at {address}", hint=hint)
     with closing(found):
         yield found
@@ -116,7 +128,9 @@ def _say_stats(read: dict[str, Any]) -> None:
     say(f"{read['ledger']}: {size(read['ledger_bytes'])}{log}, schema {read['schema_version']}")
     if "images" in read:
         say(f"  {read['images']:,} image files: {size(read['images_bytes'])}")
-    states = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in read["states"].items())
+    states = ", ".join(
+        f"{count:,} {state.replace('_', ' ')}" for state, count in read["states"].items()
+    )
     say(f"  {read['jobs']:,} jobs" + (f": {states}" if states else ""))
     first, last = (read[end] and read[end][:16].replace("T", " ") for end in ("first", "last"))
     span = f", from {first} to {last} UTC" if first else ""

@@ -19,7 +19,9 @@ SHOWN_VALUES = 12
 
 def validate(
     config: ConfigPath,
-    out: Annotated[str | None, typer.Option(help="Write all invalid rows to this CSV file.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Write all invalid rows to this CSV file.")
+    ] = None,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -35,8 +37,17 @@ def validate(
         write_invalid_rows(plan, out)
         say(f"all invalid rows are in {out}")
     if as_json:
-        examples = {reason: [shown.as_dict() for shown in rows] for reason, rows in plan.examples.items()}
-        print_json({"rows": plan.rows, "invalid": plan.invalid, "reasons": dict(plan.reasons), "examples": examples})
+        examples = {
+            reason: [shown.as_dict() for shown in rows] for reason, rows in plan.examples.items()
+        }
+        print_json(
+            {
+                "rows": plan.rows,
+                "invalid": plan.invalid,
+                "reasons": dict(plan.reasons),
+                "examples": examples,
+            }
+        )
     raise typer.Exit(3 if plan.invalid else 0)
 
 
@@ -73,7 +84,10 @@ def status(config: ConfigPath, overrides: Overrides = None, as_json: Json = Fals
         say(f"  {run.describe()}")
     say(f"next: {found.next_command(shlex.quote(config))}")
     if as_json:
-        runs, doubts = [run.as_dict() for run in found.runs], [doubt.as_dict() for doubt in found.doubts]
+        runs, doubts = (
+            [run.as_dict() for run in found.runs],
+            [doubt.as_dict() for doubt in found.doubts],
+        )
         print_json({**counts, "doubts": doubts, "runs": runs})
 
 
@@ -105,7 +119,11 @@ def say_plan(made: "Plan") -> None:
     }
     for name, label in labels.items():
         if counts[name] or name == "pending":
-            again = f", of them {made.again:,} asked for again" if name == "pending" and made.again else ""
+            again = (
+                f", of them {made.again:,} asked for again"
+                if name == "pending" and made.again
+                else ""
+            )
             say(f"  {counts[name]:>12,}  {label}{again}")
     if made.to_pay:
         what = (
@@ -117,7 +135,9 @@ def say_plan(made: "Plan") -> None:
         say(f"  time: about {duration(counts['eta_seconds'])}; {made.bound()}")
     say_invalid(made)
     if made.long_prompts:
-        say(f"  warning: {made.long_prompts:,} prompts are longer than {config.input.warn_prompt_chars} characters")
+        say(
+            f"  warning: {made.long_prompts:,} prompts are longer than {config.input.warn_prompt_chars} characters"
+        )
 
 
 def _product(made: "Plan") -> str:
@@ -143,7 +163,9 @@ def say_axes(made: "Plan") -> None:
     width = max(len(axis.path) for axis in axes)
     for axis in axes:
         labels = [value.label for value in axis.values]
-        shown = "  ".join(labels[:SHOWN_VALUES]) + (f"  … {len(labels):,} values" if len(labels) > SHOWN_VALUES else "")
+        shown = "  ".join(labels[:SHOWN_VALUES]) + (
+            f"  … {len(labels):,} values" if len(labels) > SHOWN_VALUES else ""
+        )
         say(f"      {axis.path:<{width}}  {shown}")
 
 

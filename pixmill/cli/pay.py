@@ -12,7 +12,16 @@ import typer
 
 from pixmill.cli.look import say_plan
 from pixmill.cli.progress import InputLook
-from pixmill.cli.terminal import ConfigPath, Json, Overrides, duration, leave, money, print_json, say
+from pixmill.cli.terminal import (
+    ConfigPath,
+    Json,
+    Overrides,
+    duration,
+    leave,
+    money,
+    print_json,
+    say,
+)
 from pixmill.errors import PixmillError, SpendingRefused
 
 EVENT_SECONDS = 10.0
@@ -33,12 +42,19 @@ if TYPE_CHECKING:
 
 def run(
     config: ConfigPath,
-    limit: Annotated[int | None, typer.Option(min=0, help="Pay for at most N jobs, in input order.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help="Pay for at most N jobs, in input order.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before paying.")] = False,
-    new_store: Annotated[bool, typer.Option("--new-store", help="Agree that the store has no ledger yet.")] = False,
+    new_store: Annotated[
+        bool, typer.Option("--new-store", help="Agree that the store has no ledger yet.")
+    ] = False,
     rehearse: Annotated[
         Path | None,
-        typer.Option(metavar="FAULTS", help="Pay nothing: the simulator answers, with the faults of this file."),
+        typer.Option(
+            metavar="FAULTS",
+            help="Pay nothing: the simulator answers, with the faults of this file.",
+        ),
     ] = None,
     overrides: Overrides = None,
     as_json: Json = False,
@@ -79,14 +95,22 @@ def pay(order: Order, *, as_json: bool) -> NoReturn:
     """Carry an order out, say how that went and end the process."""
     from pixmill.run_report import NOTHING_DONE
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run drains, it ends like Ctrl-C
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # until the run drains, it ends like Ctrl-C
     try:
         report = _carried_out(order)
     except (KeyboardInterrupt, typer.Abort):
-        report = {**NOTHING_DONE, "exit_code": 130, "reason": "interrupted before anything was sent"}
+        report = {
+            **NOTHING_DONE,
+            "exit_code": 130,
+            "reason": "interrupted before anything was sent",
+        }
     _say_report(report, order)
     if order.faults:
-        say(f"REHEARSAL over: nothing was paid, no provider was called, all of it is in {order.settings.store_name}")
+        say(
+            f"REHEARSAL over: nothing was paid, no provider was called, all of it is in {order.settings.store_name}"
+        )
     if as_json:
         print_json(report)
     leave(report["exit_code"])
@@ -99,11 +123,15 @@ def _carried_out(order: Order) -> dict[str, Any]:
 
     settings, retried = order.settings, order.retried
     if order.faults:
-        say(f"REHEARSAL: the simulator answers in place of the provider, with the faults of {order.faults}")
+        say(
+            f"REHEARSAL: the simulator answers in place of the provider, with the faults of {order.faults}"
+        )
     with ExitStack() as stack:
         # A new store is sure to have something to pay for: the server starts while the plan is made.
         address = settings.ledger_address
-        server = _Server(stack, early=not retried and isinstance(address, Path) and not address.exists())
+        server = _Server(
+            stack, early=not retried and isinstance(address, Path) and not address.exists()
+        )
         look = InputLook()
         prepared = stack.enter_context(prepare(settings, order.limit, look.show, retried))
         look.end()
@@ -152,13 +180,20 @@ def _say_rehearsed(run: "Run") -> None:
     """Say how much of a config there is left to rehearse, and how to begin anew."""
     settled = run.plan.distinct - run.plan.to_pay
     if settled:
-        say(f"  rehearsed before: {settled:,} of {run.plan.distinct:,} jobs have an outcome in {run.config.store_name}")
+        say(
+            f"  rehearsed before: {settled:,} of {run.plan.distinct:,} jobs have an outcome in {run.config.store_name}"
+        )
         say("  --set store=FOLDER rehearses all of them, with what it makes in FOLDER")
 
 
 def _agree(run: "Run", order: Order) -> None:
     """Ask on a terminal; without one hold the run to its rules, a rehearsal to none. Raises SpendingRefused."""
-    from pixmill.spending import changes_since_last_run, check_invalid, check_spending, month_to_date
+    from pixmill.spending import (
+        changes_since_last_run,
+        check_invalid,
+        check_spending,
+        month_to_date,
+    )
 
     config = run.config
     check_invalid(run.plan)
@@ -167,10 +202,14 @@ def _agree(run: "Run", order: Order) -> None:
     for change in changes_since_last_run(run.plan)[:10]:
         say(f"  changed since the last run: {change}")
     if not config.simulated and config.budget.price_per_call is not None:
-        say(f"  this month so far: {money(month_to_date(config, run.ledger), config.budget.currency)}")
+        say(
+            f"  this month so far: {money(month_to_date(config, run.ledger), config.budget.currency)}"
+        )
     if sys.stdin.isatty() and sys.stderr.isatty():
         if not order.yes and not typer.confirm(f"Pay for {run.to_pay:,} calls?", err=True):
-            raise SpendingRefused("nothing was sent", hint="--yes agrees beforehand, --limit N pays for a few first")
+            raise SpendingRefused(
+                "nothing was sent", hint="--yes agrees beforehand, --limit N pays for a few first"
+            )
         return
     if not order.yes:
         raise SpendingRefused(
@@ -191,7 +230,9 @@ def _flow(run: "Run", order: Order) -> dict[str, Any]:
         except PixmillError:
             _deliver_events()
             raise
-        except Exception as error:  # Prefect's own, such as a server that is gone: what was paid for is published
+        except (
+            Exception
+        ) as error:  # Prefect's own, such as a server that is gone: what was paid for is published
             return _without_prefect(run, error)
         _deliver_events()
         return report

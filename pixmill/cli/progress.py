@@ -54,7 +54,9 @@ class InputLook:
 
 
 def _looked_at(counts: "InputCounts") -> str:
-    found = ", ".join(f"{count:,} {_IN_WORDS[code]}" for code, count in counts.problems.most_common())
+    found = ", ".join(
+        f"{count:,} {_IN_WORDS[code]}" for code, count in counts.problems.most_common()
+    )
     return f"{counts.asked:,} input images: {found or 'all good'}"
 
 
@@ -139,11 +141,18 @@ def block(now: "Progress") -> "RenderableType":
     )
     lines: list[RenderableType] = [top, outcomes, limits]
     if now.codes:
-        lines.append(Text("  ".join(f"{code} × {count}" for code, count in now.codes), style="yellow"))
+        lines.append(
+            Text("  ".join(f"{code} × {count}" for code, count in now.codes), style="yellow")
+        )
     if now.is_out:
         lines.append(Text(_OUT, style="bold yellow"))
     if now.stopping:
-        lines.append(Text(f"stopping: {now.stopping}; finishing {now.in_flight} calls in flight", style="bold yellow"))
+        lines.append(
+            Text(
+                f"stopping: {now.stopping}; finishing {now.in_flight} calls in flight",
+                style="bold yellow",
+            )
+        )
     return Group(*lines)
 
 

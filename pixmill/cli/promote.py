@@ -13,15 +13,24 @@ from pixmill.errors import UserError
 def promote(
     config: ConfigPath,
     point: Annotated[
-        str | None, typer.Option(metavar="ID", help="The point, as the report and the column point_id name it.")
+        str | None,
+        typer.Option(
+            metavar="ID", help="The point, as the report and the column point_id name it."
+        ),
     ] = None,
     picks: Annotated[
-        str | None, typer.Option(metavar="TABLE", help="Instead of one point: the report's picks.csv.")
+        str | None,
+        typer.Option(metavar="TABLE", help="Instead of one point: the report's picks.csv."),
     ] = None,
     table: Annotated[
-        str | None, typer.Option("--input", metavar="TABLE", help="The full table, if it is another than the sweep's.")
+        str | None,
+        typer.Option(
+            "--input", metavar="TABLE", help="The full table, if it is another than the sweep's."
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the new dataset. Default: the sweep's, and the id.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the new dataset. Default: the sweep's, and the id.")
+    ] = None,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -30,14 +39,26 @@ def promote(
     from pixmill.promotion import promote_picks, promote_point
 
     if (point is None) == (picks is None) or (picks and table):
-        raise UserError("promote takes either --point ID, with --input TABLE or without, or --picks TABLE")
-    given = [f"{key}={_quoted(text)}" for key, text in (("input.path", table), ("name", name)) if text is not None]
+        raise UserError(
+            "promote takes either --point ID, with --input TABLE or without, or --picks TABLE"
+        )
+    given = [
+        f"{key}={_quoted(text)}"
+        for key, text in (("input.path", table), ("name", name))
+        if text is not None
+    ]
     loaded = load_config(config, [*(overrides or ()), *given])
-    made = promote_picks(loaded, picks, name) if picks is not None else promote_point(loaded, point or "", name)
+    made = (
+        promote_picks(loaded, picks, name)
+        if picks is not None
+        else promote_point(loaded, point or "", name)
+    )
     say(f"{made.config.name}: {made.title}")
     for note in made.notes:
         say(f"  {note}")
-    say("next: write it to a file (> full.yaml); `pixmill plan full.yaml` shows what is paid for already")
+    say(
+        "next: write it to a file (> full.yaml); `pixmill plan full.yaml` shows what is paid for already"
+    )
     if as_json:
         print_json({"name": made.config.name, "config": made.to_yaml(), "notes": list(made.notes)})
     else:

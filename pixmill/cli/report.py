@@ -11,7 +11,8 @@ from pixmill.cli.terminal import ConfigPath, Json, Overrides, print_json, say
 def report(
     config: ConfigPath,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where to write it, instead of beside the dataset.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where to write it, instead of beside the dataset."),
     ] = None,
     overrides: Overrides = None,
     as_json: Json = False,

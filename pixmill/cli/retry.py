@@ -12,11 +12,19 @@ def retry(
     config: ConfigPath,
     status: Annotated[
         list[str] | None,
-        typer.Option(help="Jobs with this status: failed (the default), refused, in_doubt, or succeeded. Repeatable."),
+        typer.Option(
+            help="Jobs with this status: failed (the default), refused, in_doubt, or succeeded. Repeatable."
+        ),
     ] = None,
-    code: Annotated[list[str] | None, typer.Option(help="Jobs with this error code. Repeatable.")] = None,
-    in_doubt: Annotated[bool, typer.Option("--in-doubt", help="The same as --status in_doubt.")] = False,
-    where: Annotated[str | None, typer.Option(help="Jobs that fit this condition on the dataset's columns.")] = None,
+    code: Annotated[
+        list[str] | None, typer.Option(help="Jobs with this error code. Repeatable.")
+    ] = None,
+    in_doubt: Annotated[
+        bool, typer.Option("--in-doubt", help="The same as --status in_doubt.")
+    ] = False,
+    where: Annotated[
+        str | None, typer.Option(help="Jobs that fit this condition on the dataset's columns.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before paying.")] = False,
     overrides: Overrides = None,
     as_json: Json = False,

@@ -16,7 +16,11 @@ from pixmill.redaction import one_line, redacted, visible, visible_json, without
 ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="The run config, a YAML file.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="A.B=VALUE", help="Override a key of the config; the value is YAML. Repeatable."),
+    typer.Option(
+        "--set",
+        metavar="A.B=VALUE",
+        help="Override a key of the config; the value is YAML. Repeatable.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line of stdout.")]
 

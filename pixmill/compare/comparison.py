@@ -52,7 +52,10 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as JSON values."""
-        outcomes = [{"a": before, "b": after, "jobs": count} for (before, after), count in self.outcomes.items()]
+        outcomes = [
+            {"a": before, "b": after, "jobs": count}
+            for (before, after), count in self.outcomes.items()
+        ]
         return {
             "headline": self.headline(),
             "a": _side(self.a, self.measures_a),
@@ -93,7 +96,9 @@ class Comparison:
             return "they have no job in common"
         count = self.changed_outcomes
         return (
-            f"{_counted(count, 'job')} differ{'s' * (count == 1)} in outcome" if count else "no job differs in outcome"
+            f"{_counted(count, 'job')} differ{'s' * (count == 1)} in outcome"
+            if count
+            else "no job differs in outcome"
         )
 
 
@@ -132,11 +137,18 @@ def _request_changes(a: Jobs, b: Jobs, pairs: Pairs) -> RequestChanges:
 def _outcomes(a: Jobs, b: Jobs, pairs: Pairs) -> dict[tuple[str, str], int]:
     both = np.stack([a.status[pairs.a], b.status[pairs.b]])
     kinds, counts = np.unique(both, axis=1, return_counts=True)
-    return {(STATUSES[x], STATUSES[y]): int(count) for (x, y), count in zip(kinds.T.tolist(), counts, strict=True)}
+    return {
+        (STATUSES[x], STATUSES[y]): int(count)
+        for (x, y), count in zip(kinds.T.tolist(), counts, strict=True)
+    }
 
 
 def _side(side: Side, measures: Measures) -> dict[str, Any]:
-    where = {"name": side.label, "dataset": side.store.shown(side.path), "published_at": side.published_at or None}
+    where = {
+        "name": side.label,
+        "dataset": side.store.shown(side.path),
+        "published_at": side.published_at or None,
+    }
     return {**where, **measures._asdict()}
 
 

@@ -18,7 +18,17 @@ MAX_PARAMS = 10_000
 """Distinct parameter sets that are kept of one side; a mapped column could have one for each row."""
 
 _COLUMNS = (
-    *("row_key", "point_id", "replicate", "status", "error_code", "job_key", "prompt", "params", "seed"),
+    *(
+        "row_key",
+        "point_id",
+        "replicate",
+        "status",
+        "error_code",
+        "job_key",
+        "prompt",
+        "params",
+        "seed",
+    ),
     *("file_name", "cost", "currency", "latency_ms"),
 )
 
@@ -73,7 +83,9 @@ def read_jobs(side: Side) -> Jobs:
 
 def _part(columns: pa.Table) -> dict[str, Any]:
     row_key, status = columns["row_key"], columns["status"]
-    identities = zip(*(columns[name].to_pylist() for name in ("row_key", "point_id", "replicate")), strict=True)
+    identities = zip(
+        *(columns[name].to_pylist() for name in ("row_key", "point_id", "replicate")), strict=True
+    )
     return {
         "row_key": row_key,
         "point_id": columns["point_id"].dictionary_encode(),
@@ -84,7 +96,9 @@ def _part(columns: pa.Table) -> dict[str, Any]:
         **{name: _hashes(columns[name].to_pylist()) for name in ("job_key", "prompt", "params")},
         "seed": _numbers(columns["seed"], -1),
         "status": _numbers(pc.index_in(status, pa.array(STATUSES)), -1),
-        "usable": pc.and_(pc.equal(status, "succeeded"), pc.is_null(columns["error_code"])).to_numpy(),
+        "usable": pc.and_(
+            pc.equal(status, "succeeded"), pc.is_null(columns["error_code"])
+        ).to_numpy(),
         "cost": columns["cost"].to_numpy(),
         "latency_ms": columns["latency_ms"].to_numpy(),
     }

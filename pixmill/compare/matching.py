@@ -28,7 +28,9 @@ class RowChanges(NamedTuple):
 
 def match(a: Jobs, b: Jobs) -> Pairs:
     """Pair the jobs of `a` and `b`."""
-    _, in_a, in_b = np.intersect1d(_unique(a.identity), _unique(b.identity), assume_unique=True, return_indices=True)
+    _, in_a, in_b = np.intersect1d(
+        _unique(a.identity), _unique(b.identity), assume_unique=True, return_indices=True
+    )
     order = np.argsort(in_a)
     return Pairs(in_a[order], in_b[order])
 
@@ -46,7 +48,9 @@ def _unique(identity: Integers) -> Integers:
     ordered = identity[order]
     begins = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
     places = np.empty(len(identity), np.int64)
-    places[order] = np.arange(len(identity)) - np.repeat(begins, np.diff(begins, append=len(identity)))
+    places[order] = np.arange(len(identity)) - np.repeat(
+        begins, np.diff(begins, append=len(identity))
+    )
     return (identity.view(np.uint64) + places.astype(np.uint64) * _ODD).view(np.int64)
 
 

@@ -32,7 +32,11 @@ def measure(jobs: Jobs) -> Measures:
     return Measures(
         rows=len(np.unique(jobs.row)),
         jobs=len(jobs.row),
-        statuses={name: count for at, name in enumerate(STATUSES) if (count := int((jobs.status == at).sum()))},
+        statuses={
+            name: count
+            for at, name in enumerate(STATUSES)
+            if (count := int((jobs.status == at).sum()))
+        },
         images=images,
         cost=cost,
         cost_per_image=cost / images if cost is not None and images else None,

@@ -67,8 +67,13 @@ def image_changes(a: Jobs, b: Jobs, pairs: Pairs, stores: tuple[Store, Store]) -
         return ImageChanges(same, len(differ), 0, None, None, None, (), note)
     chosen = differ[np.linspace(0, len(differ) - 1, min(MAX_PAIRS, len(differ))).astype(np.int64)]
     taken = pa.array(chosen)
-    files_a, files_b = _files(stores[0], names_a.take(taken)), _files(stores[1], names_b.take(taken))
-    jobs = zip(pairs.a[chosen].tolist(), files_a, files_b, _distances(files_a, files_b), strict=True)
+    files_a, files_b = (
+        _files(stores[0], names_a.take(taken)),
+        _files(stores[1], names_b.take(taken)),
+    )
+    jobs = zip(
+        pairs.a[chosen].tolist(), files_a, files_b, _distances(files_a, files_b), strict=True
+    )
     measured = [
         PicturePair(*_job(a, at), distance, str(file_a), str(file_b))
         for at, file_a, file_b, distance in jobs
@@ -82,7 +87,9 @@ def _files(store: Store, names: pa.Array) -> list[Path]:
     return [store.folder / name for name in names.to_pylist()]
 
 
-def _summary(same: int, different: int, chosen: int, measured: Sequence[PicturePair]) -> ImageChanges:
+def _summary(
+    same: int, different: int, chosen: int, measured: Sequence[PicturePair]
+) -> ImageChanges:
     distances = np.array([pair.distance for pair in measured], np.float64)
     notes = [f"{chosen:,} of {different:,} pairs were measured"] * (chosen < different)
     if chosen > len(measured):
@@ -107,7 +114,9 @@ def _distances(files_a: Sequence[Path], files_b: Sequence[Path]) -> list[int | N
     with ThreadPoolExecutor() as threads:  # decoding releases the interpreter
         files = list({*files_a, *files_b})
         hashes = dict(zip(files, threads.map(_hash, files), strict=True))
-    pairs = [(hashes[file_a], hashes[file_b]) for file_a, file_b in zip(files_a, files_b, strict=True)]
+    pairs = [
+        (hashes[file_a], hashes[file_b]) for file_a, file_b in zip(files_a, files_b, strict=True)
+    ]
     return [None if one is None or other is None else int(one - other) for one, other in pairs]
 
 

@@ -77,19 +77,27 @@ def _in_bucket(name: str, store: str, history: bool) -> Found:
     for base in (f"{url.rstrip('/')}/simulated/{name}", f"{url.rstrip('/')}/{name}"):
         with suppress(NoDataset):
             return find_dataset(base + mark + query, history=history)
-    raise UserError(f"there is no dataset {name!r} in {url}", hint="give the path of a config, or another --store")
+    raise UserError(
+        f"there is no dataset {name!r} in {url}",
+        hint="give the path of a config, or another --store",
+    )
 
 
 def _version(folder: Path, wanted: str) -> Path:
     compact = _compact(wanted)
     if not re.fullmatch(r"\d{4,8}|\d{8}T[\d.]*Z?", compact):
-        raise UserError(f"@{wanted} is no version", hint="a version is the beginning of a UTC time: @2026-10")
+        raise UserError(
+            f"@{wanted} is no version", hint="a version is the beginning of a UTC time: @2026-10"
+        )
     known = versions(folder)
     within = [name for name in known if name.startswith(compact)]
     before = [name for name in known if name < compact]
     if not within and not before:
         newest = ", ".join(f"@{name}" for name in list(known)[-SHOWN_VERSIONS:])
-        raise UserError(f"{folder} has no version that old: @{wanted}", hint=f"there are {newest}" if newest else "")
+        raise UserError(
+            f"{folder} has no version that old: @{wanted}",
+            hint=f"there are {newest}" if newest else "",
+        )
     return known[(within or before)[-1]]
 
 

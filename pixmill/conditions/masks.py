@@ -65,7 +65,9 @@ def _operand(value: Any) -> Operand:
         column = column.dictionary_decode()
     kind = column.type
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        shortest = column.cast(pa.string()) if pa.types.is_float32(kind) else column  # 0.6 of 32 bits is 0.6
+        shortest = (
+            column.cast(pa.string()) if pa.types.is_float32(kind) else column
+        )  # 0.6 of 32 bits is 0.6
         doubles = shortest.cast(pa.float64())
         return pc.if_else(pc.is_nan(doubles), None, doubles)
     if pa.types.is_integer(kind):
@@ -90,7 +92,11 @@ def _plain(value: Any) -> Operand:
 
 
 def _in_nfc(texts: pa.Array) -> pa.Array:
-    return texts if pc.all(pc.string_is_ascii(texts)).as_py() is not False else pc.utf8_normalize(texts, form="NFC")
+    return (
+        texts
+        if pc.all(pc.string_is_ascii(texts)).as_py() is not False
+        else pc.utf8_normalize(texts, form="NFC")
+    )
 
 
 def _truth(node: ast.expr, columns: Columns) -> Operand:
@@ -108,7 +114,9 @@ def _truth(node: ast.expr, columns: Columns) -> Operand:
             return _known(_TEXT_TESTS[name](_text(_value(subject, columns)), normalized(text)))
     found = _value(node, columns)
     if not (pa.types.is_boolean(found.type) or pa.types.is_null(found.type)):
-        raise ValueError(f"{ast.unparse(node)} is neither true nor false; compare it with something")
+        raise ValueError(
+            f"{ast.unparse(node)} is neither true nor false; compare it with something"
+        )
     return _known(found.cast(pa.bool_()))
 
 
@@ -153,7 +161,9 @@ def _link(left: ast.expr, op: ast.cmpop, right: ast.expr, columns: Columns) -> O
 
 def _membership(left: _Side, op: ast.cmpop, items: list[_Side]) -> Operand:
     numeric = any(_is_number(item.value.type) for item in items)
-    spelled = left._replace(value=_number(left.value)) if numeric else left  # once, not for every item
+    spelled = (
+        left._replace(value=_number(left.value)) if numeric else left
+    )  # once, not for every item
     sides = [(spelled if _is_number(item.value.type) else left, item) for item in items]
     if isinstance(op, ast.In):
         return reduce(pc.or_, (_compared(side, ast.Eq(), item) for side, item in sides))
@@ -182,7 +192,9 @@ def _alike(left: _Side, right: _Side) -> tuple[Operand, Operand]:
 def _converted(side: _Side, convert: Callable[[Operand], Operand], other: _Side) -> Operand:
     converted = convert(side.value)
     if isinstance(side.node, ast.Constant) and not converted.is_valid:
-        raise ValueError(f"{ast.unparse(other.node)} is not text, and can't be compared with {side.node.value!r}")
+        raise ValueError(
+            f"{ast.unparse(other.node)} is not text, and can't be compared with {side.node.value!r}"
+        )
     return converted
 
 
@@ -214,7 +226,9 @@ def _number(value: Operand) -> Operand:
         return value.cast(pa.int64())
     texts = pc.replace_substring_regex(pc.utf8_trim_whitespace(_text(value)), r"^\+", "")
     whole = pc.match_substring_regex(texts, r"^-?[0-9]{1,18}$")
-    number = pc.match_substring_regex(texts, r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$")
+    number = pc.match_substring_regex(
+        texts, r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
+    )
     exact = not pc.any(_known(pc.xor(number, whole))).as_py()  # ids lose digits as floats
     return pc.if_else(number, texts, None).cast(pa.int64() if exact else pa.float64())
 
@@ -228,7 +242,9 @@ def _spelled_truth(value: Operand) -> Operand:
 
 
 def _double(value: Operand) -> Operand:
-    return pc.cast(value, pa.float64(), safe=False)  # the safe cast refuses whole numbers beyond 2**53
+    return pc.cast(
+        value, pa.float64(), safe=False
+    )  # the safe cast refuses whole numbers beyond 2**53
 
 
 def _same_type(left: Operand, right: Operand) -> tuple[Operand, Operand]:

@@ -44,13 +44,17 @@ class Source(NamedTuple):
     def mistake(self, at: int, reason: str) -> ValueError:
         """Return the error about what stands at position `at`."""
         shown = self.text[at : at + 30]
-        return ValueError(f"{reason} (character {at + 1}: {shown})" if shown else f"{reason} (at its end)")
+        return ValueError(
+            f"{reason} (character {at + 1}: {shown})" if shown else f"{reason} (at its end)"
+        )
 
 
 def read(text: str) -> ast.expr:
     """Return the checked tree of the condition `text`, or raise ValueError."""
     if len(text) > MAX_CHARACTERS:
-        raise ValueError(f"has {len(text):,} characters; a condition has {MAX_CHARACTERS:,} at most")
+        raise ValueError(
+            f"has {len(text):,} characters; a condition has {MAX_CHARACTERS:,} at most"
+        )
     source = _masked(text)
     try:
         tree = ast.parse(source.masked, mode="eval").body
@@ -132,7 +136,9 @@ def _check_truth(node: ast.expr, source: Source) -> None:
         case ast.Name() | ast.Constant(value=bool()):
             pass
         case ast.Constant() | ast.BinOp() | ast.UnaryOp() | ast.Call():
-            raise source.mistake(node.col_offset, "is neither true nor false; compare it with something")
+            raise source.mistake(
+                node.col_offset, "is neither true nor false; compare it with something"
+            )
         case _:
             raise source.mistake(node.col_offset, f"is not allowed; {ALLOWED}")
 
@@ -163,7 +169,9 @@ def _check_number(node: ast.expr, source: Source) -> None:
 
 def _check_literal(node: ast.expr, source: Source) -> None:
     match node:
-        case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=ast.Constant(value=int() | float()) as number):
+        case ast.UnaryOp(
+            op=ast.USub() | ast.UAdd(), operand=ast.Constant(value=int() | float()) as number
+        ):
             _check_literal(number, source)
         case ast.Constant(value=int() | float() as value):
             if abs(value) >= (2**63 if isinstance(value, int) else float("inf")):
@@ -183,11 +191,18 @@ def _check_comparison(node: ast.Compare, source: Source) -> None:
                 for item in items:
                     _check_literal(item, source)
             case ast.In() | ast.NotIn(), _:
-                raise source.mistake(right.col_offset, '`in` takes a list such as ["ink", "oil"] with something in it')
+                raise source.mistake(
+                    right.col_offset,
+                    '`in` takes a list such as ["ink", "oil"] with something in it',
+                )
             case ast.Is() | ast.IsNot(), _ if not is_none(right):
-                raise source.mistake(right.col_offset, "`is` is for None only; compare values with ==")
+                raise source.mistake(
+                    right.col_offset, "`is` is for None only; compare values with =="
+                )
             case ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE(), _ if is_none(left) or is_none(right):
-                raise source.mistake(left.col_offset, "None is neither less nor more than anything; write `is None`")
+                raise source.mistake(
+                    left.col_offset, "None is neither less nor more than anything; write `is None`"
+                )
             case _:
                 _check_value(right, source)
         left = right
@@ -219,7 +234,9 @@ def _check_regex(regex: str, node: ast.expr, source: Source) -> None:
     try:
         pc.match_substring_regex(pa.scalar(""), regex)
     except pa.ArrowInvalid as error:
-        raise source.mistake(node.col_offset, f"is not a regular expression of RE2: {error}") from None
+        raise source.mistake(
+            node.col_offset, f"is not a regular expression of RE2: {error}"
+        ) from None
 
 
 def is_none(node: ast.expr) -> bool:

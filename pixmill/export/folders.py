@@ -34,7 +34,9 @@ def _check_free(out: Path) -> None:
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UserError(f"{out} exists and is no folder", hint="name a new folder")
     if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} exists and is not empty", hint="name a new folder, or remove this one first")
+        raise UserError(
+            f"{out} exists and is not empty", hint="name a new folder, or remove this one first"
+        )
 
 
 @contextmanager
@@ -44,7 +46,9 @@ def _claimed(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         if not _claim(folder, descriptor):
-            raise UserError(f"another export is filling {folder}", hint="wait for it, or name another folder")
+            raise UserError(
+                f"another export is filling {folder}", hint="wait for it, or name another folder"
+            )
         for left in folder.iterdir():
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         yield

@@ -83,4 +83,6 @@ def _metadata(columns: pa.RecordBatch, placed: list[Placed], schema: pa.Schema) 
     files: list[list[str | None]] = [[one.image for one in placed]]
     if "input_file_name" in schema.names:
         files.append([one.input for one in placed])
-    return pa.Table.from_arrays([*(pa.array(names, pa.string()) for names in files), *rows.columns], schema=schema)
+    return pa.Table.from_arrays(
+        [*(pa.array(names, pa.string()) for names in files), *rows.columns], schema=schema
+    )

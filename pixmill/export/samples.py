@@ -91,12 +91,20 @@ class Samples:
     def exported(self) -> Exported:
         """Return the counts. Raises UserError where no job had an image: an empty training set helps nobody."""
         if not self._splits:
-            why = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in self._left_out.most_common())
+            why = ", ".join(
+                f"{count:,} {reason.replace('_', ' ')}"
+                for reason, count in self._left_out.most_common()
+            )
             raise UserError(f"no job has an image to export: {why or 'none was selected'}")
-        return Exported(self._splits.total(), dict(self._splits), dict(self._left_out), self._without_input)
+        return Exported(
+            self._splits.total(), dict(self._splits), dict(self._left_out), self._without_input
+        )
 
     def _samples(self, picked: Picked) -> Iterator[Sample]:
-        own = {name: self._column(picked, name) for name in ("status", "error_code", "job_key", "prompt", *_FILES)}
+        own = {
+            name: self._column(picked, name)
+            for name in ("status", "error_code", "job_key", "prompt", *_FILES)
+        }
         local = self._local_names(picked)
         self._store.bring(chain.from_iterable(own[name] for name in _FILES))
         for at, status in enumerate(own["status"]):
@@ -109,7 +117,9 @@ class Samples:
             self._splits[split] += 1
             self._without_input += self.paired and source is None
             position = int(picked.positions[at])
-            yield Sample(at, position, split, own["job_key"][at], own["prompt"][at] or "", image, source)
+            yield Sample(
+                at, position, split, own["job_key"][at], own["prompt"][at] or "", image, source
+            )
 
     def _column(self, picked: Picked, name: str) -> list[Any]:
         return picked.rows.column(self._own[name]).to_pylist()  # type: ignore[no-any-return]
@@ -147,11 +157,20 @@ class Samples:
 def _scalar_schema(schema: pa.Schema, left_out: Sequence[str]) -> pa.Schema:
     """The columns that a caption file can hold: no lists, structs and raw bytes, and not those in `left_out`."""
     is_kept = [not pa.types.is_nested(one.type) and not _is_bytes(one.type) for one in schema]
-    return pa.schema([one for one, kept in zip(schema, is_kept, strict=True) if kept and one.name not in left_out])
+    return pa.schema(
+        [
+            one
+            for one, kept in zip(schema, is_kept, strict=True)
+            if kept and one.name not in left_out
+        ]
+    )
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    return any(of(kind) for of in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary))
+    return any(
+        of(kind)
+        for of in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    )
 
 
 def _input_folder(config: Config, schema: pa.Schema) -> Path | None:

@@ -59,16 +59,23 @@ class Selection(NamedTuple):
     def _splits(self, rows: pa.RecordBatch) -> list[str]:
         if not self.shares:
             return [TRAIN] * rows.num_rows
-        return [split_of(text or "", self.shares) for text in as_text(rows.column(self.split_by)).to_pylist()]
+        return [
+            split_of(text or "", self.shares)
+            for text in as_text(rows.column(self.split_by)).to_pylist()
+        ]
 
 
-def select(schema: pa.Schema, where: str | None, splits: Sequence[str], split_by: str | None) -> Selection:
+def select(
+    schema: pa.Schema, where: str | None, splits: Sequence[str], split_by: str | None
+) -> Selection:
     """Check what the user asked for against the dataset's columns. Raises UserError with what is wrong."""
     if split_by and not splits:
         raise UserError("--split-by needs --split", hint="for example --split val=0.02")
     column = split_by or own_columns(schema)["row_key"]
     _check_column(column, schema, "--split-by")
-    return Selection(_condition(where, schema) if where is not None else None, parse_shares(splits), column)
+    return Selection(
+        _condition(where, schema) if where is not None else None, parse_shares(splits), column
+    )
 
 
 def split_of(text: str, shares: Mapping[str, float]) -> str:
@@ -89,13 +96,18 @@ def parse_shares(splits: Sequence[str]) -> dict[str, float]:
         name, _, number = text.partition("=")
         share = _share(number)
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or share is None:
-            raise UserError(f"--split {text} is no share", hint="a name and a number between 0 and 1: --split val=0.02")
+            raise UserError(
+                f"--split {text} is no share",
+                hint="a name and a number between 0 and 1: --split val=0.02",
+            )
         if name in shares or name == TRAIN:
             why = "is what the others leave over" if name == TRAIN else "stands twice"
             raise UserError(f"--split {text}: {name} {why}")
         shares[name] = share
     if sum(shares.values()) >= 1:
-        raise UserError("the shares of --split leave nothing for train", hint="their sum must be below 1")
+        raise UserError(
+            "the shares of --split leave nothing for train", hint="their sum must be below 1"
+        )
     return shares
 
 

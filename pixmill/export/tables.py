@@ -24,7 +24,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "�
 TableWriter = Callable[[pa.Schema, Iterator[pa.RecordBatch], Path], None]
 
 
-def write_table(dataset: pq.ParquetFile, selection: Selection, out: Path, write: TableWriter) -> Exported:
+def write_table(
+    dataset: pq.ParquetFile, selection: Selection, out: Path, write: TableWriter
+) -> Exported:
     """Write the selected rows to the file `out` with one of the writers below."""
     if not out.name or out.is_dir():
         raise UserError(f"{out} is a folder", hint="name a file")
@@ -72,7 +74,9 @@ def write_jsonl(_schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Pat
     """Write one JSON object a line."""
     with path.open("w", encoding="utf-8") as file:
         for batch in batches:
-            file.writelines(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in batch.to_pylist())
+            file.writelines(
+                json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in batch.to_pylist()
+            )
 
 
 def _cells(column: pa.Array) -> list[str]:

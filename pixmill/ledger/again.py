@@ -7,7 +7,18 @@ there before is still there. An answer after which any job is sent again (thrott
 
 from collections.abc import Sequence
 
-from sqlalchemy import BindParameter, Connection, and_, bindparam, false, literal_column, or_, select, text, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    and_,
+    bindparam,
+    false,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.sql.expression import ColumnElement
 
 from pixmill.ledger.dialects import clock
@@ -29,7 +40,9 @@ def is_state(*states: State) -> ColumnElement[bool]:
 
 def tried_before(max_runs: Number) -> ColumnElement[bool]:
     """The condition that a job failed transiently in fewer than `max_runs` runs."""
-    return and_(is_state(State.FAILED), jobs.c.transient == literal_column("1"), jobs.c.runs < max_runs)
+    return and_(
+        is_state(State.FAILED), jobs.c.transient == literal_column("1"), jobs.c.runs < max_runs
+    )
 
 
 def wanted_again(max_runs: Number, retry_doubt: Truth) -> ColumnElement[bool]:
@@ -66,13 +79,19 @@ def ask_again(connection: Connection, entries: Sequence[Sequence[tuple[str, int]
 def doubts(connection: Connection) -> list[Doubt]:
     """Return the jobs in doubt, also those whose process died and that no run has found yet; longest ago first."""
     names = ("job_key", "started_at", "finished_at", "error_code", "request_id")
-    known = connection.execute(select(*(jobs.c[name] for name in names)).where(text(DOUBTFUL), jobs.c.owner.is_(None)))
+    known = connection.execute(
+        select(*(jobs.c[name] for name in names)).where(text(DOUBTFUL), jobs.c.owner.is_(None))
+    )
     held = select(jobs.c.job_key, jobs.c.claimed_at, jobs.c.owner, jobs.c.lease_until)
-    claimed = connection.execute(held.where(jobs.c.owner.is_not(None), jobs.c.state != State.SUCCEEDED))
+    claimed = connection.execute(
+        held.where(jobs.c.owner.is_not(None), jobs.c.state != State.SUCCEEDED)
+    )
     now = clock(connection)
     dead = [
         Doubt(key, claimed_at, None, None, None)
         for key, claimed_at, owner, lease_until in claimed.all()
         if is_dead(owner, lease_until, now)
     ]
-    return sorted([*map(Doubt._make, known), *dead], key=lambda doubt: doubt.sent_at or doubt.ended_at or 0)
+    return sorted(
+        [*map(Doubt._make, known), *dead], key=lambda doubt: doubt.sent_at or doubt.ended_at or 0
+    )

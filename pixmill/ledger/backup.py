@@ -56,7 +56,9 @@ def _check_target(ledger: Ledger, out: Path, *, overwrite: bool) -> None:
     if not out.exists():
         return
     if isinstance(ledger.database, SqliteFile) and out.samefile(ledger.path):
-        raise UserError(f"{out} is the ledger itself", hint="name another file, best on another disk")
+        raise UserError(
+            f"{out} is the ledger itself", hint="name another file, best on another disk"
+        )
     if not overwrite:
         raise UserError(f"{out} exists already", hint="--force replaces it")
     if _log_of(out).exists():
@@ -68,7 +70,9 @@ def _make_copy(ledger: Ledger, path: Path) -> None:
         ledger.ask(_copy_file if isinstance(ledger.database, SqliteFile) else _copy_rows, path)
         _check(path, ledger)
     except (sqlite3.Error, SQLAlchemyError) as error:
-        raise LedgerError(f"{ledger.database} can't be copied: {error}", hint="is the disk full?") from error
+        raise LedgerError(
+            f"{ledger.database} can't be copied: {error}", hint="is the disk full?"
+        ) from error
     finally:
         _remove_beside(path)
 
@@ -88,7 +92,11 @@ def _copy_rows(connection: Connection, path: Path) -> None:
         bring_up_to_date(copy, create=True)
         with copy.writing.begin() as written:
             for table in (jobs, attempts, runs, inputs):
-                rows = connection.execution_options(yield_per=BATCH_ROWS).execute(select(table)).mappings()
+                rows = (
+                    connection.execution_options(yield_per=BATCH_ROWS)
+                    .execute(select(table))
+                    .mappings()
+                )
                 for batch in rows.partitions():
                     written.execute(insert(table), [dict(row) for row in batch])
         copy.end_writing()

@@ -39,7 +39,12 @@ class Budgets:
 
     def _rooms(self, connection: Connection, limits: RunLimits) -> Iterator[tuple[int, str]]:
         if limits.max_calls is not None:
-            used = connection.execute(select(runs.c.calls).where(runs.c.run_id == limits.run_id)).scalar() or 0
+            used = (
+                connection.execute(
+                    select(runs.c.calls).where(runs.c.run_id == limits.run_id)
+                ).scalar()
+                or 0
+            )
             yield max(0, limits.max_calls - used), "max_calls"
         if limits.max_cost is not None and limits.price:
             spent = self._of_run(limits).spent(connection, limits.price)
@@ -50,7 +55,9 @@ class Budgets:
 
     def _of_run(self, limits: RunLimits) -> "_Meter":
         of_run = attempts.c.run_id == limits.run_id
-        return self._meters.setdefault((limits.run_id, 0), _Meter(of_run, of_run, jobs.c.claim_run == limits.run_id))
+        return self._meters.setdefault(
+            (limits.run_id, 0), _Meter(of_run, of_run, jobs.c.claim_run == limits.run_id)
+        )
 
     def _of_month(self, limits: RunLimits) -> "_Meter":
         begin = month_begins(limits.timezone)
@@ -71,7 +78,9 @@ def month_begins(timezone: str) -> int:
 class _Meter:
     """The money of the calls under one cap; `first` and `later` select ended calls, `claimed` those in flight."""
 
-    def __init__(self, first: ColumnElement[bool], later: ColumnElement[bool], claimed: ColumnElement[bool]) -> None:
+    def __init__(
+        self, first: ColumnElement[bool], later: ColumnElement[bool], claimed: ColumnElement[bool]
+    ) -> None:
         self._first, self._later, self._claimed = first, later, claimed
         self._seen: int | None = None
         self._ended = 0.0
@@ -79,11 +88,15 @@ class _Meter:
     def spent(self, connection: Connection, price: float) -> float:
         """Return what was or may have been charged, calls in flight included. Where no price is known it is `price`."""
         self._read_on(connection, price)
-        in_flight = select(func.count()).select_from(jobs).where(jobs.c.owner.is_not(None), self._claimed)
+        in_flight = (
+            select(func.count()).select_from(jobs).where(jobs.c.owner.is_not(None), self._claimed)
+        )
         return self._ended + price * connection.execute(in_flight).scalar_one()
 
     def _read_on(self, connection: Connection, price: float) -> None:
-        last: int = connection.execute(select(func.coalesce(func.max(attempts.c.id), 0))).scalar_one()
+        last: int = connection.execute(
+            select(func.coalesce(func.max(attempts.c.id), 0))
+        ).scalar_one()
         if last == self._seen:
             return
         added = self._first if self._seen is None else (attempts.c.id > self._seen) & self._later
@@ -92,7 +105,9 @@ class _Meter:
 
 
 def _money(calls: ColumnElement[bool], price: float) -> Any:
-    return select(func.sum(func.coalesce(attempts.c.price, price))).where(attempts.c.charged != "no", calls)
+    return select(func.sum(func.coalesce(attempts.c.price, price))).where(
+        attempts.c.charged != "no", calls
+    )
 
 
 def _affordable(left: float, price: float) -> int:

@@ -48,14 +48,18 @@ def _claim_of(dialect: str) -> TextClause:
 def _claim_statement(insert: Any) -> Any:
     keys = json_values(bindparam("keys")).table_valued("value")
     names = (*_OVERWRITTEN, *_CLAIMED)
-    source = select(keys.c.value, literal_column("1"), *(bindparam(name) for name in names)).where(true())
+    source = select(keys.c.value, literal_column("1"), *(bindparam(name) for name in names)).where(
+        true()
+    )
     new = insert(jobs).from_select(["job_key", "attempts", *names], source, include_defaults=False)
     in_another_run = jobs.c.run_id != new.excluded.run_id
     again = wanted_again(_MAX_RUNS, _RETRY_DOUBT)
     return new.on_conflict_do_update(
         index_elements=[jobs.c.job_key],
         set_={
-            **{name: case((again, jobs.c[name]), else_=new.excluded[name]) for name in _OVERWRITTEN},
+            **{
+                name: case((again, jobs.c[name]), else_=new.excluded[name]) for name in _OVERWRITTEN
+            },
             **{name: new.excluded[name] for name in _CLAIMED},
             "again": literal_column("0"),
             "attempts": jobs.c.attempts + literal_column("1"),
@@ -68,7 +72,11 @@ def _claim_statement(insert: Any) -> Any:
     ).returning(jobs.c.job_key, jobs.c.attempts, jobs.c.rerolls)
 
 
-_SPEND = update(runs).where(runs.c.run_id == bindparam("run")).values(calls=runs.c.calls + bindparam("number"))
+_SPEND = (
+    update(runs)
+    .where(runs.c.run_id == bindparam("run"))
+    .values(calls=runs.c.calls + bindparam("number"))
+)
 
 
 class Claims:
@@ -81,7 +89,9 @@ class Claims:
         """Forget what was summed up, as some of it may have been undone."""
         self._budgets = Budgets()
 
-    def claim(self, connection: Connection, entries: Sequence[tuple[str, RunLimits]]) -> list[Claim | Refused]:
+    def claim(
+        self, connection: Connection, entries: Sequence[tuple[str, RunLimits]]
+    ) -> list[Claim | Refused]:
         """Grant what the states and the budgets allow."""
         granted: dict[tuple[str, str], Claim] = {}
         over_budget: dict[str, str] = {}
@@ -93,7 +103,10 @@ class Claims:
                 granted.update({(key, limits.run_id): claim for key, claim in claimed.items()})
                 keys = [] if room.calls is None else keys[room.calls :]
             over_budget.update(dict.fromkeys(keys, room.cap))
-        states = _states(connection, [(key, limits) for key, limits in entries if (key, limits.run_id) not in granted])
+        states = _states(
+            connection,
+            [(key, limits) for key, limits in entries if (key, limits.run_id) not in granted],
+        )
         return [
             granted.pop((key, limits.run_id))
             if (key, limits.run_id) in granted
@@ -103,7 +116,11 @@ class Claims:
 
 
 def _claimed(connection: Connection, keys: Sequence[str], limits: RunLimits) -> dict[str, Claim]:
-    values = {**_claim_values(limits, clock(connection)()), "keys": json.dumps(keys), **_rules(limits)}
+    values = {
+        **_claim_values(limits, clock(connection)()),
+        "keys": json.dumps(keys),
+        **_rules(limits),
+    }
     rows = connection.execute(_claim_of(connection.dialect.name), values).all()
     connection.execute(_SPEND, {"run": limits.run_id, "number": len(rows)})
     return {key: Claim(attempts, rerolls) for key, attempts, rerolls in rows}
@@ -114,7 +131,11 @@ def _refused(standing: tuple[State, bool] | None, cap: str) -> Refused:
     if standing is None:
         return Refused(None, cap)
     state, again = standing
-    return Refused(None, cap) if cap and (again or state in (State.PENDING, State.FAILED)) else Refused(state)
+    return (
+        Refused(None, cap)
+        if cap and (again or state in (State.PENDING, State.FAILED))
+        else Refused(state)
+    )
 
 
 def _claim_values(limits: RunLimits, now: int) -> dict[str, Any]:
@@ -141,7 +162,12 @@ _STANDING = select(jobs.c.job_key, jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_
 )
 
 
-def _states(connection: Connection, entries: Sequence[tuple[str, RunLimits]]) -> dict[str, tuple[State, bool]]:
+def _states(
+    connection: Connection, entries: Sequence[tuple[str, RunLimits]]
+) -> dict[str, tuple[State, bool]]:
     """Where keys stand: their state, and whether one more payment for them is wanted."""
-    rows = [connection.execute(_STANDING, {"key": key, **_rules(limits)}).first() for key, limits in entries]
+    rows = [
+        connection.execute(_STANDING, {"key": key, **_rules(limits)}).first()
+        for key, limits in entries
+    ]
     return {key: (State(state), bool(again)) for key, state, again in filter(None, rows)}

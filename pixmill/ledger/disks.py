@@ -7,7 +7,20 @@ from pathlib import Path
 
 _MOUNTS = Path("/proc/mounts")
 _NETWORK = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "beegfs", "glusterfs", "fuse.glusterfs"}
+    {
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "9p",
+        "afs",
+        "ceph",
+        "lustre",
+        "beegfs",
+        "glusterfs",
+        "fuse.glusterfs",
+    }
     | {"fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"}
 )
 
@@ -22,6 +35,10 @@ def network_disk(folder: Path, mounts: Path = _MOUNTS) -> str | None:
     fields = [line.split()[1:3] for line in lines if len(line.split()) > 2]
     places = [(Path(place.encode().decode("unicode_escape")), kind) for place, kind in fields]
     inside = folder.resolve()
-    above = [(len(place.parts), at, kind) for at, (place, kind) in enumerate(places) if inside.is_relative_to(place)]
+    above = [
+        (len(place.parts), at, kind)
+        for at, (place, kind) in enumerate(places)
+        if inside.is_relative_to(place)
+    ]
     kind = max(above, default=(0, 0, ""))[2]
     return kind if kind in _NETWORK else None

@@ -68,7 +68,9 @@ _SETTLE = _OF_JOB.where(or_(and_(_MINE, not_(_STAYS)), _GIVEN_UP)).values(
 )
 _KEEP = _OF_JOB.where(_MINE, _STAYS).values(
     # An answer after which any job is sent again does not use the mark up.
-    again=case((or_(bindparam("p_state") == State.PENDING, bindparam("p_transient") == 1), 1), else_=0),
+    again=case(
+        (or_(bindparam("p_state") == State.PENDING, bindparam("p_transient") == 1), 1), else_=0
+    ),
     runs=jobs.c.runs + bindparam("p_transient"),
     rerolls=bindparam("p_rerolls"),
     **_RELEASED,
@@ -79,12 +81,16 @@ _KEEP_READS = ("key", "own", "p_state", "p_transient", "p_rerolls")
 def record(connection: Connection, entries: Sequence[Recorded]) -> list[None]:
     """Append ended calls to `attempts` and settle their jobs; an outcome that was there before stays until replaced."""
     rows = [entry._asdict() for entry in entries]
-    connection.execute(insert(attempts), [{name: row[name] for name in _ATTEMPT_FIELDS} for row in rows])
+    connection.execute(
+        insert(attempts), [{name: row[name] for name in _ATTEMPT_FIELDS} for row in rows]
+    )
     settled = [_settled(row) for row in rows]
     connection.execute(_SETTLE, settled)
     without_success = [row for row in settled if row["p_state"] != State.SUCCEEDED]
     if without_success:
-        connection.execute(_KEEP, [{name: row[name] for name in _KEEP_READS} for row in without_success])
+        connection.execute(
+            _KEEP, [{name: row[name] for name in _KEEP_READS} for row in without_success]
+        )
     return [None] * len(entries)
 
 
@@ -110,12 +116,17 @@ def _settled(row: Mapping[str, Any]) -> dict[str, Any]:
 _IMAGE = (
     update(jobs)
     # Another call may have brought other images since these were asked for.
-    .where(jobs.c.job_key == bindparam("key"), jobs.c.output_urls.is_not_distinct_from(bindparam("urls")))
+    .where(
+        jobs.c.job_key == bindparam("key"),
+        jobs.c.output_urls.is_not_distinct_from(bindparam("urls")),
+    )
     .values(
         images=bindparam("images"),
         image_error=bindparam("error"),
         # What is still missing for the same reason is no news of another run.
-        image_run=case((jobs.c.image_error == bindparam("error"), jobs.c.image_run), else_=bindparam("run")),
+        image_run=case(
+            (jobs.c.image_error == bindparam("error"), jobs.c.image_run), else_=bindparam("run")
+        ),
         download_ms=bindparam("ms"),
     )
 )
@@ -132,7 +143,13 @@ def begin_run(connection: Connection, entries: Sequence[tuple[str, str]]) -> lis
     for run_id, name in entries:
         connection.execute(
             insert(runs),
-            {"run_id": run_id, "name": name, "owner": this_owner(), "started_at": now_micros(), "calls": 0},
+            {
+                "run_id": run_id,
+                "name": name,
+                "owner": this_owner(),
+                "started_at": now_micros(),
+                "calls": 0,
+            },
         )
     return recover(connection, entries)
 
@@ -153,7 +170,9 @@ def _recover(connection: Connection) -> int:
     """
     held = select(*(jobs.c[name] for name in _HELD)).where(jobs.c.owner.is_not(None))
     now = clock(connection)
-    rows = [row for row in connection.execute(held).all() if is_dead(row.owner, row.lease_until, now)]
+    rows = [
+        row for row in connection.execute(held).all() if is_dead(row.owner, row.lease_until, now)
+    ]
     if not rows:
         return 0
     connection.execute(insert(attempts), [_lost_call(row, now()) for row in rows])
@@ -164,8 +183,21 @@ def _recover(connection: Connection) -> int:
     return len(rows)
 
 
-_HELD = ("job_key", "state", "owner", "lease_until", "run_id", "account", "claim_run", "claim_account", "claimed_at")
-_DIED = {"code": "process_died", "message": "the process that sent this ended before it saw an answer"}
+_HELD = (
+    "job_key",
+    "state",
+    "owner",
+    "lease_until",
+    "run_id",
+    "account",
+    "claim_run",
+    "claim_account",
+    "claimed_at",
+)
+_DIED = {
+    "code": "process_died",
+    "message": "the process that sent this ended before it saw an answer",
+}
 _FREE = _OF_JOB.values(**_RELEASED)
 _DOUBT = _OF_JOB.values(
     state=State.IN_DOUBT,
@@ -181,7 +213,8 @@ _DOUBT = _OF_JOB.values(
 def _lost_call(row: Any, now: int) -> dict[str, Any]:
     return {
         "job_key": row.job_key,
-        "run_id": row.claim_run or row.run_id,  # a ledger of an earlier version did not write claims down apart
+        "run_id": row.claim_run
+        or row.run_id,  # a ledger of an earlier version did not write claims down apart
         "account": row.claim_account or row.account,
         "sent_at": row.claimed_at,
         "answered_at": now,
@@ -205,7 +238,9 @@ def _doubted(row: Any, now: int) -> dict[str, Any]:
 def _take_note(connection: Connection, run_id: str, name: str) -> None:
     """Make jobs that died in earlier runs of the config `name` news of this run, whichever config found them."""
     earlier = select(runs.c.run_id).where(runs.c.name == name)
-    found = update(jobs).where(text(DOUBTFUL), jobs.c.outcome_run.is_(None), jobs.c.run_id.in_(earlier))
+    found = update(jobs).where(
+        text(DOUBTFUL), jobs.c.outcome_run.is_(None), jobs.c.run_id.in_(earlier)
+    )
     connection.execute(found.values(outcome_run=run_id))
 
 

@@ -97,6 +97,8 @@ def look_up_files(connection: Connection, urls: Sequence[str]) -> list[str | Non
     return list(map(names.get, urls))
 
 
-def _images(connection: Connection, statement: Select[Any], urls: Sequence[str]) -> dict[str, InputImage]:
+def _images(
+    connection: Connection, statement: Select[Any], urls: Sequence[str]
+) -> dict[str, InputImage]:
     found = connection.execute(statement, {"urls": json.dumps(urls)})
     return {image.url: image for image in map(InputImage._make, found.cursor.fetchall())}

@@ -89,7 +89,14 @@ class Ledger:
         Nothing is written where the job has other `urls` by now: it was paid for again.
         """
         asked = json.dumps(list(urls)) if urls else None
-        row = {"key": job_key, "run": run_id, "urls": asked, "images": images, "error": error, "ms": download_ms}
+        row = {
+            "key": job_key,
+            "run": run_id,
+            "urls": asked,
+            "images": images,
+            "error": error,
+            "ms": download_ms,
+        }
         self._write(entries.record_image, row)
 
     def record_input(self, image: InputImage) -> None:
@@ -130,7 +137,9 @@ class Ledger:
         """Whether a run was ever begun with it: a run that was refused makes the file, but begins nothing."""
         return self.ask(reads.has_runs)
 
-    def known(self, keys: Sequence[str | None], *, max_runs: int, retry_doubt: bool = False) -> Known:
+    def known(
+        self, keys: Sequence[str | None], *, max_runs: int, retry_doubt: bool = False
+    ) -> Known:
         """Return what is known of each of `keys`, by position.
 
         A transient failure with runs left counts as pending, a job whose owner died as in doubt.
@@ -173,7 +182,9 @@ class Ledger:
         """How many HTTP calls a run has claimed."""
         return self.ask(reads.calls_of, run_id)
 
-    def spent(self, *, account: str | None = None, since: int = 0, run_id: str | None = None) -> dict[str, float]:
+    def spent(
+        self, *, account: str | None = None, since: int = 0, run_id: str | None = None
+    ) -> dict[str, float]:
         """Return the money of calls by whether they were charged: `yes`, `no`, `unknown`."""
         return self.ask(reads.spent, account, since, run_id)
 
@@ -191,7 +202,9 @@ class Ledger:
         It is asked anew where the database went away meanwhile.
         """
         with _reported(self.database):
-            return patiently(self.database, READ_PATIENCE_SECONDS, partial(self._answer, question, *about))
+            return patiently(
+                self.database, READ_PATIENCE_SECONDS, partial(self._answer, question, *about)
+            )
 
     # Inside
 

@@ -39,24 +39,37 @@ _BATCH_KEYS = 10_000
 _KEY = "key"
 
 
-def look_up(connection: Connection, columns: Sequence[ColumnElement[Any]], keys: Sequence[str | None]) -> pa.Table:
+def look_up(
+    connection: Connection, columns: Sequence[ColumnElement[Any]], keys: Sequence[str | None]
+) -> pa.Table:
     """Return `columns` of the jobs `keys`, one row for each in their order; null where a key is unknown or `None`.
 
     The columns keep their names; those that hold JSON come as lists. Whole numbers are int64, the rest is text.
     """
     # Numbers for names: they stand in every row, and short ones are written and parsed faster.
-    fields: list[Any] = [part for at, of in enumerate(columns) for part in (literal(str(at)), _as_json(of))]
+    fields: list[Any] = [
+        part for at, of in enumerate(columns) for part in (literal(str(at)), _as_json(of))
+    ]
     # One JSON parameter: ten thousand of their own take longer to name and bind than to look up.
     wanted = json_values(bindparam("keys")).table_valued("value")
     lines = json_lines(literal(_KEY), jobs.c.job_key, *fields)
     statement = select(lines).where(jobs.c.job_key.in_(select(wanted.c.value)))
-    schema = pa.schema([(_KEY, pa.string()), *((str(at), _kind(of)) for at, of in enumerate(columns))])
+    schema = pa.schema(
+        [(_KEY, pa.string()), *((str(at), _kind(of)) for at, of in enumerate(columns))]
+    )
     asked = sorted({key for key in keys if key})
     parts = [asked[start : start + _BATCH_KEYS] for start in range(0, len(asked), _BATCH_KEYS)]
     texts = (connection.execute(statement, {"keys": json.dumps(part)}).scalar() for part in parts)
-    found = pa.concat_tables([schema.empty_table(), *(_parsed(text, schema) for text in texts if text)])
+    found = pa.concat_tables(
+        [schema.empty_table(), *(_parsed(text, schema) for text in texts if text)]
+    )
     positions = pc.index_in(pa.array(keys, pa.string()), value_set=found[_KEY].combine_chunks())
-    return found.drop_columns(_KEY).combine_chunks().take(positions).rename_columns([of.name for of in columns])
+    return (
+        found.drop_columns(_KEY)
+        .combine_chunks()
+        .take(positions)
+        .rename_columns([of.name for of in columns])
+    )
 
 
 def _as_json(column: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -49,7 +49,9 @@ def _process_start(pid: int) -> str:
     except OSError:
         return _exists(pid)
     state, *fields = stat.rpartition(")")[2].split()
-    return "" if state in ("Z", "X") else fields[18]  # field 22 of the line: start time in ticks since boot
+    return (
+        "" if state in ("Z", "X") else fields[18]
+    )  # field 22 of the line: start time in ticks since boot
 
 
 def _exists(pid: int) -> str:

@@ -42,8 +42,12 @@ writers = Table(
 )
 """The last group that each open ledger has committed."""
 
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('pixmill ledger ' || current_schema(), 0))")
-_FORGET = text("DELETE FROM writers WHERE writer = :writer OR marked_at < now() - interval '30 days'")
+_LOCK = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended('pixmill ledger ' || current_schema(), 0))"
+)
+_FORGET = text(
+    "DELETE FROM writers WHERE writer = :writer OR marked_at < now() - interval '30 days'"
+)
 """A group is tried again for an hour at most."""
 
 _SIZE = text("SELECT coalesce(pg_total_relation_size(to_regclass(:name)), 0)")
@@ -81,7 +85,9 @@ class PostgresDatabase:
         try:
             self.reading, self.writing = self._connect(writing=False), self._connect(writing=True)
         except ModuleNotFoundError:
-            raise UserError("a ledger in PostgreSQL needs psycopg", hint="pip install 'pixmill[postgres]'") from None
+            raise UserError(
+                "a ledger in PostgreSQL needs psycopg", hint="pip install 'pixmill[postgres]'"
+            ) from None
 
     def __str__(self) -> str:
         return self._url.render_as_string(hide_password=True)
@@ -98,13 +104,18 @@ class PostgresDatabase:
 
     def mark(self, connection: Connection, number: int) -> bool:
         """Number a group; False where it was committed before, although nobody heard of it."""
-        new: bool = connection.execute(_MARK, {"writer": self._writer, "number": number}).rowcount == 1
+        new: bool = (
+            connection.execute(_MARK, {"writer": self._writer, "number": number}).rowcount == 1
+        )
         return new
 
     def passing(self, problem: DBAPIError) -> str | None:
         """Say that the server is away, or another process in the way; `None` where waiting would not help."""
         state = getattr(problem.orig, "sqlstate", None)
-        lost = state is None and type(problem.orig).__name__ in ("OperationalError", "ConnectionTimeout")
+        lost = state is None and type(problem.orig).__name__ in (
+            "OperationalError",
+            "ConnectionTimeout",
+        )
         if not (lost or (state or "").startswith(_PASSES)):
             return None
         reason = next(iter(str(problem.orig).splitlines()), "")
@@ -115,7 +126,10 @@ class PostgresDatabase:
 
     def sizes(self, connection: Connection) -> dict[str, int]:
         """Return the bytes of all tables with their indexes; the write-ahead log is the whole server's."""
-        sizes = (connection.execute(_SIZE, {"name": name}).scalar_one() for name in (*metadata.tables, *_own.tables))
+        sizes = (
+            connection.execute(_SIZE, {"name": name}).scalar_one()
+            for name in (*metadata.tables, *_own.tables)
+        )
         return {"ledger_bytes": sum(sizes), "log_bytes": 0}
 
     def end_writing(self) -> None:
@@ -132,7 +146,9 @@ class PostgresDatabase:
         """Return an engine; one that reads sees one moment in each transaction."""
         engine = create_engine(
             self._url,
-            connect_args={name: value for name, value in _CONNECTION.items() if name not in self._url.query},
+            connect_args={
+                name: value for name, value in _CONNECTION.items() if name not in self._url.query
+            },
             use_native_hstore=False,
         )
 
@@ -144,7 +160,9 @@ class PostgresDatabase:
 
 
 def _mark_statement(insert: Any) -> Any:
-    new = insert(writers).values(writer=text(":writer"), number=text(":number"), marked_at=func.now())
+    new = insert(writers).values(
+        writer=text(":writer"), number=text(":number"), marked_at=func.now()
+    )
     later = {"number": new.excluded.number, "marked_at": new.excluded.marked_at}
     return new.on_conflict_do_update(
         index_elements=[writers.c.writer], set_=later, where=writers.c.number < new.excluded.number
@@ -165,7 +183,9 @@ def _set_up(connection: Any, *, writing: bool) -> None:
             return super().dump(obj.replace("\0", "\ufffd"))
 
     connection.adapters.register_dumper(str, WithoutNul)
-    connection.isolation_level = IsolationLevel.READ_COMMITTED if writing else IsolationLevel.REPEATABLE_READ
+    connection.isolation_level = (
+        IsolationLevel.READ_COMMITTED if writing else IsolationLevel.REPEATABLE_READ
+    )
     connection.read_only = not writing
     if writing:
         connection.execute(_SESSION)

@@ -38,17 +38,25 @@ def has_runs(connection: Connection) -> bool:
 
 def has_run(connection: Connection, run_id: str) -> bool:
     """Whether this is the ledger in which that run was begun."""
-    return connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id)).first() is not None
+    return (
+        connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id)).first() is not None
+    )
 
 
-def known(connection: Connection, keys: Sequence[str | None], max_runs: int, retry_doubt: bool) -> Known:
+def known(
+    connection: Connection, keys: Sequence[str | None], max_runs: int, retry_doubt: bool
+) -> Known:
     """Return what is known of each of `keys`, by position."""
-    state = case((again.tried_before(max_runs), State.PENDING.value), else_=jobs.c.state).label("state")
+    state = case((again.tried_before(max_runs), State.PENDING.value), else_=jobs.c.state).label(
+        "state"
+    )
     missing = and_(jobs.c.state == State.SUCCEEDED, jobs.c.images.is_(None))
     no_image = case((missing, 1), else_=0).label("missing")
     wanted = case((again.wanted_again(max_runs, retry_doubt), 1)).label("again")
     # Of a job in flight whether it would be paid for again if its owner is dead, and so has left it in doubt.
-    if_dead = and_(jobs.c.owner.is_not(None), jobs.c.runs + 1 < max_runs) if retry_doubt else false()
+    if_dead = (
+        and_(jobs.c.owner.is_not(None), jobs.c.runs + 1 < max_runs) if retry_doubt else false()
+    )
     columns = (state, no_image, jobs.c.image_error, jobs.c.owner, jobs.c.lease_until, wanted)
     found = look_up(connection, (*columns, case((if_dead, 1)).label("if_dead")), keys)
     return _known(connection, found)
@@ -58,7 +66,9 @@ def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
     """Return for each of `keys` what `retry` chooses by: `state`, `error_code` (published so) and `attempts`."""
     lacks = and_(jobs.c.state == State.SUCCEEDED, jobs.c.images.is_(None))
     code = case((lacks, jobs.c.image_error), else_=jobs.c.error_code).label("error_code")
-    found = look_up(connection, (jobs.c.state, jobs.c.owner, jobs.c.lease_until, code, jobs.c.attempts), keys)
+    found = look_up(
+        connection, (jobs.c.state, jobs.c.owner, jobs.c.lease_until, code, jobs.c.attempts), keys
+    )
     states = found["state"].to_pylist()
     for at in _left_by_the_dead(connection, found, states):
         states[at] = State.IN_DOUBT.value
@@ -77,7 +87,9 @@ def outcomes(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
     return look_up(connection, [jobs.c[name] for name in OUTCOME_COLUMNS], keys)
 
 
-def missing_images(connection: Connection, keys: Sequence[str | None]) -> list[tuple[str, list[str], int]]:
+def missing_images(
+    connection: Connection, keys: Sequence[str | None]
+) -> list[tuple[str, list[str], int]]:
     """Of `keys`, return those that are paid and have no image although their URLs may live: key, URLs, expiry."""
     names = ("state", "images", "image_error", "output_urls", "url_expires_at")
     found = look_up(connection, [jobs.c[name] for name in names], keys)
@@ -85,7 +97,11 @@ def missing_images(connection: Connection, keys: Sequence[str | None]) -> list[t
     lost = pc.fill_null(pc.equal(found["image_error"], "image_lost"), False)
     here = pc.and_(pc.fill_null(paid, False), pc.and_not(pc.is_valid(found["output_urls"]), lost))
     rows = found.append_column("key", pa.array(keys, pa.string())).filter(here).to_pylist()
-    return [*{row["key"]: (row["key"], row["output_urls"], row["url_expires_at"]) for row in rows}.values()]
+    return [
+        *{
+            row["key"]: (row["key"], row["output_urls"], row["url_expires_at"]) for row in rows
+        }.values()
+    ]
 
 
 def calls_of(connection: Connection, run_id: str) -> int:
@@ -93,9 +109,13 @@ def calls_of(connection: Connection, run_id: str) -> int:
     return connection.execute(select(runs.c.calls).where(runs.c.run_id == run_id)).scalar() or 0
 
 
-def spent(connection: Connection, account: str | None, since: int, run_id: str | None) -> dict[str, float]:
+def spent(
+    connection: Connection, account: str | None, since: int, run_id: str | None
+) -> dict[str, float]:
     """Return the money of calls by whether they were charged: `yes`, `no`, `unknown`."""
-    query = select(attempts.c.charged, func.sum(attempts.c.price)).where(attempts.c.answered_at >= since)
+    query = select(attempts.c.charged, func.sum(attempts.c.price)).where(
+        attempts.c.answered_at >= since
+    )
     if account is not None:
         query = query.where(attempts.c.account == account)
     if run_id is not None:
@@ -127,11 +147,17 @@ def _known(connection: Connection, found: pa.Table) -> Known:
     return Known(states, _mask(missing), _mask(lost), wanted)
 
 
-def _left_by_the_dead(connection: Connection, found: pa.Table, states: Sequence[str | None]) -> list[int]:
+def _left_by_the_dead(
+    connection: Connection, found: pa.Table, states: Sequence[str | None]
+) -> list[int]:
     """The positions of jobs in flight whose owner is dead, but for those that keep an earlier success."""
     held = pc.indices_nonzero(pc.is_valid(found["owner"])).to_pylist()
     owners, leases, now = found["owner"], found["lease_until"], clock(connection)
-    return [at for at in held if states[at] != State.SUCCEEDED and is_dead(owners[at].as_py(), leases[at].as_py(), now)]
+    return [
+        at
+        for at in held
+        if states[at] != State.SUCCEEDED and is_dead(owners[at].as_py(), leases[at].as_py(), now)
+    ]
 
 
 def _mask(column: pa.ChunkedArray) -> NDArray[np.bool_]:

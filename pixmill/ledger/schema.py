@@ -8,7 +8,18 @@ Instants are integer microseconds since 1970 UTC, so that they are read back col
 
 import time
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
 
 SCHEMA_VERSION = 2
 
@@ -17,7 +28,9 @@ metadata = MetaData()
 Key = Text().with_variant(Text(collation="C"), "postgresql")
 """Compared byte by byte: no language has a say in the order of hashes, and its rules take time."""
 
-meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+meta = Table(
+    "meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
+)
 
 jobs = Table(
     "jobs",

@@ -8,7 +8,19 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Row, Table, Text, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Row,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from pixmill.fair_shares import Lease, Report, Share, settle
 from pixmill.ledger.dialects import clock
@@ -75,9 +87,13 @@ def _share_out(connection: Connection, ask: Ask, now: int) -> Share | None:
         "held_until": now + int(ask.report.hold * 1e6),
         "record": json.dumps(lease),
     }
-    if connection.execute(update(shares).where(_MINE).values(values), {"of": ask.lease}).rowcount == 0:
+    if (
+        connection.execute(update(shares).where(_MINE).values(values), {"of": ask.lease}).rowcount
+        == 0
+    ):
         connection.execute(
-            insert(shares), {"lease": ask.lease, "account": ask.account, "owner": this_owner(), **values}
+            insert(shares),
+            {"lease": ask.lease, "account": ask.account, "owner": this_owner(), **values},
         )
     return share._replace(hold=max([0, *(row.held_until - now for row in others)]) / 1e6)
 

@@ -38,12 +38,19 @@ class SqliteFile:
                 try:
                     (mode,) = raw.execute("PRAGMA journal_mode=WAL").fetchone()
                 except sqlite3.OperationalError as problem:
-                    if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    if (
+                        problem.sqlite_errorcode != sqlite3.SQLITE_BUSY
+                        or time.monotonic() > deadline
+                    ):
                         raise LedgerError(f"{self} can't be made: {problem}") from None
                     time.sleep(0.05)
                 else:
-                    if mode != "wal":  # a disk that fails makes SQLite stay with what it had, without an error
-                        raise LedgerError(f"{self} can't be made: its disk takes no write-ahead log")
+                    if (
+                        mode != "wal"
+                    ):  # a disk that fails makes SQLite stay with what it had, without an error
+                        raise LedgerError(
+                            f"{self} can't be made: its disk takes no write-ahead log"
+                        )
                     return
 
     def lock(self, _connection: Connection) -> None:
@@ -60,7 +67,9 @@ class SqliteFile:
 
     def damage(self, connection: Connection) -> str | None:
         """Compare the index of the job keys with their table; a million jobs take 3 to 4 s."""
-        found: list[str] = list(connection.execute(text("PRAGMA integrity_check('jobs')")).scalars())
+        found: list[str] = list(
+            connection.execute(text("PRAGMA integrity_check('jobs')")).scalars()
+        )
         return None if found == ["ok"] else found[0]
 
     def sizes(self, _connection: Connection) -> dict[str, int]:
@@ -74,7 +83,8 @@ class SqliteFile:
     def end_writing(self) -> None:
         """Fold the write-ahead log into the file, so that a copy of it is complete."""
         with self.reading.connect() as connection:
-            connection.connection.dbapi_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()  # type: ignore[union-attr]
+            driver: Any = connection.connection.dbapi_connection
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
     def close(self) -> None:
         """Close the connections."""

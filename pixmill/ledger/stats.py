@@ -22,8 +22,13 @@ def read_stats(connection: Connection) -> dict[str, Any]:
     """Return counts, jobs per state, when the first and the last call ended (ISO 8601, UTC), and the schema version."""
     states = select(jobs.c.state, func.count()).group_by(jobs.c.state).order_by(jobs.c.state)
     # Apart, as SQLite finds each of them in the index, but not both at once.
-    first, last = (connection.execute(select(end(attempts.c.answered_at))).scalar() for end in (func.min, func.max))
-    version = connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).scalar_one()
+    first, last = (
+        connection.execute(select(end(attempts.c.answered_at))).scalar()
+        for end in (func.min, func.max)
+    )
+    version = connection.execute(
+        select(meta.c.value).where(meta.c.name == "schema_version")
+    ).scalar_one()
     return {
         **row_counts(connection),
         "states": dict(connection.execute(states).tuples().all()),
@@ -44,9 +49,18 @@ def _files(folder: Path) -> list[os.DirEntry[str]]:
         return []
     with os.scandir(folder) as entries:
         shown = [entry for entry in entries if not entry.name.startswith(".")]
-    inner = [file for entry in shown if entry.is_dir(follow_symlinks=False) for file in _files(Path(entry.path))]
+    inner = [
+        file
+        for entry in shown
+        if entry.is_dir(follow_symlinks=False)
+        for file in _files(Path(entry.path))
+    ]
     return [entry for entry in shown if entry.is_file(follow_symlinks=False)] + inner
 
 
 def _moment(micros: int | None) -> str | None:
-    return None if micros is None else datetime.fromtimestamp(micros / 1e6, UTC).isoformat(timespec="seconds")
+    return (
+        None
+        if micros is None
+        else datetime.fromtimestamp(micros / 1e6, UTC).isoformat(timespec="seconds")
+    )

@@ -66,9 +66,13 @@ def tariffs(connection: Connection) -> dict[str, Tariff]:
     """Return the tariff of every run. A run has one price: any of its calls that may have been charged tells it."""
     of_run = attempts.c.run_id == runs.c.run_id
     # Who writes down the call of a process that died does not know what it cost.
-    wrote_price = and_(of_run, attempts.c.charged != "no", attempts.c.code.is_distinct_from("process_died"))
+    wrote_price = and_(
+        of_run, attempts.c.charged != "no", attempts.c.code.is_distinct_from("process_died")
+    )
     priced = select(attempts.c.price).where(wrote_price)
-    paid = select(jobs.c.currency).join(attempts, attempts.c.job_key == jobs.c.job_key).where(of_run)
+    paid = (
+        select(jobs.c.currency).join(attempts, attempts.c.job_key == jobs.c.job_key).where(of_run)
+    )
     stated = paid.where(jobs.c.currency.is_not(None))
     currency = func.coalesce(
         stated.where(jobs.c.outcome_run == runs.c.run_id).limit(1).scalar_subquery(),
@@ -80,14 +84,18 @@ def tariffs(connection: Connection) -> dict[str, Tariff]:
 
 def ids_only_here(connection: Connection, begin: int, end: int, theirs: Sequence[str]) -> OneSided:
     """Of the calls from `begin` until before `end` that were charged, return the ids that are not among `theirs`."""
-    charged = and_(_between(begin, end), attempts.c.charged == "yes", attempts.c.request_id.is_not(None))
+    charged = and_(
+        _between(begin, end), attempts.c.charged == "yes", attempts.c.request_id.is_not(None)
+    )
     unknown = attempts.c.request_id.not_in(select(_given().c.value))
     return _one_sided(connection, select(attempts.c.request_id).where(charged, unknown), theirs)
 
 
 def ids_only_there(connection: Connection, begin: int, end: int, theirs: Sequence[str]) -> OneSided:
     """Of `theirs`, return the ids that no call from `begin` until before `end` has that was or may be charged."""
-    chargeable = and_(_between(begin, end), attempts.c.charged != "no", attempts.c.request_id.is_not(None))
+    chargeable = and_(
+        _between(begin, end), attempts.c.charged != "no", attempts.c.request_id.is_not(None)
+    )
     given = _given()
     missing = given.c.value.not_in(select(attempts.c.request_id).where(chargeable))
     return _one_sided(connection, select(given.c.value).where(missing), theirs)

@@ -17,5 +17,11 @@ class UnderWay(NamedTuple):
 def under_way(connection: Connection, run_id: str) -> UnderWay:
     """Return what is under way in a run; the index of jobs in flight makes it cheap."""
     claimed = select(runs.c.calls).where(runs.c.run_id == run_id)
-    held = select(func.count()).select_from(jobs).where(jobs.c.owner.is_not(None), jobs.c.claim_run == run_id)
-    return UnderWay(connection.execute(claimed).scalar() or 0, connection.execute(held).scalar_one())
+    held = (
+        select(func.count())
+        .select_from(jobs)
+        .where(jobs.c.owner.is_not(None), jobs.c.claim_run == run_id)
+    )
+    return UnderWay(
+        connection.execute(claimed).scalar() or 0, connection.execute(held).scalar_one()
+    )

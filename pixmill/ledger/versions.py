@@ -11,7 +11,9 @@ def version_of(connection: Connection) -> int | None:
     """Return the schema version of a ledger; `None` where there are no tables of one."""
     if not inspect(connection).has_table(meta.name):
         return None
-    return int(connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).scalar_one())
+    return int(
+        connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).scalar_one()
+    )
 
 
 def bring_up_to_date(database: Database, *, create: bool) -> None:
@@ -40,7 +42,9 @@ def _create(database: Database) -> None:
         database.lock(connection)
         if version_of(connection) is None:
             metadata.create_all(connection)
-            connection.execute(insert(meta).values(name="schema_version", value=str(SCHEMA_VERSION)))
+            connection.execute(
+                insert(meta).values(name="schema_version", value=str(SCHEMA_VERSION))
+            )
 
 
 def _upgrade(database: Database) -> None:
@@ -51,4 +55,6 @@ def _upgrade(database: Database) -> None:
             for statement in UPGRADES[version]:
                 connection.execute(text(statement))
         metadata.create_all(connection)
-        connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=str(SCHEMA_VERSION)))
+        connection.execute(
+            update(meta).where(meta.c.name == "schema_version").values(value=str(SCHEMA_VERSION))
+        )

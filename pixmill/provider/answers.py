@@ -75,7 +75,9 @@ class _Statement(NamedTuple):
 def read_answer(reply: Reply, rulings: CodeTable) -> Answer:
     """Return what `reply` means under an operation's `rulings`."""
     statement = _statement(_parsed(reply.body))
-    code = next((code for code in statement.codes if code in rulings), next(iter(statement.codes), None))
+    code = next(
+        (code for code in statement.codes if code in rulings), next(iter(statement.codes), None)
+    )
     ruling = rule(code, reply.status, rulings, stated=statement.is_error)
     answer = Answer(
         verdict=ruling.verdict,
@@ -102,7 +104,9 @@ def not_sent(error: NotSent) -> Answer:
 
 def no_answer(error: AnswerUnknown) -> Answer:
     """Return the answer that stands for a call that was sent and never answered in full."""
-    return Answer(Verdict.IN_DOUBT, "unknown", code="no_answer", message=_line(str(error), _MESSAGE_CHARS))
+    return Answer(
+        Verdict.IN_DOUBT, "unknown", code="no_answer", message=_line(str(error), _MESSAGE_CHARS)
+    )
 
 
 def _with_images(answer: Answer, data: Mapping[str, Any]) -> Answer:
@@ -126,14 +130,18 @@ def _why_no_image(data: Mapping[str, Any]) -> str:
 
 def _broken(answer: Answer, body: bytes) -> Answer:
     message = f"HTTP {answer.http_status}, but the body of {len(body)} bytes is no complete answer"
-    return replace(answer, code="broken_answer", message=message, image_urls=tuple(_salvaged_urls(body)))
+    return replace(
+        answer, code="broken_answer", message=message, image_urls=tuple(_salvaged_urls(body))
+    )
 
 
 def _named_after_status(answer: Answer) -> Answer:
     said = answer.message or "no code in the body"
     if answer.verdict is Verdict.STOP and not answer.message:
         said += "; check provider.base_url and the key"
-    return replace(answer, code=f"http_{answer.http_status}", message=f"HTTP {answer.http_status}: {said}")
+    return replace(
+        answer, code=f"http_{answer.http_status}", message=f"HTTP {answer.http_status}: {said}"
+    )
 
 
 def _parsed(body: bytes) -> object:
@@ -150,15 +158,21 @@ def _statement(body: object) -> _Statement:
     outer = _mapping(body)
     metadata = _mapping(outer.get("ResponseMetadata"))
     fields = _mapping(outer.get("Result")) or outer
-    request_id = _line(fields.get("request_id"), _NAME_CHARS) or _line(metadata.get("RequestId"), _NAME_CHARS)
+    request_id = _line(fields.get("request_id"), _NAME_CHARS) or _line(
+        metadata.get("RequestId"), _NAME_CHARS
+    )
     if refusal := _mapping(metadata.get("Error")):
         codes = _codes(refusal.get("Code"), refusal.get("CodeN"))
-        return _Statement(codes, _message(refusal.get("Message")), request_id, is_error=True, fields={})
+        return _Statement(
+            codes, _message(refusal.get("Message")), request_id, is_error=True, fields={}
+        )
     error = fields.get("error")
     named = _mapping(error)
     return _Statement(
         codes=_codes(fields.get("code"), named.get("code"), named.get("type")),
-        message=_message(fields.get("message")) or _message(named.get("message")) or _message(error),
+        message=_message(fields.get("message"))
+        or _message(named.get("message"))
+        or _message(error),
         request_id=request_id,
         is_error=bool(error),
         fields=fields,
@@ -180,7 +194,11 @@ def _code(value: object) -> str | None:
 def _usable_urls(values: object) -> Iterator[str]:
     for value in values if isinstance(values, list) else ():
         url = value.strip() if isinstance(value, str) else ""
-        if url.lower().startswith(("http://", "https://")) and url.isprintable() and len(url) <= _URL_CHARS:
+        if (
+            url.lower().startswith(("http://", "https://"))
+            and url.isprintable()
+            and len(url) <= _URL_CHARS
+        ):
             yield url
 
 

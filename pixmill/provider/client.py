@@ -27,7 +27,11 @@ VOLCENGINE_PATH = "/"
 VOLCENGINE_URL = "https://visual.volcengineapi.com"
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
-_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "pixmill"}
+_HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "application/json",
+    "User-Agent": "pixmill",
+}
 _KEY_REFUSED = (401, 403)
 
 
@@ -113,14 +117,26 @@ class Client:
         authority = self._authority  # another thread may renew it while this call is under way
         request = self._request(body, authority)
         try:
-            reply = self._transport.send(request, deadline=self._timeout, max_bytes=MAX_ANSWER_BYTES)
+            reply = self._transport.send(
+                request, deadline=self._timeout, max_bytes=MAX_ANSWER_BYTES
+            )
         except NotSent as error:
             return not_sent(error)
         except AnswerUnknown as error:
             return no_answer(error)
-        answer = _without_escaped_keys(read_answer(_without_secrets(reply, authority), self._table(req_key)))
-        turned_away = answer.verdict is Verdict.STOP and answer.http_status in _KEY_REFUSED and answer.charged == "no"
-        return replace(answer, verdict=Verdict.RETRY) if turned_away and self._renewed(authority) else answer
+        answer = _without_escaped_keys(
+            read_answer(_without_secrets(reply, authority), self._table(req_key))
+        )
+        turned_away = (
+            answer.verdict is Verdict.STOP
+            and answer.http_status in _KEY_REFUSED
+            and answer.charged == "no"
+        )
+        return (
+            replace(answer, verdict=Verdict.RETRY)
+            if turned_away and self._renewed(authority)
+            else answer
+        )
 
     def close(self) -> None:
         """Close the connections; for when no call is under way."""
@@ -180,13 +196,23 @@ def open_client(
     its own. `codes` is `retry.codes`. Raises ConfigError where an address or a key is missing or unusable.
     """
     query = {"Action": request.operation, "Version": API_VERSION}
-    url = _base_url(provider, base_url) + (VOLCENGINE_PATH if provider.kind == "volcengine" else GATEWAY_PATH)
+    url = _base_url(provider, base_url) + (
+        VOLCENGINE_PATH if provider.kind == "volcengine" else GATEWAY_PATH
+    )
     authorize = partial(_authority, provider, url, query, api_key)
-    return Client(f"{url}?{urlencode(query)}", authorize, limits.timeout_seconds, codes, connections=concurrency)
+    return Client(
+        f"{url}?{urlencode(query)}",
+        authorize,
+        limits.timeout_seconds,
+        codes,
+        connections=concurrency,
+    )
 
 
 def _base_url(provider: Provider, override: str | None) -> str:
-    url = override or provider.base_url or (VOLCENGINE_URL if provider.kind == "volcengine" else None)
+    url = (
+        override or provider.base_url or (VOLCENGINE_URL if provider.kind == "volcengine" else None)
+    )
     if url is None:
         raise ConfigError(
             f"provider.base_url is not set, and a {provider.kind} has no address by itself",
@@ -195,7 +221,9 @@ def _base_url(provider: Provider, override: str | None) -> str:
     return url.rstrip("/")
 
 
-def _authority(provider: Provider, url: str, query: Mapping[str, str], api_key: Secret | str | None) -> Authority:
+def _authority(
+    provider: Provider, url: str, query: Mapping[str, str], api_key: Secret | str | None
+) -> Authority:
     if provider.kind == "volcengine":
         parts = urlsplit(url)
         return Signature(volc_keys(), parts.netloc, parts.path, query)

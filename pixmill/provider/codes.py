@@ -86,7 +86,9 @@ SERVICE_CODES: CodeTable = {
 GATEWAY_CODES: CodeTable = {
     # The OpenAPI gateway's errors by name, and the same by number.
     **_rows(_TURNED_AWAY, ("MissingParameter", "MissingRequestInfo", "InvalidTimestamp")),
-    **_rows(_TURNED_AWAY, ("MissingAuthenticationToken", "MissingSignature", "SignatureDoesNotMatch")),
+    **_rows(
+        _TURNED_AWAY, ("MissingAuthenticationToken", "MissingSignature", "SignatureDoesNotMatch")
+    ),
     **_rows(_TURNED_AWAY, ("InvalidAuthorization", "InvalidCredential", "InvalidAccessKey")),
     **_rows(_TURNED_AWAY, ("InvalidSecretToken", "LackPolicy", "AccessDenied")),
     **_rows(_TURNED_AWAY, ("ServiceNotFound", "InvalidActionOrVersion")),

@@ -47,7 +47,9 @@ class Secret:
         return "***"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(self._value.encode(), other._value.encode())
+        return isinstance(other, Secret) and hmac.compare_digest(
+            self._value.encode(), other._value.encode()
+        )
 
     def __hash__(self) -> int:
         return hash(self._value)
@@ -114,7 +116,9 @@ def volc_keys() -> VolcKeys:
 def _keys_from_files() -> VolcKeys:
     if _exists(_CREDENTIALS_FILE):
         section = _ini_section(_CREDENTIALS_FILE, "default")
-        return _pair(_CREDENTIALS_FILE, section, "access_key_id", "secret_access_key", "under [default]")
+        return _pair(
+            _CREDENTIALS_FILE, section, "access_key_id", "secret_access_key", "under [default]"
+        )
     if _exists(_CONFIG_FILE):
         return _pair(_CONFIG_FILE, _json_object(_CONFIG_FILE), "ak", "sk", "as a JSON object")
     raise ConfigError(
@@ -124,10 +128,14 @@ def _keys_from_files() -> VolcKeys:
     )
 
 
-def _pair(path: str, values: Mapping[str, Any], access_name: str, secret_name: str, where: str) -> VolcKeys:
+def _pair(
+    path: str, values: Mapping[str, Any], access_name: str, secret_name: str, where: str
+) -> VolcKeys:
     found = [values.get(access_name), values.get(secret_name)]
     if not all(isinstance(value, str) and value for value in found):
-        raise ConfigError(f"{path} holds no keys", hint=f"it needs {access_name} and {secret_name} {where}")
+        raise ConfigError(
+            f"{path} holds no keys", hint=f"it needs {access_name} and {secret_name} {where}"
+        )
     return VolcKeys(*(_checked(str(value), path) for value in found))
 
 
@@ -136,7 +144,9 @@ def _from_file(name: str) -> Secret:
     lines = _read(name, place).strip().splitlines()
     if len(lines) != 1:
         problem = "holds more than one line" if lines else "is empty"
-        raise ConfigError(f"{place} {problem}", hint="it holds the API key on one line and nothing else")
+        raise ConfigError(
+            f"{place} {problem}", hint="it holds the API key on one line and nothing else"
+        )
     return _checked(lines[0].strip(), place)
 
 
@@ -174,7 +184,9 @@ def _read(name: str, place: str) -> str:
         ) from None
     if readable_by_all:
         # No error: secrets that a container runtime mounts are readable by all, and alone in there.
-        _log.warning("%s can be read by every user of this machine; `chmod 600 %s` changes that", place, name)
+        _log.warning(
+            "%s can be read by every user of this machine; `chmod 600 %s` changes that", place, name
+        )
     return content.decode("utf-8-sig", "replace")
 
 

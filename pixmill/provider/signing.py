@@ -111,7 +111,11 @@ def verify(
 
 
 def canonical_request(
-    method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], signed: Iterable[str]
+    method: str,
+    path: str,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    signed: Iterable[str],
 ) -> str:
     """The text whose hash is signed. `headers` has lower-case names; `signed` lists those that count."""
     names = list(signed)

@@ -57,7 +57,9 @@ class Row(NamedTuple):
 def throughput(run: LastRun) -> Throughput:
     """Draw how many calls ended in each fortieth of a run."""
     seconds = max(run.seconds, 1e-3)
-    counts, edges = np.histogram(run.ends, bins=min(_BUCKETS, max(4, len(run.ends))), range=(0, seconds))
+    counts, edges = np.histogram(
+        run.ends, bins=min(_BUCKETS, max(4, len(run.ends))), range=(0, seconds)
+    )
     per = 60 if len(run.ends) / seconds < 1 else 1
     rates = counts / (edges[1] - edges[0]) * per
     steps = _steps(float(rates.max()))
@@ -75,7 +77,10 @@ def throughput(run: LastRun) -> Throughput:
     )
     return Throughput(
         bars=bars,
-        across=tuple(Tick(WIDTH * part, duration(seconds * part) if part else "0") for part in (0, 0.25, 0.5, 0.75, 1)),
+        across=tuple(
+            Tick(WIDTH * part, duration(seconds * part) if part else "0")
+            for part in (0, 0.25, 0.5, 0.75, 1)
+        ),
         up=tuple(Tick(HEIGHT * (1 - step / top), short(step)) for step in steps),
         unit="per minute" if per == 60 else "per second",
         mean=short(len(run.ends) / seconds * per),
@@ -85,16 +90,24 @@ def throughput(run: LastRun) -> Throughput:
 def latency_rows(latency: Mapping[int, float]) -> list[Row]:
     """Draw percentiles of the latency as bars."""
     longest = max(latency.values(), default=0) or 1
-    return [Row(f"p{of}", WIDTH * value / longest, duration(value)) for of, value in latency.items()]
+    return [
+        Row(f"p{of}", WIDTH * value / longest, duration(value)) for of, value in latency.items()
+    ]
 
 
 def failure_rows(failures: tuple[Failure, ...]) -> list[Row]:
     """Draw the most frequent error codes as bars; the rest is one bar."""
     shown, rest = failures[:_MOST_CODES], failures[_MOST_CODES:]
     if rest:
-        shown = (*shown, Failure("others", sum(failure.jobs for failure in rest), f"{len(rest)} more codes"))
+        shown = (
+            *shown,
+            Failure("others", sum(failure.jobs for failure in rest), f"{len(rest)} more codes"),
+        )
     most = max((failure.jobs for failure in shown), default=1)
-    return [Row(_short(of.code), max(2, WIDTH * of.jobs / most), f"{of.jobs:,}", of.message) for of in shown]
+    return [
+        Row(_short(of.code), max(2, WIDTH * of.jobs / most), f"{of.jobs:,}", of.message)
+        for of in shown
+    ]
 
 
 def label_width(rows: list[Row]) -> float:

@@ -57,7 +57,9 @@ class Chunks:
         for batch in dataset.iter_batches(batch_size=CHUNK_ROWS):
             if left <= 0:
                 return
-            yield json.dumps(self._chunk(batch.slice(0, left)), ensure_ascii=False, separators=(",", ":"))
+            yield json.dumps(
+                self._chunk(batch.slice(0, left)), ensure_ascii=False, separators=(",", ":")
+            )
             left -= batch.num_rows
 
     def _chunk(self, batch: pa.RecordBatch) -> dict[str, Any]:
@@ -67,11 +69,15 @@ class Chunks:
         columns |= {name: _milliseconds(ours[name]) for name in TIMES if name in ours}
         return {
             "rows": batch.num_rows,
-            "ours": {name: _encoded(column) for name, column in {**columns, **self._pictures.outputs(ours)}.items()},
+            "ours": {
+                name: _encoded(column)
+                for name, column in {**columns, **self._pictures.outputs(ours)}.items()
+            },
             "axes": [_encoded(_positions(batch[axis.column], axis)) for axis in self._axes],
             "own": [_encoded(self._own(batch, name)) for name in self._meaning.own],
             "inputs": [
-                {name: _encoded(column) for name, column in of.items()} for of in self._pictures.inputs(batch, ours)
+                {name: _encoded(column) for name, column in of.items()}
+                for of in self._pictures.inputs(batch, ours)
             ],
         }
 
@@ -80,12 +86,18 @@ class Chunks:
         if name in self._meaning.read:
             return texts
         long = pc.greater(pc.fill_null(pc.utf8_length(texts), 0), LONGEST)
-        return pc.if_else(long, pc.binary_join_element_wise(pc.utf8_slice_codeunits(texts, 0, LONGEST), "…", ""), texts)
+        return pc.if_else(
+            long,
+            pc.binary_join_element_wise(pc.utf8_slice_codeunits(texts, 0, LONGEST), "…", ""),
+            texts,
+        )
 
 
 def _positions(column: pa.Array, axis: Axis) -> pa.Array:
     """Where each value stands on its axis; null in rows that have no point."""
-    return pc.index_in(as_text(column), pa.array([value.text for value in axis.values], pa.string()))
+    return pc.index_in(
+        as_text(column), pa.array([value.text for value in axis.values], pa.string())
+    )
 
 
 def _finite(column: pa.Array) -> pa.Array:
@@ -106,4 +118,7 @@ def _encoded(column: pa.Array) -> Any:
     coded = column.dictionary_encode()
     if 2 * len(coded.dictionary) > len(column):
         return column.to_pylist()
-    return {"values": coded.dictionary.to_pylist(), "at": pc.fill_null(coded.indices, -1).to_pylist()}
+    return {
+        "values": coded.dictionary.to_pylist(),
+        "at": pc.fill_null(coded.indices, -1).to_pylist(),
+    }

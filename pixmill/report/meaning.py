@@ -51,9 +51,15 @@ def meaning_of(schema: pa.Schema, config: Config) -> Meaning:
     """Read the schema of a dataset. What its metadata doesn't say follows from its names, their order and `config`."""
     described = _described(schema)
     ours = described.get("own") or _ours_by_position(schema)
-    axes = _described_axes(described, schema) if "axes" in described else _axes_by_name(schema, ours)
+    axes = (
+        _described_axes(described, schema) if "axes" in described else _axes_by_name(schema, ours)
+    )
     taken = {*ours.values(), *(axis.column for axis in axes)}
-    own = tuple(name for name in schema.names if name not in taken and _can_be_shown(schema.field(name).type))
+    own = tuple(
+        name
+        for name in schema.names
+        if name not in taken and _can_be_shown(schema.field(name).type)
+    )
     roles = described.get("columns") or config.input.columns
     row_key = described.get("row_key") or config.input.row_key
     local = "image_file" in roles
@@ -61,9 +67,13 @@ def meaning_of(schema: pa.Schema, config: Config) -> Meaning:
         ours={name: column for name, column in ours.items() if column in schema.names},
         axes=axes,
         own=own,
-        images=tuple(name for name in _flat(roles.get("image_file" if local else "image_url")) if name in own),
+        images=tuple(
+            name for name in _flat(roles.get("image_file" if local else "image_url")) if name in own
+        ),
         local_images=local,
-        read=tuple(dict.fromkeys(name for name in (*_read_columns(roles, config), *row_key) if name in own)),
+        read=tuple(
+            dict.fromkeys(name for name in (*_read_columns(roles, config), *row_key) if name in own)
+        ),
     )
 
 
@@ -74,7 +84,10 @@ def _described(schema: pa.Schema) -> dict[str, Any]:
 
 def _ours_by_position(schema: pa.Schema) -> dict[str, str]:
     """Ours stand behind the input's columns, the row number first."""
-    first = max((at for at, name in enumerate(schema.names) if _plain(name) == "row_number"), default=len(schema.names))
+    first = max(
+        (at for at, name in enumerate(schema.names) if _plain(name) == "row_number"),
+        default=len(schema.names),
+    )
     return {_plain(name): name for name in schema.names[first:] if _plain(name) in _OURS}
 
 
@@ -85,7 +98,11 @@ def _plain(name: str) -> str:
 def _axes_by_name(schema: pa.Schema, ours: Mapping[str, str]) -> tuple[Axis, ...]:
     """Axes of a dataset that doesn't describe them: the dots of their paths are lost."""
     first = schema.names.index(ours["row_number"]) if "row_number" in ours else len(schema.names)
-    columns = [name for name in schema.names[first:] if _plain(name).startswith(_AXIS) and name not in ours.values()]
+    columns = [
+        name
+        for name in schema.names[first:]
+        if _plain(name).startswith(_AXIS) and name not in ours.values()
+    ]
     return tuple(Axis(_plain(name).removeprefix(_AXIS), name, ()) for name in columns)
 
 
@@ -106,14 +123,18 @@ def _can_be_shown(kind: pa.DataType) -> bool:
     """Whether a column is text in the end: pictures that lie in the table as bytes are not."""
     if kind.num_fields:
         return all(_can_be_shown(kind.field(at).type) for at in range(kind.num_fields))
-    return not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+    return not (
+        pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    )
 
 
 def _read_columns(roles: Mapping[str, Any], config: Config) -> Iterator[str]:
     for columns in roles.values():
         yield from _flat(columns)
     if config.request.prompt is not None:
-        yield from (name for _, name, _, _ in string.Formatter().parse(config.request.prompt) if name)
+        yield from (
+            name for _, name, _, _ in string.Formatter().parse(config.request.prompt) if name
+        )
 
 
 def _flat(columns: Any) -> tuple[str, ...]:

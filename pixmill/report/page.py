@@ -38,7 +38,16 @@ PAGE = "index.html"
 MOST_JOBS = 20_000
 """Jobs that one page holds: a browser opens so many at once. The figures are always of all jobs."""
 
-SCRIPTS = ("jobs.js", "memory.js", "parts.js", "dimensions.js", "grid.js", "gallery.js", "dialog.js", "page.js")
+SCRIPTS = (
+    "jobs.js",
+    "memory.js",
+    "parts.js",
+    "dimensions.js",
+    "grid.js",
+    "gallery.js",
+    "dialog.js",
+    "page.js",
+)
 """In the order in which they are run."""
 
 
@@ -63,9 +72,13 @@ def write_report(config: Config, folder: Path | None = None) -> Path:
             if folder is None:
                 store.push(page_of(config).relative_to(store.folder).as_posix())
     except pa.ArrowException as error:
-        raise UserError(f"{source} is damaged: {error}", hint="`pixmill run` publishes it anew") from None
+        raise UserError(
+            f"{source} is damaged: {error}", hint="`pixmill run` publishes it anew"
+        ) from None
     except OSError as error:
-        raise UserError(f"the report can't be written to {target.parent}: {error.strerror or error}") from None
+        raise UserError(
+            f"the report can't be written to {target.parent}: {error.strerror or error}"
+        ) from None
     return target
 
 
@@ -79,7 +92,9 @@ def _write(config: Config, store: Store, source: Path, target: Path) -> None:
         file.writelines(_page(config, dataset, thumbnails, target.parent))
 
 
-def _page(config: Config, dataset: pq.ParquetFile, thumbnails: Thumbnails, folder: Path) -> Iterator[str]:
+def _page(
+    config: Config, dataset: pq.ParquetFile, thumbnails: Thumbnails, folder: Path
+) -> Iterator[str]:
     meaning = meaning_of(dataset.schema_arrow, config)
     summary = summarize(dataset, meaning)
     places = Places(config.store_path, folder, _input_folders(config))

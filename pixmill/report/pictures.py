@@ -49,11 +49,16 @@ class Pictures:
         """The files of the output images, whether the first has a thumbnail, and the address of one without a file."""
         files = [_stored(name) for name in ours["file_name"].to_pylist()]
         images = [of or [] for of in ours["images"].to_pylist()]
-        urls = [None if file else _remote(url) for file, url in zip(files, ours["output_url"].to_pylist(), strict=True)]
+        urls = [
+            None if file else _remote(url)
+            for file, url in zip(files, ours["output_url"].to_pylist(), strict=True)
+        ]
         more = [[_stored(image["file_name"]) for image in of[1:]] or None for of in images]
         return {
             "file": pa.array(files, pa.string()),
-            "thumb": pa.array([name is not None for name in self._stored_thumbs(files)], pa.bool_()),
+            "thumb": pa.array(
+                [name is not None for name in self._stored_thumbs(files)], pa.bool_()
+            ),
             "width": pa.array([of[0]["width"] if of else None for of in images], pa.int32()),
             "height": pa.array([of[0]["height"] if of else None for of in images], pa.int32()),
             "more": pa.array(more, pa.list_(pa.string())),
@@ -63,26 +68,42 @@ class Pictures:
     def inputs(self, batch: pa.RecordBatch, ours: Mapping[str, pa.Array]) -> Iterator[Columns]:
         """For each image that goes into a request: the name of its thumbnail, and where the image itself is."""
         nothing: Texts = [None] * batch.num_rows
-        kept = [_stored(name) for name in ours["input_image"].to_pylist()] if "input_image" in ours else nothing
+        kept = (
+            [_stored(name) for name in ours["input_image"].to_pylist()]
+            if "input_image" in ours
+            else nothing
+        )
         columns = [as_text(batch[name]).to_pylist() for name in self._meaning.images] or [nothing]
         for at, values in enumerate(columns):
-            found = self._local(values) if self._meaning.local_images else (nothing, list(map(_remote, values)))
+            found = (
+                self._local(values)
+                if self._meaning.local_images
+                else (nothing, list(map(_remote, values)))
+            )
             thumbs, links = self._kept(kept, *found) if at == 0 else found
             yield {"thumb": pa.array(thumbs, pa.string()), "link": pa.array(links, pa.string())}
 
     def _kept(self, kept: Texts, thumbs: Texts, links: Texts) -> tuple[Texts, Texts]:
         """Put what the store keeps of the input images before what the table says about them."""
         ours = self._stored_thumbs(kept)
-        stored = [f"{self._places.store_link}{name}" if thumb else None for name, thumb in zip(kept, ours, strict=True)]
+        stored = [
+            f"{self._places.store_link}{name}" if thumb else None
+            for name, thumb in zip(kept, ours, strict=True)
+        ]
         return _first_known(ours, thumbs), _first_known(stored, links)
 
     def _local(self, values: Texts) -> tuple[Texts, Texts]:
         files = {value: self._local_file(value) for value in dict.fromkeys(values) if value}
-        images = {value: (file, version) for value, file in files.items() if file and (version := version_of(file))}
+        images = {
+            value: (file, version)
+            for value, file in files.items()
+            if file and (version := version_of(file))
+        }
         wanted = [images.get(value) if value else None for value in values]
         thumbs = self._thumbs(wanted)
         links = [
-            _link(self._places.page, of[0]) if of and made else None for of, made in zip(wanted, thumbs, strict=True)
+            _link(self._places.page, of[0]) if of and made else None
+            for of, made in zip(wanted, thumbs, strict=True)
         ]
         return thumbs, links
 

@@ -77,7 +77,9 @@ class Summary:
     def sentence(self) -> str:
         """Everything in one line: `796 of 800 images · 2 refused · 2 failed · ¥12.40 · 14 min`."""
         parts = [f"{self.succeeded:,} of {counted(self.jobs, 'image')}"]
-        parts += [f"{self.status[name]:,} {label}" for name, label in _PROBLEMS if self.status.get(name)]
+        parts += [
+            f"{self.status[name]:,} {label}" for name, label in _PROBLEMS if self.status.get(name)
+        ]
         parts += [f"{counted(self.missing, 'file')} missing"] if self.missing else []
         parts += [money(self.cost)] if self.cost else []
         parts += [duration(self.seconds)] if self.seconds else []
@@ -119,7 +121,9 @@ def summarize(dataset: pq.ParquetFile, meaning: Meaning) -> Summary:
     """Count the whole dataset."""
     counts = _Counts()
     ours = {name: meaning.ours[name] for name in _READ}
-    for batch in dataset.iter_batches(_BATCH_ROWS, columns=[*ours.values(), *(axis.column for axis in meaning.axes)]):
+    for batch in dataset.iter_batches(
+        _BATCH_ROWS, columns=[*ours.values(), *(axis.column for axis in meaning.axes)]
+    ):
         counts.jobs += batch.num_rows
         _count(counts, {name: batch[column] for name, column in ours.items()})
         for axis in meaning.axes:
@@ -136,7 +140,9 @@ def _count(counts: _Counts, batch: Mapping[str, Any]) -> None:
         if code not in counts.messages:
             at = pc.index(batch["error_code"], code).as_py()
             counts.messages[code] = batch["error_message"][at].as_py() or ""
-    lost = pc.and_(pc.equal(batch["status"], "succeeded"), pc.starts_with(batch["error_code"], "image_"))
+    lost = pc.and_(
+        pc.equal(batch["status"], "succeeded"), pc.starts_with(batch["error_code"], "image_")
+    )
     counts.missing += pc.sum(lost).as_py() or 0
     paid = (
         pa.table({"currency": batch["currency"], "cost": batch["cost"]})
@@ -144,7 +150,11 @@ def _count(counts: _Counts, batch: Mapping[str, Any]) -> None:
         .aggregate([("cost", "sum")])
     )
     counts.cost.update(
-        {row["currency"] or "": row["cost_sum"] for row in paid.to_pylist() if row["cost_sum"] is not None}
+        {
+            row["currency"] or "": row["cost_sum"]
+            for row in paid.to_pylist()
+            if row["cost_sum"] is not None
+        }
     )
     counts.providers.update(name for name in pc.unique(batch["provider"]).to_pylist() if name)
     counts.calls.append(_calls(counts, batch))
@@ -160,7 +170,9 @@ def _calls(counts: _Counts, batch: Mapping[str, Any]) -> NDArray[np.float64]:
         counts.runs.setdefault(name, len(counts.runs))
     known = pa.array([counts.runs[name] for name in codes.dictionary.to_pylist()], pa.int64())
     times = [_seconds(batch[name]) for name in ("started_at", "finished_at")]
-    rows = np.column_stack([_doubles(pc.take(known, codes.indices)), *times, _doubles(batch["latency_ms"])])
+    rows = np.column_stack(
+        [_doubles(pc.take(known, codes.indices)), *times, _doubles(batch["latency_ms"])]
+    )
     return rows[np.isfinite(rows[:, :3]).all(axis=1)]
 
 
@@ -182,13 +194,20 @@ def _summary(counts: _Counts, meaning: Meaning) -> Summary:
         jobs=counts.jobs,
         status=dict(counts.status),
         missing=counts.missing,
-        failures=tuple(Failure(code, count, counts.messages[code]) for code, count in counts.codes.most_common()),
+        failures=tuple(
+            Failure(code, count, counts.messages[code])
+            for code, count in counts.codes.most_common()
+        ),
         cost=dict(counts.cost),
         simulated=counts.providers == {"simulator"},
         seconds=sum(end - start for start, end in spans),
-        latency={of: float(np.percentile(latency, of)) for of in PERCENTILES} if len(latency) else {},
+        latency={of: float(np.percentile(latency, of)) for of in PERCENTILES}
+        if len(latency)
+        else {},
         last_run=_last_run(calls),
-        axes=tuple(_with_values(axis, list(counts.values.get(axis.column, ()))) for axis in meaning.axes),
+        axes=tuple(
+            _with_values(axis, list(counts.values.get(axis.column, ()))) for axis in meaning.axes
+        ),
     )
 
 

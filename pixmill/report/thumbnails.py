@@ -37,7 +37,10 @@ class Thumbnails:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
 
@@ -47,7 +50,9 @@ class Thumbnails:
         A file is a path, or the name of an image of the store. Raises OSError where a thumbnail can't be written.
         """
         distinct = list(dict.fromkeys(images))
-        return dict(zip(distinct, self._pool.map(lambda image: self._one(*image), distinct), strict=True))
+        return dict(
+            zip(distinct, self._pool.map(lambda image: self._one(*image), distinct), strict=True)
+        )
 
     def _one(self, source: Path | str, name: str) -> bool:
         shared = f"{FOLDER}/{name[:2]}/{name}.webp"

@@ -8,7 +8,9 @@ _SIGNS = {"CNY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "HKD"
 def money(cost: Mapping[str, float], digits: int = 2) -> str:
     """Return amounts by currency: `¥12.40`, or `¥12.40 + $1.00` where two were paid."""
     return " + ".join(
-        f"{_SIGNS[currency]}{amount:,.{digits}f}" if currency in _SIGNS else f"{amount:,.{digits}f} {currency}"
+        f"{_SIGNS[currency]}{amount:,.{digits}f}"
+        if currency in _SIGNS
+        else f"{amount:,.{digits}f} {currency}"
         for currency, amount in cost.items()
     )
 

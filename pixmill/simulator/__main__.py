@@ -17,7 +17,9 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that a call takes")
     parser.add_argument("--port", type=int, default=0, help="the port to try first")
     options = parser.parse_args()
-    settings = settings_from_environment(latency=options.latency, faults=options.faults, bill=options.bill)
+    settings = settings_from_environment(
+        latency=options.latency, faults=options.faults, bill=options.bill
+    )
     failure = ""
     for port in dict.fromkeys((options.port, 0)):
         try:

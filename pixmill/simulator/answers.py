@@ -94,7 +94,10 @@ def is_service_code(value: object) -> bool:
 
 def new_request_id() -> str:
     """A request id as the provider makes them: 14 digits of Beijing time and 20 of hex."""
-    return time.strftime("%Y%m%d%H%M%S", time.gmtime(time.time() + _BEIJING)) + secrets.token_hex(10).upper()
+    return (
+        time.strftime("%Y%m%d%H%M%S", time.gmtime(time.time() + _BEIJING))
+        + secrets.token_hex(10).upper()
+    )
 
 
 def service_answer(
@@ -135,7 +138,11 @@ def gateway_error(name: str, query: Mapping[str, str], message: str | None = Non
         "Version": query.get("Version", ""),
         "Service": "cv",
         "Region": "cn-north-1",
-        "Error": {"CodeN": number, "Code": name, "Message": message or f"The request was refused: {name}."},
+        "Error": {
+            "CodeN": number,
+            "Code": name,
+            "Message": message or f"The request was refused: {name}.",
+        },
     }
     return Answer(status, _encode({"ResponseMetadata": metadata}))
 

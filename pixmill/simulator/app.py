@@ -90,7 +90,9 @@ class Application:
         return await self._spoilt(picture, token, query[FAULT]) if FAULT in query else picture
 
     async def _spoilt(self, picture: Answer, token: str, fault: str) -> Answer:
-        from pixmill.simulator.effects import ImageEffect  # see the service: pydantic is slow to import
+        from pixmill.simulator.effects import (
+            ImageEffect,
+        )  # see the service: pydantic is slow to import
 
         effect = ImageEffect.unpack(fault)
         self._faulty_fetches[token + fault] += 1

@@ -51,5 +51,6 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     except OSError as error:
         raise UserError(
-            f"the bill {path} can't be written: {error.strerror}", hint="name a file in a folder of yours"
+            f"the bill {path} can't be written: {error.strerror}",
+            hint="name a file in a folder of yours",
         ) from error

@@ -88,7 +88,9 @@ def noise_map(random: np.random.Generator, octaves: int, *, stretch: int = 1) ->
 
 def resize(values: Floats, size: int) -> Floats:
     """`values` smoothly scaled to a square."""
-    return np.asarray(Image.fromarray(values).resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32)
+    return np.asarray(
+        Image.fromarray(values).resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32
+    )
 
 
 def _rgb(code: str) -> Floats:

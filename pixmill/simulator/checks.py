@@ -12,7 +12,12 @@ from typing import Any
 REQ_KEYS = ("high_aes_scheduler_svr_controlnet_v2.0",)
 
 MAX_SEED = 2**31 - 1
-_INTEGERS = {"seed": (-1, MAX_SEED), "sr_seed": (-1, MAX_SEED), "ddim_steps": (1, 50), "sr_steps": (1, 50)}
+_INTEGERS = {
+    "seed": (-1, MAX_SEED),
+    "sr_seed": (-1, MAX_SEED),
+    "ddim_steps": (1, 50),
+    "sr_steps": (1, 50),
+}
 _NUMBERS = {"scale": (1, 30), "sr_scale": (1, 30), "sr_strength": (0, 1)}
 _FLAGS = ("use_rephraser", "use_sr", "return_url")
 _CONTROLS = ("canny", "depth", "pose")
@@ -25,8 +30,12 @@ def is_accepted(body: Mapping[str, Any]) -> bool:
         images > 0
         and isinstance(body.get("prompt"), str)
         and bool(body["prompt"].strip())
-        and all(_is_integer(body.get(name, low), low, high) for name, (low, high) in _INTEGERS.items())
-        and all(_is_number(body.get(name, low), low, high) for name, (low, high) in _NUMBERS.items())
+        and all(
+            _is_integer(body.get(name, low), low, high) for name, (low, high) in _INTEGERS.items()
+        )
+        and all(
+            _is_number(body.get(name, low), low, high) for name, (low, high) in _NUMBERS.items()
+        )
         and all(isinstance(body.get(name, False), bool) for name in _FLAGS)
         and _are_controls(body.get("controlnet_args", []), images)
         and _is_logo(body.get("logo_info") or {})

@@ -55,7 +55,11 @@ class ImageEffect(Effect):
 
     def pack(self) -> str:
         """The effect as a part of a URL."""
-        return base64.urlsafe_b64encode(self.model_dump_json(exclude_defaults=True).encode()).decode().rstrip("=")
+        return (
+            base64.urlsafe_b64encode(self.model_dump_json(exclude_defaults=True).encode())
+            .decode()
+            .rstrip("=")
+        )
 
     @classmethod
     def unpack(cls, packed: str) -> Self:
@@ -76,7 +80,9 @@ def _spoilt(broken: Broken | None, answer: Answer) -> Answer:
         case "bomb" if answer.content_type.startswith("image/"):
             return answer._replace(body=_bomb_png(), content_type="image/png")
         case "bomb":
-            return answer._replace(body=_bomb_gzip(), headers=(*answer.headers, ("Content-Encoding", "gzip")))
+            return answer._replace(
+                body=_bomb_gzip(), headers=(*answer.headers, ("Content-Encoding", "gzip"))
+            )
     return answer
 
 

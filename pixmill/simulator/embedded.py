@@ -30,7 +30,9 @@ class Simulator:
 
 
 @contextmanager
-def embedded(bill: Path, *, latency: float = 0.2, faults: Path | None = None) -> Iterator[Simulator]:
+def embedded(
+    bill: Path, *, latency: float = 0.2, faults: Path | None = None
+) -> Iterator[Simulator]:
     """Run a simulator that appends to `bill` until the body ends; `latency` is in seconds, `faults` a file of them.
 
     The same bill gets the same port whenever that is free, so that image URLs outlive the process. Call it in the main
@@ -38,10 +40,20 @@ def embedded(bill: Path, *, latency: float = 0.2, faults: Path | None = None) ->
     """
     bill = bill.resolve()
     key = f"simulated-{secrets.token_hex(16)}"
-    arguments = ["-P", "-m", "pixmill.simulator", "--bill", str(bill), "--port", str(_usual_port(bill))]
+    arguments = [
+        "-P",
+        "-m",
+        "pixmill.simulator",
+        "--bill",
+        str(bill),
+        "--port",
+        str(_usual_port(bill)),
+    ]
     arguments += ["--latency", str(latency), *(["--faults", str(faults)] if faults else [])]
     with tempfile.TemporaryFile() as complaints:
-        process = start_child(arguments, _environment(key), stdout=subprocess.PIPE, stderr=complaints)
+        process = start_child(
+            arguments, _environment(key), stdout=subprocess.PIPE, stderr=complaints
+        )
         try:
             yield Simulator(_base_url(process, complaints), key)
         finally:
@@ -56,7 +68,9 @@ def _environment(key: str) -> dict[str, str]:
 
 
 def _usual_port(bill: Path) -> int:
-    return _PORTS[int.from_bytes(hashlib.sha256(str(bill).encode()).digest()[:4], "big") % len(_PORTS)]
+    return _PORTS[
+        int.from_bytes(hashlib.sha256(str(bill).encode()).digest()[:4], "big") % len(_PORTS)
+    ]
 
 
 def _base_url(process: subprocess.Popen[bytes], complaints: IO[bytes]) -> str:
@@ -64,7 +78,9 @@ def _base_url(process: subprocess.Popen[bytes], complaints: IO[bytes]) -> str:
     if not line:
         complaints.seek(0)
         said = complaints.read().decode(errors="replace").strip().splitlines()
-        raise PixmillError(f"the simulator did not start: {said[-1] if said else 'it said nothing'}")
+        raise PixmillError(
+            f"the simulator did not start: {said[-1] if said else 'it said nothing'}"
+        )
     return line
 
 

@@ -44,7 +44,9 @@ class Rule(Which, Effect):
     @model_validator(mode="after")
     def _images_come_with_an_answer(self) -> Self:
         if self.image and (self.replaces or self.broken or self.wire):
-            raise ValueError("image is about what a success brings, so the rule can't spoil the answer as well")
+            raise ValueError(
+                "image is about what a success brings, so the rule can't spoil the answer as well"
+            )
         return self
 
     @property
@@ -114,7 +116,9 @@ def load_faults(path: Path) -> Faults:
         raw = yaml.safe_load(path.read_text("utf-8")) or []
         file = _File.model_validate({"rules": raw} if isinstance(raw, list) else raw)
     except ValidationError as error:
-        mistakes = "\n".join(f"  {_place(item['loc'])}: {_words(item['msg'])}" for item in error.errors())
+        mistakes = "\n".join(
+            f"  {_place(item['loc'])}: {_words(item['msg'])}" for item in error.errors()
+        )
         raise UserError(
             f"the faults file {path} has mistakes:\n{mistakes}",
             hint=f"docs/simulator.md shows them all; a rule knows {', '.join(Rule.model_fields)}",
@@ -131,4 +135,6 @@ def _words(message: str) -> str:
 def _place(location: tuple[int | str, ...]) -> str:
     if len(location) < 2:
         return ", ".join(["the file", *map(str, location)])
-    return f"{str(location[0]).removesuffix('s')}[{location[1]}]" + "".join(f".{part}" for part in location[2:])
+    return f"{str(location[0]).removesuffix('s')}[{location[1]}]" + "".join(
+        f".{part}" for part in location[2:]
+    )

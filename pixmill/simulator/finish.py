@@ -54,7 +54,9 @@ def develop(scene: Scene, picture: Floats) -> Image.Image:
     if recipe.steps < 8:
         image = image.filter(ImageFilter.GaussianBlur(5 / recipe.steps))
     if recipe.theme.style == "pixel":
-        image = image.resize((64, 64), Image.Resampling.BOX).resize((SIZE, SIZE), Image.Resampling.NEAREST)
+        image = image.resize((64, 64), Image.Resampling.BOX).resize(
+            (SIZE, SIZE), Image.Resampling.NEAREST
+        )
     return image
 
 

@@ -20,7 +20,10 @@ _ROUGHNESS: Mapping[str, float] = {
     "city": 0.05,
 }
 _WATER_LAYERS = range(2, 5)  # of the sea, between the far shore and the near one
-_INHABITED = (3 / (LAYERS - 1), 4 / (LAYERS - 1))  # nearness of the towers whose windows can be seen
+_INHABITED = (
+    3 / (LAYERS - 1),
+    4 / (LAYERS - 1),
+)  # nearness of the towers whose windows can be seen
 
 
 class _Ridge(NamedTuple):
@@ -35,7 +38,11 @@ class _Ridge(NamedTuple):
 def paint_land(scene: Scene, picture: Floats) -> Floats:
     """The picture with land in front of its sky; y of the nearest ground stays that of the layout's last ridge."""
     land = scene.recipe.theme.land
-    ridges = [_ridge(scene, layer) for layer in range(LAYERS) if land != "sea" or layer not in _WATER_LAYERS]
+    ridges = [
+        _ridge(scene, layer)
+        for layer in range(LAYERS)
+        if land != "sea" or layer not in _WATER_LAYERS
+    ]
     for ridge, nearer in zip_longest(ridges, ridges[1:]):
         if land == "sea" and nearer is None:
             _paint_water(scene, picture)
@@ -50,7 +57,9 @@ def paint_land(scene: Scene, picture: Floats) -> Floats:
 def _ridge(scene: Scene, layer: int) -> _Ridge:
     nearness = layer / (LAYERS - 1)
     land = scene.recipe.theme.land
-    fine = noise_line(scene.chance, range(3, 3 + scene.octaves), jagged=land in ("peaks", "sea"), fall=0.55)
+    fine = noise_line(
+        scene.chance, range(3, 3 + scene.octaves), jagged=land in ("peaks", "sea"), fall=0.55
+    )
     ground = scene.layout.ridges[layer] - _ROUGHNESS[land] * (1 - 0.6 * nearness) * fine
     outline = ground
     if land == "forest" and layer:
@@ -115,7 +124,10 @@ def _paint_windows(scene: Scene, picture: Floats, ridge: _Ridge) -> None:
     lit = scene.chance.random((SIZE // 8, SIZE // 6)) < 0.06 + 0.025 * scene.octaves
     for row, column in zip(*np.nonzero(lit), strict=True):
         y, x = row * 8, column * 6
-        if x + 6 < SIZE and ridge.outline[x : x + 6].max() * SIZE + 5 < y < ridge.ground[x] * SIZE + 12:
+        if (
+            x + 6 < SIZE
+            and ridge.outline[x : x + 6].max() * SIZE + 5 < y < ridge.ground[x] * SIZE + 12
+        ):
             pane = picture[:, y : y + 4, x + 1 : x + 4]
             pane[:] = mix(pane, light, 0.75)
 
@@ -139,10 +151,18 @@ def _paint_water(scene: Scene, picture: Floats) -> None:
     shore = int((scene.layout.horizon + 0.06) * SIZE)
     rows = np.arange(SIZE - shore)
     depth = (rows / len(rows)).astype(np.float32)[:, None]
-    waves = noise_map(scene.chance, min(scene.octaves, 5), stretch=8)[: len(rows)] * (1 + 14 * depth)
+    waves = noise_map(scene.chance, min(scene.octaves, 5), stretch=8)[: len(rows)] * (
+        1 + 14 * depth
+    )
     source = np.clip(shore - 1 - rows * shore // (len(rows) + 40), 0, shore - 1)
     columns = np.clip(np.arange(SIZE) + 3 * waves, 0, SIZE - 1).astype(np.int32)
     mirror = picture[:, source[:, None], columns]
-    deep = mix(mix(palette.horizon, palette.middle, 0.5), mix(palette.near, palette.zenith, 0.4), depth**0.7)
-    glitter = np.exp(-(((X - scene.layout.sun_x) / (0.03 + 0.10 * depth)) ** 2)) * soft(waves / (2 + 10 * depth) + 0.1)
+    deep = mix(
+        mix(palette.horizon, palette.middle, 0.5),
+        mix(palette.near, palette.zenith, 0.4),
+        depth**0.7,
+    )
+    glitter = np.exp(-(((X - scene.layout.sun_x) / (0.03 + 0.10 * depth)) ** 2)) * soft(
+        waves / (2 + 10 * depth) + 0.1
+    )
     picture[:, shore:] = mix(mix(mirror, deep, 0.35 + 0.35 * depth), palette.sun, 0.8 * glitter)

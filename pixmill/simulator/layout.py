@@ -50,7 +50,10 @@ _SHAPES: tuple[_Shape, ...] = (
     lambda x, c: 1.15 * np.exp(-(np.abs((x - c) / 0.19) ** 1.6)),  # one summit
     lambda x, c: 1.1 * np.minimum(1, np.abs(x - c) / 0.6) ** 1.3,  # a valley
     lambda x, c: 1.1 * (x if c > 0.5 else 1 - x) ** 1.5,  # a slope
-    lambda x, c: np.exp(-(np.abs((x - c + 0.3) / 0.12) ** 1.7)) + 0.7 * np.exp(-(np.abs((x - c - 0.26) / 0.16) ** 1.7)),
+    lambda x, c: (
+        np.exp(-(np.abs((x - c + 0.3) / 0.12) ** 1.7))
+        + 0.7 * np.exp(-(np.abs((x - c - 0.26) / 0.16) ** 1.7))
+    ),
     lambda x, c: 0.9 / (1 + np.exp((x - c) * (26 if c > 0.5 else -26))),  # a table mountain
 )
 
@@ -77,7 +80,9 @@ def blend(free: Layout, guided: Layout, *, terrain: float, subject: float) -> La
     )
 
 
-def noise_line(random: np.random.Generator, octaves: range, *, jagged: bool, fall: float = 0.5) -> Floats:
+def noise_line(
+    random: np.random.Generator, octaves: range, *, jagged: bool, fall: float = 0.5
+) -> Floats:
     """Fractal noise along x around 0; octave n has 2^n waves and `fall`^n of the height."""
     line = np.zeros(SIZE, dtype=np.float32)
     for octave in octaves:

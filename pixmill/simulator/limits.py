@@ -10,7 +10,12 @@ TOO_MANY = 50430
 class Limits:
     """Counts calls against both limits; None is no limit. `clock` tells seconds."""
 
-    def __init__(self, qps: float | None, concurrency: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        qps: float | None,
+        concurrency: int | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._qps = qps
         self._concurrency = concurrency
         self._clock = clock
@@ -51,5 +56,7 @@ class Limits:
 
     def _fill(self) -> None:
         now = self._clock()
-        self._tokens = min(self._capacity, self._tokens + (now - self._filled_at) * (self._qps or 0))
+        self._tokens = min(
+            self._capacity, self._tokens + (now - self._filled_at) * (self._qps or 0)
+        )
         self._filled_at = now

@@ -44,4 +44,6 @@ def token_of(path: str, query: Mapping[str, str]) -> str | None:
 
 
 def _signature(token: str, expires: str, fault: str) -> str:
-    return base64.b64encode(hmac.digest(_KEY, f"{token} {expires}{fault}".encode(), "sha1")).decode()
+    return base64.b64encode(
+        hmac.digest(_KEY, f"{token} {expires}{fault}".encode(), "sha1")
+    ).decode()

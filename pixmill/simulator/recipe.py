@@ -66,7 +66,9 @@ def pack(recipe: Recipe) -> str:
 
 def unpack(packed: str) -> Recipe:
     """The recipe that `pack` made text of."""
-    theme, *middle, mark, contour = json.loads(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
+    theme, *middle, mark, contour = json.loads(
+        base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+    )
     return Recipe._make([Theme(*theme), *middle, mark and Mark(*mark), contour])
 
 

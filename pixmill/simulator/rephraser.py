@@ -10,7 +10,12 @@ _ENGLISH = (
     "quiet mood, long shadows, delicate grain",
 )
 _HAN = re.compile("[\u4e00-\u9fff]")
-_CHINESE = ("层次分明,细节丰富。", "构图开阔,光线柔和。", "色彩饱满,质感细腻。", "意境悠远,氛围宁静。")
+_CHINESE = (
+    "层次分明,细节丰富。",
+    "构图开阔,光线柔和。",
+    "色彩饱满,质感细腻。",
+    "意境悠远,氛围宁静。",
+)
 
 
 def rephrase(prompt: str) -> str:

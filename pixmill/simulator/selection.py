@@ -26,14 +26,18 @@ class Occasion(NamedTuple):
 
 def _call(text: str) -> float:
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError("has to be a call number from 1, a range like 3-5, or 3- for all from the third")
+        raise ValueError(
+            "has to be a call number from 1, a range like 3-5, or 3- for all from the third"
+        )
     return int(text)
 
 
 def _seconds(text: str) -> float:
     found = _TIME.fullmatch(text)
     if not found:
-        raise ValueError("has to be a span of time since the first call: 30s-90s, 1m-5m, or 30s- for all after it")
+        raise ValueError(
+            "has to be a span of time since the first call: 30s-90s, 1m-5m, or 30s- for all after it"
+        )
     return float(found[1]) * _SECONDS[found[2]]
 
 
@@ -56,11 +60,16 @@ class When(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
     calls: Annotated[Span, BeforeValidator(lambda value: _span(_call, value))] = EVER
-    between: Annotated[Span, BeforeValidator(lambda value: _span(_seconds, value if "-" in str(value) else ""))] = EVER
+    between: Annotated[
+        Span, BeforeValidator(lambda value: _span(_seconds, value if "-" in str(value) else ""))
+    ] = EVER
 
     def covers(self, call: Occasion) -> bool:
         """Whether the call comes in this part."""
-        return self.calls[0] <= call.number <= self.calls[1] and self.between[0] <= call.second <= self.between[1]
+        return (
+            self.calls[0] <= call.number <= self.calls[1]
+            and self.between[0] <= call.second <= self.between[1]
+        )
 
 
 class Which(When):
@@ -87,7 +96,10 @@ class Which(When):
         return (
             self.covers(call)
             and (self.prompt is None or self.prompt in call.prompt)
-            and (self.share is None or _drawn(f"{lot} {call.key} {0 if self.sticky else call.repeat}") < self.share)
+            and (
+                self.share is None
+                or _drawn(f"{lot} {call.key} {0 if self.sticky else call.repeat}") < self.share
+            )
         )
 
 

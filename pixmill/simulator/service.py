@@ -52,7 +52,9 @@ class _Call(NamedTuple):
 class Service:
     """One account at the provider. `render` paints a packed recipe, away from the event loop."""
 
-    def __init__(self, settings: Settings, base_url: str, render: Callable[[str], Awaitable[bytes]]) -> None:
+    def __init__(
+        self, settings: Settings, base_url: str, render: Callable[[str], Awaitable[bytes]]
+    ) -> None:
         self._settings = settings
         self._base_url = base_url
         self._render = render
@@ -75,7 +77,9 @@ class Service:
         charged = rule.charges(code) if rule else code == SUCCESS
         req_key = str(call.body.get("req_key", ""))
         place = met.place if met else None
-        self._bill.write(Entry(call.number, call.key, req_key, code, charged, call.request_id, place))
+        self._bill.write(
+            Entry(call.number, call.key, req_key, code, charged, call.request_id, place)
+        )
         return rule.on(answer) if rule else answer
 
     def close(self) -> None:
@@ -87,11 +91,15 @@ class Service:
         self._calls += 1
         try:
             body = json.loads(raw)
-            asked = _canonical({name: value for name, value in body.items() if name != "return_url"}).encode()
+            asked = _canonical(
+                {name: value for name, value in body.items() if name != "return_url"}
+            ).encode()
         except (ValueError, AttributeError, RecursionError):
             # Not JSON, not an object, or text that is not Unicode.
             body, asked = {}, raw
-        return _Call(self._calls, body, hashlib.sha256(asked).hexdigest(), new_request_id(), started)
+        return _Call(
+            self._calls, body, hashlib.sha256(asked).hexdigest(), new_request_id(), started
+        )
 
     def _meet(self, call: _Call) -> "Met | None":
         """The rule that this call meets; the limits of this moment hold from now on."""

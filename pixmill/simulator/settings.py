@@ -11,7 +11,11 @@ from pixmill.errors import UserError
 URL_LIFE = 24 * 3600
 """Seconds that an image URL lives, as documented by the provider."""
 
-_KEYS = {"bearer_key": "PIXMILL_API_KEY", "access_key": "VOLC_ACCESSKEY", "secret_key": "VOLC_SECRETKEY"}
+_KEYS = {
+    "bearer_key": "PIXMILL_API_KEY",
+    "access_key": "VOLC_ACCESSKEY",
+    "secret_key": "VOLC_SECRETKEY",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,10 @@ class Settings:
         for name in ("qps", "concurrency"):
             limit = getattr(self, name)
             if limit is not None and limit <= 0:
-                raise UserError(f"{name} is {limit}, it has to be above 0", hint=f"leave {name} out for no limit")
+                raise UserError(
+                    f"{name} is {limit}, it has to be above 0",
+                    hint=f"leave {name} out for no limit",
+                )
         if self.latency < 0:
             raise UserError(f"latency is {self.latency} seconds, it can't be negative")
 

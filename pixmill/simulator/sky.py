@@ -24,7 +24,9 @@ def _paint_stars(scene: Scene, picture: Floats) -> None:
     rows = (scene.chance.random(count) ** 1.4 * scene.layout.horizon * 0.9 * SIZE).astype(np.int32)
     columns = scene.chance.integers(0, SIZE, count)
     shine = scene.chance.random((1, count), dtype=np.float32) ** 3
-    picture[:, rows, columns] = mix(picture[:, rows, columns], scene.palette.sun[:, 0], 0.15 + 0.85 * shine)
+    picture[:, rows, columns] = mix(
+        picture[:, rows, columns], scene.palette.sun[:, 0], 0.15 + 0.85 * shine
+    )
 
 
 def _clouds(scene: Scene) -> Floats:

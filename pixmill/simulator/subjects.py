@@ -27,8 +27,28 @@ class _Subject(NamedTuple):
 
 
 _BIRDS = tuple(
-    ("line", (x - w, y - w * 0.5, x - w * 0.4, y - w * 0.55, x, y, x + w * 0.4, y - w * 0.55, x + w, y - w * 0.5))
-    for x, y, w in ((0.2, 0.5, 0.09), (0.42, 0.34, 0.12), (0.66, 0.46, 0.08), (0.8, 0.25, 0.07), (0.55, 0.66, 0.06))
+    (
+        "line",
+        (
+            x - w,
+            y - w * 0.5,
+            x - w * 0.4,
+            y - w * 0.55,
+            x,
+            y,
+            x + w * 0.4,
+            y - w * 0.55,
+            x + w,
+            y - w * 0.5,
+        ),
+    )
+    for x, y, w in (
+        (0.2, 0.5, 0.09),
+        (0.42, 0.34, 0.12),
+        (0.66, 0.46, 0.08),
+        (0.8, 0.25, 0.07),
+        (0.55, 0.66, 0.06),
+    )
 )
 
 _SUBJECTS: Mapping[str, _Subject] = {
@@ -118,7 +138,10 @@ _SUBJECTS: Mapping[str, _Subject] = {
             ("line", (0.44, 0.80, 0.45, 0.87)),
             ("line", (0.56, 0.80, 0.55, 0.87)),
         ),
-        (("ellipse", (0.38, 0.02, 0.62, 0.68)), ("polygon", (0.40, 0.52, 0.60, 0.52, 0.53, 0.80, 0.47, 0.80))),
+        (
+            ("ellipse", (0.38, 0.02, 0.62, 0.68)),
+            ("polygon", (0.40, 0.52, 0.60, 0.52, 0.53, 0.80, 0.47, 0.80)),
+        ),
         place=0.42,
     ),
     "bird": _Subject(0.34, _BIRDS, place=0.42),
@@ -137,7 +160,9 @@ def paint_subject(scene: Scene, picture: Floats) -> None:
     palette = scene.palette
     dark, lit = _drawn(subject.dark, side), _drawn(subject.lit, side)
     # Light mist behind it, so that it stands out of dark woods.
-    area[:] = mix(area, palette.horizon, 0.45 * _weights(dark.filter(ImageFilter.GaussianBlur(side / 9))))
+    area[:] = mix(
+        area, palette.horizon, 0.45 * _weights(dark.filter(ImageFilter.GaussianBlur(side / 9)))
+    )
     area[:] = mix(area, 0.7 * palette.near, _weights(dark))
     area[:] = mix(area, mix(palette.accent, palette.sun, 0.35), 0.92 * _weights(lit))
 
@@ -159,7 +184,12 @@ def _drawn(strokes: Iterable[_Stroke], side: int) -> Image.Image:
         elif kind == "polygon":
             pen.polygon(points, fill=255)
         else:
-            pen.line(points, fill=255, width=int(size * (0.075 if kind == "curve" else 0.014)), joint="curve")
+            pen.line(
+                points,
+                fill=255,
+                width=int(size * (0.075 if kind == "curve" else 0.014)),
+                joint="curve",
+            )
     return image.resize((side, side), Image.Resampling.BOX)
 
 

@@ -87,7 +87,18 @@ _STYLE_WORDS = {
 }
 _LANDS = ("peaks", "hills", "sea", "meadow", "forest", "dunes")
 _SUBJECTS = ("tree", "none", "balloon", "bird", "house", "none")
-_FREE_PALETTES = ("dusk", "dawn", "lavender", "sea", "forest", "citrus", "rose", "gold", "winter", "autumn")
+_FREE_PALETTES = (
+    "dusk",
+    "dawn",
+    "lavender",
+    "sea",
+    "forest",
+    "citrus",
+    "rose",
+    "gold",
+    "winter",
+    "autumn",
+)
 _WORD = re.compile(r"[a-z0-9]+")
 
 _Table = Mapping[str, frozenset[str]]

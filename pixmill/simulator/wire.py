@@ -30,12 +30,19 @@ class Protocol(HttpToolsProtocol):
         self.scope["extensions"] = {_EXTENSION: {"transport": self.transport}}
 
 
-async def send_on_wire(scope: Mapping[str, Any], receive: Receive, answer: Answer, wire: Wire) -> None:
+async def send_on_wire(
+    scope: Mapping[str, Any], receive: Receive, answer: Answer, wire: Wire
+) -> None:
     """Send as much of `answer` as arrives well, then do what the wire does; returns when the connection is gone."""
     transport: asyncio.Transport = scope["extensions"][_EXTENSION]["transport"]
     head = _head(answer, endless=wire.does == "endless")
     whole = head + answer.body
-    cuts = {"start": 0, "headers": len(head) // 2, "body": len(head), "middle": len(head) + len(answer.body) // 2}
+    cuts = {
+        "start": 0,
+        "headers": len(head) // 2,
+        "body": len(head),
+        "middle": len(head) + len(answer.body) // 2,
+    }
     transport.write(whole[: cuts[wire.at]])
     await _go_on(transport, whole[cuts[wire.at] :], wire)
     while (await receive())["type"] != "http.disconnect":
@@ -45,7 +52,9 @@ async def send_on_wire(scope: Mapping[str, Any], receive: Receive, answer: Answe
 async def _go_on(transport: asyncio.Transport, rest: bytes, wire: Wire) -> None:
     match wire.does:
         case "reset":
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_ON_CLOSE)
+            transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, _DROP_ON_CLOSE
+            )
             transport.abort()
         case "close":
             transport.close()
@@ -77,5 +86,10 @@ def _head(answer: Answer, *, endless: bool) -> bytes:
     fields = {**answer.fields(), "connection": "close"}
     if endless:
         del fields["content-length"]
-    lines = [f"HTTP/1.1 {answer.status} ", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    lines = [
+        f"HTTP/1.1 {answer.status} ",
+        *(f"{name}: {value}" for name, value in fields.items()),
+        "",
+        "",
+    ]
     return "\r\n".join(lines).encode()

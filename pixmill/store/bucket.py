@@ -29,7 +29,9 @@ MARK = "pixmill-store"
 PUBLICATIONS = 5
 """How often a dataset is written anew because others published at the same time."""
 
-_MARK_TEXT = b"Images and datasets of pixmill. Their record of payments is a ledger in PostgreSQL.\n"
+_MARK_TEXT = (
+    b"Images and datasets of pixmill. Their record of payments is a ledger in PostgreSQL.\n"
+)
 _VERSION = re.compile(r"\d{8}T[\d.]+Z\.(?:parquet|json)")
 _KINDS = {
     ".jpg": "image/jpeg",
@@ -74,7 +76,8 @@ class BucketStore:
         if self._objects.look(MARK) is None:
             hint = "is the prefix right? If the images are gone for good, `pixmill run` makes the store anew"
             raise UserError(
-                f"there is no store at {self._address.url}, so every image would count as missing", hint=hint
+                f"there is no store at {self._address.url}, so every image would count as missing",
+                hint=hint,
             )
 
     # Images
@@ -148,24 +151,34 @@ class BucketStore:
             if history:
                 self._pull_history(dataset)
 
-    def publish(self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]) -> Result:
+    def publish(
+        self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]
+    ) -> Result:
         """Write on top of what is published, then put each file in place of the one that was seen before."""
         try:
             return self._published(dataset, files, keep, write)
-        except StoreRefused as error:  # by now it may have been paid for, and a user's mistake costs nothing
+        except (
+            StoreRefused
+        ) as error:  # by now it may have been paid for, and a user's mistake costs nothing
             raise StoreError(str(error), hint=error.hint) from None
 
-    def _published(self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]) -> Result:
+    def _published(
+        self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]
+    ) -> Result:
         for _ in range(PUBLICATIONS):
             seen = self._pull(dataset, files)
-            shutil.rmtree(self.folder / dataset / "history", ignore_errors=True)  # what is there then is new
+            shutil.rmtree(
+                self.folder / dataset / "history", ignore_errors=True
+            )  # what is there then is new
             result = write()
             try:
                 self._push_history(dataset)
                 for file in files:
                     self._push(f"{dataset}/{file}", seen[file])
             except Outdated:
-                log.info("%s was published by another run meanwhile; it is published again", dataset)
+                log.info(
+                    "%s was published by another run meanwhile; it is published again", dataset
+                )
                 continue
             self._trim_history(dataset, keep)
             return result
@@ -212,7 +225,9 @@ class BucketStore:
 
     def _pull_history(self, dataset: str) -> None:
         found = (one.name for one in self._objects.list(f"{dataset}/history/"))
-        names = {name for name in found if _VERSION.fullmatch(name.removeprefix(f"{dataset}/history/"))}
+        names = {
+            name for name in found if _VERSION.fullmatch(name.removeprefix(f"{dataset}/history/"))
+        }
         for name in names:
             self._pulled(name)
         for path in (self.folder / dataset / "history").glob("*"):
@@ -220,7 +235,9 @@ class BucketStore:
                 path.unlink()
 
     def _push_history(self, dataset: str) -> None:
-        for path in sorted((self.folder / dataset / "history").glob("*")):  # the manifest comes first
+        for path in sorted(
+            (self.folder / dataset / "history").glob("*")
+        ):  # the manifest comes first
             name = path.relative_to(self.folder).as_posix()
             self._objects.put(name, path, hash_of(path), ABSENT, _kind(name))
 
@@ -228,11 +245,15 @@ class BucketStore:
         """Forget the oldest versions. A policy may well not allow that, and a published dataset is no failure."""
         try:
             names = [one.name for one in self._objects.list(f"{dataset}/history/")]
-            for name in sorted((name for name in names if name.endswith(".parquet")), reverse=True)[keep:]:
+            for name in sorted((name for name in names if name.endswith(".parquet")), reverse=True)[
+                keep:
+            ]:
                 self._objects.delete(name)
                 self._objects.delete(name.removesuffix(".parquet") + ".json")
         except StoreError as error:
-            log.warning("earlier versions of %s stay beyond output.keep_versions: %s", dataset, error)
+            log.warning(
+                "earlier versions of %s stay beyond output.keep_versions: %s", dataset, error
+            )
 
 
 def _is_sound(path: Path, digest: str) -> bool:

@@ -54,7 +54,9 @@ class Store(Protocol):
     def pull(self, dataset: str, files: Sequence[str], *, history: bool = False) -> None:
         """Make `files` of a dataset's folder, with `history` also its earlier versions, what is published now."""
 
-    def publish(self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]) -> Result:
+    def publish(
+        self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]
+    ) -> Result:
         """Let `write` bring a dataset's folder up to date, and publish `files` in their order.
 
         It is called again where somebody else published meanwhile. `keep` earlier versions are kept.

@@ -27,8 +27,13 @@ class FolderStore:
         """A disk that is not mounted has lost nothing."""
         folder = self.folder / "images"
         if not folder.is_dir():
-            hint = "mount or restore it; if the images are gone for good, make an empty folder there"
-            raise UserError(f"{folder} is not there, so every image of the store would count as missing", hint=hint)
+            hint = (
+                "mount or restore it; if the images are gone for good, make an empty folder there"
+            )
+            raise UserError(
+                f"{folder} is not there, so every image of the store would count as missing",
+                hint=hint,
+            )
 
     def save(self, data: bytes) -> ImageFile:
         """Write an image."""
@@ -62,7 +67,9 @@ class FolderStore:
     def pull(self, dataset: str, files: Sequence[str], *, history: bool = False) -> None:
         """Nothing to do: what is published is here."""
 
-    def publish(self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]) -> Result:
+    def publish(
+        self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]
+    ) -> Result:
         """What `write` puts in place is published."""
         return write()
 

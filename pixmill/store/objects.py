@@ -98,7 +98,9 @@ class Objects:
     def look(self, name: str) -> Seen | None:
         """Return what stands under `name`, `None` where nothing does."""
         try:
-            return _seen(self._ask("look at", name, self._client.head_object, ChecksumMode="ENABLED"))
+            return _seen(
+                self._ask("look at", name, self._client.head_object, ChecksumMode="ENABLED")
+            )
         except _Absent:
             return None
 
@@ -128,7 +130,9 @@ class Objects:
         try:
             with os.fdopen(descriptor, "w+b") as file:
                 seen = self._read(name, file)
-                if seen is None or (wanted is not None and file_digest(file, "sha256").hexdigest() != wanted):
+                if seen is None or (
+                    wanted is not None and file_digest(file, "sha256").hexdigest() != wanted
+                ):
                     return None
             Path(aside).chmod(0o644)
             Path(aside).replace(path)
@@ -136,7 +140,9 @@ class Objects:
         finally:
             Path(aside).unlink(missing_ok=True)
 
-    def put(self, name: str, body: bytes | Path, digest: str, condition: Mapping[str, str], kind: str) -> None:
+    def put(
+        self, name: str, body: bytes | Path, digest: str, condition: Mapping[str, str], kind: str
+    ) -> None:
         """Write an object whose SHA-256 is `digest`; it is there when this returns, or was there already.
 
         Raises Outdated where the condition does not hold and something else stands there.
@@ -144,8 +150,14 @@ class Objects:
         size = len(body) if isinstance(body, bytes) else body.stat().st_size
         if size > LARGEST:
             hint = "split the table into several configs"
-            raise StoreError(f"{name} has {size:,} bytes; an object of one write has at most {LARGEST:,}", hint=hint)
-        checked = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": b64encode(bytes.fromhex(digest)).decode()}
+            raise StoreError(
+                f"{name} has {size:,} bytes; an object of one write has at most {LARGEST:,}",
+                hint=hint,
+            )
+        checked = {
+            "ChecksumAlgorithm": "SHA256",
+            "ChecksumSHA256": b64encode(bytes.fromhex(digest)).decode(),
+        }
         arguments = {**checked, **condition, "ContentType": kind}
         for attempt in range(ATTEMPTS):
             try:
@@ -185,7 +197,14 @@ class Objects:
         start = f"{self.address.prefix}/" if self.address.prefix else ""
         marker: dict[str, Any] = {"MaxKeys": PAGE}
         while True:
-            page = self._ask("list", folder, self._client.list_objects_v2, Key=None, Prefix=start + folder, **marker)
+            page = self._ask(
+                "list",
+                folder,
+                self._client.list_objects_v2,
+                Key=None,
+                Prefix=start + folder,
+                **marker,
+            )
             for one in page.get("Contents", ()):
                 yield Listed(one["Key"][len(start) :], Seen(one["ETag"], one["Size"]))
             if not page.get("IsTruncated"):
@@ -203,7 +222,9 @@ class Objects:
                 file.writelines(answer["Body"].iter_chunks(_BLOCK))
                 file.seek(0)
                 return _seen(answer)
-            except _exceptions().BotoCoreError as error:  # the body broke off, or is not what its checksum says
+            except (
+                _exceptions().BotoCoreError
+            ) as error:  # the body broke off, or is not what its checksum says
                 problem = type(error).__name__
                 file.seek(0)
                 file.truncate()
@@ -219,14 +240,20 @@ class Objects:
             return operation(Bucket=self.address.bucket, **key)
         except known.ClientError as error:
             raise self._meaning(what, name, error.response) from None
-        except (known.NoCredentialsError, known.PartialCredentialsError, known.CredentialRetrievalError) as error:
+        except (
+            known.NoCredentialsError,
+            known.PartialCredentialsError,
+            known.CredentialRetrievalError,
+        ) as error:
             raise StoreRefused(
                 f"can't {what} {self._shown(name)}: {_sentence(error)}",
                 hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give this machine a role",
             ) from None
         except known.BotoCoreError as error:
             hint = "is the endpoint right, and can this machine reach it?"
-            raise _Unclear(f"can't {what} {self._shown(name)}: {type(error).__name__}", hint=hint) from None
+            raise _Unclear(
+                f"can't {what} {self._shown(name)}: {type(error).__name__}", hint=hint
+            ) from None
 
     def _meaning(self, what: str, name: str, answer: Mapping[str, Any]) -> Exception:
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -246,10 +273,15 @@ class Objects:
             detail = f" ({text})" if text and text != "Forbidden" else ""
             hint = f"it needs {_RIGHTS[what]}; a wrong key, or a clock that is wrong, is refused as well"
             return StoreRefused(problem + detail, hint=hint)
-        return (_Unclear if status >= 500 or status == 429 else StoreError)(problem + (f" ({text})" if text else ""))
+        return (_Unclear if status >= 500 or status == 429 else StoreError)(
+            problem + (f" ({text})" if text else "")
+        )
 
     def _no_bucket(self) -> StoreRefused:
-        return StoreRefused(f"there is no bucket {self.address.bucket!r}", hint="is its name right, and its endpoint?")
+        return StoreRefused(
+            f"there is no bucket {self.address.bucket!r}",
+            hint="is its name right, and its endpoint?",
+        )
 
     def _shown(self, name: str) -> str:
         return self.address.at(name).url
@@ -262,7 +294,9 @@ def _client(endpoint: str | None, region: str | None, virtual_hosts: bool) -> An
         import boto3
         from botocore.config import Config
     except ModuleNotFoundError:
-        raise UserError("s3:// needs boto3, which is not installed", hint="pip install 'pixmill[s3]'") from None
+        raise UserError(
+            "s3:// needs boto3, which is not installed", hint="pip install 'pixmill[s3]'"
+        ) from None
     style = "virtual" if virtual_hosts else "path" if endpoint else "auto"
     options = Config(
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
@@ -276,9 +310,13 @@ def _client(endpoint: str | None, region: str | None, virtual_hosts: bool) -> An
         session = boto3.session.Session()
         client = session.client("s3", endpoint_url=endpoint, region_name=region, config=options)
     except (_exceptions().BotoCoreError, ValueError) as error:
-        raise ConfigError(f"s3:// can't be used: {_sentence(error)}", hint="see AWS_PROFILE and AWS_REGION") from None
+        raise ConfigError(
+            f"s3:// can't be used: {_sentence(error)}", hint="see AWS_PROFILE and AWS_REGION"
+        ) from None
     if problem := endpoint_problem(client.meta.endpoint_url):
-        raise ConfigError(f"the endpoint of s3:// {problem}", hint="see AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_S3")
+        raise ConfigError(
+            f"the endpoint of s3:// {problem}", hint="see AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_S3"
+        )
     with suppress(Exception):  # no keys are no problem of the log's
         remember(session.get_credentials().get_frozen_credentials().secret_key)
     return client
@@ -296,7 +334,9 @@ def _seen(answer: Mapping[str, Any]) -> Seen:
         digest = b64decode(answer.get("ChecksumSHA256") or "", validate=True)
     except BadBase64:
         digest = b""
-    return Seen(answer["ETag"], int(answer["ContentLength"]), digest.hex() if len(digest) == 32 else None)
+    return Seen(
+        answer["ETag"], int(answer["ContentLength"]), digest.hex() if len(digest) == 32 else None
+    )
 
 
 def _sentence(error: BaseException) -> str:

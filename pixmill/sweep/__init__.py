@@ -23,4 +23,13 @@ A point stays if no condition of `exclude` and every condition of `only` holds.
 from pixmill.sweep.making import make_points, sweep_mistakes
 from pixmill.sweep.points import Axis, AxisValue, Point, RowCondition, SweepPoints, axis_column
 
-__all__ = ["Axis", "AxisValue", "Point", "RowCondition", "SweepPoints", "axis_column", "make_points", "sweep_mistakes"]
+__all__ = [
+    "Axis",
+    "AxisValue",
+    "Point",
+    "RowCondition",
+    "SweepPoints",
+    "axis_column",
+    "make_points",
+    "sweep_mistakes",
+]

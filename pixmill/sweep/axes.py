@@ -78,7 +78,12 @@ def _decimal(value: Any, usage: str) -> Decimal:
 
 def whole(value: Any, name: str, least: int) -> int:
     """Return `value` as an int; ValueError where it is not whole or less than `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or value != int(value) or value < least:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | Decimal)
+        or value != int(value)
+        or value < least
+    ):
         raise ValueError(f"{name} must be a whole number of at least {least}")
     return int(value)
 

@@ -35,7 +35,9 @@ def draws_of(spec: Any, path: str, seed: int, n: int) -> list[Given]:
 
 
 def _digest(seed: int, path: str, at: int) -> int:
-    return int.from_bytes(sha256(_SEPARATOR.join(("draw1", str(seed), normalized(path), str(at))).encode()).digest())
+    return int.from_bytes(
+        sha256(_SEPARATOR.join(("draw1", str(seed), normalized(path), str(at))).encode()).digest()
+    )
 
 
 def _unit(digest: int) -> float:

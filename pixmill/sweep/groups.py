@@ -64,9 +64,13 @@ class GroupReader:
         except ValueError as error:
             self.mistakes.append((place, str(error)))
             return Group({}, ())
-        return Group({path: self._kinds[path] for path in columns if path in self._kinds}, list(rows))
+        return Group(
+            {path: self._kinds[path] for path in columns if path in self._kinds}, list(rows)
+        )
 
-    def _read(self, kind: str, body: Any, where: str) -> tuple[_Columns, Iterator[tuple[Setting, ...]]]:
+    def _read(
+        self, kind: str, body: Any, where: str
+    ) -> tuple[_Columns, Iterator[tuple[Setting, ...]]]:
         """Return the settings of each axis, and how the rows go through them."""
         if kind == "list":
             columns = self._read_list(body, where)
@@ -75,7 +79,10 @@ class GroupReader:
         elif kind == "random":
             columns = self._read_random(body, where)
         else:
-            columns = {path: self._axis(path, f"{where}.{path}", values_of, spec) for path, spec in body.items()}
+            columns = {
+                path: self._axis(path, f"{where}.{path}", values_of, spec)
+                for path, spec in body.items()
+            }
         if kind == "grid":
             bounded(math.prod(map(len, columns.values())))
             return columns, product(*columns.values())
@@ -87,11 +94,15 @@ class GroupReader:
         n, seed = bounded(whole(body.get("n"), "n", 1)), whole(body.get("seed", 0), "seed", 0)
         columns = {}
         for path in (key for key in body if key not in ("n", "seed")):
-            columns[path] = self._axis(path, f"{where}.{path}", draws_of, body[path], path, seed, n)[:n]
+            columns[path] = self._axis(
+                path, f"{where}.{path}", draws_of, body[path], path, seed, n
+            )[:n]
         return columns
 
     def _read_list(self, items: Any, where: str) -> _Columns:
-        if not isinstance(items, list | tuple) or not all(isinstance(item, Mapping) for item in items):
+        if not isinstance(items, list | tuple) or not all(
+            isinstance(item, Mapping) for item in items
+        ):
             raise ValueError("must be a list of points such as {scale: 3, ddim_steps: 25}")
         columns: _Columns = {}
         for path in dict.fromkeys(path for item in items for path in item):
@@ -102,7 +113,9 @@ class GroupReader:
                 columns[path] = self._settings(path, kind, list(self._listed(path, items, where)))
         return columns
 
-    def _listed(self, path: str, items: Sequence[Mapping[str, Any]], where: str) -> Iterator[_Placed]:
+    def _listed(
+        self, path: str, items: Sequence[Mapping[str, Any]], where: str
+    ) -> Iterator[_Placed]:
         defaults = self._plain.defaults
         for at, item in enumerate(items):
             place = f"{where}.{at}.{path}"
@@ -113,7 +126,9 @@ class GroupReader:
             except ValueError as error:
                 self.mistakes.append((place, str(error)))
 
-    def _axis(self, path: Any, where: str, values: Callable[..., list[Given]], *spec: Any) -> list[Setting]:
+    def _axis(
+        self, path: Any, where: str, values: Callable[..., list[Given]], *spec: Any
+    ) -> list[Setting]:
         """Return the settings of a new axis, whose values are `values(*spec)`; none after a mistake."""
         kind = self._new_axis(path, where)
         try:
@@ -143,11 +158,15 @@ class GroupReader:
             if path.startswith(other + ".") or other.startswith(path + "."):
                 raise ValueError(f"overlaps {other} in {place}")
             if column_name(path) == column_name(other):
-                raise ValueError(f"would share the column {column_name(path)} with {other} in {place}")
+                raise ValueError(
+                    f"would share the column {column_name(path)} with {other} in {place}"
+                )
 
     def _settings(self, path: str, kind: AxisKind, items: Sequence[_Placed]) -> list[Setting]:
         """Return a setting per value that fits; equal values share the first label that one of them has."""
-        typed = [(value, canonical_json(value), label) for value, label in self._typed(path, kind, items)]
+        typed = [
+            (value, canonical_json(value), label) for value, label in self._typed(path, kind, items)
+        ]
         labels: dict[str, str] = {}
         for _, text, label in typed:
             if label is not None:
@@ -160,7 +179,9 @@ class GroupReader:
                 known[text] = Setting(path, value, labels.get(text, shown), text, text != default)
         return [known[text] for _, text, _ in typed]
 
-    def _typed(self, path: str, kind: AxisKind, items: Sequence[_Placed]) -> list[tuple[JsonValue, str | None]]:
+    def _typed(
+        self, path: str, kind: AxisKind, items: Sequence[_Placed]
+    ) -> list[tuple[JsonValue, str | None]]:
         typed = []
         problems: dict[tuple[str, str], list[str]] = {}
         for where, (value, label) in items:
@@ -179,7 +200,9 @@ def _kind_of_group(group: Mapping[str, Any]) -> str:
         raise ValueError(f"needs one kind, one of {', '.join(KINDS)}; more kinds are more groups")
     kind = str(next(iter(group)))
     if kind not in KINDS:
-        raise ValueError(f"unknown kind {kind!r}; there are {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
+        raise ValueError(
+            f"unknown kind {kind!r}; there are {', '.join(KINDS)}{did_you_mean(kind, KINDS)}"
+        )
     return kind
 
 

@@ -14,7 +14,16 @@ from pixmill.operations import resolve_parameters
 from pixmill.sweep.axes import MAX_POINTS
 from pixmill.sweep.groups import Group, GroupReader, Setting
 from pixmill.sweep.plain import plain_request
-from pixmill.sweep.points import Axis, AxisKind, AxisValue, Point, RowCondition, SweepPoints, axis_column, point_id
+from pixmill.sweep.points import (
+    Axis,
+    AxisKind,
+    AxisValue,
+    Point,
+    RowCondition,
+    SweepPoints,
+    axis_column,
+    point_id,
+)
 
 Mistakes = list[tuple[str, str]]
 _Combination = tuple[Setting, ...]
@@ -74,7 +83,9 @@ def _multiplied(
     of_points = [condition for condition in conditions if condition.condition.names <= kinds.keys()]
     kept, mistakes = _constrained(combinations, of_points, kinds)
     if not kept and not mistakes:
-        mistakes.append(("sweep", f"no point remains: exclude and only remove all {len(combinations):,}"))
+        mistakes.append(
+            ("sweep", f"no point remains: exclude and only remove all {len(combinations):,}")
+        )
     of_rows = tuple(condition for condition in conditions if condition not in of_points)
     points = SweepPoints(_axes(kinds, kept.values()), tuple(_points(kept)), of_rows)
     mistakes += _unfit(points, request)
@@ -86,7 +97,9 @@ def _combinations(groups: Sequence[Group]) -> dict[str, _Combination]:
     found: dict[str, _Combination] = {}
     for rows in product(*(group.rows for group in groups)):
         combination = tuple(chain.from_iterable(rows))
-        found.setdefault(point_id([(each.path, each.text) for each in combination if each.differs]), combination)
+        found.setdefault(
+            point_id([(each.path, each.text) for each in combination if each.differs]), combination
+        )
     return found
 
 
@@ -106,7 +119,9 @@ def _constrained(
             keep &= condition.mask(columns, len(combinations)) == keep_when
         except ValueError as error:
             mistakes.append((where, str(error)))
-    return {id_: row for (id_, row), stays in zip(combinations.items(), keep, strict=True) if stays}, mistakes
+    return {
+        id_: row for (id_, row), stays in zip(combinations.items(), keep, strict=True) if stays
+    }, mistakes
 
 
 def _axes(kinds: Mapping[str, AxisKind], combinations: Iterable[_Combination]) -> tuple[Axis, ...]:
@@ -133,7 +148,10 @@ def _unfit(points: SweepPoints, request: Request) -> Mistakes:
             except (ValidationError, KeyError) as error:
                 found.setdefault(point.values["req_key"], (dict(point.values), error))
     return [
-        ("sweep.groups", f"the point {values} can't be sent with req_key {req_key}: {_reason(error)}")
+        (
+            "sweep.groups",
+            f"the point {values} can't be sent with req_key {req_key}: {_reason(error)}",
+        )
         for req_key, (values, error) in found.items()
     ]
 

@@ -79,11 +79,15 @@ class PlainRequest:
         if problem and not problem.startswith("unknown field"):
             return problem
         known = [*self.defaults, *sorted(self.variables)]
-        return "is neither a request field nor a variable of request.prompt" + did_you_mean(path, known)
+        return "is neither a request field nor a variable of request.prompt" + did_you_mean(
+            path, known
+        )
 
     def _typed_field(self, path: str, value: Any) -> JsonValue:
         try:
-            resolved = resolve_parameters(self.request.req_key, with_field(self.params, path, value))
+            resolved = resolve_parameters(
+                self.request.req_key, with_field(self.params, path, value)
+            )
         except ValidationError as error:
             raise ValueError(_wording(error)) from None
         return _value_at(resolved, path)
@@ -98,8 +102,14 @@ class PlainRequest:
 def plain_request(request: Request) -> PlainRequest:
     """Return what `request` sends by itself; raises `pydantic.ValidationError` where its params are wrong."""
     params = resolve_parameters(request.req_key, request.params)
-    fields = {path: value for path, value in _fields(request).items() if not isinstance(value, Mapping | list)}
-    return PlainRequest(request, params, {"req_key": request.req_key, **fields}, frozenset(_placeholders(request)))
+    fields = {
+        path: value
+        for path, value in _fields(request).items()
+        if not isinstance(value, Mapping | list)
+    }
+    return PlainRequest(
+        request, params, {"req_key": request.req_key, **fields}, frozenset(_placeholders(request))
+    )
 
 
 def _value_at(container: JsonValue, path: str) -> JsonValue:
@@ -121,7 +131,9 @@ def _fields(request: Request) -> dict[str, JsonValue]:
 
 def _placeholders(request: Request) -> Iterator[str]:
     try:
-        yield from (name for _, name, _, _ in string.Formatter().parse(request.prompt or "") if name)
+        yield from (
+            name for _, name, _, _ in string.Formatter().parse(request.prompt or "") if name
+        )
     except ValueError:  # a broken template is reported with the request
         return
 
@@ -138,5 +150,7 @@ def _malformed(params: Mapping[str, Any], path: str) -> str | None:
 
 
 def _wording(error: ValidationError) -> str:
-    message = str(error.errors(include_url=False, include_input=False)[0]["msg"]).removeprefix("Value error, ")
+    message = str(error.errors(include_url=False, include_input=False)[0]["msg"]).removeprefix(
+        "Value error, "
+    )
     return message[0].lower() + message[1:]

@@ -92,7 +92,9 @@ class SweepPoints:
     def cells_at(self, point: Point) -> dict[str, JsonValue]:
         """Return the point's values as conditions and dataset columns hold them: texts where an axis mixes kinds."""
         mixed = {axis.path for axis in self.axes if axis.mixed}
-        return {path: text_of(value) if path in mixed else value for path, value in point.values.items()}
+        return {
+            path: text_of(value) if path in mixed else value for path, value in point.values.items()
+        }
 
     def request_at(self, point: Point, request: Request) -> Request:
         """Return the request of the point: its `req_key`, and `params` resolved for it with the point's fields in."""
@@ -104,7 +106,9 @@ class SweepPoints:
     def columns(self) -> frozenset[str]:
         """The names in the row conditions that are no axes: the input columns that the sweep reads."""
         axes = {axis.path for axis in self.axes}
-        return frozenset(name for row in self.row_conditions for name in row.condition.names if name not in axes)
+        return frozenset(
+            name for row in self.row_conditions for name in row.condition.names if name not in axes
+        )
 
     def _paths(self, kind: AxisKind) -> list[str]:
         return [axis.path for axis in self.axes if axis.kind == kind]
@@ -115,7 +119,9 @@ def axis_column(values: Sequence[JsonValue]) -> "pa.Array":
     import pyarrow as pa
 
     if is_mixed(values):
-        return pa.array([None if value is None else text_of(value) for value in values], pa.string())
+        return pa.array(
+            [None if value is None else text_of(value) for value in values], pa.string()
+        )
     return pa.array(values)
 
 
@@ -143,5 +149,7 @@ def point_id(differing: Sequence[tuple[str, str]]) -> str:
     """
     if not differing:
         return BASE
-    members = ",".join(f"{json_text(normalized(path))}:{value}" for path, value in sorted(differing))
+    members = ",".join(
+        f"{json_text(normalized(path))}:{value}" for path, value in sorted(differing)
+    )
     return sha256(f"{{{members}}}".encode()).hexdigest()[:12]

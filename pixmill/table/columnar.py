@@ -65,7 +65,9 @@ def _rows_in(space: int, metadata: pq.FileMetaData) -> int:
 
 def _part(file: Path, gathered: list[pa.RecordBatch], schema: pa.Schema) -> Part:
     try:
-        return Part(pa.Table.from_batches(gathered).select(schema.names).cast(schema).combine_chunks(), {})
+        return Part(
+            pa.Table.from_batches(gathered).select(schema.names).cast(schema).combine_chunks(), {}
+        )
     except (pa.ArrowException, KeyError) as error:
         raise changed(file) from error
 
@@ -74,11 +76,15 @@ def _schema(file: Path) -> pa.Schema:
     with _opened(file) as parquet:
         _refuse_bomb(file, parquet.metadata)
         found = parquet.schema_arrow
-        return checked(pa.schema([pa.field(field.name, _plain_type(field.type)) for field in found]), file)
+        return checked(
+            pa.schema([pa.field(field.name, _plain_type(field.type)) for field in found]), file
+        )
 
 
 def _refuse_bomb(file: Path, metadata: pq.FileMetaData) -> None:
-    declared = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    declared = sum(
+        metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)
+    )
     if declared > max(_FREE_BYTES, _MAX_RATIO * file.stat().st_size):
         raise TableError(
             f"{file}: it expands to more than {_MAX_RATIO} times its size, as a bomb does",
@@ -95,7 +101,9 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_struct(kind):
         return pa.struct([_plain_field(field) for field in kind])
     if pa.types.is_map(kind):
-        return pa.map_(_plain_field(kind.key_field), _plain_field(kind.item_field), kind.keys_sorted)
+        return pa.map_(
+            _plain_field(kind.key_field), _plain_field(kind.item_field), kind.keys_sorted
+        )
     if pa.types.is_list(kind):
         return pa.list_(_plain_field(kind.value_field))
     if pa.types.is_large_list(kind):

@@ -25,15 +25,21 @@ def checked(schema: pa.Schema, file: Path) -> pa.Schema:
             hint="if it is UTF-16: input.encoding: utf-16-le",
         )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise TableError(f"{file}: more than one column is named {listed(twice)}", hint="rename one of them")
+        raise TableError(
+            f"{file}: more than one column is named {listed(twice)}", hint="rename one of them"
+        )
     return schema
 
 
-def check_same_names(first: Path, names: Collection[str], file: Path, others: Collection[str]) -> None:
+def check_same_names(
+    first: Path, names: Collection[str], file: Path, others: Collection[str]
+) -> None:
     """TableError if the columns of `file` are not those of `first`, in whatever order."""
     missing = [name for name in names if name not in others]
     extra = [name for name in others if name not in names]
-    found = [f"it lacks {listed(missing)}"] * bool(missing) + [f"it also has {listed(extra)}"] * bool(extra)
+    found = [f"it lacks {listed(missing)}"] * bool(missing) + [
+        f"it also has {listed(extra)}"
+    ] * bool(extra)
     if found:
         raise TableError(
             f"{file}: its columns are not those of {first}: {', and '.join(found)}",
@@ -65,7 +71,9 @@ def delimiter_hint(schema: pa.Schema) -> str:
     """What to say beside "there is no such column" where the delimiter seems wrong, else ""."""
     names: list[str] = schema.names
     found = next((mark for mark in (";", "\t", "|") if len(names) == 1 and mark in names[0]), "")
-    return f"the only column is {names[0]!r}: are the cells separated by {found!r}?" if found else ""
+    return (
+        f"the only column is {names[0]!r}: are the cells separated by {found!r}?" if found else ""
+    )
 
 
 def listed(names: Collection[str], most: int = 8) -> str:

@@ -58,7 +58,11 @@ class Delimited:
         """
         while block := lines.take_block():
             try:
-                rows = [cells for cells in csv.reader(block, delimiter=self.delimiter, strict=True) if cells]
+                rows = [
+                    cells
+                    for cells in csv.reader(block, delimiter=self.delimiter, strict=True)
+                    if cells
+                ]
             except csv.Error:
                 rows = [[]]
             if any(len(cells) != width for cells in rows):
@@ -72,7 +76,9 @@ class Delimited:
         if problem:
             raise TableError(f"{file}: its header is not usable: {problem.message}")
         if not names:
-            raise TableError(f"{file}: it is empty", hint="a table without rows still needs its header")
+            raise TableError(
+                f"{file}: it is empty", hint="a table without rows still needs its header"
+            )
         return checked(pa.schema([(name, pa.string()) for name in names]), file)
 
     def _rows(self, file: Path, lines: Lines) -> Iterator[_Row]:

@@ -37,7 +37,9 @@ class JsonLines:
             names = self._observe(file, shapes, rows)
             first = first or list(shapes)
             check_same_names(files[0], first, file, names)
-        return checked(pa.schema([(name, arrow_type(shape)) for name, shape in shapes.items()]), files[0])
+        return checked(
+            pa.schema([(name, arrow_type(shape)) for name, shape in shapes.items()]), files[0]
+        )
 
     def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[Part]:
         """The rows of one file; a line that is not an object, or holds what no column can, is a bad one."""
@@ -78,7 +80,9 @@ def _part(batch: list[_Row], schema: pa.Schema) -> Part:
         columns.append(column)
         for position in misfits:
             place = f"line {batch[position][0]}, column {field.name!r}"
-            problem = BadRow("number_too_large", field.name, f"{place}: a double can't hold it exactly")
+            problem = BadRow(
+                "number_too_large", field.name, f"{place}: a double can't hold it exactly"
+            )
             bad.setdefault(position, problem)
     return Part(pa.table(columns, schema=schema), bad)
 

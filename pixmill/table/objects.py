@@ -45,7 +45,9 @@ def _storable(cells: dict[str, Any], number: int) -> tuple[dict[str, Any], BadRo
     flaws = {name: flaw for name, value in cells.items() if (flaw := _flaw(value) or _flaw(name))}
     if not flaws:
         return cells, None
-    kept = {name: None if name in flaws else value for name, value in cells.items() if not _flaw(name)}
+    kept = {
+        name: None if name in flaws else value for name, value in cells.items() if not _flaw(name)
+    }
     column, reason = next(iter(flaws.items()))
     return kept, _bad(number, reason, column if column in kept else None)
 

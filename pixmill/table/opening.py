@@ -84,5 +84,7 @@ def _format(kind: str, encoding: str, delimiter: str | None) -> Format:
         return JsonLines(encoding)
     mark = _DELIMITERS[kind] if delimiter is None else delimiter
     if len(mark) != 1 or mark in '"\r\n':
-        raise TableError(f"{mark!r} can't separate cells", hint="a delimiter is one character, such as a ;")
+        raise TableError(
+            f"{mark!r} can't separate cells", hint="a delimiter is one character, such as a ;"
+        )
     return Delimited(encoding, mark)

@@ -61,12 +61,24 @@ def _meant(objects: "Objects", key: str, is_table: Callable[[str], bool]) -> "li
     plain = next((at for at, part in enumerate(parts) if glob.has_magic(part)), None)
     if plain is not None:
         below = "".join(f"{part}/" for part in parts[:plain])
-        return [one for one in objects.list(below) if _is_safe(one.name) and _fits(one.name.split("/"), parts)]
+        return [
+            one
+            for one in objects.list(below)
+            if _is_safe(one.name) and _fits(one.name.split("/"), parts)
+        ]
     seen = objects.look(key)
     if seen:
         return [Listed(key, seen)]
-    listed = ((one, one.name.removeprefix(f"{key}/")) for one in objects.list(f"{key}/") if _is_safe(one.name))
-    return [one for one, name in listed if "/" not in name and is_table(name) and not name.startswith((".", "_"))]
+    listed = (
+        (one, one.name.removeprefix(f"{key}/"))
+        for one in objects.list(f"{key}/")
+        if _is_safe(one.name)
+    )
+    return [
+        one
+        for one, name in listed
+        if "/" not in name and is_table(name) and not name.startswith((".", "_"))
+    ]
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
@@ -93,5 +105,7 @@ def _brought(objects: "Objects", place: BucketAddress, one: "Listed") -> Path:
     seen = objects.fetch(one.name, path)
     if seen is None or seen.etag != one.seen.etag:
         path.unlink(missing_ok=True)
-        raise TableError(f"{place._replace(prefix=one.name).url} changed while it was read", hint="run it again")
+        raise TableError(
+            f"{place._replace(prefix=one.name).url} changed while it was read", hint="run it again"
+        )
     return path

@@ -82,10 +82,14 @@ def _local_files(path: str) -> list[Path]:
         matches = glob.iglob(path, recursive=True)  # noqa: PTH207 Path.glob refuses absolute patterns
         files = sorted(match for match in map(Path, matches) if match.is_file())
     else:
-        raise TableError(f"{path}: there is no such file", hint=f"relative paths start at {Path.cwd()}")
+        raise TableError(
+            f"{path}: there is no such file", hint=f"relative paths start at {Path.cwd()}"
+        )
     if not files:
         where = "no table file in this folder" if given.is_dir() else "no file matches"
-        raise TableError(f"{path}: {where}", hint=f"{SUPPORTED}; relative paths start at {Path.cwd()}")
+        raise TableError(
+            f"{path}: {where}", hint=f"{SUPPORTED}; relative paths start at {Path.cwd()}"
+        )
     return files
 
 
@@ -94,7 +98,9 @@ def common_kind(files: tuple[Path, ...]) -> str:
     kind = _kind(files[0])
     for file in files:
         if _kind(file) != kind:
-            raise TableError(f"{file}: the files of one input must be of one kind, and {files[0]} is {kind}")
+            raise TableError(
+                f"{file}: the files of one input must be of one kind, and {files[0]} is {kind}"
+            )
         _check_content(file, kind)
     return kind
 
@@ -124,7 +130,9 @@ def _check_content(file: Path, kind: str) -> None:
     if not first:
         raise TableError(f"{file}: it is empty", hint="a table without rows still needs its header")
     if zipped and _content(first) != "gzip":
-        raise TableError(f"{file}: its name ends in .gz but its content is not gzip", hint="rename it")
+        raise TableError(
+            f"{file}: its name ends in .gz but its content is not gzip", hint="rename it"
+        )
     if kind == "parquet":
         if first.startswith(b"PAR1"):
             return

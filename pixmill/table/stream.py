@@ -85,7 +85,9 @@ class Lines:
             self.characters += len(line)
             self.last = line
             if len(line) > MAX_LINE:
-                raise TableError(f"{self._file}: line {self.number} is longer than {MAX_LINE:,} characters")
+                raise TableError(
+                    f"{self._file}: line {self.number} is longer than {MAX_LINE:,} characters"
+                )
             yield line
         self.ended = True
 
@@ -197,7 +199,9 @@ def _first_bad_byte(file: Path, codec: str) -> tuple[int, int] | None:
                 lines += decoder.decode(piece).count("\n")
             except UnicodeDecodeError as error:
                 # The piece is at most one LF line: only the CRs of older systems can end lines inside it.
-                return end - len(error.object) + error.start, lines + error.object[: error.start].count(b"\r")
+                return end - len(error.object) + error.start, lines + error.object[
+                    : error.start
+                ].count(b"\r")
             except UnicodeError:  # UTF-16 and UTF-32 want the byte order mark that they begin with
                 return 0, 1
     try:

@@ -62,7 +62,9 @@ def _is_written_by_arrow(kind: pa.DataType) -> bool:
 
 def _doubles(column: pa.Array) -> pa.Array:
     """Floats as doubles that read the same: 0.6 of 32 bits becomes 0.6, not 0.600000023842."""
-    return column if pa.types.is_float64(column.type) else column.cast(pa.string()).cast(pa.float64())
+    return (
+        column if pa.types.is_float64(column.type) else column.cast(pa.string()).cast(pa.float64())
+    )
 
 
 def _number(value: float | None) -> str | None:
@@ -82,7 +84,9 @@ def _timestamps(column: pa.Array) -> pa.Array:
 
 def _short_fraction(times: pa.Array) -> pa.Array:
     """12:30:00.500000 as 12:30:00.5, and 12:30:00.000 as 12:30:00."""
-    return pc.replace_substring_regex(pc.replace_substring_regex(times, r"(\.\d*?)0+$", r"\1"), r"\.$", "")
+    return pc.replace_substring_regex(
+        pc.replace_substring_regex(times, r"(\.\d*?)0+$", r"\1"), r"\.$", ""
+    )
 
 
 def _written(value: object) -> str | None:

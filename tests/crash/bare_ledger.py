@@ -40,10 +40,14 @@ def pay(place: Place, ledger: Ledger, run_id: str, key: str) -> None:
     charge(place, key)
     request_id = f"{key[:8]} of {run_id}"
     urls = [f"https://images.example.com/{key}"]
-    answer = ended(key, State.SUCCEEDED, run_id=run_id, request_id=request_id, output_urls=json.dumps(urls))
+    answer = ended(
+        key, State.SUCCEEDED, run_id=run_id, request_id=request_id, output_urls=json.dumps(urls)
+    )
     ledger.record(answer)
     image = ImageStore(place.store).save(drawn(f"/{key}"))
-    ledger.record_image(key, run_id, urls, images=json.dumps([image._asdict()]), error=None, download_ms=1.0)
+    ledger.record_image(
+        key, run_id, urls, images=json.dumps([image._asdict()]), error=None, download_ms=1.0
+    )
 
 
 def charge(place: Place, key: str) -> None:

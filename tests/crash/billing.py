@@ -67,11 +67,19 @@ def _serve(bill: Path, ready: int) -> None:
             peer.send(message(drawn(path)))
             return
         asked, request_id = json.loads(body), f"call-{next(number)}"
-        line = {"tag": path.split("/")[1], "asked": json.dumps(asked, sort_keys=True), "request_id": request_id}
+        line = {
+            "tag": path.split("/")[1],
+            "asked": json.dumps(asked, sort_keys=True),
+            "request_id": request_id,
+        }
         os.write(paper, (json.dumps(line) + "\n").encode())
         time.sleep(CALL_SECONDS)
         picture = f"{server.url}/{hashlib.sha256(asked['prompt'].encode()).hexdigest()}.png"
-        peer.send(message(json.dumps({**success(image_urls=[picture]), "request_id": request_id}).encode()))
+        peer.send(
+            message(
+                json.dumps({**success(image_urls=[picture]), "request_id": request_id}).encode()
+            )
+        )
 
     with FaultyServer(serve) as server:
         os.write(ready, f"{server.url}\n".encode())

@@ -57,7 +57,9 @@ class _File:
         self.synced, self.since = _applied(self.synced, self.since), []
 
     def after_loss(self, random: Random, kept: float) -> bytes:
-        return _applied(self.synced, [piece for each in self.since for piece in _pieces(each, random, kept)])
+        return _applied(
+            self.synced, [piece for each in self.since for piece in _pieces(each, random, kept)]
+        )
 
 
 FOLDER = _File()
@@ -71,7 +73,9 @@ class Disk:
     """The files under a folder. What it holds `before`, files and folders (`None`), is on disk for sure."""
 
     def __init__(self, before: Mapping[str, bytes | None]) -> None:
-        self._synced = {path: FOLDER if data is None else _File(data) for path, data in before.items()}
+        self._synced = {
+            path: FOLDER if data is None else _File(data) for path, data in before.items()
+        }
         self._names = dict(self._synced)
         self._since: list[_Names] = []
 
@@ -106,7 +110,8 @@ class Disk:
         return {
             path: file.after_loss(random, kept)
             for path, file in names.items()
-            if file is not FOLDER and all(str(parent) in names for parent in list(Path(path).parents)[:-1])
+            if file is not FOLDER
+            and all(str(parent) in names for parent in list(Path(path).parents)[:-1])
         }
 
     def _rename(self, names: _Names) -> None:

@@ -68,19 +68,26 @@ def kills(nursery: Nursery, scene: str, first: int, step: int) -> dict[str, Any]
         place = nursery.place(SCENES[scene])
         code = watched(working(SCENES[scene], place), at_call(place, number, KILL))
         killed += code == -9
-        wrong += verdict(place, SCENES[scene], code in (0, -9), CONCURRENCY, f"killed at call {number}")
+        wrong += verdict(
+            place, SCENES[scene], code in (0, -9), CONCURRENCY, f"killed at call {number}"
+        )
         if code != -9:
             break
     return {"kills": killed, "wrong": wrong, "seconds": round(time.monotonic() - begun, 1)}
 
 
-def kills_twice(nursery: Nursery, scene: str, firsts: Iterable[int], first: int, step: int) -> dict[str, Any]:
+def kills_twice(
+    nursery: Nursery, scene: str, firsts: Iterable[int], first: int, step: int
+) -> dict[str, Any]:
     """Kill the work at each of `firsts`, and its recovery as `kills` does."""
     begun, wrong, killed = time.monotonic(), [], 0
     for number in firsts:
         for second in count(first, step):
             place = nursery.place(SCENES[scene])
-            codes = [watched(working(SCENES[scene], place), at_call(place, at, KILL)) for at in (number, second)]
+            codes = [
+                watched(working(SCENES[scene], place), at_call(place, at, KILL))
+                for at in (number, second)
+            ]
             killed += codes.count(-9)
             what = f"killed at call {number}, and at call {second} of the recovery"
             wrong += verdict(place, SCENES[scene], set(codes) <= {0, -9}, 2 * CONCURRENCY, what)
@@ -139,7 +146,9 @@ def errors(
 class Fault:
     """A watcher that lets calls fail. `failed` of them have; `late` claims were granted since the first."""
 
-    def __init__(self, place: Place, at: str, calls: frozenset[str], errno: int, number: int, for_ever: bool) -> None:
+    def __init__(
+        self, place: Place, at: str, calls: frozenset[str], errno: int, number: int, for_ever: bool
+    ) -> None:
         self._at, self._calls, self._errno = f"{place.store}{at}", calls, errno
         self._number, self._for_ever, self._marks = number, for_ever, str(place.marks)
         self._seen = self.failed = self.late = self._noted = 0

@@ -30,8 +30,12 @@ class Trace(NamedTuple):
         """Take a call down, as a watcher that lets it go."""
         path = call.paths[-1]
         in_store = path.startswith(str(place.store))
-        if (in_store or path.startswith(str(place.folder))) and not path.endswith(("-shm", "said.txt")):
-            self.changes.append((in_store, change(call, str(place.store if in_store else place.folder))))
+        if (in_store or path.startswith(str(place.folder))) and not path.endswith(
+            ("-shm", "said.txt")
+        ):
+            self.changes.append(
+                (in_store, change(call, str(place.store if in_store else place.folder)))
+            )
         return 0
 
     def leave(self, place: Place, random: Random) -> int:
@@ -59,7 +63,11 @@ def power_losses(nursery: Nursery, scene: str, seeds: int, recover: bool) -> dic
 
     def look() -> None:
         silence(place)
-        wrong = [each for seed in range(seeds) if (each := _wrong(nursery, SCENES[scene], trace, seed, recover))]
+        wrong = [
+            each
+            for seed in range(seeds)
+            if (each := _wrong(nursery, SCENES[scene], trace, seed, recover))
+        ]
         found.write_text(json.dumps(wrong))
 
     looked = alone(look) == 0
@@ -88,14 +96,19 @@ def _wrong(nursery: Nursery, scene: Scene, trace: Trace, seed: int, recover: boo
                 scene.act(place)
                 scene.check(place, CONCURRENCY)
         except Exception:
-            files = sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+            files = sorted(
+                str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()
+            )
             return f"power lost after {moment} changes, seed {seed}, files {files}:\n{traceback.format_exc()}"
     return None
 
 
 def _content(folder: Path) -> dict[str, bytes | None]:
     paths = folder.rglob("*")
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in paths
+    }
 
 
 def _write(path: Path, data: bytes) -> None:

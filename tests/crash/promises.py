@@ -32,11 +32,15 @@ def check_kept(place: Place) -> None:
         assert mark["key"] in there, "an acknowledged claim is gone"
     for mark in place.acknowledged("record"):
         job = there[mark["key"]]
-        assert (job.state, job.request_id) == (mark["state"], mark["request_id"]), "an acknowledged answer is gone"
+        assert (job.state, job.request_id) == (mark["state"], mark["request_id"]), (
+            "an acknowledged answer is gone"
+        )
     for mark in place.acknowledged("image"):
         images = json.loads(there[mark["key"]].images or "[]")
         assert images == json.loads(mark["images"]), "an acknowledged image is not in the ledger"
         for image in images:
             path = place.store / image["file_name"]
             assert path.exists(), "the file of an acknowledged image is gone"
-            assert sha256(path.read_bytes()).hexdigest() == image["sha256"], "an acknowledged image is torn"
+            assert sha256(path.read_bytes()).hexdigest() == image["sha256"], (
+                "an acknowledged image is torn"
+            )

@@ -28,7 +28,9 @@ def test_a_sync_of_the_ledger_that_fails_ends_the_paying(experiment: Experiment)
 
 
 @pytest.mark.parametrize("first", [1, 2, 3])
-def test_a_ledger_that_can_not_be_made_durably_is_not_used(experiment: Experiment, first: int) -> None:
+def test_a_ledger_that_can_not_be_made_durably_is_not_used(
+    experiment: Experiment, first: int
+) -> None:
     """B4, B14: without its write-ahead log a commit may not survive a power loss."""
     options = {"at": "/ledger.db", "calls": SYNCS, "errno": EIO, "for_ever": False}
     result = experiment("errors", scene="a bare ledger", first=first, step=1000, **options)
@@ -45,7 +47,9 @@ def test_a_disk_that_fills_up_ends_the_paying_at_once(experiment: Experiment, sc
     assert result["injected"] >= 1
 
 
-def test_a_full_disk_under_the_images_ends_the_paying_and_they_are_fetched_later(experiment: Experiment) -> None:
+def test_a_full_disk_under_the_images_ends_the_paying_and_they_are_fetched_later(
+    experiment: Experiment,
+) -> None:
     """B2: at most the calls in flight are still paid; their images are not lost."""
     options = {"at": "/images/", "calls": WRITES, "errno": ENOSPC, "for_ever": True}
     result = experiment("errors", scene="a new store", first=1, step=1 if SOAK else 6, **options)

@@ -62,15 +62,21 @@ def test_work_that_is_killed_at_any_call_goes_on_where_it_was(
 
     The dataset is readable at once, nothing is left aside, and a further run finds nothing to do.
     """
-    result = experiment("kills", scene=sweep.scene, first=1 + shard * sweep.step, step=of * sweep.step)
+    result = experiment(
+        "kills", scene=sweep.scene, first=1 + shard * sweep.step, step=of * sweep.step
+    )
     assert result["wrong"] == []
     assert result["kills"] >= sweep.least // of
 
 
 @pytest.mark.parametrize("first", RECOVERIES)
-def test_a_recovery_that_is_killed_at_any_call_can_be_repeated(experiment: Experiment, first: int) -> None:
+def test_a_recovery_that_is_killed_at_any_call_can_be_repeated(
+    experiment: Experiment, first: int
+) -> None:
     """A3: killed, killed again at any call of the recovery, then left alone."""
-    result = experiment("kills_twice", scene="a bare ledger", firsts=[first], first=3, step=RECOVERY_STEP)
+    result = experiment(
+        "kills_twice", scene="a bare ledger", firsts=[first], first=3, step=RECOVERY_STEP
+    )
     assert result["wrong"] == []
     assert result["kills"] >= least_kills(first)
 
@@ -78,6 +84,8 @@ def test_a_recovery_that_is_killed_at_any_call_can_be_repeated(experiment: Exper
 def test_a_run_whose_recovery_is_killed_loses_nothing_either(experiment: Experiment) -> None:
     """A3, A4: whole runs, with their images and their publication."""
     firsts = range(20, 400, 20) if SOAK else [150]
-    result = experiment("kills_twice", scene="a new store", firsts=list(firsts), first=20, step=60 if SOAK else 90)
+    result = experiment(
+        "kills_twice", scene="a new store", firsts=list(firsts), first=20, step=60 if SOAK else 90
+    )
     assert result["wrong"] == []
     assert result["kills"] >= 6

@@ -16,7 +16,9 @@ def test_a_ledger_keeps_what_it_acknowledged_and_goes_on(experiment: Experiment)
     assert result["syncs"] >= 20
 
 
-@pytest.mark.parametrize("scene", ["a bare ledger", "a new store", "a store that grows", "an upgrade", "a repair"])
+@pytest.mark.parametrize(
+    "scene", ["a bare ledger", "a new store", "a store that grows", "an upgrade", "a repair"]
+)
 def test_a_store_keeps_what_it_acknowledged(experiment: Experiment, scene: str) -> None:
     """A5: the ledger opens, the images are whole, the dataset is the old one or the new one (I1, I5)."""
     result = experiment("power_losses", scene=scene, seeds=60 * TIMES, recover=False)

@@ -70,7 +70,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 _libc.ptrace.restype = ctypes.c_long
 _TRACEME, _CONT, _GETREGS, _SETREGS, _SETOPTIONS = 0, 7, 12, 13, 0x4200
-_OPTIONS = 0x8 | 0x80 | 0x100000  # follow threads, stop at filtered calls, no tracee outlives the tracer
+_OPTIONS = (
+    0x8 | 0x80 | 0x100000
+)  # follow threads, stop at filtered calls, no tracee outlives the tracer
 _EVENT_SECCOMP = 7
 _WAIT_ALL = 0x40000000
 _REGISTERS = struct.Struct("27Q")
@@ -227,5 +229,7 @@ def _stop_at(numbers: list[int]) -> None:
     header = ctypes.create_string_buffer(struct.pack("H6xQ", len(program), ctypes.addressof(code)))
     zero = ctypes.c_ulong(0)
     _libc.prctl(_NO_NEW_PRIVILEGES, ctypes.c_ulong(1), zero, zero, zero)
-    if _libc.prctl(_SET_SECCOMP, ctypes.c_ulong(2), ctypes.c_void_p(ctypes.addressof(header)), zero, zero):
+    if _libc.prctl(
+        _SET_SECCOMP, ctypes.c_ulong(2), ctypes.c_void_p(ctypes.addressof(header)), zero, zero
+    ):
         raise OSError(ctypes.get_errno(), "no filter of system calls can be installed")

@@ -100,7 +100,11 @@ def check_acknowledged(place: Place, published: list[dict[str, Any]]) -> None:
 
 
 def scene(
-    *, paid: int = 0, rows: int = ROWS, act: Act = carried_out, harm: Callable[[Place], object] = lambda _: None
+    *,
+    paid: int = 0,
+    rows: int = ROWS,
+    act: Act = carried_out,
+    harm: Callable[[Place], object] = lambda _: None,
 ) -> Scene:
     """A scene of runs; `act` is what is disturbed."""
     return Scene(
@@ -115,5 +119,7 @@ WHOLE_RUNS = {
     "a new store": scene(),
     "a store that grows": scene(paid=3),
     "an upgrade": scene(paid=3, rows=4, harm=lambda place: to_version_1(place.config)),
-    "a repair": scene(paid=4, rows=4, act=lambda config: repair(load_config(config)), harm=lose_images),
+    "a repair": scene(
+        paid=4, rows=4, act=lambda config: repair(load_config(config)), harm=lose_images
+    ),
 }

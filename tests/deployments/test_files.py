@@ -35,7 +35,11 @@ def flow_of(entry: dict[str, Any]) -> Any:
 
 def deployment(name: str, store: Path = Path("/srv/store")) -> dict[str, Any]:
     """The deployment called `name`, as it is with the environment that it is deployed from."""
-    text = (FOLDER / "prefect.yaml").read_text(encoding="utf-8").replace("{{ $PIXMILL_STORE }}", str(store))
+    text = (
+        (FOLDER / "prefect.yaml")
+        .read_text(encoding="utf-8")
+        .replace("{{ $PIXMILL_STORE }}", str(store))
+    )
     (found,) = (entry for entry in yaml.safe_load(text)["deployments"] if entry["name"] == name)
     return found  # type: ignore[no-any-return]
 
@@ -47,7 +51,9 @@ def compose() -> dict[str, Any]:
 def test_all_deployments_are_looked_at() -> None:
     raw = yaml.safe_load((FOLDER / "prefect.yaml").read_text(encoding="utf-8"))
     assert tuple(entry["name"] for entry in raw["deployments"]) == NAMES
-    assert [list(step) for step in raw["pull"]] == [["prefect.deployments.steps.set_working_directory"]]
+    assert [list(step) for step in raw["pull"]] == [
+        ["prefect.deployments.steps.set_working_directory"]
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,7 +85,10 @@ def test_a_schedule_says_in_which_timezone_it_is(name: str) -> None:
     from prefect.client.schemas.schedules import CronSchedule
 
     (schedule,) = deployment(name)["schedules"]
-    assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"]).timezone == schedule["timezone"]
+    assert (
+        CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"]).timezone
+        == schedule["timezone"]
+    )
     assert ZoneInfo(schedule["timezone"])
 
 
@@ -112,7 +121,11 @@ def test_what_the_form_offers_is_what_the_operation_takes() -> None:
         ("steps", taken["ddim_steps"]),
     ):
         bounds = {name: bound for name, bound in wanted.items() if "imum" in name}
-        assert {name: bound for name, bound in fields[field]["items"].items() if "imum" in name} == bounds != {}
+        assert (
+            {name: bound for name, bound in fields[field]["items"].items() if "imum" in name}
+            == bounds
+            != {}
+        )
 
 
 # The image and the services
@@ -126,8 +139,15 @@ def test_the_image_is_locked_and_not_of_root() -> None:
     users = [line.split()[1] for line in lines if line.startswith("USER")]
     assert users
     assert users[-1] not in ("root", "0")
-    copied = [part for line in lines if line.startswith("COPY") and "--from" not in line for part in line.split()[1:-1]]
-    assert [name for name in copied if not name.startswith("--") and not (ROOT / name).exists()] == []
+    copied = [
+        part
+        for line in lines
+        if line.startswith("COPY") and "--from" not in line
+        for part in line.split()[1:-1]
+    ]
+    assert [
+        name for name in copied if not name.startswith("--") and not (ROOT / name).exists()
+    ] == []
     assert lines[-1].startswith("CMD")
 
 
@@ -152,7 +172,9 @@ def test_the_server_authenticates_and_checks_where_writes_come_from() -> None:
     """4.12: authentication, CSRF protection and one origin, all of which are off by default."""
     server, worker = compose()["services"]["server"], compose()["services"]["worker"]
     assert server["environment"]["PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED"] == "true"
-    assert server["environment"]["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] == "http://localhost:4200"
+    assert (
+        server["environment"]["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] == "http://localhost:4200"
+    )
     given = {secret["source"]: secret["target"] for secret in server["secrets"]}
     assert {secret["target"] for secret in server["secrets"]} >= {"PREFECT_SERVER_API_AUTH_STRING"}
     assert given["database_password"] == "PREFECT_SERVER_DATABASE_PASSWORD"
@@ -160,18 +182,27 @@ def test_the_server_authenticates_and_checks_where_writes_come_from() -> None:
 
 
 def test_the_providers_key_is_the_workers_alone() -> None:
-    holders = [name for name, service in compose()["services"].items() if "pixmill_api_key" in str(service["secrets"])]
+    holders = [
+        name
+        for name, service in compose()["services"].items()
+        if "pixmill_api_key" in str(service["secrets"])
+    ]
     assert holders == ["worker"]
 
 
 def test_no_file_holds_a_secret() -> None:
     """I9: what is secret is a file outside of the project."""
-    said = {**compose()["services"]["server"]["environment"], **compose()["services"]["worker"]["environment"]}
+    said = {
+        **compose()["services"]["server"]["environment"],
+        **compose()["services"]["worker"]["environment"],
+    }
     assert [name for name in said if any(place in name.lower() for place in KEY_PLACES)] == []
     database = compose()["services"]["database"]["environment"]
     assert database["POSTGRES_PASSWORD_FILE"] == "/run/secrets/database_password"
     assert "POSTGRES_PASSWORD" not in database
-    assert all(secret["file"].startswith("${PIXMILL_SECRETS:?") for secret in compose()["secrets"].values())
+    assert all(
+        secret["file"].startswith("${PIXMILL_SECRETS:?") for secret in compose()["secrets"].values()
+    )
 
 
 def test_our_containers_can_not_change_themselves() -> None:
@@ -191,9 +222,14 @@ def test_every_setting_of_prefect_exists(tmp_path: Path) -> None:
     services = compose()["services"].values()
     named = {name for service in services for name in service["environment"]}
     named |= {
-        secret["target"] for service in services for secret in service.get("secrets", []) if isinstance(secret, dict)
+        secret["target"]
+        for service in services
+        for secret in service.get("secrets", [])
+        if isinstance(secret, dict)
     }
-    local = server_environment(client_environment(tmp_path, 4200, tmp_path), 4200, "sqlite+aiosqlite://")
+    local = server_environment(
+        client_environment(tmp_path, 4200, tmp_path), 4200, "sqlite+aiosqlite://"
+    )
     settings = {name for name in named | local.keys() if name.startswith("PREFECT_")}
     assert len(settings) > 15
     assert settings - _get_valid_setting_names(Settings) == set()
@@ -203,7 +239,12 @@ def test_secrets_become_the_environment_of_a_command(tmp_path: Path) -> None:
     """Line ends that an editor left are no part of them, blanks are."""
     (tmp_path / "PIXMILL_API_KEY").write_text("a key 'with' $signs\n")
     told = subprocess.run(
-        [FOLDER / "with-secrets.sh", sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"],
+        [
+            FOLDER / "with-secrets.sh",
+            sys.executable,
+            "-c",
+            "import json, os; print(json.dumps(dict(os.environ)))",
+        ],
         env={**os.environ, "SECRETS": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -215,8 +256,17 @@ def test_secrets_become_the_environment_of_a_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", ["PREFECT_API_URL", "PIXMILL_ROOT", "PIXMILL_STORE"])
 def test_nothing_is_deployed_without_knowing_where(missing: str) -> None:
     """A store that nobody named would be an empty override, found out at three in the night."""
-    named = {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PIXMILL_ROOT": "/srv", "PIXMILL_STORE": "/srv/store"}
-    environment = {"PATH": os.environ["PATH"], **{name: value for name, value in named.items() if name != missing}}
-    told = subprocess.run([FOLDER / "deploy.sh"], env=environment, capture_output=True, text=True, check=False)
+    named = {
+        "PREFECT_API_URL": "http://127.0.0.1:1/api",
+        "PIXMILL_ROOT": "/srv",
+        "PIXMILL_STORE": "/srv/store",
+    }
+    environment = {
+        "PATH": os.environ["PATH"],
+        **{name: value for name, value in named.items() if name != missing},
+    }
+    told = subprocess.run(
+        [FOLDER / "deploy.sh"], env=environment, capture_output=True, text=True, check=False
+    )
     assert told.returncode != 0
     assert missing in told.stderr

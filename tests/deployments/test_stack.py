@@ -20,7 +20,12 @@ import requests
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_HOME,
+    temporary_settings,
+)
 from prefect.states import Completed, Pending, Running
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -62,7 +67,9 @@ def client_of(stack: Stack) -> Iterator[SyncPrefectClient]:
 
 def ordered(client: SyncPrefectClient, name: str, **parameters: Any) -> UUID:
     """Order a run of a deployment, with these parameters in place of its own."""
-    return client.create_flow_run_from_deployment(client.read_deployment_by_name(name).id, parameters=parameters).id
+    return client.create_flow_run_from_deployment(
+        client.read_deployment_by_name(name).id, parameters=parameters
+    ).id
 
 
 def state_of(client: SyncPrefectClient, flow_run_id: UUID) -> State[Any]:
@@ -89,21 +96,35 @@ def test_what_is_deployed_runs_on_a_worker_and_says_truly_how_it_ended(folder: P
         stack.deploy()
         with worker_of(stack):
             nightly = ordered(client, "generate-dataset/nightly")
-            capped = ordered(client, "sweep-parameters/sweep", strengths=[0.2, 0.5], replicates=2, max_calls=3)
+            capped = ordered(
+                client, "sweep-parameters/sweep", strengths=[0.2, 0.5], replicates=2, max_calls=3
+            )
             assert final_state(client, nightly) == ("COMPLETED", "Completed")
             assert final_state(client, capped) == ("COMPLETED", "BudgetReached")
             assert bill.calls == 5 + 3, "two of the six rows are the same request"
             slow = [f"store={store}", "limits.qps=0.2"]
-            stopped = ordered(client, "sweep-parameters/sweep", strengths=[0.9], replicates=16, overrides=slow)
+            stopped = ordered(
+                client, "sweep-parameters/sweep", strengths=[0.9], replicates=16, overrides=slow
+            )
             wait_until(lambda: bill.calls > 8, "a paid call of the slow run")
             stack.drain()
             assert final_state(client, stopped) == ("CANCELLED", "Interrupted")
-        assert final_state(client, stopped) == ("CANCELLED", "Interrupted"), "also when its worker is gone"
+        assert final_state(client, stopped) == ("CANCELLED", "Interrupted"), (
+            "also when its worker is gone"
+        )
         assert_runs_do_not_pile_up(client)
-    images = pq.read_table(store / "simulated" / "nightly" / "dataset.parquet").column("file_name").to_pylist()
+    images = (
+        pq.read_table(store / "simulated" / "nightly" / "dataset.parquet")
+        .column("file_name")
+        .to_pylist()
+    )
     assert len(images) == 6
     assert all((store / "simulated" / name).is_file() for name in images)
-    statuses = pq.read_table(store / "simulated" / "sweep" / "dataset.parquet").column("status").to_pylist()
+    statuses = (
+        pq.read_table(store / "simulated" / "sweep" / "dataset.parquet")
+        .column("status")
+        .to_pylist()
+    )
     assert Counter(statuses) == {"succeeded": bill.calls - 8, "skipped": 4 * 16 - (bill.calls - 8)}
     assert len(set(bill.keys)) == bill.calls
 
@@ -146,7 +167,9 @@ def test_a_server_that_lets_nobody_in_marks_dead_runs_and_tells_people(tmp_path:
             apply(client, [dead_runs_are_marked(SILENCE), people_are_told(save_webhook(url))])
         assert len(client.read_automations()) == 2
         dead, stopped = begun(client), begun(client)
-        client.set_flow_run_state(stopped, Completed(name="BudgetReached", message="2 calls; next: pixmill status"))
+        client.set_flow_run_state(
+            stopped, Completed(name="BudgetReached", message="2 calls; next: pixmill status")
+        )
         wait_until(lambda: state_of(client, dead).is_crashed(), "the dead run is marked")
         wait_until(lambda: len(told) >= 2, "people are told of both")
         assert state_of(client, stopped).name == "BudgetReached"
@@ -198,17 +221,30 @@ def webhook() -> Iterator[tuple[str, list[str]]]:
 def assert_nobody_gets_in(stack: Stack) -> None:
     """No route and no websocket without the password; with it no write that another page may have sent."""
     user, _, password = stack.environment["PREFECT_API_AUTH_STRING"].partition(":")
-    reads = ("/flows/count", "/admin/version", "/admin/settings", "/collections/views/aggregate-worker-metadata")
+    reads = (
+        "/flows/count",
+        "/admin/version",
+        "/admin/settings",
+        "/collections/views/aggregate-worker-metadata",
+    )
     with requests.Session() as nobody:
         nobody.trust_env = False
         for path in reads:
             assert nobody.get(f"{stack.url}/api{path}", timeout=30).status_code == 401, path
             wrong = nobody.get(f"{stack.url}/api{path}", auth=(user, "wrong"), timeout=30)
             assert wrong.status_code == 401, path
-        for path in ("/flows/filter", "/flow_runs/filter", "/deployments/filter", "/block_documents/filter", "/events"):
+        for path in (
+            "/flows/filter",
+            "/flow_runs/filter",
+            "/deployments/filter",
+            "/block_documents/filter",
+            "/events",
+        ):
             written = nobody.post(f"{stack.url}/api{path}", json={}, timeout=30)
             assert written.status_code in (401, 403), path
-            foreign = nobody.post(f"{stack.url}/api{path}", json={}, auth=(user, password), timeout=30)
+            foreign = nobody.post(
+                f"{stack.url}/api{path}", json={}, auth=(user, password), timeout=30
+            )
             assert foreign.status_code == 403, f"{path} without a CSRF token"
     for path in ("/events/in", "/events/out", "/logs/out", "/task_runs/subscriptions/scheduled"):
         assert_closed(f"{stack.url.replace('http', 'ws', 1)}/api{path}")

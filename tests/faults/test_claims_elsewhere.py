@@ -11,8 +11,12 @@ from pixmill.ledger import Refused, State, open_ledger
 from tests.pixmill.ledger.test_ledger import LIMITS, NEXT_RUN
 
 
-@pytest.mark.parametrize(("left", "given_up"), [(600, False), (-1, True)], ids=["lease runs", "lease is over"])
-def test_a_claim_of_another_host_is_believed_until_its_lease_ends(tmp_path: Path, left: int, given_up: bool) -> None:
+@pytest.mark.parametrize(
+    ("left", "given_up"), [(600, False), (-1, True)], ids=["lease runs", "lease is over"]
+)
+def test_a_claim_of_another_host_is_believed_until_its_lease_ends(
+    tmp_path: Path, left: int, given_up: bool
+) -> None:
     """H3: a pid of another host says nothing here. What was given up is in doubt, never simply unpaid."""
     ledger = open_ledger(tmp_path / "ledger.db")
     assert ledger

@@ -75,17 +75,27 @@ def test_a_flipped_bit_in_a_job_key_pays_for_nothing_again(harmed: Harmed) -> No
     """B6: a key that is not found any more would look like one that was never paid for."""
     places = [found.start() for found in re.finditer(rb"[0-9a-f]{64}", harmed.whole)]
     assert len(places) >= 3 * ROWS
-    assert {at: jobs for at in places if (jobs := harmed.paid_again(flipped(harmed.whole, at + 9, 1)))} == {}
+    assert {
+        at: jobs for at in places if (jobs := harmed.paid_again(flipped(harmed.whole, at + 9, 1)))
+    } == {}
 
 
 def test_a_flipped_bit_anywhere_in_the_ledger_pays_for_nothing_again(harmed: Harmed) -> None:
     """B6: it is noticed, or it does no harm; and what is noticed is said as an error of ours."""
     chance = random.Random(7)
-    places = [(chance.randrange(len(harmed.whole)), chance.randrange(8)) for _ in range(25 * EFFORT)]
-    assert {at: jobs for at in places if (jobs := harmed.paid_again(flipped(harmed.whole, *at)))} == {}
+    places = [
+        (chance.randrange(len(harmed.whole)), chance.randrange(8)) for _ in range(25 * EFFORT)
+    ]
+    assert {
+        at: jobs for at in places if (jobs := harmed.paid_again(flipped(harmed.whole, *at)))
+    } == {}
 
 
-@pytest.mark.parametrize("content", [b"PAR1" + bytes(4096), b"SQLite format 3\x00" + bytes(4096), bytes(8192)])
-def test_a_foreign_file_in_place_of_the_ledger_pays_for_nothing(harmed: Harmed, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [b"PAR1" + bytes(4096), b"SQLite format 3\x00" + bytes(4096), bytes(8192)]
+)
+def test_a_foreign_file_in_place_of_the_ledger_pays_for_nothing(
+    harmed: Harmed, content: bytes
+) -> None:
     """B9: only proven absence may pay, and a file that can't be read proves nothing."""
     assert harmed.paid_again(content) == 0

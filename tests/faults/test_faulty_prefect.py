@@ -62,13 +62,17 @@ def provider(table: Workshop, latency: float = 0.1) -> Iterator[Simulated]:
         yield simulated
 
 
-def test_a_server_that_dies_for_good_in_mid_run_takes_nothing_with_it(table: Workshop, tmp_path: Path) -> None:
+def test_a_server_that_dies_for_good_in_mid_run_takes_nothing_with_it(
+    table: Workshop, tmp_path: Path
+) -> None:
     """C2: the run's own server, which nobody starts again. What `--limit` leaves out is no problem then, either."""
     paid = ROWS - 2
     order = pay(table.path, "--limit", str(paid), *SLOW)
     with provider(table, latency=0.2) as simulated, Command(tmp_path).started(*order) as process:
         wait_until(lambda: simulated.bill.calls >= 2, "2 calls")
-        [server] = [pid for pid, command in children(process.pid).items() if "prefect server" in command]
+        [server] = [
+            pid for pid, command in children(process.pid).items() if "prefect server" in command
+        ]
         os.kill(server, signal.SIGKILL)
         done = ended(process)
     assert done.exit_code == done.report["exit_code"] == 0, done.stderr
@@ -96,7 +100,9 @@ def test_artifacts_that_can_not_be_uploaded_change_nothing(
     with provider(table) as simulated, proxy.fails("/artifacts", 500):
         done = pixmill(*pay(table.path))
     assert proxy.met
-    assert (done.exit_code, done.report["exit_code"], simulated.bill.calls) == (0, 0, ROWS), done.stderr
+    assert (done.exit_code, done.report["exit_code"], simulated.bill.calls) == (0, 0, ROWS), (
+        done.stderr
+    )
     assert [row["status"] for row in results(done.report)] == ["succeeded"] * ROWS
     assert done.stderr.count("warning: progress can't be shown in Prefect") == 1
     assert done.stderr.count("warning: the results can't be shown in Prefect") == 1
@@ -120,7 +126,10 @@ def test_a_run_that_was_marked_crashed_but_lives_shares_the_work_with_the_next(
     """C6: two drivers; the claims keep them from paying for one job twice, and each tells what it did itself."""
     count = 3 * ROWS
     table.write_rows(table.rows(count))
-    with provider(table, latency=0.5) as simulated, pixmill.started(*pay(table.path, *SLOW)) as zombie:
+    with (
+        provider(table, latency=0.5) as simulated,
+        pixmill.started(*pay(table.path, *SLOW)) as zombie,
+    ):
         wait_until(lambda: simulated.bill.calls >= 2, "2 calls")
         marked = flow_run_of(table, client)
         client.set_flow_run_state(marked.id, Crashed(), force=True)
@@ -133,7 +142,9 @@ def test_a_run_that_was_marked_crashed_but_lives_shares_the_work_with_the_next(
     assert calls[1] > 0
     assert sum(calls) == simulated.bill.calls == len(set(simulated.bill.keys)) == count
     assert len(ledger_rows(table.folder / "out")) == count
-    assert all(done.report["succeeded"] + done.report["skipped"] == count for done in (first, second))
+    assert all(
+        done.report["succeeded"] + done.report["skipped"] == count for done in (first, second)
+    )
     state = client.read_flow_run(marked.id).state
     assert state
     assert state.name == "Completed"
@@ -161,7 +172,10 @@ def test_a_concurrency_lease_that_can_not_be_renewed_cancels_no_call(
                 "tests.faults.test_faulty_prefect:carry_out",
                 str(flow_run),
                 environment=pixmill.environment(),
-                prefect={name: pixmill.environment()[name] for name in ("PREFECT_API_URL", "PREFECT_HOME")},
+                prefect={
+                    name: pixmill.environment()[name]
+                    for name in ("PREFECT_API_URL", "PREFECT_HOME")
+                },
             ) as process,
         ):
             done = ended(process)
@@ -189,4 +203,6 @@ def ordered_alone(table: Workshop, client: SyncPrefectClient) -> UUID:
 def carry_out() -> None:
     """Carry out the flow run that `sys.argv` names, as the process does that a worker starts for it."""
     flow_run = load_flow_run(UUID(sys.argv[1]))
-    run_flow(generate_dataset, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
+    run_flow(
+        generate_dataset, flow_run=flow_run, parameters=flow_run.parameters, return_type="state"
+    )

@@ -41,7 +41,9 @@ def test_a_dataset_that_is_taken_away_in_mid_run_is_made_anew(workshop: Workshop
     assert verify(load_config(config)).exit_code == 0
 
 
-def test_a_ledger_that_is_taken_away_in_mid_run_pays_for_nothing_again_unasked(workshop: Workshop) -> None:
+def test_a_ledger_that_is_taken_away_in_mid_run_pays_for_nothing_again_unasked(
+    workshop: Workshop,
+) -> None:
     """B15: its run goes on or ends by an error; a later one without a ledger needs a person's word."""
 
     def take_away() -> None:
@@ -55,11 +57,16 @@ def test_a_ledger_that_is_taken_away_in_mid_run_pays_for_nothing_again_unasked(w
         except PixmillError as error:
             assert "ledger" in str(error)
         assert len(set(provider.prompts)) == len(provider.prompts)
-        with prepare(load_config(config)) as later, pytest.raises(SpendingRefused, match="no ledger"):
+        with (
+            prepare(load_config(config)) as later,
+            pytest.raises(SpendingRefused, match="no ledger"),
+        ):
             check_spending(later.plan, new_store=False, ledger_exists=later.ledger_existed)
 
 
-def test_an_image_whose_record_is_missing_is_found_again(workshop: Workshop, simulated: Simulated) -> None:
+def test_an_image_whose_record_is_missing_is_found_again(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     """B16: the file is there under the hash of its content, so the same bytes take its place and nothing is paid."""
     workshop.write_rows(workshop.rows(2))
     workshop.use(simulated)
@@ -72,16 +79,27 @@ def test_an_image_whose_record_is_missing_is_found_again(workshop: Workshop, sim
     assert sorted((workshop.folder / "out" / "images").rglob("*.*")) == sorted(files)
 
 
-def test_what_crashes_left_lying_about_disturbs_nobody(workshop: Workshop, simulated: Simulated) -> None:
+def test_what_crashes_left_lying_about_disturbs_nobody(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     """B17: halves of images, datasets and ledgers' copies beside the good files."""
     workshop.write_rows(workshop.rows(3))
     workshop.use(simulated)
     published = ran(workshop.path, billed(simulated))
     store = workshop.folder / "out"
-    for name in ("images/.half.part", "pets/.dataset.parquet.tmp", "pets/history/.half.tmp", ".ledger.db.tmp"):
+    for name in (
+        "images/.half.part",
+        "pets/.dataset.parquet.tmp",
+        "pets/history/.half.tmp",
+        ".ledger.db.tmp",
+    ):
         (store / name).parent.mkdir(exist_ok=True)
         (store / name).write_bytes(b"PAR1 half of it")
     again = ran(workshop.path, billed(simulated))
-    assert (again.report["exit_code"], again.report["calls"], again.rows) == (0, 0, results(published.report))
+    assert (again.report["exit_code"], again.report["calls"], again.rows) == (
+        0,
+        0,
+        results(published.report),
+    )
     assert verify(load_config(workshop.path)).exit_code == 0
     assert not (store / "pets" / ".dataset.parquet.tmp").exists()

@@ -19,7 +19,9 @@ with drained_by_signals(lambda name: stopped.set()):
 
 def hung_up(how: str) -> tuple[int, str]:
     """The return code of a process to which SIGHUP came while it paid, and what it did next."""
-    done = subprocess.run([sys.executable, "-c", HANG_UP, how], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", HANG_UP, how], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     return done.returncode, done.stdout.strip()
 
 

@@ -18,7 +18,9 @@ print(json.dumps(carry_out(sys.argv[1])))
 """
 
 
-def test_calls_that_find_no_socket_left_were_not_sent_and_no_row_is_lost(workshop: Workshop) -> None:
+def test_calls_that_find_no_socket_left_were_not_sent_and_no_row_is_lost(
+    workshop: Workshop,
+) -> None:
     """A11: what could not be sent is pending again, and paid for by the next run."""
     with Provider(delay=0.05) as provider:
         config = use(

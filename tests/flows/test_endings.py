@@ -23,7 +23,9 @@ pytestmark = pytest.mark.stack
 PRICE = "budget.price_per_call=0.2"
 
 
-def deployed(client: SyncPrefectClient, flow: Flow[..., Any], *overrides: str, config: str) -> State[Any]:
+def deployed(
+    client: SyncPrefectClient, flow: Flow[..., Any], *overrides: str, config: str
+) -> State[Any]:
     """Run `flow` as a deployment of it does; return the state that the API has of it in the end."""
     flow_id = client.create_flow_from_name(flow.name)
     deployment = client.create_deployment(flow_id, name="nightly")
@@ -49,13 +51,17 @@ def test_every_exit_code_that_a_run_can_end_with_has_a_state() -> None:
     assert STATES.keys() == {0, 3, *StopCode}
 
 
-def test_a_run_that_went_well_is_completed_and_says_what_it_spent(shop: Workshop, prefect: SyncPrefectClient) -> None:
+def test_a_run_that_went_well_is_completed_and_says_what_it_spent(
+    shop: Workshop, prefect: SyncPrefectClient
+) -> None:
     state = deployed(prefect, generate_dataset, PRICE, config=shop.path)
     assert seen(state) == ("COMPLETED", "Completed")
     assert "6 of 6 jobs succeeded, 6 calls, 1.2 CNY" in message(state)
 
 
-def test_new_problems_are_a_completed_run_with_a_name_of_its_own(shop: Workshop, prefect: SyncPrefectClient) -> None:
+def test_new_problems_are_a_completed_run_with_a_name_of_its_own(
+    shop: Workshop, prefect: SyncPrefectClient
+) -> None:
     """Exit 3: the dataset is published, and somebody should look."""
     with faulty(shop, "- {prompt: pet 2, code: 50412}"):
         state = deployed(prefect, generate_dataset, config=shop.path)
@@ -63,20 +69,28 @@ def test_new_problems_are_a_completed_run_with_a_name_of_its_own(shop: Workshop,
     assert "1 refused" in message(state)
 
 
-def test_a_budget_that_is_reached_is_no_crash(shop: Workshop, simulated: Simulated, prefect: SyncPrefectClient) -> None:
+def test_a_budget_that_is_reached_is_no_crash(
+    shop: Workshop, simulated: Simulated, prefect: SyncPrefectClient
+) -> None:
     """Exit 4, with what happened, what was spent, and what to type next as it can be typed."""
     state = deployed(prefect, generate_dataset, "budget.max_calls=2", PRICE, config=shop.path)
     assert seen(state) == ("COMPLETED", "BudgetReached")
     assert message(state).startswith("budget.max_calls (2 calls) is reached")
     assert "2 of 6 jobs succeeded, 2 calls, 0.4 CNY" in message(state)
-    assert message(state).endswith(f"next: pixmill status {shop.path} --set budget.max_calls=2 --set {PRICE}")
+    assert message(state).endswith(
+        f"next: pixmill status {shop.path} --set budget.max_calls=2 --set {PRICE}"
+    )
     assert simulated.bill.calls == 2
 
 
-def test_a_run_that_its_breaker_stopped_has_failed(shop: Workshop, prefect: SyncPrefectClient) -> None:
+def test_a_run_that_its_breaker_stopped_has_failed(
+    shop: Workshop, prefect: SyncPrefectClient
+) -> None:
     """Exit 5."""
     with faulty(shop, "- {prompt: pet, code: 50412}"):
-        state = deployed(prefect, generate_dataset, "stop.window=3", "limits.concurrency=1", config=shop.path)
+        state = deployed(
+            prefect, generate_dataset, "stop.window=3", "limits.concurrency=1", config=shop.path
+        )
     assert seen(state) == ("FAILED", "StoppedByBreaker")
     assert "of the last 3 jobs were refused" in message(state)
     assert f"next: pixmill status {shop.path}" in message(state)
@@ -109,7 +123,9 @@ def test_an_interrupted_run_is_cancelled(
     assert "interrupted by SIGTERM" in message(state)
 
 
-def test_a_run_that_may_not_spend_has_failed_and_says_what_to_set(shop: Workshop, prefect: SyncPrefectClient) -> None:
+def test_a_run_that_may_not_spend_has_failed_and_says_what_to_set(
+    shop: Workshop, prefect: SyncPrefectClient
+) -> None:
     """The hint of an error is part of the state: nobody sees a terminal."""
     state = deployed(prefect, generate_dataset, "budget.max_calls=null", config=shop.path)
     assert seen(state) == ("FAILED", "Failed")
@@ -143,7 +159,9 @@ def test_maintenance_brings_images_back_and_pays_nothing(
     assert simulated.bill.calls == 6
 
 
-def test_a_store_that_is_not_what_it_was_fails_its_maintenance(shop: Workshop, prefect: SyncPrefectClient) -> None:
+def test_a_store_that_is_not_what_it_was_fails_its_maintenance(
+    shop: Workshop, prefect: SyncPrefectClient
+) -> None:
     """B8: what can't be repaired is told, by its kind and with the command that lists it."""
     generate_dataset(shop.path)
     shop.write_rows(shop.rows(3))
@@ -156,7 +174,9 @@ def test_a_store_that_is_not_what_it_was_fails_its_maintenance(shop: Workshop, p
     assert f"next: pixmill verify {shop.path}" in message(state)
 
 
-def test_images_that_can_not_be_had_are_a_problem_that_is_told(shop: Workshop, prefect: SyncPrefectClient) -> None:
+def test_images_that_can_not_be_had_are_a_problem_that_is_told(
+    shop: Workshop, prefect: SyncPrefectClient
+) -> None:
     with simulator(shop.folder) as ended:
         shop.use(ended)
         generate_dataset(shop.path)
@@ -167,7 +187,9 @@ def test_images_that_can_not_be_had_are_a_problem_that_is_told(shop: Workshop, p
     assert f"next: pixmill repair {shop.path}" in message(state)
 
 
-def test_maintenance_without_a_ledger_says_so(workshop: Workshop, prefect: SyncPrefectClient) -> None:
+def test_maintenance_without_a_ledger_says_so(
+    workshop: Workshop, prefect: SyncPrefectClient
+) -> None:
     workshop.write_rows(workshop.rows(1))
     state = deployed(prefect, maintain_dataset, config=workshop.write_config())
     assert seen(state) == ("FAILED", "Failed")

@@ -37,7 +37,9 @@ def task_runs(client: SyncPrefectClient, flow_run_id: UUID, name: str) -> list[T
     of_run = FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}})
     return [
         run
-        for run in client.read_task_runs(flow_run_filter=of_run, task_run_filter=TaskRunFilter(), limit=200)
+        for run in client.read_task_runs(
+            flow_run_filter=of_run, task_run_filter=TaskRunFilter(), limit=200
+        )
         if run.task_key.partition("-")[0] == name
     ]
 
@@ -53,7 +55,9 @@ def log_lines(client: SyncPrefectClient, flow_run_id: UUID) -> list[str]:
     return [log.message for log in client.read_logs(log_filter=wanted)]
 
 
-def test_each_row_of_a_small_table_is_a_task_run_with_its_name(shop: Workshop, prefect: SyncPrefectClient) -> None:
+def test_each_row_of_a_small_table_is_a_task_run_with_its_name(
+    shop: Workshop, prefect: SyncPrefectClient
+) -> None:
     """And the flow returns what `run --json` says."""
     report = generate_dataset(shop.path)
     assert (report["exit_code"], report["succeeded"], report["calls"]) == (0, 6, 6)
@@ -66,10 +70,15 @@ def test_each_row_of_a_small_table_is_a_task_run_with_its_name(shop: Workshop, p
 def test_chunks_show_their_first_and_last_row(shop: Workshop, prefect: SyncPrefectClient) -> None:
     report = generate_dataset(shop.path, ["execution.jobs_per_task=4"])
     runs = task_runs(prefect, run_of(report, prefect), "cv_process")
-    assert sorted(run.name for run in runs) == ["row 1 · r0 … row 4 · r3", "row 5 · r4 … row 6 · r5"]
+    assert sorted(run.name for run in runs) == [
+        "row 1 · r0 … row 4 · r3",
+        "row 5 · r4 … row 6 · r5",
+    ]
 
 
-def test_artifacts_show_progress_summary_and_failures(workshop: Workshop, prefect: SyncPrefectClient) -> None:
+def test_artifacts_show_progress_summary_and_failures(
+    workshop: Workshop, prefect: SyncPrefectClient
+) -> None:
     faults = workshop.folder / "faults.yaml"
     faults.write_text("- {prompt: pet 2, code: 50412}\n")
     with simulator(workshop.folder, "--faults", str(faults)) as simulated:
@@ -91,7 +100,9 @@ def _table(data: Any) -> list[dict[str, Any]]:
     return json.loads(data) if isinstance(data, str) else data
 
 
-def test_the_librarys_log_lines_reach_the_api_and_no_secret_does(shop: Workshop, prefect: SyncPrefectClient) -> None:
+def test_the_librarys_log_lines_reach_the_api_and_no_secret_does(
+    shop: Workshop, prefect: SyncPrefectClient
+) -> None:
     """I9: the key is in no parameter, artifact, log line or name."""
     report = generate_dataset(shop.path, ["output.allow_hosts=[]"])
     assert report["images_missing"] == 6
@@ -110,7 +121,10 @@ def test_the_librarys_log_lines_reach_the_api_and_no_secret_does(shop: Workshop,
 
 
 def test_a_chunk_that_infrastructure_fails_is_retried_and_pays_nothing_twice(
-    shop: Workshop, simulated: Simulated, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+    shop: Workshop,
+    simulated: Simulated,
+    prefect: SyncPrefectClient,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """C11: the first try is lost after it paid; the second finds everything in the ledger."""
     process, lost = Run.process, []
@@ -129,7 +143,9 @@ def test_a_chunk_that_infrastructure_fails_is_retried_and_pays_nothing_twice(
     assert sorted(tries) == [1, 2]
 
 
-def test_a_flow_run_pays_for_a_real_provider_only_under_a_cap(shop: Workshop, prefect: SyncPrefectClient) -> None:
+def test_a_flow_run_pays_for_a_real_provider_only_under_a_cap(
+    shop: Workshop, prefect: SyncPrefectClient
+) -> None:
     """Spending: nobody is there to ask."""
     shop.write_config(budget={"max_calls": None})
     with pytest.raises(SpendingRefused, match="6 calls"):
@@ -149,11 +165,16 @@ def test_a_flow_run_asks_for_a_ledger_that_exists(workshop: Workshop, simulated:
     assert simulated.bill.calls == 0
 
 
-def test_only_a_deployment_refuses_a_relative_store(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_deployment_refuses_a_relative_store(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(workshop.folder)
     workshop.write_rows(workshop.rows(1))
     workshop.write_config(store="out")
-    with pytest.raises(ConfigError, match="'out' is relative"), open_run(workshop.path, deployed=True):
+    with (
+        pytest.raises(ConfigError, match="'out' is relative"),
+        open_run(workshop.path, deployed=True),
+    ):
         pass
     assert not Path("out").exists()
     with open_run(workshop.path, deployed=False) as run:
@@ -166,8 +187,12 @@ def open_run(config: str, *overrides: str, deployed: bool) -> Any:
     return flow_run(config, overrides, None, new_store=False, deployed=deployed)
 
 
-@pytest.mark.parametrize(("rows", "most"), [(1, 1), (200, 200), (201, 200), (1000, 200), (4321, 200)])
-def test_a_large_table_makes_a_few_hundred_task_runs_at_most(workshop: Workshop, rows: int, most: int) -> None:
+@pytest.mark.parametrize(
+    ("rows", "most"), [(1, 1), (200, 200), (201, 200), (1000, 200), (4321, 200)]
+)
+def test_a_large_table_makes_a_few_hundred_task_runs_at_most(
+    workshop: Workshop, rows: int, most: int
+) -> None:
     """`jobs_per_task: auto`; every job is in exactly one chunk."""
     workshop.write_rows(workshop.rows(rows))
     with prepare(load_config(workshop.write_config())) as run:

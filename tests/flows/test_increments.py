@@ -21,7 +21,10 @@ def test_a_night_pays_for_new_and_changed_rows_only(shop: Workshop, simulated: S
     """I12: one row goes, one changes, one comes; then nothing changes; then the one that went comes back."""
     first = shop.rows(6)
     generate_dataset(shop.path)
-    changed = [*({**row, "text": "a tiger"} if row["id"] == "r1" else row for row in first[1:]), shop.rows(7)[6]]
+    changed = [
+        *({**row, "text": "a tiger"} if row["id"] == "r1" else row for row in first[1:]),
+        shop.rows(7)[6],
+    ]
     nights = []
     for table in (changed, list(reversed(changed)), [*changed, first[0]]):
         shop.write_rows(table)
@@ -46,7 +49,9 @@ def test_rows_that_are_gone_leave_the_publication_and_stay_in_the_ledger(shop: W
     assert pq.read_table(earlier).num_rows == 6
 
 
-def test_a_flow_run_without_anything_new_is_completed_all_the_same(shop: Workshop, prefect: SyncPrefectClient) -> None:
+def test_a_flow_run_without_anything_new_is_completed_all_the_same(
+    shop: Workshop, prefect: SyncPrefectClient
+) -> None:
     generate_dataset(shop.path)
     assert generate_dataset(shop.path)["calls"] == 0
     newest = max(prefect.read_flow_runs(), key=lambda run: run.created)

@@ -14,5 +14,8 @@ SHARED_FOLDER = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 def examples(count: int) -> settings:
     """Settings for a fuzzed test: `count` examples, always the same; in a long run more, and new ones each time."""
     return settings(
-        max_examples=count * EFFORT, derandomize=EFFORT == 1, deadline=None, suppress_health_check=SHARED_FOLDER
+        max_examples=count * EFFORT,
+        derandomize=EFFORT == 1,
+        deadline=None,
+        suppress_health_check=SHARED_FOLDER,
     )

@@ -74,7 +74,9 @@ CONDITIONS = st.recursive(st.sampled_from([*NAMES, *LITERALS]), _larger, max_lea
 
 @examples(120)
 @given(text=CONDITIONS, of=st.fixed_dictionaries(dict.fromkeys(["x", "y", "a b"], columns())))
-def test_any_condition_holds_or_not_for_every_row_or_says_why(text: str, of: dict[str, Any]) -> None:
+def test_any_condition_holds_or_not_for_every_row_or_says_why(
+    text: str, of: dict[str, Any]
+) -> None:
     try:
         condition = parse(text)
         holds = condition.mask({name: of[name] for name in condition.names}, ROWS)

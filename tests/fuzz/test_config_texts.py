@@ -29,11 +29,36 @@ HOSTILE = [
     b"\x85",
     b"1e999",
 ]
-WORDS = ["a", "true", "~", "1e999", "-0", "0o17", "2026-11-22", ".inf", ".nan", "<<", "=", "*a", "!!set", "9" * 400, ""]
+WORDS = [
+    "a",
+    "true",
+    "~",
+    "1e999",
+    "-0",
+    "0o17",
+    "2026-11-22",
+    ".inf",
+    ".nan",
+    "<<",
+    "=",
+    "*a",
+    "!!set",
+    "9" * 400,
+    "",
+]
 SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.dates() | st.binary(max_size=4)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=6)
+    | st.dates()
+    | st.binary(max_size=4)
 )
-FIELDS = {name: list(getattr(field.annotation, "model_fields", {})) for name, field in Config.model_fields.items()}
+FIELDS = {
+    name: list(getattr(field.annotation, "model_fields", {}))
+    for name, field in Config.model_fields.items()
+}
 KEYS = [key for keys in FIELDS.values() for key in keys]
 RULES = [
     b"- {calls: 3-5, code: 50429, headers: {Retry-After: '2'}}\n- {prompt: x, status: 504, body: <html>, times: 1}\n"
@@ -44,7 +69,9 @@ RULES = [
 def nearly_configs(draw: st.DrawFn) -> dict[str, Any]:
     """A mapping that has the sections and keys of a config, and anything for values."""
     inner = st.recursive(
-        SCALARS, lambda part: st.lists(part, max_size=3) | st.dictionaries(SCALARS, part, max_size=3), max_leaves=6
+        SCALARS,
+        lambda part: st.lists(part, max_size=3) | st.dictionaries(SCALARS, part, max_size=3),
+        max_leaves=6,
     )
     made: dict[str, Any] = {
         "version": 1,
@@ -80,7 +107,9 @@ def test_any_bytes_are_a_config_or_a_config_error(tmp_path: Path, content: bytes
 @given(config=nearly_configs())
 def test_any_values_make_a_config_or_a_config_error(tmp_path: Path, config: dict[str, Any]) -> None:
     """I2f."""
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config), encoding="utf-8", errors="surrogatepass")
+    (tmp_path / "c.yaml").write_text(
+        yaml.safe_dump(config), encoding="utf-8", errors="surrogatepass"
+    )
     loads_or_says_why(tmp_path / "c.yaml")
 
 
@@ -91,7 +120,9 @@ def test_any_values_make_a_config_or_a_config_error(tmp_path: Path, config: dict
 )
 @example(keys=["name", "x"], value="1")
 @example(keys=["input", "row_key", "99"], value="1")
-def test_any_override_is_taken_or_a_config_error(tmp_path: Path, keys: list[str], value: str) -> None:
+def test_any_override_is_taken_or_a_config_error(
+    tmp_path: Path, keys: list[str], value: str
+) -> None:
     """I2f."""
     (tmp_path / "c.yaml").write_bytes(SHIPPED[0])
     loads_or_says_why(tmp_path / "c.yaml", (f"{'.'.join(keys)}={value}",))
@@ -101,7 +132,8 @@ def test_any_override_is_taken_or_a_config_error(tmp_path: Path, keys: list[str]
 @given(
     content=damaged(RULES, HOSTILE)
     | st.lists(
-        st.dictionaries(st.sampled_from(sorted(Rule.model_fields)) | SCALARS, SCALARS, max_size=3), max_size=2
+        st.dictionaries(st.sampled_from(sorted(Rule.model_fields)) | SCALARS, SCALARS, max_size=3),
+        max_size=2,
     ).map(lambda rules: yaml.safe_dump(rules).encode("utf-8", "surrogatepass"))
 )
 def test_any_faults_file_is_rules_or_a_mistake(tmp_path: Path, content: bytes) -> None:
@@ -112,7 +144,9 @@ def test_any_faults_file_is_rules_or_a_mistake(tmp_path: Path, content: bytes) -
         assert "faults.yaml" in str(error)
 
 
-@pytest.mark.parametrize("text", ["[" * 5000, "{a: " * 5000, "- " * 5000], ids=["lists", "mappings", "items"])
+@pytest.mark.parametrize(
+    "text", ["[" * 5000, "{a: " * 5000, "- " * 5000], ids=["lists", "mappings", "items"]
+)
 def test_text_that_is_nested_without_end_is_a_mistake(tmp_path: Path, text: str) -> None:
     """I2f: a parser that calls itself runs out of stack."""
     (tmp_path / "deep.yaml").write_text(text)

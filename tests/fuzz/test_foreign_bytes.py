@@ -75,7 +75,8 @@ def test_a_body_that_is_nearly_right_is_an_answer(body: bytes, status: int) -> N
 @examples(100)
 @given(
     header=damaged(
-        [b"Sun, 22 Nov 2026 10:00:00 GMT", b"120", b"Sun Nov 22 10:00:00 2026"], [b"99999", b"+9999", b"-", b"\xb2"]
+        [b"Sun, 22 Nov 2026 10:00:00 GMT", b"120", b"Sun Nov 22 10:00:00 2026"],
+        [b"99999", b"+9999", b"-", b"\xb2"],
     )
 )
 def test_any_retry_after_is_a_bounded_pause_or_none(header: bytes) -> None:
@@ -100,7 +101,9 @@ def test_any_bytes_are_a_picture_or_an_image_error(data: bytes) -> None:
 @examples(100)
 @given(
     url=damaged(
-        [b"https://x.example/a.jpg?x-expires=1736856432&X-Tos-Date=20261122T100000Z&X-Tos-Expires=86400"],
+        [
+            b"https://x.example/a.jpg?x-expires=1736856432&X-Tos-Date=20261122T100000Z&X-Tos-Expires=86400"
+        ],
         [b"9" * 30, b"%", b"[", b"&"],
     )
 )

@@ -18,7 +18,9 @@ from tests.fuzz.mutations import damaged
 
 CSV = b'\xef\xbb\xbfid,photo,text\r\n1,https://x/1.jpg,"a ""red"", house"\r\n2,https://x/2.jpg,two\nlines\n'
 JSONL = b'{"id": 1, "text": "a\\u00e9", "tags": ["x", null], "at": 1.5e3}\n{"id": 2, "more": {"a": [1]}}\n'
-EXPORT = '日期,请求ID,次数,应付金额\n2026-11-01,r-1,1,¥0.20\n2026-11-02 10:00:00+08:00,r-2,"1,000",-\n'
+EXPORT = (
+    '日期,请求ID,次数,应付金额\n2026-11-01,r-1,1,¥0.20\n2026-11-02 10:00:00+08:00,r-2,"1,000",-\n'
+)
 SPARE = [
     b'"',
     b",",
@@ -35,12 +37,27 @@ SPARE = [
     "。".encode(),
     b";",
 ]
-ENCODINGS = ["utf-8", "utf-16", "utf-16-le", "gbk", "gb18030", "latin-1", "shift_jis", "utf-7", "cp437"]
+ENCODINGS = [
+    "utf-8",
+    "utf-16",
+    "utf-16-le",
+    "gbk",
+    "gb18030",
+    "latin-1",
+    "shift_jis",
+    "utf-7",
+    "cp437",
+]
 
 
 def parquet() -> bytes:
     file = BytesIO()
-    columns = {"id": [1, 2, 3], "text": ["a", None, "long " * 9], "tags": [["x"], [], None], "at": [0.5, None, 2.0]}
+    columns = {
+        "id": [1, 2, 3],
+        "text": ["a", None, "long " * 9],
+        "tags": [["x"], [], None],
+        "at": [0.5, None, 2.0],
+    }
     pq.write_table(pa.table(columns), file, write_page_checksum=True)
     return file.getvalue()
 
@@ -52,7 +69,10 @@ def reads_or_says_why(path: Path, encoding: str = "utf-8") -> None:
         for batch in open_table(str(path), encoding=encoding).batches(2):
             assert batch.first_row == rows + 1
             rows += batch.rows.num_rows
-            assert all(0 <= position < batch.rows.num_rows and bad.message for position, bad in batch.bad.items())
+            assert all(
+                0 <= position < batch.rows.num_rows and bad.message
+                for position, bad in batch.bad.items()
+            )
             for column in batch.rows.columns:
                 assert len(as_text(column)) == batch.rows.num_rows
     except TableError as error:
@@ -65,16 +85,22 @@ def reads_or_says_why(path: Path, encoding: str = "utf-8") -> None:
     encoding=st.sampled_from(ENCODINGS),
 )
 @example(content=CSV, encoding="utf-16")
-def test_any_bytes_are_a_csv_table_or_a_table_error(tmp_path: Path, content: bytes, encoding: str) -> None:
+def test_any_bytes_are_a_csv_table_or_a_table_error(
+    tmp_path: Path, content: bytes, encoding: str
+) -> None:
     """G5, G6, G7, G12."""
     (tmp_path / "t.csv").write_bytes(content)
     reads_or_says_why(tmp_path / "t.csv", encoding)
 
 
 @examples(100)
-@given(content=damaged([JSONL], SPARE) | st.binary(max_size=80), encoding=st.sampled_from(ENCODINGS))
+@given(
+    content=damaged([JSONL], SPARE) | st.binary(max_size=80), encoding=st.sampled_from(ENCODINGS)
+)
 @example(content=JSONL, encoding="utf-32")
-def test_any_bytes_are_json_lines_or_a_table_error(tmp_path: Path, content: bytes, encoding: str) -> None:
+def test_any_bytes_are_json_lines_or_a_table_error(
+    tmp_path: Path, content: bytes, encoding: str
+) -> None:
     """G5, G7, G16."""
     (tmp_path / "t.jsonl").write_bytes(content)
     reads_or_says_why(tmp_path / "t.jsonl", encoding)

@@ -24,15 +24,24 @@ PARAMS: list[dict[str, Any]] = [
     {},
     {"scale": 7.5, "ddim_steps": 25},
     {"scale": 3.0, "use_rephraser": False},
-    {"controlnet_args": [{"type": "canny", "strength": 0.6000000000000001, "binary_data_index": 0}]},
-    {"controlnet_args": [{"type": "depth", "strength": 1}, {"type": "pose", "strength": 1e-3}], "use_sr": True},
+    {
+        "controlnet_args": [
+            {"type": "canny", "strength": 0.6000000000000001, "binary_data_index": 0}
+        ]
+    },
+    {
+        "controlnet_args": [{"type": "depth", "strength": 1}, {"type": "pose", "strength": 1e-3}],
+        "use_sr": True,
+    },
     {"logo_info": {"add_logo": True, "logo_text_content": "©"}, "return_url": False},
     {"sr_seed": 5, "sr_strength": 0.4, "sr_scale": 3.5, "sr_steps": 10},
     {"model_version": "another"},
 ]
 CASES = [
     {"image": image, "prompt": prompt, "params": params, "base": base}
-    for (image, prompt, params), base in zip(product(IMAGES, PROMPTS, PARAMS), [7, 0, 2**31 - 1] * 67, strict=False)
+    for (image, prompt, params), base in zip(
+        product(IMAGES, PROMPTS, PARAMS), [7, 0, 2**31 - 1] * 67, strict=False
+    )
 ]
 
 

@@ -35,7 +35,9 @@ AT_ONCE = 2
 
 def main(words: Sequence[str]) -> int:
     """Catch the mutants whose name holds one of `words`, all without any; return the exit code."""
-    wanted = [mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)]
+    wanted = [
+        mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)
+    ]
     with ThreadPoolExecutor(AT_ONCE) as hunters:
         results = list(hunters.map(caught, wanted))
     print(f"{sum(results)} of {len(wanted)} caught")
@@ -49,11 +51,26 @@ def caught(mutant: Mutant) -> bool:
         _copy(copy)
         _plant(mutant, copy)
         there = [path for path in mutant.caught_by if (copy / path).exists()]
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", *there]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "--no-header",
+            *there,
+        ]
         ended = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     found = ended.returncode == 1
-    by = next((line for line in ended.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))), "")
-    print(f"{'caught  ' if found else 'SURVIVED'}  {mutant.name}  {by.partition(' - ')[0][:120]}", flush=True)
+    by = next(
+        (line for line in ended.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))), ""
+    )
+    print(
+        f"{'caught  ' if found else 'SURVIVED'}  {mutant.name}  {by.partition(' - ')[0][:120]}",
+        flush=True,
+    )
     return found
 
 
@@ -71,7 +88,9 @@ def _plant(mutant: Mutant, copy: Path) -> None:
     file = copy / mutant.file
     text = file.read_text(encoding="utf-8")
     if text.count(mutant.old) != 1:
-        raise SystemExit(f"{mutant.name}: its text stands {text.count(mutant.old)} times in {mutant.file}, not once")
+        raise SystemExit(
+            f"{mutant.name}: its text stands {text.count(mutant.old)} times in {mutant.file}, not once"
+        )
     file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
 
 

@@ -90,8 +90,8 @@ MUTANTS = (
     Mutant(
         "retry a transient failure for ever",
         "pixmill/ledger/again.py",
-        'jobs.c.transient == literal_column("1"), jobs.c.runs < max_runs)',
-        'jobs.c.transient == literal_column("1"))',
+        'jobs.c.transient == literal_column("1"), jobs.c.runs < max_runs',
+        'jobs.c.transient == literal_column("1")',
         (LEDGER,),
     ),
     Mutant(
@@ -154,8 +154,8 @@ MUTANTS = (
     Mutant(
         "count only what was surely charged",
         "pixmill/ledger/budgets.py",
-        'where(attempts.c.charged != "no", calls)',
-        'where(attempts.c.charged == "yes", calls)',
+        'attempts.c.charged != "no", calls',
+        'attempts.c.charged == "yes", calls',
         (BUDGETS,),
     ),
     Mutant(
@@ -176,8 +176,8 @@ MUTANTS = (
     Mutant(
         "let one call more in flight than the limit",
         "pixmill/governor.py",
-        "return self._in_flight < self.limit and",
-        "return self._in_flight <= self.limit and",
+        "self._in_flight < self.limit\n",
+        "self._in_flight <= self.limit\n",
         ("tests/pixmill/test_governor_limits.py", GOVERNOR),
     ),
     Mutant(

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from pixmill.ledger import Claim, Ledger, Recorded, RunLimits, State, open_ledger
 
-LIMITS = RunLimits("run-1", "gateway", "main", "key_a", max_calls=None, max_runs=3, lease_seconds=300)
+LIMITS = RunLimits(
+    "run-1", "gateway", "main", "key_a", max_calls=None, max_runs=3, lease_seconds=300
+)
 ANSWERED = Recorded(
     job_key="k",
     run_id="run-1",
@@ -73,7 +75,9 @@ class Books:
         """Write one call; return its request id."""
         self.calls += 1
         key = f"job-{self.calls}"
-        assert isinstance(self.ledger.claim(key, LIMITS._replace(run_id=run, req_key=req_key)), Claim)
+        assert isinstance(
+            self.ledger.claim(key, LIMITS._replace(run_id=run, req_key=req_key)), Claim
+        )
         recorded = ANSWERED._replace(
             job_key=key,
             run_id=run,

@@ -27,7 +27,10 @@ class Shelf:
         self.config: dict[str, Any] = {
             "name": name,
             "store": str(self.store),
-            "input": {"path": str(folder / "pets.csv"), "columns": {"image_url": "photo", "prompt": "text"}},
+            "input": {
+                "path": str(folder / "pets.csv"),
+                "columns": {"image_url": "photo", "prompt": "text"},
+            },
             "provider": {"kind": "gateway", "base_url": "https://gateway.example.com"},
             **sections,
         }
@@ -37,13 +40,21 @@ class Shelf:
     def dataset(self) -> Path:
         return self.store / self.name / "dataset.parquet"
 
-    def publish(self, rows: Sequence[Mapping[str, Any]], own: pa.Schema = INPUT, version: str = "") -> Path:
+    def publish(
+        self, rows: Sequence[Mapping[str, Any]], own: pa.Schema = INPUT, version: str = ""
+    ) -> Path:
         """Write the dataset, or an earlier `version` of it (`20261001T000000Z`)."""
         schema = result_schema(own)
-        names = dict(zip((name for name, _ in OWN_FIELDS), schema.names[len(own.names) :], strict=True))
+        names = dict(
+            zip((name for name, _ in OWN_FIELDS), schema.names[len(own.names) :], strict=True)
+        )
         own_names = set(own.names)
         table = pa.Table.from_pylist(
-            [{key if key in own_names else names.get(key, key): row[key] for key in row} for row in rows], schema
+            [
+                {key if key in own_names else names.get(key, key): row[key] for key in row}
+                for row in rows
+            ],
+            schema,
         )
         path = self.dataset.parent / "history" / f"{version}.parquet" if version else self.dataset
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +71,9 @@ class Shelf:
         for at in range(4):
             where = sha256(f"{look}/{at}".encode()).digest()
             box = sorted(byte % 64 for byte in where[:2]) + sorted(byte % 64 for byte in where[2:4])
-            ImageDraw.Draw(picture).rectangle((box[0], box[2], box[1], box[3]), fill=tuple(where[4:7]))
+            ImageDraw.Draw(picture).rectangle(
+                (box[0], box[2], box[1], box[3]), fill=tuple(where[4:7])
+            )
         data = io.BytesIO()
         picture.save(data, "JPEG" if suffix == "jpg" else suffix)
         return self.keep(data.getvalue(), suffix)
@@ -74,7 +87,9 @@ class Shelf:
 
     def job(self, number: int, **changes: Any) -> dict[str, Any]:
         """A job of the dataset's n-th row that succeeded; its image has to be put there by `image`."""
-        request = f"{number}/{changes.get('params')}/{changes.get('seed')}/{changes.get('point_id')}"
+        request = (
+            f"{number}/{changes.get('params')}/{changes.get('seed')}/{changes.get('point_id')}"
+        )
         return {
             "id": f"r{number}",
             "photo": f"https://images.example.com/{number}.jpg",

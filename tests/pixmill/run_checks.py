@@ -70,7 +70,12 @@ class Provider(FaultyServer):
         **options: Any,
     ) -> None:
         super().__init__(self._respond, **options)
-        self.faults, self.every, self.delay, self.close_each = dict(faults or {}), every, delay, close
+        self.faults, self.every, self.delay, self.close_each = (
+            dict(faults or {}),
+            every,
+            delay,
+            close,
+        )
         self.bill: list[Charge] = []
         self.prompts: list[str] = []
         self.arrived: list[float] = []
@@ -89,7 +94,11 @@ class Provider(FaultyServer):
             self.together.append(self._in_flight)
             self.prompts.append(asked["prompt"])
             number = len(self.prompts)
-            fault = self.faults.pop(number, None) or self.faults.pop(asked["prompt"], None) or self.every
+            fault = (
+                self.faults.pop(number, None)
+                or self.faults.pop(asked["prompt"], None)
+                or self.every
+            )
             if fault is None or fault.charged:
                 self.bill.append(Charge(json.dumps(asked, sort_keys=True), f"call-{number}"))
         self._stopped.wait(self.delay)
@@ -113,7 +122,9 @@ def use(workshop: Workshop, url: str, rows: int, **changes: Any) -> str:
     """Write a table of `rows` rows and a config that calls the gateway at `url` and fetches no images."""
     workshop.write_rows(workshop.rows(rows))
     workshop.write_config(
-        provider={"kind": "gateway", "base_url": url}, output={"images": "url"}, budget={"max_calls": 100_000}
+        provider={"kind": "gateway", "base_url": url},
+        output={"images": "url"},
+        budget={"max_calls": 100_000},
     )
     return workshop.write_config(**changes)
 
@@ -127,7 +138,11 @@ def faults_file(folder: Path, *rules: dict[str, Any]) -> Path:
 
 def billed(simulated: Simulated) -> Callable[[], list[Charge]]:
     """The charges on a simulator's bill."""
-    return lambda: [Charge(line["key"], line["request_id"]) for line in simulated.bill.lines() if line["charged"]]
+    return lambda: [
+        Charge(line["key"], line["request_id"])
+        for line in simulated.bill.lines()
+        if line["charged"]
+    ]
 
 
 class Ran(NamedTuple):
@@ -140,7 +155,9 @@ class Ran(NamedTuple):
         return [row[name] for row in self.rows]
 
 
-def ran(config: str, charges: Callable[[], list[Charge]], *overrides: str, limit: int | None = None) -> Ran:
+def ran(
+    config: str, charges: Callable[[], list[Charge]], *overrides: str, limit: int | None = None
+) -> Ran:
     """Carry a config out to its end and check everything that must hold after any run."""
     report = to_its_end(lambda: carry_out(config, *overrides, limit=limit))
     rows = check(config, report, charges(), *overrides)
@@ -167,21 +184,32 @@ def to_its_end(work: Callable[[], Any]) -> Any:
     return value
 
 
-def check(config: str, report: Mapping[str, Any], charges: list[Charge], *overrides: str) -> list[dict[str, Any]]:
+def check(
+    config: str, report: Mapping[str, Any], charges: list[Charge], *overrides: str
+) -> list[dict[str, Any]]:
     """Check I2, I3 and I4 of a run that ended against the provider's own bill; return the dataset's rows."""
     rows = results(report)
     assert [row["row_number"] for row in rows] == list(range(1, report["rows"] + 1))
     assert report["jobs"] == len(rows) == sum(report[name] for name in OUTCOMES)
-    assert Counter(row["status"] for row in rows) == Counter({name: report[name] for name in OUTCOMES if report[name]})
+    assert Counter(row["status"] for row in rows) == Counter(
+        {name: report[name] for name in OUTCOMES if report[name]}
+    )
     check_bill(config, charges, *overrides)
-    attempts = ledger(config, "SELECT count(*) FROM attempts WHERE run_id = ?", report["run_id"], overrides=overrides)
+    attempts = ledger(
+        config,
+        "SELECT count(*) FROM attempts WHERE run_id = ?",
+        report["run_id"],
+        overrides=overrides,
+    )
     assert attempts == [(report["calls"],)], "a call was claimed whose end is not in the ledger"
     return rows
 
 
 def check_bill(config: str, charges: list[Charge], *overrides: str) -> None:
     """I2: nothing is charged twice. I3: what is charged is in the ledger as charged or as unknown, and nothing else."""
-    twice = [asked for asked, count in Counter(charge.asked for charge in charges).items() if count > 1]
+    twice = [
+        asked for asked, count in Counter(charge.asked for charge in charges).items() if count > 1
+    ]
     assert twice == []
     attempts = ledger(config, "SELECT request_id, charged FROM attempts", overrides=overrides)
     by_charge: dict[str, set[str]] = {"yes": set(), "no": set(), "unknown": set()}
@@ -191,13 +219,21 @@ def check_bill(config: str, charges: list[Charge], *overrides: str) -> None:
     assert by_charge["yes"] <= on_bill
     assert not by_charge["no"] & on_bill
     unseen = on_bill - by_charge["yes"] - by_charge["unknown"]
-    assert len(unseen) <= sum(charged == "unknown" and request_id is None for request_id, charged in attempts)
-    assert ledger(config, "SELECT count(*) FROM jobs WHERE state = 'in_flight'", overrides=overrides) == [(0,)]
+    assert len(unseen) <= sum(
+        charged == "unknown" and request_id is None for request_id, charged in attempts
+    )
+    assert ledger(
+        config, "SELECT count(*) FROM jobs WHERE state = 'in_flight'", overrides=overrides
+    ) == [(0,)]
 
 
-def ledger(config: str, query: str, *values: Any, overrides: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+def ledger(
+    config: str, query: str, *values: Any, overrides: tuple[str, ...] = ()
+) -> list[tuple[Any, ...]]:
     """What a query on the ledger of a config returns."""
-    with closing(sqlite3.connect(load_config(config, overrides).store_path / "ledger.db")) as connection:
+    with closing(
+        sqlite3.connect(load_config(config, overrides).store_path / "ledger.db")
+    ) as connection:
         return connection.execute(query, values).fetchall()
 
 

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixmill.addresses import AddressRefused, check_public, literal_address, look_up, look_up_within, url_problem
+from pixmill.addresses import (
+    AddressRefused,
+    check_public,
+    literal_address,
+    look_up,
+    look_up_within,
+    url_problem,
+)
 
 PUBLIC = [
     "8.8.8.8",
@@ -119,7 +126,9 @@ LITERALS = {
 def test_an_address_is_seen_in_every_spelling(host: str, address: str) -> None:
     found = literal_address(host)
     assert found is not None
-    assert found.replace("::ffff:127.0.0.1", "::ffff:7f00:1") == address  # Python 3.13 prints it in the other form
+    assert (
+        found.replace("::ffff:127.0.0.1", "::ffff:7f00:1") == address
+    )  # Python 3.13 prints it in the other form
 
 
 @pytest.mark.parametrize(
@@ -145,7 +154,10 @@ def test_a_name_is_no_address(host: str) -> None:
     assert literal_address(host) is None
 
 
-@given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from(["{}", "{:#x}", "0{:o}", "{:#X}"]), min_size=4, max_size=4))
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.sampled_from(["{}", "{:#x}", "0{:o}", "{:#X}"]), min_size=4, max_size=4),
+)
 def test_all_spellings_of_an_ipv4_address_denote_it(number: int, forms: list[str]) -> None:
     address = str(IPv4Address(number))
     parts = [form.format(part) for form, part in zip(forms, number.to_bytes(4), strict=True)]
@@ -251,8 +263,14 @@ PROBLEMS = {
         "http://printer.local/",
         "http://metadata.google.internal/",
         "http://169.254.169.254/latest/meta-data/",
-        *(f"http://{f'[{host}]' if ':' in host and '[' not in host else host}/a.jpg" for host in LITERALS),
-        *(f"https://{f'[{address}]' if ':' in address else address}:8443/" for address in NOT_PUBLIC[:-2]),
+        *(
+            f"http://{f'[{host}]' if ':' in host and '[' not in host else host}/a.jpg"
+            for host in LITERALS
+        ),
+        *(
+            f"https://{f'[{address}]' if ':' in address else address}:8443/"
+            for address in NOT_PUBLIC[:-2]
+        ),
     ],
 }
 

@@ -26,7 +26,9 @@ def book(tmp_path: Path) -> Iterator[Books]:
         yield made
 
 
-def bill(book: Books, month: str | None = "2026-11", by: str = "", zone: ZoneInfo = SHANGHAI) -> Bill:
+def bill(
+    book: Books, month: str | None = "2026-11", by: str = "", zone: ZoneInfo = SHANGHAI
+) -> Bill:
     return make_bill(book.ledger, month_period(month, zone, NOW), grouping(by))
 
 
@@ -34,10 +36,14 @@ def calls_by(made: Bill) -> dict[tuple[str | None, ...], int]:
     return {line.group: line.calls for line in made.lines}
 
 
-def against(book: Books, file: Path, text: str, month: str | None = None, encoding: str = "utf-8") -> Comparison:
+def against(
+    book: Books, file: Path, text: str, month: str | None = None, encoding: str = "utf-8"
+) -> Comparison:
     file.write_bytes(text.encode(encoding))
     export = read_export(str(file), SHANGHAI)
-    period = (days_of(export, SHANGHAI) if month is None else None) or month_period(month, SHANGHAI, NOW)
+    period = (days_of(export, SHANGHAI) if month is None else None) or month_period(
+        month, SHANGHAI, NOW
+    )
     return compare(book.ledger, export, period)
 
 
@@ -62,7 +68,9 @@ def test_a_month_begins_and_ends_where_the_zone_says(book: Books) -> None:
     book.call("2026-11-01T00:00:00")
     book.call("2026-11-30T23:59:59")
     book.call("2026-12-01T00:00:00")
-    assert [bill(book, month).totals[0].calls for month in ("2026-10", "2026-11", "2026-12", "all")] == [1, 2, 1, 4]
+    assert [
+        bill(book, month).totals[0].calls for month in ("2026-10", "2026-11", "2026-12", "all")
+    ] == [1, 2, 1, 4]
     assert bill(book, "2026-10", zone=ZoneInfo("UTC")).totals[0].calls == 2
     assert calls_by(bill(book, "all", "day")) == {
         ("2026-10-31",): 1,
@@ -75,7 +83,10 @@ def test_a_month_begins_and_ends_where_the_zone_says(book: Books) -> None:
 def test_days_are_right_where_a_zone_is_off_by_quarters_and_changes_its_clocks(book: Books) -> None:
     book.call("2026-11-05T18:14:59+00:00")
     book.call("2026-11-05T18:15:00+00:00")
-    assert calls_by(bill(book, by="day", zone=ZoneInfo("Asia/Kathmandu"))) == {("2026-11-05",): 1, ("2026-11-06",): 1}
+    assert calls_by(bill(book, by="day", zone=ZoneInfo("Asia/Kathmandu"))) == {
+        ("2026-11-05",): 1,
+        ("2026-11-06",): 1,
+    }
     book.call("2026-03-29T21:59:59+00:00")  # Berlin is an hour further on since the morning
     book.call("2026-03-29T22:00:00+00:00")
     days = calls_by(bill(book, "2026-03", "day", ZoneInfo("Europe/Berlin")))
@@ -170,7 +181,9 @@ def test_an_export_that_agrees_shows_no_difference(book: Books, tmp_path: Path) 
     for moment in ("2026-11-05T12:00", "2026-11-05T13:00", "2026-11-06T12:00"):
         book.call(moment)
     book.call("2026-11-06T13:00", "no")
-    found = against(book, tmp_path / "c.csv", "date,calls,amount\n2026-11-05,2,0.40\n2026-11-06,1,¥0.20\n")
+    found = against(
+        book, tmp_path / "c.csv", "date,calls,amount\n2026-11-05,2,0.40\n2026-11-06,1,¥0.20\n"
+    )
     assert not found.differs
     assert found.export.columns == {"day": "date", "calls": "calls", "amount": "amount"}
 
@@ -205,7 +218,11 @@ def test_a_chinese_export_is_understood(book: Books, tmp_path: Path, encoding: s
     header = "消费时间,请求ID,折扣金额,应付金额(元),费用类型"
     text = f"{header}\n2026年11月5日 23:30,{request_id},0.05,0.20元,按量\n合计,,,0.20,\n"
     found = against(book, tmp_path / "c.csv", text, encoding=encoding)
-    assert found.export.columns == {"request_id": "请求ID", "day": "消费时间", "amount": "应付金额(元)"}
+    assert found.export.columns == {
+        "request_id": "请求ID",
+        "day": "消费时间",
+        "amount": "应付金额(元)",
+    }
     assert (found.differs, found.export.left_out, found.days[0].console_calls) == (False, 1, 1)
 
 
@@ -214,7 +231,9 @@ def test_times_with_a_zone_are_counted_in_ours(book: Books, tmp_path: Path) -> N
     assert not against(book, tmp_path / "c.csv", "time,calls\n2026-11-04T16:30:00Z,1\n").differs
 
 
-def test_request_ids_that_only_one_side_has_are_counted_and_twenty_listed(book: Books, tmp_path: Path) -> None:
+def test_request_ids_that_only_one_side_has_are_counted_and_twenty_listed(
+    book: Books, tmp_path: Path
+) -> None:
     ids = [book.call("2026-11-05T12:00") for _ in range(30)]
     free, doubtful = book.call("2026-11-05T12:00", "no"), book.call("2026-11-05T12:00", "unknown")
     rows = [*ids[25:], *(f"theirs-{at}" for at in range(22)), free, doubtful]
@@ -223,14 +242,18 @@ def test_request_ids_that_only_one_side_has_are_counted_and_twenty_listed(book: 
     assert found.differs
     assert found.only_ledger
     assert found.only_console
-    assert (found.only_ledger.number, found.only_console.number) == (25, 23), "unknown ones are explained, free not"
+    assert (found.only_ledger.number, found.only_console.number) == (25, 23), (
+        "unknown ones are explained, free not"
+    )
     assert len(found.only_ledger.ids) == len(found.only_console.ids) == 20
     assert set(found.only_ledger.ids) < set(ids[:25])
 
 
 def test_rows_that_cost_nothing_are_no_charged_calls(book: Books, tmp_path: Path) -> None:
     paid, free = book.call("2026-11-05T12:00"), book.call("2026-11-05T12:00", "no")
-    text = f"request_id,date,amount\n{paid},2026-11-05,0.2\n{free},2026-11-05,0\nother,2026-11-05,-\n"
+    text = (
+        f"request_id,date,amount\n{paid},2026-11-05,0.2\n{free},2026-11-05,0\nother,2026-11-05,-\n"
+    )
     assert not against(book, tmp_path / "c.csv", text).differs
 
 
@@ -248,7 +271,9 @@ def test_rows_outside_the_month_are_left_out_and_counted(book: Books, tmp_path: 
     assert (found.differs, found.outside) == (False, 1)
 
 
-def test_an_export_without_days_is_held_against_the_whole_month(book: Books, tmp_path: Path) -> None:
+def test_an_export_without_days_is_held_against_the_whole_month(
+    book: Books, tmp_path: Path
+) -> None:
     book.call("2026-11-05T12:00")
     assert not against(book, tmp_path / "c.csv", "calls,amount\n1,0.2\n").differs
     assert against(book, tmp_path / "c.csv", "calls,amount\n2,0.2\n").days[0].calls_differ
@@ -262,7 +287,9 @@ def test_an_export_without_days_is_held_against_the_whole_month(book: Books, tmp
         ("date,amount\n2026-11-05,1,2\n", "line 2"),
     ],
 )
-def test_an_export_that_can_t_be_understood_says_why(tmp_path: Path, text: str, complaint: str) -> None:
+def test_an_export_that_can_t_be_understood_says_why(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
     (tmp_path / "c.csv").write_text(text)
     with pytest.raises(TableError, match=complaint):
         read_export(str(tmp_path / "c.csv"), SHANGHAI)

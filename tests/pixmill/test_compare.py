@@ -19,7 +19,9 @@ def compared(before: Shelf, after: Shelf) -> Comparison:
     return compare(find_side(before.path), find_side(after.path))
 
 
-def two(folder: Path, a: list[dict[str, Any]], b: list[dict[str, Any]], **sections: Any) -> Comparison:
+def two(
+    folder: Path, a: list[dict[str, Any]], b: list[dict[str, Any]], **sections: Any
+) -> Comparison:
     """Compare two versions of one dataset."""
     shelf = Shelf(folder, **sections)
     shelf.publish(a, version=OLD)
@@ -36,7 +38,8 @@ def test_the_headline_says_images_cost_and_outcomes_of_b_against_a(tmp_path: Pat
         b[at + 10] |= {"status": "failed", "cost": None}
     found = two(tmp_path, a, b)
     assert (
-        found.headline() == "B has 12 more images than A for 0.004 CNY less per usable image; 6 jobs differ in outcome."
+        found.headline()
+        == "B has 12 more images than A for 0.004 CNY less per usable image; 6 jobs differ in outcome."
     )
     assert found.outcomes == {
         ("succeeded", "succeeded"): 14,
@@ -48,8 +51,16 @@ def test_the_headline_says_images_cost_and_outcomes_of_b_against_a(tmp_path: Pat
 @pytest.mark.parametrize(
     ("a", "b", "says"),
     [
-        ([0.2], [0.2], "A and B have 1 image each at the same cost per usable image; no job differs in outcome."),
-        ([0.2, 0.2], [0.5], "B has 1 fewer image than A for 0.3 CNY more per usable image; no job differs in outcome."),
+        (
+            [0.2],
+            [0.2],
+            "A and B have 1 image each at the same cost per usable image; no job differs in outcome.",
+        ),
+        (
+            [0.2, 0.2],
+            [0.5],
+            "B has 1 fewer image than A for 0.3 CNY more per usable image; no job differs in outcome.",
+        ),
         ([None], [0.2, 0.2], "B has 1 more image than A; no job differs in outcome."),
         ([0.2, None], [0.2, 0.2], "A and B have 2 images each; no job differs in outcome."),
         ([], [], "A and B have 0 images each; they have no job in common."),
@@ -77,7 +88,9 @@ def test_an_image_that_many_rows_share_counts_and_costs_once(tmp_path: Path) -> 
     failed = shelf.job(9, status="failed", cost=0.2)
     found = two(tmp_path, shared, [*shared, failed])
     assert (found.measures_a.images, found.measures_a.cost_per_image) == (1, 0.2)
-    assert (found.measures_b.images, found.measures_b.cost_per_image) == (1, 0.4), "failures are paid for as well"
+    assert (found.measures_b.images, found.measures_b.cost_per_image) == (1, 0.4), (
+        "failures are paid for as well"
+    )
     assert (found.measures_b.rows, found.measures_b.jobs) == (5, 5)
     assert found.measures_b.statuses == {"succeeded": 4, "failed": 1}
 
@@ -90,7 +103,9 @@ def test_a_paid_image_that_is_not_there_is_not_usable(tmp_path: Path) -> None:
 
 def test_rows_come_and_go_by_their_keys_and_not_by_their_places(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
-    found = two(tmp_path, [shelf.job(at) for at in range(10)], [shelf.job(at) for at in range(11, 1, -1)])
+    found = two(
+        tmp_path, [shelf.job(at) for at in range(10)], [shelf.job(at) for at in range(11, 1, -1)]
+    )
     assert found.rows._asdict() == {
         "both": 8,
         "added": 2,
@@ -106,8 +121,16 @@ def test_jobs_are_matched_by_row_point_and_replicate(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
 
     def jobs(points: str, replicates: int) -> list[dict[str, Any]]:
-        every = [(row, point, again) for row in range(3) for point in points for again in range(replicates)]
-        return [shelf.job(row, point_id=point, replicate=again, seed=again) for row, point, again in every]
+        every = [
+            (row, point, again)
+            for row in range(3)
+            for point in points
+            for again in range(replicates)
+        ]
+        return [
+            shelf.job(row, point_id=point, replicate=again, seed=again)
+            for row, point, again in every
+        ]
 
     found = two(tmp_path, jobs("ab", 1), jobs("bca", 2))
     assert (found.pairs, found.measures_a.jobs, found.measures_b.jobs) == (6, 6, 18)
@@ -144,7 +167,11 @@ def test_two_configs_differ_in_the_keys_of_their_configs_what_decides_first(tmp_
     a.publish([a.job(0)])
     b.publish([b.job(0)])
     found = compared(a, b)
-    assert found.parameters == (("request.params.scale", 3, 4), ("name", "pets", "dogs"), ("limits.qps", 1.0, 2.0))
+    assert found.parameters == (
+        ("request.params.scale", 3, 4),
+        ("name", "pets", "dogs"),
+        ("limits.qps", 1.0, 2.0),
+    )
 
 
 def test_latencies_are_those_of_answered_calls(tmp_path: Path) -> None:
@@ -186,20 +213,28 @@ def test_images_that_can_t_be_read_are_counted(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     broken = shelf.keep(b"no image", "png")
     a = [shelf.job(at, file_name=shelf.image(at)) for at in range(3)]
-    b = [shelf.job(0, file_name=broken), shelf.job(1, file_name="images/00/gone.png"), shelf.job(2, file_name=broken)]
+    b = [
+        shelf.job(0, file_name=broken),
+        shelf.job(1, file_name="images/00/gone.png"),
+        shelf.job(2, file_name=broken),
+    ]
     images = two(tmp_path, a, b).images
     assert (images.different, images.compared, images.distance_median) == (3, 0, None)
     assert images.note == "3 pairs could not be read"
 
 
-def test_of_many_pairs_some_are_measured_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_pairs_some_are_measured_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pictures_module, "MAX_PAIRS", 3)
     shelf = Shelf(tmp_path)
     one, other = shelf.image(1), shelf.image(2)
     a = [shelf.job(at, file_name=one) for at in range(10)]
     images = two(tmp_path, a, [shelf.job(at, file_name=other) for at in range(10)]).images
     assert (images.different, images.compared) == (10, 3)
-    assert {pair.row_key for pair in images.most_different} == {"r0", "r4", "r9"}, "evenly, with both ends"
+    assert {pair.row_key for pair in images.most_different} == {"r0", "r4", "r9"}, (
+        "evenly, with both ends"
+    )
     assert images.note == "3 of 10 pairs were measured"
 
 
@@ -208,7 +243,9 @@ def test_without_the_library_distances_are_unknown_and_it_is_named(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     shelf = Shelf(tmp_path)
-    images = two(tmp_path, [shelf.job(0, file_name=shelf.image(1))], [shelf.job(0, file_name=shelf.image(2))]).images
+    images = two(
+        tmp_path, [shelf.job(0, file_name=shelf.image(1))], [shelf.job(0, file_name=shelf.image(2))]
+    ).images
     assert (images.different, images.compared, images.distance_median) == (1, 0, None)
     assert "pixmill[compare]" in images.note
 
@@ -268,11 +305,16 @@ def test_a_name_means_the_dataset_of_the_store_before_the_simulated_one(tmp_path
         simulated.publish([simulated.job(0)])
     real.publish([real.job(0)])
     assert find_side("pets", real.store).path == real.dataset
-    assert find_side("trial", real.store).path == real.store / "simulated" / "trial" / "dataset.parquet"
+    assert (
+        find_side("trial", real.store).path
+        == real.store / "simulated" / "trial" / "dataset.parquet"
+    )
 
 
 def test_a_name_that_is_not_there_suggests_one_that_is(versions: Shelf) -> None:
-    with pytest.raises(UserError, match=r"there is no dataset 'pest' .*; did you mean `pets`") as error:
+    with pytest.raises(
+        UserError, match=r"there is no dataset 'pest' .*; did you mean `pets`"
+    ) as error:
         find_side("pest", versions.store)
     assert "--store" in error.value.hint
 
@@ -301,7 +343,9 @@ def test_the_whole_comparison_is_one_json_object(tmp_path: Path) -> None:
     assert said["rows"]["added_examples"] == ["r1"]
     assert said["jobs"]["outcomes"] == [{"a": "succeeded", "b": "succeeded", "jobs": 1}]
     assert said["images"]["most_different"][0]["row_key"] == "r0"
-    assert (said["b"]["cost"], said["b"]["cost_per_image"]) == (None, None), "one image came at an unknown price"
+    assert (said["b"]["cost"], said["b"]["cost_per_image"]) == (None, None), (
+        "one image came at an unknown price"
+    )
 
 
 def test_our_columns_are_found_beside_input_columns_of_the_same_name(tmp_path: Path) -> None:

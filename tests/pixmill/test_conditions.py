@@ -25,7 +25,9 @@ COLUMNS: dict[str, Any] = {
     "class": pa.array(["cat", "dog", "cat", "true"]),
     "images": pa.array([[1], [], None, [1, 2]]),
     "taken": pa.array([None, datetime.date(2024, 5, 1), datetime.date(1999, 1, 1), None]),
-    "made": pa.array([datetime.datetime(2024, 5, 1, 12, 30), None, None, None], pa.timestamp("us", "UTC")),
+    "made": pa.array(
+        [datetime.datetime(2024, 5, 1, 12, 30), None, None, None], pa.timestamp("us", "UTC")
+    ),
     "price": pa.array([Decimal("1.50"), Decimal("2.00"), None, None]),
     "ids": pa.array(["9007199254740993", "9007199254740992", "007", "-3"]),
     "single": pa.array([0.6, 0.7, None, 0.0], pa.float32()),
@@ -116,7 +118,10 @@ def test_texts_stand_for_the_numbers_that_they_spell(text: str, expected: list[i
         ("scale not in [1]", [1, 3]),
         ("strength > 0", [0, 1]),
         ("strength is None", [2, 3]),
-        ("empty == 1 or empty == 'a' or empty > 3 or len(empty) > 0 or lower(empty) == '' or empty + 1 > 0", []),
+        (
+            "empty == 1 or empty == 'a' or empty > 3 or len(empty) > 0 or lower(empty) == '' or empty + 1 > 0",
+            [],
+        ),
         ("empty is None and nothing is None", [0, 1, 2, 3]),
         ("nothing", []),
         ("`image size` is None", []),
@@ -178,7 +183,10 @@ def test_two_spellings_of_a_character_are_equal() -> None:
         ("true", set()),
         ("a > 1 and a < b or not c", {"a", "b", "c"}),
         ("len(len) > contains", {"len", "contains"}),
-        ("controlnet_args.0.strength > `image size` + größe", {"controlnet_args.0.strength", "image size", "größe"}),
+        (
+            "controlnet_args.0.strength > `image size` + größe",
+            {"controlnet_args.0.strength", "image size", "größe"},
+        ),
         ('a == "b" and c in ["d.e", "`f`"]', {"a", "c"}),
     ],
 )
@@ -188,7 +196,12 @@ def test_a_condition_knows_the_names_that_it_reads(text: str, names: set[str]) -
 
 @pytest.mark.parametrize(
     ("text", "names"),
-    [("scale == 'big'", "scale"), ("scale in [1, 'big']", "scale"), ("sharp == 'yes'", "sharp"), ("scale", "scale")],
+    [
+        ("scale == 'big'", "scale"),
+        ("scale in [1, 'big']", "scale"),
+        ("sharp == 'yes'", "sharp"),
+        ("scale", "scale"),
+    ],
 )
 def test_what_cannot_be_compared_is_named_with_its_column(text: str, names: str) -> None:
     with pytest.raises(ValueError, match=names):
@@ -223,11 +236,15 @@ OPERATORS = {
 def test_numbers_and_their_texts_compare_as_in_python(
     values: list[int | None], sign: str, bound: int, as_cells: bool
 ) -> None:
-    column = pa.array([None if value is None else str(value) for value in values] if as_cells else values)
+    column = pa.array(
+        [None if value is None else str(value) for value in values] if as_cells else values
+    )
     compare = OPERATORS[sign]
     expected = [value is not None and compare(value, bound) for value in values]
     assert parse(f"x {sign} {bound}").mask({"x": column}, len(values)).tolist() == expected
-    assert parse(f"not (x {sign} {bound})").mask({"x": column}, len(values)).tolist() == [not one for one in expected]
+    assert parse(f"not (x {sign} {bound})").mask({"x": column}, len(values)).tolist() == [
+        not one for one in expected
+    ]
 
 
 @given(st.integers(-1000, 1000), st.integers(-1000, 1000).filter(bool))
@@ -238,7 +255,9 @@ def test_remainders_are_those_of_python(left: int, right: int) -> None:
 
 def test_a_regular_expression_cannot_take_for_ever() -> None:
     """RE2 takes linear time where a backtracking matcher would not end."""
-    assert parse('matches(x, "^(a+)+$")').mask({"x": pa.array(["a" * 5000 + "b"])}, 1).tolist() == [False]
+    assert parse('matches(x, "^(a+)+$")').mask({"x": pa.array(["a" * 5000 + "b"])}, 1).tolist() == [
+        False
+    ]
 
 
 def test_nothing_in_a_condition_reaches_the_system(monkeypatch: pytest.MonkeyPatch) -> None:

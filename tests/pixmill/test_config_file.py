@@ -30,7 +30,9 @@ def loaded(folder: Path, text: str, *overrides: str) -> Config:
 SMALL = "name: pets\ninput: {path: pets.csv}\n"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_every_shipped_config_loads(path: Path) -> None:
     assert load_config(path).name
 
@@ -122,8 +124,14 @@ def test_the_list_of_keys_for_later_is_covered_here() -> None:
 
 
 @pytest.mark.parametrize(("path", "value"), NOT_YET_VALUES.items())
-def test_a_key_that_is_not_honoured_yet_is_refused_and_never_ignored(tmp_path: Path, path: str, value: Any) -> None:
-    said = mistakes(tmp_path, SMALL, f"{path}={yaml.safe_dump(value, default_flow_style=True).removesuffix('...')}")
+def test_a_key_that_is_not_honoured_yet_is_refused_and_never_ignored(
+    tmp_path: Path, path: str, value: Any
+) -> None:
+    said = mistakes(
+        tmp_path,
+        SMALL,
+        f"{path}={yaml.safe_dump(value, default_flow_style=True).removesuffix('...')}",
+    )
     assert f"  {path}: " in said
     assert "not supported by this version" in said
 
@@ -131,9 +139,21 @@ def test_a_key_that_is_not_honoured_yet_is_refused_and_never_ignored(tmp_path: P
 @pytest.mark.parametrize(
     ("execution", "provider", "said"),
     [
-        ("{address: tcp://127.0.0.1:8786}", "{base_url: http://127.0.0.1:1}", "is read only with execution.engine"),
-        ("{engine: dask, address: 127.0.0.1}", "{}", "execution.address: must be the address of a Dask scheduler"),
-        ("{engine: dask, address: 'tcp://127.0.0.1:8786'}", "{}", "provider.base_url: is required with execution"),
+        (
+            "{address: tcp://127.0.0.1:8786}",
+            "{base_url: http://127.0.0.1:1}",
+            "is read only with execution.engine",
+        ),
+        (
+            "{engine: dask, address: 127.0.0.1}",
+            "{}",
+            "execution.address: must be the address of a Dask scheduler",
+        ),
+        (
+            "{engine: dask, address: 'tcp://127.0.0.1:8786'}",
+            "{}",
+            "provider.base_url: is required with execution",
+        ),
         (
             "{engine: dask, address: 'tls://dask.example.com:8786'}",
             "{kind: gateway, base_url: https://gateway.example.com}",
@@ -142,7 +162,9 @@ def test_a_key_that_is_not_honoured_yet_is_refused_and_never_ignored(tmp_path: P
     ],
     ids=["without dask", "no address", "simulator inside the run", "ledger in a file"],
 )
-def test_a_cluster_that_could_not_work_is_refused(tmp_path: Path, execution: str, provider: str, said: str) -> None:
+def test_a_cluster_that_could_not_work_is_refused(
+    tmp_path: Path, execution: str, provider: str, said: str
+) -> None:
     assert said in mistakes(tmp_path, SMALL, f"execution={execution}", f"provider={provider}")
 
 
@@ -166,11 +188,16 @@ def test_other_machines_may_work_with_a_ledger_in_a_database(tmp_path: Path) -> 
         ("store=s3://bucket/a/../b", "neither '.' nor '..'"),
         ("store=s3://bucket/x?secret_key=hidden", "knows no option 'secret_key'"),
         ("store=s3://bucket/x?endpoint_override=http://minio.example.com", "must be https"),
-        ("store=s3://bucket/x?endpoint_override=https://key:hidden@minio.example.com", "must hold no credentials"),
+        (
+            "store=s3://bucket/x?endpoint_override=https://key:hidden@minio.example.com",
+            "must hold no credentials",
+        ),
         ("input.path=s3://bucket", "names no object"),
     ],
 )
-def test_a_place_that_is_none_is_a_mistake_that_repeats_no_secret(tmp_path: Path, setting: str, problem: str) -> None:
+def test_a_place_that_is_none_is_a_mistake_that_repeats_no_secret(
+    tmp_path: Path, setting: str, problem: str
+) -> None:
     found = mistakes(tmp_path, SMALL, setting)
     assert problem in found
     assert "hidden" not in found
@@ -179,7 +206,9 @@ def test_a_place_that_is_none_is_a_mistake_that_repeats_no_secret(tmp_path: Path
 
 def test_a_real_run_with_a_bucket_needs_a_ledger_beside_it(tmp_path: Path) -> None:
     gateway = "provider={kind: gateway, base_url: https://gateway.example.com}"
-    assert "ledger: is required with a store in a bucket" in mistakes(tmp_path, SMALL, "store=s3://bucket/x", gateway)
+    assert "ledger: is required with a store in a bucket" in mistakes(
+        tmp_path, SMALL, "store=s3://bucket/x", gateway
+    )
     simulated = loaded(tmp_path, SMALL, "store=s3://bucket/x")
     assert simulated.ledger_address == simulated.store_path / "ledger.db"
 
@@ -193,14 +222,28 @@ def test_image_files_beside_a_table_in_a_bucket_are_refused(tmp_path: Path) -> N
     ("url", "endpoint"),
     [
         ("s3://bucket/a/b", None),
-        ("s3://bucket/a/b/?endpoint_override=minio.example.com:9000", "https://minio.example.com:9000"),
-        ("s3://bucket/a/b?endpoint_override=127.0.0.1:9000&scheme=http&region=eu-1", "http://127.0.0.1:9000"),
+        (
+            "s3://bucket/a/b/?endpoint_override=minio.example.com:9000",
+            "https://minio.example.com:9000",
+        ),
+        (
+            "s3://bucket/a/b?endpoint_override=127.0.0.1:9000&scheme=http&region=eu-1",
+            "http://127.0.0.1:9000",
+        ),
     ],
 )
-def test_a_bucket_is_named_as_pyarrow_names_it(tmp_path: Path, url: str, endpoint: str | None) -> None:
-    address = loaded(tmp_path, SMALL, f"store={url}", "ledger=postgresql+psycopg://p@db.example.com/p").bucket
+def test_a_bucket_is_named_as_pyarrow_names_it(
+    tmp_path: Path, url: str, endpoint: str | None
+) -> None:
+    address = loaded(
+        tmp_path, SMALL, f"store={url}", "ledger=postgresql+psycopg://p@db.example.com/p"
+    ).bucket
     assert address
-    assert (address.bucket, address.prefix, address.endpoint) == ("bucket", "a/b/simulated", endpoint)
+    assert (address.bucket, address.prefix, address.endpoint) == (
+        "bucket",
+        "a/b/simulated",
+        endpoint,
+    )
     assert address.url == "s3://bucket/a/b/simulated"
 
 
@@ -234,17 +277,27 @@ def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> No
         (SMALL.replace("pets\n", "images\n", 1), "folder of the store"),
         (SMALL + "seed: {policy: column}\n", "needs input.columns.seed"),
         (SMALL + "provider: {kind: gateway}\n", "provider.base_url: is required"),
-        (SMALL + "provider: {kind: gateway, base_url: 'https://u:p@g.example.com'}\n", "neither credentials"),
+        (
+            SMALL + "provider: {kind: gateway, base_url: 'https://u:p@g.example.com'}\n",
+            "neither credentials",
+        ),
         (SMALL + "budget: {timezone: Mars/Olympus}\n", "is not a time zone"),
         (SMALL + "request: {prompt: '{text'}\n", "is not a template"),
         (
-            SMALL + "request: {params: {controlnet_args: [{type: depth, strength: 0.5, binary_data_index: 1}]}}\n",
+            SMALL
+            + "request: {params: {controlnet_args: [{type: depth, strength: 0.5, binary_data_index: 1}]}}\n",
             "has 1 input image(s)",
         ),
         (SMALL + "limits: {qps: .inf}\n", "limits.qps"),
-        (SMALL + "budget: {max_cost_per_month: 5}\n", "budget.max_cost_per_month: needs budget.price_per_call"),
+        (
+            SMALL + "budget: {max_cost_per_month: 5}\n",
+            "budget.max_cost_per_month: needs budget.price_per_call",
+        ),
         (SMALL + "retry: {codes: {50500: wait}}\n", "retry.codes.*.50500.verdict: "),
-        (SMALL + "retry: {codes: {some_key: {50500: {charged: maybe}}}}\n", "retry.codes.some_key.50500.charged: "),
+        (
+            SMALL + "retry: {codes: {some_key: {50500: {charged: maybe}}}}\n",
+            "retry.codes.some_key.50500.charged: ",
+        ),
         (SMALL + "retry: {codes: {10000: failed}}\n", "is success"),
         (SMALL + "retry: {codes: {50500: {}}}\n", "needs a verdict"),
         (
@@ -273,7 +326,9 @@ def test_a_missing_config_says_how_to_get_one(tmp_path: Path) -> None:
 
 
 def test_an_unknown_req_key_passes_its_parameters_unchecked(tmp_path: Path) -> None:
-    config = loaded(tmp_path, SMALL, "request.req_key=some_new_key", "request.params={anything: [1, {b: 2}]}")
+    config = loaded(
+        tmp_path, SMALL, "request.req_key=some_new_key", "request.params={anything: [1, {b: 2}]}"
+    )
     assert config.request.params == {"anything": [1, {"b": 2}]}
 
 

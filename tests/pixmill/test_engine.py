@@ -42,14 +42,27 @@ from tests.pixmill.run_checks import (
 
 
 @contextmanager
-def started(config: str, jitter: Callable[[], float] = lambda: 0.0) -> Iterator[tuple[Engine, list[Job]]]:
+def started(
+    config: str, jitter: Callable[[], float] = lambda: 0.0
+) -> Iterator[tuple[Engine, list[Job]]]:
     """An engine on the config's own ledger and provider, and the jobs that it is to pay for."""
     settings = load_config(config)
     with prepare(settings) as run:
         run.ledger.begin_run(run.run_id, settings.name)
-        client = open_client(settings.provider, settings.limits, settings.request, concurrency=settings.concurrency)
-        downloads = Downloads(open_store(settings), run.run_id, run.ledger, ImageFetcher(allow_hosts=[]))
-        engine = Engine(settings, run.run_id, ledger=run.ledger, client=client, downloads=downloads, jitter=jitter)
+        client = open_client(
+            settings.provider, settings.limits, settings.request, concurrency=settings.concurrency
+        )
+        downloads = Downloads(
+            open_store(settings), run.run_id, run.ledger, ImageFetcher(allow_hosts=[])
+        )
+        engine = Engine(
+            settings,
+            run.run_id,
+            ledger=run.ledger,
+            client=client,
+            downloads=downloads,
+            jitter=jitter,
+        )
         try:
             yield engine, list(run.plan.pending_jobs())
         finally:
@@ -72,7 +85,9 @@ def test_retries_are_bounded_and_each_pause_is_drawn_anew(workshop: Workshop) ->
             assert to_its_end(lambda: engine.process(jobs)) == Count(failed=1)
         assert len(provider.requests) == 5
     assert len(drawn) == 4
-    assert ledger(config, "SELECT state, transient, runs, attempts FROM jobs") == [("failed", 1, 1, 5)]
+    assert ledger(config, "SELECT state, transient, runs, attempts FROM jobs") == [
+        ("failed", 1, 1, 5)
+    ]
 
 
 def test_pauses_between_retries_double(workshop: Workshop) -> None:
@@ -81,7 +96,10 @@ def test_pauses_between_retries_double(workshop: Workshop) -> None:
         config = use(workshop, provider.url, 1, retry={"max_attempts": 4})
         with started(config, lambda: 0.1) as (engine, jobs):
             to_its_end(lambda: engine.process(jobs))
-    gaps = [later - sooner for sooner, later in zip(provider.arrived, provider.arrived[1:], strict=False)]
+    gaps = [
+        later - sooner
+        for sooner, later in zip(provider.arrived, provider.arrived[1:], strict=False)
+    ]
     assert len(gaps) == 3
     assert all(gap >= pause for gap, pause in zip(gaps, (0.05, 0.1, 0.2), strict=True))
 
@@ -113,7 +131,9 @@ def test_throttling_without_end_ends_and_is_pending_in_the_next_run(workshop: Wo
         (["failed"] * 2 + ["succeeded"] * 9 + ["failed"] * 2, None),
     ],
 )
-def test_the_breaker_looks_at_a_full_window_of_attempted_jobs(outcomes: list[str], trips: str | None) -> None:
+def test_the_breaker_looks_at_a_full_window_of_attempted_jobs(
+    outcomes: list[str], trips: str | None
+) -> None:
     """D1: more than half of the last four; what was skipped says nothing about the provider."""
     tally = Tally(Stop(failed_fraction=0.5, refused_fraction=0.5, window=4))
     said_so = [tally.job_ended(outcome) for outcome in outcomes]
@@ -123,7 +143,13 @@ def test_the_breaker_looks_at_a_full_window_of_attempted_jobs(outcomes: list[str
 def test_the_more_serious_reason_to_stop_is_the_one_reported(workshop: Workshop) -> None:
     """Exit codes: 130 outranks 6, 6 outranks 5, 5 outranks 4; the first of equals stays."""
     with Provider() as provider, started(use(workshop, provider.url, 1)) as (engine, _):
-        for code in (StopCode.BUDGET, StopCode.BREAKER, StopCode.CREDENTIALS, StopCode.BREAKER, StopCode.INTERRUPTED):
+        for code in (
+            StopCode.BUDGET,
+            StopCode.BREAKER,
+            StopCode.CREDENTIALS,
+            StopCode.BREAKER,
+            StopCode.INTERRUPTED,
+        ):
             engine.stop(code, code.name)
             assert engine.stopped
         assert engine.stopped == (StopCode.INTERRUPTED, "INTERRUPTED")
@@ -146,7 +172,9 @@ def breaking(path: Path, number: str, broken: Callable[[], None]) -> Behaviour:
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_a_ledger_that_breaks_in_mid_run_stops_the_paying_at_once(workshop: Workshop, concurrency: int) -> None:
+def test_a_ledger_that_breaks_in_mid_run_stops_the_paying_at_once(
+    workshop: Workshop, concurrency: int
+) -> None:
     """B1: calls in flight end, no further one is made, and the error says so; what was recorded stays."""
     path = workshop.folder / "out" / "ledger.db"
     sent: list[int] = []
@@ -187,7 +215,9 @@ def test_an_input_image_that_changed_is_skipped_and_the_rest_go_on(workshop: Wor
         Image.new("RGB", (8, 8), (at, 0, 0)).save(workshop.folder / f"{at}.png")
     with Provider() as provider:
         config = use(workshop, provider.url, 0)
-        workshop.write_rows([{**row, "photo": f"{at}.png"} for at, row in enumerate(workshop.rows(3))])
+        workshop.write_rows(
+            [{**row, "photo": f"{at}.png"} for at, row in enumerate(workshop.rows(3))]
+        )
         workshop.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
         workshop.write_config()
         with started(config) as (engine, jobs):
@@ -198,14 +228,23 @@ def test_an_input_image_that_changed_is_skipped_and_the_rest_go_on(workshop: Wor
 
 
 def test_each_chunk_gets_the_counts_of_its_own_jobs(workshop: Workshop) -> None:
-    faults: dict[int | str, Fault] = {"a pet 1": said(50215), "a pet 4": said(50412), "a pet 5": said(50412)}
+    faults: dict[int | str, Fault] = {
+        "a pet 1": said(50215),
+        "a pet 4": said(50412),
+        "a pet 5": said(50412),
+    }
     with Provider(faults) as provider:
         config = use(workshop, provider.url, 9)
         with started(config) as (engine, jobs), ThreadPoolExecutor(4) as tasks:
             parts = [jobs[:3], jobs[3:6], jobs[6:], []]
             counts = to_its_end(lambda: list(tasks.map(engine.process, parts)))
         assert len(provider.requests) == 9
-    assert counts == [Count(succeeded=2, failed=1), Count(succeeded=1, refused=2), Count(succeeded=3), Count()]
+    assert counts == [
+        Count(succeeded=2, failed=1),
+        Count(succeeded=1, refused=2),
+        Count(succeeded=3),
+        Count(),
+    ]
 
 
 def test_closing_skips_what_waits_and_leaves_no_caller_waiting(workshop: Workshop) -> None:
@@ -248,7 +287,11 @@ def test_an_interrupted_run_records_what_is_in_flight_and_goes_on_later(workshop
         rest = ran(config, provider.charges)
     assert (report["exit_code"], report["succeeded"], report["skipped"]) == (130, sent, 40 - sent)
     assert 6 <= sent <= 6 + 3
-    assert (rest.report["exit_code"], rest.report["succeeded"], rest.report["cached"]) == (0, 40, sent)
+    assert (rest.report["exit_code"], rest.report["succeeded"], rest.report["cached"]) == (
+        0,
+        40,
+        sent,
+    )
 
 
 def test_two_runs_of_one_process_share_the_work(workshop: Workshop) -> None:
@@ -262,4 +305,8 @@ def test_two_runs_of_one_process_share_the_work(workshop: Workshop) -> None:
         assert len(provider.requests) == 40 == sum(report["calls"] for report in reports)
         for name in (config, str(other)):
             again = ran(name, provider.charges)
-            assert (again.report["exit_code"], again.report["succeeded"], again.report["calls"]) == (0, 40, 0)
+            assert (
+                again.report["exit_code"],
+                again.report["succeeded"],
+                again.report["calls"],
+            ) == (0, 40, 0)

@@ -25,7 +25,9 @@ def shelf(tmp_path: Path) -> Shelf:
     own = INPUT.append(pa.field("scale", pa.int64())).append(pa.field("style", pa.string()))
     shelf.publish(
         [
-            shelf.job(row, scale=scale, style="=1+1" if row % 2 else "ink", point_id=f"point{scale}")
+            shelf.job(
+                row, scale=scale, style="=1+1" if row % 2 else "ink", point_id=f"point{scale}"
+            )
             for row in range(60)
             for scale in (2, 4)
         ],
@@ -48,17 +50,23 @@ def exported(shelf: Shelf, kind: Format, choice: Choice) -> tuple[Exported, list
 @pytest.mark.parametrize("kind", TABLES)
 def test_where_keeps_the_rows_for_which_it_holds_in_their_order(shelf: Shelf, kind: Format) -> None:
     done, rows = exported(shelf, kind, Choice(where="scale > 2 and row_number <= 10"))
-    assert [(row["row_key"], str(row["scale"])) for row in rows] == [(f"r{at}", "4") for at in range(10)]
+    assert [(row["row_key"], str(row["scale"])) for row in rows] == [
+        (f"r{at}", "4") for at in range(10)
+    ]
     assert done == Exported(10, {})
 
 
 @pytest.mark.parametrize("kind", TABLES)
-def test_a_condition_that_never_holds_gives_a_table_without_rows(shelf: Shelf, kind: Format) -> None:
+def test_a_condition_that_never_holds_gives_a_table_without_rows(
+    shelf: Shelf, kind: Format
+) -> None:
     assert exported(shelf, kind, Choice(where="scale > 4")) == (Exported(0, {}), [])
 
 
 @pytest.mark.parametrize("kind", TABLES)
-def test_tables_say_the_split_of_every_row_and_jobs_of_a_row_stay_together(shelf: Shelf, kind: Format) -> None:
+def test_tables_say_the_split_of_every_row_and_jobs_of_a_row_stay_together(
+    shelf: Shelf, kind: Format
+) -> None:
     done, rows = exported(shelf, kind, Choice(splits=("val=0.2", "test=0.3")))
     by_row = {row["row_key"]: row["split"] for row in rows}
     assert all(row["split"] == by_row[row["row_key"]] for row in rows)
@@ -150,7 +158,12 @@ def test_a_choice_that_makes_no_sense_is_refused_and_nothing_is_written(
 def test_few_rows_out_of_many_batches_share_a_row_group(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     shelf.publish([shelf.job(at) for at in range(25_000)])
-    export(load_config(shelf.path), "parquet", tmp_path / "few.parquet", Choice(where="row_number % 100 == 0"))
+    export(
+        load_config(shelf.path),
+        "parquet",
+        tmp_path / "few.parquet",
+        Choice(where="row_number % 100 == 0"),
+    )
     assert (pq.read_metadata(tmp_path / "few.parquet").num_row_groups) == 1
     assert pq.read_metadata(tmp_path / "few.parquet").num_rows == 250
 

@@ -41,7 +41,10 @@ def load_with_datasets(folder: Path, cache: Path) -> dict[str, Any]:
     """What Hugging Face `datasets` makes of a folder, without the network; images as size and two pixels."""
     offline = {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     shown = subprocess.run(
-        [sys.executable, "-c", LOAD, str(folder)], env={**os.environ, **offline}, capture_output=True, text=True
+        [sys.executable, "-c", LOAD, str(folder)],
+        env={**os.environ, **offline},
+        capture_output=True,
+        text=True,
     )
     assert shown.returncode == 0, shown.stderr
     return json.loads(shown.stdout)  # type: ignore[no-any-return]
@@ -57,11 +60,19 @@ def pixels(shelf: Shelf, name: str) -> list[Any]:
 def shelf(tmp_path: Path) -> Shelf:
     """Twelve jobs with kept inputs, two that share an image, and six without one, each for another reason."""
     shelf = Shelf(tmp_path)
-    good = [shelf.job(at, file_name=shelf.image(at), input_image=shelf.image(100 + at)) for at in range(12)]
+    good = [
+        shelf.job(at, file_name=shelf.image(at), input_image=shelf.image(100 + at))
+        for at in range(12)
+    ]
     good[3]["file_name"] = good[2]["file_name"]
-    gone, damaged = shelf.job(12, file_name=shelf.image(12)), shelf.job(13, file_name=shelf.image(13))
+    gone, damaged = (
+        shelf.job(12, file_name=shelf.image(12)),
+        shelf.job(13, file_name=shelf.image(13)),
+    )
     (shelf.store / gone["file_name"]).unlink()
-    (shelf.store / damaged["file_name"]).write_bytes((shelf.store / good[0]["file_name"]).read_bytes())
+    (shelf.store / damaged["file_name"]).write_bytes(
+        (shelf.store / good[0]["file_name"]).read_bytes()
+    )
     bad = [
         gone,
         damaged,
@@ -113,7 +124,14 @@ def test_columns_that_the_library_would_take_for_images_load_as_text(tmp_path: P
     """It opens what text columns named `…_file_name` say, and overwrites `image` and `input`."""
     shelf = Shelf(tmp_path)
     names = ("image", "input", "file_name", "photo_file_name", "old_file_names")
-    own = pa.schema([*INPUT, *((name, pa.string()) for name in names), ("born", pa.date32()), ("raw", pa.binary())])
+    own = pa.schema(
+        [
+            *INPUT,
+            *((name, pa.string()) for name in names),
+            ("born", pa.date32()),
+            ("raw", pa.binary()),
+        ]
+    )
     mine = {name: f"my {name}" for name in names}
     shelf.publish([{**shelf.job(0, raw=b"\xff", pixmill_file_name=shelf.image(0)), **mine}], own)
     export(load_config(shelf.path), "imagefolder", tmp_path / "images")
@@ -141,9 +159,13 @@ def test_a_sample_without_its_input_image_stays_and_is_counted(tmp_path: Path) -
     assert [row["input"] for row in loaded["rows"]["train"]] == [pixels(shelf, kept), None, None]
 
 
-def test_local_input_images_make_pairs_but_never_from_outside_the_folder_of_the_table(tmp_path: Path) -> None:
+def test_local_input_images_make_pairs_but_never_from_outside_the_folder_of_the_table(
+    tmp_path: Path,
+) -> None:
     columns = {"image_file": "photo", "prompt": "text"}
-    shelf = Shelf(tmp_path, input={"path": str(tmp_path / "table" / "pets.csv"), "columns": columns})
+    shelf = Shelf(
+        tmp_path, input={"path": str(tmp_path / "table" / "pets.csv"), "columns": columns}
+    )
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "pets.csv").write_text("id,photo,text\n")
     (tmp_path / "table" / "in.png").write_bytes((shelf.store / shelf.image(50)).read_bytes())
@@ -156,8 +178,12 @@ def test_local_input_images_make_pairs_but_never_from_outside_the_folder_of_the_
     )
     done = export(load_config(shelf.path), "imagefolder", tmp_path / "images")
     assert (done.rows, done.without_input) == (2, 1)
-    names = pq.read_table(tmp_path / "images" / "train" / "metadata.parquet")["input_file_name"].to_pylist()
-    assert (tmp_path / "images" / "train" / names[0]).read_bytes() == (tmp_path / "table" / "in.png").read_bytes()
+    names = pq.read_table(tmp_path / "images" / "train" / "metadata.parquet")[
+        "input_file_name"
+    ].to_pylist()
+    assert (tmp_path / "images" / "train" / names[0]).read_bytes() == (
+        tmp_path / "table" / "in.png"
+    ).read_bytes()
     assert names[1] is None
 
 
@@ -172,7 +198,9 @@ def test_an_export_that_is_edited_does_not_touch_the_store(shelf: Shelf) -> None
 
 def test_equal_images_are_one_file(shelf: Shelf) -> None:
     export(load_config(shelf.path), "imagefolder", shelf.folder / "images")
-    names = pq.read_table(shelf.folder / "images" / "train" / "metadata.parquet")["file_name"].to_pylist()
+    names = pq.read_table(shelf.folder / "images" / "train" / "metadata.parquet")[
+        "file_name"
+    ].to_pylist()
     assert (len(names), len(set(names))) == (12, 11)
     assert len(list((shelf.folder / "images" / "train" / "images").rglob("*.png"))) == 11
 
@@ -187,7 +215,9 @@ print(json.dumps(rows))
 """
 
 
-def test_shards_are_read_back_by_the_real_library(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_are_read_back_by_the_real_library(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the order of the dataset, over the border of two shards, with captions, columns and inputs."""
     monkeypatch.setattr(shards, "SHARD_SAMPLES", 5)
     done = export(load_config(shelf.path), "webdataset", shelf.folder / "shards")
@@ -195,7 +225,9 @@ def test_shards_are_read_back_by_the_real_library(shelf: Shelf, monkeypatch: pyt
     names = sorted(path.name for path in (shelf.folder / "shards").iterdir())
     assert names == [f"train-{at:06d}.tar" for at in range(3)]
     pattern = str(shelf.folder / "shards" / "train-*.tar")
-    shown = subprocess.run([sys.executable, "-c", READ_SHARDS, pattern], capture_output=True, text=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", READ_SHARDS, pattern], capture_output=True, text=True
+    )
     assert shown.returncode == 0, shown.stderr
     samples = json.loads(shown.stdout)
     jobs = pq.read_table(shelf.dataset).to_pylist()[:12]
@@ -210,7 +242,12 @@ def test_shards_are_read_back_by_the_real_library(shelf: Shelf, monkeypatch: pyt
 
 
 def test_shards_hold_the_bytes_of_the_store(shelf: Shelf) -> None:
-    export(load_config(shelf.path), "webdataset", shelf.folder / "shards", Choice(where="row_number == 1"))
+    export(
+        load_config(shelf.path),
+        "webdataset",
+        shelf.folder / "shards",
+        Choice(where="row_number == 1"),
+    )
     job = pq.read_table(shelf.dataset).to_pylist()[0]
     with tarfile.open(shelf.folder / "shards" / "train-000000.tar") as tar:
         members = {member.name.partition(".")[2]: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
@@ -234,14 +271,20 @@ def test_keys_are_safe_names_whatever_the_table_says(tmp_path: Path) -> None:
     shelf.publish([shelf.job(0, row_key="../../x.y", id="../../x.y", file_name=shelf.image(0))])
     export(load_config(shelf.path), "webdataset", tmp_path / "shards")
     with tarfile.open(tmp_path / "shards" / "train-000000.tar") as tar:
-        assert all(set(name.partition(".")[0]) <= set("0123456789abcdef-") for name in tar.getnames())
+        assert all(
+            set(name.partition(".")[0]) <= set("0123456789abcdef-") for name in tar.getnames()
+        )
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
-def test_without_a_single_image_nothing_is_written_and_the_reasons_are_said(tmp_path: Path, kind: Format) -> None:
+def test_without_a_single_image_nothing_is_written_and_the_reasons_are_said(
+    tmp_path: Path, kind: Format
+) -> None:
     shelf = Shelf(tmp_path)
     shelf.publish([shelf.job(0, status="failed"), shelf.job(1, status="failed"), shelf.job(2)])
-    with pytest.raises(UserError, match="no job has an image to export: 2 failed, 1 not downloaded"):
+    with pytest.raises(
+        UserError, match="no job has an image to export: 2 failed, 1 not downloaded"
+    ):
         export(load_config(shelf.path), kind, tmp_path / "images")
     with pytest.raises(UserError, match="none was selected"):
         export(load_config(shelf.path), kind, tmp_path / "images", Choice(where="row_number > 3"))
@@ -287,7 +330,17 @@ main()
 def stopped_export(shelf: Shelf, kind: Format, signal_number: int, out: Path) -> int:
     """Export in a process that gets a signal when it reads its third image; return its exit code."""
     code = STOP_AT_THE_THIRD_IMAGE.replace("SIGNAL", str(signal_number))
-    command = [sys.executable, "-c", code, "export", shelf.path, "--format", kind, "--out", str(out)]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "export",
+        shelf.path,
+        "--format",
+        kind,
+        "--out",
+        str(out),
+    ]
     return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60).returncode
 
 

@@ -49,7 +49,9 @@ class World:
     `faults` is the share of calls that end in a 5xx.
     """
 
-    def __init__(self, hidden: Hidden, seed: int = 0, faults: float = 0.0, throttled_after: float = 0.05) -> None:
+    def __init__(
+        self, hidden: Hidden, seed: int = 0, faults: float = 0.0, throttled_after: float = 0.05
+    ) -> None:
         self.hidden, self.faults, self.throttled_after = hidden, faults, throttled_after
         self.now = self._filled_at = 0.0
         self.answers: list[tuple[float, Verdict]] = []
@@ -255,7 +257,9 @@ def test_a_run_whose_limits_change_twice_uses_what_is_allowed() -> None:
     assert max(throttled) <= 0.03
 
 
-def test_ten_minutes_of_nothing_but_throttling_neither_storm_nor_stall_and_are_soon_forgotten() -> None:
+def test_ten_minutes_of_nothing_but_throttling_neither_storm_nor_stall_and_are_soon_forgotten() -> (
+    None
+):
     """I7: a call now and then, or one at a time; two minutes later all that is allowed is used."""
     for code in (TOO_FAST, TOO_MANY):
         hidden = Hidden(qps=20, concurrency=20, latency=1)
@@ -263,7 +267,9 @@ def test_ten_minutes_of_nothing_but_throttling_neither_storm_nor_stall_and_are_s
         governor = hidden.governor(world, 1)
         world.run(governor, 200)
         begun = world.now
-        world.hidden = hidden._replace(qps=1e-9) if code is TOO_FAST else hidden._replace(concurrency=0)
+        world.hidden = (
+            hidden._replace(qps=1e-9) if code is TOO_FAST else hidden._replace(concurrency=0)
+        )
         while world.now < begun + 600:
             call = governor.enter()
             assert call
@@ -285,7 +291,9 @@ class Still:
 
     def __init__(self, qps: float = 1000, concurrency: int = 100, start: int | None = None) -> None:
         self.now = 0.0
-        self.governor = Governor(qps, concurrency, start=start, clock=lambda: self.now, wait=self.wait)
+        self.governor = Governor(
+            qps, concurrency, start=start, clock=lambda: self.now, wait=self.wait
+        )
 
     def wait(self, _event: threading.Event, seconds: float | None) -> None:
         assert seconds is not None, "nobody would free a slot"
@@ -373,7 +381,9 @@ def test_a_rate_that_is_not_used_does_not_grow() -> None:
 def test_a_run_finds_the_in_flight_limit_by_itself(workshop: Workshop) -> None:
     """E2: a real provider that takes three calls at once."""
     with simulator(workshop.folder, "--concurrency", "3", "--latency", "0.02") as simulated:
-        run = ran(use(workshop, simulated.url, 60, limits={"concurrency": "auto"}), billed(simulated))
+        run = ran(
+            use(workshop, simulated.url, 60, limits={"concurrency": "auto"}), billed(simulated)
+        )
         throttled = sum(line["code"] == 50430 for line in simulated.bill.lines())
     assert (run.report["exit_code"], run.report["succeeded"]) == (0, 60)
     assert throttled <= 12

@@ -13,7 +13,9 @@ from pixmill.identity import RequestShape, request_shape, row_seeds, url_list, w
 from pixmill.jobs import Job
 from tests.golden.regenerate import CASES, key_of, seed_of
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "keys.json").read_text(encoding="utf-8"))
+GOLDEN = json.loads(
+    (Path(__file__).parents[1] / "golden" / "keys.json").read_text(encoding="utf-8")
+)
 REQ_KEY = "high_aes_scheduler_svr_controlnet_v2.0"
 URL = url_list(["https://images.example.com/cat.jpg"])
 
@@ -26,8 +28,12 @@ def key(prompt: str = "a cat", seed: int = 1, image: str = URL, **params: Any) -
     return shape(**params).job_key(image, json_text(prompt), seed)
 
 
-@pytest.mark.parametrize(("case", "golden"), list(zip(CASES, GOLDEN, strict=True)), ids=lambda _: "")
-def test_keys_and_seeds_of_released_versions_never_change(case: dict[str, Any], golden: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("case", "golden"), list(zip(CASES, GOLDEN, strict=True)), ids=lambda _: ""
+)
+def test_keys_and_seeds_of_released_versions_never_change(
+    case: dict[str, Any], golden: dict[str, Any]
+) -> None:
     """C13: with another key everything would be paid for again."""
     assert {"key": key_of(case), "seed": seed_of(case)} == golden
 
@@ -84,12 +90,17 @@ def test_what_is_sent_is_what_was_hashed() -> None:
 
 def test_ignored_query_parameters_are_dropped_and_nothing_else() -> None:
     url = "https://images.example.com/a.jpg?X-Sig=abc&w=512&X-Date=1"
-    assert without_params(url, frozenset({"X-Sig", "X-Date"})) == "https://images.example.com/a.jpg?w=512"
+    assert (
+        without_params(url, frozenset({"X-Sig", "X-Date"}))
+        == "https://images.example.com/a.jpg?w=512"
+    )
     assert without_params(url, frozenset({"other"})) == url
 
 
 @given(st.integers(0, 2**31 - 1), st.text(), st.text(), st.integers(0, 50))
-def test_a_seed_is_a_number_that_the_provider_takes(base: int, image: str, prompt: str, replicate: int) -> None:
+def test_a_seed_is_a_number_that_the_provider_takes(
+    base: int, image: str, prompt: str, replicate: int
+) -> None:
     try:
         (image + prompt).encode()
     except UnicodeEncodeError:  # lone surrogates are invalid rows and get no seed
@@ -113,7 +124,10 @@ def test_equal_rows_share_a_seed_and_replicates_do_not() -> None:
         | st.integers()
         | st.floats(allow_nan=False, allow_infinity=False)
         | st.text(st.characters(exclude_categories=["Cs"])),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)
+        ),
     )
 )
 def test_canonical_json_is_stable_under_reading_back(value: Any) -> None:

@@ -67,13 +67,17 @@ def test_a_signed_url_says_when_it_dies(url: str, expiry: datetime | None) -> No
 
 
 @pytest.mark.parametrize(("format", "suffix"), [("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp")])
-def test_an_image_is_stored_under_its_hash_and_its_true_format(tmp_path: Path, format: str, suffix: str) -> None:
+def test_an_image_is_stored_under_its_hash_and_its_true_format(
+    tmp_path: Path, format: str, suffix: str
+) -> None:
     """F5: no name or type from outside has a say."""
     data = picture(format)
     digest = hashlib.sha256(data).hexdigest()
     store = ImageStore(tmp_path)
     saved = store.save(data)
-    assert saved == ImageFile(f"images/{digest[:2]}/{digest}.{suffix}", digest, 40, 30, format, len(data))
+    assert saved == ImageFile(
+        f"images/{digest[:2]}/{digest}.{suffix}", digest, 40, 30, format, len(data)
+    )
     assert (tmp_path / saved.file_name).read_bytes() == data
     assert (tmp_path / saved.file_name).stat().st_mode & 0o777 == 0o644
     assert files_in(tmp_path) == [saved.file_name]
@@ -100,7 +104,9 @@ def test_a_damaged_file_is_replaced(tmp_path: Path, damage: bytes) -> None:
 
 
 @pytest.mark.parametrize("content", [b"mine", JPEG])
-def test_a_symlink_at_the_target_is_replaced_and_never_followed(tmp_path: Path, content: bytes) -> None:
+def test_a_symlink_at_the_target_is_replaced_and_never_followed(
+    tmp_path: Path, content: bytes
+) -> None:
     """4.4: a link to the right bytes would let its owner change them later."""
     victim = tmp_path / "victim"
     store = ImageStore(tmp_path / "store")
@@ -190,14 +196,18 @@ def clock() -> Clock:
 @pytest.fixture
 def fetcher(clock: Clock) -> Iterator[ImageFetcher]:
     """A fetcher that may fetch from the test's server; every pause has its greatest length."""
-    made = ImageFetcher(allow_hosts=["127.0.0.1"], deadline=10, sleep=clock.pauses.append, jitter=lambda: 1.0)
+    made = ImageFetcher(
+        allow_hosts=["127.0.0.1"], deadline=10, sleep=clock.pauses.append, jitter=lambda: 1.0
+    )
     yield made
     made.close()
 
 
 def test_an_image_is_fetched_by_its_url_as_it_is_written(fetcher: ImageFetcher) -> None:
     """A signature covers the text of the URL; compression would be lost on images and invites bombs."""
-    path = "/tos-cn-i-a1/2025~tplv-x.image?rk3s=8e&x-expires=1767225600&x-signature=a%2Bb%2F%3D&c=%7E"
+    path = (
+        "/tos-cn-i-a1/2025~tplv-x.image?rk3s=8e&x-expires=1767225600&x-signature=a%2Bb%2F%3D&c=%7E"
+    )
     with FaultyServer(answer(JPEG)) as server:
         assert fetcher.fetch(server.url + path) == JPEG
     head = server.requests[0]
@@ -233,7 +243,9 @@ def test_a_dead_url_is_gone_at_once(fetcher: ImageFetcher, clock: Clock, status:
 
 
 @pytest.mark.parametrize("status", [204, 206, 300, 304, 400, 401, 405])
-def test_an_answer_that_will_not_change_is_not_asked_for_again(fetcher: ImageFetcher, status: int) -> None:
+def test_an_answer_that_will_not_change_is_not_asked_for_again(
+    fetcher: ImageFetcher, status: int
+) -> None:
     with FaultyServer(answer(b"" if status in (204, 304) else JPEG, status)) as server:
         with pytest.raises(ImageError, match=f"its answer is {status}$"):
             fetcher.fetch(server.url)
@@ -258,7 +270,9 @@ PASSING: dict[str, Behaviour] = {
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
-def test_what_may_pass_is_asked_for_again_after_a_pause(fetcher: ImageFetcher, clock: Clock, fault: Behaviour) -> None:
+def test_what_may_pass_is_asked_for_again_after_a_pause(
+    fetcher: ImageFetcher, clock: Clock, fault: Behaviour
+) -> None:
     """F3, F4, F9, D7."""
     with FaultyServer(fault, fault, answer(JPEG)) as server:
         assert fetcher.fetch(server.url) == JPEG
@@ -267,7 +281,9 @@ def test_what_may_pass_is_asked_for_again_after_a_pause(fetcher: ImageFetcher, c
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
-def test_after_three_attempts_the_error_names_host_and_reason(fetcher: ImageFetcher, fault: Behaviour) -> None:
+def test_after_three_attempts_the_error_names_host_and_reason(
+    fetcher: ImageFetcher, fault: Behaviour
+) -> None:
     """F3, F4."""
     with FaultyServer(fault) as server:
         with pytest.raises(ImageError, match=r"^127\.0\.0\.1(:\d+)?: .+ \(3 attempts\)$"):
@@ -277,7 +293,9 @@ def test_after_three_attempts_the_error_names_host_and_reason(fetcher: ImageFetc
 
 def test_pauses_have_full_jitter(clock: Clock) -> None:
     draws = iter([0.0, 0.25])
-    fetcher = ImageFetcher(allow_hosts=["127.0.0.1"], sleep=clock.pauses.append, jitter=lambda: next(draws))
+    fetcher = ImageFetcher(
+        allow_hosts=["127.0.0.1"], sleep=clock.pauses.append, jitter=lambda: next(draws)
+    )
     with FaultyServer(answer(b"", 500)) as server, pytest.raises(ImageError):
         fetcher.fetch(server.url)
     fetcher.close()
@@ -287,13 +305,18 @@ def test_pauses_have_full_jitter(clock: Clock) -> None:
 def test_an_endless_body_is_cut_off_at_the_cap(fetcher: ImageFetcher) -> None:
     """F7."""
     tracemalloc.start()
-    with FaultyServer(endless(length=-1)) as server, pytest.raises(ImageError, match="larger than 30,000,000 bytes"):
+    with (
+        FaultyServer(endless(length=-1)) as server,
+        pytest.raises(ImageError, match="larger than 30,000,000 bytes"),
+    ):
         fetcher.fetch(server.url)
     assert tracemalloc.get_traced_memory()[1] < 80 * MiB
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize("fault", [drip_body(), drip_body(length=-1), stall(message(JPEG)[:-10]), stall()])
+@pytest.mark.parametrize(
+    "fault", [drip_body(), drip_body(length=-1), stall(message(JPEG)[:-10]), stall()]
+)
 def test_a_slow_body_ends_at_the_deadline_of_each_attempt(clock: Clock, fault: Behaviour) -> None:
     """F8, D5, D6."""
     fetcher = ImageFetcher(allow_hosts=["127.0.0.1"], deadline=0.2, sleep=clock.pauses.append)
@@ -306,8 +329,15 @@ def test_a_slow_body_ends_at_the_deadline_of_each_attempt(clock: Clock, fault: B
     fetcher.close()
 
 
-def test_no_signed_query_reaches_a_message_or_a_log(fetcher: ImageFetcher, caplog: pytest.LogCaptureFixture) -> None:
-    faults = [*PASSING.values(), answer(b"", 403), answer(b"", 400), redirect(f"http://10.0.0.1/?{CANARY}")]
+def test_no_signed_query_reaches_a_message_or_a_log(
+    fetcher: ImageFetcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = [
+        *PASSING.values(),
+        answer(b"", 403),
+        answer(b"", 400),
+        redirect(f"http://10.0.0.1/?{CANARY}"),
+    ]
     with caplog.at_level(logging.DEBUG):
         for fault in faults:
             with FaultyServer(fault) as server, pytest.raises(ImageError) as caught:
@@ -333,7 +363,12 @@ def test_a_redirect_to_what_is_no_url_is_an_error(fetcher: ImageFetcher) -> None
 def test_three_redirects_are_followed_and_a_fourth_is_not(fetcher: ImageFetcher) -> None:
     with FaultyServer(redirect("/b"), redirect("c"), redirect("?d", 308), answer(JPEG)) as server:
         assert fetcher.fetch(f"{server.url}/a/") == JPEG
-        assert [request.split()[1] for request in server.requests] == [b"/a/", b"/b", b"/c", b"/c?d"]
+        assert [request.split()[1] for request in server.requests] == [
+            b"/a/",
+            b"/b",
+            b"/c",
+            b"/c?d",
+        ]
     with FaultyServer(redirect("/again")) as server:
         with pytest.raises(ImageError, match="more than 3 redirects"):
             fetcher.fetch(server.url)

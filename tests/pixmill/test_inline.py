@@ -11,7 +11,9 @@ from tests.conftest import Simulated, Workshop, carry_out
 from tests.pixmill.run_checks import Provider, billed, ledger, ran, use
 
 
-def test_the_picture_comes_with_the_answer_and_is_stored_with_it(simulated: Simulated, workshop: Workshop) -> None:
+def test_the_picture_comes_with_the_answer_and_is_stored_with_it(
+    simulated: Simulated, workshop: Workshop
+) -> None:
     """F1: nothing is fetched; one row is one call and one file."""
     config = use(workshop, simulated.url, 3, output={"images": "inline"})
     run = ran(config, billed(simulated))
@@ -21,27 +23,43 @@ def test_the_picture_comes_with_the_answer_and_is_stored_with_it(simulated: Simu
         assert json.loads(row["params"])["return_url"] is False
         data = (Path(workshop.config["store"]) / row["file_name"]).read_bytes()
         assert sha256(data).hexdigest() == row["images"][0]["sha256"]
-    assert ledger(config, "SELECT count(*) FROM jobs WHERE images IS NOT NULL AND output_urls IS NULL") == [(3,)]
+    assert ledger(
+        config, "SELECT count(*) FROM jobs WHERE images IS NOT NULL AND output_urls IS NULL"
+    ) == [(3,)]
 
 
-def test_how_a_picture_comes_does_not_change_what_was_asked_for(simulated: Simulated, workshop: Workshop) -> None:
+def test_how_a_picture_comes_does_not_change_what_was_asked_for(
+    simulated: Simulated, workshop: Workshop
+) -> None:
     """I3f: a config that changes over to inline pays nothing for what it has."""
-    config = use(workshop, simulated.url, 3, output={"images": "download", "allow_hosts": ["127.0.0.1"]})
+    config = use(
+        workshop, simulated.url, 3, output={"images": "download", "allow_hosts": ["127.0.0.1"]}
+    )
     keys = ran(config, billed(simulated)).column("job_key")
     inline = ran(workshop.write_config(output={"images": "inline"}), billed(simulated))
     assert (inline.report["calls"], inline.report["cached"]) == (0, 3)
     assert inline.column("job_key") == keys
 
 
-def test_an_operation_that_pixmill_does_not_know_is_asked_for_pictures_too(workshop: Workshop) -> None:
+def test_an_operation_that_pixmill_does_not_know_is_asked_for_pictures_too(
+    workshop: Workshop,
+) -> None:
     request = {"req_key": "some_new_key", "params": {"width": 512}}
     with Provider() as provider:
-        ran(use(workshop, provider.url, 1, output={"images": "inline"}, request=request), provider.charges)
+        ran(
+            use(workshop, provider.url, 1, output={"images": "inline"}, request=request),
+            provider.charges,
+        )
         (sent,) = provider.requests
-    assert json.loads(sent.partition(b"\r\n\r\n")[2]).items() >= {"return_url": False, "width": 512}.items()
+    assert (
+        json.loads(sent.partition(b"\r\n\r\n")[2]).items()
+        >= {"return_url": False, "width": 512}.items()
+    )
 
 
-def test_a_picture_that_can_not_be_stored_is_paid_and_lost(simulated: Simulated, workshop: Workshop) -> None:
+def test_a_picture_that_can_not_be_stored_is_paid_and_lost(
+    simulated: Simulated, workshop: Workshop
+) -> None:
     """B2: the answer is recorded all the same, nothing more is paid, and the row says what is missing."""
     (Path(workshop.config["store"])).mkdir()
     (Path(workshop.config["store"]) / "images").write_text("in the way")

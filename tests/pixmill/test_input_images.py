@@ -78,7 +78,9 @@ class Bench:
         )
         return InputImages(FolderStore(self.store), self.ledger, fetcher, now=lambda: self.now)
 
-    def check(self, urls: Sequence[str], *, keep: bool = False, deadline: float = 10) -> InputCounts:
+    def check(
+        self, urls: Sequence[str], *, keep: bool = False, deadline: float = 10
+    ) -> InputCounts:
         images = self.images(deadline)
         counts = images.check_all(urls, keep=keep)
         images.close()
@@ -109,11 +111,15 @@ def site(pages: Mapping[str, Behaviour]) -> Behaviour:
 
 
 @pytest.mark.parametrize(("data", "format"), [(JPEG, "JPEG"), (PNG, "PNG")])
-def test_a_good_image_is_described_and_not_kept_unless_told_to(bench: Bench, data: bytes, format: str) -> None:
+def test_a_good_image_is_described_and_not_kept_unless_told_to(
+    bench: Bench, data: bytes, format: str
+) -> None:
     with FaultyServer(answer(data, headers={"Content-Type": "text/html"})) as server:
         assert bench.check([server.url]) == InputCounts(asked=1)
     digest = hashlib.sha256(data).hexdigest()
-    expected = InputImage(server.url, bench.now, None, None, None, digest, 40, 30, format, len(data))
+    expected = InputImage(
+        server.url, bench.now, None, None, None, digest, 40, 30, format, len(data)
+    )
     assert bench.known(server.url) == expected
     assert bench.stored == []
 
@@ -140,7 +146,10 @@ BAD: dict[str, tuple[str, Behaviour]] = {
     "cut jpeg of the announced length": ("input_damaged", answer(JPEG[:-200])),
     "cut png of the announced length": ("input_damaged", answer(PNG[:-200])),
     "more bytes than allowed": ("input_too_large", answer(bytes(INPUT_BYTES + 1))),
-    "more bytes without a length": ("input_too_large", hang_up(message(bytes(INPUT_BYTES + 1), length=-1))),
+    "more bytes without a length": (
+        "input_too_large",
+        hang_up(message(bytes(INPUT_BYTES + 1), length=-1)),
+    ),
     "bytes without end": ("input_too_large", endless()),
     "chunks without end": ("input_too_large", endless_chunks()),
     "compressed bytes": ("input_too_large", gzip_bomb(INPUT_BYTES + 1)),
@@ -195,7 +204,9 @@ PASSING: dict[str, Behaviour] = {
 
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
-def test_what_may_pass_is_asked_for_twice_and_ends_at_the_deadline(bench: Bench, fault: Behaviour) -> None:
+def test_what_may_pass_is_asked_for_twice_and_ends_at_the_deadline(
+    bench: Bench, fault: Behaviour
+) -> None:
     with FaultyServer(fault) as server:
         assert bench.check([server.url], deadline=0.3).problems == {UNREACHABLE: 1}
         assert len(server.requests) == 2
@@ -261,7 +272,9 @@ def test_redirects_without_end_are_given_up(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_public_name_with_an_address_inside_is_not_connected_to(trap: FaultyServer, scheme: str) -> None:
+def test_a_public_name_with_an_address_inside_is_not_connected_to(
+    trap: FaultyServer, scheme: str
+) -> None:
     fetcher = InputFetcher(allow_hosts=["images.test"], look_up=lambda _: ["127.0.0.1"])
     url = f"{scheme}://evil.example.com/a.jpg"
     with FaultyServer(redirect(url)) as server:
@@ -358,7 +371,9 @@ def test_equal_images_of_two_urls_are_stored_once(bench: Bench) -> None:
     assert (bench.store / bench.stored[0]).read_bytes() == JPEG
 
 
-def test_an_image_that_was_checked_is_fetched_again_to_be_kept_and_then_no_more(bench: Bench) -> None:
+def test_an_image_that_was_checked_is_fetched_again_to_be_kept_and_then_no_more(
+    bench: Bench,
+) -> None:
     with FaultyServer(answer(PNG)) as server:
         bench.check([server.url])
         assert bench.check([server.url], keep=True) == InputCounts(asked=1)
@@ -390,11 +405,16 @@ def test_a_store_that_takes_no_images_ends_the_check(bench: Bench) -> None:
 def test_every_url_is_asked_for_once_and_progress_counts_up(bench: Bench) -> None:
     seen: list[tuple[int, int]] = []
     with FaultyServer(site({"/good": answer(JPEG), "/gone": answer(b"", 404)})) as server:
-        urls = [f"{server.url}/{'gone' if number % 3 == 0 else 'good'}?{number}" for number in range(120)]
+        urls = [
+            f"{server.url}/{'gone' if number % 3 == 0 else 'good'}?{number}"
+            for number in range(120)
+        ]
         bench.check(urls[:20])
         images = bench.images()
         counts = images.check_all(
-            iter(urls), keep=False, on_progress=lambda now: seen.append((now.asked, now.problems["input_not_found"]))
+            iter(urls),
+            keep=False,
+            on_progress=lambda now: seen.append((now.asked, now.problems["input_not_found"])),
         )
         images.close()
         assert sorted(request.split()[1] for request in server.requests) == sorted(
@@ -417,7 +437,9 @@ class Crowd:
         self.most: dict[bytes, int] = {}
 
     def __call__(self, peer: Peer) -> None:
-        host = next(line for line in peer.request.split(b"\r\n") if line.lower().startswith(b"host:"))
+        host = next(
+            line for line in peer.request.split(b"\r\n") if line.lower().startswith(b"host:")
+        )
         with self.lock:
             self.here[host] = self.here.get(host, 0) + 1
             self.most[host] = max(self.most.get(host, 0), self.here[host])
@@ -427,10 +449,16 @@ class Crowd:
         peer.send(message(JPEG))
 
 
-def test_no_host_gets_more_than_its_share_at_once_and_another_does_not_wait_for_it(bench: Bench) -> None:
+def test_no_host_gets_more_than_its_share_at_once_and_another_does_not_wait_for_it(
+    bench: Bench,
+) -> None:
     crowd = Crowd(2 * PER_HOST)
     with FaultyServer(crowd) as server:
-        urls = [f"http://{host}:{server.port}/{number}" for host in HOSTS for number in range(3 * PER_HOST)]
+        urls = [
+            f"http://{host}:{server.port}/{number}"
+            for host in HOSTS
+            for number in range(3 * PER_HOST)
+        ]
         assert bench.check(urls).asked == len(urls)
     assert set(crowd.most.values()) == {PER_HOST}
     assert len(crowd.most) == 2
@@ -440,7 +468,9 @@ def test_a_host_that_gives_nothing_is_left_alone_until_the_next_check(bench: Ben
     with FaultyServer(site({"/dead": answer(b"", 503), "/good": answer(JPEG)})) as server:
         dead = [f"http://images.test:{server.port}/dead?{number}" for number in range(100)]
         good = [f"http://other.test:{server.port}/good?{number}" for number in range(100)]
-        assert bench.check([*dead, *good]) == InputCounts(asked=200, problems=Counter({UNREACHABLE: 100}))
+        assert bench.check([*dead, *good]) == InputCounts(
+            asked=200, problems=Counter({UNREACHABLE: 100})
+        )
         asked = sum(b" /dead" in request for request in server.requests)
         assert 2 * GIVE_UP_AFTER <= asked < 2 * (GIVE_UP_AFTER + PER_HOST)
         assert bench.check([*dead, *good]).asked == 100
@@ -448,9 +478,13 @@ def test_a_host_that_gives_nothing_is_left_alone_until_the_next_check(bench: Ben
 
 
 @pytest.mark.parametrize("other", [answer(JPEG), answer(b"", 404)], ids=["good", "gone"])
-def test_a_host_that_fails_now_and_then_is_asked_for_every_image(bench: Bench, other: Behaviour) -> None:
+def test_a_host_that_fails_now_and_then_is_asked_for_every_image(
+    bench: Bench, other: Behaviour
+) -> None:
     with FaultyServer(site({"/dead": answer(b"", 503), "/other": other})) as server:
-        bench.check([f"{server.url}/{name}?{number}" for number in range(40) for name in ("dead", "other")])
+        bench.check(
+            [f"{server.url}/{name}?{number}" for number in range(40) for name in ("dead", "other")]
+        )
         assert len(server.requests) == 2 * 40 + 40
 
 
@@ -493,7 +527,9 @@ def test_a_cancelled_check_asks_for_nothing(bench: Bench) -> None:
     images.close()
 
 
-def test_log_lines_of_a_check_belong_to_the_run_that_called_it(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_lines_of_a_check_belong_to_the_run_that_called_it(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     run: ContextVar[str] = ContextVar("run")
     runs: list[str | None] = []
     caplog.handler.addFilter(lambda _: runs.append(run.get(None)) or True)

@@ -25,7 +25,9 @@ WITH_PASSWORD = [
 @pytest.mark.parametrize("url", WITH_PASSWORD)
 def test_a_password_in_an_address_is_refused_and_not_repeated(workshop: Workshop, url: str) -> None:
     workshop.write_rows(workshop.rows(1))
-    with pytest.raises(ConfigError, match="ledger: must hold no password: set PGPASSWORD") as refused:
+    with pytest.raises(
+        ConfigError, match="ledger: must hold no password: set PGPASSWORD"
+    ) as refused:
         load_config(workshop.write_config(ledger=url))
     assert CANARY not in str(refused.value)
     with pytest.raises(UserError, match="must hold no password") as refused_too:
@@ -53,24 +55,37 @@ def test_the_command_line_repeats_no_password_either(pixmill: Command) -> None:
 )
 def test_no_other_database_is_taken(workshop: Workshop, url: str) -> None:
     workshop.write_rows(workshop.rows(1))
-    with pytest.raises(ConfigError, match=r"ledger: must be a database URL such as postgresql\+psycopg://"):
+    with pytest.raises(
+        ConfigError, match=r"ledger: must be a database URL such as postgresql\+psycopg://"
+    ):
         load_config(workshop.write_config(ledger=url))
 
 
 @pytest.mark.parametrize(
     "url",
-    [URL, "postgresql+psycopg://postgres@/postgres?host=/run/pg", "postgresql+psycopg://db:6432/x?sslmode=require"],
+    [
+        URL,
+        "postgresql+psycopg://postgres@/postgres?host=/run/pg",
+        "postgresql+psycopg://db:6432/x?sslmode=require",
+    ],
 )
-def test_a_real_provider_s_runs_use_it_and_simulated_ones_their_own_file(workshop: Workshop, url: str) -> None:
+def test_a_real_provider_s_runs_use_it_and_simulated_ones_their_own_file(
+    workshop: Workshop, url: str
+) -> None:
     workshop.write_rows(workshop.rows(1))
     config = workshop.write_config(ledger=url)
     real = ("provider.kind=gateway", "provider.base_url=https://gateway.example.com")
     assert load_config(config, real).ledger_address == url
     assert load_config(config).ledger_address == workshop.folder / "out" / "simulated" / "ledger.db"
-    assert load_config(config, (*real, "ledger=null")).ledger_address == workshop.folder / "out" / "ledger.db"
+    assert (
+        load_config(config, (*real, "ledger=null")).ledger_address
+        == workshop.folder / "out" / "ledger.db"
+    )
 
 
-def test_without_its_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_its_driver_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(UserError) as refused:
         open_ledger(URL)

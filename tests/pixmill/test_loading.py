@@ -31,13 +31,18 @@ def shelf(tmp_path: Path) -> Shelf:
 
 
 def test_a_dataset_loads_from_its_file_its_folder_and_its_config(shelf: Shelf) -> None:
-    frames = [pixmill.load_results(path) for path in (shelf.dataset, str(shelf.dataset.parent), shelf.path)]
+    frames = [
+        pixmill.load_results(path)
+        for path in (shelf.dataset, str(shelf.dataset.parent), shelf.path)
+    ]
     assert list(frames[0]["row_key"]) == ["r0", "r1", "r2"]
     for frame in frames[1:]:
         pd.testing.assert_frame_equal(frame, frames[0])
 
 
-def test_the_path_of_every_image_is_absolute_and_there(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_path_of_every_image_is_absolute_and_there(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(shelf.folder)
     frame = pixmill.load_results("out/pets")
     paths = [Path(path) for path in frame["path"].dropna()]
@@ -87,7 +92,9 @@ def test_whole_numbers_with_gaps_stay_whole(tmp_path: Path) -> None:
     assert str(frame["row_number"].dtype) == "int64"
 
 
-def test_what_a_run_published_loads_with_its_columns(workshop: Workshop, simulated: Simulated) -> None:
+def test_what_a_run_published_loads_with_its_columns(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     workshop.write_rows(workshop.rows(3))
     workshop.use(simulated)
     report = carry_out(workshop.path)
@@ -107,7 +114,11 @@ def test_a_reader_never_sees_two_versions(shelf: Shelf) -> None:
         while not ended.is_set():
             size = size % 50 + 1
             own = INPUT.append(pa.field(f"column_{size}", pa.int64()))
-            shelf.publish([shelf.job(at, **{f"column_{size}": size}) for at in range(size)], own, "20200101T000000Z")
+            shelf.publish(
+                [shelf.job(at, **{f"column_{size}": size}) for at in range(size)],
+                own,
+                "20200101T000000Z",
+            )
             (shelf.dataset.parent / "history" / "20200101T000000Z.parquet").replace(shelf.dataset)
 
     writer = threading.Thread(target=publish_often)
@@ -116,7 +127,9 @@ def test_a_reader_never_sees_two_versions(shelf: Shelf) -> None:
         for _ in range(100):
             frame = pixmill.load_results(shelf.dataset)
             extra = [name for name in frame.columns if name.startswith("column_")]
-            assert not extra or set(frame[extra[0]]) == {len(frame)} == {int(extra[0].removeprefix("column_"))}
+            assert not extra or set(frame[extra[0]]) == {len(frame)} == {
+                int(extra[0].removeprefix("column_"))
+            }
     finally:
         ended.set()
         writer.join()
@@ -131,7 +144,9 @@ def test_a_reader_never_sees_two_versions(shelf: Shelf) -> None:
         (("cost", "pixmill_cost"), "pixmill_pixmill_cost"),
     ],
 )
-def test_our_columns_are_known_whatever_the_input_is_called(taken: tuple[str, ...], ours: str) -> None:
+def test_our_columns_are_known_whatever_the_input_is_called(
+    taken: tuple[str, ...], ours: str
+) -> None:
     schema = result_schema(pa.schema([(name, pa.string()) for name in taken]))
     names = own_columns(schema)
     assert names["cost"] == ours
@@ -163,5 +178,7 @@ def test_a_damaged_dataset_is_named(shelf: Shelf) -> None:
 
 def test_pandas_is_imported_only_by_the_call() -> None:
     code = "import sys, pixmill\npixmill.load_results\nimport pixmill.compare\nprint('pandas' in sys.modules)"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert shown.stdout.strip() == "False"

@@ -17,7 +17,10 @@ def test_a_run_pauses_in_an_outage_and_goes_on_by_itself(workshop: Workshop) -> 
     """D1, D18: after five faults only probes go out; what they met is tried again and nothing is lost."""
     with Provider(out(range(11, 19), said(50500, 500)), delay=0.01) as provider:
         run = ran(use(workshop, provider.url, 40, retry={"max_attempts": 10}), provider.charges)
-        gaps = [later - earlier for earlier, later in zip(provider.arrived, provider.arrived[1:], strict=False)]
+        gaps = [
+            later - earlier
+            for earlier, later in zip(provider.arrived, provider.arrived[1:], strict=False)
+        ]
     assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (0, 40, 48)
     assert gaps[17] >= 0.3, "the probe that ended the outage came without a pause"
 
@@ -52,7 +55,9 @@ def test_an_overridden_code_is_ruled_as_the_config_says(workshop: Workshop) -> N
         run = ran(config, provider.charges)
     assert run.column("status") == ["succeeded", "failed", "succeeded", "succeeded"]
     assert run.report["calls"] == 5
-    assert ledger(config, "SELECT code, charged FROM attempts WHERE code <> '10000' ORDER BY code") == [
+    assert ledger(
+        config, "SELECT code, charged FROM attempts WHERE code <> '10000' ORDER BY code"
+    ) == [
         ("50215", "no"),
         ("50500", "no"),
     ]
@@ -60,7 +65,10 @@ def test_an_overridden_code_is_ruled_as_the_config_says(workshop: Workshop) -> N
 
 def test_a_rule_for_another_operation_changes_nothing(workshop: Workshop) -> None:
     with Provider({"a pet 1": said(50500, 500)}) as provider:
-        run = ran(use(workshop, provider.url, 3, retry={"codes": {"other_key": {50500: "failed"}}}), provider.charges)
+        run = ran(
+            use(workshop, provider.url, 3, retry={"codes": {"other_key": {50500: "failed"}}}),
+            provider.charges,
+        )
     assert (run.report["succeeded"], run.report["calls"]) == (3, 4)
 
 
@@ -70,8 +78,15 @@ def test_a_month_s_money_is_not_reset_by_the_next_run(workshop: Workshop) -> Non
     with Provider({"a pet 0": said(50412)}) as provider:
         config = use(workshop, provider.url, 10, budget=budget, limits={"concurrency": 1})
         first, second = (ran(config, provider.charges).report for _ in range(2))
-        other = ran(use(workshop, provider.url, 10, provider={"account": "another"}), provider.charges).report
-    assert (first["exit_code"], first["succeeded"], first["refused"], first["calls"]) == (4, 3, 1, 4)
+        other = ran(
+            use(workshop, provider.url, 10, provider={"account": "another"}), provider.charges
+        ).report
+    assert (first["exit_code"], first["succeeded"], first["refused"], first["calls"]) == (
+        4,
+        3,
+        1,
+        4,
+    )
     assert (second["exit_code"], second["succeeded"], second["calls"]) == (4, 3, 0)
     assert "budget.max_cost_per_month (0.7 CNY) is reached until 20" in second["reason"]
     assert (other["exit_code"], other["calls"]) == (4, 3)
@@ -81,7 +96,10 @@ def test_throttled_calls_do_not_use_a_cap_on_money_up(workshop: Workshop) -> Non
     budget = {"max_cost": 0.6, "price_per_call": 0.2}
     faults = out(range(2, 5), said(50429, 429))
     with Provider(faults) as provider:
-        run = ran(use(workshop, provider.url, 9, budget=budget, limits={"concurrency": 1}), provider.charges)
+        run = ran(
+            use(workshop, provider.url, 9, budget=budget, limits={"concurrency": 1}),
+            provider.charges,
+        )
     assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (4, 3, 6)
     assert run.report["cost"] == pytest.approx(0.6)
     assert json.loads(json.dumps(run.report))["reason"].startswith("budget.max_cost (0.6 CNY)")

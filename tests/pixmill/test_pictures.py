@@ -15,9 +15,17 @@ MiB = 1 << 20
 
 @pytest.mark.parametrize(
     ("format", "options"),
-    [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {}), ("WEBP", {"lossless": True})],
+    [
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("PNG", {}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+    ],
 )
-def test_a_complete_image_tells_its_shape_and_any_cut_is_seen(format: str, options: dict[str, object]) -> None:
+def test_a_complete_image_tells_its_shape_and_any_cut_is_seen(
+    format: str, options: dict[str, object]
+) -> None:
     """F3."""
     data = picture(format, **options)
     assert inspect(data) == (40, 30, format)
@@ -33,7 +41,9 @@ def test_only_jpeg_png_and_webp_are_images(data: bytes) -> None:
         inspect(data)
 
 
-@pytest.mark.parametrize(("width", "height"), [(50_000, 50_000), (10_000, 10_000), (7_100, 7_100), (100_000, 501)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(50_000, 50_000), (10_000, 10_000), (7_100, 7_100), (100_000, 501)]
+)
 def test_a_decompression_bomb_is_refused_by_its_header(width: int, height: int) -> None:
     """F6: 2.5 gigapixels would be 10 GB in memory."""
     tracemalloc.start()
@@ -80,7 +90,9 @@ def test_a_jpeg_with_further_pictures_is_a_jpeg() -> None:
         (JPEG + bytes(4_700_001 - len(JPEG)), "image_file_too_large"),
     ],
 )
-def test_a_local_image_has_to_be_one_that_the_provider_takes(tmp_path: Path, data: bytes, reason: str | None) -> None:
+def test_a_local_image_has_to_be_one_that_the_provider_takes(
+    tmp_path: Path, data: bytes, reason: str | None
+) -> None:
     """F11."""
     (tmp_path / "input.png").write_bytes(data)
     assert local_image_problem(tmp_path / "input.png") == reason

@@ -133,7 +133,13 @@ def test_equal_rows_are_one_job_and_one_payment(workshop: Workshop) -> None:
 
 def test_all_rows_of_a_row_key_with_different_content_are_invalid(workshop: Workshop) -> None:
     """G2: the first of them too, whatever lies between."""
-    rows = [row(id="a"), row(id="b"), row(id="a", text="a dog"), row(id="b"), row(id="c", text="an owl")]
+    rows = [
+        row(id="a"),
+        row(id="b"),
+        row(id="a", text="a dog"),
+        row(id="b"),
+        row(id="c", text="an owl"),
+    ]
     plan = plan_of(workshop, rows, input={"row_key": ["id"]})
     assert dict(plan.reasons) == {"duplicate_row_key": 2}
     assert [key is None for key in keys(plan)] == [True, False, True, False, False]
@@ -141,7 +147,9 @@ def test_all_rows_of_a_row_key_with_different_content_are_invalid(workshop: Work
 
 
 def test_a_missing_row_key_is_invalid(workshop: Workshop) -> None:
-    assert dict(plan_of(workshop, [row(id="")], input={"row_key": ["id"]}).reasons) == {"missing_row_key": 1}
+    assert dict(plan_of(workshop, [row(id="")], input={"row_key": ["id"]}).reasons) == {
+        "missing_row_key": 1
+    }
 
 
 def test_unicode_spellings_of_one_prompt_are_one_job(workshop: Workshop) -> None:
@@ -194,7 +202,9 @@ def test_an_empty_prompt_cell_is_invalid_even_in_a_template(workshop: Workshop) 
         ("{text:>9}", "{text:>9}"),
     ],
 )
-def test_a_template_that_names_no_column_is_one_error(workshop: Workshop, template: str, said: str) -> None:
+def test_a_template_that_names_no_column_is_one_error(
+    workshop: Workshop, template: str, said: str
+) -> None:
     workshop.write_rows([row()])
     with pytest.raises(TableError) as caught:
         planned(workshop, request={"prompt": template})
@@ -210,8 +220,12 @@ def test_a_template_that_names_no_column_is_one_error(workshop: Workshop, templa
         ("column", {"s": "0"}, 0),
     ],
 )
-def test_seed_policies(workshop: Workshop, policy: str, cells: dict[str, str], expected: int) -> None:
-    columns = {"image_url": "photo", "prompt": "text"} | ({"seed": "s"} if policy == "column" else {})
+def test_seed_policies(
+    workshop: Workshop, policy: str, cells: dict[str, str], expected: int
+) -> None:
+    columns = {"image_url": "photo", "prompt": "text"} | (
+        {"seed": "s"} if policy == "column" else {}
+    )
     plan = plan_of(workshop, [row(**cells)], seed={"policy": policy}, input={"columns": columns})
     (job,) = plan.pending_jobs()
     assert json.loads(job.payload())["seed"] == expected
@@ -242,12 +256,23 @@ def test_columns_map_to_request_fields_by_the_type_of_the_schema(workshop: Works
     assert dict(plan.reasons) == {"bad_field": 3}
     (job,) = plan.pending_jobs()
     body = json.loads(job.payload())
-    assert (body["controlnet_args"][0]["strength"], body["ddim_steps"], body["use_rephraser"]) == (0.8, 25, False)
+    assert (body["controlnet_args"][0]["strength"], body["ddim_steps"], body["use_rephraser"]) == (
+        0.8,
+        25,
+        False,
+    )
 
 
 def test_typed_columns_are_typed_in_fields_and_text_in_templates(workshop: Workshop) -> None:
     """G16."""
-    table = pa.table({"photo": [GOOD, GOOD], "text": ["a", "b"], "best": [0.5, 1.0], "n": pa.array([3, 4], pa.int8())})
+    table = pa.table(
+        {
+            "photo": [GOOD, GOOD],
+            "text": ["a", "b"],
+            "best": [0.5, 1.0],
+            "n": pa.array([3, 4], pa.int8()),
+        }
+    )
     pq.write_table(table, workshop.folder / "pets.parquet")
     columns = {"image_url": "photo", "prompt": "text", "controlnet_args.0.strength": "best"}
     plan = planned(
@@ -263,7 +288,9 @@ def test_typed_columns_are_typed_in_fields_and_text_in_templates(workshop: Works
 def test_several_image_columns_are_sent_in_order(workshop: Workshop) -> None:
     columns = {"image_url": ["photo", "mask"], "prompt": "text"}
     plan = plan_of(
-        workshop, [row(mask="https://b.example.com/m.png"), row(mask="")], input={"columns": columns, "max_invalid": 1}
+        workshop,
+        [row(mask="https://b.example.com/m.png"), row(mask="")],
+        input={"columns": columns, "max_invalid": 1},
     )
     assert dict(plan.reasons) == {"missing_url": 1}
     (job,) = plan.pending_jobs()
@@ -281,9 +308,23 @@ def test_local_images_are_sent_inline_and_known_by_their_content(workshop: Works
     picture(workshop.folder / "anim.gif", kind="GIF")
     (workshop.folder / "big.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 4_700_001)
     (workshop.folder.parent / "outside.png").write_bytes(b"x")
-    names = ["a.png", "same.png", "wide.png", "anim.gif", "big.png", "none.png", "", "../outside.png", "/etc/passwd"]
+    names = [
+        "a.png",
+        "same.png",
+        "wide.png",
+        "anim.gif",
+        "big.png",
+        "none.png",
+        "",
+        "../outside.png",
+        "/etc/passwd",
+    ]
     rows = [{"file": name, "text": "a cat"} for name in names]
-    plan = plan_of(workshop, rows, input={"columns": {"image_file": "file", "prompt": "text"}, "max_invalid": 1})
+    plan = plan_of(
+        workshop,
+        rows,
+        input={"columns": {"image_file": "file", "prompt": "text"}, "max_invalid": 1},
+    )
     assert dict(plan.reasons) == {
         "image_file_ratio": 1,
         "image_file_format": 1,
@@ -318,10 +359,14 @@ def test_a_semicolon_file_is_told_apart_from_a_missing_column(workshop: Workshop
     assert planned(workshop, input={"delimiter": ";"}).to_pay == 1
 
 
-def test_a_row_with_the_wrong_number_of_cells_is_invalid_and_the_rest_go_on(workshop: Workshop) -> None:
+def test_a_row_with_the_wrong_number_of_cells_is_invalid_and_the_rest_go_on(
+    workshop: Workshop,
+) -> None:
     """G7."""
     with gzip.open(workshop.folder / "pets.csv.gz", "wt", newline="") as file:
-        csv.writer(file).writerows([["photo", "text"], [GOOD, "a"], [GOOD], [GOOD, "b", "c"], [GOOD, "d"]])
+        csv.writer(file).writerows(
+            [["photo", "text"], [GOOD, "a"], [GOOD], [GOOD, "b", "c"], [GOOD, "d"]]
+        )
     plan = planned(workshop, input={"path": str(workshop.folder / "pets.csv.gz")})
     assert (plan.rows, dict(plan.reasons), plan.to_pay) == (4, {"column_count": 2}, 2)
 
@@ -337,13 +382,20 @@ def test_the_plan_says_what_bounds_the_time(workshop: Workshop) -> None:
     gateway = {"kind": "gateway", "base_url": "https://g.example.com"}
     plan = planned(workshop, provider=gateway, limits={"qps": 2, "concurrency": 4})
     assert plan.bound() == "4 in flight at 5.9 s is 0.68/s; 12 would reach your 2/s"
-    assert "your limit of 2 calls/s" in planned(workshop, limits={"qps": 2, "concurrency": 40}).bound()
+    assert (
+        "your limit of 2 calls/s" in planned(workshop, limits={"qps": 2, "concurrency": 40}).bound()
+    )
 
 
 def test_the_counts_of_the_json_plan_add_up(workshop: Workshop) -> None:
-    plan = plan_of(workshop, [row(), row(), row(text=""), row(text="b")], budget={"price_per_call": 0.2})
+    plan = plan_of(
+        workshop, [row(), row(), row(text=""), row(text="b")], budget={"price_per_call": 0.2}
+    )
     counts = plan.summary()
-    assert counts["jobs"] == (counts["rows"] - counts["invalid"]) * counts["points"] + counts["invalid"]
+    assert (
+        counts["jobs"]
+        == (counts["rows"] - counts["invalid"]) * counts["points"] + counts["invalid"]
+    )
     states = ("cached", "refused", "failed", "in_doubt", "pending")
     assert counts["distinct"] == sum(counts[state] for state in states) == 2
     assert counts["cost"] == {"pending": 0.4, "currency": "CNY"}

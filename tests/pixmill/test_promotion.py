@@ -44,7 +44,11 @@ def swept(workshop: Workshop, count: int = 4, **changes: Any) -> str:
 
 
 def with_seeds(workshop: Workshop, seed: Mapping[str, Any]) -> None:
-    columns = {"image_url": "photo", "prompt": "text", **({"seed": "luck"} if seed.get("policy") == "column" else {})}
+    columns = {
+        "image_url": "photo",
+        "prompt": "text",
+        **({"seed": "luck"} if seed.get("policy") == "column" else {}),
+    }
     workshop.write_config(seed=dict(seed), input={"columns": columns})
 
 
@@ -64,7 +68,9 @@ def written(made: Promotion, folder: Path) -> str:
     return str(path)
 
 
-def picks_table(path: Path, rows: Sequence[Row], axes: Mapping[str, str], read: Sequence[str]) -> str:
+def picks_table(
+    path: Path, rows: Sequence[Row], axes: Mapping[str, str], read: Sequence[str]
+) -> str:
     """Write rows of a dataset as the report writes its picks: CSV, every cell a text, the axes by their paths."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -99,7 +105,9 @@ def point_of(config: str, **values: Any) -> str:
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: seed.get("policy", "per_row"))
-def test_a_promoted_point_asks_for_exactly_what_the_sweep_asked(workshop: Workshop, seed: dict[str, Any]) -> None:
+def test_a_promoted_point_asks_for_exactly_what_the_sweep_asked(
+    workshop: Workshop, seed: dict[str, Any]
+) -> None:
     config = swept(workshop)
     with_seeds(workshop, seed)
     keys = keys_by_point(config)
@@ -111,24 +119,48 @@ def test_a_promoted_point_asks_for_exactly_what_the_sweep_asked(workshop: Worksh
 
 
 def test_fields_of_every_kind_are_promoted(workshop: Workshop) -> None:
-    axes = {"use_sr": [None, True], "req_key": ["high_aes_scheduler_svr_controlnet_v2.0", "another_v1"], "scale": [2]}
+    axes = {
+        "use_sr": [None, True],
+        "req_key": ["high_aes_scheduler_svr_controlnet_v2.0", "another_v1"],
+        "scale": [2],
+    }
     config = swept(
-        workshop, request={"params": {"use_sr": True}, "prompt": "{text}"}, sweep={"groups": [{"grid": axes}]}
+        workshop,
+        request={"params": {"use_sr": True}, "prompt": "{text}"},
+        sweep={"groups": [{"grid": axes}]},
     )
     keys = keys_by_point(config)
     assert len(keys) == 4
     for point, expected in keys.items():
-        assert keys_by_point(written(promote_point(load_config(config), point), workshop.folder))["base"] == expected
+        assert (
+            keys_by_point(written(promote_point(load_config(config), point), workshop.folder))[
+                "base"
+            ]
+            == expected
+        )
 
 
-def test_a_promoted_config_has_no_sweep_the_same_store_and_what_its_owner_wrote(workshop: Workshop) -> None:
+def test_a_promoted_config_has_no_sweep_the_same_store_and_what_its_owner_wrote(
+    workshop: Workshop,
+) -> None:
     config = swept(workshop, budget={"max_calls": 9}, output={"images": "url"})
     point = list(keys_by_point(config))[1]
     said = yaml.safe_load(promote_point(load_config(config), point).to_yaml())
-    assert set(said) == {"version", "name", "store", "input", "request", "limits", "budget", "output"}
+    assert set(said) == {
+        "version",
+        "name",
+        "store",
+        "input",
+        "request",
+        "limits",
+        "budget",
+        "output",
+    }
     assert (said["name"], said["store"]) == (f"pets-{point}", workshop.config["store"])
     assert said["request"]["prompt"] == "{{no}} {text}, in oil, é"
-    assert said["request"]["params"]["controlnet_args"] == [{"type": "depth", "strength": 0.2, "binary_data_index": 0}]
+    assert said["request"]["params"]["controlnet_args"] == [
+        {"type": "depth", "strength": 0.2, "binary_data_index": 0}
+    ]
     assert said["budget"] == {"max_calls": 9}
     assert not {"sweep", "seed"} & said.keys()
 
@@ -138,7 +170,16 @@ def test_under_per_job_a_point_stays_a_sweep_of_one(workshop: Workshop) -> None:
     point = next(iter(keys_by_point(config)))
     made = promote_point(load_config(config), point)
     assert yaml.safe_load(made.to_yaml())["sweep"] == {
-        "groups": [{"list": [{STRENGTH: 0.2, "style": {"label": STYLES[0]["label"], "value": STYLES[0]["value"]}}]}]
+        "groups": [
+            {
+                "list": [
+                    {
+                        STRENGTH: 0.2,
+                        "style": {"label": STYLES[0]["label"], "value": STYLES[0]["value"]},
+                    }
+                ]
+            }
+        ]
     }
     assert any("per_job" in note for note in made.notes)
     assert list(keys_by_point(written(made, workshop.folder))) == [point]
@@ -146,7 +187,10 @@ def test_under_per_job_a_point_stays_a_sweep_of_one(workshop: Workshop) -> None:
 
 def test_the_plain_request_of_a_per_job_sweep_needs_no_sweep(workshop: Workshop) -> None:
     config = swept(
-        workshop, seed={"policy": "per_job"}, request={"prompt": None}, sweep={"groups": [{"grid": {"scale": [2, 3]}}]}
+        workshop,
+        seed={"policy": "per_job"},
+        request={"prompt": None},
+        sweep={"groups": [{"grid": {"scale": [2, 3]}}]},
     )
     made = promote_point(load_config(config), "base")
     assert "sweep" not in yaml.safe_load(made.to_yaml())
@@ -161,10 +205,17 @@ def test_the_longest_name_leaves_room_for_the_id(workshop: Workshop) -> None:
 
 
 def test_what_does_not_come_along_is_said(workshop: Workshop) -> None:
-    sweep = {"groups": [{"grid": {"scale": [2, 4]}}], "exclude": ["scale == 4 and id == 'r1'", "scale > 4"]}
+    sweep = {
+        "groups": [{"grid": {"scale": [2, 4]}}],
+        "exclude": ["scale == 4 and id == 'r1'", "scale > 4"],
+    }
     config = load_config(
         swept(
-            workshop, request={"prompt": "{text}"}, sweep=sweep, seed={"replicates": 3}, input={"where": "id != 'r0'"}
+            workshop,
+            request={"prompt": "{text}"},
+            sweep=sweep,
+            seed={"replicates": 3},
+            input={"where": "id != 'r0'"},
         )
     )
     notes = "\n".join(promote_point(config, make_plan(config, None).maker.sweep.points[0].id).notes)
@@ -176,7 +227,10 @@ def test_what_does_not_come_along_is_said(workshop: Workshop) -> None:
 
 def test_an_unknown_point_lists_those_that_there_are(workshop: Workshop) -> None:
     config = load_config(
-        swept(workshop, sweep={"groups": [{"grid": {"scale": {"range": [1, 25, 1]}, "style": ["ink"]}}]})
+        swept(
+            workshop,
+            sweep={"groups": [{"grid": {"scale": {"range": [1, 25, 1]}, "style": ["ink"]}}]},
+        )
     )
     points = make_plan(config, None).maker.sweep.points
     with pytest.raises(UserError) as caught:
@@ -188,7 +242,9 @@ def test_an_unknown_point_lists_those_that_there_are(workshop: Workshop) -> None
     assert "5 more" in caught.value.hint
 
 
-def test_a_promoted_sweep_pays_for_the_new_rows_only(workshop: Workshop, simulated: Simulated) -> None:
+def test_a_promoted_sweep_pays_for_the_new_rows_only(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     config = swept(workshop, count=4)
     workshop.use(simulated)
     workshop.write_config(output={"images": "url"})
@@ -214,7 +270,10 @@ def test_picks_that_the_sweep_paid_for_are_cached(workshop: Workshop, simulated:
     workshop.write_config(output={"images": "url"})
     rows = [row for row in results(carry_out(config)) if row["replicate"] == 0]
     best = [rows[0], rows[6 + 1], rows[12 + 4], rows[18 + 3]]
-    new = [{**best[2], "row_key": f"new-{at}", "photo": f"https://images.example.com/new/{at}.jpg"} for at in range(3)]
+    new = [
+        {**best[2], "row_key": f"new-{at}", "photo": f"https://images.example.com/new/{at}.jpg"}
+        for at in range(3)
+    ]
     made = promote_picks(load_config(config), picked(workshop, [*best, *new]))
     full = carry_out(written(made, workshop.folder))
     assert (full["jobs"], full["succeeded"], full["cached"], full["calls"]) == (14, 14, 8, 6)
@@ -227,7 +286,9 @@ def test_picks_that_the_sweep_paid_for_are_cached(workshop: Workshop, simulated:
     assert len(set(sent)) == 2
 
 
-def test_picks_work_as_an_input_table_of_any_config(workshop: Workshop, simulated: Simulated) -> None:
+def test_picks_work_as_an_input_table_of_any_config(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     """The way by hand: a column per dotted path, the variable of the template as one more column."""
     config = swept(workshop, count=3)
     workshop.use(simulated)
@@ -237,7 +298,9 @@ def test_picks_work_as_an_input_table_of_any_config(workshop: Workshop, simulate
     picks = picks_table(workshop.folder / "mine.csv", rows[1:14:6], axes, ["photo", "text", "id"])
     by_hand = {"image_url": "photo", "prompt": "text", STRENGTH: STRENGTH}
     workshop.write_config(
-        name="by-hand", sweep={"groups": []}, input={"path": picks, "columns": by_hand, "row_key": []}
+        name="by-hand",
+        sweep={"groups": []},
+        input={"path": picks, "columns": by_hand, "row_key": []},
     )
     full = carry_out(config)
     assert (full["jobs"], full["cached"], full["calls"]) == (3, 3, 0)
@@ -246,18 +309,32 @@ def test_picks_work_as_an_input_table_of_any_config(workshop: Workshop, simulate
 
 def test_a_row_that_was_picked_twice_is_two_rows(workshop: Workshop) -> None:
     config = swept(workshop, input={"row_key": ["id"]})
-    once, again = pick(1, point_id="aaa"), pick(1, point_id="bbb", param_controlnet_args_0_strength=0.6)
+    once, again = (
+        pick(1, point_id="aaa"),
+        pick(1, point_id="bbb", param_controlnet_args_0_strength=0.6),
+    )
     for rows, row_key in (([once, once], ["id"]), ([once, once, again], ["id", "point_id"])):
-        promoted = written(promote_picks(load_config(config), picked(workshop, rows)), workshop.folder)
+        promoted = written(
+            promote_picks(load_config(config), picked(workshop, rows)), workshop.folder
+        )
         assert yaml.safe_load(Path(promoted).read_text())["input"]["row_key"] == row_key
         plan = make_plan(load_config(promoted), None).summary()
         assert (plan["invalid"], plan["distinct"]) == (0, len(row_key))
 
 
 def test_picks_are_read_as_the_table_that_they_are(workshop: Workshop) -> None:
-    own = {"where": "luck == '1'", "encoding": "latin-1", "delimiter": ";", "row_key": ["id"], "max_invalid": 0.5}
+    own = {
+        "where": "luck == '1'",
+        "encoding": "latin-1",
+        "delimiter": ";",
+        "row_key": ["id"],
+        "max_invalid": 0.5,
+    }
     config = swept(workshop, input=own)
-    promoted = written(promote_picks(load_config(config), picked(workshop, [pick(1, text="狗, 1")])), workshop.folder)
+    promoted = written(
+        promote_picks(load_config(config), picked(workshop, [pick(1, text="狗, 1")])),
+        workshop.folder,
+    )
     assert load_config(promoted).input.max_invalid == 0.5
     (job,) = make_plan(load_config(promoted), None).pending_jobs()
     assert json.loads(job.payload())["prompt"] == "{no} 狗, 1, in oil, é"
@@ -278,7 +355,11 @@ def test_picks_name_what_people_should_know(workshop: Workshop) -> None:
 
 def test_picks_may_agree_on_another_req_key(workshop: Workshop) -> None:
     known, other = "high_aes_scheduler_svr_controlnet_v2.0", "another_v1"
-    config = swept(workshop, request={"prompt": "{text}"}, sweep={"groups": [{"grid": {"req_key": [known, other]}}]})
+    config = swept(
+        workshop,
+        request={"prompt": "{text}"},
+        sweep={"groups": [{"grid": {"req_key": [known, other]}}]},
+    )
     axes, read = {"req_key": "param_req_key"}, ["photo", "text"]
     path = workshop.folder / "picks.csv"
     picks_table(path, [pick(1, param_req_key=other), pick(2, param_req_key=other)], axes, read)
@@ -293,7 +374,9 @@ def test_picks_may_agree_on_another_req_key(workshop: Workshop) -> None:
 
 def test_to_an_unknown_operation_picks_go_with_their_types(workshop: Workshop) -> None:
     config = swept(
-        workshop, request={"req_key": "another_v1", "prompt": "{text}"}, sweep={"groups": [{"grid": {"size": [1, 2]}}]}
+        workshop,
+        request={"req_key": "another_v1", "prompt": "{text}"},
+        sweep={"groups": [{"grid": {"size": [1, 2]}}]},
     )
     rows = [pick(at, size=2) for at in range(4)]
     with pytest.raises(UserError, match="size would be sent as a text"):
@@ -316,7 +399,9 @@ def test_picks_can_not_stand_for_seeds_that_depend_on_the_point(workshop: Worksh
 
 def test_a_table_of_other_picks_is_named(workshop: Workshop) -> None:
     config = swept(workshop)
-    with pytest.raises(UserError, match=r"no column 'row_key', 'point_id', 'controlnet_args.0.strength', 'style'"):
+    with pytest.raises(
+        UserError, match=r"no column 'row_key', 'point_id', 'controlnet_args.0.strength', 'style'"
+    ):
         promote_picks(load_config(config), workshop.config["input"]["path"])
 
 
@@ -324,11 +409,24 @@ def test_the_command_prints_a_config_and_nothing_else(workshop: Workshop, pixmil
     config = swept(workshop, count=2)
     point = next(iter(keys_by_point(config)))
     shown = pixmill(
-        "promote", config, "--point", point, "--input", "all: #1.csv", "--name", "full", "--set", "limits.qps=3"
+        "promote",
+        config,
+        "--point",
+        point,
+        "--input",
+        "all: #1.csv",
+        "--name",
+        "full",
+        "--set",
+        "limits.qps=3",
     )
     assert shown.exit_code == 0, shown.stderr
     said = yaml.safe_load(shown.stdout)
-    assert (said["name"], said["input"]["path"], said["limits"]["qps"]) == ("full", "all: #1.csv", 3)
+    assert (said["name"], said["input"]["path"], said["limits"]["qps"]) == (
+        "full",
+        "all: #1.csv",
+        3,
+    )
     assert "style ink # {1}" in shown.stdout.splitlines()[0]
     assert "pixmill plan" in shown.stderr
     line = pixmill("promote", config, "--picks", picked(workshop, [pick(1)]), "--json")
@@ -348,7 +446,9 @@ def test_the_command_prints_a_config_and_nothing_else(workshop: Workshop, pixmil
         (["--picks", "nowhere.csv"], "nowhere.csv"),
     ],
 )
-def test_what_can_not_be_promoted_exits_2(workshop: Workshop, pixmill: Command, options: list[str], said: str) -> None:
+def test_what_can_not_be_promoted_exits_2(
+    workshop: Workshop, pixmill: Command, options: list[str], said: str
+) -> None:
     shown = pixmill("promote", swept(workshop), *options)
     assert (shown.exit_code, shown.stdout) == (2, "")
     assert said in shown.stderr

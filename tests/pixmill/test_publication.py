@@ -54,7 +54,11 @@ def sha256(path: Path) -> str:
 
 def state_of(workshop: Workshop) -> tuple[Config, Path, dict[str, Any]]:
     config = load_config(workshop.path)
-    return config, config.dataset_folder, json.loads((config.dataset_folder / "manifest.json").read_text())
+    return (
+        config,
+        config.dataset_folder,
+        json.loads((config.dataset_folder / "manifest.json").read_text()),
+    )
 
 
 # A reader at any moment
@@ -109,7 +113,11 @@ def test_history_keeps_so_many_versions_with_their_manifests(paid: Workshop) -> 
     config, folder, _ = state_of(paid)
     publish_versions(config, "abcdef")
     kept = sorted((folder / "history").glob("*.parquet"))
-    assert [set(pd.read_parquet(path)["rephraser_result"]) for path in kept] == [{"c"}, {"d"}, {"e"}]
+    assert [set(pd.read_parquet(path)["rephraser_result"]) for path in kept] == [
+        {"c"},
+        {"d"},
+        {"e"},
+    ]
     manifests = [json.loads(path.with_suffix(".json").read_text()) for path in kept]
     assert [manifest["sha256"] for manifest in manifests] == [sha256(path) for path in kept]
     assert len(list((folder / "history").iterdir())) == 6
@@ -250,10 +258,16 @@ def test_a_table_that_changed_since_the_plan_is_refused_and_published_by_the_nex
             run.finish()
     assert not (workshop.folder / "out" / "pets" / "dataset.parquet").exists()
     report = carry_out(workshop.path)
-    assert (report["succeeded"], report["calls"], simulated.bill.calls) == (rows, max(rows - 4, 0), max(rows, 4))
+    assert (report["succeeded"], report["calls"], simulated.bill.calls) == (
+        rows,
+        max(rows - 4, 0),
+        max(rows, 4),
+    )
 
 
-def test_a_table_that_changed_after_it_was_agreed_to_is_not_paid_for(workshop: Workshop, simulated: Simulated) -> None:
+def test_a_table_that_changed_after_it_was_agreed_to_is_not_paid_for(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     """G4: what would be sent is not what the plan showed; it may not even be valid."""
     workshop.write_rows(workshop.rows(4))
     workshop.use(simulated)
@@ -283,7 +297,9 @@ def typed_table() -> pa.Table:
     instant = dt.datetime(2026, 2, 3, 4, 5, 6, 789_000)
     return pa.table(
         {
-            "photo": pa.array([f"https://images.example.com/{at}.jpg" for at in range(3)], pa.large_string()),
+            "photo": pa.array(
+                [f"https://images.example.com/{at}.jpg" for at in range(3)], pa.large_string()
+            ),
             "text": pa.array(["a cat", "a dog", "a fox"]),
             "count": pa.array([1, None, 3], pa.int8()),
             "weight": pa.array([0.5, 1.5, None], pa.float32()),
@@ -300,12 +316,16 @@ def typed_table() -> pa.Table:
     )
 
 
-def test_typed_input_columns_keep_their_names_types_and_values(workshop: Workshop, simulated: Simulated) -> None:
+def test_typed_input_columns_keep_their_names_types_and_values(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     """G16; foreign schema metadata is dropped."""
     own = typed_table()
     pq.write_table(own.replace_schema_metadata({"pandas": "{}"}), workshop.folder / "pets.parquet")
     workshop.use(simulated)
-    workshop.write_config(input={"path": str(workshop.folder / "pets.parquet")}, output={"images": "url"})
+    workshop.write_config(
+        input={"path": str(workshop.folder / "pets.parquet")}, output={"images": "url"}
+    )
     published = pq.read_table(carry_out(workshop.path)["dataset"])
     assert published.select(own.schema.names).equals(own)
     assert published.select(own.schema.names).schema.equals(own.schema)
@@ -318,7 +338,9 @@ def test_our_columns_come_in_the_order_of_the_contract_and_are_prefixed_only_on_
     own = typed_table().append_column("pixmill_cost", pa.array(["a", "b", "c"]))
     pq.write_table(own, workshop.folder / "pets.parquet")
     workshop.use(simulated)
-    workshop.write_config(input={"path": str(workshop.folder / "pets.parquet")}, output={"images": "url"})
+    workshop.write_config(
+        input={"path": str(workshop.folder / "pets.parquet")}, output={"images": "url"}
+    )
     names = pq.read_table(carry_out(workshop.path)["dataset"]).schema.names
     clashes = {"status": "pixmill_status", "cost": "pixmill_pixmill_cost"}
     assert names == [*own.schema.names, *(clashes.get(name, name) for name in CONTRACT)]
@@ -327,13 +349,17 @@ def test_our_columns_come_in_the_order_of_the_contract_and_are_prefixed_only_on_
 def test_csv_stays_text(workshop: Workshop, simulated: Simulated) -> None:
     """G10: 007, 1e5, NA and null come back as they stood."""
     odd = ["007", "1e5", "NA", "null", ""]
-    workshop.write_rows([{**row, "id": value} for row, value in zip(workshop.rows(5), odd, strict=True)])
+    workshop.write_rows(
+        [{**row, "id": value} for row, value in zip(workshop.rows(5), odd, strict=True)]
+    )
     workshop.use(simulated)
     workshop.write_config(output={"images": "url"})
     assert [row["id"] for row in results(carry_out(workshop.path))] == odd
 
 
-def test_every_column_of_a_success_says_what_the_contract_says(workshop: Workshop, simulated: Simulated) -> None:
+def test_every_column_of_a_success_says_what_the_contract_says(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     workshop.write_rows(workshop.rows(2))
     workshop.use(simulated)
     workshop.write_config(input={"row_key": ["id"]}, budget={"price_per_call": 0.2})
@@ -342,9 +368,24 @@ def test_every_column_of_a_success_says_what_the_contract_says(workshop: Worksho
     bill = {line["request_id"]: line for line in simulated.bill.lines()}
     image = row["images"][0]
     picture = workshop.folder / "out" / row["file_name"]
-    assert (row["id"], row["row_number"], row["row_key"], row["prompt"]) == ("r1", 2, "r1", "a pet 1")
-    assert (row["point_id"], row["replicate"], row["status"], row["attempts"]) == ("base", 0, "succeeded", 1)
-    assert (row["error_code"], row["error_message"], row["input_image"], row["cached"]) == (None, None, None, False)
+    assert (row["id"], row["row_number"], row["row_key"], row["prompt"]) == (
+        "r1",
+        2,
+        "r1",
+        "a pet 1",
+    )
+    assert (row["point_id"], row["replicate"], row["status"], row["attempts"]) == (
+        "base",
+        0,
+        "succeeded",
+        1,
+    )
+    assert (row["error_code"], row["error_message"], row["input_image"], row["cached"]) == (
+        None,
+        None,
+        None,
+        False,
+    )
     assert (row["provider"], row["run_id"], row["currency"]) == ("gateway", report["run_id"], "CNY")
     assert bill[row["request_id"]]["charged"]
     assert json.loads(row["params"])["scale"] == 3
@@ -352,7 +393,11 @@ def test_every_column_of_a_success_says_what_the_contract_says(workshop: Worksho
     assert len(row["job_key"]) == 64
     assert row["output_url"] == row["output_urls"][0]
     assert row["output_url"].startswith(simulated.url)
-    assert image["file_name"] == row["file_name"] == f"images/{image['sha256'][:2]}/{image['sha256']}.jpg"
+    assert (
+        image["file_name"]
+        == row["file_name"]
+        == f"images/{image['sha256'][:2]}/{image['sha256']}.jpg"
+    )
     assert sha256(picture) == image["sha256"]
     assert picture.stat().st_size == image["bytes"]
     assert image["format"] == "JPEG"
@@ -362,7 +407,9 @@ def test_every_column_of_a_success_says_what_the_contract_says(workshop: Worksho
     assert report["cost"] == pytest.approx(0.4)
 
 
-def test_equal_rows_share_a_result_and_the_cost_stands_on_the_first(workshop: Workshop, simulated: Simulated) -> None:
+def test_equal_rows_share_a_result_and_the_cost_stands_on_the_first(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     """G1: one payment, its result on every equal row, its cost once, so that a sum over the column is right."""
     first, second = workshop.rows(2)
     workshop.write_rows([first, second, {**first, "id": "twin"}, {**first, "id": "triplet"}])
@@ -372,9 +419,18 @@ def test_equal_rows_share_a_result_and_the_cost_stands_on_the_first(workshop: Wo
     rows = results(report)
     own = {"id", "row_number", "cost"}
     shared = [{name: value for name, value in row.items() if name not in own} for row in rows]
-    assert shared[0] == {**shared[2], "cached": shared[0]["cached"]} == {**shared[3], "cached": shared[0]["cached"]}
+    assert (
+        shared[0]
+        == {**shared[2], "cached": shared[0]["cached"]}
+        == {**shared[3], "cached": shared[0]["cached"]}
+    )
     assert [row["cost"] for row in rows] == [0.2, 0.2, None, None]
-    assert (report["jobs"], report["succeeded"], report["calls"], simulated.bill.charged) == (4, 4, 2, 2)
+    assert (report["jobs"], report["succeeded"], report["calls"], simulated.bill.charged) == (
+        4,
+        4,
+        2,
+        2,
+    )
 
 
 def test_invalid_rows_are_listed_with_reason_column_and_their_own_values(
@@ -406,7 +462,9 @@ def test_invalid_rows_are_listed_with_reason_column_and_their_own_values(
     assert carry_out(workshop.path)["exit_code"] == 0, "the same invalid rows are no news"
 
 
-def test_an_empty_table_publishes_an_empty_dataset(workshop: Workshop, simulated: Simulated) -> None:
+def test_an_empty_table_publishes_an_empty_dataset(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     """G8: header only; the columns are all there."""
     workshop.write_rows([])
     workshop.use(simulated)
@@ -416,7 +474,9 @@ def test_an_empty_table_publishes_an_empty_dataset(workshop: Workshop, simulated
     assert list(table.columns) == ["id", "photo", "text", *CONTRACT]
 
 
-def test_rows_beyond_the_limit_are_skipped_until_they_are_paid_for(workshop: Workshop, simulated: Simulated) -> None:
+def test_rows_beyond_the_limit_are_skipped_until_they_are_paid_for(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     workshop.write_rows(workshop.rows(5))
     workshop.use(simulated)
     first = carry_out(workshop.path, limit=2)
@@ -425,7 +485,13 @@ def test_rows_beyond_the_limit_are_skipped_until_they_are_paid_for(workshop: Wor
         *[("skipped", "not_attempted")] * 3,
     ]
     assert (first["exit_code"], first["skipped"]) == (0, 3)
-    assert [row["cached"] for row in results(carry_out(workshop.path))] == [True, True, False, False, False]
+    assert [row["cached"] for row in results(carry_out(workshop.path))] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 # Images that are not there
@@ -433,9 +499,9 @@ def test_rows_beyond_the_limit_are_skipped_until_they_are_paid_for(workshop: Wor
 
 def test_without_download_there_is_no_file_and_no_error(paid: Workshop) -> None:
     rows = pq.read_table(paid.folder / "out" / "pets" / "dataset.parquet").to_pylist()
-    assert {(row["status"], row["file_name"], row["images"], row["error_code"]) for row in rows} == {
-        ("succeeded", None, None, None)
-    }
+    assert {
+        (row["status"], row["file_name"], row["images"], row["error_code"]) for row in rows
+    } == {("succeeded", None, None, None)}
     assert all(row["output_url"] for row in rows)
     assert not (paid.folder / "out" / "images").exists()
 
@@ -448,14 +514,23 @@ def pending(workshop: Workshop, simulated: Simulated) -> Workshop:
     workshop.write_config(output={"allow_hosts": []})
     report = carry_out(workshop.path)
     assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (3, 3, 3)
-    assert {(row["file_name"], row["error_code"]) for row in results(report)} == {(None, "image_pending")}
+    assert {(row["file_name"], row["error_code"]) for row in results(report)} == {
+        (None, "image_pending")
+    }
     return workshop
 
 
-def test_a_missing_image_is_fetched_by_the_next_run_without_a_new_call(pending: Workshop, simulated: Simulated) -> None:
+def test_a_missing_image_is_fetched_by_the_next_run_without_a_new_call(
+    pending: Workshop, simulated: Simulated
+) -> None:
     pending.write_config(output={"allow_hosts": ["127.0.0.1"]})
     report = carry_out(pending.path)
-    assert (report["exit_code"], report["images_missing"], report["calls"], simulated.bill.calls) == (0, 0, 0, 3)
+    assert (
+        report["exit_code"],
+        report["images_missing"],
+        report["calls"],
+        simulated.bill.calls,
+    ) == (0, 0, 0, 3)
     assert all((pending.folder / "out" / row["file_name"]).exists() for row in results(report))
     assert {row["error_code"] for row in results(report)} == {None}
 
@@ -466,7 +541,9 @@ def test_an_image_is_lost_once_its_url_has_expired_and_is_never_paid_again(
     """F1: the URL is kept, the row stays a success, and only `retry` could pay for it again."""
     edit_ledger(load_config(pending.path), "UPDATE jobs SET url_expires_at = 1")
     lost = carry_out(pending.path)
-    assert {(row["status"], row["error_code"]) for row in results(lost)} == {("succeeded", "image_lost")}
+    assert {(row["status"], row["error_code"]) for row in results(lost)} == {
+        ("succeeded", "image_lost")
+    }
     assert all(row["output_url"] for row in results(lost))
     assert lost["exit_code"] == 3
     pending.write_config(output={"allow_hosts": ["127.0.0.1"]})
@@ -474,7 +551,9 @@ def test_an_image_is_lost_once_its_url_has_expired_and_is_never_paid_again(
     assert (later["exit_code"], later["images_missing"], simulated.bill.calls) == (0, 3, 3)
 
 
-def test_images_are_fetched_once_download_is_asked_for(paid: Workshop, simulated: Simulated) -> None:
+def test_images_are_fetched_once_download_is_asked_for(
+    paid: Workshop, simulated: Simulated
+) -> None:
     """A config that began with `url` gets its pictures without a new call while the URLs live."""
     paid.write_config(output={"images": "download", "allow_hosts": ["127.0.0.1"]})
     report = carry_out(paid.path)

@@ -18,7 +18,14 @@ from pixmill import redaction
 from pixmill.cli.terminal import complain, print_json, say
 from pixmill.errors import PixmillError
 from pixmill.provider.credentials import Secret
-from pixmill.redaction import FIELD_CHARS, redact_logs, redacted, remember, shown_traceback, without_keys
+from pixmill.redaction import (
+    FIELD_CHARS,
+    redact_logs,
+    redacted,
+    remember,
+    shown_traceback,
+    without_keys,
+)
 
 KEY = 'sk/canary+0123"456\\789=='
 SIGNATURE = "c4n4ry51gn4tur3"
@@ -39,7 +46,11 @@ def log() -> Iterator[Callable[..., str]]:
     logger = logging.getLogger("tests.redaction")
     logger.propagate, logger.level = False, logging.INFO
     written = io.StringIO()
-    for formatter in (logging.Formatter(), PrefectFormatter("%(message)s"), JsonFormatter("default", "", "%")):
+    for formatter in (
+        logging.Formatter(),
+        PrefectFormatter("%(message)s"),
+        JsonFormatter("default", "", "%"),
+    ):
         handler = logging.StreamHandler(written)
         handler.setFormatter(formatter)
         logger.addHandler(handler)
@@ -60,7 +71,10 @@ def fail(error: Exception, cause: Exception | None = None) -> NoReturn:
 def forms(key: str) -> dict[str, str]:
     """A key in the forms in which programs print it."""
     data = key.encode()
-    aligned = {f"base64 at {at}": base64.b64encode(b"u:p"[:at] + data + b"more").decode() for at in range(3)}
+    aligned = {
+        f"base64 at {at}": base64.b64encode(b"u:p"[:at] + data + b"more").decode()
+        for at in range(3)
+    }
     return {
         "plain": key,
         "URL": quote(key, safe=""),
@@ -69,7 +83,9 @@ def forms(key: str) -> dict[str, str]:
         "JSON": json.dumps(key),
         "JSON with escaped slashes": json.dumps(key).replace("/", "\\/"),
         "JSON in JSON": json.dumps(json.dumps(key)),
-        "JSON with code points": "".join(char if char.isalnum() else f"\\u{ord(char):04x}" for char in key),
+        "JSON with code points": "".join(
+            char if char.isalnum() else f"\\u{ord(char):04x}" for char in key
+        ),
         "HTML": html.escape(key).replace("&quot;", "&#34;"),
         "repr": repr(key),
         "repr of bytes": repr(data),
@@ -122,7 +138,13 @@ def test_signatures_and_credentials_of_others_are_masked_by_their_place(text: st
     shown = redacted(text)
     assert SIGNATURE not in shown
     assert "***" in shown
-    for kept in ("tos.example.com/a.jpg?x-expires=", "HTTP/1.1", "Host", "db.example.com/ledger", "host: e.example"):
+    for kept in (
+        "tos.example.com/a.jpg?x-expires=",
+        "HTTP/1.1",
+        "Host",
+        "db.example.com/ledger",
+        "host: e.example",
+    ):
         assert (kept in shown) == (kept in text)
 
 
@@ -141,7 +163,12 @@ def test_other_text_stays_as_it_is(text: str, log: Callable[..., str]) -> None:
 
 
 def test_a_log_line_holds_no_secret_whoever_formats_it(log: Callable[..., str]) -> None:
-    log("refused %s by %s at %r", KEY, {"authorization": f"Bearer {SIGNATURE}"}, f"https://e.example/?s={SIGNATURE}")
+    log(
+        "refused %s by %s at %r",
+        KEY,
+        {"authorization": f"Bearer {SIGNATURE}"},
+        f"https://e.example/?s={SIGNATURE}",
+    )
     log(f"refused {KEY}")
     log(PixmillError(f"refused {KEY}"))
     log("%(key)s", {"key": KEY})
@@ -204,12 +231,16 @@ def test_a_long_text_is_cut_after_it_was_redacted(log: Callable[..., str]) -> No
     assert max(map(len, written.splitlines())) < 2 * FIELD_CHARS + 1000
 
 
-def test_a_mistake_in_a_log_call_shows_no_argument(log: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_in_a_log_call_shows_no_argument(
+    log: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "canary" not in log("%d pictures", KEY) + capsys.readouterr().err
     assert "%d pictures" in log("-")
 
 
-def test_the_terminal_shows_no_key_and_json_means_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_shows_no_key_and_json_means_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     say(f"refused {KEY} at https://e.example/?sign={SIGNATURE}")
     complain(PixmillError(f"refused {KEY}", hint=f"see https://e.example/?sign={SIGNATURE}"))
     value = {"reason": "".join(INJECTED[:-2]), "url": f"https://e.example/?sign={SIGNATURE}"}
@@ -225,7 +256,13 @@ def test_keys_of_the_environment_are_masked_from_the_start(
     monkeypatch: pytest.MonkeyPatch, log: Callable[..., str]
 ) -> None:
     """4.2: Prefect prints environments at DEBUG."""
-    names = ("VOLC_SECRETKEY", "VOLC_SESSION_TOKEN", "PREFECT_API_KEY", "PREFECT_SERVER_API_AUTH_STRING", "DB_PASSWORD")
+    names = (
+        "VOLC_SECRETKEY",
+        "VOLC_SESSION_TOKEN",
+        "PREFECT_API_KEY",
+        "PREFECT_SERVER_API_AUTH_STRING",
+        "DB_PASSWORD",
+    )
     for name in names:
         monkeypatch.setenv(name, f"canary-of-{name}")
     monkeypatch.setenv("HOMEPAGE", "canary-of-nobody")
@@ -252,7 +289,9 @@ def test_the_keys_that_are_looked_for_can_not_be_printed() -> None:
             pickle.dumps(holder)
 
 
-@pytest.mark.parametrize("text", ["a-", "http://", "://", "?a=", "x-a-a-", "authorization:", "bearer ", "@", "\\u0026"])
+@pytest.mark.parametrize(
+    "text", ["a-", "http://", "://", "?a=", "x-a-a-", "authorization:", "bearer ", "@", "\\u0026"]
+)
 def test_hostile_text_is_searched_in_time(text: str) -> None:
     """A pattern that goes over a text again and again takes minutes for these."""
     assert len(redacted(text * (50_000 // len(text)))) < sys.maxsize

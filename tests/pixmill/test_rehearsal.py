@@ -31,7 +31,11 @@ def real(workshop: Workshop) -> str:
     """A config that would pay at a gateway that nobody may call, with a key that nobody has."""
     workshop.write_rows(workshop.rows(ROWS))
     return workshop.write_config(
-        provider={"kind": "gateway", "base_url": "https://gateway.invalid", "api_key_env": "NO_SUCH_KEY"},
+        provider={
+            "kind": "gateway",
+            "base_url": "https://gateway.invalid",
+            "api_key_env": "NO_SUCH_KEY",
+        },
         stop={"failed_fraction": 1, "refused_fraction": 1},
         limits={"qps": 200, "concurrency": 8},
         retry={"max_attempts": 20},
@@ -85,16 +89,28 @@ def test_a_rehearsal_pays_nobody_and_ends_like_a_bad_night(
 
 def test_a_rehearsal_keeps_to_the_budget_of_its_config(workshop: Workshop, tmp_path: Path) -> None:
     config = real(workshop)
-    report = in_process(config, faults_file(tmp_path, {"code": 50500, "times": 3}), "budget.max_calls=5")
+    report = in_process(
+        config, faults_file(tmp_path, {"code": 50500, "times": 3}), "budget.max_calls=5"
+    )
 
     assert (report["exit_code"], report["calls"]) == (4, 5)
-    assert ledger(config, "SELECT count(*) FROM attempts WHERE code = '50500'", overrides=REHEARSAL) == [(3,)]
+    assert ledger(
+        config, "SELECT count(*) FROM attempts WHERE code = '50500'", overrides=REHEARSAL
+    ) == [(3,)]
 
 
 def test_every_mistake_in_a_faults_file_comes_before_anything_starts(
     workshop: Workshop, pixmill: Command, tmp_path: Path
 ) -> None:
-    config, faults = real(workshop), faults_file(tmp_path, {"code": "fifty"}, {"share": 7, "wire": "snap"})
+    config, faults = (
+        real(workshop),
+        faults_file(tmp_path, {"code": "fifty"}, {"share": 7, "wire": "snap"}),
+    )
 
-    refused(pixmill("run", config, "--rehearse", str(faults)), "rule[0].code", "rule[1].share", "rule[1].wire")
+    refused(
+        pixmill("run", config, "--rehearse", str(faults)),
+        "rule[0].code",
+        "rule[1].share",
+        "rule[1].wire",
+    )
     assert not (tmp_path / "out").exists()

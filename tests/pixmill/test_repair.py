@@ -62,11 +62,18 @@ def is_sound(workshop: Workshop) -> bool:
         lambda image: (image.rename(image.with_suffix(".elsewhere")), image.symlink_to("nowhere")),
     ],
 )
-def test_a_missing_or_damaged_image_comes_back_without_a_call(paid: Workshop, harm: Callable[[Path], object]) -> None:
+def test_a_missing_or_damaged_image_comes_back_without_a_call(
+    paid: Workshop, harm: Callable[[Path], object]
+) -> None:
     image, content = image_files(paid)[1], image_files(paid)[1].read_bytes()
     harm(image)
     done = repaired(paid)
-    assert (done.exit_code, done.checked.images, done.checked.forgotten, done.fetched) == (0, ROWS, 1, 1)
+    assert (done.exit_code, done.checked.images, done.checked.forgotten, done.fetched) == (
+        0,
+        ROWS,
+        1,
+        1,
+    )
     assert image.read_bytes() == content
     assert {row["error_code"] for row in rows(paid)} == {None}
     assert is_sound(paid)
@@ -83,7 +90,8 @@ def test_where_nothing_is_wrong_nothing_changes(paid: Workshop) -> None:
 def test_an_image_whose_url_has_died_is_lost_and_the_dataset_says_so(paid: Workshop) -> None:
     image_files(paid)[4].unlink()
     edit_ledger(
-        paid, "UPDATE jobs SET url_expires_at = 1, output_urls = replace(output_urls, 'x-expires=', 'x-expires=1')"
+        paid,
+        "UPDATE jobs SET url_expires_at = 1, output_urls = replace(output_urls, 'x-expires=', 'x-expires=1')",
     )
     done = repaired(paid)
     assert (done.exit_code, done.fetched, dict(done.codes)) == (3, 0, {"image_lost": 1})
@@ -132,7 +140,9 @@ def test_pictures_of_the_built_in_simulator_come_back(workshop: Workshop) -> Non
 # What dies soonest
 
 
-def test_what_dies_soonest_is_fetched_first(paid: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_dies_soonest_is_fetched_first(
+    paid: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pixmill.repair.THREADS", 1)
     monkeypatch.setattr("pixmill.repair._WINDOW", 2)
     with FaultyServer(answer(JPEG)) as album:
@@ -184,7 +194,9 @@ def test_a_damaged_dataset_is_published_anew_and_does_not_become_history(paid: W
     before = rows(paid)
     dataset(paid).write_bytes(dataset(paid).read_bytes()[:-100])
     assert repaired(paid).exit_code == 0
-    assert [{**row, "cached": False} for row in rows(paid)] == [{**row, "cached": False} for row in before]
+    assert [{**row, "cached": False} for row in rows(paid)] == [
+        {**row, "cached": False} for row in before
+    ]
     assert is_sound(paid)
     assert sorted(path.name for path in dataset(paid).parent.glob("*.parquet")) == [
         "dataset.parquet",
@@ -246,7 +258,9 @@ def test_a_disk_that_takes_no_images_ends_the_repair(paid: Workshop) -> None:
 
 def test_a_damaged_input_image_is_asked_for_again(workshop: Workshop, running: Simulated) -> None:
     with FaultyServer(answer(JPEG)) as album:
-        workshop.write_rows([{**row, "photo": f"{album.url}/{row['id']}.jpg"} for row in workshop.rows(2)])
+        workshop.write_rows(
+            [{**row, "photo": f"{album.url}/{row['id']}.jpg"} for row in workshop.rows(2)]
+        )
         workshop.use(running)
         workshop.write_config(input={"images": "keep"})
         carry_out(workshop.path)
@@ -259,9 +273,13 @@ def test_a_damaged_input_image_is_asked_for_again(workshop: Workshop, running: S
     assert is_sound(workshop)
 
 
-def test_an_input_image_that_is_gone_everywhere_is_said_to_be_missing(workshop: Workshop, running: Simulated) -> None:
+def test_an_input_image_that_is_gone_everywhere_is_said_to_be_missing(
+    workshop: Workshop, running: Simulated
+) -> None:
     with FaultyServer(answer(JPEG)) as album:
-        workshop.write_rows([{**row, "photo": f"{album.url}/{row['id']}.jpg"} for row in workshop.rows(2)])
+        workshop.write_rows(
+            [{**row, "photo": f"{album.url}/{row['id']}.jpg"} for row in workshop.rows(2)]
+        )
         workshop.use(running)
         carry_out(workshop.write_config(input={"images": "keep"}))
         (workshop.folder / "out" / rows(workshop)[0]["input_image"]).unlink()

@@ -29,7 +29,11 @@ def test_a_refused_output_is_drawn_again_with_a_derived_seed(workshop: Workshop,
     assert run.report["succeeded"] == 1
     assert effective == redrawn(seed, 2)
     assert run.column("attempts") == [3]
-    assert attempts(workshop) == [(str(code), seed), (str(code), redrawn(seed, 1)), ("10000", redrawn(seed, 2))]
+    assert attempts(workshop) == [
+        (str(code), seed),
+        (str(code), redrawn(seed, 1)),
+        ("10000", redrawn(seed, 2)),
+    ]
 
 
 @pytest.mark.parametrize("rerolls", [0, 1, 2])
@@ -37,7 +41,12 @@ def test_so_many_rerolls_and_no_more(workshop: Workshop, rerolls: int) -> None:
     faults = faults_file(workshop.folder, {"prompt": "sits", "code": 50511})
     with simulator(workshop.folder, "--faults", str(faults)) as simulated:
         config = use(
-            workshop, simulated.url, 1, stop=LENIENT, request={"prompt": "{text} sits"}, retry={"rerolls": rerolls}
+            workshop,
+            simulated.url,
+            1,
+            stop=LENIENT,
+            request={"prompt": "{text} sits"},
+            retry={"rerolls": rerolls},
         )
         run = ran(config, billed(simulated))
         again = ran(config, billed(simulated))

@@ -26,7 +26,9 @@ LENIENT = {"failed_fraction": 1, "refused_fraction": 1}
 
 
 @contextmanager
-def to_retry(config: str, *statuses: str, codes: Sequence[str] = (), where: str | None = None) -> Iterator[Run]:
+def to_retry(
+    config: str, *statuses: str, codes: Sequence[str] = (), where: str | None = None
+) -> Iterator[Run]:
     """A run that was planned to pay again for some jobs, and not yet agreed to."""
     settings = load_config(config)
     with prepare(settings, retried=retried(settings, statuses, codes, where)) as run:
@@ -73,7 +75,14 @@ def mixed(workshop: Workshop) -> Iterator[Workshop]:
     with Provider(faults) as provider:
         config = use(workshop, provider.url, 6, stop=LENIENT, accept={"failed": 1, "refused": 1})
         first = ran(config, provider.charges)
-        assert first.column("status") == ["failed", "failed", "refused", "in_doubt", "succeeded", "succeeded"]
+        assert first.column("status") == [
+            "failed",
+            "failed",
+            "refused",
+            "in_doubt",
+            "succeeded",
+            "succeeded",
+        ]
         workshop.provider = provider  # type: ignore[attr-defined]
         yield workshop
 
@@ -94,14 +103,21 @@ def mixed(workshop: Workshop) -> Iterator[Workshop]:
     ],
 )
 def test_what_fits_all_that_was_said_is_asked_for_again_and_nothing_else(
-    mixed: Workshop, statuses: tuple[str, ...], codes: tuple[str, ...], where: str | None, asked: list[int]
+    mixed: Workshop,
+    statuses: tuple[str, ...],
+    codes: tuple[str, ...],
+    where: str | None,
+    asked: list[int],
 ) -> None:
     provider: Provider = mixed.provider  # type: ignore[attr-defined]
     before = len(provider.prompts)
     with to_retry(mixed.path, *statuses, codes=codes, where=where) as run:
         assert (run.to_pay, run.plan.again, len(run.plan.asked)) == (len(asked),) * 3
         summary = run.plan.summary()
-        assert sum(summary[name] for name in ("cached", "refused", "failed", "in_doubt", "pending")) == 6
+        assert (
+            sum(summary[name] for name in ("cached", "refused", "failed", "in_doubt", "pending"))
+            == 6
+        )
     assert marks(mixed.path) == 0, "nobody has agreed yet"
     done = retry(mixed.path, *statuses, codes=codes, where=where)
     assert sorted(provider.prompts[before:]) == [f"a pet {at}" for at in asked]
@@ -135,7 +151,9 @@ def test_a_condition_needs_a_published_dataset(workshop: Workshop) -> None:
 # Regenerating
 
 
-def test_a_regenerated_image_takes_the_place_of_the_old_one(workshop: Workshop, simulated: Simulated) -> None:
+def test_a_regenerated_image_takes_the_place_of_the_old_one(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     """The same request is sent, as the seed is part of the key; what came of it replaces all of the old outcome."""
     workshop.write_rows(workshop.rows(3))
     workshop.use(simulated)
@@ -162,10 +180,18 @@ BAD = {
 
 
 @pytest.mark.parametrize(("fault", "charged"), BAD.values(), ids=BAD)
-def test_a_success_stays_as_it_was_when_its_new_call_brings_none(workshop: Workshop, fault: Any, charged: str) -> None:
+def test_a_success_stays_as_it_was_when_its_new_call_brings_none(
+    workshop: Workshop, fault: Any, charged: str
+) -> None:
     """The attempt is written down with what it may have cost; the run says that nothing was renewed."""
     with Provider() as provider:
-        config = use(workshop, provider.url, 3, stop=LENIENT, budget={"max_calls": 100, "price_per_call": 0.2})
+        config = use(
+            workshop,
+            provider.url,
+            3,
+            stop=LENIENT,
+            budget={"max_calls": 100, "price_per_call": 0.2},
+        )
         first = ran(config, provider.charges)
         provider.faults["a pet 1"] = fault
         second = retry(config, "succeeded", where="id == 'r1'")
@@ -182,7 +208,9 @@ def test_a_success_stays_as_it_was_when_its_new_call_brings_none(workshop: Works
     assert ledger(config, last) == [(second.report["run_id"], charged)]
 
 
-def test_a_throttled_call_costs_nothing_and_does_not_use_up_what_was_agreed(workshop: Workshop) -> None:
+def test_a_throttled_call_costs_nothing_and_does_not_use_up_what_was_agreed(
+    workshop: Workshop,
+) -> None:
     with Provider() as provider:
         config = use(workshop, provider.url, 2)
         ran(config, provider.charges)
@@ -195,10 +223,15 @@ def test_a_throttled_call_costs_nothing_and_does_not_use_up_what_was_agreed(work
 
 def test_transient_failures_keep_the_mark_for_as_many_runs_as_others(workshop: Workshop) -> None:
     with Provider() as provider:
-        config = use(workshop, provider.url, 1, stop=LENIENT, retry={"max_attempts": 1, "max_runs": 2})
+        config = use(
+            workshop, provider.url, 1, stop=LENIENT, retry={"max_attempts": 1, "max_runs": 2}
+        )
         first = ran(config, provider.charges)
         provider.every = said(50500)
-        calls = [retry(config, "succeeded").report["calls"], *(again(config).report["calls"] for _ in range(2))]
+        calls = [
+            retry(config, "succeeded").report["calls"],
+            *(again(config).report["calls"] for _ in range(2)),
+        ]
         assert calls == [1, 1, 0]
         provider.every = None
         assert again(config).rows[0]["output_url"] == first.rows[0]["output_url"]
@@ -208,7 +241,9 @@ def test_transient_failures_keep_the_mark_for_as_many_runs_as_others(workshop: W
 
 def test_failures_that_ran_out_of_runs_are_retried_when_asked(workshop: Workshop) -> None:
     with Provider(every=said(50500)) as provider:
-        config = use(workshop, provider.url, 1, stop=LENIENT, retry={"max_attempts": 1, "max_runs": 1})
+        config = use(
+            workshop, provider.url, 1, stop=LENIENT, retry={"max_attempts": 1, "max_runs": 1}
+        )
         ran(config, provider.charges)
         assert ran(config, provider.charges).report["calls"] == 0
         provider.every = None
@@ -238,7 +273,9 @@ def test_a_row_whose_image_is_bad_by_now_keeps_what_was_paid(workshop: Workshop)
         ran(config, provider.charges)
     settings = load_config(workshop.write_config(input={"images": "check"}))
     with prepare(load_config(config, ["input.images=url"])) as run:
-        gone = InputImage("https://images.example.com/1.jpg", 1, "input_not_found", "its answer is 404")
+        gone = InputImage(
+            "https://images.example.com/1.jpg", 1, "input_not_found", "its answer is 404"
+        )
         run.ledger.record_input(gone)
         chosen = partial(retried(settings, ["succeeded"], (), None).select, run.ledger)
         plan = make_plan(settings, run.ledger, chosen)
@@ -249,18 +286,26 @@ def test_a_row_whose_image_is_bad_by_now_keeps_what_was_paid(workshop: Workshop)
 # Money
 
 
-def test_the_cap_of_a_run_holds_and_the_next_run_pays_for_the_rest(workshop: Workshop, simulated: Simulated) -> None:
+def test_the_cap_of_a_run_holds_and_the_next_run_pays_for_the_rest(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     workshop.write_rows(workshop.rows(6))
     workshop.use(simulated)
     ran(workshop.path, billed(simulated))
     workshop.write_config(budget={"max_calls": 4})
     capped = retry(workshop.path, "succeeded")
-    assert (capped.report["exit_code"], capped.report["calls"], capped.report["succeeded"]) == (4, 4, 6)
+    assert (capped.report["exit_code"], capped.report["calls"], capped.report["succeeded"]) == (
+        4,
+        4,
+        6,
+    )
     assert marks(workshop.path) == 2
     rest = again(workshop.path)
     assert (rest.report["calls"], rest.report["succeeded"]) == (2, 6)
     assert again(workshop.path).report["calls"] == 0
-    assert set(Counter(simulated.bill.keys).values()) == {2}, "each is billed once and once more, as was agreed"
+    assert set(Counter(simulated.bill.keys).values()) == {2}, (
+        "each is billed once and once more, as was agreed"
+    )
 
 
 def test_two_configs_that_ask_for_the_same_job_pay_for_it_once(workshop: Workshop) -> None:
@@ -283,9 +328,13 @@ def test_two_configs_that_ask_for_the_same_job_pay_for_it_once(workshop: Worksho
 # Jobs in doubt
 
 
-def test_in_doubt_retry_pays_again_in_each_run_as_often_as_max_runs_says(workshop: Workshop) -> None:
+def test_in_doubt_retry_pays_again_in_each_run_as_often_as_max_runs_says(
+    workshop: Workshop,
+) -> None:
     with Provider(every=lost(reset())) as provider:
-        config = use(workshop, provider.url, 2, stop=LENIENT, in_doubt="retry", retry={"max_runs": 3})
+        config = use(
+            workshop, provider.url, 2, stop=LENIENT, in_doubt="retry", retry={"max_runs": 3}
+        )
         calls = [again(config).report["calls"] for _ in range(5)]
         assert calls == [2, 2, 2, 0, 0]
         assert len(provider.bill) == 6

@@ -7,14 +7,27 @@ import pytest
 from tests.conftest import KEY, Workshop, simulator
 from tests.faulty_server import answer
 from tests.pixmill.provider.answer_bodies import PNG64, gateway_error, success
-from tests.pixmill.run_checks import Fault, Provider, billed, faults_file, ledger, lost, picture, ran, said, use
+from tests.pixmill.run_checks import (
+    Fault,
+    Provider,
+    billed,
+    faults_file,
+    ledger,
+    lost,
+    picture,
+    ran,
+    said,
+    use,
+)
 
 URL = "https://images.example.com/a.jpg"
 
 
 @pytest.mark.parametrize("status", [200, 429])
 @pytest.mark.parametrize("code", [50429, 50430])
-def test_a_throttled_row_goes_again_and_is_no_failure(workshop: Workshop, status: int, code: int) -> None:
+def test_a_throttled_row_goes_again_and_is_no_failure(
+    workshop: Workshop, status: int, code: int
+) -> None:
     """E1, E2: the code wins over the status, and throttling uses up no attempts."""
     with Provider({1: said(code, status), 4: said(code, status)}) as provider:
         run = ran(use(workshop, provider.url, 6, retry={"max_attempts": 1}), provider.charges)
@@ -40,7 +53,15 @@ def test_an_account_with_a_lower_rate_than_the_config_fails_no_row(workshop: Wor
     assert (run.report["exit_code"], run.report["succeeded"]) == (0, 16)
 
 
-REFUSALS = [50411, 50412, 50413, 50512, 50518, 50511, 50519]  # the last two are of the picture that was drawn
+REFUSALS = [
+    50411,
+    50412,
+    50413,
+    50512,
+    50518,
+    50511,
+    50519,
+]  # the last two are of the picture that was drawn
 FAILURES = [50520, 50521, 50522, 50215, 50204, 50200]
 
 
@@ -48,11 +69,19 @@ def test_moderation_and_bad_input_are_never_tried_again(workshop: Workshop) -> N
     """E4, E5: one run meets every code, with the real messages; one call each, and none by the next run."""
     codes = [*REFUSALS, *FAILURES]
     rules = [{"prompt": f"a pet {at} ", "code": code} for at, code in enumerate(codes)]
-    workshop.write_rows([{**row, "text": f"{row['text']} sits"} for row in workshop.rows(len(codes) + 2)])
-    with simulator(workshop.folder, "--faults", str(faults_file(workshop.folder, *rules))) as simulated:
+    workshop.write_rows(
+        [{**row, "text": f"{row['text']} sits"} for row in workshop.rows(len(codes) + 2)]
+    )
+    with simulator(
+        workshop.folder, "--faults", str(faults_file(workshop.folder, *rules))
+    ) as simulated:
         rows = [{**row, "text": f"{row['text']} sits"} for row in workshop.rows(len(codes) + 2)]
         config = use(
-            workshop, simulated.url, 0, stop={"failed_fraction": 1, "refused_fraction": 1}, retry={"rerolls": 0}
+            workshop,
+            simulated.url,
+            0,
+            stop={"failed_fraction": 1, "refused_fraction": 1},
+            retry={"rerolls": 0},
         )
         workshop.write_rows(rows)
         run = ran(config, billed(simulated))
@@ -126,12 +155,18 @@ def test_both_pictures_of_a_canny_control_are_stored(workshop: Workshop) -> None
         run = ran(config, billed(simulated))
     [row] = run.rows
     assert len(row["images"]) == 2
-    assert all((workshop.folder / "out" / image["file_name"]).stat().st_size for image in row["images"])
+    assert all(
+        (workshop.folder / "out" / image["file_name"]).stat().st_size for image in row["images"]
+    )
 
 
-def test_an_image_inside_the_answer_that_is_none_is_missing_and_not_paid_again(workshop: Workshop) -> None:
+def test_an_image_inside_the_answer_that_is_none_is_missing_and_not_paid_again(
+    workshop: Workshop,
+) -> None:
     """E8: base64 of damaged bytes; the payment is recorded, the picture is known to be missing."""
-    damaged = json.dumps({**success(image_urls=[], binary_data_base64=[PNG64]), "request_id": "call-1"}).encode()
+    damaged = json.dumps(
+        {**success(image_urls=[], binary_data_base64=[PNG64]), "request_id": "call-1"}
+    ).encode()
     with Provider({1: lost(answer(damaged))}) as provider:
         config = use(workshop, provider.url, 1, output={"images": "download"})
         run = ran(config, provider.charges)
@@ -141,7 +176,9 @@ def test_an_image_inside_the_answer_that_is_none_is_missing_and_not_paid_again(w
     assert again.report["calls"] == 0
 
 
-def test_a_wrong_key_costs_one_call_and_ends_with_6(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_costs_one_call_and_ends_with_6(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """E10: the simulator's gateway form checks Bearer keys as resellers do; the key is in no row."""
     with simulator(workshop.folder) as simulated:
         config = use(workshop, simulated.url, 9)
@@ -155,7 +192,9 @@ def test_a_wrong_key_costs_one_call_and_ends_with_6(workshop: Workshop, monkeypa
     assert (mended.report["exit_code"], mended.report["succeeded"]) == (0, 9)
 
 
-def test_a_wrong_signature_costs_one_call_and_ends_with_6(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_signature_costs_one_call_and_ends_with_6(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """E10: the signed form, whose secret key the simulator knows otherwise."""
     monkeypatch.setenv("VOLC_ACCESSKEY", "AKTESTS")
     monkeypatch.setenv("VOLC_SECRETKEY", "right==")
@@ -173,18 +212,31 @@ def test_a_wrong_signature_costs_one_call_and_ends_with_6(workshop: Workshop, mo
 REVOKED = {
     "arrears or entitlement": said(50400, 401),
     "entitlement, HTTP 200": said(30403, 200),
-    "gateway, revoked key": Fault(answer(json.dumps({"error": {"message": "revoked"}}).encode(), 401), charged=False),
+    "gateway, revoked key": Fault(
+        answer(json.dumps({"error": {"message": "revoked"}}).encode(), 401), charged=False
+    ),
     "gateway, empty account": Fault(
-        answer(json.dumps({"error": {"message": "no money", "code": "insufficient_user_quota"}}).encode(), 403),
+        answer(
+            json.dumps(
+                {"error": {"message": "no money", "code": "insufficient_user_quota"}}
+            ).encode(),
+            403,
+        ),
         charged=False,
     ),
-    "signature expired": Fault(answer(json.dumps(gateway_error("InvalidTimestamp", 100006)).encode(), 400), False),
-    "policy": Fault(answer(json.dumps(gateway_error("AccessDenied", 100013)).encode(), 403), charged=False),
+    "signature expired": Fault(
+        answer(json.dumps(gateway_error("InvalidTimestamp", 100006)).encode(), 400), False
+    ),
+    "policy": Fault(
+        answer(json.dumps(gateway_error("AccessDenied", 100013)).encode(), 403), charged=False
+    ),
 }
 
 
 @pytest.mark.parametrize("fault", REVOKED.values(), ids=REVOKED)
-def test_an_account_that_stops_working_stops_the_run_and_nothing_is_lost(workshop: Workshop, fault: Fault) -> None:
+def test_an_account_that_stops_working_stops_the_run_and_nothing_is_lost(
+    workshop: Workshop, fault: Fault
+) -> None:
     """E11, E12, H7: calls in flight end, the rest is not attempted, and the next run pays for it."""
     faults: dict[int | str, Fault] = dict.fromkeys(range(6, 60), fault)
     with Provider(faults, delay=0.01) as provider:
@@ -197,7 +249,11 @@ def test_an_account_that_stops_working_stops_the_run_and_nothing_is_lost(worksho
     assert 1 <= wasted <= 4, "more calls than were in flight"
     assert (run.report["succeeded"], run.report["skipped"]) == (5, 25)
     assert run.rows[-1]["error_code"] == "not_attempted"
-    assert (mended.report["exit_code"], mended.report["succeeded"], mended.report["cached"]) == (0, 30, 5)
+    assert (mended.report["exit_code"], mended.report["succeeded"], mended.report["cached"]) == (
+        0,
+        30,
+        5,
+    )
 
 
 def test_the_first_call_goes_alone_until_the_service_answers(workshop: Workshop) -> None:
@@ -225,7 +281,11 @@ def test_a_run_never_calls_more_often_than_its_budget(
     with Provider() as provider:
         run = ran(use(workshop, provider.url, 10, budget=budget), provider.charges)
     assert len(provider.requests) == run.report["calls"] == calls
-    assert (run.report["exit_code"], run.report["succeeded"], run.report["skipped"]) == (code, calls, 10 - calls)
+    assert (run.report["exit_code"], run.report["succeeded"], run.report["skipped"]) == (
+        code,
+        calls,
+        10 - calls,
+    )
     assert run.report["cost"] == (round(calls * 0.2, 6) if "price_per_call" in budget else None)
 
 
@@ -238,23 +298,35 @@ def test_the_budget_counts_calls_and_not_results(workshop: Workshop) -> None:
         assert len(provider.requests) == run.report["calls"] == 5
         mended = ran(config, provider.charges)
     assert run.report["exit_code"] == 4
-    assert (mended.report["exit_code"], mended.report["succeeded"], mended.report["failed"]) == (0, 5, 1)
+    assert (mended.report["exit_code"], mended.report["succeeded"], mended.report["failed"]) == (
+        0,
+        5,
+        1,
+    )
 
 
-def test_a_row_is_tried_max_attempts_times_in_a_run_and_in_max_runs_runs(workshop: Workshop) -> None:
+def test_a_row_is_tried_max_attempts_times_in_a_run_and_in_max_runs_runs(
+    workshop: Workshop,
+) -> None:
     """retry.max_attempts and retry.max_runs: then it stays failed until somebody asks again."""
     with Provider(every=said(50500, 500)) as provider:
         config = use(workshop, provider.url, 1, retry={"max_attempts": 2, "max_runs": 2})
         runs = [ran(config, provider.charges).report for _ in range(3)]
         assert len(provider.requests) == 4
-    assert [(run["exit_code"], run["calls"], run["failed"]) for run in runs] == [(3, 2, 1), (3, 2, 1), (0, 0, 1)]
+    assert [(run["exit_code"], run["calls"], run["failed"]) for run in runs] == [
+        (3, 2, 1),
+        (3, 2, 1),
+        (0, 0, 1),
+    ]
 
 
 def test_only_the_row_that_brown_outs_hit_too_often_is_left(workshop: Workshop) -> None:
     """D19: a third of the calls fails; the run ends, every row has its outcome, and the next run mends the rest."""
     faults: dict[int | str, Fault] = {at: said(50500, 500) for at in range(1, 30, 3)}
     with Provider(faults) as provider:
-        config = use(workshop, provider.url, 18, retry={"max_attempts": 2}, stop={"failed_fraction": 1})
+        config = use(
+            workshop, provider.url, 18, retry={"max_attempts": 2}, stop={"failed_fraction": 1}
+        )
         run = ran(config, provider.charges)
         mended = ran(config, provider.charges)
     assert run.report["succeeded"] + run.report["failed"] == 18
@@ -275,7 +347,11 @@ def test_only_the_row_that_brown_outs_hit_too_often_is_left(workshop: Workshop) 
 def test_new_problems_beyond_accept_end_with_3_and_known_ones_with_0(
     workshop: Workshop, accept: dict[str, float], code: int
 ) -> None:
-    faults: dict[int | str, Fault] = {"a pet 1": said(50215), "a pet 2": said(50215), "a pet 3": said(50412)}
+    faults: dict[int | str, Fault] = {
+        "a pet 1": said(50215),
+        "a pet 2": said(50215),
+        "a pet 3": said(50412),
+    }
     with Provider(faults) as provider:
         config = use(workshop, provider.url, 10, accept=accept)
         run = ran(config, provider.charges)
@@ -287,18 +363,25 @@ def test_new_problems_beyond_accept_end_with_3_and_known_ones_with_0(
 def test_a_share_that_is_reached_exactly_is_accepted(workshop: Workshop) -> None:
     faults: dict[int | str, Fault] = {f"a pet {at}": said(50215) for at in range(29)}
     with Provider(faults) as provider:
-        config = use(workshop, provider.url, 50, accept={"failed": 0.58}, stop={"failed_fraction": 1})
+        config = use(
+            workshop, provider.url, 50, accept={"failed": 0.58}, stop={"failed_fraction": 1}
+        )
         run = ran(config, provider.charges)
     assert (run.report["failed"], run.report["exit_code"]) == (29, 0)
 
 
 @pytest.mark.parametrize(
-    ("code", "outcome", "section"), [(50215, "failed", "failed_fraction"), (50412, "refused", "refused_fraction")]
+    ("code", "outcome", "section"),
+    [(50215, "failed", "failed_fraction"), (50412, "refused", "refused_fraction")],
 )
-def test_too_many_problems_stop_the_run_with_5(workshop: Workshop, code: int, outcome: str, section: str) -> None:
+def test_too_many_problems_stop_the_run_with_5(
+    workshop: Workshop, code: int, outcome: str, section: str
+) -> None:
     """I1f: a wrong setting refuses or fails every row; a window of them is enough to know."""
     with Provider(every=said(code)) as provider:
-        config = use(workshop, provider.url, 60, stop={section: 0.5, "window": 6}, accept={outcome: 1})
+        config = use(
+            workshop, provider.url, 60, stop={section: 0.5, "window": 6}, accept={outcome: 1}
+        )
         run = ran(config, provider.charges)
         assert 6 <= len(provider.requests) <= 6 + 4
     assert (run.report["exit_code"], run.report[outcome]) == (5, len(provider.requests))
@@ -341,15 +424,27 @@ def test_invalid_rows_are_never_sent_and_count_as_one_job_each(workshop: Worksho
         "a pet 5": lost(answer(picture("a pet 5")[:40])),
     }
     with Provider(faults) as provider:
-        config = use(workshop, provider.url, 0, input={"max_invalid": 0.5}, limits={"concurrency": 1})
+        config = use(
+            workshop, provider.url, 0, input={"max_invalid": 0.5}, limits={"concurrency": 1}
+        )
         rows = workshop.rows(8)
-        for at, change in enumerate(({"text": " "}, {"photo": "file:///etc/passwd"}, {"photo": "http://10.0.0.1/a"})):
+        for at, change in enumerate(
+            ({"text": " "}, {"photo": "file:///etc/passwd"}, {"photo": "http://10.0.0.1/a"})
+        ):
             rows[at].update(change)
         workshop.write_rows(rows)
         run = ran(config, provider.charges)
         assert sorted(provider.prompts) == [f"a pet {at}" for at in range(3, 8)]
-        assert not any(b"passwd" in request or b"10.0.0.1" in request for request in provider.requests)
+        assert not any(
+            b"passwd" in request or b"10.0.0.1" in request for request in provider.requests
+        )
         again = ran(config, provider.charges)
-    assert run.column("status") == ["invalid"] * 3 + ["failed", "refused", "in_doubt", "succeeded", "succeeded"]
+    assert run.column("status") == ["invalid"] * 3 + [
+        "failed",
+        "refused",
+        "in_doubt",
+        "succeeded",
+        "succeeded",
+    ]
     assert (run.report["exit_code"], again.report["exit_code"], again.report["calls"]) == (3, 0, 0)
     assert ledger(config, "SELECT count(*) FROM jobs") == [(5,)]

@@ -44,7 +44,9 @@ class Album(FaultyServer):
     @property
     def asked(self) -> Counter[str]:
         """How often each path was asked for."""
-        return Counter(request.split()[1].decode().removeprefix("/") for request in list(self.requests))
+        return Counter(
+            request.split()[1].decode().removeprefix("/") for request in list(self.requests)
+        )
 
 
 @pytest.fixture
@@ -76,7 +78,10 @@ def shop(workshop: Workshop, simulated: Simulated) -> Workshop:
 
 def show(workshop: Workshop, album: Album, *paths: str, **more: str) -> None:
     """Write a table with a row for each path in the album, named after it."""
-    rows = [{"id": path, "photo": f"{album.url}/{path}", "text": f"a pet called {path}", **more} for path in paths]
+    rows = [
+        {"id": path, "photo": f"{album.url}/{path}", "text": f"a pet called {path}", **more}
+        for path in paths
+    ]
     workshop.write_rows(rows)
 
 
@@ -108,14 +113,23 @@ def test_a_row_with_a_bad_image_is_invalid_and_nothing_is_paid_for_it(
     first = ran(shop.path, billed(simulated))
     problems = [problem for problem, _ in BAD.values()]
     assert statuses(first) == [*good(1), *(("invalid", problem) for problem in problems), *good(1)]
-    assert (first.report["exit_code"], first.report["invalid"], first.report["calls"]) == (3, len(BAD), 2)
+    assert (first.report["exit_code"], first.report["invalid"], first.report["calls"]) == (
+        3,
+        len(BAD),
+        2,
+    )
     assert simulated.bill.calls == 2
     assert album.asked == dict.fromkeys(["a", *BAD, "b"], 1)
     messages = first.column("error_message")[1:-1]
-    assert all(text.startswith(f"{REASONS[of]} (") for text, of in zip(messages, problems, strict=True))
+    assert all(
+        text.startswith(f"{REASONS[of]} (") for text, of in zip(messages, problems, strict=True)
+    )
     listed = pq.read_table(Path(first.report["dataset"]).with_name("invalid.parquet")).to_pylist()
-    assert [(row["row_number"], row["column"], row["reason"], row["message"]) for row in listed] == [
-        (number, "photo", *said) for number, said in enumerate(zip(problems, messages, strict=True), 2)
+    assert [
+        (row["row_number"], row["column"], row["reason"], row["message"]) for row in listed
+    ] == [
+        (number, "photo", *said)
+        for number, said in enumerate(zip(problems, messages, strict=True), 2)
     ]
     assert [json.loads(row["values"])["id"] for row in listed] == list(BAD)
 
@@ -133,22 +147,36 @@ def test_what_is_at_fault_of_several_images_is_named_by_its_column(
     assert album.asked == {"a": 1, "b": 1, "gone": 1, "nowhere": 1}
 
 
-def test_too_many_bad_images_stop_the_run_before_it_pays(shop: Workshop, simulated: Simulated, album: Album) -> None:
+def test_too_many_bad_images_stop_the_run_before_it_pays(
+    shop: Workshop, simulated: Simulated, album: Album
+) -> None:
     show(shop, album, "a", "b", "gone", "lost")
     shop.write_config(input={"max_invalid": 0.49})
-    with pytest.raises(TableError, match=r"2 of 4 rows are invalid \(2 input_not_found\).*nothing was sent"):
+    with pytest.raises(
+        TableError, match=r"2 of 4 rows are invalid \(2 input_not_found\).*nothing was sent"
+    ):
         carry_out(shop.path)
     assert simulated.bill.calls == 0
     assert ran(shop.path, billed(simulated), "input.max_invalid=0.5").report["calls"] == 2
 
 
-def test_a_second_run_asks_for_no_image_and_pays_nothing(shop: Workshop, simulated: Simulated, album: Album) -> None:
+def test_a_second_run_asks_for_no_image_and_pays_nothing(
+    shop: Workshop, simulated: Simulated, album: Album
+) -> None:
     show(shop, album, "a", "gone", "b")
     first = ran(shop.path, billed(simulated))
     looked = album.asked
     second = ran(shop.path, billed(simulated))
-    assert (second.report["exit_code"], second.report["calls"], second.report["cached"]) == (0, 0, 2)
-    assert statuses(second) == statuses(first) == [("succeeded", None), ("invalid", "input_not_found"), *good(1)]
+    assert (second.report["exit_code"], second.report["calls"], second.report["cached"]) == (
+        0,
+        0,
+        2,
+    )
+    assert (
+        statuses(second)
+        == statuses(first)
+        == [("succeeded", None), ("invalid", "input_not_found"), *good(1)]
+    )
     assert album.asked == looked
 
 
@@ -181,10 +209,15 @@ def test_an_image_that_was_not_found_is_asked_for_again_after_a_day(
     assert album.asked == {"a": 1, "gone": 2}
 
 
-def test_only_rows_that_would_be_paid_for_are_looked_at(shop: Workshop, simulated: Simulated, album: Album) -> None:
+def test_only_rows_that_would_be_paid_for_are_looked_at(
+    shop: Workshop, simulated: Simulated, album: Album
+) -> None:
     show(shop, album, "a", "b")
     pay_and_forget(shop, simulated, album)
-    rows = [{"id": path, "photo": f"{album.url}/{path}", "text": f"a pet called {path}"} for path in "abcde"]
+    rows = [
+        {"id": path, "photo": f"{album.url}/{path}", "text": f"a pet called {path}"}
+        for path in "abcde"
+    ]
     rows[3]["text"] = " "
     shop.write_rows(rows)
     where = """input.where='id != "e"'"""
@@ -217,10 +250,15 @@ def test_each_image_is_asked_for_once_however_many_points_and_rows_have_it(
     with (shop.folder / "pets.csv").open("a") as table:
         table.write(f"again,{album.url}/a,another pet\n")
     shop.write_config(
-        sweep={"groups": [{"grid": {"scale": [2, 3, 4], "ddim_steps": [16, 25]}}]}, seed={"replicates": 2}
+        sweep={"groups": [{"grid": {"scale": [2, 3, 4], "ddim_steps": [16, 25]}}]},
+        seed={"replicates": 2},
     )
     swept = ran_some(shop.path, simulated)
-    assert (swept.report["jobs"], swept.report["invalid"], simulated.bill.calls) == (3 * 12 + 1, 1, 36)
+    assert (swept.report["jobs"], swept.report["invalid"], simulated.bill.calls) == (
+        3 * 12 + 1,
+        1,
+        36,
+    )
     assert album.asked == {"a": 1, "gone": 1, "b": 1}
     assert statuses(swept) == [*good(12), ("invalid", "input_not_found"), *good(24)]
 
@@ -240,7 +278,10 @@ def test_a_limit_lets_only_so_many_images_be_looked_at_and_none_is_paid_for_unse
     assert paid == {"0", "1"} <= album.asked.keys()
     assert len(album.asked) <= 10
     assert set(album.asked.values()) == {1}
-    assert Counter(ran_some(shop.path, simulated).column("status")) == {"invalid": 3, "succeeded": 17}
+    assert Counter(ran_some(shop.path, simulated).column("status")) == {
+        "invalid": 3,
+        "succeeded": 17,
+    }
     assert album.asked == dict.fromkeys(paths, 1)
 
 
@@ -250,7 +291,10 @@ def test_of_equal_requests_the_one_that_is_paid_for_has_been_looked_at(
     """Two signatures of one image: where the first has expired, the second stands for both."""
     shop.write_config(input={"ignore_url_params": ["sign"]})
     album.pages["a?sign=new"] = answer(JPEG)
-    rows = [{"id": sign, "photo": f"{album.url}/a?sign={sign}", "text": "a pet"} for sign in ("old", "new", "newer")]
+    rows = [
+        {"id": sign, "photo": f"{album.url}/a?sign={sign}", "text": "a pet"}
+        for sign in ("old", "new", "newer")
+    ]
     shop.write_rows(rows[:2])
     first = ran(shop.path, billed(simulated))
     assert statuses(first) == [("invalid", "input_not_found"), *good(1)]
@@ -261,14 +305,20 @@ def test_of_equal_requests_the_one_that_is_paid_for_has_been_looked_at(
     assert "a?sign=newer" not in album.asked
 
 
-def test_what_was_paid_for_stays_when_its_image_is_gone(shop: Workshop, simulated: Simulated, album: Album) -> None:
+def test_what_was_paid_for_stays_when_its_image_is_gone(
+    shop: Workshop, simulated: Simulated, album: Album
+) -> None:
     """And nothing more is paid for such a row."""
     show(shop, album, "a", "b")
     pay_and_forget(shop, simulated, album)
     del album.pages["b"]
     for images in ("keep", "check"):
         later = ran(shop.path, billed(simulated), f"input.images={images}")
-        assert (statuses(later), later.report["exit_code"], later.report["calls"]) == (good(2), 0, 0)
+        assert (statuses(later), later.report["exit_code"], later.report["calls"]) == (
+            good(2),
+            0,
+            0,
+        )
         assert later.column("input_image")[1] is None
     shop.write_config(sweep={"groups": [{"grid": {"scale": [3, 4]}}]})
     swept = ran_some(shop.path, simulated)
@@ -276,11 +326,15 @@ def test_what_was_paid_for_stays_when_its_image_is_gone(shop: Workshop, simulate
     assert simulated.bill.calls == 3
 
 
-def test_a_run_goes_by_what_was_known_when_it_was_planned(shop: Workshop, simulated: Simulated, album: Album) -> None:
+def test_a_run_goes_by_what_was_known_when_it_was_planned(
+    shop: Workshop, simulated: Simulated, album: Album
+) -> None:
     """Another run may look at the same images meanwhile, and find one gone."""
     show(shop, album, "a", "b")
     with prepare(load_config(shop.path)) as run:
-        run.ledger.record_input(InputImage(f"{album.url}/b", 1, "input_not_found", "gone meanwhile"))
+        run.ledger.record_input(
+            InputImage(f"{album.url}/b", 1, "input_not_found", "gone meanwhile")
+        )
         run.begin()
         for chunk in run.chunks():
             run.process(chunk)
@@ -288,7 +342,9 @@ def test_a_run_goes_by_what_was_known_when_it_was_planned(shop: Workshop, simula
     assert [row["status"] for row in results(report)] == ["succeeded", "succeeded"]
 
 
-def test_a_plan_asks_for_no_image_and_counts_what_is_known(shop: Workshop, simulated: Simulated, album: Album) -> None:
+def test_a_plan_asks_for_no_image_and_counts_what_is_known(
+    shop: Workshop, simulated: Simulated, album: Album
+) -> None:
     show(shop, album, "a", "gone", "b")
     config = load_config(shop.path)
     before = api.plan(config).summary()
@@ -332,7 +388,9 @@ def test_kept_images_stand_in_the_store_under_their_hash_and_equal_ones_once(
     show(shop, album, "a", "b", "c", "gone")
     kept = ran(shop.path, billed(simulated), "input.images=keep")
     names = kept.column("input_image")
-    assert [digest_of(name) for name in names[:3]] == [hashlib.sha256(data).hexdigest() for data in (JPEG, PNG, JPEG)]
+    assert [digest_of(name) for name in names[:3]] == [
+        hashlib.sha256(data).hexdigest() for data in (JPEG, PNG, JPEG)
+    ]
     assert names[0] == names[2]
     assert (names[3], statuses(kept)[3]) == (None, ("invalid", "input_not_found"))
     store = load_config(shop.path).store_path
@@ -347,8 +405,13 @@ def digest_of(name: str) -> str:
     return Path(name).stem
 
 
-def test_all_valid_rows_are_kept_though_all_is_paid_for(shop: Workshop, simulated: Simulated, album: Album) -> None:
-    rows = [{"id": path, "photo": f"{album.url}/{path}", "text": "" if path == "c" else path} for path in "abc"]
+def test_all_valid_rows_are_kept_though_all_is_paid_for(
+    shop: Workshop, simulated: Simulated, album: Album
+) -> None:
+    rows = [
+        {"id": path, "photo": f"{album.url}/{path}", "text": "" if path == "c" else path}
+        for path in "abc"
+    ]
     shop.write_rows(rows)
     ran(shop.path, billed(simulated))
     assert set(album.asked) == {"a", "b"}
@@ -371,22 +434,30 @@ def test_a_sweep_over_several_images_names_the_first_ones_file(
     show(shop, album, "a", "b", style=f"{album.url}/b")
     kept = ran_some(shop.path, simulated)
     of_row = [hashlib.sha256(data).hexdigest() for data in (JPEG, PNG)]
-    assert [digest_of(name) for name in kept.column("input_image")] == [of_row[0]] * 3 + [of_row[1]] * 3
+    assert [digest_of(name) for name in kept.column("input_image")] == [of_row[0]] * 3 + [
+        of_row[1]
+    ] * 3
     assert album.asked == {"a": 1, "b": 1}
 
 
-def test_image_files_are_kept_as_well_and_need_no_look(shop: Workshop, simulated: Simulated) -> None:
+def test_image_files_are_kept_as_well_and_need_no_look(
+    shop: Workshop, simulated: Simulated
+) -> None:
     for name, data in (("a.jpg", JPEG), ("b.png", PNG), ("copy.jpg", JPEG), ("no.jpg", b"")):
         (shop.folder / name).write_bytes(data)
     names = ["a.jpg", "b.png", "copy.jpg", "no.jpg"]
     shop.write_rows([{"id": name, "photo": name, "text": f"a pet in {name}"} for name in names])
     shop.write_config(input={"columns": {"prompt": "text"}})
-    shop.config["input"]["columns"]["image_file"] = shop.config["input"]["columns"].pop("image_url", "photo")
+    shop.config["input"]["columns"]["image_file"] = shop.config["input"]["columns"].pop(
+        "image_url", "photo"
+    )
     checked = ran(shop.write_config(), billed(simulated))
     assert checked.column("input_image") == [None] * 4
     kept = ran(shop.write_config(), billed(simulated), "input.images=keep")
     files = kept.column("input_image")
-    assert [digest_of(file) for file in files[:3]] == [hashlib.sha256(of).hexdigest() for of in (JPEG, PNG, JPEG)]
+    assert [digest_of(file) for file in files[:3]] == [
+        hashlib.sha256(of).hexdigest() for of in (JPEG, PNG, JPEG)
+    ]
     assert (kept.report["calls"], files[3], statuses(kept)[3][0]) == (0, None, "invalid")
     store = load_config(shop.path).store_path
     assert [(store / file).read_bytes() for file in files[:3]] == [JPEG, PNG, JPEG]
@@ -438,11 +509,16 @@ def test_an_interrupted_look_pays_nothing_and_keeps_what_was_answered(
     ledger_file = load_config(shop.path).store_path / "ledger.db"
     with pixmill.started(*pay(shop.path)) as process:
         wait_until(lambda: len(album.requests) == 5, "five images are asked for")
-        wait_until(lambda: ledger_file.exists() and len(ledger(shop.path, known)) == 3, "three answers are known")
+        wait_until(
+            lambda: ledger_file.exists() and len(ledger(shop.path, known)) == 3,
+            "three answers are known",
+        )
         process.send_signal(number)
         process.wait(15)
         interrupted = ended(process)
-    assert (interrupted.exit_code, interrupted.report["exit_code"]) == (130, 130), interrupted.stderr
+    assert (interrupted.exit_code, interrupted.report["exit_code"]) == (130, 130), (
+        interrupted.stderr
+    )
     assert (interrupted.report["calls"], simulated.bill.calls) == (0, 0)
     assert "Traceback" not in interrupted.stderr
     assert {url.rpartition("/")[2] for (url,) in ledger(shop.path, known)} == {"a", "gone", "b"}
@@ -467,7 +543,9 @@ def test_a_flow_run_looks_by_itself_and_the_command_goes_on(
     ]
     show(shop, album, "a", "gone", "b", "c", "lost")
     resumed = quick(*pay(shop.path))
-    assert (resumed.exit_code, resumed.report["calls"], resumed.report["invalid"]) == (3, 1, 2), resumed.stderr
+    assert (resumed.exit_code, resumed.report["calls"], resumed.report["invalid"]) == (3, 1, 2), (
+        resumed.stderr
+    )
     assert "looked at 2 input images: 1 not found" in resumed.stderr
     assert simulated.bill.calls == 3
     assert album.asked == {"a": 1, "gone": 1, "b": 1, "c": 1, "lost": 1}

@@ -53,7 +53,9 @@ def test_mistakes_in_the_config_are_refused_with_their_places(
 ) -> None:
     """I2f: all at once, before anything is opened; the secret is not repeated."""
     workshop.write_rows(workshop.rows(2))
-    start = f"name: pets\nstore: {workshop.folder}/out\ninput: {{path: {workshop.folder}/pets.csv}}\n"
+    start = (
+        f"name: pets\nstore: {workshop.folder}/out\ninput: {{path: {workshop.folder}/pets.csv}}\n"
+    )
     Path(workshop.path).write_text(start + text)
     command = pixmill(*pay(workshop.path))
     refused(command, *words)
@@ -68,7 +70,10 @@ def test_a_wrong_endpoint_key_or_column_is_found_before_any_call(
     config = use(workshop, provider.url, 2)
     refused(pixmill(*pay(config, "--set", "input.columns.prompt=txt")), "txt", "text")
     refused(pixmill(*pay(config, "--set", f"input.path={workshop.folder}/none.csv")), "none.csv")
-    refused(pixmill(*pay(config, "--set", "provider.base_url=http://gateway.example.com")), "provider.base_url")
+    refused(
+        pixmill(*pay(config, "--set", "provider.base_url=http://gateway.example.com")),
+        "provider.base_url",
+    )
     monkeypatch.delenv("PIXMILL_API_KEY")
     refused(pixmill(*pay(config)), "PIXMILL_API_KEY")
     assert provider.requests == []
@@ -94,7 +99,9 @@ def test_changed_parameters_are_new_keys_and_are_shown_before_paying(
     assert (back.report["calls"], back.report["cached"]) == (0, 4)
 
 
-def test_settings_that_do_not_change_the_image_cost_nothing(workshop: Workshop, provider: Provider) -> None:
+def test_settings_that_do_not_change_the_image_cost_nothing(
+    workshop: Workshop, provider: Provider
+) -> None:
     """I3f: limits, retries, budget and output are no part of a key."""
     config = use(workshop, provider.url, 4)
     ran(config, provider.charges)
@@ -119,7 +126,9 @@ def test_there_is_no_option_that_pays_for_everything_again(
 def make_newer(ledger: Path, *changes: str) -> None:
     """Make a ledger one of a later version."""
     with closing(sqlite3.connect(ledger)) as connection:
-        connection.execute("UPDATE meta SET value = ? WHERE name = 'schema_version'", (str(SCHEMA_VERSION + 1),))
+        connection.execute(
+            "UPDATE meta SET value = ? WHERE name = 'schema_version'", (str(SCHEMA_VERSION + 1),)
+        )
         for change in changes:
             connection.execute(change)
         connection.commit()
@@ -142,12 +151,19 @@ def test_an_older_program_pays_nothing_on_a_newer_ledger(
     assert len(provider.requests) == 2
 
 
-def test_an_older_program_leaves_a_newer_ledger_as_it_is(workshop: Workshop, provider: Provider) -> None:
+def test_an_older_program_leaves_a_newer_ledger_as_it_is(
+    workshop: Workshop, provider: Provider
+) -> None:
     """I5f: the refusal says that it was not touched."""
     path = workshop.folder / "out" / "ledger.db"
     config = use(workshop, provider.url, 2)
     carry_out(config)
-    make_newer(path, "DROP INDEX runs_of_config", "DROP INDEX attempts_of_run", "ALTER TABLE runs RENAME TO campaigns")
+    make_newer(
+        path,
+        "DROP INDEX runs_of_config",
+        "DROP INDEX attempts_of_run",
+        "ALTER TABLE runs RENAME TO campaigns",
+    )
     before = schema(path)
     with pytest.raises(PixmillError, match="newer pixmill"):
         prepare(load_config(config))
@@ -165,12 +181,16 @@ def test_a_run_with_nothing_to_pay_for_needs_no_consent_and_no_prefect(
     assert command.report.keys() == REPORT
     assert command.report["dataset"] == first.report["dataset"]
     check(config, command.report, provider.charges())
-    told = json.loads((workshop.folder / "out" / "pets" / "runs" / f"{command.report['run_id']}.json").read_text())
+    told = json.loads(
+        (workshop.folder / "out" / "pets" / "runs" / f"{command.report['run_id']}.json").read_text()
+    )
     assert told.pop("at")
     assert told == command.report
 
 
-def test_new_invalid_rows_end_with_3_once(workshop: Workshop, pixmill: Command, provider: Provider) -> None:
+def test_new_invalid_rows_end_with_3_once(
+    workshop: Workshop, pixmill: Command, provider: Provider
+) -> None:
     """`accept` is about new problems: the same bad rows are known in the next run. JSON comes with exit 3 too."""
     config = use(workshop, provider.url, 0, input={"max_invalid": 1})
     workshop.write_rows([{**row, "photo": "no URL"} for row in workshop.rows(2)])
@@ -179,10 +199,14 @@ def test_new_invalid_rows_end_with_3_once(workshop: Workshop, pixmill: Command, 
     assert provider.requests == []
 
 
-def test_too_many_invalid_rows_stop_before_paying(workshop: Workshop, pixmill: Command, provider: Provider) -> None:
+def test_too_many_invalid_rows_stop_before_paying(
+    workshop: Workshop, pixmill: Command, provider: Provider
+) -> None:
     """input.max_invalid: a wrong column shows as rows that are all bad."""
     config = use(workshop, provider.url, 0)
-    workshop.write_rows([{**row, "text": ""} if at < 2 else row for at, row in enumerate(workshop.rows(10))])
+    workshop.write_rows(
+        [{**row, "text": ""} if at < 2 else row for at, row in enumerate(workshop.rows(10))]
+    )
     refused(pixmill(*pay(config)), "2 of 10 rows are invalid", "2 empty_prompt", "nothing was sent")
     assert ran(config, provider.charges, "input.max_invalid=0.2").report["calls"] == 8
 
@@ -227,7 +251,9 @@ def test_a_run_inside_an_event_loop_works(workshop: Workshop, provider: Provider
     assert to_its_end(lambda: asyncio.run(notebook())) == 3
 
 
-def test_the_same_config_run_by_several_threads_pays_once(workshop: Workshop, provider: Provider) -> None:
+def test_the_same_config_run_by_several_threads_pays_once(
+    workshop: Workshop, provider: Provider
+) -> None:
     """I6f, H1: every caller gets its own report, and the file that all of them publish is whole."""
     config = use(workshop, provider.url, 12)
     with ThreadPoolExecutor(3) as callers:
@@ -246,9 +272,14 @@ def test_every_way_to_stop_has_its_exit_code_on_the_real_command_line(
         config = use(workshop, provider.url, 6)
         provider.every = said(50400, 401)
         denied = pixmill(*pay(config))
-        assert (denied.exit_code, denied.report["calls"], denied.report["skipped"]) == (6, 1, 6), denied.stderr
+        assert (denied.exit_code, denied.report["calls"], denied.report["skipped"]) == (6, 1, 6), (
+            denied.stderr
+        )
         provider.every = None
-        in_order = ("--set", "execution.jobs_per_task=6")  # task runs of their own may overtake each other
+        in_order = (
+            "--set",
+            "execution.jobs_per_task=6",
+        )  # task runs of their own may overtake each other
         poor = pixmill(*pay(config, "--set", "budget.max_calls=4", *in_order))
         assert (poor.exit_code, poor.report["succeeded"]) == (4, 4)
         rest = pixmill(*pay(config))
@@ -256,6 +287,9 @@ def test_every_way_to_stop_has_its_exit_code_on_the_real_command_line(
         known = pixmill(*pay(config))
         assert (known.exit_code, known.report["calls"]) == (0, 0)
         for command in (denied, poor, rest, known):
-            assert (command.report["exit_code"], command.stdout.count("\n")) == (command.exit_code, 1)
+            assert (command.report["exit_code"], command.stdout.count("\n")) == (
+                command.exit_code,
+                1,
+            )
             assert command.report.keys() == REPORT
         check(config, known.report, provider.charges())

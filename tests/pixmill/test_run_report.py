@@ -39,7 +39,9 @@ def test_a_report_that_was_deleted_comes_back(paid: Workshop) -> None:
     assert page.exists()
 
 
-def test_a_report_that_can_not_be_written_is_a_warning(paid: Workshop, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_report_that_can_not_be_written_is_a_warning(
+    paid: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
     (paid.folder / "out" / "pets").mkdir(parents=True)
     (paid.folder / "out" / "pets" / "report").write_text("a file where the folder belongs")
     with caplog.at_level(logging.WARNING, "pixmill"):

@@ -32,14 +32,18 @@ def test_the_simulator_needs_consent_but_no_cap(workshop: Workshop, pixmill: Com
     refused(pixmill("run", workshop.write_config(), "--json"), "--yes")
 
 
-def test_a_real_run_without_its_ledger_is_refused(workshop: Workshop, pixmill: Command, provider: Provider) -> None:
+def test_a_real_run_without_its_ledger_is_refused(
+    workshop: Workshop, pixmill: Command, provider: Provider
+) -> None:
     """Spending: the disk with the ledger is gone, so everything would be paid for anew."""
     config = use(workshop, provider.url, 3)
     refused(pixmill("run", config, "--yes", "--json"), "no ledger", "--new-store")
     assert provider.requests == []
 
 
-def test_a_real_run_without_its_ledger_is_refused_every_night(workshop: Workshop, provider: Provider) -> None:
+def test_a_real_run_without_its_ledger_is_refused_every_night(
+    workshop: Workshop, provider: Provider
+) -> None:
     """Spending: the refusal itself must not make the ledger whose absence it is about."""
     config = use(workshop, provider.url, 3)
     for _ in range(2):
@@ -48,7 +52,9 @@ def test_a_real_run_without_its_ledger_is_refused_every_night(workshop: Workshop
             pass
 
 
-def test_a_flow_run_of_a_deployment_refuses_a_store_that_will_not_last(workshop: Workshop, provider: Provider) -> None:
+def test_a_flow_run_of_a_deployment_refuses_a_store_that_will_not_last(
+    workshop: Workshop, provider: Provider
+) -> None:
     config = use(workshop, provider.url, 1, store="out")
     relative = flow_run(config, [], None, new_store=True, deployed=True)
     with pytest.raises(PixmillError, match="relative"), relative:
@@ -79,7 +85,9 @@ def on_a_terminal(command: Command, answer: str, *arguments: str) -> tuple[int, 
 
 
 def _read(terminal: int, deadline: float) -> str:
-    assert select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0], "the command said nothing"
+    assert select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0], (
+        "the command said nothing"
+    )
     try:
         return os.read(terminal, 4096).decode()
     except OSError:  # Linux: everybody on the other side has left
@@ -93,7 +101,10 @@ def test_a_run_on_a_terminal_shows_what_it_costs_and_asks(
     config = use(workshop, provider.url, 3, budget={"price_per_call": 0.2})
     code, shown = on_a_terminal(pixmill, "n", "run", config)
     assert (code, provider.requests) == (2, [])
-    assert all(words in shown for words in ("3", "0.60 CNY", "this month so far: 0.00 CNY", "Pay for 3 calls?"))
+    assert all(
+        words in shown
+        for words in ("3", "0.60 CNY", "this month so far: 0.00 CNY", "Pay for 3 calls?")
+    )
     code, shown = on_a_terminal(pixmill, "n", "run", config, "--set", "budget.price_per_call=null")
     assert (code, provider.requests) == (2, [])
     assert "cost: unknown" in shown

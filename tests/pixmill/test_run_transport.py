@@ -38,7 +38,18 @@ from tests.faulty_server import (
     truncated,
 )
 from tests.pixmill.provider.answer_bodies import error, success
-from tests.pixmill.run_checks import Fault, Provider, check, ledger, lost, picture, ran, said, to_its_end, use
+from tests.pixmill.run_checks import (
+    Fault,
+    Provider,
+    check,
+    ledger,
+    lost,
+    picture,
+    ran,
+    said,
+    to_its_end,
+    use,
+)
 
 BRIEF = {"timeout_seconds": 0.4}
 HTML = b"<html><body><h1>Gateway Time-out</h1></body></html>"
@@ -56,9 +67,19 @@ def test_a_bare_server_error_is_in_doubt_and_held(workshop: Workshop, status: in
         config = use(workshop, provider.url, 6)
         first = ran(config, provider.charges)
         second = ran(config, provider.charges)
-    assert (first.report["exit_code"], first.report["in_doubt"], first.report["succeeded"]) == (3, 1, 5)
-    assert [row["error_code"] for row in first.rows if row["status"] == "in_doubt"] == [f"http_{status}"]
-    assert (second.report["exit_code"], second.report["calls"], second.report["in_doubt"]) == (0, 0, 1)
+    assert (first.report["exit_code"], first.report["in_doubt"], first.report["succeeded"]) == (
+        3,
+        1,
+        5,
+    )
+    assert [row["error_code"] for row in first.rows if row["status"] == "in_doubt"] == [
+        f"http_{status}"
+    ]
+    assert (second.report["exit_code"], second.report["calls"], second.report["in_doubt"]) == (
+        0,
+        0,
+        1,
+    )
 
 
 def test_a_provider_that_leaves_everything_in_doubt_stops_the_run(workshop: Workshop) -> None:
@@ -98,7 +119,13 @@ def test_an_answer_cut_at_any_byte_is_never_a_success(workshop: Workshop) -> Non
     url = json.loads(whole)["data"]["image_urls"][0]
     cuts = range(0, len(whole), max(1, len(whole) // 40))
     with Provider({at: lost(answer(whole[:cut])) for at, cut in enumerate(cuts, 1)}) as provider:
-        config = use(workshop, provider.url, len(cuts), limits={"concurrency": 1}, stop={"failed_fraction": 1})
+        config = use(
+            workshop,
+            provider.url,
+            len(cuts),
+            limits={"concurrency": 1},
+            stop={"failed_fraction": 1},
+        )
         run = ran(config, provider.charges)
     assert run.report["in_doubt"] == len(cuts) == run.report["calls"]
     complete = [f'"{url}"'.encode() in whole[:cut] for cut in cuts]
@@ -113,7 +140,10 @@ SHAPES: dict[str, tuple[bytes, str]] = {
     "success, URLs are numbers": (json.dumps(success(image_urls=[1, None])).encode(), "failed"),
     "the code is text": (json.dumps({**success(), "code": "10000"}).encode(), "succeeded"),
     "the code is a float": (json.dumps({**success(), "code": 10000.0}).encode(), "succeeded"),
-    "time is not a number": (json.dumps({**success(), "time_elapsed": float("nan")}).encode(), "succeeded"),
+    "time is not a number": (
+        json.dumps({**success(), "time_elapsed": float("nan")}).encode(),
+        "succeeded",
+    ),
     "no code": (b'{"data": {}}', "in_doubt"),
     "the code is NaN": (b'{"code": NaN, "data": null}', "in_doubt"),
     "the code is a list": (b'{"code": [10000]}', "in_doubt"),
@@ -132,11 +162,21 @@ def test_an_answer_of_the_wrong_shape_is_an_outcome_and_never_a_crash(workshop: 
     """D4: one run meets them all, and every row gets the outcome of its own answer."""
     bodies = list(SHAPES.values())
     # A sound answer follows each: several faults in a row would be an outage, in which a run takes its time.
-    faults: dict[int | str, Fault] = {f"a pet {2 * at}": lost(answer(body)) for at, (body, _) in enumerate(bodies)}
+    faults: dict[int | str, Fault] = {
+        f"a pet {2 * at}": lost(answer(body)) for at, (body, _) in enumerate(bodies)
+    }
     with Provider(faults) as provider:
-        config = use(workshop, provider.url, 2 * len(bodies), limits={"concurrency": 1}, stop={"failed_fraction": 1})
+        config = use(
+            workshop,
+            provider.url,
+            2 * len(bodies),
+            limits={"concurrency": 1},
+            stop={"failed_fraction": 1},
+        )
         run = to_its_end(lambda: _without_ids(config, provider))
-    assert dict(zip(SHAPES, run[::2], strict=True)) == {name: status for name, (_, status) in SHAPES.items()}
+    assert dict(zip(SHAPES, run[::2], strict=True)) == {
+        name: status for name, (_, status) in SHAPES.items()
+    }
     assert set(run[1::2]) == {"succeeded"}
 
 
@@ -152,7 +192,9 @@ def _without_ids(config: str, provider: Provider) -> list[Any]:
     [stall(), stall(message(length=9)), drip_headers(), drip_body()],
     ids=["silence", "half a body", "dripping headers", "dripping body"],
 )
-def test_a_call_that_never_ends_is_ended_by_the_deadline_and_in_doubt(workshop: Workshop, behaviour: Behaviour) -> None:
+def test_a_call_that_never_ends_is_ended_by_the_deadline_and_in_doubt(
+    workshop: Workshop, behaviour: Behaviour
+) -> None:
     """D5, D6: the deadline is that of the whole call, however much drips in."""
     with Provider({1: lost(behaviour), 3: lost(behaviour)}) as provider:
         run = ran(use(workshop, provider.url, 4, limits=BRIEF), provider.charges)
@@ -163,7 +205,14 @@ def test_a_call_that_never_ends_is_ended_by_the_deadline_and_in_doubt(workshop: 
 
 @pytest.mark.parametrize(
     "behaviour",
-    [reset(), reset(message(length=9)), hang_up(), truncated(HTML), endless(), gzip_bomb(80 * 2**20)],
+    [
+        reset(),
+        reset(message(length=9)),
+        hang_up(),
+        truncated(HTML),
+        endless(),
+        gzip_bomb(80 * 2**20),
+    ],
     ids=["reset", "reset in the body", "hang-up", "cut body", "endless body", "gzip bomb"],
 )
 def test_a_connection_that_fails_after_the_request_leaves_its_row_in_doubt(
@@ -200,7 +249,9 @@ def test_a_name_that_can_not_be_looked_up_is_a_bounded_retry(workshop: Workshop,
     assert ledger(config, "SELECT DISTINCT code, charged FROM attempts") == [("not_sent", "no")]
 
 
-def test_a_provider_that_closes_after_each_answer_is_asked_once_for_each_row(workshop: Workshop) -> None:
+def test_a_provider_that_closes_after_each_answer_is_asked_once_for_each_row(
+    workshop: Workshop,
+) -> None:
     """D8: a kept connection that turns out closed costs no second payment and no row.
 
     One that closes while a request is on its way may have taken it: such a row is in doubt, and never sent again.
@@ -214,7 +265,9 @@ def _self_signed(folder: Path) -> ssl.SSLContext:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    )
     day = timedelta(days=1)
     builder = builder.serial_number(1).not_valid_before(now - day).not_valid_after(now + day)
     private = key.private_bytes(
@@ -228,11 +281,15 @@ def _self_signed(folder: Path) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("encrypted", [True, False], ids=["self-signed", "no TLS at all"])
-def test_a_provider_that_can_not_prove_who_it_is_gets_no_request(workshop: Workshop, encrypted: bool) -> None:
+def test_a_provider_that_can_not_prove_who_it_is_gets_no_request(
+    workshop: Workshop, encrypted: bool
+) -> None:
     """D9: it fails closed, without a plain-text attempt."""
     tls = _self_signed(workshop.folder) if encrypted else None
     with FaultyServer(answer(), tls=tls) as server:
-        config = use(workshop, f"https://127.0.0.1:{server.port}", 2, retry={"max_attempts": 1}, limits=BRIEF)
+        config = use(
+            workshop, f"https://127.0.0.1:{server.port}", 2, retry={"max_attempts": 1}, limits=BRIEF
+        )
         run = ran(config, list)
     assert (run.report["exit_code"], run.report["failed"], server.requests) == (3, 2, [])
     assert {row["error_code"] for row in run.rows} == {"not_sent"}
@@ -308,7 +365,9 @@ def _interrupted_while_held(config: str, provider: Provider) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_refused_and_ends_the_run_after_one_call(workshop: Workshop, status: int) -> None:
+def test_a_redirect_is_refused_and_ends_the_run_after_one_call(
+    workshop: Workshop, status: int
+) -> None:
     """D14: key and payment go to the address of the config or nowhere."""
     with FaultyServer(answer()) as elsewhere:
         with Provider(every=Fault(redirect(elsewhere.url, status), charged=False)) as provider:
@@ -324,10 +383,14 @@ def test_an_answer_that_nobody_asked_for_is_not_given_to_the_next_row(workshop: 
         run = ran(use(workshop, provider.url, 6, limits={"concurrency": 1}), provider.charges)
     urls = {f"https://images.example.com/a-pet-{at}.jpg" for at in range(6)}
     assert {row["output_url"] for row in run.rows if row["status"] == "succeeded"} <= urls
-    assert all(row["output_url"].endswith(row["text"].replace(" ", "-") + ".jpg") for row in run.rows)
+    assert all(
+        row["output_url"].endswith(row["text"].replace(" ", "-") + ".jpg") for row in run.rows
+    )
 
 
-def test_proxies_of_the_environment_are_not_used(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_not_used(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """D17: the key goes straight to the provider."""
     with FaultyServer(answer()) as proxy, Provider() as provider:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):

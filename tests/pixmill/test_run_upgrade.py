@@ -34,17 +34,27 @@ VERSION_1 = {
 }
 """The tables and columns of the first schema."""
 
-INDEXES_1 = ("attempts_of_run", "attempts_by_time", "jobs_in_flight", "jobs_in_doubt", "runs_of_config")
+INDEXES_1 = (
+    "attempts_of_run",
+    "attempts_by_time",
+    "jobs_in_flight",
+    "jobs_in_doubt",
+    "runs_of_config",
+)
 
 
 def to_version_1(config: str) -> None:
     """Take away what later versions of the ledger's schema added."""
     with closing(sqlite3.connect(load_config(config).store_path / "ledger.db")) as older:
-        for name, kind in older.execute("SELECT name, type FROM sqlite_master WHERE sql IS NOT NULL").fetchall():
+        for name, kind in older.execute(
+            "SELECT name, type FROM sqlite_master WHERE sql IS NOT NULL"
+        ).fetchall():
             if name not in (*VERSION_1, *INDEXES_1):
                 older.execute(f"DROP {kind} {name}")
         for table, names in VERSION_1.items():
-            for (column,) in older.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall():
+            for (column,) in older.execute(
+                "SELECT name FROM pragma_table_info(?)", (table,)
+            ).fetchall():
                 if column not in names.split():
                     older.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         older.execute("UPDATE meta SET value = '1' WHERE name = 'schema_version'")
@@ -53,9 +63,16 @@ def to_version_1(config: str) -> None:
 
 def schema(config: str) -> dict[str, list[tuple[Any, ...]]]:
     """The columns and indexes of the ledger's tables, defaults without quotes."""
-    tables = [name for (name,) in ledger(config, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+    tables = [
+        name
+        for (name,) in ledger(
+            config, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        )
+    ]
     columns = "SELECT name, type, \"notnull\", trim(dflt_value, ''''), pk FROM pragma_table_info(?) ORDER BY name"
-    indexes = ledger(config, "SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY name")
+    indexes = ledger(
+        config, "SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY name"
+    )
     return {table: ledger(config, columns, table) for table in tables} | {"indexes": indexes}
 
 
@@ -81,7 +98,9 @@ def test_a_ledger_of_version_1_goes_on_and_nothing_is_paid_again(
     assert after.column("effective_seed") == after.column("seed")
 
 
-def test_what_version_1_left_undone_is_done_after_the_upgrade(workshop: Workshop, simulated: Simulated) -> None:
+def test_what_version_1_left_undone_is_done_after_the_upgrade(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     """New calls and answers of input images find their columns and tables."""
     workshop.write_rows(workshop.rows(4))
     workshop.use(simulated)
@@ -98,7 +117,9 @@ def test_what_version_1_left_undone_is_done_after_the_upgrade(workshop: Workshop
         assert run.ledger.inputs([image.url]) == {image.url: image}
 
 
-def test_two_commands_may_upgrade_a_ledger_at_once(workshop: Workshop, simulated: Simulated, pixmill: Command) -> None:
+def test_two_commands_may_upgrade_a_ledger_at_once(
+    workshop: Workshop, simulated: Simulated, pixmill: Command
+) -> None:
     workshop.write_rows(workshop.rows(3))
     workshop.use(simulated)
     ran(workshop.path, billed(simulated))
@@ -113,7 +134,16 @@ def test_two_commands_may_upgrade_a_ledger_at_once(workshop: Workshop, simulated
 
 KEPT = sorted((ROOT / "tests" / "golden" / "ledgers").glob("v*.sql"))
 
-ROWS_OF_KEPT = ["succeeded", "succeeded", "refused", "failed", "failed", "in_doubt", "in_doubt", "skipped"]
+ROWS_OF_KEPT = [
+    "succeeded",
+    "succeeded",
+    "refused",
+    "failed",
+    "failed",
+    "in_doubt",
+    "in_doubt",
+    "skipped",
+]
 """What becomes of its eight rows where nothing is paid: the fourth failed for now, the seventh was in flight."""
 
 THEN = [Charge(f"call {number} of its time", f"call-{number}") for number in (1, 2, 6, 7)]

@@ -15,9 +15,23 @@ WHOLE = 1 + 1e-9
 """All of a rate, give or take what binary fractions can't say."""
 
 
-def report(held: int = 0, wanted: int = 100, rate: float = UNLIMITED, concurrency: int = 10, qps: float = 20) -> Report:
+def report(
+    held: int = 0,
+    wanted: int = 100,
+    rate: float = UNLIMITED,
+    concurrency: int = 10,
+    qps: float = 20,
+) -> Report:
     """What a process says that has learnt nothing yet."""
-    return Report(held, wanted, rate, concurrency, qps, Slots(concurrency, concurrency).learnt, Pace(qps, now=0).learnt)
+    return Report(
+        held,
+        wanted,
+        rate,
+        concurrency,
+        qps,
+        Slots(concurrency, concurrency).learnt,
+        Pace(qps, now=0).learnt,
+    )
 
 
 class Account:
@@ -32,7 +46,9 @@ class Account:
     def reports(self, who: int, wanted: int = 100, turn: int = 0) -> None:
         others = [lease for number, lease in sorted(self.leases.items()) if number != who]
         mine = report(max(self.may[who], self.in_flight[who]), wanted, concurrency=self.limit)
-        share, self.leases[who] = settle(mine, others, sum(number < who for number in self.leases), turn)
+        share, self.leases[who] = settle(
+            mine, others, sum(number < who for number in self.leases), turn
+        )
         self.may[who] = min(share.slots, self.limit - share.held_by_others)
         assert sum(lease.report.held for lease in self.leases.values()) <= self.limit
         assert sum(lease.portion for lease in self.leases.values()) <= WHOLE
@@ -78,7 +94,9 @@ def test_who_is_alone_has_everything_and_a_later_one_gets_what_ends() -> None:
 def test_what_one_has_no_use_for_is_for_the_others() -> None:
     assert fair_slots(10, [1, 100, 100]) == [1, 4, 5]
     assert sum(fair_slots(10, [1, 2, 3])) == 10
-    assert fair_portions([(1, 0.1), (1, UNLIMITED), (1, UNLIMITED)]) == pytest.approx([0.1, 0.45, 0.45])
+    assert fair_portions([(1, 0.1), (1, UNLIMITED), (1, UNLIMITED)]) == pytest.approx(
+        [0.1, 0.45, 0.45]
+    )
     assert fair_portions([(2, UNLIMITED), (3, UNLIMITED)]) == pytest.approx([0.4, 0.6])
     assert sum(fair_portions([(2, 0.1), (3, 0.1)])) == pytest.approx(1)
 
@@ -105,7 +123,9 @@ def test_the_last_cut_is_heard_and_two_of_one_burst_are_one() -> None:
     third = Slots(10, 10)
     third.share(3, 10, max(first.learnt, second.learnt), sent=4)
     assert third.limit == 6
-    assert not third.cut(Departure(4, 0.0, 5, paced=True), sent=5), "a call from before it heard of the cut"
+    assert not third.cut(Departure(4, 0.0, 5, paced=True), sent=5), (
+        "a call from before it heard of the cut"
+    )
     third.share(3, 10, Slots(10, 10).learnt, sent=6)
     assert third.limit == 6, "who has not heard of the cut yet does not undo it"
 

@@ -33,7 +33,9 @@ RUN = "import sys; from tests.conftest import carry_out; carry_out(sys.argv[1])"
 @contextmanager
 def running(config: str) -> Iterator[subprocess.Popen[bytes]]:
     """A run in a process of its own, which is killed when the body ends."""
-    process = subprocess.Popen([sys.executable, "-c", RUN, config], cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, config], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
     try:
         yield process
     finally:
@@ -55,7 +57,9 @@ def config_of(folder: Path, number: int, url: str, ledger: str) -> str:
 
 def answers(bill: Bill) -> list[tuple[float, int]]:
     """When each call was answered, in seconds since 1970, and its code."""
-    return [(datetime.fromisoformat(line["time"]).timestamp(), line["code"]) for line in bill.lines()]
+    return [
+        (datetime.fromisoformat(line["time"]).timestamp(), line["code"]) for line in bill.lines()
+    ]
 
 
 def asked(ledger: str, question: Any) -> float:
@@ -78,15 +82,26 @@ ALL_PAY = select(func.count()).where(runs.c.calls > 0)
 
 
 @pytest.mark.stack
-def test_four_processes_use_what_one_account_may_do_and_no_more(tmp_path: Path, address: str) -> None:
+def test_four_processes_use_what_one_account_may_do_and_no_more(
+    tmp_path: Path, address: str
+) -> None:
     """I8, E1, E2, H1, H3: refused are less than 1 %, and what a killed process had is taken over.
 
     On a file the limit of calls in flight binds, in PostgreSQL the rate.
     """
     rate_binds = "://" in address
-    limits = ("--latency", "0.25" if rate_binds else "1", "--qps", str(QPS), "--concurrency", str(CONCURRENCY))
+    limits = (
+        "--latency",
+        "0.25" if rate_binds else "1",
+        "--qps",
+        str(QPS),
+        "--concurrency",
+        str(CONCURRENCY),
+    )
     with simulator(tmp_path, *limits) as simulated, ExitStack() as processes:
-        configs = [config_of(tmp_path, number, simulated.url, address) for number in range(PROCESSES)]
+        configs = [
+            config_of(tmp_path, number, simulated.url, address) for number in range(PROCESSES)
+        ]
         started = [processes.enter_context(running(config)) for config in configs]
         wait_until(lambda: asked(address, ALL_PAY) == PROCESSES, "the first call of each")
         begin = time.time() + START
@@ -95,7 +110,10 @@ def test_four_processes_use_what_one_account_may_do_and_no_more(tmp_path: Path, 
         time.sleep(TAKEOVER + REST)
         told = answers(simulated.bill)
         again = begin + WINDOW + TAKEOVER
-        for since, until, least in ((begin, begin + WINDOW, USED), (again, again + REST, USED_AFTER)):
+        for since, until, least in (
+            (begin, begin + WINDOW, USED),
+            (again, again + REST, USED_AFTER),
+        ):
             codes = [code for at, code in told if since <= at < until]
             assert sum(code != 10000 for code in codes) <= 0.01 * len(codes)
             per_second = 1 / (until - since)

@@ -59,7 +59,10 @@ def test_an_allowed_host_opens_no_other(trap: FaultyServer, allowed: str) -> Non
 
 def test_an_allowed_host_may_not_redirect_elsewhere_inside(trap: FaultyServer) -> None:
     fetcher = ImageFetcher(allow_hosts=["images.test"], look_up=lambda _: ["127.0.0.1"])
-    with FaultyServer(redirect(trap.url)) as server, pytest.raises(ImageError, match="private_address"):
+    with (
+        FaultyServer(redirect(trap.url)) as server,
+        pytest.raises(ImageError, match="private_address"),
+    ):
         fetcher.fetch(f"http://images.test:{server.port}/a.jpg")
     fetcher.close()
 
@@ -92,10 +95,18 @@ def test_there_are_enough_payloads() -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=ascii)
-def test_no_disguise_is_fetched_directly_or_through_a_redirect(host: str, trap: FaultyServer) -> None:
+def test_no_disguise_is_fetched_directly_or_through_a_redirect(
+    host: str, trap: FaultyServer
+) -> None:
     """4.3, by what the URL says."""
-    fetcher = ImageFetcher(allow_hosts=["images.test"], look_up=lambda _: ["127.0.0.1"], sleep=lambda _: None)
-    for url in (f"https://{host}:443/a.jpg", f"https://{host}:{trap.port}/a.jpg", f"http://{host}:{trap.port}/"):
+    fetcher = ImageFetcher(
+        allow_hosts=["images.test"], look_up=lambda _: ["127.0.0.1"], sleep=lambda _: None
+    )
+    for url in (
+        f"https://{host}:443/a.jpg",
+        f"https://{host}:{trap.port}/a.jpg",
+        f"http://{host}:{trap.port}/",
+    ):
         with pytest.raises(ImageError, match=NOT_FETCHED):
             fetcher.fetch(url)
         if host.isascii():
@@ -107,7 +118,9 @@ def test_no_disguise_is_fetched_directly_or_through_a_redirect(host: str, trap: 
 
 
 @pytest.mark.parametrize(
-    "host", [host for host in HOSTS if literal_address(host) or host.lower() == "localhost"], ids=ascii
+    "host",
+    [host for host in HOSTS if literal_address(host) or host.lower() == "localhost"],
+    ids=ascii,
 )
 def test_no_disguise_passes_the_check_at_the_connection(host: str, trap: FaultyServer) -> None:
     """4.3, by what the system's resolver makes of it: also without a check of the URL, nothing is reached."""
@@ -143,13 +156,17 @@ def test_a_public_name_with_an_address_inside_is_refused(
 
     fetcher = ImageFetcher(allow_hosts=["images.test"], look_up=look_up, sleep=lambda _: None)
     with FaultyServer(redirect("https://evil.example.com/a.jpg")) as server:
-        url = f"http://images.test:{server.port}/" if redirected else "https://evil.example.com/a.jpg"
+        url = (
+            f"http://images.test:{server.port}/" if redirected else "https://evil.example.com/a.jpg"
+        )
         with pytest.raises(ImageError, match=r"is not a public address|it has no address"):
             fetcher.fetch(url)
     fetcher.close()
 
 
-def test_a_name_whose_second_answer_leads_inside_is_asked_once_for_each_connection(trap: FaultyServer) -> None:
+def test_a_name_whose_second_answer_leads_inside_is_asked_once_for_each_connection(
+    trap: FaultyServer,
+) -> None:
     """4.3: between check and connection nobody is asked again (DNS rebinding)."""
     asked: list[str] = []
 

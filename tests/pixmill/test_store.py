@@ -37,7 +37,9 @@ def test_what_buckets_need_is_said_where_it_is_not_installed(
     assert store.value.hint == table.value.hint == "pip install 'pixmill[s3]'"
 
 
-def test_a_copy_stands_in_the_users_cache_by_server_bucket_and_prefix(workshop: Workshop, cache: Path) -> None:
+def test_a_copy_stands_in_the_users_cache_by_server_bucket_and_prefix(
+    workshop: Workshop, cache: Path
+) -> None:
     elsewhere = f"{BUCKET}?endpoint_override=https://minio.example.com:9000"
     for store, folder in ((BUCKET, "aws"), (elsewhere, "minio.example.com_9000")):
         config = load_config(workshop.write_config(store=store))
@@ -57,16 +59,22 @@ def test_workers_elsewhere_get_the_bucket_and_not_a_path(workshop: Workshop) -> 
     assert rooted(load_config(workshop.write_config(store=BUCKET))).store == BUCKET
 
 
-def test_a_folder_for_copies_that_can_not_be_made_is_named(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_for_copies_that_can_not_be_made_is_named(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("boto3")
     (workshop.folder / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(workshop.folder / "file"))
-    with pytest.raises(UserError, match=r"can't be kept in .*/file/pixmill: Not a directory") as told:
+    with pytest.raises(
+        UserError, match=r"can't be kept in .*/file/pixmill: Not a directory"
+    ) as told:
         open_store(load_config(workshop.write_config(store=BUCKET)))
     assert "XDG_CACHE_HOME" in told.value.hint
 
 
-def test_a_user_without_a_home_is_told_what_to_set(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_is_told_what_to_set(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def homeless() -> Path:
         raise RuntimeError("no home")
 

@@ -16,7 +16,9 @@ SCHEMA = pa.schema([("version", pa.int64()), ("text", pa.string())])
 
 def table(version: int, rows: int) -> pa.Table:
     noise = np.random.default_rng(version).bytes(40 * rows).hex()  # can't be compressed to nothing
-    return pa.table([[version] * rows, [noise[80 * at : 80 * at + 80] for at in range(rows)]], SCHEMA)
+    return pa.table(
+        [[version] * rows, [noise[80 * at : 80 * at + 80] for at in range(rows)]], SCHEMA
+    )
 
 
 def write_version(path: Path, version: int, groups: list[int]) -> None:
@@ -28,7 +30,9 @@ def write_version(path: Path, version: int, groups: list[int]) -> None:
 
 
 @pytest.mark.parametrize("groups", [[10], [0], [1], [3000, 3000, 500], [1] * 20, []])
-def test_a_reader_that_has_the_old_footer_reads_the_old_version_whole(tmp_path: Path, groups: list[int]) -> None:
+def test_a_reader_that_has_the_old_footer_reads_the_old_version_whole(
+    tmp_path: Path, groups: list[int]
+) -> None:
     path = tmp_path / "dataset.parquet"
     write_version(path, 0, groups)
     for version in range(1, 12):
@@ -41,7 +45,9 @@ def test_a_reader_that_has_the_old_footer_reads_the_old_version_whole(tmp_path: 
 
 
 @pytest.mark.parametrize("groups", [[10], [4000], [2000] * 6])
-def test_a_file_stays_within_a_few_times_the_size_of_its_rows(tmp_path: Path, groups: list[int]) -> None:
+def test_a_file_stays_within_a_few_times_the_size_of_its_rows(
+    tmp_path: Path, groups: list[int]
+) -> None:
     path = tmp_path / "dataset.parquet"
     write_version(path, 0, groups)
     alone = path.stat().st_size

@@ -47,9 +47,17 @@ def transport() -> Iterator[Transport]:
     made.close()
 
 
-def send(transport: Transport, url: str, body: bytes = b"{}", deadline: float = 10.0, max_bytes: int = MiB) -> Reply:
+def send(
+    transport: Transport,
+    url: str,
+    body: bytes = b"{}",
+    deadline: float = 10.0,
+    max_bytes: int = MiB,
+) -> Reply:
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {CANARY}"}
-    request = requests.Request("POST", f"{url}/path?signature={CANARY}", data=body, headers=headers).prepare()
+    request = requests.Request(
+        "POST", f"{url}/path?signature={CANARY}", data=body, headers=headers
+    ).prepare()
     return transport.send(request, deadline=deadline, max_bytes=max_bytes)
 
 
@@ -77,12 +85,21 @@ def test_calls_in_turn_share_one_connection(transport: Transport) -> None:
     assert (server.connections, len(server.requests)) == (1, 5)
 
 
-def test_nothing_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_nothing_is_taken_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """D17: neither proxies nor a ~/.netrc that would replace the Bearer header."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with FaultyServer(answer()) as proxy, FaultyServer(answer()) as server:
-        for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        for name in (
+            "http_proxy",
+            "https_proxy",
+            "all_proxy",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+        ):
             monkeypatch.setenv(name, proxy.url)
         transport = Transport(connections=1)
         send(transport, server.url)
@@ -92,7 +109,9 @@ def test_nothing_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("fault", NEVER_ENDING.values(), ids=NEVER_ENDING.keys())
-def test_a_slow_or_silent_answer_ends_at_the_deadline(transport: Transport, fault: Behaviour) -> None:
+def test_a_slow_or_silent_answer_ends_at_the_deadline(
+    transport: Transport, fault: Behaviour
+) -> None:
     """D5, D6."""
     with FaultyServer(answer(), fault) as server:
         send(transport, server.url)
@@ -112,7 +131,9 @@ def test_a_server_that_reads_nothing_ends_the_upload_at_the_deadline(transport: 
         assert time.monotonic() - began < 1.4
 
 
-def test_an_answer_that_is_complete_counts_even_when_the_next_one_would_be_late(transport: Transport) -> None:
+def test_an_answer_that_is_complete_counts_even_when_the_next_one_would_be_late(
+    transport: Transport,
+) -> None:
     with FaultyServer(answer(b"1"), stall()) as server:
         assert send(transport, server.url, deadline=0.2).body == b"1"
         with pytest.raises(AnswerUnknown):
@@ -123,7 +144,9 @@ def test_a_refused_connection_sends_nothing(transport: Transport) -> None:
     """D7, before the request."""
     with FaultyServer(answer()) as server:
         pass
-    with pytest.raises(NotSent, match=rf"127\.0\.0\.1:{server.port}: no connection \(Connection refused\)"):
+    with pytest.raises(
+        NotSent, match=rf"127\.0\.0\.1:{server.port}: no connection \(Connection refused\)"
+    ):
         send(transport, server.url)
 
 
@@ -141,9 +164,13 @@ def test_an_answer_cut_at_any_byte_is_in_doubt(
     transport: Transport, fault: Callable[[bytes], Behaviour], framing: str
 ) -> None:
     """D3, D7."""
-    chunked = message(b"4\r\nhalf\r\n3\r\nway\r\n0\r\n\r\n", headers={"Transfer-Encoding": "chunked"}, length=-1)
+    chunked = message(
+        b"4\r\nhalf\r\n3\r\nway\r\n0\r\n\r\n", headers={"Transfer-Encoding": "chunked"}, length=-1
+    )
     whole = message(b"halfway") if framing == "length" else chunked
-    cuts = range(len(whole) - (4 if framing == "chunked" else 0))  # the line breaks after the last chunk say nothing
+    cuts = range(
+        len(whole) - (4 if framing == "chunked" else 0)
+    )  # the line breaks after the last chunk say nothing
     with FaultyServer(*(fault(whole[:cut]) for cut in cuts)) as server:
         for cut in cuts:
             with pytest.raises(AnswerUnknown):
@@ -155,7 +182,10 @@ def test_an_answer_cut_at_any_byte_is_in_doubt(
 def test_an_answer_may_end_with_its_connection(transport: Transport, version: bytes) -> None:
     """Also with an empty body, as redirects of simple servers do, if that is announced."""
     closing = {"Connection": "close"} if version == b"HTTP/1.1" else {}
-    answers = [message(body, 302, closing, length=-1).replace(b"HTTP/1.1", version, 1) for body in (b"", b"here")]
+    answers = [
+        message(body, 302, closing, length=-1).replace(b"HTTP/1.1", version, 1)
+        for body in (b"", b"here")
+    ]
     with FaultyServer(*map(hang_up, answers)) as server:
         assert send(transport, server.url)[::2] == (302, b"")
         assert send(transport, server.url)[::2] == (302, b"here")
@@ -163,17 +193,25 @@ def test_an_answer_may_end_with_its_connection(transport: Transport, version: by
 
 def test_a_short_body_says_so(transport: Transport) -> None:
     """D3, F3."""
-    with FaultyServer(truncated(b"x" * 1000)) as server, pytest.raises(AnswerUnknown, match="ended early"):
+    with (
+        FaultyServer(truncated(b"x" * 1000)) as server,
+        pytest.raises(AnswerUnknown, match="ended early"),
+    ):
         send(transport, server.url)
 
 
 def test_garbage_in_place_of_http_is_in_doubt(transport: Transport) -> None:
     """D2."""
-    with FaultyServer(hang_up(b"SSH-2.0-OpenSSH_9.6\r\n")) as server, pytest.raises(AnswerUnknown, match="not HTTP"):
+    with (
+        FaultyServer(hang_up(b"SSH-2.0-OpenSSH_9.6\r\n")) as server,
+        pytest.raises(AnswerUnknown, match="not HTTP"),
+    ):
         send(transport, server.url)
 
 
-def test_a_connection_that_was_closed_while_it_rested_is_not_used_again(transport: Transport) -> None:
+def test_a_connection_that_was_closed_while_it_rested_is_not_used_again(
+    transport: Transport,
+) -> None:
     """D8."""
     with FaultyServer(answer_and_close()) as server:
         for calls in range(1, 20):
@@ -182,7 +220,9 @@ def test_a_connection_that_was_closed_while_it_rested_is_not_used_again(transpor
     assert (server.connections, len(server.requests)) == (19, 19)
 
 
-def test_a_connection_with_bytes_that_nobody_asked_for_is_not_used_again(transport: Transport) -> None:
+def test_a_connection_with_bytes_that_nobody_asked_for_is_not_used_again(
+    transport: Transport,
+) -> None:
     """D16: a second answer to one question would be taken for that of the next question."""
     with FaultyServer(hang_up(message(b"first") + message(b"stray")), answer(b"second")) as server:
         assert send(transport, server.url).body == b"first"
@@ -191,7 +231,9 @@ def test_a_connection_with_bytes_that_nobody_asked_for_is_not_used_again(transpo
 
 
 @pytest.mark.parametrize(("idle_seconds", "connections"), [(0.0, 3), (60.0, 1)])
-def test_a_connection_that_has_rested_too_long_is_not_used_again(idle_seconds: float, connections: int) -> None:
+def test_a_connection_that_has_rested_too_long_is_not_used_again(
+    idle_seconds: float, connections: int
+) -> None:
     """D8."""
     transport = Transport(connections=1, idle_seconds=idle_seconds)
     with FaultyServer(answer()) as server:
@@ -211,9 +253,12 @@ def test_a_redirect_is_an_answer_and_not_followed(transport: Transport, status: 
 
 
 @pytest.mark.parametrize(
-    "fault", [endless(), endless(length=-1), endless_chunks(), gzip_bomb(64 * MiB), gzip_bomb(MiB + 1)]
+    "fault",
+    [endless(), endless(length=-1), endless_chunks(), gzip_bomb(64 * MiB), gzip_bomb(MiB + 1)],
 )
-def test_a_body_over_the_cap_is_cut_off_before_it_fills_the_memory(transport: Transport, fault: Behaviour) -> None:
+def test_a_body_over_the_cap_is_cut_off_before_it_fills_the_memory(
+    transport: Transport, fault: Behaviour
+) -> None:
     """D15, F7: as sent, and as decoded."""
     with FaultyServer(fault) as server:
         send_limited = lambda: send(transport, server.url, max_bytes=MiB)  # noqa: E731
@@ -248,17 +293,29 @@ def test_a_compressed_answer_is_decoded(transport: Transport, encoding: str, bod
 
 @pytest.mark.parametrize(
     ("encoding", "body"),
-    [("gzip", b"plain"), ("gzip", gzip.compress(b"plain", mtime=0)[:-1]), ("br", b"plain"), ("gzip, gzip", b"plain")],
+    [
+        ("gzip", b"plain"),
+        ("gzip", gzip.compress(b"plain", mtime=0)[:-1]),
+        ("br", b"plain"),
+        ("gzip, gzip", b"plain"),
+    ],
 )
-def test_an_answer_that_cannot_be_decoded_is_in_doubt(transport: Transport, encoding: str, body: bytes) -> None:
-    with FaultyServer(answer(body, headers={"Content-Encoding": encoding})) as server, pytest.raises(AnswerUnknown):
+def test_an_answer_that_cannot_be_decoded_is_in_doubt(
+    transport: Transport, encoding: str, body: bytes
+) -> None:
+    with (
+        FaultyServer(answer(body, headers={"Content-Encoding": encoding})) as server,
+        pytest.raises(AnswerUnknown),
+    ):
         send(transport, server.url)
 
 
 def test_threads_get_the_answers_to_their_own_questions() -> None:
     """D16."""
     transport = Transport(connections=16)
-    with FaultyServer(lambda peer: peer.send(message(peer.request.partition(b"\r\n\r\n")[2]))) as server:
+    with FaultyServer(
+        lambda peer: peer.send(message(peer.request.partition(b"\r\n\r\n")[2]))
+    ) as server:
 
         def ask(number: int) -> bool:
             return send(transport, server.url, str(number).encode()).body == str(number).encode()

@@ -17,13 +17,24 @@ from cryptography.x509.oid import NameOID
 
 from pixmill.errors import AnswerUnknown, NotSent
 from pixmill.transport import Reply, Transport
-from tests.faulty_server import NEVER_ENDING, Behaviour, FaultyServer, Peer, answer, hang_up, message, reset
+from tests.faulty_server import (
+    NEVER_ENDING,
+    Behaviour,
+    FaultyServer,
+    Peer,
+    answer,
+    hang_up,
+    message,
+    reset,
+)
 
 CANARY = "canary-91d0"
 
 
 def send(transport: Transport, url: str, deadline: float = 10.0) -> Reply:
-    request = requests.Request("POST", f"{url}/", data=CANARY, headers={"Authorization": CANARY}).prepare()
+    request = requests.Request(
+        "POST", f"{url}/", data=CANARY, headers={"Authorization": CANARY}
+    ).prepare()
     return transport.send(request, deadline=deadline, max_bytes=1000)
 
 
@@ -44,14 +55,19 @@ class Authority:
     def server(self, *hosts: str, days: int = 30) -> ssl.SSLContext:
         """A server's context, with a certificate for `hosts` that ends in `days`."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.IPAddress(ip_address(host)) if host[0].isdigit() else x509.DNSName(host) for host in hosts]
+        names = [
+            x509.IPAddress(ip_address(host)) if host[0].isdigit() else x509.DNSName(host)
+            for host in hosts
+        ]
         builder = self._builder(x509.Name([]), key, days).add_extension(
             x509.SubjectAlternativeName(names), critical=True
         )
         file = self.folder / f"{'-'.join(hosts)}.pem"
         file.write_bytes(
             key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
             )
             + builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         )
@@ -59,10 +75,19 @@ class Authority:
         context.load_cert_chain(file)
         return context
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(key.public_key())
-        dated = builder.not_valid_before(now - timedelta(days=60)).not_valid_after(now + timedelta(days=days))
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.name)
+            .public_key(key.public_key())
+        )
+        dated = builder.not_valid_before(now - timedelta(days=60)).not_valid_after(
+            now + timedelta(days=days)
+        )
         return dated.serial_number(x509.random_serial_number())
 
 
@@ -152,7 +177,9 @@ def test_a_handshake_that_does_not_end_is_ended_at_the_deadline_with_nothing_sen
 
 
 @pytest.mark.parametrize("fault", NEVER_ENDING.values(), ids=NEVER_ENDING.keys())
-def test_the_deadline_holds_over_tls(trusting: Transport, authority: Authority, fault: Behaviour) -> None:
+def test_the_deadline_holds_over_tls(
+    trusting: Transport, authority: Authority, fault: Behaviour
+) -> None:
     """D5, D6."""
     with FaultyServer(answer(), fault, tls=authority.server("api.example.com")) as server:
         send(trusting, f"https://api.example.com:{server.port}")
@@ -168,7 +195,9 @@ def test_a_tls_connection_cut_in_the_answer_is_in_doubt(
 ) -> None:
     """D7, D9."""
     with (
-        FaultyServer(fault(message(b"half", length=8)), tls=authority.server("api.example.com")) as server,
+        FaultyServer(
+            fault(message(b"half", length=8)), tls=authority.server("api.example.com")
+        ) as server,
         pytest.raises(AnswerUnknown),
     ):
         send(trusting, f"https://api.example.com:{server.port}")

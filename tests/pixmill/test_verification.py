@@ -14,7 +14,18 @@ from pixmill.config_file import load_config
 from pixmill.errors import UserError
 from pixmill.verification import Finding, Verified, verify
 from tests.conftest import Simulated, Workshop, carry_out
-from tests.pixmill.damage import ROWS, copied, dataset, edit_ledger, flip, image_files, rows, running, sha256, store
+from tests.pixmill.damage import (
+    ROWS,
+    copied,
+    dataset,
+    edit_ledger,
+    flip,
+    image_files,
+    rows,
+    running,
+    sha256,
+    store,
+)
 
 __all__ = ["running", "store"]
 
@@ -41,10 +52,18 @@ def test_an_untouched_store_is_all_right(paid: Workshop) -> None:
     paid.write_rows(paid.rows(ROWS - 1))
     carry_out(paid.path)
     found = verified(paid)
-    assert (found.exit_code, found.rows, found.images, found.versions, found.findings) == (0, ROWS - 1, ROWS - 1, 1, [])
+    assert (found.exit_code, found.rows, found.images, found.versions, found.findings) == (
+        0,
+        ROWS - 1,
+        ROWS - 1,
+        1,
+        [],
+    )
 
 
-def test_a_run_without_images_and_with_invalid_rows_is_all_right(workshop: Workshop, running: Simulated) -> None:
+def test_a_run_without_images_and_with_invalid_rows_is_all_right(
+    workshop: Workshop, running: Simulated
+) -> None:
     workshop.write_rows([*workshop.rows(ROWS), {"id": "x", "photo": "no url", "text": "a pet"}])
     workshop.use(running)
     workshop.write_config(output={"images": "url"}, input={"max_invalid": 1})
@@ -55,7 +74,11 @@ def test_a_run_without_images_and_with_invalid_rows_is_all_right(workshop: Works
 
 def test_nothing_is_written(paid: Workshop) -> None:
     def state() -> dict[str, tuple[int, int]]:
-        seen = {str(path): path.stat() for path in paid.folder.rglob("*") if path.is_file() and "-" not in path.suffix}
+        seen = {
+            str(path): path.stat()
+            for path in paid.folder.rglob("*")
+            if path.is_file() and "-" not in path.suffix
+        }
         return {name: (of.st_mtime_ns, of.st_size) for name, of in seen.items()}
 
     before = state()
@@ -81,7 +104,10 @@ def test_one_flipped_byte_in_an_image_is_found(paid: Workshop) -> None:
     [
         (lambda image: image.unlink(), "missing"),
         (lambda image: image.write_bytes(image.read_bytes() + b"x"), "wrong_size"),
-        (lambda image: (image.rename(image.with_suffix(".kept")), image.symlink_to("/dev/zero")), "no_file"),
+        (
+            lambda image: (image.rename(image.with_suffix(".kept")), image.symlink_to("/dev/zero")),
+            "no_file",
+        ),
         (lambda image: (image.unlink(), os.mkfifo(image)), "no_file"),
     ],
 )
@@ -100,7 +126,9 @@ def test_a_name_that_leads_out_of_the_store_is_not_followed(paid: Workshop) -> N
     images = table["images"].to_pylist()
     images[0][0]["file_name"] = "images/../../../../../dev/zero\x1b]0;x\x07"
     at = table.schema.get_field_index("images")
-    edited = table.set_column(at, table.schema.field(at), pa.array(images, table.schema.field(at).type))
+    edited = table.set_column(
+        at, table.schema.field(at), pa.array(images, table.schema.field(at).type)
+    )
     pq.write_table(edited, dataset(paid))
     named = [finding for finding in verified(paid).findings if finding.problem == "foreign_name"]
     assert [(finding.row_number, finding.file.isprintable()) for finding in named] == [(1, True)]
@@ -115,7 +143,9 @@ def test_a_dead_url_is_no_remedy(paid: Workshop) -> None:
     assert "backup" in remedy
 
 
-def test_an_image_that_several_rows_name_is_read_once(workshop: Workshop, running: Simulated) -> None:
+def test_an_image_that_several_rows_name_is_read_once(
+    workshop: Workshop, running: Simulated
+) -> None:
     workshop.write_rows(workshop.rows(1) * 3)
     workshop.use(running)
     carry_out(workshop.path)
@@ -124,7 +154,9 @@ def test_an_image_that_several_rows_name_is_read_once(workshop: Workshop, runnin
     assert (found.rows, found.images, dict(found.problems)) == (3, 1, {"missing": 1})
 
 
-def test_the_list_of_findings_ends_but_their_count_does_not(paid: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_of_findings_ends_but_their_count_does_not(
+    paid: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pixmill.verification.LISTED", 2)
     for image in image_files(paid):
         image.unlink()
@@ -168,7 +200,9 @@ def test_a_page_that_is_damaged_is_found_though_the_manifest_agrees(paid: Worksh
         ({"counts": None}, "manifest.json", "says None succeeded, the dataset has 6"),
     ],
 )
-def test_an_edited_manifest_is_found(paid: Workshop, edit: dict[str, Any], where: str, words: str) -> None:
+def test_an_edited_manifest_is_found(
+    paid: Workshop, edit: dict[str, Any], where: str, words: str
+) -> None:
     manifest = dataset(paid).with_name("manifest.json")
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **edit}))
     finding = only(paid)
@@ -219,7 +253,11 @@ def test_a_job_that_the_ledger_does_not_know_would_be_paid_again(paid: Workshop)
     key = rows(paid)[3]["job_key"]
     edit_ledger(paid, "DELETE FROM jobs WHERE job_key = ?", key)
     finding = only(paid)
-    assert (Path(finding.file).name, finding.problem, finding.row_number) == ("ledger.db", "not_in_ledger", 4)
+    assert (Path(finding.file).name, finding.problem, finding.row_number) == (
+        "ledger.db",
+        "not_in_ledger",
+        4,
+    )
     assert "pay again" in finding.remedy
 
 
@@ -231,7 +269,9 @@ def test_a_dataset_that_contradicts_the_ledger_is_found(paid: Workshop) -> None:
     assert "succeeded in the dataset, failed here" in finding.message
 
 
-def test_that_a_run_is_ahead_of_the_dataset_is_no_fault(workshop: Workshop, running: Simulated) -> None:
+def test_that_a_run_is_ahead_of_the_dataset_is_no_fault(
+    workshop: Workshop, running: Simulated
+) -> None:
     """Two configs share a store: what the other one paid for is no damage of this one's dataset."""
     workshop.write_rows(workshop.rows(ROWS))
     workshop.use(running)

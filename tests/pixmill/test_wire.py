@@ -25,7 +25,9 @@ def transport() -> Iterator[Transport]:
 
 
 def send(transport: Transport, url: str, deadline: float = 10.0) -> Reply:
-    return transport.send(requests.Request("GET", f"{url}/").prepare(), deadline=deadline, max_bytes=1000)
+    return transport.send(
+        requests.Request("GET", f"{url}/").prepare(), deadline=deadline, max_bytes=1000
+    )
 
 
 def test_an_unknown_name_sends_nothing() -> None:
@@ -35,7 +37,9 @@ def test_an_unknown_name_sends_nothing() -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     transport = Transport(connections=1, look_up=look_up)
-    with pytest.raises(NotSent, match=r"api\.example\.com: its address was not found \(Name or service not known\)"):
+    with pytest.raises(
+        NotSent, match=r"api\.example\.com: its address was not found \(Name or service not known\)"
+    ):
         send(transport, "http://api.example.com")
     transport.close()
 
@@ -59,7 +63,10 @@ def test_names_that_hang_end_at_the_deadline_and_do_not_hold_up_others() -> None
 
     transport = Transport(connections=21, look_up=look_up)
     with FaultyServer(answer(b"here")) as server, ThreadPoolExecutor(20) as pool:
-        hanging = [pool.submit(send, transport, "http://hangs.example.com", deadline=0.2) for _ in range(20)]
+        hanging = [
+            pool.submit(send, transport, "http://hangs.example.com", deadline=0.2)
+            for _ in range(20)
+        ]
         assert send(transport, f"http://works.example.com:{server.port}").body == b"here"
         for call in hanging:
             with pytest.raises(NotSent, match=r"not finished within 0\.2 s"):
@@ -72,7 +79,9 @@ def test_the_address_that_was_checked_is_the_one_that_is_connected_to() -> None:
     """D10: a name whose second answer is another one gets no second question."""
     answers = iter([["127.0.0.1"], ["127.0.0.2"]])
     checked: list[str] = []
-    transport = Transport(connections=1, check_address=checked.append, look_up=lambda _: next(answers))
+    transport = Transport(
+        connections=1, check_address=checked.append, look_up=lambda _: next(answers)
+    )
     with FaultyServer(answer()) as server:
         assert send(transport, f"http://api.example.com:{server.port}").status == 200
         transport.close()
@@ -85,7 +94,9 @@ def test_one_refused_address_among_many_refuses_them_all() -> None:
         if address == "127.0.0.9":
             raise AddressRefused(f"{address} is refused")
 
-    transport = Transport(connections=1, check_address=check, look_up=lambda _: ["127.0.0.1", "127.0.0.9"])
+    transport = Transport(
+        connections=1, check_address=check, look_up=lambda _: ["127.0.0.1", "127.0.0.9"]
+    )
     with FaultyServer(answer()) as server:
         with pytest.raises(AddressRefused, match=r"^127\.0\.0\.9 is refused$"):
             send(transport, f"http://api.example.com:{server.port}")
@@ -123,14 +134,18 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     theirs.close()
 
 
-def test_the_end_of_an_exchange_shuts_its_socket_down(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_the_end_of_an_exchange_shuts_its_socket_down(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
     exchange = Exchange(10)
     exchange.hold(pair[0])
     exchange.end()
     assert pair[1].recv(1) == b""
 
 
-def test_a_socket_that_comes_after_the_end_is_shut_down_too(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_socket_that_comes_after_the_end_is_shut_down_too(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
     """D6: the end may fall between the socket and the TLS socket that takes its place."""
     exchange = Exchange(10)
     exchange.end()

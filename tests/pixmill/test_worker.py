@@ -61,7 +61,10 @@ def test_what_workers_did_is_what_the_run_says(workshop: Workshop) -> None:
             report = run.finish()
         check(config, report, provider.charges())
     assert (report["succeeded"], report["refused"], report["calls"]) == (ROWS - 1, 1, ROWS)
-    assert (progress.done, progress.codes) == ({"succeeded": ROWS - 1, "refused": 1}, [("50413", 1)])
+    assert (progress.done, progress.codes) == (
+        {"succeeded": ROWS - 1, "refused": 1},
+        [("50413", 1)],
+    )
     assert threading.active_count() <= threads
 
 
@@ -83,7 +86,9 @@ def test_a_stop_in_one_worker_stops_all(workshop: Workshop) -> None:
     assert (report["exit_code"], report["calls"], report["skipped"]) == (4, 6, 6)
 
 
-def test_a_worker_that_sees_another_ledger_pays_for_nothing(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_worker_that_sees_another_ledger_pays_for_nothing(
+    workshop: Workshop, tmp_path: Path
+) -> None:
     """A folder of the same name on another machine: what was paid for is not in there."""
     with Provider() as provider:
         config = use(workshop, provider.url, ROWS, execution=BY_DASK)
@@ -124,7 +129,11 @@ def test_a_driver_that_says_nothing_more_leaves_nothing_open(
             of_run = threading.active_count()
             for chunk in run.chunks():
                 run.hear(answered(fleet, chunk))
-                for idle in [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]:
+                for idle in [
+                    thread
+                    for thread in threading.enumerate()
+                    if isinstance(thread, threading.Timer)
+                ]:
                     idle.join()
                 assert threading.active_count() <= of_run
             report = run.finish()
@@ -141,7 +150,10 @@ def test_a_chunk_that_was_lost_goes_out_once_more_and_not_twice(workshop: Worksh
             run.hear(answered(fleet, chunk))
             assert not fleet.lost(chunk, RuntimeError("died"))
             assert answered(fleet, chunk).outcomes == Count(succeeded=4)
-            assert run.ledger.settled([job.key for job in chunk])["state"].to_pylist() == [State.SUCCEEDED.value] * 4
+            assert (
+                run.ledger.settled([job.key for job in chunk])["state"].to_pylist()
+                == [State.SUCCEEDED.value] * 4
+            )
             rows = results(run.finish())
     assert len(provider.bill) == 4
     assert [row["status"] for row in rows] == ["succeeded"] * 4 + ["skipped"] * 8
@@ -170,14 +182,18 @@ def test_workers_need_no_folder(workshop: Workshop, monkeypatch: pytest.MonkeyPa
 def test_a_small_table_reaches_all_workers_and_a_large_one_makes_few_task_runs(
     workshop: Workshop, rows: int, expected: int
 ) -> None:
-    config = load_config(use(workshop, "https://gateway.example.com", 1, execution={"engine": "dask"}))
+    config = load_config(
+        use(workshop, "https://gateway.example.com", 1, execution={"engine": "dask"})
+    )
     with prepare(config) as run:
         fleet = Fleet(config, run.run_id, run.ledger, to_pay=rows, cached=0)
         assert (fleet.workers, fleet.jobs_per_task) == (2, expected)
         assert fleet.chunks_per_worker >= 2
 
 
-def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "prefect_dask", None)
     check_installed(Execution())
     with pytest.raises(ConfigError, match="needs prefect-dask") as refused:

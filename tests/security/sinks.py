@@ -26,7 +26,9 @@ def forms(secret: str) -> dict[str, bytes]:
     }
     for before in range(3):
         # Only the digits that no neighbour has a part in.
-        digits = base64.b64encode(bytes(before) + data)[-(-before * 8 // 6) : (before + len(data)) * 8 // 6].decode()
+        digits = base64.b64encode(bytes(before) + data)[
+            -(-before * 8 // 6) : (before + len(data)) * 8 // 6
+        ].decode()
         encoded[f"base64 at {before}"] = digits
         encoded[f"URL-safe base64 at {before}"] = digits.replace("+", "-").replace("/", "_")
     return {form: text.lower().encode() for form, text in encoded.items()}
@@ -34,10 +36,17 @@ def forms(secret: str) -> dict[str, bytes]:
 
 def found(sinks: dict[str, bytes], secrets: dict[str, str]) -> list[str]:
     """Where which of the named secrets stands, in which form."""
-    wanted = [(name, form, text) for name, secret in secrets.items() for form, text in forms(secret).items()]
+    wanted = [
+        (name, form, text)
+        for name, secret in secrets.items()
+        for form, text in forms(secret).items()
+    ]
     lowered = {sink: content.lower() for sink, content in sinks.items()}
     return [
-        f"{name}, {form}: {at}" for at, content in lowered.items() for name, form, text in wanted if text in content
+        f"{name}, {form}: {at}"
+        for at, content in lowered.items()
+        for name, form, text in wanted
+        if text in content
     ]
 
 
@@ -55,7 +64,9 @@ def files(folder: Path) -> dict[str, bytes]:
 def _held(path: Path, content: bytes) -> Iterator[bytes]:
     if content.startswith(b"SQLite format 3"):
         with closing(sqlite3.connect(path)) as database:
-            for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for (table,) in database.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table'"
+            ).fetchall():
                 for row in database.execute(f'SELECT * FROM "{table}"'):
                     yield from map(_value, row)
     elif content.startswith(b"PAR1"):

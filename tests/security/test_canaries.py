@@ -46,7 +46,12 @@ def picture(peer: Peer, path: str, quoted: str = "a cat") -> object:
 
 def turned_away(peer: Peer) -> object:
     quoted = head(peer.request)
-    return said(peer, gateway_error("SignatureDoesNotMatch", 100010, f"you sent {quoted}"), 401, X_Echo=quoted)
+    return said(
+        peer,
+        gateway_error("SignatureDoesNotMatch", 100010, f"you sent {quoted}"),
+        401,
+        X_Echo=quoted,
+    )
 
 
 ECHOES: list[Behaviour] = [
@@ -99,18 +104,26 @@ def configured(workshop: Workshop, url: str, kind: str) -> str:
 
 
 @pytest.mark.slow
-def test_no_sink_holds_a_key_or_shows_a_signature(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_sink_holds_a_key_or_shows_a_signature(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """4.2, E11: a gateway that quotes the key in all it says, a run that fails in many ways, Prefect at DEBUG."""
     monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "DEBUG")
     with Echoing(ECHOES) as server:
-        ended = Command(workshop.folder / "prefect")(*pay(configured(workshop, server.url, "gateway")))
+        ended = Command(workshop.folder / "prefect")(
+            *pay(configured(workshop, server.url, "gateway"))
+        )
     assert ended.report["exit_code"] == 6, ended.stderr
     assert any(BEARER.encode() in request for request in server.requests)
     left = files(workshop.folder)
-    assert {f"out/{name}" for name in ("ledger.db", "pets/dataset.parquet", "pets/report/index.html")} <= {*left}
+    assert {
+        f"out/{name}" for name in ("ledger.db", "pets/dataset.parquet", "pets/report/index.html")
+    } <= {*left}
     prefect = {name: content for name, content in left.items() if "prefect/" in name}
     assert b"DEBUG" in ended.stderr.encode()
-    assert any(b"SignatureDoesNotMatch" in content for content in prefect.values()), "Prefect has heard of the run"
+    assert any(b"SignatureDoesNotMatch" in content for content in prefect.values()), (
+        "Prefect has heard of the run"
+    )
     assert SIGNATURE.encode() in left["what out/ledger.db holds"], "a signed URL is data"
     shown = {"stdout": ended.stdout.encode(), "stderr": ended.stderr.encode(), **prefect}
     assert found({**shown, **left}, KEYS) == []
@@ -133,13 +146,20 @@ def test_a_signed_run_leaves_no_key_anywhere(
 
 
 @pytest.mark.parametrize("form", forms(BEARER))
-def test_the_search_finds_what_is_planted_in_every_form_and_kind_of_file(form: str, tmp_path: Path) -> None:
+def test_the_search_finds_what_is_planted_in_every_form_and_kind_of_file(
+    form: str, tmp_path: Path
+) -> None:
     planted = f"before {forms(BEARER)[form].decode()} after"
     (tmp_path / "plain.log").write_text(planted.upper())
-    pq.write_table(pa.table({"text": [planted] * 9}), tmp_path / "table.parquet", compression="zstd")
+    pq.write_table(
+        pa.table({"text": [planted] * 9}), tmp_path / "table.parquet", compression="zstd"
+    )
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
         database.execute("CREATE TABLE jobs (answer BLOB, text TEXT)")
-        database.execute("INSERT INTO jobs VALUES (?, ?)", (gzip.compress(planted.encode()), "z" * 9000 + planted))
+        database.execute(
+            "INSERT INTO jobs VALUES (?, ?)",
+            (gzip.compress(planted.encode()), "z" * 9000 + planted),
+        )
         database.commit()
     hits = found(files(tmp_path), {"key": BEARER})
     for sink in ("plain.log", "what table.parquet holds", "what ledger.db holds"):

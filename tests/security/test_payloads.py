@@ -56,7 +56,10 @@ def test_no_text_of_the_table_or_the_provider_becomes_a_path(
     usable = [path for path in PATHS if path.isprintable() and not path.startswith("{")]
     with Provider() as provider:
         config = use(workshop, provider.url, 1, input={"row_key": ["id"]})
-        rows = [{"id": path, "photo": "https://e.example/a.jpg", "text": path, "../../col": path} for path in usable]
+        rows = [
+            {"id": path, "photo": "https://e.example/a.jpg", "text": path, "../../col": path}
+            for path in usable
+        ]
         workshop.write_rows(rows)
         report = carry_out(config)
         before = tree(workshop.folder)
@@ -68,7 +71,12 @@ def test_no_text_of_the_table_or_the_provider_becomes_a_path(
     assert [row["row_key"] for row in published] == usable
     fixed = {"pets.csv", "pets.yaml", "victim", "out"}
     assert {path.split("/")[0] for path in before} == fixed
-    assert tree(workshop.folder) - before == {"exports", "exports/t.csv", "exports/t.jsonl", "exports/t.parquet"}
+    assert tree(workshop.folder) - before == {
+        "exports",
+        "exports/t.csv",
+        "exports/t.jsonl",
+        "exports/t.parquet",
+    }
     assert all(path.isascii() and len(path) < 100 for path in before)
 
 
@@ -77,7 +85,9 @@ def test_a_config_can_not_name_its_dataset_out_of_the_store(name: str, workshop:
     """4.4: the name becomes a folder, so only what is a plain name everywhere is one."""
     config = workshop.write_config(name=name)
     if name in ("CON", "aux"):
-        assert load_config(config).dataset_folder.name == name, "reserved only where pixmill does not run"
+        assert load_config(config).dataset_folder.name == name, (
+            "reserved only where pixmill does not run"
+        )
     else:
         with pytest.raises(UserError, match="name"):
             load_config(config)
@@ -103,7 +113,9 @@ def test_a_link_planted_where_an_export_goes_is_replaced_and_not_followed(
     assert not out.is_symlink()
 
 
-def test_a_link_planted_at_a_stored_image_is_replaced_and_not_followed(tmp_path: Path, outside: Path) -> None:
+def test_a_link_planted_at_a_stored_image_is_replaced_and_not_followed(
+    tmp_path: Path, outside: Path
+) -> None:
     store = tmp_path / "store"
     stored = store / ImageStore(store).save(JPEG).file_name
     stored.unlink()
@@ -114,14 +126,22 @@ def test_a_link_planted_at_a_stored_image_is_replaced_and_not_followed(tmp_path:
 
 
 @pytest.mark.parametrize("planted", ["{}", WHILE_WRITTEN])
-def test_links_planted_where_a_run_publishes_are_replaced_and_not_followed(planted: str, workshop: Workshop) -> None:
+def test_links_planted_where_a_run_publishes_are_replaced_and_not_followed(
+    planted: str, workshop: Workshop
+) -> None:
     """4.4: the dataset, what lies beside it, and the report."""
     outside = workshop.folder / "outside"
     outside.write_text("untouched")
     with Provider() as provider:
         config = use(workshop, provider.url, 2)
         folder = load_config(config).dataset_folder
-        names = ("dataset.parquet", "manifest.json", "config.yaml", "invalid.parquet", "report/index.html")
+        names = (
+            "dataset.parquet",
+            "manifest.json",
+            "config.yaml",
+            "invalid.parquet",
+            "report/index.html",
+        )
         for path in (folder / name for name in names):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_name(planted.format(path.name)).symlink_to(outside)
@@ -180,7 +200,13 @@ def test_a_pickle_planted_in_the_store_never_runs(
         folder = load_config(config).dataset_folder
         carry_out(config)
         for name in ("a.pickle", "a", "b.pkl"):
-            for place in (results_of_prefect, folder, folder / "runs", folder / "history", folder.parent / "images"):
+            for place in (
+                results_of_prefect,
+                folder,
+                folder / "runs",
+                folder / "history",
+                folder.parent / "images",
+            ):
                 place.mkdir(parents=True, exist_ok=True)
                 (place / name).write_bytes(bomb)
         for run in (folder / "runs").glob("*.json"):
@@ -226,7 +252,9 @@ def test_yaml_makes_no_objects_in_a_config_an_override_or_a_faults_file(
     workshop.write_rows(workshop.rows(1))
     with pytest.raises(UserError):
         load_config(config, [f"name={payload}"])
-    Path(config).write_text(f"{Path(config).read_text()}\nname: {payload}\n".replace("name: pets\n", ""))
+    Path(config).write_text(
+        f"{Path(config).read_text()}\nname: {payload}\n".replace("name: pets\n", "")
+    )
     with pytest.raises(UserError):
         load_config(config)
     assert not mark.exists()
@@ -238,7 +266,16 @@ def test_where_yaml_makes_objects_the_trap_works(tmp_path: Path) -> None:
     assert mark.exists()
 
 
-INSIDE = ["127.0.0.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "localhost", "127.1"]
+INSIDE = [
+    "127.0.0.1",
+    "2130706433",
+    "0x7f.1",
+    "[::1]",
+    "[::ffff:127.0.0.1]",
+    "[64:ff9b::7f00:1]",
+    "localhost",
+    "127.1",
+]
 """One disguise of each kind; all of them, against the fetcher itself, are in test_ssrf.py."""
 
 
@@ -247,9 +284,19 @@ def test_the_look_at_input_images_reaches_nothing_inside(images: str, workshop: 
     """4.3: the free fetch before paying refuses what the provider must not be told of either."""
     with FaultyServer(answer(JPEG)) as trap, Provider() as provider:
         config = use(workshop, provider.url, 1, input={"images": images, "max_invalid": 1.0})
-        urls = [f"{scheme}://{host}:{trap.port}/a.jpg" for host in INSIDE for scheme in ("http", "https")]
-        urls += ["file:///etc/passwd", "gopher://127.0.0.1:6379/_SET", f"https://user:pw@127.0.0.1:{trap.port}/"]
-        workshop.write_rows([{"id": str(at), "photo": url, "text": "a"} for at, url in enumerate(urls)])
+        urls = [
+            f"{scheme}://{host}:{trap.port}/a.jpg"
+            for host in INSIDE
+            for scheme in ("http", "https")
+        ]
+        urls += [
+            "file:///etc/passwd",
+            "gopher://127.0.0.1:6379/_SET",
+            f"https://user:pw@127.0.0.1:{trap.port}/",
+        ]
+        workshop.write_rows(
+            [{"id": str(at), "photo": url, "text": "a"} for at, url in enumerate(urls)]
+        )
         report = carry_out(config)
     assert (trap.connections, provider.requests) == (0, [])
     assert report["invalid"] == len(urls)
@@ -263,7 +310,13 @@ def test_a_paid_answer_and_a_repair_fetch_nothing_inside(workshop: Workshop) -> 
         urls = [f"https://{host}:{trap.port}/a.jpg" for host in INSIDE]
         body = b'{"code": 10000, "status": 10000, "data": {"image_urls": ["%s"]}}'
         with FaultyServer(*(answer(body % url.encode()) for url in urls)) as provider:
-            config = use(workshop, provider.url, len(urls), output={"images": "download"}, limits={"concurrency": 1})
+            config = use(
+                workshop,
+                provider.url,
+                len(urls),
+                output={"images": "download"},
+                limits={"concurrency": 1},
+            )
             report = carry_out(config)
             repaired = repair(load_config(config), lambda _: None, lambda _: None)
     assert report["images_missing"] == report["succeeded"] == len(urls)

@@ -25,7 +25,9 @@ class Cut:
         self._target = str(Path(query["host"][0]) / ".s.PGSQL.5432")
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
-        self.address = f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres?options={query['options'][0]}"
+        self.address = (
+            f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres?options={query['options'][0]}"
+        )
         self.armed: Moment | None = None
         self.cuts = self.spared = 0
         self._open: list[socket.socket] = []
@@ -35,7 +37,9 @@ class Cut:
         self._threads[0].start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for one in self._open:

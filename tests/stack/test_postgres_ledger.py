@@ -116,7 +116,9 @@ def test_what_a_lost_commit_would_have_spent_is_not_counted_twice(database_url: 
         ledger.claim("paid", capped)
         with other.database.writing.begin() as held:
             other.database.lock(held)
-            first = pool.submit(ledger.record_image, "none", "run-1", [], images=None, error=None, download_ms=0.0)
+            first = pool.submit(
+                ledger.record_image, "none", "run-1", [], images=None, error=None, download_ms=0.0
+            )
             wait_until(lambda: bool(count(other, _WAITING)), "the first group waits")
             answer = pool.submit(ledger.record, ended("paid", State.SUCCEEDED, price=0.2))
             wait_until(lambda: _queued(ledger) == 1, "the answer waits")
@@ -140,7 +142,9 @@ def _queued(ledger: Ledger) -> int:
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
 
 
-def test_a_look_up_is_made_again_when_the_server_is_back(ledger: Ledger, postgres: Postgres) -> None:
+def test_a_look_up_is_made_again_when_the_server_is_back(
+    ledger: Ledger, postgres: Postgres
+) -> None:
     """C3, B6: what can't be read is waited for, and never counts as unknown."""
     ledger.claim("k", LIMITS)
     postgres.stop()
@@ -175,7 +179,9 @@ def test_a_server_that_was_never_there_is_an_error_at_once() -> None:
 # Many processes
 
 
-def test_four_processes_of_sixteen_threads_never_make_call_101(database_url: str, ledger: Ledger) -> None:
+def test_four_processes_of_sixteen_threads_never_make_call_101(
+    database_url: str, ledger: Ledger
+) -> None:
     """E15, H1: a cap on calls and on a month's money, with answers recorded in between, so that ids go on."""
     script = f"""
 import sys
@@ -199,15 +205,21 @@ ledger.close()
 """
     command = [sys.executable, "-c", script]
     started = [
-        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True, cwd=ROOT) for number in range(4)
+        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        for number in range(4)
     ]
     granted = [int(process.communicate(timeout=60)[0]) for process in started]
     assert sum(granted) == 100
-    assert (ledger.calls_of("run-1"), count(ledger, "SELECT count(DISTINCT job_key) FROM attempts")) == (100, 100)
+    assert (
+        ledger.calls_of("run-1"),
+        count(ledger, "SELECT count(DISTINCT job_key) FROM attempts"),
+    ) == (100, 100)
 
 
 @pytest.mark.parametrize("ahead", [DAY, -DAY], ids=["a day ahead", "a day behind"])
-def test_a_lease_goes_by_the_clock_of_the_database(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
+def test_a_lease_goes_by_the_clock_of_the_database(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
     """H3: hosts may differ by a day; a claim of another host is given up when its lease is over there."""
     here = schema.time.time_ns
     monkeypatch.setattr(schema, "time", SimpleNamespace(time_ns=lambda: here() + ahead * 1000))
@@ -217,7 +229,10 @@ def test_a_lease_goes_by_the_clock_of_the_database(ledger: Ledger, monkeypatch: 
     _alter(ledger, "UPDATE jobs SET owner = 'elsewhere|boot|1|2'")
     assert ledger.begin_run("run-2", "pets") == 0
     assert ledger.known(["k"], max_runs=3).states == [State.IN_FLIGHT]
-    _alter(ledger, f"UPDATE jobs SET lease_until = {ledger.ask(lambda connection: clock(connection)()) - 1}")
+    _alter(
+        ledger,
+        f"UPDATE jobs SET lease_until = {ledger.ask(lambda connection: clock(connection)()) - 1}",
+    )
     assert ledger.known(["k"], max_runs=3).states == [State.IN_DOUBT]
     assert ledger.begin_run("run-3", "pets") == 1
     assert ledger.claim("k", LIMITS) == Refused(State.IN_DOUBT)
@@ -228,7 +243,9 @@ def _alter(ledger: Ledger, statement: str) -> None:
         connection.execute(text(statement))
 
 
-def test_a_commit_outlives_a_power_loss_whatever_the_server_s_default(postgres: Postgres, database_url: str) -> None:
+def test_a_commit_outlives_a_power_loss_whatever_the_server_s_default(
+    postgres: Postgres, database_url: str
+) -> None:
     """B1: what was acknowledged is there."""
     postgres.execute("ALTER SYSTEM SET synchronous_commit = off")
     postgres.execute("SELECT pg_reload_conf()")
@@ -253,7 +270,9 @@ def test_an_answer_with_a_character_that_postgresql_can_t_hold_is_recorded(ledge
 # All commands
 
 
-def test_every_command_works_on_it_and_a_second_run_pays_for_nothing(workshop: Workshop, database_url: str) -> None:
+def test_every_command_works_on_it_and_a_second_run_pays_for_nothing(
+    workshop: Workshop, database_url: str
+) -> None:
     with Provider() as provider:
         config = use(workshop, provider.url, 5, ledger=database_url)
         with prepare(load_config(config)) as first:
@@ -276,7 +295,9 @@ def test_a_simulated_run_keeps_its_own_file(workshop: Workshop, database_url: st
     assert open_ledger(database_url, read_only=True) is None
 
 
-def test_the_commands_that_take_a_store_take_a_url(database_url: str, tmp_path: Path, pixmill: Command) -> None:
+def test_the_commands_that_take_a_store_take_a_url(
+    database_url: str, tmp_path: Path, pixmill: Command
+) -> None:
     with books(database_url) as book:
         for day in range(1, 4):
             book.call(f"2026-11-0{day}T12:00")
@@ -286,7 +307,10 @@ def test_the_commands_that_take_a_store_take_a_url(database_url: str, tmp_path: 
     wrote = pixmill("ledger", "backup", database_url, "--out", str(tmp_path / "copy.db"), "--json")
     assert json.loads(wrote.stdout)["attempts"] == 3
     groups = ("--month", "2026-11", "--by", "day,req_key,code,config", "--json")
-    bill, copied = (json.loads(pixmill("bill", of, *groups).stdout) for of in (database_url, str(tmp_path / "copy.db")))
+    bill, copied = (
+        json.loads(pixmill("bill", of, *groups).stdout)
+        for of in (database_url, str(tmp_path / "copy.db"))
+    )
     assert bill == copied
     assert len(bill["lines"]) == 3
 
@@ -294,7 +318,9 @@ def test_the_commands_that_take_a_store_take_a_url(database_url: str, tmp_path: 
 def test_a_copy_in_a_file_is_whole_and_of_one_moment(database_url: str, tmp_path: Path) -> None:
     """A job and its attempt are written by two commits: no copy may have the second without the first."""
     with books(database_url) as book:
-        book.ledger.record(ended("late", State.SUCCEEDED, answer=bytes(range(256)), message="übel 'x'\n"))
+        book.ledger.record(
+            ended("late", State.SUCCEEDED, answer=bytes(range(256)), message="übel 'x'\n")
+        )
         with being_written(book):
             copies = [back_up(book.ledger, tmp_path / f"copy-{at}.db") for at in range(3)]
         last = back_up(book.ledger, tmp_path / "last.db")
@@ -313,7 +339,9 @@ def _rows(ledger: Ledger, table: str) -> list[tuple[object, ...]]:
     return sorted(map(tuple, rows), key=repr)
 
 
-def test_what_is_shown_of_an_address_holds_no_password(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_shown_of_an_address_holds_no_password(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """libpq takes the password from the environment; nothing of it is in the ledger's own texts."""
     monkeypatch.setenv("PGPASSWORD", "canary-password-1")
     ledger = open_ledger(database_url)

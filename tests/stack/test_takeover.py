@@ -34,7 +34,9 @@ pytestmark = [
 ]
 
 JOBS, ROWS, REPLICATES = 2_000, 4, 4
-STRENGTHS = [round((at + 1) / (JOBS // ROWS // REPLICATES), 3) for at in range(JOBS // ROWS // REPLICATES)]
+STRENGTHS = [
+    round((at + 1) / (JOBS // ROWS // REPLICATES), 3) for at in range(JOBS // ROWS // REPLICATES)
+]
 IN_FLIGHT = 20
 TIMEOUT = 20
 LEASE = 3 * TIMEOUT
@@ -48,7 +50,9 @@ def test_a_scheduled_sweep_outlives_the_machine_that_it_runs_on_and_a_restart_of
     """C5, C12, H4: one of two workers is lost with its run; the next one takes over, nothing is paid twice."""
     store = folder / "store"
     with (
-        simulator(folder, "--latency", "0.2", "--qps", "80", "--concurrency", str(IN_FLIGHT)) as simulated,
+        simulator(
+            folder, "--latency", "0.2", "--qps", "80", "--concurrency", str(IN_FLIGHT)
+        ) as simulated,
         running_stack(folder / "stack", free_port(), store) as stack,
         client_of(stack) as client,
         workers(stack) as (first, second),
@@ -64,10 +68,17 @@ def test_a_scheduled_sweep_outlives_the_machine_that_it_runs_on_and_a_restart_of
         calls = simulated.bill.length
         wait_until(lambda: simulated.bill.length > calls, "the next run takes over")
         assert time.monotonic() - lost < LEASE + 10
-        wait_until(lambda: any(name.startswith("Completed") for name in states(client)), "the end of the sweep")
+        wait_until(
+            lambda: any(name.startswith("Completed") for name in states(client)),
+            "the end of the sweep",
+        )
         seen = Counter(states(client))
         keys = simulated.bill.keys
-    rows = pq.read_table(store / "sweep" / "dataset.parquet").select(["status", "job_key", "attempts"]).to_pylist()
+    rows = (
+        pq.read_table(store / "sweep" / "dataset.parquet")
+        .select(["status", "job_key", "attempts"])
+        .to_pylist()
+    )
     outcomes = Counter(row["status"] for row in rows)
     assert len(rows) == len({row["job_key"] for row in rows}) == JOBS
     assert set(outcomes) <= {"succeeded", "in_doubt"}
@@ -113,7 +124,10 @@ def states(client: SyncPrefectClient) -> list[str]:
 def workers(stack: Stack) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Two workers that ask for work each second and take one run at a time."""
     eager = {**stack.environment, "PREFECT_WORKER_QUERY_SECONDS": "1", "PIXMILL_API_KEY": KEY}
-    both = [stack._replace(environment=eager).worker("--name", name, "--limit", "1") for name in ("first", "second")]
+    both = [
+        stack._replace(environment=eager).worker("--name", name, "--limit", "1")
+        for name in ("first", "second")
+    ]
     try:
         yield both
     finally:
@@ -125,7 +139,9 @@ def restarted(stack: Stack) -> subprocess.Popen[bytes]:
     """End the server as an update does, and start it again."""
     mine = children(os.getpid())
     # The command line alone: a server that other tests share has options behind it.
-    [(server, command)] = [of for of in mine.items() if of[1].rstrip().endswith("-m prefect server start")]
+    [(server, command)] = [
+        of for of in mine.items() if of[1].rstrip().endswith("-m prefect server start")
+    ]
     os.kill(server, signal.SIGTERM)
     wait_until(lambda: not is_alive(server, command), "the server's end")
     return stack.serve()

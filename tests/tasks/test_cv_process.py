@@ -16,14 +16,18 @@ from tests.conftest import Simulated, Workshop
 pytestmark = pytest.mark.slow  # importing Prefect takes seconds
 
 
-def test_a_chunk_is_paid_for_and_its_counts_are_all_that_comes_back(workshop: Workshop, simulated: Simulated) -> None:
+def test_a_chunk_is_paid_for_and_its_counts_are_all_that_comes_back(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     workshop.write_rows(workshop.rows(3))
     workshop.use(simulated)
     with prepare(load_config(workshop.path)) as run:
         run.begin()
         (chunk, *_) = run.chunks()
         assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == Count(succeeded=1)
-        assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == Count(succeeded=1), "from the ledger"
+        assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == Count(succeeded=1), (
+            "from the ledger"
+        )
     assert simulated.bill.calls == 1
 
 
@@ -43,7 +47,9 @@ def test_prefect_neither_caches_nor_stores_what_was_paid() -> None:
     [(ConnectionError("gone"), True), (MemoryError(), True), (LedgerError("disk full"), False)],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_only_infrastructure_failures_are_retried(error: Exception, again: bool, tmp_path: Path) -> None:
+def test_only_infrastructure_failures_are_retried(
+    error: Exception, again: bool, tmp_path: Path
+) -> None:
     """What the library says itself stays so at a second try: a ledger that can't be written, a wrong config."""
     ask = cv_process.retry_condition_fn
     assert ask

@@ -30,7 +30,9 @@ def stores() -> Iterator[Path]:
 
 
 @pytest.fixture
-def virtual(empty_ledger: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def virtual(
+    empty_ledger: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Threads and clocks are those of the world that was entered last."""
     caplog.set_level(logging.CRITICAL, "pixmill")
     install(monkeypatch)

@@ -41,7 +41,11 @@ def drawn(lot: Random) -> History:
             "concurrency": lot.choice((1, 2, 4, 6, "auto")),
             "timeout_seconds": TIMEOUT,
         },
-        retry={"max_attempts": lot.randint(1, 4), "max_runs": lot.randint(1, 3), "rerolls": lot.randint(0, 2)},
+        retry={
+            "max_attempts": lot.randint(1, 4),
+            "max_runs": lot.randint(1, 3),
+            "rerolls": lot.randint(0, 2),
+        },
         budget={"max_calls": lot.choice((None, None, lot.randint(1, jobs)))},
         in_doubt=lot.choice(("hold", "hold", "retry")),
         stop={"window": lot.choice((5, 50)), "failed_fraction": 0.9, "refused_fraction": 0.9},
@@ -61,7 +65,12 @@ def drawn(lot: Random) -> History:
 
 @contextmanager
 def told(
-    seed: object, folder: Path, empty: Path, config: Config, weather: Callable[[float], Weather], jobs: int
+    seed: object,
+    folder: Path,
+    empty: Path,
+    config: Config,
+    weather: Callable[[float], Weather],
+    jobs: int,
 ) -> Iterator[Store]:
     """A store in a new world. When the body ends, bill and ledger have to agree (I3)."""
     world = World(seed)
@@ -87,7 +96,9 @@ def live_through(seed: object, folder: Path, empty: Path) -> Store:
         def operate() -> None:
             for _ in range(history.waves):
                 _wave(store.world, store)
-            store.world.sleep(3 * DAY)  # every lease has run out, whatever the clock of its owner said
+            store.world.sleep(
+                3 * DAY
+            )  # every lease has run out, whatever the clock of its owner said
             calm.append(True)
             _finish(store.world, store)
 
@@ -107,7 +118,9 @@ def _wave(world: World, store: Store) -> None:
         running.append(
             world.begin(
                 f"p{len(world.processes)}",
-                lambda signal=signal: store.run(chunks=lot.randint(1, 3), patience=_until(signal, store)),  # type: ignore[misc]
+                lambda signal=signal: store.run(
+                    chunks=lot.randint(1, 3), patience=_until(signal, store)
+                ),  # type: ignore[misc]
                 host=lot.choice(hosts),
                 skew=lot.choice((0.0, 0.0, 0.0, 3600.0, -3600.0, DAY, -DAY)),
                 dies_at=int(10 ** lot.uniform(0, 2.7)) if mortal else None,
@@ -151,5 +164,7 @@ def _finish(world: World, store: Store) -> None:
 
 def kept_seeds() -> list[int]:
     """The seeds that once broke a promise."""
-    lines = (line.partition("#")[0].strip() for line in KEPT.read_text(encoding="utf-8").splitlines())
+    lines = (
+        line.partition("#")[0].strip() for line in KEPT.read_text(encoding="utf-8").splitlines()
+    )
     return [int(line) for line in lines if line]

@@ -35,7 +35,12 @@ STATES = frozenset(map(str, State))
 
 def config_with(**sections: Any) -> Config:
     """A config for runs without a table; `sections` as in YAML."""
-    whole = {"name": "pets", "input": {"path": "pets.csv"}, "provider": {"kind": "gateway"}, **sections}
+    whole = {
+        "name": "pets",
+        "input": {"path": "pets.csv"},
+        "provider": {"kind": "gateway"},
+        **sections,
+    }
     return Config.model_validate(whole)
 
 
@@ -62,7 +67,12 @@ class Store:
     """A ledger file, the provider's service and the jobs, with all that must hold between them."""
 
     def __init__(
-        self, world: World, path: Path, config: Config, weather: Callable[[float], Weather], jobs: int
+        self,
+        world: World,
+        path: Path,
+        config: Config,
+        weather: Callable[[float], Weather],
+        jobs: int,
     ) -> None:
         self.world, self.path, self.config = world, path, config
         self.jobs = jobs_numbered(jobs)
@@ -86,7 +96,9 @@ class Store:
 
     # A run
 
-    def run(self, config: Config | None = None, *, chunks: int = 2, patience: Patience | None = None) -> None:
+    def run(
+        self, config: Config | None = None, *, chunks: int = 2, patience: Patience | None = None
+    ) -> None:
         """Do what `pixmill run` does from plan to end, in the process that this thread belongs to."""
         config = config or self.config
         self._runs += 1
@@ -106,7 +118,9 @@ class Store:
     def _pending(self, ledger: Ledger, config: Config) -> list[Job]:
         """What a plan would pay for: nobody knows it, it is wanted again, or somebody else may be at it."""
         retry_doubt = config.in_doubt == "retry"
-        found = ledger.known([job.key for job in self.jobs], max_runs=config.retry.max_runs, retry_doubt=retry_doubt)
+        found = ledger.known(
+            [job.key for job in self.jobs], max_runs=config.retry.max_runs, retry_doubt=retry_doubt
+        )
         return [
             job
             for job, state, again in zip(self.jobs, found.states, found.again, strict=True)
@@ -114,10 +128,18 @@ class Store:
         ]
 
     def _pay(
-        self, ledger: Ledger, run_id: str, config: Config, jobs: Sequence[Job], chunks: int, patience: Patience | None
+        self,
+        ledger: Ledger,
+        run_id: str,
+        config: Config,
+        jobs: Sequence[Job],
+        chunks: int,
+        patience: Patience | None,
     ) -> Count:
         world = self.world
-        downloads = Downloads(self.path.parent, run_id, ledger, VirtualImages(world, self.images_failing))  # type: ignore[arg-type]
+        downloads = Downloads(
+            self.path.parent, run_id, ledger, VirtualImages(world, self.images_failing)
+        )  # type: ignore[arg-type]
         downloads._store = downloads._fetcher  # type: ignore[assignment]
         client = VirtualClient(world, self.service, config.limits.timeout_seconds)
         engine = Engine(
@@ -132,7 +154,9 @@ class Store:
         counts: list[Count] = []
         tasks = [
             Thread(
-                target=lambda part: counts.append(engine.process(part)), args=(jobs[at::chunks],), name=f"chunk-{at}"
+                target=lambda part: counts.append(engine.process(part)),
+                args=(jobs[at::chunks],),
+                name=f"chunk-{at}",
             )
             for at in range(chunks)
         ]
@@ -155,9 +179,15 @@ class Store:
 
     def _rows(self, only: str | None = None) -> Rows:
         """All jobs of the ledger; where there are many, mostly `only` one: looking at all takes too long."""
-        all_of_them = only is None or len(self.jobs) <= FEW or self.world.random.random() < FEW / len(self.jobs) / 2
+        all_of_them = (
+            only is None
+            or len(self.jobs) <= FEW
+            or self.world.random.random() < FEW / len(self.jobs) / 2
+        )
         which = ("", ()) if all_of_them else (" WHERE job_key = ?", (only,))
-        rows = self._look.execute(f"SELECT job_key, state, owner, output_urls, attempts FROM jobs{which[0]}", which[1])
+        rows = self._look.execute(
+            f"SELECT job_key, state, owner, output_urls, attempts FROM jobs{which[0]}", which[1]
+        )
         return {key: (state, owner, urls, attempts) for key, state, owner, urls, attempts in rows}
 
     def _call_arrives(self, process: Process, job: str) -> None:
@@ -167,9 +197,13 @@ class Store:
         state, owner, _, attempts = rows.get(key, ("", None, None, 0))
         given_up = process.freezes and owner != this_owner()
         if not given_up and (state == "" or owner is None or owner != this_owner()):
-            self.world.fail(f"I3: a call for job {job} arrives, and the ledger holds no intent of it ({state})")
+            self.world.fail(
+                f"I3: a call for job {job} arrives, and the ledger holds no intent of it ({state})"
+            )
         if self._arrived[key] > attempts:
-            self.world.fail(f"I3: call {self._arrived[key]} for job {job} arrives, the ledger knows {attempts}")
+            self.world.fail(
+                f"I3: call {self._arrived[key]} for job {job} arrives, the ledger knows {attempts}"
+            )
         self._paid_once(job)
         self._within_limits(process)
         self._bounded(process, key)
@@ -177,18 +211,26 @@ class Store:
 
     def _paid_once(self, job: str) -> None:
         drawn_again = min(self.service.redrawn[job], self.config.retry.rerolls)
-        allowed = (1 if self.config.in_doubt == "hold" else self.config.retry.max_runs) + drawn_again
+        allowed = (
+            1 if self.config.in_doubt == "hold" else self.config.retry.max_runs
+        ) + drawn_again
         if self.service.bill[job] > allowed:
-            self.world.fail(f"I2: job {job} was paid {self.service.bill[job]} times, at most {allowed} are allowed")
+            self.world.fail(
+                f"I2: job {job} was paid {self.service.bill[job]} times, at most {allowed} are allowed"
+            )
 
     def _within_limits(self, process: Process) -> None:
         limits = self.config.limits
         if process.freezes:
             return
         if self.service.in_flight[process] > self.config.concurrency:
-            self.world.fail(f"I8: {self.service.in_flight[process]} calls of {process.name} are in flight")
+            self.world.fail(
+                f"I8: {self.service.in_flight[process]} calls of {process.name} are in flight"
+            )
         if process not in self.service.answered and self.service.in_flight[process] > 1:
-            self.world.fail(f"I1f: {process.name} sends a second call, and nobody has answered the first")
+            self.world.fail(
+                f"I1f: {process.name} sends a second call, and nobody has answered the first"
+            )
         recent = self._recent.setdefault(process, deque())
         recent.append(self.world.now)
         while recent[0] <= self.world.now - 1:
@@ -200,17 +242,24 @@ class Store:
         run_id, config = self._run_of[process]
         self._of_job[run_id, key] += 1
         self._of_run[run_id] += 1
-        calls, most = self._of_run[run_id], config.retry.max_attempts + config.retry.rerolls + MAX_THROTTLES
+        calls, most = (
+            self._of_run[run_id],
+            config.retry.max_attempts + config.retry.rerolls + MAX_THROTTLES,
+        )
         if self._of_job[run_id, key] > most:
             self.world.fail(f"I7: {self._of_job[run_id, key]} calls for one job in {run_id}")
         if calls > (config.budget.max_calls or calls):
-            self.world.fail(f"E15: call {calls} of {run_id} is over the budget of {config.budget.max_calls}")
+            self.world.fail(
+                f"E15: call {calls} of {run_id} is over the budget of {config.budget.max_calls}"
+            )
 
     def answered(self, recorded: Recorded) -> None:
         """A call has ended: where nobody could take this process for dead, its claim is still its own."""
         key, run_id = recorded.job_key, recorded.run_id
         _, owner, _, _ = self._rows(key)[key]
-        if owner != this_owner() and all(process.host == "here" for process in self.world.processes):
+        if owner != this_owner() and all(
+            process.host == "here" for process in self.world.processes
+        ):
             self.world.fail(f"H3: a claim on {key[:8]} was taken away from a process that lives")
         self._faults[run_id, key] += recorded.verdict == "retry"
         if self._faults[run_id, key] > self.config.retry.max_attempts:
@@ -232,7 +281,12 @@ class Store:
 
     def _stopped_for_good_reason(self, engine: Engine, calls: int) -> None:
         allowed = engine._config.budget.max_calls
-        if engine.stopped and engine.stopped.code == StopCode.BUDGET and allowed is not None and calls < allowed:
+        if (
+            engine.stopped
+            and engine.stopped.code == StopCode.BUDGET
+            and allowed is not None
+            and calls < allowed
+        ):
             self.world.fail(f"E15: stopped by its budget of {allowed} calls after {calls}")
 
     def stop(self, engine: Engine) -> None:
@@ -265,9 +319,13 @@ class Store:
             yes, unknown, calls = known.get(key, (0, 0, 0))
             billed = self.service.bill[job]
             if not yes <= billed <= yes + unknown + (key in held):
-                self.world.fail(f"I3: job {job} is billed {billed} times; the ledger says {yes} to {yes + unknown}")
+                self.world.fail(
+                    f"I3: job {job} is billed {billed} times; the ledger says {yes} to {yes + unknown}"
+                )
             if self.service.calls[job] > calls + (key in held):
-                self.world.fail(f"I3: {self.service.calls[job]} calls for job {job}, {calls} in the ledger")
+                self.world.fail(
+                    f"I3: {self.service.calls[job]} calls for job {job}, {calls} in the ledger"
+                )
 
     def states(self) -> Counter[str]:
         """How many jobs are in each state."""

@@ -29,7 +29,9 @@ class Fault(NamedTuple):
 
 def said(code: int, status: int = 400, charged: bool | None = False) -> Fault:
     """The service's own answer with `code`."""
-    return Fault(status, {"code": code, "message": "as the virtual provider says", "data": None}, charged)
+    return Fault(
+        status, {"code": code, "message": "as the virtual provider says", "data": None}, charged
+    )
 
 
 PICTURE = Fault(200, {"code": 10000, "message": "Success"}, True)
@@ -118,7 +120,10 @@ class Service:
             admitted.popleft()
         if len(admitted) >= weather.qps:
             return "too fast", FAULTS["too fast"]
-        if sum(calls for process, calls in self.in_flight.items() if not process.dead) >= weather.concurrency:
+        if (
+            sum(calls for process, calls in self.in_flight.items() if not process.dead)
+            >= weather.concurrency
+        ):
             return "too many", FAULTS["too many"]
         admitted.append(now)
         lot = self._world.random.random()

@@ -15,7 +15,9 @@ BLOCKS, SEEDS_OF_A_BLOCK = 8, 20 * SOAK
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
-def test_no_promise_breaks_whatever_happens(virtual: None, stores: Path, empty_ledger: Path, block: int) -> None:
+def test_no_promise_breaks_whatever_happens(
+    virtual: None, stores: Path, empty_ledger: Path, block: int
+) -> None:
     """A1, A2, A3, A6, A9, C12, D1, D4, D7, E1, E2, E4, E5, E7, E8, E12, E15, H1, H3, H4, H5, H6.
 
     I1, I2, I3, I4, I6, I7, I8 at every step, I12 in the end.
@@ -25,7 +27,9 @@ def test_no_promise_breaks_whatever_happens(virtual: None, stores: Path, empty_l
 
 
 @pytest.mark.parametrize("seed", kept_seeds())
-def test_what_once_broke_a_promise_does_not_again(virtual: None, stores: Path, empty_ledger: Path, seed: int) -> None:
+def test_what_once_broke_a_promise_does_not_again(
+    virtual: None, stores: Path, empty_ledger: Path, seed: int
+) -> None:
     live_through(seed, stores, empty_ledger)
 
 

@@ -21,7 +21,13 @@ Telling = Callable[..., Store]
 def lived(virtual: None, stores: Path, empty_ledger: Path) -> Telling:
     """Tells what became of runs, each in a process of its own, with `sections` of a config."""
 
-    def live(weather: Callable[[float], Weather], jobs: int, seed: object = 1, runs: int = 1, **sections: Any) -> Store:
+    def live(
+        weather: Callable[[float], Weather],
+        jobs: int,
+        seed: object = 1,
+        runs: int = 1,
+        **sections: Any,
+    ) -> Store:
         with told(seed, stores, empty_ledger, config_with(**sections), weather, jobs) as store:
             for number in range(runs):
                 store.world.begin(f"p{number}", store.run)
@@ -32,7 +38,9 @@ def lived(virtual: None, stores: Path, empty_ledger: Path) -> Telling:
 
 
 @pytest.mark.parametrize("fault", ["unreachable", "fault", "gateway page"])
-def test_an_outage_of_ten_minutes_multiplies_no_calls_and_its_end_is_noticed(lived: Telling, fault: str) -> None:
+def test_an_outage_of_ten_minutes_multiplies_no_calls_and_its_end_is_noticed(
+    lived: Telling, fault: str
+) -> None:
     """D18: at most 1.1 calls for a job, and a success within 30 seconds of the recovery."""
 
     def weather(now: float) -> Weather:

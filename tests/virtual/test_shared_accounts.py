@@ -33,11 +33,15 @@ class Counted:
 def lived(virtual: None, stores: Path, empty_ledger: Path) -> Any:
     """Tells how processes that run the same config at once fare. `dies_at`: the step at which the first is killed."""
 
-    def live(limits: dict[str, Any], latency: float, jobs: int, start: float, dies_at: int | None = None) -> Counted:
+    def live(
+        limits: dict[str, Any], latency: float, jobs: int, start: float, dies_at: int | None = None
+    ) -> Counted:
         spread = (0.7 * latency, 1.3 * latency)
         weather = Weather(latency=spread, qps=QPS, concurrency=CONCURRENCY)
         config = config_with(limits=limits)
-        with told((limits, latency), stores, empty_ledger, config, lambda _: weather, jobs) as store:
+        with told(
+            (limits, latency), stores, empty_ledger, config, lambda _: weather, jobs
+        ) as store:
             for number in range(PROCESSES):
                 store.world.begin(f"p{number}", store.run, dies_at=None if number else dies_at)
             store.world.run()
@@ -47,7 +51,9 @@ def lived(virtual: None, stores: Path, empty_ledger: Path) -> Any:
 
 
 @pytest.mark.parametrize("latency", [0.3, 1.2], ids=["the rate binds", "the slots bind"])
-def test_what_an_account_may_do_is_used_by_all_its_processes_together(lived: Any, latency: float) -> None:
+def test_what_an_account_may_do_is_used_by_all_its_processes_together(
+    lived: Any, latency: float
+) -> None:
     """I8, H1: four runs of one table at once, with the limits that the provider has."""
     counted = lived(RIGHT, latency, jobs=360, start=8)
     assert counted.used >= 0.9

@@ -134,7 +134,12 @@ class Thread:
     """Stands in for `threading.Thread`."""
 
     def __init__(
-        self, *, target: Callable[..., object], args: tuple[Any, ...] = (), name: str = "thread", **_: bool
+        self,
+        *,
+        target: Callable[..., object],
+        args: tuple[Any, ...] = (),
+        name: str = "thread",
+        **_: bool,
     ) -> None:
         self._world, self._target, self._args, self.name = world(), target, args, name
         self._ended = Event()
@@ -227,7 +232,9 @@ _DEFAULTS = {time.monotonic: _TIME.monotonic, threading.Event.wait: Event.wait}
 def install(patch: pytest.MonkeyPatch) -> None:
     """Let the library's modules see the stand-ins, also where a clock is the default of a parameter."""
     chunk = pixmill.job_queue.Chunk
-    for module in [module for name, module in sys.modules.items() if name.startswith("pixmill.") and module]:
+    for module in [
+        module for name, module in sys.modules.items() if name.startswith("pixmill.") and module
+    ]:
         for name, value in list(vars(module).items()):
             if isinstance(value, ModuleType | type) and value in _STANDS_IN:
                 patch.setattr(module, name, _STANDS_IN[value])
@@ -256,7 +263,11 @@ _REALLY_CONNECT = sqlite.connect
 
 
 def _functions(module: ModuleType) -> list[FunctionType]:
-    own = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
+    own = [
+        value
+        for value in vars(module).values()
+        if getattr(value, "__module__", None) == module.__name__
+    ]
     inner = [value for kind in own if isinstance(kind, type) for value in vars(kind).values()]
     return [value for value in (*own, *inner) if isinstance(value, FunctionType)]
 

@@ -91,7 +91,9 @@ class World:
         def main() -> None:
             life()
             self._is_gone(process, dead=False)
-            mine = [fiber for fiber in self.fibers if fiber.process is process and not fiber.done][1:]
+            mine = [fiber for fiber in self.fibers if fiber.process is process and not fiber.done][
+                1:
+            ]
             left = [fiber.name for fiber in mine if not fiber.name.endswith("signal")]
             if left:
                 self.fail(f"{name} ended and left threads behind: {left}")
@@ -226,7 +228,9 @@ class World:
         """Let the clock jump to the next moment at which something happens."""
         while not self._ready:
             if not self._timers:
-                waiting = [fiber.name for fiber in self.fibers if fiber.parked and not fiber.process.gone]
+                waiting = [
+                    fiber.name for fiber in self.fibers if fiber.parked and not fiber.process.gone
+                ]
                 self.fail(f"I7: nothing can ever happen again, and these wait: {waiting}")
             at, _, fiber, wait = heapq.heappop(self._timers)
             if fiber.parked and fiber.waits == wait and not fiber.process.dead:

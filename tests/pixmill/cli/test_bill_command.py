@@ -28,18 +28,41 @@ def test_people_get_one_sentence_and_a_table(store: Path, pixmill: Command) -> N
     lines = shown.stderr.splitlines()
     assert lines[0] == "2026-11 (Asia/Shanghai): 12.40 to 13.20 CNY for 62 charged of 68 calls"
     assert lines[1] == "  of 4 calls it is not known whether they were charged"
-    assert lines[-1].split() == ["total", "68", "62", "12.40", "4", "0.80", "2", "12.40", "to", "13.20", "CNY"]
+    assert lines[-1].split() == [
+        "total",
+        "68",
+        "62",
+        "12.40",
+        "4",
+        "0.80",
+        "2",
+        "12.40",
+        "to",
+        "13.20",
+        "CNY",
+    ]
     assert "\x1b" not in shown.stderr
 
 
 def test_a_program_gets_all_of_it_on_one_line(store: Path, pixmill: Command) -> None:
-    shown = pixmill("bill", str(store / "ledger.db"), "--month", "2026-11", "--by", "code,day", "--json")
+    shown = pixmill(
+        "bill", str(store / "ledger.db"), "--month", "2026-11", "--by", "code,day", "--json"
+    )
     assert shown.stdout.count("\n") == 1
     said = shown.report
-    assert (said["period"], said["timezone"], said["by"]) == ("2026-11", "Asia/Shanghai", ["code", "day"])
+    assert (said["period"], said["timezone"], said["by"]) == (
+        "2026-11",
+        "Asia/Shanghai",
+        ["code", "day"],
+    )
     (total,) = said["totals"]
     assert total["cost"] == {"least": 12.4, "most": 13.2, "currency": "CNY"}
-    assert (total["calls"], total["yes"]["calls"], total["no"], total["unknown"]["calls"]) == (68, 62, {"calls": 2}, 4)
+    assert (total["calls"], total["yes"]["calls"], total["no"], total["unknown"]["calls"]) == (
+        68,
+        62,
+        {"calls": 2},
+        4,
+    )
     assert sum(line["calls"] for line in said["lines"]) == 68
     assert {line["code"] for line in said["lines"]} == {"10000", "50400", "http_504"}
 
@@ -53,19 +76,27 @@ def test_an_unknown_price_is_printed_as_unknown(tmp_path: Path, pixmill: Command
     assert "0.00" not in "".join(lines)
 
 
-def test_an_export_that_differs_exits_3_and_says_where(store: Path, tmp_path: Path, pixmill: Command) -> None:
+def test_an_export_that_differs_exits_3_and_says_where(
+    store: Path, tmp_path: Path, pixmill: Command
+) -> None:
     export = tmp_path / "console.csv"
     days = [(at, 4 if at == 3 else 3 if at <= 6 else 2) for at in range(1, 29)]
-    export.write_text("日期,调用次数\n" + "".join(f"2026-11-{day:02},{calls}\n" for day, calls in days))
+    export.write_text(
+        "日期,调用次数\n" + "".join(f"2026-11-{day:02},{calls}\n" for day, calls in days)
+    )
     shown = pixmill("bill", str(store), "--against", str(export), "--json")
     assert shown.exit_code == 3
     assert "day from 日期, calls from 调用次数" in shown.stderr
-    assert [day["day"] for day in shown.report["against"]["days"] if day["differs"]] == ["2026-11-03"]
+    assert [day["day"] for day in shown.report["against"]["days"] if day["differs"]] == [
+        "2026-11-03"
+    ]
     row = next(line for line in shown.stderr.splitlines() if line.startswith("2026-11-03"))
     assert row.endswith("+1 calls")
 
 
-def test_text_of_an_export_can_t_move_the_cursor(store: Path, tmp_path: Path, pixmill: Command) -> None:
+def test_text_of_an_export_can_t_move_the_cursor(
+    store: Path, tmp_path: Path, pixmill: Command
+) -> None:
     export = tmp_path / "console.csv"
     export.write_text("date \x1b[2J,request_id\n2026-11-01,\x1b]0;title\x07[bold]x\n")
     shown = pixmill("bill", str(store), "--against", str(export))
@@ -93,13 +124,17 @@ def test_what_can_t_be_answered_exits_2(
     assert "Traceback" not in shown.stderr
 
 
-def test_a_store_whose_only_ledger_is_the_simulator_s_says_so(tmp_path: Path, pixmill: Command) -> None:
+def test_a_store_whose_only_ledger_is_the_simulator_s_says_so(
+    tmp_path: Path, pixmill: Command
+) -> None:
     with books(tmp_path / "out" / "simulated"):
         pass
     assert f"{tmp_path}/out/simulated/ledger.db" in pixmill("bill", str(tmp_path / "out")).stderr
 
 
-def test_the_bill_is_the_provider_s_own_to_the_call(workshop: Workshop, tmp_path: Path, pixmill: Command) -> None:
+def test_the_bill_is_the_provider_s_own_to_the_call(
+    workshop: Workshop, tmp_path: Path, pixmill: Command
+) -> None:
     """The simulator's bill, as a console would export it: every call is explained, those in doubt are named."""
     lines = _run_with_faults(workshop, tmp_path)
     lost = [line["request_id"] for line in lines if line["code"] is None]
@@ -107,11 +142,21 @@ def test_the_bill_is_the_provider_s_own_to_the_call(workshop: Workshop, tmp_path
     assert len(lost) == 3
     export = tmp_path / "console.csv"
     export.write_text(f"calls,amount\n{charged},{charged * 2 / 10}\n")
-    shown = pixmill("bill", workshop.path, "--month", "all", "--by", "code", "--against", str(export), "--json")
+    shown = pixmill(
+        "bill", workshop.path, "--month", "all", "--by", "code", "--against", str(export), "--json"
+    )
     assert shown.exit_code == 0, shown.stderr
     (total,) = shown.report["totals"]
-    assert (total["calls"], total["yes"]["calls"], total["unknown"]["calls"]) == (len(lines), charged - 3, 3)
-    assert total["cost"] == {"least": (charged - 3) * 2 / 10, "most": charged * 2 / 10, "currency": "CNY"}
+    assert (total["calls"], total["yes"]["calls"], total["unknown"]["calls"]) == (
+        len(lines),
+        charged - 3,
+        3,
+    )
+    assert total["cost"] == {
+        "least": (charged - 3) * 2 / 10,
+        "most": charged * 2 / 10,
+        "currency": "CNY",
+    }
     codes = Counter(str(line["code"] or "http_504") for line in lines)
     assert {line["code"]: line["calls"] for line in shown.report["lines"]} == codes
     _write_requests(export, lines)
@@ -142,7 +187,9 @@ def _write_requests(path: Path, lines: list[dict[str, Any]]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["time", "request_id", "amount"])
-        writer.writerows([line["time"], line["request_id"], 0.2 if line["charged"] else 0] for line in lines)
+        writer.writerows(
+            [line["time"], line["request_id"], 0.2 if line["charged"] else 0] for line in lines
+        )
 
 
 def test_stats_count_what_is_there(store: Path, pixmill: Command) -> None:
@@ -154,7 +201,10 @@ def test_stats_count_what_is_there(store: Path, pixmill: Command) -> None:
     assert (said["jobs"], said["attempts"], said["runs"], said["schema_version"]) == (68, 68, 1, 2)
     assert said["states"] == {"failed": 2, "in_doubt": 4, "succeeded": 62}
     assert (said["images"], said["images_bytes"]) == (1, 1500)
-    assert (said["first"], said["last"]) == ("2026-11-01T04:00:00+00:00", "2026-11-28T04:00:00+00:00")
+    assert (said["first"], said["last"]) == (
+        "2026-11-01T04:00:00+00:00",
+        "2026-11-28T04:00:00+00:00",
+    )
     assert said["ledger_bytes"] == (store / "ledger.db").stat().st_size
     assert "68 jobs: 2 failed, 4 in doubt, 62 succeeded" in shown.stderr
     assert "68 calls in 1 runs, from 2026-11-01 04:00 to 2026-11-28 04:00 UTC" in shown.stderr

@@ -64,7 +64,9 @@ def test_what_is_lost_is_listed_in_full_for_programs_and_in_part_for_people(
     imageless: Workshop, pixmill: Command
 ) -> None:
     with FaultyServer(answer(b"", 403)) as album:
-        edit_ledger(imageless, "UPDATE jobs SET url_expires_at = 1, output_urls = ?", f'["{album.url}/x"]')
+        edit_ledger(
+            imageless, "UPDATE jobs SET url_expires_at = 1, output_urls = ?", f'["{album.url}/x"]'
+        )
         lost = pixmill("repair", imageless.path, "--json")
     assert (lost.exit_code, lost.report["image_lost"], lost.report["image_pending"]) == (3, 30, 0)
     assert [row["row_number"] for row in lost.report["missing"]] == list(range(1, 31))

@@ -26,7 +26,9 @@ def pixmill(*arguments: str, cwd: Path = ROOT) -> Done:
 def fresh(*arguments: str) -> Done:
     """The command in an interpreter of its own, as a shell starts it."""
     command = [sys.executable, "-m", "pixmill", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL, check=False
+    )
 
 
 def json_line(done: Done) -> dict[str, object]:
@@ -79,22 +81,30 @@ def test_init_writes_a_config_that_validates_and_plans(tmp_path: Path) -> None:
     assert "exists already" in again.stderr
 
 
-def test_validate_counts_reasons_and_writes_all_invalid_rows(workshop: Workshop, tmp_path: Path) -> None:
+def test_validate_counts_reasons_and_writes_all_invalid_rows(
+    workshop: Workshop, tmp_path: Path
+) -> None:
     rows = workshop.rows(10)
     for at in range(4):
         rows[at]["text"] = ""
     rows[9]["photo"] = "http://127.0.0.1/x.jpg"
     workshop.write_rows(rows)
-    shown = pixmill("validate", workshop.write_config(), "--out", str(tmp_path / "bad.csv"), "--json")
+    shown = pixmill(
+        "validate", workshop.write_config(), "--out", str(tmp_path / "bad.csv"), "--json"
+    )
     assert shown.returncode == 3
     said = json_line(shown)
-    assert (said["rows"], said["invalid"], said["reasons"]) == (10, 5, {"empty_prompt": 4, "private_address": 1})
+    assert (said["rows"], said["invalid"], said["reasons"]) == (
+        10,
+        5,
+        {"empty_prompt": 4, "private_address": 1},
+    )
     assert [example["row_number"] for example in said["examples"]["empty_prompt"]] == [1, 2, 3]  # type: ignore[index]
     with (tmp_path / "bad.csv").open(newline="") as file:
         written = list(csv.DictReader(file))
-    assert [(row["row_number"], row["column"]) for row in written] == [(str(at), "text") for at in range(1, 5)] + [
-        ("10", "photo")
-    ]
+    assert [(row["row_number"], row["column"]) for row in written] == [
+        (str(at), "text") for at in range(1, 5)
+    ] + [("10", "photo")]
     assert json.loads(written[4]["values"]) == rows[9]
 
 
@@ -107,7 +117,9 @@ def test_plan_makes_no_call_and_no_file(workshop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("run", [fresh, pixmill])
-def test_a_mistake_in_the_config_exits_2_without_a_traceback(workshop: Workshop, run: Callable[..., Done]) -> None:
+def test_a_mistake_in_the_config_exits_2_without_a_traceback(
+    workshop: Workshop, run: Callable[..., Done]
+) -> None:
     workshop.write_rows(workshop.rows(1))
     shown = run("plan", workshop.write_config(limits={"qsp": 3}), "--json")
     assert shown.returncode == 2
@@ -140,7 +152,11 @@ def test_exports_hold_every_row_and_column(workshop: Workshop, simulated: Simula
     workshop.write_rows(workshop.rows(5))
     workshop.use(simulated)
     dataset = pd.read_parquet(carry_out(workshop.path)["dataset"])
-    readers = {"parquet": pd.read_parquet, "csv": pd.read_csv, "jsonl": lambda path: pd.read_json(path, lines=True)}
+    readers = {
+        "parquet": pd.read_parquet,
+        "csv": pd.read_csv,
+        "jsonl": lambda path: pd.read_json(path, lines=True),
+    }
     for kind, read in readers.items():
         out = workshop.folder / "export" / f"pets.{kind}"
         shown = pixmill("export", workshop.path, "--format", kind, "--out", str(out), "--json")
@@ -153,10 +169,14 @@ def test_exports_hold_every_row_and_column(workshop: Workshop, simulated: Simula
         assert first["sha256"] == dataset["images"].iloc[0][0]["sha256"], kind
 
 
-def test_cells_that_a_spreadsheet_would_run_are_disarmed(workshop: Workshop, simulated: Simulated) -> None:
+def test_cells_that_a_spreadsheet_would_run_are_disarmed(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     """G19: data unchanged in Parquet, escaped in CSV."""
     cells = ["=1+1", "+1", "-1", "@SUM(A1)", " =1+1", "\uff1d1+1", '=HYPERLINK("http://x","y")']
-    workshop.write_rows([{**row, "text": cell} for row, cell in zip(workshop.rows(len(cells)), cells, strict=True)])
+    workshop.write_rows(
+        [{**row, "text": cell} for row, cell in zip(workshop.rows(len(cells)), cells, strict=True)]
+    )
     workshop.use(simulated)
     dataset = pd.read_parquet(carry_out(workshop.path)["dataset"])
     assert list(dataset["text"]) == cells
@@ -164,7 +184,11 @@ def test_cells_that_a_spreadsheet_would_run_are_disarmed(workshop: Workshop, sim
     assert pixmill("export", workshop.path, "--format", "csv", "--out", str(out)).returncode == 0
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [row["text"] for row in rows] == [row["prompt"] for row in rows] == [f"'{cell}" for cell in cells]
+    assert (
+        [row["text"] for row in rows]
+        == [row["prompt"] for row in rows]
+        == [f"'{cell}" for cell in cells]
+    )
     assert all(row["seed"].isdecimal() for row in rows)
 
 
@@ -176,9 +200,12 @@ def test_export_before_the_first_run_says_what_to_do(workshop: Workshop) -> None
 
 
 @pytest.mark.parametrize(
-    ("command", "heavy"), [("validate", "prefect pandas"), ("plan", "prefect pandas"), ("status", "prefect pandas")]
+    ("command", "heavy"),
+    [("validate", "prefect pandas"), ("plan", "prefect pandas"), ("status", "prefect pandas")],
 )
-def test_commands_that_look_never_import_prefect_or_pandas(workshop: Workshop, command: str, heavy: str) -> None:
+def test_commands_that_look_never_import_prefect_or_pandas(
+    workshop: Workshop, command: str, heavy: str
+) -> None:
     workshop.write_rows(workshop.rows(2))
     code = (
         "import sys, atexit\n"
@@ -186,7 +213,10 @@ def test_commands_that_look_never_import_prefect_or_pandas(workshop: Workshop, c
         "from pixmill.cli import main\nmain()\n"
     )
     shown = subprocess.run(
-        [sys.executable, "-c", code, command, workshop.write_config()], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, command, workshop.write_config()],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.split() == []
@@ -199,7 +229,9 @@ def test_a_signal_before_anything_is_sent_exits_130_with_its_json_line(
     """A6: while it plans or waits for Prefect, a run has nothing to drain."""
     workshop.write_rows(workshop.rows(3))
     command = [sys.executable, "-m", "pixmill", "run", workshop.write_config(), "--yes", "--json"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
     assert running.stderr
     assert any("starting a Prefect server" in line for line in running.stderr)
     running.send_signal(signal_number)

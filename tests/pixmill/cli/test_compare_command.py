@@ -13,7 +13,10 @@ def shelf(tmp_path: Path) -> Shelf:
     """An earlier version and the current one: a row more, another scale, one job that failed."""
     shelf = Shelf(tmp_path)
     before = [shelf.job(at, file_name=shelf.image(at), cost=0.2) for at in range(5)]
-    after = [shelf.job(at, file_name=shelf.image(9 + at), cost=0.2, params='{"scale":4}') for at in range(6)]
+    after = [
+        shelf.job(at, file_name=shelf.image(9 + at), cost=0.2, params='{"scale":4}')
+        for at in range(6)
+    ]
     after[1] |= {"status": "failed", "file_name": None, "cost": None}
     shelf.publish(before, version="20261001T000000Z")
     shelf.publish(after)
@@ -24,7 +27,10 @@ def test_the_headline_comes_first_and_the_tables_follow(shelf: Shelf, pixmill: C
     shown = pixmill("compare", f"{shelf.path}@2026-10", shelf.path)
     assert (shown.exit_code, shown.stdout) == (0, "")
     lines = shown.stderr.splitlines()
-    assert lines[0] == "A and B have 5 images each at the same cost per usable image; 1 job differs in outcome."
+    assert (
+        lines[0]
+        == "A and B have 5 images each at the same cost per usable image; 1 job differs in outcome."
+    )
     assert "1 row added: r5" in lines
     cells = [line.split() for line in lines]
     assert ["rows", "5", "6", "+1"] in cells
@@ -40,7 +46,11 @@ def test_a_program_gets_all_of_it_on_one_line(shelf: Shelf, pixmill: Command) ->
     assert shown.stdout.count("\n") == 1
     said = shown.report
     assert said["headline"] == shown.stderr.splitlines()[0]
-    assert (said["rows"]["added"], said["jobs"]["changed_outcomes"], said["images"]["compared"]) == (1, 1, 4)
+    assert (
+        said["rows"]["added"],
+        said["jobs"]["changed_outcomes"],
+        said["images"]["compared"],
+    ) == (1, 1, 4)
     assert said["a"]["dataset"].endswith("history/20261001T000000Z.parquet")
 
 

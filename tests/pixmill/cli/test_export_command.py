@@ -23,7 +23,17 @@ def test_an_export_for_training_says_what_it_wrote_and_what_it_left_out(
 ) -> None:
     out = str(shelf.folder / "images")
     shown = pixmill(
-        "export", shelf.path, "--format", kind, "--out", out, "--split", "val=0.2", "--split", "test=0.3", "--json"
+        "export",
+        shelf.path,
+        "--format",
+        kind,
+        "--out",
+        out,
+        "--split",
+        "val=0.2",
+        "--split",
+        "test=0.3",
+        "--json",
     )
     said = shown.report
     assert shown.exit_code == 0
@@ -40,7 +50,14 @@ def test_an_export_for_training_says_what_it_wrote_and_what_it_left_out(
 
 def test_a_table_of_some_rows_with_their_split(shelf: Shelf, pixmill: Command) -> None:
     out = shelf.folder / "few.jsonl"
-    options = ("--where", "status == 'succeeded' and row_number <= 8", "--split", "val=0.5", "--split-by", "id")
+    options = (
+        "--where",
+        "status == 'succeeded' and row_number <= 8",
+        "--split",
+        "val=0.5",
+        "--split-by",
+        "id",
+    )
     shown = pixmill("export", shelf.path, "--format", "jsonl", "--out", str(out), *options)
     assert (shown.exit_code, shown.stdout) == (0, "")
     rows = [json.loads(line) for line in out.read_text().splitlines()]

@@ -9,7 +9,11 @@ STRENGTH = "controlnet_args.0.strength"
 def swept(workshop: Workshop, **changes: object) -> str:
     workshop.write_rows(workshop.rows(5))
     return workshop.write_config(
-        sweep={"groups": [{"grid": {"scale": [2, 4], STRENGTH: [0.25, {"label": "strong", "value": 0.9}]}}]},
+        sweep={
+            "groups": [
+                {"grid": {"scale": [2, 4], STRENGTH: [0.25, {"label": "strong", "value": 0.9}]}}
+            ]
+        },
         seed={"replicates": 3},
         **changes,
     )
@@ -44,7 +48,9 @@ def test_a_plan_says_what_bounds_the_time_and_what_would_lift_it(workshop: Works
     assert "cost: 12.00 CNY" in shown
 
 
-def test_a_plan_says_what_changed_since_the_last_run(workshop: Workshop, simulated: Simulated) -> None:
+def test_a_plan_says_what_changed_since_the_last_run(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     workshop.use(simulated)
     config = swept(workshop, output={"images": "url"})
     carry_out(config)

@@ -49,11 +49,15 @@ def image(run: str) -> str:
 def succeed(records: Ledger, run: str = "run-1") -> None:
     assert isinstance(records.claim("k", LIMITS._replace(run_id=run)), Claim)
     records.record(ended(State.SUCCEEDED, run))
-    records.record_image("k", run, [f"https://x/{run}"], images=image(run), error=None, download_ms=1.0)
+    records.record_image(
+        "k", run, [f"https://x/{run}"], images=image(run), error=None, download_ms=1.0
+    )
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.REFUSED, State.FAILED, State.IN_DOUBT])
-def test_one_mark_lets_one_call_go_and_keeps_the_outcome_meanwhile(records: Ledger, state: State) -> None:
+def test_one_mark_lets_one_call_go_and_keeps_the_outcome_meanwhile(
+    records: Ledger, state: State
+) -> None:
     records.claim("k", LIMITS)
     records.record(ended(state))
     assert records.claim("k", LIMITS._replace(run_id="run-2")) == Refused(state)
@@ -79,10 +83,14 @@ def test_marking_twice_is_one_payment_and_marking_too_late_is_none(records: Ledg
     assert records.claim("k", LIMITS._replace(run_id="run-3")) == Refused(State.SUCCEEDED)
 
 
-def test_a_marked_job_that_the_budget_has_no_room_for_is_refused_for_the_budgets_sake(records: Ledger) -> None:
+def test_a_marked_job_that_the_budget_has_no_room_for_is_refused_for_the_budgets_sake(
+    records: Ledger,
+) -> None:
     succeed(records)
     records.ask_again([("k", 1)])
-    assert records.claim("k", LIMITS._replace(run_id="run-2", max_calls=0)) == Refused(None, "max_calls")
+    assert records.claim("k", LIMITS._replace(run_id="run-2", max_calls=0)) == Refused(
+        None, "max_calls"
+    )
     assert records.known(["k"], max_runs=3).again[0]
 
 
@@ -91,7 +99,9 @@ def test_images_of_an_earlier_call_do_not_get_among_those_of_a_later_one(records
     succeed(records)
     records.ask_again([("k", 1)])
     succeed(records, "run-2")
-    records.record_image("k", "run-3", ["https://x/run-1"], images=None, error="image_lost", download_ms=1.0)
+    records.record_image(
+        "k", "run-3", ["https://x/run-1"], images=None, error="image_lost", download_ms=1.0
+    )
     assert outcome(records) == (State.SUCCEEDED, "run-2", "run-2.jpg")
 
 

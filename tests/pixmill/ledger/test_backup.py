@@ -64,7 +64,9 @@ def test_a_copy_is_never_written_over_unasked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ledger.db", "link.db", "folder"])
-def test_what_must_not_be_replaced_is_refused_whatever_was_agreed(tmp_path: Path, name: str) -> None:
+def test_what_must_not_be_replaced_is_refused_whatever_was_agreed(
+    tmp_path: Path, name: str
+) -> None:
     (tmp_path / "folder").mkdir()
     with books(tmp_path) as book:
         (tmp_path / "link.db").hardlink_to(tmp_path / "ledger.db")
@@ -74,7 +76,11 @@ def test_what_must_not_be_replaced_is_refused_whatever_was_agreed(tmp_path: Path
 
 def test_a_ledger_in_use_is_not_replaced(tmp_path: Path) -> None:
     """Its write-ahead log would be read into the copy."""
-    with books(tmp_path / "a") as one, books(tmp_path / "b") as other, pytest.raises(UserError, match="in use"):
+    with (
+        books(tmp_path / "a") as one,
+        books(tmp_path / "b") as other,
+        pytest.raises(UserError, match="in use"),
+    ):
         back_up(one.ledger, other.ledger.path, overwrite=True)
 
 

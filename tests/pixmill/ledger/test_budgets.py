@@ -30,7 +30,9 @@ def now() -> str:
 
 def claims(ledger: Ledger, limits: RunLimits, most: int = 20) -> int:
     """How many calls are granted in a row."""
-    return sum(isinstance(ledger.claim(f"new {limits.run_id} {at}", limits), Claim) for at in range(most))
+    return sum(
+        isinstance(ledger.claim(f"new {limits.run_id} {at}", limits), Claim) for at in range(most)
+    )
 
 
 def test_a_month_counts_what_was_and_what_may_have_been_charged(shop: Books) -> None:
@@ -75,7 +77,9 @@ def test_the_tightest_cap_decides_and_is_named(shop: Books) -> None:
     assert shop.ledger.claim("one more", capped) == Refused(None, "max_calls")
 
 
-def test_a_new_month_makes_room_in_a_run_that_goes_on(shop: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_month_makes_room_in_a_run_that_goes_on(
+    shop: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(5):
         shop.call(now())
     assert claims(shop.ledger, MONTHLY) == 0
@@ -91,7 +95,11 @@ def test_sixty_four_threads_never_pass_a_cap_on_money(shop: Books) -> None:
 
     def claim_all(number: int) -> None:
         mine = limits._replace(run_id=f"run-{number % 3}")
-        granted.extend(key for at in range(5) if isinstance(shop.ledger.claim(key := f"{number} {at}", mine), Claim))
+        granted.extend(
+            key
+            for at in range(5)
+            if isinstance(shop.ledger.claim(key := f"{number} {at}", mine), Claim)
+        )
 
     threads = [threading.Thread(target=claim_all, args=(number,)) for number in range(64)]
     for thread in threads:
@@ -110,7 +118,9 @@ with books({str(shop.ledger.address)!r}, "run-9") as other:
     print(claims(other.ledger, MONTHLY._replace(run_id="run-9", max_cost_per_month=6.0), 100))
 """
     command = [sys.executable, "-c", script]
-    other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
+    other = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
+    )
     ours = claims(shop.ledger, MONTHLY._replace(max_cost_per_month=6.0), 100)
     theirs = int(other.communicate(timeout=60)[0])
     assert ours + theirs == 30

@@ -37,7 +37,9 @@ def test_where_nobody_knows_the_mounts_nothing_is_refused(tmp_path: Path) -> Non
     assert network_disk(tmp_path, tmp_path / "no such file") is None
 
 
-def test_a_store_on_a_network_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_on_a_network_disk_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """B14: before anything is paid; looking at one that is there already is allowed."""
     monkeypatch.setattr(sqlite, "network_disk", lambda _: "nfs4")
     with pytest.raises(LedgerError, match="network disk \\(nfs4\\)"):

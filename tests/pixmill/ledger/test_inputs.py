@@ -25,7 +25,9 @@ def test_an_answer_comes_back_as_it_was_written(ledger: Ledger, image: InputImag
 
 
 @pytest.mark.parametrize("answers", [(GOOD, BAD), (BAD, GOOD)])
-def test_the_last_answer_replaces_all_of_the_one_before(ledger: Ledger, answers: tuple[InputImage, ...]) -> None:
+def test_the_last_answer_replaces_all_of_the_one_before(
+    ledger: Ledger, answers: tuple[InputImage, ...]
+) -> None:
     for answer in answers:
         ledger.record_input(answer)
     assert ledger.inputs([URL]) == {URL: answers[-1]}
@@ -59,10 +61,14 @@ def test_a_url_is_its_exact_text(ledger: Ledger) -> None:
     ]
     for at, url in enumerate(urls):
         ledger.record_input(GOOD._replace(url=url, bytes=at))
-    assert {url: image.bytes for url, image in ledger.inputs(urls).items()} == {url: at for at, url in enumerate(urls)}
+    assert {url: image.bytes for url, image in ledger.inputs(urls).items()} == {
+        url: at for at, url in enumerate(urls)
+    }
 
 
-def test_answers_of_many_threads_are_all_there_when_the_ledger_is_opened_again(address: str) -> None:
+def test_answers_of_many_threads_are_all_there_when_the_ledger_is_opened_again(
+    address: str,
+) -> None:
     images = [GOOD._replace(url=f"{URL}?{number}", bytes=number) for number in range(2_000)]
     first = open_ledger(address)
     assert first

@@ -32,7 +32,11 @@ def ledger(address: str) -> Iterator[Ledger]:
 
 def ended(key: str, state: State, **changes: object) -> Recorded:
     recorded = ANSWERED._replace(
-        job_key=key, state=state, verdict=state.value, output_urls='["https://x/1"]', url_expires_at=3
+        job_key=key,
+        state=state,
+        verdict=state.value,
+        output_urls='["https://x/1"]',
+        url_expires_at=3,
     )
     return recorded._replace(**changes)  # type: ignore[arg-type]
 
@@ -145,7 +149,9 @@ def test_what_was_recorded_is_there_for_the_next_process(ledger: Ledger) -> None
     ledger.record(ended("k", State.SUCCEEDED))
     ledger.close()
     copy = ledger.path.with_name("copy.db")
-    copy.write_bytes(ledger.path.read_bytes())  # closing folds the log in: the file alone is the ledger
+    copy.write_bytes(
+        ledger.path.read_bytes()
+    )  # closing folds the log in: the file alone is the ledger
     again = Ledger(copy)
     assert again.known(["k"], max_runs=3).states == [State.SUCCEEDED]
     assert again.spent(run_id="run-1") == {"yes": 0.2}

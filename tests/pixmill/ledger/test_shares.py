@@ -13,7 +13,9 @@ from pixmill.ledger.shares import LEASE_SECONDS, Ask, shares
 from tests.pixmill.test_sharing import report
 
 
-def ask(ledger: Ledger, lease: str, held: int = 0, *, account: str = "main", hold: float = 0.0) -> Share:
+def ask(
+    ledger: Ledger, lease: str, held: int = 0, *, account: str = "main", hold: float = 0.0
+) -> Share:
     share = ledger.share(Ask(lease, account, report(held)._replace(hold=hold), first=True))
     assert share
     return share
@@ -44,7 +46,9 @@ def test_a_dead_process_is_recognised_at_once(ledger: Ledger) -> None:
     assert ask(ledger, "b").slots == 10
 
 
-@pytest.mark.parametrize("seconds", [LEASE_SECONDS + 1, -86_400], ids=["it ended", "the clock was put back"])
+@pytest.mark.parametrize(
+    "seconds", [LEASE_SECONDS + 1, -86_400], ids=["it ended", "the clock was put back"]
+)
 def test_a_lease_elsewhere_is_believed_until_it_ends(ledger: Ledger, seconds: float) -> None:
     """H4, H5: by the database's clock."""
     ask(ledger, "a")
@@ -55,7 +59,9 @@ def test_a_lease_elsewhere_is_believed_until_it_ends(ledger: Ledger, seconds: fl
     assert ask(ledger, "b").slots == 10
 
 
-def test_all_processes_hear_for_how_long_the_provider_wants_to_be_left_alone(ledger: Ledger) -> None:
+def test_all_processes_hear_for_how_long_the_provider_wants_to_be_left_alone(
+    ledger: Ledger,
+) -> None:
     """D11."""
     ask(ledger, "a", hold=60)
     assert 50 < ask(ledger, "b").hold <= 60

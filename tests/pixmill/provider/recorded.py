@@ -77,7 +77,9 @@ def provided(answering: Answering) -> Iterator[Provided]:
 
 
 @contextmanager
-def opened(kind: str, configured_url: str, /, seconds: float = 30, **options: Any) -> Iterator[Client]:
+def opened(
+    kind: str, configured_url: str, /, seconds: float = 30, **options: Any
+) -> Iterator[Client]:
     client = open_client(
         Provider.model_validate({"kind": kind, "base_url": configured_url}),
         Limits(timeout_seconds=seconds),

@@ -13,7 +13,15 @@ import pytest
 from pixmill.errors import AnswerUnknown, NotSent
 from pixmill.provider.answers import RAW_BYTES, Answer, no_answer, not_sent
 from pixmill.provider.codes import Verdict
-from tests.pixmill.provider.answer_bodies import PNG, PNG64, URL, error, gateway_error, read, success
+from tests.pixmill.provider.answer_bodies import (
+    PNG,
+    PNG64,
+    URL,
+    error,
+    gateway_error,
+    read,
+    success,
+)
 
 
 def test_the_documented_success_is_read_whole() -> None:
@@ -37,13 +45,21 @@ def test_images_come_by_url_inline_or_both(other: object) -> None:
     """Edge case 1: the list that is not used is empty, null or absent."""
     assert read(success(binary_data_base64=other)).image_urls == (URL,)
     inline = read(success(image_urls=other, binary_data_base64=[PNG64]))
-    assert (inline.verdict, inline.image_urls, inline.inline_images) == (Verdict.SUCCEEDED, (), (PNG,))
+    assert (inline.verdict, inline.image_urls, inline.inline_images) == (
+        Verdict.SUCCEEDED,
+        (),
+        (PNG,),
+    )
     both = read(success(binary_data_base64=[PNG64]))
     assert (both.image_urls, both.inline_images) == ((URL,), (PNG,))
 
 
-@pytest.mark.parametrize("urls", [[], None, ..., {}, "x", 5, [None, 5, {}, ""], ["ftp://x/y"], ["https://a\nb"]])
-@pytest.mark.parametrize("inline", [[], None, ..., [""], ["data:image/png;base64,"], ["!"], ["é"], ["A"], [7]])
+@pytest.mark.parametrize(
+    "urls", [[], None, ..., {}, "x", 5, [None, 5, {}, ""], ["ftp://x/y"], ["https://a\nb"]]
+)
+@pytest.mark.parametrize(
+    "inline", [[], None, ..., [""], ["data:image/png;base64,"], ["!"], ["é"], ["A"], [7]]
+)
 def test_a_success_without_an_image_fails_as_paid(urls: object, inline: object) -> None:
     """Edge case 2 and E8: it was paid, so it is neither a success nor asked for again."""
     answer = read(success(image_urls=urls, binary_data_base64=inline))
@@ -70,7 +86,11 @@ def test_the_algorithm_block_changes_nothing_where_there_is_an_image(algorithm: 
     [
         {"infer_ctx": {}},
         {"infer_ctx": {"params": {"image_urls": ["https://input"]}, "log_id": None}},
-        {"controlnet_args.canny.strength": 0.5, "1905703073": 1905703073, "comfyui_cost": [1, {"a": None}]},
+        {
+            "controlnet_args.canny.strength": 0.5,
+            "1905703073": 1905703073,
+            "comfyui_cost": [1, {"a": None}],
+        },
         {"rephraser_result": None, "llm_result": 7},
     ],
 )
@@ -112,11 +132,26 @@ def test_a_service_error_is_read_by_its_code(status: int, code: int, verdict: Ve
 @pytest.mark.parametrize(
     ("status", "body", "verdict", "code"),
     [
-        (401, gateway_error("SignatureDoesNotMatch", 100010), Verdict.STOP, "SignatureDoesNotMatch"),
+        (
+            401,
+            gateway_error("SignatureDoesNotMatch", 100010),
+            Verdict.STOP,
+            "SignatureDoesNotMatch",
+        ),
         (400, gateway_error("InvalidTimestamp", 100006), Verdict.STOP, "InvalidTimestamp"),
         (403, gateway_error("AccessDenied", 100013), Verdict.STOP, "AccessDenied"),
-        (404, gateway_error("InvalidActionOrVersion", 100008), Verdict.STOP, "InvalidActionOrVersion"),
-        (429, gateway_error("FlowLimitExceeded", 100018), Verdict.THROTTLE_RATE, "FlowLimitExceeded"),
+        (
+            404,
+            gateway_error("InvalidActionOrVersion", 100008),
+            Verdict.STOP,
+            "InvalidActionOrVersion",
+        ),
+        (
+            429,
+            gateway_error("FlowLimitExceeded", 100018),
+            Verdict.THROTTLE_RATE,
+            "FlowLimitExceeded",
+        ),
         (502, gateway_error("InternalServiceError"), Verdict.RETRY, "InternalServiceError"),
         (400, gateway_error("50215"), Verdict.FAILED, "50215"),
         (400, gateway_error(50412), Verdict.REFUSED, "50412"),
@@ -170,7 +205,9 @@ def test_a_success_inside_result_is_a_success(metadata: dict[str, Any]) -> None:
         (500, {"message": "bad"}, Verdict.IN_DOUBT),
     ],
 )
-def test_an_openai_shaped_error_is_read_by_its_status(status: int, body: object, verdict: Verdict) -> None:
+def test_an_openai_shaped_error_is_read_by_its_status(
+    status: int, body: object, verdict: Verdict
+) -> None:
     """Edge case 6, D1, E12."""
     answer = read(body, status)
     assert answer.verdict is verdict
@@ -178,7 +215,8 @@ def test_an_openai_shaped_error_is_read_by_its_status(status: int, body: object,
 
 
 @pytest.mark.parametrize(
-    ("elapsed", "expected"), [("861.2ms", 861.2), ("1m3.2s", 63200), (5861, 5861), (None, None), ("?", None)]
+    ("elapsed", "expected"),
+    [("861.2ms", 861.2), ("1m3.2s", 63200), (5861, 5861), (None, None), ("?", None)],
 )
 def test_the_elapsed_time_never_decides(elapsed: object, expected: float | None) -> None:
     """Edge case 7."""
@@ -213,7 +251,11 @@ def test_base64_is_read_with_a_data_prefix_line_breaks_and_wrong_padding(encoded
 def test_what_is_kept_of_a_body_has_no_images_and_is_cut() -> None:
     """D2: the first 64 KiB, with whatever stands behind the image."""
     image = base64.b64encode(bytes(range(256)) * 1000).decode()
-    body = json.dumps({**success(binary_data_base64=[image]), "trailer": "kept"}).replace("/", "\\/").encode()
+    body = (
+        json.dumps({**success(binary_data_base64=[image]), "trailer": "kept"})
+        .replace("/", "\\/")
+        .encode()
+    )
     raw = read(body).raw
     assert json.loads(raw)["data"]["binary_data_base64"] == ["(image)"]
     assert json.loads(raw)["trailer"] == "kept"

@@ -30,7 +30,9 @@ HTML = b"<html><head><title>504 Gateway Time-out</title></head></html>"
         (302, Verdict.STOP, "http_302"),
     ],
 )
-@pytest.mark.parametrize("body", [HTML, b"", b"null", b"text", b'"10000"', b"[10000]", b"\xff\xfe\x00", b"10000"])
+@pytest.mark.parametrize(
+    "body", [HTML, b"", b"null", b"text", b'"10000"', b"[10000]", b"\xff\xfe\x00", b"10000"]
+)
 def test_a_body_without_a_code_is_read_by_its_status_and_kept(
     status: int, verdict: Verdict, code: str, body: bytes
 ) -> None:
@@ -53,9 +55,15 @@ def test_a_success_cut_at_any_byte_is_in_doubt_and_its_complete_urls_are_saved()
     first_ends, second_ends = body.index(b'", "https'), body.index(b"&n=2") + 4
     for cut in range(len(body)):
         answer = read(body[:cut])
-        assert (answer.verdict, answer.code, answer.charged) == (Verdict.IN_DOUBT, "broken_answer", "unknown")
+        assert (answer.verdict, answer.code, answer.charged) == (
+            Verdict.IN_DOUBT,
+            "broken_answer",
+            "unknown",
+        )
         assert answer.raw == body[:cut]
-        assert answer.image_urls == (URL, URL + "&n=2")[: (cut > first_ends) + (cut > second_ends)], cut
+        assert (
+            answer.image_urls == (URL, URL + "&n=2")[: (cut > first_ends) + (cut > second_ends)]
+        ), cut
 
 
 def test_saved_urls_are_decoded_as_json_and_only_usable_ones_count() -> None:
@@ -68,7 +76,11 @@ def test_saved_urls_are_decoded_as_json_and_only_usable_ones_count() -> None:
 def test_a_200_without_a_readable_code_is_in_doubt_and_keeps_its_urls(code: object) -> None:
     """D4."""
     answer = read({**success(), "code": code})
-    assert (answer.verdict, answer.charged, answer.image_urls) == (Verdict.IN_DOUBT, "unknown", (URL,))
+    assert (answer.verdict, answer.charged, answer.image_urls) == (
+        Verdict.IN_DOUBT,
+        "unknown",
+        (URL,),
+    )
 
 
 @pytest.mark.parametrize("code", [None, "", True, False, [], {}, math.nan, math.inf])
@@ -91,8 +103,32 @@ def test_a_success_with_data_of_a_wrong_shape_fails_as_paid(data: object) -> Non
     assert (answer.verdict, answer.code, answer.charged) == (Verdict.FAILED, "no_image", "yes")
 
 
-FIELDS = ["code", "data", "message", "request_id", "time_elapsed", "error", "ResponseMetadata", "Result"]
-NASTY = [None, True, 0, -1, 1e308, math.nan, math.inf, "", "x\x00\ud800", [], [[]], {}, {"a": {}}, 10**300]
+FIELDS = [
+    "code",
+    "data",
+    "message",
+    "request_id",
+    "time_elapsed",
+    "error",
+    "ResponseMetadata",
+    "Result",
+]
+NASTY = [
+    None,
+    True,
+    0,
+    -1,
+    1e308,
+    math.nan,
+    math.inf,
+    "",
+    "x\x00\ud800",
+    [],
+    [[]],
+    {},
+    {"a": {}},
+    10**300,
+]
 
 
 @pytest.mark.parametrize("value", NASTY)
@@ -136,7 +172,10 @@ def test_a_byte_order_mark_and_a_broken_character_do_not_lose_a_paid_picture() -
     """D4."""
     body = json.dumps(success()).encode()
     assert read(b"\xef\xbb\xbf" + body).verdict is Verdict.SUCCEEDED
-    assert read(body.replace(b"a cat", b"a \xff\xb5cat")).rephraser_result == "a \ufffd\ufffdcat, detailed"
+    assert (
+        read(body.replace(b"a cat", b"a \xff\xb5cat")).rephraser_result
+        == "a \ufffd\ufffdcat, detailed"
+    )
 
 
 def test_a_rephrased_prompt_keeps_its_lines_but_nothing_that_cannot_be_stored() -> None:
@@ -150,10 +189,20 @@ JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
-INNER = ["image_urls", "binary_data_base64", "algorithm_base_resp", "Error", "Code", "CodeN", "message"]
+INNER = [
+    "image_urls",
+    "binary_data_base64",
+    "algorithm_base_resp",
+    "Error",
+    "Code",
+    "CodeN",
+    "message",
+]
 BODIES = st.dictionaries(
     st.sampled_from(FIELDS),
-    JSON | st.dictionaries(st.sampled_from(INNER), JSON) | st.sampled_from([10000, "10000", 50412, 50429]),
+    JSON
+    | st.dictionaries(st.sampled_from(INNER), JSON)
+    | st.sampled_from([10000, "10000", 50412, 50429]),
 )
 
 
@@ -165,10 +214,18 @@ def test_no_body_raises_and_every_text_can_be_stored(body: bytes, status: int) -
 
 def assert_storable(answer: Answer) -> None:
     """Every text of an answer fits a database column; success means an image, and is charged."""
-    for text in (answer.code, answer.message, answer.request_id, answer.rephraser_result, *answer.image_urls):
+    for text in (
+        answer.code,
+        answer.message,
+        answer.request_id,
+        answer.rephraser_result,
+        *answer.image_urls,
+    ):
         assert "\x00" not in (text or "").encode().decode()
     assert answer.code
     assert len(answer.message or "") <= 500
     has_image = bool(answer.image_urls or answer.inline_images)
     assert has_image or answer.verdict is not Verdict.SUCCEEDED
-    assert (answer.charged == "yes") == (answer.verdict is Verdict.SUCCEEDED or answer.code == "no_image")
+    assert (answer.charged == "yes") == (
+        answer.verdict is Verdict.SUCCEEDED or answer.code == "no_image"
+    )

@@ -19,12 +19,23 @@ from pixmill.provider.codes import Verdict
 from pixmill.provider.credentials import Secret
 from pixmill.provider.signing import verify
 from tests.pixmill.provider.answer_bodies import URL, error, gateway_error, success
-from tests.pixmill.provider.recorded import BODY, KEY, REQ_KEY, Answering, Received, as_json, opened, provided
+from tests.pixmill.provider.recorded import (
+    BODY,
+    KEY,
+    REQ_KEY,
+    Answering,
+    Received,
+    as_json,
+    opened,
+    provided,
+)
 
 pytestmark = pytest.mark.usefixtures("keys")
 
 
-def signature_problem(received: Received, body: bytes, session_token: str | None = None) -> str | None:
+def signature_problem(
+    received: Received, body: bytes, session_token: str | None = None
+) -> str | None:
     """What the provider says to this signature; `None` is fine."""
     url = urlsplit(received.target)
     return verify(
@@ -98,7 +109,9 @@ def test_an_address_and_a_key_given_at_opening_replace_the_configured_ones(
     assert [r.headers["authorization"] for r in server.received] == ["Bearer of-the-simulator"] * 2
 
 
-def test_a_simulator_elsewhere_gets_a_made_up_key_where_none_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_simulator_elsewhere_gets_a_made_up_key_where_none_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("PIXMILL_API_KEY")
     with provided(as_json(success())) as server, opened("simulator", server.url) as client:
         client.call(BODY, REQ_KEY)
@@ -111,7 +124,9 @@ def test_a_provider_without_an_address_is_a_config_error(kind: str) -> None:
         open_client(Provider.model_validate({"kind": kind}), Limits(), Request(), concurrency=1)
 
 
-@pytest.mark.parametrize(("kind", "variable"), [("gateway", "PIXMILL_API_KEY"), ("volcengine", "VOLC_ACCESSKEY")])
+@pytest.mark.parametrize(
+    ("kind", "variable"), [("gateway", "PIXMILL_API_KEY"), ("volcengine", "VOLC_ACCESSKEY")]
+)
 def test_a_missing_key_is_found_before_anything_is_sent(
     kind: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,12 +143,19 @@ def test_a_missing_key_is_found_before_anything_is_sent(
     [
         (error(50412), 400, Verdict.REFUSED, "50412"),
         (error(50430), 200, Verdict.THROTTLE_CONCURRENCY, "50430"),
-        (gateway_error("SignatureDoesNotMatch", 100010), 401, Verdict.STOP, "SignatureDoesNotMatch"),
+        (
+            gateway_error("SignatureDoesNotMatch", 100010),
+            401,
+            Verdict.STOP,
+            "SignatureDoesNotMatch",
+        ),
         ({"error": {"message": "upstream"}}, 500, Verdict.RETRY, "http_500"),
         ("<html>", 502, Verdict.IN_DOUBT, "http_502"),
     ],
 )
-def test_every_reply_becomes_an_answer_of_one_attempt(body: object, status: int, verdict: Verdict, code: str) -> None:
+def test_every_reply_becomes_an_answer_of_one_attempt(
+    body: object, status: int, verdict: Verdict, code: str
+) -> None:
     """D1, E1, E2, E4, E10: what to do next is the caller's business, so one call is one attempt."""
     with provided(as_json(body, status)) as server, opened("gateway", server.url) as client:
         result = client.call(BODY, REQ_KEY)
@@ -156,7 +178,9 @@ def test_retry_after_reaches_the_answer() -> None:
     assert (result.verdict, result.retry_after) == (Verdict.THROTTLE_RATE, 7)
 
 
-def test_neither_netrc_nor_proxy_variables_change_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_netrc_nor_proxy_variables_change_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """D17."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login other password other\n")
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
@@ -167,7 +191,9 @@ def test_neither_netrc_nor_proxy_variables_change_a_call(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("kind", ["gateway", "volcengine"])
-def test_a_key_that_an_answer_quotes_is_left_out_of_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_an_answer_quotes_is_left_out_of_it(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VOLC_SESSION_TOKEN", "STS2-canary-0123456789")
     quoted = f"{KEY} AKLT-canary-0123456789 STS2-canary-0123456789 SK-canary=="
 
@@ -185,7 +211,10 @@ def test_a_key_that_an_answer_quotes_is_left_out_of_it(kind: str, monkeypatch: p
 def test_a_key_that_an_answer_quotes_with_escapes_is_left_out_of_it_too() -> None:
     """What shows only once the JSON is parsed, in every field that is stored or shown."""
     echo = f'{{"code": {KEY_AS_JSON}, "message": {KEY_AS_JSON}, "request_id": {KEY_AS_JSON}}}'
-    with provided(lambda _: (401, {}, echo.encode())) as server, opened("gateway", server.url) as client:
+    with (
+        provided(lambda _: (401, {}, echo.encode())) as server,
+        opened("gateway", server.url) as client,
+    ):
         result = client.call(BODY, REQ_KEY)
     assert (result.code, result.message, result.request_id) == ("***",) * 3
     assert KEY not in json.loads(result.raw.decode()).values()
@@ -207,8 +236,13 @@ def accepting(key: str) -> Answering:
     """A gateway that knows one key; `key` may be a file that holds it."""
 
     def answering(received: Received) -> tuple[int, dict[str, str], bytes]:
-        good = received.headers["authorization"] == f"Bearer {Path(key).read_text() if '/' in key else key}"
-        body = success() if good else {"error": {"code": "invalid_api_key", "message": "no such key"}}
+        good = (
+            received.headers["authorization"]
+            == f"Bearer {Path(key).read_text() if '/' in key else key}"
+        )
+        body = (
+            success() if good else {"error": {"code": "invalid_api_key", "message": "no such key"}}
+        )
         return 200 if good else 401, {}, json.dumps(body).encode()
 
     return answering
@@ -235,7 +269,9 @@ def test_a_key_file_is_read_again_when_its_key_is_refused(status: int, tmp_path:
 
 
 @pytest.mark.parametrize("content", [None, "", "two\nlines\n", "Bearer x"])
-def test_where_the_key_file_can_not_be_used_any_more_the_refusal_stands(content: str | None, tmp_path: Path) -> None:
+def test_where_the_key_file_can_not_be_used_any_more_the_refusal_stands(
+    content: str | None, tmp_path: Path
+) -> None:
     file = tmp_path / "key"
     file.write_text("sk-canary-of-yesterday")
     with (
@@ -247,7 +283,10 @@ def test_where_the_key_file_can_not_be_used_any_more_the_refusal_stands(content:
         assert result.verdict is Verdict.STOP
         assert "no such key" in (result.message or "")
         file.write_text("sk-canary-of-today")
-        assert [client.call(BODY, REQ_KEY).verdict for _ in range(2)] == [Verdict.RETRY, Verdict.SUCCEEDED]
+        assert [client.call(BODY, REQ_KEY).verdict for _ in range(2)] == [
+            Verdict.RETRY,
+            Verdict.SUCCEEDED,
+        ]
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", 50400])
@@ -275,7 +314,10 @@ def test_all_calls_in_flight_go_on_with_a_rotated_key(tmp_path: Path) -> None:
     ):
         file.write_text("sk-canary-of-today")
         for expected in (Verdict.RETRY, Verdict.SUCCEEDED):
-            assert list(pool.map(lambda _: client.call(BODY, REQ_KEY).verdict, range(threads))) == [expected] * threads
+            assert (
+                list(pool.map(lambda _: client.call(BODY, REQ_KEY).verdict, range(threads)))
+                == [expected] * threads
+            )
 
 
 def test_rotated_keys_of_a_volcengine_account_are_found_as_well(
@@ -286,7 +328,9 @@ def test_rotated_keys_of_a_volcengine_account_are_found_as_well(
         monkeypatch.delenv(name)
     file = tmp_path / ".volc" / "credentials"
     file.parent.mkdir()
-    file.write_text("[default]\naccess_key_id = AKLT-old-0123456789\nsecret_access_key = SK-old==\n")
+    file.write_text(
+        "[default]\naccess_key_id = AKLT-old-0123456789\nsecret_access_key = SK-old==\n"
+    )
     refusing = as_json(gateway_error("InvalidAccessKey", 100009), 401)
     with provided(refusing) as server, opened("volcengine", server.url) as client:
         verdicts = [client.call(BODY, REQ_KEY).verdict]
@@ -299,7 +343,10 @@ def test_rotated_keys_of_a_volcengine_account_are_found_as_well(
 def test_a_short_made_up_key_may_be_a_word_of_the_answer() -> None:
     url = "http://127.0.0.1/simulated/picture.png"
     answering = as_json(success(image_urls=[url]))
-    with provided(answering) as server, opened("simulator", server.url, api_key="simulated") as client:
+    with (
+        provided(answering) as server,
+        opened("simulator", server.url, api_key="simulated") as client,
+    ):
         assert client.call(BODY, REQ_KEY).image_urls == (url,)
 
 
@@ -310,7 +357,11 @@ def test_threads_share_a_client_and_each_gets_its_own_answer() -> None:
         return 200, {}, json.dumps(success(rephraser_result=received.body.decode())).encode()
 
     bodies = [f'{{"prompt":"{number}"}}' for number in range(100)]
-    with provided(echo) as server, opened("gateway", server.url) as client, ThreadPoolExecutor(8) as pool:
+    with (
+        provided(echo) as server,
+        opened("gateway", server.url) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
         answers = list(pool.map(lambda body: client.call(body.encode(), REQ_KEY), bodies))
     assert [result.rephraser_result for result in answers] == bodies
     assert len(server.received) == len(bodies)

@@ -56,17 +56,30 @@ def test_a_call_that_is_not_answered_in_time_is_in_doubt(behaviour: Behaviour) -
     """D5, D6."""
     with FaultyServer(behaviour) as server, opened("gateway", server.url, seconds=0.3) as client:
         result = client.call(BODY, REQ_KEY)
-    assert (result.verdict, result.code, result.charged) == (Verdict.IN_DOUBT, "no_answer", "unknown")
+    assert (result.verdict, result.code, result.charged) == (
+        Verdict.IN_DOUBT,
+        "no_answer",
+        "unknown",
+    )
     assert "within 0.3 s" in (result.message or "")
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
     "behaviour",
-    [reset(), reset(message(length=9)), hang_up(), truncated(b"{}"), endless(), gzip_bomb(80 * 2**20)],
+    [
+        reset(),
+        reset(message(length=9)),
+        hang_up(),
+        truncated(b"{}"),
+        endless(),
+        gzip_bomb(80 * 2**20),
+    ],
     ids=["reset", "reset in the body", "hang-up", "cut body", "endless body", "gzip bomb"],
 )
-def test_a_call_without_a_complete_answer_is_in_doubt_and_the_next_one_works(behaviour: Behaviour) -> None:
+def test_a_call_without_a_complete_answer_is_in_doubt_and_the_next_one_works(
+    behaviour: Behaviour,
+) -> None:
     """D7, D15: what was sent may have been charged, so it is not sent again here."""
     good = answer(json.dumps(success()).encode())
     with FaultyServer(behaviour, good) as server, opened("gateway", server.url) as client:

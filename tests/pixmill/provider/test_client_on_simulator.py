@@ -41,15 +41,23 @@ def running_simulator() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("token", [None, "STS2-canary-0123456789"])
-def test_the_simulator_answers_every_kind_by_url_and_inline(token: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_simulator_answers_every_kind_by_url_and_inline(
+    token: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if token:
         monkeypatch.setenv("VOLC_SESSION_TOKEN", token)
-    bodies = [json.dumps({**IMAGE_REQUEST, "return_url": by_url}).encode() for by_url in (True, False)]
+    bodies = [
+        json.dumps({**IMAGE_REQUEST, "return_url": by_url}).encode() for by_url in (True, False)
+    ]
     with running_simulator() as url:
         for kind in ("gateway", "simulator", "volcengine"):
             with opened(kind, url) as client:
                 by_url, inline = (client.call(body, REQ_KEY) for body in bodies)
-            assert (by_url.verdict, by_url.charged) == (inline.verdict, inline.charged) == ("succeeded", "yes")
+            assert (
+                (by_url.verdict, by_url.charged)
+                == (inline.verdict, inline.charged)
+                == ("succeeded", "yes")
+            )
             assert (len(by_url.image_urls), len(by_url.inline_images)) == (1, 0)
             assert (len(inline.image_urls), len(inline.inline_images)) == (0, 1)
             assert by_url.provider_ms is not None
@@ -57,7 +65,11 @@ def test_the_simulator_answers_every_kind_by_url_and_inline(token: str | None, m
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [("gateway", "invalid_api_key"), ("simulator", "invalid_api_key"), ("volcengine", "SignatureDoesNotMatch")],
+    [
+        ("gateway", "invalid_api_key"),
+        ("simulator", "invalid_api_key"),
+        ("volcengine", "SignatureDoesNotMatch"),
+    ],
 )
 def test_wrong_keys_stop_the_run(kind: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """E10."""
@@ -79,7 +91,9 @@ def test_the_embedded_simulator_is_called_with_its_own_address_and_key(tmp_path:
             base_url=simulator.base_url,
             api_key=simulator.bearer_key,
         )
-        results = [client.call(body, REQ_KEY) for body in (json.dumps(IMAGE_REQUEST).encode(), b"no json")]
+        results = [
+            client.call(body, REQ_KEY) for body in (json.dumps(IMAGE_REQUEST).encode(), b"no json")
+        ]
         client.close()
     assert [(result.verdict, result.code) for result in results] == [
         (Verdict.SUCCEEDED, "10000"),

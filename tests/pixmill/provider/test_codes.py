@@ -42,9 +42,15 @@ def test_a_service_code_decides_whatever_the_http_status(
         (["MissingParameter", "MissingAuthenticationToken", "MissingSignature"], Verdict.STOP),
         (["MissingRequestInfo", "InvalidTimestamp", "ServiceNotFound"], Verdict.STOP),
         (["InvalidActionOrVersion", "InvalidAccessKey"], Verdict.STOP),
-        (["SignatureDoesNotMatch", "LackPolicy", "AccessDenied", "InvalidAuthorization"], Verdict.STOP),
+        (
+            ["SignatureDoesNotMatch", "LackPolicy", "AccessDenied", "InvalidAuthorization"],
+            Verdict.STOP,
+        ),
         (["InvalidCredential", "InvalidSecretToken"], Verdict.STOP),
-        (["100002", "100003", "100005", "100006", "100008", "100010", "100012", "100013"], Verdict.STOP),
+        (
+            ["100002", "100003", "100005", "100006", "100008", "100010", "100012", "100013"],
+            Verdict.STOP,
+        ),
         (["insufficient_user_quota", "insufficient_quota"], Verdict.STOP),
         (["FlowLimitExceeded", "100018"], Verdict.THROTTLE_RATE),
         (["InternalError", "InternalServiceError", "ServiceUnavailableTemp"], Verdict.RETRY),
@@ -59,7 +65,9 @@ def test_a_gateway_error_decides_by_its_name_or_number(codes: list[str], verdict
         assert ruling.charged == ("unknown" if verdict is Verdict.RETRY else "no")
 
 
-def test_an_unknown_service_code_fails_the_job_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unknown_service_code_fails_the_job_and_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """E7."""
     code = str(10**9 + secrets.randbelow(10**9))
     with caplog.at_level(logging.WARNING):

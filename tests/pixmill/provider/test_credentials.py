@@ -34,7 +34,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def gateway(**settings: str) -> Provider:
-    return Provider.model_validate({"kind": "gateway", "base_url": "https://gateway.example.com", **settings})
+    return Provider.model_validate(
+        {"kind": "gateway", "base_url": "https://gateway.example.com", **settings}
+    )
 
 
 def write(path: Path, content: str | bytes, mode: int = 0o600) -> Path:
@@ -80,7 +82,13 @@ class Holder:
 
 def test_no_printer_of_objects_and_no_serializer_gets_at_a_secret() -> None:
     holder = Holder(Secret(CANARY))
-    for printed in (repr(holder), pprint.pformat(holder), str(vars(holder)), f"{holder.key:}", f"{holder.key!a}"):
+    for printed in (
+        repr(holder),
+        pprint.pformat(holder),
+        str(vars(holder)),
+        f"{holder.key:}",
+        f"{holder.key!a}",
+    ):
         assert CANARY not in printed
         assert "***" in printed
     model: TypeAdapter[Any] = TypeAdapter(Any)
@@ -106,7 +114,9 @@ def shown_with_locals(error: BaseException) -> str:
     """A traceback as rich and the standard library print it where somebody turned the printing of locals on."""
     rich = io.StringIO()
     console = Console(file=rich, width=200)
-    console.print(Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True))
+    console.print(
+        Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True)
+    )
     plain = traceback.TracebackException.from_exception(error, capture_locals=True)
     return rich.getvalue() + "".join(plain.format())
 
@@ -118,7 +128,9 @@ def test_secrets_are_equal_where_their_texts_are() -> None:
     assert Secret(CANARY) != CANARY
 
 
-def test_the_bearer_key_is_in_the_variable_that_the_config_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bearer_key_is_in_the_variable_that_the_config_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PIXMILL_API_KEY", "default-key")
     monkeypatch.setenv("MY_KEY", CANARY)
     assert bearer_key(gateway()).reveal() == "default-key"
@@ -126,7 +138,9 @@ def test_the_bearer_key_is_in_the_variable_that_the_config_names(monkeypatch: py
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_missing_key_is_named_with_the_way_to_set_it(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_key_is_named_with_the_way_to_set_it(
+    value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if value is not None:
         monkeypatch.setenv("MY_KEY", value)
     with pytest.raises(ConfigError, match="MY_KEY is not set") as error:
@@ -135,7 +149,9 @@ def test_a_missing_key_is_named_with_the_way_to_set_it(value: str | None, monkey
     assert "provider.api_key_file" in error.value.hint
 
 
-@pytest.mark.parametrize("content", [CANARY, f"{CANARY}\n", f"\n  {CANARY} \r\n", f"\ufeff{CANARY}\n"])
+@pytest.mark.parametrize(
+    "content", [CANARY, f"{CANARY}\n", f"\n  {CANARY} \r\n", f"\ufeff{CANARY}\n"]
+)
 def test_a_key_file_is_one_line_and_goes_before_the_variable(
     content: str, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -157,7 +173,9 @@ def test_a_key_file_is_one_line_and_goes_before_the_variable(
         (CANARY.encode() + b"\xff\xfe", "outside ASCII"),
     ],
 )
-def test_a_bad_key_file_is_named_without_its_content(content: str | bytes, problem: str, home: Path) -> None:
+def test_a_bad_key_file_is_named_without_its_content(
+    content: str | bytes, problem: str, home: Path
+) -> None:
     write(home / "key", content)
     with pytest.raises(ConfigError, match=problem) as error:
         bearer_key(gateway(api_key_file=str(home / "key")))
@@ -184,7 +202,9 @@ def test_a_key_file_that_everybody_can_read_is_used_with_a_warning(
     assert CANARY not in caplog.text
 
 
-@pytest.mark.parametrize("bad", ["{}\r\nX-Evil: 1", "{}\n", "\t{}", "Bearer {}", "{}\u00a0", "{}键", "{}\x7f"])
+@pytest.mark.parametrize(
+    "bad", ["{}\r\nX-Evil: 1", "{}\n", "\t{}", "Bearer {}", "{}\u00a0", "{}键", "{}\x7f"]
+)
 @pytest.mark.parametrize("variable", [name for name in VARIABLES if name != "MY_KEY"])
 def test_a_key_that_could_break_a_header_is_refused_unseen(
     bad: str, variable: str, monkeypatch: pytest.MonkeyPatch
@@ -207,7 +227,9 @@ def test_a_simulator_of_its_own_takes_a_made_up_key_where_none_is_set(
     assert simulator_key(Provider(api_key_file="~/key")).reveal() == "from-the-file"
 
 
-def test_volcengine_keys_come_from_the_environment_first(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_volcengine_keys_come_from_the_environment_first(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(home / ".volc/credentials", "[default]\naccess_key_id = file\nsecret_access_key = file\n")
     monkeypatch.setenv("VOLC_ACCESSKEY", "AK")
     monkeypatch.setenv("VOLC_SECRETKEY", "SK==")
@@ -216,19 +238,27 @@ def test_volcengine_keys_come_from_the_environment_first(home: Path, monkeypatch
     assert revealed(volc_keys()) == ("AK", "SK==", "STS2")
 
 
-def test_volcengine_keys_then_come_from_the_files_of_the_sdk(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_volcengine_keys_then_come_from_the_files_of_the_sdk(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A session token belongs to the pair beside it: one from the environment joins no keys of a file."""
     monkeypatch.setenv("VOLC_SESSION_TOKEN", "STS2")
     write(home / ".volc/config", json.dumps({"ak": "AK-json", "sk": "SK-json"}))
     assert revealed(volc_keys()) == ("AK-json", "SK-json", None)
-    write(home / ".volc/credentials", "[default]\naccess_key_id = AK-ini\nsecret_access_key = SK%ini==\n")
+    write(
+        home / ".volc/credentials",
+        "[default]\naccess_key_id = AK-ini\nsecret_access_key = SK%ini==\n",
+    )
     assert revealed(volc_keys()) == ("AK-ini", "SK%ini==", None)
 
 
 def test_the_sdk_itself_finds_the_same_keys(home: Path) -> None:
     from volcengine.visual.VisualService import VisualService
 
-    write(home / ".volc/credentials", "[default]\naccess_key_id = AK-ini\nsecret_access_key = SK-ini==\n")
+    write(
+        home / ".volc/credentials",
+        "[default]\naccess_key_id = AK-ini\nsecret_access_key = SK-ini==\n",
+    )
     found = VisualService().service_info.credentials
     assert (found.ak, found.sk, None) == revealed(volc_keys())
 
@@ -259,7 +289,8 @@ def test_a_key_file_of_the_sdk_without_keys_is_named_without_its_content(
 
 
 @pytest.mark.parametrize(
-    ("there", "missing"), [("VOLC_ACCESSKEY", "VOLC_SECRETKEY"), ("VOLC_SECRETKEY", "VOLC_ACCESSKEY")]
+    ("there", "missing"),
+    [("VOLC_ACCESSKEY", "VOLC_SECRETKEY"), ("VOLC_SECRETKEY", "VOLC_ACCESSKEY")],
 )
 def test_half_a_pair_is_an_error_rather_than_another_account(
     there: str, missing: str, home: Path, monkeypatch: pytest.MonkeyPatch

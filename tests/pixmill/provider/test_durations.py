@@ -38,7 +38,9 @@ def test_every_form_that_go_writes_is_read(text: str, expected: float) -> None:
     assert milliseconds(text) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("number", "expected"), [(5861, 5861.0), (12.5, 12.5), (0, 0.0), (-3, -3.0)])
+@pytest.mark.parametrize(
+    ("number", "expected"), [(5861, 5861.0), (12.5, 12.5), (0, 0.0), (-3, -3.0)]
+)
 def test_a_number_is_milliseconds(number: float, expected: float) -> None:
     assert milliseconds(number) == expected
 
@@ -46,7 +48,22 @@ def test_a_number_is_milliseconds(number: float, expected: float) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *(None, "", " ", "s", "5", "5 s", "5x", "5s!", "1.2.3s", "1,5s", "--5s", "٥s", "5S", "1s" * 40),
+        *(
+            None,
+            "",
+            " ",
+            "s",
+            "5",
+            "5 s",
+            "5x",
+            "5s!",
+            "1.2.3s",
+            "1,5s",
+            "--5s",
+            "٥s",
+            "5S",
+            "1s" * 40,
+        ),
         *(True, False, math.nan, math.inf, -math.inf, 10**400, [], {}, ["5s"], b"5s", object()),
     ],
 )
@@ -54,7 +71,11 @@ def test_what_is_no_duration_is_none(value: object) -> None:
     assert milliseconds(value) is None
 
 
-@given(st.one_of(st.text(), st.from_regex(r"[0-9.hmsunµ+-]*", fullmatch=True), st.floats(), st.integers()))
+@given(
+    st.one_of(
+        st.text(), st.from_regex(r"[0-9.hmsunµ+-]*", fullmatch=True), st.floats(), st.integers()
+    )
+)
 def test_no_value_raises_and_every_result_is_finite(value: object) -> None:
     result = milliseconds(value)
     assert result is None or math.isfinite(result)
@@ -86,7 +107,11 @@ def test_both_forms_of_retry_after_become_capped_seconds(header: str, expected: 
     "header",
     [
         *(None, "", "-5", "1.5", "soon", "٧", "1e3"),
-        *("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 99 Oct 2026 07:28:00 GMT"),
+        *(
+            "Wed, 21 Oct 2026 07:28:00 GMT",
+            "Wed, 21 Oct 2015 07:28:00 GMT",
+            "Wed, 99 Oct 2026 07:28:00 GMT",
+        ),
         *("Wed, 21 Oct 99999 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:30 +99999999999999999"),
     ],
 )

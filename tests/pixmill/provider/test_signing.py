@@ -21,7 +21,11 @@ KEYS: dict[str, Any] = {"access_key": "AK", "secret_key": "SK==", "session_token
 
 def vectors() -> list[Any]:
     if not VECTORS.exists():
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"{VECTORS.name} is not on this machine"))]
+        return [
+            pytest.param(
+                None, marks=pytest.mark.skip(reason=f"{VECTORS.name} is not on this machine")
+            )
+        ]
     recorded = json.loads(VECTORS.read_text("utf-8"))
     return [
         pytest.param({**case, "AK": recorded["AK"], "SK": recorded["SK"]}, id=case["name"][:2])
@@ -44,7 +48,11 @@ def test_the_official_signer_and_ours_agree_to_the_letter(case: dict[str, str]) 
     url = urlsplit(case["url"])
     query = dict(parse_qsl(url.query))
     body = case["body"].encode()
-    keys = {"access_key": case["AK"], "secret_key": case["SK"], "session_token": case["token"] or None}
+    keys = {
+        "access_key": case["AK"],
+        "secret_key": case["SK"],
+        "session_token": case["token"] or None,
+    }
 
     headers = sign("POST", url.netloc, url.path, query, body, at=AT, **keys)
 
@@ -98,7 +106,10 @@ def test_a_change_on_the_way_is_named(changes: dict[str, Any], error: str | None
         ("", "InvalidAuthorization"),
         ("Bearer token", "InvalidAuthorization"),
         ("HMAC-SHA256 Credential=AK, SignedHeaders=host, Signature=00", "InvalidAuthorization"),
-        ("HMAC-SHA256 Credential=AK/20250113/cn-north-1/cv/request, Signature=00", "InvalidAuthorization"),
+        (
+            "HMAC-SHA256 Credential=AK/20250113/cn-north-1/cv/request, Signature=00",
+            "InvalidAuthorization",
+        ),
         (
             "HMAC-SHA256 Credential=AK/20250113/cn-north-1/cv/request, SignedHeaders=host, Signature=00",
             "SignatureDoesNotMatch",
@@ -110,7 +121,9 @@ def test_a_change_on_the_way_is_named(changes: dict[str, Any], error: str | None
         ),
     ],
 )
-def test_an_authorization_that_proves_nothing_is_refused(authorization: str | None, error: str) -> None:
+def test_an_authorization_that_proves_nothing_is_refused(
+    authorization: str | None, error: str
+) -> None:
     headers = signed()
     del headers["Authorization"]
     if authorization is not None:
@@ -143,7 +156,9 @@ def _signature_by_hand(canonical: str, date: str, scope: str) -> str:
     for part in scope.split("/"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     digest = hashlib.sha256(canonical.encode()).hexdigest()
-    return hmac.new(key, f"HMAC-SHA256\n{date}\n{scope}\n{digest}".encode(), hashlib.sha256).hexdigest()
+    return hmac.new(
+        key, f"HMAC-SHA256\n{date}\n{scope}\n{digest}".encode(), hashlib.sha256
+    ).hexdigest()
 
 
 def test_the_port_of_the_scheme_is_not_signed() -> None:
@@ -157,7 +172,9 @@ def test_the_port_of_the_scheme_is_not_signed() -> None:
 def test_the_day_is_that_of_utc() -> None:
     """Late in the evening in Beijing the UTC day, which the scope names, is another."""
     beijing = timezone(timedelta(hours=8))
-    headers = sign("POST", "h", "/", QUERY, BODY, at=datetime(2025, 1, 14, 7, 0, tzinfo=beijing), **KEYS)
+    headers = sign(
+        "POST", "h", "/", QUERY, BODY, at=datetime(2025, 1, 14, 7, 0, tzinfo=beijing), **KEYS
+    )
 
     assert headers["X-Date"] == "20250113T230000Z"
     assert "/20250113/" in headers["Authorization"]

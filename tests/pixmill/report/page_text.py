@@ -16,7 +16,9 @@ class _Parts(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         named = dict(attrs)
         if tag == "meta":
-            self.metas[named.get("http-equiv") or named.get("name") or "charset"] = named.get("content") or ""
+            self.metas[named.get("http-equiv") or named.get("name") or "charset"] = (
+                named.get("content") or ""
+            )
             return
         self.inside.append(named.get("class") or named.get("id") or tag)
         if tag in ("script", "style", "h1", "p", "div"):
@@ -48,7 +50,11 @@ def column(page: Path, group: str, name: str | int) -> list[Any]:
     values: list[Any] = []
     for text in parts(page).texts.get("jobs", []):
         held = json.loads(text)[group][name]
-        values += held if isinstance(held, list) else [None if at < 0 else held["values"][at] for at in held["at"]]
+        values += (
+            held
+            if isinstance(held, list)
+            else [None if at < 0 else held["values"][at] for at in held["at"]]
+        )
     return values
 
 
@@ -58,7 +64,9 @@ def inputs(page: Path) -> list[tuple[str | None, str | None]]:
     for text in parts(page).texts.get("jobs", []):
         held = json.loads(text)["inputs"][0]
         plain = [
-            of if isinstance(of, list) else [None if at < 0 else of["values"][at] for at in of["at"]]
+            of
+            if isinstance(of, list)
+            else [None if at < 0 else of["values"][at] for at in of["at"]]
             for of in (held["thumb"], held["link"])
         ]
         found += list(zip(*plain, strict=True))

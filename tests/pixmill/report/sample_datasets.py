@@ -65,7 +65,9 @@ def stored_image(store: Path, picture: bytes | None = None, number: int = 0) -> 
 
 def _picture(number: int) -> bytes:
     file = BytesIO()
-    Image.new("RGB", (48, 48), (number * 37 % 256, number * 91 % 256, number * 13 % 256)).save(file, "JPEG")
+    Image.new("RGB", (48, 48), (number * 37 % 256, number * 91 % 256, number * 13 % 256)).save(
+        file, "JPEG"
+    )
     return file.getvalue()
 
 
@@ -88,7 +90,13 @@ def jobs_of(rows: Sequence[Row], axes: Sequence[Axis] = (), replicates: int = 1)
         for values in product(*(of.values.values() for of in axes)):
             for replicate in range(replicates):
                 jobs.append(
-                    _job(len(jobs), at, row, dict(zip([of.column for of in axes], values, strict=True)), replicate)
+                    _job(
+                        len(jobs),
+                        at,
+                        row,
+                        dict(zip([of.column for of in axes], values, strict=True)),
+                        replicate,
+                    )
                 )
     return jobs
 
@@ -129,12 +137,22 @@ def _job(number: int, at: int, row: Row, point: Row, replicate: int) -> Row:
 
 def with_images(jobs: Sequence[Row], store: Path) -> list[Row]:
     """Give each succeeded job an image of its own."""
-    return [_with_image(job, store, number) if job["status"] == "succeeded" else job for number, job in enumerate(jobs)]
+    return [
+        _with_image(job, store, number) if job["status"] == "succeeded" else job
+        for number, job in enumerate(jobs)
+    ]
 
 
 def _with_image(job: Row, store: Path, number: int) -> Row:
     name = stored_image(store, number=number)
-    image = {"file_name": name, "sha256": name[10:74], "width": 48, "height": 48, "format": "JPEG", "bytes": 900}
+    image = {
+        "file_name": name,
+        "sha256": name[10:74],
+        "width": 48,
+        "height": 48,
+        "format": "JPEG",
+        "bytes": 900,
+    }
     return {**job, "file_name": name, "images": [image]}
 
 
@@ -144,12 +162,18 @@ def ended(job: Row, status: str, code: str | None, message: str | None = None) -
     return {**job, **lost, "status": status, "error_code": code, "error_message": message}
 
 
-def publish(config: Config, jobs: Sequence[Row], axes: Sequence[Axis] = (), *, described: bool = True) -> Path:
+def publish(
+    config: Config, jobs: Sequence[Row], axes: Sequence[Axis] = (), *, described: bool = True
+) -> Path:
     """Write the dataset of `config`; without `described`, as one that says nothing about its sweep."""
-    own = _own_schema([dict(takewhile(lambda of: of[0] != "row_number", job.items())) for job in jobs])
+    own = _own_schema(
+        [dict(takewhile(lambda of: of[0] != "row_number", job.items())) for job in jobs]
+    )
     schema = _schema(own, axes)
     if described:
-        schema = schema.with_metadata({b"pixmill": json.dumps(_description(config, schema, axes)).encode()})
+        schema = schema.with_metadata(
+            {b"pixmill": json.dumps(_description(config, schema, axes)).encode()}
+        )
     path = config.dataset_folder / "dataset.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"compression": "zstd", "write_page_checksum": True}
@@ -163,11 +187,16 @@ def _own_schema(rows: Sequence[Row]) -> pa.Schema:
 
 def _schema(own: pa.Schema, axes: Sequence[Axis]) -> pa.Schema:
     values = [tuple(AxisValue(label, value) for label, value in of.values.items()) for of in axes]
-    return result_schema(own, [SweepAxis(of.path, "field", held) for of, held in zip(axes, values, strict=True)])
+    return result_schema(
+        own, [SweepAxis(of.path, "field", held) for of, held in zip(axes, values, strict=True)]
+    )
 
 
 def _description(config: Config, schema: pa.Schema, axes: Sequence[Axis]) -> dict[str, Any]:
-    values = {of.path: [{"label": label, "value": value} for label, value in of.values.items()] for of in axes}
+    values = {
+        of.path: [{"label": label, "value": value} for label, value in of.values.items()]
+        for of in axes
+    }
     names = {name for name, _ in OWN_FIELDS}
     images = config.input.image_columns
     role = "image_file" if config.input.local_images else "image_url"
@@ -176,7 +205,8 @@ def _description(config: Config, schema: pa.Schema, axes: Sequence[Axis]) -> dic
         "axes": [{"path": of.path, "column": of.column, "values": values[of.path]} for of in axes],
         "columns": {**config.input.columns, role: list(images)},
         "own": {
-            name: next(of for of in schema.names[::-1] if of.removeprefix("pixmill_") == name) for name in sorted(names)
+            name: next(of for of in schema.names[::-1] if of.removeprefix("pixmill_") == name)
+            for name in sorted(names)
         },
         "provider": config.provider.kind,
         "currency": config.budget.currency,

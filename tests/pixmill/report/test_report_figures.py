@@ -55,7 +55,9 @@ def test_codes_are_counted_and_explained_by_their_first_message(tmp_path: Path) 
 
 def test_rows_with_equal_content_are_one_call(tmp_path: Path) -> None:
     (job,) = jobs_of(input_rows(1))
-    summary = summary_of(tmp_path, [{**job, "latency_ms": 2000.0}] * 99 + [{**job, "latency_ms": 2000.0}])
+    summary = summary_of(
+        tmp_path, [{**job, "latency_ms": 2000.0}] * 99 + [{**job, "latency_ms": 2000.0}]
+    )
     assert summary.jobs == 100
     assert summary.last_run is not None
     assert len(summary.last_run.ends) == 1
@@ -65,7 +67,11 @@ def test_the_time_between_runs_is_no_running_time(tmp_path: Path) -> None:
     jobs = jobs_of(input_rows(4))
     earlier = [{**job, "run_id": "a"} for job in jobs[:2]]
     later = [
-        {**job, "run_id": "b", **{name: job[name].replace(day=20) for name in ("started_at", "finished_at")}}
+        {
+            **job,
+            "run_id": "b",
+            **{name: job[name].replace(day=20) for name in ("started_at", "finished_at")},
+        }
         for job in jobs[2:]
     ]
     summary = summary_of(tmp_path, [*earlier, *later])
@@ -78,7 +84,9 @@ def test_the_time_between_runs_is_no_running_time(tmp_path: Path) -> None:
 def test_percentiles_are_of_the_calls_in_seconds(tmp_path: Path) -> None:
     jobs = [{**job, "latency_ms": 100.0 * at} for at, job in enumerate(jobs_of(input_rows(101)))]
     jobs.append({**jobs[0], "latency_ms": None, "started_at": None, "finished_at": None})
-    assert summary_of(tmp_path, jobs).latency == pytest.approx({50: 5.0, 75: 7.5, 90: 9.0, 95: 9.5, 99: 9.9})
+    assert summary_of(tmp_path, jobs).latency == pytest.approx(
+        {50: 5.0, 75: 7.5, 90: 9.0, 95: 9.5, 99: 9.9}
+    )
 
 
 def test_nothing_at_all_has_a_summary(tmp_path: Path) -> None:
@@ -95,7 +103,9 @@ def test_the_bars_of_the_throughput_hold_every_call(tmp_path: Path) -> None:
     width = summary.last_run.seconds / len(drawn.bars) / 60
     assert drawn.unit == "per minute"
     assert sum(bar.height / height * top * width for bar in drawn.bars) == pytest.approx(80)
-    assert all(0 <= bar.y <= height and bar.y + bar.height == pytest.approx(height) for bar in drawn.bars)
+    assert all(
+        0 <= bar.y <= height and bar.y + bar.height == pytest.approx(height) for bar in drawn.bars
+    )
 
 
 def test_shares_of_outcomes_fill_the_bar() -> None:
@@ -107,7 +117,10 @@ def test_shares_of_outcomes_fill_the_bar() -> None:
 def test_many_codes_end_in_one_line_of_others() -> None:
     rows = charts.failure_rows(tuple(Failure(str(at), 100 - at, "") for at in range(20)))
     assert len(rows) == 13
-    assert (rows[-1].label, rows[-1].value) == ("others", f"{sum(100 - at for at in range(12, 20)):,}")
+    assert (rows[-1].label, rows[-1].value) == (
+        "others",
+        f"{sum(100 - at for at in range(12, 20)):,}",
+    )
 
 
 def test_amounts_and_durations_read_well() -> None:
@@ -115,4 +128,10 @@ def test_amounts_and_durations_read_well() -> None:
     assert money({"CHF": 1}) == "1.00 CHF"
     assert price({"CNY": 0.0155}) == "¥0.0155"
     assert price({"USD": 2}) == "$2.00"
-    assert [duration(of) for of in (0.24, 5.94, 45, 840, 11100)] == ["240 ms", "5.9 s", "45 s", "14 min", "3 h 05 min"]
+    assert [duration(of) for of in (0.24, 5.94, 45, 840, 11100)] == [
+        "240 ms",
+        "5.9 s",
+        "45 s",
+        "14 min",
+        "3 h 05 min",
+    ]

@@ -100,8 +100,12 @@ def test_a_thumbnail_that_a_power_loss_emptied_is_made_again(tmp_path: Path) -> 
         assert (image.format, image.size) == ("WEBP", (48, 48))
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\xff\xd8\xff\xe0 cut")])
-def test_a_missing_or_damaged_image_is_no_reason_to_fail(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\xff\xd8\xff\xe0 cut")]
+)
+def test_a_missing_or_damaged_image_is_no_reason_to_fail(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
     of = config(tmp_path)
     jobs = with_images(jobs_of(input_rows(2)), of.store_path)
     publish(of, jobs)
@@ -123,7 +127,10 @@ def test_large_images_become_small_and_stand_upright(tmp_path: Path) -> None:
 def local_report(folder: Path, *photos: str) -> Path:
     """A report on rows whose input images are files beside the table."""
     (folder / "pets.csv").write_text("id,photo,text\n")
-    jobs = [{**job, "photo": photo} for job, photo in zip(jobs_of(input_rows(len(photos))), photos, strict=True)]
+    jobs = [
+        {**job, "photo": photo}
+        for job, photo in zip(jobs_of(input_rows(len(photos))), photos, strict=True)
+    ]
     columns = {"image_file": "photo", "prompt": "text"}
     return written(folder, jobs, input={"path": str(folder / "pets.csv"), "columns": columns})
 
@@ -152,7 +159,13 @@ def test_only_images_in_the_folder_of_the_table_are_followed(tmp_path: Path) -> 
     (table / "page.html").write_text("<script>alert(1)</script>")
     (table / "away.png").symlink_to(tmp_path / "secret.png")
     page = local_report(
-        table, "../secret.png", str(tmp_path / "secret.png"), "away.png", "page.html", "gone.png", "a\0b"
+        table,
+        "../secret.png",
+        str(tmp_path / "secret.png"),
+        "away.png",
+        "page.html",
+        "gone.png",
+        "a\0b",
     )
     assert inputs(page) == [(None, None)] * 6
 
@@ -163,10 +176,15 @@ def test_an_input_image_that_the_store_keeps_comes_first(tmp_path: Path) -> None
     first, second = jobs_of(input_rows(2))
     publish(of, [{**first, "input_image": kept}, second])
     digest = Path(kept).stem
-    assert inputs(write_report(of)) == [(digest, f"../../{kept}"), (None, "https://images.example.com/1.jpg")]
+    assert inputs(write_report(of)) == [
+        (digest, f"../../{kept}"),
+        (None, "https://images.example.com/1.jpg"),
+    ]
 
 
-@pytest.mark.parametrize("name", ["../../../etc/passwd", "images/ab/x.jpg", "/etc/passwd", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "name", ["../../../etc/passwd", "images/ab/x.jpg", "/etc/passwd", "javascript:alert(1)"]
+)
 def test_a_file_name_that_no_store_makes_is_not_followed(tmp_path: Path, name: str) -> None:
     image = {"file_name": name, "sha256": "", "width": 1, "height": 1, "format": "JPEG", "bytes": 1}
     (job,) = jobs_of(input_rows(1))
@@ -177,7 +195,9 @@ def test_a_file_name_that_no_store_makes_is_not_followed(tmp_path: Path, name: s
 
 def test_the_policy_names_the_hash_of_each_script_and_allows_nothing_else(tmp_path: Path) -> None:
     found = parts(written(tmp_path, jobs_of(input_rows(1))))
-    rules = dict(rule.strip().split(" ", 1) for rule in found.metas["Content-Security-Policy"].split(";"))
+    rules = dict(
+        rule.strip().split(" ", 1) for rule in found.metas["Content-Security-Policy"].split(";")
+    )
     assert rules["default-src"] == "'none'"
     assert rules["img-src"] == "'self' file:"
     for directive, name in (("script-src", "script"), ("style-src", "style")):
@@ -190,7 +210,8 @@ def test_our_own_files_ask_for_nothing_and_make_no_markup_from_strings() -> None
     for file in assets.iterdir():
         text = file.read_text(encoding="utf-8")
         assert not re.search(
-            r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(|@import|url\(", text
+            r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(|@import|url\(",
+            text,
         )
         assert not re.search(r"fetch\(|XMLHttpRequest|WebSocket|sendBeacon|\|\s*safe", text)
         assert not re.search(r"</script|<!--", text) or file.suffix == ".j2"
@@ -223,7 +244,9 @@ def test_a_dataset_that_does_not_describe_itself_has_its_axes_by_name(tmp_path: 
     jobs = [{**job, "pixmill_status": "succeeded", "status": "open"} for job in jobs_of(rows, axes)]
     publish(of, jobs, axes, described=False)
     page = write_report(of)
-    assert [(of["path"], of["texts"]) for of in about(page)["axes"]] == [("scale", ["2.5", "4", "10"])]
+    assert [(of["path"], of["texts"]) for of in about(page)["axes"]] == [
+        ("scale", ["2.5", "4", "10"])
+    ]
     assert {"param_own", "status"} <= set(about(page)["own"])
     assert column(page, "ours", "status") == ["succeeded"] * 6
 
@@ -237,15 +260,22 @@ def test_rows_without_a_point_stand_on_no_axis(tmp_path: Path) -> None:
 
 
 def test_columns_that_are_pictures_or_very_long_do_not_fill_the_page(tmp_path: Path) -> None:
-    rows = [{**row, "raw": b"\xff\xd8" * 100_000, "notes": "n" * 100_000, "text": "t" * 3000} for row in input_rows(2)]
+    rows = [
+        {**row, "raw": b"\xff\xd8" * 100_000, "notes": "n" * 100_000, "text": "t" * 3000}
+        for row in input_rows(2)
+    ]
     page = written(tmp_path, jobs_of(rows))
     assert about(page)["own"] == ["id", "photo", "text", "weight", "notes"]
     assert column(page, "own", 4) == ["n" * 1000 + "…"] * 2
-    assert column(page, "own", 2) == ["t" * 3000] * 2  # the request reads it: it goes into a table of picks
+    assert (
+        column(page, "own", 2) == ["t" * 3000] * 2
+    )  # the request reads it: it goes into a table of picks
     assert page.stat().st_size < 200_000
 
 
-def test_beyond_what_a_browser_can_hold_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_what_a_browser_can_hold_the_page_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(page_module, "MOST_JOBS", 3)
     page = written(tmp_path, jobs_of(input_rows(5)))
     found = parts(page)
@@ -269,6 +299,8 @@ def test_the_command_says_where_the_report_is(tmp_path: Path) -> None:
     path.write_text(of.to_yaml())
     app = typer.Typer()
     app.command()(report_command)
-    shown = CliRunner().invoke(app, [str(path), "--json", "--set", f"store={tmp_path / 'out'}"], catch_exceptions=False)
+    shown = CliRunner().invoke(
+        app, [str(path), "--json", "--set", f"store={tmp_path / 'out'}"], catch_exceptions=False
+    )
     assert shown.exit_code == 0
     assert shown.stdout == f'{{"report": "{of.dataset_folder / "report" / "index.html"}"}}\n'

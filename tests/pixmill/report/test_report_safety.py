@@ -8,7 +8,16 @@ import pytest
 
 from pixmill.report import write_report
 from pixmill.report.page import SCRIPTS
-from tests.pixmill.report.sample_datasets import Axis, axis, config, ended, input_rows, jobs_of, publish, with_images
+from tests.pixmill.report.sample_datasets import (
+    Axis,
+    axis,
+    config,
+    ended,
+    input_rows,
+    jobs_of,
+    publish,
+    with_images,
+)
 from tests.pixmill.report.visits import Visit
 
 Open = Callable[..., Visit]
@@ -34,7 +43,10 @@ def hostile_report(folder: Path, place: str) -> Path:
     rows, axes = input_rows(len(HOSTILE)), [axis("scale", 2, 3)]
     if place == "table":
         names = {f"{name}{at}": name for at, name in enumerate(HOSTILE)}
-        rows = [{**row, **names, "photo": text, "notes": text} for row, text in zip(rows, HOSTILE, strict=True)]
+        rows = [
+            {**row, **names, "photo": text, "notes": text}
+            for row, text in zip(rows, HOSTILE, strict=True)
+        ]
     elif place == "axis values":
         axes = [Axis("style", {text: text for text in HOSTILE}), axis("scale", 2, 3)]
     elif place == "axis paths":
@@ -43,7 +55,10 @@ def hostile_report(folder: Path, place: str) -> Path:
     for at, job in enumerate(jobs):
         job |= dict.fromkeys(OURS.get(place, ()), HOSTILE[at % len(HOSTILE)])
     if place == "errors":
-        jobs = [ended(job, HOSTILE[at % 3], HOSTILE[at % 10], HOSTILE[at % 10]) for at, job in enumerate(jobs)]
+        jobs = [
+            ended(job, HOSTILE[at % 3], HOSTILE[at % 10], HOSTILE[at % 10])
+            for at, job in enumerate(jobs)
+        ]
     publish(of, jobs, axes)
     return write_report(of)
 
@@ -97,14 +112,19 @@ PLACES = ("table", "prompts and ids", "axis values", "axis paths", "errors")
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_hostile_text_never_runs_and_nothing_is_requested(tmp_path: Path, open_report: Open, place: str) -> None:
+def test_hostile_text_never_runs_and_nothing_is_requested(
+    tmp_path: Path, open_report: Open, place: str
+) -> None:
     visit = open_report(hostile_report(tmp_path, place))
     look_everywhere(visit)
     assert visit.page.evaluate("[window.ran, document.scripts.length]") == [None, len(SCRIPTS)]
     assert all(url.startswith(("file:", "blob:")) for url in visit.requests)
     for address in addresses(visit):
         assert address.startswith(("#", "../", "https://images.example.com/")), address
-    assert visit.page.evaluate("Object.prototype.hasOwnProperty.call(Object.prototype, 'values')") is False
+    assert (
+        visit.page.evaluate("Object.prototype.hasOwnProperty.call(Object.prototype, 'values')")
+        is False
+    )
 
 
 def test_hostile_text_is_shown_as_it_is(tmp_path: Path, open_report: Open) -> None:
@@ -118,7 +138,8 @@ def test_a_hostile_address_of_the_page_chooses_nothing(tmp_path: Path, open_repo
     of = config(tmp_path)
     publish(of, jobs_of(input_rows(2), [axis("scale", 2, 3)]), [axis("scale", 2, 3)])
     state = (
-        "view=<script>window.ran=1</script>&x=__proto__&y=constructor&job=1e9&column=toString&sort=__proto__&size=1e9px"
+        "view=<script>window.ran=1</script>&x=__proto__&y=constructor"
+        "&job=1e9&column=toString&sort=__proto__&size=1e9px"
     )
     visit = open_report(write_report(of), state)
     assert visit.page.locator("#grid .open").count() == 4
@@ -136,12 +157,16 @@ def test_a_hostile_address_of_the_page_chooses_nothing(tmp_path: Path, open_repo
         f'<script src="data:text/javascript,{RUN}"></script>',
     ],
 )
-def test_the_policy_stops_what_escaping_would_have_missed(tmp_path: Path, browser: Any, smuggled: str) -> None:
+def test_the_policy_stops_what_escaping_would_have_missed(
+    tmp_path: Path, browser: Any, smuggled: str
+) -> None:
     """The second wall by itself: markup written into the finished page."""
     of = config(tmp_path)
     publish(of, jobs_of(input_rows(1)))
     path = write_report(of)
-    path.write_text(path.read_text(encoding="utf-8").replace("<main>", f"<main>{smuggled}"), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("<main>", f"<main>{smuggled}"), encoding="utf-8"
+    )
     page = browser.new_page()
     arrived: list[str] = []
     page.on("requestfinished", lambda request: arrived.append(request.url))

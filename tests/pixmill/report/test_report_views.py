@@ -34,7 +34,9 @@ SCALES, STRENGTHS, STYLES = (
 CARD, SHOT = "#gallery .card", "#grid .open"
 
 
-def report_on(folder: Path, jobs: list[Row], axes: list[Axis] | None = None, **changes: object) -> Path:
+def report_on(
+    folder: Path, jobs: list[Row], axes: list[Axis] | None = None, **changes: object
+) -> Path:
     of = config(folder, **changes)
     publish(of, with_images(jobs, of.store_path), axes or [])
     return write_report(of)
@@ -51,7 +53,9 @@ def focused(visit: Visit) -> str:
 
 def loaded(visit: Visit, selector: str) -> None:
     """Wait until an image is really there."""
-    visit.page.wait_for_function("(of) => document.querySelector(of)?.naturalWidth > 0", arg=selector)
+    visit.page.wait_for_function(
+        "(of) => document.querySelector(of)?.naturalWidth > 0", arg=selector
+    )
 
 
 def test_a_sweep_opens_as_a_grid_of_its_first_two_axes(tmp_path: Path, open_report: Open) -> None:
@@ -59,7 +63,10 @@ def test_a_sweep_opens_as_a_grid_of_its_first_two_axes(tmp_path: Path, open_repo
     visit = open_report(report_on(tmp_path, jobs_of(input_rows(2), axes), axes))
     assert visit.texts("#grid .column") == ["2", "3", "4"]
     assert visit.texts("#grid .row b") == ["0.2", "0.6"]
-    assert visit.names(SHOT)[:2] == ["pet-00, scale 2 · strength 0.2", "pet-00, scale 3 · strength 0.2"]
+    assert visit.names(SHOT)[:2] == [
+        "pet-00, scale 2 · strength 0.2",
+        "pet-00, scale 3 · strength 0.2",
+    ]
     loaded(visit, f"{SHOT} img")
     visit.page.get_by_label("Next row").click()
     assert visit.names(SHOT)[0] == "pet-01, scale 2 · strength 0.2"
@@ -69,23 +76,39 @@ def test_any_dimension_goes_across_or_down(tmp_path: Path, open_report: Open) ->
     axes = [SCALES, STRENGTHS, STYLES]
     visit = open_report(report_on(tmp_path, jobs_of(input_rows(2), axes, replicates=3), axes))
     visit.choose("Across", "strength")  # which was down: the two are swapped
-    assert (visit.texts("#grid .column"), visit.texts("#grid .row b")) == (["0.2", "0.6"], ["2", "3", "4"])
+    assert (visit.texts("#grid .column"), visit.texts("#grid .row b")) == (
+        ["0.2", "0.6"],
+        ["2", "3", "4"],
+    )
     visit.choose("Across", "row")
     visit.choose("Down", "style")
-    assert (visit.texts("#grid .column"), visit.texts("#grid .row b")) == (["pet-00", "pet-01"], ["ink", "oil"])
-    assert visit.page.locator("#grid .cell").first.locator(".open").count() == 3  # replicates share a cell
+    assert (visit.texts("#grid .column"), visit.texts("#grid .row b")) == (
+        ["pet-00", "pet-01"],
+        ["ink", "oil"],
+    )
+    assert (
+        visit.page.locator("#grid .cell").first.locator(".open").count() == 3
+    )  # replicates share a cell
     visit.choose("replicate", "2")
-    assert visit.names("#grid .cell >> nth=0 >> .open") == ["pet-00, scale 2 · strength 0.2 · style ink · replicate 2"]
+    assert visit.names("#grid .cell >> nth=0 >> .open") == [
+        "pet-00, scale 2 · strength 0.2 · style ink · replicate 2"
+    ]
 
 
 def test_axes_in_step_are_no_diagonal(tmp_path: Path, open_report: Open) -> None:
     axes = [axis("scale", 2, 3, 4), axis("ddim_steps", 16, 25, 40)]
     pairs = {(2, 16), (3, 25), (4, 40)}
-    jobs = [job for job in jobs_of(input_rows(2), axes) if (job["param_scale"], job["param_ddim_steps"]) in pairs]
+    jobs = [
+        job
+        for job in jobs_of(input_rows(2), axes)
+        if (job["param_scale"], job["param_ddim_steps"]) in pairs
+    ]
     visit = open_report(report_on(tmp_path, jobs, axes))
     assert visit.texts("#grid .row b") == ["pet-00", "pet-01"]
     assert len(visit.names(SHOT)) == 6
-    visit.choose("Across", "row")  # the steps went in step with the scale that was across; now they go down
+    visit.choose(
+        "Across", "row"
+    )  # the steps went in step with the scale that was across; now they go down
     visit.choose("Down", "ddim_steps")
     assert len(visit.names(SHOT)) == 6
 
@@ -109,7 +132,9 @@ def test_keys_move_open_and_star(tmp_path: Path, open_report: Open) -> None:
     assert visit.texts("#job .axes dd") == ["4", "0.6"]
     page.keyboard.press("Escape")
     # The focus goes to the image that was shown last.
-    page.wait_for_function("() => document.activeElement.ariaLabel === 'pet-00, scale 4 · strength 0.6'")
+    page.wait_for_function(
+        "() => document.activeElement.ariaLabel === 'pet-00, scale 4 · strength 0.6'"
+    )
     assert visit.texts("#stars") == ["2"]
 
 
@@ -119,7 +144,9 @@ def test_the_labels_stay_while_a_long_grid_scrolls(tmp_path: Path, open_report: 
     page.locator(SHOT).first.focus()
     page.keyboard.press("PageDown")
     page.evaluate("document.querySelector('.sheet').scrollTop = 20000")
-    page.wait_for_function("() => [...document.querySelectorAll('.line .row b')].some((of) => of.innerText > 'pet-50')")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.line .row b')].some((of) => of.innerText > 'pet-50')"
+    )
     sheet, head = (page.locator(of).bounding_box() for of in (".sheet", "#grid .column >> nth=0"))
     assert head["y"] == pytest.approx(sheet["y"], abs=2)
     assert page.locator(SHOT).count() < 60
@@ -144,8 +171,12 @@ def test_a_table_without_a_sweep_is_a_gallery(tmp_path: Path, open_report: Open)
     assert visit.page.locator("#summary svg title").count() >= 3
 
 
-def test_filters_search_and_sorting_work_together_and_stand_in_the_address(tmp_path: Path, open_report: Open) -> None:
-    jobs = jobs_of([{**row, "kind": ["cat", "dog"][at % 2]} for at, row in enumerate(input_rows(20))])
+def test_filters_search_and_sorting_work_together_and_stand_in_the_address(
+    tmp_path: Path, open_report: Open
+) -> None:
+    jobs = jobs_of(
+        [{**row, "kind": ["cat", "dog"][at % 2]} for at, row in enumerate(input_rows(20))]
+    )
     for at in (3, 4, 6):
         jobs[at] = ended(jobs[at], "failed", ["50500", "50207"][at % 2])
     path = report_on(tmp_path, jobs)
@@ -187,7 +218,9 @@ def test_a_card_opens_all_that_is_known(tmp_path: Path, open_report: Open) -> No
     assert json.loads(visit.texts("#job pre")[0]) == {"scale": 3, "logo_info": {"add_logo": False}}
     loaded(visit, "#job figure img")
     assert "/images/" in visit.page.locator("#job figure img").get_attribute("src")
-    assert visit.page.get_by_role("link", name="open ↗").get_attribute("rel") == "noopener noreferrer"
+    assert (
+        visit.page.get_by_role("link", name="open ↗").get_attribute("rel") == "noopener noreferrer"
+    )
 
 
 def test_inputs_from_disk_stand_beside_their_outputs(tmp_path: Path, open_report: Open) -> None:
@@ -196,7 +229,9 @@ def test_inputs_from_disk_stand_beside_their_outputs(tmp_path: Path, open_report
     first, second = jobs_of(input_rows(2))
     jobs = [{**first, "photo": "in.png"}, {**second, "photo": "gone.png"}]
     columns = {"image_file": "photo", "prompt": "text"}
-    visit = open_report(report_on(tmp_path, jobs, input={"path": str(tmp_path / "pets.csv"), "columns": columns}))
+    visit = open_report(
+        report_on(tmp_path, jobs, input={"path": str(tmp_path / "pets.csv"), "columns": columns})
+    )
     loaded(visit, f"{CARD} .frame:first-child img")
     assert visit.page.locator(f"{CARD} >> nth=0 >> img").count() == 2
     assert visit.texts(f"{CARD} .blank") == ["no input image"]
@@ -218,7 +253,10 @@ def test_images_that_are_gone_leave_a_word(tmp_path: Path, open_report: Open) ->
 
 def test_images_that_were_not_downloaded_are_links(tmp_path: Path, open_report: Open) -> None:
     of = config(tmp_path, output={"images": "url"})
-    publish(of, [{**job, "output_url": "https://cdn.example.com/a.jpg"} for job in jobs_of(input_rows(1))])
+    publish(
+        of,
+        [{**job, "output_url": "https://cdn.example.com/a.jpg"} for job in jobs_of(input_rows(1))],
+    )
     visit = open_report(write_report(of))
     assert visit.texts(f"{CARD} .blank") == ["not downloaded"]
     visit.page.locator(f"{CARD} .open").click()
@@ -244,10 +282,21 @@ def test_picks_are_a_table_that_a_run_can_read(tmp_path: Path, open_report: Open
     picked = tmp_path / "picks.csv"
     download.value.save_as(picked)
     found = list(csv.DictReader(io.StringIO(picked.read_text(encoding="utf-8"), newline="")))
-    assert list(found[0]) == ["row_key", "point_id", "controlnet_args.0.strength", "style", "photo", "text", "id"]
+    assert list(found[0]) == [
+        "row_key",
+        "point_id",
+        "controlnet_args.0.strength",
+        "style",
+        "photo",
+        "text",
+        "id",
+    ]
     assert [row["row_key"] for row in found] == ["pet-00", "pet-00"]
     assert [row["point_id"] for row in found] == [jobs[0]["point_id"], jobs[7]["point_id"]]
-    assert [(row["controlnet_args.0.strength"], row["style"]) for row in found] == [("0.2", "ink"), ("0.6", "oil")]
+    assert [(row["controlnet_args.0.strength"], row["style"]) for row in found] == [
+        ("0.2", "ink"),
+        ("0.6", "oil"),
+    ]
     assert found[0]["text"] == rows[0]["text"]
     (batch,) = open_table(str(picked)).batches()
     assert batch.rows["text"].to_pylist() == [rows[0]["text"]] * 2
@@ -257,11 +306,15 @@ def test_stars_alone_can_be_seen(tmp_path: Path, open_report: Open) -> None:
     visit = open_report(report_on(tmp_path, jobs_of(input_rows(5))))
     visit.page.locator("[data-star='2']").evaluate("star => star.click()")
     visit.page.locator(".picks").click()
-    visit.page.wait_for_function("() => document.querySelector('#gallery .count').innerText === '1 of 5'")
+    visit.page.wait_for_function(
+        "() => document.querySelector('#gallery .count').innerText === '1 of 5'"
+    )
     assert keys(visit) == ["pet-02"]
 
 
-def test_light_and_dark_follow_the_system_until_somebody_chooses(tmp_path: Path, open_report: Open) -> None:
+def test_light_and_dark_follow_the_system_until_somebody_chooses(
+    tmp_path: Path, open_report: Open
+) -> None:
     path = report_on(tmp_path, jobs_of(input_rows(1)))
     paper = "getComputedStyle(document.body).backgroundColor"
     light, dark = (open_report(path, color_scheme=of) for of in ("light", "dark"))
@@ -304,7 +357,9 @@ def test_unusual_datasets_open(tmp_path: Path, open_report: Open, case: str) -> 
     elif case == "all failed":
         jobs = [ended(job, "failed", "50500", "Internal Error") for job in jobs]
     else:
-        for job, text in zip(jobs, ("word " * 800, "قطة برتقالية نائمة", "一只橘猫" * 300), strict=True):
+        for job, text in zip(
+            jobs, ("word " * 800, "قطة برتقالية نائمة", "一只橘猫" * 300), strict=True
+        ):
             job |= {"prompt": text, "row_key": text[:300]}
     visit = open_report(report_on(tmp_path, jobs))
     page = visit.page

@@ -20,13 +20,15 @@ class Visit(NamedTuple):
 
     def names(self, selector: str) -> list[str]:
         """What a screen reader calls them."""
-        return [element.get_attribute("aria-label") for element in self.page.locator(selector).all()]
+        return [
+            element.get_attribute("aria-label") for element in self.page.locator(selector).all()
+        ]
 
     def choose(self, label: str, option: str) -> None:
         """Choose an option of the labelled list of the view in sight."""
-        self.page.locator(f".view:not([hidden]) .choice:has(> span:text-is('{label}')) select").select_option(
-            label=option
-        )
+        self.page.locator(
+            f".view:not([hidden]) .choice:has(> span:text-is('{label}')) select"
+        ).select_option(label=option)
 
     @property
     def state(self) -> str:

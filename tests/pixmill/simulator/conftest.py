@@ -40,17 +40,31 @@ class Running:
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.bill.read_text("utf-8").splitlines()]
 
-    def call(self, body: Any, *, key: str = BEARER, query: dict[str, str] = ACTION) -> requests.Response:
+    def call(
+        self, body: Any, *, key: str = BEARER, query: dict[str, str] = ACTION
+    ) -> requests.Response:
         """One call of the Bearer form; bytes are sent as they are."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return requests.post(
-            f"{self.url}/volcv/v1", params=query, data=data, headers={"Authorization": f"Bearer {key}"}, timeout=30
+            f"{self.url}/volcv/v1",
+            params=query,
+            data=data,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=30,
         )
 
-    def signed_call(self, body: Any, *, query: dict[str, str] = ACTION, **changes: Any) -> requests.Response:
+    def signed_call(
+        self, body: Any, *, query: dict[str, str] = ACTION, **changes: Any
+    ) -> requests.Response:
         """One call of the signed form."""
         data = json.dumps(body).encode()
-        keys = {"access_key": ACCESS, "secret_key": SECRET, "session_token": None, "at": datetime.now(UTC), **changes}
+        keys = {
+            "access_key": ACCESS,
+            "secret_key": SECRET,
+            "session_token": None,
+            "at": datetime.now(UTC),
+            **changes,
+        }
         headers = sign("POST", urlsplit(self.url).netloc, "/", query, data, **keys)
         return requests.post(f"{self.url}/", params=query, data=data, headers=headers, timeout=30)
 
@@ -66,7 +80,13 @@ Start = Callable[..., Running]
 
 @contextmanager
 def running(bill: Path, **settings: Any) -> Iterator[Running]:
-    options = {"bearer_key": BEARER, "access_key": ACCESS, "secret_key": SECRET, "bill": str(bill), **settings}
+    options = {
+        "bearer_key": BEARER,
+        "access_key": ACCESS,
+        "secret_key": SECRET,
+        "bill": str(bill),
+        **settings,
+    }
     with forked(f"{__name__}:serve_options", json.dumps(options)) as process:
         yield Running(process.stdout.readline().strip(), bill, process)
         process.terminate()

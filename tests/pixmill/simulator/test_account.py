@@ -118,10 +118,21 @@ def test_the_bill_has_one_line_per_authenticated_call(start: Start, asked: Asked
     assert [line["charged"] for line in lines] == [True, True, True, False, False]
     assert {line["req_key"] for line in lines[:4]} == {"high_aes_scheduler_svr_controlnet_v2.0"}
     assert lines[0]["key"] == lines[1]["key"] != lines[2]["key"]
-    assert list(lines[0]) == ["time", "call", "key", "req_key", "code", "charged", "request_id", "fault"]
+    assert list(lines[0]) == [
+        "time",
+        "call",
+        "key",
+        "req_key",
+        "code",
+        "charged",
+        "request_id",
+        "fault",
+    ]
 
 
-def test_the_key_is_the_hash_of_the_canonical_body_without_return_url(start: Start, asked: Asked) -> None:
+def test_the_key_is_the_hash_of_the_canonical_body_without_return_url(
+    start: Start, asked: Asked
+) -> None:
     simulator = start()
     body = asked(prompt="一只狗")
     simulator.call(body)
@@ -129,7 +140,9 @@ def test_the_key_is_the_hash_of_the_canonical_body_without_return_url(start: Sta
 
     body.pop("return_url")
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    assert {line["key"] for line in simulator.lines()} == {hashlib.sha256(canonical.encode()).hexdigest()}
+    assert {line["key"] for line in simulator.lines()} == {
+        hashlib.sha256(canonical.encode()).hexdigest()
+    }
 
 
 def test_the_line_is_on_the_bill_before_the_answer_arrives(start: Start, asked: Asked) -> None:
@@ -155,7 +168,10 @@ def test_processes_that_share_a_bill_never_mix_their_lines(tmp_path: Path) -> No
     bills = [Bill(tmp_path / "new" / "bill.jsonl") for _ in range(2)]
     with ThreadPoolExecutor(8) as pool:
         for call in range(400):
-            pool.submit(bills[call % 2].write, Entry(call, "k" * 64, "r", None, charged=False, request_id="i" * 34))
+            pool.submit(
+                bills[call % 2].write,
+                Entry(call, "k" * 64, "r", None, charged=False, request_id="i" * 34),
+            )
     for bill in bills:
         bill.close()
 

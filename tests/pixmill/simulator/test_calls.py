@@ -19,7 +19,9 @@ def control(**changes: Any) -> list[dict[str, Any]]:
     return [{"type": "depth", "binary_data_index": 0, "strength": 0.6, **changes}]
 
 
-def test_a_success_has_every_field_of_the_documented_example(simulator: Running, asked: Asked) -> None:
+def test_a_success_has_every_field_of_the_documented_example(
+    simulator: Running, asked: Asked
+) -> None:
     response = simulator.call(asked())
 
     answer = response.json()
@@ -51,7 +53,9 @@ def test_the_request_id_opens_with_the_time_in_beijing(simulator: Running, asked
     assert abs(datetime.now(UTC) - told) < timedelta(minutes=1)
 
 
-def test_ampersands_are_escaped_as_the_provider_escapes_them(simulator: Running, asked: Asked) -> None:
+def test_ampersands_are_escaped_as_the_provider_escapes_them(
+    simulator: Running, asked: Asked
+) -> None:
     response = simulator.call(asked())
 
     assert "\\u0026x-expires=" in response.text
@@ -62,7 +66,9 @@ def test_the_signed_form_gives_the_same_answer(simulator: Running, asked: Asked)
     assert simulator.signed_call(asked()).json()["code"] == 10000
 
 
-def test_a_wrong_bearer_key_is_refused_in_the_shape_of_the_reseller(simulator: Running, asked: Asked) -> None:
+def test_a_wrong_bearer_key_is_refused_in_the_shape_of_the_reseller(
+    simulator: Running, asked: Asked
+) -> None:
     for key in ("wrong", ""):
         response = simulator.call(asked(), key=key)
 
@@ -71,8 +77,12 @@ def test_a_wrong_bearer_key_is_refused_in_the_shape_of_the_reseller(simulator: R
 
 
 def test_a_call_without_authorization_is_refused(simulator: Running) -> None:
-    bearer = requests.post(f"{simulator.url}/volcv/v1?Action=CVProcess&Version=2022-08-31", json={}, timeout=30)
-    signed = requests.post(f"{simulator.url}/?Action=CVProcess&Version=2022-08-31", json={}, timeout=30)
+    bearer = requests.post(
+        f"{simulator.url}/volcv/v1?Action=CVProcess&Version=2022-08-31", json={}, timeout=30
+    )
+    signed = requests.post(
+        f"{simulator.url}/?Action=CVProcess&Version=2022-08-31", json={}, timeout=30
+    )
 
     assert bearer.status_code == signed.status_code == 401
     assert signed.json()["ResponseMetadata"]["Error"]["Code"] == "MissingAuthenticationToken"
@@ -95,7 +105,11 @@ def test_a_wrong_signature_is_refused_in_the_shape_of_the_gateway(
     metadata = response.json()["ResponseMetadata"]
     assert response.status_code == status
     assert (metadata["Error"]["Code"], metadata["Error"]["CodeN"]) == (code, number)
-    assert (metadata["Action"], metadata["Service"], metadata["Region"]) == ("CVProcess", "cv", "cn-north-1")
+    assert (metadata["Action"], metadata["Service"], metadata["Region"]) == (
+        "CVProcess",
+        "cv",
+        "cn-north-1",
+    )
 
 
 def test_a_session_token_is_asked_for_where_one_is_set(start: Start, asked: Asked) -> None:
@@ -105,9 +119,16 @@ def test_a_session_token_is_asked_for_where_one_is_set(start: Start, asked: Aske
     assert simulator.signed_call(asked()).status_code == 401
 
 
-@pytest.mark.parametrize("query", [{"Action": "CVDance", "Version": "2022-08-31"}, {"Action": "CVProcess"}, {}])
-def test_an_unknown_action_or_version_is_not_found(simulator: Running, asked: Asked, query: dict[str, str]) -> None:
-    for response in (simulator.call(asked(), query=query), simulator.signed_call(asked(), query=query)):
+@pytest.mark.parametrize(
+    "query", [{"Action": "CVDance", "Version": "2022-08-31"}, {"Action": "CVProcess"}, {}]
+)
+def test_an_unknown_action_or_version_is_not_found(
+    simulator: Running, asked: Asked, query: dict[str, str]
+) -> None:
+    for response in (
+        simulator.call(asked(), query=query),
+        simulator.signed_call(asked(), query=query),
+    ):
         assert response.status_code == 404
         assert response.json()["ResponseMetadata"]["Error"]["Code"] == "InvalidActionOrVersion"
 
@@ -129,14 +150,26 @@ def test_other_addresses_hold_nothing(simulator: Running) -> None:
         {"scale": None, "ddim_steps": None, "seed": None, "controlnet_args": None},
         {"ddim_steps": 1},
         {"controlnet_args": control(strength=1, type="pose")},
-        {"controlnet_args": [*control(), *control(type="canny", binary_data_index=1)], "image_urls": ["https://a"] * 2},
+        {
+            "controlnet_args": [*control(), *control(type="canny", binary_data_index=1)],
+            "image_urls": ["https://a"] * 2,
+        },
         {"image_urls": [], "binary_data_base64": [PIXEL]},
-        {"logo_info": {"add_logo": True, "position": 3, "language": 1, "logo_text_content": "mine"}},
+        {
+            "logo_info": {
+                "add_logo": True,
+                "position": 3,
+                "language": 1,
+                "logo_text_content": "mine",
+            }
+        },
         {"prompt": "一只狗"},
         {"an_undocumented_field": [1]},
     ],
 )
-def test_what_the_documentation_allows_is_accepted(simulator: Running, asked: Asked, changes: dict[str, Any]) -> None:
+def test_what_the_documentation_allows_is_accepted(
+    simulator: Running, asked: Asked, changes: dict[str, Any]
+) -> None:
     assert simulator.call(asked(**changes)).json()["code"] == 10000
 
 
@@ -182,7 +215,9 @@ def test_what_the_documentation_allows_is_accepted(simulator: Running, asked: As
         {"sr_strength": 1.5},
     ],
 )
-def test_what_the_documentation_forbids_is_invalid(simulator: Running, asked: Asked, changes: dict[str, Any]) -> None:
+def test_what_the_documentation_forbids_is_invalid(
+    simulator: Running, asked: Asked, changes: dict[str, Any]
+) -> None:
     response = simulator.call(asked(**changes))
 
     answer = response.json()
@@ -191,12 +226,16 @@ def test_what_the_documentation_forbids_is_invalid(simulator: Running, asked: As
     assert answer["message"] == "Input invalid for this service."
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b"[" * 100_000]
+)
 def test_a_body_that_is_no_request_is_invalid(simulator: Running, body: bytes) -> None:
     assert simulator.call(body).json()["code"] == 50215
 
 
-@pytest.mark.parametrize("req_key", ["unknown_v1", None, 7, ["high_aes_scheduler_svr_controlnet_v2.0"]])
+@pytest.mark.parametrize(
+    "req_key", ["unknown_v1", None, 7, ["high_aes_scheduler_svr_controlnet_v2.0"]]
+)
 def test_an_unknown_req_key_is_denied(simulator: Running, asked: Asked, req_key: Any) -> None:
     response = simulator.call(asked(req_key=req_key))
 
@@ -205,9 +244,13 @@ def test_an_unknown_req_key_is_denied(simulator: Running, asked: Asked, req_key:
     assert response.json()["message"].startswith("Access Denied")
 
 
-def test_the_rephraser_lengthens_the_prompt_the_same_way_every_time(simulator: Running, asked: Asked) -> None:
+def test_the_rephraser_lengthens_the_prompt_the_same_way_every_time(
+    simulator: Running, asked: Asked
+) -> None:
     def rephrased(**changes: Any) -> str:
-        result: str = simulator.call(asked(use_rephraser=True, **changes)).json()["data"]["rephraser_result"]
+        result: str = simulator.call(asked(use_rephraser=True, **changes)).json()["data"][
+            "rephraser_result"
+        ]
         return result
 
     assert rephrased().startswith("a cat on a hill at sunset, ")

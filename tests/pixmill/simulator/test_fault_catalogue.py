@@ -22,7 +22,11 @@ Asked = Callable[..., dict[str, Any]]
 
 STAGES = ("start", "headers", "body", "middle")
 NUMBERS = sorted(int(code) for code in code_table("any") if code.isdecimal())
-WIRES = {f"{does} at {at}": {"wire": does, "at": at} for does in ("reset", "close", "stall") for at in STAGES}
+WIRES = {
+    f"{does} at {at}": {"wire": does, "at": at}
+    for does in ("reset", "close", "stall")
+    for at in STAGES
+}
 DRIPS = {f"drip at {at}": {"wire": "drip", "at": at, "pace": 0.0001} for at in ("start", "middle")}
 ENDLESS = {f"endless at {at}": {"wire": "endless", "at": at} for at in ("headers", "middle")}
 SAID: dict[str, dict[str, Any]] = {
@@ -77,7 +81,10 @@ def opened(simulator: Running, body: dict[str, Any]) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", urlsplit(simulator.url).port), timeout=30)
     connection.sendall(
         b"POST /volcv/v1?Action=CVProcess&Version=2022-08-31 HTTP/1.1\r\nHost: localhost\r\n"
-        b"Authorization: Bearer " + BEARER.encode() + b"\r\nContent-Length: %d\r\n\r\n" % len(data) + data
+        b"Authorization: Bearer "
+        + BEARER.encode()
+        + b"\r\nContent-Length: %d\r\n\r\n" % len(data)
+        + data
     )
     return connection
 
@@ -98,7 +105,14 @@ def heard(connection: socket.socket) -> tuple[bytes, str]:
 def is_cut(data: bytes, at: str) -> bool:
     """Whether an answer arrived up to that point and no further."""
     head, blank, body = data.partition(b"\r\n\r\n")
-    whole = next((int(line.split()[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")), 0)
+    whole = next(
+        (
+            int(line.split()[1])
+            for line in head.split(b"\r\n")
+            if line.startswith(b"content-length")
+        ),
+        0,
+    )
     match at:
         case "start":
             return data == b""
@@ -110,8 +124,12 @@ def is_cut(data: bytes, at: str) -> bool:
 
 
 @pytest.mark.parametrize("at", STAGES)
-@pytest.mark.parametrize(("does", "ending"), [("reset", "reset"), ("close", "closed"), ("stall", "open")])
-def test_an_answer_breaks_off_at_every_stage(faulty: Running, asked: Asked, does: str, ending: str, at: str) -> None:
+@pytest.mark.parametrize(
+    ("does", "ending"), [("reset", "reset"), ("close", "closed"), ("stall", "open")]
+)
+def test_an_answer_breaks_off_at_every_stage(
+    faulty: Running, asked: Asked, does: str, ending: str, at: str
+) -> None:
     """D3, D6, D7: resets, ends and stalls before the answer, in its headers, after them and in its body."""
     with closing(opened(faulty, asked(prompt=f"{does} at {at}"))) as connection:
         # The answer to a later call shows that this one was dealt with.
@@ -133,7 +151,9 @@ def test_an_answer_drips(faulty: Running, asked: Asked, at: str) -> None:
 
     body = data.partition(b"\r\n\r\n")[2]
     assert (json.loads(body)["code"], end) == (10000, "closed")
-    assert time.monotonic() - started > 0.0001 * len(data if at == "start" else body[len(body) // 2 :])
+    assert time.monotonic() - started > 0.0001 * len(
+        data if at == "start" else body[len(body) // 2 :]
+    )
     assert met(faulty, f"drip at {at}") == (10000, True)
 
 
@@ -176,7 +196,9 @@ def test_headers_and_messages_are_the_rules_own(faulty: Running, asked: Asked) -
 
 
 @pytest.mark.parametrize("prompt", ["a half answer", "a garbled answer", "a portal"])
-def test_a_success_that_nobody_can_read_is_charged(faulty: Running, asked: Asked, prompt: str) -> None:
+def test_a_success_that_nobody_can_read_is_charged(
+    faulty: Running, asked: Asked, prompt: str
+) -> None:
     """D2, D3: cut or garbled JSON and a page of somebody in between, all with 200."""
     answer = faulty.call(asked(prompt=prompt))
 
@@ -202,17 +224,23 @@ def test_a_compressed_answer_unfolds_to_a_hundred_megabytes(faulty: Running, ask
     """D15: a gzip bomb that nobody asked for."""
     with closing(opened(faulty, asked(prompt="unfolds"))) as connection:
         answers = connection.makefile("rb")
-        headers = dict(line.lower().split(b": ") for line in list(iter(answers.readline, b"\r\n"))[1:])
+        headers = dict(
+            line.lower().split(b": ") for line in list(iter(answers.readline, b"\r\n"))[1:]
+        )
         packed = answers.read(int(headers[b"content-length"]))
         answers.close()
 
     assert (headers[b"content-encoding"], len(packed) < 200_000) == (b"gzip\r\n", True)
-    assert int.from_bytes(packed[-4:], "little") == 100 << 20  # by RFC 1952 the size of what was packed
+    assert (
+        int.from_bytes(packed[-4:], "little") == 100 << 20
+    )  # by RFC 1952 the size of what was packed
 
 
 @pytest.fixture(scope="module")
 def fetcher() -> Iterator[ImageFetcher]:
-    with closing(ImageFetcher(allow_hosts=["127.0.0.1"], deadline=0.5, sleep=lambda _: None)) as started:
+    with closing(
+        ImageFetcher(allow_hosts=["127.0.0.1"], deadline=0.5, sleep=lambda _: None)
+    ) as started:
         yield started
 
 
@@ -248,7 +276,9 @@ def test_an_image_is_gone_or_broken_after_a_charged_success(
     assert met(faulty, prompt) == (10000, True)
 
 
-def test_a_wrong_type_leaves_the_right_bytes(faulty: Running, asked: Asked, fetcher: ImageFetcher) -> None:
+def test_a_wrong_type_leaves_the_right_bytes(
+    faulty: Running, asked: Asked, fetcher: ImageFetcher
+) -> None:
     """F5: the content decides."""
     url = image_url(faulty, asked(prompt="image of another type"))
 

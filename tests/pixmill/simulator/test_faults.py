@@ -44,8 +44,16 @@ def test_the_first_rule_that_matches_wins_until_it_is_used_up() -> None:
     rules = [{"prompt": "cat", "code": 50412, "times": 2}, {"calls": "2-9", "code": 50500}]
     faults = Faults(map(Rule.model_validate, rules))
 
-    met = [faults.match(Occasion(*call)) for call in ((1, "a cat"), (2, "a dog"), (3, "cats"), (4, "cat"))]
-    assert [each and (each.place, each.rule.code) for each in met] == [(0, 50412), (1, 50500), (0, 50412), (1, 50500)]
+    met = [
+        faults.match(Occasion(*call))
+        for call in ((1, "a cat"), (2, "a dog"), (3, "cats"), (4, "cat"))
+    ]
+    assert [each and (each.place, each.rule.code) for each in met] == [
+        (0, 50412),
+        (1, 50500),
+        (0, 50412),
+        (1, 50500),
+    ]
     assert faults.match(Occasion(10, "a cat")) is None
 
 
@@ -53,7 +61,10 @@ def test_a_span_of_time_counts_from_the_first_call() -> None:
     faults = Faults([Rule.model_validate({"between": "30s-1.5m", "status": 503})])
 
     seconds = (0.0, 29.9, 30.0, 90.0, 90.1)
-    assert [second for second in seconds if faults.match(Occasion(1, second=second))] == [30.0, 90.0]
+    assert [second for second in seconds if faults.match(Occasion(1, second=second))] == [
+        30.0,
+        90.0,
+    ]
 
 
 def drawn(rule: dict[str, Any], seed: int, keys: list[str]) -> list[tuple[str, int]]:
@@ -89,7 +100,9 @@ def test_a_sticky_share_meets_the_same_keys_in_every_call() -> None:
 
 
 def test_two_rules_draw_by_themselves() -> None:
-    rules = [Rule.model_validate({"share": 0.5, "sticky": True, "code": code}) for code in (50500, 50501)]
+    rules = [
+        Rule.model_validate({"share": 0.5, "sticky": True, "code": code}) for code in (50500, 50501)
+    ]
     faults = Faults(rules)
 
     found = [faults.match(Occasion(1, key=f"{number}")) for number in range(400)]
@@ -110,7 +123,8 @@ def test_limits_move_while_calls_are_made(start: Start, tmp_path: Path, asked: A
 def test_the_first_limit_that_covers_a_call_holds() -> None:
     """E3: limits by call and by time; between them the server's own."""
     limits = [
-        Limit.model_validate(limit) for limit in ({"calls": "3-5", "qps": 2}, {"between": "10s-20s", "concurrency": 1})
+        Limit.model_validate(limit)
+        for limit in ({"calls": "3-5", "qps": 2}, {"between": "10s-20s", "concurrency": 1})
     ]
     faults = Faults([], limits)
 
@@ -119,8 +133,12 @@ def test_the_first_limit_that_covers_a_call_holds() -> None:
     assert faults.limit(Occasion(6, second=15)) == limits[1]
 
 
-def test_a_code_comes_with_its_documented_status_and_message(start: Start, tmp_path: Path, asked: Asked) -> None:
-    simulator = faulty(start, tmp_path, {"calls": "1", "code": 50429, "headers": {"Retry-After": "7"}})
+def test_a_code_comes_with_its_documented_status_and_message(
+    start: Start, tmp_path: Path, asked: Asked
+) -> None:
+    simulator = faulty(
+        start, tmp_path, {"calls": "1", "code": 50429, "headers": {"Retry-After": "7"}}
+    )
 
     throttled, fine = simulator.call(asked()), simulator.call(asked())
 
@@ -131,12 +149,20 @@ def test_a_code_comes_with_its_documented_status_and_message(start: Start, tmp_p
     assert (fine.status_code, "Retry-After" in fine.headers) == (200, False)
 
 
-def test_status_and_message_can_be_others_than_documented(start: Start, tmp_path: Path, asked: Asked) -> None:
-    simulator = faulty(start, tmp_path, {"code": 50412, "status": 200, "message": "no"}, {"code": 10000})
+def test_status_and_message_can_be_others_than_documented(
+    start: Start, tmp_path: Path, asked: Asked
+) -> None:
+    simulator = faulty(
+        start, tmp_path, {"code": 50412, "status": 200, "message": "no"}, {"code": 10000}
+    )
 
     answer = simulator.call(asked())
 
-    assert (answer.status_code, answer.json()["code"], answer.json()["message"]) == (200, 50412, "no")
+    assert (answer.status_code, answer.json()["code"], answer.json()["message"]) == (
+        200,
+        50412,
+        "no",
+    )
 
 
 def test_an_unknown_code_is_passed_on(start: Start, tmp_path: Path, asked: Asked) -> None:
@@ -145,17 +171,25 @@ def test_an_unknown_code_is_passed_on(start: Start, tmp_path: Path, asked: Asked
     assert (simulator.call(asked()).status_code, simulator.lines()[0]["code"]) == (418, 59999)
 
 
-def test_a_body_takes_the_place_of_the_documented_shape(start: Start, tmp_path: Path, asked: Asked) -> None:
+def test_a_body_takes_the_place_of_the_documented_shape(
+    start: Start, tmp_path: Path, asked: Asked
+) -> None:
     html = "<html>Gateway Time-out</html>"
     simulator = faulty(
-        start, tmp_path, {"calls": "1", "status": 504, "body": html, "charged": True}, {"calls": "2", "body": '{"co'}
+        start,
+        tmp_path,
+        {"calls": "1", "status": 504, "body": html, "charged": True},
+        {"calls": "2", "body": '{"co'},
     )
 
     late, cut = simulator.call(asked()), simulator.call(asked())
 
     assert (late.status_code, late.text) == (504, html)
     assert (cut.status_code, cut.text) == (200, '{"co')
-    assert [(line["code"], line["charged"]) for line in simulator.lines()] == [(None, True), (None, False)]
+    assert [(line["code"], line["charged"]) for line in simulator.lines()] == [
+        (None, True),
+        (None, False),
+    ]
 
 
 def test_a_bare_status_has_an_empty_body(start: Start, tmp_path: Path, asked: Asked) -> None:
@@ -164,7 +198,9 @@ def test_a_bare_status_has_an_empty_body(start: Start, tmp_path: Path, asked: As
     assert (simulator.call(asked()).status_code, simulator.call(asked()).content) == (502, b"")
 
 
-def test_a_delay_alone_leaves_the_answer_as_it_is(start: Start, tmp_path: Path, asked: Asked) -> None:
+def test_a_delay_alone_leaves_the_answer_as_it_is(
+    start: Start, tmp_path: Path, asked: Asked
+) -> None:
     simulator = faulty(start, tmp_path, {"calls": "1", "delay": 0.5, "headers": {"X-Slow": "yes"}})
 
     started = time.monotonic()
@@ -176,7 +212,10 @@ def test_a_delay_alone_leaves_the_answer_as_it_is(start: Start, tmp_path: Path, 
 
 def test_what_is_charged_can_be_said(start: Start, tmp_path: Path, asked: Asked) -> None:
     simulator = faulty(
-        start, tmp_path, {"calls": "1", "code": 50500, "charged": True}, {"calls": "2", "charged": False}
+        start,
+        tmp_path,
+        {"calls": "1", "code": 50500, "charged": True},
+        {"calls": "2", "charged": False},
     )
 
     assert codes(simulator, asked, 3) == [50500, 10000, 10000]
@@ -263,7 +302,9 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load_faults(path)
 
-    assert all(place in str(caught.value) for place in ("rule[0].code", "rule[1].delay", "rule[1].times"))
+    assert all(
+        place in str(caught.value) for place in ("rule[0].code", "rule[1].delay", "rule[1].times")
+    )
 
 
 def test_the_faults_that_the_documentation_shows_can_be_rehearsed(tmp_path: Path) -> None:
@@ -276,5 +317,12 @@ def test_the_faults_that_the_documentation_shows_can_be_rehearsed(tmp_path: Path
         load_faults(path)
 
     assert (len(shown) >= 5, len(ready)) == (True, 1)
-    keys = {*Rule.model_fields, *Limit.model_fields, *ImageEffect.model_fields, "seed", "rules", "limits"}
+    keys = {
+        *Rule.model_fields,
+        *Limit.model_fields,
+        *ImageEffect.model_fields,
+        "seed",
+        "rules",
+        "limits",
+    }
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []

@@ -48,10 +48,14 @@ def test_a_picture_is_a_jpeg_of_512_by_512(simulator: Running, asked: Asked) -> 
     assert (image.format, image.size, image.mode) == ("JPEG", (512, 512), "RGB")
 
 
-def test_the_same_request_gives_the_same_bytes(simulator: Running, start: Start, asked: Asked) -> None:
+def test_the_same_request_gives_the_same_bytes(
+    simulator: Running, start: Start, asked: Asked
+) -> None:
     other_process = start()
 
-    assert simulator.picture(asked()) == simulator.picture(asked()) == other_process.picture(asked())
+    assert (
+        simulator.picture(asked()) == simulator.picture(asked()) == other_process.picture(asked())
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,9 +100,9 @@ def test_without_return_url_the_picture_comes_inline(simulator: Running, asked: 
 
 
 def test_canny_returns_the_contour_map_as_a_second_image(simulator: Running, asked: Asked) -> None:
-    urls = simulator.call(asked(controlnet_args=[{"type": "canny", "binary_data_index": 0, "strength": 0.6}])).json()[
-        "data"
-    ]["image_urls"]
+    urls = simulator.call(
+        asked(controlnet_args=[{"type": "canny", "binary_data_index": 0, "strength": 0.6}])
+    ).json()["data"]["image_urls"]
 
     picture, contours = (pixels(requests.get(url, timeout=30).content) for url in urls)
     assert np.ptp(contours, axis=2).max() == 0
@@ -109,9 +113,13 @@ def test_canny_returns_the_contour_map_as_a_second_image(simulator: Running, ask
 
 def test_strength_leads_from_a_free_composition_to_that_of_the_input_image(asked: Asked) -> None:
     """At full strength two prompts of one mood share the composition; the weaker the control, the less they do."""
-    one, other = (recipe(asked(prompt=prompt)) for prompt in ("dunes at dusk", "dusk over the dunes"))
+    one, other = (
+        recipe(asked(prompt=prompt)) for prompt in ("dunes at dusk", "dusk over the dunes")
+    )
     apart = [distance(one._replace(depth=s), other._replace(depth=s)) for s in (0.05, 0.5, 1.0)]
-    path = [distance(one._replace(depth=s), one._replace(depth=1.0)) for s in (0.05, 0.4, 0.7, 0.95)]
+    path = [
+        distance(one._replace(depth=s), one._replace(depth=1.0)) for s in (0.05, 0.4, 0.7, 0.95)
+    ]
 
     assert apart[0] > apart[2]
     assert path == sorted(path, reverse=True)
@@ -126,7 +134,10 @@ def test_another_input_image_is_another_composition_only_under_control(asked: As
 
 
 def test_scale_goes_from_pale_to_burnt(asked: Asked) -> None:
-    saturation = [float(np.ptp(pixels(recipe(asked(scale=scale))), axis=2).mean()) for scale in (1, 2, 3, 8, 30)]
+    saturation = [
+        float(np.ptp(pixels(recipe(asked(scale=scale))), axis=2).mean())
+        for scale in (1, 2, 3, 8, 30)
+    ]
 
     assert saturation == sorted(saturation)
     assert saturation[-1] > 4 * saturation[0]
@@ -141,10 +152,16 @@ def test_steps_go_from_blurred_to_fine(asked: Asked) -> None:
 
 
 @pytest.mark.parametrize("language", ["English", "中文"])
-@pytest.mark.parametrize(("corner", "rows", "columns"), [(0, -60, -60), (1, -60, 0), (2, 0, 0), (3, 0, -60)])
-def test_the_watermark_stands_in_its_corner(asked: Asked, corner: int, rows: int, columns: int, language: str) -> None:
+@pytest.mark.parametrize(
+    ("corner", "rows", "columns"), [(0, -60, -60), (1, -60, 0), (2, 0, 0), (3, 0, -60)]
+)
+def test_the_watermark_stands_in_its_corner(
+    asked: Asked, corner: int, rows: int, columns: int, language: str
+) -> None:
     plain = recipe(asked())
-    change = np.abs(pixels(plain) - pixels(plain._replace(mark=Mark(language, corner, 1.0)))).sum(axis=2)
+    change = np.abs(pixels(plain) - pixels(plain._replace(mark=Mark(language, corner, 1.0)))).sum(
+        axis=2
+    )
 
     def quarter(start: int) -> slice:
         return slice(256) if start == 0 else slice(256, None)
@@ -154,7 +171,9 @@ def test_the_watermark_stands_in_its_corner(asked: Asked, corner: int, rows: int
 
 def test_a_fainter_watermark_changes_less(asked: Asked) -> None:
     plain = recipe(asked())
-    faint, strong = (distance(plain, plain._replace(mark=Mark("mine", 0, opacity))) for opacity in (0.2, 1.0))
+    faint, strong = (
+        distance(plain, plain._replace(mark=Mark("mine", 0, opacity))) for opacity in (0.2, 1.0)
+    )
 
     assert 0 < faint < strong
 
@@ -170,7 +189,9 @@ def test_a_fainter_watermark_changes_less(asked: Asked) -> None:
         ("category theory", (None, None, None, "plain")),
     ],
 )
-def test_a_theme_follows_the_words_of_the_prompt(prompt: str, theme: tuple[str | None, ...]) -> None:
+def test_a_theme_follows_the_words_of_the_prompt(
+    prompt: str, theme: tuple[str | None, ...]
+) -> None:
     read = read_prompt(prompt)
 
     assert all(wanted is None or wanted == got for wanted, got in zip(theme, read, strict=True))
@@ -178,7 +199,10 @@ def test_a_theme_follows_the_words_of_the_prompt(prompt: str, theme: tuple[str |
 
 
 def test_a_recipe_travels_in_a_url_unchanged(asked: Asked) -> None:
-    for sent in (recipe(asked()), recipe(asked(logo_info={"add_logo": True}))._replace(contour=True)):
+    for sent in (
+        recipe(asked()),
+        recipe(asked(logo_info={"add_logo": True}))._replace(contour=True),
+    ):
         packed = pack(sent)
 
         assert unpack(packed) == sent

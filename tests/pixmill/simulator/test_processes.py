@@ -63,14 +63,18 @@ def ends(url: str, seconds: float = 10) -> bool:
     return True
 
 
-def test_the_official_sdk_gets_a_result_with_its_own_signer(simulator: Running, asked: Asked) -> None:
+def test_the_official_sdk_gets_a_result_with_its_own_signer(
+    simulator: Running, asked: Asked
+) -> None:
     if importlib.util.find_spec("volcengine") is None:
         pytest.skip("volcengine is not installed")
     host = urlsplit(simulator.url).netloc
     # In a process of its own: the SDK keeps its state in a singleton and warns while it is imported.
     sdk = [sys.executable, "-W", "ignore", "-c", SDK_CALL, host, ACCESS]
 
-    right = subprocess.run([*sdk, SECRET, json.dumps(asked(prompt="一只猫"))], capture_output=True, text=True)
+    right = subprocess.run(
+        [*sdk, SECRET, json.dumps(asked(prompt="一只猫"))], capture_output=True, text=True
+    )
     wrong = subprocess.run([*sdk, "another", json.dumps(asked())], capture_output=True, text=True)
 
     assert right.returncode == 0, right.stderr
@@ -83,7 +87,9 @@ def test_the_official_sdk_gets_a_result_with_its_own_signer(simulator: Running, 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_without_a_word(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "pixmill.simulator"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout
         assert process.stdout.readline().startswith("http://127.0.0.1:")
         process.send_signal(number)
@@ -98,7 +104,10 @@ def test_a_call_in_flight_is_finished_before_it_ends(start: Start, asked: Asked)
     with socket.create_connection(("127.0.0.1", urlsplit(simulator.url).port)) as connection:
         connection.sendall(
             b"POST /volcv/v1?Action=CVProcess&Version=2022-08-31 HTTP/1.1\r\nHost: localhost\r\n"
-            b"Authorization: Bearer " + BEARER.encode() + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            b"Authorization: Bearer "
+            + BEARER.encode()
+            + b"\r\nContent-Length: %d\r\n\r\n" % len(body)
+            + body
         )
         # The answer to a later call shows that the first one has arrived.
         assert simulator.call(b"{}").json()["code"] == 50215
@@ -132,9 +141,15 @@ def test_it_listens_on_loopback_only(simulator: Running) -> None:
     listening = Path("/proc/net/tcp")
     if not listening.exists():
         pytest.skip("/proc is not on this system")
-    sockets = [line.split()[1] for line in listening.read_text().splitlines()[1:] if line.split()[3] == "0A"]
+    sockets = [
+        line.split()[1]
+        for line in listening.read_text().splitlines()[1:]
+        if line.split()[3] == "0A"
+    ]
 
-    assert [address for address in sockets if address.endswith(f":{port:04X}")] == [f"0100007F:{port:04X}"]
+    assert [address for address in sockets if address.endswith(f":{port:04X}")] == [
+        f"0100007F:{port:04X}"
+    ]
 
 
 def test_a_port_that_is_taken_is_a_clear_error(simulator: Running) -> None:
@@ -155,7 +170,9 @@ def test_a_bill_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
         serve(settings, port=0, on_ready=lambda _: None)
 
 
-@pytest.mark.parametrize("limit", [{"qps": 0}, {"concurrency": 0}, {"qps": -1.0}, {"latency": -0.1}])
+@pytest.mark.parametrize(
+    "limit", [{"qps": 0}, {"concurrency": 0}, {"qps": -1.0}, {"latency": -0.1}]
+)
 def test_a_limit_that_no_server_can_have_is_refused(limit: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(limit))):
         Settings(bearer_key="a", access_key="b", secret_key="c", **limit)
@@ -169,12 +186,17 @@ def test_keys_come_from_the_environment_and_are_made_up_where_unset() -> None:
 
     assert (given.bearer_key, given.session_token) == ("mine", "STS==")
     assert given.access_key != again.access_key
-    assert given.made_up == (f"VOLC_ACCESSKEY={given.access_key}", f"VOLC_SECRETKEY={given.secret_key}")
+    assert given.made_up == (
+        f"VOLC_ACCESSKEY={given.access_key}",
+        f"VOLC_SECRETKEY={given.secret_key}",
+    )
     assert len(again.made_up) == 3
 
 
 def test_settings_show_no_secret() -> None:
-    settings = settings_from_environment(environment={"PIXMILL_API_KEY": "canary-1", "VOLC_SESSION_TOKEN": "canary-2"})
+    settings = settings_from_environment(
+        environment={"PIXMILL_API_KEY": "canary-1", "VOLC_SESSION_TOKEN": "canary-2"}
+    )
 
     assert "canary" not in repr(settings)
     assert settings.secret_key not in repr(settings)
@@ -228,7 +250,9 @@ def test_an_embedded_simulator_finds_its_old_port_again(tmp_path: Path) -> None:
     assert first.base_url == second.base_url != beside.base_url
 
 
-def test_an_embedded_simulator_ignores_the_files_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_embedded_simulator_ignores_the_files_around(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "socket.py").write_text("raise RuntimeError('imported from the working directory')")
     monkeypatch.chdir(tmp_path)
 
@@ -238,7 +262,10 @@ def test_an_embedded_simulator_ignores_the_files_around(tmp_path: Path, monkeypa
 
 
 def test_an_embedded_simulator_that_cannot_start_says_why(tmp_path: Path) -> None:
-    with pytest.raises(PixmillError, match=r"did not start: the bill .* can't be written"), embedded(tmp_path):
+    with (
+        pytest.raises(PixmillError, match=r"did not start: the bill .* can't be written"),
+        embedded(tmp_path),
+    ):
         pass
 
 
@@ -285,6 +312,8 @@ def test_starting_imports_neither_pandas_nor_pyarrow_nor_sqlalchemy() -> None:
         "import sys, uvicorn, httptools, pixmill.simulator.app, pixmill.simulator.__main__\n"
         f"print(*({heavy!r} & set(sys.modules)))"
     )
-    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
 
     assert shown.stdout.split() == []

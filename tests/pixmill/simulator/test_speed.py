@@ -42,7 +42,9 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_no_answer_waits_for_the_acknowledgement_of_its_first_half(simulator: Running, asked: Asked) -> None:
+def test_no_answer_waits_for_the_acknowledgement_of_its_first_half(
+    simulator: Running, asked: Asked
+) -> None:
     """With Nagle's algorithm each call on a kept connection would take 40 ms, 100 of them 4 s."""
     started = time.monotonic()
     exchange(simulator, request_bytes(asked()), 100)

@@ -48,7 +48,9 @@ def named(image: ImageFile) -> NamedImage:
 
 
 @pytest.mark.parametrize("condition", [{"IfNoneMatch": "*"}, {"IfMatch": '"another"'}])
-def test_the_server_of_these_tests_honours_conditions(bucket: Bucket, condition: dict[str, str]) -> None:
+def test_the_server_of_these_tests_honours_conditions(
+    bucket: Bucket, condition: dict[str, str]
+) -> None:
     """Versions before 5.2.5 answered 500, and others ignore them: every test here would mean nothing."""
     bucket.put("k", OLD)
     with pytest.raises(boto.ClientError) as refused:
@@ -83,7 +85,9 @@ def test_an_object_that_is_gone_is_no_more_what_was_seen(at: Objects) -> None:
 
 
 @pytest.mark.parametrize("answer", [503, 500, 409, "lost"])
-def test_a_write_that_meets_a_passing_fault_happens_once(at: Objects, bucket: Bucket, answer: int) -> None:
+def test_a_write_that_meets_a_passing_fault_happens_once(
+    at: Objects, bucket: Bucket, answer: int
+) -> None:
     """B11, B12: SlowDown, an internal error, a clash with another write, an answer that never came."""
     bucket.proxy.faults = [Fault("PUT", "/one", answer, 2)]
     put(at, NEW)
@@ -91,7 +95,9 @@ def test_a_write_that_meets_a_passing_fault_happens_once(at: Objects, bucket: Bu
     assert bucket.proxy.count("PUT", "/one") >= 2
 
 
-def test_a_lost_answer_to_a_conditional_overwrite_is_settled_by_looking(at: Objects, bucket: Bucket) -> None:
+def test_a_lost_answer_to_a_conditional_overwrite_is_settled_by_looking(
+    at: Objects, bucket: Bucket
+) -> None:
     """B11: the repeated write meets its own first one and is told 412."""
     bucket.put("team/one", OLD)
     seen = at.look("one")
@@ -102,7 +108,9 @@ def test_a_lost_answer_to_a_conditional_overwrite_is_settled_by_looking(at: Obje
     assert [status for method, _, status in bucket.proxy.seen if method == "PUT"] == [200, 412]
 
 
-def test_a_write_that_meets_nothing_but_faults_is_an_error_without_the_key(bucket: Bucket, impatient: None) -> None:
+def test_a_write_that_meets_nothing_but_faults_is_an_error_without_the_key(
+    bucket: Bucket, impatient: None
+) -> None:
     at = Objects(bucket_address(bucket.url("team")))
     bucket.proxy.faults = [Fault("PUT", "/one", 503, 100)]
     with pytest.raises(StoreError, match="503 SlowDown") as failed:
@@ -114,7 +122,9 @@ def test_a_write_that_meets_nothing_but_faults_is_an_error_without_the_key(bucke
 
 def test_what_is_not_allowed_is_an_error_at_once_that_names_it(at: Objects, bucket: Bucket) -> None:
     bucket.proxy.faults = [Fault("PUT", "/one", 403, 100)]
-    with pytest.raises(UserError, match=r"can't write s3://.*/one: the answer is 403 AccessDenied \(on purpose\)"):
+    with pytest.raises(
+        UserError, match=r"can't write s3://.*/one: the answer is 403 AccessDenied \(on purpose\)"
+    ):
         put(at, NEW)
     assert bucket.proxy.count("PUT", "/one") == 1
 
@@ -127,7 +137,9 @@ def test_a_bucket_that_is_not_there_is_named(bucket: Bucket) -> None:
         list(nowhere.list())
 
 
-def test_more_than_one_write_can_hold_is_refused(at: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_one_write_can_hold_is_refused(
+    at: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(objects, "LARGEST", 3)
     (tmp_path / "large").write_bytes(NEW)
     with pytest.raises(StoreError, match="has 10 bytes; an object of one write has at most 3"):
@@ -142,7 +154,9 @@ def test_plain_http_goes_to_this_machine_only(cloud: None, monkeypatch: pytest.M
     objects._client.cache_clear()
 
 
-def test_without_keys_it_says_where_they_are_looked_for(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_keys_it_says_where_they_are_looked_for(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     objects._client.cache_clear()
@@ -155,7 +169,9 @@ def test_without_keys_it_says_where_they_are_looked_for(bucket: Bucket, monkeypa
 # Reads
 
 
-def test_a_listing_goes_on_beyond_its_first_page(at: Objects, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listing_goes_on_beyond_its_first_page(
+    at: Objects, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(objects, "PAGE", 2)
     names = [f"many/{number}" for number in range(5)]
     for name in names:
@@ -165,7 +181,9 @@ def test_a_listing_goes_on_beyond_its_first_page(at: Objects, bucket: Bucket, mo
 
 
 @pytest.mark.parametrize("fault", ["lost", "cut", 503])
-def test_a_read_that_breaks_off_is_made_again(at: Objects, bucket: Bucket, tmp_path: Path, fault: int) -> None:
+def test_a_read_that_breaks_off_is_made_again(
+    at: Objects, bucket: Bucket, tmp_path: Path, fault: int
+) -> None:
     put(at, NEW)
     bucket.proxy.faults = [Fault("GET", "/one", fault, 2)]
     assert at.fetch("one", tmp_path / "here")
@@ -198,10 +216,15 @@ def test_a_server_that_keeps_no_checksums_is_read_instead(at: Objects, bucket: B
 def test_an_image_is_in_the_bucket_before_it_counts_as_stored(store: Store, bucket: Bucket) -> None:
     image = store.save(JPEG)
     assert bucket.get(f"team/{image.file_name}") == JPEG
-    assert bucket.client.head_object(Bucket=bucket.name, Key=f"team/{image.file_name}")["ContentType"] == "image/jpeg"
+    assert (
+        bucket.client.head_object(Bucket=bucket.name, Key=f"team/{image.file_name}")["ContentType"]
+        == "image/jpeg"
+    )
 
 
-def test_an_image_that_could_not_be_written_does_not_count_as_stored(store: Store, bucket: Bucket) -> None:
+def test_an_image_that_could_not_be_written_does_not_count_as_stored(
+    store: Store, bucket: Bucket
+) -> None:
     bucket.proxy.faults = [Fault("PUT", "/images/", 403)]
     with pytest.raises(StoreError):
         store.save(JPEG)
@@ -246,7 +269,9 @@ def test_what_is_not_what_its_name_says_is_not_brought(store: Store, bucket: Buc
     assert not store.file(image.file_name).exists()
 
 
-@pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "images/ab/../../secret", "images/secret.jpg"])
+@pytest.mark.parametrize(
+    "name", ["../../secret", "/etc/passwd", "images/ab/../../secret", "images/secret.jpg"]
+)
 def test_a_name_that_no_store_makes_leads_nowhere(store: Store, bucket: Bucket, name: str) -> None:
     """4.4: datasets are written by whoever may write to the bucket."""
     assert not store.file(name).exists()

@@ -21,7 +21,12 @@ from tests.conftest import ROOT, Simulated, Workshop, carry_out
 boto3 = pytest.importorskip("boto3")
 pytestmark = pytest.mark.stack
 
-POLICY = (ROOT / "deployments" / "s3-policy.json").read_text().replace("BUCKET", "shop").replace("PREFIX", "team")
+POLICY = (
+    (ROOT / "deployments" / "s3-policy.json")
+    .read_text()
+    .replace("BUCKET", "shop")
+    .replace("PREFIX", "team")
+)
 
 
 class Account:
@@ -29,7 +34,11 @@ class Account:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        administrator = {"aws_access_key_id": "admin", "aws_secret_access_key": "admin", "region_name": "us-east-1"}
+        administrator = {
+            "aws_access_key_id": "admin",
+            "aws_secret_access_key": "admin",
+            "region_name": "us-east-1",
+        }
         boto3.client("s3", endpoint_url=url, **administrator).create_bucket(Bucket="shop")
         self._iam = boto3.client("iam", endpoint_url=url, **administrator)
         self._iam.create_user(UserName="runner")
@@ -62,11 +71,15 @@ def account(cloud: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 def shop(workshop: Workshop, account: Account, simulated: Simulated, database_url: str) -> Workshop:
     workshop.write_rows(workshop.rows(3))
     workshop.use(simulated)
-    workshop.write_config(store=f"s3://shop/team?endpoint_override={account.url}", ledger=database_url)
+    workshop.write_config(
+        store=f"s3://shop/team?endpoint_override={account.url}", ledger=database_url
+    )
     return workshop
 
 
-def test_the_policy_is_enough_and_allows_nothing_else(shop: Workshop, account: Account, tmp_path: Path) -> None:
+def test_the_policy_is_enough_and_allows_nothing_else(
+    shop: Workshop, account: Account, tmp_path: Path
+) -> None:
     """4.13: who holds these keys can neither delete an image nor touch what is beside the store."""
     account.allow(POLICY)
     shop.write_config(output={"keep_versions": 1})
@@ -91,7 +104,8 @@ def test_the_policy_is_enough_and_allows_nothing_else(shop: Workshop, account: A
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"), [("s3:PutObject", "can't write s3://shop/team/"), ("s3:GetObject", "can't look at s3://shop")]
+    ("missing", "said"),
+    [("s3:PutObject", "can't write s3://shop/team/"), ("s3:GetObject", "can't look at s3://shop")],
 )
 def test_a_right_that_is_missing_is_named_before_anything_is_paid(
     shop: Workshop, account: Account, simulated: Simulated, missing: str, said: str

@@ -65,7 +65,9 @@ def test_the_same_command_again_makes_no_call_and_all_is_in_the_bucket(
     first = carry_out(shop.path)
     assert (first["exit_code"], first["succeeded"], first["calls"]) == (0, ROWS, ROWS)
     again = pixmill(*pay(shop.path))
-    assert (again.exit_code, again.report["calls"], again.report["cached"]) == (0, 0, ROWS), again.stderr
+    assert (again.exit_code, again.report["calls"], again.report["cached"]) == (0, 0, ROWS), (
+        again.stderr
+    )
     assert simulated.bill.charged == ROWS
     assert again.report["dataset"] == f"s3://{bucket.name}/team/pets/dataset.parquet"
     assert again.report["report"] == f"s3://{bucket.name}/team/pets/report/index.html"
@@ -82,7 +84,9 @@ def test_the_same_command_again_makes_no_call_and_all_is_in_the_bucket(
         assert KEY not in said
 
 
-def test_every_command_takes_a_bucket(shop: Workshop, bucket: Bucket, pixmill: Command, tmp_path: Path) -> None:
+def test_every_command_takes_a_bucket(
+    shop: Workshop, bucket: Bucket, pixmill: Command, tmp_path: Path
+) -> None:
     carry_out(shop.path)
     store, folder = f"s3://{bucket.name}/team", tmp_path / "exported"
 
@@ -94,9 +98,16 @@ def test_every_command_takes_a_bucket(shop: Workshop, bucket: Bucket, pixmill: C
     assert said("plan", shop.path)["cached"] == ROWS
     assert said("status", shop.path)["distinct"] == ROWS
     assert said("verify", shop.path)["wrong"] == 0
-    assert said("export", shop.path, "--format", "imagefolder", "--out", str(folder))["rows"] == ROWS
+    assert (
+        said("export", shop.path, "--format", "imagefolder", "--out", str(folder))["rows"] == ROWS
+    )
     assert said("report", shop.path)["report"] == f"{store}/pets/report/index.html"
-    assert said("compare", "pets", bucket.url("team/pets"), "--store", bucket.url("team"))["images"]["same"] == ROWS
+    assert (
+        said("compare", "pets", bucket.url("team/pets"), "--store", bucket.url("team"))["images"][
+            "same"
+        ]
+        == ROWS
+    )
     assert said("ledger", "stats", shop.path)["images"] == ROWS
     for command in (("bill", store), ("ledger", "backup", store, "--out", "x.db")):
         refused = pixmill(*command)
@@ -133,14 +144,20 @@ def test_results_load_from_a_url_with_urls_of_images(shop: Workshop, bucket: Buc
     carry_out(shop.path)
     for key in ("team/pets", "team/pets/", "team/pets/dataset.parquet"):
         frame = library.load_results(bucket.url(key))
-        assert list(frame["path"]) == [f"s3://{bucket.name}/team/{name}" for name in frame["file_name"]]
-    with pytest.raises(UserError, match=f"s3://{bucket.name}/team/cats/dataset.parquet does not exist"):
+        assert list(frame["path"]) == [
+            f"s3://{bucket.name}/team/{name}" for name in frame["file_name"]
+        ]
+    with pytest.raises(
+        UserError, match=f"s3://{bucket.name}/team/cats/dataset.parquet does not exist"
+    ):
         library.load_results(bucket.url("team/cats"))
     with pytest.raises(UserError, match="names no dataset"):
         library.load_results(f"s3://{bucket.name}")
 
 
-def test_earlier_versions_are_compared_loaded_and_verified(shop: Workshop, bucket: Bucket, copies: Path) -> None:
+def test_earlier_versions_are_compared_loaded_and_verified(
+    shop: Workshop, bucket: Bucket, copies: Path
+) -> None:
     carry_out(shop.path)
     shop.write_rows([*shop.rows(ROWS), *shop.rows(1, "a new pet")])
     carry_out(shop.path)
@@ -190,13 +207,20 @@ def test_of_two_hosts_that_publish_at_once_the_second_sees_the_first(
 
     (tmp_path / "other").mkdir()
     second = Workshop(tmp_path / "other")
-    second.config = {**shop.config, "input": {**shop.config["input"], "path": str(tmp_path / "other" / "pets.csv")}}
+    second.config = {
+        **shop.config,
+        "input": {**shop.config["input"], "path": str(tmp_path / "other" / "pets.csv")},
+    }
     second.write_rows(shop.rows(ROWS - 1))
     other = second.write_config()
     monkeypatch.setattr(dataset_module, "_publish", interrupted)
     report = carry_out(shop.path)
     assert [len(others), others[0]["jobs"], report["jobs"]] == [1, ROWS - 1, ROWS]
-    puts = [status for method, path, status in bucket.proxy.seen if method == "PUT" and "/dataset.parquet" in path]
+    puts = [
+        status
+        for method, path, status in bucket.proxy.seen
+        if method == "PUT" and "/dataset.parquet" in path
+    ]
     assert puts == [200, 412, 200]
     assert len(dataset(bucket)) == ROWS
     (kept,) = [key for key in bucket.keys("team/pets/history/") if key.endswith(".parquet")]
@@ -237,7 +261,10 @@ def test_what_is_wrong_in_the_bucket_is_named_and_repaired(
     bucket.delete(gone)
     bucket.put(harmed, b"harmed")
     found = {finding.file: finding.problem for finding in verify(config).findings}
-    assert found == {f"s3://{bucket.name}/{gone}": "missing", f"s3://{bucket.name}/{harmed}": "wrong_size"}
+    assert found == {
+        f"s3://{bucket.name}/{gone}": "missing",
+        f"s3://{bucket.name}/{harmed}": "wrong_size",
+    }
     shutil.rmtree(copies)  # so that only the provider has them
     repaired = repair(config)
     assert (repaired.exit_code, repaired.checked.forgotten, repaired.fetched) == (0, 2, 2)
@@ -245,7 +272,9 @@ def test_what_is_wrong_in_the_bucket_is_named_and_repaired(
     assert simulated.bill.charged == ROWS
 
 
-def test_a_repair_takes_what_this_machine_still_has(shop: Workshop, bucket: Bucket, simulated: Simulated) -> None:
+def test_a_repair_takes_what_this_machine_still_has(
+    shop: Workshop, bucket: Bucket, simulated: Simulated
+) -> None:
     carry_out(shop.path)
     for key in images_of(bucket):
         bucket.delete(key)
@@ -285,7 +314,9 @@ def test_a_busy_bucket_costs_no_image(shop: Workshop, bucket: Bucket) -> None:
     assert verify(load_config(shop.path)).exit_code == 0
 
 
-def test_a_listing_that_hides_everything_costs_nothing(shop: Workshop, bucket: Bucket, simulated: Simulated) -> None:
+def test_a_listing_that_hides_everything_costs_nothing(
+    shop: Workshop, bucket: Bucket, simulated: Simulated
+) -> None:
     """B13."""
     nothing = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
     bucket.proxy.faults = [Fault("GET", "list-type=2", nothing, 1_000)]
@@ -303,7 +334,9 @@ def test_a_bucket_that_takes_no_more_ends_the_paying_and_the_next_run_fetches(
     shop.write_rows(shop.rows(15))
     shop.write_config(limits={"concurrency": 1})
     bucket.proxy.faults = [Fault("PUT", "/images/", 403, 1_000)]
-    with pytest.raises(PixmillError, match=r"images can't be stored: .*403 AccessDenied") as stopped:
+    with pytest.raises(
+        PixmillError, match=r"images can't be stored: .*403 AccessDenied"
+    ) as stopped:
         carry_out(shop.path)
     assert SECRET not in str(stopped.value)
     paid = simulated.bill.charged
@@ -343,7 +376,9 @@ def test_a_dataset_that_can_not_be_published_is_an_error_that_loses_nothing(
     shop: Workshop, bucket: Bucket, simulated: Simulated, impatient: None, status: int
 ) -> None:
     bucket.proxy.faults = [Fault("PUT", "/dataset.parquet", status, 1_000)]
-    with pytest.raises(StoreError, match=f"can't write s3://.*/dataset.parquet: the answer is {status}") as failed:
+    with pytest.raises(
+        StoreError, match=f"can't write s3://.*/dataset.parquet: the answer is {status}"
+    ) as failed:
         carry_out(shop.path)
     assert not isinstance(failed.value, UserError), "exit code 2 says that nothing was paid"
     bucket.proxy.clear()
@@ -352,10 +387,14 @@ def test_a_dataset_that_can_not_be_published_is_an_error_that_loses_nothing(
     assert len(dataset(bucket)) == ROWS
 
 
-def test_input_images_are_kept_in_the_bucket(shop: Workshop, bucket: Bucket, simulated: Simulated) -> None:
+def test_input_images_are_kept_in_the_bucket(
+    shop: Workshop, bucket: Bucket, simulated: Simulated
+) -> None:
     pictures = carry_out(shop.path)
     urls = [row["output_url"] for row in load_results(shop.path).to_dict("records")]
-    shop.write_rows([{"id": f"k{at}", "photo": url, "text": "again"} for at, url in enumerate(urls)])
+    shop.write_rows(
+        [{"id": f"k{at}", "photo": url, "text": "again"} for at, url in enumerate(urls)]
+    )
     shop.write_config(name="pairs", input={"images": "keep"})
     report = carry_out(shop.path)
     assert report["succeeded"] == pictures["succeeded"]

@@ -51,7 +51,15 @@ def test_a_run_reads_one_version_to_its_end(bucket: Bucket) -> None:
 
 
 def test_folders_and_patterns_mean_what_they_mean_on_a_disk(bucket: Bucket) -> None:
-    for key in ("in/a.csv", "in/b.csv", "in/.c.csv", "in/_d.csv", "in/notes.txt", "in/deep/e.csv", "in2/f.csv"):
+    for key in (
+        "in/a.csv",
+        "in/b.csv",
+        "in/.c.csv",
+        "in/_d.csv",
+        "in/notes.txt",
+        "in/deep/e.csv",
+        "in2/f.csv",
+    ):
         bucket.put(key, CSV)
     names = {
         "in": ["a", "b"],
@@ -74,9 +82,15 @@ def test_parquet_comes_whole(bucket: Bucket, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "problem"),
-    [(b"", "it is empty"), (b"PK\x03\x04 and so on", "zip archive"), (b'id,text\n1,"no end\n', "quote")],
+    [
+        (b"", "it is empty"),
+        (b"PK\x03\x04 and so on", "zip archive"),
+        (b'id,text\n1,"no end\n', "quote"),
+    ],
 )
-def test_what_is_wrong_with_a_table_is_said_of_its_url(bucket: Bucket, data: bytes, problem: str) -> None:
+def test_what_is_wrong_with_a_table_is_said_of_its_url(
+    bucket: Bucket, data: bytes, problem: str
+) -> None:
     bucket.put("in/pets.csv", data)
     with pytest.raises(TableError, match=problem) as raised:
         rows(open_table(bucket.url("in/pets.csv")))
@@ -92,12 +106,16 @@ def test_a_table_that_is_not_there_is_named(bucket: Bucket) -> None:
 def test_a_table_that_may_not_be_read_is_an_error_that_says_so(bucket: Bucket) -> None:
     bucket.put("pets.csv", CSV)
     bucket.proxy.faults = [Fault("GET", "/pets.csv", 403)]
-    with pytest.raises(StoreError, match=f"can't read s3://{bucket.name}/pets.csv: the answer is 403 AccessDenied"):
+    with pytest.raises(
+        StoreError, match=f"can't read s3://{bucket.name}/pets.csv: the answer is 403 AccessDenied"
+    ):
         open_table(bucket.url("pets.csv"))
 
 
 @pytest.mark.parametrize("key", ["in/../../../escape.csv", "in//double.csv", "in/bell\x07.csv"])
-def test_a_key_that_is_no_path_below_a_folder_is_left_alone(bucket: Bucket, key: str, tmp_path: Path) -> None:
+def test_a_key_that_is_no_path_below_a_folder_is_left_alone(
+    bucket: Bucket, key: str, tmp_path: Path
+) -> None:
     """Whoever writes to the bucket chooses names: none leads out of the folder of copies."""
     bucket.put(key, CSV)
     with pytest.raises(TableError, match="there is no such object"):

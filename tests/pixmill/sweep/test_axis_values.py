@@ -53,8 +53,15 @@ def test_a_range_holds_its_end_when_a_step_hits_it(first: int, steps: int, tenth
     assert (len(values), values[0], values[-1]) == (steps + 1, first / 10, last / 10)
 
 
-@given(st.floats(0.001, 1000), st.floats(0.001, 1000), st.integers(2, 50), st.sampled_from(["linspace", "logspace"]))
-def test_a_series_has_n_values_between_its_ends(first: float, last: float, n: int, name: str) -> None:
+@given(
+    st.floats(0.001, 1000),
+    st.floats(0.001, 1000),
+    st.integers(2, 50),
+    st.sampled_from(["linspace", "logspace"]),
+)
+def test_a_series_has_n_values_between_its_ends(
+    first: float, last: float, n: int, name: str
+) -> None:
     values = plain({name: [first, last, n]})
     assert len(values) == n
     assert values[0] == pytest.approx(first, rel=1e-11)
@@ -140,7 +147,11 @@ def test_more_draws_leave_the_earlier_ones(spec: Any, n: int, more: int, seed: i
 
 @pytest.mark.parametrize(
     ("spec", "low", "high"),
-    [({"uniform": [1, 5]}, 1, 5), ({"loguniform": [0.1, 10]}, 0.1, 10), ({"randint": [-3, 3]}, -3, 3)],
+    [
+        ({"uniform": [1, 5]}, 1, 5),
+        ({"loguniform": [0.1, 10]}, 0.1, 10),
+        ({"randint": [-3, 3]}, -3, 3),
+    ],
 )
 def test_draws_fill_their_bounds(spec: Any, low: float, high: float) -> None:
     found = draws(spec, 2000)
@@ -163,5 +174,9 @@ def test_axes_and_seeds_draw_independently() -> None:
 
 def test_all_that_may_be_drawn_is_given_for_checking() -> None:
     """A value that does not fit must not wait for the draw that hits it."""
-    assert [value for value, _ in draws_of({"choice": ["a", "b", "c"]}, "style", 1, 1)[1:]] == ["a", "b", "c"]
+    assert [value for value, _ in draws_of({"choice": ["a", "b", "c"]}, "style", 1, 1)[1:]] == [
+        "a",
+        "b",
+        "c",
+    ]
     assert [value for value, _ in draws_of({"uniform": [1, 50]}, "scale", 1, 1)[1:]] == [1, 50]

@@ -47,7 +47,10 @@ AXES: dict[str, st.SearchStrategy[Any]] = {
     "mood": st.sampled_from(["calm", "wild", ""]),
     "req_key": st.sampled_from([REQUEST.req_key]),
 }
-LISTS = {path: st.lists(each, min_size=1, max_size=4, unique_by=canonical_json) for path, each in AXES.items()}
+LISTS = {
+    path: st.lists(each, min_size=1, max_size=4, unique_by=canonical_json)
+    for path, each in AXES.items()
+}
 GRIDS = st.lists(st.sampled_from(sorted(AXES)), min_size=1, max_size=4, unique=True).flatmap(
     lambda paths: st.fixed_dictionaries({path: LISTS[path] for path in paths})
 )
@@ -93,13 +96,17 @@ def test_a_list_is_its_points_and_an_axis_left_out_is_at_its_default() -> None:
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 1000))
-def test_random_points_stay_when_there_are_more_of_them_and_when_an_axis_comes(n: int, more: int, seed: int) -> None:
+def test_random_points_stay_when_there_are_more_of_them_and_when_an_axis_comes(
+    n: int, more: int, seed: int
+) -> None:
     scale, steps = {"uniform": [1, 30]}, {"randint": [1, 50]}
     few = made({"random": {"n": n, "seed": seed, "scale": scale}})
     many = made({"random": {"n": n + more, "seed": seed, "scale": scale}})
     wide = made({"random": {"n": n, "seed": seed, "ddim_steps": steps, "scale": scale}})
     assert ids(many)[: len(few.points)] == ids(few)
-    assert [point.values["scale"] for point in wide.points] == [point.values["scale"] for point in few.points]
+    assert [point.values["scale"] for point in wide.points] == [
+        point.values["scale"] for point in few.points
+    ]
 
 
 def test_equal_points_are_one() -> None:
@@ -108,70 +115,114 @@ def test_equal_points_are_one() -> None:
 
 
 @given(GRIDS, st.randoms(use_true_random=False))
-def test_ids_do_not_depend_on_the_order_of_axes_groups_and_values(grid: dict[str, list[Any]], random: Any) -> None:
-    shuffled = {path: random.sample(each, len(each)) for path, each in random.sample(list(grid.items()), len(grid))}
+def test_ids_do_not_depend_on_the_order_of_axes_groups_and_values(
+    grid: dict[str, list[Any]], random: Any
+) -> None:
+    shuffled = {
+        path: random.sample(each, len(each))
+        for path, each in random.sample(list(grid.items()), len(grid))
+    }
     again = made(*({"grid": {path: each}} for path, each in shuffled.items()))
     assert ids_by_values(again) == ids_by_values(made({"grid": grid}))
 
 
 @given(GRIDS, st.data())
-def test_ids_stay_when_a_value_or_a_label_or_a_constraint_is_added(grid: dict[str, list[Any]], data: Any) -> None:
+def test_ids_stay_when_a_value_or_a_label_or_a_constraint_is_added(
+    grid: dict[str, list[Any]], data: Any
+) -> None:
     before = made({"grid": grid})
     path = data.draw(st.sampled_from(sorted(grid)))
     grown = made({"grid": {**grid, path: [data.draw(AXES[path]), *grid[path]]}})
     assert ids_by_values(before).items() <= ids_by_values(grown).items()
     labelled = made(
-        {"grid": {**grid, path: [{"label": f"no. {at}", "value": one} for at, one in enumerate(grid[path])]}}
+        {
+            "grid": {
+                **grid,
+                path: [{"label": f"no. {at}", "value": one} for at, one in enumerate(grid[path])],
+            }
+        }
     )
     assert ids(labelled) == ids(before)
     assert labelled.axes[list(grid).index(path)].values[0].label == "no. 0"
     first = before.points[0].values[path]
-    kept = made({"grid": grid}, only=[f"`{path}` {'is' if first is None else '=='} {canonical_json(first)}"])
+    kept = made(
+        {"grid": grid}, only=[f"`{path}` {'is' if first is None else '=='} {canonical_json(first)}"]
+    )
     assert ids_by_values(kept).items() <= ids_by_values(before).items()
     assert kept.points[0] == before.points[0]
 
 
-DEFAULTS = {"scale": 5, "ddim_steps": 16, "use_sr": None, "controlnet_args.0.strength": 0.6, "req_key": REQUEST.req_key}
+DEFAULTS = {
+    "scale": 5,
+    "ddim_steps": 16,
+    "use_sr": None,
+    "controlnet_args.0.strength": 0.6,
+    "req_key": REQUEST.req_key,
+}
 
 
 @given(GRIDS, st.sampled_from(sorted(DEFAULTS)))
-def test_ids_stay_when_an_axis_is_added_at_its_default(grid: dict[str, list[Any]], path: str) -> None:
+def test_ids_stay_when_an_axis_is_added_at_its_default(
+    grid: dict[str, list[Any]], path: str
+) -> None:
     assume(path not in grid)
     assert ids(made({"grid": {**grid, path: [DEFAULTS[path]]}})) == ids(made({"grid": grid}))
 
 
 def test_job_keys_stay_when_an_axis_is_added_at_its_default() -> None:
     plain = request_shape("CVProcess", REQUEST.req_key, REQUEST.params)
-    for point in (sweep := made({"grid": {path: [value] for path, value in DEFAULTS.items()}})).points:
+    for point in (
+        sweep := made({"grid": {path: [value] for path, value in DEFAULTS.items()}})
+    ).points:
         sent = sweep.request_at(point, REQUEST)
         assert request_shape("CVProcess", sent.req_key, sent.params) == plain
 
 
 def test_ids_of_released_versions_never_change() -> None:
     """With another id `per_job` seeds change, and everything is paid for again."""
-    sweep = made({"list": [{"style": "ink", "controlnet_args.0.strength": 0.1 + 0.2, "scale": 3.0}]})
+    sweep = made(
+        {"list": [{"style": "ink", "controlnet_args.0.strength": 0.1 + 0.2, "scale": 3.0}]}
+    )
     text = '{"controlnet_args.0.strength":0.3,"scale":3,"style":"ink"}'
     assert ids(sweep) == [sha256(text.encode()).hexdigest()[:12]] == ["fc4da07dded3"]
 
 
 def test_what_a_plain_request_sends_is_no_difference() -> None:
-    assert ids(made({"grid": {"scale": [5], "ddim_steps": [16], "logo_info.add_logo": [False]}})) == ["base"]
+    assert ids(
+        made({"grid": {"scale": [5], "ddim_steps": [16], "logo_info.add_logo": [False]}})
+    ) == ["base"]
     assert ids(made({"grid": {"scale": [3]}})) != ["base"]
     assert ids(made({"grid": {"style": [""]}})) != ["base"]
 
 
 def test_values_are_typed_by_the_operation() -> None:
-    grid = {"scale": ["2.5", 4.0], "use_rephraser": ["false"], "ddim_steps": [20.0], "style": ["7", 7]}
+    grid = {
+        "scale": ["2.5", 4.0],
+        "use_rephraser": ["false"],
+        "ddim_steps": [20.0],
+        "style": ["7", 7],
+    }
     assert values(made({"grid": grid}))[:2] == [(2.5, False, 20, "7"), (2.5, False, 20, 7)]
 
 
 def test_a_point_says_what_is_sent() -> None:
-    sweep = made({"grid": {"style": ["in ink"], "controlnet_args.0.strength": [0.8], "use_sr": [True], "mood": [0.50]}})
+    sweep = made(
+        {
+            "grid": {
+                "style": ["in ink"],
+                "controlnet_args.0.strength": [0.8],
+                "use_sr": [True],
+                "mood": [0.50],
+            }
+        }
+    )
     (point,) = sweep.points
     assert sweep.variables_at(point) == {"style": "in ink", "mood": "0.5"}
     sent = sweep.request_at(point, REQUEST)
     assert (sent.req_key, sent.prompt) == (REQUEST.req_key, REQUEST.prompt)
-    assert sent.params["controlnet_args"] == [{"type": "depth", "strength": 0.8, "binary_data_index": 0}]
+    assert sent.params["controlnet_args"] == [
+        {"type": "depth", "strength": 0.8, "binary_data_index": 0}
+    ]
     assert (sent.params["use_sr"], sent.params["scale"]) == (True, 5)
     assert "style" not in sent.params
 
@@ -182,9 +233,16 @@ def test_texts_go_into_the_prompt_in_one_normal_form() -> None:
 
 
 def test_axes_say_their_kind_column_and_labels() -> None:
-    grid = {"controlnet_args.0.strength": [0.2, {"label": "strong", "value": 0.8}], "style": ["ink"], "req_key": ["x"]}
+    grid = {
+        "controlnet_args.0.strength": [0.2, {"label": "strong", "value": 0.8}],
+        "style": ["ink"],
+        "req_key": ["x"],
+    }
     strength, style, req_key = made(
-        {"grid": grid}, request=Request(prompt="{style}", req_key="y", params={"controlnet_args": [{"strength": 0.5}]})
+        {"grid": grid},
+        request=Request(
+            prompt="{style}", req_key="y", params={"controlnet_args": [{"strength": 0.5}]}
+        ),
     ).axes
     assert (strength.kind, style.kind, req_key.kind) == ("field", "variable", "req_key")
     assert strength.column == "param_controlnet_args_0_strength"
@@ -192,29 +250,49 @@ def test_axes_say_their_kind_column_and_labels() -> None:
 
 
 def test_equal_values_share_the_label_that_one_of_them_has() -> None:
-    sweep = made({"list": [{"style": "ink", "scale": 2}, {"style": {"label": "Ink", "value": "ink"}, "scale": 3}]})
+    sweep = made(
+        {
+            "list": [
+                {"style": "ink", "scale": 2},
+                {"style": {"label": "Ink", "value": "ink"}, "scale": 3},
+            ]
+        }
+    )
     assert [point.labels["style"] for point in sweep.points] == ["Ink", "Ink"]
 
 
 def test_an_operation_that_nobody_knows_takes_any_field() -> None:
-    request = Request(req_key="someone_elses_v1", params={"strength": 0.5, "parts": [{"weight": 1}]})
-    sweep = made({"grid": {"strength": [0.5, 9], "parts.0.weight": [2], "colour.depth": ["high"]}}, request=request)
+    request = Request(
+        req_key="someone_elses_v1", params={"strength": 0.5, "parts": [{"weight": 1}]}
+    )
+    sweep = made(
+        {"grid": {"strength": [0.5, 9], "parts.0.weight": [2], "colour.depth": ["high"]}},
+        request=request,
+    )
     sent = sweep.request_at(sweep.points[1], request)
     assert sent.params == {"strength": 9, "parts": [{"weight": 2}], "colour": {"depth": "high"}}
 
 
 def test_constraints_over_axes_remove_points_and_values_of_axes() -> None:
     grid = {"scale": [2, 3, 4], "controlnet_args.0.strength": [0.2, 0.4]}
-    sweep = made({"grid": grid}, exclude=["scale == 3", "scale > 3 and controlnet_args.0.strength > 0.3"])
+    sweep = made(
+        {"grid": grid}, exclude=["scale == 3", "scale > 3 and controlnet_args.0.strength > 0.3"]
+    )
     assert values(sweep) == [(2, 0.2), (2, 0.4), (4, 0.2)]
     assert [value for _, value in sweep.axes[0].values] == [2, 4]
-    both = made({"grid": grid}, only=["scale > 2", "controlnet_args.0.strength < 0.3"], exclude=["scale == 4"])
+    both = made(
+        {"grid": grid},
+        only=["scale > 2", "controlnet_args.0.strength < 0.3"],
+        exclude=["scale == 4"],
+    )
     assert values(both) == [(3, 0.2)]
 
 
 def test_constraints_over_columns_wait_for_the_rows() -> None:
     sweep = made(
-        {"grid": {"scale": [2, 4]}}, exclude=["scale > 3 and kind == 'cat'"], only=["kind != 'fish'", "scale < 9"]
+        {"grid": {"scale": [2, 4]}},
+        exclude=["scale > 3 and kind == 'cat'"],
+        only=["kind != 'fish'", "scale < 9"],
     )
     assert len(sweep.points) == 2
     assert sweep.columns == {"kind"}
@@ -247,6 +325,10 @@ def test_the_column_of_an_axis_has_one_type(mixed: list[Any], expected: list[Any
 
 
 def test_a_hundred_thousand_points_are_no_matter() -> None:
-    ranges = {"scale": {"linspace": [1, 30, 100]}, "sr_scale": {"linspace": [1, 30, 100]}, "style": list("abcdefghij")}
+    ranges = {
+        "scale": {"linspace": [1, 30, 100]},
+        "sr_scale": {"linspace": [1, 30, 100]},
+        "style": list("abcdefghij"),
+    }
     sweep = made({"grid": ranges}, exclude=["scale == 1 and style in ['a', 'b']"])
     assert len(sweep.points) == 100_000 - 200

@@ -21,18 +21,46 @@ def mistakes(*groups: Any, request: Request = REQUEST, **constraints: Any) -> li
 @pytest.mark.parametrize(
     ("group", "path", "says"),
     [
-        ({"grid": {"scale": [2, 31, 40]}}, "grid.scale", "31, 40: input should be less than or equal to 30"),
+        (
+            {"grid": {"scale": [2, 31, 40]}},
+            "grid.scale",
+            "31, 40: input should be less than or equal to 30",
+        ),
         ({"grid": {"scale": {"range": [0, 5, 1]}}}, "grid.scale", "0: input should be greater"),
-        ({"grid": {"ddim_steps": [1.5]}}, "grid.ddim_steps", "1.5: input should be a valid integer"),
+        (
+            {"grid": {"ddim_steps": [1.5]}},
+            "grid.ddim_steps",
+            "1.5: input should be a valid integer",
+        ),
         ({"grid": {"use_rephraser": ["maybe"]}}, "grid.use_rephraser", "boolean"),
         ({"grid": {"scale": [None]}}, "grid.scale", "None"),
-        ({"grid": {"controlnet_args.0.type": ["dept"]}}, "grid.controlnet_args.0.type", "'canny', 'depth' or 'pose'"),
-        ({"grid": {"controlnet_args.0.strength": [0]}}, "grid.controlnet_args.0.strength", "greater than 0"),
+        (
+            {"grid": {"controlnet_args.0.type": ["dept"]}},
+            "grid.controlnet_args.0.type",
+            "'canny', 'depth' or 'pose'",
+        ),
+        (
+            {"grid": {"controlnet_args.0.strength": [0]}},
+            "grid.controlnet_args.0.strength",
+            "greater than 0",
+        ),
         ({"grid": {"scal": [2]}}, "grid.scal", "did you mean `scale`?"),
         ({"grid": {"styl": [2]}}, "grid.styl", "did you mean `style`?"),
-        ({"grid": {"logo_info.positon": [2]}}, "grid.logo_info.positon", "did you mean `logo_info.position`?"),
-        ({"grid": {"controlnet_args.1.strength": [1]}}, "grid.controlnet_args.1.strength", "past the end"),
-        ({"grid": {"controlnet_args.00.strength": [1]}}, "grid.controlnet_args.00.strength", "neither"),
+        (
+            {"grid": {"logo_info.positon": [2]}},
+            "grid.logo_info.positon",
+            "did you mean `logo_info.position`?",
+        ),
+        (
+            {"grid": {"controlnet_args.1.strength": [1]}},
+            "grid.controlnet_args.1.strength",
+            "past the end",
+        ),
+        (
+            {"grid": {"controlnet_args.00.strength": [1]}},
+            "grid.controlnet_args.00.strength",
+            "neither",
+        ),
         ({"grid": {"controlnet_args": [1]}}, "grid.controlnet_args", "not a single value"),
         ({"grid": {"logo_info": [1]}}, "grid.logo_info", "not a single value"),
         ({"grid": {"seed": [1, 2]}}, "grid.seed", "seed.replicates"),
@@ -58,17 +86,41 @@ def mistakes(*groups: Any, request: Request = REQUEST, **constraints: Any) -> li
         ({"list": [3]}, "list", "list of points"),
         ({"list": {"scale": [3]}}, "list", "list of points"),
         ({"list": [{"scale": 3}, {"scale": 31}]}, "list.1.scale", "31: input should be"),
-        ({"list": [{"scale": 3}, {"scale": 3, "sclae": 1}]}, "list.1.sclae", "did you mean `scale`"),
-        ({"list": [{"scale": 3}, {"style": "ink"}]}, "list.0.style", "is missing, and has no default"),
+        (
+            {"list": [{"scale": 3}, {"scale": 3, "sclae": 1}]},
+            "list.1.sclae",
+            "did you mean `scale`",
+        ),
+        (
+            {"list": [{"scale": 3}, {"style": "ink"}]},
+            "list.0.style",
+            "is missing, and has no default",
+        ),
         ({"random": {"scale": [1]}}, "random", "n must be a whole number"),
         ({"random": {"n": 0, "scale": [1]}}, "random", "at least 1"),
         ({"random": {"n": 10**7, "scale": [1]}}, "random", "1,000,000 at most"),
         ({"random": {"n": 2, "seed": "x", "scale": [1]}}, "random", "seed must be"),
         ({"random": {"n": 2}}, "random", "no axis"),
-        ({"random": {"n": 2, "scale": {"normal": [1, 2]}}}, "random.scale", "unknown kind of values 'normal'"),
-        ({"random": {"n": 1, "scale": {"uniform": [1, 31]}}}, "random.scale", "31: input should be"),
-        ({"random": {"n": 1, "scale": {"choice": [2, 3, 4, 31]}}}, "random.scale", "31: input should be"),
-        ({"random": {"n": 2, "ddim_steps": {"uniform": [1, 9]}}}, "random.ddim_steps", "valid integer"),
+        (
+            {"random": {"n": 2, "scale": {"normal": [1, 2]}}},
+            "random.scale",
+            "unknown kind of values 'normal'",
+        ),
+        (
+            {"random": {"n": 1, "scale": {"uniform": [1, 31]}}},
+            "random.scale",
+            "31: input should be",
+        ),
+        (
+            {"random": {"n": 1, "scale": {"choice": [2, 3, 4, 31]}}},
+            "random.scale",
+            "31: input should be",
+        ),
+        (
+            {"random": {"n": 2, "ddim_steps": {"uniform": [1, 9]}}},
+            "random.ddim_steps",
+            "valid integer",
+        ),
     ],
     ids=str,
 )
@@ -119,7 +171,10 @@ def test_all_mistakes_are_said_at_once() -> None:
 @pytest.mark.parametrize(
     ("groups", "says"),
     [
-        ([{"grid": {"scale": [1]}}, {"zip": {"scale": [2]}}], "swept already in sweep.groups.0.grid.scale"),
+        (
+            [{"grid": {"scale": [1]}}, {"zip": {"scale": [2]}}],
+            "swept already in sweep.groups.0.grid.scale",
+        ),
         ([{"grid": {"a_b": [1]}}, {"list": [{"a.b": 1}]}], "share the column param_a_b"),
         ([{"grid": {"a": [1]}}, {"grid": {"a.b": [2]}}], "overlaps a"),
         ([{"grid": {"a.b": [1]}}, {"random": {"n": 1, "a": [2]}}], "overlaps a.b"),
@@ -164,7 +219,9 @@ def test_a_sweep_over_req_key_is_checked_point_by_point() -> None:
         ({"exclude": ["scale"]}, "sweep.exclude.0", "neither true nor false"),
     ],
 )
-def test_constraints_that_leave_nothing_or_cannot_hold_are_mistakes(constraints: Any, path: str, says: str) -> None:
+def test_constraints_that_leave_nothing_or_cannot_hold_are_mistakes(
+    constraints: Any, path: str, says: str
+) -> None:
     ((found, message),) = mistakes({"grid": {"scale": [2, 3]}}, **constraints)
     assert found == path
     assert says in message
@@ -172,9 +229,13 @@ def test_constraints_that_leave_nothing_or_cannot_hold_are_mistakes(constraints:
 
 def test_a_sweep_too_large_is_refused_before_it_is_built() -> None:
     thousand = {"linspace": [1, 30, 1000]}
-    ((path, _),) = mistakes({"grid": {"scale": thousand}}, {"grid": {"sr_scale": thousand, "style": ["a", "b"]}})
+    ((path, _),) = mistakes(
+        {"grid": {"scale": thousand}}, {"grid": {"sr_scale": thousand, "style": ["a", "b"]}}
+    )
     assert path == "sweep.groups"
-    ((path, _),) = mistakes({"grid": {"scale": thousand, "sr_scale": thousand, "style": ["a", "b"]}})
+    ((path, _),) = mistakes(
+        {"grid": {"scale": thousand, "sr_scale": thousand, "style": ["a", "b"]}}
+    )
     assert path == "sweep.groups.0.grid"
 
 
@@ -200,7 +261,10 @@ KINDS = st.sampled_from(["grid", "zip", "list", "random"])
 
 
 @given(
-    st.lists(st.dictionaries(KINDS, ANYTHING | st.dictionaries(WORDS, ANYTHING, max_size=3), max_size=2), max_size=3)
+    st.lists(
+        st.dictionaries(KINDS, ANYTHING | st.dictionaries(WORDS, ANYTHING, max_size=3), max_size=2),
+        max_size=3,
+    )
 )
 def test_whatever_yaml_holds_is_a_sweep_or_a_mistake(groups: list[Any]) -> None:
     sweep = Sweep.model_validate({"groups": groups})

@@ -30,7 +30,9 @@ TYPED = {
     "bytes": pa.array([b"\xff", None, b""]),
     "code": pa.array(["x", None, "x"], pa.dictionary(pa.int32(), pa.string())),
     "price": pa.array([Decimal("1.50"), None, Decimal("-0.01")], pa.decimal128(10, 2)),
-    "at": pa.array([datetime(2026, 1, 2, 3, 4, 5, 6), None, None], pa.timestamp("us", "Asia/Shanghai")),
+    "at": pa.array(
+        [datetime(2026, 1, 2, 3, 4, 5, 6), None, None], pa.timestamp("us", "Asia/Shanghai")
+    ),
     "naive": pa.array([1, None, 2], pa.timestamp("ns")),
     "day": pa.array([date(2026, 1, 2), None, None]),
     "clock": pa.array([time(1, 2, 3), None, None]),
@@ -42,7 +44,9 @@ TYPED = {
 }
 
 
-def written(folder: Path, table: pa.Table, name: str = "t.parquet", **options: object) -> InputTable:
+def written(
+    folder: Path, table: pa.Table, name: str = "t.parquet", **options: object
+) -> InputTable:
     pq.write_table(table, folder / name, **options)
     return open_table(str(folder / name))
 
@@ -58,7 +62,9 @@ def test_every_type_and_value_is_kept(tmp_path: Path) -> None:
     assert table.schema == typed.schema
     found = whole(table)
     assert found.schema == typed.schema
-    assert {name for name in TYPED if not found[name].equals(typed[name])} == {"float"}  # NaN is not equal to itself
+    assert {name for name in TYPED if not found[name].equals(typed[name])} == {
+        "float"
+    }  # NaN is not equal to itself
     assert str(found["float"].to_pylist()) == "[0.5, nan, None]"
     assert not next(table.batches()).bad
 
@@ -72,10 +78,14 @@ def test_foreign_metadata_is_dropped_on_every_level(tmp_path: Path) -> None:
         pa.map_(pa.string(), marked),
         pa.struct([pa.field("l", pa.list_(marked))]),
     ]
-    fields = [pa.field(f"c{index}", kind, metadata={"note": "x"}) for index, kind in enumerate(kinds)]
+    fields = [
+        pa.field(f"c{index}", kind, metadata={"note": "x"}) for index, kind in enumerate(kinds)
+    ]
     values = [[{"a": 1}], [[1]], [[("k", 1)]], [{"l": [1]}]]
     columns = [pa.array(value, kind) for value, kind in zip(values, kinds, strict=True)]
-    table = written(tmp_path, pa.table(columns, schema=pa.schema(fields, metadata={"pandas": "{}"})))
+    table = written(
+        tmp_path, pa.table(columns, schema=pa.schema(fields, metadata={"pandas": "{}"}))
+    )
     for schema in (table.schema, whole(table).schema):
         shown = schema.to_string(show_field_metadata=True, show_schema_metadata=True)
         assert "metadata" not in shown
@@ -90,7 +100,10 @@ def test_extension_types_become_what_stores_them(tmp_path: Path) -> None:
     table = written(tmp_path, pa.table({"u": uuids, "n": nested}))
     assert table.schema.types == [pa.binary(16), pa.struct([("u", pa.binary(16))])]
     assert whole(table).schema == table.schema
-    assert whole(table).to_pydict() == {"u": [b"0" * 16, None], "n": [{"u": b"0" * 16}, {"u": None}]}
+    assert whole(table).to_pydict() == {
+        "u": [b"0" * 16, None],
+        "n": [{"u": b"0" * 16}, {"u": None}],
+    }
 
 
 @pytest.mark.parametrize("size", [1, 7, 1_000, 1_500, 20_000])
@@ -99,9 +112,13 @@ def test_batches_cover_all_row_groups_in_order(tmp_path: Path, size: int) -> Non
     rows = 5_003
     table = written(tmp_path, pa.table({"n": range(rows)}), row_group_size=1_234)
     batches = list(table.batches(size))
-    assert [value for batch in batches for value in batch.rows["n"].to_pylist()] == list(range(rows))
+    assert [value for batch in batches for value in batch.rows["n"].to_pylist()] == list(
+        range(rows)
+    )
     assert all(0 < batch.rows.num_rows <= size for batch in batches)
-    assert [batch.first_row for batch in batches] == [batch.rows["n"][0].as_py() + 1 for batch in batches]
+    assert [batch.first_row for batch in batches] == [
+        batch.rows["n"][0].as_py() + 1 for batch in batches
+    ]
 
 
 def test_wide_rows_end_a_batch_early(tmp_path: Path) -> None:
@@ -122,21 +139,32 @@ def test_a_table_without_rows_is_a_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [(["a", "a"], "more than one column is named 'a'"), (["a", ""], "column 2 of 2 has no name"), ([], "no columns")],
+    [
+        (["a", "a"], "more than one column is named 'a'"),
+        (["a", ""], "column 2 of 2 has no name"),
+        ([], "no columns"),
+    ],
 )
-def test_columns_that_names_do_not_tell_apart_are_an_error(tmp_path: Path, names: list[str], message: str) -> None:
+def test_columns_that_names_do_not_tell_apart_are_an_error(
+    tmp_path: Path, names: list[str], message: str
+) -> None:
     """G15."""
     with pytest.raises(TableError, match=message):
         written(tmp_path, pa.table([pa.array([1])] * len(names), names))
 
 
-def test_several_files_are_one_table_and_their_columns_may_stand_in_any_order(tmp_path: Path) -> None:
+def test_several_files_are_one_table_and_their_columns_may_stand_in_any_order(
+    tmp_path: Path,
+) -> None:
     """G15."""
     pq.write_table(pa.table({"a": [1], "b": ["x"]}), tmp_path / "1.parquet")
     pq.write_table(pa.table({"b": ["y"], "a": [2]}), tmp_path / "2.parquet")
     table = open_table(str(tmp_path))
     assert whole(table).to_pydict() == {"a": [1, 2], "b": ["x", "y"]}
-    assert [(batch.first_row, batch.file.name) for batch in table.batches()] == [(1, "1.parquet"), (2, "2.parquet")]
+    assert [(batch.first_row, batch.file.name) for batch in table.batches()] == [
+        (1, "1.parquet"),
+        (2, "2.parquet"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +205,9 @@ def test_a_flipped_bit_that_a_checksum_knows_of_is_an_error(tmp_path: Path) -> N
     """G17."""
     file = tmp_path / "t.parquet"
     texts = pa.table({"a": ["a small red house"]})
-    pq.write_table(texts, file, write_page_checksum=True, compression="none", write_statistics=False)
+    pq.write_table(
+        texts, file, write_page_checksum=True, compression="none", write_statistics=False
+    )
     file.write_bytes(file.read_bytes().replace(b"small red", b"small rad"))
     with pytest.raises(TableError, match="damaged"):
         whole(open_table(str(file)))
@@ -214,7 +244,9 @@ print(seen["rows"], seen["error"])
 
 def test_damaged_files_are_table_errors_and_never_a_crash(tmp_path: Path) -> None:
     """G17: in a process of its own, because a crash of the reader would be the end of this one."""
-    columns = {name: TYPED[name] for name in ("int", "text", "code", "tags", "nested", "price", "at")}
+    columns = {
+        name: TYPED[name] for name in ("int", "text", "code", "tags", "nested", "price", "at")
+    }
     pq.write_table(pa.table(columns), tmp_path / "whole.parquet", write_page_checksum=True)
     arguments = [sys.executable, "-c", DAMAGE, tmp_path / "whole.parquet", tmp_path / "t.parquet"]
     done = subprocess.run(arguments, capture_output=True, text=True)
@@ -227,7 +259,9 @@ def test_damaged_files_are_table_errors_and_never_a_crash(tmp_path: Path) -> Non
 scalars = st.one_of(
     st.tuples(st.just(pa.int64()), st.just(st.integers(-(2**63), 2**63 - 1))),
     st.tuples(st.just(pa.float64()), st.just(st.floats(allow_nan=False))),
-    st.tuples(st.just(pa.string()), st.just(st.text(st.characters(exclude_categories=["Cs"]), max_size=9))),
+    st.tuples(
+        st.just(pa.string()), st.just(st.text(st.characters(exclude_categories=["Cs"]), max_size=9))
+    ),
     st.tuples(st.just(pa.bool_()), st.just(st.booleans())),
     st.tuples(st.just(pa.timestamp("us", "UTC")), st.just(st.integers(-(2**60), 2**60))),
 )
@@ -240,7 +274,12 @@ def tables(draw: st.DrawFn) -> pa.Table:
     for kind, values in draw(st.lists(scalars, min_size=1, max_size=4)):
         nested = draw(st.booleans())
         cell = st.none() | (st.lists(values, max_size=3) if nested else values)
-        columns.append(pa.array(draw(st.lists(cell, min_size=rows, max_size=rows)), pa.list_(kind) if nested else kind))
+        columns.append(
+            pa.array(
+                draw(st.lists(cell, min_size=rows, max_size=rows)),
+                pa.list_(kind) if nested else kind,
+            )
+        )
     return pa.table(columns, [f"c{index}" for index in range(len(columns))])
 
 

@@ -45,7 +45,11 @@ def test_line_ends_of_all_systems_give_equal_tables(tmp_path: Path, end: str, la
     """G6."""
     lines = ["id,text", "1,a", "2,", "3,c"]
     table = opened(tmp_path, end.join(lines) + end * last)
-    assert rows_of(table) == [{"id": "1", "text": "a"}, {"id": "2", "text": ""}, {"id": "3", "text": "c"}]
+    assert rows_of(table) == [
+        {"id": "1", "text": "a"},
+        {"id": "2", "text": ""},
+        {"id": "3", "text": "c"},
+    ]
 
 
 def test_line_ends_may_be_mixed_and_stay_as_they_are_inside_quotes(tmp_path: Path) -> None:
@@ -63,7 +67,11 @@ def test_quoted_cells_hold_quotes_delimiters_and_spaces(tmp_path: Path) -> None:
 def test_blank_lines_are_not_rows_but_rows_of_empty_cells_are(tmp_path: Path) -> None:
     """G6."""
     batch = only_batch(opened(tmp_path, "\n\na,b\n\n1,2\n\n\n,\n\r\n3,4\n\n"))
-    assert batch.rows.to_pylist() == [{"a": "1", "b": "2"}, {"a": "", "b": ""}, {"a": "3", "b": "4"}]
+    assert batch.rows.to_pylist() == [
+        {"a": "1", "b": "2"},
+        {"a": "", "b": ""},
+        {"a": "3", "b": "4"},
+    ]
     assert batch.bad == {}
 
 
@@ -131,8 +139,12 @@ def test_another_delimiter_can_be_given(tmp_path: Path) -> None:
         opened(tmp_path, "a;b\n", delimiter=";;")
 
 
-@pytest.mark.parametrize(("header", "mark"), [("id;url;prompt", "';'"), ("id\turl", "'\\t'"), ("id|url", "'|'")])
-def test_a_header_with_another_delimiter_gives_a_hint(tmp_path: Path, header: str, mark: str) -> None:
+@pytest.mark.parametrize(
+    ("header", "mark"), [("id;url;prompt", "';'"), ("id\turl", "'\\t'"), ("id|url", "'|'")]
+)
+def test_a_header_with_another_delimiter_gives_a_hint(
+    tmp_path: Path, header: str, mark: str
+) -> None:
     """G7."""
     assert mark in delimiter_hint(opened(tmp_path, header + "\n").schema)
 
@@ -186,7 +198,9 @@ def test_a_file_without_a_header_is_an_error(tmp_path: Path, content: bytes) -> 
         ('"a"x,b', "line 1: text after a closing quote"),
     ],
 )
-def test_a_header_that_does_not_name_the_columns_is_an_error(tmp_path: Path, header: str, message: str) -> None:
+def test_a_header_that_does_not_name_the_columns_is_an_error(
+    tmp_path: Path, header: str, message: str
+) -> None:
     """G15."""
     with pytest.raises(TableError) as caught:
         opened(tmp_path, header + "\n1,2,3\n")
@@ -198,11 +212,21 @@ def test_column_names_keep_case_and_spaces(tmp_path: Path) -> None:
     assert opened(tmp_path, "id,ID, id \n").schema.names == ["id", "ID", " id "]
 
 
-def test_batches_number_their_rows_over_bad_ones_and_have_the_size_asked_for(tmp_path: Path) -> None:
+def test_batches_number_their_rows_over_bad_ones_and_have_the_size_asked_for(
+    tmp_path: Path,
+) -> None:
     """G8."""
-    table = opened(tmp_path, "a,b\n" + "".join(f"{row}\n" if row == 4 else f"{row},x\n" for row in range(1, 11)))
+    table = opened(
+        tmp_path,
+        "a,b\n" + "".join(f"{row}\n" if row == 4 else f"{row},x\n" for row in range(1, 11)),
+    )
     batches = list(table.batches(size=3))
-    assert [(batch.first_row, batch.rows.num_rows) for batch in batches] == [(1, 3), (4, 3), (7, 3), (10, 1)]
+    assert [(batch.first_row, batch.rows.num_rows) for batch in batches] == [
+        (1, 3),
+        (4, 3),
+        (7, 3),
+        (10, 1),
+    ]
     assert [list(batch.bad) for batch in batches] == [[], [0], [], []]
     assert [batch.rows["a"][0].as_py() for batch in batches] == ["1", "4", "7", "10"]
     assert [batch.rows for batch in table.batches(3)] == [batch.rows for batch in batches]
@@ -214,7 +238,11 @@ def test_a_cell_of_64_megabytes_is_read_and_a_larger_one_is_an_error(tmp_path: P
     file.write_text("a,b\n1,2\n3," + "x" * 64_000_000 + "\n4,5\n")
     table = open_table(str(file))
     batches = list(table.batches())
-    assert [len(cell) for batch in batches for cell in batch.rows["b"].to_pylist()] == [1, 64_000_000, 1]
+    assert [len(cell) for batch in batches for cell in batch.rows["b"].to_pylist()] == [
+        1,
+        64_000_000,
+        1,
+    ]
     assert len(batches) >= 2  # long rows end a batch early
     file.write_text("a,b\n1,2\n3," + "x" * 68_000_000 + "\n4,5\n")
     assert "line 3 is longer than 67,108,864 characters" in failure(table)
@@ -294,8 +322,12 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     with file.open("w") as stream:
         stream.write("id,url,text\n")
-        stream.writelines(f"{row},https://img.example.com/{row}.jpg,prompt {row}\n" for row in range(1_000_000))
-    done = subprocess.run([sys.executable, "-c", MEASURE, file], capture_output=True, text=True, check=True)
+        stream.writelines(
+            f"{row},https://img.example.com/{row}.jpg,prompt {row}\n" for row in range(1_000_000)
+        )
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, file], capture_output=True, text=True, check=True
+    )
     rows, grown = map(int, done.stdout.split())
     assert rows == 1_000_000
     assert grown < 100 * 1024  # KiB, of which the rows alone would be more than twice as much
@@ -303,7 +335,16 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize(
-    "odd", ["", '9,"over\nlines"', '9,"over\r\nlines"', "9,x,too many", '9,"b"ad', "", '9,"a ""quoted"" one"']
+    "odd",
+    [
+        "",
+        '9,"over\nlines"',
+        '9,"over\r\nlines"',
+        "9,x,too many",
+        '9,"b"ad',
+        "",
+        '9,"a ""quoted"" one"',
+    ],
 )
 def test_rows_read_many_at_a_time_are_those_read_singly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, odd: str
@@ -319,7 +360,9 @@ def test_rows_read_many_at_a_time_are_those_read_singly(
     for block in (7, 60, 311, 1 << 20):
         monkeypatch.setattr("pixmill.table.stream._BLOCK", block)
         found = list(open_table(str(file)).batches())
-        assert [row for batch in found for row in batch.rows.to_pylist()] == [row for part, _ in singly for row in part]
+        assert [row for batch in found for row in batch.rows.to_pylist()] == [
+            row for part, _ in singly for row in part
+        ]
         problems = {batch.first_row + at: bad for batch in found for at, bad in batch.bad.items()}
         assert problems == {at + 1: bad for _, of in singly for at, bad in of.items()}
         assert [batch.first_row for batch in found] == [

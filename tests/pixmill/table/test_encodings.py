@@ -27,7 +27,9 @@ def opened(folder: Path, content: str | bytes, name: str = "t.csv", **options: s
         ("gbk", "gbk"),
     ],
 )
-def test_encodings_are_read_and_byte_order_marks_dropped(tmp_path: Path, encoding: str, option: str) -> None:
+def test_encodings_are_read_and_byte_order_marks_dropped(
+    tmp_path: Path, encoding: str, option: str
+) -> None:
     """G5."""
     table = opened(tmp_path, "id,文字\n1,一只猫\n".encode(encoding), encoding=option)
     assert rows_of(table) == [{"id": "1", "文字": "一只猫"}]
@@ -58,8 +60,12 @@ def test_invalid_bytes_in_the_header_are_an_error_at_once(tmp_path: Path) -> Non
     assert "input.encoding" in caught.value.hint
 
 
-@pytest.mark.parametrize(("encoding", "option"), [("utf-16", "utf-8"), ("utf-32", "utf-8"), ("utf-8-sig", "gbk")])
-def test_a_byte_order_mark_of_another_encoding_names_it(tmp_path: Path, encoding: str, option: str) -> None:
+@pytest.mark.parametrize(
+    ("encoding", "option"), [("utf-16", "utf-8"), ("utf-32", "utf-8"), ("utf-8-sig", "gbk")]
+)
+def test_a_byte_order_mark_of_another_encoding_names_it(
+    tmp_path: Path, encoding: str, option: str
+) -> None:
     """G5: nothing is guessed in silence."""
     with pytest.raises(TableError, match="byte order mark") as caught:
         opened(tmp_path, "a,b\n1,2\n".encode(encoding), encoding=option)
@@ -80,7 +86,9 @@ def test_an_encoding_that_is_none_is_an_error(tmp_path: Path, encoding: str) -> 
 
 
 @pytest.mark.parametrize("encoding", ["utf-7", "unicode_escape"])
-def test_an_encoding_that_can_spell_half_a_character_is_no_crash(tmp_path: Path, encoding: str) -> None:
+def test_an_encoding_that_can_spell_half_a_character_is_no_crash(
+    tmp_path: Path, encoding: str
+) -> None:
     """G12."""
     content = {"utf-7": b"a,b\n+2AA-,x\n", "unicode_escape": b"a,b\n\\ud800,x\n"}[encoding]
     assert f"can't be read as {encoding}" in failure(opened(tmp_path, content, encoding=encoding))

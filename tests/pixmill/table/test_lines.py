@@ -51,7 +51,12 @@ def test_columns_stand_in_the_order_of_their_appearance_with_their_types(tmp_pat
     first, second, third = batch.rows.to_pylist()
     assert (first["n"], first["size"], first["more"]) == (1.0, {"w": 1, "h": None}, None)
     assert (second["tags"], second["size"]) == (["a", None], {"w": None, "h": 2.5})
-    assert (third["id"], third["late"], third["none"], third["empty"]) == (None, [[1.0], [2.5]], [], None)
+    assert (third["id"], third["late"], third["none"], third["empty"]) == (
+        None,
+        [[1.0], [2.5]],
+        [],
+        None,
+    )
 
 
 def test_values_are_not_interpreted(tmp_path: Path) -> None:
@@ -96,9 +101,13 @@ def test_line_ends_and_blank_lines_make_no_rows(tmp_path: Path, end: str) -> Non
         ('{"\\ud800": 1}', "lone_surrogate", None),
     ],
 )
-def test_a_line_that_can_not_be_a_row_is_a_bad_one(tmp_path: Path, line: str, reason: str, column: str | None) -> None:
+def test_a_line_that_can_not_be_a_row_is_a_bad_one(
+    tmp_path: Path, line: str, reason: str, column: str | None
+) -> None:
     """G12, G17."""
-    batch = only_batch(opened(tmp_path, f'{{"a": 1, "s": "x"}}\n\n{line}\n{{"a": 2, "s": "\\ud83d\\ude00"}}\n'))
+    batch = only_batch(
+        opened(tmp_path, f'{{"a": 1, "s": "x"}}\n\n{line}\n{{"a": 2, "s": "\\ud83d\\ude00"}}\n')
+    )
     assert list(batch.bad) == [1]
     assert batch.bad[1][:2] == (reason, column)
     assert batch.bad[1].message.startswith("line 3")
@@ -108,7 +117,11 @@ def test_a_line_that_can_not_be_a_row_is_a_bad_one(tmp_path: Path, line: str, re
 
 def test_a_bad_cell_leaves_the_others_of_its_row(tmp_path: Path) -> None:
     """G12."""
-    batch = only_batch(opened(tmp_path, '{"id": 1, "text": "\\ud800", "n": 99999999999999999999, "z": "y"}\n{"n": 1}'))
+    batch = only_batch(
+        opened(
+            tmp_path, '{"id": 1, "text": "\\ud800", "n": 99999999999999999999, "z": "y"}\n{"n": 1}'
+        )
+    )
     assert batch.rows.to_pylist()[0] == {"id": 1, "text": None, "n": None, "z": "y"}
     assert batch.bad[0][:2] == ("lone_surrogate", "text")
 
@@ -116,10 +129,17 @@ def test_a_bad_cell_leaves_the_others_of_its_row(tmp_path: Path) -> None:
 def test_the_largest_numbers_are_kept(tmp_path: Path) -> None:
     """G16."""
     cells = [-(2**63), 2**63 - 1, 0]
-    assert only_batch(opened(tmp_path, "\n".join(f'{{"a": {cell}}}' for cell in cells))).rows["a"].to_pylist() == cells
+    assert (
+        only_batch(opened(tmp_path, "\n".join(f'{{"a": {cell}}}' for cell in cells)))
+        .rows["a"]
+        .to_pylist()
+        == cells
+    )
 
 
-def test_a_whole_number_that_a_column_of_fractions_would_change_is_a_bad_row(tmp_path: Path) -> None:
+def test_a_whole_number_that_a_column_of_fractions_would_change_is_a_bad_row(
+    tmp_path: Path,
+) -> None:
     """G16."""
     batch = only_batch(opened(tmp_path, f'{{"a": 0.5}}\n{{"a": {2**53 + 1}}}\n{{"a": {2**53}}}\n'))
     assert batch.rows["a"].to_pylist() == [0.5, None, float(2**53)]
@@ -131,9 +151,17 @@ def test_a_whole_number_that_a_column_of_fractions_would_change_is_a_bad_row(tmp
     ("first", "second", "message"),
     [
         ('{"a": 1}', '{"a": "x"}', "'a' holds text, where earlier rows hold a whole number"),
-        ('{"a": true}', '{"a": 1}', "'a' holds a whole number, where earlier rows hold true or false"),
+        (
+            '{"a": true}',
+            '{"a": 1}',
+            "'a' holds a whole number, where earlier rows hold true or false",
+        ),
         ('{"a": [1]}', '{"a": 1.5}', "'a' holds a number, where earlier rows hold a list"),
-        ('{"a": {"b": [1]}}', '{"a": {"b": ["x"]}}', "'a.b[]' holds text, where earlier rows hold a whole number"),
+        (
+            '{"a": {"b": [1]}}',
+            '{"a": {"b": ["x"]}}',
+            "'a.b[]' holds text, where earlier rows hold a whole number",
+        ),
         ('{"a": "x"}', '{"a": {"b": 1}}', "'a' holds an object, where earlier rows hold text"),
     ],
 )
@@ -152,7 +180,9 @@ def test_keys_that_are_data_are_an_error_before_they_fill_the_memory(tmp_path: P
         opened(tmp_path, "".join(f'{{"key-{row}": 1}}\n' for row in range(10_002)))
 
 
-@pytest.mark.parametrize("content", ["id,text\n1,a\n", '[{"a": 1}]\n', "{}\n{}\n", "\n \n", '{\n"a": 1\n}\n'])
+@pytest.mark.parametrize(
+    "content", ["id,text\n1,a\n", '[{"a": 1}]\n', "{}\n{}\n", "\n \n", '{\n"a": 1\n}\n']
+)
 def test_a_file_in_which_no_line_is_an_object_is_an_error(tmp_path: Path, content: str) -> None:
     """G8, G15."""
     with pytest.raises(TableError, match="none of its lines is a JSON object that has a key"):
@@ -168,7 +198,9 @@ def test_a_key_without_a_name_is_an_error(tmp_path: Path) -> None:
 def test_the_encoding_counts_here_too(tmp_path: Path) -> None:
     """G5."""
     content = '{"文": "一只猫"}\n'.encode("gbk")
-    assert only_batch(opened(tmp_path, content, encoding="gbk")).rows.to_pylist() == [{"文": "一只猫"}]
+    assert only_batch(opened(tmp_path, content, encoding="gbk")).rows.to_pylist() == [
+        {"文": "一只猫"}
+    ]
     with pytest.raises(TableError, match=r"byte 2 \(line 1\) is not utf-8"):
         opened(tmp_path, content)
 
@@ -181,7 +213,10 @@ def test_several_files_share_one_type_per_column(tmp_path: Path) -> None:
     assert [batch.first_row for batch in batches] == [1, 3]
     assert {batch.rows.schema.field("a").type for batch in batches} == {pa.float64()}
     (tmp_path / "3.jsonl").write_text('{"a": 0.5, "c": 1}\n')
-    with pytest.raises(TableError, match=r"3\.jsonl: its columns are not those of .*it lacks 'b', and it also has 'c'"):
+    with pytest.raises(
+        TableError,
+        match=r"3\.jsonl: its columns are not those of .*it lacks 'b', and it also has 'c'",
+    ):
         open_table(str(tmp_path))
 
 
@@ -194,9 +229,12 @@ def test_a_conflict_between_files_counts_rows_over_all_of_them(tmp_path: Path) -
 
 
 values = st.recursive(
-    st.none() | st.integers(-(2**63), 2**63 - 1) | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    st.none()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", min_size=1, max_size=2), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text("ab", min_size=1, max_size=2), inner, max_size=3)
     ),
     max_leaves=6,
 )
@@ -204,7 +242,9 @@ values = st.recursive(
 
 @settings(max_examples=200, deadline=None)
 @given(value=values, size=st.integers(1, 3), ascii_only=st.booleans())
-def test_whatever_json_writes_is_read_back_or_is_one_clear_error(value: object, size: int, ascii_only: bool) -> None:
+def test_whatever_json_writes_is_read_back_or_is_one_clear_error(
+    value: object, size: int, ascii_only: bool
+) -> None:
     """G10, G12, G16."""
     line = json.dumps({"id": 1, "value": value}, ensure_ascii=ascii_only)
     with tempfile.TemporaryDirectory() as folder:
@@ -221,7 +261,9 @@ def test_whatever_json_writes_is_read_back_or_is_one_clear_error(value: object, 
 def _held(value: object) -> object:
     """What a value says when a missing key, null and an object of nothing are the same."""
     if isinstance(value, dict):
-        return {key: held for key, part in value.items() if (held := _held(part)) is not None} or None
+        return {
+            key: held for key, part in value.items() if (held := _held(part)) is not None
+        } or None
     if isinstance(value, list):
         return [_held(part) for part in value]
     return value

@@ -25,10 +25,14 @@ def names_of(table: InputTable) -> list[str]:
     return [file.name for file in table.files]
 
 
-@pytest.mark.parametrize("name", ["t.csv", "T.CSV", "t.csv.gz", "t.Csv.GZ", ".csv", "_hidden.csv", "a b [1].csv"])
+@pytest.mark.parametrize(
+    "name", ["t.csv", "T.CSV", "t.csv.gz", "t.Csv.GZ", ".csv", "_hidden.csv", "a b [1].csv"]
+)
 def test_a_file_is_read_by_its_name(tmp_path: Path, name: str) -> None:
     data = b"a,b\n1,2\n"
-    (tmp_path / name).write_bytes(gzip.compress(data, mtime=0) if name.lower().endswith(".gz") else data)
+    (tmp_path / name).write_bytes(
+        gzip.compress(data, mtime=0) if name.lower().endswith(".gz") else data
+    )
     table = open_table(str(tmp_path / name))
     (batch,) = table.batches()
     assert batch.rows.to_pylist() == [{"a": "1", "b": "2"}]
@@ -46,14 +50,28 @@ def test_a_file_is_read_by_its_name(tmp_path: Path, name: str) -> None:
         ("t.ndjson.gz", '{"a": 1}\n', {"a": 1}),
     ],
 )
-def test_every_kind_of_text_table_is_read(tmp_path: Path, name: str, content: str, row: dict[str, object]) -> None:
+def test_every_kind_of_text_table_is_read(
+    tmp_path: Path, name: str, content: str, row: dict[str, object]
+) -> None:
     """G20."""
     write(tmp_path, name, content=content)
-    assert [batch.rows.to_pylist() for batch in open_table(str(tmp_path / name)).batches()] == [[row]]
+    assert [batch.rows.to_pylist() for batch in open_table(str(tmp_path / name)).batches()] == [
+        [row]
+    ]
 
 
 def test_a_folder_means_its_table_files_by_name(tmp_path: Path) -> None:
-    write(tmp_path, "b.csv", "a.csv.gz", "B.csv", ".x.csv", "_y.csv", "README.md", "sub/c.csv", "d.csv/part.csv")
+    write(
+        tmp_path,
+        "b.csv",
+        "a.csv.gz",
+        "B.csv",
+        ".x.csv",
+        "_y.csv",
+        "README.md",
+        "sub/c.csv",
+        "d.csv/part.csv",
+    )
     table = open_table(str(tmp_path))
     assert names_of(table) == ["B.csv", "a.csv.gz", "b.csv"]
     assert [(batch.first_row, batch.file.name) for batch in table.batches()] == [
@@ -66,10 +84,16 @@ def test_a_folder_means_its_table_files_by_name(tmp_path: Path) -> None:
 def test_a_glob_means_what_it_matches_by_name(tmp_path: Path) -> None:
     write(tmp_path, "b-2.csv", "b-1.csv", "a.csv", "sub/b-3.csv")
     assert names_of(open_table(str(tmp_path / "b-*.csv"))) == ["b-1.csv", "b-2.csv"]
-    assert names_of(open_table(str(tmp_path / "**" / "b-*.csv"))) == ["b-1.csv", "b-2.csv", "b-3.csv"]
+    assert names_of(open_table(str(tmp_path / "**" / "b-*.csv"))) == [
+        "b-1.csv",
+        "b-2.csv",
+        "b-3.csv",
+    ]
 
 
-def test_a_relative_path_starts_at_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_starts_at_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, "data/t.csv")
     monkeypatch.chdir(tmp_path)
     table = open_table("data/*.csv")
@@ -105,7 +129,9 @@ def test_only_local_paths_are_read(path: str) -> None:
 def test_files_of_two_kinds_are_an_error(tmp_path: Path) -> None:
     """G15."""
     write(tmp_path, "a.csv", "b.tsv")
-    with pytest.raises(TableError, match=r"b\.tsv: the files of one input must be of one kind, and .*a\.csv is csv"):
+    with pytest.raises(
+        TableError, match=r"b\.tsv: the files of one input must be of one kind, and .*a\.csv is csv"
+    ):
         open_table(str(tmp_path))
 
 
@@ -116,7 +142,9 @@ def test_text_files_with_other_columns_are_an_error_that_names_them(tmp_path: Pa
     rows = [row for batch in open_table(str(tmp_path)).batches() for row in batch.rows.to_pylist()]
     assert rows == [{"id": "1", "url": "u"}, {"id": "2", "url": "v"}]
     write(tmp_path, "c.csv", content="id,Url\n1,u\n")
-    with pytest.raises(TableError, match=r"c\.csv: its columns .*a\.csv: it lacks 'url', and it also has 'Url'"):
+    with pytest.raises(
+        TableError, match=r"c\.csv: its columns .*a\.csv: it lacks 'url', and it also has 'Url'"
+    ):
         open_table(str(tmp_path))
 
 
@@ -127,7 +155,11 @@ def test_text_files_with_other_columns_are_an_error_that_names_them(tmp_path: Pa
         ("t.csv", gzip.compress(b"a,b\n", mtime=0), "its content is gzip"),
         ("t.jsonl", gzip.compress(b"{}\n", mtime=0), "its content is gzip"),
         ("t.csv.gz", b"a,b\n1,2\n", "its content is not gzip"),
-        ("t.csv.gz", gzip.compress(gzip.compress(b"a,b\n", mtime=0), mtime=0), "its content is gzip"),
+        (
+            "t.csv.gz",
+            gzip.compress(gzip.compress(b"a,b\n", mtime=0), mtime=0),
+            "its content is gzip",
+        ),
         ("t.tsv.gz", gzip.compress(b"PAR1\x15\x04\x15", mtime=0), "its content is Parquet"),
         ("t.csv", b"PK\x03\x04\x14\x00", "its content is a zip archive"),
         ("t.csv", b"\x28\xb5\x2f\xfd\x00", "its content is Zstandard"),
@@ -139,7 +171,9 @@ def test_text_files_with_other_columns_are_an_error_that_names_them(tmp_path: Pa
         ("t.jsonl", b"", "it is empty"),
     ],
 )
-def test_content_that_contradicts_the_name_is_an_error(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_content_that_contradicts_the_name_is_an_error(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
     """G8, G15, G20."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(TableError, match=message) as caught:
@@ -155,7 +189,9 @@ def test_a_column_may_have_the_name_of_a_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", [-1, -6, -300, 30])
 def test_gzip_that_is_cut_off_is_an_error(tmp_path: Path, cut: int) -> None:
     """G20."""
-    data = gzip.compress(b"a,b\n" + "".join(f"{row},{row * row}\n" for row in range(5_000)).encode())
+    data = gzip.compress(
+        b"a,b\n" + "".join(f"{row},{row * row}\n" for row in range(5_000)).encode()
+    )
     (tmp_path / "t.csv.gz").write_bytes(data[:cut])
     with pytest.raises(TableError, match="its gzip data is cut off or damaged"):
         list(open_table(str(tmp_path / "t.csv.gz")).batches())
@@ -174,7 +210,9 @@ def test_gzip_that_is_damaged_or_followed_by_something_else_is_an_error(tmp_path
 
 def test_several_gzip_members_are_one_file(tmp_path: Path) -> None:
     """G20."""
-    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n1,2\n3,", mtime=0) + gzip.compress(b"4\n", mtime=0))
+    (tmp_path / "t.csv.gz").write_bytes(
+        gzip.compress(b"a,b\n1,2\n3,", mtime=0) + gzip.compress(b"4\n", mtime=0)
+    )
     (batch,) = open_table(str(tmp_path / "t.csv.gz")).batches()
     assert batch.rows.to_pydict() == {"a": ["1", "3"], "b": ["2", "4"]}
 
@@ -187,13 +225,17 @@ def test_a_decompression_bomb_is_refused_and_a_large_table_is_not(tmp_path: Path
         list(open_table(str(tmp_path / "t.csv.gz")).batches())
     assert "decompress it first" in caught.value.hint
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n" + row * 60, mtime=0))
-    assert sum(batch.rows.num_rows for batch in open_table(str(tmp_path / "t.csv.gz")).batches()) == 60
+    assert (
+        sum(batch.rows.num_rows for batch in open_table(str(tmp_path / "t.csv.gz")).batches()) == 60
+    )
 
 
 def test_the_digest_is_that_of_the_bytes_of_all_files(tmp_path: Path) -> None:
     """G4."""
     write(tmp_path, "a.csv", "b.csv.gz")
-    expected = hashlib.sha256((tmp_path / "a.csv").read_bytes() + (tmp_path / "b.csv.gz").read_bytes())
+    expected = hashlib.sha256(
+        (tmp_path / "a.csv").read_bytes() + (tmp_path / "b.csv.gz").read_bytes()
+    )
     assert open_table(str(tmp_path)).sha256() == expected.hexdigest()
 
 
@@ -253,7 +295,9 @@ def test_a_file_with_other_columns_than_when_it_was_opened_is_an_error(
         list(table.batches())
 
 
-def test_a_parquet_file_with_other_columns_than_when_it_was_opened_is_an_error(tmp_path: Path) -> None:
+def test_a_parquet_file_with_other_columns_than_when_it_was_opened_is_an_error(
+    tmp_path: Path,
+) -> None:
     """G4."""
     file = tmp_path / "t.parquet"
     pq.write_table(pa.table({"a": [1]}), file)

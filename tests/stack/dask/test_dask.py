@@ -74,8 +74,16 @@ def listeners(pids: set[int]) -> set[str]:
                 inodes.add(str(link.readlink()).removeprefix("socket:[").removesuffix("]"))
             except OSError:
                 continue
-    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
-    return {fields[1].partition(":")[0] for fields in lines if fields[3] == LISTENS and fields[9] in inodes}
+    lines = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()
+    ]
+    return {
+        fields[1].partition(":")[0]
+        for fields in lines
+        if fields[3] == LISTENS and fields[9] in inodes
+    }
 
 
 def workers_of(processes: dict[int, str]) -> list[int]:
@@ -84,10 +92,14 @@ def workers_of(processes: dict[int, str]) -> list[int]:
 
 def on_dask(workshop: Workshop, rows: int, **changes: Any) -> None:
     workshop.write_rows(workshop.rows(rows))
-    workshop.write_config(limits={"qps": 10_000, "concurrency": CONCURRENCY}, execution={"engine": "dask"}, **changes)
+    workshop.write_config(
+        limits={"qps": 10_000, "concurrency": CONCURRENCY}, execution={"engine": "dask"}, **changes
+    )
 
 
-def test_a_killed_worker_costs_its_calls_in_flight_and_nothing_twice(workshop: Workshop, pixmill: Command) -> None:
+def test_a_killed_worker_costs_its_calls_in_flight_and_nothing_twice(
+    workshop: Workshop, pixmill: Command
+) -> None:
     """C9, P19: kill -9 in the middle of 5,000 jobs. Until then nothing of the run listens but on loopback."""
     rows = 5_000
     with simulator(workshop.folder, "--latency", "0.01") as simulated:
@@ -104,14 +116,18 @@ def test_a_killed_worker_costs_its_calls_in_flight_and_nothing_twice(workshop: W
         charges = billed(simulated)()
     check(workshop.path, report, charges)
     assert heard == {LOOPBACK}
-    assert 0 < report["in_doubt"] <= CONCURRENCY, "what the lost one had in flight, whatever its share was"
+    assert 0 < report["in_doubt"] <= CONCURRENCY, (
+        "what the lost one had in flight, whatever its share was"
+    )
     assert report["succeeded"] == rows - report["in_doubt"]
     assert (command.exit_code, report["skipped"]) == (3, 0), command.stderr
     assert "a worker was lost with" in command.stderr
     wait_until(lambda: not is_alive(second, processes[second]), "the end of the workers")
 
 
-def test_an_interrupted_run_lets_its_workers_finish_their_calls(workshop: Workshop, pixmill: Command) -> None:
+def test_an_interrupted_run_lets_its_workers_finish_their_calls(
+    workshop: Workshop, pixmill: Command
+) -> None:
     """A5: Ctrl-C on a terminal reaches the workers too; what they sent is recorded, and the rest comes next time."""
     with simulator(workshop.folder, "--latency", "1") as simulated:
         on_dask(workshop, 200, output={"images": "url"})
@@ -127,7 +143,9 @@ def test_an_interrupted_run_lets_its_workers_finish_their_calls(workshop: Worksh
     assert report["skipped"] == 200 - report["succeeded"] > 0
 
 
-def test_a_cluster_that_was_there_ends_jobs_as_threads_do(workshop: Workshop, pixmill: Command) -> None:
+def test_a_cluster_that_was_there_ends_jobs_as_threads_do(
+    workshop: Workshop, pixmill: Command
+) -> None:
     """The keys are those of the workers, the folder is not theirs, and a run leaves the cluster as it found it."""
     rows = 24
     faults = faults_file(
@@ -141,9 +159,21 @@ def test_a_cluster_that_was_there_ends_jobs_as_threads_do(workshop: Workshop, pi
             with simulator(workshop.folder, "--faults", str(faults)) as simulated:
                 on_dask(workshop, rows, store=str(workshop.folder / engine))
                 workshop.use(simulated)
-                workshop.write_config(execution={"engine": engine, "address": place}, stop={"failed_fraction": 1})
+                workshop.write_config(
+                    execution={"engine": engine, "address": place}, stop={"failed_fraction": 1}
+                )
                 command = pixmill(*pay(workshop.path))
-            names = ("row_key", "status", "error_code", "seed", "params", "prompt", "job_key", "attempts", "point_id")
+            names = (
+                "row_key",
+                "status",
+                "error_code",
+                "seed",
+                "params",
+                "prompt",
+                "job_key",
+                "attempts",
+                "point_id",
+            )
             rows_of = results(command.report)
             ways[engine] = [{name: row[name] for name in names} for row in rows_of]
             assert all(row["file_name"] for row in rows_of if row["status"] == "succeeded")
@@ -151,7 +181,9 @@ def test_a_cluster_that_was_there_ends_jobs_as_threads_do(workshop: Workshop, pi
     assert {row["status"] for row in ways["dask"]} == {"succeeded", "refused", "failed"}
 
 
-def test_the_simulator_inside_a_run_answers_its_workers_too(workshop: Workshop, pixmill: Command) -> None:
+def test_the_simulator_inside_a_run_answers_its_workers_too(
+    workshop: Workshop, pixmill: Command
+) -> None:
     """Its key is made up for the run and reaches the workers by their environment alone."""
     on_dask(workshop, 6)
     command = pixmill(*pay(workshop.path))
