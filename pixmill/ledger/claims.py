@@ -103,15 +103,13 @@ class Claims:
                 granted.update({(key, limits.run_id): claim for key, claim in claimed.items()})
                 keys = [] if room.calls is None else keys[room.calls :]
             over_budget.update(dict.fromkeys(keys, room.cap))
-        states = _states(
-            connection,
-            [(key, limits) for key, limits in entries if (key, limits.run_id) not in granted],
-        )
+        # Of a key that stands there twice the first one gets the claim, the second hears where that has left it.
+        claims = [granted.pop((key, limits.run_id), None) for key, limits in entries]
+        refused = [entry for entry, claim in zip(entries, claims, strict=True) if claim is None]
+        states = _states(connection, refused)
         return [
-            granted.pop((key, limits.run_id))
-            if (key, limits.run_id) in granted
-            else _refused(states.get(key), over_budget.get(key, ""))
-            for key, limits in entries
+            claim or _refused(states.get(key), over_budget.get(key, ""))
+            for (key, _), claim in zip(entries, claims, strict=True)
         ]
 
 

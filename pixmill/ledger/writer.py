@@ -1,7 +1,7 @@
 """The ledger's one writer thread: whatever waits is written together and synced by one commit.
 
 Callers block until their entry is on disk. Durability costs one sync per commit, so thirty threads that wait
-together pay for it once.
+together pay for it once. An entry that can't be written is refused alone, and its group is written without it.
 """
 
 import threading
@@ -11,7 +11,13 @@ from queue import SimpleQueue
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    SQLAlchemyError,
+    StatementError,
+)
 
 from pixmill.errors import LedgerError
 from pixmill.ledger.database import Database, patiently
@@ -80,22 +86,34 @@ class GroupWriter:
             self._commit(group)
 
     def _commit(self, group: list[_Ticket]) -> None:
+        """Write a group, or each of its entries by itself where one of them can't be written."""
         error: BaseException | None = self._broken
         if error is None:
             try:
                 self._apply_when_free(group)
-            except SQLAlchemyError as problem:
-                # What a failed sync left behind is unknown, so nothing more may be paid with this ledger.
-                reason = str(getattr(problem, "orig", problem)) or type(problem).__name__
-                error = self._broken = LedgerError(
-                    f"the ledger could not be written: {reason}",
-                    hint="nothing more is sent; free the disk or fix the store, then run the same command again",
-                )
             except Exception as problem:
-                error = problem
+                if len(group) > 1 and _is_of_an_entry(problem):
+                    for ticket in group:
+                        self._commit([ticket])
+                    return
+                error = self._reported(problem)
         for ticket in group:
             ticket.error = error
             ticket.lock.release()
+
+    def _reported(self, problem: Exception) -> Exception:
+        """Return what the caller hears of `problem`; write nothing more unless an entry alone is to blame."""
+        if not isinstance(problem, SQLAlchemyError):
+            return problem
+        reason = str(getattr(problem, "orig", problem)) or type(problem).__name__
+        if _is_of_an_entry(problem):
+            return LedgerError(f"an entry could not be written to the ledger: {reason}")
+        # What a failed sync left behind is unknown, so nothing more may be paid with this ledger.
+        self._broken = LedgerError(
+            f"the ledger could not be written: {reason}",
+            hint="nothing more is sent; free the disk or fix the store, then run the same command again",
+        )
+        return self._broken
 
     def _apply_when_free(self, group: list[_Ticket]) -> None:
         """Wait for as long as the database is held by another process or away. No group is written twice."""
@@ -120,3 +138,11 @@ class GroupWriter:
                 results = apply(connection, [ticket.entry for ticket in tickets])
                 for ticket, result in zip(tickets, results, strict=True):
                     ticket.result = result
+
+
+def _is_of_an_entry(problem: Exception) -> bool:
+    """Whether a group failed for what stands in one of its entries, and not for the state of the database."""
+    if isinstance(problem, DBAPIError):
+        return isinstance(problem, DataError | IntegrityError)
+    # What is no error of a database at all comes from the values, as does one before they got there.
+    return isinstance(problem, StatementError) or not isinstance(problem, SQLAlchemyError)
