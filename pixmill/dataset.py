@@ -10,11 +10,12 @@ import importlib.metadata
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -147,13 +148,17 @@ def _write(
     ):
         written: Future[None] | None = None
         position = 0
-        for jobs, known in looked_up(plan.batches(), lambda jobs: _known(plan, ledger, jobs)):
-            table = results.rows(jobs, plan.first[position : position + len(jobs.keys)], known)
+        for jobs, parts in looked_up(plan.batches(), partial(_known, plan, ledger)):
+            first = plan.first[position : position + len(jobs.keys)]
             position += len(jobs.keys)
-            rows += table.num_rows
-            if written:
-                written.result()
-            written = beside.submit(good.write, table)
+            start = 0
+            for known in parts:
+                table = results.rows(jobs, first, known, start)
+                start += known.num_rows
+                rows += table.num_rows
+                if written:
+                    written.result()
+                written = beside.submit(good.write, table)
             found = invalid_rows(jobs)
             if found:
                 bad.write_table(pa.Table.from_pylist(found, INVALID_SCHEMA))
@@ -163,8 +168,11 @@ def _write(
     return rows, new_invalid
 
 
-def _known(plan: Plan, ledger: Ledger, jobs: JobBatch) -> pa.Table:
-    """What the ledger has for each position: the outcome, and the file of the row's first input image."""
+def _known(plan: Plan, ledger: Ledger, jobs: JobBatch) -> Iterator[pa.Table]:
+    """What the ledger has for each position: the outcome, and the file of the row's first input image.
+
+    That is one table, which is there when this returns, or several one after another where answers are long.
+    """
     rows = np.arange(len(jobs.keys)) // len(jobs.slots)
     looked_at = plan.config.input.images != "url"
     kept = (
@@ -172,9 +180,16 @@ def _known(plan: Plan, ledger: Ledger, jobs: JobBatch) -> pa.Table:
         if looked_at
         else [None] * jobs.rows.rows.num_rows
     )
-    return ledger.outcomes(jobs.keys).append_column(
-        "input_image", pa.array(kept, pa.string()).take(rows)
-    )
+    inputs = pa.array(kept, pa.string()).take(rows)
+    parts = _with_inputs(ledger.outcomes(jobs.keys), inputs)
+    return chain([next(parts)], parts)
+
+
+def _with_inputs(outcomes: Iterator[pa.Table], inputs: pa.Array) -> Iterator[pa.Table]:
+    start = 0
+    for part in outcomes:
+        yield part.append_column("input_image", inputs.slice(start, part.num_rows))
+        start += part.num_rows
 
 
 def _read_back(path: Path, rows: int, schema: pa.Schema) -> None:

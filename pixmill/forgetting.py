@@ -6,6 +6,7 @@ What the ledger forgets is where a file was, never that it was paid for.
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -50,18 +51,22 @@ def _checks(config: Config, ledger: Ledger, pool: ThreadPoolExecutor) -> Iterato
     """Check files batch by batch; yield for each job's images, and each input image, whether it was forgotten."""
     plan, seen, position = make_plan(config, ledger), set[int](), 0
     files = _Files(open_store(config), ledger)
-    for jobs, known in looked_up(plan.batches(), lambda jobs: ledger.outcomes(jobs.keys)):
+    for jobs, known in looked_up(plan.batches(), partial(_believed, ledger)):
         first = plan.first[position : position + len(jobs.keys)]
         position += len(jobs.keys)
-        columns = known.select(["images", "output_urls"]).append_column(
-            "key", pa.array(jobs.keys, pa.string())
-        )
+        columns = known.append_column("key", pa.array(jobs.keys, pa.string()))
         believed = columns.filter(
             pc.and_(pa.array(first), pc.is_valid(known["images"]))
         ).to_pylist()
         yield from pool.map(files.forget_output, believed)
         if config.input.images != "url":
             yield from pool.map(files.forget_input, _kept_inputs(jobs, ledger, seen))
+
+
+def _believed(ledger: Ledger, jobs: JobBatch) -> pa.Table:
+    """What the ledger has of the images of each position."""
+    parts = [part.select(["images", "output_urls"]) for part in ledger.outcomes(jobs.keys)]
+    return pa.concat_tables(parts)
 
 
 def _kept_inputs(jobs: JobBatch, ledger: Ledger, seen: set[int]) -> list[InputImage]:

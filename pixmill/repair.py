@@ -158,11 +158,10 @@ def _missing_keys(run: Run) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
         for jobs in run.plan.batches():
             first = run.plan.first[position : position + len(jobs.keys)]
             position += len(jobs.keys)
-            found = run.ledger.missing_images(
-                [key for key, is_first in zip(jobs.keys, first, strict=True) if is_first]
-            )
-            keys.append(np.array([key for key, _, _ in found], "S64"))
-            ends.append(np.array([expires_at for _, _, expires_at in found], np.int64))
+            asked = [key for key, is_first in zip(jobs.keys, first, strict=True) if is_first]
+            found = [(key, ends_at) for key, _, ends_at in run.ledger.missing_images(asked)]
+            keys.append(np.array([key for key, _ in found], "S64"))
+            ends.append(np.array([ends_at for _, ends_at in found], np.int64))
     return np.concatenate(keys), np.concatenate(ends)
 
 

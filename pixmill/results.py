@@ -162,14 +162,17 @@ class ResultTable:
         self.schema = schema.with_metadata({DESCRIPTION: described.encode()})
         self.counts = Counts()
 
-    def rows(self, jobs: JobBatch, first: NDArray[np.bool_], known: pa.Table) -> pa.Table:
-        """Return the dataset rows of `jobs`.
+    def rows(
+        self, jobs: JobBatch, first: NDArray[np.bool_], known: pa.Table, start: int = 0
+    ) -> pa.Table:
+        """Return the dataset rows of `jobs` that stand at the positions from `start` on, one for each row of `known`.
 
-        `first` marks the first position of each job key, `known` is what the ledger has for each position.
+        `first` marks the first position of each job key, `known` is what the ledger has for its positions.
         """
-        at = np.flatnonzero(jobs.taken)
+        at = start + np.flatnonzero(jobs.taken[start : start + known.num_rows])
         row, slot = np.divmod(at, len(jobs.slots))
-        first, known = first[at], known.take(at)
+        first = first[at]
+        known = known.take(at - start)
         keys = pa.array(jobs.keys, pa.string()).take(at)
         settled = pc.fill_null(pc.is_in(known["state"], pa.array(_SETTLED)), False)
         status = pc.if_else(

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pixmill.config import Config
@@ -246,7 +247,8 @@ def _agreeing(
     if ledger is None:
         return None
     try:
-        known = ledger.outcomes([row["job_key"] for row in rows])
+        outcomes = ledger.outcomes([row["job_key"] for row in rows])
+        known = pa.concat_tables([part.select(["state", "images"]) for part in outcomes])
     except LedgerError as error:
         found.add(Finding(str(ledger.address), "ledger", str(error), _RESTORE))
         return None

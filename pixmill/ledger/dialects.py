@@ -19,15 +19,15 @@ class json_values(FunctionElement[Any]):  # noqa: N801 - SQL functions are writt
     inherit_cache = True
 
 
-class json_lines(FunctionElement[Any]):  # noqa: N801
-    """All rows as one text: a JSON object a line, made of names and values in turn."""
+class json_line(FunctionElement[Any]):  # noqa: N801
+    """A row as the text of a JSON object, made of names and values in turn."""
 
-    name = "json_lines"
+    name = "json_line"
     inherit_cache = True
 
 
 class json_of(FunctionElement[Any]):  # noqa: N801
-    """A text that holds JSON as a part of `json_lines`."""
+    """A text that holds JSON as a part of `json_line`."""
 
     name = "json_of"
     inherit_cache = True
@@ -35,10 +35,7 @@ class json_of(FunctionElement[Any]):  # noqa: N801
 
 _SPELLINGS = {
     json_values: ("json_each({})", "json_array_elements_text(CAST({} AS JSON))"),
-    json_lines: (
-        "group_concat(json_object({}), char(10))",
-        "string_agg(CAST(json_build_object({}) AS TEXT), chr(10))",
-    ),
+    json_line: ("json_object({})", "CAST(json_build_object({}) AS TEXT)"),
     json_of: ("json({})", "CAST({} AS JSON)"),
 }
 

@@ -158,13 +158,23 @@ class Ledger:
         """How many jobs a run paid for, or tried to, that keep an earlier success, as their new call brought none."""
         return self.ask(reads.not_renewed, run_id)
 
-    def outcomes(self, keys: Sequence[str | None]) -> pa.Table:
-        """Return the `OUTCOME_COLUMNS` of `keys`, a row for each in their order; null where nothing is known."""
-        return self.ask(reads.outcomes, keys)
+    def outcomes(self, keys: Sequence[str | None]) -> Iterator[pa.Table]:
+        """Yield the `OUTCOME_COLUMNS` of `keys`, a row for each in their order; null where nothing is known.
 
-    def missing_images(self, keys: Sequence[str | None]) -> list[tuple[str, list[str], int]]:
-        """Of `keys`, return those that are paid and have no image although their URLs may live: key, URLs, expiry."""
-        return self.ask(reads.missing_images, keys)
+        That is one table, or several where answers are so long that one would be large.
+        """
+        left: Sequence[str | None] | None = keys
+        while left is not None:
+            found = self.ask(reads.outcomes, left)
+            yield found
+            left = left[found.num_rows :] or None
+
+    def missing_images(self, keys: Sequence[str | None]) -> Iterator[tuple[str, list[str], int]]:
+        """Of `keys`, yield those that are paid and have no image although their URLs may live: key, URLs, expiry."""
+        while keys:
+            found, number = self.ask(reads.missing_images, keys)
+            yield from found
+            keys = keys[number:]
 
     def inputs(self, urls: Sequence[str]) -> dict[str, InputImage]:
         """Return the last answer for each of `urls`, a batch of them; absent ones were never asked for."""

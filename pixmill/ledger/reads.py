@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, case, false, func, select
 
 from pixmill.ledger import again
 from pixmill.ledger.dialects import clock
-from pixmill.ledger.lookups import look_up
+from pixmill.ledger.lookups import look_up, look_up_first
 from pixmill.ledger.owner import is_dead
 from pixmill.ledger.records import Known, State
 from pixmill.ledger.schema import attempts, jobs, runs
@@ -83,25 +83,26 @@ def not_renewed(connection: Connection, run_id: str) -> int:
 
 
 def outcomes(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
-    """Return the `OUTCOME_COLUMNS` of `keys`, a row for each in their order; null where nothing is known."""
-    return look_up(connection, [jobs.c[name] for name in OUTCOME_COLUMNS], keys)
+    """Return the `OUTCOME_COLUMNS` of the first `keys`, as many as fit, in their order; null where nothing is known."""
+    return look_up_first(connection, [jobs.c[name] for name in OUTCOME_COLUMNS], keys)
 
 
 def missing_images(
     connection: Connection, keys: Sequence[str | None]
-) -> list[tuple[str, list[str], int]]:
-    """Of `keys`, return those that are paid and have no image although their URLs may live: key, URLs, expiry."""
+) -> tuple[list[tuple[str, list[str], int]], int]:
+    """Of the first `keys`, return what is paid and has no image although its URLs may live: key, URLs, expiry.
+
+    The number is how many keys were looked at: those whose URLs fit.
+    """
     names = ("state", "images", "image_error", "output_urls", "url_expires_at")
-    found = look_up(connection, [jobs.c[name] for name in names], keys)
+    found = look_up_first(connection, [jobs.c[name] for name in names], keys)
     paid = pc.and_(pc.equal(found["state"], State.SUCCEEDED.value), pc.is_null(found["images"]))
     lost = pc.fill_null(pc.equal(found["image_error"], "image_lost"), False)
     here = pc.and_(pc.fill_null(paid, False), pc.and_not(pc.is_valid(found["output_urls"]), lost))
-    rows = found.append_column("key", pa.array(keys, pa.string())).filter(here).to_pylist()
-    return [
-        *{
-            row["key"]: (row["key"], row["output_urls"], row["url_expires_at"]) for row in rows
-        }.values()
-    ]
+    looked_at = pa.array(keys[: found.num_rows], pa.string())
+    rows = found.append_column("key", looked_at).filter(here).to_pylist()
+    by_key = {row["key"]: (row["key"], row["output_urls"], row["url_expires_at"]) for row in rows}
+    return list(by_key.values()), found.num_rows
 
 
 def calls_of(connection: Connection, run_id: str) -> int:

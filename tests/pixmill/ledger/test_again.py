@@ -38,7 +38,7 @@ def ended(state: State, run: str = "run-1", **changes: object) -> Recorded:
 
 def outcome(records: Ledger) -> tuple[Any, ...]:
     """State, run and images of the job as a dataset would have them."""
-    row = records.outcomes(["k"]).to_pylist()[0]
+    row = next(records.outcomes(["k"])).to_pylist()[0]
     return row["state"], row["run_id"], row["images"] and row["images"][0]["file_name"]
 
 
