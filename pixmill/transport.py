@@ -1,35 +1,38 @@
 """One HTTP exchange: a prepared request goes out once, and a Reply or a typed error comes back in time.
 
-It goes through requests' own HTTPAdapter. A Session would follow redirects, take proxies and ~/.netrc from
-the environment, and spend half of a call on that. Deadlines, address checks and the knowledge whether a byte
-has left (from then on the request may have to be paid) are in `wire`.
+The request is written and the answer read with `http.client`, on connections of `wire`, which has the deadlines, the
+address checks and the knowledge whether a byte has left (from then on the request may have to be paid). A Session of
+requests would follow redirects, take proxies and ~/.netrc from the environment, and take five times as long for a call.
 """
 
-import logging
+import re
 import threading
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from functools import partial
-from http.client import HTTPException, IncompleteRead
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from functools import lru_cache
+from http.client import HTTPException, HTTPResponse, IncompleteRead
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPResponse
-from urllib3.exceptions import HTTPError
+from requests.structures import CaseInsensitiveDict
 
 from pixmill.addresses import LookUp
 from pixmill.addresses import look_up as system_look_up
 from pixmill.errors import AnswerUnknown, NotSent
-from pixmill.wire import Exchange, Pool, TlsPool, Wire
+from pixmill.wire import Exchange, Origin, Wire
 
 STEP_BYTES = 1 << 18
-HOSTS = 64  # whose idle connections are kept
+ONE_PACKET_BYTES = 1 << 16
+"""A body up to this size goes out together with its headers, by one call of the system."""
+HOSTS = 64
+"""Idle connections that are kept where fewer threads than that fetch from many hosts."""
 
-# It logs whole URLs, some even as warnings: the query string of an image URL is the key to the image.
-logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+_PORTS = {"http": 80, "https": 443}
+_AS_WRITTEN = "!$&'()*+,;=:@/?"
+"""What stands in paths and queries as it is, beside letters and digits (RFC 3986)."""
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class Reply(NamedTuple):
@@ -57,8 +60,9 @@ class Transport:
         idle_seconds: float = 2.0,
         look_up: LookUp = system_look_up,
     ) -> None:
-        self._wire = Wire(check_address or _any_address, idle_seconds, look_up)
-        self._adapter = _Adapter(self._wire, connections)
+        self._wire = Wire(
+            check_address or _any_address, idle_seconds, look_up, most=max(HOSTS, connections)
+        )
         self._aborted = False
 
     def send(self, request: requests.PreparedRequest, *, deadline: float, max_bytes: int) -> Reply:
@@ -73,20 +77,15 @@ class Transport:
         try:
             if self._aborted:
                 raise NotSent(f"{host}: not sent, as the run ends")
-            raw: HTTPResponse = self._adapter.send(request, stream=True).raw
-            with closing(raw):
-                body = _body(raw, max_bytes)
-            if _ended_early(raw, body, exchange):
-                raise IncompleteRead(body)
+            return self._exchanged(request, exchange, max_bytes)
         except _UnusableAnswerError as error:
             raise AnswerUnknown(f"{host}: its answer {error}") from None
-        except (OSError, HTTPError, HTTPException, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             outcome = AnswerUnknown if exchange.sent else NotSent
-            # Without its causes: the messages of urllib3 quote the query string.
+            # Without its causes: their messages may quote the query string.
             raise outcome(f"{host}: {exchange.reason(error)}") from None
         finally:
             del self._wire.running[threading.get_ident()]
-        return Reply(raw.status, raw.headers, body)
 
     def abort(self) -> None:
         """End the exchanges under way, and refuse all others. From any thread."""
@@ -96,40 +95,76 @@ class Transport:
 
     def close(self) -> None:
         """Close the idle connections and end the watch; for when no exchange is under way."""
-        self._wire.stopped.set()
-        self._adapter.close()
+        self._wire.close()
+
+    def _exchanged(
+        self, request: requests.PreparedRequest, exchange: Exchange, max_bytes: int
+    ) -> Reply:
+        address = _address(request.url or "")
+        head, body = _head(request, address), request.body or b""
+        if isinstance(body, str):
+            body = body.encode()
+        connection = self._wire.lend(address.origin, exchange)
+        try:
+            exchange.sends()
+            if len(body) <= ONE_PACKET_BYTES:
+                connection.socket.sendall(head + body)
+            else:
+                connection.socket.sendall(head)
+                connection.socket.sendall(body)
+            with closing(HTTPResponse(connection.socket)) as response:
+                response.begin()
+                reply = _read(response, exchange, max_bytes)
+        except BaseException:
+            exchange.hold(None)
+            connection.close()
+            raise
+        if response.will_close:
+            exchange.hold(None)
+            connection.close()
+        else:
+            self._wire.rest(connection, exchange)
+        return reply
 
 
-class _Adapter(HTTPAdapter):
-    """requests' adapter over our pools, without the steps of its `send` that only a Session needs."""
+class _Address(NamedTuple):
+    """What a URL says: where a request for it goes, what its Host header says, and path and query."""
 
-    def __init__(self, wire: Wire, connections: int) -> None:
-        super().__init__(pool_connections=max(HOSTS, connections), pool_maxsize=connections)
-        pools: Any = self.poolmanager
-        pools.pool_classes_by_scheme = {
-            "http": partial(Pool, wire),
-            "https": partial(TlsPool, wire),
-        }
+    origin: Origin
+    host: str
+    target: str
 
-    def get_connection_with_tls_context(
-        self, request: Any, *_: Any, **__: Any
-    ) -> HTTPConnectionPool:
-        """Return the pool for the origin of `request.url`; a proxy is never looked for."""
-        url = urlsplit(request.url)
-        pool: HTTPConnectionPool = self.poolmanager.connection_from_host(
-            url.hostname, url.port, url.scheme
-        )
-        return pool
 
-    def request_url(self, request: Any, _proxies: Any) -> str:
-        """Return path and query."""
-        return str(request.path_url)
+@lru_cache(maxsize=HOSTS)
+def _address(url: str) -> _Address:
+    """Take a URL apart. Raises ValueError where it can't be requested."""
+    parts = urlsplit(url)
+    scheme, name = parts.scheme, parts.hostname
+    if scheme not in _PORTS or not name:
+        raise ValueError("no http or https URL")
+    origin = Origin(scheme, name, parts.port or _PORTS[scheme])
+    host = name.rstrip(".")
+    if ":" in host:
+        host = f"[{host}]"
+    if origin.port != _PORTS[scheme]:
+        host = f"{host}:{origin.port}"
+    path_and_query = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    escaped = "" if _BARE_PERCENT.search(path_and_query) else "%"
+    return _Address(origin, host, quote(path_and_query, safe=_AS_WRITTEN + escaped))
 
-    def build_response(self, _request: Any, raw: Any) -> requests.Response:
-        """Carry urllib3's response, without parsing cookies and encodings that nobody reads."""
-        response = requests.Response()
-        response.raw = raw
-        return response
+
+def _head(request: requests.PreparedRequest, address: _Address) -> bytes:
+    """Return the request line and the headers. Raises ValueError where one would be two."""
+    lines = [f"{request.method} {address.target} HTTP/1.1"]
+    if "Host" not in request.headers:
+        lines.append(f"Host: {address.host}")
+    if "Accept-Encoding" not in request.headers:
+        lines.append("Accept-Encoding: identity")
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    text = "\r\n".join(lines)
+    if "\0" in text or not text.count("\r") == text.count("\n") == len(lines) - 1:
+        raise ValueError("a header with a line break in it")
+    return f"{text}\r\n\r\n".encode("latin-1")
 
 
 class _UnusableAnswerError(Exception):
@@ -140,24 +175,36 @@ def _any_address(_: str) -> None:
     pass
 
 
-def _body(raw: HTTPResponse, max_bytes: int) -> bytes:
+def _read(response: HTTPResponse, exchange: Exchange, max_bytes: int) -> Reply:
+    """Return the whole answer whose headers have been read."""
+    headers = CaseInsensitiveDict(response.headers.items())
+    if response.length is None and not response.chunked:
+        if "content-length" in headers:
+            raise _UnusableAnswerError("has a length that is no number")
+        if "transfer-encoding" in headers:
+            raise _UnusableAnswerError("has a transfer encoding that was not asked for")
     body = bytearray()
-    for part in raw.stream(STEP_BYTES, decode_content=False):
+    while part := response.read1(STEP_BYTES):
         body += part
         if len(body) > max_bytes:
             raise _UnusableAnswerError(f"is larger than {max_bytes:,} bytes")
-    return _decoded(bytes(body), raw.headers.get("content-encoding", "").strip().lower(), max_bytes)
+    if response.length or _ended_early(response, headers, body, exchange):
+        raise IncompleteRead(b"")
+    encoding = headers.get("content-encoding", "").strip().lower()
+    return Reply(response.status, headers, _decoded(bytes(body), encoding, max_bytes))
 
 
-def _ended_early(raw: HTTPResponse, body: bytes, exchange: Exchange) -> bool:
+def _ended_early(
+    response: HTTPResponse, headers: Mapping[str, str], body: bytearray, exchange: Exchange
+) -> bool:
     """Whether a body whose end is that of the connection can't be trusted to be whole.
 
     The deadline may have ended the connection; and one that ends within the headers looks like an answer without
     a body, so that has to be announced.
     """
-    if raw.length_remaining is not None or raw.chunked:
+    if response.length is not None or response.chunked:
         return False
-    announced = raw.version == 10 or "close" in raw.headers.get("connection", "").lower()
+    announced = response.version == 10 or "close" in headers.get("connection", "").lower()
     return exchange.over or not (body or announced)
 
 

@@ -1,29 +1,55 @@
 """The network under a Transport: exchanges that end in time, connections to addresses that were checked.
 
-urllib3 has no deadline for a whole exchange (its receive timeout starts again with every byte), looks a host
-up by itself, whoever has checked it before, and doesn't tell whether a byte of a request has left.
+No HTTP library has a deadline for a whole exchange (receive timeouts start again with every byte), or tells whether a
+byte of a request has left; and they look a host up by themselves, whoever has checked it before. So sockets are opened,
+secured, lent and watched here.
 """
 
 import socket
 import ssl
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from time import monotonic
-from typing import Any, cast
+from typing import NamedTuple
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ProtocolError
+from urllib3.util.wait import wait_for_read
 
 from pixmill.addresses import LookUp, look_up_within
 from pixmill.errors import NotSent
 
 CONNECT_SECONDS = 10.0  # for one address of several, so that a dead one doesn't use up the deadline
 SWEEP_SECONDS = 0.05
+
+
+class Origin(NamedTuple):
+    """Where requests go: the scheme `http` or `https`, a host without brackets, and a port."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+class Connection:
+    """A socket to a checked address of `origin`: it belongs to one exchange at a time, or rests with its wire."""
+
+    __slots__ = ("origin", "rests_since", "socket")
+
+    def __init__(self, origin: Origin, opened: socket.socket) -> None:
+        self.origin, self.socket = origin, opened
+        self.rests_since = 0.0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the other end has neither closed it nor sent what nobody asked for."""
+        return not wait_for_read(self.socket, timeout=0)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
 
 
 class Exchange:
@@ -45,6 +71,11 @@ class Exchange:
         if seconds <= 0:
             raise TimeoutError
         return seconds
+
+    def sends(self) -> None:
+        """Note that from here on the outcome may be unknown; TimeoutError when there is no time left to send."""
+        self.left()
+        self.sent = True
 
     def hold(self, used: socket.socket | None) -> None:
         """Make `used` the socket that ends with this exchange; None lets go of the last one."""
@@ -76,19 +107,72 @@ class Exchange:
 
 
 class Wire:
-    """What the connections of a transport share: its rules, its exchanges by thread, and their watch."""
+    """The connections of a transport, up to `most` of which rest; its exchanges by thread, and their watch."""
 
     def __init__(
-        self, check_address: Callable[[str], None], idle_seconds: float, look_up: LookUp
+        self,
+        check_address: Callable[[str], None],
+        idle_seconds: float,
+        look_up: LookUp,
+        most: int,
     ) -> None:
         self.check_address = check_address
         self.idle_seconds = idle_seconds
         self.look_up = look_up
+        self._most = most
+        self._resting: list[Connection] = []
+        self._lock = threading.Lock()
         self.running: dict[int, Exchange] = {}
         self.stopped = threading.Event()
         threading.Thread(target=self._watch, name="pixmill-deadlines", daemon=True).start()
 
-    def connect(self, host: str, port: int, exchange: Exchange) -> socket.socket:
+    def lend(self, origin: Origin, exchange: Exchange) -> Connection:
+        """Return a connection for `exchange` alone: the one that rested last, or a new one."""
+        while (rested := self._rested(origin)) is not None:
+            exchange.hold(rested.socket)
+            if rested.is_clean:
+                return rested
+            exchange.hold(None)
+            rested.close()
+        opened = self._connect(origin.host, origin.port, exchange)
+        exchange.hold(opened)
+        if origin.scheme == "https":
+            opened = self._secured(opened, origin, exchange)
+        return Connection(origin, opened)
+
+    def rest(self, connection: Connection, exchange: Exchange) -> None:
+        """Take back a connection whose exchange has ended well, for the next one."""
+        # Before another thread can have it, so that a late end of this exchange does not hit that one's.
+        exchange.hold(None)
+        connection.rests_since = now = monotonic()
+        with self._lock:
+            self._resting.append(connection)
+            tired = max(0, len(self._resting) - self._most)
+            while now - self._resting[tired].rests_since > self.idle_seconds:
+                tired += 1
+            closing = self._resting[:tired]
+            del self._resting[:tired]
+        for each in closing:
+            each.close()
+
+    def close(self) -> None:
+        """Close what rests and end the watch."""
+        self.stopped.set()
+        with self._lock:
+            closing, self._resting = self._resting, []
+        for each in closing:
+            each.close()
+
+    def _rested(self, origin: Origin) -> Connection | None:
+        """Take the connection to `origin` that has rested last, if not for too long."""
+        with self._lock:
+            for at in range(len(self._resting) - 1, -1, -1):
+                if self._resting[at].origin == origin:
+                    fresh = monotonic() - self._resting[at].rests_since <= self.idle_seconds
+                    return self._resting.pop(at) if fresh else None
+        return None
+
+    def _connect(self, host: str, port: int, exchange: Exchange) -> socket.socket:
         """Return a socket to the first address of `host` that answers, after a check of all of them."""
         try:
             addresses = look_up_within(exchange.left(), host, self.look_up)
@@ -103,6 +187,24 @@ class Wire:
             except OSError as error:
                 problem = exchange.reason(error)
         raise NotSent(f"{host}:{port}: no connection ({problem})")
+
+    def _secured(self, opened: socket.socket, origin: Origin, exchange: Exchange) -> ssl.SSLSocket:
+        """Shake hands in two steps, so that the deadline also ends a handshake that drips."""
+        name = origin.host.rstrip(".")
+        try:
+            with ExitStack() as failing:
+                failing.callback(opened.close)
+                secured = self.tls.wrap_socket(
+                    opened, server_hostname=name, do_handshake_on_connect=False
+                )
+                failing.callback(secured.close)
+                exchange.hold(secured)
+                secured.do_handshake()
+                failing.pop_all()
+        except (OSError, ValueError) as error:
+            problem = exchange.reason(error)
+            raise NotSent(f"{name}:{origin.port}: no TLS connection ({problem})") from None
+        return secured
 
     @cached_property
     def tls(self) -> ssl.SSLContext:
@@ -119,81 +221,6 @@ class Wire:
             for exchange in list(self.running.values()):
                 if exchange.ends <= now:
                     exchange.end()
-
-
-class Connection(HTTPConnection):
-    """A connection to a checked address; it belongs to one exchange at a time, or rests in its pool."""
-
-    wire: Wire
-    exchange: Exchange
-    rests_since: float
-
-    def send(self, data: Any) -> None:
-        """Write `data`, and note before its first byte that from here on the outcome may be unknown."""
-        if self.sock is None:
-            self.connect()
-        if not self.exchange.sent:
-            self.exchange.left()
-            self.exchange.sent = True
-        super().send(data)
-
-    def _new_conn(self) -> socket.socket:
-        opened = self.wire.connect(self._dns_host, self.port, self.exchange)
-        self.exchange.hold(opened)
-        return opened
-
-
-class TlsConnection(Connection, HTTPSConnection):
-    """The same over TLS: the certificate has to be that of the host's name."""
-
-    def connect(self) -> None:
-        """Connect and shake hands in two steps, so that the deadline also ends a handshake that drips."""
-        self.sock = self._new_conn()
-        try:
-            self.sock = secured = self.wire.tls.wrap_socket(
-                self.sock, server_hostname=self.host, do_handshake_on_connect=False
-            )
-            self.exchange.hold(secured)
-            secured.do_handshake()
-        except (OSError, ValueError) as error:
-            problem = self.exchange.reason(error)
-            raise NotSent(f"{self.host}:{self.port}: no TLS connection ({problem})") from None
-        self.is_verified = True
-
-
-class Pool(HTTPConnectionPool):
-    """Lends connections to the exchange of the calling thread, unless they have rested for too long."""
-
-    ConnectionCls = Connection
-
-    def __init__(self, wire: Wire, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.wire = wire
-
-    def _get_conn(self, timeout: float | None = None) -> Any:
-        connection = cast(Connection, super()._get_conn(timeout))
-        if (
-            connection.sock is not None
-            and monotonic() - connection.rests_since > self.wire.idle_seconds
-        ):
-            connection.close()
-        connection.wire = self.wire
-        connection.exchange = self.wire.running[threading.get_ident()]
-        connection.exchange.hold(connection.sock)
-        return connection
-
-    def _put_conn(self, conn: Any) -> None:
-        if conn is not None:
-            # Before another thread can take it, so that a late end of this exchange doesn't hit that one's.
-            conn.exchange.hold(None)
-            conn.rests_since = monotonic()
-        super()._put_conn(conn)
-
-
-class TlsPool(Pool, HTTPSConnectionPool):
-    """The same for https."""
-
-    ConnectionCls = TlsConnection
 
 
 def _open(address: str, port: int, seconds: float) -> socket.socket:
@@ -215,7 +242,7 @@ def _words(error: BaseException) -> str | None:
             return f"certificate refused: {error.verify_message}"
         case ssl.SSLError():
             return f"TLS failed: {error.reason or 'the connection was closed'}"
-        case HTTPException() | ProtocolError():
+        case HTTPException():
             return "its answer ended early or is not HTTP"
         case TimeoutError():
             return "timed out"

@@ -209,6 +209,58 @@ def test_garbage_in_place_of_http_is_in_doubt(transport: Transport) -> None:
         send(transport, server.url)
 
 
+UNUSABLE = {
+    "a chunk of less than nothing": (b"-5\r\n" + bytes(2 * MiB), "Transfer-Encoding: chunked"),
+    "two lengths": (b"here", "Content-Length: 4, 4"),
+    "a length that is no number": (b"here", "Content-Length: four"),
+    "an encoding beside chunks": (b"4\r\nhere\r\n0\r\n\r\n", "Transfer-Encoding: gzip, chunked"),
+}
+
+
+@pytest.mark.parametrize(("body", "framing"), UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_an_answer_whose_end_nobody_can_tell_is_in_doubt_without_a_wait_for_it(
+    transport: Transport, body: bytes, framing: str
+) -> None:
+    """D2, D15: nor is more of it taken in than the cap."""
+    whole = f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode() + body
+    with FaultyServer(stall(whole)) as server:
+        with pytest.raises(AnswerUnknown, match="its answer"):
+            send(transport, server.url)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("/a/../b%2fc?x=1&y='(*)'", "/a/../b%2fc?x=1&y='(*)'"),
+        ("/100%.jpg", "/100%25.jpg"),
+        ("/a b|c", "/a%20b%7Cc"),
+        ("/%E4%BD%A0?%E5#part", "/%E4%BD%A0?%E5"),
+        ("", "/"),
+        ("?q", "/?q"),
+    ],
+)
+def test_a_url_is_sent_as_it_was_written_but_for_what_no_request_line_can_hold(
+    transport: Transport, written: str, sent: str
+) -> None:
+    """A signature covers the URL as the provider wrote it."""
+    request = requests.Request("GET", "http://127.0.0.1/").prepare()
+    with FaultyServer(answer()) as server:
+        request.url = server.url + written
+        transport.send(request, deadline=5, max_bytes=MiB)
+    assert server.requests[0].startswith(f"GET {sent} HTTP/1.1\r\n".encode())
+
+
+@pytest.mark.parametrize("value", ["a\r\nInjected: b", "a\nb", "a\rb", "a\0b", "你"])
+def test_a_header_that_would_be_two_sends_nothing(transport: Transport, value: str) -> None:
+    with FaultyServer(answer()) as server:
+        request = requests.Request("GET", server.url).prepare()
+        request.headers["Authorization"] = value
+        with pytest.raises(NotSent):
+            transport.send(request, deadline=5, max_bytes=MiB)
+        assert server.connections == 0
+
+
 def test_a_connection_that_was_closed_while_it_rested_is_not_used_again(
     transport: Transport,
 ) -> None:

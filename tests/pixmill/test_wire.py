@@ -13,7 +13,7 @@ import requests
 from pixmill.addresses import AddressRefused
 from pixmill.errors import NotSent
 from pixmill.transport import Reply, Transport
-from pixmill.wire import Connection, Exchange, Pool, Wire
+from pixmill.wire import Exchange, Origin, Wire
 from tests.faulty_server import FaultyServer, answer
 
 
@@ -155,16 +155,15 @@ def test_a_socket_that_comes_after_the_end_is_shut_down_too(
 
 def test_a_late_end_leaves_a_connection_alone_that_was_given_back() -> None:
     """The body is there, the connection back in its pool, perhaps with the next thread: only then time is over."""
-    wire = Wire(lambda _: None, 60.0, lambda _: ["127.0.0.1"])
+    wire = Wire(lambda _: None, 60.0, lambda _: ["127.0.0.1"], most=1)
     with FaultyServer(answer(b"here")) as server:
-        pool = Pool(wire, "127.0.0.1", server.port)
-        exchange = wire.running[threading.get_ident()] = Exchange(10)
-        connection: Connection = pool._get_conn()
-        connection.connect()
-        pool._put_conn(connection)
-        exchange.end()
-        connection.exchange = Exchange(10)
-        connection.request("GET", "/")
-        assert connection.getresponse().data == b"here"
-        pool.close()
-    wire.stopped.set()
+        first, second = Exchange(10), Exchange(10)
+        origin = Origin("http", "127.0.0.1", server.port)
+        connection = wire.lend(origin, first)
+        wire.rest(connection, first)
+        assert wire.lend(origin, second) is connection
+        first.end()
+        connection.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert connection.socket.recv(1000).endswith(b"here")
+        connection.close()
+    wire.close()
