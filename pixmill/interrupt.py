@@ -1,38 +1,64 @@
-"""Ctrl-C, SIGTERM and a closed terminal: the first drains the run, the second leaves at once."""
+"""Ctrl-C, SIGTERM and a closed terminal: the first signal drains the run; only a person who insists leaves at once.
+
+What follows the first signal within moments was not thought over. A shell whose terminal closes passes SIGHUP on, and
+the kernel sends another one right behind it; `timeout` signals its command and then the whole group. None of them knows
+of calls in flight that were paid for, so none counts but a Ctrl-C that comes after the person saw the first one heeded.
+"""
 
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 EXIT_INTERRUPTED = 130
+AGAIN_SECONDS = 1.0
+"""How long after the first signal a Ctrl-C counts as a second one: echoes come within milliseconds."""
+
+Handler = Callable[[int, FrameType | None], None]
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def drained_by_signals(stop: Callable[[str], None]) -> Iterator[None]:
-    """Call `stop` with the signal's name at the first SIGINT, SIGTERM or SIGHUP; at the second, exit with 130.
+    """Call `stop` with the name of the first SIGINT, SIGTERM or SIGHUP; at a person's second Ctrl-C, exit with 130.
 
     To be entered inside a flow's body, because the flow engine installs a SIGTERM handler of its own.
     """
-    asked = False
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            os._exit(EXIT_INTERRUPTED)
-        asked = True
-        # On a thread of its own: the interrupted code may hold the very locks that stopping takes.
-        threading.Thread(target=stop, args=(signal.Signals(number).name,), daemon=True).start()
-
-    with signals_taken_by(handle):
+    with signals_taken_by(
+        heeding(
+            # On a thread of its own: the interrupted code may hold the very locks that stopping takes.
+            lambda name: threading.Thread(target=stop, args=(name,), daemon=True).start(),
+            lambda: os._exit(EXIT_INTERRUPTED),
+        )
+    ):
         yield
 
 
+def heeding(first: Callable[[str], None], again: Callable[[], None]) -> Handler:
+    """Return a handler that calls `first` with the name of the first signal and `again` at a person's second Ctrl-C.
+
+    SIGTERM and SIGHUP never count as a second one: whoever sends them to hurry a process on has SIGKILL.
+    """
+    since: float | None = None
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal since
+        now = time.monotonic()
+        if since is None:
+            since = now
+            first(signal.Signals(number).name)
+        elif number == signal.SIGINT and now - since >= AGAIN_SECONDS:
+            again()
+
+    return handle
+
+
 @contextmanager
-def signals_taken_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def signals_taken_by(handler: Handler) -> Iterator[None]:
     """Let `handler` take the signals that end a process; off the main thread, where Python allows none, do nothing.
 
     One that whoever started this process has it ignore stays so: that is what `nohup` and `&` are for.

@@ -63,6 +63,7 @@ class Run:
         self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         self.engine: Engine | Fleet | None = None
         self.report: dict[str, Any] | None = None
+        self.begun = False
         self._simulator: Simulator | None = None
         self._client: Client | None = None
         self._downloads: Downloads | None = None
@@ -128,6 +129,7 @@ class Run:
 
     def begin(self) -> None:
         """Write down that the run starts and start its threads. Raises what `connect` raises if that is still to do."""
+        self.begun = True
         check_invalid(self.plan)
         store = open_store(self.config)
         store.check_writable()

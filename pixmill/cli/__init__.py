@@ -5,6 +5,7 @@ Heavy imports stand inside the commands, so that `--help` and mistakes in a conf
 
 import gc
 import sys
+from contextlib import suppress
 from importlib.abc import MetaPathFinder
 
 import typer
@@ -25,6 +26,7 @@ from pixmill.cli import (
 )
 from pixmill.cli.terminal import complain, leave, say, show_warnings
 from pixmill.errors import PixmillError, UserError
+from pixmill.interrupt import EXIT_INTERRUPTED
 from pixmill.redaction import redact_logs, shown_traceback
 
 app = typer.Typer(
@@ -59,31 +61,37 @@ def main() -> None:
     )  # a million rows are many objects and no cycles: searching them cost a tenth
     redact_logs()
     show_warnings()
+    leave(_carried_out())
+
+
+def _carried_out() -> int:
+    """Carry out what the command line says and return the exit code, with a word about what went wrong."""
     try:
-        leave(app(standalone_mode=False) or 0)
+        return app(standalone_mode=False) or 0
     except UserError as error:
         complain(error)
-        leave(2)
+        return 2
     except PixmillError as error:
         complain(error)
-        leave(1)
+        return 1
     except (KeyboardInterrupt, typer.Abort):
         say("interrupted")
-        leave(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        leave(1)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has seen enough
+        return 1
     except Exception as error:
-        leave(_shown(error))
+        return _shown(error)
 
 
 def _shown(error: Exception) -> int:
     """Print a usage error as typer words it, anything else with its traceback; return the exit code."""
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
     if show and isinstance(code, int):
-        show()
+        with suppress(OSError):
+            show()
         return code
-    typer.echo(shown_traceback(error), err=True)
+    with suppress(OSError):
+        typer.echo(shown_traceback(error), err=True)
     return 1
 
 

@@ -1,10 +1,10 @@
 """The command `run`, and what all commands share that pay: plan, agree, run, say how it went."""
 
+import os
 import shlex
-import signal
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
@@ -23,6 +23,7 @@ from pixmill.cli.terminal import (
     say,
 )
 from pixmill.errors import PixmillError, SpendingRefused
+from pixmill.interrupt import EXIT_INTERRUPTED, heeding, signals_taken_by
 
 EVENT_SECONDS = 10.0
 REHEARSAL = (
@@ -92,31 +93,65 @@ class Order(NamedTuple):
 
 
 def pay(order: Order, *, as_json: bool) -> NoReturn:
-    """Carry an order out, say how that went and end the process."""
+    """Carry an order out, say how that went and end the process with its exit code, whether anybody reads or not."""
     from pixmill.run_report import NOTHING_DONE
 
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # until the run drains, it ends like Ctrl-C
-    try:
-        report = _carried_out(order)
-    except (KeyboardInterrupt, typer.Abort):
-        report = {
-            **NOTHING_DONE,
-            "exit_code": 130,
-            "reason": "interrupted before anything was sent",
-        }
-    _say_report(report, order)
-    if order.faults:
-        say(
-            f"REHEARSAL over: nothing was paid, no provider was called, all of it is in {order.settings.store_name}"
-        )
-    if as_json:
-        print_json(report)
-    leave(report["exit_code"])
+    paying = _Paying(order, as_json)
+    with signals_taken_by(heeding(paying.first_signal, paying.second_signal)):
+        try:
+            report = _carried_out(order, paying)
+        except (KeyboardInterrupt, typer.Abort):
+            report = {
+                **NOTHING_DONE,
+                "exit_code": EXIT_INTERRUPTED,
+                "reason": "interrupted before anything was sent",
+            }
+        paying.end(report)
 
 
-def _carried_out(order: Order) -> dict[str, Any]:
+class _Paying:
+    """An order that is being carried out, and what signals do to it while its run does not take them itself.
+
+    Before a run begins nothing was sent, so that the first one ends it. Once it is over all is recorded, and what is
+    left (Prefect's events, its server) ends soon, so that only a person who insists does not wait for that.
+    """
+
+    def __init__(self, order: Order, as_json: bool) -> None:
+        self._order, self._as_json = order, as_json
+        self.run: Run | None = None
+        self._ending = threading.Lock()
+
+    def first_signal(self, name: str) -> None:
+        """End what has sent nothing. Raises KeyboardInterrupt there."""
+        if self.run is None or not self.run.begun:
+            raise KeyboardInterrupt
+        words = f"{name}: the run is over, all of it is recorded; waiting for Prefect"
+        # On a thread of its own: the interrupted code may be about to print.
+        threading.Thread(target=say, args=(words,), daemon=True).start()
+
+    def second_signal(self) -> None:
+        """Leave at once, with the report where there is one."""
+        report = self.run.report if self.run else None
+        if report is None:
+            os._exit(EXIT_INTERRUPTED)
+        threading.Thread(target=self.end, args=(report,), daemon=True).start()
+
+    def end(self, report: dict[str, Any]) -> NoReturn:
+        """Say how it went and end the process."""
+        self._ending.acquire()  # whoever comes second need not say it again
+        _say_report(report, self._order)
+        if self._order.faults:
+            say(
+                "REHEARSAL over: nothing was paid, no provider was called, all of it is in "
+                f"{self._order.settings.store_name}"
+            )
+        if self._as_json:
+            with suppress(OSError):  # nobody may be left to read it
+                print_json(report)
+        leave(report["exit_code"], at_once=True)
+
+
+def _carried_out(order: Order, paying: _Paying) -> dict[str, Any]:
     """Plan, agree, run; return the run's report."""
     from pixmill.run_report import NOTHING_DONE
     from pixmill.runs import prepare
@@ -134,6 +169,7 @@ def _carried_out(order: Order) -> dict[str, Any]:
         )
         look = InputLook()
         prepared = stack.enter_context(prepare(settings, order.limit, look.show, retried))
+        paying.run = prepared
         look.end()
         if retried and not prepared.plan.asked:
             return {**NOTHING_DONE, "reason": f"nothing to retry: no job is {retried.describe()}"}
@@ -220,6 +256,8 @@ def _agree(run: "Run", order: Order) -> None:
 
 
 def _flow(run: "Run", order: Order) -> dict[str, Any]:
+    from prefect.exceptions import TerminationSignal
+
     from flows.generate import generate_dataset
     from pixmill.cli.progress import shown
     from pixmill.runs import handed_over
@@ -230,6 +268,10 @@ def _flow(run: "Run", order: Order) -> dict[str, Any]:
         except PixmillError:
             _deliver_events()
             raise
+        except TerminationSignal:  # a SIGTERM that Prefect took, before the run drained or after
+            if not run.begun:
+                raise KeyboardInterrupt from None
+            return run.report or run.finish()
         except (
             Exception
         ) as error:  # Prefect's own, such as a server that is gone: what was paid for is published
@@ -240,15 +282,21 @@ def _flow(run: "Run", order: Order) -> dict[str, Any]:
 
 def _without_prefect(run: "Run", error: Exception) -> dict[str, Any]:
     """Return the report of a run that Prefect left alone. Raises PixmillError where that is why jobs are left."""
+    gave_up = f"Prefect gave up: {type(error).__name__}: {error}"
+    if not run.begun:
+        raise PixmillError(
+            f"{gave_up}; nothing was sent",
+            hint="run the same command again, or set PREFECT_API_URL to a server that answers",
+        ) from error
     report = run.report
     if report is None:
         report = run.finish()
-        if report["skipped"]:
+        if report["skipped"] and report["exit_code"] in (0, 3):
             raise PixmillError(
-                f"Prefect gave up: {type(error).__name__}: {error}; what was paid for is published",
+                f"{gave_up}; {report['skipped']:,} jobs are left, what was paid for is published",
                 hint="run the same command again to go on",
             ) from error
-    say(f"warning: Prefect gave up after the last job: {type(error).__name__}")
+    say(f"warning: {gave_up}, after the last job: the dataset is complete without it")
     return report
 
 

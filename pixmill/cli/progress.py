@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pixmill.cli.terminal import duration, say
@@ -84,7 +84,10 @@ def _show_live(run: "Run", ended: threading.Event) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+    with (
+        suppress(OSError),  # the terminal may be closed
+        Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live,
+    ):
         while not ended.wait(FRAME_SECONDS):
             if run.engine:
                 live.update(block(run.engine.progress()), refresh=True)

@@ -26,16 +26,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on one
 
 
 def say(text: str = "") -> None:
-    """Print a line for people, on stderr. Text from outside can neither steer their terminal nor begin a line."""
-    typer.echo(one_line(redacted(text)), err=True)
+    """Print a line for people, on stderr. Text from outside can neither steer their terminal nor begin a line.
+
+    A terminal that was closed is no reason for anything to end: then nobody reads it.
+    """
+    with suppress(OSError):
+        typer.echo(one_line(redacted(text)), err=True)
 
 
 class _Warnings(logging.Handler):
     """Log records from WARNING up as lines for people, above a progress block if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):  # nobody may be left to read it
-            say(f"{record.levelname.lower()}: {record.getMessage()}")
+        say(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def show_warnings() -> None:
@@ -47,10 +50,11 @@ def show_warnings() -> None:
 
 
 def complain(error: PixmillError) -> None:
-    """Print what is wrong and how to fix it."""
-    typer.secho(f"error: {visible(redacted(str(error)))}", fg="red", err=True)
-    if error.hint:
-        typer.echo(f"hint: {visible(redacted(error.hint))}", err=True)
+    """Print what is wrong and how to fix it, if there is still somebody to read it."""
+    with suppress(OSError):
+        typer.secho(f"error: {visible(redacted(str(error)))}", fg="red", err=True)
+        if error.hint:
+            typer.echo(f"hint: {visible(redacted(error.hint))}", err=True)
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -59,18 +63,20 @@ def print_json(value: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def leave(code: int) -> NoReturn:
-    """End the process. After Prefect at once: its exit handlers try for minutes to reach a server that is gone.
+def leave(code: int, *, at_once: bool = False) -> NoReturn:
+    """End the process. After Prefect `at_once`: its exit handlers try for minutes to reach a server that is gone.
 
-    When interrupted at once as well: threads may wait for a host that does not answer.
+    When interrupted as well: threads may wait for a host that does not answer. And where stdout or stderr is gone: the
+    interpreter would make another exit code of that.
     """
-    if "prefect" not in sys.modules and code != EXIT_INTERRUPTED:
-        sys.exit(code)
-    with suppress(OSError):
-        sys.stdout.flush()
-    with suppress(OSError):
-        sys.stderr.flush()
-    os._exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            at_once = True
+    if at_once or "prefect" in sys.modules or code == EXIT_INTERRUPTED:
+        os._exit(code)
+    sys.exit(code)
 
 
 def money(amount: float | None, currency: str) -> str:
