@@ -13,6 +13,7 @@ from pixmill.operations import image_index_problem, resolve_parameters, with_fie
 from pixmill.rows import Problem, problem
 from pixmill.sweep import SweepPoints
 from pixmill.table import RowBatch
+from pixmill.table.plain import doubles
 
 _REMEMBERED = 65_536
 """Shapes that are kept: checking a request against its schema takes as long as a hundred job keys."""
@@ -87,5 +88,7 @@ def _resolved(request: Request, *, inline: bool) -> Request:
 def _field_values(column: Any, text: pa.Array) -> list[Any]:
     """Typed values of numbers and booleans, the text of everything else: the operation's schema reads both."""
     kind = column.type
-    typed = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    if pa.types.is_floating(kind):
+        return doubles(column).to_pylist()  # type: ignore[no-any-return]
+    typed = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
     return (column if typed else text).to_pylist()  # type: ignore[no-any-return]

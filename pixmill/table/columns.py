@@ -1,12 +1,13 @@
 """Rules about the columns of a table: their names, and whether two files have the same."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from pixmill.errors import TableError
+from pixmill.table.plain import common_type
 
 
 def checked(schema: pa.Schema, file: Path) -> pa.Schema:
@@ -47,16 +48,28 @@ def check_same_names(
         )
 
 
-def check_same_types(first: Path, schema: pa.Schema, file: Path, other: pa.Schema) -> None:
-    """TableError that names the first column whose type in `file` is not the one it has in `first`."""
-    check_same_names(first, schema.names, file, other.names)
-    for field in schema:
-        found = other.field(field.name).type
-        if found != field.type:
-            raise TableError(
-                f"{file}: column {field.name!r} is {found}, but it is {field.type} in {first}",
-                hint="the files of one input need the same column types",
-            )
+def common_schema(files: Sequence[Path], schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """The columns of all `files`, those of the first in order, of types that hold the values of each.
+
+    TableError that names the first column for which there is no such type.
+    """
+    kinds = {field.name: field.type for field in schemas[0]}
+    sources = dict.fromkeys(kinds, files[0])
+    for file, schema in zip(files[1:], schemas[1:], strict=True):
+        check_same_names(files[0], list(kinds), file, schema.names)
+        for name, known in kinds.items():
+            found = schema.field(name).type
+            try:
+                kinds[name] = common_type(known, found)
+            except pa.ArrowException as error:
+                raise TableError(
+                    f"{file}: column {name!r} is {found}, but it is {known} in {sources[name]}, "
+                    "and no type holds both",
+                    hint="write the files of one input with one type for each column",
+                ) from error
+            if kinds[name] != known:
+                sources[name] = file
+    return pa.schema(list(kinds.items()))
 
 
 def changed(file: Path) -> TableError:
