@@ -10,8 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pixmill.table.plain import doubles
-
 _BY_ARROW = (
     pa.types.is_string,
     pa.types.is_large_string,
@@ -42,7 +40,7 @@ def as_text(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     if pa.types.is_dictionary(kind):
         return as_text(column.dictionary_decode())
     if pa.types.is_floating(kind):
-        return _texts(map(_number, doubles(column).to_pylist()))
+        return _texts(map(_number, _doubles(column).to_pylist()))
     if pa.types.is_timestamp(kind):
         return _timestamps(column)
     if pa.types.is_time(kind):
@@ -60,6 +58,13 @@ def _texts(values: Iterable[str | None]) -> pa.Array:
 
 def _is_written_by_arrow(kind: pa.DataType) -> bool:
     return any(is_one(kind) for is_one in _BY_ARROW)
+
+
+def _doubles(column: pa.Array) -> pa.Array:
+    """Floats as doubles that read the same: 0.6 of 32 bits becomes 0.6, not 0.600000023842."""
+    return (
+        column if pa.types.is_float64(column.type) else column.cast(pa.string()).cast(pa.float64())
+    )
 
 
 def _number(value: float | None) -> str | None:
