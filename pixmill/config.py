@@ -352,11 +352,6 @@ class Config(Section):
         return AUTO_CONCURRENCY if self.limits.concurrency == "auto" else self.limits.concurrency
 
     @property
-    def image_hosts(self) -> tuple[str, ...]:
-        """The hosts that images may be fetched from whatever their address: those named, and the simulator's own."""
-        return (*self.output.allow_hosts, *(("127.0.0.1",) if self.simulated else ()))
-
-    @property
     def account(self) -> str:
         """The label of the provider account that limits and money belong to."""
         return self.provider.account or self.provider.kind

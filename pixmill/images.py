@@ -90,13 +90,16 @@ class ImageFetcher:
     """Fetches images for up to `connections` threads, from the public internet or from `allow_hosts`.
 
     Elsewhere only https to ports 80 and 443 of public addresses is fetched, at every redirect as well; hosts in
-    `allow_hosts` are exempt, whatever their port. `deadline` (seconds) holds for one attempt of three.
+    `allow_hosts` are exempt, whatever their port, and so is what is served at the `simulator`'s base URL: its host at
+    its port only, as other services of this machine are none of ours. `deadline` (seconds) holds for one attempt of
+    three.
     """
 
     def __init__(
         self,
         *,
         allow_hosts: Sequence[str],
+        simulator: str | None = None,
         connections: int = 8,
         deadline: float = 60,
         look_up: LookUp = system_look_up,
@@ -104,6 +107,7 @@ class ImageFetcher:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._allowed = {host.lower().strip("[]") for host in allow_hosts}
+        self._simulator = None if simulator is None else _origin(simulator)
         self._deadline = deadline
         self._sleep, self._jitter = sleep, jitter
         self._public = Transport(
@@ -127,6 +131,9 @@ class ImageFetcher:
                 self._sleep(self._jitter() * PAUSE_SECONDS * 2**attempt)
         raise ImageError(problem)
 
+    def _is_simulator(self, url: str) -> bool:
+        return self._simulator is not None and _origin(url) == self._simulator
+
     def close(self) -> None:
         """Close the connections."""
         self._public.close()
@@ -144,7 +151,7 @@ class ImageFetcher:
     def _get(self, url: str, seconds: float) -> Reply:
         request = _request(url)
         # Judged as it will be sent: no other parser comes between this check and the connection.
-        trusted = _host(request.url) in self._allowed
+        trusted = _host(request.url) in self._allowed or self._is_simulator(request.url or "")
         problem = None if trusted else _problem(request.url or "")
         if problem:
             raise _FinalError(f"{_host(url)}: {problem}")
@@ -229,6 +236,16 @@ def _picture(url: str, reply: Reply) -> Picture:
     except ImageError as error:
         raise ImageError(f"{_host(url)}: {error}") from None
     return picture
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None] | None:
+    """Scheme, host and port of a URL; `None` where it can't be read."""
+    try:
+        parts = urlsplit(url)
+        host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
+        return parts.scheme, host, parts.port
+    except ValueError:
+        return None
 
 
 def _host(url: str | None) -> str:

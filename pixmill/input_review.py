@@ -46,7 +46,7 @@ def review_inputs(
             _keep_files(plan, ledger, limit)
         return plan
     fetcher = InputFetcher(
-        allow_hosts=config.image_hosts, connections=THREADS, deadline=DEADLINE_SECONDS
+        allow_hosts=config.output.allow_hosts, connections=THREADS, deadline=DEADLINE_SECONDS
     )
     images = InputImages(open_store(config), ledger, fetcher)
     try:

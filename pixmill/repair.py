@@ -128,7 +128,8 @@ def _check_ledger(config: Config) -> None:
 
 def _fetch(run: Run) -> PixmillError | None:
     """Fetch what is missing; return what made it pointless to go on. As many at a time as there are threads for it."""
-    fetcher = ImageFetcher(allow_hosts=run.config.image_hosts)
+    allowed = run.config.output.allow_hosts
+    fetcher = ImageFetcher(allow_hosts=allowed, simulator=run.simulator_url)
     downloads = Downloads(open_store(run.config), run.run_id, run.ledger, fetcher)
     room = BoundedSemaphore(THREADS)
     try:

@@ -25,7 +25,7 @@ def row_images(
     """Return the input images of `batch` and add what is wrong with them to `problems`."""
     source = config.input
     # Only where pixmill fetches them as well: what the config allows it to reach is then no mistake of the row.
-    allowed = frozenset() if source.images == "url" else frozenset(config.image_hosts)
+    allowed = frozenset() if source.images == "url" else frozenset(config.output.allow_hosts)
     if source.local_images:
         return _files(source, batch, texts, problems)
     for name in source.image_columns:

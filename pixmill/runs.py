@@ -139,7 +139,8 @@ class Run:
             self.to_pay or (self.config.simulated and self.plan.has_images_to_fetch)
         ):
             self.connect()  # simulated pictures are fetched from the simulator, which has to run until they are here
-        fetcher = ImageFetcher(allow_hosts=self.config.image_hosts)
+        allowed = self.config.output.allow_hosts
+        fetcher = ImageFetcher(allow_hosts=allowed, simulator=self.simulator_url)
         self._downloads = Downloads(store, self.run_id, self.ledger, fetcher)
         self._open.callback(self._downloads.close)
         self.ledger.begin_run(self.run_id, self.config.name)
@@ -185,6 +186,13 @@ class Run:
     def label(self, chunk: list[Job]) -> str:
         """Name the rows of a chunk, as its task run is called."""
         return chunk[0].label if len(chunk) == 1 else f"{chunk[0].label} … {chunk[-1].label}"
+
+    @property
+    def simulator_url(self) -> str | None:
+        """Where the simulator of this run answers, `None` without one or before `connect`."""
+        if self._simulator:
+            return self._simulator.base_url
+        return self.config.provider.base_url if self.config.simulated else None
 
     @property
     def percent(self) -> float:

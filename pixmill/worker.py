@@ -196,7 +196,8 @@ def _opened(order: Order, stack: ExitStack) -> Engine:
         config, order.base_url, os.environ.get(SIMULATOR_KEY) if order.base_url else None
     )
     stack.callback(client.close)
-    fetcher = ImageFetcher(allow_hosts=config.image_hosts)
+    simulator = (order.base_url or config.provider.base_url) if config.simulated else None
+    fetcher = ImageFetcher(allow_hosts=config.output.allow_hosts, simulator=simulator)
     downloads = Downloads(open_store(config), order.run_id, ledger, fetcher)
     stack.callback(downloads.close)
     engine = Engine(config, order.run_id, ledger=ledger, client=client, downloads=downloads)

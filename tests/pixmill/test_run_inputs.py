@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pixmill import api
+from pixmill.cli.pay import REHEARSAL
 from pixmill.config_file import load_config
 from pixmill.errors import PixmillError, TableError
 from pixmill.input_images import HOLDS_MICROS
@@ -91,6 +92,33 @@ def statuses(of: Ran) -> list[tuple[str, str | None]]:
 
 def good(count: int) -> list[tuple[str, None]]:
     return [("succeeded", None)] * count
+
+
+# Addresses inside.
+
+
+@pytest.mark.parametrize("images", ["check", "keep"])
+@pytest.mark.parametrize("rehearsed", [False, True], ids=["simulated", "rehearsed"])
+def test_a_table_reaches_no_service_of_this_machine_through_a_simulated_run(
+    workshop: Workshop, album: Album, images: str, rehearsed: bool
+) -> None:
+    show(workshop, album, "a", "b")
+    workshop.write_config(input={"images": images, "max_invalid": 1})
+    if rehearsed:
+        workshop.write_config(provider={"kind": "gateway", "base_url": "https://gateway.invalid"})
+    report = carry_out(workshop.path, *(REHEARSAL if rehearsed else ()))
+    assert (report["invalid"], report["calls"]) == (2, 0)
+    assert {row["error_code"] for row in results(report)} == {"private_address"}
+    assert album.connections == 0
+
+
+def test_a_host_of_the_table_is_looked_at_in_a_simulated_run_where_the_config_names_it(
+    workshop: Workshop, album: Album
+) -> None:
+    show(workshop, album, "a")
+    workshop.write_config(input={"images": "check"}, output={"allow_hosts": ["127.0.0.1"]})
+    assert carry_out(workshop.path)["succeeded"] == 1
+    assert album.asked == {"a": 1}
 
 
 # Check.

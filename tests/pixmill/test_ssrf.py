@@ -57,6 +57,22 @@ def test_an_allowed_host_opens_no_other(trap: FaultyServer, allowed: str) -> Non
     fetcher.close()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_the_simulator_is_fetched_from_and_no_other_service_of_this_machine(
+    host: str, trap: FaultyServer
+) -> None:
+    with FaultyServer(answer(JPEG)) as own:
+        fetcher = ImageFetcher(allow_hosts=[], simulator=f"http://{host}:{own.port}")
+        assert fetcher.fetch(f"http://127.0.0.1:{own.port}/a.jpg") == JPEG
+        with pytest.raises(ImageError, match="private_address"):
+            fetcher.fetch(trap.url)
+    with FaultyServer(redirect(trap.url)) as own:
+        fetcher = ImageFetcher(allow_hosts=[], simulator=own.url)
+        with pytest.raises(ImageError, match="private_address"):
+            fetcher.fetch(own.url)
+    fetcher.close()
+
+
 def test_an_allowed_host_may_not_redirect_elsewhere_inside(trap: FaultyServer) -> None:
     fetcher = ImageFetcher(allow_hosts=["images.test"], look_up=lambda _: ["127.0.0.1"])
     with (
