@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pixmill.errors import ConfigError
+from pixmill.local_paths import local_path
 
 SCHEME = "s3://"
 _OPTIONS = ("endpoint_override", "region", "scheme", "force_virtual_addressing")
@@ -109,16 +110,15 @@ def store_url(text: str) -> str:
     """Return the store `text`, a folder or a place in a bucket. Raises ValueError where it can be neither."""
     if is_bucket_url(text):
         bucket_address(text)
-    elif "://" in text:
-        raise ValueError(
-            f"{text.partition('://')[0]}:// is not supported; a store is a folder or s3://bucket/prefix"
-        )
-    return text
+        return text
+    return local_path(text, "a folder or s3://bucket/prefix")
 
 
 def input_url(text: str) -> str:
-    """Return the input path `text`. Raises ValueError for an `s3://` URL without a bucket or a key."""
-    if is_bucket_url(text) and not bucket_address(text).prefix:
+    """Return the input path `text`, of this machine or in a bucket. Raises ValueError where it can be neither."""
+    if not is_bucket_url(text):
+        return local_path(text, "a path of this machine or s3://bucket/key")
+    if not bucket_address(text).prefix:
         raise ValueError(
             "names no object; s3://bucket/table.csv, s3://bucket/folder/ or s3://bucket/*.csv does"
         )

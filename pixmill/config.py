@@ -21,6 +21,7 @@ from pixmill.bucket_address import (
     store_url,
 )
 from pixmill.ledger_address import database_url
+from pixmill.local_paths import local_path
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Columns = str | tuple[str, ...]
@@ -185,7 +186,7 @@ class Provider(Section):
     base_url: Annotated[str, AfterValidator(_base_url)] | None = None
     account: str | None = None
     api_key_env: Annotated[str, AfterValidator(_variable)] = "PIXMILL_API_KEY"
-    api_key_file: str | None = None
+    api_key_file: Annotated[str, AfterValidator(local_path)] | None = None
 
 
 class Limits(Section):

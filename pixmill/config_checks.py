@@ -3,6 +3,7 @@
 import logging
 import string
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from pixmill.bucket_address import is_bucket_url
 from pixmill.canonical import canonical_json
 from pixmill.conditions import parse
 from pixmill.config import Budget, Execution, Input, Provider, Request, Sweep
+from pixmill.local_paths import folder_problem
 from pixmill.mistakes import Mistake, explained
 from pixmill.operations import (
     OPERATIONS,
@@ -69,9 +71,11 @@ def check_together(sections: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def _check_store(store: str, provider: Provider, ledger: str | None) -> Iterator[Mistake]:
+    if not is_bucket_url(store) and (problem := folder_problem(Path(store))):
+        yield Mistake(("store", f"{problem}; a store is a folder (got {store!r})"))
     if is_bucket_url(store) and ledger is None and provider.kind != "simulator":
-        problem = "is required with a store in a bucket, which can't hold a ledger"
-        yield Mistake(("ledger", f"{problem}: postgresql+psycopg://user@host/database"))
+        reason = "is required with a store in a bucket, which can't hold a ledger"
+        yield Mistake(("ledger", f"{reason}: postgresql+psycopg://user@host/database"))
 
 
 def _check_execution(

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pixmill.config import Config, flatten
 from pixmill.config_checks import check_together
 from pixmill.errors import ConfigError
+from pixmill.local_paths import given_path
 from pixmill.mistakes import Mistake, explained
 from pixmill.operations import did_you_mean
 
@@ -25,13 +26,15 @@ NOT_YET: Mapping[str, tuple[Any, ...]] = {
 }
 """Keys of the contract that this version parses but does not honour, with the values that it does."""
 
+_NO_STORE = "is null, which is how YAML reads a lone ~; write '~/folder', or leave the key out"
+
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read the config at `path`, apply `overrides` (`a.b=value`, the value in YAML) and check it.
 
     Raises ConfigError with every mistake and its path.
     """
-    raw = _read_yaml(Path(path))
+    raw = _read_yaml(given_path(path))
     mistakes = [mistake for override in overrides for mistake in _override(raw, override)]
     sections, found = _check_sections(raw)
     mistakes += found
@@ -138,6 +141,9 @@ def _check_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mistak
         if key not in Config.model_fields
     ]
     for name, field in Config.model_fields.items():
+        if name == "store" and name in raw and raw[name] is None:
+            mistakes.append(Mistake((name, _NO_STORE)))
+            continue
         if name not in raw or raw[name] is None:
             if field.is_required():
                 mistakes.append(Mistake((name, "is required")))

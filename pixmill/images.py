@@ -242,10 +242,10 @@ def _origin(url: str) -> tuple[str, str | None, int | None] | None:
     """Scheme, host and port of a URL; `None` where it can't be read."""
     try:
         parts = urlsplit(url)
-        host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
-        return parts.scheme, host, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         return None
+    return parts.scheme, "127.0.0.1" if host == "localhost" else host, port
 
 
 def _host(url: str | None) -> str:

@@ -7,8 +7,8 @@ _SECRETS = frozenset({"password", "sslpassword"})
 
 
 def is_database_url(address: object) -> bool:
-    """Whether `address` is the URL of a database rather than a path."""
-    return "://" in str(address)
+    """Whether `address` is meant as the URL of a database rather than as a path."""
+    return str(address).lower().startswith("postgres") and "://" in str(address)
 
 
 def database_url(url: str) -> str:

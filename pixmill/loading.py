@@ -17,6 +17,7 @@ from pixmill.config import Config
 from pixmill.config_file import load_config
 from pixmill.dataset import DATASET, PUBLISHED, published_folder
 from pixmill.errors import UserError
+from pixmill.local_paths import given_path
 from pixmill.results import OWN_FIELDS
 from pixmill.store import FolderStore, Store, open_bucket, open_store
 
@@ -64,7 +65,8 @@ def find_dataset(path: str | Path, *, history: bool = False) -> Found:
     """
     if is_bucket_url(path):
         return _in_bucket(str(path), history)
-    if Path(path).suffix in (".yaml", ".yml") and (config := load_config(path)).bucket:
+    path = given_path(path)
+    if path.suffix in (".yaml", ".yml") and (config := load_config(path)).bucket:
         return Found(published_dataset(config, history=history), open_store(config))
     file = dataset_file(path)
     return Found(file, FolderStore(store_of(file)))

@@ -3,13 +3,12 @@
 import sys
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pixmill.cli.ledger import StorePath, config_of, opened
-from pixmill.cli.terminal import Json, print_json, say
+from pixmill.cli.terminal import Json, place, print_json, say
 from pixmill.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,8 +28,10 @@ Month = Annotated[
 ]
 By = Annotated[str, typer.Option(metavar="NAMES", help="Group by any of day,req_key,code,config.")]
 Against = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="A CSV export of the provider's console to compare with."),
+    str | None,
+    typer.Option(
+        metavar="FILE", parser=place, help="A CSV export of the provider's console to compare with."
+    ),
 ]
 Zone = Annotated[
     str | None,
@@ -59,7 +60,7 @@ def bill(
         if against:
             from pixmill.console_bill import compare, days_of, read_export
 
-            export = read_export(str(against), zone)
+            export = read_export(against, zone)
             period = (days_of(export, zone) if month is None else None) or period
             comparison = compare(ledger, export, period)
         made = make_bill(ledger, period, names)

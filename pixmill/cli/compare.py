@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixmill.cli.terminal import Json, print_json, say
+from pixmill.cli.terminal import Json, place, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,14 +24,21 @@ PLAIN_WIDTH = 120
 def compare(
     a: Annotated[
         str,
-        typer.Argument(metavar="A", help="A config, a dataset folder, or the name of a dataset."),
+        typer.Argument(
+            metavar="A", parser=place, help="A config, a dataset folder, or the name of a dataset."
+        ),
     ],
     b: Annotated[
         str,
-        typer.Argument(metavar="B", help="The same; both may end in @VERSION, such as @2026-10."),
+        typer.Argument(
+            metavar="B", parser=place, help="The same; both may end in @VERSION, such as @2026-10."
+        ),
     ],
     store: Annotated[
-        str, typer.Option(help="The store in which a dataset is found by its name.")
+        str,
+        typer.Option(
+            metavar="STORE", parser=place, help="The store in which a dataset is found by its name."
+        ),
     ] = "out",
     as_json: Json = False,
 ) -> None:

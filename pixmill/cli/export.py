@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pixmill.cli.terminal import ConfigPath, Json, Overrides, print_json, say
+from pixmill.local_paths import given_path
 
 if TYPE_CHECKING:
     from pixmill.export import Exported
@@ -38,7 +39,14 @@ _READ_BY = {
 
 def export(
     config: ConfigPath,
-    out: Annotated[Path, typer.Option(help="The file to write, or the new folder for images.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="PATH",
+            parser=given_path,
+            help="The file to write, or the new folder for images.",
+        ),
+    ],
     kind: Annotated[
         Literal["parquet", "csv", "jsonl", "imagefolder", "webdataset"],
         typer.Option("--format", help="What to write."),

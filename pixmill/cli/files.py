@@ -8,13 +8,17 @@ import typer
 
 from pixmill.cli.terminal import say
 from pixmill.errors import UserError
+from pixmill.local_paths import given_path
 
 STARTER = ("pets.yaml", "pets.csv")
 
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The folder to write to; made where absent.")
+        Path,
+        typer.Argument(
+            metavar="DIR", parser=given_path, help="The folder to write to; made where absent."
+        ),
     ],
 ) -> None:
     """Write a commented config and a small table that run on the simulator."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixmill.bucket_address import is_bucket_url
-from pixmill.cli.terminal import Json, print_json, say
+from pixmill.cli.terminal import Json, place, print_json, say
 from pixmill.errors import UserError
 from pixmill.ledger_address import is_database_url
+from pixmill.local_paths import given_path
 
 if TYPE_CHECKING:
     from pixmill.config import Config
@@ -20,6 +21,7 @@ StorePath = Annotated[
     str,
     typer.Argument(
         metavar="STORE",
+        parser=place,
         help="The store (out, out/simulated), its ledger.db, a config, or a database URL.",
     ),
 ]
@@ -31,7 +33,9 @@ ledger = typer.Typer(help="Look after the ledger of a store: backup, stats.", no
 @ledger.command("backup")
 def backup(
     store: StorePath,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", parser=given_path, help="The file to write.")
+    ],
     force: Force = False,
     as_json: Json = False,
 ) -> None:

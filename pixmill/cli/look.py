@@ -2,11 +2,13 @@
 
 import json
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pixmill.cli.terminal import ConfigPath, Json, Overrides, duration, money, print_json, say
+from pixmill.local_paths import given_path
 
 if TYPE_CHECKING:
     from pixmill.plan import Plan
@@ -20,7 +22,10 @@ SHOWN_VALUES = 12
 def validate(
     config: ConfigPath,
     out: Annotated[
-        str | None, typer.Option(help="Write all invalid rows to this CSV file.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", parser=given_path, help="Write all invalid rows to this CSV file."
+        ),
     ] = None,
     overrides: Overrides = None,
     as_json: Json = False,
@@ -34,7 +39,7 @@ def validate(
     say(f"{plan.rows:,} rows, {plan.rows - plan.invalid:,} valid, {plan.invalid:,} invalid")
     say_invalid(plan)
     if out:
-        write_invalid_rows(plan, out)
+        write_invalid_rows(plan, str(out))
         say(f"all invalid rows are in {out}")
     if as_json:
         examples = {

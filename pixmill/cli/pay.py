@@ -24,6 +24,7 @@ from pixmill.cli.terminal import (
 )
 from pixmill.errors import PixmillError, SpendingRefused
 from pixmill.interrupt import EXIT_INTERRUPTED, heeding, signals_taken_by
+from pixmill.local_paths import given_path
 
 EVENT_SECONDS = 10.0
 REHEARSAL = (
@@ -54,6 +55,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="FAULTS",
+            parser=given_path,
             help="Pay nothing: the simulator answers, with the faults of this file.",
         ),
     ] = None,

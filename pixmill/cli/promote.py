@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pixmill.cli.terminal import ConfigPath, Json, Overrides, print_json, say
+from pixmill.cli.terminal import ConfigPath, Json, Overrides, place, print_json, say
 from pixmill.errors import UserError
 
 
@@ -20,7 +20,9 @@ def promote(
     ] = None,
     picks: Annotated[
         str | None,
-        typer.Option(metavar="TABLE", help="Instead of one point: the report's picks.csv."),
+        typer.Option(
+            metavar="TABLE", parser=place, help="Instead of one point: the report's picks.csv."
+        ),
     ] = None,
     table: Annotated[
         str | None,

@@ -6,13 +6,18 @@ from typing import Annotated
 import typer
 
 from pixmill.cli.terminal import ConfigPath, Json, Overrides, print_json, say
+from pixmill.local_paths import given_path
 
 
 def report(
     config: ConfigPath,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where to write it, instead of beside the dataset."),
+        typer.Option(
+            metavar="FOLDER",
+            parser=given_path,
+            help="Where to write it, instead of beside the dataset.",
+        ),
     ] = None,
     overrides: Overrides = None,
     as_json: Json = False,

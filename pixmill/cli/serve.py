@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pixmill.cli.terminal import say
+from pixmill.local_paths import given_path
 
 
 def simulate(
@@ -17,8 +18,16 @@ def simulate(
     concurrency: Annotated[
         int | None, typer.Option(help="Calls in flight before 50430; unlimited by default.")
     ] = None,
-    faults: Annotated[Path | None, typer.Option(help="YAML file of faults to answer with.")] = None,
-    bill: Annotated[Path | None, typer.Option(help="Append a line per call to this file.")] = None,
+    faults: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", parser=given_path, help="YAML file of faults to answer with."),
+    ] = None,
+    bill: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", parser=given_path, help="Append a line per call to this file."
+        ),
+    ] = None,
 ) -> None:
     """Answer like the provider, for free: real checks of keys and signatures, limits, expiring image URLs."""
     from pixmill.simulator import serve, settings_from_environment

@@ -9,8 +9,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from pixmill.bucket_address import is_bucket_url
 from pixmill.errors import PixmillError
 from pixmill.interrupt import EXIT_INTERRUPTED
+from pixmill.ledger_address import is_database_url
+from pixmill.local_paths import given_path
 from pixmill.redaction import one_line, redacted, visible, visible_json, without_keys
 
 ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="The run config, a YAML file.")]
@@ -23,6 +26,11 @@ Overrides = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line of stdout.")]
+
+
+def place(text: str) -> str:
+    """Return what a command was given as a path of this machine, as it is meant, or as the URL that it is."""
+    return text if is_bucket_url(text) or is_database_url(text) else str(given_path(text))
 
 
 def say(text: str = "") -> None:
