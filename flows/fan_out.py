@@ -26,7 +26,7 @@ def fan_out(run: Run) -> None:
         try:
             for chunk in run.chunks():
                 window[submit(chunk)] = chunk
-                if len(window) >= run.window:
+                if run.is_busy_with(window.values()):
                     _settle_one(run, window, submit)
             _settle_all(run, window, submit)
         except CancelledError:  # raised into this thread wherever it is

@@ -8,7 +8,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -46,7 +46,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TASK_RUNS = 200
-"""About how many task runs `jobs_per_task: auto` makes: fewer jobs are one each, to be seen in the Prefect UI."""
+"""How many task runs `jobs_per_task: auto` makes at most: no more jobs are one each, to be seen in the Prefect UI."""
+TASK_SECONDS = 2.0
+"""What a task run of `jobs_per_task: auto` takes at least, going by the calls so far: its own cost is some 7 ms."""
 
 _prepared: ContextVar["Run | None"] = ContextVar("prepared", default=None)
 _running: dict[str, "Run"] = {}
@@ -97,16 +99,30 @@ class Run:
 
     @property
     def jobs_per_task(self) -> int:
-        """How many jobs one task run takes."""
+        """How many jobs the next task run takes. With `auto` they are more where calls turn out to be quick."""
         wanted = self.fleet.jobs_per_task if self.fleet else self.config.execution.jobs_per_task
-        return max(1, math.ceil(self.to_pay / TASK_RUNS)) if wanted == "auto" else wanted
+        if wanted != "auto":
+            return wanted
+        if self.to_pay <= TASK_RUNS:
+            return 1
+        rate = self.engine.tally.rate() if self.engine else 0.0
+        return max(math.ceil(self.to_pay / TASK_RUNS), int(rate * TASK_SECONDS))
 
     @property
     def window(self) -> int:
-        """How many chunks are in flight at once: twice the concurrency in jobs, so that no thread waits for Prefect."""
+        """How many chunks of the size of now are in flight at once."""
         if self.fleet:
             return self.fleet.workers * self.fleet.chunks_per_worker
         return max(2, math.ceil(2 * self.config.concurrency / self.jobs_per_task))
+
+    def is_busy_with(self, chunks: Collection[Sequence[Job]]) -> bool:
+        """Whether no more `chunks` should be in flight: two at least, and twice the concurrency in jobs.
+
+        So no thread waits for Prefect.
+        """
+        if self.fleet:
+            return len(chunks) >= self.window
+        return len(chunks) >= 2 and sum(map(len, chunks)) >= 2 * self.config.concurrency
 
     def connect(self, faults: Path | None = None) -> None:
         """Open the client, for the built-in simulator its server first, with the `faults` of a file to rehearse with.

@@ -200,3 +200,21 @@ def test_a_large_table_makes_a_few_hundred_task_runs_at_most(
         assert len(chunks) <= most
         assert [job.row_number for chunk in chunks for job in chunk] == list(range(1, rows + 1))
         assert run.window * run.jobs_per_task >= 2 * run.config.concurrency
+
+
+def test_quick_calls_make_larger_task_runs_and_slow_ones_do_not(workshop: Workshop) -> None:
+    """A task run costs the same whatever a call takes: with calls of a millisecond it would be half of a run."""
+    workshop.write_rows(workshop.rows(1000))
+    with prepare(load_config(workshop.write_config())) as run:
+        run.begin()
+        assert run.engine
+        chunks = run.chunks()
+        first = next(chunks)
+        assert len(first) == 5
+        assert not run.is_busy_with([first])
+        for _ in range(200):  # at once
+            run.engine.tally.call_ended("10000", success=True, charged=True)
+        rest = next(chunks)
+        assert len(rest) == 995
+        assert run.is_busy_with([first, rest])
+        assert not run.is_busy_with([rest])
