@@ -1,16 +1,22 @@
-"""Who holds a claim, and whether that process still lives: host, boot, pid and process start in one text.
+"""Who holds a claim, and whether that process still lives: where it runs, its pid and its start in one text.
 
-A dead owner on this host is recognised at once: its boot id is another one, its pid is gone, or the pid now
-belongs to a process that started later. An owner on another host is believed until its lease ends.
+A pid says something only where it is counted: on one machine, since one boot, in one pid namespace. Where all of that
+agrees, a dead owner is recognised at once: its pid is gone, or now belongs to a process that started later. Everything
+else (another host, a container beside this one, a reboot, no /proc) is not certain: such an owner is believed until its
+lease ends.
 """
 
 import os
+import secrets
 import socket
 from collections.abc import Callable
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 from pixmill.ledger.schema import now_micros
+
+_UNKNOWN = "-"
 
 
 def this_owner() -> str:
@@ -20,7 +26,9 @@ def this_owner() -> str:
 
 @cache
 def _owner(pid: int) -> str:
-    return f"{socket.gethostname()}|{_boot_id()}|{pid}|{_process_start(pid)}"
+    # Where no start can be read, pids of two machines may be the same, and nothing else tells the processes apart.
+    start = _process_start(pid) or secrets.token_hex(6)
+    return f"{_place(pid)}|{pid}|{start}"
 
 
 def is_dead(owner: str, lease_until: int | None, clock: Callable[[], int] = now_micros) -> bool:
@@ -28,39 +36,78 @@ def is_dead(owner: str, lease_until: int | None, clock: Callable[[], int] = now_
 
     `lease_until` is in microseconds, of the `clock` that the lease goes by.
     """
-    host, boot, pid, start = owner.rsplit("|", 3)
-    if host != socket.gethostname():
-        return lease_until is None or lease_until < clock()
-    return boot != _boot_id() or start != _process_start(int(pid))
+    if owner == this_owner():
+        return False
+    process, _, start = owner.rpartition("|")
+    place, _, pid = process.rpartition("|")
+    # What earlier versions wrote names less of the place, so that it is believed as well.
+    found = _process_start(int(pid)) if place == _certain_place() else None
+    if found is not None:
+        return found != start
+    return lease_until is None or lease_until < clock()
+
+
+def _certain_place() -> str | None:
+    """Where the pids that this process can look up are counted; `None` where that is not known for certain."""
+    place = _place(os.getpid())
+    _, _, namespace, boot = place.rsplit("|", 3)
+    return None if _UNKNOWN in (namespace, boot) else place
 
 
 @cache
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # no Linux: process start times tell boots apart well enough
-        return "-"
+def _place(_pid: int) -> str:
+    """Return host name, machine, pid namespace and boot of the process `_pid`, which is this one.
+
+    The name and the machine id of cloned machines and of containers may be the same, so that neither stands alone.
+    """
+    machine = _read("/etc/machine-id")
+    if machine != _UNKNOWN:
+        machine = sha256(f"pixmill {machine}".encode()).hexdigest()[
+            :12
+        ]  # by itself it is confidential
+    return "|".join(
+        (socket.gethostname(), machine, _namespace(), _read("/proc/sys/kernel/random/boot_id"))
+    )
 
 
-def _process_start(pid: int) -> str:
-    """Return a text that differs for two processes that had the same pid; empty where there is no such process."""
+def _read(path: str) -> str:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        return Path(path).read_text(encoding="ascii").strip() or _UNKNOWN
+    except (OSError, ValueError):
+        return _UNKNOWN
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
-        return _exists(pid)
-    state, *fields = stat.rpartition(")")[2].split()
-    return (
-        "" if state in ("Z", "X") else fields[18]
-    )  # field 22 of the line: start time in ticks since boot
+        return _UNKNOWN
 
 
-def _exists(pid: int) -> str:
-    if Path("/proc/self").exists():
-        return ""
+def _process_start(pid: int) -> str | None:
+    """Return a text that differs for two processes that had the same pid.
+
+    It is empty where there is no such process, and `None` where this process can't tell.
+    """
+    try:
+        if str(Path("/proc/self").readlink()) != str(os.getpid()):
+            return None  # what is mounted there counts the pids of another namespace
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None if _exists(pid) else ""
+    except OSError:  # no file can be opened, or not that one
+        return None
+    state, *fields = stat.rpartition(b")")[2].decode().split()
+    # Field 22 of the line: start time in ticks since boot.
+    return "" if state in ("Z", "X") else fields[18]
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is such a process, be it one that is hidden from this one."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return ""
+        return False
     except PermissionError:
         pass
-    return "running"
+    return True

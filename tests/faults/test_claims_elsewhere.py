@@ -1,6 +1,8 @@
 """Claims of processes on other hosts: nobody here can see whether they live, so their lease decides."""
 
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -8,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from pixmill.ledger import Refused, State, open_ledger
+from tests.conftest import ROOT
 from tests.pixmill.ledger.test_ledger import LIMITS, NEXT_RUN
+from tests.pixmill.ledger.test_owner import namespaces
 
 
 @pytest.mark.parametrize(
@@ -30,3 +34,49 @@ def test_a_claim_of_another_host_is_believed_until_its_lease_ends(
     assert ledger.known(["k"], max_runs=3).states == [state]
     assert ledger.claim("k", NEXT_RUN) == Refused(state)
     ledger.close()
+
+
+CONTAINER = ("--pid", "--fork", "--mount-proc")
+HOLDER = """
+import sys
+from pixmill.fair_shares import Report
+from pixmill.ledger import open_ledger
+from pixmill.ledger.shares import Ask
+from tests.pixmill.ledger.test_ledger import LIMITS
+from tests.pixmill.test_sharing import report
+ledger = open_ledger(sys.argv[1])
+ledger.begin_run("run-1", "pets")
+ledger.claim("k", LIMITS)
+ledger.share(Ask("a", "main", report(10), first=True))
+print("claimed", flush=True)
+input()
+"""
+FOLLOWER = """
+import sys
+from pixmill.ledger import open_ledger
+from pixmill.ledger.shares import Ask
+from tests.pixmill.ledger.test_ledger import NEXT_RUN
+from tests.pixmill.test_sharing import report
+ledger = open_ledger(sys.argv[1])
+print(ledger.begin_run("run-2", "pets"))
+print(ledger.claim("k", NEXT_RUN._replace(retry_doubt=True)).state)
+print(ledger.share(Ask("b", "main", report(0), first=True)).slots)
+ledger.close()
+"""
+
+
+def test_containers_of_one_name_that_share_a_store_do_not_give_each_other_up(
+    tmp_path: Path,
+) -> None:
+    """H10: `network_mode: host` or `hostNetwork` give them one host name; each has a pid 1."""
+    wrapped = namespaces(*CONTAINER)
+    holder = [*wrapped, sys.executable, "-c", HOLDER, str(tmp_path / "ledger.db")]
+    follower = [*wrapped, sys.executable, "-c", FOLLOWER, str(tmp_path / "ledger.db")]
+    with subprocess.Popen(
+        holder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as one:
+        assert one.stdout
+        assert one.stdout.readline() == "claimed\n"
+        other = subprocess.run(follower, capture_output=True, text=True, check=True, cwd=ROOT)
+        one.communicate("\n")
+    assert other.stdout.split() == ["0", "in_flight", "0"]

@@ -41,9 +41,16 @@ MUTANTS = (
     Mutant(
         "ignore the dead owner",
         "pixmill/ledger/owner.py",
-        "return boot != _boot_id() or start != _process_start(int(pid))",
+        "return found != start",
         "return False",
         (LEDGER,),
+    ),
+    Mutant(
+        "take the pids of another place for those of this one",
+        "pixmill/ledger/owner.py",
+        "if place == _certain_place() else None",
+        "if place else None",
+        ("tests/pixmill/ledger/test_owner.py",),
     ),
     Mutant(
         "believe that the owner of another host is dead",

@@ -274,9 +274,8 @@ def _functions(module: ModuleType) -> list[FunctionType]:
 
 def _install_owners(patch: pytest.MonkeyPatch) -> None:
     """Let the real rules about owners speak of the processes and hosts of the world."""
-    patch.setattr(owner, "socket", SimpleNamespace(gethostname=lambda: world().here.host))
     patch.setattr(owner, "os", SimpleNamespace(getpid=lambda: world().here.pid))
-    patch.setattr(owner, "_boot_id", lambda: "boot")
+    patch.setattr(owner, "_place", lambda _: f"{world().here.host}|machine|pids|boot")
     patch.setattr(owner, "_process_start", _process_start)
     patch.setattr(owner, "_owner", owner._owner.__wrapped__)  # its cache knows nothing of worlds
 
