@@ -9,6 +9,7 @@ from flows.fan_out import fan_out
 from pixmill.errors import PixmillError
 from pixmill.fleet import check_installed
 from pixmill.interrupt import drained_by_signals
+from pixmill.memory import keep_little
 from pixmill.runs import Run, flow_run
 from tasks.publish_dataset import publish_dataset
 from tasks.show_logs import library_logs_shown
@@ -29,6 +30,8 @@ def generate_dataset(
     real provider's ledger does not exist yet. A flow run never asks: spending needs a cap in the config.
     """
     deployed = runtime.deployment.id is not None
+    if deployed:
+        keep_little()  # the process of a deployment's run does nothing else
     command = f"pixmill status {as_typed(config, overrides or [])}"
     try:
         prepared = flow_run(config, overrides or [], limit, new_store=new_store, deployed=deployed)

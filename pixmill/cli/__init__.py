@@ -27,6 +27,7 @@ from pixmill.cli import (
 from pixmill.cli.terminal import complain, leave, say, show_warnings
 from pixmill.errors import PixmillError, UserError
 from pixmill.interrupt import EXIT_INTERRUPTED
+from pixmill.memory import keep_little
 from pixmill.redaction import redact_logs, shown_traceback
 
 app = typer.Typer(
@@ -56,6 +57,7 @@ app.command("simulate")(serve.simulate)
 def main() -> None:
     """Run the command line. A user's mistake exits 2 without a traceback, an internal error 1."""
     sys.meta_path.insert(0, _NoPandas())
+    keep_little()
     gc.set_threshold(
         100_000, 50, 50
     )  # a million rows are many objects and no cycles: searching them cost a tenth

@@ -15,6 +15,10 @@ from pixmill.ledger.disks import network_disk
 
 BUSY_SECONDS = 60
 
+READING_CACHE_KB, WRITING_CACHE_KB = 16_384, 4_096
+"""Pages of the file that a connection keeps. What is read again soon is in the system's own cache as well: with more,
+look-ups were hardly faster, and a run that pays grew with each call until its cache was full."""
+
 
 class SqliteFile:
     """The file at `path` as a ledger's database; see `pixmill.ledger.database.Database`."""
@@ -102,13 +106,14 @@ def connect(path: Path, *, writing: bool) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
-        pool_use_lifo=True,  # one after another uses the same connection, whose page cache is warm and large
+        pool_use_lifo=True,  # one after another uses the same connection, whose page cache is warm
     )
 
     @event.listens_for(engine, "connect")
     def settings(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy's begin event decides, not the driver
-        for pragma in ("synchronous=FULL", "cache_size=-65536"):
+        cache = WRITING_CACHE_KB if writing else READING_CACHE_KB
+        for pragma in ("synchronous=FULL", f"cache_size=-{cache}"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

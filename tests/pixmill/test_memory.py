@@ -1,0 +1,53 @@
+"""What pixmill's processes hold of the machine's memory."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import Workshop
+from tests.pixmill.paid import pay_for_everything
+from tests.warm import ROOT
+
+MEGABYTE = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("statements", "named", "pool"),
+    [
+        ("keep_little(); import pyarrow", None, "system"),
+        ("import pyarrow; keep_little()", None, "system"),
+        ("import pixmill.cli, pyarrow", None, "other"),
+        ("import pyarrow; keep_little()", "mimalloc", "mimalloc"),
+    ],
+)
+def test_what_arrow_frees_goes_back_where_pixmill_is_the_process(
+    statements: str, named: str | None, pool: str
+) -> None:
+    """An import alone changes nothing for a program that uses pixmill, nor is a named pool overruled."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("ARROW_DEFAULT_MEMORY_POOL", None)
+    if named:
+        environment["ARROW_DEFAULT_MEMORY_POOL"] = named
+    program = (
+        f"from pixmill.memory import keep_little; {statements}; "
+        "print(pyarrow.default_memory_pool().backend_name)"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    found = child.stdout.strip()
+    assert found == pool or (pool == "other" and found != "system")
+
+
+@pytest.mark.slow
+def test_a_run_of_many_paid_rows_stays_small_however_many_they_are(workshop: Workshop) -> None:
+    workshop.write_rows(workshop.rows(100_000, "a quiet pet by the old river, golden, misty"))
+    path = workshop.write_config(output={"images": "url"}, input={"row_key": ["id"]})
+    assert pay_for_everything(path) == 100_000
+    child = subprocess.Popen([sys.executable, "-m", "pixmill", "run", path, "--yes"], cwd=ROOT)
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    assert used.ru_maxrss << 10 < 300 * MEGABYTE
