@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from pixmill.images import inspect
+from pixmill.images import ImageError, inspect
 from pixmill.input_images import (
     DEADLINE_SECONDS,
     THREADS,
@@ -126,10 +126,14 @@ def _end(plan: Plan, limit: int) -> int:
 def _keep_files(plan: Plan, ledger: Ledger, limit: int | None) -> None:
     store = open_store(plan.config)
     for jobs, row in _rows(plan, limit):
-        for file in jobs.images.files[row]:
+        for file in jobs.images.files[row] if row not in jobs.problems else ():
             name = ledger.kept_inputs([file.source])[0]
             if name is None or not store.holds(name):
-                ledger.record_input(_kept(store, file))
+                try:
+                    ledger.record_input(_kept(store, file))
+                except ImageError as error:  # of a row that was paid for before anybody looked
+                    number = jobs.rows.first_row + row
+                    log.warning("row %d: %s is not kept: %s", number, file.path, error)
 
 
 def _kept(store: Store, file: LocalImage) -> InputImage:

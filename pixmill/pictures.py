@@ -96,6 +96,23 @@ def local_image_problem(path: Path) -> str | None:
     return "image_file_ratio" if long > INPUT_RATIO * short else None
 
 
+def picture_damage(data: bytes) -> str:
+    """Say how the content of a local input image is damaged, "" where it is whole.
+
+    For bytes in which `local_image_problem` finds nothing. A JPEG is decoded at an eighth of its size: all of its
+    bytes are read, in a third of the time.
+    """
+    pillow = _pillow()
+    try:
+        with pillow.open(BytesIO(data), formats=INPUT_FORMATS) as image:
+            image.draft("L", (1, 1))
+            image.load()
+            kind = image.format
+    except Exception as error:  # as in inspect
+        return str(error) if isinstance(error, OSError) else type(error).__name__
+    return "its end is missing" if kind == "PNG" and _PNG_END not in data else ""
+
+
 @cache
 def _pillow() -> ModuleType:
     """Pillow, imported with the first image; its bomb warning is an error from then on, in every thread."""

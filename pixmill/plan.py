@@ -16,12 +16,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixmill.config import Config
+from pixmill.config import Config, Input
 from pixmill.duplicates import contradictions, first_bytes, first_of_each
 from pixmill.job_maker import JobMaker
 from pixmill.jobs import Job, JobBatch
 from pixmill.ledger import Known, Ledger, State
-from pixmill.row_images import bad_images
+from pixmill.row_images import bad_images, damaged_files
 from pixmill.rows import InvalidRow, Problem, problem
 from pixmill.table import InputTable, RowBatch, open_table
 
@@ -233,14 +233,14 @@ class _Pass:
     again: list[NDArray[np.bool_]] = field(default_factory=list)
     asked: dict[int, tuple[str, int]] = field(default_factory=dict)
 
-    def add(self, jobs: JobBatch, found: _Found, keyed: bool) -> None:
+    def add(self, jobs: JobBatch, found: _Found, source: Input) -> None:
         self.rows += int(jobs.selected.sum())
         self.long_prompts += jobs.long_prompts
         for at, bad in sorted(jobs.problems.items()):
             self.note(bad, jobs.rows.first_row + at)
         hashes = first_bytes(jobs.keys)
         self.key_hashes.append(hashes)
-        if keyed:
+        if source.row_key:
             self.row_hashes.append(np.array([hash(key) for key in jobs.row_keys], np.int64))
             self.contents.append(hashes if len(jobs.slots) == 1 else first_bytes(jobs.contents))
         standings = np.full(len(jobs.keys), Standing.PENDING, np.int8)
@@ -251,9 +251,12 @@ class _Pass:
             self.lost.append(found.known.lost)
         standings[~jobs.taken] = Standing.LEFT_OUT
         standings[[at * len(jobs.slots) for at in jobs.problems]] = Standing.INVALID
-        self._leave_out(
-            found.bad_images, standings.reshape(-1, len(jobs.slots)), jobs.rows.first_row
-        )
+        by_row = standings.reshape(-1, len(jobs.slots))
+        unfit = dict(found.bad_images)
+        if source.local_images:
+            waiting = np.flatnonzero((by_row == Standing.PENDING).any(axis=1))
+            unfit |= damaged_files(jobs.images, source.image_columns, waiting.tolist())
+        self._leave_out(unfit, by_row, jobs.rows.first_row)
         self.standings.append(standings)
 
     def _take_again(
@@ -315,7 +318,7 @@ def make_plan(config: Config, ledger: Ledger | None, selection: Selection | None
 
     gathered = _Pass()
     for jobs, found in looked_up(map(maker.expand, row_batches(table, maker)), look_up):
-        gathered.add(jobs, found, bool(source.row_key))
+        gathered.add(jobs, found, source)
     plan = _conclude(config, table, maker, gathered, known.mean_latency_ms() if known else None)
     asked = tuple(asked for at, asked in gathered.asked.items() if plan.pending[at])
     return replace(plan, asked=asked, selection=selection)

@@ -1,6 +1,8 @@
 """The input images of a batch of rows: what identifies them and what is sent, and what is wrong with them."""
 
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -10,13 +12,15 @@ import pyarrow as pa
 from pixmill.canonical import json_text
 from pixmill.config import Config, Input
 from pixmill.identity import file_identity, url_list, without_params
-from pixmill.images import local_image_problem
 from pixmill.jobs import LocalImage, RowImages
 from pixmill.ledger.inputs import InputImage
+from pixmill.pictures import local_image_problem, picture_damage
 from pixmill.rows import Problem, note, problem, url_problems
 from pixmill.table import RowBatch
 
 _NO_FILES = (LocalImage("", ""),)
+_DECODERS = 4
+"""Threads that decode local images: each may hold a whole picture."""
 
 
 def row_images(
@@ -61,6 +65,25 @@ def bad_images(
     return found
 
 
+def damaged_files(
+    images: RowImages, columns: Sequence[str], rows: Iterable[int]
+) -> dict[int, Problem]:
+    """Return by row what is wrong with the content of local images, those of `columns`, in `rows` that are valid.
+
+    Decoding takes a hundred times as long as a look at the header, so it is for rows that would be paid for.
+    """
+    looked_at = [row for row in rows if any(file.path for file in images.files[row])]
+    files = {file for row in looked_at for file in images.files[row]}
+    with ThreadPoolExecutor(_DECODERS, thread_name_prefix="pixmill-decode") as pool:
+        details = dict(zip(files, pool.map(_damage, files), strict=True))
+    found: dict[int, Problem] = {}
+    for row in looked_at:
+        for column, file in zip(columns, images.files[row], strict=True):
+            if detail := details[file]:
+                found.setdefault(row, problem("input_damaged", column, detail))
+    return found
+
+
 def _files(
     source: Input, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, Problem]
 ) -> RowImages:
@@ -70,12 +93,11 @@ def _files(
     for at, names in enumerate(zip(*columns, strict=True)):
         images = []
         for column, name in zip(source.image_columns, names, strict=True):
-            path = (folder / (name or "").replace("\0", "")).resolve()
-            reason = "missing_image_file" if not name else _file_problem(path, folder)
-            if reason:
-                problems.setdefault(at, problem(reason, column))
+            image = _image(folder, name or "", column)
+            if isinstance(image, Problem):
+                problems.setdefault(at, image)
             else:
-                images.append(LocalImage(str(path), _file_hash(path)))
+                images.append(image)
         rows.append(tuple(images))
     identities = [file_identity([image.sha256 for image in row]) for row in rows]
     whole = [row if len(row) == len(columns) else _NO_FILES * len(columns) for row in rows]
@@ -83,18 +105,50 @@ def _files(
     return RowImages(identities, [""] * len(rows), rows, sources)
 
 
-def _file_problem(path: Path, folder: Path) -> str | None:
-    if not path.is_relative_to(folder):
-        return "image_file_outside"
-    return local_image_problem(path)
+def _image(folder: Path, name: str, column: str) -> LocalImage | Problem:
+    """Return the image that a cell names, whatever stands in the cell, or what is wrong with it."""
+    if not name.strip():
+        return problem("missing_image_file", column)
+    try:
+        path = _found(folder, name)
+        if not path.is_relative_to(folder):
+            return problem("image_file_outside", column)
+        stat = path.stat()
+        reason, digest = _version(path, stat.st_mtime_ns, stat.st_size)
+    except OSError as error:
+        return problem("image_file_missing", column, error.strerror or "")
+    except RuntimeError:  # of pathlib
+        return problem("image_file_missing", column, "a link that leads back to itself")
+    except ValueError:  # of the system's own functions
+        return problem("image_file_missing", column, "its name holds a NUL character")
+    return problem(reason, column) if reason else LocalImage(str(path), digest)
 
 
-def _file_hash(path: Path) -> str:
-    stat = path.stat()
-    return _hash_of_version(path, stat.st_mtime_ns, stat.st_size)
+def _found(folder: Path, name: str) -> Path:
+    """Return the path that `name` means: as it stands, else as other systems spell it.
+
+    Windows separates folders by backslashes. macOS writes é as two characters into archives and tables, most
+    others as one.
+    """
+    forms = dict.fromkeys(
+        unicodedata.normalize(form, spelled)
+        for spelled in (name, name.replace("\\", "/"))
+        for form in ("NFC", "NFD")
+    )
+    spellings = [folder / spelled for spelled in (name, *forms)]
+    return next((path for path in spellings if path.exists()), spellings[0]).resolve()
 
 
 @lru_cache(100_000)
-def _hash_of_version(path: Path, _modified: int, _size: int) -> str:
-    """The hash of a file's content, read once for the several passes over a table."""
-    return sha256(path.read_bytes()).hexdigest()
+def _version(path: Path, _modified: int, _size: int) -> tuple[str | None, str]:
+    """What is wrong with a file and the hash of its content, read once for the several passes over a table."""
+    reason = local_image_problem(path)
+    return reason, "" if reason else sha256(path.read_bytes()).hexdigest()
+
+
+@lru_cache(100_000)
+def _damage(file: LocalImage) -> str:
+    try:
+        return picture_damage(Path(file.path).read_bytes())
+    except OSError:  # it went away after it was hashed, which is said when it is to be sent
+        return ""

@@ -48,7 +48,7 @@ REASONS: Mapping[str, str] = {
     "url_credentials": "the URL carries a user name or password, which the provider would see",
     "private_address": "the URL points to a private or loopback address, which the provider can't reach",
     "missing_image_file": "there is no image file name",
-    "image_file_missing": "the image file does not exist",
+    "image_file_missing": "there is no such image file, or it can't be read",
     "image_file_outside": "the image file lies outside the folder of the table",
     "image_file_too_large": "the image file is larger than 4.7 MB",
     "image_file_format": "the image file is neither JPEG nor PNG",

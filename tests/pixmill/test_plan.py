@@ -3,7 +3,9 @@
 import csv
 import gzip
 import json
+import os
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +301,77 @@ def test_several_image_columns_are_sent_in_order(workshop: Workshop) -> None:
 
 def picture(path: Path, size: tuple[int, int] = (64, 64), kind: str = "PNG") -> None:
     Image.new("RGB", size, (200, 30, 60)).save(path, kind)
+
+
+def cut(path: Path, kind: str, **options: Any) -> None:
+    """Write the first two thirds of a picture whose header says nothing of that."""
+    Image.effect_noise((64, 64), 80).save(path, kind, **options)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+def odd_files(folder: Path) -> dict[str, str]:
+    """Make odd things that a cell can name, and return what each row's problem is, by what the cell says."""
+    cut(folder / "cut.jpg", "JPEG")
+    cut(folder / "steps.jpg", "JPEG", progressive=True)
+    cut(folder / "cut.png", "PNG")
+    picture(folder / "flipped.png")
+    data = bytearray((folder / "flipped.png").read_bytes())
+    data[60] ^= 1
+    (folder / "flipped.png").write_bytes(data)
+    (folder / "itself.png").symlink_to("itself.png")
+    (folder / "ring.png").symlink_to("back.png")
+    (folder / "back.png").symlink_to("ring.png")
+    (folder / "nowhere.png").symlink_to("gone.png")
+    (folder / "out.png").symlink_to("/etc/passwd")
+    (folder / "folder.png").mkdir()
+    os.mkfifo(folder / "pipe.png")
+    damaged = dict.fromkeys(["cut.jpg", "steps.jpg", "cut.png", "flipped.png"], "input_damaged")
+    missing = ["itself.png", "ring.png", "nowhere.png", "folder.png", "pipe.png", "n" * 300 + ".png",
+               "a/" * 3000 + "b.png", "nul\0.png", ".", "whole.png/more"]  # fmt: skip
+    return {**damaged, **dict.fromkeys(missing, "image_file_missing"), "out.png": "image_file_outside",
+            "  ": "missing_image_file"}  # fmt: skip
+
+
+def test_an_odd_image_file_is_one_invalid_row(workshop: Workshop) -> None:
+    odd = odd_files(workshop.folder)
+    picture(workshop.folder / "whole.png")
+    picture(workshop.folder / "nul.png")
+    rows = [{"file": name, "text": "a cat"} for name in ["whole.png", *odd]]
+    plan = plan_of(
+        workshop,
+        rows,
+        input={"columns": {"image_file": "file", "prompt": "text"}, "max_invalid": 1},
+    )
+    assert dict(plan.reasons) == Counter(odd.values())
+    assert (plan.to_pay, plan.invalid) == (1, len(odd))
+    bad = {
+        batch.rows.rows["file"][at].as_py(): problem.reason
+        for batch in plan.batches()
+        for at, problem in batch.problems.items()
+    }
+    assert bad == odd
+
+
+@pytest.mark.parametrize(
+    ("there", "named"),
+    [
+        ("pets/a.png", "pets\\a.png"),
+        ("caf\u00e9.png", "cafe\u0301.png"),
+        ("cafe\u0301.png", "caf\u00e9.png"),
+        ("caf\u00e9/a.png", "cafe\u0301\\a.png"),
+        ("odd\\name.png", "odd\\name.png"),
+    ],
+)
+def test_an_image_file_is_found_as_other_systems_spell_it(
+    workshop: Workshop, there: str, named: str
+) -> None:
+    """Tables of Windows separate folders by backslashes, archives of macOS decompose accents."""
+    file = workshop.folder / there
+    file.parent.mkdir(exist_ok=True)
+    picture(file)
+    columns = {"image_file": "file", "prompt": "text"}
+    plan = plan_of(workshop, [{"file": named, "text": "a cat"}], input={"columns": columns})
+    assert (plan.invalid, plan.to_pay) == (0, 1)
 
 
 def test_local_images_are_sent_inline_and_known_by_their_content(workshop: Workshop) -> None:
