@@ -62,6 +62,7 @@ def _settle_one(run: Run, window: dict[Future, list[Job]], submit: Submit) -> No
     future = next(iter(as_completed(list(window))))
     chunk = window.pop(future)
     if run.fleet is None:
+        _check(run, chunk, future)
         return
     try:
         run.hear(future.result())
@@ -73,3 +74,13 @@ def _settle_one(run: Run, window: dict[Future, list[Job]], submit: Submit) -> No
         else:
             failure = None if run.stopping else lost_twice(chunk)
             run.hear(Done(Count(skipped=len(chunk)), failure=failure))
+
+
+def _check(run: Run, chunk: list[Job], future: Future) -> None:
+    """Tell the run where the task of a chunk ended without its counts, whatever Prefect made of it."""
+    try:
+        counts = future.result(raise_on_failure=False)
+    except Exception as error:  # there is no result where the state is none of a task that ran
+        counts = error
+    if not isinstance(counts, Count):
+        run.lost(chunk, f"{type(counts).__name__}: {counts}")

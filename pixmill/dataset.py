@@ -32,6 +32,7 @@ from pixmill.jobs import JobBatch
 from pixmill.ledger import Ledger
 from pixmill.plan import Plan, looked_up
 from pixmill.results import Counts, ResultTable
+from pixmill.stepping_back import is_step_back
 from pixmill.store import open_store
 from pixmill.succession import OPTIONS, SucceedingWriter, content_digest
 
@@ -50,19 +51,24 @@ PACKAGES = ("pixmill", "prefect", "pandas", "pyarrow", "requests", "SQLAlchemy")
 
 @dataclass(frozen=True)
 class Published:
-    """Where the dataset is, what it holds, and whether it is another one than before."""
+    """Where the dataset is, what a run makes of it, and whether it is another one than before.
+
+    `stays` is how many pictures the dataset has that was left in place of what the run made, `None` where none was.
+    """
 
     path: Path
     rows: int
     counts: Counts
     changed: bool
+    stays: int | None = None
 
 
-def publish(plan: Plan, ledger: Ledger, run_id: str) -> Published:
+def publish(plan: Plan, ledger: Ledger, run_id: str, *, whatever: bool = False) -> Published:
     """Write the dataset of `plan` from what the ledger knows now, and put it in place.
 
-    Raises TableError where the table changed since it was planned: what was paid is in the ledger, so the next run
-    publishes it. Raises PixmillError where what was written does not read back.
+    One that would be a step back (see `pixmill.stepping_back`) leaves what is published as it is, unless that is wanted
+    `whatever` it is. Raises TableError where the table changed since it was planned: what was paid is in the ledger, so
+    the next run publishes it. Raises PixmillError where what was written does not read back.
     """
     config, folder = plan.config, plan.config.dataset_folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +76,7 @@ def publish(plan: Plan, ledger: Ledger, run_id: str) -> Published:
         fcntl.flock(
             lock, fcntl.LOCK_EX
         )  # of two runs that end together, the second waits for the first
-        write = partial(_publish, plan, ledger, run_id, folder)
+        write = partial(_publish, plan, ledger, run_id, folder, whatever)
         return open_store(config).publish(
             config.name, PUBLISHED, config.output.keep_versions, write
         )
@@ -93,7 +99,7 @@ def published_folder(config: Config, *, history: bool = False) -> Path:
     return folder
 
 
-def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path) -> Published:
+def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path, whatever: bool) -> Published:
     plan.table.check_unchanged()
     known_invalid = KnownInvalid(folder / INVALID)
     results = ResultTable(plan.config, plan.maker, plan.table.schema, run_id)
@@ -103,6 +109,14 @@ def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path) -> Published
         _read_back(dataset, rows, results.schema)
         results.counts.new["invalid"] = new_invalid
         intact = _is_intact(folder)
+        manifest = manifest_at(folder / MANIFEST)
+        current = folder / DATASET
+        replaces = whatever or not intact
+        if not replaces and is_step_back(plan, results.counts, dataset, current, manifest):
+            dataset.unlink()
+            invalid.unlink()
+            stays = manifest["counts"]["succeeded"]
+            return Published(current, rows, results.counts, changed=False, stays=stays)
         changed = not (intact and _has_content_of(folder / DATASET, dataset))
         if not changed:
             dataset.unlink()  # readers are not disturbed

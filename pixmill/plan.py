@@ -159,7 +159,8 @@ class Plan:
         for jobs in self.batches(rows):
             start = (jobs.rows.first_row - 1) * slots
             here = positions[(positions >= start) & (positions < start + len(jobs.keys))] - start
-            yield from (jobs.job(int(at)) for at in here)
+            # An input image that went away since then makes its row invalid: the dataset says so.
+            yield from (jobs.job(int(at)) for at in here if jobs.keys[at])
 
     def summary(self) -> dict[str, Any]:
         """The counts of `plan --json`."""

@@ -91,11 +91,16 @@ DESCRIPTION = b"pixmill"
 
 @dataclass
 class Counts:
-    """What a dataset holds, by job; `new` counts the distinct problems that this run brought."""
+    """What a dataset holds, by job; `new` counts the distinct problems that this run brought.
+
+    Of the distinct jobs without an outcome `left` are nobody's and `elsewhere` another run's, which has them in flight.
+    """
 
     status: Counter[str] = field(default_factory=Counter)
     cached: int = 0
     images_missing: int = 0
+    left: int = 0
+    elsewhere: int = 0
     new: Counter[str] = field(default_factory=Counter)
 
 
@@ -263,6 +268,10 @@ class ResultTable:
         counts.cached += _number(cached)
         lacks = pc.and_(pc.and_(pc.equal(status, "succeeded"), pc.is_valid(codes)), firsts)
         counts.images_missing += _number(lacks)
+        skipped = pc.and_(pc.equal(status, "skipped"), firsts)
+        in_flight = pc.fill_null(pc.equal(known["state"], State.IN_FLIGHT.value), False)
+        counts.elsewhere += _number(pc.and_(skipped, in_flight))
+        counts.left += _number(pc.and_not(skipped, in_flight))
         outcome_here = pc.equal(known["outcome_run"], self._run_id)
         bad = pc.and_(
             pc.and_(pc.is_in(status, pa.array(_PROBLEMS)), firsts),

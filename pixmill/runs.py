@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pixmill.config import Config
 from pixmill.config_file import load_config
-from pixmill.dataset import publish, write_run_report
+from pixmill.dataset import publish
 from pixmill.downloads import Downloads
 from pixmill.engine import Engine
-from pixmill.errors import ConfigError, PixmillError, TableError
+from pixmill.errors import ConfigError, PixmillError, TableError, UserError
 from pixmill.fleet import Fleet
 from pixmill.images import ImageFetcher
 from pixmill.input_images import InputCounts
@@ -32,8 +32,9 @@ from pixmill.jobs import Job
 from pixmill.ledger import Ledger, open_ledger
 from pixmill.plan import Plan, Standing, make_plan
 from pixmill.provider.client import Client
+from pixmill.redaction import one_line, without_keys
 from pixmill.retrying import Retried
-from pixmill.run_report import NOTHING_DONE, cost_of, page_written, published_counts, verdict
+from pixmill.run_report import page_written, record, told, verdict
 from pixmill.spending import check_invalid, check_spending
 from pixmill.stops import StopCode, Stopped
 from pixmill.store import open_store
@@ -240,6 +241,25 @@ class Run:
             self._failure = error
             return Count(skipped=len(chunk))
 
+    def lost(self, chunk: list[Job], why: object) -> None:
+        """Take in that the task of `chunk` failed for good: nothing more is sent, and `finish` raises the reason.
+
+        What it had begun is recorded all the same; the rest of it is pending in the next run.
+        """
+        what = (
+            f"the task of {self.label(chunk)} failed for good: {one_line(without_keys(str(why)))}"
+        )
+        log.warning("%s", what)
+        if not self.stopping:
+            self._failure = PixmillError(
+                what, hint="what was paid for is published; the same command goes on with the rest"
+            )
+
+    def _left_out(self) -> int:
+        """How many jobs were not for this run to pay for: `--limit` leaves them out, or another run had them."""
+        elsewhere = self.engine.tally.done["elsewhere"] if self.engine else 0
+        return self.plan.to_pay - self.to_pay + elsewhere
+
     def hear(self, done: Done) -> None:
         """Take in what a worker process made of a chunk. What makes paying impossible is kept for `finish`."""
         if self.fleet:
@@ -271,39 +291,35 @@ class Run:
     def finish(self) -> dict[str, Any]:
         """Wait for images, publish the dataset and return what `run --json` says.
 
-        Raises the error that made paying impossible, after what is known was published.
+        Raises the error that made paying impossible, after what is known was published. The report's page comes last,
+        and with what thumbnails there are once somebody interrupts: all else is on disk by then.
         """
         self._open.close()
         failure = self._failure or (self._downloads.failure if self._downloads else None)
         stopped = self.engine.stopped if self.engine else self._interrupted
+        tried_out = bool(self.limit) and not (failure or stopped)
         try:
-            published = publish(self.plan, self.ledger, self.run_id)
-            if failure:
-                raise failure
+            published = publish(self.plan, self.ledger, self.run_id, whatever=tried_out)
         except PixmillError as error:
             self.ledger.finish_run(self.run_id, {"run_id": self.run_id, "reason": str(error)})
             raise
         if self.plan.again:
             published.counts.new["not renewed"] += self.ledger.not_renewed(self.run_id)
-        page = page_written(self.config, published)
-        code, reason = (
-            (int(stopped.code), stopped.reason)
-            if stopped
-            else verdict(published, self.config.accept)
-        )
-        report = self.report = {
-            **NOTHING_DONE,
-            "run_id": self.run_id,
-            "exit_code": code,
-            "reason": reason,
-            **published_counts(self.config, self.plan.rows, published),
-            "calls": self.ledger.calls_of(self.run_id),
-            "cost": cost_of(self.config, self.ledger, self.run_id),
-            "seconds": round(time.monotonic() - self._began, 2),
-            "report": page,
-        }
-        self.ledger.finish_run(self.run_id, report)
-        write_run_report(self.config, self.run_id, report)
+        code, reason = verdict(published, self.config.accept, self._left_out())
+        if stopped:
+            code, reason = int(stopped.code), stopped.reason
+        if failure:
+            code, reason = 2 if isinstance(failure, UserError) else 1, str(failure)
+        began = self._began
+        report = told(self.plan, self.ledger, self.run_id, published, code, reason, began)
+        if failure:
+            self.ledger.finish_run(self.run_id, report)
+            raise failure
+        record(self.config, self.ledger, report)
+        self.report = report
+        page = page_written(self.config, published, lambda: self._interrupted is not None)
+        self.report = report = {**report, "report": page}
+        record(self.config, self.ledger, report)
         return report
 
 

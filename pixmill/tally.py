@@ -10,13 +10,14 @@ from pixmill.config import Stop
 
 
 class Count(NamedTuple):
-    """What became of the jobs of one chunk."""
+    """What became of the jobs of one chunk. `elsewhere` are those that another run has in flight."""
 
     succeeded: int = 0
     failed: int = 0
     refused: int = 0
     in_doubt: int = 0
     skipped: int = 0
+    elsewhere: int = 0
 
 
 class Progress(NamedTuple):
@@ -75,7 +76,7 @@ class Tally:
         """Count one job's outcome; say what the run is to stop for, or `None`. What is not `watched` is no reason."""
         with self._lock:
             self.done[outcome] += 1
-            if outcome == "skipped" or not watched:
+            if outcome in ("skipped", "elsewhere") or not watched:
                 return None
             self._window.append(outcome)
             if len(self._window) < self.stop.window:

@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -56,11 +56,13 @@ def page_of(config: Config) -> Path:
     return config.dataset_folder / "report" / PAGE
 
 
-def write_report(config: Config, folder: Path | None = None) -> Path:
+def write_report(
+    config: Config, folder: Path | None = None, is_hurried: Callable[[], bool] = lambda: False
+) -> Path:
     """Write the report of the published dataset of `config` and return its page.
 
-    It goes to `folder`, by default `report/` beside the dataset. Raises UserError where there is no dataset, where it
-    is damaged, or where the page can't be written.
+    It goes to `folder`, by default `report/` beside the dataset; no thumbnail is made any more once it `is_hurried`.
+    Raises UserError where there is no dataset, where it is damaged, or where the page can't be written.
     """
     source, store = published_dataset(config), open_store(config)
     target = Path(os.path.abspath(folder / PAGE if folder else page_of(config)))  # noqa: PTH100 links are lexical
@@ -68,7 +70,7 @@ def write_report(config: Config, folder: Path | None = None) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with (target.parent / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # what is written aside has one name
-            _write(config, store, source, target)
+            _write(config, store, source, target, is_hurried)
             if folder is None:
                 store.push(page_of(config).relative_to(store.folder).as_posix())
     except pa.ArrowException as error:
@@ -82,10 +84,12 @@ def write_report(config: Config, folder: Path | None = None) -> Path:
     return target
 
 
-def _write(config: Config, store: Store, source: Path, target: Path) -> None:
+def _write(
+    config: Config, store: Store, source: Path, target: Path, is_hurried: Callable[[], bool]
+) -> None:
     with (
         pq.ParquetFile(source, page_checksum_verification=True) as dataset,
-        Thumbnails(store) as thumbnails,
+        Thumbnails(store, is_hurried) as thumbnails,
         aside(target) as path,
         path.open("w", encoding="utf-8") as file,
     ):

@@ -5,7 +5,7 @@ A thumbnail is named by what it shows, so it never has to be made again; a damag
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -27,10 +27,11 @@ _THREADS = min(4, os.cpu_count() or 1)
 
 
 class Thumbnails:
-    """Makes thumbnails below `<store>/thumbs` with a small pool of threads."""
+    """Makes thumbnails below `<store>/thumbs` with a small pool of threads, and none any more once it `is_hurried`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, is_hurried: Callable[[], bool] = lambda: False) -> None:
         self._store = store
+        self._is_hurried = is_hurried
         self._pool = ThreadPoolExecutor(_THREADS, "thumbnails")
 
     def __enter__(self) -> Self:
@@ -57,7 +58,11 @@ class Thumbnails:
     def _one(self, source: Path | str, name: str) -> bool:
         shared = f"{FOLDER}/{name[:2]}/{name}.webp"
         target = self._store.folder / shared
-        if _is_there(target) or self._store.fetched(shared):
+        if _is_there(target):
+            return True
+        if self._is_hurried():
+            return False
+        if self._store.fetched(shared):
             return True
         small = _shrunk(self._store.file(source) if isinstance(source, str) else source)
         if small is None:

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import TaskRun
 
 from flows.generate import generate_dataset
 from pixmill.config_file import load_config
-from pixmill.errors import ConfigError, SpendingRefused
+from pixmill.errors import ConfigError, PixmillError, SpendingRefused
 from pixmill.runs import Run, flow_run, prepare
 from tests.conftest import KEY, Simulated, Workshop, results, simulator
 
@@ -141,6 +141,34 @@ def test_a_chunk_that_infrastructure_fails_is_retried_and_pays_nothing_twice(
     assert (report["exit_code"], report["succeeded"], simulated.bill.calls) == (0, 6, 6)
     tries = [run.run_count for run in task_runs(prefect, run_of(report, prefect), "cv_process")]
     assert sorted(tries) == [1, 2]
+
+
+def test_a_chunk_that_fails_for_good_ends_the_run_with_its_reason(
+    shop: Workshop,
+    simulated: Simulated,
+    prefect: SyncPrefectClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """C18: its row is skipped, all others are recorded and published, and the same command goes on."""
+    process = Run.process
+
+    def fail(run: Run, chunk: Any) -> Any:
+        if chunk[0].row_number == 3:
+            raise RuntimeError("no way")
+        return process(run, chunk)
+
+    monkeypatch.setattr(Run, "process", fail)
+    with pytest.raises(PixmillError, match=r"row 3.* failed for good: RuntimeError: no"):
+        generate_dataset(shop.path)
+    statuses = [row["status"] for row in load_rows(shop)]
+    assert statuses == ["succeeded"] * 2 + ["skipped"] + ["succeeded"] * 3
+    monkeypatch.setattr(Run, "process", process)
+    report = generate_dataset(shop.path)
+    assert (report["exit_code"], report["calls"], simulated.bill.calls) == (0, 1, 6)
+
+
+def load_rows(shop: Workshop) -> list[dict[str, Any]]:
+    return results({"dataset": shop.folder / "out" / "pets" / "dataset.parquet"})
 
 
 def test_a_flow_run_pays_for_a_real_provider_only_under_a_cap(
