@@ -80,8 +80,14 @@ def file_identity(hashes: Sequence[str]) -> str:
 
 
 def without_params(url: str, ignored: frozenset[str]) -> str:
-    """Return `url` without the query parameters named in `ignored`; other URLs come back untouched."""
-    parts = urlsplit(url)
+    """Return `url` without the query parameters named in `ignored`; other URLs come back untouched.
+
+    So does what can't be split: its row is invalid.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     kept = [(name, value) for name, value in pairs if name not in ignored]
     return url if len(kept) == len(pairs) else urlunsplit(parts._replace(query=urlencode(kept)))

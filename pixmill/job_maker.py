@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from pixmill.canonical import json_text, normalized
 from pixmill.conditions import Condition, parse
-from pixmill.config import Config
+from pixmill.config import Config, Input
 from pixmill.errors import TableError
 from pixmill.identity import RequestShape, row_seeds, shifted
 from pixmill.jobs import JobBatch, Slot, by_position
-from pixmill.operations import MAX_SEED
 from pixmill.prompts import in_nfc, parse_template
 from pixmill.row_images import row_images
 from pixmill.row_shapes import RowShapes
@@ -30,8 +29,10 @@ from pixmill.rows import (
     note,
     problem,
     prompt_problems,
+    read_seed,
     seed_problems,
     text_array,
+    with_newlines,
 )
 from pixmill.sweep import Point, make_points
 from pixmill.table import InputTable, RowBatch, as_text, delimiter_hint
@@ -67,7 +68,12 @@ class JobMaker:
         self.read_columns = self._columns_read()
         asked = sorted({*self.sweep.columns, *(self._where.names if self._where else ())})
         _require_columns(table, [*self.read_columns, *config.input.row_key, *asked], config)
+        _refuse_nested(table, config.input)
         _refuse_shadows(table, [axis.path for axis in self.sweep.axes])
+        self._used = frozenset({*self.read_columns, *config.input.row_key, *asked})
+        self._texts_of_prompt = [
+            name for name in {self._prompt_column, *self._template.columns} if name
+        ]
         self._shapes = RowShapes(config, self.sweep)
 
     def expand(
@@ -86,10 +92,12 @@ class JobMaker:
             name: text_array(as_text(batch.rows[name]))
             for name in {*self.read_columns, *self._input.row_key}
         }
-        problems: dict[int, Problem] = {at: Problem(*bad) for at, bad in batch.bad.items()}
+        texts |= {name: with_newlines(texts[name]) for name in self._texts_of_prompt}
+        problems, unread = self._unreadable(batch, count)
+        notes = {"unread_cell": unread, "empty_place": self._template.empty_places(texts, count)}
         raw = texts.get(self._prompt_column or "")
         prompts, long_prompts = self._prompts(texts, raw, problems, count)
-        images = row_images(self._config, batch, texts, problems)
+        images = row_images(self._config, batch, texts, problems, notes)
         if bad_images:
             numbers = range(batch.first_row, batch.first_row + count)
             note(
@@ -124,7 +132,23 @@ class JobMaker:
             images=images,
             row_keys=row_keys,
             long_prompts=long_prompts,
+            notes={name: int(mask[requested.any(axis=1)].sum()) for name, mask in notes.items()},
         )
+
+    def _unreadable(
+        self, batch: RowBatch, count: int
+    ) -> tuple[dict[int, Problem], NDArray[np.bool_]]:
+        """Return what the table says is wrong with rows, and a mask of those where nothing reads what is wrong."""
+        problems: dict[int, Problem] = {}
+        unread = np.zeros(count, np.bool_)
+        for at, bad in batch.bad.items():
+            flaws = (bad, *bad.others)
+            read = next((one for one in flaws if not one.column or one.column in self._used), None)
+            if read:
+                problems[at] = Problem(read.reason, read.column, read.message)
+            else:
+                unread[at] = True
+        return problems, unread
 
     def _find_variants(self) -> list[_Variant]:
         variants: dict[tuple[str, ...], _Variant] = {}
@@ -183,7 +207,7 @@ class JobMaker:
         if settings.policy == "fixed":
             return [[shifted(settings.base, number)] * count for number in replicates] * len(points)
         if self._seed_column is not None:
-            given = [_seed(value) for value in texts[self._seed_column].to_pylist()]
+            given = [read_seed(value) for value in texts[self._seed_column].to_pylist()]
             note(problems, seed_problems(given, self._seed_column))
             return [[shifted(seed or 0, number) for seed in given] for number in replicates] * len(
                 points
@@ -323,6 +347,17 @@ def _require_columns(table: InputTable, needed: Sequence[str], config: Config) -
         )
 
 
+def _refuse_nested(table: InputTable, source: Input) -> None:
+    what = "image file" if source.local_images else "image URL"
+    for name in source.image_columns:
+        kind = table.schema.field(name).type
+        if pa.types.is_nested(kind):
+            raise TableError(
+                f"column {name!r} is {kind}, and an {what} is one text",
+                hint="map a column of texts; several images of a row are several columns: [first, second]",
+            )
+
+
 def _refuse_shadows(table: InputTable, axes: Sequence[str]) -> None:
     both = [path for path in axes if path in table.schema.names and path != "req_key"]
     if both:
@@ -335,8 +370,3 @@ def _refuse_shadows(table: InputTable, axes: Sequence[str]) -> None:
 def _separator_hint(table: InputTable) -> str:
     hint = delimiter_hint(table.schema)
     return f"{hint} Then set input.delimiter" if hint else ""
-
-
-def _seed(text: str | None) -> int | None:
-    value = int(text) if text and text.isascii() and text.isdecimal() and len(text) <= 10 else None
-    return value if value is not None and value <= MAX_SEED else None

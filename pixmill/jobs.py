@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -114,7 +114,8 @@ class JobBatch(NamedTuple):
 
     `keys` and `taken` go by position: row × slots + slot. A position has no key where its row is invalid or a condition
     leaves it out. `taken` marks what becomes a row of the dataset: every job, and the first slot of an invalid row.
-    `prompts`, `seeds` and `shapes` are one list a slot, by row; the rest is by row.
+    `prompts`, `seeds` and `shapes` are one list a slot, by row; `notes` counts rows by what is to be said of them
+    (`rows.NOTES`); the rest is by row.
     """
 
     rows: RowBatch
@@ -130,6 +131,7 @@ class JobBatch(NamedTuple):
     images: RowImages
     row_keys: list[str]
     long_prompts: int
+    notes: Mapping[str, int]
 
     def job(self, position: int) -> Job:
         """Return the job at `position`, which must have a key."""

@@ -85,6 +85,7 @@ class Plan:
     images_missing: int
     images_lost: int
     long_prompts: int
+    notes: Mapping[str, int]
     first: NDArray[np.bool_]
     pending: NDArray[np.bool_]
     conflicts: frozenset[int]
@@ -222,6 +223,7 @@ class _Pass:
 
     rows: int = 0
     long_prompts: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[InvalidRow]] = field(default_factory=dict)
     standings: list[NDArray[np.int8]] = field(default_factory=list)
@@ -237,6 +239,7 @@ class _Pass:
     def add(self, jobs: JobBatch, found: _Found, source: Input) -> None:
         self.rows += int(jobs.selected.sum())
         self.long_prompts += jobs.long_prompts
+        self.notes.update(jobs.notes)
         for at, bad in sorted(jobs.problems.items()):
             self.note(bad, jobs.rows.first_row + at)
         hashes = first_bytes(jobs.keys)
@@ -357,6 +360,7 @@ def _conclude(
         images_missing=_count(gathered.missing, wanted),
         images_lost=_count(gathered.lost, wanted),
         long_prompts=gathered.long_prompts,
+        notes=dict(gathered.notes),
         first=first,
         pending=pending,
         conflicts=conflicts,

@@ -4,11 +4,14 @@ import string
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pixmill.canonical import normalized
 from pixmill.errors import TableError
+from pixmill.rows import is_blank
 
 
 class Template(NamedTuple):
@@ -34,6 +37,14 @@ class Template(NamedTuple):
         if not any(isinstance(part, pa.Array) for part in parts):
             return pa.repeat(normalized("".join(part.as_py() for part in parts)), count)
         return in_nfc(_joined(parts))
+
+    def empty_places(self, texts: Mapping[str, pa.Array], count: int) -> NDArray[np.bool_]:
+        """Mark those of `count` rows in which a column that it reads, among other text, is missing or blank."""
+        empty = np.zeros(count, np.bool_)
+        if len(self.pieces) > 1 or self.pieces[0][0]:
+            for name in self.columns:
+                empty |= is_blank(texts[name]).to_numpy(zero_copy_only=False)
+        return empty
 
     def cells(self, texts: Mapping[str, pa.Array]) -> pa.Array | None:
         """The cells that it reads, joined: where all are blank, the prompt says nothing of its row."""

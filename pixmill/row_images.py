@@ -7,7 +7,10 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pixmill.canonical import json_text
 from pixmill.config import Config, Input
@@ -15,7 +18,15 @@ from pixmill.identity import file_identity, url_list, without_params
 from pixmill.jobs import LocalImage, RowImages
 from pixmill.ledger.inputs import InputImage
 from pixmill.pictures import local_image_problem, picture_damage
-from pixmill.rows import Problem, note, problem, url_problems
+from pixmill.rows import (
+    Problem,
+    may_hold,
+    note,
+    positions,
+    problem,
+    trimmed_urls,
+    url_problems,
+)
 from pixmill.table import RowBatch
 
 _NO_FILES = (LocalImage("", ""),)
@@ -24,17 +35,30 @@ _DECODERS = 4
 
 
 def row_images(
-    config: Config, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, Problem]
+    config: Config,
+    batch: RowBatch,
+    texts: Mapping[str, pa.Array],
+    problems: dict[int, Problem],
+    notes: dict[str, NDArray[np.bool_]],
 ) -> RowImages:
-    """Return the input images of `batch` and add what is wrong with them to `problems`."""
+    """Return the input images of `batch`; add what is wrong with them to `problems`, what is to be said to `notes`."""
     source = config.input
-    # Only where pixmill fetches them as well: what the config allows it to reach is then no mistake of the row.
-    allowed = frozenset() if source.images == "url" else frozenset(config.output.allow_hosts)
     if source.local_images:
         return _files(source, batch, texts, problems)
+    # Only where pixmill fetches them as well: what the config allows it to reach is then no mistake of the row.
+    allowed = frozenset() if source.images == "url" else frozenset(config.output.allow_hosts)
+    count = batch.rows.num_rows
+    stripped, escaped = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    columns = []
     for name in source.image_columns:
-        note(problems, url_problems(texts[name], name, allowed))
-    columns = [[value or "" for value in texts[name].to_pylist()] for name in source.image_columns]
+        urls, had_more = trimmed_urls(texts[name])
+        note(problems, url_problems(urls, name, allowed))
+        stripped |= had_more.to_numpy(zero_copy_only=False)
+        if may_hold(urls, b"&amp;"):
+            escaped[positions(pc.match_substring(urls, "&amp;"))] = True
+        columns.append([value or "" for value in urls.to_pylist()])
+    notes["stripped_url"] = stripped
+    notes["escaped_url"] = escaped
     sent = [f"[{url}]" for url in map(json_text, columns[0])]
     if len(columns) > 1:
         sent = [url_list(urls) for urls in zip(*columns, strict=True)]

@@ -187,8 +187,13 @@ def say_request(made: "Plan") -> None:
 
 
 def say_invalid(made: "Plan") -> None:
-    """Print the reasons for invalid rows, with examples."""
+    """Print the reasons for invalid rows, with examples, and what is to be said of others."""
+    from pixmill.rows import NOTES
+
     for reason, count in sorted(made.reasons.items(), key=lambda item: -item[1]):
         say(f"  {count:,} × {reason}")
         for shown in made.examples[reason]:
             say(f"      {shown.describe()}")
+    for note, count in made.notes.items():
+        if count:
+            say(f"  note: {count:,} {NOTES[note]}")

@@ -12,11 +12,15 @@ BATCH_BYTES = 64 << 20
 
 
 class BadRow(NamedTuple):
-    """A structural problem of one row: the reason as one word, the column if it is about one, a message."""
+    """A structural problem of one row: the reason as one word, the column if it is about one, a message.
+
+    `others` are problems of further columns of that row; a row of which no such column is read can be used.
+    """
 
     reason: str
     column: str | None
     message: str
+    others: tuple["BadRow", ...] = ()
 
 
 class RowBatch(NamedTuple):

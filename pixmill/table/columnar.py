@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pixmill.errors import TableError
 from pixmill.table.batch import BATCH_BYTES, Part
 from pixmill.table.columns import changed, checked, common_schema
-from pixmill.table.plain import conformed, plain_type
+from pixmill.table.plain import common_type, conformed, plain_type
 
 # Rows that Arrow decodes at once: few, for with a dictionary 50 KB of file can say a megabyte in every row.
 _STEP = 1_000
@@ -71,6 +71,8 @@ def _conformed(file: Path, piece: pa.RecordBatch, schema: pa.Schema) -> pa.Recor
         try:
             columns.append(conformed(column, field.type))
         except pa.ArrowException as error:
+            if not _holds(field.type, column.type):
+                raise changed(file) from error
             reason = str(error).partition("\n")[0][:200]
             raise TableError(
                 f"{file}: column {field.name!r} is {column.type} and holds values that {field.type}, its "
@@ -78,6 +80,14 @@ def _conformed(file: Path, piece: pa.RecordBatch, schema: pa.Schema) -> pa.Recor
                 hint="write the files of one input with one type for each column",
             ) from error
     return pa.record_batch(columns, schema=schema)
+
+
+def _holds(wide: pa.DataType, found: pa.DataType) -> bool:
+    """Whether `wide` is what columns of `found` become together with those of other files."""
+    try:
+        return bool(common_type(wide, plain_type(found)) == wide)
+    except pa.ArrowException:
+        return False
 
 
 def _int96_unit(file: Path) -> str:

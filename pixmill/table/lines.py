@@ -83,7 +83,9 @@ def _part(batch: list[_Row], schema: pa.Schema) -> Part:
             problem = BadRow(
                 "number_too_large", field.name, f"{place}: a double can't hold it exactly"
             )
-            bad.setdefault(position, problem)
+            first = bad.setdefault(position, problem)
+            if first is not problem:
+                bad[position] = first._replace(others=(*first.others, problem))
     return Part(pa.table(columns, schema=schema), bad)
 
 

@@ -11,10 +11,14 @@ _MAX_DEPTH = 32
 _INT64 = range(-(2**63), 2**63)
 
 _MESSAGES = {
-    "bad_json": "nested too deeply",
+    "bad_json": "NaN or an infinity, which are not JSON, or nested too deeply",
     "lone_surrogate": "half of a surrogate pair, which no text can hold",
     "number_too_large": "a number beyond 64 bits",
 }
+
+
+_NO_JSON = object()
+"""Stands for NaN and the infinities, which Python's parser accepts, until their cell is found bad."""
 
 
 class _NotJsonError(ValueError):
@@ -48,8 +52,10 @@ def _storable(cells: dict[str, Any], number: int) -> tuple[dict[str, Any], BadRo
     kept = {
         name: None if name in flaws else value for name, value in cells.items() if not _flaw(name)
     }
-    column, reason = next(iter(flaws.items()))
-    return kept, _bad(number, reason, column if column in kept else None)
+    first, *others = [
+        _bad(number, reason, column if column in kept else None) for column, reason in flaws.items()
+    ]
+    return kept, first._replace(others=tuple(others))
 
 
 def _flaw(value: object, depth: int = 0) -> str:
@@ -58,6 +64,8 @@ def _flaw(value: object, depth: int = 0) -> str:
         return "" if value.isascii() or _is_text(value) else "lone_surrogate"
     if isinstance(value, int):
         return "" if value in _INT64 else "number_too_large"
+    if value is _NO_JSON:
+        return "bad_json"
     if isinstance(value, float):
         return "" if math.isfinite(value) else "number_too_large"
     if isinstance(value, list | dict):
@@ -88,8 +96,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
     return value or None
 
 
-def _constant(name: str) -> None:
-    raise _NotJsonError(f"{name} is not JSON")
+def _constant(_: str) -> object:
+    return _NO_JSON
 
 
 _decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant).decode

@@ -299,6 +299,139 @@ def test_several_image_columns_are_sent_in_order(workshop: Workshop) -> None:
     assert json.loads(job.payload())["image_urls"] == [GOOD, "https://b.example.com/m.png"]
 
 
+@pytest.mark.parametrize(
+    ("cell", "sent"),
+    [
+        (f" {GOOD}", GOOD),
+        (f"{GOOD}\t", GOOD),
+        (f"\u00a0{GOOD}\u00a0", GOOD),
+        (f"\ufeff{GOOD}", GOOD),
+        (f"{GOOD}\u200b\ufeff", GOOD),
+        (f"{GOOD}\r\n", GOOD),
+    ],
+)
+def test_blanks_around_an_image_url_are_not_sent_and_said(
+    workshop: Workshop, cell: str, sent: str
+) -> None:
+    """They come from pages and sheets, and the job is that of the clean URL."""
+    plan = plan_of(workshop, [row(photo=cell), row(id="2", photo=sent)])
+    assert (plan.invalid, plan.distinct, plan.notes["stripped_url"]) == (0, 1, 1)
+    (job,) = plan.pending_jobs()
+    assert job.request()["image_urls"] == [sent]
+
+
+def test_an_image_url_with_escapes_of_html_is_sent_as_it_stands_and_said(
+    workshop: Workshop,
+) -> None:
+    plan = plan_of(workshop, [row(photo=f"{GOOD}?a=1&amp;b=2"), row(photo=f"{GOOD}?a=1&b=2")])
+    assert (plan.invalid, plan.distinct, plan.notes["escaped_url"]) == (0, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://[cdn-host]/b.jpg?sig=1",
+        "https://[::1/b.jpg?sig=1",
+        "https://a]b/x.jpg?sig=1",
+        "https://[1.2.3.4]/x.jpg?sig=1",
+        "https://[v1.a]/x.jpg?sig=1",
+        "https://a.example.com\u2100/x.jpg?sig=1",
+        "https://a.example.com:port/x.jpg?sig=1",
+        "//a.example.com/x.jpg?sig=1",
+        "?sig=1",
+    ],
+)
+def test_a_url_that_can_not_be_split_is_one_invalid_row(workshop: Workshop, url: str) -> None:
+    plan = plan_of(
+        workshop,
+        [row(photo=f"{GOOD}?sig=1"), row(photo=url), row(photo=f"{GOOD}?sig=2")],
+        input={"ignore_url_params": ["sig"], "max_invalid": 1},
+    )
+    assert (dict(plan.reasons), plan.distinct) == ({"malformed_url": 1}, 1)
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+@pytest.mark.parametrize("template", [None, "{text}!"])
+def test_line_ends_of_any_system_are_newlines_of_a_prompt(
+    workshop: Workshop, end: str, template: str | None
+) -> None:
+    """An export of Excel has CRLF inside of its quotes, and asks for the same image."""
+    request = {} if template is None else {"prompt": template}
+    plan = plan_of(workshop, [row(text=f"a cat{end}asleep"), row(text="a cat\nasleep")],
+                   request=request)  # fmt: skip
+    assert (plan.invalid, plan.distinct) == (0, 1)
+
+
+def test_seeds_as_pandas_writes_them_are_whole_numbers(workshop: Workshop) -> None:
+    cells = [
+        "42",
+        "42.0",
+        "42.",
+        "42.00",
+        "42.5",
+        "4e1",
+        "-1.0",
+        "",
+        "2147483647.0",
+        "2147483648.0",
+    ]
+    rows = [row(id=str(at), seed=cell) for at, cell in enumerate(cells)]
+    columns = {"image_url": "photo", "prompt": "text", "seed": "seed"}
+    plan = plan_of(
+        workshop, rows, input={"columns": columns, "max_invalid": 1}, seed={"policy": "column"}
+    )
+    assert (dict(plan.reasons), plan.distinct) == ({"bad_seed": 5}, 2)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pa.array([[GOOD]]),
+        pa.array([{"bytes": b"", "path": GOOD}]),
+        pa.array([[("a", GOOD)]], pa.map_(pa.string(), pa.string())),
+    ],
+    ids=["list", "struct", "map"],
+)
+@pytest.mark.parametrize("role", ["image_url", "image_file"])
+def test_a_nested_column_as_an_image_is_refused_with_its_name_and_type(
+    workshop: Workshop, odd: pa.Array, role: str
+) -> None:
+    pq.write_table(pa.table({"odd": odd, "text": ["a cat"]}), workshop.folder / "t.parquet")
+    columns = {role: "odd", "prompt": "text"}
+    workshop.config["input"] = {}
+    with pytest.raises(TableError) as caught:
+        planned(workshop, input={"path": str(workshop.folder / "t.parquet"), "columns": columns})
+    assert str(caught.value).startswith(f"column 'odd' is {odd.type}".partition("<")[0])
+
+
+@pytest.mark.parametrize("cell", ["NaN", "-Infinity", "1e400", "18446744073709551615", '"\\ud800"'])
+def test_a_json_cell_that_no_column_can_hold_matters_where_it_is_read(
+    workshop: Workshop, cell: str
+) -> None:
+    line = json.dumps(row()).removesuffix("}")
+    (workshop.folder / "t.jsonl").write_text(f'{line}, "n": {cell}, "m": {cell}}}\n')
+    workshop.config["input"] = {"path": str(workshop.folder / "t.jsonl"), "max_invalid": 1}
+    columns = {"image_url": "photo", "prompt": "text"}
+    plan = planned(workshop, input={"columns": columns})
+    assert (plan.invalid, plan.notes["unread_cell"]) == (0, 1)
+    for reader in ({"row_key": ["m"]}, {"columns": {**columns, "scale": "m"}}):
+        read = planned(workshop, input={"row_key": [], "columns": columns, **reader})
+        told = [problem for batch in read.batches() for problem in batch.problems.values()]
+        assert [problem.column for problem in told] == ["m"]
+
+
+@pytest.mark.parametrize("cell", ["", " ", None])
+def test_a_place_of_the_template_that_stays_empty_is_said(
+    workshop: Workshop, cell: str | None
+) -> None:
+    rows = [row(style="in oil"), row(style=cell)]
+    pq.write_table(pa.Table.from_pylist(rows), workshop.folder / "t.parquet")
+    workshop.config["input"]["path"] = str(workshop.folder / "t.parquet")
+    plan = planned(workshop, request={"prompt": "{text}, {style}"})
+    assert (plan.invalid, plan.distinct, plan.notes["empty_place"]) == (0, 2, 1)
+    assert planned(workshop, request={"prompt": "{text}"}).notes["empty_place"] == 0
+
+
 def picture(path: Path, size: tuple[int, int] = (64, 64), kind: str = "PNG") -> None:
     Image.new("RGB", size, (200, 30, 60)).save(path, kind)
 

@@ -59,3 +59,16 @@ def test_a_plan_says_what_changed_since_the_last_run(
     shown = pixmill("plan", config, "--set", "seed.replicates=4").stderr
     assert "          60  paid for already" in shown
     assert "          20  to pay for" in shown
+
+
+def test_validate_and_plan_print_notes_on_valid_rows(workshop: Workshop) -> None:
+    rows = workshop.rows(3)
+    rows[0]["photo"] += " "
+    workshop.write_rows([{**row, "style": ""} for row in rows])
+    config = workshop.write_config(request={"prompt": "{text}, {style}"})
+    for command in ("validate", "plan"):
+        shown = pixmill(command, config)
+        assert shown.exit_code == 0
+        assert "  note: 1 image URLs had blanks or invisible characters around" in shown.stderr
+        assert "  note: 3 rows leave a place of request.prompt empty" in shown.stderr
+        assert shown.stderr.count("note:") == 2

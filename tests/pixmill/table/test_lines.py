@@ -85,8 +85,8 @@ def test_line_ends_and_blank_lines_make_no_rows(tmp_path: Path, end: str) -> Non
         ("[1, 2]", "bad_json", None),
         ("null", "bad_json", None),
         ("7", "bad_json", None),
-        ('{"a": NaN}', "bad_json", None),
-        ('{"a": -Infinity}', "bad_json", None),
+        ('{"a": NaN}', "bad_json", "a"),
+        ('{"a": -Infinity}', "bad_json", "a"),
         ('{"a": 1, "a": 2}', "bad_json", None),
         ('{"x": {"b": 1, "b": 2}}', "bad_json", None),
         ('{"s": "a\tb"}', "bad_json", None),
@@ -124,6 +124,7 @@ def test_a_bad_cell_leaves_the_others_of_its_row(tmp_path: Path) -> None:
     )
     assert batch.rows.to_pylist()[0] == {"id": 1, "text": None, "n": None, "z": "y"}
     assert batch.bad[0][:2] == ("lone_surrogate", "text")
+    assert [bad[:2] for bad in batch.bad[0].others] == [("number_too_large", "n")]
 
 
 def test_the_largest_numbers_are_kept(tmp_path: Path) -> None:
