@@ -147,6 +147,12 @@ def _check_params(request: Request) -> Iterator[Mistake]:
             request.req_key,
         )
     if request.prompt is not None:
+        if request.prompt.endswith("\n"):
+            # Left as it is: without it every job key would be another one, and all of it paid for again.
+            log.warning(
+                "request.prompt ends with a line break, which is sent with every prompt; "
+                "`prompt: |-` in place of `|` leaves it out, and asks for other jobs"
+            )
         try:
             list(string.Formatter().parse(request.prompt))
         except ValueError as error:

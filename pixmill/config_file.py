@@ -13,10 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from pixmill.config import Config, flatten
 from pixmill.config_checks import check_together
+from pixmill.config_words import word_mistakes
+from pixmill.config_yaml import Document, read_yaml
 from pixmill.errors import ConfigError
 from pixmill.local_paths import given_path
 from pixmill.mistakes import Mistake, explained
 from pixmill.operations import did_you_mean
+from pixmill.overrides import overridden
 
 MAX_NODES = 100_000
 """More nodes than a config can need: nested YAML aliases multiply into billions (a "YAML bomb")."""
@@ -26,6 +29,7 @@ NOT_YET: Mapping[str, tuple[Any, ...]] = {
 }
 """Keys of the contract that this version parses but does not honour, with the values that it does."""
 
+_QUOTES = "a text that begins with one of {[*&!|>%@` or holds `: ` or ` #` stands in quotes"
 _NO_STORE = "is null, which is how YAML reads a lone ~; write '~/folder', or leave the key out"
 
 
@@ -34,12 +38,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises ConfigError with every mistake and its path.
     """
-    raw = _read_yaml(given_path(path))
-    mistakes = [mistake for override in overrides for mistake in _override(raw, override)]
-    sections, found = _check_sections(raw)
-    mistakes += found
-    mistakes += _not_yet(sections)
-    mistakes += check_together(sections)
+    document, mistakes = overridden(_read(given_path(path)), overrides)
+    sections, found = _check_sections(document.value)
+    found += _not_yet(sections)
+    found += check_together(sections)
+    words = list(word_mistakes(document.words, sections))
+    # What YAML took for something else is said as that, not as a value of a wrong type besides.
+    said = {path for path, _ in words} | {path.rpartition(".")[0] for path, _ in words}
+    mistakes += words + [mistake for mistake in found if mistake[0] not in said]
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         listed = "\n".join(str(mistake) for mistake in mistakes)
@@ -47,28 +53,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return Config.model_validate(sections)
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader, but a key that stands twice in a mapping is a mistake, not the last one's win."""
-
-
-def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = getattr(key_node, "value", None)
-        if isinstance(key, str) and key != "<<" and key in seen:
-            raise yaml.MarkedYAMLError(
-                problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark
-            )
-        if isinstance(key, str):
-            seen.add(key)
-    loader.flatten_mapping(node)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Document:
+    """Return what the file at `path` holds, which is a mapping. Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -78,16 +64,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text") from None
     try:
-        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
+        document = read_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not valid YAML: {problem}", hint=_QUOTES) from None
+    raw = document.value
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise ConfigError(f"{path} must be a mapping of keys such as `name:` and `input:`")
     if _node_count(raw, {}) > MAX_NODES:
         raise ConfigError(
             f"{path} unfolds to more than {MAX_NODES:,} values", hint="use fewer YAML aliases"
         )
-    return raw
+    return document
 
 
 def _node_count(value: Any, known: dict[int, int]) -> int:
@@ -98,38 +86,6 @@ def _node_count(value: Any, known: dict[int, int]) -> int:
         children = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_node_count(child, known) for child in children)
     return known[id(value)]
-
-
-def _override(raw: dict[str, Any], override: str) -> Iterator[Mistake]:
-    path, equals, text = override.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        yield Mistake((f"--set {override}", "must look like a.b=value"))
-        return
-    if keys[:2] == [
-        "input",
-        "columns",
-    ]:  # what follows is one key: a request field has dots of its own
-        keys = [*keys[:2], ".".join(keys[2:])]
-    try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
-        _place(raw, keys, value)
-    except (yaml.YAMLError, ValueError):
-        yield Mistake((f"--set {override}", "the value is not valid YAML"))
-    except (IndexError, TypeError):
-        yield Mistake(
-            (f"--set {override}", "the path leads past the end of a list or into a plain value")
-        )
-
-
-def _place(container: Any, keys: Sequence[str], value: Any) -> None:
-    key: Any = int(keys[0]) if isinstance(container, list) and keys[0].isdecimal() else keys[0]
-    if len(keys) == 1:
-        container[key] = value
-        return
-    if isinstance(container, dict) and container.get(key) is None:
-        container[key] = {}
-    _place(container[key], keys[1:], value)
 
 
 def _check_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:

@@ -1,6 +1,7 @@
 """Mistakes in a config, each with its path: what pydantic found, in words for people."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from pydantic import ValidationError
@@ -58,10 +59,27 @@ def _wording(problem: Any, model: Any, parts: Sequence[str]) -> str:
         return "is required"
     message = str(problem["msg"]).removeprefix("Value error, ")
     got = problem["input"]
+    if problem["type"] == "string_type" and (quoted := _in_quotes(got)):
+        return f"must be a text, and YAML reads it as {quoted}"
     secret = "://" in str(got) or "key" in "".join(parts[-1:])  # a URL may hold a password
     plain = isinstance(got, str | int | float | bool) and len(repr(got)) < 60 and not secret
     shown = f" (got {got!r})" if plain else ""
     return message[0].lower() + message[1:] + shown
+
+
+def _in_quotes(got: Any) -> str | None:
+    """Say what YAML made of a text without quotes, and how it is written; `None` for what was meant as it is."""
+    if isinstance(got, Mapping):
+        names = [str(name) for name, value in got.items() if value is None]
+        example = f"{{{names[0]}}}" if len(names) == len(got) == 1 else "{name}"
+        return f'a mapping: a template that begins with {{ stands in quotes, such as "{example}"'
+    if isinstance(got, list | tuple):
+        return "a list: a text that begins with [ stands in quotes"
+    if isinstance(got, bool):
+        return f"{str(got).lower()}: write it in quotes"
+    if isinstance(got, int | float):
+        return f"the number {got}: write it in quotes"
+    return "a date: write it in quotes" if isinstance(got, date) else None
 
 
 def _fields_at(model: Any, parts: Sequence[str]) -> Mapping[str, Any]:
