@@ -22,11 +22,11 @@ from pixmill.job_queue import Chunk, JobQueue, Ticket
 from pixmill.jobs import Job, completed
 from pixmill.ledger import Claim, Ledger, Refused, RunLimits, State
 from pixmill.ledger.schema import now_micros
-from pixmill.outcomes import Judgement, Sent, judge, recorded
+from pixmill.outcomes import Judgement, Sent, in_doubt_by, judge, recorded
 from pixmill.provider.answers import Answer
 from pixmill.provider.client import Client
 from pixmill.provider.codes import Verdict
-from pixmill.redaction import without_keys
+from pixmill.redaction import one_line, without_keys
 from pixmill.sharing import Sharing
 from pixmill.stops import (
     StopCode,
@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 AUTO_START = 2
 """The in-flight limit that `limits.concurrency: auto` begins with; a number given begins at itself."""
 BACKOFF_BASE, BACKOFF_CAP = 0.5, 30.0
+MOST_BUGS = 5
+"""Faults of this program after which a run sends nothing more: each may have cost a picture."""
 
 
 class Engine:
@@ -172,17 +174,24 @@ class Engine:
             try:
                 self._attempt(ticket)
             except LedgerError as error:
-                self._break(ticket, error)
+                self._fail(error)
+                self._end(ticket.chunk, "skipped")
             except Exception as error:
-                self._break(
-                    ticket,
-                    PixmillError(without_keys(f"internal error: {type(error).__name__}: {error}")),
-                )
-                log.exception("job %s ended by an internal error", ticket.job.key)
+                # Nothing was sent yet: from the claim to the record `_send` keeps all in.
+                self._note_bug(ticket, error)
+                self._end(ticket.chunk, "skipped")
 
-    def _break(self, ticket: Ticket, error: PixmillError) -> None:
-        self._fail(error)
-        self._end(ticket.chunk, "skipped")
+    def _note_bug(self, ticket: Ticket, error: Exception) -> None:
+        """Take in a fault of this program. One costs the job that met it; after `MOST_BUGS` nothing more is sent."""
+        what = without_keys(f"{type(error).__name__}: {error}")
+        log.exception("%s met an internal error: %s", ticket.job.label, one_line(what))
+        if self.tally.bug_met() >= MOST_BUGS:
+            self._fail(
+                PixmillError(
+                    f"internal error: {what}",
+                    hint=f"{MOST_BUGS} jobs met one, so that nothing more is sent; `pixmill status` lists the doubtful",
+                )
+            )
 
     def _fail(self, error: PixmillError) -> None:
         """Send nothing more because going on is impossible, not because it is unwise."""
@@ -225,29 +234,59 @@ class Engine:
     def _send(self, ticket: Ticket, claim: Claim, beginning: bytes) -> Answer:
         job = ticket.job
         queue_ms = (time.monotonic() - ticket.since) * 1000
-        seed = redrawn(job.seed, claim.rerolls) if claim.rerolls else job.seed
+        seed = job.seed
         sent_at, begun = now_micros(), time.perf_counter()
-        answer = self._client.call(completed(beginning, seed), job.req_key)
+        try:
+            seed = redrawn(seed, claim.rerolls) if claim.rerolls else seed
+            answer = self._client.call(completed(beginning, seed), job.req_key)
+        except Exception as error:  # nobody knows how far it came
+            self._note_bug(ticket, error)
+            answer = in_doubt_by(error)
         sent = Sent(sent_at, queue_ms, (time.perf_counter() - begun) * 1000, seed, claim.rerolls)
+        try:
+            judged, images = self._written_down(ticket, claim, answer, sent)
+        except Exception as error:
+            if not isinstance(error, LedgerError):  # one that is broken says so once more
+                self._note_bug(ticket, error)
+            answer = in_doubt_by(error, answer)
+            try:
+                judged, images = self._written_down(ticket, claim, answer, sent)
+            except LedgerError:
+                raise
+            except Exception as again:
+                raise LedgerError(
+                    f"what became of {job.label} can't be written: {again}"
+                ) from again
+        success = answer.verdict is Verdict.SUCCEEDED
+        self.tally.call_ended(answer.code, success=success, charged=answer.charged == "yes")
+        try:
+            self._follow_up(ticket, answer, judged, images)
+        except LedgerError:
+            raise
+        except Exception as error:
+            self._note_bug(ticket, error)
+            self._end(ticket.chunk, _outcome(judged.state))
+        return answer
+
+    def _written_down(
+        self, ticket: Ticket, claim: Claim, answer: Answer, sent: Sent
+    ) -> tuple[Judgement, str | None]:
+        """Record an answer and the outcome derived from it; return that and the images that came inside, as JSON."""
+        key = ticket.job.key
         judged = judge(ticket, claim, answer, self._config.retry)
         inline = answer.verdict is Verdict.SUCCEEDED and answer.inline_images
         # Before the answer is recorded: there is no URL to fetch these again.
         images = self._downloads.keep(answer.inline_images) if inline else None
-        self._ledger.record(
-            recorded(self._config, self._run_id, job.key, answer, judged, sent, images)
-        )
-        if inline and not images and not answer.image_urls:
-            self._ledger.record_image(
-                job.key, self._run_id, (), images=None, error="image_lost", download_ms=0.0
-            )
-        success = answer.verdict is Verdict.SUCCEEDED
-        self.tally.call_ended(answer.code, success=success, charged=answer.charged == "yes")
-        self._follow_up(ticket, answer, judged, images)
-        return answer
+        self._ledger.record(recorded(self._config, self._run_id, key, answer, judged, sent, images))
+        return judged, images
 
     def _follow_up(
         self, ticket: Ticket, answer: Answer, judged: Judgement, images: str | None
     ) -> None:
+        if answer.inline_images and not images and not answer.image_urls:
+            self._ledger.record_image(
+                ticket.job.key, self._run_id, (), images=None, error="image_lost", download_ms=0.0
+            )
         if answer.retry_after:
             self.governor.hold(answer.retry_after)
         if judged.again:
@@ -288,10 +327,9 @@ class Engine:
         return max(pause, self.governor.repeat()) if verdict is Verdict.RETRY else pause
 
     def _not_mine(self, ticket: Ticket, refused: Refused) -> None:
-        if refused.state is None:
+        if refused.cap:
             self.stop(*budget_reached(refused.cap, self._config.budget))
-        settled = refused.state in (State.SUCCEEDED, State.FAILED, State.REFUSED, State.IN_DOUBT)
-        self._end(ticket.chunk, refused.state.value if refused.state and settled else "skipped")
+        self._end(ticket.chunk, _outcome(refused.state))
 
     def _end(self, chunk: Chunk, outcome: str) -> None:
         # In an outage jobs fail for want of a service, and there the breaker decides.
@@ -299,3 +337,10 @@ class Engine:
         if tripped:
             self.stop(*too_many(tripped, self._config.stop.window, self.tally.codes.most_common(3)))
         chunk.end(outcome)
+
+
+def _outcome(state: State | None) -> str:
+    """What a job whose key stands at `state`, and which is not tried again, counts as."""
+    if state is None or state is State.PENDING:
+        return "skipped"
+    return "elsewhere" if state is State.IN_FLIGHT else state.value

@@ -10,9 +10,13 @@ from pixmill.ledger import Claim, Recorded, State
 from pixmill.ledger.schema import now_micros
 from pixmill.provider.answers import Answer
 from pixmill.provider.codes import OUTPUT_REDRAWN, Verdict
+from pixmill.redaction import one_line, without_keys
 
 MAX_THROTTLES = 50
 """Throttled answers that one job takes before it waits for the next run; they use up no attempts."""
+
+MESSAGE_CHARS = 500
+"""How much of what this program says of its own fault is kept."""
 
 
 class Sent(NamedTuple):
@@ -54,6 +58,24 @@ def judge(ticket: Ticket, claim: Claim, answer: Answer, retry: Retry) -> Judgeme
         case _:
             again = ticket.throttles + 1 < MAX_THROTTLES
     return Judgement(State.PENDING if again else State.FAILED, transient=not again, again=again)
+
+
+def in_doubt_by(error: Exception, answer: Answer | None = None) -> Answer:
+    """Return the answer that stands for a call that `error`, a fault of this program, made an end of.
+
+    Of an `answer` that could not be judged or written down stays what may help its owner: whether it was charged, its
+    request id and its URLs.
+    """
+    what = one_line(without_keys(f"internal error: {type(error).__name__}: {error}"))
+    return Answer(
+        Verdict.IN_DOUBT,
+        answer.charged if answer else "unknown",
+        code="internal_error",
+        message=what[:MESSAGE_CHARS],
+        http_status=answer.http_status if answer else None,
+        request_id=answer.request_id if answer else None,
+        image_urls=answer.image_urls if answer else (),
+    )
 
 
 def recorded(

@@ -56,6 +56,7 @@ class Tally:
     codes: Counter[str] = field(default_factory=Counter)
     calls: int = 0
     charged: int = 0
+    bugs: int = 0
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -89,6 +90,12 @@ class Tally:
                 if sum(map(self._window.count, outcomes)) > share * len(self._window):
                     return name
             return None
+
+    def bug_met(self) -> int:
+        """Count one fault of this program; return how many there were."""
+        with self._lock:
+            self.bugs += 1
+            return self.bugs
 
     def rate(self) -> float:
         """Calls per second over the last calls."""

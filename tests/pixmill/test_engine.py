@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from pixmill import engine as engine_module
 from pixmill.config import Stop
 from pixmill.config_file import load_config
 from pixmill.downloads import Downloads
-from pixmill.engine import Engine
+from pixmill.engine import MOST_BUGS, Engine
 from pixmill.errors import LedgerError, PixmillError
 from pixmill.images import ImageFetcher
 from pixmill.jobs import Job
+from pixmill.ledger import Ledger
 from pixmill.outcomes import MAX_THROTTLES
-from pixmill.provider.client import open_client
+from pixmill.provider.client import Client, open_client
 from pixmill.runs import Run, prepare
 from pixmill.stops import StopCode
 from pixmill.store import open_store
@@ -39,6 +41,7 @@ from tests.pixmill.run_checks import (
     to_its_end,
     use,
 )
+from tests.pixmill.sample_pictures import JPEG
 
 
 @contextmanager
@@ -194,7 +197,7 @@ def test_a_ledger_that_breaks_in_mid_run_stops_the_paying_at_once(
 
 
 def test_a_bug_in_one_job_hangs_nobody(workshop: Workshop) -> None:
-    """A10: two chunks wait for one engine; both end with the error, and what was sent is in the ledger."""
+    """A10: two chunks wait for one engine; the job with the bug is left, all others are paid for."""
 
     def bug() -> float:
         raise ZeroDivisionError("jitter")
@@ -203,10 +206,80 @@ def test_a_bug_in_one_job_hangs_nobody(workshop: Workshop) -> None:
         config = use(workshop, provider.url, 12, limits={"concurrency": 2})
         with started(config, bug) as (engine, jobs), ThreadPoolExecutor(2) as tasks:
             chunks = [tasks.submit(engine.process, part) for part in (jobs[:6], jobs[6:])]
-            for chunk in chunks:
-                with pytest.raises(PixmillError, match="internal error: ZeroDivisionError"):
-                    chunk.result(30)
+            counts = [chunk.result(30) for chunk in chunks]
         check_bill(config, provider.charges())
+    assert sum(count.succeeded for count in counts) == 11
+    assert sum(count.skipped for count in counts) == 1
+
+
+def buggy(
+    function: Callable[..., Any], is_hit: Callable[..., bool], times: int = 1
+) -> Callable[..., Any]:
+    """`function` with a bug that it meets so many times where `is_hit`, before it does anything."""
+    met: list[object] = []
+
+    def broken(*arguments: Any, **named: Any) -> Any:
+        if len(met) < times and is_hit(*arguments):
+            met.append(arguments)
+            raise MemoryError("on purpose")
+        return function(*arguments, **named)
+
+    return broken
+
+
+THIRD = b"a pet 3"
+
+BUGS = {
+    "before the claim": (Job, "beginning", lambda job: THIRD in job.head.encode(), "skipped"),
+    "in the claim": (Ledger, "claim", lambda *_: True, "skipped"),
+    "in the call": (Client, "call", lambda _, body, __: THIRD in body, "in_doubt"),
+    "judging the answer": (engine_module, "judge", lambda *_: True, "in_doubt"),
+    "making the record": (engine_module, "recorded", lambda *_: True, "in_doubt"),
+    "writing the record": (Ledger, "record", lambda *_: True, "in_doubt"),
+    "fetching the image": (Downloads, "fetch", lambda *_: True, "succeeded"),
+}
+"""Where one job meets a bug, and what becomes of it."""
+
+
+@pytest.mark.parametrize(("owner", "name", "is_hit", "status"), BUGS.values(), ids=BUGS)
+def test_a_bug_costs_the_job_that_meets_it_and_no_other(
+    workshop: Workshop,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    is_hit: Callable[..., bool],
+    status: str,
+) -> None:
+    """A10: its state is what is known of it, nothing stays in flight, and the next run pays for nothing twice."""
+    with Provider() as provider:
+        config = use(workshop, provider.url, 12, output={"images": "download"})
+        monkeypatch.setattr(owner, name, buggy(getattr(owner, name), is_hit))
+        monkeypatch.setattr(ImageFetcher, "fetch", lambda *_: JPEG)
+        report = to_its_end(lambda: carry_out(config))
+        rows = check(config, report, provider.charges())
+        again = to_its_end(lambda: carry_out(config))
+        check(config, again, provider.charges())
+    hit = {"skipped": "not_attempted", "in_doubt": "internal_error", "succeeded": "image_pending"}
+    assert [row["error_code"] for row in rows if row["error_code"]] == [hit[status]]
+    assert report[status] == (12 if status == "succeeded" else 1)
+    assert report["exit_code"] == 3 or status == "succeeded"
+    assert again["exit_code"] == 0
+    assert again["succeeded"] == (11 if status == "in_doubt" else 12)
+
+
+def test_many_bugs_end_the_paying(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A10: a program that fails on every answer must not pay for a whole table."""
+    with Provider() as provider:
+        config = use(workshop, provider.url, 60, limits={"concurrency": 2})
+        judge = buggy(engine_module.judge, lambda *of: of[2].code != "internal_error", times=60)
+        monkeypatch.setattr(engine_module, "judge", judge)
+        with pytest.raises(PixmillError, match="internal error: MemoryError: on purpose"):
+            to_its_end(lambda: carry_out(config))
+        assert MOST_BUGS <= len(provider.requests) <= MOST_BUGS + 1
+        check_bill(config, provider.charges())
+    assert dict(ledger(config, "SELECT state, count(*) FROM jobs GROUP BY state")) == {
+        "in_doubt": len(provider.requests)
+    }
 
 
 def test_an_input_image_that_changed_is_skipped_and_the_rest_go_on(workshop: Workshop) -> None:
