@@ -195,7 +195,9 @@ def _known(plan: Plan, ledger: Ledger, jobs: JobBatch) -> Iterator[pa.Table]:
         else [None] * jobs.rows.rows.num_rows
     )
     inputs = pa.array(kept, pa.string()).take(rows)
-    parts = _with_inputs(ledger.outcomes(jobs.keys), inputs)
+    start = (jobs.rows.first_row - 1) * len(jobs.slots)
+    places = plan.places[start : start + len(jobs.keys)].tolist()
+    parts = _with_inputs(ledger.outcomes(jobs.keys, places), inputs)
     return chain([next(parts)], parts)
 
 

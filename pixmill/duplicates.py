@@ -8,10 +8,14 @@ from numpy.typing import NDArray
 _NO_KEY = "0" * 64
 
 
+def key_bytes(keys: Sequence[str | None]) -> bytes:
+    """Return the 32 bytes of each job key one behind the other, zeros for none."""
+    return bytes.fromhex("".join(key or _NO_KEY for key in keys))
+
+
 def first_bytes(keys: Sequence[str | None]) -> NDArray[np.uint64]:
     """Return the first eight bytes of each job key as a number, 0 for none."""
-    whole = np.frombuffer(bytes.fromhex("".join(key or _NO_KEY for key in keys)), ">u8")
-    return whole[::4].astype(np.uint64)
+    return np.frombuffer(key_bytes(keys), ">u8")[::4].astype(np.uint64)
 
 
 def first_of_each(hashes: NDArray[np.uint64], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:

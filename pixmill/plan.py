@@ -20,6 +20,7 @@ from pixmill.config import Config, Input
 from pixmill.duplicates import contradictions, first_bytes, first_of_each
 from pixmill.job_maker import JobMaker
 from pixmill.jobs import Job, JobBatch
+from pixmill.known_jobs import KnownJobs
 from pixmill.ledger import Known, Ledger, State
 from pixmill.row_images import bad_images, damaged_files
 from pixmill.rows import InvalidRow, Problem, problem
@@ -70,6 +71,7 @@ class Plan:
     `first` marks, by position (row × slots + slot), the first job of each key; `pending` those of them that would be
     paid for; `conflicts` holds hashes of row keys whose rows contradict each other. `bad_images` says by row number
     what is wrong with the input images of rows that would be paid for otherwise: what is known when the plan is made.
+    `places` says by position where the ledger has an outcome, 0 where that is not known.
     `again` counts the pending keys that have an outcome. `asked` holds those of them that `selection` chose, with their
     attempts so far: they are not marked in the ledger before a person agrees.
     """
@@ -90,6 +92,7 @@ class Plan:
     pending: NDArray[np.bool_]
     conflicts: frozenset[int]
     bad_images: Mapping[int, Problem]
+    places: NDArray[np.uint32]
     again: int = 0
     asked: tuple[tuple[str, int], ...] = ()
     selection: Selection | None = None
@@ -234,6 +237,7 @@ class _Pass:
     contents: list[NDArray[np.uint64]] = field(default_factory=list)
     bad_images: dict[int, Problem] = field(default_factory=dict)
     again: list[NDArray[np.bool_]] = field(default_factory=list)
+    places: list[NDArray[np.uint32]] = field(default_factory=list)
     asked: dict[int, tuple[str, int]] = field(default_factory=dict)
 
     def add(self, jobs: JobBatch, found: _Found, source: Input) -> None:
@@ -253,6 +257,7 @@ class _Pass:
             self._take_again(jobs, found, found.known.again, standings)
             self.missing.append(found.known.missing)
             self.lost.append(found.known.lost)
+            self.places.append(found.known.places)
         standings[~jobs.taken] = Standing.LEFT_OUT
         standings[[at * len(jobs.slots) for at in jobs.problems]] = Standing.INVALID
         by_row = standings.reshape(-1, len(jobs.slots))
@@ -307,13 +312,11 @@ def make_plan(config: Config, ledger: Ledger | None, selection: Selection | None
     maker = JobMaker(config, table)
     known = ledger if ledger is not None and not ledger.is_empty() else None
     looked_at = ledger if source.images != "url" else None
-    retry_doubt = config.in_doubt == "retry"
+    known_jobs = KnownJobs(known, table, config) if known else None
 
     def look_up(jobs: JobBatch) -> _Found:
         return _Found(
-            known.known(jobs.keys, max_runs=config.retry.max_runs, retry_doubt=retry_doubt)
-            if known
-            else None,
+            known_jobs.known(jobs) if known_jobs else None,
             bad_images(jobs.images, source.image_columns, looked_at.bad_inputs)
             if looked_at
             else {},
@@ -365,6 +368,7 @@ def _conclude(
         pending=pending,
         conflicts=conflicts,
         bad_images=gathered.bad_images,
+        places=_joined(gathered.places, np.uint32),
         again=_count(gathered.again, pending),
         call_seconds=latency_ms / 1000
         if latency_ms

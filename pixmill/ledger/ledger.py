@@ -15,12 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pixmill.errors import LedgerError, UserError
 from pixmill.fair_shares import Share
-from pixmill.ledger import again, entries, reads, shares
+from pixmill.ledger import again, entries, reads, scan, shares
 from pixmill.ledger import inputs as input_table
 from pixmill.ledger.claims import Claims
 from pixmill.ledger.database import Database, database_at, patiently
 from pixmill.ledger.inputs import InputImage
 from pixmill.ledger.records import Claim, Doubt, Known, Recorded, Refused, RunLimits
+from pixmill.ledger.scan import Scan
 from pixmill.ledger.shares import Ask
 from pixmill.ledger.sqlite import make_room
 from pixmill.ledger.versions import bring_up_to_date, version_of
@@ -158,16 +159,29 @@ class Ledger:
         """How many jobs a run paid for, or tried to, that keep an earlier success, as their new call brought none."""
         return self.ask(reads.not_renewed, run_id)
 
-    def outcomes(self, keys: Sequence[str | None]) -> Iterator[pa.Table]:
+    def scan(self, *, max_runs: int, retry_doubt: bool = False) -> Scan:
+        """Return what `known` says of all jobs at once: less work than asking for each, where most are asked for."""
+        return self.ask(scan.scan, max_runs, retry_doubt)
+
+    def number_of_jobs(self) -> int:
+        """About how many jobs there are; they are not counted for it."""
+        return self.ask(scan.number_of_jobs)
+
+    def outcomes(
+        self, keys: Sequence[str | None], places: Sequence[int] = ()
+    ) -> Iterator[pa.Table]:
         """Yield the `OUTCOME_COLUMNS` of `keys`, a row for each in their order; null where nothing is known.
 
-        That is one table, or several where answers are so long that one would be large.
+        That is one table, or several where answers are so long that one would be large. Where `places` of the keys are
+        given, as `Known` has them, the outcomes are looked for there first.
         """
-        left: Sequence[str | None] | None = keys
-        while left is not None:
-            found = self.ask(reads.outcomes, left)
+        done = False
+        while not done:
+            found = self.ask(reads.outcomes, keys, places)
             yield found
-            left = left[found.num_rows :] or None
+            keys = keys[found.num_rows :]
+            places = places[found.num_rows :]
+            done = not keys
 
     def missing_images(self, keys: Sequence[str | None]) -> Iterator[tuple[str, list[str], int]]:
         """Of `keys`, yield those that are paid and have no image although their URLs may live: key, URLs, expiry."""

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import ColumnElement, Subquery
 
 from pixmill.ledger.dialects import json_line, json_of, json_values
+from pixmill.ledger.scan import NO_PLACE, ROW
 from pixmill.ledger.schema import jobs
 
 IMAGES = pa.list_(
@@ -75,57 +76,80 @@ def look_up(
 
 
 def look_up_first(
-    connection: Connection, columns: Sequence[ColumnElement[Any]], keys: Sequence[str | None]
+    connection: Connection,
+    columns: Sequence[ColumnElement[Any]],
+    keys: Sequence[str | None],
+    places: Sequence[int] = (),
 ) -> pa.Table:
     """Return `columns` of the jobs `keys` as `look_up` does, but no more rows than a table should have.
 
     Where cells are long, those are the rows of the first `keys`, at least of one: the others are asked for next.
-    The columns keep their names; those that hold JSON come as lists. Whole numbers are int64, the rest is text.
+    Where `places` of the keys are given (rows of SQLite, or 0), they are looked for there first, and only those that
+    are elsewhere by their keys. The columns keep their names; those that hold JSON come as lists. Whole numbers are
+    int64, the rest is text.
     """
-    lines = _lines(columns)
-    is_long = func.length(lines.c.line) >= _LONG
-    short = func.aggregate_strings(lines.c.line, "\n").filter(~is_long)
-    measured = lines.c.job_key + "\n" + cast(func.length(lines.c.line), Text)
-    texts: list[str] = []
-    long: dict[str, int] = {}
-    statement = select(short, func.aggregate_strings(measured, "\n").filter(is_long))
-    asked = sorted({key for key in keys if key})
-    for start in range(0, len(asked), _BATCH_KEYS):
-        part = asked[start : start + _BATCH_KEYS]
-        text, lengths = connection.execute(statement, {"keys": json.dumps(part)}).one()
-        texts += [text] if text else []
-        words = iter((lengths or "").split())
-        long |= {key: int(length) for key, length in zip(words, words, strict=True)}
-    returned = _fitting(keys, long)
-    apart = select(func.aggregate_strings(lines.c.line, "\n"))
-    for part in _parts(sorted(long.keys() & set(returned)), long):
-        texts += connection.execute(apart, {"keys": json.dumps(part)}).scalars()
-    schema = pa.schema(
-        [(_KEY, pa.string()), *((str(at), _kind(of)) for at, of in enumerate(columns))]
-    )
-    found = pa.concat_tables([schema.empty_table(), *(_parsed(text, schema) for text in texts)])
-    positions = pc.index_in(pa.array(returned, pa.string()), value_set=found[_KEY].combine_chunks())
-    return (
-        found.drop_columns(_KEY)
-        .combine_chunks()
-        .take(positions)
-        .rename_columns([of.name for of in columns])
-    )
+    found = _Found(connection, columns)
+    if places:
+        found.take(ROW, sorted({place for place in places if place != NO_PLACE}))
+    found.take(jobs.c.job_key, sorted({key for key in keys if key} - found.keys()))
+    returned = _fitting(keys, found.long)
+    found.take_long(sorted(found.long.keys() & set(returned)))
+    whole = pa.concat_tables(found.tables).combine_chunks()
+    positions = pc.index_in(pa.array(returned, pa.string()), value_set=whole[_KEY].combine_chunks())
+    return whole.drop_columns(_KEY).take(positions).rename_columns([of.name for of in columns])
 
 
-def _lines(columns: Sequence[ColumnElement[Any]]) -> Subquery:
-    """The JSON line of each known one of the JSON list `keys`: made once a row, however often it is looked at."""
-    # Numbers for names: they stand in every row, and short ones are written and parsed faster.
-    fields: list[Any] = [
-        part for at, of in enumerate(columns) for part in (literal(str(at)), _as_json(of))
-    ]
-    # One JSON parameter: ten thousand of their own take longer to name and bind than to look up.
-    wanted = json_values(bindparam("keys")).table_valued("value")
-    line = json_line(literal(_KEY), jobs.c.job_key, *fields).label("line")
-    rows = select(jobs.c.job_key, line).where(jobs.c.job_key.in_(select(wanted.c.value)))
-    return rows.offset(
-        0
-    ).subquery()  # an offset keeps the line from being made for each of its uses
+class _Found:
+    """What a look-up has found: `tables` of keys and columns, and the keys of lines too `long` to be in them."""
+
+    def __init__(self, connection: Connection, columns: Sequence[ColumnElement[Any]]) -> None:
+        self._connection, self._columns = connection, columns
+        kinds = ((str(at), _kind(of)) for at, of in enumerate(columns))
+        self._schema = pa.schema([(_KEY, pa.string()), *kinds])
+        self.tables = [self._schema.empty_table()]
+        self.long: dict[str, int] = {}
+
+    def keys(self) -> set[str]:
+        """The job keys that were found."""
+        return {*self.long, *(key for table in self.tables for key in table[_KEY].to_pylist())}
+
+    def take(self, column: ColumnElement[Any], values: Sequence[Any]) -> None:
+        """Take the jobs in whose `column` one of `values` stands."""
+        lines = self._lines(column)
+        is_long = func.length(lines.c.line) >= _LONG
+        short = func.aggregate_strings(lines.c.line, "\n").filter(~is_long)
+        measured = lines.c.job_key + "\n" + cast(func.length(lines.c.line), Text)
+        statement = select(short, func.aggregate_strings(measured, "\n").filter(is_long))
+        for start in range(0, len(values), _BATCH_KEYS):
+            asked = {"values": json.dumps(values[start : start + _BATCH_KEYS])}
+            text, lengths = self._connection.execute(statement, asked).one()
+            self._add(text)
+            words = iter((lengths or "").split())
+            self.long |= {key: int(length) for key, length in zip(words, words, strict=True)}
+
+    def take_long(self, keys: Sequence[str]) -> None:
+        """Take jobs that `take` left out."""
+        lines = self._lines(jobs.c.job_key)
+        statement = select(func.aggregate_strings(lines.c.line, "\n"))
+        for part in _parts(keys, self.long):
+            asked = {"values": json.dumps(part)}
+            self._add(self._connection.execute(statement, asked).scalar())
+
+    def _add(self, text: str | None) -> None:
+        if text:
+            self.tables.append(_parsed(text, self._schema))
+
+    def _lines(self, column: ColumnElement[Any]) -> Subquery:
+        """The JSON line of each job, made once a row, however often it is looked at."""
+        # Numbers for names: they stand in every row, and short ones are written and parsed faster.
+        fields: list[Any] = [
+            part for at, of in enumerate(self._columns) for part in (literal(str(at)), _as_json(of))
+        ]
+        # One JSON parameter: ten thousand of their own take longer to name and bind than to look up.
+        wanted = json_values(bindparam("values")).table_valued("value")
+        line = json_line(literal(_KEY), jobs.c.job_key, *fields).label("line")
+        rows = select(jobs.c.job_key, line).where(column.in_(select(wanted.c.value)))
+        return rows.offset(0).subquery()  # the offset keeps a line from being made at each use
 
 
 def _fitting(keys: Sequence[str | None], long: Mapping[str, int]) -> Sequence[str | None]:

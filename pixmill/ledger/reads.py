@@ -82,9 +82,11 @@ def not_renewed(connection: Connection, run_id: str) -> int:
     return connection.execute(kept.where(jobs.c.outcome_run != run_id)).scalar_one()
 
 
-def outcomes(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
+def outcomes(
+    connection: Connection, keys: Sequence[str | None], places: Sequence[int] = ()
+) -> pa.Table:
     """Return the `OUTCOME_COLUMNS` of the first `keys`, as many as fit, in their order; null where nothing is known."""
-    return look_up_first(connection, [jobs.c[name] for name in OUTCOME_COLUMNS], keys)
+    return look_up_first(connection, [jobs.c[name] for name in OUTCOME_COLUMNS], keys, places)
 
 
 def missing_images(
@@ -145,7 +147,8 @@ def _known(connection: Connection, found: pa.Table) -> Known:
         states[at], wanted[at] = State.IN_DOUBT.value, found["if_dead"][at].is_valid
     missing = pc.fill_null(pc.equal(found["missing"], 1), False)
     lost = pc.and_(missing, pc.fill_null(pc.equal(found["image_error"], "image_lost"), False))
-    return Known(states, _mask(missing), _mask(lost), wanted)
+    places = np.zeros(len(states), np.uint32)
+    return Known(states, _mask(missing), _mask(lost), wanted, places)
 
 
 def _left_by_the_dead(

@@ -63,12 +63,14 @@ class Known(NamedTuple):
 
     A state is `None` where the key was never claimed. `missing` marks paid jobs without their images, `lost` those of
     them whose images can't be fetched any more; `again` those that a run pays for although they have an outcome.
+    `places` says where outcomes are found sooner than by their keys (see `scan.ROW`), 0 where that is not known.
     """
 
     states: list[str | None]
     missing: NDArray[np.bool_]
     lost: NDArray[np.bool_]
     again: NDArray[np.bool_]
+    places: NDArray[np.uint32]
 
 
 class Doubt(NamedTuple):
