@@ -197,3 +197,5 @@ def say_invalid(made: "Plan") -> None:
     for note, count in made.notes.items():
         if count:
             say(f"  note: {count:,} {NOTES[note]}")
+    for remark in made.table.remarks():
+        say(f"  note: {remark}")
