@@ -20,6 +20,8 @@ from pixmill.errors import UserError
 from pixmill.local_paths import given_path
 from pixmill.results import OWN_FIELDS
 from pixmill.store import FolderStore, Store, open_bucket, open_store
+from pixmill.table import as_text
+from pixmill.table.moments import has_python_years, is_known_zone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,13 +36,15 @@ def load_results(path: str | Path) -> "pd.DataFrame":
 
     Columns are as published (each sweep axis is a `param_…` column), then `path`: the absolute path of the image, or
     its `s3://` URL, missing where there is none; it is `pixmill_path` where the input has a `path`. Whole numbers stay
-    whole: a column of them with gaps is pandas' nullable integer, as a float would round large ones.
+    whole: a column of them with gaps is pandas' nullable integer, as a float would round large ones. A column that
+    holds what pandas has no object for (a date of the year 10000, nanoseconds of a day) is text, as in exports.
     Raises UserError where there is no dataset or it is damaged, ConfigError where the config can't be used.
     """
     found = find_dataset(path)
     with opened(found.file) as dataset:
         table = dataset.read()
     table = table.append_column(free_name("path", table.schema), _image_paths(table, found.store))
+    table = pa.table([_loadable(column) for column in table.columns], table.schema.names)
     frame = table.to_pandas()
     for name in _gapped_integers(table):
         frame[name] = table[name].to_pandas(types_mapper=_nullable)
@@ -174,6 +178,20 @@ def _image_paths(table: pa.Table, store: Store) -> pa.ChunkedArray:
     return pc.binary_join_element_wise(
         store.shown(store.folder / "images").removesuffix("images"), names, ""
     )
+
+
+def _loadable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as it is where pandas can make objects of its values, and show them; else as text."""
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        zoned = column if is_known_zone(kind.tz) else column.cast(pa.timestamp(kind.unit, "UTC"))
+        return zoned if has_python_years(column) else as_text(column)
+    if pa.types.is_temporal(kind) or pa.types.is_nested(kind):
+        try:
+            column.to_pandas()
+        except (ValueError, OverflowError, pa.ArrowException):
+            return as_text(column)
+    return column
 
 
 def _gapped_integers(table: pa.Table) -> list[str]:

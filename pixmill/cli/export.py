@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pixmill.cli.terminal import ConfigPath, Json, Overrides, print_json, say
+from pixmill.errors import UserError
 from pixmill.local_paths import given_path
 
 if TYPE_CHECKING:
@@ -54,6 +55,13 @@ def export(
     where: Where = None,
     split: Split = None,
     split_by: SplitBy = None,
+    raw_cells: Annotated[
+        bool,
+        typer.Option(
+            "--raw-cells",
+            help="CSV for programs and further runs: no apostrophe before cells that look like a formula.",
+        ),
+    ] = False,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -62,7 +70,9 @@ def export(
     from pixmill.export import Choice
     from pixmill.export import export as write
 
-    choice = Choice(where, tuple(split or ()), split_by)
+    if raw_cells and kind != "csv":
+        raise UserError("--raw-cells is about CSV", hint="--format csv, or without --raw-cells")
+    choice = Choice(where, tuple(split or ()), split_by, raw_cells)
     done = write(load_config(config, overrides or ()), kind, out, choice)
     say_exported(done, kind, out)
     if as_json:
@@ -70,6 +80,8 @@ def export(
             "splits": dict(done.splits),
             "left_out": dict(done.left_out),
             "without_input": done.without_input,
+            "disarmed": done.disarmed,
+            "columns_left_out": list(done.columns_left_out),
         }
         print_json({"rows": done.rows, "format": kind, "out": str(out), **counts})
 
@@ -83,6 +95,14 @@ def say_exported(done: "Exported", kind: str, out: Path) -> None:
         say(f"  left out, as they have no image: {_listed(done.left_out)}")
     if done.without_input:
         say(f"  without an input image: {done.without_input:,}")
+    if done.columns_left_out:
+        names = ", ".join(done.columns_left_out)
+        say(f"  without the columns that hold bytes, lists or objects: {names}")
+    if done.disarmed:
+        say(
+            f"  {done.disarmed:,} cells that a spreadsheet would run as a formula begin with an apostrophe;"
+            " --raw-cells leaves them as they are"
+        )
     if kind in _READ_BY:
         say(f"read it with: {_READ_BY[kind].format(out=out)}")
 

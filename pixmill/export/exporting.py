@@ -10,25 +10,33 @@ from pixmill.export.imagefolder import write_imagefolder
 from pixmill.export.samples import Exported, Samples
 from pixmill.export.selection import select
 from pixmill.export.shards import write_shards
-from pixmill.export.tables import write_csv, write_jsonl, write_parquet, write_table
+from pixmill.export.tables import (
+    write_csv,
+    write_jsonl,
+    write_parquet,
+    write_raw_csv,
+    write_table,
+)
 from pixmill.loading import is_damage, opened, published_dataset
 
 Format = Literal["parquet", "csv", "jsonl", "imagefolder", "webdataset"]
 
-_TABLES = {"parquet": write_parquet, "csv": write_csv, "jsonl": write_jsonl}
-_FOLDERS = {"imagefolder": write_imagefolder, "webdataset": write_shards}
+TABLE_WRITERS = {"parquet": write_parquet, "csv": write_csv, "jsonl": write_jsonl}
+FOLDER_WRITERS = {"imagefolder": write_imagefolder, "webdataset": write_shards}
 
 
 @dataclass(frozen=True)
 class Choice:
     """What to export: `where` is a condition over columns, `splits` are shares such as `val=0.02`, the rest is `train`.
 
-    `split_by` names the column whose value decides the split; `None` is the row key.
+    `split_by` names the column whose value decides the split; `None` is the row key. `raw_cells` leaves the
+    cells of CSV as they are.
     """
 
     where: str | None = None
     splits: tuple[str, ...] = ()
     split_by: str | None = None
+    raw_cells: bool = False
 
 
 EVERYTHING = Choice()
@@ -37,7 +45,8 @@ EVERYTHING = Choice()
 def export(config: Config, kind: Format, out: Path, choice: Choice = EVERYTHING) -> Exported:
     """Write the dataset of `config` to `out`: a file for a table, a new folder for images.
 
-    CSV cells of text that a spreadsheet would run as a formula get a leading apostrophe; nested values are JSON.
+    CSV cells of text that a spreadsheet would run as a formula get a leading apostrophe, unless `choice` wants them
+    raw; nested values are JSON, bytes Base64.
     What goes wrong half-way leaves `out` as it was. Raises UserError where there is no dataset yet, the choice makes
     no sense, no image would be exported, or `out` can't be written.
     """
@@ -48,9 +57,10 @@ def export(config: Config, kind: Format, out: Path, choice: Choice = EVERYTHING)
             raise UserError(f"{out} is the dataset itself", hint="name another file")
         try:
             out.absolute().parent.mkdir(parents=True, exist_ok=True)
-            if kind in _TABLES:
-                return write_table(dataset, selection, out, _TABLES[kind])
-            return _FOLDERS[kind](Samples(dataset, selection, config), out.absolute())
+            if kind in TABLE_WRITERS:
+                write = write_raw_csv if kind == "csv" and choice.raw_cells else TABLE_WRITERS[kind]
+                return write_table(dataset, selection, out, write)
+            return FOLDER_WRITERS[kind](Samples(dataset, selection, config), out.absolute())
         except OSError as error:
             if is_damage(error):
                 raise

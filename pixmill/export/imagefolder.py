@@ -1,6 +1,7 @@
 """An image folder as Hugging Face `datasets` reads it: `load_dataset("imagefolder", data_dir=OUT)`.
 
-    OUT/train/metadata.parquet      file_name, input_file_name, then the dataset's scalar columns
+    OUT/train/metadata.parquet      file_name, input_file_name, then the dataset's scalar columns;
+                                    dates, times and unsigned numbers of 64 bits as text
     OUT/train/images/ab/<sha256>.jpg
     OUT/train/inputs/cd/<sha256>.jpg
 
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from pixmill.export.folders import fresh_folder
 from pixmill.export.samples import Exported, ImageData, Sample, Samples
+from pixmill.table import as_text
 
 METADATA = "metadata.parquet"
 _MADE_BY_THE_LIBRARY = ("image", "input")
@@ -68,8 +70,16 @@ def _put(folder: Path, kind: str, image: ImageData) -> str:
 def _schema(samples: Samples) -> pa.Schema:
     """`file_name` comes first: the library gives it to the first image column that it meets."""
     names = ["file_name", "input_file_name"] if samples.paired else ["file_name"]
-    own = [one.with_name(_plain_name(one.name)) for one in samples.schema]
+    own = [pa.field(_plain_name(one.name), _metadata_type(one.type)) for one in samples.schema]
     return pa.schema([*(pa.field(name, pa.string()) for name in names), *own])
+
+
+def _metadata_type(kind: pa.DataType) -> pa.DataType:
+    """The type of a column in the metadata. The library makes Python's values of it, and of those Arrow's again.
+
+    It would stop at the first date, time or number that does not fit there: these are text.
+    """
+    return pa.string() if pa.types.is_temporal(kind) or pa.types.is_uint64(kind) else kind
 
 
 def _plain_name(name: str) -> str:
@@ -83,6 +93,11 @@ def _metadata(columns: pa.RecordBatch, placed: list[Placed], schema: pa.Schema) 
     files: list[list[str | None]] = [[one.image for one in placed]]
     if "input_file_name" in schema.names:
         files.append([one.input for one in placed])
+    kinds = schema.types[len(files) :]
+    own = [
+        column if column.type == kind else as_text(column)
+        for column, kind in zip(rows.columns, kinds, strict=True)
+    ]
     return pa.Table.from_arrays(
-        [*(pa.array(names, pa.string()) for names in files), *rows.columns], schema=schema
+        [*(pa.array(names, pa.string()) for names in files), *own], schema=schema
     )

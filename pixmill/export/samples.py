@@ -26,17 +26,27 @@ BATCH_ROWS = 2_000
 _FILES = ("file_name", "input_image")
 """Our columns that name files in the store: a sample brings the files themselves."""
 
+_BYTES = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+    pa.types.is_fixed_size_binary,
+)
+
 
 class Exported(NamedTuple):
     """What was written: rows or samples, how many in each split, and how many jobs have no sample, by reason.
 
-    `without_input` counts the samples of a paired export whose input image is not at hand.
+    `without_input` counts the samples of a paired export whose input image is not at hand, `disarmed` the cells of a
+    CSV file that got an apostrophe, `columns_left_out` names the columns that samples don't have.
     """
 
     rows: int
     splits: Mapping[str, int]
     left_out: Mapping[str, int] = {}
     without_input: int = 0
+    disarmed: int = 0
+    columns_left_out: tuple[str, ...] = ()
 
 
 class ImageData(NamedTuple):
@@ -81,7 +91,13 @@ class Samples:
         self._left_out: Counter[str] = Counter()
         self._without_input = 0
         self.paired = self._local_inputs is not None or self._has_kept_inputs()
-        self.schema = _scalar_schema(dataset.schema_arrow, [self._own[name] for name in _FILES])
+        brought = [self._own[name] for name in _FILES]
+        self.schema = _scalar_schema(dataset.schema_arrow, brought)
+        self._columns_left_out = tuple(
+            name
+            for name in dataset.schema_arrow.names
+            if name not in {*self.schema.names, *brought, *self._own.values()}
+        )
 
     def batches(self) -> Iterator[SampleBatch]:
         """Yield the selected jobs batch by batch; the samples of one have to be taken before the next is asked for."""
@@ -97,7 +113,11 @@ class Samples:
             )
             raise UserError(f"no job has an image to export: {why or 'none was selected'}")
         return Exported(
-            self._splits.total(), dict(self._splits), dict(self._left_out), self._without_input
+            self._splits.total(),
+            dict(self._splits),
+            dict(self._left_out),
+            self._without_input,
+            columns_left_out=self._columns_left_out,
         )
 
     def _samples(self, picked: Picked) -> Iterator[Sample]:
@@ -156,21 +176,14 @@ class Samples:
 
 def _scalar_schema(schema: pa.Schema, left_out: Sequence[str]) -> pa.Schema:
     """The columns that a caption file can hold: no lists, structs and raw bytes, and not those in `left_out`."""
-    is_kept = [not pa.types.is_nested(one.type) and not _is_bytes(one.type) for one in schema]
-    return pa.schema(
-        [
-            one
-            for one, kept in zip(schema, is_kept, strict=True)
-            if kept and one.name not in left_out
-        ]
-    )
+    return pa.schema([one for one in schema if _is_scalar(one.type) and one.name not in left_out])
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
-    return any(
-        of(kind)
-        for of in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
-    )
+def _is_scalar(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_scalar(kind.value_type)
+    is_bytes = any(is_one(kind) for is_one in _BYTES)
+    return not is_bytes and not pa.types.is_nested(kind)
 
 
 def _input_folder(config: Config, schema: pa.Schema) -> Path | None:

@@ -21,6 +21,8 @@ from pixmill.operations import did_you_mean
 from pixmill.table import as_text
 
 TRAIN = "train"
+BATCH_BYTES = 64 << 20
+"""About how much of a dataset is decoded at once: rows may hold pictures."""
 
 
 class Picked(NamedTuple):
@@ -41,7 +43,7 @@ class Selection(NamedTuple):
     def batches(self, dataset: pq.ParquetFile, size: int) -> Iterator[Picked]:
         """Yield the selected rows in order, from at most `size` rows of the dataset at once."""
         start = 0
-        for batch in dataset.iter_batches(batch_size=size):
+        for batch in dataset.iter_batches(batch_size=min(size, _rows_in(BATCH_BYTES, dataset))):
             kept = self._kept(batch)
             rows = batch if len(kept) == batch.num_rows else batch.take(pa.array(kept))
             yield Picked(rows, start + kept, self._splits(rows))
@@ -76,6 +78,13 @@ def select(
     return Selection(
         _condition(where, schema) if where is not None else None, parse_shares(splits), column
     )
+
+
+def _rows_in(space: int, dataset: pq.ParquetFile) -> int:
+    """How many rows of the widest row group need `space` bytes."""
+    groups = map(dataset.metadata.row_group, range(dataset.metadata.num_row_groups))
+    widest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    return max(1, space // max(widest, 1))
 
 
 def split_of(text: str, shares: Mapping[str, float]) -> str:

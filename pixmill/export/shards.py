@@ -17,6 +17,7 @@ from typing import Any
 
 from pixmill.export.folders import fresh_folder
 from pixmill.export.samples import Exported, Sample, Samples
+from pixmill.table import json_rows
 
 SHARD_SAMPLES = 1_000
 
@@ -26,7 +27,7 @@ def write_shards(samples: Samples, out: Path) -> Exported:
     with fresh_folder(out) as folder, ExitStack() as files:
         shards: dict[str, Shards] = {}
         for batch in samples.batches():
-            rows = batch.columns.to_pylist()
+            rows = list(json_rows(batch.columns))
             for sample in batch.samples:
                 if sample.split not in shards:
                     shards[sample.split] = files.enter_context(Shards(folder, sample.split))
@@ -70,6 +71,6 @@ class Shards:
 def _members(sample: Sample, row: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
     yield sample.image.suffix, sample.image.data
     yield ".txt", sample.caption.encode()
-    yield ".json", json.dumps(row, ensure_ascii=False, default=str).encode()
+    yield ".json", json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
     if sample.input:
         yield f".input{sample.input.suffix}", sample.input.data

@@ -13,6 +13,9 @@ from pixmill.report.pictures import Pictures
 from pixmill.table import as_text
 
 CHUNK_ROWS = 2_000
+_MOST = 2**53
+"""Whole numbers beyond it are text: a browser has only doubles."""
+
 LONGEST = 1_000
 """Characters shown of a value that the request doesn't read."""
 
@@ -58,14 +61,17 @@ class Chunks:
             if left <= 0:
                 return
             yield json.dumps(
-                self._chunk(batch.slice(0, left)), ensure_ascii=False, separators=(",", ":")
+                self._chunk(batch.slice(0, left)),
+                ensure_ascii=False,
+                separators=(",", ":"),
+                allow_nan=False,
             )
             left -= batch.num_rows
 
     def _chunk(self, batch: pa.RecordBatch) -> dict[str, Any]:
         ours = {name: batch[column] for name, column in self._meaning.ours.items()}
         columns = {name: as_text(ours[name]) for name in TEXTS if name in ours}
-        columns |= {name: _finite(ours[name]) for name in NUMBERS if name in ours}
+        columns |= {name: _exact(ours[name]) for name in NUMBERS if name in ours}
         columns |= {name: _milliseconds(ours[name]) for name in TIMES if name in ours}
         return {
             "rows": batch.num_rows,
@@ -100,10 +106,11 @@ def _positions(column: pa.Array, axis: Axis) -> pa.Array:
     )
 
 
-def _finite(column: pa.Array) -> pa.Array:
-    """Numbers that JSON can hold; milliseconds and money need no more than six digits after the point."""
+def _exact(column: pa.Array) -> pa.Array:
+    """Numbers that a browser reads as they are; milliseconds and money need no more than six digits after the point."""
     if not pa.types.is_floating(column.type):
-        return column
+        small = pc.and_(pc.less_equal(column, _MOST), pc.greater_equal(column, -_MOST))
+        return column if pc.all(small).as_py() is not False else as_text(column)
     return pc.round(pc.if_else(pc.is_finite(column), column, None), 6)
 
 

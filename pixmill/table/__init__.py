@@ -12,6 +12,15 @@ row is accounted for.
 from pixmill.table.batch import BadRow, RowBatch
 from pixmill.table.columns import delimiter_hint
 from pixmill.table.opening import InputTable, open_table
-from pixmill.table.text import as_text
+from pixmill.table.text import as_json, as_text, json_rows
 
-__all__ = ["BadRow", "InputTable", "RowBatch", "as_text", "delimiter_hint", "open_table"]
+__all__ = [
+    "BadRow",
+    "InputTable",
+    "RowBatch",
+    "as_json",
+    "as_text",
+    "delimiter_hint",
+    "json_rows",
+    "open_table",
+]

@@ -39,14 +39,10 @@ class RowBatch(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The rows and bad rows of a batch, before they have a number.
-
-    `empty_lines` counts lines of empty cells that end a file and are no rows; a part that has some has no rows.
-    """
+    """The rows and bad rows of a batch, before they have a number."""
 
     rows: pa.Table
     bad: dict[int, BadRow]
-    empty_lines: int = 0
 
 
 class Format(Protocol):

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,11 +10,11 @@ import pyarrow as pa
 from pixmill.errors import TableError
 from pixmill.table.batch import Format, RowBatch
 from pixmill.table.columnar import Parquet
-from pixmill.table.columns import changed, listed
+from pixmill.table.columns import changed
 from pixmill.table.delimited import Delimited
 from pixmill.table.lines import JsonLines
 from pixmill.table.remote import called
-from pixmill.table.source import Stamp, common_kind, name_files, stamp, with_content
+from pixmill.table.source import Stamp, common_kind, name_files, stamp
 from pixmill.table.stream import reading
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -29,10 +29,6 @@ class InputTable:
     _format: Format
     _stamps: tuple[Stamp, ...]
     _names: Mapping[Path, str]
-    skipped: tuple[str, ...] = ()
-    """What of the path is not read, in words."""
-    empty_lines: dict[Path, int] = field(default_factory=dict)
-    """Lines of empty cells that end a file, by file; they are no rows. Known once a file was read to its end."""
 
     @property
     def folder(self) -> Path:
@@ -47,20 +43,9 @@ class InputTable:
         first_row = 1
         with called(self._names):
             for file in self.files:
-                for part in self._format.parts(file, self.schema, size):
-                    if part.empty_lines:
-                        self.empty_lines[file] = part.empty_lines
-                    else:
-                        yield RowBatch(first_row, part.rows, part.bad, file)
-                        first_row += part.rows.num_rows
-
-    def remarks(self) -> list[str]:
-        """What a person should know of what is not read, as far as it is known."""
-        ends = [
-            f"{self._names[file]}: {count:,} lines of empty cells at its end are no rows"
-            for file, count in self.empty_lines.items()
-        ]
-        return [*self.skipped, *ends]
+                for rows, bad in self._format.parts(file, self.schema, size):
+                    yield RowBatch(first_row, rows, bad, file)
+                    first_row += rows.num_rows
 
     def sha256(self) -> str:
         """Of the bytes of all files in order, as they are stored (compressed ones compressed)."""
@@ -78,41 +63,28 @@ class InputTable:
                     raise changed(file)
 
 
-def open_table(
-    path: str, *, encoding: str = "utf-8", delimiter: str | None = None, escape: str | None = None
-) -> InputTable:
+def open_table(path: str, *, encoding: str = "utf-8", delimiter: str | None = None) -> InputTable:
     """The table at `path`: a file, a folder or a glob. TableError if there is none, or if it is a bad one.
 
     `encoding` is that of text files; `delimiter` separates the cells of CSV and TSV where it is not the usual
-    one, and `escape` stands before quotes inside of them where they are not doubled. JSON lines are read in full,
-    to find the types of the columns; of others only what says the columns.
+    one. JSON lines are read in full, to find the types of the columns; of others only what says the columns.
     """
-    found = name_files(path)
-    with called(found.names):
-        files, empty = with_content(tuple(found.names))
+    names = name_files(path)
+    files = tuple(names)
+    with called(names):
         stamps = tuple(stamp(file) for file in files)
-        table_format = _format(common_kind(files), encoding, delimiter, escape)
-        schema = table_format.schema(files)
-    skipped = [f"{found.names[file]}: it is empty, so it is not read" for file in empty]
-    if found.others:
-        skipped.append(f"{path}: not read, as no tables: {listed(found.others)}")
-    return InputTable(files, schema, table_format, stamps, found.names, tuple(skipped))
+        table_format = _format(common_kind(files), encoding, delimiter)
+        return InputTable(files, table_format.schema(files), table_format, stamps, names)
 
 
-def _format(kind: str, encoding: str, delimiter: str | None, escape: str | None) -> Format:
+def _format(kind: str, encoding: str, delimiter: str | None) -> Format:
     if kind == "parquet":
         return Parquet()
     if kind == "jsonl":
         return JsonLines(encoding)
     mark = _DELIMITERS[kind] if delimiter is None else delimiter
-    for given, what in ((mark, "separate cells"), (escape or "\\", "stand before quotes")):
-        if len(given) != 1 or given in '"\r\n':
-            hint = (
-                "it is one character, such as a ;"
-                if given is mark
-                else "it is one character, such as \\"
-            )
-            raise TableError(f"{given!r} can't {what}", hint=hint)
-    if mark == escape:
-        raise TableError(f"{mark!r} can't both separate cells and stand before quotes")
-    return Delimited(encoding, mark, escape, may_say=delimiter is None)
+    if len(mark) != 1 or mark in '"\r\n':
+        raise TableError(
+            f"{mark!r} can't separate cells", hint="a delimiter is one character, such as a ;"
+        )
+    return Delimited(encoding, mark)

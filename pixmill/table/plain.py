@@ -11,12 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pixmill.table.moments import is_known_zone
+
 _LISTS = (pa.ListType, pa.LargeListType, pa.ListViewType, pa.LargeListViewType)
 _LARGE = (pa.LargeListType, pa.LargeListViewType)
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type without views, extensions, run ends and metadata of fields; a dictionary only at the top."""
+    """The type without views, extensions, run ends, narrow decimals, zones that nobody knows and metadata of fields.
+
+    A dictionary stays one at the top only.
+    """
     if pa.types.is_dictionary(kind):
         return pa.dictionary(kind.index_type, _dense_type(kind.value_type), kind.ordered)
     return _dense_type(kind)
@@ -77,8 +82,11 @@ def doubles(column: Any) -> Any:
 
 def _dense_type(kind: pa.DataType) -> pa.DataType:
     """The plain type without a dictionary, as it is inside of other types."""
-    if pa.types.is_timestamp(kind):
-        return pa.timestamp(kind.unit, kind.tz)  # the name of a zone may be damaged: Python notices
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        # The same instants, in a zone that whoever reads the dataset can show: files name "Z", and worse.
+        return pa.timestamp(kind.unit, kind.tz if is_known_zone(kind.tz) else "UTC")
+    if pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
+        return pa.decimal128(kind.precision, kind.scale)  # few readers know the narrow ones
     if isinstance(kind, pa.BaseExtensionType):
         return _dense_type(kind.storage_type)
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):

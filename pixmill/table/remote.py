@@ -57,9 +57,6 @@ def called(names: Mapping[Path, str]) -> Iterator[None]:
 def _meant(objects: "Objects", key: str, is_table: Callable[[str], bool]) -> "list[Listed]":
     from pixmill.store.objects import Listed
 
-    seen = objects.look(key)
-    if seen:  # whatever stands in its name
-        return [Listed(key, seen)]
     parts = key.split("/")
     plain = next((at for at, part in enumerate(parts) if glob.has_magic(part)), None)
     if plain is not None:
@@ -69,6 +66,9 @@ def _meant(objects: "Objects", key: str, is_table: Callable[[str], bool]) -> "li
             for one in objects.list(below)
             if _is_safe(one.name) and _fits(one.name.split("/"), parts)
         ]
+    seen = objects.look(key)
+    if seen:
+        return [Listed(key, seen)]
     listed = (
         (one, one.name.removeprefix(f"{key}/"))
         for one in objects.list(f"{key}/")

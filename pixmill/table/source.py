@@ -52,67 +52,45 @@ def stamp(file: Path) -> Stamp:
     return Stamp(stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
-class Files(NamedTuple):
-    """The files that a path means, in order, each with what to call it, and what stands beside them in a folder."""
-
-    names: dict[Path, str]
-    others: tuple[str, ...] = ()
-
-
 def find_files(path: str) -> tuple[Path, ...]:
     """The files that `path` (a file, a folder or a glob) means, in order; TableError if there are none.
 
     Objects of a bucket are brought here.
     """
-    return tuple(name_files(path).names)
+    return tuple(name_files(path))
 
 
-def name_files(path: str) -> Files:
-    """The files that `path` means; TableError if there are none."""
+def name_files(path: str) -> dict[Path, str]:
+    """The files that `path` means, in order, each with what to call it."""
     if is_bucket_url(path):
-        return Files(bring(path, lambda name: _kind_by_name(Path(name)) is not None))
+        return bring(path, lambda name: _kind_by_name(Path(name)) is not None)
+    return {file: str(file) for file in _local_files(path)}
+
+
+def _local_files(path: str) -> list[Path]:
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", path):
         raise TableError(
             f"{path}: only local paths and s3:// are read, not {scheme[1]}:// ones",
             hint="give the path of a file, a folder or a glob; copy remote tables here first",
         )
     given = Path(path)
-    files, others = _folder_files(given) if given.is_dir() else (_matching(path), [])
+    if given.is_dir():
+        files = _folder_files(given)
+    elif given.is_file():
+        files = [given]
+    elif glob.has_magic(path):
+        matches = glob.iglob(path, recursive=True)  # noqa: PTH207 Path.glob refuses absolute patterns
+        files = sorted(match for match in map(Path, matches) if match.is_file())
+    else:
+        raise TableError(
+            f"{path}: there is no such file", hint=f"relative paths start at {Path.cwd()}"
+        )
     if not files:
         where = "no table file in this folder" if given.is_dir() else "no file matches"
         raise TableError(
             f"{path}: {where}", hint=f"{SUPPORTED}; relative paths start at {Path.cwd()}"
         )
-    return Files({file: str(file) for file in files}, tuple(entry.name for entry in others))
-
-
-def _matching(path: str) -> list[Path]:
-    """The file of this very name, whatever stands in it, else those that it matches as a glob."""
-    given = Path(path)
-    if given.is_file():
-        return [given]
-    if not glob.has_magic(path):
-        raise TableError(
-            f"{path}: there is no such file", hint=f"relative paths start at {Path.cwd()}"
-        )
-    # Folders of this very name as well: "[final]" would be a single character.
-    known = next((folder for folder in given.parents if folder.is_dir()), None)
-    pattern = path
-    if known is not None and glob.has_magic(str(known)):
-        pattern = str(Path(glob.escape(str(known))) / given.relative_to(known))
-    matches = glob.iglob(pattern, recursive=True)  # noqa: PTH207 Path.glob refuses absolute patterns
-    return sorted(match for match in map(Path, matches) if match.is_file())
-
-
-def with_content(files: tuple[Path, ...]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """The files that hold something and the empty ones, which writers leave for parts without rows.
-
-    A table of nothing but those is kept, to be refused.
-    """
-    empty = tuple(file for file in files if _is_empty(file))
-    if len(empty) == len(files):
-        return files, ()
-    return tuple(file for file in files if file not in empty), empty
+    return files
 
 
 def common_kind(files: tuple[Path, ...]) -> str:
@@ -127,22 +105,11 @@ def common_kind(files: tuple[Path, ...]) -> str:
     return kind
 
 
-def _is_empty(file: Path) -> bool:
-    with reading(file), file.open("rb") as raw:
-        head = raw.read(2)
-    if head != b"\x1f\x8b" or not file.name.lower().endswith(".gz"):
-        return not head
-    with opened(file) as stream:
-        return not stream.peek(1)
-
-
-def _folder_files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The tables directly in a folder and what else is there, both without what is hidden or begins with _."""
+def _folder_files(folder: Path) -> list[Path]:
     with reading(folder):
         entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
     shown = [entry for entry in entries if not entry.name.startswith((".", "_"))]
-    tables = [entry for entry in shown if _kind_by_name(entry) and entry.is_file()]
-    return tables, [entry for entry in shown if entry not in tables]
+    return [entry for entry in shown if _kind_by_name(entry) and entry.is_file()]
 
 
 def _kind_by_name(file: Path) -> str | None:

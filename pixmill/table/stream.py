@@ -113,8 +113,7 @@ class Lines:
 
     def _return(self, text: str) -> None:
         # Up to the end of a line: the two sources of lines must not meet within one.
-        rest = "" if text.endswith("\n") else self._text.readline(MAX_LINE + 1)
-        self._returned = io.StringIO(text + rest, newline="")
+        self._returned = io.StringIO(text + self._text.readline(MAX_LINE + 1), newline="")
 
 
 def in_batches(records: Iterable[Record], lines: Lines, size: int) -> Iterator[list[Record]]:
@@ -183,10 +182,10 @@ def _codec(file: Path, encoding: str, head: bytes) -> str:
 def _undecodable(file: Path, encoding: str, codec: str) -> TableError:
     place = _first_bad_byte(file, codec)
     where = "" if place is None else f": byte {place[0]:,} (line {place[1]:,}) is not {encoding}"
-    hint = "input.encoding names the encoding of the table: utf-8, utf-16, gbk, latin-1, …"
-    if codecs.lookup(codec).name.startswith("utf-8"):
-        hint += "; CSV that Excel saved on Windows is often cp1252, or gbk in China"
-    return TableError(f"{file}: it can't be read as {encoding}{where}", hint=hint)
+    return TableError(
+        f"{file}: it can't be read as {encoding}{where}",
+        hint="input.encoding names the encoding of the table: utf-8, utf-16, gbk, latin-1, …",
+    )
 
 
 def _first_bad_byte(file: Path, codec: str) -> tuple[int, int] | None:

@@ -2,10 +2,12 @@
 
 import csv
 import json
+from base64 import b64decode
 from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -53,7 +55,7 @@ def test_where_keeps_the_rows_for_which_it_holds_in_their_order(shelf: Shelf, ki
     assert [(row["row_key"], str(row["scale"])) for row in rows] == [
         (f"r{at}", "4") for at in range(10)
     ]
-    assert done == Exported(10, {})
+    assert (done.rows, done.splits) == (10, {})
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -207,3 +209,79 @@ def test_a_column_name_that_a_spreadsheet_would_run_is_disarmed(tmp_path: Path) 
     export(load_config(shelf.path), "csv", tmp_path / "pets.out")
     header = (tmp_path / "pets.out").read_text().splitlines()[0]
     assert ",'=1+1," in header
+
+
+CELLS = [
+    "=1+1",
+    "-dash",
+    "+plus",
+    "@at",
+    " =late",
+    "＝wide",
+    "'quoted",
+    'a "b", c',
+    "x\r\ny\nz\r",
+    "",
+    None,
+]
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Shelf:
+    """A row for each of `CELLS`, once as text and once as a value of few texts."""
+    shelf = Shelf(tmp_path)
+    own = INPUT.append(pa.field("note", pa.string())).append(
+        pa.field("kind", pa.dictionary(pa.int32(), pa.string()))
+    )
+    shelf.publish([shelf.job(at, note=text, kind=text) for at, text in enumerate(CELLS)], own)
+    return shelf
+
+
+def test_raw_cells_of_csv_are_what_the_dataset_holds_and_null_is_no_empty_text(
+    cells: Shelf,
+) -> None:
+    """G27."""
+    out = cells.folder / "pets.csv.out"
+    done = export(load_config(cells.path), "csv", out, Choice(raw_cells=True))
+    assert done.disarmed == 0
+    options = pa_csv.ConvertOptions(
+        strings_can_be_null=True, quoted_strings_can_be_null=False, null_values=[""]
+    )
+    many = pa_csv.ParseOptions(newlines_in_values=True)
+    found = pa_csv.read_csv(out, parse_options=many, convert_options=options)
+    assert found["note"].to_pylist() == found["kind"].to_pylist() == CELLS
+
+
+def test_what_a_spreadsheet_would_run_is_counted_and_gets_an_apostrophe(cells: Shelf) -> None:
+    """G19: also in columns that hold few texts, each of them once."""
+    out = cells.folder / "pets.csv.out"
+    assert export(load_config(cells.path), "csv", out).disarmed == 12
+    with out.open(newline="", encoding="utf-8") as file:
+        found = [(row["note"], row["kind"]) for row in csv.DictReader(file)]
+    expected = [f"'{text}" for text in CELLS[:6] if text] + [text or "" for text in CELLS[6:]]
+    assert found == [(text, text) for text in expected]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_bytes_are_base64_at_any_depth(tmp_path: Path, kind: Format) -> None:
+    """G26."""
+    shelf, data = Shelf(tmp_path), b"\x89PNG\xff"
+    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    own = INPUT.append(pa.field("thumb", pa.binary())).append(pa.field("all", pa.list_(picture)))
+    shelf.publish([shelf.job(0, thumb=data, all=[{"bytes": data, "path": "a.png"}])], own)
+    _, (row,) = exported(shelf, kind, Choice())
+    nested = json.loads(row["all"]) if kind == "csv" else row["all"]
+    assert b64decode(row["thumb"]) == b64decode(nested[0]["bytes"]) == data
+
+
+def test_json_lines_never_hold_what_json_has_no_word_for(tmp_path: Path) -> None:
+    """G28."""
+    shelf = Shelf(tmp_path)
+    own = INPUT.append(pa.field("score", pa.float64())).append(
+        pa.field("deep", pa.list_(pa.struct([("n", pa.float32())])))
+    )
+    values = [float("nan"), float("inf"), float("-inf"), 0.1]
+    shelf.publish([shelf.job(at, score=of, deep=[{"n": of}]) for at, of in enumerate(values)], own)
+    _, rows = exported(shelf, "jsonl", Choice())
+    found = [(row["score"], row["deep"]) for row in rows]
+    assert found == [(of, [{"n": of}]) for of in (None, None, None, 0.1)]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Workshop, carry_out
 from tests.pixmill.published import Shelf
 from tests.real_command import Command
 
@@ -65,15 +66,34 @@ def test_a_table_of_some_rows_with_their_split(shelf: Shelf, pixmill: Command) -
     assert {row["split"] for row in rows} == {"train", "val"}
 
 
+def test_a_csv_export_with_raw_cells_pays_for_nothing_as_a_table(
+    workshop: Workshop, pixmill: Command
+) -> None:
+    """G27: texts that a spreadsheet would run are other prompts with an apostrophe, and the command says so."""
+    rows = workshop.rows(4)
+    texts = ["-5 degrees, a barn", "=a pet", "+1 pet", 'two\nlines, "quoted"']
+    workshop.write_rows([{**row, "text": text} for row, text in zip(rows, texts, strict=True)])
+    config, paid = workshop.write_config(), []
+    assert carry_out(config)["calls"] == 4
+    for options in ((), ("--raw-cells",)):
+        out = str(workshop.folder / "again.csv")
+        shown = pixmill("export", config, "--format", "csv", "--out", out, *options)
+        said = " cells that a spreadsheet would run" in shown.stderr
+        assert (shown.exit_code, said) == (0, not options)
+        paid.append(carry_out(config, f"input.path={out}", "name=again")["calls"])
+    assert paid == [3, 0]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        (("--raw-cells", "--format", "jsonl"), "--raw-cells is about CSV"),
         (("--where", "statsu == 'failed'"), "did you mean `status`"),
         (("--split", "val=2"), "error: --split val=2 is no share"),
     ],
 )
 def test_a_mistake_exits_2_without_a_traceback_and_writes_nothing(
-    shelf: Shelf, pixmill: Command, options: tuple[str, str], says: str
+    shelf: Shelf, pixmill: Command, options: tuple[str, ...], says: str
 ) -> None:
     shown = pixmill("export", shelf.path, "--out", str(shelf.folder / "x"), "--json", *options)
     assert (shown.exit_code, shown.stdout) == (2, "")

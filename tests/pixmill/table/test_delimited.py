@@ -75,82 +75,6 @@ def test_blank_lines_are_not_rows_but_rows_of_empty_cells_are(tmp_path: Path) ->
     assert batch.bad == {}
 
 
-@pytest.mark.parametrize("size", [1, 2, 20_000])
-@pytest.mark.parametrize(
-    ("end", "lines"),
-    [
-        (",\n,\n", 2),
-        (",", 1),
-        ('"",""\n\n,\n', 2),
-        (",\n" * 5_000, 5_000),
-        (",,,\n,\n\n", 2),
-        ("x\n,\n", 1),
-        ("", 0),
-    ],
-)
-def test_lines_of_empty_cells_after_the_last_row_are_no_rows_and_said(
-    tmp_path: Path, end: str, lines: int, size: int
-) -> None:
-    """Spreadsheets save them for cells that were used once."""
-    table = opened(tmp_path, f"a,b\n1,2\n,\n3,4\n{end}")
-    batches = list(table.batches(size))
-    cells = [(row["a"], row["b"]) for batch in batches for row in batch.rows.to_pylist()]
-    assert cells == [("1", "2"), ("", ""), ("3", "4")] + [("x", None)] * end.startswith("x")
-    assert all(0 < batch.rows.num_rows <= size for batch in batches)
-    said = f"{tmp_path / 't.csv'}: {lines:,} lines of empty cells at its end are no rows"
-    assert table.remarks() == [said] * bool(lines)
-
-
-def test_empty_lines_between_bad_rows_keep_their_numbers(tmp_path: Path) -> None:
-    table = opened(tmp_path, "a,b\n1\n,\n,,\n2\n,,,\n")
-    found = [(batch.first_row + at, bad.reason) for batch in table.batches(2)
-             for at, bad in batch.bad.items()]  # fmt: skip
-    assert found == [(1, "column_count"), (3, "column_count"), (4, "column_count")]
-    assert sum(batch.rows.num_rows for batch in table.batches()) == 4
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize(
-    ("first", "mark"),
-    [
-        ("sep=;", ";"),
-        ('"sep=|"', "|"),
-        ("SEP=\t", "\t"),
-        ("#TYPE System.Management.Automation.PSCustomObject", ","),
-        ("#TYPE Selected.System.IO.FileInfo", ","),
-    ],
-)
-def test_what_excel_and_powershell_write_before_the_header_is_no_header(
-    tmp_path: Path, first: str, mark: str, end: str
-) -> None:
-    lines = [first, f"a{mark}b", f"1{mark}x, y" if mark != "," else '1,"x, y"']
-    table = opened(tmp_path, "\ufeff" + end.join(lines) + end)
-    assert table.schema.names == ["a", "b"]
-    assert rows_of(table) == [{"a": "1", "b": "x, y"}]
-    with pytest.raises(TableError, match="it is empty"):
-        opened(tmp_path, first + end)
-
-
-def test_a_delimiter_that_was_given_wins_over_the_files_own_word(tmp_path: Path) -> None:
-    assert rows_of(opened(tmp_path, "sep=;\na|b\n1|2\n", delimiter="|")) == [{"a": "1", "b": "2"}]
-
-
-@pytest.mark.parametrize("column", ["sep", "sep=", "sep=ab", "#TYPE", "#type x", "# TYPE a"])
-def test_a_header_that_only_looks_like_such_a_line_is_one(tmp_path: Path, column: str) -> None:
-    table = opened(tmp_path, f"{column},b\n1,2\n")
-    assert rows_of(table) == [{column: "1", "b": "2"}]
-
-
-def test_quotes_after_a_backslash_are_read_where_the_input_says_so(tmp_path: Path) -> None:
-    content = 'a,b\n1,"a \\"big\\" dog, C:\\\\x"\n2,"plain"\n'
-    told = only_batch(opened(tmp_path, content)).bad[0]
-    assert (told.reason, "input.escape" in told.message) == ("bad_quotes", True)
-    table = opened(tmp_path, content, escape="\\")
-    assert [row["b"] for row in rows_of(table)] == ['a "big" dog, C:\\x', "plain"]
-    with pytest.raises(TableError, match="can't both separate"):
-        opened(tmp_path, content, escape=",")
-
-
 def test_a_single_column_may_hold_empty_cells(tmp_path: Path) -> None:
     assert [row["a"] for row in rows_of(opened(tmp_path, 'a\nx\n""\n y\n'))] == ["x", "", " y"]
 
@@ -353,8 +277,6 @@ def test_whatever_csv_writes_is_read_back_equal(
             writer = csv.writer(stream, lineterminator=end, delimiter=delimiter, quoting=quoting)
             writer.writerows([("a", "b", "c"), *rows])
         batches = list(open_table(str(file), delimiter=delimiter).batches(size))
-    while rows and not any(rows[-1]):
-        rows.pop()
     assert [tuple(row.values()) for batch in batches for row in batch.rows.to_pylist()] == rows
     assert not any(batch.bad for batch in batches)
 

@@ -11,7 +11,6 @@ import pytest
 
 from pixmill.errors import TableError
 from pixmill.table import InputTable, open_table
-from tests.pixmill.table.reading import rows_of
 
 
 def write(folder: Path, *names: str, content: str = "a,b\n1,2\n") -> None:
@@ -321,39 +320,3 @@ def test_reading_may_stop_anywhere_and_begin_again(tmp_path: Path) -> None:
         assert next(batches).first_row == 1
         batches.close()
     assert len(list(table.batches(2))) == 5
-
-
-def test_empty_part_files_and_what_is_no_table_are_left_out_and_said(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("id\n1\n")
-    (tmp_path / "b.csv").write_bytes(b"")
-    (tmp_path / "c.csv.gz").write_bytes(gzip.compress(b""))
-    (tmp_path / "readme.txt").write_text("x")
-    (tmp_path / "more").mkdir()
-    (tmp_path / "_SUCCESS").write_bytes(b"")
-    table = open_table(str(tmp_path))
-    assert [file.name for file in table.files] == ["a.csv"]
-    assert table.remarks() == [
-        f"{tmp_path / 'b.csv'}: it is empty, so it is not read",
-        f"{tmp_path / 'c.csv.gz'}: it is empty, so it is not read",
-        f"{tmp_path}: not read, as no tables: 'more', 'readme.txt'",
-    ]
-    (tmp_path / "a.csv").unlink()
-    for path in (tmp_path, tmp_path / "b.csv"):
-        with pytest.raises(TableError, match="it is empty"):
-            open_table(str(path))
-
-
-def test_a_path_that_exists_as_it_stands_is_no_pattern(tmp_path: Path) -> None:
-    (tmp_path / "[final] pets.csv").write_text("id\nliteral\n")
-    (tmp_path / "f pets.csv").write_text("id\npattern\n")
-    folder = tmp_path / "runs [v2]"
-    folder.mkdir()
-    (folder / "a.csv").write_text("id\ninside\n")
-
-    def ids(path: str) -> list[object]:
-        return [row["id"] for row in rows_of(open_table(str(tmp_path / path)))]
-
-    assert ids("[final] pets.csv") == ["literal"]
-    assert ids("runs [v2]/*.csv") == ["inside"]
-    assert ids("runs [v2]") == ["inside"]
-    assert ids("[ef] pets.csv") == ["pattern"]

@@ -1,6 +1,7 @@
 """What typed values read like in templates and keys."""
 
 import datetime as dt
+import json
 from decimal import Decimal
 
 import pyarrow as pa
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixmill.table import as_text
+from pixmill.table import as_json, as_text
+from tests.pixmill.column_types import of_integers
 
 UTC = dt.UTC
 
@@ -60,6 +62,13 @@ UTC = dt.UTC
             ["2026-01-02T00:00:00Z"],
         ),
         (pa.timestamp("ms", "no/such zone"), [1_500], ["1970-01-01T00:00:01.5Z"]),
+        (
+            pa.duration("us"),
+            [dt.timedelta(days=1, milliseconds=1), None],
+            ["1 day, 0:00:00.001000", None],
+        ),
+        (pa.duration("ns"), [-1, 90_000_000_000], ["-1 day, 23:59:59.999999999", "0:01:30"]),
+        (pa.duration("s"), [2**63 - 1], ["106751991167300 days, 15:30:07"]),
         (pa.dictionary(pa.int8(), pa.string()), ["a", None, "a"], ["a", None, "a"]),
         (pa.binary(), [b"a\xc3\xa9", b"\xff", None], ["aé", None, None]),
         (pa.binary(2), [b"\x01\xff", None], ["01ff", None]),
@@ -94,6 +103,61 @@ def test_values_of_every_type_have_their_text(
     assert as_text(pa.chunked_array([column, column[:1]])).to_pylist() == texts + texts[:1]
     assert as_text(column[1:]).to_pylist() == texts[1:]
     assert as_text(column[:0]).to_pylist() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "ticks", "text"),
+    [
+        (pa.date32(), 2_932_897, "10000-01-01"),
+        (pa.date32(), 2**31 - 1, "5881580-07-11"),
+        (pa.date64(), 253_402_300_800_000, "10000-01-01"),
+        (pa.time32("s"), 86_400, "24:00:00"),
+        (pa.time64("ns"), 1, "00:00:00.000000001"),
+        (pa.timestamp("s"), -(2**63), "-292277022657-01-27T08:29:52"),
+        (pa.timestamp("ms"), -(2**63), "-292275055-05-16T16:47:04.192"),
+        (pa.timestamp("us"), 253_402_318_799_000_000, "10000-01-01T04:59:59"),
+        (pa.timestamp("us", "no/such zone"), 2**63 - 1, "294247-01-10T04:00:54.775807Z"),
+        (pa.timestamp("ns", "America/New_York"), 1, "1970-01-01T00:00:00.000000001Z"),
+        (pa.duration("ns"), 123_456_789, "0:00:00.123456789"),
+        (pa.duration("s"), -(2**63), "-106751991167301 days, 8:29:52"),
+    ],
+)
+def test_moments_that_python_does_not_know_have_their_text_at_any_depth(
+    kind: pa.DataType, ticks: int, text: str
+) -> None:
+    """G26: the same as a value by itself, in lists, in objects and among few distinct ones."""
+    column = of_integers([ticks, None], kind)
+    assert as_text(column).to_pylist() == as_json(column) == [text, None]
+    nested = pa.StructArray.from_arrays(
+        [column, pa.ListArray.from_arrays([0, 1, 2], column)], names=["at", "all"]
+    )
+    objects = [{"at": text, "all": [text]}, {"at": None, "all": [None]}]
+    assert as_json(nested) == as_json(pa.chunked_array([nested])) == objects
+    assert [json.loads(of) for of in as_text(nested).to_pylist()] == objects
+    assert as_text(column.dictionary_encode()).to_pylist() == [text, None]
+
+
+def test_json_holds_numbers_as_they_are_but_for_what_it_has_no_word_for() -> None:
+    """G28."""
+    column = pa.array([0.1 + 0.2, float("nan"), float("-inf"), 3.0, None])
+    assert as_json(column) == [0.1 + 0.2, None, None, 3.0, None]
+    assert as_json(pa.array([0.6, None], pa.float32())) == [0.6, None]
+    assert as_json(pa.array([2**64 - 1], pa.uint64())) == [2**64 - 1]
+    assert as_json(pa.array([Decimal("0.10")], pa.decimal256(60, 2))) == ["0.10"]
+
+
+def test_bytes_have_a_text_that_can_be_read_back_where_they_are_encoded() -> None:
+    """G26."""
+    column = pa.array([b"\x89PNG", b"text", None])
+    assert as_text(column, encoded=True).to_pylist() == ["iVBORw==", "dGV4dA==", None]
+    assert as_json(pa.array([[b"\x89PNG"], None])) == [["iVBORw=="], None]
+
+
+def test_an_object_with_two_keys_of_one_name_has_no_text() -> None:
+    twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    for read in (as_text, as_json):
+        with pytest.raises(ValueError, match="named 'a'"):
+            read(twice)
 
 
 def test_extension_types_read_like_what_stores_them() -> None:

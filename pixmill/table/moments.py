@@ -1,0 +1,110 @@
+"""The text of dates, times, timestamps and durations, made of the integers that Arrow holds.
+
+Python's `datetime` ends with the year 9999 and with microseconds, and knows only the zones of this machine.
+Files hold more than that: 9999-12-31 as "for ever" in a zone to the west, nanoseconds, dates of other calendars.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_DAY_SECONDS = 86_400
+
+# From the second day of the year 1 to the last but one of 9999, in seconds since 1970: a zone moves them by less.
+_PYTHON_BEGINS, _PYTHON_ENDS = -62_135_510_400, 253_402_214_400
+
+
+def date_texts(column: pa.Array) -> pa.Array:
+    """Return dates as "2026-01-02"."""
+    days = _ticks(column)
+    if pa.types.is_date64(column.type):
+        days = days // (_DAY_SECONDS * 1000)
+    return pa.array(_dates(days), pa.string(), mask=_nulls(column))
+
+
+def time_texts(column: pa.Array) -> pa.Array:
+    """Return times of day as "12:30:00.5"; what is no time of a day counts on, such as "24:00:00"."""
+    per, ticks = _PER_SECOND[column.type.unit], _ticks(column)
+    if ((ticks >= 0) & (ticks < _DAY_SECONDS * per)).all():
+        return _short_fraction(column.cast(pa.string()))
+    texts = pa.array([_clock(int(at), per) for at in ticks], pa.string(), mask=_nulls(column))
+    return _short_fraction(texts)
+
+
+def timestamp_texts(column: pa.Array) -> pa.Array:
+    """Return timestamps as "2026-01-02T12:30:00.5"; those with a zone in UTC, with a Z at the end."""
+    unit = column.type.unit
+    # Divided by days: NumPy takes the smallest of all integers for no time, and Arrow writes no T.
+    days, rest = np.divmod(_ticks(column), _DAY_SECONDS * _PER_SECOND[unit])
+    kind = pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
+    clock = pa.array(rest.astype(np.int32 if unit in ("s", "ms") else np.int64)).view(kind)
+    dates = pa.array(_dates(days), pa.string(), mask=_nulls(column))
+    texts = pc.binary_join_element_wise(dates, _short_fraction(clock.cast(pa.string())), "T")
+    return texts if column.type.tz is None else pc.binary_join_element_wise(texts, "Z", "")
+
+
+def duration_texts(column: pa.Array) -> pa.Array:
+    """Return durations as Python writes them: "0:00:01.500000", "2 days, 0:00:00"."""
+    per = _PER_SECOND[column.type.unit]
+    texts = [_duration(int(ticks), per) for ticks in _ticks(column)]
+    return pa.array(texts, pa.string(), mask=_nulls(column))
+
+
+def has_python_years(column: pa.ChunkedArray) -> bool:
+    """Say whether all timestamps lie in the years that Python knows, in whatever zone they are shown."""
+    per = _PER_SECOND[column.type.unit]
+    ends = pc.min_max(column.cast(pa.int64())).as_py()
+    known = [ticks // per for ticks in ends.values() if ticks is not None]
+    return all(_PYTHON_BEGINS <= seconds < _PYTHON_ENDS for seconds in known)
+
+
+def is_known_zone(name: str) -> bool:
+    """Say whether Python can show times in the zone `name`: files name others too, such as "Z"."""
+    try:
+        pa.lib.string_to_tzinfo(name)
+    except Exception:  # whatever the library that knows zones raises for one that it doesn't
+        return False
+    return True
+
+
+def _ticks(column: pa.Array) -> NDArray[np.int64]:
+    """The integers of a column, 0 where there is none."""
+    whole = column.view(pa.int32() if column.type.bit_width == 32 else pa.int64())
+    return whole.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
+
+
+def _nulls(column: pa.Array) -> NDArray[np.bool_]:
+    return column.is_null().to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _dates(days: NDArray[np.int64]) -> list[str]:
+    return np.datetime_as_string(days.view("datetime64[D]")).tolist()  # type: ignore[no-any-return]
+
+
+def _short_fraction(times: pa.Array) -> pa.Array:
+    """12:30:00.500000 as 12:30:00.5, and 12:30:00.000 as 12:30:00."""
+    return pc.replace_substring_regex(
+        pc.replace_substring_regex(times, r"(\.\d*?)0+$", r"\1"), r"\.$", ""
+    )
+
+
+def _clock(ticks: int, per: int) -> str:
+    """Hours, minutes and seconds of a time that need not be one of a day."""
+    seconds, fraction = divmod(abs(ticks), per)
+    sign = "-" if ticks < 0 else ""
+    digits = f"{fraction * (10**9 // per):09d}"
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    return f"{sign}{hours:02d}:{minutes:02d}:{seconds % 60:02d}.{digits}"
+
+
+def _duration(ticks: int, per: int) -> str:
+    """What `str` says of a `timedelta`, without its bounds."""
+    seconds, fraction = divmod(ticks, per)
+    days, seconds = divmod(seconds, _DAY_SECONDS)
+    text = f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    if fraction:
+        digits = f"{fraction * (10**9 // per):09d}"
+        text += f".{digits.removesuffix('000')}"
+    return f"{days} day{'' if abs(days) == 1 else 's'}, {text}" if days else text
