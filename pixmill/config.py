@@ -123,7 +123,6 @@ class Input(Section):
     images: Literal["url", "check", "keep"] = "url"
     encoding: str = "utf-8"
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    escape: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     where: str | None = None
     max_invalid: Share = 0.05
     max_prompt_chars: Annotated[int, Field(gt=0)] = 4000

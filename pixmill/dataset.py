@@ -10,18 +10,19 @@ import importlib.metadata
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pixmill.atomic import aside, put
 from pixmill.config import Config
@@ -104,9 +105,11 @@ def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path, whatever: bo
     known_invalid = KnownInvalid(folder / INVALID)
     results = ResultTable(plan.config, plan.maker, plan.table.schema, run_id)
     with aside(folder / DATASET) as dataset, aside(folder / INVALID) as invalid:
-        rows, new_invalid = _write(plan, ledger, results, dataset, invalid, known_invalid)
+        batches = looked_up(plan.batches(), partial(_known, plan, ledger))
+        files = Files(dataset, invalid, folder / DATASET)
+        rows, new_invalid = write_rows(results, batches, plan.first, files, known_invalid)
         plan.table.check_unchanged()
-        _read_back(dataset, rows, results.schema)
+        read_back(dataset, rows, results.schema)
         results.counts.new["invalid"] = new_invalid
         intact = _is_intact(folder)
         manifest = manifest_at(folder / MANIFEST)
@@ -143,27 +146,37 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
     open_store(config).push(f"{config.name}/runs/{run_id}.json")
 
 
-def _write(
-    plan: Plan,
-    ledger: Ledger,
+class Files(NamedTuple):
+    """The files that a publication writes rows to, and the dataset whose pages the new one keeps."""
+
+    dataset: Path
+    invalid: Path
+    predecessor: Path
+
+
+def write_rows(
     results: ResultTable,
-    dataset: Path,
-    invalid: Path,
+    batches: Iterable[tuple[JobBatch, Iterable[pa.Table]]],
+    firsts: NDArray[np.bool_],
+    files: Files,
     known_invalid: KnownInvalid,
 ) -> tuple[int, int]:
-    """Write both files batch by batch; return the number of rows and of invalid ones that are new."""
+    """Write both files batch by batch; return the number of rows and of invalid ones that are new.
+
+    Each batch comes with what the ledger knows of its positions; `firsts` marks the first position of each job key.
+    """
     rows = new_invalid = 0
     with (
-        SucceedingWriter(dataset, results.schema, plan.config.dataset_folder / DATASET) as good,
-        pq.ParquetWriter(invalid, INVALID_SCHEMA, **OPTIONS) as bad,
+        SucceedingWriter(files.dataset, results.schema, files.predecessor) as good,
+        pq.ParquetWriter(files.invalid, INVALID_SCHEMA, **OPTIONS) as bad,
         ThreadPoolExecutor(
             1
         ) as beside,  # encoding a batch needs no interpreter: the next one is read meanwhile
     ):
         written: Future[None] | None = None
         position = 0
-        for jobs, parts in looked_up(plan.batches(), partial(_known, plan, ledger)):
-            first = plan.first[position : position + len(jobs.keys)]
+        for jobs, parts in batches:
+            first = firsts[position : position + len(jobs.keys)]
             position += len(jobs.keys)
             start = 0
             for known in parts:
@@ -208,8 +221,8 @@ def _with_inputs(outcomes: Iterator[pa.Table], inputs: pa.Array) -> Iterator[pa.
         start += part.num_rows
 
 
-def _read_back(path: Path, rows: int, schema: pa.Schema) -> None:
-    """Read every page of the file that was written, with its checksums."""
+def read_back(path: Path, rows: int, schema: pa.Schema) -> None:
+    """Read every page of a dataset that was written. Raises PixmillError where it holds anything else."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         groups = range(file.metadata.num_row_groups)
         read = sum(file.read_row_group(group).num_rows for group in groups)

@@ -308,12 +308,7 @@ def make_plan(config: Config, ledger: Ledger | None, selection: Selection | None
     Raises TableError where the table can't be used and LedgerError where the ledger can't be read.
     """
     source = config.input
-    table = open_table(
-        source.path,
-        encoding=source.encoding,
-        delimiter=source.delimiter,
-        escape=source.escape,
-    )
+    table = open_table(source.path, encoding=source.encoding, delimiter=source.delimiter)
     maker = JobMaker(config, table)
     known = ledger if ledger is not None and not ledger.is_empty() else None
     looked_at = ledger if source.images != "url" else None

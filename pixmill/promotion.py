@@ -23,7 +23,7 @@ SUGGESTED_FROM = 10_000
 """Ids that a mistyped one is compared with: a sweep may have a million."""
 
 NAME_CHARACTERS = 100
-_OF_A_TABLE = {"encoding", "delimiter", "escape", "where"}
+_OF_A_TABLE = {"encoding", "delimiter", "where"}
 """Keys of `input` that say how one table is read: picks are another."""
 
 

@@ -332,14 +332,20 @@ def prepare(
     """Open the ledger, look at input images where the config wants that, and plan a run; nothing is paid.
 
     `retried` are jobs to pay for again; they are marked when the run begins. `on_inputs` hears how far the look is.
-    Raises TableError, LedgerError, and PixmillError where images can't be kept.
+    Raises TableError (also for a table that could never be published), LedgerError, and PixmillError where images
+    can't be kept.
     """
     ledger = open_ledger(config.ledger_address)
     if ledger is None:
         raise PixmillError(f"{config.ledger_address} could not be opened")
     try:
         selection = partial(retried.select, ledger) if retried else None
-        plan = review_inputs(make_plan(config, ledger, selection), ledger, limit, on_inputs)
+        plan = make_plan(config, ledger, selection)
+        if plan.to_pay:
+            from pixmill.dry_publication import publish_dry  # not for runs that publish at once
+
+            publish_dry(plan)
+        plan = review_inputs(plan, ledger, limit, on_inputs)
         return Run(config, ledger, plan, limit, ledger_existed=ledger.has_runs())
     except BaseException:
         ledger.close()

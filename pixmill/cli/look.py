@@ -30,8 +30,9 @@ def validate(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Check the config and every row of the table. Exit 3 if rows are invalid."""
+    """Check the config and every row of the table, and whether it can be published. Exit 3 if rows are invalid."""
     from pixmill.config_file import load_config
+    from pixmill.dry_publication import publish_dry
     from pixmill.invalid import write_invalid_rows
     from pixmill.plan import make_plan
 
@@ -41,6 +42,7 @@ def validate(
     if out:
         write_invalid_rows(plan, str(out))
         say(f"all invalid rows are in {out}")
+    publish_dry(plan)
     if as_json:
         examples = {
             reason: [shown.as_dict() for shown in rows] for reason, rows in plan.examples.items()
@@ -197,5 +199,3 @@ def say_invalid(made: "Plan") -> None:
     for note, count in made.notes.items():
         if count:
             say(f"  note: {count:,} {NOTES[note]}")
-    for remark in made.table.remarks():
-        say(f"  note: {remark}")

@@ -181,6 +181,11 @@ def _as_json(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return json_of(column) if column.name in _JSON else column
 
 
+def nothing_known(columns: Sequence[ColumnElement[Any]], count: int) -> pa.Table:
+    """Return what a look-up of `count` unknown keys returns."""
+    return pa.table({of.name: pa.nulls(count, _kind(of)) for of in columns})
+
+
 def _kind(column: ColumnElement[Any]) -> pa.DataType:
     if column.name in _JSON:
         return _JSON[column.name]

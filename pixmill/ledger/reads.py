@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, case, false, func, select
 
 from pixmill.ledger import again
 from pixmill.ledger.dialects import clock
-from pixmill.ledger.lookups import look_up, look_up_first
+from pixmill.ledger.lookups import look_up, look_up_first, nothing_known
 from pixmill.ledger.owner import is_dead
 from pixmill.ledger.records import Known, State
 from pixmill.ledger.schema import attempts, jobs, runs
@@ -87,6 +87,11 @@ def outcomes(
 ) -> pa.Table:
     """Return the `OUTCOME_COLUMNS` of the first `keys`, as many as fit, in their order; null where nothing is known."""
     return look_up_first(connection, [jobs.c[name] for name in OUTCOME_COLUMNS], keys, places)
+
+
+def no_outcomes(count: int) -> pa.Table:
+    """Return the `OUTCOME_COLUMNS` of `count` keys of which nothing is known."""
+    return nothing_known([jobs.c[name] for name in OUTCOME_COLUMNS], count)
 
 
 def missing_images(

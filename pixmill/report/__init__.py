@@ -4,6 +4,6 @@ It opens from disk, asks the network for nothing and needs no server. Everything
 the images of the store; small versions of those are made once, for all reports of the store.
 """
 
-from pixmill.report.page import page_of, write_report
+from pixmill.report.page import page_of, page_text, write_report
 
-__all__ = ["page_of", "write_report"]
+__all__ = ["page_of", "page_text", "write_report"]

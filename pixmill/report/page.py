@@ -93,12 +93,13 @@ def _write(
         aside(target) as path,
         path.open("w", encoding="utf-8") as file,
     ):
-        file.writelines(_page(config, dataset, thumbnails, target.parent))
+        file.writelines(page_text(config, dataset, thumbnails, target.parent))
 
 
-def _page(
+def page_text(
     config: Config, dataset: pq.ParquetFile, thumbnails: Thumbnails, folder: Path
 ) -> Iterator[str]:
+    """Yield the page of `dataset`, which is to stand in `folder`."""
     meaning = meaning_of(dataset.schema_arrow, config)
     summary = summarize(dataset, meaning)
     places = Places(config.store_path, folder, _input_folders(config))
@@ -106,7 +107,9 @@ def _page(
     yield from _template().generate(
         name=config.name,
         summary=summary,
-        about=json.dumps(_about(config, meaning, summary, places), ensure_ascii=False),
+        about=json.dumps(
+            _about(config, meaning, summary, places), ensure_ascii=False, allow_nan=False
+        ),
         chunks=chunks.read(dataset, MOST_JOBS),
         shown=min(summary.jobs, MOST_JOBS),
         throughput=charts.throughput(summary.last_run) if summary.last_run else None,

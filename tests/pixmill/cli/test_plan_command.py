@@ -65,13 +65,10 @@ def test_validate_and_plan_print_notes_on_valid_rows(workshop: Workshop) -> None
     rows = workshop.rows(3)
     rows[0]["photo"] += " "
     workshop.write_rows([{**row, "style": ""} for row in rows])
-    table = workshop.folder / "pets.csv"
-    table.write_text(table.read_text() + ",,,\n,,,\n")
     config = workshop.write_config(request={"prompt": "{text}, {style}"})
     for command in ("validate", "plan"):
         shown = pixmill(command, config)
-        assert shown.returncode == 0
+        assert shown.exit_code == 0
         assert "  note: 1 image URLs had blanks or invisible characters around" in shown.stderr
         assert "  note: 3 rows leave a place of request.prompt empty" in shown.stderr
-        assert f"  note: {table}: 2 lines of empty cells at its end are no rows" in shown.stderr
-        assert shown.stderr.count("note:") == 3
+        assert shown.stderr.count("note:") == 2

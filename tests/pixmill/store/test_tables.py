@@ -73,24 +73,6 @@ def test_folders_and_patterns_mean_what_they_mean_on_a_disk(bucket: Bucket) -> N
         assert sorted(file.stem for file in open_table(bucket.url(key)).files) == expected, key
 
 
-def test_an_object_of_this_very_name_is_no_pattern(bucket: Bucket) -> None:
-    for key in ("in/[final] pets.csv", "in/f pets.csv"):
-        bucket.put(key, CSV)
-    for key, name in (("[final] pets", "[final] pets"), ("[f] pets", "f pets")):
-        (file,) = open_table(bucket.url(f"in/{key}.csv")).files
-        assert file.stem == name
-
-
-def test_an_empty_object_of_a_folder_is_left_out_and_said(bucket: Bucket) -> None:
-    bucket.put("in/a.csv", CSV)
-    bucket.put("in/b.csv", b"")
-    table = open_table(bucket.url("in"))
-    assert [file.name for file in table.files] == ["a.csv"]
-    assert table.remarks() == [
-        f"{bucket.url('in/b.csv').partition('?')[0]}: it is empty, so it is not read"
-    ]
-
-
 def test_parquet_comes_whole(bucket: Bucket, tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": [1, 2]}), tmp_path / "t.parquet")
     bucket.put("t.parquet", (tmp_path / "t.parquet").read_bytes())
