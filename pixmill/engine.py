@@ -242,7 +242,8 @@ class Engine:
         except Exception as error:  # nobody knows how far it came
             self._note_bug(ticket, error)
             answer = in_doubt_by(error)
-        sent = Sent(sent_at, queue_ms, (time.perf_counter() - begun) * 1000, seed, claim.rerolls)
+        latency_ms = (time.perf_counter() - begun) * 1000
+        sent = Sent(sent_at, queue_ms, latency_ms, seed, claim.rerolls, claim.attempts)
         try:
             judged, images = self._written_down(ticket, claim, answer, sent)
         except Exception as error:

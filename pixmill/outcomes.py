@@ -20,13 +20,17 @@ MESSAGE_CHARS = 500
 
 
 class Sent(NamedTuple):
-    """A call: when it was sent (microseconds since 1970), how long it waited before and took, and its seed."""
+    """A call: when it was sent (microseconds since 1970), how long it waited before and took, and its seed.
+
+    `attempt` is which call for its job key it was.
+    """
 
     sent_at: int
     queue_ms: float
     latency_ms: float
     seed: int
     rerolls: int
+    attempt: int
 
 
 class Judgement(NamedTuple):
@@ -117,5 +121,6 @@ def recorded(
         seed=sent.seed,
         # A seed that moderation used up stays so: a later run goes on with the next one.
         rerolls=sent.rerolls + (answer.verdict is Verdict.REFUSED and judged.again),
+        attempt=sent.attempt,
         answer=answer.raw,
     )

@@ -2,7 +2,8 @@
 
 A mark (`jobs.again`) stands for one more payment. The claim that sends it takes the mark away in the same statement,
 and leaves the outcome where it is: a process that dies after that has paid at most once for the mark, and what was
-there before is still there. An answer after which any job is sent again (throttled, a transient failure) puts it back.
+there before is still there. The claim notes that it used a mark up (`again` is 2 meanwhile): an answer after which any
+job is sent again (throttled, a transient failure) puts that mark back, and makes none where there was none.
 """
 
 from collections.abc import Sequence

@@ -2,18 +2,18 @@
 
 What counts is in the ledger, so neither a resumed run nor a parallel process starts from nothing: calls that were or
 may have been charged, and calls in flight as if they will be. All of a month is summed once; after that only the
-calls that were added since.
+calls that were added since, less those that they supersede.
 """
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from pixmill.ledger.records import RunLimits
-from pixmill.ledger.schema import attempts, jobs, now_micros, runs
+from pixmill.ledger.schema import COUNTS, attempts, jobs, late, now_micros, runs
 
 _ROUNDING = 1e-9
 """0.7 / 0.1 is a little less than 7 in binary."""
@@ -99,15 +99,24 @@ class _Meter:
         ).scalar_one()
         if last == self._seen:
             return
-        added = self._first if self._seen is None else (attempts.c.id > self._seen) & self._later
-        self._ended += connection.execute(_money(added, price)).scalar() or 0.0
+        if self._seen is None:
+            self._ended = _money(connection, self._first & COUNTS, price)
+        else:
+            added = (attempts.c.id > self._seen) & self._later & COUNTS
+            # What was given up counted as charged; now its answer does.
+            answered = select(late.c.supersedes).where(
+                late.c.id > self._seen, late.c.supersedes <= self._seen
+            )
+            superseded = attempts.c.id.in_(answered) & self._later
+            self._ended += _money(connection, added, price)
+            self._ended -= _money(connection, superseded, price)
         self._seen = last
 
 
-def _money(calls: ColumnElement[bool], price: float) -> Any:
-    return select(func.sum(func.coalesce(attempts.c.price, price))).where(
-        attempts.c.charged != "no", calls
-    )
+def _money(connection: Connection, calls: ColumnElement[bool], price: float) -> float:
+    of_each = func.coalesce(attempts.c.price, price)
+    total = select(func.sum(of_each)).where(attempts.c.charged != "no", calls)
+    return connection.execute(total).scalar() or 0.0
 
 
 def _affordable(left: float, price: float) -> int:

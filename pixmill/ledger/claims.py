@@ -54,6 +54,7 @@ def _claim_statement(insert: Any) -> Any:
     new = insert(jobs).from_select(["job_key", "attempts", *names], source, include_defaults=False)
     in_another_run = jobs.c.run_id != new.excluded.run_id
     again = wanted_again(_MAX_RUNS, _RETRY_DOUBT)
+    marked = jobs.c.again == literal_column("1")
     return new.on_conflict_do_update(
         index_elements=[jobs.c.job_key],
         set_={
@@ -61,13 +62,13 @@ def _claim_statement(insert: Any) -> Any:
                 name: case((again, jobs.c[name]), else_=new.excluded[name]) for name in _OVERWRITTEN
             },
             **{name: new.excluded[name] for name in _CLAIMED},
-            "again": literal_column("0"),
+            "again": case((marked, literal_column("2")), else_=literal_column("0")),
             "attempts": jobs.c.attempts + literal_column("1"),
         },
         where=or_(
             is_state(State.PENDING),
             and_(tried_before(_MAX_RUNS), in_another_run),
-            and_(again, or_(in_another_run, jobs.c.again == literal_column("1"))),
+            and_(again, or_(in_another_run, marked)),
         ),
     ).returning(jobs.c.job_key, jobs.c.attempts, jobs.c.rerolls)
 

@@ -67,9 +67,16 @@ _SETTLE = _OF_JOB.where(or_(and_(_MINE, not_(_STAYS)), _GIVEN_UP)).values(
     | {name: case((_MINE, None), else_=jobs.c[name]) for name in _RELEASED}
 )
 _KEEP = _OF_JOB.where(_MINE, _STAYS).values(
-    # An answer after which any job is sent again does not use the mark up.
+    # An answer after which any job is sent again gives back the mark that the claim used up.
     again=case(
-        (or_(bindparam("p_state") == State.PENDING, bindparam("p_transient") == 1), 1), else_=0
+        (
+            and_(
+                jobs.c.again == 2,
+                or_(bindparam("p_state") == State.PENDING, bindparam("p_transient") == 1),
+            ),
+            1,
+        ),
+        else_=0,
     ),
     runs=jobs.c.runs + bindparam("p_transient"),
     rerolls=bindparam("p_rerolls"),
@@ -81,9 +88,7 @@ _KEEP_READS = ("key", "own", "p_state", "p_transient", "p_rerolls")
 def record(connection: Connection, entries: Sequence[Recorded]) -> list[None]:
     """Append ended calls to `attempts` and settle their jobs; an outcome that was there before stays until replaced."""
     rows = [entry._asdict() for entry in entries]
-    connection.execute(
-        insert(attempts), [{name: row[name] for name in _ATTEMPT_FIELDS} for row in rows]
-    )
+    connection.execute(_APPEND, [_appended(row) for row in rows])
     settled = [_settled(row) for row in rows]
     connection.execute(_SETTLE, settled)
     without_success = [row for row in settled if row["p_state"] != State.SUCCEEDED]
@@ -94,7 +99,22 @@ def record(connection: Connection, entries: Sequence[Recorded]) -> list[None]:
     return [None] * len(entries)
 
 
-_ATTEMPT_FIELDS = tuple(column.name for column in attempts.columns if column.name != "id")
+_ATTEMPT_FIELDS = tuple(
+    column.name for column in attempts.columns if column.name not in ("id", "supersedes")
+)
+_lost = attempts.alias("lost")
+_APPEND = insert(attempts).values(
+    # An answer that comes after its claim was given up takes the place of what was written down then.
+    supersedes=select(_lost.c.id)
+    .where(_lost.c.job_key == bindparam("of_job"), _lost.c.attempt == bindparam("number"))
+    .where(text("lost.code = 'process_died'"))
+    .scalar_subquery()
+)
+
+
+def _appended(row: Mapping[str, Any]) -> dict[str, Any]:
+    of_claim = {"of_job": row["job_key"], "number": row["attempt"]}
+    return {name: row[name] for name in _ATTEMPT_FIELDS} | of_claim
 
 
 def _settled(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,12 +213,13 @@ _HELD = (
     "claim_run",
     "claim_account",
     "claimed_at",
+    "attempts",
 )
 _DIED = {
     "code": "process_died",
     "message": "the process that sent this ended before it saw an answer",
 }
-_FREE = _OF_JOB.values(**_RELEASED)
+_FREE = _OF_JOB.values(again=0, **_RELEASED)
 _DOUBT = _OF_JOB.values(
     state=State.IN_DOUBT,
     runs=jobs.c.runs + 1,
@@ -216,6 +237,7 @@ def _lost_call(row: Any, now: int) -> dict[str, Any]:
         "run_id": row.claim_run
         or row.run_id,  # a ledger of an earlier version did not write claims down apart
         "account": row.claim_account or row.account,
+        "attempt": row.attempts,
         "sent_at": row.claimed_at,
         "answered_at": now,
         "verdict": State.IN_DOUBT.value,

@@ -14,7 +14,7 @@ from pixmill.ledger.dialects import clock
 from pixmill.ledger.lookups import look_up, look_up_first, nothing_known
 from pixmill.ledger.owner import is_dead
 from pixmill.ledger.records import Known, State
-from pixmill.ledger.schema import attempts, jobs, runs
+from pixmill.ledger.schema import COUNTS, attempts, jobs, runs
 
 _NOT_PUBLISHED = {"job_key", "owner", "lease_until", "account", "runs", "transient", "rerolls"} | {
     "again",
@@ -122,7 +122,7 @@ def spent(
 ) -> dict[str, float]:
     """Return the money of calls by whether they were charged: `yes`, `no`, `unknown`."""
     query = select(attempts.c.charged, func.sum(attempts.c.price)).where(
-        attempts.c.answered_at >= since
+        attempts.c.answered_at >= since, COUNTS
     )
     if account is not None:
         query = query.where(attempts.c.account == account)

@@ -117,4 +117,6 @@ class Recorded(NamedTuple):
     currency: str | None
     seed: int
     rerolls: int
+    attempt: int
+    """Which call for its key it was: `Claim.attempts` of its claim."""
     answer: bytes

@@ -2,7 +2,8 @@
 
 `jobs` holds one row a job key with the flat columns of its outcome; its primary key and the conditional claim
 are what refuses a second payment. `owner` and the `claim…` columns are about the call in flight; `again` says that a
-person asked for one more payment (`pixmill.ledger.again`). `attempts` is append-only: one row a call that ended.
+person asked for one more payment (`pixmill.ledger.again`). `attempts` is append-only: one row a call that ended or was
+given up, and where the answer to one given up comes after all, one more row that `supersedes` that one.
 Instants are integer microseconds since 1970 UTC, so that they are read back columnar without conversion.
 """
 
@@ -18,10 +19,11 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    select,
     text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -79,6 +81,8 @@ attempts = Table(
     Column("job_key", Key, nullable=False),
     Column("run_id", Text, nullable=False),
     Column("account", Text),
+    Column("attempt", Integer),
+    Column("supersedes", BigInteger),
     Column("sent_at", BigInteger),
     Column("answered_at", BigInteger),
     Column("verdict", Text, nullable=False),
@@ -108,6 +112,10 @@ runs = Table(
 
 Index("attempts_of_run", attempts.c.run_id)
 Index("attempts_by_time", attempts.c.answered_at)
+_DIED = text("code = 'process_died'")
+Index("attempts_lost", attempts.c.job_key, sqlite_where=_DIED, postgresql_where=_DIED)
+_LATE = attempts.c.supersedes.is_not(None)
+Index("attempts_late", attempts.c.supersedes, sqlite_where=_LATE, postgresql_where=_LATE)
 _HELD = jobs.c.owner.is_not(None)
 Index("jobs_in_flight", jobs.c.owner, sqlite_where=_HELD, postgresql_where=_HELD)
 DOUBTFUL = "jobs.state = 'in_doubt'"
@@ -117,6 +125,9 @@ _DOUBTED = text("state = 'in_doubt'")
 Index("jobs_in_doubt", jobs.c.run_id, sqlite_where=_DOUBTED, postgresql_where=_DOUBTED)
 Index("runs_of_config", runs.c.name, runs.c.started_at)
 
+late = attempts.alias("late")
+COUNTS = attempts.c.id.not_in(select(late.c.supersedes).where(late.c.supersedes.is_not(None)))
+"""The condition that a row of `attempts` is a call by itself: no later row says what became of the same one."""
 
 UPGRADES = {
     1: (
@@ -127,6 +138,12 @@ UPGRADES = {
         "ALTER TABLE jobs ADD COLUMN claim_run TEXT",
         "ALTER TABLE jobs ADD COLUMN claim_account TEXT",
         "ALTER TABLE jobs ADD COLUMN claimed_at BIGINT",
+    ),
+    2: (
+        "ALTER TABLE attempts ADD COLUMN attempt INTEGER",
+        "ALTER TABLE attempts ADD COLUMN supersedes BIGINT",
+        "CREATE INDEX attempts_lost ON attempts (job_key) WHERE code = 'process_died'",
+        "CREATE INDEX attempts_late ON attempts (supersedes) WHERE supersedes IS NOT NULL",
     ),
 }
 """The statements that bring a ledger from a schema version to the next one; missing tables are made besides."""

@@ -11,11 +11,14 @@ from pixmill.ledger.schema import attempts, jobs, meta, runs
 
 
 def row_counts(connection: Connection) -> dict[str, int]:
-    """Return the number of jobs, attempts and runs."""
-    return {
+    """Return the number of jobs, attempts and runs; an attempt that was given up and answered late is one."""
+    counts = {
         table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
         for table in (jobs, attempts, runs)
     }
+    answered_late = select(func.count()).where(attempts.c.supersedes.is_not(None))
+    counts["attempts"] -= connection.execute(answered_late).scalar_one()
+    return counts
 
 
 def read_stats(connection: Connection) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Null, Select, and_, bindparam, func, literal, null, select
 
 from pixmill.ledger.dialects import json_values
-from pixmill.ledger.schema import attempts, jobs, runs
+from pixmill.ledger.schema import COUNTS, attempts, jobs, runs
 
 QUARTER_HOUR = 15 * 60 * 1_000_000
 """In microseconds. Time zones are whole quarters of an hour off UTC, so a quarter is of one day in each of them."""
@@ -55,7 +55,7 @@ def call_sums(connection: Connection, begin: int, end: int, by: Collection[str])
         jobs.c.req_key if "req_key" in by else null(),
         attempts.c.code if "code" in by else null(),
     )
-    counted = select(*same, func.count(attempts.c.id)).where(_between(begin, end))
+    counted = select(*same, func.count(attempts.c.id)).where(_between(begin, end), COUNTS)
     counted = counted.group_by(*(part for part in same if not isinstance(part, Null)))
     if "req_key" in by:
         counted = counted.outerjoin_from(attempts, jobs, jobs.c.job_key == attempts.c.job_key)

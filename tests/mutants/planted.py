@@ -83,7 +83,7 @@ MUTANTS = (
     Mutant(
         "leave the mark when a call for it is sent",
         "pixmill/ledger/claims.py",
-        '"again": literal_column("0"),',
+        '"again": case((marked, literal_column("2")), else_=literal_column("0")),',
         '"again": jobs.c.again,',
         (AGAIN,),
     ),
@@ -168,8 +168,8 @@ MUTANTS = (
     Mutant(
         "begin a month's sum anew in every process",
         "pixmill/ledger/budgets.py",
-        "added = self._first if self._seen is None else",
-        "added = (attempts.c.id < 0) if self._seen is None else",
+        "_money(connection, self._first & COUNTS, price)",
+        "0.0",
         (BUDGETS,),
     ),
     # Limits

@@ -37,6 +37,7 @@ ANSWERED = Recorded(
     currency="CNY",
     seed=7,
     rerolls=0,
+    attempt=1,
     answer=b"{}",
 )
 """One call as the engine records it, for tests to change what they are about."""

@@ -309,7 +309,10 @@ class Store:
 
     def balance(self) -> None:
         """I3: what the provider has on its bill is what the ledger says, within what the ledger calls unknown."""
-        query = "SELECT job_key, sum(charged = 'yes'), sum(charged = 'unknown'), count(*) FROM attempts GROUP BY 1"
+        query = (
+            "SELECT job_key, sum(charged = 'yes'), sum(charged = 'unknown'), count(*) FROM attempts "
+            "WHERE id NOT IN (SELECT supersedes FROM attempts WHERE supersedes IS NOT NULL) GROUP BY 1"
+        )
         known = {key: sums for key, *sums in self._look.execute(query)}
         rows = self._rows()
         held = {key for key, (_, owner, _, _) in rows.items() if owner}
@@ -322,6 +325,8 @@ class Store:
                 self.world.fail(
                     f"I3: job {job} is billed {billed} times; the ledger says {yes} to {yes + unknown}"
                 )
+            if calls + (key in held) > (rows[key][3] if key in rows else 0):
+                self.world.fail(f"I3: {calls} calls for job {job} in the ledger, more than claims")
             if self.service.calls[job] > calls + (key in held):
                 self.world.fail(
                     f"I3: {self.service.calls[job]} calls for job {job}, {calls} in the ledger"

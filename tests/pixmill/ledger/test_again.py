@@ -131,3 +131,34 @@ os._exit(9)
     assert records.begin_run("run-4", "pets") == 1
     assert records.claim("k", LIMITS._replace(run_id="run-3")) == Refused(State.SUCCEEDED)
     assert outcome(records)[:2] == (State.SUCCEEDED, "run-1")
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["marked", "not marked"])
+@pytest.mark.parametrize("verdict", ["stop", "throttle_rate", "retry"])
+def test_what_retry_tried_in_vain_is_held_again_unless_a_person_has_marked_it(
+    records: Ledger, verdict: str, marked: bool
+) -> None:
+    """H12: `in_doubt: retry` asks for no mark, and leaves none that `hold` would pay for."""
+    records.claim("k", LIMITS)
+    records.record(ended(State.IN_DOUBT))
+    if marked:
+        records.ask_again([("k", 1)])
+    retrying = LIMITS._replace(run_id="run-2", retry_doubt=True)
+    for attempt in (2, 3):  # within one run, as after a pause
+        assert records.claim("k", retrying) == Claim(attempt, 0)
+        records.record(ended(State.PENDING, "run-2", verdict=verdict, attempt=attempt))
+    assert outcome(records)[:2] == (State.IN_DOUBT, "run-1")
+    assert bool(records.known(["k"], max_runs=3).again[0]) == marked
+    assert records.known(["k"], max_runs=3, retry_doubt=True).again[0]
+    held = LIMITS._replace(run_id="run-3")
+    assert records.claim("k", held) == (Claim(4, 0) if marked else Refused(State.IN_DOUBT))
+
+
+def test_a_mark_on_a_success_comes_back_after_a_transient_failure(records: Ledger) -> None:
+    """The service brought nothing for it."""
+    succeed(records)
+    records.ask_again([("k", 1)])
+    assert records.claim("k", LIMITS._replace(run_id="run-2")) == Claim(2, 0)
+    assert not records.known(["k"], max_runs=3).again[0]
+    records.record(ended(State.FAILED, "run-2", transient=True, attempt=2))
+    assert records.claim("k", LIMITS._replace(run_id="run-3")) == Claim(3, 0)

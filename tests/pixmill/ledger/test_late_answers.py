@@ -1,0 +1,122 @@
+"""An answer that comes after its claim was given up: one call, which counts once, as what the answer says."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from pixmill.bill import BY, make_bill, month_period
+from pixmill.ledger import Claim, Ledger, Recorded, Refused, State, open_ledger
+from pixmill.ledger.schema import now_micros
+from pixmill.ledger.stats import row_counts
+from tests.pixmill.billing import ANSWERED, LIMITS
+from tests.pixmill.test_bill import NOW, SHANGHAI
+
+ENDINGS = {
+    "yes": {"state": State.SUCCEEDED, "price": 0.2},
+    "no": {"state": State.PENDING, "price": None},
+    "unknown": {"state": State.IN_DOUBT, "price": 0.2},
+}
+RICH = LIMITS._replace(run_id="run-2", price=0.2, max_cost_per_month=2.0, account="main")
+
+
+@pytest.fixture
+def records(address: str) -> Iterator[Ledger]:
+    opened = open_ledger(address)
+    assert opened
+    for run in ("run-1", "run-2", "run-3"):
+        opened.begin_run(run, "pets")
+    yield opened
+    opened.close()
+
+
+def give_up(ledger: Ledger, number: int = 1) -> None:
+    """Let the leases of all claims end, as of a machine that sleeps, and begin a run that finds them."""
+    with ledger.database.writing.begin() as connection:
+        connection.execute(
+            text("UPDATE jobs SET owner = 'elsewhere|boot|1|2', lease_until = 1 WHERE owner <> ''")
+        )
+    assert ledger.recover("run-3", "pets") == number
+
+
+def answer(charged: str, **changes: Any) -> Recorded:
+    ending = ENDINGS[charged]
+    return ANSWERED._replace(
+        charged=charged,
+        verdict=ending["state"].value,
+        answered_at=now_micros(),
+        **{**ending, **changes},
+    )
+
+
+def counted(ledger: Ledger, by: tuple[str, ...] = ()) -> dict[str, int]:
+    """Calls on the bill by whether they were charged."""
+    totals = make_bill(ledger, month_period("all", SHANGHAI, NOW), by).totals
+    return {name: sum(getattr(line, name).calls for line in totals) for name in ENDINGS}
+
+
+def room(ledger: Ledger, most: int = 20) -> int:
+    """How many more calls the month allows; it is used up then."""
+    granted = [ledger.claim(f"room {at}", RICH) for at in range(most)]
+    assert granted[-1] == Refused(None, "max_cost_per_month")
+    return sum(isinstance(claim, Claim) for claim in granted)
+
+
+@pytest.mark.parametrize("by", [(), BY], ids=["in all", "by everything"])
+@pytest.mark.parametrize("charged", ENDINGS)
+def test_a_call_whose_answer_comes_late_is_on_the_bill_once(
+    records: Ledger, charged: str, by: tuple[str, ...]
+) -> None:
+    """H11: until then it may have been charged; after that it is what the answer says."""
+    records.claim("k", LIMITS)
+    give_up(records)
+    assert counted(records, by) == {"yes": 0, "no": 0, "unknown": 1}
+    records.record(answer(charged))
+    assert counted(records, by) == {**dict.fromkeys(ENDINGS, 0), charged: 1}
+    assert records.spent(run_id="run-1").get(charged, 0.0) == (ENDINGS[charged]["price"] or 0.0)
+    assert (records.calls_of("run-1"), records.ask(row_counts)["attempts"]) == (1, 1)
+
+
+@pytest.mark.parametrize("opened", ["before", "meanwhile", "after"])
+@pytest.mark.parametrize(("charged", "left"), [("yes", 9), ("no", 10), ("unknown", 9)])
+def test_a_budget_counts_it_once_whenever_it_begins_to_count(
+    records: Ledger, charged: str, left: int, opened: str
+) -> None:
+    """H11: a run that goes on has summed up what was given up, and adds what came since."""
+    look = RICH._replace(max_cost_per_month=0.0)
+    if opened == "before":
+        assert records.claim("other", look) == Refused(None, "max_cost_per_month")
+    records.claim("k", LIMITS)
+    give_up(records)
+    if opened == "meanwhile":
+        assert records.claim("other", look) == Refused(None, "max_cost_per_month")
+    records.record(answer(charged))
+    assert room(records) == left
+
+
+def test_of_two_that_were_given_up_each_answer_takes_its_own_place(records: Ledger) -> None:
+    """A person asked for one more payment meanwhile."""
+    records.claim("k", LIMITS)
+    give_up(records)
+    records.ask_again([("k", 1)])
+    assert records.claim("k", LIMITS._replace(run_id="run-2")) == Claim(2, 0)
+    give_up(records)
+    assert counted(records) == {"yes": 0, "no": 0, "unknown": 2}
+    records.record(answer("no", run_id="run-2", attempt=2))
+    assert counted(records) == {"yes": 0, "no": 1, "unknown": 1}
+    records.record(answer("yes", attempt=1))
+    assert counted(records) == {"yes": 1, "no": 1, "unknown": 0}
+
+
+def test_an_answer_in_time_takes_no_place_but_its_own(records: Ledger) -> None:
+    """A call that was lost stays on the bill when another one for its job is answered."""
+    records.claim("k", LIMITS)
+    give_up(records)
+    records.ask_again([("k", 1)])
+    records.claim("k", LIMITS._replace(run_id="run-2"))
+    records.record(answer("yes", run_id="run-2", attempt=2))
+    assert counted(records) == {"yes": 1, "no": 0, "unknown": 1}
+    with closing(open_ledger(records.address) or records) as again:
+        assert counted(again) == {"yes": 1, "no": 0, "unknown": 1}
