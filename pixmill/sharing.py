@@ -5,16 +5,20 @@ wanted, at once after a cut or a Retry-After, never per call. They are given bac
 had is taken over. A process that can't reach its ledger goes on with its share until the lease ends, and then waits.
 """
 
+import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable
 
-from pixmill.errors import LedgerError, PixmillError
+from pixmill.errors import PixmillError
 from pixmill.fair_shares import Report, Share
 from pixmill.governor import Governor
 from pixmill.ledger import Ledger
 from pixmill.ledger.shares import LEASE_SECONDS, Ask
+from pixmill.redaction import without_keys
+
+log = logging.getLogger(__name__)
 
 CALLS = 10
 """Calls that go out between two reports, unless these would be further apart than `LONGEST`."""
@@ -65,8 +69,13 @@ class Sharing:
                 self._governor.news.wait(pause)
                 self._governor.news.clear()
             self._ask(None)
-        except LedgerError as error:
+        except PixmillError as error:
             self._failed(error)
+        except Exception as error:
+            # Without a share every call would wait for one, and nobody would say why.
+            log.exception("the thread that shares the account's limits ended by an internal error")
+            reason = f"internal error while sharing the account: {type(error).__name__}: {error}"
+            self._failed(PixmillError(without_keys(reason)))
 
     def _renew(self) -> float | None:
         """Report, take what comes back, and return after how many seconds to report again; None: when asked to."""

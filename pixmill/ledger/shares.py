@@ -5,7 +5,8 @@ the database's clock, or until its owner is seen to be dead on this host.
 """
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -81,11 +82,12 @@ def _share_out(connection: Connection, ask: Ask, now: int) -> Share | None:
     others = [row for row in rows if row.lease != ask.lease and row not in ended]
     rank = sum(row.lease < ask.lease for row in others)
     turn = now // (TURN_SECONDS * 1_000_000)
-    share, lease = settle(ask.report, [_lease(row.record) for row in others], rank, turn)
+    beside = [_lease(row.record) or _modest(ask.report) for row in others]
+    share, lease = settle(ask.report, beside, rank, turn)
     values = {
         "expires_at": now + int(LEASE_SECONDS * 1e6),
         "held_until": now + int(ask.report.hold * 1e6),
-        "record": json.dumps(lease),
+        "record": _record(lease),
     }
     if (
         connection.execute(update(shares).where(_MINE).values(values), {"of": ask.lease}).rowcount
@@ -104,8 +106,39 @@ def _has_ended(row: Row[Any], now: int) -> bool:
     return not in_time or is_dead(row.owner, _NEVER)
 
 
-def _lease(record: str) -> Lease:
-    report, portion = json.loads(record)
-    named = dict(zip(Report._fields, report, strict=True))
-    learnt = {"slots": LearntSlots(*named["slots"]), "rate": LearntRate(*named["rate"])}
-    return Lease(Report(**{**named, **learnt}), portion)
+def _record(lease: Lease) -> str:
+    """Return a lease as text, each value under its name, so that other versions find those that they know."""
+    report = lease.report
+    learnt = {"slots": report.slots._asdict(), "rate": report.rate._asdict()}
+    return json.dumps({"report": {**report._asdict(), **learnt}, "portion": lease.portion})
+
+
+def _lease(record: str) -> Lease | None:
+    """Read what another process has put on record; `None` where its version writes what this one can't read."""
+    try:
+        named = json.loads(record)
+        report = _named(Report, named["report"], slots=LearntSlots, rate=LearntRate)
+        return Lease(report, _number(named["portion"]))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _named(kind: Any, values: Mapping[str, Any], **inner: Any) -> Any:
+    """Make a `kind` of numbers out of the values that it knows the names of; `inner` are those made of several."""
+    return kind(
+        **{
+            name: _named(inner[name], values[name]) if name in inner else _number(values[name])
+            for name in kind._fields
+        }
+    )
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError(f"{value!r} is no number")
+    return value
+
+
+def _modest(mine: Report) -> Lease:
+    """What a process counts as whose record can't be read: it keeps its lease and wants nothing."""
+    return Lease(mine._replace(held=0, wanted=0, wanted_rate=0.0, hold=0.0), 0.0)

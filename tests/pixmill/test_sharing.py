@@ -2,13 +2,17 @@
 
 import threading
 from random import Random
+from typing import Any, cast
 
 import pytest
 
+from pixmill.errors import PixmillError
 from pixmill.fair_shares import UNLIMITED, Lease, Report, fair_portions, fair_slots, settle
 from pixmill.governor import KEEPS_UP, Governor
+from pixmill.ledger import Ledger
 from pixmill.pace import RATE_MARGIN, Departure, Pace
 from pixmill.provider.codes import Verdict
+from pixmill.sharing import Sharing
 from pixmill.slots import Slots
 
 WHOLE = 1 + 1e-9
@@ -242,3 +246,38 @@ def test_who_is_slow_once_wants_what_it_used_before_and_then_what_it_uses() -> N
         wanted.append(mine.wanted_rate)
         shared.governor.take(settle(mine, [])[0], 1e9)
     assert wanted == pytest.approx([20 * RATE_MARGIN, 11 / KEEPS_UP, 4 / KEEPS_UP])
+
+
+@pytest.mark.parametrize("answers", [0, 1], ids=["before it has a share", "when it has one"])
+def test_a_bug_in_the_sharing_of_an_account_ends_the_run_with_a_reason(answers: int) -> None:
+    """C18: without a share every thread would wait for one for ever."""
+
+    class Broken:
+        """A ledger that hands out a few shares, and then something that is none."""
+
+        def __init__(self) -> None:
+            self.left = answers
+
+        def share(self, ask: Any) -> Any:
+            self.left -= 1
+            if self.left < 0:
+                raise ValueError(f"no share for {ask.account}")
+            return settle(ask.report, [])[0] if ask.report else None
+
+    governor = Governor(20, 10, shared=True)
+    heard: list[PixmillError] = []
+    known = threading.Event()
+
+    def failed(error: PixmillError) -> None:
+        heard.append(error)
+        governor.stop()
+        known.set()
+
+    sharing = Sharing(governor, cast(Ledger, Broken()), "main", failed)
+    governor.news.set()
+    sharing.begin()
+    while not known.wait(0.1):
+        governor.news.set()
+    sharing.close()
+    assert governor.enter() is None
+    assert "internal error while sharing the account: ValueError" in str(heard[0])
