@@ -4,8 +4,11 @@ Of a file SQLite's own online backup makes it: copying it misses what is still i
 PostgreSQL all rows are read in one transaction, which sees one moment.
 """
 
+import fcntl
+import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,16 +41,38 @@ def back_up(ledger: Ledger, out: Path, *, overwrite: bool = False) -> Backup:
     """Copy `ledger` to the file `out`, check the copy, and put it in place by one rename.
 
     Runs may go on meanwhile: the copy is the ledger as it was when copying began. Raises UserError where `out` can't
-    be written or exists and `overwrite` was not agreed to, LedgerError where the copy is not sound.
+    be written or exists and `overwrite` was not agreed to, or where another backup is writing it, LedgerError where
+    the copy is not sound.
     """
-    _check_target(ledger, out, overwrite=overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with aside(out) as path:
-            _make_copy(ledger, path)
+        with _alone(out):
+            _check_target(ledger, out, overwrite=overwrite)
+            with aside(out) as path:
+                _make_copy(ledger, path)
     except OSError as error:
         raise UserError(f"the copy {out} can't be written: {error.strerror}") from error
     return _described(out)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other backups away from `out`: what is written aside has one name. Raises UserError where there is one."""
+    lock = out.with_name(f".{out.name}.lock")
+    with lock.open("a") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.path.samestat(os.fstat(held.fileno()), lock.stat())
+        except (BlockingIOError, FileNotFoundError):
+            mine = False  # it is locked, or was until a moment ago
+        if not mine:
+            raise UserError(
+                f"another backup is writing {out}", hint="wait for it, or name another file"
+            )
+        try:
+            yield
+        finally:
+            lock.unlink()
 
 
 def _check_target(ledger: Ledger, out: Path, *, overwrite: bool) -> None:

@@ -6,39 +6,47 @@ A ledger on one works until two machines write to it, and then loses payments: <
 from pathlib import Path
 
 _MOUNTS = Path("/proc/mounts")
-_NETWORK = frozenset(
-    {
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "smbfs",
-        "9p",
-        "afs",
-        "ceph",
-        "lustre",
-        "beegfs",
-        "glusterfs",
-        "fuse.glusterfs",
-    }
-    | {"fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"}
-)
+_SERVERS = """nfs nfs4 cifs smb2 smb3 smbfs smbnetfs afs coda ncpfs davfs davfs2 curlftpfs sshfs
+gvfsd-fuse rclone http https"""
+_CLUSTERS = """ceph ceph-fuse lustre beegfs glusterfs gpfs ocfs2 gfs gfs2 orangefs pvfs2 panfs wekafs quobyte
+xtreemfs moosefs mfs lizardfs seaweedfs weed juicefs alluxio alluxio-fuse hdfs fuse_dfs cvmfs2"""
+_BUCKETS = """s3fs s3ql goofys geesefs gcsfuse blobfuse blobfuse2 mount-s3 mountpoint-s3 ossfs ossfs2 cosfs
+obsfs"""
+_HOSTS = "9p virtiofs vboxsf vmhgfs vmhgfs-fuse prl_fs grpcfuse osxfs fakeowner"
+"""What a virtual machine, and with it a container, is given of the machine around it."""
+
+_NETWORK = frozenset(" ".join((_SERVERS, _CLUSTERS, _BUCKETS, _HOSTS)).split())
+"""Types of disks, and what stands behind a FUSE mount, of which more than one machine may have a part."""
 
 
-def network_disk(folder: Path, mounts: Path = _MOUNTS) -> str | None:
-    """Return the type of the network disk that `folder` is on, `None` where it is on no such disk or nobody knows."""
+def network_disk(path: Path, mounts: Path = _MOUNTS) -> str | None:
+    """Return the type of the network disk that `path` is on, `None` where it is on no such disk or nobody knows.
+
+    A link is on the disk that it leads to.
+    """
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # no Linux
         return None
     # Spaces and the like stand there as octal numbers. Of two mounts on one place the later one is seen.
-    fields = [line.split()[1:3] for line in lines if len(line.split()) > 2]
-    places = [(Path(place.encode().decode("unicode_escape")), kind) for place, kind in fields]
-    inside = folder.resolve()
+    fields = [line.split()[:3] for line in lines if len(line.split()) > 2]
+    places = [
+        (Path(place.encode().decode("unicode_escape")), source, kind)
+        for source, place, kind in fields
+    ]
+    inside = path.resolve()
     above = [
-        (len(place.parts), at, kind)
-        for at, (place, kind) in enumerate(places)
+        (len(place.parts), at, source, kind)
+        for at, (place, source, kind) in enumerate(places)
         if inside.is_relative_to(place)
     ]
-    kind = max(above, default=(0, 0, ""))[2]
-    return kind if kind in _NETWORK else None
+    _, _, source, kind = max(above, default=(0, 0, "", ""))
+    return kind if _NETWORK & _names(source, kind) else None
+
+
+def _names(source: str, kind: str) -> set[str]:
+    """The names of a mount's type: of `fuse.sshfs` the part that says what it is; plain FUSE says it in its source."""
+    family, _, member = kind.lower().partition(".")
+    if family in ("fuse", "fuseblk") and not member:
+        return {source.lower().partition(mark)[0] for mark in (":", "#")}
+    return {family, member}

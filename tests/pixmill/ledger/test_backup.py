@@ -2,6 +2,8 @@
 
 import shutil
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -106,3 +108,28 @@ def test_what_a_killed_backup_left_does_no_harm(tmp_path: Path) -> None:
             shutil.copyfile(tmp_path / "ledger.db-wal", tmp_path / f".copy.db.tmp{ending}")
         assert back_up(book.ledger, tmp_path / "copy.db").attempts == 1
     assert [name for name in names(tmp_path) if "copy" in name] == ["copy.db"]
+
+
+def test_of_backups_to_one_file_at_once_one_is_made_and_the_others_say_so(tmp_path: Path) -> None:
+    """C20: each would remove and rename what the others write aside."""
+    out = tmp_path / "copy" / "ledger.db"
+    together = threading.Barrier(8)
+
+    def try_it(_: int) -> str:
+        together.wait()
+        try:
+            back_up(book.ledger, out, overwrite=True)
+        except UserError as error:
+            return str(error)
+        return "made"
+
+    with books(tmp_path) as book:
+        for at in range(50):
+            book.call(f"2026-11-01T12:{at:02}")
+        with ThreadPoolExecutor(8) as pool:
+            said = list(pool.map(try_it, range(8)))
+        assert "made" in said
+        assert {*said} <= {"made", f"another backup is writing {out}"}
+        (out.parent / ".ledger.db.lock").touch()  # as one that was killed leaves it
+        assert back_up(book.ledger, out, overwrite=True).jobs == 50
+    assert names(out.parent) == ["ledger.db"]
