@@ -179,6 +179,7 @@ def _carried_out(order: Order, paying: _Paying) -> dict[str, Any]:
         if order.faults:
             _say_rehearsed(prepared)
         if prepared.to_pay:
+            prepared.ledger.begin_check()  # while a person thinks and Prefect starts; `begin` waits
             _agree(prepared, order)
             prepared.connect(order.faults)
             server.use()

@@ -5,7 +5,7 @@ one more payment for it is wanted (`pixmill.ledger.again`): then its outcome sta
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -81,10 +81,11 @@ _SPEND = (
 
 
 class Claims:
-    """Grants claims through one open ledger."""
+    """Grants claims through one open ledger; `check_place` raises LedgerError where that is not in its place."""
 
-    def __init__(self) -> None:
+    def __init__(self, check_place: Callable[[], None]) -> None:
         self._budgets = Budgets()
+        self._check_place = check_place
 
     def forget(self) -> None:
         """Forget what was summed up, as some of it may have been undone."""
@@ -93,7 +94,8 @@ class Claims:
     def claim(
         self, connection: Connection, entries: Sequence[tuple[str, RunLimits]]
     ) -> list[Claim | Refused]:
-        """Grant what the states and the budgets allow."""
+        """Grant what the states and the budgets allow. Raises LedgerError where the ledger was taken away."""
+        self._check_place()
         granted: dict[tuple[str, str], Claim] = {}
         over_budget: dict[str, str] = {}
         for limits in dict.fromkeys(limits for _, limits in entries):

@@ -48,6 +48,9 @@ class Database(Protocol):
     def passing(self, problem: DBAPIError) -> str | None:
         """Say why a statement failed that can be tried again as it is; `None` where that is no use."""
 
+    def displaced(self) -> str | None:
+        """Say what became of it where it is not in its place any more since the first call; else `None`."""
+
     def damage(self, connection: Connection, /) -> str | None:
         """Say what is wrong with the look-up of job keys; `None` where it is sound."""
 

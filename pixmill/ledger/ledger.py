@@ -5,9 +5,11 @@ Every write returns once it is on disk. A look-up that fails raises LedgerError:
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -23,7 +25,7 @@ from pixmill.ledger.inputs import InputImage
 from pixmill.ledger.records import Claim, Doubt, Known, Recorded, Refused, RunLimits
 from pixmill.ledger.scan import Scan
 from pixmill.ledger.shares import Ask
-from pixmill.ledger.sqlite import make_room
+from pixmill.ledger.sqlite import DISPLACED, make_room
 from pixmill.ledger.versions import bring_up_to_date, version_of
 from pixmill.ledger.writer import GroupWriter
 from pixmill.ledger_address import database_url, is_database_url
@@ -40,10 +42,12 @@ class Ledger:
     def __init__(self, address: Path | str, *, read_only: bool = False) -> None:
         self.address = address
         self.database: Database = database_at(address)
-        self._claims = Claims()
+        self._claims = Claims(self._check_place)
+        self._soundness: Future[str | None] | None = None
         try:
             with _reported(self.database):
                 bring_up_to_date(self.database, create=not read_only)
+            self._check_place()
         except BaseException:
             self.database.close()
             raise
@@ -117,17 +121,25 @@ class Ledger:
         self._write(again.ask_again, asked)
 
     def finish_run(self, run_id: str, summary: Mapping[str, Any]) -> None:
-        """Write down how a run ended."""
+        """Write down how a run ended. Raises LedgerError where what it paid is on record in no ledger any more."""
         self._write(entries.finish_run, (run_id, json.dumps(summary)))
+        self._check_place()
 
     # Reading
+
+    def begin_check(self) -> None:
+        """Begin in a thread what `check_sound` waits for: with a million jobs it takes many seconds."""
+        if self._soundness is None:
+            self._soundness = Future()
+            Thread(target=self._look_for_damage, args=(self._soundness,), daemon=True).start()
 
     def check_sound(self) -> None:
         """Check that job keys are found where they are. Raises LedgerError where they might not be.
 
         A key that is not found any more would look like one that was never paid for.
         """
-        if problem := self.ask(self.database.damage):
+        self.begin_check()
+        if self._soundness and (problem := self._soundness.result()):
             raise LedgerError(f"{self.database} is damaged: {problem}", hint=self.database.remedy)
 
     def is_empty(self) -> bool:
@@ -231,6 +243,17 @@ class Ledger:
             )
 
     # Inside
+
+    def _look_for_damage(self, found: "Future[str | None]") -> None:
+        try:
+            found.set_result(self.ask(self.database.damage))
+        except BaseException as error:
+            found.set_exception(error)
+
+    def _check_place(self) -> None:
+        """Raise LedgerError where the ledger was taken away or replaced since it was opened."""
+        if reason := self.database.displaced():
+            raise LedgerError(reason, hint=DISPLACED)
 
     def _answer(self, question: Callable[..., Answered], *about: Any) -> Answered:
         with self.database.reading.connect() as connection:

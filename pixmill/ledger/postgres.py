@@ -121,6 +121,9 @@ class PostgresDatabase:
         reason = next(iter(str(problem.orig).splitlines()), "")
         return f"the ledger's database is away ({reason})"
 
+    def displaced(self) -> None:
+        """A server does not take its tables away from those who use them."""
+
     def damage(self, _connection: Connection) -> str | None:
         """Nothing is looked for: pages have checksums, and whoever runs the server looks after its indexes."""
 

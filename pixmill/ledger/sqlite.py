@@ -1,5 +1,6 @@
 """A ledger in a file: SQLite with a write-ahead log, for the processes of one machine."""
 
+import os
 import sqlite3
 import time
 from contextlib import closing
@@ -14,6 +15,9 @@ from pixmill.errors import LedgerError
 from pixmill.ledger.disks import network_disk
 
 BUSY_SECONDS = 60
+DISPLACED = (
+    "nothing more is sent; put the file that was there back, with its -wal, before the next run"
+)
 
 READING_CACHE_KB, WRITING_CACHE_KB = 16_384, 4_096
 """Pages of the file that a connection keeps. What is read again soon is in the system's own cache as well: with more,
@@ -29,10 +33,18 @@ class SqliteFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._opened: os.stat_result | None = None
         self.reading, self.writing = connect(path, writing=False), connect(path, writing=True)
+        for engine in (self.reading, self.writing):
+            event.listen(engine, "do_connect", self._check_place)
 
     def __str__(self) -> str:
         return str(self.path)
+
+    def _check_place(self, *_: Any) -> None:
+        """Let no connection be made to another file than the one that was opened first."""
+        if self._opened and (reason := self.displaced()):
+            raise LedgerError(reason, hint=DISPLACED)
 
     def prepare(self) -> None:
         """Switch the file to a write-ahead log, in which it stays. The switch does not wait for a lock by itself."""
@@ -69,8 +81,18 @@ class SqliteFile:
         busy = getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
         return "the ledger is locked by another process" if busy else None
 
+    def displaced(self) -> str | None:
+        """Say that the file is gone or another one: SQLite would go on in the one that it once opened."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return f"{self} was taken away while it was in use"
+        self._opened = self._opened or found
+        same = os.path.samestat(found, self._opened)
+        return None if same else f"{self} was replaced while it was in use"
+
     def damage(self, connection: Connection) -> str | None:
-        """Compare the index of the job keys with their table; a million jobs take 3 to 4 s."""
+        """Compare the index of the job keys with their table; a million jobs take 4 to 12 s."""
         found: list[str] = list(
             connection.execute(text("PRAGMA integrity_check('jobs')")).scalars()
         )
@@ -85,10 +107,18 @@ class SqliteFile:
         }
 
     def end_writing(self) -> None:
-        """Fold the write-ahead log into the file, so that a copy of it is complete."""
+        """Fold the write-ahead log into the file, so that a copy of it is complete.
+
+        Nobody is waited for: what a reader of an earlier moment still needs stays in the log, as safe as in the file.
+        """
         with self.reading.connect() as connection:
             driver: Any = connection.connection.dbapi_connection
-            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+            driver.execute("PRAGMA busy_timeout=0").close()
+            for mode in (
+                "PASSIVE",
+                "TRUNCATE",
+            ):  # the second waits with all writers locked out, if it may
+                driver.execute(f"PRAGMA wal_checkpoint({mode})").close()
 
     def close(self) -> None:
         """Close the connections."""
@@ -130,9 +160,9 @@ def make_room(path: Path) -> None:
         sync(path.parent.parent)
     except OSError as error:
         raise LedgerError(f"the store {path.parent} can't be made: {error.strerror}") from None
-    if kind := network_disk(path.parent):
+    if kind := network_disk(path):
         raise LedgerError(
-            f"the store {path.parent} is on a network disk ({kind}), where SQLite can lose what was paid",
+            f"the ledger {path.resolve()} is on a network disk ({kind}), where SQLite can lose what was paid",
             hint="keep the store on a local disk, or the ledger in PostgreSQL",
         )
 

@@ -4,7 +4,17 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Null, Select, and_, bindparam, func, literal, null, select
+from sqlalchemy import (
+    Connection,
+    Null,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal,
+    null,
+    select,
+)
 
 from pixmill.ledger.dialects import json_values
 from pixmill.ledger.schema import COUNTS, attempts, jobs, runs

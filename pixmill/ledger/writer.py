@@ -55,6 +55,7 @@ class GroupWriter:
         self._groups = 0
         self._queue: SimpleQueue[_Ticket | None] = SimpleQueue()
         self._broken: LedgerError | None = None
+        self._closed, self._closing = False, threading.Lock()
         self._thread = threading.Thread(target=self._work, name="pixmill-ledger", daemon=True)
         self._thread.start()
 
@@ -63,7 +64,10 @@ class GroupWriter:
         if self._broken:
             raise self._broken
         ticket = _Ticket(apply, entry)
-        self._queue.put(ticket)
+        with self._closing:
+            if self._closed:
+                raise LedgerError("the ledger is closed: nothing more is written to it")
+            self._queue.put(ticket)
         ticket.lock.acquire()
         if ticket.error:
             raise ticket.error
@@ -71,7 +75,9 @@ class GroupWriter:
 
     def close(self) -> None:
         """Write what still waits, then end the thread."""
-        self._queue.put(None)
+        with self._closing:
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
 
     def _work(self) -> None:

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,66 @@ def test_processes_that_make_a_ledger_at_once_all_get_it(address: str) -> None:
         assert ledger
         assert ledger.is_empty()
         ledger.close()
+
+
+def test_who_writes_to_a_closed_ledger_is_told_and_does_not_wait(ledger: Ledger) -> None:
+    """I7: also who comes while it closes."""
+
+    def write() -> str:
+        try:
+            while True:
+                ledger.finish_run("run-1", {})
+        except LedgerError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        writers = [pool.submit(write) for _ in range(8)]
+        ledger.close()
+        assert {writer.result(timeout=30) for writer in writers} == {
+            "the ledger is closed: nothing more is written to it"
+        }
+    with pytest.raises(LedgerError, match="closed"):
+        ledger.claim("k", LIMITS)
+
+
+@IN_A_FILE
+def test_a_reader_of_the_file_keeps_neither_the_end_of_a_run_nor_other_writers_waiting(
+    ledger: Ledger,
+) -> None:
+    """C19: a shell, a database browser, a backup. What it still needs of the log stays there and is not lost."""
+    ledger.claim("k", LIMITS)
+    with closing(sqlite3.connect(ledger.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM jobs").fetchall()
+        ledger.record(ended("k", State.SUCCEEDED))
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(ledger.close).result(timeout=30)
+        after = Ledger(ledger.path)
+        assert after.claim("k2", LIMITS) == Claim(1, 0)
+        after.close()
+    whole = Ledger(ledger.path)
+    assert whole.known(["k", "k2"], max_runs=3).states == [State.SUCCEEDED, State.IN_FLIGHT]
+    whole.close()
+    assert not ledger.path.with_name("ledger.db-wal").exists()
+
+
+def test_the_check_of_a_ledger_goes_on_beside_and_is_waited_for(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B6: a large one takes seconds, which a person and Prefect's server need as well."""
+    checked = threading.Event()
+
+    def damage(_: object) -> str:
+        checked.wait()
+        return "row 7 missing from index"
+
+    monkeypatch.setattr(ledger.database, "damage", damage)
+    ledger.begin_check()
+    ledger.begin_check()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ledger.check_sound)
+        assert ledger.is_empty()
+        assert not waiting.done()
+        checked.set()
+        with pytest.raises(LedgerError, match="row 7 missing from index"):
+            waiting.result(timeout=30)
