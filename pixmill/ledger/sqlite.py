@@ -33,7 +33,8 @@ class SqliteFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._opened: os.stat_result | None = None
+        self._log = Path(f"{path}-wal")
+        self._opened: dict[Path, os.stat_result] = {}
         self.reading, self.writing = connect(path, writing=False), connect(path, writing=True)
         for engine in (self.reading, self.writing):
             event.listen(engine, "do_connect", self._check_place)
@@ -82,14 +83,17 @@ class SqliteFile:
         return "the ledger is locked by another process" if busy else None
 
     def displaced(self) -> str | None:
-        """Say that the file is gone or another one: SQLite would go on in the one that it once opened."""
-        try:
-            found = self.path.stat()
-        except OSError:
-            return f"{self} was taken away while it was in use"
-        self._opened = self._opened or found
-        same = os.path.samestat(found, self._opened)
-        return None if same else f"{self} was replaced while it was in use"
+        """Say that the file or its log is gone or another one: SQLite would go on in those that it once opened."""
+        for path in (self.path, self._log):
+            try:
+                found = path.stat()
+            except OSError:
+                if path in self._opened:
+                    return f"{path} was taken away while it was in use"
+            else:
+                if not os.path.samestat(found, self._opened.setdefault(path, found)):
+                    return f"{path} was replaced while it was in use"
+        return None
 
     def damage(self, connection: Connection) -> str | None:
         """Compare the index of the job keys with their table; a million jobs take 4 to 12 s."""
@@ -100,10 +104,9 @@ class SqliteFile:
 
     def sizes(self, _connection: Connection) -> dict[str, int]:
         """Return the bytes of the file and of its write-ahead log."""
-        log = Path(f"{self.path}-wal")
         return {
             "ledger_bytes": self.path.stat().st_size,
-            "log_bytes": log.stat().st_size if log.exists() else 0,
+            "log_bytes": self._log.stat().st_size if self._log.exists() else 0,
         }
 
     def end_writing(self) -> None:
@@ -124,6 +127,7 @@ class SqliteFile:
         """Close the connections."""
         self.reading.dispose()
         self.writing.dispose()
+        self._opened.clear()
 
 
 def connect(path: Path, *, writing: bool) -> Engine:

@@ -61,6 +61,11 @@ def replace(store: Path) -> None:
     (store / "ledger.db").write_bytes((store / "gone-ledger.db").read_bytes())
 
 
+def delete_log(store: Path) -> None:
+    """As whoever tidies up: it holds what was committed last."""
+    (store / "ledger.db-wal").unlink()
+
+
 def hide(store: Path) -> None:
     store.rename(store.with_name("gone"))
     store.mkdir()
@@ -68,7 +73,7 @@ def hide(store: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [3, 6], ids=["in mid run", "during the last call"])
-@pytest.mark.parametrize("deed", [move, delete, replace, hide])
+@pytest.mark.parametrize("deed", [move, delete, replace, hide, delete_log])
 def test_a_run_whose_ledger_is_taken_away_or_replaced_stops_paying_and_says_so(
     workshop: Workshop, deed: Callable[[Path], None], at: int
 ) -> None:
@@ -81,9 +86,10 @@ def test_a_run_whose_ledger_is_taken_away_or_replaced_stops_paying_and_says_so(
         assert len(provider.prompts) == at
     published = pq.read_table(store / "pets" / "dataset.parquet")
     assert published["status"].to_pylist() == ["succeeded"] * at + ["skipped"] * (6 - at)
-    if deed is move:
-        with closing(sqlite3.connect(store / "gone-ledger.db")) as gone:
-            states = gone.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall()
+    if deed in (move, delete_log):
+        left = store / ("gone-ledger.db" if deed is move else "ledger.db")
+        with closing(sqlite3.connect(left)) as ledger:
+            states = ledger.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall()
         assert states == [("succeeded", at)], "the answer that was out is on record where it was"
 
 
