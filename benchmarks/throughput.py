@@ -16,7 +16,8 @@ from pathlib import Path
 
 from account import KEY, ask, begun, pay, session, simulator, write_config
 
-from pixmill.prefect_server import EmbeddedServer, configure_prefect
+from pixmill.prefect_server import EmbeddedServer
+from pixmill.prefect_settings import configure_prefect
 
 THREADS = 32
 TURNS = 3

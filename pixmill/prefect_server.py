@@ -11,26 +11,25 @@ import socket
 import subprocess
 import tempfile
 import time
-import tomllib
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import requests
 
-from pixmill.child_process import start_child, stop_child
+from pixmill.child_process import import_path, start_child, stop_child
 from pixmill.errors import PixmillError
+from pixmill.prefect_settings import (
+    client_settings,
+    keep_loopback_off_proxies,
+    server_environment,
+)
 
 START_SECONDS = 120
 
-_QUIET = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-}
 _BARE_SERVER = {
     "PREFECT_SERVER_UI_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT__SERVER_FINAL": "1",
     **{
         f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
         for service in (
@@ -43,119 +42,94 @@ _BARE_SERVER = {
         )
     },
 }
-
-
-def configure_prefect(*, embedded: bool = False) -> None:
-    """Set the environment in which a command imports Prefect: no telemetry, and on the terminal only our own words.
-
-    With an `embedded` server its client gives up after seconds: one that died does not come back.
-    """
-    silent = (
-        "PREFECT_LOGGING_LEVEL",
-        "PREFECT_LOGGING_ROOT_LEVEL",
-        "PREFECT_LOGGING_INTERNAL_LEVEL",
-    )
-    brief = {"PREFECT_CLIENT_MAX_RETRIES": "2"} if embedded else {}
-    for name, value in {**_QUIET, **dict.fromkeys(silent, "CRITICAL"), **brief}.items():
-        os.environ.setdefault(name, value)
-
-
-def _keep_loopback_off_proxies() -> None:
-    """Let no proxy of the environment stand between Prefect's client and a server on this machine."""
-    for name in ("NO_PROXY", "no_proxy"):
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
-
-
-def api_is_configured(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the environment or the active Prefect profile names an API."""
-    if environment.get("PREFECT_API_URL"):
-        return True
-    home = Path(environment.get("PREFECT_HOME") or Path.home() / ".prefect")
-    try:
-        profiles = tomllib.loads(
-            Path(environment.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").read_text()
-        )
-    except (OSError, tomllib.TOMLDecodeError):
-        return False
-    active = environment.get("PREFECT_PROFILE") or profiles.get("active")
-    return bool(profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL"))
-
-
-_KEYS = (
-    "PIXMILL_API_KEY",
-    "PIXMILL_SIMULATOR_KEY",
-    "VOLC_ACCESSKEY",
-    "VOLC_SECRETKEY",
-    "VOLC_SESSION_TOKEN",
-)
-"""What the server of a run has no business to know."""
+_PROGRAM = ("-P", "-m", "uvicorn", "prefect.server.api.server:create_app", "--factory")
+"""What `prefect server start` runs, which takes a port but no socket."""
 
 
 class EmbeddedServer:
-    """A Prefect API server of this process. Start it early with the constructor, then `use` it, then `close` it."""
+    """A Prefect API server of this process. Start it early with the constructor, then `use` it, then `close` it.
+
+    It gets a socket that listens already, so that whoever answers there is this server, and no other process can take
+    the port in between.
+    """
 
     def __init__(self) -> None:
-        _keep_loopback_off_proxies()
+        keep_loopback_off_proxies()
         self._open = ExitStack()
-        home = self._claim_home()
-        self._url = f"http://127.0.0.1:{_free_port()}/api"
-        self._log = home / "server.log"
-        environment = {**os.environ, **_QUIET, **_BARE_SERVER, "PREFECT_HOME": str(home)}
-        for name in ("PREFECT_API_URL", *_KEYS):
-            environment.pop(name, None)
-        port = self._url.split(":")[2].removesuffix("/api")
-        with self._log.open("wb") as output:
+        self._before: dict[str, str] | None = None
+        self._home = self._claim_home()
+        self._log = self._home / "server.log"
+        settings = {**_BARE_SERVER, "PYTHONPATH": import_path()}
+        environment = server_environment(self._home, settings)
+        with socket.create_server(("127.0.0.1", 0)) as listener, self._log.open("wb") as output:
+            # Connections inherit it; the server itself can't tell what kind of socket it was given.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+            number = listener.fileno()
             self._process = start_child(
-                ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port],
+                [*_PROGRAM, "--log-level", "warning", "--fd", str(number)],
                 environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                folder=self._home,
+                inherited=(number,),
             )
         self._open.callback(stop_child, self._process)
 
     def use(self) -> None:
-        """Wait until the server answers and make it the API of this process."""
+        """Wait until the server answers and make it the API of this process, and its settings the only ones."""
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise PixmillError(
-                    f"the embedded Prefect server did not start; its log is {self._log}",
-                    hint="or set PREFECT_API_URL to a server of your own",
-                )
-            time.sleep(0.1)
-        os.environ["PREFECT_API_URL"] = self._url
+        with requests.Session() as session:
+            session.trust_env = False
+            while not self._answers(session):
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise PixmillError(
+                        f"the embedded Prefect server did not start; its log is {self._log}",
+                        hint="or set PREFECT_API_URL to a server of your own",
+                    )
+                time.sleep(0.1)
+        settings = client_settings(self._home, self._url)
+        self._before = _replace_settings(settings)
 
     def close(self) -> None:
-        """Stop the server."""
+        """Stop the server, and leave the settings of this process as they were."""
         self._open.close()
-        if os.environ.get("PREFECT_API_URL") == self._url:
-            del os.environ["PREFECT_API_URL"]
+        if self._before is not None:
+            _replace_settings(self._before)
+            self._before = None
 
-    def _answers(self) -> bool:
+    def _answers(self, session: requests.Session) -> bool:
         try:
-            return requests.get(f"{self._url}/health", timeout=2).ok
+            return session.get(f"{self._url}/health", timeout=2).ok
         except requests.RequestException:
             return False
 
     def _claim_home(self) -> Path:
         """Return this user's server folder, or a temporary one while another run uses it: SQLite takes one server."""
-        state = (
-            Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-            / "pixmill"
-            / "prefect"
-        )
         try:
+            state = _state_folder() / "pixmill" / "prefect"
             state.mkdir(parents=True, exist_ok=True)
             lock = self._open.enter_context((state / "lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except (OSError, RuntimeError):  # no home
             return Path(
                 self._open.enter_context(tempfile.TemporaryDirectory(prefix="pixmill-prefect-"))
             )
         return state
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _state_folder() -> Path:
+    """Where programs of this user keep their state: XDG_STATE_HOME where that is an absolute path."""
+    named = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return named if named.is_absolute() else Path.home() / ".local" / "state"
+
+
+def _replace_settings(settings: dict[str, str]) -> dict[str, str]:
+    """Put `settings` in place of all PREFECT_ variables of this process; return those."""
+    before = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.upper().startswith("PREFECT_")
+    }
+    os.environ.update(settings)
+    return before

@@ -31,8 +31,9 @@ COMMAND = "pixmill.cli:main"
 IMPORTED = """
 pixmill.cli pixmill.config_file pixmill.plan pixmill.runs pixmill.status pixmill.spending pixmill.retrying
 pixmill.repair pixmill.verification pixmill.bill pixmill.console_bill pixmill.export pixmill.compare pixmill.report
-pixmill.promotion pixmill.prefect_server pixmill.run_report pixmill.simulator.app pixmill.simulator.faults
-pixmill.simulator.selection pixmill.simulator.effects pixmill.simulator.painter pixmill.simulator.wire
+pixmill.promotion pixmill.prefect_server pixmill.prefect_settings pixmill.run_report pixmill.simulator.app
+pixmill.simulator.faults pixmill.simulator.selection pixmill.simulator.effects pixmill.simulator.painter
+pixmill.simulator.wire
 uvicorn uvicorn.loops.asyncio PIL.JpegImagePlugin sqlalchemy.dialects.sqlite pyarrow.parquet pyarrow.csv numpy.ma
 dateutil.relativedelta typer._adapters encodings.idna encodings.utf_8_sig
 """.split()  # noqa: SIM905 - a list to be read
@@ -266,7 +267,7 @@ def _run(order: Order) -> None:
 
 def _main(control: str, *prefect: str) -> None:
     if prefect:
-        from pixmill.prefect_server import configure_prefect
+        from pixmill.prefect_settings import configure_prefect
 
         configure_prefect()
     for name in (*IMPORTED, *(PREFECT if prefect else ())):

@@ -188,7 +188,7 @@ def _carried_out(order: Order, paying: _Paying) -> dict[str, Any]:
 
 
 class _Server:
-    """The embedded Prefect server of this command, where neither environment nor profile names one."""
+    """The embedded Prefect server of this command, where nothing that Prefect reads names another."""
 
     def __init__(self, stack: ExitStack, *, early: bool) -> None:
         self._stack, self._embedded = stack, None
@@ -196,9 +196,16 @@ class _Server:
             self._embedded = self._start()
 
     def _start(self) -> "EmbeddedServer | None":
-        from pixmill.prefect_server import EmbeddedServer, api_is_configured
+        from pixmill.prefect_server import EmbeddedServer
+        from pixmill.prefect_settings import (
+            configured_api,
+            is_on_this_machine,
+            keep_loopback_off_proxies,
+        )
 
-        if api_is_configured():
+        if url := configured_api():
+            if is_on_this_machine(url):
+                keep_loopback_off_proxies()
             return None
         server = EmbeddedServer()
         self._stack.callback(server.close)
@@ -206,7 +213,7 @@ class _Server:
 
     def use(self) -> None:
         """Point this process's Prefect to a server that answers."""
-        from pixmill.prefect_server import configure_prefect
+        from pixmill.prefect_settings import configure_prefect
 
         embedded = self._embedded or self._start()
         configure_prefect(embedded=embedded is not None)

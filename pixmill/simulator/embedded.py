@@ -5,7 +5,6 @@ import os
 import secrets
 import selectors
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from pixmill.child_process import start_child, stop_child
+from pixmill.child_process import import_path, start_child, stop_child
 from pixmill.errors import PixmillError
 
 START_SECONDS = 30
@@ -61,10 +60,9 @@ def embedded(
 
 
 def _environment(key: str) -> dict[str, str]:
-    # Real keys have no business in the simulator. It imports what this process imports, wherever that came from.
+    # Real keys have no business in the simulator.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("VOLC_")}
-    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    return {**inherited, "PIXMILL_API_KEY": key, "PYTHONPATH": path}
+    return {**inherited, "PIXMILL_API_KEY": key, "PYTHONPATH": import_path()}
 
 
 def _usual_port(bill: Path) -> int:
