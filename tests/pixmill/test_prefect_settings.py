@@ -1,4 +1,4 @@
-"""What Prefect reads from environment and files: an API that is named there is used, all else is kept off a run's own."""
+"""What Prefect reads from environment and files: an API named there is used, all else is kept off a run's own."""
 
 import json
 import os
@@ -204,7 +204,8 @@ def test_nobody_else_can_answer_for_the_server_of_a_run(
 
 HOSTILE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "proxies and certificates": (
-        {"ALL_PROXY": "socks5://127.0.0.1:7890", "http_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "socks5h://a:1", "NO_PROXY": "[::1],x",
+        {"ALL_PROXY": "socks5://127.0.0.1:7890", "http_proxy": "http://127.0.0.1:9",
+         "HTTPS_PROXY": "socks5h://a:1", "NO_PROXY": "[::1],x",
          "SSL_CERT_FILE": "/nowhere", "SSL_CERT_DIR": "/nowhere", "REQUESTS_CA_BUNDLE": "/nowhere",
          "CURL_CA_BUNDLE": "/nowhere", "OTEL_PROPAGATORS": "b3", "UVICORN_PORT": "1", "XDG_STATE_HOME": "~/state"}, {}),
     "another server's settings": (
@@ -218,7 +219,7 @@ HOSTILE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
          "PREFECT_RESULTS_DEFAULT_STORAGE_BLOCK": "s3/x"},
         {"prefect.py": "raise SystemExit('not this one')", "typing.py": "raise SystemExit('not this one')"}),
     "files of the folder": (
-        {}, {".env": "PREFECT_API_AUTH_STRING=u:p\nPREFECT_API_SSL_CERT_FILE=/nowhere\nPREFECT_SERVER_API_AUTH_STRING=u:p",
+        {}, {".env": "PREFECT_API_AUTH_STRING=u:p\nPREFECT_API_SSL_CERT_FILE=/nowhere",
              "prefect.toml": "[client]\ncustom_headers = {a = 'b'}\n[server.api]\nauth_string = 'u:p'\n",
              "pyproject.toml": "[tool.prefect.flows]\ndefault_retries = 3\n"}),
 }  # fmt: skip
