@@ -56,8 +56,10 @@ def has_python_years(column: pa.ChunkedArray) -> bool:
     """Say whether all timestamps lie in the years that Python knows, in whatever zone they are shown."""
     per = _PER_SECOND[column.type.unit]
     ends = pc.min_max(column.cast(pa.int64())).as_py()
-    known = [ticks // per for ticks in ends.values() if ticks is not None]
-    return all(_PYTHON_BEGINS <= seconds < _PYTHON_ENDS for seconds in known)
+    # A zone may not move them beyond 64 bits either, as it would the ends of the nanoseconds.
+    most = 2**63 - 1 - _DAY_SECONDS * per
+    begin, end = max(_PYTHON_BEGINS * per, -most), min(_PYTHON_ENDS * per, most)
+    return all(begin <= ticks < end for ticks in ends.values() if ticks is not None)
 
 
 def is_known_zone(name: str) -> bool:
