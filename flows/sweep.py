@@ -50,6 +50,6 @@ def sweep_parameters(
     }
     changes = [
         *(overrides or []),
-        *(f"{key}={json.dumps(value)}" for key, value in ordered.items()),
+        *(f"{key}={json.dumps(value, allow_nan=False)}" for key, value in ordered.items()),
     ]
     return generate_dataset.fn(config, changes, limit, new_store)

@@ -127,7 +127,9 @@ def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path, whatever: bo
             _keep_version(folder, plan.config.output.keep_versions)
     put(
         folder / MANIFEST,
-        json.dumps(_manifest(plan, run_id, results.counts, rows), indent=1).encode(),
+        json.dumps(
+            _manifest(plan, run_id, results.counts, rows), indent=1, allow_nan=False
+        ).encode(),
     )
     put(folder / CONFIG, plan.config.to_yaml().encode())
     return Published(folder / DATASET, rows, results.counts, changed)
@@ -142,7 +144,10 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
     """Write `runs/<run_id>.json`: what the run said, and when."""
     folder = config.dataset_folder / "runs"
     folder.mkdir(parents=True, exist_ok=True)
-    put(folder / f"{run_id}.json", json.dumps({**report, "at": _now()}, indent=1).encode())
+    put(
+        folder / f"{run_id}.json",
+        json.dumps({**report, "at": _now()}, indent=1, allow_nan=False).encode(),
+    )
     open_store(config).push(f"{config.name}/runs/{run_id}.json")
 
 
@@ -254,7 +259,9 @@ def _keep_version(folder: Path, keep: int) -> None:
         name = str(published.get("published_at", _now())).replace(":", "").replace("-", "")
         kept = history / f"{name}.parquet"
         if not kept.exists():
-            put(kept.with_suffix(".json"), json.dumps(published, indent=1).encode())
+            put(
+                kept.with_suffix(".json"), json.dumps(published, indent=1, allow_nan=False).encode()
+            )
             os.link(current, kept)
     for old in sorted(history.glob("*.parquet"), reverse=True)[keep:]:
         old.unlink()

@@ -93,7 +93,9 @@ class Downloads:
     def _stored(self, which: str, images: Callable[[], Sequence[bytes]]) -> str | None:
         """Return the stored images as JSON, `None` where they can't be had or kept."""
         try:
-            return json.dumps([self._store.save(data)._asdict() for data in images()])
+            return json.dumps(
+                [self._store.save(data)._asdict() for data in images()], allow_nan=False
+            )
         except ImageError as error:
             log.warning("the image %s could not be had: %s", which, error)
         except (OSError, StoreError) as error:

@@ -31,18 +31,22 @@ def invalid_rows(jobs: JobBatch) -> list[dict[str, Any]]:
     """Return the invalid rows of a batch as rows of `INVALID_SCHEMA`."""
     if not jobs.problems:
         return []
-    texts = {name: as_text(jobs.rows.rows[name]) for name in jobs.rows.rows.column_names}
+    positions = sorted(jobs.problems)
+    rows = jobs.rows.rows.take(pa.array(positions, pa.int64()))
+    texts = {name: as_text(rows[name]).to_pylist() for name in rows.column_names}
     return [
         {
             "row_number": jobs.rows.first_row + at,
-            "column": problem.column,
-            "reason": problem.reason,
-            "message": problem.message,
+            "column": jobs.problems[at].column,
+            "reason": jobs.problems[at].reason,
+            "message": jobs.problems[at].message,
             "values": json.dumps(
-                {name: column[at].as_py() for name, column in texts.items()}, ensure_ascii=False
+                {name: column[number] for name, column in texts.items()},
+                ensure_ascii=False,
+                allow_nan=False,
             ),
         }
-        for at, problem in sorted(jobs.problems.items())
+        for number, at in enumerate(positions)
     ]
 
 

@@ -233,7 +233,10 @@ class JobMaker:
         if len(names) == 1:
             return [value or "" for value in texts[names[0]].to_pylist()]
         rows = zip(*(texts[name].to_pylist() for name in names), strict=True)
-        return [json.dumps(values, ensure_ascii=False, separators=(",", ":")) for values in rows]
+        return [
+            json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            for values in rows
+        ]
 
     def _note_conflicts(
         self,

@@ -75,7 +75,7 @@ class Job(NamedTuple):
         Raises TableError where a local image is not what it was.
         """
         images = [base64.b64encode(file.content()).decode() for file in self.files]
-        data = f',"binary_data_base64":{json.dumps(images)}' if images else ""
+        data = f',"binary_data_base64":{json.dumps(images, allow_nan=False)}' if images else ""
         return f'{self.head}{data},"seed":'.encode()
 
     def payload(self) -> bytes:

@@ -110,7 +110,7 @@ def recorded(
         message=answer.message,
         request_id=answer.request_id,
         rephraser_result=answer.rephraser_result,
-        output_urls=json.dumps(urls) if urls else None,
+        output_urls=json.dumps(urls, allow_nan=False) if urls else None,
         url_expires_at=urls_expire_at(urls, now) if urls else None,
         images=images,
         queue_ms=sent.queue_ms,

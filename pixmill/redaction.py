@@ -112,7 +112,7 @@ def one_line(text: str) -> str:
 
 def visible_json(text: str) -> str:
     """Return the JSON `text` with characters that don't show written as JSON escapes: it means the same."""
-    return _CONTROLS.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return _CONTROLS.sub(lambda found: json.dumps(found[0], allow_nan=False)[1:-1], text)
 
 
 def shown_traceback(error: BaseException | None) -> str:

@@ -163,7 +163,9 @@ class ResultTable:
         self._config, self._maker, self._run_id = config, maker, run_id
         self._download = config.output.images == "download"
         schema = result_schema(own, maker.sweep.axes)
-        described = json.dumps(description(config, maker, schema, own), ensure_ascii=False)
+        described = json.dumps(
+            description(config, maker, schema, own), ensure_ascii=False, allow_nan=False
+        )
         self.schema = schema.with_metadata({DESCRIPTION: described.encode()})
         self.counts = Counts()
 

@@ -93,6 +93,18 @@ def test_every_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(parsed(path))
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=ids)
+def test_json_is_written_without_what_it_has_no_word_for(path: Path) -> None:
+    """Python writes NaN unless it is told not to, and what reads that is not JSON."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Call):
+            named = {ast.unparse(part) for part in (node.func, *node.args)}
+            refused = {"allow_nan": False}.items() <= {
+                of.arg: getattr(of.value, "value", None) for of in node.keywords
+            }.items()
+            assert refused or not named & {"json.dumps", "json.dump"}, node.lineno
+
+
 def test_tests_are_no_packages() -> None:
     """tests/tasks/__init__.py would hide the package tasks from the tests."""
     assert not list((ROOT / "tests").rglob("__init__.py"))

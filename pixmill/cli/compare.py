@@ -234,7 +234,11 @@ def _signed(text: str) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, list):
         return _plain(", ".join(_value(one) for one in value))
-    return "–" if value is None else _plain(value if isinstance(value, str) else json.dumps(value))
+    return (
+        "–"
+        if value is None
+        else _plain(value if isinstance(value, str) else json.dumps(value, allow_nan=False))
+    )
 
 
 def _seconds(milliseconds: float | None) -> str:

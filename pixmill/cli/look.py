@@ -185,7 +185,8 @@ def say_request(made: "Plan") -> None:
         width = max(map(len, sent))
         say(f"  the request of {job.label}:")
         for name in dict.fromkeys([*first, *sent]):
-            say(f"      {name:<{width}}  {json.dumps(sent[name], ensure_ascii=False)}")
+            value = json.dumps(sent[name], ensure_ascii=False, allow_nan=False)
+            say(f"      {name:<{width}}  {value}")
 
 
 def say_invalid(made: "Plan") -> None:

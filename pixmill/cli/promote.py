@@ -69,4 +69,4 @@ def promote(
 
 def _quoted(text: str) -> str:
     """The text as YAML, whatever is in it."""
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=False, allow_nan=False)

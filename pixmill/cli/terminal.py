@@ -2,8 +2,10 @@
 
 import json
 import logging
+import math
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
@@ -66,9 +68,20 @@ def complain(error: PixmillError) -> None:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print one object on one line of stdout."""
-    sys.stdout.write(visible_json(without_keys(json.dumps(value, ensure_ascii=False))) + "\n")
+    """Print one object on one line of stdout; a number that JSON has no word for is null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(visible_json(without_keys(text)) + "\n")
     sys.stdout.flush()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value
 
 
 def leave(code: int, *, at_once: bool = False) -> NoReturn:

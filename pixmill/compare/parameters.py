@@ -38,7 +38,7 @@ def _requested(parameter_sets: Iterable[str]) -> dict[str, Any]:
     values: dict[str, set[str]] = defaultdict(set)
     for text in parameter_sets:
         for path, value in flatten(json.loads(text)).items():
-            values[f"request.params.{path}"].add(json.dumps(value))
+            values[f"request.params.{path}"].add(json.dumps(value, allow_nan=False))
     return {path: _one_or_several(found) for path, found in sorted(values.items())}
 
 

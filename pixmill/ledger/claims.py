@@ -119,7 +119,7 @@ class Claims:
 def _claimed(connection: Connection, keys: Sequence[str], limits: RunLimits) -> dict[str, Claim]:
     values = {
         **_claim_values(limits, clock(connection)()),
-        "keys": json.dumps(keys),
+        "keys": json.dumps(keys, allow_nan=False),
         **_rules(limits),
     }
     rows = connection.execute(_claim_of(connection.dialect.name), values).all()

@@ -93,7 +93,7 @@ class Ledger:
 
         Nothing is written where the job has other `urls` by now: it was paid for again.
         """
-        asked = json.dumps(list(urls)) if urls else None
+        asked = json.dumps(list(urls), allow_nan=False) if urls else None
         row = {
             "key": job_key,
             "run": run_id,
@@ -122,7 +122,7 @@ class Ledger:
 
     def finish_run(self, run_id: str, summary: Mapping[str, Any]) -> None:
         """Write down how a run ended. Raises LedgerError where what it paid is on record in no ledger any more."""
-        self._write(entries.finish_run, (run_id, json.dumps(summary)))
+        self._write(entries.finish_run, (run_id, json.dumps(summary, allow_nan=False)))
         self._check_place()
 
     # Reading

@@ -121,7 +121,7 @@ class _Found:
         measured = lines.c.job_key + "\n" + cast(func.length(lines.c.line), Text)
         statement = select(short, func.aggregate_strings(measured, "\n").filter(is_long))
         for start in range(0, len(values), _BATCH_KEYS):
-            asked = {"values": json.dumps(values[start : start + _BATCH_KEYS])}
+            asked = {"values": json.dumps(values[start : start + _BATCH_KEYS], allow_nan=False)}
             text, lengths = self._connection.execute(statement, asked).one()
             self._add(text)
             words = iter((lengths or "").split())
@@ -132,7 +132,7 @@ class _Found:
         lines = self._lines(jobs.c.job_key)
         statement = select(func.aggregate_strings(lines.c.line, "\n"))
         for part in _parts(keys, self.long):
-            asked = {"values": json.dumps(part)}
+            asked = {"values": json.dumps(part, allow_nan=False)}
             self._add(self._connection.execute(statement, asked).scalar())
 
     def _add(self, text: str | None) -> None:

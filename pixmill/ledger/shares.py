@@ -110,7 +110,9 @@ def _record(lease: Lease) -> str:
     """Return a lease as text, each value under its name, so that other versions find those that they know."""
     report = lease.report
     learnt = {"slots": report.slots._asdict(), "rate": report.rate._asdict()}
-    return json.dumps({"report": {**report._asdict(), **learnt}, "portion": lease.portion})
+    return json.dumps(
+        {"report": {**report._asdict(), **learnt}, "portion": lease.portion}, allow_nan=False
+    )
 
 
 def _lease(record: str) -> Lease | None:

@@ -121,5 +121,5 @@ def _given() -> Any:
 
 def _one_sided(connection: Connection, ids: Select[Any], theirs: Sequence[str]) -> OneSided:
     found = ids.add_columns(func.count(literal(1)).over()).limit(SHOWN_IDS)
-    rows = connection.execute(found, {"theirs": json.dumps(theirs)}).all()
+    rows = connection.execute(found, {"theirs": json.dumps(theirs, allow_nan=False)}).all()
     return OneSided(rows[0][1] if rows else 0, tuple(sorted(row[0] for row in rows)))

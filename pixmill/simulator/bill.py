@@ -37,7 +37,7 @@ class Bill:
         """Append one line, whole or not at all: processes may share a bill."""
         if self._file is not None:
             line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry._asdict()}
-            os.write(self._file, json.dumps(line).encode() + b"\n")
+            os.write(self._file, json.dumps(line, allow_nan=False).encode() + b"\n")
 
     def close(self) -> None:
         """Close the file; further calls can't be billed."""

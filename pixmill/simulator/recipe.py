@@ -60,7 +60,7 @@ def recipe_of(body: Mapping[str, Any], prompt: str) -> Recipe:
 
 def pack(recipe: Recipe) -> str:
     """The recipe as text for a URL."""
-    text = json.dumps(recipe, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(recipe, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

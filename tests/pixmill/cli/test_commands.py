@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pixmill.cli.terminal import print_json
 from tests.conftest import ROOT, Bill, Simulated, Workshop, carry_out
 from tests.warm import COMMAND, forked
 
@@ -239,3 +240,12 @@ def test_a_signal_before_anything_is_sent_exits_130_with_its_json_line(
     said = json.loads(stdout)
     assert (running.returncode, said["exit_code"], said["calls"]) == (130, 130, 0)
     assert not Bill(workshop.folder / "out" / "simulated" / "bill.jsonl").lines()
+
+
+def test_a_number_that_json_has_no_word_for_is_null_on_stdout(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """G28."""
+    print_json({"mean": float("nan"), "of": [float("inf"), {"a": 0.5}], "n": 2**64})
+    said = capsys.readouterr().out
+    assert said == '{"mean": null, "of": [null, {"a": 0.5}], "n": 18446744073709551616}\n'

@@ -47,6 +47,21 @@ def test_the_report_stands_beside_the_dataset(tmp_path: Path) -> None:
     assert {file.name for file in page.parent.iterdir()} == {"index.html", ".lock"}
 
 
+def test_numbers_that_a_browser_would_round_are_text(tmp_path: Path) -> None:
+    """G28: and those that JSON has no word for are missing."""
+    jobs = jobs_of([{**row, "id": at, "weight": at} for at, row in enumerate(input_rows(2))])
+    seeds = [2**53 + 1, 7]
+    numbered = [
+        {**job, "effective_seed": seed, "latency_ms": float("nan"), "id": seed}
+        for job, seed in zip(jobs, seeds, strict=True)
+    ]
+    page = written(tmp_path, numbered)
+    assert column(page, "ours", "effective_seed") == ["9007199254740993", "7"]
+    assert column(page, "ours", "seed") == [0, 7919]
+    assert column(page, "ours", "latency_ms") == [None, None]
+    assert column(page, "own", about(page)["own"].index("id")) == ["9007199254740993", "7"]
+
+
 def test_without_a_dataset_there_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"dataset\.parquet does not exist"):
         write_report(config(tmp_path))
