@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from pixmill.ledger.again import is_state, tried_before, wanted_again
 from pixmill.ledger.budgets import Budgets
-from pixmill.ledger.dialects import clock, json_values, upsert
+from pixmill.ledger.dialects import clock, json_values, run, upsert
 from pixmill.ledger.owner import this_owner
 from pixmill.ledger.records import Claim, Refused, RunLimits, State
 from pixmill.ledger.schema import jobs, runs
@@ -122,8 +122,8 @@ def _claimed(connection: Connection, keys: Sequence[str], limits: RunLimits) -> 
         "keys": json.dumps(keys, allow_nan=False),
         **_rules(limits),
     }
-    rows = connection.execute(_claim_of(connection.dialect.name), values).all()
-    connection.execute(_SPEND, {"run": limits.run_id, "number": len(rows)})
+    rows = run(connection, _claim_of(connection.dialect.name), [values]).all()
+    run(connection, _SPEND, [{"run": limits.run_id, "number": len(rows)}])
     return {key: Claim(attempts, rerolls) for key, attempts, rerolls in rows}
 
 

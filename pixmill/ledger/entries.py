@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from pixmill.ledger.again import SETTLED, is_state
-from pixmill.ledger.dialects import clock
+from pixmill.ledger.dialects import clock, run
 from pixmill.ledger.owner import is_dead, this_owner
 from pixmill.ledger.records import Recorded, State
 from pixmill.ledger.schema import DOUBTFUL, attempts, jobs, now_micros, runs
@@ -82,39 +82,35 @@ _KEEP = _OF_JOB.where(_MINE, _STAYS).values(
     rerolls=bindparam("p_rerolls"),
     **_RELEASED,
 )
-_KEEP_READS = ("key", "own", "p_state", "p_transient", "p_rerolls")
+_ATTEMPT_FIELDS = [
+    column.name for column in attempts.columns if column.name not in ("id", "supersedes")
+]
+_lost = attempts.alias("lost")
+_APPEND = insert(attempts).values(
+    {name: bindparam(name) for name in _ATTEMPT_FIELDS}
+    # An answer that comes after its claim was given up takes the place of what was written down then.
+    | {
+        "supersedes": select(_lost.c.id)
+        .where(_lost.c.job_key == bindparam("job_key"), _lost.c.attempt == bindparam("attempt"))
+        .where(text("lost.code = 'process_died'"))
+        .scalar_subquery()
+    }
+)
 
 
 def record(connection: Connection, entries: Sequence[Recorded]) -> list[None]:
     """Append ended calls to `attempts` and settle their jobs; an outcome that was there before stays until replaced."""
     rows = [entry._asdict() for entry in entries]
-    connection.execute(_APPEND, [_appended(row) for row in rows])
+    run(connection, _APPEND, rows)
     settled = [_settled(row) for row in rows]
-    connection.execute(_SETTLE, settled)
+    run(connection, _SETTLE, settled)
     without_success = [row for row in settled if row["p_state"] != State.SUCCEEDED]
     if without_success:
-        connection.execute(
-            _KEEP, [{name: row[name] for name in _KEEP_READS} for row in without_success]
-        )
+        run(connection, _KEEP, without_success)
     return [None] * len(entries)
 
 
-_ATTEMPT_FIELDS = tuple(
-    column.name for column in attempts.columns if column.name not in ("id", "supersedes")
-)
-_lost = attempts.alias("lost")
-_APPEND = insert(attempts).values(
-    # An answer that comes after its claim was given up takes the place of what was written down then.
-    supersedes=select(_lost.c.id)
-    .where(_lost.c.job_key == bindparam("of_job"), _lost.c.attempt == bindparam("number"))
-    .where(text("lost.code = 'process_died'"))
-    .scalar_subquery()
-)
-
-
-def _appended(row: Mapping[str, Any]) -> dict[str, Any]:
-    of_claim = {"of_job": row["job_key"], "number": row["attempt"]}
-    return {name: row[name] for name in _ATTEMPT_FIELDS} | of_claim
+_SETTLED_FIELDS = tuple(set(_OUTCOME_FIELDS.values()))
 
 
 def _settled(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,7 +122,7 @@ def _settled(row: Mapping[str, Any]) -> dict[str, Any]:
         "error_message": None if succeeded else row["message"],
         "cost": row["price"] if row["charged"] == "yes" else None,
     }
-    return {f"p_{name}": values[name] for name in set(_OUTCOME_FIELDS.values())} | {
+    return {f"p_{name}": values[name] for name in _SETTLED_FIELDS} | {
         "key": row["job_key"],
         "own": this_owner(),
         "fruitless": int(row["transient"] or row["state"] == State.IN_DOUBT),

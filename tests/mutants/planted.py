@@ -140,8 +140,8 @@ MUTANTS = (
     Mutant(
         "count refused claims against the budget",
         "pixmill/ledger/claims.py",
-        '"number": len(rows)})',
-        '"number": len(keys)})',
+        '"number": len(rows)}])',
+        '"number": len(keys)}])',
         (LEDGER, BUSINESS, "tests/pixmill/test_retry.py", "tests/virtual"),
     ),
     Mutant(
