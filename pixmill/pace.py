@@ -1,10 +1,11 @@
 """The pace: how fast calls may follow each other, within the rate that the provider lets through.
 
 It starts at its ceiling. A "too many calls per second" drops it to the goodput: the calls that got through between
-two throttled ones, which is what a token bucket gives while it is empty. Then the pace climbs: slowly where the limit
-is thought to be, so that a limit that stands throttles one call in a hundred or two, and quickly further up, so that
-a limit that was lifted is soon used. The rate is that of the account, of which a process may have a portion. Pure
-arithmetic, no locks; all times are seconds of one clock.
+two throttled ones, which is what a token bucket gives while it is empty; for the first one those since the beginning,
+less what a full bucket had to give. From there the second one is soon looked for, as it tells the limit. Then the pace
+climbs: slowly where the limit is thought to be, so that a limit that stands throttles one call in a hundred or two, and
+quickly further up, so that a limit that was lifted is soon used. The rate is that of the account, of which a process
+may have a portion. Pure arithmetic, no locks; all times are seconds of one clock.
 """
 
 from typing import NamedTuple
@@ -19,15 +20,19 @@ SURE_CUT, FIRST_CUT, NEXT_CUT = 0.97, 0.85, 0.7
 """What a cut leaves of the rate: at most, at least, and at least where the cut before it was not enough."""
 RECENT = 20
 """Calls that get through after a cut that was enough."""
-NEAR, NEAR_CALLS, NEAR_SECONDS = 0.05, 200, 120.0
+SURE = 10
+"""Calls between two throttled ones from which the goodput is known well enough to go slowly from there on."""
+BUCKET_SECONDS, FEW = 0.75, 4
+"""How many seconds' worth of calls a full bucket is taken to hold, and through how many calls that tells nothing."""
+NEAR, NEAR_CALLS, NEAR_SECONDS = 0.05, 300, 120.0
 """How far the slow climb goes above the estimate, and the calls and seconds that it takes, whichever is quicker."""
 SHARED_NEAR = 0.15
 """`NEAR` where others share the account: of several cuts at once the estimate is lower than need be."""
 HEARD_AFTER = 2.0
 """Seconds in which others who share the account hear of a cut. What is throttled meanwhile may be their doing, and is
 no measure of the goodput."""
-GROWTH = 0.1
-"""The share by which the pace grows in a second elsewhere: it doubles in seven seconds."""
+GROWTH, SEARCH = 0.1, 0.5
+"""The share by which the pace grows in a second elsewhere (it doubles in seven), and after the first cut."""
 
 
 class Departure(NamedTuple):
@@ -61,6 +66,8 @@ class Pace:
         self._estimate = 0.0
         self._cuts = self._cut_at = 0
         self._throttled: Departure | None = None
+        self._first_turn: float | None = None
+        self._searching = False
 
     @property
     def own_rate(self) -> float:
@@ -100,6 +107,8 @@ class Pace:
     def turn(self, ready: float, now: float) -> float:
         """Book the next turn for a call that could have gone since `ready`, and return when it is."""
         turn = max(ready, self._next, now - CATCH_UP)
+        if self._first_turn is None:
+            self._first_turn = turn
         self._next = turn + 1 / self.own_rate
         return turn
 
@@ -123,7 +132,8 @@ class Pace:
             return False
         if call.at < self._heard_at:
             self.rate = self._estimate = max(self._lowest, self.rate * SURE_CUT)
-        else:
+        elif self._cuts or not self._fell_to_first_goodput(call):
+            self._searching = False
             self._fall(before, call)
         self._cuts += 1
         self._heard_at = now + HEARD_AFTER if self.portion < 1 else now
@@ -137,7 +147,7 @@ class Pace:
             return
         passed, self._grown_at = min(now - self._grown_at, 2 / self.own_rate), now
         near = self._estimate * (1 + (NEAR if self.portion == 1 else SHARED_NEAR))
-        quick = self.rate * (1 + GROWTH * passed)
+        quick = self.rate * (1 + (SEARCH if self._searching else GROWTH) * passed)
         if self.rate < self._estimate:
             grown = min(quick, self._estimate)
         elif self.rate < near:
@@ -146,15 +156,31 @@ class Pace:
             grown = quick
         self.rate = min(grown, self._ceiling)
 
+    def _fell_to_first_goodput(self, call: Departure) -> bool:
+        """Set the rate to what has got through before the first throttled `call`, where that was not next to nothing.
+
+        A limit that is not met for long was not much too high, and the rate hardly falls.
+        """
+        through = call.number - 1
+        if through < FEW or self._first_turn is None:
+            return False
+        seconds = call.at - self._first_turn + BUCKET_SECONDS
+        goodput = through / (seconds * self.portion)
+        self.rate = max(self._lowest, min(goodput, self.rate * SURE_CUT))
+        # How much the bucket held is a guess, so there is no estimate to go slowly about.
+        self._estimate, self._searching = 0.0, True
+        return True
+
     def _fall(self, before: Departure | None, call: Departure) -> None:
         """Set the rate to the goodput since `before` was throttled, counted to plus or minus a call."""
         low = high = most = self.rate * SURE_CUT
-        least = self.rate * FIRST_CUT
+        least, through = self.rate * FIRST_CUT, 0
         if before and before.at < call.at:
             through, seconds = call.number - before.number - 1, (call.at - before.at) * self.portion
             low, high = through / seconds, (through + 1) / seconds
             if through < RECENT:
                 least = self.rate * NEXT_CUT
         self.rate = max(self._lowest, least, min(low, most))
+        known = low if through >= SURE else high
         # Where nothing got through there is no estimate to go slowly about: it may have been an outage.
-        self._estimate = max(self.rate, min(high, most)) if low else 0.0
+        self._estimate = max(self.rate, min(known, most)) if low else 0.0
