@@ -1,0 +1,105 @@
+"""The end of `pixmill run` and Prefect: what it waits for, and what it says where Prefect gave up."""
+
+from typing import Any
+
+import pytest
+from prefect.exceptions import TerminationSignal
+from prefect.settings import (
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    get_current_settings,
+    temporary_settings,
+)
+
+import flows.generate
+from pixmill.cli import pay
+from pixmill.config_file import load_config
+from pixmill.errors import PixmillError
+from pixmill.runs import Run, prepare
+from tests.conftest import Simulated, Workshop
+
+
+def flow_of(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, does: Any) -> dict[str, Any]:
+    """What `pixmill run` reports where Prefect does this with the flow."""
+    workshop.write_rows(workshop.rows(2))
+    config = workshop.write_config()
+    monkeypatch.setattr(pay, "_deliver_events", lambda: None)
+    with prepare(load_config(config)) as run:
+        monkeypatch.setattr(flows.generate, "generate_dataset", lambda *_: does(run))
+        return pay._flow(run, pay.Order(run.config, config, []))
+
+
+def carried_out(run: Run) -> dict[str, Any]:
+    run.begin()
+    for chunk in run.chunks():
+        run.process(chunk)
+    return run.finish()
+
+
+@pytest.mark.parametrize("wanted", [None, 30])
+def test_the_end_waits_for_no_heartbeat_that_nobody_asked_for(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, wanted: int | None
+) -> None:
+    """Its thread sleeps for whole seconds, and is waited for; an automation that needs it says how often."""
+    seen: list[int | None] = []
+
+    def look(_: Run) -> dict[str, Any]:
+        seen.append(get_current_settings().flows.heartbeat_frequency)
+        return {}
+
+    asked = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: wanted} if wanted else {}
+    with temporary_settings(asked):
+        flow_of(workshop, monkeypatch, look)
+    assert seen == [wanted]
+
+
+def test_a_sigterm_that_prefect_took_before_the_run_began_interrupts_it(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(_: Run) -> dict[str, Any]:
+        raise TerminationSignal(15)
+
+    with pytest.raises(KeyboardInterrupt):
+        flow_of(workshop, monkeypatch, end)
+
+
+@pytest.mark.parametrize("error", [TerminationSignal(15), ConnectionError("the server is gone")])
+def test_a_run_that_prefect_left_after_its_end_tells_what_was_done(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """A6, C2: the report is the run's own."""
+
+    def end(run: Run) -> dict[str, Any]:
+        carried_out(run)
+        raise error
+
+    report = flow_of(workshop, monkeypatch, end)
+    assert (report["exit_code"], report["succeeded"], report["calls"]) == (0, 2, 2)
+
+
+def test_jobs_that_prefect_left_are_told_and_no_success(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C2, C18: what was paid for is published, and the exit code is not 0."""
+
+    def end(run: Run) -> dict[str, Any]:
+        run.begin()
+        run.process(next(run.chunks()))
+        raise ConnectionError("the server is gone")
+
+    report = flow_of(workshop, monkeypatch, end)
+    assert (report["exit_code"], report["succeeded"], report["skipped"]) == (3, 1, 1)
+    assert "warning: Prefect gave up: ConnectionError: the server" in capsys.readouterr().err
+
+
+def test_a_run_that_prefect_never_began_says_that_nothing_was_sent(
+    workshop: Workshop, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C2: and leaves the dataset alone."""
+
+    def end(_: Run) -> dict[str, Any]:
+        raise ConnectionError("no server")
+
+    with pytest.raises(PixmillError, match="ConnectionError: no server; nothing was sent"):
+        flow_of(workshop, monkeypatch, end)
+    assert simulated.bill.calls == 0
+    assert not (workshop.folder / "out" / "simulated" / "pets").exists()
