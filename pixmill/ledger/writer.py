@@ -15,6 +15,7 @@ from sqlalchemy.exc import (
     DataError,
     DBAPIError,
     IntegrityError,
+    ProgrammingError,
     SQLAlchemyError,
     StatementError,
 )
@@ -148,6 +149,10 @@ class GroupWriter:
 
 def _is_of_an_entry(problem: Exception) -> bool:
     """Whether a group failed for what stands in one of its entries, and not for the state of the database."""
+    if isinstance(problem, ProgrammingError):
+        # What the driver itself refuses, a value of a type that it does not know, has no code of the database.
+        codes = (getattr(problem.orig, name, None) for name in ("sqlite_errorcode", "sqlstate"))
+        return not any(codes)
     if isinstance(problem, DBAPIError):
         return isinstance(problem, DataError | IntegrityError)
     # What is no error of a database at all comes from the values, as does one before they got there.

@@ -81,6 +81,9 @@ CULPRITS: dict[str, Callable[[Ledger], Callable[[], object]]] = {
     "a number that no column holds": lambda ledger: (
         lambda: ledger.record(ANSWERED._replace(job_key="k2", seed=2**70))
     ),
+    "a type that no driver knows": lambda ledger: (
+        lambda: ledger.record(ANSWERED._replace(job_key="k2", price=object()))  # type: ignore[arg-type]
+    ),
     "a lone surrogate": lambda ledger: (
         lambda: ledger.record(ANSWERED._replace(job_key="k2", message="\ud800"))
     ),
