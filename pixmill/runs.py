@@ -344,6 +344,7 @@ def prepare(
         if plan.to_pay:
             from pixmill.dry_publication import publish_dry  # not for runs that publish at once
 
+            open_store(config)  # one that can't be opened is no fault of the table
             publish_dry(plan)
         plan = review_inputs(plan, ledger, limit, on_inputs)
         return Run(config, ledger, plan, limit, ledger_existed=ledger.has_runs())

@@ -68,7 +68,7 @@ def test_validate_and_plan_print_notes_on_valid_rows(workshop: Workshop) -> None
     config = workshop.write_config(request={"prompt": "{text}, {style}"})
     for command in ("validate", "plan"):
         shown = pixmill(command, config)
-        assert shown.exit_code == 0
+        assert shown.returncode == 0
         assert "  note: 1 image URLs had blanks or invisible characters around" in shown.stderr
         assert "  note: 3 rows leave a place of request.prompt empty" in shown.stderr
         assert shown.stderr.count("note:") == 2
