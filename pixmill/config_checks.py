@@ -25,13 +25,17 @@ from pixmill.sweep import SweepPoints, make_points, sweep_mistakes
 
 log = logging.getLogger(__name__)
 
+STORE_FOLDERS = frozenset({"images", "simulated", "thumbs"})
+"""Names in a store that no dataset may have."""
+
 MAX_SLOTS = 100_000
 """Jobs that one row may become: they are prepared together."""
 
 
 def check_together(sections: Mapping[str, Any]) -> Iterator[Mistake]:
     """Yield the mistakes that show only between sections; a section that is missing was a mistake by itself."""
-    if sections.get("name") in ("images", "simulated"):
+    # Whatever its case: on some disks `Images` is the same folder.
+    if str(sections.get("name")).lower() in STORE_FOLDERS:
         yield Mistake(("name", f"{sections['name']!r} is a folder of the store itself"))
     if "input" in sections:
         yield from _check_input(sections["input"])

@@ -16,9 +16,8 @@ from pixmill.bill import Line, Period, make_bill
 from pixmill.errors import TableError
 from pixmill.ledger import Ledger
 from pixmill.ledger.sums import OneSided, ids_only_here, ids_only_there
-from pixmill.table import as_text, open_table
-from pixmill.table.source import find_files
-from pixmill.table.stream import opened
+from pixmill.spreadsheets import dialect_of
+from pixmill.table import InputTable, as_text, open_table
 
 _NAMES = {
     "request_id": ("request id", "requestid", "请求id"),
@@ -29,7 +28,9 @@ _NAMES = {
 """What columns may be called, in lower case: earlier names win where several columns fit."""
 
 _DAY = re.compile(r"(\d{4})(?:[-/.年](\d{1,2})[-/.月](\d{1,2})|(\d\d)(\d\d))(?!\d)")
-_NUMBER = re.compile(r"[^\d.,-]*(-?[\d,]*\d(?:\.\d+)?)[^\d.,-]*")
+_NUMBER = re.compile(
+    r"(?P<before>[-(]?)[^\d.,()-]*(?P<within>-?)(?P<digits>[\d.,]*\d)[^\d.,()-]*(?P<after>[-)]?)"
+)
 _NOTHING = ("", "-", "--", "–", "—")
 
 
@@ -44,7 +45,7 @@ class ConsoleRow(NamedTuple):
     @property
     def charged(self) -> bool:
         """Whether the row says that something was paid."""
-        return self.amount is None or self.amount != 0
+        return self.amount is None or self.amount > 0
 
 
 class Export(NamedTuple):
@@ -139,12 +140,13 @@ def read_export(path: str, zone: ZoneInfo) -> Export:
 
     Raises TableError where it can't be read, where no column says what was spent, or where a cell is no number.
     """
-    table = open_table(path, encoding=_encoding(path))
+    table = _opened(path)
     columns = _columns(table.schema.names)
     if not columns.keys() & {"calls", "amount", "request_id"}:
         shown = ", ".join(table.schema.names)
         raise TableError(
-            f"{path}: no column says what was spent: {shown}", hint=f"name one {_suggested()}"
+            f"{path}: no column says what was spent: {shown}",
+            hint=f"name one {_suggested()}; if they look odd, save the file as UTF-8",
         )
     rows, left_out = [], 0
     for number, cells in enumerate(_records(path, columns), 1):
@@ -181,14 +183,10 @@ def compare(ledger: Ledger, export: Export, period: Period) -> Comparison:
     return Comparison(export, period, len(export.rows) - len(rows), made, *sides)
 
 
-def _encoding(path: str) -> str:
-    """Consoles in China export UTF-8 or, for spreadsheets, GB18030, which takes almost any bytes and so comes last."""
-    try:
-        with opened(find_files(path)[0]) as stream:
-            stream.read().decode()
-    except UnicodeDecodeError:
-        return "gb18030"
-    return "utf-8"
+def _opened(path: str) -> InputTable:
+    """Consoles in China export UTF-8 or, for spreadsheets, GB18030, which takes almost any bytes and so comes after it."""
+    dialect = dialect_of(path, "gb18030", "cp1252")
+    return open_table(path, encoding=dialect.encoding, delimiter=dialect.delimiter)
 
 
 def _columns(names: Sequence[str]) -> dict[str, str]:
@@ -219,7 +217,7 @@ def _suggested() -> str:
 
 
 def _records(path: str, columns: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    for batch in open_table(path, encoding=_encoding(path)).batches():
+    for batch in _opened(path).batches():
         for bad in batch.bad.values():
             raise TableError(f"{path}: {bad.message}")
         texts = [as_text(batch.rows[name]).to_pylist() for name in columns.values()]
@@ -232,17 +230,29 @@ def _row(cells: Mapping[str, str], day: date | None, where: str) -> ConsoleRow:
     request_id = cells.get("request_id") or None
     calls = int(_number(cells["calls"], where)) if "calls" in cells else None
     if calls is None and "request_id" in cells:
-        calls = int(bool(request_id) and amount != 0)
+        calls = int(bool(request_id) and (amount is None or amount > 0))  # less is given back
     return ConsoleRow(day, calls, amount, request_id)
 
 
 def _number(text: str, where: str) -> Decimal:
     if text in _NOTHING:
         return Decimal(0)
-    found = _NUMBER.fullmatch(text)
-    if not found:
+    found = _NUMBER.fullmatch(text.replace("\u2212", "-"))
+    digits = _digits(found["digits"]) if found else None
+    if not found or digits is None:
         raise TableError(f"{where}: {text!r} is no number", hint="such as 1234.50 or ¥1,234.50")
-    return Decimal(found[1].replace(",", ""))
+    signs = (found["before"], found["within"], found["after"])
+    is_negative = "-" in signs or (found["before"], found["after"]) == ("(", ")")
+    return -Decimal(digits) if is_negative else Decimal(digits)
+
+
+def _digits(text: str) -> str | None:
+    """Return digits with a point for the fraction, as which a comma counts that groups no thousands; or None."""
+    if re.fullmatch(r"\d+(\.\d+)?|[1-9]\d{0,2}(,\d{3})+(\.\d+)?", text):
+        return text.replace(",", "")
+    if re.fullmatch(r"\d+,\d+|[1-9]\d{0,2}(\.\d{3})+,\d+", text):
+        return text.replace(".", "").replace(",", ".")
+    return text.replace(",", "") if re.fullmatch(r"\d+(,\d+)+(\.\d+)?", text) else None
 
 
 def _day(text: str, zone: ZoneInfo) -> date | None:

@@ -13,6 +13,7 @@ from pixmill.config import Config, Input, Request, Sweep
 from pixmill.errors import UserError
 from pixmill.operations import OPERATIONS, did_you_mean
 from pixmill.prompts import parse_template
+from pixmill.spreadsheets import Dialect, dialect_of
 from pixmill.sweep import Axis, Point, SweepPoints, make_points
 from pixmill.sweep.points import BASE, text_of
 from pixmill.table import InputTable, as_text, open_table
@@ -80,13 +81,14 @@ def promote_picks(config: Config, path: str, name: str | None = None) -> Promoti
             "under seed.policy: per_job seeds depend on the point, so that picks would be paid for again",
             hint="promote one point with --point, or sweep with seed.policy: per_row",
         )
-    table = open_table(path)
+    dialect = dialect_of(path)
+    table = open_table(path, encoding=dialect.encoding, delimiter=dialect.delimiter)
     rows = config.input.row_key or ("row_key",)
     _require_columns(table, path, [*rows, "point_id", *(axis.path for axis in sweep.axes)])
     request = config.request.model_copy(update=_picked_req_key(table, path, sweep))
     fields = [axis for axis in sweep.axes if axis.kind == "field"]
     _refuse_untyped(table, path, fields, request)
-    source = _picks_input(config.input, path, fields, _row_key(table, rows))
+    source = _picks_input(config.input, path, fields, _row_key(table, rows), dialect)
     named = name or _suffixed(config.name, "picks")
     return Promotion(
         config.model_copy(
@@ -238,8 +240,12 @@ def _row_key(table: InputTable, rows: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _picks_input(
-    source: Input, path: str, fields: Sequence[Axis], row_key: tuple[str, ...]
+    source: Input, path: str, fields: Sequence[Axis], row_key: tuple[str, ...], dialect: Dialect
 ) -> Input:
     kept = source.model_dump(exclude_unset=True, exclude=_OF_A_TABLE)
     columns = {**source.columns, **{axis.path: axis.path for axis in fields}}
+    if dialect.encoding != "utf-8":
+        kept["encoding"] = dialect.encoding
+    if dialect.delimiter is not None:
+        kept["delimiter"] = dialect.delimiter
     return Input.model_validate({**kept, "path": path, "row_key": row_key, "columns": columns})

@@ -1,9 +1,11 @@
 """What an answer means: one table per operation from the code in its body to a ruling.
 
 A code that can be read decides, whatever the HTTP status beside it; the status decides only where there is
-none. Codes and their meanings come from Volcengine's documentation of the visual API and of its OpenAPI
-gateway, and from public client programs. Nothing is documented about which failures are charged: `charged`
-says `no` only where the call was turned away before any picture was made.
+none. Then a 408, 499 or 504 says that somebody on the way stopped waiting after the request was sent, so that what
+became of it is in doubt; a 425 was turned away before anything was done. Codes and their meanings come from
+Volcengine's documentation of the visual API and of its OpenAPI gateway, and from public client programs. Nothing is
+documented about which failures are charged: `charged` says `no` only where the call was turned away before any
+picture was made.
 """
 
 import logging
@@ -148,7 +150,12 @@ _STATUSES: Mapping[int, Ruling] = {
     403: _TURNED_AWAY,
     404: _TURNED_AWAY,  # nothing here answers for the operation: the configured address is wrong
     405: _TURNED_AWAY,
+    # Not even begun: it is to be sent again.
+    425: Ruling(Verdict.RETRY, "no"),
     429: _TOO_FAST,
+    # Somebody on the way gave up waiting for the other side, as with a 504: the work may have been done and charged.
+    408: _IN_DOUBT,
+    499: _IN_DOUBT,
 }
 
 

@@ -24,7 +24,7 @@ from pixmill.simulator.answers import NAMED_ERRORS, SUCCESS, is_service_code
 from pixmill.simulator.effects import Effect, ImageEffect
 from pixmill.simulator.selection import Occasion, When, Which
 
-_GATEWAY_TIMEOUT = 504
+_GAVE_UP_WAITING = (408, 499, 504)
 
 
 def _code(value: Any) -> Any:
@@ -60,7 +60,7 @@ class Rule(Which, Effect):
         Unless the rule says so: a success is, however much of it arrives, and what a gateway gave up waiting for.
         """
         if self.charged is None:
-            return code == SUCCESS or (code is None and self.status == _GATEWAY_TIMEOUT)
+            return code == SUCCESS or (code is None and self.status in _GAVE_UP_WAITING)
         return self.charged
 
 

@@ -226,6 +226,58 @@ def test_a_chinese_export_is_understood(book: Books, tmp_path: Path, encoding: s
     assert (found.differs, found.export.left_out, found.days[0].console_calls) == (False, 1, 1)
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gb18030"]
+)
+def test_an_export_is_read_as_spreadsheets_write_it(
+    book: Books, tmp_path: Path, encoding: str, mark: str
+) -> None:
+    request_id = book.call("2026-11-05T12:00")
+    rows = [["Date", "Request ID", "Amount"], ["2026-11-05", request_id, "0.20"]]
+    text = "\r\n".join(mark.join(row) for row in rows)
+    found = against(book, tmp_path / "c.csv", text, encoding=encoding)
+    assert not found.differs
+    assert found.export.rows[0].amount == Decimal("0.20")
+
+
+@pytest.mark.parametrize(
+    ("written", "amount"),
+    [
+        ("(0.40)", "-0.40"), ("(¥0.40)", "-0.40"), ("¥(0.40)", None), ("-0.40", "-0.40"), ("-¥0.40", "-0.40"),
+        ("¥-0.40", "-0.40"), ("\u22120.40", "-0.40"), ("0.40-", "-0.40"), ("0.40 CNY", "0.40"), ("0,40 €", "0.40"),
+        ("1,234.50", "1234.50"), ("1.234,50", "1234.50"), ("1,234", "1234"), ("12,5", "12.5"), ("0,400", "0.400"),
+        ("1,23,456.5", "123456.5"), ("1,234,567", "1234567"), ("--", "0"), ("", "0"), ("1.2.3", None),
+        ("0.40)", "0.40"), ("free", None),
+    ],
+)  # fmt: skip
+def test_an_amount_is_read_as_people_write_it(
+    tmp_path: Path, written: str, amount: str | None
+) -> None:
+    (tmp_path / "c.csv").write_text(f'date;amount\n2026-11-05;"{written}"\n', encoding="utf-8")
+    if amount is None:
+        with pytest.raises(TableError, match="is no number"):
+            read_export(str(tmp_path / "c.csv"), SHANGHAI)
+    else:
+        export = read_export(str(tmp_path / "c.csv"), SHANGHAI)
+        assert [row.amount for row in export.rows] == [Decimal(amount)]
+
+
+def test_what_is_given_back_is_no_charged_call(book: Books, tmp_path: Path) -> None:
+    request_id = book.call("2026-11-05T12:00")
+    text = f"date,request id,amount\n2026-11-05,{request_id},0.60\n2026-11-05,back,(0.40)\n"
+    found = against(book, tmp_path / "c.csv", text)
+    assert not found.differs
+    assert (found.days[0].console_calls, found.days[0].console_amount) == (1, Decimal("0.20"))
+
+
+def test_an_export_in_an_encoding_that_nobody_knows_says_how_to_save_it(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_bytes("Périodé,Payé\n1,2\n".encode("cp1252"))
+    with pytest.raises(TableError) as caught:
+        read_export(str(tmp_path / "c.csv"), SHANGHAI)
+    assert "UTF-8" in str(caught.value) + caught.value.hint
+
+
 def test_times_with_a_zone_are_counted_in_ours(book: Books, tmp_path: Path) -> None:
     book.call("2026-11-05T00:30")
     assert not against(book, tmp_path / "c.csv", "time,calls\n2026-11-04T16:30:00Z,1\n").differs

@@ -274,7 +274,10 @@ def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> No
         ("name: a\n", "input: is required"),
         (SMALL + "nmae: x\n", "did you mean `name`?"),
         (SMALL.replace("pets\n", "../x\n", 1), "name:"),
-        (SMALL.replace("pets\n", "images\n", 1), "folder of the store"),
+        *(
+            (SMALL.replace("pets\n", f"{name}\n", 1), "folder of the store")
+            for name in ("images", "simulated", "thumbs", "Images", "THUMBS")
+        ),
         (SMALL + "seed: {policy: column}\n", "needs input.columns.seed"),
         (SMALL + "provider: {kind: gateway}\n", "provider.base_url: is required"),
         (

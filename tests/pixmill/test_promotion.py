@@ -286,6 +286,22 @@ def test_picks_that_the_sweep_paid_for_are_cached(workshop: Workshop, simulated:
     assert len(set(sent)) == 2
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_picks_that_a_spreadsheet_saved_are_read(
+    workshop: Workshop, mark: str, encoding: str
+) -> None:
+    config = swept(workshop)
+    path = Path(picked(workshop, [pick(1), pick(2)]))
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    with path.open("w", newline="", encoding=encoding) as file:
+        csv.writer(file, delimiter=mark).writerows(rows)
+    promoted = written(promote_picks(load_config(config), str(path)), workshop.folder)
+    plan = make_plan(load_config(promoted), None).summary()
+    assert (plan["rows"], plan["invalid"], plan["distinct"]) == (2, 0, 2)
+
+
 def test_picks_work_as_an_input_table_of_any_config(
     workshop: Workshop, simulated: Simulated
 ) -> None:

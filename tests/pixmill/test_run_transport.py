@@ -60,7 +60,7 @@ def seconds_after_the_first(provider: Provider) -> float:
     return provider.arrived[1] - provider.arrived[0]
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 499, 500, 502, 503, 504])
 def test_a_bare_server_error_is_in_doubt_and_held(workshop: Workshop, status: int) -> None:
     """D1: whoever wrote the page does not know whether the call was charged."""
     with Provider({2: lost(answer(HTML, status))}) as provider:
