@@ -184,7 +184,7 @@ def compare(ledger: Ledger, export: Export, period: Period) -> Comparison:
 
 
 def _opened(path: str) -> InputTable:
-    """Consoles in China export UTF-8 or, for spreadsheets, GB18030, which takes almost any bytes and so comes after it."""
+    """Consoles in China export UTF-8 or, for spreadsheets, GB18030, which takes almost any bytes."""
     dialect = dialect_of(path, "gb18030", "cp1252")
     return open_table(path, encoding=dialect.encoding, delimiter=dialect.delimiter)
 
