@@ -111,11 +111,13 @@ def look_up(host: str) -> list[str]:
 
 
 def look_up_within(seconds: float, host: str, look_up: LookUp) -> Sequence[str]:
-    """What `look_up` says of `host`; TimeoutError after `seconds`.
+    """What `look_up` says of `host`; TimeoutError after `seconds`, RuntimeError where there is no thread for it.
 
     A look-up can't be interrupted, so it has a thread of its own, which is left behind if need be: a pool
-    would be exhausted by names that hang, and would hold up the end of the process.
+    would be exhausted by names that hang, and would hold up the end of the process. An address needs none.
     """
+    if _is_address(host):
+        return [host]
     answers: SimpleQueue[Sequence[str] | Exception] = SimpleQueue()
     Thread(
         target=_answer, args=(answers, look_up, host), name="pixmill-look-up", daemon=True
@@ -127,6 +129,14 @@ def look_up_within(seconds: float, host: str, look_up: LookUp) -> Sequence[str]:
     if isinstance(answer, Exception):
         raise answer
     return answer
+
+
+def _is_address(host: str) -> bool:
+    """Whether `host` is an address as it stands, whatever `look_up` there is."""
+    try:
+        return "%" not in host and bool(ip_address(host))
+    except ValueError:
+        return False
 
 
 def _answer(answers: SimpleQueue[Sequence[str] | Exception], look_up: LookUp, host: str) -> None:

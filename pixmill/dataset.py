@@ -9,6 +9,7 @@ import fcntl
 import importlib.metadata
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pixmill.atomic import aside, put
+from pixmill.atomic import aside, check_writable, put
 from pixmill.config import Config
 from pixmill.errors import PixmillError
 from pixmill.file_checks import hash_of, manifest_at
@@ -46,6 +47,9 @@ DATASET, INVALID, MANIFEST, CONFIG = (
 PUBLISHED = (DATASET, INVALID, CONFIG, MANIFEST)
 """What a publication writes, in the order in which others may see it: the dataset decides who was first."""
 
+HISTORY, RUNS = "history", "runs"
+"""Folders beside what is published: of earlier versions, and of what runs said."""
+
 LOOKS, LOOK_SECONDS = 3, 0.3
 PACKAGES = ("pixmill", "prefect", "pandas", "pyarrow", "requests", "SQLAlchemy")
 
@@ -62,6 +66,15 @@ class Published:
     counts: Counts
     changed: bool
     stays: int | None = None
+
+
+def check_publishable(config: Config) -> None:
+    """Raise UserError where the dataset could not be written, before something is paid for that it would hold."""
+    folder = config.dataset_folder
+    check_writable(folder)
+    for name in (HISTORY, RUNS):
+        if (folder / name).exists():
+            check_writable(folder / name)
 
 
 def publish(plan: Plan, ledger: Ledger, run_id: str, *, whatever: bool = False) -> Published:
@@ -142,13 +155,11 @@ def last_manifest(config: Config) -> dict[str, Any]:
 
 def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> None:
     """Write `runs/<run_id>.json`: what the run said, and when."""
-    folder = config.dataset_folder / "runs"
+    folder = config.dataset_folder / RUNS
     folder.mkdir(parents=True, exist_ok=True)
-    put(
-        folder / f"{run_id}.json",
-        json.dumps({**report, "at": _now()}, indent=1, allow_nan=False).encode(),
-    )
-    open_store(config).push(f"{config.name}/runs/{run_id}.json")
+    said = json.dumps({**report, "at": _now()}, indent=1, allow_nan=False)
+    put(folder / f"{run_id}.json", said.encode())
+    open_store(config).push(f"{config.name}/{RUNS}/{run_id}.json")
 
 
 class Files(NamedTuple):
@@ -252,20 +263,30 @@ def _has_content_of(published: Path, written: Path) -> bool:
 
 def _keep_version(folder: Path, keep: int) -> None:
     """Give the published version a second name in `history/` and forget the oldest beyond `keep`."""
-    history, current = folder / "history", folder / DATASET
+    history, current = folder / HISTORY, folder / DATASET
     if keep:
         history.mkdir(exist_ok=True)
         published = manifest_at(folder / MANIFEST)
         name = str(published.get("published_at", _now())).replace(":", "").replace("-", "")
         kept = history / f"{name}.parquet"
         if not kept.exists():
-            put(
-                kept.with_suffix(".json"), json.dumps(published, indent=1, allow_nan=False).encode()
-            )
-            os.link(current, kept)
+            described = json.dumps(published, indent=1, allow_nan=False)
+            put(kept.with_suffix(".json"), described.encode())
+            _copy(current, kept)
     for old in sorted(history.glob("*.parquet"), reverse=True)[keep:]:
         old.unlink()
         old.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _copy(file: Path, copy: Path) -> None:
+    """Give a file that no one writes to a second name, or its content where the file system has no such names."""
+    try:
+        os.link(file, copy)
+    except (
+        OSError
+    ):  # EPERM, ENOTSUP, EMLINK, EXDEV, ENOSYS: exFAT, FUSE and mounts each have their own
+        with aside(copy) as path:
+            shutil.copyfile(file, path)
 
 
 def _manifest(plan: Plan, run_id: str, counts: Counts, rows: int) -> dict[str, Any]:

@@ -9,20 +9,53 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 from pixmill.errors import PixmillError, StoreError
-from pixmill.images import ImageError, ImageFetcher, url_expiry
-from pixmill.ledger import Ledger
+from pixmill.file_checks import NamedImage
+from pixmill.images import ImageError, ImageFetcher, ImageFile, url_expiry
+from pixmill.ledger import Ledger, MissingImages
 from pixmill.ledger.schema import now_micros
-from pixmill.store import Store
+from pixmill.store import NotYetStored, Store
 
 log = logging.getLogger(__name__)
 
 THREADS = 8
 URL_LIFE_MICROS = 24 * 3600 * 1_000_000
 """The documented life of an output URL, for those that do not name their end."""
+
+HELD_BYTES = 256 << 20
+"""Bytes of images that came inside answers and could not be written, which are held to be written when a run drains."""
+
+TRIES_AGAIN = (0.0, 1.0, 2.0)
+"""Seconds before each further try to write what is held."""
+
+LOOK_SECONDS = 0.2
+"""How often who waits for a free thread looks whether the fetches were cancelled."""
+
+_PENDING, _LOST = "image_pending", "image_lost"
+
+
+class Kept(NamedTuple):
+    """What became of the images of a job.
+
+    `files` are those on a disk, as the ledger's JSON; `error` is why they are not in the store, `None` where they are.
+    `may_pass`: the images are whole, and only the disk would not have them.
+    """
+
+    files: str | None = None
+    error: str | None = None
+    may_pass: bool = False
+
+
+class _Held(NamedTuple):
+    """Images that came inside an answer and are nowhere but here."""
+
+    job_key: str
+    urls: Sequence[str]
+    images: Sequence[bytes]
 
 
 class Downloads:
@@ -32,78 +65,170 @@ class Downloads:
         self._store = store
         self._run_id, self._ledger, self._fetcher = run_id, ledger, fetcher
         self._lock = threading.Lock()
+        self._held: list[_Held] = []
+        self._cancelled = False
         self.waiting = 0
         self.failure: PixmillError | None = None
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="pixmill-image")
 
-    def keep(self, images: Sequence[bytes]) -> str | None:
-        """Store images that came inside an answer; return them as the ledger's JSON, `None` where that failed."""
-        return self._stored("that came inside an answer", lambda: images)
+    def keep(self, images: Sequence[bytes]) -> Kept:
+        """Store images that came inside an answer, before that is recorded: no URL leads to them again."""
+        return self._stored("that came inside an answer", images)
 
-    def fetch(
-        self,
-        job_key: str,
-        urls: Sequence[str],
-        expires_at: int,
-        done: Callable[[], None] = lambda: None,
-    ) -> None:
+    def note(self, job_key: str, urls: Sequence[str], images: Sequence[bytes], kept: Kept) -> None:
+        """Write down what is amiss with the `images` of an answer that is recorded with its `urls`.
+
+        Those that could not be written are held, as far as `HELD_BYTES` go, and tried again by `close`.
+        """
+        if kept.error is None or (urls and kept.files is None):
+            return
+        self._ledger.record_image(
+            job_key, self._run_id, urls, images=kept.files, error=kept.error, download_ms=0.0
+        )
+        if kept.may_pass:
+            with self._lock:
+                held = sum(len(image) for of in self._held for image in of.images)
+                if held + sum(map(len, images)) <= HELD_BYTES:
+                    self._held.append(_Held(job_key, urls, images))
+
+    def fetch(self, images: MissingImages, done: Callable[[], None] = lambda: None) -> None:
         """Fetch the images of a paid job in the background, write down where they are, then call `done`."""
         self._wait(1)
         context = contextvars.copy_context()
-        self._pool.submit(context.run, self._bring_home, job_key, tuple(urls), expires_at, done)
+        try:
+            self._pool.submit(context.run, self._bring_home, images, done)
+        except RuntimeError as error:  # there are no more threads, or it was cancelled meanwhile
+            if not self._cancelled:
+                self._give_up(f"images can't be fetched: {error}")
+            self._wait(-1)
+            done()
+
+    def fetch_in_turn(
+        self,
+        missing: Iterable[MissingImages],
+        is_stopping: Callable[[], bool],
+        at_once: int = THREADS,
+    ) -> None:
+        """Fetch what is missing, `at_once` at a time and in its order, until the run stops."""
+        room = threading.Semaphore(at_once)
+        for images in missing:
+            while not room.acquire(timeout=LOOK_SECONDS):
+                if self._cancelled:  # what was dropped gives no room back
+                    return
+            if is_stopping() or self.failure:
+                return
+            self.fetch(images, room.release)
 
     def cancel(self) -> None:
         """Drop the fetches that have not begun; those images stay pending."""
+        self._cancelled = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
-        """Wait for all fetches to end."""
+        """Wait for all fetches to end, and try once more to write what is held."""
         self._pool.shutdown()
+        for pause in TRIES_AGAIN:
+            if self._held:
+                time.sleep(pause)
+                self._held = [held for held in self._held if not self._is_written(held)]
         self._fetcher.close()
 
-    def _bring_home(
-        self, job_key: str, urls: Sequence[str], expires_at: int, done: Callable[[], None]
-    ) -> None:
+    def _is_written(self, held: _Held) -> bool:
+        kept = self._stored(f"of job {held.job_key[:12]}", held.images)
+        if kept.files is None:
+            return False
+        self._record(held.job_key, held.urls, kept, 0.0)
+        return True
+
+    def _bring_home(self, missing: MissingImages, done: Callable[[], None]) -> None:
         begun = time.perf_counter()
         try:
-            images = self._stored(
-                f"of job {job_key[:12]}", lambda: [self._fetcher.fetch(url) for url in urls]
-            )
-            missing = "image_lost" if expires_at <= now_micros() else "image_pending"
+            files = json.dumps(missing.files, allow_nan=False) if missing.files else None
+            if files and self._are_stored(missing.files):
+                kept = Kept(files)
+            elif missing.urls:
+                fetched = self._stored(
+                    f"of job {missing.job_key[:12]}", map(self._fetcher.fetch, missing.urls)
+                )
+                ended = not files and missing.expires_at <= now_micros()
+                kept = fetched if fetched.files else Kept(files, _LOST if ended else _PENDING)
+            else:
+                return
             elapsed_ms = (time.perf_counter() - begun) * 1000
-            error = None if images else missing
-            self._ledger.record_image(
-                job_key, self._run_id, urls, images=images, error=error, download_ms=elapsed_ms
-            )
-        except PixmillError as error:
-            self.failure = self.failure or error
+            self._record(missing.job_key, missing.urls, kept, elapsed_ms)
         except Exception as error:
-            log.exception("the image of job %s ended by an internal error", job_key[:12])
-            self.failure = self.failure or PixmillError(
-                f"internal error: {type(error).__name__}: {error}"
-            )
+            log.exception("the image of job %s ended by an internal error", missing.job_key[:12])
+            self._give_up(f"internal error: {type(error).__name__}: {error}")
         finally:
             self._wait(-1)
             done()
+
+    def _are_stored(self, files: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the store has images by now, which may have waited for it on this machine or on another."""
+        try:
+            return all(
+                self._store.problem(NamedImage(file["file_name"], file["bytes"])) is None
+                or self._store.restored(file["file_name"])
+                for file in files
+            )
+        except (OSError, StoreError) as error:
+            self._refused("that waits for the store", error)
+            return False
+
+    def _record(self, job_key: str, urls: Sequence[str], kept: Kept, download_ms: float) -> None:
+        try:
+            self._ledger.record_image(
+                job_key,
+                self._run_id,
+                urls,
+                images=kept.files,
+                error=kept.error,
+                download_ms=download_ms,
+            )
+        except PixmillError as error:
+            self.failure = self.failure or error
 
     def _wait(self, change: int) -> None:
         with self._lock:
             self.waiting += change
 
-    def _stored(self, which: str, images: Callable[[], Sequence[bytes]]) -> str | None:
-        """Return the stored images as JSON, `None` where they can't be had or kept."""
+    def _stored(self, which: str, images: Iterable[bytes]) -> Kept:
+        """Store images one by one, so that of an answer one is in memory at a time."""
+        waits: list[ImageFile] = []
+
+        def saved(data: bytes) -> ImageFile:
+            try:
+                return self._store.save(data)
+            except NotYetStored as error:
+                if error.image is None:
+                    raise
+                self._refused(which, error)
+                waits.append(error.image)
+                return error.image
+
         try:
-            return json.dumps(
-                [self._store.save(data)._asdict() for data in images()], allow_nan=False
-            )
+            files = json.dumps([file._asdict() for file in map(saved, images)], allow_nan=False)
         except ImageError as error:
             log.warning("the image %s could not be had: %s", which, error)
+            return Kept(error=_LOST)
         except (OSError, StoreError) as error:
-            log.warning("the image %s could not be stored: %s", which, error)
-            problem = f"images can't be stored: {getattr(error, 'strerror', None) or error}"
-            hint = "nothing more is sent; free the disk or fix the store, then run the same command again"
-            self.failure = self.failure or PixmillError(problem, hint=hint)
-        return None
+            self._refused(which, error)
+            return Kept(error=_LOST, may_pass=True)
+        except Exception as error:  # the answer that they came in is recorded all the same
+            log.exception("the image %s ended by an internal error", which)
+            self._give_up(f"internal error: {type(error).__name__}: {error}")
+            return Kept(error=_LOST, may_pass=True)
+        return Kept(files, _PENDING if waits else None)
+
+    def _refused(self, which: str, error: OSError | StoreError) -> None:
+        log.warning("the image %s could not be stored: %s", which, error)
+        self._give_up(f"images can't be stored: {getattr(error, 'strerror', None) or error}")
+
+    def _give_up(self, problem: str) -> None:
+        hint = (
+            "nothing more is sent; free the disk or fix the store, then run the same command again"
+        )
+        self.failure = self.failure or PixmillError(problem, hint=hint)
 
 
 def urls_expire_at(urls: Sequence[str], answered_at: int) -> int:

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from pixmill.config import Config
-from pixmill.downloads import Downloads, urls_expire_at
+from pixmill.downloads import Downloads, Kept, urls_expire_at
 from pixmill.errors import LedgerError, PixmillError, TableError
 from pixmill.governor import Governor
 from pixmill.identity import redrawn
 from pixmill.job_queue import Chunk, JobQueue, Ticket
 from pixmill.jobs import Job, completed
-from pixmill.ledger import Claim, Ledger, Refused, RunLimits, State
+from pixmill.ledger import Claim, Ledger, MissingImages, Refused, RunLimits, State
 from pixmill.ledger.schema import now_micros
 from pixmill.outcomes import Judgement, Sent, in_doubt_by, judge, recorded
 from pixmill.provider.answers import Answer
@@ -102,10 +102,21 @@ class Engine:
     def _start_threads(self, jobs: int) -> None:
         """Start a thread for each of `jobs` new jobs, up to the ceiling of the in-flight limit."""
         with self._threads_lock:
-            self._sharing.begin()
             count = len(self._threads)
             ceiling = min(count + jobs, self._config.concurrency)
-            self._threads += [self._start(number) for number in range(count, ceiling)]
+            try:
+                self._sharing.begin()
+                for number in range(count, ceiling):
+                    self._threads.append(self._start(number))
+            except RuntimeError as error:
+                self._make_do(error)
+
+    def _make_do(self, error: RuntimeError) -> None:
+        """Go on with the threads that there are; PixmillError where there is none."""
+        if not self._threads:
+            hint = "nothing was sent; allow it more threads (`ulimit -u`, the pids limit of a container)"
+            raise PixmillError(f"this machine has no thread for calls: {error}", hint=hint)
+        log.info("%s threads make the calls, there are no more: %s", len(self._threads), error)
 
     def _start(self, number: int) -> threading.Thread:
         context = self._context.copy()  # one thread at a time may be inside a context
@@ -200,20 +211,16 @@ class Engine:
         self._queue.hurry()
 
     def _attempt(self, ticket: Ticket) -> None:
-        try:
-            beginning = ticket.job.beginning()
-        except TableError as error:
-            log.warning("%s is skipped: %s", ticket.job.label, error)
-            self._end(ticket.chunk, "skipped")
-            return
         if self._downloads.failure:
             self._fail(self._downloads.failure)
         call = None if self._failure else self.governor.enter()
         if call is None:
             self._end(ticket.chunk, "skipped")
             return
-        verdict, answered = None, False
+        verdict, answered, claim = None, False, None
         try:
+            # Not before: local images are megabytes, and threads that wait for a slot would all hold theirs.
+            beginning = ticket.job.beginning()
             claim = self._ledger.claim(
                 ticket.job.key, self._limits._replace(req_key=ticket.job.req_key)
             )
@@ -224,6 +231,9 @@ class Engine:
                     verdict not in (Verdict.STOP, Verdict.IN_DOUBT)
                     and answer.http_status is not None
                 )
+        except TableError as error:
+            log.warning("%s is skipped: %s", ticket.job.label, error)
+            self._end(ticket.chunk, "skipped")
         finally:
             self.governor.leave(call, verdict, answered=answered)
         if self.governor.is_hopeless:
@@ -245,13 +255,13 @@ class Engine:
         latency_ms = (time.perf_counter() - begun) * 1000
         sent = Sent(sent_at, queue_ms, latency_ms, seed, claim.rerolls, claim.attempts)
         try:
-            judged, images = self._written_down(ticket, claim, answer, sent)
+            judged, kept = self._written_down(ticket, claim, answer, sent)
         except Exception as error:
             if not isinstance(error, LedgerError):  # one that is broken says so once more
                 self._note_bug(ticket, error)
             answer = in_doubt_by(error, answer)
             try:
-                judged, images = self._written_down(ticket, claim, answer, sent)
+                judged, kept = self._written_down(ticket, claim, answer, sent)
             except LedgerError:
                 raise
             except Exception as again:
@@ -261,7 +271,7 @@ class Engine:
         success = answer.verdict is Verdict.SUCCEEDED
         self.tally.call_ended(answer.code, success=success, charged=answer.charged == "yes")
         try:
-            self._follow_up(ticket, answer, judged, images)
+            self._follow_up(ticket, answer, judged, kept)
         except LedgerError:
             raise
         except Exception as error:
@@ -271,23 +281,19 @@ class Engine:
 
     def _written_down(
         self, ticket: Ticket, claim: Claim, answer: Answer, sent: Sent
-    ) -> tuple[Judgement, str | None]:
-        """Record an answer and the outcome derived from it; return that and the images that came inside, as JSON."""
+    ) -> tuple[Judgement, Kept]:
+        """Record an answer and the outcome derived from it; return that, and what became of images inside."""
         key = ticket.job.key
         judged = judge(ticket, claim, answer, self._config.retry)
         inline = answer.verdict is Verdict.SUCCEEDED and answer.inline_images
         # Before the answer is recorded: there is no URL to fetch these again.
-        images = self._downloads.keep(answer.inline_images) if inline else None
-        self._ledger.record(recorded(self._config, self._run_id, key, answer, judged, sent, images))
-        return judged, images
+        kept = self._downloads.keep(answer.inline_images) if inline else Kept()
+        written = recorded(self._config, self._run_id, key, answer, judged, sent, kept.files)
+        self._ledger.record(written)
+        return judged, kept
 
-    def _follow_up(
-        self, ticket: Ticket, answer: Answer, judged: Judgement, images: str | None
-    ) -> None:
-        if answer.inline_images and not images and not answer.image_urls:
-            self._ledger.record_image(
-                ticket.job.key, self._run_id, (), images=None, error="image_lost", download_ms=0.0
-            )
+    def _follow_up(self, ticket: Ticket, answer: Answer, judged: Judgement, kept: Kept) -> None:
+        self._downloads.note(ticket.job.key, answer.image_urls, answer.inline_images, kept)
         if answer.retry_after:
             self.governor.hold(answer.retry_after)
         if judged.again:
@@ -296,13 +302,14 @@ class Engine:
             self.stop(*turned_away(answer))
             self._end(ticket.chunk, "skipped")
         elif (
-            judged.state is State.SUCCEEDED and not images and answer.image_urls and self._download
+            judged.state is State.SUCCEEDED
+            and not kept.files
+            and answer.image_urls
+            and self._download
         ):
             expires_at = urls_expire_at(answer.image_urls, now_micros())
             self._downloads.fetch(
-                ticket.job.key,
-                answer.image_urls,
-                expires_at,
+                MissingImages(ticket.job.key, answer.image_urls, expires_at),
                 lambda: self._end(ticket.chunk, judged.state),
             )
         else:

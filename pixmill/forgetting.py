@@ -18,6 +18,7 @@ from pixmill.file_checks import THREADS, NamedImage
 from pixmill.jobs import JobBatch
 from pixmill.ledger import Ledger, open_ledger
 from pixmill.ledger.inputs import InputImage
+from pixmill.ledger.lookups import IMAGES
 from pixmill.plan import looked_up, make_plan
 from pixmill.store import Store, open_store
 
@@ -64,9 +65,11 @@ def _checks(config: Config, ledger: Ledger, pool: ThreadPoolExecutor) -> Iterato
 
 
 def _believed(ledger: Ledger, jobs: JobBatch) -> pa.Table:
-    """What the ledger has of the images of each position."""
-    parts = [part.select(["images", "output_urls"]) for part in ledger.outcomes(jobs.keys)]
-    return pa.concat_tables(parts)
+    """What the ledger has of the images of each position. Those that wait for the store may be on another machine."""
+    names = ["images", "output_urls", "image_error"]
+    known = pa.concat_tables(part.select(names) for part in ledger.outcomes(jobs.keys))
+    stored = pc.if_else(pc.is_valid(known["image_error"]), pa.scalar(None, IMAGES), known["images"])
+    return known.set_column(0, "images", stored)
 
 
 def _kept_inputs(jobs: JobBatch, ledger: Ledger, seen: set[int]) -> list[InputImage]:

@@ -181,7 +181,10 @@ def _write(path: Path, data: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(descriptor, 0o644)
+            with suppress(
+                PermissionError, NotImplementedError
+            ):  # exFAT and FUSE have modes of their own
+                os.fchmod(descriptor, 0o644)
             os.fsync(descriptor)
         Path(name).replace(path)
     except BaseException:

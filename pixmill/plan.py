@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixmill.config import Config, Input
+from pixmill.config import Config
 from pixmill.duplicates import contradictions, first_bytes, first_of_each
 from pixmill.job_maker import JobMaker
 from pixmill.jobs import Job, JobBatch
@@ -240,7 +240,8 @@ class _Pass:
     places: list[NDArray[np.uint32]] = field(default_factory=list)
     asked: dict[int, tuple[str, int]] = field(default_factory=dict)
 
-    def add(self, jobs: JobBatch, found: _Found, source: Input) -> None:
+    def add(self, jobs: JobBatch, found: _Found, config: Config) -> None:
+        source = config.input
         self.rows += int(jobs.selected.sum())
         self.long_prompts += jobs.long_prompts
         self.notes.update(jobs.notes)
@@ -255,8 +256,10 @@ class _Pass:
         if found.known:
             standings[:] = [_STANDING[state] for state in found.known.states]
             self._take_again(jobs, found, found.known.again, standings)
-            self.missing.append(found.known.missing)
-            self.lost.append(found.known.lost)
+            by_url = config.output.images == "url"  # is an image then, file or no file
+            missing = found.known.nowhere if by_url else found.known.missing
+            self.missing.append(missing)
+            self.lost.append(missing & found.known.lost)
             self.places.append(found.known.places)
         standings[~jobs.taken] = Standing.LEFT_OUT
         standings[[at * len(jobs.slots) for at in jobs.problems]] = Standing.INVALID
@@ -325,7 +328,7 @@ def make_plan(config: Config, ledger: Ledger | None, selection: Selection | None
 
     gathered = _Pass()
     for jobs, found in looked_up(map(maker.expand, row_batches(table, maker)), look_up):
-        gathered.add(jobs, found, source)
+        gathered.add(jobs, found, config)
     plan = _conclude(config, table, maker, gathered, known.mean_latency_ms() if known else None)
     asked = tuple(asked for at, asked in gathered.asked.items() if plan.pending[at])
     return replace(plan, asked=asked, selection=selection)
@@ -347,7 +350,6 @@ def _conclude(
     by_row[contradicting] = Standing.LEFT_OUT
     by_row[contradicting, 0] = Standing.INVALID
     first = first_of_each(_joined(gathered.key_hashes, np.uint64), standings < Standing.INVALID)
-    wanted = first & (config.output.images == "download")
     pending = first & (standings == Standing.PENDING)
     return Plan(
         config=config,
@@ -360,8 +362,8 @@ def _conclude(
         standings={
             standing: int((first & (standings == standing)).sum()) for standing in _REPORTED
         },
-        images_missing=_count(gathered.missing, wanted),
-        images_lost=_count(gathered.lost, wanted),
+        images_missing=_count(gathered.missing, first),
+        images_lost=_count(gathered.lost, first),
         long_prompts=gathered.long_prompts,
         notes=dict(gathered.notes),
         first=first,

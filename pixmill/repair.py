@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ from pixmill.forgetting import Checked, forget_damaged
 from pixmill.images import ImageFetcher
 from pixmill.input_images import InputCounts
 from pixmill.interrupt import EXIT_INTERRUPTED, drained_by_signals
-from pixmill.ledger import ledger_exists
+from pixmill.ledger import MissingImages, ledger_exists
 from pixmill.loading import opened, own_columns
 from pixmill.runs import Run, prepare
 from pixmill.store import open_store
@@ -131,25 +130,20 @@ def _fetch(run: Run) -> PixmillError | None:
     allowed = run.config.output.allow_hosts
     fetcher = ImageFetcher(allow_hosts=allowed, simulator=run.simulator_url)
     downloads = Downloads(open_store(run.config), run.run_id, run.ledger, fetcher)
-    room = BoundedSemaphore(THREADS)
     try:
-        for key, urls, expires_at in _soonest_first(run):
-            room.acquire()
-            if run.stopping or downloads.failure:
-                break
-            downloads.fetch(key, urls, expires_at, room.release)
+        downloads.fetch_in_turn(_soonest_first(run), lambda: run.stopping, THREADS)
     finally:
         downloads.close()
     return downloads.failure
 
 
-def _soonest_first(run: Run) -> Iterator[tuple[str, list[str], int]]:
-    """Yield the missing images whose URLs may live: key, URLs, expiry. Between the passes only keys are kept."""
+def _soonest_first(run: Run) -> Iterator[MissingImages]:
+    """Yield what is missing and may be had, by the ends of the URLs. Between the passes only keys are kept."""
     keys, ends = _missing_keys(run)
     order = np.argsort(ends, kind="stable")
     for start in range(0, len(order), _WINDOW):
         asked = [key.decode() for key in keys[order[start : start + _WINDOW]].tolist()]
-        yield from sorted(run.ledger.missing_images(asked), key=lambda image: image[2])
+        yield from sorted(run.ledger.missing_images(asked), key=lambda images: images.expires_at)
 
 
 def _missing_keys(run: Run) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
@@ -160,7 +154,7 @@ def _missing_keys(run: Run) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
             first = run.plan.first[position : position + len(jobs.keys)]
             position += len(jobs.keys)
             asked = [key for key, is_first in zip(jobs.keys, first, strict=True) if is_first]
-            found = [(key, ends_at) for key, _, ends_at in run.ledger.missing_images(asked)]
+            found = [(of.job_key, of.expires_at) for of in run.ledger.missing_images(asked)]
             keys.append(np.array([key for key, _ in found], "S64"))
             ends.append(np.array([ends_at for _, ends_at in found], np.int64))
     return np.concatenate(keys), np.concatenate(ends)

@@ -161,7 +161,7 @@ class ResultTable:
 
     def __init__(self, config: Config, maker: JobMaker, own: pa.Schema, run_id: str) -> None:
         self._config, self._maker, self._run_id = config, maker, run_id
-        self._download = config.output.images == "download"
+        self._by_file = config.output.images != "url"
         schema = result_schema(own, maker.sweep.axes)
         described = json.dumps(
             description(config, maker, schema, own), ensure_ascii=False, allow_nan=False
@@ -179,7 +179,7 @@ class ResultTable:
         at = start + np.flatnonzero(jobs.taken[start : start + known.num_rows])
         row, slot = np.divmod(at, len(jobs.slots))
         first = first[at]
-        known = known.take(at - start)
+        known = _as_stored(known.take(at - start))
         keys = pa.array(jobs.keys, pa.string()).take(at)
         settled = pc.fill_null(pc.is_in(known["state"], pa.array(_SETTLED)), False)
         status = pc.if_else(
@@ -246,6 +246,8 @@ class ResultTable:
     def _codes(self, known: pa.Table, status: pa.ChunkedArray) -> pa.ChunkedArray:
         succeeded = pc.equal(status, "succeeded")
         missing = pc.and_(succeeded, pc.is_null(known["images"]))
+        if not self._by_file:  # a URL will do
+            missing = pc.and_(missing, pc.is_null(known["output_urls"]))
         of_image = pc.if_else(
             missing, pc.coalesce(known["image_error"], pa.scalar("image_pending")), None
         )
@@ -253,9 +255,7 @@ class ResultTable:
         of_job = pc.if_else(
             left, pc.coalesce(known["error_code"], pa.scalar("not_attempted")), known["error_code"]
         )
-        return pc.if_else(
-            succeeded, of_image if self._download else pa.scalar(None, pa.string()), of_job
-        )
+        return pc.if_else(succeeded, of_image, of_job)
 
     def _count(
         self,
@@ -284,6 +284,13 @@ class ResultTable:
         news = _number(pc.and_(lacks, pc.or_(image_here, pc.fill_null(outcome_here, False))))
         if news:
             counts.new["images_missing"] += news
+
+
+def _as_stored(known: pa.Table) -> pa.Table:
+    """Leave out images that the store has not taken: the ledger names them beside the code that says so."""
+    waits = pc.is_valid(known["image_error"])
+    images = pc.if_else(waits, pa.scalar(None, IMAGES), known["images"])
+    return known.set_column(known.column_names.index("images"), "images", images)
 
 
 def _frequencies(texts: pa.ChunkedArray) -> dict[str, int]:

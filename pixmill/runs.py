@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pixmill.config import Config
 from pixmill.config_file import load_config
-from pixmill.dataset import publish
+from pixmill.dataset import check_publishable, publish
 from pixmill.downloads import Downloads
 from pixmill.engine import Engine
 from pixmill.errors import ConfigError, PixmillError, TableError, UserError
@@ -150,6 +150,7 @@ class Run:
         check_invalid(self.plan)
         store = open_store(self.config)
         store.check_writable()
+        check_publishable(self.config)
         if self.to_pay:
             self.ledger.check_sound()
         if self._client is None and (
@@ -280,13 +281,12 @@ class Run:
         """Fetch the images that earlier runs paid for and do not have, without a new call."""
         if self._downloads is None or not self.plan.has_images_to_fetch:
             return
-        for jobs in self.plan.batches():
-            for key, urls, expires_at in self.ledger.missing_images(
-                [key for key in jobs.keys if key]
-            ):
-                if self.stopping or self._downloads.failure:
-                    return
-                self._downloads.fetch(key, urls, expires_at)
+        missing = (
+            images
+            for jobs in self.plan.batches()
+            for images in self.ledger.missing_images([key for key in jobs.keys if key])
+        )
+        self._downloads.fetch_in_turn(missing, lambda: self.stopping)
 
     def finish(self) -> dict[str, Any]:
         """Wait for images, publish the dataset and return what `run --json` says.

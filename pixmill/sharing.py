@@ -52,8 +52,9 @@ class Sharing:
     def begin(self) -> None:
         """Start the thread, if it has not been started."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="pixmill-shares", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="pixmill-shares", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def close(self) -> None:
         """Give the share back and wait for the thread to end; calls in flight have ended before."""

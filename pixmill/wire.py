@@ -176,7 +176,7 @@ class Wire:
         """Return a socket to the first address of `host` that answers, after a check of all of them."""
         try:
             addresses = look_up_within(exchange.left(), host, self.look_up)
-        except (OSError, UnicodeError) as error:
+        except (OSError, UnicodeError, RuntimeError) as error:  # the last: no more threads
             raise NotSent(f"{host}: its address was not found ({exchange.reason(error)})") from None
         for address in addresses:
             self.check_address(address)
@@ -248,4 +248,6 @@ def _words(error: BaseException) -> str | None:
             return "timed out"
         case OSError(strerror=str(text)):
             return text
+        case RuntimeError():
+            return str(error)
     return None

@@ -39,6 +39,12 @@ def is_state(*states: State) -> ColumnElement[bool]:
     return jobs.c.state.in_([literal_column(f"'{state}'") for state in states])
 
 
+def lacks_images() -> ColumnElement[bool]:
+    """The condition that a paid job is without its images: none is known, or the store has not taken those that are."""
+    absent = or_(jobs.c.images.is_(None), jobs.c.image_error.is_not(None))
+    return and_(is_state(State.SUCCEEDED), absent)
+
+
 def tried_before(max_runs: Number) -> ColumnElement[bool]:
     """The condition that a job failed transiently in fewer than `max_runs` runs."""
     return and_(

@@ -22,7 +22,7 @@ from pixmill.ledger import inputs as input_table
 from pixmill.ledger.claims import Claims
 from pixmill.ledger.database import Database, database_at, patiently
 from pixmill.ledger.inputs import InputImage
-from pixmill.ledger.records import Claim, Doubt, Known, Recorded, Refused, RunLimits
+from pixmill.ledger.records import Claim, Doubt, Known, MissingImages, Recorded, Refused, RunLimits
 from pixmill.ledger.scan import Scan
 from pixmill.ledger.shares import Ask
 from pixmill.ledger.sqlite import DISPLACED, make_room
@@ -195,8 +195,8 @@ class Ledger:
             places = places[found.num_rows :]
             done = not keys
 
-    def missing_images(self, keys: Sequence[str | None]) -> Iterator[tuple[str, list[str], int]]:
-        """Of `keys`, yield those that are paid and have no image although their URLs may live: key, URLs, expiry."""
+    def missing_images(self, keys: Sequence[str | None]) -> Iterator[MissingImages]:
+        """Yield what is missing of the paid jobs among `keys` and may still be had."""
         while keys:
             found, number = self.ask(reads.missing_images, keys)
             yield from found

@@ -13,7 +13,7 @@ from pixmill.ledger import again
 from pixmill.ledger.dialects import clock
 from pixmill.ledger.lookups import look_up, look_up_first, nothing_known
 from pixmill.ledger.owner import is_dead
-from pixmill.ledger.records import Known, State
+from pixmill.ledger.records import Known, MissingImages, State
 from pixmill.ledger.schema import COUNTS, attempts, jobs, runs
 
 _NOT_PUBLISHED = {"job_key", "owner", "lease_until", "account", "runs", "transient", "rerolls"} | {
@@ -24,6 +24,8 @@ _NOT_PUBLISHED = {"job_key", "owner", "lease_until", "account", "runs", "transie
 }
 OUTCOME_COLUMNS = tuple(column.name for column in jobs.columns if column.name not in _NOT_PUBLISHED)
 """The columns of `jobs` that a dataset is made from, in the order in which `outcomes` returns them."""
+
+_MISSING, _NOWHERE = 1, 2
 
 
 def is_empty(connection: Connection) -> bool:
@@ -50,8 +52,9 @@ def known(
     state = case((again.tried_before(max_runs), State.PENDING.value), else_=jobs.c.state).label(
         "state"
     )
-    missing = and_(jobs.c.state == State.SUCCEEDED, jobs.c.images.is_(None))
-    no_image = case((missing, 1), else_=0).label("missing")
+    lacks = again.lacks_images()
+    nowhere = and_(lacks, jobs.c.output_urls.is_(None))
+    no_image = case((nowhere, _NOWHERE), (lacks, _MISSING), else_=0).label("missing")
     wanted = case((again.wanted_again(max_runs, retry_doubt), 1)).label("again")
     # Of a job in flight whether it would be paid for again if its owner is dead, and so has left it in doubt.
     if_dead = (
@@ -64,8 +67,9 @@ def known(
 
 def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
     """Return for each of `keys` what `retry` chooses by: `state`, `error_code` (published so) and `attempts`."""
-    lacks = and_(jobs.c.state == State.SUCCEEDED, jobs.c.images.is_(None))
-    code = case((lacks, jobs.c.image_error), else_=jobs.c.error_code).label("error_code")
+    code = case((again.lacks_images(), jobs.c.image_error), else_=jobs.c.error_code).label(
+        "error_code"
+    )
     found = look_up(
         connection, (jobs.c.state, jobs.c.owner, jobs.c.lease_until, code, jobs.c.attempts), keys
     )
@@ -96,20 +100,27 @@ def no_outcomes(count: int) -> pa.Table:
 
 def missing_images(
     connection: Connection, keys: Sequence[str | None]
-) -> tuple[list[tuple[str, list[str], int]], int]:
-    """Of the first `keys`, return what is paid and has no image although its URLs may live: key, URLs, expiry.
+) -> tuple[list[MissingImages], int]:
+    """Return what is missing of the paid jobs among the first `keys` and may still be had.
 
     The number is how many keys were looked at: those whose URLs fit.
     """
     names = ("state", "images", "image_error", "output_urls", "url_expires_at")
     found = look_up_first(connection, [jobs.c[name] for name in names], keys)
-    paid = pc.and_(pc.equal(found["state"], State.SUCCEEDED.value), pc.is_null(found["images"]))
+    paid = pc.fill_null(pc.equal(found["state"], State.SUCCEEDED.value), False)
+    lacks = pc.or_(pc.is_null(found["images"]), pc.is_valid(found["image_error"]))
     lost = pc.fill_null(pc.equal(found["image_error"], "image_lost"), False)
-    here = pc.and_(pc.fill_null(paid, False), pc.and_not(pc.is_valid(found["output_urls"]), lost))
+    somewhere = pc.or_(pc.is_valid(found["output_urls"]), pc.is_valid(found["images"]))
+    wanted = pc.and_(pc.and_(paid, lacks), pc.and_not(somewhere, lost))
     looked_at = pa.array(keys[: found.num_rows], pa.string())
-    rows = found.append_column("key", looked_at).filter(here).to_pylist()
-    by_key = {row["key"]: (row["key"], row["output_urls"], row["url_expires_at"]) for row in rows}
-    return list(by_key.values()), found.num_rows
+    rows = found.append_column("key", looked_at).filter(wanted).to_pylist()
+    missing = (
+        MissingImages(
+            row["key"], row["output_urls"] or (), row["url_expires_at"] or 0, row["images"] or ()
+        )
+        for row in rows
+    )
+    return [*{images.job_key: images for images in missing}.values()], found.num_rows
 
 
 def calls_of(connection: Connection, run_id: str) -> int:
@@ -150,10 +161,11 @@ def _known(connection: Connection, found: pa.Table) -> Known:
     wanted = _mask(pc.is_valid(found["again"]))
     for at in _left_by_the_dead(connection, found, states):
         states[at], wanted[at] = State.IN_DOUBT.value, found["if_dead"][at].is_valid
-    missing = pc.fill_null(pc.equal(found["missing"], 1), False)
+    missing = pc.fill_null(pc.greater(found["missing"], 0), False)
+    nowhere = pc.fill_null(pc.equal(found["missing"], _NOWHERE), False)
     lost = pc.and_(missing, pc.fill_null(pc.equal(found["image_error"], "image_lost"), False))
     places = np.zeros(len(states), np.uint32)
-    return Known(states, _mask(missing), _mask(lost), wanted, places)
+    return Known(states, _mask(missing), _mask(nowhere), _mask(lost), wanted, places)
 
 
 def _left_by_the_dead(

@@ -1,7 +1,8 @@
 """What goes into the ledger and what comes out, as small frozen values."""
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,16 +62,31 @@ class Refused(NamedTuple):
 class Known(NamedTuple):
     """What the ledger knows of a batch of keys when a plan is made, by position.
 
-    A state is `None` where the key was never claimed. `missing` marks paid jobs without their images, `lost` those of
-    them whose images can't be fetched any more; `again` those that a run pays for although they have an outcome.
-    `places` says where outcomes are found sooner than by their keys (see `scan.ROW`), 0 where that is not known.
+    A state is `None` where the key was never claimed. `missing` marks paid jobs without their images, `nowhere` those
+    of them that have no URL either, `lost` those whose images can't be had any more; `again` those that a run pays
+    for although they have an outcome. `places` says where outcomes are found sooner than by their keys (see
+    `scan.ROW`), 0 where that is not known.
     """
 
     states: list[str | None]
     missing: NDArray[np.bool_]
+    nowhere: NDArray[np.bool_]
     lost: NDArray[np.bool_]
     again: NDArray[np.bool_]
     places: NDArray[np.uint32]
+
+
+class MissingImages(NamedTuple):
+    """The images of a paid job that are not in the store, and where they may be had.
+
+    `files` are image files as `jobs.images` names them, where the machine that paid may have them: the store did not
+    take them then. `expires_at` is when the first of `urls` dies, in microseconds since 1970 UTC, 0 without URLs.
+    """
+
+    job_key: str
+    urls: Sequence[str]
+    expires_at: int
+    files: Sequence[Mapping[str, Any]] = ()
 
 
 class Doubt(NamedTuple):

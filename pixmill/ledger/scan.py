@@ -19,7 +19,7 @@ from pixmill.ledger.records import Known, State
 from pixmill.ledger.schema import jobs
 
 _STATES = (None, *State)
-_MISSING, _LOST, _AGAIN, _UNSURE = 8, 16, 32, 64
+_MISSING, _LOST, _AGAIN, _UNSURE, _NOWHERE = 8, 16, 32, 64, 128
 """Beside the number of a state in `_STATES`. A job that is unsure has to be looked up: it is claimed, which may have
 ended meanwhile, or its key begins like another one."""
 
@@ -79,10 +79,10 @@ class Scan(NamedTuple):
 
     def _as_known(self, codes: NDArray[np.uint8], places: NDArray[np.uint32]) -> Known:
         states = [_STATES[number] for number in (codes & 7).tolist()]
-        missing, lost, wanted = (
-            (codes & bit).astype(np.bool_) for bit in (_MISSING, _LOST, _AGAIN)
+        missing, nowhere, lost, wanted = (
+            (codes & bit).astype(np.bool_) for bit in (_MISSING, _NOWHERE, _LOST, _AGAIN)
         )
-        return Known(states, missing, lost, wanted, places)
+        return Known(states, missing, nowhere, lost, wanted, places)
 
 
 def number_of_jobs(connection: Connection) -> int:
@@ -128,10 +128,11 @@ def _code(max_runs: int, retry_doubt: bool) -> ColumnElement[int]:
         *((again.is_state(of), number) for number, of in enumerate(_STATES) if of),
         else_=0,
     )
-    missing = again.is_state(State.SUCCEEDED) & jobs.c.images.is_(None)
+    missing = again.lacks_images()
     lost = missing & (jobs.c.image_error == "image_lost")
     bits = (
         (missing, _MISSING),
+        (missing & jobs.c.output_urls.is_(None), _NOWHERE),
         (lost, _LOST),
         (again.wanted_again(max_runs, retry_doubt), _AGAIN),
         (jobs.c.owner.is_not(None), _UNSURE),

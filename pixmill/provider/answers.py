@@ -7,16 +7,22 @@ is left out. Shapes: the service's own body, the same inside `Result`, the OpenA
 
 import base64
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 from pixmill.errors import AnswerUnknown, NotSent
 from pixmill.provider.codes import Charged, CodeTable, Verdict, rule
 from pixmill.provider.durations import milliseconds, retry_after_seconds
 from pixmill.transport import Reply
+
+log = logging.getLogger(__name__)
+
+Image = TypeVar("Image", str, bytes)
 
 RAW_BYTES = 64 * 1024
 """How much of a body an answer keeps."""
@@ -29,7 +35,8 @@ _LARGE_BODY = 1024 * 1024
 _MOST_VALUES = 200_000
 """Values in a large body that are parsed: beyond that a few MiB of text become gigabytes of objects."""
 
-_MOST_SALVAGED = 100
+MOST_IMAGES = 32
+"""Images of one answer that are taken, by URL and inside it each: no operation is documented to give more than 15."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """What a JSON text can hold, but no UTF-8 file and no database."""
@@ -110,8 +117,8 @@ def no_answer(error: AnswerUnknown) -> Answer:
 
 
 def _with_images(answer: Answer, data: Mapping[str, Any]) -> Answer:
-    urls = tuple(_usable_urls(data.get("image_urls")))
-    images = tuple(_decoded_images(data.get("binary_data_base64")))
+    urls = tuple(_first(_usable_urls(data.get("image_urls"))))
+    images = tuple(_first(_decoded_images(data.get("binary_data_base64"))))
     if urls or images:
         rephrased = _text(data.get("rephraser_result"))
         return replace(answer, image_urls=urls, inline_images=images, rephraser_result=rephrased)
@@ -202,6 +209,15 @@ def _usable_urls(values: object) -> Iterator[str]:
             yield url
 
 
+def _first(images: Iterator[Image]) -> Iterator[Image]:
+    """Yield as many as are taken of an answer."""
+    yield from islice(images, MOST_IMAGES)
+    if next(images, None) is not None:
+        log.warning(
+            "an answer brought more than %s images; the first of them are kept", MOST_IMAGES
+        )
+
+
 def _decoded_images(values: object) -> Iterator[bytes]:
     for value in values if isinstance(values, list) else ():
         if isinstance(value, str) and (image := _decoded(value)):
@@ -220,7 +236,7 @@ def _decoded(text: str) -> bytes:
 def _salvaged_urls(body: bytes) -> Iterator[str]:
     """Yield the complete image URLs of a body that can't be parsed as a whole."""
     position = start.end() if (start := _URL_LIST.search(body)) else len(body)
-    for _ in range(_MOST_SALVAGED):
+    for _ in range(MOST_IMAGES):
         match = _NEXT_STRING.match(body, position)
         if match is None:
             return

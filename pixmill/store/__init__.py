@@ -6,10 +6,10 @@ date.
 
 from pixmill.bucket_address import BucketAddress
 from pixmill.config import Config
-from pixmill.store.contract import Store
+from pixmill.store.contract import NotYetStored, Store
 from pixmill.store.folder import FolderStore
 
-__all__ = ["FolderStore", "Store", "open_bucket", "open_store"]
+__all__ = ["FolderStore", "NotYetStored", "Store", "open_bucket", "open_store"]
 
 
 def open_store(config: Config) -> Store:

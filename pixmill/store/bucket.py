@@ -1,7 +1,8 @@
 """A store in a bucket. Files are worked on in a folder of this machine, which may be deleted while nothing runs.
 
-An image is written here first and then to the bucket, both before the ledger hears of it. What is asked about an image
-is answered by the bucket, never by the copy.
+An image is written here first and then to the bucket, both before the ledger hears that it is stored; one that the
+bucket does not take waits in `waiting/`, which may not be deleted. What is asked about an image is answered by the
+bucket, never by the copy.
 """
 
 import fcntl
@@ -10,21 +11,25 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
+from pixmill.atomic import sync
 from pixmill.bucket_address import BucketAddress, make_cache_folder
 from pixmill.errors import StoreError, UserError
 from pixmill.file_checks import THREADS, NamedImage, hash_in, hash_of
 from pixmill.images import ImageFile, ImageStore
-from pixmill.store.contract import Result
+from pixmill.store.contract import NotYetStored, Result
 from pixmill.store.objects import ABSENT, Objects, Outdated, Seen, StoreRefused
 
 log = logging.getLogger(__name__)
 
 MARK = "pixmill-store"
 """The object that says that a store is here; writing it tells whether conditions are honoured."""
+
+WAITING = "waiting"
+"""The folder of images that the bucket has not taken yet. Unlike all else here they may be nowhere else."""
 
 PUBLICATIONS = 5
 """How often a dataset is written anew because others published at the same time."""
@@ -83,10 +88,18 @@ class BucketStore:
     # Images
 
     def save(self, data: bytes) -> ImageFile:
-        """Write an image here, then to the bucket."""
+        """Write an image here, then to the bucket. What the bucket does not take waits where nobody clears it away."""
         image = self._copies.save(data)
-        self._keep(image.file_name, data, image.sha256)
+        try:
+            self._keep(image.file_name, data, image.sha256)
+        except StoreError as error:
+            _move(self.folder / image.file_name, self._waiting(image.file_name))
+            raise NotYetStored(str(error), hint=error.hint, image=image) from error
         return image
+
+    def _waiting(self, name: str) -> Path:
+        """Where the image `name` waits for the bucket."""
+        return self.folder / WAITING / name.removeprefix("images/")
 
     def _keep(self, name: str, data: bytes, digest: str) -> None:
         """Write an image, in place of whatever stands under its name and is not what that says."""
@@ -130,12 +143,15 @@ class BucketStore:
         return None if self._objects.sha256(image.name, seen) == digest else "damaged"
 
     def restored(self, name: str) -> bool:
-        """Write the copy of this machine to the bucket again."""
+        """Write the copy of this machine to the bucket again, or the image that waits for it."""
         path, digest = self.folder / name, hash_in(name)
-        if not digest or not _is_sound(path, digest):
-            return False
-        self._keep(name, path.read_bytes(), digest)
-        return True
+        for copy in (path, self._waiting(name)):
+            if digest and _is_sound(copy, digest):
+                self._keep(name, copy.read_bytes(), digest)
+                _move(copy, path)
+                self._waiting(name).unlink(missing_ok=True)
+                return True
+        return False
 
     def image_sizes(self) -> dict[str, int]:
         """Count what a listing has."""
@@ -254,6 +270,17 @@ class BucketStore:
             log.warning(
                 "earlier versions of %s stay beyond output.keep_versions: %s", dataset, error
             )
+
+
+def _move(file: Path, to: Path) -> None:
+    """Move a file, durably. Another thread may have moved it, as equal images are one."""
+    if file == to:
+        return
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        file.replace(to)
+    for folder in (to.parent, *to.parents[1:3], file.parent):
+        sync(folder)
 
 
 def _is_sound(path: Path, digest: str) -> bool:

@@ -4,10 +4,19 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from pixmill.errors import StoreError
 from pixmill.file_checks import NamedImage
 from pixmill.images import ImageFile
 
 Result = TypeVar("Result")
+
+
+class NotYetStored(StoreError):
+    """The store did not take a complete image, which is safe on this machine: `restored` tries again."""
+
+    def __init__(self, message: str, *, hint: str = "", image: ImageFile | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.image = image
 
 
 class Store(Protocol):
@@ -29,7 +38,7 @@ class Store(Protocol):
     # Images
 
     def save(self, data: bytes) -> ImageFile:
-        """Keep a complete image, durably, before this returns. ImageError as in `inspect`; OSError, StoreError."""
+        """Keep a complete image, durably, before this returns. ImageError as in `inspect`; OSError, NotYetStored."""
 
     def holds(self, name: str) -> bool:
         """Say whether an image that was stored can be taken to be there still, without a closer look."""
@@ -44,7 +53,7 @@ class Store(Protocol):
         """Return which of `PROBLEMS` an image has, `None` where it has none."""
 
     def restored(self, name: str) -> bool:
-        """Put an image that is gone or damaged right from a copy of this machine; say whether there was one."""
+        """Put an image that is not there or damaged right from a copy of this machine; say whether there was one."""
 
     def image_sizes(self) -> dict[str, int]:
         """Return the number of images and their bytes."""

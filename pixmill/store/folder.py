@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from pixmill.atomic import check_writable
 from pixmill.errors import UserError
 from pixmill.file_checks import NamedImage, file_problem
 from pixmill.images import ImageFile, ImageStore
@@ -14,6 +15,7 @@ class FolderStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._pictures = folder / "images"
         self._images = ImageStore(folder)
 
     def shown(self, path: Path) -> str:
@@ -21,17 +23,19 @@ class FolderStore:
         return str(path)
 
     def check_writable(self) -> None:
-        """Nothing to do: the ledger stands in the same folder."""
+        """Write to the folder, where the ledger need not stand, and to that of the images."""
+        check_writable(self.folder)
+        if self._pictures.is_dir():  # else it is made with the first: `check_present` asks for it
+            check_writable(self._pictures)
 
     def check_present(self) -> None:
         """A disk that is not mounted has lost nothing."""
-        folder = self.folder / "images"
-        if not folder.is_dir():
+        if not self._pictures.is_dir():
             hint = (
                 "mount or restore it; if the images are gone for good, make an empty folder there"
             )
             raise UserError(
-                f"{folder} is not there, so every image of the store would count as missing",
+                f"{self._pictures} is not there, so every image of the store would count as missing",
                 hint=hint,
             )
 
@@ -62,7 +66,7 @@ class FolderStore:
         """Count the files."""
         from pixmill.ledger.stats import image_sizes
 
-        return image_sizes(self.folder / "images")
+        return image_sizes(self._pictures)
 
     def pull(self, dataset: str, files: Sequence[str], *, history: bool = False) -> None:
         """Nothing to do: what is published is here."""

@@ -134,7 +134,10 @@ class Objects:
                     wanted is not None and file_digest(file, "sha256").hexdigest() != wanted
                 ):
                     return None
-            Path(aside).chmod(0o644)
+            with suppress(
+                PermissionError, NotImplementedError
+            ):  # exFAT and FUSE have modes of their own
+                Path(aside).chmod(0o644)
             Path(aside).replace(path)
             return seen
         finally:

@@ -1,8 +1,10 @@
-"""A machine that has fewer open files to give than a run would like to have."""
+"""A machine that has fewer open files or threads to give than a run would like to have."""
 
 import json
 import subprocess
 import sys
+
+import pytest
 
 from tests.conftest import ROOT, Workshop
 from tests.pixmill.run_checks import Provider, check_bill, ran, use
@@ -39,4 +41,59 @@ def test_calls_that_find_no_socket_left_were_not_sent_and_no_row_is_lost(
         after = ran(config, provider.charges)
     assert report["calls"] > sent, "there were enough"
     assert sent == report["succeeded"] > 0
+    assert (after.report["succeeded"], len(provider.requests)) == (ROWS, ROWS)
+
+
+FEW_THREADS = """
+import json, resource, sys, threading
+from pathlib import Path
+from pixmill.config_file import load_config
+from pixmill.runs import prepare
+with prepare(load_config(sys.argv[1])) as run:
+    run.begin()
+    # A new thread is so large from here on that the address space has room for a few of them.
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    room = int(sys.argv[2])
+    resource.setrlimit(resource.RLIMIT_AS, (used + (room << 30) + (1 << 29), -1))
+    threading.stack_size(1 << 30)
+    for chunk in run.chunks():
+        run.process(chunk)
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    threading.stack_size(0)
+    try:
+        print(json.dumps(run.finish()))
+    except Exception as error:
+        print(json.dumps({"error": str(error)}))
+"""
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 3, 5, 8])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_calls_that_find_no_thread_left_were_not_sent_and_no_row_is_lost(
+    workshop: Workshop, host: str, room: int
+) -> None:
+    """A12: a pids limit leaves room for some threads, and each look-up of a name needs one."""
+    with Provider(delay=0.02) as provider:
+        url = provider.url.replace("127.0.0.1", host)
+        config = use(
+            workshop,
+            url,
+            ROWS,
+            limits={"concurrency": 6},
+            retry={"max_attempts": 1},
+            stop={"failed_fraction": 1},
+            execution={"jobs_per_task": ROWS},
+        )
+        command = [sys.executable, "-c", FEW_THREADS, config, str(room)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        report, sent = json.loads(done.stdout), len(provider.requests)
+        check_bill(config, provider.charges())
+        after = ran(config, provider.charges)
+    if host == "127.0.0.1" and "error" not in report:
+        assert sent == ROWS, "an address needs no thread to be looked up"
+    if "error" in report:
+        assert "no thread for calls" in report["error"]
+    assert report.get("in_doubt", 0) == 0
+    assert "internal error" not in str(report)
     assert (after.report["succeeded"], len(provider.requests)) == (ROWS, ROWS)

@@ -56,8 +56,9 @@ class Provider(FaultyServer):
     """Answers each call with a picture of its own, but for the `faults` of call numbers (from 1) and prompts.
 
     A fault is met once, so that a call made again shows; `every` is met by all other calls. `delay` (seconds) is how
-    long a call takes, and `close` ends the connection after each picture. `arrived` has the monotonic time of each
-    call, `together` how many were in flight when it came.
+    long a call takes, and `close` ends the connection after each picture.
+    `body` makes the answer to a prompt. `arrived` has the monotonic time of each call, `together` how many were in
+    flight when it came.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Provider(FaultyServer):
         every: Fault | None = None,
         delay: float = 0.0,
         close: bool = False,
+        body: Callable[[str, int], bytes] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(self._respond, **options)
@@ -76,6 +78,7 @@ class Provider(FaultyServer):
             delay,
             close,
         )
+        self.body = body or picture
         self.bill: list[Charge] = []
         self.prompts: list[str] = []
         self.arrived: list[float] = []
@@ -107,7 +110,7 @@ class Provider(FaultyServer):
         if fault:
             fault.behaviour(peer)
         else:
-            peer.send(message(picture(asked["prompt"], number)))
+            peer.send(message(self.body(asked["prompt"], number)))
             if self.close_each:
                 peer.close()
 

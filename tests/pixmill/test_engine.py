@@ -196,6 +196,28 @@ def test_a_ledger_that_breaks_in_mid_run_stops_the_paying_at_once(
     assert sum(states.values()) == len(provider.requests)
 
 
+def test_no_payload_is_built_before_its_turn(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A8: local images are megabytes, and `concurrency: auto` has a hundred threads that wait for a slot."""
+    let_through: list[int] = []
+    beginning = Job.beginning
+    with Provider(delay=0.05) as provider:
+        config = use(
+            workshop, provider.url, 8, limits={"concurrency": 8}, execution={"jobs_per_task": 8}
+        )
+        with started(config) as (engine, jobs):
+
+            def counted(job: Job) -> bytes:
+                let_through.append(engine.governor.sent)
+                return beginning(job)
+
+            monkeypatch.setattr(Job, "beginning", counted)
+            to_its_end(lambda: engine.process(jobs))
+    assert len(let_through) == 8
+    assert all(sent >= built for built, sent in enumerate(let_through, 1))
+
+
 def test_a_bug_in_one_job_hangs_nobody(workshop: Workshop) -> None:
     """A10: two chunks wait for one engine; the job with the bug is left, all others are paid for."""
 
@@ -383,3 +405,20 @@ def test_two_runs_of_one_process_share_the_work(workshop: Workshop) -> None:
                 again.report["succeeded"],
                 again.report["calls"],
             ) == (0, 40, 0)
+
+
+def test_a_machine_without_a_thread_for_calls_is_named_and_nothing_is_sent(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A12: nobody waits for threads that can't be started."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Provider() as provider:
+        config = use(workshop, provider.url, 2)
+        with started(config) as (engine, jobs), monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(PixmillError, match="no thread for calls"):
+                engine.process(jobs)
+        assert provider.requests == []

@@ -95,5 +95,5 @@ def test_missing_images_with_a_hundred_urls_each_are_found_all(ledger: Ledger) -
     keys = keys_of(2_000)
     put(ledger, keys, output_urls=json.dumps(URLS), url_expires_at=1)
     found = list(ledger.missing_images([None, *keys]))
-    assert [key for key, _, _ in found] == keys
-    assert all(urls == URLS for _, urls, _ in found)
+    assert [images.job_key for images in found] == keys
+    assert all(images.urls == URLS for images in found)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pixmill.errors import AnswerUnknown, NotSent
-from pixmill.provider.answers import RAW_BYTES, Answer, no_answer, not_sent
+from pixmill.provider.answers import MOST_IMAGES, RAW_BYTES, Answer, no_answer, not_sent
 from pixmill.provider.codes import Verdict
 from tests.pixmill.provider.answer_bodies import (
     PNG,
@@ -222,6 +222,18 @@ def test_the_elapsed_time_never_decides(elapsed: object, expected: float | None)
     """Edge case 7."""
     answer = read({**success(), "time_elapsed": elapsed})
     assert (answer.verdict, answer.provider_ms) == (Verdict.SUCCEEDED, expected)
+
+
+@pytest.mark.parametrize("number", [MOST_IMAGES, MOST_IMAGES + 1, 100 * MOST_IMAGES])
+def test_of_an_answer_so_many_images_are_taken(
+    number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A8: each is fetched, decoded and stored, and its URL stands in the ledger."""
+    urls = [f"https://images.example.com/{at}" for at in range(number)]
+    answer = read(success(image_urls=urls, binary_data_base64=[PNG64] * number))
+    assert answer.image_urls == tuple(urls[:MOST_IMAGES])
+    assert len(answer.inline_images) == MOST_IMAGES
+    assert ("brought more than 32 images" in caplog.text) is (number > MOST_IMAGES)
 
 
 def test_image_urls_come_back_as_they_were_signed() -> None:
