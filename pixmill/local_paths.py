@@ -6,6 +6,7 @@ another place than the one that was meant is a mistake.
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -73,3 +74,28 @@ def _at_home(text: str) -> Path:
         user = text.partition("/")[0].removeprefix("~")
         whose = f"of a user {user!r}" if user else "of this user"
         raise ValueError(f"begins with ~, and there is no home folder {whose}") from None
+
+
+def named_path(folder: Path, name: str) -> Path:
+    """Return the path below `folder` that a cell means by `name`: as it stands, else as other systems spell it.
+
+    Windows separates folders by backslashes. macOS writes é as two characters into archives and tables, most
+    others as one. Raises OSError, RuntimeError (a link that leads back to itself) and ValueError (NUL) for names that
+    no file can have.
+    """
+    forms = dict.fromkeys(
+        unicodedata.normalize(form, spelled)
+        for spelled in (name, name.replace("\\", "/"))
+        for form in ("NFC", "NFD")
+    )
+    spellings = [folder / spelled for spelled in (name, *forms)]
+    return next((path for path in spellings if path.exists()), spellings[0]).resolve()
+
+
+def named_file(folder: Path, name: str) -> Path | None:
+    """Return the file below `folder` that a cell means by `name`, `None` where there is none."""
+    try:
+        path = named_path(folder, name)
+        return path if path.is_relative_to(folder) and path.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        return None

@@ -1,6 +1,5 @@
 """The input images of a batch of rows: what identifies them and what is sent, and what is wrong with them."""
 
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -17,6 +16,7 @@ from pixmill.config import Config, Input
 from pixmill.identity import file_identity, url_list, without_params
 from pixmill.jobs import LocalImage, RowImages
 from pixmill.ledger.inputs import InputImage
+from pixmill.local_paths import named_path
 from pixmill.pictures import local_image_problem, picture_damage
 from pixmill.rows import (
     Problem,
@@ -134,7 +134,7 @@ def _image(folder: Path, name: str, column: str) -> LocalImage | Problem:
     if not name.strip():
         return problem("missing_image_file", column)
     try:
-        path = _found(folder, name)
+        path = named_path(folder, name)
         if not path.is_relative_to(folder):
             return problem("image_file_outside", column)
         stat = path.stat()
@@ -146,21 +146,6 @@ def _image(folder: Path, name: str, column: str) -> LocalImage | Problem:
     except ValueError:  # of the system's own functions
         return problem("image_file_missing", column, "its name holds a NUL character")
     return problem(reason, column) if reason else LocalImage(str(path), digest)
-
-
-def _found(folder: Path, name: str) -> Path:
-    """Return the path that `name` means: as it stands, else as other systems spell it.
-
-    Windows separates folders by backslashes. macOS writes é as two characters into archives and tables, most
-    others as one.
-    """
-    forms = dict.fromkeys(
-        unicodedata.normalize(form, spelled)
-        for spelled in (name, name.replace("\\", "/"))
-        for form in ("NFC", "NFD")
-    )
-    spellings = [folder / spelled for spelled in (name, *forms)]
-    return next((path for path in spellings if path.exists()), spellings[0]).resolve()
 
 
 @lru_cache(100_000)

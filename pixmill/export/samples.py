@@ -18,6 +18,7 @@ from pixmill.config import Config
 from pixmill.errors import UserError
 from pixmill.export.selection import Picked, Selection
 from pixmill.loading import own_columns
+from pixmill.local_paths import named_file
 from pixmill.store import open_store
 from pixmill.table.source import find_files
 
@@ -165,8 +166,8 @@ class Samples:
             return _read(self._store.file(kept))
         if self._local_inputs is None or local is None:
             return None
-        path = (self._local_inputs / local.replace("\0", "")).resolve()
-        return _read(path) if path.is_relative_to(self._local_inputs) else None
+        path = named_file(self._local_inputs, local)
+        return None if path is None else _read(path)
 
     def _has_kept_inputs(self) -> bool:
         name = self._own["input_image"]

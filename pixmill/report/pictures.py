@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from pixmill.local_paths import named_file
 from pixmill.report.meaning import Meaning
 from pixmill.report.thumbnails import Thumbnails, version_of
 from pixmill.table import as_text
@@ -110,8 +111,8 @@ class Pictures:
     def _local_file(self, value: str) -> Path | None:
         """Find an input image. One outside the folder of its table is refused, as it is when jobs are made."""
         for folder in self._places.inputs:
-            file = (folder / value.replace("\0", "")).resolve()
-            if file.is_relative_to(folder) and file.is_file():
+            file = named_file(folder, value)
+            if file is not None:
                 return file
         return None
 

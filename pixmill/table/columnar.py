@@ -63,6 +63,8 @@ def _pieces(file: Path, schema: pa.Schema, size: int) -> Iterator[pa.RecordBatch
 
 
 def _conformed(file: Path, piece: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    if piece.schema.remove_metadata().equals(schema, check_metadata=True):
+        return piece.replace_schema_metadata(None)
     if Counter(piece.schema.names) != Counter(schema.names):
         raise changed(file)
     columns = []

@@ -500,11 +500,17 @@ def test_a_cut_image_file_costs_nothing_and_the_row_beside_it_goes_on(
 ) -> None:
     for name, data in (("whole.jpg", JPEG), ("cut.jpg", JPEG[:-200])):
         (shop.folder / name).write_bytes(data)
-    rows = [{"id": name, "photo": name, "text": "a pet"} for name in ("cut.jpg", "whole.jpg")]
+    (shop.folder / "itself.jpg").symlink_to("itself.jpg")
+    odd = {
+        "cut.jpg": "input_damaged",
+        "itself.jpg": "image_file_missing",
+        "n" * 300: "image_file_missing",
+    }
+    rows = [{"id": name, "photo": name, "text": "a pet"} for name in (*odd, "whole.jpg")]
     shop.write_rows(rows)
     shop.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
     done = ran(shop.write_config(input={"images": images}), billed(simulated))
-    assert statuses(done) == [("invalid", "input_damaged"), ("succeeded", None)]
+    assert statuses(done) == [*(("invalid", reason) for reason in odd.values()), *good(1)]
     assert simulated.bill.charged == 1
 
 
