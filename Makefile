@@ -45,6 +45,7 @@ format: $(VENV)/dev
 
 # Ratios against the alternatives that a user has; docs/benchmarks.md explains them.
 bench: $(VENV)/dev
+	$(BIN)/python benchmarks/whole_run.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/limits.py

@@ -20,7 +20,7 @@ SURE_CUT, FIRST_CUT, NEXT_CUT = 0.97, 0.85, 0.7
 """What a cut leaves of the rate: at most, at least, and at least where the cut before it was not enough."""
 RECENT = 20
 """Calls that get through after a cut that was enough."""
-SURE = 10
+SURE = 6
 """Calls between two throttled ones from which the goodput is known well enough to go slowly from there on."""
 BUCKET_SECONDS, FEW = 0.75, 4
 """How many seconds' worth of calls a full bucket is taken to hold, and through how many calls that tells nothing."""
