@@ -53,6 +53,20 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return Config.model_validate(sections)
 
 
+def lasting_config(config: str, overrides: Sequence[str], *, deployed: bool) -> Config:
+    """Read the config of a flow run. Raises ConfigError for mistakes in it.
+
+    A flow run of a deployment refuses a relative store: its working directory is made anew for every run.
+    """
+    settings = load_config(config, overrides)
+    if deployed and not settings.bucket and not Path(settings.store).is_absolute():
+        raise ConfigError(
+            f"{config}: store {settings.store!r} is relative, and a deployment's working directory does not last",
+            hint="give an absolute path",
+        )
+    return settings
+
+
 def _read(path: Path) -> Document:
     """Return what the file at `path` holds, which is a mapping. Raises ConfigError."""
     try:

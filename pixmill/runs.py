@@ -19,18 +19,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pixmill.config import Config
-from pixmill.config_file import load_config
-from pixmill.dataset import check_publishable, publish
+from pixmill.config_file import lasting_config
+from pixmill.dataset import check_publishable
 from pixmill.downloads import Downloads
 from pixmill.engine import Engine
-from pixmill.errors import ConfigError, PixmillError, TableError, UserError
+from pixmill.errors import PixmillError, TableError, UserError
 from pixmill.fleet import Fleet
 from pixmill.images import ImageFetcher
 from pixmill.input_images import InputCounts
 from pixmill.input_review import review_inputs
 from pixmill.jobs import Job
 from pixmill.ledger import Ledger, open_ledger
-from pixmill.plan import Plan, Standing, make_plan
+from pixmill.plan import Standing
 from pixmill.provider.client import Client
 from pixmill.redaction import one_line, without_keys
 from pixmill.retrying import Retried
@@ -39,6 +39,7 @@ from pixmill.spending import check_invalid, check_spending
 from pixmill.stops import StopCode, Stopped
 from pixmill.store import open_store
 from pixmill.tally import Count
+from pixmill.unchanged import Planned, planned, publish_plan
 from pixmill.worker import Done, client_of
 
 if TYPE_CHECKING:
@@ -59,9 +60,15 @@ class Run:
     """One run of one config. A context manager: leaving it ends the engine and closes the ledger."""
 
     def __init__(
-        self, config: Config, ledger: Ledger, plan: Plan, limit: int | None, ledger_existed: bool
+        self,
+        config: Config,
+        ledger: Ledger,
+        planned: Planned,
+        limit: int | None,
+        ledger_existed: bool,
     ) -> None:
-        self.config, self.ledger, self.plan = config, ledger, plan
+        self.config, self.ledger, self._planned = config, ledger, planned
+        self.plan = planned.plan
         self.limit, self.ledger_existed = limit, ledger_existed
         self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         self.engine: Engine | Fleet | None = None
@@ -299,7 +306,7 @@ class Run:
         stopped = self.engine.stopped if self.engine else self._interrupted
         tried_out = bool(self.limit) and not (failure or stopped)
         try:
-            published = publish(self.plan, self.ledger, self.run_id, whatever=tried_out)
+            published = publish_plan(self._planned, self.ledger, self.run_id, whatever=tried_out)
         except PixmillError as error:
             self.ledger.finish_run(self.run_id, {"run_id": self.run_id, "reason": str(error)})
             raise
@@ -340,14 +347,15 @@ def prepare(
         raise PixmillError(f"{config.ledger_address} could not be opened")
     try:
         selection = partial(retried.select, ledger) if retried else None
-        plan = make_plan(config, ledger, selection)
-        if plan.to_pay:
+        found = planned(config, ledger, selection)
+        if found.plan.to_pay:
             from pixmill.dry_publication import publish_dry  # not for runs that publish at once
 
             open_store(config)  # one that can't be opened is no fault of the table
-            publish_dry(plan)
-        plan = review_inputs(plan, ledger, limit, on_inputs)
-        return Run(config, ledger, plan, limit, ledger_existed=ledger.has_runs())
+            publish_dry(found.plan)
+        reviewed = review_inputs(found.plan, ledger, limit, on_inputs)
+        found = found._replace(plan=reviewed)
+        return Run(config, ledger, found, limit, ledger_existed=ledger.has_runs())
     except BaseException:
         ledger.close()
         raise
@@ -375,20 +383,6 @@ def flow_run(
     with prepare(lasting_config(config, overrides, deployed=deployed), limit) as run:
         check_spending(run.plan, new_store=new_store, ledger_exists=run.ledger_existed)
         yield run
-
-
-def lasting_config(config: str, overrides: Sequence[str], *, deployed: bool) -> Config:
-    """Read the config of a flow run. Raises ConfigError for mistakes in it.
-
-    A flow run of a deployment refuses a relative store: its working directory is made anew for every run.
-    """
-    settings = load_config(config, overrides)
-    if deployed and not settings.bucket and not Path(settings.store).is_absolute():
-        raise ConfigError(
-            f"{config}: store {settings.store!r} is relative, and a deployment's working directory does not last",
-            hint="give an absolute path",
-        )
-    return settings
 
 
 def running(run_id: str) -> Run:

@@ -6,14 +6,14 @@ Every write returns once it is on disk. A look-up that fails raises LedgerError:
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
 import pyarrow as pa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pixmill.errors import LedgerError, UserError
 from pixmill.fair_shares import Share
@@ -23,9 +23,10 @@ from pixmill.ledger.claims import Claims
 from pixmill.ledger.database import Database, database_at, patiently
 from pixmill.ledger.inputs import InputImage
 from pixmill.ledger.records import Claim, Doubt, Known, MissingImages, Recorded, Refused, RunLimits
+from pixmill.ledger.revision import revision_of, watch_jobs
 from pixmill.ledger.scan import Scan
 from pixmill.ledger.shares import Ask
-from pixmill.ledger.sqlite import DISPLACED, make_room
+from pixmill.ledger.sqlite import DISPLACED, SqliteFile, make_room
 from pixmill.ledger.versions import bring_up_to_date, version_of
 from pixmill.ledger.writer import GroupWriter
 from pixmill.ledger_address import database_url, is_database_url
@@ -47,6 +48,8 @@ class Ledger:
         try:
             with _reported(self.database):
                 bring_up_to_date(self.database, create=not read_only)
+                if not read_only:
+                    self._watch_jobs()
             self._check_place()
         except BaseException:
             self.database.close()
@@ -141,6 +144,14 @@ class Ledger:
         self.begin_check()
         if self._soundness and (problem := self._soundness.result()):
             raise LedgerError(f"{self.database} is damaged: {problem}", hint=self.database.remedy)
+
+    def revision(self) -> str | None:
+        """Return a text that is another one after anything is written about a job; `None` where nobody watches that."""
+        return self.ask(revision_of)
+
+    def has_claims(self) -> bool:
+        """Whether a job is claimed: it may come to an end, or its process may, without a word in the ledger."""
+        return self.ask(reads.has_claims)
 
     def is_empty(self) -> bool:
         """Whether no job has ever been claimed."""
@@ -254,6 +265,12 @@ class Ledger:
         """Raise LedgerError where the ledger was taken away or replaced since it was opened."""
         if reason := self.database.displaced():
             raise LedgerError(reason, hint=DISPLACED)
+
+    def _watch_jobs(self) -> None:
+        """Have the jobs watched in a ledger that an earlier version made; what that is for can do without."""
+        if isinstance(self.database, SqliteFile) and self._answer(revision_of) is None:
+            with suppress(DBAPIError), self.database.writing.begin() as connection:
+                watch_jobs(connection)
 
     def _answer(self, question: Callable[..., Answered], *about: Any) -> Answered:
         with self.database.reading.connect() as connection:

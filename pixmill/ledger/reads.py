@@ -33,6 +33,12 @@ def is_empty(connection: Connection) -> bool:
     return connection.execute(select(jobs.c.job_key).limit(1)).first() is None
 
 
+def has_claims(connection: Connection) -> bool:
+    """Whether any job is claimed."""
+    held = select(jobs.c.job_key).where(jobs.c.owner.is_not(None)).limit(1)
+    return connection.execute(held).first() is not None
+
+
 def has_runs(connection: Connection) -> bool:
     """Whether a run was ever begun."""
     return connection.execute(select(runs.c.run_id).limit(1)).first() is not None

@@ -4,6 +4,7 @@ from sqlalchemy import Connection, insert, inspect, select, text, update
 
 from pixmill.errors import UserError
 from pixmill.ledger.database import Database
+from pixmill.ledger.revision import watch_jobs
 from pixmill.ledger.schema import SCHEMA_VERSION, UPGRADES, meta, metadata
 
 
@@ -42,6 +43,7 @@ def _create(database: Database) -> None:
         database.lock(connection)
         if version_of(connection) is None:
             metadata.create_all(connection)
+            watch_jobs(connection)
             connection.execute(
                 insert(meta).values(name="schema_version", value=str(SCHEMA_VERSION))
             )
@@ -55,6 +57,7 @@ def _upgrade(database: Database) -> None:
             for statement in UPGRADES[version]:
                 connection.execute(text(statement))
         metadata.create_all(connection)
+        watch_jobs(connection)
         connection.execute(
             update(meta).where(meta.c.name == "schema_version").values(value=str(SCHEMA_VERSION))
         )

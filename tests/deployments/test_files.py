@@ -59,7 +59,7 @@ def test_all_deployments_are_looked_at() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_deployment_fits_its_flow_and_its_config(name: str, tmp_path: Path) -> None:
     """Its parameters pass the flow's own check, and the config that they name loads with its overrides."""
-    from pixmill.runs import lasting_config
+    from pixmill.config_file import lasting_config
 
     entry = deployment(name, tmp_path)
     flow, parameters = flow_of(entry), entry["parameters"]

@@ -12,7 +12,7 @@ import pytest
 import pixmill as library
 from pixmill import dataset as dataset_module
 from pixmill.compare import compare, find_side
-from pixmill.config_file import load_config
+from pixmill.config_file import lasting_config, load_config
 from pixmill.dataset import PUBLISHED
 from pixmill.errors import PixmillError, StoreError, UserError
 from pixmill.export import export
@@ -20,7 +20,6 @@ from pixmill.loading import load_results
 from pixmill.plan import Plan
 from pixmill.repair import repair
 from pixmill.report import page_of, write_report
-from pixmill.runs import lasting_config
 from pixmill.status import read_status
 from pixmill.succession import _page_extents
 from pixmill.verification import verify
