@@ -84,7 +84,8 @@ def _failure(plan: Plan, jobs: JobBatch, folder: Path) -> Exception | None:
 
 def _publish(plan: Plan, jobs: JobBatch, folder: Path) -> None:
     """Write all that a run writes for `jobs`, and all that is made of that later."""
-    schema, config = jobs.rows.rows.schema, plan.config
+    schema = jobs.rows.rows.schema
+    config = plan.config.model_copy(update={"store": str(folder)})
     count = len(jobs.keys)
     nothing = no_outcomes(count).append_column("input_image", pa.nulls(count, pa.string()))
     rows = range(jobs.rows.rows.num_rows)

@@ -62,9 +62,12 @@ def plan(config: ConfigPath, overrides: Overrides = None, as_json: Json = False)
     """Show what a run would do, cost and take. Makes no call and spends nothing."""
     from pixmill.api import plan as plan_of
     from pixmill.config_file import load_config
+    from pixmill.dry_publication import publish_dry
     from pixmill.spending import changes_since_last_run
 
     made = plan_of(load_config(config, overrides or ()))
+    if made.to_pay:
+        publish_dry(made)
     say_plan(made)
     say_axes(made)
     say_request(made)

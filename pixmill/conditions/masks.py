@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pixmill.canonical import normalized
 from pixmill.conditions.reading import is_none
+from pixmill.table.plain import doubles
 from pixmill.table.text import as_text
 
 Operand: TypeAlias = Any
@@ -64,12 +65,11 @@ def _operand(value: Any) -> Operand:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        shortest = (
-            column.cast(pa.string()) if pa.types.is_float32(kind) else column
-        )  # 0.6 of 32 bits is 0.6
-        doubles = shortest.cast(pa.float64())
-        return pc.if_else(pc.is_nan(doubles), None, doubles)
+    if pa.types.is_floating(kind):
+        numbers = doubles(column)
+        return pc.if_else(pc.is_nan(numbers), None, numbers)
+    if pa.types.is_decimal(kind):
+        return column.cast(pa.float64())
     if pa.types.is_integer(kind):
         return _whole(column)
     if pa.types.is_boolean(kind) or pa.types.is_null(kind) or _is_list(kind):
@@ -203,7 +203,8 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_one(kind) for is_one in kinds)
 
 
 def _length(value: Operand) -> Operand:

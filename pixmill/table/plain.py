@@ -15,6 +15,12 @@ from pixmill.table.moments import is_known_zone
 
 _LISTS = (pa.ListType, pa.LargeListType, pa.ListViewType, pa.LargeListViewType)
 _LARGE = (pa.LargeListType, pa.LargeListViewType)
+_MADE = (
+    (pa.types.is_list, pa.list_),
+    (pa.types.is_large_list, pa.large_list),
+    (pa.types.is_list_view, pa.list_view),
+    (pa.types.is_large_list_view, pa.large_list_view),
+)
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
@@ -40,8 +46,9 @@ def conformed(array: pa.Array, kind: pa.DataType) -> pa.Array:
     found = array.type
     if found.equals(kind, check_metadata=True):
         return array
-    if isinstance(found, pa.BaseExtensionType):
-        return conformed(array.storage, kind)
+    stored = _stored_type(found)
+    if not stored.equals(found):
+        return conformed(array.view(stored), kind)  # Arrow can't flatten lists of extensions
     if pa.types.is_run_end_encoded(found):
         return conformed(pc.run_end_decode(array), kind)
     if pa.types.is_dictionary(found):
@@ -78,6 +85,28 @@ def doubles(column: Any) -> Any:
     # Arrow writes 16 bits as 0.60009765625, NumPy as the shortest text that means the same half float.
     halves = column.to_numpy(zero_copy_only=False).astype(np.float16)
     return pa.array(halves.astype(str).astype(float), mask=_nulls(column))
+
+
+def _stored_type(kind: pa.DataType) -> pa.DataType:
+    """The type without extensions at any depth, the same bytes."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _stored_type(kind.storage_type)
+    if pa.types.is_struct(kind):
+        return pa.struct([_stored_field(field) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(
+            _stored_field(kind.key_field), _stored_field(kind.item_field), kind.keys_sorted
+        )
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_stored_field(kind.value_field), kind.list_size)
+    for is_one, made in _MADE:
+        if is_one(kind):
+            return made(_stored_field(kind.value_field))
+    return kind
+
+
+def _stored_field(field: pa.Field) -> pa.Field:
+    return field.with_type(_stored_type(field.type))
 
 
 def _dense_type(kind: pa.DataType) -> pa.DataType:

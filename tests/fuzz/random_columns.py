@@ -115,7 +115,7 @@ def _durations(chance: Random, count: int) -> pa.Array:
 
 
 def _few(chance: Random, count: int) -> pa.Array:
-    return pa.array(chance.choices((*_TEXTS, None), k=count)).dictionary_encode()
+    return pa.array(chance.choices((*_TEXTS, None), k=count), pa.string()).dictionary_encode()
 
 
 def _ids(chance: Random, count: int) -> pa.Array:
@@ -124,7 +124,7 @@ def _ids(chance: Random, count: int) -> pa.Array:
 
 
 def _documents(chance: Random, count: int) -> pa.Array:
-    stored = pa.array(chance.choices(['{"a":[1]}', "null", None], k=count))
+    stored = pa.array(chance.choices(['{"a":[1]}', "null", None], k=count), pa.string())
     return pa.ExtensionArray.from_storage(pa.json_(), stored)
 
 

@@ -109,10 +109,16 @@ def _extensions() -> dict[str, pa.Array]:
             pa.array([[1, 2], [3, 4], [5, 6], None], pa.list_(pa.int32(), 2)),
         ),
     }
-    return {
+    found = {
         name: pa.ExtensionArray.from_storage(kind, storage)
         for name, (kind, storage) in stored.items()
     }
+    mask = pa.array([False, True, False, False])
+    offsets = pa.array([0, 1, 2, 3, 4], pa.int32())
+    for name in ("uuid", "json"):
+        part = pa.StructArray.from_arrays([found[name]], names=["a"])
+        found[f"list_of_{name}s"] = pa.ListArray.from_arrays(offsets, part, mask=mask)
+    return found
 
 
 COLUMNS: dict[str, pa.Array] = {

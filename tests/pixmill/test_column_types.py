@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pixmill
+from pixmill.conditions import parse
 from pixmill.config_file import load_config
 from pixmill.export import Exported, Format, export
 from pixmill.table import as_json, as_text
@@ -100,6 +101,16 @@ def test_a_column_reads_the_same_everywhere(made: Made, name: str) -> None:
         Path(made.report["dataset"]).with_name("invalid.parquet")
     ).to_pylist()
     assert strict(invalid["values"])[name] == as_text(COLUMNS[name])[2].as_py()
+
+
+@TYPES
+def test_a_condition_finds_a_value_by_its_text(made: Made, name: str) -> None:
+    """G26: numbers by their number, but for infinities, which have none."""
+    texts = as_text(made.dataset[name]).to_pylist()
+    for at, text in enumerate(texts):
+        if text and text not in ("inf", "-inf") and not {'"', "\\"} & {*text}:
+            chosen = parse(f'{name} == "{text}"').mask({name: made.dataset[name]}, len(texts))
+            assert chosen[at]
 
 
 @TYPES

@@ -50,7 +50,11 @@ def test_the_command_line_says_which_column_and_exits_2(
     config: str, simulated: Simulated, quick: Command
 ) -> None:
     """G29."""
-    for command in (("validate", config), ("run", config, "--yes", "--new-store")):
+    for command in (
+        ("validate", config),
+        ("plan", config),
+        ("run", config, "--yes", "--new-store"),
+    ):
         said = quick(*command)
         assert said.exit_code == 2, said
         assert "column 'shape' (struct<size: int64, size: int64>) can't be published" in said.stderr
