@@ -155,7 +155,7 @@ def test_a_frame_of_all_types_loads_and_can_be_printed(made: Made) -> None:
         assert len(frame[name]) == 4
     assert pd.isna(frame["timestamp_forever"][3])
     assert frame["timestamp_forever"][1] == "10000-01-01T04:59:59Z"
-    assert str(frame["timestamp_ns_no_zone"].dtype) == "datetime64[ns, UTC]"
+    assert made.dataset.schema.field("timestamp_ns_no_zone").type == pa.timestamp("ns", "UTC")
 
 
 def loaded(kind: str, cache: Path, **arguments: Any) -> dict[str, Any]:
