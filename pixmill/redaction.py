@@ -41,11 +41,19 @@ _PLACES = (
         r"(?:b?['\"]\s{0,3}[:,]\s{0,3}b?['\"]|\s{0,3}:\s{0,3}))[^'\"\r\n]+"
     ),
     re.compile(r"(?i)(\b(?:bearer|basic)\s{1,3})(?=\S{0,200}\d)[\w.~+/=-]{8,}"),
-    re.compile(r"((?:[?&]|&amp;|\\u0026)[\w.%~\[\]-]{1,64}=)[^&\s'\"<>#]+"),
     # Begins with its rarest character, as a search that begins with many names is slow.
     re.compile(rf"(?i)(=)(?:{'|'.join(f'(?<={name}=)' for name in _NAMES)})[^&\s'\"<>,]+"),
     re.compile(r"(://)[^\s/'\"<>?#]{1,512}(?=@)"),
 )
+_QUERY = re.compile(r"((?:[?&]|&amp;|\\u0026)[\w.%~\[\]-]{1,64}=)[^&\s'\"<>#]+")
+_ADDRESS = re.compile(r"(?i):(?://|\\/\\/|%2f%2f)|%3a%2f%2f|^[\w-]+(?:\.[\w-]+)+(?::\d+)?/|^…")
+"""What stands before the query of a URL, which may be escaped or cut, and never before a `?` in the name of a file."""
+
+_REQUEST = re.compile(r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|(?i:url):)\s{1,3}$")
+_ENDS = " \t\n\r'\"<>("
+_ADDRESS_CHARS = 4096
+"""How far before a query its URL is looked for."""
+
 _INVISIBLE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
 """C0 and C1 controls, ESC among them, but for tab and line feed; what turns the direction of text; lone surrogates."""
 _CONTROLS = re.compile(f"[{_INVISIBLE}]")
@@ -97,7 +105,29 @@ def redacted(text: str) -> str:
     text = without_keys(text)
     for place in _PLACES:
         text = place.sub(rf"\1{MASK}", text)
-    return text
+    return _without_queries(text)
+
+
+def _without_queries(text: str) -> str:
+    """Mask the values in the queries of URLs: `out?x=1` may be the name of a folder, and is no URL."""
+    parts, end, is_address = [], 0, False
+    for found in _QUERY.finditer(text):
+        # What follows at once on a query belongs to it.
+        if not end or found.start() != end:
+            is_address = _is_address(text, found.start())
+        parts += [text[end : found.start()], found[1] + MASK if is_address else found[0]]
+        end = found.end()
+    return "".join([*parts, text[end:]])
+
+
+def _is_address(text: str, at: int) -> bool:
+    first = max(0, at - _ADDRESS_CHARS)
+    begins = max(text.rfind(mark, first, at) for mark in _ENDS) + 1
+    if not begins and first:
+        return True  # too far back to see
+    before = text[begins:at]
+    is_target = before.startswith("/") and _REQUEST.search(text[max(0, begins - 12) : begins])
+    return bool(_ADDRESS.search(before) or is_target)
 
 
 def visible(text: str) -> str:

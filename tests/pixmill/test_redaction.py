@@ -295,3 +295,37 @@ def test_the_keys_that_are_looked_for_can_not_be_printed() -> None:
 def test_hostile_text_is_searched_in_time(text: str) -> None:
     """A pattern that goes over a text again and again takes minutes for these."""
     assert len(redacted(text * (50_000 // len(text)))) < sys.maxsize
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "out?x=1/simulated/pets/dataset.parquet",
+        "wrote 6 rows to /data/out?x=1&y=2/pets.csv",
+        "store: is a file; a store is a folder (got 'out?x=1')",
+        "next: pixmill status '../what?now=later/pets.yaml'",
+        "is it a or b?c=d",
+    ],
+)
+def test_a_question_mark_in_the_name_of_a_file_hides_nothing(text: str) -> None:
+    assert redacted(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://h.example.com/a.jpg?x=hidden&y=hidden",
+        "GET /a.jpg?x=hidden HTTP/1.1",
+        '127.0.0.1:5000 - "GET /a?x=hidden&amp;y=hidden HTTP/1.1" 200',
+        "Max retries exceeded with url: /a.jpg?x=hidden",
+        "h.example.com/a.jpg?x=hidden",
+        "https:\\/\\/h.example.com\\/a.jpg?x=hidden\\u0026y=hidden",
+        "https%3A%2F%2Fh.example.com%2Fa?x=hidden",
+        "…cut/a.jpg?x=hidden",
+        "out?token=hidden",
+        "/data/out?X-Tos-Signature=hidden",
+        "https://h.example.com/" + "a" * 5000 + "?x=hidden",
+    ],
+)
+def test_the_query_of_a_url_is_masked_however_the_url_is_written(text: str) -> None:
+    assert "hidden" not in redacted(text)
