@@ -47,6 +47,9 @@ DATASET, INVALID, MANIFEST, CONFIG = (
 PUBLISHED = (DATASET, INVALID, CONFIG, MANIFEST)
 """What a publication writes, in the order in which others may see it: the dataset decides who was first."""
 
+NEXT = ".manifest.next.json"
+"""The manifest of the dataset that is about to be put in place, for whoever finds the one without the other."""
+
 HISTORY, RUNS = "history", "runs"
 """Folders beside what is published: of earlier versions, and of what runs said."""
 
@@ -115,6 +118,7 @@ def published_folder(config: Config, *, history: bool = False) -> Path:
 
 def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path, whatever: bool) -> Published:
     plan.table.check_unchanged()
+    complete_publication(plan.config)
     known_invalid = KnownInvalid(folder / INVALID)
     results = ResultTable(plan.config, plan.maker, plan.table.schema, run_id)
     with aside(folder / DATASET) as dataset, aside(folder / INVALID) as invalid:
@@ -133,19 +137,36 @@ def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path, whatever: bo
             invalid.unlink()
             stays = manifest["counts"]["succeeded"]
             return Published(current, rows, results.counts, changed=False, stays=stays)
-        changed = not (intact and _has_content_of(folder / DATASET, dataset))
+        changed = not (intact and _has_content_of(current, dataset))
+        shown = dataset if changed else current
+        made = _manifest(plan, run_id, results.counts, rows, shown)
+        published = json.dumps(made, indent=1, allow_nan=False)
         if not changed:
             dataset.unlink()  # readers are not disturbed
-        elif intact:
-            _keep_version(folder, plan.config.output.keep_versions)
-    put(
-        folder / MANIFEST,
-        json.dumps(
-            _manifest(plan, run_id, results.counts, rows), indent=1, allow_nan=False
-        ).encode(),
-    )
+        else:
+            put(folder / NEXT, published.encode())
+            open_store(plan.config).push(f"{plan.config.name}/{NEXT}")
+            if intact:
+                _keep_version(folder, plan.config.output.keep_versions)
+    put(folder / MANIFEST, published.encode())
+    (folder / NEXT).unlink(missing_ok=True)
     put(folder / CONFIG, plan.config.to_yaml().encode())
     return Published(folder / DATASET, rows, results.counts, changed)
+
+
+def complete_publication(config: Config) -> None:
+    """Put the manifest in place that a publication did not come to, where it was killed behind its dataset.
+
+    Without its manifest that version would count as damaged, and would not become one of `history/`.
+    """
+    folder = config.dataset_folder
+    was_killed = config.bucket or (folder / NEXT).exists()
+    if not was_killed or not (folder / DATASET).exists() or _is_intact(folder):
+        return
+    if config.bucket:
+        open_store(config).fetched(f"{config.name}/{NEXT}")
+    if manifest_at(folder / NEXT).get("sha256") == hash_of(folder / DATASET):
+        (folder / NEXT).replace(folder / MANIFEST)
 
 
 def last_manifest(config: Config) -> dict[str, Any]:
@@ -289,15 +310,14 @@ def _copy(file: Path, copy: Path) -> None:
             shutil.copyfile(file, path)
 
 
-def _manifest(plan: Plan, run_id: str, counts: Counts, rows: int) -> dict[str, Any]:
-    path = plan.config.dataset_folder / DATASET
+def _manifest(plan: Plan, run_id: str, counts: Counts, rows: int, dataset: Path) -> dict[str, Any]:
     return {
         "name": plan.config.name,
         "run_id": run_id,
         "published_at": _now(),
         "rows": rows,
-        "bytes": path.stat().st_size,
-        "sha256": hash_of(path),
+        "bytes": dataset.stat().st_size,
+        "sha256": hash_of(dataset),
         "counts": {
             **counts.status,
             "cached": counts.cached,

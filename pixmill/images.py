@@ -6,10 +6,8 @@ at every step, and nothing is stored that was not decoded to its last pixel.
 
 import os
 import random
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +18,7 @@ import requests
 
 from pixmill.addresses import AddressRefused, LookUp, check_public, url_problem
 from pixmill.addresses import look_up as system_look_up
-from pixmill.atomic import sync
+from pixmill.atomic import clear_parts, part, sync
 from pixmill.errors import TransportError
 from pixmill.pictures import MAX_BYTES, ImageError, Picture, inspect, local_image_problem
 from pixmill.transport import Reply, Transport
@@ -82,8 +80,17 @@ class ImageStore:
         file_name = f"images/{digest[:2]}/{digest}.{SUFFIXES[shape.format]}"
         path = self._store / file_name
         if not _holds(path, data):
-            _write(path, data)
+            try:
+                _write(path, data)
+            except FileNotFoundError:  # cleared away in the moment before it was locked
+                _write(path, data)
         return ImageFile(file_name, digest, *shape, len(data))
+
+    def clear_parts(self) -> None:
+        """Remove halves of images that killed processes left."""
+        images = self._store / "images"
+        for folder in (images, *images.glob("*/")):
+            clear_parts(folder)
 
 
 class ImageFetcher:
@@ -176,21 +183,11 @@ def _write(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         sync(path.parents[1])
         sync(path.parents[2])
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            with suppress(
-                PermissionError, NotImplementedError
-            ):  # exFAT and FUSE have modes of their own
-                os.fchmod(descriptor, 0o644)
-            os.fsync(descriptor)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+    with part(path.parent) as (file, aside):
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        aside.replace(path)
     sync(path.parent)
 
 

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pixmill.config import Config
-from pixmill.dataset import DATASET, MANIFEST
+from pixmill.dataset import DATASET, MANIFEST, complete_publication
 from pixmill.downloads import Downloads
 from pixmill.errors import PixmillError, UserError
 from pixmill.file_checks import THREADS, manifest_at, manifest_problem, undisturbed
@@ -97,6 +96,7 @@ def repair(
     no ledger or no folder of images, TableError, LedgerError, and PixmillError where images can't be stored.
     """
     _check_ledger(config)
+    open_store(config).clear_parts()
     checked = forget_damaged(config, on_progress)
     with (
         prepare(config, 0, on_inputs) as run,
@@ -104,7 +104,7 @@ def repair(
     ):  # 0: pays for nothing
         run.begin()
         failure = _fetch(run)
-        with _damaged_dataset_aside(config.dataset_folder):
+        with _damaged_dataset_aside(config):
             report = run.finish()
         if failure:
             raise failure
@@ -164,14 +164,16 @@ def _missing_keys(run: Run) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
 
 
 @contextmanager
-def _damaged_dataset_aside(folder: Path) -> Iterator[None]:
+def _damaged_dataset_aside(config: Config) -> Iterator[None]:
     """Take a dataset that is not what its manifest says out of the way, or it would become a version in `history/`.
 
     It comes back if the body fails.
     """
+    folder = config.dataset_folder
     path, away = folder / DATASET, folder / f"damaged.{DATASET}"
-    manifest = manifest_at(folder / MANIFEST)
     with undisturbed(folder):
+        complete_publication(config)
+        manifest = manifest_at(folder / MANIFEST)
         if path.exists() and manifest_problem(path, manifest):
             path.replace(away)
     try:

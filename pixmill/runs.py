@@ -168,6 +168,8 @@ class Run:
         fetcher = ImageFetcher(allow_hosts=allowed, simulator=self.simulator_url)
         self._downloads = Downloads(store, self.run_id, self.ledger, fetcher)
         self._open.callback(self._downloads.close)
+        if any(run["finished_at"] is None for run in self.ledger.last_runs(self.config.name, 1)):
+            store.clear_parts()
         self.ledger.begin_run(self.run_id, self.config.name)
         if self.plan.asked:
             self.ledger.ask_again(self.plan.asked)

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
-from pixmill.atomic import sync
+from pixmill.atomic import clear_parts, sync
 from pixmill.bucket_address import BucketAddress, make_cache_folder
 from pixmill.errors import StoreError, UserError
 from pixmill.file_checks import THREADS, NamedImage, hash_in, hash_of
@@ -152,6 +152,12 @@ class BucketStore:
                 self._waiting(name).unlink(missing_ok=True)
                 return True
         return False
+
+    def clear_parts(self) -> None:
+        """Whatever comes from the bucket is written so as well."""
+        self._copies.clear_parts()
+        for folder in self.folder.glob("*/"):
+            clear_parts(folder)
 
     def image_sizes(self) -> dict[str, int]:
         """Count what a listing has."""

@@ -55,6 +55,9 @@ class Store(Protocol):
     def restored(self, name: str) -> bool:
         """Put an image that is not there or damaged right from a copy of this machine; say whether there was one."""
 
+    def clear_parts(self) -> None:
+        """Remove halves of files that killed processes left; those of living ones stay."""
+
     def image_sizes(self) -> dict[str, int]:
         """Return the number of images and their bytes."""
 

@@ -62,6 +62,10 @@ class FolderStore:
         """There is no other copy."""
         return False
 
+    def clear_parts(self) -> None:
+        """Only images are written so."""
+        self._images.clear_parts()
+
     def image_sizes(self) -> dict[str, int]:
         """Count the files."""
         from pixmill.ledger.stats import image_sizes

@@ -5,7 +5,6 @@ the object is what was sent, it was written. Passing faults are tried again, at 
 """
 
 import logging
-import os
 import random
 import tempfile
 import time
@@ -18,6 +17,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from pixmill.atomic import part
 from pixmill.bucket_address import BucketAddress, endpoint_problem
 from pixmill.config import AUTO_CONCURRENCY
 from pixmill.errors import ConfigError, StoreError, UserError
@@ -126,22 +126,15 @@ class Objects:
 
     def _fetched(self, name: str, path: Path, wanted: str | None) -> Seen | None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        try:
-            with os.fdopen(descriptor, "w+b") as file:
-                seen = self._read(name, file)
-                if seen is None or (
-                    wanted is not None and file_digest(file, "sha256").hexdigest() != wanted
-                ):
-                    return None
-            with suppress(
-                PermissionError, NotImplementedError
-            ):  # exFAT and FUSE have modes of their own
-                Path(aside).chmod(0o644)
-            Path(aside).replace(path)
+        with part(path.parent) as (file, aside):
+            seen = self._read(name, file)
+            if seen is None:
+                return None
+            if wanted is not None and file_digest(file, "sha256").hexdigest() != wanted:
+                return None
+            file.flush()
+            aside.replace(path)
             return seen
-        finally:
-            Path(aside).unlink(missing_ok=True)
 
     def put(
         self, name: str, body: bytes | Path, digest: str, condition: Mapping[str, str], kind: str

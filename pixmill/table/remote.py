@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pixmill.bucket_address import BucketAddress, bucket_address, make_cache_folder
 from pixmill.errors import TableError
+from pixmill.table.copies import copies_read
 
 if TYPE_CHECKING:
     from pixmill.store.objects import Listed, Objects
@@ -37,7 +38,12 @@ def bring(url: str, is_table: Callable[[str], bool]) -> dict[Path, str]:
     if not found:
         hint = "a folder is a prefix with tables directly below it, a pattern such as s3://bucket/tables/*.csv"
         raise TableError(f"{place.url}: there is no such object, and no table below it", hint=hint)
-    return {_brought(objects, place, one): place._replace(prefix=one.name).url for one in found}
+    with copies_read() as used:
+        brought = {
+            _brought(objects, place, one): place._replace(prefix=one.name).url for one in found
+        }
+        used.update(path.parent for path in brought)
+    return brought
 
 
 @contextmanager

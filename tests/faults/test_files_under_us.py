@@ -1,9 +1,13 @@
 """Files that somebody takes away, or leaves lying about, while a run needs their place."""
 
+import fcntl
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +16,16 @@ import pytest
 
 from pixmill.config_file import load_config
 from pixmill.errors import LedgerError, SpendingRefused
+from pixmill.images import ImageStore
+from pixmill.repair import repair
 from pixmill.runs import prepare
 from pixmill.spending import check_spending
 from pixmill.verification import verify
-from tests.conftest import Simulated, Workshop, carry_out, results
+from tests.conftest import ROOT, Simulated, Workshop, carry_out, results
 from tests.faulty_server import answer
 from tests.pixmill.damage import edit_ledger, image_files
 from tests.pixmill.run_checks import Fault, Provider, billed, picture, ran, to_its_end, use
+from tests.pixmill.sample_pictures import JPEG
 
 
 def meanwhile(deed: Callable[[], object], number: int) -> Fault:
@@ -147,3 +154,78 @@ def test_what_crashes_left_lying_about_disturbs_nobody(
     )
     assert verify(load_config(workshop.path)).exit_code == 0
     assert not (store / "pets" / ".dataset.parquet.tmp").exists()
+
+
+WRITES_HALF_AN_IMAGE = """
+import os, signal, sys
+from pathlib import Path
+from pixmill.images import ImageStore
+from tests.pixmill.sample_pictures import JPEG
+
+def stop(_):
+    print("half", flush=True)
+    signal.pause()
+
+os.fsync = stop
+ImageStore(Path(sys.argv[1])).save(JPEG)
+"""
+
+
+@contextmanager
+def half_writer(store: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has written half of an image and goes no further; it is killed in the end."""
+    # The folder is there, so that the first sync is that of the image.
+    (store / "images" / sha256(JPEG).hexdigest()[:2]).mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-c", WRITES_HALF_AN_IMAGE, str(store)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "half\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("mend", ["run", "repair"])
+def test_halves_of_images_of_killed_runs_go_and_those_of_living_ones_stay(
+    workshop: Workshop, simulated: Simulated, mend: str
+) -> None:
+    """B17: the next run after one that did not end clears them, and so does a repair."""
+    workshop.write_rows(workshop.rows(2))
+    workshop.use(simulated)
+    ran(workshop.path, billed(simulated))
+    store = workshop.folder / "out"
+    edit_ledger(workshop, "UPDATE runs SET finished_at = NULL")
+    with half_writer(store):
+        pass
+    with half_writer(store) as living:
+        assert len(list(store.rglob(".*.part"))) == 2
+        if mend == "run":
+            ran(workshop.path, billed(simulated))
+        else:
+            repair(load_config(workshop.path))
+        (left,) = store.rglob(".*.part")
+        assert living.poll() is None
+    assert left.exists()
+    repair(load_config(workshop.path))
+    assert not list(store.rglob(".*.part"))
+
+
+def test_an_image_whose_half_was_cleared_away_too_early_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B17: between the making of a half and its lock another process may take it for that of a dead one."""
+    store, lock = ImageStore(tmp_path), fcntl.flock
+    cleared: list[int] = []
+
+    def too_late(file: Any, how: int) -> None:
+        if not cleared:
+            cleared.append(how)
+            store.clear_parts()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    image = store.save(JPEG)
+    assert cleared
+    assert (tmp_path / image.file_name).read_bytes() == JPEG
+    assert not list(tmp_path.rglob(".*.part"))

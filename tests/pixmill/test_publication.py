@@ -20,7 +20,9 @@ from pyarrow.fs import LocalFileSystem
 from pixmill.config import Config
 from pixmill.config_file import load_config
 from pixmill.errors import TableError
+from pixmill.repair import repair
 from pixmill.runs import prepare
+from pixmill.verification import verify
 from tests.conftest import Simulated, Workshop, carry_out, results
 from tests.pixmill.publishing import edit_ledger, publish_versions
 from tests.warm import forked
@@ -559,3 +561,45 @@ def test_images_are_fetched_once_download_is_asked_for(
     report = carry_out(paid.path)
     assert (report["calls"], report["images_missing"], simulated.bill.calls) == (0, 0, 20)
     assert all(row["file_name"] for row in results(report))
+
+
+# Killed between the dataset and its manifest
+
+
+@pytest.mark.parametrize("mend", ["run", "repair"])
+def test_a_version_that_a_kill_left_without_its_manifest_is_kept_in_the_history(
+    paid: Workshop, mend: str
+) -> None:
+    """A4: readers saw it, so it is no damaged one; its manifest says what it says of others."""
+    config, folder, _ = state_of(paid)
+    publish_versions(config, "a")
+    edit_ledger(config, "UPDATE jobs SET rephraser_result = 'seen'")
+    publish_and_die(paid, "manifest.json")
+    seen = sha256(folder / "dataset.parquet")
+    edit_ledger(config, "UPDATE jobs SET rephraser_result = 'newer'")
+    if mend == "run":
+        carry_out(paid.path)
+    else:
+        (config.store_path / "images").mkdir(exist_ok=True)
+        repair(config)
+    kept = {sha256(path): path for path in (folder / "history").glob("*.parquet")}
+    assert seen in kept
+    manifest = json.loads(kept[seen].with_suffix(".json").read_text())
+    assert (manifest["sha256"], manifest["rows"]) == (seen, 20)
+    assert set(pd.read_parquet(folder / "dataset.parquet")["rephraser_result"]) == {"newer"}
+    assert not list(folder.glob(".manifest*"))
+    assert verify(config).problems == {}
+
+
+def test_a_manifest_of_a_version_that_never_came_is_passed_by(paid: Workshop) -> None:
+    """A4, B7: killed before the dataset was put in place, and damaged afterwards."""
+    config, folder, _ = state_of(paid)
+    edit_ledger(config, "UPDATE jobs SET rephraser_result = 'never seen'")
+    publish_and_die(paid, "dataset.parquet")
+    good = (folder / "dataset.parquet").read_bytes()
+    harmed = good[:-40] + bytes(20) + good[-20:]
+    (folder / "dataset.parquet").write_bytes(harmed)
+    edit_ledger(config, "UPDATE jobs SET rephraser_result = 'newer'")
+    carry_out(paid.path)
+    assert harmed not in [path.read_bytes() for path in (folder / "history").iterdir()]
+    assert verify(config).problems == {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import pixmill as library
@@ -428,3 +429,22 @@ def test_what_the_manifest_says_is_what_is_in_the_bucket(shop: Workshop, bucket:
     carry_out(shop.path)
     manifest: dict[str, Any] = json.loads(bucket.get("team/pets/manifest.json"))
     assert manifest["bytes"] == len(bucket.get("team/pets/dataset.parquet"))
+
+
+def test_a_version_that_a_kill_left_without_its_manifest_is_kept_in_the_history(
+    shop: Workshop, bucket: Bucket
+) -> None:
+    """A4 in a bucket: the run ends between the two objects, on a machine that is gone afterwards."""
+    carry_out(shop.path)
+    shop.write_rows(shop.rows(ROWS - 1))
+    bucket.proxy.faults = [Fault("PUT", "/pets/manifest.json", 403, 1_000)]
+    with pytest.raises(StoreError):
+        carry_out(shop.path)
+    bucket.proxy.clear()
+    shutil.rmtree(load_config(shop.path).store_path)
+    shop.write_rows(shop.rows(ROWS - 2))
+    carry_out(shop.path)
+    kept = [key for key in bucket.keys("team/pets/history/") if key.endswith(".parquet")]
+    rows = [pq.read_table(BytesIO(bucket.get(key))).num_rows for key in sorted(kept)]
+    assert rows == [ROWS, ROWS - 1]
+    assert verify(load_config(shop.path)).exit_code == 0

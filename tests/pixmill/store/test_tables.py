@@ -1,5 +1,8 @@
 """Input tables in a bucket: brought here once a version, and named by their URLs."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,8 +11,9 @@ import pytest
 
 from pixmill.errors import StoreError, TableError
 from pixmill.table import InputTable, open_table
+from pixmill.table.copies import KEPT_VERSIONS
 from tests.bucket import Bucket, Fault
-from tests.conftest import Workshop, carry_out
+from tests.conftest import ROOT, Workshop, carry_out
 
 pytest.importorskip("boto3")
 pytestmark = pytest.mark.stack
@@ -121,3 +125,70 @@ def test_a_key_that_is_no_path_below_a_folder_is_left_alone(
     with pytest.raises(TableError, match="there is no such object"):
         open_table(bucket.url("in/**/*.csv"))
     assert not list(tmp_path.rglob("escape.csv"))
+
+
+# Copies of earlier versions
+
+
+COPIES = """
+import sys
+from pixmill.table import open_table
+open_table(sys.argv[1])
+print("read", flush=True)
+sys.stdin.read()
+"""
+
+
+def copies(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "cache").rglob("pets.csv") if path.is_file()]
+
+
+def open_elsewhere(bucket: Bucket) -> subprocess.Popen[str]:
+    """A process that has opened the table and would read on."""
+    command = [sys.executable, "-c", COPIES, bucket.url("pets.csv")]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "read\n"
+    return process
+
+
+def put_version(bucket: Bucket, number: int) -> None:
+    bucket.put("pets.csv", CSV + b"2,https://images.example.com/2.jpg,pet %d\n" % number)
+
+
+def test_a_few_versions_of_a_table_are_kept(bucket: Bucket, tmp_path: Path) -> None:
+    """A night's run brings a new version each night: the disk would fill up with them."""
+    for number in range(KEPT_VERSIONS + 3):
+        put_version(bucket, number)
+        reader = open_elsewhere(bucket)
+        reader.communicate()
+    assert len(copies(tmp_path)) == KEPT_VERSIONS
+    assert any(b"pet 5" in path.read_bytes() for path in copies(tmp_path))
+
+
+def test_a_version_that_a_process_reads_stays_until_it_ends(bucket: Bucket, tmp_path: Path) -> None:
+    put_version(bucket, 0)
+    reader = open_elsewhere(bucket)
+    for number in range(1, KEPT_VERSIONS + 3):
+        put_version(bucket, number)
+        open_elsewhere(bucket).communicate()
+    assert any(b"pet 0" in path.read_bytes() for path in copies(tmp_path))
+    reader.communicate()
+    open_elsewhere(bucket).communicate()
+    assert len(copies(tmp_path)) == KEPT_VERSIONS
+
+
+def test_what_nobody_read_for_long_goes(bucket: Bucket, tmp_path: Path) -> None:
+    """Also of a table that is there no more, and halves that a killed process left."""
+    put_version(bucket, 0)
+    open_elsewhere(bucket).communicate()
+    (copy,) = copies(tmp_path)
+    (copy.parent / ".half.part").write_bytes(b"half")
+    os.utime(copy.parent, (0, 0))
+    bucket.put("cats.csv", CSV)
+    command = [sys.executable, "-c", COPIES, bucket.url("cats.csv")]
+    subprocess.run(command, cwd=ROOT, input="", text=True, check=True, stdout=subprocess.DEVNULL)
+    assert copies(tmp_path) == []
+    assert not list((tmp_path / "cache").rglob(".*.part"))
