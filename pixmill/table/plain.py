@@ -46,9 +46,8 @@ def conformed(array: pa.Array, kind: pa.DataType) -> pa.Array:
     found = array.type
     if found.equals(kind, check_metadata=True):
         return array
-    stored = _stored_type(found)
-    if not stored.equals(found):
-        return conformed(array.view(stored), kind)  # Arrow can't flatten lists of extensions
+    if not _stored_type(found).equals(found):
+        return conformed(stored(array), kind)
     if pa.types.is_run_end_encoded(found):
         return conformed(pc.run_end_decode(array), kind)
     if pa.types.is_dictionary(found):
@@ -69,6 +68,11 @@ def conformed(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_floating(found) and pa.types.is_float64(kind):
         return doubles(array)
     return array.cast(kind)
+
+
+def stored(array: pa.Array) -> pa.Array:
+    """The same array without extensions at any depth: Arrow can't flatten lists of them."""
+    return _stored(array, _stored_type(array.type))
 
 
 def doubles(column: Any) -> Any:
@@ -103,6 +107,24 @@ def _stored_type(kind: pa.DataType) -> pa.DataType:
         if is_one(kind):
             return made(_stored_field(kind.value_field))
     return kind
+
+
+def _stored(array: Any, kind: pa.DataType) -> pa.Array:
+    """The same array as `kind`, its stored type. Arrow's own view of one loses the length of nulls inside."""
+    if isinstance(array.type, pa.BaseExtensionType):
+        return _stored(array.storage, kind)
+    if array.type.equals(kind):
+        return array
+    if pa.types.is_struct(kind):
+        parts = [_stored(array.field(at), kind.field(at).type) for at in range(kind.num_fields)]
+        return pa.StructArray.from_arrays(parts, fields=list(kind), mask=array.is_null())
+    if pa.types.is_map(kind):
+        parts = [_stored(array.keys, kind.key_type), _stored(array.items, kind.item_type)]
+        child = pa.StructArray.from_arrays(parts, fields=[kind.key_field, kind.item_field])
+    else:
+        child = _stored(array.values, kind.value_type)
+    own = array.buffers()[: kind.num_buffers]
+    return pa.Array.from_buffers(kind, len(array), own, offset=array.offset, children=[child])
 
 
 def _stored_field(field: pa.Field) -> pa.Field:

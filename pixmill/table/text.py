@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pixmill.table.moments import date_texts, duration_texts, time_texts, timestamp_texts
-from pixmill.table.plain import doubles
+from pixmill.table.plain import doubles, stored
 
 _BY_ARROW = (
     pa.types.is_string,
@@ -65,8 +65,10 @@ def as_text(
     """
     form = _ENCODED if encoded else _READ
     if isinstance(column, pa.ChunkedArray):
-        return pa.chunked_array([_texts(chunk, form) for chunk in column.chunks], pa.string())
-    return _texts(column, form)
+        return pa.chunked_array(
+            [_texts(stored(chunk), form) for chunk in column.chunks], pa.string()
+        )
+    return _texts(stored(column), form)
 
 
 def as_json(column: pa.ChunkedArray | pa.Array) -> list[Any]:
@@ -76,8 +78,8 @@ def as_json(column: pa.ChunkedArray | pa.Array) -> list[Any]:
     null, bytes Base64; all else is text as `as_text` writes it. Raises ValueError as that does.
     """
     if isinstance(column, pa.ChunkedArray):
-        return [value for chunk in column.chunks for value in _values(chunk, _KEPT)]
-    return _values(column, _KEPT)
+        return [value for chunk in column.chunks for value in _values(stored(chunk), _KEPT)]
+    return _values(stored(column), _KEPT)
 
 
 def json_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
@@ -88,8 +90,6 @@ def json_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 
 def _texts(column: pa.Array, form: _Form) -> pa.Array:
     kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return _texts(column.storage, form)
     if pa.types.is_dictionary(kind):
         return _texts(column.dictionary, form).take(column.indices)
     if pa.types.is_run_end_encoded(kind):
@@ -107,8 +107,6 @@ def _texts(column: pa.Array, form: _Form) -> pa.Array:
 
 def _values(column: pa.Array, form: _Form) -> list[Any]:
     kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return _values(column.storage, form)
     if pa.types.is_dictionary(kind):
         known = _values(column.dictionary, form)
         return [None if at is None else known[at] for at in column.indices.to_pylist()]

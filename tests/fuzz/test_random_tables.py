@@ -14,6 +14,8 @@ import pytest
 import pixmill
 from pixmill.config_file import load_config
 from pixmill.export import Format, export
+from pixmill.table import as_json
+from pixmill.table.plain import conformed, plain_type
 from tests.conftest import Simulated, Workshop, carry_out, simulator
 from tests.fuzz.amount import EFFORT
 from tests.fuzz.random_columns import random_column
@@ -93,6 +95,17 @@ def run_many(first: int, count: int, folder: Path, provider: Simulated) -> None:
         except Exception as error:
             error.add_note(f"seed {seed}: {provider.bill.calls - before} calls were paid for")
             raise
+
+
+@pytest.mark.parametrize("seed", range(0, 1_000 * EFFORT, 100))
+def test_columns_of_any_type_read_the_same_in_their_plain_form(seed: int) -> None:
+    """G21, G26: each test draws a hundred columns, and cuts them as batches are cut."""
+    for number in range(seed, seed + 100):
+        column = random_column(Random(number), ROWS)
+        for part in (column, column[1:], column[2:4]):
+            plain = conformed(part, plain_type(part.type))
+            plain.validate(full=True)
+            assert as_json(plain) == as_json(part), number
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # pandas prints half floats
