@@ -1,5 +1,6 @@
 """Fan-out: the chunks of a run as task runs, a bounded window of them in flight, on the engine of the config."""
 
+import logging
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,12 +9,14 @@ from typing import Any
 from prefect.futures import PrefectFuture, as_completed
 from prefect.utilities.annotations import quote
 
-from pixmill.fleet import lost_twice
+from pixmill.fleet import failed_for_good, lost_twice
 from pixmill.jobs import Job
 from pixmill.runs import Run
 from pixmill.tally import Count
 from pixmill.worker import Done
 from tasks.cv_process import cv_process
+
+log = logging.getLogger(__name__)
 
 Future = PrefectFuture[Any]
 Submit = Callable[[list[Job]], Future]
@@ -83,4 +86,6 @@ def _check(run: Run, chunk: list[Job], future: Future) -> None:
     except Exception as error:  # there is no result where the state is none of a task that ran
         counts = error
     if not isinstance(counts, Count):
-        run.lost(chunk, f"{type(counts).__name__}: {counts}")
+        failure = failed_for_good(run.label(chunk), f"{type(counts).__name__}: {counts}")
+        log.warning("%s", failure)
+        run.hear(Done(Count(skipped=len(chunk)), failure=None if run.stopping else failure))

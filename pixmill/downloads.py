@@ -23,6 +23,10 @@ from pixmill.store import NotYetStored, Store
 log = logging.getLogger(__name__)
 
 THREADS = 8
+MOST_BUGS = 5
+"""Faults of this program after which it is pointless to pay for more images."""
+END_SECONDS = 5.0
+"""How long an interrupted run waits for images after its last call: their URLs live for a day."""
 URL_LIFE_MICROS = 24 * 3600 * 1_000_000
 """The documented life of an output URL, for those that do not name their end."""
 
@@ -70,6 +74,9 @@ class Downloads:
         self.waiting = 0
         self.failure: PixmillError | None = None
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="pixmill-image")
+        self._ended = threading.Event()
+        self._ender: threading.Thread | None = None
+        self._bugs = 0
 
     def keep(self, images: Sequence[bytes]) -> Kept:
         """Store images that came inside an answer, before that is recorded: no URL leads to them again."""
@@ -107,10 +114,9 @@ class Downloads:
         self,
         missing: Iterable[MissingImages],
         is_stopping: Callable[[], bool],
-        at_once: int = THREADS,
     ) -> None:
-        """Fetch what is missing, `at_once` at a time and in its order, until the run stops."""
-        room = threading.Semaphore(at_once)
+        """Fetch what is missing in its order, as many at a time as there are threads, until the run stops."""
+        room = threading.Semaphore(THREADS)
         for images in missing:
             while not room.acquire(timeout=LOOK_SECONDS):
                 if self._cancelled:  # what was dropped gives no room back
@@ -127,6 +133,9 @@ class Downloads:
     def close(self) -> None:
         """Wait for all fetches to end, and try once more to write what is held."""
         self._pool.shutdown()
+        self._ended.set()
+        if self._ender:
+            self._ender.join()
         for pause in TRIES_AGAIN:
             if self._held:
                 time.sleep(pause)
@@ -157,8 +166,7 @@ class Downloads:
             elapsed_ms = (time.perf_counter() - begun) * 1000
             self._record(missing.job_key, missing.urls, kept, elapsed_ms)
         except Exception as error:
-            log.exception("the image of job %s ended by an internal error", missing.job_key[:12])
-            self._give_up(f"internal error: {type(error).__name__}: {error}")
+            self._note_bug(f"of job {missing.job_key[:12]}", error)
         finally:
             self._wait(-1)
             done()
@@ -192,6 +200,20 @@ class Downloads:
         with self._lock:
             self.waiting += change
 
+    def end_soon(self) -> None:
+        """Let fetches go on for `END_SECONDS`, then end them; those images stay pending. From any thread."""
+        with self._lock:
+            if self._ender:
+                return
+            self._ender = threading.Thread(
+                target=self._end_later, name="pixmill-image-end", daemon=True
+            )
+        self._ender.start()
+
+    def _end_later(self) -> None:
+        if not self._ended.wait(END_SECONDS):
+            self._fetcher.abort()
+
     def _stored(self, which: str, images: Iterable[bytes]) -> Kept:
         """Store images one by one, so that of an answer one is in memory at a time."""
         waits: list[ImageFile] = []
@@ -215,10 +237,18 @@ class Downloads:
             self._refused(which, error)
             return Kept(error=_LOST, may_pass=True)
         except Exception as error:  # the answer that they came in is recorded all the same
-            log.exception("the image %s ended by an internal error", which)
-            self._give_up(f"internal error: {type(error).__name__}: {error}")
+            self._note_bug(which, error)
             return Kept(error=_LOST, may_pass=True)
         return Kept(files, _PENDING if waits else None)
+
+    def _note_bug(self, which: str, error: Exception) -> None:
+        """Take in a fault of this program. One costs an image that stays missing; many of them end the paying."""
+        log.exception("the image %s met an internal error", which)
+        with self._lock:
+            self._bugs += 1
+            many = self._bugs >= MOST_BUGS
+        if many:
+            self._give_up(f"internal error: {type(error).__name__}: {error}")
 
     def _refused(self, which: str, error: OSError | StoreError) -> None:
         log.warning("the image %s could not be stored: %s", which, error)

@@ -148,6 +148,13 @@ class Engine:
             self.stopped = graver(self.stopped, Stopped(code, reason))
         self.governor.stop()
         self._queue.hurry()
+        self._hurry_images()
+
+    def _hurry_images(self) -> None:
+        """Give images a moment only, once somebody interrupts and no call is in flight any more: they can wait."""
+        interrupted = self.stopped and self.stopped.code is StopCode.INTERRUPTED
+        if interrupted and not self.governor.in_flight:
+            self._downloads.end_soon()
 
     def close(self) -> None:
         """Finish the calls in flight, skip what still waits, and wait for the threads to end."""
@@ -236,6 +243,7 @@ class Engine:
             self._end(ticket.chunk, "skipped")
         finally:
             self.governor.leave(call, verdict, answered=answered)
+            self._hurry_images()
         if self.governor.is_hopeless:
             self.stop(*out_too_long(self.tally.codes.most_common(3)))
         if isinstance(claim, Refused):

@@ -21,6 +21,7 @@ from pixmill.errors import ConfigError, LedgerError, PixmillError
 from pixmill.jobs import Job
 from pixmill.ledger import Ledger
 from pixmill.ledger.underway import UnderWay, under_way
+from pixmill.redaction import one_line, without_keys
 from pixmill.stops import StopCode, Stopped, graver
 from pixmill.tally import Progress, Tally
 from pixmill.worker import SIMULATOR_KEY, Done, Order
@@ -210,4 +211,12 @@ def lost_twice(chunk: Sequence[Job]) -> PixmillError:
     return PixmillError(
         f"workers were lost twice with {chunk[0].label} and the {len(chunk) - 1:,} jobs after it",
         hint="their logs say why (memory?); run the same command again to go on",
+    )
+
+
+def failed_for_good(rows: str, why: str) -> PixmillError:
+    """The task of some `rows` ended without its counts, however often Prefect tried it."""
+    return PixmillError(
+        f"the task of {rows} failed for good: {one_line(without_keys(why))}",
+        hint="what was paid for is published; the same command goes on with the rest",
     )

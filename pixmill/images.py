@@ -6,6 +6,7 @@ at every step, and nothing is stored that was not decoded to its last pixel.
 
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -110,13 +111,15 @@ class ImageFetcher:
         connections: int = 8,
         deadline: float = 60,
         look_up: LookUp = system_look_up,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._allowed = {host.lower().strip("[]") for host in allow_hosts}
         self._simulator = None if simulator is None else _origin(simulator)
         self._deadline = deadline
-        self._sleep, self._jitter = sleep, jitter
+        self._ended = threading.Event()
+        self._sleep = sleep or self._ended.wait
+        self._jitter = jitter
         self._public = Transport(
             connections=connections, check_address=check_public, look_up=look_up
         )
@@ -128,6 +131,8 @@ class ImageFetcher:
         Network failures, 429, 5xx and bodies that are no complete image get three attempts.
         """
         for attempt in range(1, ATTEMPTS + 1):
+            if self._ended.is_set():
+                raise ImageError(f"{_host(url)}: not fetched, as the run ends")
             try:
                 return self._attempt(url)
             except (ImageGone, _FinalError):
@@ -140,6 +145,12 @@ class ImageFetcher:
 
     def _is_simulator(self, url: str) -> bool:
         return self._simulator is not None and _origin(url) == self._simulator
+
+    def abort(self) -> None:
+        """End the fetches under way, and let all others fail at once. From any thread."""
+        self._ended.set()
+        self._public.abort()
+        self._trusted.abort()
 
     def close(self) -> None:
         """Close the connections."""

@@ -75,11 +75,6 @@ class InputFetcher(ImageFetcher):
         self._sleep(self._jitter() * PAUSE_SECONDS)
         return self._attempt(url)
 
-    def abort(self) -> None:
-        """End the fetches under way, and let all others fail at once. From any thread."""
-        self._public.abort()
-        self._trusted.abort()
-
     def _attempt(self, url: str) -> bytes:
         try:
             return super()._attempt(url)

@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 
 from pixmill.config import Config
 from pixmill.dataset import DATASET, MANIFEST, complete_publication
-from pixmill.downloads import Downloads
-from pixmill.errors import PixmillError, UserError
-from pixmill.file_checks import THREADS, manifest_at, manifest_problem, undisturbed
+from pixmill.errors import UserError
+from pixmill.file_checks import manifest_at, manifest_problem, undisturbed
 from pixmill.forgetting import Checked, forget_damaged
-from pixmill.images import ImageFetcher
 from pixmill.input_images import InputCounts
 from pixmill.interrupt import EXIT_INTERRUPTED, drained_by_signals
 from pixmill.ledger import MissingImages, ledger_exists
@@ -103,11 +101,9 @@ def repair(
         drained_by_signals(run.interrupt),
     ):  # 0: pays for nothing
         run.begin()
-        failure = _fetch(run)
+        run.fetch_missing(_soonest_first(run))
         with _damaged_dataset_aside(config):
             report = run.finish()
-        if failure:
-            raise failure
         repaired = Repaired(checked, report, run.plan.images_missing - report["images_missing"])
     _list_missing(config, repaired)
     return repaired
@@ -123,18 +119,6 @@ def _check_ledger(config: Config) -> None:
 
 
 # Fetching
-
-
-def _fetch(run: Run) -> PixmillError | None:
-    """Fetch what is missing; return what made it pointless to go on. As many at a time as there are threads for it."""
-    allowed = run.config.output.allow_hosts
-    fetcher = ImageFetcher(allow_hosts=allowed, simulator=run.simulator_url)
-    downloads = Downloads(open_store(run.config), run.run_id, run.ledger, fetcher)
-    try:
-        downloads.fetch_in_turn(_soonest_first(run), lambda: run.stopping, THREADS)
-    finally:
-        downloads.close()
-    return downloads.failure
 
 
 def _soonest_first(run: Run) -> Iterator[MissingImages]:

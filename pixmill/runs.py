@@ -8,7 +8,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -29,10 +29,9 @@ from pixmill.images import ImageFetcher
 from pixmill.input_images import InputCounts
 from pixmill.input_review import review_inputs
 from pixmill.jobs import Job
-from pixmill.ledger import Ledger, open_ledger
+from pixmill.ledger import Ledger, MissingImages, open_ledger
 from pixmill.plan import Standing
 from pixmill.provider.client import Client
-from pixmill.redaction import one_line, without_keys
 from pixmill.retrying import Retried
 from pixmill.run_report import page_written, record, told, verdict
 from pixmill.spending import check_invalid, check_spending
@@ -251,20 +250,6 @@ class Run:
             self._failure = error
             return Count(skipped=len(chunk))
 
-    def lost(self, chunk: list[Job], why: object) -> None:
-        """Take in that the task of `chunk` failed for good: nothing more is sent, and `finish` raises the reason.
-
-        What it had begun is recorded all the same; the rest of it is pending in the next run.
-        """
-        what = (
-            f"the task of {self.label(chunk)} failed for good: {one_line(without_keys(str(why)))}"
-        )
-        log.warning("%s", what)
-        if not self.stopping:
-            self._failure = PixmillError(
-                what, hint="what was paid for is published; the same command goes on with the rest"
-            )
-
     def _left_out(self) -> int:
         """How many jobs were not for this run to pay for: `--limit` leaves them out, or another run had them."""
         elsewhere = self.engine.tally.done["elsewhere"] if self.engine else 0
@@ -285,16 +270,15 @@ class Run:
             self.engine.stop(*self._interrupted)
         if self._downloads and not self.engine:
             self._downloads.cancel()
+            self._downloads.end_soon()
 
-    def fetch_missing(self) -> None:
-        """Fetch the images that earlier runs paid for and do not have, without a new call."""
+    def fetch_missing(self, missing: Iterable[MissingImages] | None = None) -> None:
+        """Fetch images that earlier runs paid for and do not have, by default in input order, without a new call."""
         if self._downloads is None or not self.plan.has_images_to_fetch:
             return
-        missing = (
-            images
-            for jobs in self.plan.batches()
-            for images in self.ledger.missing_images([key for key in jobs.keys if key])
-        )
+        if missing is None:
+            batches = ([key for key in jobs.keys if key] for jobs in self.plan.batches())
+            missing = (images for keys in batches for images in self.ledger.missing_images(keys))
         self._downloads.fetch_in_turn(missing, lambda: self.stopping)
 
     def finish(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from pixmill import downloads as module
 from pixmill.config_file import load_config
-from pixmill.downloads import THREADS, Downloads
+from pixmill.downloads import MOST_BUGS, THREADS, Downloads
 from pixmill.images import ImageError
 from pixmill.ledger import Ledger, MissingImages, State, open_ledger
 from pixmill.store import FolderStore
@@ -211,7 +211,7 @@ def test_no_more_is_held_than_a_bound(
 def test_an_answer_is_recorded_whatever_becomes_of_its_picture(
     paid: Workshop, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
-    """A10: the answer was paid for, and is recorded after its picture was stored."""
+    """A10: the answer was paid for, and is recorded after its picture was stored; one bug is no reason to stop."""
 
     def fail(*_: object) -> Any:
         raise problem
@@ -220,6 +220,9 @@ def test_an_answer_is_recorded_whatever_becomes_of_its_picture(
     monkeypatch.setattr(downloads._store, "save", fail)
     kept = downloads.keep([picture()])
     assert (kept.files, kept.error) == (None, "image_lost")
+    assert downloads.failure is None
+    for _ in range(MOST_BUGS - 1):
+        downloads.keep([picture()])
     assert bool(downloads.failure) is isinstance(problem, MemoryError)
     downloads.close()
     assert State.SUCCEEDED.value in {

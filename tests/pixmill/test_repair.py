@@ -143,7 +143,7 @@ def test_pictures_of_the_built_in_simulator_come_back(workshop: Workshop) -> Non
 def test_what_dies_soonest_is_fetched_first(
     paid: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pixmill.repair.THREADS", 1)
+    monkeypatch.setattr("pixmill.downloads.THREADS", 1)
     monkeypatch.setattr("pixmill.repair._WINDOW", 2)
     with FaultyServer(answer(JPEG)) as album:
         numbers = [5, 3, 6, 1, 4, 2]
@@ -165,7 +165,7 @@ def test_an_interrupted_repair_publishes_what_it_has(paid: Workshop) -> None:
     with FaultyServer(interrupting := _Interrupting()) as album:
         edit_ledger(paid, "UPDATE jobs SET output_urls = ?", json.dumps([f"{album.url}/picture"]))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("pixmill.repair.THREADS", 1)
+            patch.setattr("pixmill.downloads.THREADS", 1)
             done = repaired(paid)
     assert interrupting.met.is_set()
     assert done.exit_code == 130

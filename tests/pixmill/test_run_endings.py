@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
+from pixmill import downloads
 from pixmill.config_file import load_config
 from pixmill.ledger import RunLimits
 from pixmill.repair import repair
 from pixmill.report import page, thumbnails
 from pixmill.runs import Run, prepare
 from tests.conftest import Simulated, Workshop, carry_out, results
-from tests.pixmill.run_checks import Provider, said, use
+from tests.faulty_server import FaultyServer, Peer, answer, stall
+from tests.pixmill.provider.answer_bodies import success
+from tests.pixmill.run_checks import Provider, said, to_its_end, use
 
 ROWS = 6
 CHANGE = "request.params.scale=4"
@@ -283,4 +286,36 @@ def paid_out(run: Run) -> dict[str, Any]:
     run.begin()
     for chunk in run.chunks():
         run.process(chunk)
+    run.fetch_missing()
     return run.finish()
+
+
+# Images that do not come
+
+
+@pytest.mark.parametrize("paid_before", [False, True], ids=["of this run", "of an earlier run"])
+def test_an_interrupt_waits_only_a_moment_for_images(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, paid_before: bool
+) -> None:
+    """A6: their host takes the request and never answers; they are paid for, pending, and come another time."""
+    monkeypatch.setattr(downloads, "END_SECONDS", 0.0)
+    current: list[Run] = []
+
+    def interrupting(peer: Peer) -> None:
+        current[0].interrupt("SIGTERM")
+        stall()(peer)
+
+    with FaultyServer(interrupting) as images:
+        body = json.dumps(success(image_urls=[f"{images.url}/a.jpg"])).encode()
+        with FaultyServer(answer(body)) as provider:
+            config = use(workshop, provider.url, ROWS, output={"allow_hosts": ["127.0.0.1"]})
+            if paid_before:
+                carry_out(config)
+            with prepare(load_config(config, ["output.images=download"])) as run:
+                current.append(run)
+                report = to_its_end(lambda: paid_out(run))
+    rows = results(report)
+    paid = [row for row in rows if row["status"] == "succeeded"]
+    assert report["exit_code"] == 130
+    assert len(paid) == report["images_missing"] == (ROWS if paid_before else report["calls"])
+    assert {row["error_code"] for row in paid} == {"image_pending"}

@@ -177,5 +177,8 @@ class VirtualImages:
     def save(self, data: bytes) -> ImageFile:
         return ImageFile(data.decode(), "0" * 64, 1, 1, "JPEG", 1)
 
+    def abort(self) -> None:
+        """End nothing: every fetch ends soon."""
+
     def close(self) -> None:
         """Nothing is open."""
