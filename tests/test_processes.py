@@ -118,7 +118,7 @@ def test_the_built_in_simulator_ends_with_a_killed_run(table: Workshop, pixmill:
     bill = Bill(table.folder / "out" / "simulated" / "bill.jsonl")
     helpers = run_until_killed(pixmill, table.path, bill, 5)
     commands = " ".join(helpers.values())
-    assert "prefect server" in commands
+    assert "prefect.server" in commands
     assert "pixmill.simulator" in commands
     wait_for_the_end_of(helpers)
 

@@ -71,7 +71,7 @@ def test_a_server_that_dies_for_good_in_mid_run_takes_nothing_with_it(
     with provider(table, latency=0.2) as simulated, Command(tmp_path).started(*order) as process:
         wait_until(lambda: simulated.bill.calls >= 2, "2 calls")
         [server] = [
-            pid for pid, command in children(process.pid).items() if "prefect server" in command
+            pid for pid, command in children(process.pid).items() if "prefect.server" in command
         ]
         os.kill(server, signal.SIGKILL)
         done = ended(process)

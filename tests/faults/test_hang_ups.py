@@ -18,7 +18,9 @@ from tests.conftest import ROOT, Simulated, Workshop, simulator
 from tests.prefect_proxy import PrefectProxy
 from tests.real_command import PATIENCE, Command, Process, ended, ledger_rows, pay, wait_until
 
-ROWS = 12
+ROWS = 40
+"""Enough that a busy machine is not through with them before it notices that the first are in flight."""
+
 CONCURRENCY = 4
 
 HANG_UP = """
