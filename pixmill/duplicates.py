@@ -38,9 +38,11 @@ def contradictions(
         return frozenset(), np.zeros(0, np.intp)
     valid = np.flatnonzero(has_jobs)
     order = valid[np.lexsort((contents[valid], row_hashes[valid]))]
-    same_row = row_hashes[order][1:] == row_hashes[order][:-1]
-    other_request = contents[order][1:] != contents[order][:-1]
-    bad = np.unique(row_hashes[order][1:][same_row & other_request])
+    requests = contents[order]
+    differs = requests[1:] != requests[:-1]
+    del requests  # a million rows are eight megabytes each time
+    rows = row_hashes[order]
+    bad = np.unique(rows[1:][(rows[1:] == rows[:-1]) & differs])
     return frozenset(int(value) for value in bad), np.flatnonzero(
         np.isin(row_hashes, bad) & has_jobs
     )

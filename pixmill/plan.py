@@ -329,6 +329,7 @@ def make_plan(config: Config, ledger: Ledger | None, selection: Selection | None
     gathered = _Pass()
     for jobs, found in looked_up(map(maker.expand, row_batches(table, maker)), look_up):
         gathered.add(jobs, found, config)
+    known_jobs = None  # what it holds of the ledger has been asked for
     plan = _conclude(config, table, maker, gathered, known.mean_latency_ms() if known else None)
     asked = tuple(asked for at, asked in gathered.asked.items() if plan.pending[at])
     return replace(plan, asked=asked, selection=selection)
@@ -385,4 +386,7 @@ def _count(masks: list[NDArray[np.bool_]], wanted: NDArray[np.bool_]) -> int:
 
 
 def _joined(parts: list[NDArray[Any]], kind: type[Any]) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else np.zeros(0, kind)
+    """Return `parts` as one array, and empty the list: both at once would be twice as much."""
+    joined = np.concatenate(parts) if parts else np.zeros(0, kind)
+    parts.clear()
+    return joined

@@ -89,13 +89,17 @@ def look_up_first(
     int64, the rest is text.
     """
     found = _Found(connection, columns)
+    asked = pa.array(keys, pa.string())
     if places:
         found.take(ROW, sorted({place for place in places if place != NO_PLACE}))
-    found.take(jobs.c.job_key, sorted({key for key in keys if key} - found.keys()))
+        elsewhere = found.unknown(asked)
+    else:
+        elsewhere = {key for key in keys if key}
+    found.take(jobs.c.job_key, sorted(elsewhere))
     returned = _fitting(keys, found.long)
     found.take_long(sorted(found.long.keys() & set(returned)))
-    whole = pa.concat_tables(found.tables).combine_chunks()
-    positions = pc.index_in(pa.array(returned, pa.string()), value_set=whole[_KEY].combine_chunks())
+    whole = found.table()
+    positions = pc.index_in(asked.slice(0, len(returned)), value_set=whole[_KEY])
     return whole.drop_columns(_KEY).take(positions).rename_columns([of.name for of in columns])
 
 
@@ -109,16 +113,25 @@ class _Found:
         self.tables = [self._schema.empty_table()]
         self.long: dict[str, int] = {}
 
-    def keys(self) -> set[str]:
-        """The job keys that were found."""
-        return {*self.long, *(key for table in self.tables for key in table[_KEY].to_pylist())}
+    def table(self) -> pa.Table:
+        """Return all that was taken, in one piece."""
+        if len(self.tables) > 2:
+            self.tables = [self.tables[0], pa.concat_tables(self.tables).combine_chunks()]
+        return self.tables[-1]
+
+    def unknown(self, keys: pa.Array) -> set[str]:
+        """Return those of `keys` that were not found."""
+        known = pc.or_(pc.is_in(keys, value_set=self.table()[_KEY]), pc.is_null(keys))
+        return {key for key in keys.filter(pc.invert(known)).to_pylist() if key not in self.long}
 
     def take(self, column: ColumnElement[Any], values: Sequence[Any]) -> None:
         """Take the jobs in whose `column` one of `values` stands."""
-        lines = self._lines(column)
-        is_long = func.length(lines.c.line) >= _LONG
+        made = self._lines(column)
+        length = func.length(made.c.line).label("length")
+        lines = select(made.c.job_key, made.c.line, length).offset(0).subquery()
+        is_long = lines.c.length >= _LONG
         short = func.aggregate_strings(lines.c.line, "\n").filter(~is_long)
-        measured = lines.c.job_key + "\n" + cast(func.length(lines.c.line), Text)
+        measured = lines.c.job_key + "\n" + cast(lines.c.length, Text)
         statement = select(short, func.aggregate_strings(measured, "\n").filter(is_long))
         for start in range(0, len(values), _BATCH_KEYS):
             asked = {"values": json.dumps(values[start : start + _BATCH_KEYS], allow_nan=False)}

@@ -65,7 +65,7 @@ class Delimited:
                 ]
             except csv.Error:
                 rows = [[]]
-            if any(len(cells) != width for cells in rows):
+            if not {width}.issuperset(map(len, rows)):
                 lines.put_back(block)
                 return
             yield rows

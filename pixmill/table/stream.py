@@ -98,7 +98,7 @@ class Lines:
         """
         text = self._returned.read() + self._text.read(_BLOCK)
         end = text.rfind("\n") + 1
-        if not end or text.count("\r") != text.count("\r\n"):
+        if not end or ("\r" in text and text.count("\r") != text.count("\r\n")):
             self._return(text)
             return []
         self._returned = io.StringIO(text[end:], newline="")
