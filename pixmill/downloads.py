@@ -36,8 +36,11 @@ HELD_BYTES = 256 << 20
 TRIES_AGAIN = (0.0, 1.0, 2.0)
 """Seconds before each further try to write what is held."""
 
+MOST_WAITING = 1_000
+"""Paid jobs that wait for their images, beyond which none is paid for: their URLs live for a day."""
+
 LOOK_SECONDS = 0.2
-"""How often who waits for a free thread looks whether the fetches were cancelled."""
+"""How often who waits for others to be fetched looks whether the run stops."""
 
 _PENDING, _LOST = "image_pending", "image_lost"
 
@@ -195,6 +198,11 @@ class Downloads:
             )
         except PixmillError as error:
             self.failure = self.failure or error
+
+    def wait_for_room(self, is_stopping: Callable[[], bool]) -> None:
+        """Return once fewer than `MOST_WAITING` jobs wait for their images, or the run stops."""
+        while self.waiting >= MOST_WAITING and not (self.failure or is_stopping()):
+            time.sleep(LOOK_SECONDS)
 
     def _wait(self, change: int) -> None:
         with self._lock:

@@ -218,6 +218,7 @@ class Engine:
         self._queue.hurry()
 
     def _attempt(self, ticket: Ticket) -> None:
+        self._downloads.wait_for_room(lambda: bool(self.stopped or self._failure))
         if self._downloads.failure:
             self._fail(self._downloads.failure)
         call = None if self._failure else self.governor.enter()

@@ -1,7 +1,7 @@
 """A store in a bucket. Files are worked on in a folder of this machine, which may be deleted while nothing runs.
 
 An image is written here first and then to the bucket, both before the ledger hears that it is stored; one that the
-bucket does not take waits in `waiting/`, which may not be deleted. What is asked about an image is answered by the
+bucket does not take waits in `.waiting/`, which may not be deleted. What is asked about an image is answered by the
 bucket, never by the copy.
 """
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 MARK = "pixmill-store"
 """The object that says that a store is here; writing it tells whether conditions are honoured."""
 
-WAITING = "waiting"
+WAITING = ".waiting"
 """The folder of images that the bucket has not taken yet. Unlike all else here they may be nowhere else."""
 
 PUBLICATIONS = 5

@@ -226,9 +226,23 @@ MUTANTS = (
     Mutant(
         "drop the sync of an image",
         "pixmill/images.py",
-        "            os.fsync(descriptor)\n",
+        "        os.fsync(file.fileno())\n",
         "",
         ("tests/pixmill/test_images.py",),
+    ),
+    Mutant(
+        "tell lost pictures of one mode only",
+        "pixmill/results.py",
+        'self._by_file = config.output.images != "url"',
+        'self._by_file = config.output.images == "download"',
+        ("tests/pixmill/test_image_modes.py",),
+    ),
+    Mutant(
+        "take a half of a living process for that of a dead one",
+        "pixmill/atomic.py",
+        "            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n            path.unlink()",
+        "            path.unlink()",
+        ("tests/faults/test_files_under_us.py",),
     ),
     Mutant(
         "drop the sync of a published file",

@@ -1,8 +1,9 @@
 """The engine where runs do not reach it: retries without chance, the breaker, a broken ledger, bugs, early ends."""
 
+import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,7 +28,8 @@ from pixmill.stops import StopCode
 from pixmill.store import open_store
 from pixmill.tally import Count, Tally
 from tests.conftest import Workshop, carry_out
-from tests.faulty_server import Behaviour, answer
+from tests.faulty_server import Behaviour, FaultyServer, Peer, answer
+from tests.pixmill.provider.answer_bodies import success
 from tests.pixmill.run_checks import (
     Fault,
     Provider,
@@ -46,7 +48,7 @@ from tests.pixmill.sample_pictures import JPEG
 
 @contextmanager
 def started(
-    config: str, jitter: Callable[[], float] = lambda: 0.0
+    config: str, jitter: Callable[[], float] = lambda: 0.0, hosts: Sequence[str] = ()
 ) -> Iterator[tuple[Engine, list[Job]]]:
     """An engine on the config's own ledger and provider, and the jobs that it is to pay for."""
     settings = load_config(config)
@@ -56,7 +58,7 @@ def started(
             settings.provider, settings.limits, settings.request, concurrency=settings.concurrency
         )
         downloads = Downloads(
-            open_store(settings), run.run_id, run.ledger, ImageFetcher(allow_hosts=[])
+            open_store(settings), run.run_id, run.ledger, ImageFetcher(allow_hosts=hosts)
         )
         engine = Engine(
             settings,
@@ -216,6 +218,41 @@ def test_no_payload_is_built_before_its_turn(
             to_its_end(lambda: engine.process(jobs))
     assert len(let_through) == 8
     assert all(sent >= built for built, sent in enumerate(let_through, 1))
+
+
+def test_no_more_is_paid_for_than_images_can_be_fetched(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A8: a slow host of images would let a queue grow with the table, and its URLs die a day later."""
+    most, waiting = 3, list[int]()
+    monkeypatch.setattr("pixmill.downloads.MOST_WAITING", most)
+    with Provider() as provider:
+        gate = threading.Event()
+
+        def slowly(peer: Peer) -> None:
+            gate.wait(0.05)
+            waiting.append(engine_of[0].progress().images_waiting)
+            answer(JPEG)(peer)
+
+        with FaultyServer(slowly) as album:
+            provider.body = lambda _, number: _with_url(f"{album.url}/{number}.jpg", number)
+            config = use(
+                workshop,
+                provider.url,
+                40,
+                output={"images": "download", "allow_hosts": ["127.0.0.1"]},
+                limits={"concurrency": 2},
+            )
+            with started(config, hosts=["127.0.0.1"]) as (engine, jobs):
+                engine_of = [engine]
+                assert to_its_end(lambda: engine.process(jobs)) == Count(succeeded=40)
+    assert len(waiting) == 40
+    assert max(waiting) <= most + 2
+
+
+def _with_url(url: str, number: int) -> bytes:
+    body = success(image_urls=[url])
+    return json.dumps({**body, "request_id": f"call-{number}"}).encode()
 
 
 def test_a_bug_in_one_job_hangs_nobody(workshop: Workshop) -> None:

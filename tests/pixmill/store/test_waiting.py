@@ -76,14 +76,14 @@ def test_what_the_bucket_refuses_for_a_while_is_pushed_by_the_next_run(
         ("succeeded", "image_pending", False),
     ]
     assert missing(shop) == paid
-    waiting = list((copy / "waiting").rglob("*.*"))
+    waiting = list((copy / ".waiting").rglob("*.*"))
     assert len(waiting) == paid
     assert bucket.keys("team/images/") == []
     report = carry_out(shop.path)
     assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (0, ROWS, 0)
     assert simulated.bill.charged == ROWS
     assert codes(shop) == [("succeeded", None, True)]
-    assert not list((copy / "waiting").rglob("*.*"))
+    assert not list((copy / ".waiting").rglob("*.*"))
     names = {f"team/images/{path.parent.name}/{path.name}" for path in waiting}
     assert names <= set(bucket.keys("team/images/"))
     assert verify(load_config(shop.path)).exit_code == 0
@@ -107,6 +107,7 @@ def test_what_waits_is_not_what_may_be_cleared_away(
     copy = interrupted(shop, bucket, "inline")
     shutil.rmtree(copy / "images")
     assert carry_out(shop.path)["images_missing"] == 0
+    assert codes(shop) == [("succeeded", None, True)]
     assert simulated.bill.charged == ROWS
 
 
@@ -135,11 +136,12 @@ def test_what_another_machine_brought_meanwhile_waits_no_more(
     shop: Workshop, bucket: Bucket, simulated: Simulated, tmp_path: Path
 ) -> None:
     copy = interrupted(shop, bucket, "inline")
-    for path in (copy / "waiting").rglob("*.*"):
+    for path in (copy / ".waiting").rglob("*.*"):
         bucket.put(f"team/images/{path.parent.name}/{path.name}", path.read_bytes())
     shutil.rmtree(copy)
     report = carry_out(shop.path)
     assert (report["images_missing"], simulated.bill.charged) == (0, ROWS)
+    assert codes(shop) == [("succeeded", None, True)]
 
 
 def test_a_picture_that_waits_and_is_asked_for_again_is_replaced(
