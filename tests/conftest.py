@@ -25,9 +25,12 @@ from tests.warm import COMMAND, close_warm, forked
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-# Whoever starts the tests in the background has them ignore Ctrl-C, and all that they start would inherit that.
+# Whoever starts the tests in the background has them ignore Ctrl-C, or hang-ups under nohup, and all that they start
+# would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"
