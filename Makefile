@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?=
 
-.PHONY: demo stack test test-slow test-stack check soak mutants format bench lock clean
+.PHONY: demo stack test test-slow test-stack check soak mutants format docs bench lock clean
 
 demo: $(VENV)/run
 	$(BIN)/pixmill run configs/pets.yaml --yes
@@ -42,6 +42,10 @@ mutants: $(VENV)/dev
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The pages of docs/ that are made from the code.
+docs: $(VENV)/dev
+	$(BIN)/python docs/generate.py
 
 # Ratios against the alternatives that a user has; docs/benchmarks.md explains them.
 bench: $(VENV)/dev

@@ -1,7 +1,7 @@
 """One batch of jobs as rows of the dataset: the explicit schema and the join of input and ledger.
 
-To add a column: a field in `OWN_FIELDS` and a line in `ResultTable.rows` (and a column in the ledger's schema
-where it is a fact about the call).
+To add a column: an entry in `OWN_COLUMNS` (`pixmill/columns.py`), a line in `ResultTable.rows`, and a column
+in the ledger's schema where it is a fact about the call.
 """
 
 import json
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pixmill.columns import OWN_COLUMNS
 from pixmill.config import Config
 from pixmill.job_maker import JobMaker
 from pixmill.jobs import JobBatch, by_position
@@ -22,43 +23,8 @@ from pixmill.ledger import State
 from pixmill.ledger.lookups import IMAGES
 from pixmill.sweep import Axis, axis_column
 
-_INSTANT = pa.timestamp("us", tz="UTC")
-
-OWN_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
-    ("row_number", pa.int64()),
-    ("row_key", pa.string()),
-    ("point_id", pa.string()),
-    ("replicate", pa.int32()),
-    ("prompt", pa.string()),
-    ("params", pa.string()),
-    ("req_key", pa.string()),
-    ("provider", pa.string()),
-    ("seed", pa.int64()),
-    ("status", pa.string()),
-    ("error_code", pa.string()),
-    ("error_message", pa.string()),
-    ("attempts", pa.int32()),
-    ("cached", pa.bool_()),
-    ("job_key", pa.string()),
-    ("run_id", pa.string()),
-    ("request_id", pa.string()),
-    ("rephraser_result", pa.string()),
-    ("output_url", pa.string()),
-    ("output_urls", pa.list_(pa.string())),
-    ("url_expires_at", _INSTANT),
-    ("file_name", pa.string()),
-    ("images", IMAGES),
-    ("input_image", pa.string()),
-    ("started_at", _INSTANT),
-    ("finished_at", _INSTANT),
-    ("queue_ms", pa.float64()),
-    ("latency_ms", pa.float64()),
-    ("provider_ms", pa.float64()),
-    ("download_ms", pa.float64()),
-    ("cost", pa.float64()),
-    ("currency", pa.string()),
-    ("effective_seed", pa.int64()),
-)
+OWN_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple((of.name, of.type) for of in OWN_COLUMNS)
+"""Names and types of the dataset's own columns, in its order."""
 
 _COPIED = (
     "provider",

@@ -72,6 +72,39 @@ REASONS: Mapping[str, str] = {
 }
 """What each reason code says, for the codes that need no detail of the row."""
 
+REMEDIES: Mapping[str, str] = {
+    "empty_prompt": "fill in the cell, or leave such rows out with `input.where`",
+    "prompt_too_long": "shorten it, or raise `input.max_prompt_chars`",
+    "control_character": "remove it; the cell was often copied from a document or a terminal",
+    "missing_url": "fill in the cell, or leave such rows out with `input.where`",
+    "malformed_url": "write it as a browser shows it, with blanks as `%20`",
+    "url_scheme": "put the image where http or https leads to it, or map `image_file`",
+    "url_credentials": "use a URL that works without them, such as a signed one",
+    "private_address": "put the image on a public host, or map `image_file`;"
+    " `output.allow_hosts` exempts a host",
+    "missing_image_file": "fill in the cell, or leave such rows out with `input.where`",
+    "image_file_missing": "put the file there; names are relative to the folder of the table",
+    "image_file_outside": "move the image, or the table, so that it lies inside; links count as what they lead to",
+    "image_file_too_large": "save it smaller or with stronger compression",
+    "image_file_format": "convert it to JPEG or PNG; the name's ending does not count",
+    "image_file_dimensions": "scale it down",
+    "image_file_ratio": "crop it",
+    "input_unreachable": "wait: the next run asks again",
+    "input_not_found": "correct the URL; a repaired link is asked for again after a day",
+    "input_forbidden": "use a public or a freshly signed URL; it is asked for again after a day",
+    "input_address": "use a public host and its usual port; `output.allow_hosts` exempts a host",
+    "input_type": "convert it to JPEG or PNG",
+    "input_damaged": "replace the file by a whole one",
+    "input_too_large": "save it smaller or with stronger compression",
+    "input_dimensions": "scale it down",
+    "input_ratio": "crop it",
+    "bad_seed": "correct the cell, or choose another `seed.policy`",
+    "bad_field": "correct the cell of the mapped column; the message names the field and what it takes",
+    "missing_row_key": "fill in the cell, or name other columns in `input.row_key`",
+    "duplicate_row_key": "make the keys distinct, or name more columns in `input.row_key`",
+}
+"""What the row's owner can do about each reason, in Markdown. `docs/invalid-rows.md` is made from both."""
+
 NOTES: Mapping[str, str] = {
     "stripped_url": "image URLs had blanks or invisible characters around them, which are not sent",
     "escaped_url": "image URLs hold &amp;, as texts copied from HTML do; they are sent as they stand",

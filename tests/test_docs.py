@@ -1,13 +1,27 @@
 """The documentation says what the code does."""
 
+import ast
 import re
+import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pixmill.config import Config, Section
+from pixmill.error_codes import OWN_CODES
+from pixmill.provider.codes import (
+    CODES_OF_OPERATIONS,
+    GATEWAY_CODES,
+    MEANINGS,
+    SERVICE_CODES,
+    SUCCESS,
+)
+from pixmill.rows import REASONS, REMEDIES
+from pixmill.table.batch import FLAWS
 
 ROOT = Path(__file__).parent.parent
+PAGES: dict[str, str] = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
 DOCS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -70,3 +84,69 @@ def test_the_locks_pin_everything_with_hashes_and_name_no_index(path: Path) -> N
         if not re.match(r"[A-Za-z0-9_.-]+==[^ ]+ \\$|--hash=sha256:[0-9a-f]{64}", line)
     ] == []
     assert "://" not in path.read_text()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_reference_pages_say_what_the_code_says(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text() == PAGES[name], "`make docs` writes it anew"
+
+
+def sources() -> Iterator[ast.Module]:
+    for path in sorted((ROOT / "pixmill").rglob("*.py")):
+        if "simulator" not in path.parts:
+            yield ast.parse(path.read_text())
+
+
+def texts(*nodes: ast.AST | None) -> Iterator[str]:
+    """The texts that an expression can be, whichever branch it takes."""
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.IfExp):
+            yield from texts(node.body, node.orelse)
+        elif isinstance(node, ast.Tuple):
+            yield from texts(*node.elts)
+
+
+def error_codes_in_the_code() -> set[str]:
+    """Every text that is a `code`, stands for a missing one, or says what is the matter with an image."""
+    found = set[str]()
+    for node in (node for tree in sources() for node in ast.walk(tree)):
+        if isinstance(node, ast.Call):
+            found |= {code for of in node.keywords if of.arg == "code" for code in texts(of.value)}
+            if ast.unparse(node.func) == "pa.scalar":
+                found.update(texts(*node.args))
+        elif isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            found |= {code for key, of in pairs if "code" in texts(key) for code in texts(of)}
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in (
+            "code",
+            "(_PENDING, _LOST)",
+        ):
+            found.update(texts(node.value))
+    return found - {""}
+
+
+def test_every_error_code_of_our_own_is_described() -> None:
+    assert error_codes_in_the_code() == {of.code for of in OWN_CODES}
+
+
+def test_every_code_of_the_provider_has_its_meaning() -> None:
+    tables = (SERVICE_CODES, GATEWAY_CODES, *CODES_OF_OPERATIONS.values())
+    assert {code for table in tables for code in table} - {SUCCESS} == set(MEANINGS)
+
+
+def test_every_reason_for_an_invalid_row_says_what_to_do() -> None:
+    assert set(REMEDIES) == set(REASONS)
+
+
+def test_every_reason_for_a_line_that_can_not_be_read_is_described() -> None:
+    given = re.compile(
+        r'(?:BadRow|_bad)\(\s*(?:number, )?"([a-z_]+)"|^    "([a-z_]+)": "', re.MULTILINE
+    )
+    found = {
+        one or other
+        for name in ("delimited", "lines", "objects", "columnar")
+        for one, other in given.findall((ROOT / "pixmill" / "table" / f"{name}.py").read_text())
+    }
+    assert found == set(FLAWS)

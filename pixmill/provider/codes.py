@@ -102,12 +102,69 @@ GATEWAY_CODES: CodeTable = {
     **_rows(_TURNED_AWAY, ("insufficient_user_quota", "insufficient_quota")),
 }
 
-_OWN_CODES: Mapping[str, CodeTable] = {
+CODES_OF_OPERATIONS: Mapping[str, CodeTable] = {
     "i2i_inpainting": _rows(_FAILED, (201304,)),
     # The pages of these two say that an internal error is not to be retried.
     "jimeng_i2i_v30": _rows(_FAILED, (50500, 50501)),
     "jimeng_t2i_v40": _rows(_FAILED, (50500, 50501)),
 }
+
+
+MEANINGS: Mapping[str, str] = {
+    "50411": "moderation: an input image",
+    "50412": "moderation: the prompt",
+    "50413": "moderation: sensitive or blocked words in the prompt",
+    "50513": "moderation: an input video",
+    "50514": "moderation: input audio",
+    "50518": "moderation: the copyright of an input image",
+    "50218": "moderation: the resource carries a risk; which side was looked at is not said",
+    "50511": "moderation: the image that was drawn",
+    "50512": "moderation: a text that was made, as by the rephraser",
+    "50515": "moderation, as its neighbours are; it is on no list",
+    "50516": "moderation: the video that was made",
+    "50517": "moderation: the audio that was made",
+    "50519": "moderation: the copyright of the image that was drawn",
+    "50520": "a fault of the moderation service",
+    "50521": "a fault of the moderation service for texts",
+    "50522": "a fault of the moderation service for image copyright",
+    "50500": "an internal error of the service",
+    "50501": "an internal error between services",
+    "50429": "too many calls per second",
+    "50430": "too many calls at once",
+    "50400": "access denied: `req_key` is wrong or not activated, a policy is missing, or the account is in arrears",
+    "30403": "the account has no right to this feature",
+    "30404": "there is no such feature",
+    "50204": "`req_key` is not supported by this call",
+    "50215": "the input is not valid for this service, such as an image URL that can't be fetched",
+    "50200": "the request was refused; the message says why",
+    "201304": "an error of the algorithm: it would draw a ghost face",
+    **dict.fromkeys(("MissingParameter", "100002"), "a parameter of the call is missing"),
+    **dict.fromkeys(("MissingAuthenticationToken", "100003"), "the call carries no authentication"),
+    **dict.fromkeys(("MissingRequestInfo", "100004"), "a part of the call is missing"),
+    **dict.fromkeys(("MissingSignature", "100005"), "the call is not signed"),
+    **dict.fromkeys(
+        ("InvalidTimestamp", "100006"), "the call's time is wrong: set this machine's clock"
+    ),
+    **dict.fromkeys(("ServiceNotFound", "100007"), "there is no such service at this address"),
+    **dict.fromkeys(("InvalidActionOrVersion", "100008"), "there is no such action or version"),
+    **dict.fromkeys(("InvalidAccessKey", "100009"), "the access key is not known"),
+    **dict.fromkeys(
+        ("SignatureDoesNotMatch", "100010"), "the signature is wrong: so is the secret key"
+    ),
+    **dict.fromkeys(("LackPolicy", "100012"), "the key's owner lacks a policy"),
+    **dict.fromkeys(("AccessDenied", "100013"), "the key's owner may not do this"),
+    **dict.fromkeys(("FlowLimitExceeded", "100018"), "too many calls per second, says the gateway"),
+    "InvalidAuthorization": "the authorization can't be read",
+    "InvalidCredential": "the credential can't be read",
+    "InvalidSecretToken": "the session token is wrong or has expired",
+    "InternalError": "an internal error of the gateway",
+    "InternalServiceError": "an internal error behind the gateway",
+    "ServiceUnavailableTemp": "the service is away for a while",
+    "InternalServiceTimeout": "the service did not answer the gateway in time",
+    "insufficient_user_quota": "the account at the reseller is empty",
+    "insufficient_quota": "the account at the reseller is empty",
+}
+"""What each code of the tables above says. `docs/error-codes.md` is made from it."""
 
 
 OUTPUT_REDRAWN = frozenset({"50511", "50519"})
@@ -119,7 +176,7 @@ def code_table(req_key: str, codes: Mapping[str, CodeRules] | None = None) -> Co
 
     `codes` is `retry.codes`; where it leaves something open, the table's word stands.
     """
-    table = {**SERVICE_CODES, **GATEWAY_CODES, **_OWN_CODES.get(req_key, {})}
+    table = {**SERVICE_CODES, **GATEWAY_CODES, **CODES_OF_OPERATIONS.get(req_key, {})}
     for rules in ((codes or {}).get(name, {}) for name in (ANY_REQ_KEY, req_key)):
         for code, rule in rules.items():
             known = table.get(code, _FAILED)

@@ -1,6 +1,6 @@
 """Batches of rows: what every format gives out, and how big a batch may get."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -9,6 +9,38 @@ import pyarrow as pa
 # Rows of ordinary width fill a batch by number, wide ones (texts, image bytes) by these: memory stays flat.
 BATCH_CHARACTERS = 32 << 20
 BATCH_BYTES = 64 << 20
+
+
+class Flaw(NamedTuple):
+    """A kind of structural problem: what it is, and what the table's owner can do, in Markdown."""
+
+    meaning: str
+    remedy: str
+
+
+FLAWS: Mapping[str, Flaw] = {
+    "column_count": Flaw(
+        "the line has more or fewer cells than the header",
+        "quote cells that hold the separator, or add what is missing",
+    ),
+    "bad_quotes": Flaw(
+        "text follows a closing quote, or a quote inside of a quoted cell is not doubled",
+        "write a quote inside of a quoted cell twice",
+    ),
+    "bad_json": Flaw(
+        "the line is no JSON object, holds NaN or an infinity, or is nested too deeply",
+        "write one JSON object a line, with `null` for what is missing",
+    ),
+    "lone_surrogate": Flaw(
+        "a text holds half of a surrogate pair, which no text can hold",
+        "write the character whole; it was often cut by its UTF-16 units",
+    ),
+    "number_too_large": Flaw(
+        "a number beyond 64 bits, or one that its column, which holds fractions as well, can't hold exactly",
+        "write it as a text",
+    ),
+}
+"""Every reason of a `BadRow`. `docs/invalid-rows.md` is made from it."""
 
 
 class BadRow(NamedTuple):

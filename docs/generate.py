@@ -1,0 +1,235 @@
+"""The reference pages that are made from the code: columns, error codes, reasons for invalid rows.
+
+    python docs/generate.py      # or `make docs`: writes them anew
+
+`tests/test_docs.py` fails while a page on disk is not what the code says.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+
+import pyarrow as pa
+
+from pixmill.columns import OWN_COLUMNS
+from pixmill.error_codes import OWN_CODES
+from pixmill.outcomes import MAX_THROTTLES
+from pixmill.provider.codes import (
+    CODES_OF_OPERATIONS,
+    GATEWAY_CODES,
+    MEANINGS,
+    OUTPUT_REDRAWN,
+    SERVICE_CODES,
+    SUCCESS,
+    CodeTable,
+    Ruling,
+    Verdict,
+    rule,
+)
+from pixmill.rows import REASONS, REMEDIES
+from pixmill.table.batch import FLAWS
+
+DOCS = Path(__file__).parent
+
+MADE = "<!-- Made from the code by `make docs`: changes here are lost. -->"
+
+_THROTTLED = f"this uses up no attempts, and after {MAX_THROTTLES} times the row is `failed` until the next run"
+
+WHAT_FOLLOWS: Mapping[Verdict, str] = {
+    Verdict.RETRY: "The same call is sent again, `retry.max_attempts` times in all; then the row is `failed`,"
+    " and following runs try anew until `retry.max_runs` of them have",
+    Verdict.THROTTLE_RATE: f"Fewer calls per second, then the same call again; {_THROTTLED}",
+    Verdict.THROTTLE_CONCURRENCY: f"Fewer calls at once, then the same call again; {_THROTTLED}",
+    Verdict.REFUSED: "The row is `refused` and never sent again unasked",
+    Verdict.FAILED: "The row is `failed` and never sent again unasked",
+    Verdict.STOP: "The run ends, as no job can succeed before somebody mends it; the row is `skipped`, and"
+    " the next run sends it",
+    Verdict.IN_DOUBT: "The row is `in_doubt`: it may have been charged, and is sent again only where"
+    " `pixmill retry` or the config's `in_doubt: retry` asks for it",
+}
+"""What pixmill does after each verdict that leaves a code behind."""
+
+ANSWERS_WITHOUT_CODE = range(300, 600)
+"""HTTP statuses that are ruled by themselves; below, an answer without a code is a `broken_answer`."""
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def columns_page() -> str:
+    """Return docs/dataset-columns.md."""
+    rows = (
+        (f"`{of.name}`", _type_name(of.type), _sentence(of.meaning), _sentence(of.when_null))
+        for of in OWN_COLUMNS
+    )
+    return f"""# The columns of a dataset
+
+{MADE}
+
+A dataset (`dataset.parquet`) has one row for each job, so one for each row of your table where there is no sweep and
+one replicate; an invalid row is one row too. Its columns, in this order:
+
+1. Those of your table, with their names, types and values.
+2. pixmill's own, below. Where your table has a column of that name, pixmill's is called `pixmill_<name>`; with both
+   taken, `pixmill_pixmill_<name>`. `pixmill.load_results()` and all commands find them under any of these.
+3. Behind `replicate`, one column for each axis of the sweep: `param_<path>`, dots as underscores
+   (`controlnet_args.0.strength` is `param_controlnet_args_0_strength`). Its type is that of the axis' values; it is
+   null where the value is `null`, and for invalid rows.
+
+`pixmill.load_results()` adds `path`, the first image's file as a path that opens. What is said of a call is said of
+the one that brought the outcome; instants are in UTC. Rows with the same request share its `job_key` and repeat what
+is known of it, except for `cost`.
+
+{table(("column", "Arrow type", "meaning", "null where"), rows)}
+
+The schema's metadata holds under the key `pixmill` a JSON object for programs: `own` (pixmill's names to those in the
+file), `axes`, `columns`, `row_key`, `provider`, `currency`.
+"""
+
+
+def codes_page() -> str:
+    """Return docs/error-codes.md."""
+    own = (
+        (f"`{of.code}`", of.status, of.charged, _sentence(of.meaning), _sentence(of.remedy))
+        for of in OWN_CODES
+    )
+    return f"""# Error codes
+
+{MADE}
+
+What `error_code` of a dataset can hold. It is null for a success whose image is there, and for invalid rows it is the
+[reason](invalid-rows.md). A row that is `skipped` has the code of its last answer, where there was one.
+
+*Charged* says what pixmill counts the call as. The provider documents for no failure whether it is charged, so it is
+`no` only where the call was turned away before any picture was made; `unknown` counts against caps as if it was, and
+`pixmill bill` shows it as a range. `retry.codes` in the [config](config.md) changes what a code means.
+
+## What follows
+
+{table(("verdict", "what pixmill does"), ((f"`{of}`", f"{text}.") for of, text in WHAT_FOLLOWS.items()))}
+
+What was refused with {" or ".join(f"`{code}`" for code in sorted(OUTPUT_REDRAWN))} is first drawn again with another
+seed, at most `retry.rerolls` times. `pixmill retry --code CODE` asks again for what ended with a code.
+
+## pixmill's own
+
+{table(("code", "status", "charged", "meaning", "what to do"), own)}
+
+## The provider's: service
+
+{_rulings(SERVICE_CODES)}
+
+These deviate for one `req_key`:
+
+{_deviations()}
+
+## The provider's: gateway
+
+{_rulings(GATEWAY_CODES)}
+
+## Answers without a code
+
+The code is `http_` and the HTTP status, such as `http_502`. The same rules hold for a name that no table knows and for
+a number that repeats the status (the code stays what it is); any other number that no table knows is `failed`, charged
+`unknown`.
+
+{table(("status", "verdict", "charged"), _status_rows())}
+
+A 5xx with an error object in its body says that whoever bills the call knows that it failed.
+"""
+
+
+def reasons_page() -> str:
+    """Return docs/invalid-rows.md."""
+    of_values = (
+        (f"`{reason}`", _sentence(meaning), _sentence(REMEDIES[reason]))
+        for reason, meaning in REASONS.items()
+    )
+    of_lines = (
+        (f"`{reason}`", _sentence(flaw.meaning), _sentence(flaw.remedy))
+        for reason, flaw in FLAWS.items()
+    )
+    head = ("reason", "meaning", "what to do")
+    return f"""# Reasons for invalid rows
+
+{MADE}
+
+An invalid row is never sent and costs nothing. `pixmill validate` and `plan` show them before anything is paid; a run
+continues without them, unless they are a larger share of all rows than `input.max_invalid`. They are listed in
+`invalid.parquet` beside the dataset (row number, column, reason, message, the cells as they were), and in the dataset
+their `status` is `invalid` and their `error_code` the reason. A row has the first reason that applies. Correct the
+table and run the same command again: only what is new is paid for.
+
+## What a row asks for
+
+Reasons that begin with `input_` are found by looking at the images themselves, where `input.images` is `check` or
+`keep`; `input_damaged` is found in local files too.
+
+{table(head, of_values)}
+
+## Lines that can't be read as rows
+
+A flaw in a cell that nothing reads is no reason: the cell is null in the dataset, and `plan` says so.
+
+{table(head, of_lines)}
+"""
+
+
+def pages() -> dict[str, str]:
+    """Return every page that is made from the code, by its file name."""
+    return {
+        "dataset-columns.md": columns_page(),
+        "error-codes.md": codes_page(),
+        "invalid-rows.md": reasons_page(),
+    }
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """The type as Arrow writes it, without the names of list items, which differ by Arrow's version."""
+    return "`" + str(kind).replace("element: ", "").replace("item: ", "") + "`"
+
+
+def _sentence(text: str) -> str:
+    first = text[0] if text.startswith(("pixmill", "`")) else text[0].upper()
+    return first + text[1:]
+
+
+def _rulings(codes: CodeTable) -> str:
+    rows = (
+        (f"`{code}`", f"`{ruling.verdict}`", ruling.charged, _sentence(MEANINGS[code]))
+        for code, ruling in codes.items()
+        if code != SUCCESS
+    )
+    return table(("code", "verdict", "charged", "meaning"), rows)
+
+
+def _deviations() -> str:
+    rows = (
+        (f"`{req_key}`", f"`{code}`", f"`{of.verdict}`", of.charged, _sentence(MEANINGS[code]))
+        for req_key, codes in CODES_OF_OPERATIONS.items()
+        for code, of in codes.items()
+    )
+    return table(("req_key", "code", "verdict", "charged", "meaning"), rows)
+
+
+def _status_rows() -> Iterator[tuple[str, str, str]]:
+    def rulings(status: int) -> tuple[Ruling, Ruling]:
+        return rule(None, status, {}, stated=True), rule(None, status, {}, stated=False)
+
+    for (stated, silent), grouped in groupby(ANSWERS_WITHOUT_CODE, rulings):
+        statuses = list(grouped)
+        span = str(statuses[0]) + (f"–{statuses[-1]}" if len(statuses) > 1 else "")
+        if stated == silent:
+            yield span, f"`{stated.verdict}`", stated.charged
+        else:
+            yield f"{span} with an error object", f"`{stated.verdict}`", stated.charged
+            yield f"{span} without", f"`{silent.verdict}`", silent.charged
+
+
+if __name__ == "__main__":
+    for name, text in pages().items():
+        (DOCS / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,86 @@
+"""The error codes that are pixmill's own, beside those of the provider. `docs/error-codes.md` is made from these."""
+
+from typing import NamedTuple
+
+
+class OwnCode(NamedTuple):
+    """A code that pixmill gives, in words where the provider's are mostly numbers."""
+
+    code: str
+    status: str
+    """What the row's `status` is."""
+    charged: str
+    meaning: str
+    remedy: str
+    """What its owner can do, in Markdown."""
+
+
+OWN_CODES: tuple[OwnCode, ...] = (
+    OwnCode(
+        "not_attempted",
+        "skipped",
+        "no",
+        "nobody tried: a limit, a cap, a run that ended early, or another run that has it in flight",
+        "run the same command again; the report says why the run ended",
+    ),
+    OwnCode(
+        "not_sent",
+        "failed, or skipped where the run ended before its last try",
+        "no",
+        "no byte of the request left this machine: the name, the connection or TLS failed",
+        "mend the network or `provider.base_url`, then run again: it is tried anew, in at most"
+        " `retry.max_runs` runs",
+    ),
+    OwnCode(
+        "no_answer",
+        "in_doubt",
+        "unknown",
+        "the request was sent, and the connection broke or timed out before a whole answer came",
+        "look on the provider's console whether it was charged; `pixmill retry --in-doubt` pays again",
+    ),
+    OwnCode(
+        "broken_answer",
+        "in_doubt",
+        "unknown",
+        "an HTTP success whose body is cut off or no answer of the service; image URLs that can be"
+        " read in it are in `output_urls`",
+        "as `no_answer`",
+    ),
+    OwnCode(
+        "process_died",
+        "in_doubt",
+        "unknown",
+        "the process that sent the request ended before it saw an answer",
+        "as `no_answer`",
+    ),
+    OwnCode(
+        "internal_error",
+        "in_doubt",
+        "as the answer says, unknown without one",
+        "a fault of pixmill while it made the call or took in its answer",
+        "report it with `error_message` and the log; otherwise as `no_answer`",
+    ),
+    OwnCode(
+        "no_image",
+        "failed",
+        "yes",
+        "the provider reported success, and its answer holds no image",
+        "change the row or the parameters; `pixmill retry --code no_image` pays again",
+    ),
+    OwnCode(
+        "image_pending",
+        "succeeded",
+        "yes",
+        "the picture is paid for, and not in the store yet: its download failed, was interrupted, or"
+        " the store would not have it",
+        "`pixmill repair`, or the next run, before `url_expires_at`; neither pays for it again",
+    ),
+    OwnCode(
+        "image_lost",
+        "succeeded",
+        "yes",
+        "the picture is paid for and can't be had any more: its URL is dead, or what came is no image",
+        "restore a backup of `images/`, or `pixmill retry --code image_lost`, which pays again",
+    ),
+)
+"""All but `http_…`, which stands for answers without a code and is ruled by their HTTP status."""
