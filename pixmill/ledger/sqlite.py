@@ -19,7 +19,7 @@ DISPLACED = (
     "nothing more is sent; put the file that was there back, with its -wal, before the next run"
 )
 
-READING_CACHE_KB, WRITING_CACHE_KB = 16_384, 4_096
+READING_CACHE_KB, WRITING_CACHE_KB = 6_144, 4_096
 """Pages of the file that a connection keeps. What is read again soon is in the system's own cache as well: with more,
 look-ups were hardly faster, and a run that pays grew with each call until its cache was full."""
 
