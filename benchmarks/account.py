@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import requests
 
-from pixmill.config_file import load_config
-from pixmill.runs import Run, prepare
+from pixmill.config.loading import load_config
+from pixmill.execution.run import Run, prepare
 
 KEY = "benchmark"
 """What the simulator and whoever calls it read from PIXMILL_API_KEY."""

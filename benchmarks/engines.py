@@ -21,8 +21,8 @@ from typing import Any
 
 from account import KEY, simulator, write_config
 
-from pixmill.prefect_server import EmbeddedServer
-from pixmill.prefect_settings import configure_prefect
+from pixmill.cli.embedded_prefect import EmbeddedServer
+from pixmill.cli.prefect_settings import configure_prefect
 
 LATENCY = 1.0
 IN_FLIGHT = 50

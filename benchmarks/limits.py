@@ -25,8 +25,8 @@ from typing import NamedTuple
 
 from account import KEY, ask, begun, pay, session, simulator, write_config
 
-from pixmill.prefect_server import EmbeddedServer
-from pixmill.prefect_settings import configure_prefect
+from pixmill.cli.embedded_prefect import EmbeddedServer
+from pixmill.cli.prefect_settings import configure_prefect
 
 TOO_HIGH = 4
 RETRIES = 10

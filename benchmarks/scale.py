@@ -20,10 +20,10 @@ from pathlib import Path
 import yaml
 from sqlalchemy import insert
 
-from pixmill.config_file import load_config
+from pixmill.config.loading import load_config
 from pixmill.ledger import open_ledger
 from pixmill.ledger.schema import jobs, now_micros
-from pixmill.plan import make_plan
+from pixmill.planning.plan import make_plan
 
 WORDS = [
     "cat",

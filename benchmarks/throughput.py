@@ -16,8 +16,8 @@ from pathlib import Path
 
 from account import KEY, ask, begun, pay, session, simulator, write_config
 
-from pixmill.prefect_server import EmbeddedServer
-from pixmill.prefect_settings import configure_prefect
+from pixmill.cli.embedded_prefect import EmbeddedServer
+from pixmill.cli.prefect_settings import configure_prefect
 
 THREADS = 32
 TURNS = 3

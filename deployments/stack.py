@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import requests
 
-from pixmill.child_process import start_child, stop_child
+from pixmill.cli.embedded_prefect import START_SECONDS
 from pixmill.errors import PixmillError
-from pixmill.prefect_server import START_SECONDS
+from pixmill.subprocesses import start_child, stop_child
 
 ROOT = Path(__file__).resolve().parent.parent
 POOL = "pixmill"

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pixmill.columns import OWN_COLUMNS
-from pixmill.error_codes import OWN_CODES
-from pixmill.outcomes import MAX_THROTTLES
-from pixmill.provider.codes import (
+from pixmill.datasets.own_columns import OWN_COLUMNS
+from pixmill.datasets.own_error_codes import OWN_CODES
+from pixmill.execution.outcomes import MAX_THROTTLES
+from pixmill.planning.row_checks import REASONS, REMEDIES
+from pixmill.provider.error_codes import (
     CODES_OF_OPERATIONS,
     GATEWAY_CODES,
     MEANINGS,
@@ -26,8 +27,7 @@ from pixmill.provider.codes import (
     Verdict,
     rule,
 )
-from pixmill.rows import REASONS, REMEDIES
-from pixmill.table.batch import FLAWS
+from pixmill.tables.batch import FLAWS
 
 DOCS = Path(__file__).parent
 

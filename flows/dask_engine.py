@@ -11,12 +11,12 @@ from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect_dask.task_runners import DaskTaskRunner
 
-from pixmill import worker
 from pixmill.errors import PixmillError
-from pixmill.fleet import Fleet
-from pixmill.jobs import Job
-from pixmill.runs import Run
-from pixmill.stops import Stopped
+from pixmill.execution import worker
+from pixmill.execution.run import Run
+from pixmill.execution.stop_reasons import Stopped
+from pixmill.execution.worker_pool import Fleet
+from pixmill.planning.jobs import Job
 from tasks.cv_process import cv_process_by_order
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def _runner(run: Run, fleet: Fleet) -> DaskTaskRunner:
             "threads_per_worker": fleet.chunks_per_worker,
             "memory_limit": 0,  # a worker that is killed for its size leaves calls in doubt
             "silence_logs": logging.CRITICAL,
-            "preload": "pixmill.worker",
+            "preload": "pixmill.execution.worker",
         }
     )
 

@@ -9,11 +9,11 @@ from typing import Any
 from prefect.futures import PrefectFuture, as_completed
 from prefect.utilities.annotations import quote
 
-from pixmill.fleet import failed_for_good, lost_twice
-from pixmill.jobs import Job
-from pixmill.runs import Run
-from pixmill.tally import Count
-from pixmill.worker import Done
+from pixmill.execution.progress import Count
+from pixmill.execution.run import Run
+from pixmill.execution.worker import Done
+from pixmill.execution.worker_pool import failed_for_good, lost_twice
+from pixmill.planning.jobs import Job
 from tasks.cv_process import cv_process
 
 log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ from prefect import flow, runtime
 from flows.endings import as_typed, ended, refused
 from flows.fan_out import fan_out
 from pixmill.errors import PixmillError
-from pixmill.fleet import check_installed
-from pixmill.interrupt import drained_by_signals
+from pixmill.execution.run import Run, flow_run
+from pixmill.execution.worker_pool import check_installed
 from pixmill.memory import keep_little
-from pixmill.runs import Run, flow_run
+from pixmill.signals import drained_by_signals
 from tasks.publish_dataset import publish_dataset
 from tasks.show_logs import library_logs_shown
 from tasks.show_progress import progress_shown

@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow, runtime
 
 from flows.endings import as_typed, looked_after, refused
-from pixmill.config_file import lasting_config
+from pixmill.config.loading import lasting_config
 from pixmill.errors import PixmillError
 from tasks.look_after import repair_images, verify_dataset
 from tasks.show_logs import library_logs_shown

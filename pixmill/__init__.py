@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pixmill.api import plan
-    from pixmill.config_file import load_config
-    from pixmill.loading import load_results
+    from pixmill.config.loading import load_config
+    from pixmill.datasets.loading import load_results
 
 __all__ = ["load_config", "load_results", "plan"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "load_config":
-        from pixmill.config_file import load_config
+        from pixmill.config.loading import load_config
 
         return load_config
     if name == "load_results":
-        from pixmill.loading import load_results
+        from pixmill.datasets.loading import load_results
 
         return load_results
     if name == "plan":

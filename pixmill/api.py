@@ -1,8 +1,8 @@
 """What a Python program may ask of pixmill without running anything."""
 
-from pixmill.config import Config
+from pixmill.config.model import Config
 from pixmill.ledger import open_ledger
-from pixmill.plan import Plan, make_plan
+from pixmill.planning.plan import Plan, make_plan
 
 
 def plan(config: Config) -> Plan:

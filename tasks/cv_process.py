@@ -7,10 +7,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from pixmill.errors import PixmillError
-from pixmill.jobs import Job
-from pixmill.runs import running
-from pixmill.tally import Count
-from pixmill.worker import Done, Order, process
+from pixmill.execution.progress import Count
+from pixmill.execution.run import running
+from pixmill.execution.worker import Done, Order, process
+from pixmill.planning.jobs import Job
 
 
 def _is_infrastructure(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

@@ -5,9 +5,9 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pixmill.config import Config
-from pixmill.repair import repair
-from pixmill.verification import verify
+from pixmill.config.model import Config
+from pixmill.datasets.verification import verify
+from pixmill.execution.repair import repair
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

@@ -5,7 +5,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pixmill.runs import running
+from pixmill.execution.run import running
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

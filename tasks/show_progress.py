@@ -10,7 +10,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from pixmill.runs import Run, running
+from pixmill.execution.run import Run, running
 from tasks.aside import PATIENCE, aside
 
 SECONDS = 2.0

@@ -9,7 +9,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from pixmill.runs import Run, running
+from pixmill.execution.run import Run, running
 from tasks.aside import PATIENCE, aside
 
 log = logging.getLogger("pixmill.results")

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pixmill.child_process import start_child, stop_child
+from pixmill.subprocesses import start_child, stop_child
 
 KEY, SECRET = "AKIATESTTESTTESTTEST", "made-up-secret-of-a-bucket-0001"
 _numbers = count(1)
@@ -248,7 +248,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two attempts in place of five, between which clients wait longer and longer."""
-    from pixmill.store import objects
+    from pixmill.storage import s3_objects as objects
 
     monkeypatch.setattr(objects, "ATTEMPTS", 2)
     objects._client.cache_clear()

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from pixmill.config_file import load_config
-from pixmill.runs import prepare
+from pixmill.config.loading import load_config
+from pixmill.execution.run import prepare
 from tests.prefect_api import common_server
 from tests.real_command import Command
 from tests.warm import COMMAND, close_warm, forked

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pixmill.config_file import load_config
-from pixmill.plan import make_plan
-from pixmill.prefect_server import EmbeddedServer
+from pixmill.cli.embedded_prefect import EmbeddedServer
+from pixmill.config.loading import load_config
+from pixmill.planning.plan import make_plan
 from tests.warm import COMMAND, ROOT, Forked, forked
 
 Process = subprocess.Popen[str] | Forked

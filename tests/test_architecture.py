@@ -116,7 +116,7 @@ def test_tests_are_no_packages() -> None:
         ("import pixmill", {"prefect", "pandas", "pyarrow", "sqlalchemy", "yaml"}),
         ("import pixmill.cli", {"prefect", "pandas", "pyarrow", "sqlalchemy", "requests"}),
         (
-            "import pixmill.runs, pixmill.status, pixmill.export",
+            "import pixmill.execution.run, pixmill.execution.status, pixmill.datasets.export",
             {"prefect", "pandas", "boto3", "botocore"},
         ),
     ],

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from pixmill.api import plan
-from pixmill.config import flatten
-from pixmill.config_file import load_config
-from pixmill.plan import make_plan
-from pixmill.promotion import promote_picks, promote_point
-from pixmill.sweep import make_points
+from pixmill.config.loading import load_config
+from pixmill.config.model import flatten
+from pixmill.planning.plan import make_plan
+from pixmill.planning.promotion import promote_picks, promote_point
+from pixmill.request.sweep import make_points
 from tests.conftest import ROOT, carry_out, results, simulator
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from pixmill.config import Config, Section
-from pixmill.error_codes import OWN_CODES
-from pixmill.provider.codes import (
+from pixmill.config.model import Config, Section
+from pixmill.datasets.own_error_codes import OWN_CODES
+from pixmill.planning.row_checks import REASONS, REMEDIES
+from pixmill.provider.error_codes import (
     CODES_OF_OPERATIONS,
     GATEWAY_CODES,
     MEANINGS,
     SERVICE_CODES,
     SUCCESS,
 )
-from pixmill.rows import REASONS, REMEDIES
-from pixmill.table.batch import FLAWS
+from pixmill.tables.batch import FLAWS
 
 ROOT = Path(__file__).parent.parent
 PAGES: dict[str, str] = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()

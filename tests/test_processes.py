@@ -224,7 +224,7 @@ def test_a_closed_terminal_loses_nothing(table: Workshop, quick: Command) -> Non
 
 def test_a_warning_that_nobody_can_read_is_no_error() -> None:
     """A7: a thread that warns of an unknown code holds an answer that is not written down yet."""
-    code = "import logging; from pixmill.cli.terminal import show_warnings; show_warnings()\n"
+    code = "import logging; from pixmill.cli.console import show_warnings; show_warnings()\n"
     code += "logging.getLogger('pixmill.provider').warning('something odd'); print('went on', flush=True)"
     reader, writer = os.pipe()
     os.close(reader)

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from pixmill.child_process import _die_with_parent
+from pixmill.subprocesses import _die_with_parent
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,13 +29,16 @@ COMMAND = "pixmill.cli:main"
 """The command line, as `python -m pixmill` calls it."""
 
 IMPORTED = """
-pixmill.cli pixmill.config_file pixmill.plan pixmill.runs pixmill.status pixmill.spending pixmill.retrying
-pixmill.repair pixmill.verification pixmill.bill pixmill.console_bill pixmill.export pixmill.compare pixmill.report
-pixmill.promotion pixmill.prefect_server pixmill.prefect_settings pixmill.run_report pixmill.simulator.app
-pixmill.simulator.faults pixmill.simulator.selection pixmill.simulator.effects pixmill.simulator.painter
-pixmill.simulator.wire
-uvicorn uvicorn.loops.asyncio PIL.JpegImagePlugin sqlalchemy.dialects.sqlite pyarrow.parquet pyarrow.csv numpy.ma
-dateutil.relativedelta typer._adapters encodings.idna encodings.utf_8_sig
+pixmill.cli pixmill.config.loading pixmill.planning.plan pixmill.execution.run
+pixmill.execution.status pixmill.execution.spending_rules pixmill.execution.retry_selection
+pixmill.execution.repair pixmill.datasets.verification pixmill.ledger.billing.bill
+pixmill.ledger.billing.reconciliation pixmill.datasets.export pixmill.datasets.compare
+pixmill.datasets.report pixmill.planning.promotion pixmill.cli.embedded_prefect
+pixmill.cli.prefect_settings pixmill.execution.run_summary pixmill.simulator.app
+pixmill.simulator.faults pixmill.simulator.fault_rules pixmill.simulator.fault_effects
+pixmill.simulator.painting.painter pixmill.simulator.connection_faults uvicorn
+uvicorn.loops.asyncio PIL.JpegImagePlugin sqlalchemy.dialects.sqlite pyarrow.parquet pyarrow.csv
+numpy.ma dateutil.relativedelta typer._adapters encodings.idna encodings.utf_8_sig
 """.split()  # noqa: SIM905 - a list to be read
 
 PREFECT = (
@@ -267,7 +270,7 @@ def _run(order: Order) -> None:
 
 def _main(control: str, *prefect: str) -> None:
     if prefect:
-        from pixmill.prefect_settings import configure_prefect
+        from pixmill.cli.prefect_settings import configure_prefect
 
         configure_prefect()
     for name in (*IMPORTED, *(PREFECT if prefect else ())):

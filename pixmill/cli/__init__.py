@@ -10,25 +10,17 @@ from importlib.abc import MetaPathFinder
 
 import typer
 
-from pixmill.cli import (
-    bill,
-    check,
-    compare,
-    export,
-    files,
-    ledger,
-    look,
-    pay,
-    promote,
-    report,
-    retry,
-    serve,
-)
-from pixmill.cli.terminal import complain, leave, say, show_warnings
+from pixmill.cli import bill, compare, export, ledger, promote, report, retry
+from pixmill.cli import init as files
+from pixmill.cli import plan as look
+from pixmill.cli import run as pay
+from pixmill.cli import simulate as serve
+from pixmill.cli import verify as check
+from pixmill.cli.console import complain, leave, say, show_warnings
 from pixmill.errors import PixmillError, UserError
-from pixmill.interrupt import EXIT_INTERRUPTED
 from pixmill.memory import keep_little
 from pixmill.redaction import redact_logs, shown_traceback
+from pixmill.signals import EXIT_INTERRUPTED
 
 app = typer.Typer(
     help="Turn a table of image URLs and prompts into a verified image dataset, paying for nothing twice.",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pixmill.cli.console import Json, place, print_json, say
 from pixmill.cli.ledger import StorePath, config_of, opened
-from pixmill.cli.terminal import Json, place, print_json, say
 from pixmill.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from pixmill.bill import Bill, Line, Part
-    from pixmill.console_bill import Comparison, Day
-    from pixmill.ledger.sums import OneSided
+    from pixmill.ledger.billing.bill import Bill, Line, Part
+    from pixmill.ledger.billing.queries import OneSided
+    from pixmill.ledger.billing.reconciliation import Comparison, Day
 
 PLAIN_WIDTH = 140
 SHOWN_CHARACTERS = 60
@@ -50,7 +50,7 @@ def bill(
     """Show what was spent: charged, not charged and unknown apart. Exit 3 where --against finds differences."""
     from datetime import UTC, datetime
 
-    from pixmill.bill import grouping, make_bill, month_period
+    from pixmill.ledger.billing.bill import grouping, make_bill, month_period
 
     names = grouping(by)
     zone = _zone(store, timezone)
@@ -58,7 +58,7 @@ def bill(
     comparison = None
     with opened(store) as ledger:
         if against:
-            from pixmill.console_bill import compare, days_of, read_export
+            from pixmill.ledger.billing.reconciliation import compare, days_of, read_export
 
             export = read_export(against, zone)
             period = (days_of(export, zone) if month is None else None) or period
@@ -75,7 +75,7 @@ def bill(
 def _zone(store: str, named: str | None) -> "ZoneInfo":
     from zoneinfo import ZoneInfo
 
-    from pixmill.bill import ZONE
+    from pixmill.ledger.billing.bill import ZONE
 
     config = None if named else config_of(store)
     name = named or (config.budget.timezone if config else ZONE)

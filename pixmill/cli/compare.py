@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixmill.cli.terminal import Json, place, print_json, say
+from pixmill.cli.console import Json, place, print_json, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from pixmill.compare import Comparison
+    from pixmill.datasets.compare import Comparison
 
 SHOWN_PARAMETERS = 20
 SHOWN_CHARACTERS = 60
@@ -43,8 +43,8 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two datasets: rows, parameters, outcomes, cost, latency and images."""
-    from pixmill.compare import compare as compare_sides
-    from pixmill.compare import find_side
+    from pixmill.datasets.compare import compare as compare_sides
+    from pixmill.datasets.compare import find_side
 
     found = compare_sides(find_side(a, store), find_side(b, store))
     say(found.headline())
@@ -116,7 +116,7 @@ def _statuses(found: "Comparison") -> "Iterator[tuple[str, int, int]]":
 
 
 def _money_cells(found: "Comparison", name: str) -> tuple[str, str, str]:
-    from pixmill.compare.comparison import amount
+    from pixmill.datasets.compare.comparison import amount
 
     a, b = found.measures_a, found.measures_b
     before, after = getattr(a, name), getattr(b, name)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pixmill.cli.terminal import ConfigPath, Json, Overrides, print_json, say
+from pixmill.cli.console import ConfigPath, Json, Overrides, print_json, say
 from pixmill.errors import UserError
 from pixmill.local_paths import given_path
 
 if TYPE_CHECKING:
-    from pixmill.export import Exported
+    from pixmill.datasets.export import Exported
 
 Where = Annotated[
     str | None,
@@ -66,9 +66,9 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the published dataset as a table, or as images for training."""
-    from pixmill.config_file import load_config
-    from pixmill.export import Choice
-    from pixmill.export import export as write
+    from pixmill.config.loading import load_config
+    from pixmill.datasets.export import Choice
+    from pixmill.datasets.export import export as write
 
     if raw_cells and kind != "csv":
         raise UserError("--raw-cells is about CSV", hint="--format csv, or without --raw-cells")

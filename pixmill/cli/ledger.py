@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixmill.bucket_address import is_bucket_url
-from pixmill.cli.terminal import Json, place, print_json, say
+from pixmill.cli.console import Json, place, print_json, say
+from pixmill.config.bucket_address import is_bucket_url
+from pixmill.config.ledger_address import is_database_url
 from pixmill.errors import UserError
-from pixmill.ledger_address import is_database_url
 from pixmill.local_paths import given_path
 
 if TYPE_CHECKING:
-    from pixmill.config import Config
+    from pixmill.config.model import Config
     from pixmill.ledger import Ledger
 
 StorePath = Annotated[
@@ -89,7 +89,7 @@ def opened(store: str) -> "Iterator[Ledger]":
 
 def config_of(store: str) -> "Config | None":
     """Return the config that `store` is the path of; `None` where it is a folder or a ledger."""
-    from pixmill.config_file import load_config
+    from pixmill.config.loading import load_config
 
     return load_config(store) if store.endswith((".yaml", ".yml")) else None
 
@@ -119,7 +119,7 @@ def _ledger_address(store: str) -> Path | str:
 
 def _image_sizes(store: str) -> dict[str, int]:
     """Count the images of a store; empty where only a database is named."""
-    from pixmill.store import FolderStore, open_store
+    from pixmill.storage import FolderStore, open_store
 
     config, address = config_of(store), _ledger_address(store)
     if config:

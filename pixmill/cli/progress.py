@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pixmill.cli.terminal import duration, say
+from pixmill.cli.console import duration, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pixmill.input_images import InputCounts
-    from pixmill.runs import Run
-    from pixmill.tally import Progress
+    from pixmill.execution.progress import Progress
+    from pixmill.execution.run import Run
+    from pixmill.planning.input_images import InputCounts
 
 PLAIN_SECONDS = 5.0
 FRAME_SECONDS = 0.25

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pixmill.cli.terminal import ConfigPath, Json, Overrides, place, print_json, say
+from pixmill.cli.console import ConfigPath, Json, Overrides, place, print_json, say
 from pixmill.errors import UserError
 
 
@@ -37,8 +37,8 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Print a config for the full table: with the parameters of one point, or of each row's own pick."""
-    from pixmill.config_file import load_config
-    from pixmill.promotion import promote_picks, promote_point
+    from pixmill.config.loading import load_config
+    from pixmill.planning.promotion import promote_picks, promote_point
 
     if (point is None) == (picks is None) or (picks and table):
         raise UserError(

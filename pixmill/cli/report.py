@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pixmill.cli.terminal import ConfigPath, Json, Overrides, print_json, say
+from pixmill.cli.console import ConfigPath, Json, Overrides, print_json, say
 from pixmill.local_paths import given_path
 
 
@@ -23,9 +23,9 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write a page to look at: X/Y grid, gallery, figures. It opens from disk and asks the network for nothing."""
-    from pixmill.config_file import load_config
-    from pixmill.report import page_of, write_report
-    from pixmill.store import open_store
+    from pixmill.config.loading import load_config
+    from pixmill.datasets.report import page_of, write_report
+    from pixmill.storage import open_store
 
     settings = load_config(config, overrides or ())
     page = write_report(settings, out)

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from pixmill.cli.pay import Order, pay
-from pixmill.cli.terminal import ConfigPath, Json, Overrides
+from pixmill.cli.console import ConfigPath, Json, Overrides
+from pixmill.cli.run import Order, pay
 
 
 def retry(
@@ -30,8 +30,8 @@ def retry(
     as_json: Json = False,
 ) -> None:
     """Pay once more for jobs that have an outcome, which stays until the new one replaces it; then go on like run."""
-    from pixmill.config_file import load_config
-    from pixmill.retrying import retried
+    from pixmill.config.loading import load_config
+    from pixmill.execution.retry_selection import retried
 
     settings = load_config(config, overrides or ())
     statuses = [*(status or ()), *(("in_doubt",) if in_doubt else ())]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pixmill.conditions.reading import names_in, read
+from pixmill.conditions.parser import names_in, read
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ class Condition:
         `columns` holds every one of `names`: an Arrow array with `count` values of any type, or a plain value that
         stands for all rows. Raises ValueError where values can't be compared (a column of numbers with "big").
         """
-        from pixmill.conditions.masks import mask
+        from pixmill.conditions.evaluator import mask
 
         return mask(self._tree, columns, count)
 

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from pixmill.atomic import aside
 from pixmill.errors import LedgerError, UserError
-from pixmill.ledger.inputs import inputs
+from pixmill.ledger.input_images import inputs
 from pixmill.ledger.ledger import Ledger, open_ledger
+from pixmill.ledger.migrations import bring_up_to_date
 from pixmill.ledger.schema import attempts, jobs, runs
 from pixmill.ledger.sqlite import SqliteFile, integrity
 from pixmill.ledger.stats import row_counts
-from pixmill.ledger.versions import bring_up_to_date
+from pixmill.storage.atomic_write import aside
 
 BATCH_ROWS = 5_000
 

@@ -1,7 +1,8 @@
 """Claims: the one statement that lets a call be sent, granted within what states and budgets allow.
 
-A claim is one conditional upsert that can't take a key that succeeded, was refused, is in flight or in doubt, unless
-one more payment for it is wanted (`pixmill.ledger.again`): then its outcome stays until the call brings another.
+A claim is one conditional upsert that can't take a key that succeeded, was refused, is in flight or
+in doubt, unless one more payment for it is wanted (`pixmill.ledger.payment_marks`): then its
+outcome stays until the call brings another.
 """
 
 import json
@@ -24,10 +25,10 @@ from sqlalchemy import (
     update,
 )
 
-from pixmill.ledger.again import is_state, tried_before, wanted_again
 from pixmill.ledger.budgets import Budgets
 from pixmill.ledger.dialects import clock, json_values, run, upsert
-from pixmill.ledger.owner import this_owner
+from pixmill.ledger.payment_marks import is_state, tried_before, wanted_again
+from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.records import Claim, Refused, RunLimits, State
 from pixmill.ledger.schema import jobs, runs
 

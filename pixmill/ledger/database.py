@@ -9,8 +9,8 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from pixmill.config.ledger_address import is_database_url
 from pixmill.ledger.sqlite import SqliteFile
-from pixmill.ledger_address import is_database_url
 
 Result = TypeVar("Result")
 

@@ -15,21 +15,25 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from pixmill.config.ledger_address import database_url, is_database_url
 from pixmill.errors import LedgerError, UserError
-from pixmill.fair_shares import Share
-from pixmill.ledger import again, entries, reads, scan, shares
-from pixmill.ledger import inputs as input_table
+from pixmill.ledger import input_images as input_table
+from pixmill.ledger import payment_marks as again
+from pixmill.ledger import queries as reads
+from pixmill.ledger import scan
+from pixmill.ledger import writes as entries
 from pixmill.ledger.claims import Claims
 from pixmill.ledger.database import Database, database_at, patiently
-from pixmill.ledger.inputs import InputImage
+from pixmill.ledger.group_commit import GroupWriter
+from pixmill.ledger.input_images import InputImage
+from pixmill.ledger.migrations import bring_up_to_date, version_of
 from pixmill.ledger.records import Claim, Doubt, Known, MissingImages, Recorded, Refused, RunLimits
 from pixmill.ledger.revision import revision_of, watch_jobs
 from pixmill.ledger.scan import Scan
-from pixmill.ledger.shares import Ask
 from pixmill.ledger.sqlite import DISPLACED, SqliteFile, make_room
-from pixmill.ledger.versions import bring_up_to_date, version_of
-from pixmill.ledger.writer import GroupWriter
-from pixmill.ledger_address import database_url, is_database_url
+from pixmill.limits import lease_table as shares
+from pixmill.limits.fair_share import Share
+from pixmill.limits.lease_table import Ask
 
 READ_PATIENCE_SECONDS = 300.0
 """How long a look-up waits for a database that is away."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, Text, bindparam, case, cast, func, li
 from sqlalchemy import text as sql
 from sqlalchemy.sql.expression import ColumnElement
 
-from pixmill.ledger import again
+from pixmill.ledger import payment_marks as again
 from pixmill.ledger.records import Known, State
 from pixmill.ledger.schema import jobs
 

@@ -1,10 +1,12 @@
 """The tables of the ledger.
 
-`jobs` holds one row a job key with the flat columns of its outcome; its primary key and the conditional claim
-are what refuses a second payment. `owner` and the `claim…` columns are about the call in flight; `again` says that a
-person asked for one more payment (`pixmill.ledger.again`). `attempts` is append-only: one row a call that ended or was
-given up, and where the answer to one given up comes after all, one more row that `supersedes` that one.
-Instants are integer microseconds since 1970 UTC, so that they are read back columnar without conversion.
+`jobs` holds one row a job key with the flat columns of its outcome; its primary key and the
+conditional claim are what refuses a second payment. `owner` and the `claim…` columns are about the
+call in flight; `again` says that a person asked for one more payment
+(`pixmill.ledger.payment_marks`). `attempts` is append-only: one row a call that ended or was given
+up, and where the answer to one given up comes after all, one more row that `supersedes` that one.
+Instants are integer microseconds since 1970 UTC, so that they are read back columnar without
+conversion.
 """
 
 import time

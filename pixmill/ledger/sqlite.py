@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from pixmill.atomic import sync
 from pixmill.errors import LedgerError
-from pixmill.ledger.disks import network_disk
+from pixmill.ledger.filesystems import network_disk
+from pixmill.storage.atomic_write import sync
 
 BUSY_SECONDS = 60
 DISPLACED = (

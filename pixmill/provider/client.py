@@ -12,14 +12,14 @@ from urllib.parse import urlencode, urlsplit
 from requests import PreparedRequest
 from requests.structures import CaseInsensitiveDict
 
-from pixmill.config import CodeRules, Limits, Provider, Request
+from pixmill.config.model import CodeRules, Limits, Provider, Request
 from pixmill.errors import AnswerUnknown, ConfigError, NotSent
-from pixmill.provider.answers import Answer, no_answer, not_sent, read_answer
-from pixmill.provider.codes import Verdict, code_table
+from pixmill.http.transport import Reply, Transport
 from pixmill.provider.credentials import Secret, VolcKeys, bearer_key, simulator_key, volc_keys
+from pixmill.provider.error_codes import Verdict, code_table
+from pixmill.provider.responses import Answer, no_answer, not_sent, read_answer
 from pixmill.provider.signing import sign
 from pixmill.redaction import MASK, SHORTEST, without_keys
-from pixmill.transport import Reply, Transport
 
 API_VERSION = "2022-08-31"
 GATEWAY_PATH = "/volcv/v1"

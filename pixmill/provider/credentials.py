@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from pixmill.config import Provider
+from pixmill.config.model import Provider
 from pixmill.errors import ConfigError
 from pixmill.redaction import remember
 

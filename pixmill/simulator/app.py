@@ -11,12 +11,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from pixmill.provider.signing import verify
-from pixmill.simulator.answers import Answer, gateway_error, reseller_error
-from pixmill.simulator.links import FAULT, is_image, token_of
+from pixmill.simulator.connection_faults import Receive, send_on_wire
+from pixmill.simulator.image_urls import FAULT, is_image, token_of
 from pixmill.simulator.recipe import unpack
+from pixmill.simulator.responses import Answer, gateway_error, reseller_error
 from pixmill.simulator.service import Service
 from pixmill.simulator.settings import Settings
-from pixmill.simulator.wire import Receive, send_on_wire
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -90,9 +90,9 @@ class Application:
         return await self._spoilt(picture, token, query[FAULT]) if FAULT in query else picture
 
     async def _spoilt(self, picture: Answer, token: str, fault: str) -> Answer:
-        from pixmill.simulator.effects import (
-            ImageEffect,
-        )  # see the service: pydantic is slow to import
+        from pixmill.simulator.fault_effects import (
+            ImageEffect,  # see the service: pydantic is slow to import
+        )
 
         effect = ImageEffect.unpack(fault)
         self._faulty_fetches[token + fault] += 1
@@ -107,7 +107,9 @@ class Application:
 
 @lru_cache(maxsize=64)
 def _painted(token: str) -> bytes:
-    from pixmill.simulator.painter import paint  # numpy and Pillow cost half of the start-up time
+    from pixmill.simulator.painting.painter import (
+        paint,  # numpy and Pillow cost half of the start-up time
+    )
 
     return paint(unpack(token))
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from pixmill.child_process import import_path, start_child, stop_child
 from pixmill.errors import PixmillError
+from pixmill.subprocesses import import_path, start_child, stop_child
 
 START_SECONDS = 30
 

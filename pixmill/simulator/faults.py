@@ -20,9 +20,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pixmill.errors import UserError
-from pixmill.simulator.answers import NAMED_ERRORS, SUCCESS, is_service_code
-from pixmill.simulator.effects import Effect, ImageEffect
-from pixmill.simulator.selection import Occasion, When, Which
+from pixmill.simulator.fault_effects import Effect, ImageEffect
+from pixmill.simulator.fault_rules import Occasion, When, Which
+from pixmill.simulator.responses import NAMED_ERRORS, SUCCESS, is_service_code
 
 _GAVE_UP_WAITING = (408, 499, 504)
 

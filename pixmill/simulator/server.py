@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pixmill.errors import UserError
-from pixmill.interrupt import signals_taken_by
+from pixmill.signals import signals_taken_by
 from pixmill.simulator.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def serve(settings: Settings, *, port: int, on_ready: Callable[[str], None]) -> 
     import uvicorn  # here, for the process that only starts a simulator elsewhere
 
     from pixmill.simulator.app import Application
-    from pixmill.simulator.wire import Protocol
+    from pixmill.simulator.connection_faults import Protocol
 
     with _listening(port) as listener:
         base_url = f"http://{HOST}:{listener.getsockname()[1]}"

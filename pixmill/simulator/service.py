@@ -8,7 +8,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pixmill.simulator.answers import (
+from pixmill.simulator.bill import Bill, Entry
+from pixmill.simulator.image_urls import image_url
+from pixmill.simulator.limits import Limits
+from pixmill.simulator.recipe import Recipe, pack, recipe_of
+from pixmill.simulator.rephraser import rephrase
+from pixmill.simulator.request_checks import REQ_KEYS, is_accepted
+from pixmill.simulator.responses import (
     DENIED,
     INVALID,
     SUCCESS,
@@ -17,12 +23,6 @@ from pixmill.simulator.answers import (
     new_request_id,
     service_answer,
 )
-from pixmill.simulator.bill import Bill, Entry
-from pixmill.simulator.checks import REQ_KEYS, is_accepted
-from pixmill.simulator.limits import Limits
-from pixmill.simulator.links import image_url
-from pixmill.simulator.recipe import Recipe, pack, recipe_of
-from pixmill.simulator.rephraser import rephrase
 from pixmill.simulator.settings import Settings
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Service:
         """The rule that this call meets; the limits of this moment hold from now on."""
         if self._faults is None:
             return None
-        from pixmill.simulator.selection import Occasion  # it is there already, with the faults
+        from pixmill.simulator.fault_rules import Occasion  # it is there already, with the faults
 
         self._began = self._began or call.started
         occasion = Occasion(call.number, call.prompt, call.key, (call.started - self._began) / 1e9)

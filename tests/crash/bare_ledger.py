@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
-from pixmill.images import ImageStore
 from pixmill.ledger import Claim, Ledger, State, open_ledger
+from pixmill.storage.image_fetcher import ImageStore
 from tests.crash.billing import drawn
 from tests.crash.places import CONCURRENCY, Place, Scene
 from tests.crash.promises import check_kept, jobs

@@ -8,15 +8,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pixmill import report
-from pixmill.config_file import load_config
+from pixmill.config.loading import load_config
+from pixmill.datasets import report
+from pixmill.datasets.verification import verify
+from pixmill.execution.repair import repair
 from pixmill.ledger import State
-from pixmill.repair import repair
-from pixmill.verification import verify
 from tests.conftest import Workshop, carry_out
 from tests.crash.places import CONCURRENCY, Place, Scene, silence
+from tests.pixmill.execution.test_run_upgrade import to_version_1
 from tests.pixmill.run_checks import check
-from tests.pixmill.test_run_upgrade import to_version_1
 
 ROWS = 6
 

@@ -59,7 +59,7 @@ def test_all_deployments_are_looked_at() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_deployment_fits_its_flow_and_its_config(name: str, tmp_path: Path) -> None:
     """Its parameters pass the flow's own check, and the config that they name loads with its overrides."""
-    from pixmill.config_file import lasting_config
+    from pixmill.config.loading import lasting_config
 
     entry = deployment(name, tmp_path)
     flow, parameters = flow_of(entry), entry["parameters"]
@@ -107,8 +107,8 @@ def test_the_form_of_a_sweep_offers_choices_and_ranges() -> None:
 def test_what_the_form_offers_is_what_the_operation_takes() -> None:
     from prefect.utilities.callables import parameter_schema
 
-    from pixmill.config import Config
-    from pixmill.operations import Control, ControlnetImageToImage
+    from pixmill.config.model import Config
+    from pixmill.request.registry import Control, ControlnetImageToImage
 
     fields = parameter_schema(flow_of(deployment("sweep"))).properties
     taken = ControlnetImageToImage.model_json_schema()["properties"]

@@ -33,7 +33,7 @@ from websockets.typing import Subprotocol
 
 from deployments.automations import apply, dead_runs_are_marked, people_are_told, save_webhook
 from deployments.stack import Stack, running_stack
-from pixmill.child_process import stop_child
+from pixmill.subprocesses import stop_child
 from tests.conftest import Bill
 from tests.real_command import wait_until
 

@@ -12,7 +12,7 @@ import pytest
 from pixmill.ledger import Refused, State, open_ledger
 from tests.conftest import ROOT
 from tests.pixmill.ledger.test_ledger import LIMITS, NEXT_RUN
-from tests.pixmill.ledger.test_owner import namespaces
+from tests.pixmill.ledger.test_process_owner import namespaces
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,11 @@ def test_a_claim_of_another_host_is_believed_until_its_lease_ends(
 CONTAINER = ("--pid", "--fork", "--mount-proc")
 HOLDER = """
 import sys
-from pixmill.fair_shares import Report
+from pixmill.limits.fair_share import Report
 from pixmill.ledger import open_ledger
-from pixmill.ledger.shares import Ask
+from pixmill.limits.lease_table import Ask
 from tests.pixmill.ledger.test_ledger import LIMITS
-from tests.pixmill.test_sharing import report
+from tests.pixmill.limits.test_account_lease import report
 ledger = open_ledger(sys.argv[1])
 ledger.begin_run("run-1", "pets")
 ledger.claim("k", LIMITS)
@@ -54,9 +54,9 @@ input()
 FOLLOWER = """
 import sys
 from pixmill.ledger import open_ledger
-from pixmill.ledger.shares import Ask
+from pixmill.limits.lease_table import Ask
 from tests.pixmill.ledger.test_ledger import NEXT_RUN
-from tests.pixmill.test_sharing import report
+from tests.pixmill.limits.test_account_lease import report
 ledger = open_ledger(sys.argv[1])
 print(ledger.begin_run("run-2", "pets"))
 print(ledger.claim("k", NEXT_RUN._replace(retry_doubt=True)).state)

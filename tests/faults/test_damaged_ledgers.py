@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pixmill.config_file import load_config
+from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
-from pixmill.runs import prepare
+from pixmill.execution.run import prepare
 from tests.conftest import Workshop, carry_out
 from tests.faulty_server import reset
 from tests.fuzz.amount import EFFORT

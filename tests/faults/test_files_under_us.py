@@ -14,13 +14,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pixmill.config_file import load_config
+from pixmill.config.loading import load_config
+from pixmill.datasets.verification import verify
 from pixmill.errors import LedgerError, SpendingRefused
-from pixmill.images import ImageStore
-from pixmill.repair import repair
-from pixmill.runs import prepare
-from pixmill.spending import check_spending
-from pixmill.verification import verify
+from pixmill.execution.repair import repair
+from pixmill.execution.run import prepare
+from pixmill.execution.spending_rules import check_spending
+from pixmill.storage.image_fetcher import ImageStore
 from tests.conftest import ROOT, Simulated, Workshop, carry_out, results
 from tests.faulty_server import answer
 from tests.pixmill.damage import edit_ledger, image_files
@@ -159,7 +159,7 @@ def test_what_crashes_left_lying_about_disturbs_nobody(
 WRITES_HALF_AN_IMAGE = """
 import os, signal, sys
 from pathlib import Path
-from pixmill.images import ImageStore
+from pixmill.storage.image_fetcher import ImageStore
 from tests.pixmill.sample_pictures import JPEG
 
 def stop(_):

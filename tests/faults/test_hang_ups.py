@@ -12,8 +12,8 @@ from signal import SIGHUP, SIGINT, SIGTERM
 
 import pytest
 
-from pixmill import interrupt
-from pixmill.interrupt import AGAIN_SECONDS, heeding
+from pixmill import signals as interrupt
+from pixmill.signals import AGAIN_SECONDS, heeding
 from tests.conftest import ROOT, Simulated, Workshop, simulator
 from tests.prefect_proxy import PrefectProxy
 from tests.real_command import PATIENCE, Command, Process, ended, ledger_rows, pay, wait_until
@@ -25,7 +25,7 @@ CONCURRENCY = 4
 
 HANG_UP = """
 import os, signal, sys, threading
-from pixmill.interrupt import drained_by_signals
+from pixmill.signals import drained_by_signals
 stopped = threading.Event()
 if sys.argv[1] == "nohup":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -47,8 +47,8 @@ def test_calls_that_find_no_socket_left_were_not_sent_and_no_row_is_lost(
 FEW_THREADS = """
 import json, resource, sys, threading
 from pathlib import Path
-from pixmill.config_file import load_config
-from pixmill.runs import prepare
+from pixmill.config.loading import load_config
+from pixmill.execution.run import prepare
 with prepare(load_config(sys.argv[1])) as run:
     run.begin()
     # A new thread is so large from here on that the address space has room for a few of them.

@@ -9,13 +9,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pixmill.config_file import load_config
-from pixmill.dataset import check_publishable
+from pixmill.config.loading import load_config
+from pixmill.datasets.publishing import check_publishable
+from pixmill.datasets.verification import verify
 from pixmill.errors import UserError
-from pixmill.store import open_store
-from pixmill.verification import verify
+from pixmill.storage import open_store
 from tests.conftest import Simulated, Workshop, carry_out
-from tests.pixmill.publishing import publish_versions
+from tests.pixmill.datasets.publishing import publish_versions
 from tests.postgres import database_url, postgres
 
 __all__ = ["database_url", "postgres"]

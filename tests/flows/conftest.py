@@ -8,8 +8,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
 
-from pixmill.config_file import load_config
-from pixmill.runs import prepare
+from pixmill.config.loading import load_config
+from pixmill.execution.run import prepare
 from tests.conftest import Simulated, Workshop
 from tests.real_command import shared_server
 

@@ -14,8 +14,8 @@ from prefect.flow_engine import run_flow
 from flows.endings import STATES
 from flows.generate import generate_dataset
 from flows.maintain import maintain_dataset
-from pixmill.runs import Run
-from pixmill.stops import StopCode
+from pixmill.execution.run import Run
+from pixmill.execution.stop_reasons import StopCode
 from tests.conftest import Simulated, Workshop, simulator
 
 pytestmark = pytest.mark.stack

@@ -16,9 +16,9 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import TaskRun
 
 from flows.generate import generate_dataset
-from pixmill.config_file import load_config
+from pixmill.config.loading import load_config
 from pixmill.errors import ConfigError, PixmillError, SpendingRefused
-from pixmill.runs import Run, flow_run, prepare
+from pixmill.execution.run import Run, flow_run, prepare
 from tests.conftest import KEY, Simulated, Workshop, results, simulator
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from random import Random
 import numpy as np
 import pyarrow as pa
 
-from tests.pixmill.column_types import of_integers
+from tests.pixmill.datasets.column_types import of_integers
 
 _WIDTHS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _ZONES = (None, "UTC", "Z", "America/New_York", "+14:00", "no/such zone", "utc", "GMT+3")

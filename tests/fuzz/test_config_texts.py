@@ -8,8 +8,8 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pixmill.config import Config
-from pixmill.config_file import load_config
+from pixmill.config.loading import load_config
+from pixmill.config.model import Config
 from pixmill.errors import ConfigError, UserError
 from pixmill.simulator.faults import Rule, load_faults
 from tests.conftest import ROOT

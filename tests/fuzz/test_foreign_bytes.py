@@ -7,13 +7,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixmill.images import url_expiry
-from pixmill.pictures import FORMATS, MAX_PIXELS, ImageError, inspect
 from pixmill.provider.durations import MAX_RETRY_AFTER, retry_after_seconds
+from pixmill.storage.image_decoding import FORMATS, MAX_PIXELS, ImageError, inspect
+from pixmill.storage.image_fetcher import url_expiry
 from tests.fuzz.amount import examples
 from tests.fuzz.mutations import damaged
 from tests.pixmill.provider.answer_bodies import PNG64, error, gateway_error, read, success
-from tests.pixmill.provider.test_broken_answers import assert_storable
+from tests.pixmill.provider.test_broken_responses import assert_storable
 from tests.pixmill.sample_pictures import picture, png_of
 
 BODIES = [

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixmill.config import Config
-from pixmill.plan import make_plan
-from pixmill.rows import REASONS
+from pixmill.config.model import Config
+from pixmill.planning.plan import make_plan
+from pixmill.planning.row_checks import REASONS
 from tests.fuzz.amount import examples
 
 URL = "https://images.example.com/cat.jpg"

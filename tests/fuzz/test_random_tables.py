@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import pixmill
-from pixmill.config_file import load_config
-from pixmill.export import Format, export
-from pixmill.table import as_json
-from pixmill.table.plain import conformed, plain_type
+from pixmill.arrow_types import conformed, plain_type
+from pixmill.config.loading import load_config
+from pixmill.datasets.export import Format, export
+from pixmill.tables import as_json
 from tests.conftest import Simulated, Workshop, carry_out, simulator
 from tests.fuzz.amount import EFFORT
 from tests.fuzz.random_columns import random_column

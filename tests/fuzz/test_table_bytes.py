@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pixmill.console_bill import days_of, read_export
 from pixmill.errors import TableError
-from pixmill.table import as_text, open_table
+from pixmill.ledger.billing.reconciliation import days_of, read_export
+from pixmill.tables import as_text, open_table
 from tests.fuzz.amount import examples
 from tests.fuzz.mutations import damaged
 

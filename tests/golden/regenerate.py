@@ -8,8 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pixmill.canonical import json_text, normalized
-from pixmill.identity import file_identity, request_shape, row_seeds, url_list
+from pixmill.request.canonical_json import json_text, normalized
+from pixmill.request.fingerprint import file_identity, request_shape, row_seeds, url_list
 
 REQ_KEY = "high_aes_scheduler_svr_controlnet_v2.0"
 IMAGES = [

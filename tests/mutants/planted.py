@@ -14,12 +14,12 @@ class Mutant(NamedTuple):
 
 
 LEDGER = "tests/pixmill/ledger/test_ledger.py"
-AGAIN = "tests/pixmill/ledger/test_again.py"
+AGAIN = "tests/pixmill/ledger/test_payment_marks.py"
 BUDGETS = "tests/pixmill/ledger/test_budgets.py"
-BUSINESS = "tests/pixmill/test_run_business.py"
-TRANSPORT = "tests/pixmill/test_run_transport.py"
-GOVERNOR = "tests/pixmill/test_governor.py"
-BREAKER = "tests/pixmill/test_breaker.py"
+BUSINESS = "tests/faults/provider/test_answers_of_the_provider.py"
+TRANSPORT = "tests/faults/link/test_link_to_the_provider.py"
+GOVERNOR = "tests/pixmill/limits/test_limiter.py"
+BREAKER = "tests/pixmill/limits/test_circuit_breaker.py"
 POWER = "tests/crash/test_power_loss.py"
 
 MUTANTS = (
@@ -40,24 +40,24 @@ MUTANTS = (
     ),
     Mutant(
         "ignore the dead owner",
-        "pixmill/ledger/owner.py",
+        "pixmill/ledger/process_owner.py",
         "return found != start",
         "return False",
         (LEDGER,),
     ),
     Mutant(
         "take the pids of another place for those of this one",
-        "pixmill/ledger/owner.py",
+        "pixmill/ledger/process_owner.py",
         "if place == _certain_place() else None",
         "if place else None",
-        ("tests/pixmill/ledger/test_owner.py",),
+        ("tests/pixmill/ledger/test_process_owner.py",),
     ),
     Mutant(
         "believe that the owner of another host is dead",
-        "pixmill/ledger/owner.py",
+        "pixmill/ledger/process_owner.py",
         "return lease_until is None or lease_until < clock()",
         "return True",
-        ("tests/virtual", "tests/pixmill/test_run_upgrade.py", AGAIN, "tests/faults"),
+        ("tests/virtual", "tests/pixmill/execution/test_run_upgrade.py", AGAIN, "tests/faults"),
     ),
     Mutant(
         "take a key that is in doubt",
@@ -89,21 +89,21 @@ MUTANTS = (
     ),
     Mutant(
         "throw a late answer away",
-        "pixmill/ledger/entries.py",
+        "pixmill/ledger/writes.py",
         "_SETTLE = _OF_JOB.where(or_(and_(_MINE, not_(_STAYS)), _GIVEN_UP))",
         "_SETTLE = _OF_JOB.where(and_(_MINE, not_(_STAYS)))",
         (LEDGER,),
     ),
     Mutant(
         "retry a transient failure for ever",
-        "pixmill/ledger/again.py",
+        "pixmill/ledger/payment_marks.py",
         'jobs.c.transient == literal_column("1"), jobs.c.runs < max_runs',
         'jobs.c.transient == literal_column("1")',
         (LEDGER,),
     ),
     Mutant(
         "retry an answer that may have been charged",
-        "pixmill/provider/codes.py",
+        "pixmill/provider/error_codes.py",
         '_IN_DOUBT = Ruling(Verdict.IN_DOUBT, "unknown")',
         '_IN_DOUBT = Ruling(Verdict.RETRY, "unknown")',
         (TRANSPORT,),
@@ -117,24 +117,24 @@ MUTANTS = (
     ),
     Mutant(
         "send a refused picture again without end",
-        "pixmill/outcomes.py",
+        "pixmill/execution/outcomes.py",
         "answer.code in OUTPUT_REDRAWN and claim.rerolls < retry.rerolls",
         "claim.rerolls < retry.rerolls",
         (BUSINESS,),
     ),
     Mutant(
         "call an unknown code transient",
-        "pixmill/provider/codes.py",
+        "pixmill/provider/error_codes.py",
         "    _warn_of(code)\n    return _FAILED",
         "    _warn_of(code)\n    return _FAULT",
-        ("tests/pixmill/provider/test_codes.py", BUSINESS),
+        ("tests/pixmill/provider/test_error_codes.py", BUSINESS),
     ),
     Mutant(
         "leave the seed out of the key",
-        "pixmill/identity.py",
+        "pixmill/request/fingerprint.py",
         'key_tail=f\',"req_key":{json_text(req_key)},"seed":\',',
         'key_tail=f\',"req_key":{json_text(req_key)},"seed2":\',',
-        ("tests/pixmill/test_identity.py",),
+        ("tests/pixmill/request/test_fingerprint.py",),
     ),
     # Money
     Mutant(
@@ -142,7 +142,7 @@ MUTANTS = (
         "pixmill/ledger/claims.py",
         '"number": len(rows)}])',
         '"number": len(keys)}])',
-        (LEDGER, BUSINESS, "tests/pixmill/test_retry.py", "tests/virtual"),
+        (LEDGER, BUSINESS, "tests/pixmill/execution/test_retry.py", "tests/virtual"),
     ),
     Mutant(
         "allow one call more than the cap",
@@ -175,49 +175,49 @@ MUTANTS = (
     # Limits
     Mutant(
         "ignore Retry-After",
-        "pixmill/engine.py",
+        "pixmill/execution/thread_executor.py",
         "        if answer.retry_after:\n",
         "        if answer.retry_after and False:\n",
         (TRANSPORT,),
     ),
     Mutant(
         "let one call more in flight than the limit",
-        "pixmill/governor.py",
+        "pixmill/limits/limiter.py",
         "self._in_flight < self.limit\n",
         "self._in_flight <= self.limit\n",
-        ("tests/pixmill/test_governor_limits.py", GOVERNOR),
+        ("tests/pixmill/limits/test_limiter_in_virtual_time.py", GOVERNOR),
     ),
     Mutant(
         "cut once for every throttled answer of a burst",
-        "pixmill/pace.py",
+        "pixmill/limits/rate.py",
         "        if call.number <= self._cut_at:\n            return False\n",
         "",
-        ("tests/pixmill/test_governor_limits.py",),
+        ("tests/pixmill/limits/test_limiter_in_virtual_time.py",),
     ),
     Mutant(
         "grow a limit that is not in use",
-        "pixmill/slots.py",
+        "pixmill/limits/concurrency.py",
         "IN_USE = 0.8",
         "IN_USE = 0.0",
-        ("tests/pixmill/test_governor_limits.py",),
+        ("tests/pixmill/limits/test_limiter_in_virtual_time.py",),
     ),
     Mutant(
         "never open the breaker",
-        "pixmill/breaker.py",
+        "pixmill/limits/circuit_breaker.py",
         "if not self.is_open and (self._in_a_row < IN_A_ROW or not self._seen_working):",
         "if not self.is_open:",
         (BREAKER,),
     ),
     Mutant(
         "probe with all calls at once",
-        "pixmill/breaker.py",
+        "pixmill/limits/circuit_breaker.py",
         "return self._probe is not None",
         "return False",
         (BREAKER,),
     ),
     Mutant(
         "let repeats go without a budget",
-        "pixmill/retry_budget.py",
+        "pixmill/limits/retry_budget.py",
         "return max(0.0, -self._tokens",
         "return 0 * max(0.0, -self._tokens",
         (BREAKER,),
@@ -225,54 +225,54 @@ MUTANTS = (
     # Files
     Mutant(
         "drop the sync of an image",
-        "pixmill/images.py",
+        "pixmill/storage/image_fetcher.py",
         "        os.fsync(file.fileno())\n",
         "",
-        ("tests/pixmill/test_images.py",),
+        ("tests/pixmill/storage/test_image_fetcher.py",),
     ),
     Mutant(
         "tell lost pictures of one mode only",
-        "pixmill/results.py",
+        "pixmill/datasets/schema.py",
         'self._by_file = config.output.images != "url"',
         'self._by_file = config.output.images == "download"',
-        ("tests/pixmill/test_image_modes.py",),
+        ("tests/pixmill/execution/test_image_modes.py",),
     ),
     Mutant(
         "take a half of a living process for that of a dead one",
-        "pixmill/atomic.py",
+        "pixmill/storage/atomic_write.py",
         "            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n            path.unlink()",
         "            path.unlink()",
         ("tests/faults/test_files_under_us.py",),
     ),
     Mutant(
         "drop the sync of a published file",
-        "pixmill/atomic.py",
+        "pixmill/storage/atomic_write.py",
         "            sync(path)\n            path.replace(target)\n",
         "            path.replace(target)\n",
-        (POWER, "tests/pixmill/test_publication.py"),
+        (POWER, "tests/pixmill/datasets/test_publishing.py"),
     ),
     Mutant(
         "verify sizes only",
-        "pixmill/images.py",
+        "pixmill/storage/image_fetcher.py",
         "return same_size and path.read_bytes() == data",
         "return same_size",
-        ("tests/pixmill/test_images.py",),
+        ("tests/pixmill/storage/test_image_fetcher.py",),
     ),
     # Security
     Mutant(
         "connect to an address that was not checked",
-        "pixmill/wire.py",
+        "pixmill/http/connections.py",
         "            self.check_address(address)\n",
         "            pass\n",
-        ("tests/pixmill/test_wire.py",),
+        ("tests/pixmill/http/test_connections.py",),
     ),
     Mutant(
         "trust any certificate",
-        "pixmill/wire.py",
+        "pixmill/http/connections.py",
         "        context.set_alpn_protocols",
         "        context.check_hostname = False\n        context.verify_mode = ssl.CERT_NONE\n"
         "        context.set_alpn_protocols",
-        ("tests/pixmill/test_transport_tls.py",),
+        ("tests/pixmill/http/test_transport_tls.py",),
     ),
     Mutant(
         "let a secret be pickled",
@@ -286,6 +286,6 @@ MUTANTS = (
         "pixmill/ledger/ledger.py",
         "        with _reported(self.database):\n            return patiently(",
         "        if True:\n            return patiently(",
-        (LEDGER, "tests/pixmill/test_plan.py", "tests/faults"),
+        (LEDGER, "tests/pixmill/planning/test_plan.py", "tests/faults"),
     ),
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pixmill.config_file import load_config
+from pixmill.config.loading import load_config
 from tests.conftest import KEY, Simulated, Workshop, carry_out, results, simulator
 
 ROWS = 6

@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from pixmill.config_file import load_config
+from pixmill.config.loading import load_config
 from pixmill.ledger import open_ledger
 from pixmill.ledger.schema import jobs
-from pixmill.plan import make_plan
+from pixmill.planning.plan import make_plan
 
 
 def pay_for_everything(config_path: str, **columns: Any) -> int:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from pixmill.config_file import load_config
+from pixmill.config.loading import load_config
 from tests.conftest import Simulated, Workshop, carry_out, results
 from tests.faulty_server import Behaviour, FaultyServer, Peer, answer, message
 from tests.pixmill.provider.answer_bodies import error, success

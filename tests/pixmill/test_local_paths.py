@@ -8,10 +8,10 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from pixmill.cli.terminal import place
-from pixmill.config_file import load_config
+from pixmill.cli.console import place
+from pixmill.config.loading import load_config
+from pixmill.datasets.loading import load_results
 from pixmill.errors import ConfigError, UserError
-from pixmill.loading import load_results
 from pixmill.local_paths import folder_problem, given_path, local_path
 from tests.conftest import Workshop, carry_out
 from tests.real_command import Command, Ended

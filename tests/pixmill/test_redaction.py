@@ -15,7 +15,7 @@ import pytest
 from prefect.logging.formatters import JsonFormatter, PrefectFormatter
 
 from pixmill import redaction
-from pixmill.cli.terminal import complain, print_json, say
+from pixmill.cli.console import complain, print_json, say
 from pixmill.errors import PixmillError
 from pixmill.provider.credentials import Secret
 from pixmill.redaction import (

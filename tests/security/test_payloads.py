@@ -10,19 +10,19 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from pixmill.config_file import load_config
+from pixmill.config.loading import load_config
+from pixmill.datasets.export import Choice, Format, export
+from pixmill.datasets.loading import load_results
+from pixmill.datasets.report import write_report
+from pixmill.datasets.verification import verify
 from pixmill.errors import PixmillError, UserError
-from pixmill.export import Choice, Format, export
-from pixmill.images import ImageStore
-from pixmill.loading import load_results
-from pixmill.provider.answers import read_answer
-from pixmill.provider.codes import code_table
-from pixmill.report import write_report
-from pixmill.transport import Reply
-from pixmill.verification import verify
+from pixmill.http.transport import Reply
+from pixmill.provider.error_codes import code_table
+from pixmill.provider.responses import read_answer
+from pixmill.storage.image_fetcher import ImageStore
 from tests.conftest import Workshop, carry_out, results
 from tests.faulty_server import FaultyServer, answer
-from tests.pixmill.published import INPUT, Shelf
+from tests.pixmill.datasets.published import INPUT, Shelf
 from tests.pixmill.run_checks import Provider, use
 from tests.pixmill.sample_pictures import JPEG
 
@@ -229,7 +229,7 @@ YAML = [
     "!!python/object/apply:subprocess.check_output [['touch', '{mark}']]",
     "!!python/object/new:os.system ['touch {mark}']",
     "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]",
-    "!!python/object:pixmill.config.Config {{}}",
+    "!!python/object:pixmill.config.model.Config {{}}",
     "!!python/name:os.system",
     "!!python/module:os",
     "!!python/object/apply:eval [\"open('{mark}', 'w')\"]",
@@ -304,7 +304,7 @@ def test_the_look_at_input_images_reaches_nothing_inside(images: str, workshop: 
 
 def test_a_paid_answer_and_a_repair_fetch_nothing_inside(workshop: Workshop) -> None:
     """4.3: URLs out of an answer, when it comes and when its image is fetched again later."""
-    from pixmill.repair import repair
+    from pixmill.execution.repair import repair
 
     with FaultyServer(answer(JPEG)) as trap:
         urls = [f"https://{host}:{trap.port}/a.jpg" for host in INSIDE]

@@ -14,17 +14,17 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy import text
 
-from pixmill.config_file import load_config
+from pixmill.config.loading import load_config
+from pixmill.datasets.verification import verify
 from pixmill.errors import LedgerError
+from pixmill.execution.run import prepare
+from pixmill.execution.status import read_status
 from pixmill.ledger import Claim, Ledger, Refused, State, open_ledger, schema
 from pixmill.ledger import ledger as ledger_module
 from pixmill.ledger.backup import back_up
 from pixmill.ledger.dialects import clock
-from pixmill.runs import prepare
-from pixmill.status import read_status
-from pixmill.verification import verify
 from tests.conftest import ROOT, Workshop, carry_out
-from tests.pixmill.billing import LIMITS, being_written, books
+from tests.pixmill.ledger.billing.billing import LIMITS, being_written, books
 from tests.pixmill.ledger.test_ledger import ended
 from tests.pixmill.run_checks import Provider, check, to_its_end, use
 from tests.postgres import Postgres
@@ -187,7 +187,7 @@ def test_four_processes_of_sixteen_threads_never_make_call_101(
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pixmill.ledger import Claim, State, open_ledger
-from tests.pixmill.billing import LIMITS
+from tests.pixmill.ledger.billing.billing import LIMITS
 from tests.pixmill.ledger.test_ledger import ended
 capped = LIMITS._replace(run_id="run-1", max_calls=100, max_cost_per_month=20.0, price=0.2)
 ledger = open_ledger({database_url!r})

@@ -20,7 +20,7 @@ from prefect.client.schemas.schedules import IntervalSchedule
 
 from deployments.automations import apply, dead_runs_are_marked
 from deployments.stack import Stack, running_stack
-from pixmill.child_process import stop_child
+from pixmill.subprocesses import stop_child
 from tests.conftest import KEY, simulator
 from tests.deployments.test_stack import client_of, folder, free_port
 from tests.postgres import Postgres

@@ -6,10 +6,10 @@ import pytest
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed
 
-from pixmill.config_file import load_config
+from pixmill.config.loading import load_config
 from pixmill.errors import LedgerError, PixmillError
-from pixmill.runs import prepare
-from pixmill.tally import Count
+from pixmill.execution.progress import Count
+from pixmill.execution.run import prepare
 from tasks.cv_process import cv_process
 from tests.conftest import Simulated, Workshop
 

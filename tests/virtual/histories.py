@@ -11,8 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from pixmill.config import Config
-from pixmill.engine import Engine
+from pixmill.config.model import Config
+from pixmill.execution.thread_executor import Engine
 from tests.virtual import threads
 from tests.virtual.runs import Patience, Store, config_with
 from tests.virtual.service import FAULTS, Weather

@@ -12,15 +12,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pixmill.config import Config
-from pixmill.downloads import Downloads
-from pixmill.engine import Engine
-from pixmill.jobs import Job
+from pixmill.config.model import Config
+from pixmill.execution.image_downloads import Downloads
+from pixmill.execution.outcomes import MAX_THROTTLES
+from pixmill.execution.progress import Count
+from pixmill.execution.stop_reasons import StopCode
+from pixmill.execution.thread_executor import Engine
 from pixmill.ledger import Ledger, Recorded, State
-from pixmill.ledger.owner import this_owner
-from pixmill.outcomes import MAX_THROTTLES
-from pixmill.stops import StopCode
-from pixmill.tally import Count
+from pixmill.ledger.process_owner import this_owner
+from pixmill.planning.jobs import Job
 from tests.virtual.service import Service, VirtualClient, VirtualImages, Weather
 from tests.virtual.threads import Thread
 from tests.virtual.world import Process, World

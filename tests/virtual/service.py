@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from requests.structures import CaseInsensitiveDict
 
 from pixmill.errors import AnswerUnknown, NotSent
-from pixmill.images import ImageError, ImageFile
-from pixmill.provider.answers import Answer, no_answer, not_sent, read_answer
-from pixmill.provider.codes import code_table
-from pixmill.transport import Reply
+from pixmill.http.transport import Reply
+from pixmill.provider.error_codes import code_table
+from pixmill.provider.responses import Answer, no_answer, not_sent, read_answer
+from pixmill.storage.image_fetcher import ImageError, ImageFile
 from tests.virtual.world import Process, World
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pixmill.retry_budget import AT_ONCE, PER_SECOND, SHARE
+from pixmill.limits.retry_budget import AT_ONCE, PER_SECOND, SHARE
 from tests.virtual.histories import told
 from tests.virtual.runs import Store, config_with
 from tests.virtual.service import Weather

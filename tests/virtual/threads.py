@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-import pixmill.engine
-import pixmill.job_queue
-from pixmill.ledger import owner, sqlite
+import pixmill.execution.thread_executor
+import pixmill.execution.work_queue
+from pixmill.ledger import process_owner as owner
+from pixmill.ledger import sqlite
 from tests.virtual.world import START, Fiber, World
 
 _now: list[World] = []
@@ -231,7 +232,7 @@ _DEFAULTS = {time.monotonic: _TIME.monotonic, threading.Event.wait: Event.wait}
 
 def install(patch: pytest.MonkeyPatch) -> None:
     """Let the library's modules see the stand-ins, also where a clock is the default of a parameter."""
-    chunk = pixmill.job_queue.Chunk
+    chunk = pixmill.execution.work_queue.Chunk
     for module in [
         module for name, module in sys.modules.items() if name.startswith("pixmill.") and module
     ]:
@@ -244,7 +245,11 @@ def install(patch: pytest.MonkeyPatch) -> None:
                 if isinstance(value, FunctionType | type(time.monotonic)) and value in _DEFAULTS:
                     patch.setitem(defaults, name, _DEFAULTS[value])
     # The defaults of a dataclass are made by what stood there when it was defined.
-    patch.setattr(pixmill.engine, "Chunk", lambda waiting: chunk(waiting, {}, Event(), Lock()))
+    patch.setattr(
+        pixmill.execution.thread_executor,
+        "Chunk",
+        lambda waiting: chunk(waiting, {}, Event(), Lock()),
+    )
     patch.setattr(sqlite, "connect", _connect)
     _install_owners(patch)
 

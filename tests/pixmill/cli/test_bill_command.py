@@ -9,7 +9,7 @@ import pytest
 
 from pixmill.ledger.schema import SCHEMA_VERSION
 from tests.conftest import Workshop, carry_out, simulator
-from tests.pixmill.billing import books
+from tests.pixmill.ledger.billing.billing import books
 from tests.real_command import Command
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pixmill.cli.terminal import print_json
+from pixmill.cli.console import print_json
 from tests.conftest import ROOT, Bill, Simulated, Workshop, carry_out
 from tests.warm import COMMAND, forked
 

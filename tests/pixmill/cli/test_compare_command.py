@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pixmill.published import Shelf
+from tests.pixmill.datasets.published import Shelf
 from tests.real_command import Command
 
 

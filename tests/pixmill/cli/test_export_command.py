@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Workshop, carry_out
-from tests.pixmill.published import Shelf
+from tests.pixmill.datasets.published import Shelf
 from tests.real_command import Command
 
 

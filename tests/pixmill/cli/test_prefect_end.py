@@ -11,10 +11,10 @@ from prefect.settings import (
 )
 
 import flows.generate
-from pixmill.cli import pay
-from pixmill.config_file import load_config
+from pixmill.cli import run as pay
+from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
-from pixmill.runs import Run, prepare
+from pixmill.execution.run import Run, prepare
 from tests.conftest import Simulated, Workshop
 
 

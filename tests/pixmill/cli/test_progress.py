@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from pixmill.cli.progress import block, plain_line
-from pixmill.tally import Progress
+from pixmill.execution.progress import Progress
 
 CALM = Progress(
     to_pay=100,

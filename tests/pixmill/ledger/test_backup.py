@@ -13,7 +13,7 @@ from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import open_ledger
 from pixmill.ledger.backup import back_up
 from pixmill.ledger.stats import row_counts
-from tests.pixmill.billing import being_written, books
+from tests.pixmill.ledger.billing.billing import being_written, books
 
 
 def names(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from pixmill.ledger import Claim, Ledger, Refused, RunLimits
 from pixmill.ledger import budgets as budgets_module
 from pixmill.ledger.budgets import month_begins
-from tests.pixmill.billing import LIMITS, Books, books
+from tests.pixmill.ledger.billing.billing import LIMITS, Books, books
 
 MONTHLY = LIMITS._replace(max_cost_per_month=1.0, price=0.2, timezone="Asia/Shanghai")
 FULL = Refused(None, "max_cost_per_month")
@@ -112,7 +112,7 @@ def test_sixty_four_threads_never_pass_a_cap_on_money(shop: Books) -> None:
 def test_two_processes_share_a_month(shop: Books) -> None:
     """E15, H1: what the other one claims and records counts here at once."""
     script = f"""
-from tests.pixmill.billing import books
+from tests.pixmill.ledger.billing.billing import books
 from tests.pixmill.ledger.test_budgets import MONTHLY, claims
 with books({str(shop.ledger.address)!r}, "run-9") as other:
     print(claims(other.ledger, MONTHLY._replace(run_id="run-9", max_cost_per_month=6.0), 100))

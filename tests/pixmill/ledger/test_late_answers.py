@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from pixmill.bill import BY, make_bill, month_period
 from pixmill.ledger import Claim, Ledger, Recorded, Refused, State, open_ledger
+from pixmill.ledger.billing.bill import BY, make_bill, month_period
 from pixmill.ledger.schema import now_micros
 from pixmill.ledger.stats import row_counts
-from tests.pixmill.billing import ANSWERED, LIMITS
-from tests.pixmill.test_bill import NOW, SHANGHAI
+from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
+from tests.pixmill.ledger.billing.test_bill import NOW, SHANGHAI
 
 ENDINGS = {
     "yes": {"state": State.SUCCEEDED, "price": 0.2},

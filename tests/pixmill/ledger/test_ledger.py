@@ -15,7 +15,7 @@ from sqlalchemy import text
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import Claim, Ledger, Recorded, Refused, State, open_ledger
 from pixmill.ledger.schema import SCHEMA_VERSION
-from tests.pixmill.billing import ANSWERED, LIMITS
+from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
 from tests.pixmill.ledger.conftest import IN_A_FILE
 
 NEXT_RUN = LIMITS._replace(run_id="run-2")

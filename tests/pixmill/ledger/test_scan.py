@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from sqlalchemy import insert, text
 
-from pixmill.duplicates import key_bytes
 from pixmill.ledger import Known, Ledger, State, scan
-from pixmill.ledger.owner import this_owner
+from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.scan import Fingerprints
 from pixmill.ledger.schema import jobs
+from pixmill.planning.duplicates import key_bytes
 from tests.pixmill.ledger.conftest import IN_A_FILE
 
 DEAD = "elsewhere|boot|1|1"

@@ -6,9 +6,9 @@ from typing import Any
 
 from requests.structures import CaseInsensitiveDict
 
-from pixmill.provider.answers import Answer, read_answer
-from pixmill.provider.codes import code_table
-from pixmill.transport import Reply
+from pixmill.http.transport import Reply
+from pixmill.provider.error_codes import code_table
+from pixmill.provider.responses import Answer, read_answer
 
 TABLE = code_table("high_aes_scheduler_svr_controlnet_v2.0")
 URL = "https://p3-aiop-sign.byteimg.com/tos-cn-i-x/2~tplv.image?rk3s=1&x-expires=1736856432&x-signature=a%3D"

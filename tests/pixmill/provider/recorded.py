@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from pixmill.config import Limits, Provider, Request
+from pixmill.config.model import Limits, Provider, Request
 from pixmill.provider.client import Client, open_client
 
 REQ_KEY = "high_aes_scheduler_svr_controlnet_v2.0"

@@ -12,11 +12,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from pixmill.config import Limits, Provider, Request
+from pixmill.config.model import Limits, Provider, Request
 from pixmill.errors import ConfigError
 from pixmill.provider.client import Client, open_client
-from pixmill.provider.codes import Verdict
 from pixmill.provider.credentials import Secret
+from pixmill.provider.error_codes import Verdict
 from pixmill.provider.signing import verify
 from tests.pixmill.provider.answer_bodies import URL, error, gateway_error, success
 from tests.pixmill.provider.recorded import (

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from pixmill.provider.codes import Verdict
+from pixmill.provider.error_codes import Verdict
 from tests.faulty_server import (
     Behaviour,
     FaultyServer,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pixmill.config import Limits, Provider, Request
+from pixmill.config.model import Limits, Provider, Request
 from pixmill.provider.client import open_client
-from pixmill.provider.codes import Verdict
+from pixmill.provider.error_codes import Verdict
 from pixmill.simulator import embedded
 from tests.pixmill.provider.recorded import REQ_KEY, opened
 

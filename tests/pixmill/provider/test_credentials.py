@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from rich.traceback import Traceback
 
-from pixmill.config import Provider
+from pixmill.config.model import Provider
 from pixmill.errors import ConfigError
 from pixmill.provider.credentials import Secret, VolcKeys, bearer_key, simulator_key, volc_keys
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pixmill.simulator.answers import go_duration
+from pixmill.simulator.responses import go_duration
 
 MINUTE = 60_000_000_000
 

@@ -12,10 +12,10 @@ import pytest
 import requests
 import yaml
 
-from pixmill.images import ImageError, ImageFetcher, ImageGone
-from pixmill.pictures import inspect
-from pixmill.provider.codes import code_table
-from pixmill.simulator.answers import NAMED_ERRORS
+from pixmill.provider.error_codes import code_table
+from pixmill.simulator.responses import NAMED_ERRORS
+from pixmill.storage.image_decoding import inspect
+from pixmill.storage.image_fetcher import ImageError, ImageFetcher, ImageGone
 from tests.pixmill.simulator.conftest import BEARER, Running, running
 
 Asked = Callable[..., dict[str, Any]]

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from pixmill.errors import UserError
-from pixmill.simulator.effects import ImageEffect
+from pixmill.simulator.fault_effects import ImageEffect
+from pixmill.simulator.fault_rules import Occasion
 from pixmill.simulator.faults import Faults, Limit, Met, Rule, load_faults
-from pixmill.simulator.selection import Occasion
 from tests.pixmill.simulator.conftest import ROOT, Running, Start
 
 Asked = Callable[..., dict[str, Any]]

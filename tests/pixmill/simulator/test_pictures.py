@@ -12,9 +12,9 @@ import pytest
 import requests
 from PIL import Image
 
-from pixmill.simulator.painter import paint
+from pixmill.simulator.painting.painter import paint
+from pixmill.simulator.painting.theme import Theme, read_prompt
 from pixmill.simulator.recipe import Mark, Recipe, pack, recipe_of, unpack
-from pixmill.simulator.theme import Theme, read_prompt
 from tests.pixmill.simulator.conftest import Running, Start
 
 Asked = Callable[..., dict[str, Any]]

@@ -1,0 +1,135 @@
+"""An embedded Prefect server for machines that have none: started while the plan is made, stopped after the run.
+
+Prefect's own ephemeral server shares the terminal's process group, so a Ctrl-C kills it under a run that drains. This
+one has a session of its own, a free port on loopback, no telemetry and no UI, and keeps its history in a folder of the
+user, not in the store. Nothing here imports Prefect: its settings are environment variables.
+"""
+
+import fcntl
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import requests
+
+from pixmill.cli.prefect_settings import (
+    client_settings,
+    keep_loopback_off_proxies,
+    server_environment,
+)
+from pixmill.errors import PixmillError
+from pixmill.subprocesses import import_path, start_child, stop_child
+
+START_SECONDS = 120
+
+_BARE_SERVER = {
+    "PREFECT_SERVER_UI_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT__SERVER_FINAL": "1",
+    **{
+        f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
+        for service in (
+            "SCHEDULER",
+            "LATE_RUNS",
+            "FOREMAN",
+            "PAUSE_EXPIRATIONS",
+            "CANCELLATION_CLEANUP",
+            "TRIGGERS",
+        )
+    },
+}
+_PROGRAM = ("-P", "-m", "uvicorn", "prefect.server.api.server:create_app", "--factory")
+"""What `prefect server start` runs, which takes a port but no socket."""
+
+
+class EmbeddedServer:
+    """A Prefect API server of this process. Start it early with the constructor, then `use` it, then `close` it.
+
+    It gets a socket that listens already, so that whoever answers there is this server, and no other process can take
+    the port in between.
+    """
+
+    def __init__(self) -> None:
+        keep_loopback_off_proxies()
+        self._open = ExitStack()
+        self._before: dict[str, str] | None = None
+        self._home = self._claim_home()
+        self._log = self._home / "server.log"
+        settings = {**_BARE_SERVER, "PYTHONPATH": import_path()}
+        environment = server_environment(self._home, settings)
+        with socket.create_server(("127.0.0.1", 0)) as listener, self._log.open("wb") as output:
+            # Connections inherit it; the server itself can't tell what kind of socket it was given.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+            number = listener.fileno()
+            self._process = start_child(
+                [*_PROGRAM, "--log-level", "warning", "--fd", str(number)],
+                environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                folder=self._home,
+                inherited=(number,),
+            )
+        self._open.callback(stop_child, self._process)
+
+    def use(self) -> None:
+        """Wait until the server answers and make it the API of this process, and its settings the only ones."""
+        deadline = time.monotonic() + START_SECONDS
+        with requests.Session() as session:
+            session.trust_env = False
+            while not self._answers(session):
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise PixmillError(
+                        f"the embedded Prefect server did not start; its log is {self._log}",
+                        hint="or set PREFECT_API_URL to a server of your own",
+                    )
+                time.sleep(0.1)
+        settings = client_settings(self._home, self._url)
+        self._before = _replace_settings(settings)
+
+    def close(self) -> None:
+        """Stop the server, and leave the settings of this process as they were."""
+        self._open.close()
+        if self._before is not None:
+            _replace_settings(self._before)
+            self._before = None
+
+    def _answers(self, session: requests.Session) -> bool:
+        try:
+            return session.get(f"{self._url}/health", timeout=2).ok
+        except requests.RequestException:
+            return False
+
+    def _claim_home(self) -> Path:
+        """Return this user's server folder, or a temporary one while another run uses it: SQLite takes one server."""
+        try:
+            state = _state_folder() / "pixmill" / "prefect"
+            state.mkdir(parents=True, exist_ok=True)
+            lock = self._open.enter_context((state / "lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (OSError, RuntimeError):  # no home
+            return Path(
+                self._open.enter_context(tempfile.TemporaryDirectory(prefix="pixmill-prefect-"))
+            )
+        return state
+
+
+def _state_folder() -> Path:
+    """Where programs of this user keep their state: XDG_STATE_HOME where that is an absolute path."""
+    named = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return named if named.is_absolute() else Path.home() / ".local" / "state"
+
+
+def _replace_settings(settings: dict[str, str]) -> dict[str, str]:
+    """Put `settings` in place of all PREFECT_ variables of this process; return those."""
+    before = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.upper().startswith("PREFECT_")
+    }
+    os.environ.update(settings)
+    return before

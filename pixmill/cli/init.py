@@ -1,0 +1,38 @@
+"""Commands about files: init."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixmill.cli.console import say
+from pixmill.errors import UserError
+from pixmill.local_paths import given_path
+
+STARTER = ("pets.yaml", "pets.csv")
+
+
+def init(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", parser=given_path, help="The folder to write to; made where absent."
+        ),
+    ],
+) -> None:
+    """Write a commented config and a small table that run on the simulator."""
+    existing = [name for name in STARTER if (folder / name).exists()]
+    if existing:
+        raise UserError(
+            f"{folder / existing[0]} exists already",
+            hint="choose another folder; nothing was written",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in STARTER:
+            (folder / name).write_bytes(files("pixmill.cli.templates").joinpath(name).read_bytes())
+    except OSError as error:
+        raise UserError(f"{folder} can't be written: {error.strerror}") from None
+    say(f"wrote {' and '.join(str(folder / name) for name in STARTER)}")
+    say(f"next: cd {folder} && pixmill run {STARTER[0]}")

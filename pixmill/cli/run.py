@@ -1,0 +1,343 @@
+"""The command `run`, and what all commands share that pay: plan, agree, run, say how it went."""
+
+import os
+import shlex
+import sys
+import threading
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
+
+import typer
+
+from pixmill.cli.console import ConfigPath, Json, Overrides, duration, leave, money, print_json, say
+from pixmill.cli.plan import say_plan
+from pixmill.cli.progress import InputLook
+from pixmill.errors import PixmillError, SpendingRefused
+from pixmill.local_paths import given_path
+from pixmill.signals import EXIT_INTERRUPTED, heeding, signals_taken_by
+
+EVENT_SECONDS = 10.0
+REHEARSAL = (
+    "provider.kind=simulator",
+    "provider.base_url=null",
+    "execution.engine=threads",
+    "execution.address=null",
+)
+"""What makes a rehearsal of any config: the embedded simulator answers, in a store of its own."""
+
+if TYPE_CHECKING:
+    from pixmill.cli.embedded_prefect import EmbeddedServer
+    from pixmill.config.model import Config
+    from pixmill.execution.retry_selection import Retried
+    from pixmill.execution.run import Run
+
+
+def run(
+    config: ConfigPath,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help="Pay for at most N jobs, in input order.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before paying.")] = False,
+    new_store: Annotated[
+        bool, typer.Option("--new-store", help="Agree that the store has no ledger yet.")
+    ] = False,
+    rehearse: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FAULTS",
+            parser=given_path,
+            help="Pay nothing: the simulator answers, with the faults of this file.",
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Make the dataset: plan, pay for what is missing, publish. The same command again continues."""
+    from pixmill.config.loading import load_config
+
+    changes = [*(overrides or ()), *(REHEARSAL if rehearse else ())]
+    settings = load_config(config, changes)
+    if rehearse:
+        from pixmill.simulator.faults import load_faults
+
+        load_faults(rehearse)  # its mistakes come before anything starts
+    order = Order(settings, config, changes, limit, yes=yes, new_store=new_store, faults=rehearse)
+    pay(order, as_json=as_json)
+
+
+class Order(NamedTuple):
+    """What a person ordered: a config as it was read, how it was named, and how far they agreed to it beforehand."""
+
+    settings: "Config"
+    config: str
+    overrides: list[str]
+    limit: int | None = None
+    yes: bool = False
+    new_store: bool = False
+    retried: "Retried | None" = None
+    faults: Path | None = None
+
+    @property
+    def status_command(self) -> str:
+        """What to type to see how far it is."""
+        where = f" --set {REHEARSAL[0]}" if self.faults else ""
+        return f"pixmill status {shlex.quote(self.config)}{where}"
+
+
+def pay(order: Order, *, as_json: bool) -> NoReturn:
+    """Carry an order out, say how that went and end the process with its exit code, whether anybody reads or not."""
+    from pixmill.execution.run_summary import NOTHING_DONE
+
+    paying = _Paying(order, as_json)
+    with signals_taken_by(heeding(paying.first_signal, paying.second_signal)):
+        try:
+            report = _carried_out(order, paying)
+        except (KeyboardInterrupt, typer.Abort):
+            report = {
+                **NOTHING_DONE,
+                "exit_code": EXIT_INTERRUPTED,
+                "reason": "interrupted before anything was sent",
+            }
+        paying.end(report)
+
+
+class _Paying:
+    """An order that is being carried out, and what signals do to it while its run does not take them itself.
+
+    Before a run begins nothing was sent, so that the first one ends it. Once it is over all is recorded, and what is
+    left (Prefect's events, its server) ends soon, so that only a person who insists does not wait for that.
+    """
+
+    def __init__(self, order: Order, as_json: bool) -> None:
+        self._order, self._as_json = order, as_json
+        self.run: Run | None = None
+        self._ending = threading.Lock()
+
+    def first_signal(self, name: str) -> None:
+        """End what has sent nothing. Raises KeyboardInterrupt there."""
+        if self.run is None or not self.run.begun:
+            raise KeyboardInterrupt
+        words = f"{name}: the run is over, all of it is recorded; waiting for Prefect"
+        # On a thread of its own: the interrupted code may be about to print.
+        threading.Thread(target=say, args=(words,), daemon=True).start()
+
+    def second_signal(self) -> None:
+        """Leave at once, with the report where there is one."""
+        report = self.run.report if self.run else None
+        if report is None:
+            os._exit(EXIT_INTERRUPTED)
+        threading.Thread(target=self.end, args=(report,), daemon=True).start()
+
+    def end(self, report: dict[str, Any]) -> NoReturn:
+        """Say how it went and end the process."""
+        self._ending.acquire()  # whoever comes second need not say it again
+        _say_report(report, self._order)
+        if self._order.faults:
+            say(
+                "REHEARSAL over: nothing was paid, no provider was called, all of it is in "
+                f"{self._order.settings.store_name}"
+            )
+        if self._as_json:
+            with suppress(OSError):  # nobody may be left to read it
+                print_json(report)
+        leave(report["exit_code"], at_once=True)
+
+
+def _carried_out(order: Order, paying: _Paying) -> dict[str, Any]:
+    """Plan, agree, run; return the run's report."""
+    from pixmill.execution.run import prepare
+    from pixmill.execution.run_summary import NOTHING_DONE
+
+    settings, retried = order.settings, order.retried
+    if order.faults:
+        say(
+            f"REHEARSAL: the simulator answers in place of the provider, with the faults of {order.faults}"
+        )
+    with ExitStack() as stack:
+        # A new store is sure to have something to pay for: the server starts while the plan is made.
+        address = settings.ledger_address
+        server = _Server(
+            stack, early=not retried and isinstance(address, Path) and not address.exists()
+        )
+        look = InputLook()
+        prepared = stack.enter_context(prepare(settings, order.limit, look.show, retried))
+        paying.run = prepared
+        look.end()
+        if retried and not prepared.plan.asked:
+            return {**NOTHING_DONE, "reason": f"nothing to retry: no job is {retried.describe()}"}
+        say_plan(prepared.plan)
+        if order.faults:
+            _say_rehearsed(prepared)
+        if prepared.to_pay:
+            prepared.ledger.begin_check()  # while a person thinks and Prefect starts; `begin` waits
+            _agree(prepared, order)
+            prepared.connect(order.faults)
+            server.use()
+            return _flow(prepared, order)
+        return _publish_only(prepared)
+
+
+class _Server:
+    """The embedded Prefect server of this command, where nothing that Prefect reads names another."""
+
+    def __init__(self, stack: ExitStack, *, early: bool) -> None:
+        self._stack, self._embedded = stack, None
+        if early:
+            self._embedded = self._start()
+
+    def _start(self) -> "EmbeddedServer | None":
+        from pixmill.cli.embedded_prefect import EmbeddedServer
+        from pixmill.cli.prefect_settings import (
+            configured_api,
+            is_on_this_machine,
+            keep_loopback_off_proxies,
+        )
+
+        if url := configured_api():
+            if is_on_this_machine(url):
+                keep_loopback_off_proxies()
+            return None
+        server = EmbeddedServer()
+        self._stack.callback(server.close)
+        return server
+
+    def use(self) -> None:
+        """Point this process's Prefect to a server that answers."""
+        from pixmill.cli.prefect_settings import configure_prefect
+
+        embedded = self._embedded or self._start()
+        configure_prefect(embedded=embedded is not None)
+        if embedded:
+            say("starting a Prefect server for this run (PREFECT_API_URL names one of your own) …")
+            embedded.use()
+
+
+def _say_rehearsed(run: "Run") -> None:
+    """Say how much of a config there is left to rehearse, and how to begin anew."""
+    settled = run.plan.distinct - run.plan.to_pay
+    if settled:
+        say(
+            f"  rehearsed before: {settled:,} of {run.plan.distinct:,} jobs have an outcome in {run.config.store_name}"
+        )
+        say("  --set store=FOLDER rehearses all of them, with what it makes in FOLDER")
+
+
+def _agree(run: "Run", order: Order) -> None:
+    """Ask on a terminal; without one hold the run to its rules, a rehearsal to none. Raises SpendingRefused."""
+    from pixmill.execution.spending_rules import (
+        changes_since_last_run,
+        check_invalid,
+        check_spending,
+        month_to_date,
+    )
+
+    config = run.config
+    check_invalid(run.plan)
+    if order.faults:
+        return
+    for change in changes_since_last_run(run.plan)[:10]:
+        say(f"  changed since the last run: {change}")
+    if not config.simulated and config.budget.price_per_call is not None:
+        say(
+            f"  this month so far: {money(month_to_date(config, run.ledger), config.budget.currency)}"
+        )
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        if not order.yes and not typer.confirm(f"Pay for {run.to_pay:,} calls?", err=True):
+            raise SpendingRefused(
+                "nothing was sent", hint="--yes agrees beforehand, --limit N pays for a few first"
+            )
+        return
+    if not order.yes:
+        raise SpendingRefused(
+            f"this run would pay for {run.to_pay:,} calls, and there is no terminal to ask on",
+            hint="`pixmill plan` shows what it would cost; --yes agrees to it",
+        )
+    check_spending(run.plan, new_store=order.new_store, ledger_exists=run.ledger_existed)
+
+
+def _flow(run: "Run", order: Order) -> dict[str, Any]:
+    from prefect.exceptions import TerminationSignal
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows.generate import generate_dataset
+    from pixmill.cli.progress import shown
+    from pixmill.execution.run import handed_over
+
+    # The end of a run waits for the thread of the heartbeats, which sleeps for whole seconds. Whoever waits for them
+    # sets how often they come.
+    no_heartbeats = temporary_settings(set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    with handed_over(run), shown(run), no_heartbeats:
+        try:
+            report = generate_dataset(order.config, order.overrides, order.limit)
+        except PixmillError:
+            _deliver_events()
+            raise
+        except TerminationSignal:  # a SIGTERM that Prefect took, before the run drained or after
+            if not run.begun:
+                raise KeyboardInterrupt from None
+            return run.report or run.finish()
+        except Exception as error:  # Prefect's own, such as a server that is gone
+            return _without_prefect(run, error)
+        _deliver_events()
+        return report
+
+
+def _without_prefect(run: "Run", error: Exception) -> dict[str, Any]:
+    """Return the report of a run that Prefect left alone. Raises PixmillError where it never began."""
+    gave_up = f"Prefect gave up: {type(error).__name__}: {error}"
+    if not run.begun:
+        raise PixmillError(
+            f"{gave_up}; nothing was sent",
+            hint="run the same command again, or set PREFECT_API_URL to a server that answers",
+        ) from error
+    report = run.report or run.finish()
+    say(f"warning: {gave_up}; what was paid for is recorded and published without it")
+    return report
+
+
+def _deliver_events() -> None:
+    """Wait a while for Prefect's events to be sent, before the server that takes them is stopped."""
+    from prefect.events.worker import EventsWorker
+
+    worker = EventsWorker.instance()
+    sending = threading.Thread(target=worker.wait_until_empty, daemon=True)
+    sending.start()
+    sending.join(EVENT_SECONDS)
+
+
+def _publish_only(run: "Run") -> dict[str, Any]:
+    """Publish without Prefect: there is nothing to pay for."""
+    from pixmill.signals import drained_by_signals
+
+    with drained_by_signals(run.interrupt):
+        run.begin()
+        run.fetch_missing()
+        return run.finish()
+
+
+def _say_report(report: dict[str, Any], order: Order) -> None:
+    currency, status_command = order.settings.budget.currency, order.status_command
+    if report["run_id"] is None:
+        say(report["reason"])
+        return
+    say(f"{report['reason']} after {duration(report['seconds'])}")
+    parts = [f"{report['succeeded']:,} succeeded ({report['cached']:,} cached)"]
+    names = ("failed", "refused", "in_doubt", "invalid", "skipped", "images_missing")
+    parts += [f"{report[name]:,} {name.replace('_', ' ')}" for name in names if report[name]]
+    cost = "" if report["cost"] is None else f", {money(report['cost'], currency)}"
+    say(f"  {', '.join(parts)}; {report['calls']:,} calls{cost}")
+    say(f"  {report['dataset']}")
+    if report["report"]:
+        say(f"  {report['report']}")
+        _say_copy(order.settings)
+    if report["exit_code"]:
+        say(f"next: {status_command}")
+
+
+def _say_copy(config: "Config") -> None:
+    """Say where a browser finds the report that is in a bucket."""
+    if config.bucket:
+        from pixmill.datasets.report import page_of
+
+        say(f"  open {page_of(config)}, its copy on this machine")

@@ -1,0 +1,129 @@
+"""`--set a.b=value`: an override finds its key in a config that was read, and replaces what stands there.
+
+A key of a mapping may have dots of its own, as `controlnet_args.0.strength` has: it is found where it is, and new ones
+are made where the config has such keys. In quotes a key is taken as it is: `input.columns."a.b"=c`.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import yaml
+
+from pixmill.config.problems import Mistake
+from pixmill.config.yaml_reader import Document, Place, Word, read_yaml
+
+_PART = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|([^."']+?))\s*(?:\.|$)""")
+_OF_A_RULE = ("verdict", "charged")
+
+
+def overridden(document: Document, overrides: Iterable[str]) -> tuple[Document, list[Mistake]]:
+    """Return a config with `overrides` put in, one after the other, and what is wrong with them."""
+    mistakes = []
+    for override in overrides:
+        try:
+            document = _with(document, override)
+        except ValueError as error:
+            mistakes.append(Mistake((f"--set {override}", str(error))))
+    return document, mistakes
+
+
+def _with(document: Document, override: str) -> Document:
+    path, equals, text = override.partition("=")
+    parts = _parts(path)
+    if not equals or not parts:
+        raise ValueError("must look like a.b=value")
+    if not text.strip():
+        raise ValueError("has no value; write null for none and '' for an empty text")
+    place = _found(document.value, parts)
+    try:
+        given = read_yaml(text, place)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise ValueError("the value is not valid YAML; a text may need quotes of its own") from None
+    try:
+        value = _placed(document.value, place, given.value)
+    except (IndexError, TypeError):
+        raise ValueError("the path leads past the end of a list or into a plain value") from None
+    kept = [word for word in document.words if not _is_replaced(word, place)]
+    return Document(value, (*kept, *given.words))
+
+
+def _parts(path: str) -> list[str]:
+    """Return the keys of a dotted path, those in quotes whole; none where it is not one."""
+    parts, at = [], 0
+    while at < len(path):
+        found = _PART.match(path, at)
+        if not found:
+            return []
+        parts.append(next(filter(None, found.groups())))
+        at = found.end()
+    return [] if path.rstrip().endswith(".") else parts
+
+
+def _found(container: Any, parts: Sequence[str]) -> Place:
+    """Return the keys that `parts` mean in `container`: as many parts at a time as make up a key that is there."""
+    place: list[str] = []
+    while parts:
+        key, rest = _first_key(container, place, parts)
+        container = _below(container, key)
+        place.append(key)
+        parts = rest
+    return tuple(place)
+
+
+def _first_key(
+    container: Any, place: Sequence[str], parts: Sequence[str]
+) -> tuple[str, Sequence[str]]:
+    if isinstance(container, dict):
+        known = {str(key) for key in container}
+        for length in range(len(parts), 1, -1):
+            if (key := ".".join(parts[:length])) in known:
+                return key, parts[length:]
+        if parts[0] in known:
+            return parts[0], parts[1:]
+    length = _length_of_new(place, parts)
+    return ".".join(parts[:length]), parts[length:]
+
+
+def _length_of_new(place: Sequence[str], parts: Sequence[str]) -> int:
+    """How many parts make up a key that is not there yet: all where keys are dotted paths themselves."""
+    is_axis = len(place) in (4, 5) and place[:2] == ["sweep", "groups"]
+    if place == ["input", "columns"] or (is_axis and place[3] in ("grid", "zip", "random")):
+        return len(parts)
+    if is_axis and place[3] == "list" and len(place) == 5:
+        return len(parts)
+    if place == ["retry", "codes"]:
+        # The dots of a `req_key`; after it come a code and what is said of that.
+        after = 2 if parts[-1] in _OF_A_RULE else 1
+        return max(1, len(parts) - after)
+    return 1
+
+
+def _below(container: Any, key: str) -> Any:
+    if isinstance(container, dict):
+        return next((value for name, value in container.items() if str(name) == key), None)
+    if isinstance(container, list) and key.isdecimal() and int(key) < len(container):
+        return container[int(key)]
+    return None
+
+
+def _placed(container: Any, place: Sequence[str], value: Any) -> Any:
+    """Return `container` with `value` at `place`; what is on the way there is copied, as an alias may share it."""
+    if not place:
+        return value
+    key, *rest = place
+    if isinstance(container, list):
+        items = list(container)
+        at = int(key) if key.isdecimal() else len(items)
+        items[at] = _placed(items[at], rest, value)
+        return items
+    if container is not None and not isinstance(container, dict):
+        raise TypeError
+    entries = dict(container or {})
+    name = next((known for known in entries if str(known) == key), key)
+    return {**entries, name: _placed(entries.get(name), rest, value)}
+
+
+def _is_replaced(word: Word, place: Place) -> bool:
+    """Whether a word stood at `place`, or below; a key stays where only its value is new."""
+    return word.place[: len(place)] == place and not (word.is_key and word.place == place)

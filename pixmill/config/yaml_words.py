@@ -1,0 +1,88 @@
+"""Bare words of a config that YAML takes for something else: which of them are mistakes.
+
+`on` is true where a field is a truth value, and a mistake where a text may have been meant: a prompt that says "light
+true" is paid for like any other. Numbers as nobody writes them (16:9, 010) and dates are mistakes everywhere.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from pixmill.config.model import Request
+from pixmill.config.problems import Mistake
+from pixmill.config.yaml_reader import Place, Word
+from pixmill.request.registry import OPERATIONS, resolve_parameters, with_field
+from pixmill.request.sweep.baseline import plain_request
+
+
+def word_mistakes(words: Iterable[Word], sections: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Yield a mistake for each of `words` that may mean a text; `sections` are those of the config that are right."""
+    request = sections.get("request")
+    for word in words:
+        if word.is_key or word.kind == "surprise" or not _is_meant(word, request):
+            yield Mistake((".".join(word.place), _quotes(word)))
+
+
+def _quotes(word: Word) -> str:
+    plain = word.reading.removeprefix("the number ")
+    instead = "" if word.is_key or plain == "a date" else f", or {plain}"
+    return (
+        f"YAML reads a bare {word.text} as {word.reading}; write '{word.text}' in quotes{instead}"
+    )
+
+
+def _is_meant(word: Word, request: Request | None) -> bool:
+    """Whether what YAML made of a word can only be what was meant."""
+    if word.place[0] == "sweep":
+        axis = _axis(word.place)
+        if word.place[-1] == "label" or _is_text(request, axis):
+            return False
+        return word.kind == "number" or _is_truth_value(request, axis)
+    if word.place[:2] == ("request", "params"):
+        return word.kind == "number" or _is_truth_value(request, ".".join(word.place[2:]))
+    return word.kind == "number" or _is_charged(word.place)
+
+
+def _axis(place: Place) -> str:
+    """The axis of the sweep whose value stands at `place`; empty where none does."""
+    _, *below = place
+    if below[:1] != ["groups"]:
+        return below[0] if below else ""
+    own = below[4:] if below[2:3] == ["list"] else below[3:]
+    return own[0] if own else ""
+
+
+def _is_text(request: Request | None, axis: str) -> bool:
+    """Whether the values of an axis are texts whatever they are: it is a variable of the prompt, or a `req_key`."""
+    if request is None:
+        return False
+    try:
+        return plain_request(request).kind_of(axis) != "field"
+    except (ValidationError, ValueError):
+        return False
+
+
+def _is_truth_value(request: Request | None, path: str) -> bool:
+    """Whether the request field at the dotted `path` is true or false and nothing else.
+
+    Without a request that is right nobody can tell, and what is wrong with it is said first.
+    """
+    if request is None:
+        return True
+    if request.req_key not in OPERATIONS or not path:
+        return False
+    try:
+        defaults = resolve_parameters(request.req_key, {})
+        tried = resolve_parameters(request.req_key, with_field(defaults, path, True))
+    except (ValidationError, KeyError):
+        return False
+    found: Any = tried
+    for part in path.split("."):
+        found = found[int(part)] if isinstance(found, list) else found.get(part)
+    return found is True
+
+
+def _is_charged(place: Place) -> bool:
+    """Whether it is `charged: yes` of a rule about a code."""
+    return place[:2] == ("retry", "codes") and place[-1] == "charged"

@@ -1,0 +1,13 @@
+"""Comparing two datasets: of two configs, or two versions of one.
+
+    comparison = compare(find_side("configs/pets.yaml@2026-10"), find_side("configs/pets.yaml"))
+    print(comparison.headline())
+
+`sides` finds what is compared, `jobs` reads the columns that it takes, `matching` pairs the jobs, `measures` sums up
+each side, `parameters` and `pictures` say how requests and images differ, `comparison` puts it together.
+"""
+
+from pixmill.datasets.compare.comparison import Comparison, compare
+from pixmill.datasets.compare.sides import Side, find_side
+
+__all__ = ["Comparison", "Side", "compare", "find_side"]

@@ -1,0 +1,118 @@
+"""What `compare` is given: a config, a dataset or its name, each with or without `@VERSION`."""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from pixmill.config.bucket_address import is_bucket_url
+from pixmill.datasets.loading import Found, NoDataset, find_dataset
+from pixmill.datasets.publishing import DATASET, MANIFEST
+from pixmill.errors import UserError
+from pixmill.request.registry import did_you_mean
+from pixmill.storage import Store
+from pixmill.storage.integrity import manifest_at
+
+SHOWN_VERSIONS = 5
+
+
+class Side(NamedTuple):
+    """One of two datasets that are compared.
+
+    `label` is what the user called it, `published_at` an ISO time, empty where it is not known. `config` is the
+    resolved config that published it, `None` for an earlier version, which keeps none.
+    """
+
+    label: str
+    path: Path
+    store: Store
+    published_at: str
+    config: Mapping[str, Any] | None
+
+
+def find_side(text: str, store: str | Path = "out") -> Side:
+    """Return the dataset that `text` means.
+
+    `text` is the path of a config, a dataset folder or file, or the name of a dataset in `store` or `store/simulated`;
+    folders and files may be `s3://` URLs. It may end in `@` and the beginning of a UTC time, which means the newest
+    version that was published within that time, or else the one that was current when it began. Raises UserError where
+    there is none.
+    """
+    name, at, version = ("", "", "") if Path(text).exists() else text.rpartition("@")
+    current = _dataset_of(name if at else text, store, history=bool(at))
+    path = _version(current.file.parent, version) if at else current.file
+    config = _yaml(path.with_name("config.yaml")) if path.name == DATASET else None
+    return Side(text, path, current.store, _published_at(path), config)
+
+
+def versions(folder: Path) -> dict[str, Path]:
+    """Return the versions of the dataset in `folder` by compact UTC time, such as `20261122T013047Z`, oldest first."""
+    found = {path.stem: path for path in (folder / "history").glob("*.parquet")}
+    if (folder / DATASET).exists():
+        found[_compact(_published_at(folder / DATASET))] = folder / DATASET
+    return dict(sorted(found.items()))
+
+
+def _dataset_of(name: str, store: str | Path, *, history: bool) -> Found:
+    is_name = Path(name).name == name and not name.endswith((".yaml", ".yml"))
+    if not is_name:
+        return find_dataset(name, history=history)
+    if is_bucket_url(store):
+        return _in_bucket(name, str(store), history)
+    bases = (Path(store, "simulated"), Path(store))
+    known = {path.parent.name: path for base in bases for path in base.glob(f"*/{DATASET}")}
+    if name in known or Path(name).exists():
+        return find_dataset(known.get(name, name))
+    raise UserError(
+        f"there is no dataset {name!r} in {store}{did_you_mean(name, list(known))}",
+        hint="give the path of a config, or name the store: --store DIR",
+    )
+
+
+def _in_bucket(name: str, store: str, history: bool) -> Found:
+    url, mark, query = store.partition("?")
+    for base in (f"{url.rstrip('/')}/simulated/{name}", f"{url.rstrip('/')}/{name}"):
+        with suppress(NoDataset):
+            return find_dataset(base + mark + query, history=history)
+    raise UserError(
+        f"there is no dataset {name!r} in {url}",
+        hint="give the path of a config, or another --store",
+    )
+
+
+def _version(folder: Path, wanted: str) -> Path:
+    compact = _compact(wanted)
+    if not re.fullmatch(r"\d{4,8}|\d{8}T[\d.]*Z?", compact):
+        raise UserError(
+            f"@{wanted} is no version", hint="a version is the beginning of a UTC time: @2026-10"
+        )
+    known = versions(folder)
+    within = [name for name in known if name.startswith(compact)]
+    before = [name for name in known if name < compact]
+    if not within and not before:
+        newest = ", ".join(f"@{name}" for name in list(known)[-SHOWN_VERSIONS:])
+        raise UserError(
+            f"{folder} has no version that old: @{wanted}",
+            hint=f"there are {newest}" if newest else "",
+        )
+    return known[(within or before)[-1]]
+
+
+def _published_at(path: Path) -> str:
+    manifest = path.with_name(MANIFEST) if path.name == DATASET else path.with_suffix(".json")
+    return str(manifest_at(manifest).get("published_at", ""))
+
+
+def _compact(time: str) -> str:
+    return time.replace("-", "").replace(":", "")
+
+
+def _yaml(path: Path) -> Mapping[str, Any] | None:
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return config if isinstance(config, dict) else None

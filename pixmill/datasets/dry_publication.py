@@ -1,0 +1,153 @@
+"""A dry publication: some rows of a table go through all that is made of rows after paying, before anything is paid.
+
+Dataset, invalid rows, report and every export are written to a temporary folder by the code that writes them later.
+What fails there would fail after each run, with the pictures paid for and never published.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pixmill.datasets.export.formats import FOLDER_WRITERS, TABLE_WRITERS
+from pixmill.datasets.export.samples import ImageData, Sample, Samples
+from pixmill.datasets.export.selection import Picked, select
+from pixmill.datasets.export.tables import write_table
+from pixmill.datasets.loading import is_damage
+from pixmill.datasets.page_preserving_writer import content_digest
+from pixmill.datasets.publishing import DATASET, INVALID, Files, read_back, write_rows
+from pixmill.datasets.rejected_rows import KnownInvalid
+from pixmill.datasets.report import page_text
+from pixmill.datasets.report.thumbnails import Thumbnails
+from pixmill.datasets.schema import ResultTable
+from pixmill.errors import StoreError, TableError
+from pixmill.ledger.queries import no_outcomes
+from pixmill.planning.jobs import JobBatch
+from pixmill.planning.plan import Plan
+from pixmill.planning.row_checks import Problem
+from pixmill.storage import FolderStore
+
+log = logging.getLogger(__name__)
+
+SAMPLE_ROWS, SAMPLE_JOBS = 32, 512
+"""How much of the table is published dry: so many of its first rows, fewer where each makes many jobs."""
+
+_DRY = Problem("dry", None, "")
+_NO_IMAGE = ImageData(b"", "0" * 64, ".jpg")
+
+
+def publish_dry(plan: Plan) -> None:
+    """Publish the first rows of a plan's table into a temporary folder, each as a job and as an invalid row.
+
+    Raises TableError with the columns that can't be published. A machine without room for a temporary folder says
+    nothing about the table: there it is left out, with a warning.
+    """
+    jobs = _sample(plan)
+    if jobs is None:
+        return
+    try:
+        with TemporaryDirectory(prefix="pixmill-dry-") as folder:
+            failure = _failure(plan, jobs, Path(folder))
+            if failure is None:
+                return
+            raise _mistake(plan, jobs, failure, Path(folder)) from failure
+    except OSError as error:
+        log.warning("the dry publication is left out: %s", error)
+
+
+def _sample(plan: Plan) -> JobBatch | None:
+    """The jobs of the table's first rows, every row with a problem; `None` where the table has no rows."""
+    rows = max(1, min(SAMPLE_ROWS, SAMPLE_JOBS // len(plan.maker.slots)))
+    batch = next((batch for batch in plan.table.batches(rows) if batch.rows.num_rows), None)
+    return plan.maker.expand(batch) if batch else None
+
+
+def _failure(plan: Plan, jobs: JobBatch, folder: Path) -> Exception | None:
+    """Publish `jobs` below `folder` and return what went wrong."""
+    try:
+        _publish(plan, jobs, Path(mkdtemp(dir=folder)))
+    except StoreError:
+        raise
+    except OSError as error:
+        if is_damage(error):
+            return error
+        raise
+    except Exception as error:  # whatever the table's values meet in three libraries
+        return error
+    return None
+
+
+def _publish(plan: Plan, jobs: JobBatch, folder: Path) -> None:
+    """Write all that a run writes for `jobs`, and all that is made of that later."""
+    schema = jobs.rows.rows.schema
+    config = plan.config.model_copy(update={"store": str(folder)})
+    count = len(jobs.keys)
+    nothing = no_outcomes(count).append_column("input_image", pa.nulls(count, pa.string()))
+    rows = range(jobs.rows.rows.num_rows)
+    invalid = jobs._replace(problems={at: jobs.problems.get(at, _DRY) for at in rows})
+    results = ResultTable(config, plan.maker, schema, run_id="")
+    files = Files(folder / DATASET, folder / INVALID, predecessor=folder / "none")
+    written, _ = write_rows(
+        results,
+        [(jobs, [nothing]), (invalid, [nothing])],
+        np.ones(2 * count, np.bool_),
+        files,
+        KnownInvalid(files.predecessor),
+    )
+    read_back(files.dataset, written, results.schema)
+    content_digest(files.dataset)
+    with pq.ParquetFile(files.dataset, page_checksum_verification=True) as dataset:
+        deque(page_text(config, dataset, _NoThumbnails(FolderStore(folder)), folder), maxlen=0)
+        selection = select(dataset.schema_arrow, None, (), None)
+        for kind, write in TABLE_WRITERS.items():
+            write_table(dataset, selection, folder / f"exported.{kind}", write)
+        for kind, write_folder in FOLDER_WRITERS.items():
+            write_folder(_DrySamples(dataset, selection, config), folder / kind)
+
+
+class _NoThumbnails(Thumbnails):
+    """Makes none: local input images stay unread."""
+
+    def make(self, images: Iterable[tuple[Path | str, str]]) -> dict[tuple[Path | str, str], bool]:
+        """Say of each that there is none."""
+        return dict.fromkeys(images, False)
+
+
+class _DrySamples(Samples):
+    """Every job as a sample with an empty image: there are none yet."""
+
+    def _samples(self, picked: Picked) -> Iterator[Sample]:
+        for at, position in enumerate(picked.positions.tolist()):
+            self._splits[picked.splits[at]] += 1
+            yield Sample(at, position, picked.splits[at], "", "", _NO_IMAGE, _NO_IMAGE)
+
+
+def _mistake(plan: Plan, jobs: JobBatch, failure: Exception, folder: Path) -> TableError:
+    """Find the columns that can't be published even where all others are missing."""
+    rows = jobs.rows.rows
+    bad = [
+        f"{field.name!r} ({field.type})"
+        for field in rows.schema
+        if _failure(plan, _with_column(jobs, field.name), folder)
+    ]
+    which = f"column {', '.join(bad)}" if bad else "it"
+    reason = str(failure).partition("\n")[0][:200] or type(failure).__name__
+    return TableError(
+        f"{plan.config.input.path}: {which} can't be published: {reason}",
+        hint="leave such columns out of the table, or write them as text; nothing was paid",
+    )
+
+
+def _with_column(jobs: JobBatch, name: str) -> JobBatch:
+    """The same jobs of a table in which every other column is empty text."""
+    rows = jobs.rows.rows
+    columns = [
+        column if other == name else pa.nulls(len(rows), pa.string())
+        for other, column in zip(rows.schema.names, rows.columns, strict=True)
+    ]
+    return jobs._replace(rows=jobs.rows._replace(rows=pa.table(columns, rows.schema.names)))

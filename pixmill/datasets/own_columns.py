@@ -1,0 +1,195 @@
+"""The dataset's own columns in their order: names, types, meanings. `docs/dataset-columns.md` is made from these."""
+
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from pixmill.ledger.bulk_lookup import IMAGES
+
+_INSTANT = pa.timestamp("us", tz="UTC")
+
+_NEVER = "never"
+_INVALID = "invalid rows"
+_UNCALLED = "no call was begun: invalid rows, and jobs that nobody tried"
+_UNENDED = "no call has ended: invalid rows, and jobs that nobody tried"
+_UNANSWERED = "no call has ended, or the process that made it died before"
+_NO_SLOT = "invalid rows of a config that makes several jobs of a row"
+_NO_URL = "there is no answer, or it named no URL"
+_NO_FILE = "the image is not in the store, or `output.images` is `url`"
+
+
+class OwnColumn(NamedTuple):
+    """A column that every dataset has beside those of the input."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    """What a cell says, with its unit, in Markdown."""
+    when_null: str
+    """For which rows a cell is null, in Markdown; `never` where that can't be."""
+
+
+OWN_COLUMNS: tuple[OwnColumn, ...] = (
+    OwnColumn(
+        "row_number",
+        pa.int64(),
+        "the input row, counted from 1 over all files of the input, without header and blank lines",
+        _NEVER,
+    ),
+    OwnColumn(
+        "row_key",
+        pa.string(),
+        "the row as its owner knows it: the text of the one column of `input.row_key`, a JSON array"
+        " of several; without `row_key` 16 hexadecimal digits over what the request reads of the row",
+        "the one column of `input.row_key` is null; such a row is invalid",
+    ),
+    OwnColumn(
+        "point_id",
+        pa.string(),
+        "the point of the sweep: 12 hexadecimal digits, or `base` for the config's own values",
+        _NO_SLOT,
+    ),
+    OwnColumn("replicate", pa.int32(), "the repetition with another seed, from 0", _NO_SLOT),
+    OwnColumn("prompt", pa.string(), "the prompt as it is sent", _NEVER),
+    OwnColumn(
+        "params",
+        pa.string(),
+        "the other fields of the request as it is sent, as a JSON object, without images and seed",
+        _NEVER,
+    ),
+    OwnColumn("req_key", pa.string(), "the model or service that is asked", _NO_SLOT),
+    OwnColumn(
+        "provider",
+        pa.string(),
+        "who answered: `simulator`, `gateway` or `volcengine`",
+        _UNCALLED,
+    ),
+    OwnColumn("seed", pa.int64(), "the seed that was asked for", _INVALID),
+    OwnColumn(
+        "status",
+        pa.string(),
+        "how the job ended: `succeeded`, `failed`, `refused`, `in_doubt`, `invalid` or `skipped`",
+        _NEVER,
+    ),
+    OwnColumn(
+        "error_code",
+        pa.string(),
+        "why, in one word: an [error code](error-codes.md), or for invalid rows the"
+        " [reason](invalid-rows.md)",
+        "successes whose image is there",
+    ),
+    OwnColumn(
+        "error_message",
+        pa.string(),
+        "the same as a sentence, of the provider or of pixmill",
+        "successes, jobs that nobody tried, and errors that came without a text",
+    ),
+    OwnColumn(
+        "attempts",
+        pa.int32(),
+        "the HTTP calls made for this `job_key`, in all runs; 0 where there was none",
+        _NEVER,
+    ),
+    OwnColumn(
+        "cached",
+        pa.bool_(),
+        "whether a success cost this run nothing: paid by an earlier run, or by another row with"
+        " the same request; false for all that is no success",
+        _NEVER,
+    ),
+    OwnColumn(
+        "job_key",
+        pa.string(),
+        "the identity of the request, 64 hexadecimal digits; equal requests share it, and are paid"
+        " for once",
+        _INVALID,
+    ),
+    OwnColumn("run_id", pa.string(), "the run that made the call", _UNCALLED),
+    OwnColumn(
+        "request_id",
+        pa.string(),
+        "the provider's id of the call, for its console and support",
+        "no answer came, or it named none",
+    ),
+    OwnColumn(
+        "rephraser_result",
+        pa.string(),
+        "the prompt as the provider's rephraser rewrote it",
+        "no image was made, or the rephraser is off",
+    ),
+    OwnColumn(
+        "output_url",
+        pa.string(),
+        "the first of `output_urls`; it dies within a day",
+        _NO_URL,
+    ),
+    OwnColumn("output_urls", pa.list_(pa.string()), "the images' URLs at the provider", _NO_URL),
+    OwnColumn("url_expires_at", _INSTANT, "when the first of these URLs dies", _NO_URL),
+    OwnColumn(
+        "file_name",
+        pa.string(),
+        "the first image's file, relative to the store",
+        _NO_FILE,
+    ),
+    OwnColumn(
+        "images",
+        IMAGES,
+        "all images of the job: `file_name` relative to the store, `sha256` of the file, `width` and"
+        " `height` in pixels, `format` (`JPEG`, `PNG` or `WEBP`), size in `bytes`",
+        _NO_FILE,
+    ),
+    OwnColumn(
+        "input_image",
+        pa.string(),
+        "the stored file of the row's first input image, relative to the store",
+        "it is not stored: `input.images` is not `keep`",
+    ),
+    OwnColumn("started_at", _INSTANT, "when the call was sent", _UNENDED),
+    OwnColumn(
+        "finished_at",
+        _INSTANT,
+        "when its answer came, or when it was found that none will come",
+        _UNENDED,
+    ),
+    OwnColumn(
+        "queue_ms",
+        pa.float64(),
+        "milliseconds that the job waited in pixmill before the call",
+        _UNANSWERED,
+    ),
+    OwnColumn(
+        "latency_ms",
+        pa.float64(),
+        "milliseconds from sending the call to its whole answer",
+        _UNANSWERED,
+    ),
+    OwnColumn(
+        "provider_ms",
+        pa.float64(),
+        "milliseconds that the provider says it worked",
+        "the answer does not say, or there is none",
+    ),
+    OwnColumn(
+        "download_ms",
+        pa.float64(),
+        "milliseconds that fetching and storing the images took",
+        "nothing was fetched: no image, `output.images: url`, or images inside the answer",
+    ),
+    OwnColumn(
+        "cost",
+        pa.float64(),
+        "what the call cost, in `currency`; it stands on the first row of a `job_key` alone, so that"
+        " the column can be summed",
+        "it was not charged, nobody knows whether it was, there is no `budget.price_per_call`, or"
+        " an earlier row has it",
+    ),
+    OwnColumn("currency", pa.string(), "`budget.currency` when the call was made", _UNANSWERED),
+    OwnColumn(
+        "effective_seed",
+        pa.int64(),
+        "the seed that was sent: another than `seed` where moderation refused an output and it"
+        " was drawn again",
+        "invalid and skipped rows",
+    ),
+)
+"""All of them, in the order of the dataset. Users' programs rely on names and order: new ones go to the end."""

@@ -1,0 +1,334 @@
+"""Publishing: the dataset of one config, rebuilt from its table and the ledger, put in place by one rename.
+
+A reader sees the old version or the new one, never a mixture: the new one is written aside with
+page checksums, synced and read back first, and still holds the pages of the old one for readers
+that began with it (`pixmill.datasets.page_preserving_writer`). The version that it replaces goes to
+`history/`.
+"""
+
+import fcntl
+import importlib.metadata
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pixmill.config.model import Config
+from pixmill.datasets.page_preserving_writer import OPTIONS, SucceedingWriter, content_digest
+from pixmill.datasets.rejected_rows import INVALID_SCHEMA, KnownInvalid, invalid_rows
+from pixmill.datasets.schema import Counts, ResultTable
+from pixmill.datasets.step_back import is_step_back
+from pixmill.errors import PixmillError
+from pixmill.ledger import Ledger
+from pixmill.planning.jobs import JobBatch
+from pixmill.planning.plan import Plan, looked_up
+from pixmill.storage import open_store
+from pixmill.storage.atomic_write import aside, check_writable, put
+from pixmill.storage.integrity import hash_of, manifest_at
+
+DATASET, INVALID, MANIFEST, CONFIG = (
+    "dataset.parquet",
+    "invalid.parquet",
+    "manifest.json",
+    "config.yaml",
+)
+PUBLISHED = (DATASET, INVALID, CONFIG, MANIFEST)
+"""What a publication writes, in the order in which others may see it: the dataset decides who was first."""
+
+NEXT = ".manifest.next.json"
+"""The manifest of the dataset that is about to be put in place, for whoever finds the one without the other."""
+
+HISTORY, RUNS = "history", "runs"
+"""Folders beside what is published: of earlier versions, and of what runs said."""
+
+LOOKS, LOOK_SECONDS = 3, 0.3
+PACKAGES = ("pixmill", "prefect", "pandas", "pyarrow", "requests", "SQLAlchemy")
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where the dataset is, what a run makes of it, and whether it is another one than before.
+
+    `stays` is how many pictures the dataset has that was left in place of what the run made, `None` where none was.
+    """
+
+    path: Path
+    rows: int
+    counts: Counts
+    changed: bool
+    stays: int | None = None
+
+
+def check_publishable(config: Config) -> None:
+    """Raise UserError where the dataset could not be written, before something is paid for that it would hold."""
+    folder = config.dataset_folder
+    check_writable(folder)
+    for name in (HISTORY, RUNS):
+        if (folder / name).exists():
+            check_writable(folder / name)
+
+
+def publish(plan: Plan, ledger: Ledger, run_id: str, *, whatever: bool = False) -> Published:
+    """Write the dataset of `plan` from what the ledger knows now, and put it in place.
+
+    One that would be a step back (see `pixmill.datasets.step_back`) leaves what is published as it
+    is, unless that is wanted `whatever` it is. Raises TableError where the table changed since it
+    was planned: what was paid is in the ledger, so the next run publishes it. Raises PixmillError
+    where what was written does not read back.
+    """
+    config, folder = plan.config, plan.config.dataset_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(
+            lock, fcntl.LOCK_EX
+        )  # of two runs that end together, the second waits for the first
+        write = partial(_publish, plan, ledger, run_id, folder, whatever)
+        return open_store(config).publish(
+            config.name, PUBLISHED, config.output.keep_versions, write
+        )
+
+
+def published_folder(config: Config, *, history: bool = False) -> Path:
+    """Return the folder of the dataset as it is published now, which is brought here where it is in a bucket.
+
+    Earlier versions are brought with `history` only.
+    """
+    folder, store = config.dataset_folder, open_store(config)
+    store.pull(config.name, PUBLISHED, history=history)
+    for _ in range(LOOKS if config.bucket else 0):
+        if not (folder / DATASET).exists() or _is_intact(folder):
+            break
+        time.sleep(
+            LOOK_SECONDS
+        )  # a publication that is under way has put the one file, not yet the other
+        store.pull(config.name, PUBLISHED, history=history)
+    return folder
+
+
+def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path, whatever: bool) -> Published:
+    plan.table.check_unchanged()
+    complete_publication(plan.config)
+    known_invalid = KnownInvalid(folder / INVALID)
+    results = ResultTable(plan.config, plan.maker, plan.table.schema, run_id)
+    with aside(folder / DATASET) as dataset, aside(folder / INVALID) as invalid:
+        batches = looked_up(plan.batches(), partial(_known, plan, ledger))
+        files = Files(dataset, invalid, folder / DATASET)
+        rows, new_invalid = write_rows(results, batches, plan.first, files, known_invalid)
+        plan.table.check_unchanged()
+        read_back(dataset, rows, results.schema)
+        results.counts.new["invalid"] = new_invalid
+        intact = _is_intact(folder)
+        manifest = manifest_at(folder / MANIFEST)
+        current = folder / DATASET
+        replaces = whatever or not intact
+        if not replaces and is_step_back(plan, results.counts, dataset, current, manifest):
+            dataset.unlink()
+            invalid.unlink()
+            stays = manifest["counts"]["succeeded"]
+            return Published(current, rows, results.counts, changed=False, stays=stays)
+        changed = not (intact and _has_content_of(current, dataset))
+        shown = dataset if changed else current
+        made = _manifest(plan, run_id, results.counts, rows, shown)
+        published = json.dumps(made, indent=1, allow_nan=False)
+        if not changed:
+            dataset.unlink()  # readers are not disturbed
+        else:
+            put(folder / NEXT, published.encode())
+            open_store(plan.config).push(f"{plan.config.name}/{NEXT}")
+            if intact:
+                _keep_version(folder, plan.config.output.keep_versions)
+    put(folder / MANIFEST, published.encode())
+    (folder / NEXT).unlink(missing_ok=True)
+    put(folder / CONFIG, plan.config.to_yaml().encode())
+    return Published(folder / DATASET, rows, results.counts, changed)
+
+
+def complete_publication(config: Config) -> None:
+    """Put the manifest in place that a publication did not come to, where it was killed behind its dataset.
+
+    Without its manifest that version would count as damaged, and would not become one of `history/`.
+    """
+    folder = config.dataset_folder
+    was_killed = config.bucket or (folder / NEXT).exists()
+    if not was_killed or not (folder / DATASET).exists() or _is_intact(folder):
+        return
+    if config.bucket:
+        open_store(config).fetched(f"{config.name}/{NEXT}")
+    if manifest_at(folder / NEXT).get("sha256") == hash_of(folder / DATASET):
+        (folder / NEXT).replace(folder / MANIFEST)
+
+
+def last_manifest(config: Config) -> dict[str, Any]:
+    """Return the manifest of the dataset that is published now, empty where there is none."""
+    return manifest_at(config.dataset_folder / MANIFEST)
+
+
+def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> None:
+    """Write `runs/<run_id>.json`: what the run said, and when."""
+    folder = config.dataset_folder / RUNS
+    folder.mkdir(parents=True, exist_ok=True)
+    said = json.dumps({**report, "at": _now()}, indent=1, allow_nan=False)
+    put(folder / f"{run_id}.json", said.encode())
+    open_store(config).push(f"{config.name}/{RUNS}/{run_id}.json")
+
+
+class Files(NamedTuple):
+    """The files that a publication writes rows to, and the dataset whose pages the new one keeps."""
+
+    dataset: Path
+    invalid: Path
+    predecessor: Path
+
+
+def write_rows(
+    results: ResultTable,
+    batches: Iterable[tuple[JobBatch, Iterable[pa.Table]]],
+    firsts: NDArray[np.bool_],
+    files: Files,
+    known_invalid: KnownInvalid,
+) -> tuple[int, int]:
+    """Write both files batch by batch; return the number of rows and of invalid ones that are new.
+
+    Each batch comes with what the ledger knows of its positions; `firsts` marks the first position of each job key.
+    """
+    rows = new_invalid = 0
+    with (
+        SucceedingWriter(files.dataset, results.schema, files.predecessor) as good,
+        pq.ParquetWriter(files.invalid, INVALID_SCHEMA, **OPTIONS) as bad,
+        ThreadPoolExecutor(
+            1
+        ) as beside,  # encoding a batch needs no interpreter: the next one is read meanwhile
+    ):
+        written: Future[None] | None = None
+        position = 0
+        for jobs, parts in batches:
+            first = firsts[position : position + len(jobs.keys)]
+            position += len(jobs.keys)
+            start = 0
+            for known in parts:
+                table = results.rows(jobs, first, known, start)
+                start += known.num_rows
+                rows += table.num_rows
+                if written:
+                    written.result()
+                written = beside.submit(good.write, table)
+            found = invalid_rows(jobs)
+            if found:
+                bad.write_table(pa.Table.from_pylist(found, INVALID_SCHEMA))
+                new_invalid += known_invalid.count_new(found)
+        if written:
+            written.result()
+    return rows, new_invalid
+
+
+def _known(plan: Plan, ledger: Ledger, jobs: JobBatch) -> Iterator[pa.Table]:
+    """What the ledger has for each position: the outcome, and the file of the row's first input image.
+
+    That is one table, which is there when this returns, or several one after another where answers are long.
+    """
+    rows = np.arange(len(jobs.keys)) // len(jobs.slots)
+    looked_at = plan.config.input.images != "url"
+    kept = (
+        ledger.kept_inputs(jobs.images.sources[0])
+        if looked_at
+        else [None] * jobs.rows.rows.num_rows
+    )
+    inputs = pa.array(kept, pa.string()).take(rows)
+    start = (jobs.rows.first_row - 1) * len(jobs.slots)
+    places = plan.places[start : start + len(jobs.keys)].tolist()
+    parts = _with_inputs(ledger.outcomes(jobs.keys, places), inputs)
+    return chain([next(parts)], parts)
+
+
+def _with_inputs(outcomes: Iterator[pa.Table], inputs: pa.Array) -> Iterator[pa.Table]:
+    start = 0
+    for part in outcomes:
+        yield part.append_column("input_image", inputs.slice(start, part.num_rows))
+        start += part.num_rows
+
+
+def read_back(path: Path, rows: int, schema: pa.Schema) -> None:
+    """Read every page of a dataset that was written. Raises PixmillError where it holds anything else."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        groups = range(file.metadata.num_row_groups)
+        read = sum(file.read_row_group(group).num_rows for group in groups)
+        if read != rows or not file.schema_arrow.equals(schema):
+            raise PixmillError(
+                f"{path} holds {read:,} rows where {rows:,} were written; the old dataset stays"
+            )
+
+
+def _is_intact(folder: Path) -> bool:
+    """Whether the published file is the one that its manifest describes: a damaged one is no version to keep."""
+    current = folder / DATASET
+    return current.exists() and manifest_at(folder / MANIFEST).get("sha256") == hash_of(current)
+
+
+def _has_content_of(published: Path, written: Path) -> bool:
+    try:
+        return content_digest(published) == content_digest(written)
+    except (OSError, pa.ArrowException):  # nothing is published yet, or it is damaged
+        return False
+
+
+def _keep_version(folder: Path, keep: int) -> None:
+    """Give the published version a second name in `history/` and forget the oldest beyond `keep`."""
+    history, current = folder / HISTORY, folder / DATASET
+    if keep:
+        history.mkdir(exist_ok=True)
+        published = manifest_at(folder / MANIFEST)
+        name = str(published.get("published_at", _now())).replace(":", "").replace("-", "")
+        kept = history / f"{name}.parquet"
+        if not kept.exists():
+            described = json.dumps(published, indent=1, allow_nan=False)
+            put(kept.with_suffix(".json"), described.encode())
+            _copy(current, kept)
+    for old in sorted(history.glob("*.parquet"), reverse=True)[keep:]:
+        old.unlink()
+        old.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _copy(file: Path, copy: Path) -> None:
+    """Give a file that no one writes to a second name, or its content where the file system has no such names."""
+    try:
+        os.link(file, copy)
+    except (
+        OSError
+    ):  # EPERM, ENOTSUP, EMLINK, EXDEV, ENOSYS: exFAT, FUSE and mounts each have their own
+        with aside(copy) as path:
+            shutil.copyfile(file, path)
+
+
+def _manifest(plan: Plan, run_id: str, counts: Counts, rows: int, dataset: Path) -> dict[str, Any]:
+    return {
+        "name": plan.config.name,
+        "run_id": run_id,
+        "published_at": _now(),
+        "rows": rows,
+        "bytes": dataset.stat().st_size,
+        "sha256": hash_of(dataset),
+        "counts": {
+            **counts.status,
+            "cached": counts.cached,
+            "images_missing": counts.images_missing,
+        },
+        "input": {"path": plan.config.input.path, "rows": plan.rows, "sha256": plan.table.sha256()},
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,177 @@
+"""The page itself: one file that holds style, scripts, figures and jobs, and is put in place by one rename.
+
+Everything that came from outside (prompts, ids, names of columns, messages) passes through the template's autoescaping.
+Jobs stand in the page as text that the script parses, never inside a script; the content security policy lets nothing
+run but the scripts whose hashes it names, and nothing be asked for but image files.
+"""
+
+import fcntl
+import json
+import os
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from pixmill.config.model import Config
+from pixmill.datasets.loading import published_dataset
+from pixmill.datasets.report import charts, wording
+from pixmill.datasets.report.columns import Meaning, meaning_of
+from pixmill.datasets.report.image_links import Pictures, Places
+from pixmill.datasets.report.job_data import Chunks
+from pixmill.datasets.report.summary import Summary, summarize
+from pixmill.datasets.report.thumbnails import Thumbnails
+from pixmill.errors import TableError, UserError
+from pixmill.storage import Store, open_store
+from pixmill.storage.atomic_write import aside
+from pixmill.tables.input_table import find_files
+
+PAGE = "index.html"
+MOST_JOBS = 20_000
+"""Jobs that one page holds: a browser opens so many at once. The figures are always of all jobs."""
+
+SCRIPTS = (
+    "jobs.js",
+    "memory.js",
+    "parts.js",
+    "dimensions.js",
+    "grid.js",
+    "gallery.js",
+    "dialog.js",
+    "page.js",
+)
+"""In the order in which they are run."""
+
+
+def page_of(config: Config) -> Path:
+    """Where the report of `config` is, or will be."""
+    return config.dataset_folder / "report" / PAGE
+
+
+def write_report(
+    config: Config, folder: Path | None = None, is_hurried: Callable[[], bool] = lambda: False
+) -> Path:
+    """Write the report of the published dataset of `config` and return its page.
+
+    It goes to `folder`, by default `report/` beside the dataset; no thumbnail is made any more once it `is_hurried`.
+    Raises UserError where there is no dataset, where it is damaged, or where the page can't be written.
+    """
+    source, store = published_dataset(config), open_store(config)
+    target = Path(os.path.abspath(folder / PAGE if folder else page_of(config)))  # noqa: PTH100 links are lexical
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (target.parent / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # what is written aside has one name
+            _write(config, store, source, target, is_hurried)
+            if folder is None:
+                store.push(page_of(config).relative_to(store.folder).as_posix())
+    except pa.ArrowException as error:
+        raise UserError(
+            f"{source} is damaged: {error}", hint="`pixmill run` publishes it anew"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"the report can't be written to {target.parent}: {error.strerror or error}"
+        ) from None
+    return target
+
+
+def _write(
+    config: Config, store: Store, source: Path, target: Path, is_hurried: Callable[[], bool]
+) -> None:
+    with (
+        pq.ParquetFile(source, page_checksum_verification=True) as dataset,
+        Thumbnails(store, is_hurried) as thumbnails,
+        aside(target) as path,
+        path.open("w", encoding="utf-8") as file,
+    ):
+        file.writelines(page_text(config, dataset, thumbnails, target.parent))
+
+
+def page_text(
+    config: Config, dataset: pq.ParquetFile, thumbnails: Thumbnails, folder: Path
+) -> Iterator[str]:
+    """Yield the page of `dataset`, which is to stand in `folder`."""
+    meaning = meaning_of(dataset.schema_arrow, config)
+    summary = summarize(dataset, meaning)
+    places = Places(config.store_path, folder, _input_folders(config))
+    chunks = Chunks(meaning, summary.axes, Pictures(meaning, places, thumbnails))
+    yield from _template().generate(
+        name=config.name,
+        summary=summary,
+        about=json.dumps(
+            _about(config, meaning, summary, places), ensure_ascii=False, allow_nan=False
+        ),
+        chunks=chunks.read(dataset, MOST_JOBS),
+        shown=min(summary.jobs, MOST_JOBS),
+        throughput=charts.throughput(summary.last_run) if summary.last_run else None,
+        latency=charts.latency_rows(summary.latency),
+        failures=charts.failure_rows(summary.failures),
+        shares=charts.shares(summary.status),
+        charts=charts,
+        wording=wording,
+        style=_asset("report.css"),
+        scripts=[_asset(name) for name in SCRIPTS],
+        hash=_hash,
+    )
+
+
+def _about(config: Config, meaning: Meaning, summary: Summary, places: Places) -> dict[str, Any]:
+    """What the script has to know besides the jobs themselves."""
+    return {
+        "name": config.name,
+        "store": places.store_link,
+        "axes": [
+            {
+                "path": axis.path,
+                "labels": [value.label for value in axis.values],
+                "texts": [value.text for value in axis.values],
+            }
+            for axis in summary.axes
+        ],
+        "own": list(meaning.own),
+        "read": list(meaning.read),
+        "images": list(meaning.images),
+    }
+
+
+def _input_folders(config: Config) -> tuple[Path, ...]:
+    """The folders that image files of rows are relative to; none where there are no such files, or no table."""
+    if not config.input.local_images:
+        return ()
+    try:
+        return tuple(dict.fromkeys(file.parent.resolve() for file in find_files(config.input.path)))
+    except TableError:
+        return ()
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("pixmill.datasets.report", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2")
+
+
+def _asset(name: str) -> Markup:
+    """A file of ours, which may stand in the page as it is."""
+    return Markup(
+        files("pixmill.datasets.report").joinpath("assets", name).read_text(encoding="utf-8")
+    )  # noqa: S704
+
+
+def _hash(text: str) -> str:
+    """The hash by which the content security policy knows a script or a style of ours."""
+    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()

@@ -1,0 +1,240 @@
+"""The figures of a dataset: what became of its jobs, what that cost, how long it took. One pass over few columns."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pixmill.datasets.report.columns import Axis, Meaning, Value
+from pixmill.datasets.report.wording import counted, duration, money, price
+from pixmill.tables import as_text
+
+PERCENTILES = (50, 75, 90, 95, 99)
+_READ = (
+    "status",
+    "error_code",
+    "error_message",
+    "cost",
+    "currency",
+    "provider",
+    "run_id",
+    "started_at",
+    "finished_at",
+    "latency_ms",
+)
+_BATCH_ROWS = 50_000
+
+
+class Failure(NamedTuple):
+    """An error code, how many jobs ended with it, and what the first of them said."""
+
+    code: str
+    jobs: int
+    message: str
+
+
+class LastRun(NamedTuple):
+    """The run that paid last: when it began (seconds since 1970), how long it took, when its calls ended."""
+
+    began: float
+    seconds: float
+    ends: NDArray[np.float64]
+    """Seconds since it began, one for each call."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the page says about all jobs together."""
+
+    jobs: int
+    status: Mapping[str, int]
+    missing: int
+    """How many jobs succeeded but have no image file."""
+    failures: tuple[Failure, ...]
+    cost: Mapping[str, float]
+    """By currency; empty where no price is known."""
+    simulated: bool
+    seconds: float
+    """How long the runs took, all together."""
+    latency: Mapping[int, float]
+    """Percentile to seconds."""
+    last_run: LastRun | None
+    axes: tuple[Axis, ...]
+    """Every axis with the values that occur, those of the config first."""
+
+    @property
+    def succeeded(self) -> int:
+        """How many jobs succeeded."""
+        return self.status.get("succeeded", 0)
+
+    @property
+    def sentence(self) -> str:
+        """Everything in one line: `796 of 800 images · 2 refused · 2 failed · ¥12.40 · 14 min`."""
+        parts = [f"{self.succeeded:,} of {counted(self.jobs, 'image')}"]
+        parts += [
+            f"{self.status[name]:,} {label}" for name, label in _PROBLEMS if self.status.get(name)
+        ]
+        parts += [f"{counted(self.missing, 'file')} missing"] if self.missing else []
+        parts += [money(self.cost)] if self.cost else []
+        parts += [duration(self.seconds)] if self.seconds else []
+        return " · ".join(parts)
+
+    @property
+    def cost_per_image(self) -> str:
+        """What one usable image cost, empty where that is not known."""
+        if not self.cost or not self.succeeded:
+            return ""
+        return f"{price({currency: cost / self.succeeded for currency, cost in self.cost.items()})} per image"
+
+
+_PROBLEMS = (
+    ("refused", "refused"),
+    ("failed", "failed"),
+    ("in_doubt", "in doubt"),
+    ("invalid", "invalid"),
+    ("skipped", "not attempted"),
+)
+
+
+@dataclass
+class _Counts:
+    jobs: int = 0
+    status: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    messages: dict[str, str] = field(default_factory=dict)
+    missing: int = 0
+    cost: Counter[str] = field(default_factory=Counter)
+    providers: set[str] = field(default_factory=set)
+    runs: dict[str, int] = field(default_factory=dict)
+    calls: list[NDArray[np.float64]] = field(default_factory=list)
+    """Of each batch: run, start and end in seconds, latency in milliseconds, as columns."""
+    values: dict[str, dict[str, None]] = field(default_factory=dict)
+
+
+def summarize(dataset: pq.ParquetFile, meaning: Meaning) -> Summary:
+    """Count the whole dataset."""
+    counts = _Counts()
+    ours = {name: meaning.ours[name] for name in _READ}
+    for batch in dataset.iter_batches(
+        _BATCH_ROWS, columns=[*ours.values(), *(axis.column for axis in meaning.axes)]
+    ):
+        counts.jobs += batch.num_rows
+        _count(counts, {name: batch[column] for name, column in ours.items()})
+        for axis in meaning.axes:
+            texts = pc.unique(as_text(batch[axis.column]).drop_null()).to_pylist()
+            counts.values.setdefault(axis.column, {}).update(dict.fromkeys(texts))
+    return _summary(counts, meaning)
+
+
+def _count(counts: _Counts, batch: Mapping[str, Any]) -> None:
+    counts.status.update(_tally(batch["status"]))
+    codes = pc.filter(batch["error_code"], pc.is_valid(batch["error_code"]))
+    counts.codes.update(_tally(codes))
+    for code in pc.unique(codes).to_pylist():
+        if code not in counts.messages:
+            at = pc.index(batch["error_code"], code).as_py()
+            counts.messages[code] = batch["error_message"][at].as_py() or ""
+    lost = pc.and_(
+        pc.equal(batch["status"], "succeeded"), pc.starts_with(batch["error_code"], "image_")
+    )
+    counts.missing += pc.sum(lost).as_py() or 0
+    paid = (
+        pa.table({"currency": batch["currency"], "cost": batch["cost"]})
+        .group_by("currency")
+        .aggregate([("cost", "sum")])
+    )
+    counts.cost.update(
+        {
+            row["currency"] or "": row["cost_sum"]
+            for row in paid.to_pylist()
+            if row["cost_sum"] is not None
+        }
+    )
+    counts.providers.update(name for name in pc.unique(batch["provider"]).to_pylist() if name)
+    counts.calls.append(_calls(counts, batch))
+
+
+def _tally(column: pa.Array) -> dict[str, int]:
+    return {row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()}
+
+
+def _calls(counts: _Counts, batch: Mapping[str, Any]) -> NDArray[np.float64]:
+    codes = batch["run_id"].dictionary_encode()
+    for name in codes.dictionary.to_pylist():
+        counts.runs.setdefault(name, len(counts.runs))
+    known = pa.array([counts.runs[name] for name in codes.dictionary.to_pylist()], pa.int64())
+    times = [_seconds(batch[name]) for name in ("started_at", "finished_at")]
+    rows = np.column_stack(
+        [_doubles(pc.take(known, codes.indices)), *times, _doubles(batch["latency_ms"])]
+    )
+    return rows[np.isfinite(rows[:, :3]).all(axis=1)]
+
+
+def _seconds(column: pa.Array) -> NDArray[np.float64]:
+    return _doubles(column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())) / 1e6
+
+
+def _doubles(column: pa.Array) -> NDArray[np.float64]:
+    return column.cast(pa.float64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _summary(counts: _Counts, meaning: Meaning) -> Summary:
+    calls = np.concatenate([np.empty((0, 4)), *counts.calls])
+    # Rows with equal content repeat one call's values; no two calls end in the same microsecond.
+    calls = calls[np.unique(calls[:, 2], return_index=True)[1]]
+    latency = calls[:, 3][np.isfinite(calls[:, 3])] / 1000
+    spans = [_span(calls[calls[:, 0] == run]) for run in np.unique(calls[:, 0])]
+    return Summary(
+        jobs=counts.jobs,
+        status=dict(counts.status),
+        missing=counts.missing,
+        failures=tuple(
+            Failure(code, count, counts.messages[code])
+            for code, count in counts.codes.most_common()
+        ),
+        cost=dict(counts.cost),
+        simulated=counts.providers == {"simulator"},
+        seconds=sum(end - start for start, end in spans),
+        latency={of: float(np.percentile(latency, of)) for of in PERCENTILES}
+        if len(latency)
+        else {},
+        last_run=_last_run(calls),
+        axes=tuple(
+            _with_values(axis, list(counts.values.get(axis.column, ()))) for axis in meaning.axes
+        ),
+    )
+
+
+def _span(calls: NDArray[np.float64]) -> tuple[float, float]:
+    return float(calls[:, 1].min()), float(calls[:, 2].max())
+
+
+def _last_run(calls: NDArray[np.float64]) -> LastRun | None:
+    if not len(calls):
+        return None
+    run = calls[calls[:, 0] == calls[-1, 0]]
+    start, end = _span(run)
+    return LastRun(start, end - start, run[:, 2] - start)
+
+
+def _with_values(axis: Axis, found: list[str]) -> Axis:
+    """Add the values that the description lacks; what nobody ordered goes by size where it is numbers."""
+    known = {value.text for value in axis.values}
+    new = [text for text in found if text not in known]
+    if all(map(_is_number, new)):
+        new.sort(key=float)
+    return axis._replace(values=(*axis.values, *(Value(text, text) for text in new)))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,45 @@
+"""Whether a publication would be a step back: unfinished, of the same rows, and with fewer pictures than are there.
+
+A run that was stopped before it got anything (a wrong key, a breaker, an interrupt) still knows what it was to make;
+its dataset would be that, without a picture, in the place of one whose pictures somebody uses.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pixmill.datasets.schema import Counts
+from pixmill.planning.plan import Plan
+
+_ROW_KEY = re.compile("(pixmill_)*row_key")
+
+
+def is_step_back(
+    plan: Plan, counts: Counts, written: Path, published: Path, manifest: Mapping[str, Any]
+) -> bool:
+    """Whether the dataset `written`, with its `counts`, is to leave the `published` one of `manifest` in place.
+
+    One that is finished is not, however few pictures it has: the service said what became of its jobs. Nor is one of
+    other rows: whoever takes rows out of a table wants them gone.
+    """
+    got = counts.status["succeeded"]
+    unfinished = counts.status["skipped"] or not got
+    if not unfinished or got >= manifest.get("counts", {}).get("succeeded", 0):
+        return False
+    if (
+        not plan.config.input.row_key
+    ):  # rows are known by their content, which may be what was changed
+        return bool(plan.rows >= manifest.get("input", {}).get("rows", 0))
+    return bool(pc.all(pc.is_in(_row_keys(published), _row_keys(written))).as_py())
+
+
+def _row_keys(path: Path) -> pa.ChunkedArray:
+    with pq.ParquetFile(path) as file:
+        # Ours follow the input's columns, prefixed where these have the name.
+        name = [of for of in file.schema_arrow.names if _ROW_KEY.fullmatch(of)][-1]
+        return pc.unique(file.read(columns=[name])[name])

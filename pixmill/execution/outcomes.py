@@ -1,0 +1,126 @@
+"""What an answer means for its job: the new state, whether this run tries again, and what the ledger writes down."""
+
+import json
+from typing import NamedTuple
+
+from pixmill.config.model import Config, Retry
+from pixmill.execution.image_downloads import urls_expire_at
+from pixmill.execution.work_queue import Ticket
+from pixmill.ledger import Claim, Recorded, State
+from pixmill.ledger.schema import now_micros
+from pixmill.provider.error_codes import OUTPUT_REDRAWN, Verdict
+from pixmill.provider.responses import Answer
+from pixmill.redaction import one_line, without_keys
+
+MAX_THROTTLES = 50
+"""Throttled answers that one job takes before it waits for the next run; they use up no attempts."""
+
+MESSAGE_CHARS = 500
+"""How much of what this program says of its own fault is kept."""
+
+
+class Sent(NamedTuple):
+    """A call: when it was sent (microseconds since 1970), how long it waited before and took, and its seed.
+
+    `attempt` is which call for its job key it was.
+    """
+
+    sent_at: int
+    queue_ms: float
+    latency_ms: float
+    seed: int
+    rerolls: int
+    attempt: int
+
+
+class Judgement(NamedTuple):
+    """A job's state after an answer, whether a failure is transient, and whether this run tries again."""
+
+    state: State
+    transient: bool
+    again: bool
+
+
+def judge(ticket: Ticket, claim: Claim, answer: Answer, retry: Retry) -> Judgement:
+    """Say what becomes of the job of `ticket` after `answer`."""
+    match answer.verdict:
+        case Verdict.SUCCEEDED:
+            return Judgement(State.SUCCEEDED, transient=False, again=False)
+        case Verdict.REFUSED:
+            again = answer.code in OUTPUT_REDRAWN and claim.rerolls < retry.rerolls
+            return Judgement(
+                State.PENDING if again else State.REFUSED, transient=False, again=again
+            )
+        case Verdict.FAILED:
+            return Judgement(State.FAILED, transient=False, again=False)
+        case Verdict.IN_DOUBT:
+            return Judgement(State.IN_DOUBT, transient=False, again=False)
+        case Verdict.STOP:
+            return Judgement(State.PENDING, transient=False, again=False)
+        case Verdict.RETRY:
+            again = ticket.tries + 1 < retry.max_attempts
+        case _:
+            again = ticket.throttles + 1 < MAX_THROTTLES
+    return Judgement(State.PENDING if again else State.FAILED, transient=not again, again=again)
+
+
+def in_doubt_by(error: Exception, answer: Answer | None = None) -> Answer:
+    """Return the answer that stands for a call that `error`, a fault of this program, made an end of.
+
+    Of an `answer` that could not be judged or written down stays what may help its owner: whether it was charged, its
+    request id and its URLs.
+    """
+    what = one_line(without_keys(f"internal error: {type(error).__name__}: {error}"))
+    return Answer(
+        Verdict.IN_DOUBT,
+        answer.charged if answer else "unknown",
+        code="internal_error",
+        message=what[:MESSAGE_CHARS],
+        http_status=answer.http_status if answer else None,
+        request_id=answer.request_id if answer else None,
+        image_urls=answer.image_urls if answer else (),
+    )
+
+
+def recorded(
+    config: Config,
+    run_id: str,
+    job_key: str,
+    answer: Answer,
+    judged: Judgement,
+    sent: Sent,
+    images: str | None,
+) -> Recorded:
+    """Return what the ledger writes down of a call; `images` are those that came inside the answer, as JSON."""
+    now = now_micros()
+    urls = answer.image_urls
+    return Recorded(
+        job_key=job_key,
+        run_id=run_id,
+        provider=config.provider.kind,
+        account=config.account,
+        state=judged.state,
+        transient=judged.transient,
+        verdict=answer.verdict.value,
+        charged=answer.charged,
+        sent_at=sent.sent_at,
+        answered_at=now,
+        http_status=answer.http_status,
+        code=answer.code,
+        message=answer.message,
+        request_id=answer.request_id,
+        rephraser_result=answer.rephraser_result,
+        output_urls=json.dumps(urls, allow_nan=False) if urls else None,
+        url_expires_at=urls_expire_at(urls, now) if urls else None,
+        images=images,
+        queue_ms=sent.queue_ms,
+        latency_ms=sent.latency_ms,
+        provider_ms=answer.provider_ms,
+        price=None if answer.charged == "no" else config.budget.price_per_call,
+        currency=config.budget.currency,
+        seed=sent.seed,
+        # A seed that moderation used up stays so: a later run goes on with the next one.
+        rerolls=sent.rerolls + (answer.verdict is Verdict.REFUSED and judged.again),
+        attempt=sent.attempt,
+        answer=answer.raw,
+    )

@@ -1,0 +1,190 @@
+"""Bringing back images that were paid for and are gone or damaged, without a paid call: from URLs that still live.
+
+The ledger first forgets the files that are not what it believes, so that they count as missing; then whatever is
+missing is fetched, what dies soonest first, and the dataset is published anew. What can't be had is listed.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pixmill.config.model import Config
+from pixmill.datasets.loading import opened, own_columns
+from pixmill.datasets.publishing import DATASET, MANIFEST, complete_publication
+from pixmill.errors import UserError
+from pixmill.execution.damaged_records import Checked, forget_damaged
+from pixmill.execution.run import Run, prepare
+from pixmill.ledger import MissingImages, ledger_exists
+from pixmill.planning.input_images import InputCounts
+from pixmill.signals import EXIT_INTERRUPTED, drained_by_signals
+from pixmill.storage import open_store
+from pixmill.storage.integrity import manifest_at, manifest_problem, undisturbed
+
+LISTED = 10_000
+"""Rows without their image that are listed; beyond them they are counted."""
+
+_WINDOW = 1_000
+"""Missing images that are looked up together."""
+
+_COLUMNS = ("row_number", "row_key", "status", "error_code", "url_expires_at", "input_image")
+_MISSING = ("image_pending", "image_lost")
+
+
+class MissingImage(NamedTuple):
+    """A row whose image is not there: `image_pending` while its URL lives, `image_lost` where it is gone for good."""
+
+    row_number: int
+    row_key: str
+    error_code: str
+    url_expires_at: str | None
+
+
+@dataclass
+class Repaired:
+    """What a repair found and did. `codes` counts the rows without their image by code; the first are listed.
+
+    `missing_inputs` counts the rows that are paid for and lack the input image that `input.images: keep` wants.
+    """
+
+    checked: Checked
+    report: dict[str, Any]
+    fetched: int
+    codes: Counter[str] = field(default_factory=Counter)
+    missing_inputs: int = 0
+    missing: list[MissingImage] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where nothing is missing any more, 3 where something is, 130 where it was interrupted."""
+        if self.report["exit_code"] == EXIT_INTERRUPTED:
+            return EXIT_INTERRUPTED
+        return 3 if self.codes or self.missing_inputs else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "run_id": self.report["run_id"],
+            "exit_code": self.exit_code,
+            "images": self.checked.images,
+            "forgotten": self.checked.forgotten,
+            "fetched": self.fetched,
+            **{code: self.codes[code] for code in _MISSING},
+            "missing_inputs": self.missing_inputs,
+            "missing": [row._asdict() for row in self.missing],
+            "dataset": self.report["dataset"],
+        }
+
+
+def repair(
+    config: Config,
+    on_progress: Callable[[Checked], None] = lambda _: None,
+    on_inputs: Callable[[InputCounts], None] = lambda _: None,
+) -> Repaired:
+    """Fetch the images that `config` paid for and that are not there, publish, and tell what is still missing.
+
+    `on_progress` hears how many files were hashed, `on_inputs` how far the look at input images is, where they are
+    kept. Call it in the main thread: the first Ctrl-C ends the fetching and publishes. Raises UserError where there is
+    no ledger or no folder of images, TableError, LedgerError, and PixmillError where images can't be stored.
+    """
+    _check_ledger(config)
+    open_store(config).clear_parts()
+    checked = forget_damaged(config, on_progress)
+    with (
+        prepare(config, 0, on_inputs) as run,
+        drained_by_signals(run.interrupt),
+    ):  # 0: pays for nothing
+        run.begin()
+        run.fetch_missing(_soonest_first(run))
+        with _damaged_dataset_aside(config):
+            report = run.finish()
+        repaired = Repaired(checked, report, run.plan.images_missing - report["images_missing"])
+    _list_missing(config, repaired)
+    return repaired
+
+
+def _check_ledger(config: Config) -> None:
+    """Refuse a store without a ledger, before one is made."""
+    if not ledger_exists(config.ledger_address):
+        raise UserError(
+            f"there is no ledger in {config.ledger or config.store_path}, so nothing is known of its images",
+            hint="`pixmill run` makes it; if there was one, restore it from a backup",
+        )
+
+
+# Fetching
+
+
+def _soonest_first(run: Run) -> Iterator[MissingImages]:
+    """Yield what is missing and may be had, by the ends of the URLs. Between the passes only keys are kept."""
+    keys, ends = _missing_keys(run)
+    order = np.argsort(ends, kind="stable")
+    for start in range(0, len(order), _WINDOW):
+        asked = [key.decode() for key in keys[order[start : start + _WINDOW]].tolist()]
+        yield from sorted(run.ledger.missing_images(asked), key=lambda images: images.expires_at)
+
+
+def _missing_keys(run: Run) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
+    """The job keys whose images are missing, and when their URLs die."""
+    keys, ends, position = [np.zeros(0, "S64")], [np.zeros(0, np.int64)], 0
+    if run.plan.has_images_to_fetch:
+        for jobs in run.plan.batches():
+            first = run.plan.first[position : position + len(jobs.keys)]
+            position += len(jobs.keys)
+            asked = [key for key, is_first in zip(jobs.keys, first, strict=True) if is_first]
+            found = [(of.job_key, of.expires_at) for of in run.ledger.missing_images(asked)]
+            keys.append(np.array([key for key, _ in found], "S64"))
+            ends.append(np.array([ends_at for _, ends_at in found], np.int64))
+    return np.concatenate(keys), np.concatenate(ends)
+
+
+# Publishing
+
+
+@contextmanager
+def _damaged_dataset_aside(config: Config) -> Iterator[None]:
+    """Take a dataset that is not what its manifest says out of the way, or it would become a version in `history/`.
+
+    It comes back if the body fails.
+    """
+    folder = config.dataset_folder
+    path, away = folder / DATASET, folder / f"damaged.{DATASET}"
+    with undisturbed(folder):
+        complete_publication(config)
+        manifest = manifest_at(folder / MANIFEST)
+        if path.exists() and manifest_problem(path, manifest):
+            path.replace(away)
+    try:
+        yield
+    finally:
+        if away.exists() and not path.exists():
+            away.replace(path)
+        away.unlink(missing_ok=True)
+
+
+def _list_missing(config: Config, repaired: Repaired) -> None:
+    """Read from the dataset which rows are without their image."""
+    with opened(config.dataset_folder / DATASET) as dataset:
+        own = own_columns(dataset.schema_arrow)
+        for batch in dataset.iter_batches(columns=[own[name] for name in _COLUMNS]):
+            rows = batch.select([own[name] for name in _COLUMNS]).rename_columns(_COLUMNS)
+            paid = rows.filter(pc.equal(rows["status"], "succeeded"))
+            if config.input.images == "keep":
+                repaired.missing_inputs += paid["input_image"].null_count
+            for row in paid.filter(pc.is_in(paid["error_code"], pa.array(_MISSING))).to_pylist():
+                _note(repaired, row)
+
+
+def _note(repaired: Repaired, row: dict[str, Any]) -> None:
+    repaired.codes[row["error_code"]] += 1
+    if len(repaired.missing) < LISTED:
+        ends = row["url_expires_at"].isoformat() if row["url_expires_at"] else None
+        repaired.missing.append(
+            MissingImage(row["row_number"], row["row_key"], row["error_code"], ends)
+        )

@@ -1,0 +1,84 @@
+"""What `pixmill retry` asks for: the jobs of a config that have an outcome and are to be paid for once more.
+
+Outcomes and their codes are the ledger's; a condition reads the published dataset, which has the columns for it.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pixmill.config.model import Config
+from pixmill.datasets.export.selection import select
+from pixmill.datasets.loading import opened, own_columns
+from pixmill.datasets.publishing import DATASET
+from pixmill.errors import UserError
+from pixmill.ledger import Ledger
+from pixmill.ledger.payment_marks import SETTLED
+from pixmill.request.registry import did_you_mean
+
+STATUSES = tuple(state.value for state in SETTLED)
+BATCH_ROWS = 8_000
+
+
+@dataclass(frozen=True)
+class Retried:
+    """Jobs with one of `statuses`, with one of `codes` and among `keys`; `None` is no restriction."""
+
+    statuses: frozenset[str] | None
+    codes: frozenset[str] | None
+    keys: frozenset[str] | None
+
+    def select(self, ledger: Ledger, keys: Sequence[str | None]) -> Mapping[int, int]:
+        """Return by position which of `keys` these are, with the number of attempts that each has had."""
+        found = ledger.settled(keys)
+        chosen = pc.is_in(found["state"], pa.array(list(self.statuses or STATUSES)))
+        if self.codes is not None:
+            chosen = pc.and_(
+                chosen, pc.is_in(found["error_code"], pa.array(list(self.codes), pa.string()))
+            )
+        positions = pc.indices_nonzero(chosen).to_pylist()
+        attempts = found["attempts"].take(pa.array(positions, pa.int64())).to_pylist()
+        return {
+            at: calls
+            for at, calls in zip(positions, attempts, strict=True)
+            if self.keys is None or keys[at] in self.keys
+        }
+
+    def describe(self) -> str:
+        """The jobs in words."""
+        parts = [" or ".join(sorted(name.replace("_", " ") for name in self.statuses or ()))]
+        parts += [f"with the code {' or '.join(sorted(self.codes))}"] if self.codes else []
+        parts += ["and fits the condition"] if self.keys is not None else []
+        return " ".join(filter(None, parts))
+
+
+def retried(
+    config: Config, statuses: Collection[str], codes: Collection[str], where: str | None
+) -> Retried:
+    """Read what a person asked for: jobs that fit all of it; those that failed where neither status nor code is given.
+
+    Raises UserError for an unknown status, for a condition that does not fit the dataset, and where there is none.
+    """
+    for status in statuses:
+        if status not in STATUSES:
+            hint = "invalid rows are mended in the table, skipped jobs are pending: `pixmill run` pays for them"
+            raise UserError(
+                f"--status {status}: is none of {', '.join(STATUSES)}{did_you_mean(status, STATUSES)}",
+                hint=hint,
+            )
+    named = frozenset(statuses) if statuses or codes else frozenset({"failed"})
+    return Retried(
+        named or None, frozenset(codes) or None, None if where is None else _keys(config, where)
+    )
+
+
+def _keys(config: Config, where: str) -> frozenset[str]:
+    with opened(config.dataset_folder / DATASET) as dataset:
+        selection = select(dataset.schema_arrow, where, (), None)
+        name = own_columns(dataset.schema_arrow)["job_key"]
+        batches = selection.batches(dataset, BATCH_ROWS)
+        return frozenset(
+            key for picked in batches for key in picked.rows.column(name).to_pylist() if key
+        )

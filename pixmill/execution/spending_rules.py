@@ -1,0 +1,66 @@
+"""Whether a run may spend: the rules that stand between a plan and the first paid call."""
+
+import yaml
+
+from pixmill.config.loading import config_changes
+from pixmill.config.model import Config
+from pixmill.datasets.publishing import CONFIG, last_manifest, published_folder
+from pixmill.errors import SpendingRefused, TableError
+from pixmill.ledger import Ledger
+from pixmill.ledger.budgets import month_begins
+from pixmill.planning.plan import Plan
+
+
+def check_spending(plan: Plan, *, new_store: bool, ledger_exists: bool) -> None:
+    """Hold a run that nobody watches to its rules. Raises SpendingRefused where one is broken.
+
+    A real provider needs a cap and a ledger: a nightly job that lost its disk must not pay for everything again.
+    """
+    config = plan.config
+    if not plan.to_pay or config.simulated:
+        return
+    if config.budget.allowed_calls is None:
+        raise SpendingRefused(
+            f"this run would pay for {plan.to_pay:,} calls, and nobody is there to agree to it",
+            hint="set budget.max_calls, or budget.max_cost with budget.price_per_call",
+        )
+    if not ledger_exists and not new_store:
+        raise SpendingRefused(
+            f"there is no ledger in {config.ledger or config.store_path}, so everything would be paid for anew",
+            hint="if this store is new, say --new-store once; if not, restore its ledger first",
+        )
+
+
+def check_invalid(plan: Plan) -> None:
+    """Stop before paying where more rows are invalid than `input.max_invalid` allows. Raises TableError."""
+    allowed = plan.config.input.max_invalid
+    if plan.rows and plan.invalid / plan.rows > allowed:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(plan.reasons.items()))
+        raise TableError(
+            f"{plan.invalid:,} of {plan.rows:,} rows are invalid ({reasons}), more than input.max_invalid allows "
+            f"({allowed:.0%}); nothing was sent",
+            hint="`pixmill validate` names the rows; mend them, or raise input.max_invalid",
+        )
+
+
+def month_to_date(config: Config, ledger: Ledger | None) -> float:
+    """The money that calls of this account were charged since the month began in `budget.timezone`."""
+    if ledger is None:
+        return 0.0
+    spent = ledger.spent(account=config.account, since=month_begins(config.budget.timezone))
+    return spent.get("yes", 0.0)
+
+
+def changes_since_last_run(plan: Plan) -> list[str]:
+    """What differs from the last run of this config, one line each; empty for the first run."""
+    try:
+        before = yaml.safe_load(
+            (published_folder(plan.config) / CONFIG).read_text(encoding="utf-8")
+        )
+    except (OSError, yaml.YAMLError):
+        return []
+    changes = config_changes(before, plan.config.model_dump(mode="json"))
+    rows = last_manifest(plan.config).get("input", {}).get("rows")
+    if rows is not None and rows != plan.rows:
+        changes.append(f"rows: {rows:,} → {plan.rows:,}")
+    return changes

@@ -1,0 +1,122 @@
+"""How a config stands: its plan against the ledger, its last runs, and the command to type next."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, NamedTuple
+
+from pixmill.config.model import Config
+from pixmill.ledger import Ledger, open_ledger
+from pixmill.ledger.process_owner import is_dead
+from pixmill.planning.plan import Plan, make_plan
+
+SHOWN_DOUBTS = 20
+UNSEEN_HOURS = 24
+"""How long a run of another host counts as going on when it has not said how it ended."""
+
+
+class PastRun(NamedTuple):
+    """One run of the config, as the ledger tells it. `summary` is what it said at its end, `None` if it never ended."""
+
+    run_id: str
+    started_at: datetime
+    calls: int
+    summary: dict[str, Any] | None
+    alive: bool
+
+    def describe(self) -> str:
+        """The run in one line."""
+        when = self.started_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        if self.summary:
+            return f"{when}  {self.run_id}  {self.calls:,} calls  {self.summary['reason']}"
+        return f"{when}  {self.run_id}  {self.calls:,} calls  {'running now' if self.alive else 'ended without a word'}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run as plain JSON values."""
+        return {**self._asdict(), "started_at": self.started_at.isoformat()}
+
+
+class DoubtfulJob(NamedTuple):
+    """A job in doubt, for a comparison with the provider's console; what is not known is `None`."""
+
+    label: str
+    job_key: str
+    sent_at: datetime | None
+    request_id: str | None
+    code: str | None
+
+    def describe(self) -> str:
+        """The job in one line."""
+        when = (
+            f"{self.sent_at.astimezone():%Y-%m-%d %H:%M:%S}"
+            if self.sent_at
+            else "at an unknown time"
+        )
+        return "  ".join(
+            (when, self.label, self.request_id or "no request id", self.code or "process_died")
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The job as plain JSON values."""
+        return {**self._asdict(), "sent_at": self.sent_at.isoformat() if self.sent_at else None}
+
+
+@dataclass(frozen=True)
+class Status:
+    """The plan as it stands now, the last runs, newest first, and the first `SHOWN_DOUBTS` jobs in doubt."""
+
+    plan: Plan
+    runs: tuple[PastRun, ...]
+    doubts: tuple[DoubtfulJob, ...] = ()
+
+    def next_command(self, config: str) -> str:
+        """The command to type next."""
+        if any(run.alive for run in self.runs):
+            return f"pixmill status {config}   (a run is going on)"
+        if self.plan.to_pay or self.plan.has_images_to_fetch or not self.runs:
+            return f"pixmill run {config}"
+        if self.doubts:
+            return (
+                f"pixmill retry {config} --in-doubt   "
+                "(once you know that they were not charged, or want to pay again)"
+            )
+        if self.plan.invalid:
+            return f"pixmill validate {config}"
+        return f"pixmill export {config} --format csv --out {self.plan.config.name}.csv"
+
+
+def read_status(config: Config) -> Status:
+    """Read the status of `config`; nothing is written."""
+    ledger = open_ledger(config.ledger_address, read_only=True)
+    try:
+        plan = make_plan(config, ledger)
+        rows = ledger.last_runs(config.name) if ledger else []
+        doubts = tuple(islice(_doubtful_jobs(plan, ledger), SHOWN_DOUBTS)) if ledger else ()
+    finally:
+        if ledger:
+            ledger.close()
+    return Status(plan, tuple(_past_run(row) for row in rows), doubts)
+
+
+def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
+    """Yield this config's jobs among those in doubt, in input order. Without any the table is not read."""
+    doubts = {doubt.job_key: doubt for doubt in ledger.doubts()}
+    for jobs in plan.batches() if doubts else ():
+        for at, key in enumerate(jobs.keys):
+            doubt = doubts.pop(key, None) if key else None
+            if doubt:
+                at_micros = doubt.sent_at or doubt.ended_at
+                sent_at = datetime.fromtimestamp(at_micros / 1e6, UTC) if at_micros else None
+                yield DoubtfulJob(
+                    jobs.job(at).label, doubt.job_key, sent_at, doubt.request_id, doubt.code
+                )
+
+
+def _past_run(row: dict[str, Any]) -> PastRun:
+    summary = json.loads(row["summary"]) if row["summary"] else None
+    started = datetime.fromtimestamp(row["started_at"] / 1e6, UTC)
+    believed_until = row["started_at"] + int(UNSEEN_HOURS * 3600e6)  # of a host that can't be asked
+    alive = row["finished_at"] is None and not is_dead(row["owner"], believed_until)
+    return PastRun(row["run_id"], started, row["calls"], summary, alive)

@@ -1,0 +1,88 @@
+"""Why a run ends early: the exit code, and a sentence that says what happened and what to do next."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import IntEnum
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from pixmill.config.model import Budget
+from pixmill.limits.circuit_breaker import PATIENCE
+from pixmill.provider.responses import Answer
+
+
+class StopCode(IntEnum):
+    """Why a run ended early, as its exit code; a higher one outranks a lower one."""
+
+    BUDGET = 4
+    BREAKER = 5
+    CREDENTIALS = 6
+    INTERRUPTED = 130
+
+
+class Stopped(NamedTuple):
+    """Why a run ends early, in a sentence."""
+
+    code: StopCode
+    reason: str
+
+
+def graver(known: Stopped | None, news: Stopped) -> Stopped:
+    """Return the reason that counts: of equal ones the first."""
+    return news if known is None or news.code > known.code else known
+
+
+def budget_reached(cap: str, budget: Budget) -> Stopped:
+    """The `cap`, a key of `budget`, leaves no room for one more call."""
+    amount = getattr(budget, cap)
+    unit = "calls" if cap == "max_calls" else budget.currency
+    until = f" until {_next_month(budget.timezone)}" if cap == "max_cost_per_month" else ""
+    next_step = (
+        "raise it"
+        if until
+        else "raise it, or run the same command again to spend as much once more"
+    )
+    return Stopped(
+        StopCode.BUDGET, f"budget.{cap} ({amount:,} {unit}) is reached{until}; {next_step}"
+    )
+
+
+def too_many(outcome: str, window: int, codes: Sequence[tuple[str, int]]) -> Stopped:
+    """Too many of the last `window` jobs were of an outcome; `codes` are the most frequent of the run's calls."""
+    return Stopped(
+        StopCode.BREAKER,
+        f"too many of the last {window} jobs were {outcome}{_listed(codes)}; `pixmill status` lists why, and once that "
+        "is mended the same command goes on",
+    )
+
+
+def out_too_long(codes: Sequence[tuple[str, int]]) -> Stopped:
+    """The service has been out for as long as a run waits; `codes` are the most frequent of the run's calls."""
+    minutes = f"{PATIENCE / 60:.0f} minutes"
+    return Stopped(
+        StopCode.BREAKER,
+        f"the service has been out for {minutes}{_listed(codes)}; later the same command goes on",
+    )
+
+
+def turned_away(answer: Answer) -> Stopped:
+    """No job can succeed until somebody mends what the provider named."""
+    what = (
+        "this machine's clock"
+        if answer.code == "InvalidTimestamp"
+        else "key, entitlement and account"
+    )
+    return Stopped(
+        StopCode.CREDENTIALS,
+        f"{answer.code}: {answer.message}; check {what}, then the same command goes on",
+    )
+
+
+def _listed(codes: Sequence[tuple[str, int]]) -> str:
+    return f" ({', '.join(f'{code} × {count:,}' for code, count in codes)})" if codes else ""
+
+
+def _next_month(timezone: str) -> str:
+    now = datetime.now(ZoneInfo(timezone))
+    year, month = (now.year + 1, 1) if now.month == 12 else (now.year, now.month + 1)
+    return f"{datetime(year, month, 1):%Y-%m-%d} ({timezone})"

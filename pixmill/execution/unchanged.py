@@ -1,0 +1,221 @@
+"""A run of what was published already: where nothing changed since, it need not be made again to know what it is.
+
+A publication that read a ledger nobody wrote to meanwhile leaves a note of all that it was made of and of what it made.
+The next run holds the note against what is there now. Whatever differs, or can't be compared, is a reason to read the
+table and the ledger as always.
+"""
+
+import importlib.metadata
+import json
+import os
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pixmill.config.model import Config
+from pixmill.datasets.publishing import DATASET, PACKAGES, PUBLISHED, Published, publish
+from pixmill.datasets.schema import Counts
+from pixmill.ledger import Ledger
+from pixmill.planning.job_expander import JobMaker
+from pixmill.planning.plan import Plan, Selection, Standing, make_plan
+from pixmill.planning.row_checks import InvalidRow, Problem
+from pixmill.storage.atomic_write import put
+from pixmill.storage.integrity import hash_of, manifest_at
+from pixmill.tables import InputTable, open_table
+
+NOTE = ".published.json"
+_CODE = Path(__file__).parent
+
+
+class Unchanged(NamedTuple):
+    """What a note says was published, and what the files of the dataset were when that was found to be true."""
+
+    published: Published
+    stamps: Mapping[str, tuple[int, ...]]
+
+
+class Planned(NamedTuple):
+    """A plan, the revision of the ledger before it was made, and what makes publishing it needless, if anything."""
+
+    plan: Plan
+    revision: str | None
+    unchanged: Unchanged | None = None
+
+
+def planned(config: Config, ledger: Ledger, selection: Selection | None = None) -> Planned:
+    """Return the plan of a run as `make_plan` does, without a look at a row where it is known from a note."""
+    revision = ledger.revision() if _can_be_noted(config) and selection is None else None
+    if revision:
+        recalled = _recalled(config, ledger, revision)
+        if recalled:
+            return recalled
+    return Planned(make_plan(config, ledger, selection), revision)
+
+
+def publish_plan(of: Planned, ledger: Ledger, run_id: str, *, whatever: bool = False) -> Published:
+    """Publish a plan as `publish` does, but for one that is published as it is; leave a note for the next run."""
+    config = of.plan.config
+    folder = config.dataset_folder
+    if of.unchanged and ledger.revision() == of.revision:
+        of.plan.table.check_unchanged()
+        if _stamps(folder) == of.unchanged.stamps:
+            return of.unchanged.published
+    made = publish(of.plan, ledger, run_id, whatever=whatever)
+    if of.revision and _is_final(of.plan, made) and not ledger.has_claims():
+        # Nobody wrote from before the plan until now, this run neither: all was read from one state of the ledger.
+        files = _hashes(folder)
+        if files and ledger.revision() == of.revision:
+            _note(of, made, files)
+    return made
+
+
+def _can_be_noted(config: Config) -> bool:
+    """Whether the dataset depends on nothing but config, table and jobs, all of which are at hand."""
+    return config.input.images == "url" and not config.input.local_images and not config.bucket
+
+
+def _is_final(plan: Plan, made: Published) -> bool:
+    """Whether the next run would find nothing to do, whenever it comes."""
+    counts = made.counts
+    undone = (
+        plan.to_pay or plan.again or plan.has_images_to_fetch or counts.left or counts.elsewhere
+    )
+    odd = plan.conflicts or plan.bad_images or made.stays is not None
+    return not undone and not odd
+
+
+def _note(of: Planned, made: Published, files: Mapping[str, str]) -> None:
+    plan = of.plan
+    note = {
+        "made_of": _made_of(plan.config, plan.table, of.revision),
+        "files": files,
+        "rows": made.rows,
+        "counts": {
+            "status": made.counts.status,
+            "cached": made.counts.cached,
+            "images_missing": made.counts.images_missing,
+        },
+        "plan": {
+            "rows": plan.rows,
+            "jobs": plan.jobs,
+            "reasons": plan.reasons,
+            "examples": {reason: list(shown) for reason, shown in plan.examples.items()},
+            "standings": {of.name: number for of, number in plan.standings.items()},
+            "images_missing": plan.images_missing,
+            "images_lost": plan.images_lost,
+            "long_prompts": plan.long_prompts,
+            "notes": plan.notes,
+            "positions": len(plan.first),
+            "first": b64encode(np.packbits(plan.first).tobytes()).decode(),
+            "call_seconds": plan.call_seconds,
+        },
+    }
+    put(plan.config.dataset_folder / NOTE, json.dumps(note, allow_nan=False).encode())
+
+
+def _recalled(config: Config, ledger: Ledger, revision: str) -> Planned | None:
+    """Return what the note says where it is of just what is here now."""
+    folder = config.dataset_folder
+    note = manifest_at(folder / NOTE)
+    if not note or ledger.has_claims():
+        return None
+    source = config.input
+    table = open_table(source.path, encoding=source.encoding, delimiter=source.delimiter)
+    stamps = _stamps(folder)
+    with ThreadPoolExecutor(1) as beside:  # hashing needs no interpreter
+        files = beside.submit(_hashes, folder)
+        if note.get("made_of") != _made_of(config, table, revision):
+            return None
+        if note.get("files") != files.result() or stamps != _stamps(folder):
+            return None
+    table.check_unchanged()
+    try:
+        plan = _plan(config, table, note["plan"])
+        counts = Counts(**note["counts"])
+        counts.status = Counter(counts.status)
+        made = Published(folder / DATASET, note["rows"], counts, changed=False)
+    except (KeyError, TypeError, ValueError):  # not a note of this version after all
+        return None
+    return Planned(plan, revision, Unchanged(made, stamps))
+
+
+def _plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> Plan:
+    examples = {
+        reason: tuple(InvalidRow(row, Problem(*problem)) for row, problem in shown)
+        for reason, shown in noted["examples"].items()
+    }
+    size = noted["positions"]
+    marks = np.frombuffer(b64decode(noted["first"]), np.uint8)
+    return Plan(
+        config=config,
+        table=table,
+        maker=JobMaker(config, table),
+        rows=noted["rows"],
+        jobs=noted["jobs"],
+        reasons=noted["reasons"],
+        examples=examples,
+        standings={Standing[name]: number for name, number in noted["standings"].items()},
+        images_missing=noted["images_missing"],
+        images_lost=noted["images_lost"],
+        long_prompts=noted["long_prompts"],
+        notes=noted["notes"],
+        first=np.unpackbits(marks, count=size).astype(np.bool_),
+        pending=np.zeros(size, np.bool_),
+        conflicts=frozenset(),
+        bad_images={},
+        places=np.zeros(size, np.uint32),
+        call_seconds=noted["call_seconds"],
+    )
+
+
+def _made_of(config: Config, table: InputTable, revision: str | None) -> str:
+    """Return a digest of all that decides what a dataset is. Raises TableError where the table can't be read."""
+    parts = {
+        "code": [(str(path.relative_to(_CODE)), _stamp(path)) for path in _sources()],
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "config": config.to_yaml(),
+        "table": [[str(path) for path in table.files], table.sha256()],
+        "ledger": [str(config.ledger_address), revision],
+        "images": _image_folders(config.store_path / "images"),
+    }
+    return sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _sources() -> list[Path]:
+    return sorted(_CODE.rglob("*.py"))
+
+
+def _image_folders(images: Path) -> list[tuple[str, int]]:
+    """The folders of the store's images and when a file last came or went there."""
+    try:
+        with os.scandir(images) as entries:
+            return sorted((entry.name, entry.stat().st_mtime_ns) for entry in entries)
+    except OSError:
+        return []
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of a dataset; nothing where one is missing."""
+    try:
+        return {name: hash_of(folder / name) for name in PUBLISHED}
+    except OSError:
+        return {}
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return what changes when a file of the dataset is edited or replaced; nothing where one is missing."""
+    try:
+        return {name: _stamp(folder / name) for name in PUBLISHED}
+    except OSError:
+        return {}
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino

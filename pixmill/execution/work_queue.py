@@ -1,0 +1,92 @@
+"""The queue between chunks and the engine's threads: jobs that may go now, and jobs that wait out a pause."""
+
+import heapq
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pixmill.errors import PixmillError
+from pixmill.planning.jobs import Job
+
+
+@dataclass
+class Chunk:
+    """A caller's jobs on their way: counts outcomes and is done when all have one."""
+
+    waiting: int
+    outcomes: dict[str, int] = field(default_factory=dict)
+    done: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def end(self, outcome: str) -> None:
+        """Note one job's outcome."""
+        with self.lock:
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+            self.waiting -= 1
+            if not self.waiting:
+                self.done.set()
+
+
+class Ticket(NamedTuple):
+    """One try of a job: how often it was tried and throttled before, and since when it waits."""
+
+    job: Job
+    chunk: Chunk
+    tries: int
+    throttles: int
+    since: float
+
+
+class JobQueue:
+    """Jobs that may go now, in order, and jobs that wait out a pause."""
+
+    def __init__(self) -> None:
+        self._ready: deque[Ticket] = deque()
+        self._later: list[tuple[float, int, Ticket]] = []
+        self._changed = threading.Condition()
+        self._closed = False
+        self._order = 0
+
+    def put(self, tickets: Sequence[Ticket]) -> None:
+        """Add jobs that may go now. Raises PixmillError once closed: nobody would take them."""
+        with self._changed:
+            if self._closed:
+                raise PixmillError("the run has ended; nothing more is sent in it")
+            self._ready.extend(tickets)
+            self._changed.notify(len(tickets))
+
+    def put_later(self, ticket: Ticket, seconds: float) -> None:
+        """Add a job that may go after a pause."""
+        with self._changed:
+            self._order += 1
+            heapq.heappush(self._later, (time.monotonic() + seconds, self._order, ticket))
+            self._changed.notify()
+
+    def take(self) -> Ticket | None:
+        """Return the next job, waiting for one; `None` once closed and empty."""
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                if self._later and (self._closed or self._later[0][0] <= now):
+                    return heapq.heappop(self._later)[2]
+                if self._ready:
+                    return self._ready.popleft()
+                if self._closed:
+                    return None
+                self._changed.wait(self._later[0][0] - now if self._later else None)
+
+    def hurry(self) -> None:
+        """End all pauses: the run stops, and what waits is handed out to be skipped."""
+        with self._changed:
+            self._ready.extend(ticket for _, _, ticket in self._later)
+            self._later.clear()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End every `take`, once what waits has been taken without its pauses: no chunk is left without an end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

@@ -1,0 +1,234 @@
+"""A worker process's part of a run that is spread over several: an engine of its own, opened by the first chunk.
+
+All that a worker is told is an `Order`: ledger, client and keys it opens by itself. Its engine is closed when the
+driver says that the run is over, or when no chunk comes any more: a driver that was killed says nothing.
+"""
+
+import asyncio
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from pixmill.config.model import Config
+from pixmill.errors import PixmillError
+from pixmill.execution.image_downloads import Downloads
+from pixmill.execution.progress import Count
+from pixmill.execution.stop_reasons import StopCode, Stopped
+from pixmill.execution.thread_executor import Engine
+from pixmill.ledger import Ledger, open_ledger
+from pixmill.ledger.queries import has_run
+from pixmill.planning.jobs import Job
+from pixmill.provider.client import Client, open_client
+from pixmill.redaction import redact_logs
+from pixmill.storage import open_store
+from pixmill.storage.image_fetcher import ImageFetcher
+
+SIMULATOR_KEY = "PIXMILL_SIMULATOR_KEY"
+"""The environment variable by which the workers of a machine are told the key of the simulator inside their driver."""
+
+IDLE_SECONDS = 60.0
+"""How long an engine stays open without a chunk. Opening it anew takes a fraction of a second."""
+
+
+class Order:
+    """A chunk of jobs, and what a worker has to know of their run; it holds no secret.
+
+    `config` has absolute paths, `base_url` is that of the simulator inside the driver.
+    No tuple and no dataclass: engines look for futures inside those, job by job, and hand over plain tuples.
+    """
+
+    def __init__(
+        self, run_id: str, config: Config, chunk: Sequence[Job], base_url: str | None = None
+    ) -> None:
+        self.run_id, self.config, self.chunk, self.base_url = run_id, config, chunk, base_url
+
+
+class Done(NamedTuple):
+    """What became of a chunk, the calls that a worker made since it last said so, and why it sends nothing more."""
+
+    outcomes: Count
+    calls: int = 0
+    charged: int = 0
+    codes: Mapping[str, int] = {}
+    stopped: Stopped | None = None
+    failure: PixmillError | None = None
+
+
+def process(order: Order) -> Done:
+    """Pay for a chunk. What makes paying impossible is returned: it ends the run, not the worker."""
+    try:
+        part = _joined(order)
+    except PixmillError as error:
+        return Done(Count(skipped=len(order.chunk)), failure=error)
+    if part is None:
+        return Done(Count(skipped=len(order.chunk)))
+    try:
+        return part.process(order.chunk)
+    finally:
+        part.leave()
+
+
+async def stop(run_id: str, stopped: Stopped) -> None:
+    """Send nothing more for a run, in this process; calls in flight are finished and recorded."""
+    await asyncio.to_thread(_stop, run_id, stopped)
+
+
+async def close(run_id: str) -> None:
+    """End this process's part of a run that is over."""
+    over = Stopped(StopCode.INTERRUPTED, "the run is over")
+    await asyncio.to_thread(_stop, run_id, over)
+    await asyncio.to_thread(_close, run_id)
+
+
+def dask_setup(_worker: object) -> None:
+    """Take a worker of this machine out of reach of the terminal's Ctrl-C: the driver lets it finish its calls."""
+    os.setsid()
+
+
+class _Part:
+    """An open engine and what it needs; `busy` counts the chunks that are in it."""
+
+    def __init__(self, order: Order) -> None:
+        self._run_id = order.run_id
+        self._told = Counter[str]()
+        self._told_calls = self._told_charged = self.busy = 0
+        self._lock = threading.Lock()
+        self._idle: threading.Timer | None = None
+        with ExitStack() as stack:
+            self.engine = _opened(order, stack)
+            self._open = stack.pop_all()
+
+    def join(self) -> None:
+        """Take a chunk in."""
+        self.busy += 1
+        if self._idle:
+            self._idle.cancel()
+
+    def leave(self) -> None:
+        """Let a chunk go, and close after a while if it was the last one."""
+        with _lock:
+            self.busy -= 1
+            if not self.busy:
+                self._idle = threading.Timer(IDLE_SECONDS, _close_idle, (self._run_id,))
+                self._idle.daemon = True
+                self._idle.start()
+
+    def process(self, chunk: Sequence[Job]) -> Done:
+        """Run a chunk through the engine."""
+        try:
+            return self._news(self.engine.process(chunk), None)
+        except PixmillError as error:
+            return self._news(Count(skipped=len(chunk)), error)
+
+    def close(self) -> None:
+        """Finish what is in flight and close everything."""
+        if self._idle:
+            self._idle.cancel()
+        self._open.close()
+
+    def _news(self, outcomes: Count, failure: PixmillError | None) -> Done:
+        """What `outcomes` and the calls since the last time come to."""
+        with self._lock:
+            tally = self.engine.tally
+            calls, charged, codes = tally.calls, tally.charged, tally.codes.copy()
+            news = Done(
+                outcomes,
+                calls - self._told_calls,
+                charged - self._told_charged,
+                dict(codes - self._told),
+                self.engine.stopped,
+                failure,
+            )
+            self._told_calls, self._told_charged, self._told = calls, charged, codes
+            return news
+
+
+_lock = threading.Lock()
+_parts: dict[str, _Part] = {}
+_over: set[str] = set()
+
+
+def _joined(order: Order) -> _Part | None:
+    """Return this process's part of a run with one more chunk in it, `None` where nothing is sent any more."""
+    with _lock:
+        if order.run_id in _over:
+            return None
+        if order.run_id not in _parts:
+            _parts[order.run_id] = _Part(order)
+        part = _parts[order.run_id]
+        part.join()
+        return part
+
+
+def _stop(run_id: str, stopped: Stopped) -> None:
+    with _lock:
+        _over.add(run_id)  # chunks that are still on their way here are skipped
+        if run_id in _parts:
+            _parts[run_id].engine.stop(*stopped)
+
+
+def _close(run_id: str) -> None:
+    with _lock:
+        part = _parts.pop(run_id, None)
+    if part:
+        part.close()
+
+
+def _close_idle(run_id: str) -> None:
+    with _lock:
+        part = _parts.get(run_id)
+        if part is None or part.busy:
+            return
+        del _parts[run_id]
+    part.close()
+
+
+def _opened(order: Order, stack: ExitStack) -> Engine:
+    redact_logs()
+    config = order.config
+    ledger = _same_ledger(order)
+    stack.callback(ledger.close)
+    client = client_of(
+        config, order.base_url, os.environ.get(SIMULATOR_KEY) if order.base_url else None
+    )
+    stack.callback(client.close)
+    simulator = (order.base_url or config.provider.base_url) if config.simulated else None
+    fetcher = ImageFetcher(allow_hosts=config.output.allow_hosts, simulator=simulator)
+    downloads = Downloads(open_store(config), order.run_id, ledger, fetcher)
+    stack.callback(downloads.close)
+    engine = Engine(config, order.run_id, ledger=ledger, client=client, downloads=downloads)
+    stack.callback(engine.close)
+    return engine
+
+
+def client_of(config: Config, base_url: str | None, api_key: str | None) -> Client:
+    """Open the client of a config; see `open_client`. Raises ConfigError where an address or a key is missing."""
+    return open_client(
+        config.provider,
+        config.limits,
+        config.request,
+        concurrency=config.concurrency,
+        base_url=base_url,
+        api_key=api_key,
+        codes=config.retry.codes,
+    )
+
+
+def _same_ledger(order: Order) -> Ledger:
+    """Open the ledger. Raises PixmillError where it is not the driver's: what it does not know would be paid twice."""
+    address = order.config.ledger_address
+    seen = open_ledger(address, read_only=True)
+    if seen:
+        known = seen.ask(has_run, order.run_id)
+        seen.close()
+        ledger = open_ledger(address) if known else None
+        if ledger:
+            return ledger
+    raise PixmillError(
+        f"{address} on {socket.gethostname()} is not the ledger of this run",
+        hint="workers on other machines need `ledger: postgresql+psycopg://…` and a store that all of them reach",
+    )

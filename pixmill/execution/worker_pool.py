@@ -1,0 +1,222 @@
+"""The engines of a run's worker processes, as its driver sees them: one `Fleet` in place of an `Engine`.
+
+It says what the workers are told, takes in what they answer with each chunk, and passes on that the run stops. How
+chunks get there, and by what cluster, is none of its business.
+"""
+
+import logging
+import math
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pixmill.config.model import Config, Execution
+from pixmill.errors import ConfigError, LedgerError, PixmillError
+from pixmill.execution.progress import Progress, Tally
+from pixmill.execution.stop_reasons import StopCode, Stopped, graver
+from pixmill.execution.worker import SIMULATOR_KEY, Done, Order
+from pixmill.ledger import Ledger
+from pixmill.ledger.underway import UnderWay, under_way
+from pixmill.planning.jobs import Job
+from pixmill.redaction import one_line, without_keys
+
+if TYPE_CHECKING:
+    from pixmill.simulator import Simulator
+
+JOBS_PER_TASK = 200
+"""Jobs of one task run: sending one out costs the driver some 80 ms, which this makes small beside the calls."""
+
+LOOK_SECONDS = 2.0
+"""How often the ledger is asked how far the workers are."""
+
+_RATE_SAMPLES = 16
+
+log = logging.getLogger(__name__)
+
+
+class Fleet:
+    """The workers of one run. `workers` is how many there are; a cluster that was there before may have others."""
+
+    def __init__(
+        self,
+        config: Config,
+        run_id: str,
+        ledger: Ledger,
+        *,
+        to_pay: int,
+        cached: int,
+        simulator: "Simulator | None" = None,
+    ) -> None:
+        self._config, self._run_id, self._ledger = config, run_id, ledger
+        self._to_pay, self._cached, self._simulator = to_pay, cached, simulator
+        self.workers = min(config.execution.workers, config.concurrency)
+        self.tally = Tally(config.stop)
+        self.stopped: Stopped | None = None
+        self._tell: Callable[[Stopped], None] | None = None
+        self._stop_lock = threading.Lock()
+        self._lost: set[str] = set()
+        self._looks = deque([(time.monotonic(), UnderWay(0, 0))], maxlen=_RATE_SAMPLES)
+
+    def order(self, chunk: Sequence[Job]) -> Order:
+        """Return what the worker that gets `chunk` has to know."""
+        base_url = self._simulator.base_url if self._simulator else None
+        return Order(self._run_id, rooted(self._config), wherever(chunk), base_url)
+
+    @property
+    def jobs_per_task(self) -> int:
+        """How many jobs one task run takes; each worker gets two at least."""
+        wanted = self._config.execution.jobs_per_task
+        return (
+            max(1, min(JOBS_PER_TASK, math.ceil(self._to_pay / self.workers / 2)))
+            if wanted == "auto"
+            else wanted
+        )
+
+    @property
+    def chunks_per_worker(self) -> int:
+        """How many chunks a worker has at once: the next one fills the gaps that the end of one leaves."""
+        return max(2, math.ceil(2 * self._config.concurrency / self.workers / self.jobs_per_task))
+
+    @contextmanager
+    def key_in_environment(self) -> Iterator[None]:
+        """Let worker processes inherit the key of the simulator inside this one, which is never pickled."""
+        if self._simulator is None:
+            yield
+            return
+        os.environ[SIMULATOR_KEY] = self._simulator.bearer_key
+        try:
+            yield
+        finally:
+            del os.environ[SIMULATOR_KEY]
+
+    def joined(self, workers: int, tell: Callable[[Stopped], None]) -> None:
+        """Take in that `workers` are there; `tell` passes on to all of them why they are to stop."""
+        self.workers = workers
+        self._looks.clear()  # the time that they took to come up is no part of their speed
+        self._looks.append((time.monotonic(), UnderWay(0, 0)))
+        with self._stop_lock:
+            self._tell = tell
+            stopped = self.stopped
+        if stopped:
+            tell(stopped)
+
+    def hear(self, done: Done) -> None:
+        """Take in what a worker made of a chunk; a worker that stopped stops all."""
+        tally = self.tally
+        tally.done += Counter(done.outcomes._asdict())
+        tally.codes.update(done.codes)
+        tally.calls += done.calls
+        tally.charged += done.charged
+        if done.stopped:
+            self.stop(*done.stopped)
+        if done.failure:
+            self.stop(StopCode.BREAKER, str(done.failure))
+
+    def lost(self, chunk: Sequence[Job], error: Exception) -> bool:
+        """Take in that a worker was lost with `chunk` by `error`, and say whether to send it out once more.
+
+        The ledger knows which of its jobs were paid for, and puts those in flight into doubt.
+        """
+        recovered = self._ledger.recover(self._run_id, self._config.name)
+        lost = f"a worker was lost with {chunk[0].label} and the {len(chunk) - 1:,} jobs after it"
+        log.warning(
+            "%s; %s calls are in doubt (%s: %s)",
+            lost,
+            recovered,
+            type(error).__name__,
+            str(error).partition(". ")[0],
+        )
+        again = chunk[0].key not in self._lost and not self.stopped
+        self._lost.add(chunk[0].key)
+        return again
+
+    def stop(self, code: StopCode, reason: str) -> None:
+        """Let all workers send nothing more. Calls in flight are finished and recorded, all other jobs are skipped."""
+        with self._stop_lock:
+            before, self.stopped = self.stopped, graver(self.stopped, Stopped(code, reason))
+            tell = self._tell if self.stopped is not before else None
+        if tell:
+            tell(self.stopped)
+
+    def progress(self) -> Progress:
+        """What the run looks like now: outcomes as the workers' chunks bring them, calls as the ledger has them."""
+        self._look()
+        (before, earlier), (at, now) = self._looks[0], self._looks[-1]
+        rate = (now.calls - earlier.calls) / (at - before) if at > before else 0.0
+        budget = self._config.budget
+        return Progress(
+            to_pay=self._to_pay,
+            cached=self._cached,
+            done=self.tally.done.copy(),
+            in_flight=now.in_flight,
+            limit=self._config.concurrency,
+            qps=self._config.limits.qps,
+            calls=now.calls,
+            rate=rate,
+            cost=None
+            if budget.price_per_call is None
+            else self.tally.charged * budget.price_per_call,
+            currency=budget.currency,
+            images_waiting=0,
+            codes=self.tally.codes.most_common(3),
+            stopping=self.stopped.reason if self.stopped else None,
+        )
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looks[-1][0] < LOOK_SECONDS:
+            return
+        try:
+            self._looks.append((now, self._ledger.ask(under_way, self._run_id)))
+        except LedgerError as error:  # the workers wait for it as well
+            log.debug("no look at the ledger: %s", error)
+
+
+def rooted(config: Config) -> Config:
+    """Return `config` with absolute paths. Its limits stay: the workers share them by the ledger."""
+    key_file = config.provider.api_key_file
+    provider = {"api_key_file": str(Path(key_file).expanduser().absolute())} if key_file else {}
+    store = config.store if config.bucket else str(Path(config.store).absolute())
+    return config.model_copy(
+        update={"provider": config.provider.model_copy(update=provider), "store": store}
+    )
+
+
+def wherever(chunk: Sequence[Job]) -> list[Job]:
+    """Return jobs whose local images are found from any folder."""
+    return [
+        job._replace(
+            files=tuple(file._replace(path=str(Path(file.path).absolute())) for file in job.files)
+        )
+        for job in chunk
+    ]
+
+
+def check_installed(execution: Execution) -> None:
+    """Raise ConfigError where the engine needs what is not installed."""
+    if execution.engine == "dask" and not find_spec("prefect_dask"):
+        raise ConfigError(
+            "execution.engine: dask needs prefect-dask", hint="pip install 'pixmill[dask]'"
+        )
+
+
+def lost_twice(chunk: Sequence[Job]) -> PixmillError:
+    """Workers were lost with the same jobs twice, which is no chance."""
+    return PixmillError(
+        f"workers were lost twice with {chunk[0].label} and the {len(chunk) - 1:,} jobs after it",
+        hint="their logs say why (memory?); run the same command again to go on",
+    )
+
+
+def failed_for_good(rows: str, why: str) -> PixmillError:
+    """The task of some `rows` ended without its counts, however often Prefect tried it."""
+    return PixmillError(
+        f"the task of {rows} failed for good: {one_line(without_keys(why))}",
+        hint="what was paid for is published; the same command goes on with the rest",
+    )

@@ -1,0 +1,1 @@
+"""One exchange over HTTP with a total deadline: connections, and which addresses may be called."""

@@ -1,0 +1,1 @@
+"""What was spent, and whether the provider's console says the same."""

@@ -1,0 +1,191 @@
+"""The questions that are asked of a ledger, each a function of a connection."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from sqlalchemy import Connection, and_, case, false, func, select
+
+from pixmill.ledger import payment_marks as again
+from pixmill.ledger.bulk_lookup import look_up, look_up_first, nothing_known
+from pixmill.ledger.dialects import clock
+from pixmill.ledger.process_owner import is_dead
+from pixmill.ledger.records import Known, MissingImages, State
+from pixmill.ledger.schema import COUNTS, attempts, jobs, runs
+
+_NOT_PUBLISHED = {"job_key", "owner", "lease_until", "account", "runs", "transient", "rerolls"} | {
+    "again",
+    "claim_run",
+    "claim_account",
+    "claimed_at",
+}
+OUTCOME_COLUMNS = tuple(column.name for column in jobs.columns if column.name not in _NOT_PUBLISHED)
+"""The columns of `jobs` that a dataset is made from, in the order in which `outcomes` returns them."""
+
+_MISSING, _NOWHERE = 1, 2
+
+
+def is_empty(connection: Connection) -> bool:
+    """Whether no job has ever been claimed."""
+    return connection.execute(select(jobs.c.job_key).limit(1)).first() is None
+
+
+def has_claims(connection: Connection) -> bool:
+    """Whether any job is claimed."""
+    held = select(jobs.c.job_key).where(jobs.c.owner.is_not(None)).limit(1)
+    return connection.execute(held).first() is not None
+
+
+def has_runs(connection: Connection) -> bool:
+    """Whether a run was ever begun."""
+    return connection.execute(select(runs.c.run_id).limit(1)).first() is not None
+
+
+def has_run(connection: Connection, run_id: str) -> bool:
+    """Whether this is the ledger in which that run was begun."""
+    return (
+        connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id)).first() is not None
+    )
+
+
+def known(
+    connection: Connection, keys: Sequence[str | None], max_runs: int, retry_doubt: bool
+) -> Known:
+    """Return what is known of each of `keys`, by position."""
+    state = case((again.tried_before(max_runs), State.PENDING.value), else_=jobs.c.state).label(
+        "state"
+    )
+    lacks = again.lacks_images()
+    nowhere = and_(lacks, jobs.c.output_urls.is_(None))
+    no_image = case((nowhere, _NOWHERE), (lacks, _MISSING), else_=0).label("missing")
+    wanted = case((again.wanted_again(max_runs, retry_doubt), 1)).label("again")
+    # Of a job in flight whether it would be paid for again if its owner is dead, and so has left it in doubt.
+    if_dead = (
+        and_(jobs.c.owner.is_not(None), jobs.c.runs + 1 < max_runs) if retry_doubt else false()
+    )
+    columns = (state, no_image, jobs.c.image_error, jobs.c.owner, jobs.c.lease_until, wanted)
+    found = look_up(connection, (*columns, case((if_dead, 1)).label("if_dead")), keys)
+    return _known(connection, found)
+
+
+def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
+    """Return for each of `keys` what `retry` chooses by: `state`, `error_code` (published so) and `attempts`."""
+    code = case((again.lacks_images(), jobs.c.image_error), else_=jobs.c.error_code).label(
+        "error_code"
+    )
+    found = look_up(
+        connection, (jobs.c.state, jobs.c.owner, jobs.c.lease_until, code, jobs.c.attempts), keys
+    )
+    states = found["state"].to_pylist()
+    for at in _left_by_the_dead(connection, found, states):
+        states[at] = State.IN_DOUBT.value
+    return found.set_column(0, "state", pa.array(states, pa.string()))
+
+
+def not_renewed(connection: Connection, run_id: str) -> int:
+    """How many jobs that a run tried keep an earlier success."""
+    tried = select(attempts.c.job_key).where(attempts.c.run_id == run_id)
+    kept = select(func.count()).where(jobs.c.job_key.in_(tried), jobs.c.state == State.SUCCEEDED)
+    return connection.execute(kept.where(jobs.c.outcome_run != run_id)).scalar_one()
+
+
+def outcomes(
+    connection: Connection, keys: Sequence[str | None], places: Sequence[int] = ()
+) -> pa.Table:
+    """Return the `OUTCOME_COLUMNS` of the first `keys`, as many as fit, in their order; null where nothing is known."""
+    return look_up_first(connection, [jobs.c[name] for name in OUTCOME_COLUMNS], keys, places)
+
+
+def no_outcomes(count: int) -> pa.Table:
+    """Return the `OUTCOME_COLUMNS` of `count` keys of which nothing is known."""
+    return nothing_known([jobs.c[name] for name in OUTCOME_COLUMNS], count)
+
+
+def missing_images(
+    connection: Connection, keys: Sequence[str | None]
+) -> tuple[list[MissingImages], int]:
+    """Return what is missing of the paid jobs among the first `keys` and may still be had.
+
+    The number is how many keys were looked at: those whose URLs fit.
+    """
+    names = ("state", "images", "image_error", "output_urls", "url_expires_at")
+    found = look_up_first(connection, [jobs.c[name] for name in names], keys)
+    paid = pc.fill_null(pc.equal(found["state"], State.SUCCEEDED.value), False)
+    lacks = pc.or_(pc.is_null(found["images"]), pc.is_valid(found["image_error"]))
+    lost = pc.fill_null(pc.equal(found["image_error"], "image_lost"), False)
+    somewhere = pc.or_(pc.is_valid(found["output_urls"]), pc.is_valid(found["images"]))
+    wanted = pc.and_(pc.and_(paid, lacks), pc.and_not(somewhere, lost))
+    looked_at = pa.array(keys[: found.num_rows], pa.string())
+    rows = found.append_column("key", looked_at).filter(wanted).to_pylist()
+    missing = (
+        MissingImages(
+            row["key"], row["output_urls"] or (), row["url_expires_at"] or 0, row["images"] or ()
+        )
+        for row in rows
+    )
+    return [*{images.job_key: images for images in missing}.values()], found.num_rows
+
+
+def calls_of(connection: Connection, run_id: str) -> int:
+    """How many HTTP calls a run has claimed."""
+    return connection.execute(select(runs.c.calls).where(runs.c.run_id == run_id)).scalar() or 0
+
+
+def spent(
+    connection: Connection, account: str | None, since: int, run_id: str | None
+) -> dict[str, float]:
+    """Return the money of calls by whether they were charged: `yes`, `no`, `unknown`."""
+    query = select(attempts.c.charged, func.sum(attempts.c.price)).where(
+        attempts.c.answered_at >= since, COUNTS
+    )
+    if account is not None:
+        query = query.where(attempts.c.account == account)
+    if run_id is not None:
+        query = query.where(attempts.c.run_id == run_id)
+    rows = connection.execute(query.group_by(attempts.c.charged)).all()
+    return {charged: total or 0.0 for charged, total in rows}
+
+
+def mean_latency_ms(connection: Connection, sample: int) -> float | None:
+    """The mean latency of the last `sample` successful calls, `None` without any."""
+    recent = select(attempts.c.latency_ms).where(attempts.c.verdict == "succeeded")
+    newest = recent.order_by(attempts.c.id.desc()).limit(sample).subquery()
+    return connection.execute(select(func.avg(newest.c.latency_ms))).scalar()
+
+
+def last_runs(connection: Connection, name: str, limit: int) -> list[dict[str, Any]]:
+    """The newest runs of the config `name`, newest first, as plain columns."""
+    query = select(runs).where(runs.c.name == name).order_by(runs.c.started_at.desc()).limit(limit)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _known(connection: Connection, found: pa.Table) -> Known:
+    states = found["state"].to_pylist()
+    wanted = _mask(pc.is_valid(found["again"]))
+    for at in _left_by_the_dead(connection, found, states):
+        states[at], wanted[at] = State.IN_DOUBT.value, found["if_dead"][at].is_valid
+    missing = pc.fill_null(pc.greater(found["missing"], 0), False)
+    nowhere = pc.fill_null(pc.equal(found["missing"], _NOWHERE), False)
+    lost = pc.and_(missing, pc.fill_null(pc.equal(found["image_error"], "image_lost"), False))
+    places = np.zeros(len(states), np.uint32)
+    return Known(states, _mask(missing), _mask(nowhere), _mask(lost), wanted, places)
+
+
+def _left_by_the_dead(
+    connection: Connection, found: pa.Table, states: Sequence[str | None]
+) -> list[int]:
+    """The positions of jobs in flight whose owner is dead, but for those that keep an earlier success."""
+    held = pc.indices_nonzero(pc.is_valid(found["owner"])).to_pylist()
+    owners, leases, now = found["owner"], found["lease_until"], clock(connection)
+    return [
+        at
+        for at in held
+        if states[at] != State.SUCCEEDED and is_dead(owners[at].as_py(), leases[at].as_py(), now)
+    ]
+
+
+def _mask(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    return np.array(column.to_numpy(), np.bool_)

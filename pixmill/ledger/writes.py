@@ -1,0 +1,270 @@
+"""What is written to the ledger beside claims: ended calls, images, runs, each kind as a group within a transaction."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    and_,
+    bindparam,
+    case,
+    insert,
+    not_,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from pixmill.ledger.dialects import clock, run
+from pixmill.ledger.payment_marks import SETTLED, is_state
+from pixmill.ledger.process_owner import is_dead, this_owner
+from pixmill.ledger.records import Recorded, State
+from pixmill.ledger.schema import DOUBTFUL, attempts, jobs, now_micros, runs
+
+_OUTCOME_FIELDS = {
+    "state": "state",
+    "transient": "transient",
+    "run_id": "run_id",
+    "outcome_run": "run_id",
+    "provider": "provider",
+    "account": "account",
+    "error_code": "error_code",
+    "error_message": "error_message",
+    "request_id": "request_id",
+    "rephraser_result": "rephraser_result",
+    "output_urls": "output_urls",
+    "url_expires_at": "url_expires_at",
+    "images": "images",
+    "started_at": "sent_at",
+    "finished_at": "answered_at",
+    "queue_ms": "queue_ms",
+    "latency_ms": "latency_ms",
+    "provider_ms": "provider_ms",
+    "cost": "cost",
+    "currency": "currency",
+    "effective_seed": "seed",
+    "rerolls": "rerolls",
+}
+_MINE = jobs.c.owner == bindparam("own")
+_NO_SUCCESS = bindparam("p_state") != State.SUCCEEDED
+_STAYS = and_(
+    is_state(*SETTLED),
+    or_(bindparam("p_state") == State.PENDING, and_(is_state(State.SUCCEEDED), _NO_SUCCESS)),
+)
+"""The condition that a call, made although there was an outcome, brings none that could take its place."""
+
+_GIVEN_UP = or_(and_(jobs.c.owner.is_(None), is_state(State.IN_DOUBT)), not_(_NO_SUCCESS))
+"""The condition that an answer is kept although its claim was given up before it came: it may have been paid for."""
+
+_OF_JOB = update(jobs).where(jobs.c.job_key == bindparam("key"))
+_RELEASED = {"owner": None, "lease_until": None}
+_SETTLE = _OF_JOB.where(or_(and_(_MINE, not_(_STAYS)), _GIVEN_UP)).values(
+    {column: bindparam(f"p_{source}") for column, source in _OUTCOME_FIELDS.items()}
+    | {"again": 0, "image_error": None, "image_run": None, "download_ms": None}
+    | {"runs": jobs.c.runs + bindparam("fruitless")}
+    # Who has claimed the job since then still holds it.
+    | {name: case((_MINE, None), else_=jobs.c[name]) for name in _RELEASED}
+)
+_KEEP = _OF_JOB.where(_MINE, _STAYS).values(
+    # An answer after which any job is sent again gives back the mark that the claim used up.
+    again=case(
+        (
+            and_(
+                jobs.c.again == 2,
+                or_(bindparam("p_state") == State.PENDING, bindparam("p_transient") == 1),
+            ),
+            1,
+        ),
+        else_=0,
+    ),
+    runs=jobs.c.runs + bindparam("p_transient"),
+    rerolls=bindparam("p_rerolls"),
+    **_RELEASED,
+)
+_ATTEMPT_FIELDS = [
+    column.name for column in attempts.columns if column.name not in ("id", "supersedes")
+]
+_lost = attempts.alias("lost")
+_APPEND = insert(attempts).values(
+    {name: bindparam(name) for name in _ATTEMPT_FIELDS}
+    # An answer that comes after its claim was given up takes the place of what was written down then.
+    | {
+        "supersedes": select(_lost.c.id)
+        .where(_lost.c.job_key == bindparam("job_key"), _lost.c.attempt == bindparam("attempt"))
+        .where(text("lost.code = 'process_died'"))
+        .scalar_subquery()
+    }
+)
+
+
+def record(connection: Connection, entries: Sequence[Recorded]) -> list[None]:
+    """Append ended calls to `attempts` and settle their jobs; an outcome that was there before stays until replaced."""
+    rows = [entry._asdict() for entry in entries]
+    run(connection, _APPEND, rows)
+    settled = [_settled(row) for row in rows]
+    run(connection, _SETTLE, settled)
+    without_success = [row for row in settled if row["p_state"] != State.SUCCEEDED]
+    if without_success:
+        run(connection, _KEEP, without_success)
+    return [None] * len(entries)
+
+
+_SETTLED_FIELDS = tuple(set(_OUTCOME_FIELDS.values()))
+
+
+def _settled(row: Mapping[str, Any]) -> dict[str, Any]:
+    succeeded = row["state"] == State.SUCCEEDED
+    values = {
+        **row,
+        "transient": int(row["transient"]),
+        "error_code": None if succeeded else row["code"],
+        "error_message": None if succeeded else row["message"],
+        "cost": row["price"] if row["charged"] == "yes" else None,
+    }
+    return {f"p_{name}": values[name] for name in _SETTLED_FIELDS} | {
+        "key": row["job_key"],
+        "own": this_owner(),
+        "fruitless": int(row["transient"] or row["state"] == State.IN_DOUBT),
+    }
+
+
+_IMAGE = (
+    update(jobs)
+    # Another call may have brought other images since these were asked for.
+    .where(
+        jobs.c.job_key == bindparam("key"),
+        jobs.c.output_urls.is_not_distinct_from(bindparam("urls")),
+    )
+    .values(
+        images=bindparam("images"),
+        image_error=bindparam("error"),
+        # What is still missing for the same reason is no news of another run.
+        image_run=case(
+            (jobs.c.image_error == bindparam("error"), jobs.c.image_run), else_=bindparam("run")
+        ),
+        download_ms=bindparam("ms"),
+    )
+)
+
+
+def record_image(connection: Connection, entries: Sequence[dict[str, Any]]) -> list[None]:
+    """Write where images are or why they are missing."""
+    connection.execute(_IMAGE, list(entries))
+    return [None] * len(entries)
+
+
+def begin_run(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[int]:
+    """Insert runs and put what dead processes left in flight into doubt; return how many jobs for each run."""
+    for run_id, name in entries:
+        connection.execute(
+            insert(runs),
+            {
+                "run_id": run_id,
+                "name": name,
+                "owner": this_owner(),
+                "started_at": now_micros(),
+                "calls": 0,
+            },
+        )
+    return recover(connection, entries)
+
+
+def recover(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[int]:
+    """Put what dead processes left in flight into doubt while runs go on; return how many jobs for each run."""
+    recovered = []
+    for run_id, name in entries:
+        recovered.append(_recover(connection))
+        _take_note(connection, run_id, name)
+    return recovered
+
+
+def _recover(connection: Connection) -> int:
+    """Write down that calls of dead processes may have been charged, and put their jobs into doubt.
+
+    A job that had succeeded before stays so: its picture is still there.
+    """
+    held = select(*(jobs.c[name] for name in _HELD)).where(jobs.c.owner.is_not(None))
+    now = clock(connection)
+    rows = [
+        row for row in connection.execute(held).all() if is_dead(row.owner, row.lease_until, now)
+    ]
+    if not rows:
+        return 0
+    connection.execute(insert(attempts), [_lost_call(row, now()) for row in rows])
+    connection.execute(_FREE, [{"key": row.job_key} for row in rows])
+    doubted = [_doubted(row, now()) for row in rows if row.state != State.SUCCEEDED]
+    if doubted:
+        connection.execute(_DOUBT, doubted)
+    return len(rows)
+
+
+_HELD = (
+    "job_key",
+    "state",
+    "owner",
+    "lease_until",
+    "run_id",
+    "account",
+    "claim_run",
+    "claim_account",
+    "claimed_at",
+    "attempts",
+)
+_DIED = {
+    "code": "process_died",
+    "message": "the process that sent this ended before it saw an answer",
+}
+_FREE = _OF_JOB.values(again=0, **_RELEASED)
+_DOUBT = _OF_JOB.values(
+    state=State.IN_DOUBT,
+    runs=jobs.c.runs + 1,
+    outcome_run=None,
+    request_id=None,
+    error_code=_DIED["code"],
+    error_message=_DIED["message"],
+    **{name: bindparam(f"p_{name}") for name in ("run_id", "account", "started_at", "finished_at")},
+)
+
+
+def _lost_call(row: Any, now: int) -> dict[str, Any]:
+    return {
+        "job_key": row.job_key,
+        "run_id": row.claim_run
+        or row.run_id,  # a ledger of an earlier version did not write claims down apart
+        "account": row.claim_account or row.account,
+        "attempt": row.attempts,
+        "sent_at": row.claimed_at,
+        "answered_at": now,
+        "verdict": State.IN_DOUBT.value,
+        "charged": "unknown",
+        **_DIED,
+    }
+
+
+def _doubted(row: Any, now: int) -> dict[str, Any]:
+    lost = _lost_call(row, now)
+    return {
+        "key": row.job_key,
+        "p_run_id": lost["run_id"],
+        "p_account": lost["account"],
+        "p_started_at": lost["sent_at"],
+        "p_finished_at": now,
+    }
+
+
+def _take_note(connection: Connection, run_id: str, name: str) -> None:
+    """Make jobs that died in earlier runs of the config `name` news of this run, whichever config found them."""
+    earlier = select(runs.c.run_id).where(runs.c.name == name)
+    found = update(jobs).where(
+        text(DOUBTFUL), jobs.c.outcome_run.is_(None), jobs.c.run_id.in_(earlier)
+    )
+    connection.execute(found.values(outcome_run=run_id))
+
+
+def finish_run(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[None]:
+    """Write how runs ended."""
+    for run_id, summary in entries:
+        ended = update(runs).where(runs.c.run_id == run_id)
+        connection.execute(ended.values(finished_at=now_micros(), summary=summary))
+    return [None] * len(entries)

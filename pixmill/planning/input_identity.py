@@ -1,0 +1,163 @@
+"""The input images of a batch of rows: what identifies them and what is sent, and what is wrong with them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pixmill.config.model import Config, Input
+from pixmill.ledger.input_images import InputImage
+from pixmill.local_paths import named_path
+from pixmill.planning.jobs import LocalImage, RowImages
+from pixmill.planning.row_checks import (
+    Problem,
+    may_hold,
+    note,
+    positions,
+    problem,
+    trimmed_urls,
+    url_problems,
+)
+from pixmill.request.canonical_json import json_text
+from pixmill.request.fingerprint import file_identity, url_list, without_params
+from pixmill.storage.image_decoding import local_image_problem, picture_damage
+from pixmill.tables import RowBatch
+
+_NO_FILES = (LocalImage("", ""),)
+_DECODERS = 4
+"""Threads that decode local images: each may hold a whole picture."""
+
+
+def row_images(
+    config: Config,
+    batch: RowBatch,
+    texts: Mapping[str, pa.Array],
+    problems: dict[int, Problem],
+    notes: dict[str, NDArray[np.bool_]],
+) -> RowImages:
+    """Return the input images of `batch`; add what is wrong with them to `problems`, what is to be said to `notes`."""
+    source = config.input
+    if source.local_images:
+        return _files(source, batch, texts, problems)
+    # Only where pixmill fetches them as well: what the config allows it to reach is then no mistake of the row.
+    allowed = frozenset() if source.images == "url" else frozenset(config.output.allow_hosts)
+    count = batch.rows.num_rows
+    stripped, escaped = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    columns = []
+    for name in source.image_columns:
+        urls, had_more = trimmed_urls(texts[name])
+        note(problems, url_problems(urls, name, allowed))
+        stripped |= had_more.to_numpy(zero_copy_only=False)
+        if may_hold(urls, b"&amp;"):
+            escaped[positions(pc.match_substring(urls, "&amp;"))] = True
+        columns.append([value or "" for value in urls.to_pylist()])
+    notes["stripped_url"] = stripped
+    notes["escaped_url"] = escaped
+    sent = [f"[{url}]" for url in map(json_text, columns[0])]
+    if len(columns) > 1:
+        sent = [url_list(urls) for urls in zip(*columns, strict=True)]
+    identities = sent
+    if source.ignore_url_params:
+        ignored = frozenset(source.ignore_url_params)
+        kept = [[without_params(url, ignored) for url in column] for column in columns]
+        identities = [url_list(urls) for urls in zip(*kept, strict=True)]
+    return RowImages(identities, sent, [()] * len(sent), columns)
+
+
+def bad_images(
+    images: RowImages,
+    columns: Sequence[str],
+    look_up: Callable[[Sequence[str]], Mapping[str, InputImage]],
+) -> dict[int, Problem]:
+    """Return by row what is wrong with `images`, those of `columns`, as far as `look_up` knows of bad ones."""
+    found: dict[int, Problem] = {}
+    for column, sources in zip(columns, images.sources, strict=True):
+        bad = {
+            source: problem(image.problem, column, image.detail or "")
+            for source, image in look_up(sources).items()
+            if image.problem
+        }
+        note(
+            found, ((at, bad[source]) for at, source in enumerate(sources) if bad and source in bad)
+        )
+    return found
+
+
+def damaged_files(
+    images: RowImages, columns: Sequence[str], rows: Iterable[int]
+) -> dict[int, Problem]:
+    """Return by row what is wrong with the content of local images, those of `columns`, in `rows` that are valid.
+
+    Decoding takes a hundred times as long as a look at the header, so it is for rows that would be paid for.
+    """
+    looked_at = [row for row in rows if any(file.path for file in images.files[row])]
+    files = {file for row in looked_at for file in images.files[row]}
+    with ThreadPoolExecutor(_DECODERS, thread_name_prefix="pixmill-decode") as pool:
+        details = dict(zip(files, pool.map(_damage, files), strict=True))
+    found: dict[int, Problem] = {}
+    for row in looked_at:
+        for column, file in zip(columns, images.files[row], strict=True):
+            if detail := details[file]:
+                found.setdefault(row, problem("input_damaged", column, detail))
+    return found
+
+
+def _files(
+    source: Input, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, Problem]
+) -> RowImages:
+    folder = batch.file.parent.resolve()
+    columns = [texts[name].to_pylist() for name in source.image_columns]
+    rows: list[tuple[LocalImage, ...]] = []
+    for at, names in enumerate(zip(*columns, strict=True)):
+        images = []
+        for column, name in zip(source.image_columns, names, strict=True):
+            image = _image(folder, name or "", column)
+            if isinstance(image, Problem):
+                problems.setdefault(at, image)
+            else:
+                images.append(image)
+        rows.append(tuple(images))
+    identities = [file_identity([image.sha256 for image in row]) for row in rows]
+    whole = [row if len(row) == len(columns) else _NO_FILES * len(columns) for row in rows]
+    sources = [[row[at].source for row in whole] for at in range(len(columns))]
+    return RowImages(identities, [""] * len(rows), rows, sources)
+
+
+def _image(folder: Path, name: str, column: str) -> LocalImage | Problem:
+    """Return the image that a cell names, whatever stands in the cell, or what is wrong with it."""
+    if not name.strip():
+        return problem("missing_image_file", column)
+    try:
+        path = named_path(folder, name)
+        if not path.is_relative_to(folder):
+            return problem("image_file_outside", column)
+        stat = path.stat()
+        reason, digest = _version(path, stat.st_mtime_ns, stat.st_size)
+    except OSError as error:
+        return problem("image_file_missing", column, error.strerror or "")
+    except RuntimeError:  # of pathlib
+        return problem("image_file_missing", column, "a link that leads back to itself")
+    except ValueError:  # of the system's own functions
+        return problem("image_file_missing", column, "its name holds a NUL character")
+    return problem(reason, column) if reason else LocalImage(str(path), digest)
+
+
+@lru_cache(100_000)
+def _version(path: Path, _modified: int, _size: int) -> tuple[str | None, str]:
+    """What is wrong with a file and the hash of its content, read once for the several passes over a table."""
+    reason = local_image_problem(path)
+    return reason, "" if reason else sha256(path.read_bytes()).hexdigest()
+
+
+@lru_cache(100_000)
+def _damage(file: LocalImage) -> str:
+    try:
+        return picture_damage(Path(file.path).read_bytes())
+    except OSError:  # it went away after it was hashed, which is said when it is to be sent
+        return ""

@@ -1,0 +1,375 @@
+"""Rows become jobs: templates filled in, seeds drawn, keys computed, a batch at a time, at every point and replicate.
+
+`JobMaker` is built once for a config and a table; `expand` is pure, so that the plan, the run and the dataset
+each stream the table anew and agree on every job, and none keeps more than a batch in memory.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pixmill.conditions import Condition, parse
+from pixmill.config.model import Config, Input
+from pixmill.errors import TableError
+from pixmill.planning.input_identity import row_images
+from pixmill.planning.jobs import JobBatch, Slot, by_position
+from pixmill.planning.request_shapes import RowShapes
+from pixmill.planning.row_checks import (
+    Problem,
+    blank_problems,
+    note,
+    problem,
+    prompt_problems,
+    read_seed,
+    seed_problems,
+    text_array,
+    with_newlines,
+)
+from pixmill.request.canonical_json import json_text, normalized
+from pixmill.request.fingerprint import RequestShape, row_seeds, shifted
+from pixmill.request.prompt_template import in_nfc, parse_template
+from pixmill.request.sweep import Point, make_points
+from pixmill.tables import InputTable, RowBatch, as_text, delimiter_hint
+
+
+class _Variant(NamedTuple):
+    """A distinct set of texts for the template's variables, with the points that share it."""
+
+    texts: Mapping[str, str]
+    points: list[int]
+
+
+_NONE_BAD: Mapping[int, Problem] = {}
+
+
+class JobMaker:
+    """Turns row batches of one table into job batches under one config."""
+
+    def __init__(self, config: Config, table: InputTable) -> None:
+        self._config = config
+        self._input = config.input
+        self.sweep = make_points(config.sweep, config.request)
+        self.slots = tuple(_slots(config, self.sweep.points))
+        self._point_of = [
+            at for at in range(len(self.sweep.points)) for _ in range(config.seed.replicates)
+        ]
+        variables = [axis.path for axis in self.sweep.axes if axis.kind == "variable"]
+        self._prompt_column = config.input.column("prompt")
+        self._seed_column = config.input.column("seed")
+        self._template = parse_template(config.request.prompt, self._prompt_column, variables)
+        self._variants = self._find_variants()
+        self._where = None if config.input.where is None else parse(config.input.where)
+        self.read_columns = self._columns_read()
+        asked = sorted({*self.sweep.columns, *(self._where.names if self._where else ())})
+        _require_columns(table, [*self.read_columns, *config.input.row_key, *asked], config)
+        _refuse_nested(table, config.input)
+        _refuse_shadows(table, [axis.path for axis in self.sweep.axes])
+        self._used = frozenset({*self.read_columns, *config.input.row_key, *asked})
+        self._texts_of_prompt = [
+            name for name in {self._prompt_column, *self._template.columns} if name
+        ]
+        self._shapes = RowShapes(config, self.sweep)
+
+    def expand(
+        self,
+        batch: RowBatch,
+        conflicts: frozenset[int] = frozenset(),
+        bad_images: Mapping[int, Problem] = _NONE_BAD,
+    ) -> JobBatch:
+        """Return the jobs of `batch`, with the problem of every row that is invalid.
+
+        A row is invalid as a whole where one of its jobs would be, where its number is among `bad_images`, or where
+        its row key is among the `conflicts` (hashes of row keys whose rows contradict each other).
+        """
+        count = batch.rows.num_rows
+        texts = {
+            name: text_array(as_text(batch.rows[name]))
+            for name in {*self.read_columns, *self._input.row_key}
+        }
+        texts |= {name: with_newlines(texts[name]) for name in self._texts_of_prompt}
+        problems, unread = self._unreadable(batch, count)
+        notes = {"unread_cell": unread, "empty_place": self._template.empty_places(texts, count)}
+        raw = texts.get(self._prompt_column or "")
+        prompts, long_prompts = self._prompts(texts, raw, problems, count)
+        images = row_images(self._config, batch, texts, problems, notes)
+        if bad_images:
+            numbers = range(batch.first_row, batch.first_row + count)
+            note(
+                problems,
+                ((at, bad_images[row]) for at, row in enumerate(numbers) if row in bad_images),
+            )
+        shapes = self._shapes.of(batch, texts, problems)
+        seeds = self._seeds(images.identities, raw, texts, problems, count)
+        row_keys = self._row_keys(texts, problems, count)
+        by_slot = self._keys(images.identities, prompts, seeds, shapes)
+        selected = self._selected(batch, count)
+        requested = self._requested(batch, selected)
+        self._note_conflicts(row_keys, conflicts, requested, problems)
+        problems = {at: bad for at, bad in problems.items() if selected[at]}
+        requested[list(problems)] = False
+        taken = requested.copy()
+        taken[list(problems), 0] = True
+        keys: list[str | None] = [*by_position(by_slot)]
+        for at in np.flatnonzero(~requested):
+            keys[at] = None
+        return JobBatch(
+            rows=batch,
+            slots=self.slots,
+            problems=problems,
+            selected=selected,
+            taken=taken.ravel(),
+            keys=keys,
+            contents=by_slot[0],
+            prompts=[prompts[at] for at in self._point_of],
+            seeds=seeds,
+            shapes=[shapes[at] for at in self._point_of],
+            images=images,
+            row_keys=row_keys,
+            long_prompts=long_prompts,
+            notes={name: int(mask[requested.any(axis=1)].sum()) for name, mask in notes.items()},
+        )
+
+    def _unreadable(
+        self, batch: RowBatch, count: int
+    ) -> tuple[dict[int, Problem], NDArray[np.bool_]]:
+        """Return what the table says is wrong with rows, and a mask of those where nothing reads what is wrong."""
+        problems: dict[int, Problem] = {}
+        unread = np.zeros(count, np.bool_)
+        for at, bad in batch.bad.items():
+            flaws = (bad, *bad.others)
+            read = next((one for one in flaws if not one.column or one.column in self._used), None)
+            if read:
+                problems[at] = Problem(read.reason, read.column, read.message)
+            else:
+                unread[at] = True
+        return problems, unread
+
+    def _find_variants(self) -> list[_Variant]:
+        variants: dict[tuple[str, ...], _Variant] = {}
+        for at, point in enumerate(self.sweep.points):
+            texts = self.sweep.variables_at(point)
+            variants.setdefault(tuple(texts.values()), _Variant(texts, [])).points.append(at)
+        return list(variants.values())
+
+    def _columns_read(self) -> tuple[str, ...]:
+        fields = [column for _, column in sorted(self._input.field_columns.items())]
+        named = [
+            *self._input.image_columns,
+            self._prompt_column,
+            *self._template.columns,
+            *fields,
+            self._seed_column,
+        ]
+        return tuple(dict.fromkeys(name for name in named if name))
+
+    def _prompts(
+        self,
+        texts: Mapping[str, pa.Array],
+        raw: pa.Array | None,
+        problems: dict[int, Problem],
+        count: int,
+    ) -> tuple[list[list[str]], int]:
+        """Return for every point the prompt of each row, and how many rows have one that is long."""
+        source = raw if raw is not None else self._template.cells(texts)
+        prompts: list[list[str]] = [[]] * len(self.sweep.points)
+        long: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        for variant in self._variants:
+            filled = self._template.fill(texts, variant.texts, count)
+            note(
+                problems,
+                prompt_problems(source, filled, self._prompt_column, self._input.max_prompt_chars),
+            )
+            long |= pc.greater(pc.utf8_length(filled), self._input.warn_prompt_chars).to_numpy(
+                zero_copy_only=False
+            )
+            listed = filled.to_pylist()
+            for point in variant.points:
+                prompts[point] = listed
+        return prompts, int(long.sum())
+
+    def _seeds(
+        self,
+        images: Sequence[str],
+        raw: pa.Array | None,
+        texts: Mapping[str, pa.Array],
+        problems: dict[int, Problem],
+        count: int,
+    ) -> list[list[int]]:
+        """Return for every slot the seed of each row."""
+        settings = self._config.seed
+        replicates, points = range(settings.replicates), self.sweep.points
+        if settings.policy == "fixed":
+            return [[shifted(settings.base, number)] * count for number in replicates] * len(points)
+        if self._seed_column is not None:
+            given = [read_seed(value) for value in texts[self._seed_column].to_pylist()]
+            note(problems, seed_problems(given, self._seed_column))
+            return [[shifted(seed or 0, number) for seed in given] for number in replicates] * len(
+                points
+            )
+        prompts = [""] * count if raw is None else in_nfc(pc.fill_null(raw, "")).to_pylist()
+        if settings.policy == "per_job":
+            return [
+                row_seeds(settings.base, images, prompts, slot.replicate, slot.point.id)
+                for slot in self.slots
+            ]
+        return [row_seeds(settings.base, images, prompts, number) for number in replicates] * len(
+            points
+        )
+
+    def _row_keys(
+        self, texts: Mapping[str, pa.Array], problems: dict[int, Problem], count: int
+    ) -> list[str]:
+        names = self._input.row_key
+        if not names:
+            return [""] * count
+        for name in names:
+            note(problems, blank_problems(texts[name], name, "missing_row_key"))
+        if len(names) == 1:
+            return [value or "" for value in texts[names[0]].to_pylist()]
+        rows = zip(*(texts[name].to_pylist() for name in names), strict=True)
+        return [
+            json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            for values in rows
+        ]
+
+    def _note_conflicts(
+        self,
+        row_keys: Sequence[str],
+        conflicts: frozenset[int],
+        requested: NDArray[np.bool_],
+        problems: dict[int, Problem],
+    ) -> None:
+        if conflicts:
+            bad = problem("duplicate_row_key", self.key_column)
+            with_jobs = np.flatnonzero(requested.any(axis=1)).tolist()
+            note(problems, ((at, bad) for at in with_jobs if hash(row_keys[at]) in conflicts))
+
+    @property
+    def key_column(self) -> str | None:
+        """The column that is at fault where a row key is, `None` where it is several."""
+        return self._input.row_key[0] if len(self._input.row_key) == 1 else None
+
+    def default_row_keys(self, batch: RowBatch) -> list[str]:
+        """Return the row keys of a table without `row_key`: 16 hex over the texts of the columns that are read."""
+        columns = [text_array(as_text(batch.rows[name])).to_pylist() for name in self.read_columns]
+        joined = (
+            ",".join("null" if value is None else json_text(normalized(value)) for value in row)
+            for row in zip(*columns, strict=True)
+        )
+        return [sha256(f"[{text}]".encode()).hexdigest()[:16] for text in joined]
+
+    def _keys(
+        self,
+        images: Sequence[str],
+        prompts: Sequence[Sequence[str]],
+        seeds: Sequence[Sequence[int]],
+        shapes: Sequence[Sequence[RequestShape]],
+    ) -> list[list[str]]:
+        """Return for every slot the job key of each row."""
+        texts: dict[int, list[str]] = {}
+        for variant in self._variants:
+            listed = list(map(json_text, prompts[variant.points[0]]))
+            texts.update(dict.fromkeys(variant.points, listed))
+        keys = []
+        for point, drawn in zip(self._point_of, seeds, strict=True):
+            if self._input.field_columns:
+                rows = zip(shapes[point], images, texts[point], drawn, strict=True)
+                keys.append([shape.job_key(image, text, seed) for shape, image, text, seed in rows])
+            else:
+                keys.append(
+                    shapes[point][0].job_keys(images, texts[point], drawn) if images else []
+                )
+        return keys
+
+    def _selected(self, batch: RowBatch, count: int) -> NDArray[np.bool_]:
+        """Mark the rows that `input.where` lets in."""
+        return (
+            np.ones(count, np.bool_)
+            if self._where is None
+            else _mask(self._where, "input.where", batch, {})
+        )
+
+    def _requested(self, batch: RowBatch, selected: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Mark, by row and slot, what `input.where` and the conditions of the sweep leave in."""
+        requested = np.repeat(selected[:, None], len(self.slots), axis=1)
+        for row in self.sweep.row_conditions:
+            for at, point in enumerate(self.sweep.points):
+                here = slice(
+                    at * self._config.seed.replicates, (at + 1) * self._config.seed.replicates
+                )
+                holds = _mask(row.condition, row.config_path, batch, self.sweep.cells_at(point))
+                requested[:, here] &= (holds == row.keep_when)[:, None]
+        return requested
+
+
+def _slots(config: Config, points: Sequence[Point]) -> list[Slot]:
+    several = config.seed.replicates > 1
+    slots = []
+    for point in points:
+        labels = [f"{path.rpartition('.')[2]} {label}" for path, label in point.labels.items()]
+        for replicate in range(config.seed.replicates):
+            label = ", ".join([*labels, *([f"replicate {replicate}"] if several else [])])
+            slots.append(
+                Slot(
+                    point,
+                    replicate,
+                    label,
+                    str(point.values.get("req_key", config.request.req_key)),
+                )
+            )
+    return slots
+
+
+def _mask(
+    condition: Condition, where: str, batch: RowBatch, values: Mapping[str, object]
+) -> NDArray[np.bool_]:
+    columns = {
+        name: batch.rows[name].combine_chunks() for name in condition.names if name not in values
+    }
+    try:
+        return condition.mask({**columns, **values}, batch.rows.num_rows)
+    except ValueError as error:
+        raise TableError(f"{where}: {error}", hint=f"the condition is {condition.text}") from None
+
+
+def _require_columns(table: InputTable, needed: Sequence[str], config: Config) -> None:
+    missing = [name for name in dict.fromkeys(needed) if name not in table.schema.names]
+    if missing:
+        has = ", ".join(table.schema.names)
+        wanted = ", ".join(repr(name) for name in missing)
+        raise TableError(
+            f"{config.input.path} has no column {wanted}; it has: {has}",
+            hint=_separator_hint(table)
+            or "name the columns in input.columns, input.row_key, request.prompt and conditions",
+        )
+
+
+def _refuse_nested(table: InputTable, source: Input) -> None:
+    what = "image file" if source.local_images else "image URL"
+    for name in source.image_columns:
+        kind = table.schema.field(name).type
+        if pa.types.is_nested(kind):
+            raise TableError(
+                f"column {name!r} is {kind}, and an {what} is one text",
+                hint="map a column of texts; several images of a row are several columns: [first, second]",
+            )
+
+
+def _refuse_shadows(table: InputTable, axes: Sequence[str]) -> None:
+    both = [path for path in axes if path in table.schema.names and path != "req_key"]
+    if both:
+        raise TableError(
+            f"{both[0]!r} is an axis of the sweep and a column of the table, so it could mean either",
+            hint="rename the variable in sweep and request.prompt, or the column",
+        )
+
+
+def _separator_hint(table: InputTable) -> str:
+    hint = delimiter_hint(table.schema)
+    return f"{hint} Then set input.delimiter" if hint else ""

@@ -1,0 +1,94 @@
+"""The request shapes of a batch of rows at every point of the sweep, with the fields that a row sets by itself."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from pixmill.arrow_types import doubles
+from pixmill.config.model import Config, Request
+from pixmill.planning.row_checks import Problem, problem
+from pixmill.request.fingerprint import RequestShape, request_shape
+from pixmill.request.registry import image_index_problem, resolve_parameters, with_field
+from pixmill.request.sweep import SweepPoints
+from pixmill.tables import RowBatch
+
+_REMEMBERED = 65_536
+"""Shapes that are kept: checking a request against its schema takes as long as a hundred job keys."""
+
+
+class RowShapes:
+    """Makes shapes for one config: one a point, and one for each set of values that rows map to request fields."""
+
+    def __init__(self, config: Config, sweep: SweepPoints) -> None:
+        self._input = config.input
+        inline = config.output.images == "inline"
+        self._requests = [
+            _resolved(sweep.request_at(point, config.request), inline=inline)
+            for point in sweep.points
+        ]
+        self._plain = [request_shape(of.operation, of.req_key, of.params) for of in self._requests]
+        self._shape_at = lru_cache(_REMEMBERED)(self._mapped)
+
+    def of(
+        self, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, Problem]
+    ) -> list[list[RequestShape]]:
+        """Return for every point the shape of each row; a row whose values do not fit gets a problem."""
+        count = batch.rows.num_rows
+        fields = self._input.field_columns
+        if not fields:
+            return [[shape] * count for shape in self._plain]
+        columns = [_field_values(batch.rows[column], texts[column]) for column in fields.values()]
+        rows = list(zip(*columns, strict=True))
+        return [self._at(point, rows, problems) for point in range(len(self._plain))]
+
+    def _at(
+        self, point: int, rows: Sequence[tuple[Any, ...]], problems: dict[int, Problem]
+    ) -> list[RequestShape]:
+        shapes = []
+        for at, values in enumerate(rows):
+            shape = self._shape_at(point, values)
+            if isinstance(shape, Problem):
+                problems.setdefault(at, shape)
+                shape = self._plain[point]
+            shapes.append(shape)
+        return shapes
+
+    def _mapped(self, point: int, values: tuple[Any, ...]) -> RequestShape | Problem:
+        request = self._requests[point]
+        params: Mapping[str, Any] = request.params
+        for (path, column), value in zip(self._input.field_columns.items(), values, strict=True):
+            if value is None or value == "":
+                return problem("bad_field", column, f"{path} is empty")
+            params = with_field(params, path, value)
+        try:
+            shape = request_shape(request.operation, request.req_key, params)
+        except ValueError as error:
+            if not isinstance(error, ValidationError):
+                return problem("bad_field", None, str(error))
+            first = error.errors(include_url=False, include_input=False)[0]
+            path = ".".join(str(part) for part in first["loc"])
+            return problem(
+                "bad_field", self._input.field_columns.get(path), f"{path}: {first['msg']}"
+            )
+        index = image_index_problem(params, len(self._input.image_columns))
+        return problem("bad_field", None, index) if index else shape
+
+
+def _resolved(request: Request, *, inline: bool) -> Request:
+    """Fill the defaults in; an answer is to hold its images where they are wanted `inline`."""
+    params = resolve_parameters(request.req_key, request.params)
+    return request.model_copy(
+        update={"params": {**params, "return_url": False} if inline else params}
+    )
+
+
+def _field_values(column: Any, text: pa.Array) -> list[Any]:
+    """Typed values of numbers and booleans, the text of everything else: the operation's schema reads both."""
+    kind = column.type
+    if pa.types.is_floating(kind):
+        return doubles(column).to_pylist()  # type: ignore[no-any-return]
+    typed = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    return (column if typed else text).to_pylist()  # type: ignore[no-any-return]

@@ -1,0 +1,240 @@
+"""What an answer means: one table per operation from the code in its body to a ruling.
+
+A code that can be read decides, whatever the HTTP status beside it; the status decides only where there is
+none. Then a 408, 499 or 504 says that somebody on the way stopped waiting after the request was sent, so that what
+became of it is in doubt; a 425 was turned away before anything was done. Codes and their meanings come from
+Volcengine's documentation of the visual API and of its OpenAPI gateway, and from public client programs. Nothing is
+documented about which failures are charged: `charged` says `no` only where the call was turned away before any
+picture was made.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from functools import lru_cache
+from typing import Literal, NamedTuple, TypeAlias
+
+from pixmill.config.model import ANY_REQ_KEY, CodeRules
+
+_log = logging.getLogger(__name__)
+
+Charged: TypeAlias = Literal["yes", "no", "unknown"]
+
+
+class Verdict(StrEnum):
+    """What to do about an answer."""
+
+    SUCCEEDED = "succeeded"
+    """The images are there."""
+    RETRY = "retry"
+    """A fault that passes: the same call again, a bounded number of times."""
+    THROTTLE_RATE = "throttle_rate"
+    """Too many calls per second: slow down, then the same call again."""
+    THROTTLE_CONCURRENCY = "throttle_concurrency"
+    """Too many calls at once: wait for a slot, then the same call again."""
+    REFUSED = "refused"
+    """Moderation said no to this input or to its result."""
+    FAILED = "failed"
+    """This job can't succeed as it is."""
+    STOP = "stop"
+    """No job can succeed until somebody mends credentials, entitlement, account or address."""
+    IN_DOUBT = "in_doubt"
+    """It may have been charged, and no usable answer came back."""
+
+
+class Ruling(NamedTuple):
+    """A verdict, and whether the call was charged."""
+
+    verdict: Verdict
+    charged: Charged
+
+
+CodeTable: TypeAlias = Mapping[str, Ruling]
+"""Code, as text, to its ruling."""
+
+SUCCESS = "10000"
+
+_TURNED_AWAY = Ruling(Verdict.STOP, "no")
+_INPUT_REFUSED = Ruling(Verdict.REFUSED, "no")
+_OUTPUT_REFUSED = Ruling(Verdict.REFUSED, "unknown")
+_BAD_REQUEST = Ruling(Verdict.FAILED, "no")
+_FAILED = Ruling(Verdict.FAILED, "unknown")
+_FAULT = Ruling(Verdict.RETRY, "unknown")
+_TOO_FAST = Ruling(Verdict.THROTTLE_RATE, "no")
+_TOO_MANY = Ruling(Verdict.THROTTLE_CONCURRENCY, "no")
+_IN_DOUBT = Ruling(Verdict.IN_DOUBT, "unknown")
+
+
+def _rows(ruling: Ruling, codes: Iterable[str | int]) -> dict[str, Ruling]:
+    return {str(code): ruling for code in codes}
+
+
+SERVICE_CODES: CodeTable = {
+    SUCCESS: Ruling(Verdict.SUCCEEDED, "yes"),
+    **_rows(_INPUT_REFUSED, (50411, 50412, 50413, 50513, 50514, 50518)),
+    # 50515 is on no list, but its neighbours are all moderation. 50218 does not say which side it looked at.
+    **_rows(_OUTPUT_REFUSED, (50218, 50511, 50512, 50515, 50516, 50517, 50519)),
+    # Faults of the moderation service itself, yet documented as not to be retried.
+    **_rows(_FAILED, (50520, 50521, 50522)),
+    **_rows(_FAULT, (50500, 50501)),
+    **_rows(_TOO_FAST, (50429,)),
+    **_rows(_TOO_MANY, (50430,)),
+    # 50400 is a wrong or inactive req_key, a missing policy, or arrears; the others a missing entitlement.
+    **_rows(_TURNED_AWAY, (50400, 30403, 30404)),
+    **_rows(_BAD_REQUEST, (50204, 50215)),
+    **_rows(_FAILED, (50200,)),
+}
+
+GATEWAY_CODES: CodeTable = {
+    # The OpenAPI gateway's errors by name, and the same by number.
+    **_rows(_TURNED_AWAY, ("MissingParameter", "MissingRequestInfo", "InvalidTimestamp")),
+    **_rows(
+        _TURNED_AWAY, ("MissingAuthenticationToken", "MissingSignature", "SignatureDoesNotMatch")
+    ),
+    **_rows(_TURNED_AWAY, ("InvalidAuthorization", "InvalidCredential", "InvalidAccessKey")),
+    **_rows(_TURNED_AWAY, ("InvalidSecretToken", "LackPolicy", "AccessDenied")),
+    **_rows(_TURNED_AWAY, ("ServiceNotFound", "InvalidActionOrVersion")),
+    **_rows(_TURNED_AWAY, (*range(100002, 100011), 100012, 100013)),
+    **_rows(_TOO_FAST, ("FlowLimitExceeded", 100018)),
+    **_rows(_FAULT, ("InternalError", "InternalServiceError")),
+    **_rows(_FAULT, ("ServiceUnavailableTemp", "InternalServiceTimeout")),
+    # An empty account at a reseller: the first comes with 403, the second with 429, which is no throttling.
+    **_rows(_TURNED_AWAY, ("insufficient_user_quota", "insufficient_quota")),
+}
+
+CODES_OF_OPERATIONS: Mapping[str, CodeTable] = {
+    "i2i_inpainting": _rows(_FAILED, (201304,)),
+    # The pages of these two say that an internal error is not to be retried.
+    "jimeng_i2i_v30": _rows(_FAILED, (50500, 50501)),
+    "jimeng_t2i_v40": _rows(_FAILED, (50500, 50501)),
+}
+
+
+MEANINGS: Mapping[str, str] = {
+    "50411": "moderation: an input image",
+    "50412": "moderation: the prompt",
+    "50413": "moderation: sensitive or blocked words in the prompt",
+    "50513": "moderation: an input video",
+    "50514": "moderation: input audio",
+    "50518": "moderation: the copyright of an input image",
+    "50218": "moderation: the resource carries a risk; which side was looked at is not said",
+    "50511": "moderation: the image that was drawn",
+    "50512": "moderation: a text that was made, as by the rephraser",
+    "50515": "moderation, as its neighbours are; it is on no list",
+    "50516": "moderation: the video that was made",
+    "50517": "moderation: the audio that was made",
+    "50519": "moderation: the copyright of the image that was drawn",
+    "50520": "a fault of the moderation service",
+    "50521": "a fault of the moderation service for texts",
+    "50522": "a fault of the moderation service for image copyright",
+    "50500": "an internal error of the service",
+    "50501": "an internal error between services",
+    "50429": "too many calls per second",
+    "50430": "too many calls at once",
+    "50400": "access denied: `req_key` is wrong or not activated, a policy is missing, or the account is in arrears",
+    "30403": "the account has no right to this feature",
+    "30404": "there is no such feature",
+    "50204": "`req_key` is not supported by this call",
+    "50215": "the input is not valid for this service, such as an image URL that can't be fetched",
+    "50200": "the request was refused; the message says why",
+    "201304": "an error of the algorithm: it would draw a ghost face",
+    **dict.fromkeys(("MissingParameter", "100002"), "a parameter of the call is missing"),
+    **dict.fromkeys(("MissingAuthenticationToken", "100003"), "the call carries no authentication"),
+    **dict.fromkeys(("MissingRequestInfo", "100004"), "a part of the call is missing"),
+    **dict.fromkeys(("MissingSignature", "100005"), "the call is not signed"),
+    **dict.fromkeys(
+        ("InvalidTimestamp", "100006"), "the call's time is wrong: set this machine's clock"
+    ),
+    **dict.fromkeys(("ServiceNotFound", "100007"), "there is no such service at this address"),
+    **dict.fromkeys(("InvalidActionOrVersion", "100008"), "there is no such action or version"),
+    **dict.fromkeys(("InvalidAccessKey", "100009"), "the access key is not known"),
+    **dict.fromkeys(
+        ("SignatureDoesNotMatch", "100010"), "the signature is wrong: so is the secret key"
+    ),
+    **dict.fromkeys(("LackPolicy", "100012"), "the key's owner lacks a policy"),
+    **dict.fromkeys(("AccessDenied", "100013"), "the key's owner may not do this"),
+    **dict.fromkeys(("FlowLimitExceeded", "100018"), "too many calls per second, says the gateway"),
+    "InvalidAuthorization": "the authorization can't be read",
+    "InvalidCredential": "the credential can't be read",
+    "InvalidSecretToken": "the session token is wrong or has expired",
+    "InternalError": "an internal error of the gateway",
+    "InternalServiceError": "an internal error behind the gateway",
+    "ServiceUnavailableTemp": "the service is away for a while",
+    "InternalServiceTimeout": "the service did not answer the gateway in time",
+    "insufficient_user_quota": "the account at the reseller is empty",
+    "insufficient_quota": "the account at the reseller is empty",
+}
+"""What each code of the tables above says. `docs/error-codes.md` is made from it."""
+
+
+OUTPUT_REDRAWN = frozenset({"50511", "50519"})
+"""Refusals of the picture that was drawn, not of the request: another seed may pass."""
+
+
+def code_table(req_key: str, codes: Mapping[str, CodeRules] | None = None) -> CodeTable:
+    """Return the table of the operation `req_key`: what all share, over it what its own page says, then the config.
+
+    `codes` is `retry.codes`; where it leaves something open, the table's word stands.
+    """
+    table = {**SERVICE_CODES, **GATEWAY_CODES, **CODES_OF_OPERATIONS.get(req_key, {})}
+    for rules in ((codes or {}).get(name, {}) for name in (ANY_REQ_KEY, req_key)):
+        for code, rule in rules.items():
+            known = table.get(code, _FAILED)
+            verdict = Verdict(rule.verdict) if rule.verdict else known.verdict
+            table[code] = Ruling(verdict, rule.charged or known.charged)
+    return table
+
+
+def rule(code: str | None, status: int, table: CodeTable, *, stated: bool) -> Ruling:
+    """Return the ruling on an answer with this code and HTTP status.
+
+    `stated` says that the body is an error object, so that whoever bills the call says that it failed.
+    """
+    if code is None:
+        return _by_status(status, stated)
+    if code in table:
+        return table[code]
+    if code == str(status) or not _is_number(code):
+        # A code that repeats the status, or a name that no table knows, is no service code.
+        return _by_status(status, stated)
+    _warn_of(code)
+    return _FAILED
+
+
+_STATUSES: Mapping[int, Ruling] = {
+    401: _TURNED_AWAY,
+    402: _TURNED_AWAY,
+    403: _TURNED_AWAY,
+    404: _TURNED_AWAY,  # nothing here answers for the operation: the configured address is wrong
+    405: _TURNED_AWAY,
+    # Not even begun: it is to be sent again.
+    425: Ruling(Verdict.RETRY, "no"),
+    429: _TOO_FAST,
+    # Somebody on the way gave up waiting for the other side, as with a 504: the work may have been done and charged.
+    408: _IN_DOUBT,
+    499: _IN_DOUBT,
+}
+
+
+def _by_status(status: int, stated: bool) -> Ruling:
+    if status in _STATUSES:
+        return _STATUSES[status]
+    if 300 <= status < 400:
+        # Never followed, as the request carries a key and a payment: the configured address is wrong.
+        return _TURNED_AWAY
+    if 400 <= status < 500:
+        return _FAILED
+    if status >= 500 and stated and status != 504:
+        # The one who would bill says that it failed. A 504 says only that somebody behind it was too slow.
+        return _FAULT
+    return _IN_DOUBT
+
+
+def _is_number(code: str) -> bool:
+    return code.removeprefix("-").isdecimal()
+
+
+@lru_cache(maxsize=256)
+def _warn_of(code: str) -> None:
+    # Cached, so that it is said once, not once per job.
+    _log.warning("the provider's code %s is not known: its jobs fail and are not tried again", code)

@@ -1,0 +1,271 @@
+"""Reads a provider's reply into an `Answer`: code first, then HTTP status, and never an exception.
+
+Everything in a reply is foreign: texts are cut to size and cleaned, types are checked, and what can't be used
+is left out. Shapes: the service's own body, the same inside `Result`, the OpenAPI gateway's
+`ResponseMetadata.Error`, and the `{"error": …}` of OpenAI-like gateways.
+"""
+
+import base64
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+from pixmill.errors import AnswerUnknown, NotSent
+from pixmill.http.transport import Reply
+from pixmill.provider.durations import milliseconds, retry_after_seconds
+from pixmill.provider.error_codes import Charged, CodeTable, Verdict, rule
+
+log = logging.getLogger(__name__)
+
+Image = TypeVar("Image", str, bytes)
+
+RAW_BYTES = 64 * 1024
+"""How much of a body an answer keeps."""
+
+_MESSAGE_CHARS = 500
+_NAME_CHARS = 128
+_TEXT_CHARS = 20_000
+_URL_CHARS = 8192
+_LARGE_BODY = 1024 * 1024
+_MOST_VALUES = 200_000
+"""Values in a large body that are parsed: beyond that a few MiB of text become gigabytes of objects."""
+
+MOST_IMAGES = 32
+"""Images of one answer that are taken, by URL and inside it each: no operation is documented to give more than 15."""
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""What a JSON text can hold, but no UTF-8 file and no database."""
+_BASE64_RUN = re.compile(rb"(?<![A-Za-z0-9+/=\\])[A-Za-z0-9+/=\\]{1024,}")
+"""An image in a body. The look-behind keeps the search linear: a run is measured once, from its start."""
+_URL_LIST = re.compile(rb'"image_urls"\s*:\s*\[')
+_NEXT_STRING = re.compile(rb'\s*("(?:[^"\\]|\\.){1,%d}")\s*,?' % _URL_CHARS)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one call. Times are in the unit that their name says, `retry_after` in seconds.
+
+    `code` is the provider's, or one of ours in words: `no_image`, `broken_answer`, `http_504`, `not_sent`,
+    `no_answer`. `message` is one line. `raw` is the body without images, cut to `RAW_BYTES`. A repr shows
+    neither payload nor image URLs: these are keys to the images for as long as they live.
+    """
+
+    verdict: Verdict
+    charged: Charged
+    code: str | None = None
+    message: str | None = None
+    http_status: int | None = None
+    request_id: str | None = None
+    image_urls: tuple[str, ...] = field(default=(), repr=False)
+    inline_images: tuple[bytes, ...] = field(default=(), repr=False)
+    rephraser_result: str | None = field(default=None, repr=False)
+    provider_ms: float | None = None
+    retry_after: float | None = None
+    raw: bytes = field(default=b"", repr=False)
+
+
+class _Statement(NamedTuple):
+    """What a body says: the codes in it, the first one leading, and the service's own fields."""
+
+    codes: tuple[str, ...]
+    message: str | None
+    request_id: str | None
+    is_error: bool
+    fields: Mapping[str, Any]
+
+
+def read_answer(reply: Reply, rulings: CodeTable) -> Answer:
+    """Return what `reply` means under an operation's `rulings`."""
+    statement = _statement(_parsed(reply.body))
+    code = next(
+        (code for code in statement.codes if code in rulings), next(iter(statement.codes), None)
+    )
+    ruling = rule(code, reply.status, rulings, stated=statement.is_error)
+    answer = Answer(
+        verdict=ruling.verdict,
+        charged=ruling.charged,
+        code=code,
+        message=statement.message,
+        http_status=reply.status,
+        request_id=statement.request_id,
+        provider_ms=milliseconds(statement.fields.get("time_elapsed")),
+        retry_after=retry_after_seconds(reply.headers.get("Retry-After"), datetime.now(UTC)),
+        raw=_raw(reply.body),
+    )
+    if ruling.verdict is Verdict.SUCCEEDED:
+        return _with_images(answer, _mapping(statement.fields.get("data")))
+    if ruling.verdict is Verdict.IN_DOUBT and 200 <= reply.status < 300:
+        return _broken(answer, reply.body)
+    return answer if code else _named_after_status(answer)
+
+
+def not_sent(error: NotSent) -> Answer:
+    """Return the answer that stands for a call of which no byte left this machine."""
+    return Answer(Verdict.RETRY, "no", code="not_sent", message=_line(str(error), _MESSAGE_CHARS))
+
+
+def no_answer(error: AnswerUnknown) -> Answer:
+    """Return the answer that stands for a call that was sent and never answered in full."""
+    return Answer(
+        Verdict.IN_DOUBT, "unknown", code="no_answer", message=_line(str(error), _MESSAGE_CHARS)
+    )
+
+
+def _with_images(answer: Answer, data: Mapping[str, Any]) -> Answer:
+    urls = tuple(_first(_usable_urls(data.get("image_urls"))))
+    images = tuple(_first(_decoded_images(data.get("binary_data_base64"))))
+    if urls or images:
+        rephrased = _text(data.get("rephraser_result"))
+        return replace(answer, image_urls=urls, inline_images=images, rephraser_result=rephrased)
+    # It was paid for, so it must not be asked for again by itself.
+    return replace(answer, verdict=Verdict.FAILED, code="no_image", message=_why_no_image(data))
+
+
+def _why_no_image(data: Mapping[str, Any]) -> str:
+    algorithm = _mapping(data.get("algorithm_base_resp"))
+    code = _code(algorithm.get("status_code"))
+    if code in (None, "0"):
+        return "the provider reported success, but sent no image"
+    reason = _line(algorithm.get("status_message"), _MESSAGE_CHARS // 2) or "no reason given"
+    return f"the provider reported success, but sent no image: algorithm error {code}, {reason}"
+
+
+def _broken(answer: Answer, body: bytes) -> Answer:
+    message = f"HTTP {answer.http_status}, but the body of {len(body)} bytes is no complete answer"
+    return replace(
+        answer, code="broken_answer", message=message, image_urls=tuple(_salvaged_urls(body))
+    )
+
+
+def _named_after_status(answer: Answer) -> Answer:
+    said = answer.message or "no code in the body"
+    if answer.verdict is Verdict.STOP and not answer.message:
+        said += "; check provider.base_url and the key"
+    return replace(
+        answer, code=f"http_{answer.http_status}", message=f"HTTP {answer.http_status}: {said}"
+    )
+
+
+def _parsed(body: bytes) -> object:
+    if len(body) > _LARGE_BODY and sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        return None
+    try:
+        # One bad byte in a text must not lose a picture that was paid for.
+        return json.loads(body.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _statement(body: object) -> _Statement:
+    outer = _mapping(body)
+    metadata = _mapping(outer.get("ResponseMetadata"))
+    fields = _mapping(outer.get("Result")) or outer
+    request_id = _line(fields.get("request_id"), _NAME_CHARS) or _line(
+        metadata.get("RequestId"), _NAME_CHARS
+    )
+    if refusal := _mapping(metadata.get("Error")):
+        codes = _codes(refusal.get("Code"), refusal.get("CodeN"))
+        return _Statement(
+            codes, _message(refusal.get("Message")), request_id, is_error=True, fields={}
+        )
+    error = fields.get("error")
+    named = _mapping(error)
+    return _Statement(
+        codes=_codes(fields.get("code"), named.get("code"), named.get("type")),
+        message=_message(fields.get("message"))
+        or _message(named.get("message"))
+        or _message(error),
+        request_id=request_id,
+        is_error=bool(error),
+        fields=fields,
+    )
+
+
+def _codes(*values: object) -> tuple[str, ...]:
+    return tuple(code for code in map(_code, values) if code is not None)
+
+
+def _code(value: object) -> str | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return _line(value, _NAME_CHARS)
+
+
+def _usable_urls(values: object) -> Iterator[str]:
+    for value in values if isinstance(values, list) else ():
+        url = value.strip() if isinstance(value, str) else ""
+        if (
+            url.lower().startswith(("http://", "https://"))
+            and url.isprintable()
+            and len(url) <= _URL_CHARS
+        ):
+            yield url
+
+
+def _first(images: Iterator[Image]) -> Iterator[Image]:
+    """Yield as many as are taken of an answer."""
+    yield from islice(images, MOST_IMAGES)
+    if next(images, None) is not None:
+        log.warning(
+            "an answer brought more than %s images; the first of them are kept", MOST_IMAGES
+        )
+
+
+def _decoded_images(values: object) -> Iterator[bytes]:
+    for value in values if isinstance(values, list) else ():
+        if isinstance(value, str) and (image := _decoded(value)):
+            yield image
+
+
+def _decoded(text: str) -> bytes:
+    encoded = text.partition(",")[2] if text.startswith("data:") else text
+    bare = "".join(encoded.split()).rstrip("=")
+    try:
+        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+    except ValueError:
+        return b""
+
+
+def _salvaged_urls(body: bytes) -> Iterator[str]:
+    """Yield the complete image URLs of a body that can't be parsed as a whole."""
+    position = start.end() if (start := _URL_LIST.search(body)) else len(body)
+    for _ in range(MOST_IMAGES):
+        match = _NEXT_STRING.match(body, position)
+        if match is None:
+            return
+        yield from _usable_urls([_parsed(match[1])])
+        position = match.end()
+
+
+def _raw(body: bytes) -> bytes:
+    return _BASE64_RUN.sub(b"(image)", body)[:RAW_BYTES]
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _message(value: object) -> str | None:
+    return _line(value, _MESSAGE_CHARS)
+
+
+def _line(value: object, limit: int) -> str | None:
+    """Return a text as one line without control, direction and other invisible characters, or `None`."""
+    if not isinstance(value, str):
+        return None
+    text = value[: 4 * limit]
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(text.split())[:limit] or None
+
+
+def _text(value: object) -> str | None:
+    """Return a text that may have several lines, without what no database can store, or `None`."""
+    return _UNSTORABLE.sub("", value[:_TEXT_CHARS]) or None if isinstance(value, str) else None

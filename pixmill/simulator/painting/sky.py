@@ -1,0 +1,44 @@
+"""Paints what is above the land: sky, stars, clouds, and a sun or moon with its glow."""
+
+import numpy as np
+
+from pixmill.simulator.painting.canvas import Scene, Y, mix, soft
+from pixmill.simulator.painting.layout import SIZE, Floats, X
+
+
+def paint_sky(scene: Scene) -> Floats:
+    """A new picture, 3 x SIZE x SIZE, that is all sky."""
+    palette, layout = scene.palette, scene.layout
+    height = scene.flattened(np.clip(Y / layout.horizon, 0, 1), 0.14)
+    upper = mix(palette.zenith, palette.middle, soft(height / 0.6))
+    gradient = mix(upper, palette.horizon, soft((height - 0.45) / 0.55))
+    picture = np.ascontiguousarray(np.broadcast_to(gradient, (3, SIZE, SIZE)))
+    if palette.is_dark:
+        _paint_stars(scene, picture)
+    picture = mix(picture, mix(palette.horizon, palette.sun, 0.35), _clouds(scene))
+    return _paint_sun(scene, picture)
+
+
+def _paint_stars(scene: Scene, picture: Floats) -> None:
+    count = 45 * scene.octaves
+    rows = (scene.chance.random(count) ** 1.4 * scene.layout.horizon * 0.9 * SIZE).astype(np.int32)
+    columns = scene.chance.integers(0, SIZE, count)
+    shine = scene.chance.random((1, count), dtype=np.float32) ** 3
+    picture[:, rows, columns] = mix(
+        picture[:, rows, columns], scene.palette.sun[:, 0], 0.15 + 0.85 * shine
+    )
+
+
+def _clouds(scene: Scene) -> Floats:
+    height = np.clip(Y / scene.layout.horizon, 0, 1.2)
+    band: Floats = np.clip(1.15 - 1.7 * np.abs(height - 0.55), 0, 1)
+    return 0.6 * soft(scene.texture * 0.8 - 0.1 + 0.2 * height) * band
+
+
+def _paint_sun(scene: Scene, picture: Floats) -> Floats:
+    palette, layout = scene.palette, scene.layout
+    away = np.sqrt((X[None, :] - layout.sun_x) ** 2 + (Y - layout.sun_y) ** 2)
+    halo = 0.62 * np.exp(-((scene.flattened(away, 0.07) / 0.27) ** 1.25))
+    picture = mix(picture, mix(palette.sun, palette.horizon, 0.3), halo)
+    disk = np.clip((layout.sun_radius - away) * SIZE + 0.5, 0, 1)
+    return mix(picture, palette.sun, disk)

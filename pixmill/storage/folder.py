@@ -1,0 +1,89 @@
+"""A store that is a folder: what is written there is published."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from pixmill.errors import UserError
+from pixmill.storage.atomic_write import check_writable
+from pixmill.storage.base import Result
+from pixmill.storage.image_fetcher import ImageFile, ImageStore
+from pixmill.storage.integrity import NamedImage, file_problem
+
+
+class FolderStore:
+    """The store in `folder`; see `Store`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pictures = folder / "images"
+        self._images = ImageStore(folder)
+
+    def shown(self, path: Path) -> str:
+        """A file is called by its path."""
+        return str(path)
+
+    def check_writable(self) -> None:
+        """Write to the folder, where the ledger need not stand, and to that of the images."""
+        check_writable(self.folder)
+        if self._pictures.is_dir():  # else it is made with the first: `check_present` asks for it
+            check_writable(self._pictures)
+
+    def check_present(self) -> None:
+        """A disk that is not mounted has lost nothing."""
+        if not self._pictures.is_dir():
+            hint = (
+                "mount or restore it; if the images are gone for good, make an empty folder there"
+            )
+            raise UserError(
+                f"{self._pictures} is not there, so every image of the store would count as missing",
+                hint=hint,
+            )
+
+    def save(self, data: bytes) -> ImageFile:
+        """Write an image."""
+        return self._images.save(data)
+
+    def holds(self, name: str) -> bool:
+        """Say whether there is such a file."""
+        return (self.folder / name).is_file()
+
+    def file(self, name: str) -> Path:
+        """Return the path of an image."""
+        return self.folder / name
+
+    def bring(self, names: Iterable[str | None]) -> None:
+        """Nothing to do: the files are here."""
+
+    def problem(self, image: NamedImage) -> str | None:
+        """Hash the file."""
+        return file_problem(self.folder, image)
+
+    def restored(self, name: str) -> bool:
+        """There is no other copy."""
+        return False
+
+    def clear_parts(self) -> None:
+        """Only images are written so."""
+        self._images.clear_parts()
+
+    def image_sizes(self) -> dict[str, int]:
+        """Count the files."""
+        from pixmill.ledger.stats import image_sizes
+
+        return image_sizes(self._pictures)
+
+    def pull(self, dataset: str, files: Sequence[str], *, history: bool = False) -> None:
+        """Nothing to do: what is published is here."""
+
+    def publish(
+        self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]
+    ) -> Result:
+        """What `write` puts in place is published."""
+        return write()
+
+    def push(self, name: str) -> None:
+        """Nothing to do: the file is where it belongs."""
+
+    def fetched(self, name: str) -> bool:
+        """What is not here is nowhere."""
+        return False

@@ -1,0 +1,343 @@
+"""Objects of a bucket, below one prefix: read, written under a condition, listed. The only place that knows boto3.
+
+A write is sent with its SHA-256, which the server checks and keeps. One whose answer is lost is settled by looking: if
+the object is what was sent, it was written. Passing faults are tried again, at most `ATTEMPTS` times in all.
+"""
+
+import logging
+import random
+import tempfile
+import time
+from base64 import b64decode, b64encode
+from binascii import Error as BadBase64
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from hashlib import file_digest
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from pixmill.config.bucket_address import BucketAddress, endpoint_problem
+from pixmill.config.model import AUTO_CONCURRENCY
+from pixmill.errors import ConfigError, StoreError, UserError
+from pixmill.redaction import remember
+from pixmill.storage.atomic_write import part
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+PAGE = 1_000
+"""Objects of one listing, which is what servers give at most."""
+
+CONNECT_SECONDS, READ_SECONDS = 10, 60
+LARGEST = 5 << 30
+"""Bytes of one PUT."""
+
+_BLOCK = 1 << 20
+_SHOWN_CHARACTERS = 300
+ABSENT: Mapping[str, str] = {"IfNoneMatch": "*"}
+"""The condition that nothing stands under a name yet."""
+
+
+_RIGHTS = {
+    "look at": "s3:GetObject and s3:ListBucket",
+    "read": "s3:GetObject",
+    "write": "s3:PutObject",
+    "list": "s3:ListBucket",
+    "remove": "s3:DeleteObject",
+}
+
+
+class Outdated(StoreError):
+    """What stands under a name is not what the condition of a write says."""
+
+
+class _Unclear(StoreError):
+    """No answer, or one that passes by itself: a write may have happened."""
+
+
+class _Clash(StoreError):
+    """Another write to the same name was going on (409)."""
+
+
+class _Absent(Exception):
+    """Nothing stands under a name."""
+
+
+class StoreRefused(StoreError, UserError):
+    """The bucket is not there, or nothing may be done in it with these credentials."""
+
+
+class Seen(NamedTuple):
+    """An object as a server describes it; `sha256` (in hex) is missing where it keeps none."""
+
+    etag: str
+    size: int
+    sha256: str | None = None
+
+    @property
+    def unchanged(self) -> Mapping[str, str]:
+        """The condition that this is still what stands under the name."""
+        return {"IfMatch": self.etag}
+
+
+class Listed(NamedTuple):
+    """A name below the prefix, as a listing has it."""
+
+    name: str
+    seen: Seen
+
+
+class Objects:
+    """The objects below `address`, by their names there. From any number of threads."""
+
+    def __init__(self, address: BucketAddress) -> None:
+        self.address = address
+        self._client = _client(address.endpoint, address.region, address.virtual_hosts)
+
+    def look(self, name: str) -> Seen | None:
+        """Return what stands under `name`, `None` where nothing does."""
+        try:
+            return _seen(
+                self._ask("look at", name, self._client.head_object, ChecksumMode="ENABLED")
+            )
+        except _Absent:
+            return None
+
+    def sha256(self, name: str, seen: Seen) -> str:
+        """Return the SHA-256 of what was `seen`, as the server keeps it, or else of all its bytes."""
+        if seen.sha256:
+            return seen.sha256
+        with tempfile.TemporaryFile() as file:
+            return file_digest(file, "sha256").hexdigest() if self._read(name, file) else ""
+
+    def fetch(self, name: str, path: Path, wanted: str | None = None) -> Seen | None:
+        """Bring an object to the file `path`, whole or not at all; `None` where it is not there.
+
+        With the SHA-256 that is `wanted` other content counts as not there.
+        """
+        try:
+            return self._fetched(name, path, wanted)
+        except OSError as error:
+            raise StoreError(
+                f"no copy of {self._shown(name)} can be kept in {path.parent}: {error.strerror or error}",
+                hint="free the disk, or let XDG_CACHE_HOME name a folder with room",
+            ) from None
+
+    def _fetched(self, name: str, path: Path, wanted: str | None) -> Seen | None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part(path.parent) as (file, aside):
+            seen = self._read(name, file)
+            if seen is None:
+                return None
+            if wanted is not None and file_digest(file, "sha256").hexdigest() != wanted:
+                return None
+            file.flush()
+            aside.replace(path)
+            return seen
+
+    def put(
+        self, name: str, body: bytes | Path, digest: str, condition: Mapping[str, str], kind: str
+    ) -> None:
+        """Write an object whose SHA-256 is `digest`; it is there when this returns, or was there already.
+
+        Raises Outdated where the condition does not hold and something else stands there.
+        """
+        size = len(body) if isinstance(body, bytes) else body.stat().st_size
+        if size > LARGEST:
+            hint = "split the table into several configs"
+            raise StoreError(
+                f"{name} has {size:,} bytes; an object of one write has at most {LARGEST:,}",
+                hint=hint,
+            )
+        checked = {
+            "ChecksumAlgorithm": "SHA256",
+            "ChecksumSHA256": b64encode(bytes.fromhex(digest)).decode(),
+        }
+        arguments = {**checked, **condition, "ContentType": kind}
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._put(name, body, arguments)
+            except _Absent:
+                raise Outdated(f"{self._shown(name)} is gone") from None
+            except _Clash as clash:
+                problem: StoreError = clash
+                _pause(attempt)
+            except (Outdated, _Unclear):
+                if self._is_there(name, digest):
+                    return None
+                raise
+        raise problem
+
+    def _is_there(self, name: str, digest: str) -> bool:
+        try:
+            seen = self.look(name)
+            return seen is not None and self.sha256(name, seen) == digest
+        except StoreError:
+            return False
+
+    def _put(self, name: str, body: bytes | Path, arguments: Mapping[str, str]) -> None:
+        if isinstance(body, bytes):
+            self._ask("write", name, self._client.put_object, Body=body, **arguments)
+            return
+        with body.open("rb") as file:
+            self._ask("write", name, self._client.put_object, Body=file, **arguments)
+
+    def delete(self, name: str) -> None:
+        """Remove an object, if it is there."""
+        with suppress(_Absent):
+            self._ask("remove", name, self._client.delete_object)
+
+    def list(self, folder: str = "") -> Iterator[Listed]:
+        """Yield the objects whose names begin with `folder`, in order."""
+        start = f"{self.address.prefix}/" if self.address.prefix else ""
+        marker: dict[str, Any] = {"MaxKeys": PAGE}
+        while True:
+            page = self._ask(
+                "list",
+                folder,
+                self._client.list_objects_v2,
+                Key=None,
+                Prefix=start + folder,
+                **marker,
+            )
+            for one in page.get("Contents", ()):
+                yield Listed(one["Key"][len(start) :], Seen(one["ETag"], one["Size"]))
+            if not page.get("IsTruncated"):
+                return
+            marker["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _read(self, name: str, file: IO[bytes]) -> Seen | None:
+        """Read an object into an empty file, which is at its beginning afterwards."""
+        for attempt in range(ATTEMPTS):
+            try:
+                answer = self._ask("read", name, self._client.get_object, ChecksumMode="ENABLED")
+            except _Absent:
+                return None
+            try:
+                file.writelines(answer["Body"].iter_chunks(_BLOCK))
+                file.seek(0)
+                return _seen(answer)
+            except (
+                _exceptions().BotoCoreError
+            ) as error:  # the body broke off, or is not what its checksum says
+                problem = type(error).__name__
+                file.seek(0)
+                file.truncate()
+                _pause(attempt)
+        raise _Unclear(f"can't read {self._shown(name)}: {problem}")
+
+    def _ask(self, what: str, name: str, operation: Callable[..., Any], **arguments: Any) -> Any:
+        """Make one request. Raises _Absent for a 404, else StoreError."""
+        key = {"Key": self.address.at(name).prefix, **arguments}
+        key = {argument: value for argument, value in key.items() if value is not None}
+        known = _exceptions()
+        try:
+            return operation(Bucket=self.address.bucket, **key)
+        except known.ClientError as error:
+            raise self._meaning(what, name, error.response) from None
+        except (
+            known.NoCredentialsError,
+            known.PartialCredentialsError,
+            known.CredentialRetrievalError,
+        ) as error:
+            raise StoreRefused(
+                f"can't {what} {self._shown(name)}: {_sentence(error)}",
+                hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give this machine a role",
+            ) from None
+        except known.BotoCoreError as error:
+            hint = "is the endpoint right, and can this machine reach it?"
+            raise _Unclear(
+                f"can't {what} {self._shown(name)}: {type(error).__name__}", hint=hint
+            ) from None
+
+    def _meaning(self, what: str, name: str, answer: Mapping[str, Any]) -> Exception:
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        said = answer.get("Error", {})
+        code, text = str(said.get("Code", "")), str(said.get("Message", ""))[:_SHOWN_CHARACTERS]
+        described = f"{status} {code}" if code and code != str(status) else str(status)
+        problem = f"can't {what} {self._shown(name)}: the answer is {described}"
+        if code == "NoSuchBucket":
+            return self._no_bucket()
+        if status == 404:
+            return _Absent(name)
+        if status == 412:
+            return Outdated(problem)
+        if status == 409:
+            return _Clash(problem)
+        if status in (401, 403):
+            detail = f" ({text})" if text and text != "Forbidden" else ""
+            hint = f"it needs {_RIGHTS[what]}; a wrong key, or a clock that is wrong, is refused as well"
+            return StoreRefused(problem + detail, hint=hint)
+        return (_Unclear if status >= 500 or status == 429 else StoreError)(
+            problem + (f" ({text})" if text else "")
+        )
+
+    def _no_bucket(self) -> StoreRefused:
+        return StoreRefused(
+            f"there is no bucket {self.address.bucket!r}",
+            hint="is its name right, and its endpoint?",
+        )
+
+    def _shown(self, name: str) -> str:
+        return self.address.at(name).url
+
+
+@lru_cache(32)
+def _client(endpoint: str | None, region: str | None, virtual_hosts: bool) -> Any:
+    """Make a client, for all threads. Raises UserError without boto3, ConfigError for a wrong endpoint or profile."""
+    try:
+        import boto3
+        from botocore.config import Config
+    except ModuleNotFoundError:
+        raise UserError(
+            "s3:// needs boto3, which is not installed", hint="pip install 'pixmill[s3]'"
+        ) from None
+    style = "virtual" if virtual_hosts else "path" if endpoint else "auto"
+    options = Config(
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        max_pool_connections=AUTO_CONCURRENCY,
+        s3={"addressing_style": style},
+        user_agent_extra="pixmill",
+    )
+    try:
+        session = boto3.session.Session()
+        client = session.client("s3", endpoint_url=endpoint, region_name=region, config=options)
+    except (_exceptions().BotoCoreError, ValueError) as error:
+        raise ConfigError(
+            f"s3:// can't be used: {_sentence(error)}", hint="see AWS_PROFILE and AWS_REGION"
+        ) from None
+    if problem := endpoint_problem(client.meta.endpoint_url):
+        raise ConfigError(
+            f"the endpoint of s3:// {problem}", hint="see AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_S3"
+        )
+    with suppress(Exception):  # no keys are no problem of the log's
+        remember(session.get_credentials().get_frozen_credentials().secret_key)
+    return client
+
+
+def _exceptions() -> Any:
+    import botocore.exceptions
+
+    return botocore.exceptions
+
+
+def _seen(answer: Mapping[str, Any]) -> Seen:
+    """Only the checksum of the whole content counts: one that ends in -2 is of the parts of a multipart upload."""
+    try:
+        digest = b64decode(answer.get("ChecksumSHA256") or "", validate=True)
+    except BadBase64:
+        digest = b""
+    return Seen(
+        answer["ETag"], int(answer["ContentLength"]), digest.hex() if len(digest) == 32 else None
+    )
+
+
+def _sentence(error: BaseException) -> str:
+    return " ".join(str(error).split())[:_SHOWN_CHARACTERS]
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.random() * 0.05 * 2**attempt)  # noqa: S311 - spreads writers, no secret

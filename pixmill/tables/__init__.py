@@ -1,0 +1,26 @@
+"""The input table: which files it is, its columns, and its rows as a stream of Arrow batches.
+
+    table = open_table("data/pets.csv")
+    for batch in table.batches():
+        ...                         # batch.rows: pyarrow.Table, batch.bad: {position: BadRow}
+
+CSV, TSV, JSON lines (each also gzipped) and Parquet; one file, a glob or a folder. What is wrong with the
+table as a whole is one `TableError`; what is wrong with one row is a `BadRow` beside the rows, so that every
+row is accounted for.
+"""
+
+from pixmill.arrow_text import as_json, as_text, json_rows
+from pixmill.tables.batch import BadRow, RowBatch
+from pixmill.tables.columns import delimiter_hint
+from pixmill.tables.discovery import InputTable, open_table
+
+__all__ = [
+    "BadRow",
+    "InputTable",
+    "RowBatch",
+    "as_json",
+    "as_text",
+    "delimiter_hint",
+    "json_rows",
+    "open_table",
+]

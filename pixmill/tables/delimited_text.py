@@ -1,0 +1,153 @@
+"""CSV and TSV. Every cell is text as it stands in the file: `007`, `1e5`, `NA` and "" are not interpreted.
+
+The standard library's parser in strict mode does it: pyarrow loses the rows after a quote that is not closed,
+and both pyarrow and pandas guess types (measured).
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+
+from pixmill.errors import TableError
+from pixmill.tables.batch import BadRow, Part
+from pixmill.tables.columns import changed, check_same_names, checked
+from pixmill.tables.text_stream import MAX_LINE, Lines, in_batches, opened_lines
+
+# Cells, problem. Not a NamedTuple, which takes longer to make: there is one per row.
+_Row = tuple[Sequence[str | None], BadRow | None]
+
+
+@dataclass(frozen=True)
+class Delimited:
+    """Text files whose cells are separated by one character."""
+
+    encoding: str
+    delimiter: str
+
+    def schema(self, files: Sequence[Path]) -> pa.Schema:
+        """The header of the files, every column a string."""
+        schemas = [self._header(file) for file in files]
+        for file, other in zip(files[1:], schemas[1:], strict=True):
+            check_same_names(files[0], schemas[0].names, file, other.names)
+        return schemas[0]
+
+    def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[Part]:
+        """The rows of one file; a row with the wrong number of cells or with broken quotes is a bad one."""
+        with opened_lines(file, self.encoding) as lines:
+            rows = self._rows(file, lines)
+            names, _ = next(rows, ([], None))
+            header = [name or "" for name in names]
+            if Counter(header) != Counter(schema.names):
+                raise changed(file)
+            for plain in self._plain_blocks(lines, len(names)):
+                for start in range(0, len(plain), size):
+                    yield Part(_table(plain[start : start + size], header).select(schema.names), {})
+            for batch in in_batches(rows, lines, size):
+                bad = {position: problem for position, (_, problem) in enumerate(batch) if problem}
+                yield Part(_table([cells for cells, _ in batch], header).select(schema.names), bad)
+
+    def _plain_blocks(self, lines: Lines, width: int) -> Iterator[list[list[str]]]:
+        """The cells of rows that are all as they should be, many at a time, up to the first that are not.
+
+        It takes a third of the time of one row after the other, which is for the rest.
+        """
+        while block := lines.take_block():
+            try:
+                rows = [
+                    cells
+                    for cells in csv.reader(block, delimiter=self.delimiter, strict=True)
+                    if cells
+                ]
+            except csv.Error:
+                rows = [[]]
+            if not {width}.issuperset(map(len, rows)):
+                lines.put_back(block)
+                return
+            yield rows
+
+    def _header(self, file: Path) -> pa.Schema:
+        with opened_lines(file, self.encoding) as lines:
+            names, problem = next(self._rows(file, lines), ([], None))
+        if problem:
+            raise TableError(f"{file}: its header is not usable: {problem.message}")
+        if not names:
+            raise TableError(
+                f"{file}: it is empty", hint="a table without rows still needs its header"
+            )
+        return checked(pa.schema([(name, pa.string()) for name in names]), file)
+
+    def _rows(self, file: Path, lines: Lines) -> Iterator[_Row]:
+        """The header and every row after it but blank lines, each with as many cells as the header."""
+        # Of the whole process, there is no other; its default of 128 KiB refuses legitimate cells.
+        csv.field_size_limit(MAX_LINE)
+        reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+        width = 0
+        while True:
+            line = lines.number + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if lines.ended or lines.number > line:
+                    raise self._unclosed(file, line, lines, error) from error
+                # The row ends with its line: it alone is spoilt, and the parser goes on with the next.
+                yield self._unquoted(lines, width)
+                continue
+            if not cells:
+                continue
+            width = width or len(cells)
+            if len(cells) == width:
+                yield cells, None
+            else:
+                problem = f"line {line}: {len(cells)} cells instead of {width}"
+                yield _fitted(cells, width), BadRow("column_count", None, problem)
+
+    def _unquoted(self, lines: Lines, width: int) -> _Row:
+        """The last line with its quotes as ordinary characters.
+
+        In tab-separated text that is what they are (its registration with IANA knows no quoting), elsewhere a
+        mistake.
+        """
+        cells = next(csv.reader([lines.last], delimiter=self.delimiter, quoting=csv.QUOTE_NONE))
+        if self.delimiter == "\t" and len(cells) == width:
+            return cells, None
+        message = f"line {lines.number}: text after a closing quote, or a quote that is not doubled"
+        return _fitted(cells, width), BadRow("bad_quotes", None, message)
+
+    def _unclosed(self, file: Path, first: int, lines: Lines, error: csv.Error) -> TableError:
+        """The error for a row that began in line `first` and whose quotes lead beyond it to nowhere."""
+        read = lines.number if lines.ended else lines.number - 1
+        with opened_lines(file, self.encoding) as again:
+            # Outside strict mode the parser gives out the open cell as the last one.
+            cells = next(csv.reader(islice(again, first - 1, read), delimiter=self.delimiter))
+        begin = first + sum(map(_line_breaks, cells[:-1]))
+        return TableError(
+            f"{file}: the quoted cell that begins in line {begin} does not end: {_why(error, lines)}",
+            hint='is its closing quote missing? A quote inside a quoted cell is written twice: ""',
+        )
+
+
+def _table(rows: Sequence[Sequence[str | None]], names: Sequence[str]) -> pa.Table:
+    return pa.table([pa.array(column, pa.string()) for column in zip(*rows, strict=True)], names)
+
+
+def _why(error: csv.Error, lines: Lines) -> str:
+    if lines.ended:
+        return "the file ends inside it"
+    if "field limit" in str(error):
+        return f"it is longer than {MAX_LINE:,} characters"
+    return f"line {lines.number} has text after a closing quote"
+
+
+def _fitted(cells: list[str], width: int) -> list[str | None]:
+    return [*cells, *[None] * width][:width]
+
+
+def _line_breaks(cell: str) -> int:
+    return cell.count("\n") + cell.count("\r") - cell.count("\r\n")

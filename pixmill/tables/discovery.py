@@ -1,0 +1,90 @@
+"""Opening an input: from a path to a table whose columns are known and whose rows can be read, also again."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from pixmill.errors import TableError
+from pixmill.tables.batch import Format, RowBatch
+from pixmill.tables.columns import changed
+from pixmill.tables.delimited_text import Delimited
+from pixmill.tables.input_table import Stamp, common_kind, name_files, stamp
+from pixmill.tables.json_lines import JsonLines
+from pixmill.tables.parquet import Parquet
+from pixmill.tables.s3_inputs import called
+from pixmill.tables.text_stream import reading
+
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class InputTable:
+    """The files of one input, read as one table in their order, and the columns that they share."""
+
+    files: tuple[Path, ...]
+    schema: pa.Schema
+    _format: Format
+    _stamps: tuple[Stamp, ...]
+    _names: Mapping[Path, str]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the first file. Paths in rows are relative to the folder of the row's own file."""
+        return self.files[0].parent
+
+    def batches(self, size: int = 20_000) -> Iterator[RowBatch]:
+        """All rows in order, at most `size` at once, fewer where they are long; each call starts over.
+
+        TableError where the table as a whole turns out to be bad; the rows before that have been given out.
+        """
+        first_row = 1
+        with called(self._names):
+            for file in self.files:
+                for rows, bad in self._format.parts(file, self.schema, size):
+                    yield RowBatch(first_row, rows, bad, file)
+                    first_row += rows.num_rows
+
+    def sha256(self) -> str:
+        """Of the bytes of all files in order, as they are stored (compressed ones compressed)."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            with called(self._names), reading(file), file.open("rb") as stream:
+                hashlib.file_digest(stream, lambda: digest)
+        return digest.hexdigest()
+
+    def check_unchanged(self) -> None:
+        """TableError if a file was edited, replaced or removed since the table was opened."""
+        for file, before in zip(self.files, self._stamps, strict=True):
+            if stamp(file) != before:
+                with called(self._names):
+                    raise changed(file)
+
+
+def open_table(path: str, *, encoding: str = "utf-8", delimiter: str | None = None) -> InputTable:
+    """The table at `path`: a file, a folder or a glob. TableError if there is none, or if it is a bad one.
+
+    `encoding` is that of text files; `delimiter` separates the cells of CSV and TSV where it is not the usual
+    one. JSON lines are read in full, to find the types of the columns; of others only what says the columns.
+    """
+    names = name_files(path)
+    files = tuple(names)
+    with called(names):
+        stamps = tuple(stamp(file) for file in files)
+        table_format = _format(common_kind(files), encoding, delimiter)
+        return InputTable(files, table_format.schema(files), table_format, stamps, names)
+
+
+def _format(kind: str, encoding: str, delimiter: str | None) -> Format:
+    if kind == "parquet":
+        return Parquet()
+    if kind == "jsonl":
+        return JsonLines(encoding)
+    mark = _DELIMITERS[kind] if delimiter is None else delimiter
+    if len(mark) != 1 or mark in '"\r\n':
+        raise TableError(
+            f"{mark!r} can't separate cells", hint="a delimiter is one character, such as a ;"
+        )
+    return Delimited(encoding, mark)

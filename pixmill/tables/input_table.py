@@ -1,0 +1,153 @@
+"""Which files an input path means, of what kind they are, and whether they are still what they were."""
+
+import glob
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from pixmill.config.bucket_address import is_bucket_url
+from pixmill.errors import TableError
+from pixmill.tables.s3_inputs import bring
+from pixmill.tables.text_stream import opened, reading
+
+_KINDS = {
+    ".csv": "csv",
+    ".csv.gz": "csv",
+    ".tsv": "tsv",
+    ".tsv.gz": "tsv",
+    ".jsonl": "jsonl",
+    ".jsonl.gz": "jsonl",
+    ".ndjson": "jsonl",
+    ".ndjson.gz": "jsonl",
+    ".parquet": "parquet",
+}
+SUPPORTED = "table files end in " + ", ".join(_KINDS)
+
+# First bytes that no text table begins with. The byte after PAR1 keeps a CSV column of that name readable.
+_CONTENTS = (
+    (rb"PAR1[\x00-\x08\x0e-\x1f]", "Parquet"),
+    (rb"\x1f\x8b", "gzip"),
+    (rb"PK\x03\x04", "a zip archive (an Excel workbook is one)"),
+    (rb"\xd0\xcf\x11\xe0", "an old Excel workbook"),
+    (rb"ARROW1\x00\x00", "an Arrow file"),
+    (rb"\x28\xb5\x2f\xfd", "Zstandard"),
+    (rb"BZh\d1AY", "bzip2"),
+    (rb"\xfd7zXZ\x00", "xz"),
+    (rb"SQLite format 3\x00", "an SQLite database"),
+)
+
+
+class Stamp(NamedTuple):
+    """What changes when a file is edited or replaced."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+def stamp(file: Path) -> Stamp:
+    """The present stamp of a file."""
+    with reading(file):
+        stat = file.stat()
+    return Stamp(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+def find_files(path: str) -> tuple[Path, ...]:
+    """The files that `path` (a file, a folder or a glob) means, in order; TableError if there are none.
+
+    Objects of a bucket are brought here.
+    """
+    return tuple(name_files(path))
+
+
+def name_files(path: str) -> dict[Path, str]:
+    """The files that `path` means, in order, each with what to call it."""
+    if is_bucket_url(path):
+        return bring(path, lambda name: _kind_by_name(Path(name)) is not None)
+    return {file: str(file) for file in _local_files(path)}
+
+
+def _local_files(path: str) -> list[Path]:
+    if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", path):
+        raise TableError(
+            f"{path}: only local paths and s3:// are read, not {scheme[1]}:// ones",
+            hint="give the path of a file, a folder or a glob; copy remote tables here first",
+        )
+    given = Path(path)
+    if given.is_dir():
+        files = _folder_files(given)
+    elif given.is_file():
+        files = [given]
+    elif glob.has_magic(path):
+        matches = glob.iglob(path, recursive=True)  # noqa: PTH207 Path.glob refuses absolute patterns
+        files = sorted(match for match in map(Path, matches) if match.is_file())
+    else:
+        raise TableError(
+            f"{path}: there is no such file", hint=f"relative paths start at {Path.cwd()}"
+        )
+    if not files:
+        where = "no table file in this folder" if given.is_dir() else "no file matches"
+        raise TableError(
+            f"{path}: {where}", hint=f"{SUPPORTED}; relative paths start at {Path.cwd()}"
+        )
+    return files
+
+
+def common_kind(files: tuple[Path, ...]) -> str:
+    """The kind that all files have by name and by content: csv, tsv, jsonl or parquet."""
+    kind = _kind(files[0])
+    for file in files:
+        if _kind(file) != kind:
+            raise TableError(
+                f"{file}: the files of one input must be of one kind, and {files[0]} is {kind}"
+            )
+        _check_content(file, kind)
+    return kind
+
+
+def _folder_files(folder: Path) -> list[Path]:
+    with reading(folder):
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    shown = [entry for entry in entries if not entry.name.startswith((".", "_"))]
+    return [entry for entry in shown if _kind_by_name(entry) and entry.is_file()]
+
+
+def _kind_by_name(file: Path) -> str | None:
+    name = file.name.lower()
+    return next((kind for ending, kind in _KINDS.items() if name.endswith(ending)), None)
+
+
+def _kind(file: Path) -> str:
+    if kind := _kind_by_name(file):
+        return kind
+    raise TableError(f"{file}: its name does not say what kind of table it is", hint=SUPPORTED)
+
+
+def _check_content(file: Path, kind: str) -> None:
+    zipped = file.name.lower().endswith(".gz")
+    with reading(file), file.open("rb") as raw:
+        first = raw.read(32)
+    if not first:
+        raise TableError(f"{file}: it is empty", hint="a table without rows still needs its header")
+    if zipped and _content(first) != "gzip":
+        raise TableError(
+            f"{file}: its name ends in .gz but its content is not gzip", hint="rename it"
+        )
+    if kind == "parquet":
+        if first.startswith(b"PAR1"):
+            return
+        raise TableError(f"{file}: its name ends in .parquet but its content is not Parquet")
+    with opened(file) as stream:
+        _check_text(file, stream.peek(32)[:32])
+
+
+def _check_text(file: Path, head: bytes) -> None:
+    if not head:
+        raise TableError(f"{file}: it is empty", hint="a table without rows still needs its header")
+    if found := _content(head):
+        hint = f"rename or convert it; {SUPPORTED}"
+        raise TableError(f"{file}: its content is {found}, which its name does not say", hint=hint)
+
+
+def _content(head: bytes) -> str:
+    return next((name for magic, name in _CONTENTS if re.match(magic, head)), "")

@@ -1,0 +1,60 @@
+"""How a spreadsheet or a console wrote a CSV that nobody configured: its encoding, and what separates its cells."""
+
+import codecs
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from pixmill.tables.input_table import find_files
+from pixmill.tables.text_stream import opened
+
+_HEAD = 1 << 16
+"""Bytes in which a header stands."""
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SEPARATORS = ",;\t"
+
+
+class Dialect(NamedTuple):
+    """How a table is to be opened; `delimiter` is `None` for the usual one of its kind."""
+
+    encoding: str
+    delimiter: str | None
+
+
+def dialect_of(path: str, *otherwise: str) -> Dialect:
+    """Return the dialect of the first file that `path` means; `otherwise` are encodings to try where it is no UTF-8.
+
+    UTF-16 is known by its mark, or by the zeros between its letters. Raises TableError where there is no file.
+    """
+    file = find_files(path)[0]
+    if not file.name.lower().removesuffix(".gz").endswith(".csv"):
+        return Dialect("utf-8", None)
+    with opened(file) as stream:
+        head = stream.read(_HEAD)
+        encoding = _encoding(head) or _fitting(head + stream.read(), ("utf-8", *otherwise))
+    header = head.decode(encoding, "ignore").lstrip("\r\n").partition("\n")[0]
+    found = max(_SEPARATORS, key=header.count)  # of equally many the first
+    return Dialect(encoding, None if found == "," else found)
+
+
+def _encoding(head: bytes) -> str | None:
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return encoding
+    if head[1:2] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if head[:1] == b"\0" else None
+
+
+def _fitting(content: bytes, encodings: Sequence[str]) -> str:
+    """Return the first encoding in which `content` is a text; the first of all where it is none in any."""
+    for encoding in encodings:
+        with suppress(UnicodeDecodeError):
+            content.decode(encoding)
+            return encoding
+    return encodings[0]

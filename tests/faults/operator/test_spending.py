@@ -1,0 +1,119 @@
+"""Spending: what stands between a plan and the first paid call, on a terminal and where nobody watches."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pixmill.errors import PixmillError
+from pixmill.execution.run import flow_run
+from tests.conftest import ROOT, Workshop
+from tests.pixmill.run_checks import PATIENCE, Provider, refused, use
+from tests.real_command import Command, pay
+
+
+def test_a_run_without_a_terminal_needs_consent_and_a_real_one_a_cap(
+    workshop: Workshop, pixmill: Command, provider: Provider
+) -> None:
+    """Spending: nobody watches a nightly job."""
+    config = use(workshop, provider.url, 3)
+    refused(pixmill("run", config, "--new-store", "--json"), "no terminal to ask on", "--yes")
+    refused(pixmill(*pay(config, "--set", "budget.max_calls=null")), "3 calls", "budget.max_calls")
+    assert provider.requests == []
+
+
+def test_the_simulator_needs_consent_but_no_cap(workshop: Workshop, pixmill: Command) -> None:
+    workshop.write_rows(workshop.rows(2))
+    refused(pixmill("run", workshop.write_config(), "--json"), "--yes")
+
+
+def test_a_real_run_without_its_ledger_is_refused(
+    workshop: Workshop, pixmill: Command, provider: Provider
+) -> None:
+    """Spending: the disk with the ledger is gone, so everything would be paid for anew."""
+    config = use(workshop, provider.url, 3)
+    refused(pixmill("run", config, "--yes", "--json"), "no ledger", "--new-store")
+    assert provider.requests == []
+
+
+def test_a_real_run_without_its_ledger_is_refused_every_night(
+    workshop: Workshop, provider: Provider
+) -> None:
+    """Spending: the refusal itself must not make the ledger whose absence it is about."""
+    config = use(workshop, provider.url, 3)
+    for _ in range(2):
+        nightly = flow_run(config, [], None, new_store=False, deployed=False)
+        with pytest.raises(PixmillError, match="no ledger"), nightly:
+            pass
+
+
+def test_a_flow_run_of_a_deployment_refuses_a_store_that_will_not_last(
+    workshop: Workshop, provider: Provider
+) -> None:
+    config = use(workshop, provider.url, 1, store="out")
+    relative = flow_run(config, [], None, new_store=True, deployed=True)
+    with pytest.raises(PixmillError, match="relative"), relative:
+        pass
+    assert provider.requests == []
+
+
+def on_a_terminal(command: Command, answer: str, *arguments: str) -> tuple[int, str]:
+    """Run a command on a terminal, answer its question, and return its exit code and what it showed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pixmill", *arguments], cwd=ROOT, env=command.environment(), stdin=theirs, stderr=theirs,
+        stdout=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    shown, deadline = "", time.monotonic() + PATIENCE
+    try:
+        while part := _read(ours, deadline):
+            shown += part
+            if answer and "[y/N]" in shown:
+                os.write(ours, f"{answer}\n".encode())
+                answer = ""
+        return process.wait(PATIENCE), shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def _read(terminal: int, deadline: float) -> str:
+    assert select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0], (
+        "the command said nothing"
+    )
+    try:
+        return os.read(terminal, 4096).decode()
+    except OSError:  # Linux: everybody on the other side has left
+        return ""
+
+
+def test_a_run_on_a_terminal_shows_what_it_costs_and_asks(
+    workshop: Workshop, pixmill: Command, provider: Provider
+) -> None:
+    """Spending: an unknown price is unknown, not 0; a no sends nothing."""
+    config = use(workshop, provider.url, 3, budget={"price_per_call": 0.2})
+    code, shown = on_a_terminal(pixmill, "n", "run", config)
+    assert (code, provider.requests) == (2, [])
+    assert all(
+        words in shown
+        for words in ("3", "0.60 CNY", "this month so far: 0.00 CNY", "Pay for 3 calls?")
+    )
+    code, shown = on_a_terminal(pixmill, "n", "run", config, "--set", "budget.price_per_call=null")
+    assert (code, provider.requests) == (2, [])
+    assert "cost: unknown" in shown
+
+
+@pytest.mark.slow
+def test_a_yes_on_a_terminal_pays(workshop: Workshop, tmp_path: Path, prefect_api: str) -> None:
+    """Spending: on a terminal a person's yes is enough; no cap and no --new-store."""
+    with Provider() as provider:
+        config = use(workshop, provider.url, 2, budget={"max_calls": None})
+        code, shown = on_a_terminal(Command(tmp_path, prefect_api), "y", "run", config)
+        assert (code, len(provider.requests)) == (0, 2), shown

@@ -1,0 +1,144 @@
+"""The figures of the summary."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pixmill.datasets.report import charts
+from pixmill.datasets.report.columns import meaning_of
+from pixmill.datasets.report.summary import Failure, Summary, summarize
+from pixmill.datasets.report.wording import duration, money, price
+from tests.pixmill.datasets.report.sample_datasets import (
+    Row,
+    config,
+    ended,
+    input_rows,
+    jobs_of,
+    publish,
+)
+
+
+def summary_of(folder: Path, jobs: list[Row]) -> Summary:
+    of = config(folder)
+    with pq.ParquetFile(publish(of, jobs)) as dataset:
+        return summarize(dataset, meaning_of(dataset.schema_arrow, of))
+
+
+def test_one_sentence_says_it_all(tmp_path: Path) -> None:
+    jobs = jobs_of(input_rows(10))
+    jobs[0] = ended(jobs[0], "refused", "50511")
+    jobs[1] = ended(jobs[1], "in_doubt", "timeout")
+    jobs[2] = {**jobs[2], "error_code": "image_pending"}
+    assert summary_of(tmp_path, jobs).sentence == (
+        "8 of 10 images · 1 refused · 1 in doubt · 1 file missing · ¥0.12 · 18 s"
+    )
+
+
+def test_an_unknown_cost_is_left_out_and_never_0(tmp_path: Path) -> None:
+    jobs = [{**job, "cost": None} for job in jobs_of(input_rows(2))]
+    summary = summary_of(tmp_path, jobs)
+    assert summary.cost == {}
+    assert summary.cost_per_image == ""
+    assert "¥" not in summary.sentence
+
+
+def test_currencies_are_not_added_up(tmp_path: Path) -> None:
+    first, second = jobs_of(input_rows(2))
+    summary = summary_of(tmp_path, [first, {**second, "cost": 2.0, "currency": "USD"}])
+    assert summary.sentence.startswith("2 of 2 images · ¥0.02 + $2.00")
+
+
+def test_codes_are_counted_and_explained_by_their_first_message(tmp_path: Path) -> None:
+    jobs = jobs_of(input_rows(4))
+    jobs[1] = ended(jobs[1], "failed", "50500", "Internal Error")
+    jobs[2] = ended(jobs[2], "failed", "50500", "another")
+    jobs[3] = ended(jobs[3], "refused", "50411", "Pre Img Risk Not Pass")
+    assert summary_of(tmp_path, jobs).failures == (
+        Failure("50500", 2, "Internal Error"),
+        Failure("50411", 1, "Pre Img Risk Not Pass"),
+    )
+
+
+def test_rows_with_equal_content_are_one_call(tmp_path: Path) -> None:
+    (job,) = jobs_of(input_rows(1))
+    summary = summary_of(
+        tmp_path, [{**job, "latency_ms": 2000.0}] * 99 + [{**job, "latency_ms": 2000.0}]
+    )
+    assert summary.jobs == 100
+    assert summary.last_run is not None
+    assert len(summary.last_run.ends) == 1
+
+
+def test_the_time_between_runs_is_no_running_time(tmp_path: Path) -> None:
+    jobs = jobs_of(input_rows(4))
+    earlier = [{**job, "run_id": "a"} for job in jobs[:2]]
+    later = [
+        {
+            **job,
+            "run_id": "b",
+            **{name: job[name].replace(day=20) for name in ("started_at", "finished_at")},
+        }
+        for job in jobs[2:]
+    ]
+    summary = summary_of(tmp_path, [*earlier, *later])
+    assert summary.seconds == pytest.approx(5.0 + 6.0)
+    assert summary.last_run is not None
+    assert summary.last_run.seconds == pytest.approx(6.0)
+    assert summary.last_run.ends == pytest.approx([4.0, 6.0])
+
+
+def test_percentiles_are_of_the_calls_in_seconds(tmp_path: Path) -> None:
+    jobs = [{**job, "latency_ms": 100.0 * at} for at, job in enumerate(jobs_of(input_rows(101)))]
+    jobs.append({**jobs[0], "latency_ms": None, "started_at": None, "finished_at": None})
+    assert summary_of(tmp_path, jobs).latency == pytest.approx(
+        {50: 5.0, 75: 7.5, 90: 9.0, 95: 9.5, 99: 9.9}
+    )
+
+
+def test_nothing_at_all_has_a_summary(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, [])
+    assert summary.sentence == "0 of 0 images"
+    assert (summary.latency, summary.last_run, charts.shares(summary.status)) == ({}, None, [])
+
+
+def test_the_bars_of_the_throughput_hold_every_call(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, jobs_of(input_rows(80)))
+    assert summary.last_run is not None
+    drawn = charts.throughput(summary.last_run)
+    top, height = float(drawn.up[-1].label), charts.HEIGHT
+    width = summary.last_run.seconds / len(drawn.bars) / 60
+    assert drawn.unit == "per minute"
+    assert sum(bar.height / height * top * width for bar in drawn.bars) == pytest.approx(80)
+    assert all(
+        0 <= bar.y <= height and bar.y + bar.height == pytest.approx(height) for bar in drawn.bars
+    )
+
+
+def test_shares_of_outcomes_fill_the_bar() -> None:
+    bars = charts.shares({"failed": 1, "succeeded": 3})
+    assert [(bar.label, bar.value) for bar in bars] == [("succeeded", "3"), ("failed", "1")]
+    assert sum(bar.width for bar in bars) == pytest.approx(charts.WIDTH)
+
+
+def test_many_codes_end_in_one_line_of_others() -> None:
+    rows = charts.failure_rows(tuple(Failure(str(at), 100 - at, "") for at in range(20)))
+    assert len(rows) == 13
+    assert (rows[-1].label, rows[-1].value) == (
+        "others",
+        f"{sum(100 - at for at in range(12, 20)):,}",
+    )
+
+
+def test_amounts_and_durations_read_well() -> None:
+    assert money({"CNY": 1234.5}) == "¥1,234.50"
+    assert money({"CHF": 1}) == "1.00 CHF"
+    assert price({"CNY": 0.0155}) == "¥0.0155"
+    assert price({"USD": 2}) == "$2.00"
+    assert [duration(of) for of in (0.24, 5.94, 45, 840, 11100)] == [
+        "240 ms",
+        "5.9 s",
+        "45 s",
+        "14 min",
+        "3 h 05 min",
+    ]

@@ -1,0 +1,191 @@
+"""Text from outside, in a real browser: it is shown, it never runs, and nothing is asked for because of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pixmill.datasets.report import write_report
+from pixmill.datasets.report.page import SCRIPTS
+from tests.pixmill.datasets.report.sample_datasets import (
+    Axis,
+    axis,
+    config,
+    ended,
+    input_rows,
+    jobs_of,
+    publish,
+    with_images,
+)
+from tests.pixmill.datasets.report.visits import Visit
+
+Open = Callable[..., Visit]
+
+RUN = "window.ran=(window.ran||0)+1"
+HOSTILE = (
+    f"<script>{RUN}</script>",
+    f'"><img src=x onerror="{RUN}">',
+    f"</div></script><script>{RUN}</script>",
+    f"'><svg onload={RUN}><image href=https://evil.example/a.png></svg>",
+    f"javascript:{RUN}//",
+    '<img src="https://evil.example/b.png"><link rel=stylesheet href=https://evil.example/c.css>',
+    f"{{{{ {RUN} }}}}{{% raw %}}${{{RUN}}}",
+    f"<!--<script>{RUN}//-->",
+    "__proto__",
+    "]]>\u2028\u2029\0</style><base href=https://evil.example/><meta http-equiv=refresh content=0;url=https://evil.example/d>",
+)
+
+
+def hostile_report(folder: Path, place: str) -> Path:
+    """A report in which all texts of one kind are hostile, and an image is there for each job."""
+    of = config(folder)
+    rows, axes = input_rows(len(HOSTILE)), [axis("scale", 2, 3)]
+    if place == "table":
+        names = {f"{name}{at}": name for at, name in enumerate(HOSTILE)}
+        rows = [
+            {**row, **names, "photo": text, "notes": text}
+            for row, text in zip(rows, HOSTILE, strict=True)
+        ]
+    elif place == "axis values":
+        axes = [Axis("style", {text: text for text in HOSTILE}), axis("scale", 2, 3)]
+    elif place == "axis paths":
+        axes = [Axis(HOSTILE[0], {"2": 2, "3": 3}), Axis("__proto__", {"a": 1, "b": 2})]
+    jobs = with_images(jobs_of(rows, axes), of.store_path)
+    for at, job in enumerate(jobs):
+        job |= dict.fromkeys(OURS.get(place, ()), HOSTILE[at % len(HOSTILE)])
+    if place == "errors":
+        jobs = [
+            ended(job, HOSTILE[at % 3], HOSTILE[at % 10], HOSTILE[at % 10])
+            for at, job in enumerate(jobs)
+        ]
+    publish(of, jobs, axes)
+    return write_report(of)
+
+
+OURS = {
+    "prompts and ids": (
+        "row_key",
+        "point_id",
+        "prompt",
+        "rephraser_result",
+        "params",
+        "req_key",
+        "request_id",
+        "run_id",
+    ),
+    "errors": ("file_name", "input_image", "output_url"),
+}
+
+
+CHOOSE_EACH = """(select, label) => {
+    for (const { value } of [...select.options]) {
+        const now = [...document.querySelectorAll("#gallery .choice")].find((of) => of.innerText.startsWith(label));
+        now.querySelector("select").value = value;
+        now.querySelector("select").dispatchEvent(new Event("change"));
+    }
+}"""
+
+
+def look_everywhere(visit: Visit) -> None:
+    """Open every view, filter and sort by every column, open the first jobs, star and download."""
+    page = visit.page
+    for view in ("Grid", "Summary", "Gallery"):
+        page.locator(".tabs").get_by_role("link", name=view).click()
+    for label in ("Where", "Sort"):
+        select = page.locator(f"#gallery .choice:has(> span:text-is('{label}')) select")
+        select.evaluate(CHOOSE_EACH, label)
+    page.locator("#gallery [data-star]").first.evaluate("star => star.click()")
+    with page.expect_download():
+        page.locator("#download").click()
+    page.locator("#gallery .card .open").first.click()
+    for _ in range(len(HOSTILE) + 1):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+
+
+def addresses(visit: Visit) -> list[str]:
+    return [str(link.get_attribute("href")) for link in visit.page.locator("a[href]").all()]
+
+
+PLACES = ("table", "prompts and ids", "axis values", "axis paths", "errors")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_hostile_text_never_runs_and_nothing_is_requested(
+    tmp_path: Path, open_report: Open, place: str
+) -> None:
+    visit = open_report(hostile_report(tmp_path, place))
+    look_everywhere(visit)
+    assert visit.page.evaluate("[window.ran, document.scripts.length]") == [None, len(SCRIPTS)]
+    assert all(url.startswith(("file:", "blob:")) for url in visit.requests)
+    for address in addresses(visit):
+        assert address.startswith(("#", "../", "https://images.example.com/")), address
+    assert (
+        visit.page.evaluate("Object.prototype.hasOwnProperty.call(Object.prototype, 'values')")
+        is False
+    )
+
+
+def test_hostile_text_is_shown_as_it_is(tmp_path: Path, open_report: Open) -> None:
+    visit = open_report(hostile_report(tmp_path, "prompts and ids"), "view=gallery")
+    for selector in (".prompt", ".name b"):
+        shown = visit.page.locator(f"#gallery {selector}").all_text_contents()
+        assert shown[:3] == list(HOSTILE[:3])
+
+
+def test_a_hostile_address_of_the_page_chooses_nothing(tmp_path: Path, open_report: Open) -> None:
+    of = config(tmp_path)
+    publish(of, jobs_of(input_rows(2), [axis("scale", 2, 3)]), [axis("scale", 2, 3)])
+    state = (
+        "view=<script>window.ran=1</script>&x=__proto__&y=constructor"
+        "&job=1e9&column=toString&sort=__proto__&size=1e9px"
+    )
+    visit = open_report(write_report(of), state)
+    assert visit.page.locator("#grid .open").count() == 4
+    assert visit.page.evaluate("window.ran") is None
+
+
+@pytest.mark.parametrize(
+    "smuggled",
+    [
+        f"<script>{RUN}</script>",
+        f'<img src="x" onerror="{RUN}">',
+        '<img src="http://127.0.0.1:9/a.png">',
+        '<link rel="stylesheet" href="http://127.0.0.1:9/a.css">',
+        '<iframe src="http://127.0.0.1:9/"></iframe>',
+        f'<script src="data:text/javascript,{RUN}"></script>',
+    ],
+)
+def test_the_policy_stops_what_escaping_would_have_missed(
+    tmp_path: Path, browser: Any, smuggled: str
+) -> None:
+    """The second wall by itself: markup written into the finished page."""
+    of = config(tmp_path)
+    publish(of, jobs_of(input_rows(1)))
+    path = write_report(of)
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("<main>", f"<main>{smuggled}"), encoding="utf-8"
+    )
+    page = browser.new_page()
+    arrived: list[str] = []
+    page.on("requestfinished", lambda request: arrived.append(request.url))
+    page.on("response", lambda response: arrived.append(response.url))
+    refused: list[str] = []
+    page.on("console", lambda message: refused.append(message.text))
+    page.goto(path.as_uri())
+    page.wait_for_selector("#gallery .card")
+    assert page.evaluate("window.ran") is None
+    assert all(url.startswith("file:") for url in arrived)
+    assert any("Content Security Policy" in text for text in refused)
+    page.close()
+
+
+def test_scripts_can_not_make_markup_from_text(tmp_path: Path, browser: Any) -> None:
+    of = config(tmp_path)
+    publish(of, jobs_of(input_rows(1)))
+    page = browser.new_page()
+    page.goto(write_report(of).as_uri())
+    attempt = "() => { try { document.body.innerHTML = '<b></b>'; return 'made' } catch (error) { return error.name } }"
+    assert page.evaluate(attempt) == "TypeError"
+    page.close()

@@ -1,0 +1,372 @@
+"""The report as people use it, in a real browser."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pixmill.datasets.report import write_report
+from pixmill.tables import open_table
+from tests.pixmill.datasets.report.sample_datasets import (
+    Axis,
+    Row,
+    axis,
+    config,
+    ended,
+    input_rows,
+    jobs_of,
+    publish,
+    stored_image,
+    with_images,
+)
+from tests.pixmill.datasets.report.visits import Visit
+
+Open = Callable[..., Visit]
+SCALES, STRENGTHS, STYLES = (
+    axis("scale", 2, 3, 4),
+    axis("controlnet_args.0.strength", 0.2, 0.6),
+    axis("style", "ink", "oil"),
+)
+CARD, SHOT = "#gallery .card", "#grid .open"
+
+
+def report_on(
+    folder: Path, jobs: list[Row], axes: list[Axis] | None = None, **changes: object
+) -> Path:
+    of = config(folder, **changes)
+    publish(of, with_images(jobs, of.store_path), axes or [])
+    return write_report(of)
+
+
+def keys(visit: Visit) -> list[str]:
+    """The row keys of the cards in sight, in their order."""
+    return visit.texts(f"{CARD} .name b")
+
+
+def focused(visit: Visit) -> str:
+    return str(visit.page.evaluate("document.activeElement.getAttribute('aria-label')"))
+
+
+def loaded(visit: Visit, selector: str) -> None:
+    """Wait until an image is really there."""
+    visit.page.wait_for_function(
+        "(of) => document.querySelector(of)?.naturalWidth > 0", arg=selector
+    )
+
+
+def test_a_sweep_opens_as_a_grid_of_its_first_two_axes(tmp_path: Path, open_report: Open) -> None:
+    axes = [SCALES, STRENGTHS]
+    visit = open_report(report_on(tmp_path, jobs_of(input_rows(2), axes), axes))
+    assert visit.texts("#grid .column") == ["2", "3", "4"]
+    assert visit.texts("#grid .row b") == ["0.2", "0.6"]
+    assert visit.names(SHOT)[:2] == [
+        "pet-00, scale 2 · strength 0.2",
+        "pet-00, scale 3 · strength 0.2",
+    ]
+    loaded(visit, f"{SHOT} img")
+    visit.page.get_by_label("Next row").click()
+    assert visit.names(SHOT)[0] == "pet-01, scale 2 · strength 0.2"
+
+
+def test_any_dimension_goes_across_or_down(tmp_path: Path, open_report: Open) -> None:
+    axes = [SCALES, STRENGTHS, STYLES]
+    visit = open_report(report_on(tmp_path, jobs_of(input_rows(2), axes, replicates=3), axes))
+    visit.choose("Across", "strength")  # which was down: the two are swapped
+    assert (visit.texts("#grid .column"), visit.texts("#grid .row b")) == (
+        ["0.2", "0.6"],
+        ["2", "3", "4"],
+    )
+    visit.choose("Across", "row")
+    visit.choose("Down", "style")
+    assert (visit.texts("#grid .column"), visit.texts("#grid .row b")) == (
+        ["pet-00", "pet-01"],
+        ["ink", "oil"],
+    )
+    assert (
+        visit.page.locator("#grid .cell").first.locator(".open").count() == 3
+    )  # replicates share a cell
+    visit.choose("replicate", "2")
+    assert visit.names("#grid .cell >> nth=0 >> .open") == [
+        "pet-00, scale 2 · strength 0.2 · style ink · replicate 2"
+    ]
+
+
+def test_axes_in_step_are_no_diagonal(tmp_path: Path, open_report: Open) -> None:
+    axes = [axis("scale", 2, 3, 4), axis("ddim_steps", 16, 25, 40)]
+    pairs = {(2, 16), (3, 25), (4, 40)}
+    jobs = [
+        job
+        for job in jobs_of(input_rows(2), axes)
+        if (job["param_scale"], job["param_ddim_steps"]) in pairs
+    ]
+    visit = open_report(report_on(tmp_path, jobs, axes))
+    assert visit.texts("#grid .row b") == ["pet-00", "pet-01"]
+    assert len(visit.names(SHOT)) == 6
+    visit.choose(
+        "Across", "row"
+    )  # the steps went in step with the scale that was across; now they go down
+    visit.choose("Down", "ddim_steps")
+    assert len(visit.names(SHOT)) == 6
+
+
+def test_keys_move_open_and_star(tmp_path: Path, open_report: Open) -> None:
+    axes = [SCALES, STRENGTHS]
+    visit = open_report(report_on(tmp_path, jobs_of(input_rows(1), axes), axes))
+    page = visit.page
+    page.locator(SHOT).first.focus()
+    for key in ("ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    assert focused(visit) == "pet-00, scale 3 · strength 0.6"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert page.locator(f"{SHOT}[tabindex='0']").count() == 1  # the grid is one stop of the Tab key
+    page.keyboard.press("s")
+    assert visit.texts("#stars") == ["1"]
+    page.keyboard.press("Enter")
+    assert visit.texts("#job-title") == ["pet-00"]
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("s")
+    assert visit.texts("#job .axes dd") == ["4", "0.6"]
+    page.keyboard.press("Escape")
+    # The focus goes to the image that was shown last.
+    page.wait_for_function(
+        "() => document.activeElement.ariaLabel === 'pet-00, scale 4 · strength 0.6'"
+    )
+    assert visit.texts("#stars") == ["2"]
+
+
+def test_the_labels_stay_while_a_long_grid_scrolls(tmp_path: Path, open_report: Open) -> None:
+    visit = open_report(report_on(tmp_path, jobs_of(input_rows(300), [SCALES]), [SCALES]))
+    page = visit.page
+    page.locator(SHOT).first.focus()
+    page.keyboard.press("PageDown")
+    page.evaluate("document.querySelector('.sheet').scrollTop = 20000")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.line .row b')].some((of) => of.innerText > 'pet-50')"
+    )
+    sheet, head = (page.locator(of).bounding_box() for of in (".sheet", "#grid .column >> nth=0"))
+    assert head["y"] == pytest.approx(sheet["y"], abs=2)
+    assert page.locator(SHOT).count() < 60
+
+
+def test_failed_cells_show_their_code(tmp_path: Path, open_report: Open) -> None:
+    jobs = jobs_of(input_rows(1), [SCALES])
+    jobs[1] = ended(jobs[1], "refused", "50511", "Post Img Risk Not Pass")
+    visit = open_report(report_on(tmp_path, jobs, [SCALES]))
+    assert visit.texts("#grid .blank b") == ["50511"]
+    visit.page.locator(SHOT).nth(1).click()
+    assert visit.texts("#job .problem") == ["50511\n\nPost Img Risk Not Pass"]
+    assert visit.texts("#job .status") == ["refused"]
+
+
+def test_a_table_without_a_sweep_is_a_gallery(tmp_path: Path, open_report: Open) -> None:
+    visit = open_report(report_on(tmp_path, jobs_of(input_rows(12))))
+    assert visit.texts(".tabs a:visible") == ["Gallery", "Summary"]
+    assert keys(visit) == [f"pet-{at:02}" for at in range(12)][: len(keys(visit))]
+    loaded(visit, f"{CARD} img")
+    visit.page.get_by_role("link", name="Summary").click()
+    assert visit.page.locator("#summary svg title").count() >= 3
+
+
+def test_filters_search_and_sorting_work_together_and_stand_in_the_address(
+    tmp_path: Path, open_report: Open
+) -> None:
+    jobs = jobs_of(
+        [{**row, "kind": ["cat", "dog"][at % 2]} for at, row in enumerate(input_rows(20))]
+    )
+    for at in (3, 4, 6):
+        jobs[at] = ended(jobs[at], "failed", ["50500", "50207"][at % 2])
+    path = report_on(tmp_path, jobs)
+    visit = open_report(path)
+    visit.page.locator(".chip", has_text="failed").click()
+    assert keys(visit) == ["pet-03", "pet-04", "pet-06"]
+    visit.choose("Code", "50500 (2)")
+    assert keys(visit) == ["pet-04", "pet-06"]
+    visit.page.get_by_role("button", name="Clear").click()
+    visit.choose("Where", "kind")
+    visit.choose("is", "cat (10)")
+    visit.choose("Sort", "weight")
+    visit.page.get_by_label("Ascending").click()
+    visit.page.locator("#gallery input[type=search]").first.fill("pet-1")
+    assert keys(visit) == ["pet-18", "pet-16", "pet-14", "pet-12", "pet-10"]
+    assert visit.texts("#gallery .count") == ["5 of 20"]
+    again = open_report(path, visit.state)
+    assert keys(again) == ["pet-18", "pet-16", "pet-14", "pet-12", "pet-10"]
+    again.page.locator("#gallery input[type=search]").first.fill("unicorn")
+    assert again.texts("#gallery .nothing") == ["Nothing matches."]
+
+
+def test_a_card_opens_all_that_is_known(tmp_path: Path, open_report: Open) -> None:
+    job = {**jobs_of(input_rows(1))[0], "effective_seed": 99, "seed": 7, "prompt": "a pet, in ink"}
+    job["params"] = json.dumps({"scale": 3, "logo_info": {"add_logo": False}})
+    visit = open_report(report_on(tmp_path, [job]))
+    visit.page.locator(f"{CARD} .open").click()
+    facts = visit.page.locator("#job .facts").inner_text()
+    for fact in (
+        "a pet, in ink",
+        "99",
+        job["request_id"],
+        "3.00 s",
+        "0.0155 CNY",
+        "20261005-093000-abcdef",
+        "a pet, number 0",
+    ):
+        assert fact in facts
+    assert json.loads(visit.texts("#job pre")[0]) == {"scale": 3, "logo_info": {"add_logo": False}}
+    loaded(visit, "#job figure img")
+    assert "/images/" in visit.page.locator("#job figure img").get_attribute("src")
+    assert (
+        visit.page.get_by_role("link", name="open ↗").get_attribute("rel") == "noopener noreferrer"
+    )
+
+
+def test_inputs_from_disk_stand_beside_their_outputs(tmp_path: Path, open_report: Open) -> None:
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "in.png")
+    (tmp_path / "pets.csv").write_text("id,photo,text\n")
+    first, second = jobs_of(input_rows(2))
+    jobs = [{**first, "photo": "in.png"}, {**second, "photo": "gone.png"}]
+    columns = {"image_file": "photo", "prompt": "text"}
+    visit = open_report(
+        report_on(tmp_path, jobs, input={"path": str(tmp_path / "pets.csv"), "columns": columns})
+    )
+    loaded(visit, f"{CARD} .frame:first-child img")
+    assert visit.page.locator(f"{CARD} >> nth=0 >> img").count() == 2
+    assert visit.texts(f"{CARD} .blank") == ["no input image"]
+    visit.page.locator(f"{CARD} .open").first.click()
+    loaded(visit, "#job figure img")
+    assert visit.texts("#job figcaption") == ["input", "output"]
+
+
+def test_images_that_are_gone_leave_a_word(tmp_path: Path, open_report: Open) -> None:
+    path = report_on(tmp_path, jobs_of(input_rows(2)))
+    for image in (tmp_path / "out").glob("images/*/*"):
+        image.unlink()
+    next((tmp_path / "out").glob("thumbs/*/*")).unlink()
+    visit = open_report(path)
+    visit.page.wait_for_selector(f"{CARD} .blank")
+    assert visit.texts(f"{CARD} .blank") == ["image not found"]
+    visit.complaints.clear()  # of the browser, about the file
+
+
+def test_images_that_were_not_downloaded_are_links(tmp_path: Path, open_report: Open) -> None:
+    of = config(tmp_path, output={"images": "url"})
+    publish(
+        of,
+        [{**job, "output_url": "https://cdn.example.com/a.jpg"} for job in jobs_of(input_rows(1))],
+    )
+    visit = open_report(write_report(of))
+    assert visit.texts(f"{CARD} .blank") == ["not downloaded"]
+    visit.page.locator(f"{CARD} .open").click()
+    addresses = [link.get_attribute("href") for link in visit.page.locator("#job .facts a").all()]
+    assert addresses == ["https://cdn.example.com/a.jpg", "https://images.example.com/0.jpg"]
+
+
+def test_picks_are_a_table_that_a_run_can_read(tmp_path: Path, open_report: Open) -> None:
+    axes = [STRENGTHS, STYLES]
+    rows = [{**row, "text": f'a "{at}",\n  =SUM(1) 狗 '} for at, row in enumerate(input_rows(2))]
+    jobs = jobs_of(rows, axes, replicates=2)
+    path = report_on(tmp_path, jobs, axes)
+    visit = open_report(path, "view=gallery")
+    page = visit.page
+    assert page.locator("#download").is_disabled()
+    for at in (0, 1, 7):  # two replicates of one cell, and another cell
+        page.locator(f"[data-star='{at}']").evaluate("star => star.click()")
+    page.reload()
+    assert visit.texts("#stars") == ["3"]
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename == "picks.csv"
+    picked = tmp_path / "picks.csv"
+    download.value.save_as(picked)
+    found = list(csv.DictReader(io.StringIO(picked.read_text(encoding="utf-8"), newline="")))
+    assert list(found[0]) == [
+        "row_key",
+        "point_id",
+        "controlnet_args.0.strength",
+        "style",
+        "photo",
+        "text",
+        "id",
+    ]
+    assert [row["row_key"] for row in found] == ["pet-00", "pet-00"]
+    assert [row["point_id"] for row in found] == [jobs[0]["point_id"], jobs[7]["point_id"]]
+    assert [(row["controlnet_args.0.strength"], row["style"]) for row in found] == [
+        ("0.2", "ink"),
+        ("0.6", "oil"),
+    ]
+    assert found[0]["text"] == rows[0]["text"]
+    (batch,) = open_table(str(picked)).batches()
+    assert batch.rows["text"].to_pylist() == [rows[0]["text"]] * 2
+
+
+def test_stars_alone_can_be_seen(tmp_path: Path, open_report: Open) -> None:
+    visit = open_report(report_on(tmp_path, jobs_of(input_rows(5))))
+    visit.page.locator("[data-star='2']").evaluate("star => star.click()")
+    visit.page.locator(".picks").click()
+    visit.page.wait_for_function(
+        "() => document.querySelector('#gallery .count').innerText === '1 of 5'"
+    )
+    assert keys(visit) == ["pet-02"]
+
+
+def test_light_and_dark_follow_the_system_until_somebody_chooses(
+    tmp_path: Path, open_report: Open
+) -> None:
+    path = report_on(tmp_path, jobs_of(input_rows(1)))
+    paper = "getComputedStyle(document.body).backgroundColor"
+    light, dark = (open_report(path, color_scheme=of) for of in ("light", "dark"))
+    colours = [visit.page.evaluate(paper) for visit in (light, dark)]
+    assert colours[0] != colours[1]
+    light.page.locator("#theme").click()
+    light.page.reload()
+    assert light.page.evaluate(paper) == colours[1]
+
+
+def test_an_open_page_is_not_disturbed_by_a_new_report(tmp_path: Path, open_report: Open) -> None:
+    of = config(tmp_path)
+    publish(of, with_images(jobs_of(input_rows(3)), of.store_path))
+    visit = open_report(write_report(of))
+    publish(
+        of,
+        [
+            {**job, "images": None, "file_name": stored_image(of.store_path, number=90)}
+            for job in jobs_of(input_rows(9))
+        ],
+    )
+    write_report(of)
+    visit.page.locator("#gallery input[type=search]").first.fill("number 2")
+    assert keys(visit) == ["pet-02"]
+    visit.page.locator(f"{CARD} .open").click()
+    loaded(visit, "#job figure img")
+    visit.page.keyboard.press("Escape")
+    visit.page.goto("about:blank")
+    visit.page.go_back()
+    visit.page.wait_for_selector(CARD)
+    visit.page.locator("#gallery input[type=search]").first.fill("")
+    assert visit.texts("#gallery .count") == ["9"]
+
+
+@pytest.mark.parametrize("case", ["nothing", "all failed", "long and foreign"])
+def test_unusual_datasets_open(tmp_path: Path, open_report: Open, case: str) -> None:
+    jobs = jobs_of(input_rows(3))
+    if case == "nothing":
+        jobs = []
+    elif case == "all failed":
+        jobs = [ended(job, "failed", "50500", "Internal Error") for job in jobs]
+    else:
+        for job, text in zip(
+            jobs, ("word " * 800, "قطة برتقالية نائمة", "一只橘猫" * 300), strict=True
+        ):
+            job |= {"prompt": text, "row_key": text[:300]}
+    visit = open_report(report_on(tmp_path, jobs))
+    page = visit.page
+    assert page.locator(CARD).count() == len(jobs)
+    for element in page.locator(f"{CARD}, .top, .top > *").all():
+        box = element.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 1280
+    page.get_by_role("link", name="Summary").click()
+    assert page.locator("#summary .tile").count() == 4

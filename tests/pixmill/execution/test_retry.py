@@ -1,0 +1,374 @@
+"""Paying again for what has an outcome: as often as was agreed, and never at the price of what was there before."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pixmill.config.loading import load_config
+from pixmill.errors import UserError
+from pixmill.execution.retry_selection import retried
+from pixmill.execution.run import Run, prepare
+from pixmill.execution.status import read_status
+from pixmill.ledger.input_images import InputImage
+from pixmill.planning.plan import make_plan
+from tests.conftest import Simulated, Workshop, carry_out, results
+from tests.faulty_server import answer, reset
+from tests.pixmill.run_checks import Fault, Provider, Ran, billed, ledger, lost, ran, said, use
+
+LENIENT = {"failed_fraction": 1, "refused_fraction": 1}
+
+
+@contextmanager
+def to_retry(
+    config: str, *statuses: str, codes: Sequence[str] = (), where: str | None = None
+) -> Iterator[Run]:
+    """A run that was planned to pay again for some jobs, and not yet agreed to."""
+    settings = load_config(config)
+    with prepare(settings, retried=retried(settings, statuses, codes, where)) as run:
+        yield run
+
+
+def retry(config: str, *statuses: str, codes: Sequence[str] = (), where: str | None = None) -> Ran:
+    """`pixmill retry` through the library: what `run` does, with these jobs marked when it begins."""
+    with to_retry(config, *statuses, codes=codes, where=where) as run:
+        run.begin()
+        with ThreadPoolExecutor(run.window) as tasks:
+            list(tasks.map(run.process, run.chunks()))
+        run.fetch_missing()
+        report = run.finish()
+    return Ran(report, results(report))
+
+
+def again(config: str, *overrides: str) -> Ran:
+    report = carry_out(config, *overrides)
+    return Ran(report, results(report))
+
+
+def marks(config: str) -> int:
+    return ledger(config, "SELECT sum(again) FROM jobs")[0][0]  # type: ignore[no-any-return]
+
+
+def images(workshop: Workshop, run: Ran) -> list[bytes]:
+    store = load_config(workshop.path).store_path
+    return [(store / name).read_bytes() for name in run.column("file_name")]
+
+
+# Selection
+
+
+@pytest.fixture
+def mixed(workshop: Workshop) -> Iterator[Workshop]:
+    """Rows 1-2 failed (50215 and 50207), row 3 was refused, row 4 is in doubt, rows 5-6 succeeded; now all is well."""
+    faults: dict[int | str, Fault] = {
+        "a pet 0": said(50215),
+        "a pet 1": said(50207),
+        "a pet 2": said(50412),
+        "a pet 3": lost(reset()),
+    }
+    with Provider(faults) as provider:
+        config = use(workshop, provider.url, 6, stop=LENIENT, accept={"failed": 1, "refused": 1})
+        first = ran(config, provider.charges)
+        assert first.column("status") == [
+            "failed",
+            "failed",
+            "refused",
+            "in_doubt",
+            "succeeded",
+            "succeeded",
+        ]
+        workshop.provider = provider  # type: ignore[attr-defined]
+        yield workshop
+
+
+@pytest.mark.parametrize(
+    ("statuses", "codes", "where", "asked"),
+    [
+        ((), (), None, [0, 1]),
+        (("refused",), (), None, [2]),
+        (("failed", "refused"), (), None, [0, 1, 2]),
+        (("in_doubt",), (), None, [3]),
+        (("succeeded",), (), None, [4, 5]),
+        ((), ("50207", "50412"), None, [1, 2]),
+        (("failed",), ("50207", "50412"), None, [1]),
+        ((), (), "id == 'r1' or id == 'r5'", [1]),
+        (("succeeded",), (), "row_number > 5", [5]),
+        (("succeeded",), ("50207",), None, []),
+    ],
+)
+def test_what_fits_all_that_was_said_is_asked_for_again_and_nothing_else(
+    mixed: Workshop,
+    statuses: tuple[str, ...],
+    codes: tuple[str, ...],
+    where: str | None,
+    asked: list[int],
+) -> None:
+    provider: Provider = mixed.provider  # type: ignore[attr-defined]
+    before = len(provider.prompts)
+    with to_retry(mixed.path, *statuses, codes=codes, where=where) as run:
+        assert (run.to_pay, run.plan.again, len(run.plan.asked)) == (len(asked),) * 3
+        summary = run.plan.summary()
+        assert (
+            sum(summary[name] for name in ("cached", "refused", "failed", "in_doubt", "pending"))
+            == 6
+        )
+    assert marks(mixed.path) == 0, "nobody has agreed yet"
+    done = retry(mixed.path, *statuses, codes=codes, where=where)
+    assert sorted(provider.prompts[before:]) == [f"a pet {at}" for at in asked]
+    assert done.report["calls"] == len(asked)
+    assert all(done.column("status")[at] == "succeeded" for at in asked)
+    assert (again(mixed.path).report["calls"], marks(mixed.path)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "where", "words"),
+    [
+        (["faild"], None, "did you mean `failed`"),
+        (["skipped"], None, "is none of succeeded, failed, refused, in_doubt"),
+        ([], "colour == 'red'", "no column 'colour'"),
+        ([], "row_number >", "--where"),
+    ],
+)
+def test_a_selection_that_makes_no_sense_is_refused(
+    mixed: Workshop, statuses: list[str], where: str | None, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        retried(load_config(mixed.path), statuses, (), where)
+
+
+def test_a_condition_needs_a_published_dataset(workshop: Workshop) -> None:
+    workshop.write_rows(workshop.rows(2))
+    with pytest.raises(UserError, match=r"dataset.parquet does not exist"):
+        retried(load_config(workshop.write_config()), (), (), "row_number > 1")
+
+
+# Regenerating
+
+
+def test_a_regenerated_image_takes_the_place_of_the_old_one(
+    workshop: Workshop, simulated: Simulated
+) -> None:
+    """The same request is sent, as the seed is part of the key; what came of it replaces all of the old outcome."""
+    workshop.write_rows(workshop.rows(3))
+    workshop.use(simulated)
+    first = ran(workshop.path, billed(simulated))
+    new = retry(workshop.path, "succeeded", where="id == 'r1'")
+    assert (new.report["calls"], new.report["exit_code"], new.report["succeeded"]) == (1, 0, 3)
+    assert new.column("cached") == [True, False, True]
+    assert new.column("seed") == first.column("seed") == new.column("effective_seed")
+    assert new.rows[1]["run_id"] == new.report["run_id"] != first.report["run_id"]
+    assert new.rows[1]["request_id"] != first.rows[1]["request_id"]
+    assert new.column("attempts") == [1, 2, 1]
+    assert len(images(workshop, new)) == 3
+    assert Counter(simulated.bill.keys).most_common(1)[0][1] == 2
+    quiet = again(workshop.path)
+    assert (quiet.report["calls"], simulated.bill.calls) == (0, 4)
+
+
+BAD = {
+    "failed": (said(50215), "no"),
+    "refused": (said(50412), "no"),
+    "lost": (lost(reset()), "unknown"),
+    "a page of a proxy": (lost(answer(b"<html>", 504)), "unknown"),
+}
+
+
+@pytest.mark.parametrize(("fault", "charged"), BAD.values(), ids=BAD)
+def test_a_success_stays_as_it_was_when_its_new_call_brings_none(
+    workshop: Workshop, fault: Any, charged: str
+) -> None:
+    """The attempt is written down with what it may have cost; the run says that nothing was renewed."""
+    with Provider() as provider:
+        config = use(
+            workshop,
+            provider.url,
+            3,
+            stop=LENIENT,
+            budget={"max_calls": 100, "price_per_call": 0.2},
+        )
+        first = ran(config, provider.charges)
+        provider.faults["a pet 1"] = fault
+        second = retry(config, "succeeded", where="id == 'r1'")
+        assert len(provider.prompts) == 4
+        third = again(config)
+        assert len(provider.prompts) == 4, "one call for one mark"
+    assert second.report["exit_code"] == 3
+    assert second.report["reason"] == "finished with new problems: 1 not renewed"
+    assert second.report["succeeded"] == second.report["cached"] == 3
+    kept = {name: value for name, value in second.rows[1].items() if name != "attempts"}
+    assert kept == {name: first.rows[1][name] for name in kept} | {"cached": True}
+    assert (third.report["exit_code"], third.rows) == (0, second.rows)
+    last = "SELECT run_id, charged FROM attempts ORDER BY id DESC LIMIT 1"
+    assert ledger(config, last) == [(second.report["run_id"], charged)]
+
+
+def test_a_throttled_call_costs_nothing_and_does_not_use_up_what_was_agreed(
+    workshop: Workshop,
+) -> None:
+    with Provider() as provider:
+        config = use(workshop, provider.url, 2)
+        ran(config, provider.charges)
+        provider.faults |= {3: said(50430), 4: said(50500)}
+        second = retry(config, "succeeded")
+        assert second.report["calls"] == 4
+        assert [charge.request_id for charge in provider.bill[2:]] == ["call-5", "call-6"]
+    assert second.column("cached") == [False, False]
+
+
+def test_transient_failures_keep_the_mark_for_as_many_runs_as_others(workshop: Workshop) -> None:
+    with Provider() as provider:
+        config = use(
+            workshop, provider.url, 1, stop=LENIENT, retry={"max_attempts": 1, "max_runs": 2}
+        )
+        first = ran(config, provider.charges)
+        provider.every = said(50500)
+        calls = [
+            retry(config, "succeeded").report["calls"],
+            *(again(config).report["calls"] for _ in range(2)),
+        ]
+        assert calls == [1, 1, 0]
+        provider.every = None
+        assert again(config).rows[0]["output_url"] == first.rows[0]["output_url"]
+        assert retry(config, "succeeded").report["calls"] == 1
+        assert len(provider.bill) == 2
+
+
+def test_failures_that_ran_out_of_runs_are_retried_when_asked(workshop: Workshop) -> None:
+    with Provider(every=said(50500)) as provider:
+        config = use(
+            workshop, provider.url, 1, stop=LENIENT, retry={"max_attempts": 1, "max_runs": 1}
+        )
+        ran(config, provider.charges)
+        assert ran(config, provider.charges).report["calls"] == 0
+        provider.every = None
+        assert retry(config, "failed").column("status") == ["succeeded"]
+
+
+def test_an_outcome_stays_where_the_call_never_ends_one(workshop: Workshop) -> None:
+    """Refused before, throttled and stopped now: it is still refused for its old reason, and the next run goes on."""
+    with Provider({1: said(50412)}) as provider:
+        config = use(workshop, provider.url, 1, stop=LENIENT)
+        ran(config, provider.charges)
+        provider.faults[2] = said(50400)
+        stopped = retry(config, "refused")
+        assert stopped.report["exit_code"] == 6
+        assert (stopped.column("status"), stopped.column("error_code")) == (["refused"], ["50412"])
+        assert marks(config) == 1
+        with prepare(load_config(config)) as run:
+            assert (run.to_pay, run.plan.again, run.plan.asked) == (1, 1, ())
+        assert again(config).column("status") == ["succeeded"]
+        assert len(provider.bill) == 1
+
+
+def test_a_row_whose_image_is_bad_by_now_keeps_what_was_paid(workshop: Workshop) -> None:
+    """Asked for again it could only fail: it is neither sent nor made invalid."""
+    with Provider() as provider:
+        config = use(workshop, provider.url, 3)
+        ran(config, provider.charges)
+    settings = load_config(workshop.write_config(input={"images": "check"}))
+    with prepare(load_config(config, ["input.images=url"])) as run:
+        gone = InputImage(
+            "https://images.example.com/1.jpg", 1, "input_not_found", "its answer is 404"
+        )
+        run.ledger.record_input(gone)
+        chosen = partial(retried(settings, ["succeeded"], (), None).select, run.ledger)
+        plan = make_plan(settings, run.ledger, chosen)
+    assert (plan.to_pay, plan.again, len(plan.asked), plan.invalid) == (2, 2, 2, 0)
+    assert plan.summary()["cached"] == 1
+
+
+# Money
+
+
+def test_the_cap_of_a_run_holds_and_the_next_run_pays_for_the_rest(
+    workshop: Workshop, simulated: Simulated
+) -> None:
+    workshop.write_rows(workshop.rows(6))
+    workshop.use(simulated)
+    ran(workshop.path, billed(simulated))
+    workshop.write_config(budget={"max_calls": 4})
+    capped = retry(workshop.path, "succeeded")
+    assert (capped.report["exit_code"], capped.report["calls"], capped.report["succeeded"]) == (
+        4,
+        4,
+        6,
+    )
+    assert marks(workshop.path) == 2
+    rest = again(workshop.path)
+    assert (rest.report["calls"], rest.report["succeeded"]) == (2, 6)
+    assert again(workshop.path).report["calls"] == 0
+    assert set(Counter(simulated.bill.keys).values()) == {2}, (
+        "each is billed once and once more, as was agreed"
+    )
+
+
+def test_two_configs_that_ask_for_the_same_job_pay_for_it_once(workshop: Workshop) -> None:
+    """Both were agreed to; the second finds that there is a newer outcome than the one that it was agreed to for."""
+    with Provider({1: said(50215)}) as provider:
+        config = use(workshop, provider.url, 1, stop=LENIENT)
+        ran(config, provider.charges)
+        other = str(workshop.folder / "other.yaml")
+        Path(other).write_text(yaml.safe_dump({**workshop.config, "name": "other"}))
+        with to_retry(other, "failed") as late:
+            assert late.to_pay == 1
+            assert retry(config, "failed").column("status") == ["succeeded"]
+            late.begin()
+            list(map(late.process, late.chunks()))
+            report = late.finish()
+        assert (report["calls"], report["succeeded"]) == (0, 1)
+        assert len(provider.bill) == 1
+
+
+# Jobs in doubt
+
+
+def test_in_doubt_retry_pays_again_in_each_run_as_often_as_max_runs_says(
+    workshop: Workshop,
+) -> None:
+    with Provider(every=lost(reset())) as provider:
+        config = use(
+            workshop, provider.url, 2, stop=LENIENT, in_doubt="retry", retry={"max_runs": 3}
+        )
+        calls = [again(config).report["calls"] for _ in range(5)]
+        assert calls == [2, 2, 2, 0, 0]
+        assert len(provider.bill) == 6
+        with prepare(load_config(config)) as run:
+            assert run.plan.summary()["in_doubt"] == 2
+        provider.every = None
+        assert retry(config, "in_doubt").column("status") == ["succeeded"] * 2
+
+
+def test_in_doubt_hold_sends_nothing_again_unasked(workshop: Workshop) -> None:
+    with Provider({1: lost(reset())}) as provider:
+        config = use(workshop, provider.url, 1, stop=LENIENT)
+        ran(config, provider.charges)
+        assert ran(config, provider.charges).report["calls"] == 0
+        assert again(config, "in_doubt=retry").column("status") == ["succeeded"]
+
+
+def test_status_lists_what_is_in_doubt_for_a_look_at_the_console(workshop: Workshop) -> None:
+    body = b'{"code": null, "request_id": "call-2"}'
+    with Provider({2: lost(answer(body, 200)), "a pet 3": lost(reset())}) as provider:
+        config = use(workshop, provider.url, 5, stop=LENIENT, limits={"concurrency": 1})
+        run = ran(config, provider.charges)
+    status = read_status(load_config(config))
+    assert [doubt.label for doubt in status.doubts] == ["row 2", "row 4"]
+    first = status.doubts[0]
+    assert first.request_id == run.rows[1]["request_id"] == "call-2"
+    assert first.sent_at == run.rows[1]["started_at"]
+    assert status.next_command("pets.yaml").startswith("pixmill retry pets.yaml --in-doubt")
+
+
+def test_status_lists_at_most_twenty_jobs_in_doubt(workshop: Workshop) -> None:
+    with Provider(every=lost(reset())) as provider:
+        config = use(workshop, provider.url, 23, stop=LENIENT)
+        ran(config, provider.charges)
+    status = read_status(load_config(config))
+    assert len(status.doubts) == 20
+    assert status.plan.summary()["in_doubt"] == 23

@@ -1,0 +1,461 @@
+"""The engine where runs do not reach it: retries without chance, the breaker, a broken ledger, bugs, early ends."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pixmill.config.loading import load_config
+from pixmill.config.model import Stop
+from pixmill.errors import LedgerError, PixmillError
+from pixmill.execution import thread_executor as engine_module
+from pixmill.execution.image_downloads import Downloads
+from pixmill.execution.outcomes import MAX_THROTTLES
+from pixmill.execution.progress import Count, Tally
+from pixmill.execution.run import Run, prepare
+from pixmill.execution.stop_reasons import StopCode
+from pixmill.execution.thread_executor import MOST_BUGS, Engine
+from pixmill.ledger import Ledger
+from pixmill.planning.jobs import Job
+from pixmill.provider.client import Client, open_client
+from pixmill.storage import open_store
+from pixmill.storage.image_fetcher import ImageFetcher
+from tests.conftest import Workshop, carry_out
+from tests.faulty_server import Behaviour, FaultyServer, Peer, answer
+from tests.pixmill.provider.answer_bodies import success
+from tests.pixmill.run_checks import (
+    Fault,
+    Provider,
+    check,
+    check_bill,
+    ledger,
+    lost,
+    picture,
+    ran,
+    said,
+    to_its_end,
+    use,
+)
+from tests.pixmill.sample_pictures import JPEG
+
+
+@contextmanager
+def started(
+    config: str, jitter: Callable[[], float] = lambda: 0.0, hosts: Sequence[str] = ()
+) -> Iterator[tuple[Engine, list[Job]]]:
+    """An engine on the config's own ledger and provider, and the jobs that it is to pay for."""
+    settings = load_config(config)
+    with prepare(settings) as run:
+        run.ledger.begin_run(run.run_id, settings.name)
+        client = open_client(
+            settings.provider, settings.limits, settings.request, concurrency=settings.concurrency
+        )
+        downloads = Downloads(
+            open_store(settings), run.run_id, run.ledger, ImageFetcher(allow_hosts=hosts)
+        )
+        engine = Engine(
+            settings,
+            run.run_id,
+            ledger=run.ledger,
+            client=client,
+            downloads=downloads,
+            jitter=jitter,
+        )
+        try:
+            yield engine, list(run.plan.pending_jobs())
+        finally:
+            engine.close()
+            downloads.close()
+            client.close()
+
+
+def test_retries_are_bounded_and_each_pause_is_drawn_anew(workshop: Workshop) -> None:
+    """I7: without jitter there is no pause at all, so only the bound ends this."""
+    drawn: list[float] = []
+
+    def jitter() -> float:
+        drawn.append(0.0)
+        return 0.0
+
+    with Provider(every=said(50500, 500)) as provider:
+        config = use(workshop, provider.url, 1, retry={"max_attempts": 5})
+        with started(config, jitter) as (engine, jobs):
+            assert to_its_end(lambda: engine.process(jobs)) == Count(failed=1)
+        assert len(provider.requests) == 5
+    assert len(drawn) == 4
+    assert ledger(config, "SELECT state, transient, runs, attempts FROM jobs") == [
+        ("failed", 1, 1, 5)
+    ]
+
+
+def test_pauses_between_retries_double(workshop: Workshop) -> None:
+    """D13: a tenth of 0.5, 1 and 2 seconds; lower bounds only."""
+    with Provider(every=said(50500, 500)) as provider:
+        config = use(workshop, provider.url, 1, retry={"max_attempts": 4})
+        with started(config, lambda: 0.1) as (engine, jobs):
+            to_its_end(lambda: engine.process(jobs))
+    gaps = [
+        later - sooner
+        for sooner, later in zip(provider.arrived, provider.arrived[1:], strict=False)
+    ]
+    assert len(gaps) == 3
+    assert all(gap >= pause for gap, pause in zip(gaps, (0.05, 0.1, 0.2), strict=True))
+
+
+def test_throttling_without_end_ends_and_is_pending_in_the_next_run(workshop: Workshop) -> None:
+    """I7: it uses up no attempts, but has a bound of its own."""
+    with Provider(every=said(50429, 429)) as provider:
+        config = use(workshop, provider.url, 1, retry={"max_attempts": 1})
+        with started(config) as (engine, jobs):
+            assert to_its_end(lambda: engine.process(jobs)) == Count(failed=1)
+        assert len(provider.requests) == MAX_THROTTLES
+        provider.every = None
+        run = ran(config, provider.charges)
+    assert (run.report["succeeded"], run.report["calls"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "trips"),
+    [
+        (["failed"] * 3, None),
+        (["failed"] * 4, "failed or in doubt"),
+        (["in_doubt"] * 4, "failed or in doubt"),
+        (["failed", "in_doubt", "in_doubt", "succeeded"], "failed or in doubt"),
+        (["failed", "failed", "succeeded", "succeeded"], None),
+        (["refused"] * 4, "refused"),
+        (["refused", "refused", "failed", "failed"], None),
+        (["skipped"] * 9 + ["failed"] * 3, None),
+        (["failed"] * 3 + ["succeeded"] * 2, "failed or in doubt"),
+        (["failed"] * 2 + ["succeeded"] * 9 + ["failed"] * 2, None),
+    ],
+)
+def test_the_breaker_looks_at_a_full_window_of_attempted_jobs(
+    outcomes: list[str], trips: str | None
+) -> None:
+    """D1: more than half of the last four; what was skipped says nothing about the provider."""
+    tally = Tally(Stop(failed_fraction=0.5, refused_fraction=0.5, window=4))
+    said_so = [tally.job_ended(outcome) for outcome in outcomes]
+    assert next((what for what in said_so if what), None) == trips
+
+
+def test_the_more_serious_reason_to_stop_is_the_one_reported(workshop: Workshop) -> None:
+    """Exit codes: 130 outranks 6, 6 outranks 5, 5 outranks 4; the first of equals stays."""
+    with Provider() as provider, started(use(workshop, provider.url, 1)) as (engine, _):
+        for code in (
+            StopCode.BUDGET,
+            StopCode.BREAKER,
+            StopCode.CREDENTIALS,
+            StopCode.BREAKER,
+            StopCode.INTERRUPTED,
+        ):
+            engine.stop(code, code.name)
+            assert engine.stopped
+        assert engine.stopped == (StopCode.INTERRUPTED, "INTERRUPTED")
+        engine.stop(StopCode.INTERRUPTED, "again")
+        engine.stop(StopCode.CREDENTIALS, "late")
+        assert engine.stopped.reason == "INTERRUPTED"
+    assert [int(code) for code in StopCode] == [4, 5, 6, 130]
+
+
+def breaking(path: Path, number: str, broken: Callable[[], None]) -> Behaviour:
+    """Break the ledger in the middle of a call, say so, then answer the call."""
+
+    def behave(peer: Any) -> None:
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            connection.execute("ALTER TABLE attempts RENAME TO elsewhere")
+        broken()
+        answer(picture(f"a pet {number}", 3))(peer)
+
+    return behave
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_ledger_that_breaks_in_mid_run_stops_the_paying_at_once(
+    workshop: Workshop, concurrency: int
+) -> None:
+    """B1: calls in flight end, no further one is made, and the error says so; what was recorded stays."""
+    path = workshop.folder / "out" / "ledger.db"
+    sent: list[int] = []
+
+    def note() -> None:
+        sent.append(len(provider.requests))
+
+    with Provider({3: lost(breaking(path, "2", note))}, delay=0.01) as provider:
+        config = use(workshop, provider.url, 40, limits={"concurrency": concurrency})
+        with pytest.raises(LedgerError, match="could not be written"):
+            to_its_end(lambda: carry_out(config))
+        assert 3 <= sent[0] <= len(provider.requests) <= sent[0] + 2 * (concurrency - 1)
+    states = dict(ledger(config, "SELECT state, count(*) FROM jobs GROUP BY state"))
+    assert states.keys() == {"in_flight", "succeeded"}
+    assert states["succeeded"] >= 2
+    assert sum(states.values()) == len(provider.requests)
+
+
+def test_no_payload_is_built_before_its_turn(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A8: local images are megabytes, and `concurrency: auto` has a hundred threads that wait for a slot."""
+    let_through: list[int] = []
+    beginning = Job.beginning
+    with Provider(delay=0.05) as provider:
+        config = use(
+            workshop, provider.url, 8, limits={"concurrency": 8}, execution={"jobs_per_task": 8}
+        )
+        with started(config) as (engine, jobs):
+
+            def counted(job: Job) -> bytes:
+                let_through.append(engine.governor.sent)
+                return beginning(job)
+
+            monkeypatch.setattr(Job, "beginning", counted)
+            to_its_end(lambda: engine.process(jobs))
+    assert len(let_through) == 8
+    assert all(sent >= built for built, sent in enumerate(let_through, 1))
+
+
+def test_no_more_is_paid_for_than_images_can_be_fetched(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A8: a slow host of images would let a queue grow with the table, and its URLs die a day later."""
+    most, waiting = 3, list[int]()
+    monkeypatch.setattr("pixmill.execution.image_downloads.MOST_WAITING", most)
+    with Provider() as provider:
+        gate = threading.Event()
+
+        def slowly(peer: Peer) -> None:
+            gate.wait(0.05)
+            waiting.append(engine_of[0].progress().images_waiting)
+            answer(JPEG)(peer)
+
+        with FaultyServer(slowly) as album:
+            provider.body = lambda _, number: _with_url(f"{album.url}/{number}.jpg", number)
+            config = use(
+                workshop,
+                provider.url,
+                40,
+                output={"images": "download", "allow_hosts": ["127.0.0.1"]},
+                limits={"concurrency": 2},
+            )
+            with started(config, hosts=["127.0.0.1"]) as (engine, jobs):
+                engine_of = [engine]
+                assert to_its_end(lambda: engine.process(jobs)) == Count(succeeded=40)
+    assert len(waiting) == 40
+    assert max(waiting) <= most + 2
+
+
+def _with_url(url: str, number: int) -> bytes:
+    body = success(image_urls=[url])
+    return json.dumps({**body, "request_id": f"call-{number}"}).encode()
+
+
+def test_a_bug_in_one_job_hangs_nobody(workshop: Workshop) -> None:
+    """A10: two chunks wait for one engine; the job with the bug is left, all others are paid for."""
+
+    def bug() -> float:
+        raise ZeroDivisionError("jitter")
+
+    with Provider({2: said(50500, 500)}) as provider:
+        config = use(workshop, provider.url, 12, limits={"concurrency": 2})
+        with started(config, bug) as (engine, jobs), ThreadPoolExecutor(2) as tasks:
+            chunks = [tasks.submit(engine.process, part) for part in (jobs[:6], jobs[6:])]
+            counts = [chunk.result(30) for chunk in chunks]
+        check_bill(config, provider.charges())
+    assert sum(count.succeeded for count in counts) == 11
+    assert sum(count.skipped for count in counts) == 1
+
+
+def buggy(
+    function: Callable[..., Any], is_hit: Callable[..., bool], times: int = 1
+) -> Callable[..., Any]:
+    """`function` with a bug that it meets so many times where `is_hit`, before it does anything."""
+    met: list[object] = []
+
+    def broken(*arguments: Any, **named: Any) -> Any:
+        if len(met) < times and is_hit(*arguments):
+            met.append(arguments)
+            raise MemoryError("on purpose")
+        return function(*arguments, **named)
+
+    return broken
+
+
+THIRD = b"a pet 3"
+
+BUGS = {
+    "before the claim": (Job, "beginning", lambda job: THIRD in job.head.encode(), "skipped"),
+    "in the claim": (Ledger, "claim", lambda *_: True, "skipped"),
+    "in the call": (Client, "call", lambda _, body, __: THIRD in body, "in_doubt"),
+    "judging the answer": (engine_module, "judge", lambda *_: True, "in_doubt"),
+    "making the record": (engine_module, "recorded", lambda *_: True, "in_doubt"),
+    "writing the record": (Ledger, "record", lambda *_: True, "in_doubt"),
+    "fetching the image": (Downloads, "fetch", lambda *_: True, "succeeded"),
+}
+"""Where one job meets a bug, and what becomes of it."""
+
+
+@pytest.mark.parametrize(("owner", "name", "is_hit", "status"), BUGS.values(), ids=BUGS)
+def test_a_bug_costs_the_job_that_meets_it_and_no_other(
+    workshop: Workshop,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    is_hit: Callable[..., bool],
+    status: str,
+) -> None:
+    """A10: its state is what is known of it, nothing stays in flight, and the next run pays for nothing twice."""
+    with Provider() as provider:
+        config = use(workshop, provider.url, 12, output={"images": "download"})
+        monkeypatch.setattr(owner, name, buggy(getattr(owner, name), is_hit))
+        monkeypatch.setattr(ImageFetcher, "fetch", lambda *_: JPEG)
+        report = to_its_end(lambda: carry_out(config))
+        rows = check(config, report, provider.charges())
+        again = to_its_end(lambda: carry_out(config))
+        check(config, again, provider.charges())
+    hit = {"skipped": "not_attempted", "in_doubt": "internal_error", "succeeded": "image_pending"}
+    assert [row["error_code"] for row in rows if row["error_code"]] == [hit[status]]
+    assert report[status] == (12 if status == "succeeded" else 1)
+    assert report["exit_code"] == 3 or status == "succeeded"
+    assert again["exit_code"] == 0
+    assert again["succeeded"] == (11 if status == "in_doubt" else 12)
+
+
+def test_many_bugs_end_the_paying(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A10: a program that fails on every answer must not pay for a whole table."""
+    with Provider() as provider:
+        config = use(workshop, provider.url, 60, limits={"concurrency": 2})
+        judge = buggy(engine_module.judge, lambda *of: of[2].code != "internal_error", times=60)
+        monkeypatch.setattr(engine_module, "judge", judge)
+        with pytest.raises(PixmillError, match="internal error: MemoryError: on purpose"):
+            to_its_end(lambda: carry_out(config))
+        assert MOST_BUGS <= len(provider.requests) <= MOST_BUGS + 1
+        check_bill(config, provider.charges())
+    assert dict(ledger(config, "SELECT state, count(*) FROM jobs GROUP BY state")) == {
+        "in_doubt": len(provider.requests)
+    }
+
+
+def test_an_input_image_that_changed_is_skipped_and_the_rest_go_on(workshop: Workshop) -> None:
+    """I4: the bytes are no longer those that the key stands for, so they are not sent."""
+    for at in range(3):
+        Image.new("RGB", (8, 8), (at, 0, 0)).save(workshop.folder / f"{at}.png")
+    with Provider() as provider:
+        config = use(workshop, provider.url, 0)
+        workshop.write_rows(
+            [{**row, "photo": f"{at}.png"} for at, row in enumerate(workshop.rows(3))]
+        )
+        workshop.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
+        workshop.write_config()
+        with started(config) as (engine, jobs):
+            Image.new("RGB", (8, 8), (0, 0, 9)).save(workshop.folder / "1.png")
+            (workshop.folder / "2.png").unlink()
+            assert to_its_end(lambda: engine.process(jobs)) == Count(succeeded=1, skipped=2)
+        assert provider.prompts == ["a pet 0"]
+
+
+def test_each_chunk_gets_the_counts_of_its_own_jobs(workshop: Workshop) -> None:
+    faults: dict[int | str, Fault] = {
+        "a pet 1": said(50215),
+        "a pet 4": said(50412),
+        "a pet 5": said(50412),
+    }
+    with Provider(faults) as provider:
+        config = use(workshop, provider.url, 9)
+        with started(config) as (engine, jobs), ThreadPoolExecutor(4) as tasks:
+            parts = [jobs[:3], jobs[3:6], jobs[6:], []]
+            counts = to_its_end(lambda: list(tasks.map(engine.process, parts)))
+        assert len(provider.requests) == 9
+    assert counts == [
+        Count(succeeded=2, failed=1),
+        Count(succeeded=1, refused=2),
+        Count(succeeded=3),
+        Count(),
+    ]
+
+
+def test_closing_skips_what_waits_and_leaves_no_caller_waiting(workshop: Workshop) -> None:
+    """I7: the flow failed elsewhere; one job waits out a retry, one a hold, the others their slot."""
+    with Provider(every=said(50429, 429, Retry_After="600")) as provider:
+        config = use(workshop, provider.url, 9, limits={"concurrency": 2})
+        with started(config, lambda: 1.0) as (engine, jobs), ThreadPoolExecutor(2) as tasks:
+            chunks = [tasks.submit(engine.process, part) for part in (jobs[:5], jobs[5:])]
+            while engine.tally.calls < 1:
+                threading.Event().wait(0.005)
+            to_its_end(engine.close)
+            counts = [chunk.result(30) for chunk in chunks]
+            with pytest.raises(PixmillError, match="has ended"):
+                to_its_end(lambda: engine.process(jobs))
+        assert sum(count.skipped for count in counts) == 9
+        assert len(provider.requests) == 1
+
+
+def test_an_interrupted_run_records_what_is_in_flight_and_goes_on_later(workshop: Workshop) -> None:
+    """A6: the interrupt comes while calls are in flight; their answers are kept, nothing else is sent."""
+    current: list[Run] = []
+
+    def interrupting(peer: Any) -> None:
+        current[0].interrupt("SIGTERM")
+        answer(picture("a pet 5", 6))(peer)
+
+    def interrupted(config: str) -> dict[str, Any]:
+        with prepare(load_config(config)) as run:
+            current.append(run)
+            run.begin()
+            with ThreadPoolExecutor(run.window) as tasks:
+                list(tasks.map(run.process, run.chunks()))
+            return run.finish()
+
+    with Provider({6: lost(interrupting)}, delay=0.02) as provider:
+        config = use(workshop, provider.url, 40)
+        report = to_its_end(lambda: interrupted(config))
+        check(config, report, provider.charges())
+        sent = len(provider.requests)
+        rest = ran(config, provider.charges)
+    assert (report["exit_code"], report["succeeded"], report["skipped"]) == (130, sent, 40 - sent)
+    assert 6 <= sent <= 6 + 3
+    assert (rest.report["exit_code"], rest.report["succeeded"], rest.report["cached"]) == (
+        0,
+        40,
+        sent,
+    )
+
+
+def test_two_runs_of_one_process_share_the_work(workshop: Workshop) -> None:
+    """I6f: two configs on one store, from two threads; every key is paid once, whoever takes it."""
+    with Provider(delay=0.002) as provider:
+        config = use(workshop, provider.url, 40)
+        other = workshop.folder / "other.yaml"
+        other.write_text(Path(config).read_text().replace("name: pets", "name: others"))
+        with ThreadPoolExecutor(2) as both:
+            reports = list(both.map(carry_out, [config, str(other)]))
+        assert len(provider.requests) == 40 == sum(report["calls"] for report in reports)
+        for name in (config, str(other)):
+            again = ran(name, provider.charges)
+            assert (
+                again.report["exit_code"],
+                again.report["succeeded"],
+                again.report["calls"],
+            ) == (0, 40, 0)
+
+
+def test_a_machine_without_a_thread_for_calls_is_named_and_nothing_is_sent(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A12: nobody waits for threads that can't be started."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Provider() as provider:
+        config = use(workshop, provider.url, 2)
+        with started(config) as (engine, jobs), monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(PixmillError, match="no thread for calls"):
+                engine.process(jobs)
+        assert provider.requests == []

@@ -1,0 +1,201 @@
+"""A worker process's part of a run, without a cluster: the same functions, called in this process."""
+
+import asyncio
+import pickle
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pixmill.config.loading import load_config
+from pixmill.config.model import Execution
+from pixmill.errors import ConfigError, PixmillError
+from pixmill.execution import worker
+from pixmill.execution.progress import Count
+from pixmill.execution.run import Run, prepare
+from pixmill.execution.stop_reasons import StopCode, Stopped
+from pixmill.execution.worker import Done, process
+from pixmill.execution.worker_pool import JOBS_PER_TASK, Fleet, check_installed, rooted, wherever
+from pixmill.ledger import State
+from pixmill.planning.jobs import Job, LocalImage
+from tests.conftest import KEY, Workshop, results
+from tests.pixmill.run_checks import Provider, check, said, use
+
+ROWS = 12
+BY_DASK = {"engine": "dask", "jobs_per_task": 4}
+
+
+@contextmanager
+def spread(config: str) -> Iterator[tuple[Run, Fleet]]:
+    """A run that has begun and whose chunks are for workers; what this process opens as a worker is closed."""
+    with prepare(load_config(config)) as run:
+        run.begin()
+        assert run.fleet
+        try:
+            yield run, run.fleet
+        finally:
+            asyncio.run(worker.close(run.run_id))
+
+
+def answered(fleet: Fleet, chunk: list[Job]) -> Done:
+    """What a worker answers that gets `chunk` over the wire."""
+    order = pickle.dumps(fleet.order(chunk))
+    assert KEY.encode() not in order
+    answer: Done = pickle.loads(pickle.dumps(process(pickle.loads(order))))
+    return answer
+
+
+def test_what_workers_did_is_what_the_run_says(workshop: Workshop) -> None:
+    """The chunks go there and back as pickles without a key in them; the engine is closed and leaves no thread."""
+    threads = threading.active_count()
+    with Provider({3: said(50413)}) as provider:
+        config = use(workshop, provider.url, ROWS, execution=BY_DASK)
+        with spread(config) as (run, fleet):
+            for chunk in run.chunks():
+                run.hear(answered(fleet, chunk))
+            progress = fleet.progress()
+            asyncio.run(worker.close(run.run_id))
+            report = run.finish()
+        check(config, report, provider.charges())
+    assert (report["succeeded"], report["refused"], report["calls"]) == (ROWS - 1, 1, ROWS)
+    assert (progress.done, progress.codes) == (
+        {"succeeded": ROWS - 1, "refused": 1},
+        [("50413", 1)],
+    )
+    assert threading.active_count() <= threads
+
+
+def test_a_stop_in_one_worker_stops_all(workshop: Workshop) -> None:
+    """What came in after the stop was told is skipped unsent, also where the run had not begun yet."""
+    told: list[Stopped] = []
+    with Provider() as provider:
+        config = use(workshop, provider.url, ROWS, execution=BY_DASK, budget={"max_calls": 6})
+        with spread(config) as (run, fleet):
+            fleet.joined(2, told.append)
+            first, second, third = run.chunks()
+            run.hear(answered(fleet, first))
+            run.hear(answered(fleet, second))
+            assert [stopped.code for stopped in told] == [StopCode.BUDGET]
+            asyncio.run(worker.stop(run.run_id, told[0]))
+            assert answered(fleet, third).outcomes == Count(skipped=4)
+            assert not list(run.chunks())
+            report = run.finish()
+    assert (report["exit_code"], report["calls"], report["skipped"]) == (4, 6, 6)
+
+
+def test_a_worker_that_sees_another_ledger_pays_for_nothing(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    """A folder of the same name on another machine: what was paid for is not in there."""
+    with Provider() as provider:
+        config = use(workshop, provider.url, ROWS, execution=BY_DASK)
+        with spread(config) as (run, fleet):
+            chunk = next(run.chunks())
+            order = fleet.order(chunk)
+            order.config = order.config.model_copy(update={"store": str(tmp_path / "elsewhere")})
+            done = process(order)
+            run.hear(done)
+            assert run.stopping
+            with pytest.raises(PixmillError, match="is not the ledger of this run"):
+                run.finish()
+    assert provider.bill == []
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_worker_without_a_key_ends_the_run_with_what_is_missing(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Provider() as provider:
+        config = use(workshop, provider.url, ROWS, execution=BY_DASK)
+        with spread(config) as (run, fleet):
+            monkeypatch.delenv("PIXMILL_API_KEY")
+            done = process(fleet.order(next(run.chunks())))
+    assert "PIXMILL_API_KEY is not set" in str(done.failure)
+    assert done.outcomes == Count(skipped=4)
+
+
+def test_a_driver_that_says_nothing_more_leaves_nothing_open(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next chunk, should one come, opens the engine anew."""
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 0.0)
+    threads = threading.active_count()
+    with Provider() as provider:
+        config = use(workshop, provider.url, ROWS, execution=BY_DASK)
+        with spread(config) as (run, fleet):
+            of_run = threading.active_count()
+            for chunk in run.chunks():
+                run.hear(answered(fleet, chunk))
+                for idle in [
+                    thread
+                    for thread in threading.enumerate()
+                    if isinstance(thread, threading.Timer)
+                ]:
+                    idle.join()
+                assert threading.active_count() <= of_run
+            report = run.finish()
+    assert report["succeeded"] == ROWS
+    assert threading.active_count() <= threads
+
+
+def test_a_chunk_that_was_lost_goes_out_once_more_and_not_twice(workshop: Workshop) -> None:
+    with Provider() as provider:
+        config = use(workshop, provider.url, ROWS, execution=BY_DASK)
+        with spread(config) as (run, fleet):
+            chunk = next(run.chunks())
+            assert fleet.lost(chunk, RuntimeError("died"))
+            run.hear(answered(fleet, chunk))
+            assert not fleet.lost(chunk, RuntimeError("died"))
+            assert answered(fleet, chunk).outcomes == Count(succeeded=4)
+            assert (
+                run.ledger.settled([job.key for job in chunk])["state"].to_pylist()
+                == [State.SUCCEEDED.value] * 4
+            )
+            rows = results(run.finish())
+    assert len(provider.bill) == 4
+    assert [row["status"] for row in rows] == ["succeeded"] * 4 + ["skipped"] * 8
+
+
+def test_workers_need_no_folder(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workshop.folder)
+    config = load_config(
+        use(
+            workshop,
+            "https://gateway.example.com",
+            1,
+            store="out",
+            provider={"api_key_file": "key"},
+        )
+    )
+    sent = rooted(config)
+    assert sent.limits == config.limits
+    assert sent.store == str(workshop.folder / "out")
+    assert sent.provider.api_key_file == str(workshop.folder / "key")
+    job = Job("k", 1, "", "", "r", "{", 7, (LocalImage("a.png", "0"),))
+    assert wherever([job])[0].files[0].path == str(workshop.folder / "a.png")
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(1, 1), (40, 10), (10_000, JOBS_PER_TASK)])
+def test_a_small_table_reaches_all_workers_and_a_large_one_makes_few_task_runs(
+    workshop: Workshop, rows: int, expected: int
+) -> None:
+    config = load_config(
+        use(workshop, "https://gateway.example.com", 1, execution={"engine": "dask"})
+    )
+    with prepare(config) as run:
+        fleet = Fleet(config, run.run_id, run.ledger, to_pay=rows, cached=0)
+        assert (fleet.workers, fleet.jobs_per_task) == (2, expected)
+        assert fleet.chunks_per_worker >= 2
+
+
+def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "prefect_dask", None)
+    check_installed(Execution())
+    with pytest.raises(ConfigError, match="needs prefect-dask") as refused:
+        check_installed(Execution(engine="dask"))
+    assert refused.value.hint == "pip install 'pixmill[dask]'"

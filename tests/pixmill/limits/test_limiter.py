@@ -1,0 +1,172 @@
+"""The governor under a clock of ours: pace, holds, the first call, the stop. Nothing here sleeps."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pixmill.limits.limiter import Governor
+from pixmill.limits.rate import RATE_MARGIN, Pace
+
+SECOND = 1 / RATE_MARGIN
+"""The rate at which calls go out exactly one second apart."""
+
+
+class Clock:
+    """Time that passes only while somebody waits; `late` is how much too long each wait is."""
+
+    def __init__(self, late: float = 0.0) -> None:
+        self.now, self.late = 100.0, late
+        self.meanwhile: Callable[[], None] | None = None
+
+    def read(self) -> float:
+        return self.now
+
+    def wait(self, _stopped: threading.Event, seconds: float | None) -> None:
+        assert seconds is not None, "nobody would free a slot"
+        happens, self.meanwhile = self.meanwhile, None
+        if happens:
+            happens()
+        self.now += seconds + self.late
+
+    def governor(self, qps: float, concurrency: int = 1000) -> Governor:
+        return Governor(qps, concurrency, clock=self.read, wait=self.wait)
+
+    def departures(self, governor: Governor, count: int) -> list[float]:
+        """When each of `count` calls goes out, in seconds from the start."""
+        times = []
+        for _ in range(count):
+            assert governor.enter()
+            times.append(self.now - 100.0)
+        return times
+
+
+def test_no_second_has_more_calls_than_the_rate() -> None:
+    """I8: in any window of one second, wherever it begins."""
+    clock = Clock()
+    times = clock.departures(clock.governor(10), 200)
+    assert all(sum(start <= time < start + 1 for time in times) <= 10 for start in times)
+    assert times[-1] == pytest.approx(199 / (10 * RATE_MARGIN))
+
+
+def test_a_pause_is_not_made_up_by_a_burst() -> None:
+    """I8: what was not used is lost."""
+    clock = Clock()
+    governor = clock.governor(SECOND)
+    assert governor.enter()
+    clock.now += 60
+    assert clock.departures(governor, 3) == pytest.approx([60, 61, 62])
+
+
+def test_waking_up_late_does_not_lower_the_rate() -> None:
+    clock = Clock(late=0.4)
+    times = clock.departures(clock.governor(SECOND), 21)
+    assert times[-1] == pytest.approx(20.4)
+
+
+def test_a_hold_holds_back_everybody_and_then_the_pace_goes_on() -> None:
+    """D11."""
+    clock = Clock()
+    governor = clock.governor(SECOND)
+    assert governor.enter()
+    governor.hold(7)
+    assert clock.departures(governor, 3) == pytest.approx([7, 8, 9])
+
+
+def test_a_hold_reaches_those_who_wait_for_their_turn_already() -> None:
+    """D11: the answer that asks to wait comes while the next call waits for its turn."""
+    clock = Clock()
+    governor = clock.governor(SECOND)
+    assert governor.enter()
+    clock.meanwhile = lambda: governor.hold(7)
+    assert clock.departures(governor, 2) == pytest.approx([7, 8])
+
+
+def test_a_shorter_hold_does_not_end_a_longer_one() -> None:
+    """D11: answers of calls in flight come in any order."""
+    clock = Clock()
+    governor = clock.governor(SECOND)
+    governor.hold(7)
+    governor.hold(2)
+    assert clock.departures(governor, 2) == pytest.approx([7, 8])
+
+
+def test_a_hold_shorter_than_the_pace_does_not_quicken_it() -> None:
+    """I8."""
+    clock = Clock()
+    governor = clock.governor(SECOND)
+    assert governor.enter()
+    governor.hold(0.1)
+    assert clock.departures(governor, 2)[0] >= 1
+
+
+def test_a_hold_does_not_send_those_who_wait_to_the_end_of_the_queue() -> None:
+    """D11: twenty calls wait for twenty seconds; after a hold of three they go out from the fourth second on."""
+    clock = Clock()
+    governor = clock.governor(SECOND)
+    assert governor.enter()
+    clock.meanwhile = lambda: governor.hold(3)
+    assert clock.departures(governor, 19) == pytest.approx([float(at) for at in range(3, 22)])
+
+
+def test_what_was_missed_in_a_long_sleep_is_not_made_up_by_a_burst() -> None:
+    """A9: the process is suspended for ten minutes while fifty calls wait; a tenth of a second is made up."""
+    pace = Pace(100 * SECOND, now=0.0)
+    turns = [pace.turn(ready=0.0, now=600.0) for _ in range(50)]
+    assert sum(turn <= 600 for turn in turns) == 11
+    assert turns[-1] == pytest.approx(600.39)
+
+
+def test_never_more_in_flight_than_the_limit_and_all_of_it_is_used() -> None:
+    """I8: the barrier breaks where three can't be in flight together."""
+    governor, together, peaks = Governor(100_000, 3), threading.Barrier(3), []
+
+    def enter_and_leave() -> None:
+        call = governor.enter()
+        assert call
+        peaks.append(governor.in_flight)
+        together.wait(30)
+        governor.leave(call, answered=True)
+
+    with ThreadPoolExecutor(12) as pool:
+        for each in [pool.submit(enter_and_leave) for _ in range(12)]:
+            each.result()
+    assert max(peaks) == 3
+    assert governor.in_flight == 0
+
+
+def test_the_first_call_is_alone_until_the_service_itself_answers() -> None:
+    """E10: an answer that never came proves nothing about key and account."""
+    governor = Governor(100_000, 8, first_alone=True)
+    for answered, limit in ((False, 1), (False, 1), (True, 8), (False, 8)):
+        call = governor.enter()
+        assert call
+        governor.leave(call, answered=answered)
+        assert governor.limit == limit
+
+
+def test_all_who_wait_for_the_first_call_go_once_it_is_answered() -> None:
+    governor, together = Governor(100_000, 4, first_alone=True), threading.Barrier(4)
+    first = governor.enter()
+    assert first
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(lambda: governor.enter() and together.wait(30) >= 0) for _ in range(4)]
+        governor.leave(first, answered=True)
+        assert all(call.result() for call in calls)
+    assert governor.in_flight == 4
+
+
+def test_a_stop_ends_every_wait_and_leaves_those_in_flight_alone() -> None:
+    """A6, I7: one waits out a hold of an hour, one waits for a slot; both hear of the stop."""
+    governor = Governor(100_000, 2)
+    call = governor.enter()
+    assert call
+    governor.hold(3600)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(governor.enter) for _ in range(2)]
+        governor.stop()
+        assert [each.result(30) for each in waiting] == [None, None]
+    assert governor.in_flight == 1
+    governor.leave(call, answered=True)
+    assert (governor.in_flight, governor.enter()) == (0, None)

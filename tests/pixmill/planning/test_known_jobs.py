@@ -1,0 +1,96 @@
+"""Planning over a ledger that is read in one pass, and over one that is searched."""
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pixmill.config.loading import load_config
+from pixmill.datasets.publishing import publish
+from pixmill.ledger import Ledger
+from pixmill.planning import known_jobs
+from pixmill.planning.plan import Standing, make_plan
+from tests.conftest import Workshop, carry_out, results
+from tests.pixmill.datasets.publishing import edit_ledger, opened
+from tests.pixmill.paid import pay_for_everything
+
+
+def never(*_: Any, **__: Any) -> None:
+    raise AssertionError("this way is the slower one")
+
+
+@pytest.mark.parametrize(("gain", "other_way"), [(0, "scan"), (1_000_000, "known")])
+def test_both_ways_make_the_same_plan(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, gain: int, other_way: str
+) -> None:
+    workshop.write_rows(workshop.rows(50))
+    path = workshop.write_config(output={"images": "url"})
+    assert pay_for_everything(path) == 50
+    config = load_config(path)
+    for state, rowid in (("failed", 2), ("refused", 3), ("in_doubt", 4), ("pending", 5)):
+        edit_ledger(config, "UPDATE jobs SET state = ? WHERE rowid = ?", state, rowid)
+    edit_ledger(config, "UPDATE jobs SET again = 1 WHERE rowid = 7")
+    workshop.write_rows(workshop.rows(60))
+    monkeypatch.setattr(known_jobs, "_SCAN_GAIN", gain)
+    monkeypatch.setattr(Ledger, other_way, never)
+    with opened(config) as ledger:
+        plan = make_plan(config, ledger)
+    assert plan.standings == {
+        Standing.CACHED: 45,
+        Standing.REFUSED: 1,
+        Standing.FAILED: 1,
+        Standing.IN_DOUBT: 1,
+        Standing.PENDING: 12,
+    }
+    assert plan.again == 1
+
+
+def test_a_job_is_not_paid_for_because_another_key_begins_as_its_own_does(
+    workshop: Workshop,
+) -> None:
+    """Nor is one that is paid for paid again: keys are compared to their ends."""
+    workshop.write_rows(workshop.rows(3))
+    path = workshop.write_config(output={"images": "url"})
+    assert pay_for_everything(path) == 3
+    config = load_config(path)
+    ledger_file = config.store_path / "ledger.db"
+    with closing(sqlite3.connect(ledger_file)) as ledger, ledger:
+        keys = [key for (key,) in ledger.execute("SELECT job_key FROM jobs ORDER BY rowid")]
+        # The first is paid for under a key that differs in its last digit only; the second beside such a one.
+        ledger.execute("UPDATE jobs SET job_key = ? WHERE job_key = ?", (other(keys[0]), keys[0]))
+        ledger.execute(
+            "INSERT INTO jobs (job_key, state, run_id) VALUES (?, 'failed', 'r')", (other(keys[1]),)
+        )
+    with opened(config) as open_one:
+        plan = make_plan(config, open_one)
+    assert (plan.standings[Standing.CACHED], plan.to_pay) == (2, 1)
+    assert [job.key for job in plan.pending_jobs()] == [keys[0]]
+    report = carry_out(path)
+    assert (report["calls"], report["succeeded"], report["failed"]) == (1, 3, 0)
+
+
+def other(key: str) -> str:
+    return key[:-1] + ("0" if key[-1] != "0" else "1")
+
+
+def test_every_row_gets_its_own_outcome_whatever_happens_to_the_places_of_the_ledger(
+    workshop: Workshop,
+) -> None:
+    """SQLite may give a table's rows other numbers when somebody compacts the file."""
+    workshop.write_rows(workshop.rows(40))
+    path = workshop.write_config(output={"images": "url"})
+    assert pay_for_everything(path) == 40
+    config = load_config(path)
+    edit_ledger(config, "UPDATE jobs SET request_id = job_key")
+    edit_ledger(config, "DELETE FROM jobs WHERE rowid % 4 = 0")
+    with opened(config) as ledger:
+        plan = make_plan(config, ledger)
+        edit_ledger(config, "UPDATE jobs SET rowid = 2041 - rowid")
+        edit_ledger(config, "UPDATE jobs SET rowid = rowid - 2000")
+        published = publish(plan, ledger, "this-run")
+        assert set(make_plan(config, ledger).places.tolist()) != set(plan.places.tolist())
+    rows = results({"dataset": published.path})
+    found = {row["job_key"]: row["request_id"] for row in rows if row["status"] == "succeeded"}
+    assert [key for key, request_id in found.items() if key != request_id] == []
+    assert len(found) == 30
