@@ -230,3 +230,14 @@ def _in_base64(value: bytes) -> str:
 _READ = _Form(_short_number, _decoded)
 _ENCODED = _Form(_short_number, _in_base64)
 _KEPT = _Form(_finite, _in_base64)
+
+
+def in_nfc(texts: pa.Array) -> pa.Array:
+    """Return texts in Unicode NFC; ASCII is, and asking costs a tenth of normalizing."""
+    ascii_only = pc.all(pc.string_is_ascii(texts)).as_py()
+    return texts if ascii_only is not False else pc.utf8_normalize(texts, form="NFC")
+
+
+def is_blank(texts: Any) -> Any:
+    """Return a mask of texts (Arrow strings) that are missing or white space."""
+    return pc.equal(pc.utf8_trim_whitespace(pc.fill_null(texts, "")), "")

@@ -13,6 +13,26 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("pixmill", "flows", "tasks")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+ROOMS = (
+    "conditions",
+    "http",
+    "request",
+    "config",
+    "provider",
+    "storage",
+    "tables",
+    "ledger",
+    "limits",
+    "planning",
+    "datasets",
+    "simulator",
+    "execution",
+    "cli",
+)
+"""The packages of pixmill in the order in which they may import each other: each only those before it."""
+
+FACADE = {"__init__.py", "__main__.py", "api.py"}
+"""The modules at the top that lead to rooms; all others there are for every room, and import none."""
 
 
 def ids(path: Path) -> str:
@@ -51,6 +71,23 @@ def test_the_library_never_imports_prefect_flows_or_tasks(path: Path) -> None:
     in_cli = path.is_relative_to(ROOT / "pixmill" / "cli")
     found = top_level_roots(parsed(path)) if in_cli else roots(parsed(path))
     assert not found & {"prefect", "flows", "tasks"}
+
+
+def test_every_package_of_the_library_is_a_room() -> None:
+    packages = {path.parent.name for path in (ROOT / "pixmill").glob("*/__init__.py")}
+    assert packages == set(ROOMS)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if path.is_relative_to(ROOT / "pixmill")], ids=ids
+)
+def test_a_room_imports_only_rooms_before_it(path: Path) -> None:
+    inside = path.relative_to(ROOT / "pixmill")
+    if inside.name in FACADE and len(inside.parts) == 1:
+        return
+    reachable = set(ROOMS[: ROOMS.index(inside.parts[0]) + 1]) if len(inside.parts) > 1 else set()
+    imported = {name.split(".")[1] for name in imports(parsed(path)) if name.startswith("pixmill.")}
+    assert (imported & set(ROOMS)) - reachable == set()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tasks").glob("*.py")), ids=ids)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pixmill.config.model import Config, Section
+from pixmill.config.model import Config
 from pixmill.datasets.own_error_codes import OWN_CODES
 from pixmill.planning.row_checks import REASONS, REMEDIES
 from pixmill.provider.error_codes import (
@@ -18,6 +18,7 @@ from pixmill.provider.error_codes import (
     SERVICE_CODES,
     SUCCESS,
 )
+from pixmill.request.model import Section
 from pixmill.tables.batch import FLAWS
 
 ROOT = Path(__file__).parent.parent
@@ -146,7 +147,7 @@ def test_every_reason_for_a_line_that_can_not_be_read_is_described() -> None:
     )
     found = {
         one or other
-        for name in ("delimited", "lines", "objects", "columnar")
-        for one, other in given.findall((ROOT / "pixmill" / "table" / f"{name}.py").read_text())
+        for name in ("delimited_text", "json_lines", "json_records", "parquet")
+        for one, other in given.findall((ROOT / "pixmill" / "tables" / f"{name}.py").read_text())
     }
     assert found == set(FLAWS)

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pixmill.arrow_text import as_text
+from pixmill.arrow_text import as_text, in_nfc
 from pixmill.arrow_types import doubles
 from pixmill.conditions.parser import is_none
-from pixmill.request.canonical_json import normalized
+from pixmill.text import normalized
 
 Operand: TypeAlias = Any
 """An Arrow array with a value a row, or an Arrow scalar for all rows."""
@@ -74,7 +74,7 @@ def _operand(value: Any) -> Operand:
         return _whole(column)
     if pa.types.is_boolean(kind) or pa.types.is_null(kind) or _is_list(kind):
         return column
-    return _in_nfc(as_text(column))
+    return in_nfc(as_text(column))
 
 
 def _whole(column: pa.Array) -> pa.Array:
@@ -89,14 +89,6 @@ def _plain(value: Any) -> Operand:
         return _operand(pa.array([value]))[0]
     except OverflowError:  # a whole number beyond 64 bits
         return pa.scalar(float(value))
-
-
-def _in_nfc(texts: pa.Array) -> pa.Array:
-    return (
-        texts
-        if pc.all(pc.string_is_ascii(texts)).as_py() is not False
-        else pc.utf8_normalize(texts, form="NFC")
-    )
 
 
 def _truth(node: ast.expr, columns: Columns) -> Operand:

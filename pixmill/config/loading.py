@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from pixmill.config.model import Config, flatten
+from pixmill.config.model import Config
 from pixmill.config.overrides import overridden
 from pixmill.config.problems import Mistake, explained
 from pixmill.config.validation import check_together
@@ -19,6 +19,7 @@ from pixmill.config.yaml_reader import Document, read_yaml
 from pixmill.config.yaml_words import word_mistakes
 from pixmill.errors import ConfigError
 from pixmill.local_paths import given_path
+from pixmill.request.model import flatten
 from pixmill.request.registry import did_you_mean
 
 MAX_NODES = 100_000

@@ -3,14 +3,14 @@
 `pixmill.config.loading` reads one from YAML and reports what is wrong with it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pixmill.config.bucket_address import (
     BucketAddress,
@@ -22,6 +22,7 @@ from pixmill.config.bucket_address import (
 )
 from pixmill.config.ledger_address import database_url
 from pixmill.local_paths import local_path
+from pixmill.request.model import Request, Section, Seed, Sweep
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Columns = str | tuple[str, ...]
@@ -108,12 +109,6 @@ def _not_success(code: str) -> str:
     return code
 
 
-class Section(BaseModel):
-    """What all sections share: unknown keys are mistakes, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 class Input(Section):
     """Where the rows come from and which columns the request reads."""
 
@@ -150,33 +145,6 @@ class Input(Section):
         """The column that plays `role`, or `None`."""
         mapped = self.columns.get(role)
         return mapped if isinstance(mapped, str) else None
-
-
-class Request(Section):
-    """What is asked for each row."""
-
-    operation: Literal["CVProcess"] = "CVProcess"
-    req_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")] = (
-        "high_aes_scheduler_svr_controlnet_v2.0"
-    )
-    prompt: str | None = None
-    params: dict[str, Any] = {}
-
-
-class Sweep(Section):
-    """Parameter axes that multiply the rows."""
-
-    groups: tuple[dict[str, Any], ...] = ()
-    exclude: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()
-
-
-class Seed(Section):
-    """Which seed a job gets; see `pixmill.request.fingerprint`."""
-
-    policy: Literal["per_row", "per_job", "fixed", "column"] = "per_row"
-    base: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7
-    replicates: Annotated[int, Field(ge=1)] = 1
 
 
 class Provider(Section):
@@ -360,15 +328,3 @@ class Config(Section):
     def to_yaml(self) -> str:
         """The resolved config as YAML, every default filled in; it holds no secret."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of nested mappings and lists by dotted path, for comparing two configs."""
-    if isinstance(value, Mapping) and value:
-        children: Sequence[tuple[Any, Any]] = list(value.items())
-    elif isinstance(value, list | tuple) and value:
-        children = list(enumerate(value))
-    else:
-        return {prefix: value}
-    joined = [(f"{prefix}.{key}" if prefix else str(key), child) for key, child in children]
-    return {path: leaf for key, child in joined for path, leaf in flatten(child, key).items()}

@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from pixmill.conditions import parse
 from pixmill.config.bucket_address import is_bucket_url
-from pixmill.config.model import Budget, Execution, Input, Provider, Request, Sweep
+from pixmill.config.model import Budget, Execution, Input, Provider
 from pixmill.config.problems import Mistake, explained
 from pixmill.local_paths import folder_problem
 from pixmill.request.canonical_json import canonical_json
+from pixmill.request.model import Request, Sweep
 from pixmill.request.registry import (
     OPERATIONS,
     RESERVED_FIELDS,

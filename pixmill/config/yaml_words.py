@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pixmill.config.model import Request
 from pixmill.config.problems import Mistake
 from pixmill.config.yaml_reader import Place, Word
+from pixmill.request.model import Request
 from pixmill.request.registry import OPERATIONS, resolve_parameters, with_field
 from pixmill.request.sweep.baseline import plain_request
 

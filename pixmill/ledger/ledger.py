@@ -31,9 +31,6 @@ from pixmill.ledger.records import Claim, Doubt, Known, MissingImages, Recorded,
 from pixmill.ledger.revision import revision_of, watch_jobs
 from pixmill.ledger.scan import Scan
 from pixmill.ledger.sqlite import DISPLACED, SqliteFile, make_room
-from pixmill.limits import lease_table as shares
-from pixmill.limits.fair_share import Share
-from pixmill.limits.lease_table import Ask
 
 READ_PATIENCE_SECONDS = 300.0
 """How long a look-up waits for a database that is away."""
@@ -74,17 +71,19 @@ class Ledger:
 
     # Writing
 
+    def write(self, apply: Any, entry: Any) -> Any:
+        """Write `entry` as `apply` says, durably, and return what that returns for it."""
+        if self._writer is None:
+            raise LedgerError(f"{self.database} was opened for reading only")
+        return self._writer.write(apply, entry)
+
     def claim(self, job_key: str, limits: RunLimits) -> Claim | Refused:
         """Claim `job_key` for one call of a run, reserve the call in its budgets and write the intent, durably."""
-        return self._write(self._claims.claim, (job_key, limits))  # type: ignore[no-any-return]
-
-    def share(self, ask: Ask) -> Share | None:
-        """Report what this process could use of an account, and return what it may; `None`: it was given back."""
-        return self._write(shares.share_out, ask)  # type: ignore[no-any-return]
+        return self.write(self._claims.claim, (job_key, limits))  # type: ignore[no-any-return]
 
     def record(self, recorded: Recorded) -> None:
         """Write an ended call and the outcome derived from it, durably."""
-        self._write(entries.record, recorded)
+        self.write(entries.record, recorded)
 
     def record_image(
         self,
@@ -109,27 +108,27 @@ class Ledger:
             "error": error,
             "ms": download_ms,
         }
-        self._write(entries.record_image, row)
+        self.write(entries.record_image, row)
 
     def record_input(self, image: InputImage) -> None:
         """Write the answer to a GET of an input image, durably."""
-        self._write(input_table.record, image)
+        self.write(input_table.record, image)
 
     def begin_run(self, run_id: str, name: str) -> int:
         """Write down that a run starts and put jobs whose owner died into doubt; return how many those were."""
-        return self._write(entries.begin_run, (run_id, name))  # type: ignore[no-any-return]
+        return self.write(entries.begin_run, (run_id, name))  # type: ignore[no-any-return]
 
     def recover(self, run_id: str, name: str) -> int:
         """Put jobs whose owner died while a run goes on into doubt; return how many those were."""
-        return self._write(entries.recover, (run_id, name))  # type: ignore[no-any-return]
+        return self.write(entries.recover, (run_id, name))  # type: ignore[no-any-return]
 
     def ask_again(self, asked: Sequence[tuple[str, int]]) -> None:
         """Mark jobs, each with the attempts that it had when a person agreed, for one more payment each, durably."""
-        self._write(again.ask_again, asked)
+        self.write(again.ask_again, asked)
 
     def finish_run(self, run_id: str, summary: Mapping[str, Any]) -> None:
         """Write down how a run ended. Raises LedgerError where what it paid is on record in no ledger any more."""
-        self._write(entries.finish_run, (run_id, json.dumps(summary, allow_nan=False)))
+        self.write(entries.finish_run, (run_id, json.dumps(summary, allow_nan=False)))
         self._check_place()
 
     # Reading
@@ -279,11 +278,6 @@ class Ledger:
     def _answer(self, question: Callable[..., Answered], *about: Any) -> Answered:
         with self.database.reading.connect() as connection:
             return question(connection, *about)
-
-    def _write(self, apply: Any, entry: Any) -> Any:
-        if self._writer is None:
-            raise LedgerError(f"{self.database} was opened for reading only")
-        return self._writer.write(apply, entry)
 
 
 def open_ledger(address: Path | str, *, read_only: bool = False) -> Ledger | None:

@@ -100,6 +100,18 @@ attempts = Table(
     Column("seed", BigInteger),
 )
 
+shares = Table(
+    "shares",
+    metadata,
+    Column("lease", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("held_until", BigInteger, nullable=False),
+    Column("record", Text, nullable=False),
+)
+"""Who uses an account now; `pixmill.limits.lease_table` says how."""
+
 runs = Table(
     "runs",
     metadata,

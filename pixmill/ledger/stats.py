@@ -1,8 +1,6 @@
 """How large a ledger is and what it holds, counted by the database."""
 
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -39,26 +37,6 @@ def read_stats(connection: Connection) -> dict[str, Any]:
         "last": _moment(last),
         "schema_version": int(version),
     }
-
-
-def image_sizes(folder: Path) -> dict[str, int]:
-    """Return the number of images in `folder` and their bytes."""
-    images = [entry.stat().st_size for entry in _files(folder)]
-    return {"images": len(images), "images_bytes": sum(images)}
-
-
-def _files(folder: Path) -> list[os.DirEntry[str]]:
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
-    inner = [
-        file
-        for entry in shown
-        if entry.is_dir(follow_symlinks=False)
-        for file in _files(Path(entry.path))
-    ]
-    return [entry for entry in shown if entry.is_file(follow_symlinks=False)] + inner
 
 
 def _moment(micros: int | None) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
 from pixmill.limits.fair_share import Report, Share
-from pixmill.limits.lease_table import LEASE_SECONDS, Ask
+from pixmill.limits.lease_table import LEASE_SECONDS, Ask, share_out
 from pixmill.limits.limiter import Governor
 from pixmill.redaction import without_keys
 
@@ -95,4 +95,5 @@ class Sharing:
     def _ask(self, report: Report | None) -> Share | None:
         ask = Ask(self._lease, self._account, report, self._first)
         self._first = False
-        return self._ledger.share(ask)
+        share: Share | None = self._ledger.write(share_out, ask)
+        return share

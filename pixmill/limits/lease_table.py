@@ -10,12 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    BigInteger,
-    Column,
     Connection,
     Row,
-    Table,
-    Text,
     bindparam,
     delete,
     insert,
@@ -25,7 +21,7 @@ from sqlalchemy import (
 
 from pixmill.ledger.dialects import clock
 from pixmill.ledger.process_owner import is_dead, this_owner
-from pixmill.ledger.schema import metadata
+from pixmill.ledger.schema import shares
 from pixmill.limits.concurrency import LearntSlots
 from pixmill.limits.fair_share import Lease, Report, Share, settle
 from pixmill.limits.rate import LearntRate
@@ -37,16 +33,6 @@ TURN_SECONDS = 20
 _NEVER = 2**62
 """The end of a lease, for asking only whether its owner is dead on this host."""
 
-shares = Table(
-    "shares",
-    metadata,
-    Column("lease", Text, primary_key=True),
-    Column("account", Text, nullable=False),
-    Column("owner", Text, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("held_until", BigInteger, nullable=False),
-    Column("record", Text, nullable=False),
-)
 _OF_ACCOUNT = select(shares).where(shares.c.account == bindparam("of")).order_by(shares.c.lease)
 _MINE = shares.c.lease == bindparam("of")
 

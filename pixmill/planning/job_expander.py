@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pixmill.arrow_text import in_nfc
 from pixmill.conditions import Condition, parse
 from pixmill.config.model import Config, Input
 from pixmill.errors import TableError
@@ -31,11 +32,12 @@ from pixmill.planning.row_checks import (
     text_array,
     with_newlines,
 )
-from pixmill.request.canonical_json import json_text, normalized
+from pixmill.request.canonical_json import json_text
 from pixmill.request.fingerprint import RequestShape, row_seeds, shifted
-from pixmill.request.prompt_template import in_nfc, parse_template
+from pixmill.request.prompt_template import parse_template
 from pixmill.request.sweep import Point, make_points
 from pixmill.tables import InputTable, RowBatch, as_text, delimiter_hint
+from pixmill.text import normalized
 
 
 class _Variant(NamedTuple):

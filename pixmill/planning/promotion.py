@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from pixmill.config.model import Config, Input, Request, Sweep
+from pixmill.config.model import Config, Input
 from pixmill.errors import UserError
 from pixmill.request.canonical_json import canonical_value
+from pixmill.request.model import Request, Sweep
 from pixmill.request.prompt_template import parse_template
 from pixmill.request.registry import OPERATIONS, did_you_mean
 from pixmill.request.sweep import Axis, Point, SweepPoints, make_points

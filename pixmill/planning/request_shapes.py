@@ -8,9 +8,10 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from pixmill.arrow_types import doubles
-from pixmill.config.model import Config, Request
+from pixmill.config.model import Config
 from pixmill.planning.row_checks import Problem, problem
 from pixmill.request.fingerprint import RequestShape, request_shape
+from pixmill.request.model import Request
 from pixmill.request.registry import image_index_problem, resolve_parameters, with_field
 from pixmill.request.sweep import SweepPoints
 from pixmill.tables import RowBatch

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pixmill.arrow_text import is_blank
 from pixmill.http.address_policy import url_problem
 from pixmill.request.registry import MAX_SEED
 
@@ -217,11 +218,6 @@ def blank_problems(texts: Any, column: str, reason: str) -> Found:
     """Find rows in which a text that has to be there is missing or blank."""
     for position in positions(is_blank(texts)):
         yield position, problem(reason, column)
-
-
-def is_blank(texts: Any) -> Any:
-    """Return a mask of texts (Arrow strings) that are missing or white space."""
-    return pc.equal(pc.utf8_trim_whitespace(pc.fill_null(texts, "")), "")
 
 
 def text_array(column: Any) -> pa.Array:

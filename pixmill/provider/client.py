@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 from requests import PreparedRequest
 from requests.structures import CaseInsensitiveDict
 
-from pixmill.config.model import CodeRules, Limits, Provider, Request
+from pixmill.config.model import CodeRules, Limits, Provider
 from pixmill.errors import AnswerUnknown, ConfigError, NotSent
 from pixmill.http.transport import Reply, Transport
 from pixmill.provider.credentials import Secret, VolcKeys, bearer_key, simulator_key, volc_keys
@@ -20,6 +20,7 @@ from pixmill.provider.error_codes import Verdict, code_table
 from pixmill.provider.responses import Answer, no_answer, not_sent, read_answer
 from pixmill.provider.signing import sign
 from pixmill.redaction import MASK, SHORTEST, without_keys
+from pixmill.request.model import Request
 
 API_VERSION = "2022-08-31"
 GATEWAY_PATH = "/volcv/v1"

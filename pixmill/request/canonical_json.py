@@ -2,10 +2,11 @@
 
 import json
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring
 from typing import Any, TypeAlias
+
+from pixmill.text import normalized
 
 JsonValue: TypeAlias = Any
 
@@ -46,11 +47,6 @@ def canonical_json(value: JsonValue) -> str:
         ensure_ascii=False,
         allow_nan=False,
     )
-
-
-def normalized(text: str) -> str:
-    """Return `text` in Unicode NFC: two spellings of one character are one prompt."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 json_text = encode_basestring

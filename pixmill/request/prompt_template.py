@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pixmill.arrow_text import in_nfc, is_blank
 from pixmill.errors import TableError
-from pixmill.planning.row_checks import is_blank
-from pixmill.request.canonical_json import normalized
+from pixmill.text import normalized
 
 
 class Template(NamedTuple):
@@ -70,12 +70,6 @@ def parse_template(
             )
         pieces.append((normalized(literal), name))
     return Template(tuple(pieces), frozenset(variables))
-
-
-def in_nfc(texts: pa.Array) -> pa.Array:
-    """Return texts in Unicode NFC; ASCII is, and asking costs a tenth of normalizing."""
-    ascii_only = pc.all(pc.string_is_ascii(texts)).as_py()
-    return texts if ascii_only is not False else pc.utf8_normalize(texts, form="NFC")
 
 
 def _joined(parts: list[Any]) -> pa.Array:

@@ -1,5 +1,6 @@
 """A store that is a folder: what is written there is published."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -68,9 +69,8 @@ class FolderStore:
 
     def image_sizes(self) -> dict[str, int]:
         """Count the files."""
-        from pixmill.ledger.stats import image_sizes
-
-        return image_sizes(self._pictures)
+        images = [entry.stat().st_size for entry in _files(self._pictures)]
+        return {"images": len(images), "images_bytes": sum(images)}
 
     def pull(self, dataset: str, files: Sequence[str], *, history: bool = False) -> None:
         """Nothing to do: what is published is here."""
@@ -87,3 +87,17 @@ class FolderStore:
     def fetched(self, name: str) -> bool:
         """What is not here is nowhere."""
         return False
+
+
+def _files(folder: Path) -> list[os.DirEntry[str]]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+    inner = [
+        file
+        for entry in shown
+        if entry.is_dir(follow_symlinks=False)
+        for file in _files(Path(entry.path))
+    ]
+    return [entry for entry in shown if entry.is_file(follow_symlinks=False)] + inner

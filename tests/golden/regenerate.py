@@ -8,8 +8,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pixmill.request.canonical_json import json_text, normalized
+from pixmill.request.canonical_json import json_text
 from pixmill.request.fingerprint import file_identity, request_shape, row_seeds, url_list
+from pixmill.text import normalized
 
 REQ_KEY = "high_aes_scheduler_svr_controlnet_v2.0"
 IMAGES = [

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from pixmill.config.model import flatten
 from pixmill.datasets.compare.columns import Jobs
 from pixmill.datasets.compare.sides import Side
+from pixmill.request.model import flatten
 
 MAX_VALUES = 20
 IDENTITY = ("input", "request", "sweep", "seed")

@@ -167,9 +167,8 @@ def _template() -> Template:
 
 def _asset(name: str) -> Markup:
     """A file of ours, which may stand in the page as it is."""
-    return Markup(
-        files("pixmill.datasets.report").joinpath("assets", name).read_text(encoding="utf-8")
-    )  # noqa: S704
+    file = files("pixmill.datasets.report").joinpath("assets", name)
+    return Markup(file.read_text(encoding="utf-8"))  # noqa: S704
 
 
 def _hash(text: str) -> str:

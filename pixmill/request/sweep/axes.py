@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Context, Decimal, InvalidOperation, localcontext
 from typing import Any, NamedTuple
 
-from pixmill.request.canonical_json import canonical_number, normalized
+from pixmill.request.canonical_json import canonical_number
 from pixmill.request.registry import did_you_mean
+from pixmill.text import normalized
 
 MAX_POINTS = 1_000_000
 """More points than a sweep may have, or an axis values: a slip in a range must not fill the memory."""

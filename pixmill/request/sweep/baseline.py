@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pixmill.config.model import Request, flatten
 from pixmill.request.canonical_json import JsonValue, canonical_json, canonical_value
+from pixmill.request.model import Request, flatten
 from pixmill.request.registry import (
     OPERATIONS,
     RESERVED_FIELDS,

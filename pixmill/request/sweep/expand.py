@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from pixmill.conditions import parse
-from pixmill.config.model import Request, Sweep
 from pixmill.errors import ConfigError
+from pixmill.request.model import Request, Sweep
 from pixmill.request.registry import resolve_parameters
 from pixmill.request.sweep.axes import MAX_POINTS
 from pixmill.request.sweep.baseline import plain_request

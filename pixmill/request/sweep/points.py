@@ -7,9 +7,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pixmill.conditions import Condition
-from pixmill.config.model import Request
-from pixmill.request.canonical_json import JsonValue, canonical_json, json_text, normalized
+from pixmill.request.canonical_json import JsonValue, canonical_json, json_text
+from pixmill.request.model import Request
 from pixmill.request.registry import resolve_parameters, with_field
+from pixmill.text import normalized
 
 if TYPE_CHECKING:
     import pyarrow as pa

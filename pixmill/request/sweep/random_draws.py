@@ -8,8 +8,9 @@ from decimal import Context, Decimal
 from hashlib import sha256
 from typing import Any
 
-from pixmill.request.canonical_json import canonical_number, normalized
+from pixmill.request.canonical_json import canonical_number
 from pixmill.request.sweep.axes import DISTRIBUTIONS, SERIES, Given, named, numbers, values_of
+from pixmill.text import normalized
 
 _UNIT_BITS = 53
 _SEPARATOR = "\x1f"

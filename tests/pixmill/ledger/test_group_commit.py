@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from pixmill.errors import LedgerError
 from pixmill.ledger import Claim, Ledger, Refused, State
 from pixmill.limits.fair_share import Report
-from pixmill.limits.lease_table import Ask
+from pixmill.limits.lease_table import Ask, share_out
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
 from tests.pixmill.limits.test_account_lease import report
 
@@ -71,7 +71,7 @@ def too_few(_: Connection, __: object) -> list[None]:
 def unreadable(ledger: Ledger) -> Callable[[], object]:
     """Ask for a share with what is no report at all."""
     nonsense = Report._make(["?"] * len(Report._fields))
-    return lambda: ledger.share(Ask("a", "main", nonsense, first=True))
+    return lambda: ledger.write(share_out, Ask("a", "main", nonsense, first=True))
 
 
 CULPRITS: dict[str, Callable[[Ledger], Callable[[], object]]] = {
@@ -105,7 +105,7 @@ def test_an_entry_that_can_not_be_written_takes_no_other_with_it(
     others = [
         lambda: ledger.record(ANSWERED),
         lambda: ledger.claim("k3", LIMITS),
-        lambda: ledger.share(Ask("b", "other", report(1), first=True)),
+        lambda: ledger.write(share_out, Ask("b", "other", report(1), first=True)),
     ]
     bad = culprit(ledger)
     got = all_at_once(ledger, *([bad, *others] if first else [*others, bad]))

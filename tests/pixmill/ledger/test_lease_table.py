@@ -12,14 +12,16 @@ from sqlalchemy import select, text, update
 from pixmill.ledger import Ledger
 from pixmill.ledger.dialects import clock
 from pixmill.limits.fair_share import Share
-from pixmill.limits.lease_table import LEASE_SECONDS, Ask, shares
+from pixmill.limits.lease_table import LEASE_SECONDS, Ask, share_out, shares
 from tests.pixmill.limits.test_account_lease import report
 
 
 def ask(
     ledger: Ledger, lease: str, held: int = 0, *, account: str = "main", hold: float = 0.0
 ) -> Share:
-    share = ledger.share(Ask(lease, account, report(held)._replace(hold=hold), first=True))
+    share = ledger.write(
+        share_out, Ask(lease, account, report(held)._replace(hold=hold), first=True)
+    )
     assert share
     return share
 
@@ -27,7 +29,7 @@ def ask(
 def test_what_is_given_back_is_there_for_the_next_one_at_once(ledger: Ledger) -> None:
     assert ask(ledger, "a").slots == 10
     assert ask(ledger, "b").slots == 0
-    assert ledger.share(Ask("a", "main", None, first=False)) is None
+    assert ledger.write(share_out, Ask("a", "main", None, first=False)) is None
     assert ask(ledger, "b").slots == 10
 
 

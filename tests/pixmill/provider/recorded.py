@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from pixmill.config.model import Limits, Provider, Request
+from pixmill.config.model import Limits, Provider
 from pixmill.provider.client import Client, open_client
+from pixmill.request.model import Request
 
 REQ_KEY = "high_aes_scheduler_svr_controlnet_v2.0"
 BODY = '{"image_urls":["https://x/y.png"],"prompt":"一只猫","req_key":"k","seed":7}'.encode()

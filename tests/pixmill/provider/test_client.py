@@ -12,12 +12,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from pixmill.config.model import Limits, Provider, Request
+from pixmill.config.model import Limits, Provider
 from pixmill.errors import ConfigError
 from pixmill.provider.client import Client, open_client
 from pixmill.provider.credentials import Secret
 from pixmill.provider.error_codes import Verdict
 from pixmill.provider.signing import verify
+from pixmill.request.model import Request
 from tests.pixmill.provider.answer_bodies import URL, error, gateway_error, success
 from tests.pixmill.provider.recorded import (
     BODY,

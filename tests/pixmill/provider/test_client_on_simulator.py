@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pixmill.config.model import Limits, Provider, Request
+from pixmill.config.model import Limits, Provider
 from pixmill.provider.client import open_client
 from pixmill.provider.error_codes import Verdict
+from pixmill.request.model import Request
 from pixmill.simulator import embedded
 from tests.pixmill.provider.recorded import REQ_KEY, opened
 

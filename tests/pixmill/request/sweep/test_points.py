@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pixmill.config.model import Request, Sweep
 from pixmill.request.canonical_json import canonical_json
 from pixmill.request.fingerprint import request_shape
+from pixmill.request.model import Request, Sweep
 from pixmill.request.sweep import SweepPoints, axis_column, make_points
 
 REQUEST = Request(prompt="{text} {style} {mood}", params={"scale": 5})

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixmill.config.model import Request, Sweep
 from pixmill.errors import ConfigError
+from pixmill.request.model import Request, Sweep
 from pixmill.request.sweep import make_points, sweep_mistakes
 
 KNOWN = "high_aes_scheduler_svr_controlnet_v2.0"
