@@ -23,7 +23,7 @@ from sqlalchemy import insert
 from pixmill.config.loading import load_config
 from pixmill.ledger import open_ledger
 from pixmill.ledger.schema import jobs, now_micros
-from pixmill.planning.plan import make_plan
+from pixmill.planning.planner import make_plan
 
 WORDS = [
     "cat",

@@ -22,8 +22,8 @@ from pixmill.provider.error_codes import (
     OUTPUT_REDRAWN,
     SERVICE_CODES,
     SUCCESS,
+    CodePolicy,
     CodeTable,
-    Ruling,
     Verdict,
     rule,
 )
@@ -217,7 +217,7 @@ def _deviations() -> str:
 
 
 def _status_rows() -> Iterator[tuple[str, str, str]]:
-    def rulings(status: int) -> tuple[Ruling, Ruling]:
+    def rulings(status: int) -> tuple[CodePolicy, CodePolicy]:
         return rule(None, status, {}, stated=True), rule(None, status, {}, stated=False)
 
     for (stated, silent), grouped in groupby(ANSWERS_WITHOUT_CODE, rulings):

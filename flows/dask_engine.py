@@ -14,8 +14,8 @@ from prefect_dask.task_runners import DaskTaskRunner
 from pixmill.errors import PixmillError
 from pixmill.execution import worker
 from pixmill.execution.run import Run
-from pixmill.execution.stop_reasons import Stopped
-from pixmill.execution.worker_pool import Fleet
+from pixmill.execution.stop_reasons import StopReason
+from pixmill.execution.worker_pool import WorkerPool
 from pixmill.planning.jobs import Job
 from tasks.cv_process import cv_process_by_order
 
@@ -32,7 +32,9 @@ LOOPBACK = {
 
 
 @contextmanager
-def dask_workers(run: Run, fleet: Fleet) -> Iterator[Callable[[list[Job]], PrefectFuture[Any]]]:
+def dask_workers(
+    run: Run, fleet: WorkerPool
+) -> Iterator[Callable[[list[Job]], PrefectFuture[Any]]]:
     """Connect to the workers of `run` and yield how a chunk is submitted; their engines end when the body does."""
     # Dask repeats by itself what a dead worker had begun: `fan_out` does, once, after a look into the ledger.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters the run says itself
@@ -40,10 +42,10 @@ def dask_workers(run: Run, fleet: Fleet) -> Iterator[Callable[[list[Job]], Prefe
     with once, fleet.key_in_environment(), _runner(run, fleet) as runner:
         client = runner.client
 
-        def tell(stopped: Stopped) -> None:
+        def tell(stopped: StopReason) -> None:
             client.run(worker.stop, run.run_id, stopped, on_error="ignore")
 
-        fleet.joined(_count(client, run), tell)
+        fleet.workers_ready(_count(client, run), tell)
 
         def submit(chunk: list[Job]) -> PrefectFuture[Any]:
             parameters = {"order": fleet.order(chunk), "rows": run.label(chunk)}
@@ -60,7 +62,7 @@ def dask_workers(run: Run, fleet: Fleet) -> Iterator[Callable[[list[Job]], Prefe
                 client.run(worker.close, run.run_id, on_error="ignore")
 
 
-def _runner(run: Run, fleet: Fleet) -> DaskTaskRunner:
+def _runner(run: Run, fleet: WorkerPool) -> DaskTaskRunner:
     address = run.config.execution.address
     if address:
         return DaskTaskRunner(address=address)

@@ -48,7 +48,7 @@ def refused(error: PixmillError, command: str) -> Any:
     return State(type=StateType.FAILED, name="Failed", message=f"{error}{hint}; next: {command}")
 
 
-def looked_after(
+def maintenance_state(
     repaired: Mapping[str, Any], verified: Mapping[str, Any], typed: str, *, deployed: bool
 ) -> Any:
     """Return the state of a repair and the verification after it; its result is what both said.
@@ -57,9 +57,11 @@ def looked_after(
     """
     missing = f"{repaired['image_pending']:,} pending, {repaired['image_lost']:,} lost"
     said = f"{repaired['images']:,} images read, {repaired['fetched']:,} fetched, {missing}; nothing was paid"
-    kind, command = STATES[repaired["exit_code"]], "repair"
+    kind = STATES[repaired["exit_code"]]
+    command = "repair"
     if verified["exit_code"]:
-        kind, command = DAMAGED, "verify"
+        kind = DAMAGED
+        command = "verify"
         said += f"; {verified['wrong']:,} wrong: {', '.join(sorted(verified['problems']))}"
     return _state(
         kind,
@@ -69,7 +71,7 @@ def looked_after(
     )
 
 
-def as_typed(config: str, overrides: Sequence[str]) -> str:
+def cli_arguments(config: str, overrides: Sequence[str]) -> str:
     """Return a config and its overrides as they are typed after a command."""
     return " ".join(
         [shlex.quote(config), *(f"--set {shlex.quote(override)}" for override in overrides)]

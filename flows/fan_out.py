@@ -9,9 +9,9 @@ from typing import Any
 from prefect.futures import PrefectFuture, as_completed
 from prefect.utilities.annotations import quote
 
-from pixmill.execution.progress import Count
+from pixmill.execution.progress import ChunkCounts
 from pixmill.execution.run import Run
-from pixmill.execution.worker import Done
+from pixmill.execution.worker import ChunkResult
 from pixmill.execution.worker_pool import failed_for_good, lost_twice
 from pixmill.planning.jobs import Job
 from tasks.cv_process import cv_process
@@ -49,7 +49,7 @@ def _engine(run: Run) -> AbstractContextManager[Submit]:
 def _threads(run: Run) -> Iterator[Submit]:
     def submit(chunk: list[Job]) -> Future:
         jobs: Any = quote(chunk)  # Prefect need not look for futures inside
-        future: PrefectFuture[Count] = cv_process.submit(run.run_id, jobs, run.label(chunk))
+        future: PrefectFuture[ChunkCounts] = cv_process.submit(run.run_id, jobs, run.label(chunk))
         return future
 
     yield submit
@@ -76,7 +76,7 @@ def _settle_one(run: Run, window: dict[Future, list[Job]], submit: Submit) -> No
             window[submit(chunk)] = chunk
         else:
             failure = None if run.stopping else lost_twice(chunk)
-            run.hear(Done(Count(skipped=len(chunk)), failure=failure))
+            run.hear(ChunkResult(ChunkCounts(skipped=len(chunk)), failure=failure))
 
 
 def _check(run: Run, chunk: list[Job], future: Future) -> None:
@@ -85,7 +85,9 @@ def _check(run: Run, chunk: list[Job], future: Future) -> None:
         counts = future.result(raise_on_failure=False)
     except Exception as error:  # there is no result where the state is none of a task that ran
         counts = error
-    if not isinstance(counts, Count):
+    if not isinstance(counts, ChunkCounts):
         failure = failed_for_good(run.label(chunk), f"{type(counts).__name__}: {counts}")
         log.warning("%s", failure)
-        run.hear(Done(Count(skipped=len(chunk)), failure=None if run.stopping else failure))
+        run.hear(
+            ChunkResult(ChunkCounts(skipped=len(chunk)), failure=None if run.stopping else failure)
+        )

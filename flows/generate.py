@@ -4,13 +4,13 @@ from typing import Any
 
 from prefect import flow, runtime
 
-from flows.endings import as_typed, ended, refused
+from flows.endings import cli_arguments, ended, refused
 from flows.fan_out import fan_out
 from pixmill.errors import PixmillError
 from pixmill.execution.run import Run, flow_run
 from pixmill.execution.worker_pool import check_installed
 from pixmill.memory import keep_little
-from pixmill.signals import drained_by_signals
+from pixmill.signals import graceful_shutdown
 from tasks.publish_dataset import publish_dataset
 from tasks.show_logs import library_logs_shown
 from tasks.show_progress import progress_shown
@@ -32,10 +32,10 @@ def generate_dataset(
     deployed = runtime.deployment.id is not None
     if deployed:
         keep_little()  # the process of a deployment's run does nothing else
-    command = f"pixmill status {as_typed(config, overrides or [])}"
+    command = f"pixmill status {cli_arguments(config, overrides or [])}"
     try:
         prepared = flow_run(config, overrides or [], limit, new_store=new_store, deployed=deployed)
-        with library_logs_shown(), prepared as run, drained_by_signals(run.interrupt):
+        with library_logs_shown(), prepared as run, graceful_shutdown(run.interrupt):
             summary = _carried_out(run)
             return ended(summary, run.config.budget.currency, command, deployed=deployed)  # type: ignore[no-any-return]
     except PixmillError as error:

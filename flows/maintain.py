@@ -4,8 +4,8 @@ from typing import Any
 
 from prefect import flow, runtime
 
-from flows.endings import as_typed, looked_after, refused
-from pixmill.config.loading import lasting_config
+from flows.endings import cli_arguments, maintenance_state, refused
+from pixmill.config.loading import load_deployment_config
 from pixmill.errors import PixmillError
 from tasks.look_after import repair_images, verify_dataset
 from tasks.show_logs import library_logs_shown
@@ -18,13 +18,13 @@ def maintain_dataset(config: str, overrides: list[str] | None = None) -> dict[st
     `overrides` are `--set` entries.
     """
     deployed = runtime.deployment.id is not None
-    typed = as_typed(config, overrides or [])
+    typed = cli_arguments(config, overrides or [])
     try:
-        settings = lasting_config(config, overrides or [], deployed=deployed)
+        settings = load_deployment_config(config, overrides or [], deployed=deployed)
         with library_logs_shown():
             repaired = repair_images(settings)
             verified = verify_dataset(settings)
-        return looked_after(repaired, verified, typed, deployed=deployed)  # type: ignore[no-any-return]
+        return maintenance_state(repaired, verified, typed, deployed=deployed)  # type: ignore[no-any-return]
     except PixmillError as error:
         if not deployed:
             raise

@@ -2,7 +2,8 @@
 
 from pixmill.config.model import Config
 from pixmill.ledger import open_ledger
-from pixmill.planning.plan import Plan, make_plan
+from pixmill.planning.plan import Plan
+from pixmill.planning.planner import make_plan
 
 
 def plan(config: Config) -> Plan:

@@ -164,7 +164,8 @@ def _lists(column: pa.Array, items: Sequence[Any]) -> list[Any]:
 def _maps(column: pa.MapArray, form: _Form) -> list[Any]:
     """Maps as lists of pairs: their keys need not be texts."""
     offsets = column.offsets.to_pylist()
-    first, space = offsets[0], offsets[-1] - offsets[0]
+    first = offsets[0]
+    space = offsets[-1] - offsets[0]
     parts = [_values(part.slice(first, space), form) for part in (column.keys, column.items)]
     pairs = [list(pair) for pair in zip(*parts, strict=True)]
     known = column.is_valid().to_pylist()

@@ -13,7 +13,8 @@ _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY_SECONDS = 86_400
 
 # From the second day of the year 1 to the last but one of 9999, in seconds since 1970: a zone moves them by less.
-_PYTHON_BEGINS, _PYTHON_ENDS = -62_135_510_400, 253_402_214_400
+_PYTHON_BEGINS = -62_135_510_400
+_PYTHON_ENDS = 253_402_214_400
 
 
 def date_texts(column: pa.Array) -> pa.Array:
@@ -26,7 +27,8 @@ def date_texts(column: pa.Array) -> pa.Array:
 
 def time_texts(column: pa.Array) -> pa.Array:
     """Return times of day as "12:30:00.5"; what is no time of a day counts on, such as "24:00:00"."""
-    per, ticks = _PER_SECOND[column.type.unit], _ticks(column)
+    per = _PER_SECOND[column.type.unit]
+    ticks = _ticks(column)
     if ((ticks >= 0) & (ticks < _DAY_SECONDS * per)).all():
         return _short_fraction(column.cast(pa.string()))
     texts = pa.array([_clock(int(at), per) for at in ticks], pa.string(), mask=_nulls(column))
@@ -58,7 +60,8 @@ def has_python_years(column: pa.ChunkedArray) -> bool:
     ends = pc.min_max(column.cast(pa.int64())).as_py()
     # A zone may not move them beyond 64 bits either, as it would the ends of the nanoseconds.
     most = 2**63 - 1 - _DAY_SECONDS * per
-    begin, end = max(_PYTHON_BEGINS * per, -most), min(_PYTHON_ENDS * per, most)
+    begin = max(_PYTHON_BEGINS * per, -most)
+    end = min(_PYTHON_ENDS * per, most)
     return all(begin <= ticks < end for ticks in ends.values() if ticks is not None)
 
 
@@ -97,7 +100,8 @@ def _clock(ticks: int, per: int) -> str:
     seconds, fraction = divmod(abs(ticks), per)
     sign = "-" if ticks < 0 else ""
     digits = f"{fraction * (10**9 // per):09d}"
-    hours, minutes = seconds // 3600, seconds // 60 % 60
+    hours = seconds // 3600
+    minutes = seconds // 60 % 60
     return f"{sign}{hours:02d}:{minutes:02d}:{seconds % 60:02d}.{digits}"
 
 

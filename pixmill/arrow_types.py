@@ -229,7 +229,8 @@ def _conformed_struct(array: pa.StructArray, kind: pa.DataType) -> pa.Array:
 
 def _conformed_map(array: pa.MapArray, kind: pa.DataType) -> pa.Array:
     offsets = array.offsets
-    first, last = offsets[0].as_py(), offsets[-1].as_py()
+    first = offsets[0].as_py()
+    last = offsets[-1].as_py()
     keys = conformed(array.keys.slice(first, last - first), kind.key_type)
     items = conformed(array.items.slice(first, last - first), kind.item_type)
     return pa.MapArray.from_arrays(

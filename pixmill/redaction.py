@@ -95,14 +95,14 @@ def remember(key: str) -> None:
         _keys.add(key)
 
 
-def without_keys(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """Return `text` with every key that this process holds masked, in whatever form it stands there."""
     return _keys.masked(text)
 
 
 def redacted(text: str) -> str:
     """Return `text` without keys, credentials and signatures: values in the query of a URL are masked, names stay."""
-    text = without_keys(text)
+    text = mask_secrets(text)
     for place in _PLACES:
         text = place.sub(rf"\1{MASK}", text)
     return _without_queries(text)
@@ -110,7 +110,9 @@ def redacted(text: str) -> str:
 
 def _without_queries(text: str) -> str:
     """Mask the values in the queries of URLs: `out?x=1` may be the name of a folder, and is no URL."""
-    parts, end, is_address = [], 0, False
+    parts = []
+    end = 0
+    is_address = False
     for found in _QUERY.finditer(text):
         # What follows at once on a query belongs to it.
         if not end or found.start() != end:
@@ -130,12 +132,12 @@ def _is_address(text: str, at: int) -> bool:
     return bool(_ADDRESS.search(before) or is_target)
 
 
-def visible(text: str) -> str:
+def escape_control_chars(text: str) -> str:
     """Return `text` with control, direction and other invisible characters escaped, but for line feed and tab."""
     return _CONTROLS.sub(_escape, text)
 
 
-def one_line(text: str) -> str:
+def single_line(text: str) -> str:
     """Return `text` as one line that shows all its characters."""
     return _CONTROLS_AND_BREAKS.sub(_escape, text)
 
@@ -147,7 +149,7 @@ def visible_json(text: str) -> str:
 
 def shown_traceback(error: BaseException | None) -> str:
     """Return the traceback of `error` and its causes, redacted, each line cut to `FIELD_CHARS`."""
-    text = visible(redacted("".join(traceback.format_exception(error))))
+    text = escape_control_chars(redacted("".join(traceback.format_exception(error))))
     return "\n".join(map(_cut, text.rstrip("\n").split("\n")))
 
 
@@ -174,14 +176,15 @@ class _CleanRecords:
     def __call__(self, *args: object, **options: object) -> logging.LogRecord:
         record = self._make(*args, **options)
         said = _message(record)
-        shown = _cut(one_line(redacted(said)))
+        shown = _cut(single_line(redacted(said)))
         if shown != said:
-            record.msg, record.args = shown, ()
+            record.msg = shown
+            record.args = ()
         if record.exc_info:
             record.exc_text = _aside(shown_traceback(record.exc_info[1]))
             record.exc_info = None  # or a formatter would print it anew
         if record.stack_info:
-            record.stack_info = _aside(visible(redacted(record.stack_info)))
+            record.stack_info = _aside(escape_control_chars(redacted(record.stack_info)))
         return record
 
 

@@ -23,12 +23,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def drained_by_signals(stop: Callable[[str], None]) -> Iterator[None]:
+def graceful_shutdown(stop: Callable[[str], None]) -> Iterator[None]:
     """Call `stop` with the name of the first SIGINT, SIGTERM or SIGHUP; at a person's second Ctrl-C, exit with 130.
 
     To be entered inside a flow's body, because the flow engine installs a SIGTERM handler of its own.
     """
-    with signals_taken_by(
+    with handle_signals(
         heeding(
             # On a thread of its own: the interrupted code may hold the very locks that stopping takes.
             lambda name: threading.Thread(target=stop, args=(name,), daemon=True).start(),
@@ -58,7 +58,7 @@ def heeding(first: Callable[[str], None], again: Callable[[], None]) -> Handler:
 
 
 @contextmanager
-def signals_taken_by(handler: Handler) -> Iterator[None]:
+def handle_signals(handler: Handler) -> Iterator[None]:
     """Let `handler` take the signals that end a process; off the main thread, where Python allows none, do nothing.
 
     One that whoever started this process has it ignore stays so: that is what `nohup` and `&` are for.

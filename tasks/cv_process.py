@@ -7,9 +7,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from pixmill.errors import PixmillError
-from pixmill.execution.progress import Count
+from pixmill.execution.progress import ChunkCounts
 from pixmill.execution.run import running
-from pixmill.execution.worker import Done, Order, process
+from pixmill.execution.worker import ChunkRequest, ChunkResult, process
 from pixmill.planning.jobs import Job
 
 
@@ -30,12 +30,12 @@ PAID: dict[str, Any] = {
 
 
 @task(**PAID)
-def cv_process(run_id: str, chunk: list[Job], rows: str) -> Count:
+def cv_process(run_id: str, chunk: list[Job], rows: str) -> ChunkCounts:
     """Pay for `chunk` in the run `run_id` of this process; `rows` names its rows in the UI."""
     return running(run_id).process(chunk)
 
 
 @task(**PAID)
-def cv_process_by_order(order: Order, rows: str) -> Done:
+def cv_process_by_order(order: ChunkRequest, rows: str) -> ChunkResult:
     """Pay for the chunk of `order` as a worker of its run; `rows` names its rows in the UI."""
     return process(order)

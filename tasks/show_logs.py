@@ -16,7 +16,8 @@ def library_logs_shown() -> Iterator[None]:
     Everything that this process logs is redacted from then on, also what Prefect says when the flow has ended.
     """
     redact_logs()
-    log, handler = logging.getLogger("pixmill"), APILogHandler()
+    log = logging.getLogger("pixmill")
+    handler = APILogHandler()
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)

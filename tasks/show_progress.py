@@ -32,7 +32,9 @@ def progress_shown(run_id: str) -> Iterator[None]:
 
 
 def _show(run: Run, ended: threading.Event) -> None:
-    artifact, said, last = None, False, False
+    artifact = None
+    said = False
+    last = False
     while not last:
         last = ended.wait(SECONDS if artifact or said else 0)
         try:

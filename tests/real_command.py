@@ -18,7 +18,7 @@ import pytest
 
 from pixmill.cli.embedded_prefect import EmbeddedServer
 from pixmill.config.loading import load_config
-from pixmill.planning.plan import make_plan
+from pixmill.planning.planner import make_plan
 from tests.warm import COMMAND, ROOT, Forked, forked
 
 Process = subprocess.Popen[str] | Forked

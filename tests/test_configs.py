@@ -8,7 +8,7 @@ import yaml
 
 from pixmill.api import plan
 from pixmill.config.loading import load_config
-from pixmill.planning.plan import make_plan
+from pixmill.planning.planner import make_plan
 from pixmill.planning.promotion import promote_picks, promote_point
 from pixmill.request.model import flatten
 from pixmill.request.sweep import make_points

@@ -122,7 +122,8 @@ def error_codes_in_the_code() -> set[str]:
             found |= {code for key, of in pairs if "code" in texts(key) for code in texts(of)}
         elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in (
             "code",
-            "(_PENDING, _LOST)",
+            "_PENDING",
+            "_LOST",
         ):
             found.update(texts(node.value))
     return found - {""}

@@ -29,7 +29,7 @@ COMMAND = "pixmill.cli:main"
 """The command line, as `python -m pixmill` calls it."""
 
 IMPORTED = """
-pixmill.cli pixmill.config.loading pixmill.planning.plan pixmill.execution.run
+pixmill.cli pixmill.config.loading pixmill.planning.plan pixmill.planning.planner pixmill.execution.run
 pixmill.execution.status pixmill.execution.spending_rules pixmill.execution.retry_selection
 pixmill.execution.repair pixmill.datasets.verification pixmill.ledger.billing.bill
 pixmill.ledger.billing.reconciliation pixmill.datasets.export pixmill.datasets.compare
@@ -103,7 +103,7 @@ class Forked:
             stream.close()
 
 
-class Order(NamedTuple):
+class ChunkRequest(NamedTuple):
     """What a process is to do: call the function `module:name` with these words in `sys.argv`."""
 
     function: str
@@ -132,7 +132,7 @@ class Warm:
                 start_new_session=True,
             )
 
-    def start(self, order: Order) -> Forked:
+    def start(self, order: ChunkRequest) -> Forked:
         """Start a process with pipes for its stdout and stderr, in a session of its own."""
         pipes = [os.pipe() for _ in range(3)]
         text = json.dumps(order).encode()
@@ -178,7 +178,7 @@ def forked(
 ) -> Iterator[Forked]:
     """Start `module:function` with `arguments` in `sys.argv`; it is killed when the body ends."""
     named = dict(os.environ if environment is None else environment)
-    process = warm(prefect or {}).start(Order(function, list(arguments), str(folder), named))
+    process = warm(prefect or {}).start(ChunkRequest(function, list(arguments), str(folder), named))
     try:
         yield process
     finally:
@@ -187,14 +187,14 @@ def forked(
         process.close()
 
 
-def serve(control: socket.socket) -> Order | None:
+def serve(control: socket.socket) -> ChunkRequest | None:
     """Fork for each order until the other side is gone. Returns twice: in a child its order, at the end None."""
     while True:
         length, fds, _, _ = socket.recv_fds(control, 4, 3)
         if not length:
             _end_shepherds()
             return None
-        order = Order(*json.loads(_received(control, int.from_bytes(length, "big"))))
+        order = ChunkRequest(*json.loads(_received(control, int.from_bytes(length, "big"))))
         if _is_child(*fds):
             control.close()
             _become(order)
@@ -245,7 +245,7 @@ def _reap() -> None:
         return
 
 
-def _become(order: Order) -> None:
+def _become(order: ChunkRequest) -> None:
     os.setsid()
     os.chdir(order.folder)
     os.environ.clear()
@@ -254,7 +254,7 @@ def _become(order: Order) -> None:
     sys.argv = ["pixmill", *order.arguments]
 
 
-def _run(order: Order) -> None:
+def _run(order: ChunkRequest) -> None:
     """Run as a program does, and end as one does but for the teardown of modules, which takes longer than the rest."""
     module, _, function = order.function.partition(":")
     code: object = None

@@ -16,7 +16,7 @@ from pixmill.cli import plan as look
 from pixmill.cli import run as pay
 from pixmill.cli import simulate as serve
 from pixmill.cli import verify as check
-from pixmill.cli.console import complain, leave, say, show_warnings
+from pixmill.cli.console import echo, leave, print_error, show_warnings
 from pixmill.errors import PixmillError, UserError
 from pixmill.memory import keep_little
 from pixmill.redaction import redact_logs, shown_traceback
@@ -63,13 +63,13 @@ def _carried_out() -> int:
     try:
         return app(standalone_mode=False) or 0
     except UserError as error:
-        complain(error)
+        print_error(error)
         return 2
     except PixmillError as error:
-        complain(error)
+        print_error(error)
         return 1
     except (KeyboardInterrupt, typer.Abort):
-        say("interrupted")
+        echo("interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # whoever read the output has seen enough
         return 1
@@ -79,7 +79,8 @@ def _carried_out() -> int:
 
 def _shown(error: Exception) -> int:
     """Print a usage error as typer words it, anything else with its traceback; return the exit code."""
-    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    show = getattr(error, "show", None)
+    code = getattr(error, "exit_code", None)
     if show and isinstance(code, int):
         with suppress(OSError):
             show()

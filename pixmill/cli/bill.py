@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixmill.cli.console import Json, place, print_json, say
+from pixmill.cli.console import Json, echo, place, print_json
 from pixmill.cli.ledger import StorePath, config_of, opened
 from pixmill.errors import UserError
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from pixmill.ledger.billing.bill import Bill, Line, Part
-    from pixmill.ledger.billing.queries import OneSided
-    from pixmill.ledger.billing.reconciliation import Comparison, Day
+    from pixmill.ledger.billing.bill import Bill, BillLine, Line
+    from pixmill.ledger.billing.queries import UnmatchedIds
+    from pixmill.ledger.billing.reconciliation import Day, Reconciliation
 
 PLAIN_WIDTH = 140
 SHOWN_CHARACTERS = 60
@@ -111,7 +111,7 @@ def _say_bill(made: "Bill") -> None:
         sum(counts)
         for counts in zip(*((of.calls, of.yes.calls) for of in made.totals), strict=True)
     )
-    say(
+    echo(
         f"{period}: {' + '.join(map(spent, made.totals))} for {charged:,} charged of {calls:,} calls"
     )
     doubtful, unpriced = (
@@ -119,9 +119,9 @@ def _say_bill(made: "Bill") -> None:
         for one in zip(*((of.unknown.calls, of.unpriced) for of in made.totals), strict=True)
     )
     if doubtful:
-        say(f"  of {doubtful:,} calls it is not known whether they were charged")
+        echo(f"  of {doubtful:,} calls it is not known whether they were charged")
     if unpriced:
-        say(
+        echo(
             f"  {unpriced:,} calls have no price, as budget.price_per_call was not set when they were made"
         )
     if calls:
@@ -150,30 +150,30 @@ def _cells(line: "Line") -> Iterator[str]:
     yield spent(line)
 
 
-def _cost(part: "Part") -> str:
+def _cost(part: "BillLine") -> str:
     if not part.unpriced:
         return exact(part.cost) if part.calls else ""
     return f"{exact(part.cost)} or more" if part.cost else "unknown"
 
 
-def _say_comparison(found: "Comparison") -> None:
+def _say_comparison(found: "Reconciliation") -> None:
     export = found.export
     columns = ", ".join(
         f"{part.replace('_', ' ')} from {_plain(name)}" for part, name in export.columns.items()
     )
-    say()
-    say(f"the console's export: {len(export.rows):,} rows; {columns}")
+    echo()
+    echo(f"the console's export: {len(export.rows):,} rows; {columns}")
     if export.left_out:
-        say(f"  left out, as they name no day: {export.left_out:,} rows")
+        echo(f"  left out, as they name no day: {export.left_out:,} rows")
     if found.outside:
-        say(f"  outside {found.period.label}: {found.outside:,} rows")
+        echo(f"  outside {found.period.label}: {found.outside:,} rows")
     _say_days(found.days)
     _say_ids(
         found.only_console, "only the console has", "charged there, and unknown or not charged here"
     )
     _say_ids(found.only_ledger, "only the ledger has", "charged here")
     if not found.differs:
-        say("no difference")
+        echo("no difference")
 
 
 def _say_days(days: "Sequence[Day]") -> None:
@@ -210,13 +210,13 @@ def _differences(day: "Day") -> Iterator[str]:
         yield f"{'+' if over > 0 else '-'}{exact(abs(over))}"
 
 
-def _say_ids(side: "OneSided | None", whose: str, meaning: str) -> None:
+def _say_ids(side: "UnmatchedIds | None", whose: str, meaning: str) -> None:
     if side and side.number:
-        say(f"{whose} {side.number:,} request ids ({meaning}):")
+        echo(f"{whose} {side.number:,} request ids ({meaning}):")
         for request_id in side.ids:
-            say(f"  {_plain(request_id)}")
+            echo(f"  {_plain(request_id)}")
         if side.number > len(side.ids):
-            say(f"  and {side.number - len(side.ids):,} more")
+            echo(f"  and {side.number - len(side.ids):,} more")
 
 
 def _table(groups: Sequence[str], heads: Sequence[str]) -> "Table":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixmill.cli.console import Json, place, print_json, say
+from pixmill.cli.console import Json, echo, place, print_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,7 +47,7 @@ def compare(
     from pixmill.datasets.compare import find_side
 
     found = compare_sides(find_side(a, store), find_side(b, store))
-    say(found.headline())
+    echo(found.headline())
     show(found)
     if as_json:
         print_json(found.as_dict())
@@ -78,7 +78,8 @@ def _parts(found: "Comparison") -> "Iterator[RenderableType]":
 
 
 def _figures(found: "Comparison") -> "Table":
-    a, b = found.measures_a, found.measures_b
+    a = found.measures_a
+    b = found.measures_b
     table = _table("", "A", "B", "B − A")
     table.add_row("dataset", _plain(found.a.label), _plain(found.b.label))
     table.add_row("published", _moment(found.a.published_at), _moment(found.b.published_at))
@@ -99,7 +100,8 @@ def _figures(found: "Comparison") -> "Table":
         ("latency, median", "latency_median_ms"),
         ("latency, p95", "latency_p95_ms"),
     ):
-        before, after = getattr(a, name), getattr(b, name)
+        before = getattr(a, name)
+        after = getattr(b, name)
         change = (
             _signed(f"{after / before - 1:+.0%}") if before and after and after != before else ""
         )
@@ -109,7 +111,8 @@ def _figures(found: "Comparison") -> "Table":
 
 
 def _statuses(found: "Comparison") -> "Iterator[tuple[str, int, int]]":
-    a, b = found.measures_a, found.measures_b
+    a = found.measures_a
+    b = found.measures_b
     for status in dict.fromkeys([*a.statuses, *b.statuses]):
         yield f"  {status.replace('_', ' ')}", a.statuses.get(status, 0), b.statuses.get(status, 0)
     yield "usable images", a.images, b.images
@@ -118,8 +121,10 @@ def _statuses(found: "Comparison") -> "Iterator[tuple[str, int, int]]":
 def _money_cells(found: "Comparison", name: str) -> tuple[str, str, str]:
     from pixmill.datasets.compare.comparison import amount
 
-    a, b = found.measures_a, found.measures_b
-    before, after = getattr(a, name), getattr(b, name)
+    a = found.measures_a
+    b = found.measures_b
+    before = getattr(a, name)
+    after = getattr(b, name)
     cells = [
         "unknown" if value is None else f"{amount(value)} {side.currency}"
         for side, value in ((a, before), (b, after))
@@ -183,7 +188,8 @@ def _outcomes(found: "Comparison") -> "Table":
 
 
 def _images(found: "Comparison") -> str:
-    images, requests = found.images, found.requests
+    images = found.images
+    requests = found.requests
     parts = [
         f"{count:,} in {name}"
         for name, count in requests._asdict().items()

@@ -15,7 +15,13 @@ from pixmill.config.bucket_address import is_bucket_url
 from pixmill.config.ledger_address import is_database_url
 from pixmill.errors import PixmillError
 from pixmill.local_paths import given_path
-from pixmill.redaction import one_line, redacted, visible, visible_json, without_keys
+from pixmill.redaction import (
+    escape_control_chars,
+    mask_secrets,
+    redacted,
+    single_line,
+    visible_json,
+)
 from pixmill.signals import EXIT_INTERRUPTED
 
 ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="The run config, a YAML file.")]
@@ -35,20 +41,20 @@ def place(text: str) -> str:
     return text if is_bucket_url(text) or is_database_url(text) else str(given_path(text))
 
 
-def say(text: str = "") -> None:
+def echo(text: str = "") -> None:
     """Print a line for people, on stderr. Text from outside can neither steer their terminal nor begin a line.
 
     A terminal that was closed is no reason for anything to end: then nobody reads it.
     """
     with suppress(OSError):
-        typer.echo(one_line(redacted(text)), err=True)
+        typer.echo(single_line(redacted(text)), err=True)
 
 
 class _Warnings(logging.Handler):
     """Log records from WARNING up as lines for people, above a progress block if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"{record.levelname.lower()}: {record.getMessage()}")
+        echo(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def show_warnings() -> None:
@@ -59,18 +65,18 @@ def show_warnings() -> None:
     log.addHandler(handler)
 
 
-def complain(error: PixmillError) -> None:
+def print_error(error: PixmillError) -> None:
     """Print what is wrong and how to fix it, if there is still somebody to read it."""
     with suppress(OSError):
-        typer.secho(f"error: {visible(redacted(str(error)))}", fg="red", err=True)
+        typer.secho(f"error: {escape_control_chars(redacted(str(error)))}", fg="red", err=True)
         if error.hint:
-            typer.echo(f"hint: {visible(redacted(error.hint))}", err=True)
+            typer.echo(f"hint: {escape_control_chars(redacted(error.hint))}", err=True)
 
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one object on one line of stdout; a number that JSON has no word for is null."""
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
-    sys.stdout.write(visible_json(without_keys(text)) + "\n")
+    sys.stdout.write(visible_json(mask_secrets(text)) + "\n")
     sys.stdout.flush()
 
 
@@ -107,7 +113,8 @@ def money(amount: float | None, currency: str) -> str:
 
 def duration(seconds: float) -> str:
     """Return a duration for people: `45 s`, `12 min`, `3 h 05 min`, `2 days 4 h`."""
-    minutes, hours = round(seconds / 60), seconds / 3600
+    minutes = round(seconds / 60)
+    hours = seconds / 3600
     if seconds < 100:
         return f"{seconds:.0f} s"
     if minutes < 100:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pixmill.cli.console import ConfigPath, Json, Overrides, print_json, say
+from pixmill.cli.console import ConfigPath, Json, Overrides, echo, print_json
 from pixmill.errors import UserError
 from pixmill.local_paths import given_path
 
@@ -90,21 +90,21 @@ def say_exported(done: "Exported", kind: str, out: Path) -> None:
     """Print what was written, what was left out and why, and how it is read."""
     what = "samples" if kind in _READ_BY else "rows"
     parts = f" ({_listed(done.splits)})" if len(done.splits) > 1 else ""
-    say(f"wrote {done.rows:,} {what} to {out}{parts}")
+    echo(f"wrote {done.rows:,} {what} to {out}{parts}")
     if done.left_out:
-        say(f"  left out, as they have no image: {_listed(done.left_out)}")
+        echo(f"  left out, as they have no image: {_listed(done.left_out)}")
     if done.without_input:
-        say(f"  without an input image: {done.without_input:,}")
+        echo(f"  without an input image: {done.without_input:,}")
     if done.columns_left_out:
         names = ", ".join(done.columns_left_out)
-        say(f"  without the columns that hold bytes, lists or objects: {names}")
+        echo(f"  without the columns that hold bytes, lists or objects: {names}")
     if done.disarmed:
-        say(
+        echo(
             f"  {done.disarmed:,} cells that a spreadsheet would run as a formula begin with an apostrophe;"
             " --raw-cells leaves them as they are"
         )
     if kind in _READ_BY:
-        say(f"read it with: {_READ_BY[kind].format(out=out)}")
+        echo(f"read it with: {_READ_BY[kind].format(out=out)}")
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pixmill.cli.console import say
+from pixmill.cli.console import echo
 from pixmill.errors import UserError
 from pixmill.local_paths import given_path
 
@@ -34,5 +34,5 @@ def init(
             (folder / name).write_bytes(files("pixmill.cli.templates").joinpath(name).read_bytes())
     except OSError as error:
         raise UserError(f"{folder} can't be written: {error.strerror}") from None
-    say(f"wrote {' and '.join(str(folder / name) for name in STARTER)}")
-    say(f"next: cd {folder} && pixmill run {STARTER[0]}")
+    echo(f"wrote {' and '.join(str(folder / name) for name in STARTER)}")
+    echo(f"next: cd {folder} && pixmill run {STARTER[0]}")

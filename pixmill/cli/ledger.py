@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixmill.cli.console import Json, place, print_json, say
+from pixmill.cli.console import Json, echo, place, print_json
 from pixmill.config.bucket_address import is_bucket_url
 from pixmill.config.ledger_address import is_database_url
 from pixmill.errors import UserError
@@ -44,8 +44,8 @@ def backup(
 
     with opened(store) as found:
         done = back_up(found, out, overwrite=force)
-    say(f"wrote {done.path}: {size(done.bytes)}, checked")
-    say(f"  {done.jobs:,} jobs, {done.attempts:,} calls, {done.runs:,} runs")
+    echo(f"wrote {done.path}: {size(done.bytes)}, checked")
+    echo(f"  {done.jobs:,} jobs, {done.attempts:,} calls, {done.runs:,} runs")
     if as_json:
         print_json({**done._asdict(), "path": str(done.path)})
 
@@ -121,7 +121,8 @@ def _image_sizes(store: str) -> dict[str, int]:
     """Count the images of a store; empty where only a database is named."""
     from pixmill.storage import FolderStore, open_store
 
-    config, address = config_of(store), _ledger_address(store)
+    config = config_of(store)
+    address = _ledger_address(store)
     if config:
         return open_store(config).image_sizes()
     return FolderStore(address.parent).image_sizes() if isinstance(address, Path) else {}
@@ -129,13 +130,13 @@ def _image_sizes(store: str) -> dict[str, int]:
 
 def _say_stats(read: dict[str, Any]) -> None:
     log = f" and {size(read['log_bytes'])} of write-ahead log" if read["log_bytes"] else ""
-    say(f"{read['ledger']}: {size(read['ledger_bytes'])}{log}, schema {read['schema_version']}")
+    echo(f"{read['ledger']}: {size(read['ledger_bytes'])}{log}, schema {read['schema_version']}")
     if "images" in read:
-        say(f"  {read['images']:,} image files: {size(read['images_bytes'])}")
+        echo(f"  {read['images']:,} image files: {size(read['images_bytes'])}")
     states = ", ".join(
         f"{count:,} {state.replace('_', ' ')}" for state, count in read["states"].items()
     )
-    say(f"  {read['jobs']:,} jobs" + (f": {states}" if states else ""))
+    echo(f"  {read['jobs']:,} jobs" + (f": {states}" if states else ""))
     first, last = (read[end] and read[end][:16].replace("T", " ") for end in ("first", "last"))
     span = f", from {first} to {last} UTC" if first else ""
-    say(f"  {read['attempts']:,} calls in {read['runs']:,} runs{span}")
+    echo(f"  {read['attempts']:,} calls in {read['runs']:,} runs{span}")

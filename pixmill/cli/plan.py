@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixmill.cli.console import ConfigPath, Json, Overrides, duration, money, print_json, say
+from pixmill.cli.console import ConfigPath, Json, Overrides, duration, echo, money, print_json
 from pixmill.local_paths import given_path
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ def validate(
     from pixmill.config.loading import load_config
     from pixmill.datasets.dry_publication import publish_dry
     from pixmill.datasets.rejected_rows import write_invalid_rows
-    from pixmill.planning.plan import make_plan
+    from pixmill.planning.planner import make_plan
 
     plan = make_plan(load_config(config, overrides or ()), None)
-    say(f"{plan.rows:,} rows, {plan.rows - plan.invalid:,} valid, {plan.invalid:,} invalid")
+    echo(f"{plan.rows:,} rows, {plan.rows - plan.invalid:,} valid, {plan.invalid:,} invalid")
     say_invalid(plan)
     if out:
         write_invalid_rows(plan, str(out))
-        say(f"all invalid rows are in {out}")
+        echo(f"all invalid rows are in {out}")
     publish_dry(plan)
     if as_json:
         examples = {
@@ -72,7 +72,7 @@ def plan(config: ConfigPath, overrides: Overrides = None, as_json: Json = False)
     say_axes(made)
     say_request(made)
     for change in changes_since_last_run(made)[:10]:
-        say(f"  changed since the last run: {change}")
+        echo(f"  changed since the last run: {change}")
     if as_json:
         print_json(made.summary())
 
@@ -85,39 +85,37 @@ def status(config: ConfigPath, overrides: Overrides = None, as_json: Json = Fals
     found = read_status(load_config(config, overrides or ()))
     counts = found.plan.summary()
     here = counts["cached"] - counts["images_missing"]
-    say(f"{found.plan.config.name}: {here:,} of {counts['distinct']:,} images are there")
+    echo(f"{found.plan.config.name}: {here:,} of {counts['distinct']:,} images are there")
     for name in ("pending", "failed", "refused", "in_doubt", "images_missing", "invalid"):
         if counts[name]:
-            say(f"  {name.replace('_', ' ')}: {counts[name]:,}")
+            echo(f"  {name.replace('_', ' ')}: {counts[name]:,}")
     _say_doubts(found)
     for run in found.runs:
-        say(f"  {run.describe()}")
-    say(f"next: {found.next_command(shlex.quote(config))}")
+        echo(f"  {run.describe()}")
+    echo(f"next: {found.next_command(shlex.quote(config))}")
     if as_json:
-        runs, doubts = (
-            [run.as_dict() for run in found.runs],
-            [doubt.as_dict() for doubt in found.doubts],
-        )
-        print_json({**counts, "doubts": doubts, "runs": runs})
+        runs = [run.as_dict() for run in found.runs]
+        in_doubt_calls = [doubt.as_dict() for doubt in found.in_doubt_calls]
+        print_json({**counts, "doubts": in_doubt_calls, "runs": runs})
 
 
 def _say_doubts(found: "Status") -> None:
     """Print the jobs in doubt as a person looks for them on the provider's console."""
-    if not found.doubts:
+    if not found.in_doubt_calls:
         return
-    say("  may have been charged, as no answer was seen (sent, row, request id, why):")
-    for doubt in found.doubts:
-        say(f"      {doubt.describe()}")
-    more = found.plan.summary()["in_doubt"] - len(found.doubts)
+    echo("  may have been charged, as no answer was seen (sent, row, request id, why):")
+    for doubt in found.in_doubt_calls:
+        echo(f"      {doubt.describe()}")
+    more = found.plan.summary()["in_doubt"] - len(found.in_doubt_calls)
     if more > 0:
-        say(f"      … and {more:,} more")
+        echo(f"      … and {more:,} more")
 
 
 def say_plan(made: "Plan") -> None:
     """Print the counts of a plan, its cost, its time and what bounds that."""
     counts: dict[str, Any] = made.summary()
     config = made.config
-    say(f"{config.name}: {_product(made)}")
+    echo(f"{config.name}: {_product(made)}")
     labels = {
         "cached": "paid for already",
         "failed": "failed before, not asked again",
@@ -134,25 +132,26 @@ def say_plan(made: "Plan") -> None:
                 if name == "pending" and made.again
                 else ""
             )
-            say(f"  {counts[name]:>12,}  {label}{again}")
+            echo(f"  {counts[name]:>12,}  {label}{again}")
     if made.to_pay:
         what = (
             "nothing: the simulator answers"
             if config.simulated
             else money(made.cost(made.to_pay), config.budget.currency)
         )
-        say(f"  cost: {what}")
-        say(f"  time: about {duration(counts['eta_seconds'])}; {made.bound()}")
+        echo(f"  cost: {what}")
+        echo(f"  time: about {duration(counts['eta_seconds'])}; {made.bound()}")
     say_invalid(made)
     if made.long_prompts:
-        say(
+        echo(
             f"  warning: {made.long_prompts:,} prompts are longer than {config.input.warn_prompt_chars} characters"
         )
 
 
 def _product(made: "Plan") -> str:
     """Say how many jobs the table makes: rows × points × replicates where a row makes several."""
-    points, replicates = len(made.maker.sweep.points), made.config.seed.replicates
+    points = len(made.maker.sweep.points)
+    replicates = made.config.seed.replicates
     valid = made.rows - made.invalid
     factors = [f"{made.rows:,} rows"]
     factors += [f"{points:,} points"] if points > 1 else []
@@ -169,14 +168,14 @@ def say_axes(made: "Plan") -> None:
     axes = made.maker.sweep.axes
     if not axes:
         return
-    say("  axes:")
+    echo("  axes:")
     width = max(len(axis.path) for axis in axes)
     for axis in axes:
         labels = [value.label for value in axis.values]
         shown = "  ".join(labels[:SHOWN_VALUES]) + (
             f"  … {len(labels):,} values" if len(labels) > SHOWN_VALUES else ""
         )
-        say(f"      {axis.path:<{width}}  {shown}")
+        echo(f"      {axis.path:<{width}}  {shown}")
 
 
 def say_request(made: "Plan") -> None:
@@ -186,10 +185,10 @@ def say_request(made: "Plan") -> None:
         sent = job.request()
         first = [name for name in ("prompt", "image_urls", "seed") if name in sent]
         width = max(map(len, sent))
-        say(f"  the request of {job.label}:")
+        echo(f"  the request of {job.label}:")
         for name in dict.fromkeys([*first, *sent]):
             value = json.dumps(sent[name], ensure_ascii=False, allow_nan=False)
-            say(f"      {name:<{width}}  {value}")
+            echo(f"      {name:<{width}}  {value}")
 
 
 def say_invalid(made: "Plan") -> None:
@@ -197,9 +196,9 @@ def say_invalid(made: "Plan") -> None:
     from pixmill.planning.row_checks import NOTES
 
     for reason, count in sorted(made.reasons.items(), key=lambda item: -item[1]):
-        say(f"  {count:,} × {reason}")
+        echo(f"  {count:,} × {reason}")
         for shown in made.examples[reason]:
-            say(f"      {shown.describe()}")
+            echo(f"      {shown.describe()}")
     for note, count in made.notes.items():
         if count:
-            say(f"  note: {count:,} {NOTES[note]}")
+            echo(f"  note: {count:,} {NOTES[note]}")

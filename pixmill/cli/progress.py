@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pixmill.cli.console import duration, say
+from pixmill.cli.console import duration, echo
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -45,12 +45,12 @@ class InputLook:
         self._counts = counts
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PLAIN_SECONDS
-            say(f"looking at input images: {_looked_at(counts)}")
+            echo(f"looking at input images: {_looked_at(counts)}")
 
     def end(self) -> None:
         """Print what was found, if there was anything to look at."""
         if self._counts:
-            say(f"looked at {_looked_at(self._counts)}")
+            echo(f"looked at {_looked_at(self._counts)}")
 
 
 def _looked_at(counts: "InputCounts") -> str:
@@ -77,7 +77,7 @@ def shown(run: "Run") -> Iterator[None]:
 def _show_plain(run: "Run", ended: threading.Event) -> None:
     while not ended.wait(PLAIN_SECONDS):
         if run.engine:
-            say(plain_line(run.engine.progress()))
+            echo(plain_line(run.engine.progress()))
 
 
 def _show_live(run: "Run", ended: threading.Event) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pixmill.cli.console import ConfigPath, Json, Overrides, place, print_json, say
+from pixmill.cli.console import ConfigPath, Json, Overrides, echo, place, print_json
 from pixmill.errors import UserError
 
 
@@ -55,10 +55,10 @@ def promote(
         if picks is not None
         else promote_point(loaded, point or "", name)
     )
-    say(f"{made.config.name}: {made.title}")
+    echo(f"{made.config.name}: {made.title}")
     for note in made.notes:
-        say(f"  {note}")
-    say(
+        echo(f"  {note}")
+    echo(
         "next: write it to a file (> full.yaml); `pixmill plan full.yaml` shows what is paid for already"
     )
     if as_json:

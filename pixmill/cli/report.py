@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pixmill.cli.console import ConfigPath, Json, Overrides, print_json, say
+from pixmill.cli.console import ConfigPath, Json, Overrides, echo, print_json
 from pixmill.local_paths import given_path
 
 
@@ -32,7 +32,7 @@ def report(
     shown = str(page)
     if settings.bucket and not out:
         shown = open_store(settings).shown(page_of(settings))
-        say(f"wrote {shown}")
-    say(f"open {page}")
+        echo(f"wrote {shown}")
+    echo(f"open {page}")
     if as_json:
         print_json({"report": shown})

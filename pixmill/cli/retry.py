@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pixmill.cli.console import ConfigPath, Json, Overrides
-from pixmill.cli.run import Order, pay
+from pixmill.cli.run import RunRequest, pay
 
 
 def retry(
@@ -36,4 +36,4 @@ def retry(
     settings = load_config(config, overrides or ())
     statuses = [*(status or ()), *(("in_doubt",) if in_doubt else ())]
     wanted = retried(settings, statuses, code or (), where)
-    pay(Order(settings, config, overrides or [], yes=yes, retried=wanted), as_json=as_json)
+    pay(RunRequest(settings, config, overrides or [], yes=yes, retried=wanted), as_json=as_json)

@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
-from pixmill.cli.console import ConfigPath, Json, Overrides, duration, leave, money, print_json, say
+from pixmill.cli.console import (
+    ConfigPath,
+    Json,
+    Overrides,
+    duration,
+    echo,
+    leave,
+    money,
+    print_json,
+)
 from pixmill.cli.plan import say_plan
 from pixmill.cli.progress import InputLook
 from pixmill.errors import PixmillError, SpendingRefused
 from pixmill.local_paths import given_path
-from pixmill.signals import EXIT_INTERRUPTED, heeding, signals_taken_by
+from pixmill.signals import EXIT_INTERRUPTED, handle_signals, heeding
 
 EVENT_SECONDS = 10.0
 REHEARSAL = (
@@ -29,7 +38,7 @@ REHEARSAL = (
 if TYPE_CHECKING:
     from pixmill.cli.embedded_prefect import EmbeddedServer
     from pixmill.config.model import Config
-    from pixmill.execution.retry_selection import Retried
+    from pixmill.execution.retry_selection import RetrySelection
     from pixmill.execution.run import Run
 
 
@@ -62,11 +71,13 @@ def run(
         from pixmill.simulator.faults import load_faults
 
         load_faults(rehearse)  # its mistakes come before anything starts
-    order = Order(settings, config, changes, limit, yes=yes, new_store=new_store, faults=rehearse)
+    order = RunRequest(
+        settings, config, changes, limit, yes=yes, new_store=new_store, faults=rehearse
+    )
     pay(order, as_json=as_json)
 
 
-class Order(NamedTuple):
+class RunRequest(NamedTuple):
     """What a person ordered: a config as it was read, how it was named, and how far they agreed to it beforehand."""
 
     settings: "Config"
@@ -75,7 +86,7 @@ class Order(NamedTuple):
     limit: int | None = None
     yes: bool = False
     new_store: bool = False
-    retried: "Retried | None" = None
+    retried: "RetrySelection | None" = None
     faults: Path | None = None
 
     @property
@@ -85,12 +96,12 @@ class Order(NamedTuple):
         return f"pixmill status {shlex.quote(self.config)}{where}"
 
 
-def pay(order: Order, *, as_json: bool) -> NoReturn:
+def pay(order: RunRequest, *, as_json: bool) -> NoReturn:
     """Carry an order out, say how that went and end the process with its exit code, whether anybody reads or not."""
     from pixmill.execution.run_summary import NOTHING_DONE
 
     paying = _Paying(order, as_json)
-    with signals_taken_by(heeding(paying.first_signal, paying.second_signal)):
+    with handle_signals(heeding(paying.first_signal, paying.second_signal)):
         try:
             report = _carried_out(order, paying)
         except (KeyboardInterrupt, typer.Abort):
@@ -109,8 +120,9 @@ class _Paying:
     left (Prefect's events, its server) ends soon, so that only a person who insists does not wait for that.
     """
 
-    def __init__(self, order: Order, as_json: bool) -> None:
-        self._order, self._as_json = order, as_json
+    def __init__(self, order: RunRequest, as_json: bool) -> None:
+        self._order = order
+        self._as_json = as_json
         self.run: Run | None = None
         self._ending = threading.Lock()
 
@@ -120,7 +132,7 @@ class _Paying:
             raise KeyboardInterrupt
         words = f"{name}: the run is over, all of it is recorded; waiting for Prefect"
         # On a thread of its own: the interrupted code may be about to print.
-        threading.Thread(target=say, args=(words,), daemon=True).start()
+        threading.Thread(target=echo, args=(words,), daemon=True).start()
 
     def second_signal(self) -> None:
         """Leave at once, with the report where there is one."""
@@ -134,7 +146,7 @@ class _Paying:
         self._ending.acquire()  # whoever comes second need not say it again
         _say_report(report, self._order)
         if self._order.faults:
-            say(
+            echo(
                 "REHEARSAL over: nothing was paid, no provider was called, all of it is in "
                 f"{self._order.settings.store_name}"
             )
@@ -144,14 +156,15 @@ class _Paying:
         leave(report["exit_code"], at_once=True)
 
 
-def _carried_out(order: Order, paying: _Paying) -> dict[str, Any]:
+def _carried_out(order: RunRequest, paying: _Paying) -> dict[str, Any]:
     """Plan, agree, run; return the run's report."""
     from pixmill.execution.run import prepare
     from pixmill.execution.run_summary import NOTHING_DONE
 
-    settings, retried = order.settings, order.retried
+    settings = order.settings
+    retried = order.retried
     if order.faults:
-        say(
+        echo(
             f"REHEARSAL: the simulator answers in place of the provider, with the faults of {order.faults}"
         )
     with ExitStack() as stack:
@@ -182,7 +195,8 @@ class _Server:
     """The embedded Prefect server of this command, where nothing that Prefect reads names another."""
 
     def __init__(self, stack: ExitStack, *, early: bool) -> None:
-        self._stack, self._embedded = stack, None
+        self._stack = stack
+        self._embedded = None
         if early:
             self._embedded = self._start()
 
@@ -209,7 +223,7 @@ class _Server:
         embedded = self._embedded or self._start()
         configure_prefect(embedded=embedded is not None)
         if embedded:
-            say("starting a Prefect server for this run (PREFECT_API_URL names one of your own) …")
+            echo("starting a Prefect server for this run (PREFECT_API_URL names one of your own) …")
             embedded.use()
 
 
@@ -217,13 +231,13 @@ def _say_rehearsed(run: "Run") -> None:
     """Say how much of a config there is left to rehearse, and how to begin anew."""
     settled = run.plan.distinct - run.plan.to_pay
     if settled:
-        say(
+        echo(
             f"  rehearsed before: {settled:,} of {run.plan.distinct:,} jobs have an outcome in {run.config.store_name}"
         )
-        say("  --set store=FOLDER rehearses all of them, with what it makes in FOLDER")
+        echo("  --set store=FOLDER rehearses all of them, with what it makes in FOLDER")
 
 
-def _agree(run: "Run", order: Order) -> None:
+def _agree(run: "Run", order: RunRequest) -> None:
     """Ask on a terminal; without one hold the run to its rules, a rehearsal to none. Raises SpendingRefused."""
     from pixmill.execution.spending_rules import (
         changes_since_last_run,
@@ -237,9 +251,9 @@ def _agree(run: "Run", order: Order) -> None:
     if order.faults:
         return
     for change in changes_since_last_run(run.plan)[:10]:
-        say(f"  changed since the last run: {change}")
+        echo(f"  changed since the last run: {change}")
     if not config.simulated and config.budget.price_per_call is not None:
-        say(
+        echo(
             f"  this month so far: {money(month_to_date(config, run.ledger), config.budget.currency)}"
         )
     if sys.stdin.isatty() and sys.stderr.isatty():
@@ -256,18 +270,18 @@ def _agree(run: "Run", order: Order) -> None:
     check_spending(run.plan, new_store=order.new_store, ledger_exists=run.ledger_existed)
 
 
-def _flow(run: "Run", order: Order) -> dict[str, Any]:
+def _flow(run: "Run", order: RunRequest) -> dict[str, Any]:
     from prefect.exceptions import TerminationSignal
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.generate import generate_dataset
     from pixmill.cli.progress import shown
-    from pixmill.execution.run import handed_over
+    from pixmill.execution.run import adopt_run
 
     # The end of a run waits for the thread of the heartbeats, which sleeps for whole seconds. Whoever waits for them
     # sets how often they come.
     no_heartbeats = temporary_settings(set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
-    with handed_over(run), shown(run), no_heartbeats:
+    with adopt_run(run), shown(run), no_heartbeats:
         try:
             report = generate_dataset(order.config, order.overrides, order.limit)
         except PixmillError:
@@ -292,7 +306,7 @@ def _without_prefect(run: "Run", error: Exception) -> dict[str, Any]:
             hint="run the same command again, or set PREFECT_API_URL to a server that answers",
         ) from error
     report = run.report or run.finish()
-    say(f"warning: {gave_up}; what was paid for is recorded and published without it")
+    echo(f"warning: {gave_up}; what was paid for is recorded and published without it")
     return report
 
 
@@ -308,31 +322,32 @@ def _deliver_events() -> None:
 
 def _publish_only(run: "Run") -> dict[str, Any]:
     """Publish without Prefect: there is nothing to pay for."""
-    from pixmill.signals import drained_by_signals
+    from pixmill.signals import graceful_shutdown
 
-    with drained_by_signals(run.interrupt):
+    with graceful_shutdown(run.interrupt):
         run.begin()
         run.fetch_missing()
         return run.finish()
 
 
-def _say_report(report: dict[str, Any], order: Order) -> None:
-    currency, status_command = order.settings.budget.currency, order.status_command
+def _say_report(report: dict[str, Any], order: RunRequest) -> None:
+    currency = order.settings.budget.currency
+    status_command = order.status_command
     if report["run_id"] is None:
-        say(report["reason"])
+        echo(report["reason"])
         return
-    say(f"{report['reason']} after {duration(report['seconds'])}")
+    echo(f"{report['reason']} after {duration(report['seconds'])}")
     parts = [f"{report['succeeded']:,} succeeded ({report['cached']:,} cached)"]
     names = ("failed", "refused", "in_doubt", "invalid", "skipped", "images_missing")
     parts += [f"{report[name]:,} {name.replace('_', ' ')}" for name in names if report[name]]
     cost = "" if report["cost"] is None else f", {money(report['cost'], currency)}"
-    say(f"  {', '.join(parts)}; {report['calls']:,} calls{cost}")
-    say(f"  {report['dataset']}")
+    echo(f"  {', '.join(parts)}; {report['calls']:,} calls{cost}")
+    echo(f"  {report['dataset']}")
     if report["report"]:
-        say(f"  {report['report']}")
+        echo(f"  {report['report']}")
         _say_copy(order.settings)
     if report["exit_code"]:
-        say(f"next: {status_command}")
+        echo(f"next: {status_command}")
 
 
 def _say_copy(config: "Config") -> None:
@@ -340,4 +355,4 @@ def _say_copy(config: "Config") -> None:
     if config.bucket:
         from pixmill.datasets.report import page_of
 
-        say(f"  open {page_of(config)}, its copy on this machine")
+        echo(f"  open {page_of(config)}, its copy on this machine")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pixmill.cli.console import say
+from pixmill.cli.console import echo
 from pixmill.local_paths import given_path
 
 
@@ -36,5 +36,5 @@ def simulate(
         latency=latency, qps=qps, concurrency=concurrency, faults=faults, bill=bill
     )
     for line in settings.made_up:
-        say(line)
-    serve(settings, port=port, on_ready=lambda url: say(f"simulator at {url} (Ctrl-C ends it)"))
+        echo(line)
+    serve(settings, port=port, on_ready=lambda url: echo(f"simulator at {url} (Ctrl-C ends it)"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pixmill.cli.console import ConfigPath, Json, Overrides, leave, print_json, say
+from pixmill.cli.console import ConfigPath, Json, Overrides, echo, leave, print_json
 from pixmill.cli.progress import PLAIN_SECONDS, InputLook
 from pixmill.signals import EXIT_INTERRUPTED
 
@@ -67,7 +67,7 @@ class _EveryFewSeconds:
         """Print `now` if it is time again."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PLAIN_SECONDS
-            say(self._words(now))
+            echo(self._words(now))
 
 
 def _carry_out(work: Callable[[], tuple[int, dict[str, Any]]], as_json: bool) -> None:
@@ -75,8 +75,9 @@ def _carry_out(work: Callable[[], tuple[int, dict[str, Any]]], as_json: bool) ->
     try:
         code, said = work()
     except (KeyboardInterrupt, typer.Abort):
-        say("interrupted; the same command begins anew")
-        code, said = EXIT_INTERRUPTED, {"exit_code": EXIT_INTERRUPTED}
+        echo("interrupted; the same command begins anew")
+        code = EXIT_INTERRUPTED
+        said = {"exit_code": EXIT_INTERRUPTED}
     if as_json:
         print_json(said)
     leave(code)
@@ -91,43 +92,44 @@ def _searched(checked: "Checked") -> str:
 
 
 def _say_verified(found: "Verified", config: str) -> None:
-    say(f"{found.rows:,} rows, {found.images:,} images, {found.versions:,} earlier versions read")
+    echo(f"{found.rows:,} rows, {found.images:,} images, {found.versions:,} earlier versions read")
     if not found.problems:
-        say("all of it is as it was stored")
+        echo("all of it is as it was stored")
         return
-    say(
+    echo(
         ", ".join(
             f"{count:,} {problem.replace('_', ' ')}"
             for problem, count in found.problems.most_common()
         )
     )
     for finding in found.findings[:SHOWN]:
-        say(f"  {finding.file}: {finding.message}")
-        say(f"      {finding.remedy}")
+        echo(f"  {finding.file}: {finding.message}")
+        echo(f"      {finding.remedy}")
     _say_rest(found.problems.total())
-    say(f"next: pixmill repair {shlex.quote(config)}")
+    echo(f"next: pixmill repair {shlex.quote(config)}")
 
 
 def _say_repaired(repaired: "Repaired", config: str) -> None:
-    checked, codes = repaired.checked, repaired.codes
-    say(
+    checked = repaired.checked
+    codes = repaired.codes
+    echo(
         f"{checked.images:,} images read, {checked.forgotten:,} gone or damaged; {repaired.fetched:,} fetched"
     )
-    say(f"  {repaired.report['dataset']}")
+    echo(f"  {repaired.report['dataset']}")
     if repaired.missing_inputs:
-        say(f"  {repaired.missing_inputs:,} rows lack their input image")
+        echo(f"  {repaired.missing_inputs:,} rows lack their input image")
     if codes:
-        say(
+        echo(
             f"  rows without their image: {codes['image_pending']:,} pending, {codes['image_lost']:,} lost"
         )
         for row in repaired.missing[:SHOWN]:
             until = f", its URL ends at {row.url_expires_at}" if row.url_expires_at else ""
-            say(f"      row {row.row_number} ({row.row_key!r}): {row.error_code}{until}")
+            echo(f"      row {row.row_number} ({row.row_key!r}): {row.error_code}{until}")
         _say_rest(codes.total())
     if codes["image_pending"]:
-        say(f"next: pixmill repair {shlex.quote(config)}")
+        echo(f"next: pixmill repair {shlex.quote(config)}")
 
 
 def _say_rest(count: int) -> None:
     if count > SHOWN:
-        say(f"      … and {count - SHOWN:,} more; --json lists them")
+        echo(f"      … and {count - SHOWN:,} more; --json lists them")

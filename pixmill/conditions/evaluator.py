@@ -136,7 +136,7 @@ def _value(node: ast.expr, columns: Columns) -> Operand:
     return _truth(node, columns)
 
 
-class _Side(NamedTuple):
+class _Operand(NamedTuple):
     """One side of a comparison: what the user wrote, and its value."""
 
     node: ast.expr
@@ -145,13 +145,13 @@ class _Side(NamedTuple):
 
 def _link(left: ast.expr, op: ast.cmpop, right: ast.expr, columns: Columns) -> Operand:
     """Return one link of a chain of comparisons: `left op right`."""
-    side = _Side(left, _value(left, columns))
+    side = _Operand(left, _value(left, columns))
     if isinstance(right, ast.List | ast.Tuple):
-        return _membership(side, op, [_Side(item, _value(item, columns)) for item in right.elts])
-    return _compared(side, op, _Side(right, _value(right, columns)))
+        return _membership(side, op, [_Operand(item, _value(item, columns)) for item in right.elts])
+    return _compared(side, op, _Operand(right, _value(right, columns)))
 
 
-def _membership(left: _Side, op: ast.cmpop, items: list[_Side]) -> Operand:
+def _membership(left: _Operand, op: ast.cmpop, items: list[_Operand]) -> Operand:
     numeric = any(_is_number(item.value.type) for item in items)
     spelled = (
         left._replace(value=_number(left.value)) if numeric else left
@@ -162,14 +162,14 @@ def _membership(left: _Side, op: ast.cmpop, items: list[_Side]) -> Operand:
     return reduce(pc.and_, (_compared(side, ast.NotEq(), item) for side, item in sides))
 
 
-def _compared(left: _Side, op: ast.cmpop, right: _Side) -> Operand:
+def _compared(left: _Operand, op: ast.cmpop, right: _Operand) -> Operand:
     if is_none(left.node) or is_none(right.node):
         tested = (right if is_none(left.node) else left).value
         return pc.is_null(tested) if isinstance(op, ast.Eq | ast.Is) else pc.is_valid(tested)
     return _known(_COMPARISONS[type(op)](*_alike(left, right)))
 
 
-def _alike(left: _Side, right: _Side) -> tuple[Operand, Operand]:
+def _alike(left: _Operand, right: _Operand) -> tuple[Operand, Operand]:
     """Return two values of one kind: the number or truth value that a text spells, where the other side is one."""
     kinds = (left.value.type, right.value.type)
     if any(map(pa.types.is_null, kinds)):
@@ -181,7 +181,7 @@ def _alike(left: _Side, right: _Side) -> tuple[Operand, Operand]:
     return _text(left.value), _text(right.value)
 
 
-def _converted(side: _Side, convert: Callable[[Operand], Operand], other: _Side) -> Operand:
+def _converted(side: _Operand, convert: Callable[[Operand], Operand], other: _Operand) -> Operand:
     converted = convert(side.value)
     if isinstance(side.node, ast.Constant) and not converted.is_valid:
         raise ValueError(

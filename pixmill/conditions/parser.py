@@ -90,7 +90,8 @@ def _unexpected(character: str) -> str:
 
 def _mask(token: re.Match[str], source: Source) -> str:
     """Note what the token stands for, and return something of its length that Python reads likewise."""
-    found, start = token[0], token.start()
+    found = token[0]
+    start = token.start()
     if token["gap"]:
         return " " * len(found)
     if token["text"]:

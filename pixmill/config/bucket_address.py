@@ -129,9 +129,11 @@ def endpoint_problem(url: str) -> str | None:
     """Why `url` is no endpoint that requests, and with them the images, are sent to."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        host = parts.hostname
+        port = parts.port
     except ValueError:
-        host = port = None
+        host = None
+        port = None
     if parts.scheme not in ("http", "https") or not host or port == 0:
         return "must be an address such as https://minio.example.com"
     if parts.username or parts.password:

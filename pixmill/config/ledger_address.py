@@ -20,7 +20,8 @@ def database_url(url: str) -> str:
             parts.scheme == SCHEME and url.startswith(f"{SCHEME}://") and (parts.port or 1) > 0
         )
     except ValueError:
-        has_password = is_usable = False
+        has_password = False
+        is_usable = False
     if has_password:
         raise ValueError(
             "must hold no password: set PGPASSWORD, or put it into ~/.pgpass, which the driver reads"

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pixmill.config.model import Config
 from pixmill.config.overrides import overridden
-from pixmill.config.problems import Mistake, explained
+from pixmill.config.problems import ConfigProblem, explained
 from pixmill.config.validation import check_together
 from pixmill.config.yaml_reader import Document, read_yaml
 from pixmill.config.yaml_words import word_mistakes
@@ -54,7 +54,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return Config.model_validate(sections)
 
 
-def lasting_config(config: str, overrides: Sequence[str], *, deployed: bool) -> Config:
+def load_deployment_config(config: str, overrides: Sequence[str], *, deployed: bool) -> Config:
     """Read the config of a flow run. Raises ConfigError for mistakes in it.
 
     A flow run of a deployment refuses a relative store: its working directory is made anew for every run.
@@ -103,21 +103,21 @@ def _node_count(value: Any, known: dict[int, int]) -> int:
     return known[id(value)]
 
 
-def _check_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
+def _check_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[ConfigProblem]]:
     """Return the sections that are right, by name, and the mistakes in the others."""
     sections: dict[str, Any] = {}
     mistakes = [
-        Mistake((key, "unknown key" + did_you_mean(key, Config.model_fields)))
+        ConfigProblem((key, "unknown key" + did_you_mean(key, Config.model_fields)))
         for key in raw
         if key not in Config.model_fields
     ]
     for name, field in Config.model_fields.items():
         if name == "store" and name in raw and raw[name] is None:
-            mistakes.append(Mistake((name, _NO_STORE)))
+            mistakes.append(ConfigProblem((name, _NO_STORE)))
             continue
         if name not in raw or raw[name] is None:
             if field.is_required():
-                mistakes.append(Mistake((name, "is required")))
+                mistakes.append(ConfigProblem((name, "is required")))
             else:
                 sections[name] = field.get_default()
             continue
@@ -129,7 +129,7 @@ def _check_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mistak
     return sections, mistakes
 
 
-def _not_yet(sections: Mapping[str, Any]) -> Iterator[Mistake]:
+def _not_yet(sections: Mapping[str, Any]) -> Iterator[ConfigProblem]:
     for path, honoured in NOT_YET.items():
         name, _, key = path.partition(".")
         if name not in sections:
@@ -138,12 +138,15 @@ def _not_yet(sections: Mapping[str, Any]) -> Iterator[Mistake]:
         if value not in honoured:
             choices = " or ".join(repr(choice) for choice in honoured)
             shown = "this URL" if "://" in str(value) else repr(value)  # it may hold a password
-            yield Mistake((path, f"{shown} is not supported by this version; it honours {choices}"))
+            yield ConfigProblem(
+                (path, f"{shown} is not supported by this version; it honours {choices}")
+            )
 
 
 def config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return what differs between two resolved configs, one line a key: `request.params.scale: 3 → 4`."""
-    old, new = flatten(before), flatten(after)
+    old = flatten(before)
+    new = flatten(after)
     return [
         f"{path}: {old.get(path, 'unset')} → {new.get(path, 'unset')}"
         for path in sorted(old.keys() | new.keys())

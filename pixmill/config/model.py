@@ -24,7 +24,7 @@ from pixmill.config.ledger_address import database_url
 from pixmill.local_paths import local_path
 from pixmill.request.model import Request, Section, Seed, Sweep
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Allotment = Annotated[float, Field(ge=0, le=1)]
 Columns = str | tuple[str, ...]
 AUTO_CONCURRENCY = 256
 """The ceiling of the in-flight limit where it is to find itself: more than any account is known to get."""
@@ -119,7 +119,7 @@ class Input(Section):
     encoding: str = "utf-8"
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     where: str | None = None
-    max_invalid: Share = 0.05
+    max_invalid: Allotment = 0.05
     max_prompt_chars: Annotated[int, Field(gt=0)] = 4000
     warn_prompt_chars: Annotated[int, Field(gt=0)] = 800
     ignore_url_params: tuple[str, ...] = ()
@@ -224,17 +224,17 @@ class Budget(Section):
 class Stop(Section):
     """When so many of the last `window` jobs went wrong that the run stops by itself."""
 
-    failed_fraction: Share = 0.5
-    refused_fraction: Share = 0.5
+    failed_fraction: Allotment = 0.5
+    refused_fraction: Allotment = 0.5
     window: Annotated[int, Field(ge=1)] = 50
 
 
 class Accept(Section):
     """Shares of new problems in a run that still exit 0."""
 
-    failed: Share = 0
-    refused: Share = 0
-    invalid: Share = 0
+    failed: Allotment = 0
+    refused: Allotment = 0
+    invalid: Allotment = 0
 
 
 class Execution(Section):

@@ -10,21 +10,23 @@ from typing import Any
 
 import yaml
 
-from pixmill.config.problems import Mistake
+from pixmill.config.problems import ConfigProblem
 from pixmill.config.yaml_reader import Document, Place, Word, read_yaml
 
 _PART = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|([^."']+?))\s*(?:\.|$)""")
 _OF_A_RULE = ("verdict", "charged")
 
 
-def overridden(document: Document, overrides: Iterable[str]) -> tuple[Document, list[Mistake]]:
+def overridden(
+    document: Document, overrides: Iterable[str]
+) -> tuple[Document, list[ConfigProblem]]:
     """Return a config with `overrides` put in, one after the other, and what is wrong with them."""
     mistakes = []
     for override in overrides:
         try:
             document = _with(document, override)
         except ValueError as error:
-            mistakes.append(Mistake((f"--set {override}", str(error))))
+            mistakes.append(ConfigProblem((f"--set {override}", str(error))))
     return document, mistakes
 
 
@@ -50,7 +52,8 @@ def _with(document: Document, override: str) -> Document:
 
 def _parts(path: str) -> list[str]:
     """Return the keys of a dotted path, those in quotes whole; none where it is not one."""
-    parts, at = [], 0
+    parts = []
+    at = 0
     while at < len(path):
         found = _PART.match(path, at)
         if not found:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pixmill.request.registry import did_you_mean
 
 
-class Mistake(tuple[str, str]):
+class ConfigProblem(tuple[str, str]):
     """One thing that is wrong with a config: (dotted path, what is wrong)."""
 
     __slots__ = ()
@@ -18,18 +18,18 @@ class Mistake(tuple[str, str]):
         return f"  {self[0]}: {self[1]}"
 
 
-def explained(error: ValidationError, prefix: str, model: Any = None) -> list[Mistake]:
+def explained(error: ValidationError, prefix: str, model: Any = None) -> list[ConfigProblem]:
     """Return one mistake per path; of the several ways in which a union can fail, the first speaks."""
-    mistakes: dict[str, str] = {}
+    problems: dict[str, str] = {}
     for problem in error.errors(include_url=False):
         parts = _path(problem)
         path = ".".join([prefix, *parts])
-        inside = any(known.startswith(path + ".") for known in mistakes)
+        inside = any(known.startswith(path + ".") for known in problems)
         if not (
             inside and problem["type"] == "too_short"
         ):  # its items were wrong, so pydantic counted none
-            mistakes.setdefault(path, _wording(problem, model, parts))
-    return [Mistake(item) for item in mistakes.items()]
+            problems.setdefault(path, _wording(problem, model, parts))
+    return [ConfigProblem(item) for item in problems.items()]
 
 
 def _path(problem: Any) -> list[str]:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pixmill.conditions import parse
 from pixmill.config.bucket_address import is_bucket_url
 from pixmill.config.model import Budget, Execution, Input, Provider
-from pixmill.config.problems import Mistake, explained
+from pixmill.config.problems import ConfigProblem, explained
 from pixmill.local_paths import folder_problem
 from pixmill.request.canonical_json import canonical_json
 from pixmill.request.model import Request, Sweep
@@ -33,11 +33,11 @@ MAX_SLOTS = 100_000
 """Jobs that one row may become: they are prepared together."""
 
 
-def check_together(sections: Mapping[str, Any]) -> Iterator[Mistake]:
+def check_together(sections: Mapping[str, Any]) -> Iterator[ConfigProblem]:
     """Yield the mistakes that show only between sections; a section that is missing was a mistake by itself."""
     # Whatever its case: on some disks `Images` is the same folder.
     if str(sections.get("name")).lower() in STORE_FOLDERS:
-        yield Mistake(("name", f"{sections['name']!r} is a folder of the store itself"))
+        yield ConfigProblem(("name", f"{sections['name']!r} is a folder of the store itself"))
     if "input" in sections:
         yield from _check_input(sections["input"])
     if "request" in sections:
@@ -52,15 +52,15 @@ def check_together(sections: Mapping[str, Any]) -> Iterator[Mistake]:
     if "input" in sections and "seed" in sections:
         has_column = "seed" in sections["input"].columns
         if sections["seed"].policy == "column" and not has_column:
-            yield Mistake(("seed.policy", "'column' needs input.columns.seed"))
+            yield ConfigProblem(("seed.policy", "'column' needs input.columns.seed"))
         if sections["seed"].policy != "column" and has_column:
-            yield Mistake(("input.columns.seed", "is read only with seed.policy: column"))
+            yield ConfigProblem(("input.columns.seed", "is read only with seed.policy: column"))
     if (
         "provider" in sections
         and sections["provider"].kind == "gateway"
         and not sections["provider"].base_url
     ):
-        yield Mistake(("provider.base_url", "is required for a gateway"))
+        yield ConfigProblem(("provider.base_url", "is required for a gateway"))
     if "budget" in sections:
         yield from _check_budget(sections["budget"])
     if {"store", "provider", "ledger"} <= sections.keys():
@@ -70,74 +70,74 @@ def check_together(sections: Mapping[str, Any]) -> Iterator[Mistake]:
     if {"request", "output"} <= sections.keys():
         by_url = sections["request"].params.get("return_url") is True
         if by_url and sections["output"].images == "inline":
-            yield Mistake(
+            yield ConfigProblem(
                 ("request.params.return_url", "is false by output.images: inline; leave it out")
             )
 
 
-def _check_store(store: str, provider: Provider, ledger: str | None) -> Iterator[Mistake]:
+def _check_store(store: str, provider: Provider, ledger: str | None) -> Iterator[ConfigProblem]:
     if not is_bucket_url(store) and (problem := folder_problem(Path(store))):
-        yield Mistake(("store", f"{problem}; a store is a folder (got {store!r})"))
+        yield ConfigProblem(("store", f"{problem}; a store is a folder (got {store!r})"))
     if is_bucket_url(store) and ledger is None and provider.kind != "simulator":
         reason = "is required with a store in a bucket, which can't hold a ledger"
-        yield Mistake(("ledger", f"{reason}: postgresql+psycopg://user@host/database"))
+        yield ConfigProblem(("ledger", f"{reason}: postgresql+psycopg://user@host/database"))
 
 
 def _check_execution(
     section: Execution, provider: Provider, ledger: str | None
-) -> Iterator[Mistake]:
+) -> Iterator[ConfigProblem]:
     if section.address is None:
         return
     if section.engine == "threads":
-        yield Mistake(("execution.address", "is read only with execution.engine: dask"))
+        yield ConfigProblem(("execution.address", "is read only with execution.engine: dask"))
     if provider.kind == "simulator" and not provider.base_url:
         problem = (
             "is required with execution.address, whose workers can't know a simulator inside a run"
         )
-        yield Mistake(("provider.base_url", f"{problem}; `pixmill simulate` starts one"))
+        yield ConfigProblem(("provider.base_url", f"{problem}; `pixmill simulate` starts one"))
     if section.is_elsewhere and (ledger is None or provider.kind == "simulator"):
         problem = "leads to other machines, which can't share a ledger that is a file"
-        yield Mistake(
+        yield ConfigProblem(
             ("execution.address", f"{problem}; `ledger: postgresql+psycopg://…` is for all")
         )
 
 
-def _check_budget(section: Budget) -> Iterator[Mistake]:
+def _check_budget(section: Budget) -> Iterator[ConfigProblem]:
     for cap in ("max_cost", "max_cost_per_month"):
         if getattr(section, cap) is not None and not section.price_per_call:
-            yield Mistake(
+            yield ConfigProblem(
                 (f"budget.{cap}", "needs budget.price_per_call, or cost can't be counted")
             )
 
 
-def _check_input(section: Input) -> Iterator[Mistake]:
+def _check_input(section: Input) -> Iterator[ConfigProblem]:
     both = {"image_url", "image_file"} & section.columns.keys()
     if len(both) != 1 or not section.image_columns:
-        yield Mistake(("input.columns", "must map exactly one of image_url and image_file"))
+        yield ConfigProblem(("input.columns", "must map exactly one of image_url and image_file"))
     if section.local_images and is_bucket_url(section.path):
         problem = "names files beside the table, and in a bucket there are none; map image_url, or copy both here"
-        yield Mistake(("input.columns.image_file", problem))
+        yield ConfigProblem(("input.columns.image_file", problem))
     for role, column in section.columns.items():
         if role not in ("image_url", "image_file") and not isinstance(column, str):
-            yield Mistake(
+            yield ConfigProblem(
                 (f"input.columns.{role}", "must be one column; only images may be a list")
             )
     if section.where is not None:
         try:
             parse(section.where)
         except ValueError as error:
-            yield Mistake(("input.where", str(error)))
+            yield ConfigProblem(("input.where", str(error)))
     try:
         "".encode(section.encoding)
     except LookupError:
-        yield Mistake(
+        yield ConfigProblem(
             ("input.encoding", f"{section.encoding!r} is not an encoding that Python knows")
         )
 
 
-def _check_params(request: Request) -> Iterator[Mistake]:
+def _check_params(request: Request) -> Iterator[ConfigProblem]:
     for name in sorted(RESERVED_FIELDS & request.params.keys()):
-        yield Mistake(
+        yield ConfigProblem(
             (f"request.params.{name}", "is set by pixmill itself, from the row and the seed")
         )
     try:
@@ -145,7 +145,7 @@ def _check_params(request: Request) -> Iterator[Mistake]:
     except ValidationError as error:
         yield from explained(error, "request.params", OPERATIONS[request.req_key].parameters)
     except (TypeError, ValueError) as error:
-        yield Mistake(("request.params", f"can't be sent as JSON: {error}"))
+        yield ConfigProblem(("request.params", f"can't be sent as JSON: {error}"))
     if request.req_key not in OPERATIONS:
         log.warning(
             "request.req_key %s is not one that pixmill knows: its params are not checked",
@@ -161,7 +161,7 @@ def _check_params(request: Request) -> Iterator[Mistake]:
         try:
             list(string.Formatter().parse(request.prompt))
         except ValueError as error:
-            yield Mistake(
+            yield ConfigProblem(
                 (
                     "request.prompt",
                     f"is not a template: {error}; write {{{{ and }}}} for plain braces",
@@ -169,9 +169,11 @@ def _check_params(request: Request) -> Iterator[Mistake]:
             )
 
 
-def _check_columns(section: Input, request: Request) -> Iterator[Mistake]:
+def _check_columns(section: Input, request: Request) -> Iterator[ConfigProblem]:
     if request.prompt is None and "prompt" not in section.columns:
-        yield Mistake(("input.columns.prompt", "is required where request.prompt is no template"))
+        yield ConfigProblem(
+            ("input.columns.prompt", "is required where request.prompt is no template")
+        )
     try:
         params = resolve_parameters(request.req_key, request.params)
     except ValidationError:
@@ -179,30 +181,30 @@ def _check_columns(section: Input, request: Request) -> Iterator[Mistake]:
     for path in section.field_columns:
         problem = unknown_field(request.req_key, params, path)
         if problem:
-            yield Mistake((f"input.columns.{path}", problem))
+            yield ConfigProblem((f"input.columns.{path}", problem))
     index_problem = image_index_problem(params, len(section.image_columns))
     if index_problem and section.image_columns:
-        yield Mistake(("request.params", index_problem))
+        yield ConfigProblem(("request.params", index_problem))
 
 
 def _check_sweep(
     section: Input, request: Request, sweep: Sweep, replicates: int
-) -> Iterator[Mistake]:
+) -> Iterator[ConfigProblem]:
     try:
         resolve_parameters(request.req_key, request.params)
     except ValidationError:
         return  # named already
     found = sweep_mistakes(sweep, request)
-    yield from map(Mistake, found)
+    yield from map(ConfigProblem, found)
     if not found:
         yield from _check_points(section, request, make_points(sweep, request), replicates)
 
 
 def _check_points(
     section: Input, request: Request, made: SweepPoints, replicates: int
-) -> Iterator[Mistake]:
+) -> Iterator[ConfigProblem]:
     if len(made.points) * replicates > MAX_SLOTS:
-        yield Mistake(
+        yield ConfigProblem(
             (
                 "sweep" if len(made.points) > 1 else "seed.replicates",
                 f"{len(made.points):,} points × {replicates:,} replicates is more than {MAX_SLOTS:,} jobs a row",
@@ -210,7 +212,7 @@ def _check_points(
         )
     for axis in made.axes:
         if axis.path in section.field_columns:
-            yield Mistake(
+            yield ConfigProblem(
                 (
                     f"input.columns.{axis.path}",
                     "is an axis of the sweep too; which one is to count?",
@@ -223,4 +225,4 @@ def _check_points(
             None,
         )
         if wrong and not image_index_problem(request.params, len(section.image_columns)):
-            yield Mistake(("sweep", wrong))
+            yield ConfigProblem(("sweep", wrong))

@@ -9,19 +9,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pixmill.config.problems import Mistake
+from pixmill.config.problems import ConfigProblem
 from pixmill.config.yaml_reader import Place, Word
 from pixmill.request.model import Request
 from pixmill.request.registry import OPERATIONS, resolve_parameters, with_field
 from pixmill.request.sweep.baseline import plain_request
 
 
-def word_mistakes(words: Iterable[Word], sections: Mapping[str, Any]) -> Iterator[Mistake]:
+def word_mistakes(words: Iterable[Word], sections: Mapping[str, Any]) -> Iterator[ConfigProblem]:
     """Yield a mistake for each of `words` that may mean a text; `sections` are those of the config that are right."""
     request = sections.get("request")
     for word in words:
         if word.is_key or word.kind == "surprise" or not _is_meant(word, request):
-            yield Mistake((".".join(word.place), _quotes(word)))
+            yield ConfigProblem((".".join(word.place), _quotes(word)))
 
 
 def _quotes(word: Word) -> str:

@@ -21,7 +21,7 @@ from pixmill.datasets.export.tables import write_table
 from pixmill.datasets.loading import is_damage
 from pixmill.datasets.page_preserving_writer import content_digest
 from pixmill.datasets.publishing import DATASET, INVALID, Files, read_back, write_rows
-from pixmill.datasets.rejected_rows import KnownInvalid
+from pixmill.datasets.rejected_rows import PreviousRejects
 from pixmill.datasets.report import page_text
 from pixmill.datasets.report.thumbnails import Thumbnails
 from pixmill.datasets.schema import ResultTable
@@ -29,15 +29,16 @@ from pixmill.errors import StoreError, TableError
 from pixmill.ledger.queries import no_outcomes
 from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import Plan
-from pixmill.planning.row_checks import Problem
+from pixmill.planning.row_checks import RowProblem
 from pixmill.storage import FolderStore
 
 log = logging.getLogger(__name__)
 
-SAMPLE_ROWS, SAMPLE_JOBS = 32, 512
+SAMPLE_ROWS = 32
+SAMPLE_JOBS = 512
 """How much of the table is published dry: so many of its first rows, fewer where each makes many jobs."""
 
-_DRY = Problem("dry", None, "")
+_DRY = RowProblem("dry", None, "")
 _NO_IMAGE = ImageData(b"", "0" * 64, ".jpg")
 
 
@@ -97,7 +98,7 @@ def _publish(plan: Plan, jobs: JobBatch, folder: Path) -> None:
         [(jobs, [nothing]), (invalid, [nothing])],
         np.ones(2 * count, np.bool_),
         files,
-        KnownInvalid(files.predecessor),
+        PreviousRejects(files.predecessor),
     )
     read_back(files.dataset, written, results.schema)
     content_digest(files.dataset)

@@ -55,14 +55,14 @@ class NoDataset(UserError):
     """Nothing is published at that place."""
 
 
-class Found(NamedTuple):
+class LocatedDataset(NamedTuple):
     """A dataset file of this machine, and the store that file names in it are relative to."""
 
     file: Path
     store: Store
 
 
-def find_dataset(path: str | Path, *, history: bool = False) -> Found:
+def find_dataset(path: str | Path, *, history: bool = False) -> LocatedDataset:
     """Return the dataset that `path` means: a file, a dataset folder, either of them in a bucket, or a config.
 
     What is in a bucket is brought here, with `history` the earlier versions too. Raises UserError where there is none.
@@ -71,9 +71,9 @@ def find_dataset(path: str | Path, *, history: bool = False) -> Found:
         return _in_bucket(str(path), history)
     path = given_path(path)
     if path.suffix in (".yaml", ".yml") and (config := load_config(path)).bucket:
-        return Found(published_dataset(config, history=history), open_store(config))
+        return LocatedDataset(published_dataset(config, history=history), open_store(config))
     file = dataset_file(path)
-    return Found(file, FolderStore(store_of(file)))
+    return LocatedDataset(file, FolderStore(store_of(file)))
 
 
 def published_dataset(config: Config, *, history: bool = False) -> Path:
@@ -84,7 +84,7 @@ def published_dataset(config: Config, *, history: bool = False) -> Path:
     return file
 
 
-def _in_bucket(url: str, history: bool) -> Found:
+def _in_bucket(url: str, history: bool) -> LocatedDataset:
     try:
         place = bucket_address(url)
     except ValueError as error:
@@ -93,7 +93,9 @@ def _in_bucket(url: str, history: bool) -> Found:
     if place.name == DATASET:
         place = place.parent
     elif place.parent.name == "history" and place.name.endswith(".parquet"):
-        parts, place, history = Path("history", place.name), place.parent.parent, True
+        parts = Path("history", place.name)
+        place = place.parent.parent
+        history = True
     if not place.prefix:
         raise UserError(
             f"{url} names no dataset", hint="s3://bucket/prefix/NAME does, NAME as in its config"
@@ -103,7 +105,7 @@ def _in_bucket(url: str, history: bool) -> Found:
     file = store.folder / place.name / parts
     if not file.exists():
         raise NoDataset(f"{store.shown(file)} does not exist", hint=MAKE_IT)
-    return Found(file, store)
+    return LocatedDataset(file, store)
 
 
 def dataset_file(path: str | Path) -> Path:

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 OPTIONS = {"compression": "zstd", "write_page_checksum": True}
 
 _BLOCK = 8 << 20
-_SURE_FACTOR, _SURE_BYTES = 4, 1 << 20
+_SURE_FACTOR = 4
+_SURE_BYTES = 1 << 20
 """No row group is encoded in more bytes than this many times its size in memory, and so many for headers."""
 
 
@@ -31,7 +32,7 @@ class Extent(NamedTuple):
     end: int
 
 
-class SucceedingWriter:
+class PagePreservingWriter:
     """Writes a Parquet file, one row group a table, in which the pages of `predecessor` keep their places."""
 
     def __init__(self, path: Path, schema: pa.Schema, predecessor: Path) -> None:

@@ -27,34 +27,34 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
-from pixmill.datasets.page_preserving_writer import OPTIONS, SucceedingWriter, content_digest
-from pixmill.datasets.rejected_rows import INVALID_SCHEMA, KnownInvalid, invalid_rows
-from pixmill.datasets.schema import Counts, ResultTable
+from pixmill.datasets.page_preserving_writer import OPTIONS, PagePreservingWriter, content_digest
+from pixmill.datasets.rejected_rows import INVALID_SCHEMA, PreviousRejects, invalid_rows
+from pixmill.datasets.schema import OutcomeCounts, ResultTable
 from pixmill.datasets.step_back import is_step_back
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
 from pixmill.planning.jobs import JobBatch
-from pixmill.planning.plan import Plan, looked_up
+from pixmill.planning.plan import Plan, prefetch
 from pixmill.storage import open_store
 from pixmill.storage.atomic_write import aside, check_writable, put
 from pixmill.storage.integrity import hash_of, manifest_at
 
-DATASET, INVALID, MANIFEST, CONFIG = (
-    "dataset.parquet",
-    "invalid.parquet",
-    "manifest.json",
-    "config.yaml",
-)
+DATASET = "dataset.parquet"
+INVALID = "invalid.parquet"
+MANIFEST = "manifest.json"
+CONFIG = "config.yaml"
 PUBLISHED = (DATASET, INVALID, CONFIG, MANIFEST)
 """What a publication writes, in the order in which others may see it: the dataset decides who was first."""
 
 NEXT = ".manifest.next.json"
 """The manifest of the dataset that is about to be put in place, for whoever finds the one without the other."""
 
-HISTORY, RUNS = "history", "runs"
+HISTORY = "history"
+RUNS = "runs"
 """Folders beside what is published: of earlier versions, and of what runs said."""
 
-LOOKS, LOOK_SECONDS = 3, 0.3
+LOOKS = 3
+LOOK_SECONDS = 0.3
 PACKAGES = ("pixmill", "prefect", "pandas", "pyarrow", "requests", "SQLAlchemy")
 
 
@@ -67,7 +67,7 @@ class Published:
 
     path: Path
     rows: int
-    counts: Counts
+    counts: OutcomeCounts
     changed: bool
     stays: int | None = None
 
@@ -89,7 +89,8 @@ def publish(plan: Plan, ledger: Ledger, run_id: str, *, whatever: bool = False) 
     was planned: what was paid is in the ledger, so the next run publishes it. Raises PixmillError
     where what was written does not read back.
     """
-    config, folder = plan.config, plan.config.dataset_folder
+    config = plan.config
+    folder = plan.config.dataset_folder
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(
@@ -106,7 +107,8 @@ def published_folder(config: Config, *, history: bool = False) -> Path:
 
     Earlier versions are brought with `history` only.
     """
-    folder, store = config.dataset_folder, open_store(config)
+    folder = config.dataset_folder
+    store = open_store(config)
     store.pull(config.name, PUBLISHED, history=history)
     for _ in range(LOOKS if config.bucket else 0):
         if not (folder / DATASET).exists() or _is_intact(folder):
@@ -121,10 +123,10 @@ def published_folder(config: Config, *, history: bool = False) -> Path:
 def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path, whatever: bool) -> Published:
     plan.table.check_unchanged()
     complete_publication(plan.config)
-    known_invalid = KnownInvalid(folder / INVALID)
+    known_invalid = PreviousRejects(folder / INVALID)
     results = ResultTable(plan.config, plan.maker, plan.table.schema, run_id)
     with aside(folder / DATASET) as dataset, aside(folder / INVALID) as invalid:
-        batches = looked_up(plan.batches(), partial(_known, plan, ledger))
+        batches = prefetch(plan.batches(), partial(_known, plan, ledger))
         files = Files(dataset, invalid, folder / DATASET)
         rows, new_invalid = write_rows(results, batches, plan.first, files, known_invalid)
         plan.table.check_unchanged()
@@ -198,15 +200,16 @@ def write_rows(
     batches: Iterable[tuple[JobBatch, Iterable[pa.Table]]],
     firsts: NDArray[np.bool_],
     files: Files,
-    known_invalid: KnownInvalid,
+    known_invalid: PreviousRejects,
 ) -> tuple[int, int]:
     """Write both files batch by batch; return the number of rows and of invalid ones that are new.
 
     Each batch comes with what the ledger knows of its positions; `firsts` marks the first position of each job key.
     """
-    rows = new_invalid = 0
+    rows = 0
+    new_invalid = 0
     with (
-        SucceedingWriter(files.dataset, results.schema, files.predecessor) as good,
+        PagePreservingWriter(files.dataset, results.schema, files.predecessor) as good,
         pq.ParquetWriter(files.invalid, INVALID_SCHEMA, **OPTIONS) as bad,
         ThreadPoolExecutor(
             1
@@ -286,7 +289,8 @@ def _has_content_of(published: Path, written: Path) -> bool:
 
 def _keep_version(folder: Path, keep: int) -> None:
     """Give the published version a second name in `history/` and forget the oldest beyond `keep`."""
-    history, current = folder / HISTORY, folder / DATASET
+    history = folder / HISTORY
+    current = folder / DATASET
     if keep:
         history.mkdir(exist_ok=True)
         published = manifest_at(folder / MANIFEST)
@@ -312,7 +316,9 @@ def _copy(file: Path, copy: Path) -> None:
             shutil.copyfile(file, path)
 
 
-def _manifest(plan: Plan, run_id: str, counts: Counts, rows: int, dataset: Path) -> dict[str, Any]:
+def _manifest(
+    plan: Plan, run_id: str, counts: OutcomeCounts, rows: int, dataset: Path
+) -> dict[str, Any]:
     return {
         "name": plan.config.name,
         "run_id": run_id,

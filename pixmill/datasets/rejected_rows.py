@@ -50,7 +50,7 @@ def invalid_rows(jobs: JobBatch) -> list[dict[str, Any]]:
     ]
 
 
-class KnownInvalid:
+class PreviousRejects:
     """What was invalid in the version that is published now; an unreadable file counts as nothing, so all is new."""
 
     def __init__(self, path: Path) -> None:

@@ -19,7 +19,7 @@ from pixmill.config.model import Config
 from pixmill.datasets.own_columns import OWN_COLUMNS
 from pixmill.ledger import State
 from pixmill.ledger.bulk_lookup import IMAGES
-from pixmill.planning.job_expander import JobMaker
+from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.jobs import JobBatch, by_position
 from pixmill.request.sweep import Axis, axis_column
 
@@ -56,7 +56,7 @@ DESCRIPTION = b"pixmill"
 
 
 @dataclass
-class Counts:
+class OutcomeCounts:
     """What a dataset holds, by job; `new` counts the distinct problems that this run brought.
 
     Of the distinct jobs without an outcome `left` are nobody's and `elsewhere` another run's, which has them in flight.
@@ -94,7 +94,7 @@ def _axis_type(axis: Axis) -> pa.DataType:
 
 
 def description(
-    config: Config, maker: JobMaker, schema: pa.Schema, own: pa.Schema
+    config: Config, maker: JobExpander, schema: pa.Schema, own: pa.Schema
 ) -> dict[str, Any]:
     """Say what the columns of `schema` mean: the sweep's axes, the columns that are read, and our names."""
     ours = dict(
@@ -125,15 +125,17 @@ def description(
 class ResultTable:
     """Builds dataset rows batch by batch and counts what they hold."""
 
-    def __init__(self, config: Config, maker: JobMaker, own: pa.Schema, run_id: str) -> None:
-        self._config, self._maker, self._run_id = config, maker, run_id
+    def __init__(self, config: Config, maker: JobExpander, own: pa.Schema, run_id: str) -> None:
+        self._config = config
+        self._maker = maker
+        self._run_id = run_id
         self._by_file = config.output.images != "url"
         schema = result_schema(own, maker.sweep.axes)
         described = json.dumps(
             description(config, maker, schema, own), ensure_ascii=False, allow_nan=False
         )
         self.schema = schema.with_metadata({DESCRIPTION: described.encode()})
-        self.counts = Counts()
+        self.counts = OutcomeCounts()
 
     def rows(
         self, jobs: JobBatch, first: NDArray[np.bool_], known: pa.Table, start: int = 0
@@ -231,7 +233,8 @@ class ResultTable:
         cached: pa.ChunkedArray,
         first: NDArray[np.bool_],
     ) -> None:
-        counts, firsts = self.counts, pa.array(first)
+        counts = self.counts
+        firsts = pa.array(first)
         counts.status.update(_frequencies(status))
         counts.cached += _number(cached)
         lacks = pc.and_(pc.and_(pc.equal(status, "succeeded"), pc.is_valid(codes)), firsts)

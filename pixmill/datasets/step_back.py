@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pixmill.datasets.schema import Counts
+from pixmill.datasets.schema import OutcomeCounts
 from pixmill.planning.plan import Plan
 
 _ROW_KEY = re.compile("(pixmill_)*row_key")
 
 
 def is_step_back(
-    plan: Plan, counts: Counts, written: Path, published: Path, manifest: Mapping[str, Any]
+    plan: Plan, counts: OutcomeCounts, written: Path, published: Path, manifest: Mapping[str, Any]
 ) -> bool:
     """Whether the dataset `written`, with its `counts`, is to leave the `published` one of `manifest` in place.
 

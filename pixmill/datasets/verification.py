@@ -29,7 +29,7 @@ from pixmill.storage.integrity import (
     NamedImage,
     manifest_at,
     manifest_problem,
-    undisturbed,
+    publication_lock,
 )
 
 BATCH_ROWS = 2_000
@@ -103,13 +103,14 @@ def verify(config: Config, on_progress: Callable[[Verified], None] = lambda _: N
 
     Raises UserError where there is no dataset, or the ledger is that of a newer pixmill.
     """
-    path, store = published_dataset(config, history=True), open_store(config)
+    path = published_dataset(config, history=True)
+    store = open_store(config)
     folder = path.parent
     found = Verified(store.shown)
     ledger = _sound_ledger(config.ledger_address, found)
     try:
         with ExitStack() as held:
-            with undisturbed(folder):
+            with publication_lock(folder):
                 manifest = _check_published(folder, found)
                 _check_history(folder, found)
                 dataset = held.enter_context(opened(path))
@@ -182,7 +183,8 @@ def _check_rows(
 ) -> Counter[str]:
     """Check the images that rows name and what the ledger says of their jobs; return how many have each status."""
     own = own_columns(dataset.schema_arrow)
-    statuses, seen = Counter[str](), set[int]()
+    statuses = Counter[str]()
+    seen = set[int]()
     with ThreadPoolExecutor(THREADS) as pool:
         for batch in dataset.iter_batches(
             BATCH_ROWS
@@ -218,7 +220,8 @@ def _named_once(rows: Sequence[Mapping[str, Any]], seen: set[int]) -> Iterator[_
 
 
 def _wrong(store: Store, image: _RowImage, problem: str) -> Finding:
-    name, number = image.file.name, image.row["row_number"]
+    name = image.file.name
+    number = image.row["row_number"]
     path = (
         repr(name) if problem == "foreign_name" else store.shown(store.folder / name)
     )  # it may be any text
@@ -228,10 +231,8 @@ def _wrong(store: Store, image: _RowImage, problem: str) -> Finding:
 def _remedy(image: _RowImage) -> str:
     if image.is_input:
         return "`pixmill repair` asks for it again where input.images is `keep`"
-    ends, or_lost = (
-        image.row["url_expires_at"],
-        "restore the file from a backup, or `pixmill repair` marks it as lost",
-    )
+    ends = image.row["url_expires_at"]
+    or_lost = "restore the file from a backup, or `pixmill repair` marks it as lost"
     if ends is None:
         return f"it has no URL: {or_lost}"
     until = ends.astimezone().strftime("%Y-%m-%d %H:%M")

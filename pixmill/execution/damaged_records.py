@@ -18,7 +18,8 @@ from pixmill.ledger import Ledger, open_ledger
 from pixmill.ledger.bulk_lookup import IMAGES
 from pixmill.ledger.input_images import InputImage
 from pixmill.planning.jobs import JobBatch
-from pixmill.planning.plan import looked_up, make_plan
+from pixmill.planning.plan import prefetch
+from pixmill.planning.planner import make_plan
 from pixmill.storage import Store, open_store
 from pixmill.storage.integrity import THREADS, NamedImage
 
@@ -31,7 +32,7 @@ class Checked:
     forgotten: int = 0
 
 
-def forget_damaged(config: Config, on_progress: Callable[[Checked], None]) -> Checked:
+def drop_damaged_records(config: Config, on_progress: Callable[[Checked], None]) -> Checked:
     """Let the ledger forget the files, among those of the config's jobs, that are gone or not what was stored."""
     ledger = open_ledger(config.ledger_address)
     if ledger is None:
@@ -50,9 +51,11 @@ def forget_damaged(config: Config, on_progress: Callable[[Checked], None]) -> Ch
 
 def _checks(config: Config, ledger: Ledger, pool: ThreadPoolExecutor) -> Iterator[bool]:
     """Check files batch by batch; yield for each job's images, and each input image, whether it was forgotten."""
-    plan, seen, position = make_plan(config, ledger), set[int](), 0
+    plan = make_plan(config, ledger)
+    seen = set[int]()
+    position = 0
     files = _Files(open_store(config), ledger)
-    for jobs, known in looked_up(plan.batches(), partial(_believed, ledger)):
+    for jobs, known in prefetch(plan.batches(), partial(_believed, ledger)):
         first = plan.first[position : position + len(jobs.keys)]
         position += len(jobs.keys)
         columns = known.append_column("key", pa.array(jobs.keys, pa.string()))
@@ -85,7 +88,8 @@ class _Files:
     """Holds what the ledger believes against the files themselves."""
 
     def __init__(self, store: Store, ledger: Ledger) -> None:
-        self._store, self._ledger = store, ledger
+        self._store = store
+        self._ledger = ledger
 
     def forget_output(self, job: dict[str, Any]) -> bool:
         """Make the images of a job missing if one of them is wrong; return whether it was."""

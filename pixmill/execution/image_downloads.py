@@ -42,7 +42,8 @@ MOST_WAITING = 1_000
 LOOK_SECONDS = 0.2
 """How often who waits for others to be fetched looks whether the run stops."""
 
-_PENDING, _LOST = "image_pending", "image_lost"
+_PENDING = "image_pending"
+_LOST = "image_lost"
 
 
 class Kept(NamedTuple):
@@ -70,7 +71,9 @@ class Downloads:
 
     def __init__(self, store: Store, run_id: str, ledger: Ledger, fetcher: ImageFetcher) -> None:
         self._store = store
-        self._run_id, self._ledger, self._fetcher = run_id, ledger, fetcher
+        self._run_id = run_id
+        self._ledger = ledger
+        self._fetcher = fetcher
         self._lock = threading.Lock()
         self._held: list[_Held] = []
         self._cancelled = False

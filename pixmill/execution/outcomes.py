@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from pixmill.config.model import Config, Retry
 from pixmill.execution.image_downloads import urls_expire_at
-from pixmill.execution.work_queue import Ticket
-from pixmill.ledger import Claim, Recorded, State
+from pixmill.execution.work_queue import WorkItem
+from pixmill.ledger import AttemptRecord, Claim, State
 from pixmill.ledger.schema import now_micros
 from pixmill.provider.error_codes import OUTPUT_REDRAWN, Verdict
-from pixmill.provider.responses import Answer
-from pixmill.redaction import one_line, without_keys
+from pixmill.provider.responses import Response
+from pixmill.redaction import mask_secrets, single_line
 
 MAX_THROTTLES = 50
 """Throttled answers that one job takes before it waits for the next run; they use up no attempts."""
@@ -19,7 +19,7 @@ MESSAGE_CHARS = 500
 """How much of what this program says of its own fault is kept."""
 
 
-class Sent(NamedTuple):
+class CallTiming(NamedTuple):
     """A call: when it was sent (microseconds since 1970), how long it waited before and took, and its seed.
 
     `attempt` is which call for its job key it was.
@@ -33,7 +33,7 @@ class Sent(NamedTuple):
     attempt: int
 
 
-class Judgement(NamedTuple):
+class Decision(NamedTuple):
     """A job's state after an answer, whether a failure is transient, and whether this run tries again."""
 
     state: State
@@ -41,37 +41,35 @@ class Judgement(NamedTuple):
     again: bool
 
 
-def judge(ticket: Ticket, claim: Claim, answer: Answer, retry: Retry) -> Judgement:
+def decide(ticket: WorkItem, claim: Claim, answer: Response, retry: Retry) -> Decision:
     """Say what becomes of the job of `ticket` after `answer`."""
     match answer.verdict:
         case Verdict.SUCCEEDED:
-            return Judgement(State.SUCCEEDED, transient=False, again=False)
+            return Decision(State.SUCCEEDED, transient=False, again=False)
         case Verdict.REFUSED:
             again = answer.code in OUTPUT_REDRAWN and claim.rerolls < retry.rerolls
-            return Judgement(
-                State.PENDING if again else State.REFUSED, transient=False, again=again
-            )
+            return Decision(State.PENDING if again else State.REFUSED, transient=False, again=again)
         case Verdict.FAILED:
-            return Judgement(State.FAILED, transient=False, again=False)
+            return Decision(State.FAILED, transient=False, again=False)
         case Verdict.IN_DOUBT:
-            return Judgement(State.IN_DOUBT, transient=False, again=False)
+            return Decision(State.IN_DOUBT, transient=False, again=False)
         case Verdict.STOP:
-            return Judgement(State.PENDING, transient=False, again=False)
+            return Decision(State.PENDING, transient=False, again=False)
         case Verdict.RETRY:
             again = ticket.tries + 1 < retry.max_attempts
         case _:
             again = ticket.throttles + 1 < MAX_THROTTLES
-    return Judgement(State.PENDING if again else State.FAILED, transient=not again, again=again)
+    return Decision(State.PENDING if again else State.FAILED, transient=not again, again=again)
 
 
-def in_doubt_by(error: Exception, answer: Answer | None = None) -> Answer:
+def in_doubt_by(error: Exception, answer: Response | None = None) -> Response:
     """Return the answer that stands for a call that `error`, a fault of this program, made an end of.
 
     Of an `answer` that could not be judged or written down stays what may help its owner: whether it was charged, its
     request id and its URLs.
     """
-    what = one_line(without_keys(f"internal error: {type(error).__name__}: {error}"))
-    return Answer(
+    what = single_line(mask_secrets(f"internal error: {type(error).__name__}: {error}"))
+    return Response(
         Verdict.IN_DOUBT,
         answer.charged if answer else "unknown",
         code="internal_error",
@@ -82,19 +80,19 @@ def in_doubt_by(error: Exception, answer: Answer | None = None) -> Answer:
     )
 
 
-def recorded(
+def attempt_record(
     config: Config,
     run_id: str,
     job_key: str,
-    answer: Answer,
-    judged: Judgement,
-    sent: Sent,
+    answer: Response,
+    judged: Decision,
+    sent: CallTiming,
     images: str | None,
-) -> Recorded:
+) -> AttemptRecord:
     """Return what the ledger writes down of a call; `images` are those that came inside the answer, as JSON."""
     now = now_micros()
     urls = answer.image_urls
-    return Recorded(
+    return AttemptRecord(
         job_key=job_key,
         run_id=run_id,
         provider=config.provider.kind,

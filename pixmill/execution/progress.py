@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pixmill.config.model import Stop
 
 
-class Count(NamedTuple):
+class ChunkCounts(NamedTuple):
     """What became of the jobs of one chunk. `elsewhere` are those that another run has in flight."""
 
     succeeded: int = 0
@@ -48,7 +48,7 @@ class Progress(NamedTuple):
 
 
 @dataclass
-class Tally:
+class RunCounters:
     """Thread-safe counts of one run, and the window of outcomes that may stop it."""
 
     stop: Stop
@@ -64,7 +64,7 @@ class Tally:
         self._ends: deque[float] = deque(maxlen=200)
         self.started = time.monotonic()
 
-    def call_ended(self, code: str | None, *, success: bool, charged: bool) -> None:
+    def record_call(self, code: str | None, *, success: bool, charged: bool) -> None:
         """Count one HTTP call."""
         with self._lock:
             self.calls += 1
@@ -73,7 +73,7 @@ class Tally:
             if not success:
                 self.codes[code or "unknown"] += 1
 
-    def job_ended(self, outcome: str, *, watched: bool = True) -> str | None:
+    def record_job(self, outcome: str, *, watched: bool = True) -> str | None:
         """Count one job's outcome; say what the run is to stop for, or `None`. What is not `watched` is no reason."""
         with self._lock:
             self.done[outcome] += 1

@@ -19,13 +19,13 @@ from pixmill.config.model import Config
 from pixmill.datasets.loading import opened, own_columns
 from pixmill.datasets.publishing import DATASET, MANIFEST, complete_publication
 from pixmill.errors import UserError
-from pixmill.execution.damaged_records import Checked, forget_damaged
+from pixmill.execution.damaged_records import Checked, drop_damaged_records
 from pixmill.execution.run import Run, prepare
 from pixmill.ledger import MissingImages, ledger_exists
 from pixmill.planning.input_images import InputCounts
-from pixmill.signals import EXIT_INTERRUPTED, drained_by_signals
+from pixmill.signals import EXIT_INTERRUPTED, graceful_shutdown
 from pixmill.storage import open_store
-from pixmill.storage.integrity import manifest_at, manifest_problem, undisturbed
+from pixmill.storage.integrity import manifest_at, manifest_problem, publication_lock
 
 LISTED = 10_000
 """Rows without their image that are listed; beyond them they are counted."""
@@ -95,10 +95,10 @@ def repair(
     """
     _check_ledger(config)
     open_store(config).clear_parts()
-    checked = forget_damaged(config, on_progress)
+    checked = drop_damaged_records(config, on_progress)
     with (
         prepare(config, 0, on_inputs) as run,
-        drained_by_signals(run.interrupt),
+        graceful_shutdown(run.interrupt),
     ):  # 0: pays for nothing
         run.begin()
         run.fetch_missing(_soonest_first(run))
@@ -132,7 +132,9 @@ def _soonest_first(run: Run) -> Iterator[MissingImages]:
 
 def _missing_keys(run: Run) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
     """The job keys whose images are missing, and when their URLs die."""
-    keys, ends, position = [np.zeros(0, "S64")], [np.zeros(0, np.int64)], 0
+    keys = [np.zeros(0, "S64")]
+    ends = [np.zeros(0, np.int64)]
+    position = 0
     if run.plan.has_images_to_fetch:
         for jobs in run.plan.batches():
             first = run.plan.first[position : position + len(jobs.keys)]
@@ -154,8 +156,9 @@ def _damaged_dataset_aside(config: Config) -> Iterator[None]:
     It comes back if the body fails.
     """
     folder = config.dataset_folder
-    path, away = folder / DATASET, folder / f"damaged.{DATASET}"
-    with undisturbed(folder):
+    path = folder / DATASET
+    away = folder / f"damaged.{DATASET}"
+    with publication_lock(folder):
         complete_publication(config)
         manifest = manifest_at(folder / MANIFEST)
         if path.exists() and manifest_problem(path, manifest):

@@ -23,7 +23,7 @@ BATCH_ROWS = 8_000
 
 
 @dataclass(frozen=True)
-class Retried:
+class RetrySelection:
     """Jobs with one of `statuses`, with one of `codes` and among `keys`; `None` is no restriction."""
 
     statuses: frozenset[str] | None
@@ -56,7 +56,7 @@ class Retried:
 
 def retried(
     config: Config, statuses: Collection[str], codes: Collection[str], where: str | None
-) -> Retried:
+) -> RetrySelection:
     """Read what a person asked for: jobs that fit all of it; those that failed where neither status nor code is given.
 
     Raises UserError for an unknown status, for a condition that does not fit the dataset, and where there is none.
@@ -69,7 +69,7 @@ def retried(
                 hint=hint,
             )
     named = frozenset(statuses) if statuses or codes else frozenset({"failed"})
-    return Retried(
+    return RetrySelection(
         named or None, frozenset(codes) or None, None if where is None else _keys(config, where)
     )
 

@@ -18,25 +18,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pixmill.config.loading import lasting_config
+from pixmill.config.loading import load_deployment_config
 from pixmill.config.model import Config
 from pixmill.datasets.publishing import check_publishable
 from pixmill.errors import PixmillError, TableError, UserError
 from pixmill.execution.image_downloads import Downloads
-from pixmill.execution.progress import Count
-from pixmill.execution.retry_selection import Retried
-from pixmill.execution.run_summary import page_written, record, told, verdict
+from pixmill.execution.progress import ChunkCounts
+from pixmill.execution.retry_selection import RetrySelection
+from pixmill.execution.run_summary import record, told, update_report_page, verdict
 from pixmill.execution.spending_rules import check_invalid, check_spending
-from pixmill.execution.stop_reasons import StopCode, Stopped
-from pixmill.execution.thread_executor import Engine
+from pixmill.execution.stop_reasons import StopCode, StopReason
+from pixmill.execution.thread_executor import ThreadExecutor
 from pixmill.execution.unchanged import Planned, planned, publish_plan
-from pixmill.execution.worker import Done, client_of
-from pixmill.execution.worker_pool import Fleet
+from pixmill.execution.worker import ChunkResult, client_of
+from pixmill.execution.worker_pool import WorkerPool
 from pixmill.ledger import Ledger, MissingImages, open_ledger
 from pixmill.planning.input_check import review_inputs
 from pixmill.planning.input_images import InputCounts
 from pixmill.planning.jobs import Job
-from pixmill.planning.plan import Standing
+from pixmill.planning.plan import PlannedState
 from pixmill.provider.client import Client
 from pixmill.storage import open_store
 from pixmill.storage.image_fetcher import ImageFetcher
@@ -66,17 +66,20 @@ class Run:
         limit: int | None,
         ledger_existed: bool,
     ) -> None:
-        self.config, self.ledger, self._planned = config, ledger, planned
+        self.config = config
+        self.ledger = ledger
+        self._planned = planned
         self.plan = planned.plan
-        self.limit, self.ledger_existed = limit, ledger_existed
+        self.limit = limit
+        self.ledger_existed = ledger_existed
         self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        self.engine: Engine | Fleet | None = None
+        self.engine: ThreadExecutor | WorkerPool | None = None
         self.report: dict[str, Any] | None = None
         self.begun = False
         self._simulator: Simulator | None = None
         self._client: Client | None = None
         self._downloads: Downloads | None = None
-        self._interrupted: Stopped | None = None
+        self._interrupted: StopReason | None = None
         self._began = time.monotonic()
         self._failure: PixmillError | None = None
         self._open = ExitStack()
@@ -100,9 +103,9 @@ class Run:
         return self.plan.to_pay if self.limit is None else min(self.limit, self.plan.to_pay)
 
     @property
-    def fleet(self) -> Fleet | None:
+    def fleet(self) -> WorkerPool | None:
         """The worker processes that pay, `None` where the threads of this one do."""
-        return self.engine if isinstance(self.engine, Fleet) else None
+        return self.engine if isinstance(self.engine, WorkerPool) else None
 
     @property
     def jobs_per_task(self) -> int:
@@ -137,14 +140,17 @@ class Run:
         Raises ConfigError for missing credentials.
         """
         config = self.config
-        base_url = api_key = None
+        base_url = None
+        api_key = None
         if config.simulated and config.provider.base_url is None:
             from pixmill.simulator import embedded  # only runs that use it pay for its import
 
             simulator = self._open.enter_context(
                 embedded(config.store_path / "bill.jsonl", faults=faults)
             )
-            self._simulator, base_url, api_key = simulator, simulator.base_url, simulator.bearer_key
+            self._simulator = simulator
+            base_url = simulator.base_url
+            api_key = simulator.bearer_key
         if config.execution.address:
             return  # the keys are where the workers are
         self._client = client_of(config, base_url, api_key)
@@ -171,20 +177,20 @@ class Run:
             store.clear_parts()
         self.ledger.begin_run(self.run_id, self.config.name)
         if self.plan.asked:
-            self.ledger.ask_again(self.plan.asked)
+            self.ledger.mark_for_repayment(self.plan.asked)
         if self.to_pay:
             self.engine = self._start_engine(self._downloads)
             if self._interrupted:
                 self.engine.stop(*self._interrupted)
 
-    def _start_engine(self, downloads: Downloads) -> Engine | Fleet:
-        cached = self.plan.standings[Standing.CACHED]
+    def _start_engine(self, downloads: Downloads) -> ThreadExecutor | WorkerPool:
+        cached = self.plan.standings[PlannedState.CACHED]
         if self.config.execution.engine != "threads":
             run = (self.config, self.run_id, self.ledger)
-            return Fleet(*run, to_pay=self.to_pay, cached=cached, simulator=self._simulator)
+            return WorkerPool(*run, to_pay=self.to_pay, cached=cached, simulator=self._simulator)
         if self._client is None:
             raise PixmillError(f"run {self.run_id} is not connected")
-        engine = Engine(
+        engine = ThreadExecutor(
             self.config,
             self.run_id,
             ledger=self.ledger,
@@ -240,22 +246,22 @@ class Run:
         """Whether nothing more is sent."""
         return bool(self._failure or self._interrupted or (self.engine and self.engine.stopped))
 
-    def process(self, chunk: list[Job]) -> Count:
+    def process(self, chunk: list[Job]) -> ChunkCounts:
         """Pay for a chunk. What makes paying impossible is kept for `finish`, after which it is raised."""
-        if not isinstance(self.engine, Engine):
+        if not isinstance(self.engine, ThreadExecutor):
             raise PixmillError(f"run {self.run_id} has not begun")
         try:
             return self.engine.process(chunk)
         except PixmillError as error:
             self._failure = error
-            return Count(skipped=len(chunk))
+            return ChunkCounts(skipped=len(chunk))
 
     def _left_out(self) -> int:
         """How many jobs were not for this run to pay for: `--limit` leaves them out, or another run had them."""
         elsewhere = self.engine.tally.done["elsewhere"] if self.engine else 0
         return self.plan.to_pay - self.to_pay + elsewhere
 
-    def hear(self, done: Done) -> None:
+    def hear(self, done: ChunkResult) -> None:
         """Take in what a worker process made of a chunk. What makes paying impossible is kept for `finish`."""
         if self.fleet:
             self.fleet.hear(done)
@@ -265,7 +271,7 @@ class Run:
         """Stop sending because a person or the system asked for it by the signal `name`."""
         # The same `retry` would ask for what it renewed once more.
         how = "`pixmill run` goes on" if self.plan.asked else "run the same command again to go on"
-        self._interrupted = Stopped(StopCode.INTERRUPTED, f"interrupted by {name}; {how}")
+        self._interrupted = StopReason(StopCode.INTERRUPTED, f"interrupted by {name}; {how}")
         if self.engine:
             self.engine.stop(*self._interrupted)
         if self._downloads and not self.engine:
@@ -297,12 +303,14 @@ class Run:
             self.ledger.finish_run(self.run_id, {"run_id": self.run_id, "reason": str(error)})
             raise
         if self.plan.again:
-            published.counts.new["not renewed"] += self.ledger.not_renewed(self.run_id)
+            published.counts.new["not renewed"] += self.ledger.failed_renewals(self.run_id)
         code, reason = verdict(published, self.config.accept, self._left_out())
         if stopped:
-            code, reason = int(stopped.code), stopped.reason
+            code = int(stopped.code)
+            reason = stopped.reason
         if failure:
-            code, reason = 2 if isinstance(failure, UserError) else 1, str(failure)
+            code = 2 if isinstance(failure, UserError) else 1
+            reason = str(failure)
         began = self._began
         report = told(self.plan, self.ledger, self.run_id, published, code, reason, began)
         if failure:
@@ -310,8 +318,9 @@ class Run:
             raise failure
         record(self.config, self.ledger, report)
         self.report = report
-        page = page_written(self.config, published, lambda: self._interrupted is not None)
-        self.report = report = {**report, "report": page}
+        page = update_report_page(self.config, published, lambda: self._interrupted is not None)
+        report = {**report, "report": page}
+        self.report = report
         record(self.config, self.ledger, report)
         return report
 
@@ -320,7 +329,7 @@ def prepare(
     config: Config,
     limit: int | None = None,
     on_inputs: Callable[[InputCounts], None] = lambda _: None,
-    retried: Retried | None = None,
+    retried: RetrySelection | None = None,
 ) -> Run:
     """Open the ledger, look at input images where the config wants that, and plan a run; nothing is paid.
 
@@ -350,7 +359,7 @@ def prepare(
 
 
 @contextmanager
-def handed_over(run: Run) -> Iterator[None]:
+def adopt_run(run: Run) -> Iterator[None]:
     """Let a flow that starts in this context take over `run`, which has been planned and agreed to."""
     token = _prepared.set(run)
     try:
@@ -368,7 +377,7 @@ def flow_run(
     if run is not None:
         yield run
         return
-    with prepare(lasting_config(config, overrides, deployed=deployed), limit) as run:
+    with prepare(load_deployment_config(config, overrides, deployed=deployed), limit) as run:
         check_spending(run.plan, new_store=new_store, ledger_exists=run.ledger_existed)
         yield run
 

@@ -110,7 +110,7 @@ def _cost_of(config: Config, ledger: Ledger, run_id: str) -> float | None:
     return round(ledger.spent(run_id=run_id).get("yes", 0.0), 6)
 
 
-def page_written(
+def update_report_page(
     config: Config, published: Published, is_hurried: Callable[[], bool] = lambda: False
 ) -> str | None:
     """Bring the report's page up to date and say where it is; a run that paid is no failure for want of a page.

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from pixmill.config.model import Config
 from pixmill.ledger import Ledger, open_ledger
 from pixmill.ledger.process_owner import is_dead
-from pixmill.planning.plan import Plan, make_plan
+from pixmill.planning.plan import Plan
+from pixmill.planning.planner import make_plan
 
 SHOWN_DOUBTS = 20
 UNSEEN_HOURS = 24
@@ -69,7 +70,7 @@ class Status:
 
     plan: Plan
     runs: tuple[PastRun, ...]
-    doubts: tuple[DoubtfulJob, ...] = ()
+    in_doubt_calls: tuple[DoubtfulJob, ...] = ()
 
     def next_command(self, config: str) -> str:
         """The command to type next."""
@@ -77,7 +78,7 @@ class Status:
             return f"pixmill status {config}   (a run is going on)"
         if self.plan.to_pay or self.plan.has_images_to_fetch or not self.runs:
             return f"pixmill run {config}"
-        if self.doubts:
+        if self.in_doubt_calls:
             return (
                 f"pixmill retry {config} --in-doubt   "
                 "(once you know that they were not charged, or want to pay again)"
@@ -93,19 +94,19 @@ def read_status(config: Config) -> Status:
     try:
         plan = make_plan(config, ledger)
         rows = ledger.last_runs(config.name) if ledger else []
-        doubts = tuple(islice(_doubtful_jobs(plan, ledger), SHOWN_DOUBTS)) if ledger else ()
+        in_doubt_calls = tuple(islice(_doubtful_jobs(plan, ledger), SHOWN_DOUBTS)) if ledger else ()
     finally:
         if ledger:
             ledger.close()
-    return Status(plan, tuple(_past_run(row) for row in rows), doubts)
+    return Status(plan, tuple(_past_run(row) for row in rows), in_doubt_calls)
 
 
 def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
     """Yield this config's jobs among those in doubt, in input order. Without any the table is not read."""
-    doubts = {doubt.job_key: doubt for doubt in ledger.doubts()}
-    for jobs in plan.batches() if doubts else ():
+    in_doubt_calls = {doubt.job_key: doubt for doubt in ledger.in_doubt_calls()}
+    for jobs in plan.batches() if in_doubt_calls else ():
         for at, key in enumerate(jobs.keys):
-            doubt = doubts.pop(key, None) if key else None
+            doubt = in_doubt_calls.pop(key, None) if key else None
             if doubt:
                 at_micros = doubt.sent_at or doubt.ended_at
                 sent_at = datetime.fromtimestamp(at_micros / 1e6, UTC) if at_micros else None

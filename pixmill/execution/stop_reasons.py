@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pixmill.config.model import Budget
 from pixmill.limits.circuit_breaker import PATIENCE
-from pixmill.provider.responses import Answer
+from pixmill.provider.responses import Response
 
 
 class StopCode(IntEnum):
@@ -20,19 +20,19 @@ class StopCode(IntEnum):
     INTERRUPTED = 130
 
 
-class Stopped(NamedTuple):
+class StopReason(NamedTuple):
     """Why a run ends early, in a sentence."""
 
     code: StopCode
     reason: str
 
 
-def graver(known: Stopped | None, news: Stopped) -> Stopped:
+def most_severe(known: StopReason | None, news: StopReason) -> StopReason:
     """Return the reason that counts: of equal ones the first."""
     return news if known is None or news.code > known.code else known
 
 
-def budget_reached(cap: str, budget: Budget) -> Stopped:
+def budget_reached(cap: str, budget: Budget) -> StopReason:
     """The `cap`, a key of `budget`, leaves no room for one more call."""
     amount = getattr(budget, cap)
     unit = "calls" if cap == "max_calls" else budget.currency
@@ -42,37 +42,39 @@ def budget_reached(cap: str, budget: Budget) -> Stopped:
         if until
         else "raise it, or run the same command again to spend as much once more"
     )
-    return Stopped(
+    return StopReason(
         StopCode.BUDGET, f"budget.{cap} ({amount:,} {unit}) is reached{until}; {next_step}"
     )
 
 
-def too_many(outcome: str, window: int, codes: Sequence[tuple[str, int]]) -> Stopped:
+def failure_rate_exceeded(
+    outcome: str, window: int, codes: Sequence[tuple[str, int]]
+) -> StopReason:
     """Too many of the last `window` jobs were of an outcome; `codes` are the most frequent of the run's calls."""
-    return Stopped(
+    return StopReason(
         StopCode.BREAKER,
         f"too many of the last {window} jobs were {outcome}{_listed(codes)}; `pixmill status` lists why, and once that "
         "is mended the same command goes on",
     )
 
 
-def out_too_long(codes: Sequence[tuple[str, int]]) -> Stopped:
+def outage(codes: Sequence[tuple[str, int]]) -> StopReason:
     """The service has been out for as long as a run waits; `codes` are the most frequent of the run's calls."""
     minutes = f"{PATIENCE / 60:.0f} minutes"
-    return Stopped(
+    return StopReason(
         StopCode.BREAKER,
         f"the service has been out for {minutes}{_listed(codes)}; later the same command goes on",
     )
 
 
-def turned_away(answer: Answer) -> Stopped:
+def credentials_rejected(answer: Response) -> StopReason:
     """No job can succeed until somebody mends what the provider named."""
     what = (
         "this machine's clock"
         if answer.code == "InvalidTimestamp"
         else "key, entitlement and account"
     )
-    return Stopped(
+    return StopReason(
         StopCode.CREDENTIALS,
         f"{answer.code}: {answer.message}; check {what}, then the same command goes on",
     )

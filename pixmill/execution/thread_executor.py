@@ -16,39 +16,40 @@ from collections.abc import Callable, Sequence
 from pixmill.config.model import Config
 from pixmill.errors import LedgerError, PixmillError, TableError
 from pixmill.execution.image_downloads import Downloads, Kept, urls_expire_at
-from pixmill.execution.outcomes import Judgement, Sent, in_doubt_by, judge, recorded
-from pixmill.execution.progress import Count, Progress, Tally
+from pixmill.execution.outcomes import CallTiming, Decision, attempt_record, decide, in_doubt_by
+from pixmill.execution.progress import ChunkCounts, Progress, RunCounters
 from pixmill.execution.stop_reasons import (
     StopCode,
-    Stopped,
+    StopReason,
     budget_reached,
-    graver,
-    out_too_long,
-    too_many,
-    turned_away,
+    credentials_rejected,
+    failure_rate_exceeded,
+    most_severe,
+    outage,
 )
-from pixmill.execution.work_queue import Chunk, JobQueue, Ticket
+from pixmill.execution.work_queue import Chunk, JobQueue, WorkItem
 from pixmill.ledger import Claim, Ledger, MissingImages, Refused, RunLimits, State
 from pixmill.ledger.schema import now_micros
-from pixmill.limits.account_lease import Sharing
-from pixmill.limits.limiter import Governor
-from pixmill.planning.jobs import Job, completed
+from pixmill.limits.account_lease import LeaseRenewer
+from pixmill.limits.limiter import CallLimiter
+from pixmill.planning.jobs import Job, with_seed
 from pixmill.provider.client import Client
 from pixmill.provider.error_codes import Verdict
-from pixmill.provider.responses import Answer
-from pixmill.redaction import one_line, without_keys
-from pixmill.request.fingerprint import redrawn
+from pixmill.provider.responses import Response
+from pixmill.redaction import mask_secrets, single_line
+from pixmill.request.fingerprint import reroll_seed
 
 log = logging.getLogger(__name__)
 
 AUTO_START = 2
 """The in-flight limit that `limits.concurrency: auto` begins with; a number given begins at itself."""
-BACKOFF_BASE, BACKOFF_CAP = 0.5, 30.0
+BACKOFF_BASE = 0.5
+BACKOFF_CAP = 30.0
 MOST_BUGS = 5
 """Faults of this program after which a run sends nothing more: each may have cost a picture."""
 
 
-class Engine:
+class ThreadExecutor:
     """Runs jobs under one config. `jitter` returns a number in [0, 1), for tests to control pauses."""
 
     def __init__(
@@ -63,8 +64,11 @@ class Engine:
         cached: int = 0,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._config, self._run_id = config, run_id
-        self._ledger, self._client, self._downloads = ledger, client, downloads
+        self._config = config
+        self._run_id = run_id
+        self._ledger = ledger
+        self._client = client
+        self._downloads = downloads
         self._limits = RunLimits(
             run_id=run_id,
             provider=config.provider.kind,
@@ -79,18 +83,20 @@ class Engine:
             price=config.budget.price_per_call,
             timezone=config.budget.timezone,
         )
-        self.governor = Governor(
+        self.governor = CallLimiter(
             config.limits.qps,
             config.concurrency,
             start=AUTO_START if config.limits.concurrency == "auto" else None,
-            first_alone=not config.simulated,
+            probe_first=not config.simulated,
             shared=True,
         )
-        self._sharing = Sharing(self.governor, ledger, config.account, self._fail)
-        self.tally = Tally(config.stop)
-        self._to_pay, self._cached, self._jitter = to_pay, cached, jitter
+        self._sharing = LeaseRenewer(self.governor, ledger, config.account, self._fail)
+        self.tally = RunCounters(config.stop)
+        self._to_pay = to_pay
+        self._cached = cached
+        self._jitter = jitter
         self._download = config.output.images != "url"
-        self.stopped: Stopped | None = None
+        self.stopped: StopReason | None = None
         self._failure: PixmillError | None = None
         self._stop_lock = threading.Lock()
         self._queue = JobQueue()
@@ -126,28 +132,28 @@ class Engine:
         thread.start()
         return thread
 
-    def process(self, jobs: Sequence[Job]) -> Count:
+    def process(self, jobs: Sequence[Job]) -> ChunkCounts:
         """Run `jobs` and return what became of them, once all are settled and their images fetched.
 
         Raises LedgerError when payments can't be recorded: then nothing more is sent.
         """
         if not jobs:
-            return Count()
+            return ChunkCounts()
         chunk = Chunk(len(jobs))
         now = time.monotonic()
-        self._queue.put([Ticket(job, chunk, 0, 0, now) for job in jobs])
+        self._queue.put([WorkItem(job, chunk, 0, 0, now) for job in jobs])
         self._start_threads(len(jobs))
         chunk.done.wait()
         if self._failure:
             raise self._failure
-        return Count(**chunk.outcomes)
+        return ChunkCounts(**chunk.outcomes)
 
     def stop(self, code: StopCode, reason: str) -> None:
         """Send nothing more. Calls in flight are finished and recorded, all other jobs are skipped."""
         with self._stop_lock:
-            self.stopped = graver(self.stopped, Stopped(code, reason))
+            self.stopped = most_severe(self.stopped, StopReason(code, reason))
         self.governor.stop()
-        self._queue.hurry()
+        self._queue.release_delayed()
         self._hurry_images()
 
     def _hurry_images(self) -> None:
@@ -199,10 +205,10 @@ class Engine:
                 self._note_bug(ticket, error)
                 self._end(ticket.chunk, "skipped")
 
-    def _note_bug(self, ticket: Ticket, error: Exception) -> None:
+    def _note_bug(self, ticket: WorkItem, error: Exception) -> None:
         """Take in a fault of this program. One costs the job that met it; after `MOST_BUGS` nothing more is sent."""
-        what = without_keys(f"{type(error).__name__}: {error}")
-        log.exception("%s met an internal error: %s", ticket.job.label, one_line(what))
+        what = mask_secrets(f"{type(error).__name__}: {error}")
+        log.exception("%s met an internal error: %s", ticket.job.label, single_line(what))
         if self.tally.bug_met() >= MOST_BUGS:
             self._fail(
                 PixmillError(
@@ -215,17 +221,19 @@ class Engine:
         """Send nothing more because going on is impossible, not because it is unwise."""
         self._failure = self._failure or error
         self.governor.stop()
-        self._queue.hurry()
+        self._queue.release_delayed()
 
-    def _attempt(self, ticket: Ticket) -> None:
+    def _attempt(self, ticket: WorkItem) -> None:
         self._downloads.wait_for_room(lambda: bool(self.stopped or self._failure))
         if self._downloads.failure:
             self._fail(self._downloads.failure)
-        call = None if self._failure else self.governor.enter()
+        call = None if self._failure else self.governor.acquire()
         if call is None:
             self._end(ticket.chunk, "skipped")
             return
-        verdict, answered, claim = None, False, None
+        verdict = None
+        answered = False
+        claim = None
         try:
             # Not before: local images are megabytes, and threads that wait for a slot would all hold theirs.
             beginning = ticket.job.beginning()
@@ -243,26 +251,27 @@ class Engine:
             log.warning("%s is skipped: %s", ticket.job.label, error)
             self._end(ticket.chunk, "skipped")
         finally:
-            self.governor.leave(call, verdict, answered=answered)
+            self.governor.release(call, verdict, answered=answered)
             self._hurry_images()
-        if self.governor.is_hopeless:
-            self.stop(*out_too_long(self.tally.codes.most_common(3)))
+        if self.governor.outage_exceeded:
+            self.stop(*outage(self.tally.codes.most_common(3)))
         if isinstance(claim, Refused):
             self._not_mine(ticket, claim)
 
-    def _send(self, ticket: Ticket, claim: Claim, beginning: bytes) -> Answer:
+    def _send(self, ticket: WorkItem, claim: Claim, beginning: bytes) -> Response:
         job = ticket.job
         queue_ms = (time.monotonic() - ticket.since) * 1000
         seed = job.seed
-        sent_at, begun = now_micros(), time.perf_counter()
+        sent_at = now_micros()
+        begun = time.perf_counter()
         try:
-            seed = redrawn(seed, claim.rerolls) if claim.rerolls else seed
-            answer = self._client.call(completed(beginning, seed), job.req_key)
+            seed = reroll_seed(seed, claim.rerolls) if claim.rerolls else seed
+            answer = self._client.call(with_seed(beginning, seed), job.req_key)
         except Exception as error:  # nobody knows how far it came
             self._note_bug(ticket, error)
             answer = in_doubt_by(error)
         latency_ms = (time.perf_counter() - begun) * 1000
-        sent = Sent(sent_at, queue_ms, latency_ms, seed, claim.rerolls, claim.attempts)
+        sent = CallTiming(sent_at, queue_ms, latency_ms, seed, claim.rerolls, claim.attempts)
         try:
             judged, kept = self._written_down(ticket, claim, answer, sent)
         except Exception as error:
@@ -278,7 +287,7 @@ class Engine:
                     f"what became of {job.label} can't be written: {again}"
                 ) from again
         success = answer.verdict is Verdict.SUCCEEDED
-        self.tally.call_ended(answer.code, success=success, charged=answer.charged == "yes")
+        self.tally.record_call(answer.code, success=success, charged=answer.charged == "yes")
         try:
             self._follow_up(ticket, answer, judged, kept)
         except LedgerError:
@@ -289,26 +298,26 @@ class Engine:
         return answer
 
     def _written_down(
-        self, ticket: Ticket, claim: Claim, answer: Answer, sent: Sent
-    ) -> tuple[Judgement, Kept]:
+        self, ticket: WorkItem, claim: Claim, answer: Response, sent: CallTiming
+    ) -> tuple[Decision, Kept]:
         """Record an answer and the outcome derived from it; return that, and what became of images inside."""
         key = ticket.job.key
-        judged = judge(ticket, claim, answer, self._config.retry)
+        judged = decide(ticket, claim, answer, self._config.retry)
         inline = answer.verdict is Verdict.SUCCEEDED and answer.inline_images
         # Before the answer is recorded: there is no URL to fetch these again.
         kept = self._downloads.keep(answer.inline_images) if inline else Kept()
-        written = recorded(self._config, self._run_id, key, answer, judged, sent, kept.files)
+        written = attempt_record(self._config, self._run_id, key, answer, judged, sent, kept.files)
         self._ledger.record(written)
         return judged, kept
 
-    def _follow_up(self, ticket: Ticket, answer: Answer, judged: Judgement, kept: Kept) -> None:
+    def _follow_up(self, ticket: WorkItem, answer: Response, judged: Decision, kept: Kept) -> None:
         self._downloads.note(ticket.job.key, answer.image_urls, answer.inline_images, kept)
         if answer.retry_after:
             self.governor.hold(answer.retry_after)
         if judged.again:
             self._try_again(ticket, answer.verdict)
         elif answer.verdict is Verdict.STOP:
-            self.stop(*turned_away(answer))
+            self.stop(*credentials_rejected(answer))
             self._end(ticket.chunk, "skipped")
         elif (
             judged.state is State.SUCCEEDED
@@ -324,35 +333,39 @@ class Engine:
         else:
             self._end(ticket.chunk, judged.state)
 
-    def _try_again(self, ticket: Ticket, verdict: Verdict) -> None:
+    def _try_again(self, ticket: WorkItem, verdict: Verdict) -> None:
         later = ticket._replace(
             tries=ticket.tries + (verdict is Verdict.RETRY),
             throttles=ticket.throttles
             + (verdict in (Verdict.THROTTLE_RATE, Verdict.THROTTLE_CONCURRENCY)),
             since=time.monotonic(),
         )
-        self._queue.put_later(later, self._pause(later, verdict))
+        self._queue.put_delayed(later, self._pause(later, verdict))
         if self.stopped or self._failure:
-            self._queue.hurry()
+            self._queue.release_delayed()
 
-    def _pause(self, ticket: Ticket, verdict: Verdict) -> float:
+    def _pause(self, ticket: WorkItem, verdict: Verdict) -> float:
         """Full jitter: anything from nothing to an exponentially growing cap, so that repeats never march in step."""
         if verdict is Verdict.REFUSED:
             return 0.0  # another seed is another request
         doubled = min(ticket.tries + ticket.throttles - 1, 10)
         pause = self._jitter() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0**doubled)
-        return max(pause, self.governor.repeat()) if verdict is Verdict.RETRY else pause
+        return max(pause, self.governor.reserve_retry()) if verdict is Verdict.RETRY else pause
 
-    def _not_mine(self, ticket: Ticket, refused: Refused) -> None:
+    def _not_mine(self, ticket: WorkItem, refused: Refused) -> None:
         if refused.cap:
             self.stop(*budget_reached(refused.cap, self._config.budget))
         self._end(ticket.chunk, _outcome(refused.state))
 
     def _end(self, chunk: Chunk, outcome: str) -> None:
         # In an outage jobs fail for want of a service, and there the breaker decides.
-        tripped = self.tally.job_ended(outcome, watched=not self.governor.is_open)
+        tripped = self.tally.record_job(outcome, watched=not self.governor.is_open)
         if tripped:
-            self.stop(*too_many(tripped, self._config.stop.window, self.tally.codes.most_common(3)))
+            self.stop(
+                *failure_rate_exceeded(
+                    tripped, self._config.stop.window, self.tally.codes.most_common(3)
+                )
+            )
         chunk.end(outcome)
 
 

@@ -20,11 +20,12 @@ import numpy as np
 
 from pixmill.config.model import Config
 from pixmill.datasets.publishing import DATASET, PACKAGES, PUBLISHED, Published, publish
-from pixmill.datasets.schema import Counts
+from pixmill.datasets.schema import OutcomeCounts
 from pixmill.ledger import Ledger
-from pixmill.planning.job_expander import JobMaker
-from pixmill.planning.plan import Plan, Selection, Standing, make_plan
-from pixmill.planning.row_checks import InvalidRow, Problem
+from pixmill.planning.job_expander import JobExpander
+from pixmill.planning.plan import Plan, PlannedState, Selection
+from pixmill.planning.planner import make_plan
+from pixmill.planning.row_checks import InvalidRow, RowProblem
 from pixmill.storage.atomic_write import put
 from pixmill.storage.integrity import hash_of, manifest_at
 from pixmill.tables import InputTable, open_table
@@ -137,7 +138,7 @@ def _recalled(config: Config, ledger: Ledger, revision: str) -> Planned | None:
     table.check_unchanged()
     try:
         plan = _plan(config, table, note["plan"])
-        counts = Counts(**note["counts"])
+        counts = OutcomeCounts(**note["counts"])
         counts.status = Counter(counts.status)
         made = Published(folder / DATASET, note["rows"], counts, changed=False)
     except (KeyError, TypeError, ValueError):  # not a note of this version after all
@@ -147,7 +148,7 @@ def _recalled(config: Config, ledger: Ledger, revision: str) -> Planned | None:
 
 def _plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> Plan:
     examples = {
-        reason: tuple(InvalidRow(row, Problem(*problem)) for row, problem in shown)
+        reason: tuple(InvalidRow(row, RowProblem(*problem)) for row, problem in shown)
         for reason, shown in noted["examples"].items()
     }
     size = noted["positions"]
@@ -155,12 +156,12 @@ def _plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> Plan:
     return Plan(
         config=config,
         table=table,
-        maker=JobMaker(config, table),
+        maker=JobExpander(config, table),
         rows=noted["rows"],
         jobs=noted["jobs"],
         reasons=noted["reasons"],
         examples=examples,
-        standings={Standing[name]: number for name, number in noted["standings"].items()},
+        standings={PlannedState[name]: number for name, number in noted["standings"].items()},
         images_missing=noted["images_missing"],
         images_lost=noted["images_lost"],
         long_prompts=noted["long_prompts"],

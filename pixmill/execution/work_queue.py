@@ -30,7 +30,7 @@ class Chunk:
                 self.done.set()
 
 
-class Ticket(NamedTuple):
+class WorkItem(NamedTuple):
     """One try of a job: how often it was tried and throttled before, and since when it waits."""
 
     job: Job
@@ -44,13 +44,13 @@ class JobQueue:
     """Jobs that may go now, in order, and jobs that wait out a pause."""
 
     def __init__(self) -> None:
-        self._ready: deque[Ticket] = deque()
-        self._later: list[tuple[float, int, Ticket]] = []
+        self._ready: deque[WorkItem] = deque()
+        self._later: list[tuple[float, int, WorkItem]] = []
         self._changed = threading.Condition()
         self._closed = False
         self._order = 0
 
-    def put(self, tickets: Sequence[Ticket]) -> None:
+    def put(self, tickets: Sequence[WorkItem]) -> None:
         """Add jobs that may go now. Raises PixmillError once closed: nobody would take them."""
         with self._changed:
             if self._closed:
@@ -58,14 +58,14 @@ class JobQueue:
             self._ready.extend(tickets)
             self._changed.notify(len(tickets))
 
-    def put_later(self, ticket: Ticket, seconds: float) -> None:
+    def put_delayed(self, ticket: WorkItem, seconds: float) -> None:
         """Add a job that may go after a pause."""
         with self._changed:
             self._order += 1
             heapq.heappush(self._later, (time.monotonic() + seconds, self._order, ticket))
             self._changed.notify()
 
-    def take(self) -> Ticket | None:
+    def take(self) -> WorkItem | None:
         """Return the next job, waiting for one; `None` once closed and empty."""
         with self._changed:
             while True:
@@ -78,7 +78,7 @@ class JobQueue:
                     return None
                 self._changed.wait(self._later[0][0] - now if self._later else None)
 
-    def hurry(self) -> None:
+    def release_delayed(self) -> None:
         """End all pauses: the run stops, and what waits is handed out to be skipped."""
         with self._changed:
             self._ready.extend(ticket for _, _, ticket in self._later)

@@ -1,6 +1,6 @@
 """A worker process's part of a run that is spread over several: an engine of its own, opened by the first chunk.
 
-All that a worker is told is an `Order`: ledger, client and keys it opens by itself. Its engine is closed when the
+All that a worker is told is a `ChunkRequest`: ledger, client and keys it opens by itself. Its engine is closed when the
 driver says that the run is over, or when no chunk comes any more: a driver that was killed says nothing.
 """
 
@@ -16,9 +16,9 @@ from typing import NamedTuple
 from pixmill.config.model import Config
 from pixmill.errors import PixmillError
 from pixmill.execution.image_downloads import Downloads
-from pixmill.execution.progress import Count
-from pixmill.execution.stop_reasons import StopCode, Stopped
-from pixmill.execution.thread_executor import Engine
+from pixmill.execution.progress import ChunkCounts
+from pixmill.execution.stop_reasons import StopCode, StopReason
+from pixmill.execution.thread_executor import ThreadExecutor
 from pixmill.ledger import Ledger, open_ledger
 from pixmill.ledger.queries import has_run
 from pixmill.planning.jobs import Job
@@ -34,7 +34,7 @@ IDLE_SECONDS = 60.0
 """How long an engine stays open without a chunk. Opening it anew takes a fraction of a second."""
 
 
-class Order:
+class ChunkRequest:
     """A chunk of jobs, and what a worker has to know of their run; it holds no secret.
 
     `config` has absolute paths, `base_url` is that of the simulator inside the driver.
@@ -44,42 +44,45 @@ class Order:
     def __init__(
         self, run_id: str, config: Config, chunk: Sequence[Job], base_url: str | None = None
     ) -> None:
-        self.run_id, self.config, self.chunk, self.base_url = run_id, config, chunk, base_url
+        self.run_id = run_id
+        self.config = config
+        self.chunk = chunk
+        self.base_url = base_url
 
 
-class Done(NamedTuple):
+class ChunkResult(NamedTuple):
     """What became of a chunk, the calls that a worker made since it last said so, and why it sends nothing more."""
 
-    outcomes: Count
+    outcomes: ChunkCounts
     calls: int = 0
     charged: int = 0
     codes: Mapping[str, int] = {}
-    stopped: Stopped | None = None
+    stopped: StopReason | None = None
     failure: PixmillError | None = None
 
 
-def process(order: Order) -> Done:
+def process(order: ChunkRequest) -> ChunkResult:
     """Pay for a chunk. What makes paying impossible is returned: it ends the run, not the worker."""
     try:
         part = _joined(order)
     except PixmillError as error:
-        return Done(Count(skipped=len(order.chunk)), failure=error)
+        return ChunkResult(ChunkCounts(skipped=len(order.chunk)), failure=error)
     if part is None:
-        return Done(Count(skipped=len(order.chunk)))
+        return ChunkResult(ChunkCounts(skipped=len(order.chunk)))
     try:
         return part.process(order.chunk)
     finally:
         part.leave()
 
 
-async def stop(run_id: str, stopped: Stopped) -> None:
+async def stop(run_id: str, stopped: StopReason) -> None:
     """Send nothing more for a run, in this process; calls in flight are finished and recorded."""
     await asyncio.to_thread(_stop, run_id, stopped)
 
 
 async def close(run_id: str) -> None:
     """End this process's part of a run that is over."""
-    over = Stopped(StopCode.INTERRUPTED, "the run is over")
+    over = StopReason(StopCode.INTERRUPTED, "the run is over")
     await asyncio.to_thread(_stop, run_id, over)
     await asyncio.to_thread(_close, run_id)
 
@@ -89,13 +92,15 @@ def dask_setup(_worker: object) -> None:
     os.setsid()
 
 
-class _Part:
+class WorkerSession:
     """An open engine and what it needs; `busy` counts the chunks that are in it."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: ChunkRequest) -> None:
         self._run_id = order.run_id
         self._told = Counter[str]()
-        self._told_calls = self._told_charged = self.busy = 0
+        self._told_calls = 0
+        self._told_charged = 0
+        self.busy = 0
         self._lock = threading.Lock()
         self._idle: threading.Timer | None = None
         with ExitStack() as stack:
@@ -117,12 +122,12 @@ class _Part:
                 self._idle.daemon = True
                 self._idle.start()
 
-    def process(self, chunk: Sequence[Job]) -> Done:
+    def process(self, chunk: Sequence[Job]) -> ChunkResult:
         """Run a chunk through the engine."""
         try:
             return self._news(self.engine.process(chunk), None)
         except PixmillError as error:
-            return self._news(Count(skipped=len(chunk)), error)
+            return self._news(ChunkCounts(skipped=len(chunk)), error)
 
     def close(self) -> None:
         """Finish what is in flight and close everything."""
@@ -130,12 +135,14 @@ class _Part:
             self._idle.cancel()
         self._open.close()
 
-    def _news(self, outcomes: Count, failure: PixmillError | None) -> Done:
+    def _news(self, outcomes: ChunkCounts, failure: PixmillError | None) -> ChunkResult:
         """What `outcomes` and the calls since the last time come to."""
         with self._lock:
             tally = self.engine.tally
-            calls, charged, codes = tally.calls, tally.charged, tally.codes.copy()
-            news = Done(
+            calls = tally.calls
+            charged = tally.charged
+            codes = tally.codes.copy()
+            news = ChunkResult(
                 outcomes,
                 calls - self._told_calls,
                 charged - self._told_charged,
@@ -143,28 +150,30 @@ class _Part:
                 self.engine.stopped,
                 failure,
             )
-            self._told_calls, self._told_charged, self._told = calls, charged, codes
+            self._told_calls = calls
+            self._told_charged = charged
+            self._told = codes
             return news
 
 
 _lock = threading.Lock()
-_parts: dict[str, _Part] = {}
+_parts: dict[str, WorkerSession] = {}
 _over: set[str] = set()
 
 
-def _joined(order: Order) -> _Part | None:
+def _joined(order: ChunkRequest) -> WorkerSession | None:
     """Return this process's part of a run with one more chunk in it, `None` where nothing is sent any more."""
     with _lock:
         if order.run_id in _over:
             return None
         if order.run_id not in _parts:
-            _parts[order.run_id] = _Part(order)
+            _parts[order.run_id] = WorkerSession(order)
         part = _parts[order.run_id]
         part.join()
         return part
 
 
-def _stop(run_id: str, stopped: Stopped) -> None:
+def _stop(run_id: str, stopped: StopReason) -> None:
     with _lock:
         _over.add(run_id)  # chunks that are still on their way here are skipped
         if run_id in _parts:
@@ -187,7 +196,7 @@ def _close_idle(run_id: str) -> None:
     part.close()
 
 
-def _opened(order: Order, stack: ExitStack) -> Engine:
+def _opened(order: ChunkRequest, stack: ExitStack) -> ThreadExecutor:
     redact_logs()
     config = order.config
     ledger = _same_ledger(order)
@@ -200,7 +209,7 @@ def _opened(order: Order, stack: ExitStack) -> Engine:
     fetcher = ImageFetcher(allow_hosts=config.output.allow_hosts, simulator=simulator)
     downloads = Downloads(open_store(config), order.run_id, ledger, fetcher)
     stack.callback(downloads.close)
-    engine = Engine(config, order.run_id, ledger=ledger, client=client, downloads=downloads)
+    engine = ThreadExecutor(config, order.run_id, ledger=ledger, client=client, downloads=downloads)
     stack.callback(engine.close)
     return engine
 
@@ -218,7 +227,7 @@ def client_of(config: Config, base_url: str | None, api_key: str | None) -> Clie
     )
 
 
-def _same_ledger(order: Order) -> Ledger:
+def _same_ledger(order: ChunkRequest) -> Ledger:
     """Open the ledger. Raises PixmillError where it is not the driver's: what it does not know would be paid twice."""
     address = order.config.ledger_address
     seen = open_ledger(address, read_only=True)

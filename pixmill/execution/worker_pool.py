@@ -1,4 +1,4 @@
-"""The engines of a run's worker processes, as its driver sees them: one `Fleet` in place of an `Engine`.
+"""The engines of a run's worker processes, as its driver sees them: one `WorkerPool` in place of a `ThreadExecutor`.
 
 It says what the workers are told, takes in what they answer with each chunk, and passes on that the run stops. How
 chunks get there, and by what cluster, is none of its business.
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 from pixmill.config.model import Config, Execution
 from pixmill.errors import ConfigError, LedgerError, PixmillError
-from pixmill.execution.progress import Progress, Tally
-from pixmill.execution.stop_reasons import StopCode, Stopped, graver
-from pixmill.execution.worker import SIMULATOR_KEY, Done, Order
+from pixmill.execution.progress import Progress, RunCounters
+from pixmill.execution.stop_reasons import StopCode, StopReason, most_severe
+from pixmill.execution.worker import SIMULATOR_KEY, ChunkRequest, ChunkResult
 from pixmill.ledger import Ledger
 from pixmill.ledger.underway import UnderWay, under_way
 from pixmill.planning.jobs import Job
-from pixmill.redaction import one_line, without_keys
+from pixmill.redaction import mask_secrets, single_line
 
 if TYPE_CHECKING:
     from pixmill.simulator import Simulator
@@ -40,7 +40,7 @@ _RATE_SAMPLES = 16
 log = logging.getLogger(__name__)
 
 
-class Fleet:
+class WorkerPool:
     """The workers of one run. `workers` is how many there are; a cluster that was there before may have others."""
 
     def __init__(
@@ -53,20 +53,26 @@ class Fleet:
         cached: int,
         simulator: "Simulator | None" = None,
     ) -> None:
-        self._config, self._run_id, self._ledger = config, run_id, ledger
-        self._to_pay, self._cached, self._simulator = to_pay, cached, simulator
+        self._config = config
+        self._run_id = run_id
+        self._ledger = ledger
+        self._to_pay = to_pay
+        self._cached = cached
+        self._simulator = simulator
         self.workers = min(config.execution.workers, config.concurrency)
-        self.tally = Tally(config.stop)
-        self.stopped: Stopped | None = None
-        self._tell: Callable[[Stopped], None] | None = None
+        self.tally = RunCounters(config.stop)
+        self.stopped: StopReason | None = None
+        self._tell: Callable[[StopReason], None] | None = None
         self._stop_lock = threading.Lock()
         self._lost: set[str] = set()
         self._looks = deque([(time.monotonic(), UnderWay(0, 0))], maxlen=_RATE_SAMPLES)
 
-    def order(self, chunk: Sequence[Job]) -> Order:
+    def order(self, chunk: Sequence[Job]) -> ChunkRequest:
         """Return what the worker that gets `chunk` has to know."""
         base_url = self._simulator.base_url if self._simulator else None
-        return Order(self._run_id, rooted(self._config), wherever(chunk), base_url)
+        return ChunkRequest(
+            self._run_id, resolve_paths(self._config), with_absolute_paths(chunk), base_url
+        )
 
     @property
     def jobs_per_task(self) -> int:
@@ -95,7 +101,7 @@ class Fleet:
         finally:
             del os.environ[SIMULATOR_KEY]
 
-    def joined(self, workers: int, tell: Callable[[Stopped], None]) -> None:
+    def workers_ready(self, workers: int, tell: Callable[[StopReason], None]) -> None:
         """Take in that `workers` are there; `tell` passes on to all of them why they are to stop."""
         self.workers = workers
         self._looks.clear()  # the time that they took to come up is no part of their speed
@@ -106,7 +112,7 @@ class Fleet:
         if stopped:
             tell(stopped)
 
-    def hear(self, done: Done) -> None:
+    def hear(self, done: ChunkResult) -> None:
         """Take in what a worker made of a chunk; a worker that stopped stops all."""
         tally = self.tally
         tally.done += Counter(done.outcomes._asdict())
@@ -139,7 +145,8 @@ class Fleet:
     def stop(self, code: StopCode, reason: str) -> None:
         """Let all workers send nothing more. Calls in flight are finished and recorded, all other jobs are skipped."""
         with self._stop_lock:
-            before, self.stopped = self.stopped, graver(self.stopped, Stopped(code, reason))
+            before = self.stopped
+            self.stopped = most_severe(self.stopped, StopReason(code, reason))
             tell = self._tell if self.stopped is not before else None
         if tell:
             tell(self.stopped)
@@ -178,7 +185,7 @@ class Fleet:
             log.debug("no look at the ledger: %s", error)
 
 
-def rooted(config: Config) -> Config:
+def resolve_paths(config: Config) -> Config:
     """Return `config` with absolute paths. Its limits stay: the workers share them by the ledger."""
     key_file = config.provider.api_key_file
     provider = {"api_key_file": str(Path(key_file).expanduser().absolute())} if key_file else {}
@@ -188,7 +195,7 @@ def rooted(config: Config) -> Config:
     )
 
 
-def wherever(chunk: Sequence[Job]) -> list[Job]:
+def with_absolute_paths(chunk: Sequence[Job]) -> list[Job]:
     """Return jobs whose local images are found from any folder."""
     return [
         job._replace(
@@ -217,6 +224,6 @@ def lost_twice(chunk: Sequence[Job]) -> PixmillError:
 def failed_for_good(rows: str, why: str) -> PixmillError:
     """The task of some `rows` ended without its counts, however often Prefect tried it."""
     return PixmillError(
-        f"the task of {rows} failed for good: {one_line(without_keys(why))}",
+        f"the task of {rows} failed for good: {single_line(mask_secrets(why))}",
         hint="what was paid for is published; the same command goes on with the rest",
     )

@@ -94,7 +94,8 @@ def url_problem(url: str) -> str | None:
         return "malformed_url"
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        host = parts.hostname
+        port = parts.port
     except ValueError:
         return "malformed_url"
     if "@" in parts.netloc:
@@ -178,7 +179,8 @@ def _folded(host: str) -> str:
 
 
 def _host_problem(host: str, *, in_brackets: bool) -> str | None:
-    name, literal = _folded(host), literal_address(host)
+    name = _folded(host)
+    literal = literal_address(host)
     last = name.rpartition(".")[2]
     if last in _LOCAL_NAMES or (literal and not _is_public(ip_address(literal))):
         return "private_address"

@@ -39,7 +39,8 @@ class Connection:
     __slots__ = ("origin", "rests_since", "socket")
 
     def __init__(self, origin: Origin, opened: socket.socket) -> None:
-        self.origin, self.socket = origin, opened
+        self.origin = origin
+        self.socket = opened
         self.rests_since = 0.0
 
     @property
@@ -106,7 +107,7 @@ class Exchange:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-class Wire:
+class ConnectionContext:
     """The connections of a transport, up to `most` of which rest; its exchanges by thread, and their watch."""
 
     def __init__(
@@ -144,7 +145,8 @@ class Wire:
         """Take back a connection whose exchange has ended well, for the next one."""
         # Before another thread can have it, so that a late end of this exchange does not hit that one's.
         exchange.hold(None)
-        connection.rests_since = now = monotonic()
+        now = monotonic()
+        connection.rests_since = now
         with self._lock:
             self._resting.append(connection)
             tired = max(0, len(self._resting) - self._most)
@@ -159,7 +161,8 @@ class Wire:
         """Close what rests and end the watch."""
         self.stopped.set()
         with self._lock:
-            closing, self._resting = self._resting, []
+            closing = self._resting
+            self._resting = []
         for each in closing:
             each.close()
 

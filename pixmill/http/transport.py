@@ -21,7 +21,7 @@ from requests.structures import CaseInsensitiveDict
 from pixmill.errors import AnswerUnknown, NotSent
 from pixmill.http.address_policy import LookUp
 from pixmill.http.address_policy import look_up as system_look_up
-from pixmill.http.connections import Exchange, Origin, Wire
+from pixmill.http.connections import ConnectionContext, Exchange, Origin
 
 STEP_BYTES = 1 << 18
 ONE_PACKET_BYTES = 1 << 16
@@ -60,7 +60,7 @@ class Transport:
         idle_seconds: float = 2.0,
         look_up: LookUp = system_look_up,
     ) -> None:
-        self._wire = Wire(
+        self._wire = ConnectionContext(
             check_address or _any_address, idle_seconds, look_up, most=max(HOSTS, connections)
         )
         self._aborted = False
@@ -101,7 +101,8 @@ class Transport:
         self, request: requests.PreparedRequest, exchange: Exchange, max_bytes: int
     ) -> Reply:
         address = _address(request.url or "")
-        head, body = _head(request, address), request.body or b""
+        head = _head(request, address)
+        body = request.body or b""
         if isinstance(body, str):
             body = body.encode()
         connection = self._wire.lend(address.origin, exchange)
@@ -139,7 +140,8 @@ class _Address(NamedTuple):
 def _address(url: str) -> _Address:
     """Take a URL apart. Raises ValueError where it can't be requested."""
     parts = urlsplit(url)
-    scheme, name = parts.scheme, parts.hostname
+    scheme = parts.scheme
+    name = parts.hostname
     if scheme not in _PORTS or not name:
         raise ValueError("no http or https URL")
     origin = Origin(scheme, name, parts.port or _PORTS[scheme])

@@ -1,14 +1,22 @@
 """The ledger: the database of attempts and outcomes, and the only record of what was paid."""
 
 from pixmill.ledger.ledger import Ledger, ledger_exists, open_ledger
-from pixmill.ledger.records import Claim, Known, MissingImages, Recorded, Refused, RunLimits, State
+from pixmill.ledger.records import (
+    AttemptRecord,
+    Claim,
+    KnownStates,
+    MissingImages,
+    Refused,
+    RunLimits,
+    State,
+)
 
 __all__ = [
+    "AttemptRecord",
     "Claim",
-    "Known",
+    "KnownStates",
     "Ledger",
     "MissingImages",
-    "Recorded",
     "Refused",
     "RunLimits",
     "State",

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger.input_images import inputs
 from pixmill.ledger.ledger import Ledger, open_ledger
-from pixmill.ledger.migrations import bring_up_to_date
+from pixmill.ledger.migrations import migrate
 from pixmill.ledger.schema import attempts, jobs, runs
 from pixmill.ledger.sqlite import SqliteFile, integrity
 from pixmill.ledger.stats import row_counts
@@ -114,7 +114,7 @@ def _copy_rows(connection: Connection, path: Path) -> None:
     _remove(path)
     copy = SqliteFile(path)
     try:
-        bring_up_to_date(copy, create=True)
+        migrate(copy, create=True)
         with copy.writing.begin() as written:
             for table in (jobs, attempts, runs, inputs):
                 rows = (
@@ -124,7 +124,7 @@ def _copy_rows(connection: Connection, path: Path) -> None:
                 )
                 for batch in rows.partitions():
                     written.execute(insert(table), [dict(row) for row in batch])
-        copy.end_writing()
+        copy.checkpoint()
     finally:
         copy.close()
 

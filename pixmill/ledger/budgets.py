@@ -81,7 +81,9 @@ class _Meter:
     def __init__(
         self, first: ColumnElement[bool], later: ColumnElement[bool], claimed: ColumnElement[bool]
     ) -> None:
-        self._first, self._later, self._claimed = first, later, claimed
+        self._first = first
+        self._later = later
+        self._claimed = claimed
         self._seen: int | None = None
         self._ended = 0.0
 

@@ -107,7 +107,8 @@ class _Found:
     """What a look-up has found: `tables` of keys and columns, and the keys of lines too `long` to be in them."""
 
     def __init__(self, connection: Connection, columns: Sequence[ColumnElement[Any]]) -> None:
-        self._connection, self._columns = connection, columns
+        self._connection = connection
+        self._columns = columns
         kinds = ((str(at), _kind(of)) for at, of in enumerate(columns))
         self._schema = pa.schema([(_KEY, pa.string()), *kinds])
         self.tables = [self._schema.empty_table()]

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from pixmill.ledger.budgets import Budgets
 from pixmill.ledger.dialects import clock, json_values, run, upsert
-from pixmill.ledger.payment_marks import is_state, tried_before, wanted_again
+from pixmill.ledger.payment_marks import is_state, retryable_failure, wanted_again
 from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.records import Claim, Refused, RunLimits, State
 from pixmill.ledger.schema import jobs, runs
@@ -68,7 +68,7 @@ def _claim_statement(insert: Any) -> Any:
         },
         where=or_(
             is_state(State.PENDING),
-            and_(tried_before(_MAX_RUNS), in_another_run),
+            and_(retryable_failure(_MAX_RUNS), in_another_run),
             and_(again, or_(in_another_run, marked)),
         ),
     ).returning(jobs.c.job_key, jobs.c.attempts, jobs.c.rerolls)

@@ -57,7 +57,7 @@ class Database(Protocol):
     def sizes(self, connection: Connection, /) -> dict[str, int]:
         """Return `ledger_bytes` and `log_bytes`."""
 
-    def end_writing(self) -> None:
+    def checkpoint(self) -> None:
         """Do what is left to do once all is written."""
 
     def close(self) -> None:
@@ -73,9 +73,13 @@ def database_at(address: Path | str) -> Database:
     return PostgresDatabase(str(address))
 
 
-def patiently(database: Database, seconds: float, work: Callable[[], Result]) -> Result:
+def retry_while_unavailable(
+    database: Database, seconds: float, work: Callable[[], Result]
+) -> Result:
     """Return what `work` returns, tried again for `seconds` while the database is locked or away; say so once."""
-    begun, told, stale = time.monotonic(), False, False
+    begun = time.monotonic()
+    told = False
+    stale = False
     while True:
         try:
             result = work()

@@ -19,7 +19,7 @@ _NETWORK = frozenset(" ".join((_SERVERS, _CLUSTERS, _BUCKETS, _HOSTS)).split())
 """Types of disks, and what stands behind a FUSE mount, of which more than one machine may have a part."""
 
 
-def network_disk(path: Path, mounts: Path = _MOUNTS) -> str | None:
+def network_filesystem(path: Path, mounts: Path = _MOUNTS) -> str | None:
     """Return the type of the network disk that `path` is on, `None` where it is on no such disk or nobody knows.
 
     A link is on the disk that it leads to.

@@ -21,7 +21,7 @@ from sqlalchemy.exc import (
 )
 
 from pixmill.errors import LedgerError
-from pixmill.ledger.database import Database, patiently
+from pixmill.ledger.database import Database, retry_while_unavailable
 
 Apply = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """Writes a group of entries of one kind within a transaction and returns a result for each."""
@@ -32,13 +32,14 @@ PATIENCE_SECONDS = 3600.0
 """How long a ledger that is locked or away is waited for: what is paid for meanwhile has to be written down."""
 
 
-class _Ticket:
+class _PendingWrite:
     """What a caller waits on: released once its entry is committed, or with the error that prevented it."""
 
     __slots__ = ("apply", "entry", "error", "lock", "result")
 
     def __init__(self, apply: Apply, entry: Any) -> None:
-        self.apply, self.entry = apply, entry
+        self.apply = apply
+        self.entry = entry
         self.result: Any = None
         self.error: BaseException | None = None
         self.lock = threading.Lock()  # a bare lock: an Event costs three times as much per wait
@@ -52,11 +53,13 @@ class GroupWriter:
     """
 
     def __init__(self, database: Database, undone: Callable[[], None]) -> None:
-        self._database, self._undone = database, undone
+        self._database = database
+        self._undone = undone
         self._groups = 0
-        self._queue: SimpleQueue[_Ticket | None] = SimpleQueue()
+        self._queue: SimpleQueue[_PendingWrite | None] = SimpleQueue()
         self._broken: LedgerError | None = None
-        self._closed, self._closing = False, threading.Lock()
+        self._closed = False
+        self._closing = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="pixmill-ledger", daemon=True)
         self._thread.start()
 
@@ -64,7 +67,7 @@ class GroupWriter:
         """Write one entry and return its result once it is on disk. Raises LedgerError if that failed."""
         if self._broken:
             raise self._broken
-        ticket = _Ticket(apply, entry)
+        ticket = _PendingWrite(apply, entry)
         with self._closing:
             if self._closed:
                 raise LedgerError("the ledger is closed: nothing more is written to it")
@@ -92,7 +95,7 @@ class GroupWriter:
                 group.append(following)
             self._commit(group)
 
-    def _commit(self, group: list[_Ticket]) -> None:
+    def _commit(self, group: list[_PendingWrite]) -> None:
         """Write a group, or each of its entries by itself where one of them can't be written."""
         error: BaseException | None = self._broken
         if error is None:
@@ -122,19 +125,21 @@ class GroupWriter:
         )
         return self._broken
 
-    def _apply_when_free(self, group: list[_Ticket]) -> None:
+    def _apply_when_free(self, group: list[_PendingWrite]) -> None:
         """Wait for as long as the database is held by another process or away. No group is written twice."""
         self._groups += 1
-        patiently(self._database, PATIENCE_SECONDS, partial(self._try, group, self._groups))
+        retry_while_unavailable(
+            self._database, PATIENCE_SECONDS, partial(self._try, group, self._groups)
+        )
 
-    def _try(self, group: list[_Ticket], number: int) -> None:
+    def _try(self, group: list[_PendingWrite], number: int) -> None:
         try:
             self._apply(group, number)
         except BaseException:
             self._undone()
             raise
 
-    def _apply(self, group: list[_Ticket], number: int) -> None:
+    def _apply(self, group: list[_PendingWrite], number: int) -> None:
         kinds = list(dict.fromkeys(ticket.apply for ticket in group))
         with self._database.writing.begin() as connection:
             self._database.lock(connection)

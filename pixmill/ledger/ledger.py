@@ -23,14 +23,22 @@ from pixmill.ledger import queries as reads
 from pixmill.ledger import scan
 from pixmill.ledger import writes as entries
 from pixmill.ledger.claims import Claims
-from pixmill.ledger.database import Database, database_at, patiently
+from pixmill.ledger.database import Database, database_at, retry_while_unavailable
 from pixmill.ledger.group_commit import GroupWriter
 from pixmill.ledger.input_images import InputImage
-from pixmill.ledger.migrations import bring_up_to_date, version_of
-from pixmill.ledger.records import Claim, Doubt, Known, MissingImages, Recorded, Refused, RunLimits
+from pixmill.ledger.migrations import migrate, version_of
+from pixmill.ledger.records import (
+    AttemptRecord,
+    Claim,
+    DoubtfulCall,
+    KnownStates,
+    MissingImages,
+    Refused,
+    RunLimits,
+)
 from pixmill.ledger.revision import revision_of, watch_jobs
 from pixmill.ledger.scan import Scan
-from pixmill.ledger.sqlite import DISPLACED, SqliteFile, make_room
+from pixmill.ledger.sqlite import DISPLACED, SqliteFile, create_parent_folder
 
 READ_PATIENCE_SECONDS = 300.0
 """How long a look-up waits for a database that is away."""
@@ -48,7 +56,7 @@ class Ledger:
         self._soundness: Future[str | None] | None = None
         try:
             with _reported(self.database):
-                bring_up_to_date(self.database, create=not read_only)
+                migrate(self.database, create=not read_only)
                 if not read_only:
                     self._watch_jobs()
             self._check_place()
@@ -66,7 +74,7 @@ class Ledger:
         """Write what waits and close the database; a file is whole then without those beside it."""
         if self._writer:
             self._writer.close()
-            self.database.end_writing()
+            self.database.checkpoint()
         self.database.close()
 
     # Writing
@@ -81,7 +89,7 @@ class Ledger:
         """Claim `job_key` for one call of a run, reserve the call in its budgets and write the intent, durably."""
         return self.write(self._claims.claim, (job_key, limits))  # type: ignore[no-any-return]
 
-    def record(self, recorded: Recorded) -> None:
+    def record(self, recorded: AttemptRecord) -> None:
         """Write an ended call and the outcome derived from it, durably."""
         self.write(entries.record, recorded)
 
@@ -122,9 +130,9 @@ class Ledger:
         """Put jobs whose owner died while a run goes on into doubt; return how many those were."""
         return self.write(entries.recover, (run_id, name))  # type: ignore[no-any-return]
 
-    def ask_again(self, asked: Sequence[tuple[str, int]]) -> None:
+    def mark_for_repayment(self, asked: Sequence[tuple[str, int]]) -> None:
         """Mark jobs, each with the attempts that it had when a person agreed, for one more payment each, durably."""
-        self.write(again.ask_again, asked)
+        self.write(again.mark_for_repayment, asked)
 
     def finish_run(self, run_id: str, summary: Mapping[str, Any]) -> None:
         """Write down how a run ended. Raises LedgerError where what it paid is on record in no ledger any more."""
@@ -166,7 +174,7 @@ class Ledger:
 
     def known(
         self, keys: Sequence[str | None], *, max_runs: int, retry_doubt: bool = False
-    ) -> Known:
+    ) -> KnownStates:
         """Return what is known of each of `keys`, by position.
 
         A transient failure with runs left counts as pending, a job whose owner died as in doubt.
@@ -177,13 +185,13 @@ class Ledger:
         """Return for each of `keys` what `retry` chooses by: `state`, `error_code` (published so) and `attempts`."""
         return self.ask(reads.settled, keys)
 
-    def doubts(self) -> list[Doubt]:
+    def in_doubt_calls(self) -> list[DoubtfulCall]:
         """Return the jobs in doubt, longest ago first."""
-        return self.ask(again.doubts)
+        return self.ask(again.in_doubt_calls)
 
-    def not_renewed(self, run_id: str) -> int:
+    def failed_renewals(self, run_id: str) -> int:
         """How many jobs a run paid for, or tried to, that keep an earlier success, as their new call brought none."""
-        return self.ask(reads.not_renewed, run_id)
+        return self.ask(reads.failed_renewals, run_id)
 
     def scan(self, *, max_runs: int, retry_doubt: bool = False) -> Scan:
         """Return what `known` says of all jobs at once: less work than asking for each, where most are asked for."""
@@ -199,7 +207,7 @@ class Ledger:
         """Yield the `OUTCOME_COLUMNS` of `keys`, a row for each in their order; null where nothing is known.
 
         That is one table, or several where answers are so long that one would be large. Where `places` of the keys are
-        given, as `Known` has them, the outcomes are looked for there first.
+        given, as `KnownStates` has them, the outcomes are looked for there first.
         """
         done = False
         while not done:
@@ -252,7 +260,7 @@ class Ledger:
         It is asked anew where the database went away meanwhile.
         """
         with _reported(self.database):
-            return patiently(
+            return retry_while_unavailable(
                 self.database, READ_PATIENCE_SECONDS, partial(self._answer, question, *about)
             )
 
@@ -288,7 +296,7 @@ def open_ledger(address: Path | str, *, read_only: bool = False) -> Ledger | Non
     if read_only and not ledger_exists(address):
         return None
     if not read_only and not is_database_url(address):
-        make_room(Path(address))
+        create_parent_folder(Path(address))
     return Ledger(address, read_only=read_only)
 
 

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, insert, inspect, select, text, update
 from pixmill.errors import UserError
 from pixmill.ledger.database import Database
 from pixmill.ledger.revision import watch_jobs
-from pixmill.ledger.schema import SCHEMA_VERSION, UPGRADES, meta, metadata
+from pixmill.ledger.schema import MIGRATIONS, SCHEMA_VERSION, meta, metadata
 
 
 def version_of(connection: Connection) -> int | None:
@@ -17,7 +17,7 @@ def version_of(connection: Connection) -> int | None:
     )
 
 
-def bring_up_to_date(database: Database, *, create: bool) -> None:
+def migrate(database: Database, *, create: bool) -> None:
     """Make the tables where there are none and `create` allows it, else bring them to `SCHEMA_VERSION`.
 
     Raises UserError where they are of another program, or of a newer version.
@@ -54,7 +54,7 @@ def _upgrade(database: Database) -> None:
     with database.writing.begin() as connection:
         database.lock(connection)
         for version in range(version_of(connection) or SCHEMA_VERSION, SCHEMA_VERSION):
-            for statement in UPGRADES[version]:
+            for statement in MIGRATIONS[version]:
                 connection.execute(text(statement))
         metadata.create_all(connection)
         watch_jobs(connection)

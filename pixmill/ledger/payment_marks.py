@@ -24,7 +24,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from pixmill.ledger.dialects import clock
 from pixmill.ledger.process_owner import is_dead
-from pixmill.ledger.records import Doubt, State
+from pixmill.ledger.records import DoubtfulCall, State
 from pixmill.ledger.schema import DOUBTFUL, jobs
 
 Number = int | BindParameter[int]
@@ -45,7 +45,7 @@ def lacks_images() -> ColumnElement[bool]:
     return and_(is_state(State.SUCCEEDED), absent)
 
 
-def tried_before(max_runs: Number) -> ColumnElement[bool]:
+def retryable_failure(max_runs: Number) -> ColumnElement[bool]:
     """The condition that a job failed transiently in fewer than `max_runs` runs."""
     return and_(
         is_state(State.FAILED), jobs.c.transient == literal_column("1"), jobs.c.runs < max_runs
@@ -72,7 +72,9 @@ _MARK = (
 )
 
 
-def ask_again(connection: Connection, entries: Sequence[Sequence[tuple[str, int]]]) -> list[None]:
+def mark_for_repayment(
+    connection: Connection, entries: Sequence[Sequence[tuple[str, int]]]
+) -> list[None]:
     """Mark jobs, each with the number of attempts that it had when a person agreed.
 
     One that was called since then is not marked: that person agreed to another outcome.
@@ -83,7 +85,7 @@ def ask_again(connection: Connection, entries: Sequence[Sequence[tuple[str, int]
     return [None] * len(entries)
 
 
-def doubts(connection: Connection) -> list[Doubt]:
+def in_doubt_calls(connection: Connection) -> list[DoubtfulCall]:
     """Return the jobs in doubt, also those whose process died and that no run has found yet; longest ago first."""
     names = ("job_key", "started_at", "finished_at", "error_code", "request_id")
     known = connection.execute(
@@ -95,10 +97,11 @@ def doubts(connection: Connection) -> list[Doubt]:
     )
     now = clock(connection)
     dead = [
-        Doubt(key, claimed_at, None, None, None)
+        DoubtfulCall(key, claimed_at, None, None, None)
         for key, claimed_at, owner, lease_until in claimed.all()
         if is_dead(owner, lease_until, now)
     ]
     return sorted(
-        [*map(Doubt._make, known), *dead], key=lambda doubt: doubt.sent_at or doubt.ended_at or 0
+        [*map(DoubtfulCall._make, known), *dead],
+        key=lambda doubt: doubt.sent_at or doubt.ended_at or 0,
     )

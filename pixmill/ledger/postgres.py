@@ -83,7 +83,8 @@ class PostgresDatabase:
         self._url = make_url(url)
         self._writer = secrets.token_hex(8)
         try:
-            self.reading, self.writing = self._connect(writing=False), self._connect(writing=True)
+            self.reading = self._connect(writing=False)
+            self.writing = self._connect(writing=True)
         except ModuleNotFoundError:
             raise UserError(
                 "a ledger in PostgreSQL needs psycopg", hint="pip install 'pixmill[postgres]'"
@@ -135,7 +136,7 @@ class PostgresDatabase:
         )
         return {"ledger_bytes": sum(sizes), "log_bytes": 0}
 
-    def end_writing(self) -> None:
+    def checkpoint(self) -> None:
         """Forget this writer, and those that were killed."""
         with suppress(DBAPIError), self.writing.begin() as connection:
             connection.execute(_FORGET, {"writer": self._writer})

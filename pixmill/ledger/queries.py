@@ -13,7 +13,7 @@ from pixmill.ledger import payment_marks as again
 from pixmill.ledger.bulk_lookup import look_up, look_up_first, nothing_known
 from pixmill.ledger.dialects import clock
 from pixmill.ledger.process_owner import is_dead
-from pixmill.ledger.records import Known, MissingImages, State
+from pixmill.ledger.records import KnownStates, MissingImages, State
 from pixmill.ledger.schema import COUNTS, attempts, jobs, runs
 
 _NOT_PUBLISHED = {"job_key", "owner", "lease_until", "account", "runs", "transient", "rerolls"} | {
@@ -25,7 +25,8 @@ _NOT_PUBLISHED = {"job_key", "owner", "lease_until", "account", "runs", "transie
 OUTCOME_COLUMNS = tuple(column.name for column in jobs.columns if column.name not in _NOT_PUBLISHED)
 """The columns of `jobs` that a dataset is made from, in the order in which `outcomes` returns them."""
 
-_MISSING, _NOWHERE = 1, 2
+_MISSING = 1
+_NOWHERE = 2
 
 
 def is_empty(connection: Connection) -> bool:
@@ -53,11 +54,11 @@ def has_run(connection: Connection, run_id: str) -> bool:
 
 def known(
     connection: Connection, keys: Sequence[str | None], max_runs: int, retry_doubt: bool
-) -> Known:
+) -> KnownStates:
     """Return what is known of each of `keys`, by position."""
-    state = case((again.tried_before(max_runs), State.PENDING.value), else_=jobs.c.state).label(
-        "state"
-    )
+    state = case(
+        (again.retryable_failure(max_runs), State.PENDING.value), else_=jobs.c.state
+    ).label("state")
     lacks = again.lacks_images()
     nowhere = and_(lacks, jobs.c.output_urls.is_(None))
     no_image = case((nowhere, _NOWHERE), (lacks, _MISSING), else_=0).label("missing")
@@ -85,7 +86,7 @@ def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
     return found.set_column(0, "state", pa.array(states, pa.string()))
 
 
-def not_renewed(connection: Connection, run_id: str) -> int:
+def failed_renewals(connection: Connection, run_id: str) -> int:
     """How many jobs that a run tried keep an earlier success."""
     tried = select(attempts.c.job_key).where(attempts.c.run_id == run_id)
     kept = select(func.count()).where(jobs.c.job_key.in_(tried), jobs.c.state == State.SUCCEEDED)
@@ -162,7 +163,7 @@ def last_runs(connection: Connection, name: str, limit: int) -> list[dict[str, A
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def _known(connection: Connection, found: pa.Table) -> Known:
+def _known(connection: Connection, found: pa.Table) -> KnownStates:
     states = found["state"].to_pylist()
     wanted = _mask(pc.is_valid(found["again"]))
     for at in _left_by_the_dead(connection, found, states):
@@ -171,7 +172,7 @@ def _known(connection: Connection, found: pa.Table) -> Known:
     nowhere = pc.fill_null(pc.equal(found["missing"], _NOWHERE), False)
     lost = pc.and_(missing, pc.fill_null(pc.equal(found["image_error"], "image_lost"), False))
     places = np.zeros(len(states), np.uint32)
-    return Known(states, _mask(missing), _mask(nowhere), _mask(lost), wanted, places)
+    return KnownStates(states, _mask(missing), _mask(nowhere), _mask(lost), wanted, places)
 
 
 def _left_by_the_dead(
@@ -179,7 +180,9 @@ def _left_by_the_dead(
 ) -> list[int]:
     """The positions of jobs in flight whose owner is dead, but for those that keep an earlier success."""
     held = pc.indices_nonzero(pc.is_valid(found["owner"])).to_pylist()
-    owners, leases, now = found["owner"], found["lease_until"], clock(connection)
+    owners = found["owner"]
+    leases = found["lease_until"]
+    now = clock(connection)
     return [
         at
         for at in held

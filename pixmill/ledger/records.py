@@ -59,7 +59,7 @@ class Refused(NamedTuple):
     cap: str = ""
 
 
-class Known(NamedTuple):
+class KnownStates(NamedTuple):
     """What the ledger knows of a batch of keys when a plan is made, by position.
 
     A state is `None` where the key was never claimed. `missing` marks paid jobs without their images, `nowhere` those
@@ -89,7 +89,7 @@ class MissingImages(NamedTuple):
     files: Sequence[Mapping[str, Any]] = ()
 
 
-class Doubt(NamedTuple):
+class DoubtfulCall(NamedTuple):
     """A job in doubt, as a person looks for it on the provider's console. Instants are microseconds since 1970 UTC.
 
     `sent_at` is when it was sent, or claimed where the process died; `ended_at` when that was given up.
@@ -102,7 +102,7 @@ class Doubt(NamedTuple):
     request_id: str | None
 
 
-class Recorded(NamedTuple):
+class AttemptRecord(NamedTuple):
     """One ended call and what it means for its key: a row of `attempts` and the new columns of `jobs`.
 
     Instants are microseconds since 1970 UTC; `images` is a JSON list of the stored image files.

@@ -15,18 +15,23 @@ from sqlalchemy import text as sql
 from sqlalchemy.sql.expression import ColumnElement
 
 from pixmill.ledger import payment_marks as again
-from pixmill.ledger.records import Known, State
+from pixmill.ledger.records import KnownStates, State
 from pixmill.ledger.schema import jobs
 
 _STATES = (None, *State)
-_MISSING, _LOST, _AGAIN, _UNSURE, _NOWHERE = 8, 16, 32, 64, 128
+_MISSING = 8
+_LOST = 16
+_AGAIN = 32
+_UNSURE = 64
+_NOWHERE = 128
 """Beside the number of a state in `_STATES`. A job that is unsure has to be looked up: it is claimed, which may have
 ended meanwhile, or its key begins like another one."""
 
 _BASE = 100
 """What a code is more than its meaning, so that each has three digits."""
 
-_KEY_DIGITS, _CODE_DIGITS = 64, 3
+_KEY_DIGITS = 64
+_CODE_DIGITS = 3
 _SLICE_ROWS = 50_000
 _SLICE_PAGES = 4_096
 _JOB_BYTES = 700
@@ -62,7 +67,7 @@ class Scan(NamedTuple):
     codes: NDArray[np.uint8]
     places: NDArray[np.uint32]
 
-    def known(self, asked: Fingerprints) -> tuple[Known, NDArray[np.bool_]]:
+    def known(self, asked: Fingerprints) -> tuple[KnownStates, NDArray[np.bool_]]:
         """Return what is known of the jobs `asked`, and mark those that have to be looked up one by one."""
         ours = self.fingerprints
         at = np.searchsorted(ours.beginnings, asked.beginnings)
@@ -77,12 +82,12 @@ class Scan(NamedTuple):
         places = np.where(found, self.places[at], NO_PLACE).astype(np.uint32)
         return self._as_known(codes, places), unsure
 
-    def _as_known(self, codes: NDArray[np.uint8], places: NDArray[np.uint32]) -> Known:
+    def _as_known(self, codes: NDArray[np.uint8], places: NDArray[np.uint32]) -> KnownStates:
         states = [_STATES[number] for number in (codes & 7).tolist()]
         missing, nowhere, lost, wanted = (
             (codes & bit).astype(np.bool_) for bit in (_MISSING, _NOWHERE, _LOST, _AGAIN)
         )
-        return Known(states, missing, nowhere, lost, wanted, places)
+        return KnownStates(states, missing, nowhere, lost, wanted, places)
 
 
 def number_of_jobs(connection: Connection) -> int:
@@ -124,7 +129,7 @@ _PAGES = sql("SELECT pg_relation_size(to_regclass('jobs')) / current_setting('bl
 def _code(max_runs: int, retry_doubt: bool) -> ColumnElement[int]:
     """What a plan asks of a job, as a number: its state and what else holds."""
     state = case(
-        (again.tried_before(max_runs), _STATES.index(State.PENDING)),
+        (again.retryable_failure(max_runs), _STATES.index(State.PENDING)),
         *((again.is_state(of), number) for number, of in enumerate(_STATES) if of),
         else_=0,
     )

@@ -143,7 +143,7 @@ late = attempts.alias("late")
 COUNTS = attempts.c.id.not_in(select(late.c.supersedes).where(late.c.supersedes.is_not(None)))
 """The condition that a row of `attempts` is a call by itself: no later row says what became of the same one."""
 
-UPGRADES = {
+MIGRATIONS = {
     1: (
         "ALTER TABLE jobs ADD COLUMN effective_seed BIGINT",
         "ALTER TABLE jobs ADD COLUMN rerolls INTEGER DEFAULT 0 NOT NULL",

@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from pixmill.errors import LedgerError
-from pixmill.ledger.filesystems import network_disk
+from pixmill.ledger.filesystems import network_filesystem
 from pixmill.storage.atomic_write import sync
 
 BUSY_SECONDS = 60
@@ -19,7 +19,8 @@ DISPLACED = (
     "nothing more is sent; put the file that was there back, with its -wal, before the next run"
 )
 
-READING_CACHE_KB, WRITING_CACHE_KB = 6_144, 4_096
+READING_CACHE_KB = 6_144
+WRITING_CACHE_KB = 4_096
 """Pages of the file that a connection keeps. What is read again soon is in the system's own cache as well: with more,
 look-ups were hardly faster, and a run that pays grew with each call until its cache was full."""
 
@@ -35,7 +36,8 @@ class SqliteFile:
         self.path = path
         self._log = Path(f"{path}-wal")
         self._opened: dict[Path, os.stat_result] = {}
-        self.reading, self.writing = connect(path, writing=False), connect(path, writing=True)
+        self.reading = connect(path, writing=False)
+        self.writing = connect(path, writing=True)
         for engine in (self.reading, self.writing):
             event.listen(engine, "do_connect", self._check_place)
 
@@ -109,7 +111,7 @@ class SqliteFile:
             "log_bytes": self._log.stat().st_size if self._log.exists() else 0,
         }
 
-    def end_writing(self) -> None:
+    def checkpoint(self) -> None:
         """Fold the write-ahead log into the file, so that a copy of it is complete.
 
         Nobody is waited for: what a reader of an earlier moment still needs stays in the log, as safe as in the file.
@@ -157,14 +159,14 @@ def connect(path: Path, *, writing: bool) -> Engine:
     return engine
 
 
-def make_room(path: Path) -> None:
+def create_parent_folder(path: Path) -> None:
     """Make the folder of a new ledger. Raises LedgerError where it can't be, or is no place for one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sync(path.parent.parent)
     except OSError as error:
         raise LedgerError(f"the store {path.parent} can't be made: {error.strerror}") from None
-    if kind := network_disk(path):
+    if kind := network_filesystem(path):
         raise LedgerError(
             f"the ledger {path.resolve()} is on a network disk ({kind}), where SQLite can lose what was paid",
             hint="keep the store on a local disk, or the ledger in PostgreSQL",

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from pixmill.ledger.dialects import clock, run
 from pixmill.ledger.payment_marks import SETTLED, is_state
 from pixmill.ledger.process_owner import is_dead, this_owner
-from pixmill.ledger.records import Recorded, State
+from pixmill.ledger.records import AttemptRecord, State
 from pixmill.ledger.schema import DOUBTFUL, attempts, jobs, now_micros, runs
 
 _OUTCOME_FIELDS = {
@@ -98,7 +98,7 @@ _APPEND = insert(attempts).values(
 )
 
 
-def record(connection: Connection, entries: Sequence[Recorded]) -> list[None]:
+def record(connection: Connection, entries: Sequence[AttemptRecord]) -> list[None]:
     """Append ended calls to `attempts` and settle their jobs; an outcome that was there before stays until replaced."""
     rows = [entry._asdict() for entry in entries]
     run(connection, _APPEND, rows)

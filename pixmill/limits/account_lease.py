@@ -13,40 +13,41 @@ from collections.abc import Callable
 
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
-from pixmill.limits.fair_share import Report, Share
-from pixmill.limits.lease_table import LEASE_SECONDS, Ask, share_out
-from pixmill.limits.limiter import Governor
-from pixmill.redaction import without_keys
+from pixmill.limits.fair_share import Allotment, UsageReport
+from pixmill.limits.lease_table import LEASE_SECONDS, LeaseRequest, share_out
+from pixmill.limits.limiter import CallLimiter
+from pixmill.redaction import mask_secrets
 
 log = logging.getLogger(__name__)
 
 CALLS = 10
 """Calls that go out between two reports, unless these would be further apart than `LONGEST`."""
-SHORTEST, LONGEST = 1.0, 5.0
+SHORTEST = 1.0
+LONGEST = 5.0
 """Seconds between two reports."""
 SOON = 0.5
 """Seconds between two reports while shares are on the move."""
 
 
-class Sharing:
+class LeaseRenewer:
     """Leases shares of `account` for `governor`. `failed` hears of what makes that impossible."""
 
     def __init__(
         self,
-        governor: Governor,
+        governor: CallLimiter,
         ledger: Ledger,
         account: str,
         failed: Callable[[PixmillError], None],
     ) -> None:
-        self._governor, self._ledger, self._account, self._failed = (
-            governor,
-            ledger,
-            account,
-            failed,
-        )
+        self._governor = governor
+        self._ledger = ledger
+        self._account = account
+        self._failed = failed
         self._lease = secrets.token_hex(8)
-        self._first, self._ending = True, False
-        self._sent, self._begun = 0, time.monotonic()
+        self._first = True
+        self._ending = False
+        self._sent = 0
+        self._begun = time.monotonic()
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
@@ -59,7 +60,7 @@ class Sharing:
     def close(self) -> None:
         """Give the share back and wait for the thread to end; calls in flight have ended before."""
         self._ending = True
-        self._governor.news.set()
+        self._governor.usage_changed.set()
         if self._thread:
             self._thread.join()
 
@@ -67,8 +68,8 @@ class Sharing:
         try:
             while not self._ending:
                 pause = self._renew()
-                self._governor.news.wait(pause)
-                self._governor.news.clear()
+                self._governor.usage_changed.wait(pause)
+                self._governor.usage_changed.clear()
             self._ask(None)
         except PixmillError as error:
             self._failed(error)
@@ -76,13 +77,16 @@ class Sharing:
             # Without a share every call would wait for one, and nobody would say why.
             log.exception("the thread that shares the account's limits ended by an internal error")
             reason = f"internal error while sharing the account: {type(error).__name__}: {error}"
-            self._failed(PixmillError(without_keys(reason)))
+            self._failed(PixmillError(mask_secrets(reason)))
 
     def _renew(self) -> float | None:
         """Report, take what comes back, and return after how many seconds to report again; None: when asked to."""
-        begun, sent = time.monotonic(), self._governor.sent
-        made, passed = sent - self._sent, begun - self._begun
-        self._sent, self._begun = sent, begun
+        begun = time.monotonic()
+        sent = self._governor.sent
+        made = sent - self._sent
+        passed = begun - self._begun
+        self._sent = sent
+        self._begun = begun
         report = self._governor.report()
         share = self._ask(report)
         if share is None:
@@ -92,8 +96,8 @@ class Sharing:
             return SOON
         return min(LONGEST, max(SHORTEST, CALLS * passed / max(made, 1)))
 
-    def _ask(self, report: Report | None) -> Share | None:
-        ask = Ask(self._lease, self._account, report, self._first)
+    def _ask(self, report: UsageReport | None) -> Allotment | None:
+        ask = LeaseRequest(self._lease, self._account, report, self._first)
         self._first = False
-        share: Share | None = self._ledger.write(share_out, ask)
+        share: Allotment | None = self._ledger.write(share_out, ask)
         return share

@@ -6,12 +6,13 @@ closes it. Calls from before it opened neither open nor close it. Pure arithmeti
 clock.
 """
 
-from pixmill.limits.rate import Departure
+from pixmill.limits.rate import Permit
 from pixmill.provider.error_codes import Verdict
 
 IN_A_ROW = 5
 """Faults one after another that open it. At one call in ten failing this is chance once in 100,000 calls."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 15.0
 """Seconds before a probe: the longest, and a call after it, is how late the end of an outage is noticed."""
 PATIENCE = 1800.0
 """Seconds of one outage after which a run gives up: a probe without an answer leaves its job in doubt."""
@@ -20,12 +21,13 @@ _FAULTS = (Verdict.RETRY, Verdict.IN_DOUBT)
 _WORKS = (Verdict.SUCCEEDED, Verdict.REFUSED, Verdict.FAILED)
 
 
-class Breaker:
+class CircuitBreaker:
     """Whether calls may go: all (closed), none, or a single one that probes (open)."""
 
     def __init__(self) -> None:
         self._seen_working = False
-        self._in_a_row = self._pauses = 0
+        self._in_a_row = 0
+        self._pauses = 0
         self._opened_at: int | None = None
         self._since = 0.0
         self._probe: int | None = None
@@ -35,21 +37,21 @@ class Breaker:
         """Whether the service is taken to be out."""
         return self._opened_at is not None
 
-    def is_hopeless(self, now: float) -> bool:
+    def outage_exceeded(self, now: float) -> bool:
         """Whether the service has been out for so long that a run should end."""
         return self.is_open and now - self._since > PATIENCE
 
     @property
-    def waits(self) -> bool:
+    def is_half_open(self) -> bool:
         """Whether nothing may go now, because a probe is under way."""
         return self._probe is not None
 
-    def depart(self, call: Departure) -> None:
+    def on_sent(self, call: Permit) -> None:
         """Take in that `call` goes out: of an open breaker it is the probe."""
         if self.is_open:
             self._probe = call.number
 
-    def hear(self, call: Departure, verdict: Verdict | None, sent: int, now: float) -> float | None:
+    def hear(self, call: Permit, verdict: Verdict | None, sent: int, now: float) -> float | None:
         """Take in how `call` ended (`None`: nothing was sent), after `sent` calls in all.
 
         Returns the seconds until the next probe where the breaker opens or stays open by this.
@@ -61,7 +63,8 @@ class Breaker:
         if verdict in _FAULTS:
             return self._fault(sent, now)
         self._seen_working |= verdict in _WORKS
-        self._in_a_row = self._pauses = 0
+        self._in_a_row = 0
+        self._pauses = 0
         self._opened_at = None
         return None
 
@@ -70,7 +73,8 @@ class Breaker:
         if not self.is_open and (self._in_a_row < IN_A_ROW or not self._seen_working):
             return None
         if self._opened_at is None:
-            self._opened_at, self._since = sent, now
+            self._opened_at = sent
+            self._since = now
         pause = min(FIRST_PAUSE * 2.0**self._pauses, LONGEST_PAUSE)
         self._pauses += 1
         return pause

@@ -9,7 +9,7 @@ and then adding one a round, as TCP does, would use three quarters of a limit th
 
 from typing import NamedTuple
 
-from pixmill.limits.rate import Departure
+from pixmill.limits.rate import Permit
 
 IN_USE = 0.8
 """The share of the limit that must have been in use in a round for it to grow: otherwise successes prove nothing."""
@@ -19,8 +19,8 @@ CUT = 0.7
 """What is left of the calls in flight where the cut to their number was not enough."""
 
 
-class LearntSlots(NamedTuple):
-    """What the answers have taught, after so many cuts. Of two the larger one is in force, as with `LearntRate`."""
+class ConcurrencyEstimate(NamedTuple):
+    """What the answers have taught, after so many cuts. Of two the larger one is in force, as with `RateEstimate`."""
 
     cuts: int
     limit: int
@@ -30,26 +30,32 @@ class LearntSlots(NamedTuple):
     too_many: int
 
 
-class Slots:
+class AdaptiveConcurrencyLimit:
     """The in-flight limit in force of an account, from `start` up to `ceiling`.
 
-    A process that may use a `portion` of it sees that part of the successes, so that its rounds are shorter. Tries of a
-    number that was too many are not made more often for that: who is first to try restarts the rounds of all.
+    A process that may use an `account_fraction` of it sees that part of the successes, so that its
+    rounds are shorter. Tries of a number that was too many are not made more often for that: who is
+    first to try restarts the rounds of all.
     """
 
     def __init__(self, start: int, ceiling: int) -> None:
-        self.limit, self._ceiling = min(start, ceiling), ceiling
+        self.limit = min(start, ceiling)
+        self._ceiling = ceiling
         self._portion = 1.0
         self._doubling = True
-        self._too_many = self._times = 0
+        self._too_many = 0
+        self._times = 0
         self._cut_was_enough = True
-        self._cuts = self._cut_at = self._round_from = 0
-        self._good = self._most_used = 0
+        self._cuts = 0
+        self._cut_at = 0
+        self._round_from = 0
+        self._good = 0
+        self._most_used = 0
 
     @property
-    def learnt(self) -> LearntSlots:
+    def learnt(self) -> ConcurrencyEstimate:
         """What the answers have taught this process, or others that told it."""
-        return LearntSlots(
+        return ConcurrencyEstimate(
             self._cuts,
             self.limit,
             self._cut_was_enough,
@@ -58,7 +64,7 @@ class Slots:
             self._too_many,
         )
 
-    def share(self, slots: int, ceiling: int, learnt: LearntSlots, sent: int) -> None:
+    def share(self, slots: int, ceiling: int, learnt: ConcurrencyEstimate, sent: int) -> None:
         """Use `slots` of an account with that `ceiling`, and go on from what all its processes have `learnt`."""
         self._ceiling = ceiling
         if learnt > self.learnt:
@@ -75,7 +81,7 @@ class Slots:
     def _probing(self) -> bool:
         return not self._doubling and self.limit >= self._too_many
 
-    def cut(self, call: Departure, sent: int) -> bool:
+    def cut(self, call: Permit, sent: int) -> bool:
         """Take in that `call` was one too many, after `sent` calls in all. True: the limit fell.
 
         A call from before the last cut does not cut again. Where even a lone call was too many nothing is learnt
@@ -85,18 +91,21 @@ class Slots:
             return False
         taken = self.limit - 1 if self._probing else min(call.beside, self.limit - 1)
         self._times = self._times + 1 if self._too_many == taken + 1 else 1
-        self._too_many, self._doubling = taken + 1, not taken
+        self._too_many = taken + 1
+        self._doubling = not taken
         self._begin_round(taken if self._cut_was_enough else int(taken * CUT), sent)
-        self._cut_was_enough, self._cut_at = False, sent
+        self._cut_was_enough = False
+        self._cut_at = sent
         self._cuts += 1
         return True
 
-    def grow(self, call: Departure, sent: int) -> None:
+    def grow(self, call: Permit, sent: int) -> None:
         """Take in that `call` went well, after `sent` calls in all."""
         used = call.beside + 1
         if call.number <= self._round_from or (self._probing and used < self.limit):
             return
-        self._good, self._most_used = self._good + 1, max(self._most_used, used)
+        self._good = self._good + 1
+        self._most_used = max(self._most_used, used)
         again = self._times > 1 and self.limit + 1 == self._too_many
         if self._good < (PROBE_CALLS if again else self.limit * self._portion):
             return
@@ -112,4 +121,5 @@ class Slots:
     def _begin_round(self, limit: int, sent: int) -> None:
         self.limit = max(1, min(limit, self._ceiling))
         self._round_from = sent
-        self._good = self._most_used = 0
+        self._good = 0
+        self._most_used = 0

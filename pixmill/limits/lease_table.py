@@ -22,9 +22,9 @@ from sqlalchemy import (
 from pixmill.ledger.dialects import clock
 from pixmill.ledger.process_owner import is_dead, this_owner
 from pixmill.ledger.schema import shares
-from pixmill.limits.concurrency import LearntSlots
-from pixmill.limits.fair_share import Lease, Report, Share, settle
-from pixmill.limits.rate import LearntRate
+from pixmill.limits.concurrency import ConcurrencyEstimate
+from pixmill.limits.fair_share import Allotment, LeaseRecord, UsageReport, allocate
+from pixmill.limits.rate import RateEstimate
 
 LEASE_SECONDS = 15.0
 """How long a share that is not renewed is left to its owner, who then stops sending by itself."""
@@ -37,7 +37,7 @@ _OF_ACCOUNT = select(shares).where(shares.c.account == bindparam("of")).order_by
 _MINE = shares.c.lease == bindparam("of")
 
 
-class Ask(NamedTuple):
+class LeaseRequest(NamedTuple):
     """What a process asks for: the share of `account` that goes with its `report`; `None` gives it back.
 
     With its `first` one the table is made in a ledger of a time before there were shares.
@@ -45,11 +45,11 @@ class Ask(NamedTuple):
 
     lease: str
     account: str
-    report: Report | None
+    report: UsageReport | None
     first: bool
 
 
-def share_out(connection: Connection, asks: Sequence[Ask]) -> list[Share | None]:
+def share_out(connection: Connection, asks: Sequence[LeaseRequest]) -> list[Allotment | None]:
     """Renew leases, drop those that have ended, and return what each who asks may use."""
     if any(ask.first for ask in asks):
         shares.create(connection, checkfirst=True)
@@ -57,7 +57,7 @@ def share_out(connection: Connection, asks: Sequence[Ask]) -> list[Share | None]
     return [_share_out(connection, ask, now()) for ask in asks]
 
 
-def _share_out(connection: Connection, ask: Ask, now: int) -> Share | None:
+def _share_out(connection: Connection, ask: LeaseRequest, now: int) -> Allotment | None:
     if ask.report is None:
         connection.execute(delete(shares).where(_MINE), {"of": ask.lease})
         return None
@@ -66,10 +66,10 @@ def _share_out(connection: Connection, ask: Ask, now: int) -> Share | None:
     if ended:
         connection.execute(delete(shares).where(_MINE), [{"of": row.lease} for row in ended])
     others = [row for row in rows if row.lease != ask.lease and row not in ended]
-    rank = sum(row.lease < ask.lease for row in others)
+    position = sum(row.lease < ask.lease for row in others)
     turn = now // (TURN_SECONDS * 1_000_000)
     beside = [_lease(row.record) or _modest(ask.report) for row in others]
-    share, lease = settle(ask.report, beside, rank, turn)
+    share, lease = allocate(ask.report, beside, position, turn)
     values = {
         "expires_at": now + int(LEASE_SECONDS * 1e6),
         "held_until": now + int(ask.report.hold * 1e6),
@@ -92,21 +92,22 @@ def _has_ended(row: Row[Any], now: int) -> bool:
     return not in_time or is_dead(row.owner, _NEVER)
 
 
-def _record(lease: Lease) -> str:
+def _record(lease: LeaseRecord) -> str:
     """Return a lease as text, each value under its name, so that other versions find those that they know."""
     report = lease.report
     learnt = {"slots": report.slots._asdict(), "rate": report.rate._asdict()}
     return json.dumps(
-        {"report": {**report._asdict(), **learnt}, "portion": lease.portion}, allow_nan=False
+        {"report": {**report._asdict(), **learnt}, "portion": lease.account_fraction},
+        allow_nan=False,
     )
 
 
-def _lease(record: str) -> Lease | None:
+def _lease(record: str) -> LeaseRecord | None:
     """Read what another process has put on record; `None` where its version writes what this one can't read."""
     try:
         named = json.loads(record)
-        report = _named(Report, named["report"], slots=LearntSlots, rate=LearntRate)
-        return Lease(report, _number(named["portion"]))
+        report = _named(UsageReport, named["report"], slots=ConcurrencyEstimate, rate=RateEstimate)
+        return LeaseRecord(report, _number(named["portion"]))
     except (ValueError, TypeError, KeyError):
         return None
 
@@ -127,6 +128,6 @@ def _number(value: Any) -> float:
     return value
 
 
-def _modest(mine: Report) -> Lease:
+def _modest(mine: UsageReport) -> LeaseRecord:
     """What a process counts as whose record can't be read: it keeps its lease and wants nothing."""
-    return Lease(mine._replace(held=0, wanted=0, wanted_rate=0.0, hold=0.0), 0.0)
+    return LeaseRecord(mine._replace(held=0, wanted=0, wanted_rate=0.0, hold=0.0), 0.0)

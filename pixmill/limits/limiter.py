@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from pixmill.limits.circuit_breaker import Breaker
-from pixmill.limits.concurrency import Slots
-from pixmill.limits.fair_share import EVERYTHING, NOTHING, UNLIMITED, Report, Share
-from pixmill.limits.rate import RATE_MARGIN, Departure, Pace
+from pixmill.limits.circuit_breaker import CircuitBreaker
+from pixmill.limits.concurrency import AdaptiveConcurrencyLimit
+from pixmill.limits.fair_share import EVERYTHING, NOTHING, UNLIMITED, Allotment, UsageReport
+from pixmill.limits.rate import RATE_MARGIN, AdaptiveRateLimit, Permit
 from pixmill.limits.retry_budget import RetryBudget
 from pixmill.provider.error_codes import Verdict
 
@@ -26,7 +26,7 @@ KEEPS_UP = 0.9
 """The part of its rate that a process has to use to be taken for one that could use more."""
 
 
-class Use:
+class UsageWindow:
     """What a process has made of its share since it last reported: only one thread at a time writes each field."""
 
     __slots__ = (
@@ -42,16 +42,22 @@ class Use:
     )
 
     def __init__(self, idle: bool, now: float) -> None:
-        self.idle, self.keeps_up, self.lacks_slots, self.lacked_slots = idle, True, False, False
-        self.most = self.wanted = self.sent = 0
-        self.could, self.since = 0.0, now
+        self.idle = idle
+        self.keeps_up = True
+        self.lacks_slots = False
+        self.lacked_slots = False
+        self.most = 0
+        self.wanted = 0
+        self.sent = 0
+        self.could = 0.0
+        self.since = now
 
 
-class Governor:
+class CallLimiter:
     """Paces the calls of one process on one account, within `qps` and `concurrency`.
 
     `start` is the in-flight limit to begin with, by default the ceiling: who names a number knows the account, and
-    doubling up to 200 calls of a second each would cost a run of 10,000 a twentieth of its time. `first_alone` lets a
+    doubling up to 200 calls of a second each would cost a run of 10,000 a twentieth of its time. `probe_first` lets a
     single call through until one was answered by the service itself, so that a wrong key or a missing entitlement
     costs one call. `shared`: nothing goes before `take` says what may. `wait` sleeps for seconds, or until the event is
     set.
@@ -63,26 +69,32 @@ class Governor:
         concurrency: int,
         *,
         start: int | None = None,
-        first_alone: bool = False,
+        probe_first: bool = False,
         shared: bool = False,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[threading.Event, float | None], object] = threading.Event.wait,
     ) -> None:
-        self._clock, self._wait = clock, wait
-        self._pace, self._slots = Pace(qps, clock()), Slots(start or concurrency, concurrency)
-        self._alone, self._breaker, self._repeats = first_alone, Breaker(), RetryBudget(clock())
-        self._turnstile, self._lock = threading.Lock(), threading.Lock()
-        self._stopped, self._freed, self._recalled = (
-            threading.Event(),
-            threading.Event(),
-            threading.Event(),
-        )
-        self.news = threading.Event()
-        self._in_flight = self._sent = self._voided = 0
+        self._clock = clock
+        self._wait = wait
+        self._pace = AdaptiveRateLimit(qps, clock())
+        self._slots = AdaptiveConcurrencyLimit(start or concurrency, concurrency)
+        self._alone = probe_first
+        self._breaker = CircuitBreaker()
+        self._repeats = RetryBudget(clock())
+        self._turnstile = threading.Lock()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._freed = threading.Event()
+        self._recalled = threading.Event()
+        self.usage_changed = threading.Event()
+        self._in_flight = 0
+        self._sent = 0
+        self._voided = 0
         self._calm = CALM_CALLS
-        self._qps, self._concurrency = qps, concurrency
+        self._qps = qps
+        self._concurrency = concurrency
         self._share, self._share_until = (NOTHING, clock()) if shared else (EVERYTHING, math.inf)
-        self._use = Use(shared, clock())
+        self._use = UsageWindow(shared, clock())
         self._booked: float | None = None
         self._asked_until = clock()
 
@@ -112,11 +124,11 @@ class Governor:
         return self._breaker.is_open
 
     @property
-    def is_hopeless(self) -> bool:
+    def outage_exceeded(self) -> bool:
         """Whether the service has been out for so long that the run should end."""
-        return self._breaker.is_hopeless(self._clock())
+        return self._breaker.outage_exceeded(self._clock())
 
-    def enter(self) -> Departure | None:
+    def acquire(self) -> Permit | None:
         """Wait for a slot and for this call's turn. None: the run stops, and no slot was taken."""
         ready = self._clock()
         with self._turnstile:
@@ -127,8 +139,8 @@ class Governor:
                     return call
         return None
 
-    def leave(
-        self, call: Departure, verdict: Verdict | None = None, *, answered: bool = False
+    def release(
+        self, call: Permit, verdict: Verdict | None = None, *, answered: bool = False
     ) -> None:
         """Give the slot back, and learn from the verdict on the answer; None: nothing was sent.
 
@@ -142,7 +154,7 @@ class Governor:
             if verdict:
                 self._learn(call, verdict)
             else:
-                self._pace.give_back(self._clock(), self._booked)
+                self._pace.refund(self._clock(), self._booked)
                 self._recall()
             self._freed.set()
 
@@ -151,12 +163,12 @@ class Governor:
         with self._lock:
             self._asked_until = max(self._asked_until, self._clock() + seconds)
             self._hold(seconds)
-        self.news.set()
+        self.usage_changed.set()
 
-    def repeat(self) -> float:
+    def reserve_retry(self) -> float:
         """Book the repeat of a call that met a fault; return the seconds after which it may go."""
         with self._lock:
-            return self._repeats.spend(self._clock())
+            return self._repeats.withdraw(self._clock())
 
     def stop(self) -> None:
         """Let nobody through any more; calls in flight go on."""
@@ -166,15 +178,17 @@ class Governor:
 
     # Beside other processes
 
-    def report(self) -> Report | None:
+    def report(self) -> UsageReport | None:
         """Say what this process holds and could use. None: no call is wanted, and the share was let go.
 
         Until the next `take` no more is used than was said.
         """
         with self._lock:
-            now, use = self._clock(), self._use
+            now = self._clock()
+            use = self._use
             if not (self._in_flight or use.lacks_slots or self._booked or self._sent > use.sent):
-                use.idle, self._share = True, NOTHING
+                use.idle = True
+                self._share = NOTHING
                 return None
             held = max(self._in_flight, self._may_use if now < self._share_until else 0)
             self._share = self._share._replace(slots=held)
@@ -183,7 +197,7 @@ class Governor:
             use.wanted = min(
                 self._concurrency, max(use.wanted - 1, 2 * use.most + 2 if lacks else use.most + 1)
             )
-            return Report(
+            return UsageReport(
                 held,
                 use.wanted,
                 self._wanted_rate(now),
@@ -194,24 +208,29 @@ class Governor:
                 max(0.0, self._asked_until - now),
             )
 
-    def take(self, share: Share, until: float) -> None:
+    def take(self, share: Allotment, until: float) -> None:
         """Use `share` until the next one comes, or until the clock says `until`: then others may use it."""
         with self._lock:
-            now, use = self._clock(), self._use
-            self._share, self._share_until = share, until
+            now = self._clock()
+            use = self._use
+            self._share = share
+            self._share_until = until
             if share.slots and share.learnt_slots and share.learnt_rate:
                 self._slots.share(share.slots, share.concurrency, share.learnt_slots, self._sent)
                 self._pace.share(
-                    share.portion, share.qps, share.learnt_rate, self._sent, now, self._booked
+                    share.account_fraction,
+                    share.qps,
+                    share.learnt_rate,
+                    self._sent,
+                    now,
+                    self._booked,
                 )
             if share.hold:
                 self._pace.hold(share.hold, now)
-            use.most, use.sent, use.since, use.lacked_slots = (
-                self._in_flight,
-                self._sent,
-                now,
-                use.lacks_slots,
-            )
+            use.most = self._in_flight
+            use.sent = self._sent
+            use.since = now
+            use.lacked_slots = use.lacks_slots
             self._recall()
             self._freed.set()
 
@@ -219,10 +238,13 @@ class Governor:
         """The calls per second that this process could use: more than it has where it uses up what it has."""
         if self._alone or not self._share.slots:
             return UNLIMITED  # it has not been able to show
-        use, own = self._use, self._pace.own_rate
+        use = self._use
+        own = self._pace.own_rate
         could = (self._sent - use.sent + 1) / max(now - use.since, 1e-3)
-        kept_up, use.keeps_up = use.keeps_up, could >= KEEPS_UP * own
-        before, use.could = use.could, could
+        kept_up = use.keeps_up
+        use.keeps_up = could >= KEEPS_UP * own
+        before = use.could
+        use.could = could
         # Slow once may be chance: then it wants what it has, or what it could make use of the time before.
         return (
             UNLIMITED
@@ -249,29 +271,34 @@ class Governor:
     def _has_room(self) -> bool:
         return (
             self._in_flight < self.limit
-            and not self._breaker.waits
+            and not self._breaker.is_half_open
             and self._clock() < self._share_until
         )
 
     def _wait_for_slot(self) -> bool:
         """Return once a slot is free or the run stops; say whether that took a wait."""
-        waited, use = False, self._use
+        waited = False
+        use = self._use
         while True:
             self._freed.clear()  # first: what is freed from here on sets it again
             if self._stopped.is_set() or self._has_room():
                 use.lacks_slots = False
                 return waited
-            waited = use.lacks_slots = use.lacked_slots = True
+            waited = True
+            use.lacks_slots = True
+            use.lacked_slots = True
             if use.idle:
-                use.idle, use.since = False, self._clock()
-                self.news.set()
+                use.idle = False
+                use.since = self._clock()
+                self.usage_changed.set()
             self._wait(self._freed, None)
 
-    def _go_in_turn(self, ready: float) -> Departure | None:
+    def _go_in_turn(self, ready: float) -> Permit | None:
         """Wait for a turn and take a slot; None if meanwhile the run stopped or a limit was cut."""
         with self._lock:
             self._recalled.clear()
-            now, voided = self._clock(), self._voided
+            now = self._clock()
+            voided = self._voided
             self._booked = turn = self._pace.turn(ready, now)
         if turn > now and not self._stopped.is_set():
             self._wait(self._recalled, turn - now)
@@ -283,20 +310,20 @@ class Governor:
             self._in_flight += 1
             self._sent += 1
             self._use.most = max(self._use.most, self._in_flight)
-            call = Departure(self._sent, self._clock(), beside, turn > ready)
-            self._breaker.depart(call)
-            self._repeats.earn()
+            call = Permit(self._sent, self._clock(), beside, turn > ready)
+            self._breaker.on_sent(call)
+            self._repeats.deposit()
             return call
 
-    def _learn(self, call: Departure, verdict: Verdict) -> None:
+    def _learn(self, call: Permit, verdict: Verdict) -> None:
         match verdict:
             case Verdict.THROTTLE_RATE:
                 if self._pace.cut(call, self._sent, self._clock()):
                     self._voided += 1
-                    self.news.set()
+                    self.usage_changed.set()
             case Verdict.THROTTLE_CONCURRENCY:
                 if self._slots.cut(call, self._sent):
-                    self.news.set()
+                    self.usage_changed.set()
             case Verdict.RETRY | Verdict.IN_DOUBT:
                 self._calm = 0
             case Verdict.SUCCEEDED | Verdict.REFUSED | Verdict.FAILED:

@@ -17,13 +17,14 @@ class RetryBudget:
     """Tells repeats when they may go, from `now` on."""
 
     def __init__(self, now: float) -> None:
-        self._tokens, self._at = AT_ONCE, now
+        self._tokens = AT_ONCE
+        self._at = now
 
-    def earn(self) -> None:
+    def deposit(self) -> None:
         """Take in that a call was made."""
         self._tokens = min(AT_ONCE, self._tokens + SHARE)
 
-    def spend(self, now: float) -> float:
+    def withdraw(self, now: float) -> float:
         """Book a repeat and return the seconds after which it may go."""
         self._tokens = min(AT_ONCE, self._tokens + (now - self._at) * PER_SECOND) - 1
         self._at = now

@@ -13,12 +13,14 @@ def key_bytes(keys: Sequence[str | None]) -> bytes:
     return bytes.fromhex("".join(key or _NO_KEY for key in keys))
 
 
-def first_bytes(keys: Sequence[str | None]) -> NDArray[np.uint64]:
+def key_prefix_hash(keys: Sequence[str | None]) -> NDArray[np.uint64]:
     """Return the first eight bytes of each job key as a number, 0 for none."""
     return np.frombuffer(key_bytes(keys), ">u8")[::4].astype(np.uint64)
 
 
-def first_of_each(hashes: NDArray[np.uint64], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def mark_first_occurrences(
+    hashes: NDArray[np.uint64], valid: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """Mark the first valid position of each hash. 64 bits of SHA-256: no collision below a billion keys."""
     first = np.zeros(len(hashes), np.bool_)
     where = np.flatnonzero(valid)
@@ -26,7 +28,7 @@ def first_of_each(hashes: NDArray[np.uint64], valid: NDArray[np.bool_]) -> NDArr
     return first
 
 
-def contradictions(
+def conflicting_row_keys(
     row_hashes: NDArray[np.int64], contents: NDArray[np.uint64], has_jobs: NDArray[np.bool_]
 ) -> tuple[frozenset[int], NDArray[np.intp]]:
     """Find row keys that stand for different requests: their hashes, and the rows that carry them.

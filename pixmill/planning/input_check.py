@@ -23,7 +23,8 @@ from pixmill.planning.input_images import (
     stored,
 )
 from pixmill.planning.jobs import JobBatch, LocalImage
-from pixmill.planning.plan import Plan, make_plan
+from pixmill.planning.plan import Plan
+from pixmill.planning.planner import make_plan
 from pixmill.storage import Store, open_store
 from pixmill.storage.image_fetcher import ImageError, inspect
 
@@ -63,10 +64,13 @@ def _reviewed(
     on_progress: Callable[[InputCounts], None],
 ) -> Plan:
     """Look and plan again until there is no news: where a bad image takes a row away, another moves up."""
-    keep, seen, total = plan.config.input.images == "keep", set[int](), InputCounts()
+    keep = plan.config.input.images == "keep"
+    seen = set[int]()
+    total = InputCounts()
     while True:
         more = None if limit is None else limit + sum(total.problems.values())
-        urls, hear = _new_urls(plan, more, seen), partial(_tell, on_progress, total)
+        urls = _new_urls(plan, more, seen)
+        hear = partial(_tell, on_progress, total)
         counts = images.check_all(urls, keep=keep, on_progress=hear)
         total = total.plus(counts)
         if not counts.asked or not (counts.problems or plan.bad_images):

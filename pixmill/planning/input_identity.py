@@ -16,7 +16,7 @@ from pixmill.ledger.input_images import InputImage
 from pixmill.local_paths import named_path
 from pixmill.planning.jobs import LocalImage, RowImages
 from pixmill.planning.row_checks import (
-    Problem,
+    RowProblem,
     may_hold,
     note,
     positions,
@@ -38,7 +38,7 @@ def row_images(
     config: Config,
     batch: RowBatch,
     texts: Mapping[str, pa.Array],
-    problems: dict[int, Problem],
+    problems: dict[int, RowProblem],
     notes: dict[str, NDArray[np.bool_]],
 ) -> RowImages:
     """Return the input images of `batch`; add what is wrong with them to `problems`, what is to be said to `notes`."""
@@ -48,7 +48,8 @@ def row_images(
     # Only where pixmill fetches them as well: what the config allows it to reach is then no mistake of the row.
     allowed = frozenset() if source.images == "url" else frozenset(config.output.allow_hosts)
     count = batch.rows.num_rows
-    stripped, escaped = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    stripped = np.zeros(count, np.bool_)
+    escaped = np.zeros(count, np.bool_)
     columns = []
     for name in source.image_columns:
         urls, had_more = trimmed_urls(texts[name])
@@ -74,9 +75,9 @@ def bad_images(
     images: RowImages,
     columns: Sequence[str],
     look_up: Callable[[Sequence[str]], Mapping[str, InputImage]],
-) -> dict[int, Problem]:
+) -> dict[int, RowProblem]:
     """Return by row what is wrong with `images`, those of `columns`, as far as `look_up` knows of bad ones."""
-    found: dict[int, Problem] = {}
+    found: dict[int, RowProblem] = {}
     for column, sources in zip(columns, images.sources, strict=True):
         bad = {
             source: problem(image.problem, column, image.detail or "")
@@ -91,7 +92,7 @@ def bad_images(
 
 def damaged_files(
     images: RowImages, columns: Sequence[str], rows: Iterable[int]
-) -> dict[int, Problem]:
+) -> dict[int, RowProblem]:
     """Return by row what is wrong with the content of local images, those of `columns`, in `rows` that are valid.
 
     Decoding takes a hundred times as long as a look at the header, so it is for rows that would be paid for.
@@ -100,7 +101,7 @@ def damaged_files(
     files = {file for row in looked_at for file in images.files[row]}
     with ThreadPoolExecutor(_DECODERS, thread_name_prefix="pixmill-decode") as pool:
         details = dict(zip(files, pool.map(_damage, files), strict=True))
-    found: dict[int, Problem] = {}
+    found: dict[int, RowProblem] = {}
     for row in looked_at:
         for column, file in zip(columns, images.files[row], strict=True):
             if detail := details[file]:
@@ -109,7 +110,7 @@ def damaged_files(
 
 
 def _files(
-    source: Input, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, Problem]
+    source: Input, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, RowProblem]
 ) -> RowImages:
     folder = batch.file.parent.resolve()
     columns = [texts[name].to_pylist() for name in source.image_columns]
@@ -118,7 +119,7 @@ def _files(
         images = []
         for column, name in zip(source.image_columns, names, strict=True):
             image = _image(folder, name or "", column)
-            if isinstance(image, Problem):
+            if isinstance(image, RowProblem):
                 problems.setdefault(at, image)
             else:
                 images.append(image)
@@ -129,7 +130,7 @@ def _files(
     return RowImages(identities, [""] * len(rows), rows, sources)
 
 
-def _image(folder: Path, name: str, column: str) -> LocalImage | Problem:
+def _image(folder: Path, name: str, column: str) -> LocalImage | RowProblem:
     """Return the image that a cell names, whatever stands in the cell, or what is wrong with it."""
     if not name.strip():
         return problem("missing_image_file", column)

@@ -30,8 +30,8 @@ from pixmill.storage.image_decoding import (
     INPUT_FORMATS,
     INPUT_RATIO,
     INPUT_SIDE,
+    ImageInfo,
     Picture,
-    Shape,
 )
 from pixmill.storage.image_fetcher import ImageError, ImageFetcher, inspect
 
@@ -145,7 +145,9 @@ class InputImages:
         now: Callable[[], int] = now_micros,
     ) -> None:
         self._store = store
-        self._ledger, self._fetcher, self._now = ledger, fetcher, now
+        self._ledger = ledger
+        self._fetcher = fetcher
+        self._now = now
         self._cancelled = threading.Event()
         self._failures: Counter[str] = Counter()  # in a row, by host
 
@@ -335,7 +337,7 @@ def _usable(data: bytes) -> Picture:
     return picture
 
 
-def _shape_problem(shape: Shape) -> str | None:
+def _shape_problem(shape: ImageInfo) -> str | None:
     if shape.format not in INPUT_FORMATS:
         return "input_type"
     short, long = sorted(shape[:2])

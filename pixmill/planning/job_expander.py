@@ -1,6 +1,6 @@
 """Rows become jobs: templates filled in, seeds drawn, keys computed, a batch at a time, at every point and replicate.
 
-`JobMaker` is built once for a config and a table; `expand` is pure, so that the plan, the run and the dataset
+`JobExpander` is built once for a config and a table; `expand` is pure, so that the plan, the run and the dataset
 each stream the table anew and agree on every job, and none keeps more than a batch in memory.
 """
 
@@ -19,10 +19,10 @@ from pixmill.conditions import Condition, parse
 from pixmill.config.model import Config, Input
 from pixmill.errors import TableError
 from pixmill.planning.input_identity import row_images
-from pixmill.planning.jobs import JobBatch, Slot, by_position
+from pixmill.planning.jobs import JobBatch, RequestVariant, by_position
 from pixmill.planning.request_shapes import RowShapes
 from pixmill.planning.row_checks import (
-    Problem,
+    RowProblem,
     blank_problems,
     note,
     problem,
@@ -33,7 +33,7 @@ from pixmill.planning.row_checks import (
     with_newlines,
 )
 from pixmill.request.canonical_json import json_text
-from pixmill.request.fingerprint import RequestShape, row_seeds, shifted
+from pixmill.request.fingerprint import RequestShape, replicate_seed, row_seeds
 from pixmill.request.prompt_template import parse_template
 from pixmill.request.sweep import Point, make_points
 from pixmill.tables import InputTable, RowBatch, as_text, delimiter_hint
@@ -47,10 +47,10 @@ class _Variant(NamedTuple):
     points: list[int]
 
 
-_NONE_BAD: Mapping[int, Problem] = {}
+_NONE_BAD: Mapping[int, RowProblem] = {}
 
 
-class JobMaker:
+class JobExpander:
     """Turns row batches of one table into job batches under one config."""
 
     def __init__(self, config: Config, table: InputTable) -> None:
@@ -82,7 +82,7 @@ class JobMaker:
         self,
         batch: RowBatch,
         conflicts: frozenset[int] = frozenset(),
-        bad_images: Mapping[int, Problem] = _NONE_BAD,
+        bad_images: Mapping[int, RowProblem] = _NONE_BAD,
     ) -> JobBatch:
         """Return the jobs of `batch`, with the problem of every row that is invalid.
 
@@ -139,15 +139,15 @@ class JobMaker:
 
     def _unreadable(
         self, batch: RowBatch, count: int
-    ) -> tuple[dict[int, Problem], NDArray[np.bool_]]:
+    ) -> tuple[dict[int, RowProblem], NDArray[np.bool_]]:
         """Return what the table says is wrong with rows, and a mask of those where nothing reads what is wrong."""
-        problems: dict[int, Problem] = {}
+        problems: dict[int, RowProblem] = {}
         unread = np.zeros(count, np.bool_)
         for at, bad in batch.bad.items():
             flaws = (bad, *bad.others)
             read = next((one for one in flaws if not one.column or one.column in self._used), None)
             if read:
-                problems[at] = Problem(read.reason, read.column, read.message)
+                problems[at] = RowProblem(read.reason, read.column, read.message)
             else:
                 unread[at] = True
         return problems, unread
@@ -174,7 +174,7 @@ class JobMaker:
         self,
         texts: Mapping[str, pa.Array],
         raw: pa.Array | None,
-        problems: dict[int, Problem],
+        problems: dict[int, RowProblem],
         count: int,
     ) -> tuple[list[list[str]], int]:
         """Return for every point the prompt of each row, and how many rows have one that is long."""
@@ -200,20 +200,23 @@ class JobMaker:
         images: Sequence[str],
         raw: pa.Array | None,
         texts: Mapping[str, pa.Array],
-        problems: dict[int, Problem],
+        problems: dict[int, RowProblem],
         count: int,
     ) -> list[list[int]]:
         """Return for every slot the seed of each row."""
         settings = self._config.seed
-        replicates, points = range(settings.replicates), self.sweep.points
+        replicates = range(settings.replicates)
+        points = self.sweep.points
         if settings.policy == "fixed":
-            return [[shifted(settings.base, number)] * count for number in replicates] * len(points)
+            return [[replicate_seed(settings.base, number)] * count for number in replicates] * len(
+                points
+            )
         if self._seed_column is not None:
             given = [read_seed(value) for value in texts[self._seed_column].to_pylist()]
             note(problems, seed_problems(given, self._seed_column))
-            return [[shifted(seed or 0, number) for seed in given] for number in replicates] * len(
-                points
-            )
+            return [
+                [replicate_seed(seed or 0, number) for seed in given] for number in replicates
+            ] * len(points)
         prompts = [""] * count if raw is None else in_nfc(pc.fill_null(raw, "")).to_pylist()
         if settings.policy == "per_job":
             return [
@@ -225,7 +228,7 @@ class JobMaker:
         )
 
     def _row_keys(
-        self, texts: Mapping[str, pa.Array], problems: dict[int, Problem], count: int
+        self, texts: Mapping[str, pa.Array], problems: dict[int, RowProblem], count: int
     ) -> list[str]:
         names = self._input.row_key
         if not names:
@@ -245,7 +248,7 @@ class JobMaker:
         row_keys: Sequence[str],
         conflicts: frozenset[int],
         requested: NDArray[np.bool_],
-        problems: dict[int, Problem],
+        problems: dict[int, RowProblem],
     ) -> None:
         if conflicts:
             bad = problem("duplicate_row_key", self.key_column)
@@ -310,7 +313,7 @@ class JobMaker:
         return requested
 
 
-def _slots(config: Config, points: Sequence[Point]) -> list[Slot]:
+def _slots(config: Config, points: Sequence[Point]) -> list[RequestVariant]:
     several = config.seed.replicates > 1
     slots = []
     for point in points:
@@ -318,7 +321,7 @@ def _slots(config: Config, points: Sequence[Point]) -> list[Slot]:
         for replicate in range(config.seed.replicates):
             label = ", ".join([*labels, *([f"replicate {replicate}"] if several else [])])
             slots.append(
-                Slot(
+                RequestVariant(
                     point,
                     replicate,
                     label,

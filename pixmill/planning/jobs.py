@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixmill.errors import TableError
-from pixmill.planning.row_checks import Problem
+from pixmill.planning.row_checks import RowProblem
 from pixmill.request.canonical_json import json_text
 from pixmill.request.fingerprint import RequestShape
 from pixmill.request.sweep import Point
@@ -80,10 +80,10 @@ class Job(NamedTuple):
 
     def payload(self) -> bytes:
         """Return the bytes to send. Raises TableError where a local image is not what it was."""
-        return completed(self.beginning(), self.seed)
+        return with_seed(self.beginning(), self.seed)
 
 
-def completed(beginning: bytes, seed: int) -> bytes:
+def with_seed(beginning: bytes, seed: int) -> bytes:
     """Return the body that begins like a job's, with `seed`."""
     return beginning + f"{seed}}}".encode()
 
@@ -100,7 +100,7 @@ class RowImages(NamedTuple):
     sources: list[list[str]]
 
 
-class Slot(NamedTuple):
+class RequestVariant(NamedTuple):
     """One of the requests that are made of every row: a point of the sweep and a replicate."""
 
     point: Point
@@ -119,8 +119,8 @@ class JobBatch(NamedTuple):
     """
 
     rows: RowBatch
-    slots: tuple[Slot, ...]
-    problems: dict[int, Problem]
+    slots: tuple[RequestVariant, ...]
+    problems: dict[int, RowProblem]
     selected: NDArray[np.bool_]
     taken: NDArray[np.bool_]
     keys: list[str | None]
@@ -136,7 +136,8 @@ class JobBatch(NamedTuple):
     def job(self, position: int) -> Job:
         """Return the job at `position`, which must have a key."""
         row, at = divmod(position, len(self.slots))
-        key, number = self.keys[position], self.rows.first_row + row
+        key = self.keys[position]
+        number = self.rows.first_row + row
         if key is None:
             raise ValueError(f"row {number} has no job at slot {at}")
         files = self.images.files[row]

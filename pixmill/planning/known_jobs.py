@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pixmill.config.model import Config
-from pixmill.ledger import Known, Ledger
+from pixmill.ledger import KnownStates, Ledger
 from pixmill.ledger.scan import Fingerprints, Scan
 from pixmill.planning.duplicates import key_bytes
 from pixmill.planning.jobs import JobBatch
@@ -23,13 +23,14 @@ class KnownJobs:
     """
 
     def __init__(self, ledger: Ledger, table: InputTable, config: Config) -> None:
-        self._ledger, self._table = ledger, table
+        self._ledger = ledger
+        self._table = table
         self._max_runs = config.retry.max_runs
         self._retry_doubt = config.in_doubt == "retry"
         self._scan: Scan | None = None
         self._decided = False
 
-    def known(self, jobs: JobBatch) -> Known:
+    def known(self, jobs: JobBatch) -> KnownStates:
         """Return what is known of the jobs of a batch, by position. Raises LedgerError."""
         if not self._decided:
             self._decided = True
@@ -51,7 +52,7 @@ class KnownJobs:
             known.places[at] = exact.places
         return known
 
-    def _searched(self, keys: Sequence[str | None]) -> Known:
+    def _searched(self, keys: Sequence[str | None]) -> KnownStates:
         return self._ledger.known(keys, max_runs=self._max_runs, retry_doubt=self._retry_doubt)
 
     def _expected(self, jobs: JobBatch) -> float:

@@ -6,37 +6,29 @@ stream the table again and follow these masks, so no job has to be kept.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
-from pixmill.ledger import Known, Ledger, State
-from pixmill.planning.duplicates import contradictions, first_bytes, first_of_each
-from pixmill.planning.input_identity import bad_images, damaged_files
-from pixmill.planning.job_expander import JobMaker
+from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.jobs import Job, JobBatch
-from pixmill.planning.known_jobs import KnownJobs
-from pixmill.planning.row_checks import InvalidRow, Problem, problem
-from pixmill.tables import InputTable, RowBatch, open_table
+from pixmill.planning.row_checks import InvalidRow, RowProblem
+from pixmill.tables import InputTable, RowBatch
 
 BATCH_JOBS = 8_000
 """Jobs that are expanded, looked up and published together: what a run keeps in memory."""
 
-EXAMPLES = 3
 TYPICAL_SECONDS = 5.9
 """Seconds of a call where the ledger knows none yet: the documented example took 5.86 s."""
 
-SIMULATED_SECONDS = 0.2
 
-
-class Standing(IntEnum):
+class PlannedState(IntEnum):
     """Where a job stands when the plan is made."""
 
     PENDING = 0
@@ -47,17 +39,6 @@ class Standing(IntEnum):
     INVALID = 5
     LEFT_OUT = 6
     """No job: a condition leaves it out, or another position stands for its invalid row."""
-
-
-_STANDING: Mapping[str | None, Standing] = {
-    None: Standing.PENDING,
-    State.PENDING: Standing.PENDING,
-    State.IN_FLIGHT: Standing.PENDING,  # another run's: the claim decides
-    State.SUCCEEDED: Standing.CACHED,
-    State.REFUSED: Standing.REFUSED,
-    State.FAILED: Standing.FAILED,
-    State.IN_DOUBT: Standing.IN_DOUBT,
-}
 
 
 Selection = Callable[[Sequence[str | None]], Mapping[int, int]]
@@ -78,12 +59,12 @@ class Plan:
 
     config: Config
     table: InputTable
-    maker: JobMaker
+    maker: JobExpander
     rows: int
     jobs: int
     reasons: Mapping[str, int]
     examples: Mapping[str, tuple[InvalidRow, ...]]
-    standings: Mapping[Standing, int]
+    standings: Mapping[PlannedState, int]
     images_missing: int
     images_lost: int
     long_prompts: int
@@ -91,7 +72,7 @@ class Plan:
     first: NDArray[np.bool_]
     pending: NDArray[np.bool_]
     conflicts: frozenset[int]
-    bad_images: Mapping[int, Problem]
+    bad_images: Mapping[int, RowProblem]
     places: NDArray[np.uint32]
     again: int = 0
     asked: tuple[tuple[str, int], ...] = ()
@@ -111,7 +92,7 @@ class Plan:
     @property
     def to_pay(self) -> int:
         """The number of job keys that a run would pay for."""
-        return self.standings[Standing.PENDING]
+        return self.standings[PlannedState.PENDING]
 
     @property
     def has_images_to_fetch(self) -> bool:
@@ -125,7 +106,8 @@ class Plan:
 
     def bound(self) -> str:
         """Say what bounds the time of a run, and what would lift it."""
-        limits, busy = self.config.limits, self.config.concurrency / self.call_seconds
+        limits = self.config.limits
+        busy = self.config.concurrency / self.call_seconds
         if busy >= limits.qps:
             return f"your limit of {limits.qps:g} calls/s is reached"
         enough = math.ceil(limits.qps * self.call_seconds)
@@ -174,30 +156,30 @@ class Plan:
             "points": len(self.maker.sweep.points),
             "jobs": self.jobs,
             "distinct": self.distinct,
-            **{standing.name.lower(): self.standings[standing] for standing in _REPORTED},
+            **{standing.name.lower(): self.standings[standing] for standing in REPORTED},
             "images_missing": self.images_missing,
             "cost": {"pending": self.cost(self.to_pay), "currency": self.config.budget.currency},
             "eta_seconds": round(self.to_pay / self.rate, 1),
         }
 
 
-_REPORTED = (
-    Standing.CACHED,
-    Standing.REFUSED,
-    Standing.FAILED,
-    Standing.IN_DOUBT,
-    Standing.PENDING,
+REPORTED = (
+    PlannedState.CACHED,
+    PlannedState.REFUSED,
+    PlannedState.FAILED,
+    PlannedState.IN_DOUBT,
+    PlannedState.PENDING,
 )
 
 Found = TypeVar("Found")
 
 
-def row_batches(table: InputTable, maker: JobMaker) -> Iterator[RowBatch]:
+def row_batches(table: InputTable, maker: JobExpander) -> Iterator[RowBatch]:
     """Stream the table in batches of about `BATCH_JOBS` jobs."""
     return table.batches(max(1, BATCH_JOBS // len(maker.slots)))
 
 
-def looked_up(
+def prefetch(
     batches: Iterable[JobBatch], look_up: Callable[[JobBatch], Found]
 ) -> Iterator[tuple[JobBatch, Found]]:
     """Yield each batch with what `look_up` finds for it, in a thread beside, while the next one is prepared."""
@@ -210,183 +192,3 @@ def looked_up(
             waiting = batch, found
         if waiting:
             yield waiting[0], waiting[1].result()
-
-
-class _Found(NamedTuple):
-    """What is known of a batch: its job keys and those asked for again by position, bad input images by row."""
-
-    known: Known | None
-    bad_images: Mapping[int, Problem]
-    asked: Mapping[int, int]
-
-
-@dataclass
-class _Pass:
-    """What the pass over the table gathers: standings and hashes by position, row keys and contents by row."""
-
-    rows: int = 0
-    long_prompts: int = 0
-    notes: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[InvalidRow]] = field(default_factory=dict)
-    standings: list[NDArray[np.int8]] = field(default_factory=list)
-    missing: list[NDArray[np.bool_]] = field(default_factory=list)
-    lost: list[NDArray[np.bool_]] = field(default_factory=list)
-    key_hashes: list[NDArray[np.uint64]] = field(default_factory=list)
-    row_hashes: list[NDArray[np.int64]] = field(default_factory=list)
-    contents: list[NDArray[np.uint64]] = field(default_factory=list)
-    bad_images: dict[int, Problem] = field(default_factory=dict)
-    again: list[NDArray[np.bool_]] = field(default_factory=list)
-    places: list[NDArray[np.uint32]] = field(default_factory=list)
-    asked: dict[int, tuple[str, int]] = field(default_factory=dict)
-
-    def add(self, jobs: JobBatch, found: _Found, config: Config) -> None:
-        source = config.input
-        self.rows += int(jobs.selected.sum())
-        self.long_prompts += jobs.long_prompts
-        self.notes.update(jobs.notes)
-        for at, bad in sorted(jobs.problems.items()):
-            self.note(bad, jobs.rows.first_row + at)
-        hashes = first_bytes(jobs.keys)
-        self.key_hashes.append(hashes)
-        if source.row_key:
-            self.row_hashes.append(np.array([hash(key) for key in jobs.row_keys], np.int64))
-            self.contents.append(hashes if len(jobs.slots) == 1 else first_bytes(jobs.contents))
-        standings = np.full(len(jobs.keys), Standing.PENDING, np.int8)
-        if found.known:
-            standings[:] = [_STANDING[state] for state in found.known.states]
-            self._take_again(jobs, found, found.known.again, standings)
-            by_url = config.output.images == "url"  # is an image then, file or no file
-            missing = found.known.nowhere if by_url else found.known.missing
-            self.missing.append(missing)
-            self.lost.append(missing & found.known.lost)
-            self.places.append(found.known.places)
-        standings[~jobs.taken] = Standing.LEFT_OUT
-        standings[[at * len(jobs.slots) for at in jobs.problems]] = Standing.INVALID
-        by_row = standings.reshape(-1, len(jobs.slots))
-        unfit = dict(found.bad_images)
-        if source.local_images:
-            waiting = np.flatnonzero((by_row == Standing.PENDING).any(axis=1))
-            unfit |= damaged_files(jobs.images, source.image_columns, waiting.tolist())
-        self._leave_out(unfit, by_row, jobs.rows.first_row)
-        self.standings.append(standings)
-
-    def _take_again(
-        self, jobs: JobBatch, found: _Found, again: NDArray[np.bool_], standings: NDArray[np.int8]
-    ) -> None:
-        """Make jobs with an outcome pending, but for rows whose images are bad: their outcomes stay as they are."""
-        again[list(found.asked)] = True
-        again.reshape(-1, len(jobs.slots))[list(found.bad_images)] = False
-        standings[again] = Standing.PENDING
-        start = (jobs.rows.first_row - 1) * len(jobs.slots)
-        self.asked |= {
-            start + at: (jobs.keys[at] or "", calls)
-            for at, calls in found.asked.items()
-            if again[at]
-        }
-        self.again.append(again)
-
-    def _leave_out(
-        self, bad_images: Mapping[int, Problem], by_row: NDArray[np.int8], first_row: int
-    ) -> None:
-        """Make rows with bad images invalid, but for those that nothing would be paid for: what was paid stays."""
-        for at, bad in sorted(bad_images.items()):
-            if (by_row[at] == Standing.PENDING).any():
-                by_row[at] = Standing.LEFT_OUT
-                by_row[at, 0] = Standing.INVALID
-                self.bad_images[first_row + at] = bad
-                self.note(bad, first_row + at)
-
-    def note(self, bad: Problem, row_number: int) -> None:
-        self.reasons[bad.reason] += 1
-        shown = self.examples.setdefault(bad.reason, [])
-        if len(shown) < EXAMPLES:
-            shown.append(InvalidRow(row_number, bad))
-
-
-def make_plan(config: Config, ledger: Ledger | None, selection: Selection | None = None) -> Plan:
-    """Read the whole table, look its jobs up in the ledger (`None`: there is none yet) and return the plan.
-
-    What `selection` chooses is planned as if it were marked to be paid for again already.
-    Raises TableError where the table can't be used and LedgerError where the ledger can't be read.
-    """
-    source = config.input
-    table = open_table(source.path, encoding=source.encoding, delimiter=source.delimiter)
-    maker = JobMaker(config, table)
-    known = ledger if ledger is not None and not ledger.is_empty() else None
-    looked_at = ledger if source.images != "url" else None
-    known_jobs = KnownJobs(known, table, config) if known else None
-
-    def look_up(jobs: JobBatch) -> _Found:
-        return _Found(
-            known_jobs.known(jobs) if known_jobs else None,
-            bad_images(jobs.images, source.image_columns, looked_at.bad_inputs)
-            if looked_at
-            else {},
-            selection(jobs.keys) if known and selection else {},
-        )
-
-    gathered = _Pass()
-    for jobs, found in looked_up(map(maker.expand, row_batches(table, maker)), look_up):
-        gathered.add(jobs, found, config)
-    known_jobs = None  # what it holds of the ledger has been asked for
-    plan = _conclude(config, table, maker, gathered, known.mean_latency_ms() if known else None)
-    asked = tuple(asked for at, asked in gathered.asked.items() if plan.pending[at])
-    return replace(plan, asked=asked, selection=selection)
-
-
-def _conclude(
-    config: Config, table: InputTable, maker: JobMaker, gathered: _Pass, latency_ms: float | None
-) -> Plan:
-    standings = _joined(gathered.standings, np.int8)
-    has_jobs = np.asarray((standings.reshape(-1, len(maker.slots)) < Standing.INVALID).any(axis=1))
-    row_hashes, contents = (
-        _joined(gathered.row_hashes, np.int64),
-        _joined(gathered.contents, np.uint64),
-    )
-    conflicts, contradicting = contradictions(row_hashes, contents, has_jobs)
-    for at in contradicting:
-        gathered.note(problem("duplicate_row_key", maker.key_column), int(at) + 1)
-    by_row = standings.reshape(-1, len(maker.slots))
-    by_row[contradicting] = Standing.LEFT_OUT
-    by_row[contradicting, 0] = Standing.INVALID
-    first = first_of_each(_joined(gathered.key_hashes, np.uint64), standings < Standing.INVALID)
-    pending = first & (standings == Standing.PENDING)
-    return Plan(
-        config=config,
-        table=table,
-        maker=maker,
-        rows=gathered.rows,
-        jobs=int((standings != Standing.LEFT_OUT).sum()),
-        reasons=dict(gathered.reasons),
-        examples={reason: tuple(shown) for reason, shown in gathered.examples.items()},
-        standings={
-            standing: int((first & (standings == standing)).sum()) for standing in _REPORTED
-        },
-        images_missing=_count(gathered.missing, first),
-        images_lost=_count(gathered.lost, first),
-        long_prompts=gathered.long_prompts,
-        notes=dict(gathered.notes),
-        first=first,
-        pending=pending,
-        conflicts=conflicts,
-        bad_images=gathered.bad_images,
-        places=_joined(gathered.places, np.uint32),
-        again=_count(gathered.again, pending),
-        call_seconds=latency_ms / 1000
-        if latency_ms
-        else SIMULATED_SECONDS
-        if config.simulated
-        else TYPICAL_SECONDS,
-    )
-
-
-def _count(masks: list[NDArray[np.bool_]], wanted: NDArray[np.bool_]) -> int:
-    return int((np.concatenate(masks) & wanted).sum()) if masks else 0
-
-
-def _joined(parts: list[NDArray[Any]], kind: type[Any]) -> NDArray[Any]:
-    """Return `parts` as one array, and empty the list: both at once would be twice as much."""
-    joined = np.concatenate(parts) if parts else np.zeros(0, kind)
-    parts.clear()
-    return joined

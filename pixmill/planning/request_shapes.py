@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pixmill.arrow_types import doubles
 from pixmill.config.model import Config
-from pixmill.planning.row_checks import Problem, problem
+from pixmill.planning.row_checks import RowProblem, problem
 from pixmill.request.fingerprint import RequestShape, request_shape
 from pixmill.request.model import Request
 from pixmill.request.registry import image_index_problem, resolve_parameters, with_field
@@ -34,7 +34,7 @@ class RowShapes:
         self._shape_at = lru_cache(_REMEMBERED)(self._mapped)
 
     def of(
-        self, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, Problem]
+        self, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, RowProblem]
     ) -> list[list[RequestShape]]:
         """Return for every point the shape of each row; a row whose values do not fit gets a problem."""
         count = batch.rows.num_rows
@@ -46,18 +46,18 @@ class RowShapes:
         return [self._at(point, rows, problems) for point in range(len(self._plain))]
 
     def _at(
-        self, point: int, rows: Sequence[tuple[Any, ...]], problems: dict[int, Problem]
+        self, point: int, rows: Sequence[tuple[Any, ...]], problems: dict[int, RowProblem]
     ) -> list[RequestShape]:
         shapes = []
         for at, values in enumerate(rows):
             shape = self._shape_at(point, values)
-            if isinstance(shape, Problem):
+            if isinstance(shape, RowProblem):
                 problems.setdefault(at, shape)
                 shape = self._plain[point]
             shapes.append(shape)
         return shapes
 
-    def _mapped(self, point: int, values: tuple[Any, ...]) -> RequestShape | Problem:
+    def _mapped(self, point: int, values: tuple[Any, ...]) -> RequestShape | RowProblem:
         request = self._requests[point]
         params: Mapping[str, Any] = request.params
         for (path, column), value in zip(self._input.field_columns.items(), values, strict=True):

@@ -17,7 +17,7 @@ from pixmill.http.address_policy import url_problem
 from pixmill.request.registry import MAX_SEED
 
 
-class Problem(NamedTuple):
+class RowProblem(NamedTuple):
     """Why one row is invalid: a reason code, the column at fault (`None`: the row itself) and a sentence."""
 
     reason: str
@@ -29,7 +29,7 @@ class InvalidRow(NamedTuple):
     """An invalid row as an example for people."""
 
     row_number: int
-    problem: Problem
+    problem: RowProblem
 
     def describe(self) -> str:
         """The row in one line."""
@@ -128,15 +128,15 @@ _PLAIN_LENGTH = 4096
 _SEED = re.compile(r"([0-9]{1,10})(?:\.0*)?")
 _CONTROL = r"[\x00-\x08\x0B-\x1F\x7F-\x{9F}]"
 
-Found = Iterator[tuple[int, Problem]]
+Found = Iterator[tuple[int, RowProblem]]
 
 
-def problem(reason: str, column: str | None, detail: str = "") -> Problem:
+def problem(reason: str, column: str | None, detail: str = "") -> RowProblem:
     """Return the Problem with the sentence of `reason`, followed by `detail`."""
-    return Problem(reason, column, REASONS[reason] + (f" ({detail})" if detail else ""))
+    return RowProblem(reason, column, REASONS[reason] + (f" ({detail})" if detail else ""))
 
 
-def note(problems: dict[int, Problem], found: Found) -> None:
+def note(problems: dict[int, RowProblem], found: Found) -> None:
     """Add what was `found` to `problems`; the first problem of a row stays."""
     for position, bad in found:
         problems.setdefault(position, bad)

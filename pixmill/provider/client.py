@@ -1,4 +1,4 @@
-"""The provider client: one call is one HTTP attempt, and whatever comes of it is an `Answer`."""
+"""The provider client: one call is one HTTP attempt, and whatever comes of it is a `Response`."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -17,9 +17,9 @@ from pixmill.errors import AnswerUnknown, ConfigError, NotSent
 from pixmill.http.transport import Reply, Transport
 from pixmill.provider.credentials import Secret, VolcKeys, bearer_key, simulator_key, volc_keys
 from pixmill.provider.error_codes import Verdict, code_table
-from pixmill.provider.responses import Answer, no_answer, not_sent, read_answer
+from pixmill.provider.responses import Response, no_answer, not_sent, read_answer
 from pixmill.provider.signing import sign
-from pixmill.redaction import MASK, SHORTEST, without_keys
+from pixmill.redaction import MASK, SHORTEST, mask_secrets
 from pixmill.request.model import Request
 
 API_VERSION = "2022-08-31"
@@ -83,7 +83,7 @@ class Signature:
         )
 
 
-Authority: TypeAlias = Bearer | Signature
+AuthScheme: TypeAlias = Bearer | Signature
 """What lets a request in."""
 
 
@@ -96,7 +96,7 @@ class Client:
     def __init__(
         self,
         url: str,
-        authorize: Callable[[], Authority],
+        authorize: Callable[[], AuthScheme],
         timeout: float,
         codes: Mapping[str, CodeRules] | None = None,
         *,
@@ -110,7 +110,7 @@ class Client:
         self._timeout = timeout
         self._table = lru_cache(partial(code_table, codes=codes))
 
-    def call(self, body: bytes, req_key: str) -> Answer:
+    def call(self, body: bytes, req_key: str) -> Response:
         """Send the JSON `body` once and return what came of it by the codes of `req_key`.
 
         No fault of provider or network raises. Where a refused key has been replaced since, the verdict is to retry.
@@ -143,15 +143,17 @@ class Client:
         """Close the connections; for when no call is under way."""
         self._transport.close()
 
-    def _request(self, body: bytes, authority: Authority) -> PreparedRequest:
+    def _request(self, body: bytes, authority: AuthScheme) -> PreparedRequest:
         # Filled in by hand: `prepare` spends longer on URL, hooks and cookies than all the rest here takes.
         request = PreparedRequest()
-        request.method, request.url, request.body = "POST", self.url, body
+        request.method = "POST"
+        request.url = self.url
+        request.body = body
         headers = {**_HEADERS, **authority.headers(body), "Content-Length": str(len(body))}
         request.headers = CaseInsensitiveDict(headers)
         return request
 
-    def _renewed(self, refused: Authority) -> bool:
+    def _renewed(self, refused: AuthScheme) -> bool:
         """Whether other keys than the `refused` ones are there by now, which the next calls then use."""
         with self._renewing:
             # The file may be gone or half written: then the refusal stands, as it is what is to be said.
@@ -160,7 +162,7 @@ class Client:
             return self._authority != refused
 
 
-def _without_secrets(reply: Reply, authority: Authority) -> Reply:
+def _without_secrets(reply: Reply, authority: AuthScheme) -> Reply:
     """Gateways quote a key that they refuse, and what they say is stored and shown."""
     body = reply.body
     for secret in (secret.reveal() for secret in authority.sent_secrets):
@@ -169,15 +171,15 @@ def _without_secrets(reply: Reply, authority: Authority) -> Reply:
     return reply._replace(body=body)
 
 
-def _without_escaped_keys(answer: Answer) -> Answer:
+def _without_escaped_keys(answer: Response) -> Response:
     """Mask what only shows once the JSON is parsed; not in the whole body, whose images are megabytes."""
     return replace(
         answer,
-        code=answer.code and without_keys(answer.code),
-        message=answer.message and without_keys(answer.message),
-        request_id=answer.request_id and without_keys(answer.request_id),
-        rephraser_result=answer.rephraser_result and without_keys(answer.rephraser_result),
-        raw=without_keys(answer.raw.decode("latin-1")).encode("latin-1"),
+        code=answer.code and mask_secrets(answer.code),
+        message=answer.message and mask_secrets(answer.message),
+        request_id=answer.request_id and mask_secrets(answer.request_id),
+        rephraser_result=answer.rephraser_result and mask_secrets(answer.rephraser_result),
+        raw=mask_secrets(answer.raw.decode("latin-1")).encode("latin-1"),
     )
 
 
@@ -224,7 +226,7 @@ def _base_url(provider: Provider, override: str | None) -> str:
 
 def _authority(
     provider: Provider, url: str, query: Mapping[str, str], api_key: Secret | str | None
-) -> Authority:
+) -> AuthScheme:
     if provider.kind == "volcengine":
         parts = urlsplit(url)
         return Signature(volc_keys(), parts.netloc, parts.path, query)

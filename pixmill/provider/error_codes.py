@@ -42,35 +42,35 @@ class Verdict(StrEnum):
     """It may have been charged, and no usable answer came back."""
 
 
-class Ruling(NamedTuple):
+class CodePolicy(NamedTuple):
     """A verdict, and whether the call was charged."""
 
     verdict: Verdict
     charged: Charged
 
 
-CodeTable: TypeAlias = Mapping[str, Ruling]
+CodeTable: TypeAlias = Mapping[str, CodePolicy]
 """Code, as text, to its ruling."""
 
 SUCCESS = "10000"
 
-_TURNED_AWAY = Ruling(Verdict.STOP, "no")
-_INPUT_REFUSED = Ruling(Verdict.REFUSED, "no")
-_OUTPUT_REFUSED = Ruling(Verdict.REFUSED, "unknown")
-_BAD_REQUEST = Ruling(Verdict.FAILED, "no")
-_FAILED = Ruling(Verdict.FAILED, "unknown")
-_FAULT = Ruling(Verdict.RETRY, "unknown")
-_TOO_FAST = Ruling(Verdict.THROTTLE_RATE, "no")
-_TOO_MANY = Ruling(Verdict.THROTTLE_CONCURRENCY, "no")
-_IN_DOUBT = Ruling(Verdict.IN_DOUBT, "unknown")
+_TURNED_AWAY = CodePolicy(Verdict.STOP, "no")
+_INPUT_REFUSED = CodePolicy(Verdict.REFUSED, "no")
+_OUTPUT_REFUSED = CodePolicy(Verdict.REFUSED, "unknown")
+_BAD_REQUEST = CodePolicy(Verdict.FAILED, "no")
+_FAILED = CodePolicy(Verdict.FAILED, "unknown")
+_FAULT = CodePolicy(Verdict.RETRY, "unknown")
+_TOO_FAST = CodePolicy(Verdict.THROTTLE_RATE, "no")
+_TOO_MANY = CodePolicy(Verdict.THROTTLE_CONCURRENCY, "no")
+_IN_DOUBT = CodePolicy(Verdict.IN_DOUBT, "unknown")
 
 
-def _rows(ruling: Ruling, codes: Iterable[str | int]) -> dict[str, Ruling]:
+def _rows(ruling: CodePolicy, codes: Iterable[str | int]) -> dict[str, CodePolicy]:
     return {str(code): ruling for code in codes}
 
 
 SERVICE_CODES: CodeTable = {
-    SUCCESS: Ruling(Verdict.SUCCEEDED, "yes"),
+    SUCCESS: CodePolicy(Verdict.SUCCEEDED, "yes"),
     **_rows(_INPUT_REFUSED, (50411, 50412, 50413, 50513, 50514, 50518)),
     # 50515 is on no list, but its neighbours are all moderation. 50218 does not say which side it looked at.
     **_rows(_OUTPUT_REFUSED, (50218, 50511, 50512, 50515, 50516, 50517, 50519)),
@@ -181,11 +181,11 @@ def code_table(req_key: str, codes: Mapping[str, CodeRules] | None = None) -> Co
         for code, rule in rules.items():
             known = table.get(code, _FAILED)
             verdict = Verdict(rule.verdict) if rule.verdict else known.verdict
-            table[code] = Ruling(verdict, rule.charged or known.charged)
+            table[code] = CodePolicy(verdict, rule.charged or known.charged)
     return table
 
 
-def rule(code: str | None, status: int, table: CodeTable, *, stated: bool) -> Ruling:
+def rule(code: str | None, status: int, table: CodeTable, *, stated: bool) -> CodePolicy:
     """Return the ruling on an answer with this code and HTTP status.
 
     `stated` says that the body is an error object, so that whoever bills the call says that it failed.
@@ -201,14 +201,14 @@ def rule(code: str | None, status: int, table: CodeTable, *, stated: bool) -> Ru
     return _FAILED
 
 
-_STATUSES: Mapping[int, Ruling] = {
+_STATUSES: Mapping[int, CodePolicy] = {
     401: _TURNED_AWAY,
     402: _TURNED_AWAY,
     403: _TURNED_AWAY,
     404: _TURNED_AWAY,  # nothing here answers for the operation: the configured address is wrong
     405: _TURNED_AWAY,
     # Not even begun: it is to be sent again.
-    425: Ruling(Verdict.RETRY, "no"),
+    425: CodePolicy(Verdict.RETRY, "no"),
     429: _TOO_FAST,
     # Somebody on the way gave up waiting for the other side, as with a 504: the work may have been done and charged.
     408: _IN_DOUBT,
@@ -216,7 +216,7 @@ _STATUSES: Mapping[int, Ruling] = {
 }
 
 
-def _by_status(status: int, stated: bool) -> Ruling:
+def _by_status(status: int, stated: bool) -> CodePolicy:
     if status in _STATUSES:
         return _STATUSES[status]
     if 300 <= status < 400:

@@ -1,4 +1,4 @@
-"""Reads a provider's reply into an `Answer`: code first, then HTTP status, and never an exception.
+"""Reads a provider's reply into a `Response`: code first, then HTTP status, and never an exception.
 
 Everything in a reply is foreign: texts are cut to size and cleaned, types are checked, and what can't be used
 is left out. Shapes: the service's own body, the same inside `Result`, the OpenAPI gateway's
@@ -47,7 +47,7 @@ _NEXT_STRING = re.compile(rb'\s*("(?:[^"\\]|\\.){1,%d}")\s*,?' % _URL_CHARS)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What came of one call. Times are in the unit that their name says, `retry_after` in seconds.
 
     `code` is the provider's, or one of ours in words: `no_image`, `broken_answer`, `http_504`, `not_sent`,
@@ -79,14 +79,14 @@ class _Statement(NamedTuple):
     fields: Mapping[str, Any]
 
 
-def read_answer(reply: Reply, rulings: CodeTable) -> Answer:
+def read_answer(reply: Reply, rulings: CodeTable) -> Response:
     """Return what `reply` means under an operation's `rulings`."""
     statement = _statement(_parsed(reply.body))
     code = next(
         (code for code in statement.codes if code in rulings), next(iter(statement.codes), None)
     )
     ruling = rule(code, reply.status, rulings, stated=statement.is_error)
-    answer = Answer(
+    answer = Response(
         verdict=ruling.verdict,
         charged=ruling.charged,
         code=code,
@@ -104,19 +104,19 @@ def read_answer(reply: Reply, rulings: CodeTable) -> Answer:
     return answer if code else _named_after_status(answer)
 
 
-def not_sent(error: NotSent) -> Answer:
+def not_sent(error: NotSent) -> Response:
     """Return the answer that stands for a call of which no byte left this machine."""
-    return Answer(Verdict.RETRY, "no", code="not_sent", message=_line(str(error), _MESSAGE_CHARS))
+    return Response(Verdict.RETRY, "no", code="not_sent", message=_line(str(error), _MESSAGE_CHARS))
 
 
-def no_answer(error: AnswerUnknown) -> Answer:
+def no_answer(error: AnswerUnknown) -> Response:
     """Return the answer that stands for a call that was sent and never answered in full."""
-    return Answer(
+    return Response(
         Verdict.IN_DOUBT, "unknown", code="no_answer", message=_line(str(error), _MESSAGE_CHARS)
     )
 
 
-def _with_images(answer: Answer, data: Mapping[str, Any]) -> Answer:
+def _with_images(answer: Response, data: Mapping[str, Any]) -> Response:
     urls = tuple(_first(_usable_urls(data.get("image_urls"))))
     images = tuple(_first(_decoded_images(data.get("binary_data_base64"))))
     if urls or images:
@@ -135,14 +135,14 @@ def _why_no_image(data: Mapping[str, Any]) -> str:
     return f"the provider reported success, but sent no image: algorithm error {code}, {reason}"
 
 
-def _broken(answer: Answer, body: bytes) -> Answer:
+def _broken(answer: Response, body: bytes) -> Response:
     message = f"HTTP {answer.http_status}, but the body of {len(body)} bytes is no complete answer"
     return replace(
         answer, code="broken_answer", message=message, image_urls=tuple(_salvaged_urls(body))
     )
 
 
-def _named_after_status(answer: Answer) -> Answer:
+def _named_after_status(answer: Response) -> Response:
     said = answer.message or "no code in the body"
     if answer.verdict is Verdict.STOP and not answer.message:
         said += "; check provider.base_url and the key"

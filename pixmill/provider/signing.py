@@ -24,7 +24,7 @@ _MUST_BE_SIGNED = {"host", "x-date", "x-content-sha256"}
 _DEFAULT_PORTS = (":80", ":443")
 
 
-class _Claim(NamedTuple):
+class _SignatureFields(NamedTuple):
     """What an Authorization header says about itself."""
 
     access_key: str
@@ -146,16 +146,18 @@ def _signing_key(secret_key: str, day: str, region: str, service: str) -> bytes:
     return key
 
 
-def _parse(authorization: str) -> _Claim | None:
+def _parse(authorization: str) -> _SignatureFields | None:
     algorithm, _, rest = authorization.partition(" ")
     fields = dict(part.strip().partition("=")[::2] for part in rest.split(","))
     access_key, _, scope = fields.get("Credential", "").partition("/")
     if algorithm != ALGORITHM or not scope or not {"SignedHeaders", "Signature"} <= fields.keys():
         return None
-    return _Claim(access_key, scope, fields["SignedHeaders"].split(";"), fields["Signature"])
+    return _SignatureFields(
+        access_key, scope, fields["SignedHeaders"].split(";"), fields["Signature"]
+    )
 
 
-def _covers(claim: _Claim, headers: Mapping[str, str]) -> bool:
+def _covers(claim: _SignatureFields, headers: Mapping[str, str]) -> bool:
     signed = set(claim.signed_headers)
     return signed >= _MUST_BE_SIGNED and signed <= headers.keys()
 

@@ -40,7 +40,9 @@ class RequestShape:
         self, images: Iterable[str], prompts: Iterable[str], seeds: Iterable[int]
     ) -> list[str]:
         """Return a job key, 64 hex characters, per request. `images` are canonical JSON, `prompts` JSON strings."""
-        middle, tail, end = self.key_middle, self.key_tail, f',"version":{KEY_VERSION}}}'
+        middle = self.key_middle
+        tail = self.key_tail
+        end = f',"version":{KEY_VERSION}}}'
         return [
             sha256(f'{{"image":{image}{middle}{prompt}{tail}{seed}{end}'.encode()).hexdigest()
             for image, prompt, seed in zip(images, prompts, seeds, strict=True)
@@ -117,12 +119,12 @@ def row_seeds(
     return (np.frombuffer(digests, ">u4")[::8] & _SEED_MASK).tolist()  # type: ignore[no-any-return]
 
 
-def shifted(seed: int, replicate: int) -> int:
+def replicate_seed(seed: int, replicate: int) -> int:
     """Return the seed of a replicate where seeds are given: they count up from the first, and wrap around."""
     return (seed + replicate) & _SEED_MASK
 
 
-def redrawn(seed: int, number: int) -> int:
+def reroll_seed(seed: int, number: int) -> int:
     """Return the seed of the `number`-th new try (1, 2, …) of an output that moderation refused under `seed`."""
     return _drawn(f"reroll1{_SEPARATOR}{seed}{_SEPARATOR}{number}")
 

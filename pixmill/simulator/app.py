@@ -14,7 +14,7 @@ from pixmill.provider.signing import verify
 from pixmill.simulator.connection_faults import Receive, send_on_wire
 from pixmill.simulator.image_urls import FAULT, is_image, token_of
 from pixmill.simulator.recipe import unpack
-from pixmill.simulator.responses import Answer, gateway_error, reseller_error
+from pixmill.simulator.responses import SimulatedResponse, gateway_error, reseller_error
 from pixmill.simulator.service import Service
 from pixmill.simulator.settings import Settings
 
@@ -25,7 +25,9 @@ _GATEWAY_PATH = "/volcv/v1"
 _SIGNED_PATH = "/"
 _ACTION = {"Action": "CVProcess", "Version": "2022-08-31"}
 _NOT_FOUND = reseller_error(404, "There is nothing at this address.", "not_found")
-_GONE = Answer(403, b"The image URL has expired or is not genuine.", "text/plain; charset=utf-8")
+_GONE = SimulatedResponse(
+    403, b"The image URL has expired or is not genuine.", "text/plain; charset=utf-8"
+)
 
 
 class Application:
@@ -58,12 +60,14 @@ class Application:
         self._painters.shutdown(cancel_futures=True)
         self._service.close()
 
-    async def _call(self, scope: Scope, query: Mapping[str, str], body: bytes) -> Answer:
+    async def _call(self, scope: Scope, query: Mapping[str, str], body: bytes) -> SimulatedResponse:
         if not _ACTION.items() <= query.items():
             return gateway_error("InvalidActionOrVersion", query)
         return self._refusal(scope, query, body) or await self._service.answer(body)
 
-    def _refusal(self, scope: Scope, query: Mapping[str, str], body: bytes) -> Answer | None:
+    def _refusal(
+        self, scope: Scope, query: Mapping[str, str], body: bytes
+    ) -> SimulatedResponse | None:
         headers = dict(scope["headers"])
         if scope["path"] == _GATEWAY_PATH:
             if hmac.compare_digest(headers.get(b"authorization", b""), self._bearer):
@@ -82,14 +86,16 @@ class Application:
         )
         return gateway_error(error, query) if error else None
 
-    async def _picture(self, path: str, query: Mapping[str, str]) -> Answer:
+    async def _picture(self, path: str, query: Mapping[str, str]) -> SimulatedResponse:
         token = token_of(path, query)
         if token is None:
             return _GONE
-        picture = Answer(200, await self._render(token), "image/jpeg")
+        picture = SimulatedResponse(200, await self._render(token), "image/jpeg")
         return await self._spoilt(picture, token, query[FAULT]) if FAULT in query else picture
 
-    async def _spoilt(self, picture: Answer, token: str, fault: str) -> Answer:
+    async def _spoilt(
+        self, picture: SimulatedResponse, token: str, fault: str
+    ) -> SimulatedResponse:
         from pixmill.simulator.fault_effects import (
             ImageEffect,  # see the service: pydantic is slow to import
         )
@@ -123,7 +129,7 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-async def _send(send: Send, answer: Answer) -> None:
+async def _send(send: Send, answer: SimulatedResponse) -> None:
     headers = [(name.encode(), value.encode()) for name, value in answer.fields().items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

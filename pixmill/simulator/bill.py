@@ -27,7 +27,7 @@ class Entry(NamedTuple):
     fault: int | None = None
 
 
-class Bill:
+class ProviderBill:
     """An open bill; without a path nothing is kept. Calls are numbered from the start of the server."""
 
     def __init__(self, path: Path | None) -> None:

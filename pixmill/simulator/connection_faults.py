@@ -11,7 +11,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pixmill.simulator.responses import Answer, Wire
+from pixmill.simulator.responses import ConnectionPlan, SimulatedResponse
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -31,7 +31,7 @@ class Protocol(HttpToolsProtocol):
 
 
 async def send_on_wire(
-    scope: Mapping[str, Any], receive: Receive, answer: Answer, wire: Wire
+    scope: Mapping[str, Any], receive: Receive, answer: SimulatedResponse, wire: ConnectionPlan
 ) -> None:
     """Send as much of `answer` as arrives well, then do what the wire does; returns when the connection is gone."""
     transport: asyncio.Transport = scope["extensions"][_EXTENSION]["transport"]
@@ -49,7 +49,7 @@ async def send_on_wire(
         pass
 
 
-async def _go_on(transport: asyncio.Transport, rest: bytes, wire: Wire) -> None:
+async def _go_on(transport: asyncio.Transport, rest: bytes, wire: ConnectionPlan) -> None:
     match wire.does:
         case "reset":
             transport.get_extra_info("socket").setsockopt(
@@ -81,7 +81,7 @@ async def _pour(transport: asyncio.Transport) -> None:
         await asyncio.sleep(_FULL_SECONDS if full else 0)
 
 
-def _head(answer: Answer, *, endless: bool) -> bytes:
+def _head(answer: SimulatedResponse, *, endless: bool) -> bytes:
     # The connection is of no more use, and a client that is told so does not send the next call into it.
     fields = {**answer.fields(), "connection": "close"}
     if endless:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pixmill.simulator.responses import Answer, Wire
+from pixmill.simulator.responses import ConnectionPlan, SimulatedResponse
 
 Broken = Literal["truncated", "malformed", "html", "bomb"]
 
@@ -39,12 +39,12 @@ class Effect(BaseModel):
             raise ValueError(f"{' and '.join(sorted(idle))}: say by wire what happens there")
         return self
 
-    def on(self, answer: Answer) -> Answer:
+    def on(self, answer: SimulatedResponse) -> SimulatedResponse:
         """What comes of an answer, all but its delay."""
         status = self.status or answer.status
         body = answer.body if self.body is None else self.body.encode()
         told = _spoilt(self.broken, answer._replace(status=status, body=body))
-        wire = Wire(self.wire, self.at, self.pace) if self.wire else None
+        wire = ConnectionPlan(self.wire, self.at, self.pace) if self.wire else None
         return told._replace(headers=(*told.headers, *self.headers.items()), wire=wire)
 
 
@@ -67,7 +67,7 @@ class ImageEffect(Effect):
         return cls.model_validate_json(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
 
 
-def _spoilt(broken: Broken | None, answer: Answer) -> Answer:
+def _spoilt(broken: Broken | None, answer: SimulatedResponse) -> SimulatedResponse:
     half = len(answer.body) // 2
     match broken:
         case "truncated":
@@ -101,5 +101,6 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 @lru_cache
 def _bomb_gzip() -> bytes:
     """100 KB that unfold to 100 MB."""
-    packer, zeros = zlib.compressobj(wbits=31), bytes(_MIB)
+    packer = zlib.compressobj(wbits=31)
+    zeros = bytes(_MIB)
     return b"".join(packer.compress(zeros) for _ in range(_BOMB_MIBS)) + packer.flush()

@@ -82,7 +82,9 @@ class Faults:
     """The rules in force, how often each has been used, and how often each key was asked for."""
 
     def __init__(self, rules: Iterable[Rule], limits: Sequence[Limit] = (), seed: int = 0) -> None:
-        self._rules, self._limits, self._seed = list(rules), limits, seed
+        self._rules = list(rules)
+        self._limits = limits
+        self._seed = seed
         self._used: Counter[int] = Counter()
         self._asked: Counter[str] = Counter()
 

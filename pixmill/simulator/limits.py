@@ -7,7 +7,7 @@ TOO_FAST = 50429
 TOO_MANY = 50430
 
 
-class Limits:
+class AccountLimits:
     """Counts calls against both limits; None is no limit. `clock` tells seconds."""
 
     def __init__(
@@ -29,7 +29,8 @@ class Limits:
         self._concurrency = concurrency
         if qps != self._qps:
             self._fill()
-            self._qps, self._capacity = qps, max(1.0, qps or 0)
+            self._qps = qps
+            self._capacity = max(1.0, qps or 0)
             self._tokens = min(self._capacity, self._tokens)
 
     def enter(self) -> int | None:

@@ -44,7 +44,8 @@ def is_accepted(body: Mapping[str, Any]) -> bool:
 
 def input_images(body: Mapping[str, Any]) -> int:
     """How many usable input images there are; 0 unless they come by URL or inline, not both."""
-    urls, inline = body.get("image_urls") or [], body.get("binary_data_base64") or []
+    urls = body.get("image_urls") or []
+    inline = body.get("binary_data_base64") or []
     if bool(urls) == bool(inline) or not isinstance(urls, list) or not isinstance(inline, list):
         return 0
     return len(urls or inline) if all(map(_is_url, urls)) and all(map(_is_base64, inline)) else 0

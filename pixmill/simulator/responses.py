@@ -64,7 +64,7 @@ NAMED_ERRORS = (*_GATEWAY_ERRORS, *_RESELLER_ERRORS)
 """The errors with a name in place of a number: of the signed endpoint, and of gateways with Bearer keys."""
 
 
-class Wire(NamedTuple):
+class ConnectionPlan(NamedTuple):
     """What the connection does to an answer, from the point `at` on; `pace` is in seconds a byte."""
 
     does: str
@@ -72,14 +72,14 @@ class Wire(NamedTuple):
     pace: float
 
 
-class Answer(NamedTuple):
+class SimulatedResponse(NamedTuple):
     """One HTTP answer, and what the connection does to it."""
 
     status: int
     body: bytes
     content_type: str = "application/json; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
-    wire: Wire | None = None
+    wire: ConnectionPlan | None = None
 
     def fields(self) -> dict[str, str]:
         """All header fields, with names in lower case; the later of two with one name wins."""
@@ -107,7 +107,7 @@ def service_answer(
     *,
     data: Mapping[str, Any] | None = None,
     message: str | None = None,
-) -> Answer:
+) -> SimulatedResponse:
     """The envelope of the service after `elapsed` nanoseconds; the message defaults to the documented one."""
     documented_status, documented_message = SERVICE_CODES.get(code, (400, "Unknown Error"))
     envelope = {
@@ -118,10 +118,10 @@ def service_answer(
         "status": code,
         "time_elapsed": go_duration(elapsed),
     }
-    return Answer(documented_status, _encode(envelope))
+    return SimulatedResponse(documented_status, _encode(envelope))
 
 
-def named_error(name: str, message: str | None = None) -> Answer:
+def named_error(name: str, message: str | None = None) -> SimulatedResponse:
     """The error with one of `NAMED_ERRORS`, in the shape of who says it."""
     if name in _RESELLER_ERRORS:
         status, usual = _RESELLER_ERRORS[name]
@@ -129,7 +129,9 @@ def named_error(name: str, message: str | None = None) -> Answer:
     return gateway_error(name, {}, message)
 
 
-def gateway_error(name: str, query: Mapping[str, str], message: str | None = None) -> Answer:
+def gateway_error(
+    name: str, query: Mapping[str, str], message: str | None = None
+) -> SimulatedResponse:
     """What the signed endpoint says before the service is reached."""
     number, status = _GATEWAY_ERRORS[name]
     metadata = {
@@ -144,12 +146,12 @@ def gateway_error(name: str, query: Mapping[str, str], message: str | None = Non
             "Message": message or f"The request was refused: {name}.",
         },
     }
-    return Answer(status, _encode({"ResponseMetadata": metadata}))
+    return SimulatedResponse(status, _encode({"ResponseMetadata": metadata}))
 
 
-def reseller_error(status: int, message: str, kind: str) -> Answer:
+def reseller_error(status: int, message: str, kind: str) -> SimulatedResponse:
     """What a gateway with Bearer keys says before it passes a call on: OpenAI's shape."""
-    return Answer(status, _encode({"error": {"message": message, "type": kind}}))
+    return SimulatedResponse(status, _encode({"error": {"message": message, "type": kind}}))
 
 
 def go_duration(nanoseconds: int) -> str:

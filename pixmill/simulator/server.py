@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pixmill.errors import UserError
-from pixmill.signals import signals_taken_by
+from pixmill.signals import handle_signals
 from pixmill.simulator.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,5 +76,5 @@ def _stopped_by_signals(server: "uvicorn.Server") -> Iterator[None]:
     def stop(*_: Any) -> None:
         server.should_exit = True
 
-    with signals_taken_by(stop):
+    with handle_signals(stop):
         yield

@@ -8,9 +8,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pixmill.simulator.bill import Bill, Entry
+from pixmill.simulator.bill import Entry, ProviderBill
 from pixmill.simulator.image_urls import image_url
-from pixmill.simulator.limits import Limits
+from pixmill.simulator.limits import AccountLimits
 from pixmill.simulator.recipe import Recipe, pack, recipe_of
 from pixmill.simulator.rephraser import rephrase
 from pixmill.simulator.request_checks import REQ_KEYS, is_accepted
@@ -18,7 +18,7 @@ from pixmill.simulator.responses import (
     DENIED,
     INVALID,
     SUCCESS,
-    Answer,
+    SimulatedResponse,
     named_error,
     new_request_id,
     service_answer,
@@ -58,12 +58,13 @@ class Service:
         self._settings = settings
         self._base_url = base_url
         self._render = render
-        self._limits = Limits(settings.qps, settings.concurrency)
+        self._limits = AccountLimits(settings.qps, settings.concurrency)
         self._faults = _load_faults(settings)
-        self._bill = Bill(settings.bill)
-        self._calls = self._began = 0
+        self._bill = ProviderBill(settings.bill)
+        self._calls = 0
+        self._began = 0
 
-    async def answer(self, raw: bytes) -> Answer:
+    async def answer(self, raw: bytes) -> SimulatedResponse:
         """Answer one authenticated call; its line is in the bill before this returns."""
         call = self._receive(raw)
         met = self._meet(call)
@@ -71,7 +72,8 @@ class Service:
         if rule and rule.delay:
             await asyncio.sleep(rule.delay)
         if rule and rule.replaces:
-            code, answer = rule.code, _scripted(rule, call)
+            code = rule.code
+            answer = _scripted(rule, call)
         else:
             code, answer = await self._serve(call, rule.image.pack() if rule and rule.image else "")
         charged = rule.charges(code) if rule else code == SUCCESS
@@ -96,7 +98,8 @@ class Service:
             ).encode()
         except (ValueError, AttributeError, RecursionError):
             # Not JSON, not an object, or text that is not Unicode.
-            body, asked = {}, raw
+            body = {}
+            asked = raw
         return _Call(
             self._calls, body, hashlib.sha256(asked).hexdigest(), new_request_id(), started
         )
@@ -109,12 +112,13 @@ class Service:
 
         self._began = self._began or call.started
         occasion = Occasion(call.number, call.prompt, call.key, (call.started - self._began) / 1e9)
-        settings, limit = self._settings, self._faults.limit(occasion)
+        settings = self._settings
+        limit = self._faults.limit(occasion)
         qps, concurrency = (limit.qps, limit.concurrency) if limit else (None, None)
         self._limits.change(qps or settings.qps, concurrency or settings.concurrency)
         return self._faults.match(occasion)
 
-    async def _serve(self, call: _Call, image_fault: str) -> tuple[int, Answer]:
+    async def _serve(self, call: _Call, image_fault: str) -> tuple[int, SimulatedResponse]:
         refusal = self._limits.enter()
         if refusal is not None:
             return refusal, service_answer(refusal, call.request_id, call.elapsed)
@@ -123,8 +127,9 @@ class Service:
         finally:
             self._limits.leave()
 
-    async def _work(self, call: _Call, image_fault: str) -> tuple[int, Answer]:
-        code, data = _verdict(call.body), None
+    async def _work(self, call: _Call, image_fault: str) -> tuple[int, SimulatedResponse]:
+        code = _verdict(call.body)
+        data = None
         if code == SUCCESS:
             if self._settings.latency:
                 await asyncio.sleep(self._settings.latency * _jitter(call.key))
@@ -158,10 +163,10 @@ def _verdict(body: Mapping[str, Any]) -> int:
     return SUCCESS if is_accepted(body) else INVALID
 
 
-def _scripted(rule: "Rule", call: _Call) -> Answer:
+def _scripted(rule: "Rule", call: _Call) -> SimulatedResponse:
     """What a rule says in place of the service, before it is done to the answer what the rule does to any."""
     if rule.code is None:
-        return Answer(200, b"")
+        return SimulatedResponse(200, b"")
     if isinstance(rule.code, str):
         return named_error(rule.code, rule.message)
     return service_answer(rule.code, call.request_id, call.elapsed, message=rule.message)

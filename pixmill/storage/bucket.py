@@ -21,7 +21,7 @@ from pixmill.storage.atomic_write import clear_parts, sync
 from pixmill.storage.base import NotYetStored, Result
 from pixmill.storage.image_fetcher import ImageFile, ImageStore
 from pixmill.storage.integrity import THREADS, NamedImage, hash_in, hash_of
-from pixmill.storage.s3_objects import ABSENT, Objects, Outdated, Seen, StoreRefused
+from pixmill.storage.s3_objects import ABSENT, Objects, PreconditionFailed, Seen, StoreRefused
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class BucketStore:
             if self._objects.look(MARK) is None:
                 self._objects.put(MARK, _MARK_TEXT, digest, ABSENT, "text/plain")
             self._objects.put(MARK, b"\n", sha256(b"\n").hexdigest(), ABSENT, "text/plain")
-        except Outdated:
+        except PreconditionFailed:
             return
         raise UserError(
             f"the server of {self._address.url} ignores If-None-Match: two runs could overwrite each other's work",
@@ -106,7 +106,7 @@ class BucketStore:
         kind = _kind(name)
         try:
             self._objects.put(name, data, digest, ABSENT, kind)
-        except Outdated:
+        except PreconditionFailed:
             seen = self._objects.look(name)
             self._objects.put(name, data, digest, seen.unchanged if seen else ABSENT, kind)
 
@@ -144,7 +144,8 @@ class BucketStore:
 
     def restored(self, name: str) -> bool:
         """Write the copy of this machine to the bucket again, or the image that waits for it."""
-        path, digest = self.folder / name, hash_in(name)
+        path = self.folder / name
+        digest = hash_in(name)
         for copy in (path, self._waiting(name)):
             if digest and _is_sound(copy, digest):
                 self._keep(name, copy.read_bytes(), digest)
@@ -197,7 +198,7 @@ class BucketStore:
                 self._push_history(dataset)
                 for file in files:
                     self._push(f"{dataset}/{file}", seen[file])
-            except Outdated:
+            except PreconditionFailed:
                 log.info(
                     "%s was published by another run meanwhile; it is published again", dataset
                 )
@@ -231,7 +232,8 @@ class BucketStore:
 
     def _pulled(self, name: str) -> Seen | None:
         """Make a file what the bucket has and return that."""
-        path, seen = self.folder / name, self._objects.look(name)
+        path = self.folder / name
+        seen = self._objects.look(name)
         if seen and not (seen.sha256 and _is_sound(path, seen.sha256)):
             seen = self._objects.fetch(name, path)
         if seen is None:

@@ -33,7 +33,7 @@ class ImageError(PixmillError):
     """An image could not be fetched, or the bytes are not a complete image that we take."""
 
 
-class Shape(NamedTuple):
+class ImageInfo(NamedTuple):
     """What the content of an image says about it; `format` is JPEG, PNG or WEBP."""
 
     width: int
@@ -44,10 +44,10 @@ class Shape(NamedTuple):
 class Picture(bytes):
     """The bytes of a complete image, with the shape that was seen while it was decoded."""
 
-    shape: Shape
+    shape: ImageInfo
 
 
-def inspect(data: bytes) -> Shape:
+def inspect(data: bytes) -> ImageInfo:
     """Decode an image to its last pixel; ImageError if it is cut, damaged, too large or of another format.
 
     At most 30 MB and 50 million pixels; the pixels are counted in the header, before anything is decoded.
@@ -122,7 +122,7 @@ def _pillow() -> ModuleType:
     return Image
 
 
-def _decoded(pillow: ModuleType, data: bytes) -> Shape:
+def _decoded(pillow: ModuleType, data: bytes) -> ImageInfo:
     with pillow.open(BytesIO(data), formats=FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
@@ -135,4 +135,4 @@ def _decoded(pillow: ModuleType, data: bytes) -> Shape:
         )  # a JPEG with further pictures behind it
     if kind == "PNG" and _PNG_END not in data:  # Pillow is content when the pixels are there
         raise ImageError("the image is cut off")
-    return Shape(width, height, kind)
+    return ImageInfo(width, height, kind)

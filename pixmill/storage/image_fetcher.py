@@ -259,7 +259,8 @@ def _origin(url: str) -> tuple[str, str | None, int | None] | None:
     """Scheme, host and port of a URL; `None` where it can't be read."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        host = parts.hostname
+        port = parts.port
     except ValueError:
         return None
     return parts.scheme, "127.0.0.1" if host == "localhost" else host, port

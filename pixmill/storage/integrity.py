@@ -34,7 +34,7 @@ class NamedImage(NamedTuple):
 
 
 @contextmanager
-def undisturbed(folder: Path) -> Iterator[None]:
+def publication_lock(folder: Path) -> Iterator[None]:
     """Let no run publish in `folder` meanwhile."""
     with ExitStack() as held:
         lock = folder / ".lock"

@@ -29,7 +29,8 @@ ATTEMPTS = 5
 PAGE = 1_000
 """Objects of one listing, which is what servers give at most."""
 
-CONNECT_SECONDS, READ_SECONDS = 10, 60
+CONNECT_SECONDS = 10
+READ_SECONDS = 60
 LARGEST = 5 << 30
 """Bytes of one PUT."""
 
@@ -48,15 +49,15 @@ _RIGHTS = {
 }
 
 
-class Outdated(StoreError):
+class PreconditionFailed(StoreError):
     """What stands under a name is not what the condition of a write says."""
 
 
-class _Unclear(StoreError):
+class OutcomeUnknown(StoreError):
     """No answer, or one that passes by itself: a write may have happened."""
 
 
-class _Clash(StoreError):
+class WriteConflict(StoreError):
     """Another write to the same name was going on (409)."""
 
 
@@ -159,11 +160,11 @@ class Objects:
             try:
                 return self._put(name, body, arguments)
             except _Absent:
-                raise Outdated(f"{self._shown(name)} is gone") from None
-            except _Clash as clash:
+                raise PreconditionFailed(f"{self._shown(name)} is gone") from None
+            except WriteConflict as clash:
                 problem: StoreError = clash
                 _pause(attempt)
-            except (Outdated, _Unclear):
+            except (PreconditionFailed, OutcomeUnknown):
                 if self._is_there(name, digest):
                     return None
                 raise
@@ -225,7 +226,7 @@ class Objects:
                 file.seek(0)
                 file.truncate()
                 _pause(attempt)
-        raise _Unclear(f"can't read {self._shown(name)}: {problem}")
+        raise OutcomeUnknown(f"can't read {self._shown(name)}: {problem}")
 
     def _ask(self, what: str, name: str, operation: Callable[..., Any], **arguments: Any) -> Any:
         """Make one request. Raises _Absent for a 404, else StoreError."""
@@ -247,14 +248,15 @@ class Objects:
             ) from None
         except known.BotoCoreError as error:
             hint = "is the endpoint right, and can this machine reach it?"
-            raise _Unclear(
+            raise OutcomeUnknown(
                 f"can't {what} {self._shown(name)}: {type(error).__name__}", hint=hint
             ) from None
 
     def _meaning(self, what: str, name: str, answer: Mapping[str, Any]) -> Exception:
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         said = answer.get("Error", {})
-        code, text = str(said.get("Code", "")), str(said.get("Message", ""))[:_SHOWN_CHARACTERS]
+        code = str(said.get("Code", ""))
+        text = str(said.get("Message", ""))[:_SHOWN_CHARACTERS]
         described = f"{status} {code}" if code and code != str(status) else str(status)
         problem = f"can't {what} {self._shown(name)}: the answer is {described}"
         if code == "NoSuchBucket":
@@ -262,14 +264,14 @@ class Objects:
         if status == 404:
             return _Absent(name)
         if status == 412:
-            return Outdated(problem)
+            return PreconditionFailed(problem)
         if status == 409:
-            return _Clash(problem)
+            return WriteConflict(problem)
         if status in (401, 403):
             detail = f" ({text})" if text and text != "Forbidden" else ""
             hint = f"it needs {_RIGHTS[what]}; a wrong key, or a clock that is wrong, is refused as well"
             return StoreRefused(problem + detail, hint=hint)
-        return (_Unclear if status >= 500 or status == 429 else StoreError)(
+        return (OutcomeUnknown if status >= 500 or status == 429 else StoreError)(
             problem + (f" ({text})" if text else "")
         )
 

@@ -70,7 +70,7 @@ class RowBatch(NamedTuple):
     file: Path
 
 
-class Part(NamedTuple):
+class UnnumberedBatch(NamedTuple):
     """The rows and bad rows of a batch, before they have a number."""
 
     rows: pa.Table
@@ -83,5 +83,5 @@ class Format(Protocol):
     def schema(self, files: Sequence[Path]) -> pa.Schema:
         """The columns that all `files` share; TableError where they don't, or where one can't be read."""
 
-    def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[Part]:
+    def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[UnnumberedBatch]:
         """The rows of `file` in order, as tables of `schema` with at most `size` rows each."""

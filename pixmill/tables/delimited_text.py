@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pixmill.errors import TableError
-from pixmill.tables.batch import BadRow, Part
+from pixmill.tables.batch import BadRow, UnnumberedBatch
 from pixmill.tables.columns import changed, check_same_names, checked
 from pixmill.tables.text_stream import MAX_LINE, Lines, in_batches, opened_lines
 
@@ -36,7 +36,7 @@ class Delimited:
             check_same_names(files[0], schemas[0].names, file, other.names)
         return schemas[0]
 
-    def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[Part]:
+    def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[UnnumberedBatch]:
         """The rows of one file; a row with the wrong number of cells or with broken quotes is a bad one."""
         with opened_lines(file, self.encoding) as lines:
             rows = self._rows(file, lines)
@@ -46,10 +46,14 @@ class Delimited:
                 raise changed(file)
             for plain in self._plain_blocks(lines, len(names)):
                 for start in range(0, len(plain), size):
-                    yield Part(_table(plain[start : start + size], header).select(schema.names), {})
+                    yield UnnumberedBatch(
+                        _table(plain[start : start + size], header).select(schema.names), {}
+                    )
             for batch in in_batches(rows, lines, size):
                 bad = {position: problem for position, (_, problem) in enumerate(batch) if problem}
-                yield Part(_table([cells for cells, _ in batch], header).select(schema.names), bad)
+                yield UnnumberedBatch(
+                    _table([cells for cells, _ in batch], header).select(schema.names), bad
+                )
 
     def _plain_blocks(self, lines: Lines, width: int) -> Iterator[list[list[str]]]:
         """The cells of rows that are all as they should be, many at a time, up to the first that are not.

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from pixmill.errors import TableError
-from pixmill.tables.batch import BadRow, Part
+from pixmill.tables.batch import BadRow, UnnumberedBatch
 from pixmill.tables.columns import check_same_names, checked
 from pixmill.tables.json_records import parse
 from pixmill.tables.text_stream import Lines, in_batches, opened_lines
@@ -41,7 +41,7 @@ class JsonLines:
             pa.schema([(name, arrow_type(shape)) for name, shape in shapes.items()]), files[0]
         )
 
-    def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[Part]:
+    def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[UnnumberedBatch]:
         """The rows of one file; a line that is not an object, or holds what no column can, is a bad one."""
         with opened_lines(file, self.encoding) as lines:
             for batch in in_batches(_rows(lines), lines, size):
@@ -72,7 +72,7 @@ def _rows(lines: Lines) -> Iterator[_Row]:
             yield lines.number, cells, problem
 
 
-def _part(batch: list[_Row], schema: pa.Schema) -> Part:
+def _part(batch: list[_Row], schema: pa.Schema) -> UnnumberedBatch:
     bad = {position: problem for position, (_, _, problem) in enumerate(batch) if problem}
     columns = []
     for field in schema:
@@ -86,7 +86,7 @@ def _part(batch: list[_Row], schema: pa.Schema) -> Part:
             first = bad.setdefault(position, problem)
             if first is not problem:
                 bad[position] = first._replace(others=(*first.others, problem))
-    return Part(pa.table(columns, schema=schema), bad)
+    return UnnumberedBatch(pa.table(columns, schema=schema), bad)
 
 
 def _column(values: list[Any], kind: pa.DataType) -> tuple[pa.Array, list[int]]:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pixmill.arrow_types import common_type, conformed, plain_type
 from pixmill.errors import TableError
-from pixmill.tables.batch import BATCH_BYTES, Part
+from pixmill.tables.batch import BATCH_BYTES, UnnumberedBatch
 from pixmill.tables.columns import changed, checked, common_schema
 
 # Rows that Arrow decodes at once: few, for with a dictionary 50 KB of file can say a megabyte in every row.
@@ -39,15 +39,19 @@ class Parquet:
         unit = max((_int96_unit(file) for file in files), key=["ns", "us", "ms", "s"].index)
         return common_schema(files, [_schema(file, unit) for file in files])
 
-    def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[Part]:
+    def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[UnnumberedBatch]:
         """The rows of one file, decoded and checked: none is bad, a damaged file is a TableError."""
         gathered: list[pa.RecordBatch] = []
-        rows = space = 0
+        rows = 0
+        space = 0
         for piece in _pieces(file, schema, size):
-            rows, space = rows + piece.num_rows, space + piece.nbytes
+            rows = rows + piece.num_rows
+            space = space + piece.nbytes
             if gathered and (rows > size or space > BATCH_BYTES):
                 yield _part(gathered)
-                gathered, rows, space = [], piece.num_rows, piece.nbytes
+                gathered = []
+                rows = piece.num_rows
+                space = piece.nbytes
             gathered.append(piece)
         if gathered:
             yield _part(gathered)
@@ -136,8 +140,8 @@ def _rows_in(space: int, metadata: pq.FileMetaData) -> int:
     return max(1, space // max(widest, 1))
 
 
-def _part(gathered: list[pa.RecordBatch]) -> Part:
-    return Part(pa.Table.from_batches(gathered).combine_chunks(), {})
+def _part(gathered: list[pa.RecordBatch]) -> UnnumberedBatch:
+    return UnnumberedBatch(pa.Table.from_batches(gathered).combine_chunks(), {})
 
 
 def _schema(file: Path, int96_unit: str) -> pa.Schema:

@@ -124,7 +124,8 @@ def in_batches(records: Iterable[Record], lines: Lines, size: int) -> Iterator[l
         batch.append(record)
         if len(batch) >= size or lines.characters - start >= BATCH_CHARACTERS:
             yield batch
-            batch, start = [], lines.characters
+            batch = []
+            start = lines.characters
     if batch:
         yield batch
 
@@ -191,7 +192,8 @@ def _undecodable(file: Path, encoding: str, codec: str) -> TableError:
 def _first_bad_byte(file: Path, codec: str) -> tuple[int, int] | None:
     """(0-based offset in the decompressed bytes, line) of the first byte that the codec refuses."""
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(codec)(), translate=True)
-    end, lines = 0, 1
+    end = 0
+    lines = 1
     with opened(file) as stream:
         for piece in iter(partial(stream.readline, 1 << 16), b""):
             end += len(piece)

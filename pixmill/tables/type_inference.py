@@ -6,9 +6,13 @@ import pyarrow as pa
 
 # A scalar is its Arrow type, an object the shapes of its keys, a list the shape of its items (a list of one).
 # To mypy all of that is Any, because Arrow has no type hints.
-Shape: TypeAlias = Any
+ImageInfo: TypeAlias = Any
 
-NOTHING, BOOL, INT, DOUBLE, TEXT = pa.null(), pa.bool_(), pa.int64(), pa.float64(), pa.string()
+NOTHING = pa.null()
+BOOL = pa.bool_()
+INT = pa.int64()
+DOUBLE = pa.float64()
+TEXT = pa.string()
 _SCALARS = {type(None): NOTHING, bool: BOOL, int: INT, float: DOUBLE, str: TEXT}
 _NAMES = {BOOL: "true or false", INT: "a whole number", DOUBLE: "a number", TEXT: "text"}
 
@@ -20,7 +24,7 @@ class ShapeError(Exception):
     """Two values have no common type: what they are, and where, `a.b` in objects, `a[]` in lists."""
 
 
-def widened(known: Shape, value: object, path: str) -> Shape:
+def widened(known: ImageInfo, value: object, path: str) -> ImageInfo:
     """The shape that holds what `known` holds and `value` too; objects and lists are widened in place."""
     found = _SCALARS.get(type(value))
     if found is known or found is NOTHING:
@@ -36,7 +40,7 @@ def widened(known: Shape, value: object, path: str) -> Shape:
     raise _conflict(known, value, path)
 
 
-def arrow_type(shape: Shape) -> pa.DataType:
+def arrow_type(shape: ImageInfo) -> pa.DataType:
     """The Arrow type of a shape; what never held a value is text."""
     if isinstance(shape, dict):
         return pa.struct([(key, arrow_type(part)) for key, part in shape.items()])
@@ -45,7 +49,7 @@ def arrow_type(shape: Shape) -> pa.DataType:
     return TEXT if shape is NOTHING else shape
 
 
-def _widened_object(known: Shape, value: dict[str, object], path: str) -> Shape:
+def _widened_object(known: ImageInfo, value: dict[str, object], path: str) -> ImageInfo:
     shape = {} if known is NOTHING else known
     if not isinstance(shape, dict):
         raise _conflict(known, value, path)
@@ -59,7 +63,7 @@ def _widened_object(known: Shape, value: dict[str, object], path: str) -> Shape:
     return shape
 
 
-def _widened_list(known: Shape, value: list[object], path: str) -> Shape:
+def _widened_list(known: ImageInfo, value: list[object], path: str) -> ImageInfo:
     shape = [NOTHING] if known is NOTHING else known
     if not isinstance(shape, list):
         raise _conflict(known, value, path)
@@ -68,12 +72,12 @@ def _widened_list(known: Shape, value: list[object], path: str) -> Shape:
     return shape
 
 
-def _conflict(known: Shape, value: object, path: str) -> ShapeError:
+def _conflict(known: ImageInfo, value: object, path: str) -> ShapeError:
     found = widened(NOTHING, value, path)
     return ShapeError(f"{path!r} holds {_name(found)}, where earlier rows hold {_name(known)}")
 
 
-def _name(shape: Shape) -> str:
+def _name(shape: ImageInfo) -> str:
     if isinstance(shape, dict):
         return "an object"
     return "a list" if isinstance(shape, list) else _NAMES[shape]

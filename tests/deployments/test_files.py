@@ -59,14 +59,14 @@ def test_all_deployments_are_looked_at() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_deployment_fits_its_flow_and_its_config(name: str, tmp_path: Path) -> None:
     """Its parameters pass the flow's own check, and the config that they name loads with its overrides."""
-    from pixmill.config.loading import lasting_config
+    from pixmill.config.loading import load_deployment_config
 
     entry = deployment(name, tmp_path)
     flow, parameters = flow_of(entry), entry["parameters"]
     assert flow.validate_parameters(parameters)["config"] == parameters["config"]
     with pytest.raises(TypeError):
         inspect.signature(flow.fn).bind(**parameters, unheard_of=1)
-    settings = lasting_config(parameters["config"], parameters["overrides"], deployed=True)
+    settings = load_deployment_config(parameters["config"], parameters["overrides"], deployed=True)
     assert settings.store == str(tmp_path)
     assert settings.budget.max_calls, "a deployment that pays has a cap"
 

@@ -39,28 +39,28 @@ def test_a_claim_of_another_host_is_believed_until_its_lease_ends(
 CONTAINER = ("--pid", "--fork", "--mount-proc")
 HOLDER = """
 import sys
-from pixmill.limits.fair_share import Report
+from pixmill.limits.fair_share import UsageReport
 from pixmill.ledger import open_ledger
-from pixmill.limits.lease_table import Ask, share_out
+from pixmill.limits.lease_table import LeaseRequest, share_out
 from tests.pixmill.ledger.test_ledger import LIMITS
 from tests.pixmill.limits.test_account_lease import report
 ledger = open_ledger(sys.argv[1])
 ledger.begin_run("run-1", "pets")
 ledger.claim("k", LIMITS)
-ledger.write(share_out, Ask("a", "main", report(10), first=True))
+ledger.write(share_out, LeaseRequest("a", "main", report(10), first=True))
 print("claimed", flush=True)
 input()
 """
 FOLLOWER = """
 import sys
 from pixmill.ledger import open_ledger
-from pixmill.limits.lease_table import Ask, share_out
+from pixmill.limits.lease_table import LeaseRequest, share_out
 from tests.pixmill.ledger.test_ledger import NEXT_RUN
 from tests.pixmill.limits.test_account_lease import report
 ledger = open_ledger(sys.argv[1])
 print(ledger.begin_run("run-2", "pets"))
 print(ledger.claim("k", NEXT_RUN._replace(retry_doubt=True)).state)
-print(ledger.write(share_out, Ask("b", "main", report(0), first=True)).slots)
+print(ledger.write(share_out, LeaseRequest("b", "main", report(0), first=True)).slots)
 ledger.close()
 """
 

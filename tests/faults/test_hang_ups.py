@@ -25,11 +25,11 @@ CONCURRENCY = 4
 
 HANG_UP = """
 import os, signal, sys, threading
-from pixmill.signals import drained_by_signals
+from pixmill.signals import graceful_shutdown
 stopped = threading.Event()
 if sys.argv[1] == "nohup":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-with drained_by_signals(lambda name: stopped.set()):
+with graceful_shutdown(lambda name: stopped.set()):
     os.kill(os.getpid(), signal.SIGHUP)
     print("drains" if stopped.wait(1 if sys.argv[1] == "nohup" else 30) else "goes on")
 """

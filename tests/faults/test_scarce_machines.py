@@ -67,6 +67,7 @@ with prepare(load_config(sys.argv[1])) as run:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 1, 2, 3, 5, 8])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_calls_that_find_no_thread_left_were_not_sent_and_no_row_is_lost(

@@ -241,7 +241,7 @@ def test_quick_calls_make_larger_task_runs_and_slow_ones_do_not(workshop: Worksh
         assert len(first) == 5
         assert not run.is_busy_with([first])
         for _ in range(200):  # at once
-            run.engine.tally.call_ended("10000", success=True, charged=True)
+            run.engine.tally.record_call("10000", success=True, charged=True)
         rest = next(chunks)
         assert len(rest) == 995
         assert run.is_busy_with([first, rest])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixmill.config.model import Config
-from pixmill.planning.plan import make_plan
+from pixmill.planning.planner import make_plan
 from pixmill.planning.row_checks import REASONS
 from tests.fuzz.amount import examples
 

@@ -104,8 +104,8 @@ MUTANTS = (
     Mutant(
         "retry an answer that may have been charged",
         "pixmill/provider/error_codes.py",
-        '_IN_DOUBT = Ruling(Verdict.IN_DOUBT, "unknown")',
-        '_IN_DOUBT = Ruling(Verdict.RETRY, "unknown")',
+        '_IN_DOUBT = CodePolicy(Verdict.IN_DOUBT, "unknown")',
+        '_IN_DOUBT = CodePolicy(Verdict.RETRY, "unknown")',
         (TRANSPORT,),
     ),
     Mutant(
@@ -284,8 +284,8 @@ MUTANTS = (
     Mutant(
         "let the ledger's read error count as absence",
         "pixmill/ledger/ledger.py",
-        "        with _reported(self.database):\n            return patiently(",
-        "        if True:\n            return patiently(",
+        "        with _reported(self.database):\n            return retry_while_unavailable(",
+        "        if True:\n            return retry_while_unavailable(",
         (LEDGER, "tests/pixmill/planning/test_plan.py", "tests/faults"),
     ),
 )

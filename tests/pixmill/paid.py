@@ -8,7 +8,7 @@ from sqlalchemy import insert
 from pixmill.config.loading import load_config
 from pixmill.ledger import open_ledger
 from pixmill.ledger.schema import jobs
-from pixmill.planning.plan import make_plan
+from pixmill.planning.planner import make_plan
 
 
 def pay_for_everything(config_path: str, **columns: Any) -> int:

@@ -188,7 +188,7 @@ def test_an_unquoted_home_is_where_a_run_stores_and_publishes(
 # After a command.
 
 
-class Given(NamedTuple):
+class RawValue(NamedTuple):
     """A command with a path in it, and what it leaves in the home folder."""
 
     arguments: tuple[str, ...]
@@ -196,32 +196,32 @@ class Given(NamedTuple):
 
 
 COMMANDS = {
-    "validate --out": Given(("validate", "{config}", "--out={path}"), "x"),
-    "export --out": Given(("export", "{config}", "--format", "csv", "--out={path}"), "x"),
-    "report --out": Given(("report", "{config}", "--out={path}"), "x"),
-    "ledger backup --out": Given(("ledger", "backup", "{store}", "--out={path}"), "x"),
-    "init": Given(("init", "{path}"), "x"),
-    "run --rehearse": Given(("run", "{config}", "--rehearse={path}")),
-    "simulate --faults": Given(("simulate", "--faults={path}")),
-    "bill": Given(("bill", "{path}")),
-    "bill --against": Given(("bill", "{store}", "--against={path}")),
-    "ledger stats": Given(("ledger", "stats", "{path}")),
-    "compare": Given(("compare", "{path}", "{config}")),
-    "compare --store": Given(("compare", "pets", "pets", "--store={path}")),
-    "promote --picks": Given(("promote", "{config}", "--picks={path}")),
-    "promote --input": Given(("promote", "{config}", "--point=base", "--input={path}")),
-    "plan": Given(("plan", "{path}")),
+    "validate --out": RawValue(("validate", "{config}", "--out={path}"), "x"),
+    "export --out": RawValue(("export", "{config}", "--format", "csv", "--out={path}"), "x"),
+    "report --out": RawValue(("report", "{config}", "--out={path}"), "x"),
+    "ledger backup --out": RawValue(("ledger", "backup", "{store}", "--out={path}"), "x"),
+    "init": RawValue(("init", "{path}"), "x"),
+    "run --rehearse": RawValue(("run", "{config}", "--rehearse={path}")),
+    "simulate --faults": RawValue(("simulate", "--faults={path}")),
+    "bill": RawValue(("bill", "{path}")),
+    "bill --against": RawValue(("bill", "{store}", "--against={path}")),
+    "ledger stats": RawValue(("ledger", "stats", "{path}")),
+    "compare": RawValue(("compare", "{path}", "{config}")),
+    "compare --store": RawValue(("compare", "pets", "pets", "--store={path}")),
+    "promote --picks": RawValue(("promote", "{config}", "--picks={path}")),
+    "promote --input": RawValue(("promote", "{config}", "--point=base", "--input={path}")),
+    "plan": RawValue(("plan", "{path}")),
 }
 
 
 @pytest.fixture
-def told(workshop: Workshop, home: Path, quick: Command) -> Callable[[Given, str], Ended]:
+def told(workshop: Workshop, home: Path, quick: Command) -> Callable[[RawValue, str], Ended]:
     """Carries out a command with a path in it, on a config that has been run."""
     workshop.write_rows(workshop.rows(2))
     config = workshop.write_config()
     carry_out(config)
 
-    def carried_out(given: Given, path: str) -> Ended:
+    def carried_out(given: RawValue, path: str) -> Ended:
         store = workshop.folder / "out" / "simulated"
         arguments = (part.format(config=config, store=store, path=path) for part in given.arguments)
         return quick(*arguments)
@@ -231,7 +231,7 @@ def told(workshop: Workshop, home: Path, quick: Command) -> Callable[[Given, str
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_finds_the_home_and_says_what_is_no_path(
-    command: str, told: Callable[[Given, str], Ended], home: Path
+    command: str, told: Callable[[RawValue, str], Ended], home: Path
 ) -> None:
     given = COMMANDS[command]
     there = told(given, "~/x")

@@ -15,16 +15,16 @@ import pytest
 from prefect.logging.formatters import JsonFormatter, PrefectFormatter
 
 from pixmill import redaction
-from pixmill.cli.console import complain, print_json, say
+from pixmill.cli.console import echo, print_error, print_json
 from pixmill.errors import PixmillError
 from pixmill.provider.credentials import Secret
 from pixmill.redaction import (
     FIELD_CHARS,
+    mask_secrets,
     redact_logs,
     redacted,
     remember,
     shown_traceback,
-    without_keys,
 )
 
 KEY = 'sk/canary+0123"456\\789=='
@@ -100,7 +100,7 @@ def forms(key: str) -> dict[str, str]:
 @pytest.mark.parametrize("form", forms(KEY))
 def test_a_key_is_masked_in_every_form(form: str) -> None:
     """4.2: of base64 only digits stay that its neighbours decide as well."""
-    masked = without_keys(f"before {forms(KEY)[form]} after")
+    masked = mask_secrets(f"before {forms(KEY)[form]} after")
     assert "***" in masked
     assert masked.startswith("before ")
     assert masked.endswith(" after")
@@ -111,8 +111,8 @@ def test_a_key_is_masked_in_every_form(form: str) -> None:
 def test_keys_that_begin_alike_are_masked_whole() -> None:
     for key in ("AKLT-alike-0123", "AKLT-alike-0123-longer", "AKLT-alike"):
         remember(key)
-    assert without_keys("AKLT-alike-0123-longer AKLT-alike-0123") == "*** ***"
-    assert without_keys("AKLT-alike") == "AKLT-alike", "so short a key may be a word"
+    assert mask_secrets("AKLT-alike-0123-longer AKLT-alike-0123") == "*** ***"
+    assert mask_secrets("AKLT-alike") == "AKLT-alike", "so short a key may be a word"
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,8 @@ def test_text_from_outside_makes_no_line_of_its_own_and_steers_no_terminal(
         written.encode()
     if place == "message":
         for text in INJECTED:
-            say(f"row {text}")
-            complain(PixmillError(text.replace("\n", ""), hint=text.replace("\n", "")))
+            echo(f"row {text}")
+            print_error(PixmillError(text.replace("\n", ""), hint=text.replace("\n", "")))
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 3 * len(INJECTED)
         assert all(line.isprintable() for line in lines)
@@ -241,8 +241,8 @@ def test_a_mistake_in_a_log_call_shows_no_argument(
 def test_the_terminal_shows_no_key_and_json_means_the_same(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    say(f"refused {KEY} at https://e.example/?sign={SIGNATURE}")
-    complain(PixmillError(f"refused {KEY}", hint=f"see https://e.example/?sign={SIGNATURE}"))
+    echo(f"refused {KEY} at https://e.example/?sign={SIGNATURE}")
+    print_error(PixmillError(f"refused {KEY}", hint=f"see https://e.example/?sign={SIGNATURE}"))
     value = {"reason": "".join(INJECTED[:-2]), "url": f"https://e.example/?sign={SIGNATURE}"}
     print_json({**value, "key": KEY})
     out, err = capsys.readouterr()

@@ -8,7 +8,7 @@ from prefect.states import Failed
 
 from pixmill.config.loading import load_config
 from pixmill.errors import LedgerError, PixmillError
-from pixmill.execution.progress import Count
+from pixmill.execution.progress import ChunkCounts
 from pixmill.execution.run import prepare
 from tasks.cv_process import cv_process
 from tests.conftest import Simulated, Workshop
@@ -24,8 +24,8 @@ def test_a_chunk_is_paid_for_and_its_counts_are_all_that_comes_back(
     with prepare(load_config(workshop.path)) as run:
         run.begin()
         (chunk, *_) = run.chunks()
-        assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == Count(succeeded=1)
-        assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == Count(succeeded=1), (
+        assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == ChunkCounts(succeeded=1)
+        assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == ChunkCounts(succeeded=1), (
             "from the ledger"
         )
     assert simulated.bill.calls == 1

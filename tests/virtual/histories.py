@@ -12,7 +12,7 @@ from random import Random
 from typing import NamedTuple
 
 from pixmill.config.model import Config
-from pixmill.execution.thread_executor import Engine
+from pixmill.execution.thread_executor import ThreadExecutor
 from tests.virtual import threads
 from tests.virtual.runs import Patience, Store, config_with
 from tests.virtual.service import FAULTS, Weather
@@ -74,7 +74,7 @@ def told(
 ) -> Iterator[Store]:
     """A store in a new world. When the body ends, bill and ledger have to agree (I3)."""
     world = World(seed)
-    threads.enter(world)
+    threads.acquire(world)
     path = Path(shutil.copy(empty, folder / f"{len(list(folder.iterdir()))}.db"))
     store = Store(world, path, config, weather, jobs)
     try:
@@ -136,7 +136,7 @@ def _wave(world: World, store: Store) -> None:
 
 
 def _until(seconds: float | None, store: Store) -> Patience | None:
-    def wait_and_stop(engine: Engine) -> None:
+    def wait_and_stop(engine: ThreadExecutor) -> None:
         store.world.sleep(seconds or 0.0)
         store.stop(engine)
 

@@ -15,17 +15,17 @@ from typing import Any
 from pixmill.config.model import Config
 from pixmill.execution.image_downloads import Downloads
 from pixmill.execution.outcomes import MAX_THROTTLES
-from pixmill.execution.progress import Count
+from pixmill.execution.progress import ChunkCounts
 from pixmill.execution.stop_reasons import StopCode
-from pixmill.execution.thread_executor import Engine
-from pixmill.ledger import Ledger, Recorded, State
+from pixmill.execution.thread_executor import ThreadExecutor
+from pixmill.ledger import AttemptRecord, Ledger, State
 from pixmill.ledger.process_owner import this_owner
 from pixmill.planning.jobs import Job
 from tests.virtual.service import Service, VirtualClient, VirtualImages, Weather
 from tests.virtual.threads import Thread
 from tests.virtual.world import Process, World
 
-Patience = Callable[[Engine], None]
+Patience = Callable[[ThreadExecutor], None]
 Rows = dict[str, tuple[str, str | None, str | None, int]]
 """By job key: state, owner, output URLs and attempts."""
 FEW = 32
@@ -57,7 +57,7 @@ class WatchedLedger(Ledger):
 
     watch: "Store"
 
-    def record(self, recorded: Recorded) -> None:
+    def record(self, recorded: AttemptRecord) -> None:
         self.watch.answered(recorded)
         super().record(recorded)
         self.watch.acknowledged(recorded)
@@ -79,7 +79,7 @@ class Store:
         self.service = Service(world, weather)
         self.service.on_call = self._call_arrives
         self.images_failing = 0.1
-        self.counts: dict[str, Count] = {}
+        self.counts: dict[str, ChunkCounts] = {}
         self._runs = 0
         self._urls: dict[str, str | None] = {}
         self._keys = {str(at): job.key for at, job in enumerate(self.jobs)}
@@ -135,14 +135,14 @@ class Store:
         jobs: Sequence[Job],
         chunks: int,
         patience: Patience | None,
-    ) -> Count:
+    ) -> ChunkCounts:
         world = self.world
         downloads = Downloads(
             self.path.parent, run_id, ledger, VirtualImages(world, self.images_failing)
         )  # type: ignore[arg-type]
         downloads._store = downloads._fetcher  # type: ignore[assignment]
         client = VirtualClient(world, self.service, config.limits.timeout_seconds)
-        engine = Engine(
+        engine = ThreadExecutor(
             config,
             run_id,
             ledger=ledger,
@@ -151,7 +151,7 @@ class Store:
             to_pay=len(jobs),
             jitter=world.random.random,
         )
-        counts: list[Count] = []
+        counts: list[ChunkCounts] = []
         tasks = [
             Thread(
                 target=lambda part: counts.append(engine.process(part)),
@@ -170,7 +170,7 @@ class Store:
         self._ended_in_time()
         downloads.close()
         self._stopped_for_good_reason(engine, ledger.calls_of(run_id))
-        total = Count(*map(sum, zip(*counts, strict=True)))
+        total = ChunkCounts(*map(sum, zip(*counts, strict=True)))
         if sum(total) != len(jobs):
             world.fail(f"I4: {len(jobs)} jobs ended as {total}")
         return total
@@ -210,7 +210,7 @@ class Store:
         self._still_there(rows)
 
     def _paid_once(self, job: str) -> None:
-        drawn_again = min(self.service.redrawn[job], self.config.retry.rerolls)
+        drawn_again = min(self.service.reroll_seed[job], self.config.retry.rerolls)
         allowed = (
             1 if self.config.in_doubt == "hold" else self.config.retry.max_runs
         ) + drawn_again
@@ -253,7 +253,7 @@ class Store:
                 f"E15: call {calls} of {run_id} is over the budget of {config.budget.max_calls}"
             )
 
-    def answered(self, recorded: Recorded) -> None:
+    def answered(self, recorded: AttemptRecord) -> None:
         """A call has ended: where nobody could take this process for dead, its claim is still its own."""
         key, run_id = recorded.job_key, recorded.run_id
         _, owner, _, _ = self._rows(key)[key]
@@ -265,7 +265,7 @@ class Store:
         if self._faults[run_id, key] > self.config.retry.max_attempts:
             self.world.fail(f"I7: {self._faults[run_id, key]} faults for one job in {run_id}")
 
-    def acknowledged(self, recorded: Recorded) -> None:
+    def acknowledged(self, recorded: AttemptRecord) -> None:
         """An outcome is on disk: from now on a success has to stay."""
         if recorded.state is State.SUCCEEDED:
             self._urls[recorded.job_key] = recorded.output_urls
@@ -279,7 +279,7 @@ class Store:
             if state not in STATES or (state == State.IN_FLIGHT and owner is None):
                 self.world.fail(f"I4: a job is {state}, owned by {owner}")
 
-    def _stopped_for_good_reason(self, engine: Engine, calls: int) -> None:
+    def _stopped_for_good_reason(self, engine: ThreadExecutor, calls: int) -> None:
         allowed = engine._config.budget.max_calls
         if (
             engine.stopped
@@ -289,7 +289,7 @@ class Store:
         ):
             self.world.fail(f"E15: stopped by its budget of {allowed} calls after {calls}")
 
-    def stop(self, engine: Engine) -> None:
+    def stop(self, engine: ThreadExecutor) -> None:
         """Do what a signal does."""
         self._signals.setdefault(self.world.here, self.world.now)
         engine.stop(StopCode.INTERRUPTED, "by signal")

@@ -10,7 +10,7 @@ from requests.structures import CaseInsensitiveDict
 from pixmill.errors import AnswerUnknown, NotSent
 from pixmill.http.transport import Reply
 from pixmill.provider.error_codes import code_table
-from pixmill.provider.responses import Answer, no_answer, not_sent, read_answer
+from pixmill.provider.responses import Response, no_answer, not_sent, read_answer
 from pixmill.storage.image_fetcher import ImageError, ImageFile
 from tests.virtual.world import Process, World
 
@@ -76,7 +76,7 @@ class Service:
         self.on_call: Callable[[Process, str], None] = lambda *_: None
         self.bill: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
-        self.redrawn: Counter[str] = Counter()
+        self.reroll_seed: Counter[str] = Counter()
         self.sent: list[tuple[float, str]] = []
         self.ended: list[tuple[float, str]] = []
         self.in_flight: Counter[Process] = Counter()
@@ -99,7 +99,7 @@ class Service:
         self.in_flight[process] += 1
         charged = world.random.random() < 0.5 if fault.charged is None else fault.charged
         self.bill[job] += charged
-        self.redrawn[job] += name == "redrawn" and charged
+        self.reroll_seed[job] += name == "redrawn" and charged
         self.on_call(process, job)
         quick = name in ("too fast", "too many")
         seconds = 0.02 if quick else world.random.uniform(*weather.latency)
@@ -149,7 +149,7 @@ class VirtualClient:
     def __init__(self, world: World, service: Service, deadline: float) -> None:
         self._world, self._service, self._deadline = world, service, deadline
 
-    def call(self, body: bytes, req_key: str) -> Answer:
+    def call(self, body: bytes, req_key: str) -> Response:
         begun = self._world.now
         try:
             reply = self._service.call(body)

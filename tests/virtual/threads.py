@@ -27,7 +27,7 @@ from tests.virtual.world import START, Fiber, World
 _now: list[World] = []
 
 
-def enter(world: World) -> None:
+def acquire(world: World) -> None:
     """Let everything that is made from now on belong to `world`."""
     _now[:] = [world]
 

@@ -8,6 +8,6 @@ each side, `parameters` and `pictures` say how requests and images differ, `comp
 """
 
 from pixmill.datasets.compare.comparison import Comparison, compare
-from pixmill.datasets.compare.sides import Side, find_side
+from pixmill.datasets.compare.sides import ComparedDataset, find_side
 
-__all__ = ["Comparison", "Side", "compare", "find_side"]
+__all__ = ["ComparedDataset", "Comparison", "compare", "find_side"]

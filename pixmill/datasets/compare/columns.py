@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pixmill.datasets.compare.sides import Side
+from pixmill.datasets.compare.sides import ComparedDataset
 from pixmill.datasets.loading import opened, own_columns
 
 STATUSES = ("succeeded", "failed", "refused", "in_doubt", "invalid", "skipped")
@@ -64,7 +64,7 @@ class Jobs:
     currency: str | None
 
 
-def read_jobs(side: Side) -> Jobs:
+def read_jobs(side: ComparedDataset) -> Jobs:
     """Read the columns of a side, batch by batch. Raises UserError where its dataset is absent or damaged."""
     texts: set[str] = set()
     currencies: set[str] = set()
@@ -82,7 +82,8 @@ def read_jobs(side: Side) -> Jobs:
 
 
 def _part(columns: pa.Table) -> dict[str, Any]:
-    row_key, status = columns["row_key"], columns["status"]
+    row_key = columns["row_key"]
+    status = columns["status"]
     identities = zip(
         *(columns[name].to_pylist() for name in ("row_key", "point_id", "replicate")), strict=True
     )

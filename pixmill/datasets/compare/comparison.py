@@ -10,7 +10,7 @@ from pixmill.datasets.compare.image_distance import ImageChanges, image_changes
 from pixmill.datasets.compare.matching import Pairs, RowChanges, match, row_changes
 from pixmill.datasets.compare.measures import Measures, measure
 from pixmill.datasets.compare.parameters import Difference, differences
-from pixmill.datasets.compare.sides import Side
+from pixmill.datasets.compare.sides import ComparedDataset
 
 
 class RequestChanges(NamedTuple):
@@ -30,8 +30,8 @@ class Comparison:
     on A and on B.
     """
 
-    a: Side
-    b: Side
+    a: ComparedDataset
+    b: ComparedDataset
     measures_a: Measures
     measures_b: Measures
     rows: RowChanges
@@ -83,7 +83,8 @@ class Comparison:
         return f"B has {abs(more):,} {'more' if more > 0 else 'fewer'} image{'s' * (abs(more) != 1)} than A"
 
     def _cost(self) -> str:
-        a, b = self.measures_a, self.measures_b
+        a = self.measures_a
+        b = self.measures_b
         if a.cost_per_image is None or b.cost_per_image is None or a.currency != b.currency:
             return ""
         change = b.cost_per_image - a.cost_per_image
@@ -102,9 +103,10 @@ class Comparison:
         )
 
 
-def compare(a: Side, b: Side) -> Comparison:
+def compare(a: ComparedDataset, b: ComparedDataset) -> Comparison:
     """Compare two sides. Raises UserError where a dataset is absent or damaged."""
-    jobs_a, jobs_b = read_jobs(a), read_jobs(b)
+    jobs_a = read_jobs(a)
+    jobs_b = read_jobs(b)
     pairs = match(jobs_a, jobs_b)
     return Comparison(
         a,
@@ -143,7 +145,7 @@ def _outcomes(a: Jobs, b: Jobs, pairs: Pairs) -> dict[tuple[str, str], int]:
     }
 
 
-def _side(side: Side, measures: Measures) -> dict[str, Any]:
+def _side(side: ComparedDataset, measures: Measures) -> dict[str, Any]:
     where = {
         "name": side.label,
         "dataset": side.store.shown(side.path),

@@ -59,7 +59,8 @@ class ImageChanges(NamedTuple):
 
 def image_changes(a: Jobs, b: Jobs, pairs: Pairs, stores: tuple[Store, Store]) -> ImageChanges:
     """Compare the images of paired jobs. Their names say their content, so that only different ones are opened."""
-    names_a, names_b = a.file_name.take(pa.array(pairs.a)), b.file_name.take(pa.array(pairs.b))
+    names_a = a.file_name.take(pa.array(pairs.a))
+    names_b = b.file_name.take(pa.array(pairs.b))
     same = pc.sum(pc.equal(names_a, names_b)).as_py() or 0
     differ = np.flatnonzero(pc.fill_null(pc.not_equal(names_a, names_b), False).to_numpy())
     if not len(differ) or importlib.util.find_spec("imagehash") is None:
@@ -67,10 +68,8 @@ def image_changes(a: Jobs, b: Jobs, pairs: Pairs, stores: tuple[Store, Store]) -
         return ImageChanges(same, len(differ), 0, None, None, None, (), note)
     chosen = differ[np.linspace(0, len(differ) - 1, min(MAX_PAIRS, len(differ))).astype(np.int64)]
     taken = pa.array(chosen)
-    files_a, files_b = (
-        _files(stores[0], names_a.take(taken)),
-        _files(stores[1], names_b.take(taken)),
-    )
+    files_a = _files(stores[0], names_a.take(taken))
+    files_b = _files(stores[1], names_b.take(taken))
     jobs = zip(
         pairs.a[chosen].tolist(), files_a, files_b, _distances(files_a, files_b), strict=True
     )

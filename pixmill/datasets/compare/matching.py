@@ -37,7 +37,8 @@ def match(a: Jobs, b: Jobs) -> Pairs:
 
 def row_changes(a: Jobs, b: Jobs) -> RowChanges:
     """Say which rows came and went."""
-    added, removed = _only_in(b, a), _only_in(a, b)
+    added = _only_in(b, a)
+    removed = _only_in(a, b)
     both = len(np.unique(a.row)) - len(removed)
     return RowChanges(both, len(added), len(removed), _keys(b, added), _keys(a, removed))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pixmill.datasets.compare.columns import Jobs
-from pixmill.datasets.compare.sides import Side
+from pixmill.datasets.compare.sides import ComparedDataset
 from pixmill.request.model import flatten
 
 MAX_VALUES = 20
@@ -21,11 +21,15 @@ class Difference(NamedTuple):
     b: Any
 
 
-def differences(a: Side, b: Side, jobs_a: Jobs, jobs_b: Jobs) -> tuple[Difference, ...]:
+def differences(
+    a: ComparedDataset, b: ComparedDataset, jobs_a: Jobs, jobs_b: Jobs
+) -> tuple[Difference, ...]:
     """Return what differs, what decides about images first; `None` stands for what a side does not have."""
-    before, after = _requested(jobs_a.parameter_sets), _requested(jobs_b.parameter_sets)
+    before = _requested(jobs_a.parameter_sets)
+    after = _requested(jobs_b.parameter_sets)
     if a.config is not None and b.config is not None:
-        before, after = flatten(a.config), flatten(b.config)
+        before = flatten(a.config)
+        after = flatten(b.config)
     found = [
         Difference(path, before.get(path), after.get(path))
         for path in {**before, **after}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from pixmill.config.bucket_address import is_bucket_url
-from pixmill.datasets.loading import Found, NoDataset, find_dataset
+from pixmill.datasets.loading import LocatedDataset, NoDataset, find_dataset
 from pixmill.datasets.publishing import DATASET, MANIFEST
 from pixmill.errors import UserError
 from pixmill.request.registry import did_you_mean
@@ -19,7 +19,7 @@ from pixmill.storage.integrity import manifest_at
 SHOWN_VERSIONS = 5
 
 
-class Side(NamedTuple):
+class ComparedDataset(NamedTuple):
     """One of two datasets that are compared.
 
     `label` is what the user called it, `published_at` an ISO time, empty where it is not known. `config` is the
@@ -33,7 +33,7 @@ class Side(NamedTuple):
     config: Mapping[str, Any] | None
 
 
-def find_side(text: str, store: str | Path = "out") -> Side:
+def find_side(text: str, store: str | Path = "out") -> ComparedDataset:
     """Return the dataset that `text` means.
 
     `text` is the path of a config, a dataset folder or file, or the name of a dataset in `store` or `store/simulated`;
@@ -45,7 +45,7 @@ def find_side(text: str, store: str | Path = "out") -> Side:
     current = _dataset_of(name if at else text, store, history=bool(at))
     path = _version(current.file.parent, version) if at else current.file
     config = _yaml(path.with_name("config.yaml")) if path.name == DATASET else None
-    return Side(text, path, current.store, _published_at(path), config)
+    return ComparedDataset(text, path, current.store, _published_at(path), config)
 
 
 def versions(folder: Path) -> dict[str, Path]:
@@ -56,7 +56,7 @@ def versions(folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _dataset_of(name: str, store: str | Path, *, history: bool) -> Found:
+def _dataset_of(name: str, store: str | Path, *, history: bool) -> LocatedDataset:
     is_name = Path(name).name == name and not name.endswith((".yaml", ".yml"))
     if not is_name:
         return find_dataset(name, history=history)
@@ -72,7 +72,7 @@ def _dataset_of(name: str, store: str | Path, *, history: bool) -> Found:
     )
 
 
-def _in_bucket(name: str, store: str, history: bool) -> Found:
+def _in_bucket(name: str, store: str, history: bool) -> LocatedDataset:
     url, mark, query = store.partition("?")
     for base in (f"{url.rstrip('/')}/simulated/{name}", f"{url.rstrip('/')}/{name}"):
         with suppress(NoDataset):

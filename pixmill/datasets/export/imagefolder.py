@@ -27,7 +27,7 @@ METADATA = "metadata.parquet"
 _MADE_BY_THE_LIBRARY = ("image", "input")
 
 
-class Placed(NamedTuple):
+class ImageFolderEntry(NamedTuple):
     """Where the files of a sample are, relative to the folder of its split; `at` is its place in the batch."""
 
     at: int
@@ -49,12 +49,14 @@ def write_imagefolder(samples: Samples, out: Path) -> Exported:
         return samples.exported()
 
 
-def _place(samples: Iterator[Sample], folder: Path) -> dict[str, list[Placed]]:
-    placed: dict[str, list[Placed]] = defaultdict(list)
+def _place(samples: Iterator[Sample], folder: Path) -> dict[str, list[ImageFolderEntry]]:
+    placed: dict[str, list[ImageFolderEntry]] = defaultdict(list)
     for sample in samples:
         split = folder / sample.split
         source = _put(split, "inputs", sample.input) if sample.input else None
-        placed[sample.split].append(Placed(sample.at, _put(split, "images", sample.image), source))
+        placed[sample.split].append(
+            ImageFolderEntry(sample.at, _put(split, "images", sample.image), source)
+        )
     return placed
 
 
@@ -88,7 +90,9 @@ def _plain_name(name: str) -> str:
     return f"{name}_text" if is_special else name
 
 
-def _metadata(columns: pa.RecordBatch, placed: list[Placed], schema: pa.Schema) -> pa.Table:
+def _metadata(
+    columns: pa.RecordBatch, placed: list[ImageFolderEntry], schema: pa.Schema
+) -> pa.Table:
     rows = columns.take(pa.array([one.at for one in placed]))
     files: list[list[str | None]] = [[one.image for one in placed]]
     if "input_file_name" in schema.names:

@@ -84,7 +84,9 @@ class Samples:
     """
 
     def __init__(self, dataset: pq.ParquetFile, selection: Selection, config: Config) -> None:
-        self._dataset, self._selection, self._config = dataset, selection, config
+        self._dataset = dataset
+        self._selection = selection
+        self._config = config
         self._store = open_store(config)
         self._own = own_columns(dataset.schema_arrow)
         self._local_inputs = _input_folder(config, dataset.schema_arrow)

@@ -39,7 +39,9 @@ class Shards:
     """The shards of one split; the next one begins when one is full."""
 
     def __init__(self, folder: Path, split: str) -> None:
-        self._folder, self._split, self._count = folder, split, 0
+        self._folder = folder
+        self._split = split
+        self._count = 0
         self._tar: tarfile.TarFile | None = None
 
     def __enter__(self) -> "Shards":

@@ -9,7 +9,8 @@ import numpy as np
 from pixmill.datasets.report.summary import Failure, LastRun
 from pixmill.datasets.report.wording import duration, short
 
-WIDTH, HEIGHT = 640, 160
+WIDTH = 640
+HEIGHT = 160
 """Units of a chart's drawing area, without its labels; it scales with the page."""
 
 _BUCKETS = 40
@@ -63,7 +64,8 @@ def throughput(run: LastRun) -> Throughput:
     per = 60 if len(run.ends) / seconds < 1 else 1
     rates = counts / (edges[1] - edges[0]) * per
     steps = _steps(float(rates.max()))
-    top, wide = steps[-1], WIDTH / len(rates)
+    top = steps[-1]
+    wide = WIDTH / len(rates)
     bars = tuple(
         Bar(
             x=at * wide + wide * 0.1,
@@ -97,7 +99,8 @@ def latency_rows(latency: Mapping[int, float]) -> list[Row]:
 
 def failure_rows(failures: tuple[Failure, ...]) -> list[Row]:
     """Draw the most frequent error codes as bars; the rest is one bar."""
-    shown, rest = failures[:_MOST_CODES], failures[_MOST_CODES:]
+    shown = failures[:_MOST_CODES]
+    rest = failures[_MOST_CODES:]
     if rest:
         shown = (
             *shown,
@@ -118,7 +121,9 @@ def label_width(rows: list[Row]) -> float:
 def shares(status: Mapping[str, int]) -> list[Bar]:
     """Draw the statuses as parts of one bar, those that are there, good news first."""
     order = ("succeeded", "refused", "failed", "in_doubt", "invalid", "skipped")
-    total, bars, x = sum(status.values()) or 1, [], 0.0
+    total = sum(status.values()) or 1
+    bars = []
+    x = 0.0
     for name in order:
         if count := status.get(name, 0):
             width = WIDTH * count / total

@@ -24,7 +24,7 @@ class Value(NamedTuple):
     label: str
 
 
-class Axis(NamedTuple):
+class ReportAxis(NamedTuple):
     """One sweep axis: its dotted path, its column, and its values in the order of the config, as far as known."""
 
     path: str
@@ -32,12 +32,12 @@ class Axis(NamedTuple):
     values: tuple[Value, ...]
 
 
-class Meaning(NamedTuple):
+class DatasetColumns(NamedTuple):
     """The columns of one dataset."""
 
     ours: Mapping[str, str]
     """Our names, to the columns that bear them: `pixmill_status` where the input has a `status` of its own."""
-    axes: tuple[Axis, ...]
+    axes: tuple[ReportAxis, ...]
     own: tuple[str, ...]
     """The columns that came with the input."""
     images: tuple[str, ...]
@@ -47,7 +47,7 @@ class Meaning(NamedTuple):
     """Those of them that the request reads, and the row's key: what a table of picks has to hold."""
 
 
-def meaning_of(schema: pa.Schema, config: Config) -> Meaning:
+def meaning_of(schema: pa.Schema, config: Config) -> DatasetColumns:
     """Read the schema of a dataset. What its metadata doesn't say follows from its names, their order and `config`."""
     described = _described(schema)
     ours = described.get("own") or _ours_by_position(schema)
@@ -63,7 +63,7 @@ def meaning_of(schema: pa.Schema, config: Config) -> Meaning:
     roles = described.get("columns") or config.input.columns
     row_key = described.get("row_key") or config.input.row_key
     local = "image_file" in roles
-    return Meaning(
+    return DatasetColumns(
         ours={name: column for name, column in ours.items() if column in schema.names},
         axes=axes,
         own=own,
@@ -95,7 +95,7 @@ def _plain(name: str) -> str:
     return re.sub(r"^(pixmill_)+", "", name)
 
 
-def _axes_by_name(schema: pa.Schema, ours: Mapping[str, str]) -> tuple[Axis, ...]:
+def _axes_by_name(schema: pa.Schema, ours: Mapping[str, str]) -> tuple[ReportAxis, ...]:
     """Axes of a dataset that doesn't describe them: the dots of their paths are lost."""
     first = schema.names.index(ours["row_number"]) if "row_number" in ours else len(schema.names)
     columns = [
@@ -103,12 +103,12 @@ def _axes_by_name(schema: pa.Schema, ours: Mapping[str, str]) -> tuple[Axis, ...
         for name in schema.names[first:]
         if _plain(name).startswith(_AXIS) and name not in ours.values()
     ]
-    return tuple(Axis(_plain(name).removeprefix(_AXIS), name, ()) for name in columns)
+    return tuple(ReportAxis(_plain(name).removeprefix(_AXIS), name, ()) for name in columns)
 
 
-def _described_axes(described: Mapping[str, Any], schema: pa.Schema) -> tuple[Axis, ...]:
+def _described_axes(described: Mapping[str, Any], schema: pa.Schema) -> tuple[ReportAxis, ...]:
     return tuple(
-        Axis(str(axis["path"]), axis["column"], tuple(map(_value, axis["values"])))
+        ReportAxis(str(axis["path"]), axis["column"], tuple(map(_value, axis["values"])))
         for axis in described["axes"]
         if axis["column"] in schema.names
     )

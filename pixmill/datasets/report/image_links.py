@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from pixmill.datasets.report.columns import Meaning
+from pixmill.datasets.report.columns import DatasetColumns
 from pixmill.datasets.report.thumbnails import Thumbnails, version_of
 from pixmill.local_paths import named_file
 from pixmill.tables import as_text
@@ -25,7 +25,7 @@ _STORED = re.compile(r"[a-z]+/[0-9a-f]{2}/[0-9a-f]{64}\.(?:jpg|png|webp)")
 _REMOTE = re.compile(r"https?://[^\s]+", re.IGNORECASE)
 
 
-class Places(NamedTuple):
+class ReportPaths(NamedTuple):
     """The folders that a report is about."""
 
     store: Path
@@ -43,8 +43,12 @@ class Places(NamedTuple):
 class Pictures:
     """Finds the pictures of a batch of jobs and has their thumbnails made."""
 
-    def __init__(self, meaning: Meaning, places: Places, thumbnails: Thumbnails) -> None:
-        self._meaning, self._places, self._thumbnails = meaning, places, thumbnails
+    def __init__(
+        self, meaning: DatasetColumns, places: ReportPaths, thumbnails: Thumbnails
+    ) -> None:
+        self._meaning = meaning
+        self._places = places
+        self._thumbnails = thumbnails
 
     def outputs(self, ours: Mapping[str, pa.Array]) -> Columns:
         """The files of the output images, whether the first has a thumbnail, and the address of one without a file."""

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pixmill.datasets.report.columns import Axis, Meaning
+from pixmill.datasets.report.columns import DatasetColumns, ReportAxis
 from pixmill.datasets.report.image_links import Pictures
 from pixmill.tables import as_text
 
@@ -51,8 +51,12 @@ TIMES = ("started_at", "finished_at", "url_expires_at")
 class Chunks:
     """Reads a dataset chunk by chunk, finds the pictures of its jobs, and encodes it."""
 
-    def __init__(self, meaning: Meaning, axes: Sequence[Axis], pictures: Pictures) -> None:
-        self._meaning, self._axes, self._pictures = meaning, axes, pictures
+    def __init__(
+        self, meaning: DatasetColumns, axes: Sequence[ReportAxis], pictures: Pictures
+    ) -> None:
+        self._meaning = meaning
+        self._axes = axes
+        self._pictures = pictures
 
     def read(self, dataset: pq.ParquetFile, limit: int) -> Iterator[str]:
         """Yield the first `limit` jobs as JSON, `CHUNK_ROWS` at a time."""
@@ -99,7 +103,7 @@ class Chunks:
         )
 
 
-def _positions(column: pa.Array, axis: Axis) -> pa.Array:
+def _positions(column: pa.Array, axis: ReportAxis) -> pa.Array:
     """Where each value stands on its axis; null in rows that have no point."""
     return pc.index_in(
         as_text(column), pa.array([value.text for value in axis.values], pa.string())

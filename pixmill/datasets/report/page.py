@@ -24,8 +24,8 @@ from markupsafe import Markup
 from pixmill.config.model import Config
 from pixmill.datasets.loading import published_dataset
 from pixmill.datasets.report import charts, wording
-from pixmill.datasets.report.columns import Meaning, meaning_of
-from pixmill.datasets.report.image_links import Pictures, Places
+from pixmill.datasets.report.columns import DatasetColumns, meaning_of
+from pixmill.datasets.report.image_links import Pictures, ReportPaths
 from pixmill.datasets.report.job_data import Chunks
 from pixmill.datasets.report.summary import Summary, summarize
 from pixmill.datasets.report.thumbnails import Thumbnails
@@ -64,7 +64,8 @@ def write_report(
     It goes to `folder`, by default `report/` beside the dataset; no thumbnail is made any more once it `is_hurried`.
     Raises UserError where there is no dataset, where it is damaged, or where the page can't be written.
     """
-    source, store = published_dataset(config), open_store(config)
+    source = published_dataset(config)
+    store = open_store(config)
     target = Path(os.path.abspath(folder / PAGE if folder else page_of(config)))  # noqa: PTH100 links are lexical
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +103,7 @@ def page_text(
     """Yield the page of `dataset`, which is to stand in `folder`."""
     meaning = meaning_of(dataset.schema_arrow, config)
     summary = summarize(dataset, meaning)
-    places = Places(config.store_path, folder, _input_folders(config))
+    places = ReportPaths(config.store_path, folder, _input_folders(config))
     chunks = Chunks(meaning, summary.axes, Pictures(meaning, places, thumbnails))
     yield from _template().generate(
         name=config.name,
@@ -124,7 +125,9 @@ def page_text(
     )
 
 
-def _about(config: Config, meaning: Meaning, summary: Summary, places: Places) -> dict[str, Any]:
+def _about(
+    config: Config, meaning: DatasetColumns, summary: Summary, places: ReportPaths
+) -> dict[str, Any]:
     """What the script has to know besides the jobs themselves."""
     return {
         "name": config.name,

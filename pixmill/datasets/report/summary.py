@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pixmill.datasets.report.columns import Axis, Meaning, Value
+from pixmill.datasets.report.columns import DatasetColumns, ReportAxis, Value
 from pixmill.datasets.report.wording import counted, duration, money, price
 from pixmill.tables import as_text
 
@@ -65,7 +65,7 @@ class Summary:
     latency: Mapping[int, float]
     """Percentile to seconds."""
     last_run: LastRun | None
-    axes: tuple[Axis, ...]
+    axes: tuple[ReportAxis, ...]
     """Every axis with the values that occur, those of the config first."""
 
     @property
@@ -117,7 +117,7 @@ class _Counts:
     values: dict[str, dict[str, None]] = field(default_factory=dict)
 
 
-def summarize(dataset: pq.ParquetFile, meaning: Meaning) -> Summary:
+def summarize(dataset: pq.ParquetFile, meaning: DatasetColumns) -> Summary:
     """Count the whole dataset."""
     counts = _Counts()
     ours = {name: meaning.ours[name] for name in _READ}
@@ -184,7 +184,7 @@ def _doubles(column: pa.Array) -> NDArray[np.float64]:
     return column.cast(pa.float64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _summary(counts: _Counts, meaning: Meaning) -> Summary:
+def _summary(counts: _Counts, meaning: DatasetColumns) -> Summary:
     calls = np.concatenate([np.empty((0, 4)), *counts.calls])
     # Rows with equal content repeat one call's values; no two calls end in the same microsecond.
     calls = calls[np.unique(calls[:, 2], return_index=True)[1]]
@@ -223,7 +223,7 @@ def _last_run(calls: NDArray[np.float64]) -> LastRun | None:
     return LastRun(start, end - start, run[:, 2] - start)
 
 
-def _with_values(axis: Axis, found: list[str]) -> Axis:
+def _with_values(axis: ReportAxis, found: list[str]) -> ReportAxis:
     """Add the values that the description lacks; what nobody ordered goes by size where it is numbers."""
     known = {value.text for value in axis.values}
     new = [text for text in found if text not in known]

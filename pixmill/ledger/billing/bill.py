@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pixmill.errors import UserError
 from pixmill.ledger import Ledger
-from pixmill.ledger.billing.queries import QUARTER_HOUR, CallSum, Tariff, call_sums, tariffs
+from pixmill.ledger.billing.queries import QUARTER_HOUR, CallSum, RunPricing, call_sums, tariffs
 
 BY = ("day", "req_key", "code", "config")
 CHARGED = ("yes", "no", "unknown")
@@ -49,16 +49,16 @@ class Period(NamedTuple):
         return self.begin is None or self.end is None or self.begin <= day < self.end
 
 
-class Part(NamedTuple):
+class BillLine(NamedTuple):
     """Calls that were all charged, all not, or all perhaps: what those with a price cost, and how many have none."""
 
     calls: int = 0
     cost: Decimal = Decimal(0)
     unpriced: int = 0
 
-    def plus(self, other: "Part") -> "Part":
+    def plus(self, other: "BillLine") -> "BillLine":
         """Both together."""
-        return Part(
+        return BillLine(
             self.calls + other.calls, self.cost + other.cost, self.unpriced + other.unpriced
         )
 
@@ -69,9 +69,9 @@ class Line:
 
     group: tuple[str | None, ...]
     currency: str | None
-    yes: Part
-    no: Part
-    unknown: Part
+    yes: BillLine
+    no: BillLine
+    unknown: BillLine
 
     @property
     def calls(self) -> int:
@@ -159,16 +159,18 @@ def make_bill(ledger: Ledger, period: Period, by: Sequence[str] = ()) -> Bill:
     groups = [_group(one, by, of_runs, period.zone) for one in sums]
     lines = _lines(zip(groups, currencies, sums, strict=True))
     totals = _lines(((), currency, one) for currency, one in zip(currencies, sums, strict=True))
-    return Bill(period, tuple(by), lines, totals or (Line((), None, Part(), Part(), Part()),))
+    return Bill(
+        period, tuple(by), lines, totals or (Line((), None, BillLine(), BillLine(), BillLine()),)
+    )
 
 
-def _priced(one: CallSum, of_runs: Mapping[str, Tariff]) -> CallSum:
+def _priced(one: CallSum, of_runs: Mapping[str, RunPricing]) -> CallSum:
     """Calls of processes that died have no price of their own: their run's is theirs."""
     tariff = of_runs.get(one.run_id)
     return one._replace(price=tariff.price) if one.price is None and tariff else one
 
 
-def _currencies(sums: Sequence[CallSum], of_runs: Mapping[str, Tariff]) -> list[str | None]:
+def _currencies(sums: Sequence[CallSum], of_runs: Mapping[str, RunPricing]) -> list[str | None]:
     """The currency of each sum. A run that got no answer did not say: where there is only one, it is that."""
     found = [tariff.currency if (tariff := of_runs.get(one.run_id)) else None for one in sums]
     known = {currency for currency in found if currency}
@@ -176,7 +178,7 @@ def _currencies(sums: Sequence[CallSum], of_runs: Mapping[str, Tariff]) -> list[
 
 
 def _group(
-    one: CallSum, by: Sequence[str], of_runs: Mapping[str, Tariff], zone: ZoneInfo
+    one: CallSum, by: Sequence[str], of_runs: Mapping[str, RunPricing], zone: ZoneInfo
 ) -> tuple[str | None, ...]:
     values: dict[str, str | None] = {
         "day": None if one.quarter is None else _day(one.quarter, zone),
@@ -192,12 +194,12 @@ def _day(quarter: int, zone: ZoneInfo) -> str:
 
 
 def _lines(sums: Iterable[tuple[tuple[str | None, ...], str | None, CallSum]]) -> tuple[Line, ...]:
-    cells: dict[tuple[tuple[str | None, ...], str | None], dict[str, Part]] = defaultdict(dict)
+    cells: dict[tuple[tuple[str | None, ...], str | None], dict[str, BillLine]] = defaultdict(dict)
     for group, currency, one in sums:
         parts = cells[group, currency]
-        parts[one.charged] = parts.get(one.charged, Part()).plus(_part(one))
+        parts[one.charged] = parts.get(one.charged, BillLine()).plus(_part(one))
     lines = (
-        Line(*of, *(parts.get(charged, Part()) for charged in CHARGED))
+        Line(*of, *(parts.get(charged, BillLine()) for charged in CHARGED))
         for of, parts in cells.items()
     )
     return tuple(
@@ -205,15 +207,15 @@ def _lines(sums: Iterable[tuple[tuple[str | None, ...], str | None, CallSum]]) -
     )
 
 
-def _part(one: CallSum) -> Part:
+def _part(one: CallSum) -> BillLine:
     if one.charged == "no":
-        return Part(one.calls)
+        return BillLine(one.calls)
     if one.price is None:
-        return Part(one.calls, unpriced=one.calls)
-    return Part(one.calls, Decimal(str(one.price)) * one.calls)
+        return BillLine(one.calls, unpriced=one.calls)
+    return BillLine(one.calls, Decimal(str(one.price)) * one.calls)
 
 
-def _plain(part: Part) -> dict[str, Any]:
+def _plain(part: BillLine) -> dict[str, Any]:
     return {
         "calls": part.calls,
         "cost": None if part.unpriced else float(part.cost),

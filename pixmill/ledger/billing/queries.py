@@ -40,7 +40,7 @@ class CallSum(NamedTuple):
     calls: int
 
 
-class Tariff(NamedTuple):
+class RunPricing(NamedTuple):
     """Which config a run was of, and at what it counted a call; `None` where nothing of the run says so."""
 
     config: str
@@ -48,7 +48,7 @@ class Tariff(NamedTuple):
     currency: str | None
 
 
-class OneSided(NamedTuple):
+class UnmatchedIds(NamedTuple):
     """Request ids that only one side has: how many, and the first of them."""
 
     number: int
@@ -72,7 +72,7 @@ def call_sums(connection: Connection, begin: int, end: int, by: Collection[str])
     return [CallSum(*row) for row in connection.execute(counted)]
 
 
-def tariffs(connection: Connection) -> dict[str, Tariff]:
+def tariffs(connection: Connection) -> dict[str, RunPricing]:
     """Return the tariff of every run. A run has one price: any of its calls that may have been charged tells it."""
     of_run = attempts.c.run_id == runs.c.run_id
     # Who writes down the call of a process that died does not know what it cost.
@@ -89,10 +89,12 @@ def tariffs(connection: Connection) -> dict[str, Tariff]:
         stated.limit(1).scalar_subquery(),  # all that the run paid for was paid for again
     )
     found = select(runs.c.run_id, runs.c.name, priced.limit(1).scalar_subquery(), currency)
-    return {run: Tariff(*of) for run, *of in connection.execute(found)}
+    return {run: RunPricing(*of) for run, *of in connection.execute(found)}
 
 
-def ids_only_here(connection: Connection, begin: int, end: int, theirs: Sequence[str]) -> OneSided:
+def ids_only_here(
+    connection: Connection, begin: int, end: int, theirs: Sequence[str]
+) -> UnmatchedIds:
     """Of the calls from `begin` until before `end` that were charged, return the ids that are not among `theirs`."""
     charged = and_(
         _between(begin, end), attempts.c.charged == "yes", attempts.c.request_id.is_not(None)
@@ -101,7 +103,9 @@ def ids_only_here(connection: Connection, begin: int, end: int, theirs: Sequence
     return _one_sided(connection, select(attempts.c.request_id).where(charged, unknown), theirs)
 
 
-def ids_only_there(connection: Connection, begin: int, end: int, theirs: Sequence[str]) -> OneSided:
+def ids_only_there(
+    connection: Connection, begin: int, end: int, theirs: Sequence[str]
+) -> UnmatchedIds:
     """Of `theirs`, return the ids that no call from `begin` until before `end` has that was or may be charged."""
     chargeable = and_(
         _between(begin, end), attempts.c.charged != "no", attempts.c.request_id.is_not(None)
@@ -119,7 +123,7 @@ def _given() -> Any:
     return json_values(bindparam("theirs")).table_valued("value")
 
 
-def _one_sided(connection: Connection, ids: Select[Any], theirs: Sequence[str]) -> OneSided:
+def _one_sided(connection: Connection, ids: Select[Any], theirs: Sequence[str]) -> UnmatchedIds:
     found = ids.add_columns(func.count(literal(1)).over()).limit(SHOWN_IDS)
     rows = connection.execute(found, {"theirs": json.dumps(theirs, allow_nan=False)}).all()
-    return OneSided(rows[0][1] if rows else 0, tuple(sorted(row[0] for row in rows)))
+    return UnmatchedIds(rows[0][1] if rows else 0, tuple(sorted(row[0] for row in rows)))

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from pixmill.errors import TableError
 from pixmill.ledger import Ledger
 from pixmill.ledger.billing.bill import Line, Period, make_bill
-from pixmill.ledger.billing.queries import OneSided, ids_only_here, ids_only_there
+from pixmill.ledger.billing.queries import UnmatchedIds, ids_only_here, ids_only_there
 from pixmill.tables import InputTable, as_text, open_table
 from pixmill.tables.spreadsheets import dialect_of
 
@@ -101,15 +101,15 @@ class Day(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Reconciliation:
     """The export and the ledger side by side, with the ids of charged calls that only one of them has."""
 
     export: Export
     period: Period
     outside: int
     days: tuple[Day, ...]
-    only_console: OneSided | None
-    only_ledger: OneSided | None
+    only_console: UnmatchedIds | None
+    only_ledger: UnmatchedIds | None
 
     @property
     def differs(self) -> bool:
@@ -148,7 +148,8 @@ def read_export(path: str, zone: ZoneInfo) -> Export:
             f"{path}: no column says what was spent: {shown}",
             hint=f"name one {_suggested()}; if they look odd, save the file as UTF-8",
         )
-    rows, left_out = [], 0
+    rows = []
+    left_out = 0
     for number, cells in enumerate(_records(path, columns), 1):
         day = _day(cells["day"], zone) if "day" in cells else None
         if "day" in cells and day is None:
@@ -163,11 +164,12 @@ def days_of(export: Export, zone: ZoneInfo) -> Period | None:
     days = [row.day for row in export.rows if row.day]
     if not days:
         return None
-    first, last = min(days), max(days)
+    first = min(days)
+    last = max(days)
     return Period(f"{first} to {last}", zone, first, last + timedelta(1))
 
 
-def compare(ledger: Ledger, export: Export, period: Period) -> Comparison:
+def compare(ledger: Ledger, export: Export, period: Period) -> Reconciliation:
     """Hold the rows of `export` in `period` against the calls of the ledger that ended in it."""
     rows = [row for row in export.rows if row.day is None or period.holds(row.day)]
     by_day = "day" in export.columns
@@ -180,7 +182,7 @@ def compare(ledger: Ledger, export: Export, period: Period) -> Comparison:
     days = sorted({*ours, *theirs}, key=str)
     made = tuple(_both(day, ours.get(day, []), theirs.get(day, []), export.columns) for day in days)
     sides = _ids(ledger, rows, period) if "request_id" in export.columns else (None, None)
-    return Comparison(export, period, len(export.rows) - len(rows), made, *sides)
+    return Reconciliation(export, period, len(export.rows) - len(rows), made, *sides)
 
 
 def _opened(path: str) -> InputTable:
@@ -291,7 +293,9 @@ def _both(
     )
 
 
-def _ids(ledger: Ledger, rows: Sequence[ConsoleRow], period: Period) -> tuple[OneSided, OneSided]:
+def _ids(
+    ledger: Ledger, rows: Sequence[ConsoleRow], period: Period
+) -> tuple[UnmatchedIds, UnmatchedIds]:
     """A call at midnight may be of another day over there, so ids are looked for a day further out."""
     charged = [row.request_id for row in rows if row.request_id and row.charged]
     return (

@@ -20,30 +20,30 @@ DISTRIBUTIONS = ("uniform", "loguniform", "randint", "choice")
 _ARITHMETIC = Context(prec=30)
 
 
-class Given(NamedTuple):
+class RawValue(NamedTuple):
     """A value as the config gives it, with its label if it has one."""
 
     value: Any
     label: str | None = None
 
 
-def values_of(spec: Any) -> list[Given]:
+def values_of(spec: Any) -> list[RawValue]:
     """Return the values of a list, or of a `range`, `linspace` or `logspace`. ValueError where `spec` is wrong."""
     if isinstance(spec, list | tuple):
         if not spec:
             raise ValueError("has no values")
         return [given(item) for item in spec]
     name, arguments = named(spec, SERIES)
-    return [Given(number) for number in SERIES[name](arguments)]
+    return [RawValue(number) for number in SERIES[name](arguments)]
 
 
-def given(item: Any) -> Given:
+def given(item: Any) -> RawValue:
     """Return one value of a list: itself, or the parts of `{label: …, value: …}`. ValueError if it is neither."""
     if isinstance(item, Mapping):
         if item.keys() != {"label", "value"} or isinstance(item["label"], Mapping | list):
             raise ValueError("a value with a label is written {label: …, value: …}")
-        return Given(item["value"], normalized(str(item["label"])))
-    return Given(item)
+        return RawValue(item["value"], normalized(str(item["label"])))
+    return RawValue(item)
 
 
 def named(spec: Any, known: Iterable[str]) -> tuple[str, Any]:

@@ -26,7 +26,7 @@ _RESERVED = {
 
 
 @dataclass(frozen=True)
-class PlainRequest:
+class BaselineRequest:
     """What a config sends without its sweep.
 
     `params` are resolved. `defaults` maps each request field by dotted path, and `req_key`, to the value it has in
@@ -99,7 +99,7 @@ class PlainRequest:
             raise ValueError(_wording(error)) from None
 
 
-def plain_request(request: Request) -> PlainRequest:
+def plain_request(request: Request) -> BaselineRequest:
     """Return what `request` sends by itself; raises `pydantic.ValidationError` where its params are wrong."""
     params = resolve_parameters(request.req_key, request.params)
     fields = {
@@ -107,7 +107,7 @@ def plain_request(request: Request) -> PlainRequest:
         for path, value in _fields(request).items()
         if not isinstance(value, Mapping | list)
     }
-    return PlainRequest(
+    return BaselineRequest(
         request, params, {"req_key": request.req_key, **fields}, frozenset(_placeholders(request))
     )
 

@@ -13,7 +13,7 @@ from pixmill.request.model import Request, Sweep
 from pixmill.request.registry import resolve_parameters
 from pixmill.request.sweep.axes import MAX_POINTS
 from pixmill.request.sweep.baseline import plain_request
-from pixmill.request.sweep.groups import Group, GroupReader, Setting
+from pixmill.request.sweep.groups import AxisSetting, Group, GroupReader
 from pixmill.request.sweep.points import (
     Axis,
     AxisKind,
@@ -26,7 +26,7 @@ from pixmill.request.sweep.points import (
 )
 
 Mistakes = list[tuple[str, str]]
-_Combination = tuple[Setting, ...]
+_Combination = tuple[AxisSetting, ...]
 
 
 def make_points(sweep: Sweep, request: Request) -> SweepPoints:

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple, TypeAlias
 
 from pixmill.request.canonical_json import JsonValue, canonical_json
 from pixmill.request.registry import did_you_mean
-from pixmill.request.sweep.axes import Given, bounded, given, values_of, whole
-from pixmill.request.sweep.baseline import PlainRequest
+from pixmill.request.sweep.axes import RawValue, bounded, given, values_of, whole
+from pixmill.request.sweep.baseline import BaselineRequest
 from pixmill.request.sweep.points import AxisKind, column_name
 from pixmill.request.sweep.random_draws import draws_of
 
 KINDS = ("grid", "zip", "list", "random")
 
 
-class Setting(NamedTuple):
+class AxisSetting(NamedTuple):
     """One axis at one value. `text` is the value's canonical JSON, `differs` whether a plain request has another."""
 
     path: str
@@ -25,7 +25,7 @@ class Setting(NamedTuple):
     differs: bool
 
 
-_Columns: TypeAlias = dict[str, list[Setting]]
+_Columns: TypeAlias = dict[str, list[AxisSetting]]
 """The settings of each axis, all of one length but for a grid's."""
 
 
@@ -33,20 +33,20 @@ class Group(NamedTuple):
     """The axes of one group, and its rows: a setting per axis."""
 
     axes: Mapping[str, AxisKind]
-    rows: Sequence[tuple[Setting, ...]]
+    rows: Sequence[tuple[AxisSetting, ...]]
 
 
-class _Placed(NamedTuple):
+class LocatedValue(NamedTuple):
     """A value and where it stands in the config."""
 
     where: str
-    given: Given
+    given: RawValue
 
 
 class GroupReader:
     """Reads groups one after the other, and gathers what is wrong with them in `mistakes`."""
 
-    def __init__(self, plain: PlainRequest) -> None:
+    def __init__(self, plain: BaselineRequest) -> None:
         self.mistakes: list[tuple[str, str]] = []
         self._plain = plain
         self._kinds: dict[str, AxisKind] = {}
@@ -70,7 +70,7 @@ class GroupReader:
 
     def _read(
         self, kind: str, body: Any, where: str
-    ) -> tuple[_Columns, Iterator[tuple[Setting, ...]]]:
+    ) -> tuple[_Columns, Iterator[tuple[AxisSetting, ...]]]:
         """Return the settings of each axis, and how the rows go through them."""
         if kind == "list":
             columns = self._read_list(body, where)
@@ -91,7 +91,8 @@ class GroupReader:
         return columns, zip(*columns.values(), strict=False)
 
     def _read_random(self, body: Mapping[str, Any], where: str) -> _Columns:
-        n, seed = bounded(whole(body.get("n"), "n", 1)), whole(body.get("seed", 0), "seed", 0)
+        n = bounded(whole(body.get("n"), "n", 1))
+        seed = whole(body.get("seed", 0), "seed", 0)
         columns = {}
         for path in (key for key in body if key not in ("n", "seed")):
             columns[path] = self._axis(
@@ -115,24 +116,24 @@ class GroupReader:
 
     def _listed(
         self, path: str, items: Sequence[Mapping[str, Any]], where: str
-    ) -> Iterator[_Placed]:
+    ) -> Iterator[LocatedValue]:
         defaults = self._plain.defaults
         for at, item in enumerate(items):
             place = f"{where}.{at}.{path}"
             try:
                 if path not in item and path not in defaults:
                     raise ValueError("is missing, and has no default")  # noqa: TRY301 - gathered with the others
-                yield _Placed(place, given(item[path] if path in item else defaults[path]))
+                yield LocatedValue(place, given(item[path] if path in item else defaults[path]))
             except ValueError as error:
                 self.mistakes.append((place, str(error)))
 
     def _axis(
-        self, path: Any, where: str, values: Callable[..., list[Given]], *spec: Any
-    ) -> list[Setting]:
+        self, path: Any, where: str, values: Callable[..., list[RawValue]], *spec: Any
+    ) -> list[AxisSetting]:
         """Return the settings of a new axis, whose values are `values(*spec)`; none after a mistake."""
         kind = self._new_axis(path, where)
         try:
-            items = [_Placed(where, value) for value in values(*spec)]
+            items = [LocatedValue(where, value) for value in values(*spec)]
         except ValueError as error:
             self.mistakes.append((where, str(error)))
             return []
@@ -162,7 +163,9 @@ class GroupReader:
                     f"would share the column {column_name(path)} with {other} in {place}"
                 )
 
-    def _settings(self, path: str, kind: AxisKind, items: Sequence[_Placed]) -> list[Setting]:
+    def _settings(
+        self, path: str, kind: AxisKind, items: Sequence[LocatedValue]
+    ) -> list[AxisSetting]:
         """Return a setting per value that fits; equal values share the first label that one of them has."""
         typed = [
             (value, canonical_json(value), label) for value, label in self._typed(path, kind, items)
@@ -172,15 +175,17 @@ class GroupReader:
             if label is not None:
                 labels.setdefault(text, label)
         default = self._plain.default_text(path)
-        known: dict[str, Setting] = {}
+        known: dict[str, AxisSetting] = {}
         for value, text, _ in typed:
             if text not in known:
                 shown = value if isinstance(value, str) else text
-                known[text] = Setting(path, value, labels.get(text, shown), text, text != default)
+                known[text] = AxisSetting(
+                    path, value, labels.get(text, shown), text, text != default
+                )
         return [known[text] for _, text, _ in typed]
 
     def _typed(
-        self, path: str, kind: AxisKind, items: Sequence[_Placed]
+        self, path: str, kind: AxisKind, items: Sequence[LocatedValue]
     ) -> list[tuple[JsonValue, str | None]]:
         typed = []
         problems: dict[tuple[str, str], list[str]] = {}

@@ -9,14 +9,14 @@ from hashlib import sha256
 from typing import Any
 
 from pixmill.request.canonical_json import canonical_number
-from pixmill.request.sweep.axes import DISTRIBUTIONS, SERIES, Given, named, numbers, values_of
+from pixmill.request.sweep.axes import DISTRIBUTIONS, SERIES, RawValue, named, numbers, values_of
 from pixmill.text import normalized
 
 _UNIT_BITS = 53
 _SEPARATOR = "\x1f"
 
 
-def draws_of(spec: Any, path: str, seed: int, n: int) -> list[Given]:
+def draws_of(spec: Any, path: str, seed: int, n: int) -> list[RawValue]:
     """Return `n` draws for the axis `path` from a distribution, or from the values of a list or a series.
 
     After them stand all values that can be drawn, or the bounds: they must fit, whatever was drawn. Raises
@@ -32,7 +32,11 @@ def draws_of(spec: Any, path: str, seed: int, n: int) -> list[Given]:
     if low >= high:
         raise ValueError(f"{name} needs [a, b] with a below b")
     draw = {"uniform": _uniform, "loguniform": _loguniform, "randint": _randint}[name](low, high)
-    return [*(Given(draw(digest)) for digest in digests), Given(_plain(low)), Given(_plain(high))]
+    return [
+        *(RawValue(draw(digest)) for digest in digests),
+        RawValue(_plain(low)),
+        RawValue(_plain(high)),
+    ]
 
 
 def _digest(seed: int, path: str, at: int) -> int:
@@ -46,13 +50,14 @@ def _unit(digest: int) -> float:
     return (digest >> (256 - _UNIT_BITS)) * 2.0**-_UNIT_BITS
 
 
-def _choice(spec: Any, digests: list[int]) -> list[Given]:
+def _choice(spec: Any, digests: list[int]) -> list[RawValue]:
     values = values_of(spec)
     return [*(values[digest % len(values)] for digest in digests), *values]
 
 
 def _uniform(low: Decimal, high: Decimal) -> Callable[[int], int | float]:
-    first, span = float(low), float(high - low)
+    first = float(low)
+    span = float(high - low)
     return lambda digest: canonical_number(first + span * _unit(digest))
 
 
@@ -71,7 +76,8 @@ def _loguniform(low: Decimal, high: Decimal) -> Callable[[int], int | float]:
 
 
 def _randint(low: Decimal, high: Decimal) -> Callable[[int], int | float]:
-    first, last = int(low), int(high)
+    first = int(low)
+    last = int(high)
     if first != low or last != high:
         raise ValueError("randint needs whole numbers")
     return lambda digest: first + digest % (last - first + 1)

@@ -112,7 +112,8 @@ def _towers(scene: Scene, ground: Floats, size: float) -> Floats:
     outline = ground.copy()
     count = 6 + 4 * scene.octaves
     for at, tall, wide in scene.chance.random((count, 3)):
-        left, right = int(at * SIZE), int((at + 0.03 + 0.05 * wide) * SIZE)
+        left = int(at * SIZE)
+        right = int((at + 0.03 + 0.05 * wide) * SIZE)
         if ground[left:right].size:
             roof = ground[left:right].min() - size * (0.35 + tall**2)
             outline[left:right] = np.minimum(outline[left:right], roof)
@@ -123,7 +124,8 @@ def _paint_windows(scene: Scene, picture: Floats, ridge: _Ridge) -> None:
     light = mix(scene.palette.sun, scene.palette.accent, 0.25)
     lit = scene.chance.random((SIZE // 8, SIZE // 6)) < 0.06 + 0.025 * scene.octaves
     for row, column in zip(*np.nonzero(lit), strict=True):
-        y, x = row * 8, column * 6
+        y = row * 8
+        x = column * 6
         if (
             x + 6 < SIZE
             and ridge.outline[x : x + 6].max() * SIZE + 5 < y < ridge.ground[x] * SIZE + 12

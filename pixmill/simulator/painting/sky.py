@@ -8,7 +8,8 @@ from pixmill.simulator.painting.layout import SIZE, Floats, X
 
 def paint_sky(scene: Scene) -> Floats:
     """A new picture, 3 x SIZE x SIZE, that is all sky."""
-    palette, layout = scene.palette, scene.layout
+    palette = scene.palette
+    layout = scene.layout
     height = scene.flattened(np.clip(Y / layout.horizon, 0, 1), 0.14)
     upper = mix(palette.zenith, palette.middle, soft(height / 0.6))
     gradient = mix(upper, palette.horizon, soft((height - 0.45) / 0.55))
@@ -36,7 +37,8 @@ def _clouds(scene: Scene) -> Floats:
 
 
 def _paint_sun(scene: Scene, picture: Floats) -> Floats:
-    palette, layout = scene.palette, scene.layout
+    palette = scene.palette
+    layout = scene.layout
     away = np.sqrt((X[None, :] - layout.sun_x) ** 2 + (Y - layout.sun_y) ** 2)
     halo = 0.62 * np.exp(-((scene.flattened(away, 0.07) / 0.27) ** 1.25))
     picture = mix(picture, mix(palette.sun, palette.horizon, 0.3), halo)

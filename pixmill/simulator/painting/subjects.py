@@ -158,7 +158,8 @@ def paint_subject(scene: Scene, picture: Floats) -> None:
     top = min(int(_feet(scene, subject, left + side // 2) * SIZE), SIZE) - side
     area = picture[:, top : top + side, left : left + side]
     palette = scene.palette
-    dark, lit = _drawn(subject.dark, side), _drawn(subject.lit, side)
+    dark = _drawn(subject.dark, side)
+    lit = _drawn(subject.lit, side)
     # Light mist behind it, so that it stands out of dark woods.
     area[:] = mix(
         area, palette.horizon, 0.45 * _weights(dark.filter(ImageFilter.GaussianBlur(side / 9)))

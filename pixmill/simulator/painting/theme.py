@@ -108,8 +108,10 @@ def _table(words: Mapping[str, str]) -> _Table:
     return {name: frozenset(listed.split()) for name, listed in words.items()}
 
 
-_PALETTE_TABLE, _LAND_TABLE = _table(_PALETTE_WORDS), _table(_LAND_WORDS)
-_SUBJECT_TABLE, _STYLE_TABLE = _table(_SUBJECT_WORDS), _table(_STYLE_WORDS)
+_PALETTE_TABLE = _table(_PALETTE_WORDS)
+_LAND_TABLE = _table(_LAND_WORDS)
+_SUBJECT_TABLE = _table(_SUBJECT_WORDS)
+_STYLE_TABLE = _table(_STYLE_WORDS)
 
 
 def read_prompt(prompt: str) -> Theme:

@@ -522,7 +522,7 @@ def test_what_was_paid_for_a_damaged_image_file_before_stays_a_success(
     shop.write_rows([{"id": "1", "photo": "cut.jpg", "text": "a pet"}])
     shop.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
     with monkeypatch.context() as earlier:  # versions that looked at the header only
-        earlier.setattr("pixmill.planning.plan.damaged_files", lambda *_: {})
+        earlier.setattr("pixmill.planning.planner.damaged_files", lambda *_: {})
         assert carry_out(shop.write_config(input={"images": "url"}))["succeeded"] == 1
     again = ran(shop.write_config(input={"images": images}), billed(simulated))
     assert statuses(again) == good(1)

@@ -15,16 +15,16 @@ from pixmill.cli.console import print_json
 from tests.conftest import ROOT, Bill, Simulated, Workshop, carry_out
 from tests.warm import COMMAND, forked
 
-Done = subprocess.CompletedProcess[str]
+ChunkResult = subprocess.CompletedProcess[str]
 
 
-def pixmill(*arguments: str, cwd: Path = ROOT) -> Done:
+def pixmill(*arguments: str, cwd: Path = ROOT) -> ChunkResult:
     with forked(COMMAND, *arguments, folder=cwd) as process:
         stdout, stderr = process.communicate(60)
-    return Done(arguments, process.wait(), stdout, stderr)
+    return ChunkResult(arguments, process.wait(), stdout, stderr)
 
 
-def fresh(*arguments: str) -> Done:
+def fresh(*arguments: str) -> ChunkResult:
     """The command in an interpreter of its own, as a shell starts it."""
     command = [sys.executable, "-m", "pixmill", *arguments]
     return subprocess.run(
@@ -32,7 +32,7 @@ def fresh(*arguments: str) -> Done:
     )
 
 
-def json_line(done: Done) -> dict[str, object]:
+def json_line(done: ChunkResult) -> dict[str, object]:
     lines = done.stdout.splitlines()
     assert len(lines) == 1
     return json.loads(lines[0])  # type: ignore[no-any-return]
@@ -119,7 +119,7 @@ def test_plan_makes_no_call_and_no_file(workshop: Workshop) -> None:
 
 @pytest.mark.parametrize("run", [fresh, pixmill])
 def test_a_mistake_in_the_config_exits_2_without_a_traceback(
-    workshop: Workshop, run: Callable[..., Done]
+    workshop: Workshop, run: Callable[..., ChunkResult]
 ) -> None:
     workshop.write_rows(workshop.rows(1))
     shown = run("plan", workshop.write_config(limits={"qsp": 3}), "--json")

@@ -25,7 +25,7 @@ def flow_of(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, does: Any) -> d
     monkeypatch.setattr(pay, "_deliver_events", lambda: None)
     with prepare(load_config(config)) as run:
         monkeypatch.setattr(flows.generate, "generate_dataset", lambda *_: does(run))
-        return pay._flow(run, pay.Order(run.config, config, []))
+        return pay._flow(run, pay.RunRequest(run.config, config, []))
 
 
 def carried_out(run: Run) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import yaml
 from pixmill.config.loading import load_config
 from pixmill.config.model import Config
 from pixmill.errors import ConfigError
-from pixmill.planning.plan import make_plan
+from pixmill.planning.planner import make_plan
 from tests.conftest import Workshop, carry_out, results
 
 SMALL = """

@@ -14,7 +14,7 @@ from pixmill.config.loading import load_config
 from pixmill.config.model import Config
 from pixmill.datasets.publishing import publish
 from pixmill.ledger import Ledger, open_ledger
-from pixmill.planning.plan import make_plan
+from pixmill.planning.planner import make_plan
 
 
 @contextmanager

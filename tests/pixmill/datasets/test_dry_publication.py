@@ -12,7 +12,7 @@ from pixmill.datasets.export import formats as exporting
 from pixmill.datasets.report import job_data as chunks
 from pixmill.errors import TableError
 from pixmill.execution.run import flow_run
-from pixmill.planning.plan import make_plan
+from pixmill.planning.planner import make_plan
 from tests.conftest import Simulated, Workshop, carry_out
 from tests.real_command import Command
 

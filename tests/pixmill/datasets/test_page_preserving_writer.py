@@ -9,7 +9,7 @@ import pytest
 from pyarrow.dataset import ParquetFileFormat
 from pyarrow.fs import LocalFileSystem
 
-from pixmill.datasets.page_preserving_writer import SucceedingWriter, content_digest
+from pixmill.datasets.page_preserving_writer import PagePreservingWriter, content_digest
 
 SCHEMA = pa.schema([("version", pa.int64()), ("text", pa.string())])
 
@@ -23,7 +23,7 @@ def table(version: int, rows: int) -> pa.Table:
 
 def write_version(path: Path, version: int, groups: list[int]) -> None:
     aside = path.with_suffix(".new")
-    with SucceedingWriter(aside, SCHEMA, path) as writer:
+    with PagePreservingWriter(aside, SCHEMA, path) as writer:
         for rows in groups:
             writer.write(table(version, rows))
     aside.replace(path)

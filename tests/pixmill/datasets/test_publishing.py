@@ -66,6 +66,7 @@ def state_of(workshop: Workshop) -> tuple[Config, Path, dict[str, Any]]:
 # A reader at any moment
 
 
+@pytest.mark.slow
 def test_a_reader_in_a_loop_sees_whole_versions_only(paid: Workshop, small_batches: None) -> None:
     """H9, I5: fifty publications under a reader; each read is one of the versions, never an error or a mixture.
 

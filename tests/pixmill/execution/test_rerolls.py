@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pixmill.request.fingerprint import redrawn
+from pixmill.request.fingerprint import reroll_seed
 from tests.conftest import Workshop, simulator
 from tests.pixmill.run_checks import billed, faults_file, ran, use
 
@@ -27,12 +27,12 @@ def test_a_refused_output_is_drawn_again_with_a_derived_seed(workshop: Workshop,
         assert [line["code"] for line in simulated.bill.lines()] == [code, code, 10000]
     (seed,), (effective,) = run.column("seed"), run.column("effective_seed")
     assert run.report["succeeded"] == 1
-    assert effective == redrawn(seed, 2)
+    assert effective == reroll_seed(seed, 2)
     assert run.column("attempts") == [3]
     assert attempts(workshop) == [
         (str(code), seed),
-        (str(code), redrawn(seed, 1)),
-        ("10000", redrawn(seed, 2)),
+        (str(code), reroll_seed(seed, 1)),
+        ("10000", reroll_seed(seed, 2)),
     ]
 
 
@@ -53,7 +53,7 @@ def test_so_many_rerolls_and_no_more(workshop: Workshop, rerolls: int) -> None:
         assert simulated.bill.calls == 1 + rerolls
     assert run.column("status") == ["refused"]
     assert run.column("effective_seed") == [
-        redrawn(run.column("seed")[0], rerolls) if rerolls else run.column("seed")[0]
+        reroll_seed(run.column("seed")[0], rerolls) if rerolls else run.column("seed")[0]
     ]
     assert again.report["calls"] == 0
 
@@ -69,7 +69,11 @@ def test_seeds_that_moderation_used_up_stay_so_in_the_next_run(workshop: Worksho
         second = ran(workshop.write_config(budget={"max_calls": 100}), billed(simulated))
     assert second.column("status") == ["succeeded"]
     seed = second.column("seed")[0]
-    assert [seed for _, seed in attempts(workshop)] == [seed, redrawn(seed, 1), redrawn(seed, 2)]
+    assert [seed for _, seed in attempts(workshop)] == [
+        seed,
+        reroll_seed(seed, 1),
+        reroll_seed(seed, 2),
+    ]
 
 
 def test_a_refused_input_is_not_drawn_again(workshop: Workshop) -> None:

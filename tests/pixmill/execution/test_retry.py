@@ -17,7 +17,7 @@ from pixmill.execution.retry_selection import retried
 from pixmill.execution.run import Run, prepare
 from pixmill.execution.status import read_status
 from pixmill.ledger.input_images import InputImage
-from pixmill.planning.plan import make_plan
+from pixmill.planning.planner import make_plan
 from tests.conftest import Simulated, Workshop, carry_out, results
 from tests.faulty_server import answer, reset
 from tests.pixmill.run_checks import Fault, Provider, Ran, billed, ledger, lost, ran, said, use
@@ -358,8 +358,8 @@ def test_status_lists_what_is_in_doubt_for_a_look_at_the_console(workshop: Works
         config = use(workshop, provider.url, 5, stop=LENIENT, limits={"concurrency": 1})
         run = ran(config, provider.charges)
     status = read_status(load_config(config))
-    assert [doubt.label for doubt in status.doubts] == ["row 2", "row 4"]
-    first = status.doubts[0]
+    assert [doubt.label for doubt in status.in_doubt_calls] == ["row 2", "row 4"]
+    first = status.in_doubt_calls[0]
     assert first.request_id == run.rows[1]["request_id"] == "call-2"
     assert first.sent_at == run.rows[1]["started_at"]
     assert status.next_command("pets.yaml").startswith("pixmill retry pets.yaml --in-doubt")
@@ -370,5 +370,5 @@ def test_status_lists_at_most_twenty_jobs_in_doubt(workshop: Workshop) -> None:
         config = use(workshop, provider.url, 23, stop=LENIENT)
         ran(config, provider.charges)
     status = read_status(load_config(config))
-    assert len(status.doubts) == 20
+    assert len(status.in_doubt_calls) == 20
     assert status.plan.summary()["in_doubt"] == 23

@@ -10,7 +10,7 @@ import pytest
 
 from pixmill.config.loading import load_config
 from pixmill.errors import ConfigError, TableError
-from pixmill.planning.plan import make_plan
+from pixmill.planning.planner import make_plan
 from tests.conftest import Simulated, Workshop, carry_out, results
 
 STRENGTH = "controlnet_args.0.strength"

@@ -18,10 +18,10 @@ from pixmill.errors import LedgerError, PixmillError
 from pixmill.execution import thread_executor as engine_module
 from pixmill.execution.image_downloads import Downloads
 from pixmill.execution.outcomes import MAX_THROTTLES
-from pixmill.execution.progress import Count, Tally
+from pixmill.execution.progress import ChunkCounts, RunCounters
 from pixmill.execution.run import Run, prepare
 from pixmill.execution.stop_reasons import StopCode
-from pixmill.execution.thread_executor import MOST_BUGS, Engine
+from pixmill.execution.thread_executor import MOST_BUGS, ThreadExecutor
 from pixmill.ledger import Ledger
 from pixmill.planning.jobs import Job
 from pixmill.provider.client import Client, open_client
@@ -49,7 +49,7 @@ from tests.pixmill.sample_pictures import JPEG
 @contextmanager
 def started(
     config: str, jitter: Callable[[], float] = lambda: 0.0, hosts: Sequence[str] = ()
-) -> Iterator[tuple[Engine, list[Job]]]:
+) -> Iterator[tuple[ThreadExecutor, list[Job]]]:
     """An engine on the config's own ledger and provider, and the jobs that it is to pay for."""
     settings = load_config(config)
     with prepare(settings) as run:
@@ -60,7 +60,7 @@ def started(
         downloads = Downloads(
             open_store(settings), run.run_id, run.ledger, ImageFetcher(allow_hosts=hosts)
         )
-        engine = Engine(
+        engine = ThreadExecutor(
             settings,
             run.run_id,
             ledger=run.ledger,
@@ -87,7 +87,7 @@ def test_retries_are_bounded_and_each_pause_is_drawn_anew(workshop: Workshop) ->
     with Provider(every=said(50500, 500)) as provider:
         config = use(workshop, provider.url, 1, retry={"max_attempts": 5})
         with started(config, jitter) as (engine, jobs):
-            assert to_its_end(lambda: engine.process(jobs)) == Count(failed=1)
+            assert to_its_end(lambda: engine.process(jobs)) == ChunkCounts(failed=1)
         assert len(provider.requests) == 5
     assert len(drawn) == 4
     assert ledger(config, "SELECT state, transient, runs, attempts FROM jobs") == [
@@ -114,7 +114,7 @@ def test_throttling_without_end_ends_and_is_pending_in_the_next_run(workshop: Wo
     with Provider(every=said(50429, 429)) as provider:
         config = use(workshop, provider.url, 1, retry={"max_attempts": 1})
         with started(config) as (engine, jobs):
-            assert to_its_end(lambda: engine.process(jobs)) == Count(failed=1)
+            assert to_its_end(lambda: engine.process(jobs)) == ChunkCounts(failed=1)
         assert len(provider.requests) == MAX_THROTTLES
         provider.every = None
         run = ran(config, provider.charges)
@@ -140,8 +140,8 @@ def test_the_breaker_looks_at_a_full_window_of_attempted_jobs(
     outcomes: list[str], trips: str | None
 ) -> None:
     """D1: more than half of the last four; what was skipped says nothing about the provider."""
-    tally = Tally(Stop(failed_fraction=0.5, refused_fraction=0.5, window=4))
-    said_so = [tally.job_ended(outcome) for outcome in outcomes]
+    tally = RunCounters(Stop(failed_fraction=0.5, refused_fraction=0.5, window=4))
+    said_so = [tally.record_job(outcome) for outcome in outcomes]
     assert next((what for what in said_so if what), None) == trips
 
 
@@ -245,7 +245,7 @@ def test_no_more_is_paid_for_than_images_can_be_fetched(
             )
             with started(config, hosts=["127.0.0.1"]) as (engine, jobs):
                 engine_of = [engine]
-                assert to_its_end(lambda: engine.process(jobs)) == Count(succeeded=40)
+                assert to_its_end(lambda: engine.process(jobs)) == ChunkCounts(succeeded=40)
     assert len(waiting) == 40
     assert max(waiting) <= most + 2
 
@@ -292,8 +292,8 @@ BUGS = {
     "before the claim": (Job, "beginning", lambda job: THIRD in job.head.encode(), "skipped"),
     "in the claim": (Ledger, "claim", lambda *_: True, "skipped"),
     "in the call": (Client, "call", lambda _, body, __: THIRD in body, "in_doubt"),
-    "judging the answer": (engine_module, "judge", lambda *_: True, "in_doubt"),
-    "making the record": (engine_module, "recorded", lambda *_: True, "in_doubt"),
+    "judging the answer": (engine_module, "decide", lambda *_: True, "in_doubt"),
+    "making the record": (engine_module, "attempt_record", lambda *_: True, "in_doubt"),
     "writing the record": (Ledger, "record", lambda *_: True, "in_doubt"),
     "fetching the image": (Downloads, "fetch", lambda *_: True, "succeeded"),
 }
@@ -330,8 +330,8 @@ def test_many_bugs_end_the_paying(workshop: Workshop, monkeypatch: pytest.Monkey
     """A10: a program that fails on every answer must not pay for a whole table."""
     with Provider() as provider:
         config = use(workshop, provider.url, 60, limits={"concurrency": 2})
-        judge = buggy(engine_module.judge, lambda *of: of[2].code != "internal_error", times=60)
-        monkeypatch.setattr(engine_module, "judge", judge)
+        decide = buggy(engine_module.decide, lambda *of: of[2].code != "internal_error", times=60)
+        monkeypatch.setattr(engine_module, "decide", decide)
         with pytest.raises(PixmillError, match="internal error: MemoryError: on purpose"):
             to_its_end(lambda: carry_out(config))
         assert MOST_BUGS <= len(provider.requests) <= MOST_BUGS + 1
@@ -355,7 +355,7 @@ def test_an_input_image_that_changed_is_skipped_and_the_rest_go_on(workshop: Wor
         with started(config) as (engine, jobs):
             Image.new("RGB", (8, 8), (0, 0, 9)).save(workshop.folder / "1.png")
             (workshop.folder / "2.png").unlink()
-            assert to_its_end(lambda: engine.process(jobs)) == Count(succeeded=1, skipped=2)
+            assert to_its_end(lambda: engine.process(jobs)) == ChunkCounts(succeeded=1, skipped=2)
         assert provider.prompts == ["a pet 0"]
 
 
@@ -372,10 +372,10 @@ def test_each_chunk_gets_the_counts_of_its_own_jobs(workshop: Workshop) -> None:
             counts = to_its_end(lambda: list(tasks.map(engine.process, parts)))
         assert len(provider.requests) == 9
     assert counts == [
-        Count(succeeded=2, failed=1),
-        Count(succeeded=1, refused=2),
-        Count(succeeded=3),
-        Count(),
+        ChunkCounts(succeeded=2, failed=1),
+        ChunkCounts(succeeded=1, refused=2),
+        ChunkCounts(succeeded=3),
+        ChunkCounts(),
     ]
 
 

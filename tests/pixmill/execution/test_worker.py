@@ -14,11 +14,17 @@ from pixmill.config.loading import load_config
 from pixmill.config.model import Execution
 from pixmill.errors import ConfigError, PixmillError
 from pixmill.execution import worker
-from pixmill.execution.progress import Count
+from pixmill.execution.progress import ChunkCounts
 from pixmill.execution.run import Run, prepare
-from pixmill.execution.stop_reasons import StopCode, Stopped
-from pixmill.execution.worker import Done, process
-from pixmill.execution.worker_pool import JOBS_PER_TASK, Fleet, check_installed, rooted, wherever
+from pixmill.execution.stop_reasons import StopCode, StopReason
+from pixmill.execution.worker import ChunkResult, process
+from pixmill.execution.worker_pool import (
+    JOBS_PER_TASK,
+    WorkerPool,
+    check_installed,
+    resolve_paths,
+    with_absolute_paths,
+)
 from pixmill.ledger import State
 from pixmill.planning.jobs import Job, LocalImage
 from tests.conftest import KEY, Workshop, results
@@ -29,7 +35,7 @@ BY_DASK = {"engine": "dask", "jobs_per_task": 4}
 
 
 @contextmanager
-def spread(config: str) -> Iterator[tuple[Run, Fleet]]:
+def spread(config: str) -> Iterator[tuple[Run, WorkerPool]]:
     """A run that has begun and whose chunks are for workers; what this process opens as a worker is closed."""
     with prepare(load_config(config)) as run:
         run.begin()
@@ -40,11 +46,11 @@ def spread(config: str) -> Iterator[tuple[Run, Fleet]]:
             asyncio.run(worker.close(run.run_id))
 
 
-def answered(fleet: Fleet, chunk: list[Job]) -> Done:
+def answered(fleet: WorkerPool, chunk: list[Job]) -> ChunkResult:
     """What a worker answers that gets `chunk` over the wire."""
     order = pickle.dumps(fleet.order(chunk))
     assert KEY.encode() not in order
-    answer: Done = pickle.loads(pickle.dumps(process(pickle.loads(order))))
+    answer: ChunkResult = pickle.loads(pickle.dumps(process(pickle.loads(order))))
     return answer
 
 
@@ -70,17 +76,17 @@ def test_what_workers_did_is_what_the_run_says(workshop: Workshop) -> None:
 
 def test_a_stop_in_one_worker_stops_all(workshop: Workshop) -> None:
     """What came in after the stop was told is skipped unsent, also where the run had not begun yet."""
-    told: list[Stopped] = []
+    told: list[StopReason] = []
     with Provider() as provider:
         config = use(workshop, provider.url, ROWS, execution=BY_DASK, budget={"max_calls": 6})
         with spread(config) as (run, fleet):
-            fleet.joined(2, told.append)
+            fleet.workers_ready(2, told.append)
             first, second, third = run.chunks()
             run.hear(answered(fleet, first))
             run.hear(answered(fleet, second))
             assert [stopped.code for stopped in told] == [StopCode.BUDGET]
             asyncio.run(worker.stop(run.run_id, told[0]))
-            assert answered(fleet, third).outcomes == Count(skipped=4)
+            assert answered(fleet, third).outcomes == ChunkCounts(skipped=4)
             assert not list(run.chunks())
             report = run.finish()
     assert (report["exit_code"], report["calls"], report["skipped"]) == (4, 6, 6)
@@ -114,7 +120,7 @@ def test_a_worker_without_a_key_ends_the_run_with_what_is_missing(
             monkeypatch.delenv("PIXMILL_API_KEY")
             done = process(fleet.order(next(run.chunks())))
     assert "PIXMILL_API_KEY is not set" in str(done.failure)
-    assert done.outcomes == Count(skipped=4)
+    assert done.outcomes == ChunkCounts(skipped=4)
 
 
 def test_a_driver_that_says_nothing_more_leaves_nothing_open(
@@ -149,7 +155,7 @@ def test_a_chunk_that_was_lost_goes_out_once_more_and_not_twice(workshop: Worksh
             assert fleet.lost(chunk, RuntimeError("died"))
             run.hear(answered(fleet, chunk))
             assert not fleet.lost(chunk, RuntimeError("died"))
-            assert answered(fleet, chunk).outcomes == Count(succeeded=4)
+            assert answered(fleet, chunk).outcomes == ChunkCounts(succeeded=4)
             assert (
                 run.ledger.settled([job.key for job in chunk])["state"].to_pylist()
                 == [State.SUCCEEDED.value] * 4
@@ -170,12 +176,12 @@ def test_workers_need_no_folder(workshop: Workshop, monkeypatch: pytest.MonkeyPa
             provider={"api_key_file": "key"},
         )
     )
-    sent = rooted(config)
+    sent = resolve_paths(config)
     assert sent.limits == config.limits
     assert sent.store == str(workshop.folder / "out")
     assert sent.provider.api_key_file == str(workshop.folder / "key")
     job = Job("k", 1, "", "", "r", "{", 7, (LocalImage("a.png", "0"),))
-    assert wherever([job])[0].files[0].path == str(workshop.folder / "a.png")
+    assert with_absolute_paths([job])[0].files[0].path == str(workshop.folder / "a.png")
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(1, 1), (40, 10), (10_000, JOBS_PER_TASK)])
@@ -186,7 +192,7 @@ def test_a_small_table_reaches_all_workers_and_a_large_one_makes_few_task_runs(
         use(workshop, "https://gateway.example.com", 1, execution={"engine": "dask"})
     )
     with prepare(config) as run:
-        fleet = Fleet(config, run.run_id, run.ledger, to_pay=rows, cached=0)
+        fleet = WorkerPool(config, run.run_id, run.ledger, to_pay=rows, cached=0)
         assert (fleet.workers, fleet.jobs_per_task) == (2, expected)
         assert fleet.chunks_per_worker >= 2
 

@@ -12,7 +12,7 @@ import requests
 
 from pixmill.errors import NotSent
 from pixmill.http.address_policy import AddressRefused
-from pixmill.http.connections import Exchange, Origin, Wire
+from pixmill.http.connections import ConnectionContext, Exchange, Origin
 from pixmill.http.transport import Reply, Transport
 from tests.faulty_server import FaultyServer, answer
 
@@ -155,7 +155,7 @@ def test_a_socket_that_comes_after_the_end_is_shut_down_too(
 
 def test_a_late_end_leaves_a_connection_alone_that_was_given_back() -> None:
     """The body is there, the connection back in its pool, perhaps with the next thread: only then time is over."""
-    wire = Wire(lambda _: None, 60.0, lambda _: ["127.0.0.1"], most=1)
+    wire = ConnectionContext(lambda _: None, 60.0, lambda _: ["127.0.0.1"], most=1)
     with FaultyServer(answer(b"here")) as server:
         first, second = Exchange(10), Exchange(10)
         origin = Origin("http", "127.0.0.1", server.port)

@@ -38,7 +38,7 @@ def send(transport: Transport, url: str, deadline: float = 10.0) -> Reply:
     return transport.send(request, deadline=deadline, max_bytes=1000)
 
 
-class Authority:
+class AuthScheme:
     """A certificate authority; `file` is what a client has to trust."""
 
     def __init__(self, folder: Path) -> None:
@@ -92,12 +92,12 @@ class Authority:
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
+def authority(tmp_path: Path) -> AuthScheme:
+    return AuthScheme(tmp_path)
 
 
 @pytest.fixture
-def trusting(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
+def trusting(authority: AuthScheme, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
     """A transport on a machine that trusts the test's authority."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     made = Transport(connections=4, look_up=lambda _: ["127.0.0.1"])
@@ -106,7 +106,7 @@ def trusting(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def test_a_trusted_server_is_asked_by_its_name_over_a_kept_connection(
-    trusting: Transport, authority: Authority
+    trusting: Transport, authority: AuthScheme
 ) -> None:
     context = authority.server("api.example.com")
     named: list[str | None] = []
@@ -128,7 +128,7 @@ def test_a_trusted_server_is_asked_by_its_name_over_a_kept_connection(
     ],
 )
 def test_a_certificate_that_does_not_hold_gets_no_request(
-    authority: Authority,
+    authority: AuthScheme,
     monkeypatch: pytest.MonkeyPatch,
     hosts: list[str],
     days: int,
@@ -178,7 +178,7 @@ def test_a_handshake_that_does_not_end_is_ended_at_the_deadline_with_nothing_sen
 
 @pytest.mark.parametrize("fault", NEVER_ENDING.values(), ids=NEVER_ENDING.keys())
 def test_the_deadline_holds_over_tls(
-    trusting: Transport, authority: Authority, fault: Behaviour
+    trusting: Transport, authority: AuthScheme, fault: Behaviour
 ) -> None:
     """D5, D6."""
     with FaultyServer(answer(), fault, tls=authority.server("api.example.com")) as server:
@@ -191,7 +191,7 @@ def test_the_deadline_holds_over_tls(
 
 @pytest.mark.parametrize("fault", [reset, hang_up])
 def test_a_tls_connection_cut_in_the_answer_is_in_doubt(
-    trusting: Transport, authority: Authority, fault: Callable[[bytes], Behaviour]
+    trusting: Transport, authority: AuthScheme, fault: Callable[[bytes], Behaviour]
 ) -> None:
     """D7, D9."""
     with (

@@ -7,7 +7,7 @@ import pytest
 
 from pixmill.errors import LedgerError
 from pixmill.ledger import open_ledger, sqlite
-from pixmill.ledger.filesystems import network_disk
+from pixmill.ledger.filesystems import network_filesystem
 
 MOUNTS = """\
 /dev/vda / ext4 rw 0 0
@@ -31,18 +31,18 @@ host /mnt/far fuse.sshfs rw 0 0
 )
 def test_the_nearest_mount_decides(folder: str, kind: str | None, tmp_path: Path) -> None:
     (tmp_path / "mounts").write_text(MOUNTS)
-    assert network_disk(Path(folder), tmp_path / "mounts") == kind
+    assert network_filesystem(Path(folder), tmp_path / "mounts") == kind
 
 
 def test_where_nobody_knows_the_mounts_nothing_is_refused(tmp_path: Path) -> None:
-    assert network_disk(tmp_path, tmp_path / "no such file") is None
+    assert network_filesystem(tmp_path, tmp_path / "no such file") is None
 
 
 def test_a_store_on_a_network_disk_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """B14: before anything is paid; looking at one that is there already is allowed."""
-    monkeypatch.setattr(sqlite, "network_disk", lambda _: "nfs4")
+    monkeypatch.setattr(sqlite, "network_filesystem", lambda _: "nfs4")
     with pytest.raises(LedgerError, match="network disk \\(nfs4\\)"):
         open_ledger(tmp_path / "ledger.db")
     assert open_ledger(tmp_path / "ledger.db", read_only=True) is None
@@ -79,7 +79,9 @@ def test_what_more_than_one_machine_may_have_is_a_network_disk(
 ) -> None:
     """B14: also where plain FUSE says what it is in its source only."""
     (tmp_path / "mounts").write_text(f"/dev/vda / ext4 rw 0 0\n{mounted} rw 0 0\n")
-    assert network_disk(Path("/mnt/x/out/ledger.db"), tmp_path / "mounts") == mounted.split()[2]
+    assert (
+        network_filesystem(Path("/mnt/x/out/ledger.db"), tmp_path / "mounts") == mounted.split()[2]
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_what_more_than_one_machine_may_have_is_a_network_disk(
 )
 def test_a_disk_of_this_machine_is_none_whatever_it_is_called(mounted: str, tmp_path: Path) -> None:
     (tmp_path / "mounts").write_text(f"/dev/vda / ext4 rw 0 0\n{mounted} rw 0 0\n")
-    assert network_disk(Path("/mnt/x/out/ledger.db"), tmp_path / "mounts") is None
+    assert network_filesystem(Path("/mnt/x/out/ledger.db"), tmp_path / "mounts") is None
 
 
 @pytest.mark.parametrize("linked", ["the file", "the folder"])
@@ -106,8 +108,8 @@ def test_a_link_to_a_network_disk_is_seen_through(
     (tmp_path / "mounts").write_text(
         f"/dev/vda / ext4 rw 0 0\nserver:/x {tmp_path}/far nfs4 rw 0 0\n"
     )
-    look: Any = lambda path: network_disk(path, tmp_path / "mounts")  # noqa: E731
-    monkeypatch.setattr(sqlite, "network_disk", look)
+    look: Any = lambda path: network_filesystem(path, tmp_path / "mounts")  # noqa: E731
+    monkeypatch.setattr(sqlite, "network_filesystem", look)
     (tmp_path / "far").mkdir()
     if linked == "the file":
         (tmp_path / "store").mkdir()

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from pixmill.errors import LedgerError
 from pixmill.ledger import Claim, Ledger, Refused, State
-from pixmill.limits.fair_share import Report
-from pixmill.limits.lease_table import Ask, share_out
+from pixmill.limits.fair_share import UsageReport
+from pixmill.limits.lease_table import LeaseRequest, share_out
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
 from tests.pixmill.limits.test_account_lease import report
 
@@ -70,13 +70,13 @@ def too_few(_: Connection, __: object) -> list[None]:
 
 def unreadable(ledger: Ledger) -> Callable[[], object]:
     """Ask for a share with what is no report at all."""
-    nonsense = Report._make(["?"] * len(Report._fields))
-    return lambda: ledger.write(share_out, Ask("a", "main", nonsense, first=True))
+    nonsense = UsageReport._make(["?"] * len(UsageReport._fields))
+    return lambda: ledger.write(share_out, LeaseRequest("a", "main", nonsense, first=True))
 
 
 CULPRITS: dict[str, Callable[[Ledger], Callable[[], object]]] = {
-    "a bug": lambda ledger: lambda: ledger._write(raising, None),
-    "too few results": lambda ledger: lambda: ledger._write(too_few, None),
+    "a bug": lambda ledger: lambda: ledger.write(raising, None),
+    "too few results": lambda ledger: lambda: ledger.write(too_few, None),
     "a share asked for in nonsense": unreadable,
     "a number that no column holds": lambda ledger: (
         lambda: ledger.record(ANSWERED._replace(job_key="k2", seed=2**70))
@@ -105,7 +105,7 @@ def test_an_entry_that_can_not_be_written_takes_no_other_with_it(
     others = [
         lambda: ledger.record(ANSWERED),
         lambda: ledger.claim("k3", LIMITS),
-        lambda: ledger.write(share_out, Ask("b", "other", report(1), first=True)),
+        lambda: ledger.write(share_out, LeaseRequest("b", "other", report(1), first=True)),
     ]
     bad = culprit(ledger)
     got = all_at_once(ledger, *([bad, *others] if first else [*others, bad]))
@@ -145,6 +145,6 @@ def test_a_key_that_stands_twice_in_a_group_is_claimed_once(
     if before:
         ledger.claim("k", LIMITS)
         ledger.record(ANSWERED)
-        ledger.ask_again([("k", 1)])
+        ledger.mark_for_repayment([("k", 1)])
     got = all_at_once(ledger, *(lambda: ledger.claim("k", LIMITS) for _ in range(3)))
     assert got == [Claim(2 if before else 1, 0), claimed, claimed]

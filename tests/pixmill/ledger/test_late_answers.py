@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from pixmill.ledger import Claim, Ledger, Recorded, Refused, State, open_ledger
+from pixmill.ledger import AttemptRecord, Claim, Ledger, Refused, State, open_ledger
 from pixmill.ledger.billing.bill import BY, make_bill, month_period
 from pixmill.ledger.schema import now_micros
 from pixmill.ledger.stats import row_counts
@@ -41,7 +41,7 @@ def give_up(ledger: Ledger, number: int = 1) -> None:
     assert ledger.recover("run-3", "pets") == number
 
 
-def answer(charged: str, **changes: Any) -> Recorded:
+def answer(charged: str, **changes: Any) -> AttemptRecord:
     ending = ENDINGS[charged]
     return ANSWERED._replace(
         charged=charged,
@@ -100,7 +100,7 @@ def test_of_two_that_were_given_up_each_answer_takes_its_own_place(records: Ledg
     """A person asked for one more payment meanwhile."""
     records.claim("k", LIMITS)
     give_up(records)
-    records.ask_again([("k", 1)])
+    records.mark_for_repayment([("k", 1)])
     assert records.claim("k", LIMITS._replace(run_id="run-2")) == Claim(2, 0)
     give_up(records)
     assert counted(records) == {"yes": 0, "no": 0, "unknown": 2}
@@ -114,7 +114,7 @@ def test_an_answer_in_time_takes_no_place_but_its_own(records: Ledger) -> None:
     """A call that was lost stays on the bill when another one for its job is answered."""
     records.claim("k", LIMITS)
     give_up(records)
-    records.ask_again([("k", 1)])
+    records.mark_for_repayment([("k", 1)])
     records.claim("k", LIMITS._replace(run_id="run-2"))
     records.record(answer("yes", run_id="run-2", attempt=2))
     assert counted(records) == {"yes": 1, "no": 0, "unknown": 1}

@@ -11,16 +11,16 @@ from sqlalchemy import select, text, update
 
 from pixmill.ledger import Ledger
 from pixmill.ledger.dialects import clock
-from pixmill.limits.fair_share import Share
-from pixmill.limits.lease_table import LEASE_SECONDS, Ask, share_out, shares
+from pixmill.limits.fair_share import Allotment
+from pixmill.limits.lease_table import LEASE_SECONDS, LeaseRequest, share_out, shares
 from tests.pixmill.limits.test_account_lease import report
 
 
 def ask(
     ledger: Ledger, lease: str, held: int = 0, *, account: str = "main", hold: float = 0.0
-) -> Share:
+) -> Allotment:
     share = ledger.write(
-        share_out, Ask(lease, account, report(held)._replace(hold=hold), first=True)
+        share_out, LeaseRequest(lease, account, report(held)._replace(hold=hold), first=True)
     )
     assert share
     return share
@@ -29,7 +29,7 @@ def ask(
 def test_what_is_given_back_is_there_for_the_next_one_at_once(ledger: Ledger) -> None:
     assert ask(ledger, "a").slots == 10
     assert ask(ledger, "b").slots == 0
-    assert ledger.write(share_out, Ask("a", "main", None, first=False)) is None
+    assert ledger.write(share_out, LeaseRequest("a", "main", None, first=False)) is None
     assert ask(ledger, "b").slots == 10
 
 
@@ -138,7 +138,7 @@ def test_a_record_that_can_not_be_read_keeps_its_lease_and_wants_nothing(
     ask(ledger, "a", held=10, hold=60)
     tell(ledger, "a", record=change(json.loads(record_of(ledger, "a"))))
     share = ask(ledger, "b")
-    assert (share.slots, share.portion) == (10, 1.0)
+    assert (share.slots, share.account_fraction) == (10, 1.0)
     assert 50 < share.hold <= 60, "what its provider asked for is on record apart"
     assert record_of(ledger, "a") is not None
     assert ask(ledger, "a", held=0).slots == 0, "in its turn it is one of the account again"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pixmill.ledger import Claim, Ledger, Recorded, Refused, State, open_ledger
+from pixmill.ledger import AttemptRecord, Claim, Ledger, Refused, State, open_ledger
 from tests.conftest import ROOT
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
 
@@ -22,7 +22,7 @@ def records(address: str) -> Iterator[Ledger]:
     opened.close()
 
 
-def ended(state: State, run: str = "run-1", **changes: object) -> Recorded:
+def ended(state: State, run: str = "run-1", **changes: object) -> AttemptRecord:
     success = state is State.SUCCEEDED
     recorded = ANSWERED._replace(
         run_id=run,
@@ -61,14 +61,14 @@ def test_one_mark_lets_one_call_go_and_keeps_the_outcome_meanwhile(
     records.claim("k", LIMITS)
     records.record(ended(state))
     assert records.claim("k", LIMITS._replace(run_id="run-2")) == Refused(state)
-    records.ask_again([("k", 1)])
+    records.mark_for_repayment([("k", 1)])
     assert bool(records.known(["k"], max_runs=3).again[0])
     second, third = (LIMITS._replace(run_id=run) for run in ("run-2", "run-3"))
     assert records.claim("k", second) == Claim(2, 0)
     assert outcome(records)[:2] == (state, "run-1")
     assert records.claim("k", third) == Refused(state)
     assert not records.known(["k"], max_runs=3).again[0]
-    records.ask_again([("k", 2)])  # while it is in flight
+    records.mark_for_repayment([("k", 2)])  # while it is in flight
     records.record(ended(State.SUCCEEDED, "run-2"))
     assert outcome(records)[:2] == (State.SUCCEEDED, "run-2")
     assert records.claim("k", third) == Refused(State.SUCCEEDED)
@@ -77,9 +77,9 @@ def test_one_mark_lets_one_call_go_and_keeps_the_outcome_meanwhile(
 def test_marking_twice_is_one_payment_and_marking_too_late_is_none(records: Ledger) -> None:
     succeed(records)
     for _ in range(2):
-        records.ask_again([("k", 1)])
+        records.mark_for_repayment([("k", 1)])
     succeed(records, "run-2")
-    records.ask_again([("k", 1)])  # agreed to when there was one attempt; there are two
+    records.mark_for_repayment([("k", 1)])  # agreed to when there was one attempt; there are two
     assert records.claim("k", LIMITS._replace(run_id="run-3")) == Refused(State.SUCCEEDED)
 
 
@@ -87,7 +87,7 @@ def test_a_marked_job_that_the_budget_has_no_room_for_is_refused_for_the_budgets
     records: Ledger,
 ) -> None:
     succeed(records)
-    records.ask_again([("k", 1)])
+    records.mark_for_repayment([("k", 1)])
     assert records.claim("k", LIMITS._replace(run_id="run-2", max_calls=0)) == Refused(
         None, "max_calls"
     )
@@ -97,7 +97,7 @@ def test_a_marked_job_that_the_budget_has_no_room_for_is_refused_for_the_budgets
 def test_images_of_an_earlier_call_do_not_get_among_those_of_a_later_one(records: Ledger) -> None:
     """A slow fetch of the old URL ends after the new image is there."""
     succeed(records)
-    records.ask_again([("k", 1)])
+    records.mark_for_repayment([("k", 1)])
     succeed(records, "run-2")
     records.record_image(
         "k", "run-3", ["https://x/run-1"], images=None, error="image_lost", download_ms=1.0
@@ -109,7 +109,7 @@ def test_a_late_success_is_kept_and_takes_an_unused_mark_away(records: Ledger) -
     """H4: in doubt, marked by a person, and then the answer comes after all: nothing is left to pay for."""
     records.claim("k", LIMITS)
     records.record(ended(State.IN_DOUBT))
-    records.ask_again([("k", 1)])
+    records.mark_for_repayment([("k", 1)])
     records.record(ended(State.SUCCEEDED))
     assert outcome(records)[0] == State.SUCCEEDED
     assert records.claim("k", LIMITS._replace(run_id="run-2")) == Refused(State.SUCCEEDED)
@@ -118,7 +118,7 @@ def test_a_late_success_is_kept_and_takes_an_unused_mark_away(records: Ledger) -
 def test_a_mark_whose_call_died_with_its_process_is_used_up(records: Ledger) -> None:
     """A1: it may have been charged, so the person who agreed to one more payment is asked anew."""
     succeed(records)
-    records.ask_again([("k", 1)])
+    records.mark_for_repayment([("k", 1)])
     script = f"""
 import os
 from pixmill.ledger import open_ledger
@@ -142,7 +142,7 @@ def test_what_retry_tried_in_vain_is_held_again_unless_a_person_has_marked_it(
     records.claim("k", LIMITS)
     records.record(ended(State.IN_DOUBT))
     if marked:
-        records.ask_again([("k", 1)])
+        records.mark_for_repayment([("k", 1)])
     retrying = LIMITS._replace(run_id="run-2", retry_doubt=True)
     for attempt in (2, 3):  # within one run, as after a pause
         assert records.claim("k", retrying) == Claim(attempt, 0)
@@ -157,7 +157,7 @@ def test_what_retry_tried_in_vain_is_held_again_unless_a_person_has_marked_it(
 def test_a_mark_on_a_success_comes_back_after_a_transient_failure(records: Ledger) -> None:
     """The service brought nothing for it."""
     succeed(records)
-    records.ask_again([("k", 1)])
+    records.mark_for_repayment([("k", 1)])
     assert records.claim("k", LIMITS._replace(run_id="run-2")) == Claim(2, 0)
     assert not records.known(["k"], max_runs=3).again[0]
     records.record(ended(State.FAILED, "run-2", transient=True, attempt=2))

@@ -129,6 +129,7 @@ CONTAINERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", CONTAINERS.values(), ids=CONTAINERS)
 def test_a_container_is_believed_here_and_believes_this_process(options: tuple[str, ...]) -> None:
     """H10: it has the name, the machine and the boot of its host, but counts its pids by itself."""
@@ -140,6 +141,7 @@ def test_a_container_is_believed_here_and_believes_this_process(options: tuple[s
     assert owner_of(judging, *wrapped).splitlines()[1:] == ["False"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", CONTAINERS.values(), ids=CONTAINERS)
 def test_processes_of_one_container_do_not_mistake_each_other_for_dead(
     options: tuple[str, ...],

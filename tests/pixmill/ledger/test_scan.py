@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import insert, text
 
-from pixmill.ledger import Known, Ledger, State, scan
+from pixmill.ledger import KnownStates, Ledger, State, scan
 from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.scan import Fingerprints
 from pixmill.ledger.schema import jobs
@@ -47,7 +47,7 @@ def every_standing() -> list[dict[str, Any]]:
     ]
 
 
-def scanned(ledger: Ledger, keys: Sequence[str], **rules: Any) -> tuple[Known, list[bool]]:
+def scanned(ledger: Ledger, keys: Sequence[str], **rules: Any) -> tuple[KnownStates, list[bool]]:
     known, unsure = ledger.scan(**rules).known(Fingerprints.of(key_bytes(keys)))
     return known, unsure.tolist()
 

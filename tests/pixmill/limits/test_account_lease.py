@@ -8,11 +8,18 @@ import pytest
 
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
-from pixmill.limits.account_lease import Sharing
-from pixmill.limits.concurrency import Slots
-from pixmill.limits.fair_share import UNLIMITED, Lease, Report, fair_portions, fair_slots, settle
-from pixmill.limits.limiter import KEEPS_UP, Governor
-from pixmill.limits.rate import RATE_MARGIN, Departure, Pace
+from pixmill.limits.account_lease import LeaseRenewer
+from pixmill.limits.concurrency import AdaptiveConcurrencyLimit
+from pixmill.limits.fair_share import (
+    UNLIMITED,
+    LeaseRecord,
+    UsageReport,
+    allocate,
+    fair_portions,
+    fair_slots,
+)
+from pixmill.limits.limiter import KEEPS_UP, CallLimiter
+from pixmill.limits.rate import RATE_MARGIN, AdaptiveRateLimit, Permit
 from pixmill.provider.error_codes import Verdict
 
 WHOLE = 1 + 1e-9
@@ -25,16 +32,16 @@ def report(
     rate: float = UNLIMITED,
     concurrency: int = 10,
     qps: float = 20,
-) -> Report:
+) -> UsageReport:
     """What a process says that has learnt nothing yet."""
-    return Report(
+    return UsageReport(
         held,
         wanted,
         rate,
         concurrency,
         qps,
-        Slots(concurrency, concurrency).learnt,
-        Pace(qps, now=0).learnt,
+        AdaptiveConcurrencyLimit(concurrency, concurrency).learnt,
+        AdaptiveRateLimit(qps, now=0).learnt,
     )
 
 
@@ -43,19 +50,19 @@ class Account:
 
     def __init__(self, processes: int, limit: int = 10) -> None:
         self.limit = limit
-        self.leases: dict[int, Lease] = {}
+        self.leases: dict[int, LeaseRecord] = {}
         self.may = dict.fromkeys(range(processes), 0)
         self.in_flight = dict.fromkeys(range(processes), 0)
 
     def reports(self, who: int, wanted: int = 100, turn: int = 0) -> None:
         others = [lease for number, lease in sorted(self.leases.items()) if number != who]
         mine = report(max(self.may[who], self.in_flight[who]), wanted, concurrency=self.limit)
-        share, self.leases[who] = settle(
+        share, self.leases[who] = allocate(
             mine, others, sum(number < who for number in self.leases), turn
         )
         self.may[who] = min(share.slots, self.limit - share.held_by_others)
         assert sum(lease.report.held for lease in self.leases.values()) <= self.limit
-        assert sum(lease.portion for lease in self.leases.values()) <= WHOLE
+        assert sum(lease.account_fraction for lease in self.leases.values()) <= WHOLE
 
     def uses(self, who: int, calls: int) -> None:
         """Calls begin and end: as many are in flight then as there may be, or as before where that is more."""
@@ -114,23 +121,25 @@ def test_where_there_are_fewer_slots_than_processes_all_have_their_turn() -> Non
 
 def test_the_smallest_of_their_ceilings_holds_for_all() -> None:
     """I8: a limit in a config is what its owner says the account may do."""
-    share, _ = settle(report(concurrency=10, qps=20), [Lease(report(2, concurrency=4, qps=3), 0.5)])
+    share, _ = allocate(
+        report(concurrency=10, qps=20), [LeaseRecord(report(2, concurrency=4, qps=3), 0.5)]
+    )
     assert (share.slots, share.concurrency, share.qps) == (2, 4, 3)
 
 
 def test_the_last_cut_is_heard_and_two_of_one_burst_are_one() -> None:
     """E2, E3: a 50430 seen by one process lowers the limit of all, and counts once."""
-    first, second = Slots(10, 10), Slots(10, 10)
+    first, second = AdaptiveConcurrencyLimit(10, 10), AdaptiveConcurrencyLimit(10, 10)
     for slots, beside in ((first, 5), (second, 6)):
-        assert slots.cut(Departure(1, 0.0, beside, paced=True), sent=9)
+        assert slots.cut(Permit(1, 0.0, beside, paced=True), sent=9)
     assert max(first.learnt, second.learnt).limit == 6
-    third = Slots(10, 10)
+    third = AdaptiveConcurrencyLimit(10, 10)
     third.share(3, 10, max(first.learnt, second.learnt), sent=4)
     assert third.limit == 6
-    assert not third.cut(Departure(4, 0.0, 5, paced=True), sent=5), (
+    assert not third.cut(Permit(4, 0.0, 5, paced=True), sent=5), (
         "a call from before it heard of the cut"
     )
-    third.share(3, 10, Slots(10, 10).learnt, sent=6)
+    third.share(3, 10, AdaptiveConcurrencyLimit(10, 10).learnt, sent=6)
     assert third.limit == 6, "who has not heard of the cut yet does not undo it"
 
 
@@ -142,7 +151,7 @@ class Shared:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.governor = Governor(20, 10, shared=True, clock=lambda: self.now, wait=self.wait)
+        self.governor = CallLimiter(20, 10, shared=True, clock=lambda: self.now, wait=self.wait)
 
     def wait(self, event: threading.Event, seconds: float | None) -> None:
         if seconds is None:
@@ -150,24 +159,24 @@ class Shared:
         elif not event.is_set():
             self.now += seconds
 
-    def takes(self, *others: Lease, until: float = 1e9) -> None:
+    def takes(self, *others: LeaseRecord, until: float = 1e9) -> None:
         mine = self.governor.report() or report()
-        self.governor.take(settle(mine, others)[0], until)
+        self.governor.take(allocate(mine, others)[0], until)
 
-    def sent(self, calls: int) -> list[Departure]:
+    def sent(self, calls: int) -> list[Permit]:
         """Up to so many calls; fewer where one would have to wait for a slot."""
-        return [call for _ in range(calls) if (call := self.governor.enter())]
+        return [call for _ in range(calls) if (call := self.governor.acquire())]
 
 
 def test_nothing_is_sent_before_there_is_a_share() -> None:
     shared = Shared()
     assert shared.sent(1) == []
-    assert shared.governor.news.is_set(), "nobody asks for a share"
+    assert shared.governor.usage_changed.is_set(), "nobody asks for a share"
 
 
 def test_only_its_share_is_in_flight_and_at_its_portion_of_the_rate() -> None:
     shared = Shared()
-    shared.takes(Lease(report(held=6), 0.75))
+    shared.takes(LeaseRecord(report(held=6), 0.75))
     assert len(shared.sent(10)) == 4
     assert shared.now == pytest.approx(3 / (20 * RATE_MARGIN * 0.25))
 
@@ -184,18 +193,18 @@ def test_a_share_whose_lease_has_ended_is_not_used() -> None:
 def test_after_a_cut_only_what_the_others_leave_is_used_at_once() -> None:
     """E2: the account's limit was 10 and the others hold 6; with 8 in flight a call was one too many."""
     shared = Shared()
-    shared.takes(Lease(report(held=6, wanted=6), 0.5))
+    shared.takes(LeaseRecord(report(held=6, wanted=6), 0.5))
     calls = shared.sent(3)
-    shared.governor.news.clear()
-    shared.governor.leave(calls[2], Verdict.THROTTLE_CONCURRENCY, answered=True)
+    shared.governor.usage_changed.clear()
+    shared.governor.release(calls[2], Verdict.THROTTLE_CONCURRENCY, answered=True)
     assert shared.governor.limit == 2
-    assert shared.governor.news.is_set(), "the others should hear of it at once"
+    assert shared.governor.usage_changed.is_set(), "the others should hear of it at once"
 
 
 def test_who_wants_nothing_lets_its_share_go() -> None:
     shared = Shared()
     shared.takes()
-    shared.governor.leave(shared.sent(1)[0], Verdict.SUCCEEDED, answered=True)
+    shared.governor.release(shared.sent(1)[0], Verdict.SUCCEEDED, answered=True)
     shared.takes()
     assert shared.governor.report() is None
     assert shared.sent(1) == []
@@ -204,7 +213,7 @@ def test_who_wants_nothing_lets_its_share_go() -> None:
 def test_a_hold_that_another_process_was_asked_for_holds_here_too() -> None:
     """D11."""
     shared = Shared()
-    share, _ = settle(report(), [])
+    share, _ = allocate(report(), [])
     shared.governor.take(share._replace(hold=7.0), 1e9)
     shared.sent(1)
     assert shared.now == pytest.approx(7)
@@ -213,7 +222,7 @@ def test_a_hold_that_another_process_was_asked_for_holds_here_too() -> None:
 def test_a_larger_portion_is_used_by_the_call_that_waits_already() -> None:
     """A newcomer has next to nothing of the rate, until the others have let go of some."""
     shared = Shared()
-    shared.takes(Lease(report(held=5), 0.999))
+    shared.takes(LeaseRecord(report(held=5), 0.999))
     shared.sent(1)
     pace = shared.governor._pace
     booked = pace.turn(0.0, 0.0)
@@ -227,7 +236,7 @@ def test_the_turn_of_a_call_that_was_not_sent_is_for_the_next_one() -> None:
     shared = Shared()
     shared.takes()
     for _ in range(50):
-        shared.governor.leave(shared.sent(1)[0])
+        shared.governor.release(shared.sent(1)[0])
     assert shared.now <= 2 / 20
 
 
@@ -239,12 +248,12 @@ def test_who_is_slow_once_wants_what_it_used_before_and_then_what_it_uses() -> N
     for calls in (10, 3, 3):
         begun = shared.now
         for call in shared.sent(calls):
-            shared.governor.leave(call, Verdict.SUCCEEDED, answered=True)
+            shared.governor.release(call, Verdict.SUCCEEDED, answered=True)
         shared.now = begun + 1
         mine = shared.governor.report()
         assert mine
         wanted.append(mine.wanted_rate)
-        shared.governor.take(settle(mine, [])[0], 1e9)
+        shared.governor.take(allocate(mine, [])[0], 1e9)
     assert wanted == pytest.approx([20 * RATE_MARGIN, 11 / KEEPS_UP, 4 / KEEPS_UP])
 
 
@@ -258,13 +267,13 @@ def test_a_bug_in_the_sharing_of_an_account_ends_the_run_with_a_reason(answers: 
         def __init__(self) -> None:
             self.left = answers
 
-        def share(self, ask: Any) -> Any:
+        def write(self, _apply: Any, ask: Any) -> Any:
             self.left -= 1
             if self.left < 0:
                 raise ValueError(f"no share for {ask.account}")
-            return settle(ask.report, [])[0] if ask.report else None
+            return allocate(ask.report, [])[0] if ask.report else None
 
-    governor = Governor(20, 10, shared=True)
+    governor = CallLimiter(20, 10, shared=True)
     heard: list[PixmillError] = []
     known = threading.Event()
 
@@ -273,11 +282,11 @@ def test_a_bug_in_the_sharing_of_an_account_ends_the_run_with_a_reason(answers: 
         governor.stop()
         known.set()
 
-    sharing = Sharing(governor, cast(Ledger, Broken()), "main", failed)
-    governor.news.set()
+    sharing = LeaseRenewer(governor, cast(Ledger, Broken()), "main", failed)
+    governor.usage_changed.set()
     sharing.begin()
     while not known.wait(0.1):
-        governor.news.set()
+        governor.usage_changed.set()
     sharing.close()
-    assert governor.enter() is None
+    assert governor.acquire() is None
     assert "internal error while sharing the account: ValueError" in str(heard[0])

@@ -4,9 +4,15 @@ from itertools import count
 
 import pytest
 
-from pixmill.limits.circuit_breaker import FIRST_PAUSE, IN_A_ROW, LONGEST_PAUSE, PATIENCE, Breaker
-from pixmill.limits.limiter import Governor
-from pixmill.limits.rate import Departure
+from pixmill.limits.circuit_breaker import (
+    FIRST_PAUSE,
+    IN_A_ROW,
+    LONGEST_PAUSE,
+    PATIENCE,
+    CircuitBreaker,
+)
+from pixmill.limits.limiter import CallLimiter
+from pixmill.limits.rate import Permit
 from pixmill.limits.retry_budget import AT_ONCE, PER_SECOND, RetryBudget
 from pixmill.provider.error_codes import Verdict
 from tests.pixmill.limits.test_limiter_in_virtual_time import Still
@@ -18,18 +24,18 @@ class Calls:
     """A breaker, and the calls that it lets through one after another."""
 
     def __init__(self) -> None:
-        self.breaker, self._numbers, self.now = Breaker(), count(1), 0.0
+        self.breaker, self._numbers, self.now = CircuitBreaker(), count(1), 0.0
 
-    def leave(self) -> Departure:
-        call = Departure(next(self._numbers), 0.0, 0, paced=True)
-        self.breaker.depart(call)
+    def release(self) -> Permit:
+        call = Permit(next(self._numbers), 0.0, 0, paced=True)
+        self.breaker.on_sent(call)
         return call
 
     def hear(self, *verdicts: Verdict | None) -> float | None:
         """The pause after the last of calls that end so."""
         pause = None
         for verdict in verdicts:
-            call = self.leave()
+            call = self.release()
             pause = self.breaker.hear(call, verdict, call.number, self.now)
         return pause
 
@@ -65,9 +71,9 @@ def test_while_open_one_call_at_a_time_probes_after_pauses_that_double() -> None
     calls.hear(OK, *[FAULT] * IN_A_ROW)
     pauses = []
     for _ in range(8):
-        assert not calls.breaker.waits
-        probe = calls.leave()
-        assert calls.breaker.waits
+        assert not calls.breaker.is_half_open
+        probe = calls.release()
+        assert calls.breaker.is_half_open
         pauses.append(calls.breaker.hear(probe, FAULT, probe.number, 0.0))
     assert pauses == [1, 2, 4, 8, 15, 15, 15, 15]
     assert LONGEST_PAUSE == 15
@@ -84,7 +90,7 @@ def test_the_first_probe_that_is_answered_closes_it() -> None:
 def test_calls_from_before_it_opened_change_nothing() -> None:
     """They say how the service was then."""
     calls = Calls()
-    late, later = calls.leave(), calls.leave()
+    late, later = calls.release(), calls.release()
     calls.hear(OK, *[FAULT] * IN_A_ROW)
     assert calls.breaker.hear(late, OK, 9, 0.0) is None
     assert calls.breaker.is_open
@@ -98,17 +104,17 @@ def test_an_outage_of_more_than_half_an_hour_is_hopeless() -> None:
     calls.hear(OK, *[FAULT] * IN_A_ROW)
     calls.now = PATIENCE
     calls.hear(FAULT)
-    assert not calls.breaker.is_hopeless(PATIENCE)
-    assert calls.breaker.is_hopeless(PATIENCE + 1)
+    assert not calls.breaker.outage_exceeded(PATIENCE)
+    assert calls.breaker.outage_exceeded(PATIENCE + 1)
     calls.hear(OK)
-    assert not calls.breaker.is_hopeless(2 * PATIENCE)
+    assert not calls.breaker.outage_exceeded(2 * PATIENCE)
 
 
 def test_a_probe_that_was_not_sent_makes_way_for_the_next_one() -> None:
     calls = Calls()
     calls.hear(OK, *[FAULT] * IN_A_ROW)
     calls.hear(None)
-    assert not calls.breaker.waits
+    assert not calls.breaker.is_half_open
     assert calls.breaker.is_open
 
 
@@ -118,11 +124,11 @@ def test_the_governor_lets_a_single_call_through_while_the_service_is_out() -> N
     still.answered(FAULT, *still.sent(IN_A_ROW))
     assert still.governor.is_open
     opened = still.now
-    probe = still.governor.enter()
+    probe = still.governor.acquire()
     assert probe
     assert still.now == pytest.approx(opened + FIRST_PAUSE)
     with pytest.raises(AssertionError, match="nobody would free a slot"):
-        still.governor.enter()
+        still.governor.acquire()
     still.answered(OK, probe)
     assert not still.governor.is_open
     assert len(still.sent(10)) == 10
@@ -130,25 +136,25 @@ def test_the_governor_lets_a_single_call_through_while_the_service_is_out() -> N
 
 def test_repeats_are_a_tenth_of_the_calls_and_one_a_second() -> None:
     budget = RetryBudget(0.0)
-    assert [budget.spend(0.0) for _ in range(int(AT_ONCE))] == [0.0] * int(AT_ONCE)
-    assert budget.spend(0.0) == pytest.approx(1 / PER_SECOND)
+    assert [budget.withdraw(0.0) for _ in range(int(AT_ONCE))] == [0.0] * int(AT_ONCE)
+    assert budget.withdraw(0.0) == pytest.approx(1 / PER_SECOND)
     for _ in range(30):
-        budget.earn()
-    assert [budget.spend(0.0) for _ in range(2)] == [0.0, 0.0]
-    assert budget.spend(0.0) == pytest.approx(1 / PER_SECOND)
-    assert budget.spend(60.0) == 0.0
+        budget.deposit()
+    assert [budget.withdraw(0.0) for _ in range(2)] == [0.0, 0.0]
+    assert budget.withdraw(0.0) == pytest.approx(1 / PER_SECOND)
+    assert budget.withdraw(60.0) == 0.0
 
 
 def test_repeats_that_were_not_used_do_not_pile_up() -> None:
     budget = RetryBudget(0.0)
     for _ in range(10_000):
-        budget.earn()
-    assert sum(budget.spend(1e6) == 0.0 for _ in range(100)) == AT_ONCE
+        budget.deposit()
+    assert sum(budget.withdraw(1e6) == 0.0 for _ in range(100)) == AT_ONCE
 
 
 def test_a_storm_of_repeats_is_spread_out() -> None:
     """D18, D19: a hundred repeats at once become one a second, beside a tenth of the first calls."""
-    governor = Governor(1000, 100)
-    waits = [governor.repeat() for _ in range(100)]
+    governor = CallLimiter(1000, 100)
+    waits = [governor.reserve_retry() for _ in range(100)]
     assert max(waits) == pytest.approx(90 / PER_SECOND, abs=1)
     assert sorted(waits) == waits

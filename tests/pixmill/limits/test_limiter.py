@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pixmill.limits.limiter import Governor
-from pixmill.limits.rate import RATE_MARGIN, Pace
+from pixmill.limits.limiter import CallLimiter
+from pixmill.limits.rate import RATE_MARGIN, AdaptiveRateLimit
 
 SECOND = 1 / RATE_MARGIN
 """The rate at which calls go out exactly one second apart."""
@@ -30,14 +30,14 @@ class Clock:
             happens()
         self.now += seconds + self.late
 
-    def governor(self, qps: float, concurrency: int = 1000) -> Governor:
-        return Governor(qps, concurrency, clock=self.read, wait=self.wait)
+    def governor(self, qps: float, concurrency: int = 1000) -> CallLimiter:
+        return CallLimiter(qps, concurrency, clock=self.read, wait=self.wait)
 
-    def departures(self, governor: Governor, count: int) -> list[float]:
+    def departures(self, governor: CallLimiter, count: int) -> list[float]:
         """When each of `count` calls goes out, in seconds from the start."""
         times = []
         for _ in range(count):
-            assert governor.enter()
+            assert governor.acquire()
             times.append(self.now - 100.0)
         return times
 
@@ -54,7 +54,7 @@ def test_a_pause_is_not_made_up_by_a_burst() -> None:
     """I8: what was not used is lost."""
     clock = Clock()
     governor = clock.governor(SECOND)
-    assert governor.enter()
+    assert governor.acquire()
     clock.now += 60
     assert clock.departures(governor, 3) == pytest.approx([60, 61, 62])
 
@@ -69,7 +69,7 @@ def test_a_hold_holds_back_everybody_and_then_the_pace_goes_on() -> None:
     """D11."""
     clock = Clock()
     governor = clock.governor(SECOND)
-    assert governor.enter()
+    assert governor.acquire()
     governor.hold(7)
     assert clock.departures(governor, 3) == pytest.approx([7, 8, 9])
 
@@ -78,7 +78,7 @@ def test_a_hold_reaches_those_who_wait_for_their_turn_already() -> None:
     """D11: the answer that asks to wait comes while the next call waits for its turn."""
     clock = Clock()
     governor = clock.governor(SECOND)
-    assert governor.enter()
+    assert governor.acquire()
     clock.meanwhile = lambda: governor.hold(7)
     assert clock.departures(governor, 2) == pytest.approx([7, 8])
 
@@ -96,7 +96,7 @@ def test_a_hold_shorter_than_the_pace_does_not_quicken_it() -> None:
     """I8."""
     clock = Clock()
     governor = clock.governor(SECOND)
-    assert governor.enter()
+    assert governor.acquire()
     governor.hold(0.1)
     assert clock.departures(governor, 2)[0] >= 1
 
@@ -105,14 +105,14 @@ def test_a_hold_does_not_send_those_who_wait_to_the_end_of_the_queue() -> None:
     """D11: twenty calls wait for twenty seconds; after a hold of three they go out from the fourth second on."""
     clock = Clock()
     governor = clock.governor(SECOND)
-    assert governor.enter()
+    assert governor.acquire()
     clock.meanwhile = lambda: governor.hold(3)
     assert clock.departures(governor, 19) == pytest.approx([float(at) for at in range(3, 22)])
 
 
 def test_what_was_missed_in_a_long_sleep_is_not_made_up_by_a_burst() -> None:
     """A9: the process is suspended for ten minutes while fifty calls wait; a tenth of a second is made up."""
-    pace = Pace(100 * SECOND, now=0.0)
+    pace = AdaptiveRateLimit(100 * SECOND, now=0.0)
     turns = [pace.turn(ready=0.0, now=600.0) for _ in range(50)]
     assert sum(turn <= 600 for turn in turns) == 11
     assert turns[-1] == pytest.approx(600.39)
@@ -120,14 +120,14 @@ def test_what_was_missed_in_a_long_sleep_is_not_made_up_by_a_burst() -> None:
 
 def test_never_more_in_flight_than_the_limit_and_all_of_it_is_used() -> None:
     """I8: the barrier breaks where three can't be in flight together."""
-    governor, together, peaks = Governor(100_000, 3), threading.Barrier(3), []
+    governor, together, peaks = CallLimiter(100_000, 3), threading.Barrier(3), []
 
     def enter_and_leave() -> None:
-        call = governor.enter()
+        call = governor.acquire()
         assert call
         peaks.append(governor.in_flight)
         together.wait(30)
-        governor.leave(call, answered=True)
+        governor.release(call, answered=True)
 
     with ThreadPoolExecutor(12) as pool:
         for each in [pool.submit(enter_and_leave) for _ in range(12)]:
@@ -138,35 +138,37 @@ def test_never_more_in_flight_than_the_limit_and_all_of_it_is_used() -> None:
 
 def test_the_first_call_is_alone_until_the_service_itself_answers() -> None:
     """E10: an answer that never came proves nothing about key and account."""
-    governor = Governor(100_000, 8, first_alone=True)
+    governor = CallLimiter(100_000, 8, probe_first=True)
     for answered, limit in ((False, 1), (False, 1), (True, 8), (False, 8)):
-        call = governor.enter()
+        call = governor.acquire()
         assert call
-        governor.leave(call, answered=answered)
+        governor.release(call, answered=answered)
         assert governor.limit == limit
 
 
 def test_all_who_wait_for_the_first_call_go_once_it_is_answered() -> None:
-    governor, together = Governor(100_000, 4, first_alone=True), threading.Barrier(4)
-    first = governor.enter()
+    governor, together = CallLimiter(100_000, 4, probe_first=True), threading.Barrier(4)
+    first = governor.acquire()
     assert first
     with ThreadPoolExecutor(4) as pool:
-        calls = [pool.submit(lambda: governor.enter() and together.wait(30) >= 0) for _ in range(4)]
-        governor.leave(first, answered=True)
+        calls = [
+            pool.submit(lambda: governor.acquire() and together.wait(30) >= 0) for _ in range(4)
+        ]
+        governor.release(first, answered=True)
         assert all(call.result() for call in calls)
     assert governor.in_flight == 4
 
 
 def test_a_stop_ends_every_wait_and_leaves_those_in_flight_alone() -> None:
     """A6, I7: one waits out a hold of an hour, one waits for a slot; both hear of the stop."""
-    governor = Governor(100_000, 2)
-    call = governor.enter()
+    governor = CallLimiter(100_000, 2)
+    call = governor.acquire()
     assert call
     governor.hold(3600)
     with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(governor.enter) for _ in range(2)]
+        waiting = [pool.submit(governor.acquire) for _ in range(2)]
         governor.stop()
         assert [each.result(30) for each in waiting] == [None, None]
     assert governor.in_flight == 1
-    governor.leave(call, answered=True)
-    assert (governor.in_flight, governor.enter()) == (0, None)
+    governor.release(call, answered=True)
+    assert (governor.in_flight, governor.acquire()) == (0, None)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from pixmill.limits.limiter import CALM_CALLS, Governor
-from pixmill.limits.rate import LOWEST, Departure
+from pixmill.limits.limiter import CALM_CALLS, CallLimiter
+from pixmill.limits.rate import LOWEST, Permit
 from pixmill.provider.error_codes import Verdict
 from tests.conftest import Workshop, simulator
 from tests.pixmill.run_checks import billed, ran, use
@@ -37,10 +37,10 @@ class Hidden(NamedTuple):
         """The same account with half of both limits."""
         return Hidden(self.qps / 2, self.concurrency // 2, self.latency)
 
-    def governor(self, world: "World", ceiling: float = 4, start: int | None = None) -> Governor:
+    def governor(self, world: "World", ceiling: float = 4, start: int | None = None) -> CallLimiter:
         """A governor with ceilings that many times too high."""
         most = int(ceiling * self.concurrency)
-        return Governor(ceiling * self.qps, most, start=start, clock=world.read, wait=world.wait)
+        return CallLimiter(ceiling * self.qps, most, start=start, clock=world.read, wait=world.wait)
 
 
 class World:
@@ -76,11 +76,11 @@ class World:
         while seconds is None and not event.is_set():
             self._pass(self._events[0][0])
 
-    def run(self, governor: Governor, calls: float, *, until: float = 1e9) -> None:
+    def run(self, governor: CallLimiter, calls: float, *, until: float = 1e9) -> None:
         """Make calls for the time that so many take at the allowed rate."""
         end = min(until, self.now + calls / self.hidden.allowed)
         while self.now < end:
-            call = governor.enter()
+            call = governor.acquire()
             assert call
             self.peaks.append((self.now, governor.in_flight))
             verdict, seconds = self._answer()
@@ -105,13 +105,13 @@ class World:
         fault = self._random.random() < self.faults
         return FAULT if fault else OK, self.hidden.latency * self._random.uniform(0.7, 1.3)
 
-    def _leaving(self, governor: Governor, call: Departure, verdict: Verdict) -> Callable[[], None]:
-        def leave() -> None:
+    def _leaving(self, governor: CallLimiter, call: Permit, verdict: Verdict) -> Callable[[], None]:
+        def release() -> None:
             self._running -= verdict in (OK, FAULT)
             self.answers.append((self.now, verdict))
-            governor.leave(call, verdict, answered=True)
+            governor.release(call, verdict, answered=True)
 
-        return leave
+        return release
 
     def _later(self, seconds: float, happens: Callable[[], None]) -> None:
         heapq.heappush(self._events, (self.now + seconds, next(self._order), happens))
@@ -310,7 +310,7 @@ def test_ten_minutes_of_nothing_but_throttling_neither_storm_nor_stall_and_are_s
             hidden._replace(qps=1e-9) if code is TOO_FAST else hidden._replace(concurrency=0)
         )
         while world.now < begun + 600:
-            call = governor.enter()
+            call = governor.acquire()
             assert call
             world._later(0.05, world._leaving(governor, call, code))
         assert governor.limit == 1 or governor.qps <= 0.01 * hidden.qps
@@ -330,7 +330,7 @@ class Still:
 
     def __init__(self, qps: float = 1000, concurrency: int = 100, start: int | None = None) -> None:
         self.now = 0.0
-        self.governor = Governor(
+        self.governor = CallLimiter(
             qps, concurrency, start=start, clock=lambda: self.now, wait=self.wait
         )
 
@@ -338,12 +338,12 @@ class Still:
         assert seconds is not None, "nobody would free a slot"
         self.now += seconds
 
-    def sent(self, calls: int) -> list[Departure]:
-        return [call for _ in range(calls) if (call := self.governor.enter())]
+    def sent(self, calls: int) -> list[Permit]:
+        return [call for _ in range(calls) if (call := self.governor.acquire())]
 
-    def answered(self, verdict: Verdict, *calls: Departure) -> None:
+    def answered(self, verdict: Verdict, *calls: Permit) -> None:
         for call in calls:
-            self.governor.leave(call, verdict, answered=True)
+            self.governor.release(call, verdict, answered=True)
 
 
 def test_a_burst_of_throttled_calls_cuts_the_rate_once() -> None:

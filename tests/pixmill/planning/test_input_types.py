@@ -17,7 +17,8 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.datasets.rejected_rows import invalid_rows
 from pixmill.errors import TableError
-from pixmill.planning.plan import Plan, make_plan
+from pixmill.planning.plan import Plan
+from pixmill.planning.planner import make_plan
 from pixmill.tables import open_table
 from tests.conftest import Simulated, Workshop, carry_out, results
 

@@ -10,7 +10,8 @@ from pixmill.config.loading import load_config
 from pixmill.datasets.publishing import publish
 from pixmill.ledger import Ledger
 from pixmill.planning import known_jobs
-from pixmill.planning.plan import Standing, make_plan
+from pixmill.planning.plan import PlannedState
+from pixmill.planning.planner import make_plan
 from tests.conftest import Workshop, carry_out, results
 from tests.pixmill.datasets.publishing import edit_ledger, opened
 from tests.pixmill.paid import pay_for_everything
@@ -37,11 +38,11 @@ def test_both_ways_make_the_same_plan(
     with opened(config) as ledger:
         plan = make_plan(config, ledger)
     assert plan.standings == {
-        Standing.CACHED: 45,
-        Standing.REFUSED: 1,
-        Standing.FAILED: 1,
-        Standing.IN_DOUBT: 1,
-        Standing.PENDING: 12,
+        PlannedState.CACHED: 45,
+        PlannedState.REFUSED: 1,
+        PlannedState.FAILED: 1,
+        PlannedState.IN_DOUBT: 1,
+        PlannedState.PENDING: 12,
     }
     assert plan.again == 1
 
@@ -64,7 +65,7 @@ def test_a_job_is_not_paid_for_because_another_key_begins_as_its_own_does(
         )
     with opened(config) as open_one:
         plan = make_plan(config, open_one)
-    assert (plan.standings[Standing.CACHED], plan.to_pay) == (2, 1)
+    assert (plan.standings[PlannedState.CACHED], plan.to_pay) == (2, 1)
     assert [job.key for job in plan.pending_jobs()] == [keys[0]]
     report = carry_out(path)
     assert (report["calls"], report["succeeded"], report["failed"]) == (1, 3, 0)

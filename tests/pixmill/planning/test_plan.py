@@ -16,7 +16,8 @@ from PIL import Image
 
 from pixmill.config.loading import load_config
 from pixmill.errors import TableError
-from pixmill.planning.plan import Plan, make_plan
+from pixmill.planning.plan import Plan
+from pixmill.planning.planner import make_plan
 from tests.conftest import Workshop
 
 GOOD = "https://images.example.com/cat.jpg"

@@ -13,7 +13,7 @@ import yaml
 
 from pixmill.config.loading import load_config
 from pixmill.errors import UserError
-from pixmill.planning.plan import make_plan
+from pixmill.planning.planner import make_plan
 from pixmill.planning.promotion import Promotion, promote_picks, promote_point
 from tests.conftest import Simulated, Workshop, carry_out, results
 from tests.real_command import Command

@@ -8,7 +8,7 @@ from requests.structures import CaseInsensitiveDict
 
 from pixmill.http.transport import Reply
 from pixmill.provider.error_codes import code_table
-from pixmill.provider.responses import Answer, read_answer
+from pixmill.provider.responses import Response, read_answer
 
 TABLE = code_table("high_aes_scheduler_svr_controlnet_v2.0")
 URL = "https://p3-aiop-sign.byteimg.com/tos-cn-i-x/2~tplv.image?rk3s=1&x-expires=1736856432&x-signature=a%3D"
@@ -55,7 +55,7 @@ def gateway_error(code: object, number: object = None, message: str = "no") -> d
     return {"ResponseMetadata": {"RequestId": "2025GW", "Action": "CVProcess", "Error": refusal}}
 
 
-def read(body: object, status: int = 200, **headers: str) -> Answer:
+def read(body: object, status: int = 200, **headers: str) -> Response:
     """Read a body, bytes as they are and anything else as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixmill.provider.error_codes import Verdict
-from pixmill.provider.responses import RAW_BYTES, Answer
+from pixmill.provider.responses import RAW_BYTES, Response
 from tests.pixmill.provider.answer_bodies import URL, error, gateway_error, read, success
 
 HTML = b"<html><head><title>504 Gateway Time-out</title></head></html>"
@@ -212,7 +212,7 @@ def test_no_body_raises_and_every_text_can_be_stored(body: bytes, status: int) -
     assert_storable(read(body, status))
 
 
-def assert_storable(answer: Answer) -> None:
+def assert_storable(answer: Response) -> None:
     """Every text of an answer fits a database column; success means an image, and is charged."""
     for text in (
         answer.code,

@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from pixmill.provider.error_codes import Ruling, Verdict, code_table, rule
+from pixmill.provider.error_codes import CodePolicy, Verdict, code_table, rule
 
 OUR_KEY = "high_aes_scheduler_svr_controlnet_v2.0"
 TABLE = code_table(OUR_KEY)
@@ -72,7 +72,7 @@ def test_an_unknown_service_code_fails_the_job_and_is_told_once(
     code = str(10**9 + secrets.randbelow(10**9))
     with caplog.at_level(logging.WARNING):
         rulings = {rule(code, status, TABLE, stated=False) for status in (200, 400, 429, 500)}
-    assert rulings == {Ruling(Verdict.FAILED, "unknown")}
+    assert rulings == {CodePolicy(Verdict.FAILED, "unknown")}
     assert [code in record.getMessage() for record in caplog.records] == [True]
 
 
@@ -121,7 +121,7 @@ def test_an_operation_has_its_own_rows_over_the_common_ones() -> None:
     """E6: pages disagree about 50500, so the table is per operation."""
     assert rule("50500", 500, code_table("jimeng_i2i_v30"), stated=False).verdict is Verdict.FAILED
     assert rule("50500", 500, code_table("not_registered"), stated=False).verdict is Verdict.RETRY
-    assert code_table("i2i_inpainting")["201304"] == Ruling(Verdict.FAILED, "unknown")
+    assert code_table("i2i_inpainting")["201304"] == CodePolicy(Verdict.FAILED, "unknown")
     assert code_table("jimeng_i2i_v30")["50429"] == TABLE["50429"]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pixmill.errors import AnswerUnknown, NotSent
 from pixmill.provider.error_codes import Verdict
-from pixmill.provider.responses import MOST_IMAGES, RAW_BYTES, Answer, no_answer, not_sent
+from pixmill.provider.responses import MOST_IMAGES, RAW_BYTES, Response, no_answer, not_sent
 from tests.pixmill.provider.answer_bodies import (
     PNG,
     PNG64,
@@ -26,7 +26,7 @@ from tests.pixmill.provider.answer_bodies import (
 
 def test_the_documented_success_is_read_whole() -> None:
     answer = read(success())
-    assert replace(answer, raw=b"") == Answer(
+    assert replace(answer, raw=b"") == Response(
         verdict=Verdict.SUCCEEDED,
         charged="yes",
         code="10000",
@@ -301,10 +301,10 @@ def test_an_error_with_retry_after_says_how_long_to_hold_back() -> None:
 
 def test_transport_errors_become_answers() -> None:
     """D7: before a byte left nothing was charged; afterwards nobody knows."""
-    assert not_sent(NotSent("host:443: refused\n")) == Answer(
+    assert not_sent(NotSent("host:443: refused\n")) == Response(
         Verdict.RETRY, "no", code="not_sent", message="host:443: refused"
     )
-    assert no_answer(AnswerUnknown("host: reset")) == Answer(
+    assert no_answer(AnswerUnknown("host: reset")) == Response(
         Verdict.IN_DOUBT, "unknown", code="no_answer", message="host: reset"
     )
 

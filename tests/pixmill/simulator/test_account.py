@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pixmill.provider.durations import milliseconds
-from pixmill.simulator.bill import Bill, Entry
-from pixmill.simulator.limits import Limits
+from pixmill.simulator.bill import Entry, ProviderBill
+from pixmill.simulator.limits import AccountLimits
 from tests.pixmill.simulator.conftest import Start
 
 Asked = Callable[..., dict[str, Any]]
@@ -20,7 +20,7 @@ Asked = Callable[..., dict[str, Any]]
 
 def test_the_bucket_holds_a_second_of_calls_and_refills_at_its_rate() -> None:
     now = 0.0
-    limits = Limits(qps=2, concurrency=None, clock=lambda: now)
+    limits = AccountLimits(qps=2, concurrency=None, clock=lambda: now)
 
     assert [limits.enter() for _ in range(3)] == [None, None, 50429]
     now = 0.5
@@ -31,7 +31,7 @@ def test_the_bucket_holds_a_second_of_calls_and_refills_at_its_rate() -> None:
 
 def test_a_rate_below_one_still_lets_a_call_through() -> None:
     now = 0.0
-    limits = Limits(qps=0.5, concurrency=None, clock=lambda: now)
+    limits = AccountLimits(qps=0.5, concurrency=None, clock=lambda: now)
 
     assert [limits.enter(), limits.enter()] == [None, 50429]
     now = 2.0
@@ -39,7 +39,7 @@ def test_a_rate_below_one_still_lets_a_call_through() -> None:
 
 
 def test_a_slot_is_free_again_when_its_call_leaves() -> None:
-    limits = Limits(qps=None, concurrency=2)
+    limits = AccountLimits(qps=None, concurrency=2)
 
     assert [limits.enter() for _ in range(3)] == [None, None, 50430]
     limits.leave()
@@ -49,7 +49,7 @@ def test_a_slot_is_free_again_when_its_call_leaves() -> None:
 def test_other_limits_hold_at_once_and_calls_in_flight_stay() -> None:
     """E2, E3: a bucket that shrinks loses what it can't hold, one that grows fills at its new rate."""
     now = 0.0
-    limits = Limits(qps=10, concurrency=3, clock=lambda: now)
+    limits = AccountLimits(qps=10, concurrency=3, clock=lambda: now)
 
     assert [limits.enter(), limits.enter()] == [None, None]
     limits.change(10, 2)
@@ -165,7 +165,7 @@ def test_a_restart_appends_to_the_bill(start: Start, asked: Asked) -> None:
 
 
 def test_processes_that_share_a_bill_never_mix_their_lines(tmp_path: Path) -> None:
-    bills = [Bill(tmp_path / "new" / "bill.jsonl") for _ in range(2)]
+    bills = [ProviderBill(tmp_path / "new" / "bill.jsonl") for _ in range(2)]
     with ThreadPoolExecutor(8) as pool:
         for call in range(400):
             pool.submit(
@@ -181,7 +181,7 @@ def test_processes_that_share_a_bill_never_mix_their_lines(tmp_path: Path) -> No
 
 def test_without_a_bill_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    bill = Bill(None)
+    bill = ProviderBill(None)
     bill.write(Entry(1, "k", "r", 10000, charged=True, request_id="i"))
     bill.close()
 

@@ -7,7 +7,7 @@ import pytest
 
 from pixmill.config.loading import load_config
 from pixmill.errors import UserError
-from pixmill.execution.worker_pool import rooted
+from pixmill.execution.worker_pool import resolve_paths
 from pixmill.storage import FolderStore, open_store
 from pixmill.tables import open_table
 from tests.conftest import Workshop, carry_out
@@ -56,7 +56,7 @@ def test_a_folder_is_a_store_as_it_ever_was(workshop: Workshop) -> None:
 
 
 def test_workers_elsewhere_get_the_bucket_and_not_a_path(workshop: Workshop) -> None:
-    assert rooted(load_config(workshop.write_config(store=BUCKET))).store == BUCKET
+    assert resolve_paths(load_config(workshop.write_config(store=BUCKET))).store == BUCKET
 
 
 def test_a_folder_for_copies_that_can_not_be_made_is_named(

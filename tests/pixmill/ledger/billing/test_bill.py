@@ -12,7 +12,7 @@ import pytest
 
 from pixmill.errors import TableError, UserError
 from pixmill.ledger.billing.bill import Bill, grouping, make_bill, month_period
-from pixmill.ledger.billing.reconciliation import Comparison, compare, days_of, read_export
+from pixmill.ledger.billing.reconciliation import Reconciliation, compare, days_of, read_export
 from tests.conftest import ROOT
 from tests.pixmill.ledger.billing.billing import Books, books
 
@@ -38,7 +38,7 @@ def calls_by(made: Bill) -> dict[tuple[str | None, ...], int]:
 
 def against(
     book: Books, file: Path, text: str, month: str | None = None, encoding: str = "utf-8"
-) -> Comparison:
+) -> Reconciliation:
     file.write_bytes(text.encode(encoding))
     export = read_export(str(file), SHANGHAI)
     period = (days_of(export, SHANGHAI) if month is None else None) or month_period(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pixmill as library
-from pixmill.config.loading import lasting_config, load_config
+from pixmill.config.loading import load_config, load_deployment_config
 from pixmill.datasets import publishing as dataset_module
 from pixmill.datasets.compare import compare, find_side
 from pixmill.datasets.export import export
@@ -422,7 +422,7 @@ def test_a_store_that_was_copied_into_a_bucket_is_one(
 
 
 def test_a_deployed_flow_takes_a_bucket_for_a_store_that_lasts(shop: Workshop) -> None:
-    assert lasting_config(shop.path, [], deployed=True).bucket
+    assert load_deployment_config(shop.path, [], deployed=True).bucket
 
 
 def test_what_the_manifest_says_is_what_is_in_the_bucket(shop: Workshop, bucket: Bucket) -> None:

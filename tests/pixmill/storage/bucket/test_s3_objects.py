@@ -12,7 +12,7 @@ from pixmill.storage import Store, open_bucket
 from pixmill.storage import s3_objects as objects
 from pixmill.storage.image_fetcher import ImageFile
 from pixmill.storage.integrity import NamedImage
-from pixmill.storage.s3_objects import ABSENT, Objects, Outdated, Seen
+from pixmill.storage.s3_objects import ABSENT, Objects, PreconditionFailed, Seen
 from tests.bucket import SECRET, Bucket, Fault
 from tests.pixmill.sample_pictures import JPEG, picture
 
@@ -73,15 +73,15 @@ def test_what_was_written_is_described_by_its_checksum(at: Objects, bucket: Buck
 
 def test_an_object_of_others_is_never_overwritten(at: Objects, bucket: Bucket) -> None:
     bucket.put("team/one", OLD)
-    with pytest.raises(Outdated):
+    with pytest.raises(PreconditionFailed):
         put(at, NEW)
-    with pytest.raises(Outdated):
+    with pytest.raises(PreconditionFailed):
         put(at, NEW, {"IfMatch": '"an older one"'})
     assert bucket.get("team/one") == OLD
 
 
 def test_an_object_that_is_gone_is_no_more_what_was_seen(at: Objects) -> None:
-    with pytest.raises(Outdated):
+    with pytest.raises(PreconditionFailed):
         put(at, NEW, {"IfMatch": '"an older one"'})
 
 

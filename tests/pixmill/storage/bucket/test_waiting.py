@@ -12,7 +12,7 @@ from pixmill.datasets.loading import load_results
 from pixmill.datasets.verification import verify
 from pixmill.errors import PixmillError
 from pixmill.execution.repair import repair
-from pixmill.execution.retry_selection import Retried
+from pixmill.execution.retry_selection import RetrySelection
 from pixmill.execution.run import prepare
 from tests.bucket import Bucket, Fault
 from tests.conftest import Simulated, Workshop, carry_out
@@ -151,7 +151,7 @@ def test_a_picture_that_waits_and_is_asked_for_again_is_replaced(
     shutil.rmtree(interrupted(shop, bucket, "inline"))
     paid = simulated.bill.charged
     assert carry_out(shop.path)["images_missing"] == missing(shop) == paid
-    asked = Retried(statuses=None, codes=frozenset({"image_pending"}), keys=None)
+    asked = RetrySelection(statuses=None, codes=frozenset({"image_pending"}), keys=None)
     with prepare(load_config(shop.path), retried=asked) as run:
         assert run.to_pay == paid
         run.begin()
