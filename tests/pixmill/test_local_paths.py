@@ -23,7 +23,7 @@ FORMS = [
     ("~/", "{home}"),
     ("~/x/", "{home}/x"),
     ("~/a b/ü", "{home}/a b/ü"),
-    ("~root/x", "/root/x"),
+    ("~root/x", str(Path("~root/x").expanduser())),
     ("./~/x", "./~/x"),
     ("x/~/y", "x/~/y"),
     ("x~", "x~"),
