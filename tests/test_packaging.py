@@ -39,10 +39,13 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
         "pixmill-0.1.0.dist-info",
     }
     shipped = {
-        str(path.relative_to(ROOT)) for path in (ROOT / "pixmill" / "report" / "assets").iterdir()
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "pixmill" / "datasets" / "report" / "assets").iterdir()
     }
     assert len(shipped) > 5
-    assert {"pixmill/starter/pets.yaml", "pixmill/starter/pets.csv", *shipped} <= set(names)
+    assert {"pixmill/cli/templates/pets.yaml", "pixmill/cli/templates/pets.csv", *shipped} <= set(
+        names
+    )
     assert "pixmill = pixmill.cli:main" in entry_points
 
 

@@ -1,4 +1,4 @@
-"""Where a store is, as far as no bucket is needed to say so; `tests/pixmill/store` has real ones."""
+"""Where a store is, as far as no bucket is needed to say so; `tests/pixmill/storage/bucket` has real ones."""
 
 import sys
 from pathlib import Path
