@@ -54,7 +54,7 @@ def _checks(config: Config, ledger: Ledger, pool: ThreadPoolExecutor) -> Iterato
     plan = make_plan(config, ledger)
     seen = set[int]()
     position = 0
-    files = _Files(open_store(config), ledger)
+    files = _RecordedFiles(open_store(config), ledger)
     for jobs, known in prefetch(plan.batches(), partial(_believed, ledger)):
         first = plan.first[position : position + len(jobs.keys)]
         position += len(jobs.keys)
@@ -84,7 +84,7 @@ def _kept_inputs(jobs: JobBatch, ledger: Ledger, seen: set[int]) -> list[InputIm
     return [image for image in ledger.inputs(list(fresh)).values() if image.file_name]
 
 
-class _Files:
+class _RecordedFiles:
     """Holds what the ledger believes against the files themselves."""
 
     def __init__(self, store: Store, ledger: Ledger) -> None:
