@@ -22,7 +22,9 @@ KEY = "benchmark"
 @contextmanager
 def simulator(bill: Path, **options: object) -> Iterator[str]:
     """Run `pixmill simulate` with `options` (`latency=1`, `qps=10` …), which writes its `bill`; yield its URL."""
-    named = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    named = [
+        text for name, value in options.items() for text in (f"--{name}", str(value))
+    ]
     command = [
         sys.executable,
         "-m",
@@ -62,7 +64,8 @@ def write_config(
     Folders with different names get different jobs.
     """
     table = "".join(
-        f"https://images.example.com/{folder.name}/{at}.jpg,cat {at}\n" for at in range(jobs)
+        f"https://images.example.com/{folder.name}/{at}.jpg,cat {at}\n"
+        for at in range(jobs)
     )
     (folder / "table.csv").write_text("photo,text\n" + table)
     config = {

@@ -68,7 +68,9 @@ def main() -> None:
     server = EmbeddedServer()
     server.use()
     try:
-        print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {time.strftime('%H:%M')}")
+        print(
+            f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {time.strftime('%H:%M')}"
+        )
         threads = rate(jobs, IN_FLIGHT, {"engine": "threads"})
         one = rate(jobs, IN_FLIGHT, {"engine": "dask", "workers": 1})
         two = rate(2 * jobs, 2 * IN_FLIGHT, {"engine": "dask", "workers": 2})

@@ -29,7 +29,9 @@ def main() -> None:
         bill = folder / "bill.jsonl"
         with simulator(bill) as url, postgres(folder / "postgres") as ledger:
             provider = {"kind": "gateway", "base_url": url}
-            config = write_table(folder, rows, provider=provider, ledger=ledger, limits={"qps": 50})
+            config = write_table(
+                folder, rows, provider=provider, ledger=ledger, limits={"qps": 50}
+            )
             fill_ledger(config)
             with (folder / "table.csv").open("a") as table:
                 table.writelines(

@@ -161,10 +161,15 @@ def measured(way: Way, account: Account, calls: int) -> Figures:
             before = time.perf_counter()
             way(folder, url, account, calls)
             seconds = time.perf_counter() - before
-        lines = [json.loads(line) for line in (folder / "bill.jsonl").read_text().splitlines()]
+        lines = [
+            json.loads(line)
+            for line in (folder / "bill.jsonl").read_text().splitlines()
+        ]
     good = len({line["key"] for line in lines if line["charged"]})
     throttled = sum(line["code"] in THROTTLED for line in lines)
-    return Figures(good / _allowed(account, calls, seconds), throttled / len(lines), calls - good)
+    return Figures(
+        good / _allowed(account, calls, seconds), throttled / len(lines), calls - good
+    )
 
 
 def _allowed(account: Account, calls: int, seconds: float) -> float:

@@ -111,7 +111,9 @@ def paid_rows(plan: object) -> Iterator[list[dict[str, object]]]:
                 "request_id": f"20250113200637{key[:20]}",
                 "rephraser_result": "a painting of a cat by a river, soft light, in watercolor",
                 "output_urls": json.dumps(
-                    [f"https://p3.example.com/{key}.image?x-expires=1800000000&x-signature=abc"]
+                    [
+                        f"https://p3.example.com/{key}.image?x-expires=1800000000&x-signature=abc"
+                    ]
                 ),
                 "url_expires_at": now,
                 "started_at": now,
@@ -153,7 +155,10 @@ def main() -> None:
     """Print one line per measurement."""
     print(f"pixmill --help: {measured('--help')}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        print(f"plan of 12 rows: {measured('plan', write_table(Path(folder), 12))}", flush=True)
+        print(
+            f"plan of 12 rows: {measured('plan', write_table(Path(folder), 12))}",
+            flush=True,
+        )
     with tempfile.TemporaryDirectory() as folder:
         print(
             f"plan of 10,000 rows × 100 points: {measured('plan', write_table(Path(folder), 10_000, sweep=SWEEP))}",
@@ -162,14 +167,24 @@ def main() -> None:
     for rows in [int(word) for word in sys.argv[1:]] or [100_000, 1_000_000]:
         with tempfile.TemporaryDirectory() as folder:
             config = write_table(Path(folder), rows)
-            print(f"plan of {rows:,} rows, no ledger: {measured('plan', config)}", flush=True)
+            print(
+                f"plan of {rows:,} rows, no ledger: {measured('plan', config)}",
+                flush=True,
+            )
             fill_ledger(config)
-            print(f"plan of {rows:,} rows, all paid: {measured('plan', config)}", flush=True)
+            print(
+                f"plan of {rows:,} rows, all paid: {measured('plan', config)}",
+                flush=True,
+            )
             run = ("run", config, "--yes")
-            print(f"first fully cached run of {rows:,} rows: {measured(*run)}", flush=True)
+            print(
+                f"first fully cached run of {rows:,} rows: {measured(*run)}", flush=True
+            )
             print(f"the same, nothing changed: {measured(*run)}", flush=True)
             change_outcomes(config)
-            print(f"the same, 1 % of the outcomes changed: {measured(*run)}", flush=True)
+            print(
+                f"the same, 1 % of the outcomes changed: {measured(*run)}", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ START = 20.0
 @contextmanager
 def running(config: Path) -> Iterator[None]:
     """Carry out a config in a process of its own, which is killed when the body ends."""
-    process = subprocess.Popen([sys.executable, __file__, str(config)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(config)], stderr=subprocess.DEVNULL
+    )
     try:
         yield
     finally:
@@ -49,13 +51,21 @@ def measured(
     ):
         for number in range(PROCESSES):
             (folder / f"{number}").mkdir()
-            sections: dict[str, Any] = {"name": f"bench-{number}", "store": str(folder / "out")}
+            sections: dict[str, Any] = {
+                "name": f"bench-{number}",
+                "store": str(folder / "out"),
+            }
             if ledger:
-                sections |= {"provider": {"kind": "gateway", "base_url": url}, "ledger": ledger}
+                sections |= {
+                    "provider": {"kind": "gateway", "base_url": url},
+                    "ledger": ledger,
+                }
             limits = {"qps": QPS, "concurrency": IN_FLIGHT}
             jobs = int(QPS * (seconds + 2 * START))
             processes.enter_context(
-                running(write_config(folder / f"{number}", url, jobs, limits, **sections))
+                running(
+                    write_config(folder / f"{number}", url, jobs, limits, **sections)
+                )
             )
         while not lines(bill):
             time.sleep(0.5)
@@ -64,7 +74,9 @@ def measured(
         time.sleep(seconds)
         end = time.time()
     counted = [
-        of for of in lines(bill) if begin <= datetime.fromisoformat(of["time"]).timestamp() < end
+        of
+        for of in lines(bill)
+        if begin <= datetime.fromisoformat(of["time"]).timestamp() < end
     ]
     good = sum(of["charged"] for of in counted)
     return good / seconds / min(QPS, IN_FLIGHT / latency), 1 - good / len(counted)
@@ -72,7 +84,11 @@ def measured(
 
 def lines(bill: Path) -> Sequence[dict[str, Any]]:
     """Return what the simulator has answered so far."""
-    return [json.loads(line) for line in bill.read_text().splitlines()] if bill.exists() else []
+    return (
+        [json.loads(line) for line in bill.read_text().splitlines()]
+        if bill.exists()
+        else []
+    )
 
 
 def main() -> None:

@@ -73,7 +73,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with simulator(folder / "bill.jsonl", latency=0) as url:
-            pairs = [(ours(folder, url, jobs, THREADS), bare(url, jobs)) for _ in range(TURNS)]
+            pairs = [
+                (ours(folder, url, jobs, THREADS), bare(url, jobs))
+                for _ in range(TURNS)
+            ]
             best, loop = max(pair[0] for pair in pairs), max(pair[1] for pair in pairs)
             print(
                 f"no latency: pixmill {best:,.0f} jobs/s, bare requests loop {loop:,.0f} calls/s: {best / loop:.2f} x"

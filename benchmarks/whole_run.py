@@ -69,16 +69,18 @@ async def serve() -> None:
     body = json.dumps(
         {
             "code": 10000,
-            "data": {"image_urls": ["https://images.example.com/made.png?x-expires=4102444800"]},
+            "data": {
+                "image_urls": [
+                    "https://images.example.com/made.png?x-expires=4102444800"
+                ]
+            },
             "message": "Success",
             "request_id": "20250101000000000000000000000000",
             "status": 10000,
             "time_elapsed": "1.5ms",
         }
     ).encode()
-    head = (
-        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     Answering.answer = head.encode() + body
     server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)

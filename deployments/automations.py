@@ -59,7 +59,11 @@ def dead_runs_are_marked(silence: timedelta = SILENCE) -> AutomationCore:
             threshold=1,
             within=silence,
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=_CRASHED)],
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED, name="Crashed", message=_CRASHED
+            )
+        ],
     )
 
 
@@ -106,7 +110,10 @@ def apply(client: SyncPrefectClient, automations: list[AutomationCore]) -> None:
 def main() -> None:
     """Apply what the environment asks for to the server that PREFECT_API_URL names."""
     url = os.environ.get("PIXMILL_NOTIFY_URL")
-    automations = [dead_runs_are_marked(), *([people_are_told(save_webhook(url))] if url else [])]
+    automations = [
+        dead_runs_are_marked(),
+        *([people_are_told(save_webhook(url))] if url else []),
+    ]
     with get_client(sync_client=True) as client:
         apply(client, automations)
     sys.stdout.write("".join(f"{automation.name}\n" for automation in automations))

@@ -50,7 +50,10 @@ class Stack(NamedTuple):
         environment = server_environment(self.environment, self.port, self.database)
         with (self.folder / "server.log").open("ab") as log:
             server = start_child(
-                ["-m", "prefect", "server", "start"], environment, stdout=log, stderr=log
+                ["-m", "prefect", "server", "start"],
+                environment,
+                stdout=log,
+                stderr=log,
             )
         deadline = time.monotonic() + START_SECONDS
         while not _answers(self.url):
@@ -98,7 +101,9 @@ class Stack(NamedTuple):
             start_new_session=True,
         )
         if said.returncode:
-            raise PixmillError(f"{' '.join(command)} failed: {said.stdout}{said.stderr}")
+            raise PixmillError(
+                f"{' '.join(command)} failed: {said.stdout}{said.stderr}"
+            )
 
 
 @contextmanager
@@ -120,7 +125,11 @@ def running_stack(
 def client_environment(folder: Path, port: int, store: Path) -> dict[str, str]:
     """Return the environment by which this machine's Prefect reaches the server, and finds project and store."""
     return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("PREFECT_")
+        },
         "PATH": os.pathsep.join(
             [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         ),
@@ -136,12 +145,16 @@ def client_environment(folder: Path, port: int, store: Path) -> dict[str, str]:
     }
 
 
-def server_environment(client: Mapping[str, str], port: int, database: str) -> dict[str, str]:
+def server_environment(
+    client: Mapping[str, str], port: int, database: str
+) -> dict[str, str]:
     """Return the environment of the server: authentication and CSRF protection on, its own page the only origin."""
     return {
         **{name: value for name, value in client.items() if name not in KEYS},
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
-        "PREFECT_SERVER_API_PORT": str(port),  # not --port, or the page would still look at 4200
+        "PREFECT_SERVER_API_PORT": str(
+            port
+        ),  # not --port, or the page would still look at 4200
         "PREFECT_SERVER_API_AUTH_STRING": client["PREFECT_API_AUTH_STRING"],
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}",
@@ -155,7 +168,9 @@ def server_environment(client: Mapping[str, str], port: int, database: str) -> d
 def _auth_string(path: Path) -> str:
     """Return the server's user and password, made up once and readable for this user only."""
     if not path.exists():
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+        ) as file:
             file.write(f"pixmill:{secrets.token_urlsafe(24)}")
     return path.read_text()
 
@@ -181,12 +196,20 @@ def _answers(url: str) -> bool:
 
 def main() -> None:
     """Run the stack until Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(description="Run server, database and worker on this machine.")
-    parser.add_argument(
-        "--folder", type=Path, default=Path("out/stack"), help="where the stack keeps what it has"
+    parser = argparse.ArgumentParser(
+        description="Run server, database and worker on this machine."
     )
     parser.add_argument(
-        "--store", type=Path, default=Path("out"), help="where flows keep what they make"
+        "--folder",
+        type=Path,
+        default=Path("out/stack"),
+        help="where the stack keeps what it has",
+    )
+    parser.add_argument(
+        "--store",
+        type=Path,
+        default=Path("out"),
+        help="where flows keep what they make",
     )
     parser.add_argument("--port", type=int, default=4200)
     asked = parser.parse_args()

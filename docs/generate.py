@@ -63,7 +63,12 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def columns_page() -> str:
     """Return docs/dataset-columns.md."""
     rows = (
-        (f"`{of.name}`", _type_name(of.type), _sentence(of.meaning), _sentence(of.when_null))
+        (
+            f"`{of.name}`",
+            _type_name(of.type),
+            _sentence(of.meaning),
+            _sentence(of.when_null),
+        )
         for of in OWN_COLUMNS
     )
     return f"""# The columns of a dataset
@@ -94,7 +99,13 @@ file), `axes`, `columns`, `row_key`, `provider`, `currency`.
 def codes_page() -> str:
     """Return docs/error-codes.md."""
     own = (
-        (f"`{of.code}`", of.status, of.charged, _sentence(of.meaning), _sentence(of.remedy))
+        (
+            f"`{of.code}`",
+            of.status,
+            of.charged,
+            _sentence(of.meaning),
+            _sentence(of.remedy),
+        )
         for of in OWN_CODES
     )
     return f"""# Error codes
@@ -209,7 +220,13 @@ def _rulings(codes: CodeTable) -> str:
 
 def _deviations() -> str:
     rows = (
-        (f"`{req_key}`", f"`{code}`", f"`{of.verdict}`", of.charged, _sentence(MEANINGS[code]))
+        (
+            f"`{req_key}`",
+            f"`{code}`",
+            f"`{of.verdict}`",
+            of.charged,
+            _sentence(MEANINGS[code]),
+        )
         for req_key, codes in CODES_OF_OPERATIONS.items()
         for code, of in codes.items()
     )

@@ -37,7 +37,9 @@ def dask_workers(
 ) -> Iterator[Callable[[list[Job]], PrefectFuture[Any]]]:
     """Connect to the workers of `run` and yield how a chunk is submitted; their engines end when the body does."""
     # Dask repeats by itself what a dead worker had begun: `fan_out` does, once, after a look into the ledger.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters the run says itself
+    logging.getLogger("distributed").setLevel(
+        logging.CRITICAL
+    )  # what matters the run says itself
     once = dask.config.set({"distributed.scheduler.allowed-failures": 0})
     with once, fleet.key_in_environment(), _runner(run, fleet) as runner:
         client = runner.client
@@ -50,7 +52,9 @@ def dask_workers(
         def submit(chunk: list[Job]) -> PrefectFuture[Any]:
             parameters = {"order": fleet.order(chunk), "rows": run.label(chunk)}
             with _context_for_workers():
-                future: PrefectFuture[Any] = runner.submit(cv_process_by_order, parameters)
+                future: PrefectFuture[Any] = runner.submit(
+                    cv_process_by_order, parameters
+                )
             return future
 
         try:
@@ -84,7 +88,9 @@ def _count(client: Any, run: Run) -> int:
         client.wait_for_workers(1, timeout=WAIT_SECONDS)
     except TimeoutError:
         where = run.config.execution.address or "this machine"
-        raise PixmillError(f"no Dask worker came up at {where} within {WAIT_SECONDS} s") from None
+        raise PixmillError(
+            f"no Dask worker came up at {where} within {WAIT_SECONDS} s"
+        ) from None
     return len(client.nthreads())
 
 

@@ -26,13 +26,17 @@ DAMAGED = (StateType.FAILED, "StoreDamaged")
 """The state of a verification that found something wrong."""
 
 
-def ended(report: Mapping[str, Any], currency: str, command: str, *, deployed: bool) -> Any:
+def ended(
+    report: Mapping[str, Any], currency: str, command: str, *, deployed: bool
+) -> Any:
     """Return the state of a run whose `report` is in `currency`; its result is the report, `command` what to type next.
 
     A flow that was called in Python has a caller who reads the report, so it never raises for what stands there: only
     in a deployment is the state all that anybody sees.
     """
-    cost = "cost unknown" if report["cost"] is None else f"{report['cost']:,} {currency}"
+    cost = (
+        "cost unknown" if report["cost"] is None else f"{report['cost']:,} {currency}"
+    )
     spent = f"{report['succeeded']:,} of {report['jobs']:,} jobs succeeded, {report['calls']:,} calls, {cost}"
     return _state(
         STATES[report["exit_code"]],
@@ -45,11 +49,17 @@ def ended(report: Mapping[str, Any], currency: str, command: str, *, deployed: b
 def refused(error: PixmillError, command: str) -> Any:
     """Return the state of a deployment's flow run that `error` ended, with how to mend it and what to type next."""
     hint = f"; {error.hint}" if error.hint else ""
-    return State(type=StateType.FAILED, name="Failed", message=f"{error}{hint}; next: {command}")
+    return State(
+        type=StateType.FAILED, name="Failed", message=f"{error}{hint}; next: {command}"
+    )
 
 
 def maintenance_state(
-    repaired: Mapping[str, Any], verified: Mapping[str, Any], typed: str, *, deployed: bool
+    repaired: Mapping[str, Any],
+    verified: Mapping[str, Any],
+    typed: str,
+    *,
+    deployed: bool,
 ) -> Any:
     """Return the state of a repair and the verification after it; its result is what both said.
 
@@ -62,7 +72,9 @@ def maintenance_state(
     if verified["exit_code"]:
         kind = DAMAGED
         command = "verify"
-        said += f"; {verified['wrong']:,} wrong: {', '.join(sorted(verified['problems']))}"
+        said += (
+            f"; {verified['wrong']:,} wrong: {', '.join(sorted(verified['problems']))}"
+        )
     return _state(
         kind,
         f"{said}; next: pixmill {command} {typed}",
@@ -74,16 +86,24 @@ def maintenance_state(
 def cli_arguments(config: str, overrides: Sequence[str]) -> str:
     """Return a config and its overrides as they are typed after a command."""
     return " ".join(
-        [shlex.quote(config), *(f"--set {shlex.quote(override)}" for override in overrides)]
+        [
+            shlex.quote(config),
+            *(f"--set {shlex.quote(override)}" for override in overrides),
+        ]
     )
 
 
 def _state(
-    ending: tuple[StateType, str], message: str, result: Mapping[str, Any], deployed: bool
+    ending: tuple[StateType, str],
+    message: str,
+    result: Mapping[str, Any],
+    deployed: bool,
 ) -> State[Any]:
     kind, name = ending
     if not deployed:
-        return State(type=StateType.COMPLETED, name=name, message=message, data=dict(result))
+        return State(
+            type=StateType.COMPLETED, name=name, message=message, data=dict(result)
+        )
     return State(
         type=kind,
         name=name,

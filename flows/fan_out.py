@@ -33,7 +33,9 @@ def fan_out(run: Run) -> None:
                     _settle_one(run, window, submit)
             _settle_all(run, window, submit)
         except CancelledError:  # raised into this thread wherever it is
-            run.interrupt("Prefect, which lost the run's place under a concurrency limit")
+            run.interrupt(
+                "Prefect, which lost the run's place under a concurrency limit"
+            )
             _settle_all(run, window, submit)
 
 
@@ -49,7 +51,9 @@ def _engine(run: Run) -> AbstractContextManager[Submit]:
 def _threads(run: Run) -> Iterator[Submit]:
     def submit(chunk: list[Job]) -> Future:
         jobs: Any = quote(chunk)  # Prefect need not look for futures inside
-        future: PrefectFuture[ChunkCounts] = cv_process.submit(run.run_id, jobs, run.label(chunk))
+        future: PrefectFuture[ChunkCounts] = cv_process.submit(
+            run.run_id, jobs, run.label(chunk)
+        )
         return future
 
     yield submit
@@ -69,9 +73,7 @@ def _settle_one(run: Run, window: dict[Future, list[Job]], submit: Submit) -> No
         return
     try:
         run.hear(future.result())
-    except (
-        Exception
-    ) as error:  # a dead worker is no state of a task run: Dask raises an error of its own
+    except Exception as error:  # a dead worker is no state of a task run: Dask raises an error of its own
         if run.fleet.lost(chunk, error):
             window[submit(chunk)] = chunk
         else:
@@ -83,11 +85,18 @@ def _check(run: Run, chunk: list[Job], future: Future) -> None:
     """Tell the run where the task of a chunk ended without its counts, whatever Prefect made of it."""
     try:
         counts = future.result(raise_on_failure=False)
-    except Exception as error:  # there is no result where the state is none of a task that ran
+    except (
+        Exception
+    ) as error:  # there is no result where the state is none of a task that ran
         counts = error
     if not isinstance(counts, ChunkCounts):
-        failure = failed_for_good(run.label(chunk), f"{type(counts).__name__}: {counts}")
+        failure = failed_for_good(
+            run.label(chunk), f"{type(counts).__name__}: {counts}"
+        )
         log.warning("%s", failure)
         run.hear(
-            ChunkResult(ChunkCounts(skipped=len(chunk)), failure=None if run.stopping else failure)
+            ChunkResult(
+                ChunkCounts(skipped=len(chunk)),
+                failure=None if run.stopping else failure,
+            )
         )

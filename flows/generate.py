@@ -34,14 +34,18 @@ def generate_dataset(
         keep_little()  # the process of a deployment's run does nothing else
     command = f"pixmill status {cli_arguments(config, overrides or [])}"
     try:
-        prepared = flow_run(config, overrides or [], limit, new_store=new_store, deployed=deployed)
+        prepared = flow_run(
+            config, overrides or [], limit, new_store=new_store, deployed=deployed
+        )
         with library_logs_shown(), prepared as run, graceful_shutdown(run.interrupt):
             summary = _carried_out(run)
-            return ended(summary, run.config.budget.currency, command, deployed=deployed)  # type: ignore[no-any-return]
+            return ended(
+                summary, run.config.budget.currency, command, deployed=deployed
+            )
     except PixmillError as error:
         if not deployed:
             raise
-        return refused(error, command)  # type: ignore[no-any-return]
+        return refused(error, command)
 
 
 def _carried_out(run: Run) -> dict[str, Any]:

@@ -43,13 +43,20 @@ def sweep_parameters(
     }
     ordered = {
         "name": name,
-        "sweep": {"groups": [{"grid": {path: values for path, values in axes.items() if values}}]},
+        "sweep": {
+            "groups": [
+                {"grid": {path: values for path, values in axes.items() if values}}
+            ]
+        },
         "seed.replicates": replicates,
         "budget.max_calls": max_calls,
         **({"input.where": where} if where else {}),
     }
     changes = [
         *(overrides or []),
-        *(f"{key}={json.dumps(value, allow_nan=False)}" for key, value in ordered.items()),
+        *(
+            f"{key}={json.dumps(value, allow_nan=False)}"
+            for key, value in ordered.items()
+        ),
     ]
     return generate_dataset.fn(config, changes, limit, new_store)

@@ -14,7 +14,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pixmill.arrow_timestamps import date_texts, duration_texts, time_texts, timestamp_texts
+from pixmill.arrow_timestamps import (
+    date_texts,
+    duration_texts,
+    time_texts,
+    timestamp_texts,
+)
 from pixmill.arrow_types import doubles, stored
 
 _BY_ARROW = (
@@ -78,14 +83,19 @@ def as_json(column: pa.ChunkedArray | pa.Array) -> list[Any]:
     null, bytes Base64; all else is text as `as_text` writes it. Raises ValueError as that does.
     """
     if isinstance(column, pa.ChunkedArray):
-        return [value for chunk in column.chunks for value in _values(stored(chunk), _KEPT)]
+        return [
+            value for chunk in column.chunks for value in _values(stored(chunk), _KEPT)
+        ]
     return _values(stored(column), _KEPT)
 
 
 def json_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     """The rows of a batch as objects, each value as `as_json` has it."""
     columns = [as_json(column) for column in batch.columns]
-    return (dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True))
+    return (
+        dict(zip(batch.schema.names, row, strict=True))
+        for row in zip(*columns, strict=True)
+    )
 
 
 def _texts(column: pa.Array, form: _Form) -> pa.Array:
@@ -166,12 +176,15 @@ def _maps(column: pa.MapArray, form: _Form) -> list[Any]:
     offsets = column.offsets.to_pylist()
     first = offsets[0]
     space = offsets[-1] - offsets[0]
-    parts = [_values(part.slice(first, space), form) for part in (column.keys, column.items)]
+    parts = [
+        _values(part.slice(first, space), form) for part in (column.keys, column.items)
+    ]
     pairs = [list(pair) for pair in zip(*parts, strict=True)]
     known = column.is_valid().to_pylist()
     spans = zip(offsets, offsets[1:], known, strict=False)
     return [
-        pairs[begin - first : end - first] if is_there else None for begin, end, is_there in spans
+        pairs[begin - first : end - first] if is_there else None
+        for begin, end, is_there in spans
     ]
 
 
@@ -198,7 +211,11 @@ def _mapped(convert: Callable[[Any], Any], column: pa.Array) -> list[Any]:
 def _number(value: float | None) -> str | None:
     if value is None or math.isnan(value):
         return None
-    return str(int(value)) if value.is_integer() and abs(value) <= _EXACT else f"{value:.12g}"
+    return (
+        str(int(value))
+        if value.is_integer() and abs(value) <= _EXACT
+        else f"{value:.12g}"
+    )
 
 
 def _written(value: object) -> str | None:
@@ -210,7 +227,11 @@ def _written(value: object) -> str | None:
 def _short_number(value: float) -> int | float | str | None:
     if not math.isfinite(value):
         return _number(value)
-    return int(value) if value.is_integer() and abs(value) <= _EXACT else float(f"{value:.12g}")
+    return (
+        int(value)
+        if value.is_integer() and abs(value) <= _EXACT
+        else float(f"{value:.12g}")
+    )
 
 
 def _finite(value: float) -> float | None:

@@ -31,7 +31,9 @@ def time_texts(column: pa.Array) -> pa.Array:
     ticks = _ticks(column)
     if ((ticks >= 0) & (ticks < _DAY_SECONDS * per)).all():
         return _short_fraction(column.cast(pa.string()))
-    texts = pa.array([_clock(int(at), per) for at in ticks], pa.string(), mask=_nulls(column))
+    texts = pa.array(
+        [_clock(int(at), per) for at in ticks], pa.string(), mask=_nulls(column)
+    )
     return _short_fraction(texts)
 
 
@@ -41,10 +43,16 @@ def timestamp_texts(column: pa.Array) -> pa.Array:
     # Divided by days: NumPy takes the smallest of all integers for no time, and Arrow writes no T.
     days, rest = np.divmod(_ticks(column), _DAY_SECONDS * _PER_SECOND[unit])
     kind = pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
-    clock = pa.array(rest.astype(np.int32 if unit in ("s", "ms") else np.int64)).view(kind)
+    clock = pa.array(rest.astype(np.int32 if unit in ("s", "ms") else np.int64)).view(
+        kind
+    )
     dates = pa.array(_dates(days), pa.string(), mask=_nulls(column))
-    texts = pc.binary_join_element_wise(dates, _short_fraction(clock.cast(pa.string())), "T")
-    return texts if column.type.tz is None else pc.binary_join_element_wise(texts, "Z", "")
+    texts = pc.binary_join_element_wise(
+        dates, _short_fraction(clock.cast(pa.string())), "T"
+    )
+    return (
+        texts if column.type.tz is None else pc.binary_join_element_wise(texts, "Z", "")
+    )
 
 
 def duration_texts(column: pa.Array) -> pa.Array:
@@ -69,7 +77,9 @@ def is_known_zone(name: str) -> bool:
     """Say whether Python can show times in the zone `name`: files name others too, such as "Z"."""
     try:
         pa.lib.string_to_tzinfo(name)
-    except Exception:  # whatever the library that knows zones raises for one that it doesn't
+    except (
+        Exception
+    ):  # whatever the library that knows zones raises for one that it doesn't
         return False
     return True
 

@@ -29,7 +29,9 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     A dictionary stays one at the top only.
     """
     if pa.types.is_dictionary(kind):
-        return pa.dictionary(kind.index_type, _dense_type(kind.value_type), kind.ordered)
+        return pa.dictionary(
+            kind.index_type, _dense_type(kind.value_type), kind.ordered
+        )
     return _dense_type(kind)
 
 
@@ -99,7 +101,9 @@ def _stored_type(kind: pa.DataType) -> pa.DataType:
         return pa.struct([_stored_field(field) for field in kind])
     if pa.types.is_map(kind):
         return pa.map_(
-            _stored_field(kind.key_field), _stored_field(kind.item_field), kind.keys_sorted
+            _stored_field(kind.key_field),
+            _stored_field(kind.item_field),
+            kind.keys_sorted,
         )
     if pa.types.is_fixed_size_list(kind):
         return pa.list_(_stored_field(kind.value_field), kind.list_size)
@@ -116,15 +120,27 @@ def _stored(array: Any, kind: pa.DataType) -> pa.Array:
     if array.type.equals(kind):
         return array
     if pa.types.is_struct(kind):
-        parts = [_stored(array.field(at), kind.field(at).type) for at in range(kind.num_fields)]
-        return pa.StructArray.from_arrays(parts, fields=list(kind), mask=array.is_null())
+        parts = [
+            _stored(array.field(at), kind.field(at).type)
+            for at in range(kind.num_fields)
+        ]
+        return pa.StructArray.from_arrays(
+            parts, fields=list(kind), mask=array.is_null()
+        )
     if pa.types.is_map(kind):
-        parts = [_stored(array.keys, kind.key_type), _stored(array.items, kind.item_type)]
-        child = pa.StructArray.from_arrays(parts, fields=[kind.key_field, kind.item_field])
+        parts = [
+            _stored(array.keys, kind.key_type),
+            _stored(array.items, kind.item_type),
+        ]
+        child = pa.StructArray.from_arrays(
+            parts, fields=[kind.key_field, kind.item_field]
+        )
     else:
         child = _stored(array.values, kind.value_type)
     own = array.buffers()[: kind.num_buffers]
-    return pa.Array.from_buffers(kind, len(array), own, offset=array.offset, children=[child])
+    return pa.Array.from_buffers(
+        kind, len(array), own, offset=array.offset, children=[child]
+    )
 
 
 def _stored_field(field: pa.Field) -> pa.Field:
@@ -137,7 +153,9 @@ def _dense_type(kind: pa.DataType) -> pa.DataType:
         # The same instants, in a zone that whoever reads the dataset can show: files name "Z", and worse.
         return pa.timestamp(kind.unit, kind.tz if is_known_zone(kind.tz) else "UTC")
     if pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
-        return pa.decimal128(kind.precision, kind.scale)  # few readers know the narrow ones
+        return pa.decimal128(
+            kind.precision, kind.scale
+        )  # few readers know the narrow ones
     if isinstance(kind, pa.BaseExtensionType):
         return _dense_type(kind.storage_type)
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
@@ -150,7 +168,9 @@ def _dense_type(kind: pa.DataType) -> pa.DataType:
         return pa.struct([_dense_field(field) for field in kind])
     if pa.types.is_map(kind):
         return pa.map_(
-            _dense_field(kind.key_field), _dense_field(kind.item_field), kind.keys_sorted
+            _dense_field(kind.key_field),
+            _dense_field(kind.item_field),
+            kind.keys_sorted,
         )
     if isinstance(kind, _LARGE):
         return pa.large_list(_dense_field(kind.value_field))
@@ -172,7 +192,9 @@ def _wide_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_floating(kind):
         return pa.float64()
     if pa.types.is_timestamp(kind) and kind.tz is not None:
-        return pa.timestamp(kind.unit, "UTC")  # the same instants, whatever zone they are shown in
+        return pa.timestamp(
+            kind.unit, "UTC"
+        )  # the same instants, whatever zone they are shown in
     if pa.types.is_struct(kind):
         return pa.struct([_wide_field(field) for field in kind])
     if pa.types.is_map(kind):
@@ -208,7 +230,9 @@ def _conformed_list(array: Any, kind: pa.DataType) -> pa.Array:
     offsets = pa.array(np.concatenate([[0], ends]))
     items = conformed(array.flatten(), kind.value_type)
     if isinstance(kind, _LARGE):
-        return pa.LargeListArray.from_arrays(offsets, items, type=kind, mask=array.is_null())
+        return pa.LargeListArray.from_arrays(
+            offsets, items, type=kind, mask=array.is_null()
+        )
     return pa.ListArray.from_arrays(
         offsets.cast(pa.int32()), items, type=kind, mask=array.is_null()
     )

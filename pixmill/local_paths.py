@@ -31,7 +31,9 @@ def local_path(text: str, instead: str = "a path of this machine") -> str:
         return _literal(text)
     if _FILE_URL.match(text):
         meant = unquote(urlsplit(text).path)
-        raise ValueError(f"must be a path, not a file:// URL: write {meant or '/the/path'}")
+        raise ValueError(
+            f"must be a path, not a file:// URL: write {meant or '/the/path'}"
+        )
     if url := _URL.match(text):
         raise ValueError(f"{url[1]}:// is not supported; write {instead}")
     if variable := _VARIABLE.search(text):
@@ -46,12 +48,16 @@ def given_path(text: str | Path) -> Path:
     try:
         return Path(local_path(str(text)))
     except ValueError as error:
-        raise UserError(f"{text} {error}" if str(text).strip() else f"the path {error}") from None
+        raise UserError(
+            f"{text} {error}" if str(text).strip() else f"the path {error}"
+        ) from None
 
 
 def folder_problem(path: Path) -> str | None:
     """Why there can't be a folder at `path`: something else stands there, or above it. `None` where there can."""
-    there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    there = next(
+        place for place in (path, *path.absolute().parents) if os.path.lexists(place)
+    )
     if there.is_dir():
         return None
     return "is a file" if there == path else f"leads through {there}, which is a file"
@@ -73,7 +79,9 @@ def _at_home(text: str) -> Path:
     except RuntimeError:
         user = text.partition("/")[0].removeprefix("~")
         whose = f"of a user {user!r}" if user else "of this user"
-        raise ValueError(f"begins with ~, and there is no home folder {whose}") from None
+        raise ValueError(
+            f"begins with ~, and there is no home folder {whose}"
+        ) from None
 
 
 def named_path(folder: Path, name: str) -> Path:

@@ -20,12 +20,16 @@ def keep_little() -> None:
     before threads are started; a pool that the environment names stays.
     """
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
-        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # read when pyarrow is imported
+        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = (
+            "system"  # read when pyarrow is imported
+        )
         if "pyarrow" in sys.modules:
             import pyarrow as pa  # here and now, as commands that need no table do without it
 
             pa.set_memory_pool(pa.system_memory_pool())
     if "MALLOC_ARENA_MAX" not in os.environ and sys.platform == "linux":
-        limit = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have no arenas
+        limit = getattr(
+            ctypes.CDLL(None), "mallopt", None
+        )  # other C libraries have no arenas
         if limit:
             limit(_M_ARENA_MAX, _ARENAS)

@@ -42,11 +42,15 @@ _PLACES = (
     ),
     re.compile(r"(?i)(\b(?:bearer|basic)\s{1,3})(?=\S{0,200}\d)[\w.~+/=-]{8,}"),
     # Begins with its rarest character, as a search that begins with many names is slow.
-    re.compile(rf"(?i)(=)(?:{'|'.join(f'(?<={name}=)' for name in _NAMES)})[^&\s'\"<>,]+"),
+    re.compile(
+        rf"(?i)(=)(?:{'|'.join(f'(?<={name}=)' for name in _NAMES)})[^&\s'\"<>,]+"
+    ),
     re.compile(r"(://)[^\s/'\"<>?#]{1,512}(?=@)"),
 )
 _QUERY = re.compile(r"((?:[?&]|&amp;|\\u0026)[\w.%~\[\]-]{1,64}=)[^&\s'\"<>#]+")
-_ADDRESS = re.compile(r"(?i):(?://|\\/\\/|%2f%2f)|%3a%2f%2f|^[\w-]+(?:\.[\w-]+)+(?::\d+)?/|^…")
+_ADDRESS = re.compile(
+    r"(?i):(?://|\\/\\/|%2f%2f)|%3a%2f%2f|^[\w-]+(?:\.[\w-]+)+(?::\d+)?/|^…"
+)
 """What stands before the query of a URL, which may be escaped or cut, and never before a `?` in the name of a file."""
 
 _REQUEST = re.compile(r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|(?i:url):)\s{1,3}$")
@@ -117,7 +121,10 @@ def _without_queries(text: str) -> str:
         # What follows at once on a query belongs to it.
         if not end or found.start() != end:
             is_address = _is_address(text, found.start())
-        parts += [text[end : found.start()], found[1] + MASK if is_address else found[0]]
+        parts += [
+            text[end : found.start()],
+            found[1] + MASK if is_address else found[0],
+        ]
         end = found.end()
     return "".join([*parts, text[end:]])
 
@@ -128,7 +135,9 @@ def _is_address(text: str, at: int) -> bool:
     if not begins and first:
         return True  # too far back to see
     before = text[begins:at]
-    is_target = before.startswith("/") and _REQUEST.search(text[max(0, begins - 12) : begins])
+    is_target = before.startswith("/") and _REQUEST.search(
+        text[max(0, begins - 12) : begins]
+    )
     return bool(_ADDRESS.search(before) or is_target)
 
 
@@ -144,7 +153,9 @@ def single_line(text: str) -> str:
 
 def visible_json(text: str) -> str:
     """Return the JSON `text` with characters that don't show written as JSON escapes: it means the same."""
-    return _CONTROLS.sub(lambda found: json.dumps(found[0], allow_nan=False)[1:-1], text)
+    return _CONTROLS.sub(
+        lambda found: json.dumps(found[0], allow_nan=False)[1:-1], text
+    )
 
 
 def shown_traceback(error: BaseException | None) -> str:
@@ -184,16 +195,16 @@ class _CleanRecords:
             record.exc_text = _aside(shown_traceback(record.exc_info[1]))
             record.exc_info = None  # or a formatter would print it anew
         if record.stack_info:
-            record.stack_info = _aside(escape_control_chars(redacted(record.stack_info)))
+            record.stack_info = _aside(
+                escape_control_chars(redacted(record.stack_info))
+            )
         return record
 
 
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (
-        Exception
-    ):  # a mistake in the caller's format, of which a handler would complain with all arguments
+    except Exception:  # a mistake in the caller's format, of which a handler would complain with all arguments
         record.args = ()
         return str(record.msg)
 
@@ -213,7 +224,9 @@ def _escape(found: re.Match[str]) -> str:
 
 def _pattern_of(values: Iterable[str]) -> re.Pattern[str]:
     longest_first = sorted(values, key=lambda value: (-len(value), value))
-    return re.compile("|".join(form for value in longest_first for form in _forms(value)))
+    return re.compile(
+        "|".join(form for value in longest_first for form in _forms(value))
+    )
 
 
 def _forms(value: str) -> list[str]:

@@ -31,7 +31,9 @@ def graceful_shutdown(stop: Callable[[str], None]) -> Iterator[None]:
     with handle_signals(
         heeding(
             # On a thread of its own: the interrupted code may hold the very locks that stopping takes.
-            lambda name: threading.Thread(target=stop, args=(name,), daemon=True).start(),
+            lambda name: threading.Thread(
+                target=stop, args=(name,), daemon=True
+            ).start(),
             lambda: os._exit(EXIT_INTERRUPTED),
         )
     ):
@@ -66,7 +68,9 @@ def handle_signals(handler: Handler) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    heeded = [
+        number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN
+    ]
     before = {number: signal.signal(number, handler) for number in heeded}
     try:
         yield

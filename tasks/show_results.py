@@ -24,7 +24,9 @@ def show_results(run_id: str, summary: dict[str, Any]) -> None:
     showing = aside(partial(_show, running(run_id), summary))
     showing.join(PATIENCE)
     if showing.is_alive():
-        log.warning("the results can't be shown in Prefect: no answer within %.0f s", PATIENCE)
+        log.warning(
+            "the results can't be shown in Prefect: no answer within %.0f s", PATIENCE
+        )
 
 
 def _show(run: Run, summary: dict[str, Any]) -> None:
@@ -32,7 +34,9 @@ def _show(run: Run, summary: dict[str, Any]) -> None:
     rows = [{"what": what, "value": str(value)} for what, value in summary.items()]
     failures = [{"code": code, "calls": calls} for code, calls in run.top_codes()]
     try:
-        create_table_artifact(rows, key=f"{name}-summary", description=summary["reason"])
+        create_table_artifact(
+            rows, key=f"{name}-summary", description=summary["reason"]
+        )
         if summary["report"]:
             page = (
                 summary["report"]
@@ -46,7 +50,9 @@ def _show(run: Run, summary: dict[str, Any]) -> None:
                 description="grid and gallery",
             )
         create_table_artifact(
-            failures, key=f"{name}-failures", description="calls that were no success, by code"
+            failures,
+            key=f"{name}-failures",
+            description="calls that were no success, by code",
         )
     except Exception as error:
         log.warning("the results can't be shown in Prefect: %s", error)

@@ -32,7 +32,9 @@ def moto() -> Iterator[str]:
     """Run a server of its own until the body ends; yields its URL."""
     pytest.importorskip("moto")
     serve = ["-W", "ignore", "-c", _SERVE]
-    process = start_child(serve, os.environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = start_child(
+        serve, os.environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     try:
         assert process.stdout
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
@@ -135,7 +137,9 @@ class Proxy:
         self._server.server_close()
         self._thread.join()
 
-    def _fault(self, method: str, path: str) -> int | Literal["lost", "cut"] | bytes | None:
+    def _fault(
+        self, method: str, path: str
+    ) -> int | Literal["lost", "cut"] | bytes | None:
         with self._lock:
             for at, fault in enumerate(self.faults):
                 if fault.method == method and fault.part in path and fault.times:
@@ -148,9 +152,11 @@ class Proxy:
         fault = self._fault(request.command, request.path)
         if isinstance(fault, int):
             self._note(request, fault)
-            code = {503: "SlowDown", 409: "ConditionalRequestConflict", 403: "AccessDenied"}.get(
-                fault, "InternalError"
-            )
+            code = {
+                503: "SlowDown",
+                409: "ConditionalRequestConflict",
+                403: "AccessDenied",
+            }.get(fault, "InternalError")
             _answer(
                 request,
                 fault,
@@ -199,13 +205,18 @@ class Proxy:
 
 
 def _answer(
-    request: BaseHTTPRequestHandler, status: int, headers: Mapping[str, str], data: bytes
+    request: BaseHTTPRequestHandler,
+    status: int,
+    headers: Mapping[str, str],
+    data: bytes,
 ) -> None:
     request.send_response_only(status)
     for name, value in headers.items():
         if name.lower() not in ("content-length", "connection", "transfer-encoding"):
             request.send_header(name, value)
-    request.send_header("Content-Length", headers.get("Content-Length") or str(len(data)))
+    request.send_header(
+        "Content-Length", headers.get("Content-Length") or str(len(data))
+    )
     request.end_headers()
     if request.command != "HEAD":
         request.wfile.write(data)

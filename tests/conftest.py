@@ -22,7 +22,9 @@ from tests.real_command import Command
 from tests.warm import COMMAND, close_warm, forked
 
 # A loaded machine is no reason for a property to fail.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("patient")
 
 # Whoever starts the tests in the background has them ignore Ctrl-C, or hang-ups under nohup, and all that they start
@@ -58,7 +60,8 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API of the Prefect server that all tests share, whatever process they run in."""
     base = tmp_path_factory.getbasetemp()
     with common_server(
-        (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect-for-all"
+        (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+        / "prefect-for-all"
     ) as url:
         yield url
 
@@ -120,8 +123,19 @@ class Simulated(NamedTuple):
 def simulator(folder: Path, *options: str) -> Iterator[Simulated]:
     """Run `pixmill simulate` on a free port until the body ends."""
     bill = folder / "bill.jsonl"
-    arguments = ("simulate", "--port", "0", "--latency", "0", "--bill", str(bill), *options)
-    with forked(COMMAND, *arguments, environment={**os.environ, "PIXMILL_API_KEY": KEY}) as process:
+    arguments = (
+        "simulate",
+        "--port",
+        "0",
+        "--latency",
+        "0",
+        "--bill",
+        str(bill),
+        *options,
+    )
+    with forked(
+        COMMAND, *arguments, environment={**os.environ, "PIXMILL_API_KEY": KEY}
+    ) as process:
         line = next(line for line in process.stderr if "simulator at" in line)
         yield Simulated(line.split()[2], Bill(bill))
         process.terminate()
@@ -159,7 +173,9 @@ class Workshop:
 
     def write_rows(self, rows: Sequence[Mapping[str, str]]) -> None:
         with (self.folder / "pets.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]) if rows else ["id", "photo", "text"])
+            writer = csv.DictWriter(
+                file, list(rows[0]) if rows else ["id", "photo", "text"]
+            )
             writer.writeheader()
             writer.writerows(rows)
 

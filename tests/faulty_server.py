@@ -32,7 +32,9 @@ class Peer:
         """Read a whole request into `request`; False when there is none to come."""
         head, body = self._read_head(b"")
         while head and len(body) < _content_length(head):
-            head, body = (head, body + part) if (part := self.socket.recv(65536)) else (b"", b"")
+            head, body = (
+                (head, body + part) if (part := self.socket.recv(65536)) else (b"", b"")
+            )
         self.request = head + body
         return bool(head)
 
@@ -62,7 +64,9 @@ class Peer:
 
     def reset(self) -> None:
         """Close with RST in place of FIN."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
         self.close()
 
     def _read_head(self, data: bytes) -> tuple[bytes, bytes]:
@@ -131,7 +135,9 @@ class FaultyServer:
                 connection, _ = self._listener.accept()
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.connections += 1
-                thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+                thread = threading.Thread(
+                    target=self._serve, args=(connection,), daemon=True
+                )
                 self._live[thread] = connection
                 thread.start()
 
@@ -141,8 +147,8 @@ class FaultyServer:
             if self.on_connect:
                 self.on_connect(peer)
             if self.tls and not peer.closed:
-                peer.socket = self._live[threading.current_thread()] = self.tls.wrap_socket(
-                    connection, server_side=True
+                peer.socket = self._live[threading.current_thread()] = (
+                    self.tls.wrap_socket(connection, server_side=True)
                 )
             while not peer.closed and peer.read_request():
                 self._next_behaviour(peer.request)(peer)
@@ -254,7 +260,9 @@ def endless(length: int = 10**12) -> Behaviour:
 def endless_chunks() -> Behaviour:
     """A chunked body without end, as fast as it goes."""
     start = message(b"", headers={"Transfer-Encoding": "chunked"}, length=-1)
-    return lambda peer: peer.pour(_for_ever(start, b"10000\r\n" + bytes(65536) + b"\r\n"))
+    return lambda peer: peer.pour(
+        _for_ever(start, b"10000\r\n" + bytes(65536) + b"\r\n")
+    )
 
 
 def gzip_bomb(size: int) -> Behaviour:

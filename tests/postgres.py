@@ -24,14 +24,18 @@ class Postgres:
             warnings.simplefilter(
                 "ignore"
             )  # it is told where to be, and warns of folders that it does not use
-            self._server: Any = self._commands.get_server(folder / "data", cleanup_mode=None)
+            self._server: Any = self._commands.get_server(
+                folder / "data", cleanup_mode=None
+            )
         self._data, self._user = self._server.pgdata, self._server.system_user
         self.conninfo = self._server.get_uri()
         self._socket = self.conninfo.partition("host=")[2]
 
     def stop(self) -> None:
         """End it as an administrator does: connections are cut off, what was committed is there."""
-        self._commands.pg_ctl(["-w", "-m", "fast", "stop"], pgdata=self._data, user=self._user)
+        self._commands.pg_ctl(
+            ["-w", "-m", "fast", "stop"], pgdata=self._data, user=self._user
+        )
 
     def start(self) -> None:
         """Start it again."""

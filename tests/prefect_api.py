@@ -22,7 +22,9 @@ def common_server(folder: Path) -> Iterator[str]:
     keeper = None
     with (folder / "users").open("w") as users:
         with (folder / "door").open("w") as door:
-            fcntl.flock(door, fcntl.LOCK_EX)  # one at a time finds out whether there is a server
+            fcntl.flock(
+                door, fcntl.LOCK_EX
+            )  # one at a time finds out whether there is a server
             fcntl.flock(users, fcntl.LOCK_SH)
             if not _url(folder).exists():
                 keeper = _start_keeper(folder)

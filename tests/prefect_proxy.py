@@ -86,7 +86,11 @@ class _Passing(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         status = self.proxy.fault_of(self.command, self.path)
         if status is not None:
-            self._answer(status, {"Content-Type": "application/json"}, b'{"detail": "on purpose"}')
+            self._answer(
+                status,
+                {"Content-Type": "application/json"},
+                b'{"detail": "on purpose"}',
+            )
         elif self.headers.get("Upgrade"):
             self._tunnel()
         else:
@@ -119,7 +123,9 @@ class _Passing(BaseHTTPRequestHandler):
                 "",
             ]
             server.sendall("\r\n".join(lines).encode())
-            back = threading.Thread(target=_pour, args=(server, self.connection), daemon=True)
+            back = threading.Thread(
+                target=_pour, args=(server, self.connection), daemon=True
+            )
             back.start()
             _pour(self.connection, server)
             back.join()

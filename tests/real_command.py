@@ -49,7 +49,9 @@ class Command:
     saves seconds more.
     """
 
-    def __init__(self, home: Path, api: str | None = None, *, warm: bool = False) -> None:
+    def __init__(
+        self, home: Path, api: str | None = None, *, warm: bool = False
+    ) -> None:
         self._home, self._api, self._warm = home, api, warm
 
     def environment(self) -> dict[str, str]:
@@ -185,7 +187,9 @@ def asked_for(config: str) -> dict[str, str]:
 
 
 def _bill_key(body: bytes) -> str:
-    asked = {name: value for name, value in json.loads(body).items() if name != "return_url"}
+    asked = {
+        name: value for name, value in json.loads(body).items() if name != "return_url"
+    }
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -201,4 +205,6 @@ def ledger_rows(
         if (store / name).exists():
             shutil.copyfile(store / name, copy / name)
     with closing(sqlite3.connect(copy / "ledger.db")) as ledger:
-        return dict(ledger.execute(f"SELECT {columns} FROM jobs WHERE state = ?", (state,)))
+        return dict(
+            ledger.execute(f"SELECT {columns} FROM jobs WHERE state = ?", (state,))
+        )

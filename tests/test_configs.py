@@ -67,14 +67,25 @@ def test_every_config_publishes_a_dataset_of_its_own() -> None:
 def test_no_config_holds_a_secret(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert SECRET.findall(text) == []
-    assert [name for name in flatten(yaml.safe_load(text)) if SECRET_KEYS.search(name)] == []
+    assert [
+        name for name in flatten(yaml.safe_load(text)) if SECRET_KEYS.search(name)
+    ] == []
 
 
 def test_a_secret_would_be_found() -> None:
-    keys = ["provider.api_key", "provider.secret_access_key", "ledger.password", "VOLC_SECRETKEY"]
+    keys = [
+        "provider.api_key",
+        "provider.secret_access_key",
+        "ledger.password",
+        "VOLC_SECRETKEY",
+    ]
     assert all(map(SECRET_KEYS.search, keys))
-    assert not any(map(SECRET_KEYS.search, ["input.row_key.0", "input.row_key", "request.req_key"]))
-    assert all(map(SECRET.search, ["x: c2VjcmV0LWtleS1vZi1tLmUu=", "AKLTabc", "Bearer abcde"]))
+    assert not any(
+        map(SECRET_KEYS.search, ["input.row_key.0", "input.row_key", "request.req_key"])
+    )
+    assert all(
+        map(SECRET.search, ["x: c2VjcmV0LWtleS1vZi1tLmUu=", "AKLTabc", "Bearer abcde"])
+    )
 
 
 @pytest.mark.parametrize("path", FREE, ids=of)
@@ -86,7 +97,11 @@ def test_a_config_of_the_simulator_runs_and_its_second_run_pays_nothing(
     assert first["exit_code"] == 0, first["reason"]
     assert first["succeeded"] == first["jobs"] > 0
     again = carry_out(str(path), *overrides)
-    assert (again["exit_code"], again["calls"], again["cached"]) == (0, 0, first["jobs"])
+    assert (again["exit_code"], again["calls"], again["cached"]) == (
+        0,
+        0,
+        first["jobs"],
+    )
 
 
 def test_the_first_run_brings_every_image(tmp_path: Path) -> None:
@@ -109,9 +124,11 @@ def test_a_template_for_a_provider_has_caps_and_carries_out_what_it_says(
     with simulator(tmp_path) as simulated:
         here = (f"provider.base_url={simulated.url}", "output.allow_hosts=[127.0.0.1]")
         report = carry_out(str(path), *own_store(tmp_path), *here)
-        assert (report["exit_code"], report["succeeded"], report["calls"]) == (0, 12, 12), report[
-            "reason"
-        ]
+        assert (report["exit_code"], report["succeeded"], report["calls"]) == (
+            0,
+            12,
+            12,
+        ), report["reason"]
         assert report["cost"] == pytest.approx(12 * 0.2)
         assert simulated.bill.charged == 12
 
@@ -120,16 +137,20 @@ def test_a_template_for_a_provider_has_caps_and_carries_out_what_it_says(
 def test_no_sweep_compares_prompts_that_a_rephraser_rewrites(path: Path) -> None:
     request = load_config(path).request
     made = make_points(load_config(path).sweep, request)
-    assert {made.request_at(point, request).params["use_rephraser"] for point in made.points} == {
-        False
-    }
+    assert {
+        made.request_at(point, request).params["use_rephraser"] for point in made.points
+    } == {False}
 
 
 def test_control_strength_holds_everything_but_the_control(tmp_path: Path) -> None:
-    rows = results(carry_out(config("control-strength"), *own_store(tmp_path), NO_IMAGES))
+    rows = results(
+        carry_out(config("control-strength"), *own_store(tmp_path), NO_IMAGES)
+    )
     assert len(rows) == 4 * 9
     assert len({(row["row_key"], row["prompt"], row["seed"]) for row in rows}) == 4
-    loaded = load_config(config("control-strength"), (*own_store(tmp_path), "input.where=null"))
+    loaded = load_config(
+        config("control-strength"), (*own_store(tmp_path), "input.where=null")
+    )
     full = tmp_path / "full.yaml"
     full.write_text(promote_point(loaded, rows[3]["point_id"]).to_yaml())
     found = plan(load_config(full)).summary()
@@ -139,12 +160,17 @@ def test_control_strength_holds_everything_but_the_control(tmp_path: Path) -> No
 def test_more_replicates_of_the_seed_study_keep_the_others(tmp_path: Path) -> None:
     overrides = (*own_store(tmp_path), NO_IMAGES)
     assert carry_out(config("seed-study"), *overrides)["calls"] == 3 * 2 * 6
-    assert carry_out(config("seed-study"), *overrides, "seed.replicates=8")["calls"] == 3 * 2 * 2
+    assert (
+        carry_out(config("seed-study"), *overrides, "seed.replicates=8")["calls"]
+        == 3 * 2 * 2
+    )
 
 
 def test_a_night_pays_for_what_is_new(tmp_path: Path) -> None:
     first = carry_out(
-        config("nightly"), *own_store(tmp_path), "input.path=data/nightly/2026-10-01.csv"
+        config("nightly"),
+        *own_store(tmp_path),
+        "input.path=data/nightly/2026-10-01.csv",
     )
     second = carry_out(config("nightly"), *own_store(tmp_path))
     assert (first["calls"], second["calls"]) == (3, 2)
@@ -155,16 +181,24 @@ def test_a_table_of_ones_own_brings_its_columns_and_only_the_rows_that_are_wante
     tmp_path: Path,
 ) -> None:
     rows = results(carry_out(config("own-table"), *own_store(tmp_path), NO_IMAGES))
-    assert [row["row_key"] for row in rows] == ["LMP-011", "CHR-204", "KTL-130", "BWL-301"]
+    assert [row["row_key"] for row in rows] == [
+        "LMP-011",
+        "CHR-204",
+        "KTL-130",
+        "BWL-301",
+    ]
     assert {"sku", "picture", "title", "material", "stock"} <= rows[0].keys()
 
 
 def test_the_page_about_sweeps_shows_the_config_that_it_names(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
     shown, by_hand = (
-        yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+        yaml.safe_load(block)
+        for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     )
-    source = yaml.safe_load(Path(config("control-strength")).read_text(encoding="utf-8"))
+    source = yaml.safe_load(
+        Path(config("control-strength")).read_text(encoding="utf-8")
+    )
     assert (shown["sweep"], shown["request"]) == (source["sweep"], source["request"])
     assert shown["input"]["where"] == source["input"]["where"]
     loaded = load_config(config("control-strength"))

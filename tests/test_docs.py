@@ -55,7 +55,9 @@ def test_every_link_to_a_file_leads_to_one(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    re.findall(r"`(pixmill/[a-z_/]+\.py|[a-z_]+\.py)`", (ROOT / "CONTRIBUTING.md").read_text()),
+    re.findall(
+        r"`(pixmill/[a-z_/]+\.py|[a-z_]+\.py)`", (ROOT / "CONTRIBUTING.md").read_text()
+    ),
 )
 def test_every_module_that_contributing_names_exists(name: str) -> None:
     assert list(ROOT.glob(f"**/{name}"))
@@ -63,7 +65,9 @@ def test_every_module_that_contributing_names_exists(name: str) -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     declared = re.findall(
-        r'^    "([A-Za-z0-9]+)[\[<>=]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+        r'^    "([A-Za-z0-9]+)[\[<>=]',
+        (ROOT / "pyproject.toml").read_text(),
+        re.MULTILINE,
     )
     said = (ROOT / "CONTRIBUTING.md").read_text().lower()
     assert len(declared) > 10
@@ -89,7 +93,9 @@ def test_the_locks_pin_everything_with_hashes_and_name_no_index(path: Path) -> N
 
 @pytest.mark.parametrize("name", PAGES)
 def test_reference_pages_say_what_the_code_says(name: str) -> None:
-    assert (ROOT / "docs" / name).read_text() == PAGES[name], "`make docs` writes it anew"
+    assert (ROOT / "docs" / name).read_text() == PAGES[name], (
+        "`make docs` writes it anew"
+    )
 
 
 def sources() -> Iterator[ast.Module]:
@@ -114,12 +120,19 @@ def error_codes_in_the_code() -> set[str]:
     found = set[str]()
     for node in (node for tree in sources() for node in ast.walk(tree)):
         if isinstance(node, ast.Call):
-            found |= {code for of in node.keywords if of.arg == "code" for code in texts(of.value)}
+            found |= {
+                code
+                for of in node.keywords
+                if of.arg == "code"
+                for code in texts(of.value)
+            }
             if ast.unparse(node.func) == "pa.scalar":
                 found.update(texts(*node.args))
         elif isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
-            found |= {code for key, of in pairs if "code" in texts(key) for code in texts(of)}
+            found |= {
+                code for key, of in pairs if "code" in texts(key) for code in texts(of)
+            }
         elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in (
             "code",
             "_PENDING",
@@ -144,11 +157,14 @@ def test_every_reason_for_an_invalid_row_says_what_to_do() -> None:
 
 def test_every_reason_for_a_line_that_can_not_be_read_is_described() -> None:
     given = re.compile(
-        r'(?:BadRow|_bad)\(\s*(?:number, )?"([a-z_]+)"|^    "([a-z_]+)": "', re.MULTILINE
+        r'(?:BadRow|_bad)\(\s*(?:number, )?"([a-z_]+)"|^    "([a-z_]+)": "',
+        re.MULTILINE,
     )
     found = {
         one or other
         for name in ("delimited_text", "json_lines", "json_records", "parquet")
-        for one, other in given.findall((ROOT / "pixmill" / "tables" / f"{name}.py").read_text())
+        for one, other in given.findall(
+            (ROOT / "pixmill" / "tables" / f"{name}.py").read_text()
+        )
     }
     assert found == set(FLAWS)

@@ -43,9 +43,11 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
         for path in (ROOT / "pixmill" / "datasets" / "report" / "assets").iterdir()
     }
     assert len(shipped) > 5
-    assert {"pixmill/cli/templates/pets.yaml", "pixmill/cli/templates/pets.csv", *shipped} <= set(
-        names
-    )
+    assert {
+        "pixmill/cli/templates/pets.yaml",
+        "pixmill/cli/templates/pets.csv",
+        *shipped,
+    } <= set(names)
     assert "pixmill = pixmill.cli:main" in entry_points
 
 

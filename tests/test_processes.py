@@ -49,7 +49,9 @@ def table(workshop: Workshop) -> Workshop:
     return workshop
 
 
-def run_until_killed(pixmill: Command, config: str, bill: Bill, calls: int) -> dict[int, str]:
+def run_until_killed(
+    pixmill: Command, config: str, bill: Bill, calls: int
+) -> dict[int, str]:
     """Start a run and `kill -9` it once the bill has `calls` lines; return the child processes that it had."""
     with pixmill.started(*pay(config)) as process:
         wait_until(lambda: bill.calls >= calls, f"{calls} calls")
@@ -60,7 +62,8 @@ def run_until_killed(pixmill: Command, config: str, bill: Bill, calls: int) -> d
 
 def wait_for_the_end_of(helpers: Mapping[int, str]) -> None:
     wait_until(
-        lambda: not any(is_alive(*helper) for helper in helpers.items()), f"the end of {helpers}"
+        lambda: not any(is_alive(*helper) for helper in helpers.items()),
+        f"the end of {helpers}",
     )
 
 
@@ -79,7 +82,9 @@ def assert_nothing_lost_nothing_paid_twice(
 
 
 @pytest.mark.parametrize("calls", [1, 17, ROWS], ids=lambda calls: f"at call {calls}")
-def test_a_killed_run_goes_on_where_it_was(table: Workshop, quick: Command, calls: int) -> None:
+def test_a_killed_run_goes_on_where_it_was(
+    table: Workshop, quick: Command, calls: int
+) -> None:
     """A1: kill -9 at the first call, in the middle and around publication."""
     with simulator(table.folder, "--latency", "0.1") as simulated:
         table.use(simulated)
@@ -92,7 +97,10 @@ def test_a_killed_run_goes_on_where_it_was(table: Workshop, quick: Command, call
     assert_nothing_lost_nothing_paid_twice(table, simulated.bill, in_doubt=CONCURRENCY)
     assert resumed.exit_code == (3 if report["in_doubt"] else 0), resumed.stderr
     assert report["succeeded"] + report["in_doubt"] == ROWS
-    assert sum(row["status"] == "succeeded" for row in results(report)) == report["succeeded"]
+    assert (
+        sum(row["status"] == "succeeded" for row in results(report))
+        == report["succeeded"]
+    )
     assert (again.exit_code, again.report["calls"]) == (0, 0)
 
 
@@ -108,11 +116,15 @@ def test_a_run_that_is_killed_while_it_resumes_loses_nothing_either(
         assert acknowledged.items() <= ledger_rows(table.folder / "out").items()
         report = quick(*pay(table.path)).report
     assert acknowledged.items() <= ledger_rows(table.folder / "out").items()
-    assert_nothing_lost_nothing_paid_twice(table, simulated.bill, in_doubt=2 * CONCURRENCY)
+    assert_nothing_lost_nothing_paid_twice(
+        table, simulated.bill, in_doubt=2 * CONCURRENCY
+    )
     assert report["succeeded"] + report["in_doubt"] == ROWS
 
 
-def test_the_built_in_simulator_ends_with_a_killed_run(table: Workshop, pixmill: Command) -> None:
+def test_the_built_in_simulator_ends_with_a_killed_run(
+    table: Workshop, pixmill: Command
+) -> None:
     """A1: neither the Prefect server nor the simulator of a killed run stays behind."""
     table.write_config(provider={"kind": "simulator"})
     bill = Bill(table.folder / "out" / "simulated" / "bill.jsonl")
@@ -123,7 +135,9 @@ def test_the_built_in_simulator_ends_with_a_killed_run(table: Workshop, pixmill:
     wait_for_the_end_of(helpers)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name
+)
 def test_an_interrupted_run_finishes_its_calls_and_the_same_command_goes_on(
     table: Workshop, pixmill: Command, quick: Command, number: signal.Signals
 ) -> None:
@@ -139,7 +153,10 @@ def test_an_interrupted_run_finishes_its_calls_and_the_same_command_goes_on(
         assert stopped.exit_code == stopped.report["exit_code"] == 130, stopped.stderr
         assert stopped.report["in_doubt"] == 0
         assert (
-            stopped.report["calls"] == stopped.report["succeeded"] == simulated.bill.charged < ROWS
+            stopped.report["calls"]
+            == stopped.report["succeeded"]
+            == simulated.bill.charged
+            < ROWS
         )
         assert set(ledger_rows(table.folder / "out").values()) == {
             line["request_id"] for line in simulated.bill.lines()
@@ -161,7 +178,9 @@ def test_a_second_ctrl_c_leaves_at_once(table: Workshop, pixmill: Command) -> No
                 try:
                     process.wait(2)
                     break
-                except subprocess.TimeoutExpired:  # on a busy machine two signals arrive as one
+                except (
+                    subprocess.TimeoutExpired
+                ):  # on a busy machine two signals arrive as one
                     continue
             assert process.poll() == 130
         counts = pixmill("plan", table.path, "--json").report
@@ -177,13 +196,18 @@ def in_flight(workshop: Workshop) -> dict[str, str]:
         return {}
 
 
-def test_two_runs_at_the_same_time_share_the_work(table: Workshop, quick: Command) -> None:
+def test_two_runs_at_the_same_time_share_the_work(
+    table: Workshop, quick: Command
+) -> None:
     """H1: claims in the ledger keep two runs of one config from paying for the same job."""
     count = 120
     table.write_rows(table.rows(count))
     with simulator(table.folder, "--latency", "0.25") as simulated:
         table.use(simulated)
-        with quick.started(*pay(table.path)) as one, quick.started(*pay(table.path)) as other:
+        with (
+            quick.started(*pay(table.path)) as one,
+            quick.started(*pay(table.path)) as other,
+        ):
             runs = [ended(one), ended(other)]
         reports = [run.report for run in runs]
         last = quick(*pay(table.path)).report
@@ -191,7 +215,8 @@ def test_two_runs_at_the_same_time_share_the_work(table: Workshop, quick: Comman
     assert sum(report["calls"] for report in reports) == simulated.bill.calls == count
     assert len(set(simulated.bill.keys)) == count
     assert all(
-        report["succeeded"] + report["skipped"] == report["jobs"] == count for report in reports
+        report["succeeded"] + report["skipped"] == report["jobs"] == count
+        for report in reports
     )
     assert (last["succeeded"], last["calls"]) == (count, 0)
 
@@ -214,7 +239,12 @@ def test_a_closed_terminal_loses_nothing(table: Workshop, quick: Command) -> Non
         assert set(ledger_rows(table.folder / "out").values()) == charged
         table.write_config(output={"allow_hosts": ["127.0.0.1"]})
         after = quick(*pay(table.path)).report
-    assert (after["exit_code"], after["succeeded"], after["calls"], after["images_missing"]) == (
+    assert (
+        after["exit_code"],
+        after["succeeded"],
+        after["calls"],
+        after["images_missing"],
+    ) == (
         0,
         ROWS,
         0,

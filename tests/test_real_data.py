@@ -77,16 +77,28 @@ def test_a_thousand_rows_are_all_accounted_for_and_each_job_is_paid_once(
     assert first["rows"] == first["jobs"] == len(rows) == table.num_rows == 1000
     assert first["succeeded"] + first["invalid"] == 1000
     assert first["exit_code"] == (3 if first["invalid"] else 0)
-    assert len(distinct) == first["calls"] == bill.calls == bill.charged == len(set(bill.keys))
+    assert (
+        len(distinct)
+        == first["calls"]
+        == bill.calls
+        == bill.charged
+        == len(set(bill.keys))
+    )
     assert set(asked_for(laion.path)) == set(bill.keys)
     published = pq.read_table(first["dataset"])
     assert published.select(table.schema.names).cast(table.schema).equals(table)
 
 
-def test_a_second_run_pays_nothing(laion: Laion, first: dict[str, Any], pixmill: Command) -> None:
+def test_a_second_run_pays_nothing(
+    laion: Laion, first: dict[str, Any], pixmill: Command
+) -> None:
     before = laion.simulated.bill.calls
     again = pixmill(*pay(laion.path))
-    assert (again.exit_code, again.report["calls"], laion.simulated.bill.calls) == (0, 0, before)
+    assert (again.exit_code, again.report["calls"], laion.simulated.bill.calls) == (
+        0,
+        0,
+        before,
+    )
     assert again.report["succeeded"] == again.report["cached"] == first["succeeded"]
 
 
@@ -114,7 +126,11 @@ def test_three_edited_prompts_pay_for_three(
     captions = table["TEXT"].to_pylist()
     for at in (valid[0], valid[500], valid[-1]):
         captions[at] += ", at night"
-    laion.write(table.set_column(table.schema.get_field_index("TEXT"), "TEXT", pa.array(captions)))
+    laion.write(
+        table.set_column(
+            table.schema.get_field_index("TEXT"), "TEXT", pa.array(captions)
+        )
+    )
     edited = pixmill(*pay(laion.path))
     laion.write(table)
     assert (edited.exit_code, edited.report["calls"]) == (0, 3)
@@ -130,7 +146,10 @@ def test_the_parti_prompts_are_planned_and_validated_without_a_payment(
         header, *rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
     workshop.write_rows(
         [
-            {**dict(zip(header, row, strict=True)), "photo": f"https://images.example.com/{at}.jpg"}
+            {
+                **dict(zip(header, row, strict=True)),
+                "photo": f"https://images.example.com/{at}.jpg",
+            }
             for at, row in enumerate(rows)
         ]
     )
@@ -140,7 +159,11 @@ def test_the_parti_prompts_are_planned_and_validated_without_a_payment(
         pixmill("plan", workshop.path, "--json"),
     )
     distinct = len({row[header.index("Prompt")] for row in rows})
-    assert (validated.exit_code, validated.report["rows"], validated.report["invalid"]) == (
+    assert (
+        validated.exit_code,
+        validated.report["rows"],
+        validated.report["invalid"],
+    ) == (
         0,
         len(rows),
         0,

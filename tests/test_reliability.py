@@ -44,16 +44,22 @@ def functions_of(file: str) -> set[str]:
 def test_every_fault_has_a_test_that_exists(fault: str) -> None:
     named = re.findall(r"`([a-z_0-9/]+\.py)::(test_\w+)`", TESTS[fault])
     assert named
-    assert [f"{file}::{name}" for file, name in named if name not in functions_of(file)] == []
+    assert [
+        f"{file}::{name}" for file, name in named if name not in functions_of(file)
+    ] == []
 
 
 def test_every_test_that_the_page_names_is_spelled_as_a_file_and_a_function() -> None:
     """Else the test above would not look for it."""
     spans = [span for cell in TESTS.values() for span in cell.split("<br>")]
-    assert [span for span in spans if not re.fullmatch(r"`[a-z_0-9/]+\.py::test_\w+`", span)] == []
+    assert [
+        span for span in spans if not re.fullmatch(r"`[a-z_0-9/]+\.py::test_\w+`", span)
+    ] == []
     assert set(TESTS) >= set(FAULTS)
 
 
-@pytest.mark.parametrize("file", sorted(set(re.findall(r"`([a-z_/]+/test_\w+\.py)`", PAGE))))
+@pytest.mark.parametrize(
+    "file", sorted(set(re.findall(r"`([a-z_/]+/test_\w+\.py)`", PAGE)))
+)
 def test_every_file_of_tests_that_the_page_names_exists(file: str) -> None:
     assert functions_of(file)

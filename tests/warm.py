@@ -138,7 +138,9 @@ class Warm:
         text = json.dumps(order).encode()
         with self._one_at_a_time:
             socket.send_fds(
-                self._control, [len(text).to_bytes(4, "big")], [ours for _, ours in pipes]
+                self._control,
+                [len(text).to_bytes(4, "big")],
+                [ours for _, ours in pipes],
             )
             self._control.sendall(text)
         for _, theirs in pipes:
@@ -178,7 +180,9 @@ def forked(
 ) -> Iterator[Forked]:
     """Start `module:function` with `arguments` in `sys.argv`; it is killed when the body ends."""
     named = dict(os.environ if environment is None else environment)
-    process = warm(prefect or {}).start(ChunkRequest(function, list(arguments), str(folder), named))
+    process = warm(prefect or {}).start(
+        ChunkRequest(function, list(arguments), str(folder), named)
+    )
     try:
         yield process
     finally:
@@ -194,7 +198,9 @@ def serve(control: socket.socket) -> ChunkRequest | None:
         if not length:
             _end_shepherds()
             return None
-        order = ChunkRequest(*json.loads(_received(control, int.from_bytes(length, "big"))))
+        order = ChunkRequest(
+            *json.loads(_received(control, int.from_bytes(length, "big")))
+        )
         if _is_child(*fds):
             control.close()
             _become(order)

@@ -96,4 +96,6 @@ class _NoPandas(MetaPathFinder):
     def find_spec(self, fullname: str, _path: object, _target: object = None) -> None:
         """Refuse pandas, leave every other module to the next finder."""
         if fullname == "pandas":
-            raise ModuleNotFoundError("the command line does without pandas", name=fullname)
+            raise ModuleNotFoundError(
+                "the command line does without pandas", name=fullname
+            )

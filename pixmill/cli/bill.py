@@ -24,18 +24,28 @@ PLAIN_WIDTH = 140
 SHOWN_CHARACTERS = 60
 
 Month = Annotated[
-    str | None, typer.Option(metavar="YYYY-MM", help="A month, or all. Default: the current month.")
+    str | None,
+    typer.Option(
+        metavar="YYYY-MM", help="A month, or all. Default: the current month."
+    ),
 ]
-By = Annotated[str, typer.Option(metavar="NAMES", help="Group by any of day,req_key,code,config.")]
+By = Annotated[
+    str, typer.Option(metavar="NAMES", help="Group by any of day,req_key,code,config.")
+]
 Against = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE", parser=place, help="A CSV export of the provider's console to compare with."
+        metavar="FILE",
+        parser=place,
+        help="A CSV export of the provider's console to compare with.",
     ),
 ]
 Zone = Annotated[
     str | None,
-    typer.Option(metavar="ZONE", help="Where days begin. Default: the config's, or Asia/Shanghai."),
+    typer.Option(
+        metavar="ZONE",
+        help="Where days begin. Default: the config's, or Asia/Shanghai.",
+    ),
 ]
 
 
@@ -58,7 +68,11 @@ def bill(
     comparison = None
     with opened(store) as ledger:
         if against:
-            from pixmill.ledger.billing.reconciliation import compare, days_of, read_export
+            from pixmill.ledger.billing.reconciliation import (
+                compare,
+                days_of,
+                read_export,
+            )
 
             export = read_export(against, zone)
             period = (days_of(export, zone) if month is None else None) or period
@@ -109,14 +123,18 @@ def _say_bill(made: "Bill") -> None:
     period = f"{made.period.label} ({made.period.zone.key})"
     calls, charged = (
         sum(counts)
-        for counts in zip(*((of.calls, of.yes.calls) for of in made.totals), strict=True)
+        for counts in zip(
+            *((of.calls, of.yes.calls) for of in made.totals), strict=True
+        )
     )
     echo(
         f"{period}: {' + '.join(map(spent, made.totals))} for {charged:,} charged of {calls:,} calls"
     )
     doubtful, unpriced = (
         sum(one)
-        for one in zip(*((of.unknown.calls, of.unpriced) for of in made.totals), strict=True)
+        for one in zip(
+            *((of.unknown.calls, of.unpriced) for of in made.totals), strict=True
+        )
     )
     if doubtful:
         echo(f"  of {doubtful:,} calls it is not known whether they were charged")
@@ -159,7 +177,8 @@ def _cost(part: "BillLine") -> str:
 def _say_comparison(found: "Reconciliation") -> None:
     export = found.export
     columns = ", ".join(
-        f"{part.replace('_', ' ')} from {_plain(name)}" for part, name in export.columns.items()
+        f"{part.replace('_', ' ')} from {_plain(name)}"
+        for part, name in export.columns.items()
     )
     echo()
     echo(f"the console's export: {len(export.rows):,} rows; {columns}")
@@ -169,7 +188,9 @@ def _say_comparison(found: "Reconciliation") -> None:
         echo(f"  outside {found.period.label}: {found.outside:,} rows")
     _say_days(found.days)
     _say_ids(
-        found.only_console, "only the console has", "charged there, and unknown or not charged here"
+        found.only_console,
+        "only the console has",
+        "charged there, and unknown or not charged here",
     )
     _say_ids(found.only_ledger, "only the ledger has", "charged here")
     if not found.differs:
@@ -181,7 +202,8 @@ def _say_days(days: "Sequence[Day]") -> None:
     if not differing:
         return
     table = _table(
-        ("differs",), ("charged", "unknown", "console", "spent", "console", "difference")
+        ("differs",),
+        ("charged", "unknown", "console", "spent", "console", "difference"),
     )
     for day in differing:
         console = "" if day.console_calls is None else f"{day.console_calls:,}"
@@ -196,16 +218,28 @@ def _range(day: "Day") -> str:
         return "unknown"
     if day.most is None:
         return f"{exact(day.least)} or more"
-    return exact(day.least) if day.least == day.most else f"{exact(day.least)} to {exact(day.most)}"
+    return (
+        exact(day.least)
+        if day.least == day.most
+        else f"{exact(day.least)} to {exact(day.most)}"
+    )
 
 
 def _differences(day: "Day") -> Iterator[str]:
     """How far the console is outside what the ledger allows."""
     if day.calls_differ and day.console_calls is not None:
-        nearest = day.charged if day.console_calls < day.charged else day.charged + day.unknown
+        nearest = (
+            day.charged
+            if day.console_calls < day.charged
+            else day.charged + day.unknown
+        )
         yield f"{day.console_calls - nearest:+,} calls"
     if day.amounts_differ and day.console_amount is not None:
-        bound = day.least if day.least is not None and day.console_amount < day.least else day.most
+        bound = (
+            day.least
+            if day.least is not None and day.console_amount < day.least
+            else day.most
+        )
         over = day.console_amount - (bound or Decimal(0))
         yield f"{'+' if over > 0 else '-'}{exact(abs(over))}"
 
@@ -243,4 +277,6 @@ def _show(table: "Table") -> None:
 def _plain(text: Any) -> str:
     """Text of a ledger or an export as a terminal may see it: no control characters, and not too long."""
     shown = "".join(one if one.isprintable() else "�" for one in str(text))
-    return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[: SHOWN_CHARACTERS - 1]}…"
+    return (
+        shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[: SHOWN_CHARACTERS - 1]}…"
+    )

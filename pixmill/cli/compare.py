@@ -25,19 +25,25 @@ def compare(
     a: Annotated[
         str,
         typer.Argument(
-            metavar="A", parser=place, help="A config, a dataset folder, or the name of a dataset."
+            metavar="A",
+            parser=place,
+            help="A config, a dataset folder, or the name of a dataset.",
         ),
     ],
     b: Annotated[
         str,
         typer.Argument(
-            metavar="B", parser=place, help="The same; both may end in @VERSION, such as @2026-10."
+            metavar="B",
+            parser=place,
+            help="The same; both may end in @VERSION, such as @2026-10.",
         ),
     ],
     store: Annotated[
         str,
         typer.Option(
-            metavar="STORE", parser=place, help="The store in which a dataset is found by its name."
+            metavar="STORE",
+            parser=place,
+            help="The store in which a dataset is found by its name.",
         ),
     ] = "out",
     as_json: Json = False,
@@ -82,7 +88,9 @@ def _figures(found: "Comparison") -> "Table":
     b = found.measures_b
     table = _table("", "A", "B", "B − A")
     table.add_row("dataset", _plain(found.a.label), _plain(found.b.label))
-    table.add_row("published", _moment(found.a.published_at), _moment(found.b.published_at))
+    table.add_row(
+        "published", _moment(found.a.published_at), _moment(found.b.published_at)
+    )
     for label, before, after in (
         ("rows", a.rows, b.rows),
         ("jobs", a.jobs, b.jobs),
@@ -103,7 +111,9 @@ def _figures(found: "Comparison") -> "Table":
         before = getattr(a, name)
         after = getattr(b, name)
         change = (
-            _signed(f"{after / before - 1:+.0%}") if before and after and after != before else ""
+            _signed(f"{after / before - 1:+.0%}")
+            if before and after and after != before
+            else ""
         )
         table.add_row(label, _seconds(before), _seconds(after), change)
     _right(table)
@@ -114,7 +124,11 @@ def _statuses(found: "Comparison") -> "Iterator[tuple[str, int, int]]":
     a = found.measures_a
     b = found.measures_b
     for status in dict.fromkeys([*a.statuses, *b.statuses]):
-        yield f"  {status.replace('_', ' ')}", a.statuses.get(status, 0), b.statuses.get(status, 0)
+        yield (
+            f"  {status.replace('_', ' ')}",
+            a.statuses.get(status, 0),
+            b.statuses.get(status, 0),
+        )
     yield "usable images", a.images, b.images
 
 
@@ -129,9 +143,18 @@ def _money_cells(found: "Comparison", name: str) -> tuple[str, str, str]:
         "unknown" if value is None else f"{amount(value)} {side.currency}"
         for side, value in ((a, before), (b, after))
     ]
-    if before is None or after is None or a.currency != b.currency or math.isclose(before, after):
+    if (
+        before is None
+        or after is None
+        or a.currency != b.currency
+        or math.isclose(before, after)
+    ):
         return cells[0], cells[1], ""
-    return cells[0], cells[1], f"{'+' if after > before else '−'}{amount(abs(after - before))}"
+    return (
+        cells[0],
+        cells[1],
+        f"{'+' if after > before else '−'}{amount(abs(after - before))}",
+    )
 
 
 def _rows(found: "Comparison") -> str:
@@ -158,7 +181,9 @@ def _parameters(found: "Comparison") -> "Table":
     for one in found.parameters[:SHOWN_PARAMETERS]:
         table.add_row(_plain(one.path), _value(one.a), _value(one.b))
     if len(found.parameters) > SHOWN_PARAMETERS:
-        table.add_row(f"and {len(found.parameters) - SHOWN_PARAMETERS} more (--json has them all)")
+        table.add_row(
+            f"and {len(found.parameters) - SHOWN_PARAMETERS} more (--json has them all)"
+        )
     return table
 
 
@@ -174,7 +199,8 @@ def _outcomes(found: "Comparison") -> "Table":
     ]
     statuses = list(dict.fromkeys(order))
     table = _table(
-        f"{found.pairs:,} jobs in both: A ↓ B →", *(status.replace("_", " ") for status in statuses)
+        f"{found.pairs:,} jobs in both: A ↓ B →",
+        *(status.replace("_", " ") for status in statuses),
     )
     _right(table)
     for before in statuses:
@@ -198,7 +224,10 @@ def _images(found: "Comparison") -> str:
     asked = f"requests: {requests.changed:,} of {found.pairs:,} differ" + (
         f" ({', '.join(parts)})" if parts else ""
     )
-    lines = [asked, f"images: {images.same:,} are the same file, {images.different:,} differ"]
+    lines = [
+        asked,
+        f"images: {images.same:,} are the same file, {images.different:,} differ",
+    ]
     if images.compared:
         spread = f"median {images.distance_median:.0f}, p95 {images.distance_p95:.0f}, most {images.distance_max}"
         lines.append(
@@ -213,7 +242,10 @@ def _most_different(found: "Comparison") -> "Table":
     table = _table("farthest apart: row", "point", "replicate", "distance")
     for pair in found.images.most_different:
         table.add_row(
-            _plain(pair.row_key), _plain(pair.point_id), str(pair.replicate), str(pair.distance)
+            _plain(pair.row_key),
+            _plain(pair.point_id),
+            str(pair.replicate),
+            str(pair.distance),
         )
     _right(table)
     return table
@@ -223,7 +255,9 @@ def _table(*headers: str) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(*headers, box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
+    table = Table(
+        *headers, box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False
+    )
     table.columns[0].style = "cyan"
     return table
 
@@ -243,14 +277,20 @@ def _value(value: Any) -> str:
     return (
         "–"
         if value is None
-        else _plain(value if isinstance(value, str) else json.dumps(value, allow_nan=False))
+        else _plain(
+            value if isinstance(value, str) else json.dumps(value, allow_nan=False)
+        )
     )
 
 
 def _seconds(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "–"
-    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2f} s"
+    return (
+        f"{milliseconds:.0f} ms"
+        if milliseconds < 1000
+        else f"{milliseconds / 1000:.2f} s"
+    )
 
 
 def _moment(published_at: str) -> str:
@@ -260,4 +300,6 @@ def _moment(published_at: str) -> str:
 def _plain(text: str) -> str:
     """Text of the dataset as a terminal may see it: no control characters, and no longer than people read."""
     shown = "".join(one if one.isprintable() else "�" for one in text)
-    return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[: SHOWN_CHARACTERS - 1]}…"
+    return (
+        shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[: SHOWN_CHARACTERS - 1]}…"
+    )

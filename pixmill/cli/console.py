@@ -24,7 +24,9 @@ from pixmill.redaction import (
 )
 from pixmill.signals import EXIT_INTERRUPTED
 
-ConfigPath = Annotated[str, typer.Argument(metavar="CONFIG", help="The run config, a YAML file.")]
+ConfigPath = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="The run config, a YAML file.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
@@ -33,12 +35,16 @@ Overrides = Annotated[
         help="Override a key of the config; the value is YAML. Repeatable.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on one line of stdout.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on one line of stdout.")
+]
 
 
 def place(text: str) -> str:
     """Return what a command was given as a path of this machine, as it is meant, or as the URL that it is."""
-    return text if is_bucket_url(text) or is_database_url(text) else str(given_path(text))
+    return (
+        text if is_bucket_url(text) or is_database_url(text) else str(given_path(text))
+    )
 
 
 def echo(text: str = "") -> None:
@@ -68,7 +74,9 @@ def show_warnings() -> None:
 def print_error(error: PixmillError) -> None:
     """Print what is wrong and how to fix it, if there is still somebody to read it."""
     with suppress(OSError):
-        typer.secho(f"error: {escape_control_chars(redacted(str(error)))}", fg="red", err=True)
+        typer.secho(
+            f"error: {escape_control_chars(redacted(str(error)))}", fg="red", err=True
+        )
         if error.hint:
             typer.echo(f"hint: {escape_control_chars(redacted(error.hint))}", err=True)
 
@@ -108,7 +116,11 @@ def leave(code: int, *, at_once: bool = False) -> NoReturn:
 
 def money(amount: float | None, currency: str) -> str:
     """Return an amount for people; an unknown one is unknown, never 0."""
-    return "unknown (set budget.price_per_call)" if amount is None else f"{amount:,.2f} {currency}"
+    return (
+        "unknown (set budget.price_per_call)"
+        if amount is None
+        else f"{amount:,.2f} {currency}"
+    )
 
 
 def duration(seconds: float) -> str:

@@ -61,7 +61,10 @@ class EmbeddedServer:
         self._log = self._home / "server.log"
         settings = {**_BARE_SERVER, "PYTHONPATH": import_path()}
         environment = server_environment(self._home, settings)
-        with socket.create_server(("127.0.0.1", 0)) as listener, self._log.open("wb") as output:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listener,
+            self._log.open("wb") as output,
+        ):
             # Connections inherit it; the server itself can't tell what kind of socket it was given.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
@@ -113,7 +116,9 @@ class EmbeddedServer:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (OSError, RuntimeError):  # no home
             return Path(
-                self._open.enter_context(tempfile.TemporaryDirectory(prefix="pixmill-prefect-"))
+                self._open.enter_context(
+                    tempfile.TemporaryDirectory(prefix="pixmill-prefect-")
+                )
             )
         return state
 

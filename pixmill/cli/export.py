@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 Where = Annotated[
     str | None,
-    typer.Option(metavar="CONDITION", help="Only rows for which this holds: 'param_scale > 2'."),
+    typer.Option(
+        metavar="CONDITION", help="Only rows for which this holds: 'param_scale > 2'."
+    ),
 ]
 Split = Annotated[
     list[str] | None,
@@ -27,7 +29,8 @@ Split = Annotated[
 SplitBy = Annotated[
     str | None,
     typer.Option(
-        metavar="COLUMN", help="Rows of equal value here stay together. Default: the row key."
+        metavar="COLUMN",
+        help="Rows of equal value here stay together. Default: the row key.",
     ),
 ]
 
@@ -71,7 +74,9 @@ def export(
     from pixmill.datasets.export import export as write
 
     if raw_cells and kind != "csv":
-        raise UserError("--raw-cells is about CSV", hint="--format csv, or without --raw-cells")
+        raise UserError(
+            "--raw-cells is about CSV", hint="--format csv, or without --raw-cells"
+        )
     choice = Choice(where, tuple(split or ()), split_by, raw_cells)
     done = write(load_config(config, overrides or ()), kind, out, choice)
     say_exported(done, kind, out)
@@ -108,4 +113,6 @@ def say_exported(done: "Exported", kind: str, out: Path) -> None:
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
+    return ", ".join(
+        f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()
+    )

@@ -17,7 +17,9 @@ def init(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR", parser=given_path, help="The folder to write to; made where absent."
+            metavar="DIR",
+            parser=given_path,
+            help="The folder to write to; made where absent.",
         ),
     ],
 ) -> None:
@@ -31,7 +33,9 @@ def init(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in STARTER:
-            (folder / name).write_bytes(files("pixmill.cli.templates").joinpath(name).read_bytes())
+            (folder / name).write_bytes(
+                files("pixmill.cli.templates").joinpath(name).read_bytes()
+            )
     except OSError as error:
         raise UserError(f"{folder} can't be written: {error.strerror}") from None
     echo(f"wrote {' and '.join(str(folder / name) for name in STARTER)}")

@@ -27,7 +27,9 @@ StorePath = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 
-ledger = typer.Typer(help="Look after the ledger of a store: backup, stats.", no_args_is_help=True)
+ledger = typer.Typer(
+    help="Look after the ledger of a store: backup, stats.", no_args_is_help=True
+)
 
 
 @ledger.command("backup")
@@ -125,18 +127,29 @@ def _image_sizes(store: str) -> dict[str, int]:
     address = _ledger_address(store)
     if config:
         return open_store(config).image_sizes()
-    return FolderStore(address.parent).image_sizes() if isinstance(address, Path) else {}
+    return (
+        FolderStore(address.parent).image_sizes() if isinstance(address, Path) else {}
+    )
 
 
 def _say_stats(read: dict[str, Any]) -> None:
-    log = f" and {size(read['log_bytes'])} of write-ahead log" if read["log_bytes"] else ""
-    echo(f"{read['ledger']}: {size(read['ledger_bytes'])}{log}, schema {read['schema_version']}")
+    log = (
+        f" and {size(read['log_bytes'])} of write-ahead log"
+        if read["log_bytes"]
+        else ""
+    )
+    echo(
+        f"{read['ledger']}: {size(read['ledger_bytes'])}{log}, schema {read['schema_version']}"
+    )
     if "images" in read:
         echo(f"  {read['images']:,} image files: {size(read['images_bytes'])}")
     states = ", ".join(
-        f"{count:,} {state.replace('_', ' ')}" for state, count in read["states"].items()
+        f"{count:,} {state.replace('_', ' ')}"
+        for state, count in read["states"].items()
     )
     echo(f"  {read['jobs']:,} jobs" + (f": {states}" if states else ""))
-    first, last = (read[end] and read[end][:16].replace("T", " ") for end in ("first", "last"))
+    first, last = (
+        read[end] and read[end][:16].replace("T", " ") for end in ("first", "last")
+    )
     span = f", from {first} to {last} UTC" if first else ""
     echo(f"  {read['attempts']:,} calls in {read['runs']:,} runs{span}")

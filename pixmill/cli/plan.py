@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixmill.cli.console import ConfigPath, Json, Overrides, duration, echo, money, print_json
+from pixmill.cli.console import (
+    ConfigPath,
+    Json,
+    Overrides,
+    duration,
+    echo,
+    money,
+    print_json,
+)
 from pixmill.local_paths import given_path
 
 if TYPE_CHECKING:
@@ -24,7 +32,9 @@ def validate(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", parser=given_path, help="Write all invalid rows to this CSV file."
+            metavar="FILE",
+            parser=given_path,
+            help="Write all invalid rows to this CSV file.",
         ),
     ] = None,
     overrides: Overrides = None,
@@ -37,7 +47,9 @@ def validate(
     from pixmill.planning.planner import make_plan
 
     plan = make_plan(load_config(config, overrides or ()), None)
-    echo(f"{plan.rows:,} rows, {plan.rows - plan.invalid:,} valid, {plan.invalid:,} invalid")
+    echo(
+        f"{plan.rows:,} rows, {plan.rows - plan.invalid:,} valid, {plan.invalid:,} invalid"
+    )
     say_invalid(plan)
     if out:
         write_invalid_rows(plan, str(out))
@@ -45,7 +57,8 @@ def validate(
     publish_dry(plan)
     if as_json:
         examples = {
-            reason: [shown.as_dict() for shown in rows] for reason, rows in plan.examples.items()
+            reason: [shown.as_dict() for shown in rows]
+            for reason, rows in plan.examples.items()
         }
         print_json(
             {
@@ -58,7 +71,9 @@ def validate(
     raise typer.Exit(3 if plan.invalid else 0)
 
 
-def plan(config: ConfigPath, overrides: Overrides = None, as_json: Json = False) -> None:
+def plan(
+    config: ConfigPath, overrides: Overrides = None, as_json: Json = False
+) -> None:
     """Show what a run would do, cost and take. Makes no call and spends nothing."""
     from pixmill.api import plan as plan_of
     from pixmill.config.loading import load_config
@@ -77,7 +92,9 @@ def plan(config: ConfigPath, overrides: Overrides = None, as_json: Json = False)
         print_json(made.summary())
 
 
-def status(config: ConfigPath, overrides: Overrides = None, as_json: Json = False) -> None:
+def status(
+    config: ConfigPath, overrides: Overrides = None, as_json: Json = False
+) -> None:
     """Show how far the dataset is and how the last runs went, from any terminal."""
     from pixmill.config.loading import load_config
     from pixmill.execution.status import read_status
@@ -85,8 +102,17 @@ def status(config: ConfigPath, overrides: Overrides = None, as_json: Json = Fals
     found = read_status(load_config(config, overrides or ()))
     counts = found.plan.summary()
     here = counts["cached"] - counts["images_missing"]
-    echo(f"{found.plan.config.name}: {here:,} of {counts['distinct']:,} images are there")
-    for name in ("pending", "failed", "refused", "in_doubt", "images_missing", "invalid"):
+    echo(
+        f"{found.plan.config.name}: {here:,} of {counts['distinct']:,} images are there"
+    )
+    for name in (
+        "pending",
+        "failed",
+        "refused",
+        "in_doubt",
+        "images_missing",
+        "invalid",
+    ):
         if counts[name]:
             echo(f"  {name.replace('_', ' ')}: {counts[name]:,}")
     _say_doubts(found)

@@ -88,7 +88,9 @@ def configure_prefect(*, embedded: bool = False) -> None:
 
 def client_settings(home: Path, api_url: str) -> dict[str, str]:
     """Return the PREFECT_ variables of a client whose server keeps its files in `home`, in place of all others."""
-    kept = {name: os.environ[name] for name in (*_OF_THIS_RUN, *QUIET) if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in (*_OF_THIS_RUN, *QUIET) if name in os.environ
+    }
     return {**_ALONE, **_files(home), **kept, API_URL: api_url}
 
 
@@ -97,7 +99,9 @@ def server_environment(home: Path, settings: Mapping[str, str]) -> dict[str, str
 
     Nothing else of this process is handed on: no key of whatever name, and no other server's settings.
     """
-    system = {name: value for name, value in os.environ.items() if _SYSTEM.fullmatch(name)}
+    system = {
+        name: value for name, value in os.environ.items() if _SYSTEM.fullmatch(name)
+    }
     return {**system, **QUIET, **_files(home), **settings}
 
 
@@ -108,7 +112,9 @@ def keep_loopback_off_proxies() -> None:
     says. The ones that it can are left for buckets.
     """
     for name in list(os.environ):
-        if name.lower() == "all_proxy" or (name.lower() in _PROXIES and not _is_usable(name)):
+        if name.lower() == "all_proxy" or (
+            name.lower() in _PROXIES and not _is_usable(name)
+        ):
             del os.environ[name]
     for name in ("NO_PROXY", "no_proxy"):
         hosts = (host.strip() for host in os.environ.get(name, "").split(","))
@@ -126,7 +132,9 @@ def _leave_out_broken_certificates() -> None:
         ssl.create_default_context(cafile=path)
     except OSError as error:  # ssl.SSLError is one
         log.warning(
-            "SSL_CERT_FILE is left out, as %s holds no certificates: %s", path, error.strerror
+            "SSL_CERT_FILE is left out, as %s holds no certificates: %s",
+            path,
+            error.strerror,
         )
         del os.environ["SSL_CERT_FILE"]
 
@@ -162,7 +170,10 @@ def _files(home: Path) -> dict[str, str]:
 def _named(environment: Mapping[str, str], folder: Path) -> Iterator[str | None]:
     """Yield what each place says of the API's URL, in Prefect's order."""
     in_file = _dotenv(folder / ".env")
-    tables = [_toml(folder / "prefect.toml"), _of_project(_toml(folder / "pyproject.toml"))]
+    tables = [
+        _toml(folder / "prefect.toml"),
+        _of_project(_toml(folder / "pyproject.toml")),
+    ]
     yield environment.get(API_URL)
     yield in_file.get(API_URL)
     for table in tables:

@@ -65,7 +65,9 @@ def shown(run: "Run") -> Iterator[None]:
     """Show the progress of `run` on stderr while the body goes on."""
     ended = threading.Event()
     show = _show_live if sys.stderr.isatty() else _show_plain
-    thread = threading.Thread(target=show, args=(run, ended), name="pixmill-progress", daemon=True)
+    thread = threading.Thread(
+        target=show, args=(run, ended), name="pixmill-progress", daemon=True
+    )
     thread.start()
     try:
         yield
@@ -95,7 +97,9 @@ def _show_live(run: "Run", ended: threading.Event) -> None:
 
 def plain_line(now: "Progress") -> str:
     """Return a moment of a run as one line."""
-    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in now.done.items())
+    counts = ", ".join(
+        f"{count:,} {name.replace('_', ' ')}" for name, count in now.done.items()
+    )
     parts = [
         f"{sum(now.done.values()):,}/{now.to_pay:,}",
         counts or "starting",
@@ -127,7 +131,9 @@ def block(now: "Progress") -> "RenderableType":
         Text(_eta(now), style="cyan"),
     )
     good = now.done["succeeded"]
-    outcomes = Text.assemble((f"{good:,} done", "green"), "  ", (f"{now.cached:,} cached", "dim"))
+    outcomes = Text.assemble(
+        (f"{good:,} done", "green"), "  ", (f"{now.cached:,} cached", "dim")
+    )
     for name, style in (
         ("failed", "red"),
         ("refused", "magenta"),
@@ -145,7 +151,10 @@ def block(now: "Progress") -> "RenderableType":
     lines: list[RenderableType] = [top, outcomes, limits]
     if now.codes:
         lines.append(
-            Text("  ".join(f"{code} × {count}" for code, count in now.codes), style="yellow")
+            Text(
+                "  ".join(f"{code} × {count}" for code, count in now.codes),
+                style="yellow",
+            )
         )
     if now.is_out:
         lines.append(Text(_OUT, style="bold yellow"))
@@ -160,4 +169,8 @@ def block(now: "Progress") -> "RenderableType":
 
 
 def _eta(now: "Progress") -> str:
-    return "ETA …" if now.eta_seconds is None else f"ETA {duration(max(0.0, now.eta_seconds))}"
+    return (
+        "ETA …"
+        if now.eta_seconds is None
+        else f"ETA {duration(max(0.0, now.eta_seconds))}"
+    )

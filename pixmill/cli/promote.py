@@ -15,23 +15,29 @@ def promote(
     point: Annotated[
         str | None,
         typer.Option(
-            metavar="ID", help="The point, as the report and the column point_id name it."
+            metavar="ID",
+            help="The point, as the report and the column point_id name it.",
         ),
     ] = None,
     picks: Annotated[
         str | None,
         typer.Option(
-            metavar="TABLE", parser=place, help="Instead of one point: the report's picks.csv."
+            metavar="TABLE",
+            parser=place,
+            help="Instead of one point: the report's picks.csv.",
         ),
     ] = None,
     table: Annotated[
         str | None,
         typer.Option(
-            "--input", metavar="TABLE", help="The full table, if it is another than the sweep's."
+            "--input",
+            metavar="TABLE",
+            help="The full table, if it is another than the sweep's.",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the new dataset. Default: the sweep's, and the id.")
+        str | None,
+        typer.Option(help="Name of the new dataset. Default: the sweep's, and the id."),
     ] = None,
     overrides: Overrides = None,
     as_json: Json = False,
@@ -62,7 +68,13 @@ def promote(
         "next: write it to a file (> full.yaml); `pixmill plan full.yaml` shows what is paid for already"
     )
     if as_json:
-        print_json({"name": made.config.name, "config": made.to_yaml(), "notes": list(made.notes)})
+        print_json(
+            {
+                "name": made.config.name,
+                "config": made.to_yaml(),
+                "notes": list(made.notes),
+            }
+        )
     else:
         sys.stdout.write(made.to_yaml())
 

@@ -23,9 +23,12 @@ def retry(
         bool, typer.Option("--in-doubt", help="The same as --status in_doubt.")
     ] = False,
     where: Annotated[
-        str | None, typer.Option(help="Jobs that fit this condition on the dataset's columns.")
+        str | None,
+        typer.Option(help="Jobs that fit this condition on the dataset's columns."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before paying.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before paying.")
+    ] = False,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -36,4 +39,7 @@ def retry(
     settings = load_config(config, overrides or ())
     statuses = [*(status or ()), *(("in_doubt",) if in_doubt else ())]
     wanted = retried(settings, statuses, code or (), where)
-    pay(RunRequest(settings, config, overrides or [], yes=yes, retried=wanted), as_json=as_json)
+    pay(
+        RunRequest(settings, config, overrides or [], yes=yes, retried=wanted),
+        as_json=as_json,
+    )

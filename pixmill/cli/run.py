@@ -47,9 +47,12 @@ def run(
     limit: Annotated[
         int | None, typer.Option(min=0, help="Pay for at most N jobs, in input order.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before paying.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before paying.")
+    ] = False,
     new_store: Annotated[
-        bool, typer.Option("--new-store", help="Agree that the store has no ledger yet.")
+        bool,
+        typer.Option("--new-store", help="Agree that the store has no ledger yet."),
     ] = False,
     rehearse: Annotated[
         Path | None,
@@ -171,14 +174,20 @@ def _carried_out(order: RunRequest, paying: _Paying) -> dict[str, Any]:
         # A new store is sure to have something to pay for: the server starts while the plan is made.
         address = settings.ledger_address
         server = _Server(
-            stack, early=not retried and isinstance(address, Path) and not address.exists()
+            stack,
+            early=not retried and isinstance(address, Path) and not address.exists(),
         )
         look = InputLook()
-        prepared = stack.enter_context(prepare(settings, order.limit, look.show, retried))
+        prepared = stack.enter_context(
+            prepare(settings, order.limit, look.show, retried)
+        )
         paying.run = prepared
         look.end()
         if retried and not prepared.plan.asked:
-            return {**NOTHING_DONE, "reason": f"nothing to retry: no job is {retried.describe()}"}
+            return {
+                **NOTHING_DONE,
+                "reason": f"nothing to retry: no job is {retried.describe()}",
+            }
         say_plan(prepared.plan)
         if order.faults:
             _say_rehearsed(prepared)
@@ -223,7 +232,9 @@ class _Server:
         embedded = self._embedded or self._start()
         configure_prefect(embedded=embedded is not None)
         if embedded:
-            echo("starting a Prefect server for this run (PREFECT_API_URL names one of your own) …")
+            echo(
+                "starting a Prefect server for this run (PREFECT_API_URL names one of your own) …"
+            )
             embedded.use()
 
 
@@ -257,9 +268,12 @@ def _agree(run: "Run", order: RunRequest) -> None:
             f"  this month so far: {money(month_to_date(config, run.ledger), config.budget.currency)}"
         )
     if sys.stdin.isatty() and sys.stderr.isatty():
-        if not order.yes and not typer.confirm(f"Pay for {run.to_pay:,} calls?", err=True):
+        if not order.yes and not typer.confirm(
+            f"Pay for {run.to_pay:,} calls?", err=True
+        ):
             raise SpendingRefused(
-                "nothing was sent", hint="--yes agrees beforehand, --limit N pays for a few first"
+                "nothing was sent",
+                hint="--yes agrees beforehand, --limit N pays for a few first",
             )
         return
     if not order.yes:
@@ -267,7 +281,9 @@ def _agree(run: "Run", order: RunRequest) -> None:
             f"this run would pay for {run.to_pay:,} calls, and there is no terminal to ask on",
             hint="`pixmill plan` shows what it would cost; --yes agrees to it",
         )
-    check_spending(run.plan, new_store=order.new_store, ledger_exists=run.ledger_existed)
+    check_spending(
+        run.plan, new_store=order.new_store, ledger_exists=run.ledger_existed
+    )
 
 
 def _flow(run: "Run", order: RunRequest) -> dict[str, Any]:
@@ -280,14 +296,18 @@ def _flow(run: "Run", order: RunRequest) -> dict[str, Any]:
 
     # The end of a run waits for the thread of the heartbeats, which sleeps for whole seconds. Whoever waits for them
     # sets how often they come.
-    no_heartbeats = temporary_settings(set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    no_heartbeats = temporary_settings(
+        set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    )
     with adopt_run(run), shown(run), no_heartbeats:
         try:
             report = generate_dataset(order.config, order.overrides, order.limit)
         except PixmillError:
             _deliver_events()
             raise
-        except TerminationSignal:  # a SIGTERM that Prefect took, before the run drained or after
+        except (
+            TerminationSignal
+        ):  # a SIGTERM that Prefect took, before the run drained or after
             if not run.begun:
                 raise KeyboardInterrupt from None
             return run.report or run.finish()
@@ -339,7 +359,9 @@ def _say_report(report: dict[str, Any], order: RunRequest) -> None:
     echo(f"{report['reason']} after {duration(report['seconds'])}")
     parts = [f"{report['succeeded']:,} succeeded ({report['cached']:,} cached)"]
     names = ("failed", "refused", "in_doubt", "invalid", "skipped", "images_missing")
-    parts += [f"{report[name]:,} {name.replace('_', ' ')}" for name in names if report[name]]
+    parts += [
+        f"{report[name]:,} {name.replace('_', ' ')}" for name in names if report[name]
+    ]
     cost = "" if report["cost"] is None else f", {money(report['cost'], currency)}"
     echo(f"  {', '.join(parts)}; {report['calls']:,} calls{cost}")
     echo(f"  {report['dataset']}")

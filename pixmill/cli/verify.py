@@ -21,7 +21,9 @@ SHOWN = 20
 """Findings and rows that are printed; `--json` lists more."""
 
 
-def verify(config: ConfigPath, overrides: Overrides = None, as_json: Json = False) -> None:
+def verify(
+    config: ConfigPath, overrides: Overrides = None, as_json: Json = False
+) -> None:
     """Read dataset, history, images and ledger again and name what is wrong. Exit 3 if anything is."""
     from pixmill.config.loading import load_config
     from pixmill.datasets.verification import verify as verify_dataset
@@ -36,7 +38,9 @@ def verify(config: ConfigPath, overrides: Overrides = None, as_json: Json = Fals
     _carry_out(check, as_json)
 
 
-def repair(config: ConfigPath, overrides: Overrides = None, as_json: Json = False) -> None:
+def repair(
+    config: ConfigPath, overrides: Overrides = None, as_json: Json = False
+) -> None:
     """Fetch missing and damaged images while their URLs live, publish, list what is lost. Never pays."""
     from pixmill.config.loading import load_config
     from pixmill.execution.repair import repair as repair_images
@@ -92,7 +96,9 @@ def _searched(checked: "Checked") -> str:
 
 
 def _say_verified(found: "Verified", config: str) -> None:
-    echo(f"{found.rows:,} rows, {found.images:,} images, {found.versions:,} earlier versions read")
+    echo(
+        f"{found.rows:,} rows, {found.images:,} images, {found.versions:,} earlier versions read"
+    )
     if not found.problems:
         echo("all of it is as it was stored")
         return
@@ -123,8 +129,12 @@ def _say_repaired(repaired: "Repaired", config: str) -> None:
             f"  rows without their image: {codes['image_pending']:,} pending, {codes['image_lost']:,} lost"
         )
         for row in repaired.missing[:SHOWN]:
-            until = f", its URL ends at {row.url_expires_at}" if row.url_expires_at else ""
-            echo(f"      row {row.row_number} ({row.row_key!r}): {row.error_code}{until}")
+            until = (
+                f", its URL ends at {row.url_expires_at}" if row.url_expires_at else ""
+            )
+            echo(
+                f"      row {row.row_number} ({row.row_key!r}): {row.error_code}{until}"
+            )
         _say_rest(codes.total())
     if codes["image_pending"]:
         echo(f"next: pixmill repair {shlex.quote(config)}")

@@ -45,9 +45,15 @@ _ARITHMETIC: Mapping[type[ast.operator], Callable[[Operand, Operand], Operand]] 
 }
 
 
-def mask(tree: ast.expr, columns: Mapping[str, Any], count: int) -> npt.NDArray[np.bool_]:
+def mask(
+    tree: ast.expr, columns: Mapping[str, Any], count: int
+) -> npt.NDArray[np.bool_]:
     """Return whether `tree` holds, for each of `count` rows; ValueError where values can't be compared."""
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in columns}
+    used = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and node.id in columns
+    }
     try:
         holds = _truth(tree, {name: _operand(columns[name]) for name in used})
     except pa.ArrowException as error:
@@ -101,9 +107,15 @@ def _truth(node: ast.expr, columns: Columns) -> Operand:
             return pc.invert(_truth(part, columns))
         case ast.Compare(left=first, ops=ops, comparators=rest):
             links = zip([first, *rest], ops, rest, strict=False)
-            return reduce(pc.and_, (_link(left, op, right, columns) for left, op, right in links))
-        case ast.Call(func=ast.Name(id=name), args=[subject, ast.Constant(value=str() as text)]):
-            return _known(_TEXT_TESTS[name](_text(_value(subject, columns)), normalized(text)))
+            return reduce(
+                pc.and_, (_link(left, op, right, columns) for left, op, right in links)
+            )
+        case ast.Call(
+            func=ast.Name(id=name), args=[subject, ast.Constant(value=str() as text)]
+        ):
+            return _known(
+                _TEXT_TESTS[name](_text(_value(subject, columns)), normalized(text))
+            )
     found = _value(node, columns)
     if not (pa.types.is_boolean(found.type) or pa.types.is_null(found.type)):
         raise ValueError(
@@ -123,7 +135,9 @@ def _value(node: ast.expr, columns: Columns) -> Operand:
         case ast.Constant(value=value):
             return pa.scalar(normalized(value) if isinstance(value, str) else value)
         case ast.BinOp(left=left, op=op, right=right):
-            numbers = _same_type(_number(_value(left, columns)), _number(_value(right, columns)))
+            numbers = _same_type(
+                _number(_value(left, columns)), _number(_value(right, columns))
+            )
             return _ARITHMETIC[type(op)](*numbers)
         case ast.UnaryOp(op=ast.USub(), operand=part):
             return pc.negate_checked(_number(_value(part, columns)))
@@ -147,7 +161,9 @@ def _link(left: ast.expr, op: ast.cmpop, right: ast.expr, columns: Columns) -> O
     """Return one link of a chain of comparisons: `left op right`."""
     side = _Operand(left, _value(left, columns))
     if isinstance(right, ast.List | ast.Tuple):
-        return _membership(side, op, [_Operand(item, _value(item, columns)) for item in right.elts])
+        return _membership(
+            side, op, [_Operand(item, _value(item, columns)) for item in right.elts]
+        )
     return _compared(side, op, _Operand(right, _value(right, columns)))
 
 
@@ -165,7 +181,11 @@ def _membership(left: _Operand, op: ast.cmpop, items: list[_Operand]) -> Operand
 def _compared(left: _Operand, op: ast.cmpop, right: _Operand) -> Operand:
     if is_none(left.node) or is_none(right.node):
         tested = (right if is_none(left.node) else left).value
-        return pc.is_null(tested) if isinstance(op, ast.Eq | ast.Is) else pc.is_valid(tested)
+        return (
+            pc.is_null(tested)
+            if isinstance(op, ast.Eq | ast.Is)
+            else pc.is_valid(tested)
+        )
     return _known(_COMPARISONS[type(op)](*_alike(left, right)))
 
 
@@ -175,13 +195,19 @@ def _alike(left: _Operand, right: _Operand) -> tuple[Operand, Operand]:
     if any(map(pa.types.is_null, kinds)):
         return pa.scalar(None, pa.bool_()), pa.scalar(None, pa.bool_())
     if any(map(_is_number, kinds)):
-        return _same_type(_converted(left, _number, right), _converted(right, _number, left))
+        return _same_type(
+            _converted(left, _number, right), _converted(right, _number, left)
+        )
     if any(map(pa.types.is_boolean, kinds)):
-        return _converted(left, _spelled_truth, right), _converted(right, _spelled_truth, left)
+        return _converted(left, _spelled_truth, right), _converted(
+            right, _spelled_truth, left
+        )
     return _text(left.value), _text(right.value)
 
 
-def _converted(side: _Operand, convert: Callable[[Operand], Operand], other: _Operand) -> Operand:
+def _converted(
+    side: _Operand, convert: Callable[[Operand], Operand], other: _Operand
+) -> Operand:
     converted = convert(side.value)
     if isinstance(side.node, ast.Constant) and not converted.is_valid:
         raise ValueError(
@@ -200,7 +226,11 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _length(value: Operand) -> Operand:
-    return pc.list_value_length(value) if _is_list(value.type) else pc.utf8_length(_text(value))
+    return (
+        pc.list_value_length(value)
+        if _is_list(value.type)
+        else pc.utf8_length(_text(value))
+    )
 
 
 def _text(value: Operand) -> Operand:
@@ -217,12 +247,16 @@ def _number(value: Operand) -> Operand:
         return value
     if pa.types.is_boolean(value.type) or pa.types.is_null(value.type):
         return value.cast(pa.int64())
-    texts = pc.replace_substring_regex(pc.utf8_trim_whitespace(_text(value)), r"^\+", "")
+    texts = pc.replace_substring_regex(
+        pc.utf8_trim_whitespace(_text(value)), r"^\+", ""
+    )
     whole = pc.match_substring_regex(texts, r"^-?[0-9]{1,18}$")
     number = pc.match_substring_regex(
         texts, r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
     )
-    exact = not pc.any(_known(pc.xor(number, whole))).as_py()  # ids lose digits as floats
+    exact = not pc.any(
+        _known(pc.xor(number, whole))
+    ).as_py()  # ids lose digits as floats
     return pc.if_else(number, texts, None).cast(pa.int64() if exact else pa.float64())
 
 
@@ -252,5 +286,7 @@ def _modulo(left: Operand, right: Operand) -> Operand:
     """Return the remainder with the sign of `right`, as Python has it."""
     quotient = pc.trunc(pc.divide(left, right))
     rest = pc.subtract(left, pc.multiply(quotient, right))
-    differs = pc.and_(pc.not_equal(rest, 0), pc.xor(pc.less(rest, 0), pc.less(right, 0)))
+    differs = pc.and_(
+        pc.not_equal(rest, 0), pc.xor(pc.less(rest, 0), pc.less(right, 0))
+    )
     return pc.if_else(differs, pc.add(rest, right), rest)

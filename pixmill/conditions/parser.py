@@ -28,8 +28,15 @@ _TOKEN = re.compile(
       | [<>=!]=|<(?!<)|>(?!>)|\*(?!\*)|/(?!/)|[-+%(),\[\]]""",
     re.VERBOSE,
 )
-_INSTEAD = {"=": "compare with ==", "&": "write `and`", "|": "write `or`", "!": "write `not`"}
-_WORDS = {word: word for word in ("and", "or", "not", "in", "is", "True", "False", "None")}
+_INSTEAD = {
+    "=": "compare with ==",
+    "&": "write `and`",
+    "|": "write `or`",
+    "!": "write `not`",
+}
+_WORDS = {
+    word: word for word in ("and", "or", "not", "in", "is", "True", "False", "None")
+}
 _WORDS |= {"true": "True", "false": "False", "null": "None"}  # a config is YAML
 
 
@@ -45,7 +52,9 @@ class Source(NamedTuple):
         """Return the error about what stands at position `at`."""
         shown = self.text[at : at + 30]
         return ValueError(
-            f"{reason} (character {at + 1}: {shown})" if shown else f"{reason} (at its end)"
+            f"{reason} (character {at + 1}: {shown})"
+            if shown
+            else f"{reason} (at its end)"
         )
 
 
@@ -59,7 +68,9 @@ def read(text: str) -> ast.expr:
     try:
         tree = ast.parse(source.masked, mode="eval").body
     except SyntaxError as error:
-        at = error.offset - 1 if error.offset else len(text)  # 0: the end came too early
+        at = (
+            error.offset - 1 if error.offset else len(text)
+        )  # 0: the end came too early
         raise source.mistake(at, f"is not a condition; {ALLOWED}") from None
     except (RecursionError, MemoryError):
         raise ValueError("is nested too deeply") from None
@@ -119,7 +130,9 @@ def _restore(tree: ast.expr, source: Source) -> None:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             end, node.value = source.literals[node.col_offset]
             if end != node.end_col_offset:
-                raise source.mistake(end, "a comma or an operator is missing between two texts")
+                raise source.mistake(
+                    end, "a comma or an operator is missing between two texts"
+                )
 
 
 def _check_truth(node: ast.expr, source: Source) -> None:
@@ -171,7 +184,8 @@ def _check_number(node: ast.expr, source: Source) -> None:
 def _check_literal(node: ast.expr, source: Source) -> None:
     match node:
         case ast.UnaryOp(
-            op=ast.USub() | ast.UAdd(), operand=ast.Constant(value=int() | float()) as number
+            op=ast.USub() | ast.UAdd(),
+            operand=ast.Constant(value=int() | float()) as number,
         ):
             _check_literal(number, source)
         case ast.Constant(value=int() | float() as value):
@@ -180,7 +194,9 @@ def _check_literal(node: ast.expr, source: Source) -> None:
         case ast.Constant(value=str() | None):
             pass
         case _:
-            raise source.mistake(node.col_offset, "must be a number, a text, True, False or None")
+            raise source.mistake(
+                node.col_offset, "must be a number, a text, True, False or None"
+            )
 
 
 def _check_comparison(node: ast.Compare, source: Source) -> None:
@@ -188,7 +204,9 @@ def _check_comparison(node: ast.Compare, source: Source) -> None:
     _check_value(left, source)
     for op, right in zip(node.ops, node.comparators, strict=True):
         match op, right:
-            case ast.In() | ast.NotIn(), ast.List(elts=items) | ast.Tuple(elts=items) if items:
+            case ast.In() | ast.NotIn(), ast.List(elts=items) | ast.Tuple(
+                elts=items
+            ) if items:
                 for item in items:
                     _check_literal(item, source)
             case ast.In() | ast.NotIn(), _:
@@ -200,9 +218,12 @@ def _check_comparison(node: ast.Compare, source: Source) -> None:
                 raise source.mistake(
                     right.col_offset, "`is` is for None only; compare values with =="
                 )
-            case ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE(), _ if is_none(left) or is_none(right):
+            case ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE(), _ if is_none(
+                left
+            ) or is_none(right):
                 raise source.mistake(
-                    left.col_offset, "None is neither less nor more than anything; write `is None`"
+                    left.col_offset,
+                    "None is neither less nor more than anything; write `is None`",
                 )
             case _:
                 _check_value(right, source)
@@ -212,14 +233,18 @@ def _check_comparison(node: ast.Compare, source: Source) -> None:
 def _check_call(node: ast.Call, source: Source) -> None:
     name = _function(node)
     if name not in (*TEXT_TESTS, *VALUE_FUNCTIONS):
-        raise source.mistake(node.col_offset, f"is no function of conditions; {ALLOWED}")
+        raise source.mistake(
+            node.col_offset, f"is no function of conditions; {ALLOWED}"
+        )
     usage = f'{name}(column, "text")' if name in TEXT_TESTS else f"{name}(column)"
     if node.keywords or len(node.args) != usage.count(",") + 1:
         raise source.mistake(node.col_offset, f"is used as {usage}")
     _check_value(node.args[0], source)
     for pattern in node.args[1:]:
         if not (isinstance(pattern, ast.Constant) and isinstance(pattern.value, str)):
-            raise source.mistake(pattern.col_offset, f"must be a text in quotes: {usage}")
+            raise source.mistake(
+                pattern.col_offset, f"must be a text in quotes: {usage}"
+            )
         if name == "matches":
             _check_regex(pattern.value, pattern, source)
 

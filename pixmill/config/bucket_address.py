@@ -31,12 +31,18 @@ class BucketAddress(NamedTuple):
     @property
     def url(self) -> str:
         """The place without what says how to reach it."""
-        return f"{SCHEME}{self.bucket}/{self.prefix}" if self.prefix else f"{SCHEME}{self.bucket}"
+        return (
+            f"{SCHEME}{self.bucket}/{self.prefix}"
+            if self.prefix
+            else f"{SCHEME}{self.bucket}"
+        )
 
     def at(self, name: str) -> "BucketAddress":
         """Return the place `name` below this one."""
         return self._replace(
-            prefix=f"{self.prefix}/{name}" if self.prefix and name else self.prefix or name
+            prefix=f"{self.prefix}/{name}"
+            if self.prefix and name
+            else self.prefix or name
         )
 
     @property
@@ -66,7 +72,11 @@ class BucketAddress(NamedTuple):
             or os.environ.get("AWS_ENDPOINT_URL")
         )
         return (
-            cache_folder() / kind / (_host(named) if named else "aws") / self.bucket / self.prefix
+            cache_folder()
+            / kind
+            / (_host(named) if named else "aws")
+            / self.bucket
+            / self.prefix
         )
 
 
@@ -98,12 +108,16 @@ def bucket_address(url: str) -> BucketAddress:
     endpoint = options.get("endpoint_override")
     if endpoint:
         endpoint = (
-            endpoint if "://" in endpoint else f"{options.get('scheme', 'https')}://{endpoint}"
+            endpoint
+            if "://" in endpoint
+            else f"{options.get('scheme', 'https')}://{endpoint}"
         )
         if problem := endpoint_problem(endpoint):
             raise ValueError(f"endpoint_override {problem}")
     virtual = options.get("force_virtual_addressing", "false").lower() in ("true", "1")
-    return BucketAddress(bucket, prefix, endpoint, options.get("region") or None, virtual)
+    return BucketAddress(
+        bucket, prefix, endpoint, options.get("region") or None, virtual
+    )
 
 
 def store_url(text: str) -> str:
@@ -148,7 +162,9 @@ def cache_folder() -> Path:
     named = os.environ.get("XDG_CACHE_HOME")
     try:
         return (
-            Path(named) if named and Path(named).is_absolute() else Path.home() / ".cache"
+            Path(named)
+            if named and Path(named).is_absolute()
+            else Path.home() / ".cache"
         ) / "pixmill"
     except RuntimeError:
         raise ConfigError(

@@ -15,9 +15,13 @@ def database_url(url: str) -> str:
     """Return `url`. Raises ValueError where no ledger can be behind it, or where it holds a password."""
     try:
         parts = urlsplit(url)
-        has_password = parts.password is not None or bool(_SECRETS & parse_qs(parts.query).keys())
+        has_password = parts.password is not None or bool(
+            _SECRETS & parse_qs(parts.query).keys()
+        )
         is_usable = (
-            parts.scheme == SCHEME and url.startswith(f"{SCHEME}://") and (parts.port or 1) > 0
+            parts.scheme == SCHEME
+            and url.startswith(f"{SCHEME}://")
+            and (parts.port or 1) > 0
         )
     except ValueError:
         has_password = False

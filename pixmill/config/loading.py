@@ -30,8 +30,12 @@ NOT_YET: Mapping[str, tuple[Any, ...]] = {
 }
 """Keys of the contract that this version parses but does not honour, with the values that it does."""
 
-_QUOTES = "a text that begins with one of {[*&!|>%@` or holds `: ` or ` #` stands in quotes"
-_NO_STORE = "is null, which is how YAML reads a lone ~; write '~/folder', or leave the key out"
+_QUOTES = (
+    "a text that begins with one of {[*&!|>%@` or holds `: ` or ` #` stands in quotes"
+)
+_NO_STORE = (
+    "is null, which is how YAML reads a lone ~; write '~/folder', or leave the key out"
+)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -50,11 +54,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         listed = "\n".join(str(mistake) for mistake in mistakes)
-        raise ConfigError(f"{path} has {count}:\n{listed}", hint="docs/config.md lists every key")
+        raise ConfigError(
+            f"{path} has {count}:\n{listed}", hint="docs/config.md lists every key"
+        )
     return Config.model_validate(sections)
 
 
-def load_deployment_config(config: str, overrides: Sequence[str], *, deployed: bool) -> Config:
+def load_deployment_config(
+    config: str, overrides: Sequence[str], *, deployed: bool
+) -> Config:
     """Read the config of a flow run. Raises ConfigError for mistakes in it.
 
     A flow run of a deployment refuses a relative store: its working directory is made anew for every run.
@@ -74,7 +82,8 @@ def _read(path: Path) -> Document:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(
-            f"{path}: {error.strerror}", hint="`pixmill init DIR` writes a config to start from"
+            f"{path}: {error.strerror}",
+            hint="`pixmill init DIR` writes a config to start from",
         ) from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text") from None
@@ -82,13 +91,18 @@ def _read(path: Path) -> Document:
         document = read_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         problem = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not valid YAML: {problem}", hint=_QUOTES) from None
+        raise ConfigError(
+            f"{path} is not valid YAML: {problem}", hint=_QUOTES
+        ) from None
     raw = document.value
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
-        raise ConfigError(f"{path} must be a mapping of keys such as `name:` and `input:`")
+        raise ConfigError(
+            f"{path} must be a mapping of keys such as `name:` and `input:`"
+        )
     if _node_count(raw, {}) > MAX_NODES:
         raise ConfigError(
-            f"{path} unfolds to more than {MAX_NODES:,} values", hint="use fewer YAML aliases"
+            f"{path} unfolds to more than {MAX_NODES:,} values",
+            hint="use fewer YAML aliases",
         )
     return document
 
@@ -103,7 +117,9 @@ def _node_count(value: Any, known: dict[int, int]) -> int:
     return known[id(value)]
 
 
-def _check_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[ConfigProblem]]:
+def _check_sections(
+    raw: Mapping[str, Any],
+) -> tuple[dict[str, Any], list[ConfigProblem]]:
     """Return the sections that are right, by name, and the mistakes in the others."""
     sections: dict[str, Any] = {}
     mistakes = [
@@ -137,9 +153,14 @@ def _not_yet(sections: Mapping[str, Any]) -> Iterator[ConfigProblem]:
         value = getattr(sections[name], key) if key else sections[name]
         if value not in honoured:
             choices = " or ".join(repr(choice) for choice in honoured)
-            shown = "this URL" if "://" in str(value) else repr(value)  # it may hold a password
+            shown = (
+                "this URL" if "://" in str(value) else repr(value)
+            )  # it may hold a password
             yield ConfigProblem(
-                (path, f"{shown} is not supported by this version; it honours {choices}")
+                (
+                    path,
+                    f"{shown} is not supported by this version; it honours {choices}",
+                )
             )
 
 

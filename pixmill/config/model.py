@@ -61,7 +61,9 @@ def _scheduler(address: str) -> str:
     except ValueError:
         has_place = False
     if parts.scheme not in ("tcp", "tls") or not has_place:
-        raise ValueError("must be the address of a Dask scheduler such as tcp://127.0.0.1:8786")
+        raise ValueError(
+            "must be the address of a Dask scheduler such as tcp://127.0.0.1:8786"
+        )
     return address
 
 
@@ -79,7 +81,9 @@ def _codes_by_req_key(value: Any) -> Any:
         return value
     rules = {key: rule for key, rule in value.items() if _is_code_rule(rule)}
     of_operations = {
-        str(key): _with_text_keys(named) for key, named in value.items() if key not in rules
+        str(key): _with_text_keys(named)
+        for key, named in value.items()
+        if key not in rules
     }
     every = {**_with_text_keys(rules), **of_operations.get(ANY_REQ_KEY, {})}
     return {**of_operations, **({ANY_REQ_KEY: every} if every else {})}
@@ -90,7 +94,11 @@ def _is_code_rule(value: Any) -> bool:
 
 
 def _with_text_keys(value: Any) -> Any:
-    return {str(key): rule for key, rule in value.items()} if isinstance(value, Mapping) else value
+    return (
+        {str(key): rule for key, rule in value.items()}
+        if isinstance(value, Mapping)
+        else value
+    )
 
 
 def _code_rule(value: Any) -> Any:
@@ -127,7 +135,9 @@ class Input(Section):
     @property
     def image_columns(self) -> tuple[str, ...]:
         """The columns of the input images, in the order in which they are sent."""
-        mapped = self.columns.get("image_file" if self.local_images else "image_url", ())
+        mapped = self.columns.get(
+            "image_file" if self.local_images else "image_url", ()
+        )
         return (mapped,) if isinstance(mapped, str) else mapped
 
     @property
@@ -139,7 +149,11 @@ class Input(Section):
     def field_columns(self) -> dict[str, str]:
         """The request fields that a row sets: dotted path to column."""
         special = {"image_url", "image_file", "prompt", "seed"}
-        return {path: str(column) for path, column in self.columns.items() if path not in special}
+        return {
+            path: str(column)
+            for path, column in self.columns.items()
+            if path not in special
+        }
 
     def column(self, role: Literal["prompt", "seed"]) -> str | None:
         """The column that plays `role`, or `None`."""
@@ -180,7 +194,9 @@ class CodeRule(Section):
         ]
         | None
     ) = None
-    charged: Annotated[Literal["yes", "no", "unknown"] | None, BeforeValidator(_yes_or_no)] = None
+    charged: Annotated[
+        Literal["yes", "no", "unknown"] | None, BeforeValidator(_yes_or_no)
+    ] = None
 
     @model_validator(mode="after")
     def _says_something(self) -> "CodeRule":
@@ -248,7 +264,9 @@ class Execution(Section):
     @property
     def is_elsewhere(self) -> bool:
         """Whether `address` leads to other machines."""
-        return self.address is not None and not is_loopback(urlsplit(self.address).hostname or "")
+        return self.address is not None and not is_loopback(
+            urlsplit(self.address).hostname or ""
+        )
 
 
 class Output(Section):
@@ -307,7 +325,9 @@ class Config(Section):
     def ledger_address(self) -> Path | str:
         """Where the ledger is: a file of the store, or the URL of a database. Simulated runs always have a file."""
         return (
-            self.store_path / "ledger.db" if self.simulated or self.ledger is None else self.ledger
+            self.store_path / "ledger.db"
+            if self.simulated or self.ledger is None
+            else self.ledger
         )
 
     @property
@@ -318,7 +338,11 @@ class Config(Section):
     @property
     def concurrency(self) -> int:
         """The ceiling of the in-flight limit."""
-        return AUTO_CONCURRENCY if self.limits.concurrency == "auto" else self.limits.concurrency
+        return (
+            AUTO_CONCURRENCY
+            if self.limits.concurrency == "auto"
+            else self.limits.concurrency
+        )
 
     @property
     def account(self) -> str:
@@ -327,4 +351,6 @@ class Config(Section):
 
     def to_yaml(self) -> str:
         """The resolved config as YAML, every default filled in; it holds no secret."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(
+            self.model_dump(mode="json"), sort_keys=False, allow_unicode=True
+        )

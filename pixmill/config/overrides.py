@@ -41,11 +41,15 @@ def _with(document: Document, override: str) -> Document:
     try:
         given = read_yaml(text, place)
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise ValueError("the value is not valid YAML; a text may need quotes of its own") from None
+        raise ValueError(
+            "the value is not valid YAML; a text may need quotes of its own"
+        ) from None
     try:
         value = _placed(document.value, place, given.value)
     except (IndexError, TypeError):
-        raise ValueError("the path leads past the end of a list or into a plain value") from None
+        raise ValueError(
+            "the path leads past the end of a list or into a plain value"
+        ) from None
     kept = [word for word in document.words if not _is_replaced(word, place)]
     return Document(value, (*kept, *given.words))
 
@@ -91,7 +95,9 @@ def _first_key(
 def _length_of_new(place: Sequence[str], parts: Sequence[str]) -> int:
     """How many parts make up a key that is not there yet: all where keys are dotted paths themselves."""
     is_axis = len(place) in (4, 5) and place[:2] == ["sweep", "groups"]
-    if place == ["input", "columns"] or (is_axis and place[3] in ("grid", "zip", "random")):
+    if place == ["input", "columns"] or (
+        is_axis and place[3] in ("grid", "zip", "random")
+    ):
         return len(parts)
     if is_axis and place[3] == "list" and len(place) == 5:
         return len(parts)
@@ -104,7 +110,9 @@ def _length_of_new(place: Sequence[str], parts: Sequence[str]) -> int:
 
 def _below(container: Any, key: str) -> Any:
     if isinstance(container, dict):
-        return next((value for name, value in container.items() if str(name) == key), None)
+        return next(
+            (value for name, value in container.items() if str(name) == key), None
+        )
     if isinstance(container, list) and key.isdecimal() and int(key) < len(container):
         return container[int(key)]
     return None
@@ -129,4 +137,6 @@ def _placed(container: Any, place: Sequence[str], value: Any) -> Any:
 
 def _is_replaced(word: Word, place: Place) -> bool:
     """Whether a word stood at `place`, or below; a key stays where only its value is new."""
-    return word.place[: len(place)] == place and not (word.is_key and word.place == place)
+    return word.place[: len(place)] == place and not (
+        word.is_key and word.place == place
+    )

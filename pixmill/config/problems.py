@@ -18,7 +18,9 @@ class ConfigProblem(tuple[str, str]):
         return f"  {self[0]}: {self[1]}"
 
 
-def explained(error: ValidationError, prefix: str, model: Any = None) -> list[ConfigProblem]:
+def explained(
+    error: ValidationError, prefix: str, model: Any = None
+) -> list[ConfigProblem]:
     """Return one mistake per path; of the several ways in which a union can fail, the first speaks."""
     problems: dict[str, str] = {}
     for problem in error.errors(include_url=False):
@@ -36,7 +38,11 @@ def _path(problem: Any) -> list[str]:
     place = problem["loc"]
     # The last part of an unknown key's path is the user's own word, whatever it looks like.
     own = len(place) - 1 if problem["type"] == "extra_forbidden" else len(place)
-    return [str(part) for at, part in enumerate(place) if at == own or not _is_union_branch(part)]
+    return [
+        str(part)
+        for at, part in enumerate(place)
+        if at == own or not _is_union_branch(part)
+    ]
 
 
 def _is_union_branch(part: int | str) -> bool:
@@ -61,8 +67,12 @@ def _wording(problem: Any, model: Any, parts: Sequence[str]) -> str:
     got = problem["input"]
     if problem["type"] == "string_type" and (quoted := _in_quotes(got)):
         return f"must be a text, and YAML reads it as {quoted}"
-    secret = "://" in str(got) or "key" in "".join(parts[-1:])  # a URL may hold a password
-    plain = isinstance(got, str | int | float | bool) and len(repr(got)) < 60 and not secret
+    secret = "://" in str(got) or "key" in "".join(
+        parts[-1:]
+    )  # a URL may hold a password
+    plain = (
+        isinstance(got, str | int | float | bool) and len(repr(got)) < 60 and not secret
+    )
     shown = f" (got {got!r})" if plain else ""
     return message[0].lower() + message[1:] + shown
 

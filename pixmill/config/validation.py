@@ -37,7 +37,9 @@ def check_together(sections: Mapping[str, Any]) -> Iterator[ConfigProblem]:
     """Yield the mistakes that show only between sections; a section that is missing was a mistake by itself."""
     # Whatever its case: on some disks `Images` is the same folder.
     if str(sections.get("name")).lower() in STORE_FOLDERS:
-        yield ConfigProblem(("name", f"{sections['name']!r} is a folder of the store itself"))
+        yield ConfigProblem(
+            ("name", f"{sections['name']!r} is a folder of the store itself")
+        )
     if "input" in sections:
         yield from _check_input(sections["input"])
     if "request" in sections:
@@ -54,7 +56,9 @@ def check_together(sections: Mapping[str, Any]) -> Iterator[ConfigProblem]:
         if sections["seed"].policy == "column" and not has_column:
             yield ConfigProblem(("seed.policy", "'column' needs input.columns.seed"))
         if sections["seed"].policy != "column" and has_column:
-            yield ConfigProblem(("input.columns.seed", "is read only with seed.policy: column"))
+            yield ConfigProblem(
+                ("input.columns.seed", "is read only with seed.policy: column")
+            )
     if (
         "provider" in sections
         and sections["provider"].kind == "gateway"
@@ -64,23 +68,36 @@ def check_together(sections: Mapping[str, Any]) -> Iterator[ConfigProblem]:
     if "budget" in sections:
         yield from _check_budget(sections["budget"])
     if {"store", "provider", "ledger"} <= sections.keys():
-        yield from _check_store(sections["store"], sections["provider"], sections["ledger"])
+        yield from _check_store(
+            sections["store"], sections["provider"], sections["ledger"]
+        )
     if {"execution", "provider", "ledger"} <= sections.keys():
-        yield from _check_execution(sections["execution"], sections["provider"], sections["ledger"])
+        yield from _check_execution(
+            sections["execution"], sections["provider"], sections["ledger"]
+        )
     if {"request", "output"} <= sections.keys():
         by_url = sections["request"].params.get("return_url") is True
         if by_url and sections["output"].images == "inline":
             yield ConfigProblem(
-                ("request.params.return_url", "is false by output.images: inline; leave it out")
+                (
+                    "request.params.return_url",
+                    "is false by output.images: inline; leave it out",
+                )
             )
 
 
-def _check_store(store: str, provider: Provider, ledger: str | None) -> Iterator[ConfigProblem]:
+def _check_store(
+    store: str, provider: Provider, ledger: str | None
+) -> Iterator[ConfigProblem]:
     if not is_bucket_url(store) and (problem := folder_problem(Path(store))):
-        yield ConfigProblem(("store", f"{problem}; a store is a folder (got {store!r})"))
+        yield ConfigProblem(
+            ("store", f"{problem}; a store is a folder (got {store!r})")
+        )
     if is_bucket_url(store) and ledger is None and provider.kind != "simulator":
         reason = "is required with a store in a bucket, which can't hold a ledger"
-        yield ConfigProblem(("ledger", f"{reason}: postgresql+psycopg://user@host/database"))
+        yield ConfigProblem(
+            ("ledger", f"{reason}: postgresql+psycopg://user@host/database")
+        )
 
 
 def _check_execution(
@@ -89,16 +106,21 @@ def _check_execution(
     if section.address is None:
         return
     if section.engine == "threads":
-        yield ConfigProblem(("execution.address", "is read only with execution.engine: dask"))
-    if provider.kind == "simulator" and not provider.base_url:
-        problem = (
-            "is required with execution.address, whose workers can't know a simulator inside a run"
+        yield ConfigProblem(
+            ("execution.address", "is read only with execution.engine: dask")
         )
-        yield ConfigProblem(("provider.base_url", f"{problem}; `pixmill simulate` starts one"))
+    if provider.kind == "simulator" and not provider.base_url:
+        problem = "is required with execution.address, whose workers can't know a simulator inside a run"
+        yield ConfigProblem(
+            ("provider.base_url", f"{problem}; `pixmill simulate` starts one")
+        )
     if section.is_elsewhere and (ledger is None or provider.kind == "simulator"):
         problem = "leads to other machines, which can't share a ledger that is a file"
         yield ConfigProblem(
-            ("execution.address", f"{problem}; `ledger: postgresql+psycopg://…` is for all")
+            (
+                "execution.address",
+                f"{problem}; `ledger: postgresql+psycopg://…` is for all",
+            )
         )
 
 
@@ -106,21 +128,29 @@ def _check_budget(section: Budget) -> Iterator[ConfigProblem]:
     for cap in ("max_cost", "max_cost_per_month"):
         if getattr(section, cap) is not None and not section.price_per_call:
             yield ConfigProblem(
-                (f"budget.{cap}", "needs budget.price_per_call, or cost can't be counted")
+                (
+                    f"budget.{cap}",
+                    "needs budget.price_per_call, or cost can't be counted",
+                )
             )
 
 
 def _check_input(section: Input) -> Iterator[ConfigProblem]:
     both = {"image_url", "image_file"} & section.columns.keys()
     if len(both) != 1 or not section.image_columns:
-        yield ConfigProblem(("input.columns", "must map exactly one of image_url and image_file"))
+        yield ConfigProblem(
+            ("input.columns", "must map exactly one of image_url and image_file")
+        )
     if section.local_images and is_bucket_url(section.path):
         problem = "names files beside the table, and in a bucket there are none; map image_url, or copy both here"
         yield ConfigProblem(("input.columns.image_file", problem))
     for role, column in section.columns.items():
         if role not in ("image_url", "image_file") and not isinstance(column, str):
             yield ConfigProblem(
-                (f"input.columns.{role}", "must be one column; only images may be a list")
+                (
+                    f"input.columns.{role}",
+                    "must be one column; only images may be a list",
+                )
             )
     if section.where is not None:
         try:
@@ -131,19 +161,27 @@ def _check_input(section: Input) -> Iterator[ConfigProblem]:
         "".encode(section.encoding)
     except LookupError:
         yield ConfigProblem(
-            ("input.encoding", f"{section.encoding!r} is not an encoding that Python knows")
+            (
+                "input.encoding",
+                f"{section.encoding!r} is not an encoding that Python knows",
+            )
         )
 
 
 def _check_params(request: Request) -> Iterator[ConfigProblem]:
     for name in sorted(RESERVED_FIELDS & request.params.keys()):
         yield ConfigProblem(
-            (f"request.params.{name}", "is set by pixmill itself, from the row and the seed")
+            (
+                f"request.params.{name}",
+                "is set by pixmill itself, from the row and the seed",
+            )
         )
     try:
         canonical_json(resolve_parameters(request.req_key, request.params))
     except ValidationError as error:
-        yield from explained(error, "request.params", OPERATIONS[request.req_key].parameters)
+        yield from explained(
+            error, "request.params", OPERATIONS[request.req_key].parameters
+        )
     except (TypeError, ValueError) as error:
         yield ConfigProblem(("request.params", f"can't be sent as JSON: {error}"))
     if request.req_key not in OPERATIONS:
@@ -197,7 +235,9 @@ def _check_sweep(
     found = sweep_mistakes(sweep, request)
     yield from map(ConfigProblem, found)
     if not found:
-        yield from _check_points(section, request, make_points(sweep, request), replicates)
+        yield from _check_points(
+            section, request, make_points(sweep, request), replicates
+        )
 
 
 def _check_points(
@@ -221,8 +261,13 @@ def _check_points(
     if section.image_columns:
         params = (made.request_at(point, request).params for point in made.points)
         wrong = next(
-            filter(None, (image_index_problem(of, len(section.image_columns)) for of in params)),
+            filter(
+                None,
+                (image_index_problem(of, len(section.image_columns)) for of in params),
+            ),
             None,
         )
-        if wrong and not image_index_problem(request.params, len(section.image_columns)):
+        if wrong and not image_index_problem(
+            request.params, len(section.image_columns)
+        ):
             yield ConfigProblem(("sweep", wrong))

@@ -44,13 +44,16 @@ class _Loader(yaml.SafeLoader):
     """The safe loader, but a key that stands twice in a mapping is a mistake, not the last one's win."""
 
 
-def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping_without_duplicates(
+    loader: _Loader, node: yaml.MappingNode
+) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = getattr(key_node, "value", None)
         if isinstance(key, str) and key != "<<" and key in seen:
             raise yaml.MarkedYAMLError(
-                problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark
+                problem=f"the key {key!r} stands twice",
+                problem_mark=key_node.start_mark,
             )
         if isinstance(key, str):
             seen.add(key)
@@ -58,7 +61,9 @@ def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict
     return loader.construct_mapping(node, deep=True)
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
+_Loader.add_constructor(
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates
+)
 
 
 def _as_written(loader: _Loader, node: yaml.ScalarNode) -> str:

@@ -16,7 +16,9 @@ from pixmill.request.registry import OPERATIONS, resolve_parameters, with_field
 from pixmill.request.sweep.baseline import plain_request
 
 
-def word_mistakes(words: Iterable[Word], sections: Mapping[str, Any]) -> Iterator[ConfigProblem]:
+def word_mistakes(
+    words: Iterable[Word], sections: Mapping[str, Any]
+) -> Iterator[ConfigProblem]:
     """Yield a mistake for each of `words` that may mean a text; `sections` are those of the config that are right."""
     request = sections.get("request")
     for word in words:
@@ -27,9 +29,7 @@ def word_mistakes(words: Iterable[Word], sections: Mapping[str, Any]) -> Iterato
 def _quotes(word: Word) -> str:
     plain = word.reading.removeprefix("the number ")
     instead = "" if word.is_key or plain == "a date" else f", or {plain}"
-    return (
-        f"YAML reads a bare {word.text} as {word.reading}; write '{word.text}' in quotes{instead}"
-    )
+    return f"YAML reads a bare {word.text} as {word.reading}; write '{word.text}' in quotes{instead}"
 
 
 def _is_meant(word: Word, request: Request | None) -> bool:
@@ -40,7 +40,9 @@ def _is_meant(word: Word, request: Request | None) -> bool:
             return False
         return word.kind == "number" or _is_truth_value(request, axis)
     if word.place[:2] == ("request", "params"):
-        return word.kind == "number" or _is_truth_value(request, ".".join(word.place[2:]))
+        return word.kind == "number" or _is_truth_value(
+            request, ".".join(word.place[2:])
+        )
     return word.kind == "number" or _is_charged(word.place)
 
 

@@ -64,7 +64,9 @@ def publish_dry(plan: Plan) -> None:
 def _sample(plan: Plan) -> JobBatch | None:
     """The jobs of the table's first rows, every row with a problem; `None` where the table has no rows."""
     rows = max(1, min(SAMPLE_ROWS, SAMPLE_JOBS // len(plan.maker.slots)))
-    batch = next((batch for batch in plan.table.batches(rows) if batch.rows.num_rows), None)
+    batch = next(
+        (batch for batch in plan.table.batches(rows) if batch.rows.num_rows), None
+    )
     return plan.maker.expand(batch) if batch else None
 
 
@@ -88,7 +90,9 @@ def _publish(plan: Plan, jobs: JobBatch, folder: Path) -> None:
     schema = jobs.rows.rows.schema
     config = plan.config.model_copy(update={"store": str(folder)})
     count = len(jobs.keys)
-    nothing = no_outcomes(count).append_column("input_image", pa.nulls(count, pa.string()))
+    nothing = no_outcomes(count).append_column(
+        "input_image", pa.nulls(count, pa.string())
+    )
     rows = range(jobs.rows.rows.num_rows)
     invalid = jobs._replace(problems={at: jobs.problems.get(at, _DRY) for at in rows})
     results = ResultTable(config, plan.maker, schema, run_id="")
@@ -103,7 +107,10 @@ def _publish(plan: Plan, jobs: JobBatch, folder: Path) -> None:
     read_back(files.dataset, written, results.schema)
     content_digest(files.dataset)
     with pq.ParquetFile(files.dataset, page_checksum_verification=True) as dataset:
-        deque(page_text(config, dataset, _NoThumbnails(FolderStore(folder)), folder), maxlen=0)
+        deque(
+            page_text(config, dataset, _NoThumbnails(FolderStore(folder)), folder),
+            maxlen=0,
+        )
         selection = select(dataset.schema_arrow, None, (), None)
         for kind, write in TABLE_WRITERS.items():
             write_table(dataset, selection, folder / f"exported.{kind}", write)
@@ -114,7 +121,9 @@ def _publish(plan: Plan, jobs: JobBatch, folder: Path) -> None:
 class _NoThumbnails(Thumbnails):
     """Makes none: local input images stay unread."""
 
-    def make(self, images: Iterable[tuple[Path | str, str]]) -> dict[tuple[Path | str, str], bool]:
+    def make(
+        self, images: Iterable[tuple[Path | str, str]]
+    ) -> dict[tuple[Path | str, str], bool]:
         """Say of each that there is none."""
         return dict.fromkeys(images, False)
 
@@ -128,7 +137,9 @@ class _DrySamples(Samples):
             yield Sample(at, position, picked.splits[at], "", "", _NO_IMAGE, _NO_IMAGE)
 
 
-def _mistake(plan: Plan, jobs: JobBatch, failure: Exception, folder: Path) -> TableError:
+def _mistake(
+    plan: Plan, jobs: JobBatch, failure: Exception, folder: Path
+) -> TableError:
     """Find the columns that can't be published even where all others are missing."""
     rows = jobs.rows.rows
     bad = [
@@ -151,4 +162,6 @@ def _with_column(jobs: JobBatch, name: str) -> JobBatch:
         column if other == name else pa.nulls(len(rows), pa.string())
         for other, column in zip(rows.schema.names, rows.columns, strict=True)
     ]
-    return jobs._replace(rows=jobs.rows._replace(rows=pa.table(columns, rows.schema.names)))
+    return jobs._replace(
+        rows=jobs.rows._replace(rows=pa.table(columns, rows.schema.names))
+    )

@@ -43,8 +43,12 @@ def load_results(path: str | Path) -> "pd.DataFrame":
     found = find_dataset(path)
     with opened(found.file) as dataset:
         table = dataset.read()
-    table = table.append_column(free_name("path", table.schema), _image_paths(table, found.store))
-    table = pa.table([_loadable(column) for column in table.columns], table.schema.names)
+    table = table.append_column(
+        free_name("path", table.schema), _image_paths(table, found.store)
+    )
+    table = pa.table(
+        [_loadable(column) for column in table.columns], table.schema.names
+    )
     frame = table.to_pandas()
     for name in _gapped_integers(table):
         frame[name] = table[name].to_pandas(types_mapper=_nullable)
@@ -71,7 +75,9 @@ def find_dataset(path: str | Path, *, history: bool = False) -> LocatedDataset:
         return _in_bucket(str(path), history)
     path = given_path(path)
     if path.suffix in (".yaml", ".yml") and (config := load_config(path)).bucket:
-        return LocatedDataset(published_dataset(config, history=history), open_store(config))
+        return LocatedDataset(
+            published_dataset(config, history=history), open_store(config)
+        )
     file = dataset_file(path)
     return LocatedDataset(file, FolderStore(store_of(file)))
 
@@ -80,7 +86,9 @@ def published_dataset(config: Config, *, history: bool = False) -> Path:
     """Return the dataset file of a config as it is published now. Raises UserError where there is none."""
     file = published_folder(config, history=history) / DATASET
     if not file.exists():
-        raise NoDataset(f"{open_store(config).shown(file)} does not exist", hint=MAKE_IT)
+        raise NoDataset(
+            f"{open_store(config).shown(file)} does not exist", hint=MAKE_IT
+        )
     return file
 
 
@@ -98,7 +106,8 @@ def _in_bucket(url: str, history: bool) -> LocatedDataset:
         history = True
     if not place.prefix:
         raise UserError(
-            f"{url} names no dataset", hint="s3://bucket/prefix/NAME does, NAME as in its config"
+            f"{url} names no dataset",
+            hint="s3://bucket/prefix/NAME does, NAME as in its config",
         )
     store = open_bucket(place.parent)
     store.pull(place.name, PUBLISHED, history=history)
@@ -114,9 +123,12 @@ def dataset_file(path: str | Path) -> Path:
     if given.suffix in (".yaml", ".yml"):
         return load_config(given).dataset_folder / DATASET
     if given.is_dir() and not (given / DATASET).exists():
-        known = ", ".join(str(found.parent) for found in sorted(given.glob(f"*/{DATASET}")))
+        known = ", ".join(
+            str(found.parent) for found in sorted(given.glob(f"*/{DATASET}"))
+        )
         raise UserError(
-            f"{given} holds no {DATASET}", hint=f"it holds datasets: {known}" if known else MAKE_IT
+            f"{given} holds no {DATASET}",
+            hint=f"it holds datasets: {known}" if known else MAKE_IT,
         )
     return given / DATASET if given.is_dir() else given
 
@@ -135,7 +147,10 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
         dataset = pq.ParquetFile(path, page_checksum_verification=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist", hint=MAKE_IT) from None
-    except (pa.ArrowException, ValueError) as error:  # a name in the footer may be no text any more
+    except (
+        pa.ArrowException,
+        ValueError,
+    ) as error:  # a name in the footer may be no text any more
         raise _damaged(path, error) from None
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror or error}") from None
@@ -186,7 +201,11 @@ def _loadable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column as it is where pandas can make objects of its values, and show them; else as text."""
     kind = column.type
     if pa.types.is_timestamp(kind) and kind.tz is not None:
-        zoned = column if is_known_zone(kind.tz) else column.cast(pa.timestamp(kind.unit, "UTC"))
+        zoned = (
+            column
+            if is_known_zone(kind.tz)
+            else column.cast(pa.timestamp(kind.unit, "UTC"))
+        )
         return zoned if has_python_years(column) else as_text(column)
     if pa.types.is_temporal(kind) or pa.types.is_nested(kind):
         try:
@@ -209,9 +228,16 @@ def _nullable(kind: pa.DataType) -> object:
     import pandas as pd
 
     signed = {8: pd.Int8Dtype, 16: pd.Int16Dtype, 32: pd.Int32Dtype, 64: pd.Int64Dtype}
-    unsigned = {8: pd.UInt8Dtype, 16: pd.UInt16Dtype, 32: pd.UInt32Dtype, 64: pd.UInt64Dtype}
+    unsigned = {
+        8: pd.UInt8Dtype,
+        16: pd.UInt16Dtype,
+        32: pd.UInt32Dtype,
+        64: pd.UInt64Dtype,
+    }
     return (signed if pa.types.is_signed_integer(kind) else unsigned)[kind.bit_width]()
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path} is damaged: {error}", hint="`pixmill run` publishes it anew")
+    return UserError(
+        f"{path} is damaged: {error}", hint="`pixmill run` publishes it anew"
+    )

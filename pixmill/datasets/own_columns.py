@@ -49,7 +49,9 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "the point of the sweep: 12 hexadecimal digits, or `base` for the config's own values",
         _NO_SLOT,
     ),
-    OwnColumn("replicate", pa.int32(), "the repetition with another seed, from 0", _NO_SLOT),
+    OwnColumn(
+        "replicate", pa.int32(), "the repetition with another seed, from 0", _NO_SLOT
+    ),
     OwnColumn("prompt", pa.string(), "the prompt as it is sent", _NEVER),
     OwnColumn(
         "params",
@@ -123,7 +125,12 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "the first of `output_urls`; it dies within a day",
         _NO_URL,
     ),
-    OwnColumn("output_urls", pa.list_(pa.string()), "the images' URLs at the provider", _NO_URL),
+    OwnColumn(
+        "output_urls",
+        pa.list_(pa.string()),
+        "the images' URLs at the provider",
+        _NO_URL,
+    ),
     OwnColumn("url_expires_at", _INSTANT, "when the first of these URLs dies", _NO_URL),
     OwnColumn(
         "file_name",
@@ -183,7 +190,9 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "it was not charged, nobody knows whether it was, there is no `budget.price_per_call`, or"
         " an earlier row has it",
     ),
-    OwnColumn("currency", pa.string(), "`budget.currency` when the call was made", _UNANSWERED),
+    OwnColumn(
+        "currency", pa.string(), "`budget.currency` when the call was made", _UNANSWERED
+    ),
     OwnColumn(
         "effective_seed",
         pa.int64(),

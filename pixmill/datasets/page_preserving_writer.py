@@ -50,7 +50,10 @@ class PagePreservingWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _: TracebackType | None,
     ) -> None:
         with self._open:
             while self._kept:
@@ -59,7 +62,9 @@ class PagePreservingWriter:
 
     def write(self, table: pa.Table) -> None:
         """Write `table` as one row group."""
-        while self._kept and not self._fits(table, self._kept[0].begin - self._sink.tell()):
+        while self._kept and not self._fits(
+            table, self._kept[0].begin - self._sink.tell()
+        ):
             self._keep_next()
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
 

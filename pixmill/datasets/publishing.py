@@ -27,7 +27,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
-from pixmill.datasets.page_preserving_writer import OPTIONS, PagePreservingWriter, content_digest
+from pixmill.datasets.page_preserving_writer import (
+    OPTIONS,
+    PagePreservingWriter,
+    content_digest,
+)
 from pixmill.datasets.rejected_rows import INVALID_SCHEMA, PreviousRejects, invalid_rows
 from pixmill.datasets.schema import OutcomeCounts, ResultTable
 from pixmill.datasets.step_back import is_step_back
@@ -81,7 +85,9 @@ def check_publishable(config: Config) -> None:
             check_writable(folder / name)
 
 
-def publish(plan: Plan, ledger: Ledger, run_id: str, *, whatever: bool = False) -> Published:
+def publish(
+    plan: Plan, ledger: Ledger, run_id: str, *, whatever: bool = False
+) -> Published:
     """Write the dataset of `plan` from what the ledger knows now, and put it in place.
 
     One that would be a step back (see `pixmill.datasets.step_back`) leaves what is published as it
@@ -120,7 +126,9 @@ def published_folder(config: Config, *, history: bool = False) -> Path:
     return folder
 
 
-def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path, whatever: bool) -> Published:
+def _publish(
+    plan: Plan, ledger: Ledger, run_id: str, folder: Path, whatever: bool
+) -> Published:
     plan.table.check_unchanged()
     complete_publication(plan.config)
     known_invalid = PreviousRejects(folder / INVALID)
@@ -128,7 +136,9 @@ def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path, whatever: bo
     with aside(folder / DATASET) as dataset, aside(folder / INVALID) as invalid:
         batches = prefetch(plan.batches(), partial(_known, plan, ledger))
         files = Files(dataset, invalid, folder / DATASET)
-        rows, new_invalid = write_rows(results, batches, plan.first, files, known_invalid)
+        rows, new_invalid = write_rows(
+            results, batches, plan.first, files, known_invalid
+        )
         plan.table.check_unchanged()
         read_back(dataset, rows, results.schema)
         results.counts.new["invalid"] = new_invalid
@@ -136,7 +146,9 @@ def _publish(plan: Plan, ledger: Ledger, run_id: str, folder: Path, whatever: bo
         manifest = manifest_at(folder / MANIFEST)
         current = folder / DATASET
         replaces = whatever or not intact
-        if not replaces and is_step_back(plan, results.counts, dataset, current, manifest):
+        if not replaces and is_step_back(
+            plan, results.counts, dataset, current, manifest
+        ):
             dataset.unlink()
             invalid.unlink()
             stays = manifest["counts"]["succeeded"]
@@ -277,7 +289,9 @@ def read_back(path: Path, rows: int, schema: pa.Schema) -> None:
 def _is_intact(folder: Path) -> bool:
     """Whether the published file is the one that its manifest describes: a damaged one is no version to keep."""
     current = folder / DATASET
-    return current.exists() and manifest_at(folder / MANIFEST).get("sha256") == hash_of(current)
+    return current.exists() and manifest_at(folder / MANIFEST).get("sha256") == hash_of(
+        current
+    )
 
 
 def _has_content_of(published: Path, written: Path) -> bool:
@@ -294,7 +308,9 @@ def _keep_version(folder: Path, keep: int) -> None:
     if keep:
         history.mkdir(exist_ok=True)
         published = manifest_at(folder / MANIFEST)
-        name = str(published.get("published_at", _now())).replace(":", "").replace("-", "")
+        name = (
+            str(published.get("published_at", _now())).replace(":", "").replace("-", "")
+        )
         kept = history / f"{name}.parquet"
         if not kept.exists():
             described = json.dumps(published, indent=1, allow_nan=False)
@@ -309,9 +325,7 @@ def _copy(file: Path, copy: Path) -> None:
     """Give a file that no one writes to a second name, or its content where the file system has no such names."""
     try:
         os.link(file, copy)
-    except (
-        OSError
-    ):  # EPERM, ENOTSUP, EMLINK, EXDEV, ENOSYS: exFAT, FUSE and mounts each have their own
+    except OSError:  # EPERM, ENOTSUP, EMLINK, EXDEV, ENOSYS: exFAT, FUSE and mounts each have their own
         with aside(copy) as path:
             shutil.copyfile(file, path)
 
@@ -331,7 +345,11 @@ def _manifest(
             "cached": counts.cached,
             "images_missing": counts.images_missing,
         },
-        "input": {"path": plan.config.input.path, "rows": plan.rows, "sha256": plan.table.sha256()},
+        "input": {
+            "path": plan.config.input.path,
+            "rows": plan.rows,
+            "sha256": plan.table.sha256(),
+        },
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
 

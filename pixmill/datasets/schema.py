@@ -23,7 +23,9 @@ from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.jobs import JobBatch, by_position
 from pixmill.request.sweep import Axis, axis_column
 
-OWN_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple((of.name, of.type) for of in OWN_COLUMNS)
+OWN_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple(
+    (of.name, of.type) for of in OWN_COLUMNS
+)
 """Names and types of the dataset's own columns, in its order."""
 
 _COPIED = (
@@ -86,7 +88,11 @@ def result_schema(own: pa.Schema, axes: Sequence[Axis] = ()) -> pa.Schema:
 def _our_fields(axes: Sequence[Axis]) -> list[tuple[str, pa.DataType]]:
     fields = list(OWN_FIELDS)
     after = [name for name, _ in fields].index(_AXES_AFTER) + 1
-    return [*fields[:after], *((axis.column, _axis_type(axis)) for axis in axes), *fields[after:]]
+    return [
+        *fields[:after],
+        *((axis.column, _axis_type(axis)) for axis in axes),
+        *fields[after:],
+    ]
 
 
 def _axis_type(axis: Axis) -> pa.DataType:
@@ -114,7 +120,9 @@ def description(
             }
             for axis in maker.sweep.axes
         ],
-        "columns": {role: config.input.columns[role] for role in sorted(config.input.columns)},
+        "columns": {
+            role: config.input.columns[role] for role in sorted(config.input.columns)
+        },
         "row_key": config.input.row_key,
         "own": ours,
         "provider": config.provider.kind,
@@ -125,7 +133,9 @@ def description(
 class ResultTable:
     """Builds dataset rows batch by batch and counts what they hold."""
 
-    def __init__(self, config: Config, maker: JobExpander, own: pa.Schema, run_id: str) -> None:
+    def __init__(
+        self, config: Config, maker: JobExpander, own: pa.Schema, run_id: str
+    ) -> None:
         self._config = config
         self._maker = maker
         self._run_id = run_id
@@ -155,22 +165,27 @@ class ResultTable:
         )
         codes = self._codes(known, status)
         here = pc.and_(
-            pc.fill_null(pc.equal(known["run_id"], self._run_id), False), pa.array(first)
+            pc.fill_null(pc.equal(known["run_id"], self._run_id), False),
+            pa.array(first),
         )
         cached = pc.and_not(pc.equal(status, "succeeded"), here)
         self._count(known, status, codes, cached, first)
-        messages = pc.if_else(pc.equal(status, "succeeded"), None, known["error_message"])
+        messages = pc.if_else(
+            pc.equal(status, "succeeded"), None, known["error_message"]
+        )
         seeds = pc.if_else(
-            pc.is_valid(keys), pa.array(by_position(jobs.seeds), pa.int64()).take(at), None
+            pc.is_valid(keys),
+            pa.array(by_position(jobs.seeds), pa.int64()).take(at),
+            None,
         )
         columns: dict[str, Any] = {
             "row_number": row + jobs.rows.first_row,
             "row_key": pa.array(self._row_keys(jobs), pa.string()).take(row),
             **self._of_slots(jobs, slot, keys),
             "prompt": pa.array(by_position(jobs.prompts), pa.string()).take(at),
-            "params": pa.array([of.params for of in by_position(jobs.shapes)], pa.string()).take(
-                at
-            ),
+            "params": pa.array(
+                [of.params for of in by_position(jobs.shapes)], pa.string()
+            ).take(at),
             "seed": seeds,
             "effective_seed": pc.if_else(
                 settled, pc.coalesce(known["effective_seed"], seeds), None
@@ -186,13 +201,18 @@ class ResultTable:
             "cost": pc.if_else(pa.array(first), known["cost"], None),
         }
         columns |= {name: known[name] for name in _COPIED}
-        ours = [_array(columns[name], kind) for name, kind in _our_fields(self._maker.sweep.axes)]
+        ours = [
+            _array(columns[name], kind)
+            for name, kind in _our_fields(self._maker.sweep.axes)
+        ]
         own = [column.combine_chunks() for column in jobs.rows.rows.take(row).columns]
         return pa.Table.from_arrays([*own, *ours], schema=self.schema)
 
     def _row_keys(self, jobs: JobBatch) -> list[str]:
         return (
-            jobs.row_keys if self._config.input.row_key else self._maker.default_row_keys(jobs.rows)
+            jobs.row_keys
+            if self._config.input.row_key
+            else self._maker.default_row_keys(jobs.rows)
         )
 
     def _of_slots(
@@ -208,7 +228,9 @@ class ResultTable:
             "req_key": pa.array([of.req_key for of in slots]),
         }
         for axis in self._maker.sweep.axes:
-            values[axis.column] = axis_column([of.point.values[axis.path] for of in slots])
+            values[axis.column] = axis_column(
+                [of.point.values[axis.path] for of in slots]
+            )
         return {name: pc.take(of_slots, slot) for name, of_slots in values.items()}
 
     def _codes(self, known: pa.Table, status: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -221,7 +243,9 @@ class ResultTable:
         )
         left = pc.equal(status, "skipped")
         of_job = pc.if_else(
-            left, pc.coalesce(known["error_code"], pa.scalar("not_attempted")), known["error_code"]
+            left,
+            pc.coalesce(known["error_code"], pa.scalar("not_attempted")),
+            known["error_code"],
         )
         return pc.if_else(succeeded, of_image, of_job)
 
@@ -237,7 +261,9 @@ class ResultTable:
         firsts = pa.array(first)
         counts.status.update(_frequencies(status))
         counts.cached += _number(cached)
-        lacks = pc.and_(pc.and_(pc.equal(status, "succeeded"), pc.is_valid(codes)), firsts)
+        lacks = pc.and_(
+            pc.and_(pc.equal(status, "succeeded"), pc.is_valid(codes)), firsts
+        )
         counts.images_missing += _number(lacks)
         skipped = pc.and_(pc.equal(status, "skipped"), firsts)
         in_flight = pc.fill_null(pc.equal(known["state"], State.IN_FLIGHT.value), False)
@@ -250,7 +276,9 @@ class ResultTable:
         )
         counts.new.update(_frequencies(status.filter(bad)))
         image_here = pc.fill_null(pc.equal(known["image_run"], self._run_id), False)
-        news = _number(pc.and_(lacks, pc.or_(image_here, pc.fill_null(outcome_here, False))))
+        news = _number(
+            pc.and_(lacks, pc.or_(image_here, pc.fill_null(outcome_here, False)))
+        )
         if news:
             counts.new["images_missing"] += news
 
@@ -263,7 +291,9 @@ def _as_stored(known: pa.Table) -> pa.Table:
 
 
 def _frequencies(texts: pa.ChunkedArray) -> dict[str, int]:
-    return {pair["values"]: pair["counts"] for pair in pc.value_counts(texts).to_pylist()}
+    return {
+        pair["values"]: pair["counts"] for pair in pc.value_counts(texts).to_pylist()
+    }
 
 
 def _number(mask: pa.ChunkedArray) -> int:

@@ -20,7 +20,11 @@ _ROW_KEY = re.compile("(pixmill_)*row_key")
 
 
 def is_step_back(
-    plan: Plan, counts: OutcomeCounts, written: Path, published: Path, manifest: Mapping[str, Any]
+    plan: Plan,
+    counts: OutcomeCounts,
+    written: Path,
+    published: Path,
+    manifest: Mapping[str, Any],
 ) -> bool:
     """Whether the dataset `written`, with its `counts`, is to leave the `published` one of `manifest` in place.
 

@@ -38,7 +38,14 @@ LISTED = 10_000
 
 _PUBLISH = "`pixmill repair` publishes it anew, without paying"
 _RESTORE = "restore the ledger from a backup before the next run, which would pay again for what it does not know"
-_COLUMNS = ("row_number", "status", "job_key", "images", "input_image", "url_expires_at")
+_COLUMNS = (
+    "row_number",
+    "status",
+    "job_key",
+    "images",
+    "input_image",
+    "url_expires_at",
+)
 _OPEN = (State.PENDING, State.IN_FLIGHT)
 
 
@@ -98,7 +105,9 @@ class _RowImage(NamedTuple):
     is_input: bool = False
 
 
-def verify(config: Config, on_progress: Callable[[Verified], None] = lambda _: None) -> Verified:
+def verify(
+    config: Config, on_progress: Callable[[Verified], None] = lambda _: None
+) -> Verified:
     """Read all that the dataset of `config` stands on. `on_progress` hears after each image how far it is.
 
     Raises UserError where there is no dataset, or the ledger is that of a newer pixmill.
@@ -129,7 +138,11 @@ def _check_published(folder: Path, found: Verified) -> dict[str, Any]:
     path = folder / MANIFEST
     manifest = manifest_at(path)
     if "sha256" not in manifest:
-        found.add(Finding(found.shown(path), "manifest", "is missing or can't be read", _PUBLISH))
+        found.add(
+            Finding(
+                found.shown(path), "manifest", "is missing or can't be read", _PUBLISH
+            )
+        )
     elif problem := manifest_problem(folder / DATASET, manifest):
         found.add(Finding(found.shown(folder / DATASET), "manifest", problem, _PUBLISH))
     return manifest
@@ -190,7 +203,9 @@ def _check_rows(
             BATCH_ROWS
         ):  # all columns: every page is read, with its checksum
             rows = (
-                batch.select([own[name] for name in _COLUMNS]).rename_columns(_COLUMNS).to_pylist()
+                batch.select([own[name] for name in _COLUMNS])
+                .rename_columns(_COLUMNS)
+                .to_pylist()
             )
             statuses.update(row["status"] for row in rows)
             ledger = _agreeing(ledger, rows, found)
@@ -205,14 +220,19 @@ def _check_rows(
     return statuses
 
 
-def _named_once(rows: Sequence[Mapping[str, Any]], seen: set[int]) -> Iterator[_RowImage]:
+def _named_once(
+    rows: Sequence[Mapping[str, Any]], seen: set[int]
+) -> Iterator[_RowImage]:
     """Yield the image files that `rows` name and no row before did; by the hash of the name, which is smaller."""
     for row in rows:
         images = [
-            _RowImage(NamedImage(of["file_name"], of["bytes"]), row) for of in row["images"] or ()
+            _RowImage(NamedImage(of["file_name"], of["bytes"]), row)
+            for of in row["images"] or ()
         ]
         if row["input_image"]:
-            images.append(_RowImage(NamedImage(row["input_image"], None), row, is_input=True))
+            images.append(
+                _RowImage(NamedImage(row["input_image"], None), row, is_input=True)
+            )
         for image in images:
             if hash(image.file.name) not in seen:
                 seen.add(hash(image.file.name))
@@ -225,7 +245,9 @@ def _wrong(store: Store, image: _RowImage, problem: str) -> Finding:
     path = (
         repr(name) if problem == "foreign_name" else store.shown(store.folder / name)
     )  # it may be any text
-    return Finding(path, problem, f"row {number}: {PROBLEMS[problem]}", _remedy(image), number)
+    return Finding(
+        path, problem, f"row {number}: {PROBLEMS[problem]}", _remedy(image), number
+    )
 
 
 def _remedy(image: _RowImage) -> str:
@@ -249,7 +271,9 @@ def _agreeing(
         return None
     try:
         outcomes = ledger.outcomes([row["job_key"] for row in rows])
-        known = pa.concat_tables([part.select(["state", "images"]) for part in outcomes])
+        known = pa.concat_tables(
+            [part.select(["state", "images"]) for part in outcomes]
+        )
     except LedgerError as error:
         found.add(Finding(str(ledger.address), "ledger", str(error), _RESTORE))
         return None

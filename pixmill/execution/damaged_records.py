@@ -32,7 +32,9 @@ class Checked:
     forgotten: int = 0
 
 
-def drop_damaged_records(config: Config, on_progress: Callable[[Checked], None]) -> Checked:
+def drop_damaged_records(
+    config: Config, on_progress: Callable[[Checked], None]
+) -> Checked:
     """Let the ledger forget the files, among those of the config's jobs, that are gone or not what was stored."""
     ledger = open_ledger(config.ledger_address)
     if ledger is None:
@@ -71,14 +73,19 @@ def _believed(ledger: Ledger, jobs: JobBatch) -> pa.Table:
     """What the ledger has of the images of each position. Those that wait for the store may be on another machine."""
     names = ["images", "output_urls", "image_error"]
     known = pa.concat_tables(part.select(names) for part in ledger.outcomes(jobs.keys))
-    stored = pc.if_else(pc.is_valid(known["image_error"]), pa.scalar(None, IMAGES), known["images"])
+    stored = pc.if_else(
+        pc.is_valid(known["image_error"]), pa.scalar(None, IMAGES), known["images"]
+    )
     return known.set_column(0, "images", stored)
 
 
 def _kept_inputs(jobs: JobBatch, ledger: Ledger, seen: set[int]) -> list[InputImage]:
     """The stored input images of a batch that are not in `seen`, by the hashes of their sources."""
     fresh = {
-        source for column in jobs.images.sources for source in column if hash(source) not in seen
+        source
+        for column in jobs.images.sources
+        for source in column
+        if hash(source) not in seen
     }
     seen.update(map(hash, fresh))
     return [image for image in ledger.inputs(list(fresh)).values() if image.file_name]

@@ -17,7 +17,12 @@ from pixmill.errors import PixmillError, StoreError
 from pixmill.ledger import Ledger, MissingImages
 from pixmill.ledger.schema import now_micros
 from pixmill.storage import NotYetStored, Store
-from pixmill.storage.image_fetcher import ImageError, ImageFetcher, ImageFile, url_expiry
+from pixmill.storage.image_fetcher import (
+    ImageError,
+    ImageFetcher,
+    ImageFile,
+    url_expiry,
+)
 from pixmill.storage.integrity import NamedImage
 
 log = logging.getLogger(__name__)
@@ -69,7 +74,9 @@ class _Held(NamedTuple):
 class Downloads:
     """Fetches and stores the images of one run. `failure` is what makes it pointless to pay for more of them."""
 
-    def __init__(self, store: Store, run_id: str, ledger: Ledger, fetcher: ImageFetcher) -> None:
+    def __init__(
+        self, store: Store, run_id: str, ledger: Ledger, fetcher: ImageFetcher
+    ) -> None:
         self._store = store
         self._run_id = run_id
         self._ledger = ledger
@@ -88,7 +95,9 @@ class Downloads:
         """Store images that came inside an answer, before that is recorded: no URL leads to them again."""
         return self._stored("that came inside an answer", images)
 
-    def note(self, job_key: str, urls: Sequence[str], images: Sequence[bytes], kept: Kept) -> None:
+    def note(
+        self, job_key: str, urls: Sequence[str], images: Sequence[bytes], kept: Kept
+    ) -> None:
         """Write down what is amiss with the `images` of an answer that is recorded with its `urls`.
 
         Those that could not be written are held, as far as `HELD_BYTES` go, and tried again by `close`.
@@ -96,7 +105,12 @@ class Downloads:
         if kept.error is None or (urls and kept.files is None):
             return
         self._ledger.record_image(
-            job_key, self._run_id, urls, images=kept.files, error=kept.error, download_ms=0.0
+            job_key,
+            self._run_id,
+            urls,
+            images=kept.files,
+            error=kept.error,
+            download_ms=0.0,
         )
         if kept.may_pass:
             with self._lock:
@@ -104,13 +118,17 @@ class Downloads:
                 if held + sum(map(len, images)) <= HELD_BYTES:
                     self._held.append(_Held(job_key, urls, images))
 
-    def fetch(self, images: MissingImages, done: Callable[[], None] = lambda: None) -> None:
+    def fetch(
+        self, images: MissingImages, done: Callable[[], None] = lambda: None
+    ) -> None:
         """Fetch the images of a paid job in the background, write down where they are, then call `done`."""
         self._wait(1)
         context = contextvars.copy_context()
         try:
             self._pool.submit(context.run, self._bring_home, images, done)
-        except RuntimeError as error:  # there are no more threads, or it was cancelled meanwhile
+        except (
+            RuntimeError
+        ) as error:  # there are no more threads, or it was cancelled meanwhile
             if not self._cancelled:
                 self._give_up(f"images can't be fetched: {error}")
             self._wait(-1)
@@ -158,15 +176,22 @@ class Downloads:
     def _bring_home(self, missing: MissingImages, done: Callable[[], None]) -> None:
         begun = time.perf_counter()
         try:
-            files = json.dumps(missing.files, allow_nan=False) if missing.files else None
+            files = (
+                json.dumps(missing.files, allow_nan=False) if missing.files else None
+            )
             if files and self._are_stored(missing.files):
                 kept = Kept(files)
             elif missing.urls:
                 fetched = self._stored(
-                    f"of job {missing.job_key[:12]}", map(self._fetcher.fetch, missing.urls)
+                    f"of job {missing.job_key[:12]}",
+                    map(self._fetcher.fetch, missing.urls),
                 )
                 ended = not files and missing.expires_at <= now_micros()
-                kept = fetched if fetched.files else Kept(files, _LOST if ended else _PENDING)
+                kept = (
+                    fetched
+                    if fetched.files
+                    else Kept(files, _LOST if ended else _PENDING)
+                )
             else:
                 return
             elapsed_ms = (time.perf_counter() - begun) * 1000
@@ -181,7 +206,8 @@ class Downloads:
         """Whether the store has images by now, which may have waited for it on this machine or on another."""
         try:
             return all(
-                self._store.problem(NamedImage(file["file_name"], file["bytes"])) is None
+                self._store.problem(NamedImage(file["file_name"], file["bytes"]))
+                is None
                 or self._store.restored(file["file_name"])
                 for file in files
             )
@@ -189,7 +215,9 @@ class Downloads:
             self._refused("that waits for the store", error)
             return False
 
-    def _record(self, job_key: str, urls: Sequence[str], kept: Kept, download_ms: float) -> None:
+    def _record(
+        self, job_key: str, urls: Sequence[str], kept: Kept, download_ms: float
+    ) -> None:
         try:
             self._ledger.record_image(
                 job_key,
@@ -240,14 +268,18 @@ class Downloads:
                 return error.image
 
         try:
-            files = json.dumps([file._asdict() for file in map(saved, images)], allow_nan=False)
+            files = json.dumps(
+                [file._asdict() for file in map(saved, images)], allow_nan=False
+            )
         except ImageError as error:
             log.warning("the image %s could not be had: %s", which, error)
             return Kept(error=_LOST)
         except (OSError, StoreError) as error:
             self._refused(which, error)
             return Kept(error=_LOST, may_pass=True)
-        except Exception as error:  # the answer that they came in is recorded all the same
+        except (
+            Exception
+        ) as error:  # the answer that they came in is recorded all the same
             self._note_bug(which, error)
             return Kept(error=_LOST, may_pass=True)
         return Kept(files, _PENDING if waits else None)
@@ -263,12 +295,12 @@ class Downloads:
 
     def _refused(self, which: str, error: OSError | StoreError) -> None:
         log.warning("the image %s could not be stored: %s", which, error)
-        self._give_up(f"images can't be stored: {getattr(error, 'strerror', None) or error}")
+        self._give_up(
+            f"images can't be stored: {getattr(error, 'strerror', None) or error}"
+        )
 
     def _give_up(self, problem: str) -> None:
-        hint = (
-            "nothing more is sent; free the disk or fix the store, then run the same command again"
-        )
+        hint = "nothing more is sent; free the disk or fix the store, then run the same command again"
         self.failure = self.failure or PixmillError(problem, hint=hint)
 
 

@@ -48,7 +48,9 @@ def decide(ticket: WorkItem, claim: Claim, answer: Response, retry: Retry) -> De
             return Decision(State.SUCCEEDED, transient=False, again=False)
         case Verdict.REFUSED:
             again = answer.code in OUTPUT_REDRAWN and claim.rerolls < retry.rerolls
-            return Decision(State.PENDING if again else State.REFUSED, transient=False, again=again)
+            return Decision(
+                State.PENDING if again else State.REFUSED, transient=False, again=again
+            )
         case Verdict.FAILED:
             return Decision(State.FAILED, transient=False, again=False)
         case Verdict.IN_DOUBT:
@@ -59,7 +61,9 @@ def decide(ticket: WorkItem, claim: Claim, answer: Response, retry: Retry) -> De
             again = ticket.tries + 1 < retry.max_attempts
         case _:
             again = ticket.throttles + 1 < MAX_THROTTLES
-    return Decision(State.PENDING if again else State.FAILED, transient=not again, again=again)
+    return Decision(
+        State.PENDING if again else State.FAILED, transient=not again, again=again
+    )
 
 
 def in_doubt_by(error: Exception, answer: Response | None = None) -> Response:

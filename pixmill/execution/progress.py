@@ -44,7 +44,9 @@ class Progress(NamedTuple):
     @property
     def eta_seconds(self) -> float | None:
         """When the rest will have been paid for at this rate, `None` while there is none."""
-        return (self.to_pay - sum(self.done.values())) / self.rate if self.rate else None
+        return (
+            (self.to_pay - sum(self.done.values())) / self.rate if self.rate else None
+        )
 
 
 @dataclass
@@ -84,7 +86,11 @@ class RunCounters:
                 return None
             # What is in doubt may have cost money and is no image, so it counts like a failure.
             for name, outcomes, share in (
-                ("failed or in doubt", ("failed", "in_doubt"), self.stop.failed_fraction),
+                (
+                    "failed or in doubt",
+                    ("failed", "in_doubt"),
+                    self.stop.failed_fraction,
+                ),
                 ("refused", ("refused",), self.stop.refused_fraction),
             ):
                 if sum(map(self._window.count, outcomes)) > share * len(self._window):

@@ -33,7 +33,14 @@ LISTED = 10_000
 _WINDOW = 1_000
 """Missing images that are looked up together."""
 
-_COLUMNS = ("row_number", "row_key", "status", "error_code", "url_expires_at", "input_image")
+_COLUMNS = (
+    "row_number",
+    "row_key",
+    "status",
+    "error_code",
+    "url_expires_at",
+    "input_image",
+)
 _MISSING = ("image_pending", "image_lost")
 
 
@@ -104,7 +111,9 @@ def repair(
         run.fetch_missing(_soonest_first(run))
         with _damaged_dataset_aside(config):
             report = run.finish()
-        repaired = Repaired(checked, report, run.plan.images_missing - report["images_missing"])
+        repaired = Repaired(
+            checked, report, run.plan.images_missing - report["images_missing"]
+        )
     _list_missing(config, repaired)
     return repaired
 
@@ -127,7 +136,9 @@ def _soonest_first(run: Run) -> Iterator[MissingImages]:
     order = np.argsort(ends, kind="stable")
     for start in range(0, len(order), _WINDOW):
         asked = [key.decode() for key in keys[order[start : start + _WINDOW]].tolist()]
-        yield from sorted(run.ledger.missing_images(asked), key=lambda images: images.expires_at)
+        yield from sorted(
+            run.ledger.missing_images(asked), key=lambda images: images.expires_at
+        )
 
 
 def _missing_keys(run: Run) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
@@ -139,8 +150,12 @@ def _missing_keys(run: Run) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
         for jobs in run.plan.batches():
             first = run.plan.first[position : position + len(jobs.keys)]
             position += len(jobs.keys)
-            asked = [key for key, is_first in zip(jobs.keys, first, strict=True) if is_first]
-            found = [(of.job_key, of.expires_at) for of in run.ledger.missing_images(asked)]
+            asked = [
+                key for key, is_first in zip(jobs.keys, first, strict=True) if is_first
+            ]
+            found = [
+                (of.job_key, of.expires_at) for of in run.ledger.missing_images(asked)
+            ]
             keys.append(np.array([key for key, _ in found], "S64"))
             ends.append(np.array([ends_at for _, ends_at in found], np.int64))
     return np.concatenate(keys), np.concatenate(ends)
@@ -176,11 +191,15 @@ def _list_missing(config: Config, repaired: Repaired) -> None:
     with opened(config.dataset_folder / DATASET) as dataset:
         own = own_columns(dataset.schema_arrow)
         for batch in dataset.iter_batches(columns=[own[name] for name in _COLUMNS]):
-            rows = batch.select([own[name] for name in _COLUMNS]).rename_columns(_COLUMNS)
+            rows = batch.select([own[name] for name in _COLUMNS]).rename_columns(
+                _COLUMNS
+            )
             paid = rows.filter(pc.equal(rows["status"], "succeeded"))
             if config.input.images == "keep":
                 repaired.missing_inputs += paid["input_image"].null_count
-            for row in paid.filter(pc.is_in(paid["error_code"], pa.array(_MISSING))).to_pylist():
+            for row in paid.filter(
+                pc.is_in(paid["error_code"], pa.array(_MISSING))
+            ).to_pylist():
                 _note(repaired, row)
 
 

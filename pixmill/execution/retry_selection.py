@@ -36,7 +36,8 @@ class RetrySelection:
         chosen = pc.is_in(found["state"], pa.array(list(self.statuses or STATUSES)))
         if self.codes is not None:
             chosen = pc.and_(
-                chosen, pc.is_in(found["error_code"], pa.array(list(self.codes), pa.string()))
+                chosen,
+                pc.is_in(found["error_code"], pa.array(list(self.codes), pa.string())),
             )
         positions = pc.indices_nonzero(chosen).to_pylist()
         attempts = found["attempts"].take(pa.array(positions, pa.int64())).to_pylist()
@@ -48,8 +49,12 @@ class RetrySelection:
 
     def describe(self) -> str:
         """The jobs in words."""
-        parts = [" or ".join(sorted(name.replace("_", " ") for name in self.statuses or ()))]
-        parts += [f"with the code {' or '.join(sorted(self.codes))}"] if self.codes else []
+        parts = [
+            " or ".join(sorted(name.replace("_", " ") for name in self.statuses or ()))
+        ]
+        parts += (
+            [f"with the code {' or '.join(sorted(self.codes))}"] if self.codes else []
+        )
         parts += ["and fits the condition"] if self.keys is not None else []
         return " ".join(filter(None, parts))
 
@@ -70,7 +75,9 @@ def retried(
             )
     named = frozenset(statuses) if statuses or codes else frozenset({"failed"})
     return RetrySelection(
-        named or None, frozenset(codes) or None, None if where is None else _keys(config, where)
+        named or None,
+        frozenset(codes) or None,
+        None if where is None else _keys(config, where),
     )
 
 
@@ -80,5 +87,8 @@ def _keys(config: Config, where: str) -> frozenset[str]:
         name = own_columns(dataset.schema_arrow)["job_key"]
         batches = selection.batches(dataset, BATCH_ROWS)
         return frozenset(
-            key for picked in batches for key in picked.rows.column(name).to_pylist() if key
+            key
+            for picked in batches
+            for key in picked.rows.column(name).to_pylist()
+            if key
         )

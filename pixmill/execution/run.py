@@ -89,7 +89,10 @@ class Run:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _: TracebackType | None,
     ) -> None:
         _running.pop(self.run_id, None)
         try:
@@ -100,7 +103,11 @@ class Run:
     @property
     def to_pay(self) -> int:
         """How many job keys this run would pay for, `--limit` respected."""
-        return self.plan.to_pay if self.limit is None else min(self.limit, self.plan.to_pay)
+        return (
+            self.plan.to_pay
+            if self.limit is None
+            else min(self.limit, self.plan.to_pay)
+        )
 
     @property
     def fleet(self) -> WorkerPool | None:
@@ -110,7 +117,11 @@ class Run:
     @property
     def jobs_per_task(self) -> int:
         """How many jobs the next task run takes. With `auto` they are more where calls turn out to be quick."""
-        wanted = self.fleet.jobs_per_task if self.fleet else self.config.execution.jobs_per_task
+        wanted = (
+            self.fleet.jobs_per_task
+            if self.fleet
+            else self.config.execution.jobs_per_task
+        )
         if wanted != "auto":
             return wanted
         if self.to_pay <= TASK_RUNS:
@@ -143,7 +154,9 @@ class Run:
         base_url = None
         api_key = None
         if config.simulated and config.provider.base_url is None:
-            from pixmill.simulator import embedded  # only runs that use it pay for its import
+            from pixmill.simulator import (
+                embedded,
+            )  # only runs that use it pay for its import
 
             simulator = self._open.enter_context(
                 embedded(config.store_path / "bill.jsonl", faults=faults)
@@ -173,7 +186,10 @@ class Run:
         fetcher = ImageFetcher(allow_hosts=allowed, simulator=self.simulator_url)
         self._downloads = Downloads(store, self.run_id, self.ledger, fetcher)
         self._open.callback(self._downloads.close)
-        if any(run["finished_at"] is None for run in self.ledger.last_runs(self.config.name, 1)):
+        if any(
+            run["finished_at"] is None
+            for run in self.ledger.last_runs(self.config.name, 1)
+        ):
             store.clear_parts()
         self.ledger.begin_run(self.run_id, self.config.name)
         if self.plan.asked:
@@ -187,7 +203,9 @@ class Run:
         cached = self.plan.standings[PlannedState.CACHED]
         if self.config.execution.engine != "threads":
             run = (self.config, self.run_id, self.ledger)
-            return WorkerPool(*run, to_pay=self.to_pay, cached=cached, simulator=self._simulator)
+            return WorkerPool(
+                *run, to_pay=self.to_pay, cached=cached, simulator=self._simulator
+            )
         if self._client is None:
             raise PixmillError(f"run {self.run_id} is not connected")
         engine = ThreadExecutor(
@@ -209,7 +227,9 @@ class Run:
         """
         jobs = self.plan.pending_jobs(self.limit)
         try:
-            while not self.stopping and (chunk := list(islice(jobs, self.jobs_per_task))):
+            while not self.stopping and (
+                chunk := list(islice(jobs, self.jobs_per_task))
+            ):
                 self.plan.table.check_unchanged()
                 yield chunk
         except TableError as error:
@@ -217,7 +237,11 @@ class Run:
 
     def label(self, chunk: list[Job]) -> str:
         """Name the rows of a chunk, as its task run is called."""
-        return chunk[0].label if len(chunk) == 1 else f"{chunk[0].label} … {chunk[-1].label}"
+        return (
+            chunk[0].label
+            if len(chunk) == 1
+            else f"{chunk[0].label} … {chunk[-1].label}"
+        )
 
     @property
     def simulator_url(self) -> str | None:
@@ -244,7 +268,9 @@ class Run:
     @property
     def stopping(self) -> bool:
         """Whether nothing more is sent."""
-        return bool(self._failure or self._interrupted or (self.engine and self.engine.stopped))
+        return bool(
+            self._failure or self._interrupted or (self.engine and self.engine.stopped)
+        )
 
     def process(self, chunk: list[Job]) -> ChunkCounts:
         """Pay for a chunk. What makes paying impossible is kept for `finish`, after which it is raised."""
@@ -270,8 +296,14 @@ class Run:
     def interrupt(self, name: str) -> None:
         """Stop sending because a person or the system asked for it by the signal `name`."""
         # The same `retry` would ask for what it renewed once more.
-        how = "`pixmill run` goes on" if self.plan.asked else "run the same command again to go on"
-        self._interrupted = StopReason(StopCode.INTERRUPTED, f"interrupted by {name}; {how}")
+        how = (
+            "`pixmill run` goes on"
+            if self.plan.asked
+            else "run the same command again to go on"
+        )
+        self._interrupted = StopReason(
+            StopCode.INTERRUPTED, f"interrupted by {name}; {how}"
+        )
         if self.engine:
             self.engine.stop(*self._interrupted)
         if self._downloads and not self.engine:
@@ -283,8 +315,14 @@ class Run:
         if self._downloads is None or not self.plan.has_images_to_fetch:
             return
         if missing is None:
-            batches = ([key for key in jobs.keys if key] for jobs in self.plan.batches())
-            missing = (images for keys in batches for images in self.ledger.missing_images(keys))
+            batches = (
+                [key for key in jobs.keys if key] for jobs in self.plan.batches()
+            )
+            missing = (
+                images
+                for keys in batches
+                for images in self.ledger.missing_images(keys)
+            )
         self._downloads.fetch_in_turn(missing, lambda: self.stopping)
 
     def finish(self) -> dict[str, Any]:
@@ -294,16 +332,24 @@ class Run:
         and with what thumbnails there are once somebody interrupts: all else is on disk by then.
         """
         self._open.close()
-        failure = self._failure or (self._downloads.failure if self._downloads else None)
+        failure = self._failure or (
+            self._downloads.failure if self._downloads else None
+        )
         stopped = self.engine.stopped if self.engine else self._interrupted
         tried_out = bool(self.limit) and not (failure or stopped)
         try:
-            published = publish_plan(self._planned, self.ledger, self.run_id, whatever=tried_out)
+            published = publish_plan(
+                self._planned, self.ledger, self.run_id, whatever=tried_out
+            )
         except PixmillError as error:
-            self.ledger.finish_run(self.run_id, {"run_id": self.run_id, "reason": str(error)})
+            self.ledger.finish_run(
+                self.run_id, {"run_id": self.run_id, "reason": str(error)}
+            )
             raise
         if self.plan.again:
-            published.counts.new["not renewed"] += self.ledger.failed_renewals(self.run_id)
+            published.counts.new["not renewed"] += self.ledger.failed_renewals(
+                self.run_id
+            )
         code, reason = verdict(published, self.config.accept, self._left_out())
         if stopped:
             code = int(stopped.code)
@@ -312,13 +358,17 @@ class Run:
             code = 2 if isinstance(failure, UserError) else 1
             reason = str(failure)
         began = self._began
-        report = told(self.plan, self.ledger, self.run_id, published, code, reason, began)
+        report = told(
+            self.plan, self.ledger, self.run_id, published, code, reason, began
+        )
         if failure:
             self.ledger.finish_run(self.run_id, report)
             raise failure
         record(self.config, self.ledger, report)
         self.report = report
-        page = update_report_page(self.config, published, lambda: self._interrupted is not None)
+        page = update_report_page(
+            self.config, published, lambda: self._interrupted is not None
+        )
         report = {**report, "report": page}
         self.report = report
         record(self.config, self.ledger, report)
@@ -370,14 +420,21 @@ def adopt_run(run: Run) -> Iterator[None]:
 
 @contextmanager
 def flow_run(
-    config: str, overrides: Sequence[str], limit: int | None, *, new_store: bool, deployed: bool
+    config: str,
+    overrides: Sequence[str],
+    limit: int | None,
+    *,
+    new_store: bool,
+    deployed: bool,
 ) -> Iterator[Run]:
     """Yield the run that was handed over, or one that a flow run starts by itself, which never asks."""
     run = _prepared.get()
     if run is not None:
         yield run
         return
-    with prepare(load_deployment_config(config, overrides, deployed=deployed), limit) as run:
+    with prepare(
+        load_deployment_config(config, overrides, deployed=deployed), limit
+    ) as run:
         check_spending(run.plan, new_store=new_store, ledger_exists=run.ledger_existed)
         yield run
 

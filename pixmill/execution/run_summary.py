@@ -46,7 +46,11 @@ def verdict(published: Published, accept: Accept, left_out: int = 0) -> tuple[in
     Jobs without an outcome are a problem as well, but for those `left_out` by `--limit` or left to another run.
     """
     counts = published.counts
-    allowed = {"failed": accept.failed, "refused": accept.refused, "invalid": accept.invalid}
+    allowed = {
+        "failed": accept.failed,
+        "refused": accept.refused,
+        "invalid": accept.invalid,
+    }
     new = counts.new + Counter({"not attempted": max(0, counts.left - left_out)})
     over = [
         f"{count:,} {name.replace('_', ' ')}"
@@ -56,7 +60,10 @@ def verdict(published: Published, accept: Accept, left_out: int = 0) -> tuple[in
     if over:
         return 3, f"finished with new problems: {', '.join(over)}"
     if counts.elsewhere:
-        return 0, f"finished but for {counts.elsewhere:,} jobs that another run has in flight"
+        return (
+            0,
+            f"finished but for {counts.elsewhere:,} jobs that another run has in flight",
+        )
     return 0, "finished"
 
 
@@ -118,7 +125,10 @@ def update_report_page(
     Once it `is_hurried` no more thumbnails are made, and the page counts as older than the dataset: whoever comes next
     makes it anew, as one that a killed run did not get to.
     """
-    from pixmill.datasets.report import page_of, write_report  # not for commands that only look
+    from pixmill.datasets.report import (
+        page_of,
+        write_report,
+    )  # not for commands that only look
 
     page = page_of(config)
     try:

@@ -35,7 +35,9 @@ def check_invalid(plan: Plan) -> None:
     """Stop before paying where more rows are invalid than `input.max_invalid` allows. Raises TableError."""
     allowed = plan.config.input.max_invalid
     if plan.rows and plan.invalid / plan.rows > allowed:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(plan.reasons.items()))
+        reasons = ", ".join(
+            f"{count:,} {reason}" for reason, count in sorted(plan.reasons.items())
+        )
         raise TableError(
             f"{plan.invalid:,} of {plan.rows:,} rows are invalid ({reasons}), more than input.max_invalid allows "
             f"({allowed:.0%}); nothing was sent",
@@ -47,7 +49,9 @@ def month_to_date(config: Config, ledger: Ledger | None) -> float:
     """The money that calls of this account were charged since the month began in `budget.timezone`."""
     if ledger is None:
         return 0.0
-    spent = ledger.spent(account=config.account, since=month_begins(config.budget.timezone))
+    spent = ledger.spent(
+        account=config.account, since=month_begins(config.budget.timezone)
+    )
     return spent.get("yes", 0.0)
 
 

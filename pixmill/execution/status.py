@@ -31,7 +31,9 @@ class PastRun(NamedTuple):
         """The run in one line."""
         when = self.started_at.astimezone().strftime("%Y-%m-%d %H:%M")
         if self.summary:
-            return f"{when}  {self.run_id}  {self.calls:,} calls  {self.summary['reason']}"
+            return (
+                f"{when}  {self.run_id}  {self.calls:,} calls  {self.summary['reason']}"
+            )
         return f"{when}  {self.run_id}  {self.calls:,} calls  {'running now' if self.alive else 'ended without a word'}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -56,12 +58,20 @@ class DoubtfulJob(NamedTuple):
             else "at an unknown time"
         )
         return "  ".join(
-            (when, self.label, self.request_id or "no request id", self.code or "process_died")
+            (
+                when,
+                self.label,
+                self.request_id or "no request id",
+                self.code or "process_died",
+            )
         )
 
     def as_dict(self) -> dict[str, Any]:
         """The job as plain JSON values."""
-        return {**self._asdict(), "sent_at": self.sent_at.isoformat() if self.sent_at else None}
+        return {
+            **self._asdict(),
+            "sent_at": self.sent_at.isoformat() if self.sent_at else None,
+        }
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,9 @@ def read_status(config: Config) -> Status:
     try:
         plan = make_plan(config, ledger)
         rows = ledger.last_runs(config.name) if ledger else []
-        in_doubt_calls = tuple(islice(_doubtful_jobs(plan, ledger), SHOWN_DOUBTS)) if ledger else ()
+        in_doubt_calls = (
+            tuple(islice(_doubtful_jobs(plan, ledger), SHOWN_DOUBTS)) if ledger else ()
+        )
     finally:
         if ledger:
             ledger.close()
@@ -109,15 +121,23 @@ def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
             doubt = in_doubt_calls.pop(key, None) if key else None
             if doubt:
                 at_micros = doubt.sent_at or doubt.ended_at
-                sent_at = datetime.fromtimestamp(at_micros / 1e6, UTC) if at_micros else None
+                sent_at = (
+                    datetime.fromtimestamp(at_micros / 1e6, UTC) if at_micros else None
+                )
                 yield DoubtfulJob(
-                    jobs.job(at).label, doubt.job_key, sent_at, doubt.request_id, doubt.code
+                    jobs.job(at).label,
+                    doubt.job_key,
+                    sent_at,
+                    doubt.request_id,
+                    doubt.code,
                 )
 
 
 def _past_run(row: dict[str, Any]) -> PastRun:
     summary = json.loads(row["summary"]) if row["summary"] else None
     started = datetime.fromtimestamp(row["started_at"] / 1e6, UTC)
-    believed_until = row["started_at"] + int(UNSEEN_HOURS * 3600e6)  # of a host that can't be asked
+    believed_until = row["started_at"] + int(
+        UNSEEN_HOURS * 3600e6
+    )  # of a host that can't be asked
     alive = row["finished_at"] is None and not is_dead(row["owner"], believed_until)
     return PastRun(row["run_id"], started, row["calls"], summary, alive)

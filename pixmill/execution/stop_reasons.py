@@ -36,14 +36,17 @@ def budget_reached(cap: str, budget: Budget) -> StopReason:
     """The `cap`, a key of `budget`, leaves no room for one more call."""
     amount = getattr(budget, cap)
     unit = "calls" if cap == "max_calls" else budget.currency
-    until = f" until {_next_month(budget.timezone)}" if cap == "max_cost_per_month" else ""
+    until = (
+        f" until {_next_month(budget.timezone)}" if cap == "max_cost_per_month" else ""
+    )
     next_step = (
         "raise it"
         if until
         else "raise it, or run the same command again to spend as much once more"
     )
     return StopReason(
-        StopCode.BUDGET, f"budget.{cap} ({amount:,} {unit}) is reached{until}; {next_step}"
+        StopCode.BUDGET,
+        f"budget.{cap} ({amount:,} {unit}) is reached{until}; {next_step}",
     )
 
 
@@ -81,7 +84,11 @@ def credentials_rejected(answer: Response) -> StopReason:
 
 
 def _listed(codes: Sequence[tuple[str, int]]) -> str:
-    return f" ({', '.join(f'{code} × {count:,}' for code, count in codes)})" if codes else ""
+    return (
+        f" ({', '.join(f'{code} × {count:,}' for code, count in codes)})"
+        if codes
+        else ""
+    )
 
 
 def _next_month(timezone: str) -> str:

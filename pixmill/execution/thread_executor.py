@@ -16,7 +16,13 @@ from collections.abc import Callable, Sequence
 from pixmill.config.model import Config
 from pixmill.errors import LedgerError, PixmillError, TableError
 from pixmill.execution.image_downloads import Downloads, Kept, urls_expire_at
-from pixmill.execution.outcomes import CallTiming, Decision, attempt_record, decide, in_doubt_by
+from pixmill.execution.outcomes import (
+    CallTiming,
+    Decision,
+    attempt_record,
+    decide,
+    in_doubt_by,
+)
 from pixmill.execution.progress import ChunkCounts, Progress, RunCounters
 from pixmill.execution.stop_reasons import (
     StopCode,
@@ -121,13 +127,22 @@ class ThreadExecutor:
         """Go on with the threads that there are; PixmillError where there is none."""
         if not self._threads:
             hint = "nothing was sent; allow it more threads (`ulimit -u`, the pids limit of a container)"
-            raise PixmillError(f"this machine has no thread for calls: {error}", hint=hint)
-        log.info("%s threads make the calls, there are no more: %s", len(self._threads), error)
+            raise PixmillError(
+                f"this machine has no thread for calls: {error}", hint=hint
+            )
+        log.info(
+            "%s threads make the calls, there are no more: %s",
+            len(self._threads),
+            error,
+        )
 
     def _start(self, number: int) -> threading.Thread:
         context = self._context.copy()  # one thread at a time may be inside a context
         thread = threading.Thread(
-            target=context.run, args=(self._work,), name=f"pixmill-{number}", daemon=True
+            target=context.run,
+            args=(self._work,),
+            name=f"pixmill-{number}",
+            daemon=True,
         )
         thread.start()
         return thread
@@ -208,7 +223,9 @@ class ThreadExecutor:
     def _note_bug(self, ticket: WorkItem, error: Exception) -> None:
         """Take in a fault of this program. One costs the job that met it; after `MOST_BUGS` nothing more is sent."""
         what = mask_secrets(f"{type(error).__name__}: {error}")
-        log.exception("%s met an internal error: %s", ticket.job.label, single_line(what))
+        log.exception(
+            "%s met an internal error: %s", ticket.job.label, single_line(what)
+        )
         if self.tally.bug_met() >= MOST_BUGS:
             self._fail(
                 PixmillError(
@@ -271,11 +288,15 @@ class ThreadExecutor:
             self._note_bug(ticket, error)
             answer = in_doubt_by(error)
         latency_ms = (time.perf_counter() - begun) * 1000
-        sent = CallTiming(sent_at, queue_ms, latency_ms, seed, claim.rerolls, claim.attempts)
+        sent = CallTiming(
+            sent_at, queue_ms, latency_ms, seed, claim.rerolls, claim.attempts
+        )
         try:
             judged, kept = self._written_down(ticket, claim, answer, sent)
         except Exception as error:
-            if not isinstance(error, LedgerError):  # one that is broken says so once more
+            if not isinstance(
+                error, LedgerError
+            ):  # one that is broken says so once more
                 self._note_bug(ticket, error)
             answer = in_doubt_by(error, answer)
             try:
@@ -287,7 +308,9 @@ class ThreadExecutor:
                     f"what became of {job.label} can't be written: {again}"
                 ) from again
         success = answer.verdict is Verdict.SUCCEEDED
-        self.tally.record_call(answer.code, success=success, charged=answer.charged == "yes")
+        self.tally.record_call(
+            answer.code, success=success, charged=answer.charged == "yes"
+        )
         try:
             self._follow_up(ticket, answer, judged, kept)
         except LedgerError:
@@ -306,12 +329,18 @@ class ThreadExecutor:
         inline = answer.verdict is Verdict.SUCCEEDED and answer.inline_images
         # Before the answer is recorded: there is no URL to fetch these again.
         kept = self._downloads.keep(answer.inline_images) if inline else Kept()
-        written = attempt_record(self._config, self._run_id, key, answer, judged, sent, kept.files)
+        written = attempt_record(
+            self._config, self._run_id, key, answer, judged, sent, kept.files
+        )
         self._ledger.record(written)
         return judged, kept
 
-    def _follow_up(self, ticket: WorkItem, answer: Response, judged: Decision, kept: Kept) -> None:
-        self._downloads.note(ticket.job.key, answer.image_urls, answer.inline_images, kept)
+    def _follow_up(
+        self, ticket: WorkItem, answer: Response, judged: Decision, kept: Kept
+    ) -> None:
+        self._downloads.note(
+            ticket.job.key, answer.image_urls, answer.inline_images, kept
+        )
         if answer.retry_after:
             self.governor.hold(answer.retry_after)
         if judged.again:
@@ -350,7 +379,11 @@ class ThreadExecutor:
             return 0.0  # another seed is another request
         doubled = min(ticket.tries + ticket.throttles - 1, 10)
         pause = self._jitter() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0**doubled)
-        return max(pause, self.governor.reserve_retry()) if verdict is Verdict.RETRY else pause
+        return (
+            max(pause, self.governor.reserve_retry())
+            if verdict is Verdict.RETRY
+            else pause
+        )
 
     def _not_mine(self, ticket: WorkItem, refused: Refused) -> None:
         if refused.cap:

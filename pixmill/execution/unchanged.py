@@ -49,9 +49,13 @@ class Planned(NamedTuple):
     unchanged: Unchanged | None = None
 
 
-def planned(config: Config, ledger: Ledger, selection: Selection | None = None) -> Planned:
+def planned(
+    config: Config, ledger: Ledger, selection: Selection | None = None
+) -> Planned:
     """Return the plan of a run as `make_plan` does, without a look at a row where it is known from a note."""
-    revision = ledger.revision() if _can_be_noted(config) and selection is None else None
+    revision = (
+        ledger.revision() if _can_be_noted(config) and selection is None else None
+    )
     if revision:
         recalled = _recalled(config, ledger, revision)
         if recalled:
@@ -59,7 +63,9 @@ def planned(config: Config, ledger: Ledger, selection: Selection | None = None) 
     return Planned(make_plan(config, ledger, selection), revision)
 
 
-def publish_plan(of: Planned, ledger: Ledger, run_id: str, *, whatever: bool = False) -> Published:
+def publish_plan(
+    of: Planned, ledger: Ledger, run_id: str, *, whatever: bool = False
+) -> Published:
     """Publish a plan as `publish` does, but for one that is published as it is; leave a note for the next run."""
     config = of.plan.config
     folder = config.dataset_folder
@@ -78,14 +84,22 @@ def publish_plan(of: Planned, ledger: Ledger, run_id: str, *, whatever: bool = F
 
 def _can_be_noted(config: Config) -> bool:
     """Whether the dataset depends on nothing but config, table and jobs, all of which are at hand."""
-    return config.input.images == "url" and not config.input.local_images and not config.bucket
+    return (
+        config.input.images == "url"
+        and not config.input.local_images
+        and not config.bucket
+    )
 
 
 def _is_final(plan: Plan, made: Published) -> bool:
     """Whether the next run would find nothing to do, whenever it comes."""
     counts = made.counts
     undone = (
-        plan.to_pay or plan.again or plan.has_images_to_fetch or counts.left or counts.elsewhere
+        plan.to_pay
+        or plan.again
+        or plan.has_images_to_fetch
+        or counts.left
+        or counts.elsewhere
     )
     odd = plan.conflicts or plan.bad_images or made.stays is not None
     return not undone and not odd
@@ -106,7 +120,9 @@ def _note(of: Planned, made: Published, files: Mapping[str, str]) -> None:
             "rows": plan.rows,
             "jobs": plan.jobs,
             "reasons": plan.reasons,
-            "examples": {reason: list(shown) for reason, shown in plan.examples.items()},
+            "examples": {
+                reason: list(shown) for reason, shown in plan.examples.items()
+            },
             "standings": {of.name: number for of, number in plan.standings.items()},
             "images_missing": plan.images_missing,
             "images_lost": plan.images_lost,
@@ -127,7 +143,9 @@ def _recalled(config: Config, ledger: Ledger, revision: str) -> Planned | None:
     if not note or ledger.has_claims():
         return None
     source = config.input
-    table = open_table(source.path, encoding=source.encoding, delimiter=source.delimiter)
+    table = open_table(
+        source.path, encoding=source.encoding, delimiter=source.delimiter
+    )
     stamps = _stamps(folder)
     with ThreadPoolExecutor(1) as beside:  # hashing needs no interpreter
         files = beside.submit(_hashes, folder)
@@ -161,7 +179,9 @@ def _plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> Plan:
         jobs=noted["jobs"],
         reasons=noted["reasons"],
         examples=examples,
-        standings={PlannedState[name]: number for name, number in noted["standings"].items()},
+        standings={
+            PlannedState[name]: number for name, number in noted["standings"].items()
+        },
         images_missing=noted["images_missing"],
         images_lost=noted["images_lost"],
         long_prompts=noted["long_prompts"],
@@ -185,7 +205,9 @@ def _made_of(config: Config, table: InputTable, revision: str | None) -> str:
         "ledger": [str(config.ledger_address), revision],
         "images": _image_folders(config.store_path / "images"),
     }
-    return sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return sha256(
+        json.dumps(parts, sort_keys=True, allow_nan=False).encode()
+    ).hexdigest()
 
 
 def _sources() -> list[Path]:

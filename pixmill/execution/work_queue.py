@@ -62,7 +62,9 @@ class JobQueue:
         """Add a job that may go after a pause."""
         with self._changed:
             self._order += 1
-            heapq.heappush(self._later, (time.monotonic() + seconds, self._order, ticket))
+            heapq.heappush(
+                self._later, (time.monotonic() + seconds, self._order, ticket)
+            )
             self._changed.notify()
 
     def take(self) -> WorkItem | None:

@@ -42,7 +42,11 @@ class ChunkRequest:
     """
 
     def __init__(
-        self, run_id: str, config: Config, chunk: Sequence[Job], base_url: str | None = None
+        self,
+        run_id: str,
+        config: Config,
+        chunk: Sequence[Job],
+        base_url: str | None = None,
     ) -> None:
         self.run_id = run_id
         self.config = config
@@ -202,14 +206,20 @@ def _opened(order: ChunkRequest, stack: ExitStack) -> ThreadExecutor:
     ledger = _same_ledger(order)
     stack.callback(ledger.close)
     client = client_of(
-        config, order.base_url, os.environ.get(SIMULATOR_KEY) if order.base_url else None
+        config,
+        order.base_url,
+        os.environ.get(SIMULATOR_KEY) if order.base_url else None,
     )
     stack.callback(client.close)
-    simulator = (order.base_url or config.provider.base_url) if config.simulated else None
+    simulator = (
+        (order.base_url or config.provider.base_url) if config.simulated else None
+    )
     fetcher = ImageFetcher(allow_hosts=config.output.allow_hosts, simulator=simulator)
     downloads = Downloads(open_store(config), order.run_id, ledger, fetcher)
     stack.callback(downloads.close)
-    engine = ThreadExecutor(config, order.run_id, ledger=ledger, client=client, downloads=downloads)
+    engine = ThreadExecutor(
+        config, order.run_id, ledger=ledger, client=client, downloads=downloads
+    )
     stack.callback(engine.close)
     return engine
 

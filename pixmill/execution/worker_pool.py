@@ -71,7 +71,10 @@ class WorkerPool:
         """Return what the worker that gets `chunk` has to know."""
         base_url = self._simulator.base_url if self._simulator else None
         return ChunkRequest(
-            self._run_id, resolve_paths(self._config), with_absolute_paths(chunk), base_url
+            self._run_id,
+            resolve_paths(self._config),
+            with_absolute_paths(chunk),
+            base_url,
         )
 
     @property
@@ -87,7 +90,10 @@ class WorkerPool:
     @property
     def chunks_per_worker(self) -> int:
         """How many chunks a worker has at once: the next one fills the gaps that the end of one leaves."""
-        return max(2, math.ceil(2 * self._config.concurrency / self.workers / self.jobs_per_task))
+        return max(
+            2,
+            math.ceil(2 * self._config.concurrency / self.workers / self.jobs_per_task),
+        )
 
     @contextmanager
     def key_in_environment(self) -> Iterator[None]:
@@ -188,7 +194,11 @@ class WorkerPool:
 def resolve_paths(config: Config) -> Config:
     """Return `config` with absolute paths. Its limits stay: the workers share them by the ledger."""
     key_file = config.provider.api_key_file
-    provider = {"api_key_file": str(Path(key_file).expanduser().absolute())} if key_file else {}
+    provider = (
+        {"api_key_file": str(Path(key_file).expanduser().absolute())}
+        if key_file
+        else {}
+    )
     store = config.store if config.bucket else str(Path(config.store).absolute())
     return config.model_copy(
         update={"provider": config.provider.model_copy(update=provider), "store": store}
@@ -199,7 +209,10 @@ def with_absolute_paths(chunk: Sequence[Job]) -> list[Job]:
     """Return jobs whose local images are found from any folder."""
     return [
         job._replace(
-            files=tuple(file._replace(path=str(Path(file.path).absolute())) for file in job.files)
+            files=tuple(
+                file._replace(path=str(Path(file.path).absolute()))
+                for file in job.files
+            )
         )
         for job in chunk
     ]
@@ -209,7 +222,8 @@ def check_installed(execution: Execution) -> None:
     """Raise ConfigError where the engine needs what is not installed."""
     if execution.engine == "dask" and not find_spec("prefect_dask"):
         raise ConfigError(
-            "execution.engine: dask needs prefect-dask", hint="pip install 'pixmill[dask]'"
+            "execution.engine: dask needs prefect-dask",
+            hint="pip install 'pixmill[dask]'",
         )
 
 

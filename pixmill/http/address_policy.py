@@ -20,7 +20,9 @@ MAX_URL_CHARACTERS = 8192
 
 LookUp = Callable[[str], Sequence[str]]
 
-_GLOBAL_UNICAST = ip_network("2000::/3")  # all the IPv6 space that is given out (RFC 4291)
+_GLOBAL_UNICAST = ip_network(
+    "2000::/3"
+)  # all the IPv6 space that is given out (RFC 4291)
 # Accepted by `is_global`, in one version of Python or another.
 _SPECIAL = tuple(
     ip_network(network)
@@ -37,10 +39,16 @@ _IPV4_IN_LAST_32_BITS = (
     0xFFFF,
     0x64FF9B << 64,
 )  # ::/96, ::ffff:0:0/96 (mapped), 64:ff9b::/96 (NAT64)
-_LOCAL_NAMES = ("localhost", "local", "internal")  # RFC 6761, RFC 6762, ICANN's private-use domain
+_LOCAL_NAMES = (
+    "localhost",
+    "local",
+    "internal",
+)  # RFC 6761, RFC 6762, ICANN's private-use domain
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _NOT_IN_URLS = re.compile(r"[\s\\\x00-\x20\x7f-\x9f\ud800-\udfff]")
-_DOTS = re.compile(r"[.\u3002\uff0e\uff61]")  # the four that IDNA takes for one (RFC 3490)
+_DOTS = re.compile(
+    r"[.\u3002\uff0e\uff61]"
+)  # the four that IDNA takes for one (RFC 3490)
 _NAME = re.compile(
     r"(?=.{1,253}$)[a-z0-9_\-\x80-\U0010ffff]{1,63}(\.[a-z0-9_\-\x80-\U0010ffff]{1,63})*"
 )
@@ -75,7 +83,9 @@ def literal_address(host: str) -> str | None:
         if ":" in text:
             return str(IPv6Address(text))
         # inet_aton of glibc stops reading at white space
-        return str(IPv4Address(socket.inet_aton(text))) if _NAME.fullmatch(text) else None
+        return (
+            str(IPv4Address(socket.inet_aton(text))) if _NAME.fullmatch(text) else None
+        )
     except (OSError, ValueError):
         return None
 
@@ -121,7 +131,10 @@ def look_up_within(seconds: float, host: str, look_up: LookUp) -> Sequence[str]:
         return [host]
     answers: SimpleQueue[Sequence[str] | Exception] = SimpleQueue()
     Thread(
-        target=_answer, args=(answers, look_up, host), name="pixmill-look-up", daemon=True
+        target=_answer,
+        args=(answers, look_up, host),
+        name="pixmill-look-up",
+        daemon=True,
     ).start()
     try:
         answer = answers.get(timeout=seconds)
@@ -140,7 +153,9 @@ def _is_address(host: str) -> bool:
         return False
 
 
-def _answer(answers: SimpleQueue[Sequence[str] | Exception], look_up: LookUp, host: str) -> None:
+def _answer(
+    answers: SimpleQueue[Sequence[str] | Exception], look_up: LookUp, host: str
+) -> None:
     try:
         answers.put(look_up(host))
     except Exception as error:
@@ -172,7 +187,11 @@ def _folded(host: str) -> str:
     """`host` as resolvers read it: escapes undone, one kind of dot and digit, none at the end; "" if bad."""
     text = unquote(host)
     try:
-        folded = text.lower() if text.isascii() else ".".join(map(nameprep, _DOTS.split(text)))
+        folded = (
+            text.lower()
+            if text.isascii()
+            else ".".join(map(nameprep, _DOTS.split(text)))
+        )
         return folded.rstrip(".")
     except UnicodeError:
         return ""

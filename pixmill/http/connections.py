@@ -21,7 +21,9 @@ from urllib3.util.wait import wait_for_read
 from pixmill.errors import NotSent
 from pixmill.http.address_policy import LookUp, look_up_within
 
-CONNECT_SECONDS = 10.0  # for one address of several, so that a dead one doesn't use up the deadline
+CONNECT_SECONDS = (
+    10.0  # for one address of several, so that a dead one doesn't use up the deadline
+)
 SWEEP_SECONDS = 0.05
 
 
@@ -125,7 +127,9 @@ class ConnectionContext:
         self._lock = threading.Lock()
         self.running: dict[int, Exchange] = {}
         self.stopped = threading.Event()
-        threading.Thread(target=self._watch, name="pixmill-deadlines", daemon=True).start()
+        threading.Thread(
+            target=self._watch, name="pixmill-deadlines", daemon=True
+        ).start()
 
     def lend(self, origin: Origin, exchange: Exchange) -> Connection:
         """Return a connection for `exchange` alone: the one that rested last, or a new one."""
@@ -171,7 +175,9 @@ class ConnectionContext:
         with self._lock:
             for at in range(len(self._resting) - 1, -1, -1):
                 if self._resting[at].origin == origin:
-                    fresh = monotonic() - self._resting[at].rests_since <= self.idle_seconds
+                    fresh = (
+                        monotonic() - self._resting[at].rests_since <= self.idle_seconds
+                    )
                     return self._resting.pop(at) if fresh else None
         return None
 
@@ -179,8 +185,14 @@ class ConnectionContext:
         """Return a socket to the first address of `host` that answers, after a check of all of them."""
         try:
             addresses = look_up_within(exchange.left(), host, self.look_up)
-        except (OSError, UnicodeError, RuntimeError) as error:  # the last: no more threads
-            raise NotSent(f"{host}: its address was not found ({exchange.reason(error)})") from None
+        except (
+            OSError,
+            UnicodeError,
+            RuntimeError,
+        ) as error:  # the last: no more threads
+            raise NotSent(
+                f"{host}: its address was not found ({exchange.reason(error)})"
+            ) from None
         for address in addresses:
             self.check_address(address)
         problem = "it has no address"
@@ -191,7 +203,9 @@ class ConnectionContext:
                 problem = exchange.reason(error)
         raise NotSent(f"{host}:{port}: no connection ({problem})")
 
-    def _secured(self, opened: socket.socket, origin: Origin, exchange: Exchange) -> ssl.SSLSocket:
+    def _secured(
+        self, opened: socket.socket, origin: Origin, exchange: Exchange
+    ) -> ssl.SSLSocket:
         """Shake hands in two steps, so that the deadline also ends a handshake that drips."""
         name = origin.host.rstrip(".")
         try:
@@ -206,7 +220,9 @@ class ConnectionContext:
                 failing.pop_all()
         except (OSError, ValueError) as error:
             problem = exchange.reason(error)
-            raise NotSent(f"{name}:{origin.port}: no TLS connection ({problem})") from None
+            raise NotSent(
+                f"{name}:{origin.port}: no TLS connection ({problem})"
+            ) from None
         return secured
 
     @cached_property

@@ -61,11 +61,16 @@ class Transport:
         look_up: LookUp = system_look_up,
     ) -> None:
         self._wire = ConnectionContext(
-            check_address or _any_address, idle_seconds, look_up, most=max(HOSTS, connections)
+            check_address or _any_address,
+            idle_seconds,
+            look_up,
+            most=max(HOSTS, connections),
         )
         self._aborted = False
 
-    def send(self, request: requests.PreparedRequest, *, deadline: float, max_bytes: int) -> Reply:
+    def send(
+        self, request: requests.PreparedRequest, *, deadline: float, max_bytes: int
+    ) -> Reply:
         """Return the answer to `request`, whatever its status, all of it within `deadline` seconds.
 
         Raises NotSent as long as no byte has left, and AnswerUnknown after that: a reset, an early end, no
@@ -197,7 +202,10 @@ def _read(response: HTTPResponse, exchange: Exchange, max_bytes: int) -> Reply:
 
 
 def _ended_early(
-    response: HTTPResponse, headers: Mapping[str, str], body: bytearray, exchange: Exchange
+    response: HTTPResponse,
+    headers: Mapping[str, str],
+    body: bytearray,
+    exchange: Exchange,
 ) -> bool:
     """Whether a body whose end is that of the connection can't be trusted to be whole.
 
@@ -206,7 +214,9 @@ def _ended_early(
     """
     if response.length is not None or response.chunked:
         return False
-    announced = response.version == 10 or "close" in headers.get("connection", "").lower()
+    announced = (
+        response.version == 10 or "close" in headers.get("connection", "").lower()
+    )
     return exchange.over or not (body or announced)
 
 
@@ -216,7 +226,9 @@ def _decoded(body: bytes, encoding: str, max_bytes: int) -> bytes:
         return body
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise _UnusableAnswerError("has a content encoding that was not asked for")
-    decoder = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib, whichever the bytes say
+    decoder = zlib.decompressobj(
+        wbits=47
+    )  # 32 + 15: gzip or zlib, whichever the bytes say
     try:
         decoded = decoder.decompress(body, max_bytes + 1)
     except zlib.error:

@@ -67,7 +67,8 @@ def _alone(out: Path) -> Iterator[None]:
             mine = False  # it is locked, or was until a moment ago
         if not mine:
             raise UserError(
-                f"another backup is writing {out}", hint="wait for it, or name another file"
+                f"another backup is writing {out}",
+                hint="wait for it, or name another file",
             )
         try:
             yield
@@ -77,22 +78,29 @@ def _alone(out: Path) -> Iterator[None]:
 
 def _check_target(ledger: Ledger, out: Path, *, overwrite: bool) -> None:
     if out.is_dir():
-        raise UserError(f"{out} is a folder", hint="name the file to write: --out backup/ledger.db")
+        raise UserError(
+            f"{out} is a folder", hint="name the file to write: --out backup/ledger.db"
+        )
     if not out.exists():
         return
     if isinstance(ledger.database, SqliteFile) and out.samefile(ledger.path):
         raise UserError(
-            f"{out} is the ledger itself", hint="name another file, best on another disk"
+            f"{out} is the ledger itself",
+            hint="name another file, best on another disk",
         )
     if not overwrite:
         raise UserError(f"{out} exists already", hint="--force replaces it")
     if _log_of(out).exists():
-        raise UserError(f"{out} is in use: it has a write-ahead log", hint="name another file")
+        raise UserError(
+            f"{out} is in use: it has a write-ahead log", hint="name another file"
+        )
 
 
 def _make_copy(ledger: Ledger, path: Path) -> None:
     try:
-        ledger.ask(_copy_file if isinstance(ledger.database, SqliteFile) else _copy_rows, path)
+        ledger.ask(
+            _copy_file if isinstance(ledger.database, SqliteFile) else _copy_rows, path
+        )
         _check(path, ledger)
     except (sqlite3.Error, SQLAlchemyError) as error:
         raise LedgerError(

@@ -37,7 +37,9 @@ class Budgets:
         rooms = [Room(calls, cap) for calls, cap in self._rooms(connection, limits)]
         return min(rooms, key=lambda room: room.calls or 0, default=Room(None, ""))
 
-    def _rooms(self, connection: Connection, limits: RunLimits) -> Iterator[tuple[int, str]]:
+    def _rooms(
+        self, connection: Connection, limits: RunLimits
+    ) -> Iterator[tuple[int, str]]:
         if limits.max_calls is not None:
             used = (
                 connection.execute(
@@ -51,12 +53,16 @@ class Budgets:
             yield _affordable(limits.max_cost - spent, limits.price), "max_cost"
         if limits.max_cost_per_month is not None and limits.price:
             spent = self._of_month(limits).spent(connection, limits.price)
-            yield _affordable(limits.max_cost_per_month - spent, limits.price), "max_cost_per_month"
+            yield (
+                _affordable(limits.max_cost_per_month - spent, limits.price),
+                "max_cost_per_month",
+            )
 
     def _of_run(self, limits: RunLimits) -> "_Meter":
         of_run = attempts.c.run_id == limits.run_id
         return self._meters.setdefault(
-            (limits.run_id, 0), _Meter(of_run, of_run, jobs.c.claim_run == limits.run_id)
+            (limits.run_id, 0),
+            _Meter(of_run, of_run, jobs.c.claim_run == limits.run_id),
         )
 
     def _of_month(self, limits: RunLimits) -> "_Meter":
@@ -72,14 +78,19 @@ class Budgets:
 def month_begins(timezone: str) -> int:
     """Return when this month began in `timezone`, in microseconds since 1970 UTC."""
     now = datetime.fromtimestamp(now_micros() / 1e6, ZoneInfo(timezone))
-    return int(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp() * 1e6)
+    return int(
+        now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp() * 1e6
+    )
 
 
 class _Meter:
     """The money of the calls under one cap; `first` and `later` select ended calls, `claimed` those in flight."""
 
     def __init__(
-        self, first: ColumnElement[bool], later: ColumnElement[bool], claimed: ColumnElement[bool]
+        self,
+        first: ColumnElement[bool],
+        later: ColumnElement[bool],
+        claimed: ColumnElement[bool],
     ) -> None:
         self._first = first
         self._later = later
@@ -91,7 +102,9 @@ class _Meter:
         """Return what was or may have been charged, calls in flight included. Where no price is known it is `price`."""
         self._read_on(connection, price)
         in_flight = (
-            select(func.count()).select_from(jobs).where(jobs.c.owner.is_not(None), self._claimed)
+            select(func.count())
+            .select_from(jobs)
+            .where(jobs.c.owner.is_not(None), self._claimed)
         )
         return self._ended + price * connection.execute(in_flight).scalar_one()
 

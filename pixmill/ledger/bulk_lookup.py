@@ -62,7 +62,9 @@ _KEY = "key"
 
 
 def look_up(
-    connection: Connection, columns: Sequence[ColumnElement[Any]], keys: Sequence[str | None]
+    connection: Connection,
+    columns: Sequence[ColumnElement[Any]],
+    keys: Sequence[str | None],
 ) -> pa.Table:
     """Return `columns` of the jobs `keys`, one row for each in their order; null where a key is unknown or `None`.
 
@@ -100,13 +102,19 @@ def look_up_first(
     found.take_long(sorted(found.long.keys() & set(returned)))
     whole = found.table()
     positions = pc.index_in(asked.slice(0, len(returned)), value_set=whole[_KEY])
-    return whole.drop_columns(_KEY).take(positions).rename_columns([of.name for of in columns])
+    return (
+        whole.drop_columns(_KEY)
+        .take(positions)
+        .rename_columns([of.name for of in columns])
+    )
 
 
 class _Found:
     """What a look-up has found: `tables` of keys and columns, and the keys of lines too `long` to be in them."""
 
-    def __init__(self, connection: Connection, columns: Sequence[ColumnElement[Any]]) -> None:
+    def __init__(
+        self, connection: Connection, columns: Sequence[ColumnElement[Any]]
+    ) -> None:
         self._connection = connection
         self._columns = columns
         kinds = ((str(at), _kind(of)) for at, of in enumerate(columns))
@@ -117,13 +125,20 @@ class _Found:
     def table(self) -> pa.Table:
         """Return all that was taken, in one piece."""
         if len(self.tables) > 2:
-            self.tables = [self.tables[0], pa.concat_tables(self.tables).combine_chunks()]
+            self.tables = [
+                self.tables[0],
+                pa.concat_tables(self.tables).combine_chunks(),
+            ]
         return self.tables[-1]
 
     def unknown(self, keys: pa.Array) -> set[str]:
         """Return those of `keys` that were not found."""
         known = pc.or_(pc.is_in(keys, value_set=self.table()[_KEY]), pc.is_null(keys))
-        return {key for key in keys.filter(pc.invert(known)).to_pylist() if key not in self.long}
+        return {
+            key
+            for key in keys.filter(pc.invert(known)).to_pylist()
+            if key not in self.long
+        }
 
     def take(self, column: ColumnElement[Any], values: Sequence[Any]) -> None:
         """Take the jobs in whose `column` one of `values` stands."""
@@ -133,13 +148,21 @@ class _Found:
         is_long = lines.c.length >= _LONG
         short = func.aggregate_strings(lines.c.line, "\n").filter(~is_long)
         measured = lines.c.job_key + "\n" + cast(lines.c.length, Text)
-        statement = select(short, func.aggregate_strings(measured, "\n").filter(is_long))
+        statement = select(
+            short, func.aggregate_strings(measured, "\n").filter(is_long)
+        )
         for start in range(0, len(values), _BATCH_KEYS):
-            asked = {"values": json.dumps(values[start : start + _BATCH_KEYS], allow_nan=False)}
+            asked = {
+                "values": json.dumps(
+                    values[start : start + _BATCH_KEYS], allow_nan=False
+                )
+            }
             text, lengths = self._connection.execute(statement, asked).one()
             self._add(text)
             words = iter((lengths or "").split())
-            self.long |= {key: int(length) for key, length in zip(words, words, strict=True)}
+            self.long |= {
+                key: int(length) for key, length in zip(words, words, strict=True)
+            }
 
     def take_long(self, keys: Sequence[str]) -> None:
         """Take jobs that `take` left out."""
@@ -157,16 +180,22 @@ class _Found:
         """The JSON line of each job, made once a row, however often it is looked at."""
         # Numbers for names: they stand in every row, and short ones are written and parsed faster.
         fields: list[Any] = [
-            part for at, of in enumerate(self._columns) for part in (literal(str(at)), _as_json(of))
+            part
+            for at, of in enumerate(self._columns)
+            for part in (literal(str(at)), _as_json(of))
         ]
         # One JSON parameter: ten thousand of their own take longer to name and bind than to look up.
         wanted = json_values(bindparam("values")).table_valued("value")
         line = json_line(literal(_KEY), jobs.c.job_key, *fields).label("line")
         rows = select(jobs.c.job_key, line).where(column.in_(select(wanted.c.value)))
-        return rows.offset(0).subquery()  # the offset keeps a line from being made at each use
+        return rows.offset(
+            0
+        ).subquery()  # the offset keeps a line from being made at each use
 
 
-def _fitting(keys: Sequence[str | None], long: Mapping[str, int]) -> Sequence[str | None]:
+def _fitting(
+    keys: Sequence[str | None], long: Mapping[str, int]
+) -> Sequence[str | None]:
     """Return the first of `keys` whose long lines fit into one table, at least one."""
     total = 0
     for at, key in enumerate(keys) if long else ():
@@ -213,5 +242,7 @@ def _parsed(text: str, schema: pa.Schema) -> pa.Table:
     return pj.read_json(
         io.BytesIO(data),
         read_options=pj.ReadOptions(use_threads=False, block_size=len(data) + 1),
-        parse_options=pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        parse_options=pj.ParseOptions(
+            explicit_schema=schema, unexpected_field_behavior="ignore"
+        ),
     )

@@ -49,10 +49,12 @@ def _claim_of(dialect: str) -> TextClause:
 def _claim_statement(insert: Any) -> Any:
     keys = json_values(bindparam("keys")).table_valued("value")
     names = (*_OVERWRITTEN, *_CLAIMED)
-    source = select(keys.c.value, literal_column("1"), *(bindparam(name) for name in names)).where(
-        true()
+    source = select(
+        keys.c.value, literal_column("1"), *(bindparam(name) for name in names)
+    ).where(true())
+    new = insert(jobs).from_select(
+        ["job_key", "attempts", *names], source, include_defaults=False
     )
-    new = insert(jobs).from_select(["job_key", "attempts", *names], source, include_defaults=False)
     in_another_run = jobs.c.run_id != new.excluded.run_id
     again = wanted_again(_MAX_RUNS, _RETRY_DOUBT)
     marked = jobs.c.again == literal_column("1")
@@ -60,7 +62,8 @@ def _claim_statement(insert: Any) -> Any:
         index_elements=[jobs.c.job_key],
         set_={
             **{
-                name: case((again, jobs.c[name]), else_=new.excluded[name]) for name in _OVERWRITTEN
+                name: case((again, jobs.c[name]), else_=new.excluded[name])
+                for name in _OVERWRITTEN
             },
             **{name: new.excluded[name] for name in _CLAIMED},
             "again": case((marked, literal_column("2")), else_=literal_column("0")),
@@ -104,12 +107,16 @@ class Claims:
             while keys and (room := self._budgets.room(connection, limits)).calls != 0:
                 # A key that can't be claimed leaves its room to the next ones.
                 claimed = _claimed(connection, keys[: room.calls], limits)
-                granted.update({(key, limits.run_id): claim for key, claim in claimed.items()})
+                granted.update(
+                    {(key, limits.run_id): claim for key, claim in claimed.items()}
+                )
                 keys = [] if room.calls is None else keys[room.calls :]
             over_budget.update(dict.fromkeys(keys, room.cap))
         # Of a key that stands there twice the first one gets the claim, the second hears where that has left it.
         claims = [granted.pop((key, limits.run_id), None) for key, limits in entries]
-        refused = [entry for entry, claim in zip(entries, claims, strict=True) if claim is None]
+        refused = [
+            entry for entry, claim in zip(entries, claims, strict=True) if claim is None
+        ]
         states = _states(connection, refused)
         return [
             claim or _refused(states.get(key), over_budget.get(key, ""))
@@ -117,7 +124,9 @@ class Claims:
         ]
 
 
-def _claimed(connection: Connection, keys: Sequence[str], limits: RunLimits) -> dict[str, Claim]:
+def _claimed(
+    connection: Connection, keys: Sequence[str], limits: RunLimits
+) -> dict[str, Claim]:
     values = {
         **_claim_values(limits, clock(connection)()),
         "keys": json.dumps(keys, allow_nan=False),
@@ -159,9 +168,9 @@ def _rules(limits: RunLimits) -> dict[str, Any]:
     return {"max_runs": limits.max_runs, "retry_doubt": limits.retry_doubt}
 
 
-_STANDING = select(jobs.c.job_key, jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_DOUBT)).where(
-    jobs.c.job_key == bindparam("key")
-)
+_STANDING = select(
+    jobs.c.job_key, jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_DOUBT)
+).where(jobs.c.job_key == bindparam("key"))
 
 
 def _states(
@@ -172,4 +181,6 @@ def _states(
         connection.execute(_STANDING, {"key": key, **_rules(limits)}).first()
         for key, limits in entries
     ]
-    return {key: (State(state), bool(again)) for key, state, again in filter(None, rows)}
+    return {
+        key: (State(state), bool(again)) for key, state, again in filter(None, rows)
+    }

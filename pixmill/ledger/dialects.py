@@ -5,7 +5,14 @@ from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from sqlalchemy import ClauseElement, Connection, CursorResult, Dialect, TextClause, text
+from sqlalchemy import (
+    ClauseElement,
+    Connection,
+    CursorResult,
+    Dialect,
+    TextClause,
+    text,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
@@ -73,7 +80,11 @@ _compiled: dict[tuple[ClauseElement, str], _Compiled] = {}
 
 def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
     compiled: Any = statement.compile(dialect=dialect)
-    constants = {name: bound.value for name, bound in compiled.binds.items() if not bound.required}
+    constants = {
+        name: bound.value
+        for name, bound in compiled.binds.items()
+        if not bound.required
+    }
     names = compiled.positiontup or tuple(compiled.binds)
     return _Compiled(str(compiled), constants, names, by_position=compiled.positional)
 
@@ -91,16 +102,22 @@ def run(
     if compiled is None:
         compiled = _compiled[statement, dialect.name] = _compile(statement, dialect)
     bound: Any = [compiled.bound(row) for row in rows]
-    return connection.exec_driver_sql(compiled.text, bound[0] if len(bound) == 1 else bound)
+    return connection.exec_driver_sql(
+        compiled.text, bound[0] if len(bound) == 1 else bound
+    )
 
 
 def upsert(dialect: str, build: Callable[[Any], Any]) -> TextClause:
     """Return what `build` makes of the `insert` of a dialect, as text: SQLAlchemy compiles an upsert at every use."""
     module: Any = import_module(f"sqlalchemy.dialects.{dialect}")
-    return text(str(build(module.insert).compile(dialect=module.dialect(paramstyle="named"))))
+    return text(
+        str(build(module.insert).compile(dialect=module.dialect(paramstyle="named")))
+    )
 
 
-_SERVER_TIME = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)")
+_SERVER_TIME = text(
+    "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+)
 
 
 def clock(connection: Connection) -> Callable[[], int]:

@@ -42,7 +42,9 @@ class _PendingWrite:
         self.entry = entry
         self.result: Any = None
         self.error: BaseException | None = None
-        self.lock = threading.Lock()  # a bare lock: an Event costs three times as much per wait
+        self.lock = (
+            threading.Lock()
+        )  # a bare lock: an Event costs three times as much per wait
         self.lock.acquire()
 
 
@@ -60,7 +62,9 @@ class GroupWriter:
         self._broken: LedgerError | None = None
         self._closed = False
         self._closing = threading.Lock()
-        self._thread = threading.Thread(target=self._work, name="pixmill-ledger", daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, name="pixmill-ledger", daemon=True
+        )
         self._thread.start()
 
     def write(self, apply: Apply, entry: Any) -> Any:
@@ -156,9 +160,14 @@ def _is_of_an_entry(problem: Exception) -> bool:
     """Whether a group failed for what stands in one of its entries, and not for the state of the database."""
     if isinstance(problem, ProgrammingError):
         # What the driver itself refuses, a value of a type that it does not know, has no code of the database.
-        codes = (getattr(problem.orig, name, None) for name in ("sqlite_errorcode", "sqlstate"))
+        codes = (
+            getattr(problem.orig, name, None)
+            for name in ("sqlite_errorcode", "sqlstate")
+        )
         return not any(codes)
     if isinstance(problem, DBAPIError):
         return isinstance(problem, DataError | IntegrityError)
     # What is no error of a database at all comes from the values, as does one before they got there.
-    return isinstance(problem, StatementError) or not isinstance(problem, SQLAlchemyError)
+    return isinstance(problem, StatementError) or not isinstance(
+        problem, SQLAlchemyError
+    )

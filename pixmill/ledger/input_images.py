@@ -93,7 +93,9 @@ def look_up_bad(connection: Connection, urls: Sequence[str]) -> dict[str, InputI
 
 def look_up_files(connection: Connection, urls: Sequence[str]) -> list[str | None]:
     """Return the `file_name` of each of `urls`, a batch of them, in their order."""
-    found = connection.execute(_LOOK_UP_FILES, {"urls": json.dumps(urls, allow_nan=False)})
+    found = connection.execute(
+        _LOOK_UP_FILES, {"urls": json.dumps(urls, allow_nan=False)}
+    )
     names: dict[str, str] = dict(found.cursor.fetchall())
     return list(map(names.get, urls))
 
@@ -102,4 +104,6 @@ def _images(
     connection: Connection, statement: Select[Any], urls: Sequence[str]
 ) -> dict[str, InputImage]:
     found = connection.execute(statement, {"urls": json.dumps(urls, allow_nan=False)})
-    return {image.url: image for image in map(InputImage._make, found.cursor.fetchall())}
+    return {
+        image.url: image for image in map(InputImage._make, found.cursor.fetchall())
+    }

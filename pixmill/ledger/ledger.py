@@ -63,7 +63,9 @@ class Ledger:
         except BaseException:
             self.database.close()
             raise
-        self._writer = None if read_only else GroupWriter(self.database, self._claims.forget)
+        self._writer = (
+            None if read_only else GroupWriter(self.database, self._claims.forget)
+        )
 
     @property
     def path(self) -> Path:
@@ -145,7 +147,9 @@ class Ledger:
         """Begin in a thread what `check_sound` waits for: with a million jobs it takes many seconds."""
         if self._soundness is None:
             self._soundness = Future()
-            Thread(target=self._look_for_damage, args=(self._soundness,), daemon=True).start()
+            Thread(
+                target=self._look_for_damage, args=(self._soundness,), daemon=True
+            ).start()
 
     def check_sound(self) -> None:
         """Check that job keys are found where they are. Raises LedgerError where they might not be.
@@ -154,7 +158,9 @@ class Ledger:
         """
         self.begin_check()
         if self._soundness and (problem := self._soundness.result()):
-            raise LedgerError(f"{self.database} is damaged: {problem}", hint=self.database.remedy)
+            raise LedgerError(
+                f"{self.database} is damaged: {problem}", hint=self.database.remedy
+            )
 
     def revision(self) -> str | None:
         """Return a text that is another one after anything is written about a job; `None` where nobody watches that."""
@@ -261,7 +267,9 @@ class Ledger:
         """
         with _reported(self.database):
             return retry_while_unavailable(
-                self.database, READ_PATIENCE_SECONDS, partial(self._answer, question, *about)
+                self.database,
+                READ_PATIENCE_SECONDS,
+                partial(self._answer, question, *about),
             )
 
     # Inside
@@ -326,4 +334,6 @@ def _reported(database: Database) -> Iterator[None]:
         yield
     except (SQLAlchemyError, ValueError) as error:  # damaged text is no SQL error
         reason = str(getattr(error, "orig", error))
-        raise LedgerError(f"{database} can't be read: {reason}", hint=database.remedy) from error
+        raise LedgerError(
+            f"{database} can't be read: {reason}", hint=database.remedy
+        ) from error

@@ -13,7 +13,9 @@ def version_of(connection: Connection) -> int | None:
     if not inspect(connection).has_table(meta.name):
         return None
     return int(
-        connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).scalar_one()
+        connection.execute(
+            select(meta.c.value).where(meta.c.name == "schema_version")
+        ).scalar_one()
     )
 
 
@@ -27,7 +29,11 @@ def migrate(database: Database, *, create: bool) -> None:
     if version is None and create:
         _create(database)
     elif version is None or version > SCHEMA_VERSION:
-        found = "an unknown program" if version is None else f"a newer pixmill (schema {version})"
+        found = (
+            "an unknown program"
+            if version is None
+            else f"a newer pixmill (schema {version})"
+        )
         raise UserError(
             f"{database} was written by {found}; this one knows schema {SCHEMA_VERSION}",
             hint="upgrade pixmill; the ledger was not touched",
@@ -59,5 +65,7 @@ def _upgrade(database: Database) -> None:
         metadata.create_all(connection)
         watch_jobs(connection)
         connection.execute(
-            update(meta).where(meta.c.name == "schema_version").values(value=str(SCHEMA_VERSION))
+            update(meta)
+            .where(meta.c.name == "schema_version")
+            .values(value=str(SCHEMA_VERSION))
         )

@@ -48,7 +48,9 @@ def lacks_images() -> ColumnElement[bool]:
 def retryable_failure(max_runs: Number) -> ColumnElement[bool]:
     """The condition that a job failed transiently in fewer than `max_runs` runs."""
     return and_(
-        is_state(State.FAILED), jobs.c.transient == literal_column("1"), jobs.c.runs < max_runs
+        is_state(State.FAILED),
+        jobs.c.transient == literal_column("1"),
+        jobs.c.runs < max_runs,
     )
 
 
@@ -89,7 +91,9 @@ def in_doubt_calls(connection: Connection) -> list[DoubtfulCall]:
     """Return the jobs in doubt, also those whose process died and that no run has found yet; longest ago first."""
     names = ("job_key", "started_at", "finished_at", "error_code", "request_id")
     known = connection.execute(
-        select(*(jobs.c[name] for name in names)).where(text(DOUBTFUL), jobs.c.owner.is_(None))
+        select(*(jobs.c[name] for name in names)).where(
+            text(DOUBTFUL), jobs.c.owner.is_(None)
+        )
     )
     held = select(jobs.c.job_key, jobs.c.claimed_at, jobs.c.owner, jobs.c.lease_until)
     claimed = connection.execute(

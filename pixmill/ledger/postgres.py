@@ -87,7 +87,8 @@ class PostgresDatabase:
             self.writing = self._connect(writing=True)
         except ModuleNotFoundError:
             raise UserError(
-                "a ledger in PostgreSQL needs psycopg", hint="pip install 'pixmill[postgres]'"
+                "a ledger in PostgreSQL needs psycopg",
+                hint="pip install 'pixmill[postgres]'",
             ) from None
 
     def __str__(self) -> str:
@@ -106,7 +107,10 @@ class PostgresDatabase:
     def mark(self, connection: Connection, number: int) -> bool:
         """Number a group; False where it was committed before, although nobody heard of it."""
         new: bool = (
-            connection.execute(_MARK, {"writer": self._writer, "number": number}).rowcount == 1
+            connection.execute(
+                _MARK, {"writer": self._writer, "number": number}
+            ).rowcount
+            == 1
         )
         return new
 
@@ -151,7 +155,9 @@ class PostgresDatabase:
         engine = create_engine(
             self._url,
             connect_args={
-                name: value for name, value in _CONNECTION.items() if name not in self._url.query
+                name: value
+                for name, value in _CONNECTION.items()
+                if name not in self._url.query
             },
             use_native_hstore=False,
         )
@@ -169,7 +175,9 @@ def _mark_statement(insert: Any) -> Any:
     )
     later = {"number": new.excluded.number, "marked_at": new.excluded.marked_at}
     return new.on_conflict_do_update(
-        index_elements=[writers.c.writer], set_=later, where=writers.c.number < new.excluded.number
+        index_elements=[writers.c.writer],
+        set_=later,
+        where=writers.c.number < new.excluded.number,
     )
 
 

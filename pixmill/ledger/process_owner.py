@@ -31,7 +31,9 @@ def _owner(pid: int) -> str:
     return f"{_place(pid)}|{pid}|{start}"
 
 
-def is_dead(owner: str, lease_until: int | None, clock: Callable[[], int] = now_micros) -> bool:
+def is_dead(
+    owner: str, lease_until: int | None, clock: Callable[[], int] = now_micros
+) -> bool:
     """Say whether the process named by `owner` can't be sending any more.
 
     `lease_until` is in microseconds, of the `clock` that the lease goes by.
@@ -66,7 +68,12 @@ def _place(_pid: int) -> str:
             :12
         ]  # by itself it is confidential
     return "|".join(
-        (socket.gethostname(), machine, _namespace(), _read("/proc/sys/kernel/random/boot_id"))
+        (
+            socket.gethostname(),
+            machine,
+            _namespace(),
+            _read("/proc/sys/kernel/random/boot_id"),
+        )
     )
 
 

@@ -16,13 +16,23 @@ from pixmill.ledger.process_owner import is_dead
 from pixmill.ledger.records import KnownStates, MissingImages, State
 from pixmill.ledger.schema import COUNTS, attempts, jobs, runs
 
-_NOT_PUBLISHED = {"job_key", "owner", "lease_until", "account", "runs", "transient", "rerolls"} | {
+_NOT_PUBLISHED = {
+    "job_key",
+    "owner",
+    "lease_until",
+    "account",
+    "runs",
+    "transient",
+    "rerolls",
+} | {
     "again",
     "claim_run",
     "claim_account",
     "claimed_at",
 }
-OUTCOME_COLUMNS = tuple(column.name for column in jobs.columns if column.name not in _NOT_PUBLISHED)
+OUTCOME_COLUMNS = tuple(
+    column.name for column in jobs.columns if column.name not in _NOT_PUBLISHED
+)
 """The columns of `jobs` that a dataset is made from, in the order in which `outcomes` returns them."""
 
 _MISSING = 1
@@ -48,7 +58,8 @@ def has_runs(connection: Connection) -> bool:
 def has_run(connection: Connection, run_id: str) -> bool:
     """Whether this is the ledger in which that run was begun."""
     return (
-        connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id)).first() is not None
+        connection.execute(select(runs.c.run_id).where(runs.c.run_id == run_id)).first()
+        is not None
     )
 
 
@@ -65,20 +76,31 @@ def known(
     wanted = case((again.wanted_again(max_runs, retry_doubt), 1)).label("again")
     # Of a job in flight whether it would be paid for again if its owner is dead, and so has left it in doubt.
     if_dead = (
-        and_(jobs.c.owner.is_not(None), jobs.c.runs + 1 < max_runs) if retry_doubt else false()
+        and_(jobs.c.owner.is_not(None), jobs.c.runs + 1 < max_runs)
+        if retry_doubt
+        else false()
     )
-    columns = (state, no_image, jobs.c.image_error, jobs.c.owner, jobs.c.lease_until, wanted)
+    columns = (
+        state,
+        no_image,
+        jobs.c.image_error,
+        jobs.c.owner,
+        jobs.c.lease_until,
+        wanted,
+    )
     found = look_up(connection, (*columns, case((if_dead, 1)).label("if_dead")), keys)
     return _known(connection, found)
 
 
 def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
     """Return for each of `keys` what `retry` chooses by: `state`, `error_code` (published so) and `attempts`."""
-    code = case((again.lacks_images(), jobs.c.image_error), else_=jobs.c.error_code).label(
-        "error_code"
-    )
+    code = case(
+        (again.lacks_images(), jobs.c.image_error), else_=jobs.c.error_code
+    ).label("error_code")
     found = look_up(
-        connection, (jobs.c.state, jobs.c.owner, jobs.c.lease_until, code, jobs.c.attempts), keys
+        connection,
+        (jobs.c.state, jobs.c.owner, jobs.c.lease_until, code, jobs.c.attempts),
+        keys,
     )
     states = found["state"].to_pylist()
     for at in _left_by_the_dead(connection, found, states):
@@ -89,7 +111,9 @@ def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
 def failed_renewals(connection: Connection, run_id: str) -> int:
     """How many jobs that a run tried keep an earlier success."""
     tried = select(attempts.c.job_key).where(attempts.c.run_id == run_id)
-    kept = select(func.count()).where(jobs.c.job_key.in_(tried), jobs.c.state == State.SUCCEEDED)
+    kept = select(func.count()).where(
+        jobs.c.job_key.in_(tried), jobs.c.state == State.SUCCEEDED
+    )
     return connection.execute(kept.where(jobs.c.outcome_run != run_id)).scalar_one()
 
 
@@ -97,7 +121,9 @@ def outcomes(
     connection: Connection, keys: Sequence[str | None], places: Sequence[int] = ()
 ) -> pa.Table:
     """Return the `OUTCOME_COLUMNS` of the first `keys`, as many as fit, in their order; null where nothing is known."""
-    return look_up_first(connection, [jobs.c[name] for name in OUTCOME_COLUMNS], keys, places)
+    return look_up_first(
+        connection, [jobs.c[name] for name in OUTCOME_COLUMNS], keys, places
+    )
 
 
 def no_outcomes(count: int) -> pa.Table:
@@ -123,7 +149,10 @@ def missing_images(
     rows = found.append_column("key", looked_at).filter(wanted).to_pylist()
     missing = (
         MissingImages(
-            row["key"], row["output_urls"] or (), row["url_expires_at"] or 0, row["images"] or ()
+            row["key"],
+            row["output_urls"] or (),
+            row["url_expires_at"] or 0,
+            row["images"] or (),
         )
         for row in rows
     )
@@ -132,7 +161,10 @@ def missing_images(
 
 def calls_of(connection: Connection, run_id: str) -> int:
     """How many HTTP calls a run has claimed."""
-    return connection.execute(select(runs.c.calls).where(runs.c.run_id == run_id)).scalar() or 0
+    return (
+        connection.execute(select(runs.c.calls).where(runs.c.run_id == run_id)).scalar()
+        or 0
+    )
 
 
 def spent(
@@ -159,7 +191,12 @@ def mean_latency_ms(connection: Connection, sample: int) -> float | None:
 
 def last_runs(connection: Connection, name: str, limit: int) -> list[dict[str, Any]]:
     """The newest runs of the config `name`, newest first, as plain columns."""
-    query = select(runs).where(runs.c.name == name).order_by(runs.c.started_at.desc()).limit(limit)
+    query = (
+        select(runs)
+        .where(runs.c.name == name)
+        .order_by(runs.c.started_at.desc())
+        .limit(limit)
+    )
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
@@ -170,9 +207,13 @@ def _known(connection: Connection, found: pa.Table) -> KnownStates:
         states[at], wanted[at] = State.IN_DOUBT.value, found["if_dead"][at].is_valid
     missing = pc.fill_null(pc.greater(found["missing"], 0), False)
     nowhere = pc.fill_null(pc.equal(found["missing"], _NOWHERE), False)
-    lost = pc.and_(missing, pc.fill_null(pc.equal(found["image_error"], "image_lost"), False))
+    lost = pc.and_(
+        missing, pc.fill_null(pc.equal(found["image_error"], "image_lost"), False)
+    )
     places = np.zeros(len(states), np.uint32)
-    return KnownStates(states, _mask(missing), _mask(nowhere), _mask(lost), wanted, places)
+    return KnownStates(
+        states, _mask(missing), _mask(nowhere), _mask(lost), wanted, places
+    )
 
 
 def _left_by_the_dead(
@@ -186,7 +227,8 @@ def _left_by_the_dead(
     return [
         at
         for at in held
-        if states[at] != State.SUCCEEDED and is_dead(owners[at].as_py(), leases[at].as_py(), now)
+        if states[at] != State.SUCCEEDED
+        and is_dead(owners[at].as_py(), leases[at].as_py(), now)
     ]
 
 

@@ -4,7 +4,17 @@ Triggers of the file see to it, whoever writes: another version of pixmill, or a
 random, a ledger that was put back from a backup and went on from there never has one that it had before.
 """
 
-from sqlalchemy import Column, Connection, MetaData, Table, Text, delete, insert, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+    text,
+)
 
 _own = MetaData()
 
@@ -19,7 +29,9 @@ _TRIGGERS = {
     )
     for event in ("INSERT", "UPDATE", "DELETE")
 }
-_FOUND = text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'jobs'")
+_FOUND = text(
+    "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'jobs'"
+)
 
 
 def revision_of(connection: Connection) -> str | None:

@@ -10,7 +10,17 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, Text, bindparam, case, cast, func, literal_column, select
+from sqlalchemy import (
+    Connection,
+    Select,
+    Text,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy import text as sql
 from sqlalchemy.sql.expression import ColumnElement
 
@@ -40,7 +50,9 @@ _JOB_BYTES = 700
 ROW: ColumnElement[int] = literal_column("jobs.rowid")
 """Where a job is found at once, in SQLite. Another job may stand there once the file was compacted."""
 
-_MIXERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
+_MIXERS = np.array(
+    [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64
+)
 """Odd, so that none of the words that they are multiplied with is lost."""
 
 NO_PLACE = 0
@@ -74,7 +86,9 @@ class Scan(NamedTuple):
         at[at == len(ours.beginnings)] = 0
         if not len(ours.beginnings):
             codes = np.zeros(len(at), np.uint8)
-            return self._as_known(codes, codes.astype(np.uint32)), np.zeros(len(at), np.bool_)
+            return self._as_known(codes, codes.astype(np.uint32)), np.zeros(
+                len(at), np.bool_
+            )
         begins_so = ours.beginnings[at] == asked.beginnings
         found = begins_so & (ours.endings[at] == asked.endings)
         codes = np.where(found, self.codes[at], 0).astype(np.uint8)
@@ -82,10 +96,13 @@ class Scan(NamedTuple):
         places = np.where(found, self.places[at], NO_PLACE).astype(np.uint32)
         return self._as_known(codes, places), unsure
 
-    def _as_known(self, codes: NDArray[np.uint8], places: NDArray[np.uint32]) -> KnownStates:
+    def _as_known(
+        self, codes: NDArray[np.uint8], places: NDArray[np.uint32]
+    ) -> KnownStates:
         states = [_STATES[number] for number in (codes & 7).tolist()]
         missing, nowhere, lost, wanted = (
-            (codes & bit).astype(np.bool_) for bit in (_MISSING, _NOWHERE, _LOST, _AGAIN)
+            (codes & bit).astype(np.bool_)
+            for bit in (_MISSING, _NOWHERE, _LOST, _AGAIN)
         )
         return KnownStates(states, missing, nowhere, lost, wanted, places)
 
@@ -101,10 +118,15 @@ def number_of_jobs(connection: Connection) -> int:
 def scan(connection: Connection, max_runs: int, retry_doubt: bool) -> Scan:
     """Return where all jobs stand, as `reads.known` says of each."""
     line = jobs.c.job_key + cast(_BASE + _code(max_runs, retry_doubt), Text)
-    is_key = func.length(jobs.c.job_key) == _KEY_DIGITS  # what a person put there is no key
+    is_key = (
+        func.length(jobs.c.job_key) == _KEY_DIGITS
+    )  # what a person put there is no key
     read = _of_sqlite if connection.dialect.name == "sqlite" else _of_postgresql
     parts = [_part(text, places) for text, places in read(connection, line, is_key)]
-    whole = [np.concatenate([_none, *of]) for _none, *of in zip(_NOTHING, *parts, strict=True)]
+    whole = [
+        np.concatenate([_none, *of])
+        for _none, *of in zip(_NOTHING, *parts, strict=True)
+    ]
     beginnings, endings, codes, places = whole
     order = np.argsort(beginnings, kind="stable")
     beginnings = beginnings[order]
@@ -123,7 +145,9 @@ _NOTHING = (
 )
 
 _SIZE = sql("SELECT pg_relation_size(to_regclass('jobs'))")
-_PAGES = sql("SELECT pg_relation_size(to_regclass('jobs')) / current_setting('block_size')::int")
+_PAGES = sql(
+    "SELECT pg_relation_size(to_regclass('jobs')) / current_setting('block_size')::int"
+)
 
 
 def _code(max_runs: int, retry_doubt: bool) -> ColumnElement[int]:
@@ -150,10 +174,14 @@ def _of_sqlite(
 ) -> Iterator[tuple[str, str]]:
     """Yield the lines of a slice of the table as one text, and their rows as another, a comma between."""
     rows = select(line.label("line"), ROW.label("place"))
-    following = rows.where(bindparam("last") < ROW, is_key).order_by(ROW).limit(_SLICE_ROWS)
+    following = (
+        rows.where(bindparam("last") < ROW, is_key).order_by(ROW).limit(_SLICE_ROWS)
+    )
     taken = following.subquery()
     places = func.aggregate_strings(cast(taken.c.place, Text), ",")
-    statement = select(func.aggregate_strings(taken.c.line, ""), places, func.max(taken.c.place))
+    statement = select(
+        func.aggregate_strings(taken.c.line, ""), places, func.max(taken.c.place)
+    )
     last = 0
     while last is not None:
         text, at, last = connection.execute(statement, {"last": last}).one()
@@ -167,7 +195,9 @@ def _of_postgresql(
     """Yield the lines of a slice of the table as one text; a row has no place that it keeps."""
     pages: int = connection.execute(_PAGES).scalar_one()
     part = sql("jobs.ctid >= CAST(:first AS tid) AND jobs.ctid < CAST(:end AS tid)")
-    statement: Select[Any] = select(func.aggregate_strings(line, "")).where(part, is_key)
+    statement: Select[Any] = select(func.aggregate_strings(line, "")).where(
+        part, is_key
+    )
     for first in range(0, pages, _SLICE_PAGES):
         bounds = {"first": f"({first},0)", "end": f"({first + _SLICE_PAGES},0)"}
         text = connection.execute(statement, bounds).scalar()
@@ -177,12 +207,18 @@ def _of_postgresql(
 
 def _part(text: str, places: str) -> Sequence[NDArray[Any]]:
     """Return beginnings, endings, codes and places of the lines of a slice."""
-    digits = np.frombuffer(text.encode(), np.uint8).reshape(-1, _KEY_DIGITS + _CODE_DIGITS)
+    digits = np.frombuffer(text.encode(), np.uint8).reshape(
+        -1, _KEY_DIGITS + _CODE_DIGITS
+    )
     fingerprints = Fingerprints.of(unhexlify(digits[:, :_KEY_DIGITS].tobytes()))
     values = (digits[:, _KEY_DIGITS:].astype(np.int16) - ord("0")) @ np.array(
         [100, 10, 1], np.int16
     )
     codes = (values - _BASE).astype(np.uint8)
-    at = np.fromstring(places, np.int64, sep=",") if places else np.zeros(len(codes), np.int64)
+    at = (
+        np.fromstring(places, np.int64, sep=",")
+        if places
+        else np.zeros(len(codes), np.int64)
+    )
     at[at > np.iinfo(np.uint32).max] = NO_PLACE
     return *fingerprints, codes, at.astype(np.uint32)

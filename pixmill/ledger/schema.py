@@ -33,7 +33,10 @@ Key = Text().with_variant(Text(collation="C"), "postgresql")
 """Compared byte by byte: no language has a say in the order of hashes, and its rules take time."""
 
 meta = Table(
-    "meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 jobs = Table(
@@ -129,7 +132,9 @@ Index("attempts_by_time", attempts.c.answered_at)
 _DIED = text("code = 'process_died'")
 Index("attempts_lost", attempts.c.job_key, sqlite_where=_DIED, postgresql_where=_DIED)
 _LATE = attempts.c.supersedes.is_not(None)
-Index("attempts_late", attempts.c.supersedes, sqlite_where=_LATE, postgresql_where=_LATE)
+Index(
+    "attempts_late", attempts.c.supersedes, sqlite_where=_LATE, postgresql_where=_LATE
+)
 _HELD = jobs.c.owner.is_not(None)
 Index("jobs_in_flight", jobs.c.owner, sqlite_where=_HELD, postgresql_where=_HELD)
 DOUBTFUL = "jobs.state = 'in_doubt'"
@@ -140,7 +145,9 @@ Index("jobs_in_doubt", jobs.c.run_id, sqlite_where=_DOUBTED, postgresql_where=_D
 Index("runs_of_config", runs.c.name, runs.c.started_at)
 
 late = attempts.alias("late")
-COUNTS = attempts.c.id.not_in(select(late.c.supersedes).where(late.c.supersedes.is_not(None)))
+COUNTS = attempts.c.id.not_in(
+    select(late.c.supersedes).where(late.c.supersedes.is_not(None))
+)
 """The condition that a row of `attempts` is a call by itself: no later row says what became of the same one."""
 
 MIGRATIONS = {

@@ -15,9 +15,7 @@ from pixmill.ledger.filesystems import network_filesystem
 from pixmill.storage.atomic_write import sync
 
 BUSY_SECONDS = 60
-DISPLACED = (
-    "nothing more is sent; put the file that was there back, with its -wal, before the next run"
-)
+DISPLACED = "nothing more is sent; put the file that was there back, with its -wal, before the next run"
 
 READING_CACHE_KB = 6_144
 WRITING_CACHE_KB = 4_096
@@ -81,7 +79,9 @@ class SqliteFile:
 
     def passing(self, problem: DBAPIError) -> str | None:
         """Say that another connection holds the file, where that is all that a statement failed for."""
-        busy = getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+        busy = (
+            getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+        )
         return "the ledger is locked by another process" if busy else None
 
     def displaced(self) -> str | None:
@@ -147,7 +147,9 @@ def connect(path: Path, *, writing: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def settings(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # SQLAlchemy's begin event decides, not the driver
+        connection.isolation_level = (
+            None  # SQLAlchemy's begin event decides, not the driver
+        )
         cache = WRITING_CACHE_KB if writing else READING_CACHE_KB
         for pragma in ("synchronous=FULL", f"cache_size=-{cache}"):
             connection.execute(f"PRAGMA {pragma}").close()
@@ -165,7 +167,9 @@ def create_parent_folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         sync(path.parent.parent)
     except OSError as error:
-        raise LedgerError(f"the store {path.parent} can't be made: {error.strerror}") from None
+        raise LedgerError(
+            f"the store {path.parent} can't be made: {error.strerror}"
+        ) from None
     if kind := network_filesystem(path):
         raise LedgerError(
             f"the ledger {path.resolve()} is on a network disk ({kind}), where SQLite can lose what was paid",
@@ -178,7 +182,9 @@ def integrity(path: Path) -> list[str]:
     if not path.exists() or not path.stat().st_size:
         return ["is not there, or empty"]
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        ) as connection:
             lines = connection.execute("PRAGMA integrity_check(10)").fetchall()
     except sqlite3.DatabaseError as error:
         return [str(error)]

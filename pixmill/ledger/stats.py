@@ -11,7 +11,9 @@ from pixmill.ledger.schema import attempts, jobs, meta, runs
 def row_counts(connection: Connection) -> dict[str, int]:
     """Return the number of jobs, attempts and runs; an attempt that was given up and answered late is one."""
     counts = {
-        table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+        table.name: connection.execute(
+            select(func.count()).select_from(table)
+        ).scalar_one()
         for table in (jobs, attempts, runs)
     }
     answered_late = select(func.count()).where(attempts.c.supersedes.is_not(None))
@@ -21,7 +23,9 @@ def row_counts(connection: Connection) -> dict[str, int]:
 
 def read_stats(connection: Connection) -> dict[str, Any]:
     """Return counts, jobs per state, when the first and the last call ended (ISO 8601, UTC), and the schema version."""
-    states = select(jobs.c.state, func.count()).group_by(jobs.c.state).order_by(jobs.c.state)
+    states = (
+        select(jobs.c.state, func.count()).group_by(jobs.c.state).order_by(jobs.c.state)
+    )
     # Apart, as SQLite finds each of them in the index, but not both at once.
     first, last = (
         connection.execute(select(end(attempts.c.answered_at))).scalar()

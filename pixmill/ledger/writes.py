@@ -50,11 +50,16 @@ _MINE = jobs.c.owner == bindparam("own")
 _NO_SUCCESS = bindparam("p_state") != State.SUCCEEDED
 _STAYS = and_(
     is_state(*SETTLED),
-    or_(bindparam("p_state") == State.PENDING, and_(is_state(State.SUCCEEDED), _NO_SUCCESS)),
+    or_(
+        bindparam("p_state") == State.PENDING,
+        and_(is_state(State.SUCCEEDED), _NO_SUCCESS),
+    ),
 )
 """The condition that a call, made although there was an outcome, brings none that could take its place."""
 
-_GIVEN_UP = or_(and_(jobs.c.owner.is_(None), is_state(State.IN_DOUBT)), not_(_NO_SUCCESS))
+_GIVEN_UP = or_(
+    and_(jobs.c.owner.is_(None), is_state(State.IN_DOUBT)), not_(_NO_SUCCESS)
+)
 """The condition that an answer is kept although its claim was given up before it came: it may have been paid for."""
 
 _OF_JOB = update(jobs).where(jobs.c.job_key == bindparam("key"))
@@ -72,7 +77,9 @@ _KEEP = _OF_JOB.where(_MINE, _STAYS).values(
         (
             and_(
                 jobs.c.again == 2,
-                or_(bindparam("p_state") == State.PENDING, bindparam("p_transient") == 1),
+                or_(
+                    bindparam("p_state") == State.PENDING, bindparam("p_transient") == 1
+                ),
             ),
             1,
         ),
@@ -83,7 +90,9 @@ _KEEP = _OF_JOB.where(_MINE, _STAYS).values(
     **_RELEASED,
 )
 _ATTEMPT_FIELDS = [
-    column.name for column in attempts.columns if column.name not in ("id", "supersedes")
+    column.name
+    for column in attempts.columns
+    if column.name not in ("id", "supersedes")
 ]
 _lost = attempts.alias("lost")
 _APPEND = insert(attempts).values(
@@ -91,7 +100,10 @@ _APPEND = insert(attempts).values(
     # An answer that comes after its claim was given up takes the place of what was written down then.
     | {
         "supersedes": select(_lost.c.id)
-        .where(_lost.c.job_key == bindparam("job_key"), _lost.c.attempt == bindparam("attempt"))
+        .where(
+            _lost.c.job_key == bindparam("job_key"),
+            _lost.c.attempt == bindparam("attempt"),
+        )
         .where(text("lost.code = 'process_died'"))
         .scalar_subquery()
     }
@@ -141,14 +153,17 @@ _IMAGE = (
         image_error=bindparam("error"),
         # What is still missing for the same reason is no news of another run.
         image_run=case(
-            (jobs.c.image_error == bindparam("error"), jobs.c.image_run), else_=bindparam("run")
+            (jobs.c.image_error == bindparam("error"), jobs.c.image_run),
+            else_=bindparam("run"),
         ),
         download_ms=bindparam("ms"),
     )
 )
 
 
-def record_image(connection: Connection, entries: Sequence[dict[str, Any]]) -> list[None]:
+def record_image(
+    connection: Connection, entries: Sequence[dict[str, Any]]
+) -> list[None]:
     """Write where images are or why they are missing."""
     connection.execute(_IMAGE, list(entries))
     return [None] * len(entries)
@@ -187,7 +202,9 @@ def _recover(connection: Connection) -> int:
     held = select(*(jobs.c[name] for name in _HELD)).where(jobs.c.owner.is_not(None))
     now = clock(connection)
     rows = [
-        row for row in connection.execute(held).all() if is_dead(row.owner, row.lease_until, now)
+        row
+        for row in connection.execute(held).all()
+        if is_dead(row.owner, row.lease_until, now)
     ]
     if not rows:
         return 0
@@ -223,7 +240,10 @@ _DOUBT = _OF_JOB.values(
     request_id=None,
     error_code=_DIED["code"],
     error_message=_DIED["message"],
-    **{name: bindparam(f"p_{name}") for name in ("run_id", "account", "started_at", "finished_at")},
+    **{
+        name: bindparam(f"p_{name}")
+        for name in ("run_id", "account", "started_at", "finished_at")
+    },
 )
 
 
@@ -262,7 +282,9 @@ def _take_note(connection: Connection, run_id: str, name: str) -> None:
     connection.execute(found.values(outcome_run=run_id))
 
 
-def finish_run(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[None]:
+def finish_run(
+    connection: Connection, entries: Sequence[tuple[str, str]]
+) -> list[None]:
     """Write how runs ended."""
     for run_id, summary in entries:
         ended = update(runs).where(runs.c.run_id == run_id)

@@ -53,7 +53,9 @@ class LeaseRenewer:
     def begin(self) -> None:
         """Start the thread, if it has not been started."""
         if self._thread is None:
-            thread = threading.Thread(target=self._work, name="pixmill-shares", daemon=True)
+            thread = threading.Thread(
+                target=self._work, name="pixmill-shares", daemon=True
+            )
             thread.start()
             self._thread = thread
 
@@ -75,7 +77,9 @@ class LeaseRenewer:
             self._failed(error)
         except Exception as error:
             # Without a share every call would wait for one, and nobody would say why.
-            log.exception("the thread that shares the account's limits ended by an internal error")
+            log.exception(
+                "the thread that shares the account's limits ended by an internal error"
+            )
             reason = f"internal error while sharing the account: {type(error).__name__}: {error}"
             self._failed(PixmillError(mask_secrets(reason)))
 

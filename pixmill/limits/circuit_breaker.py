@@ -51,14 +51,18 @@ class CircuitBreaker:
         if self.is_open:
             self._probe = call.number
 
-    def hear(self, call: Permit, verdict: Verdict | None, sent: int, now: float) -> float | None:
+    def hear(
+        self, call: Permit, verdict: Verdict | None, sent: int, now: float
+    ) -> float | None:
         """Take in how `call` ended (`None`: nothing was sent), after `sent` calls in all.
 
         Returns the seconds until the next probe where the breaker opens or stays open by this.
         """
         if call.number == self._probe:
             self._probe = None
-        if verdict is None or (self._opened_at is not None and call.number <= self._opened_at):
+        if verdict is None or (
+            self._opened_at is not None and call.number <= self._opened_at
+        ):
             return None
         if verdict in _FAULTS:
             return self._fault(sent, now)

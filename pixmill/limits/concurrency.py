@@ -64,15 +64,22 @@ class AdaptiveConcurrencyLimit:
             self._too_many,
         )
 
-    def share(self, slots: int, ceiling: int, learnt: ConcurrencyEstimate, sent: int) -> None:
+    def share(
+        self, slots: int, ceiling: int, learnt: ConcurrencyEstimate, sent: int
+    ) -> None:
         """Use `slots` of an account with that `ceiling`, and go on from what all its processes have `learnt`."""
         self._ceiling = ceiling
         if learnt > self.learnt:
             if learnt.cuts > self._cuts:
                 self._cut_at = sent
-            self._cuts, limit, self._cut_was_enough, self._doubling, self._times, self._too_many = (
-                learnt
-            )
+            (
+                self._cuts,
+                limit,
+                self._cut_was_enough,
+                self._doubling,
+                self._times,
+                self._too_many,
+            ) = learnt
             self._begin_round(limit, sent)
         self.limit = min(self.limit, ceiling)
         self._portion = min(1.0, slots / self.limit)
@@ -111,12 +118,15 @@ class AdaptiveConcurrencyLimit:
             return
         self._cut_was_enough = True
         self._begin_round(
-            self._raised() if self._most_used >= IN_USE * self.limit else self.limit, sent
+            self._raised() if self._most_used >= IN_USE * self.limit else self.limit,
+            sent,
         )
 
     def _raised(self) -> int:
         self._doubling = self._doubling or self._probing
-        return self.limit * 2 if self._doubling else (self.limit + self._too_many + 1) // 2
+        return (
+            self.limit * 2 if self._doubling else (self.limit + self._too_many + 1) // 2
+        )
 
     def _begin_round(self, limit: int, sent: int) -> None:
         self.limit = max(1, min(limit, self._ceiling))

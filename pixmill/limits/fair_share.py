@@ -90,7 +90,10 @@ def allocate(
         [(each.held, each.wanted_rate / min(rate.rate, qps)) for each in reports]
     )[position]
     account_fraction = (
-        max(0.0, min(fair_portion, 1.0 - sum(other.account_fraction for other in others)))
+        max(
+            0.0,
+            min(fair_portion, 1.0 - sum(other.account_fraction for other in others)),
+        )
         if others
         else 1.0
     )
@@ -98,12 +101,15 @@ def allocate(
         slots=may_use if account_fraction else 0,
         account_fraction=account_fraction,
         held_by_others=held,
-        used_by_others=sum(min(other.report.held, other.report.wanted) for other in others),
+        used_by_others=sum(
+            min(other.report.held, other.report.wanted) for other in others
+        ),
         concurrency=concurrency,
         qps=qps,
         learnt_slots=slots,
         learnt_rate=rate,
-        is_short=may_use < max(fair, on_record.held) or account_fraction < ENOUGH * fair_portion,
+        is_short=may_use < max(fair, on_record.held)
+        or account_fraction < ENOUGH * fair_portion,
     )
     return share, LeaseRecord(on_record, account_fraction)
 

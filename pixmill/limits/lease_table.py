@@ -33,7 +33,9 @@ TURN_SECONDS = 20
 _NEVER = 2**62
 """The end of a lease, for asking only whether its owner is dead on this host."""
 
-_OF_ACCOUNT = select(shares).where(shares.c.account == bindparam("of")).order_by(shares.c.lease)
+_OF_ACCOUNT = (
+    select(shares).where(shares.c.account == bindparam("of")).order_by(shares.c.lease)
+)
 _MINE = shares.c.lease == bindparam("of")
 
 
@@ -49,7 +51,9 @@ class LeaseRequest(NamedTuple):
     first: bool
 
 
-def share_out(connection: Connection, asks: Sequence[LeaseRequest]) -> list[Allotment | None]:
+def share_out(
+    connection: Connection, asks: Sequence[LeaseRequest]
+) -> list[Allotment | None]:
     """Renew leases, drop those that have ended, and return what each who asks may use."""
     if any(ask.first for ask in asks):
         shares.create(connection, checkfirst=True)
@@ -64,7 +68,9 @@ def _share_out(connection: Connection, ask: LeaseRequest, now: int) -> Allotment
     rows = connection.execute(_OF_ACCOUNT, {"of": ask.account}).all()
     ended = [row for row in rows if row.lease != ask.lease and _has_ended(row, now)]
     if ended:
-        connection.execute(delete(shares).where(_MINE), [{"of": row.lease} for row in ended])
+        connection.execute(
+            delete(shares).where(_MINE), [{"of": row.lease} for row in ended]
+        )
     others = [row for row in rows if row.lease != ask.lease and row not in ended]
     position = sum(row.lease < ask.lease for row in others)
     turn = now // (TURN_SECONDS * 1_000_000)
@@ -76,14 +82,23 @@ def _share_out(connection: Connection, ask: LeaseRequest, now: int) -> Allotment
         "record": _record(lease),
     }
     if (
-        connection.execute(update(shares).where(_MINE).values(values), {"of": ask.lease}).rowcount
+        connection.execute(
+            update(shares).where(_MINE).values(values), {"of": ask.lease}
+        ).rowcount
         == 0
     ):
         connection.execute(
             insert(shares),
-            {"lease": ask.lease, "account": ask.account, "owner": this_owner(), **values},
+            {
+                "lease": ask.lease,
+                "account": ask.account,
+                "owner": this_owner(),
+                **values,
+            },
         )
-    return share._replace(hold=max([0, *(row.held_until - now for row in others)]) / 1e6)
+    return share._replace(
+        hold=max([0, *(row.held_until - now for row in others)]) / 1e6
+    )
 
 
 def _has_ended(row: Row[Any], now: int) -> bool:
@@ -106,7 +121,9 @@ def _lease(record: str) -> LeaseRecord | None:
     """Read what another process has put on record; `None` where its version writes what this one can't read."""
     try:
         named = json.loads(record)
-        report = _named(UsageReport, named["report"], slots=ConcurrencyEstimate, rate=RateEstimate)
+        report = _named(
+            UsageReport, named["report"], slots=ConcurrencyEstimate, rate=RateEstimate
+        )
         return LeaseRecord(report, _number(named["portion"]))
     except (ValueError, TypeError, KeyError):
         return None
@@ -116,7 +133,9 @@ def _named(kind: Any, values: Mapping[str, Any], **inner: Any) -> Any:
     """Make a `kind` of numbers out of the values that it knows the names of; `inner` are those made of several."""
     return kind(
         **{
-            name: _named(inner[name], values[name]) if name in inner else _number(values[name])
+            name: _named(inner[name], values[name])
+            if name in inner
+            else _number(values[name])
             for name in kind._fields
         }
     )

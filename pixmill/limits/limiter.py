@@ -14,7 +14,13 @@ from collections.abc import Callable
 
 from pixmill.limits.circuit_breaker import CircuitBreaker
 from pixmill.limits.concurrency import AdaptiveConcurrencyLimit
-from pixmill.limits.fair_share import EVERYTHING, NOTHING, UNLIMITED, Allotment, UsageReport
+from pixmill.limits.fair_share import (
+    EVERYTHING,
+    NOTHING,
+    UNLIMITED,
+    Allotment,
+    UsageReport,
+)
 from pixmill.limits.rate import RATE_MARGIN, AdaptiveRateLimit, Permit
 from pixmill.limits.retry_budget import RetryBudget
 from pixmill.provider.error_codes import Verdict
@@ -93,7 +99,9 @@ class CallLimiter:
         self._calm = CALM_CALLS
         self._qps = qps
         self._concurrency = concurrency
-        self._share, self._share_until = (NOTHING, clock()) if shared else (EVERYTHING, math.inf)
+        self._share, self._share_until = (
+            (NOTHING, clock()) if shared else (EVERYTHING, math.inf)
+        )
         self._use = UsageWindow(shared, clock())
         self._booked: float | None = None
         self._asked_until = clock()
@@ -149,7 +157,9 @@ class CallLimiter:
         with self._lock:
             self._in_flight -= 1
             self._alone = self._alone and not answered
-            if (pause := self._breaker.hear(call, verdict, self._sent, self._clock())) is not None:
+            if (
+                pause := self._breaker.hear(call, verdict, self._sent, self._clock())
+            ) is not None:
                 self._hold(pause)
             if verdict:
                 self._learn(call, verdict)
@@ -186,7 +196,12 @@ class CallLimiter:
         with self._lock:
             now = self._clock()
             use = self._use
-            if not (self._in_flight or use.lacks_slots or self._booked or self._sent > use.sent):
+            if not (
+                self._in_flight
+                or use.lacks_slots
+                or self._booked
+                or self._sent > use.sent
+            ):
                 use.idle = True
                 self._share = NOTHING
                 return None
@@ -195,7 +210,8 @@ class CallLimiter:
             lacks = use.lacked_slots or use.lacks_slots
             # One less at a time: what comes and goes with chance would have shares wander about.
             use.wanted = min(
-                self._concurrency, max(use.wanted - 1, 2 * use.most + 2 if lacks else use.most + 1)
+                self._concurrency,
+                max(use.wanted - 1, 2 * use.most + 2 if lacks else use.most + 1),
             )
             return UsageReport(
                 held,
@@ -216,7 +232,9 @@ class CallLimiter:
             self._share = share
             self._share_until = until
             if share.slots and share.learnt_slots and share.learnt_rate:
-                self._slots.share(share.slots, share.concurrency, share.learnt_slots, self._sent)
+                self._slots.share(
+                    share.slots, share.concurrency, share.learnt_slots, self._sent
+                )
                 self._pace.share(
                     share.account_fraction,
                     share.qps,
@@ -255,7 +273,9 @@ class CallLimiter:
     @property
     def _may_use(self) -> int:
         """How many calls may be in flight: after a cut at once only what the others leave."""
-        return max(0, min(self._share.slots, self._slots.limit - self._share.held_by_others))
+        return max(
+            0, min(self._share.slots, self._slots.limit - self._share.held_by_others)
+        )
 
     # Inside
 

@@ -116,7 +116,8 @@ class AdaptiveRateLimit:
         self.rate = min(self.rate, self._ceiling) if self._cuts else self._ceiling
         self.account_fraction = account_fraction
         self._next = max(
-            due if due <= now else now + (due - now) * before / self.own_rate, self._held_until
+            due if due <= now else now + (due - now) * before / self.own_rate,
+            self._held_until,
         )
 
     def turn(self, ready: float, now: float) -> float:
@@ -130,7 +131,9 @@ class AdaptiveRateLimit:
     def refund(self, now: float, booked: float | None) -> None:
         """Take in that a turn was not used. One that was `booked` since then is void: it comes sooner."""
         due = self._next if booked is None else booked
-        self._next = max(due - 1 / self.own_rate, min(due, now - CATCH_UP), self._held_until)
+        self._next = max(
+            due - 1 / self.own_rate, min(due, now - CATCH_UP), self._held_until
+        )
 
     def hold(self, seconds: float, now: float) -> None:
         """Give no turn for `seconds`. A turn that was booked is void."""
@@ -164,12 +167,16 @@ class AdaptiveRateLimit:
             return
         passed = min(now - self._grown_at, 2 / self.own_rate)
         self._grown_at = now
-        near = self._estimate * (1 + (NEAR if self.account_fraction == 1 else SHARED_NEAR))
+        near = self._estimate * (
+            1 + (NEAR if self.account_fraction == 1 else SHARED_NEAR)
+        )
         quick = self.rate * (1 + (SEARCH if self._searching else GROWTH) * passed)
         if self.rate < self._estimate:
             grown = min(quick, self._estimate)
         elif self.rate < near:
-            grown = self.rate * (1 + NEAR * passed * max(self.rate / NEAR_CALLS, 1 / NEAR_SECONDS))
+            grown = self.rate * (
+                1 + NEAR * passed * max(self.rate / NEAR_CALLS, 1 / NEAR_SECONDS)
+            )
         else:
             grown = quick
         self.rate = min(grown, self._ceiling)

@@ -29,7 +29,9 @@ def mark_first_occurrences(
 
 
 def conflicting_row_keys(
-    row_hashes: NDArray[np.int64], contents: NDArray[np.uint64], has_jobs: NDArray[np.bool_]
+    row_hashes: NDArray[np.int64],
+    contents: NDArray[np.uint64],
+    has_jobs: NDArray[np.bool_],
 ) -> tuple[frozenset[int], NDArray[np.intp]]:
     """Find row keys that stand for different requests: their hashes, and the rows that carry them.
 

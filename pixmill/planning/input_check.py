@@ -32,7 +32,10 @@ log = logging.getLogger(__name__)
 
 
 def review_inputs(
-    plan: Plan, ledger: Ledger, limit: int | None, on_progress: Callable[[InputCounts], None]
+    plan: Plan,
+    ledger: Ledger,
+    limit: int | None,
+    on_progress: Callable[[InputCounts], None],
 ) -> Plan:
     """Ask for the input images of `plan` that no answer is known of; return the plan as it is with the answers.
 
@@ -47,7 +50,9 @@ def review_inputs(
             _keep_files(plan, ledger, limit)
         return plan
     fetcher = InputFetcher(
-        allow_hosts=config.output.allow_hosts, connections=THREADS, deadline=DEADLINE_SECONDS
+        allow_hosts=config.output.allow_hosts,
+        connections=THREADS,
+        deadline=DEADLINE_SECONDS,
     )
     images = InputImages(open_store(config), ledger, fetcher)
     try:
@@ -75,7 +80,9 @@ def _reviewed(
         total = total.plus(counts)
         if not counts.asked or not (counts.problems or plan.bad_images):
             log.info(
-                "input images: %d looked at, %d bad", total.asked, sum(total.problems.values())
+                "input images: %d looked at, %d bad",
+                total.asked,
+                sum(total.problems.values()),
             )
             return plan
         plan = make_plan(plan.config, ledger, plan.selection)
@@ -135,7 +142,9 @@ def _keep_files(plan: Plan, ledger: Ledger, limit: int | None) -> None:
             if name is None or not store.holds(name):
                 try:
                     ledger.record_input(_kept(store, file))
-                except ImageError as error:  # of a row that was paid for before anybody looked
+                except (
+                    ImageError
+                ) as error:  # of a row that was paid for before anybody looked
                     number = jobs.rows.first_row + row
                     log.warning("row %d: %s is not kept: %s", number, file.path, error)
 
@@ -144,5 +153,12 @@ def _kept(store: Store, file: LocalImage) -> InputImage:
     data = file.content()
     name = stored(store, data)
     return InputImage(
-        file.source, now_micros(), None, None, name, file.sha256, *inspect(data), bytes=len(data)
+        file.source,
+        now_micros(),
+        None,
+        None,
+        name,
+        file.sha256,
+        *inspect(data),
+        bytes=len(data),
     )

@@ -46,7 +46,9 @@ def row_images(
     if source.local_images:
         return _files(source, batch, texts, problems)
     # Only where pixmill fetches them as well: what the config allows it to reach is then no mistake of the row.
-    allowed = frozenset() if source.images == "url" else frozenset(config.output.allow_hosts)
+    allowed = (
+        frozenset() if source.images == "url" else frozenset(config.output.allow_hosts)
+    )
     count = batch.rows.num_rows
     stripped = np.zeros(count, np.bool_)
     escaped = np.zeros(count, np.bool_)
@@ -85,7 +87,12 @@ def bad_images(
             if image.problem
         }
         note(
-            found, ((at, bad[source]) for at, source in enumerate(sources) if bad and source in bad)
+            found,
+            (
+                (at, bad[source])
+                for at, source in enumerate(sources)
+                if bad and source in bad
+            ),
         )
     return found
 
@@ -110,7 +117,10 @@ def damaged_files(
 
 
 def _files(
-    source: Input, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, RowProblem]
+    source: Input,
+    batch: RowBatch,
+    texts: Mapping[str, pa.Array],
+    problems: dict[int, RowProblem],
 ) -> RowImages:
     folder = batch.file.parent.resolve()
     columns = [texts[name].to_pylist() for name in source.image_columns]
@@ -125,7 +135,9 @@ def _files(
                 images.append(image)
         rows.append(tuple(images))
     identities = [file_identity([image.sha256 for image in row]) for row in rows]
-    whole = [row if len(row) == len(columns) else _NO_FILES * len(columns) for row in rows]
+    whole = [
+        row if len(row) == len(columns) else _NO_FILES * len(columns) for row in rows
+    ]
     sources = [[row[at].source for row in whole] for at in range(len(columns))]
     return RowImages(identities, [""] * len(rows), rows, sources)
 
@@ -160,5 +172,7 @@ def _version(path: Path, _modified: int, _size: int) -> tuple[str | None, str]:
 def _damage(file: LocalImage) -> str:
     try:
         return picture_damage(Path(file.path).read_bytes())
-    except OSError:  # it went away after it was hashed, which is said when it is to be sent
+    except (
+        OSError
+    ):  # it went away after it was hashed, which is said when it is to be sent
         return ""

@@ -88,10 +88,10 @@ class InputFetcher(ImageFetcher):
         except InputImageError:
             raise
         except TransportError as error:
-            raise InputImageError(str(error), problem=_transport_problem(error)) from None
-        except (
-            ImageError
-        ) as error:  # redirects without end, and answers that are neither an image nor an error
+            raise InputImageError(
+                str(error), problem=_transport_problem(error)
+            ) from None
+        except ImageError as error:  # redirects without end, and answers that are neither an image nor an error
             raise InputImageError(str(error), problem="input_forbidden") from None
 
     def _get(self, url: str, seconds: float) -> Reply:
@@ -104,12 +104,17 @@ class InputFetcher(ImageFetcher):
         try:
             reply = transport.send(request, deadline=seconds, max_bytes=INPUT_BYTES)
         except AddressRefused as error:
-            raise InputImageError(f"{_host(url)}: {error}", problem="input_address") from None
+            raise InputImageError(
+                f"{_host(url)}: {error}", problem="input_address"
+            ) from None
         if reply.status >= 400:
             raise InputImageError(
-                f"{_host(url)}: its answer is {reply.status}", problem=_status_problem(reply.status)
+                f"{_host(url)}: its answer is {reply.status}",
+                problem=_status_problem(reply.status),
             )
-        return reply._replace(body=_usable(reply.body)) if reply.status == 200 else reply
+        return (
+            reply._replace(body=_usable(reply.body)) if reply.status == 200 else reply
+        )
 
 
 @dataclass
@@ -129,7 +134,9 @@ class InputCounts:
     def plus(self, other: "InputCounts") -> "InputCounts":
         """Return the counts of both checks."""
         return InputCounts(
-            self.known + other.known, self.asked + other.asked, self.problems + other.problems
+            self.known + other.known,
+            self.asked + other.asked,
+            self.problems + other.problems,
         )
 
 
@@ -166,7 +173,9 @@ class InputImages:
         counts = InputCounts()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="pixmill-input") as pool:
             try:
-                for problem in self._problems(pool, _Turns(self._to_ask(urls, keep, counts)), keep):
+                for problem in self._problems(
+                    pool, _Turns(self._to_ask(urls, keep, counts)), keep
+                ):
                     counts.add(problem)
                     on_progress(counts)
             except BaseException:
@@ -192,16 +201,24 @@ class InputImages:
         """Yield the problem of each image as it is answered."""
         running: dict[Future[str | None], str] = {}
         while True:
-            while len(running) < THREADS and not self._cancelled.is_set() and (url := turns.take()):
+            while (
+                len(running) < THREADS
+                and not self._cancelled.is_set()
+                and (url := turns.take())
+            ):
                 # The caller's context goes along, so that log lines of these threads find the Prefect run.
-                running[pool.submit(contextvars.copy_context().run, self._check, url, keep)] = url
+                running[
+                    pool.submit(contextvars.copy_context().run, self._check, url, keep)
+                ] = url
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 turns.end(running.pop(future))
                 yield future.result()
 
-    def _to_ask(self, urls: Iterable[str], keep: bool, counts: InputCounts) -> Iterator[str]:
+    def _to_ask(
+        self, urls: Iterable[str], keep: bool, counts: InputCounts
+    ) -> Iterator[str]:
         remaining = iter(urls)
         while batch := list(islice(remaining, WINDOW)):
             known = self._ledger.inputs(batch)
@@ -213,8 +230,13 @@ class InputImages:
 
     def _holds(self, known: InputImage, keep: bool) -> bool:
         if known.problem:
-            return known.problem != UNREACHABLE and self._now() - known.checked_at < HOLDS_MICROS
-        return not keep or (known.file_name is not None and self._store.holds(known.file_name))
+            return (
+                known.problem != UNREACHABLE
+                and self._now() - known.checked_at < HOLDS_MICROS
+            )
+        return not keep or (
+            known.file_name is not None and self._store.holds(known.file_name)
+        )
 
     def _check(self, url: str, keep: bool) -> str | None:
         """Ask for one image, write the answer down and return its problem."""
@@ -246,11 +268,15 @@ class InputImages:
     def _fetched(self, url: str) -> bytes:
         host = _host(url)
         if self._failures[host] >= GIVE_UP_AFTER:
-            raise InputImageError(f"{host}: not asked, as it failed {GIVE_UP_AFTER} times in a row")
+            raise InputImageError(
+                f"{host}: not asked, as it failed {GIVE_UP_AFTER} times in a row"
+            )
         try:
             data = self._fetcher.fetch(url)
         except InputImageError as error:
-            self._failures[host] = self._failures[host] + 1 if error.problem == UNREACHABLE else 0
+            self._failures[host] = (
+                self._failures[host] + 1 if error.problem == UNREACHABLE else 0
+            )
             raise
         self._failures.pop(host, None)
         return data
@@ -280,7 +306,8 @@ class _Turns:
         fresh = islice(self._urls, WINDOW - len(self._waiting))
         self._waiting.update((url, _host(url)) for url in fresh)
         url = next(
-            (url for url, host in self._waiting.items() if self._busy[host] < PER_HOST), None
+            (url for url, host in self._waiting.items() if self._busy[host] < PER_HOST),
+            None,
         )
         if url is not None:
             self._busy[self._waiting.pop(url)] += 1
@@ -288,19 +315,23 @@ class _Turns:
 
     def end(self, url: str) -> None:
         """Free the place that `url` had."""
-        self._busy -= Counter([_host(url)])  # which drops the hosts that are left with none
+        self._busy -= Counter(
+            [_host(url)]
+        )  # which drops the hosts that are left with none
 
 
 def _request(url: str) -> requests.PreparedRequest:
-    headers = {"User-Agent": "pixmill", "Accept": "image/*", "Accept-Encoding": "identity"}
+    headers = {
+        "User-Agent": "pixmill",
+        "Accept": "image/*",
+        "Accept-Encoding": "identity",
+    }
     try:
         request = requests.Request("GET", url, headers=headers).prepare()
     except ValueError:  # requests and urllib3 derive from it
         raise InputImageError("malformed_url", problem="input_address") from None
     if url.isascii():
-        request.url = (
-            url  # a signature covers the URL as it was written, before requests quotes it anew
-        )
+        request.url = url  # a signature covers the URL as it was written, before requests quotes it anew
     return request
 
 
@@ -309,7 +340,9 @@ def _address_problem(url: str) -> str | None:
     reason = url_problem(url)
     port = None if reason else urlsplit(url).port
     return (
-        reason if port in (None, 80, 443) else f"port {port}; output.allow_hosts can name the host"
+        reason
+        if port in (None, 80, 443)
+        else f"port {port}; output.allow_hosts can name the host"
     )
 
 
@@ -333,7 +366,9 @@ def _usable(data: bytes) -> Picture:
     problem = _shape_problem(picture.shape)
     if problem:
         width, height, format = picture.shape
-        raise InputImageError(f"{format}, {width:,} × {height:,} pixels", problem=problem)
+        raise InputImageError(
+            f"{format}, {width:,} × {height:,} pixels", problem=problem
+        )
     return picture
 
 

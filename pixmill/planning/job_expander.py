@@ -59,17 +59,25 @@ class JobExpander:
         self.sweep = make_points(config.sweep, config.request)
         self.slots = tuple(_slots(config, self.sweep.points))
         self._point_of = [
-            at for at in range(len(self.sweep.points)) for _ in range(config.seed.replicates)
+            at
+            for at in range(len(self.sweep.points))
+            for _ in range(config.seed.replicates)
         ]
         variables = [axis.path for axis in self.sweep.axes if axis.kind == "variable"]
         self._prompt_column = config.input.column("prompt")
         self._seed_column = config.input.column("seed")
-        self._template = parse_template(config.request.prompt, self._prompt_column, variables)
+        self._template = parse_template(
+            config.request.prompt, self._prompt_column, variables
+        )
         self._variants = self._find_variants()
         self._where = None if config.input.where is None else parse(config.input.where)
         self.read_columns = self._columns_read()
-        asked = sorted({*self.sweep.columns, *(self._where.names if self._where else ())})
-        _require_columns(table, [*self.read_columns, *config.input.row_key, *asked], config)
+        asked = sorted(
+            {*self.sweep.columns, *(self._where.names if self._where else ())}
+        )
+        _require_columns(
+            table, [*self.read_columns, *config.input.row_key, *asked], config
+        )
         _refuse_nested(table, config.input)
         _refuse_shadows(table, [axis.path for axis in self.sweep.axes])
         self._used = frozenset({*self.read_columns, *config.input.row_key, *asked})
@@ -96,7 +104,10 @@ class JobExpander:
         }
         texts |= {name: with_newlines(texts[name]) for name in self._texts_of_prompt}
         problems, unread = self._unreadable(batch, count)
-        notes = {"unread_cell": unread, "empty_place": self._template.empty_places(texts, count)}
+        notes = {
+            "unread_cell": unread,
+            "empty_place": self._template.empty_places(texts, count),
+        }
         raw = texts.get(self._prompt_column or "")
         prompts, long_prompts = self._prompts(texts, raw, problems, count)
         images = row_images(self._config, batch, texts, problems, notes)
@@ -104,7 +115,11 @@ class JobExpander:
             numbers = range(batch.first_row, batch.first_row + count)
             note(
                 problems,
-                ((at, bad_images[row]) for at, row in enumerate(numbers) if row in bad_images),
+                (
+                    (at, bad_images[row])
+                    for at, row in enumerate(numbers)
+                    if row in bad_images
+                ),
             )
         shapes = self._shapes.of(batch, texts, problems)
         seeds = self._seeds(images.identities, raw, texts, problems, count)
@@ -134,7 +149,10 @@ class JobExpander:
             images=images,
             row_keys=row_keys,
             long_prompts=long_prompts,
-            notes={name: int(mask[requested.any(axis=1)].sum()) for name, mask in notes.items()},
+            notes={
+                name: int(mask[requested.any(axis=1)].sum())
+                for name, mask in notes.items()
+            },
         )
 
     def _unreadable(
@@ -145,7 +163,10 @@ class JobExpander:
         unread = np.zeros(count, np.bool_)
         for at, bad in batch.bad.items():
             flaws = (bad, *bad.others)
-            read = next((one for one in flaws if not one.column or one.column in self._used), None)
+            read = next(
+                (one for one in flaws if not one.column or one.column in self._used),
+                None,
+            )
             if read:
                 problems[at] = RowProblem(read.reason, read.column, read.message)
             else:
@@ -156,7 +177,9 @@ class JobExpander:
         variants: dict[tuple[str, ...], _Variant] = {}
         for at, point in enumerate(self.sweep.points):
             texts = self.sweep.variables_at(point)
-            variants.setdefault(tuple(texts.values()), _Variant(texts, [])).points.append(at)
+            variants.setdefault(
+                tuple(texts.values()), _Variant(texts, [])
+            ).points.append(at)
         return list(variants.values())
 
     def _columns_read(self) -> tuple[str, ...]:
@@ -185,11 +208,13 @@ class JobExpander:
             filled = self._template.fill(texts, variant.texts, count)
             note(
                 problems,
-                prompt_problems(source, filled, self._prompt_column, self._input.max_prompt_chars),
+                prompt_problems(
+                    source, filled, self._prompt_column, self._input.max_prompt_chars
+                ),
             )
-            long |= pc.greater(pc.utf8_length(filled), self._input.warn_prompt_chars).to_numpy(
-                zero_copy_only=False
-            )
+            long |= pc.greater(
+                pc.utf8_length(filled), self._input.warn_prompt_chars
+            ).to_numpy(zero_copy_only=False)
             listed = filled.to_pylist()
             for point in variant.points:
                 prompts[point] = listed
@@ -208,24 +233,27 @@ class JobExpander:
         replicates = range(settings.replicates)
         points = self.sweep.points
         if settings.policy == "fixed":
-            return [[replicate_seed(settings.base, number)] * count for number in replicates] * len(
-                points
-            )
+            return [
+                [replicate_seed(settings.base, number)] * count for number in replicates
+            ] * len(points)
         if self._seed_column is not None:
             given = [read_seed(value) for value in texts[self._seed_column].to_pylist()]
             note(problems, seed_problems(given, self._seed_column))
             return [
-                [replicate_seed(seed or 0, number) for seed in given] for number in replicates
+                [replicate_seed(seed or 0, number) for seed in given]
+                for number in replicates
             ] * len(points)
-        prompts = [""] * count if raw is None else in_nfc(pc.fill_null(raw, "")).to_pylist()
+        prompts = (
+            [""] * count if raw is None else in_nfc(pc.fill_null(raw, "")).to_pylist()
+        )
         if settings.policy == "per_job":
             return [
                 row_seeds(settings.base, images, prompts, slot.replicate, slot.point.id)
                 for slot in self.slots
             ]
-        return [row_seeds(settings.base, images, prompts, number) for number in replicates] * len(
-            points
-        )
+        return [
+            row_seeds(settings.base, images, prompts, number) for number in replicates
+        ] * len(points)
 
     def _row_keys(
         self, texts: Mapping[str, pa.Array], problems: dict[int, RowProblem], count: int
@@ -239,7 +267,9 @@ class JobExpander:
             return [value or "" for value in texts[names[0]].to_pylist()]
         rows = zip(*(texts[name].to_pylist() for name in names), strict=True)
         return [
-            json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            json.dumps(
+                values, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+            )
             for values in rows
         ]
 
@@ -253,7 +283,10 @@ class JobExpander:
         if conflicts:
             bad = problem("duplicate_row_key", self.key_column)
             with_jobs = np.flatnonzero(requested.any(axis=1)).tolist()
-            note(problems, ((at, bad) for at in with_jobs if hash(row_keys[at]) in conflicts))
+            note(
+                problems,
+                ((at, bad) for at in with_jobs if hash(row_keys[at]) in conflicts),
+            )
 
     @property
     def key_column(self) -> str | None:
@@ -262,9 +295,15 @@ class JobExpander:
 
     def default_row_keys(self, batch: RowBatch) -> list[str]:
         """Return the row keys of a table without `row_key`: 16 hex over the texts of the columns that are read."""
-        columns = [text_array(as_text(batch.rows[name])).to_pylist() for name in self.read_columns]
+        columns = [
+            text_array(as_text(batch.rows[name])).to_pylist()
+            for name in self.read_columns
+        ]
         joined = (
-            ",".join("null" if value is None else json_text(normalized(value)) for value in row)
+            ",".join(
+                "null" if value is None else json_text(normalized(value))
+                for value in row
+            )
             for row in zip(*columns, strict=True)
         )
         return [sha256(f"[{text}]".encode()).hexdigest()[:16] for text in joined]
@@ -285,10 +324,17 @@ class JobExpander:
         for point, drawn in zip(self._point_of, seeds, strict=True):
             if self._input.field_columns:
                 rows = zip(shapes[point], images, texts[point], drawn, strict=True)
-                keys.append([shape.job_key(image, text, seed) for shape, image, text, seed in rows])
+                keys.append(
+                    [
+                        shape.job_key(image, text, seed)
+                        for shape, image, text, seed in rows
+                    ]
+                )
             else:
                 keys.append(
-                    shapes[point][0].job_keys(images, texts[point], drawn) if images else []
+                    shapes[point][0].job_keys(images, texts[point], drawn)
+                    if images
+                    else []
                 )
         return keys
 
@@ -300,15 +346,20 @@ class JobExpander:
             else _mask(self._where, "input.where", batch, {})
         )
 
-    def _requested(self, batch: RowBatch, selected: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def _requested(
+        self, batch: RowBatch, selected: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
         """Mark, by row and slot, what `input.where` and the conditions of the sweep leave in."""
         requested = np.repeat(selected[:, None], len(self.slots), axis=1)
         for row in self.sweep.row_conditions:
             for at, point in enumerate(self.sweep.points):
                 here = slice(
-                    at * self._config.seed.replicates, (at + 1) * self._config.seed.replicates
+                    at * self._config.seed.replicates,
+                    (at + 1) * self._config.seed.replicates,
                 )
-                holds = _mask(row.condition, row.config_path, batch, self.sweep.cells_at(point))
+                holds = _mask(
+                    row.condition, row.config_path, batch, self.sweep.cells_at(point)
+                )
                 requested[:, here] &= (holds == row.keep_when)[:, None]
         return requested
 
@@ -317,9 +368,13 @@ def _slots(config: Config, points: Sequence[Point]) -> list[RequestVariant]:
     several = config.seed.replicates > 1
     slots = []
     for point in points:
-        labels = [f"{path.rpartition('.')[2]} {label}" for path, label in point.labels.items()]
+        labels = [
+            f"{path.rpartition('.')[2]} {label}" for path, label in point.labels.items()
+        ]
         for replicate in range(config.seed.replicates):
-            label = ", ".join([*labels, *([f"replicate {replicate}"] if several else [])])
+            label = ", ".join(
+                [*labels, *([f"replicate {replicate}"] if several else [])]
+            )
             slots.append(
                 RequestVariant(
                     point,
@@ -335,12 +390,16 @@ def _mask(
     condition: Condition, where: str, batch: RowBatch, values: Mapping[str, object]
 ) -> NDArray[np.bool_]:
     columns = {
-        name: batch.rows[name].combine_chunks() for name in condition.names if name not in values
+        name: batch.rows[name].combine_chunks()
+        for name in condition.names
+        if name not in values
     }
     try:
         return condition.mask({**columns, **values}, batch.rows.num_rows)
     except ValueError as error:
-        raise TableError(f"{where}: {error}", hint=f"the condition is {condition.text}") from None
+        raise TableError(
+            f"{where}: {error}", hint=f"the condition is {condition.text}"
+        ) from None
 
 
 def _require_columns(table: InputTable, needed: Sequence[str], config: Config) -> None:

@@ -36,7 +36,9 @@ class LocalImage(NamedTuple):
         try:
             data = Path(self.path).read_bytes()
         except OSError as error:
-            raise TableError(f"{self.path} can't be read any more: {error.strerror}") from None
+            raise TableError(
+                f"{self.path} can't be read any more: {error.strerror}"
+            ) from None
         if sha256(data).hexdigest() != self.sha256:
             raise TableError(f"{self.path} changed while the run was going on")
         return data
@@ -62,7 +64,9 @@ class Job(NamedTuple):
     def label(self) -> str:
         """The job in words: its row's number, its key where the config names one, its point where there are several."""
         return " · ".join(
-            part for part in (f"row {self.row_number}", self.row_key, self.point) if part
+            part
+            for part in (f"row {self.row_number}", self.row_key, self.point)
+            if part
         )
 
     def request(self) -> dict[str, Any]:
@@ -75,7 +79,11 @@ class Job(NamedTuple):
         Raises TableError where a local image is not what it was.
         """
         images = [base64.b64encode(file.content()).decode() for file in self.files]
-        data = f',"binary_data_base64":{json.dumps(images, allow_nan=False)}' if images else ""
+        data = (
+            f',"binary_data_base64":{json.dumps(images, allow_nan=False)}'
+            if images
+            else ""
+        )
         return f'{self.head}{data},"seed":'.encode()
 
     def payload(self) -> bytes:

@@ -41,7 +41,11 @@ class KnownJobs:
         if self._scan is None:
             return self._searched(jobs.keys)
         known, unsure = self._scan.known(Fingerprints.of(key_bytes(jobs.keys)))
-        at = [position for position in np.flatnonzero(unsure).tolist() if jobs.keys[position]]
+        at = [
+            position
+            for position in np.flatnonzero(unsure).tolist()
+            if jobs.keys[position]
+        ]
         if at:
             exact = self._searched([jobs.keys[position] for position in at])
             for position, state in zip(at, exact.states, strict=True):
@@ -53,7 +57,9 @@ class KnownJobs:
         return known
 
     def _searched(self, keys: Sequence[str | None]) -> KnownStates:
-        return self._ledger.known(keys, max_runs=self._max_runs, retry_doubt=self._retry_doubt)
+        return self._ledger.known(
+            keys, max_runs=self._max_runs, retry_doubt=self._retry_doubt
+        )
 
     def _expected(self, jobs: JobBatch) -> float:
         """About how many jobs the table asks for, from what its files and the rows of a batch take."""

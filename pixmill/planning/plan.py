@@ -102,7 +102,10 @@ class Plan:
     @property
     def rate(self) -> float:
         """Calls per second that the limits and the usual latency allow."""
-        return min(self.config.limits.qps, self.config.concurrency / max(self.call_seconds, 1e-3))
+        return min(
+            self.config.limits.qps,
+            self.config.concurrency / max(self.call_seconds, 1e-3),
+        )
 
     def bound(self) -> str:
         """Say what bounds the time of a run, and what would lift it."""
@@ -144,7 +147,10 @@ class Plan:
         rows[positions // slots] = True
         for jobs in self.batches(rows):
             start = (jobs.rows.first_row - 1) * slots
-            here = positions[(positions >= start) & (positions < start + len(jobs.keys))] - start
+            here = (
+                positions[(positions >= start) & (positions < start + len(jobs.keys))]
+                - start
+            )
             # An input image that went away since then makes its row invalid: the dataset says so.
             yield from (jobs.job(int(at)) for at in here if jobs.keys[at])
 
@@ -156,9 +162,14 @@ class Plan:
             "points": len(self.maker.sweep.points),
             "jobs": self.jobs,
             "distinct": self.distinct,
-            **{standing.name.lower(): self.standings[standing] for standing in REPORTED},
+            **{
+                standing.name.lower(): self.standings[standing] for standing in REPORTED
+            },
             "images_missing": self.images_missing,
-            "cost": {"pending": self.cost(self.to_pay), "currency": self.config.budget.currency},
+            "cost": {
+                "pending": self.cost(self.to_pay),
+                "currency": self.config.budget.currency,
+            },
             "eta_seconds": round(self.to_pay / self.rate, 1),
         }
 

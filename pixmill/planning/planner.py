@@ -85,8 +85,12 @@ class PlanBuilder:
         hashes = key_prefix_hash(jobs.keys)
         self.key_hashes.append(hashes)
         if source.row_key:
-            self.row_hashes.append(np.array([hash(key) for key in jobs.row_keys], np.int64))
-            self.contents.append(hashes if len(jobs.slots) == 1 else key_prefix_hash(jobs.contents))
+            self.row_hashes.append(
+                np.array([hash(key) for key in jobs.row_keys], np.int64)
+            )
+            self.contents.append(
+                hashes if len(jobs.slots) == 1 else key_prefix_hash(jobs.contents)
+            )
         standings = np.full(len(jobs.keys), PlannedState.PENDING, np.int8)
         if found.known:
             standings[:] = [_STANDING[state] for state in found.known.states]
@@ -126,7 +130,10 @@ class PlanBuilder:
         self.again.append(again)
 
     def _leave_out(
-        self, bad_images: Mapping[int, RowProblem], by_row: NDArray[np.int8], first_row: int
+        self,
+        bad_images: Mapping[int, RowProblem],
+        by_row: NDArray[np.int8],
+        first_row: int,
     ) -> None:
         """Make rows with bad images invalid, but for those that nothing would be paid for: what was paid stays."""
         for at, bad in sorted(bad_images.items()):
@@ -144,14 +151,18 @@ class PlanBuilder:
             shown.append(InvalidRow(row_number, bad))
 
 
-def make_plan(config: Config, ledger: Ledger | None, selection: Selection | None = None) -> Plan:
+def make_plan(
+    config: Config, ledger: Ledger | None, selection: Selection | None = None
+) -> Plan:
     """Read the whole table, look its jobs up in the ledger (`None`: there is none yet) and return the plan.
 
     What `selection` chooses is planned as if it were marked to be paid for again already.
     Raises TableError where the table can't be used and LedgerError where the ledger can't be read.
     """
     source = config.input
-    table = open_table(source.path, encoding=source.encoding, delimiter=source.delimiter)
+    table = open_table(
+        source.path, encoding=source.encoding, delimiter=source.delimiter
+    )
     maker = JobExpander(config, table)
     known = ledger if ledger is not None and not ledger.is_empty() else None
     looked_at = ledger if source.images != "url" else None
@@ -170,7 +181,9 @@ def make_plan(config: Config, ledger: Ledger | None, selection: Selection | None
     for jobs, found in prefetch(map(maker.expand, row_batches(table, maker)), look_up):
         gathered.add(jobs, found, config)
     known_jobs = None  # what it holds of the ledger has been asked for
-    plan = _conclude(config, table, maker, gathered, known.mean_latency_ms() if known else None)
+    plan = _conclude(
+        config, table, maker, gathered, known.mean_latency_ms() if known else None
+    )
     asked = tuple(asked for at, asked in gathered.asked.items() if plan.pending[at])
     return replace(plan, asked=asked, selection=selection)
 
@@ -206,7 +219,10 @@ def _conclude(
         jobs=int((standings != PlannedState.LEFT_OUT).sum()),
         reasons=dict(gathered.reasons),
         examples={reason: tuple(shown) for reason, shown in gathered.examples.items()},
-        standings={standing: int((first & (standings == standing)).sum()) for standing in REPORTED},
+        standings={
+            standing: int((first & (standings == standing)).sum())
+            for standing in REPORTED
+        },
         images_missing=_count(gathered.missing, first),
         images_lost=_count(gathered.lost, first),
         long_prompts=gathered.long_prompts,

@@ -85,7 +85,9 @@ def promote_picks(config: Config, path: str, name: str | None = None) -> Promoti
     dialect = dialect_of(path)
     table = open_table(path, encoding=dialect.encoding, delimiter=dialect.delimiter)
     rows = config.input.row_key or ("row_key",)
-    _require_columns(table, path, [*rows, "point_id", *(axis.path for axis in sweep.axes)])
+    _require_columns(
+        table, path, [*rows, "point_id", *(axis.path for axis in sweep.axes)]
+    )
     request = config.request.model_copy(update=_picked_req_key(table, path, sweep))
     fields = [axis for axis in sweep.axes if axis.kind == "field"]
     _refuse_untyped(table, path, fields, request)
@@ -93,7 +95,12 @@ def promote_picks(config: Config, path: str, name: str | None = None) -> Promoti
     named = name or _suffixed(config.name, "picks")
     return Promotion(
         config.model_copy(
-            update={"name": named, "input": source, "request": request, "sweep": Sweep()}
+            update={
+                "name": named,
+                "input": source,
+                "request": request,
+                "sweep": Sweep(),
+            }
         ),
         "Picks of a sweep: each row with its own parameters",
         tuple(_picks_notes(config)),
@@ -114,24 +121,36 @@ def _found(sweep: SweepPoints, point_id: str) -> Point:
     if found:
         return found
     known = [point.id for point in sweep.points[:SUGGESTED_FROM]]
-    listed = [f"  {point.id}  {_described(point)}" for point in sweep.points[:SHOWN_POINTS]]
+    listed = [
+        f"  {point.id}  {_described(point)}" for point in sweep.points[:SHOWN_POINTS]
+    ]
     more = len(sweep.points) - len(listed)
     raise UserError(
-        "\n".join([f"the sweep has no point {point_id!r}{did_you_mean(point_id, known)}", *listed]),
-        hint=f"{more:,} more stand in the column point_id of the dataset" if more else "",
+        "\n".join(
+            [
+                f"the sweep has no point {point_id!r}{did_you_mean(point_id, known)}",
+                *listed,
+            ]
+        ),
+        hint=f"{more:,} more stand in the column point_id of the dataset"
+        if more
+        else "",
     )
 
 
 def _described(point: Point) -> str:
     """The point's labels in one line."""
-    shown = ", ".join(f"{path} {_one_line(label)}" for path, label in point.labels.items())
+    shown = ", ".join(
+        f"{path} {_one_line(label)}" for path, label in point.labels.items()
+    )
     return shown or "the config's own parameters"
 
 
 def _one_line(label: str) -> str:
     """The beginning of a label, fit for a comment in YAML."""
     return "".join(
-        character if character.isprintable() else " " for character in label[:SHOWN_CHARACTERS]
+        character if character.isprintable() else " "
+        for character in label[:SHOWN_CHARACTERS]
     )
 
 
@@ -202,7 +221,9 @@ def _require_columns(table: InputTable, path: str, names: Sequence[str]) -> None
 
 def _cells(table: InputTable, names: Sequence[str]) -> Iterator[tuple[str | None, ...]]:
     for batch in table.batches():
-        yield from zip(*(as_text(batch.rows[name]).to_pylist() for name in names), strict=True)
+        yield from zip(
+            *(as_text(batch.rows[name]).to_pylist() for name in names), strict=True
+        )
 
 
 def _picked_req_key(table: InputTable, path: str, sweep: SweepPoints) -> dict[str, str]:
@@ -217,11 +238,17 @@ def _picked_req_key(table: InputTable, path: str, sweep: SweepPoints) -> dict[st
     return {"req_key": found[0]}
 
 
-def _refuse_untyped(table: InputTable, path: str, fields: Sequence[Axis], request: Request) -> None:
+def _refuse_untyped(
+    table: InputTable, path: str, fields: Sequence[Axis], request: Request
+) -> None:
     """A known operation types the texts of a CSV; to an unknown one they would go as texts, and be paid again."""
     import pyarrow as pa
 
-    texts = [axis.path for axis in fields if pa.types.is_string(table.schema.field(axis.path).type)]
+    texts = [
+        axis.path
+        for axis in fields
+        if pa.types.is_string(table.schema.field(axis.path).type)
+    ]
     wrong = [
         axis.path
         for axis in fields
@@ -237,11 +264,19 @@ def _refuse_untyped(table: InputTable, path: str, fields: Sequence[Axis], reques
 def _row_key(table: InputTable, rows: tuple[str, ...]) -> tuple[str, ...]:
     """Return the columns that tell picks apart: those of `rows`, and the point where one row was picked at several."""
     picks = set(_cells(table, [*rows, "point_id"]))
-    return rows if len({pick[:-1] for pick in picks}) == len(picks) else (*rows, "point_id")
+    return (
+        rows
+        if len({pick[:-1] for pick in picks}) == len(picks)
+        else (*rows, "point_id")
+    )
 
 
 def _picks_input(
-    source: Input, path: str, fields: Sequence[Axis], row_key: tuple[str, ...], dialect: Dialect
+    source: Input,
+    path: str,
+    fields: Sequence[Axis],
+    row_key: tuple[str, ...],
+    dialect: Dialect,
 ) -> Input:
     kept = source.model_dump(exclude_unset=True, exclude=_OF_A_TABLE)
     columns = {**source.columns, **{axis.path: axis.path for axis in fields}}
@@ -249,4 +284,6 @@ def _picks_input(
         kept["encoding"] = dialect.encoding
     if dialect.delimiter is not None:
         kept["delimiter"] = dialect.delimiter
-    return Input.model_validate({**kept, "path": path, "row_key": row_key, "columns": columns})
+    return Input.model_validate(
+        {**kept, "path": path, "row_key": row_key, "columns": columns}
+    )

@@ -30,23 +30,34 @@ class RowShapes:
             _resolved(sweep.request_at(point, config.request), inline=inline)
             for point in sweep.points
         ]
-        self._plain = [request_shape(of.operation, of.req_key, of.params) for of in self._requests]
+        self._plain = [
+            request_shape(of.operation, of.req_key, of.params) for of in self._requests
+        ]
         self._shape_at = lru_cache(_REMEMBERED)(self._mapped)
 
     def of(
-        self, batch: RowBatch, texts: Mapping[str, pa.Array], problems: dict[int, RowProblem]
+        self,
+        batch: RowBatch,
+        texts: Mapping[str, pa.Array],
+        problems: dict[int, RowProblem],
     ) -> list[list[RequestShape]]:
         """Return for every point the shape of each row; a row whose values do not fit gets a problem."""
         count = batch.rows.num_rows
         fields = self._input.field_columns
         if not fields:
             return [[shape] * count for shape in self._plain]
-        columns = [_field_values(batch.rows[column], texts[column]) for column in fields.values()]
+        columns = [
+            _field_values(batch.rows[column], texts[column])
+            for column in fields.values()
+        ]
         rows = list(zip(*columns, strict=True))
         return [self._at(point, rows, problems) for point in range(len(self._plain))]
 
     def _at(
-        self, point: int, rows: Sequence[tuple[Any, ...]], problems: dict[int, RowProblem]
+        self,
+        point: int,
+        rows: Sequence[tuple[Any, ...]],
+        problems: dict[int, RowProblem],
     ) -> list[RequestShape]:
         shapes = []
         for at, values in enumerate(rows):
@@ -60,7 +71,9 @@ class RowShapes:
     def _mapped(self, point: int, values: tuple[Any, ...]) -> RequestShape | RowProblem:
         request = self._requests[point]
         params: Mapping[str, Any] = request.params
-        for (path, column), value in zip(self._input.field_columns.items(), values, strict=True):
+        for (path, column), value in zip(
+            self._input.field_columns.items(), values, strict=True
+        ):
             if value is None or value == "":
                 return problem("bad_field", column, f"{path} is empty")
             params = with_field(params, path, value)
@@ -72,7 +85,9 @@ class RowShapes:
             first = error.errors(include_url=False, include_input=False)[0]
             path = ".".join(str(part) for part in first["loc"])
             return problem(
-                "bad_field", self._input.field_columns.get(path), f"{path}: {first['msg']}"
+                "bad_field",
+                self._input.field_columns.get(path),
+                f"{path}: {first['msg']}",
             )
         index = image_index_problem(params, len(self._input.image_columns))
         return problem("bad_field", None, index) if index else shape

@@ -122,7 +122,9 @@ _AROUND_URLS = (
 
 # The common shape of a public image URL: a dotted name that ends in letters, so it can't be an address in any
 # spelling. Everything else takes the slow path through `url_problem`.
-_PLAIN_URL = r"^https?://(?:[A-Za-z0-9_-]+\.)+[A-Za-z]+(?::[0-9]{2,4})?(?:[/?#][!#-\[\]-~]*)?$"
+_PLAIN_URL = (
+    r"^https?://(?:[A-Za-z0-9_-]+\.)+[A-Za-z]+(?::[0-9]{2,4})?(?:[/?#][!#-\[\]-~]*)?$"
+)
 _PLAIN_LENGTH = 4096
 # Also as pandas writes whole numbers where some are missing: 42.0.
 _SEED = re.compile(r"([0-9]{1,10})(?:\.0*)?")
@@ -133,7 +135,9 @@ Found = Iterator[tuple[int, RowProblem]]
 
 def problem(reason: str, column: str | None, detail: str = "") -> RowProblem:
     """Return the Problem with the sentence of `reason`, followed by `detail`."""
-    return RowProblem(reason, column, REASONS[reason] + (f" ({detail})" if detail else ""))
+    return RowProblem(
+        reason, column, REASONS[reason] + (f" ({detail})" if detail else "")
+    )
 
 
 def note(problems: dict[int, RowProblem], found: Found) -> None:
@@ -147,7 +151,9 @@ def positions(mask: Any) -> list[int]:
     return pc.indices_nonzero(pc.fill_null(mask, False)).to_pylist()  # type: ignore[no-any-return]
 
 
-def prompt_problems(raw: Any | None, final: Any, column: str | None, longest: int) -> Found:
+def prompt_problems(
+    raw: Any | None, final: Any, column: str | None, longest: int
+) -> Found:
     """Find bad prompts. `raw` is the mapped prompt column, `final` the prompt after templating (Arrow strings)."""
     blank = is_blank(final) if raw is None else pc.or_(is_blank(raw), is_blank(final))
     for position in positions(blank):
@@ -156,13 +162,17 @@ def prompt_problems(raw: Any | None, final: Any, column: str | None, longest: in
     for position in positions(pc.greater(lengths, longest)):
         yield (
             position,
-            problem("prompt_too_long", column, f"{lengths[position].as_py():,} characters"),
+            problem(
+                "prompt_too_long", column, f"{lengths[position].as_py():,} characters"
+            ),
         )
     for position in positions(pc.match_substring_regex(final, _CONTROL)):
         yield position, problem("control_character", column)
 
 
-def url_problems(urls: Any, column: str, allowed: frozenset[str] = frozenset()) -> Found:
+def url_problems(
+    urls: Any, column: str, allowed: frozenset[str] = frozenset()
+) -> Found:
     """Find input image URLs that may not be sent to the provider (`urls`: Arrow strings).
 
     Hosts that are `allowed` may have a private address.
@@ -172,12 +182,17 @@ def url_problems(urls: Any, column: str, allowed: frozenset[str] = frozenset()) 
     )  # among them localhost and *.localhost
     short = pc.less(pc.fill_null(pc.utf8_length(urls), 0), _PLAIN_LENGTH)
     plain = pc.and_(
-        pc.fill_null(pc.and_not(pc.match_substring_regex(urls, _PLAIN_URL), local), False), short
+        pc.fill_null(
+            pc.and_not(pc.match_substring_regex(urls, _PLAIN_URL), local), False
+        ),
+        short,
     )
     for position in positions(pc.invert(plain)):
         url = urls[position].as_py() or ""
         reason = url_problem(url)
-        if reason and not (reason == "private_address" and urlsplit(url).hostname in allowed):
+        if reason and not (
+            reason == "private_address" and urlsplit(url).hostname in allowed
+        ):
             yield position, problem(reason, column)
 
 
@@ -222,5 +237,7 @@ def blank_problems(texts: Any, column: str, reason: str) -> Found:
 
 def text_array(column: Any) -> pa.Array:
     """Return one contiguous Arrow string array."""
-    combined = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    combined = (
+        column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    )
     return combined.cast(pa.string())

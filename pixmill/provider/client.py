@@ -15,7 +15,13 @@ from requests.structures import CaseInsensitiveDict
 from pixmill.config.model import CodeRules, Limits, Provider
 from pixmill.errors import AnswerUnknown, ConfigError, NotSent
 from pixmill.http.transport import Reply, Transport
-from pixmill.provider.credentials import Secret, VolcKeys, bearer_key, simulator_key, volc_keys
+from pixmill.provider.credentials import (
+    Secret,
+    VolcKeys,
+    bearer_key,
+    simulator_key,
+    volc_keys,
+)
 from pixmill.provider.error_codes import Verdict, code_table
 from pixmill.provider.responses import Response, no_answer, not_sent, read_answer
 from pixmill.provider.signing import sign
@@ -115,7 +121,9 @@ class Client:
 
         No fault of provider or network raises. Where a refused key has been replaced since, the verdict is to retry.
         """
-        authority = self._authority  # another thread may renew it while this call is under way
+        authority = (
+            self._authority
+        )  # another thread may renew it while this call is under way
         request = self._request(body, authority)
         try:
             reply = self._transport.send(
@@ -149,7 +157,11 @@ class Client:
         request.method = "POST"
         request.url = self.url
         request.body = body
-        headers = {**_HEADERS, **authority.headers(body), "Content-Length": str(len(body))}
+        headers = {
+            **_HEADERS,
+            **authority.headers(body),
+            "Content-Length": str(len(body)),
+        }
         request.headers = CaseInsensitiveDict(headers)
         return request
 
@@ -178,7 +190,8 @@ def _without_escaped_keys(answer: Response) -> Response:
         code=answer.code and mask_secrets(answer.code),
         message=answer.message and mask_secrets(answer.message),
         request_id=answer.request_id and mask_secrets(answer.request_id),
-        rephraser_result=answer.rephraser_result and mask_secrets(answer.rephraser_result),
+        rephraser_result=answer.rephraser_result
+        and mask_secrets(answer.rephraser_result),
         raw=mask_secrets(answer.raw.decode("latin-1")).encode("latin-1"),
     )
 
@@ -214,7 +227,9 @@ def open_client(
 
 def _base_url(provider: Provider, override: str | None) -> str:
     url = (
-        override or provider.base_url or (VOLCENGINE_URL if provider.kind == "volcengine" else None)
+        override
+        or provider.base_url
+        or (VOLCENGINE_URL if provider.kind == "volcengine" else None)
     )
     if url is None:
         raise ConfigError(
@@ -232,4 +247,8 @@ def _authority(
         return Signature(volc_keys(), parts.netloc, parts.path, query)
     if api_key is not None:
         return Bearer(api_key if isinstance(api_key, Secret) else Secret(api_key))
-    return Bearer(simulator_key(provider) if provider.kind == "simulator" else bearer_key(provider))
+    return Bearer(
+        simulator_key(provider)
+        if provider.kind == "simulator"
+        else bearer_key(provider)
+    )

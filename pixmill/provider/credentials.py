@@ -101,7 +101,9 @@ def volc_keys() -> VolcKeys:
         return VolcKeys(
             _checked(access_key, f"the environment variable {_ENV_NAMES[0]}"),
             _checked(secret_key, f"the environment variable {_ENV_NAMES[1]}"),
-            _checked(token, "the environment variable VOLC_SESSION_TOKEN") if token else None,
+            _checked(token, "the environment variable VOLC_SESSION_TOKEN")
+            if token
+            else None,
         )
     if access_key or secret_key:
         # Half a pair is a mistake: going on to a file could spend from another account.
@@ -117,10 +119,16 @@ def _keys_from_files() -> VolcKeys:
     if _exists(_CREDENTIALS_FILE):
         section = _ini_section(_CREDENTIALS_FILE, "default")
         return _pair(
-            _CREDENTIALS_FILE, section, "access_key_id", "secret_access_key", "under [default]"
+            _CREDENTIALS_FILE,
+            section,
+            "access_key_id",
+            "secret_access_key",
+            "under [default]",
         )
     if _exists(_CONFIG_FILE):
-        return _pair(_CONFIG_FILE, _json_object(_CONFIG_FILE), "ak", "sk", "as a JSON object")
+        return _pair(
+            _CONFIG_FILE, _json_object(_CONFIG_FILE), "ak", "sk", "as a JSON object"
+        )
     raise ConfigError(
         f"no Volcengine keys: {' and '.join(_ENV_NAMES)} are not set, and neither {_CREDENTIALS_FILE} nor "
         f"{_CONFIG_FILE} exists",
@@ -134,7 +142,8 @@ def _pair(
     found = [values.get(access_name), values.get(secret_name)]
     if not all(isinstance(value, str) and value for value in found):
         raise ConfigError(
-            f"{path} holds no keys", hint=f"it needs {access_name} and {secret_name} {where}"
+            f"{path} holds no keys",
+            hint=f"it needs {access_name} and {secret_name} {where}",
         )
     return VolcKeys(*(_checked(str(value), path) for value in found))
 
@@ -145,7 +154,8 @@ def _from_file(name: str) -> Secret:
     if len(lines) != 1:
         problem = "holds more than one line" if lines else "is empty"
         raise ConfigError(
-            f"{place} {problem}", hint="it holds the API key on one line and nothing else"
+            f"{place} {problem}",
+            hint="it holds the API key on one line and nothing else",
         )
     return _checked(lines[0].strip(), place)
 
@@ -180,12 +190,15 @@ def _read(name: str, place: str) -> str:
             content = file.read(_KEY_FILE_BYTES)
     except OSError as error:
         raise ConfigError(
-            f"{place} can't be read: {error.strerror}", hint="check the path and its permissions"
+            f"{place} can't be read: {error.strerror}",
+            hint="check the path and its permissions",
         ) from None
     if readable_by_all:
         # No error: secrets that a container runtime mounts are readable by all, and alone in there.
         _log.warning(
-            "%s can be read by every user of this machine; `chmod 600 %s` changes that", place, name
+            "%s can be read by every user of this machine; `chmod 600 %s` changes that",
+            place,
+            name,
         )
     return content.decode("utf-8-sig", "replace")
 

@@ -41,7 +41,9 @@ def milliseconds(value: object) -> float | None:
 def _go_milliseconds(text: str) -> float | None:
     if len(text) > _LONGEST or not _DURATION.fullmatch(text):
         return None
-    total = sum(float(number) * _MILLISECONDS[unit] for number, unit in _PARTS.findall(text))
+    total = sum(
+        float(number) * _MILLISECONDS[unit] for number, unit in _PARTS.findall(text)
+    )
     return -total if text.startswith("-") else total
 
 

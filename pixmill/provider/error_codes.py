@@ -87,11 +87,16 @@ SERVICE_CODES: CodeTable = {
 
 GATEWAY_CODES: CodeTable = {
     # The OpenAPI gateway's errors by name, and the same by number.
-    **_rows(_TURNED_AWAY, ("MissingParameter", "MissingRequestInfo", "InvalidTimestamp")),
     **_rows(
-        _TURNED_AWAY, ("MissingAuthenticationToken", "MissingSignature", "SignatureDoesNotMatch")
+        _TURNED_AWAY, ("MissingParameter", "MissingRequestInfo", "InvalidTimestamp")
     ),
-    **_rows(_TURNED_AWAY, ("InvalidAuthorization", "InvalidCredential", "InvalidAccessKey")),
+    **_rows(
+        _TURNED_AWAY,
+        ("MissingAuthenticationToken", "MissingSignature", "SignatureDoesNotMatch"),
+    ),
+    **_rows(
+        _TURNED_AWAY, ("InvalidAuthorization", "InvalidCredential", "InvalidAccessKey")
+    ),
     **_rows(_TURNED_AWAY, ("InvalidSecretToken", "LackPolicy", "AccessDenied")),
     **_rows(_TURNED_AWAY, ("ServiceNotFound", "InvalidActionOrVersion")),
     **_rows(_TURNED_AWAY, (*range(100002, 100011), 100012, 100013)),
@@ -138,22 +143,34 @@ MEANINGS: Mapping[str, str] = {
     "50215": "the input is not valid for this service, such as an image URL that can't be fetched",
     "50200": "the request was refused; the message says why",
     "201304": "an error of the algorithm: it would draw a ghost face",
-    **dict.fromkeys(("MissingParameter", "100002"), "a parameter of the call is missing"),
-    **dict.fromkeys(("MissingAuthenticationToken", "100003"), "the call carries no authentication"),
+    **dict.fromkeys(
+        ("MissingParameter", "100002"), "a parameter of the call is missing"
+    ),
+    **dict.fromkeys(
+        ("MissingAuthenticationToken", "100003"), "the call carries no authentication"
+    ),
     **dict.fromkeys(("MissingRequestInfo", "100004"), "a part of the call is missing"),
     **dict.fromkeys(("MissingSignature", "100005"), "the call is not signed"),
     **dict.fromkeys(
-        ("InvalidTimestamp", "100006"), "the call's time is wrong: set this machine's clock"
+        ("InvalidTimestamp", "100006"),
+        "the call's time is wrong: set this machine's clock",
     ),
-    **dict.fromkeys(("ServiceNotFound", "100007"), "there is no such service at this address"),
-    **dict.fromkeys(("InvalidActionOrVersion", "100008"), "there is no such action or version"),
+    **dict.fromkeys(
+        ("ServiceNotFound", "100007"), "there is no such service at this address"
+    ),
+    **dict.fromkeys(
+        ("InvalidActionOrVersion", "100008"), "there is no such action or version"
+    ),
     **dict.fromkeys(("InvalidAccessKey", "100009"), "the access key is not known"),
     **dict.fromkeys(
-        ("SignatureDoesNotMatch", "100010"), "the signature is wrong: so is the secret key"
+        ("SignatureDoesNotMatch", "100010"),
+        "the signature is wrong: so is the secret key",
     ),
     **dict.fromkeys(("LackPolicy", "100012"), "the key's owner lacks a policy"),
     **dict.fromkeys(("AccessDenied", "100013"), "the key's owner may not do this"),
-    **dict.fromkeys(("FlowLimitExceeded", "100018"), "too many calls per second, says the gateway"),
+    **dict.fromkeys(
+        ("FlowLimitExceeded", "100018"), "too many calls per second, says the gateway"
+    ),
     "InvalidAuthorization": "the authorization can't be read",
     "InvalidCredential": "the credential can't be read",
     "InvalidSecretToken": "the session token is wrong or has expired",
@@ -185,7 +202,9 @@ def code_table(req_key: str, codes: Mapping[str, CodeRules] | None = None) -> Co
     return table
 
 
-def rule(code: str | None, status: int, table: CodeTable, *, stated: bool) -> CodePolicy:
+def rule(
+    code: str | None, status: int, table: CodeTable, *, stated: bool
+) -> CodePolicy:
     """Return the ruling on an answer with this code and HTTP status.
 
     `stated` says that the body is an error object, so that whoever bills the call says that it failed.
@@ -237,4 +256,7 @@ def _is_number(code: str) -> bool:
 @lru_cache(maxsize=256)
 def _warn_of(code: str) -> None:
     # Cached, so that it is said once, not once per job.
-    _log.warning("the provider's code %s is not known: its jobs fail and are not tried again", code)
+    _log.warning(
+        "the provider's code %s is not known: its jobs fail and are not tried again",
+        code,
+    )

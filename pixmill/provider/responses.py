@@ -83,7 +83,8 @@ def read_answer(reply: Reply, rulings: CodeTable) -> Response:
     """Return what `reply` means under an operation's `rulings`."""
     statement = _statement(_parsed(reply.body))
     code = next(
-        (code for code in statement.codes if code in rulings), next(iter(statement.codes), None)
+        (code for code in statement.codes if code in rulings),
+        next(iter(statement.codes), None),
     )
     ruling = rule(code, reply.status, rulings, stated=statement.is_error)
     answer = Response(
@@ -94,7 +95,9 @@ def read_answer(reply: Reply, rulings: CodeTable) -> Response:
         http_status=reply.status,
         request_id=statement.request_id,
         provider_ms=milliseconds(statement.fields.get("time_elapsed")),
-        retry_after=retry_after_seconds(reply.headers.get("Retry-After"), datetime.now(UTC)),
+        retry_after=retry_after_seconds(
+            reply.headers.get("Retry-After"), datetime.now(UTC)
+        ),
         raw=_raw(reply.body),
     )
     if ruling.verdict is Verdict.SUCCEEDED:
@@ -106,13 +109,18 @@ def read_answer(reply: Reply, rulings: CodeTable) -> Response:
 
 def not_sent(error: NotSent) -> Response:
     """Return the answer that stands for a call of which no byte left this machine."""
-    return Response(Verdict.RETRY, "no", code="not_sent", message=_line(str(error), _MESSAGE_CHARS))
+    return Response(
+        Verdict.RETRY, "no", code="not_sent", message=_line(str(error), _MESSAGE_CHARS)
+    )
 
 
 def no_answer(error: AnswerUnknown) -> Response:
     """Return the answer that stands for a call that was sent and never answered in full."""
     return Response(
-        Verdict.IN_DOUBT, "unknown", code="no_answer", message=_line(str(error), _MESSAGE_CHARS)
+        Verdict.IN_DOUBT,
+        "unknown",
+        code="no_answer",
+        message=_line(str(error), _MESSAGE_CHARS),
     )
 
 
@@ -121,9 +129,13 @@ def _with_images(answer: Response, data: Mapping[str, Any]) -> Response:
     images = tuple(_first(_decoded_images(data.get("binary_data_base64"))))
     if urls or images:
         rephrased = _text(data.get("rephraser_result"))
-        return replace(answer, image_urls=urls, inline_images=images, rephraser_result=rephrased)
+        return replace(
+            answer, image_urls=urls, inline_images=images, rephraser_result=rephrased
+        )
     # It was paid for, so it must not be asked for again by itself.
-    return replace(answer, verdict=Verdict.FAILED, code="no_image", message=_why_no_image(data))
+    return replace(
+        answer, verdict=Verdict.FAILED, code="no_image", message=_why_no_image(data)
+    )
 
 
 def _why_no_image(data: Mapping[str, Any]) -> str:
@@ -131,14 +143,19 @@ def _why_no_image(data: Mapping[str, Any]) -> str:
     code = _code(algorithm.get("status_code"))
     if code in (None, "0"):
         return "the provider reported success, but sent no image"
-    reason = _line(algorithm.get("status_message"), _MESSAGE_CHARS // 2) or "no reason given"
+    reason = (
+        _line(algorithm.get("status_message"), _MESSAGE_CHARS // 2) or "no reason given"
+    )
     return f"the provider reported success, but sent no image: algorithm error {code}, {reason}"
 
 
 def _broken(answer: Response, body: bytes) -> Response:
     message = f"HTTP {answer.http_status}, but the body of {len(body)} bytes is no complete answer"
     return replace(
-        answer, code="broken_answer", message=message, image_urls=tuple(_salvaged_urls(body))
+        answer,
+        code="broken_answer",
+        message=message,
+        image_urls=tuple(_salvaged_urls(body)),
     )
 
 
@@ -147,12 +164,17 @@ def _named_after_status(answer: Response) -> Response:
     if answer.verdict is Verdict.STOP and not answer.message:
         said += "; check provider.base_url and the key"
     return replace(
-        answer, code=f"http_{answer.http_status}", message=f"HTTP {answer.http_status}: {said}"
+        answer,
+        code=f"http_{answer.http_status}",
+        message=f"HTTP {answer.http_status}: {said}",
     )
 
 
 def _parsed(body: bytes) -> object:
-    if len(body) > _LARGE_BODY and sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+    if (
+        len(body) > _LARGE_BODY
+        and sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES
+    ):
         return None
     try:
         # One bad byte in a text must not lose a picture that was paid for.
@@ -171,7 +193,11 @@ def _statement(body: object) -> _Statement:
     if refusal := _mapping(metadata.get("Error")):
         codes = _codes(refusal.get("Code"), refusal.get("CodeN"))
         return _Statement(
-            codes, _message(refusal.get("Message")), request_id, is_error=True, fields={}
+            codes,
+            _message(refusal.get("Message")),
+            request_id,
+            is_error=True,
+            fields={},
         )
     error = fields.get("error")
     named = _mapping(error)
@@ -214,7 +240,8 @@ def _first(images: Iterator[Image]) -> Iterator[Image]:
     yield from islice(images, MOST_IMAGES)
     if next(images, None) is not None:
         log.warning(
-            "an answer brought more than %s images; the first of them are kept", MOST_IMAGES
+            "an answer brought more than %s images; the first of them are kept",
+            MOST_IMAGES,
         )
 
 
@@ -262,10 +289,16 @@ def _line(value: object, limit: int) -> str | None:
         return None
     text = value[: 4 * limit]
     if not text.isprintable():
-        text = "".join(character if character.isprintable() else " " for character in text)
+        text = "".join(
+            character if character.isprintable() else " " for character in text
+        )
     return " ".join(text.split())[:limit] or None
 
 
 def _text(value: object) -> str | None:
     """Return a text that may have several lines, without what no database can store, or `None`."""
-    return _UNSTORABLE.sub("", value[:_TEXT_CHARS]) or None if isinstance(value, str) else None
+    return (
+        _UNSTORABLE.sub("", value[:_TEXT_CHARS]) or None
+        if isinstance(value, str)
+        else None
+    )

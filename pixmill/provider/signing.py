@@ -103,10 +103,14 @@ def verify(
         return "InvalidTimestamp"
     if claim.scope != _scope(date, region, service):
         return "InvalidCredential"
-    if not _covers(claim, headers) or not _same(headers["x-content-sha256"], _sha256(body)):
+    if not _covers(claim, headers) or not _same(
+        headers["x-content-sha256"], _sha256(body)
+    ):
         return "SignatureDoesNotMatch"
     canonical = canonical_request(method, path, query, headers, claim.signed_headers)
-    authentic = _same(claim.signature, _signature(canonical, date, claim.scope, secret_key))
+    authentic = _same(
+        claim.signature, _signature(canonical, date, claim.scope, secret_key)
+    )
     return None if authentic else "SignatureDoesNotMatch"
 
 
@@ -123,8 +127,12 @@ def canonical_request(
         (
             method,
             quote(path),
-            "&".join(f"{_escape(name)}={_escape(query[name])}" for name in sorted(query)),
-            "".join(f"{name}:{_canonical_value(name, headers[name])}\n" for name in names),
+            "&".join(
+                f"{_escape(name)}={_escape(query[name])}" for name in sorted(query)
+            ),
+            "".join(
+                f"{name}:{_canonical_value(name, headers[name])}\n" for name in names
+            ),
             ";".join(names),
             headers["x-content-sha256"],
         )
@@ -150,7 +158,11 @@ def _parse(authorization: str) -> _SignatureFields | None:
     algorithm, _, rest = authorization.partition(" ")
     fields = dict(part.strip().partition("=")[::2] for part in rest.split(","))
     access_key, _, scope = fields.get("Credential", "").partition("/")
-    if algorithm != ALGORITHM or not scope or not {"SignedHeaders", "Signature"} <= fields.keys():
+    if (
+        algorithm != ALGORITHM
+        or not scope
+        or not {"SignedHeaders", "Signature"} <= fields.keys()
+    ):
         return None
     return _SignatureFields(
         access_key, scope, fields["SignedHeaders"].split(";"), fields["Signature"]

@@ -24,7 +24,9 @@ def canonical_value(value: JsonValue) -> JsonValue:
     if isinstance(value, str):
         return normalized(value)
     if isinstance(value, Mapping):
-        return {normalized(str(key)): canonical_value(item) for key, item in value.items()}
+        return {
+            normalized(str(key)): canonical_value(item) for key, item in value.items()
+        }
     if isinstance(value, Sequence):
         return [canonical_value(item) for item in value]
     return value

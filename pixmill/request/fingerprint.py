@@ -44,7 +44,9 @@ class RequestShape:
         tail = self.key_tail
         end = f',"version":{KEY_VERSION}}}'
         return [
-            sha256(f'{{"image":{image}{middle}{prompt}{tail}{seed}{end}'.encode()).hexdigest()
+            sha256(
+                f'{{"image":{image}{middle}{prompt}{tail}{seed}{end}'.encode()
+            ).hexdigest()
             for image, prompt, seed in zip(images, prompts, seeds, strict=True)
         ]
 
@@ -58,7 +60,9 @@ class RequestShape:
         return f'{self.body_head}{urls},"prompt":{prompt}'
 
 
-def request_shape(operation: str, req_key: str, params: Mapping[str, Any]) -> RequestShape:
+def request_shape(
+    operation: str, req_key: str, params: Mapping[str, Any]
+) -> RequestShape:
     """Return the shape of requests with `params`; raises `pydantic.ValidationError` where they are wrong."""
     resolved = resolve_parameters(req_key, params)
     keyed = canonical_json(keyed_parameters(req_key, resolved))
@@ -92,7 +96,11 @@ def without_params(url: str, ignored: frozenset[str]) -> str:
         return url
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     kept = [(name, value) for name, value in pairs if name not in ignored]
-    return url if len(kept) == len(pairs) else urlunsplit(parts._replace(query=urlencode(kept)))
+    return (
+        url
+        if len(kept) == len(pairs)
+        else urlunsplit(parts._replace(query=urlencode(kept)))
+    )
 
 
 def row_seeds(
@@ -109,7 +117,9 @@ def row_seeds(
     never returns the one that it drew for -1.
     """
     head = f"seed1{_SEPARATOR}{base}{_SEPARATOR}"
-    tail = f"{_SEPARATOR}{replicate}" + ("" if point_id is None else f"{_SEPARATOR}{point_id}")
+    tail = f"{_SEPARATOR}{replicate}" + (
+        "" if point_id is None else f"{_SEPARATOR}{point_id}"
+    )
     texts = (
         f"{head}{image}{_SEPARATOR}{prompt}{tail}"
         for image, prompt in zip(images, raw_prompts, strict=True)

@@ -47,5 +47,11 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
         children = list(enumerate(value))
     else:
         return {prefix: value}
-    joined = [(f"{prefix}.{key}" if prefix else str(key), child) for key, child in children]
-    return {path: leaf for key, child in joined for path, leaf in flatten(child, key).items()}
+    joined = [
+        (f"{prefix}.{key}" if prefix else str(key), child) for key, child in children
+    ]
+    return {
+        path: leaf
+        for key, child in joined
+        for path, leaf in flatten(child, key).items()
+    }

@@ -23,7 +23,9 @@ class Template(NamedTuple):
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that it reads, in their order."""
-        return tuple(name for _, name in self.pieces if name and name not in self.variables)
+        return tuple(
+            name for _, name in self.pieces if name and name not in self.variables
+        )
 
     def fill(
         self, texts: Mapping[str, pa.Array], values: Mapping[str, str], count: int
@@ -33,12 +35,16 @@ class Template(NamedTuple):
         for literal, name in self.pieces:
             parts += [pa.scalar(literal)] if literal else []
             if name:
-                parts += [pa.scalar(values[name]) if name in self.variables else texts[name]]
+                parts += [
+                    pa.scalar(values[name]) if name in self.variables else texts[name]
+                ]
         if not any(isinstance(part, pa.Array) for part in parts):
             return pa.repeat(normalized("".join(part.as_py() for part in parts)), count)
         return in_nfc(_joined(parts))
 
-    def empty_places(self, texts: Mapping[str, pa.Array], count: int) -> NDArray[np.bool_]:
+    def empty_places(
+        self, texts: Mapping[str, pa.Array], count: int
+    ) -> NDArray[np.bool_]:
         """Mark those of `count` rows in which a column that it reads, among other text, is missing or blank."""
         empty = np.zeros(count, np.bool_)
         if len(self.pieces) > 1 or self.pieces[0][0]:

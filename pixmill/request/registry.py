@@ -80,11 +80,15 @@ class Operation:
     not_in_key: frozenset[str] = frozenset({"return_url"})
 
 
-RESERVED_FIELDS = frozenset({"req_key", "prompt", "seed", "image_urls", "binary_data_base64"})
+RESERVED_FIELDS = frozenset(
+    {"req_key", "prompt", "seed", "image_urls", "binary_data_base64"}
+)
 
 OPERATIONS: Mapping[str, Operation] = {
     operation.req_key: operation
-    for operation in (Operation("high_aes_scheduler_svr_controlnet_v2.0", ControlnetImageToImage),)
+    for operation in (
+        Operation("high_aes_scheduler_svr_controlnet_v2.0", ControlnetImageToImage),
+    )
 }
 
 
@@ -101,7 +105,9 @@ def resolve_parameters(req_key: str, params: Mapping[str, Any]) -> dict[str, Jso
     )
 
 
-def keyed_parameters(req_key: str, params: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+def keyed_parameters(
+    req_key: str, params: Mapping[str, JsonValue]
+) -> dict[str, JsonValue]:
     """Return those of the resolved `params` that change the image."""
     operation = OPERATIONS.get(req_key)
     left_out = operation.not_in_key if operation else frozenset({"return_url"})
@@ -111,7 +117,9 @@ def keyed_parameters(req_key: str, params: Mapping[str, JsonValue]) -> dict[str,
 def image_index_problem(params: Mapping[str, Any], images: int) -> str | None:
     """Say which control points past the `images` input images that a request carries, or `None`."""
     for position, control in enumerate(params.get("controlnet_args") or ()):
-        index = control.get("binary_data_index", 0) if isinstance(control, Mapping) else 0
+        index = (
+            control.get("binary_data_index", 0) if isinstance(control, Mapping) else 0
+        )
         if isinstance(index, int) and index >= images:
             return f"controlnet_args.{position}.binary_data_index is {index}, but a row has {images} input image(s)"
     return None
@@ -156,7 +164,9 @@ def unknown_field(req_key: str, params: Mapping[str, Any], path: str) -> str | N
     except ValidationError as error:
         kinds = {problem["type"] for problem in error.errors()}
         if "extra_forbidden" in kinds:
-            return "unknown field" + did_you_mean(path, OPERATIONS[req_key].parameters.model_fields)
+            return "unknown field" + did_you_mean(
+                path, OPERATIONS[req_key].parameters.model_fields
+            )
         if kinds & {"tuple_type", "model_type"}:
             return f"{path} is not a single value; name one of its fields"
     return None

@@ -11,10 +11,16 @@ from pixmill.simulator.settings import settings_from_environment
 
 def main() -> None:
     """Serve with the keys of the environment, on the wanted port or, if that is taken, on a free one."""
-    parser = argparse.ArgumentParser(prog="python -m pixmill.simulator", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m pixmill.simulator", description=__doc__
+    )
     parser.add_argument("--bill", type=Path, help="append a line per call to this file")
-    parser.add_argument("--faults", type=Path, help="answer with the faults of this file")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds that a call takes")
+    parser.add_argument(
+        "--faults", type=Path, help="answer with the faults of this file"
+    )
+    parser.add_argument(
+        "--latency", type=float, default=0.0, help="seconds that a call takes"
+    )
     parser.add_argument("--port", type=int, default=0, help="the port to try first")
     options = parser.parse_args()
     settings = settings_from_environment(

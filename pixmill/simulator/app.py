@@ -43,7 +43,9 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        query = dict(
+            parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        )
         if scope["method"] == "POST" and scope["path"] in (_GATEWAY_PATH, _SIGNED_PATH):
             answer = await self._call(scope, query, await _body(receive))
         elif scope["method"] == "GET" and is_image(scope["path"]):
@@ -60,7 +62,9 @@ class Application:
         self._painters.shutdown(cancel_futures=True)
         self._service.close()
 
-    async def _call(self, scope: Scope, query: Mapping[str, str], body: bytes) -> SimulatedResponse:
+    async def _call(
+        self, scope: Scope, query: Mapping[str, str], body: bytes
+    ) -> SimulatedResponse:
         if not _ACTION.items() <= query.items():
             return gateway_error("InvalidActionOrVersion", query)
         return self._refusal(scope, query, body) or await self._service.answer(body)
@@ -72,12 +76,17 @@ class Application:
         if scope["path"] == _GATEWAY_PATH:
             if hmac.compare_digest(headers.get(b"authorization", b""), self._bearer):
                 return None
-            return reseller_error(401, "The API key is missing or not valid.", "invalid_api_key")
+            return reseller_error(
+                401, "The API key is missing or not valid.", "invalid_api_key"
+            )
         error = verify(
             scope["method"],
             scope["path"],
             query,
-            {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()},
+            {
+                name.decode("latin-1"): value.decode("latin-1")
+                for name, value in headers.items()
+            },
             body,
             access_key=self._settings.access_key,
             secret_key=self._settings.secret_key,
@@ -91,7 +100,11 @@ class Application:
         if token is None:
             return _GONE
         picture = SimulatedResponse(200, await self._render(token), "image/jpeg")
-        return await self._spoilt(picture, token, query[FAULT]) if FAULT in query else picture
+        return (
+            await self._spoilt(picture, token, query[FAULT])
+            if FAULT in query
+            else picture
+        )
 
     async def _spoilt(
         self, picture: SimulatedResponse, token: str, fault: str
@@ -108,7 +121,9 @@ class Application:
         return effect.on(picture)
 
     async def _render(self, token: str) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._painters, _painted, token)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._painters, _painted, token
+        )
 
 
 @lru_cache(maxsize=64)
@@ -130,6 +145,10 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _send(send: Send, answer: SimulatedResponse) -> None:
-    headers = [(name.encode(), value.encode()) for name, value in answer.fields().items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    headers = [
+        (name.encode(), value.encode()) for name, value in answer.fields().items()
+    ]
+    await send(
+        {"type": "http.response.start", "status": answer.status, "headers": headers}
+    )
     await send({"type": "http.response.body", "body": answer.body})

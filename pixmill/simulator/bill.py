@@ -36,7 +36,10 @@ class ProviderBill:
     def write(self, entry: Entry) -> None:
         """Append one line, whole or not at all: processes may share a bill."""
         if self._file is not None:
-            line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry._asdict()}
+            line = {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                **entry._asdict(),
+            }
             os.write(self._file, json.dumps(line, allow_nan=False).encode() + b"\n")
 
     def close(self) -> None:

@@ -31,7 +31,10 @@ class Protocol(HttpToolsProtocol):
 
 
 async def send_on_wire(
-    scope: Mapping[str, Any], receive: Receive, answer: SimulatedResponse, wire: ConnectionPlan
+    scope: Mapping[str, Any],
+    receive: Receive,
+    answer: SimulatedResponse,
+    wire: ConnectionPlan,
 ) -> None:
     """Send as much of `answer` as arrives well, then do what the wire does; returns when the connection is gone."""
     transport: asyncio.Transport = scope["extensions"][_EXTENSION]["transport"]
@@ -49,7 +52,9 @@ async def send_on_wire(
         pass
 
 
-async def _go_on(transport: asyncio.Transport, rest: bytes, wire: ConnectionPlan) -> None:
+async def _go_on(
+    transport: asyncio.Transport, rest: bytes, wire: ConnectionPlan
+) -> None:
     match wire.does:
         case "reset":
             transport.get_extra_info("socket").setsockopt(

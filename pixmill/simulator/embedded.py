@@ -48,7 +48,11 @@ def embedded(
         "--port",
         str(_usual_port(bill)),
     ]
-    arguments += ["--latency", str(latency), *(["--faults", str(faults)] if faults else [])]
+    arguments += [
+        "--latency",
+        str(latency),
+        *(["--faults", str(faults)] if faults else []),
+    ]
     with tempfile.TemporaryFile() as complaints:
         process = start_child(
             arguments, _environment(key), stdout=subprocess.PIPE, stderr=complaints
@@ -61,13 +65,18 @@ def embedded(
 
 def _environment(key: str) -> dict[str, str]:
     # Real keys have no business in the simulator.
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("VOLC_")}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("VOLC_")
+    }
     return {**inherited, "PIXMILL_API_KEY": key, "PYTHONPATH": import_path()}
 
 
 def _usual_port(bill: Path) -> int:
     return _PORTS[
-        int.from_bytes(hashlib.sha256(str(bill).encode()).digest()[:4], "big") % len(_PORTS)
+        int.from_bytes(hashlib.sha256(str(bill).encode()).digest()[:4], "big")
+        % len(_PORTS)
     ]
 
 
@@ -85,4 +94,6 @@ def _base_url(process: subprocess.Popen[bytes], complaints: IO[bytes]) -> str:
 def _first_line(output: IO[bytes]) -> str:
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)
-        return output.readline().decode().strip() if selector.select(START_SECONDS) else ""
+        return (
+            output.readline().decode().strip() if selector.select(START_SECONDS) else ""
+        )

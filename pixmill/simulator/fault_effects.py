@@ -36,7 +36,9 @@ class Effect(BaseModel):
     def _at_and_pace_need_a_wire(self) -> Self:
         idle = {"at", "pace"} & self.model_fields_set
         if idle and self.wire is None:
-            raise ValueError(f"{' and '.join(sorted(idle))}: say by wire what happens there")
+            raise ValueError(
+                f"{' and '.join(sorted(idle))}: say by wire what happens there"
+            )
         return self
 
     def on(self, answer: SimulatedResponse) -> SimulatedResponse:
@@ -56,7 +58,9 @@ class ImageEffect(Effect):
     def pack(self) -> str:
         """The effect as a part of a URL."""
         return (
-            base64.urlsafe_b64encode(self.model_dump_json(exclude_defaults=True).encode())
+            base64.urlsafe_b64encode(
+                self.model_dump_json(exclude_defaults=True).encode()
+            )
             .decode()
             .rstrip("=")
         )
@@ -64,7 +68,9 @@ class ImageEffect(Effect):
     @classmethod
     def unpack(cls, packed: str) -> Self:
         """The effect of `pack`."""
-        return cls.model_validate_json(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
+        return cls.model_validate_json(
+            base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+        )
 
 
 def _spoilt(broken: Broken | None, answer: SimulatedResponse) -> SimulatedResponse:
@@ -81,7 +87,8 @@ def _spoilt(broken: Broken | None, answer: SimulatedResponse) -> SimulatedRespon
             return answer._replace(body=_bomb_png(), content_type="image/png")
         case "bomb":
             return answer._replace(
-                body=_bomb_gzip(), headers=(*answer.headers, ("Content-Encoding", "gzip"))
+                body=_bomb_gzip(),
+                headers=(*answer.headers, ("Content-Encoding", "gzip")),
             )
     return answer
 
@@ -95,7 +102,12 @@ def _bomb_png() -> bytes:
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return (
+        struct.pack(">I", len(data))
+        + name
+        + data
+        + struct.pack(">I", zlib.crc32(name + data))
+    )
 
 
 @lru_cache

@@ -61,7 +61,10 @@ class When(BaseModel):
 
     calls: Annotated[Span, BeforeValidator(lambda value: _span(_call, value))] = EVER
     between: Annotated[
-        Span, BeforeValidator(lambda value: _span(_seconds, value if "-" in str(value) else ""))
+        Span,
+        BeforeValidator(
+            lambda value: _span(_seconds, value if "-" in str(value) else "")
+        ),
     ] = EVER
 
     def covers(self, call: Occasion) -> bool:
@@ -98,7 +101,8 @@ class Which(When):
             and (self.prompt is None or self.prompt in call.prompt)
             and (
                 self.share is None
-                or _drawn(f"{lot} {call.key} {0 if self.sticky else call.repeat}") < self.share
+                or _drawn(f"{lot} {call.key} {0 if self.sticky else call.repeat}")
+                < self.share
             )
         )
 

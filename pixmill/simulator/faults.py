@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from pixmill.errors import UserError
 from pixmill.simulator.fault_effects import Effect, ImageEffect
@@ -81,7 +88,9 @@ class Met(NamedTuple):
 class Faults:
     """The rules in force, how often each has been used, and how often each key was asked for."""
 
-    def __init__(self, rules: Iterable[Rule], limits: Sequence[Limit] = (), seed: int = 0) -> None:
+    def __init__(
+        self, rules: Iterable[Rule], limits: Sequence[Limit] = (), seed: int = 0
+    ) -> None:
         self._rules = list(rules)
         self._limits = limits
         self._seed = seed

@@ -25,8 +25,12 @@ def image_url(base_url: str, recipe: Recipe, life: float, fault: str = "") -> st
     token = pack(recipe)
     expires = str(int(time.time() + life))
     signature = _signature(token, expires, fault)
-    signed = f"rk3s={token[-8:]}&x-expires={expires}&x-signature={quote(signature, safe='')}"
-    return f"{base_url}{_PREFIX}{token}{_SUFFIX}?{signed}" + (f"&{FAULT}={fault}" if fault else "")
+    signed = (
+        f"rk3s={token[-8:]}&x-expires={expires}&x-signature={quote(signature, safe='')}"
+    )
+    return f"{base_url}{_PREFIX}{token}{_SUFFIX}?{signed}" + (
+        f"&{FAULT}={fault}" if fault else ""
+    )
 
 
 def is_image(path: str) -> bool:
@@ -39,7 +43,9 @@ def token_of(path: str, query: Mapping[str, str]) -> str | None:
     token = path.removeprefix(_PREFIX).removesuffix(_SUFFIX)
     expires = query.get("x-expires", "")
     signature = _signature(token, expires, query.get(FAULT, ""))
-    genuine = hmac.compare_digest(query.get("x-signature", "").encode(), signature.encode())
+    genuine = hmac.compare_digest(
+        query.get("x-signature", "").encode(), signature.encode()
+    )
     return token if genuine and time.time() < int(expires) else None
 
 

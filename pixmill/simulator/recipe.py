@@ -47,7 +47,9 @@ def recipe_of(body: Mapping[str, Any], prompt: str) -> Recipe:
     return Recipe(
         theme=read_prompt(prompt),
         prompt=_hash(prompt.encode()),
-        image=_image_identity(body, controls[0]["binary_data_index"] if controls else 0),
+        image=_image_identity(
+            body, controls[0]["binary_data_index"] if controls else 0
+        ),
         seed=secrets.randbelow(MAX_SEED) if seed == -1 else seed,
         scale=float(body.get("scale", 3)),
         steps=body.get("ddim_steps", 16),
@@ -60,7 +62,9 @@ def recipe_of(body: Mapping[str, Any], prompt: str) -> Recipe:
 
 def pack(recipe: Recipe) -> str:
     """The recipe as text for a URL."""
-    text = json.dumps(recipe, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        recipe, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -82,7 +86,9 @@ def _mark_of(logo: Mapping[str, Any]) -> Mark | None:
     if not logo.get("add_logo"):
         return None
     text = logo.get("logo_text_content") or _LANGUAGES[logo.get("language", 0)]
-    return Mark(text[:_MARK_LENGTH], logo.get("position", 0), float(logo.get("opacity", 1)))
+    return Mark(
+        text[:_MARK_LENGTH], logo.get("position", 0), float(logo.get("opacity", 1))
+    )
 
 
 def _hash(data: bytes) -> int:

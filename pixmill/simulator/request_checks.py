@@ -31,10 +31,12 @@ def is_accepted(body: Mapping[str, Any]) -> bool:
         and isinstance(body.get("prompt"), str)
         and bool(body["prompt"].strip())
         and all(
-            _is_integer(body.get(name, low), low, high) for name, (low, high) in _INTEGERS.items()
+            _is_integer(body.get(name, low), low, high)
+            for name, (low, high) in _INTEGERS.items()
         )
         and all(
-            _is_number(body.get(name, low), low, high) for name, (low, high) in _NUMBERS.items()
+            _is_number(body.get(name, low), low, high)
+            for name, (low, high) in _NUMBERS.items()
         )
         and all(isinstance(body.get(name, False), bool) for name in _FLAGS)
         and _are_controls(body.get("controlnet_args", []), images)
@@ -46,13 +48,23 @@ def input_images(body: Mapping[str, Any]) -> int:
     """How many usable input images there are; 0 unless they come by URL or inline, not both."""
     urls = body.get("image_urls") or []
     inline = body.get("binary_data_base64") or []
-    if bool(urls) == bool(inline) or not isinstance(urls, list) or not isinstance(inline, list):
+    if (
+        bool(urls) == bool(inline)
+        or not isinstance(urls, list)
+        or not isinstance(inline, list)
+    ):
         return 0
-    return len(urls or inline) if all(map(_is_url, urls)) and all(map(_is_base64, inline)) else 0
+    return (
+        len(urls or inline)
+        if all(map(_is_url, urls)) and all(map(_is_base64, inline))
+        else 0
+    )
 
 
 def _are_controls(controls: Any, images: int) -> bool:
-    return isinstance(controls, list) and all(_is_control(control, images) for control in controls)
+    return isinstance(controls, list) and all(
+        _is_control(control, images) for control in controls
+    )
 
 
 def _is_control(control: Any, images: int) -> bool:
@@ -77,11 +89,17 @@ def _is_logo(logo: Any) -> bool:
 
 
 def _is_integer(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    return (
+        isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    )
 
 
 def _is_number(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and low <= value <= high
+    )
 
 
 def _is_url(value: Any) -> bool:

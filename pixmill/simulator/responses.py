@@ -84,7 +84,11 @@ class SimulatedResponse(NamedTuple):
     def fields(self) -> dict[str, str]:
         """All header fields, with names in lower case; the later of two with one name wins."""
         named = {name.lower(): value for name, value in self.headers}
-        return {"content-type": self.content_type, "content-length": str(len(self.body)), **named}
+        return {
+            "content-type": self.content_type,
+            "content-length": str(len(self.body)),
+            **named,
+        }
 
 
 def is_service_code(value: object) -> bool:
@@ -109,7 +113,9 @@ def service_answer(
     message: str | None = None,
 ) -> SimulatedResponse:
     """The envelope of the service after `elapsed` nanoseconds; the message defaults to the documented one."""
-    documented_status, documented_message = SERVICE_CODES.get(code, (400, "Unknown Error"))
+    documented_status, documented_message = SERVICE_CODES.get(
+        code, (400, "Unknown Error")
+    )
     envelope = {
         "code": code,
         "data": data,
@@ -151,7 +157,9 @@ def gateway_error(
 
 def reseller_error(status: int, message: str, kind: str) -> SimulatedResponse:
     """What a gateway with Bearer keys says before it passes a call on: OpenAI's shape."""
-    return SimulatedResponse(status, _encode({"error": {"message": message, "type": kind}}))
+    return SimulatedResponse(
+        status, _encode({"error": {"message": message, "type": kind}})
+    )
 
 
 def go_duration(nanoseconds: int) -> str:

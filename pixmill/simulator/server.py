@@ -57,13 +57,16 @@ def serve(settings: Settings, *, port: int, on_ready: Callable[[str], None]) -> 
 @contextmanager
 def _listening(port: int) -> Iterator[socket.socket]:
     # asyncio sets TCP_NODELAY only where the protocol is named; without it every answer takes 40 ms.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+    with socket.socket(
+        socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    ) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
         except (OSError, OverflowError) as error:
             raise UserError(
-                f"port {port} on {HOST} can't be used: {error}", hint="--port 0 takes a free one"
+                f"port {port} on {HOST} can't be used: {error}",
+                hint="--port 0 takes a free one",
             ) from error
         listener.listen(2048)
         yield listener

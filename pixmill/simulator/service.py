@@ -28,7 +28,9 @@ from pixmill.simulator.settings import Settings
 if TYPE_CHECKING:
     from pixmill.simulator.faults import Faults, Met, Rule
 
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_canonical = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False
+).encode
 
 
 class _Call(NamedTuple):
@@ -53,7 +55,10 @@ class Service:
     """One account at the provider. `render` paints a packed recipe, away from the event loop."""
 
     def __init__(
-        self, settings: Settings, base_url: str, render: Callable[[str], Awaitable[bytes]]
+        self,
+        settings: Settings,
+        base_url: str,
+        render: Callable[[str], Awaitable[bytes]],
     ) -> None:
         self._settings = settings
         self._base_url = base_url
@@ -75,7 +80,9 @@ class Service:
             code = rule.code
             answer = _scripted(rule, call)
         else:
-            code, answer = await self._serve(call, rule.image.pack() if rule and rule.image else "")
+            code, answer = await self._serve(
+                call, rule.image.pack() if rule and rule.image else ""
+            )
         charged = rule.charges(code) if rule else code == SUCCESS
         req_key = str(call.body.get("req_key", ""))
         place = met.place if met else None
@@ -101,24 +108,34 @@ class Service:
             body = {}
             asked = raw
         return _Call(
-            self._calls, body, hashlib.sha256(asked).hexdigest(), new_request_id(), started
+            self._calls,
+            body,
+            hashlib.sha256(asked).hexdigest(),
+            new_request_id(),
+            started,
         )
 
     def _meet(self, call: _Call) -> "Met | None":
         """The rule that this call meets; the limits of this moment hold from now on."""
         if self._faults is None:
             return None
-        from pixmill.simulator.fault_rules import Occasion  # it is there already, with the faults
+        from pixmill.simulator.fault_rules import (
+            Occasion,
+        )  # it is there already, with the faults
 
         self._began = self._began or call.started
-        occasion = Occasion(call.number, call.prompt, call.key, (call.started - self._began) / 1e9)
+        occasion = Occasion(
+            call.number, call.prompt, call.key, (call.started - self._began) / 1e9
+        )
         settings = self._settings
         limit = self._faults.limit(occasion)
         qps, concurrency = (limit.qps, limit.concurrency) if limit else (None, None)
         self._limits.change(qps or settings.qps, concurrency or settings.concurrency)
         return self._faults.match(occasion)
 
-    async def _serve(self, call: _Call, image_fault: str) -> tuple[int, SimulatedResponse]:
+    async def _serve(
+        self, call: _Call, image_fault: str
+    ) -> tuple[int, SimulatedResponse]:
         refusal = self._limits.enter()
         if refusal is not None:
             return refusal, service_answer(refusal, call.request_id, call.elapsed)
@@ -127,7 +144,9 @@ class Service:
         finally:
             self._limits.leave()
 
-    async def _work(self, call: _Call, image_fault: str) -> tuple[int, SimulatedResponse]:
+    async def _work(
+        self, call: _Call, image_fault: str
+    ) -> tuple[int, SimulatedResponse]:
         code = _verdict(call.body)
         data = None
         if code == SUCCESS:
@@ -137,14 +156,20 @@ class Service:
         return code, service_answer(code, call.request_id, call.elapsed, data=data)
 
     async def _result(self, call: _Call, image_fault: str) -> dict[str, Any]:
-        rephrased = rephrase(call.prompt) if call.body.get("use_rephraser", True) else ""
+        rephrased = (
+            rephrase(call.prompt) if call.body.get("use_rephraser", True) else ""
+        )
         recipe = recipe_of(call.body, rephrased or call.prompt)
         recipes = [recipe, recipe._replace(contour=True)] if recipe.canny else [recipe]
         by_url = bool(call.body.get("return_url"))
         return {
             "algorithm_base_resp": {"status_code": 0, "status_message": "Success"},
-            "binary_data_base64": [] if by_url else [await self._inline(item) for item in recipes],
-            "image_urls": [self._link(item, image_fault) for item in recipes] if by_url else [],
+            "binary_data_base64": []
+            if by_url
+            else [await self._inline(item) for item in recipes],
+            "image_urls": [self._link(item, image_fault) for item in recipes]
+            if by_url
+            else [],
             "predict_tags_result": "",
             "rephraser_result": rephrased,
             "request_id": hashlib.sha256(call.request_id.encode()).hexdigest(),
@@ -169,13 +194,17 @@ def _scripted(rule: "Rule", call: _Call) -> SimulatedResponse:
         return SimulatedResponse(200, b"")
     if isinstance(rule.code, str):
         return named_error(rule.code, rule.message)
-    return service_answer(rule.code, call.request_id, call.elapsed, message=rule.message)
+    return service_answer(
+        rule.code, call.request_id, call.elapsed, message=rule.message
+    )
 
 
 def _load_faults(settings: Settings) -> "Faults | None":
     if settings.faults is None:
         return None
-    from pixmill.simulator.faults import load_faults  # pydantic would double the start-up time
+    from pixmill.simulator.faults import (
+        load_faults,
+    )  # pydantic would double the start-up time
 
     return load_faults(settings.faults)
 

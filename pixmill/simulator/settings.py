@@ -63,7 +63,9 @@ def settings_from_environment(
 ) -> Settings:
     """Settings with the keys of the environment; those that are unset or empty there are made up."""
     given = {name: environment.get(variable) for name, variable in _KEYS.items()}
-    keys = {name: key or f"simulated-{secrets.token_hex(16)}" for name, key in given.items()}
+    keys = {
+        name: key or f"simulated-{secrets.token_hex(16)}" for name, key in given.items()
+    }
     return Settings(
         **keys,
         session_token=environment.get("VOLC_SESSION_TOKEN") or None,
@@ -73,5 +75,7 @@ def settings_from_environment(
         bill=bill,
         faults=faults,
         url_life=url_life,
-        made_up=tuple(f"{_KEYS[name]}={keys[name]}" for name, key in given.items() if not key),
+        made_up=tuple(
+            f"{_KEYS[name]}={keys[name]}" for name, key in given.items() if not key
+        ),
     )

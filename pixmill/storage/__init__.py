@@ -14,7 +14,9 @@ __all__ = ["FolderStore", "NotYetStored", "Store", "open_bucket", "open_store"]
 
 def open_store(config: Config) -> Store:
     """Return the store of a config. Raises UserError where a bucket needs what is not installed."""
-    return open_bucket(config.bucket) if config.bucket else FolderStore(config.store_path)
+    return (
+        open_bucket(config.bucket) if config.bucket else FolderStore(config.store_path)
+    )
 
 
 def open_bucket(address: BucketAddress) -> Store:

@@ -25,7 +25,9 @@ def aside(target: Path) -> Iterator[Path]:
     The path is always the same, so that what a killed process left there is overwritten and does not pile up.
     """
     path = target.with_name(f".{target.name}.tmp")
-    path.unlink(missing_ok=True)  # a link that was planted there would lead the writing elsewhere
+    path.unlink(
+        missing_ok=True
+    )  # a link that was planted there would lead the writing elsewhere
     try:
         yield path
         if path.exists():
@@ -53,7 +55,9 @@ def part(folder: Path) -> Iterator[tuple[BufferedRandom, Path]]:
         with os.fdopen(descriptor, "w+b") as file:
             with suppress(OSError):  # where there are no locks, nothing is cleared
                 fcntl.flock(file, fcntl.LOCK_SH)
-            with suppress(PermissionError, NotImplementedError):  # exFAT and FUSE have their own
+            with suppress(
+                PermissionError, NotImplementedError
+            ):  # exFAT and FUSE have their own
                 os.fchmod(descriptor, 0o644)
             yield file, Path(name)
     finally:

@@ -14,7 +14,9 @@ Result = TypeVar("Result")
 class NotYetStored(StoreError):
     """The store did not take a complete image, which is safe on this machine: `restored` tries again."""
 
-    def __init__(self, message: str, *, hint: str = "", image: ImageFile | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", image: ImageFile | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.image = image
 
@@ -63,7 +65,9 @@ class Store(Protocol):
 
     # Datasets
 
-    def pull(self, dataset: str, files: Sequence[str], *, history: bool = False) -> None:
+    def pull(
+        self, dataset: str, files: Sequence[str], *, history: bool = False
+    ) -> None:
         """Make `files` of a dataset's folder, with `history` also its earlier versions, what is published now."""
 
     def publish(

@@ -21,7 +21,13 @@ from pixmill.storage.atomic_write import clear_parts, sync
 from pixmill.storage.base import NotYetStored, Result
 from pixmill.storage.image_fetcher import ImageFile, ImageStore
 from pixmill.storage.integrity import THREADS, NamedImage, hash_in, hash_of
-from pixmill.storage.s3_objects import ABSENT, Objects, PreconditionFailed, Seen, StoreRefused
+from pixmill.storage.s3_objects import (
+    ABSENT,
+    Objects,
+    PreconditionFailed,
+    Seen,
+    StoreRefused,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +40,7 @@ WAITING = ".waiting"
 PUBLICATIONS = 5
 """How often a dataset is written anew because others published at the same time."""
 
-_MARK_TEXT = (
-    b"Images and datasets of pixmill. Their record of payments is a ledger in PostgreSQL.\n"
-)
+_MARK_TEXT = b"Images and datasets of pixmill. Their record of payments is a ledger in PostgreSQL.\n"
 _VERSION = re.compile(r"\d{8}T[\d.]+Z\.(?:parquet|json)")
 _KINDS = {
     ".jpg": "image/jpeg",
@@ -68,7 +72,9 @@ class BucketStore:
         try:
             if self._objects.look(MARK) is None:
                 self._objects.put(MARK, _MARK_TEXT, digest, ABSENT, "text/plain")
-            self._objects.put(MARK, b"\n", sha256(b"\n").hexdigest(), ABSENT, "text/plain")
+            self._objects.put(
+                MARK, b"\n", sha256(b"\n").hexdigest(), ABSENT, "text/plain"
+            )
         except PreconditionFailed:
             return
         raise UserError(
@@ -108,7 +114,9 @@ class BucketStore:
             self._objects.put(name, data, digest, ABSENT, kind)
         except PreconditionFailed:
             seen = self._objects.look(name)
-            self._objects.put(name, data, digest, seen.unchanged if seen else ABSENT, kind)
+            self._objects.put(
+                name, data, digest, seen.unchanged if seen else ABSENT, kind
+            )
 
     def holds(self, name: str) -> bool:
         """What the ledger names was in the bucket first; `pixmill repair` looks whether it still is."""
@@ -120,7 +128,10 @@ class BucketStore:
         if digest is None:  # no name that a store makes: it leads nowhere
             return self.folder / "images" / "foreign"
         path = self.folder / name
-        if not _is_sound(path, digest) and self._objects.fetch(name, path, digest) is None:
+        if (
+            not _is_sound(path, digest)
+            and self._objects.fetch(name, path, digest) is None
+        ):
             path.unlink(missing_ok=True)
             log.info("%s is not there, or not what its name says", self.shown(path))
         return path
@@ -167,7 +178,9 @@ class BucketStore:
 
     # Datasets
 
-    def pull(self, dataset: str, files: Sequence[str], *, history: bool = False) -> None:
+    def pull(
+        self, dataset: str, files: Sequence[str], *, history: bool = False
+    ) -> None:
         """Bring what is published here, as far as it is not."""
         with self._alone_in(dataset):
             self._pull(dataset, files)
@@ -180,9 +193,7 @@ class BucketStore:
         """Write on top of what is published, then put each file in place of the one that was seen before."""
         try:
             return self._published(dataset, files, keep, write)
-        except (
-            StoreRefused
-        ) as error:  # by now it may have been paid for, and a user's mistake costs nothing
+        except StoreRefused as error:  # by now it may have been paid for, and a user's mistake costs nothing
             raise StoreError(str(error), hint=error.hint) from None
 
     def _published(
@@ -200,7 +211,8 @@ class BucketStore:
                     self._push(f"{dataset}/{file}", seen[file])
             except PreconditionFailed:
                 log.info(
-                    "%s was published by another run meanwhile; it is published again", dataset
+                    "%s was published by another run meanwhile; it is published again",
+                    dataset,
                 )
                 continue
             self._trim_history(dataset, keep)
@@ -245,12 +257,16 @@ class BucketStore:
         path = self.folder / name
         digest = hash_of(path)
         if seen is None or seen.sha256 != digest:
-            self._objects.put(name, path, digest, seen.unchanged if seen else ABSENT, _kind(name))
+            self._objects.put(
+                name, path, digest, seen.unchanged if seen else ABSENT, _kind(name)
+            )
 
     def _pull_history(self, dataset: str) -> None:
         found = (one.name for one in self._objects.list(f"{dataset}/history/"))
         names = {
-            name for name in found if _VERSION.fullmatch(name.removeprefix(f"{dataset}/history/"))
+            name
+            for name in found
+            if _VERSION.fullmatch(name.removeprefix(f"{dataset}/history/"))
         }
         for name in names:
             self._pulled(name)
@@ -269,14 +285,16 @@ class BucketStore:
         """Forget the oldest versions. A policy may well not allow that, and a published dataset is no failure."""
         try:
             names = [one.name for one in self._objects.list(f"{dataset}/history/")]
-            for name in sorted((name for name in names if name.endswith(".parquet")), reverse=True)[
-                keep:
-            ]:
+            for name in sorted(
+                (name for name in names if name.endswith(".parquet")), reverse=True
+            )[keep:]:
                 self._objects.delete(name)
                 self._objects.delete(name.removesuffix(".parquet") + ".json")
         except StoreError as error:
             log.warning(
-                "earlier versions of %s stay beyond output.keep_versions: %s", dataset, error
+                "earlier versions of %s stay beyond output.keep_versions: %s",
+                dataset,
+                error,
             )
 
 

@@ -26,15 +26,15 @@ class FolderStore:
     def check_writable(self) -> None:
         """Write to the folder, where the ledger need not stand, and to that of the images."""
         check_writable(self.folder)
-        if self._pictures.is_dir():  # else it is made with the first: `check_present` asks for it
+        if (
+            self._pictures.is_dir()
+        ):  # else it is made with the first: `check_present` asks for it
             check_writable(self._pictures)
 
     def check_present(self) -> None:
         """A disk that is not mounted has lost nothing."""
         if not self._pictures.is_dir():
-            hint = (
-                "mount or restore it; if the images are gone for good, make an empty folder there"
-            )
+            hint = "mount or restore it; if the images are gone for good, make an empty folder there"
             raise UserError(
                 f"{self._pictures} is not there, so every image of the store would count as missing",
                 hint=hint,
@@ -72,7 +72,9 @@ class FolderStore:
         images = [entry.stat().st_size for entry in _files(self._pictures)]
         return {"images": len(images), "images_bytes": sum(images)}
 
-    def pull(self, dataset: str, files: Sequence[str], *, history: bool = False) -> None:
+    def pull(
+        self, dataset: str, files: Sequence[str], *, history: bool = False
+    ) -> None:
         """Nothing to do: what is published is here."""
 
     def publish(

@@ -62,11 +62,17 @@ def inspect(data: bytes) -> ImageInfo:
     except ImageError:
         raise
     except pillow.UnidentifiedImageError:
-        raise ImageError(f"the {len(data):,} bytes are no JPEG, PNG or WEBP image") from None
+        raise ImageError(
+            f"the {len(data):,} bytes are no JPEG, PNG or WEBP image"
+        ) from None
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning):
         raise ImageError(f"the image has more than {MAX_PIXELS:,} pixels") from None
-    except Exception as error:  # decoders fed with damaged bytes raise whatever they meet
-        raise ImageError(f"the image is cut off or damaged ({type(error).__name__})") from None
+    except (
+        Exception
+    ) as error:  # decoders fed with damaged bytes raise whatever they meet
+        raise ImageError(
+            f"the image is cut off or damaged ({type(error).__name__})"
+        ) from None
 
 
 def local_image_problem(path: Path) -> str | None:
@@ -126,13 +132,17 @@ def _decoded(pillow: ModuleType, data: bytes) -> ImageInfo:
     with pillow.open(BytesIO(data), formats=FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
-            raise ImageError(f"the image has {width} x {height} pixels, more than {MAX_PIXELS:,}")
+            raise ImageError(
+                f"the image has {width} x {height} pixels, more than {MAX_PIXELS:,}"
+            )
         # One at a time: the pool would hold a gigabyte of pixels otherwise.
         with _large_image if width * height > LARGE_PIXELS else nullcontext():
             image.load()
         kind = (
             "JPEG" if image.format == "MPO" else image.format
         )  # a JPEG with further pictures behind it
-    if kind == "PNG" and _PNG_END not in data:  # Pillow is content when the pixels are there
+    if (
+        kind == "PNG" and _PNG_END not in data
+    ):  # Pillow is content when the pixels are there
         raise ImageError("the image is cut off")
     return ImageInfo(width, height, kind)

@@ -18,7 +18,12 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import requests
 
 from pixmill.errors import TransportError
-from pixmill.http.address_policy import AddressRefused, LookUp, check_public, url_problem
+from pixmill.http.address_policy import (
+    AddressRefused,
+    LookUp,
+    check_public,
+    url_problem,
+)
 from pixmill.http.address_policy import look_up as system_look_up
 from pixmill.http.transport import Reply, Transport
 from pixmill.storage.atomic_write import clear_parts, part, sync
@@ -69,7 +74,9 @@ class ImageFile(NamedTuple):
 def url_expiry(url: str) -> datetime | None:
     """When a signed URL of the provider dies (`x-expires`, in seconds since 1970), if it says so."""
     try:
-        return datetime.fromtimestamp(int(parse_qs(urlsplit(url).query)["x-expires"][0]), UTC)
+        return datetime.fromtimestamp(
+            int(parse_qs(urlsplit(url).query)["x-expires"][0]), UTC
+        )
     except (KeyError, ValueError, OverflowError, OSError):
         return None
 
@@ -167,7 +174,13 @@ class ImageFetcher:
         ends = time.monotonic() + self._deadline
         for _ in range(1 + REDIRECTS):
             reply = self._get(url, max(0.0, ends - time.monotonic()))
-            if "location" not in reply.headers or reply.status not in (301, 302, 303, 307, 308):
+            if "location" not in reply.headers or reply.status not in (
+                301,
+                302,
+                303,
+                307,
+                308,
+            ):
                 return _picture(url, reply)
             url = _joined(url, reply.headers["location"])
         raise _FinalError(f"{_host(url)}: more than {REDIRECTS} redirects")
@@ -175,7 +188,9 @@ class ImageFetcher:
     def _get(self, url: str, seconds: float) -> Reply:
         request = _request(url)
         # Judged as it will be sent: no other parser comes between this check and the connection.
-        trusted = _host(request.url) in self._allowed or self._is_simulator(request.url or "")
+        trusted = _host(request.url) in self._allowed or self._is_simulator(
+            request.url or ""
+        )
         problem = None if trusted else _problem(request.url or "")
         if problem:
             raise _FinalError(f"{_host(url)}: {problem}")
@@ -216,15 +231,17 @@ def _joined(url: str, location: str) -> str:
 
 
 def _request(url: str) -> requests.PreparedRequest:
-    headers = {"User-Agent": "pixmill", "Accept": "image/*", "Accept-Encoding": "identity"}
+    headers = {
+        "User-Agent": "pixmill",
+        "Accept": "image/*",
+        "Accept-Encoding": "identity",
+    }
     try:
         request = requests.Request("GET", url, headers=headers).prepare()
     except ValueError:  # requests and urllib3 derive from it
         raise _FinalError(f"{_host(url)}: its URL can't be read") from None
     if url.isascii():
-        request.url = (
-            url  # a signature covers the URL as it was written, before requests quotes it anew
-        )
+        request.url = url  # a signature covers the URL as it was written, before requests quotes it anew
     return request
 
 
@@ -236,7 +253,9 @@ def _problem(url: str) -> str | None:
     parts = urlsplit(url)
     if parts.scheme != "https":
         return "only https is fetched"
-    return None if parts.port in (None, 80, 443) else f"port {parts.port} is not fetched"
+    return (
+        None if parts.port in (None, 80, 443) else f"port {parts.port} is not fetched"
+    )
 
 
 def _picture(url: str, reply: Reply) -> Picture:

@@ -100,7 +100,9 @@ class Objects:
         """Return what stands under `name`, `None` where nothing does."""
         try:
             return _seen(
-                self._ask("look at", name, self._client.head_object, ChecksumMode="ENABLED")
+                self._ask(
+                    "look at", name, self._client.head_object, ChecksumMode="ENABLED"
+                )
             )
         except _Absent:
             return None
@@ -110,7 +112,11 @@ class Objects:
         if seen.sha256:
             return seen.sha256
         with tempfile.TemporaryFile() as file:
-            return file_digest(file, "sha256").hexdigest() if self._read(name, file) else ""
+            return (
+                file_digest(file, "sha256").hexdigest()
+                if self._read(name, file)
+                else ""
+            )
 
     def fetch(self, name: str, path: Path, wanted: str | None = None) -> Seen | None:
         """Bring an object to the file `path`, whole or not at all; `None` where it is not there.
@@ -138,7 +144,12 @@ class Objects:
             return seen
 
     def put(
-        self, name: str, body: bytes | Path, digest: str, condition: Mapping[str, str], kind: str
+        self,
+        name: str,
+        body: bytes | Path,
+        digest: str,
+        condition: Mapping[str, str],
+        kind: str,
     ) -> None:
         """Write an object whose SHA-256 is `digest`; it is there when this returns, or was there already.
 
@@ -212,7 +223,9 @@ class Objects:
         """Read an object into an empty file, which is at its beginning afterwards."""
         for attempt in range(ATTEMPTS):
             try:
-                answer = self._ask("read", name, self._client.get_object, ChecksumMode="ENABLED")
+                answer = self._ask(
+                    "read", name, self._client.get_object, ChecksumMode="ENABLED"
+                )
             except _Absent:
                 return None
             try:
@@ -228,7 +241,9 @@ class Objects:
                 _pause(attempt)
         raise OutcomeUnknown(f"can't read {self._shown(name)}: {problem}")
 
-    def _ask(self, what: str, name: str, operation: Callable[..., Any], **arguments: Any) -> Any:
+    def _ask(
+        self, what: str, name: str, operation: Callable[..., Any], **arguments: Any
+    ) -> Any:
         """Make one request. Raises _Absent for a 404, else StoreError."""
         key = {"Key": self.address.at(name).prefix, **arguments}
         key = {argument: value for argument, value in key.items() if value is not None}
@@ -293,7 +308,8 @@ def _client(endpoint: str | None, region: str | None, virtual_hosts: bool) -> An
         from botocore.config import Config
     except ModuleNotFoundError:
         raise UserError(
-            "s3:// needs boto3, which is not installed", hint="pip install 'pixmill[s3]'"
+            "s3:// needs boto3, which is not installed",
+            hint="pip install 'pixmill[s3]'",
         ) from None
     style = "virtual" if virtual_hosts else "path" if endpoint else "auto"
     options = Config(
@@ -306,14 +322,18 @@ def _client(endpoint: str | None, region: str | None, virtual_hosts: bool) -> An
     )
     try:
         session = boto3.session.Session()
-        client = session.client("s3", endpoint_url=endpoint, region_name=region, config=options)
+        client = session.client(
+            "s3", endpoint_url=endpoint, region_name=region, config=options
+        )
     except (_exceptions().BotoCoreError, ValueError) as error:
         raise ConfigError(
-            f"s3:// can't be used: {_sentence(error)}", hint="see AWS_PROFILE and AWS_REGION"
+            f"s3:// can't be used: {_sentence(error)}",
+            hint="see AWS_PROFILE and AWS_REGION",
         ) from None
     if problem := endpoint_problem(client.meta.endpoint_url):
         raise ConfigError(
-            f"the endpoint of s3:// {problem}", hint="see AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_S3"
+            f"the endpoint of s3:// {problem}",
+            hint="see AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_S3",
         )
     with suppress(Exception):  # no keys are no problem of the log's
         remember(session.get_credentials().get_frozen_credentials().secret_key)
@@ -333,7 +353,9 @@ def _seen(answer: Mapping[str, Any]) -> Seen:
     except BadBase64:
         digest = b""
     return Seen(
-        answer["ETag"], int(answer["ContentLength"]), digest.hex() if len(digest) == 32 else None
+        answer["ETag"],
+        int(answer["ContentLength"]),
+        digest.hex() if len(digest) == 32 else None,
     )
 
 

@@ -83,5 +83,7 @@ class Format(Protocol):
     def schema(self, files: Sequence[Path]) -> pa.Schema:
         """The columns that all `files` share; TableError where they don't, or where one can't be read."""
 
-    def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[UnnumberedBatch]:
+    def parts(
+        self, file: Path, schema: pa.Schema, size: int
+    ) -> Iterator[UnnumberedBatch]:
         """The rows of `file` in order, as tables of `schema` with at most `size` rows each."""

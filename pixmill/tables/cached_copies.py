@@ -57,7 +57,9 @@ def _prune(root: Path) -> None:
     for versions in _versions(root).values():
         newest_first = sorted(versions, key=_read_at, reverse=True)
         for at, folder in enumerate(newest_first):
-            if folder not in _read and (at >= KEPT_VERSIONS or _read_at(folder) < oldest):
+            if folder not in _read and (
+                at >= KEPT_VERSIONS or _read_at(folder) < oldest
+            ):
                 shutil.rmtree(folder)
     for left in root.rglob(".*.part"):  # nobody writes one now
         left.unlink()

@@ -27,7 +27,8 @@ def checked(schema: pa.Schema, file: Path) -> pa.Schema:
         )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise TableError(
-            f"{file}: more than one column is named {listed(twice)}", hint="rename one of them"
+            f"{file}: more than one column is named {listed(twice)}",
+            hint="rename one of them",
         )
     return schema
 
@@ -83,9 +84,13 @@ def changed(file: Path) -> TableError:
 def delimiter_hint(schema: pa.Schema) -> str:
     """What to say beside "there is no such column" where the delimiter seems wrong, else ""."""
     names: list[str] = schema.names
-    found = next((mark for mark in (";", "\t", "|") if len(names) == 1 and mark in names[0]), "")
+    found = next(
+        (mark for mark in (";", "\t", "|") if len(names) == 1 and mark in names[0]), ""
+    )
     return (
-        f"the only column is {names[0]!r}: are the cells separated by {found!r}?" if found else ""
+        f"the only column is {names[0]!r}: are the cells separated by {found!r}?"
+        if found
+        else ""
     )
 
 

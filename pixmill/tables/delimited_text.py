@@ -36,7 +36,9 @@ class Delimited:
             check_same_names(files[0], schemas[0].names, file, other.names)
         return schemas[0]
 
-    def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[UnnumberedBatch]:
+    def parts(
+        self, file: Path, schema: pa.Schema, size: int
+    ) -> Iterator[UnnumberedBatch]:
         """The rows of one file; a row with the wrong number of cells or with broken quotes is a bad one."""
         with opened_lines(file, self.encoding) as lines:
             rows = self._rows(file, lines)
@@ -47,12 +49,20 @@ class Delimited:
             for plain in self._plain_blocks(lines, len(names)):
                 for start in range(0, len(plain), size):
                     yield UnnumberedBatch(
-                        _table(plain[start : start + size], header).select(schema.names), {}
+                        _table(plain[start : start + size], header).select(
+                            schema.names
+                        ),
+                        {},
                     )
             for batch in in_batches(rows, lines, size):
-                bad = {position: problem for position, (_, problem) in enumerate(batch) if problem}
+                bad = {
+                    position: problem
+                    for position, (_, problem) in enumerate(batch)
+                    if problem
+                }
                 yield UnnumberedBatch(
-                    _table([cells for cells, _ in batch], header).select(schema.names), bad
+                    _table([cells for cells, _ in batch], header).select(schema.names),
+                    bad,
                 )
 
     def _plain_blocks(self, lines: Lines, width: int) -> Iterator[list[list[str]]]:
@@ -64,7 +74,9 @@ class Delimited:
             try:
                 rows = [
                     cells
-                    for cells in csv.reader(block, delimiter=self.delimiter, strict=True)
+                    for cells in csv.reader(
+                        block, delimiter=self.delimiter, strict=True
+                    )
                     if cells
                 ]
             except csv.Error:
@@ -81,7 +93,8 @@ class Delimited:
             raise TableError(f"{file}: its header is not usable: {problem.message}")
         if not names:
             raise TableError(
-                f"{file}: it is empty", hint="a table without rows still needs its header"
+                f"{file}: it is empty",
+                hint="a table without rows still needs its header",
             )
         return checked(pa.schema([(name, pa.string()) for name in names]), file)
 
@@ -118,18 +131,24 @@ class Delimited:
         In tab-separated text that is what they are (its registration with IANA knows no quoting), elsewhere a
         mistake.
         """
-        cells = next(csv.reader([lines.last], delimiter=self.delimiter, quoting=csv.QUOTE_NONE))
+        cells = next(
+            csv.reader([lines.last], delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
+        )
         if self.delimiter == "\t" and len(cells) == width:
             return cells, None
         message = f"line {lines.number}: text after a closing quote, or a quote that is not doubled"
         return _fitted(cells, width), BadRow("bad_quotes", None, message)
 
-    def _unclosed(self, file: Path, first: int, lines: Lines, error: csv.Error) -> TableError:
+    def _unclosed(
+        self, file: Path, first: int, lines: Lines, error: csv.Error
+    ) -> TableError:
         """The error for a row that began in line `first` and whose quotes lead beyond it to nowhere."""
         read = lines.number if lines.ended else lines.number - 1
         with opened_lines(file, self.encoding) as again:
             # Outside strict mode the parser gives out the open cell as the last one.
-            cells = next(csv.reader(islice(again, first - 1, read), delimiter=self.delimiter))
+            cells = next(
+                csv.reader(islice(again, first - 1, read), delimiter=self.delimiter)
+            )
         begin = first + sum(map(_line_breaks, cells[:-1]))
         return TableError(
             f"{file}: the quoted cell that begins in line {begin} does not end: {_why(error, lines)}",
@@ -138,7 +157,9 @@ class Delimited:
 
 
 def _table(rows: Sequence[Sequence[str | None]], names: Sequence[str]) -> pa.Table:
-    return pa.table([pa.array(column, pa.string()) for column in zip(*rows, strict=True)], names)
+    return pa.table(
+        [pa.array(column, pa.string()) for column in zip(*rows, strict=True)], names
+    )
 
 
 def _why(error: csv.Error, lines: Lines) -> str:

@@ -63,7 +63,9 @@ class InputTable:
                     raise changed(file)
 
 
-def open_table(path: str, *, encoding: str = "utf-8", delimiter: str | None = None) -> InputTable:
+def open_table(
+    path: str, *, encoding: str = "utf-8", delimiter: str | None = None
+) -> InputTable:
     """The table at `path`: a file, a folder or a glob. TableError if there is none, or if it is a bad one.
 
     `encoding` is that of text files; `delimiter` separates the cells of CSV and TSV where it is not the usual
@@ -74,7 +76,9 @@ def open_table(path: str, *, encoding: str = "utf-8", delimiter: str | None = No
     with called(names):
         stamps = tuple(stamp(file) for file in files)
         table_format = _format(common_kind(files), encoding, delimiter)
-        return InputTable(files, table_format.schema(files), table_format, stamps, names)
+        return InputTable(
+            files, table_format.schema(files), table_format, stamps, names
+        )
 
 
 def _format(kind: str, encoding: str, delimiter: str | None) -> Format:
@@ -85,6 +89,7 @@ def _format(kind: str, encoding: str, delimiter: str | None) -> Format:
     mark = _DELIMITERS[kind] if delimiter is None else delimiter
     if len(mark) != 1 or mark in '"\r\n':
         raise TableError(
-            f"{mark!r} can't separate cells", hint="a delimiter is one character, such as a ;"
+            f"{mark!r} can't separate cells",
+            hint="a delimiter is one character, such as a ;",
         )
     return Delimited(encoding, mark)

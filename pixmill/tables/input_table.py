@@ -83,12 +83,14 @@ def _local_files(path: str) -> list[Path]:
         files = sorted(match for match in map(Path, matches) if match.is_file())
     else:
         raise TableError(
-            f"{path}: there is no such file", hint=f"relative paths start at {Path.cwd()}"
+            f"{path}: there is no such file",
+            hint=f"relative paths start at {Path.cwd()}",
         )
     if not files:
         where = "no table file in this folder" if given.is_dir() else "no file matches"
         raise TableError(
-            f"{path}: {where}", hint=f"{SUPPORTED}; relative paths start at {Path.cwd()}"
+            f"{path}: {where}",
+            hint=f"{SUPPORTED}; relative paths start at {Path.cwd()}",
         )
     return files
 
@@ -114,13 +116,17 @@ def _folder_files(folder: Path) -> list[Path]:
 
 def _kind_by_name(file: Path) -> str | None:
     name = file.name.lower()
-    return next((kind for ending, kind in _KINDS.items() if name.endswith(ending)), None)
+    return next(
+        (kind for ending, kind in _KINDS.items() if name.endswith(ending)), None
+    )
 
 
 def _kind(file: Path) -> str:
     if kind := _kind_by_name(file):
         return kind
-    raise TableError(f"{file}: its name does not say what kind of table it is", hint=SUPPORTED)
+    raise TableError(
+        f"{file}: its name does not say what kind of table it is", hint=SUPPORTED
+    )
 
 
 def _check_content(file: Path, kind: str) -> None:
@@ -128,25 +134,34 @@ def _check_content(file: Path, kind: str) -> None:
     with reading(file), file.open("rb") as raw:
         first = raw.read(32)
     if not first:
-        raise TableError(f"{file}: it is empty", hint="a table without rows still needs its header")
+        raise TableError(
+            f"{file}: it is empty", hint="a table without rows still needs its header"
+        )
     if zipped and _content(first) != "gzip":
         raise TableError(
-            f"{file}: its name ends in .gz but its content is not gzip", hint="rename it"
+            f"{file}: its name ends in .gz but its content is not gzip",
+            hint="rename it",
         )
     if kind == "parquet":
         if first.startswith(b"PAR1"):
             return
-        raise TableError(f"{file}: its name ends in .parquet but its content is not Parquet")
+        raise TableError(
+            f"{file}: its name ends in .parquet but its content is not Parquet"
+        )
     with opened(file) as stream:
         _check_text(file, stream.peek(32)[:32])
 
 
 def _check_text(file: Path, head: bytes) -> None:
     if not head:
-        raise TableError(f"{file}: it is empty", hint="a table without rows still needs its header")
+        raise TableError(
+            f"{file}: it is empty", hint="a table without rows still needs its header"
+        )
     if found := _content(head):
         hint = f"rename or convert it; {SUPPORTED}"
-        raise TableError(f"{file}: its content is {found}, which its name does not say", hint=hint)
+        raise TableError(
+            f"{file}: its content is {found}, which its name does not say", hint=hint
+        )
 
 
 def _content(head: bytes) -> str:

@@ -38,16 +38,21 @@ class JsonLines:
             first = first or list(shapes)
             check_same_names(files[0], first, file, names)
         return checked(
-            pa.schema([(name, arrow_type(shape)) for name, shape in shapes.items()]), files[0]
+            pa.schema([(name, arrow_type(shape)) for name, shape in shapes.items()]),
+            files[0],
         )
 
-    def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[UnnumberedBatch]:
+    def parts(
+        self, file: Path, schema: pa.Schema, size: int
+    ) -> Iterator[UnnumberedBatch]:
         """The rows of one file; a line that is not an object, or holds what no column can, is a bad one."""
         with opened_lines(file, self.encoding) as lines:
             for batch in in_batches(_rows(lines), lines, size):
                 yield _part(batch, schema)
 
-    def _observe(self, file: Path, shapes: dict[str, Any], numbers: Iterator[int]) -> set[str]:
+    def _observe(
+        self, file: Path, shapes: dict[str, Any], numbers: Iterator[int]
+    ) -> set[str]:
         """Widens the shapes by the rows of one file, and returns the names of its columns."""
         names: set[str] = set()
         with opened_lines(file, self.encoding) as lines:
@@ -56,7 +61,9 @@ class JsonLines:
                 try:
                     widened(shapes, cells, "")
                 except ShapeError as error:
-                    raise TableError(f"{file}: row {number} (line {line}): {error}") from error
+                    raise TableError(
+                        f"{file}: row {number} (line {line}): {error}"
+                    ) from error
         if not names:
             raise TableError(
                 f"{file}: none of its lines is a JSON object that has a key",
@@ -73,15 +80,21 @@ def _rows(lines: Lines) -> Iterator[_Row]:
 
 
 def _part(batch: list[_Row], schema: pa.Schema) -> UnnumberedBatch:
-    bad = {position: problem for position, (_, _, problem) in enumerate(batch) if problem}
+    bad = {
+        position: problem for position, (_, _, problem) in enumerate(batch) if problem
+    }
     columns = []
     for field in schema:
-        column, misfits = _column([cells.get(field.name) for _, cells, _ in batch], field.type)
+        column, misfits = _column(
+            [cells.get(field.name) for _, cells, _ in batch], field.type
+        )
         columns.append(column)
         for position in misfits:
             place = f"line {batch[position][0]}, column {field.name!r}"
             problem = BadRow(
-                "number_too_large", field.name, f"{place}: a double can't hold it exactly"
+                "number_too_large",
+                field.name,
+                f"{place}: a double can't hold it exactly",
             )
             first = bad.setdefault(position, problem)
             if first is not problem:
@@ -97,8 +110,12 @@ def _column(values: list[Any], kind: pa.DataType) -> tuple[pa.Array, list[int]]:
     try:
         return pa.array(values, kind), []
     except pa.ArrowException:
-        misfits = [position for position, value in enumerate(values) if not _fits(value, kind)]
-        return pa.array([value if _fits(value, kind) else None for value in values], kind), misfits
+        misfits = [
+            position for position, value in enumerate(values) if not _fits(value, kind)
+        ]
+        return pa.array(
+            [value if _fits(value, kind) else None for value in values], kind
+        ), misfits
 
 
 def _fits(value: object, kind: pa.DataType) -> bool:

@@ -33,7 +33,9 @@ def parse(line: str, number: int) -> tuple[dict[str, Any], BadRow | None]:
     try:
         value = _decode(line)
     except json.JSONDecodeError as error:
-        return {}, _bad(number, "bad_json", None, f"{error.msg} at character {error.colno}")
+        return {}, _bad(
+            number, "bad_json", None, f"{error.msg} at character {error.colno}"
+        )
     except _NotJsonError as error:
         return {}, _bad(number, "bad_json", None, str(error))
     except RecursionError:
@@ -45,15 +47,24 @@ def parse(line: str, number: int) -> tuple[dict[str, Any], BadRow | None]:
     return _storable(value or {}, number)
 
 
-def _storable(cells: dict[str, Any], number: int) -> tuple[dict[str, Any], BadRow | None]:
-    flaws = {name: flaw for name, value in cells.items() if (flaw := _flaw(value) or _flaw(name))}
+def _storable(
+    cells: dict[str, Any], number: int
+) -> tuple[dict[str, Any], BadRow | None]:
+    flaws = {
+        name: flaw
+        for name, value in cells.items()
+        if (flaw := _flaw(value) or _flaw(name))
+    }
     if not flaws:
         return cells, None
     kept = {
-        name: None if name in flaws else value for name, value in cells.items() if not _flaw(name)
+        name: None if name in flaws else value
+        for name, value in cells.items()
+        if not _flaw(name)
     }
     first, *others = [
-        _bad(number, reason, column if column in kept else None) for column, reason in flaws.items()
+        _bad(number, reason, column if column in kept else None)
+        for column, reason in flaws.items()
     ]
     return kept, first._replace(others=tuple(others))
 

@@ -36,10 +36,14 @@ class Parquet:
 
     def schema(self, files: Sequence[Path]) -> pa.Schema:
         """The columns of the files, of types that hold the values of all, without metadata."""
-        unit = max((_int96_unit(file) for file in files), key=["ns", "us", "ms", "s"].index)
+        unit = max(
+            (_int96_unit(file) for file in files), key=["ns", "us", "ms", "s"].index
+        )
         return common_schema(files, [_schema(file, unit) for file in files])
 
-    def parts(self, file: Path, schema: pa.Schema, size: int) -> Iterator[UnnumberedBatch]:
+    def parts(
+        self, file: Path, schema: pa.Schema, size: int
+    ) -> Iterator[UnnumberedBatch]:
         """The rows of one file, decoded and checked: none is bad, a damaged file is a TableError."""
         gathered: list[pa.RecordBatch] = []
         rows = 0
@@ -104,7 +108,11 @@ def _int96_unit(file: Path) -> str:
     with _opened(file) as parquet:
         found = [parquet.schema.column(at) for at in range(len(parquet.schema))]
         roots = sorted(
-            {column.path.partition(".")[0] for column in found if column.physical_type == "INT96"}
+            {
+                column.path.partition(".")[0]
+                for column in found
+                if column.physical_type == "INT96"
+            }
         )
     if not roots:
         return "ns"
@@ -125,7 +133,9 @@ def _farthest(array: pa.Array) -> int:
     kind = array.type
     if pa.types.is_timestamp(kind):
         ends = pc.min_max(array.cast(pa.int64())).as_py() if kind.unit == "s" else {}
-        return max((abs(value) for value in ends.values() if value is not None), default=0)
+        return max(
+            (abs(value) for value in ends.values() if value is not None), default=0
+        )
     if pa.types.is_struct(kind):
         return max((_farthest(part) for part in array.flatten()), default=0)
     if pa.types.is_map(kind):
@@ -136,7 +146,9 @@ def _farthest(array: pa.Array) -> int:
 def _rows_in(space: int, metadata: pq.FileMetaData) -> int:
     """How many rows of the widest row group need `space` bytes, by what the file declares."""
     groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
-    widest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    widest = max(
+        (group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0
+    )
     return max(1, space // max(widest, 1))
 
 
@@ -149,13 +161,17 @@ def _schema(file: Path, int96_unit: str) -> pa.Schema:
         _refuse_bomb(file, parquet.metadata)
         found = parquet.schema_arrow
         return checked(
-            pa.schema([pa.field(field.name, plain_type(field.type)) for field in found]), file
+            pa.schema(
+                [pa.field(field.name, plain_type(field.type)) for field in found]
+            ),
+            file,
         )
 
 
 def _refuse_bomb(file: Path, metadata: pq.FileMetaData) -> None:
     declared = sum(
-        metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)
+        metadata.row_group(index).total_byte_size
+        for index in range(metadata.num_row_groups)
     )
     if declared > max(_FREE_BYTES, _MAX_RATIO * file.stat().st_size):
         raise TableError(
@@ -168,7 +184,9 @@ def _refuse_bomb(file: Path, metadata: pq.FileMetaData) -> None:
 def _opened(file: Path, int96_unit: str = "ns") -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(
-            file, page_checksum_verification=True, coerce_int96_timestamp_unit=int96_unit
+            file,
+            page_checksum_verification=True,
+            coerce_int96_timestamp_unit=int96_unit,
         ) as parquet:
             yield parquet
     # ValueError: names (of columns, of time zones) that are not UTF-8.

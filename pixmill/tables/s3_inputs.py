@@ -12,7 +12,11 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from pixmill.config.bucket_address import BucketAddress, bucket_address, make_cache_folder
+from pixmill.config.bucket_address import (
+    BucketAddress,
+    bucket_address,
+    make_cache_folder,
+)
 from pixmill.errors import TableError
 from pixmill.tables.cached_copies import copies_read
 
@@ -37,10 +41,13 @@ def bring(url: str, is_table: Callable[[str], bool]) -> dict[Path, str]:
     found = sorted(_meant(objects, place.prefix, is_table), key=lambda one: one.name)
     if not found:
         hint = "a folder is a prefix with tables directly below it, a pattern such as s3://bucket/tables/*.csv"
-        raise TableError(f"{place.url}: there is no such object, and no table below it", hint=hint)
+        raise TableError(
+            f"{place.url}: there is no such object, and no table below it", hint=hint
+        )
     with copies_read() as used:
         brought = {
-            _brought(objects, place, one): place._replace(prefix=one.name).url for one in found
+            _brought(objects, place, one): place._replace(prefix=one.name).url
+            for one in found
         }
         used.update(path.parent for path in brought)
     return brought
@@ -60,7 +67,9 @@ def called(names: Mapping[Path, str]) -> Iterator[None]:
         raise TableError(text, hint=error.hint) from None
 
 
-def _meant(objects: "Objects", key: str, is_table: Callable[[str], bool]) -> "list[Listed]":
+def _meant(
+    objects: "Objects", key: str, is_table: Callable[[str], bool]
+) -> "list[Listed]":
     from pixmill.storage.s3_objects import Listed
 
     parts = key.split("/")
@@ -94,24 +103,36 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     if pattern[0] == "**":
         return _fits(parts, pattern[1:]) or _fits(parts[1:], pattern)
     hidden = parts[0].startswith(".") and not pattern[0].startswith(".")
-    return not hidden and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+    return (
+        not hidden
+        and fnmatchcase(parts[0], pattern[0])
+        and _fits(parts[1:], pattern[1:])
+    )
 
 
 def _is_safe(key: str) -> bool:
     """Whether a key, which anybody may have chosen, is a path below a folder."""
-    return all(part not in ("", ".", "..") for part in key.split("/")) and key.isprintable()
+    return (
+        all(part not in ("", ".", "..") for part in key.split("/"))
+        and key.isprintable()
+    )
 
 
 def _brought(objects: "Objects", place: BucketAddress, one: "Listed") -> Path:
     """Return the copy of an object, which is made where this version of it has none."""
     version = sha256(f"{one.seen.etag} {one.seen.size}".encode()).hexdigest()[:16]
-    path = place._replace(prefix=one.name).table_copies / version / PurePosixPath(one.name).name
+    path = (
+        place._replace(prefix=one.name).table_copies
+        / version
+        / PurePosixPath(one.name).name
+    )
     if path.is_file() and path.stat().st_size == one.seen.size:
         return path
     seen = objects.fetch(one.name, path)
     if seen is None or seen.etag != one.seen.etag:
         path.unlink(missing_ok=True)
         raise TableError(
-            f"{place._replace(prefix=one.name).url} changed while it was read", hint="run it again"
+            f"{place._replace(prefix=one.name).url} changed while it was read",
+            hint="run it again",
         )
     return path

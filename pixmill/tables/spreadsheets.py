@@ -36,7 +36,9 @@ def dialect_of(path: str, *otherwise: str) -> Dialect:
         return Dialect("utf-8", None)
     with opened(file) as stream:
         head = stream.read(_HEAD)
-        encoding = _encoding(head) or _fitting(head + stream.read(), ("utf-8", *otherwise))
+        encoding = _encoding(head) or _fitting(
+            head + stream.read(), ("utf-8", *otherwise)
+        )
     header = head.decode(encoding, "ignore").lstrip("\r\n").partition("\n")[0]
     found = max(_SEPARATORS, key=header.count)  # of equally many the first
     return Dialect(encoding, None if found == "," else found)

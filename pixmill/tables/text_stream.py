@@ -40,7 +40,9 @@ def reading(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise TableError(f"{file}: it can't be read: {error.strerror or error}") from error
+        raise TableError(
+            f"{file}: it can't be read: {error.strerror or error}"
+        ) from error
 
 
 @contextmanager
@@ -80,7 +82,9 @@ class Lines:
         self.ended = False
 
     def __iter__(self) -> Iterator[str]:
-        while line := self._returned.readline(MAX_LINE + 1) or self._text.readline(MAX_LINE + 1):
+        while line := self._returned.readline(MAX_LINE + 1) or self._text.readline(
+            MAX_LINE + 1
+        ):
             self.number += 1
             self.characters += len(line)
             self.last = line
@@ -113,10 +117,14 @@ class Lines:
 
     def _return(self, text: str) -> None:
         # Up to the end of a line: the two sources of lines must not meet within one.
-        self._returned = io.StringIO(text + self._text.readline(MAX_LINE + 1), newline="")
+        self._returned = io.StringIO(
+            text + self._text.readline(MAX_LINE + 1), newline=""
+        )
 
 
-def in_batches(records: Iterable[Record], lines: Lines, size: int) -> Iterator[list[Record]]:
+def in_batches(
+    records: Iterable[Record], lines: Lines, size: int
+) -> Iterator[list[Record]]:
     """The records that are read from `lines`, in lists of at most `size`, shorter where the rows are long."""
     batch: list[Record] = []
     start = lines.characters
@@ -182,7 +190,11 @@ def _codec(file: Path, encoding: str, head: bytes) -> str:
 
 def _undecodable(file: Path, encoding: str, codec: str) -> TableError:
     place = _first_bad_byte(file, codec)
-    where = "" if place is None else f": byte {place[0]:,} (line {place[1]:,}) is not {encoding}"
+    where = (
+        ""
+        if place is None
+        else f": byte {place[0]:,} (line {place[1]:,}) is not {encoding}"
+    )
     return TableError(
         f"{file}: it can't be read as {encoding}{where}",
         hint="input.encoding names the encoding of the table: utf-8, utf-16, gbk, latin-1, …",
@@ -191,7 +203,9 @@ def _undecodable(file: Path, encoding: str, codec: str) -> TableError:
 
 def _first_bad_byte(file: Path, codec: str) -> tuple[int, int] | None:
     """(0-based offset in the decompressed bytes, line) of the first byte that the codec refuses."""
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(codec)(), translate=True)
+    decoder = io.IncrementalNewlineDecoder(
+        codecs.getincrementaldecoder(codec)(), translate=True
+    )
     end = 0
     lines = 1
     with opened(file) as stream:
@@ -204,7 +218,9 @@ def _first_bad_byte(file: Path, codec: str) -> tuple[int, int] | None:
                 return end - len(error.object) + error.start, lines + error.object[
                     : error.start
                 ].count(b"\r")
-            except UnicodeError:  # UTF-16 and UTF-32 want the byte order mark that they begin with
+            except (
+                UnicodeError
+            ):  # UTF-16 and UTF-32 want the byte order mark that they begin with
                 return 0, 1
     try:
         decoder.decode(b"", final=True)

@@ -14,7 +14,12 @@ INT = pa.int64()
 DOUBLE = pa.float64()
 TEXT = pa.string()
 _SCALARS = {type(None): NOTHING, bool: BOOL, int: INT, float: DOUBLE, str: TEXT}
-_NAMES = {BOOL: "true or false", INT: "a whole number", DOUBLE: "a number", TEXT: "text"}
+_NAMES = {
+    BOOL: "true or false",
+    INT: "a whole number",
+    DOUBLE: "a number",
+    TEXT: "text",
+}
 
 # Keys that are data (ids, dates) would make a column of each: refused before they fill the memory.
 _MAX_KEYS = 10_000
@@ -59,7 +64,9 @@ def _widened_object(known: ImageInfo, value: dict[str, object], path: str) -> Im
         if before is NOTHING or _SCALARS.get(type(part)) is not before:
             shape[key] = widened(before, part, f"{path}.{key}" if path else key)
     if len(shape) > _MAX_KEYS:
-        raise ShapeError(f"{path or 'the rows'!r} have more than {_MAX_KEYS:,} different keys")
+        raise ShapeError(
+            f"{path or 'the rows'!r} have more than {_MAX_KEYS:,} different keys"
+        )
     return shape
 
 
@@ -74,7 +81,9 @@ def _widened_list(known: ImageInfo, value: list[object], path: str) -> ImageInfo
 
 def _conflict(known: ImageInfo, value: object, path: str) -> ShapeError:
     found = widened(NOTHING, value, path)
-    return ShapeError(f"{path!r} holds {_name(found)}, where earlier rows hold {_name(known)}")
+    return ShapeError(
+        f"{path!r} holds {_name(found)}, where earlier rows hold {_name(known)}"
+    )
 
 
 def _name(shape: ImageInfo) -> str:

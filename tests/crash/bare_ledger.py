@@ -41,12 +41,21 @@ def pay(place: Place, ledger: Ledger, run_id: str, key: str) -> None:
     request_id = f"{key[:8]} of {run_id}"
     urls = [f"https://images.example.com/{key}"]
     answer = ended(
-        key, State.SUCCEEDED, run_id=run_id, request_id=request_id, output_urls=json.dumps(urls)
+        key,
+        State.SUCCEEDED,
+        run_id=run_id,
+        request_id=request_id,
+        output_urls=json.dumps(urls),
     )
     ledger.record(answer)
     image = ImageStore(place.store).save(drawn(f"/{key}"))
     ledger.record_image(
-        key, run_id, urls, images=json.dumps([image._asdict()]), error=None, download_ms=1.0
+        key,
+        run_id,
+        urls,
+        images=json.dumps([image._asdict()]),
+        error=None,
+        download_ms=1.0,
     )
 
 
@@ -74,7 +83,9 @@ def check(place: Place, in_flight: int) -> None:
 
 
 def charged(place: Place) -> Counter[str]:
-    return Counter(bill(place).read_text().split()) if bill(place).exists() else Counter()
+    return (
+        Counter(bill(place).read_text().split()) if bill(place).exists() else Counter()
+    )
 
 
 BARE_LEDGER = Scene(set_up=lambda _: None, act=pay_for_all, check=check)

@@ -74,10 +74,14 @@ def _serve(bill: Path, ready: int) -> None:
         }
         os.write(paper, (json.dumps(line) + "\n").encode())
         time.sleep(CALL_SECONDS)
-        picture = f"{server.url}/{hashlib.sha256(asked['prompt'].encode()).hexdigest()}.png"
+        picture = (
+            f"{server.url}/{hashlib.sha256(asked['prompt'].encode()).hexdigest()}.png"
+        )
         peer.send(
             message(
-                json.dumps({**success(image_urls=[picture]), "request_id": request_id}).encode()
+                json.dumps(
+                    {**success(image_urls=[picture]), "request_id": request_id}
+                ).encode()
             )
         )
 

@@ -29,7 +29,9 @@ class Change(NamedTuple):
 
 def change(call: Call, folder: str) -> Change:
     """What a call does to the disk. Raises where the model does not know it."""
-    paths = [os.path.relpath(path.removesuffix(" (deleted)"), folder) for path in call.paths]
+    paths = [
+        os.path.relpath(path.removesuffix(" (deleted)"), folder) for path in call.paths
+    ]
     match call.name:
         case "write" | "pwrite64":
             return Change("write", paths[0], call.offset(), call.data())
@@ -43,7 +45,9 @@ def change(call: Call, folder: str) -> Change:
             return Change(call.name, paths[0])
         case "rename" | "link":
             return Change(call.name, paths[0], new_path=paths[1])
-    raise NotImplementedError(f"the model of a disk does not know {call.name} on {paths}")
+    raise NotImplementedError(
+        f"the model of a disk does not know {call.name} on {paths}"
+    )
 
 
 class _File:
@@ -58,7 +62,8 @@ class _File:
 
     def after_loss(self, random: Random, kept: float) -> bytes:
         return _applied(
-            self.synced, [piece for each in self.since for piece in _pieces(each, random, kept)]
+            self.synced,
+            [piece for each in self.since for piece in _pieces(each, random, kept)],
         )
 
 
@@ -74,7 +79,8 @@ class Disk:
 
     def __init__(self, before: Mapping[str, bytes | None]) -> None:
         self._synced = {
-            path: FOLDER if data is None else _File(data) for path, data in before.items()
+            path: FOLDER if data is None else _File(data)
+            for path, data in before.items()
         }
         self._names = dict(self._synced)
         self._since: list[_Names] = []
@@ -157,4 +163,6 @@ def _pieces(what: Change, random: Random, kept: float) -> Iterator[Change]:
         yield what
     for start in range(0, len(what.data), SECTOR):
         if random.random() < kept:
-            yield what._replace(at=what.at + start, data=what.data[start : start + SECTOR])
+            yield what._replace(
+                at=what.at + start, data=what.data[start : start + SECTOR]
+            )

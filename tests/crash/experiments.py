@@ -69,11 +69,19 @@ def kills(nursery: Nursery, scene: str, first: int, step: int) -> dict[str, Any]
         code = watched(working(SCENES[scene], place), at_call(place, number, KILL))
         killed += code == -9
         wrong += verdict(
-            place, SCENES[scene], code in (0, -9), CONCURRENCY, f"killed at call {number}"
+            place,
+            SCENES[scene],
+            code in (0, -9),
+            CONCURRENCY,
+            f"killed at call {number}",
         )
         if code != -9:
             break
-    return {"kills": killed, "wrong": wrong, "seconds": round(time.monotonic() - begun, 1)}
+    return {
+        "kills": killed,
+        "wrong": wrong,
+        "seconds": round(time.monotonic() - begun, 1),
+    }
 
 
 def kills_twice(
@@ -90,13 +98,21 @@ def kills_twice(
             ]
             killed += codes.count(-9)
             what = f"killed at call {number}, and at call {second} of the recovery"
-            wrong += verdict(place, SCENES[scene], set(codes) <= {0, -9}, 2 * CONCURRENCY, what)
+            wrong += verdict(
+                place, SCENES[scene], set(codes) <= {0, -9}, 2 * CONCURRENCY, what
+            )
             if codes[1] != -9:
                 break
-    return {"kills": killed, "wrong": wrong, "seconds": round(time.monotonic() - begun, 1)}
+    return {
+        "kills": killed,
+        "wrong": wrong,
+        "seconds": round(time.monotonic() - begun, 1),
+    }
 
 
-def verdict(place: Place, scene: Scene, as_expected: bool, in_flight: int, what: str) -> list[str]:
+def verdict(
+    place: Place, scene: Scene, as_expected: bool, in_flight: int, what: str
+) -> list[str]:
     """Let the scene recover; return what is wrong, with what the processes said. The place is left where it is so."""
     recovered = alone(checking(scene, place, in_flight)) == 0
     if as_expected and recovered:
@@ -147,7 +163,13 @@ class Fault:
     """A watcher that lets calls fail. `failed` of them have; `late` claims were granted since the first."""
 
     def __init__(
-        self, place: Place, at: str, calls: frozenset[str], errno: int, number: int, for_ever: bool
+        self,
+        place: Place,
+        at: str,
+        calls: frozenset[str],
+        errno: int,
+        number: int,
+        for_ever: bool,
     ) -> None:
         self._at, self._calls, self._errno = f"{place.store}{at}", calls, errno
         self._number, self._for_ever, self._marks = number, for_ever, str(place.marks)

@@ -68,7 +68,9 @@ def serve(folder: str) -> None:
         gc.freeze()  # a collection in a child would copy all pages
         for line in sys.stdin:
             options = json.loads(line)
-            print(json.dumps(known[options.pop("name")](nursery, **options)), flush=True)
+            print(
+                json.dumps(known[options.pop("name")](nursery, **options)), flush=True
+            )
 
 
 def _import_what_runs_import(nursery: Any) -> None:
@@ -84,7 +86,9 @@ def _import_what_runs_import(nursery: Any) -> None:
             Path(names.name).write_text("\n".join(sys.modules))
 
         if experiments.alone(work):
-            said = "\n".join(path.read_text() for path in nursery.folder.glob("*/said.txt"))
+            said = "\n".join(
+                path.read_text() for path in nursery.folder.glob("*/said.txt")
+            )
             raise RuntimeError(f"the scenes do not work undisturbed:\n{said}")
         for name in names.read().splitlines():
             if name != "__main__" and name not in sys.modules:

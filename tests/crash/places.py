@@ -101,7 +101,12 @@ def note_acknowledgements(marks: Path) -> None:
 
     def recorded(self: Ledger, outcome: Any) -> None:
         record(self, outcome)
-        note(kind="record", key=outcome.job_key, state=outcome.state, request_id=outcome.request_id)
+        note(
+            kind="record",
+            key=outcome.job_key,
+            state=outcome.state,
+            request_id=outcome.request_id,
+        )
 
     def fetched(self: Ledger, job_key: str, *rest: Any, **named: Any) -> None:
         record_image(self, job_key, *rest, **named)

@@ -54,7 +54,9 @@ class Trace(NamedTuple):
         return moment
 
 
-def power_losses(nursery: Nursery, scene: str, seeds: int, recover: bool) -> dict[str, Any]:
+def power_losses(
+    nursery: Nursery, scene: str, seeds: int, recover: bool
+) -> dict[str, Any]:
     """Do the work once, then lose power at `seeds` moments of it; look at what is left, and let it `recover`."""
     begun, place = time.monotonic(), nursery.place(SCENES[scene])
     trace = Trace(_content(place.store), [])
@@ -71,7 +73,11 @@ def power_losses(nursery: Nursery, scene: str, seeds: int, recover: bool) -> dic
         found.write_text(json.dumps(wrong))
 
     looked = alone(look) == 0
-    wrong = json.loads(found.read_text()) if looked and code == 0 else [place.said.read_text()]
+    wrong = (
+        json.loads(found.read_text())
+        if looked and code == 0
+        else [place.said.read_text()]
+    )
     return {
         "losses": seeds,
         "changes": len(trace.changes),
@@ -81,7 +87,9 @@ def power_losses(nursery: Nursery, scene: str, seeds: int, recover: bool) -> dic
     }
 
 
-def _wrong(nursery: Nursery, scene: Scene, trace: Trace, seed: int, recover: bool) -> str | None:
+def _wrong(
+    nursery: Nursery, scene: Scene, trace: Trace, seed: int, recover: bool
+) -> str | None:
     """What is wrong after the power loss of a `seed`."""
     with tempfile.TemporaryDirectory(dir=nursery.folder, prefix="lost-") as folder:
         place = Place(Path(folder), Path(folder).name, nursery.provider)
@@ -97,7 +105,9 @@ def _wrong(nursery: Nursery, scene: Scene, trace: Trace, seed: int, recover: boo
                 scene.check(place, CONCURRENCY)
         except Exception:
             files = sorted(
-                str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()
+                str(path.relative_to(folder))
+                for path in Path(folder).rglob("*")
+                if path.is_file()
             )
             return f"power lost after {moment} changes, seed {seed}, files {files}:\n{traceback.format_exc()}"
     return None

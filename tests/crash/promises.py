@@ -21,7 +21,9 @@ def jobs(place: Place) -> dict[str, Job]:
     """The jobs by key; the whole file is checked as well."""
     with closing(sqlite3.connect(place.store / "ledger.db")) as ledger:
         assert ledger.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        rows = ledger.execute("SELECT job_key, state, request_id, images FROM jobs").fetchall()
+        rows = ledger.execute(
+            "SELECT job_key, state, request_id, images FROM jobs"
+        ).fetchall()
     return {key: Job(*values) for key, *values in rows}
 
 
@@ -37,7 +39,9 @@ def check_kept(place: Place) -> None:
         )
     for mark in place.acknowledged("image"):
         images = json.loads(there[mark["key"]].images or "[]")
-        assert images == json.loads(mark["images"]), "an acknowledged image is not in the ledger"
+        assert images == json.loads(mark["images"]), (
+            "an acknowledged image is not in the ledger"
+        )
         for image in images:
             path = place.store / image["file_name"]
             assert path.exists(), "the file of an acknowledged image is gone"

@@ -45,7 +45,9 @@ def shards() -> Iterator[object]:
     for sweep in SWEEPS:
         count = 1 + sweep.least // 70
         for shard in range(count):
-            yield pytest.param(sweep, shard, count, id=f"{sweep.scene} {shard + 1} of {count}")
+            yield pytest.param(
+                sweep, shard, count, id=f"{sweep.scene} {shard + 1} of {count}"
+            )
 
 
 def test_there_are_kills_enough() -> None:
@@ -75,17 +77,27 @@ def test_a_recovery_that_is_killed_at_any_call_can_be_repeated(
 ) -> None:
     """A3: killed, killed again at any call of the recovery, then left alone."""
     result = experiment(
-        "kills_twice", scene="a bare ledger", firsts=[first], first=3, step=RECOVERY_STEP
+        "kills_twice",
+        scene="a bare ledger",
+        firsts=[first],
+        first=3,
+        step=RECOVERY_STEP,
     )
     assert result["wrong"] == []
     assert result["kills"] >= least_kills(first)
 
 
-def test_a_run_whose_recovery_is_killed_loses_nothing_either(experiment: Experiment) -> None:
+def test_a_run_whose_recovery_is_killed_loses_nothing_either(
+    experiment: Experiment,
+) -> None:
     """A3, A4: whole runs, with their images and their publication."""
     firsts = range(20, 400, 20) if SOAK else [150]
     result = experiment(
-        "kills_twice", scene="a new store", firsts=list(firsts), first=20, step=60 if SOAK else 90
+        "kills_twice",
+        scene="a new store",
+        firsts=list(firsts),
+        first=20,
+        step=60 if SOAK else 90,
     )
     assert result["wrong"] == []
     assert result["kills"] >= 6

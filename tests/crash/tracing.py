@@ -77,7 +77,14 @@ _EVENT_SECCOMP = 7
 _WAIT_ALL = 0x40000000
 _REGISTERS = struct.Struct("27Q")
 _RAX, _ORIG_RAX = 10, 15
-_ARGUMENTS = (14, 13, 12, 7, 9, 8)  # rdi rsi rdx r10 r8 r9, by their places in user_regs_struct
+_ARGUMENTS = (
+    14,
+    13,
+    12,
+    7,
+    9,
+    8,
+)  # rdi rsi rdx r10 r8 r9, by their places in user_regs_struct
 _NO_NEW_PRIVILEGES, _SET_SECCOMP = 38, 22
 
 
@@ -100,8 +107,14 @@ class Call(NamedTuple):
         """Where a write begins."""
         if self.name == "pwrite64":
             return self.arguments[3]
-        lines = Path(f"/proc/{self.pid}/fdinfo/{self.arguments[0]}").read_text().splitlines()
-        fields = dict(line.split(":\t") for line in lines if line.startswith(("pos", "flags")))
+        lines = (
+            Path(f"/proc/{self.pid}/fdinfo/{self.arguments[0]}")
+            .read_text()
+            .splitlines()
+        )
+        fields = dict(
+            line.split(":\t") for line in lines if line.startswith(("pos", "flags"))
+        )
         appends = int(fields["flags"], 8) & os.O_APPEND
         return Path(self.paths[0]).stat().st_size if appends else int(fields["pos"])
 
@@ -118,7 +131,10 @@ def why_not() -> str | None:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return "watching system calls is written for Linux on x86-64"
     seen: list[str] = []
-    status = watched(lambda: os.mkdir("/proc/nothing"), lambda call: seen.append(call.name) or 17)  # noqa: PTH102
+    status = watched(
+        lambda: os.mkdir("/proc/nothing"),  # noqa: PTH102
+        lambda call: seen.append(call.name) or 17,
+    )
     return None if seen and status == 1 else "ptrace is not permitted here"
 
 
@@ -150,7 +166,9 @@ def _decide(child: int, thread: int, watch: Watcher) -> None:
     if not _ptrace(_GETREGS, thread, ctypes.addressof(buffer)):
         return  # it was killed meanwhile
     registers = list(_REGISTERS.unpack(buffer.raw))
-    call = _call(child, CALLS[registers[_ORIG_RAX]], tuple(registers[at] for at in _ARGUMENTS))
+    call = _call(
+        child, CALLS[registers[_ORIG_RAX]], tuple(registers[at] for at in _ARGUMENTS)
+    )
     fate = watch(call) if call.changes() else 0
     if fate == KILL:
         os.kill(child, signal.SIGKILL)
@@ -223,13 +241,24 @@ def _stop_at(numbers: list[int]) -> None:
     """Install a filter that stops this process, and its threads to come, at the calls `numbers`: BPF, seccomp(2)."""
     jump_if_equal, load, give = 0x15, 0x20, 0x06
     allow, trace = 0x7FFF0000, 0x7FF00000
-    jumps = [(jump_if_equal, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]
+    jumps = [
+        (jump_if_equal, len(numbers) - at, 0, number)
+        for at, number in enumerate(numbers)
+    ]
     program = [(load, 0, 0, 0), *jumps, (give, 0, 0, allow), (give, 0, 0, trace)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
-    header = ctypes.create_string_buffer(struct.pack("H6xQ", len(program), ctypes.addressof(code)))
+    code = ctypes.create_string_buffer(
+        b"".join(struct.pack("HBBI", *line) for line in program)
+    )
+    header = ctypes.create_string_buffer(
+        struct.pack("H6xQ", len(program), ctypes.addressof(code))
+    )
     zero = ctypes.c_ulong(0)
     _libc.prctl(_NO_NEW_PRIVILEGES, ctypes.c_ulong(1), zero, zero, zero)
     if _libc.prctl(
-        _SET_SECCOMP, ctypes.c_ulong(2), ctypes.c_void_p(ctypes.addressof(header)), zero, zero
+        _SET_SECCOMP,
+        ctypes.c_ulong(2),
+        ctypes.c_void_p(ctypes.addressof(header)),
+        zero,
+        zero,
     ):
         raise OSError(ctypes.get_errno(), "no filter of system calls can be installed")

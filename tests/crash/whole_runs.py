@@ -44,7 +44,9 @@ def carried_out(config: str) -> dict[str, Any]:
 
 def template(place: Place, rows: int) -> Place:
     """The place beside `place` where `rows` rows are paid for and published; made at its first use."""
-    made = place._replace(folder=place.folder.parent / f"paid-{rows}", tag=f"paid-{rows}")
+    made = place._replace(
+        folder=place.folder.parent / f"paid-{rows}", tag=f"paid-{rows}"
+    )
     if not made.folder.exists():
         write(made, rows)
         child = os.fork()
@@ -96,7 +98,10 @@ def check_acknowledged(place: Place, published: list[dict[str, Any]]) -> None:
     for mark in place.acknowledged("record"):
         if mark["state"] == State.SUCCEEDED:
             row = by_key[mark["key"]]
-            assert (row["status"], row["request_id"]) == ("succeeded", mark["request_id"])
+            assert (row["status"], row["request_id"]) == (
+                "succeeded",
+                mark["request_id"],
+            )
 
 
 def scene(

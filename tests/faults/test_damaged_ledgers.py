@@ -67,8 +67,15 @@ def flipped(content: bytes, at: int, bit: int) -> bytes:
 def test_a_ledger_that_is_cut_off_pays_for_nothing_again(harmed: Harmed) -> None:
     """B5: after every page, and within one."""
     size = int.from_bytes(harmed.whole[16:18], "big")
-    cuts = [*range(size, len(harmed.whole), size), 100, size // 2, len(harmed.whole) - 1]
-    assert {cut: jobs for cut in cuts if (jobs := harmed.paid_again(harmed.whole[:cut]))} == {}
+    cuts = [
+        *range(size, len(harmed.whole), size),
+        100,
+        size // 2,
+        len(harmed.whole) - 1,
+    ]
+    assert {
+        cut: jobs for cut in cuts if (jobs := harmed.paid_again(harmed.whole[:cut]))
+    } == {}
 
 
 def test_a_flipped_bit_in_a_job_key_pays_for_nothing_again(harmed: Harmed) -> None:
@@ -76,23 +83,31 @@ def test_a_flipped_bit_in_a_job_key_pays_for_nothing_again(harmed: Harmed) -> No
     places = [found.start() for found in re.finditer(rb"[0-9a-f]{64}", harmed.whole)]
     assert len(places) >= 3 * ROWS
     assert {
-        at: jobs for at in places if (jobs := harmed.paid_again(flipped(harmed.whole, at + 9, 1)))
+        at: jobs
+        for at in places
+        if (jobs := harmed.paid_again(flipped(harmed.whole, at + 9, 1)))
     } == {}
 
 
-def test_a_flipped_bit_anywhere_in_the_ledger_pays_for_nothing_again(harmed: Harmed) -> None:
+def test_a_flipped_bit_anywhere_in_the_ledger_pays_for_nothing_again(
+    harmed: Harmed,
+) -> None:
     """B6: it is noticed, or it does no harm; and what is noticed is said as an error of ours."""
     chance = random.Random(7)
     places = [
-        (chance.randrange(len(harmed.whole)), chance.randrange(8)) for _ in range(25 * EFFORT)
+        (chance.randrange(len(harmed.whole)), chance.randrange(8))
+        for _ in range(25 * EFFORT)
     ]
     assert {
-        at: jobs for at in places if (jobs := harmed.paid_again(flipped(harmed.whole, *at)))
+        at: jobs
+        for at in places
+        if (jobs := harmed.paid_again(flipped(harmed.whole, *at)))
     } == {}
 
 
 @pytest.mark.parametrize(
-    "content", [b"PAR1" + bytes(4096), b"SQLite format 3\x00" + bytes(4096), bytes(8192)]
+    "content",
+    [b"PAR1" + bytes(4096), b"SQLite format 3\x00" + bytes(4096), bytes(8192)],
 )
 def test_a_foreign_file_in_place_of_the_ledger_pays_for_nothing(
     harmed: Harmed, content: bytes

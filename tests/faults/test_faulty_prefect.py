@@ -68,15 +68,25 @@ def test_a_server_that_dies_for_good_in_mid_run_takes_nothing_with_it(
     """C2: the run's own server, which nobody starts again. What `--limit` leaves out is no problem then, either."""
     paid = ROWS - 2
     order = pay(table.path, "--limit", str(paid), *SLOW)
-    with provider(table, latency=0.2) as simulated, Command(tmp_path).started(*order) as process:
+    with (
+        provider(table, latency=0.2) as simulated,
+        Command(tmp_path).started(*order) as process,
+    ):
         wait_until(lambda: simulated.bill.calls >= 2, "2 calls")
         [server] = [
-            pid for pid, command in children(process.pid).items() if "prefect.server" in command
+            pid
+            for pid, command in children(process.pid).items()
+            if "prefect.server" in command
         ]
         os.kill(server, signal.SIGKILL)
         done = ended(process)
     assert done.exit_code == done.report["exit_code"] == 0, done.stderr
-    assert done.report["calls"] == simulated.bill.calls == len(set(simulated.bill.keys)) == paid
+    assert (
+        done.report["calls"]
+        == simulated.bill.calls
+        == len(set(simulated.bill.keys))
+        == paid
+    )
     statuses = [row["status"] for row in results(done.report)]
     assert statuses == ["succeeded"] * paid + ["skipped"] * 2
     assert "warning: Prefect gave up: ConnectError" in done.stderr
@@ -89,7 +99,9 @@ def test_a_server_that_takes_no_run_costs_nothing_and_is_named(
     with provider(table) as simulated, proxy.fails("/set_state", 500):
         refused = pixmill(*pay(table.path))
     assert (refused.exit_code, refused.stdout, simulated.bill.calls) == (1, "", 0)
-    assert "Prefect gave up: PrefectHTTPStatusError: Server error '500" in refused.stderr
+    assert (
+        "Prefect gave up: PrefectHTTPStatusError: Server error '500" in refused.stderr
+    )
     assert pixmill("plan", table.path, "--json").report["pending"] == ROWS
 
 
@@ -100,9 +112,11 @@ def test_artifacts_that_can_not_be_uploaded_change_nothing(
     with provider(table) as simulated, proxy.fails("/artifacts", 500):
         done = pixmill(*pay(table.path))
     assert proxy.met
-    assert (done.exit_code, done.report["exit_code"], simulated.bill.calls) == (0, 0, ROWS), (
-        done.stderr
-    )
+    assert (done.exit_code, done.report["exit_code"], simulated.bill.calls) == (
+        0,
+        0,
+        ROWS,
+    ), done.stderr
     assert [row["status"] for row in results(done.report)] == ["succeeded"] * ROWS
     assert done.stderr.count("warning: progress can't be shown in Prefect") == 1
     assert done.stderr.count("warning: the results can't be shown in Prefect") == 1
@@ -116,7 +130,12 @@ def test_logs_and_artifacts_that_are_never_answered_hold_no_call_back(
         table.write_config(output={"allow_hosts": []})
         done = pixmill(*pay(table.path))
         assert {route.split("/")[2] for route in proxy.met} == {"logs", "artifacts"}
-        assert simulated.bill.calls == done.report["calls"] == done.report["images_missing"] == ROWS
+        assert (
+            simulated.bill.calls
+            == done.report["calls"]
+            == done.report["images_missing"]
+            == ROWS
+        )
     assert done.exit_code == done.report["exit_code"] == 3, done.stderr
 
 
@@ -143,7 +162,8 @@ def test_a_run_that_was_marked_crashed_but_lives_shares_the_work_with_the_next(
     assert sum(calls) == simulated.bill.calls == len(set(simulated.bill.keys)) == count
     assert len(ledger_rows(table.folder / "out")) == count
     assert all(
-        done.report["succeeded"] + done.report["skipped"] == count for done in (first, second)
+        done.report["succeeded"] + done.report["skipped"] == count
+        for done in (first, second)
     )
     state = client.read_flow_run(marked.id).state
     assert state
@@ -193,7 +213,9 @@ def test_a_concurrency_lease_that_can_not_be_renewed_cancels_no_call(
 def ordered_alone(table: Workshop, client: SyncPrefectClient) -> UUID:
     """Order a run of a deployment that has one run at a time, and do what a worker does before its process starts."""
     flow = client.create_flow_from_name("generate-dataset")
-    deployment = client.create_deployment(flow, name=table.folder.name, concurrency_limit=1)
+    deployment = client.create_deployment(
+        flow, name=table.folder.name, concurrency_limit=1
+    )
     parameters: dict[str, Any] = {"config": table.path, "new_store": True}
     flow_run = client.create_flow_run_from_deployment(deployment, parameters=parameters)
     client.set_flow_run_state(flow_run.id, Pending())
@@ -204,5 +226,8 @@ def carry_out() -> None:
     """Carry out the flow run that `sys.argv` names, as the process does that a worker starts for it."""
     flow_run = load_flow_run(UUID(sys.argv[1]))
     run_flow(
-        generate_dataset, flow_run=flow_run, parameters=flow_run.parameters, return_type="state"
+        generate_dataset,
+        flow_run=flow_run,
+        parameters=flow_run.parameters,
+        return_type="state",
     )

@@ -24,7 +24,15 @@ from pixmill.storage.image_fetcher import ImageStore
 from tests.conftest import ROOT, Simulated, Workshop, carry_out, results
 from tests.faulty_server import answer
 from tests.pixmill.damage import edit_ledger, image_files
-from tests.pixmill.run_checks import Fault, Provider, billed, picture, ran, to_its_end, use
+from tests.pixmill.run_checks import (
+    Fault,
+    Provider,
+    billed,
+    picture,
+    ran,
+    to_its_end,
+    use,
+)
 from tests.pixmill.sample_pictures import JPEG
 
 
@@ -38,7 +46,9 @@ def meanwhile(deed: Callable[[], object], number: int) -> Fault:
     return Fault(behave, charged=True)
 
 
-def test_a_dataset_that_is_taken_away_in_mid_run_is_made_anew(workshop: Workshop) -> None:
+def test_a_dataset_that_is_taken_away_in_mid_run_is_made_anew(
+    workshop: Workshop,
+) -> None:
     """B15: with its history; the next version is whole."""
     folder = workshop.folder / "out" / "pets"
     with Provider() as provider:
@@ -92,12 +102,18 @@ def test_a_run_whose_ledger_is_taken_away_or_replaced_stops_paying_and_says_so(
             to_its_end(lambda: carry_out(config))
         assert len(provider.prompts) == at
     published = pq.read_table(store / "pets" / "dataset.parquet")
-    assert published["status"].to_pylist() == ["succeeded"] * at + ["skipped"] * (6 - at)
+    assert published["status"].to_pylist() == ["succeeded"] * at + ["skipped"] * (
+        6 - at
+    )
     if deed in (move, delete_log):
         left = store / ("gone-ledger.db" if deed is move else "ledger.db")
         with closing(sqlite3.connect(left)) as ledger:
-            states = ledger.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall()
-        assert states == [("succeeded", at)], "the answer that was out is on record where it was"
+            states = ledger.execute(
+                "SELECT state, count(*) FROM jobs GROUP BY state"
+            ).fetchall()
+        assert states == [("succeeded", at)], (
+            "the answer that was out is on record where it was"
+        )
 
 
 def test_a_ledger_that_is_taken_away_in_mid_run_pays_for_nothing_again_unasked(
@@ -112,7 +128,9 @@ def test_a_ledger_that_is_taken_away_in_mid_run_pays_for_nothing_again_unasked(
             prepare(load_config(config)) as later,
             pytest.raises(SpendingRefused, match="no ledger"),
         ):
-            check_spending(later.plan, new_store=False, ledger_exists=later.ledger_existed)
+            check_spending(
+                later.plan, new_store=False, ledger_exists=later.ledger_existed
+            )
 
 
 def test_an_image_whose_record_is_missing_is_found_again(
@@ -177,7 +195,9 @@ def half_writer(store: Path) -> Iterator[subprocess.Popen[str]]:
     # The folder is there, so that the first sync is that of the image.
     (store / "images" / sha256(JPEG).hexdigest()[:2]).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-c", WRITES_HALF_AN_IMAGE, str(store)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout
             assert process.stdout.readline() == "half\n"

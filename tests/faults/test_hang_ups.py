@@ -16,7 +16,15 @@ from pixmill import signals as interrupt
 from pixmill.signals import AGAIN_SECONDS, heeding
 from tests.conftest import ROOT, Simulated, Workshop, simulator
 from tests.prefect_proxy import PrefectProxy
-from tests.real_command import PATIENCE, Command, Process, ended, ledger_rows, pay, wait_until
+from tests.real_command import (
+    PATIENCE,
+    Command,
+    Process,
+    ended,
+    ledger_rows,
+    pay,
+    wait_until,
+)
 
 ROWS = 40
 """Enough that a busy machine is not through with them before it notices that the first are in flight."""
@@ -41,7 +49,11 @@ SHORTLY = 0.0013
 def hung_up(how: str) -> tuple[int, str]:
     """The return code of a process to which SIGHUP came while it paid, and what it did next."""
     done = subprocess.run(
-        [sys.executable, "-c", HANG_UP, how], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", HANG_UP, how],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     return done.returncode, done.stdout.strip()
 
@@ -71,7 +83,9 @@ def test_a_run_under_nohup_does_not_notice_that_its_terminal_closes() -> None:
     ],
 )
 def test_only_a_second_ctrl_c_of_a_person_leaves_at_once(
-    signals: list[tuple[signal.Signals, float]], leaves: bool, monkeypatch: pytest.MonkeyPatch
+    signals: list[tuple[signal.Signals, float]],
+    leaves: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A7: a hang-up comes twice, `timeout` signals process and group; neither means that nobody wants to wait."""
     now = 0.0
@@ -117,14 +131,18 @@ def script(table: Workshop) -> Path:
 def exit_code(table: Workshop) -> int:
     """What the script wrote down, once it did."""
     path = table.folder / "code"
-    wait_until(lambda: path.exists() and path.read_text().endswith("\n"), "an exit code")
+    wait_until(
+        lambda: path.exists() and path.read_text().endswith("\n"), "an exit code"
+    )
     return int(path.read_text())
 
 
 def assert_drained(table: Workshop, simulated: Simulated) -> None:
     """Every call that was sent has its outcome, and no more were sent than were in flight."""
     succeeded = ledger_rows(table.folder / "out")
-    assert set(succeeded.values()) == {line["request_id"] for line in simulated.bill.lines()}
+    assert set(succeeded.values()) == {
+        line["request_id"] for line in simulated.bill.lines()
+    }
     assert CONCURRENCY <= len(succeeded) < ROWS
     assert ledger_rows(table.folder / "out", state="in_flight") == {}
     assert ledger_rows(table.folder / "out", state="in_doubt") == {}
@@ -150,10 +168,14 @@ def test_a_window_that_closes_over_a_real_shell_costs_no_call(
         shell, terminal = pty.fork()
         if shell == 0:
             os.chdir(ROOT)
-            os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"], quick.environment())
+            os.execvpe(
+                "bash", ["bash", "--norc", "--noprofile", "-i"], quick.environment()
+            )
         try:
             os.write(terminal, f"sh {path}\n".encode())
-            reader = subprocess.Popen(["cat"], stdin=terminal, stdout=subprocess.DEVNULL)
+            reader = subprocess.Popen(
+                ["cat"], stdin=terminal, stdout=subprocess.DEVNULL
+            )
             wait_until(lambda: calls_in_flight(table), "calls in flight")
             reader.kill()
             reader.wait(PATIENCE)
@@ -171,7 +193,16 @@ def test_a_run_under_timeout_is_drained(
 ) -> None:
     """A7: `timeout` signals its command, then the whole group, which is the command once more."""
     with slow_provider(table) as simulated:
-        command = ["timeout", "600", sys.executable, "-m", "pixmill", "run", table.path, "--yes"]
+        command = [
+            "timeout",
+            "600",
+            sys.executable,
+            "-m",
+            "pixmill",
+            "run",
+            table.path,
+            "--yes",
+        ]
         process = subprocess.Popen(
             [*command, "--new-store"],
             cwd=ROOT,
@@ -192,7 +223,9 @@ def test_a_run_under_timeout_is_drained(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [SIGINT, SIGTERM, SIGHUP], ids=lambda number: number.name
+)
 def test_a_signal_after_the_publication_changes_nothing_of_what_is_told(
     table: Workshop, quick: Command, number: signal.Signals
 ) -> None:

@@ -34,7 +34,9 @@ def test_calls_that_find_no_socket_left_were_not_sent_and_no_row_is_lost(
             stop={"failed_fraction": 1},
         )
         command = [sys.executable, "-c", FEW_FILES, config]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 0, done.stderr
         report, sent = json.loads(done.stdout), len(provider.requests)
         check_bill(config, provider.charges())
@@ -86,7 +88,9 @@ def test_calls_that_find_no_thread_left_were_not_sent_and_no_row_is_lost(
             execution={"jobs_per_task": ROWS},
         )
         command = [sys.executable, "-c", FEW_THREADS, config, str(room)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 0, done.stderr
         report, sent = json.loads(done.stdout), len(provider.requests)
         check_bill(config, provider.charges())

@@ -56,7 +56,9 @@ def test_a_store_that_can_not_be_made_beside_a_ledger_elsewhere_costs_nothing(
     """B18: a folder that nobody can make, not even the administrator."""
     workshop.write_rows(workshop.rows(3))
     workshop.use(simulated)
-    workshop.write_config(store="/proc/pixmill-store", ledger=database_url, output={"images": mode})
+    workshop.write_config(
+        store="/proc/pixmill-store", ledger=database_url, output={"images": mode}
+    )
     with pytest.raises(UserError, match="/proc/pixmill-store can't be written: "):
         carry_out(workshop.path)
     assert simulated.bill.calls == 0
@@ -103,7 +105,10 @@ def no_links(number: int) -> Callable[..., None]:
     ids=errno.errorcode.get,
 )
 def test_a_store_without_hard_links_keeps_its_history(
-    workshop: Workshop, simulated: Simulated, monkeypatch: pytest.MonkeyPatch, number: int
+    workshop: Workshop,
+    simulated: Simulated,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
 ) -> None:
     """B19: exFAT, FUSE and some mounts have none; the second publication is the first that would want one."""
     workshop.write_rows(workshop.rows(3))
@@ -115,7 +120,9 @@ def test_a_store_without_hard_links_keeps_its_history(
     kept = sorted((config.dataset_folder / "history").glob("*.parquet"))
     assert [pq.read_table(path).num_rows for path in kept] == [3, 3]
     assert set(pq.read_table(kept[1])["rephraser_result"].to_pylist()) == {"a"}
-    assert [json.loads(path.with_suffix(".json").read_text())["rows"] for path in kept] == [3, 3]
+    assert [
+        json.loads(path.with_suffix(".json").read_text())["rows"] for path in kept
+    ] == [3, 3]
     assert not list(config.dataset_folder.rglob("*.tmp"))
     publish_versions(config, "c")
     assert verify(config).problems == {}

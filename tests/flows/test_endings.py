@@ -32,7 +32,9 @@ def deployed(
     flow_run = client.create_flow_run_from_deployment(
         deployment, parameters={"config": config, "overrides": list(overrides)}
     )
-    run_flow(flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
+    run_flow(
+        flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state"
+    )
     state = client.read_flow_run(flow_run.id).state
     assert state
     return state
@@ -73,7 +75,9 @@ def test_a_budget_that_is_reached_is_no_crash(
     shop: Workshop, simulated: Simulated, prefect: SyncPrefectClient
 ) -> None:
     """Exit 4, with what happened, what was spent, and what to type next as it can be typed."""
-    state = deployed(prefect, generate_dataset, "budget.max_calls=2", PRICE, config=shop.path)
+    state = deployed(
+        prefect, generate_dataset, "budget.max_calls=2", PRICE, config=shop.path
+    )
     assert seen(state) == ("COMPLETED", "BudgetReached")
     assert message(state).startswith("budget.max_calls (2 calls) is reached")
     assert "2 of 6 jobs succeeded, 2 calls, 0.4 CNY" in message(state)
@@ -89,7 +93,11 @@ def test_a_run_that_its_breaker_stopped_has_failed(
     """Exit 5."""
     with faulty(shop, "- {prompt: pet, code: 50412}"):
         state = deployed(
-            prefect, generate_dataset, "stop.window=3", "limits.concurrency=1", config=shop.path
+            prefect,
+            generate_dataset,
+            "stop.window=3",
+            "limits.concurrency=1",
+            config=shop.path,
         )
     assert seen(state) == ("FAILED", "StoppedByBreaker")
     assert "of the last 3 jobs were refused" in message(state)
@@ -127,7 +135,9 @@ def test_a_run_that_may_not_spend_has_failed_and_says_what_to_set(
     shop: Workshop, prefect: SyncPrefectClient
 ) -> None:
     """The hint of an error is part of the state: nobody sees a terminal."""
-    state = deployed(prefect, generate_dataset, "budget.max_calls=null", config=shop.path)
+    state = deployed(
+        prefect, generate_dataset, "budget.max_calls=null", config=shop.path
+    )
     assert seen(state) == ("FAILED", "Failed")
     assert "6 calls" in message(state)
     assert "set budget.max_calls" in message(state)

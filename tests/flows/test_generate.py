@@ -63,11 +63,15 @@ def test_each_row_of_a_small_table_is_a_task_run_with_its_name(
     assert (report["exit_code"], report["succeeded"], report["calls"]) == (0, 6, 6)
     assert [row["status"] for row in results(report)] == ["succeeded"] * 6
     runs = task_runs(prefect, run_of(report, prefect), "cv_process")
-    assert sorted(run.name for run in runs) == [f"row {at + 1} · r{at}" for at in range(6)]
+    assert sorted(run.name for run in runs) == [
+        f"row {at + 1} · r{at}" for at in range(6)
+    ]
     assert all(run.state and run.state.is_completed() for run in runs)
 
 
-def test_chunks_show_their_first_and_last_row(shop: Workshop, prefect: SyncPrefectClient) -> None:
+def test_chunks_show_their_first_and_last_row(
+    shop: Workshop, prefect: SyncPrefectClient
+) -> None:
     report = generate_dataset(shop.path, ["execution.jobs_per_task=4"])
     runs = task_runs(prefect, run_of(report, prefect), "cv_process")
     assert sorted(run.name for run in runs) == [
@@ -87,8 +91,15 @@ def test_artifacts_show_progress_summary_and_failures(
         report = generate_dataset(workshop.path, new_store=True)
     assert (report["exit_code"], report["refused"]) == (3, 1)
     shown = artifacts(prefect, run_of(report, prefect))
-    by_kind = {artifact["key"] or artifact["type"]: artifact["data"] for artifact in shown}
-    assert by_kind.keys() == {"progress", "pets-summary", "pets-report", "pets-failures"}
+    by_kind = {
+        artifact["key"] or artifact["type"]: artifact["data"] for artifact in shown
+    }
+    assert by_kind.keys() == {
+        "progress",
+        "pets-summary",
+        "pets-report",
+        "pets-failures",
+    }
     assert Path(report["report"]).as_uri() in by_kind["pets-report"]
     assert by_kind["progress"] == 100
     summary = {row["what"]: row["value"] for row in _table(by_kind["pets-summary"])}
@@ -115,7 +126,10 @@ def test_the_librarys_log_lines_reach_the_api_and_no_secret_does(
         run.model_dump_json(),
         json.dumps(artifacts(prefect, flow_run_id)),
         *lines,
-        *(task.model_dump_json() for task in task_runs(prefect, flow_run_id, "cv_process")),
+        *(
+            task.model_dump_json()
+            for task in task_runs(prefect, flow_run_id, "cv_process")
+        ),
     ]
     assert not [text for text in everything if KEY in text]
 
@@ -139,7 +153,10 @@ def test_a_chunk_that_infrastructure_fails_is_retried_and_pays_nothing_twice(
     monkeypatch.setattr(Run, "process", lose_the_first)
     report = generate_dataset(shop.path, ["execution.jobs_per_task=3"])
     assert (report["exit_code"], report["succeeded"], simulated.bill.calls) == (0, 6, 6)
-    tries = [run.run_count for run in task_runs(prefect, run_of(report, prefect), "cv_process")]
+    tries = [
+        run.run_count
+        for run in task_runs(prefect, run_of(report, prefect), "cv_process")
+    ]
     assert sorted(tries) == [1, 2]
 
 
@@ -158,7 +175,9 @@ def test_a_chunk_that_fails_for_good_ends_the_run_with_its_reason(
         return process(run, chunk)
 
     monkeypatch.setattr(Run, "process", fail)
-    with pytest.raises(PixmillError, match=r"row 3.* failed for good: RuntimeError: no"):
+    with pytest.raises(
+        PixmillError, match=r"row 3.* failed for good: RuntimeError: no"
+    ):
         generate_dataset(shop.path)
     statuses = [row["status"] for row in load_rows(shop)]
     assert statuses == ["succeeded"] * 2 + ["skipped"] + ["succeeded"] * 3
@@ -181,7 +200,9 @@ def test_a_flow_run_pays_for_a_real_provider_only_under_a_cap(
     assert not (shop.folder / "out" / "pets").exists()
 
 
-def test_a_flow_run_asks_for_a_ledger_that_exists(workshop: Workshop, simulated: Simulated) -> None:
+def test_a_flow_run_asks_for_a_ledger_that_exists(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     """A nightly job that lost its disk must not pay for everything again; `new_store` agrees to it once."""
     workshop.write_rows(workshop.rows(2))
     workshop.use(simulated)
@@ -207,7 +228,9 @@ def test_only_a_deployment_refuses_a_relative_store(
     assert not Path("out").exists()
     with open_run(workshop.path, deployed=False) as run:
         assert run.to_pay == 1
-    with open_run(workshop.path, f"store={workshop.folder / 'out'}", deployed=True) as run:
+    with open_run(
+        workshop.path, f"store={workshop.folder / 'out'}", deployed=True
+    ) as run:
         assert run.to_pay == 1
 
 
@@ -226,11 +249,15 @@ def test_a_large_table_makes_a_few_hundred_task_runs_at_most(
     with prepare(load_config(workshop.write_config())) as run:
         chunks = list(run.chunks())
         assert len(chunks) <= most
-        assert [job.row_number for chunk in chunks for job in chunk] == list(range(1, rows + 1))
+        assert [job.row_number for chunk in chunks for job in chunk] == list(
+            range(1, rows + 1)
+        )
         assert run.window * run.jobs_per_task >= 2 * run.config.concurrency
 
 
-def test_quick_calls_make_larger_task_runs_and_slow_ones_do_not(workshop: Workshop) -> None:
+def test_quick_calls_make_larger_task_runs_and_slow_ones_do_not(
+    workshop: Workshop,
+) -> None:
     """A task run costs the same whatever a call takes: with calls of a millisecond it would be half of a run."""
     workshop.write_rows(workshop.rows(1000))
     with prepare(load_config(workshop.write_config())) as run:

@@ -17,12 +17,17 @@ def published(report: dict[str, object]) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("prefect")
-def test_a_night_pays_for_new_and_changed_rows_only(shop: Workshop, simulated: Simulated) -> None:
+def test_a_night_pays_for_new_and_changed_rows_only(
+    shop: Workshop, simulated: Simulated
+) -> None:
     """I12: one row goes, one changes, one comes; then nothing changes; then the one that went comes back."""
     first = shop.rows(6)
     generate_dataset(shop.path)
     changed = [
-        *({**row, "text": "a tiger"} if row["id"] == "r1" else row for row in first[1:]),
+        *(
+            {**row, "text": "a tiger"} if row["id"] == "r1" else row
+            for row in first[1:]
+        ),
         shop.rows(7)[6],
     ]
     nights = []
@@ -33,11 +38,15 @@ def test_a_night_pays_for_new_and_changed_rows_only(shop: Workshop, simulated: S
     assert [report["cached"] for report in nights] == [4, 6, 7]
     assert all(report["exit_code"] == 0 for report in nights)
     assert simulated.bill.calls == len(set(simulated.bill.keys)) == 8
-    assert published(nights[2]) == {row["id"]: row["text"] for row in [*changed, first[0]]}
+    assert published(nights[2]) == {
+        row["id"]: row["text"] for row in [*changed, first[0]]
+    }
 
 
 @pytest.mark.usefixtures("prefect")
-def test_rows_that_are_gone_leave_the_publication_and_stay_in_the_ledger(shop: Workshop) -> None:
+def test_rows_that_are_gone_leave_the_publication_and_stay_in_the_ledger(
+    shop: Workshop,
+) -> None:
     """And the version before, which has them, stays in the history."""
     before = generate_dataset(shop.path)
     shop.write_rows(shop.rows(2))

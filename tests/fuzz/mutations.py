@@ -20,7 +20,9 @@ def damaged(
         at = draw(st.sampled_from(seams) | st.integers(0, len(data)))
         length = draw(st.sampled_from([0, 0, 1, 2, 4, 12]))
         match draw(
-            st.sampled_from(["flip", "cut", "tail", "double", "replace", "replace", "replace"])
+            st.sampled_from(
+                ["flip", "cut", "tail", "double", "replace", "replace", "replace"]
+            )
         ):
             case "flip" if at < len(data):
                 data[at] ^= 1 << draw(st.integers(0, 7))
@@ -31,5 +33,7 @@ def damaged(
             case "double":
                 data[at:at] = data[at : at + length] * 2
             case _:
-                data[at : at + length] = draw(st.sampled_from(spare) | st.binary(max_size=8))
+                data[at : at + length] = draw(
+                    st.sampled_from(spare) | st.binary(max_size=8)
+                )
     return bytes(data)

@@ -10,8 +10,29 @@ import pyarrow as pa
 from tests.pixmill.datasets.column_types import of_integers
 
 _WIDTHS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-_ZONES = (None, "UTC", "Z", "America/New_York", "+14:00", "no/such zone", "utc", "GMT+3")
-_TEXTS = ("", "a barn", "=1+1", '"', "a\r\nb", "\x00", "é", "e\u0301", "\ufeffx", "𓀀", "x" * 5_000)
+_ZONES = (
+    None,
+    "UTC",
+    "Z",
+    "America/New_York",
+    "+14:00",
+    "no/such zone",
+    "utc",
+    "GMT+3",
+)
+_TEXTS = (
+    "",
+    "a barn",
+    "=1+1",
+    '"',
+    "a\r\nb",
+    "\x00",
+    "é",
+    "e\u0301",
+    "\ufeffx",
+    "𓀀",
+    "x" * 5_000,
+)
 _DATA = (b"", b"text", b"\x00", b"\xff\xfe", b"\x89PNG\r\n", bytes(300))
 _DAY = 86_400
 
@@ -39,29 +60,54 @@ def _with_nulls(chance: Random, column: pa.Array) -> pa.Array:
 def _integers(chance: Random, count: int) -> pa.Array:
     name = chance.choice(_WIDTHS)
     ends = np.iinfo(name)
-    some = [int(ends.min), int(ends.max), 0, 7, chance.randint(int(ends.min), int(ends.max))]
-    return _with_nulls(chance, pa.array(chance.choices(some, k=count), getattr(pa, name)()))
+    some = [
+        int(ends.min),
+        int(ends.max),
+        0,
+        7,
+        chance.randint(int(ends.min), int(ends.max)),
+    ]
+    return _with_nulls(
+        chance, pa.array(chance.choices(some, k=count), getattr(pa, name)())
+    )
 
 
 def _floats(chance: Random, count: int) -> pa.Array:
     width = chance.choice((16, 32, 64))
     ends = np.finfo(f"float{width}")
-    some = [0.1, -0.0, float("nan"), float("inf"), -float("inf"), ends.max, ends.smallest_subnormal]
-    values = np.array(chance.choices([float(of) for of in some], k=count), f"float{width}")
+    some = [
+        0.1,
+        -0.0,
+        float("nan"),
+        float("inf"),
+        -float("inf"),
+        ends.max,
+        ends.smallest_subnormal,
+    ]
+    values = np.array(
+        chance.choices([float(of) for of in some], k=count), f"float{width}"
+    )
     mask = np.array(_mask(chance, count).to_pylist(), bool)
     return pa.array(values, mask=mask)
 
 
 def _decimals(chance: Random, count: int) -> pa.Array:
     kind, most = chance.choice(
-        ((pa.decimal32, 9), (pa.decimal64, 18), (pa.decimal128, 38), (pa.decimal256, 76))
+        (
+            (pa.decimal32, 9),
+            (pa.decimal64, 18),
+            (pa.decimal128, 38),
+            (pa.decimal256, 76),
+        )
     )
     digits = chance.randint(1, most)
     scale = chance.randint(0, digits)
     whole = [0, 1, 10**digits - 1, -(10**digits) + 1]
     # Of digits, not by a calculation: that would round to the 28 of Python's context.
     some = [Decimal(f"{of}E-{scale}") for of in whole]
-    return _with_nulls(chance, pa.array(chance.choices(some, k=count), kind(digits, scale)))
+    return _with_nulls(
+        chance, pa.array(chance.choices(some, k=count), kind(digits, scale))
+    )
 
 
 def _texts(chance: Random, count: int) -> pa.Array:
@@ -97,15 +143,21 @@ def _times(chance: Random, count: int) -> pa.Array:
     kind, per = chance.choice(
         ((pa.time32("ms"), 10**3), (pa.time64("us"), 10**6), (pa.time64("ns"), 10**9))
     )
-    return of_integers(chance.choices([0, 1, per // 2, _DAY * per - 1, None], k=count), kind)
+    return of_integers(
+        chance.choices([0, 1, per // 2, _DAY * per - 1, None], k=count), kind
+    )
 
 
 def _timestamps(chance: Random, count: int) -> pa.Array:
     unit, per = chance.choice((("ms", 10**3), ("us", 10**6), ("ns", 10**9)))
     ends = [2**63 - 1, -(2**63), -(2**63) + 1]
-    far = [seconds * per for seconds in (253_402_300_799, 253_402_300_800, -62_135_596_801)]
+    far = [
+        seconds * per for seconds in (253_402_300_799, 253_402_300_800, -62_135_596_801)
+    ]
     some = [0, 1, -1, *ends, *(ticks for ticks in far if abs(ticks) < 2**63), None]
-    return of_integers(chance.choices(some, k=count), pa.timestamp(unit, tz=chance.choice(_ZONES)))
+    return of_integers(
+        chance.choices(some, k=count), pa.timestamp(unit, tz=chance.choice(_ZONES))
+    )
 
 
 def _durations(chance: Random, count: int) -> pa.Array:
@@ -115,11 +167,15 @@ def _durations(chance: Random, count: int) -> pa.Array:
 
 
 def _few(chance: Random, count: int) -> pa.Array:
-    return pa.array(chance.choices((*_TEXTS, None), k=count), pa.string()).dictionary_encode()
+    return pa.array(
+        chance.choices((*_TEXTS, None), k=count), pa.string()
+    ).dictionary_encode()
 
 
 def _ids(chance: Random, count: int) -> pa.Array:
-    stored = pa.array(chance.choices([bytes(16), b"\xff" * 16, None], k=count), pa.binary(16))
+    stored = pa.array(
+        chance.choices([bytes(16), b"\xff" * 16, None], k=count), pa.binary(16)
+    )
     return pa.ExtensionArray.from_storage(pa.uuid(), stored)
 
 
@@ -157,9 +213,13 @@ def _lists(chance: Random, count: int, depth: int) -> pa.Array:
     if which == "list":
         return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items, mask=mask)
     if which == "large":
-        return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), items, mask=mask)
+        return pa.LargeListArray.from_arrays(
+            pa.array(offsets, pa.int64()), items, mask=mask
+        )
     width, made = (
-        (pa.int32(), pa.ListViewArray) if which == "view" else (pa.int64(), pa.LargeListViewArray)
+        (pa.int32(), pa.ListViewArray)
+        if which == "view"
+        else (pa.int64(), pa.LargeListViewArray)
     )
     return made.from_arrays(
         pa.array(offsets[:-1], width), pa.array(lengths, width), items, mask=mask

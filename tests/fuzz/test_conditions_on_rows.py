@@ -28,12 +28,29 @@ LITERALS = [
     '"nan"',
     '"\ud83d\ude00"',
 ]
-OPERATORS = ["<", "<=", ">", ">=", "==", "!=", "in", "not in", "+", "-", "*", "/", "%", "and", "or"]
+OPERATORS = [
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "==",
+    "!=",
+    "in",
+    "not in",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "and",
+    "or",
+]
 KINDS = {
     pa.int64(): st.integers(-(2**63), 2**63 - 1),
     pa.uint64(): st.integers(0, 2**64 - 1),
     pa.float64(): st.floats(),
-    pa.string(): st.text(max_size=4) | st.sampled_from(["12", "1e999", "nan", " 3 ", "0x1", "١"]),
+    pa.string(): st.text(max_size=4)
+    | st.sampled_from(["12", "1e999", "nan", " 3 ", "0x1", "١"]),
     pa.bool_(): st.booleans(),
     pa.timestamp("us", "UTC"): st.integers(-(2**60), 2**60),
     pa.date32(): st.integers(-700_000, 2_900_000),
@@ -48,11 +65,21 @@ KINDS = {
 def columns(draw: st.DrawFn) -> Any:
     """An Arrow column of any type, or one plain value for all rows."""
     if draw(st.integers(0, 3)) == 0:
-        return draw(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4))
+        return draw(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text(max_size=4)
+        )
     kind = draw(st.sampled_from(list(KINDS)))
     values = draw(st.lists(st.none() | KINDS[kind], min_size=ROWS, max_size=ROWS))
     column = pa.array(values, kind)
-    return column.dictionary_encode() if draw(st.booleans()) and kind == pa.string() else column
+    return (
+        column.dictionary_encode()
+        if draw(st.booleans()) and kind == pa.string()
+        else column
+    )
 
 
 def _larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -73,7 +100,10 @@ CONDITIONS = st.recursive(st.sampled_from([*NAMES, *LITERALS]), _larger, max_lea
 
 
 @examples(120)
-@given(text=CONDITIONS, of=st.fixed_dictionaries(dict.fromkeys(["x", "y", "a b"], columns())))
+@given(
+    text=CONDITIONS,
+    of=st.fixed_dictionaries(dict.fromkeys(["x", "y", "a b"], columns())),
+)
 def test_any_condition_holds_or_not_for_every_row_or_says_why(
     text: str, of: dict[str, Any]
 ) -> None:

@@ -70,7 +70,9 @@ def nearly_configs(draw: st.DrawFn) -> dict[str, Any]:
     """A mapping that has the sections and keys of a config, and anything for values."""
     inner = st.recursive(
         SCALARS,
-        lambda part: st.lists(part, max_size=3) | st.dictionaries(SCALARS, part, max_size=3),
+        lambda part: (
+            st.lists(part, max_size=3) | st.dictionaries(SCALARS, part, max_size=3)
+        ),
         max_leaves=6,
     )
     made: dict[str, Any] = {
@@ -82,7 +84,9 @@ def nearly_configs(draw: st.DrawFn) -> dict[str, Any]:
     }
     for name in draw(st.lists(st.sampled_from(sorted(FIELDS)), max_size=4)):
         keys = FIELDS[name]
-        fields = st.dictionaries(st.sampled_from(keys), inner, max_size=3) if keys else inner
+        fields = (
+            st.dictionaries(st.sampled_from(keys), inner, max_size=3) if keys else inner
+        )
         made[name] = draw(fields | inner)
     return made
 
@@ -97,7 +101,9 @@ def loads_or_says_why(path: Path, overrides: tuple[str, ...] = ()) -> None:
 @examples(40)
 @given(content=damaged(SHIPPED, HOSTILE) | st.binary(max_size=60))
 @example(content=b"name: 2026-13-45")
-def test_any_bytes_are_a_config_or_a_config_error(tmp_path: Path, content: bytes) -> None:
+def test_any_bytes_are_a_config_or_a_config_error(
+    tmp_path: Path, content: bytes
+) -> None:
     """I2f."""
     (tmp_path / "c.yaml").write_bytes(content)
     loads_or_says_why(tmp_path / "c.yaml")
@@ -105,7 +111,9 @@ def test_any_bytes_are_a_config_or_a_config_error(tmp_path: Path, content: bytes
 
 @examples(40)
 @given(config=nearly_configs())
-def test_any_values_make_a_config_or_a_config_error(tmp_path: Path, config: dict[str, Any]) -> None:
+def test_any_values_make_a_config_or_a_config_error(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
     """I2f."""
     (tmp_path / "c.yaml").write_text(
         yaml.safe_dump(config), encoding="utf-8", errors="surrogatepass"
@@ -115,7 +123,9 @@ def test_any_values_make_a_config_or_a_config_error(tmp_path: Path, config: dict
 
 @examples(40)
 @given(
-    keys=st.lists(st.sampled_from([*FIELDS, *KEYS, "0", "-1", "params", ""]), max_size=4),
+    keys=st.lists(
+        st.sampled_from([*FIELDS, *KEYS, "0", "-1", "params", ""]), max_size=4
+    ),
     value=st.sampled_from(WORDS) | st.text(max_size=8) | SCALARS.map(str),
 )
 @example(keys=["name", "x"], value="1")
@@ -132,7 +142,9 @@ def test_any_override_is_taken_or_a_config_error(
 @given(
     content=damaged(RULES, HOSTILE)
     | st.lists(
-        st.dictionaries(st.sampled_from(sorted(Rule.model_fields)) | SCALARS, SCALARS, max_size=3),
+        st.dictionaries(
+            st.sampled_from(sorted(Rule.model_fields)) | SCALARS, SCALARS, max_size=3
+        ),
         max_size=2,
     ).map(lambda rules: yaml.safe_dump(rules).encode("utf-8", "surrogatepass"))
 )
@@ -147,7 +159,9 @@ def test_any_faults_file_is_rules_or_a_mistake(tmp_path: Path, content: bytes) -
 @pytest.mark.parametrize(
     "text", ["[" * 5000, "{a: " * 5000, "- " * 5000], ids=["lists", "mappings", "items"]
 )
-def test_text_that_is_nested_without_end_is_a_mistake(tmp_path: Path, text: str) -> None:
+def test_text_that_is_nested_without_end_is_a_mistake(
+    tmp_path: Path, text: str
+) -> None:
     """I2f: a parser that calls itself runs out of stack."""
     (tmp_path / "deep.yaml").write_text(text)
     with pytest.raises(ConfigError, match="not valid YAML"):

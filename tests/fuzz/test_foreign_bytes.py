@@ -12,7 +12,13 @@ from pixmill.storage.image_decoding import FORMATS, MAX_PIXELS, ImageError, insp
 from pixmill.storage.image_fetcher import url_expiry
 from tests.fuzz.amount import examples
 from tests.fuzz.mutations import damaged
-from tests.pixmill.provider.answer_bodies import PNG64, error, gateway_error, read, success
+from tests.pixmill.provider.answer_bodies import (
+    PNG64,
+    error,
+    gateway_error,
+    read,
+    success,
+)
 from tests.pixmill.provider.test_broken_responses import assert_storable
 from tests.pixmill.sample_pictures import picture, png_of
 
@@ -24,7 +30,13 @@ BODIES = [
         error(50429),
         gateway_error("SignatureDoesNotMatch", 100010),
         {"Result": success()},
-        {"error": {"message": "no", "type": "invalid_request_error", "code": "invalid_api_key"}},
+        {
+            "error": {
+                "message": "no",
+                "type": "invalid_request_error",
+                "code": "invalid_api_key",
+            }
+        },
     )
 ]
 SPARE = [
@@ -66,7 +78,9 @@ NOW = datetime(2026, 11, 22, 9, 59, tzinfo=UTC)
 
 
 @examples(200)
-@given(body=damaged(BODIES, SPARE), status=st.sampled_from([200, 400, 401, 429, 500, 504]))
+@given(
+    body=damaged(BODIES, SPARE), status=st.sampled_from([200, 400, 401, 429, 500, 504])
+)
 def test_a_body_that_is_nearly_right_is_an_answer(body: bytes, status: int) -> None:
     """D3, D4: damage in the right places gets further than bytes at random do."""
     assert_storable(read(body, status))

@@ -21,7 +21,9 @@ PIECES = st.sampled_from(
      "\u00df", "..", "/", "\\", "\0", "\n", "\r", "\t", " ", "\u00a0", "\ufeff", "\u200b", "\ud7ff",
      "\U0010ffff", "e\u0301", "0x7f", "127.1", "42.0", "1e400", "NaN", "-1", "true", "x" * 300, "~", "$HOME"]
 )  # fmt: skip
-TEXTS = st.lists(PIECES | st.text(st.characters(exclude_categories=["Cs"]), max_size=3), max_size=6)
+TEXTS = st.lists(
+    PIECES | st.text(st.characters(exclude_categories=["Cs"]), max_size=3), max_size=6
+)
 CELLS = TEXTS.map("".join) | st.none()
 
 READ: list[dict[str, Any]] = [
@@ -32,7 +34,13 @@ READ: list[dict[str, Any]] = [
     {"columns": {"image_url": "url", "prompt": "odd"}},
     {"columns": {"image_url": "url", "prompt": "text", "seed": "odd"}},
     {"columns": {"image_url": "url", "prompt": "text", "scale": "odd"}},
-    {"columns": {"image_url": "url", "prompt": "text", "controlnet_args.0.type": "odd"}},
+    {
+        "columns": {
+            "image_url": "url",
+            "prompt": "text",
+            "controlnet_args.0.type": "odd",
+        }
+    },
     {"columns": {"image_url": "url", "prompt": "text"}, "row_key": ["odd", "text"]},
 ]
 

@@ -47,10 +47,21 @@ def random_table(seed: int, folder: Path) -> pa.Table:
     chance = Random(seed)
     photos = [f"https://images.example.com/{seed}/{at}.jpg" for at in range(ROWS)]
     photos[chance.randrange(ROWS)] = "nowhere"
-    own = {"id": [str(at) for at in range(ROWS)], "photo": photos, "text": ["a barn"] * ROWS}
+    own = {
+        "id": [str(at) for at in range(ROWS)],
+        "photo": photos,
+        "text": ["a barn"] * ROWS,
+    }
     drawn = (random_column(chance, ROWS) for _ in range(COLUMNS))
     return pa.table(
-        {**own, **{f"c{at}": of for at, of in enumerate(drawn) if kept_by_parquet(of, folder)}}
+        {
+            **own,
+            **{
+                f"c{at}": of
+                for at, of in enumerate(drawn)
+                if kept_by_parquet(of, folder)
+            },
+        }
     )
 
 
@@ -62,7 +73,9 @@ def run_whole(seed: int, folder: Path, provider: Simulated) -> None:
     pq.write_table(table, folder / "pets.parquet")
     workshop.use(provider)
     path = str(folder / "pets.parquet")
-    config = workshop.write_config(input={"path": path, "row_key": ["id"], "max_invalid": 1})
+    config = workshop.write_config(
+        input={"path": path, "row_key": ["id"], "max_invalid": 1}
+    )
     report = carry_out(config)
     assert (report["succeeded"], report["invalid"]) == (ROWS - 1, 1)
     assert Path(report["report"]).exists()
@@ -93,7 +106,9 @@ def run_many(first: int, count: int, folder: Path, provider: Simulated) -> None:
         try:
             run_whole(seed, folder / str(seed), provider)
         except Exception as error:
-            error.add_note(f"seed {seed}: {provider.bill.calls - before} calls were paid for")
+            error.add_note(
+                f"seed {seed}: {provider.bill.calls - before} calls were paid for"
+            )
             raise
 
 
@@ -108,8 +123,12 @@ def test_columns_of_any_type_read_the_same_in_their_plain_form(seed: int) -> Non
             assert as_json(plain) == as_json(part), number
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # pandas prints half floats
-def test_some_tables_of_random_types_run_whole(tmp_path: Path, provider: Simulated) -> None:
+@pytest.mark.filterwarnings(
+    "ignore:overflow encountered in cast"
+)  # pandas prints half floats
+def test_some_tables_of_random_types_run_whole(
+    tmp_path: Path, provider: Simulated
+) -> None:
     """G26, G29."""
     run_many(0, 10, tmp_path, provider)
 

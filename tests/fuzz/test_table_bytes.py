@@ -18,9 +18,7 @@ from tests.fuzz.mutations import damaged
 
 CSV = b'\xef\xbb\xbfid,photo,text\r\n1,https://x/1.jpg,"a ""red"", house"\r\n2,https://x/2.jpg,two\nlines\n'
 JSONL = b'{"id": 1, "text": "a\\u00e9", "tags": ["x", null], "at": 1.5e3}\n{"id": 2, "more": {"a": [1]}}\n'
-EXPORT = (
-    '日期,请求ID,次数,应付金额\n2026-11-01,r-1,1,¥0.20\n2026-11-02 10:00:00+08:00,r-2,"1,000",-\n'
-)
+EXPORT = '日期,请求ID,次数,应付金额\n2026-11-01,r-1,1,¥0.20\n2026-11-02 10:00:00+08:00,r-2,"1,000",-\n'
 SPARE = [
     b'"',
     b",",
@@ -81,7 +79,8 @@ def reads_or_says_why(path: Path, encoding: str = "utf-8") -> None:
 
 @examples(100)
 @given(
-    content=damaged([CSV, CSV.decode().encode("utf-16")], SPARE) | st.binary(max_size=80),
+    content=damaged([CSV, CSV.decode().encode("utf-16")], SPARE)
+    | st.binary(max_size=80),
     encoding=st.sampled_from(ENCODINGS),
 )
 @example(content=CSV, encoding="utf-16")
@@ -95,7 +94,8 @@ def test_any_bytes_are_a_csv_table_or_a_table_error(
 
 @examples(100)
 @given(
-    content=damaged([JSONL], SPARE) | st.binary(max_size=80), encoding=st.sampled_from(ENCODINGS)
+    content=damaged([JSONL], SPARE) | st.binary(max_size=80),
+    encoding=st.sampled_from(ENCODINGS),
 )
 @example(content=JSONL, encoding="utf-32")
 def test_any_bytes_are_json_lines_or_a_table_error(
@@ -108,7 +108,9 @@ def test_any_bytes_are_json_lines_or_a_table_error(
 
 @examples(80)
 @given(content=damaged([gzip.compress(CSV, mtime=0)]))
-def test_any_bytes_are_a_gzipped_table_or_a_table_error(tmp_path: Path, content: bytes) -> None:
+def test_any_bytes_are_a_gzipped_table_or_a_table_error(
+    tmp_path: Path, content: bytes
+) -> None:
     """G20."""
     (tmp_path / "t.csv.gz").write_bytes(content)
     reads_or_says_why(tmp_path / "t.csv.gz")
@@ -116,7 +118,9 @@ def test_any_bytes_are_a_gzipped_table_or_a_table_error(tmp_path: Path, content:
 
 @examples(100)
 @given(content=damaged([parquet()]))
-def test_any_bytes_are_a_parquet_table_or_a_table_error(tmp_path: Path, content: bytes) -> None:
+def test_any_bytes_are_a_parquet_table_or_a_table_error(
+    tmp_path: Path, content: bytes
+) -> None:
     """G17."""
     (tmp_path / "t.parquet").write_bytes(content)
     reads_or_says_why(tmp_path / "t.parquet")
@@ -129,7 +133,9 @@ def test_any_bytes_are_a_parquet_table_or_a_table_error(tmp_path: Path, content:
         [*SPARE, b"9" * 30, b"0000-00-00", b"T25:61", b"+99:99", b"9999-12-31"],
     )
 )
-def test_any_console_export_is_read_or_a_table_error(tmp_path: Path, content: bytes) -> None:
+def test_any_console_export_is_read_or_a_table_error(
+    tmp_path: Path, content: bytes
+) -> None:
     (tmp_path / "bill.csv").write_bytes(content)
     try:
         export = read_export(str(tmp_path / "bill.csv"), ZoneInfo("Asia/Shanghai"))

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pixmill.request.canonical_json import json_text
-from pixmill.request.fingerprint import file_identity, request_shape, row_seeds, url_list
+from pixmill.request.fingerprint import (
+    file_identity,
+    request_shape,
+    row_seeds,
+    url_list,
+)
 from pixmill.text import normalized
 
 REQ_KEY = "high_aes_scheduler_svr_controlnet_v2.0"
@@ -31,7 +36,10 @@ PARAMS: list[dict[str, Any]] = [
         ]
     },
     {
-        "controlnet_args": [{"type": "depth", "strength": 1}, {"type": "pose", "strength": 1e-3}],
+        "controlnet_args": [
+            {"type": "depth", "strength": 1},
+            {"type": "pose", "strength": 1e-3},
+        ],
         "use_sr": True,
     },
     {"logo_info": {"add_logo": True, "logo_text_content": "©"}, "return_url": False},
@@ -54,9 +62,13 @@ def seed_of(case: dict[str, Any]) -> int:
 def key_of(case: dict[str, Any]) -> str:
     """The job key of a case with its own seed."""
     shape = request_shape("CVProcess", REQ_KEY, case["params"])
-    return shape.job_key(case["image"], json_text(normalized(case["prompt"])), seed_of(case))
+    return shape.job_key(
+        case["image"], json_text(normalized(case["prompt"])), seed_of(case)
+    )
 
 
 if __name__ == "__main__":
     pinned = [{"key": key_of(case), "seed": seed_of(case)} for case in CASES]
-    Path(__file__).with_name("keys.json").write_text(json.dumps(pinned, indent=0) + "\n")
+    Path(__file__).with_name("keys.json").write_text(
+        json.dumps(pinned, indent=0) + "\n"
+    )

@@ -4,10 +4,14 @@ from typing import NamedTuple
 
 
 class Mutant(NamedTuple):
-    """`old` stands once in `file`; `caught_by` are pytest arguments, of which at least one test has to fail."""
+    """`old` is there once in `function` (qualified name, or "" for the module) of `file`, however it is formatted.
+
+    `caught_by` are pytest arguments, of which at least one test has to fail.
+    """
 
     name: str
     file: str
+    function: str
     old: str
     new: str
     caught_by: tuple[str, ...]
@@ -27,13 +31,15 @@ MUTANTS = (
     Mutant(
         "drop the intent",
         "pixmill/ledger/claims.py",
-        '"state": State.IN_FLIGHT.value,\n        "owner": this_owner(),',
-        '"state": State.PENDING.value,\n        "owner": None,',
+        "_claim_values",
+        '"state": State.IN_FLIGHT.value,\n        "owner": this_owner()',
+        '"state": State.PENDING.value,\n        "owner": None',
         (LEDGER,),
     ),
     Mutant(
         "drop the sync of the ledger",
         "pixmill/ledger/sqlite.py",
+        "connect.settings",
         '"synchronous=FULL"',
         '"synchronous=NORMAL"',
         (POWER,),
@@ -41,6 +47,7 @@ MUTANTS = (
     Mutant(
         "ignore the dead owner",
         "pixmill/ledger/process_owner.py",
+        "is_dead",
         "return found != start",
         "return False",
         (LEDGER,),
@@ -48,6 +55,7 @@ MUTANTS = (
     Mutant(
         "take the pids of another place for those of this one",
         "pixmill/ledger/process_owner.py",
+        "is_dead",
         "if place == _certain_place() else None",
         "if place else None",
         ("tests/pixmill/ledger/test_process_owner.py",),
@@ -55,27 +63,36 @@ MUTANTS = (
     Mutant(
         "believe that the owner of another host is dead",
         "pixmill/ledger/process_owner.py",
+        "is_dead",
         "return lease_until is None or lease_until < clock()",
         "return True",
-        ("tests/virtual", "tests/pixmill/execution/test_run_upgrade.py", AGAIN, "tests/faults"),
+        (
+            "tests/virtual",
+            "tests/pixmill/execution/test_run_upgrade.py",
+            AGAIN,
+            "tests/faults",
+        ),
     ),
     Mutant(
         "take a key that is in doubt",
         "pixmill/ledger/claims.py",
-        "            is_state(State.PENDING),\n",
-        "            is_state(State.PENDING, State.IN_DOUBT),\n",
+        "_claim_statement",
+        "is_state(State.PENDING)",
+        "is_state(State.PENDING, State.IN_DOUBT)",
         (LEDGER,),
     ),
     Mutant(
         "take a key that is in flight",
         "pixmill/ledger/claims.py",
-        "            is_state(State.PENDING),\n",
-        "            is_state(State.PENDING, State.IN_FLIGHT),\n",
+        "_claim_statement",
+        "is_state(State.PENDING)",
+        "is_state(State.PENDING, State.IN_FLIGHT)",
         (LEDGER,),
     ),
     Mutant(
         "overwrite an outcome when it is asked for again",
         "pixmill/ledger/claims.py",
+        "_claim_statement",
         "case((again, jobs.c[name]), else_=new.excluded[name])",
         "new.excluded[name]",
         (AGAIN,),
@@ -83,13 +100,15 @@ MUTANTS = (
     Mutant(
         "leave the mark when a call for it is sent",
         "pixmill/ledger/claims.py",
-        '"again": case((marked, literal_column("2")), else_=literal_column("0")),',
-        '"again": jobs.c.again,',
+        "_claim_statement",
+        '"again": case((marked, literal_column("2")), else_=literal_column("0"))',
+        '"again": jobs.c.again',
         (AGAIN,),
     ),
     Mutant(
         "throw a late answer away",
         "pixmill/ledger/writes.py",
+        "",
         "_SETTLE = _OF_JOB.where(or_(and_(_MINE, not_(_STAYS)), _GIVEN_UP))",
         "_SETTLE = _OF_JOB.where(and_(_MINE, not_(_STAYS)))",
         (LEDGER,),
@@ -97,6 +116,7 @@ MUTANTS = (
     Mutant(
         "retry a transient failure for ever",
         "pixmill/ledger/payment_marks.py",
+        "retryable_failure",
         'jobs.c.transient == literal_column("1"), jobs.c.runs < max_runs',
         'jobs.c.transient == literal_column("1")',
         (LEDGER,),
@@ -104,6 +124,7 @@ MUTANTS = (
     Mutant(
         "retry an answer that may have been charged",
         "pixmill/provider/error_codes.py",
+        "",
         '_IN_DOUBT = CodePolicy(Verdict.IN_DOUBT, "unknown")',
         '_IN_DOUBT = CodePolicy(Verdict.RETRY, "unknown")',
         (TRANSPORT,),
@@ -111,6 +132,7 @@ MUTANTS = (
     Mutant(
         "retry a connection that ended after sending",
         "pixmill/provider/client.py",
+        "Client.call",
         "return no_answer(error)",
         "return not_sent(NotSent(str(error)))",
         (TRANSPORT,),
@@ -118,6 +140,7 @@ MUTANTS = (
     Mutant(
         "send a refused picture again without end",
         "pixmill/execution/outcomes.py",
+        "decide",
         "answer.code in OUTPUT_REDRAWN and claim.rerolls < retry.rerolls",
         "claim.rerolls < retry.rerolls",
         (BUSINESS,),
@@ -125,21 +148,24 @@ MUTANTS = (
     Mutant(
         "call an unknown code transient",
         "pixmill/provider/error_codes.py",
-        "    _warn_of(code)\n    return _FAILED",
-        "    _warn_of(code)\n    return _FAULT",
+        "rule",
+        "_warn_of(code)\n    return _FAILED",
+        "_warn_of(code)\n    return _FAULT",
         ("tests/pixmill/provider/test_error_codes.py", BUSINESS),
     ),
     Mutant(
         "leave the seed out of the key",
         "pixmill/request/fingerprint.py",
-        'key_tail=f\',"req_key":{json_text(req_key)},"seed":\',',
-        'key_tail=f\',"req_key":{json_text(req_key)},"seed2":\',',
+        "request_shape",
+        'key_tail=f\',"req_key":{json_text(req_key)},"seed":\'',
+        'key_tail=f\',"req_key":{json_text(req_key)},"seed2":\'',
         ("tests/pixmill/request/test_fingerprint.py",),
     ),
     # Money
     Mutant(
         "count refused claims against the budget",
         "pixmill/ledger/claims.py",
+        "_claimed",
         '"number": len(rows)}])',
         '"number": len(keys)}])',
         (LEDGER, BUSINESS, "tests/pixmill/execution/test_retry.py", "tests/virtual"),
@@ -147,6 +173,7 @@ MUTANTS = (
     Mutant(
         "allow one call more than the cap",
         "pixmill/ledger/budgets.py",
+        "Budgets._rooms",
         'yield max(0, limits.max_calls - used), "max_calls"',
         'yield max(0, limits.max_calls - used) + 1, "max_calls"',
         (LEDGER,),
@@ -154,6 +181,7 @@ MUTANTS = (
     Mutant(
         "forget the calls in flight in a cap on money",
         "pixmill/ledger/budgets.py",
+        "_Meter.spent",
         "return self._ended + price * connection.execute(in_flight).scalar_one()",
         "return self._ended + 0 * connection.execute(in_flight).scalar_one()",
         (BUDGETS,),
@@ -161,6 +189,7 @@ MUTANTS = (
     Mutant(
         "count only what was surely charged",
         "pixmill/ledger/budgets.py",
+        "_money",
         'attempts.c.charged != "no", calls',
         'attempts.c.charged == "yes", calls',
         (BUDGETS,),
@@ -168,6 +197,7 @@ MUTANTS = (
     Mutant(
         "begin a month's sum anew in every process",
         "pixmill/ledger/budgets.py",
+        "_Meter._read_on",
         "_money(connection, self._first & COUNTS, price)",
         "0.0",
         (BUDGETS,),
@@ -176,27 +206,31 @@ MUTANTS = (
     Mutant(
         "ignore Retry-After",
         "pixmill/execution/thread_executor.py",
-        "        if answer.retry_after:\n",
-        "        if answer.retry_after and False:\n",
+        "ThreadExecutor._follow_up",
+        "if answer.retry_after:",
+        "if answer.retry_after and False:",
         (TRANSPORT,),
     ),
     Mutant(
         "let one call more in flight than the limit",
         "pixmill/limits/limiter.py",
-        "self._in_flight < self.limit\n",
-        "self._in_flight <= self.limit\n",
+        "CallLimiter._has_room",
+        "self._in_flight < self.limit",
+        "self._in_flight <= self.limit",
         ("tests/pixmill/limits/test_limiter_in_virtual_time.py", GOVERNOR),
     ),
     Mutant(
         "cut once for every throttled answer of a burst",
         "pixmill/limits/rate.py",
-        "        if call.number <= self._cut_at:\n            return False\n",
+        "AdaptiveRateLimit.cut",
+        "if call.number <= self._cut_at:\n            return False",
         "",
         ("tests/pixmill/limits/test_limiter_in_virtual_time.py",),
     ),
     Mutant(
         "grow a limit that is not in use",
         "pixmill/limits/concurrency.py",
+        "",
         "IN_USE = 0.8",
         "IN_USE = 0.0",
         ("tests/pixmill/limits/test_limiter_in_virtual_time.py",),
@@ -204,6 +238,7 @@ MUTANTS = (
     Mutant(
         "never open the breaker",
         "pixmill/limits/circuit_breaker.py",
+        "CircuitBreaker._fault",
         "if not self.is_open and (self._in_a_row < IN_A_ROW or not self._seen_working):",
         "if not self.is_open:",
         (BREAKER,),
@@ -211,6 +246,7 @@ MUTANTS = (
     Mutant(
         "probe with all calls at once",
         "pixmill/limits/circuit_breaker.py",
+        "CircuitBreaker.is_half_open",
         "return self._probe is not None",
         "return False",
         (BREAKER,),
@@ -218,6 +254,7 @@ MUTANTS = (
     Mutant(
         "let repeats go without a budget",
         "pixmill/limits/retry_budget.py",
+        "RetryBudget.withdraw",
         "return max(0.0, -self._tokens",
         "return 0 * max(0.0, -self._tokens",
         (BREAKER,),
@@ -226,13 +263,15 @@ MUTANTS = (
     Mutant(
         "drop the sync of an image",
         "pixmill/storage/image_fetcher.py",
-        "        os.fsync(file.fileno())\n",
+        "_write",
+        "os.fsync(file.fileno())",
         "",
         ("tests/pixmill/storage/test_image_fetcher.py",),
     ),
     Mutant(
         "tell lost pictures of one mode only",
         "pixmill/datasets/schema.py",
+        "ResultTable.__init__",
         'self._by_file = config.output.images != "url"',
         'self._by_file = config.output.images == "download"',
         ("tests/pixmill/execution/test_image_modes.py",),
@@ -240,20 +279,23 @@ MUTANTS = (
     Mutant(
         "take a half of a living process for that of a dead one",
         "pixmill/storage/atomic_write.py",
-        "            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n            path.unlink()",
-        "            path.unlink()",
+        "clear_parts",
+        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n            path.unlink()",
+        "path.unlink()",
         ("tests/faults/test_files_under_us.py",),
     ),
     Mutant(
         "drop the sync of a published file",
         "pixmill/storage/atomic_write.py",
-        "            sync(path)\n            path.replace(target)\n",
-        "            path.replace(target)\n",
+        "aside",
+        "sync(path)\n            path.replace(target)",
+        "path.replace(target)",
         (POWER, "tests/pixmill/datasets/test_publishing.py"),
     ),
     Mutant(
         "verify sizes only",
         "pixmill/storage/image_fetcher.py",
+        "_holds",
         "return same_size and path.read_bytes() == data",
         "return same_size",
         ("tests/pixmill/storage/test_image_fetcher.py",),
@@ -262,30 +304,34 @@ MUTANTS = (
     Mutant(
         "connect to an address that was not checked",
         "pixmill/http/connections.py",
-        "            self.check_address(address)\n",
-        "            pass\n",
+        "ConnectionContext._connect",
+        "self.check_address(address)",
+        "pass",
         ("tests/pixmill/http/test_connections.py",),
     ),
     Mutant(
         "trust any certificate",
         "pixmill/http/connections.py",
-        "        context.set_alpn_protocols",
-        "        context.check_hostname = False\n        context.verify_mode = ssl.CERT_NONE\n"
+        "ConnectionContext.tls",
+        "context.set_alpn_protocols",
+        "context.check_hostname = False\n        context.verify_mode = ssl.CERT_NONE\n"
         "        context.set_alpn_protocols",
         ("tests/pixmill/http/test_transport_tls.py",),
     ),
     Mutant(
         "let a secret be pickled",
         "pixmill/provider/credentials.py",
-        "    def __reduce__(self)",
-        "    def _reduce(self)",
+        "Secret.__reduce__",
+        "def __reduce__(self)",
+        "def _reduce(self)",
         ("tests/pixmill/provider/test_credentials.py",),
     ),
     Mutant(
         "let the ledger's read error count as absence",
         "pixmill/ledger/ledger.py",
-        "        with _reported(self.database):\n            return retry_while_unavailable(",
-        "        if True:\n            return retry_while_unavailable(",
+        "Ledger.ask",
+        "with _reported(self.database):\n            return retry_while_unavailable(",
+        "if True:\n            return retry_while_unavailable(",
         (LEDGER, "tests/pixmill/planning/test_plan.py", "tests/faults"),
     ),
 )

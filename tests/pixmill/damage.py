@@ -76,7 +76,9 @@ def image_files(workshop: Workshop) -> list[Path]:
 
 def edit_ledger(workshop: Workshop, statement: str, *values: Any) -> None:
     with (
-        closing(sqlite3.connect(load_config(workshop.path).store_path / "ledger.db")) as ledger,
+        closing(
+            sqlite3.connect(load_config(workshop.path).store_path / "ledger.db")
+        ) as ledger,
         ledger,
     ):
         ledger.execute(statement, values)

@@ -33,7 +33,9 @@ def pay_for_everything(config_path: str, **columns: Any) -> int:
                     "provider": "simulator",
                     "request_id": f"20250113200637{key[:20]}",
                     "rephraser_result": "a painting of a cat by a river, soft light",
-                    "output_urls": json.dumps([f"https://p3.example.com/{key}.image?x=1800000"]),
+                    "output_urls": json.dumps(
+                        [f"https://p3.example.com/{key}.image?x=1800000"]
+                    ),
                     "url_expires_at": 1_800_000_000_000_000,
                     **columns,
                 }

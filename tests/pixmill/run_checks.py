@@ -49,7 +49,10 @@ def lost(behaviour: Behaviour) -> Fault:
 def said(code: object, status: int = 400, **headers: str) -> Fault:
     """A service error as documented, not charged."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Fault(answer(json.dumps(error(code, "scripted")).encode(), status, named), charged=False)
+    return Fault(
+        answer(json.dumps(error(code, "scripted")).encode(), status, named),
+        charged=False,
+    )
 
 
 class Provider(FaultyServer):
@@ -103,7 +106,9 @@ class Provider(FaultyServer):
                 or self.every
             )
             if fault is None or fault.charged:
-                self.bill.append(Charge(json.dumps(asked, sort_keys=True), f"call-{number}"))
+                self.bill.append(
+                    Charge(json.dumps(asked, sort_keys=True), f"call-{number}")
+                )
         self._stopped.wait(self.delay)
         with self._count:
             self._in_flight -= 1
@@ -118,7 +123,9 @@ class Provider(FaultyServer):
 def picture(prompt: str, number: int = 0) -> bytes:
     """The body of a success whose image URL tells for which prompt it is."""
     url = f"https://images.example.com/{prompt.replace(' ', '-')}.jpg"
-    return json.dumps({**success(image_urls=[url]), "request_id": f"call-{number}"}).encode()
+    return json.dumps(
+        {**success(image_urls=[url]), "request_id": f"call-{number}"}
+    ).encode()
 
 
 def use(workshop: Workshop, url: str, rows: int, **changes: Any) -> str:
@@ -159,7 +166,10 @@ class Ran(NamedTuple):
 
 
 def ran(
-    config: str, charges: Callable[[], list[Charge]], *overrides: str, limit: int | None = None
+    config: str,
+    charges: Callable[[], list[Charge]],
+    *overrides: str,
+    limit: int | None = None,
 ) -> Ran:
     """Carry a config out to its end and check everything that must hold after any run."""
     report = to_its_end(lambda: carry_out(config, *overrides, limit=limit))
@@ -204,17 +214,23 @@ def check(
         report["run_id"],
         overrides=overrides,
     )
-    assert attempts == [(report["calls"],)], "a call was claimed whose end is not in the ledger"
+    assert attempts == [(report["calls"],)], (
+        "a call was claimed whose end is not in the ledger"
+    )
     return rows
 
 
 def check_bill(config: str, charges: list[Charge], *overrides: str) -> None:
     """I2: nothing is charged twice. I3: what is charged is in the ledger as charged or as unknown, and nothing else."""
     twice = [
-        asked for asked, count in Counter(charge.asked for charge in charges).items() if count > 1
+        asked
+        for asked, count in Counter(charge.asked for charge in charges).items()
+        if count > 1
     ]
     assert twice == []
-    attempts = ledger(config, "SELECT request_id, charged FROM attempts", overrides=overrides)
+    attempts = ledger(
+        config, "SELECT request_id, charged FROM attempts", overrides=overrides
+    )
     by_charge: dict[str, set[str]] = {"yes": set(), "no": set(), "unknown": set()}
     for request_id, charged in attempts:
         by_charge[charged].add(request_id)
@@ -226,7 +242,9 @@ def check_bill(config: str, charges: list[Charge], *overrides: str) -> None:
         charged == "unknown" and request_id is None for request_id, charged in attempts
     )
     assert ledger(
-        config, "SELECT count(*) FROM jobs WHERE state = 'in_flight'", overrides=overrides
+        config,
+        "SELECT count(*) FROM jobs WHERE state = 'in_flight'",
+        overrides=overrides,
     ) == [(0,)]
 
 

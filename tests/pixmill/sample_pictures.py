@@ -8,7 +8,9 @@ from typing import Any
 from PIL import Image
 
 
-def picture(format: str = "JPEG", size: tuple[int, int] = (40, 30), **options: Any) -> bytes:
+def picture(
+    format: str = "JPEG", size: tuple[int, int] = (40, 30), **options: Any
+) -> bytes:
     file = BytesIO()
     Image.effect_noise(size, 80).convert("RGB").save(file, format, **options)
     return file.getvalue()
@@ -19,20 +21,24 @@ def png_of(width: int, height: int) -> bytes:
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            struct.pack(">I", len(data))
+            + kind
+            + data
+            + struct.pack(">I", zlib.crc32(kind + data))
         )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(100_000))
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", pixels)
+        + chunk(b"IEND", b"")
     )
 
 
 JPEG = picture()
-SVG = (
-    b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
-)
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
 NO_IMAGES = {
     "empty": b"",
     "html": b"<!doctype html><title>Sign in</title>",

@@ -30,10 +30,22 @@ UTC = dt.UTC
             [3.0, 0.6, 0.6000000000000001, -0.0, 1e-5],
             ["3", "0.6", "0.6", "0", "1e-05"],
         ),
-        (pa.float64(), [1 / 3, 123456789.5, 1e20], ["0.333333333333", "123456789.5", "1e+20"]),
-        (pa.float64(), [123456789012345.0, 2.0**53], ["123456789012345", "9007199254740992"]),
+        (
+            pa.float64(),
+            [1 / 3, 123456789.5, 1e20],
+            ["0.333333333333", "123456789.5", "1e+20"],
+        ),
+        (
+            pa.float64(),
+            [123456789012345.0, 2.0**53],
+            ["123456789012345", "9007199254740992"],
+        ),
         (pa.float64(), [float("nan"), None, float("-inf")], [None, None, "-inf"]),
-        (pa.float32(), [0.6, 3.0, 16777216.0, float("nan")], ["0.6", "3", "16777216", None]),
+        (
+            pa.float32(),
+            [0.6, 3.0, 16777216.0, float("nan")],
+            ["0.6", "3", "16777216", None],
+        ),
         (
             pa.decimal128(20, 8),
             [Decimal("1.5"), Decimal("0.00000001")],
@@ -67,7 +79,11 @@ UTC = dt.UTC
             [dt.timedelta(days=1, milliseconds=1), None],
             ["1 day, 0:00:00.001000", None],
         ),
-        (pa.duration("ns"), [-1, 90_000_000_000], ["-1 day, 23:59:59.999999999", "0:01:30"]),
+        (
+            pa.duration("ns"),
+            [-1, 90_000_000_000],
+            ["-1 day, 23:59:59.999999999", "0:01:30"],
+        ),
         (pa.duration("s"), [2**63 - 1], ["106751991167300 days, 15:30:07"]),
         (pa.dictionary(pa.int8(), pa.string()), ["a", None, "a"], ["a", None, "a"]),
         (pa.binary(), [b"a\xc3\xa9", b"\xff", None], ["aé", None, None]),
@@ -100,7 +116,9 @@ def test_values_of_every_type_have_their_text(
     column = pa.array(values, kind)
     assert as_text(column).to_pylist() == texts
     assert as_text(column).type == pa.string()
-    assert as_text(pa.chunked_array([column, column[:1]])).to_pylist() == texts + texts[:1]
+    assert (
+        as_text(pa.chunked_array([column, column[:1]])).to_pylist() == texts + texts[:1]
+    )
     assert as_text(column[1:]).to_pylist() == texts[1:]
     assert as_text(column[:0]).to_pylist() == []
 
@@ -116,7 +134,11 @@ def test_values_of_every_type_have_their_text(
         (pa.timestamp("s"), -(2**63), "-292277022657-01-27T08:29:52"),
         (pa.timestamp("ms"), -(2**63), "-292275055-05-16T16:47:04.192"),
         (pa.timestamp("us"), 253_402_318_799_000_000, "10000-01-01T04:59:59"),
-        (pa.timestamp("us", "no/such zone"), 2**63 - 1, "294247-01-10T04:00:54.775807Z"),
+        (
+            pa.timestamp("us", "no/such zone"),
+            2**63 - 1,
+            "294247-01-10T04:00:54.775807Z",
+        ),
         (pa.timestamp("ns", "America/New_York"), 1, "1970-01-01T00:00:00.000000001Z"),
         (pa.duration("ns"), 123_456_789, "0:00:00.123456789"),
         (pa.duration("s"), -(2**63), "-106751991167301 days, 8:29:52"),
@@ -169,16 +191,22 @@ def test_extension_types_read_like_what_stores_them() -> None:
 
 
 def test_a_column_of_no_chunks_is_a_text_column() -> None:
-    assert as_text(pa.chunked_array([], pa.int64())) == pa.chunked_array([], pa.string())
+    assert as_text(pa.chunked_array([], pa.int64())) == pa.chunked_array(
+        [], pa.string()
+    )
 
 
 @given(st.lists(st.integers(-(2**53), 2**53)))
-def test_a_whole_number_reads_the_same_as_an_integer_and_as_a_float(numbers: list[int]) -> None:
+def test_a_whole_number_reads_the_same_as_an_integer_and_as_a_float(
+    numbers: list[int],
+) -> None:
     """G10: ids that another tool made floats stay recognisable, and two of them never become one."""
     expected = [str(number) for number in numbers]
     assert as_text(pa.array(numbers, pa.int64())).to_pylist() == expected
     assert (
-        as_text(pa.array([float(number) for number in numbers], pa.float64())).to_pylist()
+        as_text(
+            pa.array([float(number) for number in numbers], pa.float64())
+        ).to_pylist()
         == expected
     )
 

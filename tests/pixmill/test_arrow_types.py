@@ -39,7 +39,11 @@ def typed_values(
     draw: st.DrawFn, depth: int = 2
 ) -> tuple[pa.DataType, pa.DataType, st.SearchStrategy[object]]:
     """A type, its plain form and how to draw its values, nested at most `depth` times."""
-    form = draw(st.sampled_from(["leaf", "list", "struct", "map", "pair"])) if depth else "leaf"
+    form = (
+        draw(st.sampled_from(["leaf", "list", "struct", "map", "pair"]))
+        if depth
+        else "leaf"
+    )
     if form == "leaf":
         kind, plain, values = draw(st.sampled_from(LEAVES))
         return kind, plain, st.none() | st.sampled_from(values) if values else st.none()
@@ -66,7 +70,9 @@ def typed_values(
             pa.map_(pa.string(), plain),
             st.none() | entries,
         )
-    fields = st.none() | st.fixed_dictionaries({"a": cells, "b": st.none() | st.just(LONG)})
+    fields = st.none() | st.fixed_dictionaries(
+        {"a": cells, "b": st.none() | st.just(LONG)}
+    )
     return (
         pa.struct([("a", kind), ("b", pa.string_view())]),
         pa.struct([("a", plain), ("b", pa.string())]),
@@ -90,9 +96,15 @@ def test_any_type_becomes_its_plain_form_and_keeps_its_values(
 @pytest.mark.parametrize(
     "array",
     [
-        pa.RunEndEncodedArray.from_arrays(pa.array([2, 3], pa.int32()), pa.array(["a", "b"])),
-        pa.DictionaryArray.from_arrays([0, 0, 1], pa.array(["a", "b"], pa.string_view())),
-        pa.DictionaryArray.from_arrays([0, 0, 1], pa.array(["a", "b"], pa.large_string())),
+        pa.RunEndEncodedArray.from_arrays(
+            pa.array([2, 3], pa.int32()), pa.array(["a", "b"])
+        ),
+        pa.DictionaryArray.from_arrays(
+            [0, 0, 1], pa.array(["a", "b"], pa.string_view())
+        ),
+        pa.DictionaryArray.from_arrays(
+            [0, 0, 1], pa.array(["a", "b"], pa.large_string())
+        ),
         pa.ExtensionArray.from_storage(pa.json_(), pa.array(["a", "a", "b"])),
     ],
     ids=["run ends", "a dictionary of views", "a large dictionary", "an extension"],

@@ -67,7 +67,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(("written", "meant"), FORMS)
-def test_a_path_is_the_place_that_is_meant(written: str, meant: str, home: Path) -> None:
+def test_a_path_is_the_place_that_is_meant(
+    written: str, meant: str, home: Path
+) -> None:
     root = Path("~root").expanduser()
     wanted = meant.format(home=home).replace("/root", str(root), 1)
     assert local_path(written) == wanted
@@ -89,7 +91,9 @@ def test_a_path_that_is_there_as_it_is_written_is_meant(name: str, home: Path) -
     assert local_path(f"{name}/../{name}") == f"{name}/../{name}"
 
 
-def test_a_folder_called_by_a_tilde_is_not_taken_for_the_home_unasked(home: Path) -> None:
+def test_a_folder_called_by_a_tilde_is_not_taken_for_the_home_unasked(
+    home: Path,
+) -> None:
     """Earlier versions made it, and what they paid for is in there."""
     Path("~/x").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"write \./~/x for the first, or move it"):
@@ -155,9 +159,15 @@ def test_every_path_of_a_config_that_is_none_is_a_mistake_with_its_key(
 
 @pytest.mark.parametrize(
     ("store", "problem"),
-    [("taken", "store: is a file"), ("taken/below", "store: leads through"), ("", "store: ")],
+    [
+        ("taken", "store: is a file"),
+        ("taken/below", "store: leads through"),
+        ("", "store: "),
+    ],
 )
-def test_a_store_that_can_be_no_folder_is_a_mistake(store: str, problem: str, home: Path) -> None:
+def test_a_store_that_can_be_no_folder_is_a_mistake(
+    store: str, problem: str, home: Path
+) -> None:
     Path("taken").touch()
     with pytest.raises(ConfigError, match=problem):
         load_config(written_config("store", store))
@@ -166,7 +176,9 @@ def test_a_store_that_can_be_no_folder_is_a_mistake(store: str, problem: str, ho
 def test_a_store_that_is_a_lone_tilde_is_not_silently_the_default(home: Path) -> None:
     """YAML reads `~` as null."""
     Path("pets.yaml").write_text("name: pets\nstore: ~\ninput: {path: pets.csv}\n")
-    with pytest.raises(ConfigError, match="store: is null, which is how YAML reads a lone ~"):
+    with pytest.raises(
+        ConfigError, match="store: is null, which is how YAML reads a lone ~"
+    ):
         load_config("pets.yaml")
 
 
@@ -197,9 +209,13 @@ class RawValue(NamedTuple):
 
 COMMANDS = {
     "validate --out": RawValue(("validate", "{config}", "--out={path}"), "x"),
-    "export --out": RawValue(("export", "{config}", "--format", "csv", "--out={path}"), "x"),
+    "export --out": RawValue(
+        ("export", "{config}", "--format", "csv", "--out={path}"), "x"
+    ),
     "report --out": RawValue(("report", "{config}", "--out={path}"), "x"),
-    "ledger backup --out": RawValue(("ledger", "backup", "{store}", "--out={path}"), "x"),
+    "ledger backup --out": RawValue(
+        ("ledger", "backup", "{store}", "--out={path}"), "x"
+    ),
     "init": RawValue(("init", "{path}"), "x"),
     "run --rehearse": RawValue(("run", "{config}", "--rehearse={path}")),
     "simulate --faults": RawValue(("simulate", "--faults={path}")),
@@ -209,13 +225,17 @@ COMMANDS = {
     "compare": RawValue(("compare", "{path}", "{config}")),
     "compare --store": RawValue(("compare", "pets", "pets", "--store={path}")),
     "promote --picks": RawValue(("promote", "{config}", "--picks={path}")),
-    "promote --input": RawValue(("promote", "{config}", "--point=base", "--input={path}")),
+    "promote --input": RawValue(
+        ("promote", "{config}", "--point=base", "--input={path}")
+    ),
     "plan": RawValue(("plan", "{path}")),
 }
 
 
 @pytest.fixture
-def told(workshop: Workshop, home: Path, quick: Command) -> Callable[[RawValue, str], Ended]:
+def told(
+    workshop: Workshop, home: Path, quick: Command
+) -> Callable[[RawValue, str], Ended]:
     """Carries out a command with a path in it, on a config that has been run."""
     workshop.write_rows(workshop.rows(2))
     config = workshop.write_config()
@@ -223,7 +243,10 @@ def told(workshop: Workshop, home: Path, quick: Command) -> Callable[[RawValue, 
 
     def carried_out(given: RawValue, path: str) -> Ended:
         store = workshop.folder / "out" / "simulated"
-        arguments = (part.format(config=config, store=store, path=path) for part in given.arguments)
+        arguments = (
+            part.format(config=config, store=store, path=path)
+            for part in given.arguments
+        )
         return quick(*arguments)
 
     return carried_out
@@ -241,7 +264,10 @@ def test_every_command_finds_the_home_and_says_what_is_no_path(
     else:
         assert str(home / "x") in there.stderr + there.stdout
     assert not Path("~").exists()
-    for path, problem in (("file:///data/x", "write /data/x"), ("$HOME/x", "holds $HOME")):
+    for path, problem in (
+        ("file:///data/x", "write /data/x"),
+        ("$HOME/x", "holds $HOME"),
+    ):
         said = told(given, path)
         assert said.exit_code == 2
         assert problem in said.stderr
@@ -250,7 +276,12 @@ def test_every_command_finds_the_home_and_says_what_is_no_path(
 
 
 @pytest.mark.parametrize(
-    "url", ["s3://bucket/x?region=eu-1", "S3://bucket", "postgresql+psycopg://db.example.com/x"]
+    "url",
+    [
+        "s3://bucket/x?region=eu-1",
+        "S3://bucket",
+        "postgresql+psycopg://db.example.com/x",
+    ],
 )
 def test_a_url_that_a_command_takes_stays_as_it_is(url: str) -> None:
     assert place(url) == url

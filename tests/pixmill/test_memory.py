@@ -42,17 +42,37 @@ def test_what_arrow_frees_goes_back_where_pixmill_is_the_process(
         "print(pyarrow.default_memory_pool().backend_name)"
     )
     child = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found = child.stdout.strip()
     assert found == pool or (pool == "other" and found != "system")
 
 
 @pytest.mark.slow
-def test_a_run_of_many_paid_rows_stays_small_however_many_they_are(workshop: Workshop) -> None:
-    workshop.write_rows(workshop.rows(100_000, "a quiet pet by the old river, golden, misty"))
+def test_a_run_of_many_paid_rows_stays_small_however_many_they_are(
+    workshop: Workshop,
+) -> None:
+    workshop.write_rows(
+        workshop.rows(100_000, "a quiet pet by the old river, golden, misty")
+    )
     path = workshop.write_config(output={"images": "url"}, input={"row_key": ["id"]})
     assert pay_for_everything(path) == 100_000
-    command = [sys.executable, "-c", PEAK, sys.executable, "-m", "pixmill", "run", path, "--yes"]
-    measured = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    command = [
+        sys.executable,
+        "-c",
+        PEAK,
+        sys.executable,
+        "-m",
+        "pixmill",
+        "run",
+        path,
+        "--yes",
+    ]
+    measured = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
     assert int(measured.stdout) << 10 < 300 * MEGABYTE

@@ -134,7 +134,9 @@ def test_keys_that_begin_alike_are_masked_whole() -> None:
         f"https://user:{SIGNATURE}@{SIGNATURE}@e.example/",
     ],
 )
-def test_signatures_and_credentials_of_others_are_masked_by_their_place(text: str) -> None:
+def test_signatures_and_credentials_of_others_are_masked_by_their_place(
+    text: str,
+) -> None:
     shown = redacted(text)
     assert SIGNATURE not in shown
     assert "***" in shown
@@ -208,7 +210,9 @@ def test_text_from_outside_makes_no_line_of_its_own_and_steers_no_terminal(
                 written = log("failed", exc_info=True).removeprefix(before)
         else:
             args = (text,) if place == "argument" else ()
-            written = log("said: %s" if args else f"said: {text}", *args).removeprefix(before)
+            written = log("said: %s" if args else f"said: {text}", *args).removeprefix(
+                before
+            )
         lines = written.splitlines()
         assert not any(line.startswith(LINE) for line in lines)
         assert all(line.isprintable() for line in lines), ascii(text)
@@ -217,7 +221,9 @@ def test_text_from_outside_makes_no_line_of_its_own_and_steers_no_terminal(
     if place == "message":
         for text in INJECTED:
             echo(f"row {text}")
-            print_error(PixmillError(text.replace("\n", ""), hint=text.replace("\n", "")))
+            print_error(
+                PixmillError(text.replace("\n", ""), hint=text.replace("\n", ""))
+            )
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 3 * len(INJECTED)
         assert all(line.isprintable() for line in lines)
@@ -242,8 +248,13 @@ def test_the_terminal_shows_no_key_and_json_means_the_same(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     echo(f"refused {KEY} at https://e.example/?sign={SIGNATURE}")
-    print_error(PixmillError(f"refused {KEY}", hint=f"see https://e.example/?sign={SIGNATURE}"))
-    value = {"reason": "".join(INJECTED[:-2]), "url": f"https://e.example/?sign={SIGNATURE}"}
+    print_error(
+        PixmillError(f"refused {KEY}", hint=f"see https://e.example/?sign={SIGNATURE}")
+    )
+    value = {
+        "reason": "".join(INJECTED[:-2]),
+        "url": f"https://e.example/?sign={SIGNATURE}",
+    }
     print_json({**value, "key": KEY})
     out, err = capsys.readouterr()
     assert "canary" not in out + err
@@ -279,7 +290,11 @@ def test_asking_twice_cleans_once() -> None:
 
 
 def test_the_keys_that_are_looked_for_can_not_be_printed() -> None:
-    found = [value for name, value in vars(redaction).items() if name not in ("__builtins__",)]
+    found = [
+        value
+        for name, value in vars(redaction).items()
+        if name not in ("__builtins__",)
+    ]
     assert KEY not in repr(found)
     holders = [value for value in found if type(value).__module__ == redaction.__name__]
     assert holders
@@ -290,7 +305,18 @@ def test_the_keys_that_are_looked_for_can_not_be_printed() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a-", "http://", "://", "?a=", "x-a-a-", "authorization:", "bearer ", "@", "\\u0026"]
+    "text",
+    [
+        "a-",
+        "http://",
+        "://",
+        "?a=",
+        "x-a-a-",
+        "authorization:",
+        "bearer ",
+        "@",
+        "\\u0026",
+    ],
 )
 def test_hostile_text_is_searched_in_time(text: str) -> None:
     """A pattern that goes over a text again and again takes minutes for these."""

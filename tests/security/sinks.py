@@ -30,7 +30,9 @@ def forms(secret: str) -> dict[str, bytes]:
             -(-before * 8 // 6) : (before + len(data)) * 8 // 6
         ].decode()
         encoded[f"base64 at {before}"] = digits
-        encoded[f"URL-safe base64 at {before}"] = digits.replace("+", "-").replace("/", "_")
+        encoded[f"URL-safe base64 at {before}"] = digits.replace("+", "-").replace(
+            "/", "_"
+        )
     return {form: text.lower().encode() for form, text in encoded.items()}
 
 

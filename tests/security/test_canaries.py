@@ -24,7 +24,12 @@ ACCESS = "AKLTcanaryAccess0123456789"
 SECRET = "SKcanarySecret+0123456789/ABCDEF=="
 TOKEN = "STS2canaryToken/0123456789+ABCDEFGH=="
 SIGNATURE = "canarySignature0123456789%2Babc%3D"
-KEYS = {"Bearer key": BEARER, "access key": ACCESS, "secret key": SECRET, "session token": TOKEN}
+KEYS = {
+    "Bearer key": BEARER,
+    "access key": ACCESS,
+    "secret key": SECRET,
+    "session token": TOKEN,
+}
 
 
 def head(request: bytes) -> str:
@@ -78,14 +83,21 @@ class Echoing(FaultyServer):
         if peer.request.startswith(b"POST"):
             return next(self._echoes)(peer)
         if b"/moved.jpg" in peer.request:
-            return peer.send(message(b"", 302, {"Location": f"/gone.jpg?x-signature={SIGNATURE}"}))
+            return peer.send(
+                message(b"", 302, {"Location": f"/gone.jpg?x-signature={SIGNATURE}"})
+            )
         return peer.send(message(f"expired: {head(peer.request)}".encode(), 403))
 
 
 @pytest.fixture(autouse=True)
 def planted(monkeypatch: pytest.MonkeyPatch) -> None:
     """All keys in the environment, which a Prefect server that a run starts inherits."""
-    names = ("PIXMILL_API_KEY", "VOLC_ACCESSKEY", "VOLC_SECRETKEY", "VOLC_SESSION_TOKEN")
+    names = (
+        "PIXMILL_API_KEY",
+        "VOLC_ACCESSKEY",
+        "VOLC_SECRETKEY",
+        "VOLC_SESSION_TOKEN",
+    )
     for name, value in zip(names, KEYS.values(), strict=True):
         monkeypatch.setenv(name, value)
 
@@ -117,21 +129,30 @@ def test_no_sink_holds_a_key_or_shows_a_signature(
     assert any(BEARER.encode() in request for request in server.requests)
     left = files(workshop.folder)
     assert {
-        f"out/{name}" for name in ("ledger.db", "pets/dataset.parquet", "pets/report/index.html")
+        f"out/{name}"
+        for name in ("ledger.db", "pets/dataset.parquet", "pets/report/index.html")
     } <= {*left}
     prefect = {name: content for name, content in left.items() if "prefect/" in name}
     assert b"DEBUG" in ended.stderr.encode()
     assert any(b"SignatureDoesNotMatch" in content for content in prefect.values()), (
         "Prefect has heard of the run"
     )
-    assert SIGNATURE.encode() in left["what out/ledger.db holds"], "a signed URL is data"
-    shown = {"stdout": ended.stdout.encode(), "stderr": ended.stderr.encode(), **prefect}
+    assert SIGNATURE.encode() in left["what out/ledger.db holds"], (
+        "a signed URL is data"
+    )
+    shown = {
+        "stdout": ended.stdout.encode(),
+        "stderr": ended.stderr.encode(),
+        **prefect,
+    }
     assert found({**shown, **left}, KEYS) == []
     assert found(shown, {"signature": SIGNATURE}) == []
 
 
 def test_a_signed_run_leaves_no_key_anywhere(
-    workshop: Workshop, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    workshop: Workshop,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """4.2: the provider quotes the whole request that it refuses, session token included."""
     quoting_all = [ECHOES[0], ECHOES[4], ECHOES[8]]
@@ -141,7 +162,10 @@ def test_a_signed_run_leaves_no_key_anywhere(
     assert any(TOKEN.encode() in request for request in server.requests)
     left = files(workshop.folder)
     assert b"you sent" in left["what out/ledger.db holds"]
-    shown = {"report": repr(report).encode(), "output": "".join(capfd.readouterr()).encode()}
+    shown = {
+        "report": repr(report).encode(),
+        "output": "".join(capfd.readouterr()).encode(),
+    }
     assert found({**shown, **left, "log": caplog.text.encode()}, KEYS) == []
 
 
@@ -152,7 +176,9 @@ def test_the_search_finds_what_is_planted_in_every_form_and_kind_of_file(
     planted = f"before {forms(BEARER)[form].decode()} after"
     (tmp_path / "plain.log").write_text(planted.upper())
     pq.write_table(
-        pa.table({"text": [planted] * 9}), tmp_path / "table.parquet", compression="zstd"
+        pa.table({"text": [planted] * 9}),
+        tmp_path / "table.parquet",
+        compression="zstd",
     )
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
         database.execute("CREATE TABLE jobs (answer BLOB, text TEXT)")

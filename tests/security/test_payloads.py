@@ -57,7 +57,12 @@ def test_no_text_of_the_table_or_the_provider_becomes_a_path(
     with Provider() as provider:
         config = use(workshop, provider.url, 1, input={"row_key": ["id"]})
         rows = [
-            {"id": path, "photo": "https://e.example/a.jpg", "text": path, "../../col": path}
+            {
+                "id": path,
+                "photo": "https://e.example/a.jpg",
+                "text": path,
+                "../../col": path,
+            }
             for path in usable
         ]
         workshop.write_rows(rows)
@@ -65,8 +70,14 @@ def test_no_text_of_the_table_or_the_provider_becomes_a_path(
         before = tree(workshop.folder)
         published = results(report)
         write_report(load_config(config))
-        for kind, name in (("csv", "t.csv"), ("jsonl", "t.jsonl"), ("parquet", "t.parquet")):
-            export(load_config(config), kind, workshop.folder / "exports" / name, Choice())  # type: ignore[arg-type]
+        for kind, name in (
+            ("csv", "t.csv"),
+            ("jsonl", "t.jsonl"),
+            ("parquet", "t.parquet"),
+        ):
+            export(
+                load_config(config), kind, workshop.folder / "exports" / name, Choice()
+            )  # type: ignore[arg-type]
     assert report["exit_code"] == 0
     assert [row["row_key"] for row in published] == usable
     fixed = {"pets.csv", "pets.yaml", "victim", "out"}
@@ -81,7 +92,9 @@ def test_no_text_of_the_table_or_the_provider_becomes_a_path(
 
 
 @pytest.mark.parametrize("name", PATHS, ids=ascii)
-def test_a_config_can_not_name_its_dataset_out_of_the_store(name: str, workshop: Workshop) -> None:
+def test_a_config_can_not_name_its_dataset_out_of_the_store(
+    name: str, workshop: Workshop
+) -> None:
     """4.4: the name becomes a folder, so only what is a plain name everywhere is one."""
     config = workshop.write_config(name=name)
     if name in ("CON", "aux"):
@@ -163,7 +176,10 @@ def test_no_cell_of_a_csv_export_is_a_formula(tmp_path: Path) -> None:
     assert len(CELLS) >= 40
     shelf = Shelf(tmp_path)
     own = INPUT.append(pa.field("=1+1", pa.string())).append(pa.field("n", pa.int64()))
-    shelf.publish([shelf.job(at, **{"=1+1": cell, "n": -at}) for at, cell in enumerate(CELLS)], own)
+    shelf.publish(
+        [shelf.job(at, **{"=1+1": cell, "n": -at}) for at, cell in enumerate(CELLS)],
+        own,
+    )
     out = tmp_path / "pets.out.csv"
     export(load_config(shelf.path), "csv", out, Choice())
     with out.open(newline="", encoding="utf-8") as file:
@@ -173,7 +189,9 @@ def test_no_cell_of_a_csv_export_is_a_formula(tmp_path: Path) -> None:
         first = unicodedata.normalize("NFKC", cell.lstrip(" "))[:1]
         assert first not in ("=", "+", "-", "@", "\t", "\r", "\n", "\0"), repr(cell)
     at = rows[0].index("n")
-    assert [row[at] for row in rows[1:]] == [str(-number) for number in range(len(CELLS))]
+    assert [row[at] for row in rows[1:]] == [
+        str(-number) for number in range(len(CELLS))
+    ]
 
 
 class Bomb:
@@ -280,10 +298,14 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("images", ["check", "keep"])
-def test_the_look_at_input_images_reaches_nothing_inside(images: str, workshop: Workshop) -> None:
+def test_the_look_at_input_images_reaches_nothing_inside(
+    images: str, workshop: Workshop
+) -> None:
     """4.3: the free fetch before paying refuses what the provider must not be told of either."""
     with FaultyServer(answer(JPEG)) as trap, Provider() as provider:
-        config = use(workshop, provider.url, 1, input={"images": images, "max_invalid": 1.0})
+        config = use(
+            workshop, provider.url, 1, input={"images": images, "max_invalid": 1.0}
+        )
         urls = [
             f"{scheme}://{host}:{trap.port}/a.jpg"
             for host in INSIDE

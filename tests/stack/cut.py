@@ -25,9 +25,7 @@ class Cut:
         self._target = str(Path(query["host"][0]) / ".s.PGSQL.5432")
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
-        self.address = (
-            f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres?options={query['options'][0]}"
-        )
+        self.address = f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres?options={query['options'][0]}"
         self.armed: Moment | None = None
         self.cuts = self.spared = 0
         self._open: list[socket.socket] = []
@@ -38,7 +36,10 @@ class Cut:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _: TracebackType | None,
     ) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -77,7 +78,9 @@ class Cut:
 
     def _bring_back(self, server: socket.socket, client: socket.socket) -> None:
         while data := _received(server):
-            if self.armed == "after" and COMMIT in data:  # the command's tag: it has happened
+            if (
+                self.armed == "after" and COMMIT in data
+            ):  # the command's tag: it has happened
                 self._cut(client, server)
                 return
             _sent(client, data)

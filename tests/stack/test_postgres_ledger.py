@@ -45,14 +45,19 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 
 
 def count(ledger: Ledger, query: str) -> int:
-    return ledger.ask(lambda connection: int(connection.execute(text(query)).scalar_one()))
+    return ledger.ask(
+        lambda connection: int(connection.execute(text(query)).scalar_one())
+    )
 
 
 # Away
 
 
 def test_paying_pauses_while_the_server_is_stopped_and_nothing_is_lost(
-    workshop: Workshop, postgres: Postgres, database_url: str, caplog: pytest.LogCaptureFixture
+    workshop: Workshop,
+    postgres: Postgres,
+    database_url: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """C3: calls that were out are recorded once it is back, no new one is made meanwhile, and the run goes on alone."""
     caplog.set_level(logging.WARNING, "pixmill")
@@ -74,7 +79,11 @@ def test_paying_pauses_while_the_server_is_stopped_and_nothing_is_lost(
         run.join(60)
         assert caplog.text.count("is away") == 1, "said once, not every second"
         (report,) = reports
-        assert (report["exit_code"], report["succeeded"], report["calls"]) == (0, 120, 120)
+        assert (report["exit_code"], report["succeeded"], report["calls"]) == (
+            0,
+            120,
+            120,
+        )
         _as_file(database_url, load_config(config).store_path)
         check(config, report, provider.charges(), "ledger=null")
     assert len(provider.bill) == 120
@@ -88,7 +97,9 @@ def _as_file(address: str, store: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_commit_whose_answer_is_lost_happens_once(database_url: str, moment: Moment) -> None:
+def test_a_commit_whose_answer_is_lost_happens_once(
+    database_url: str, moment: Moment
+) -> None:
     """C3: nobody but the database knows whether it happened; a call is neither granted nor counted twice."""
     with Cut(database_url) as cut:
         ledger = open_ledger(cut.address)
@@ -99,12 +110,17 @@ def test_a_commit_whose_answer_is_lost_happens_once(database_url: str, moment: M
         cut.armed = moment
         ledger.record(ended("k", State.FAILED, transient=True))
         assert cut.cuts == 2
-        assert (count(ledger, "SELECT count(*) FROM attempts"), ledger.calls_of("run-1")) == (1, 1)
+        assert (
+            count(ledger, "SELECT count(*) FROM attempts"),
+            ledger.calls_of("run-1"),
+        ) == (1, 1)
         assert count(ledger, "SELECT runs FROM jobs") == 1
         ledger.close()
 
 
-def test_what_a_lost_commit_would_have_spent_is_not_counted_twice(database_url: str) -> None:
+def test_what_a_lost_commit_would_have_spent_is_not_counted_twice(
+    database_url: str,
+) -> None:
     """C3, E15: an answer and a claim in one commit; the sum that the claim saw had the answer in it."""
     capped = LIMITS._replace(max_cost=1.0, price=0.2)
     with Cut(database_url) as cut, ThreadPoolExecutor(3) as pool:
@@ -117,10 +133,18 @@ def test_what_a_lost_commit_would_have_spent_is_not_counted_twice(database_url: 
         with other.database.writing.begin() as held:
             other.database.lock(held)
             first = pool.submit(
-                ledger.record_image, "none", "run-1", [], images=None, error=None, download_ms=0.0
+                ledger.record_image,
+                "none",
+                "run-1",
+                [],
+                images=None,
+                error=None,
+                download_ms=0.0,
             )
             wait_until(lambda: bool(count(other, _WAITING)), "the first group waits")
-            answer = pool.submit(ledger.record, ended("paid", State.SUCCEEDED, price=0.2))
+            answer = pool.submit(
+                ledger.record, ended("paid", State.SUCCEEDED, price=0.2)
+            )
             wait_until(lambda: _queued(ledger) == 1, "the answer waits")
             claim = pool.submit(ledger.claim, "second", capped)
             wait_until(lambda: _queued(ledger) == 2, "the claim waits behind it")
@@ -205,7 +229,9 @@ ledger.close()
 """
     command = [sys.executable, "-c", script]
     started = [
-        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        subprocess.Popen(
+            [*command, str(number)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
         for number in range(4)
     ]
     granted = [int(process.communicate(timeout=60)[0]) for process in started]
@@ -222,9 +248,16 @@ def test_a_lease_goes_by_the_clock_of_the_database(
 ) -> None:
     """H3: hosts may differ by a day; a claim of another host is given up when its lease is over there."""
     here = schema.time.time_ns
-    monkeypatch.setattr(schema, "time", SimpleNamespace(time_ns=lambda: here() + ahead * 1000))
+    monkeypatch.setattr(
+        schema, "time", SimpleNamespace(time_ns=lambda: here() + ahead * 1000)
+    )
     ledger.claim("k", LIMITS)
-    left = count(ledger, "SELECT lease_until - extract(epoch FROM now()) * 1000000 FROM jobs") / 1e6
+    left = (
+        count(
+            ledger, "SELECT lease_until - extract(epoch FROM now()) * 1000000 FROM jobs"
+        )
+        / 1e6
+    )
     assert LIMITS.lease_seconds - 60 < left <= LIMITS.lease_seconds
     _alter(ledger, "UPDATE jobs SET owner = 'elsewhere|boot|1|2'")
     assert ledger.begin_run("run-2", "pets") == 0
@@ -260,7 +293,9 @@ def test_a_commit_outlives_a_power_loss_whatever_the_server_s_default(
         postgres.execute("SELECT pg_reload_conf()")
 
 
-def test_an_answer_with_a_character_that_postgresql_can_t_hold_is_recorded(ledger: Ledger) -> None:
+def test_an_answer_with_a_character_that_postgresql_can_t_hold_is_recorded(
+    ledger: Ledger,
+) -> None:
     """Whatever a provider sends, what it cost is written down."""
     ledger.claim("k", LIMITS)
     ledger.record(ended("k", State.FAILED, message="a\0b", answer=b"a\0b"))
@@ -287,7 +322,9 @@ def test_every_command_works_on_it_and_a_second_run_pays_for_nothing(
     assert verify(load_config(config)).exit_code == 0
 
 
-def test_a_simulated_run_keeps_its_own_file(workshop: Workshop, database_url: str) -> None:
+def test_a_simulated_run_keeps_its_own_file(
+    workshop: Workshop, database_url: str
+) -> None:
     """A simulated picture never satisfies a real run, whatever `ledger` says."""
     workshop.write_rows(workshop.rows(2))
     carry_out(workshop.write_config(ledger=database_url))
@@ -302,9 +339,15 @@ def test_the_commands_that_take_a_store_take_a_url(
         for day in range(1, 4):
             book.call(f"2026-11-0{day}T12:00")
     shown = json.loads(pixmill("ledger", "stats", database_url, "--json").stdout)
-    assert (shown["jobs"], shown["states"], "images" in shown) == (3, {"succeeded": 3}, False)
+    assert (shown["jobs"], shown["states"], "images" in shown) == (
+        3,
+        {"succeeded": 3},
+        False,
+    )
     assert shown["ledger_bytes"] > 0
-    wrote = pixmill("ledger", "backup", database_url, "--out", str(tmp_path / "copy.db"), "--json")
+    wrote = pixmill(
+        "ledger", "backup", database_url, "--out", str(tmp_path / "copy.db"), "--json"
+    )
     assert json.loads(wrote.stdout)["attempts"] == 3
     groups = ("--month", "2026-11", "--by", "day,req_key,code,config", "--json")
     bill, copied = (
@@ -315,27 +358,37 @@ def test_the_commands_that_take_a_store_take_a_url(
     assert len(bill["lines"]) == 3
 
 
-def test_a_copy_in_a_file_is_whole_and_of_one_moment(database_url: str, tmp_path: Path) -> None:
+def test_a_copy_in_a_file_is_whole_and_of_one_moment(
+    database_url: str, tmp_path: Path
+) -> None:
     """A job and its attempt are written by two commits: no copy may have the second without the first."""
     with books(database_url) as book:
         book.ledger.record(
-            ended("late", State.SUCCEEDED, answer=bytes(range(256)), message="übel 'x'\n")
+            ended(
+                "late", State.SUCCEEDED, answer=bytes(range(256)), message="übel 'x'\n"
+            )
         )
         with being_written(book):
-            copies = [back_up(book.ledger, tmp_path / f"copy-{at}.db") for at in range(3)]
+            copies = [
+                back_up(book.ledger, tmp_path / f"copy-{at}.db") for at in range(3)
+            ]
         last = back_up(book.ledger, tmp_path / "last.db")
         for table in ("jobs", "attempts", "runs", "meta"):
             copy = open_ledger(tmp_path / "last.db", read_only=True)
             assert copy
             assert _rows(copy, table) == _rows(book.ledger, table)
             copy.close()
-    assert [copy.attempts for copy in copies] == sorted(copy.attempts for copy in copies)
+    assert [copy.attempts for copy in copies] == sorted(
+        copy.attempts for copy in copies
+    )
     assert all(copy.attempts - 1 <= copy.jobs <= copy.attempts for copy in copies)
     assert last.runs == 1
 
 
 def _rows(ledger: Ledger, table: str) -> list[tuple[object, ...]]:
-    rows = ledger.ask(lambda connection: connection.execute(text(f"SELECT * FROM {table}")).all())
+    rows = ledger.ask(
+        lambda connection: connection.execute(text(f"SELECT * FROM {table}")).all()
+    )
     return sorted(map(tuple, rows), key=repr)
 
 

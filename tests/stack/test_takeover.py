@@ -30,12 +30,15 @@ __all__ = ["folder"]
 
 pytestmark = [
     pytest.mark.stack,
-    pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR"),  # of the library that starts PostgreSQL
+    pytest.mark.filterwarnings(
+        "ignore:XDG_RUNTIME_DIR"
+    ),  # of the library that starts PostgreSQL
 ]
 
 JOBS, ROWS, REPLICATES = 2_000, 4, 4
 STRENGTHS = [
-    round((at + 1) / (JOBS // ROWS // REPLICATES), 3) for at in range(JOBS // ROWS // REPLICATES)
+    round((at + 1) / (JOBS // ROWS // REPLICATES), 3)
+    for at in range(JOBS // ROWS // REPLICATES)
 ]
 IN_FLIGHT = 20
 TIMEOUT = 20
@@ -91,7 +94,12 @@ def parameters(url: str, store: Path, ledger: str) -> dict[str, Any]:
     """A sweep over everything with the ledger in PostgreSQL, as a user orders it."""
     provider = f"{{kind: gateway, base_url: {url}}}"
     limits = f"{{qps: 80, concurrency: {IN_FLIGHT}, timeout_seconds: {TIMEOUT}}}"
-    changed = [f"store={store}", f"ledger='{ledger}'", f"provider={provider}", f"limits={limits}"]
+    changed = [
+        f"store={store}",
+        f"ledger='{ledger}'",
+        f"provider={provider}",
+        f"limits={limits}",
+    ]
     return {
         "strengths": STRENGTHS,
         "replicates": REPLICATES,
@@ -106,7 +114,9 @@ def schedule(client: SyncPrefectClient, ordered: dict[str, Any]) -> None:
     often = IntervalSchedule(interval=timedelta(seconds=15))
     due = DeploymentScheduleCreate(schedule=often, active=True, parameters=ordered)
     client.request(
-        "POST", f"/deployments/{sweep_of(client)}/schedules", json=[due.model_dump(mode="json")]
+        "POST",
+        f"/deployments/{sweep_of(client)}/schedules",
+        json=[due.model_dump(mode="json")],
     ).raise_for_status()
 
 
@@ -116,14 +126,24 @@ def sweep_of(client: SyncPrefectClient) -> Any:
 
 def states(client: SyncPrefectClient) -> list[str]:
     """The names of the states of all runs of the sweep."""
-    of_sweep = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[sweep_of(client)]))
-    return [run.state.name for run in client.read_flow_runs(flow_run_filter=of_sweep) if run.state]
+    of_sweep = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[sweep_of(client)])
+    )
+    return [
+        run.state.name
+        for run in client.read_flow_runs(flow_run_filter=of_sweep)
+        if run.state
+    ]
 
 
 @contextmanager
 def workers(stack: Stack) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Two workers that ask for work each second and take one run at a time."""
-    eager = {**stack.environment, "PREFECT_WORKER_QUERY_SECONDS": "1", "PIXMILL_API_KEY": KEY}
+    eager = {
+        **stack.environment,
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PIXMILL_API_KEY": KEY,
+    }
     both = [
         stack._replace(environment=eager).worker("--name", name, "--limit", "1")
         for name in ("first", "second")

@@ -24,10 +24,12 @@ def test_a_chunk_is_paid_for_and_its_counts_are_all_that_comes_back(
     with prepare(load_config(workshop.path)) as run:
         run.begin()
         (chunk, *_) = run.chunks()
-        assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == ChunkCounts(succeeded=1)
-        assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == ChunkCounts(succeeded=1), (
-            "from the ledger"
+        assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == ChunkCounts(
+            succeeded=1
         )
+        assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == ChunkCounts(
+            succeeded=1
+        ), "from the ledger"
     assert simulated.bill.calls == 1
 
 
@@ -44,7 +46,11 @@ def test_prefect_neither_caches_nor_stores_what_was_paid() -> None:
 
 @pytest.mark.parametrize(
     ("error", "again"),
-    [(ConnectionError("gone"), True), (MemoryError(), True), (LedgerError("disk full"), False)],
+    [
+        (ConnectionError("gone"), True),
+        (MemoryError(), True),
+        (LedgerError("disk full"), False),
+    ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_only_infrastructure_failures_are_retried(

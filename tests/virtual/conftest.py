@@ -24,14 +24,18 @@ def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stores() -> Iterator[Path]:
     """A folder in memory where there is one: these ledgers need not outlive a power cut."""
     memory = Path("/dev/shm")
-    folder = tempfile.mkdtemp(prefix="pixmill-", dir=memory if memory.is_dir() else None)
+    folder = tempfile.mkdtemp(
+        prefix="pixmill-", dir=memory if memory.is_dir() else None
+    )
     yield Path(folder)
     shutil.rmtree(folder)
 
 
 @pytest.fixture
 def virtual(
-    empty_ledger: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    empty_ledger: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Threads and clocks are those of the world that was entered last."""
     caplog.set_level(logging.CRITICAL, "pixmill")

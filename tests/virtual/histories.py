@@ -48,7 +48,11 @@ def drawn(lot: Random) -> History:
         },
         budget={"max_calls": lot.choice((None, None, lot.randint(1, jobs)))},
         in_doubt=lot.choice(("hold", "hold", "retry")),
-        stop={"window": lot.choice((5, 50)), "failed_fraction": 0.9, "refused_fraction": 0.9},
+        stop={
+            "window": lot.choice((5, 50)),
+            "failed_fraction": 0.9,
+            "refused_fraction": 0.9,
+        },
         output={"images": lot.choice(("url", "download"))},
     )
     names = lot.sample(sorted(FAULTS), lot.randint(1, 6))
@@ -165,6 +169,7 @@ def _finish(world: World, store: Store) -> None:
 def kept_seeds() -> list[int]:
     """The seeds that once broke a promise."""
     lines = (
-        line.partition("#")[0].strip() for line in KEPT.read_text(encoding="utf-8").splitlines()
+        line.partition("#")[0].strip()
+        for line in KEPT.read_text(encoding="utf-8").splitlines()
     )
     return [int(line) for line in lines if line]

@@ -47,7 +47,15 @@ def config_with(**sections: Any) -> Config:
 def jobs_numbered(count: int) -> list[Job]:
     """Jobs that the provider knows by their number."""
     return [
-        Job(sha256(b"%d" % at).hexdigest(), at + 1, "", "base", "virtual", f'{{"prompt":"{at}"', at)
+        Job(
+            sha256(b"%d" % at).hexdigest(),
+            at + 1,
+            "",
+            "base",
+            "virtual",
+            f'{{"prompt":"{at}"',
+            at,
+        )
         for at in range(count)
     ]
 
@@ -97,7 +105,11 @@ class Store:
     # A run
 
     def run(
-        self, config: Config | None = None, *, chunks: int = 2, patience: Patience | None = None
+        self,
+        config: Config | None = None,
+        *,
+        chunks: int = 2,
+        patience: Patience | None = None,
     ) -> None:
         """Do what `pixmill run` does from plan to end, in the process that this thread belongs to."""
         config = config or self.config
@@ -110,7 +122,9 @@ class Store:
         pending = self._pending(ledger, config)
         ledger.begin_run(run_id, config.name)
         if pending:
-            self.counts[run_id] = self._pay(ledger, run_id, config, pending, chunks, patience)
+            self.counts[run_id] = self._pay(
+                ledger, run_id, config, pending, chunks, patience
+            )
         ledger.finish_run(run_id, {})
         self._nothing_left_in_flight(run_id)
         ledger.close()
@@ -119,11 +133,15 @@ class Store:
         """What a plan would pay for: nobody knows it, it is wanted again, or somebody else may be at it."""
         retry_doubt = config.in_doubt == "retry"
         found = ledger.known(
-            [job.key for job in self.jobs], max_runs=config.retry.max_runs, retry_doubt=retry_doubt
+            [job.key for job in self.jobs],
+            max_runs=config.retry.max_runs,
+            retry_doubt=retry_doubt,
         )
         return [
             job
-            for job, state, again in zip(self.jobs, found.states, found.again, strict=True)
+            for job, state, again in zip(
+                self.jobs, found.states, found.again, strict=True
+            )
             if state in (None, State.PENDING, State.IN_FLIGHT) or again
         ]
 
@@ -186,9 +204,13 @@ class Store:
         )
         which = ("", ()) if all_of_them else (" WHERE job_key = ?", (only,))
         rows = self._look.execute(
-            f"SELECT job_key, state, owner, output_urls, attempts FROM jobs{which[0]}", which[1]
+            f"SELECT job_key, state, owner, output_urls, attempts FROM jobs{which[0]}",
+            which[1],
         )
-        return {key: (state, owner, urls, attempts) for key, state, owner, urls, attempts in rows}
+        return {
+            key: (state, owner, urls, attempts)
+            for key, state, owner, urls, attempts in rows
+        }
 
     def _call_arrives(self, process: Process, job: str) -> None:
         key = self._keys[job]
@@ -236,7 +258,9 @@ class Store:
         while recent[0] <= self.world.now - 1:
             recent.popleft()
         if len(recent) > limits.qps * 1.1 + 1:
-            self.world.fail(f"I8: {len(recent)} calls of {process.name} within a second")
+            self.world.fail(
+                f"I8: {len(recent)} calls of {process.name} within a second"
+            )
 
     def _bounded(self, process: Process, key: str) -> None:
         run_id, config = self._run_of[process]
@@ -247,7 +271,9 @@ class Store:
             config.retry.max_attempts + config.retry.rerolls + MAX_THROTTLES,
         )
         if self._of_job[run_id, key] > most:
-            self.world.fail(f"I7: {self._of_job[run_id, key]} calls for one job in {run_id}")
+            self.world.fail(
+                f"I7: {self._of_job[run_id, key]} calls for one job in {run_id}"
+            )
         if calls > (config.budget.max_calls or calls):
             self.world.fail(
                 f"E15: call {calls} of {run_id} is over the budget of {config.budget.max_calls}"
@@ -260,10 +286,14 @@ class Store:
         if owner != this_owner() and all(
             process.host == "here" for process in self.world.processes
         ):
-            self.world.fail(f"H3: a claim on {key[:8]} was taken away from a process that lives")
+            self.world.fail(
+                f"H3: a claim on {key[:8]} was taken away from a process that lives"
+            )
         self._faults[run_id, key] += recorded.verdict == "retry"
         if self._faults[run_id, key] > self.config.retry.max_attempts:
-            self.world.fail(f"I7: {self._faults[run_id, key]} faults for one job in {run_id}")
+            self.world.fail(
+                f"I7: {self._faults[run_id, key]} faults for one job in {run_id}"
+            )
 
     def acknowledged(self, recorded: AttemptRecord) -> None:
         """An outcome is on disk: from now on a success has to stay."""
@@ -273,7 +303,10 @@ class Store:
 
     def _still_there(self, rows: Rows) -> None:
         for key, (state, _, urls, _) in rows.items():
-            if key in self._urls and (state, urls) != (State.SUCCEEDED, self._urls[key]):
+            if key in self._urls and (state, urls) != (
+                State.SUCCEEDED,
+                self._urls[key],
+            ):
                 self.world.fail(f"I1, I6: {key[:8]} had succeeded, and is {state} now")
         for state, owner, _, _ in rows.values():
             if state not in STATES or (state == State.IN_FLIGHT and owner is None):
@@ -287,7 +320,9 @@ class Store:
             and allowed is not None
             and calls < allowed
         ):
-            self.world.fail(f"E15: stopped by its budget of {allowed} calls after {calls}")
+            self.world.fail(
+                f"E15: stopped by its budget of {allowed} calls after {calls}"
+            )
 
     def stop(self, engine: ThreadExecutor) -> None:
         """Do what a signal does."""
@@ -296,16 +331,23 @@ class Store:
 
     def _ended_in_time(self) -> None:
         """After a signal only calls in flight and their images are waited for."""
-        process, longest = self.world.here, self.service.longest + 2 + SECONDS_FOR_IMAGES
+        process, longest = (
+            self.world.here,
+            self.service.longest + 2 + SECONDS_FOR_IMAGES,
+        )
         late = self.world.now - self._signals.get(process, self.world.now)
         if late > longest and not process.freezes:
             self.world.fail(f"A6: it took {late:.1f} s to end after a signal")
 
     def _nothing_left_in_flight(self, run_id: str) -> None:
         own = this_owner()
-        left = [key[:8] for key, (_, owner, _, _) in self._rows().items() if owner == own]
+        left = [
+            key[:8] for key, (_, owner, _, _) in self._rows().items() if owner == own
+        ]
         if left:
-            self.world.fail(f"A6: {run_id} has ended, and calls of it were not recorded: {left}")
+            self.world.fail(
+                f"A6: {run_id} has ended, and calls of it were not recorded: {left}"
+            )
 
     def balance(self) -> None:
         """I3: what the provider has on its bill is what the ledger says, within what the ledger calls unknown."""
@@ -326,7 +368,9 @@ class Store:
                     f"I3: job {job} is billed {billed} times; the ledger says {yes} to {yes + unknown}"
                 )
             if calls + (key in held) > (rows[key][3] if key in rows else 0):
-                self.world.fail(f"I3: {calls} calls for job {job} in the ledger, more than claims")
+                self.world.fail(
+                    f"I3: {calls} calls for job {job} in the ledger, more than claims"
+                )
             if self.service.calls[job] > calls + (key in held):
                 self.world.fail(
                     f"I3: {self.service.calls[job]} calls for job {job}, {calls} in the ledger"

@@ -30,7 +30,9 @@ class Fault(NamedTuple):
 def said(code: int, status: int = 400, charged: bool | None = False) -> Fault:
     """The service's own answer with `code`."""
     return Fault(
-        status, {"code": code, "message": "as the virtual provider says", "data": None}, charged
+        status,
+        {"code": code, "message": "as the virtual provider says", "data": None},
+        charged,
     )
 
 
@@ -49,7 +51,9 @@ FAULTS: Mapping[str, Fault] = {
     "too fast": said(50429, 429),
     "too many": said(50430, 429),
     "gateway page": Fault(503, "<html>503</html>", None),
-    "cut short": Fault(200, '{"code": 10000, "data": {"image_urls": ["https://im', None),
+    "cut short": Fault(
+        200, '{"code": 10000, "data": {"image_urls": ["https://im', None
+    ),
     "lost": Fault(None, charged=None),
     "unreachable": Fault(None, arrives=False),
     "arrears": said(50400),
@@ -97,7 +101,9 @@ class Service:
         process = world.here
         self.calls[job] += 1
         self.in_flight[process] += 1
-        charged = world.random.random() < 0.5 if fault.charged is None else fault.charged
+        charged = (
+            world.random.random() < 0.5 if fault.charged is None else fault.charged
+        )
         self.bill[job] += charged
         self.reroll_seed[job] += name == "redrawn" and charged
         self.on_call(process, job)
@@ -139,7 +145,9 @@ class Service:
         number = sum(self.calls.values())
         fields = {"request_id": f"virtual-{number}", **fault.body}
         if fault is PICTURE:
-            fields["data"] = {"image_urls": [f"https://images.example.com/{job}/{number}.jpg"]}
+            fields["data"] = {
+                "image_urls": [f"https://images.example.com/{job}/{number}.jpg"]
+            }
         return json.dumps(fields).encode()
 
 

@@ -33,8 +33,13 @@ def test_what_once_broke_a_promise_does_not_again(
     live_through(seed, stores, empty_ledger)
 
 
-def test_a_seed_is_the_whole_history(virtual: None, stores: Path, empty_ledger: Path) -> None:
+def test_a_seed_is_the_whole_history(
+    virtual: None, stores: Path, empty_ledger: Path
+) -> None:
     """What a failing seed showed can be had again, step by step."""
     first, second = (live_through(7, stores, empty_ledger) for _ in range(2))
     assert first.service.ended == second.service.ended
-    assert (first.world.steps, first.world.now) == (second.world.steps, second.world.now)
+    assert (first.world.steps, first.world.now) == (
+        second.world.steps,
+        second.world.now,
+    )

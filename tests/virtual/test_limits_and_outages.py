@@ -28,7 +28,9 @@ def lived(virtual: None, stores: Path, empty_ledger: Path) -> Telling:
         runs: int = 1,
         **sections: Any,
     ) -> Store:
-        with told(seed, stores, empty_ledger, config_with(**sections), weather, jobs) as store:
+        with told(
+            seed, stores, empty_ledger, config_with(**sections), weather, jobs
+        ) as store:
             for number in range(runs):
                 store.world.begin(f"p{number}", store.run)
             store.world.run()
@@ -62,7 +64,11 @@ def test_a_brown_out_brings_no_storm_of_repeats(lived: Telling) -> None:
     end = 40.0
 
     def weather(now: float) -> Weather:
-        return WELL._replace(faults={"fault": 0.3}, latency=(2.0, 8.0)) if now < end else WELL
+        return (
+            WELL._replace(faults={"fault": 0.3}, latency=(2.0, 8.0))
+            if now < end
+            else WELL
+        )
 
     store = lived(weather, 800, limits={"qps": 20, "concurrency": 100})
     in_it = [job for at, job in store.service.sent if at < end]
@@ -72,9 +78,13 @@ def test_a_brown_out_brings_no_storm_of_repeats(lived: Telling) -> None:
     assert store.left.keys() <= {"succeeded", "failed"}
 
 
-def test_a_service_that_only_fails_is_asked_a_bounded_number_of_times(lived: Telling) -> None:
+def test_a_service_that_only_fails_is_asked_a_bounded_number_of_times(
+    lived: Telling,
+) -> None:
     """D1, I7: three calls for each of four jobs, and the run ends."""
-    store = lived(lambda _: WELL._replace(faults={"fault": 1.0}), 4, retry={"max_attempts": 3})
+    store = lived(
+        lambda _: WELL._replace(faults={"fault": 1.0}), 4, retry={"max_attempts": 3}
+    )
     assert set(store.service.calls.values()) == {3}
     assert store.left == {"failed": 4}
 
@@ -84,15 +94,21 @@ def test_throttling_for_minutes_fails_no_job(lived: Telling, fault: str) -> None
     """D13, E1, E2, E3: what was throttled is sent again, and costs no attempts."""
 
     def weather(now: float) -> Weather:
-        return WELL._replace(faults={fault: 0.9}) if MINUTE <= now < 4 * MINUTE else WELL
+        return (
+            WELL._replace(faults={fault: 0.9}) if MINUTE <= now < 4 * MINUTE else WELL
+        )
 
-    store = lived(weather, 300, limits={"qps": 5, "concurrency": 12}, retry={"max_attempts": 1})
+    store = lived(
+        weather, 300, limits={"qps": 5, "concurrency": 12}, retry={"max_attempts": 1}
+    )
     assert store.left == {"succeeded": 300}
     assert set(store.service.bill.values()) == {1}
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_64_threads_with_a_cap_of_100_never_make_call_101(lived: Telling, seed: int) -> None:
+def test_64_threads_with_a_cap_of_100_never_make_call_101(
+    lived: Telling, seed: int
+) -> None:
     """E15: also where faults are sent again; whatever the order, all that is allowed is used."""
     store = lived(
         lambda _: WELL._replace(faults={"fault": 0.1, "too many": 0.1}),
@@ -105,7 +121,9 @@ def test_64_threads_with_a_cap_of_100_never_make_call_101(lived: Telling, seed: 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_month_s_cap_holds_for_all_processes_of_an_account(lived: Telling, seed: int) -> None:
+def test_a_month_s_cap_holds_for_all_processes_of_an_account(
+    lived: Telling, seed: int
+) -> None:
     """E15, H1: three at once on one ledger."""
     store = lived(
         lambda _: WELL._replace(faults={"lost": 0.1, "bad request": 0.1}),

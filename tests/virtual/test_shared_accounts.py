@@ -21,7 +21,9 @@ class Counted:
     It ends before the last jobs, for which not all processes are needed.
     """
 
-    def __init__(self, ended: list[tuple[float, str]], latency: float, start: float) -> None:
+    def __init__(
+        self, ended: list[tuple[float, str]], latency: float, start: float
+    ) -> None:
         pictures = [at for at, how in ended if how == "picture"]
         end = pictures[int(0.85 * len(pictures))]
         answers = Counter(how for at, how in ended if start <= at < end)
@@ -34,7 +36,11 @@ def lived(virtual: None, stores: Path, empty_ledger: Path) -> Any:
     """Tells how processes that run the same config at once fare. `dies_at`: the step at which the first is killed."""
 
     def live(
-        limits: dict[str, Any], latency: float, jobs: int, start: float, dies_at: int | None = None
+        limits: dict[str, Any],
+        latency: float,
+        jobs: int,
+        start: float,
+        dies_at: int | None = None,
     ) -> Counted:
         spread = (0.7 * latency, 1.3 * latency)
         weather = Weather(latency=spread, qps=QPS, concurrency=CONCURRENCY)
@@ -43,14 +49,18 @@ def lived(virtual: None, stores: Path, empty_ledger: Path) -> Any:
             (limits, latency), stores, empty_ledger, config, lambda _: weather, jobs
         ) as store:
             for number in range(PROCESSES):
-                store.world.begin(f"p{number}", store.run, dies_at=None if number else dies_at)
+                store.world.begin(
+                    f"p{number}", store.run, dies_at=None if number else dies_at
+                )
             store.world.run()
         return Counted(store.service.ended, latency, start)
 
     return live
 
 
-@pytest.mark.parametrize("latency", [0.3, 1.2], ids=["the rate binds", "the slots bind"])
+@pytest.mark.parametrize(
+    "latency", [0.3, 1.2], ids=["the rate binds", "the slots bind"]
+)
 def test_what_an_account_may_do_is_used_by_all_its_processes_together(
     lived: Any, latency: float
 ) -> None:
@@ -60,7 +70,9 @@ def test_what_an_account_may_do_is_used_by_all_its_processes_together(
     assert counted.refused < 0.01
 
 
-def test_limits_that_are_too_high_in_every_config_are_found_by_all_together(lived: Any) -> None:
+def test_limits_that_are_too_high_in_every_config_are_found_by_all_together(
+    lived: Any,
+) -> None:
     """E2, E3: a 50430 seen by one is heard by all."""
     counted = lived(TOO_HIGH, 1.2, jobs=400, start=15)
     assert counted.used >= 0.9

@@ -56,8 +56,12 @@ class Waiters:
 
     def wake(self, number: int | None = None) -> None:
         """Wake some, by lot; by default all."""
-        for _ in range(len(self._fibers) if number is None else min(number, len(self._fibers))):
-            self._world.wake(self._fibers.pop(self._world.random.randrange(len(self._fibers))))
+        for _ in range(
+            len(self._fibers) if number is None else min(number, len(self._fibers))
+        ):
+            self._world.wake(
+                self._fibers.pop(self._world.random.randrange(len(self._fibers)))
+            )
 
 
 class Lock:
@@ -192,7 +196,9 @@ class Pool:
 
     def submit(self, task: Callable[..., object], *args: Any) -> None:
         if len(self._threads) < self._most:
-            thread = Thread(target=self._work, name=f"{self._prefix}-{len(self._threads)}")
+            thread = Thread(
+                target=self._work, name=f"{self._prefix}-{len(self._threads)}"
+            )
             self._threads.append(thread)
             thread.start()
         self._queue.put((task, args))
@@ -212,10 +218,17 @@ class Pool:
 def wall_clock() -> float:
     """The wall clock of the process that asks, in seconds since 1970."""
     here = world()
-    return START + here.now + here.wall_jump + (here.current.process.skew if here.current else 0.0)
+    return (
+        START
+        + here.now
+        + here.wall_jump
+        + (here.current.process.skew if here.current else 0.0)
+    )
 
 
-_THREADING = SimpleNamespace(Thread=Thread, Lock=Lock, RLock=Lock, Event=Event, Condition=Condition)
+_THREADING = SimpleNamespace(
+    Thread=Thread, Lock=Lock, RLock=Lock, Event=Event, Condition=Condition
+)
 _TIME = SimpleNamespace(
     **{
         **vars(time),
@@ -226,7 +239,12 @@ _TIME = SimpleNamespace(
         "time_ns": lambda: int(wall_clock() * 1e9),
     }
 )
-_STANDS_IN = {threading: _THREADING, time: _TIME, SimpleQueue: Queue, ThreadPoolExecutor: Pool}
+_STANDS_IN = {
+    threading: _THREADING,
+    time: _TIME,
+    SimpleQueue: Queue,
+    ThreadPoolExecutor: Pool,
+}
 _DEFAULTS = {time.monotonic: _TIME.monotonic, threading.Event.wait: Event.wait}
 
 
@@ -234,7 +252,9 @@ def install(patch: pytest.MonkeyPatch) -> None:
     """Let the library's modules see the stand-ins, also where a clock is the default of a parameter."""
     chunk = pixmill.execution.work_queue.Chunk
     for module in [
-        module for name, module in sys.modules.items() if name.startswith("pixmill.") and module
+        module
+        for name, module in sys.modules.items()
+        if name.startswith("pixmill.") and module
     ]:
         for name, value in list(vars(module).items()):
             if isinstance(value, ModuleType | type) and value in _STANDS_IN:
@@ -242,7 +262,10 @@ def install(patch: pytest.MonkeyPatch) -> None:
         for function in _functions(module):
             defaults: dict[str, Any] = function.__kwdefaults__ or {}
             for name, value in defaults.items():
-                if isinstance(value, FunctionType | type(time.monotonic)) and value in _DEFAULTS:
+                if (
+                    isinstance(value, FunctionType | type(time.monotonic))
+                    and value in _DEFAULTS
+                ):
                     patch.setitem(defaults, name, _DEFAULTS[value])
     # The defaults of a dataclass are made by what stood there when it was defined.
     patch.setattr(
@@ -273,7 +296,9 @@ def _functions(module: ModuleType) -> list[FunctionType]:
         for value in vars(module).values()
         if getattr(value, "__module__", None) == module.__name__
     ]
-    inner = [value for kind in own if isinstance(kind, type) for value in vars(kind).values()]
+    inner = [
+        value for kind in own if isinstance(kind, type) for value in vars(kind).values()
+    ]
     return [value for value in (*own, *inner) if isinstance(value, FunctionType)]
 
 
@@ -282,7 +307,9 @@ def _install_owners(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(owner, "os", SimpleNamespace(getpid=lambda: world().here.pid))
     patch.setattr(owner, "_place", lambda _: f"{world().here.host}|machine|pids|boot")
     patch.setattr(owner, "_process_start", _process_start)
-    patch.setattr(owner, "_owner", owner._owner.__wrapped__)  # its cache knows nothing of worlds
+    patch.setattr(
+        owner, "_owner", owner._owner.__wrapped__
+    )  # its cache knows nothing of worlds
 
 
 def _process_start(pid: int) -> str:

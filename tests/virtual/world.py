@@ -54,7 +54,9 @@ class Fiber:
 
     __slots__ = ("done", "greenlet", "name", "parked", "process", "waits", "woken")
 
-    def __init__(self, name: str, process: Process, run: Callable[[], None], hub: greenlet) -> None:
+    def __init__(
+        self, name: str, process: Process, run: Callable[[], None], hub: greenlet
+    ) -> None:
         self.name, self.process = name, process
         self.greenlet = greenlet(run, hub)
         self.parked = self.woken = self.done = False
@@ -91,9 +93,11 @@ class World:
         def main() -> None:
             life()
             self._is_gone(process, dead=False)
-            mine = [fiber for fiber in self.fibers if fiber.process is process and not fiber.done][
-                1:
-            ]
+            mine = [
+                fiber
+                for fiber in self.fibers
+                if fiber.process is process and not fiber.done
+            ][1:]
             left = [fiber.name for fiber in mine if not fiber.name.endswith("signal")]
             if left:
                 self.fail(f"{name} ended and left threads behind: {left}")
@@ -101,7 +105,9 @@ class World:
         self.spawn(name, main, process)
         return process
 
-    def spawn(self, name: str, target: Callable[[], None], process: Process | None = None) -> Fiber:
+    def spawn(
+        self, name: str, target: Callable[[], None], process: Process | None = None
+    ) -> Fiber:
         """Start a thread in `process`, by default the caller's own."""
 
         def run() -> None:
@@ -176,7 +182,9 @@ class World:
     def fail(self, what: str) -> NoReturn:
         """End the world: a promise was broken."""
         who = self.current.name if self.current else "the end"
-        self.failure = f"{what}\nseed {self.seed!r}, {self.now:.3f} s, step {self.steps}, in {who}"
+        self.failure = (
+            f"{what}\nseed {self.seed!r}, {self.now:.3f} s, step {self.steps}, in {who}"
+        )
         if self.current:
             self._hub.switch()
         raise Violation(self.failure)
@@ -229,9 +237,13 @@ class World:
         while not self._ready:
             if not self._timers:
                 waiting = [
-                    fiber.name for fiber in self.fibers if fiber.parked and not fiber.process.gone
+                    fiber.name
+                    for fiber in self.fibers
+                    if fiber.parked and not fiber.process.gone
                 ]
-                self.fail(f"I7: nothing can ever happen again, and these wait: {waiting}")
+                self.fail(
+                    f"I7: nothing can ever happen again, and these wait: {waiting}"
+                )
             at, _, fiber, wait = heapq.heappop(self._timers)
             if fiber.parked and fiber.waits == wait and not fiber.process.dead:
                 self.now = max(self.now, at)

@@ -70,22 +70,31 @@ def read_jobs(side: ComparedDataset) -> Jobs:
     currencies: set[str] = set()
     with opened(side.path) as dataset:
         own = own_columns(dataset.schema_arrow)
-        nothing = dataset.schema_arrow.empty_table().select([own[name] for name in _COLUMNS])
+        nothing = dataset.schema_arrow.empty_table().select(
+            [own[name] for name in _COLUMNS]
+        )
         parts = [_part(nothing.rename_columns(_COLUMNS).combine_chunks())]
-        for batch in dataset.iter_batches(batch_size=BATCH_ROWS, columns=nothing.schema.names):
+        for batch in dataset.iter_batches(
+            batch_size=BATCH_ROWS, columns=nothing.schema.names
+        ):
             columns = pa.table({name: batch.column(own[name]) for name in _COLUMNS})
             parts.append(_part(columns))
             currencies.update(_distinct(columns["currency"]))
             texts.update(_distinct(columns["params"])[: MAX_PARAMS - len(texts)])
     joined = {name: _joined([part[name] for part in parts]) for name in parts[0]}
-    return Jobs(**joined, parameter_sets=frozenset(texts), currency=min(currencies, default=None))
+    return Jobs(
+        **joined,
+        parameter_sets=frozenset(texts),
+        currency=min(currencies, default=None),
+    )
 
 
 def _part(columns: pa.Table) -> dict[str, Any]:
     row_key = columns["row_key"]
     status = columns["status"]
     identities = zip(
-        *(columns[name].to_pylist() for name in ("row_key", "point_id", "replicate")), strict=True
+        *(columns[name].to_pylist() for name in ("row_key", "point_id", "replicate")),
+        strict=True,
     )
     return {
         "row_key": row_key,
@@ -94,7 +103,10 @@ def _part(columns: pa.Table) -> dict[str, Any]:
         "file_name": columns["file_name"],
         "row": _hashes(row_key.to_pylist()),
         "identity": _hashes(identities),
-        **{name: _hashes(columns[name].to_pylist()) for name in ("job_key", "prompt", "params")},
+        **{
+            name: _hashes(columns[name].to_pylist())
+            for name in ("job_key", "prompt", "params")
+        },
         "seed": _numbers(columns["seed"], -1),
         "status": _numbers(pc.index_in(status, pa.array(STATUSES)), -1),
         "usable": pc.and_(
@@ -116,7 +128,9 @@ def _numbers(column: pa.ChunkedArray, missing: int) -> Integers:
 def _joined(parts: list[Any]) -> Any:
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
-    return pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
+    return pa.chunked_array(
+        [chunk for part in parts for chunk in part.chunks], parts[0].type
+    )
 
 
 def _distinct(column: pa.ChunkedArray) -> list[str]:

@@ -44,7 +44,9 @@ class Comparison:
     @property
     def changed_outcomes(self) -> int:
         """How many jobs of both sides ended differently."""
-        return sum(count for (before, after), count in self.outcomes.items() if before != after)
+        return sum(
+            count for (before, after), count in self.outcomes.items() if before != after
+        )
 
     def headline(self) -> str:
         """Say in one sentence what B is against A."""
@@ -72,7 +74,9 @@ class Comparison:
             },
             "images": {
                 **self.images._asdict(),
-                "most_different": [pair._asdict() for pair in self.images.most_different],
+                "most_different": [
+                    pair._asdict() for pair in self.images.most_different
+                ],
             },
         }
 
@@ -85,7 +89,11 @@ class Comparison:
     def _cost(self) -> str:
         a = self.measures_a
         b = self.measures_b
-        if a.cost_per_image is None or b.cost_per_image is None or a.currency != b.currency:
+        if (
+            a.cost_per_image is None
+            or b.cost_per_image is None
+            or a.currency != b.currency
+        ):
             return ""
         change = b.cost_per_image - a.cost_per_image
         if abs(change) <= 1e-9 * a.cost_per_image:
@@ -131,7 +139,11 @@ def _request_changes(a: Jobs, b: Jobs, pairs: Pairs) -> RequestChanges:
     changed = a.job_key[pairs.a] != b.job_key[pairs.b]
     parts = [
         int((changed & (part_a[pairs.a] != part_b[pairs.b])).sum())
-        for part_a, part_b in ((a.prompt, b.prompt), (a.params, b.params), (a.seed, b.seed))
+        for part_a, part_b in (
+            (a.prompt, b.prompt),
+            (a.params, b.params),
+            (a.seed, b.seed),
+        )
     ]
     return RequestChanges(int(changed.sum()), *parts)
 

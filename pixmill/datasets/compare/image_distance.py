@@ -57,21 +57,31 @@ class ImageChanges(NamedTuple):
     note: str
 
 
-def image_changes(a: Jobs, b: Jobs, pairs: Pairs, stores: tuple[Store, Store]) -> ImageChanges:
+def image_changes(
+    a: Jobs, b: Jobs, pairs: Pairs, stores: tuple[Store, Store]
+) -> ImageChanges:
     """Compare the images of paired jobs. Their names say their content, so that only different ones are opened."""
     names_a = a.file_name.take(pa.array(pairs.a))
     names_b = b.file_name.take(pa.array(pairs.b))
     same = pc.sum(pc.equal(names_a, names_b)).as_py() or 0
-    differ = np.flatnonzero(pc.fill_null(pc.not_equal(names_a, names_b), False).to_numpy())
+    differ = np.flatnonzero(
+        pc.fill_null(pc.not_equal(names_a, names_b), False).to_numpy()
+    )
     if not len(differ) or importlib.util.find_spec("imagehash") is None:
         note = "distances need pip install 'pixmill[compare]'" if len(differ) else ""
         return ImageChanges(same, len(differ), 0, None, None, None, (), note)
-    chosen = differ[np.linspace(0, len(differ) - 1, min(MAX_PAIRS, len(differ))).astype(np.int64)]
+    chosen = differ[
+        np.linspace(0, len(differ) - 1, min(MAX_PAIRS, len(differ))).astype(np.int64)
+    ]
     taken = pa.array(chosen)
     files_a = _files(stores[0], names_a.take(taken))
     files_b = _files(stores[1], names_b.take(taken))
     jobs = zip(
-        pairs.a[chosen].tolist(), files_a, files_b, _distances(files_a, files_b), strict=True
+        pairs.a[chosen].tolist(),
+        files_a,
+        files_b,
+        _distances(files_a, files_b),
+        strict=True,
     )
     measured = [
         PicturePair(*_job(a, at), distance, str(file_a), str(file_b))
@@ -106,7 +116,11 @@ def _summary(
 
 
 def _job(jobs: Jobs, at: int) -> tuple[str, str, int]:
-    return jobs.row_key[at].as_py() or "", jobs.point_id[at].as_py() or "", int(jobs.replicate[at])
+    return (
+        jobs.row_key[at].as_py() or "",
+        jobs.point_id[at].as_py() or "",
+        int(jobs.replicate[at]),
+    )
 
 
 def _distances(files_a: Sequence[Path], files_b: Sequence[Path]) -> list[int | None]:
@@ -114,9 +128,13 @@ def _distances(files_a: Sequence[Path], files_b: Sequence[Path]) -> list[int | N
         files = list({*files_a, *files_b})
         hashes = dict(zip(files, threads.map(_hash, files), strict=True))
     pairs = [
-        (hashes[file_a], hashes[file_b]) for file_a, file_b in zip(files_a, files_b, strict=True)
+        (hashes[file_a], hashes[file_b])
+        for file_a, file_b in zip(files_a, files_b, strict=True)
     ]
-    return [None if one is None or other is None else int(one - other) for one, other in pairs]
+    return [
+        None if one is None or other is None else int(one - other)
+        for one, other in pairs
+    ]
 
 
 def _hash(file: Path) -> "ImageHash | None":

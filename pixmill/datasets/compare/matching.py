@@ -29,7 +29,10 @@ class RowChanges(NamedTuple):
 def match(a: Jobs, b: Jobs) -> Pairs:
     """Pair the jobs of `a` and `b`."""
     _, in_a, in_b = np.intersect1d(
-        _unique(a.identity), _unique(b.identity), assume_unique=True, return_indices=True
+        _unique(a.identity),
+        _unique(b.identity),
+        assume_unique=True,
+        return_indices=True,
     )
     order = np.argsort(in_a)
     return Pairs(in_a[order], in_b[order])
@@ -40,7 +43,9 @@ def row_changes(a: Jobs, b: Jobs) -> RowChanges:
     added = _only_in(b, a)
     removed = _only_in(a, b)
     both = len(np.unique(a.row)) - len(removed)
-    return RowChanges(both, len(added), len(removed), _keys(b, added), _keys(a, removed))
+    return RowChanges(
+        both, len(added), len(removed), _keys(b, added), _keys(a, removed)
+    )
 
 
 def _unique(identity: Integers) -> Integers:

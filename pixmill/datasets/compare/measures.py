@@ -56,5 +56,7 @@ def _cost(jobs: Jobs) -> float | None:
     """Add up what is known, unless an image came at an unknown price: the cost stands once for each job key."""
     priced = ~np.isnan(jobs.cost)
     succeeded = jobs.status == STATUSES.index("succeeded")
-    is_unpriced = len(np.setdiff1d(jobs.job_key[succeeded], jobs.job_key[succeeded & priced]))
+    is_unpriced = len(
+        np.setdiff1d(jobs.job_key[succeeded], jobs.job_key[succeeded & priced])
+    )
     return None if is_unpriced or not priced.any() else float(jobs.cost[priced].sum())

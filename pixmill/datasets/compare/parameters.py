@@ -35,7 +35,9 @@ def differences(
         for path in {**before, **after}
         if before.get(path) != after.get(path)
     ]
-    return tuple(sorted(found, key=lambda one: one.path.partition(".")[0] not in IDENTITY))
+    return tuple(
+        sorted(found, key=lambda one: one.path.partition(".")[0] not in IDENTITY)
+    )
 
 
 def _requested(parameter_sets: Iterable[str]) -> dict[str, Any]:

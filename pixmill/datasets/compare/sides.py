@@ -63,7 +63,9 @@ def _dataset_of(name: str, store: str | Path, *, history: bool) -> LocatedDatase
     if is_bucket_url(store):
         return _in_bucket(name, str(store), history)
     bases = (Path(store, "simulated"), Path(store))
-    known = {path.parent.name: path for base in bases for path in base.glob(f"*/{DATASET}")}
+    known = {
+        path.parent.name: path for base in bases for path in base.glob(f"*/{DATASET}")
+    }
     if name in known or Path(name).exists():
         return find_dataset(known.get(name, name))
     raise UserError(
@@ -87,7 +89,8 @@ def _version(folder: Path, wanted: str) -> Path:
     compact = _compact(wanted)
     if not re.fullmatch(r"\d{4,8}|\d{8}T[\d.]*Z?", compact):
         raise UserError(
-            f"@{wanted} is no version", hint="a version is the beginning of a UTC time: @2026-10"
+            f"@{wanted} is no version",
+            hint="a version is the beginning of a UTC time: @2026-10",
         )
     known = versions(folder)
     within = [name for name in known if name.startswith(compact)]
@@ -102,7 +105,9 @@ def _version(folder: Path, wanted: str) -> Path:
 
 
 def _published_at(path: Path) -> str:
-    manifest = path.with_name(MANIFEST) if path.name == DATASET else path.with_suffix(".json")
+    manifest = (
+        path.with_name(MANIFEST) if path.name == DATASET else path.with_suffix(".json")
+    )
     return str(manifest_at(manifest).get("published_at", ""))
 
 

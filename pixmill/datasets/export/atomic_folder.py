@@ -22,7 +22,9 @@ def fresh_folder(out: Path) -> Iterator[Path]:
     with _claimed(folder):
         try:
             yield folder
-            folder.rename(out)  # takes the place of an empty folder, and of nothing else
+            folder.rename(
+                out
+            )  # takes the place of an empty folder, and of nothing else
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -35,7 +37,8 @@ def _check_free(out: Path) -> None:
         raise UserError(f"{out} exists and is no folder", hint="name a new folder")
     if out.exists() and any(out.iterdir()):
         raise UserError(
-            f"{out} exists and is not empty", hint="name a new folder, or remove this one first"
+            f"{out} exists and is not empty",
+            hint="name a new folder, or remove this one first",
         )
 
 
@@ -47,10 +50,13 @@ def _claimed(folder: Path) -> Iterator[None]:
     try:
         if not _claim(folder, descriptor):
             raise UserError(
-                f"another export is filling {folder}", hint="wait for it, or name another folder"
+                f"another export is filling {folder}",
+                hint="wait for it, or name another folder",
             )
         for left in folder.iterdir():
-            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+            shutil.rmtree(
+                left
+            ) if left.is_dir() and not left.is_symlink() else left.unlink()
         yield
     finally:
         os.close(descriptor)

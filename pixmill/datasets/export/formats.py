@@ -42,7 +42,9 @@ class Choice:
 EVERYTHING = Choice()
 
 
-def export(config: Config, kind: Format, out: Path, choice: Choice = EVERYTHING) -> Exported:
+def export(
+    config: Config, kind: Format, out: Path, choice: Choice = EVERYTHING
+) -> Exported:
     """Write the dataset of `config` to `out`: a file for a table, a new folder for images.
 
     CSV cells of text that a spreadsheet would run as a formula get a leading apostrophe, unless `choice` wants them
@@ -52,16 +54,26 @@ def export(config: Config, kind: Format, out: Path, choice: Choice = EVERYTHING)
     """
     source = published_dataset(config)
     with opened(source) as dataset:
-        selection = select(dataset.schema_arrow, choice.where, choice.splits, choice.split_by)
+        selection = select(
+            dataset.schema_arrow, choice.where, choice.splits, choice.split_by
+        )
         if out.exists() and out.samefile(source):
             raise UserError(f"{out} is the dataset itself", hint="name another file")
         try:
             out.absolute().parent.mkdir(parents=True, exist_ok=True)
             if kind in TABLE_WRITERS:
-                write = write_raw_csv if kind == "csv" and choice.raw_cells else TABLE_WRITERS[kind]
+                write = (
+                    write_raw_csv
+                    if kind == "csv" and choice.raw_cells
+                    else TABLE_WRITERS[kind]
+                )
                 return write_table(dataset, selection, out, write)
-            return FOLDER_WRITERS[kind](Samples(dataset, selection, config), out.absolute())
+            return FOLDER_WRITERS[kind](
+                Samples(dataset, selection, config), out.absolute()
+            )
         except OSError as error:
             if is_damage(error):
                 raise
-            raise UserError(f"{out} can't be written: {error.strerror or error}") from None
+            raise UserError(
+                f"{out} can't be written: {error.strerror or error}"
+            ) from None

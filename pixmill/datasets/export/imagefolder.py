@@ -43,13 +43,17 @@ def write_imagefolder(samples: Samples, out: Path) -> Exported:
         for batch in samples.batches():
             for split, placed in _place(batch.samples, folder).items():
                 if split not in writers:
-                    writer = pq.ParquetWriter(folder / split / METADATA, schema, compression="zstd")
+                    writer = pq.ParquetWriter(
+                        folder / split / METADATA, schema, compression="zstd"
+                    )
                     writers[split] = files.enter_context(writer)
                 writers[split].write_table(_metadata(batch.columns, placed, schema))
         return samples.exported()
 
 
-def _place(samples: Iterator[Sample], folder: Path) -> dict[str, list[ImageFolderEntry]]:
+def _place(
+    samples: Iterator[Sample], folder: Path
+) -> dict[str, list[ImageFolderEntry]]:
     placed: dict[str, list[ImageFolderEntry]] = defaultdict(list)
     for sample in samples:
         split = folder / sample.split
@@ -72,7 +76,10 @@ def _put(folder: Path, kind: str, image: ImageData) -> str:
 def _schema(samples: Samples) -> pa.Schema:
     """`file_name` comes first: the library gives it to the first image column that it meets."""
     names = ["file_name", "input_file_name"] if samples.paired else ["file_name"]
-    own = [pa.field(_plain_name(one.name), _metadata_type(one.type)) for one in samples.schema]
+    own = [
+        pa.field(_plain_name(one.name), _metadata_type(one.type))
+        for one in samples.schema
+    ]
     return pa.schema([*(pa.field(name, pa.string()) for name in names), *own])
 
 
@@ -81,12 +88,16 @@ def _metadata_type(kind: pa.DataType) -> pa.DataType:
 
     It would stop at the first date, time or number that does not fit there: these are text.
     """
-    return pa.string() if pa.types.is_temporal(kind) or pa.types.is_uint64(kind) else kind
+    return (
+        pa.string() if pa.types.is_temporal(kind) or pa.types.is_uint64(kind) else kind
+    )
 
 
 def _plain_name(name: str) -> str:
     """The name of a column in the metadata, so that the library neither takes it for a file nor overwrites it."""
-    is_special = name in _MADE_BY_THE_LIBRARY or f"_{name}".endswith(("_file_name", "_file_names"))
+    is_special = name in _MADE_BY_THE_LIBRARY or f"_{name}".endswith(
+        ("_file_name", "_file_names")
+    )
     return f"{name}_text" if is_special else name
 
 

@@ -83,7 +83,9 @@ class Samples:
     `schema` has the scalar columns of the dataset; `paired` says whether samples may have input images.
     """
 
-    def __init__(self, dataset: pq.ParquetFile, selection: Selection, config: Config) -> None:
+    def __init__(
+        self, dataset: pq.ParquetFile, selection: Selection, config: Config
+    ) -> None:
         self._dataset = dataset
         self._selection = selection
         self._config = config
@@ -105,7 +107,9 @@ class Samples:
     def batches(self) -> Iterator[SampleBatch]:
         """Yield the selected jobs batch by batch; the samples of one have to be taken before the next is asked for."""
         for picked in self._selection.batches(self._dataset, BATCH_ROWS):
-            yield SampleBatch(picked.rows.select(self.schema.names), self._samples(picked))
+            yield SampleBatch(
+                picked.rows.select(self.schema.names), self._samples(picked)
+            )
 
     def exported(self) -> Exported:
         """Return the counts. Raises UserError where no job had an image: an empty training set helps nobody."""
@@ -114,7 +118,9 @@ class Samples:
                 f"{count:,} {reason.replace('_', ' ')}"
                 for reason, count in self._left_out.most_common()
             )
-            raise UserError(f"no job has an image to export: {why or 'none was selected'}")
+            raise UserError(
+                f"no job has an image to export: {why or 'none was selected'}"
+            )
         return Exported(
             self._splits.total(),
             dict(self._splits),
@@ -141,7 +147,13 @@ class Samples:
             self._without_input += self.paired and source is None
             position = int(picked.positions[at])
             yield Sample(
-                at, position, split, own["job_key"][at], own["prompt"][at] or "", image, source
+                at,
+                position,
+                split,
+                own["job_key"][at],
+                own["prompt"][at] or "",
+                image,
+                source,
             )
 
     def _column(self, picked: Picked, name: str) -> list[Any]:
@@ -152,7 +164,9 @@ class Samples:
             return [None] * picked.rows.num_rows
         return picked.rows.column(self._config.input.image_columns[0]).to_pylist()  # type: ignore[no-any-return]
 
-    def _image(self, status: str, error_code: str | None, file_name: str | None) -> ImageData | str:
+    def _image(
+        self, status: str, error_code: str | None, file_name: str | None
+    ) -> ImageData | str:
         """Return the image of a job, or the reason why it has none."""
         if status != "succeeded":
             return status
@@ -179,7 +193,9 @@ class Samples:
 
 def _scalar_schema(schema: pa.Schema, left_out: Sequence[str]) -> pa.Schema:
     """The columns that a caption file can hold: no lists, structs and raw bytes, and not those in `left_out`."""
-    return pa.schema([one for one in schema if _is_scalar(one.type) and one.name not in left_out])
+    return pa.schema(
+        [one for one in schema if _is_scalar(one.type) and one.name not in left_out]
+    )
 
 
 def _is_scalar(kind: pa.DataType) -> bool:
@@ -191,7 +207,10 @@ def _is_scalar(kind: pa.DataType) -> bool:
 
 def _input_folder(config: Config, schema: pa.Schema) -> Path | None:
     """The folder that names of local input images are relative to; none where the table's files are in several."""
-    if not config.input.local_images or config.input.image_columns[0] not in schema.names:
+    if (
+        not config.input.local_images
+        or config.input.image_columns[0] not in schema.names
+    ):
         return None
     folders = {file.parent.resolve() for file in find_files(config.input.path)}
     return folders.pop() if len(folders) == 1 else None

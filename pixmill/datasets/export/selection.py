@@ -43,7 +43,9 @@ class Selection(NamedTuple):
     def batches(self, dataset: pq.ParquetFile, size: int) -> Iterator[Picked]:
         """Yield the selected rows in order, from at most `size` rows of the dataset at once."""
         start = 0
-        for batch in dataset.iter_batches(batch_size=min(size, _rows_in(BATCH_BYTES, dataset))):
+        for batch in dataset.iter_batches(
+            batch_size=min(size, _rows_in(BATCH_BYTES, dataset))
+        ):
             kept = self._kept(batch)
             rows = batch if len(kept) == batch.num_rows else batch.take(pa.array(kept))
             yield Picked(rows, start + kept, self._splits(rows))
@@ -76,14 +78,18 @@ def select(
     column = split_by or own_columns(schema)["row_key"]
     _check_column(column, schema, "--split-by")
     return Selection(
-        _condition(where, schema) if where is not None else None, parse_shares(splits), column
+        _condition(where, schema) if where is not None else None,
+        parse_shares(splits),
+        column,
     )
 
 
 def _rows_in(space: int, dataset: pq.ParquetFile) -> int:
     """How many rows of the widest row group need `space` bytes."""
     groups = map(dataset.metadata.row_group, range(dataset.metadata.num_row_groups))
-    widest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    widest = max(
+        (group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0
+    )
     return max(1, space // max(widest, 1))
 
 
@@ -115,7 +121,8 @@ def parse_shares(splits: Sequence[str]) -> dict[str, float]:
         shares[name] = share
     if sum(shares.values()) >= 1:
         raise UserError(
-            "the shares of --split leave nothing for train", hint="their sum must be below 1"
+            "the shares of --split leave nothing for train",
+            hint="their sum must be below 1",
         )
     return shares
 

@@ -42,11 +42,16 @@ def write_table(
         schema = schema.append(pa.field(free_name("split", schema), pa.string()))
     with aside(out) as path:
         disarmed = write(schema, _batches(dataset, selection, schema, splits), path)
-    return Exported(splits.total(), splits if selection.shares else {}, disarmed=disarmed)
+    return Exported(
+        splits.total(), splits if selection.shares else {}, disarmed=disarmed
+    )
 
 
 def _batches(
-    dataset: pq.ParquetFile, selection: Selection, schema: pa.Schema, splits: Counter[str]
+    dataset: pq.ParquetFile,
+    selection: Selection,
+    schema: pa.Schema,
+    splits: Counter[str],
 ) -> Iterator[pa.RecordBatch]:
     for picked in selection.batches(dataset, BATCH_ROWS):
         splits.update(picked.splits)
@@ -54,9 +59,13 @@ def _batches(
         yield pa.RecordBatch.from_arrays([*picked.rows.columns, *added], schema=schema)
 
 
-def write_parquet(schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path) -> int:
+def write_parquet(
+    schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path
+) -> int:
     """Write Parquet with page checksums; few selected rows of many batches share a row group."""
-    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
+    with pq.ParquetWriter(
+        path, schema, compression="zstd", write_page_checksum=True
+    ) as writer:
         waiting: list[pa.RecordBatch] = []
         for batch in batches:
             waiting.append(batch)
@@ -73,16 +82,23 @@ def write_csv(schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path) 
     return _write_csv(schema, batches, path, disarm=True)
 
 
-def write_raw_csv(schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path) -> int:
+def write_raw_csv(
+    schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path
+) -> int:
     """Write CSV with a header, every cell exactly as it is, for programs and for the next run."""
     return _write_csv(schema, batches, path, disarm=False)
 
 
-def write_jsonl(_schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path) -> int:
+def write_jsonl(
+    _schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path
+) -> int:
     """Write one JSON object a line."""
     with path.open("w", encoding="utf-8") as file:
         for batch in batches:
-            lines = map(partial(json.dumps, ensure_ascii=False, allow_nan=False), json_rows(batch))
+            lines = map(
+                partial(json.dumps, ensure_ascii=False, allow_nan=False),
+                json_rows(batch),
+            )
             file.writelines(f"{line}\n" for line in lines)
     return 0
 
@@ -90,7 +106,9 @@ def write_jsonl(_schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Pat
 def _write_csv(
     schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path, *, disarm: bool
 ) -> int:
-    header = pa.record_batch([pa.array([name], pa.string()) for name in schema.names], schema.names)
+    header = pa.record_batch(
+        [pa.array([name], pa.string()) for name in schema.names], schema.names
+    )
     disarmed = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         for batch in chain([header], batches):
@@ -98,7 +116,9 @@ def _write_csv(
             for column in batch.columns:
                 texts = as_text(column, encoded=True)
                 if disarm and _is_text(column.type):
-                    formula = pc.fill_null(pc.match_substring_regex(texts, _FORMULA), False)
+                    formula = pc.fill_null(
+                        pc.match_substring_regex(texts, _FORMULA), False
+                    )
                     disarmed += formula.true_count
                     texts = pc.if_else(formula, _between("'", texts, ""), texts)
                 cells.append(_quoted(texts))
@@ -123,5 +143,7 @@ def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _is_text(kind.value_type)
     return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
     )

@@ -30,7 +30,9 @@ def write_shards(samples: Samples, out: Path) -> Exported:
             rows = list(json_rows(batch.columns))
             for sample in batch.samples:
                 if sample.split not in shards:
-                    shards[sample.split] = files.enter_context(Shards(folder, sample.split))
+                    shards[sample.split] = files.enter_context(
+                        Shards(folder, sample.split)
+                    )
                 shards[sample.split].add(sample, rows[sample.at])
         return samples.exported()
 

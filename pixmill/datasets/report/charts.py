@@ -93,7 +93,8 @@ def latency_rows(latency: Mapping[int, float]) -> list[Row]:
     """Draw percentiles of the latency as bars."""
     longest = max(latency.values(), default=0) or 1
     return [
-        Row(f"p{of}", WIDTH * value / longest, duration(value)) for of, value in latency.items()
+        Row(f"p{of}", WIDTH * value / longest, duration(value))
+        for of, value in latency.items()
     ]
 
 
@@ -104,7 +105,11 @@ def failure_rows(failures: tuple[Failure, ...]) -> list[Row]:
     if rest:
         shown = (
             *shown,
-            Failure("others", sum(failure.jobs for failure in rest), f"{len(rest)} more codes"),
+            Failure(
+                "others",
+                sum(failure.jobs for failure in rest),
+                f"{len(rest)} more codes",
+            ),
         )
     most = max((failure.jobs for failure in shown), default=1)
     return [

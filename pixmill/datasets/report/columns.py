@@ -52,7 +52,9 @@ def meaning_of(schema: pa.Schema, config: Config) -> DatasetColumns:
     described = _described(schema)
     ours = described.get("own") or _ours_by_position(schema)
     axes = (
-        _described_axes(described, schema) if "axes" in described else _axes_by_name(schema, ours)
+        _described_axes(described, schema)
+        if "axes" in described
+        else _axes_by_name(schema, ours)
     )
     taken = {*ours.values(), *(axis.column for axis in axes)}
     own = tuple(
@@ -68,11 +70,17 @@ def meaning_of(schema: pa.Schema, config: Config) -> DatasetColumns:
         axes=axes,
         own=own,
         images=tuple(
-            name for name in _flat(roles.get("image_file" if local else "image_url")) if name in own
+            name
+            for name in _flat(roles.get("image_file" if local else "image_url"))
+            if name in own
         ),
         local_images=local,
         read=tuple(
-            dict.fromkeys(name for name in (*_read_columns(roles, config), *row_key) if name in own)
+            dict.fromkeys(
+                name
+                for name in (*_read_columns(roles, config), *row_key)
+                if name in own
+            )
         ),
     )
 
@@ -88,7 +96,9 @@ def _ours_by_position(schema: pa.Schema) -> dict[str, str]:
         (at for at, name in enumerate(schema.names) if _plain(name) == "row_number"),
         default=len(schema.names),
     )
-    return {_plain(name): name for name in schema.names[first:] if _plain(name) in _OURS}
+    return {
+        _plain(name): name for name in schema.names[first:] if _plain(name) in _OURS
+    }
 
 
 def _plain(name: str) -> str:
@@ -97,18 +107,28 @@ def _plain(name: str) -> str:
 
 def _axes_by_name(schema: pa.Schema, ours: Mapping[str, str]) -> tuple[ReportAxis, ...]:
     """Axes of a dataset that doesn't describe them: the dots of their paths are lost."""
-    first = schema.names.index(ours["row_number"]) if "row_number" in ours else len(schema.names)
+    first = (
+        schema.names.index(ours["row_number"])
+        if "row_number" in ours
+        else len(schema.names)
+    )
     columns = [
         name
         for name in schema.names[first:]
         if _plain(name).startswith(_AXIS) and name not in ours.values()
     ]
-    return tuple(ReportAxis(_plain(name).removeprefix(_AXIS), name, ()) for name in columns)
-
-
-def _described_axes(described: Mapping[str, Any], schema: pa.Schema) -> tuple[ReportAxis, ...]:
     return tuple(
-        ReportAxis(str(axis["path"]), axis["column"], tuple(map(_value, axis["values"])))
+        ReportAxis(_plain(name).removeprefix(_AXIS), name, ()) for name in columns
+    )
+
+
+def _described_axes(
+    described: Mapping[str, Any], schema: pa.Schema
+) -> tuple[ReportAxis, ...]:
+    return tuple(
+        ReportAxis(
+            str(axis["path"]), axis["column"], tuple(map(_value, axis["values"]))
+        )
         for axis in described["axes"]
         if axis["column"] in schema.names
     )
@@ -124,7 +144,9 @@ def _can_be_shown(kind: pa.DataType) -> bool:
     if kind.num_fields:
         return all(_can_be_shown(kind.field(at).type) for at in range(kind.num_fields))
     return not (
-        pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
     )
 
 
@@ -133,7 +155,9 @@ def _read_columns(roles: Mapping[str, Any], config: Config) -> Iterator[str]:
         yield from _flat(columns)
     if config.request.prompt is not None:
         yield from (
-            name for _, name, _, _ in string.Formatter().parse(config.request.prompt) if name
+            name
+            for _, name, _, _ in string.Formatter().parse(config.request.prompt)
+            if name
         )
 
 

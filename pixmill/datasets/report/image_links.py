@@ -58,19 +58,27 @@ class Pictures:
             None if file else _remote(url)
             for file, url in zip(files, ours["output_url"].to_pylist(), strict=True)
         ]
-        more = [[_stored(image["file_name"]) for image in of[1:]] or None for of in images]
+        more = [
+            [_stored(image["file_name"]) for image in of[1:]] or None for of in images
+        ]
         return {
             "file": pa.array(files, pa.string()),
             "thumb": pa.array(
                 [name is not None for name in self._stored_thumbs(files)], pa.bool_()
             ),
-            "width": pa.array([of[0]["width"] if of else None for of in images], pa.int32()),
-            "height": pa.array([of[0]["height"] if of else None for of in images], pa.int32()),
+            "width": pa.array(
+                [of[0]["width"] if of else None for of in images], pa.int32()
+            ),
+            "height": pa.array(
+                [of[0]["height"] if of else None for of in images], pa.int32()
+            ),
             "more": pa.array(more, pa.list_(pa.string())),
             "url": pa.array(urls, pa.string()),
         }
 
-    def inputs(self, batch: pa.RecordBatch, ours: Mapping[str, pa.Array]) -> Iterator[Columns]:
+    def inputs(
+        self, batch: pa.RecordBatch, ours: Mapping[str, pa.Array]
+    ) -> Iterator[Columns]:
         """For each image that goes into a request: the name of its thumbnail, and where the image itself is."""
         nothing: Texts = [None] * batch.num_rows
         kept = (
@@ -78,7 +86,9 @@ class Pictures:
             if "input_image" in ours
             else nothing
         )
-        columns = [as_text(batch[name]).to_pylist() for name in self._meaning.images] or [nothing]
+        columns = [
+            as_text(batch[name]).to_pylist() for name in self._meaning.images
+        ] or [nothing]
         for at, values in enumerate(columns):
             found = (
                 self._local(values)
@@ -86,7 +96,10 @@ class Pictures:
                 else (nothing, list(map(_remote, values)))
             )
             thumbs, links = self._kept(kept, *found) if at == 0 else found
-            yield {"thumb": pa.array(thumbs, pa.string()), "link": pa.array(links, pa.string())}
+            yield {
+                "thumb": pa.array(thumbs, pa.string()),
+                "link": pa.array(links, pa.string()),
+            }
 
     def _kept(self, kept: Texts, thumbs: Texts, links: Texts) -> tuple[Texts, Texts]:
         """Put what the store keeps of the input images before what the table says about them."""
@@ -98,7 +111,9 @@ class Pictures:
         return _first_known(ours, thumbs), _first_known(stored, links)
 
     def _local(self, values: Texts) -> tuple[Texts, Texts]:
-        files = {value: self._local_file(value) for value in dict.fromkeys(values) if value}
+        files = {
+            value: self._local_file(value) for value in dict.fromkeys(values) if value
+        }
         images = {
             value: (file, version)
             for value, file in files.items()
@@ -121,7 +136,9 @@ class Pictures:
         return None
 
     def _stored_thumbs(self, names: Texts) -> Texts:
-        return self._thumbs([(name, Path(name).stem) if name else None for name in names])
+        return self._thumbs(
+            [(name, Path(name).stem) if name else None for name in names]
+        )
 
     def _thumbs(self, wanted: Sequence[tuple[Path | str, str] | None]) -> Texts:
         """Make thumbnails and return their names, None where there is no sound image."""

@@ -83,7 +83,9 @@ class Chunks:
                 name: _encoded(column)
                 for name, column in {**columns, **self._pictures.outputs(ours)}.items()
             },
-            "axes": [_encoded(_positions(batch[axis.column], axis)) for axis in self._axes],
+            "axes": [
+                _encoded(_positions(batch[axis.column], axis)) for axis in self._axes
+            ],
             "own": [_encoded(self._own(batch, name)) for name in self._meaning.own],
             "inputs": [
                 {name: _encoded(column) for name, column in of.items()}
@@ -98,7 +100,9 @@ class Chunks:
         long = pc.greater(pc.fill_null(pc.utf8_length(texts), 0), LONGEST)
         return pc.if_else(
             long,
-            pc.binary_join_element_wise(pc.utf8_slice_codeunits(texts, 0, LONGEST), "…", ""),
+            pc.binary_join_element_wise(
+                pc.utf8_slice_codeunits(texts, 0, LONGEST), "…", ""
+            ),
             texts,
         )
 

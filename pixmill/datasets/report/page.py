@@ -57,7 +57,9 @@ def page_of(config: Config) -> Path:
 
 
 def write_report(
-    config: Config, folder: Path | None = None, is_hurried: Callable[[], bool] = lambda: False
+    config: Config,
+    folder: Path | None = None,
+    is_hurried: Callable[[], bool] = lambda: False,
 ) -> Path:
     """Write the report of the published dataset of `config` and return its page.
 
@@ -86,7 +88,11 @@ def write_report(
 
 
 def _write(
-    config: Config, store: Store, source: Path, target: Path, is_hurried: Callable[[], bool]
+    config: Config,
+    store: Store,
+    source: Path,
+    target: Path,
+    is_hurried: Callable[[], bool],
 ) -> None:
     with (
         pq.ParquetFile(source, page_checksum_verification=True) as dataset,
@@ -109,7 +115,9 @@ def page_text(
         name=config.name,
         summary=summary,
         about=json.dumps(
-            _about(config, meaning, summary, places), ensure_ascii=False, allow_nan=False
+            _about(config, meaning, summary, places),
+            ensure_ascii=False,
+            allow_nan=False,
         ),
         chunks=chunks.read(dataset, MOST_JOBS),
         shown=min(summary.jobs, MOST_JOBS),
@@ -151,7 +159,11 @@ def _input_folders(config: Config) -> tuple[Path, ...]:
     if not config.input.local_images:
         return ()
     try:
-        return tuple(dict.fromkeys(file.parent.resolve() for file in find_files(config.input.path)))
+        return tuple(
+            dict.fromkeys(
+                file.parent.resolve() for file in find_files(config.input.path)
+            )
+        )
     except TableError:
         return ()
 

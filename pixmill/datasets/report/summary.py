@@ -78,7 +78,9 @@ class Summary:
         """Everything in one line: `796 of 800 images · 2 refused · 2 failed · ¥12.40 · 14 min`."""
         parts = [f"{self.succeeded:,} of {counted(self.jobs, 'image')}"]
         parts += [
-            f"{self.status[name]:,} {label}" for name, label in _PROBLEMS if self.status.get(name)
+            f"{self.status[name]:,} {label}"
+            for name, label in _PROBLEMS
+            if self.status.get(name)
         ]
         parts += [f"{counted(self.missing, 'file')} missing"] if self.missing else []
         parts += [money(self.cost)] if self.cost else []
@@ -141,7 +143,8 @@ def _count(counts: _Counts, batch: Mapping[str, Any]) -> None:
             at = pc.index(batch["error_code"], code).as_py()
             counts.messages[code] = batch["error_message"][at].as_py() or ""
     lost = pc.and_(
-        pc.equal(batch["status"], "succeeded"), pc.starts_with(batch["error_code"], "image_")
+        pc.equal(batch["status"], "succeeded"),
+        pc.starts_with(batch["error_code"], "image_"),
     )
     counts.missing += pc.sum(lost).as_py() or 0
     paid = (
@@ -156,7 +159,9 @@ def _count(counts: _Counts, batch: Mapping[str, Any]) -> None:
             if row["cost_sum"] is not None
         }
     )
-    counts.providers.update(name for name in pc.unique(batch["provider"]).to_pylist() if name)
+    counts.providers.update(
+        name for name in pc.unique(batch["provider"]).to_pylist() if name
+    )
     counts.calls.append(_calls(counts, batch))
 
 
@@ -168,7 +173,9 @@ def _calls(counts: _Counts, batch: Mapping[str, Any]) -> NDArray[np.float64]:
     codes = batch["run_id"].dictionary_encode()
     for name in codes.dictionary.to_pylist():
         counts.runs.setdefault(name, len(counts.runs))
-    known = pa.array([counts.runs[name] for name in codes.dictionary.to_pylist()], pa.int64())
+    known = pa.array(
+        [counts.runs[name] for name in codes.dictionary.to_pylist()], pa.int64()
+    )
     times = [_seconds(batch[name]) for name in ("started_at", "finished_at")]
     rows = np.column_stack(
         [_doubles(pc.take(known, codes.indices)), *times, _doubles(batch["latency_ms"])]
@@ -206,7 +213,8 @@ def _summary(counts: _Counts, meaning: DatasetColumns) -> Summary:
         else {},
         last_run=_last_run(calls),
         axes=tuple(
-            _with_values(axis, list(counts.values.get(axis.column, ()))) for axis in meaning.axes
+            _with_values(axis, list(counts.values.get(axis.column, ())))
+            for axis in meaning.axes
         ),
     )
 

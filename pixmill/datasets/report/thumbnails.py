@@ -29,7 +29,9 @@ _THREADS = min(4, os.cpu_count() or 1)
 class Thumbnails:
     """Makes thumbnails below `<store>/thumbs` with a small pool of threads, and none any more once it `is_hurried`."""
 
-    def __init__(self, store: Store, is_hurried: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, store: Store, is_hurried: Callable[[], bool] = lambda: False
+    ) -> None:
         self._store = store
         self._is_hurried = is_hurried
         self._pool = ThreadPoolExecutor(_THREADS, "thumbnails")
@@ -45,14 +47,20 @@ class Thumbnails:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def make(self, images: Iterable[tuple[Path | str, str]]) -> dict[tuple[Path | str, str], bool]:
+    def make(
+        self, images: Iterable[tuple[Path | str, str]]
+    ) -> dict[tuple[Path | str, str], bool]:
         """Make the thumbnail of each (file, name) that has none; say which of them have one now.
 
         A file is a path, or the name of an image of the store. Raises OSError where a thumbnail can't be written.
         """
         distinct = list(dict.fromkeys(images))
         return dict(
-            zip(distinct, self._pool.map(lambda image: self._one(*image), distinct), strict=True)
+            zip(
+                distinct,
+                self._pool.map(lambda image: self._one(*image), distinct),
+                strict=True,
+            )
         )
 
     def _one(self, source: Path | str, name: str) -> bool:

@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping
 
-_SIGNS = {"CNY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "HKD": "HK$", "SGD": "S$"}
+_SIGNS = {
+    "CNY": "¥",
+    "USD": "$",
+    "EUR": "€",
+    "GBP": "£",
+    "JPY": "¥",
+    "HKD": "HK$",
+    "SGD": "S$",
+}
 
 
 def money(cost: Mapping[str, float], digits: int = 2) -> str:
@@ -30,7 +38,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60:02d} min"
+    return (
+        f"{minutes} min"
+        if minutes < 100
+        else f"{minutes // 60:,} h {minutes % 60:02d} min"
+    )
 
 
 def counted(number: int, thing: str) -> str:
@@ -40,4 +52,6 @@ def counted(number: int, thing: str) -> str:
 
 def short(number: float) -> str:
     """Return a figure for the axis of a chart: `0.25`, `12`, `1,500`."""
-    return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.2g}"
+    return (
+        f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.2g}"
+    )

@@ -15,7 +15,13 @@ from zoneinfo import ZoneInfo
 
 from pixmill.errors import UserError
 from pixmill.ledger import Ledger
-from pixmill.ledger.billing.queries import QUARTER_HOUR, CallSum, RunPricing, call_sums, tariffs
+from pixmill.ledger.billing.queries import (
+    QUARTER_HOUR,
+    CallSum,
+    RunPricing,
+    call_sums,
+    tariffs,
+)
 
 BY = ("day", "req_key", "code", "config")
 CHARGED = ("yes", "no", "unknown")
@@ -40,7 +46,8 @@ class Period(NamedTuple):
             return 0, _MOST_MICROSECONDS
         days = self.begin - timedelta(margin_days), self.end + timedelta(margin_days)
         begin, end = (
-            datetime(day.year, day.month, day.day, tzinfo=self.zone).timestamp() for day in days
+            datetime(day.year, day.month, day.day, tzinfo=self.zone).timestamp()
+            for day in days
         )
         return int(begin) * 1_000_000, int(end) * 1_000_000
 
@@ -59,7 +66,9 @@ class BillLine(NamedTuple):
     def plus(self, other: "BillLine") -> "BillLine":
         """Both together."""
         return BillLine(
-            self.calls + other.calls, self.cost + other.cost, self.unpriced + other.unpriced
+            self.calls + other.calls,
+            self.cost + other.cost,
+            self.unpriced + other.unpriced,
         )
 
 
@@ -134,19 +143,27 @@ def month_period(month: str | None, zone: ZoneInfo, now: datetime) -> Period:
     if month == ALL:
         return Period(ALL, zone)
     named = f"{now.astimezone(zone):%Y-%m}" if month is None else month
-    if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", named) or not "1970" <= named < "9999":
-        raise UserError(f"--month: {month!r} is not a month", hint="such as 2026-11, or all")
+    if (
+        not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", named)
+        or not "1970" <= named < "9999"
+    ):
+        raise UserError(
+            f"--month: {month!r} is not a month", hint="such as 2026-11, or all"
+        )
     begin = date.fromisoformat(f"{named}-01")
     return Period(named, zone, begin, (begin + timedelta(31)).replace(day=1))
 
 
 def grouping(text: str) -> tuple[str, ...]:
     """Read `day,config` into names of `BY`. Raises UserError for other ones."""
-    names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
+    names = tuple(
+        dict.fromkeys(filter(None, (name.strip() for name in text.split(","))))
+    )
     for name in names:
         if name not in BY:
             raise UserError(
-                f"--by: {name!r} is nothing to group by", hint=f"one or more of {', '.join(BY)}"
+                f"--by: {name!r} is nothing to group by",
+                hint=f"one or more of {', '.join(BY)}",
             )
     return names
 
@@ -154,13 +171,21 @@ def grouping(text: str) -> tuple[str, ...]:
 def make_bill(ledger: Ledger, period: Period, by: Sequence[str] = ()) -> Bill:
     """Sum what the calls that ended in `period` came to."""
     of_runs = ledger.ask(tariffs)
-    sums = [_priced(one, of_runs) for one in ledger.ask(call_sums, *period.microseconds(), by)]
+    sums = [
+        _priced(one, of_runs)
+        for one in ledger.ask(call_sums, *period.microseconds(), by)
+    ]
     currencies = _currencies(sums, of_runs)
     groups = [_group(one, by, of_runs, period.zone) for one in sums]
     lines = _lines(zip(groups, currencies, sums, strict=True))
-    totals = _lines(((), currency, one) for currency, one in zip(currencies, sums, strict=True))
+    totals = _lines(
+        ((), currency, one) for currency, one in zip(currencies, sums, strict=True)
+    )
     return Bill(
-        period, tuple(by), lines, totals or (Line((), None, BillLine(), BillLine(), BillLine()),)
+        period,
+        tuple(by),
+        lines,
+        totals or (Line((), None, BillLine(), BillLine(), BillLine()),),
     )
 
 
@@ -170,9 +195,13 @@ def _priced(one: CallSum, of_runs: Mapping[str, RunPricing]) -> CallSum:
     return one._replace(price=tariff.price) if one.price is None and tariff else one
 
 
-def _currencies(sums: Sequence[CallSum], of_runs: Mapping[str, RunPricing]) -> list[str | None]:
+def _currencies(
+    sums: Sequence[CallSum], of_runs: Mapping[str, RunPricing]
+) -> list[str | None]:
     """The currency of each sum. A run that got no answer did not say: where there is only one, it is that."""
-    found = [tariff.currency if (tariff := of_runs.get(one.run_id)) else None for one in sums]
+    found = [
+        tariff.currency if (tariff := of_runs.get(one.run_id)) else None for one in sums
+    ]
     known = {currency for currency in found if currency}
     return [next(iter(known))] * len(sums) if len(known) == 1 else found
 
@@ -190,11 +219,19 @@ def _group(
 
 
 def _day(quarter: int, zone: ZoneInfo) -> str:
-    return datetime.fromtimestamp(quarter * QUARTER_HOUR // 1_000_000, zone).date().isoformat()
+    return (
+        datetime.fromtimestamp(quarter * QUARTER_HOUR // 1_000_000, zone)
+        .date()
+        .isoformat()
+    )
 
 
-def _lines(sums: Iterable[tuple[tuple[str | None, ...], str | None, CallSum]]) -> tuple[Line, ...]:
-    cells: dict[tuple[tuple[str | None, ...], str | None], dict[str, BillLine]] = defaultdict(dict)
+def _lines(
+    sums: Iterable[tuple[tuple[str | None, ...], str | None, CallSum]],
+) -> tuple[Line, ...]:
+    cells: dict[tuple[tuple[str | None, ...], str | None], dict[str, BillLine]] = (
+        defaultdict(dict)
+    )
     for group, currency, one in sums:
         parts = cells[group, currency]
         parts[one.charged] = parts.get(one.charged, BillLine()).plus(_part(one))
@@ -203,7 +240,10 @@ def _lines(sums: Iterable[tuple[tuple[str | None, ...], str | None, CallSum]]) -
         for of, parts in cells.items()
     )
     return tuple(
-        sorted(lines, key=lambda line: [part or "" for part in (*line.group, line.currency)])
+        sorted(
+            lines,
+            key=lambda line: [part or "" for part in (*line.group, line.currency)],
+        )
     )
 
 

@@ -55,7 +55,9 @@ class UnmatchedIds(NamedTuple):
     ids: tuple[str, ...]
 
 
-def call_sums(connection: Connection, begin: int, end: int, by: Collection[str]) -> list[CallSum]:
+def call_sums(
+    connection: Connection, begin: int, end: int, by: Collection[str]
+) -> list[CallSum]:
     """Count the calls that ended from `begin` until before `end` (microseconds), by `day`, `req_key` and `code`."""
     same: tuple[Any, ...] = (
         attempts.c.run_id,
@@ -65,10 +67,14 @@ def call_sums(connection: Connection, begin: int, end: int, by: Collection[str])
         jobs.c.req_key if "req_key" in by else null(),
         attempts.c.code if "code" in by else null(),
     )
-    counted = select(*same, func.count(attempts.c.id)).where(_between(begin, end), COUNTS)
+    counted = select(*same, func.count(attempts.c.id)).where(
+        _between(begin, end), COUNTS
+    )
     counted = counted.group_by(*(part for part in same if not isinstance(part, Null)))
     if "req_key" in by:
-        counted = counted.outerjoin_from(attempts, jobs, jobs.c.job_key == attempts.c.job_key)
+        counted = counted.outerjoin_from(
+            attempts, jobs, jobs.c.job_key == attempts.c.job_key
+        )
     return [CallSum(*row) for row in connection.execute(counted)]
 
 
@@ -77,18 +83,26 @@ def tariffs(connection: Connection) -> dict[str, RunPricing]:
     of_run = attempts.c.run_id == runs.c.run_id
     # Who writes down the call of a process that died does not know what it cost.
     wrote_price = and_(
-        of_run, attempts.c.charged != "no", attempts.c.code.is_distinct_from("process_died")
+        of_run,
+        attempts.c.charged != "no",
+        attempts.c.code.is_distinct_from("process_died"),
     )
     priced = select(attempts.c.price).where(wrote_price)
     paid = (
-        select(jobs.c.currency).join(attempts, attempts.c.job_key == jobs.c.job_key).where(of_run)
+        select(jobs.c.currency)
+        .join(attempts, attempts.c.job_key == jobs.c.job_key)
+        .where(of_run)
     )
     stated = paid.where(jobs.c.currency.is_not(None))
     currency = func.coalesce(
         stated.where(jobs.c.outcome_run == runs.c.run_id).limit(1).scalar_subquery(),
-        stated.limit(1).scalar_subquery(),  # all that the run paid for was paid for again
+        stated.limit(
+            1
+        ).scalar_subquery(),  # all that the run paid for was paid for again
     )
-    found = select(runs.c.run_id, runs.c.name, priced.limit(1).scalar_subquery(), currency)
+    found = select(
+        runs.c.run_id, runs.c.name, priced.limit(1).scalar_subquery(), currency
+    )
     return {run: RunPricing(*of) for run, *of in connection.execute(found)}
 
 
@@ -97,10 +111,14 @@ def ids_only_here(
 ) -> UnmatchedIds:
     """Of the calls from `begin` until before `end` that were charged, return the ids that are not among `theirs`."""
     charged = and_(
-        _between(begin, end), attempts.c.charged == "yes", attempts.c.request_id.is_not(None)
+        _between(begin, end),
+        attempts.c.charged == "yes",
+        attempts.c.request_id.is_not(None),
     )
     unknown = attempts.c.request_id.not_in(select(_given().c.value))
-    return _one_sided(connection, select(attempts.c.request_id).where(charged, unknown), theirs)
+    return _one_sided(
+        connection, select(attempts.c.request_id).where(charged, unknown), theirs
+    )
 
 
 def ids_only_there(
@@ -108,7 +126,9 @@ def ids_only_there(
 ) -> UnmatchedIds:
     """Of `theirs`, return the ids that no call from `begin` until before `end` has that was or may be charged."""
     chargeable = and_(
-        _between(begin, end), attempts.c.charged != "no", attempts.c.request_id.is_not(None)
+        _between(begin, end),
+        attempts.c.charged != "no",
+        attempts.c.request_id.is_not(None),
     )
     given = _given()
     missing = given.c.value.not_in(select(attempts.c.request_id).where(chargeable))
@@ -123,7 +143,13 @@ def _given() -> Any:
     return json_values(bindparam("theirs")).table_valued("value")
 
 
-def _one_sided(connection: Connection, ids: Select[Any], theirs: Sequence[str]) -> UnmatchedIds:
+def _one_sided(
+    connection: Connection, ids: Select[Any], theirs: Sequence[str]
+) -> UnmatchedIds:
     found = ids.add_columns(func.count(literal(1)).over()).limit(SHOWN_IDS)
-    rows = connection.execute(found, {"theirs": json.dumps(theirs, allow_nan=False)}).all()
-    return UnmatchedIds(rows[0][1] if rows else 0, tuple(sorted(row[0] for row in rows)))
+    rows = connection.execute(
+        found, {"theirs": json.dumps(theirs, allow_nan=False)}
+    ).all()
+    return UnmatchedIds(
+        rows[0][1] if rows else 0, tuple(sorted(row[0] for row in rows))
+    )

@@ -115,7 +115,9 @@ class Reconciliation:
     def differs(self) -> bool:
         """Whether anything does."""
         sides = (self.only_console, self.only_ledger)
-        return any(day.differs for day in self.days) or any(side.number for side in sides if side)
+        return any(day.differs for day in self.days) or any(
+            side.number for side in sides if side
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The comparison as plain JSON values."""
@@ -180,8 +182,13 @@ def compare(ledger: Ledger, export: Export, period: Period) -> Reconciliation:
     for row in rows:
         theirs[row.day.isoformat() if row.day else None].append(row)
     days = sorted({*ours, *theirs}, key=str)
-    made = tuple(_both(day, ours.get(day, []), theirs.get(day, []), export.columns) for day in days)
-    sides = _ids(ledger, rows, period) if "request_id" in export.columns else (None, None)
+    made = tuple(
+        _both(day, ours.get(day, []), theirs.get(day, []), export.columns)
+        for day in days
+    )
+    sides = (
+        _ids(ledger, rows, period) if "request_id" in export.columns else (None, None)
+    )
     return Reconciliation(export, period, len(export.rows) - len(rows), made, *sides)
 
 
@@ -197,7 +204,9 @@ def _columns(names: Sequence[str]) -> dict[str, str]:
     for part, words in _NAMES.items():
         free = [name for name in names if name not in found.values()]
         exact = (name for word in words for name in free if _spelled(name) == word)
-        within = (name for word in words for name in free if _says(_spelled(name), word))
+        within = (
+            name for word in words for name in free if _says(_spelled(name), word)
+        )
         if name := next(exact, None) or next(within, None):
             found[part] = name
     return found
@@ -211,11 +220,17 @@ def _spelled(name: str) -> str:
 
 def _says(spelled: str, word: str) -> bool:
     """Whether a name has `word` in it: a whole one in English, as `discount` is no count; anywhere in Chinese."""
-    return f" {word} " in f" {spelled} " if word.isascii() else word in spelled.replace(" ", "")
+    return (
+        f" {word} " in f" {spelled} "
+        if word.isascii()
+        else word in spelled.replace(" ", "")
+    )
 
 
 def _suggested() -> str:
-    return ", ".join("/".join(words[:3]) for part, words in _NAMES.items() if part != "day")
+    return ", ".join(
+        "/".join(words[:3]) for part, words in _NAMES.items() if part != "day"
+    )
 
 
 def _records(path: str, columns: Mapping[str, str]) -> Iterator[dict[str, str]]:
@@ -224,7 +239,10 @@ def _records(path: str, columns: Mapping[str, str]) -> Iterator[dict[str, str]]:
             raise TableError(f"{path}: {bad.message}")
         texts = [as_text(batch.rows[name]).to_pylist() for name in columns.values()]
         for cells in zip(*texts, strict=True):
-            yield {part: (cell or "").strip() for part, cell in zip(columns, cells, strict=True)}
+            yield {
+                part: (cell or "").strip()
+                for part, cell in zip(columns, cells, strict=True)
+            }
 
 
 def _row(cells: Mapping[str, str], day: date | None, where: str) -> ConsoleRow:
@@ -232,7 +250,9 @@ def _row(cells: Mapping[str, str], day: date | None, where: str) -> ConsoleRow:
     request_id = cells.get("request_id") or None
     calls = int(_number(cells["calls"], where)) if "calls" in cells else None
     if calls is None and "request_id" in cells:
-        calls = int(bool(request_id) and (amount is None or amount > 0))  # less is given back
+        calls = int(
+            bool(request_id) and (amount is None or amount > 0)
+        )  # less is given back
     return ConsoleRow(day, calls, amount, request_id)
 
 
@@ -242,7 +262,9 @@ def _number(text: str, where: str) -> Decimal:
     found = _NUMBER.fullmatch(text.replace("\u2212", "-"))
     digits = _digits(found["digits"]) if found else None
     if not found or digits is None:
-        raise TableError(f"{where}: {text!r} is no number", hint="such as 1234.50 or ¥1,234.50")
+        raise TableError(
+            f"{where}: {text!r} is no number", hint="such as 1234.50 or ¥1,234.50"
+        )
     signs = (found["before"], found["within"], found["after"])
     is_negative = "-" in signs or (found["before"], found["after"]) == ("(", ")")
     return -Decimal(digits) if is_negative else Decimal(digits)
@@ -275,7 +297,10 @@ def _date(year: int, month: int, day: int) -> date | None:
 
 
 def _both(
-    day: str | None, ours: Sequence[Line], theirs: Iterable[ConsoleRow], columns: Mapping[str, str]
+    day: str | None,
+    ours: Sequence[Line],
+    theirs: Iterable[ConsoleRow],
+    columns: Mapping[str, str],
 ) -> Day:
     comparable = len(ours) < 2  # a console's amounts are in one currency
     rows = list(theirs)

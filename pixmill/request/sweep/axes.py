@@ -40,7 +40,9 @@ def values_of(spec: Any) -> list[RawValue]:
 def given(item: Any) -> RawValue:
     """Return one value of a list: itself, or the parts of `{label: …, value: …}`. ValueError if it is neither."""
     if isinstance(item, Mapping):
-        if item.keys() != {"label", "value"} or isinstance(item["label"], Mapping | list):
+        if item.keys() != {"label", "value"} or isinstance(
+            item["label"], Mapping | list
+        ):
             raise ValueError("a value with a label is written {label: …, value: …}")
         return RawValue(item["value"], normalized(str(item["label"])))
     return RawValue(item)
@@ -49,7 +51,9 @@ def given(item: Any) -> RawValue:
 def named(spec: Any, known: Iterable[str]) -> tuple[str, Any]:
     """Return name and arguments of `{name: arguments}`; ValueError where `spec` is no such mapping of a known name."""
     if not isinstance(spec, Mapping):
-        raise ValueError("must be a list of values, such as [2, 3], or {range: [a, b, step]}")  # noqa: TRY004
+        raise ValueError(  # noqa: TRY004 – a mistake in a config
+            "must be a list of values, such as [2, 3], or {range: [a, b, step]}"
+        )
     if len(spec) != 1:
         raise ValueError(f"must have one key, one of {', '.join(known)}")
     name, arguments = next(iter(spec.items()))
@@ -57,12 +61,17 @@ def named(spec: Any, known: Iterable[str]) -> tuple[str, Any]:
         return name, arguments
     if name in DISTRIBUTIONS:
         raise ValueError(f"{name} is for `random` groups")
-    raise ValueError(f"unknown kind of values {name!r}" + did_you_mean(str(name), [*known]))
+    raise ValueError(
+        f"unknown kind of values {name!r}" + did_you_mean(str(name), [*known])
+    )
 
 
 def numbers(arguments: Any, usage: str) -> list[Decimal]:
     """Return the finite numbers of a list as long as that in `usage` (`range: [a, b, step]`), or raise ValueError."""
-    if not isinstance(arguments, list | tuple) or len(arguments) != usage.count(",") + 1:
+    if (
+        not isinstance(arguments, list | tuple)
+        or len(arguments) != usage.count(",") + 1
+    ):
         raise ValueError(f"is written {{{usage}}}")
     return [_decimal(argument, usage) for argument in arguments]
 
@@ -71,7 +80,9 @@ def _decimal(value: Any, usage: str) -> Decimal:
     try:  # YAML reads 1e-3 as text
         number = Decimal(str(value))
     except InvalidOperation:
-        raise ValueError(f"{value!r} is not a number; it is written {{{usage}}}") from None
+        raise ValueError(
+            f"{value!r} is not a number; it is written {{{usage}}}"
+        ) from None
     if not math.isfinite(float(number)):
         raise ValueError(f"{value} is not a finite number")
     return number
@@ -97,7 +108,11 @@ def bounded(count: int) -> int:
 
 
 def _number(value: Decimal) -> int | float:
-    return int(value) if value == value.to_integral_value() else canonical_number(float(value))
+    return (
+        int(value)
+        if value == value.to_integral_value()
+        else canonical_number(float(value))
+    )
 
 
 def _range(arguments: Any) -> list[int | float]:

@@ -56,7 +56,9 @@ class BaselineRequest:
     def typed(self, path: str, kind: AxisKind, value: Any) -> JsonValue:
         """Return `value` as it is sent when the axis `path` holds it. ValueError where it can't be."""
         if not isinstance(value, str | int | float | bool | None):
-            raise ValueError("must be a single text, number or truth value (dates in quotes)")  # noqa: TRY004
+            raise ValueError(  # noqa: TRY004 – a mistake in a config
+                "must be a single text, number or truth value (dates in quotes)"
+            )
         if kind == "field":
             value = self._typed_field(path, value)
         elif kind == "req_key":
@@ -79,8 +81,9 @@ class BaselineRequest:
         if problem and not problem.startswith("unknown field"):
             return problem
         known = [*self.defaults, *sorted(self.variables)]
-        return "is neither a request field nor a variable of request.prompt" + did_you_mean(
-            path, known
+        return (
+            "is neither a request field nor a variable of request.prompt"
+            + did_you_mean(path, known)
         )
 
     def _typed_field(self, path: str, value: Any) -> JsonValue:
@@ -108,7 +111,10 @@ def plain_request(request: Request) -> BaselineRequest:
         if not isinstance(value, Mapping | list)
     }
     return BaselineRequest(
-        request, params, {"req_key": request.req_key, **fields}, frozenset(_placeholders(request))
+        request,
+        params,
+        {"req_key": request.req_key, **fields},
+        frozenset(_placeholders(request)),
     )
 
 
@@ -117,7 +123,9 @@ def _value_at(container: JsonValue, path: str) -> JsonValue:
     for part in path.split("."):
         if container is None:
             return None
-        container = container[int(part)] if isinstance(container, list) else container.get(part)
+        container = (
+            container[int(part)] if isinstance(container, list) else container.get(part)
+        )
     return container
 
 
@@ -126,13 +134,17 @@ def _fields(request: Request) -> dict[str, JsonValue]:
     operation = OPERATIONS.get(request.req_key)
     if operation is None:
         return flatten(request.params)
-    return flatten(operation.parameters.model_validate(request.params).model_dump(mode="json"))
+    return flatten(
+        operation.parameters.model_validate(request.params).model_dump(mode="json")
+    )
 
 
 def _placeholders(request: Request) -> Iterator[str]:
     try:
         yield from (
-            name for _, name, _, _ in string.Formatter().parse(request.prompt or "") if name
+            name
+            for _, name, _, _ in string.Formatter().parse(request.prompt or "")
+            if name
         )
     except ValueError:  # a broken template is reported with the request
         return
@@ -150,7 +162,7 @@ def _malformed(params: Mapping[str, Any], path: str) -> str | None:
 
 
 def _wording(error: ValidationError) -> str:
-    message = str(error.errors(include_url=False, include_input=False)[0]["msg"]).removeprefix(
-        "Value error, "
-    )
+    message = str(
+        error.errors(include_url=False, include_input=False)[0]["msg"]
+    ).removeprefix("Value error, ")
     return message[0].lower() + message[1:]

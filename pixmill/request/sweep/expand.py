@@ -54,7 +54,10 @@ def sweep_mistakes(sweep: Sweep, request: Request) -> Mistakes:
 
 def _made(sweep: Sweep, request: Request) -> tuple[SweepPoints | None, Mistakes]:
     reader = GroupReader(plain_request(request))
-    groups = [reader.read(group, f"sweep.groups.{at}") for at, group in enumerate(sweep.groups)]
+    groups = [
+        reader.read(group, f"sweep.groups.{at}")
+        for at, group in enumerate(sweep.groups)
+    ]
     conditions, mistakes = _conditions(sweep)
     mistakes = reader.mistakes + mistakes
     if not mistakes and math.prod(len(group.rows) for group in groups) > MAX_POINTS:
@@ -65,7 +68,10 @@ def _made(sweep: Sweep, request: Request) -> tuple[SweepPoints | None, Mistakes]
 def _conditions(sweep: Sweep) -> tuple[list[RowCondition], Mistakes]:
     found: list[RowCondition] = []
     mistakes: Mistakes = []
-    for name, texts, keep_when in (("exclude", sweep.exclude, False), ("only", sweep.only, True)):
+    for name, texts, keep_when in (
+        ("exclude", sweep.exclude, False),
+        ("only", sweep.only, True),
+    ):
         for at, text in enumerate(texts):
             where = f"sweep.{name}.{at}"
             try:
@@ -80,11 +86,18 @@ def _multiplied(
 ) -> tuple[SweepPoints | None, Mistakes]:
     kinds = {path: kind for group in groups for path, kind in group.axes.items()}
     combinations = _combinations(groups)
-    of_points = [condition for condition in conditions if condition.condition.names <= kinds.keys()]
+    of_points = [
+        condition
+        for condition in conditions
+        if condition.condition.names <= kinds.keys()
+    ]
     kept, mistakes = _constrained(combinations, of_points, kinds)
     if not kept and not mistakes:
         mistakes.append(
-            ("sweep", f"no point remains: exclude and only remove all {len(combinations):,}")
+            (
+                "sweep",
+                f"no point remains: exclude and only remove all {len(combinations):,}",
+            )
         )
     of_rows = tuple(condition for condition in conditions if condition not in of_points)
     points = SweepPoints(_axes(kinds, kept.values()), tuple(_points(kept)), of_rows)
@@ -98,13 +111,16 @@ def _combinations(groups: Sequence[Group]) -> dict[str, _Combination]:
     for rows in product(*(group.rows for group in groups)):
         combination = tuple(chain.from_iterable(rows))
         found.setdefault(
-            point_id([(each.path, each.text) for each in combination if each.differs]), combination
+            point_id([(each.path, each.text) for each in combination if each.differs]),
+            combination,
         )
     return found
 
 
 def _constrained(
-    combinations: dict[str, _Combination], conditions: Sequence[RowCondition], paths: Iterable[str]
+    combinations: dict[str, _Combination],
+    conditions: Sequence[RowCondition],
+    paths: Iterable[str],
 ) -> tuple[dict[str, _Combination], Mistakes]:
     if not conditions:
         return combinations, []
@@ -113,28 +129,41 @@ def _constrained(
     keep = np.ones(len(combinations), dtype=np.bool_)
     mistakes: Mistakes = []
     every = combinations.values()
-    columns = {path: axis_column([row[at].value for row in every]) for at, path in enumerate(paths)}
+    columns = {
+        path: axis_column([row[at].value for row in every])
+        for at, path in enumerate(paths)
+    }
     for condition, keep_when, where in conditions:
         try:
             keep &= condition.mask(columns, len(combinations)) == keep_when
         except ValueError as error:
             mistakes.append((where, str(error)))
     return {
-        id_: row for (id_, row), stays in zip(combinations.items(), keep, strict=True) if stays
+        id_: row
+        for (id_, row), stays in zip(combinations.items(), keep, strict=True)
+        if stays
     }, mistakes
 
 
-def _axes(kinds: Mapping[str, AxisKind], combinations: Iterable[_Combination]) -> tuple[Axis, ...]:
+def _axes(
+    kinds: Mapping[str, AxisKind], combinations: Iterable[_Combination]
+) -> tuple[Axis, ...]:
     values: dict[str, dict[str, AxisValue]] = {path: {} for path in kinds}
     for setting in chain.from_iterable(combinations):
-        values[setting.path].setdefault(setting.text, AxisValue(setting.label, setting.value))
-    return tuple(Axis(path, kind, tuple(values[path].values())) for path, kind in kinds.items())
+        values[setting.path].setdefault(
+            setting.text, AxisValue(setting.label, setting.value)
+        )
+    return tuple(
+        Axis(path, kind, tuple(values[path].values())) for path, kind in kinds.items()
+    )
 
 
 def _points(combinations: Mapping[str, _Combination]) -> Iterable[Point]:
     for id_, combination in combinations.items():
         values = {setting.path: setting.value for setting in combination}
-        yield Point(id_, values, {setting.path: setting.label for setting in combination})
+        yield Point(
+            id_, values, {setting.path: setting.label for setting in combination}
+        )
 
 
 def _unfit(points: SweepPoints, request: Request) -> Mistakes:

@@ -65,7 +65,8 @@ class GroupReader:
             self.mistakes.append((place, str(error)))
             return Group({}, ())
         return Group(
-            {path: self._kinds[path] for path in columns if path in self._kinds}, list(rows)
+            {path: self._kinds[path] for path in columns if path in self._kinds},
+            list(rows),
         )
 
     def _read(
@@ -104,14 +105,18 @@ class GroupReader:
         if not isinstance(items, list | tuple) or not all(
             isinstance(item, Mapping) for item in items
         ):
-            raise ValueError("must be a list of points such as {scale: 3, ddim_steps: 25}")
+            raise ValueError(
+                "must be a list of points such as {scale: 3, ddim_steps: 25}"
+            )
         columns: _Columns = {}
         for path in dict.fromkeys(path for item in items for path in item):
             first = next(at for at, item in enumerate(items) if path in item)
             kind = self._new_axis(path, f"{where}.{first}.{path}")
             columns[path] = []
             if kind is not None:
-                columns[path] = self._settings(path, kind, list(self._listed(path, items, where)))
+                columns[path] = self._settings(
+                    path, kind, list(self._listed(path, items, where))
+                )
         return columns
 
     def _listed(
@@ -123,7 +128,9 @@ class GroupReader:
             try:
                 if path not in item and path not in defaults:
                     raise ValueError("is missing, and has no default")  # noqa: TRY301 - gathered with the others
-                yield LocatedValue(place, given(item[path] if path in item else defaults[path]))
+                yield LocatedValue(
+                    place, given(item[path] if path in item else defaults[path])
+                )
             except ValueError as error:
                 self.mistakes.append((place, str(error)))
 
@@ -168,7 +175,8 @@ class GroupReader:
     ) -> list[AxisSetting]:
         """Return a setting per value that fits; equal values share the first label that one of them has."""
         typed = [
-            (value, canonical_json(value), label) for value, label in self._typed(path, kind, items)
+            (value, canonical_json(value), label)
+            for value, label in self._typed(path, kind, items)
         ]
         labels: dict[str, str] = {}
         for _, text, label in typed:
@@ -202,7 +210,9 @@ class GroupReader:
 
 def _kind_of_group(group: Mapping[str, Any]) -> str:
     if len(group) != 1:
-        raise ValueError(f"needs one kind, one of {', '.join(KINDS)}; more kinds are more groups")
+        raise ValueError(
+            f"needs one kind, one of {', '.join(KINDS)}; more kinds are more groups"
+        )
     kind = str(next(iter(group)))
     if kind not in KINDS:
         raise ValueError(

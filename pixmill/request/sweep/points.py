@@ -94,7 +94,8 @@ class SweepPoints:
         """Return the point's values as conditions and dataset columns hold them: texts where an axis mixes kinds."""
         mixed = {axis.path for axis in self.axes if axis.mixed}
         return {
-            path: text_of(value) if path in mixed else value for path, value in point.values.items()
+            path: text_of(value) if path in mixed else value
+            for path, value in point.values.items()
         }
 
     def request_at(self, point: Point, request: Request) -> Request:
@@ -108,7 +109,10 @@ class SweepPoints:
         """The names in the row conditions that are no axes: the input columns that the sweep reads."""
         axes = {axis.path for axis in self.axes}
         return frozenset(
-            name for row in self.row_conditions for name in row.condition.names if name not in axes
+            name
+            for row in self.row_conditions
+            for name in row.condition.names
+            if name not in axes
         )
 
     def _paths(self, kind: AxisKind) -> list[str]:
@@ -128,8 +132,14 @@ def axis_column(values: Sequence[JsonValue]) -> "pa.Array":
 
 def is_mixed(values: Sequence[JsonValue]) -> bool:
     """Whether values are not all numbers (of 64 bits), all texts or all truth values; nulls may stand among any."""
-    kinds = {float if type(value) is int else type(value) for value in values if value is not None}
-    return len(kinds) > 1 or any(isinstance(value, int) and abs(value) >= 2**63 for value in values)
+    kinds = {
+        float if type(value) is int else type(value)
+        for value in values
+        if value is not None
+    }
+    return len(kinds) > 1 or any(
+        isinstance(value, int) and abs(value) >= 2**63 for value in values
+    )
 
 
 def column_name(path: str) -> str:

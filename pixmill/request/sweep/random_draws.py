@@ -9,7 +9,14 @@ from hashlib import sha256
 from typing import Any
 
 from pixmill.request.canonical_json import canonical_number
-from pixmill.request.sweep.axes import DISTRIBUTIONS, SERIES, RawValue, named, numbers, values_of
+from pixmill.request.sweep.axes import (
+    DISTRIBUTIONS,
+    SERIES,
+    RawValue,
+    named,
+    numbers,
+    values_of,
+)
 from pixmill.text import normalized
 
 _UNIT_BITS = 53
@@ -31,7 +38,9 @@ def draws_of(spec: Any, path: str, seed: int, n: int) -> list[RawValue]:
     low, high = numbers(arguments, f"{name}: [a, b]")
     if low >= high:
         raise ValueError(f"{name} needs [a, b] with a below b")
-    draw = {"uniform": _uniform, "loguniform": _loguniform, "randint": _randint}[name](low, high)
+    draw = {"uniform": _uniform, "loguniform": _loguniform, "randint": _randint}[name](
+        low, high
+    )
     return [
         *(RawValue(draw(digest)) for digest in digests),
         RawValue(_plain(low)),
@@ -41,7 +50,9 @@ def draws_of(spec: Any, path: str, seed: int, n: int) -> list[RawValue]:
 
 def _digest(seed: int, path: str, at: int) -> int:
     return int.from_bytes(
-        sha256(_SEPARATOR.join(("draw1", str(seed), normalized(path), str(at))).encode()).digest()
+        sha256(
+            _SEPARATOR.join(("draw1", str(seed), normalized(path), str(at))).encode()
+        ).digest()
     )
 
 
@@ -65,7 +76,9 @@ def _loguniform(low: Decimal, high: Decimal) -> Callable[[int], int | float]:
     if low <= 0:
         raise ValueError("loguniform needs bounds above 0")
 
-    exact = Context(prec=20)  # floats differ between machines in the last digit of a power
+    exact = Context(
+        prec=20
+    )  # floats differ between machines in the last digit of a power
     span = exact.ln(exact.divide(high, low))
 
     def draw(digest: int) -> int | float:

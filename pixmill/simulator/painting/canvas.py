@@ -81,7 +81,9 @@ def noise_map(random: np.random.Generator, octaves: int, *, stretch: int = 1) ->
     total = np.zeros((half, half), dtype=np.float32)
     for octave in range(octaves):
         waves = 2 ** (octave + 2)
-        grid = random.random((min(half, waves * stretch), waves), dtype=np.float32) * 2 - 1
+        grid = (
+            random.random((min(half, waves * stretch), waves), dtype=np.float32) * 2 - 1
+        )
         total += 0.55**octave * resize(grid, half)
     return resize(total, SIZE)
 
@@ -89,9 +91,13 @@ def noise_map(random: np.random.Generator, octaves: int, *, stretch: int = 1) ->
 def resize(values: Floats, size: int) -> Floats:
     """`values` smoothly scaled to a square."""
     return np.asarray(
-        Image.fromarray(values).resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32
+        Image.fromarray(values).resize((size, size), Image.Resampling.BICUBIC),
+        dtype=np.float32,
     )
 
 
 def _rgb(code: str) -> Floats:
-    return np.array([[[int(code[at : at + 2], 16)]] for at in (1, 3, 5)], dtype=np.float32) / 255
+    return (
+        np.array([[[int(code[at : at + 2], 16)]] for at in (1, 3, 5)], dtype=np.float32)
+        / 255
+    )

@@ -76,7 +76,12 @@ def add_mark(mark: Mark, image: Image.Image) -> Image.Image:
     x = 16 if mark.corner in (1, 2) else SIZE - 16 - (right - left)
     y = 14 if mark.corner in (2, 3) else SIZE - 20 - (bottom - top)
     for shift, color in ((1, (0, 0, 0)), (0, (255, 255, 255))):
-        pen.text((x + shift, y + shift), text, font=font, fill=(*color, int(255 * mark.opacity)))
+        pen.text(
+            (x + shift, y + shift),
+            text,
+            font=font,
+            fill=(*color, int(255 * mark.opacity)),
+        )
     return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
 
 

@@ -46,7 +46,9 @@ def paint_land(scene: Scene, picture: Floats) -> Floats:
     for ridge, nearer in zip_longest(ridges, ridges[1:]):
         if land == "sea" and nearer is None:
             _paint_water(scene, picture)
-        _paint_ridge(scene, picture, ridge, bottom=nearer.outline.max() if nearer else 1)
+        _paint_ridge(
+            scene, picture, ridge, bottom=nearer.outline.max() if nearer else 1
+        )
         if land == "city" and ridge.nearness in _INHABITED:
             _paint_windows(scene, picture, ridge)
     if land == "meadow":
@@ -58,7 +60,10 @@ def _ridge(scene: Scene, layer: int) -> _Ridge:
     nearness = layer / (LAYERS - 1)
     land = scene.recipe.theme.land
     fine = noise_line(
-        scene.chance, range(3, 3 + scene.octaves), jagged=land in ("peaks", "sea"), fall=0.55
+        scene.chance,
+        range(3, 3 + scene.octaves),
+        jagged=land in ("peaks", "sea"),
+        fall=0.55,
     )
     ground = scene.layout.ridges[layer] - _ROUGHNESS[land] * (1 - 0.6 * nearness) * fine
     outline = ground
@@ -69,29 +74,43 @@ def _ridge(scene: Scene, layer: int) -> _Ridge:
     return _Ridge(nearness, scene.layout.ridges[layer], ground, outline)
 
 
-def _paint_ridge(scene: Scene, picture: Floats, ridge: _Ridge, *, bottom: float) -> None:
+def _paint_ridge(
+    scene: Scene, picture: Floats, ridge: _Ridge, *, bottom: float
+) -> None:
     palette = scene.palette
     # What a nearer ridge covers need not be painted.
     seen = slice(max(0, int(ridge.outline.min() * SIZE)), int(bottom * SIZE) + 2)
     y = Y[seen]
     below = y - ridge.ground
-    body = mix(mix(palette.horizon, palette.middle, 0.5), palette.near, ridge.nearness**0.75)
+    body = mix(
+        mix(palette.horizon, palette.middle, 0.5), palette.near, ridge.nearness**0.75
+    )
     mist = mix(palette.horizon, palette.near, 0.72 * ridge.nearness**1.5)
     # Mist lies level: it follows the smooth ridge, not what is jagged on it.
     veil = 0.25 if scene.is_flat else 0.95
-    tone = mix(body, mist, veil * soft((y - ridge.smooth) / (0.05 + 0.24 * ridge.nearness)))
+    tone = mix(
+        body, mist, veil * soft((y - ridge.smooth) / (0.05 + 0.24 * ridge.nearness))
+    )
     # The side of the ridge that faces the sun catches its light.
-    facing = np.exp(-(((X - scene.layout.sun_x) / 0.35) ** 2)) * (0.34 - 0.22 * ridge.nearness)
+    facing = np.exp(-(((X - scene.layout.sun_x) / 0.35) ** 2)) * (
+        0.34 - 0.22 * ridge.nearness
+    )
     tone = mix(tone, palette.sun, facing * np.exp(-np.abs(below) / 0.018))
     tone += scene.texture[seen] * (0.02 + 0.035 * ridge.nearness)
     if scene.recipe.theme.land == "peaks" and ridge.nearness < 0.7:
-        tone = mix(tone, mix(palette.sun, palette.horizon, 0.2), _snow(scene, ridge, below))
-    picture[:, seen] = mix(picture[:, seen], tone, np.clip((y - ridge.outline) * SIZE + 0.5, 0, 1))
+        tone = mix(
+            tone, mix(palette.sun, palette.horizon, 0.2), _snow(scene, ridge, below)
+        )
+    picture[:, seen] = mix(
+        picture[:, seen], tone, np.clip((y - ridge.outline) * SIZE + 0.5, 0, 1)
+    )
 
 
 def _snow(scene: Scene, ridge: _Ridge, below: Floats) -> Floats:
     altitude = np.clip((scene.layout.horizon + 0.05 - ridge.ground) / 0.3, 0, 1)
-    ragged = 1 + 1.6 * noise_line(scene.chance, range(3, 4 + scene.octaves), jagged=True, fall=0.72)
+    ragged = 1 + 1.6 * noise_line(
+        scene.chance, range(3, 4 + scene.octaves), jagged=True, fall=0.72
+    )
     cover: Floats = np.clip((0.13 * altitude**1.5 * ragged - below) * SIZE * 0.5, 0, 1)
     return cover * (0.8 - 0.7 * ridge.nearness)
 
@@ -128,7 +147,9 @@ def _paint_windows(scene: Scene, picture: Floats, ridge: _Ridge) -> None:
         x = column * 6
         if (
             x + 6 < SIZE
-            and ridge.outline[x : x + 6].max() * SIZE + 5 < y < ridge.ground[x] * SIZE + 12
+            and ridge.outline[x : x + 6].max() * SIZE + 5
+            < y
+            < ridge.ground[x] * SIZE + 12
         ):
             pane = picture[:, y : y + 4, x + 1 : x + 4]
             pane[:] = mix(pane, light, 0.75)
@@ -144,7 +165,11 @@ def _paint_flowers(scene: Scene, picture: Floats) -> None:
 def _meadow(scene: Scene) -> Iterator[tuple[int, int, int, float]]:
     ground = scene.layout.ridges[-2]
     for depth, at, hue in scene.chance.random((90 * scene.octaves, 3)):
-        y = float(ground[int(at * SIZE)]) + 0.02 + (1.02 - float(ground[int(at * SIZE)])) * depth
+        y = (
+            float(ground[int(at * SIZE)])
+            + 0.02
+            + (1.02 - float(ground[int(at * SIZE)])) * depth
+        )
         yield int(y * SIZE), int(at * SIZE), 1 + int(5 * depth**2), round(float(hue), 1)
 
 
@@ -167,4 +192,6 @@ def _paint_water(scene: Scene, picture: Floats) -> None:
     glitter = np.exp(-(((X - scene.layout.sun_x) / (0.03 + 0.10 * depth)) ** 2)) * soft(
         waves / (2 + 10 * depth) + 0.1
     )
-    picture[:, shore:] = mix(mix(mirror, deep, 0.35 + 0.35 * depth), palette.sun, 0.8 * glitter)
+    picture[:, shore:] = mix(
+        mix(mirror, deep, 0.35 + 0.35 * depth), palette.sun, 0.8 * glitter
+    )

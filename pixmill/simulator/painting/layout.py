@@ -54,18 +54,24 @@ _SHAPES: tuple[_Shape, ...] = (
         np.exp(-(np.abs((x - c + 0.3) / 0.12) ** 1.7))
         + 0.7 * np.exp(-(np.abs((x - c - 0.26) / 0.16) ** 1.7))
     ),
-    lambda x, c: 0.9 / (1 + np.exp((x - c) * (26 if c > 0.5 else -26))),  # a table mountain
+    lambda x, c: (
+        0.9 / (1 + np.exp((x - c) * (26 if c > 0.5 else -26)))
+    ),  # a table mountain
 )
 
 
 def free_layout(land: str, random: np.random.Generator) -> Layout:
     """A quiet composition, of which the prompt's landscape and the seed are the only cause."""
-    return _layout(land, random, lambda x, c: 0.3 * np.sin(4 * (x - c)) ** 2, wildness=0.75)
+    return _layout(
+        land, random, lambda x, c: 0.3 * np.sin(4 * (x - c)) ** 2, wildness=0.75
+    )
 
 
 def guided_layout(land: str, random: np.random.Generator) -> Layout:
     """A composition with a strong shape, the same for every prompt that is drawn over one input image."""
-    return _layout(land, random, _SHAPES[int(random.integers(len(_SHAPES)))], wildness=0.4)
+    return _layout(
+        land, random, _SHAPES[int(random.integers(len(_SHAPES)))], wildness=0.4
+    )
 
 
 def blend(free: Layout, guided: Layout, *, terrain: float, subject: float) -> Layout:
@@ -99,7 +105,9 @@ def _between(start: float, end: float, share: float) -> float:
     return start + (end - start) * share
 
 
-def _layout(land: str, random: np.random.Generator, shape: _Shape, *, wildness: float) -> Layout:
+def _layout(
+    land: str, random: np.random.Generator, shape: _Shape, *, wildness: float
+) -> Layout:
     height, jagged = _LANDS[land]
     horizon = random.uniform(0.50, 0.58)
     center = random.uniform(0.25, 0.75)
@@ -108,7 +116,11 @@ def _layout(land: str, random: np.random.Generator, shape: _Shape, *, wildness: 
         nearness = layer / (LAYERS - 1)
         base = horizon + (0.90 - horizon) * nearness**1.1
         bulk = shape(X, center + random.uniform(-0.16, 0.16)) * (1 - nearness) ** 1.4
-        rough = wildness * noise_line(random, range(1, 4), jagged=jagged) * (1 - 0.4 * nearness)
+        rough = (
+            wildness
+            * noise_line(random, range(1, 4), jagged=jagged)
+            * (1 - 0.4 * nearness)
+        )
         lean = 0.35 * random.uniform(-1, 1) * (X - 0.5) * nearness
         ridges[layer] = base - height * (bulk + rough + lean)
     return Layout(

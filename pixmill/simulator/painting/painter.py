@@ -9,7 +9,13 @@ import io
 import math
 
 from pixmill.simulator.painting.canvas import Scene, chance, noise_map, palette_of
-from pixmill.simulator.painting.finish import add_mark, add_style, contour_map, develop, grade
+from pixmill.simulator.painting.finish import (
+    add_mark,
+    add_style,
+    contour_map,
+    develop,
+    grade,
+)
 from pixmill.simulator.painting.land import paint_land
 from pixmill.simulator.painting.layout import Layout, blend, free_layout, guided_layout
 from pixmill.simulator.painting.sky import paint_sky
@@ -25,7 +31,11 @@ def paint(recipe: Recipe) -> bytes:
     picture = paint_land(scene, paint_sky(scene))
     paint_subject(scene, picture)
     picture = grade(recipe, picture)
-    image = contour_map(picture) if recipe.contour else develop(scene, add_style(scene, picture))
+    image = (
+        contour_map(picture)
+        if recipe.contour
+        else develop(scene, add_style(scene, picture))
+    )
     if recipe.mark:
         image = add_mark(recipe.mark, image)
     file = io.BytesIO()

@@ -22,7 +22,9 @@ def paint_sky(scene: Scene) -> Floats:
 
 def _paint_stars(scene: Scene, picture: Floats) -> None:
     count = 45 * scene.octaves
-    rows = (scene.chance.random(count) ** 1.4 * scene.layout.horizon * 0.9 * SIZE).astype(np.int32)
+    rows = (
+        scene.chance.random(count) ** 1.4 * scene.layout.horizon * 0.9 * SIZE
+    ).astype(np.int32)
     columns = scene.chance.integers(0, SIZE, count)
     shine = scene.chance.random((1, count), dtype=np.float32) ** 3
     picture[:, rows, columns] = mix(

@@ -78,7 +78,23 @@ _SUBJECTS: Mapping[str, _Subject] = {
         0.22,
         (
             ("ellipse", (0.435, 0.04, 0.565, 0.20)),
-            ("polygon", (0.44, 0.20, 0.56, 0.20, 0.63, 0.34, 0.66, 0.80, 0.34, 0.80, 0.37, 0.34)),
+            (
+                "polygon",
+                (
+                    0.44,
+                    0.20,
+                    0.56,
+                    0.20,
+                    0.63,
+                    0.34,
+                    0.66,
+                    0.80,
+                    0.34,
+                    0.80,
+                    0.37,
+                    0.34,
+                ),
+            ),
             ("polygon", (0.40, 0.78, 0.48, 0.78, 0.47, 1.02, 0.40, 1.02)),
             ("polygon", (0.52, 0.78, 0.60, 0.78, 0.60, 1.02, 0.53, 1.02)),
         ),
@@ -162,7 +178,9 @@ def paint_subject(scene: Scene, picture: Floats) -> None:
     lit = _drawn(subject.lit, side)
     # Light mist behind it, so that it stands out of dark woods.
     area[:] = mix(
-        area, palette.horizon, 0.45 * _weights(dark.filter(ImageFilter.GaussianBlur(side / 9)))
+        area,
+        palette.horizon,
+        0.45 * _weights(dark.filter(ImageFilter.GaussianBlur(side / 9))),
     )
     area[:] = mix(area, 0.7 * palette.near, _weights(dark))
     area[:] = mix(area, mix(palette.accent, palette.sun, 0.35), 0.92 * _weights(lit))

@@ -119,7 +119,8 @@ def read_prompt(prompt: str) -> Theme:
     spoken = frozenset(_WORD.findall(prompt.lower())) | _chinese_words(prompt)
     chance = hashlib.sha256(prompt.encode()).digest()
     return Theme(
-        _first(_PALETTE_TABLE, spoken) or _FREE_PALETTES[chance[0] % len(_FREE_PALETTES)],
+        _first(_PALETTE_TABLE, spoken)
+        or _FREE_PALETTES[chance[0] % len(_FREE_PALETTES)],
         _first(_LAND_TABLE, spoken) or _LANDS[chance[1] % len(_LANDS)],
         _first(_SUBJECT_TABLE, spoken) or _SUBJECTS[chance[2] % len(_SUBJECTS)],
         _first(_STYLE_TABLE, spoken) or "plain",

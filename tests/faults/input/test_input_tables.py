@@ -46,7 +46,8 @@ class Album(FaultyServer):
     def asked(self) -> Counter[str]:
         """How often each path was asked for."""
         return Counter(
-            request.split()[1].decode().removeprefix("/") for request in list(self.requests)
+            request.split()[1].decode().removeprefix("/")
+            for request in list(self.requests)
         )
 
 
@@ -73,14 +74,21 @@ def simulated(running: Simulated) -> Simulated:
 def shop(workshop: Workshop, simulated: Simulated) -> Workshop:
     """A workshop that checks its images and bears with every row that is invalid."""
     workshop.use(simulated)
-    workshop.write_config(input={"row_key": ["id"], "images": "check", "max_invalid": 1})
+    workshop.write_config(
+        input={"row_key": ["id"], "images": "check", "max_invalid": 1}
+    )
     return workshop
 
 
 def show(workshop: Workshop, album: Album, *paths: str, **more: str) -> None:
     """Write a table with a row for each path in the album, named after it."""
     rows = [
-        {"id": path, "photo": f"{album.url}/{path}", "text": f"a pet called {path}", **more}
+        {
+            "id": path,
+            "photo": f"{album.url}/{path}",
+            "text": f"a pet called {path}",
+            **more,
+        }
         for path in paths
     ]
     workshop.write_rows(rows)
@@ -105,7 +113,9 @@ def test_a_table_reaches_no_service_of_this_machine_through_a_simulated_run(
     show(workshop, album, "a", "b")
     workshop.write_config(input={"images": images, "max_invalid": 1})
     if rehearsed:
-        workshop.write_config(provider={"kind": "gateway", "base_url": "https://gateway.invalid"})
+        workshop.write_config(
+            provider={"kind": "gateway", "base_url": "https://gateway.invalid"}
+        )
     report = carry_out(workshop.path, *(REHEARSAL if rehearsed else ()))
     assert (report["invalid"], report["calls"]) == (2, 0)
     assert {row["error_code"] for row in results(report)} == {"private_address"}
@@ -116,7 +126,9 @@ def test_a_host_of_the_table_is_looked_at_in_a_simulated_run_where_the_config_na
     workshop: Workshop, album: Album
 ) -> None:
     show(workshop, album, "a")
-    workshop.write_config(input={"images": "check"}, output={"allow_hosts": ["127.0.0.1"]})
+    workshop.write_config(
+        input={"images": "check"}, output={"allow_hosts": ["127.0.0.1"]}
+    )
     assert carry_out(workshop.path)["succeeded"] == 1
     assert album.asked == {"a": 1}
 
@@ -125,7 +137,10 @@ def test_a_host_of_the_table_is_looked_at_in_a_simulated_run_where_the_config_na
 
 BAD: dict[str, tuple[str, Behaviour]] = {
     "gone": ("input_not_found", answer(b"", 404)),
-    "page": ("input_type", answer(NO_IMAGES["html"], headers={"Content-Type": "image/jpeg"})),
+    "page": (
+        "input_type",
+        answer(NO_IMAGES["html"], headers={"Content-Type": "image/jpeg"}),
+    ),
     "gif": ("input_type", answer(NO_IMAGES["gif"])),
     "cut": ("input_damaged", answer(JPEG[:-200])),
     "large": ("input_too_large", answer(bytes(INPUT_BYTES + 1))),
@@ -140,8 +155,16 @@ def test_a_row_with_a_bad_image_is_invalid_and_nothing_is_paid_for_it(
     show(shop, album, "a", *BAD, "b")
     first = ran(shop.path, billed(simulated))
     problems = [problem for problem, _ in BAD.values()]
-    assert statuses(first) == [*good(1), *(("invalid", problem) for problem in problems), *good(1)]
-    assert (first.report["exit_code"], first.report["invalid"], first.report["calls"]) == (
+    assert statuses(first) == [
+        *good(1),
+        *(("invalid", problem) for problem in problems),
+        *good(1),
+    ]
+    assert (
+        first.report["exit_code"],
+        first.report["invalid"],
+        first.report["calls"],
+    ) == (
         3,
         len(BAD),
         2,
@@ -150,11 +173,15 @@ def test_a_row_with_a_bad_image_is_invalid_and_nothing_is_paid_for_it(
     assert album.asked == dict.fromkeys(["a", *BAD, "b"], 1)
     messages = first.column("error_message")[1:-1]
     assert all(
-        text.startswith(f"{REASONS[of]} (") for text, of in zip(messages, problems, strict=True)
+        text.startswith(f"{REASONS[of]} (")
+        for text, of in zip(messages, problems, strict=True)
     )
-    listed = pq.read_table(Path(first.report["dataset"]).with_name("invalid.parquet")).to_pylist()
+    listed = pq.read_table(
+        Path(first.report["dataset"]).with_name("invalid.parquet")
+    ).to_pylist()
     assert [
-        (row["row_number"], row["column"], row["reason"], row["message"]) for row in listed
+        (row["row_number"], row["column"], row["reason"], row["message"])
+        for row in listed
     ] == [
         (number, "photo", *said)
         for number, said in enumerate(zip(problems, messages, strict=True), 2)
@@ -165,10 +192,14 @@ def test_a_row_with_a_bad_image_is_invalid_and_nothing_is_paid_for_it(
 def test_what_is_at_fault_of_several_images_is_named_by_its_column(
     shop: Workshop, simulated: Simulated, album: Album
 ) -> None:
-    shop.write_config(input={"columns": {"image_url": ["photo", "style"], "prompt": "text"}})
+    shop.write_config(
+        input={"columns": {"image_url": ["photo", "style"], "prompt": "text"}}
+    )
     show(shop, album, "a", "b", "gone", style=f"{album.url}/nowhere")
     first = ran(shop.path, billed(simulated))
-    listed = pq.read_table(Path(first.report["dataset"]).with_name("invalid.parquet")).to_pylist()
+    listed = pq.read_table(
+        Path(first.report["dataset"]).with_name("invalid.parquet")
+    ).to_pylist()
     assert [(row["column"], row["reason"]) for row in listed] == [
         (column, "input_not_found") for column in ("style", "style", "photo")
     ]
@@ -181,11 +212,14 @@ def test_too_many_bad_images_stop_the_run_before_it_pays(
     show(shop, album, "a", "b", "gone", "lost")
     shop.write_config(input={"max_invalid": 0.49})
     with pytest.raises(
-        TableError, match=r"2 of 4 rows are invalid \(2 input_not_found\).*nothing was sent"
+        TableError,
+        match=r"2 of 4 rows are invalid \(2 input_not_found\).*nothing was sent",
     ):
         carry_out(shop.path)
     assert simulated.bill.calls == 0
-    assert ran(shop.path, billed(simulated), "input.max_invalid=0.5").report["calls"] == 2
+    assert (
+        ran(shop.path, billed(simulated), "input.max_invalid=0.5").report["calls"] == 2
+    )
 
 
 def test_a_second_run_asks_for_no_image_and_pays_nothing(
@@ -195,7 +229,11 @@ def test_a_second_run_asks_for_no_image_and_pays_nothing(
     first = ran(shop.path, billed(simulated))
     looked = album.asked
     second = ran(shop.path, billed(simulated))
-    assert (second.report["exit_code"], second.report["calls"], second.report["cached"]) == (
+    assert (
+        second.report["exit_code"],
+        second.report["calls"],
+        second.report["cached"],
+    ) == (
         0,
         0,
         2,
@@ -214,7 +252,10 @@ def test_an_image_that_was_unreachable_is_asked_for_again_and_paid_for(
 ) -> None:
     album.pages["flaky"] = answer(b"", 503)
     show(shop, album, *others, "flaky")
-    assert statuses(ran(shop.path, billed(simulated)))[-1] == ("invalid", "input_unreachable")
+    assert statuses(ran(shop.path, billed(simulated)))[-1] == (
+        "invalid",
+        "input_unreachable",
+    )
     album.pages["flaky"] = answer(JPEG)
     repaired = ran(shop.path, billed(simulated))
     assert statuses(repaired) == good(1 + len(others))
@@ -229,8 +270,13 @@ def test_an_image_that_was_not_found_is_asked_for_again_after_a_day(
     show(shop, album, "a", "gone")
     ran(shop.path, billed(simulated))
     album.pages["gone"] = answer(JPEG)
-    assert statuses(ran(shop.path, billed(simulated)))[1] == ("invalid", "input_not_found")
-    with closing(sqlite3.connect(load_config(shop.path).store_path / "ledger.db")) as aged:
+    assert statuses(ran(shop.path, billed(simulated)))[1] == (
+        "invalid",
+        "input_not_found",
+    )
+    with closing(
+        sqlite3.connect(load_config(shop.path).store_path / "ledger.db")
+    ) as aged:
         aged.execute("UPDATE inputs SET checked_at = checked_at - ?", (HOLDS_MICROS,))
         aged.commit()
     assert statuses(ran(shop.path, billed(simulated))) == good(2)
@@ -258,16 +304,22 @@ def test_only_rows_that_would_be_paid_for_are_looked_at(
 def pay_and_forget(shop: Workshop, simulated: Simulated, album: Album) -> None:
     """Pay for the whole table, as if without a look at its images."""
     ran(shop.path, billed(simulated))
-    with closing(sqlite3.connect(load_config(shop.path).store_path / "ledger.db")) as forgetful:
+    with closing(
+        sqlite3.connect(load_config(shop.path).store_path / "ledger.db")
+    ) as forgetful:
         forgetful.execute("DELETE FROM inputs")
         forgetful.commit()
     album.requests.clear()
 
 
-def ran_some(config: str, simulated: Simulated, *overrides: str, limit: int | None = None) -> Ran:
+def ran_some(
+    config: str, simulated: Simulated, *overrides: str, limit: int | None = None
+) -> Ran:
     """Like `ran`, where rows of the dataset are not one for each of the table."""
     report = carry_out(config, *overrides, limit=limit)
-    assert simulated.bill.calls == simulated.bill.charged == len(set(simulated.bill.keys))
+    assert (
+        simulated.bill.calls == simulated.bill.charged == len(set(simulated.bill.keys))
+    )
     return Ran(report, results(report))
 
 
@@ -301,7 +353,11 @@ def test_a_limit_lets_only_so_many_images_be_looked_at_and_none_is_paid_for_unse
     assert ran_some(shop.path, simulated, limit=0).report["calls"] == 0
     assert album.asked == {}
     first = ran_some(shop.path, simulated, limit=2)
-    assert Counter(first.column("status")) == {"invalid": 3, "succeeded": 2, "skipped": 15}
+    assert Counter(first.column("status")) == {
+        "invalid": 3,
+        "succeeded": 2,
+        "skipped": 15,
+    }
     paid = {row["id"] for row in first.rows if row["status"] == "succeeded"}
     assert paid == {"0", "1"} <= album.asked.keys()
     assert len(album.asked) <= 10
@@ -381,7 +437,11 @@ def test_a_plan_asks_for_no_image_and_counts_what_is_known(
     ran(shop.path, billed(simulated))
     looked = album.asked
     after = api.plan(config)
-    assert (after.to_pay, after.invalid, after.reasons) == (0, 1, {"input_not_found": 1})
+    assert (after.to_pay, after.invalid, after.reasons) == (
+        0,
+        1,
+        {"input_not_found": 1},
+    )
     assert [shown.row_number for shown in after.examples["input_not_found"]] == [2]
     assert album.asked == looked
 
@@ -402,7 +462,9 @@ def test_an_image_inside_is_not_asked_for_unless_its_host_is_allowed(
     shop: Workshop, simulated: Simulated, album: Album
 ) -> None:
     show(shop, album, "a")
-    first = ran(shop.path, billed(simulated), "output.allow_hosts=[]", "output.images=url")
+    first = ran(
+        shop.path, billed(simulated), "output.allow_hosts=[]", "output.images=url"
+    )
     assert statuses(first) == [("invalid", "private_address")]
     assert album.requests == []
 
@@ -423,7 +485,9 @@ def test_kept_images_stand_in_the_store_under_their_hash_and_equal_ones_once(
     assert (names[3], statuses(kept)[3]) == (None, ("invalid", "input_not_found"))
     store = load_config(shop.path).store_path
     for name in names[:3]:
-        assert hashlib.sha256((store / name).read_bytes()).hexdigest() == digest_of(name)
+        assert hashlib.sha256((store / name).read_bytes()).hexdigest() == digest_of(
+            name
+        )
     again = ran(shop.path, billed(simulated), "input.images=keep")
     assert (again.report["calls"], again.column("input_image")) == (0, names)
     assert album.asked == dict.fromkeys(["a", "b", "c", "gone"], 1)
@@ -437,7 +501,11 @@ def test_all_valid_rows_are_kept_though_all_is_paid_for(
     shop: Workshop, simulated: Simulated, album: Album
 ) -> None:
     rows = [
-        {"id": path, "photo": f"{album.url}/{path}", "text": "" if path == "c" else path}
+        {
+            "id": path,
+            "photo": f"{album.url}/{path}",
+            "text": "" if path == "c" else path,
+        }
         for path in "abc"
     ]
     shop.write_rows(rows)
@@ -445,7 +513,11 @@ def test_all_valid_rows_are_kept_though_all_is_paid_for(
     assert set(album.asked) == {"a", "b"}
     kept = ran(shop.path, billed(simulated), "input.images=keep")
     assert (kept.report["calls"], set(album.asked)) == (0, {"a", "b"})
-    assert [name is not None for name in kept.column("input_image")] == [True, True, False]
+    assert [name is not None for name in kept.column("input_image")] == [
+        True,
+        True,
+        False,
+    ]
     (load_config(shop.path).store_path / kept.column("input_image")[0]).unlink()
     again = ran(shop.path, billed(simulated), "input.images=keep")
     assert again.column("input_image") == kept.column("input_image")
@@ -456,25 +528,35 @@ def test_a_sweep_over_several_images_names_the_first_ones_file(
     shop: Workshop, simulated: Simulated, album: Album
 ) -> None:
     shop.write_config(
-        input={"columns": {"image_url": ["photo", "style"], "prompt": "text"}, "images": "keep"},
+        input={
+            "columns": {"image_url": ["photo", "style"], "prompt": "text"},
+            "images": "keep",
+        },
         sweep={"groups": [{"grid": {"scale": [2, 3, 4]}}]},
     )
     show(shop, album, "a", "b", style=f"{album.url}/b")
     kept = ran_some(shop.path, simulated)
     of_row = [hashlib.sha256(data).hexdigest() for data in (JPEG, PNG)]
-    assert [digest_of(name) for name in kept.column("input_image")] == [of_row[0]] * 3 + [
-        of_row[1]
-    ] * 3
+    assert [digest_of(name) for name in kept.column("input_image")] == [
+        of_row[0]
+    ] * 3 + [of_row[1]] * 3
     assert album.asked == {"a": 1, "b": 1}
 
 
 def test_image_files_are_kept_as_well_and_need_no_look(
     shop: Workshop, simulated: Simulated
 ) -> None:
-    for name, data in (("a.jpg", JPEG), ("b.png", PNG), ("copy.jpg", JPEG), ("no.jpg", b"")):
+    for name, data in (
+        ("a.jpg", JPEG),
+        ("b.png", PNG),
+        ("copy.jpg", JPEG),
+        ("no.jpg", b""),
+    ):
         (shop.folder / name).write_bytes(data)
     names = ["a.jpg", "b.png", "copy.jpg", "no.jpg"]
-    shop.write_rows([{"id": name, "photo": name, "text": f"a pet in {name}"} for name in names])
+    shop.write_rows(
+        [{"id": name, "photo": name, "text": f"a pet in {name}"} for name in names]
+    )
     shop.write_config(input={"columns": {"prompt": "text"}})
     shop.config["input"]["columns"]["image_file"] = shop.config["input"]["columns"].pop(
         "image_url", "photo"
@@ -486,11 +568,18 @@ def test_image_files_are_kept_as_well_and_need_no_look(
     assert [digest_of(file) for file in files[:3]] == [
         hashlib.sha256(of).hexdigest() for of in (JPEG, PNG, JPEG)
     ]
-    assert (kept.report["calls"], files[3], statuses(kept)[3][0]) == (0, None, "invalid")
+    assert (kept.report["calls"], files[3], statuses(kept)[3][0]) == (
+        0,
+        None,
+        "invalid",
+    )
     store = load_config(shop.path).store_path
     assert [(store / file).read_bytes() for file in files[:3]] == [JPEG, PNG, JPEG]
     (store / files[1]).unlink()
-    assert ran(shop.path, billed(simulated), "input.images=keep").column("input_image") == files
+    assert (
+        ran(shop.path, billed(simulated), "input.images=keep").column("input_image")
+        == files
+    )
     assert (store / files[1]).read_bytes() == PNG
 
 
@@ -506,11 +595,16 @@ def test_a_cut_image_file_costs_nothing_and_the_row_beside_it_goes_on(
         "itself.jpg": "image_file_missing",
         "n" * 300: "image_file_missing",
     }
-    rows = [{"id": name, "photo": name, "text": "a pet"} for name in (*odd, "whole.jpg")]
+    rows = [
+        {"id": name, "photo": name, "text": "a pet"} for name in (*odd, "whole.jpg")
+    ]
     shop.write_rows(rows)
     shop.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
     done = ran(shop.write_config(input={"images": images}), billed(simulated))
-    assert statuses(done) == [*(("invalid", reason) for reason in odd.values()), *good(1)]
+    assert statuses(done) == [
+        *(("invalid", reason) for reason in odd.values()),
+        *good(1),
+    ]
     assert simulated.bill.charged == 1
 
 
@@ -563,7 +657,11 @@ def test_the_command_says_what_it_looked_at_before_it_asks_for_leave_to_pay(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_look_pays_nothing_and_keeps_what_was_answered(
-    shop: Workshop, simulated: Simulated, album: Album, pixmill: Command, number: signal.Signals
+    shop: Workshop,
+    simulated: Simulated,
+    album: Album,
+    pixmill: Command,
+    number: signal.Signals,
 ) -> None:
     """Hosts that do not answer hold the end up for nothing: they would have 20 seconds, twice."""
     album.pages |= {"slow": stall(), "slower": stall()}
@@ -584,7 +682,11 @@ def test_an_interrupted_look_pays_nothing_and_keeps_what_was_answered(
     )
     assert (interrupted.report["calls"], simulated.bill.calls) == (0, 0)
     assert "Traceback" not in interrupted.stderr
-    assert {url.rpartition("/")[2] for (url,) in ledger(shop.path, known)} == {"a", "gone", "b"}
+    assert {url.rpartition("/")[2] for (url,) in ledger(shop.path, known)} == {
+        "a",
+        "gone",
+        "b",
+    }
     album.pages |= {"slow": answer(JPEG), "slower": answer(JPEG)}
     resumed = ran(shop.path, billed(simulated))
     assert statuses(resumed) == [*good(2), ("invalid", "input_not_found"), *good(2)]
@@ -606,9 +708,11 @@ def test_a_flow_run_looks_by_itself_and_the_command_goes_on(
     ]
     show(shop, album, "a", "gone", "b", "c", "lost")
     resumed = quick(*pay(shop.path))
-    assert (resumed.exit_code, resumed.report["calls"], resumed.report["invalid"]) == (3, 1, 2), (
-        resumed.stderr
-    )
+    assert (resumed.exit_code, resumed.report["calls"], resumed.report["invalid"]) == (
+        3,
+        1,
+        2,
+    ), resumed.stderr
     assert "looked at 2 input images: 1 not found" in resumed.stderr
     assert simulated.bill.calls == 3
     assert album.asked == {"a": 1, "gone": 1, "b": 1, "c": 1, "lost": 1}
@@ -616,8 +720,14 @@ def test_a_flow_run_looks_by_itself_and_the_command_goes_on(
 
 def flow_of(config: str, url: str) -> dict[str, Any]:
     """Let the flow run in this process with the Prefect API at `url`."""
-    from prefect.logging.handlers import APILogHandler  # only slow tests wait for its import
-    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
+    from prefect.logging.handlers import (
+        APILogHandler,
+    )  # only slow tests wait for its import
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_LOGGING_LEVEL,
+        temporary_settings,
+    )
 
     from flows.generate import generate_dataset
 

@@ -61,13 +61,19 @@ def seconds_after_the_first(provider: Provider) -> float:
 
 
 @pytest.mark.parametrize("status", [408, 499, 500, 502, 503, 504])
-def test_a_bare_server_error_is_in_doubt_and_held(workshop: Workshop, status: int) -> None:
+def test_a_bare_server_error_is_in_doubt_and_held(
+    workshop: Workshop, status: int
+) -> None:
     """D1: whoever wrote the page does not know whether the call was charged."""
     with Provider({2: lost(answer(HTML, status))}) as provider:
         config = use(workshop, provider.url, 6)
         first = ran(config, provider.charges)
         second = ran(config, provider.charges)
-    assert (first.report["exit_code"], first.report["in_doubt"], first.report["succeeded"]) == (
+    assert (
+        first.report["exit_code"],
+        first.report["in_doubt"],
+        first.report["succeeded"],
+    ) == (
         3,
         1,
         5,
@@ -75,14 +81,20 @@ def test_a_bare_server_error_is_in_doubt_and_held(workshop: Workshop, status: in
     assert [row["error_code"] for row in first.rows if row["status"] == "in_doubt"] == [
         f"http_{status}"
     ]
-    assert (second.report["exit_code"], second.report["calls"], second.report["in_doubt"]) == (
+    assert (
+        second.report["exit_code"],
+        second.report["calls"],
+        second.report["in_doubt"],
+    ) == (
         0,
         0,
         1,
     )
 
 
-def test_a_provider_that_leaves_everything_in_doubt_stops_the_run(workshop: Workshop) -> None:
+def test_a_provider_that_leaves_everything_in_doubt_stops_the_run(
+    workshop: Workshop,
+) -> None:
     """D1, D18: the breaker counts what is in doubt, as each such call may have cost money."""
     with Provider(every=lost(answer(HTML, 504))) as provider:
         config = use(workshop, provider.url, 40, stop={"window": 5})
@@ -97,11 +109,17 @@ def test_a_server_error_with_a_service_code_is_tried_again(workshop: Workshop) -
     """D1: its code was an answer, and the table of codes decides."""
     with Provider({1: said(50500, 500)}) as provider:
         run = ran(use(workshop, provider.url, 3), provider.charges)
-    assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (0, 3, 4)
+    assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (
+        0,
+        3,
+        4,
+    )
     assert run.column("attempts") == [2, 1, 1]
 
 
-def test_a_page_in_place_of_an_answer_is_kept_and_no_success(workshop: Workshop) -> None:
+def test_a_page_in_place_of_an_answer_is_kept_and_no_success(
+    workshop: Workshop,
+) -> None:
     """D2: a captive portal says 200 to everything; 64 KiB of what it says are kept."""
     page = b"<html>please log in" + b"." * 100_000
     with Provider({1: lost(answer(page))}) as provider:
@@ -118,7 +136,9 @@ def test_an_answer_cut_at_any_byte_is_never_a_success(workshop: Workshop) -> Non
     whole = picture("a pet 0")
     url = json.loads(whole)["data"]["image_urls"][0]
     cuts = range(0, len(whole), max(1, len(whole) // 40))
-    with Provider({at: lost(answer(whole[:cut])) for at, cut in enumerate(cuts, 1)}) as provider:
+    with Provider(
+        {at: lost(answer(whole[:cut])) for at, cut in enumerate(cuts, 1)}
+    ) as provider:
         config = use(
             workshop,
             provider.url,
@@ -130,16 +150,36 @@ def test_an_answer_cut_at_any_byte_is_never_a_success(workshop: Workshop) -> Non
     assert run.report["in_doubt"] == len(cuts) == run.report["calls"]
     complete = [f'"{url}"'.encode() in whole[:cut] for cut in cuts]
     assert any(complete) and not all(complete)
-    assert run.column("output_url") == [url if arrived else None for arrived in complete]
+    assert run.column("output_url") == [
+        url if arrived else None for arrived in complete
+    ]
 
 
 SHAPES: dict[str, tuple[bytes, str]] = {
-    "success without data": (json.dumps({"code": 10000, "data": None}).encode(), "failed"),
-    "success, data is a list": (json.dumps({"code": 10000, "data": [1]}).encode(), "failed"),
-    "success, URLs are no list": (json.dumps(success(image_urls="https://x")).encode(), "failed"),
-    "success, URLs are numbers": (json.dumps(success(image_urls=[1, None])).encode(), "failed"),
-    "the code is text": (json.dumps({**success(), "code": "10000"}).encode(), "succeeded"),
-    "the code is a float": (json.dumps({**success(), "code": 10000.0}).encode(), "succeeded"),
+    "success without data": (
+        json.dumps({"code": 10000, "data": None}).encode(),
+        "failed",
+    ),
+    "success, data is a list": (
+        json.dumps({"code": 10000, "data": [1]}).encode(),
+        "failed",
+    ),
+    "success, URLs are no list": (
+        json.dumps(success(image_urls="https://x")).encode(),
+        "failed",
+    ),
+    "success, URLs are numbers": (
+        json.dumps(success(image_urls=[1, None])).encode(),
+        "failed",
+    ),
+    "the code is text": (
+        json.dumps({**success(), "code": "10000"}).encode(),
+        "succeeded",
+    ),
+    "the code is a float": (
+        json.dumps({**success(), "code": 10000.0}).encode(),
+        "succeeded",
+    ),
     "time is not a number": (
         json.dumps({**success(), "time_elapsed": float("nan")}).encode(),
         "succeeded",
@@ -158,7 +198,9 @@ SHAPES: dict[str, tuple[bytes, str]] = {
 }
 
 
-def test_an_answer_of_the_wrong_shape_is_an_outcome_and_never_a_crash(workshop: Workshop) -> None:
+def test_an_answer_of_the_wrong_shape_is_an_outcome_and_never_a_crash(
+    workshop: Workshop,
+) -> None:
     """D4: one run meets them all, and every row gets the outcome of its own answer."""
     bodies = list(SHAPES.values())
     # A sound answer follows each: several faults in a row would be an outage, in which a run takes its time.
@@ -198,8 +240,14 @@ def test_a_call_that_never_ends_is_ended_by_the_deadline_and_in_doubt(
     """D5, D6: the deadline is that of the whole call, however much drips in."""
     with Provider({1: lost(behaviour), 3: lost(behaviour)}) as provider:
         run = ran(use(workshop, provider.url, 4, limits=BRIEF), provider.charges)
-    assert (run.report["in_doubt"], run.report["succeeded"], run.report["calls"]) == (2, 2, 4)
-    assert {row["error_code"] for row in run.rows if row["status"] == "in_doubt"} == {"no_answer"}
+    assert (run.report["in_doubt"], run.report["succeeded"], run.report["calls"]) == (
+        2,
+        2,
+        4,
+    )
+    assert {row["error_code"] for row in run.rows if row["status"] == "in_doubt"} == {
+        "no_answer"
+    }
     assert run.report["seconds"] < 20
 
 
@@ -213,7 +261,14 @@ def test_a_call_that_never_ends_is_ended_by_the_deadline_and_in_doubt(
         endless(),
         gzip_bomb(80 * 2**20),
     ],
-    ids=["reset", "reset in the body", "hang-up", "cut body", "endless body", "gzip bomb"],
+    ids=[
+        "reset",
+        "reset in the body",
+        "hang-up",
+        "cut body",
+        "endless body",
+        "gzip bomb",
+    ],
 )
 def test_a_connection_that_fails_after_the_request_leaves_its_row_in_doubt(
     workshop: Workshop, behaviour: Behaviour
@@ -223,7 +278,11 @@ def test_a_connection_that_fails_after_the_request_leaves_its_row_in_doubt(
         config = use(workshop, provider.url, 5)
         run = ran(config, provider.charges)
         again = ran(config, provider.charges)
-    assert (run.report["in_doubt"], run.report["succeeded"], run.report["calls"]) == (1, 4, 5)
+    assert (run.report["in_doubt"], run.report["succeeded"], run.report["calls"]) == (
+        1,
+        4,
+        5,
+    )
     assert again.report["calls"] == 0
 
 
@@ -233,20 +292,38 @@ def test_rows_that_could_not_be_sent_are_pending_again(workshop: Workshop) -> No
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     config = use(workshop, url, 3, retry={"max_attempts": 2})
     down = ran(config, list)
-    assert (down.report["exit_code"], down.report["failed"], down.report["calls"]) == (3, 3, 6)
+    assert (down.report["exit_code"], down.report["failed"], down.report["calls"]) == (
+        3,
+        3,
+        6,
+    )
     assert {row["error_code"] for row in down.rows} == {"not_sent"}
     with Provider() as provider:
         up = ran(use(workshop, provider.url, 3), provider.charges)
-    assert (up.report["exit_code"], up.report["succeeded"], up.report["calls"]) == (0, 3, 3)
+    assert (up.report["exit_code"], up.report["succeeded"], up.report["calls"]) == (
+        0,
+        3,
+        3,
+    )
 
 
-@pytest.mark.parametrize("host", ["x" * 64 + ".invalid", "a..b"], ids=["long label", "empty label"])
-def test_a_name_that_can_not_be_looked_up_is_a_bounded_retry(workshop: Workshop, host: str) -> None:
+@pytest.mark.parametrize(
+    "host", ["x" * 64 + ".invalid", "a..b"], ids=["long label", "empty label"]
+)
+def test_a_name_that_can_not_be_looked_up_is_a_bounded_retry(
+    workshop: Workshop, host: str
+) -> None:
     """D10: names that fail before any server is asked."""
     config = use(workshop, f"https://{host}", 2, retry={"max_attempts": 2})
     run = ran(config, list)
-    assert (run.report["exit_code"], run.report["failed"], run.report["calls"]) == (3, 2, 4)
-    assert ledger(config, "SELECT DISTINCT code, charged FROM attempts") == [("not_sent", "no")]
+    assert (run.report["exit_code"], run.report["failed"], run.report["calls"]) == (
+        3,
+        2,
+        4,
+    )
+    assert ledger(config, "SELECT DISTINCT code, charged FROM attempts") == [
+        ("not_sent", "no")
+    ]
 
 
 def test_a_provider_that_closes_after_each_answer_is_asked_once_for_each_row(
@@ -266,12 +343,19 @@ def _self_signed(folder: Path) -> ssl.SSLContext:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
     builder = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
     )
     day = timedelta(days=1)
-    builder = builder.serial_number(1).not_valid_before(now - day).not_valid_after(now + day)
+    builder = (
+        builder.serial_number(1).not_valid_before(now - day).not_valid_after(now + day)
+    )
     private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
     )
     public = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     (folder / "server.pem").write_bytes(private + public)
@@ -280,7 +364,9 @@ def _self_signed(folder: Path) -> ssl.SSLContext:
     return context
 
 
-@pytest.mark.parametrize("encrypted", [True, False], ids=["self-signed", "no TLS at all"])
+@pytest.mark.parametrize(
+    "encrypted", [True, False], ids=["self-signed", "no TLS at all"]
+)
 def test_a_provider_that_can_not_prove_who_it_is_gets_no_request(
     workshop: Workshop, encrypted: bool
 ) -> None:
@@ -288,10 +374,18 @@ def test_a_provider_that_can_not_prove_who_it_is_gets_no_request(
     tls = _self_signed(workshop.folder) if encrypted else None
     with FaultyServer(answer(), tls=tls) as server:
         config = use(
-            workshop, f"https://127.0.0.1:{server.port}", 2, retry={"max_attempts": 1}, limits=BRIEF
+            workshop,
+            f"https://127.0.0.1:{server.port}",
+            2,
+            retry={"max_attempts": 1},
+            limits=BRIEF,
         )
         run = ran(config, list)
-    assert (run.report["exit_code"], run.report["failed"], server.requests) == (3, 2, [])
+    assert (run.report["exit_code"], run.report["failed"], server.requests) == (
+        3,
+        2,
+        [],
+    )
     assert {row["error_code"] for row in run.rows} == {"not_sent"}
 
 
@@ -308,7 +402,9 @@ RETRY_AFTER = "Retry-After"
     ],
     ids=["rate", "concurrency", "fault", "bare 503"],
 )
-def test_retry_after_holds_back_the_whole_account(workshop: Workshop, fault: Fault) -> None:
+def test_retry_after_holds_back_the_whole_account(
+    workshop: Workshop, fault: Fault
+) -> None:
     """D11: not only the row that was told waits, all do."""
     with Provider({1: fault}) as provider:
         run = ran(use(workshop, provider.url, 6), provider.charges)
@@ -333,11 +429,18 @@ def test_a_retry_after_that_says_nothing_is_like_none(workshop: Workshop) -> Non
     """D12, D13: past, negative, empty and made-up values; throttled rows use up no attempts."""
     values = ["-7", "soon", "", "Wed, 21 Oct 2015 07:28:00 GMT", "1e3"]
     faults: dict[int | str, Fault] = {
-        f"a pet {at}": said(50429, 429, Retry_After=value) for at, value in enumerate(values)
+        f"a pet {at}": said(50429, 429, Retry_After=value)
+        for at, value in enumerate(values)
     }
     with Provider({**faults, "a pet 5": said(50430, 429)}) as provider:
-        run = ran(use(workshop, provider.url, 8, retry={"max_attempts": 1}), provider.charges)
-    assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (0, 8, 14)
+        run = ran(
+            use(workshop, provider.url, 8, retry={"max_attempts": 1}), provider.charges
+        )
+    assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (
+        0,
+        8,
+        14,
+    )
     assert run.report["seconds"] < 20
 
 
@@ -355,7 +458,9 @@ def _interrupted_while_held(config: str, provider: Provider) -> dict[str, Any]:
     with prepare(load_config(config)) as run:
         run.begin()
         assert run.engine
-        work = threading.Thread(target=lambda: [run.process(chunk) for chunk in run.chunks()])
+        work = threading.Thread(
+            target=lambda: [run.process(chunk) for chunk in run.chunks()]
+        )
         work.start()
         while run.engine.tally.calls < 1:
             work.join(0.01)
@@ -370,21 +475,34 @@ def test_a_redirect_is_refused_and_ends_the_run_after_one_call(
 ) -> None:
     """D14: key and payment go to the address of the config or nowhere."""
     with FaultyServer(answer()) as elsewhere:
-        with Provider(every=Fault(redirect(elsewhere.url, status), charged=False)) as provider:
+        with Provider(
+            every=Fault(redirect(elsewhere.url, status), charged=False)
+        ) as provider:
             run = ran(use(workshop, provider.url, 5), provider.charges)
-        assert (run.report["exit_code"], run.report["skipped"], elsewhere.requests) == (6, 5, [])
+        assert (run.report["exit_code"], run.report["skipped"], elsewhere.requests) == (
+            6,
+            5,
+            [],
+        )
         assert len(provider.requests) == 1
 
 
-def test_an_answer_that_nobody_asked_for_is_not_given_to_the_next_row(workshop: Workshop) -> None:
+def test_an_answer_that_nobody_asked_for_is_not_given_to_the_next_row(
+    workshop: Workshop,
+) -> None:
     """D16: a second answer on a kept connection would shift all that follow by one."""
     double = message(picture("a pet 0", 1)) + message(picture("somebody else's", 99))
     with Provider({1: lost(lambda peer: peer.pour([double]))}) as provider:
-        run = ran(use(workshop, provider.url, 6, limits={"concurrency": 1}), provider.charges)
+        run = ran(
+            use(workshop, provider.url, 6, limits={"concurrency": 1}), provider.charges
+        )
     urls = {f"https://images.example.com/a-pet-{at}.jpg" for at in range(6)}
-    assert {row["output_url"] for row in run.rows if row["status"] == "succeeded"} <= urls
+    assert {
+        row["output_url"] for row in run.rows if row["status"] == "succeeded"
+    } <= urls
     assert all(
-        row["output_url"].endswith(row["text"].replace(" ", "-") + ".jpg") for row in run.rows
+        row["output_url"].endswith(row["text"].replace(" ", "-") + ".jpg")
+        for row in run.rows
     )
 
 
@@ -399,9 +517,13 @@ def test_proxies_of_the_environment_are_not_used(
         assert (run.report["succeeded"], proxy.connections) == (3, 0)
 
 
-def test_a_compressed_answer_is_read_although_nobody_asked_for_it(workshop: Workshop) -> None:
+def test_a_compressed_answer_is_read_although_nobody_asked_for_it(
+    workshop: Workshop,
+) -> None:
     """D15: a middle box that compresses costs no payment."""
     body = gzip.compress(picture("a pet 0", 1))
-    with Provider({1: lost(answer(body, headers={"Content-Encoding": "gzip"}))}) as provider:
+    with Provider(
+        {1: lost(answer(body, headers={"Content-Encoding": "gzip"}))}
+    ) as provider:
         run = ran(use(workshop, provider.url, 2), provider.charges)
     assert run.column("status") == ["succeeded", "succeeded"]

@@ -14,7 +14,16 @@ from pixmill.errors import PixmillError
 from pixmill.execution.run import prepare
 from pixmill.ledger.schema import SCHEMA_VERSION
 from tests.conftest import Workshop, carry_out, results
-from tests.pixmill.run_checks import OUTCOMES, Provider, check, ran, refused, said, to_its_end, use
+from tests.pixmill.run_checks import (
+    OUTCOMES,
+    Provider,
+    check,
+    ran,
+    refused,
+    said,
+    to_its_end,
+    use,
+)
 from tests.real_command import Command, pay
 
 REPORT = {
@@ -53,9 +62,7 @@ def test_mistakes_in_the_config_are_refused_with_their_places(
 ) -> None:
     """I2f: all at once, before anything is opened; the secret is not repeated."""
     workshop.write_rows(workshop.rows(2))
-    start = (
-        f"name: pets\nstore: {workshop.folder}/out\ninput: {{path: {workshop.folder}/pets.csv}}\n"
-    )
+    start = f"name: pets\nstore: {workshop.folder}/out\ninput: {{path: {workshop.folder}/pets.csv}}\n"
     Path(workshop.path).write_text(start + text)
     command = pixmill(*pay(workshop.path))
     refused(command, *words)
@@ -64,12 +71,18 @@ def test_mistakes_in_the_config_are_refused_with_their_places(
 
 
 def test_a_wrong_endpoint_key_or_column_is_found_before_any_call(
-    workshop: Workshop, pixmill: Command, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    workshop: Workshop,
+    pixmill: Command,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """I1f: a missing column, table and key, and an address in plain http that is not this machine."""
     config = use(workshop, provider.url, 2)
     refused(pixmill(*pay(config, "--set", "input.columns.prompt=txt")), "txt", "text")
-    refused(pixmill(*pay(config, "--set", f"input.path={workshop.folder}/none.csv")), "none.csv")
+    refused(
+        pixmill(*pay(config, "--set", f"input.path={workshop.folder}/none.csv")),
+        "none.csv",
+    )
     refused(
         pixmill(*pay(config, "--set", "provider.base_url=http://gateway.example.com")),
         "provider.base_url",
@@ -127,7 +140,8 @@ def make_newer(ledger: Path, *changes: str) -> None:
     """Make a ledger one of a later version."""
     with closing(sqlite3.connect(ledger)) as connection:
         connection.execute(
-            "UPDATE meta SET value = ? WHERE name = 'schema_version'", (str(SCHEMA_VERSION + 1),)
+            "UPDATE meta SET value = ? WHERE name = 'schema_version'",
+            (str(SCHEMA_VERSION + 1),),
         )
         for change in changes:
             connection.execute(change)
@@ -136,7 +150,9 @@ def make_newer(ledger: Path, *changes: str) -> None:
 
 def schema(ledger: Path) -> list[tuple[str]]:
     with closing(sqlite3.connect(ledger)) as connection:
-        return connection.execute("SELECT sql FROM sqlite_schema ORDER BY name").fetchall()
+        return connection.execute(
+            "SELECT sql FROM sqlite_schema ORDER BY name"
+        ).fetchall()
 
 
 def test_an_older_program_pays_nothing_on_a_newer_ledger(
@@ -182,7 +198,13 @@ def test_a_run_with_nothing_to_pay_for_needs_no_consent_and_no_prefect(
     assert command.report["dataset"] == first.report["dataset"]
     check(config, command.report, provider.charges())
     told = json.loads(
-        (workshop.folder / "out" / "pets" / "runs" / f"{command.report['run_id']}.json").read_text()
+        (
+            workshop.folder
+            / "out"
+            / "pets"
+            / "runs"
+            / f"{command.report['run_id']}.json"
+        ).read_text()
     )
     assert told.pop("at")
     assert told == command.report
@@ -205,15 +227,29 @@ def test_too_many_invalid_rows_stop_before_paying(
     """input.max_invalid: a wrong column shows as rows that are all bad."""
     config = use(workshop, provider.url, 0)
     workshop.write_rows(
-        [{**row, "text": ""} if at < 2 else row for at, row in enumerate(workshop.rows(10))]
+        [
+            {**row, "text": ""} if at < 2 else row
+            for at, row in enumerate(workshop.rows(10))
+        ]
     )
-    refused(pixmill(*pay(config)), "2 of 10 rows are invalid", "2 empty_prompt", "nothing was sent")
+    refused(
+        pixmill(*pay(config)),
+        "2 of 10 rows are invalid",
+        "2 empty_prompt",
+        "nothing was sent",
+    )
     assert ran(config, provider.charges, "input.max_invalid=0.2").report["calls"] == 8
 
 
-def test_an_empty_table_is_a_run(workshop: Workshop, pixmill: Command, provider: Provider) -> None:
+def test_an_empty_table_is_a_run(
+    workshop: Workshop, pixmill: Command, provider: Provider
+) -> None:
     command = pixmill("run", use(workshop, provider.url, 0), "--json")
-    assert (command.exit_code, command.report["jobs"], command.report["calls"]) == (0, 0, 0)
+    assert (command.exit_code, command.report["jobs"], command.report["calls"]) == (
+        0,
+        0,
+        0,
+    )
     assert results(command.report) == []
 
 
@@ -222,7 +258,9 @@ def test_a_limit_below_nothing_is_refused(workshop: Workshop, pixmill: Command) 
     refused(pixmill(*pay(workshop.write_config(), "--limit", "-1")), "--limit")
 
 
-def test_a_run_in_the_wrong_order_raises_at_once(workshop: Workshop, provider: Provider) -> None:
+def test_a_run_in_the_wrong_order_raises_at_once(
+    workshop: Workshop, provider: Provider
+) -> None:
     """I6f: before `begin`, after `finish`, and `begin` twice; nothing hangs and nothing is paid for twice."""
     config = use(workshop, provider.url, 4)
     with prepare(load_config(config)) as run:
@@ -242,7 +280,9 @@ def test_a_run_in_the_wrong_order_raises_at_once(workshop: Workshop, provider: P
     assert len(provider.requests) == 4
 
 
-def test_a_run_inside_an_event_loop_works(workshop: Workshop, provider: Provider) -> None:
+def test_a_run_inside_an_event_loop_works(
+    workshop: Workshop, provider: Provider
+) -> None:
     """I6f: as in a notebook, where a loop runs already."""
 
     async def notebook() -> int:
@@ -272,9 +312,11 @@ def test_every_way_to_stop_has_its_exit_code_on_the_real_command_line(
         config = use(workshop, provider.url, 6)
         provider.every = said(50400, 401)
         denied = pixmill(*pay(config))
-        assert (denied.exit_code, denied.report["calls"], denied.report["skipped"]) == (6, 1, 6), (
-            denied.stderr
-        )
+        assert (denied.exit_code, denied.report["calls"], denied.report["skipped"]) == (
+            6,
+            1,
+            6,
+        ), denied.stderr
         provider.every = None
         in_order = (
             "--set",
@@ -283,7 +325,11 @@ def test_every_way_to_stop_has_its_exit_code_on_the_real_command_line(
         poor = pixmill(*pay(config, "--set", "budget.max_calls=4", *in_order))
         assert (poor.exit_code, poor.report["succeeded"]) == (4, 4)
         rest = pixmill(*pay(config))
-        assert (rest.exit_code, rest.report["refused"], rest.report["succeeded"]) == (3, 1, 5)
+        assert (rest.exit_code, rest.report["refused"], rest.report["succeeded"]) == (
+            3,
+            1,
+            5,
+        )
         known = pixmill(*pay(config))
         assert (known.exit_code, known.report["calls"]) == (0, 0)
         for command in (denied, poor, rest, known):

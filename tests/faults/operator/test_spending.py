@@ -22,12 +22,22 @@ def test_a_run_without_a_terminal_needs_consent_and_a_real_one_a_cap(
 ) -> None:
     """Spending: nobody watches a nightly job."""
     config = use(workshop, provider.url, 3)
-    refused(pixmill("run", config, "--new-store", "--json"), "no terminal to ask on", "--yes")
-    refused(pixmill(*pay(config, "--set", "budget.max_calls=null")), "3 calls", "budget.max_calls")
+    refused(
+        pixmill("run", config, "--new-store", "--json"),
+        "no terminal to ask on",
+        "--yes",
+    )
+    refused(
+        pixmill(*pay(config, "--set", "budget.max_calls=null")),
+        "3 calls",
+        "budget.max_calls",
+    )
     assert provider.requests == []
 
 
-def test_the_simulator_needs_consent_but_no_cap(workshop: Workshop, pixmill: Command) -> None:
+def test_the_simulator_needs_consent_but_no_cap(
+    workshop: Workshop, pixmill: Command
+) -> None:
     workshop.write_rows(workshop.rows(2))
     refused(pixmill("run", workshop.write_config(), "--json"), "--yes")
 
@@ -85,9 +95,9 @@ def on_a_terminal(command: Command, answer: str, *arguments: str) -> tuple[int, 
 
 
 def _read(terminal: int, deadline: float) -> str:
-    assert select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0], (
-        "the command said nothing"
-    )
+    assert select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[
+        0
+    ], "the command said nothing"
     try:
         return os.read(terminal, 4096).decode()
     except OSError:  # Linux: everybody on the other side has left
@@ -103,15 +113,24 @@ def test_a_run_on_a_terminal_shows_what_it_costs_and_asks(
     assert (code, provider.requests) == (2, [])
     assert all(
         words in shown
-        for words in ("3", "0.60 CNY", "this month so far: 0.00 CNY", "Pay for 3 calls?")
+        for words in (
+            "3",
+            "0.60 CNY",
+            "this month so far: 0.00 CNY",
+            "Pay for 3 calls?",
+        )
     )
-    code, shown = on_a_terminal(pixmill, "n", "run", config, "--set", "budget.price_per_call=null")
+    code, shown = on_a_terminal(
+        pixmill, "n", "run", config, "--set", "budget.price_per_call=null"
+    )
     assert (code, provider.requests) == (2, [])
     assert "cost: unknown" in shown
 
 
 @pytest.mark.slow
-def test_a_yes_on_a_terminal_pays(workshop: Workshop, tmp_path: Path, prefect_api: str) -> None:
+def test_a_yes_on_a_terminal_pays(
+    workshop: Workshop, tmp_path: Path, prefect_api: str
+) -> None:
     """Spending: on a terminal a person's yes is enough; no cap and no --new-store."""
     with Provider() as provider:
         config = use(workshop, provider.url, 2, budget={"max_calls": None})

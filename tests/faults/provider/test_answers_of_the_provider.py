@@ -30,24 +30,42 @@ def test_a_throttled_row_goes_again_and_is_no_failure(
 ) -> None:
     """E1, E2: the code wins over the status, and throttling uses up no attempts."""
     with Provider({1: said(code, status), 4: said(code, status)}) as provider:
-        run = ran(use(workshop, provider.url, 6, retry={"max_attempts": 1}), provider.charges)
-    assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (0, 6, 8)
+        run = ran(
+            use(workshop, provider.url, 6, retry={"max_attempts": 1}), provider.charges
+        )
+    assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (
+        0,
+        6,
+        8,
+    )
     assert len(provider.requests) == 8
     assert sorted(run.column("attempts"))[-1] <= 3
 
 
-def test_an_account_with_a_lower_limit_than_the_config_fails_no_row(workshop: Workshop) -> None:
+def test_an_account_with_a_lower_limit_than_the_config_fails_no_row(
+    workshop: Workshop,
+) -> None:
     """E2: a real limit of one call at a time, met by four threads."""
-    with simulator(workshop.folder, "--concurrency", "1", "--latency", "0.02") as simulated:
-        run = ran(use(workshop, simulated.url, 8, limits={"concurrency": 4}), billed(simulated))
+    with simulator(
+        workshop.folder, "--concurrency", "1", "--latency", "0.02"
+    ) as simulated:
+        run = ran(
+            use(workshop, simulated.url, 8, limits={"concurrency": 4}),
+            billed(simulated),
+        )
         assert simulated.bill.calls == run.report["calls"]
     assert (run.report["exit_code"], run.report["succeeded"]) == (0, 8)
 
 
-def test_an_account_with_a_lower_rate_than_the_config_fails_no_row(workshop: Workshop) -> None:
+def test_an_account_with_a_lower_rate_than_the_config_fails_no_row(
+    workshop: Workshop,
+) -> None:
     """E1: a real limit of calls a second."""
     with simulator(workshop.folder, "--qps", "10") as simulated:
-        run = ran(use(workshop, simulated.url, 16, limits={"concurrency": 4}), billed(simulated))
+        run = ran(
+            use(workshop, simulated.url, 16, limits={"concurrency": 4}),
+            billed(simulated),
+        )
         codes = {line["code"] for line in simulated.bill.lines()}
     assert codes == {10000, 50429}
     assert (run.report["exit_code"], run.report["succeeded"]) == (0, 16)
@@ -70,12 +88,18 @@ def test_moderation_and_bad_input_are_never_tried_again(workshop: Workshop) -> N
     codes = [*REFUSALS, *FAILURES]
     rules = [{"prompt": f"a pet {at} ", "code": code} for at, code in enumerate(codes)]
     workshop.write_rows(
-        [{**row, "text": f"{row['text']} sits"} for row in workshop.rows(len(codes) + 2)]
+        [
+            {**row, "text": f"{row['text']} sits"}
+            for row in workshop.rows(len(codes) + 2)
+        ]
     )
     with simulator(
         workshop.folder, "--faults", str(faults_file(workshop.folder, *rules))
     ) as simulated:
-        rows = [{**row, "text": f"{row['text']} sits"} for row in workshop.rows(len(codes) + 2)]
+        rows = [
+            {**row, "text": f"{row['text']} sits"}
+            for row in workshop.rows(len(codes) + 2)
+        ]
         config = use(
             workshop,
             simulated.url,
@@ -91,7 +115,11 @@ def test_moderation_and_bad_input_are_never_tried_again(workshop: Workshop) -> N
     assert run.column("error_code") == [*map(str, codes), None, None]
     assert set(run.column("attempts")) == {1}
     assert all(row["error_message"] for row in run.rows[: len(codes)])
-    assert (run.report["exit_code"], again.report["exit_code"], again.report["calls"]) == (3, 0, 0)
+    assert (
+        run.report["exit_code"],
+        again.report["exit_code"],
+        again.report["calls"],
+    ) == (3, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -119,19 +147,29 @@ def test_a_code_that_nobody_knows_fails_once_and_is_reported(
     """E7: not retried, said aloud once, and in the dataset."""
     with Provider({2: said(58123, 418), 3: said(58123)}) as provider:
         run = ran(use(workshop, provider.url, 5), provider.charges)
-    assert (run.report["exit_code"], run.report["failed"], run.report["calls"]) == (3, 2, 5)
-    assert [row["error_code"] for row in run.rows if row["status"] == "failed"] == ["58123"] * 2
+    assert (run.report["exit_code"], run.report["failed"], run.report["calls"]) == (
+        3,
+        2,
+        5,
+    )
+    assert [row["error_code"] for row in run.rows if row["status"] == "failed"] == [
+        "58123"
+    ] * 2
     assert sum("58123" in line.message for line in caplog.records) == 1
 
 
-def test_a_success_without_an_image_is_paid_and_not_paid_again(workshop: Workshop) -> None:
+def test_a_success_without_an_image_is_paid_and_not_paid_again(
+    workshop: Workshop,
+) -> None:
     """E8: none where one was asked for; the charge stands in the ledger and the bill."""
     empty = json.dumps({**success(image_urls=[]), "request_id": "call-2"}).encode()
     with Provider({2: lost(answer(empty))}) as provider:
         config = use(workshop, provider.url, 3, budget={"price_per_call": 0.2})
         run = ran(config, provider.charges)
         again = ran(config, provider.charges)
-    assert [row["error_code"] for row in run.rows if row["status"] == "failed"] == ["no_image"]
+    assert [row["error_code"] for row in run.rows if row["status"] == "failed"] == [
+        "no_image"
+    ]
     assert (run.report["failed"], run.report["cost"]) == (1, 0.6)
     assert again.report["calls"] == 0
 
@@ -150,13 +188,21 @@ def test_both_pictures_of_a_canny_control_are_stored(workshop: Workshop) -> None
     """E9: the contour map comes as a second image."""
     control = {"type": "canny", "strength": 0.6, "binary_data_index": 0}
     with simulator(workshop.folder) as simulated:
-        use(workshop, simulated.url, 1, request={"params": {"controlnet_args": [control]}})
-        config = workshop.write_config(output={"images": "download", "allow_hosts": ["127.0.0.1"]})
+        use(
+            workshop,
+            simulated.url,
+            1,
+            request={"params": {"controlnet_args": [control]}},
+        )
+        config = workshop.write_config(
+            output={"images": "download", "allow_hosts": ["127.0.0.1"]}
+        )
         run = ran(config, billed(simulated))
     [row] = run.rows
     assert len(row["images"]) == 2
     assert all(
-        (workshop.folder / "out" / image["file_name"]).stat().st_size for image in row["images"]
+        (workshop.folder / "out" / image["file_name"]).stat().st_size
+        for image in row["images"]
     )
 
 
@@ -187,7 +233,11 @@ def test_a_wrong_key_costs_one_call_and_ends_with_6(
         assert simulated.bill.calls == 0
         monkeypatch.setenv("PIXMILL_API_KEY", KEY)
         mended = ran(config, billed(simulated))
-    assert (run.report["exit_code"], run.report["calls"], run.report["skipped"]) == (6, 1, 9)
+    assert (run.report["exit_code"], run.report["calls"], run.report["skipped"]) == (
+        6,
+        1,
+        9,
+    )
     assert "sk-canary" not in json.dumps(run.report) + str(run.rows)
     assert (mended.report["exit_code"], mended.report["succeeded"]) == (0, 9)
 
@@ -204,7 +254,11 @@ def test_a_wrong_signature_costs_one_call_and_ends_with_6(
         run = ran(config, billed(simulated))
         monkeypatch.setenv("VOLC_SECRETKEY", "right==")
         mended = ran(config, billed(simulated))
-    assert (run.report["exit_code"], run.report["calls"], run.report["skipped"]) == (6, 1, 6)
+    assert (run.report["exit_code"], run.report["calls"], run.report["skipped"]) == (
+        6,
+        1,
+        6,
+    )
     assert "SignatureDoesNotMatch" in run.report["reason"]
     assert (mended.report["exit_code"], mended.report["succeeded"]) == (0, 6)
 
@@ -213,7 +267,8 @@ REVOKED = {
     "arrears or entitlement": said(50400, 401),
     "entitlement, HTTP 200": said(30403, 200),
     "gateway, revoked key": Fault(
-        answer(json.dumps({"error": {"message": "revoked"}}).encode(), 401), charged=False
+        answer(json.dumps({"error": {"message": "revoked"}}).encode(), 401),
+        charged=False,
     ),
     "gateway, empty account": Fault(
         answer(
@@ -225,10 +280,12 @@ REVOKED = {
         charged=False,
     ),
     "signature expired": Fault(
-        answer(json.dumps(gateway_error("InvalidTimestamp", 100006)).encode(), 400), False
+        answer(json.dumps(gateway_error("InvalidTimestamp", 100006)).encode(), 400),
+        False,
     ),
     "policy": Fault(
-        answer(json.dumps(gateway_error("AccessDenied", 100013)).encode(), 403), charged=False
+        answer(json.dumps(gateway_error("AccessDenied", 100013)).encode(), 403),
+        charged=False,
     ),
 }
 
@@ -249,18 +306,28 @@ def test_an_account_that_stops_working_stops_the_run_and_nothing_is_lost(
     assert 1 <= wasted <= 4, "more calls than were in flight"
     assert (run.report["succeeded"], run.report["skipped"]) == (5, 25)
     assert run.rows[-1]["error_code"] == "not_attempted"
-    assert (mended.report["exit_code"], mended.report["succeeded"], mended.report["cached"]) == (
+    assert (
+        mended.report["exit_code"],
+        mended.report["succeeded"],
+        mended.report["cached"],
+    ) == (
         0,
         30,
         5,
     )
 
 
-def test_the_first_call_goes_alone_until_the_service_answers(workshop: Workshop) -> None:
+def test_the_first_call_goes_alone_until_the_service_answers(
+    workshop: Workshop,
+) -> None:
     """E10: a call without an answer proves nothing, so the one after it goes alone too."""
     with Provider({1: lost(answer(b"<html>", 504))}, delay=0.2) as provider:
         ran(use(workshop, provider.url, 12), provider.charges)
-    assert provider.together[:3] == [1, 1, 1]  # the third is the first of those that go together
+    assert provider.together[:3] == [
+        1,
+        1,
+        1,
+    ]  # the third is the first of those that go together
     assert max(provider.together) == 4
 
 
@@ -281,24 +348,38 @@ def test_a_run_never_calls_more_often_than_its_budget(
     with Provider() as provider:
         run = ran(use(workshop, provider.url, 10, budget=budget), provider.charges)
     assert len(provider.requests) == run.report["calls"] == calls
-    assert (run.report["exit_code"], run.report["succeeded"], run.report["skipped"]) == (
+    assert (
+        run.report["exit_code"],
+        run.report["succeeded"],
+        run.report["skipped"],
+    ) == (
         code,
         calls,
         10 - calls,
     )
-    assert run.report["cost"] == (round(calls * 0.2, 6) if "price_per_call" in budget else None)
+    assert run.report["cost"] == (
+        round(calls * 0.2, 6) if "price_per_call" in budget else None
+    )
 
 
 def test_the_budget_counts_calls_and_not_results(workshop: Workshop) -> None:
     """E15: retries, failures and throttled calls use it up as successes do; the next run goes on with a new one."""
-    faults: dict[int | str, Fault] = {1: said(50429, 429), 2: said(50215), 3: said(50500, 500)}
+    faults: dict[int | str, Fault] = {
+        1: said(50429, 429),
+        2: said(50215),
+        3: said(50500, 500),
+    }
     with Provider(faults) as provider:
         config = use(workshop, provider.url, 6, budget={"max_calls": 5})
         run = ran(config, provider.charges)
         assert len(provider.requests) == run.report["calls"] == 5
         mended = ran(config, provider.charges)
     assert run.report["exit_code"] == 4
-    assert (mended.report["exit_code"], mended.report["succeeded"], mended.report["failed"]) == (
+    assert (
+        mended.report["exit_code"],
+        mended.report["succeeded"],
+        mended.report["failed"],
+    ) == (
         0,
         5,
         1,
@@ -310,7 +391,9 @@ def test_a_row_is_tried_max_attempts_times_in_a_run_and_in_max_runs_runs(
 ) -> None:
     """retry.max_attempts and retry.max_runs: then it stays failed until somebody asks again."""
     with Provider(every=said(50500, 500)) as provider:
-        config = use(workshop, provider.url, 1, retry={"max_attempts": 2, "max_runs": 2})
+        config = use(
+            workshop, provider.url, 1, retry={"max_attempts": 2, "max_runs": 2}
+        )
         runs = [ran(config, provider.charges).report for _ in range(3)]
         assert len(provider.requests) == 4
     assert [(run["exit_code"], run["calls"], run["failed"]) for run in runs] == [
@@ -325,7 +408,11 @@ def test_only_the_row_that_brown_outs_hit_too_often_is_left(workshop: Workshop) 
     faults: dict[int | str, Fault] = {at: said(50500, 500) for at in range(1, 30, 3)}
     with Provider(faults) as provider:
         config = use(
-            workshop, provider.url, 18, retry={"max_attempts": 2}, stop={"failed_fraction": 1}
+            workshop,
+            provider.url,
+            18,
+            retry={"max_attempts": 2},
+            stop={"failed_fraction": 1},
         )
         run = ran(config, provider.charges)
         mended = ran(config, provider.charges)
@@ -356,15 +443,27 @@ def test_new_problems_beyond_accept_end_with_3_and_known_ones_with_0(
         config = use(workshop, provider.url, 10, accept=accept)
         run = ran(config, provider.charges)
         again = ran(config, provider.charges)
-    assert (run.report["failed"], run.report["refused"], run.report["exit_code"]) == (2, 1, code)
-    assert (again.report["failed"], again.report["exit_code"], again.report["calls"]) == (2, 0, 0)
+    assert (run.report["failed"], run.report["refused"], run.report["exit_code"]) == (
+        2,
+        1,
+        code,
+    )
+    assert (
+        again.report["failed"],
+        again.report["exit_code"],
+        again.report["calls"],
+    ) == (2, 0, 0)
 
 
 def test_a_share_that_is_reached_exactly_is_accepted(workshop: Workshop) -> None:
     faults: dict[int | str, Fault] = {f"a pet {at}": said(50215) for at in range(29)}
     with Provider(faults) as provider:
         config = use(
-            workshop, provider.url, 50, accept={"failed": 0.58}, stop={"failed_fraction": 1}
+            workshop,
+            provider.url,
+            50,
+            accept={"failed": 0.58},
+            stop={"failed_fraction": 1},
         )
         run = ran(config, provider.charges)
     assert (run.report["failed"], run.report["exit_code"]) == (29, 0)
@@ -380,7 +479,11 @@ def test_too_many_problems_stop_the_run_with_5(
     """I1f: a wrong setting refuses or fails every row; a window of them is enough to know."""
     with Provider(every=said(code)) as provider:
         config = use(
-            workshop, provider.url, 60, stop={section: 0.5, "window": 6}, accept={outcome: 1}
+            workshop,
+            provider.url,
+            60,
+            stop={section: 0.5, "window": 6},
+            accept={outcome: 1},
         )
         run = ran(config, provider.charges)
         assert 6 <= len(provider.requests) <= 6 + 4
@@ -388,11 +491,19 @@ def test_too_many_problems_stop_the_run_with_5(
 
 
 def test_a_share_of_problems_below_the_limit_goes_on(workshop: Workshop) -> None:
-    faults: dict[int | str, Fault] = {f"a pet {at}": said(50215) for at in range(0, 30, 2)}
+    faults: dict[int | str, Fault] = {
+        f"a pet {at}": said(50215) for at in range(0, 30, 2)
+    }
     with Provider(faults) as provider:
-        config = use(workshop, provider.url, 30, stop={"window": 10}, limits={"concurrency": 1})
+        config = use(
+            workshop, provider.url, 30, stop={"window": 10}, limits={"concurrency": 1}
+        )
         run = ran(config, provider.charges)
-    assert (run.report["exit_code"], run.report["failed"], run.report["succeeded"]) == (3, 15, 15)
+    assert (run.report["exit_code"], run.report["failed"], run.report["succeeded"]) == (
+        3,
+        15,
+        15,
+    )
 
 
 def test_limit_pays_for_the_first_rows_and_is_no_problem(workshop: Workshop) -> None:
@@ -401,8 +512,16 @@ def test_limit_pays_for_the_first_rows_and_is_no_problem(workshop: Workshop) -> 
         some = ran(config, provider.charges, limit=4)
         assert sorted(provider.prompts) == [f"a pet {at}" for at in range(4)]
         rest = ran(config, provider.charges)
-    assert (some.report["exit_code"], some.report["succeeded"], some.report["skipped"]) == (0, 4, 5)
-    assert (rest.report["exit_code"], rest.report["succeeded"], rest.report["cached"]) == (0, 9, 4)
+    assert (
+        some.report["exit_code"],
+        some.report["succeeded"],
+        some.report["skipped"],
+    ) == (0, 4, 5)
+    assert (
+        rest.report["exit_code"],
+        rest.report["succeeded"],
+        rest.report["cached"],
+    ) == (0, 9, 4)
 
 
 def test_equal_rows_are_one_payment_and_one_failure(workshop: Workshop) -> None:
@@ -416,7 +535,9 @@ def test_equal_rows_are_one_payment_and_one_failure(workshop: Workshop) -> None:
     assert run.column("cost") == [0.2, None, None, None]
 
 
-def test_invalid_rows_are_never_sent_and_count_as_one_job_each(workshop: Workshop) -> None:
+def test_invalid_rows_are_never_sent_and_count_as_one_job_each(
+    workshop: Workshop,
+) -> None:
     """I4: every kind of outcome in one run, and the counts add up."""
     faults: dict[int | str, Fault] = {
         "a pet 3": said(50215),
@@ -425,18 +546,27 @@ def test_invalid_rows_are_never_sent_and_count_as_one_job_each(workshop: Worksho
     }
     with Provider(faults) as provider:
         config = use(
-            workshop, provider.url, 0, input={"max_invalid": 0.5}, limits={"concurrency": 1}
+            workshop,
+            provider.url,
+            0,
+            input={"max_invalid": 0.5},
+            limits={"concurrency": 1},
         )
         rows = workshop.rows(8)
         for at, change in enumerate(
-            ({"text": " "}, {"photo": "file:///etc/passwd"}, {"photo": "http://10.0.0.1/a"})
+            (
+                {"text": " "},
+                {"photo": "file:///etc/passwd"},
+                {"photo": "http://10.0.0.1/a"},
+            )
         ):
             rows[at].update(change)
         workshop.write_rows(rows)
         run = ran(config, provider.charges)
         assert sorted(provider.prompts) == [f"a pet {at}" for at in range(3, 8)]
         assert not any(
-            b"passwd" in request or b"10.0.0.1" in request for request in provider.requests
+            b"passwd" in request or b"10.0.0.1" in request
+            for request in provider.requests
         )
         again = ran(config, provider.charges)
     assert run.column("status") == ["invalid"] * 3 + [
@@ -446,5 +576,9 @@ def test_invalid_rows_are_never_sent_and_count_as_one_job_each(workshop: Worksho
         "succeeded",
         "succeeded",
     ]
-    assert (run.report["exit_code"], again.report["exit_code"], again.report["calls"]) == (3, 0, 0)
+    assert (
+        run.report["exit_code"],
+        again.report["exit_code"],
+        again.report["calls"],
+    ) == (3, 0, 0)
     assert ledger(config, "SELECT count(*) FROM jobs") == [(5,)]

@@ -27,7 +27,10 @@ def test_people_get_one_sentence_and_a_table(store: Path, pixmill: Command) -> N
     shown = pixmill("bill", str(store), "--month", "2026-11")
     assert (shown.exit_code, shown.stdout) == (0, "")
     lines = shown.stderr.splitlines()
-    assert lines[0] == "2026-11 (Asia/Shanghai): 12.40 to 13.20 CNY for 62 charged of 68 calls"
+    assert (
+        lines[0]
+        == "2026-11 (Asia/Shanghai): 12.40 to 13.20 CNY for 62 charged of 68 calls"
+    )
     assert lines[1] == "  of 4 calls it is not known whether they were charged"
     assert lines[-1].split() == [
         "total",
@@ -47,7 +50,13 @@ def test_people_get_one_sentence_and_a_table(store: Path, pixmill: Command) -> N
 
 def test_a_program_gets_all_of_it_on_one_line(store: Path, pixmill: Command) -> None:
     shown = pixmill(
-        "bill", str(store / "ledger.db"), "--month", "2026-11", "--by", "code,day", "--json"
+        "bill",
+        str(store / "ledger.db"),
+        "--month",
+        "2026-11",
+        "--by",
+        "code,day",
+        "--json",
     )
     assert shown.stdout.count("\n") == 1
     said = shown.report
@@ -58,7 +67,12 @@ def test_a_program_gets_all_of_it_on_one_line(store: Path, pixmill: Command) -> 
     )
     (total,) = said["totals"]
     assert total["cost"] == {"least": 12.4, "most": 13.2, "currency": "CNY"}
-    assert (total["calls"], total["yes"]["calls"], total["no"], total["unknown"]["calls"]) == (
+    assert (
+        total["calls"],
+        total["yes"]["calls"],
+        total["no"],
+        total["unknown"]["calls"],
+    ) == (
         68,
         62,
         {"calls": 2},
@@ -68,7 +82,9 @@ def test_a_program_gets_all_of_it_on_one_line(store: Path, pixmill: Command) -> 
     assert {line["code"] for line in said["lines"]} == {"10000", "50400", "http_504"}
 
 
-def test_an_unknown_price_is_printed_as_unknown(tmp_path: Path, pixmill: Command) -> None:
+def test_an_unknown_price_is_printed_as_unknown(
+    tmp_path: Path, pixmill: Command
+) -> None:
     with books(tmp_path) as book:
         book.call("2026-11-05T12:00", price=None)
     lines = pixmill("bill", str(tmp_path), "--month", "2026-11").stderr.splitlines()
@@ -83,15 +99,18 @@ def test_an_export_that_differs_exits_3_and_says_where(
     export = tmp_path / "console.csv"
     days = [(at, 4 if at == 3 else 3 if at <= 6 else 2) for at in range(1, 29)]
     export.write_text(
-        "日期,调用次数\n" + "".join(f"2026-11-{day:02},{calls}\n" for day, calls in days)
+        "日期,调用次数\n"
+        + "".join(f"2026-11-{day:02},{calls}\n" for day, calls in days)
     )
     shown = pixmill("bill", str(store), "--against", str(export), "--json")
     assert shown.exit_code == 3
     assert "day from 日期, calls from 调用次数" in shown.stderr
-    assert [day["day"] for day in shown.report["against"]["days"] if day["differs"]] == [
-        "2026-11-03"
-    ]
-    row = next(line for line in shown.stderr.splitlines() if line.startswith("2026-11-03"))
+    assert [
+        day["day"] for day in shown.report["against"]["days"] if day["differs"]
+    ] == ["2026-11-03"]
+    row = next(
+        line for line in shown.stderr.splitlines() if line.startswith("2026-11-03")
+    )
     assert row.endswith("+1 calls")
 
 
@@ -117,9 +136,15 @@ def test_text_of_an_export_can_t_move_the_cursor(
     ],
 )
 def test_what_can_t_be_answered_exits_2(
-    store: Path, tmp_path: Path, pixmill: Command, arguments: tuple[str, ...], complaint: str
+    store: Path,
+    tmp_path: Path,
+    pixmill: Command,
+    arguments: tuple[str, ...],
+    complaint: str,
 ) -> None:
-    shown = pixmill("bill", *(argument.format(tmp=tmp_path) for argument in arguments), "--json")
+    shown = pixmill(
+        "bill", *(argument.format(tmp=tmp_path) for argument in arguments), "--json"
+    )
     assert (shown.exit_code, shown.stdout) == (2, "")
     assert complaint in shown.stderr
     assert "Traceback" not in shown.stderr
@@ -130,7 +155,10 @@ def test_a_store_whose_only_ledger_is_the_simulator_s_says_so(
 ) -> None:
     with books(tmp_path / "out" / "simulated"):
         pass
-    assert f"{tmp_path}/out/simulated/ledger.db" in pixmill("bill", str(tmp_path / "out")).stderr
+    assert (
+        f"{tmp_path}/out/simulated/ledger.db"
+        in pixmill("bill", str(tmp_path / "out")).stderr
+    )
 
 
 def test_the_bill_is_the_provider_s_own_to_the_call(
@@ -144,7 +172,15 @@ def test_the_bill_is_the_provider_s_own_to_the_call(
     export = tmp_path / "console.csv"
     export.write_text(f"calls,amount\n{charged},{charged * 2 / 10}\n")
     shown = pixmill(
-        "bill", workshop.path, "--month", "all", "--by", "code", "--against", str(export), "--json"
+        "bill",
+        workshop.path,
+        "--month",
+        "all",
+        "--by",
+        "code",
+        "--against",
+        str(export),
+        "--json",
     )
     assert shown.exit_code == 0, shown.stderr
     (total,) = shown.report["totals"]
@@ -189,7 +225,8 @@ def _write_requests(path: Path, lines: list[dict[str, Any]]) -> None:
         writer = csv.writer(file)
         writer.writerow(["time", "request_id", "amount"])
         writer.writerows(
-            [line["time"], line["request_id"], 0.2 if line["charged"] else 0] for line in lines
+            [line["time"], line["request_id"], 0.2 if line["charged"] else 0]
+            for line in lines
         )
 
 
@@ -213,7 +250,10 @@ def test_stats_count_what_is_there(store: Path, pixmill: Command) -> None:
     )
     assert said["ledger_bytes"] == (store / "ledger.db").stat().st_size
     assert "68 jobs: 2 failed, 4 in doubt, 62 succeeded" in shown.stderr
-    assert "68 calls in 1 runs, from 2026-11-01 04:00 to 2026-11-28 04:00 UTC" in shown.stderr
+    assert (
+        "68 calls in 1 runs, from 2026-11-01 04:00 to 2026-11-28 04:00 UTC"
+        in shown.stderr
+    )
 
 
 def test_a_backup_bills_the_same(store: Path, tmp_path: Path, pixmill: Command) -> None:
@@ -223,5 +263,8 @@ def test_a_backup_bills_the_same(store: Path, tmp_path: Path, pixmill: Command) 
     again = pixmill("ledger", "backup", str(store), "--out", str(out))
     assert again.exit_code == 2
     assert "--force" in again.stderr
-    bills = [pixmill("bill", str(of), "--month", "all", "--json").stdout for of in (store, out)]
+    bills = [
+        pixmill("bill", str(of), "--month", "all", "--json").stdout
+        for of in (store, out)
+    ]
     assert bills[0] == bills[1]

@@ -8,7 +8,15 @@ import pytest
 
 from tests.conftest import Simulated, Workshop, carry_out, simulator
 from tests.faulty_server import FaultyServer, Peer, answer, message
-from tests.pixmill.damage import ROWS, copied, edit_ledger, flip, image_files, paid_store, rows
+from tests.pixmill.damage import (
+    ROWS,
+    copied,
+    edit_ledger,
+    flip,
+    image_files,
+    paid_store,
+    rows,
+)
 from tests.pixmill.run_checks import refused
 from tests.pixmill.sample_pictures import JPEG
 from tests.real_command import PATIENCE, Command, ended, wait_until
@@ -35,7 +43,9 @@ def imageless(workshop: Workshop, running: Simulated) -> Workshop:
     return workshop
 
 
-def test_verify_repair_verify(paid: Workshop, pixmill: Command, running: Simulated) -> None:
+def test_verify_repair_verify(
+    paid: Workshop, pixmill: Command, running: Simulated
+) -> None:
     calls = running.bill.calls
     good = pixmill("verify", paid.path, "--json")
     assert (good.exit_code, good.report["wrong"], good.report["findings"]) == (0, 0, [])
@@ -45,7 +55,11 @@ def test_verify_repair_verify(paid: Workshop, pixmill: Command, running: Simulat
     gone.unlink()
 
     bad = pixmill("verify", paid.path, "--json")
-    assert (bad.exit_code, bad.report["exit_code"], bad.report["images"]) == (3, 3, ROWS)
+    assert (bad.exit_code, bad.report["exit_code"], bad.report["images"]) == (
+        3,
+        3,
+        ROWS,
+    )
     assert {found["file"]: found["problem"] for found in bad.report["findings"]} == {
         str(broken): "damaged",
         str(gone): "missing",
@@ -55,7 +69,12 @@ def test_verify_repair_verify(paid: Workshop, pixmill: Command, running: Simulat
 
     mended = pixmill("repair", paid.path, "--json")
     said = mended.report
-    assert (mended.exit_code, said["forgotten"], said["fetched"], said["missing"]) == (0, 2, 2, [])
+    assert (mended.exit_code, said["forgotten"], said["fetched"], said["missing"]) == (
+        0,
+        2,
+        2,
+        [],
+    )
     assert pixmill("verify", paid.path).exit_code == 0
     assert running.bill.calls == calls
 
@@ -65,10 +84,16 @@ def test_what_is_lost_is_listed_in_full_for_programs_and_in_part_for_people(
 ) -> None:
     with FaultyServer(answer(b"", 403)) as album:
         edit_ledger(
-            imageless, "UPDATE jobs SET url_expires_at = 1, output_urls = ?", f'["{album.url}/x"]'
+            imageless,
+            "UPDATE jobs SET url_expires_at = 1, output_urls = ?",
+            f'["{album.url}/x"]',
         )
         lost = pixmill("repair", imageless.path, "--json")
-    assert (lost.exit_code, lost.report["image_lost"], lost.report["image_pending"]) == (3, 30, 0)
+    assert (
+        lost.exit_code,
+        lost.report["image_lost"],
+        lost.report["image_pending"],
+    ) == (3, 30, 0)
     assert [row["row_number"] for row in lost.report["missing"]] == list(range(1, 31))
     assert lost.stderr.count("image_lost") == 20
     assert "… and 10 more" in lost.stderr
@@ -84,9 +109,13 @@ def test_before_the_first_run_there_is_nothing_to_look_after(
     assert not (workshop.folder / "out").exists()
 
 
-def test_a_row_does_not_print_what_a_terminal_would_obey(paid: Workshop, pixmill: Command) -> None:
+def test_a_row_does_not_print_what_a_terminal_would_obey(
+    paid: Workshop, pixmill: Command
+) -> None:
     """G17: row keys come from the table."""
-    paid.write_rows([{**row, "id": f"{row['id']}\x1b]0;x\x07\r"} for row in paid.rows(3)])
+    paid.write_rows(
+        [{**row, "id": f"{row['id']}\x1b]0;x\x07\r"} for row in paid.rows(3)]
+    )
     paid.write_config(input={"row_key": ["id"]})
     image_files(paid)[0].unlink()
     paid.write_config(output={"allow_hosts": []})
@@ -96,7 +125,9 @@ def test_a_row_does_not_print_what_a_terminal_would_obey(paid: Workshop, pixmill
     assert not {"\x1b", "\x07", "\r"} & set(shown.stderr)
 
 
-def test_a_signal_ends_a_repair_with_its_json_line(imageless: Workshop, pixmill: Command) -> None:
+def test_a_signal_ends_a_repair_with_its_json_line(
+    imageless: Workshop, pixmill: Command
+) -> None:
     """A6: what is being fetched comes in, what is here is published, the rest stays pending."""
     interrupted = threading.Event()
 
@@ -107,7 +138,9 @@ def test_a_signal_ends_a_repair_with_its_json_line(imageless: Workshop, pixmill:
     with FaultyServer(slow) as album:
         edit_ledger(imageless, "UPDATE jobs SET output_urls = ?", f'["{album.url}/x"]')
         with pixmill.started("repair", imageless.path, "--json") as process:
-            wait_until(lambda: len(album.requests) >= 8, "as many fetches as there are threads")
+            wait_until(
+                lambda: len(album.requests) >= 8, "as many fetches as there are threads"
+            )
             process.send_signal(signal.SIGTERM)
             wait_until(lambda: not interrupted.wait(0.5), "a moment for the signal")
             interrupted.set()
@@ -115,4 +148,7 @@ def test_a_signal_ends_a_repair_with_its_json_line(imageless: Workshop, pixmill:
     assert (done.exit_code, done.report["exit_code"]) == (130, 130)
     assert 8 <= done.report["fetched"] < 30
     assert done.report["image_pending"] == 30 - done.report["fetched"]
-    assert sum(row["file_name"] is not None for row in rows(imageless)) == done.report["fetched"]
+    assert (
+        sum(row["file_name"] is not None for row in rows(imageless))
+        == done.report["fetched"]
+    )

@@ -28,7 +28,12 @@ def fresh(*arguments: str) -> ChunkResult:
     """The command in an interpreter of its own, as a shell starts it."""
     command = [sys.executable, "-m", "pixmill", *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL, check=False
+        command,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
 
 
@@ -91,7 +96,11 @@ def test_validate_counts_reasons_and_writes_all_invalid_rows(
     rows[9]["photo"] = "http://127.0.0.1/x.jpg"
     workshop.write_rows(rows)
     shown = pixmill(
-        "validate", workshop.write_config(), "--out", str(tmp_path / "bad.csv"), "--json"
+        "validate",
+        workshop.write_config(),
+        "--out",
+        str(tmp_path / "bad.csv"),
+        "--json",
     )
     assert shown.returncode == 3
     said = json_line(shown)
@@ -100,7 +109,11 @@ def test_validate_counts_reasons_and_writes_all_invalid_rows(
         5,
         {"empty_prompt": 4, "private_address": 1},
     )
-    assert [example["row_number"] for example in said["examples"]["empty_prompt"]] == [1, 2, 3]  # type: ignore[index]
+    assert [example["row_number"] for example in said["examples"]["empty_prompt"]] == [
+        1,
+        2,
+        3,
+    ]  # type: ignore[index]
     with (tmp_path / "bad.csv").open(newline="") as file:
         written = list(csv.DictReader(file))
     assert [(row["row_number"], row["column"]) for row in written] == [
@@ -136,7 +149,9 @@ def test_a_table_that_is_not_there_exits_2(workshop: Workshop) -> None:
     assert "Traceback" not in shown.stderr
 
 
-def test_status_ends_with_what_to_type_next(workshop: Workshop, simulated: Simulated) -> None:
+def test_status_ends_with_what_to_type_next(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     workshop.write_rows(workshop.rows(3))
     workshop.use(simulated)
     before = pixmill("status", workshop.path)
@@ -144,12 +159,16 @@ def test_status_ends_with_what_to_type_next(workshop: Workshop, simulated: Simul
     carry_out(workshop.path)
     after = pixmill("status", workshop.path, "--json")
     assert "3 of 3 images are there" in after.stderr
-    assert after.stderr.splitlines()[-1].startswith(f"next: pixmill export {workshop.path}")
+    assert after.stderr.splitlines()[-1].startswith(
+        f"next: pixmill export {workshop.path}"
+    )
     said = json_line(after)
     assert said["runs"][0]["summary"]["calls"] == 3  # type: ignore[index]
 
 
-def test_exports_hold_every_row_and_column(workshop: Workshop, simulated: Simulated) -> None:
+def test_exports_hold_every_row_and_column(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     workshop.write_rows(workshop.rows(5))
     workshop.use(simulated)
     dataset = pd.read_parquet(carry_out(workshop.path)["dataset"])
@@ -160,7 +179,9 @@ def test_exports_hold_every_row_and_column(workshop: Workshop, simulated: Simula
     }
     for kind, read in readers.items():
         out = workshop.folder / "export" / f"pets.{kind}"
-        shown = pixmill("export", workshop.path, "--format", kind, "--out", str(out), "--json")
+        shown = pixmill(
+            "export", workshop.path, "--format", kind, "--out", str(out), "--json"
+        )
         assert shown.returncode == 0, shown.stderr
         exported = read(out)
         assert list(exported.columns) == list(dataset.columns), kind
@@ -174,15 +195,31 @@ def test_cells_that_a_spreadsheet_would_run_are_disarmed(
     workshop: Workshop, simulated: Simulated
 ) -> None:
     """G19: data unchanged in Parquet, escaped in CSV."""
-    cells = ["=1+1", "+1", "-1", "@SUM(A1)", " =1+1", "\uff1d1+1", '=HYPERLINK("http://x","y")']
+    cells = [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        " =1+1",
+        "\uff1d1+1",
+        '=HYPERLINK("http://x","y")',
+    ]
     workshop.write_rows(
-        [{**row, "text": cell} for row, cell in zip(workshop.rows(len(cells)), cells, strict=True)]
+        [
+            {**row, "text": cell}
+            for row, cell in zip(workshop.rows(len(cells)), cells, strict=True)
+        ]
     )
     workshop.use(simulated)
     dataset = pd.read_parquet(carry_out(workshop.path)["dataset"])
     assert list(dataset["text"]) == cells
     out = workshop.folder / "pets.csv.out"
-    assert pixmill("export", workshop.path, "--format", "csv", "--out", str(out)).returncode == 0
+    assert (
+        pixmill(
+            "export", workshop.path, "--format", "csv", "--out", str(out)
+        ).returncode
+        == 0
+    )
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert (
@@ -195,14 +232,20 @@ def test_cells_that_a_spreadsheet_would_run_are_disarmed(
 
 def test_export_before_the_first_run_says_what_to_do(workshop: Workshop) -> None:
     workshop.write_rows(workshop.rows(1))
-    shown = pixmill("export", workshop.write_config(), "--out", str(workshop.folder / "x.parquet"))
+    shown = pixmill(
+        "export", workshop.write_config(), "--out", str(workshop.folder / "x.parquet")
+    )
     assert shown.returncode == 2
     assert "pixmill run" in shown.stderr
 
 
 @pytest.mark.parametrize(
     ("command", "heavy"),
-    [("validate", "prefect pandas"), ("plan", "prefect pandas"), ("status", "prefect pandas")],
+    [
+        ("validate", "prefect pandas"),
+        ("plan", "prefect pandas"),
+        ("status", "prefect pandas"),
+    ],
 )
 def test_commands_that_look_never_import_prefect_or_pandas(
     workshop: Workshop, command: str, heavy: str
@@ -229,7 +272,15 @@ def test_a_signal_before_anything_is_sent_exits_130_with_its_json_line(
 ) -> None:
     """A6: while it plans or waits for Prefect, a run has nothing to drain."""
     workshop.write_rows(workshop.rows(3))
-    command = [sys.executable, "-m", "pixmill", "run", workshop.write_config(), "--yes", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "pixmill",
+        "run",
+        workshop.write_config(),
+        "--yes",
+        "--json",
+    ]
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
@@ -248,4 +299,6 @@ def test_a_number_that_json_has_no_word_for_is_null_on_stdout(
     """G28."""
     print_json({"mean": float("nan"), "of": [float("inf"), {"a": 0.5}], "n": 2**64})
     said = capsys.readouterr().out
-    assert said == '{"mean": null, "of": [null, {"a": 0.5}], "n": 18446744073709551616}\n'
+    assert (
+        said == '{"mean": null, "of": [null, {"a": 0.5}], "n": 18446744073709551616}\n'
+    )

@@ -23,7 +23,9 @@ def shelf(tmp_path: Path) -> Shelf:
     return shelf
 
 
-def test_the_headline_comes_first_and_the_tables_follow(shelf: Shelf, pixmill: Command) -> None:
+def test_the_headline_comes_first_and_the_tables_follow(
+    shelf: Shelf, pixmill: Command
+) -> None:
     shown = pixmill("compare", f"{shelf.path}@2026-10", shelf.path)
     assert (shown.exit_code, shown.stdout) == (0, "")
     lines = shown.stderr.splitlines()
@@ -42,7 +44,9 @@ def test_the_headline_comes_first_and_the_tables_follow(shelf: Shelf, pixmill: C
 
 
 def test_a_program_gets_all_of_it_on_one_line(shelf: Shelf, pixmill: Command) -> None:
-    shown = pixmill("compare", "pets@2026-10", "pets", "--store", str(shelf.store), "--json")
+    shown = pixmill(
+        "compare", "pets@2026-10", "pets", "--store", str(shelf.store), "--json"
+    )
     assert shown.stdout.count("\n") == 1
     said = shown.report
     assert said["headline"] == shown.stderr.splitlines()[0]
@@ -54,7 +58,9 @@ def test_a_program_gets_all_of_it_on_one_line(shelf: Shelf, pixmill: Command) ->
     assert said["a"]["dataset"].endswith("history/20261001T000000Z.parquet")
 
 
-def test_text_of_the_table_can_t_move_the_cursor(tmp_path: Path, pixmill: Command) -> None:
+def test_text_of_the_table_can_t_move_the_cursor(
+    tmp_path: Path, pixmill: Command
+) -> None:
     shelf = Shelf(tmp_path)
     evil = "\x1b[2J\x1b]0;title\x07[bold]x[/bold]"
     shelf.publish([shelf.job(0)], version="20261001T000000Z")
@@ -65,7 +71,9 @@ def test_text_of_the_table_can_t_move_the_cursor(tmp_path: Path, pixmill: Comman
     assert "[bold]x[/bold]" in shown.stderr
 
 
-def test_what_is_not_there_exits_2_and_says_what_is(shelf: Shelf, pixmill: Command) -> None:
+def test_what_is_not_there_exits_2_and_says_what_is(
+    shelf: Shelf, pixmill: Command
+) -> None:
     shown = pixmill("compare", "pest", "pets", "--store", str(shelf.store), "--json")
     assert (shown.exit_code, shown.stdout) == (2, "")
     assert "did you mean `pets`" in shown.stderr

@@ -14,7 +14,9 @@ from tests.real_command import Command
 def shelf(tmp_path: Path) -> Shelf:
     shelf = Shelf(tmp_path)
     good = [shelf.job(at, file_name=shelf.image(at)) for at in range(20)]
-    shelf.publish([*good, shelf.job(20, status="failed"), shelf.job(21, error_code="image_lost")])
+    shelf.publish(
+        [*good, shelf.job(20, status="failed"), shelf.job(21, error_code="image_lost")]
+    )
     return shelf
 
 
@@ -59,7 +61,9 @@ def test_a_table_of_some_rows_with_their_split(shelf: Shelf, pixmill: Command) -
         "--split-by",
         "id",
     )
-    shown = pixmill("export", shelf.path, "--format", "jsonl", "--out", str(out), *options)
+    shown = pixmill(
+        "export", shelf.path, "--format", "jsonl", "--out", str(out), *options
+    )
     assert (shown.exit_code, shown.stdout) == (0, "")
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["row_key"] for row in rows] == [f"r{at}" for at in range(8)]
@@ -72,7 +76,9 @@ def test_a_csv_export_with_raw_cells_pays_for_nothing_as_a_table(
     """G27: texts that a spreadsheet would run are other prompts with an apostrophe, and the command says so."""
     rows = workshop.rows(4)
     texts = ["-5 degrees, a barn", "=a pet", "+1 pet", 'two\nlines, "quoted"']
-    workshop.write_rows([{**row, "text": text} for row, text in zip(rows, texts, strict=True)])
+    workshop.write_rows(
+        [{**row, "text": text} for row, text in zip(rows, texts, strict=True)]
+    )
     config, paid = workshop.write_config(), []
     assert carry_out(config)["calls"] == 4
     for options in ((), ("--raw-cells",)):
@@ -95,7 +101,9 @@ def test_a_csv_export_with_raw_cells_pays_for_nothing_as_a_table(
 def test_a_mistake_exits_2_without_a_traceback_and_writes_nothing(
     shelf: Shelf, pixmill: Command, options: tuple[str, ...], says: str
 ) -> None:
-    shown = pixmill("export", shelf.path, "--out", str(shelf.folder / "x"), "--json", *options)
+    shown = pixmill(
+        "export", shelf.path, "--out", str(shelf.folder / "x"), "--json", *options
+    )
     assert (shown.exit_code, shown.stdout) == (2, "")
     assert says in shown.stderr
     assert "Traceback" not in shown.stderr

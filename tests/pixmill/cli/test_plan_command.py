@@ -11,7 +11,12 @@ def swept(workshop: Workshop, **changes: object) -> str:
     return workshop.write_config(
         sweep={
             "groups": [
-                {"grid": {"scale": [2, 4], STRENGTH: [0.25, {"label": "strong", "value": 0.9}]}}
+                {
+                    "grid": {
+                        "scale": [2, 4],
+                        STRENGTH: [0.25, {"label": "strong", "value": 0.9}],
+                    }
+                }
             ]
         },
         seed={"replicates": 3},
@@ -32,11 +37,15 @@ def test_a_plan_shows_the_product_the_axes_and_one_request(workshop: Workshop) -
 
 def test_a_plan_says_what_conditions_leave_out(workshop: Workshop) -> None:
     config = swept(workshop)
-    shown = pixmill("plan", config, "--set", "sweep.exclude=[\"scale == 4 and id == 'r1'\"]").stderr
+    shown = pixmill(
+        "plan", config, "--set", "sweep.exclude=[\"scale == 4 and id == 'r1'\"]"
+    ).stderr
     assert "= 54 jobs (6 left out by conditions), 54 of them distinct" in shown
 
 
-def test_a_plan_says_what_bounds_the_time_and_what_would_lift_it(workshop: Workshop) -> None:
+def test_a_plan_says_what_bounds_the_time_and_what_would_lift_it(
+    workshop: Workshop,
+) -> None:
     config = swept(
         workshop,
         provider={"kind": "gateway", "base_url": "https://gateway.example.com"},
@@ -69,6 +78,9 @@ def test_validate_and_plan_print_notes_on_valid_rows(workshop: Workshop) -> None
     for command in ("validate", "plan"):
         shown = pixmill(command, config)
         assert shown.returncode == 0
-        assert "  note: 1 image URLs had blanks or invisible characters around" in shown.stderr
+        assert (
+            "  note: 1 image URLs had blanks or invisible characters around"
+            in shown.stderr
+        )
         assert "  note: 3 rows leave a place of request.prompt empty" in shown.stderr
         assert shown.stderr.count("note:") == 2

@@ -18,7 +18,9 @@ from pixmill.execution.run import Run, prepare
 from tests.conftest import Simulated, Workshop
 
 
-def flow_of(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, does: Any) -> dict[str, Any]:
+def flow_of(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, does: Any
+) -> dict[str, Any]:
     """What `pixmill run` reports where Prefect does this with the flow."""
     workshop.write_rows(workshop.rows(2))
     config = workshop.write_config()
@@ -62,7 +64,9 @@ def test_a_sigterm_that_prefect_took_before_the_run_began_interrupts_it(
         flow_of(workshop, monkeypatch, end)
 
 
-@pytest.mark.parametrize("error", [TerminationSignal(15), ConnectionError("the server is gone")])
+@pytest.mark.parametrize(
+    "error", [TerminationSignal(15), ConnectionError("the server is gone")]
+)
 def test_a_run_that_prefect_left_after_its_end_tells_what_was_done(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
@@ -77,7 +81,9 @@ def test_a_run_that_prefect_left_after_its_end_tells_what_was_done(
 
 
 def test_jobs_that_prefect_left_are_told_and_no_success(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workshop: Workshop,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """C2, C18: what was paid for is published, and the exit code is not 0."""
 
@@ -88,7 +94,10 @@ def test_jobs_that_prefect_left_are_told_and_no_success(
 
     report = flow_of(workshop, monkeypatch, end)
     assert (report["exit_code"], report["succeeded"], report["skipped"]) == (3, 1, 1)
-    assert "warning: Prefect gave up: ConnectionError: the server" in capsys.readouterr().err
+    assert (
+        "warning: Prefect gave up: ConnectionError: the server"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_run_that_prefect_never_began_says_that_nothing_was_sent(
@@ -99,7 +108,9 @@ def test_a_run_that_prefect_never_began_says_that_nothing_was_sent(
     def end(_: Run) -> dict[str, Any]:
         raise ConnectionError("no server")
 
-    with pytest.raises(PixmillError, match="ConnectionError: no server; nothing was sent"):
+    with pytest.raises(
+        PixmillError, match="ConnectionError: no server; nothing was sent"
+    ):
         flow_of(workshop, monkeypatch, end)
     assert simulated.bill.calls == 0
     assert not (workshop.folder / "out" / "simulated" / "pets").exists()

@@ -96,7 +96,9 @@ def test_prefect_itself_finds_the_same(tmp_path: Path) -> None:
     assert found == [wanted for _, _, wanted in NAMED.values()]
 
 
-@pytest.mark.parametrize("name", ["prefect.toml", "pyproject.toml", "home/profiles.toml"])
+@pytest.mark.parametrize(
+    "name", ["prefect.toml", "pyproject.toml", "home/profiles.toml"]
+)
 def test_a_file_that_prefect_can_not_read_is_said(name: str, tmp_path: Path) -> None:
     environment = lay_out(tmp_path / "case", ({}, {name: "[api\n"}, None))
     with pytest.raises(ConfigError, match="can't be read, in which Prefect looks"):
@@ -150,7 +152,11 @@ def is_direct() -> None:
             for host in ("127.0.0.1", "localhost"):
                 url = httpx.URL(f"http://{host}:4200/api")
                 assert client._transport_for_url(url) is client._transport
-        kept = {name: os.environ[name] for name in os.environ if name.lower().endswith("_proxy")}
+        kept = {
+            name: os.environ[name]
+            for name in os.environ
+            if name.lower().endswith("_proxy")
+        }
     for name in names:
         os.environ.pop(name, None)
     os.environ.update(kept)
@@ -188,7 +194,10 @@ def test_nobody_else_can_answer_for_the_server_of_a_run(
     server = EmbeddedServer()
     try:
         port = int(server._url.split(":")[2].removesuffix("/api"))
-        with pytest.raises(OSError, match="in use"), socket.create_server(("127.0.0.1", port)):
+        with (
+            pytest.raises(OSError, match="in use"),
+            socket.create_server(("127.0.0.1", port)),
+        ):
             pass
         handed = Path(f"/proc/{server._process.pid}/environ").read_bytes()
         assert b"canary" not in handed
@@ -258,7 +267,10 @@ def test_a_run_succeeds_in_whatever_environment(
 
 @pytest.mark.slow
 def test_an_api_that_the_folder_names_is_used(
-    workshop: Workshop, tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+    workshop: Workshop,
+    tmp_path: Path,
+    prefect_api: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     workshop.write_rows(workshop.rows(2))
     config = workshop.write_config()
@@ -267,7 +279,10 @@ def test_an_api_that_the_folder_names_is_used(
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "pixmill", *pay(config)],
         cwd=tmp_path / "here",
-        env={**Command(tmp_path / "prefect").environment(), "ALL_PROXY": "socks5://127.0.0.1:7890"},
+        env={
+            **Command(tmp_path / "prefect").environment(),
+            "ALL_PROXY": "socks5://127.0.0.1:7890",
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -276,4 +291,6 @@ def test_an_api_that_the_folder_names_is_used(
     found = ended(process)
     assert found.exit_code == 0, found.stderr
     assert "starting a Prefect server" not in found.stderr
-    assert not (tmp_path / "prefect" / "state").exists()  # where a server of its own would be
+    assert not (
+        tmp_path / "prefect" / "state"
+    ).exists()  # where a server of its own would be

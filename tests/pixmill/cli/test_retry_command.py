@@ -27,7 +27,9 @@ def test_a_retry_without_a_terminal_needs_yes_and_changes_nothing_before(
 def test_what_failed_is_retried_once_agreed_and_a_run_after_it_pays_nothing(
     workshop: Workshop, quick: Command
 ) -> None:
-    faults = faults_file(workshop.folder, {"prompt": "pet 1", "code": 50215, "times": 1})
+    faults = faults_file(
+        workshop.folder, {"prompt": "pet 1", "code": 50215, "times": 1}
+    )
     with simulator(workshop.folder, "--faults", str(faults)) as simulated:
         config = use(workshop, simulated.url, 3)
         assert quick(*pay(config)).report["failed"] == 1
@@ -38,9 +40,11 @@ def test_what_failed_is_retried_once_agreed_and_a_run_after_it_pays_nothing(
         )
         assert ledger(config, "SELECT sum(again) FROM jobs") == [(0,)]
         done = quick("retry", config, "--code", "50215", "--yes", "--json")
-        assert (done.exit_code, done.report["calls"], done.report["succeeded"]) == (0, 1, 3), (
-            done.stderr
-        )
+        assert (done.exit_code, done.report["calls"], done.report["succeeded"]) == (
+            0,
+            1,
+            3,
+        ), done.stderr
         assert quick(*pay(config)).report["calls"] == 0
         assert simulated.bill.calls == 4
 
@@ -56,7 +60,9 @@ def test_a_regeneration_that_is_killed_keeps_the_old_images_and_pays_once_for_ea
         config, store = workshop.path, Path(workshop.config["store"])
         workshop.write_config(limits={"concurrency": 2})
         assert quick(*pay(config)).report["succeeded"] == ROWS
-        with quick.started("retry", config, "--status", "succeeded", "--yes") as process:
+        with quick.started(
+            "retry", config, "--status", "succeeded", "--yes"
+        ) as process:
             wait_until(lambda: simulated.bill.calls >= ROWS + 3, "three new calls")
             kill_9(process)
         assert len(ledger_rows(store)) == ROWS, "each is still a success"
@@ -69,7 +75,8 @@ def test_a_regeneration_that_is_killed_keeps_the_old_images_and_pays_once_for_ea
     assert len(calls) == ROWS
     assert max(calls.values()) == 2, "a mark was paid for twice"
     died = ledger(
-        config, "SELECT count(*) FROM attempts WHERE code = 'process_died' AND charged = 'unknown'"
+        config,
+        "SELECT count(*) FROM attempts WHERE code = 'process_died' AND charged = 'unknown'",
     )[0][0]
     assert died <= 2
     assert simulated.bill.calls <= 2 * ROWS <= simulated.bill.calls + died

@@ -87,7 +87,12 @@ def test_whatever_is_not_in_the_language_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["not " * 450 + "x", "-" * 1900 + "x > 1", "(" * 900 + "x" + ")" * 900, "1+" * 900 + "1 > 0"],
+    [
+        "not " * 450 + "x",
+        "-" * 1900 + "x > 1",
+        "(" * 900 + "x" + ")" * 900,
+        "1+" * 900 + "1 > 0",
+    ],
 )
 def test_a_deep_condition_is_refused_before_it_hurts(text: str) -> None:
     with pytest.raises(ValueError, match=r"nested too deeply|not a condition"):

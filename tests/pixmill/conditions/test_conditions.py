@@ -24,9 +24,12 @@ COLUMNS: dict[str, Any] = {
     "image size": pa.array(["x", "y", "x", ""]),
     "class": pa.array(["cat", "dog", "cat", "true"]),
     "images": pa.array([[1], [], None, [1, 2]]),
-    "taken": pa.array([None, datetime.date(2024, 5, 1), datetime.date(1999, 1, 1), None]),
+    "taken": pa.array(
+        [None, datetime.date(2024, 5, 1), datetime.date(1999, 1, 1), None]
+    ),
     "made": pa.array(
-        [datetime.datetime(2024, 5, 1, 12, 30), None, None, None], pa.timestamp("us", "UTC")
+        [datetime.datetime(2024, 5, 1, 12, 30), None, None, None],
+        pa.timestamp("us", "UTC"),
     ),
     "price": pa.array([Decimal("1.50"), Decimal("2.00"), None, None]),
     "ids": pa.array(["9007199254740993", "9007199254740992", "007", "-3"]),
@@ -44,7 +47,9 @@ COLUMNS: dict[str, Any] = {
 
 def rows(text: str) -> list[int]:
     """The positions of the rows of COLUMNS for which the condition holds."""
-    return [at for at, holds in enumerate(parse(text).mask(COLUMNS, 4).tolist()) if holds]
+    return [
+        at for at, holds in enumerate(parse(text).mask(COLUMNS, 4).tolist()) if holds
+    ]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +105,9 @@ def test_comparisons_are_joined_as_they_read(text: str, expected: list[int]) -> 
         ("huge > 2.5", [0, 3]),
     ],
 )
-def test_texts_stand_for_the_numbers_that_they_spell(text: str, expected: list[int]) -> None:
+def test_texts_stand_for_the_numbers_that_they_spell(
+    text: str, expected: list[int]
+) -> None:
     assert rows(text) == expected
 
 
@@ -127,7 +134,9 @@ def test_texts_stand_for_the_numbers_that_they_spell(text: str, expected: list[i
         ("`image size` is None", []),
     ],
 )
-def test_a_comparison_with_a_missing_value_is_false(text: str, expected: list[int]) -> None:
+def test_a_comparison_with_a_missing_value_is_false(
+    text: str, expected: list[int]
+) -> None:
     assert rows(text) == expected
 
 
@@ -147,7 +156,9 @@ def test_a_comparison_with_a_missing_value_is_false(text: str, expected: list[in
         ("huge + 1 > 9000000000000000000", [0]),
     ],
 )
-def test_arithmetic_has_no_result_rather_than_a_wrong_one(text: str, expected: list[int]) -> None:
+def test_arithmetic_has_no_result_rather_than_a_wrong_one(
+    text: str, expected: list[int]
+) -> None:
     assert rows(text) == expected
 
 
@@ -174,7 +185,10 @@ def test_functions_read_texts(text: str, expected: list[int]) -> None:
 
 def test_two_spellings_of_a_character_are_equal() -> None:
     decomposed = pa.array(["cafe\u0301", "cafe"])
-    assert parse('x == "caf\u00e9"').mask({"x": decomposed}, 2).tolist() == [True, False]
+    assert parse('x == "caf\u00e9"').mask({"x": decomposed}, 2).tolist() == [
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +217,9 @@ def test_a_condition_knows_the_names_that_it_reads(text: str, names: set[str]) -
         ("scale", "scale"),
     ],
 )
-def test_what_cannot_be_compared_is_named_with_its_column(text: str, names: str) -> None:
+def test_what_cannot_be_compared_is_named_with_its_column(
+    text: str, names: str
+) -> None:
     with pytest.raises(ValueError, match=names):
         rows(text)
 
@@ -214,7 +230,12 @@ def test_numbers_that_overflow_are_an_error_not_a_wrong_answer() -> None:
 
 
 def test_no_rows_give_no_answers() -> None:
-    assert parse("x > 1 or y").mask({"x": pa.array([], pa.string()), "y": True}, 0).tolist() == []
+    assert (
+        parse("x > 1 or y")
+        .mask({"x": pa.array([], pa.string()), "y": True}, 0)
+        .tolist()
+        == []
+    )
 
 
 OPERATORS = {
@@ -237,30 +258,38 @@ def test_numbers_and_their_texts_compare_as_in_python(
     values: list[int | None], sign: str, bound: int, as_cells: bool
 ) -> None:
     column = pa.array(
-        [None if value is None else str(value) for value in values] if as_cells else values
+        [None if value is None else str(value) for value in values]
+        if as_cells
+        else values
     )
     compare = OPERATORS[sign]
     expected = [value is not None and compare(value, bound) for value in values]
-    assert parse(f"x {sign} {bound}").mask({"x": column}, len(values)).tolist() == expected
-    assert parse(f"not (x {sign} {bound})").mask({"x": column}, len(values)).tolist() == [
-        not one for one in expected
-    ]
+    assert (
+        parse(f"x {sign} {bound}").mask({"x": column}, len(values)).tolist() == expected
+    )
+    assert parse(f"not (x {sign} {bound})").mask(
+        {"x": column}, len(values)
+    ).tolist() == [not one for one in expected]
 
 
 @given(st.integers(-1000, 1000), st.integers(-1000, 1000).filter(bool))
 def test_remainders_are_those_of_python(left: int, right: int) -> None:
-    mask = parse("a % b == c").mask({"a": pa.array([left]), "b": right, "c": left % right}, 1)
+    mask = parse("a % b == c").mask(
+        {"a": pa.array([left]), "b": right, "c": left % right}, 1
+    )
     assert mask.tolist() == [True]
 
 
 def test_a_regular_expression_cannot_take_for_ever() -> None:
     """RE2 takes linear time where a backtracking matcher would not end."""
-    assert parse('matches(x, "^(a+)+$")').mask({"x": pa.array(["a" * 5000 + "b"])}, 1).tolist() == [
-        False
-    ]
+    assert parse('matches(x, "^(a+)+$")').mask(
+        {"x": pa.array(["a" * 5000 + "b"])}, 1
+    ).tolist() == [False]
 
 
-def test_nothing_in_a_condition_reaches_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_in_a_condition_reaches_the_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("executed")
 

@@ -23,7 +23,9 @@ WITH_PASSWORD = [
 
 
 @pytest.mark.parametrize("url", WITH_PASSWORD)
-def test_a_password_in_an_address_is_refused_and_not_repeated(workshop: Workshop, url: str) -> None:
+def test_a_password_in_an_address_is_refused_and_not_repeated(
+    workshop: Workshop, url: str
+) -> None:
     workshop.write_rows(workshop.rows(1))
     with pytest.raises(
         ConfigError, match="ledger: must hold no password: set PGPASSWORD"
@@ -56,7 +58,8 @@ def test_the_command_line_repeats_no_password_either(pixmill: Command) -> None:
 def test_no_other_database_is_taken(workshop: Workshop, url: str) -> None:
     workshop.write_rows(workshop.rows(1))
     with pytest.raises(
-        ConfigError, match=r"ledger: must be a database URL such as postgresql\+psycopg://"
+        ConfigError,
+        match=r"ledger: must be a database URL such as postgresql\+psycopg://",
     ):
         load_config(workshop.write_config(ledger=url))
 
@@ -76,7 +79,10 @@ def test_a_real_provider_s_runs_use_it_and_simulated_ones_their_own_file(
     config = workshop.write_config(ledger=url)
     real = ("provider.kind=gateway", "provider.base_url=https://gateway.example.com")
     assert load_config(config, real).ledger_address == url
-    assert load_config(config).ledger_address == workshop.folder / "out" / "simulated" / "ledger.db"
+    assert (
+        load_config(config).ledger_address
+        == workshop.folder / "out" / "simulated" / "ledger.db"
+    )
     assert (
         load_config(config, (*real, "ledger=null")).ledger_address
         == workshop.folder / "out" / "ledger.db"

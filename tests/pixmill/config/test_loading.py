@@ -165,7 +165,9 @@ def test_a_key_that_is_not_honoured_yet_is_refused_and_never_ignored(
 def test_a_cluster_that_could_not_work_is_refused(
     tmp_path: Path, execution: str, provider: str, said: str
 ) -> None:
-    assert said in mistakes(tmp_path, SMALL, f"execution={execution}", f"provider={provider}")
+    assert said in mistakes(
+        tmp_path, SMALL, f"execution={execution}", f"provider={provider}"
+    )
 
 
 def test_other_machines_may_work_with_a_ledger_in_a_database(tmp_path: Path) -> None:
@@ -187,7 +189,10 @@ def test_other_machines_may_work_with_a_ledger_in_a_database(tmp_path: Path) -> 
         ("store=s3://key:secret@bucket/x", "must hold no credentials"),
         ("store=s3://bucket/a/../b", "neither '.' nor '..'"),
         ("store=s3://bucket/x?secret_key=hidden", "knows no option 'secret_key'"),
-        ("store=s3://bucket/x?endpoint_override=http://minio.example.com", "must be https"),
+        (
+            "store=s3://bucket/x?endpoint_override=http://minio.example.com",
+            "must be https",
+        ),
         (
             "store=s3://bucket/x?endpoint_override=https://key:hidden@minio.example.com",
             "must hold no credentials",
@@ -214,7 +219,9 @@ def test_a_real_run_with_a_bucket_needs_a_ledger_beside_it(tmp_path: Path) -> No
 
 
 def test_image_files_beside_a_table_in_a_bucket_are_refused(tmp_path: Path) -> None:
-    table = "input={path: s3://bucket/x.csv, columns: {image_file: photo, prompt: text}}"
+    table = (
+        "input={path: s3://bucket/x.csv, columns: {image_file: photo, prompt: text}}"
+    )
     assert "in a bucket there are none" in mistakes(tmp_path, SMALL, table)
 
 
@@ -236,7 +243,10 @@ def test_a_bucket_is_named_as_pyarrow_names_it(
     tmp_path: Path, url: str, endpoint: str | None
 ) -> None:
     address = loaded(
-        tmp_path, SMALL, f"store={url}", "ledger=postgresql+psycopg://p@db.example.com/p"
+        tmp_path,
+        SMALL,
+        f"store={url}",
+        "ledger=postgresql+psycopg://p@db.example.com/p",
     ).bucket
     assert address
     assert (address.bucket, address.prefix, address.endpoint) == (
@@ -281,7 +291,8 @@ def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> No
         (SMALL + "seed: {policy: column}\n", "needs input.columns.seed"),
         (SMALL + "provider: {kind: gateway}\n", "provider.base_url: is required"),
         (
-            SMALL + "provider: {kind: gateway, base_url: 'https://u:p@g.example.com'}\n",
+            SMALL
+            + "provider: {kind: gateway, base_url: 'https://u:p@g.example.com'}\n",
             "neither credentials",
         ),
         (SMALL + "budget: {timezone: Mars/Olympus}\n", "is not a time zone"),
@@ -330,7 +341,10 @@ def test_a_missing_config_says_how_to_get_one(tmp_path: Path) -> None:
 
 def test_an_unknown_req_key_passes_its_parameters_unchecked(tmp_path: Path) -> None:
     config = loaded(
-        tmp_path, SMALL, "request.req_key=some_new_key", "request.params={anything: [1, {b: 2}]}"
+        tmp_path,
+        SMALL,
+        "request.req_key=some_new_key",
+        "request.params={anything: [1, {b: 2}]}",
     )
     assert config.request.params == {"anything": [1, {"b": 2}]}
 

@@ -33,7 +33,11 @@ def config(folder: Path, *overrides: str, text: str = TEXT) -> Config:
 
 def at(value: Any, *keys: Any) -> Any:
     for key in keys:
-        value = value[key] if isinstance(value, dict | list | tuple) else getattr(value, key)
+        value = (
+            value[key]
+            if isinstance(value, dict | list | tuple)
+            else getattr(value, key)
+        )
     return value
 
 
@@ -77,7 +81,9 @@ CASES: list[tuple[str, tuple[Any, ...], Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("override", "keys", "value"), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("override", "keys", "value"), CASES, ids=[case[0] for case in CASES]
+)
 def test_an_override_replaces_what_stands_at_its_key(
     tmp_path: Path, override: str, keys: tuple[Any, ...], value: Any
 ) -> None:
@@ -96,8 +102,13 @@ name: pets
 input: {path: a.csv}
 request: {req_key: nobody_knows, params: {a: &same {x: 1, y: [1, 2]}, b: *same}}
 """
-    changed = config(tmp_path, "request.params.a.x=5", "request.params.a.y.0=6", text=text)
-    assert changed.request.params == {"a": {"x": 5, "y": [6, 2]}, "b": {"x": 1, "y": [1, 2]}}
+    changed = config(
+        tmp_path, "request.params.a.x=5", "request.params.a.y.0=6", text=text
+    )
+    assert changed.request.params == {
+        "a": {"x": 5, "y": [6, 2]},
+        "b": {"x": 1, "y": [1, 2]},
+    }
 
 
 @pytest.mark.parametrize(

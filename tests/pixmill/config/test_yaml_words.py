@@ -50,7 +50,9 @@ def sweeping(values: str) -> str:
 
 
 @pytest.mark.parametrize("word", [*TRUTH, *SURPRISES, *NUMBERS])
-def test_a_bare_word_in_a_prompt_variable_is_to_be_quoted(tmp_path: Path, word: str) -> None:
+def test_a_bare_word_in_a_prompt_variable_is_to_be_quoted(
+    tmp_path: Path, word: str
+) -> None:
     said = mistakes(tmp_path, sweeping(word))
     assert "  sweep.groups.0.zip.ratio.0: YAML reads a bare" in said
     assert f"'{word}' in quotes" in said
@@ -71,7 +73,9 @@ def test_a_word_that_is_no_other_value_is_the_text_that_stands_there(
 def make_plan_points(loaded: Config) -> list[dict[str, Any]]:
     from pixmill.request.sweep import make_points
 
-    return [dict(point.values) for point in make_points(loaded.sweep, loaded.request).points]
+    return [
+        dict(point.values) for point in make_points(loaded.sweep, loaded.request).points
+    ]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,9 @@ TRUE = ["true", "True", "yes", "on", "ON"]
 
 
 @pytest.mark.parametrize("word", TRUE)
-def test_a_field_that_is_true_or_false_takes_the_words_of_yaml(tmp_path: Path, word: str) -> None:
+def test_a_field_that_is_true_or_false_takes_the_words_of_yaml(
+    tmp_path: Path, word: str
+) -> None:
     """And the job key is what it was."""
     plain = "name: a\ninput: {path: a.csv}\n"
     of_params = config(
@@ -119,7 +125,10 @@ def test_a_field_that_is_true_or_false_takes_the_words_of_yaml(tmp_path: Path, w
         plain,
         f"request.params={{use_rephraser: {word}, logo_info: {{add_logo: {word}}}}}",
     )
-    assert of_params.request.params == {"use_rephraser": True, "logo_info": {"add_logo": True}}
+    assert of_params.request.params == {
+        "use_rephraser": True,
+        "logo_info": {"add_logo": True},
+    }
     swept = config(
         tmp_path,
         plain,
@@ -129,17 +138,23 @@ def test_a_field_that_is_true_or_false_takes_the_words_of_yaml(tmp_path: Path, w
         {"use_rephraser": True, "use_sr": False},
         {"use_rephraser": False, "use_sr": True},
     ]  # fmt: skip
-    rules = config(tmp_path, plain + "retry: {codes: {50511: {charged: no}}}\n").retry.codes
+    rules = config(
+        tmp_path, plain + "retry: {codes: {50511: {charged: no}}}\n"
+    ).retry.codes
     assert rules["*"]["50511"].charged == "no"
 
 
-@pytest.mark.parametrize(("word", "value"), [("1_000", 1000), ("0x3E8", 1000), ("0b11", 3)])
+@pytest.mark.parametrize(
+    ("word", "value"), [("1_000", 1000), ("0x3E8", 1000), ("0b11", 3)]
+)
 def test_a_key_that_is_a_number_takes_the_numbers_of_yaml(
     tmp_path: Path, word: str, value: int
 ) -> None:
     plain = "name: a\ninput: {path: a.csv}\n"
     assert config(tmp_path, plain, f"budget.max_calls={word}").budget.max_calls == value
-    of_nobody = config(tmp_path, plain, "request.req_key=nobody_knows", f"request.params.n={word}")
+    of_nobody = config(
+        tmp_path, plain, "request.req_key=nobody_knows", f"request.params.n={word}"
+    )
     assert of_nobody.request.params == {"n": value}
 
 
@@ -147,7 +162,9 @@ def test_words_that_an_override_replaces_are_none(tmp_path: Path) -> None:
     text = SMALL + "sweep: {groups: [{zip: {ratio: [16:9, on], light: [a, b]}}]}\n"
     assert "ratio.0" in mistakes(tmp_path, text)
     config(tmp_path, text, "sweep.groups.0.zip.ratio=[a, b]")
-    assert "ratio.1" in mistakes(tmp_path, text, "sweep.groups.0.zip.ratio=['16:9', on]")
+    assert "ratio.1" in mistakes(
+        tmp_path, text, "sweep.groups.0.zip.ratio=['16:9', on]"
+    )
     assert "ratio.0" in mistakes(tmp_path, text, "sweep.groups.0.zip.light=[c, d]")
 
 
@@ -165,7 +182,9 @@ def test_words_behind_aliases_and_merges_are_found(tmp_path: Path) -> None:
 
 def test_words_as_written_reach_the_provider(workshop: Workshop) -> None:
     workshop.write_rows(workshop.rows(1))
-    path = Path(workshop.write_config(request={"prompt": "{text}, {ratio}, light {light}"}))
+    path = Path(
+        workshop.write_config(request={"prompt": "{text}, {ratio}, light {light}"})
+    )
     words = "sweep: {groups: [{zip: {ratio: ['16:9', '010'], light: ['on', 'no']}}]}\n"
     path.write_text(path.read_text() + words)
     report = carry_out(str(path))
@@ -202,9 +221,22 @@ def test_a_template_without_quotes_says_what_to_do(
 
 
 @pytest.mark.parametrize(
-    "prompt", ["{text}, in oil", "[a] b", "*bold*", "@home", "%s", "`x`", "a: b", "&a b: c", "!x y"]
+    "prompt",
+    [
+        "{text}, in oil",
+        "[a] b",
+        "*bold*",
+        "@home",
+        "%s",
+        "`x`",
+        "a: b",
+        "&a b: c",
+        "!x y",
+    ],
 )
-def test_a_template_that_is_no_yaml_hints_at_quotes(tmp_path: Path, prompt: str) -> None:
+def test_a_template_that_is_no_yaml_hints_at_quotes(
+    tmp_path: Path, prompt: str
+) -> None:
     (tmp_path / "pets.yaml").write_text(
         f"name: a\ninput: {{path: a.csv}}\nrequest:\n  prompt: {prompt}\n"
     )

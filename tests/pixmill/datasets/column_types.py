@@ -13,7 +13,9 @@ _UNITS = ("s", "ms", "us", "ns")
 
 def of_integers(values: Sequence[int | None], kind: pa.DataType) -> pa.Array:
     """A column of dates or times that holds these integers, whatever Python thinks of them."""
-    return pa.array(values, pa.int32() if kind.bit_width == 32 else pa.int64()).view(kind)
+    return pa.array(values, pa.int32() if kind.bit_width == 32 else pa.int64()).view(
+        kind
+    )
 
 
 def _moments() -> dict[str, pa.Array]:
@@ -22,15 +24,28 @@ def _moments() -> dict[str, pa.Array]:
         "date64": of_integers([0, 253_402_300_800_000, 86_400_000, None], pa.date64()),
         "time32_ms": of_integers([1, 86_399_999, 500, None], pa.time32("ms")),
         "time64_us": of_integers([1, 86_399_999_999, 500_000, None], pa.time64("us")),
-        "time64_ns": of_integers([1, 86_399_999_999_999, 500_000_000, None], pa.time64("ns")),
+        "time64_ns": of_integers(
+            [1, 86_399_999_999_999, 500_000_000, None], pa.time64("ns")
+        ),
     }
     for unit in _UNITS:
-        found[f"duration_{unit}"] = of_integers([1, _LARGEST, -1, None], pa.duration(unit))
+        found[f"duration_{unit}"] = of_integers(
+            [1, _LARGEST, -1, None], pa.duration(unit)
+        )
     for unit in _UNITS[1:]:
-        for name, zone in {"": None, "_utc": "UTC", "_z": "Z", "_no_zone": "no/such zone"}.items():
+        for name, zone in {
+            "": None,
+            "_utc": "UTC",
+            "_z": "Z",
+            "_no_zone": "no/such zone",
+        }.items():
             kind = pa.timestamp(unit, zone)
-            found[f"timestamp_{unit}{name}"] = of_integers([1, _LARGEST, _SMALLEST, None], kind)
-    forever = of_integers([1, 253_402_318_799_000_000, -1, None], pa.timestamp("us", "+05:00"))
+            found[f"timestamp_{unit}{name}"] = of_integers(
+                [1, _LARGEST, _SMALLEST, None], kind
+            )
+    forever = of_integers(
+        [1, 253_402_318_799_000_000, -1, None], pa.timestamp("us", "+05:00")
+    )
     found["timestamp_forever"] = forever
     found["timestamp_new_york"] = forever.cast(pa.timestamp("us", "America/New_York"))
     return found
@@ -38,9 +53,20 @@ def _moments() -> dict[str, pa.Array]:
 
 def _numbers() -> dict[str, pa.Array]:
     found = {"bool": pa.array([True, False, True, None])}
-    for kind in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"):
+    for kind in (
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+    ):
         ends = np.iinfo(kind)
-        found[kind] = pa.array([7, int(ends.max), int(ends.min), None], getattr(pa, kind)())
+        found[kind] = pa.array(
+            [7, int(ends.max), int(ends.min), None], getattr(pa, kind)()
+        )
     for kind, precision in (("float16", 16), ("float32", 32), ("float64", 64)):
         values = np.array([0.1, np.nan, np.inf, 0], f"float{precision}")
         found[kind] = pa.array(values, mask=np.array([False, False, False, True]))
@@ -56,13 +82,18 @@ def _numbers() -> dict[str, pa.Array]:
 
 
 def _texts_and_bytes() -> dict[str, pa.Array]:
-    texts, data = ["a barn", '=1+1 "x",\r\n', "", None], [b"\x89PNG\xff", b"text", b"", None]
+    texts, data = (
+        ["a barn", '=1+1 "x",\r\n', "", None],
+        [b"\x89PNG\xff", b"text", b"", None],
+    )
     found = {"null": pa.nulls(4)}
     for kind in (pa.string(), pa.large_string(), pa.string_view()):
         found[str(kind)] = pa.array(texts, kind)
     for kind in (pa.binary(), pa.large_binary(), pa.binary_view()):
         found[str(kind)] = pa.array(data, kind)
-    found["fixed_size_binary"] = pa.array([b"\x00\x01", b"ab", b"\xff\xff", None], pa.binary(2))
+    found["fixed_size_binary"] = pa.array(
+        [b"\x00\x01", b"ab", b"\xff\xff", None], pa.binary(2)
+    )
     found["dictionary"] = pa.array(texts).dictionary_encode()
     return found
 
@@ -80,11 +111,15 @@ def _nested() -> dict[str, pa.Array]:
         "list": pa.ListArray.from_arrays(offsets, far),
         "large_list": pa.LargeListArray.from_arrays(offsets.cast(pa.int64()), day),
         "list_view": pa.ListViewArray.from_arrays([0, 1, 0, 0], [2, 1, 0, 4], number),
-        "large_list_view": pa.LargeListViewArray.from_arrays([0, 1, 0, 0], [2, 1, 0, 4], span),
+        "large_list_view": pa.LargeListViewArray.from_arrays(
+            [0, 1, 0, 0], [2, 1, 0, 4], span
+        ),
         "fixed_size_list": pa.FixedSizeListArray.from_arrays(
             pa.concat_arrays([number, number]), 2, mask=mask
         ),
-        "struct": pa.StructArray.from_arrays([far, span, number], names=["at", "for", "n"]),
+        "struct": pa.StructArray.from_arrays(
+            [far, span, number], names=["at", "for", "n"]
+        ),
         "list_of_pictures": pa.ListArray.from_arrays(offsets, picture),
         "struct_of_lists": pa.StructArray.from_arrays(
             [pa.ListArray.from_arrays(offsets, data)], names=["all"], mask=mask
@@ -97,7 +132,10 @@ def _nested() -> dict[str, pa.Array]:
 
 def _extensions() -> dict[str, pa.Array]:
     stored: dict[str, tuple[Any, pa.Array]] = {
-        "uuid": (pa.uuid(), pa.array([bytes(16), b"\xff" * 16, b"a" * 16, None], pa.binary(16))),
+        "uuid": (
+            pa.uuid(),
+            pa.array([bytes(16), b"\xff" * 16, b"a" * 16, None], pa.binary(16)),
+        ),
         "json": (pa.json_(), pa.array(['{"a":1}', "[]", "null", None])),
         "bool8": (pa.bool8(), pa.array([1, 0, -1, None], pa.int8())),
         "opaque": (

@@ -41,26 +41,44 @@ class Shelf:
         return self.store / self.name / "dataset.parquet"
 
     def publish(
-        self, rows: Sequence[Mapping[str, Any]], own: pa.Schema = INPUT, version: str = ""
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        own: pa.Schema = INPUT,
+        version: str = "",
     ) -> Path:
         """Write the dataset, or an earlier `version` of it (`20261001T000000Z`)."""
         schema = result_schema(own)
         names = dict(
-            zip((name for name, _ in OWN_FIELDS), schema.names[len(own.names) :], strict=True)
+            zip(
+                (name for name, _ in OWN_FIELDS),
+                schema.names[len(own.names) :],
+                strict=True,
+            )
         )
         own_names = set(own.names)
         table = pa.Table.from_pylist(
             [
-                {key if key in own_names else names.get(key, key): row[key] for key in row}
+                {
+                    key if key in own_names else names.get(key, key): row[key]
+                    for key in row
+                }
                 for row in rows
             ],
             schema,
         )
-        path = self.dataset.parent / "history" / f"{version}.parquet" if version else self.dataset
+        path = (
+            self.dataset.parent / "history" / f"{version}.parquet"
+            if version
+            else self.dataset
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path, write_page_checksum=True)
-        manifest = path.with_suffix(".json") if version else path.with_name("manifest.json")
-        manifest.write_text(json.dumps({"published_at": _iso(version or "20261122T120000Z")}))
+        manifest = (
+            path.with_suffix(".json") if version else path.with_name("manifest.json")
+        )
+        manifest.write_text(
+            json.dumps({"published_at": _iso(version or "20261122T120000Z")})
+        )
         if not version:
             path.with_name("config.yaml").write_text(load_config(self.path).to_yaml())
         return path
@@ -70,7 +88,9 @@ class Shelf:
         picture = Image.new("RGB", (64, 64), "white")
         for at in range(4):
             where = sha256(f"{look}/{at}".encode()).digest()
-            box = sorted(byte % 64 for byte in where[:2]) + sorted(byte % 64 for byte in where[2:4])
+            box = sorted(byte % 64 for byte in where[:2]) + sorted(
+                byte % 64 for byte in where[2:4]
+            )
             ImageDraw.Draw(picture).rectangle(
                 (box[0], box[2], box[1], box[3]), fill=tuple(where[4:7])
             )
@@ -87,9 +107,7 @@ class Shelf:
 
     def job(self, number: int, **changes: Any) -> dict[str, Any]:
         """A job of the dataset's n-th row that succeeded; its image has to be put there by `image`."""
-        request = (
-            f"{number}/{changes.get('params')}/{changes.get('seed')}/{changes.get('point_id')}"
-        )
+        request = f"{number}/{changes.get('params')}/{changes.get('seed')}/{changes.get('point_id')}"
         return {
             "id": f"r{number}",
             "photo": f"https://images.example.com/{number}.jpg",

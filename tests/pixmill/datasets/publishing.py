@@ -43,7 +43,9 @@ def publish_versions(config: Config, versions: Iterable[str]) -> None:
 
 def publish_often() -> None:
     """Publish forty versions of the config `sys.argv[1]` whose names begin with `sys.argv[2]`."""
-    publish_versions(load_config(sys.argv[1]), [f"{sys.argv[2]}{version}" for version in range(40)])
+    publish_versions(
+        load_config(sys.argv[1]), [f"{sys.argv[2]}{version}" for version in range(40)]
+    )
 
 
 def run_and_die() -> None:

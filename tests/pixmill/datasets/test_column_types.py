@@ -58,11 +58,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     own = {"id": ["a", "b", "c", "d"], "photo": photos, "text": ["a barn"] * 4}
     pq.write_table(pa.table({**own, **COLUMNS}), workshop.folder / "pets.parquet")
     path = str(workshop.folder / "pets.parquet")
-    config = workshop.write_config(input={"path": path, "row_key": ["id"], "max_invalid": 1})
+    config = workshop.write_config(
+        input={"path": path, "row_key": ["id"], "max_invalid": 1}
+    )
     report = carry_out(config)
     kinds: list[Format] = ["csv", "jsonl", "webdataset", "imagefolder", "parquet"]
     exports = {kind: workshop.folder / f"out-{kind}" for kind in kinds}
-    exported = {kind: export(load_config(config), kind, exports[kind]) for kind in kinds}
+    exported = {
+        kind: export(load_config(config), kind, exports[kind]) for kind in kinds
+    }
     return Made(config, report, exports, exported)
 
 
@@ -109,12 +113,16 @@ def test_a_condition_finds_a_value_by_its_text(made: Made, name: str) -> None:
     texts = as_text(made.dataset[name]).to_pylist()
     for at, text in enumerate(texts):
         if text and text not in ("inf", "-inf") and not {'"', "\\"} & {*text}:
-            chosen = parse(f'{name} == "{text}"').mask({name: made.dataset[name]}, len(texts))
+            chosen = parse(f'{name} == "{text}"').mask(
+                {name: made.dataset[name]}, len(texts)
+            )
             assert chosen[at]
 
 
 @TYPES
-def test_a_column_is_in_the_samples_or_its_absence_is_said(made: Made, name: str) -> None:
+def test_a_column_is_in_the_samples_or_its_absence_is_said(
+    made: Made, name: str
+) -> None:
     """G26."""
     (shard,) = made.exports["webdataset"].iterdir()
     with tarfile.open(shard) as files:
@@ -122,7 +130,9 @@ def test_a_column_is_in_the_samples_or_its_absence_is_said(made: Made, name: str
         samples = [strict(of.read().decode()) for of in members if of]
     metadata = pq.read_table(made.exports["imagefolder"] / "train" / "metadata.parquet")
     for kind in ("webdataset", "imagefolder"):
-        assert (name in made.exported[kind].columns_left_out) == (name not in samples[0])
+        assert (name in made.exported[kind].columns_left_out) == (
+            name not in samples[0]
+        )
     if name in samples[0]:
         given = as_json(COLUMNS[name])
         assert [of[name] for of in samples] == [given[0], given[1], given[3]]
@@ -138,14 +148,20 @@ def test_a_column_is_shown_in_the_report(made: Made, name: str) -> None:
     holds_bytes = "binary" in str(COLUMNS[name].type).replace("fixed_size_binary", "")
     assert (name in shown) != holds_bytes
     if not holds_bytes:
-        texts = [text and text.replace("\r\n", "\n") for text in as_text(COLUMNS[name]).to_pylist()]
+        texts = [
+            text and text.replace("\r\n", "\n")
+            for text in as_text(COLUMNS[name]).to_pylist()
+        ]
         found = [
-            text and text.replace("\r\n", "\n") for text in column(page, "own", shown.index(name))
+            text and text.replace("\r\n", "\n")
+            for text in column(page, "own", shown.index(name))
         ]
         assert found == texts
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # pandas prints half floats
+@pytest.mark.filterwarnings(
+    "ignore:overflow encountered in cast"
+)  # pandas prints half floats
 def test_a_frame_of_all_types_loads_and_can_be_printed(made: Made) -> None:
     """G26."""
     frame = pixmill.load_results(made.config)
@@ -155,7 +171,9 @@ def test_a_frame_of_all_types_loads_and_can_be_printed(made: Made) -> None:
         assert len(frame[name]) == 4
     assert pd.isna(frame["timestamp_forever"][3])
     assert frame["timestamp_forever"][1] == "10000-01-01T04:59:59Z"
-    assert made.dataset.schema.field("timestamp_ns_no_zone").type == pa.timestamp("ns", "UTC")
+    assert made.dataset.schema.field("timestamp_ns_no_zone").type == pa.timestamp(
+        "ns", "UTC"
+    )
 
 
 def loaded(kind: str, cache: Path, **arguments: Any) -> dict[str, Any]:

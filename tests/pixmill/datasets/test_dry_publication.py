@@ -16,13 +16,18 @@ from pixmill.planning.planner import make_plan
 from tests.conftest import Simulated, Workshop, carry_out
 from tests.real_command import Command
 
-TWICE = pa.StructArray.from_arrays([pa.array([1, 2]), pa.array([3, 4])], names=["size", "size"])
+TWICE = pa.StructArray.from_arrays(
+    [pa.array([1, 2]), pa.array([3, 4])], names=["size", "size"]
+)
 
 
 @pytest.fixture
 def config(workshop: Workshop, simulated: Simulated) -> str:
     """A table with an object that no JSON can hold, beside a column that is fine."""
-    own = {name: [row[name] for row in workshop.rows(2)] for name in ("id", "photo", "text")}
+    own = {
+        name: [row[name] for row in workshop.rows(2)]
+        for name in ("id", "photo", "text")
+    }
     table = pa.table({**own, "fine": [1, 2], "shape": TWICE})
     pq.write_table(table, workshop.folder / "pets.parquet")
     workshop.use(simulated)
@@ -33,7 +38,9 @@ def test_a_table_that_can_t_be_published_is_refused_before_anything_is_paid(
     config: str, simulated: Simulated
 ) -> None:
     """G29."""
-    with pytest.raises(TableError, match=r"column 'shape' \(struct<size: int64, size: int64>\)"):
+    with pytest.raises(
+        TableError, match=r"column 'shape' \(struct<size: int64, size: int64>\)"
+    ):
         carry_out(config)
     assert simulated.bill.calls == 0
 
@@ -57,7 +64,10 @@ def test_the_command_line_says_which_column_and_exits_2(
     ):
         said = quick(*command)
         assert said.exit_code == 2, said
-        assert "column 'shape' (struct<size: int64, size: int64>) can't be published" in said.stderr
+        assert (
+            "column 'shape' (struct<size: int64, size: int64>) can't be published"
+            in said.stderr
+        )
         assert "Traceback" not in said.stderr
         assert "fine" not in said.stderr
     assert simulated.bill.calls == 0
@@ -94,7 +104,9 @@ def test_a_dry_publication_leaves_nothing_behind(
     """G29."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "aside"))
     (tmp_path / "aside").mkdir()
-    workshop.write_rows([*workshop.rows(3), {"id": "bad", "photo": "", "text": "a barn"}])
+    workshop.write_rows(
+        [*workshop.rows(3), {"id": "bad", "photo": "", "text": "a barn"}]
+    )
     publish_dry(make_plan(load_config(workshop.write_config()), None))
     assert not list((tmp_path / "aside").iterdir())
     assert not (workshop.folder / "out").exists()

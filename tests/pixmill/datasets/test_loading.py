@@ -52,7 +52,9 @@ def test_the_path_of_every_image_is_absolute_and_there(
 
 
 def test_an_earlier_version_finds_its_images_in_the_same_store(shelf: Shelf) -> None:
-    earlier = shelf.publish([shelf.job(0, file_name=shelf.image(0))], version="20261001T000000Z")
+    earlier = shelf.publish(
+        [shelf.job(0, file_name=shelf.image(0))], version="20261001T000000Z"
+    )
     (path,) = pixmill.load_results(earlier)["path"]
     assert Path(path).exists()
 
@@ -82,8 +84,13 @@ def test_an_input_column_that_is_called_path_stays(tmp_path: Path) -> None:
 def test_whole_numbers_with_gaps_stay_whole(tmp_path: Path) -> None:
     """A float would make 9007199254740993 even."""
     shelf = Shelf(tmp_path)
-    own = INPUT.append(pa.field("count", pa.int64())).append(pa.field("small", pa.uint8()))
-    rows = [shelf.job(0, count=2**53 + 1, small=3), shelf.job(1, count=None, small=None, seed=None)]
+    own = INPUT.append(pa.field("count", pa.int64())).append(
+        pa.field("small", pa.uint8())
+    )
+    rows = [
+        shelf.job(0, count=2**53 + 1, small=3),
+        shelf.job(1, count=None, small=None, seed=None),
+    ]
     shelf.publish(rows, own)
     frame = pixmill.load_results(shelf.dataset)
     assert frame["count"][0] == 2**53 + 1
@@ -119,7 +126,9 @@ def test_a_reader_never_sees_two_versions(shelf: Shelf) -> None:
                 own,
                 "20200101T000000Z",
             )
-            (shelf.dataset.parent / "history" / "20200101T000000Z.parquet").replace(shelf.dataset)
+            (shelf.dataset.parent / "history" / "20200101T000000Z.parquet").replace(
+                shelf.dataset
+            )
 
     writer = threading.Thread(target=publish_often)
     writer.start()
@@ -168,7 +177,9 @@ def test_what_is_not_there_says_what_to_do(shelf: Shelf) -> None:
 def test_a_damaged_dataset_is_named(shelf: Shelf) -> None:
     whole = shelf.dataset.read_bytes()
     for at in (40, 100, len(whole) // 3):  # in pages and in a name of the footer
-        shelf.dataset.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        shelf.dataset.write_bytes(
+            whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]
+        )
         with pytest.raises(UserError, match="damaged"):
             pixmill.load_results(shelf.dataset)
     shelf.dataset.write_bytes(b"no parquet")
@@ -179,6 +190,10 @@ def test_a_damaged_dataset_is_named(shelf: Shelf) -> None:
 def test_pandas_is_imported_only_by_the_call() -> None:
     code = "import sys, pixmill\npixmill.load_results\nimport pixmill.datasets.compare\nprint('pandas' in sys.modules)"
     shown = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
     )
     assert shown.stdout.strip() == "False"

@@ -15,9 +15,12 @@ SCHEMA = pa.schema([("version", pa.int64()), ("text", pa.string())])
 
 
 def table(version: int, rows: int) -> pa.Table:
-    noise = np.random.default_rng(version).bytes(40 * rows).hex()  # can't be compressed to nothing
+    noise = (
+        np.random.default_rng(version).bytes(40 * rows).hex()
+    )  # can't be compressed to nothing
     return pa.table(
-        [[version] * rows, [noise[80 * at : 80 * at + 80] for at in range(rows)]], SCHEMA
+        [[version] * rows, [noise[80 * at : 80 * at + 80] for at in range(rows)]],
+        SCHEMA,
     )
 
 
@@ -40,8 +43,12 @@ def test_a_reader_that_has_the_old_footer_reads_the_old_version_whole(
         assert reading.physical_schema == SCHEMA
         write_version(path, version, [*groups, version])
         assert set(reading.to_table()["version"].to_pylist()) <= {version - 1}
-        assert reading.to_table().num_rows == sum(groups) + (version - 1 if version > 1 else 0)
-        assert pq.read_table(path)["version"].to_pylist() == [version] * (sum(groups) + version)
+        assert reading.to_table().num_rows == sum(groups) + (
+            version - 1 if version > 1 else 0
+        )
+        assert pq.read_table(path)["version"].to_pylist() == [version] * (
+            sum(groups) + version
+        )
 
 
 @pytest.mark.parametrize("groups", [[10], [4000], [2000] * 6])

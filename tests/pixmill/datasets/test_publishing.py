@@ -67,7 +67,9 @@ def state_of(workshop: Workshop) -> tuple[Config, Path, dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_a_reader_in_a_loop_sees_whole_versions_only(paid: Workshop, small_batches: None) -> None:
+def test_a_reader_in_a_loop_sees_whole_versions_only(
+    paid: Workshop, small_batches: None
+) -> None:
     """H9, I5: fifty publications under a reader; each read is one of the versions, never an error or a mixture.
 
     It opens the file itself: given a path, pandas opens it twice (the next test).
@@ -79,7 +81,9 @@ def test_a_reader_in_a_loop_sees_whole_versions_only(paid: Workshop, small_batch
     ended = threading.Event()
 
     def read() -> None:
-        while not ended.wait(0.005):  # a pause, or publishing would wait for the interpreter
+        while not ended.wait(
+            0.005
+        ):  # a pause, or publishing would wait for the interpreter
             try:
                 with (folder / "dataset.parquet").open("rb") as file:
                     table = pd.read_parquet(file)
@@ -97,15 +101,21 @@ def test_a_reader_in_a_loop_sees_whole_versions_only(paid: Workshop, small_batch
         reader.join()
     assert not errors
     assert all(len(versions) == 1 for versions in seen)
-    assert len(set.union(*seen)) > 10, "the reader met too few versions to prove anything"
+    assert len(set.union(*seen)) > 10, (
+        "the reader met too few versions to prove anything"
+    )
     assert pq.ParquetFile(folder / "dataset.parquet").metadata.num_row_groups == 4
 
 
-def test_a_publication_between_the_two_opens_of_a_reader_goes_unnoticed(paid: Workshop) -> None:
+def test_a_publication_between_the_two_opens_of_a_reader_goes_unnoticed(
+    paid: Workshop,
+) -> None:
     """H9, I5: `pd.read_parquet(path)` opens the path for the footer and once more for the pages."""
     config, folder, _ = state_of(paid)
     publish_versions(config, ["old, and long enough to move every page behind it"])
-    reading = ParquetFileFormat().make_fragment(str(folder / "dataset.parquet"), LocalFileSystem())
+    reading = ParquetFileFormat().make_fragment(
+        str(folder / "dataset.parquet"), LocalFileSystem()
+    )
     assert reading.physical_schema
     publish_versions(config, ["new"])
     assert len(set(reading.to_table()["rephraser_result"].to_pylist())) == 1
@@ -122,7 +132,9 @@ def test_history_keeps_so_many_versions_with_their_manifests(paid: Workshop) -> 
         {"e"},
     ]
     manifests = [json.loads(path.with_suffix(".json").read_text()) for path in kept]
-    assert [manifest["sha256"] for manifest in manifests] == [sha256(path) for path in kept]
+    assert [manifest["sha256"] for manifest in manifests] == [
+        sha256(path) for path in kept
+    ]
     assert len(list((folder / "history").iterdir())) == 6
 
 
@@ -132,7 +144,9 @@ def test_an_unchanged_dataset_makes_no_new_version(paid: Workshop) -> None:
     assert len(list((paid.folder / "out" / "pets" / "history").glob("*.parquet"))) == 1
 
 
-def test_a_damaged_dataset_is_replaced_and_never_becomes_history(paid: Workshop) -> None:
+def test_a_damaged_dataset_is_replaced_and_never_becomes_history(
+    paid: Workshop,
+) -> None:
     config, folder, _ = state_of(paid)
     publish_versions(config, "ab")
     kept = sorted((folder / "history").iterdir())
@@ -178,7 +192,9 @@ def test_the_config_and_the_report_of_the_run_stand_beside_the_dataset(
     assert dt.datetime.fromisoformat(written["at"]).tzinfo
 
 
-def test_bit_flips_in_the_pages_are_detected_on_read(paid: Workshop, tmp_path: Path) -> None:
+def test_bit_flips_in_the_pages_are_detected_on_read(
+    paid: Workshop, tmp_path: Path
+) -> None:
     """Without page checksums half of such flips read back silently wrong."""
     dataset = paid.folder / "out" / "pets" / "dataset.parquet"
     sound, right = dataset.read_bytes(), pq.read_table(dataset)
@@ -221,17 +237,28 @@ def test_a_kill_before_the_rename_leaves_the_old_version(paid: Workshop) -> None
     edit_ledger(config, "UPDATE jobs SET rephraser_result = 'new'")
     publish_and_die(paid, "dataset.parquet")
     assert sha256(folder / "dataset.parquet") == before["sha256"]
-    assert "new" not in set(pd.read_parquet(folder / "dataset.parquet")["rephraser_result"])
+    assert "new" not in set(
+        pd.read_parquet(folder / "dataset.parquet")["rephraser_result"]
+    )
     assert {row["rephraser_result"] for row in results(carry_out(paid.path))} == {"new"}
 
 
 @pytest.mark.parametrize("at", ["dataset.parquet", "manifest.json", "config.yaml"])
-def test_a_kill_between_two_files_is_mended_by_the_next_run(paid: Workshop, at: str) -> None:
+def test_a_kill_between_two_files_is_mended_by_the_next_run(
+    paid: Workshop, at: str
+) -> None:
     """A4: the dataset is one file, so a reader is never torn; the files beside it follow with the next run."""
     config, folder, _ = state_of(paid)
     edit_ledger(config, "UPDATE jobs SET rephraser_result = 'new'")
     publish_and_die(paid, at)
-    assert len(set(pd.read_parquet(folder / "dataset.parquet")["rephraser_result"] == "new")) == 1
+    assert (
+        len(
+            set(
+                pd.read_parquet(folder / "dataset.parquet")["rephraser_result"] == "new"
+            )
+        )
+        == 1
+    )
     carry_out(paid.path)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["sha256"] == sha256(folder / "dataset.parquet")
@@ -259,7 +286,9 @@ def test_a_table_that_changed_since_the_plan_is_refused_and_published_by_the_nex
         for chunk in run.chunks():
             run.process(chunk)
         workshop.write_rows(workshop.rows(rows))
-        with pytest.raises(TableError, match=r"pets\.csv: it changed after it was opened"):
+        with pytest.raises(
+            TableError, match=r"pets\.csv: it changed after it was opened"
+        ):
             run.finish()
     assert not (workshop.folder / "out" / "pets" / "dataset.parquet").exists()
     report = carry_out(workshop.path)
@@ -280,12 +309,16 @@ def test_a_table_that_changed_after_it_was_agreed_to_is_not_paid_for(
         run.begin()
         workshop.write_rows(workshop.rows(4, "something else"))
         assert list(run.chunks()) == []
-        with pytest.raises(TableError, match=r"pets\.csv: it changed after it was opened"):
+        with pytest.raises(
+            TableError, match=r"pets\.csv: it changed after it was opened"
+        ):
             run.finish()
     assert simulated.bill.calls == 0
 
 
-def test_two_runs_that_publish_at_the_same_time_do_not_hurt_each_other(paid: Workshop) -> None:
+def test_two_runs_that_publish_at_the_same_time_do_not_hurt_each_other(
+    paid: Workshop,
+) -> None:
     """H1: neither fails, and the manifest is that of the dataset."""
     often = "tests.pixmill.datasets.publishing:publish_often"
     with forked(often, paid.path, "a") as one, forked(often, paid.path, "b") as other:
@@ -303,15 +336,20 @@ def typed_table() -> pa.Table:
     return pa.table(
         {
             "photo": pa.array(
-                [f"https://images.example.com/{at}.jpg" for at in range(3)], pa.large_string()
+                [f"https://images.example.com/{at}.jpg" for at in range(3)],
+                pa.large_string(),
             ),
             "text": pa.array(["a cat", "a dog", "a fox"]),
             "count": pa.array([1, None, 3], pa.int8()),
             "weight": pa.array([0.5, 1.5, None], pa.float32()),
             "tame": pa.array([True, False, None]),
-            "price": pa.array([Decimal("1.10"), None, Decimal("3.30")], pa.decimal128(9, 2)),
+            "price": pa.array(
+                [Decimal("1.10"), None, Decimal("3.30")], pa.decimal128(9, 2)
+            ),
             "born": pa.array([dt.date(2020, 1, 2), None, dt.date(2022, 3, 4)]),
-            "seen": pa.array([instant, None, instant], pa.timestamp("ms", tz="Asia/Shanghai")),
+            "seen": pa.array(
+                [instant, None, instant], pa.timestamp("ms", tz="Asia/Shanghai")
+            ),
             "tags": pa.array([["a", "b"], [], None], pa.list_(pa.string())),
             "place": pa.array([{"x": 1, "y": 2.5}, None, {"x": None, "y": 0.0}]),
             "raw": pa.array([b"\x00\xff", None, b""], pa.binary()),
@@ -326,7 +364,9 @@ def test_typed_input_columns_keep_their_names_types_and_values(
 ) -> None:
     """G16; foreign schema metadata is dropped."""
     own = typed_table()
-    pq.write_table(own.replace_schema_metadata({"pandas": "{}"}), workshop.folder / "pets.parquet")
+    pq.write_table(
+        own.replace_schema_metadata({"pandas": "{}"}), workshop.folder / "pets.parquet"
+    )
     workshop.use(simulated)
     workshop.write_config(
         input={"path": str(workshop.folder / "pets.parquet")}, output={"images": "url"}
@@ -385,13 +425,22 @@ def test_every_column_of_a_success_says_what_the_contract_says(
         "succeeded",
         1,
     )
-    assert (row["error_code"], row["error_message"], row["input_image"], row["cached"]) == (
+    assert (
+        row["error_code"],
+        row["error_message"],
+        row["input_image"],
+        row["cached"],
+    ) == (
         None,
         None,
         None,
         False,
     )
-    assert (row["provider"], row["run_id"], row["currency"]) == ("gateway", report["run_id"], "CNY")
+    assert (row["provider"], row["run_id"], row["currency"]) == (
+        "gateway",
+        report["run_id"],
+        "CNY",
+    )
     assert bill[row["request_id"]]["charged"]
     assert json.loads(row["params"])["scale"] == 3
     assert 0 <= row["seed"] < 2**31
@@ -407,7 +456,10 @@ def test_every_column_of_a_success_says_what_the_contract_says(
     assert picture.stat().st_size == image["bytes"]
     assert image["format"] == "JPEG"
     assert row["started_at"] < row["finished_at"] < row["url_expires_at"]
-    assert all(row[name] >= 0 for name in ("queue_ms", "latency_ms", "provider_ms", "download_ms"))
+    assert all(
+        row[name] >= 0
+        for name in ("queue_ms", "latency_ms", "provider_ms", "download_ms")
+    )
     assert row["cost"] == 0.2
     assert report["cost"] == pytest.approx(0.4)
 
@@ -417,20 +469,29 @@ def test_equal_rows_share_a_result_and_the_cost_stands_on_the_first(
 ) -> None:
     """G1: one payment, its result on every equal row, its cost once, so that a sum over the column is right."""
     first, second = workshop.rows(2)
-    workshop.write_rows([first, second, {**first, "id": "twin"}, {**first, "id": "triplet"}])
+    workshop.write_rows(
+        [first, second, {**first, "id": "twin"}, {**first, "id": "triplet"}]
+    )
     workshop.use(simulated)
     workshop.write_config(budget={"price_per_call": 0.2})
     report = carry_out(workshop.path)
     rows = results(report)
     own = {"id", "row_number", "cost"}
-    shared = [{name: value for name, value in row.items() if name not in own} for row in rows]
+    shared = [
+        {name: value for name, value in row.items() if name not in own} for row in rows
+    ]
     assert (
         shared[0]
         == {**shared[2], "cached": shared[0]["cached"]}
         == {**shared[3], "cached": shared[0]["cached"]}
     )
     assert [row["cost"] for row in rows] == [0.2, 0.2, None, None]
-    assert (report["jobs"], report["succeeded"], report["calls"], simulated.bill.charged) == (
+    assert (
+        report["jobs"],
+        report["succeeded"],
+        report["calls"],
+        simulated.bill.charged,
+    ) == (
         4,
         4,
         2,
@@ -448,7 +509,9 @@ def test_invalid_rows_are_listed_with_reason_column_and_their_own_values(
     workshop.use(simulated)
     workshop.write_config(input={"max_invalid": 1.0}, output={"images": "url"})
     report = carry_out(workshop.path)
-    listed = pq.read_table(workshop.folder / "out" / "pets" / "invalid.parquet").to_pylist()
+    listed = pq.read_table(
+        workshop.folder / "out" / "pets" / "invalid.parquet"
+    ).to_pylist()
     assert [(row["row_number"], row["column"], row["reason"]) for row in listed] == [
         (2, "text", "empty_prompt"),
         (3, "photo", "private_address"),
@@ -460,11 +523,15 @@ def test_invalid_rows_are_listed_with_reason_column_and_their_own_values(
         ("invalid", "empty_prompt"),
         ("invalid", "private_address"),
     ]
-    assert [row["error_message"] for row in rows[1:]] == [row["message"] for row in listed]
+    assert [row["error_message"] for row in rows[1:]] == [
+        row["message"] for row in listed
+    ]
     assert (rows[1]["job_key"], rows[1]["seed"], rows[1]["attempts"]) == (None, None, 0)
     assert rows[1]["photo"] == blank["photo"]
     assert (report["exit_code"], report["invalid"], report["jobs"]) == (3, 2, 3)
-    assert carry_out(workshop.path)["exit_code"] == 0, "the same invalid rows are no news"
+    assert carry_out(workshop.path)["exit_code"] == 0, (
+        "the same invalid rows are no news"
+    )
 
 
 def test_an_empty_table_publishes_an_empty_dataset(
@@ -475,7 +542,12 @@ def test_an_empty_table_publishes_an_empty_dataset(
     workshop.use(simulated)
     report = carry_out(workshop.path)
     table = pd.read_parquet(report["dataset"])
-    assert (report["exit_code"], report["rows"], report["jobs"], len(table)) == (0, 0, 0, 0)
+    assert (report["exit_code"], report["rows"], report["jobs"], len(table)) == (
+        0,
+        0,
+        0,
+        0,
+    )
     assert list(table.columns) == ["id", "photo", "text", *CONTRACT]
 
 
@@ -505,7 +577,8 @@ def test_rows_beyond_the_limit_are_skipped_until_they_are_paid_for(
 def test_without_download_there_is_no_file_and_no_error(paid: Workshop) -> None:
     rows = pq.read_table(paid.folder / "out" / "pets" / "dataset.parquet").to_pylist()
     assert {
-        (row["status"], row["file_name"], row["images"], row["error_code"]) for row in rows
+        (row["status"], row["file_name"], row["images"], row["error_code"])
+        for row in rows
     } == {("succeeded", None, None, None)}
     assert all(row["output_url"] for row in rows)
     assert not (paid.folder / "out" / "images").exists()
@@ -518,7 +591,11 @@ def pending(workshop: Workshop, simulated: Simulated) -> Workshop:
     workshop.use(simulated)
     workshop.write_config(output={"allow_hosts": []})
     report = carry_out(workshop.path)
-    assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (3, 3, 3)
+    assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (
+        3,
+        3,
+        3,
+    )
     assert {(row["file_name"], row["error_code"]) for row in results(report)} == {
         (None, "image_pending")
     }
@@ -536,7 +613,9 @@ def test_a_missing_image_is_fetched_by_the_next_run_without_a_new_call(
         report["calls"],
         simulated.bill.calls,
     ) == (0, 0, 0, 3)
-    assert all((pending.folder / "out" / row["file_name"]).exists() for row in results(report))
+    assert all(
+        (pending.folder / "out" / row["file_name"]).exists() for row in results(report)
+    )
     assert {row["error_code"] for row in results(report)} == {None}
 
 
@@ -553,7 +632,11 @@ def test_an_image_is_lost_once_its_url_has_expired_and_is_never_paid_again(
     assert lost["exit_code"] == 3
     pending.write_config(output={"allow_hosts": ["127.0.0.1"]})
     later = carry_out(pending.path)
-    assert (later["exit_code"], later["images_missing"], simulated.bill.calls) == (0, 3, 3)
+    assert (later["exit_code"], later["images_missing"], simulated.bill.calls) == (
+        0,
+        3,
+        3,
+    )
 
 
 def test_images_are_fetched_once_download_is_asked_for(
@@ -562,7 +645,11 @@ def test_images_are_fetched_once_download_is_asked_for(
     """A config that began with `url` gets its pictures without a new call while the URLs live."""
     paid.write_config(output={"images": "download", "allow_hosts": ["127.0.0.1"]})
     report = carry_out(paid.path)
-    assert (report["calls"], report["images_missing"], simulated.bill.calls) == (0, 0, 20)
+    assert (report["calls"], report["images_missing"], simulated.bill.calls) == (
+        0,
+        0,
+        20,
+    )
     assert all(row["file_name"] for row in results(report))
 
 
@@ -589,7 +676,9 @@ def test_a_version_that_a_kill_left_without_its_manifest_is_kept_in_the_history(
     assert seen in kept
     manifest = json.loads(kept[seen].with_suffix(".json").read_text())
     assert (manifest["sha256"], manifest["rows"]) == (seen, 20)
-    assert set(pd.read_parquet(folder / "dataset.parquet")["rephraser_result"]) == {"newer"}
+    assert set(pd.read_parquet(folder / "dataset.parquet")["rephraser_result"]) == {
+        "newer"
+    }
     assert not list(folder.glob(".manifest*"))
     assert verify(config).problems == {}
 
@@ -601,7 +690,9 @@ def test_a_manifest_of_a_version_that_never_came_is_passed_by(paid: Workshop) ->
     publish_and_die(paid, "dataset.parquet")
     good = (folder / "dataset.parquet").read_bytes()
     harmed = good[:-40] + bytes(20) + good[-20:]
-    (folder / "dataset.parquet").unlink()  # history may hold the same file by another name
+    (
+        folder / "dataset.parquet"
+    ).unlink()  # history may hold the same file by another name
     (folder / "dataset.parquet").write_bytes(harmed)
     edit_ledger(config, "UPDATE jobs SET rephraser_result = 'newer'")
     carry_out(paid.path)

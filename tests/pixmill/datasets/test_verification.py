@@ -52,7 +52,13 @@ def test_an_untouched_store_is_all_right(paid: Workshop) -> None:
     paid.write_rows(paid.rows(ROWS - 1))
     carry_out(paid.path)
     found = verified(paid)
-    assert (found.exit_code, found.rows, found.images, found.versions, found.findings) == (
+    assert (
+        found.exit_code,
+        found.rows,
+        found.images,
+        found.versions,
+        found.findings,
+    ) == (
         0,
         ROWS - 1,
         ROWS - 1,
@@ -64,7 +70,9 @@ def test_an_untouched_store_is_all_right(paid: Workshop) -> None:
 def test_a_run_without_images_and_with_invalid_rows_is_all_right(
     workshop: Workshop, running: Simulated
 ) -> None:
-    workshop.write_rows([*workshop.rows(ROWS), {"id": "x", "photo": "no url", "text": "a pet"}])
+    workshop.write_rows(
+        [*workshop.rows(ROWS), {"id": "x", "photo": "no url", "text": "a pet"}]
+    )
     workshop.use(running)
     workshop.write_config(output={"images": "url"}, input={"max_invalid": 1})
     carry_out(workshop.path, limit=2)
@@ -95,7 +103,11 @@ def test_one_flipped_byte_in_an_image_is_found(paid: Workshop) -> None:
     image = image_files(paid)[2]
     flip(image, image.stat().st_size // 2)
     finding = only(paid)
-    assert (finding.file, finding.problem, finding.row_number) == (str(image), "damaged", 3)
+    assert (finding.file, finding.problem, finding.row_number) == (
+        str(image),
+        "damaged",
+        3,
+    )
     assert "while its URL lives, until " in finding.remedy
 
 
@@ -105,7 +117,10 @@ def test_one_flipped_byte_in_an_image_is_found(paid: Workshop) -> None:
         (lambda image: image.unlink(), "missing"),
         (lambda image: image.write_bytes(image.read_bytes() + b"x"), "wrong_size"),
         (
-            lambda image: (image.rename(image.with_suffix(".kept")), image.symlink_to("/dev/zero")),
+            lambda image: (
+                image.rename(image.with_suffix(".kept")),
+                image.symlink_to("/dev/zero"),
+            ),
             "no_file",
         ),
         (lambda image: (image.unlink(), os.mkfifo(image)), "no_file"),
@@ -117,7 +132,11 @@ def test_a_file_that_is_not_what_was_stored_is_named(
     image = image_files(paid)[ROWS - 1]
     harm(image)
     finding = only(paid)
-    assert (finding.file, finding.problem, finding.row_number) == (str(image), problem, ROWS)
+    assert (finding.file, finding.problem, finding.row_number) == (
+        str(image),
+        problem,
+        ROWS,
+    )
 
 
 def test_a_name_that_leads_out_of_the_store_is_not_followed(paid: Workshop) -> None:
@@ -130,8 +149,14 @@ def test_a_name_that_leads_out_of_the_store_is_not_followed(paid: Workshop) -> N
         at, table.schema.field(at), pa.array(images, table.schema.field(at).type)
     )
     pq.write_table(edited, dataset(paid))
-    named = [finding for finding in verified(paid).findings if finding.problem == "foreign_name"]
-    assert [(finding.row_number, finding.file.isprintable()) for finding in named] == [(1, True)]
+    named = [
+        finding
+        for finding in verified(paid).findings
+        if finding.problem == "foreign_name"
+    ]
+    assert [(finding.row_number, finding.file.isprintable()) for finding in named] == [
+        (1, True)
+    ]
 
 
 def test_a_dead_url_is_no_remedy(paid: Workshop) -> None:
@@ -161,7 +186,11 @@ def test_the_list_of_findings_ends_but_their_count_does_not(
     for image in image_files(paid):
         image.unlink()
     said = verified(paid).as_dict()
-    assert (said["wrong"], said["problems"], len(said["findings"])) == (ROWS, {"missing": ROWS}, 2)
+    assert (said["wrong"], said["problems"], len(said["findings"])) == (
+        ROWS,
+        {"missing": ROWS},
+        2,
+    )
 
 
 # Dataset, manifest, history
@@ -181,7 +210,9 @@ def test_one_flipped_byte_in_the_dataset_is_found(paid: Workshop) -> None:
     assert str(dataset(paid)) in {finding.file for finding in verified(paid).findings}
 
 
-def test_a_page_that_is_damaged_is_found_though_the_manifest_agrees(paid: Workshop) -> None:
+def test_a_page_that_is_damaged_is_found_though_the_manifest_agrees(
+    paid: Workshop,
+) -> None:
     """The checksums of pages, apart from that of the file."""
     flip(dataset(paid), 1000)
     manifest = dataset(paid).with_name("manifest.json")
@@ -196,7 +227,11 @@ def test_a_page_that_is_damaged_is_found_though_the_manifest_agrees(paid: Worksh
         ({"sha256": "0" * 64}, "dataset.parquet", "SHA-256"),
         ({"bytes": 7}, "dataset.parquet", "its manifest says 7"),
         ({"rows": 7}, "manifest.json", "says 7 rows, the dataset has 6"),
-        ({"counts": {"succeeded": 7}}, "manifest.json", "says 7 succeeded, the dataset has 6"),
+        (
+            {"counts": {"succeeded": 7}},
+            "manifest.json",
+            "says 7 succeeded, the dataset has 6",
+        ),
         ({"counts": None}, "manifest.json", "says None succeeded, the dataset has 6"),
     ],
 )
@@ -213,7 +248,9 @@ def test_an_edited_manifest_is_found(
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
 def test_a_manifest_that_says_nothing_is_found(paid: Workshop, content: str) -> None:
     dataset(paid).with_name("manifest.json").write_text(content)
-    assert "manifest.json" in {Path(finding.file).name for finding in verified(paid).findings}
+    assert "manifest.json" in {
+        Path(finding.file).name for finding in verified(paid).findings
+    }
 
 
 def history(workshop: Workshop) -> Path:
@@ -231,7 +268,9 @@ def test_a_damaged_earlier_version_is_found(paid: Workshop) -> None:
     assert (finding.file, finding.problem) == (str(version), "history")
 
 
-def test_an_earlier_version_without_a_manifest_is_held_against_its_pages(paid: Workshop) -> None:
+def test_an_earlier_version_without_a_manifest_is_held_against_its_pages(
+    paid: Workshop,
+) -> None:
     """A run that was killed between the two files leaves one."""
     version = history(paid)
     version.with_suffix(".json").unlink()
@@ -249,7 +288,9 @@ def test_without_a_dataset_there_is_nothing_to_verify(workshop: Workshop) -> Non
 # Ledger
 
 
-def test_a_job_that_the_ledger_does_not_know_would_be_paid_again(paid: Workshop) -> None:
+def test_a_job_that_the_ledger_does_not_know_would_be_paid_again(
+    paid: Workshop,
+) -> None:
     key = rows(paid)[3]["job_key"]
     edit_ledger(paid, "DELETE FROM jobs WHERE job_key = ?", key)
     finding = only(paid)

@@ -86,7 +86,9 @@ def test_of_an_answer_with_many_images_one_is_in_memory_at_a_time(
     """A8: sixty pictures of 20 MB each would be more than a gigabyte."""
     album = Album()
     downloads = opened(paid, ledger, album)
-    downloads.fetch(MissingImages(keys_of(paid)[0], ["https://example.com/p.jpg"] * 60, FAR))
+    downloads.fetch(
+        MissingImages(keys_of(paid)[0], ["https://example.com/p.jpg"] * 60, FAR)
+    )
     downloads.close()
     assert next(album._numbers) == 60
     assert album.most == 1
@@ -101,12 +103,16 @@ def test_of_many_missing_images_no_more_are_asked_for_than_there_are_threads(
 
     def missing() -> Iterator[MissingImages]:
         for _ in range(10 * THREADS):
-            yield MissingImages(keys_of(paid)[0], [f"https://example.com/{next(drawn)}"], FAR)
+            yield MissingImages(
+                keys_of(paid)[0], [f"https://example.com/{next(drawn)}"], FAR
+            )
             seen.append(downloads.waiting)
 
     downloads = opened(paid, ledger, album)
     album.gate.clear()
-    feeding = threading.Thread(target=downloads.fetch_in_turn, args=(missing(), lambda: False))
+    feeding = threading.Thread(
+        target=downloads.fetch_in_turn, args=(missing(), lambda: False)
+    )
     feeding.start()
     while len(seen) < THREADS:  # whatever is allowed to wait does
         pass
@@ -125,13 +131,17 @@ def test_fetching_that_is_cancelled_ends_without_an_error(
     """A6: a signal may come between any two images, and nobody waits for room that is never given back."""
     album = Album()
     downloads = opened(paid, ledger, album)
-    missing = [MissingImages(key, ["https://example.com/p.jpg"], FAR) for key in keys_of(paid)] * 9
+    missing = [
+        MissingImages(key, ["https://example.com/p.jpg"], FAR) for key in keys_of(paid)
+    ] * 9
     if when == "before":
         downloads.cancel()
         downloads.fetch_in_turn(iter(missing), lambda: False)
     else:
         album.gate.clear()
-        feeding = threading.Thread(target=downloads.fetch_in_turn, args=(missing, lambda: False))
+        feeding = threading.Thread(
+            target=downloads.fetch_in_turn, args=(missing, lambda: False)
+        )
         feeding.start()
         downloads.cancel()
         album.gate.set()
@@ -146,12 +156,16 @@ def test_fetching_that_is_cancelled_ends_without_an_error(
 
 def lost(paid: Workshop, ledger: Ledger) -> tuple[str, bytes]:
     """A job whose answer was recorded without a URL, and the picture that it brought."""
-    edit_ledger(load_config(paid.path), "UPDATE jobs SET output_urls = NULL, images = NULL")
+    edit_ledger(
+        load_config(paid.path), "UPDATE jobs SET output_urls = NULL, images = NULL"
+    )
     return keys_of(paid)[0], picture()
 
 
 def image_of(paid: Workshop, key: str) -> tuple[Any, ...]:
-    (found,) = asked(paid.path, "SELECT images, image_error FROM jobs WHERE job_key = ?", key)
+    (found,) = asked(
+        paid.path, "SELECT images, image_error FROM jobs WHERE job_key = ?", key
+    )
     return found
 
 
@@ -197,7 +211,9 @@ def test_no_more_is_held_than_a_bound(
     monkeypatch.setattr(module, "HELD_BYTES", 1_500)
     monkeypatch.setattr(module, "TRIES_AGAIN", ())
     downloads = opened(paid, ledger)
-    edit_ledger(load_config(paid.path), "UPDATE jobs SET output_urls = NULL, images = NULL")
+    edit_ledger(
+        load_config(paid.path), "UPDATE jobs SET output_urls = NULL, images = NULL"
+    )
     in_the_way(paid)
     data = picture(size=(16, 16))
     for key in keys_of(paid):

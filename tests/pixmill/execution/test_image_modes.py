@@ -63,19 +63,31 @@ CASES = {
     "download, no picture behind its URL": Case(
         "download", answer(TRASH), None, "image_pending", False
     ),
-    "download, a URL that gives nothing": Case("download", DEAD, None, "image_pending", False),
-    "download, an answer that brings a picture": Case("download", None, JPEG, None, True),
+    "download, a URL that gives nothing": Case(
+        "download", DEAD, None, "image_pending", False
+    ),
+    "download, an answer that brings a picture": Case(
+        "download", None, JPEG, None, True
+    ),
     "download, an answer that brings no picture": Case(
         "download", None, TRASH, "image_lost", False
     ),
-    "download, an answer with trash and a URL": Case("download", GOOD, TRASH, None, True),
+    "download, an answer with trash and a URL": Case(
+        "download", GOOD, TRASH, None, True
+    ),
     "inline, sound": Case("inline", None, JPEG, None, True),
     "inline, no picture": Case("inline", None, TRASH, "image_lost", False),
-    "inline, a provider that sends URLs all the same": Case("inline", GOOD, None, None, True),
-    "inline, a URL that gives nothing": Case("inline", DEAD, None, "image_pending", False),
+    "inline, a provider that sends URLs all the same": Case(
+        "inline", GOOD, None, None, True
+    ),
+    "inline, a URL that gives nothing": Case(
+        "inline", DEAD, None, "image_pending", False
+    ),
     "inline, trash and a URL": Case("inline", GOOD, TRASH, None, True),
     "url, sound": Case("url", DEAD, None, None, False),
-    "url, a provider that sends pictures all the same": Case("url", None, JPEG, None, True),
+    "url, a provider that sends pictures all the same": Case(
+        "url", None, JPEG, None, True
+    ),
     "url, neither a URL nor a picture": Case("url", None, TRASH, "image_lost", False),
     "url, trash and a URL": Case("url", DEAD, TRASH, None, False),
 }
@@ -86,7 +98,9 @@ def provided(workshop: Workshop, case: Case) -> Iterator[tuple[str, Provider]]:
     """A config in the mode of `case`, and its provider."""
     with FaultyServer(case.album or DEAD) as album:
         body = (
-            behind(f"{album.url}/p.jpg", case.inline) if case.album else inside(case.inline or b"")
+            behind(f"{album.url}/p.jpg", case.inline)
+            if case.album
+            else inside(case.inline or b"")
         )
         with Provider(body=body) as provider:
             output = {"images": case.mode, "allow_hosts": ["127.0.0.1"]}
@@ -110,7 +124,9 @@ def test_each_mode_tells_what_became_of_its_pictures(
     for run in runs:
         assert run.column("status") == ["succeeded"] * ROWS
         assert run.column("error_code") == [case.code] * ROWS
-        assert [name is not None for name in run.column("file_name")] == [case.filed] * ROWS
+        assert [name is not None for name in run.column("file_name")] == [
+            case.filed
+        ] * ROWS
     assert ledger(config, "SELECT DISTINCT state FROM jobs") == [("succeeded",)]
 
 

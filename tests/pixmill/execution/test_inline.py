@@ -24,7 +24,8 @@ def test_the_picture_comes_with_the_answer_and_is_stored_with_it(
         data = (Path(workshop.config["store"]) / row["file_name"]).read_bytes()
         assert sha256(data).hexdigest() == row["images"][0]["sha256"]
     assert ledger(
-        config, "SELECT count(*) FROM jobs WHERE images IS NOT NULL AND output_urls IS NULL"
+        config,
+        "SELECT count(*) FROM jobs WHERE images IS NOT NULL AND output_urls IS NULL",
     ) == [(3,)]
 
 
@@ -33,7 +34,10 @@ def test_how_a_picture_comes_does_not_change_what_was_asked_for(
 ) -> None:
     """I3f: a config that changes over to inline pays nothing for what it has."""
     config = use(
-        workshop, simulated.url, 3, output={"images": "download", "allow_hosts": ["127.0.0.1"]}
+        workshop,
+        simulated.url,
+        3,
+        output={"images": "download", "allow_hosts": ["127.0.0.1"]},
     )
     keys = ran(config, billed(simulated)).column("job_key")
     inline = ran(workshop.write_config(output={"images": "inline"}), billed(simulated))
@@ -47,7 +51,9 @@ def test_an_operation_that_pixmill_does_not_know_is_asked_for_pictures_too(
     request = {"req_key": "some_new_key", "params": {"width": 512}}
     with Provider() as provider:
         ran(
-            use(workshop, provider.url, 1, output={"images": "inline"}, request=request),
+            use(
+                workshop, provider.url, 1, output={"images": "inline"}, request=request
+            ),
             provider.charges,
         )
         (sent,) = provider.requests
@@ -63,8 +69,16 @@ def test_a_picture_that_can_not_be_stored_is_paid_and_lost(
     """B2: the answer is recorded all the same, nothing more is paid, and the row says what is missing."""
     (Path(workshop.config["store"])).mkdir()
     (Path(workshop.config["store"]) / "images").write_text("in the way")
-    config = use(workshop, simulated.url, 8, output={"images": "inline"}, limits={"concurrency": 1})
+    config = use(
+        workshop,
+        simulated.url,
+        8,
+        output={"images": "inline"},
+        limits={"concurrency": 1},
+    )
     with pytest.raises(PixmillError, match="images can't be stored"):
         carry_out(config)
     assert simulated.bill.charged == 1
-    assert ledger(config, "SELECT state, image_error FROM jobs") == [("succeeded", "image_lost")]
+    assert ledger(config, "SELECT state, image_error FROM jobs") == [
+        ("succeeded", "image_lost")
+    ]

@@ -16,12 +16,21 @@ def out(calls: range, fault: Fault) -> dict[int | str, Fault]:
 def test_a_run_pauses_in_an_outage_and_goes_on_by_itself(workshop: Workshop) -> None:
     """D1, D18: after five faults only probes go out; what they met is tried again and nothing is lost."""
     with Provider(out(range(11, 19), said(50500, 500)), delay=0.01) as provider:
-        run = ran(use(workshop, provider.url, 40, retry={"max_attempts": 10}), provider.charges)
+        run = ran(
+            use(workshop, provider.url, 40, retry={"max_attempts": 10}),
+            provider.charges,
+        )
         gaps = [
             later - earlier
-            for earlier, later in zip(provider.arrived, provider.arrived[1:], strict=False)
+            for earlier, later in zip(
+                provider.arrived, provider.arrived[1:], strict=False
+            )
         ]
-    assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (0, 40, 48)
+    assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (
+        0,
+        40,
+        48,
+    )
     assert gaps[17] >= 0.3, "the probe that ended the outage came without a pause"
 
 
@@ -31,15 +40,23 @@ def test_an_outage_without_answers_puts_no_more_into_doubt_than_was_in_flight_an
     """D1, D18: a 504 may have been charged, so each costs a row; the breaker keeps them few."""
     page = lost(answer(b"<html>504</html>", 504))
     with Provider(out(range(11, 19), page), delay=0.01) as provider:
-        run = ran(use(workshop, provider.url, 40, stop={"window": 20}), provider.charges)
-    assert (run.report["exit_code"], run.report["in_doubt"], run.report["succeeded"]) == (3, 8, 32)
+        run = ran(
+            use(workshop, provider.url, 40, stop={"window": 20}), provider.charges
+        )
+    assert (
+        run.report["exit_code"],
+        run.report["in_doubt"],
+        run.report["succeeded"],
+    ) == (3, 8, 32)
     assert run.report["calls"] == 40
 
 
 def test_a_stop_names_the_codes_and_the_next_step(workshop: Workshop) -> None:
     """I1f: the sentence is the same for people and for programs."""
     with Provider(every=said(50215)) as provider:
-        run = ran(use(workshop, provider.url, 40, stop={"window": 10}), provider.charges)
+        run = ran(
+            use(workshop, provider.url, 40, stop={"window": 10}), provider.charges
+        )
     assert run.report["exit_code"] == 5
     assert "failed or in doubt (50215 × 1" in run.report["reason"]
     assert "`pixmill status`" in run.report["reason"]
@@ -47,7 +64,10 @@ def test_a_stop_names_the_codes_and_the_next_step(workshop: Workshop) -> None:
 
 def test_an_overridden_code_is_ruled_as_the_config_says(workshop: Workshop) -> None:
     """E6: a provider's 50500 is final for one operation, and its 50215 passes by itself for all."""
-    faults: dict[int | str, Fault] = {"a pet 1": said(50500, 500), "a pet 2": said(50215)}
+    faults: dict[int | str, Fault] = {
+        "a pet 1": said(50500, 500),
+        "a pet 2": said(50215),
+    }
     key = "high_aes_scheduler_svr_controlnet_v2.0"
     codes = {50215: "retry", key: {50500: {"verdict": "failed", "charged": "no"}}}
     with Provider(faults) as provider:
@@ -66,7 +86,12 @@ def test_an_overridden_code_is_ruled_as_the_config_says(workshop: Workshop) -> N
 def test_a_rule_for_another_operation_changes_nothing(workshop: Workshop) -> None:
     with Provider({"a pet 1": said(50500, 500)}) as provider:
         run = ran(
-            use(workshop, provider.url, 3, retry={"codes": {"other_key": {50500: "failed"}}}),
+            use(
+                workshop,
+                provider.url,
+                3,
+                retry={"codes": {"other_key": {50500: "failed"}}},
+            ),
             provider.charges,
         )
     assert (run.report["succeeded"], run.report["calls"]) == (3, 4)
@@ -76,12 +101,20 @@ def test_a_month_s_money_is_not_reset_by_the_next_run(workshop: Workshop) -> Non
     """E15: resume and retry go on where the ledger stands; the reason says until when."""
     budget = {"max_cost_per_month": 0.7, "price_per_call": 0.2, "max_calls": 100}
     with Provider({"a pet 0": said(50412)}) as provider:
-        config = use(workshop, provider.url, 10, budget=budget, limits={"concurrency": 1})
+        config = use(
+            workshop, provider.url, 10, budget=budget, limits={"concurrency": 1}
+        )
         first, second = (ran(config, provider.charges).report for _ in range(2))
         other = ran(
-            use(workshop, provider.url, 10, provider={"account": "another"}), provider.charges
+            use(workshop, provider.url, 10, provider={"account": "another"}),
+            provider.charges,
         ).report
-    assert (first["exit_code"], first["succeeded"], first["refused"], first["calls"]) == (
+    assert (
+        first["exit_code"],
+        first["succeeded"],
+        first["refused"],
+        first["calls"],
+    ) == (
         4,
         3,
         1,
@@ -100,6 +133,12 @@ def test_throttled_calls_do_not_use_a_cap_on_money_up(workshop: Workshop) -> Non
             use(workshop, provider.url, 9, budget=budget, limits={"concurrency": 1}),
             provider.charges,
         )
-    assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (4, 3, 6)
+    assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (
+        4,
+        3,
+        6,
+    )
     assert run.report["cost"] == pytest.approx(0.6)
-    assert json.loads(json.dumps(run.report))["reason"].startswith("budget.max_cost (0.6 CNY)")
+    assert json.loads(json.dumps(run.report))["reason"].startswith(
+        "budget.max_cost (0.6 CNY)"
+    )

@@ -87,7 +87,9 @@ def test_a_rehearsal_pays_nobody_and_ends_like_a_bad_night(
     assert outcomes(elsewhere) == outcomes(report)
 
 
-def test_a_rehearsal_keeps_to_the_budget_of_its_config(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_rehearsal_keeps_to_the_budget_of_its_config(
+    workshop: Workshop, tmp_path: Path
+) -> None:
     config = real(workshop)
     report = in_process(
         config, faults_file(tmp_path, {"code": 50500, "times": 3}), "budget.max_calls=5"
@@ -95,7 +97,9 @@ def test_a_rehearsal_keeps_to_the_budget_of_its_config(workshop: Workshop, tmp_p
 
     assert (report["exit_code"], report["calls"]) == (4, 5)
     assert ledger(
-        config, "SELECT count(*) FROM attempts WHERE code = '50500'", overrides=REHEARSAL
+        config,
+        "SELECT count(*) FROM attempts WHERE code = '50500'",
+        overrides=REHEARSAL,
     ) == [(3,)]
 
 

@@ -59,7 +59,10 @@ def is_sound(workshop: Workshop) -> bool:
         lambda image: image.unlink(),
         lambda image: flip(image, 200),
         lambda image: image.write_bytes(b""),
-        lambda image: (image.rename(image.with_suffix(".elsewhere")), image.symlink_to("nowhere")),
+        lambda image: (
+            image.rename(image.with_suffix(".elsewhere")),
+            image.symlink_to("nowhere"),
+        ),
     ],
 )
 def test_a_missing_or_damaged_image_comes_back_without_a_call(
@@ -68,7 +71,12 @@ def test_a_missing_or_damaged_image_comes_back_without_a_call(
     image, content = image_files(paid)[1], image_files(paid)[1].read_bytes()
     harm(image)
     done = repaired(paid)
-    assert (done.exit_code, done.checked.images, done.checked.forgotten, done.fetched) == (
+    assert (
+        done.exit_code,
+        done.checked.images,
+        done.checked.forgotten,
+        done.fetched,
+    ) == (
         0,
         ROWS,
         1,
@@ -83,11 +91,18 @@ def test_where_nothing_is_wrong_nothing_changes(paid: Workshop) -> None:
     repaired(paid)  # from now on all of it is cached
     before = dataset(paid).stat()
     done = repaired(paid)
-    assert (done.exit_code, done.checked.forgotten, done.fetched, done.missing) == (0, 0, 0, [])
+    assert (done.exit_code, done.checked.forgotten, done.fetched, done.missing) == (
+        0,
+        0,
+        0,
+        [],
+    )
     assert dataset(paid).stat().st_ino == before.st_ino
 
 
-def test_an_image_whose_url_has_died_is_lost_and_the_dataset_says_so(paid: Workshop) -> None:
+def test_an_image_whose_url_has_died_is_lost_and_the_dataset_says_so(
+    paid: Workshop,
+) -> None:
     image_files(paid)[4].unlink()
     edit_ledger(
         paid,
@@ -95,9 +110,15 @@ def test_an_image_whose_url_has_died_is_lost_and_the_dataset_says_so(paid: Works
     )
     done = repaired(paid)
     assert (done.exit_code, done.fetched, dict(done.codes)) == (3, 0, {"image_lost": 1})
-    assert [(row.row_number, row.error_code) for row in done.missing] == [(5, "image_lost")]
+    assert [(row.row_number, row.error_code) for row in done.missing] == [
+        (5, "image_lost")
+    ]
     row = rows(paid)[4]
-    assert (row["status"], row["error_code"], row["file_name"]) == ("succeeded", "image_lost", None)
+    assert (row["status"], row["error_code"], row["file_name"]) == (
+        "succeeded",
+        "image_lost",
+        None,
+    )
     assert row["output_url"]
     assert is_sound(paid)
     assert repaired(paid).exit_code == 3, "lost is not found again"
@@ -123,7 +144,9 @@ def test_rows_that_are_not_paid_for_stay_so(paid: Workshop) -> None:
     paid.write_rows(paid.rows(ROWS + 2))
     image_files(paid)[0].unlink()
     assert repaired(paid).exit_code == 0
-    assert [row["status"] for row in rows(paid)] == ["succeeded"] * ROWS + ["skipped"] * 2
+    assert [row["status"] for row in rows(paid)] == ["succeeded"] * ROWS + [
+        "skipped"
+    ] * 2
 
 
 def test_pictures_of_the_built_in_simulator_come_back(workshop: Workshop) -> None:
@@ -156,14 +179,20 @@ def test_what_dies_soonest_is_fetched_first(
                 row["job_key"],
             )
         done = repaired(paid)
-        asked = [int(request.split()[1].removeprefix(b"/")) for request in album.requests]
+        asked = [
+            int(request.split()[1].removeprefix(b"/")) for request in album.requests
+        ]
     assert (done.fetched, asked) == (ROWS, [1, 2, 3, 4, 5, 6])
 
 
 def test_an_interrupted_repair_publishes_what_it_has(paid: Workshop) -> None:
     edit_ledger(paid, "UPDATE jobs SET images = NULL")
     with FaultyServer(interrupting := _Interrupting()) as album:
-        edit_ledger(paid, "UPDATE jobs SET output_urls = ?", json.dumps([f"{album.url}/picture"]))
+        edit_ledger(
+            paid,
+            "UPDATE jobs SET output_urls = ?",
+            json.dumps([f"{album.url}/picture"]),
+        )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("pixmill.execution.image_downloads.THREADS", 1)
             done = repaired(paid)
@@ -190,7 +219,9 @@ class _Interrupting:
 # The store itself
 
 
-def test_a_damaged_dataset_is_published_anew_and_does_not_become_history(paid: Workshop) -> None:
+def test_a_damaged_dataset_is_published_anew_and_does_not_become_history(
+    paid: Workshop,
+) -> None:
     before = rows(paid)
     dataset(paid).write_bytes(dataset(paid).read_bytes()[:-100])
     assert repaired(paid).exit_code == 0
@@ -217,7 +248,9 @@ def test_a_damaged_footer_is_not_taken_for_the_same_dataset(paid: Workshop) -> N
 
 def test_an_edited_manifest_is_written_anew(paid: Workshop) -> None:
     manifest = dataset(paid).with_name("manifest.json")
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "sha256": "0" * 64}))
+    manifest.write_text(
+        json.dumps({**json.loads(manifest.read_text()), "sha256": "0" * 64})
+    )
     assert not is_sound(paid)
     repaired(paid)
     assert is_sound(paid)
@@ -256,10 +289,15 @@ def test_a_disk_that_takes_no_images_ends_the_repair(paid: Workshop) -> None:
 # Input images
 
 
-def test_a_damaged_input_image_is_asked_for_again(workshop: Workshop, running: Simulated) -> None:
+def test_a_damaged_input_image_is_asked_for_again(
+    workshop: Workshop, running: Simulated
+) -> None:
     with FaultyServer(answer(JPEG)) as album:
         workshop.write_rows(
-            [{**row, "photo": f"{album.url}/{row['id']}.jpg"} for row in workshop.rows(2)]
+            [
+                {**row, "photo": f"{album.url}/{row['id']}.jpg"}
+                for row in workshop.rows(2)
+            ]
         )
         workshop.use(running)
         workshop.write_config(input={"images": "keep"})
@@ -278,7 +316,10 @@ def test_an_input_image_that_is_gone_everywhere_is_said_to_be_missing(
 ) -> None:
     with FaultyServer(answer(JPEG)) as album:
         workshop.write_rows(
-            [{**row, "photo": f"{album.url}/{row['id']}.jpg"} for row in workshop.rows(2)]
+            [
+                {**row, "photo": f"{album.url}/{row['id']}.jpg"}
+                for row in workshop.rows(2)
+            ]
         )
         workshop.use(running)
         carry_out(workshop.write_config(input={"images": "keep"}))
@@ -286,5 +327,7 @@ def test_an_input_image_that_is_gone_everywhere_is_said_to_be_missing(
         album.script = (answer(b"", 404),)
         done = repaired(workshop)
     assert (done.exit_code, done.missing_inputs, dict(done.codes)) == (3, 2, {})
-    assert {(row["status"], row["input_image"]) for row in rows(workshop)} == {("succeeded", None)}
+    assert {(row["status"], row["input_image"]) for row in rows(workshop)} == {
+        ("succeeded", None)
+    }
     assert is_sound(workshop)

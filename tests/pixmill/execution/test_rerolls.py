@@ -19,10 +19,14 @@ def attempts(workshop: Workshop) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("code", [50511, 50519])
-def test_a_refused_output_is_drawn_again_with_a_derived_seed(workshop: Workshop, code: int) -> None:
+def test_a_refused_output_is_drawn_again_with_a_derived_seed(
+    workshop: Workshop, code: int
+) -> None:
     faults = faults_file(workshop.folder, {"prompt": "sits", "code": code, "times": 2})
     with simulator(workshop.folder, "--faults", str(faults)) as simulated:
-        config = use(workshop, simulated.url, 1, stop=LENIENT, request={"prompt": "{text} sits"})
+        config = use(
+            workshop, simulated.url, 1, stop=LENIENT, request={"prompt": "{text} sits"}
+        )
         run = ran(config, billed(simulated))
         assert [line["code"] for line in simulated.bill.lines()] == [code, code, 10000]
     (seed,), (effective,) = run.column("seed"), run.column("effective_seed")
@@ -53,20 +57,29 @@ def test_so_many_rerolls_and_no_more(workshop: Workshop, rerolls: int) -> None:
         assert simulated.bill.calls == 1 + rerolls
     assert run.column("status") == ["refused"]
     assert run.column("effective_seed") == [
-        reroll_seed(run.column("seed")[0], rerolls) if rerolls else run.column("seed")[0]
+        reroll_seed(run.column("seed")[0], rerolls)
+        if rerolls
+        else run.column("seed")[0]
     ]
     assert again.report["calls"] == 0
 
 
-def test_seeds_that_moderation_used_up_stay_so_in_the_next_run(workshop: Workshop) -> None:
+def test_seeds_that_moderation_used_up_stay_so_in_the_next_run(
+    workshop: Workshop,
+) -> None:
     """A budget that ends between two seeds: the next run goes on with the next seed, it does not begin anew."""
     faults = faults_file(workshop.folder, {"prompt": "sits", "code": 50511, "times": 2})
     with simulator(workshop.folder, "--faults", str(faults)) as simulated:
-        settings: dict[str, Any] = {"stop": LENIENT, "request": {"prompt": "{text} sits"}}
+        settings: dict[str, Any] = {
+            "stop": LENIENT,
+            "request": {"prompt": "{text} sits"},
+        }
         config = use(workshop, simulated.url, 1, budget={"max_calls": 1}, **settings)
         first = ran(config, billed(simulated))
         assert (first.report["exit_code"], first.column("status")) == (4, ["skipped"])
-        second = ran(workshop.write_config(budget={"max_calls": 100}), billed(simulated))
+        second = ran(
+            workshop.write_config(budget={"max_calls": 100}), billed(simulated)
+        )
     assert second.column("status") == ["succeeded"]
     seed = second.column("seed")[0]
     assert [seed for _, seed in attempts(workshop)] == [
@@ -79,6 +92,8 @@ def test_seeds_that_moderation_used_up_stay_so_in_the_next_run(workshop: Worksho
 def test_a_refused_input_is_not_drawn_again(workshop: Workshop) -> None:
     faults = faults_file(workshop.folder, {"prompt": "sits", "code": 50411})
     with simulator(workshop.folder, "--faults", str(faults)) as simulated:
-        config = use(workshop, simulated.url, 1, stop=LENIENT, request={"prompt": "{text} sits"})
+        config = use(
+            workshop, simulated.url, 1, stop=LENIENT, request={"prompt": "{text} sits"}
+        )
         ran(config, billed(simulated))
         assert simulated.bill.calls == 1

@@ -20,7 +20,17 @@ from pixmill.ledger.input_images import InputImage
 from pixmill.planning.planner import make_plan
 from tests.conftest import Simulated, Workshop, carry_out, results
 from tests.faulty_server import answer, reset
-from tests.pixmill.run_checks import Fault, Provider, Ran, billed, ledger, lost, ran, said, use
+from tests.pixmill.run_checks import (
+    Fault,
+    Provider,
+    Ran,
+    billed,
+    ledger,
+    lost,
+    ran,
+    said,
+    use,
+)
 
 LENIENT = {"failed_fraction": 1, "refused_fraction": 1}
 
@@ -35,7 +45,9 @@ def to_retry(
         yield run
 
 
-def retry(config: str, *statuses: str, codes: Sequence[str] = (), where: str | None = None) -> Ran:
+def retry(
+    config: str, *statuses: str, codes: Sequence[str] = (), where: str | None = None
+) -> Ran:
     """`pixmill retry` through the library: what `run` does, with these jobs marked when it begins."""
     with to_retry(config, *statuses, codes=codes, where=where) as run:
         run.begin()
@@ -73,7 +85,9 @@ def mixed(workshop: Workshop) -> Iterator[Workshop]:
         "a pet 3": lost(reset()),
     }
     with Provider(faults) as provider:
-        config = use(workshop, provider.url, 6, stop=LENIENT, accept={"failed": 1, "refused": 1})
+        config = use(
+            workshop, provider.url, 6, stop=LENIENT, accept={"failed": 1, "refused": 1}
+        )
         first = ran(config, provider.charges)
         assert first.column("status") == [
             "failed",
@@ -115,7 +129,10 @@ def test_what_fits_all_that_was_said_is_asked_for_again_and_nothing_else(
         assert (run.to_pay, run.plan.again, len(run.plan.asked)) == (len(asked),) * 3
         summary = run.plan.summary()
         assert (
-            sum(summary[name] for name in ("cached", "refused", "failed", "in_doubt", "pending"))
+            sum(
+                summary[name]
+                for name in ("cached", "refused", "failed", "in_doubt", "pending")
+            )
             == 6
         )
     assert marks(mixed.path) == 0, "nobody has agreed yet"
@@ -159,7 +176,11 @@ def test_a_regenerated_image_takes_the_place_of_the_old_one(
     workshop.use(simulated)
     first = ran(workshop.path, billed(simulated))
     new = retry(workshop.path, "succeeded", where="id == 'r1'")
-    assert (new.report["calls"], new.report["exit_code"], new.report["succeeded"]) == (1, 0, 3)
+    assert (new.report["calls"], new.report["exit_code"], new.report["succeeded"]) == (
+        1,
+        0,
+        3,
+    )
     assert new.column("cached") == [True, False, True]
     assert new.column("seed") == first.column("seed") == new.column("effective_seed")
     assert new.rows[1]["run_id"] == new.report["run_id"] != first.report["run_id"]
@@ -217,14 +238,23 @@ def test_a_throttled_call_costs_nothing_and_does_not_use_up_what_was_agreed(
         provider.faults |= {3: said(50430), 4: said(50500)}
         second = retry(config, "succeeded")
         assert second.report["calls"] == 4
-        assert [charge.request_id for charge in provider.bill[2:]] == ["call-5", "call-6"]
+        assert [charge.request_id for charge in provider.bill[2:]] == [
+            "call-5",
+            "call-6",
+        ]
     assert second.column("cached") == [False, False]
 
 
-def test_transient_failures_keep_the_mark_for_as_many_runs_as_others(workshop: Workshop) -> None:
+def test_transient_failures_keep_the_mark_for_as_many_runs_as_others(
+    workshop: Workshop,
+) -> None:
     with Provider() as provider:
         config = use(
-            workshop, provider.url, 1, stop=LENIENT, retry={"max_attempts": 1, "max_runs": 2}
+            workshop,
+            provider.url,
+            1,
+            stop=LENIENT,
+            retry={"max_attempts": 1, "max_runs": 2},
         )
         first = ran(config, provider.charges)
         provider.every = said(50500)
@@ -239,10 +269,16 @@ def test_transient_failures_keep_the_mark_for_as_many_runs_as_others(workshop: W
         assert len(provider.bill) == 2
 
 
-def test_failures_that_ran_out_of_runs_are_retried_when_asked(workshop: Workshop) -> None:
+def test_failures_that_ran_out_of_runs_are_retried_when_asked(
+    workshop: Workshop,
+) -> None:
     with Provider(every=said(50500)) as provider:
         config = use(
-            workshop, provider.url, 1, stop=LENIENT, retry={"max_attempts": 1, "max_runs": 1}
+            workshop,
+            provider.url,
+            1,
+            stop=LENIENT,
+            retry={"max_attempts": 1, "max_runs": 1},
         )
         ran(config, provider.charges)
         assert ran(config, provider.charges).report["calls"] == 0
@@ -258,7 +294,10 @@ def test_an_outcome_stays_where_the_call_never_ends_one(workshop: Workshop) -> N
         provider.faults[2] = said(50400)
         stopped = retry(config, "refused")
         assert stopped.report["exit_code"] == 6
-        assert (stopped.column("status"), stopped.column("error_code")) == (["refused"], ["50412"])
+        assert (stopped.column("status"), stopped.column("error_code")) == (
+            ["refused"],
+            ["50412"],
+        )
         assert marks(config) == 1
         with prepare(load_config(config)) as run:
             assert (run.to_pay, run.plan.again, run.plan.asked) == (1, 1, ())
@@ -266,7 +305,9 @@ def test_an_outcome_stays_where_the_call_never_ends_one(workshop: Workshop) -> N
         assert len(provider.bill) == 1
 
 
-def test_a_row_whose_image_is_bad_by_now_keeps_what_was_paid(workshop: Workshop) -> None:
+def test_a_row_whose_image_is_bad_by_now_keeps_what_was_paid(
+    workshop: Workshop,
+) -> None:
     """Asked for again it could only fail: it is neither sent nor made invalid."""
     with Provider() as provider:
         config = use(workshop, provider.url, 3)
@@ -274,7 +315,10 @@ def test_a_row_whose_image_is_bad_by_now_keeps_what_was_paid(workshop: Workshop)
     settings = load_config(workshop.write_config(input={"images": "check"}))
     with prepare(load_config(config, ["input.images=url"])) as run:
         gone = InputImage(
-            "https://images.example.com/1.jpg", 1, "input_not_found", "its answer is 404"
+            "https://images.example.com/1.jpg",
+            1,
+            "input_not_found",
+            "its answer is 404",
         )
         run.ledger.record_input(gone)
         chosen = partial(retried(settings, ["succeeded"], (), None).select, run.ledger)
@@ -294,7 +338,11 @@ def test_the_cap_of_a_run_holds_and_the_next_run_pays_for_the_rest(
     ran(workshop.path, billed(simulated))
     workshop.write_config(budget={"max_calls": 4})
     capped = retry(workshop.path, "succeeded")
-    assert (capped.report["exit_code"], capped.report["calls"], capped.report["succeeded"]) == (
+    assert (
+        capped.report["exit_code"],
+        capped.report["calls"],
+        capped.report["succeeded"],
+    ) == (
         4,
         4,
         6,
@@ -308,7 +356,9 @@ def test_the_cap_of_a_run_holds_and_the_next_run_pays_for_the_rest(
     )
 
 
-def test_two_configs_that_ask_for_the_same_job_pay_for_it_once(workshop: Workshop) -> None:
+def test_two_configs_that_ask_for_the_same_job_pay_for_it_once(
+    workshop: Workshop,
+) -> None:
     """Both were agreed to; the second finds that there is a newer outcome than the one that it was agreed to for."""
     with Provider({1: said(50215)}) as provider:
         config = use(workshop, provider.url, 1, stop=LENIENT)
@@ -333,7 +383,12 @@ def test_in_doubt_retry_pays_again_in_each_run_as_often_as_max_runs_says(
 ) -> None:
     with Provider(every=lost(reset())) as provider:
         config = use(
-            workshop, provider.url, 2, stop=LENIENT, in_doubt="retry", retry={"max_runs": 3}
+            workshop,
+            provider.url,
+            2,
+            stop=LENIENT,
+            in_doubt="retry",
+            retry={"max_runs": 3},
         )
         calls = [again(config).report["calls"] for _ in range(5)]
         assert calls == [2, 2, 2, 0, 0]
@@ -352,7 +407,9 @@ def test_in_doubt_hold_sends_nothing_again_unasked(workshop: Workshop) -> None:
         assert again(config, "in_doubt=retry").column("status") == ["succeeded"]
 
 
-def test_status_lists_what_is_in_doubt_for_a_look_at_the_console(workshop: Workshop) -> None:
+def test_status_lists_what_is_in_doubt_for_a_look_at_the_console(
+    workshop: Workshop,
+) -> None:
     body = b'{"code": null, "request_id": "call-2"}'
     with Provider({2: lost(answer(body, 200)), "a pet 3": lost(reset())}) as provider:
         config = use(workshop, provider.url, 5, stop=LENIENT, limits={"concurrency": 1})
@@ -362,7 +419,9 @@ def test_status_lists_what_is_in_doubt_for_a_look_at_the_console(workshop: Works
     first = status.in_doubt_calls[0]
     assert first.request_id == run.rows[1]["request_id"] == "call-2"
     assert first.sent_at == run.rows[1]["started_at"]
-    assert status.next_command("pets.yaml").startswith("pixmill retry pets.yaml --in-doubt")
+    assert status.next_command("pets.yaml").startswith(
+        "pixmill retry pets.yaml --in-doubt"
+    )
 
 
 def test_status_lists_at_most_twenty_jobs_in_doubt(workshop: Workshop) -> None:

@@ -18,7 +18,12 @@ def test_every_row_is_paid_once_and_the_second_run_pays_nothing(
     assert (first["exit_code"], first["succeeded"], first["calls"]) == (0, 20, 20)
     before = results(first)
     second = carry_out(workshop.path)
-    assert (second["exit_code"], second["succeeded"], second["cached"], second["calls"]) == (
+    assert (
+        second["exit_code"],
+        second["succeeded"],
+        second["cached"],
+        second["calls"],
+    ) == (
         0,
         20,
         20,
@@ -27,7 +32,8 @@ def test_every_row_is_paid_once_and_the_second_run_pays_nothing(
     assert simulated.bill.charged == 20
     assert [{**row, "cached": True} for row in before] == results(second)
     assert all(
-        (workshop.folder / "out" / row["file_name"]).stat().st_size == row["images"][0]["bytes"]
+        (workshop.folder / "out" / row["file_name"]).stat().st_size
+        == row["images"][0]["bytes"]
         for row in before
     )
 
@@ -71,7 +77,11 @@ def test_a_store_that_takes_no_images_stops_paying(
     assert 0 < paid < 30
     (workshop.folder / "out" / "images").unlink()
     report = carry_out(workshop.path)
-    assert (report["succeeded"], report["images_missing"], simulated.bill.charged) == (30, 0, 30)
+    assert (report["succeeded"], report["images_missing"], simulated.bill.charged) == (
+        30,
+        0,
+        30,
+    )
 
 
 def test_an_image_that_stays_missing_is_no_news_of_the_next_run(
@@ -83,7 +93,9 @@ def test_an_image_that_stays_missing_is_no_news_of_the_next_run(
         workshop.write_rows(workshop.rows(2))
         workshop.use(simulated)
         runs = [carry_out(workshop.path) for _ in range(2)]
-    assert [(run["exit_code"], run["images_missing"], run["calls"]) for run in runs] == [
+    assert [
+        (run["exit_code"], run["images_missing"], run["calls"]) for run in runs
+    ] == [
         (3, 2, 2),
         (0, 2, 0),
     ]

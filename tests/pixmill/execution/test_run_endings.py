@@ -49,7 +49,11 @@ def test_jobs_that_were_left_without_a_reason_are_a_problem(
         for chunk in rest:
             run.process(chunk)
         report = run.finish()
-    assert (report["exit_code"], report["succeeded"], report["skipped"]) == (3, ROWS - 1, 1)
+    assert (report["exit_code"], report["succeeded"], report["skipped"]) == (
+        3,
+        ROWS - 1,
+        1,
+    )
     assert report["reason"] == "finished with new problems: 1 not attempted"
     assert carry_out(workshop.path)["exit_code"] == 0
 
@@ -82,7 +86,9 @@ def test_an_input_image_that_changes_in_mid_run_is_a_problem_and_costs_no_other_
             for chunk in chunks:
                 run.process(chunk)
             report = run.finish()
-    if status == "skipped" and not late:  # it was seen in time, and is what the row asks for now
+    if (
+        status == "skipped" and not late
+    ):  # it was seen in time, and is what the row asks for now
         status = "succeeded"
     assert [row["status"] for row in results(report)] == ["succeeded", status]
     assert report["exit_code"] == (0 if status == "succeeded" else 3)
@@ -101,7 +107,11 @@ def test_a_job_that_another_run_has_in_flight_is_no_problem_and_is_told(
         limits = RunLimits(other.run_id, "gateway", "", theirs.req_key, None, 3, 600)
         other.ledger.claim(theirs.key, limits)
         report = carry_out(workshop.path)
-    assert (report["exit_code"], report["succeeded"], report["skipped"]) == (0, ROWS - 1, 1)
+    assert (report["exit_code"], report["succeeded"], report["skipped"]) == (
+        0,
+        ROWS - 1,
+        1,
+    )
     assert report["reason"] == "finished but for 1 jobs that another run has in flight"
 
 
@@ -185,7 +195,9 @@ def test_a_run_that_got_too_little_leaves_the_dataset_as_it_is(
     assert published(paid) != before
 
 
-def test_a_repair_does_not_put_what_is_not_paid_for_in_place_of_pictures(paid: Workshop) -> None:
+def test_a_repair_does_not_put_what_is_not_paid_for_in_place_of_pictures(
+    paid: Workshop,
+) -> None:
     """I8f: it publishes as well, and pays for nothing."""
     before = published(paid)
     repair(load_config(paid.path, [CHANGE]))
@@ -216,7 +228,9 @@ def test_who_tries_a_change_out_on_a_few_rows_gets_to_see_them(paid: Workshop) -
     """`--limit` leaves the rest out because it was told to; the version before is in the history."""
     report = carry_out(paid.path, CHANGE, limit=1)
     assert (report["exit_code"], report["reason"]) == (0, "finished")
-    assert [row["status"] for row in results(report)] == ["succeeded"] + ["skipped"] * (ROWS - 1)
+    assert [row["status"] for row in results(report)] == ["succeeded"] + ["skipped"] * (
+        ROWS - 1
+    )
     assert len(list((paid.folder / "out" / "pets" / "history").glob("*.parquet"))) == 1
 
 
@@ -237,7 +251,9 @@ def test_a_run_is_recorded_before_its_page_is_made(
         def look(*arguments: Any, **named: Any) -> Path:
             (record,) = (workshop.folder / "out" / "pets" / "runs").glob("*.json")
             (last,) = run.ledger.last_runs("pets")
-            seen.append((json.loads(record.read_text())["exit_code"], last["finished_at"]))
+            seen.append(
+                (json.loads(record.read_text())["exit_code"], last["finished_at"])
+            )
             return write(*arguments, **named)
 
         monkeypatch.setattr("pixmill.datasets.report.write_report", look)
@@ -293,7 +309,9 @@ def paid_out(run: Run) -> dict[str, Any]:
 # Images that do not come
 
 
-@pytest.mark.parametrize("paid_before", [False, True], ids=["of this run", "of an earlier run"])
+@pytest.mark.parametrize(
+    "paid_before", [False, True], ids=["of this run", "of an earlier run"]
+)
 def test_an_interrupt_waits_only_a_moment_for_images(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, paid_before: bool
 ) -> None:
@@ -308,7 +326,9 @@ def test_an_interrupt_waits_only_a_moment_for_images(
     with FaultyServer(interrupting) as images:
         body = json.dumps(success(image_urls=[f"{images.url}/a.jpg"])).encode()
         with FaultyServer(answer(body)) as provider:
-            config = use(workshop, provider.url, ROWS, output={"allow_hosts": ["127.0.0.1"]})
+            config = use(
+                workshop, provider.url, ROWS, output={"allow_hosts": ["127.0.0.1"]}
+            )
             if paid_before:
                 carry_out(config)
             with prepare(load_config(config, ["output.images=download"])) as run:
@@ -317,5 +337,9 @@ def test_an_interrupt_waits_only_a_moment_for_images(
     rows = results(report)
     paid = [row for row in rows if row["status"] == "succeeded"]
     assert report["exit_code"] == 130
-    assert len(paid) == report["images_missing"] == (ROWS if paid_before else report["calls"])
+    assert (
+        len(paid)
+        == report["images_missing"]
+        == (ROWS if paid_before else report["calls"])
+    )
     assert {row["error_code"] for row in paid} == {"image_pending"}

@@ -43,7 +43,9 @@ def test_a_report_that_can_not_be_written_is_a_warning(
     paid: Workshop, caplog: pytest.LogCaptureFixture
 ) -> None:
     (paid.folder / "out" / "pets").mkdir(parents=True)
-    (paid.folder / "out" / "pets" / "report").write_text("a file where the folder belongs")
+    (paid.folder / "out" / "pets" / "report").write_text(
+        "a file where the folder belongs"
+    )
     with caplog.at_level(logging.WARNING, "pixmill"):
         report = carry_out(paid.path)
     assert (report["exit_code"], report["succeeded"], report["report"]) == (0, 4, None)

@@ -21,7 +21,9 @@ def swept(workshop: Workshop, simulated: Simulated) -> Workshop:
     """Twenty rows on a simulator's gateway, no images fetched."""
     workshop.use(simulated)
     workshop.write_rows(workshop.rows(20))
-    workshop.write_config(output={"images": "url"}, limits={"qps": 5000, "concurrency": 16})
+    workshop.write_config(
+        output={"images": "url"}, limits={"qps": 5000, "concurrency": 16}
+    )
     return workshop
 
 
@@ -29,7 +31,9 @@ def grid(*groups: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"groups": [{"grid": group} for group in groups], **more}
 
 
-def run(workshop: Workshop, **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def run(
+    workshop: Workshop, **changes: Any
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     report = carry_out(workshop.write_config(**changes))
     return report, results(report)
 
@@ -39,23 +43,32 @@ def test_a_sweep_pays_for_every_job_once_and_growth_pays_for_itself_only(
 ) -> None:
     axes: dict[str, Any] = {"scale": [2, 3, 4, 5, 6], STRENGTH: [0.2, 0.4, 0.6, 0.8]}
     report, rows = run(swept, sweep=grid(axes), seed={"replicates": 2})
-    assert (report["jobs"], report["succeeded"], report["calls"], simulated.bill.calls) == (
+    assert (
+        report["jobs"],
+        report["succeeded"],
+        report["calls"],
+        simulated.bill.calls,
+    ) == (
         800,
         800,
         800,
         800,
     )
     assert len({row["job_key"] for row in rows}) == 800
-    assert Counter(row["param_scale"] for row in rows) == dict.fromkeys([2, 3, 4, 5, 6], 160)
-    assert Counter(row["param_controlnet_args_0_strength"] for row in rows) == dict.fromkeys(
-        [0.2, 0.4, 0.6, 0.8], 200
+    assert Counter(row["param_scale"] for row in rows) == dict.fromkeys(
+        [2, 3, 4, 5, 6], 160
     )
+    assert Counter(
+        row["param_controlnet_args_0_strength"] for row in rows
+    ) == dict.fromkeys([0.2, 0.4, 0.6, 0.8], 200)
 
     report, _ = run(swept, sweep=grid({**axes, "scale": [2, 3, 4, 5, 6, 7]}))
     assert (report["jobs"], report["calls"], simulated.bill.calls) == (960, 160, 960)
     report, _ = run(swept, sweep=grid({**axes, "scale": [3, 4, 5, 6, 7]}))
     assert (report["jobs"], report["calls"]) == (800, 0)
-    report, _ = run(swept, seed={"replicates": 3}, sweep=grid({"scale": [7]}, {STRENGTH: [0.2]}))
+    report, _ = run(
+        swept, seed={"replicates": 3}, sweep=grid({"scale": [7]}, {STRENGTH: [0.2]})
+    )
     assert (report["jobs"], report["calls"]) == (60, 20)
 
 
@@ -68,7 +81,8 @@ def test_rows_come_in_input_order_then_points_then_replicates(swept: Workshop) -
         limits={"concurrency": 4},
     )
     placed = [
-        (row["row_number"], row["row_key"], row["param_scale"], row["replicate"]) for row in rows
+        (row["row_number"], row["row_key"], row["param_scale"], row["replicate"])
+        for row in rows
     ]
     expected = [
         (at + 1, f"r{at}", scale, number)
@@ -82,7 +96,9 @@ def test_rows_come_in_input_order_then_points_then_replicates(swept: Workshop) -
     )
 
 
-def test_the_points_of_a_row_share_its_seed_and_replicates_do_not(swept: Workshop) -> None:
+def test_the_points_of_a_row_share_its_seed_and_replicates_do_not(
+    swept: Workshop,
+) -> None:
     _, rows = run(swept, sweep=grid({"scale": [2, 4]}), seed={"replicates": 2})
     by_row: dict[tuple[int, int], set[int]] = {}
     for row in rows:
@@ -102,9 +118,17 @@ def test_fixed_seeds_count_up_with_replicates(swept: Workshop) -> None:
 
 
 def test_a_variable_of_the_template_is_an_axis(swept: Workshop) -> None:
-    styles = [{"label": "ink", "value": "in black ink"}, {"label": "oil", "value": "in oil"}]
-    _, rows = run(swept, request={"prompt": "{text}, {style}"}, sweep=grid({"style": styles}))
-    assert [row["prompt"] for row in rows[:2]] == ["a pet 0, in black ink", "a pet 0, in oil"]
+    styles = [
+        {"label": "ink", "value": "in black ink"},
+        {"label": "oil", "value": "in oil"},
+    ]
+    _, rows = run(
+        swept, request={"prompt": "{text}, {style}"}, sweep=grid({"style": styles})
+    )
+    assert [row["prompt"] for row in rows[:2]] == [
+        "a pet 0, in black ink",
+        "a pet 0, in oil",
+    ]
     assert [row["param_style"] for row in rows[:2]] == ["in black ink", "in oil"]
 
 
@@ -120,7 +144,9 @@ def test_conditions_may_read_columns_of_the_row(swept: Workshop) -> None:
     assert not left_out & {(row["id"], row["param_scale"]) for row in rows}
 
 
-def test_where_selects_rows_and_keeps_their_numbers(swept: Workshop, simulated: Simulated) -> None:
+def test_where_selects_rows_and_keeps_their_numbers(
+    swept: Workshop, simulated: Simulated
+) -> None:
     report, rows = run(swept, input={"where": "id in ['r2', 'r17']"})
     assert (report["rows"], report["jobs"], simulated.bill.calls) == (2, 2, 2)
     assert [row["row_number"] for row in rows] == [3, 18]
@@ -131,7 +157,10 @@ def test_an_invalid_row_is_one_job_of_no_point(swept: Workshop) -> None:
     rows[1]["photo"] = "nowhere"
     swept.write_rows(rows)
     report, published = run(
-        swept, sweep=grid({"scale": [2, 4]}), seed={"replicates": 2}, input={"max_invalid": 1}
+        swept,
+        sweep=grid({"scale": [2, 4]}),
+        seed={"replicates": 2},
+        input={"max_invalid": 1},
     )
     assert (report["rows"], report["jobs"], report["invalid"], report["succeeded"]) == (
         4,
@@ -140,14 +169,25 @@ def test_an_invalid_row_is_one_job_of_no_point(swept: Workshop) -> None:
         12,
     )
     (bad,) = [row for row in published if row["status"] == "invalid"]
-    assert (bad["row_number"], bad["point_id"], bad["replicate"], bad["param_scale"]) == (
+    assert (
+        bad["row_number"],
+        bad["point_id"],
+        bad["replicate"],
+        bad["param_scale"],
+    ) == (
         2,
         None,
         None,
         None,
     )
     plan = make_plan(load_config(swept.path), None).summary()
-    assert (plan["rows"], plan["invalid"], plan["points"], plan["jobs"], plan["distinct"]) == (
+    assert (
+        plan["rows"],
+        plan["invalid"],
+        plan["points"],
+        plan["jobs"],
+        plan["distinct"],
+    ) == (
         4,
         1,
         2,
@@ -156,10 +196,15 @@ def test_an_invalid_row_is_one_job_of_no_point(swept: Workshop) -> None:
     )
 
 
-def test_a_row_is_invalid_as_a_whole_where_one_of_its_points_would_be(swept: Workshop) -> None:
+def test_a_row_is_invalid_as_a_whole_where_one_of_its_points_would_be(
+    swept: Workshop,
+) -> None:
     long = "x" * 3995
     swept.write_rows(
-        [{**row, "text": long if at == 1 else row["text"]} for at, row in enumerate(swept.rows(3))]
+        [
+            {**row, "text": long if at == 1 else row["text"]}
+            for at, row in enumerate(swept.rows(3))
+        ]
     )
     report, _ = run(
         swept,
@@ -177,13 +222,20 @@ def test_contradicting_rows_of_a_sweep_are_invalid_and_equal_ones_are_paid_once(
     rows += [{**rows[0]}, {**rows[1], "text": "something else"}]
     swept.write_rows(rows)
     report, published = run(
-        swept, sweep=grid({"scale": [2, 4]}), input={"row_key": ["id"], "max_invalid": 1}
+        swept,
+        sweep=grid({"scale": [2, 4]}),
+        input={"row_key": ["id"], "max_invalid": 1},
     )
     assert (report["jobs"], report["invalid"], report["calls"]) == (3 * 2 + 2, 2, 4)
-    assert [row["row_number"] for row in published if row["status"] == "invalid"] == [2, 5]
+    assert [row["row_number"] for row in published if row["status"] == "invalid"] == [
+        2,
+        5,
+    ]
 
 
-def test_a_shuffled_table_pays_for_nothing(swept: Workshop, simulated: Simulated) -> None:
+def test_a_shuffled_table_pays_for_nothing(
+    swept: Workshop, simulated: Simulated
+) -> None:
     run(swept, sweep=grid({"scale": [2, 4]}))
     rows = swept.rows(20)
     random.Random(3).shuffle(rows)
@@ -219,7 +271,9 @@ def test_the_schema_says_what_the_columns_mean(swept: Workshop) -> None:
 
 
 def test_columns_and_axes_together_make_the_request(swept: Workshop) -> None:
-    swept.write_rows([{**row, "best": f"0.{at + 1}"} for at, row in enumerate(swept.rows(3))])
+    swept.write_rows(
+        [{**row, "best": f"0.{at + 1}"} for at, row in enumerate(swept.rows(3))]
+    )
     _, rows = run(
         swept,
         sweep=grid({"scale": [2, 4]}),
@@ -244,7 +298,10 @@ def test_columns_and_axes_together_make_the_request(swept: Workshop) -> None:
         ),
         ({"sweep": grid({"scale": [2]}, only=["scale > 5"])}, "sweep"),
         ({"input": {"where": "import os"}}, "input.where"),
-        ({"sweep": grid({"scale": [2, 3]}), "seed": {"replicates": 60_000}}, "more than 100,000"),
+        (
+            {"sweep": grid({"scale": [2, 3]}), "seed": {"replicates": 60_000}},
+            "more than 100,000",
+        ),
         (
             {"sweep": grid({"controlnet_args.0.binary_data_index": [0, 1]})},
             "binary_data_index is 1",
@@ -277,7 +334,10 @@ def test_all_mistakes_of_a_sweep_are_named_at_once(swept: Workshop) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"sweep": grid({"scale": [2]}, exclude=["scale > 1 and size > 3"])}, "no column 'size'"),
+        (
+            {"sweep": grid({"scale": [2]}, exclude=["scale > 1 and size > 3"])},
+            "no column 'size'",
+        ),
         ({"input": {"where": "size > 3"}}, "no column 'size'"),
         (
             {"request": {"prompt": "{text} {id}"}, "sweep": grid({"id": ["x"]})},

@@ -45,7 +45,9 @@ INDEXES_1 = (
 
 def to_version_1(config: str) -> None:
     """Take away what later versions of the ledger's schema added."""
-    with closing(sqlite3.connect(load_config(config).store_path / "ledger.db")) as older:
+    with closing(
+        sqlite3.connect(load_config(config).store_path / "ledger.db")
+    ) as older:
         for name, kind in older.execute(
             "SELECT name, type FROM sqlite_master WHERE sql IS NOT NULL"
         ).fetchall():
@@ -73,7 +75,9 @@ def schema(config: str) -> dict[str, list[tuple[Any, ...]]]:
     indexes = ledger(
         config, "SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY name"
     )
-    return {table: ledger(config, columns, table) for table in tables} | {"indexes": indexes}
+    return {table: ledger(config, columns, table) for table in tables} | {
+        "indexes": indexes
+    }
 
 
 @pytest.mark.parametrize("opened_by", ["plan", "run"])
@@ -93,7 +97,11 @@ def test_a_ledger_of_version_1_goes_on_and_nothing_is_paid_again(
     after = ran(workshop.path, billed(simulated))
     assert schema(workshop.path) == new_schema
     assert ledger(workshop.path, "SELECT value FROM meta") == [(str(SCHEMA_VERSION),)]
-    assert (after.report["calls"], after.report["cached"], simulated.bill.calls) == (0, 5, 5)
+    assert (after.report["calls"], after.report["cached"], simulated.bill.calls) == (
+        0,
+        5,
+        5,
+    )
     assert after.rows == before.rows
     assert after.column("effective_seed") == after.column("seed")
 
@@ -146,7 +154,9 @@ ROWS_OF_KEPT = [
 ]
 """What becomes of its eight rows where nothing is paid: the fourth failed for now, the seventh was in flight."""
 
-THEN = [Charge(f"call {number} of its time", f"call-{number}") for number in (1, 2, 6, 7)]
+THEN = [
+    Charge(f"call {number} of its time", f"call-{number}") for number in (1, 2, 6, 7)
+]
 """What its provider had charged: two successes, the answer that was no answer, and the call that was cut off."""
 
 
@@ -158,7 +168,9 @@ def restore(kept: Path, store: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.stem)
-def test_a_kept_ledger_pays_only_for_what_was_not_settled(workshop: Workshop, kept: Path) -> None:
+def test_a_kept_ledger_pays_only_for_what_was_not_settled(
+    workshop: Workshop, kept: Path
+) -> None:
     """B10, A1: what its time paid for, refused, failed for good or left in doubt is not sent again."""
     restore(kept, workshop.folder / "out")
     with Provider() as provider:
@@ -169,14 +181,21 @@ def test_a_kept_ledger_pays_only_for_what_was_not_settled(workshop: Workshop, ke
     names = ("cached", "refused", "failed", "in_doubt", "pending")
     assert [counts[name] for name in names] == [2, 1, 1, 2, 2]
     assert sorted(provider.prompts) == ["a pet 3", "a pet 7"]
-    assert run.column("status") == [*ROWS_OF_KEPT[:3], "succeeded", *ROWS_OF_KEPT[4:7], "succeeded"]
+    assert run.column("status") == [
+        *ROWS_OF_KEPT[:3],
+        "succeeded",
+        *ROWS_OF_KEPT[4:7],
+        "succeeded",
+    ]
     assert run.column("error_code")[4:7] == ["50215", "http_504", "process_died"]
     assert (run.report["calls"], again.report["calls"]) == (2, 0)
     assert again.column("status") == run.column("status")
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.stem)
-def test_what_a_kept_ledger_spent_is_still_on_the_bill(workshop: Workshop, kept: Path) -> None:
+def test_what_a_kept_ledger_spent_is_still_on_the_bill(
+    workshop: Workshop, kept: Path
+) -> None:
     """B10, I3."""
     restore(kept, workshop.folder / "out")
     opened = open_ledger(workshop.folder / "out" / "ledger.db")
@@ -184,4 +203,8 @@ def test_what_a_kept_ledger_spent_is_still_on_the_bill(workshop: Workshop, kept:
     with closing(opened):
         (total,) = make_bill(opened, Period("all", ZoneInfo("Asia/Shanghai"))).totals
     assert [part.calls for part in (total.yes, total.no, total.unknown)] == [2, 2, 2]
-    assert (total.least, total.most, total.currency) == (Decimal("0.4"), Decimal("0.8"), "CNY")
+    assert (total.least, total.most, total.currency) == (
+        Decimal("0.4"),
+        Decimal("0.8"),
+        "CNY",
+    )

@@ -55,10 +55,16 @@ def started(
     with prepare(settings) as run:
         run.ledger.begin_run(run.run_id, settings.name)
         client = open_client(
-            settings.provider, settings.limits, settings.request, concurrency=settings.concurrency
+            settings.provider,
+            settings.limits,
+            settings.request,
+            concurrency=settings.concurrency,
         )
         downloads = Downloads(
-            open_store(settings), run.run_id, run.ledger, ImageFetcher(allow_hosts=hosts)
+            open_store(settings),
+            run.run_id,
+            run.ledger,
+            ImageFetcher(allow_hosts=hosts),
         )
         engine = ThreadExecutor(
             settings,
@@ -109,7 +115,9 @@ def test_pauses_between_retries_double(workshop: Workshop) -> None:
     assert all(gap >= pause for gap, pause in zip(gaps, (0.05, 0.1, 0.2), strict=True))
 
 
-def test_throttling_without_end_ends_and_is_pending_in_the_next_run(workshop: Workshop) -> None:
+def test_throttling_without_end_ends_and_is_pending_in_the_next_run(
+    workshop: Workshop,
+) -> None:
     """I7: it uses up no attempts, but has a bound of its own."""
     with Provider(every=said(50429, 429)) as provider:
         config = use(workshop, provider.url, 1, retry={"max_attempts": 1})
@@ -145,7 +153,9 @@ def test_the_breaker_looks_at_a_full_window_of_attempted_jobs(
     assert next((what for what in said_so if what), None) == trips
 
 
-def test_the_more_serious_reason_to_stop_is_the_one_reported(workshop: Workshop) -> None:
+def test_the_more_serious_reason_to_stop_is_the_one_reported(
+    workshop: Workshop,
+) -> None:
     """Exit codes: 130 outranks 6, 6 outranks 5, 5 outranks 4; the first of equals stays."""
     with Provider() as provider, started(use(workshop, provider.url, 1)) as (engine, _):
         for code in (
@@ -206,7 +216,11 @@ def test_no_payload_is_built_before_its_turn(
     beginning = Job.beginning
     with Provider(delay=0.05) as provider:
         config = use(
-            workshop, provider.url, 8, limits={"concurrency": 8}, execution={"jobs_per_task": 8}
+            workshop,
+            provider.url,
+            8,
+            limits={"concurrency": 8},
+            execution={"jobs_per_task": 8},
         )
         with started(config) as (engine, jobs):
 
@@ -235,7 +249,9 @@ def test_no_more_is_paid_for_than_images_can_be_fetched(
             answer(JPEG)(peer)
 
         with FaultyServer(slowly) as album:
-            provider.body = lambda _, number: _with_url(f"{album.url}/{number}.jpg", number)
+            provider.body = lambda _, number: _with_url(
+                f"{album.url}/{number}.jpg", number
+            )
             config = use(
                 workshop,
                 provider.url,
@@ -245,7 +261,9 @@ def test_no_more_is_paid_for_than_images_can_be_fetched(
             )
             with started(config, hosts=["127.0.0.1"]) as (engine, jobs):
                 engine_of = [engine]
-                assert to_its_end(lambda: engine.process(jobs)) == ChunkCounts(succeeded=40)
+                assert to_its_end(lambda: engine.process(jobs)) == ChunkCounts(
+                    succeeded=40
+                )
     assert len(waiting) == 40
     assert max(waiting) <= most + 2
 
@@ -264,7 +282,9 @@ def test_a_bug_in_one_job_hangs_nobody(workshop: Workshop) -> None:
     with Provider({2: said(50500, 500)}) as provider:
         config = use(workshop, provider.url, 12, limits={"concurrency": 2})
         with started(config, bug) as (engine, jobs), ThreadPoolExecutor(2) as tasks:
-            chunks = [tasks.submit(engine.process, part) for part in (jobs[:6], jobs[6:])]
+            chunks = [
+                tasks.submit(engine.process, part) for part in (jobs[:6], jobs[6:])
+            ]
             counts = [chunk.result(30) for chunk in chunks]
         check_bill(config, provider.charges())
     assert sum(count.succeeded for count in counts) == 11
@@ -289,7 +309,12 @@ def buggy(
 THIRD = b"a pet 3"
 
 BUGS = {
-    "before the claim": (Job, "beginning", lambda job: THIRD in job.head.encode(), "skipped"),
+    "before the claim": (
+        Job,
+        "beginning",
+        lambda job: THIRD in job.head.encode(),
+        "skipped",
+    ),
     "in the claim": (Ledger, "claim", lambda *_: True, "skipped"),
     "in the call": (Client, "call", lambda _, body, __: THIRD in body, "in_doubt"),
     "judging the answer": (engine_module, "decide", lambda *_: True, "in_doubt"),
@@ -318,7 +343,11 @@ def test_a_bug_costs_the_job_that_meets_it_and_no_other(
         rows = check(config, report, provider.charges())
         again = to_its_end(lambda: carry_out(config))
         check(config, again, provider.charges())
-    hit = {"skipped": "not_attempted", "in_doubt": "internal_error", "succeeded": "image_pending"}
+    hit = {
+        "skipped": "not_attempted",
+        "in_doubt": "internal_error",
+        "succeeded": "image_pending",
+    }
     assert [row["error_code"] for row in rows if row["error_code"]] == [hit[status]]
     assert report[status] == (12 if status == "succeeded" else 1)
     assert report["exit_code"] == 3 or status == "succeeded"
@@ -326,13 +355,19 @@ def test_a_bug_costs_the_job_that_meets_it_and_no_other(
     assert again["succeeded"] == (11 if status == "in_doubt" else 12)
 
 
-def test_many_bugs_end_the_paying(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_bugs_end_the_paying(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A10: a program that fails on every answer must not pay for a whole table."""
     with Provider() as provider:
         config = use(workshop, provider.url, 60, limits={"concurrency": 2})
-        decide = buggy(engine_module.decide, lambda *of: of[2].code != "internal_error", times=60)
+        decide = buggy(
+            engine_module.decide, lambda *of: of[2].code != "internal_error", times=60
+        )
         monkeypatch.setattr(engine_module, "decide", decide)
-        with pytest.raises(PixmillError, match="internal error: MemoryError: on purpose"):
+        with pytest.raises(
+            PixmillError, match="internal error: MemoryError: on purpose"
+        ):
             to_its_end(lambda: carry_out(config))
         assert MOST_BUGS <= len(provider.requests) <= MOST_BUGS + 1
         check_bill(config, provider.charges())
@@ -341,7 +376,9 @@ def test_many_bugs_end_the_paying(workshop: Workshop, monkeypatch: pytest.Monkey
     }
 
 
-def test_an_input_image_that_changed_is_skipped_and_the_rest_go_on(workshop: Workshop) -> None:
+def test_an_input_image_that_changed_is_skipped_and_the_rest_go_on(
+    workshop: Workshop,
+) -> None:
     """I4: the bytes are no longer those that the key stands for, so they are not sent."""
     for at in range(3):
         Image.new("RGB", (8, 8), (at, 0, 0)).save(workshop.folder / f"{at}.png")
@@ -355,7 +392,9 @@ def test_an_input_image_that_changed_is_skipped_and_the_rest_go_on(workshop: Wor
         with started(config) as (engine, jobs):
             Image.new("RGB", (8, 8), (0, 0, 9)).save(workshop.folder / "1.png")
             (workshop.folder / "2.png").unlink()
-            assert to_its_end(lambda: engine.process(jobs)) == ChunkCounts(succeeded=1, skipped=2)
+            assert to_its_end(lambda: engine.process(jobs)) == ChunkCounts(
+                succeeded=1, skipped=2
+            )
         assert provider.prompts == ["a pet 0"]
 
 
@@ -379,12 +418,19 @@ def test_each_chunk_gets_the_counts_of_its_own_jobs(workshop: Workshop) -> None:
     ]
 
 
-def test_closing_skips_what_waits_and_leaves_no_caller_waiting(workshop: Workshop) -> None:
+def test_closing_skips_what_waits_and_leaves_no_caller_waiting(
+    workshop: Workshop,
+) -> None:
     """I7: the flow failed elsewhere; one job waits out a retry, one a hold, the others their slot."""
     with Provider(every=said(50429, 429, Retry_After="600")) as provider:
         config = use(workshop, provider.url, 9, limits={"concurrency": 2})
-        with started(config, lambda: 1.0) as (engine, jobs), ThreadPoolExecutor(2) as tasks:
-            chunks = [tasks.submit(engine.process, part) for part in (jobs[:5], jobs[5:])]
+        with (
+            started(config, lambda: 1.0) as (engine, jobs),
+            ThreadPoolExecutor(2) as tasks,
+        ):
+            chunks = [
+                tasks.submit(engine.process, part) for part in (jobs[:5], jobs[5:])
+            ]
             while engine.tally.calls < 1:
                 threading.Event().wait(0.005)
             to_its_end(engine.close)
@@ -395,7 +441,9 @@ def test_closing_skips_what_waits_and_leaves_no_caller_waiting(workshop: Worksho
         assert len(provider.requests) == 1
 
 
-def test_an_interrupted_run_records_what_is_in_flight_and_goes_on_later(workshop: Workshop) -> None:
+def test_an_interrupted_run_records_what_is_in_flight_and_goes_on_later(
+    workshop: Workshop,
+) -> None:
     """A6: the interrupt comes while calls are in flight; their answers are kept, nothing else is sent."""
     current: list[Run] = []
 
@@ -417,9 +465,17 @@ def test_an_interrupted_run_records_what_is_in_flight_and_goes_on_later(workshop
         check(config, report, provider.charges())
         sent = len(provider.requests)
         rest = ran(config, provider.charges)
-    assert (report["exit_code"], report["succeeded"], report["skipped"]) == (130, sent, 40 - sent)
+    assert (report["exit_code"], report["succeeded"], report["skipped"]) == (
+        130,
+        sent,
+        40 - sent,
+    )
     assert 6 <= sent <= 6 + 3
-    assert (rest.report["exit_code"], rest.report["succeeded"], rest.report["cached"]) == (
+    assert (
+        rest.report["exit_code"],
+        rest.report["succeeded"],
+        rest.report["cached"],
+    ) == (
         0,
         40,
         sent,
@@ -434,7 +490,9 @@ def test_two_runs_of_one_process_share_the_work(workshop: Workshop) -> None:
         other.write_text(Path(config).read_text().replace("name: pets", "name: others"))
         with ThreadPoolExecutor(2) as both:
             reports = list(both.map(carry_out, [config, str(other)]))
-        assert len(provider.requests) == 40 == sum(report["calls"] for report in reports)
+        assert (
+            len(provider.requests) == 40 == sum(report["calls"] for report in reports)
+        )
         for name in (config, str(other)):
             again = ran(name, provider.charges)
             assert (

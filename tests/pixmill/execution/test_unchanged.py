@@ -19,8 +19,26 @@ from tests.conftest import Workshop, carry_out, results
 from tests.pixmill.datasets.publishing import edit_ledger
 from tests.pixmill.paid import pay_for_everything
 
-COUNTED = ("exit_code", "reason", "rows", "jobs", "succeeded", "failed", "refused", "in_doubt")
-COUNTED += ("invalid", "skipped", "cached", "images_missing", "calls", "cost", "dataset", "report")
+COUNTED = (
+    "exit_code",
+    "reason",
+    "rows",
+    "jobs",
+    "succeeded",
+    "failed",
+    "refused",
+    "in_doubt",
+)
+COUNTED += (
+    "invalid",
+    "skipped",
+    "cached",
+    "images_missing",
+    "calls",
+    "cost",
+    "dataset",
+    "report",
+)
 
 
 @pytest.fixture
@@ -30,7 +48,9 @@ def settled(workshop: Workshop) -> Workshop:
     rows[7]["photo"] = "no URL"
     workshop.write_rows([*rows, rows[3]])
     path = workshop.write_config(
-        output={"images": "url"}, input={"max_invalid": 1, "row_key": []}, accept={"invalid": 1}
+        output={"images": "url"},
+        input={"max_invalid": 1, "row_key": []},
+        accept={"invalid": 1},
     )
     pay_for_everything(path)
     edit_ledger(load_config(path), "UPDATE jobs SET state = 'failed' WHERE rowid = 2")
@@ -60,16 +80,24 @@ def test_a_run_in_which_nothing_changed_says_and_records_what_it_would_have_othe
     assert after == {**before, ".lock": after[".lock"]}
     (folder / ".published.json").unlink()
     full = carry_out(settled.path)
-    assert {name: short[name] for name in COUNTED} == {name: full[name] for name in COUNTED}
+    assert {name: short[name] for name in COUNTED} == {
+        name: full[name] for name in COUNTED
+    }
     assert (short["invalid"], short["failed"], short["jobs"]) == (1, 1, 21)
     written = json.loads((folder / "runs" / f"{short['run_id']}.json").read_text())
-    assert {name: written[name] for name in COUNTED} == {name: short[name] for name in COUNTED}
-    with closing(sqlite3.connect(load_config(settled.path).store_path / "ledger.db")) as ledger:
+    assert {name: written[name] for name in COUNTED} == {
+        name: short[name] for name in COUNTED
+    }
+    with closing(
+        sqlite3.connect(load_config(settled.path).store_path / "ledger.db")
+    ) as ledger:
         runs = dict(ledger.execute("SELECT run_id, summary FROM runs"))
     assert json.loads(runs[short["run_id"]])["jobs"] == 21
 
 
-def test_the_plan_of_such_a_run_is_the_plan_that_reads_everything(settled: Workshop) -> None:
+def test_the_plan_of_such_a_run_is_the_plan_that_reads_everything(
+    settled: Workshop,
+) -> None:
     config = load_config(settled.path)
     with prepare(config) as run:
         short = run.plan
@@ -124,14 +152,20 @@ def flip_last_bit(path: Path) -> None:
 
 
 CHANGES: dict[str, Callable[[Workshop], Any]] = {
-    "a cell edited in place": lambda of: in_place(of.folder / "pets.csv", b"a pet 5", b"a pet X"),
+    "a cell edited in place": lambda of: in_place(
+        of.folder / "pets.csv", b"a pet 5", b"a pet X"
+    ),
     "a column that nothing reads edited in place": lambda of: in_place(
         of.folder / "pets.csv", b"r12,", b"r99,"
     ),
     "rows in another order": lambda of: of.write_rows(of.rows(20)[::-1]),
     "a row more": lambda of: of.write_rows(of.rows(21)),
-    "an outcome edited": sql("UPDATE jobs SET rephraser_result = 'other' WHERE rowid = 5"),
-    "an outcome written as it was": sql("UPDATE jobs SET state = state WHERE rowid = 5"),
+    "an outcome edited": sql(
+        "UPDATE jobs SET rephraser_result = 'other' WHERE rowid = 5"
+    ),
+    "an outcome written as it was": sql(
+        "UPDATE jobs SET state = state WHERE rowid = 5"
+    ),
     "an outcome removed": sql("DELETE FROM jobs WHERE rowid = 5"),
     "a job of another table": sql(
         "INSERT INTO jobs (job_key, state, run_id) VALUES ('k', 'x', 'r')"
@@ -147,14 +181,18 @@ CHANGES: dict[str, Callable[[Workshop], Any]] = {
     "the manifest edited": in_dataset(
         "manifest.json", lambda path: in_place(path, b'"rows": 21', b'"rows": 22')
     ),
-    "the config edited": in_dataset("config.yaml", lambda path: path.write_text("name: other")),
+    "the config edited": in_dataset(
+        "config.yaml", lambda path: path.write_text("name: other")
+    ),
     "the note cut off": in_dataset(
         ".published.json", lambda path: path.write_bytes(path.read_bytes()[:-9])
     ),
-    "the note emptied": in_dataset(".published.json", lambda path: path.write_text("{}")),
-    "an image more": lambda of: (load_config(of.path).store_path / "images" / "ab").mkdir(
-        parents=True
+    "the note emptied": in_dataset(
+        ".published.json", lambda path: path.write_text("{}")
     ),
+    "an image more": lambda of: (
+        load_config(of.path).store_path / "images" / "ab"
+    ).mkdir(parents=True),
 }
 
 
@@ -182,7 +220,9 @@ def test_another_version_of_a_package_makes_it_anew(
     assert not is_made_anew(settled)
 
 
-def test_other_code_makes_it_anew(settled: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_code_makes_it_anew(
+    settled: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = settled.folder / "code"
     code.mkdir()
     (code / "results.py").write_text("# changed")
@@ -190,7 +230,9 @@ def test_other_code_makes_it_anew(settled: Workshop, monkeypatch: pytest.MonkeyP
     assert is_made_anew(settled)
 
 
-def test_a_ledger_that_went_another_way_from_a_backup_is_read_again(settled: Workshop) -> None:
+def test_a_ledger_that_went_another_way_from_a_backup_is_read_again(
+    settled: Workshop,
+) -> None:
     """Also where as much was written to it as to the one that it takes the place of."""
     ledger = load_config(settled.path).store_path / "ledger.db"
     kept = settled.folder / "kept.db"
@@ -204,7 +246,9 @@ def test_a_ledger_that_went_another_way_from_a_backup_is_read_again(settled: Wor
     assert "two" in {row["rephraser_result"] for row in results(report)}
 
 
-def test_what_is_written_while_a_run_publishes_is_found_by_the_next(workshop: Workshop) -> None:
+def test_what_is_written_while_a_run_publishes_is_found_by_the_next(
+    workshop: Workshop,
+) -> None:
     workshop.write_rows(workshop.rows(5))
     path = workshop.write_config(output={"images": "url"})
     pay_for_everything(path)
@@ -235,13 +279,17 @@ def test_what_changes_between_the_look_and_the_end_of_a_run_is_published_by_it(
 def test_a_job_that_somebody_holds_is_looked_at_in_every_run(settled: Workshop) -> None:
     """Its process may end without a word in the ledger."""
     edit_ledger(
-        load_config(settled.path), "UPDATE jobs SET owner = ? WHERE rowid = 3", this_owner()
+        load_config(settled.path),
+        "UPDATE jobs SET owner = ? WHERE rowid = 3",
+        this_owner(),
     )
     assert is_made_anew(settled)
     assert is_made_anew(settled)
 
 
-def test_images_that_are_still_to_be_fetched_are_asked_for_in_every_run(workshop: Workshop) -> None:
+def test_images_that_are_still_to_be_fetched_are_asked_for_in_every_run(
+    workshop: Workshop,
+) -> None:
     workshop.write_rows(workshop.rows(3))
     path = workshop.write_config(output={"images": "download"})
     pay_for_everything(path, url_expires_at=4_000_000_000_000_000)
@@ -251,7 +299,9 @@ def test_images_that_are_still_to_be_fetched_are_asked_for_in_every_run(workshop
             assert run.finish()["images_missing"] == 3
 
 
-def test_what_a_run_paid_for_is_published_as_cached_by_the_next(workshop: Workshop) -> None:
+def test_what_a_run_paid_for_is_published_as_cached_by_the_next(
+    workshop: Workshop,
+) -> None:
     workshop.write_rows(workshop.rows(4))
     path = workshop.write_config(output={"images": "url"})
     assert carry_out(path)["cached"] == 0

@@ -66,7 +66,11 @@ def test_what_workers_did_is_what_the_run_says(workshop: Workshop) -> None:
             asyncio.run(worker.close(run.run_id))
             report = run.finish()
         check(config, report, provider.charges())
-    assert (report["succeeded"], report["refused"], report["calls"]) == (ROWS - 1, 1, ROWS)
+    assert (report["succeeded"], report["refused"], report["calls"]) == (
+        ROWS - 1,
+        1,
+        ROWS,
+    )
     assert (progress.done, progress.codes) == (
         {"succeeded": ROWS - 1, "refused": 1},
         [("50413", 1)],
@@ -78,7 +82,9 @@ def test_a_stop_in_one_worker_stops_all(workshop: Workshop) -> None:
     """What came in after the stop was told is skipped unsent, also where the run had not begun yet."""
     told: list[StopReason] = []
     with Provider() as provider:
-        config = use(workshop, provider.url, ROWS, execution=BY_DASK, budget={"max_calls": 6})
+        config = use(
+            workshop, provider.url, ROWS, execution=BY_DASK, budget={"max_calls": 6}
+        )
         with spread(config) as (run, fleet):
             fleet.workers_ready(2, told.append)
             first, second, third = run.chunks()
@@ -101,7 +107,9 @@ def test_a_worker_that_sees_another_ledger_pays_for_nothing(
         with spread(config) as (run, fleet):
             chunk = next(run.chunks())
             order = fleet.order(chunk)
-            order.config = order.config.model_copy(update={"store": str(tmp_path / "elsewhere")})
+            order.config = order.config.model_copy(
+                update={"store": str(tmp_path / "elsewhere")}
+            )
             done = process(order)
             run.hear(done)
             assert run.stopping
@@ -147,7 +155,9 @@ def test_a_driver_that_says_nothing_more_leaves_nothing_open(
     assert threading.active_count() <= threads
 
 
-def test_a_chunk_that_was_lost_goes_out_once_more_and_not_twice(workshop: Workshop) -> None:
+def test_a_chunk_that_was_lost_goes_out_once_more_and_not_twice(
+    workshop: Workshop,
+) -> None:
     with Provider() as provider:
         config = use(workshop, provider.url, ROWS, execution=BY_DASK)
         with spread(config) as (run, fleet):
@@ -165,7 +175,9 @@ def test_a_chunk_that_was_lost_goes_out_once_more_and_not_twice(workshop: Worksh
     assert [row["status"] for row in rows] == ["succeeded"] * 4 + ["skipped"] * 8
 
 
-def test_workers_need_no_folder(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_need_no_folder(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(workshop.folder)
     config = load_config(
         use(
@@ -184,7 +196,9 @@ def test_workers_need_no_folder(workshop: Workshop, monkeypatch: pytest.MonkeyPa
     assert with_absolute_paths([job])[0].files[0].path == str(workshop.folder / "a.png")
 
 
-@pytest.mark.parametrize(("rows", "expected"), [(1, 1), (40, 10), (10_000, JOBS_PER_TASK)])
+@pytest.mark.parametrize(
+    ("rows", "expected"), [(1, 1), (40, 10), (10_000, JOBS_PER_TASK)]
+)
 def test_a_small_table_reaches_all_workers_and_a_large_one_makes_few_task_runs(
     workshop: Workshop, rows: int, expected: int
 ) -> None:

@@ -156,14 +156,22 @@ def test_a_name_is_no_address(host: str) -> None:
 
 @given(
     st.integers(0, 2**32 - 1),
-    st.lists(st.sampled_from(["{}", "{:#x}", "0{:o}", "{:#X}"]), min_size=4, max_size=4),
+    st.lists(
+        st.sampled_from(["{}", "{:#x}", "0{:o}", "{:#X}"]), min_size=4, max_size=4
+    ),
 )
-def test_all_spellings_of_an_ipv4_address_denote_it(number: int, forms: list[str]) -> None:
+def test_all_spellings_of_an_ipv4_address_denote_it(
+    number: int, forms: list[str]
+) -> None:
     address = str(IPv4Address(number))
-    parts = [form.format(part) for form, part in zip(forms, number.to_bytes(4), strict=True)]
+    parts = [
+        form.format(part) for form, part in zip(forms, number.to_bytes(4), strict=True)
+    ]
     assert literal_address(".".join(parts)) == address
     assert literal_address(forms[0].format(number)) == address
-    assert literal_address(f"{parts[0]}.{forms[1].format(number & 0xFFFFFF)}") == address
+    assert (
+        literal_address(f"{parts[0]}.{forms[1].format(number & 0xFFFFFF)}") == address
+    )
 
 
 @pytest.mark.parametrize(
@@ -291,7 +299,9 @@ def test_no_text_makes_the_check_fail(url: str) -> None:
 
 
 def test_the_urls_of_a_real_table_pass(real_data: Callable[[str], Path]) -> None:
-    urls = pq.read_table(real_data("laion-1000.parquet"), columns=["URL"])["URL"].to_pylist()
+    urls = pq.read_table(real_data("laion-1000.parquet"), columns=["URL"])[
+        "URL"
+    ].to_pylist()
     refused = [url for url in urls if url_problem(url)]
     assert len(urls) == 1000
     assert all(" " in url for url in refused)

@@ -38,14 +38,17 @@ def test_an_unknown_name_sends_nothing() -> None:
 
     transport = Transport(connections=1, look_up=look_up)
     with pytest.raises(
-        NotSent, match=r"api\.example\.com: its address was not found \(Name or service not known\)"
+        NotSent,
+        match=r"api\.example\.com: its address was not found \(Name or service not known\)",
     ):
         send(transport, "http://api.example.com")
     transport.close()
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example.com", "a..example.com"])
-def test_a_name_that_cannot_be_looked_up_sends_nothing(transport: Transport, host: str) -> None:
+def test_a_name_that_cannot_be_looked_up_sends_nothing(
+    transport: Transport, host: str
+) -> None:
     request = requests.Request("GET", "http://example.com/").prepare()
     request.url = f"http://{host}/"
     with pytest.raises(NotSent):
@@ -67,7 +70,9 @@ def test_names_that_hang_end_at_the_deadline_and_do_not_hold_up_others() -> None
             pool.submit(send, transport, "http://hangs.example.com", deadline=0.2)
             for _ in range(20)
         ]
-        assert send(transport, f"http://works.example.com:{server.port}").body == b"here"
+        assert (
+            send(transport, f"http://works.example.com:{server.port}").body == b"here"
+        )
         for call in hanging:
             with pytest.raises(NotSent, match=r"not finished within 0\.2 s"):
                 call.result(timeout=5)
@@ -111,17 +116,23 @@ def test_a_dead_address_gives_way_to_the_next_one() -> None:
         transport.close()
 
 
-def test_a_connection_that_is_never_accepted_sends_nothing(transport: Transport) -> None:
+def test_a_connection_that_is_never_accepted_sends_nothing(
+    transport: Transport,
+) -> None:
     """D17: as behind a black hole, packets for a full backlog are dropped."""
     with ExitStack() as opened:
-        listener = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        listener = opened.enter_context(
+            socket.create_server(("127.0.0.1", 0), backlog=0)
+        )
         for _ in range(4):
             filler = opened.enter_context(socket.socket())
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
         began = time.monotonic()
         with pytest.raises(NotSent):
-            send(transport, f"http://127.0.0.1:{listener.getsockname()[1]}", deadline=0.2)
+            send(
+                transport, f"http://127.0.0.1:{listener.getsockname()[1]}", deadline=0.2
+            )
         assert time.monotonic() - began < 1.4
 
 

@@ -49,7 +49,9 @@ def test_only_https_to_the_web_ports_is_fetched(url: str, reason: str) -> None:
     fetcher.close()
 
 
-@pytest.mark.parametrize("allowed", ["127.0.0.2", "localhost", "127.0.0.1.example.com", "0.0.1"])
+@pytest.mark.parametrize(
+    "allowed", ["127.0.0.2", "localhost", "127.0.0.1.example.com", "0.0.1"]
+)
 def test_an_allowed_host_opens_no_other(trap: FaultyServer, allowed: str) -> None:
     fetcher = ImageFetcher(allow_hosts=[allowed])
     with pytest.raises(ImageError, match="private_address"):
@@ -116,7 +118,9 @@ def test_no_disguise_is_fetched_directly_or_through_a_redirect(
 ) -> None:
     """4.3, by what the URL says."""
     fetcher = ImageFetcher(
-        allow_hosts=["images.test"], look_up=lambda _: ["127.0.0.1"], sleep=lambda _: None
+        allow_hosts=["images.test"],
+        look_up=lambda _: ["127.0.0.1"],
+        sleep=lambda _: None,
     )
     for url in (
         f"https://{host}:443/a.jpg",
@@ -138,7 +142,9 @@ def test_no_disguise_is_fetched_directly_or_through_a_redirect(
     [host for host in HOSTS if literal_address(host) or host.lower() == "localhost"],
     ids=ascii,
 )
-def test_no_disguise_passes_the_check_at_the_connection(host: str, trap: FaultyServer) -> None:
+def test_no_disguise_passes_the_check_at_the_connection(
+    host: str, trap: FaultyServer
+) -> None:
     """4.3, by what the system's resolver makes of it: also without a check of the URL, nothing is reached."""
     transport = Transport(connections=1, check_address=check_public)
     request = requests.Request("GET", "http://example.com/").prepare()
@@ -170,12 +176,18 @@ def test_a_public_name_with_an_address_inside_is_refused(
     def look_up(host: str) -> list[str]:
         return ["127.0.0.1"] if host == "images.test" else addresses
 
-    fetcher = ImageFetcher(allow_hosts=["images.test"], look_up=look_up, sleep=lambda _: None)
+    fetcher = ImageFetcher(
+        allow_hosts=["images.test"], look_up=look_up, sleep=lambda _: None
+    )
     with FaultyServer(redirect("https://evil.example.com/a.jpg")) as server:
         url = (
-            f"http://images.test:{server.port}/" if redirected else "https://evil.example.com/a.jpg"
+            f"http://images.test:{server.port}/"
+            if redirected
+            else "https://evil.example.com/a.jpg"
         )
-        with pytest.raises(ImageError, match=r"is not a public address|it has no address"):
+        with pytest.raises(
+            ImageError, match=r"is not a public address|it has no address"
+        ):
             fetcher.fetch(url)
     fetcher.close()
 
@@ -191,11 +203,15 @@ def test_a_name_whose_second_answer_leads_inside_is_asked_once_for_each_connecti
         return ["127.0.0.9"] if len(asked) == 1 else ["127.0.0.1"]
 
     def check(address: str) -> None:
-        if address != "127.0.0.9":  # stands for a public address, at which nothing answers
+        if (
+            address != "127.0.0.9"
+        ):  # stands for a public address, at which nothing answers
             raise AddressRefused(f"{address} is not a public address")
 
     transport = Transport(connections=1, check_address=check, look_up=look_up)
-    request = requests.Request("GET", f"http://rebind.example.com:{trap.port}/").prepare()
+    request = requests.Request(
+        "GET", f"http://rebind.example.com:{trap.port}/"
+    ).prepare()
     with pytest.raises(TransportError):
         transport.send(request, deadline=0.3, max_bytes=MiB)
     assert asked == ["rebind.example.com"]

@@ -71,7 +71,11 @@ def until(condition: Callable[[], bool]) -> None:
 def test_an_answer_arrives_whole_whatever_its_status(transport: Transport) -> None:
     with FaultyServer(answer(b"no such thing", 404, {"Retry-After": "7"})) as server:
         reply = send(transport, server.url, b"question")
-    assert (reply.status, reply.body, reply.headers["retry-after"]) == (404, b"no such thing", "7")
+    assert (reply.status, reply.body, reply.headers["retry-after"]) == (
+        404,
+        b"no such thing",
+        "7",
+    )
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(f"POST /path?signature={CANARY} HTTP/1.1\r\n".encode())
     assert f"Host: 127.0.0.1:{server.port}\r\n".encode() in head
@@ -122,9 +126,13 @@ def test_a_slow_or_silent_answer_ends_at_the_deadline(
         assert len(server.requests) == 2
 
 
-def test_a_server_that_reads_nothing_ends_the_upload_at_the_deadline(transport: Transport) -> None:
+def test_a_server_that_reads_nothing_ends_the_upload_at_the_deadline(
+    transport: Transport,
+) -> None:
     """D6: the request itself stalls once the buffers are full."""
-    with FaultyServer(answer(), on_connect=lambda peer: peer.stopped.wait(30)) as server:
+    with FaultyServer(
+        answer(), on_connect=lambda peer: peer.stopped.wait(30)
+    ) as server:
         began = time.monotonic()
         with pytest.raises(AnswerUnknown, match="not finished within"):
             send(transport, server.url, bytes(64 * MiB), deadline=0.2)
@@ -145,7 +153,8 @@ def test_a_refused_connection_sends_nothing(transport: Transport) -> None:
     with FaultyServer(answer()) as server:
         pass
     with pytest.raises(
-        NotSent, match=rf"127\.0\.0\.1:{server.port}: no connection \(Connection refused\)"
+        NotSent,
+        match=rf"127\.0\.0\.1:{server.port}: no connection \(Connection refused\)",
     ):
         send(transport, server.url)
 
@@ -165,7 +174,9 @@ def test_an_answer_cut_at_any_byte_is_in_doubt(
 ) -> None:
     """D3, D7."""
     chunked = message(
-        b"4\r\nhalf\r\n3\r\nway\r\n0\r\n\r\n", headers={"Transfer-Encoding": "chunked"}, length=-1
+        b"4\r\nhalf\r\n3\r\nway\r\n0\r\n\r\n",
+        headers={"Transfer-Encoding": "chunked"},
+        length=-1,
     )
     whole = message(b"halfway") if framing == "length" else chunked
     cuts = range(
@@ -174,12 +185,16 @@ def test_an_answer_cut_at_any_byte_is_in_doubt(
     with FaultyServer(*(fault(whole[:cut]) for cut in cuts)) as server:
         for cut in cuts:
             with pytest.raises(AnswerUnknown):
-                pytest.fail(f"cut at {cut} of {len(whole)}: {send(transport, server.url)}")
+                pytest.fail(
+                    f"cut at {cut} of {len(whole)}: {send(transport, server.url)}"
+                )
         assert len(server.requests) == len(cuts)
 
 
 @pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
-def test_an_answer_may_end_with_its_connection(transport: Transport, version: bytes) -> None:
+def test_an_answer_may_end_with_its_connection(
+    transport: Transport, version: bytes
+) -> None:
     """Also with an empty body, as redirects of simple servers do, if that is announced."""
     closing = {"Connection": "close"} if version == b"HTTP/1.1" else {}
     answers = [
@@ -210,10 +225,16 @@ def test_garbage_in_place_of_http_is_in_doubt(transport: Transport) -> None:
 
 
 UNUSABLE = {
-    "a chunk of less than nothing": (b"-5\r\n" + bytes(2 * MiB), "Transfer-Encoding: chunked"),
+    "a chunk of less than nothing": (
+        b"-5\r\n" + bytes(2 * MiB),
+        "Transfer-Encoding: chunked",
+    ),
     "two lengths": (b"here", "Content-Length: 4, 4"),
     "a length that is no number": (b"here", "Content-Length: four"),
-    "an encoding beside chunks": (b"4\r\nhere\r\n0\r\n\r\n", "Transfer-Encoding: gzip, chunked"),
+    "an encoding beside chunks": (
+        b"4\r\nhere\r\n0\r\n\r\n",
+        "Transfer-Encoding: gzip, chunked",
+    ),
 }
 
 
@@ -252,7 +273,9 @@ def test_a_url_is_sent_as_it_was_written_but_for_what_no_request_line_can_hold(
 
 
 @pytest.mark.parametrize("value", ["a\r\nInjected: b", "a\nb", "a\rb", "a\0b", "你"])
-def test_a_header_that_would_be_two_sends_nothing(transport: Transport, value: str) -> None:
+def test_a_header_that_would_be_two_sends_nothing(
+    transport: Transport, value: str
+) -> None:
     with FaultyServer(answer()) as server:
         request = requests.Request("GET", server.url).prepare()
         request.headers["Authorization"] = value
@@ -276,7 +299,9 @@ def test_a_connection_with_bytes_that_nobody_asked_for_is_not_used_again(
     transport: Transport,
 ) -> None:
     """D16: a second answer to one question would be taken for that of the next question."""
-    with FaultyServer(hang_up(message(b"first") + message(b"stray")), answer(b"second")) as server:
+    with FaultyServer(
+        hang_up(message(b"first") + message(b"stray")), answer(b"second")
+    ) as server:
         assert send(transport, server.url).body == b"first"
         until(lambda: server.closed == 1)
         assert send(transport, server.url).body == b"second"
@@ -296,9 +321,14 @@ def test_a_connection_that_has_rested_too_long_is_not_used_again(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_an_answer_and_not_followed(transport: Transport, status: int) -> None:
+def test_a_redirect_is_an_answer_and_not_followed(
+    transport: Transport, status: int
+) -> None:
     """D14: a signed body is never sent on."""
-    with FaultyServer(answer()) as trap, FaultyServer(redirect(f"{trap.url}/", status)) as server:
+    with (
+        FaultyServer(answer()) as trap,
+        FaultyServer(redirect(f"{trap.url}/", status)) as server,
+    ):
         reply = send(transport, server.url)
     assert (reply.status, reply.headers["Location"]) == (status, f"{trap.url}/")
     assert trap.connections == 0
@@ -306,7 +336,13 @@ def test_a_redirect_is_an_answer_and_not_followed(transport: Transport, status: 
 
 @pytest.mark.parametrize(
     "fault",
-    [endless(), endless(length=-1), endless_chunks(), gzip_bomb(64 * MiB), gzip_bomb(MiB + 1)],
+    [
+        endless(),
+        endless(length=-1),
+        endless_chunks(),
+        gzip_bomb(64 * MiB),
+        gzip_bomb(MiB + 1),
+    ],
 )
 def test_a_body_over_the_cap_is_cut_off_before_it_fills_the_memory(
     transport: Transport, fault: Behaviour
@@ -323,7 +359,9 @@ def test_a_body_over_the_cap_is_cut_off_before_it_fills_the_memory(
 
 
 def test_a_body_of_just_the_cap_passes(transport: Transport) -> None:
-    with FaultyServer(answer(b"x" * 1000), gzip_bomb(1000), answer(b"x" * 1001)) as server:
+    with FaultyServer(
+        answer(b"x" * 1000), gzip_bomb(1000), answer(b"x" * 1001)
+    ) as server:
         assert send(transport, server.url, max_bytes=1000).body == b"x" * 1000
         assert send(transport, server.url, max_bytes=1000).body == bytes(1000)
         with pytest.raises(AnswerUnknown):
@@ -338,7 +376,9 @@ def test_a_body_of_just_the_cap_passes(transport: Transport) -> None:
         ("deflate", zlib.compress(b"plain")),
     ],
 )
-def test_a_compressed_answer_is_decoded(transport: Transport, encoding: str, body: bytes) -> None:
+def test_a_compressed_answer_is_decoded(
+    transport: Transport, encoding: str, body: bytes
+) -> None:
     with FaultyServer(answer(body, headers={"Content-Encoding": encoding})) as server:
         assert send(transport, server.url).body == b"plain"
 
@@ -370,7 +410,10 @@ def test_threads_get_the_answers_to_their_own_questions() -> None:
     ) as server:
 
         def ask(number: int) -> bool:
-            return send(transport, server.url, str(number).encode()).body == str(number).encode()
+            return (
+                send(transport, server.url, str(number).encode()).body
+                == str(number).encode()
+            )
 
         with ThreadPoolExecutor(16) as pool:
             assert all(pool.map(ask, range(400)))
@@ -422,7 +465,9 @@ def test_no_query_header_or_body_reaches_a_message_or_a_log(
         try:
             send(transport, url, CANARY.encode(), deadline=0.4, max_bytes=100_000)
         except TransportError as error:
-            assert CANARY not in "".join(traceback.format_exception(error)) + repr(error)
+            assert CANARY not in "".join(traceback.format_exception(error)) + repr(
+                error
+            )
             assert str(error).startswith("127.0.0.1:")
     assert CANARY not in caplog.text
 

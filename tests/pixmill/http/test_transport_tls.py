@@ -44,7 +44,9 @@ class AuthScheme:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+        self.name = x509.Name(
+            [x509.NameAttribute(NameOID.COMMON_NAME, "test authority")]
+        )
         self.file = folder / "authority.pem"
         certificate = self._builder(self.name, self.key, days=30).add_extension(
             x509.BasicConstraints(ca=True, path_length=0), critical=True
@@ -56,7 +58,9 @@ class AuthScheme:
         """A server's context, with a certificate for `hosts` that ends in `days`."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [
-            x509.IPAddress(ip_address(host)) if host[0].isdigit() else x509.DNSName(host)
+            x509.IPAddress(ip_address(host))
+            if host[0].isdigit()
+            else x509.DNSName(host)
             for host in hosts
         ]
         builder = self._builder(x509.Name([]), key, days).add_extension(
@@ -69,7 +73,9 @@ class AuthScheme:
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             )
-            + builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+            + builder.sign(self.key, hashes.SHA256()).public_bytes(
+                serialization.Encoding.PEM
+            )
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
@@ -97,7 +103,9 @@ def authority(tmp_path: Path) -> AuthScheme:
 
 
 @pytest.fixture
-def trusting(authority: AuthScheme, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
+def trusting(
+    authority: AuthScheme, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Transport]:
     """A transport on a machine that trusts the test's authority."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     made = Transport(connections=4, look_up=lambda _: ["127.0.0.1"])
@@ -113,7 +121,10 @@ def test_a_trusted_server_is_asked_by_its_name_over_a_kept_connection(
     context.sni_callback = lambda _socket, name, _context: named.append(name)
     with FaultyServer(answer(b"secret"), tls=context) as server:
         for _ in range(3):
-            assert send(trusting, f"https://api.example.com:{server.port}").body == b"secret"
+            assert (
+                send(trusting, f"https://api.example.com:{server.port}").body
+                == b"secret"
+            )
     assert named == ["api.example.com"]
     assert f"Host: api.example.com:{server.port}\r\n".encode() in server.requests[0]
 
@@ -171,7 +182,9 @@ def test_a_handshake_that_does_not_end_is_ended_at_the_deadline_with_nothing_sen
     trouble: Behaviour = Peer.wait if silent else lambda peer: peer.pour(drip, 0.02)
     with FaultyServer(answer(), on_connect=trouble) as server:
         began = time.monotonic()
-        with pytest.raises(NotSent, match=r"no TLS connection \(not finished within 0\.2 s\)"):
+        with pytest.raises(
+            NotSent, match=r"no TLS connection \(not finished within 0\.2 s\)"
+        ):
             send(trusting, f"https://api.example.com:{server.port}", deadline=0.2)
         assert time.monotonic() - began < 1.4
 
@@ -181,7 +194,9 @@ def test_the_deadline_holds_over_tls(
     trusting: Transport, authority: AuthScheme, fault: Behaviour
 ) -> None:
     """D5, D6."""
-    with FaultyServer(answer(), fault, tls=authority.server("api.example.com")) as server:
+    with FaultyServer(
+        answer(), fault, tls=authority.server("api.example.com")
+    ) as server:
         send(trusting, f"https://api.example.com:{server.port}")
         began = time.monotonic()
         with pytest.raises(AnswerUnknown, match=r"not finished within 0\.2 s"):

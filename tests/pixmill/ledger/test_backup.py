@@ -27,7 +27,12 @@ def test_a_copy_holds_what_is_still_in_the_write_ahead_log(tmp_path: Path) -> No
         for at in range(5):
             book.call(f"2026-11-0{at + 1}T12:00")
         done = back_up(book.ledger, out)
-    assert (done.jobs, done.attempts, done.runs, done.bytes) == (5, 5, 1, out.stat().st_size)
+    assert (done.jobs, done.attempts, done.runs, done.bytes) == (
+        5,
+        5,
+        1,
+        out.stat().st_size,
+    )
     assert names(out.parent) == ["ledger.db"], "nothing else is left beside it"
 
 
@@ -47,7 +52,9 @@ def test_copies_are_consistent_while_runs_go_on(tmp_path: Path) -> None:
     """A job and its attempt are written by two commits: no copy may have the second without the first."""
     with books(tmp_path) as book:
         with being_written(book):
-            copies = [back_up(book.ledger, tmp_path / f"copy-{at}.db") for at in range(8)]
+            copies = [
+                back_up(book.ledger, tmp_path / f"copy-{at}.db") for at in range(8)
+            ]
         total = book.calls
     seen = [copy.attempts for copy in copies]
     assert seen == sorted(seen)
@@ -105,12 +112,16 @@ def test_what_a_killed_backup_left_does_no_harm(tmp_path: Path) -> None:
     with books(tmp_path) as book:
         book.call("2026-11-01T12:00")
         for ending in ("", "-wal", "-shm"):
-            shutil.copyfile(tmp_path / "ledger.db-wal", tmp_path / f".copy.db.tmp{ending}")
+            shutil.copyfile(
+                tmp_path / "ledger.db-wal", tmp_path / f".copy.db.tmp{ending}"
+            )
         assert back_up(book.ledger, tmp_path / "copy.db").attempts == 1
     assert [name for name in names(tmp_path) if "copy" in name] == ["copy.db"]
 
 
-def test_of_backups_to_one_file_at_once_one_is_made_and_the_others_say_so(tmp_path: Path) -> None:
+def test_of_backups_to_one_file_at_once_one_is_made_and_the_others_say_so(
+    tmp_path: Path,
+) -> None:
     """C20: each would remove and rename what the others write aside."""
     out = tmp_path / "copy" / "ledger.db"
     together = threading.Barrier(8)

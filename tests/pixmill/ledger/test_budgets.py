@@ -31,7 +31,8 @@ def now() -> str:
 def claims(ledger: Ledger, limits: RunLimits, most: int = 20) -> int:
     """How many calls are granted in a row."""
     return sum(
-        isinstance(ledger.claim(f"new {limits.run_id} {at}", limits), Claim) for at in range(most)
+        isinstance(ledger.claim(f"new {limits.run_id} {at}", limits), Claim)
+        for at in range(most)
     )
 
 
@@ -43,7 +44,9 @@ def test_a_month_counts_what_was_and_what_may_have_been_charged(shop: Books) -> 
 
 
 def test_a_month_is_that_of_the_account_and_of_the_time_zone(shop: Books) -> None:
-    last_month = datetime.fromtimestamp(month_begins("Asia/Shanghai") / 1e6 - 1, UTC).isoformat()
+    last_month = datetime.fromtimestamp(
+        month_begins("Asia/Shanghai") / 1e6 - 1, UTC
+    ).isoformat()
     for _ in range(9):
         shop.call(last_month)
     assert claims(shop.ledger, MONTHLY) == 5
@@ -58,12 +61,16 @@ def test_a_call_without_a_price_counts_at_the_price_of_the_run(shop: Books) -> N
     assert claims(shop.ledger, MONTHLY) == 1
 
 
-def test_calls_in_flight_count_as_charged_until_their_answer_says_otherwise(shop: Books) -> None:
+def test_calls_in_flight_count_as_charged_until_their_answer_says_otherwise(
+    shop: Books,
+) -> None:
     assert claims(shop.ledger, MONTHLY) == 5
     assert claims(shop.ledger, MONTHLY._replace(run_id="run-2")) == 0
 
 
-def test_a_cap_on_a_run_s_money_lets_calls_that_cost_nothing_through(shop: Books) -> None:
+def test_a_cap_on_a_run_s_money_lets_calls_that_cost_nothing_through(
+    shop: Books,
+) -> None:
     capped = LIMITS._replace(max_cost=0.6, price=0.2)
     for charged in ("no", "yes", "no"):
         shop.call(now(), charged)
@@ -101,7 +108,9 @@ def test_sixty_four_threads_never_pass_a_cap_on_money(shop: Books) -> None:
             if isinstance(shop.ledger.claim(key := f"{number} {at}", mine), Claim)
         )
 
-    threads = [threading.Thread(target=claim_all, args=(number,)) for number in range(64)]
+    threads = [
+        threading.Thread(target=claim_all, args=(number,)) for number in range(64)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -22,7 +22,13 @@ URLS = [f"https://x.example/{at}?signature=\x1f{'s' * 200}" for at in range(100)
 def put(ledger: Ledger, keys: Sequence[str], **columns: Any) -> None:
     """Write jobs as paid ones leave them, all with the same `columns`."""
     rows = [
-        {"job_key": key, "state": "succeeded", "attempts": 1, "run_id": "earlier", **columns}
+        {
+            "job_key": key,
+            "state": "succeeded",
+            "attempts": 1,
+            "run_id": "earlier",
+            **columns,
+        }
         for key in keys
     ]
     with ledger.database.writing.begin() as connection:
@@ -53,7 +59,12 @@ def test_jobs_with_long_answers_are_looked_up_whole_and_in_order(
     put(ledger, keys[1::4], rephraser_result="short")
     rows = looked_up(ledger, [*keys, None, "unknown", keys[0]])
     known = [row["state"] for row in rows]
-    assert known == [*["succeeded", "succeeded", "succeeded", None] * 10, None, None, "succeeded"]
+    assert known == [
+        *["succeeded", "succeeded", "succeeded", None] * 10,
+        None,
+        None,
+        "succeeded",
+    ]
     wanted = {
         name: json.loads(value) if name == "output_urls" else value
         for name, value in columns.items()

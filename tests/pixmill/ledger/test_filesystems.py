@@ -29,7 +29,9 @@ host /mnt/far fuse.sshfs rw 0 0
         ("/mnt/far", "fuse.sshfs"),
     ],
 )
-def test_the_nearest_mount_decides(folder: str, kind: str | None, tmp_path: Path) -> None:
+def test_the_nearest_mount_decides(
+    folder: str, kind: str | None, tmp_path: Path
+) -> None:
     (tmp_path / "mounts").write_text(MOUNTS)
     assert network_filesystem(Path(folder), tmp_path / "mounts") == kind
 
@@ -80,7 +82,8 @@ def test_what_more_than_one_machine_may_have_is_a_network_disk(
     """B14: also where plain FUSE says what it is in its source only."""
     (tmp_path / "mounts").write_text(f"/dev/vda / ext4 rw 0 0\n{mounted} rw 0 0\n")
     assert (
-        network_filesystem(Path("/mnt/x/out/ledger.db"), tmp_path / "mounts") == mounted.split()[2]
+        network_filesystem(Path("/mnt/x/out/ledger.db"), tmp_path / "mounts")
+        == mounted.split()[2]
     )
 
 
@@ -95,7 +98,9 @@ def test_what_more_than_one_machine_may_have_is_a_network_disk(
         "pool/nfs /mnt/x zfs",
     ],
 )
-def test_a_disk_of_this_machine_is_none_whatever_it_is_called(mounted: str, tmp_path: Path) -> None:
+def test_a_disk_of_this_machine_is_none_whatever_it_is_called(
+    mounted: str, tmp_path: Path
+) -> None:
     (tmp_path / "mounts").write_text(f"/dev/vda / ext4 rw 0 0\n{mounted} rw 0 0\n")
     assert network_filesystem(Path("/mnt/x/out/ledger.db"), tmp_path / "mounts") is None
 

@@ -71,7 +71,9 @@ def too_few(_: Connection, __: object) -> list[None]:
 def unreadable(ledger: Ledger) -> Callable[[], object]:
     """Ask for a share with what is no report at all."""
     nonsense = UsageReport._make(["?"] * len(UsageReport._fields))
-    return lambda: ledger.write(share_out, LeaseRequest("a", "main", nonsense, first=True))
+    return lambda: ledger.write(
+        share_out, LeaseRequest("a", "main", nonsense, first=True)
+    )
 
 
 CULPRITS: dict[str, Callable[[Ledger], Callable[[], object]]] = {
@@ -93,7 +95,9 @@ CULPRITS: dict[str, Callable[[Ledger], Callable[[], object]]] = {
 }
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["it comes first", "it comes last"])
+@pytest.mark.parametrize(
+    "first", [True, False], ids=["it comes first", "it comes last"]
+)
 @pytest.mark.parametrize("culprit", CULPRITS.values(), ids=CULPRITS)
 def test_an_entry_that_can_not_be_written_takes_no_other_with_it(
     ledger: Ledger, culprit: Callable[[Ledger], Callable[[], object]], first: bool
@@ -105,7 +109,9 @@ def test_an_entry_that_can_not_be_written_takes_no_other_with_it(
     others = [
         lambda: ledger.record(ANSWERED),
         lambda: ledger.claim("k3", LIMITS),
-        lambda: ledger.write(share_out, LeaseRequest("b", "other", report(1), first=True)),
+        lambda: ledger.write(
+            share_out, LeaseRequest("b", "other", report(1), first=True)
+        ),
     ]
     bad = culprit(ledger)
     got = all_at_once(ledger, *([bad, *others] if first else [*others, bad]))
@@ -121,7 +127,9 @@ def test_an_entry_that_can_not_be_written_takes_no_other_with_it(
     assert ledger.claim("k4", LIMITS) == Claim(1, 0)
 
 
-def test_a_database_that_fails_refuses_the_whole_group_and_all_that_comes(ledger: Ledger) -> None:
+def test_a_database_that_fails_refuses_the_whole_group_and_all_that_comes(
+    ledger: Ledger,
+) -> None:
     """B1: what the disk has of it is not known, so that nothing is tried again by itself."""
     ledger.begin_run("run-1", "pets")
     with ledger.database.writing.begin() as connection:

@@ -19,7 +19,9 @@ NO_PATTERN = "".join(sha256(bytes([at])).hexdigest() for at in range(125))
 
 
 @pytest.mark.parametrize("image", [GOOD, GOOD._replace(file_name=None), BAD])
-def test_an_answer_comes_back_as_it_was_written(ledger: Ledger, image: InputImage) -> None:
+def test_an_answer_comes_back_as_it_was_written(
+    ledger: Ledger, image: InputImage
+) -> None:
     ledger.record_input(image)
     assert ledger.inputs([URL]) == {URL: image}
 
@@ -69,7 +71,9 @@ def test_a_url_is_its_exact_text(ledger: Ledger) -> None:
 def test_answers_of_many_threads_are_all_there_when_the_ledger_is_opened_again(
     address: str,
 ) -> None:
-    images = [GOOD._replace(url=f"{URL}?{number}", bytes=number) for number in range(2_000)]
+    images = [
+        GOOD._replace(url=f"{URL}?{number}", bytes=number) for number in range(2_000)
+    ]
     first = open_ledger(address)
     assert first
     with ThreadPoolExecutor(16) as pool:
@@ -77,7 +81,9 @@ def test_answers_of_many_threads_are_all_there_when_the_ledger_is_opened_again(
     first.close()
     second = open_ledger(address, read_only=True)
     assert second
-    assert second.inputs([image.url for image in images]) == {image.url: image for image in images}
+    assert second.inputs([image.url for image in images]) == {
+        image.url: image for image in images
+    }
     with pytest.raises(LedgerError, match="reading only"):
         second.record_input(GOOD)
     second.close()

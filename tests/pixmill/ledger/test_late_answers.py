@@ -19,7 +19,9 @@ ENDINGS = {
     "no": {"state": State.PENDING, "price": None},
     "unknown": {"state": State.IN_DOUBT, "price": 0.2},
 }
-RICH = LIMITS._replace(run_id="run-2", price=0.2, max_cost_per_month=2.0, account="main")
+RICH = LIMITS._replace(
+    run_id="run-2", price=0.2, max_cost_per_month=2.0, account="main"
+)
 
 
 @pytest.fixture
@@ -36,7 +38,9 @@ def give_up(ledger: Ledger, number: int = 1) -> None:
     """Let the leases of all claims end, as of a machine that sleeps, and begin a run that finds them."""
     with ledger.database.writing.begin() as connection:
         connection.execute(
-            text("UPDATE jobs SET owner = 'elsewhere|boot|1|2', lease_until = 1 WHERE owner <> ''")
+            text(
+                "UPDATE jobs SET owner = 'elsewhere|boot|1|2', lease_until = 1 WHERE owner <> ''"
+            )
         )
     assert ledger.recover("run-3", "pets") == number
 
@@ -75,7 +79,9 @@ def test_a_call_whose_answer_comes_late_is_on_the_bill_once(
     assert counted(records, by) == {"yes": 0, "no": 0, "unknown": 1}
     records.record(answer(charged))
     assert counted(records, by) == {**dict.fromkeys(ENDINGS, 0), charged: 1}
-    assert records.spent(run_id="run-1").get(charged, 0.0) == (ENDINGS[charged]["price"] or 0.0)
+    assert records.spent(run_id="run-1").get(charged, 0.0) == (
+        ENDINGS[charged]["price"] or 0.0
+    )
     assert (records.calls_of("run-1"), records.ask(row_counts)["attempts"]) == (1, 1)
 
 
@@ -96,7 +102,9 @@ def test_a_budget_counts_it_once_whenever_it_begins_to_count(
     assert room(records) == left
 
 
-def test_of_two_that_were_given_up_each_answer_takes_its_own_place(records: Ledger) -> None:
+def test_of_two_that_were_given_up_each_answer_takes_its_own_place(
+    records: Ledger,
+) -> None:
     """A person asked for one more payment meanwhile."""
     records.claim("k", LIMITS)
     give_up(records)

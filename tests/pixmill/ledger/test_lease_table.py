@@ -17,10 +17,16 @@ from tests.pixmill.limits.test_account_lease import report
 
 
 def ask(
-    ledger: Ledger, lease: str, held: int = 0, *, account: str = "main", hold: float = 0.0
+    ledger: Ledger,
+    lease: str,
+    held: int = 0,
+    *,
+    account: str = "main",
+    hold: float = 0.0,
 ) -> Allotment:
     share = ledger.write(
-        share_out, LeaseRequest(lease, account, report(held)._replace(hold=hold), first=True)
+        share_out,
+        LeaseRequest(lease, account, report(held)._replace(hold=hold), first=True),
     )
     assert share
     return share
@@ -58,7 +64,9 @@ def test_a_dead_process_is_recognised_at_once(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     "seconds", [LEASE_SECONDS + 1, -86_400], ids=["it ended", "the clock was put back"]
 )
-def test_a_lease_elsewhere_is_believed_until_it_ends(ledger: Ledger, seconds: float) -> None:
+def test_a_lease_elsewhere_is_believed_until_it_ends(
+    ledger: Ledger, seconds: float
+) -> None:
     """H4, H5: by the database's clock."""
     ask(ledger, "a")
     tell(ledger, "a", owner="elsewhere|boot|1|1")
@@ -84,7 +92,12 @@ def test_a_ledger_from_before_there_were_shares_gets_the_table(ledger: Ledger) -
 
 
 def more(record: dict[str, Any]) -> str:
-    for part in (record, record["report"], record["report"]["slots"], record["report"]["rate"]):
+    for part in (
+        record,
+        record["report"],
+        record["report"]["slots"],
+        record["report"]["rate"],
+    ):
         part["of a later version"] = {"any": "thing"}
     return json.dumps(record)
 
@@ -104,7 +117,9 @@ def changed(*names: str, to: Any) -> Callable[[dict[str, Any]], str]:
     return change
 
 
-def test_a_record_of_a_later_version_is_read_as_far_as_it_is_known(ledger: Ledger) -> None:
+def test_a_record_of_a_later_version_is_read_as_far_as_it_is_known(
+    ledger: Ledger,
+) -> None:
     """C18: what it holds counts."""
     ask(ledger, "a")
     ask(ledger, "a", held=10)
@@ -141,7 +156,9 @@ def test_a_record_that_can_not_be_read_keeps_its_lease_and_wants_nothing(
     assert (share.slots, share.account_fraction) == (10, 1.0)
     assert 50 < share.hold <= 60, "what its provider asked for is on record apart"
     assert record_of(ledger, "a") is not None
-    assert ask(ledger, "a", held=0).slots == 0, "in its turn it is one of the account again"
+    assert ask(ledger, "a", held=0).slots == 0, (
+        "in its turn it is one of the account again"
+    )
 
 
 def record_of(ledger: Ledger, lease: str) -> str:
@@ -153,4 +170,6 @@ def record_of(ledger: Ledger, lease: str) -> str:
 def tell(ledger: Ledger, lease: str, **values: object) -> None:
     """Change a row as another process would have written it."""
     with ledger.database.writing.begin() as connection:
-        connection.execute(update(shares).where(shares.c.lease == lease).values(**values))
+        connection.execute(
+            update(shares).where(shares.c.lease == lease).values(**values)
+        )

@@ -48,7 +48,9 @@ def alter(ledger: Ledger, statement: str) -> None:
         connection.execute(text(statement))
 
 
-@pytest.mark.parametrize("state", [State.SUCCEEDED, State.REFUSED, State.FAILED, State.IN_DOUBT])
+@pytest.mark.parametrize(
+    "state", [State.SUCCEEDED, State.REFUSED, State.FAILED, State.IN_DOUBT]
+)
 def test_a_settled_key_can_never_be_claimed_again(ledger: Ledger, state: State) -> None:
     """I2: the database itself refuses a second payment."""
     assert ledger.claim("k", LIMITS) == Claim(1, 0)
@@ -62,13 +64,17 @@ def test_a_key_in_flight_can_not_be_claimed(ledger: Ledger) -> None:
     assert ledger.claim("k", NEXT_RUN) == Refused(State.IN_FLIGHT)
 
 
-def test_a_released_key_is_claimed_again_and_its_calls_are_counted(ledger: Ledger) -> None:
+def test_a_released_key_is_claimed_again_and_its_calls_are_counted(
+    ledger: Ledger,
+) -> None:
     for number in (1, 2, 3):
         assert ledger.claim("k", LIMITS) == Claim(number, 0)
         ledger.record(ended("k", State.PENDING, charged="no", code="50429"))
 
 
-def test_a_transient_failure_comes_back_in_the_next_runs_until_max_runs(ledger: Ledger) -> None:
+def test_a_transient_failure_comes_back_in_the_next_runs_until_max_runs(
+    ledger: Ledger,
+) -> None:
     """retry.max_runs: the run that gave up does not try again, two later ones do."""
     for number, run in enumerate(("run-1", "run-2", "run-3"), 1):
         limits = LIMITS._replace(run_id=run)
@@ -80,7 +86,9 @@ def test_a_transient_failure_comes_back_in_the_next_runs_until_max_runs(ledger: 
     assert ledger.claim("k", LIMITS._replace(run_id="run-4")) == Refused(State.FAILED)
 
 
-def test_sixty_four_threads_never_claim_a_key_twice_nor_pass_the_cap(ledger: Ledger) -> None:
+def test_sixty_four_threads_never_claim_a_key_twice_nor_pass_the_cap(
+    ledger: Ledger,
+) -> None:
     """E15: with a cap of 100 calls there is no call 101, however many threads ask."""
     capped = LIMITS._replace(max_calls=100)
     granted: list[str] = []
@@ -109,7 +117,9 @@ limits = RunLimits("run-2", "gateway", "main", "k", None, 3, 300)
 print(sum(isinstance(ledger.claim(f"k{{at}}", limits), Claim) for at in range(300)))
 ledger.close()
 """
-    other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    other = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+    )
     ours = sum(isinstance(ledger.claim(f"k{at}", LIMITS), Claim) for at in range(300))
     theirs = int(other.communicate(timeout=60)[0])
     assert ours + theirs == 300
@@ -161,7 +171,10 @@ def test_what_was_recorded_is_there_for_the_next_process(ledger: Ledger) -> None
 
 def test_a_newer_ledger_is_refused_and_not_touched(ledger: Ledger) -> None:
     """I5f: a downgrade of the program."""
-    alter(ledger, f"UPDATE meta SET value = '{SCHEMA_VERSION + 1}' WHERE name = 'schema_version'")
+    alter(
+        ledger,
+        f"UPDATE meta SET value = '{SCHEMA_VERSION + 1}' WHERE name = 'schema_version'",
+    )
     with pytest.raises(UserError, match="newer pixmill"):
         open_ledger(ledger.address)
 
@@ -219,7 +232,9 @@ def test_processes_that_make_a_ledger_at_once_all_get_it(address: str) -> None:
         ledger.close()
 
 
-def test_who_writes_to_a_closed_ledger_is_told_and_does_not_wait(ledger: Ledger) -> None:
+def test_who_writes_to_a_closed_ledger_is_told_and_does_not_wait(
+    ledger: Ledger,
+) -> None:
     """I7: also who comes while it closes."""
 
     def write() -> str:
@@ -255,7 +270,10 @@ def test_a_reader_of_the_file_keeps_neither_the_end_of_a_run_nor_other_writers_w
         assert after.claim("k2", LIMITS) == Claim(1, 0)
         after.close()
     whole = Ledger(ledger.path)
-    assert whole.known(["k", "k2"], max_runs=3).states == [State.SUCCEEDED, State.IN_FLIGHT]
+    assert whole.known(["k", "k2"], max_runs=3).states == [
+        State.SUCCEEDED,
+        State.IN_FLIGHT,
+    ]
     whole.close()
     assert not ledger.path.with_name("ledger.db-wal").exists()
 

@@ -22,7 +22,11 @@ def test_a_batch_that_is_published_in_parts_is_the_dataset_that_it_is_at_once(
     )
     carry_out(path)
     config = load_config(path)
-    edit_ledger(config, "UPDATE jobs SET rephraser_result = ? WHERE rowid % 3 = 0", "long " * 400)
+    edit_ledger(
+        config,
+        "UPDATE jobs SET rephraser_result = ? WHERE rowid % 3 = 0",
+        "long " * 400,
+    )
     at_once = carry_out(path)
     dataset = pq.ParquetFile(at_once["dataset"])
     assert dataset.metadata.num_row_groups == 1

@@ -54,7 +54,9 @@ def succeed(records: Ledger, run: str = "run-1") -> None:
     )
 
 
-@pytest.mark.parametrize("state", [State.SUCCEEDED, State.REFUSED, State.FAILED, State.IN_DOUBT])
+@pytest.mark.parametrize(
+    "state", [State.SUCCEEDED, State.REFUSED, State.FAILED, State.IN_DOUBT]
+)
 def test_one_mark_lets_one_call_go_and_keeps_the_outcome_meanwhile(
     records: Ledger, state: State
 ) -> None:
@@ -74,13 +76,19 @@ def test_one_mark_lets_one_call_go_and_keeps_the_outcome_meanwhile(
     assert records.claim("k", third) == Refused(State.SUCCEEDED)
 
 
-def test_marking_twice_is_one_payment_and_marking_too_late_is_none(records: Ledger) -> None:
+def test_marking_twice_is_one_payment_and_marking_too_late_is_none(
+    records: Ledger,
+) -> None:
     succeed(records)
     for _ in range(2):
         records.mark_for_repayment([("k", 1)])
     succeed(records, "run-2")
-    records.mark_for_repayment([("k", 1)])  # agreed to when there was one attempt; there are two
-    assert records.claim("k", LIMITS._replace(run_id="run-3")) == Refused(State.SUCCEEDED)
+    records.mark_for_repayment(
+        [("k", 1)]
+    )  # agreed to when there was one attempt; there are two
+    assert records.claim("k", LIMITS._replace(run_id="run-3")) == Refused(
+        State.SUCCEEDED
+    )
 
 
 def test_a_marked_job_that_the_budget_has_no_room_for_is_refused_for_the_budgets_sake(
@@ -94,13 +102,20 @@ def test_a_marked_job_that_the_budget_has_no_room_for_is_refused_for_the_budgets
     assert records.known(["k"], max_runs=3).again[0]
 
 
-def test_images_of_an_earlier_call_do_not_get_among_those_of_a_later_one(records: Ledger) -> None:
+def test_images_of_an_earlier_call_do_not_get_among_those_of_a_later_one(
+    records: Ledger,
+) -> None:
     """A slow fetch of the old URL ends after the new image is there."""
     succeed(records)
     records.mark_for_repayment([("k", 1)])
     succeed(records, "run-2")
     records.record_image(
-        "k", "run-3", ["https://x/run-1"], images=None, error="image_lost", download_ms=1.0
+        "k",
+        "run-3",
+        ["https://x/run-1"],
+        images=None,
+        error="image_lost",
+        download_ms=1.0,
     )
     assert outcome(records) == (State.SUCCEEDED, "run-2", "run-2.jpg")
 
@@ -112,7 +127,9 @@ def test_a_late_success_is_kept_and_takes_an_unused_mark_away(records: Ledger) -
     records.mark_for_repayment([("k", 1)])
     records.record(ended(State.SUCCEEDED))
     assert outcome(records)[0] == State.SUCCEEDED
-    assert records.claim("k", LIMITS._replace(run_id="run-2")) == Refused(State.SUCCEEDED)
+    assert records.claim("k", LIMITS._replace(run_id="run-2")) == Refused(
+        State.SUCCEEDED
+    )
 
 
 def test_a_mark_whose_call_died_with_its_process_is_used_up(records: Ledger) -> None:
@@ -127,9 +144,14 @@ ledger = open_ledger({str(records.address)!r})
 ledger.claim("k", LIMITS._replace(run_id="run-2"))
 os._exit(9)
 """
-    assert subprocess.run([sys.executable, "-c", script], check=False, cwd=ROOT).returncode == 9
+    assert (
+        subprocess.run([sys.executable, "-c", script], check=False, cwd=ROOT).returncode
+        == 9
+    )
     assert records.begin_run("run-4", "pets") == 1
-    assert records.claim("k", LIMITS._replace(run_id="run-3")) == Refused(State.SUCCEEDED)
+    assert records.claim("k", LIMITS._replace(run_id="run-3")) == Refused(
+        State.SUCCEEDED
+    )
     assert outcome(records)[:2] == (State.SUCCEEDED, "run-1")
 
 
@@ -151,10 +173,14 @@ def test_what_retry_tried_in_vain_is_held_again_unless_a_person_has_marked_it(
     assert bool(records.known(["k"], max_runs=3).again[0]) == marked
     assert records.known(["k"], max_runs=3, retry_doubt=True).again[0]
     held = LIMITS._replace(run_id="run-3")
-    assert records.claim("k", held) == (Claim(4, 0) if marked else Refused(State.IN_DOUBT))
+    assert records.claim("k", held) == (
+        Claim(4, 0) if marked else Refused(State.IN_DOUBT)
+    )
 
 
-def test_a_mark_on_a_success_comes_back_after_a_transient_failure(records: Ledger) -> None:
+def test_a_mark_on_a_success_comes_back_after_a_transient_failure(
+    records: Ledger,
+) -> None:
     """The service brought nothing for it."""
     succeed(records)
     records.mark_for_repayment([("k", 1)])

@@ -68,7 +68,9 @@ def test_a_process_of_this_place_is_dead_or_alive_whatever_its_lease_says(
     assert not is_dead(this_owner(), lease(left))
 
 
-def test_a_pid_that_was_given_to_another_process_is_no_sign_of_life(neighbour: str) -> None:
+def test_a_pid_that_was_given_to_another_process_is_no_sign_of_life(
+    neighbour: str,
+) -> None:
     assert is_dead(f"{neighbour}0", lease(HOUR))
 
 
@@ -76,7 +78,9 @@ def test_a_process_that_nobody_has_waited_for_is_dead() -> None:
     """Its pid is still there, but it will never send anything."""
     code = "from pixmill.ledger.process_owner import this_owner; print(this_owner(), flush=True)"
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
         assert process.stdout
         owner = process.stdout.read().strip()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
@@ -95,7 +99,9 @@ ELSEWHERE = {
         (socket.gethostname(), *owner.rsplit("|", 3)[1:])
     ),
     "an earlier version, of another boot": lambda _: f"{socket.gethostname()}|boot|1|2",
-    "an earlier version, without /proc": lambda _: f"{socket.gethostname()}|-|1|running",
+    "an earlier version, without /proc": lambda _: (
+        f"{socket.gethostname()}|-|1|running"
+    ),
     "an earlier version, of another host": lambda _: "another-host|boot|1|2",
     "a later version": lambda owner: f"new|{owner}|more",
     "no owner at all": lambda _: "nonsense",
@@ -117,7 +123,9 @@ def namespaces(*options: str, inside: str = "") -> tuple[str, ...]:
     """What runs a command in namespaces of its own, after `inside`. Skips the test where that is not permitted."""
     wrapped = ("unshare", "--user", "--map-root-user", *options)
     wrapped += ("sh", "-c", f'{inside or "true"} && "$@"', "sh")
-    tried = subprocess.run([*wrapped, "true"], capture_output=True, text=True, check=False)
+    tried = subprocess.run(
+        [*wrapped, "true"], capture_output=True, text=True, check=False
+    )
     if tried.returncode:
         pytest.skip(f"namespaces can't be made here: {tried.stderr.strip()}")
     return wrapped
@@ -131,13 +139,13 @@ CONTAINERS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", CONTAINERS.values(), ids=CONTAINERS)
-def test_a_container_is_believed_here_and_believes_this_process(options: tuple[str, ...]) -> None:
+def test_a_container_is_believed_here_and_believes_this_process(
+    options: tuple[str, ...],
+) -> None:
     """H10: it has the name, the machine and the boot of its host, but counts its pids by itself."""
     wrapped = namespaces(*options)
     assert not is_dead(owner_of("", *wrapped), lease(HOUR))
-    judging = (
-        f"from pixmill.ledger.process_owner import is_dead; print(is_dead({this_owner()!r}, 2**62))"
-    )
+    judging = f"from pixmill.ledger.process_owner import is_dead; print(is_dead({this_owner()!r}, 2**62))"
     assert owner_of(judging, *wrapped).splitlines()[1:] == ["False"]
 
 
@@ -162,16 +170,20 @@ def test_without_proc_every_process_has_a_name_of_its_own_and_is_believed_until_
 ):
     """H10: as on macOS, where neither a boot nor a start is to be read, and a pid may be one of another machine."""
     wrapped = namespaces("--mount", inside="mount -t tmpfs none /proc")
-    judging = "from pixmill.ledger.process_owner import is_dead; print(is_dead('{}', {}))"
+    judging = (
+        "from pixmill.ledger.process_owner import is_dead; print(is_dead('{}', {}))"
+    )
     one, other = owner_of("", *wrapped), owner_of("", *wrapped)
     assert one.rpartition("|")[2] != other.rpartition("|")[2]
     for left, is_over in ((HOUR, False), (-HOUR, True)):
-        assert owner_of(judging.format(one, lease(left)), *wrapped).splitlines()[1:] == [
-            str(is_over)
-        ]
+        assert owner_of(judging.format(one, lease(left)), *wrapped).splitlines()[
+            1:
+        ] == [str(is_over)]
 
 
-def test_a_process_that_can_open_no_more_files_takes_nobody_for_dead(neighbour: str) -> None:
+def test_a_process_that_can_open_no_more_files_takes_nobody_for_dead(
+    neighbour: str,
+) -> None:
     """A11: that it can't read /proc says nothing about the others."""
     script = f"""import os, resource
 from pixmill.ledger.process_owner import is_dead, this_owner

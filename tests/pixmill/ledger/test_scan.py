@@ -42,12 +42,18 @@ def every_standing() -> list[dict[str, Any]]:
     }
     combinations = product(*looked_at.values())
     return [
-        {"job_key": key_of(at), "lease_until": 1, **dict(zip(looked_at, values, strict=True))}
+        {
+            "job_key": key_of(at),
+            "lease_until": 1,
+            **dict(zip(looked_at, values, strict=True)),
+        }
         for at, values in enumerate(combinations)
     ]
 
 
-def scanned(ledger: Ledger, keys: Sequence[str], **rules: Any) -> tuple[KnownStates, list[bool]]:
+def scanned(
+    ledger: Ledger, keys: Sequence[str], **rules: Any
+) -> tuple[KnownStates, list[bool]]:
     known, unsure = ledger.scan(**rules).known(Fingerprints.of(key_bytes(keys)))
     return known, unsure.tolist()
 
@@ -68,7 +74,9 @@ def test_a_scan_knows_of_every_job_what_a_look_up_knows(
     sure = np.flatnonzero(~np.array(unsure))
     assert [found.states[at] for at in sure] == [wanted.states[at] for at in sure]
     for name in ("missing", "lost", "again"):
-        assert getattr(found, name)[sure].tolist() == getattr(wanted, name)[sure].tolist()
+        assert (
+            getattr(found, name)[sure].tolist() == getattr(wanted, name)[sure].tolist()
+        )
 
 
 @pytest.mark.parametrize("differs_at", [16, 17, 31, 32, 40, 63])
@@ -76,12 +84,20 @@ def test_a_job_whose_key_begins_like_that_of_another_is_looked_up(
     ledger: Ledger, differs_at: int
 ) -> None:
     paid = key_of(1)
-    other = paid[:differs_at] + ("0" if paid[differs_at] != "0" else "1") + paid[differs_at + 1 :]
+    other = (
+        paid[:differs_at]
+        + ("0" if paid[differs_at] != "0" else "1")
+        + paid[differs_at + 1 :]
+    )
     put(ledger, [{"job_key": paid, "state": "succeeded"}])
     known, unsure = scanned(ledger, [paid, other], max_runs=3)
     assert (known.states, unsure) == ([State.SUCCEEDED, None], [False, True])
     put(ledger, [{"job_key": other, "state": "failed"}])
-    assert scanned(ledger, [paid, other, key_of(2)], max_runs=3)[1] == [True, True, False]
+    assert scanned(ledger, [paid, other, key_of(2)], max_runs=3)[1] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_an_empty_ledger_and_what_is_no_key_are_passed_over(ledger: Ledger) -> None:
@@ -95,9 +111,18 @@ def test_an_empty_ledger_and_what_is_no_key_are_passed_over(ledger: Ledger) -> N
 def test_outcomes_are_found_wherever_their_rows_were_said_to_be(ledger: Ledger) -> None:
     """A file that was compacted since the plan was made has other jobs in those places."""
     keys = [key_of(number) for number in range(300)]
-    put(ledger, [{"job_key": key, "state": "succeeded", "request_id": key} for key in keys])
+    put(
+        ledger,
+        [{"job_key": key, "state": "succeeded", "request_id": key} for key in keys],
+    )
     places = scanned(ledger, keys, max_runs=3)[0].places.tolist()
-    for tried in (places, places[::-1], [0] * 300, [*places[:5], *[0] * 295], [9_999] * 300):
+    for tried in (
+        places,
+        places[::-1],
+        [0] * 300,
+        [*places[:5], *[0] * 295],
+        [9_999] * 300,
+    ):
         [found] = ledger.outcomes(keys, tried)
         assert found["request_id"].to_pylist() == keys
 

@@ -55,8 +55,12 @@ class Account:
         self.in_flight = dict.fromkeys(range(processes), 0)
 
     def reports(self, who: int, wanted: int = 100, turn: int = 0) -> None:
-        others = [lease for number, lease in sorted(self.leases.items()) if number != who]
-        mine = report(max(self.may[who], self.in_flight[who]), wanted, concurrency=self.limit)
+        others = [
+            lease for number, lease in sorted(self.leases.items()) if number != who
+        ]
+        mine = report(
+            max(self.may[who], self.in_flight[who]), wanted, concurrency=self.limit
+        )
         share, self.leases[who] = allocate(
             mine, others, sum(number < who for number in self.leases), turn
         )
@@ -72,7 +76,9 @@ class Account:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_together_they_never_hold_more_than_the_limit_and_soon_each_has_its_part(seed: int) -> None:
+def test_together_they_never_hold_more_than_the_limit_and_soon_each_has_its_part(
+    seed: int,
+) -> None:
     """I8: whoever reports when, wants what, and has calls that take how long."""
     chance = Random(seed)
     account = Account(processes=chance.randint(2, 6), limit=chance.randint(6, 40))
@@ -122,7 +128,8 @@ def test_where_there_are_fewer_slots_than_processes_all_have_their_turn() -> Non
 def test_the_smallest_of_their_ceilings_holds_for_all() -> None:
     """I8: a limit in a config is what its owner says the account may do."""
     share, _ = allocate(
-        report(concurrency=10, qps=20), [LeaseRecord(report(2, concurrency=4, qps=3), 0.5)]
+        report(concurrency=10, qps=20),
+        [LeaseRecord(report(2, concurrency=4, qps=3), 0.5)],
     )
     assert (share.slots, share.concurrency, share.qps) == (2, 4, 3)
 
@@ -151,7 +158,9 @@ class Shared:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.governor = CallLimiter(20, 10, shared=True, clock=lambda: self.now, wait=self.wait)
+        self.governor = CallLimiter(
+            20, 10, shared=True, clock=lambda: self.now, wait=self.wait
+        )
 
     def wait(self, event: threading.Event, seconds: float | None) -> None:
         if seconds is None:
@@ -198,7 +207,9 @@ def test_after_a_cut_only_what_the_others_leave_is_used_at_once() -> None:
     shared.governor.usage_changed.clear()
     shared.governor.release(calls[2], Verdict.THROTTLE_CONCURRENCY, answered=True)
     assert shared.governor.limit == 2
-    assert shared.governor.usage_changed.is_set(), "the others should hear of it at once"
+    assert shared.governor.usage_changed.is_set(), (
+        "the others should hear of it at once"
+    )
 
 
 def test_who_wants_nothing_lets_its_share_go() -> None:
@@ -257,8 +268,12 @@ def test_who_is_slow_once_wants_what_it_used_before_and_then_what_it_uses() -> N
     assert wanted == pytest.approx([20 * RATE_MARGIN, 11 / KEEPS_UP, 4 / KEEPS_UP])
 
 
-@pytest.mark.parametrize("answers", [0, 1], ids=["before it has a share", "when it has one"])
-def test_a_bug_in_the_sharing_of_an_account_ends_the_run_with_a_reason(answers: int) -> None:
+@pytest.mark.parametrize(
+    "answers", [0, 1], ids=["before it has a share", "when it has one"]
+)
+def test_a_bug_in_the_sharing_of_an_account_ends_the_run_with_a_reason(
+    answers: int,
+) -> None:
     """C18: without a share every thread would wait for one for ever."""
 
     class Broken:

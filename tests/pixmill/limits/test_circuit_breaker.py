@@ -50,8 +50,12 @@ def test_faults_in_a_row_open_it(fault: Verdict) -> None:
     assert calls.breaker.is_open
 
 
-@pytest.mark.parametrize("between", [OK, Verdict.REFUSED, Verdict.FAILED, Verdict.THROTTLE_RATE])
-def test_an_answer_of_the_service_between_faults_keeps_it_closed(between: Verdict) -> None:
+@pytest.mark.parametrize(
+    "between", [OK, Verdict.REFUSED, Verdict.FAILED, Verdict.THROTTLE_RATE]
+)
+def test_an_answer_of_the_service_between_faults_keeps_it_closed(
+    between: Verdict,
+) -> None:
     """D19: a brown-out is not an outage."""
     calls = Calls()
     for _ in range(3):

@@ -46,7 +46,9 @@ def test_no_second_has_more_calls_than_the_rate() -> None:
     """I8: in any window of one second, wherever it begins."""
     clock = Clock()
     times = clock.departures(clock.governor(10), 200)
-    assert all(sum(start <= time < start + 1 for time in times) <= 10 for start in times)
+    assert all(
+        sum(start <= time < start + 1 for time in times) <= 10 for start in times
+    )
     assert times[-1] == pytest.approx(199 / (10 * RATE_MARGIN))
 
 
@@ -107,7 +109,9 @@ def test_a_hold_does_not_send_those_who_wait_to_the_end_of_the_queue() -> None:
     governor = clock.governor(SECOND)
     assert governor.acquire()
     clock.meanwhile = lambda: governor.hold(3)
-    assert clock.departures(governor, 19) == pytest.approx([float(at) for at in range(3, 22)])
+    assert clock.departures(governor, 19) == pytest.approx(
+        [float(at) for at in range(3, 22)]
+    )
 
 
 def test_what_was_missed_in_a_long_sleep_is_not_made_up_by_a_burst() -> None:
@@ -152,7 +156,8 @@ def test_all_who_wait_for_the_first_call_go_once_it_is_answered() -> None:
     assert first
     with ThreadPoolExecutor(4) as pool:
         calls = [
-            pool.submit(lambda: governor.acquire() and together.wait(30) >= 0) for _ in range(4)
+            pool.submit(lambda: governor.acquire() and together.wait(30) >= 0)
+            for _ in range(4)
         ]
         governor.release(first, answered=True)
         assert all(call.result() for call in calls)

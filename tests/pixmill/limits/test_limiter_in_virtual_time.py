@@ -37,10 +37,14 @@ class Hidden(NamedTuple):
         """The same account with half of both limits."""
         return Hidden(self.qps / 2, self.concurrency // 2, self.latency)
 
-    def governor(self, world: "World", ceiling: float = 4, start: int | None = None) -> CallLimiter:
+    def governor(
+        self, world: "World", ceiling: float = 4, start: int | None = None
+    ) -> CallLimiter:
         """A governor with ceilings that many times too high."""
         most = int(ceiling * self.concurrency)
-        return CallLimiter(ceiling * self.qps, most, start=start, clock=world.read, wait=world.wait)
+        return CallLimiter(
+            ceiling * self.qps, most, start=start, clock=world.read, wait=world.wait
+        )
 
 
 class World:
@@ -94,7 +98,9 @@ class World:
 
     def _answer(self) -> tuple[Verdict, float]:
         most = max(1.0, self.bucket * self.hidden.qps)
-        self._tokens = min(most, self._tokens + (self.now - self._filled_at) * self.hidden.qps)
+        self._tokens = min(
+            most, self._tokens + (self.now - self._filled_at) * self.hidden.qps
+        )
         self._filled_at = self.now
         if self._tokens < 1:
             return TOO_FAST, self.throttled_after
@@ -103,9 +109,13 @@ class World:
             return TOO_MANY, self.throttled_after
         self._running += 1
         fault = self._random.random() < self.faults
-        return FAULT if fault else OK, self.hidden.latency * self._random.uniform(0.7, 1.3)
+        return FAULT if fault else OK, self.hidden.latency * self._random.uniform(
+            0.7, 1.3
+        )
 
-    def _leaving(self, governor: CallLimiter, call: Permit, verdict: Verdict) -> Callable[[], None]:
+    def _leaving(
+        self, governor: CallLimiter, call: Permit, verdict: Verdict
+    ) -> Callable[[], None]:
         def release() -> None:
             self._running -= verdict in (OK, FAULT)
             self.answers.append((self.now, verdict))
@@ -139,7 +149,9 @@ def mean(values: list[float]) -> float:
 
 
 @pytest.mark.parametrize("faults", [0.0, 0.02], ids=["no fault", "2 % faults"])
-def test_a_run_with_ceilings_four_times_too_high_uses_what_is_allowed(faults: float) -> None:
+def test_a_run_with_ceilings_four_times_too_high_uses_what_is_allowed(
+    faults: float,
+) -> None:
     """E1, E2, E3: 600 calls, the search included, and the last 400 of them."""
     used: list[float] = []
     throttled: list[float] = []
@@ -174,7 +186,9 @@ def test_a_short_run_finds_its_rate_by_few_throttled_calls(ceiling: float) -> No
     used: list[float] = []
     throttled: list[float] = []
     for seed in SEEDS:
-        hidden = Hidden(qps=8, concurrency=40, latency=random.Random(seed).uniform(0.1, 1))
+        hidden = Hidden(
+            qps=8, concurrency=40, latency=random.Random(seed).uniform(0.1, 1)
+        )
         world = World(hidden, seed)
         governor = hidden.governor(world, ceiling)
         world.run(governor, 360)
@@ -307,7 +321,9 @@ def test_ten_minutes_of_nothing_but_throttling_neither_storm_nor_stall_and_are_s
         world.run(governor, 200)
         begun = world.now
         world.hidden = (
-            hidden._replace(qps=1e-9) if code is TOO_FAST else hidden._replace(concurrency=0)
+            hidden._replace(qps=1e-9)
+            if code is TOO_FAST
+            else hidden._replace(concurrency=0)
         )
         while world.now < begun + 600:
             call = governor.acquire()
@@ -328,7 +344,9 @@ def test_ten_minutes_of_nothing_but_throttling_neither_storm_nor_stall_and_are_s
 class Still:
     """A governor under a clock that only tests move; calls never wait."""
 
-    def __init__(self, qps: float = 1000, concurrency: int = 100, start: int | None = None) -> None:
+    def __init__(
+        self, qps: float = 1000, concurrency: int = 100, start: int | None = None
+    ) -> None:
         self.now = 0.0
         self.governor = CallLimiter(
             qps, concurrency, start=start, clock=lambda: self.now, wait=self.wait
@@ -360,7 +378,9 @@ def test_a_burst_of_throttled_calls_cuts_the_rate_once() -> None:
     assert still.governor.qps < cut
 
 
-def test_a_burst_of_throttled_calls_cuts_the_in_flight_limit_once_to_what_was_taken() -> None:
+def test_a_burst_of_throttled_calls_cuts_the_in_flight_limit_once_to_what_was_taken() -> (
+    None
+):
     still = Still()
     calls = still.sent(20)
     still.answered(TOO_MANY, *calls[12:])
@@ -419,9 +439,12 @@ def test_a_rate_that_is_not_used_does_not_grow() -> None:
 
 def test_a_run_finds_the_in_flight_limit_by_itself(workshop: Workshop) -> None:
     """E2: a real provider that takes three calls at once."""
-    with simulator(workshop.folder, "--concurrency", "3", "--latency", "0.02") as simulated:
+    with simulator(
+        workshop.folder, "--concurrency", "3", "--latency", "0.02"
+    ) as simulated:
         run = ran(
-            use(workshop, simulated.url, 60, limits={"concurrency": "auto"}), billed(simulated)
+            use(workshop, simulated.url, 60, limits={"concurrency": "auto"}),
+            billed(simulated),
         )
         throttled = sum(line["code"] == 50430 for line in simulated.bill.lines())
     assert (run.report["exit_code"], run.report["succeeded"]) == (0, 60)

@@ -58,7 +58,8 @@ def config_of(folder: Path, number: int, url: str, ledger: str) -> str:
 def answers(bill: Bill) -> list[tuple[float, int]]:
     """When each call was answered, in seconds since 1970, and its code."""
     return [
-        (datetime.fromisoformat(line["time"]).timestamp(), line["code"]) for line in bill.lines()
+        (datetime.fromisoformat(line["time"]).timestamp(), line["code"])
+        for line in bill.lines()
     ]
 
 
@@ -67,7 +68,9 @@ def asked(ledger: str, question: Any) -> float:
     opened = open_ledger(ledger)
     assert opened
     try:
-        return float(opened.ask(lambda connection: connection.execute(question).scalar() or 0))
+        return float(
+            opened.ask(lambda connection: connection.execute(question).scalar() or 0)
+        )
     finally:
         opened.close()
 
@@ -75,7 +78,9 @@ def asked(ledger: str, question: Any) -> float:
 def busy(begin: float, end: float) -> Any:
     """The milliseconds that the provider worked on calls which ended between two moments."""
     within = attempts.c.answered_at.between(int(begin * 1e6), int(end * 1e6))
-    return select(func.sum(attempts.c.provider_ms)).where(within, attempts.c.verdict == "succeeded")
+    return select(func.sum(attempts.c.provider_ms)).where(
+        within, attempts.c.verdict == "succeeded"
+    )
 
 
 ALL_PAY = select(func.count()).where(runs.c.calls > 0)
@@ -100,10 +105,13 @@ def test_four_processes_use_what_one_account_may_do_and_no_more(
     )
     with simulator(tmp_path, *limits) as simulated, ExitStack() as processes:
         configs = [
-            config_of(tmp_path, number, simulated.url, address) for number in range(PROCESSES)
+            config_of(tmp_path, number, simulated.url, address)
+            for number in range(PROCESSES)
         ]
         started = [processes.enter_context(running(config)) for config in configs]
-        wait_until(lambda: asked(address, ALL_PAY) == PROCESSES, "the first call of each")
+        wait_until(
+            lambda: asked(address, ALL_PAY) == PROCESSES, "the first call of each"
+        )
         begin = time.time() + START
         time.sleep(START + WINDOW)
         started[0].kill()
@@ -118,5 +126,7 @@ def test_four_processes_use_what_one_account_may_do_and_no_more(
             assert sum(code != 10000 for code in codes) <= 0.01 * len(codes)
             per_second = 1 / (until - since)
             in_flight = asked(address, busy(since, until)) / 1000 * per_second
-            used = len(codes) * per_second / QPS if rate_binds else in_flight / CONCURRENCY
+            used = (
+                len(codes) * per_second / QPS if rate_binds else in_flight / CONCURRENCY
+            )
             assert used >= least

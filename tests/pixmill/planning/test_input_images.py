@@ -76,7 +76,9 @@ class Bench:
             sleep=self.pauses.append,
             jitter=lambda: 1.0,
         )
-        return InputImages(FolderStore(self.store), self.ledger, fetcher, now=lambda: self.now)
+        return InputImages(
+            FolderStore(self.store), self.ledger, fetcher, now=lambda: self.now
+        )
 
     def check(
         self, urls: Sequence[str], *, keep: bool = False, deadline: float = 10
@@ -92,7 +94,9 @@ class Bench:
     @property
     def stored(self) -> list[str]:
         found = (self.store / "images").rglob("*")
-        return sorted(str(path.relative_to(self.store)) for path in found if path.is_file())
+        return sorted(
+            str(path.relative_to(self.store)) for path in found if path.is_file()
+        )
 
 
 @pytest.fixture
@@ -138,9 +142,15 @@ BAD: dict[str, tuple[str, Behaviour]] = {
     "403": ("input_forbidden", answer(JPEG, 403)),
     "no content": ("input_forbidden", answer(b"", 204)),
     "redirect to no URL": ("input_forbidden", redirect("https://[/")),
-    "page": ("input_type", answer(NO_IMAGES["html"], headers={"Content-Type": "image/jpeg"})),
+    "page": (
+        "input_type",
+        answer(NO_IMAGES["html"], headers={"Content-Type": "image/jpeg"}),
+    ),
     "empty": ("input_type", answer(b"")),
-    "gif": ("input_type", answer(NO_IMAGES["gif"], headers={"Content-Type": "image/gif"})),
+    "gif": (
+        "input_type",
+        answer(NO_IMAGES["gif"], headers={"Content-Type": "image/gif"}),
+    ),
     "svg": ("input_type", answer(NO_IMAGES["svg"])),
     "webp": ("input_type", answer(picture("WEBP"))),
     "cut jpeg of the announced length": ("input_damaged", answer(JPEG[:-200])),
@@ -154,9 +164,18 @@ BAD: dict[str, tuple[str, Behaviour]] = {
     "chunks without end": ("input_too_large", endless_chunks()),
     "compressed bytes": ("input_too_large", gzip_bomb(INPUT_BYTES + 1)),
     "wide": ("input_dimensions", answer(blank(4097, 1400))),
-    "bomb beyond the decoder's own limit": ("input_dimensions", answer(png_of(60_000, 60_000))),
-    "bomb that the decoder warns of": ("input_dimensions", answer(png_of(10_000, 9_500))),
-    "bomb below the decoder's limits": ("input_dimensions", answer(png_of(5_000, 5_000))),
+    "bomb beyond the decoder's own limit": (
+        "input_dimensions",
+        answer(png_of(60_000, 60_000)),
+    ),
+    "bomb that the decoder warns of": (
+        "input_dimensions",
+        answer(png_of(10_000, 9_500)),
+    ),
+    "bomb below the decoder's limits": (
+        "input_dimensions",
+        answer(png_of(5_000, 5_000)),
+    ),
     "long": ("input_ratio", answer(blank(100, 301))),
 }
 
@@ -216,7 +235,9 @@ def test_what_may_pass_is_asked_for_twice_and_ends_at_the_deadline(
 
 
 @pytest.mark.parametrize("fault", [answer(b"", 503), reset(), truncated(JPEG, 10)])
-def test_a_second_attempt_that_succeeds_is_a_good_answer(bench: Bench, fault: Behaviour) -> None:
+def test_a_second_attempt_that_succeeds_is_a_good_answer(
+    bench: Bench, fault: Behaviour
+) -> None:
     with FaultyServer(fault, answer(JPEG)) as server:
         assert bench.check([server.url]).problems == {}
     assert bench.known(server.url).bytes == len(JPEG)
@@ -242,9 +263,16 @@ def trap() -> Iterator[FaultyServer]:
 
 
 @pytest.mark.parametrize(
-    "location", ["http://127.0.0.2:{port}/", "http://2130706433:{port}/", "http://169.254.169.254/"]
+    "location",
+    [
+        "http://127.0.0.2:{port}/",
+        "http://2130706433:{port}/",
+        "http://169.254.169.254/",
+    ],
 )
-def test_a_redirect_inside_is_not_followed(bench: Bench, trap: FaultyServer, location: str) -> None:
+def test_a_redirect_inside_is_not_followed(
+    bench: Bench, trap: FaultyServer, location: str
+) -> None:
     with FaultyServer(redirect(location.format(port=trap.port))) as server:
         assert bench.check([server.url]).problems == {"input_address": 1}
     assert "input_address" in REASONS
@@ -261,7 +289,11 @@ def test_a_url_is_asked_for_as_it_is_written(bench: Bench) -> None:
 def test_a_redirect_to_an_image_is_followed(bench: Bench) -> None:
     with FaultyServer(redirect("/b"), redirect("c", 308), answer(JPEG)) as server:
         bench.check([f"{server.url}/a"])
-        assert [request.split()[1] for request in server.requests] == [b"/a", b"/b", b"/c"]
+        assert [request.split()[1] for request in server.requests] == [
+            b"/a",
+            b"/b",
+            b"/c",
+        ]
     assert bench.known(f"{server.url}/a").problem is None
 
 
@@ -339,7 +371,9 @@ def test_a_good_answer_holds_for_ever(bench: Bench) -> None:
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("fault", [answer(b"", 404), answer(NO_IMAGES["gif"]), answer(b"", 403)])
+@pytest.mark.parametrize(
+    "fault", [answer(b"", 404), answer(NO_IMAGES["gif"]), answer(b"", 403)]
+)
 def test_a_definite_no_holds_for_a_day(bench: Bench, fault: Behaviour) -> None:
     with FaultyServer(fault, answer(JPEG)) as server:
         bench.check([server.url])
@@ -383,7 +417,9 @@ def test_an_image_that_was_checked_is_fetched_again_to_be_kept_and_then_no_more(
     assert bench.stored == [bench.known(server.url).file_name]
 
 
-def test_a_kept_image_that_is_gone_from_the_store_is_fetched_again(bench: Bench) -> None:
+def test_a_kept_image_that_is_gone_from_the_store_is_fetched_again(
+    bench: Bench,
+) -> None:
     with FaultyServer(answer(JPEG)) as server:
         bench.check([server.url], keep=True)
         (bench.store / bench.stored[0]).unlink()
@@ -404,7 +440,9 @@ def test_a_store_that_takes_no_images_ends_the_check(bench: Bench) -> None:
 
 def test_every_url_is_asked_for_once_and_progress_counts_up(bench: Bench) -> None:
     seen: list[tuple[int, int]] = []
-    with FaultyServer(site({"/good": answer(JPEG), "/gone": answer(b"", 404)})) as server:
+    with FaultyServer(
+        site({"/good": answer(JPEG), "/gone": answer(b"", 404)})
+    ) as server:
         urls = [
             f"{server.url}/{'gone' if number % 3 == 0 else 'good'}?{number}"
             for number in range(120)
@@ -414,7 +452,9 @@ def test_every_url_is_asked_for_once_and_progress_counts_up(bench: Bench) -> Non
         counts = images.check_all(
             iter(urls),
             keep=False,
-            on_progress=lambda now: seen.append((now.asked, now.problems["input_not_found"])),
+            on_progress=lambda now: seen.append(
+                (now.asked, now.problems["input_not_found"])
+            ),
         )
         images.close()
         assert sorted(request.split()[1] for request in server.requests) == sorted(
@@ -424,7 +464,10 @@ def test_every_url_is_asked_for_once_and_progress_counts_up(bench: Bench) -> Non
     assert dict(counts.problems) == {"input_not_found": 33}
     assert [asked for asked, _ in seen] == list(range(1, 101))
     assert seen[-1] == (100, 33)
-    assert sum(image.problem is not None for image in bench.ledger.inputs(urls).values()) == 40
+    assert (
+        sum(image.problem is not None for image in bench.ledger.inputs(urls).values())
+        == 40
+    )
 
 
 class Crowd:
@@ -438,7 +481,9 @@ class Crowd:
 
     def __call__(self, peer: Peer) -> None:
         host = next(
-            line for line in peer.request.split(b"\r\n") if line.lower().startswith(b"host:")
+            line
+            for line in peer.request.split(b"\r\n")
+            if line.lower().startswith(b"host:")
         )
         with self.lock:
             self.here[host] = self.here.get(host, 0) + 1
@@ -464,26 +509,43 @@ def test_no_host_gets_more_than_its_share_at_once_and_another_does_not_wait_for_
     assert len(crowd.most) == 2
 
 
-def test_a_host_that_gives_nothing_is_left_alone_until_the_next_check(bench: Bench) -> None:
-    with FaultyServer(site({"/dead": answer(b"", 503), "/good": answer(JPEG)})) as server:
-        dead = [f"http://images.test:{server.port}/dead?{number}" for number in range(100)]
-        good = [f"http://other.test:{server.port}/good?{number}" for number in range(100)]
+def test_a_host_that_gives_nothing_is_left_alone_until_the_next_check(
+    bench: Bench,
+) -> None:
+    with FaultyServer(
+        site({"/dead": answer(b"", 503), "/good": answer(JPEG)})
+    ) as server:
+        dead = [
+            f"http://images.test:{server.port}/dead?{number}" for number in range(100)
+        ]
+        good = [
+            f"http://other.test:{server.port}/good?{number}" for number in range(100)
+        ]
         assert bench.check([*dead, *good]) == InputCounts(
             asked=200, problems=Counter({UNREACHABLE: 100})
         )
         asked = sum(b" /dead" in request for request in server.requests)
         assert 2 * GIVE_UP_AFTER <= asked < 2 * (GIVE_UP_AFTER + PER_HOST)
         assert bench.check([*dead, *good]).asked == 100
-        assert sum(b" /dead" in request for request in server.requests) >= asked + 2 * GIVE_UP_AFTER
+        assert (
+            sum(b" /dead" in request for request in server.requests)
+            >= asked + 2 * GIVE_UP_AFTER
+        )
 
 
-@pytest.mark.parametrize("other", [answer(JPEG), answer(b"", 404)], ids=["good", "gone"])
+@pytest.mark.parametrize(
+    "other", [answer(JPEG), answer(b"", 404)], ids=["good", "gone"]
+)
 def test_a_host_that_fails_now_and_then_is_asked_for_every_image(
     bench: Bench, other: Behaviour
 ) -> None:
     with FaultyServer(site({"/dead": answer(b"", 503), "/other": other})) as server:
         bench.check(
-            [f"{server.url}/{name}?{number}" for number in range(40) for name in ("dead", "other")]
+            [
+                f"{server.url}/{name}?{number}"
+                for number in range(40)
+                for name in ("dead", "other")
+            ]
         )
         assert len(server.requests) == 2 * 40 + 40
 
@@ -499,7 +561,9 @@ def test_urls_are_taken_as_they_are_needed(bench: Bench) -> None:
 
     images = bench.images()
     with FaultyServer(answer(JPEG)) as server:
-        images.check_all(urls(server), keep=False, on_progress=lambda _: images.cancel())
+        images.check_all(
+            urls(server), keep=False, on_progress=lambda _: images.cancel()
+        )
     images.close()
     assert taken <= 3 * WINDOW
 
@@ -516,14 +580,19 @@ def test_a_check_that_was_interrupted_keeps_what_was_answered(bench: Bench) -> N
         images.close()
         assert 50 <= first.asked < 50 + THREADS
         assert len(bench.ledger.inputs(urls)) == len(server.requests) == first.asked
-        assert bench.check(urls) == InputCounts(known=first.asked, asked=200 - first.asked)
+        assert bench.check(urls) == InputCounts(
+            known=first.asked, asked=200 - first.asked
+        )
         assert len(server.requests) == 200
 
 
 def test_a_cancelled_check_asks_for_nothing(bench: Bench) -> None:
     images = bench.images()
     images.cancel()
-    assert images.check_all(["https://images.example.com/a.jpg"], keep=True) == InputCounts()
+    assert (
+        images.check_all(["https://images.example.com/a.jpg"], keep=True)
+        == InputCounts()
+    )
     images.close()
 
 
@@ -546,7 +615,9 @@ def test_no_query_and_no_byte_of_an_answer_reaches_a_message_or_a_log(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     page = f"<p>{CANARY}".encode()
-    leaky = [answer(page, status, {"X-Note": CANARY}) for status in (200, 403, 404, 500)]
+    leaky = [
+        answer(page, status, {"X-Note": CANARY}) for status in (200, 403, 404, 500)
+    ]
     faults = [
         *leaky,
         *(fault for _, fault in BAD.values()),

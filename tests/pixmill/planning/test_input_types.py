@@ -87,7 +87,11 @@ def columns_of(scalars: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
     for name, array in scalars.items():
         once = nested(array)
         columns |= {f"{form} of {name}": found for form, found in once.items()}
-        for outer, inner in (("struct", "list_view"), ("list_view", "struct"), ("map", "list")):
+        for outer, inner in (
+            ("struct", "list_view"),
+            ("list_view", "struct"),
+            ("map", "list"),
+        ):
             columns[f"{outer} of {inner} of {name}"] = nested(once[inner])[outer]
     return {name: column for name, column in columns.items() if _is_writable(column)}
 
@@ -105,14 +109,21 @@ EVERY = columns_of(SCALARS)
 SOME = SCALARS | columns_of({"string_view": SCALARS["string_view"]})
 
 PLACES: Mapping[str, Mapping[str, Any]] = {
-    "row_key": {"row_key": ["odd"], "columns": {"image_url": "photo", "prompt": "text"}},
+    "row_key": {
+        "row_key": ["odd"],
+        "columns": {"image_url": "photo", "prompt": "text"},
+    },
     "image_url": {"columns": {"image_url": "odd", "prompt": "text"}},
     "image_file": {"columns": {"image_file": "odd", "prompt": "text"}},
     "prompt": {"columns": {"image_url": "photo", "prompt": "odd"}},
     "seed": {"columns": {"image_url": "photo", "prompt": "text", "seed": "odd"}},
     "field": {"columns": {"image_url": "photo", "prompt": "text", "scale": "odd"}},
     "list field": {
-        "columns": {"image_url": "photo", "prompt": "text", "controlnet_args.0.strength": "odd"}
+        "columns": {
+            "image_url": "photo",
+            "prompt": "text",
+            "controlnet_args.0.strength": "odd",
+        }
     },
     "template": {"columns": {"image_url": "photo", "prompt": "text"}},
     "where": {
@@ -131,7 +142,9 @@ def planned(workshop: Workshop, odd: pa.Array, place: Mapping[str, Any]) -> Plan
     path = str(workshop.folder / "pets.parquet")
     policy = "column" if "seed" in place["columns"] else "per_row"
     workshop.config["input"] = {}
-    workshop.write_config(input={**place, "path": path, "max_invalid": 1}, seed={"policy": policy})
+    workshop.write_config(
+        input={**place, "path": path, "max_invalid": 1}, seed={"policy": policy}
+    )
     return make_plan(load_config(workshop.path), None)
 
 
@@ -183,7 +196,11 @@ def test_equal_numbers_in_narrower_floats_are_one_job(
     values, place = [0.6, 0.25, 0.001], PLACES["list field"]
 
     def keys(odd: pa.Array) -> list[str | None]:
-        return [key for batch in planned(workshop, odd, place).batches() for key in batch.keys]
+        return [
+            key
+            for batch in planned(workshop, odd, place).batches()
+            for key in batch.keys
+        ]
 
     assert keys(pa.array(values, kind)) == keys(pa.array(["0.6", "0.25", "0.001"]))
 

@@ -29,7 +29,12 @@ def test_both_ways_make_the_same_plan(
     path = workshop.write_config(output={"images": "url"})
     assert pay_for_everything(path) == 50
     config = load_config(path)
-    for state, rowid in (("failed", 2), ("refused", 3), ("in_doubt", 4), ("pending", 5)):
+    for state, rowid in (
+        ("failed", 2),
+        ("refused", 3),
+        ("in_doubt", 4),
+        ("pending", 5),
+    ):
         edit_ledger(config, "UPDATE jobs SET state = ? WHERE rowid = ?", state, rowid)
     edit_ledger(config, "UPDATE jobs SET again = 1 WHERE rowid = 7")
     workshop.write_rows(workshop.rows(60))
@@ -57,11 +62,16 @@ def test_a_job_is_not_paid_for_because_another_key_begins_as_its_own_does(
     config = load_config(path)
     ledger_file = config.store_path / "ledger.db"
     with closing(sqlite3.connect(ledger_file)) as ledger, ledger:
-        keys = [key for (key,) in ledger.execute("SELECT job_key FROM jobs ORDER BY rowid")]
+        keys = [
+            key for (key,) in ledger.execute("SELECT job_key FROM jobs ORDER BY rowid")
+        ]
         # The first is paid for under a key that differs in its last digit only; the second beside such a one.
-        ledger.execute("UPDATE jobs SET job_key = ? WHERE job_key = ?", (other(keys[0]), keys[0]))
         ledger.execute(
-            "INSERT INTO jobs (job_key, state, run_id) VALUES (?, 'failed', 'r')", (other(keys[1]),)
+            "UPDATE jobs SET job_key = ? WHERE job_key = ?", (other(keys[0]), keys[0])
+        )
+        ledger.execute(
+            "INSERT INTO jobs (job_key, state, run_id) VALUES (?, 'failed', 'r')",
+            (other(keys[1]),),
         )
     with opened(config) as open_one:
         plan = make_plan(config, open_one)
@@ -90,8 +100,14 @@ def test_every_row_gets_its_own_outcome_whatever_happens_to_the_places_of_the_le
         edit_ledger(config, "UPDATE jobs SET rowid = 2041 - rowid")
         edit_ledger(config, "UPDATE jobs SET rowid = rowid - 2000")
         published = publish(plan, ledger, "this-run")
-        assert set(make_plan(config, ledger).places.tolist()) != set(plan.places.tolist())
+        assert set(make_plan(config, ledger).places.tolist()) != set(
+            plan.places.tolist()
+        )
     rows = results({"dataset": published.path})
-    found = {row["job_key"]: row["request_id"] for row in rows if row["status"] == "succeeded"}
+    found = {
+        row["job_key"]: row["request_id"]
+        for row in rows
+        if row["status"] == "succeeded"
+    }
     assert [key for key, request_id in found.items() if key != request_id] == []
     assert len(found) == 30

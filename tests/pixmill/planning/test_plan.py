@@ -60,10 +60,18 @@ def row(**cells: str) -> dict[str, str]:
         ({"photo": "file:///etc/passwd"}, "url_scheme", "photo"),
         ({"photo": "ftp://a.example.com/x.jpg"}, "url_scheme", "photo"),
         ({"photo": "data:image/png;base64,AAAA"}, "url_scheme", "photo"),
-        ({"photo": "https://user:secret@a.example.com/x.jpg"}, "url_credentials", "photo"),
+        (
+            {"photo": "https://user:secret@a.example.com/x.jpg"},
+            "url_credentials",
+            "photo",
+        ),
         ({"photo": "http://127.0.0.1/x.jpg"}, "private_address", "photo"),
         ({"photo": "http://10.1.2.3/x.jpg"}, "private_address", "photo"),
-        ({"photo": "http://169.254.169.254/latest/meta-data"}, "private_address", "photo"),
+        (
+            {"photo": "http://169.254.169.254/latest/meta-data"},
+            "private_address",
+            "photo",
+        ),
         ({"photo": "http://100.64.0.1/x.jpg"}, "private_address", "photo"),
         ({"photo": "http://[::1]/x.jpg"}, "private_address", "photo"),
         ({"photo": "http://[64:ff9b::7f00:1]/x.jpg"}, "private_address", "photo"),
@@ -107,7 +115,9 @@ def test_a_bad_row_is_invalid_with_its_number_column_and_reason(
     ],
     ids=str,
 )
-def test_an_unusual_but_good_row_is_valid(workshop: Workshop, cells: dict[str, str]) -> None:
+def test_an_unusual_but_good_row_is_valid(
+    workshop: Workshop, cells: dict[str, str]
+) -> None:
     """G10, G12: text is kept as it is."""
     plan = plan_of(workshop, [row(**cells)])
     assert plan.invalid == 0
@@ -118,10 +128,16 @@ def test_an_unusual_but_good_row_is_valid(workshop: Workshop, cells: dict[str, s
         assert body["prompt"] == cells.get("text", "a cat")
 
 
-def test_a_prompt_over_the_warning_length_is_valid_but_counted(workshop: Workshop) -> None:
+def test_a_prompt_over_the_warning_length_is_valid_but_counted(
+    workshop: Workshop,
+) -> None:
     plan = plan_of(workshop, [row(text="x" * 801), row(text="x" * 800)])
     assert (plan.invalid, plan.long_prompts) == (0, 1)
-    stricter = {**workshop.config["input"], "max_prompt_chars": 800, "warn_prompt_chars": 10}
+    stricter = {
+        **workshop.config["input"],
+        "max_prompt_chars": 800,
+        "warn_prompt_chars": 10,
+    }
     again = planned(workshop, input=stricter)
     assert (again.invalid, again.long_prompts) == (1, 2)
 
@@ -134,7 +150,9 @@ def test_equal_rows_are_one_job_and_one_payment(workshop: Workshop) -> None:
     assert [job.row_number for job in plan.pending_jobs()] == [1, 3]
 
 
-def test_all_rows_of_a_row_key_with_different_content_are_invalid(workshop: Workshop) -> None:
+def test_all_rows_of_a_row_key_with_different_content_are_invalid(
+    workshop: Workshop,
+) -> None:
     """G2: the first of them too, whatever lies between."""
     rows = [
         row(id="a"),
@@ -166,10 +184,15 @@ def test_order_and_other_columns_do_not_matter(workshop: Workshop) -> None:
     rows = workshop.rows(50)
     first = set(keys(plan_of(workshop, rows)))
     random.Random(3).shuffle(rows)
-    assert set(keys(plan_of(workshop, [{**cells, "note": "x"} for cells in rows]))) == first
+    assert (
+        set(keys(plan_of(workshop, [{**cells, "note": "x"} for cells in rows])))
+        == first
+    )
 
 
-def test_ignored_url_parameters_do_not_change_the_job_but_are_sent(workshop: Workshop) -> None:
+def test_ignored_url_parameters_do_not_change_the_job_but_are_sent(
+    workshop: Workshop,
+) -> None:
     signed = [row(photo=f"{GOOD}?w=5&X-Sig={sign}") for sign in ("a", "b")]
     plan = plan_of(workshop, signed, input={"ignore_url_params": ["X-Sig"]})
     assert plan.distinct == 1
@@ -185,13 +208,17 @@ def test_the_limit_takes_the_first_pending_rows(workshop: Workshop) -> None:
 
 
 def test_a_prompt_template_is_filled_from_the_row(workshop: Workshop) -> None:
-    plan = plan_of(workshop, [row(mood="calm")], request={"prompt": "{text}, {mood}, {{raw}}"})
+    plan = plan_of(
+        workshop, [row(mood="calm")], request={"prompt": "{text}, {mood}, {{raw}}"}
+    )
     (job,) = plan.pending_jobs()
     assert json.loads(job.payload())["prompt"] == "a cat, calm, {raw}"
 
 
 def test_an_empty_prompt_cell_is_invalid_even_in_a_template(workshop: Workshop) -> None:
-    plan = plan_of(workshop, [row(text="")], request={"prompt": "{text}, in watercolor"})
+    plan = plan_of(
+        workshop, [row(text="")], request={"prompt": "{text}, in watercolor"}
+    )
     assert dict(plan.reasons) == {"empty_prompt": 1}
 
 
@@ -229,7 +256,9 @@ def test_seed_policies(
     columns = {"image_url": "photo", "prompt": "text"} | (
         {"seed": "s"} if policy == "column" else {}
     )
-    plan = plan_of(workshop, [row(**cells)], seed={"policy": policy}, input={"columns": columns})
+    plan = plan_of(
+        workshop, [row(**cells)], seed={"policy": policy}, input={"columns": columns}
+    )
     (job,) = plan.pending_jobs()
     assert json.loads(job.payload())["seed"] == expected
 
@@ -237,11 +266,15 @@ def test_seed_policies(
 @pytest.mark.parametrize("seed", ["", "-1", "1.5", "x", "2147483648", "1e3", "９"])
 def test_a_bad_seed_cell_is_invalid(workshop: Workshop, seed: str) -> None:
     columns = {"image_url": "photo", "prompt": "text", "seed": "s"}
-    plan = plan_of(workshop, [row(s=seed)], seed={"policy": "column"}, input={"columns": columns})
+    plan = plan_of(
+        workshop, [row(s=seed)], seed={"policy": "column"}, input={"columns": columns}
+    )
     assert dict(plan.reasons) == {"bad_seed": 1}
 
 
-def test_columns_map_to_request_fields_by_the_type_of_the_schema(workshop: Workshop) -> None:
+def test_columns_map_to_request_fields_by_the_type_of_the_schema(
+    workshop: Workshop,
+) -> None:
     columns = {
         "image_url": "photo",
         "prompt": "text",
@@ -259,14 +292,20 @@ def test_columns_map_to_request_fields_by_the_type_of_the_schema(workshop: Works
     assert dict(plan.reasons) == {"bad_field": 3}
     (job,) = plan.pending_jobs()
     body = json.loads(job.payload())
-    assert (body["controlnet_args"][0]["strength"], body["ddim_steps"], body["use_rephraser"]) == (
+    assert (
+        body["controlnet_args"][0]["strength"],
+        body["ddim_steps"],
+        body["use_rephraser"],
+    ) == (
         0.8,
         25,
         False,
     )
 
 
-def test_typed_columns_are_typed_in_fields_and_text_in_templates(workshop: Workshop) -> None:
+def test_typed_columns_are_typed_in_fields_and_text_in_templates(
+    workshop: Workshop,
+) -> None:
     """G16."""
     table = pa.table(
         {
@@ -277,7 +316,11 @@ def test_typed_columns_are_typed_in_fields_and_text_in_templates(workshop: Works
         }
     )
     pq.write_table(table, workshop.folder / "pets.parquet")
-    columns = {"image_url": "photo", "prompt": "text", "controlnet_args.0.strength": "best"}
+    columns = {
+        "image_url": "photo",
+        "prompt": "text",
+        "controlnet_args.0.strength": "best",
+    }
     plan = planned(
         workshop,
         input={"path": str(workshop.folder / "pets.parquet"), "columns": columns},
@@ -297,7 +340,10 @@ def test_several_image_columns_are_sent_in_order(workshop: Workshop) -> None:
     )
     assert dict(plan.reasons) == {"missing_url": 1}
     (job,) = plan.pending_jobs()
-    assert json.loads(job.payload())["image_urls"] == [GOOD, "https://b.example.com/m.png"]
+    assert json.loads(job.payload())["image_urls"] == [
+        GOOD,
+        "https://b.example.com/m.png",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -324,7 +370,9 @@ def test_blanks_around_an_image_url_are_not_sent_and_said(
 def test_an_image_url_with_escapes_of_html_is_sent_as_it_stands_and_said(
     workshop: Workshop,
 ) -> None:
-    plan = plan_of(workshop, [row(photo=f"{GOOD}?a=1&amp;b=2"), row(photo=f"{GOOD}?a=1&b=2")])
+    plan = plan_of(
+        workshop, [row(photo=f"{GOOD}?a=1&amp;b=2"), row(photo=f"{GOOD}?a=1&b=2")]
+    )
     assert (plan.invalid, plan.distinct, plan.notes["escaped_url"]) == (0, 2, 1)
 
 
@@ -342,7 +390,9 @@ def test_an_image_url_with_escapes_of_html_is_sent_as_it_stands_and_said(
         "?sig=1",
     ],
 )
-def test_a_url_that_can_not_be_split_is_one_invalid_row(workshop: Workshop, url: str) -> None:
+def test_a_url_that_can_not_be_split_is_one_invalid_row(
+    workshop: Workshop, url: str
+) -> None:
     plan = plan_of(
         workshop,
         [row(photo=f"{GOOD}?sig=1"), row(photo=url), row(photo=f"{GOOD}?sig=2")],
@@ -379,7 +429,10 @@ def test_seeds_as_pandas_writes_them_are_whole_numbers(workshop: Workshop) -> No
     rows = [row(id=str(at), seed=cell) for at, cell in enumerate(cells)]
     columns = {"image_url": "photo", "prompt": "text", "seed": "seed"}
     plan = plan_of(
-        workshop, rows, input={"columns": columns, "max_invalid": 1}, seed={"policy": "column"}
+        workshop,
+        rows,
+        input={"columns": columns, "max_invalid": 1},
+        seed={"policy": "column"},
     )
     assert (dict(plan.reasons), plan.distinct) == ({"bad_seed": 5}, 2)
 
@@ -397,27 +450,39 @@ def test_seeds_as_pandas_writes_them_are_whole_numbers(workshop: Workshop) -> No
 def test_a_nested_column_as_an_image_is_refused_with_its_name_and_type(
     workshop: Workshop, odd: pa.Array, role: str
 ) -> None:
-    pq.write_table(pa.table({"odd": odd, "text": ["a cat"]}), workshop.folder / "t.parquet")
+    pq.write_table(
+        pa.table({"odd": odd, "text": ["a cat"]}), workshop.folder / "t.parquet"
+    )
     columns = {role: "odd", "prompt": "text"}
     workshop.config["input"] = {}
     with pytest.raises(TableError) as caught:
-        planned(workshop, input={"path": str(workshop.folder / "t.parquet"), "columns": columns})
+        planned(
+            workshop,
+            input={"path": str(workshop.folder / "t.parquet"), "columns": columns},
+        )
     assert str(caught.value).startswith(f"column 'odd' is {odd.type}".partition("<")[0])
 
 
-@pytest.mark.parametrize("cell", ["NaN", "-Infinity", "1e400", "18446744073709551615", '"\\ud800"'])
+@pytest.mark.parametrize(
+    "cell", ["NaN", "-Infinity", "1e400", "18446744073709551615", '"\\ud800"']
+)
 def test_a_json_cell_that_no_column_can_hold_matters_where_it_is_read(
     workshop: Workshop, cell: str
 ) -> None:
     line = json.dumps(row()).removesuffix("}")
     (workshop.folder / "t.jsonl").write_text(f'{line}, "n": {cell}, "m": {cell}}}\n')
-    workshop.config["input"] = {"path": str(workshop.folder / "t.jsonl"), "max_invalid": 1}
+    workshop.config["input"] = {
+        "path": str(workshop.folder / "t.jsonl"),
+        "max_invalid": 1,
+    }
     columns = {"image_url": "photo", "prompt": "text"}
     plan = planned(workshop, input={"columns": columns})
     assert (plan.invalid, plan.notes["unread_cell"]) == (0, 1)
     for reader in ({"row_key": ["m"]}, {"columns": {**columns, "scale": "m"}}):
         read = planned(workshop, input={"row_key": [], "columns": columns, **reader})
-        told = [problem for batch in read.batches() for problem in batch.problems.values()]
+        told = [
+            problem for batch in read.batches() for problem in batch.problems.values()
+        ]
         assert [problem.column for problem in told] == ["m"]
 
 
@@ -459,7 +524,9 @@ def odd_files(folder: Path) -> dict[str, str]:
     (folder / "out.png").symlink_to("/etc/passwd")
     (folder / "folder.png").mkdir()
     os.mkfifo(folder / "pipe.png")
-    damaged = dict.fromkeys(["cut.jpg", "steps.jpg", "cut.png", "flipped.png"], "input_damaged")
+    damaged = dict.fromkeys(
+        ["cut.jpg", "steps.jpg", "cut.png", "flipped.png"], "input_damaged"
+    )
     missing = ["itself.png", "ring.png", "nowhere.png", "folder.png", "pipe.png", "n" * 300 + ".png",
                "a/" * 3000 + "b.png", "nul\0.png", ".", "whole.png/more"]  # fmt: skip
     return {**damaged, **dict.fromkeys(missing, "image_file_missing"), "out.png": "image_file_outside",
@@ -504,11 +571,15 @@ def test_an_image_file_is_found_as_other_systems_spell_it(
     file.parent.mkdir(exist_ok=True)
     picture(file)
     columns = {"image_file": "file", "prompt": "text"}
-    plan = plan_of(workshop, [{"file": named, "text": "a cat"}], input={"columns": columns})
+    plan = plan_of(
+        workshop, [{"file": named, "text": "a cat"}], input={"columns": columns}
+    )
     assert (plan.invalid, plan.to_pay) == (0, 1)
 
 
-def test_local_images_are_sent_inline_and_known_by_their_content(workshop: Workshop) -> None:
+def test_local_images_are_sent_inline_and_known_by_their_content(
+    workshop: Workshop,
+) -> None:
     picture(workshop.folder / "a.png")
     picture(workshop.folder / "same.png")
     picture(workshop.folder / "wide.png", (400, 100))
@@ -557,7 +628,9 @@ def test_a_missing_column_names_what_there_is(workshop: Workshop) -> None:
         planned(workshop)
 
 
-def test_a_semicolon_file_is_told_apart_from_a_missing_column(workshop: Workshop) -> None:
+def test_a_semicolon_file_is_told_apart_from_a_missing_column(
+    workshop: Workshop,
+) -> None:
     """G7: the message says what to do."""
     (workshop.folder / "pets.csv").write_text(f"id;photo;text\n1;{GOOD};a cat\n")
     with pytest.raises(TableError) as caught:
@@ -590,13 +663,16 @@ def test_the_plan_says_what_bounds_the_time(workshop: Workshop) -> None:
     plan = planned(workshop, provider=gateway, limits={"qps": 2, "concurrency": 4})
     assert plan.bound() == "4 in flight at 5.9 s is 0.68/s; 12 would reach your 2/s"
     assert (
-        "your limit of 2 calls/s" in planned(workshop, limits={"qps": 2, "concurrency": 40}).bound()
+        "your limit of 2 calls/s"
+        in planned(workshop, limits={"qps": 2, "concurrency": 40}).bound()
     )
 
 
 def test_the_counts_of_the_json_plan_add_up(workshop: Workshop) -> None:
     plan = plan_of(
-        workshop, [row(), row(), row(text=""), row(text="b")], budget={"price_per_call": 0.2}
+        workshop,
+        [row(), row(), row(text=""), row(text="b")],
+        budget={"price_per_call": 0.2},
     )
     counts = plan.summary()
     assert (

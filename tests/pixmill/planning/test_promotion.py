@@ -32,7 +32,9 @@ Row = Mapping[str, Any]
 
 def swept(workshop: Workshop, count: int = 4, **changes: Any) -> str:
     """Write a table and a sweep of six points that may be carried out on a simulator at full speed."""
-    workshop.write_rows([{**row, "luck": str(at)} for at, row in enumerate(workshop.rows(count))])
+    workshop.write_rows(
+        [{**row, "luck": str(at)} for at, row in enumerate(workshop.rows(count))]
+    )
     return workshop.write_config(
         **{
             "request": {"prompt": "{{no}} {text}, {style}"},
@@ -58,7 +60,9 @@ def keys_by_point(config: str) -> dict[str, list[str]]:
     for batch in make_plan(load_config(config), None).batches():
         for at, key in enumerate(batch.keys):
             assert key
-            found.setdefault(batch.slots[at % len(batch.slots)].point.id, []).append(key)
+            found.setdefault(batch.slots[at % len(batch.slots)].point.id, []).append(
+                key
+            )
     return found
 
 
@@ -82,7 +86,9 @@ def picks_table(
 
 def picked(workshop: Workshop, rows: Sequence[Row]) -> str:
     axes = {STRENGTH: "param_controlnet_args_0_strength", "style": "param_style"}
-    return picks_table(workshop.folder / "picks.csv", rows, axes, ["photo", "text", "id"])
+    return picks_table(
+        workshop.folder / "picks.csv", rows, axes, ["photo", "text", "id"]
+    )
 
 
 def pick(number: int, **changes: Any) -> dict[str, Any]:
@@ -133,9 +139,9 @@ def test_fields_of_every_kind_are_promoted(workshop: Workshop) -> None:
     assert len(keys) == 4
     for point, expected in keys.items():
         assert (
-            keys_by_point(written(promote_point(load_config(config), point), workshop.folder))[
-                "base"
-            ]
+            keys_by_point(
+                written(promote_point(load_config(config), point), workshop.folder)
+            )["base"]
             == expected
         )
 
@@ -175,7 +181,10 @@ def test_under_per_job_a_point_stays_a_sweep_of_one(workshop: Workshop) -> None:
                 "list": [
                     {
                         STRENGTH: 0.2,
-                        "style": {"label": STYLES[0]["label"], "value": STYLES[0]["value"]},
+                        "style": {
+                            "label": STYLES[0]["label"],
+                            "value": STYLES[0]["value"],
+                        },
                     }
                 ]
             }
@@ -185,7 +194,9 @@ def test_under_per_job_a_point_stays_a_sweep_of_one(workshop: Workshop) -> None:
     assert list(keys_by_point(written(made, workshop.folder))) == [point]
 
 
-def test_the_plain_request_of_a_per_job_sweep_needs_no_sweep(workshop: Workshop) -> None:
+def test_the_plain_request_of_a_per_job_sweep_needs_no_sweep(
+    workshop: Workshop,
+) -> None:
     config = swept(
         workshop,
         seed={"policy": "per_job"},
@@ -194,13 +205,18 @@ def test_the_plain_request_of_a_per_job_sweep_needs_no_sweep(workshop: Workshop)
     )
     made = promote_point(load_config(config), "base")
     assert "sweep" not in yaml.safe_load(made.to_yaml())
-    assert keys_by_point(written(made, workshop.folder))["base"] == keys_by_point(config)["base"]
+    assert (
+        keys_by_point(written(made, workshop.folder))["base"]
+        == keys_by_point(config)["base"]
+    )
 
 
 def test_the_longest_name_leaves_room_for_the_id(workshop: Workshop) -> None:
     config = swept(workshop, name="n" * 100)
     point = next(iter(keys_by_point(config)))
-    promoted = load_config(written(promote_point(load_config(config), point), workshop.folder))
+    promoted = load_config(
+        written(promote_point(load_config(config), point), workshop.folder)
+    )
     assert (len(promoted.name), promoted.name[-13:]) == (100, f"-{point}")
 
 
@@ -218,7 +234,9 @@ def test_what_does_not_come_along_is_said(workshop: Workshop) -> None:
             input={"where": "id != 'r0'"},
         )
     )
-    notes = "\n".join(promote_point(config, make_plan(config, None).maker.sweep.points[0].id).notes)
+    notes = "\n".join(
+        promote_point(config, make_plan(config, None).maker.sweep.points[0].id).notes
+    )
     assert "seed.replicates stays: 3" in notes
     assert "input.where stays: id != 'r0'" in notes
     assert "sweep.exclude.0 is left out" in notes
@@ -229,7 +247,9 @@ def test_an_unknown_point_lists_those_that_there_are(workshop: Workshop) -> None
     config = load_config(
         swept(
             workshop,
-            sweep={"groups": [{"grid": {"scale": {"range": [1, 25, 1]}, "style": ["ink"]}}]},
+            sweep={
+                "groups": [{"grid": {"scale": {"range": [1, 25, 1]}, "style": ["ink"]}}]
+            },
         )
     )
     points = make_plan(config, None).maker.sweep.points
@@ -256,32 +276,56 @@ def test_a_promoted_sweep_pays_for_the_new_rows_only(
         writer.writeheader()
         writer.writerows(reversed(workshop.rows(10)))
     for number, point in enumerate(keys_by_point(config), 1):
-        workshop.write_config(input={"path": str(table), "row_key": ["id"] if number % 2 else []})
-        full = carry_out(written(promote_point(load_config(config), point), workshop.folder))
-        assert (full["jobs"], full["succeeded"], full["cached"], full["calls"]) == (10, 10, 4, 6)
+        workshop.write_config(
+            input={"path": str(table), "row_key": ["id"] if number % 2 else []}
+        )
+        full = carry_out(
+            written(promote_point(load_config(config), point), workshop.folder)
+        )
+        assert (full["jobs"], full["succeeded"], full["cached"], full["calls"]) == (
+            10,
+            10,
+            4,
+            6,
+        )
         assert simulated.bill.calls == 24 + 6 * number
         assert f"/pets-{point}/" in full["dataset"]
         workshop.write_config(input={"path": pilot})
 
 
-def test_picks_that_the_sweep_paid_for_are_cached(workshop: Workshop, simulated: Simulated) -> None:
+def test_picks_that_the_sweep_paid_for_are_cached(
+    workshop: Workshop, simulated: Simulated
+) -> None:
     config = swept(workshop, count=4, seed={"replicates": 2})
     workshop.use(simulated)
     workshop.write_config(output={"images": "url"})
     rows = [row for row in results(carry_out(config)) if row["replicate"] == 0]
     best = [rows[0], rows[6 + 1], rows[12 + 4], rows[18 + 3]]
     new = [
-        {**best[2], "row_key": f"new-{at}", "photo": f"https://images.example.com/new/{at}.jpg"}
+        {
+            **best[2],
+            "row_key": f"new-{at}",
+            "photo": f"https://images.example.com/new/{at}.jpg",
+        }
         for at in range(3)
     ]
     made = promote_picks(load_config(config), picked(workshop, [*best, *new]))
     full = carry_out(written(made, workshop.folder))
-    assert (full["jobs"], full["succeeded"], full["cached"], full["calls"]) == (14, 14, 8, 6)
+    assert (full["jobs"], full["succeeded"], full["cached"], full["calls"]) == (
+        14,
+        14,
+        8,
+        6,
+    )
     assert simulated.bill.calls == 48 + 6
     found = [row for row in results(full) if row["replicate"] == 0]
     assert [row["job_key"] for row in found[:4]] == [row["job_key"] for row in best]
-    assert [row["pixmill_row_key"] for row in found[:4]] == [row["row_key"] for row in best]
-    sent = [json.loads(row["params"])["controlnet_args"][0]["strength"] for row in found[:4]]
+    assert [row["pixmill_row_key"] for row in found[:4]] == [
+        row["row_key"] for row in best
+    ]
+    sent = [
+        json.loads(row["params"])["controlnet_args"][0]["strength"] for row in found[:4]
+    ]
     assert sent == [row["param_controlnet_args_0_strength"] for row in best]
     assert len(set(sent)) == 2
 
@@ -311,7 +355,9 @@ def test_picks_work_as_an_input_table_of_any_config(
     workshop.write_config(output={"images": "url"}, input={"row_key": ["id"]})
     rows = results(carry_out(config))
     axes = {STRENGTH: "param_controlnet_args_0_strength", "style": "param_style"}
-    picks = picks_table(workshop.folder / "mine.csv", rows[1:14:6], axes, ["photo", "text", "id"])
+    picks = picks_table(
+        workshop.folder / "mine.csv", rows[1:14:6], axes, ["photo", "text", "id"]
+    )
     by_hand = {"image_url": "photo", "prompt": "text", STRENGTH: STRENGTH}
     workshop.write_config(
         name="by-hand",
@@ -329,7 +375,10 @@ def test_a_row_that_was_picked_twice_is_two_rows(workshop: Workshop) -> None:
         pick(1, point_id="aaa"),
         pick(1, point_id="bbb", param_controlnet_args_0_strength=0.6),
     )
-    for rows, row_key in (([once, once], ["id"]), ([once, once, again], ["id", "point_id"])):
+    for rows, row_key in (
+        ([once, once], ["id"]),
+        ([once, once, again], ["id", "point_id"]),
+    ):
         promoted = written(
             promote_picks(load_config(config), picked(workshop, rows)), workshop.folder
         )
@@ -378,12 +427,16 @@ def test_picks_may_agree_on_another_req_key(workshop: Workshop) -> None:
     )
     axes, read = {"req_key": "param_req_key"}, ["photo", "text"]
     path = workshop.folder / "picks.csv"
-    picks_table(path, [pick(1, param_req_key=other), pick(2, param_req_key=other)], axes, read)
+    picks_table(
+        path, [pick(1, param_req_key=other), pick(2, param_req_key=other)], axes, read
+    )
     promoted = written(promote_picks(load_config(config), str(path)), workshop.folder)
     assert load_config(promoted).request.req_key == other
     (asked,) = keys_by_point(promoted).values()
     assert asked == keys_by_point(config)[point_of(config, req_key=other)][1:3]
-    picks_table(path, [pick(1, param_req_key=other), pick(2, param_req_key=known)], axes, read)
+    picks_table(
+        path, [pick(1, param_req_key=other), pick(2, param_req_key=known)], axes, read
+    )
     with pytest.raises(UserError, match="2 different req_key"):
         promote_picks(load_config(config), str(path))
 
@@ -398,15 +451,22 @@ def test_to_an_unknown_operation_picks_go_with_their_types(workshop: Workshop) -
     with pytest.raises(UserError, match="size would be sent as a text"):
         promote_picks(
             load_config(config),
-            picks_table(workshop.folder / "picks.csv", rows, {"size": "size"}, ["photo", "text"]),
+            picks_table(
+                workshop.folder / "picks.csv", rows, {"size": "size"}, ["photo", "text"]
+            ),
         )
     path = str(workshop.folder / "picks.parquet")
     pq.write_table(pa.Table.from_pylist(rows), path)
     promoted = written(promote_picks(load_config(config), path), workshop.folder)
-    assert keys_by_point(promoted)["base"] == keys_by_point(config)[point_of(config, size=2)]
+    assert (
+        keys_by_point(promoted)["base"]
+        == keys_by_point(config)[point_of(config, size=2)]
+    )
 
 
-def test_picks_can_not_stand_for_seeds_that_depend_on_the_point(workshop: Workshop) -> None:
+def test_picks_can_not_stand_for_seeds_that_depend_on_the_point(
+    workshop: Workshop,
+) -> None:
     config = swept(workshop, seed={"policy": "per_job"})
     with pytest.raises(UserError, match="per_job") as caught:
         promote_picks(load_config(config), picked(workshop, [pick(1)]))
@@ -416,12 +476,15 @@ def test_picks_can_not_stand_for_seeds_that_depend_on_the_point(workshop: Worksh
 def test_a_table_of_other_picks_is_named(workshop: Workshop) -> None:
     config = swept(workshop)
     with pytest.raises(
-        UserError, match=r"no column 'row_key', 'point_id', 'controlnet_args.0.strength', 'style'"
+        UserError,
+        match=r"no column 'row_key', 'point_id', 'controlnet_args.0.strength', 'style'",
     ):
         promote_picks(load_config(config), workshop.config["input"]["path"])
 
 
-def test_the_command_prints_a_config_and_nothing_else(workshop: Workshop, pixmill: Command) -> None:
+def test_the_command_prints_a_config_and_nothing_else(
+    workshop: Workshop, pixmill: Command
+) -> None:
     config = swept(workshop, count=2)
     point = next(iter(keys_by_point(config)))
     shown = pixmill(
@@ -448,7 +511,10 @@ def test_the_command_prints_a_config_and_nothing_else(workshop: Workshop, pixmil
     line = pixmill("promote", config, "--picks", picked(workshop, [pick(1)]), "--json")
     (printed,) = line.stdout.splitlines()
     said = json.loads(printed)
-    assert (said["name"], yaml.safe_load(said["config"])["name"]) == ("pets-picks", "pets-picks")
+    assert (said["name"], yaml.safe_load(said["config"])["name"]) == (
+        "pets-picks",
+        "pets-picks",
+    )
     assert said["notes"] == []
 
 

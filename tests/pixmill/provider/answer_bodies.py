@@ -49,10 +49,18 @@ def error(code: object, message: str = "Text Risk Not Pass") -> dict[str, Any]:
     }
 
 
-def gateway_error(code: object, number: object = None, message: str = "no") -> dict[str, Any]:
+def gateway_error(
+    code: object, number: object = None, message: str = "no"
+) -> dict[str, Any]:
     """An error of the OpenAPI gateway as documented."""
     refusal = {"CodeN": number, "Code": code, "Message": message}
-    return {"ResponseMetadata": {"RequestId": "2025GW", "Action": "CVProcess", "Error": refusal}}
+    return {
+        "ResponseMetadata": {
+            "RequestId": "2025GW",
+            "Action": "CVProcess",
+            "Error": refusal,
+        }
+    }
 
 
 def read(body: object, status: int = 200, **headers: str) -> Response:

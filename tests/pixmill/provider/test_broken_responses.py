@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from pixmill.provider.error_codes import Verdict
 from pixmill.provider.responses import RAW_BYTES, Response
-from tests.pixmill.provider.answer_bodies import URL, error, gateway_error, read, success
+from tests.pixmill.provider.answer_bodies import (
+    URL,
+    error,
+    gateway_error,
+    read,
+    success,
+)
 
 HTML = b"<html><head><title>504 Gateway Time-out</title></head></html>"
 
@@ -31,7 +37,8 @@ HTML = b"<html><head><title>504 Gateway Time-out</title></head></html>"
     ],
 )
 @pytest.mark.parametrize(
-    "body", [HTML, b"", b"null", b"text", b'"10000"', b"[10000]", b"\xff\xfe\x00", b"10000"]
+    "body",
+    [HTML, b"", b"null", b"text", b'"10000"', b"[10000]", b"\xff\xfe\x00", b"10000"],
 )
 def test_a_body_without_a_code_is_read_by_its_status_and_kept(
     status: int, verdict: Verdict, code: str, body: bytes
@@ -49,7 +56,9 @@ def test_a_redirect_says_what_to_check() -> None:
     )
 
 
-def test_a_success_cut_at_any_byte_is_in_doubt_and_its_complete_urls_are_saved() -> None:
+def test_a_success_cut_at_any_byte_is_in_doubt_and_its_complete_urls_are_saved() -> (
+    None
+):
     """Edge case 6, D3."""
     body = json.dumps(success(image_urls=[URL, URL + "&n=2"])).encode()
     first_ends, second_ends = body.index(b'", "https'), body.index(b"&n=2") + 4
@@ -62,7 +71,8 @@ def test_a_success_cut_at_any_byte_is_in_doubt_and_its_complete_urls_are_saved()
         )
         assert answer.raw == body[:cut]
         assert (
-            answer.image_urls == (URL, URL + "&n=2")[: (cut > first_ends) + (cut > second_ends)]
+            answer.image_urls
+            == (URL, URL + "&n=2")[: (cut > first_ends) + (cut > second_ends)]
         ), cut
 
 
@@ -73,7 +83,9 @@ def test_saved_urls_are_decoded_as_json_and_only_usable_ones_count() -> None:
 
 
 @pytest.mark.parametrize("code", [None, "", "success", [], {}, True, [10000]])
-def test_a_200_without_a_readable_code_is_in_doubt_and_keeps_its_urls(code: object) -> None:
+def test_a_200_without_a_readable_code_is_in_doubt_and_keeps_its_urls(
+    code: object,
+) -> None:
     """D4."""
     answer = read({**success(), "code": code})
     assert (answer.verdict, answer.charged, answer.image_urls) == (
@@ -100,7 +112,11 @@ def test_a_code_may_be_text(code: object) -> None:
 def test_a_success_with_data_of_a_wrong_shape_fails_as_paid(data: object) -> None:
     """D4."""
     answer = read({**success(), "data": data})
-    assert (answer.verdict, answer.code, answer.charged) == (Verdict.FAILED, "no_image", "yes")
+    assert (answer.verdict, answer.code, answer.charged) == (
+        Verdict.FAILED,
+        "no_image",
+        "yes",
+    )
 
 
 FIELDS = [
@@ -153,7 +169,17 @@ def test_no_field_of_a_wrong_type_raises(field: str, value: object) -> None:
         b'{"image_urls":[' + b'"https://h",' * 1_000_000,
         b"\xef\xbb\xbf",
     ],
-    ids=["lists", "short", "objects", "inside", "digits", "infinite", "wide", "urls", "bom"],
+    ids=[
+        "lists",
+        "short",
+        "objects",
+        "inside",
+        "digits",
+        "infinite",
+        "wide",
+        "urls",
+        "bom",
+    ],
 )
 def test_hostile_json_is_in_doubt_within_bounded_memory(body: bytes) -> None:
     """D4: 10 MB of nesting, or of tiny values, neither raises nor fills the memory."""
@@ -180,7 +206,10 @@ def test_a_byte_order_mark_and_a_broken_character_do_not_lose_a_paid_picture() -
 
 def test_a_rephrased_prompt_keeps_its_lines_but_nothing_that_cannot_be_stored() -> None:
     """D4."""
-    assert read(success(rephraser_result="one\ntwo\x00\ud800")).rephraser_result == "one\ntwo"
+    assert (
+        read(success(rephraser_result="one\ntwo\x00\ud800")).rephraser_result
+        == "one\ntwo"
+    )
     assert read(success(rephraser_result="")).rephraser_result is None
 
 
@@ -206,7 +235,10 @@ BODIES = st.dictionaries(
 )
 
 
-@given(st.binary() | BODIES.map(lambda body: json.dumps(body).encode()), st.integers(100, 599))
+@given(
+    st.binary() | BODIES.map(lambda body: json.dumps(body).encode()),
+    st.integers(100, 599),
+)
 def test_no_body_raises_and_every_text_can_be_stored(body: bytes, status: int) -> None:
     """D4."""
     assert_storable(read(body, status))

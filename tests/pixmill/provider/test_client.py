@@ -54,13 +54,21 @@ def signature_problem(
 
 @pytest.mark.parametrize("kind", ["gateway", "simulator"])
 @pytest.mark.parametrize("path", ["", "/", "/proxy"])
-def test_a_bearer_call_is_one_post_of_exactly_the_bytes_given(kind: str, path: str) -> None:
-    with provided(as_json(success())) as server, opened(kind, server.url + path) as client:
+def test_a_bearer_call_is_one_post_of_exactly_the_bytes_given(
+    kind: str, path: str
+) -> None:
+    with (
+        provided(as_json(success())) as server,
+        opened(kind, server.url + path) as client,
+    ):
         result = client.call(BODY, REQ_KEY)
     assert (result.verdict, result.image_urls) == (Verdict.SUCCEEDED, (URL,))
     (received,) = server.received
     assert received.method == "POST"
-    assert received.target == f"{path.rstrip('/')}/volcv/v1?Action=CVProcess&Version=2022-08-31"
+    assert (
+        received.target
+        == f"{path.rstrip('/')}/volcv/v1?Action=CVProcess&Version=2022-08-31"
+    )
     assert received.body == BODY
     assert received.headers == {
         "host": server.url.removeprefix("http://"),
@@ -79,7 +87,10 @@ def test_a_volcengine_call_carries_a_signature_of_the_bytes_that_it_carries(
 ) -> None:
     if token:
         monkeypatch.setenv("VOLC_SESSION_TOKEN", token)
-    with provided(as_json(success())) as server, opened("volcengine", server.url) as client:
+    with (
+        provided(as_json(success())) as server,
+        opened("volcengine", server.url) as client,
+    ):
         answers = [client.call(body, REQ_KEY) for body in (BODY, b"{}")]
     assert [result.verdict for result in answers] == [Verdict.SUCCEEDED] * 2
     assert [received.body for received in server.received] == [BODY, b"{}"]
@@ -87,14 +98,22 @@ def test_a_volcengine_call_carries_a_signature_of_the_bytes_that_it_carries(
         assert received.target == "/?Action=CVProcess&Version=2022-08-31"
         assert received.headers["content-type"] == "application/json"
         assert signature_problem(received, received.body, token) is None
-        assert signature_problem(received, received.body + b" ", token) == "SignatureDoesNotMatch"
+        assert (
+            signature_problem(received, received.body + b" ", token)
+            == "SignatureDoesNotMatch"
+        )
         assert "SK-canary" not in str(received)
 
 
 def test_volcengine_has_an_https_address_by_itself() -> None:
-    client = open_client(Provider(kind="volcengine"), Limits(), Request(), concurrency=1)
+    client = open_client(
+        Provider(kind="volcengine"), Limits(), Request(), concurrency=1
+    )
     client.close()
-    assert client.url == "https://visual.volcengineapi.com/?Action=CVProcess&Version=2022-08-31"
+    assert (
+        client.url
+        == "https://visual.volcengineapi.com/?Action=CVProcess&Version=2022-08-31"
+    )
 
 
 @pytest.mark.parametrize("api_key", ["of-the-simulator", Secret("of-the-simulator")])
@@ -102,19 +121,29 @@ def test_an_address_and_a_key_given_at_opening_replace_the_configured_ones(
     api_key: Secret | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PIXMILL_API_KEY")
-    with provided(as_json(success())) as configured, provided(as_json(success())) as server:
+    with (
+        provided(as_json(success())) as configured,
+        provided(as_json(success())) as server,
+    ):
         for kind in ("simulator", "gateway"):
-            with opened(kind, configured.url, base_url=server.url, api_key=api_key) as client:
+            with opened(
+                kind, configured.url, base_url=server.url, api_key=api_key
+            ) as client:
                 assert client.call(BODY, REQ_KEY).verdict is Verdict.SUCCEEDED
     assert configured.received == []
-    assert [r.headers["authorization"] for r in server.received] == ["Bearer of-the-simulator"] * 2
+    assert [r.headers["authorization"] for r in server.received] == [
+        "Bearer of-the-simulator"
+    ] * 2
 
 
 def test_a_simulator_elsewhere_gets_a_made_up_key_where_none_is_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("PIXMILL_API_KEY")
-    with provided(as_json(success())) as server, opened("simulator", server.url) as client:
+    with (
+        provided(as_json(success())) as server,
+        opened("simulator", server.url) as client,
+    ):
         client.call(BODY, REQ_KEY)
     assert server.received[0].headers["authorization"] == "Bearer simulated"
 
@@ -122,11 +151,14 @@ def test_a_simulator_elsewhere_gets_a_made_up_key_where_none_is_set(
 @pytest.mark.parametrize("kind", ["gateway", "simulator"])
 def test_a_provider_without_an_address_is_a_config_error(kind: str) -> None:
     with pytest.raises(ConfigError, match=r"provider\.base_url is not set"):
-        open_client(Provider.model_validate({"kind": kind}), Limits(), Request(), concurrency=1)
+        open_client(
+            Provider.model_validate({"kind": kind}), Limits(), Request(), concurrency=1
+        )
 
 
 @pytest.mark.parametrize(
-    ("kind", "variable"), [("gateway", "PIXMILL_API_KEY"), ("volcengine", "VOLC_ACCESSKEY")]
+    ("kind", "variable"),
+    [("gateway", "PIXMILL_API_KEY"), ("volcengine", "VOLC_ACCESSKEY")],
 )
 def test_a_missing_key_is_found_before_anything_is_sent(
     kind: str, variable: str, monkeypatch: pytest.MonkeyPatch
@@ -158,7 +190,10 @@ def test_every_reply_becomes_an_answer_of_one_attempt(
     body: object, status: int, verdict: Verdict, code: str
 ) -> None:
     """D1, E1, E2, E4, E10: what to do next is the caller's business, so one call is one attempt."""
-    with provided(as_json(body, status)) as server, opened("gateway", server.url) as client:
+    with (
+        provided(as_json(body, status)) as server,
+        opened("gateway", server.url) as client,
+    ):
         result = client.call(BODY, REQ_KEY)
     assert (result.verdict, result.code, result.http_status) == (verdict, code, status)
     assert len(server.received) == 1
@@ -166,7 +201,10 @@ def test_every_reply_becomes_an_answer_of_one_attempt(
 
 def test_the_rulings_are_those_of_the_requested_operation() -> None:
     """E6."""
-    with provided(as_json(error(50500), 500)) as server, opened("gateway", server.url) as client:
+    with (
+        provided(as_json(error(50500), 500)) as server,
+        opened("gateway", server.url) as client,
+    ):
         assert client.call(BODY, REQ_KEY).verdict is Verdict.RETRY
         assert client.call(BODY, "jimeng_i2i_v30").verdict is Verdict.FAILED
 
@@ -186,7 +224,10 @@ def test_neither_netrc_nor_proxy_variables_change_a_call(
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login other password other\n")
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with provided(as_json(success())) as server, opened("gateway", server.url) as client:
+    with (
+        provided(as_json(success())) as server,
+        opened("gateway", server.url) as client,
+    ):
         assert client.call(BODY, REQ_KEY).verdict is Verdict.SUCCEEDED
     assert server.received[0].headers["authorization"] == f"Bearer {KEY}"
 
@@ -199,8 +240,14 @@ def test_a_key_that_an_answer_quotes_is_left_out_of_it(
     quoted = f"{KEY} AKLT-canary-0123456789 STS2-canary-0123456789 SK-canary=="
 
     def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
-        sent = " ".join(part for part in quoted.split() if part in str(received.headers))
-        return 401, {}, json.dumps({"error": {"message": f"invalid key {sent}"}}).encode()
+        sent = " ".join(
+            part for part in quoted.split() if part in str(received.headers)
+        )
+        return (
+            401,
+            {},
+            json.dumps({"error": {"message": f"invalid key {sent}"}}).encode(),
+        )
 
     with provided(echo) as server, opened(kind, server.url) as client:
         result = client.call(BODY, REQ_KEY)
@@ -242,7 +289,9 @@ def accepting(key: str) -> Answering:
             == f"Bearer {Path(key).read_text() if '/' in key else key}"
         )
         body = (
-            success() if good else {"error": {"code": "invalid_api_key", "message": "no such key"}}
+            success()
+            if good
+            else {"error": {"code": "invalid_api_key", "message": "no such key"}}
         )
         return 200 if good else 401, {}, json.dumps(body).encode()
 
@@ -250,7 +299,9 @@ def accepting(key: str) -> Answering:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_key_file_is_read_again_when_its_key_is_refused(status: int, tmp_path: Path) -> None:
+def test_a_key_file_is_read_again_when_its_key_is_refused(
+    status: int, tmp_path: Path
+) -> None:
     """E11: a rotated key goes on by itself, and the refused call is one attempt that cost nothing."""
     file = tmp_path / "key"
     file.write_text("sk-canary-of-yesterday")
@@ -263,8 +314,16 @@ def test_a_key_file_is_read_again_when_its_key_is_refused(status: int, tmp_path:
         stands = client.call(BODY, REQ_KEY)
         file.write_text("sk-canary-of-today")
         again, good = client.call(BODY, REQ_KEY), client.call(BODY, REQ_KEY)
-    assert (stands.verdict, stands.charged, stands.code) == (Verdict.STOP, "no", "invalid_api_key")
-    assert (again.verdict, again.charged, again.code) == (Verdict.RETRY, "no", stands.code)
+    assert (stands.verdict, stands.charged, stands.code) == (
+        Verdict.STOP,
+        "no",
+        "invalid_api_key",
+    )
+    assert (again.verdict, again.charged, again.code) == (
+        Verdict.RETRY,
+        "no",
+        stands.code,
+    )
     assert good.verdict is Verdict.SUCCEEDED
     assert len(server.received) == 3
 
@@ -292,9 +351,13 @@ def test_where_the_key_file_can_not_be_used_any_more_the_refusal_stands(
 
 @pytest.mark.parametrize("code", ["AccessDenied", 50400])
 def test_a_refusal_that_no_key_mends_stops_with_the_same_key(code: str | int) -> None:
-    answering = as_json(error(code) if isinstance(code, int) else gateway_error(code, 100013), 403)
+    answering = as_json(
+        error(code) if isinstance(code, int) else gateway_error(code, 100013), 403
+    )
     with provided(answering) as server, opened("gateway", server.url) as client:
-        assert [client.call(BODY, REQ_KEY).verdict for _ in range(2)] == [Verdict.STOP] * 2
+        assert [client.call(BODY, REQ_KEY).verdict for _ in range(2)] == [
+            Verdict.STOP
+        ] * 2
 
 
 def test_all_calls_in_flight_go_on_with_a_rotated_key(tmp_path: Path) -> None:
@@ -316,7 +379,11 @@ def test_all_calls_in_flight_go_on_with_a_rotated_key(tmp_path: Path) -> None:
         file.write_text("sk-canary-of-today")
         for expected in (Verdict.RETRY, Verdict.SUCCEEDED):
             assert (
-                list(pool.map(lambda _: client.call(BODY, REQ_KEY).verdict, range(threads)))
+                list(
+                    pool.map(
+                        lambda _: client.call(BODY, REQ_KEY).verdict, range(threads)
+                    )
+                )
                 == [expected] * threads
             )
 
@@ -355,7 +422,11 @@ def test_threads_share_a_client_and_each_gets_its_own_answer() -> None:
     """D16."""
 
     def echo(received: Received) -> tuple[int, dict[str, str], bytes]:
-        return 200, {}, json.dumps(success(rephraser_result=received.body.decode())).encode()
+        return (
+            200,
+            {},
+            json.dumps(success(rephraser_result=received.body.decode())).encode(),
+        )
 
     bodies = [f'{{"prompt":"{number}"}}' for number in range(100)]
     with (
@@ -363,7 +434,9 @@ def test_threads_share_a_client_and_each_gets_its_own_answer() -> None:
         opened("gateway", server.url) as client,
         ThreadPoolExecutor(8) as pool,
     ):
-        answers = list(pool.map(lambda body: client.call(body.encode(), REQ_KEY), bodies))
+        answers = list(
+            pool.map(lambda body: client.call(body.encode(), REQ_KEY), bodies)
+        )
     assert [result.rephraser_result for result in answers] == bodies
     assert len(server.received) == len(bodies)
 

@@ -43,7 +43,11 @@ def test_a_refused_connection_was_not_sent() -> None:
         taken.bind(("127.0.0.1", 0))
         with opened("gateway", f"http://127.0.0.1:{taken.getsockname()[1]}") as client:
             result = client.call(BODY, REQ_KEY)
-    assert (result.verdict, result.code, result.charged) == (Verdict.RETRY, "not_sent", "no")
+    assert (result.verdict, result.code, result.charged) == (
+        Verdict.RETRY,
+        "not_sent",
+        "no",
+    )
     assert "127.0.0.1" in (result.message or "")
 
 
@@ -54,7 +58,10 @@ def test_a_refused_connection_was_not_sent() -> None:
 )
 def test_a_call_that_is_not_answered_in_time_is_in_doubt(behaviour: Behaviour) -> None:
     """D5, D6."""
-    with FaultyServer(behaviour) as server, opened("gateway", server.url, seconds=0.3) as client:
+    with (
+        FaultyServer(behaviour) as server,
+        opened("gateway", server.url, seconds=0.3) as client,
+    ):
         result = client.call(BODY, REQ_KEY)
     assert (result.verdict, result.code, result.charged) == (
         Verdict.IN_DOUBT,
@@ -75,15 +82,29 @@ def test_a_call_that_is_not_answered_in_time_is_in_doubt(behaviour: Behaviour) -
         endless(),
         gzip_bomb(80 * 2**20),
     ],
-    ids=["reset", "reset in the body", "hang-up", "cut body", "endless body", "gzip bomb"],
+    ids=[
+        "reset",
+        "reset in the body",
+        "hang-up",
+        "cut body",
+        "endless body",
+        "gzip bomb",
+    ],
 )
 def test_a_call_without_a_complete_answer_is_in_doubt_and_the_next_one_works(
     behaviour: Behaviour,
 ) -> None:
     """D7, D15: what was sent may have been charged, so it is not sent again here."""
     good = answer(json.dumps(success()).encode())
-    with FaultyServer(behaviour, good) as server, opened("gateway", server.url) as client:
+    with (
+        FaultyServer(behaviour, good) as server,
+        opened("gateway", server.url) as client,
+    ):
         first, second = client.call(BODY, REQ_KEY), client.call(BODY, REQ_KEY)
-    assert (first.verdict, first.code, first.charged) == (Verdict.IN_DOUBT, "no_answer", "unknown")
+    assert (first.verdict, first.code, first.charged) == (
+        Verdict.IN_DOUBT,
+        "no_answer",
+        "unknown",
+    )
     assert second.verdict is Verdict.SUCCEEDED
     assert len(server.requests) == 2

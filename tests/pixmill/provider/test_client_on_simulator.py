@@ -33,7 +33,9 @@ def running_simulator() -> Iterator[str]:
     """The URL of a simulator that accepts all the keys of this environment."""
     command = [sys.executable, "-m", "pixmill.simulator"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stdout
         try:
             yield process.stdout.readline().strip()
@@ -48,7 +50,8 @@ def test_the_simulator_answers_every_kind_by_url_and_inline(
     if token:
         monkeypatch.setenv("VOLC_SESSION_TOKEN", token)
     bodies = [
-        json.dumps({**IMAGE_REQUEST, "return_url": by_url}).encode() for by_url in (True, False)
+        json.dumps({**IMAGE_REQUEST, "return_url": by_url}).encode()
+        for by_url in (True, False)
     ]
     with running_simulator() as url:
         for kind in ("gateway", "simulator", "volcengine"):
@@ -72,7 +75,9 @@ def test_the_simulator_answers_every_kind_by_url_and_inline(
         ("volcengine", "SignatureDoesNotMatch"),
     ],
 )
-def test_wrong_keys_stop_the_run(kind: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_keys_stop_the_run(
+    kind: str, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """E10."""
     with running_simulator() as url:
         monkeypatch.setenv("PIXMILL_API_KEY", "sk-wrong")
@@ -82,7 +87,9 @@ def test_wrong_keys_stop_the_run(kind: str, code: str, monkeypatch: pytest.Monke
     assert (result.verdict, result.code, result.charged) == (Verdict.STOP, code, "no")
 
 
-def test_the_embedded_simulator_is_called_with_its_own_address_and_key(tmp_path: Path) -> None:
+def test_the_embedded_simulator_is_called_with_its_own_address_and_key(
+    tmp_path: Path,
+) -> None:
     with embedded(tmp_path / "bill.jsonl", latency=0) as simulator:
         client = open_client(
             Provider(),
@@ -93,7 +100,8 @@ def test_the_embedded_simulator_is_called_with_its_own_address_and_key(tmp_path:
             api_key=simulator.bearer_key,
         )
         results = [
-            client.call(body, REQ_KEY) for body in (json.dumps(IMAGE_REQUEST).encode(), b"no json")
+            client.call(body, REQ_KEY)
+            for body in (json.dumps(IMAGE_REQUEST).encode(), b"no json")
         ]
         client.close()
     assert [(result.verdict, result.code) for result in results] == [

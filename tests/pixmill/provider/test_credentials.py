@@ -18,10 +18,22 @@ from rich.traceback import Traceback
 
 from pixmill.config.model import Provider
 from pixmill.errors import ConfigError
-from pixmill.provider.credentials import Secret, VolcKeys, bearer_key, simulator_key, volc_keys
+from pixmill.provider.credentials import (
+    Secret,
+    VolcKeys,
+    bearer_key,
+    simulator_key,
+    volc_keys,
+)
 
 CANARY = "sk-canary-0123456789abcdef"
-VARIABLES = ("PIXMILL_API_KEY", "MY_KEY", "VOLC_ACCESSKEY", "VOLC_SECRETKEY", "VOLC_SESSION_TOKEN")
+VARIABLES = (
+    "PIXMILL_API_KEY",
+    "MY_KEY",
+    "VOLC_ACCESSKEY",
+    "VOLC_SECRETKEY",
+    "VOLC_SESSION_TOKEN",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +69,9 @@ def revealed(keys: VolcKeys) -> tuple[str | None, ...]:
 
 def test_a_secret_shows_only_where_it_is_revealed() -> None:
     secret = Secret(CANARY)
-    assert [repr(secret), str(secret), f"{secret}", f"{secret!r}", "%s" % secret] == ["***"] * 5  # noqa: UP031
+    percent = "%s" % secret  # noqa: UP031
+    shown = {repr(secret), str(secret), f"{secret}", f"{secret!r}", percent}
+    assert shown == {"***"}
     assert CANARY not in repr({"key": (secret, VolcKeys(secret, secret))})
     assert secret.reveal() == CANARY
 
@@ -115,7 +129,9 @@ def shown_with_locals(error: BaseException) -> str:
     rich = io.StringIO()
     console = Console(file=rich, width=200)
     console.print(
-        Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True)
+        Traceback.from_exception(
+            type(error), error, error.__traceback__, show_locals=True
+        )
     )
     plain = traceback.TracebackException.from_exception(error, capture_locals=True)
     return rich.getvalue() + "".join(plain.format())
@@ -153,7 +169,10 @@ def test_a_missing_key_is_named_with_the_way_to_set_it(
     "content", [CANARY, f"{CANARY}\n", f"\n  {CANARY} \r\n", f"\ufeff{CANARY}\n"]
 )
 def test_a_key_file_is_one_line_and_goes_before_the_variable(
-    content: str, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    content: str,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("PIXMILL_API_KEY", "of-another-gateway")
     write(home / "key", content)
@@ -203,7 +222,8 @@ def test_a_key_file_that_everybody_can_read_is_used_with_a_warning(
 
 
 @pytest.mark.parametrize(
-    "bad", ["{}\r\nX-Evil: 1", "{}\n", "\t{}", "Bearer {}", "{}\u00a0", "{}键", "{}\x7f"]
+    "bad",
+    ["{}\r\nX-Evil: 1", "{}\n", "\t{}", "Bearer {}", "{}\u00a0", "{}键", "{}\x7f"],
 )
 @pytest.mark.parametrize("variable", [name for name in VARIABLES if name != "MY_KEY"])
 def test_a_key_that_could_break_a_header_is_refused_unseen(
@@ -230,7 +250,10 @@ def test_a_simulator_of_its_own_takes_a_made_up_key_where_none_is_set(
 def test_volcengine_keys_come_from_the_environment_first(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(home / ".volc/credentials", "[default]\naccess_key_id = file\nsecret_access_key = file\n")
+    write(
+        home / ".volc/credentials",
+        "[default]\naccess_key_id = file\nsecret_access_key = file\n",
+    )
     monkeypatch.setenv("VOLC_ACCESSKEY", "AK")
     monkeypatch.setenv("VOLC_SECRETKEY", "SK==")
     assert revealed(volc_keys()) == ("AK", "SK==", None)
@@ -268,8 +291,14 @@ def test_the_sdk_itself_finds_the_same_keys(home: Path) -> None:
     [
         (".volc/credentials", f"access_key_id = {CANARY}"),
         (".volc/credentials", f"[default]\n{CANARY}\n"),
-        (".volc/credentials", f"[other]\naccess_key_id = {CANARY}\nsecret_access_key = {CANARY}\n"),
-        (".volc/credentials", f"[default]\naccess_key_id = {CANARY}\nsecret_access_key =\n"),
+        (
+            ".volc/credentials",
+            f"[other]\naccess_key_id = {CANARY}\nsecret_access_key = {CANARY}\n",
+        ),
+        (
+            ".volc/credentials",
+            f"[default]\naccess_key_id = {CANARY}\nsecret_access_key =\n",
+        ),
         (".volc/credentials", b"\x00\xff" + CANARY.encode()),
         (".volc/config", f'{{"ak": "{CANARY}", "sk": '),
         (".volc/config", f'["{CANARY}"]'),
@@ -297,7 +326,9 @@ def test_half_a_pair_is_an_error_rather_than_another_account(
 ) -> None:
     write(home / ".volc/config", json.dumps({"ak": "AK-json", "sk": "SK-json"}))
     monkeypatch.setenv(there, CANARY)
-    with pytest.raises(ConfigError, match=f"{there} is set, but {missing} is not") as error:
+    with pytest.raises(
+        ConfigError, match=f"{there} is set, but {missing} is not"
+    ) as error:
         volc_keys()
     assert CANARY not in shown(error)
 
@@ -305,6 +336,11 @@ def test_half_a_pair_is_an_error_rather_than_another_account(
 def test_no_keys_at_all_lists_every_place_that_was_tried() -> None:
     with pytest.raises(ConfigError) as error:
         volc_keys()
-    for place in ("VOLC_ACCESSKEY", "VOLC_SECRETKEY", "~/.volc/credentials", "~/.volc/config"):
+    for place in (
+        "VOLC_ACCESSKEY",
+        "VOLC_SECRETKEY",
+        "~/.volc/credentials",
+        "~/.volc/config",
+    ):
         assert place in str(error.value)
     assert "VOLC_SESSION_TOKEN" in error.value.hint

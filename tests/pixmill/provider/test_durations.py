@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixmill.provider.durations import MAX_RETRY_AFTER, milliseconds, retry_after_seconds
+from pixmill.provider.durations import (
+    MAX_RETRY_AFTER,
+    milliseconds,
+    retry_after_seconds,
+)
 
 NOW = datetime(2026, 10, 21, 7, 28, 0, tzinfo=UTC)
 
@@ -64,7 +68,19 @@ def test_a_number_is_milliseconds(number: float, expected: float) -> None:
             "5S",
             "1s" * 40,
         ),
-        *(True, False, math.nan, math.inf, -math.inf, 10**400, [], {}, ["5s"], b"5s", object()),
+        *(
+            True,
+            False,
+            math.nan,
+            math.inf,
+            -math.inf,
+            10**400,
+            [],
+            {},
+            ["5s"],
+            b"5s",
+            object(),
+        ),
     ],
 )
 def test_what_is_no_duration_is_none(value: object) -> None:
@@ -73,7 +89,10 @@ def test_what_is_no_duration_is_none(value: object) -> None:
 
 @given(
     st.one_of(
-        st.text(), st.from_regex(r"[0-9.hmsunµ+-]*", fullmatch=True), st.floats(), st.integers()
+        st.text(),
+        st.from_regex(r"[0-9.hmsunµ+-]*", fullmatch=True),
+        st.floats(),
+        st.integers(),
     )
 )
 def test_no_value_raises_and_every_result_is_finite(value: object) -> None:
@@ -98,7 +117,9 @@ def test_no_value_raises_and_every_result_is_finite(value: object) -> None:
         ("Fri, 31 Dec 9999 23:59:59 -1400", MAX_RETRY_AFTER),
     ],
 )
-def test_both_forms_of_retry_after_become_capped_seconds(header: str, expected: float) -> None:
+def test_both_forms_of_retry_after_become_capped_seconds(
+    header: str, expected: float
+) -> None:
     """D11, D12."""
     assert retry_after_seconds(header, NOW) == expected
 
@@ -112,15 +133,24 @@ def test_both_forms_of_retry_after_become_capped_seconds(header: str, expected: 
             "Wed, 21 Oct 2015 07:28:00 GMT",
             "Wed, 99 Oct 2026 07:28:00 GMT",
         ),
-        *("Wed, 21 Oct 99999 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:30 +99999999999999999"),
+        *(
+            "Wed, 21 Oct 99999 07:28:00 GMT",
+            "Wed, 21 Oct 2026 07:28:30 +99999999999999999",
+        ),
     ],
 )
-def test_a_past_date_a_negative_number_and_text_ask_for_nothing(header: str | None) -> None:
+def test_a_past_date_a_negative_number_and_text_ask_for_nothing(
+    header: str | None,
+) -> None:
     """D12."""
     assert retry_after_seconds(header, NOW) is None
 
 
-@given(st.one_of(st.text(), st.from_regex(r"(Wed, )?[0-9 a-zA-Z:,+-]{0,40}", fullmatch=True)))
+@given(
+    st.one_of(
+        st.text(), st.from_regex(r"(Wed, )?[0-9 a-zA-Z:,+-]{0,40}", fullmatch=True)
+    )
+)
 def test_no_retry_after_header_raises(header: str) -> None:
     """D12."""
     seconds = retry_after_seconds(header, NOW)

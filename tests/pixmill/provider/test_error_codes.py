@@ -39,25 +39,47 @@ def test_a_service_code_decides_whatever_the_http_status(
 @pytest.mark.parametrize(
     ("codes", "verdict"),
     [
-        (["MissingParameter", "MissingAuthenticationToken", "MissingSignature"], Verdict.STOP),
+        (
+            ["MissingParameter", "MissingAuthenticationToken", "MissingSignature"],
+            Verdict.STOP,
+        ),
         (["MissingRequestInfo", "InvalidTimestamp", "ServiceNotFound"], Verdict.STOP),
         (["InvalidActionOrVersion", "InvalidAccessKey"], Verdict.STOP),
         (
-            ["SignatureDoesNotMatch", "LackPolicy", "AccessDenied", "InvalidAuthorization"],
+            [
+                "SignatureDoesNotMatch",
+                "LackPolicy",
+                "AccessDenied",
+                "InvalidAuthorization",
+            ],
             Verdict.STOP,
         ),
         (["InvalidCredential", "InvalidSecretToken"], Verdict.STOP),
         (
-            ["100002", "100003", "100005", "100006", "100008", "100010", "100012", "100013"],
+            [
+                "100002",
+                "100003",
+                "100005",
+                "100006",
+                "100008",
+                "100010",
+                "100012",
+                "100013",
+            ],
             Verdict.STOP,
         ),
         (["insufficient_user_quota", "insufficient_quota"], Verdict.STOP),
         (["FlowLimitExceeded", "100018"], Verdict.THROTTLE_RATE),
-        (["InternalError", "InternalServiceError", "ServiceUnavailableTemp"], Verdict.RETRY),
+        (
+            ["InternalError", "InternalServiceError", "ServiceUnavailableTemp"],
+            Verdict.RETRY,
+        ),
         (["InternalServiceTimeout"], Verdict.RETRY),
     ],
 )
-def test_a_gateway_error_decides_by_its_name_or_number(codes: list[str], verdict: Verdict) -> None:
+def test_a_gateway_error_decides_by_its_name_or_number(
+    codes: list[str], verdict: Verdict
+) -> None:
     """E10, E11, E12: credentials, entitlement and arrears stop the run; nothing of it was charged."""
     for code in codes:
         ruling = rule(code, 500, TABLE, stated=True)
@@ -71,7 +93,9 @@ def test_an_unknown_service_code_fails_the_job_and_is_told_once(
     """E7."""
     code = str(10**9 + secrets.randbelow(10**9))
     with caplog.at_level(logging.WARNING):
-        rulings = {rule(code, status, TABLE, stated=False) for status in (200, 400, 429, 500)}
+        rulings = {
+            rule(code, status, TABLE, stated=False) for status in (200, 400, 429, 500)
+        }
     assert rulings == {CodePolicy(Verdict.FAILED, "unknown")}
     assert [code in record.getMessage() for record in caplog.records] == [True]
 
@@ -119,16 +143,28 @@ def test_the_status_decides_where_no_code_can_be_read(
 
 def test_an_operation_has_its_own_rows_over_the_common_ones() -> None:
     """E6: pages disagree about 50500, so the table is per operation."""
-    assert rule("50500", 500, code_table("jimeng_i2i_v30"), stated=False).verdict is Verdict.FAILED
-    assert rule("50500", 500, code_table("not_registered"), stated=False).verdict is Verdict.RETRY
-    assert code_table("i2i_inpainting")["201304"] == CodePolicy(Verdict.FAILED, "unknown")
+    assert (
+        rule("50500", 500, code_table("jimeng_i2i_v30"), stated=False).verdict
+        is Verdict.FAILED
+    )
+    assert (
+        rule("50500", 500, code_table("not_registered"), stated=False).verdict
+        is Verdict.RETRY
+    )
+    assert code_table("i2i_inpainting")["201304"] == CodePolicy(
+        Verdict.FAILED, "unknown"
+    )
     assert code_table("jimeng_i2i_v30")["50429"] == TABLE["50429"]
 
 
 def test_every_row_has_a_verdict_that_agrees_with_its_charge() -> None:
     """No throttled or turned-away call is charged, and only a success surely is."""
     for verdict, charged in TABLE.values():
-        if verdict in (Verdict.STOP, Verdict.THROTTLE_RATE, Verdict.THROTTLE_CONCURRENCY):
+        if verdict in (
+            Verdict.STOP,
+            Verdict.THROTTLE_RATE,
+            Verdict.THROTTLE_CONCURRENCY,
+        ):
             assert charged == "no"
         assert (charged == "yes") == (verdict is Verdict.SUCCEEDED)
 

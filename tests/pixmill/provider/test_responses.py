@@ -12,7 +12,13 @@ import pytest
 
 from pixmill.errors import AnswerUnknown, NotSent
 from pixmill.provider.error_codes import Verdict
-from pixmill.provider.responses import MOST_IMAGES, RAW_BYTES, Response, no_answer, not_sent
+from pixmill.provider.responses import (
+    MOST_IMAGES,
+    RAW_BYTES,
+    Response,
+    no_answer,
+    not_sent,
+)
 from tests.pixmill.provider.answer_bodies import (
     PNG,
     PNG64,
@@ -55,15 +61,21 @@ def test_images_come_by_url_inline_or_both(other: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "urls", [[], None, ..., {}, "x", 5, [None, 5, {}, ""], ["ftp://x/y"], ["https://a\nb"]]
+    "urls",
+    [[], None, ..., {}, "x", 5, [None, 5, {}, ""], ["ftp://x/y"], ["https://a\nb"]],
 )
 @pytest.mark.parametrize(
-    "inline", [[], None, ..., [""], ["data:image/png;base64,"], ["!"], ["é"], ["A"], [7]]
+    "inline",
+    [[], None, ..., [""], ["data:image/png;base64,"], ["!"], ["é"], ["A"], [7]],
 )
 def test_a_success_without_an_image_fails_as_paid(urls: object, inline: object) -> None:
     """Edge case 2 and E8: it was paid, so it is neither a success nor asked for again."""
     answer = read(success(image_urls=urls, binary_data_base64=inline))
-    assert (answer.verdict, answer.code, answer.charged) == (Verdict.FAILED, "no_image", "yes")
+    assert (answer.verdict, answer.code, answer.charged) == (
+        Verdict.FAILED,
+        "no_image",
+        "yes",
+    )
     assert answer.image_urls == answer.inline_images == ()
 
 
@@ -71,12 +83,22 @@ def test_an_algorithm_error_without_an_image_fails_and_says_why() -> None:
     """Edge case 2."""
     algorithm = {"status_code": 201304, "status_message": "ghost\nface"}
     answer = read(success(image_urls=[], algorithm_base_resp=algorithm))
-    assert (answer.verdict, answer.code, answer.charged) == (Verdict.FAILED, "no_image", "yes")
-    assert (answer.message or "").endswith("sent no image: algorithm error 201304, ghost face")
+    assert (answer.verdict, answer.code, answer.charged) == (
+        Verdict.FAILED,
+        "no_image",
+        "yes",
+    )
+    assert (answer.message or "").endswith(
+        "sent no image: algorithm error 201304, ghost face"
+    )
 
 
-@pytest.mark.parametrize("algorithm", [..., None, {}, [], {"status_code": 3}, {"status_code": "0"}])
-def test_the_algorithm_block_changes_nothing_where_there_is_an_image(algorithm: object) -> None:
+@pytest.mark.parametrize(
+    "algorithm", [..., None, {}, [], {"status_code": 3}, {"status_code": "0"}]
+)
+def test_the_algorithm_block_changes_nothing_where_there_is_an_image(
+    algorithm: object,
+) -> None:
     """Edge case 2: it is optional, and a picture is a picture."""
     assert read(success(algorithm_base_resp=algorithm)).verdict is Verdict.SUCCEEDED
 
@@ -101,7 +123,11 @@ def test_unknown_fields_of_any_shape_are_ignored(extra: dict[str, Any]) -> None:
 
 def test_more_images_than_asked_and_duplicates_are_all_kept_in_order() -> None:
     """Edge case 3 and E9: `canny` also sends its contour map."""
-    assert read(success(image_urls=[URL, URL + "2", URL])).image_urls == (URL, URL + "2", URL)
+    assert read(success(image_urls=[URL, URL + "2", URL])).image_urls == (
+        URL,
+        URL + "2",
+        URL,
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,10 +146,16 @@ def test_more_images_than_asked_and_duplicates_are_all_kept_in_order() -> None:
         (418, 59871, Verdict.FAILED),
     ],
 )
-def test_a_service_error_is_read_by_its_code(status: int, code: int, verdict: Verdict) -> None:
+def test_a_service_error_is_read_by_its_code(
+    status: int, code: int, verdict: Verdict
+) -> None:
     """Edge case 4, E1, E2, E4, E5, E6, E7."""
     answer = read(error(code, "Text Risk Not Pass"), status)
-    assert (answer.verdict, answer.code, answer.http_status) == (verdict, str(code), status)
+    assert (answer.verdict, answer.code, answer.http_status) == (
+        verdict,
+        str(code),
+        status,
+    )
     assert (answer.message, answer.request_id) == ("Text Risk Not Pass", "2025")
     assert answer.provider_ms == pytest.approx(0.096333)
     assert answer.image_urls == answer.inline_images == ()
@@ -138,7 +170,12 @@ def test_a_service_error_is_read_by_its_code(status: int, code: int, verdict: Ve
             Verdict.STOP,
             "SignatureDoesNotMatch",
         ),
-        (400, gateway_error("InvalidTimestamp", 100006), Verdict.STOP, "InvalidTimestamp"),
+        (
+            400,
+            gateway_error("InvalidTimestamp", 100006),
+            Verdict.STOP,
+            "InvalidTimestamp",
+        ),
         (403, gateway_error("AccessDenied", 100013), Verdict.STOP, "AccessDenied"),
         (
             404,
@@ -152,7 +189,12 @@ def test_a_service_error_is_read_by_its_code(status: int, code: int, verdict: Ve
             Verdict.THROTTLE_RATE,
             "FlowLimitExceeded",
         ),
-        (502, gateway_error("InternalServiceError"), Verdict.RETRY, "InternalServiceError"),
+        (
+            502,
+            gateway_error("InternalServiceError"),
+            Verdict.RETRY,
+            "InternalServiceError",
+        ),
         (400, gateway_error("50215"), Verdict.FAILED, "50215"),
         (400, gateway_error(50412), Verdict.REFUSED, "50412"),
         (400, gateway_error(None, 100010), Verdict.STOP, "100010"),
@@ -172,16 +214,23 @@ def test_an_error_of_the_openapi_gateway_is_read_by_name_then_number(
 
 def test_a_gateway_error_outweighs_the_fields_beside_it() -> None:
     """Edge case 5."""
-    assert read({**success(), **gateway_error("AccessDenied")}, 403).verdict is Verdict.STOP
+    assert (
+        read({**success(), **gateway_error("AccessDenied")}, 403).verdict
+        is Verdict.STOP
+    )
 
 
-@pytest.mark.parametrize("metadata", [{"RequestId": "GW", "Error": None}, {"RequestId": "GW"}])
+@pytest.mark.parametrize(
+    "metadata", [{"RequestId": "GW", "Error": None}, {"RequestId": "GW"}]
+)
 def test_a_success_inside_result_is_a_success(metadata: dict[str, Any]) -> None:
     """Edge case 5."""
     answer = read({"ResponseMetadata": metadata, "Result": success()})
     assert (answer.verdict, answer.image_urls) == (Verdict.SUCCEEDED, (URL,))
     assert answer.provider_ms == pytest.approx(5861.744206)
-    without_id = {name: value for name, value in success().items() if name != "request_id"}
+    without_id = {
+        name: value for name, value in success().items() if name != "request_id"
+    }
     assert read({"ResponseMetadata": metadata, "Result": without_id}).request_id == "GW"
     assert read({"ResponseMetadata": None, **success()}).verdict is Verdict.SUCCEEDED
 
@@ -194,9 +243,21 @@ def test_a_success_inside_result_is_a_success(metadata: dict[str, Any]) -> None:
         (402, {"error": {"message": "bad"}}, Verdict.STOP),
         (404, {"error": "bad"}, Verdict.STOP),
         (422, {"error": {"message": "bad", "code": 422}}, Verdict.FAILED),
-        (429, {"error": {"message": "bad", "code": "rate_limit_exceeded"}}, Verdict.THROTTLE_RATE),
-        (429, {"error": {"message": "bad", "type": "insufficient_quota"}}, Verdict.STOP),
-        (403, {"code": "insufficient_user_quota", "message": "bad", "data": None}, Verdict.STOP),
+        (
+            429,
+            {"error": {"message": "bad", "code": "rate_limit_exceeded"}},
+            Verdict.THROTTLE_RATE,
+        ),
+        (
+            429,
+            {"error": {"message": "bad", "type": "insufficient_quota"}},
+            Verdict.STOP,
+        ),
+        (
+            403,
+            {"code": "insufficient_user_quota", "message": "bad", "data": None},
+            Verdict.STOP,
+        ),
         (401, {"code": 401, "message": "bad"}, Verdict.STOP),
         (400, {"error": {"message": "bad", "code": 50412}}, Verdict.REFUSED),
         (500, {"error": {"message": "bad"}}, Verdict.RETRY),
@@ -218,7 +279,9 @@ def test_an_openai_shaped_error_is_read_by_its_status(
     ("elapsed", "expected"),
     [("861.2ms", 861.2), ("1m3.2s", 63200), (5861, 5861), (None, None), ("?", None)],
 )
-def test_the_elapsed_time_never_decides(elapsed: object, expected: float | None) -> None:
+def test_the_elapsed_time_never_decides(
+    elapsed: object, expected: float | None
+) -> None:
     """Edge case 7."""
     answer = read({**success(), "time_elapsed": elapsed})
     assert (answer.verdict, answer.provider_ms) == (Verdict.SUCCEEDED, expected)
@@ -254,10 +317,14 @@ def test_image_urls_come_back_as_they_were_signed() -> None:
         "\n".join(PNG64[start : start + 76] for start in range(0, len(PNG64), 76)),
     ],
 )
-def test_base64_is_read_with_a_data_prefix_line_breaks_and_wrong_padding(encoded: str) -> None:
+def test_base64_is_read_with_a_data_prefix_line_breaks_and_wrong_padding(
+    encoded: str,
+) -> None:
     """Edge case 10."""
     assert PNG64.endswith("=")
-    assert read(success(image_urls=[], binary_data_base64=[encoded])).inline_images == (PNG,)
+    assert read(success(image_urls=[], binary_data_base64=[encoded])).inline_images == (
+        PNG,
+    )
 
 
 def test_what_is_kept_of_a_body_has_no_images_and_is_cut() -> None:

@@ -23,23 +23,37 @@ def vectors() -> list[Any]:
     if not VECTORS.exists():
         return [
             pytest.param(
-                None, marks=pytest.mark.skip(reason=f"{VECTORS.name} is not on this machine")
+                None,
+                marks=pytest.mark.skip(reason=f"{VECTORS.name} is not on this machine"),
             )
         ]
     recorded = json.loads(VECTORS.read_text("utf-8"))
     return [
-        pytest.param({**case, "AK": recorded["AK"], "SK": recorded["SK"]}, id=case["name"][:2])
+        pytest.param(
+            {**case, "AK": recorded["AK"], "SK": recorded["SK"]}, id=case["name"][:2]
+        )
         for case in recorded["cases"]
     ]
 
 
 def signed(**changes: Any) -> dict[str, str]:
-    return sign("POST", "127.0.0.1:8900", "/", QUERY, BODY, at=AT, **{**KEYS, **changes})
+    return sign(
+        "POST", "127.0.0.1:8900", "/", QUERY, BODY, at=AT, **{**KEYS, **changes}
+    )
 
 
-def verdict(headers: dict[str, str], *, body: bytes = BODY, **changes: Any) -> str | None:
+def verdict(
+    headers: dict[str, str], *, body: bytes = BODY, **changes: Any
+) -> str | None:
     lowered = {name.lower(): value for name, value in headers.items()}
-    arguments = {**KEYS, "at": AT, "query": QUERY, "path": "/", "method": "POST", **changes}
+    arguments = {
+        **KEYS,
+        "at": AT,
+        "query": QUERY,
+        "path": "/",
+        "method": "POST",
+        **changes,
+    }
     return verify(headers=lowered, body=body, **arguments)
 
 
@@ -95,7 +109,9 @@ def test_a_session_token_is_sent_signed_and_checked() -> None:
         ({"at": AT + timedelta(minutes=15)}, None),
     ],
 )
-def test_a_change_on_the_way_is_named(changes: dict[str, Any], error: str | None) -> None:
+def test_a_change_on_the_way_is_named(
+    changes: dict[str, Any], error: str | None
+) -> None:
     assert verdict(signed(), **changes) == error
 
 
@@ -105,7 +121,10 @@ def test_a_change_on_the_way_is_named(changes: dict[str, Any], error: str | None
         (None, "MissingAuthenticationToken"),
         ("", "InvalidAuthorization"),
         ("Bearer token", "InvalidAuthorization"),
-        ("HMAC-SHA256 Credential=AK, SignedHeaders=host, Signature=00", "InvalidAuthorization"),
+        (
+            "HMAC-SHA256 Credential=AK, SignedHeaders=host, Signature=00",
+            "InvalidAuthorization",
+        ),
         (
             "HMAC-SHA256 Credential=AK/20250113/cn-north-1/cv/request, Signature=00",
             "InvalidAuthorization",
@@ -166,14 +185,24 @@ def test_the_port_of_the_scheme_is_not_signed() -> None:
     with_port = sign("POST", "visual.example:443", "/", QUERY, BODY, at=AT, **KEYS)
     other_port = sign("POST", "visual.example:8443", "/", QUERY, BODY, at=AT, **KEYS)
 
-    assert plain["Authorization"] == with_port["Authorization"] != other_port["Authorization"]
+    assert (
+        plain["Authorization"]
+        == with_port["Authorization"]
+        != other_port["Authorization"]
+    )
 
 
 def test_the_day_is_that_of_utc() -> None:
     """Late in the evening in Beijing the UTC day, which the scope names, is another."""
     beijing = timezone(timedelta(hours=8))
     headers = sign(
-        "POST", "h", "/", QUERY, BODY, at=datetime(2025, 1, 14, 7, 0, tzinfo=beijing), **KEYS
+        "POST",
+        "h",
+        "/",
+        QUERY,
+        BODY,
+        at=datetime(2025, 1, 14, 7, 0, tzinfo=beijing),
+        **KEYS,
     )
 
     assert headers["X-Date"] == "20250113T230000Z"

@@ -53,7 +53,10 @@ def test_numbers_that_are_equal_make_equal_keys() -> None:
 
 
 def test_a_parameter_at_its_default_makes_the_same_key_as_none() -> None:
-    assert key(scale=3, ddim_steps=16, use_rephraser=True, logo_info={"add_logo": False}) == key()
+    assert (
+        key(scale=3, ddim_steps=16, use_rephraser=True, logo_info={"add_logo": False})
+        == key()
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,15 @@ def test_how_the_answer_is_delivered_is_not_in_the_key() -> None:
 
 def test_what_is_sent_is_what_was_hashed() -> None:
     """The wire carries the very numbers and texts of the key."""
-    job = Job("key", 1, "", "", REQ_KEY, shape(scale=3.0).head(URL, json_text('a "quoted" 猫')), 7)
+    job = Job(
+        "key",
+        1,
+        "",
+        "",
+        REQ_KEY,
+        shape(scale=3.0).head(URL, json_text('a "quoted" 猫')),
+        7,
+    )
     body = json.loads(job.payload())
     assert body["scale"] == 3
     assert isinstance(body["scale"], int)
@@ -91,7 +102,9 @@ def test_what_is_sent_is_what_was_hashed() -> None:
     assert body["seed"] == 7
     assert body["image_urls"] == ["https://images.example.com/cat.jpg"]
     assert body["req_key"] == REQ_KEY
-    assert body["controlnet_args"] == [{"type": "depth", "strength": 0.6, "binary_data_index": 0}]
+    assert body["controlnet_args"] == [
+        {"type": "depth", "strength": 0.6, "binary_data_index": 0}
+    ]
 
 
 def test_ignored_query_parameters_are_dropped_and_nothing_else() -> None:

@@ -25,8 +25,14 @@ ACTION = {"Action": "CVProcess", "Version": "2022-08-31"}
 def serve_options() -> None:
     """Be a simulator with the settings in `sys.argv[1]`."""
     options = json.loads(sys.argv[1])
-    paths = {name: Path(options.pop(name)) for name in ("bill", "faults") if name in options}
-    serve(Settings(**options, **paths), port=0, on_ready=lambda url: print(url, flush=True))
+    paths = {
+        name: Path(options.pop(name)) for name in ("bill", "faults") if name in options
+    }
+    serve(
+        Settings(**options, **paths),
+        port=0,
+        on_ready=lambda url: print(url, flush=True),
+    )
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,15 @@ class Running:
             **changes,
         }
         headers = sign("POST", urlsplit(self.url).netloc, "/", query, data, **keys)
-        return requests.post(f"{self.url}/", params=query, data=data, headers=headers, timeout=30)
+        return requests.post(
+            f"{self.url}/", params=query, data=data, headers=headers, timeout=30
+        )
 
     def picture(self, body: Any) -> bytes:
         """The bytes of the first picture that answers `body`."""
-        answer = requests.get(self.call(body).json()["data"]["image_urls"][0], timeout=30)
+        answer = requests.get(
+            self.call(body).json()["data"]["image_urls"][0], timeout=30
+        )
         assert answer.status_code == 200
         return answer.content
 
@@ -97,7 +107,9 @@ def running(bill: Path, **settings: Any) -> Iterator[Running]:
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start simulators that end with the test; they share one bill."""
     with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(running(tmp_path / "bill.jsonl", **settings))
+        yield lambda **settings: stack.enter_context(
+            running(tmp_path / "bill.jsonl", **settings)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +133,9 @@ def asked() -> Callable[..., dict[str, Any]]:
             "scale": 3,
             "ddim_steps": 16,
             "use_rephraser": False,
-            "controlnet_args": [{"type": "depth", "binary_data_index": 0, "strength": 0.6}],
+            "controlnet_args": [
+                {"type": "depth", "binary_data_index": 0, "strength": 0.6}
+            ],
             "return_url": True,
             **changes,
         }

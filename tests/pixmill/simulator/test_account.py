@@ -64,7 +64,9 @@ def test_other_limits_hold_at_once_and_calls_in_flight_stay() -> None:
     assert [limits.enter() for _ in range(9)] == [None] * 9
 
 
-def test_calls_beyond_the_rate_are_throttled_and_not_charged(start: Start, asked: Asked) -> None:
+def test_calls_beyond_the_rate_are_throttled_and_not_charged(
+    start: Start, asked: Asked
+) -> None:
     simulator = start(qps=3)
 
     answers = [simulator.call(asked(seed=seed)) for seed in range(12)]
@@ -73,16 +75,24 @@ def test_calls_beyond_the_rate_are_throttled_and_not_charged(start: Start, asked
     assert [answer.status_code for answer in answers[:3]] == [200] * 3
     assert throttled
     assert {answer.json()["code"] for answer in throttled} == {50429}
-    assert throttled[0].json()["message"] == "Request Has Reached API Limit, Please Try Later"
+    assert (
+        throttled[0].json()["message"]
+        == "Request Has Reached API Limit, Please Try Later"
+    )
     charges = Counter((line["code"], line["charged"]) for line in simulator.lines())
-    assert charges == {(10000, True): 12 - len(throttled), (50429, False): len(throttled)}
+    assert charges == {
+        (10000, True): 12 - len(throttled),
+        (50429, False): len(throttled),
+    }
 
 
 def test_calls_beyond_the_concurrency_are_throttled(start: Start, asked: Asked) -> None:
     simulator = start(concurrency=2, latency=1)
 
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda seed: simulator.call(asked(seed=seed)), range(6)))
+        answers = list(
+            pool.map(lambda seed: simulator.call(asked(seed=seed)), range(6))
+        )
 
     codes = Counter(answer.json()["code"] for answer in answers)
     assert codes == {10000: 2, 50430: 4}
@@ -98,7 +108,9 @@ def test_a_call_takes_its_latency_and_says_so(start: Start, asked: Asked) -> Non
         assert answer.elapsed.total_seconds() >= 0.27
 
 
-def test_the_bill_has_one_line_per_authenticated_call(start: Start, asked: Asked) -> None:
+def test_the_bill_has_one_line_per_authenticated_call(
+    start: Start, asked: Asked
+) -> None:
     simulator = start()
 
     answers = [
@@ -113,10 +125,14 @@ def test_the_bill_has_one_line_per_authenticated_call(start: Start, asked: Asked
 
     lines = simulator.lines()
     assert [line["call"] for line in lines] == [1, 2, 3, 4, 5]
-    assert [line["request_id"] for line in lines] == [answer["request_id"] for answer in answers]
+    assert [line["request_id"] for line in lines] == [
+        answer["request_id"] for answer in answers
+    ]
     assert [line["code"] for line in lines] == [10000, 10000, 10000, 50215, 50215]
     assert [line["charged"] for line in lines] == [True, True, True, False, False]
-    assert {line["req_key"] for line in lines[:4]} == {"high_aes_scheduler_svr_controlnet_v2.0"}
+    assert {line["req_key"] for line in lines[:4]} == {
+        "high_aes_scheduler_svr_controlnet_v2.0"
+    }
     assert lines[0]["key"] == lines[1]["key"] != lines[2]["key"]
     assert list(lines[0]) == [
         "time",
@@ -139,13 +155,17 @@ def test_the_key_is_the_hash_of_the_canonical_body_without_return_url(
     simulator.call(dict(reversed(body.items())))
 
     body.pop("return_url")
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    canonical = json.dumps(
+        body, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
     assert {line["key"] for line in simulator.lines()} == {
         hashlib.sha256(canonical.encode()).hexdigest()
     }
 
 
-def test_the_line_is_on_the_bill_before_the_answer_arrives(start: Start, asked: Asked) -> None:
+def test_the_line_is_on_the_bill_before_the_answer_arrives(
+    start: Start, asked: Asked
+) -> None:
     simulator = start()
 
     for count in range(1, 30):
@@ -179,7 +199,9 @@ def test_processes_that_share_a_bill_never_mix_their_lines(tmp_path: Path) -> No
     assert sorted(json.loads(line)["call"] for line in lines) == list(range(400))
 
 
-def test_without_a_bill_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_bill_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     bill = ProviderBill(None)
     bill.write(Entry(1, "k", "r", 10000, charged=True, request_id="i"))

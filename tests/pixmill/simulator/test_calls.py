@@ -28,10 +28,17 @@ def test_a_success_has_every_field_of_the_documented_example(
     data = answer.pop("data")
     assert response.status_code == 200
     assert list(answer) == ["code", "message", "request_id", "status", "time_elapsed"]
-    assert (answer["code"], answer["status"], answer["message"]) == (10000, 10000, "Success")
+    assert (answer["code"], answer["status"], answer["message"]) == (
+        10000,
+        10000,
+        "Success",
+    )
     assert re.fullmatch(r"\d{14}[0-9A-F]{20}", answer["request_id"])
     assert re.fullmatch(r"\d+(\.\d+)?(µs|ms|s)", answer["time_elapsed"])
-    assert data["algorithm_base_resp"] == {"status_code": 0, "status_message": "Success"}
+    assert data["algorithm_base_resp"] == {
+        "status_code": 0,
+        "status_message": "Success",
+    }
     assert data["binary_data_base64"] == []
     assert len(data["image_urls"]) == 1
     assert data["predict_tags_result"] == data["rephraser_result"] == ""
@@ -46,10 +53,14 @@ def test_a_success_has_every_field_of_the_documented_example(
     ]
 
 
-def test_the_request_id_opens_with_the_time_in_beijing(simulator: Running, asked: Asked) -> None:
+def test_the_request_id_opens_with_the_time_in_beijing(
+    simulator: Running, asked: Asked
+) -> None:
     digits = simulator.call(asked()).json()["request_id"][:14]
 
-    told = datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC) - timedelta(hours=8)
+    told = datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC) - timedelta(
+        hours=8
+    )
     assert abs(datetime.now(UTC) - told) < timedelta(minutes=1)
 
 
@@ -62,7 +73,9 @@ def test_ampersands_are_escaped_as_the_provider_escapes_them(
     assert "&x-expires=" in response.json()["data"]["image_urls"][0]
 
 
-def test_the_signed_form_gives_the_same_answer(simulator: Running, asked: Asked) -> None:
+def test_the_signed_form_gives_the_same_answer(
+    simulator: Running, asked: Asked
+) -> None:
     assert simulator.signed_call(asked()).json()["code"] == 10000
 
 
@@ -78,14 +91,19 @@ def test_a_wrong_bearer_key_is_refused_in_the_shape_of_the_reseller(
 
 def test_a_call_without_authorization_is_refused(simulator: Running) -> None:
     bearer = requests.post(
-        f"{simulator.url}/volcv/v1?Action=CVProcess&Version=2022-08-31", json={}, timeout=30
+        f"{simulator.url}/volcv/v1?Action=CVProcess&Version=2022-08-31",
+        json={},
+        timeout=30,
     )
     signed = requests.post(
         f"{simulator.url}/?Action=CVProcess&Version=2022-08-31", json={}, timeout=30
     )
 
     assert bearer.status_code == signed.status_code == 401
-    assert signed.json()["ResponseMetadata"]["Error"]["Code"] == "MissingAuthenticationToken"
+    assert (
+        signed.json()["ResponseMetadata"]["Error"]["Code"]
+        == "MissingAuthenticationToken"
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,11 +112,21 @@ def test_a_call_without_authorization_is_refused(simulator: Running) -> None:
         ({"secret_key": "wrong"}, 401, "SignatureDoesNotMatch", 100010),
         ({"access_key": "wrong"}, 401, "InvalidAccessKey", 100009),
         ({"session_token": "unknown"}, 401, "InvalidSecretToken", 0),
-        ({"at": datetime.now(UTC) - timedelta(hours=1)}, 400, "InvalidTimestamp", 100006),
+        (
+            {"at": datetime.now(UTC) - timedelta(hours=1)},
+            400,
+            "InvalidTimestamp",
+            100006,
+        ),
     ],
 )
 def test_a_wrong_signature_is_refused_in_the_shape_of_the_gateway(
-    simulator: Running, asked: Asked, changes: dict[str, Any], status: int, code: str, number: int
+    simulator: Running,
+    asked: Asked,
+    changes: dict[str, Any],
+    status: int,
+    code: str,
+    number: int,
 ) -> None:
     response = simulator.signed_call(asked(), **changes)
 
@@ -112,7 +140,9 @@ def test_a_wrong_signature_is_refused_in_the_shape_of_the_gateway(
     )
 
 
-def test_a_session_token_is_asked_for_where_one_is_set(start: Start, asked: Asked) -> None:
+def test_a_session_token_is_asked_for_where_one_is_set(
+    start: Start, asked: Asked
+) -> None:
     simulator = start(session_token="STS==")
 
     assert simulator.signed_call(asked(), session_token="STS==").json()["code"] == 10000
@@ -120,7 +150,8 @@ def test_a_session_token_is_asked_for_where_one_is_set(start: Start, asked: Aske
 
 
 @pytest.mark.parametrize(
-    "query", [{"Action": "CVDance", "Version": "2022-08-31"}, {"Action": "CVProcess"}, {}]
+    "query",
+    [{"Action": "CVDance", "Version": "2022-08-31"}, {"Action": "CVProcess"}, {}],
 )
 def test_an_unknown_action_or_version_is_not_found(
     simulator: Running, asked: Asked, query: dict[str, str]
@@ -130,13 +161,19 @@ def test_an_unknown_action_or_version_is_not_found(
         simulator.signed_call(asked(), query=query),
     ):
         assert response.status_code == 404
-        assert response.json()["ResponseMetadata"]["Error"]["Code"] == "InvalidActionOrVersion"
+        assert (
+            response.json()["ResponseMetadata"]["Error"]["Code"]
+            == "InvalidActionOrVersion"
+        )
 
 
 def test_other_addresses_hold_nothing(simulator: Running) -> None:
     assert requests.get(simulator.url, timeout=30).status_code == 404
     assert requests.post(f"{simulator.url}/v1/images", timeout=30).status_code == 404
-    assert requests.get(f"{simulator.url}/images/../../etc/passwd", timeout=30).status_code == 404
+    assert (
+        requests.get(f"{simulator.url}/images/../../etc/passwd", timeout=30).status_code
+        == 404
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,7 +188,10 @@ def test_other_addresses_hold_nothing(simulator: Running) -> None:
         {"ddim_steps": 1},
         {"controlnet_args": control(strength=1, type="pose")},
         {
-            "controlnet_args": [*control(), *control(type="canny", binary_data_index=1)],
+            "controlnet_args": [
+                *control(),
+                *control(type="canny", binary_data_index=1),
+            ],
             "image_urls": ["https://a"] * 2,
         },
         {"image_urls": [], "binary_data_base64": [PIXEL]},
@@ -236,7 +276,9 @@ def test_a_body_that_is_no_request_is_invalid(simulator: Running, body: bytes) -
 @pytest.mark.parametrize(
     "req_key", ["unknown_v1", None, 7, ["high_aes_scheduler_svr_controlnet_v2.0"]]
 )
-def test_an_unknown_req_key_is_denied(simulator: Running, asked: Asked, req_key: Any) -> None:
+def test_an_unknown_req_key_is_denied(
+    simulator: Running, asked: Asked, req_key: Any
+) -> None:
     response = simulator.call(asked(req_key=req_key))
 
     assert response.status_code == 401
@@ -248,9 +290,9 @@ def test_the_rephraser_lengthens_the_prompt_the_same_way_every_time(
     simulator: Running, asked: Asked
 ) -> None:
     def rephrased(**changes: Any) -> str:
-        result: str = simulator.call(asked(use_rephraser=True, **changes)).json()["data"][
-            "rephraser_result"
-        ]
+        result: str = simulator.call(asked(use_rephraser=True, **changes)).json()[
+            "data"
+        ]["rephraser_result"]
         return result
 
     assert rephrased().startswith("a cat on a hill at sunset, ")

@@ -27,8 +27,13 @@ WIRES = {
     for does in ("reset", "close", "stall")
     for at in STAGES
 }
-DRIPS = {f"drip at {at}": {"wire": "drip", "at": at, "pace": 0.0001} for at in ("start", "middle")}
-ENDLESS = {f"endless at {at}": {"wire": "endless", "at": at} for at in ("headers", "middle")}
+DRIPS = {
+    f"drip at {at}": {"wire": "drip", "at": at, "pace": 0.0001}
+    for at in ("start", "middle")
+}
+ENDLESS = {
+    f"endless at {at}": {"wire": "endless", "at": at} for at in ("headers", "middle")
+}
 SAID: dict[str, dict[str, Any]] = {
     **{f"number {code}.": {"code": code} for code in NUMBERS},
     **{f"name {name}.": {"code": name} for name in NAMED_ERRORS},
@@ -38,7 +43,10 @@ SAID: dict[str, dict[str, Any]] = {
     "a half answer": {"broken": "truncated"},
     "a garbled answer": {"broken": "malformed"},
     "a portal": {"broken": "html"},
-    **{f"page {status}": {"status": status, "broken": "html"} for status in (502, 503, 504)},
+    **{
+        f"page {status}": {"status": status, "broken": "html"}
+        for status in (502, 503, 504)
+    },
     "unfolds": {"broken": "bomb"},
 }
 IMAGES: dict[str, dict[str, Any]] = {
@@ -56,7 +64,10 @@ IMAGES: dict[str, dict[str, Any]] = {
     "image drips once": {"wire": "drip", "pace": 0.1, "times": 1},
     "image fails twice": {"status": 503, "times": 2},
 }
-RULES = [{"prompt": prompt, **what} for prompt, what in (WIRES | DRIPS | ENDLESS | SAID).items()]
+RULES = [
+    {"prompt": prompt, **what}
+    for prompt, what in (WIRES | DRIPS | ENDLESS | SAID).items()
+]
 RULES += [{"prompt": prompt, "image": what} for prompt, what in IMAGES.items()]
 PLACE = {rule["prompt"]: place for place, rule in enumerate(RULES)}
 
@@ -71,14 +82,18 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def met(simulator: Running, prompt: str) -> tuple[Any, bool]:
     """Code and charge of the last line on the bill for the fault of `prompt`, which was met."""
-    line = next(line for line in reversed(simulator.lines()) if line["fault"] == PLACE[prompt])
+    line = next(
+        line for line in reversed(simulator.lines()) if line["fault"] == PLACE[prompt]
+    )
     return line["code"], line["charged"]
 
 
 def opened(simulator: Running, body: dict[str, Any]) -> socket.socket:
     """A connection on which `body` was asked for."""
     data = json.dumps(body).encode()
-    connection = socket.create_connection(("127.0.0.1", urlsplit(simulator.url).port), timeout=30)
+    connection = socket.create_connection(
+        ("127.0.0.1", urlsplit(simulator.url).port), timeout=30
+    )
     connection.sendall(
         b"POST /volcv/v1?Action=CVProcess&Version=2022-08-31 HTTP/1.1\r\nHost: localhost\r\n"
         b"Authorization: Bearer "
@@ -171,7 +186,9 @@ def test_an_answer_never_ends(faulty: Running, asked: Asked, at: str) -> None:
     assert faulty.call(asked()).status_code == 200
 
 
-def test_every_code_that_has_a_meaning_can_be_said(faulty: Running, asked: Asked) -> None:
+def test_every_code_that_has_a_meaning_can_be_said(
+    faulty: Running, asked: Asked
+) -> None:
     """D1, E1 to E7: each number in its envelope, each name in the shape of who says it; only a success is charged."""
     for code in NUMBERS:
         assert faulty.call(asked(prompt=f"number {code}.")).json()["code"] == code
@@ -192,7 +209,10 @@ def test_headers_and_messages_are_the_rules_own(faulty: Running, asked: Asked) -
 
     assert (throttled.status_code, throttled.headers["Retry-After"]) == (429, "7")
     assert (poor.status_code, poor.json()["error"]["message"]) == (403, "pay first")
-    assert (plain.json()["code"], plain.headers["Content-Type"]) == (10000, "text/plain")
+    assert (plain.json()["code"], plain.headers["Content-Type"]) == (
+        10000,
+        "text/plain",
+    )
 
 
 @pytest.mark.parametrize("prompt", ["a half answer", "a garbled answer", "a portal"])
@@ -208,7 +228,9 @@ def test_a_success_that_nobody_can_read_is_charged(
     assert answer.text.startswith("<html>") == (prompt == "a portal")
 
 
-@pytest.mark.parametrize(("status", "charged"), [(502, False), (503, False), (504, True)])
+@pytest.mark.parametrize(
+    ("status", "charged"), [(502, False), (503, False), (504, True)]
+)
 def test_a_gateway_that_gave_up_waiting_may_have_paid(
     faulty: Running, asked: Asked, status: int, charged: bool
 ) -> None:
@@ -220,12 +242,15 @@ def test_a_gateway_that_gave_up_waiting_may_have_paid(
     assert met(faulty, f"page {status}") == (None, charged)
 
 
-def test_a_compressed_answer_unfolds_to_a_hundred_megabytes(faulty: Running, asked: Asked) -> None:
+def test_a_compressed_answer_unfolds_to_a_hundred_megabytes(
+    faulty: Running, asked: Asked
+) -> None:
     """D15: a gzip bomb that nobody asked for."""
     with closing(opened(faulty, asked(prompt="unfolds"))) as connection:
         answers = connection.makefile("rb")
         headers = dict(
-            line.lower().split(b": ") for line in list(iter(answers.readline, b"\r\n"))[1:]
+            line.lower().split(b": ")
+            for line in list(iter(answers.readline, b"\r\n"))[1:]
         )
         packed = answers.read(int(headers[b"content-length"]))
         answers.close()
@@ -253,7 +278,10 @@ def image_url(simulator: Running, body: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("prompt", "problem"),
     [
-        *((f"image is {status}", f"its answer is {status}") for status in (403, 404, 410)),
+        *(
+            (f"image is {status}", f"its answer is {status}")
+            for status in (403, 404, 410)
+        ),
         ("image truncated", "3 attempts"),
         ("image malformed", "3 attempts"),
         ("image is a page", "3 attempts"),
@@ -286,7 +314,9 @@ def test_a_wrong_type_leaves_the_right_bytes(
     assert inspect(fetcher.fetch(url)).format == "JPEG"
 
 
-@pytest.mark.parametrize("prompt", ["image stalls once", "image drips once", "image fails twice"])
+@pytest.mark.parametrize(
+    "prompt", ["image stalls once", "image drips once", "image fails twice"]
+)
 def test_an_image_comes_when_its_fault_is_used_up(
     faulty: Running, asked: Asked, fetcher: ImageFetcher, prompt: str
 ) -> None:

@@ -20,7 +20,9 @@ from tests.pixmill.simulator.conftest import ROOT, Running, Start
 Asked = Callable[..., dict[str, Any]]
 
 
-def faulty(start: Start, folder: Path, *rules: dict[str, Any], **settings: Any) -> Running:
+def faulty(
+    start: Start, folder: Path, *rules: dict[str, Any], **settings: Any
+) -> Running:
     path = folder / "faults.yaml"
     path.write_text(yaml.safe_dump(list(rules)), "utf-8")
     return start(faults=str(path), **settings)
@@ -41,7 +43,10 @@ def test_a_rule_names_its_calls_by_number(calls: Any, hit: list[int]) -> None:
 
 
 def test_the_first_rule_that_matches_wins_until_it_is_used_up() -> None:
-    rules = [{"prompt": "cat", "code": 50412, "times": 2}, {"calls": "2-9", "code": 50500}]
+    rules = [
+        {"prompt": "cat", "code": 50412, "times": 2},
+        {"calls": "2-9", "code": 50500},
+    ]
     faults = Faults(map(Rule.model_validate, rules))
 
     met = [
@@ -61,7 +66,9 @@ def test_a_span_of_time_counts_from_the_first_call() -> None:
     faults = Faults([Rule.model_validate({"between": "30s-1.5m", "status": 503})])
 
     seconds = (0.0, 29.9, 30.0, 90.0, 90.1)
-    assert [second for second in seconds if faults.match(Occasion(1, second=second))] == [
+    assert [
+        second for second in seconds if faults.match(Occasion(1, second=second))
+    ] == [
         30.0,
         90.0,
     ]
@@ -101,7 +108,8 @@ def test_a_sticky_share_meets_the_same_keys_in_every_call() -> None:
 
 def test_two_rules_draw_by_themselves() -> None:
     rules = [
-        Rule.model_validate({"share": 0.5, "sticky": True, "code": code}) for code in (50500, 50501)
+        Rule.model_validate({"share": 0.5, "sticky": True, "code": code})
+        for code in (50500, 50501)
     ]
     faults = Faults(rules)
 
@@ -112,19 +120,33 @@ def test_two_rules_draw_by_themselves() -> None:
     assert met[None] > 60
 
 
-def test_limits_move_while_calls_are_made(start: Start, tmp_path: Path, asked: Asked) -> None:
+def test_limits_move_while_calls_are_made(
+    start: Start, tmp_path: Path, asked: Asked
+) -> None:
     """E2, E3: from its third call on the account has a call a minute."""
     path = tmp_path / "faults.yaml"
-    path.write_text("{limits: [{calls: '3-5', qps: 0.01}, {calls: 6, concurrency: 3}]}", "utf-8")
+    path.write_text(
+        "{limits: [{calls: '3-5', qps: 0.01}, {calls: 6, concurrency: 3}]}", "utf-8"
+    )
 
-    assert codes(start(faults=str(path)), asked, 6) == [10000, 10000, 10000, 50429, 50429, 10000]
+    assert codes(start(faults=str(path)), asked, 6) == [
+        10000,
+        10000,
+        10000,
+        50429,
+        50429,
+        10000,
+    ]
 
 
 def test_the_first_limit_that_covers_a_call_holds() -> None:
     """E3: limits by call and by time; between them the server's own."""
     limits = [
         Limit.model_validate(limit)
-        for limit in ({"calls": "3-5", "qps": 2}, {"between": "10s-20s", "concurrency": 1})
+        for limit in (
+            {"calls": "3-5", "qps": 2},
+            {"between": "10s-20s", "concurrency": 1},
+        )
     ]
     faults = Faults([], limits)
 
@@ -144,7 +166,9 @@ def test_a_code_comes_with_its_documented_status_and_message(
 
     assert throttled.status_code == 429
     assert throttled.headers["Retry-After"] == "7"
-    assert throttled.json()["message"] == "Request Has Reached API Limit, Please Try Later"
+    assert (
+        throttled.json()["message"] == "Request Has Reached API Limit, Please Try Later"
+    )
     assert throttled.json()["data"] is None
     assert (fine.status_code, "Retry-After" in fine.headers) == (200, False)
 
@@ -153,7 +177,10 @@ def test_status_and_message_can_be_others_than_documented(
     start: Start, tmp_path: Path, asked: Asked
 ) -> None:
     simulator = faulty(
-        start, tmp_path, {"code": 50412, "status": 200, "message": "no"}, {"code": 10000}
+        start,
+        tmp_path,
+        {"code": 50412, "status": 200, "message": "no"},
+        {"code": 10000},
     )
 
     answer = simulator.call(asked())
@@ -165,10 +192,15 @@ def test_status_and_message_can_be_others_than_documented(
     )
 
 
-def test_an_unknown_code_is_passed_on(start: Start, tmp_path: Path, asked: Asked) -> None:
+def test_an_unknown_code_is_passed_on(
+    start: Start, tmp_path: Path, asked: Asked
+) -> None:
     simulator = faulty(start, tmp_path, {"code": 59999, "status": 418})
 
-    assert (simulator.call(asked()).status_code, simulator.lines()[0]["code"]) == (418, 59999)
+    assert (simulator.call(asked()).status_code, simulator.lines()[0]["code"]) == (
+        418,
+        59999,
+    )
 
 
 def test_a_body_takes_the_place_of_the_documented_shape(
@@ -192,16 +224,23 @@ def test_a_body_takes_the_place_of_the_documented_shape(
     ]
 
 
-def test_a_bare_status_has_an_empty_body(start: Start, tmp_path: Path, asked: Asked) -> None:
+def test_a_bare_status_has_an_empty_body(
+    start: Start, tmp_path: Path, asked: Asked
+) -> None:
     simulator = faulty(start, tmp_path, {"status": 502})
 
-    assert (simulator.call(asked()).status_code, simulator.call(asked()).content) == (502, b"")
+    assert (simulator.call(asked()).status_code, simulator.call(asked()).content) == (
+        502,
+        b"",
+    )
 
 
 def test_a_delay_alone_leaves_the_answer_as_it_is(
     start: Start, tmp_path: Path, asked: Asked
 ) -> None:
-    simulator = faulty(start, tmp_path, {"calls": "1", "delay": 0.5, "headers": {"X-Slow": "yes"}})
+    simulator = faulty(
+        start, tmp_path, {"calls": "1", "delay": 0.5, "headers": {"X-Slow": "yes"}}
+    )
 
     started = time.monotonic()
     answer = simulator.call(asked())
@@ -210,7 +249,9 @@ def test_a_delay_alone_leaves_the_answer_as_it_is(
     assert (answer.json()["code"], answer.headers["X-Slow"]) == (10000, "yes")
 
 
-def test_what_is_charged_can_be_said(start: Start, tmp_path: Path, asked: Asked) -> None:
+def test_what_is_charged_can_be_said(
+    start: Start, tmp_path: Path, asked: Asked
+) -> None:
     simulator = faulty(
         start,
         tmp_path,
@@ -230,7 +271,9 @@ def test_a_prompt_chooses_its_fault(start: Start, tmp_path: Path, asked: Asked) 
     assert simulator.call(b"not json").json()["code"] == 50215
 
 
-def test_scripted_answers_pass_by_the_limits(start: Start, tmp_path: Path, asked: Asked) -> None:
+def test_scripted_answers_pass_by_the_limits(
+    start: Start, tmp_path: Path, asked: Asked
+) -> None:
     simulator = faulty(start, tmp_path, {"calls": "1-5", "code": 50501}, qps=1)
 
     assert codes(simulator, asked, 6) == [50501] * 5 + [10000]
@@ -242,7 +285,9 @@ def test_faults_may_be_json(tmp_path: Path) -> None:
 
     faults = load_faults(path)
     assert faults.match(Occasion(1)) is None
-    assert faults.match(Occasion(2)) == Met(0, Rule.model_validate({"calls": 2, "code": 50500}))
+    assert faults.match(Occasion(2)) == Met(
+        0, Rule.model_validate({"calls": 2, "code": 50500})
+    )
 
 
 def test_an_empty_file_has_no_rules(tmp_path: Path) -> None:
@@ -283,7 +328,9 @@ def test_an_empty_file_has_no_rules(tmp_path: Path) -> None:
         (None, "can't be read"),
     ],
 )
-def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str | None, place: str) -> None:
+def test_a_mistake_is_named_with_its_place(
+    tmp_path: Path, text: str | None, place: str
+) -> None:
     path = tmp_path / "faults.yaml"
     if text is not None:
         path.write_text(text)
@@ -303,14 +350,19 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
         load_faults(path)
 
     assert all(
-        place in str(caught.value) for place in ("rule[0].code", "rule[1].delay", "rule[1].times")
+        place in str(caught.value)
+        for place in ("rule[0].code", "rule[1].delay", "rule[1].times")
     )
 
 
-def test_the_faults_that_the_documentation_shows_can_be_rehearsed(tmp_path: Path) -> None:
+def test_the_faults_that_the_documentation_shows_can_be_rehearsed(
+    tmp_path: Path,
+) -> None:
     page = (ROOT / "docs" / "simulator.md").read_text("utf-8")
     shown = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    ready = [path.read_text("utf-8") for path in (ROOT / "configs" / "faults").glob("*.yaml")]
+    ready = [
+        path.read_text("utf-8") for path in (ROOT / "configs" / "faults").glob("*.yaml")
+    ]
     for number, text in enumerate([*shown, *ready]):
         path = tmp_path / f"{number}.yaml"
         path.write_text(text, "utf-8")

@@ -54,7 +54,9 @@ def test_the_same_request_gives_the_same_bytes(
     other_process = start()
 
     assert (
-        simulator.picture(asked()) == simulator.picture(asked()) == other_process.picture(asked())
+        simulator.picture(asked())
+        == simulator.picture(asked())
+        == other_process.picture(asked())
     )
 
 
@@ -70,12 +72,22 @@ def test_the_same_request_gives_the_same_bytes(
         {"use_rephraser": True},
         {"image_urls": ["https://images.example/other.jpg"]},
         {"controlnet_args": steered(0.61)},
-        {"controlnet_args": [{"type": "canny", "binary_data_index": 0, "strength": 0.6}]},
-        {"controlnet_args": [{"type": "pose", "binary_data_index": 0, "strength": 0.6}]},
+        {
+            "controlnet_args": [
+                {"type": "canny", "binary_data_index": 0, "strength": 0.6}
+            ]
+        },
+        {
+            "controlnet_args": [
+                {"type": "pose", "binary_data_index": 0, "strength": 0.6}
+            ]
+        },
         {"logo_info": {"add_logo": True}},
     ],
 )
-def test_every_parameter_shows(simulator: Running, asked: Asked, changes: dict[str, Any]) -> None:
+def test_every_parameter_shows(
+    simulator: Running, asked: Asked, changes: dict[str, Any]
+) -> None:
     assert simulator.picture(asked(**changes)) != simulator.picture(asked())
 
 
@@ -91,17 +103,25 @@ def test_an_image_is_known_by_its_content(simulator: Running, asked: Asked) -> N
     assert inline(b"one image") == inline(b"one image") != inline(b"another image")
 
 
-def test_without_return_url_the_picture_comes_inline(simulator: Running, asked: Asked) -> None:
+def test_without_return_url_the_picture_comes_inline(
+    simulator: Running, asked: Asked
+) -> None:
     for return_url in (False, None):
         data = simulator.call(asked(return_url=return_url)).json()["data"]
 
         assert data["image_urls"] == []
-        assert base64.b64decode(data["binary_data_base64"][0]) == simulator.picture(asked())
+        assert base64.b64decode(data["binary_data_base64"][0]) == simulator.picture(
+            asked()
+        )
 
 
-def test_canny_returns_the_contour_map_as_a_second_image(simulator: Running, asked: Asked) -> None:
+def test_canny_returns_the_contour_map_as_a_second_image(
+    simulator: Running, asked: Asked
+) -> None:
     urls = simulator.call(
-        asked(controlnet_args=[{"type": "canny", "binary_data_index": 0, "strength": 0.6}])
+        asked(
+            controlnet_args=[{"type": "canny", "binary_data_index": 0, "strength": 0.6}]
+        )
     ).json()["data"]["image_urls"]
 
     picture, contours = (pixels(requests.get(url, timeout=30).content) for url in urls)
@@ -111,21 +131,30 @@ def test_canny_returns_the_contour_map_as_a_second_image(simulator: Running, ask
     assert picture.mean() > contours.mean() + 30
 
 
-def test_strength_leads_from_a_free_composition_to_that_of_the_input_image(asked: Asked) -> None:
+def test_strength_leads_from_a_free_composition_to_that_of_the_input_image(
+    asked: Asked,
+) -> None:
     """At full strength two prompts of one mood share the composition; the weaker the control, the less they do."""
     one, other = (
-        recipe(asked(prompt=prompt)) for prompt in ("dunes at dusk", "dusk over the dunes")
+        recipe(asked(prompt=prompt))
+        for prompt in ("dunes at dusk", "dusk over the dunes")
     )
-    apart = [distance(one._replace(depth=s), other._replace(depth=s)) for s in (0.05, 0.5, 1.0)]
+    apart = [
+        distance(one._replace(depth=s), other._replace(depth=s))
+        for s in (0.05, 0.5, 1.0)
+    ]
     path = [
-        distance(one._replace(depth=s), one._replace(depth=1.0)) for s in (0.05, 0.4, 0.7, 0.95)
+        distance(one._replace(depth=s), one._replace(depth=1.0))
+        for s in (0.05, 0.4, 0.7, 0.95)
     ]
 
     assert apart[0] > apart[2]
     assert path == sorted(path, reverse=True)
 
 
-def test_another_input_image_is_another_composition_only_under_control(asked: Asked) -> None:
+def test_another_input_image_is_another_composition_only_under_control(
+    asked: Asked,
+) -> None:
     one = recipe(asked(image_urls=["https://a.example/1.jpg"]))
     other = recipe(asked(image_urls=["https://a.example/2.jpg"]))
 
@@ -159,9 +188,9 @@ def test_the_watermark_stands_in_its_corner(
     asked: Asked, corner: int, rows: int, columns: int, language: str
 ) -> None:
     plain = recipe(asked())
-    change = np.abs(pixels(plain) - pixels(plain._replace(mark=Mark(language, corner, 1.0)))).sum(
-        axis=2
-    )
+    change = np.abs(
+        pixels(plain) - pixels(plain._replace(mark=Mark(language, corner, 1.0)))
+    ).sum(axis=2)
 
     def quarter(start: int) -> slice:
         return slice(256) if start == 0 else slice(256, None)
@@ -172,7 +201,8 @@ def test_the_watermark_stands_in_its_corner(
 def test_a_fainter_watermark_changes_less(asked: Asked) -> None:
     plain = recipe(asked())
     faint, strong = (
-        distance(plain, plain._replace(mark=Mark("mine", 0, opacity))) for opacity in (0.2, 1.0)
+        distance(plain, plain._replace(mark=Mark("mine", 0, opacity)))
+        for opacity in (0.2, 1.0)
     )
 
     assert 0 < faint < strong
@@ -194,7 +224,9 @@ def test_a_theme_follows_the_words_of_the_prompt(
 ) -> None:
     read = read_prompt(prompt)
 
-    assert all(wanted is None or wanted == got for wanted, got in zip(theme, read, strict=True))
+    assert all(
+        wanted is None or wanted == got for wanted, got in zip(theme, read, strict=True)
+    )
     assert read.subject != "cat" or "cat" in theme
 
 
@@ -246,7 +278,9 @@ def test_a_url_outlives_its_server(start: Start, asked: Asked) -> None:
     url = first.call(asked()).json()["data"]["image_urls"][0]
     picture = requests.get(url, timeout=30).content
 
-    assert requests.get(url.replace(first.url, second.url), timeout=30).content == picture
+    assert (
+        requests.get(url.replace(first.url, second.url), timeout=30).content == picture
+    )
 
 
 def test_a_picture_is_painted_quickly(asked: Asked) -> None:

@@ -18,7 +18,15 @@ import requests
 
 from pixmill.errors import PixmillError, UserError
 from pixmill.simulator import Settings, embedded, serve, settings_from_environment
-from tests.pixmill.simulator.conftest import ACCESS, ACTION, BEARER, ROOT, SECRET, Running, Start
+from tests.pixmill.simulator.conftest import (
+    ACCESS,
+    ACTION,
+    BEARER,
+    ROOT,
+    SECRET,
+    Running,
+    Start,
+)
 
 Asked = Callable[..., dict[str, Any]]
 
@@ -73,19 +81,28 @@ def test_the_official_sdk_gets_a_result_with_its_own_signer(
     sdk = [sys.executable, "-W", "ignore", "-c", SDK_CALL, host, ACCESS]
 
     right = subprocess.run(
-        [*sdk, SECRET, json.dumps(asked(prompt="一只猫"))], capture_output=True, text=True
+        [*sdk, SECRET, json.dumps(asked(prompt="一只猫"))],
+        capture_output=True,
+        text=True,
     )
-    wrong = subprocess.run([*sdk, "another", json.dumps(asked())], capture_output=True, text=True)
+    wrong = subprocess.run(
+        [*sdk, "another", json.dumps(asked())], capture_output=True, text=True
+    )
 
     assert right.returncode == 0, right.stderr
     data = json.loads(right.stdout)["data"]
-    assert requests.get(data["image_urls"][0], timeout=30).headers["Content-Type"] == "image/jpeg"
+    assert (
+        requests.get(data["image_urls"][0], timeout=30).headers["Content-Type"]
+        == "image/jpeg"
+    )
     assert wrong.returncode == 1
     assert "SignatureDoesNotMatch" in wrong.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_without_a_word(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_it_without_a_word(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     command = [sys.executable, "-m", "pixmill.simulator"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -98,10 +115,14 @@ def test_a_signal_ends_it_without_a_word(tmp_path: Path, number: signal.Signals)
     assert (process.returncode, said) == (0, ("", ""))
 
 
-def test_a_call_in_flight_is_finished_before_it_ends(start: Start, asked: Asked) -> None:
+def test_a_call_in_flight_is_finished_before_it_ends(
+    start: Start, asked: Asked
+) -> None:
     simulator = start(latency=1)
     body = json.dumps(asked()).encode()
-    with socket.create_connection(("127.0.0.1", urlsplit(simulator.url).port)) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", urlsplit(simulator.url).port)
+    ) as connection:
         connection.sendall(
             b"POST /volcv/v1?Action=CVProcess&Version=2022-08-31 HTTP/1.1\r\nHost: localhost\r\n"
             b"Authorization: Bearer "
@@ -129,7 +150,9 @@ def test_a_client_that_hangs_up_has_been_charged(start: Start, asked: Asked) -> 
             headers={"Authorization": f"Bearer {BEARER}"},
             timeout=0.2,
         )
-    assert simulator.call(b"{}").json()["code"] == 50215  # so the call before has arrived
+    assert (
+        simulator.call(b"{}").json()["code"] == 50215
+    )  # so the call before has arrived
     simulator.process.terminate()
     simulator.process.wait(10)
 
@@ -180,7 +203,11 @@ def test_a_limit_that_no_server_can_have_is_refused(limit: dict[str, Any]) -> No
 
 def test_keys_come_from_the_environment_and_are_made_up_where_unset() -> None:
     given = settings_from_environment(
-        environment={"PIXMILL_API_KEY": "mine", "VOLC_ACCESSKEY": "", "VOLC_SESSION_TOKEN": "STS=="}
+        environment={
+            "PIXMILL_API_KEY": "mine",
+            "VOLC_ACCESSKEY": "",
+            "VOLC_SESSION_TOKEN": "STS==",
+        }
     )
     again = settings_from_environment(environment={})
 
@@ -225,13 +252,17 @@ def test_an_embedded_simulator_answers_to_its_own_key(
     assert not is_up(simulator.base_url)
 
 
-def test_an_embedded_simulator_gets_no_secret_on_its_command_line(tmp_path: Path) -> None:
+def test_an_embedded_simulator_gets_no_secret_on_its_command_line(
+    tmp_path: Path,
+) -> None:
     with embedded(tmp_path / "bill.jsonl", latency=0) as simulator:
         if not Path("/proc").exists():
             pytest.skip("/proc is not on this system")
         commands = [
             path.read_bytes()
-            for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+            for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+            .read_text()
+            .split()
             if (path := Path(f"/proc/{pid}/cmdline")).exists()
         ]
 
@@ -253,7 +284,9 @@ def test_an_embedded_simulator_finds_its_old_port_again(tmp_path: Path) -> None:
 def test_an_embedded_simulator_ignores_the_files_around(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "socket.py").write_text("raise RuntimeError('imported from the working directory')")
+    (tmp_path / "socket.py").write_text(
+        "raise RuntimeError('imported from the working directory')"
+    )
     monkeypatch.chdir(tmp_path)
 
     with embedded(Path("bill.jsonl"), latency=0) as simulator:
@@ -263,13 +296,17 @@ def test_an_embedded_simulator_ignores_the_files_around(
 
 def test_an_embedded_simulator_that_cannot_start_says_why(tmp_path: Path) -> None:
     with (
-        pytest.raises(PixmillError, match=r"did not start: the bill .* can't be written"),
+        pytest.raises(
+            PixmillError, match=r"did not start: the bill .* can't be written"
+        ),
         embedded(tmp_path),
     ):
         pass
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent-death signal")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux has a parent-death signal"
+)
 def test_an_embedded_simulator_dies_with_its_parent(tmp_path: Path) -> None:
     """A1: the parent is killed with no chance to clean up."""
     with subprocess.Popen(
@@ -286,10 +323,17 @@ def test_an_embedded_simulator_dies_with_its_parent(tmp_path: Path) -> None:
         assert ends(url)
 
 
-def test_ctrl_c_in_the_terminal_does_not_reach_an_embedded_simulator(tmp_path: Path) -> None:
+def test_ctrl_c_in_the_terminal_does_not_reach_an_embedded_simulator(
+    tmp_path: Path,
+) -> None:
     """Its owner still wants the answers of the calls in flight."""
     with subprocess.Popen(
-        [sys.executable, "-c", f"{IGNORE_CTRL_C}{EMBED_AND_WAIT}", str(tmp_path / "bill.jsonl")],
+        [
+            sys.executable,
+            "-c",
+            f"{IGNORE_CTRL_C}{EMBED_AND_WAIT}",
+            str(tmp_path / "bill.jsonl"),
+        ],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -313,7 +357,11 @@ def test_starting_imports_neither_pandas_nor_pyarrow_nor_sqlalchemy() -> None:
         f"print(*({heavy!r} & set(sys.modules)))"
     )
     shown = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert shown.stdout.split() == []

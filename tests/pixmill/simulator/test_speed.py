@@ -27,12 +27,16 @@ def request_bytes(body: dict[str, Any]) -> bytes:
 
 def exchange(simulator: Running, request: bytes, calls: int) -> None:
     """Make `calls` on one kept-alive connection, one after the other."""
-    with socket.create_connection(("127.0.0.1", urlsplit(simulator.url).port)) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", urlsplit(simulator.url).port)
+    ) as connection:
         answers = connection.makefile("rb")
         for _ in range(calls):
             connection.sendall(request)
             assert answers.readline().startswith(b"HTTP/1.1 200")
-            headers = dict(line.lower().split(b": ") for line in iter(answers.readline, b"\r\n"))
+            headers = dict(
+                line.lower().split(b": ") for line in iter(answers.readline, b"\r\n")
+            )
             answers.read(int(headers[b"content-length"]))
         answers.close()
 
@@ -53,8 +57,12 @@ def test_no_answer_waits_for_the_acknowledgement_of_its_first_half(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc is not on this system")
-def test_a_core_answers_many_calls_in_a_second(simulator: Running, asked: Asked) -> None:
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="/proc is not on this system"
+)
+def test_a_core_answers_many_calls_in_a_second(
+    simulator: Running, asked: Asked
+) -> None:
     """In processor time of the server. 3,700 to 5,300 were measured; a machine in a slow spell has half of that."""
     request = request_bytes(asked())
     exchange(simulator, request, 500)

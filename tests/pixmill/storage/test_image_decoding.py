@@ -31,7 +31,9 @@ def test_a_complete_image_tells_its_shape_and_any_cut_is_seen(
     assert inspect(data) == (40, 30, format)
     for length in range(len(data)):
         with pytest.raises(ImageError):
-            pytest.fail(f"{length} of {len(data)} bytes passed: {inspect(data[:length])}")
+            pytest.fail(
+                f"{length} of {len(data)} bytes passed: {inspect(data[:length])}"
+            )
 
 
 @pytest.mark.parametrize("data", NO_IMAGES.values(), ids=NO_IMAGES.keys())
@@ -42,7 +44,8 @@ def test_only_jpeg_png_and_webp_are_images(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "height"), [(50_000, 50_000), (10_000, 10_000), (7_100, 7_100), (100_000, 501)]
+    ("width", "height"),
+    [(50_000, 50_000), (10_000, 10_000), (7_100, 7_100), (100_000, 501)],
 )
 def test_a_decompression_bomb_is_refused_by_its_header(width: int, height: int) -> None:
     """F6: 2.5 gigapixels would be 10 GB in memory."""
@@ -98,7 +101,9 @@ def test_a_local_image_has_to_be_one_that_the_provider_takes(
     assert local_image_problem(tmp_path / "input.png") == reason
 
 
-@pytest.mark.parametrize("name", ["absent.png", "", "x" * 300, "no\0name", "input.png/more"])
+@pytest.mark.parametrize(
+    "name", ["absent.png", "", "x" * 300, "no\0name", "input.png/more"]
+)
 def test_a_local_image_that_is_not_there_is_missing(tmp_path: Path, name: str) -> None:
     (tmp_path / "input.png").write_bytes(JPEG)
     assert local_image_problem(tmp_path / name) == "image_file_missing"

@@ -66,7 +66,9 @@ def test_a_signed_url_says_when_it_dies(url: str, expiry: datetime | None) -> No
 # The store.
 
 
-@pytest.mark.parametrize(("format", "suffix"), [("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp")])
+@pytest.mark.parametrize(
+    ("format", "suffix"), [("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp")]
+)
 def test_an_image_is_stored_under_its_hash_and_its_true_format(
     tmp_path: Path, format: str, suffix: str
 ) -> None:
@@ -148,8 +150,19 @@ from pathlib import Path
 from pixmill.storage.image_fetcher import ImageStore
 ImageStore(Path({str(tmp_path)!r})).save(Path({str(tmp_path / "picture")!r}).read_bytes())
 """
-    trace = ["strace", "-f", "-y", "-e", "trace=fsync,rename", sys.executable, "-c", code]
-    lines = subprocess.run(trace, capture_output=True, text=True, check=True).stderr.splitlines()
+    trace = [
+        "strace",
+        "-f",
+        "-y",
+        "-e",
+        "trace=fsync,rename",
+        sys.executable,
+        "-c",
+        code,
+    ]
+    lines = subprocess.run(
+        trace, capture_output=True, text=True, check=True
+    ).stderr.splitlines()
     calls = [line for line in lines if str(tmp_path) in line]
     folder = re.escape(f"<{tmp_path}/images/{hashlib.sha256(JPEG).hexdigest()[:2]}")
     expected = [
@@ -171,11 +184,16 @@ def test_threads_can_store_the_same_images_at_once(tmp_path: Path) -> None:
     assert files_in(tmp_path) == sorted(file.file_name for file in saved)
     assert len(saved) == 4
     for file in saved:
-        assert hashlib.sha256((tmp_path / file.file_name).read_bytes()).hexdigest() == file.sha256
+        assert (
+            hashlib.sha256((tmp_path / file.file_name).read_bytes()).hexdigest()
+            == file.sha256
+        )
 
 
 def files_in(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    )
 
 
 # Fetching.
@@ -197,7 +215,10 @@ def clock() -> Clock:
 def fetcher(clock: Clock) -> Iterator[ImageFetcher]:
     """A fetcher that may fetch from the test's server; every pause has its greatest length."""
     made = ImageFetcher(
-        allow_hosts=["127.0.0.1"], deadline=10, sleep=clock.pauses.append, jitter=lambda: 1.0
+        allow_hosts=["127.0.0.1"],
+        deadline=10,
+        sleep=clock.pauses.append,
+        jitter=lambda: 1.0,
     )
     yield made
     made.close()
@@ -205,9 +226,7 @@ def fetcher(clock: Clock) -> Iterator[ImageFetcher]:
 
 def test_an_image_is_fetched_by_its_url_as_it_is_written(fetcher: ImageFetcher) -> None:
     """A signature covers the text of the URL; compression would be lost on images and invites bombs."""
-    path = (
-        "/tos-cn-i-a1/2025~tplv-x.image?rk3s=8e&x-expires=1767225600&x-signature=a%2Bb%2F%3D&c=%7E"
-    )
+    path = "/tos-cn-i-a1/2025~tplv-x.image?rk3s=8e&x-expires=1767225600&x-signature=a%2Bb%2F%3D&c=%7E"
     with FaultyServer(answer(JPEG)) as server:
         assert fetcher.fetch(server.url + path) == JPEG
     head = server.requests[0]
@@ -228,12 +247,19 @@ def test_what_was_fetched_is_stored_by_its_content_whatever_its_type_says(
     """F5."""
     with FaultyServer(answer(JPEG, headers={"Content-Type": "text/html"})) as server:
         saved = ImageStore(tmp_path).save(fetcher.fetch(server.url))
-    assert (saved.width, saved.height, saved.format, saved.bytes) == (40, 30, "JPEG", len(JPEG))
+    assert (saved.width, saved.height, saved.format, saved.bytes) == (
+        40,
+        30,
+        "JPEG",
+        len(JPEG),
+    )
     assert (tmp_path / saved.file_name).read_bytes() == JPEG
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-def test_a_dead_url_is_gone_at_once(fetcher: ImageFetcher, clock: Clock, status: int) -> None:
+def test_a_dead_url_is_gone_at_once(
+    fetcher: ImageFetcher, clock: Clock, status: int
+) -> None:
     """F1."""
     with FaultyServer(answer(b"expired", status)) as server:
         with pytest.raises(ImageGone, match=rf"^127\.0\.0\.1: its answer is {status}$"):
@@ -286,7 +312,9 @@ def test_after_three_attempts_the_error_names_host_and_reason(
 ) -> None:
     """F3, F4."""
     with FaultyServer(fault) as server:
-        with pytest.raises(ImageError, match=r"^127\.0\.0\.1(:\d+)?: .+ \(3 attempts\)$"):
+        with pytest.raises(
+            ImageError, match=r"^127\.0\.0\.1(:\d+)?: .+ \(3 attempts\)$"
+        ):
             fetcher.fetch(server.url)
         assert len(server.requests) == 3
 
@@ -317,9 +345,13 @@ def test_an_endless_body_is_cut_off_at_the_cap(fetcher: ImageFetcher) -> None:
 @pytest.mark.parametrize(
     "fault", [drip_body(), drip_body(length=-1), stall(message(JPEG)[:-10]), stall()]
 )
-def test_a_slow_body_ends_at_the_deadline_of_each_attempt(clock: Clock, fault: Behaviour) -> None:
+def test_a_slow_body_ends_at_the_deadline_of_each_attempt(
+    clock: Clock, fault: Behaviour
+) -> None:
     """F8, D5, D6."""
-    fetcher = ImageFetcher(allow_hosts=["127.0.0.1"], deadline=0.2, sleep=clock.pauses.append)
+    fetcher = ImageFetcher(
+        allow_hosts=["127.0.0.1"], deadline=0.2, sleep=clock.pauses.append
+    )
     with FaultyServer(fault) as server:
         began = time.monotonic()
         with pytest.raises(ImageError, match="not finished within"):
@@ -356,12 +388,19 @@ def test_no_signed_query_reaches_a_message_or_a_log(
 
 
 def test_a_redirect_to_what_is_no_url_is_an_error(fetcher: ImageFetcher) -> None:
-    with FaultyServer(redirect("https://[/")) as server, pytest.raises(ImageError, match="no URL"):
+    with (
+        FaultyServer(redirect("https://[/")) as server,
+        pytest.raises(ImageError, match="no URL"),
+    ):
         fetcher.fetch(server.url)
 
 
-def test_three_redirects_are_followed_and_a_fourth_is_not(fetcher: ImageFetcher) -> None:
-    with FaultyServer(redirect("/b"), redirect("c"), redirect("?d", 308), answer(JPEG)) as server:
+def test_three_redirects_are_followed_and_a_fourth_is_not(
+    fetcher: ImageFetcher,
+) -> None:
+    with FaultyServer(
+        redirect("/b"), redirect("c"), redirect("?d", 308), answer(JPEG)
+    ) as server:
         assert fetcher.fetch(f"{server.url}/a/") == JPEG
         assert [request.split()[1] for request in server.requests] == [
             b"/a/",

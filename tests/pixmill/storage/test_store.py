@@ -26,7 +26,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_buckets_need_is_said_where_it_is_not_installed(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("boto3", "botocore")]:
+    for name in [
+        name for name in sys.modules if name.partition(".")[0] in ("boto3", "botocore")
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "boto3", None)
     workshop.write_rows(workshop.rows(1))
@@ -43,7 +45,10 @@ def test_a_copy_stands_in_the_users_cache_by_server_bucket_and_prefix(
     elsewhere = f"{BUCKET}?endpoint_override=https://minio.example.com:9000"
     for store, folder in ((BUCKET, "aws"), (elsewhere, "minio.example.com_9000")):
         config = load_config(workshop.write_config(store=store))
-        assert config.store_path == cache / "stores" / folder / "bucket" / "team" / "simulated"
+        assert (
+            config.store_path
+            == cache / "stores" / folder / "bucket" / "team" / "simulated"
+        )
         assert config.store_name == "s3://bucket/team/simulated"
 
 
@@ -56,7 +61,9 @@ def test_a_folder_is_a_store_as_it_ever_was(workshop: Workshop) -> None:
 
 
 def test_workers_elsewhere_get_the_bucket_and_not_a_path(workshop: Workshop) -> None:
-    assert resolve_paths(load_config(workshop.write_config(store=BUCKET))).store == BUCKET
+    assert (
+        resolve_paths(load_config(workshop.write_config(store=BUCKET))).store == BUCKET
+    )
 
 
 def test_a_folder_for_copies_that_can_not_be_made_is_named(

@@ -18,7 +18,9 @@ from tests.pixmill.tables.reading import failure, rows_of
 PROMPTS = Path("../shared/data/parti-prompts.tsv")
 
 
-def opened(folder: Path, content: str | bytes, name: str = "t.csv", **options: str) -> InputTable:
+def opened(
+    folder: Path, content: str | bytes, name: str = "t.csv", **options: str
+) -> InputTable:
     file = folder / name
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     return open_table(str(file), **options)
@@ -30,9 +32,25 @@ def only_batch(table: InputTable) -> RowBatch:
 
 
 @pytest.mark.parametrize(
-    "cell", ["NA", "None", "null", "NaN", "0", "False", "1e5", "007", "", " x ", "-", "2026-01-01"]
+    "cell",
+    [
+        "NA",
+        "None",
+        "null",
+        "NaN",
+        "0",
+        "False",
+        "1e5",
+        "007",
+        "",
+        " x ",
+        "-",
+        "2026-01-01",
+    ],
 )
-def test_every_cell_is_the_text_that_stands_in_the_file(tmp_path: Path, cell: str) -> None:
+def test_every_cell_is_the_text_that_stands_in_the_file(
+    tmp_path: Path, cell: str
+) -> None:
     """G10."""
     table = opened(tmp_path, f"a,b\n{cell},x\n")
     assert table.schema == pa.schema([("a", pa.string()), ("b", pa.string())])
@@ -41,7 +59,9 @@ def test_every_cell_is_the_text_that_stands_in_the_file(tmp_path: Path, cell: st
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("last", [True, False])
-def test_line_ends_of_all_systems_give_equal_tables(tmp_path: Path, end: str, last: bool) -> None:
+def test_line_ends_of_all_systems_give_equal_tables(
+    tmp_path: Path, end: str, last: bool
+) -> None:
     """G6."""
     lines = ["id,text", "1,a", "2,", "3,c"]
     table = opened(tmp_path, end.join(lines) + end * last)
@@ -52,10 +72,15 @@ def test_line_ends_of_all_systems_give_equal_tables(tmp_path: Path, end: str, la
     ]
 
 
-def test_line_ends_may_be_mixed_and_stay_as_they_are_inside_quotes(tmp_path: Path) -> None:
+def test_line_ends_may_be_mixed_and_stay_as_they_are_inside_quotes(
+    tmp_path: Path,
+) -> None:
     """G6, G7."""
     table = opened(tmp_path, 'id,text\r\n1,"a\r\nb\rc\nd"\r2,e\n')
-    assert rows_of(table) == [{"id": "1", "text": "a\r\nb\rc\nd"}, {"id": "2", "text": "e"}]
+    assert rows_of(table) == [
+        {"id": "1", "text": "a\r\nb\rc\nd"},
+        {"id": "2", "text": "e"},
+    ]
 
 
 def test_quoted_cells_hold_quotes_delimiters_and_spaces(tmp_path: Path) -> None:
@@ -76,13 +101,23 @@ def test_blank_lines_are_not_rows_but_rows_of_empty_cells_are(tmp_path: Path) ->
 
 
 def test_a_single_column_may_hold_empty_cells(tmp_path: Path) -> None:
-    assert [row["a"] for row in rows_of(opened(tmp_path, 'a\nx\n""\n y\n'))] == ["x", "", " y"]
+    assert [row["a"] for row in rows_of(opened(tmp_path, 'a\nx\n""\n y\n'))] == [
+        "x",
+        "",
+        " y",
+    ]
 
 
-def test_a_row_with_a_wrong_number_of_cells_is_bad_and_keeps_what_was_read(tmp_path: Path) -> None:
+def test_a_row_with_a_wrong_number_of_cells_is_bad_and_keeps_what_was_read(
+    tmp_path: Path,
+) -> None:
     """G7, G15."""
-    batch = only_batch(opened(tmp_path, 'id,text,url\n1,"a\nb",u\n\n2,c\n3,d,u,v\n4,e,u\n'))
-    assert {position: (bad.reason, bad.column) for position, bad in batch.bad.items()} == {
+    batch = only_batch(
+        opened(tmp_path, 'id,text,url\n1,"a\nb",u\n\n2,c\n3,d,u,v\n4,e,u\n')
+    )
+    assert {
+        position: (bad.reason, bad.column) for position, bad in batch.bad.items()
+    } == {
         1: ("column_count", None),
         2: ("column_count", None),
     }
@@ -121,26 +156,37 @@ def test_a_quote_that_never_closes_is_an_error_at_the_line_of_its_cell(
 ) -> None:
     """G7."""
     message = failure(opened(tmp_path, content))
-    assert f"the quoted cell that begins in line {begins} does not end: {ends}" in message
+    assert (
+        f"the quoted cell that begins in line {begins} does not end: {ends}" in message
+    )
 
 
 def test_a_tsv_takes_quotes_for_text_where_they_quote_nothing(tmp_path: Path) -> None:
     """G7: tab-separated text as registered with IANA has no quoting, though many programs write it."""
     content = 'text\tnote\n"G I G G L E" as graffiti\tx\n"a ""b""\tc"\ty\n"no" end\n'
     batch = only_batch(opened(tmp_path, content, name="t.tsv"))
-    assert batch.rows["text"].to_pylist() == ['"G I G G L E" as graffiti', 'a "b"\tc', '"no" end']
-    assert {position: bad.reason for position, bad in batch.bad.items()} == {2: "bad_quotes"}
+    assert batch.rows["text"].to_pylist() == [
+        '"G I G G L E" as graffiti',
+        'a "b"\tc',
+        '"no" end',
+    ]
+    assert {position: bad.reason for position, bad in batch.bad.items()} == {
+        2: "bad_quotes"
+    }
 
 
 def test_another_delimiter_can_be_given(tmp_path: Path) -> None:
     """G7."""
-    assert rows_of(opened(tmp_path, "a;b\n1,5;2\n", delimiter=";")) == [{"a": "1,5", "b": "2"}]
+    assert rows_of(opened(tmp_path, "a;b\n1,5;2\n", delimiter=";")) == [
+        {"a": "1,5", "b": "2"}
+    ]
     with pytest.raises(TableError, match="can't separate"):
         opened(tmp_path, "a;b\n", delimiter=";;")
 
 
 @pytest.mark.parametrize(
-    ("header", "mark"), [("id;url;prompt", "';'"), ("id\turl", "'\\t'"), ("id|url", "'|'")]
+    ("header", "mark"),
+    [("id;url;prompt", "';'"), ("id\turl", "'\\t'"), ("id|url", "'|'")],
 )
 def test_a_header_with_another_delimiter_gives_a_hint(
     tmp_path: Path, header: str, mark: str
@@ -218,7 +264,8 @@ def test_batches_number_their_rows_over_bad_ones_and_have_the_size_asked_for(
     """G8."""
     table = opened(
         tmp_path,
-        "a,b\n" + "".join(f"{row}\n" if row == 4 else f"{row},x\n" for row in range(1, 11)),
+        "a,b\n"
+        + "".join(f"{row}\n" if row == 4 else f"{row},x\n" for row in range(1, 11)),
     )
     batches = list(table.batches(size=3))
     assert [(batch.first_row, batch.rows.num_rows) for batch in batches] == [
@@ -229,10 +276,14 @@ def test_batches_number_their_rows_over_bad_ones_and_have_the_size_asked_for(
     ]
     assert [list(batch.bad) for batch in batches] == [[], [0], [], []]
     assert [batch.rows["a"][0].as_py() for batch in batches] == ["1", "4", "7", "10"]
-    assert [batch.rows for batch in table.batches(3)] == [batch.rows for batch in batches]
+    assert [batch.rows for batch in table.batches(3)] == [
+        batch.rows for batch in batches
+    ]
 
 
-def test_a_cell_of_64_megabytes_is_read_and_a_larger_one_is_an_error(tmp_path: Path) -> None:
+def test_a_cell_of_64_megabytes_is_read_and_a_larger_one_is_an_error(
+    tmp_path: Path,
+) -> None:
     """G11."""
     file = tmp_path / "t.csv"
     file.write_text("a,b\n1,2\n3," + "x" * 64_000_000 + "\n4,5\n")
@@ -248,11 +299,16 @@ def test_a_cell_of_64_megabytes_is_read_and_a_larger_one_is_an_error(tmp_path: P
     assert "line 3 is longer than 67,108,864 characters" in failure(table)
 
 
-def test_a_cell_that_is_too_large_over_several_lines_is_an_error(tmp_path: Path) -> None:
+def test_a_cell_that_is_too_large_over_several_lines_is_an_error(
+    tmp_path: Path,
+) -> None:
     """G11, G7: what a quote does that is not closed in a very large file."""
     table = opened(tmp_path, 'a,b\n1,2\n3,"' + ("x" * 999_999 + "\n") * 68)
     message = failure(table)
-    assert "begins in line 3 does not end: it is longer than 67,108,864 characters" in message
+    assert (
+        "begins in line 3 does not end: it is longer than 67,108,864 characters"
+        in message
+    )
 
 
 cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -274,10 +330,14 @@ def test_whatever_csv_writes_is_read_back_equal(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "t.csv")
         with file.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator=end, delimiter=delimiter, quoting=quoting)
+            writer = csv.writer(
+                stream, lineterminator=end, delimiter=delimiter, quoting=quoting
+            )
             writer.writerows([("a", "b", "c"), *rows])
         batches = list(open_table(str(file), delimiter=delimiter).batches(size))
-    assert [tuple(row.values()) for batch in batches for row in batch.rows.to_pylist()] == rows
+    assert [
+        tuple(row.values()) for batch in batches for row in batch.rows.to_pylist()
+    ] == rows
     assert not any(batch.bad for batch in batches)
 
 
@@ -293,7 +353,9 @@ def test_any_text_is_rows_or_one_clear_error(content: str) -> None:
         except TableError as error:
             assert str(file) in str(error)
         else:
-            assert all(set(batch.bad) <= set(range(batch.rows.num_rows)) for batch in batches)
+            assert all(
+                set(batch.bad) <= set(range(batch.rows.num_rows)) for batch in batches
+            )
 
 
 def test_the_parti_prompts_are_read_whole() -> None:
@@ -323,14 +385,20 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
     with file.open("w") as stream:
         stream.write("id,url,text\n")
         stream.writelines(
-            f"{row},https://img.example.com/{row}.jpg,prompt {row}\n" for row in range(1_000_000)
+            f"{row},https://img.example.com/{row}.jpg,prompt {row}\n"
+            for row in range(1_000_000)
         )
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, file], capture_output=True, text=True, check=True
+        [sys.executable, "-c", MEASURE, file],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     rows, grown = map(int, done.stdout.split())
     assert rows == 1_000_000
-    assert grown < 100 * 1024  # KiB, of which the rows alone would be more than twice as much
+    assert (
+        grown < 100 * 1024
+    )  # KiB, of which the rows alone would be more than twice as much
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
@@ -355,7 +423,9 @@ def test_rows_read_many_at_a_time_are_those_read_singly(
     file = tmp_path / "t.csv"
     file.write_bytes(ending.join(["id,text", *rows, "last,row"]).encode())
     monkeypatch.setattr("pixmill.tables.text_stream.Lines.take_block", lambda _: [])
-    singly = [(batch.rows.to_pylist(), batch.bad) for batch in open_table(str(file)).batches()]
+    singly = [
+        (batch.rows.to_pylist(), batch.bad) for batch in open_table(str(file)).batches()
+    ]
     monkeypatch.undo()
     for block in (7, 60, 311, 1 << 20):
         monkeypatch.setattr("pixmill.tables.text_stream._BLOCK", block)
@@ -363,7 +433,11 @@ def test_rows_read_many_at_a_time_are_those_read_singly(
         assert [row for batch in found for row in batch.rows.to_pylist()] == [
             row for part, _ in singly for row in part
         ]
-        problems = {batch.first_row + at: bad for batch in found for at, bad in batch.bad.items()}
+        problems = {
+            batch.first_row + at: bad
+            for batch in found
+            for at, bad in batch.bad.items()
+        }
         assert problems == {at + 1: bad for _, of in singly for at, bad in of.items()}
         assert [batch.first_row for batch in found] == [
             1 + sum(b.rows.num_rows for b in found[:at]) for at in range(len(found))

@@ -9,7 +9,9 @@ from pixmill.tables import InputTable, open_table
 from tests.pixmill.tables.reading import failure, rows_of
 
 
-def opened(folder: Path, content: str | bytes, name: str = "t.csv", **options: str) -> InputTable:
+def opened(
+    folder: Path, content: str | bytes, name: str = "t.csv", **options: str
+) -> InputTable:
     file = folder / name
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     return open_table(str(file), **options)
@@ -41,16 +43,22 @@ def test_a_byte_order_mark_before_a_quoted_header_is_dropped(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_invalid_bytes_are_an_error_with_line_and_offset(tmp_path: Path, end: str) -> None:
+def test_invalid_bytes_are_an_error_with_line_and_offset(
+    tmp_path: Path, end: str
+) -> None:
     """G5."""
-    before = end.join(["id,text", *(f"{number},é" for number in range(9_000)), "x,caf"]).encode()
+    before = end.join(
+        ["id,text", *(f"{number},é" for number in range(9_000)), "x,caf"]
+    ).encode()
     message = failure(opened(tmp_path, before + b"\xe9" + end.encode() + b"z,z"))
     assert f"byte {len(before):,} (line 9,002) is not utf-8" in message
 
 
 def test_bytes_that_are_cut_off_at_the_end_are_an_error(tmp_path: Path) -> None:
     """G5."""
-    assert "byte 6 (line 2) is not utf-8" in failure(opened(tmp_path, b"a,b\n1,\xe4\xb8"))
+    assert "byte 6 (line 2) is not utf-8" in failure(
+        opened(tmp_path, b"a,b\n1,\xe4\xb8")
+    )
 
 
 def test_invalid_bytes_in_the_header_are_an_error_at_once(tmp_path: Path) -> None:
@@ -61,7 +69,8 @@ def test_invalid_bytes_in_the_header_are_an_error_at_once(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("encoding", "option"), [("utf-16", "utf-8"), ("utf-32", "utf-8"), ("utf-8-sig", "gbk")]
+    ("encoding", "option"),
+    [("utf-16", "utf-8"), ("utf-32", "utf-8"), ("utf-8-sig", "gbk")],
 )
 def test_a_byte_order_mark_of_another_encoding_names_it(
     tmp_path: Path, encoding: str, option: str
@@ -90,5 +99,9 @@ def test_an_encoding_that_can_spell_half_a_character_is_no_crash(
     tmp_path: Path, encoding: str
 ) -> None:
     """G12."""
-    content = {"utf-7": b"a,b\n+2AA-,x\n", "unicode_escape": b"a,b\n\\ud800,x\n"}[encoding]
-    assert f"can't be read as {encoding}" in failure(opened(tmp_path, content, encoding=encoding))
+    content = {"utf-7": b"a,b\n+2AA-,x\n", "unicode_escape": b"a,b\n\\ud800,x\n"}[
+        encoding
+    ]
+    assert f"can't be read as {encoding}" in failure(
+        opened(tmp_path, content, encoding=encoding)
+    )

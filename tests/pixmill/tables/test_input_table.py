@@ -26,7 +26,8 @@ def names_of(table: InputTable) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["t.csv", "T.CSV", "t.csv.gz", "t.Csv.GZ", ".csv", "_hidden.csv", "a b [1].csv"]
+    "name",
+    ["t.csv", "T.CSV", "t.csv.gz", "t.Csv.GZ", ".csv", "_hidden.csv", "a b [1].csv"],
 )
 def test_a_file_is_read_by_its_name(tmp_path: Path, name: str) -> None:
     data = b"a,b\n1,2\n"
@@ -55,9 +56,9 @@ def test_every_kind_of_text_table_is_read(
 ) -> None:
     """G20."""
     write(tmp_path, name, content=content)
-    assert [batch.rows.to_pylist() for batch in open_table(str(tmp_path / name)).batches()] == [
-        [row]
-    ]
+    assert [
+        batch.rows.to_pylist() for batch in open_table(str(tmp_path / name)).batches()
+    ] == [[row]]
 
 
 def test_a_folder_means_its_table_files_by_name(tmp_path: Path) -> None:
@@ -120,7 +121,9 @@ def test_an_input_that_is_not_there_says_what_was_looked_for(
     assert hint in caught.value.hint
 
 
-@pytest.mark.parametrize("path", ["file:///t.csv", "https://example.com/t.csv", "GS://b/t.parquet"])
+@pytest.mark.parametrize(
+    "path", ["file:///t.csv", "https://example.com/t.csv", "GS://b/t.parquet"]
+)
 def test_only_local_paths_are_read(path: str) -> None:
     with pytest.raises(TableError, match="only local paths and s3:// are read"):
         open_table(path)
@@ -130,20 +133,28 @@ def test_files_of_two_kinds_are_an_error(tmp_path: Path) -> None:
     """G15."""
     write(tmp_path, "a.csv", "b.tsv")
     with pytest.raises(
-        TableError, match=r"b\.tsv: the files of one input must be of one kind, and .*a\.csv is csv"
+        TableError,
+        match=r"b\.tsv: the files of one input must be of one kind, and .*a\.csv is csv",
     ):
         open_table(str(tmp_path))
 
 
-def test_text_files_with_other_columns_are_an_error_that_names_them(tmp_path: Path) -> None:
+def test_text_files_with_other_columns_are_an_error_that_names_them(
+    tmp_path: Path,
+) -> None:
     """G15."""
     write(tmp_path, "a.csv", content="id,url\n1,u\n")
     write(tmp_path, "b.csv", content="url,id\nv,2\n")
-    rows = [row for batch in open_table(str(tmp_path)).batches() for row in batch.rows.to_pylist()]
+    rows = [
+        row
+        for batch in open_table(str(tmp_path)).batches()
+        for row in batch.rows.to_pylist()
+    ]
     assert rows == [{"id": "1", "url": "u"}, {"id": "2", "url": "v"}]
     write(tmp_path, "c.csv", content="id,Url\n1,u\n")
     with pytest.raises(
-        TableError, match=r"c\.csv: its columns .*a\.csv: it lacks 'url', and it also has 'Url'"
+        TableError,
+        match=r"c\.csv: its columns .*a\.csv: it lacks 'url', and it also has 'Url'",
     ):
         open_table(str(tmp_path))
 
@@ -160,7 +171,11 @@ def test_text_files_with_other_columns_are_an_error_that_names_them(tmp_path: Pa
             gzip.compress(gzip.compress(b"a,b\n", mtime=0), mtime=0),
             "its content is gzip",
         ),
-        ("t.tsv.gz", gzip.compress(b"PAR1\x15\x04\x15", mtime=0), "its content is Parquet"),
+        (
+            "t.tsv.gz",
+            gzip.compress(b"PAR1\x15\x04\x15", mtime=0),
+            "its content is Parquet",
+        ),
         ("t.csv", b"PK\x03\x04\x14\x00", "its content is a zip archive"),
         ("t.csv", b"\x28\xb5\x2f\xfd\x00", "its content is Zstandard"),
         ("t.parquet", b"a,b\n1,2\n", "its content is not Parquet"),
@@ -197,7 +212,9 @@ def test_gzip_that_is_cut_off_is_an_error(tmp_path: Path, cut: int) -> None:
         list(open_table(str(tmp_path / "t.csv.gz")).batches())
 
 
-def test_gzip_that_is_damaged_or_followed_by_something_else_is_an_error(tmp_path: Path) -> None:
+def test_gzip_that_is_damaged_or_followed_by_something_else_is_an_error(
+    tmp_path: Path,
+) -> None:
     """G20."""
     data = gzip.compress(b"a,b\n" + os.urandom(9_000).hex().encode() + b",x\n")
     flipped = bytearray(data)
@@ -217,7 +234,9 @@ def test_several_gzip_members_are_one_file(tmp_path: Path) -> None:
     assert batch.rows.to_pydict() == {"a": ["1", "3"], "b": ["2", "4"]}
 
 
-def test_a_decompression_bomb_is_refused_and_a_large_table_is_not(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused_and_a_large_table_is_not(
+    tmp_path: Path,
+) -> None:
     """G20."""
     row = b"x," + b"0" * 1_000_000 + b"\n"
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n" + row * 200, mtime=0))
@@ -226,7 +245,11 @@ def test_a_decompression_bomb_is_refused_and_a_large_table_is_not(tmp_path: Path
     assert "decompress it first" in caught.value.hint
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n" + row * 60, mtime=0))
     assert (
-        sum(batch.rows.num_rows for batch in open_table(str(tmp_path / "t.csv.gz")).batches()) == 60
+        sum(
+            batch.rows.num_rows
+            for batch in open_table(str(tmp_path / "t.csv.gz")).batches()
+        )
+        == 60
     )
 
 
@@ -260,7 +283,9 @@ def replace(file: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [edit, lengthen, replace, Path.unlink])
-def test_a_file_that_changes_after_it_was_opened_is_noticed(tmp_path: Path, change: object) -> None:
+def test_a_file_that_changes_after_it_was_opened_is_noticed(
+    tmp_path: Path, change: object
+) -> None:
     """G4."""
     write(tmp_path, "a.csv", "b.csv")
     table = open_table(str(tmp_path))
@@ -291,7 +316,9 @@ def test_a_file_with_other_columns_than_when_it_was_opened_is_an_error(
         (tmp_path / name).unlink()
     else:
         write(tmp_path, name, content=after)
-    with pytest.raises(TableError, match=r"it changed after it was opened|No such file"):
+    with pytest.raises(
+        TableError, match=r"it changed after it was opened|No such file"
+    ):
         list(table.batches())
 
 

@@ -13,7 +13,9 @@ from pixmill.errors import TableError
 from pixmill.tables import InputTable, RowBatch, open_table
 
 
-def opened(folder: Path, content: str | bytes, name: str = "t.jsonl", **options: str) -> InputTable:
+def opened(
+    folder: Path, content: str | bytes, name: str = "t.jsonl", **options: str
+) -> InputTable:
     file = folder / name
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     return open_table(str(file), **options)
@@ -24,7 +26,9 @@ def only_batch(table: InputTable) -> RowBatch:
     return batch
 
 
-def test_columns_stand_in_the_order_of_their_appearance_with_their_types(tmp_path: Path) -> None:
+def test_columns_stand_in_the_order_of_their_appearance_with_their_types(
+    tmp_path: Path,
+) -> None:
     """G16."""
     lines = [
         '{"id": 1, "late": null, "text": "é", "ok": true, "n": 1, "tags": [], "size": {"w": 1}, "never": null}',
@@ -49,7 +53,11 @@ def test_columns_stand_in_the_order_of_their_appearance_with_their_types(tmp_pat
     )
     assert batch.bad == {}
     first, second, third = batch.rows.to_pylist()
-    assert (first["n"], first["size"], first["more"]) == (1.0, {"w": 1, "h": None}, None)
+    assert (first["n"], first["size"], first["more"]) == (
+        1.0,
+        {"w": 1, "h": None},
+        None,
+    )
     assert (second["tags"], second["size"]) == (["a", None], {"w": None, "h": 2.5})
     assert (third["id"], third["late"], third["none"], third["empty"]) == (
         None,
@@ -106,7 +114,10 @@ def test_a_line_that_can_not_be_a_row_is_a_bad_one(
 ) -> None:
     """G12, G17."""
     batch = only_batch(
-        opened(tmp_path, f'{{"a": 1, "s": "x"}}\n\n{line}\n{{"a": 2, "s": "\\ud83d\\ude00"}}\n')
+        opened(
+            tmp_path,
+            f'{{"a": 1, "s": "x"}}\n\n{line}\n{{"a": 2, "s": "\\ud83d\\ude00"}}\n',
+        )
     )
     assert list(batch.bad) == [1]
     assert batch.bad[1][:2] == (reason, column)
@@ -119,7 +130,8 @@ def test_a_bad_cell_leaves_the_others_of_its_row(tmp_path: Path) -> None:
     """G12."""
     batch = only_batch(
         opened(
-            tmp_path, '{"id": 1, "text": "\\ud800", "n": 99999999999999999999, "z": "y"}\n{"n": 1}'
+            tmp_path,
+            '{"id": 1, "text": "\\ud800", "n": 99999999999999999999, "z": "y"}\n{"n": 1}',
         )
     )
     assert batch.rows.to_pylist()[0] == {"id": 1, "text": None, "n": None, "z": "y"}
@@ -142,7 +154,9 @@ def test_a_whole_number_that_a_column_of_fractions_would_change_is_a_bad_row(
     tmp_path: Path,
 ) -> None:
     """G16."""
-    batch = only_batch(opened(tmp_path, f'{{"a": 0.5}}\n{{"a": {2**53 + 1}}}\n{{"a": {2**53}}}\n'))
+    batch = only_batch(
+        opened(tmp_path, f'{{"a": 0.5}}\n{{"a": {2**53 + 1}}}\n{{"a": {2**53}}}\n')
+    )
     assert batch.rows["a"].to_pylist() == [0.5, None, float(2**53)]
     assert batch.bad[1][:2] == ("number_too_large", "a")
     assert batch.bad[1].message.startswith("line 2, column 'a'")
@@ -151,19 +165,31 @@ def test_a_whole_number_that_a_column_of_fractions_would_change_is_a_bad_row(
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ('{"a": 1}', '{"a": "x"}', "'a' holds text, where earlier rows hold a whole number"),
+        (
+            '{"a": 1}',
+            '{"a": "x"}',
+            "'a' holds text, where earlier rows hold a whole number",
+        ),
         (
             '{"a": true}',
             '{"a": 1}',
             "'a' holds a whole number, where earlier rows hold true or false",
         ),
-        ('{"a": [1]}', '{"a": 1.5}', "'a' holds a number, where earlier rows hold a list"),
+        (
+            '{"a": [1]}',
+            '{"a": 1.5}',
+            "'a' holds a number, where earlier rows hold a list",
+        ),
         (
             '{"a": {"b": [1]}}',
             '{"a": {"b": ["x"]}}',
             "'a.b[]' holds text, where earlier rows hold a whole number",
         ),
-        ('{"a": "x"}', '{"a": {"b": 1}}', "'a' holds an object, where earlier rows hold text"),
+        (
+            '{"a": "x"}',
+            '{"a": {"b": 1}}',
+            "'a' holds an object, where earlier rows hold text",
+        ),
     ],
 )
 def test_values_without_a_common_type_are_an_error_with_the_row(
@@ -175,7 +201,9 @@ def test_values_without_a_common_type_are_an_error_with_the_row(
     assert f"row 4 (line 5): {message}" in str(caught.value)
 
 
-def test_keys_that_are_data_are_an_error_before_they_fill_the_memory(tmp_path: Path) -> None:
+def test_keys_that_are_data_are_an_error_before_they_fill_the_memory(
+    tmp_path: Path,
+) -> None:
     """G17."""
     with pytest.raises(TableError, match="more than 10,000 different keys"):
         opened(tmp_path, "".join(f'{{"key-{row}": 1}}\n' for row in range(10_002)))
@@ -184,9 +212,13 @@ def test_keys_that_are_data_are_an_error_before_they_fill_the_memory(tmp_path: P
 @pytest.mark.parametrize(
     "content", ["id,text\n1,a\n", '[{"a": 1}]\n', "{}\n{}\n", "\n \n", '{\n"a": 1\n}\n']
 )
-def test_a_file_in_which_no_line_is_an_object_is_an_error(tmp_path: Path, content: str) -> None:
+def test_a_file_in_which_no_line_is_an_object_is_an_error(
+    tmp_path: Path, content: str
+) -> None:
     """G8, G15."""
-    with pytest.raises(TableError, match="none of its lines is a JSON object that has a key"):
+    with pytest.raises(
+        TableError, match="none of its lines is a JSON object that has a key"
+    ):
         opened(tmp_path, content)
 
 
@@ -263,7 +295,9 @@ def _held(value: object) -> object:
     """What a value says when a missing key, null and an object of nothing are the same."""
     if isinstance(value, dict):
         return {
-            key: held for key, part in value.items() if (held := _held(part)) is not None
+            key: held
+            for key, part in value.items()
+            if (held := _held(part)) is not None
         } or None
     if isinstance(value, list):
         return [_held(part) for part in value]

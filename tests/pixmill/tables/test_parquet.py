@@ -27,12 +27,15 @@ TYPED = {
     "bool": pa.array([True, None, False]),
     "text": pa.array(["a", None, "é"]),
     "large": pa.array(["a", None, ""], pa.large_string()),
-    "view": pa.array(["a", None, "long enough to stand outside the view"], pa.string_view()),
+    "view": pa.array(
+        ["a", None, "long enough to stand outside the view"], pa.string_view()
+    ),
     "bytes": pa.array([b"\xff", None, b""]),
     "code": pa.array(["x", None, "x"], pa.dictionary(pa.int32(), pa.string())),
     "price": pa.array([Decimal("1.50"), None, Decimal("-0.01")], pa.decimal128(10, 2)),
     "at": pa.array(
-        [datetime(2026, 1, 2, 3, 4, 5, 6), None, None], pa.timestamp("us", "Asia/Shanghai")
+        [datetime(2026, 1, 2, 3, 4, 5, 6), None, None],
+        pa.timestamp("us", "Asia/Shanghai"),
     ),
     "naive": pa.array([1, None, 2], pa.timestamp("ns")),
     "day": pa.array([date(2026, 1, 2), None, None]),
@@ -60,7 +63,9 @@ def test_every_type_and_value_is_kept(tmp_path: Path) -> None:
     """G16."""
     typed = pa.table(TYPED)
     table = written(tmp_path, typed)
-    plain = typed.schema.set(typed.schema.get_field_index("view"), pa.field("view", pa.string()))
+    plain = typed.schema.set(
+        typed.schema.get_field_index("view"), pa.field("view", pa.string())
+    )
     assert table.schema == plain
     found = whole(table)
     assert found.schema == plain
@@ -82,7 +87,8 @@ def test_foreign_metadata_is_dropped_on_every_level(tmp_path: Path) -> None:
         pa.struct([pa.field("l", pa.list_(marked))]),
     ]
     fields = [
-        pa.field(f"c{index}", kind, metadata={"note": "x"}) for index, kind in enumerate(kinds)
+        pa.field(f"c{index}", kind, metadata={"note": "x"})
+        for index, kind in enumerate(kinds)
     ]
     values = [[{"a": 1}], [[1]], [[("k", 1)]], [{"l": [1]}]]
     columns = [pa.array(value, kind) for value, kind in zip(values, kinds, strict=True)]
@@ -93,12 +99,16 @@ def test_foreign_metadata_is_dropped_on_every_level(tmp_path: Path) -> None:
         shown = schema.to_string(show_field_metadata=True, show_schema_metadata=True)
         assert "metadata" not in shown
         assert "field_id" not in shown
-    assert whole(table).to_pydict() == {f"c{index}": value for index, value in enumerate(values)}
+    assert whole(table).to_pydict() == {
+        f"c{index}": value for index, value in enumerate(values)
+    }
 
 
 def test_extension_types_become_what_stores_them(tmp_path: Path) -> None:
     """G16."""
-    uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0" * 16, None], pa.binary(16)))
+    uuids = pa.ExtensionArray.from_storage(
+        pa.uuid(), pa.array([b"0" * 16, None], pa.binary(16))
+    )
     nested = pa.StructArray.from_arrays([uuids], ["u"])
     table = written(tmp_path, pa.table({"u": uuids, "n": nested}))
     assert table.schema.types == [pa.binary(16), pa.struct([("u", pa.binary(16))])]
@@ -115,9 +125,9 @@ def test_batches_cover_all_row_groups_in_order(tmp_path: Path, size: int) -> Non
     rows = 5_003
     table = written(tmp_path, pa.table({"n": range(rows)}), row_group_size=1_234)
     batches = list(table.batches(size))
-    assert [value for batch in batches for value in batch.rows["n"].to_pylist()] == list(
-        range(rows)
-    )
+    assert [
+        value for batch in batches for value in batch.rows["n"].to_pylist()
+    ] == list(range(rows))
     assert all(0 < batch.rows.num_rows <= size for batch in batches)
     assert [batch.first_row for batch in batches] == [
         batch.rows["n"][0].as_py() + 1 for batch in batches
@@ -127,7 +137,9 @@ def test_batches_cover_all_row_groups_in_order(tmp_path: Path, size: int) -> Non
 def test_wide_rows_end_a_batch_early(tmp_path: Path) -> None:
     """G8, G11: a Parquet file that carries its images must not fill the memory."""
     images = pa.array([bytes([row]) * 4_000_000 for row in range(40)])
-    table = written(tmp_path, pa.table({"image": images}), compression="none", use_dictionary=False)
+    table = written(
+        tmp_path, pa.table({"image": images}), compression="none", use_dictionary=False
+    )
     sizes = [batch.rows.nbytes for batch in table.batches()]
     assert len(sizes) > 1
     assert max(sizes) < 70 << 20
@@ -201,8 +213,16 @@ def test_files_whose_types_differ_are_read_as_types_that_hold_both(
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        ([2**53 + 1], [0.5], "1.parquet: column 'a' is int64 and holds values that double"),
-        ([1], pa.array([2**63], pa.uint64()), "2.parquet: column 'a' is uint64 and holds"),
+        (
+            [2**53 + 1],
+            [0.5],
+            "1.parquet: column 'a' is int64 and holds values that double",
+        ),
+        (
+            [1],
+            pa.array([2**63], pa.uint64()),
+            "2.parquet: column 'a' is uint64 and holds",
+        ),
     ],
 )
 def test_values_that_the_common_type_of_the_files_can_not_hold_are_an_error(
@@ -230,7 +250,10 @@ def test_timestamps_of_96_bits_are_read_in_a_unit_that_holds_them(
     if nested:
         column = pa.StructArray.from_arrays([column], ["at"])
     table = written(
-        tmp_path, pa.table({"at": column}), use_deprecated_int96_timestamps=True, store_schema=False
+        tmp_path,
+        pa.table({"at": column}),
+        use_deprecated_int96_timestamps=True,
+        store_schema=False,
     )
     found = whole(table)["at"].combine_chunks()
     stamps = found.field("at") if nested else found
@@ -238,7 +261,9 @@ def test_timestamps_of_96_bits_are_read_in_a_unit_that_holds_them(
     assert stamps.cast(pa.timestamp("us")).to_pylist() == values
 
 
-def test_one_far_timestamp_of_96_bits_in_one_of_several_files_is_enough(tmp_path: Path) -> None:
+def test_one_far_timestamp_of_96_bits_in_one_of_several_files_is_enough(
+    tmp_path: Path,
+) -> None:
     for name, year in (("1", 2026), ("2", 9999)):
         column = pa.array([datetime(year, 12, 31)], pa.timestamp("us"))
         pq.write_table(
@@ -281,7 +306,9 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     """G17."""
     zeros = pa.array(["0" * 1_000_000] * 100)
     with pytest.raises(TableError, match="200 times"):
-        written(tmp_path, pa.table({"a": zeros}), compression="zstd", use_dictionary=False)
+        written(
+            tmp_path, pa.table({"a": zeros}), compression="zstd", use_dictionary=False
+        )
 
 
 def test_a_flipped_bit_that_a_checksum_knows_of_is_an_error(tmp_path: Path) -> None:
@@ -289,7 +316,11 @@ def test_a_flipped_bit_that_a_checksum_knows_of_is_an_error(tmp_path: Path) -> N
     file = tmp_path / "t.parquet"
     texts = pa.table({"a": ["a small red house"]})
     pq.write_table(
-        texts, file, write_page_checksum=True, compression="none", write_statistics=False
+        texts,
+        file,
+        write_page_checksum=True,
+        compression="none",
+        write_statistics=False,
     )
     file.write_bytes(file.read_bytes().replace(b"small red", b"small rad"))
     with pytest.raises(TableError, match="damaged"):
@@ -328,10 +359,19 @@ print(seen["rows"], seen["error"])
 def test_damaged_files_are_table_errors_and_never_a_crash(tmp_path: Path) -> None:
     """G17: in a process of its own, because a crash of the reader would be the end of this one."""
     columns = {
-        name: TYPED[name] for name in ("int", "text", "code", "tags", "nested", "price", "at")
+        name: TYPED[name]
+        for name in ("int", "text", "code", "tags", "nested", "price", "at")
     }
-    pq.write_table(pa.table(columns), tmp_path / "whole.parquet", write_page_checksum=True)
-    arguments = [sys.executable, "-c", DAMAGE, tmp_path / "whole.parquet", tmp_path / "t.parquet"]
+    pq.write_table(
+        pa.table(columns), tmp_path / "whole.parquet", write_page_checksum=True
+    )
+    arguments = [
+        sys.executable,
+        "-c",
+        DAMAGE,
+        tmp_path / "whole.parquet",
+        tmp_path / "t.parquet",
+    ]
     done = subprocess.run(arguments, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2_000:]
     readable, refused = map(int, done.stdout.split())
@@ -343,10 +383,13 @@ scalars = st.one_of(
     st.tuples(st.just(pa.int64()), st.just(st.integers(-(2**63), 2**63 - 1))),
     st.tuples(st.just(pa.float64()), st.just(st.floats(allow_nan=False))),
     st.tuples(
-        st.just(pa.string()), st.just(st.text(st.characters(exclude_categories=["Cs"]), max_size=9))
+        st.just(pa.string()),
+        st.just(st.text(st.characters(exclude_categories=["Cs"]), max_size=9)),
     ),
     st.tuples(st.just(pa.bool_()), st.just(st.booleans())),
-    st.tuples(st.just(pa.timestamp("us", "UTC")), st.just(st.integers(-(2**60), 2**60))),
+    st.tuples(
+        st.just(pa.timestamp("us", "UTC")), st.just(st.integers(-(2**60), 2**60))
+    ),
 )
 
 

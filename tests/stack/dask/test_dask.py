@@ -16,7 +16,15 @@ import pytest
 
 from tests.conftest import KEY, ROOT, Workshop, results, simulator
 from tests.pixmill.run_checks import billed, check, faults_file
-from tests.real_command import Command, ended, is_alive, pay, shared_server, tree, wait_until
+from tests.real_command import (
+    Command,
+    ended,
+    is_alive,
+    pay,
+    shared_server,
+    tree,
+    wait_until,
+)
 
 pytest.importorskip("prefect_dask")
 pytestmark = pytest.mark.stack
@@ -71,7 +79,9 @@ def listeners(pids: set[int]) -> set[str]:
     for pid in pids:
         for link in Path(f"/proc/{pid}/fd").glob("*"):
             try:
-                inodes.add(str(link.readlink()).removeprefix("socket:[").removesuffix("]"))
+                inodes.add(
+                    str(link.readlink()).removeprefix("socket:[").removesuffix("]")
+                )
             except OSError:
                 continue
     lines = [
@@ -93,7 +103,9 @@ def workers_of(processes: dict[int, str]) -> list[int]:
 def on_dask(workshop: Workshop, rows: int, **changes: Any) -> None:
     workshop.write_rows(workshop.rows(rows))
     workshop.write_config(
-        limits={"qps": 10_000, "concurrency": CONCURRENCY}, execution={"engine": "dask"}, **changes
+        limits={"qps": 10_000, "concurrency": CONCURRENCY},
+        execution={"engine": "dask"},
+        **changes,
     )
 
 
@@ -122,7 +134,9 @@ def test_a_killed_worker_costs_its_calls_in_flight_and_nothing_twice(
     assert report["succeeded"] == rows - report["in_doubt"]
     assert (command.exit_code, report["skipped"]) == (3, 0), command.stderr
     assert "a worker was lost with" in command.stderr
-    wait_until(lambda: not is_alive(second, processes[second]), "the end of the workers")
+    wait_until(
+        lambda: not is_alive(second, processes[second]), "the end of the workers"
+    )
 
 
 def test_an_interrupted_run_lets_its_workers_finish_their_calls(
@@ -160,7 +174,8 @@ def test_a_cluster_that_was_there_ends_jobs_as_threads_do(
                 on_dask(workshop, rows, store=str(workshop.folder / engine))
                 workshop.use(simulated)
                 workshop.write_config(
-                    execution={"engine": engine, "address": place}, stop={"failed_fraction": 1}
+                    execution={"engine": engine, "address": place},
+                    stop={"failed_fraction": 1},
                 )
                 command = pixmill(*pay(workshop.path))
             names = (
@@ -176,7 +191,9 @@ def test_a_cluster_that_was_there_ends_jobs_as_threads_do(
             )
             rows_of = results(command.report)
             ways[engine] = [{name: row[name] for name in names} for row in rows_of]
-            assert all(row["file_name"] for row in rows_of if row["status"] == "succeeded")
+            assert all(
+                row["file_name"] for row in rows_of if row["status"] == "succeeded"
+            )
     assert ways["dask"] == ways["threads"]
     assert {row["status"] for row in ways["dask"]} == {"succeeded", "refused", "failed"}
 

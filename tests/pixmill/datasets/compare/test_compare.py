@@ -29,7 +29,9 @@ def two(
     return compare(find_side(f"{shelf.path}@2026-10"), find_side(shelf.path))
 
 
-def test_the_headline_says_images_cost_and_outcomes_of_b_against_a(tmp_path: Path) -> None:
+def test_the_headline_says_images_cost_and_outcomes_of_b_against_a(
+    tmp_path: Path,
+) -> None:
     shelf = Shelf(tmp_path)
     a = [shelf.job(at, cost=0.2) for at in range(20)]
     b = [shelf.job(at, cost=0.196) for at in range(32)]
@@ -62,7 +64,11 @@ def test_the_headline_says_images_cost_and_outcomes_of_b_against_a(tmp_path: Pat
             "B has 1 fewer image than A for 0.3 CNY more per usable image; no job differs in outcome.",
         ),
         ([None], [0.2, 0.2], "B has 1 more image than A; no job differs in outcome."),
-        ([0.2, None], [0.2, 0.2], "A and B have 2 images each; no job differs in outcome."),
+        (
+            [0.2, None],
+            [0.2, 0.2],
+            "A and B have 2 images each; no job differs in outcome.",
+        ),
         ([], [], "A and B have 0 images each; they have no job in common."),
         ([], [0.2], "B has 1 more image than A; they have no job in common."),
     ],
@@ -71,20 +77,26 @@ def test_a_cost_that_is_not_known_is_never_guessed(
     tmp_path: Path, a: list[float | None], b: list[float | None], says: str
 ) -> None:
     shelf = Shelf(tmp_path)
-    sides = [[shelf.job(at, cost=cost) for at, cost in enumerate(costs)] for costs in (a, b)]
+    sides = [
+        [shelf.job(at, cost=cost) for at, cost in enumerate(costs)] for costs in (a, b)
+    ]
     assert two(tmp_path, *sides).headline() == says
 
 
 def test_costs_in_two_currencies_are_not_compared(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
-    found = two(tmp_path, [shelf.job(0, cost=1.0)], [shelf.job(0, cost=0.1, currency="USD")])
+    found = two(
+        tmp_path, [shelf.job(0, cost=1.0)], [shelf.job(0, cost=0.1, currency="USD")]
+    )
     assert found.headline() == "A and B have 1 image each; no job differs in outcome."
     assert (found.measures_a.currency, found.measures_b.currency) == ("CNY", "USD")
 
 
 def test_an_image_that_many_rows_share_counts_and_costs_once(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
-    shared = [shelf.job(at, job_key="same", cost=0.2 if at == 0 else None) for at in range(4)]
+    shared = [
+        shelf.job(at, job_key="same", cost=0.2 if at == 0 else None) for at in range(4)
+    ]
     failed = shelf.job(9, status="failed", cost=0.2)
     found = two(tmp_path, shared, [*shared, failed])
     assert (found.measures_a.images, found.measures_a.cost_per_image) == (1, 0.2)
@@ -98,13 +110,19 @@ def test_an_image_that_many_rows_share_counts_and_costs_once(tmp_path: Path) -> 
 def test_a_paid_image_that_is_not_there_is_not_usable(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     found = two(tmp_path, [shelf.job(0)], [shelf.job(0, error_code="image_lost")])
-    assert (found.measures_a.images, found.measures_b.images, found.changed_outcomes) == (1, 0, 0)
+    assert (
+        found.measures_a.images,
+        found.measures_b.images,
+        found.changed_outcomes,
+    ) == (1, 0, 0)
 
 
 def test_rows_come_and_go_by_their_keys_and_not_by_their_places(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     found = two(
-        tmp_path, [shelf.job(at) for at in range(10)], [shelf.job(at) for at in range(11, 1, -1)]
+        tmp_path,
+        [shelf.job(at) for at in range(10)],
+        [shelf.job(at) for at in range(11, 1, -1)],
     )
     assert found.rows._asdict() == {
         "both": 8,
@@ -140,7 +158,9 @@ def test_jobs_are_matched_by_row_point_and_replicate(tmp_path: Path) -> None:
 
 def test_equal_row_keys_are_matched_in_their_order(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
-    twins = [shelf.job(0, status=status) for status in ("succeeded", "failed", "refused")]
+    twins = [
+        shelf.job(0, status=status) for status in ("succeeded", "failed", "refused")
+    ]
     found = two(tmp_path, twins, twins[:2])
     assert found.outcomes == {("succeeded", "succeeded"): 1, ("failed", "failed"): 1}
 
@@ -154,14 +174,24 @@ def test_what_changed_in_the_requests_is_said(tmp_path: Path) -> None:
         shelf.job(3, params='{"scale":5}', prompt="a dog"),
         shelf.job(4, status="invalid", job_key=None, params='{"scale":6}'),
     ]
-    a = [*(shelf.job(at) for at in range(4)), shelf.job(4, status="invalid", job_key=None)]
+    a = [
+        *(shelf.job(at) for at in range(4)),
+        shelf.job(4, status="invalid", job_key=None),
+    ]
     found = two(tmp_path, a, b)
-    assert found.requests._asdict() == {"changed": 3, "prompt": 1, "params": 2, "seed": 1}
+    assert found.requests._asdict() == {
+        "changed": 3,
+        "prompt": 1,
+        "params": 2,
+        "seed": 1,
+    }
     (scale,) = found.parameters
     assert scale == ("request.params.scale", 3, [3, 4, 5, 6])
 
 
-def test_two_configs_differ_in_the_keys_of_their_configs_what_decides_first(tmp_path: Path) -> None:
+def test_two_configs_differ_in_the_keys_of_their_configs_what_decides_first(
+    tmp_path: Path,
+) -> None:
     a = Shelf(tmp_path, "pets", limits={"qps": 1}, request={"params": {"scale": 3}})
     b = Shelf(tmp_path, "dogs", limits={"qps": 2}, request={"params": {"scale": 4}})
     a.publish([a.job(0)])
@@ -177,8 +207,15 @@ def test_two_configs_differ_in_the_keys_of_their_configs_what_decides_first(tmp_
 def test_latencies_are_those_of_answered_calls(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     jobs = [shelf.job(at, latency_ms=float(at)) for at in range(101)]
-    found = two(tmp_path, [*jobs, shelf.job(200, latency_ms=None)], [shelf.job(0, latency_ms=None)])
-    assert (found.measures_a.latency_median_ms, found.measures_a.latency_p95_ms) == (50, 95)
+    found = two(
+        tmp_path,
+        [*jobs, shelf.job(200, latency_ms=None)],
+        [shelf.job(0, latency_ms=None)],
+    )
+    assert (found.measures_a.latency_median_ms, found.measures_a.latency_p95_ms) == (
+        50,
+        95,
+    )
     assert found.measures_b.latency_median_ms is None
 
 
@@ -190,9 +227,16 @@ def test_only_images_that_differ_are_measured(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     a = [shelf.job(at, file_name=shelf.image(1)) for at in range(4)]
     looks = [shelf.image(1), shelf.image(1, "jpg"), shelf.image(2), None]
-    found = two(tmp_path, a, [shelf.job(at, file_name=name) for at, name in enumerate(looks)])
+    found = two(
+        tmp_path, a, [shelf.job(at, file_name=name) for at, name in enumerate(looks)]
+    )
     images = found.images
-    assert (images.same, images.different, images.compared, images.note) == (1, 2, 2, "")
+    assert (images.same, images.different, images.compared, images.note) == (
+        1,
+        2,
+        2,
+        "",
+    )
     far, near = images.most_different
     assert (far.row_key, near.row_key) == ("r2", "r1")
     assert near.distance <= 4 < 10 < far.distance == images.distance_max
@@ -230,7 +274,9 @@ def test_of_many_pairs_some_are_measured_and_that_is_said(
     shelf = Shelf(tmp_path)
     one, other = shelf.image(1), shelf.image(2)
     a = [shelf.job(at, file_name=one) for at in range(10)]
-    images = two(tmp_path, a, [shelf.job(at, file_name=other) for at in range(10)]).images
+    images = two(
+        tmp_path, a, [shelf.job(at, file_name=other) for at in range(10)]
+    ).images
     assert (images.different, images.compared) == (10, 3)
     assert {pair.row_key for pair in images.most_different} == {"r0", "r4", "r9"}, (
         "evenly, with both ends"
@@ -244,7 +290,9 @@ def test_without_the_library_distances_are_unknown_and_it_is_named(
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     shelf = Shelf(tmp_path)
     images = two(
-        tmp_path, [shelf.job(0, file_name=shelf.image(1))], [shelf.job(0, file_name=shelf.image(2))]
+        tmp_path,
+        [shelf.job(0, file_name=shelf.image(1))],
+        [shelf.job(0, file_name=shelf.image(2))],
     ).images
     assert (images.different, images.compared, images.distance_median) == (1, 0, None)
     assert "pixmill[compare]" in images.note
@@ -296,7 +344,9 @@ def test_a_version_that_is_too_old_names_those_that_there_are(versions: Shelf) -
             find_side(f"pets@{wrong}", versions.store)
 
 
-def test_a_name_means_the_dataset_of_the_store_before_the_simulated_one(tmp_path: Path) -> None:
+def test_a_name_means_the_dataset_of_the_store_before_the_simulated_one(
+    tmp_path: Path,
+) -> None:
     real = Shelf(tmp_path)
     simulated = Shelf(tmp_path, "trial")
     simulated.store = tmp_path / "out" / "simulated"
@@ -348,10 +398,16 @@ def test_the_whole_comparison_is_one_json_object(tmp_path: Path) -> None:
     )
 
 
-def test_our_columns_are_found_beside_input_columns_of_the_same_name(tmp_path: Path) -> None:
+def test_our_columns_are_found_beside_input_columns_of_the_same_name(
+    tmp_path: Path,
+) -> None:
     shelf = Shelf(tmp_path)
     own = pa.schema([*INPUT, ("status", pa.string()), ("cost", pa.int64())])
-    job = {**shelf.job(0, pixmill_status="failed", pixmill_cost=0.2), "status": "mine", "cost": 3}
+    job = {
+        **shelf.job(0, pixmill_status="failed", pixmill_cost=0.2),
+        "status": "mine",
+        "cost": 3,
+    }
     shelf.publish([job], own, OLD)
     shelf.publish([job], own)
     found = compare(find_side(f"{shelf.path}@2026-10"), find_side(shelf.path))

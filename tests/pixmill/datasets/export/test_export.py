@@ -24,11 +24,16 @@ TABLES: list[Format] = ["parquet", "csv", "jsonl"]
 def shelf(tmp_path: Path) -> Shelf:
     """60 rows with two jobs each, of scale 2 and 4."""
     shelf = Shelf(tmp_path)
-    own = INPUT.append(pa.field("scale", pa.int64())).append(pa.field("style", pa.string()))
+    own = INPUT.append(pa.field("scale", pa.int64())).append(
+        pa.field("style", pa.string())
+    )
     shelf.publish(
         [
             shelf.job(
-                row, scale=scale, style="=1+1" if row % 2 else "ink", point_id=f"point{scale}"
+                row,
+                scale=scale,
+                style="=1+1" if row % 2 else "ink",
+                point_id=f"point{scale}",
             )
             for row in range(60)
             for scale in (2, 4)
@@ -38,7 +43,9 @@ def shelf(tmp_path: Path) -> Shelf:
     return shelf
 
 
-def exported(shelf: Shelf, kind: Format, choice: Choice) -> tuple[Exported, list[dict[str, str]]]:
+def exported(
+    shelf: Shelf, kind: Format, choice: Choice
+) -> tuple[Exported, list[dict[str, str]]]:
     out = shelf.folder / "exports" / f"pets.{kind}"
     done = export(load_config(shelf.path), kind, out, choice)
     if kind == "parquet":
@@ -50,7 +57,9 @@ def exported(shelf: Shelf, kind: Format, choice: Choice) -> tuple[Exported, list
 
 
 @pytest.mark.parametrize("kind", TABLES)
-def test_where_keeps_the_rows_for_which_it_holds_in_their_order(shelf: Shelf, kind: Format) -> None:
+def test_where_keeps_the_rows_for_which_it_holds_in_their_order(
+    shelf: Shelf, kind: Format
+) -> None:
     done, rows = exported(shelf, kind, Choice(where="scale > 2 and row_number <= 10"))
     assert [(row["row_key"], str(row["scale"])) for row in rows] == [
         (f"r{at}", "4") for at in range(10)
@@ -84,18 +93,27 @@ def test_the_column_that_decides_the_split_can_be_chosen(shelf: Shelf) -> None:
 
 def test_an_input_column_that_is_called_split_stays(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
-    shelf.publish([shelf.job(0, split="mine")], INPUT.append(pa.field("split", pa.string())))
+    shelf.publish(
+        [shelf.job(0, split="mine")], INPUT.append(pa.field("split", pa.string()))
+    )
     _, (row,) = exported(shelf, "parquet", Choice(splits=("val=0.5",)))
     assert row["split"] == "mine"
     assert row["pixmill_split"] in ("train", "val")
 
 
-def test_more_rows_in_another_order_never_move_a_row_to_another_split(tmp_path: Path) -> None:
+def test_more_rows_in_another_order_never_move_a_row_to_another_split(
+    tmp_path: Path,
+) -> None:
     choice, shelf = Choice(splits=("val=0.3", "test=0.2")), Shelf(tmp_path)
     splits = []
     for rows in (range(50), range(199, -1, -1)):
         shelf.publish([shelf.job(row) for row in rows])
-        splits.append({row["row_key"]: row["split"] for row in exported(shelf, "jsonl", choice)[1]})
+        splits.append(
+            {
+                row["row_key"]: row["split"]
+                for row in exported(shelf, "jsonl", choice)[1]
+            }
+        )
     assert len(splits[1]) == 200
     assert splits[0].items() <= splits[1].items()
 
@@ -133,7 +151,9 @@ def test_shares_come_out_as_asked_for() -> None:
         (("val=0.5", "test=0.5"), "leave nothing for train"),
     ],
 )
-def test_shares_that_make_no_sense_are_refused(splits: tuple[str, ...], what: str) -> None:
+def test_shares_that_make_no_sense_are_refused(
+    splits: tuple[str, ...], what: str
+) -> None:
     with pytest.raises(UserError, match=what):
         parse_shares(splits)
 
@@ -144,7 +164,10 @@ def test_shares_that_make_no_sense_are_refused(splits: tuple[str, ...], what: st
         (Choice(where="scael > 2"), "no column 'scael'; did you mean `scale`"),
         (Choice(where="scale >"), "--where: "),
         (Choice(where='scale > "big"'), "--where: "),
-        (Choice(splits=("val=0.1",), split_by="styel"), "no column 'styel'; did you mean `style`"),
+        (
+            Choice(splits=("val=0.1",), split_by="styel"),
+            "no column 'styel'; did you mean `style`",
+        ),
         (Choice(split_by="style"), "--split-by needs --split"),
     ],
 )
@@ -170,11 +193,18 @@ def test_few_rows_out_of_many_batches_share_a_row_group(tmp_path: Path) -> None:
     assert pq.read_metadata(tmp_path / "few.parquet").num_rows == 250
 
 
-def test_a_parquet_export_keeps_what_the_dataset_says_about_its_columns(shelf: Shelf) -> None:
-    table = pq.read_table(shelf.dataset).replace_schema_metadata({"pixmill": '{"axes": []}'})
+def test_a_parquet_export_keeps_what_the_dataset_says_about_its_columns(
+    shelf: Shelf,
+) -> None:
+    table = pq.read_table(shelf.dataset).replace_schema_metadata(
+        {"pixmill": '{"axes": []}'}
+    )
     pq.write_table(table, shelf.dataset)
     export(load_config(shelf.path), "parquet", shelf.folder / "all.parquet")
-    assert pq.read_schema(shelf.folder / "all.parquet").metadata[b"pixmill"] == b'{"axes": []}'
+    assert (
+        pq.read_schema(shelf.folder / "all.parquet").metadata[b"pixmill"]
+        == b'{"axes": []}'
+    )
     assert pq.read_table(shelf.folder / "all.parquet").equals(table)
 
 
@@ -233,7 +263,9 @@ def cells(tmp_path: Path) -> Shelf:
     own = INPUT.append(pa.field("note", pa.string())).append(
         pa.field("kind", pa.dictionary(pa.int32(), pa.string()))
     )
-    shelf.publish([shelf.job(at, note=text, kind=text) for at, text in enumerate(CELLS)], own)
+    shelf.publish(
+        [shelf.job(at, note=text, kind=text) for at, text in enumerate(CELLS)], own
+    )
     return shelf
 
 
@@ -252,13 +284,17 @@ def test_raw_cells_of_csv_are_what_the_dataset_holds_and_null_is_no_empty_text(
     assert found["note"].to_pylist() == found["kind"].to_pylist() == CELLS
 
 
-def test_what_a_spreadsheet_would_run_is_counted_and_gets_an_apostrophe(cells: Shelf) -> None:
+def test_what_a_spreadsheet_would_run_is_counted_and_gets_an_apostrophe(
+    cells: Shelf,
+) -> None:
     """G19: also in columns that hold few texts, each of them once."""
     out = cells.folder / "pets.csv.out"
     assert export(load_config(cells.path), "csv", out).disarmed == 12
     with out.open(newline="", encoding="utf-8") as file:
         found = [(row["note"], row["kind"]) for row in csv.DictReader(file)]
-    expected = [f"'{text}" for text in CELLS[:6] if text] + [text or "" for text in CELLS[6:]]
+    expected = [f"'{text}" for text in CELLS[:6] if text] + [
+        text or "" for text in CELLS[6:]
+    ]
     assert found == [(text, text) for text in expected]
 
 
@@ -267,8 +303,12 @@ def test_bytes_are_base64_at_any_depth(tmp_path: Path, kind: Format) -> None:
     """G26."""
     shelf, data = Shelf(tmp_path), b"\x89PNG\xff"
     picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    own = INPUT.append(pa.field("thumb", pa.binary())).append(pa.field("all", pa.list_(picture)))
-    shelf.publish([shelf.job(0, thumb=data, all=[{"bytes": data, "path": "a.png"}])], own)
+    own = INPUT.append(pa.field("thumb", pa.binary())).append(
+        pa.field("all", pa.list_(picture))
+    )
+    shelf.publish(
+        [shelf.job(0, thumb=data, all=[{"bytes": data, "path": "a.png"}])], own
+    )
     _, (row,) = exported(shelf, kind, Choice())
     nested = json.loads(row["all"]) if kind == "csv" else row["all"]
     assert b64decode(row["thumb"]) == b64decode(nested[0]["bytes"]) == data
@@ -281,7 +321,9 @@ def test_json_lines_never_hold_what_json_has_no_word_for(tmp_path: Path) -> None
         pa.field("deep", pa.list_(pa.struct([("n", pa.float32())])))
     )
     values = [float("nan"), float("inf"), float("-inf"), 0.1]
-    shelf.publish([shelf.job(at, score=of, deep=[{"n": of}]) for at, of in enumerate(values)], own)
+    shelf.publish(
+        [shelf.job(at, score=of, deep=[{"n": of}]) for at, of in enumerate(values)], own
+    )
     _, rows = exported(shelf, "jsonl", Choice())
     found = [(row["score"], row["deep"]) for row in rows]
     assert found == [(of, [{"n": of}]) for of in (None, None, None, 0.1)]

@@ -54,7 +54,11 @@ def load_with_datasets(folder: Path, cache: Path) -> dict[str, Any]:
 def pixels(shelf: Shelf, name: str) -> list[Any]:
     with Image.open(shelf.store / name) as picture:
         shown = picture.convert("RGB")
-        return [list(shown.size), list(shown.getpixel((0, 0))), list(shown.getpixel((20, 20)))]  # type: ignore[arg-type]
+        return [
+            list(shown.size),
+            list(shown.getpixel((0, 0))),
+            list(shown.getpixel((20, 20))),
+        ]  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -99,7 +103,9 @@ LEFT_OUT = {
 def test_an_image_folder_loads_with_the_real_library(shelf: Shelf) -> None:
     """Pairs, captions, columns and splits, row by row."""
     out = shelf.folder / "train data"
-    done = export(load_config(shelf.path), "imagefolder", out, Choice(splits=("val=0.3",)))
+    done = export(
+        load_config(shelf.path), "imagefolder", out, Choice(splits=("val=0.3",))
+    )
     assert done == Exported(12, done.splits, LEFT_OUT, 0)
     loaded = load_with_datasets(out, shelf.folder / "cache")
     features = loaded["features"]["train"]
@@ -112,16 +118,26 @@ def test_an_image_folder_loads_with_the_real_library(shelf: Shelf) -> None:
         done.splits["train"],
         done.splits["val"],
     ]
-    published = {row["row_key"]: row for row in pq.read_table(shelf.dataset).to_pylist()}
-    assert sorted(row["row_key"] for row in rows) == sorted(f"r{at}" for at in range(12))
+    published = {
+        row["row_key"]: row for row in pq.read_table(shelf.dataset).to_pylist()
+    }
+    assert sorted(row["row_key"] for row in rows) == sorted(
+        f"r{at}" for at in range(12)
+    )
     for row in rows:
         job = published[row["row_key"]]
-        assert (row["prompt"], row["text"], row["seed"]) == (job["prompt"], job["text"], 7)
+        assert (row["prompt"], row["text"], row["seed"]) == (
+            job["prompt"],
+            job["text"],
+            7,
+        )
         assert row["image"] == pixels(shelf, job["file_name"])
         assert row["input"] == pixels(shelf, job["input_image"])
 
 
-def test_columns_that_the_library_would_take_for_images_load_as_text(tmp_path: Path) -> None:
+def test_columns_that_the_library_would_take_for_images_load_as_text(
+    tmp_path: Path,
+) -> None:
     """It opens what text columns named `…_file_name` say, and overwrites `image` and `input`."""
     shelf = Shelf(tmp_path)
     names = ("image", "input", "file_name", "photo_file_name", "old_file_names")
@@ -134,7 +150,9 @@ def test_columns_that_the_library_would_take_for_images_load_as_text(tmp_path: P
         ]
     )
     mine = {name: f"my {name}" for name in names}
-    shelf.publish([{**shelf.job(0, raw=b"\xff", pixmill_file_name=shelf.image(0)), **mine}], own)
+    shelf.publish(
+        [{**shelf.job(0, raw=b"\xff", pixmill_file_name=shelf.image(0)), **mine}], own
+    )
     export(load_config(shelf.path), "imagefolder", tmp_path / "images")
     loaded = load_with_datasets(tmp_path / "images", tmp_path / "cache")
     (read,) = loaded["rows"]["train"]
@@ -157,7 +175,11 @@ def test_a_sample_without_its_input_image_stays_and_is_counted(tmp_path: Path) -
     done = export(load_config(shelf.path), "imagefolder", tmp_path / "images")
     assert (done.rows, done.without_input) == (3, 2)
     loaded = load_with_datasets(tmp_path / "images", tmp_path / "cache")
-    assert [row["input"] for row in loaded["rows"]["train"]] == [pixels(shelf, kept), None, None]
+    assert [row["input"] for row in loaded["rows"]["train"]] == [
+        pixels(shelf, kept),
+        None,
+        None,
+    ]
 
 
 def test_local_input_images_make_pairs_but_never_from_outside_the_folder_of_the_table(
@@ -165,11 +187,14 @@ def test_local_input_images_make_pairs_but_never_from_outside_the_folder_of_the_
 ) -> None:
     columns = {"image_file": "photo", "prompt": "text"}
     shelf = Shelf(
-        tmp_path, input={"path": str(tmp_path / "table" / "pets.csv"), "columns": columns}
+        tmp_path,
+        input={"path": str(tmp_path / "table" / "pets.csv"), "columns": columns},
     )
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "pets.csv").write_text("id,photo,text\n")
-    (tmp_path / "table" / "in.png").write_bytes((shelf.store / shelf.image(50)).read_bytes())
+    (tmp_path / "table" / "in.png").write_bytes(
+        (shelf.store / shelf.image(50)).read_bytes()
+    )
     (tmp_path / "secret.png").write_bytes(b"secret")
     shelf.publish(
         [
@@ -203,7 +228,9 @@ def test_equal_images_are_one_file(shelf: Shelf) -> None:
         "file_name"
     ].to_pylist()
     assert (len(names), len(set(names))) == (12, 11)
-    assert len(list((shelf.folder / "images" / "train" / "images").rglob("*.png"))) == 11
+    assert (
+        len(list((shelf.folder / "images" / "train" / "images").rglob("*.png"))) == 11
+    )
 
 
 READ_SHARDS = """
@@ -237,7 +264,10 @@ def test_shards_are_read_back_by_the_real_library(
     ]
     for sample, job in zip(samples, jobs, strict=True):
         assert sample["txt"] == job["prompt"]
-        assert (sample["json"]["row_key"], sample["json"]["text"]) == (job["row_key"], job["text"])
+        assert (sample["json"]["row_key"], sample["json"]["text"]) == (
+            job["row_key"],
+            job["text"],
+        )
         assert "images" not in sample["json"]
         assert sample["png"] == sample["input.png"] == [64, 64]
 
@@ -251,7 +281,10 @@ def test_shards_hold_the_bytes_of_the_store(shelf: Shelf) -> None:
     )
     job = pq.read_table(shelf.dataset).to_pylist()[0]
     with tarfile.open(shelf.folder / "shards" / "train-000000.tar") as tar:
-        members = {member.name.partition(".")[2]: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+        members = {
+            member.name.partition(".")[2]: tar.extractfile(member).read()
+            for member in tar
+        }  # type: ignore[union-attr]
     assert members["png"] == (shelf.store / job["file_name"]).read_bytes()
     assert members["input.png"] == (shelf.store / job["input_image"]).read_bytes()
 
@@ -259,7 +292,9 @@ def test_shards_hold_the_bytes_of_the_store(shelf: Shelf) -> None:
 def test_the_same_dataset_always_gives_the_same_bytes(shelf: Shelf) -> None:
     def digest(out: Path) -> dict[str, str]:
         export(load_config(shelf.path), "webdataset", out, Choice(splits=("val=0.3",)))
-        return {path.name: sha256(path.read_bytes()).hexdigest() for path in out.iterdir()}
+        return {
+            path.name: sha256(path.read_bytes()).hexdigest() for path in out.iterdir()
+        }
 
     first = digest(shelf.folder / "one")
     os.utime(shelf.store / pq.read_table(shelf.dataset)["file_name"][0].as_py(), (1, 1))
@@ -269,11 +304,14 @@ def test_the_same_dataset_always_gives_the_same_bytes(shelf: Shelf) -> None:
 
 def test_keys_are_safe_names_whatever_the_table_says(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
-    shelf.publish([shelf.job(0, row_key="../../x.y", id="../../x.y", file_name=shelf.image(0))])
+    shelf.publish(
+        [shelf.job(0, row_key="../../x.y", id="../../x.y", file_name=shelf.image(0))]
+    )
     export(load_config(shelf.path), "webdataset", tmp_path / "shards")
     with tarfile.open(tmp_path / "shards" / "train-000000.tar") as tar:
         assert all(
-            set(name.partition(".")[0]) <= set("0123456789abcdef-") for name in tar.getnames()
+            set(name.partition(".")[0]) <= set("0123456789abcdef-")
+            for name in tar.getnames()
         )
 
 
@@ -282,19 +320,28 @@ def test_without_a_single_image_nothing_is_written_and_the_reasons_are_said(
     tmp_path: Path, kind: Format
 ) -> None:
     shelf = Shelf(tmp_path)
-    shelf.publish([shelf.job(0, status="failed"), shelf.job(1, status="failed"), shelf.job(2)])
+    shelf.publish(
+        [shelf.job(0, status="failed"), shelf.job(1, status="failed"), shelf.job(2)]
+    )
     with pytest.raises(
         UserError, match="no job has an image to export: 2 failed, 1 not downloaded"
     ):
         export(load_config(shelf.path), kind, tmp_path / "images")
     with pytest.raises(UserError, match="none was selected"):
-        export(load_config(shelf.path), kind, tmp_path / "images", Choice(where="row_number > 3"))
+        export(
+            load_config(shelf.path),
+            kind,
+            tmp_path / "images",
+            Choice(where="row_number > 3"),
+        )
     assert not (tmp_path / "images").exists()
     assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
-def test_what_exists_is_never_touched_save_an_empty_folder(shelf: Shelf, kind: Format) -> None:
+def test_what_exists_is_never_touched_save_an_empty_folder(
+    shelf: Shelf, kind: Format
+) -> None:
     config, out = load_config(shelf.path), shelf.folder / "images"
     out.mkdir()
     export(config, kind, out)
@@ -353,7 +400,9 @@ def test_an_interrupted_export_leaves_nothing(shelf: Shelf, kind: Format) -> Non
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
-def test_what_a_killed_export_left_aside_is_cleared_by_the_next(shelf: Shelf, kind: Format) -> None:
+def test_what_a_killed_export_left_aside_is_cleared_by_the_next(
+    shelf: Shelf, kind: Format
+) -> None:
     out = shelf.folder / "images"
     assert stopped_export(shelf, kind, 9, out) == -9
     assert not out.exists()

@@ -27,7 +27,9 @@ def browser() -> Iterator[Any]:
     """Chromium without a window; the test is skipped where there is none."""
     if not CHROMIUM:
         pytest.skip("there is no Chromium here: `apt-get install chromium`")
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is not installed"
+    )
     with playwright.sync_playwright() as running:
         chromium = running.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
         yield chromium

@@ -65,9 +65,9 @@ def stored_image(store: Path, picture: bytes | None = None, number: int = 0) -> 
 
 def _picture(number: int) -> bytes:
     file = BytesIO()
-    Image.new("RGB", (48, 48), (number * 37 % 256, number * 91 % 256, number * 13 % 256)).save(
-        file, "JPEG"
-    )
+    Image.new(
+        "RGB", (48, 48), (number * 37 % 256, number * 91 % 256, number * 13 % 256)
+    ).save(file, "JPEG")
     return file.getvalue()
 
 
@@ -83,7 +83,9 @@ def input_rows(count: int) -> list[Row]:
     ]
 
 
-def jobs_of(rows: Sequence[Row], axes: Sequence[Axis] = (), replicates: int = 1) -> list[Row]:
+def jobs_of(
+    rows: Sequence[Row], axes: Sequence[Axis] = (), replicates: int = 1
+) -> list[Row]:
     """One succeeded job for each row, point and replicate; tests change what they are about."""
     jobs = []
     for at, row in enumerate(rows):
@@ -102,7 +104,11 @@ def jobs_of(rows: Sequence[Row], axes: Sequence[Axis] = (), replicates: int = 1)
 
 
 def _job(number: int, at: int, row: Row, point: Row, replicate: int) -> Row:
-    identity = sha256(json.dumps(point, default=str).encode()).hexdigest()[:12] if point else "base"
+    identity = (
+        sha256(json.dumps(point, default=str).encode()).hexdigest()[:12]
+        if point
+        else "base"
+    )
     began = BEGAN + timedelta(seconds=number * 1.5)
     latency = 3.0 + number % 7 * 0.5
     return {
@@ -159,11 +165,21 @@ def _with_image(job: Row, store: Path, number: int) -> Row:
 def ended(job: Row, status: str, code: str | None, message: str | None = None) -> Row:
     """The job with another end, and without what only a success has."""
     lost = dict.fromkeys(("file_name", "images", "cost"))
-    return {**job, **lost, "status": status, "error_code": code, "error_message": message}
+    return {
+        **job,
+        **lost,
+        "status": status,
+        "error_code": code,
+        "error_message": message,
+    }
 
 
 def publish(
-    config: Config, jobs: Sequence[Row], axes: Sequence[Axis] = (), *, described: bool = True
+    config: Config,
+    jobs: Sequence[Row],
+    axes: Sequence[Axis] = (),
+    *,
+    described: bool = True,
 ) -> Path:
     """Write the dataset of `config`; without `described`, as one that says nothing about its sweep."""
     own = _own_schema(
@@ -177,24 +193,41 @@ def publish(
     path = config.dataset_folder / "dataset.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"compression": "zstd", "write_page_checksum": True}
-    pq.write_table(pa.Table.from_pylist(list(jobs), schema), path, row_group_size=5000, **options)
+    pq.write_table(
+        pa.Table.from_pylist(list(jobs), schema), path, row_group_size=5000, **options
+    )
     return path
 
 
 def _own_schema(rows: Sequence[Row]) -> pa.Schema:
-    return pa.Table.from_pylist(list(rows)).schema if rows else pa.schema([("id", pa.string())])
-
-
-def _schema(own: pa.Schema, axes: Sequence[Axis]) -> pa.Schema:
-    values = [tuple(AxisValue(label, value) for label, value in of.values.items()) for of in axes]
-    return result_schema(
-        own, [SweepAxis(of.path, "field", held) for of, held in zip(axes, values, strict=True)]
+    return (
+        pa.Table.from_pylist(list(rows)).schema
+        if rows
+        else pa.schema([("id", pa.string())])
     )
 
 
-def _description(config: Config, schema: pa.Schema, axes: Sequence[Axis]) -> dict[str, Any]:
+def _schema(own: pa.Schema, axes: Sequence[Axis]) -> pa.Schema:
+    values = [
+        tuple(AxisValue(label, value) for label, value in of.values.items())
+        for of in axes
+    ]
+    return result_schema(
+        own,
+        [
+            SweepAxis(of.path, "field", held)
+            for of, held in zip(axes, values, strict=True)
+        ],
+    )
+
+
+def _description(
+    config: Config, schema: pa.Schema, axes: Sequence[Axis]
+) -> dict[str, Any]:
     values = {
-        of.path: [{"label": label, "value": value} for label, value in of.values.items()]
+        of.path: [
+            {"label": label, "value": value} for label, value in of.values.items()
+        ]
         for of in axes
     }
     names = {name for name, _ in OWN_FIELDS}
@@ -202,10 +235,15 @@ def _description(config: Config, schema: pa.Schema, axes: Sequence[Axis]) -> dic
     role = "image_file" if config.input.local_images else "image_url"
     return {
         "name": config.name,
-        "axes": [{"path": of.path, "column": of.column, "values": values[of.path]} for of in axes],
+        "axes": [
+            {"path": of.path, "column": of.column, "values": values[of.path]}
+            for of in axes
+        ],
         "columns": {**config.input.columns, role: list(images)},
         "own": {
-            name: next(of for of in schema.names[::-1] if of.removeprefix("pixmill_") == name)
+            name: next(
+                of for of in schema.names[::-1] if of.removeprefix("pixmill_") == name
+            )
             for name in sorted(names)
         },
         "provider": config.provider.kind,

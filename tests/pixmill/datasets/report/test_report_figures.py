@@ -77,7 +77,10 @@ def test_the_time_between_runs_is_no_running_time(tmp_path: Path) -> None:
         {
             **job,
             "run_id": "b",
-            **{name: job[name].replace(day=20) for name in ("started_at", "finished_at")},
+            **{
+                name: job[name].replace(day=20)
+                for name in ("started_at", "finished_at")
+            },
         }
         for job in jobs[2:]
     ]
@@ -89,8 +92,13 @@ def test_the_time_between_runs_is_no_running_time(tmp_path: Path) -> None:
 
 
 def test_percentiles_are_of_the_calls_in_seconds(tmp_path: Path) -> None:
-    jobs = [{**job, "latency_ms": 100.0 * at} for at, job in enumerate(jobs_of(input_rows(101)))]
-    jobs.append({**jobs[0], "latency_ms": None, "started_at": None, "finished_at": None})
+    jobs = [
+        {**job, "latency_ms": 100.0 * at}
+        for at, job in enumerate(jobs_of(input_rows(101)))
+    ]
+    jobs.append(
+        {**jobs[0], "latency_ms": None, "started_at": None, "finished_at": None}
+    )
     assert summary_of(tmp_path, jobs).latency == pytest.approx(
         {50: 5.0, 75: 7.5, 90: 9.0, 95: 9.5, 99: 9.9}
     )
@@ -99,7 +107,11 @@ def test_percentiles_are_of_the_calls_in_seconds(tmp_path: Path) -> None:
 def test_nothing_at_all_has_a_summary(tmp_path: Path) -> None:
     summary = summary_of(tmp_path, [])
     assert summary.sentence == "0 of 0 images"
-    assert (summary.latency, summary.last_run, charts.shares(summary.status)) == ({}, None, [])
+    assert (summary.latency, summary.last_run, charts.shares(summary.status)) == (
+        {},
+        None,
+        [],
+    )
 
 
 def test_the_bars_of_the_throughput_hold_every_call(tmp_path: Path) -> None:
@@ -109,20 +121,28 @@ def test_the_bars_of_the_throughput_hold_every_call(tmp_path: Path) -> None:
     top, height = float(drawn.up[-1].label), charts.HEIGHT
     width = summary.last_run.seconds / len(drawn.bars) / 60
     assert drawn.unit == "per minute"
-    assert sum(bar.height / height * top * width for bar in drawn.bars) == pytest.approx(80)
+    assert sum(
+        bar.height / height * top * width for bar in drawn.bars
+    ) == pytest.approx(80)
     assert all(
-        0 <= bar.y <= height and bar.y + bar.height == pytest.approx(height) for bar in drawn.bars
+        0 <= bar.y <= height and bar.y + bar.height == pytest.approx(height)
+        for bar in drawn.bars
     )
 
 
 def test_shares_of_outcomes_fill_the_bar() -> None:
     bars = charts.shares({"failed": 1, "succeeded": 3})
-    assert [(bar.label, bar.value) for bar in bars] == [("succeeded", "3"), ("failed", "1")]
+    assert [(bar.label, bar.value) for bar in bars] == [
+        ("succeeded", "3"),
+        ("failed", "1"),
+    ]
     assert sum(bar.width for bar in bars) == pytest.approx(charts.WIDTH)
 
 
 def test_many_codes_end_in_one_line_of_others() -> None:
-    rows = charts.failure_rows(tuple(Failure(str(at), 100 - at, "") for at in range(20)))
+    rows = charts.failure_rows(
+        tuple(Failure(str(at), 100 - at, "") for at in range(20))
+    )
     assert len(rows) == 13
     assert (rows[-1].label, rows[-1].value) == (
         "others",

@@ -49,7 +49,9 @@ def test_the_report_stands_beside_the_dataset(tmp_path: Path) -> None:
 
 def test_numbers_that_a_browser_would_round_are_text(tmp_path: Path) -> None:
     """G28: and those that JSON has no word for are missing."""
-    jobs = jobs_of([{**row, "id": at, "weight": at} for at, row in enumerate(input_rows(2))])
+    jobs = jobs_of(
+        [{**row, "id": at, "weight": at} for at, row in enumerate(input_rows(2))]
+    )
     seeds = [2**53 + 1, 7]
     numbered = [
         {**job, "effective_seed": seed, "latency_ms": float("nan"), "id": seed}
@@ -59,7 +61,10 @@ def test_numbers_that_a_browser_would_round_are_text(tmp_path: Path) -> None:
     assert column(page, "ours", "effective_seed") == ["9007199254740993", "7"]
     assert column(page, "ours", "seed") == [0, 7919]
     assert column(page, "ours", "latency_ms") == [None, None]
-    assert column(page, "own", about(page)["own"].index("id")) == ["9007199254740993", "7"]
+    assert column(page, "own", about(page)["own"].index("id")) == [
+        "9007199254740993",
+        "7",
+    ]
 
 
 def test_without_a_dataset_there_is_no_report(tmp_path: Path) -> None:
@@ -116,7 +121,11 @@ def test_a_thumbnail_that_a_power_loss_emptied_is_made_again(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\xff\xd8\xff\xe0 cut")]
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b"\xff\xd8\xff\xe0 cut"),
+    ],
 )
 def test_a_missing_or_damaged_image_is_no_reason_to_fail(
     tmp_path: Path, damage: Callable[[Path], object]
@@ -135,7 +144,9 @@ def test_large_images_become_small_and_stand_upright(tmp_path: Path) -> None:
     Image.new("RGB", (2000, 1000), "red").save(tmp_path / "photos" / "a.jpg", exif=exif)
     page = local_report(tmp_path, "photos/a.jpg")
     ((thumb, _),) = inputs(page)
-    with Image.open(tmp_path / "out" / "thumbs" / str(thumb)[:2] / f"{thumb}.webp") as image:
+    with Image.open(
+        tmp_path / "out" / "thumbs" / str(thumb)[:2] / f"{thumb}.webp"
+    ) as image:
         assert image.size == (160, 320)
 
 
@@ -147,7 +158,9 @@ def local_report(folder: Path, *photos: str) -> Path:
         for job, photo in zip(jobs_of(input_rows(len(photos))), photos, strict=True)
     ]
     columns = {"image_file": "photo", "prompt": "text"}
-    return written(folder, jobs, input={"path": str(folder / "pets.csv"), "columns": columns})
+    return written(
+        folder, jobs, input={"path": str(folder / "pets.csv"), "columns": columns}
+    )
 
 
 def test_local_input_images_are_linked_from_the_page(tmp_path: Path) -> None:
@@ -198,25 +211,41 @@ def test_an_input_image_that_the_store_keeps_comes_first(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["../../../etc/passwd", "images/ab/x.jpg", "/etc/passwd", "javascript:alert(1)"]
+    "name",
+    ["../../../etc/passwd", "images/ab/x.jpg", "/etc/passwd", "javascript:alert(1)"],
 )
-def test_a_file_name_that_no_store_makes_is_not_followed(tmp_path: Path, name: str) -> None:
-    image = {"file_name": name, "sha256": "", "width": 1, "height": 1, "format": "JPEG", "bytes": 1}
+def test_a_file_name_that_no_store_makes_is_not_followed(
+    tmp_path: Path, name: str
+) -> None:
+    image = {
+        "file_name": name,
+        "sha256": "",
+        "width": 1,
+        "height": 1,
+        "format": "JPEG",
+        "bytes": 1,
+    }
     (job,) = jobs_of(input_rows(1))
     page = written(tmp_path, [{**job, "file_name": name, "images": [image, image]}])
     assert column(page, "ours", "file") == [None]
     assert column(page, "ours", "more") == [[None]]
 
 
-def test_the_policy_names_the_hash_of_each_script_and_allows_nothing_else(tmp_path: Path) -> None:
+def test_the_policy_names_the_hash_of_each_script_and_allows_nothing_else(
+    tmp_path: Path,
+) -> None:
     found = parts(written(tmp_path, jobs_of(input_rows(1))))
     rules = dict(
-        rule.strip().split(" ", 1) for rule in found.metas["Content-Security-Policy"].split(";")
+        rule.strip().split(" ", 1)
+        for rule in found.metas["Content-Security-Policy"].split(";")
     )
     assert rules["default-src"] == "'none'"
     assert rules["img-src"] == "'self' file:"
     for directive, name in (("script-src", "script"), ("style-src", "style")):
-        hashes = [b64encode(sha256(text.encode()).digest()).decode() for text in found.texts[name]]
+        hashes = [
+            b64encode(sha256(text.encode()).digest()).decode()
+            for text in found.texts[name]
+        ]
         assert rules[directive].split() == [f"'sha256-{of}'" for of in hashes]
 
 
@@ -228,12 +257,16 @@ def test_our_own_files_ask_for_nothing_and_make_no_markup_from_strings() -> None
             r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(|@import|url\(",
             text,
         )
-        assert not re.search(r"fetch\(|XMLHttpRequest|WebSocket|sendBeacon|\|\s*safe", text)
+        assert not re.search(
+            r"fetch\(|XMLHttpRequest|WebSocket|sendBeacon|\|\s*safe", text
+        )
         assert not re.search(r"</script|<!--", text) or file.suffix == ".j2"
         assert len(text.splitlines()) <= 350
 
 
-def test_axes_come_in_the_order_and_with_the_labels_of_the_config(tmp_path: Path) -> None:
+def test_axes_come_in_the_order_and_with_the_labels_of_the_config(
+    tmp_path: Path,
+) -> None:
     of = config(tmp_path)
     axes = [
         axis("controlnet_args.0.strength", 0.9, 0.2, 1),
@@ -252,11 +285,16 @@ def test_axes_come_in_the_order_and_with_the_labels_of_the_config(tmp_path: Path
     assert column(page, "axes", 1)[:4] == [0, 0, 1, 1]
 
 
-def test_a_dataset_that_does_not_describe_itself_has_its_axes_by_name(tmp_path: Path) -> None:
+def test_a_dataset_that_does_not_describe_itself_has_its_axes_by_name(
+    tmp_path: Path,
+) -> None:
     of = config(tmp_path)
     axes = [axis("scale", 4, 2.5, 10)]
     rows = [{**row, "param_own": "mine", "status": "open"} for row in input_rows(2)]
-    jobs = [{**job, "pixmill_status": "succeeded", "status": "open"} for job in jobs_of(rows, axes)]
+    jobs = [
+        {**job, "pixmill_status": "succeeded", "status": "open"}
+        for job in jobs_of(rows, axes)
+    ]
     publish(of, jobs, axes, described=False)
     page = write_report(of)
     assert [(of["path"], of["texts"]) for of in about(page)["axes"]] == [
@@ -269,14 +307,25 @@ def test_a_dataset_that_does_not_describe_itself_has_its_axes_by_name(tmp_path: 
 def test_rows_without_a_point_stand_on_no_axis(tmp_path: Path) -> None:
     of, axes = config(tmp_path), [axis("scale", 2, 3)]
     jobs = jobs_of(input_rows(1), axes)
-    jobs[0] = {**ended(jobs[0], "invalid", "missing_url"), "param_scale": None, "point_id": None}
+    jobs[0] = {
+        **ended(jobs[0], "invalid", "missing_url"),
+        "param_scale": None,
+        "point_id": None,
+    }
     publish(of, jobs, axes)
     assert column(write_report(of), "axes", 0) == [None, 1]
 
 
-def test_columns_that_are_pictures_or_very_long_do_not_fill_the_page(tmp_path: Path) -> None:
+def test_columns_that_are_pictures_or_very_long_do_not_fill_the_page(
+    tmp_path: Path,
+) -> None:
     rows = [
-        {**row, "raw": b"\xff\xd8" * 100_000, "notes": "n" * 100_000, "text": "t" * 3000}
+        {
+            **row,
+            "raw": b"\xff\xd8" * 100_000,
+            "notes": "n" * 100_000,
+            "text": "t" * 3000,
+        }
         for row in input_rows(2)
     ]
     page = written(tmp_path, jobs_of(rows))
@@ -315,7 +364,12 @@ def test_the_command_says_where_the_report_is(tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(report_command)
     shown = CliRunner().invoke(
-        app, [str(path), "--json", "--set", f"store={tmp_path / 'out'}"], catch_exceptions=False
+        app,
+        [str(path), "--json", "--set", f"store={tmp_path / 'out'}"],
+        catch_exceptions=False,
     )
     assert shown.exit_code == 0
-    assert shown.stdout == f'{{"report": "{of.dataset_folder / "report" / "index.html"}"}}\n'
+    assert (
+        shown.stdout
+        == f'{{"report": "{of.dataset_folder / "report" / "index.html"}"}}\n'
+    )

@@ -105,7 +105,9 @@ def look_everywhere(visit: Visit) -> None:
 
 
 def addresses(visit: Visit) -> list[str]:
-    return [str(link.get_attribute("href")) for link in visit.page.locator("a[href]").all()]
+    return [
+        str(link.get_attribute("href")) for link in visit.page.locator("a[href]").all()
+    ]
 
 
 PLACES = ("table", "prompts and ids", "axis values", "axis paths", "errors")
@@ -117,12 +119,17 @@ def test_hostile_text_never_runs_and_nothing_is_requested(
 ) -> None:
     visit = open_report(hostile_report(tmp_path, place))
     look_everywhere(visit)
-    assert visit.page.evaluate("[window.ran, document.scripts.length]") == [None, len(SCRIPTS)]
+    assert visit.page.evaluate("[window.ran, document.scripts.length]") == [
+        None,
+        len(SCRIPTS),
+    ]
     assert all(url.startswith(("file:", "blob:")) for url in visit.requests)
     for address in addresses(visit):
         assert address.startswith(("#", "../", "https://images.example.com/")), address
     assert (
-        visit.page.evaluate("Object.prototype.hasOwnProperty.call(Object.prototype, 'values')")
+        visit.page.evaluate(
+            "Object.prototype.hasOwnProperty.call(Object.prototype, 'values')"
+        )
         is False
     )
 
@@ -134,7 +141,9 @@ def test_hostile_text_is_shown_as_it_is(tmp_path: Path, open_report: Open) -> No
         assert shown[:3] == list(HOSTILE[:3])
 
 
-def test_a_hostile_address_of_the_page_chooses_nothing(tmp_path: Path, open_report: Open) -> None:
+def test_a_hostile_address_of_the_page_chooses_nothing(
+    tmp_path: Path, open_report: Open
+) -> None:
     of = config(tmp_path)
     publish(of, jobs_of(input_rows(2), [axis("scale", 2, 3)]), [axis("scale", 2, 3)])
     state = (
@@ -165,7 +174,8 @@ def test_the_policy_stops_what_escaping_would_have_missed(
     publish(of, jobs_of(input_rows(1)))
     path = write_report(of)
     path.write_text(
-        path.read_text(encoding="utf-8").replace("<main>", f"<main>{smuggled}"), encoding="utf-8"
+        path.read_text(encoding="utf-8").replace("<main>", f"<main>{smuggled}"),
+        encoding="utf-8",
     )
     page = browser.new_page()
     arrived: list[str] = []

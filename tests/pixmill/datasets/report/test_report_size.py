@@ -24,7 +24,8 @@ def test_ten_thousand_jobs_open_in_two_seconds(
 ) -> None:
     of, axes = config(tmp_path), [axis("scale", 2, 3, 4, 5)]
     rows = [
-        {**row, "text": f"{row['text']} in fresh snow at dawn, " * 5} for row in input_rows(2500)
+        {**row, "text": f"{row['text']} in fresh snow at dawn, " * 5}
+        for row in input_rows(2500)
     ]
     publish(of, with_images(jobs_of(rows, axes), of.store_path), axes)
     path = write_report(of)

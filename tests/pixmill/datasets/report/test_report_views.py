@@ -58,7 +58,9 @@ def loaded(visit: Visit, selector: str) -> None:
     )
 
 
-def test_a_sweep_opens_as_a_grid_of_its_first_two_axes(tmp_path: Path, open_report: Open) -> None:
+def test_a_sweep_opens_as_a_grid_of_its_first_two_axes(
+    tmp_path: Path, open_report: Open
+) -> None:
     axes = [SCALES, STRENGTHS]
     visit = open_report(report_on(tmp_path, jobs_of(input_rows(2), axes), axes))
     assert visit.texts("#grid .column") == ["2", "3", "4"]
@@ -74,7 +76,9 @@ def test_a_sweep_opens_as_a_grid_of_its_first_two_axes(tmp_path: Path, open_repo
 
 def test_any_dimension_goes_across_or_down(tmp_path: Path, open_report: Open) -> None:
     axes = [SCALES, STRENGTHS, STYLES]
-    visit = open_report(report_on(tmp_path, jobs_of(input_rows(2), axes, replicates=3), axes))
+    visit = open_report(
+        report_on(tmp_path, jobs_of(input_rows(2), axes, replicates=3), axes)
+    )
     visit.choose("Across", "strength")  # which was down: the two are swapped
     assert (visit.texts("#grid .column"), visit.texts("#grid .row b")) == (
         ["0.2", "0.6"],
@@ -121,8 +125,13 @@ def test_keys_move_open_and_star(tmp_path: Path, open_report: Open) -> None:
     for key in ("ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
     assert focused(visit) == "pet-00, scale 3 · strength 0.6"
-    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    assert page.locator(f"{SHOT}[tabindex='0']").count() == 1  # the grid is one stop of the Tab key
+    assert (
+        page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        == "solid"
+    )
+    assert (
+        page.locator(f"{SHOT}[tabindex='0']").count() == 1
+    )  # the grid is one stop of the Tab key
     page.keyboard.press("s")
     assert visit.texts("#stars") == ["1"]
     page.keyboard.press("Enter")
@@ -138,8 +147,12 @@ def test_keys_move_open_and_star(tmp_path: Path, open_report: Open) -> None:
     assert visit.texts("#stars") == ["2"]
 
 
-def test_the_labels_stay_while_a_long_grid_scrolls(tmp_path: Path, open_report: Open) -> None:
-    visit = open_report(report_on(tmp_path, jobs_of(input_rows(300), [SCALES]), [SCALES]))
+def test_the_labels_stay_while_a_long_grid_scrolls(
+    tmp_path: Path, open_report: Open
+) -> None:
+    visit = open_report(
+        report_on(tmp_path, jobs_of(input_rows(300), [SCALES]), [SCALES])
+    )
     page = visit.page
     page.locator(SHOT).first.focus()
     page.keyboard.press("PageDown")
@@ -147,7 +160,9 @@ def test_the_labels_stay_while_a_long_grid_scrolls(tmp_path: Path, open_report: 
     page.wait_for_function(
         "() => [...document.querySelectorAll('.line .row b')].some((of) => of.innerText > 'pet-50')"
     )
-    sheet, head = (page.locator(of).bounding_box() for of in (".sheet", "#grid .column >> nth=0"))
+    sheet, head = (
+        page.locator(of).bounding_box() for of in (".sheet", "#grid .column >> nth=0")
+    )
     assert head["y"] == pytest.approx(sheet["y"], abs=2)
     assert page.locator(SHOT).count() < 60
 
@@ -162,7 +177,9 @@ def test_failed_cells_show_their_code(tmp_path: Path, open_report: Open) -> None
     assert visit.texts("#job .status") == ["refused"]
 
 
-def test_a_table_without_a_sweep_is_a_gallery(tmp_path: Path, open_report: Open) -> None:
+def test_a_table_without_a_sweep_is_a_gallery(
+    tmp_path: Path, open_report: Open
+) -> None:
     visit = open_report(report_on(tmp_path, jobs_of(input_rows(12))))
     assert visit.texts(".tabs a:visible") == ["Gallery", "Summary"]
     assert keys(visit) == [f"pet-{at:02}" for at in range(12)][: len(keys(visit))]
@@ -175,7 +192,10 @@ def test_filters_search_and_sorting_work_together_and_stand_in_the_address(
     tmp_path: Path, open_report: Open
 ) -> None:
     jobs = jobs_of(
-        [{**row, "kind": ["cat", "dog"][at % 2]} for at, row in enumerate(input_rows(20))]
+        [
+            {**row, "kind": ["cat", "dog"][at % 2]}
+            for at, row in enumerate(input_rows(20))
+        ]
     )
     for at in (3, 4, 6):
         jobs[at] = ended(jobs[at], "failed", ["50500", "50207"][at % 2])
@@ -200,7 +220,12 @@ def test_filters_search_and_sorting_work_together_and_stand_in_the_address(
 
 
 def test_a_card_opens_all_that_is_known(tmp_path: Path, open_report: Open) -> None:
-    job = {**jobs_of(input_rows(1))[0], "effective_seed": 99, "seed": 7, "prompt": "a pet, in ink"}
+    job = {
+        **jobs_of(input_rows(1))[0],
+        "effective_seed": 99,
+        "seed": 7,
+        "prompt": "a pet, in ink",
+    }
     job["params"] = json.dumps({"scale": 3, "logo_info": {"add_logo": False}})
     visit = open_report(report_on(tmp_path, [job]))
     visit.page.locator(f"{CARD} .open").click()
@@ -215,22 +240,32 @@ def test_a_card_opens_all_that_is_known(tmp_path: Path, open_report: Open) -> No
         "a pet, number 0",
     ):
         assert fact in facts
-    assert json.loads(visit.texts("#job pre")[0]) == {"scale": 3, "logo_info": {"add_logo": False}}
+    assert json.loads(visit.texts("#job pre")[0]) == {
+        "scale": 3,
+        "logo_info": {"add_logo": False},
+    }
     loaded(visit, "#job figure img")
     assert "/images/" in visit.page.locator("#job figure img").get_attribute("src")
     assert (
-        visit.page.get_by_role("link", name="open ↗").get_attribute("rel") == "noopener noreferrer"
+        visit.page.get_by_role("link", name="open ↗").get_attribute("rel")
+        == "noopener noreferrer"
     )
 
 
-def test_inputs_from_disk_stand_beside_their_outputs(tmp_path: Path, open_report: Open) -> None:
+def test_inputs_from_disk_stand_beside_their_outputs(
+    tmp_path: Path, open_report: Open
+) -> None:
     Image.new("RGB", (40, 20), "red").save(tmp_path / "in.png")
     (tmp_path / "pets.csv").write_text("id,photo,text\n")
     first, second = jobs_of(input_rows(2))
     jobs = [{**first, "photo": "in.png"}, {**second, "photo": "gone.png"}]
     columns = {"image_file": "photo", "prompt": "text"}
     visit = open_report(
-        report_on(tmp_path, jobs, input={"path": str(tmp_path / "pets.csv"), "columns": columns})
+        report_on(
+            tmp_path,
+            jobs,
+            input={"path": str(tmp_path / "pets.csv"), "columns": columns},
+        )
     )
     loaded(visit, f"{CARD} .frame:first-child img")
     assert visit.page.locator(f"{CARD} >> nth=0 >> img").count() == 2
@@ -251,22 +286,37 @@ def test_images_that_are_gone_leave_a_word(tmp_path: Path, open_report: Open) ->
     visit.complaints.clear()  # of the browser, about the file
 
 
-def test_images_that_were_not_downloaded_are_links(tmp_path: Path, open_report: Open) -> None:
+def test_images_that_were_not_downloaded_are_links(
+    tmp_path: Path, open_report: Open
+) -> None:
     of = config(tmp_path, output={"images": "url"})
     publish(
         of,
-        [{**job, "output_url": "https://cdn.example.com/a.jpg"} for job in jobs_of(input_rows(1))],
+        [
+            {**job, "output_url": "https://cdn.example.com/a.jpg"}
+            for job in jobs_of(input_rows(1))
+        ],
     )
     visit = open_report(write_report(of))
     assert visit.texts(f"{CARD} .blank") == ["not downloaded"]
     visit.page.locator(f"{CARD} .open").click()
-    addresses = [link.get_attribute("href") for link in visit.page.locator("#job .facts a").all()]
-    assert addresses == ["https://cdn.example.com/a.jpg", "https://images.example.com/0.jpg"]
+    addresses = [
+        link.get_attribute("href") for link in visit.page.locator("#job .facts a").all()
+    ]
+    assert addresses == [
+        "https://cdn.example.com/a.jpg",
+        "https://images.example.com/0.jpg",
+    ]
 
 
-def test_picks_are_a_table_that_a_run_can_read(tmp_path: Path, open_report: Open) -> None:
+def test_picks_are_a_table_that_a_run_can_read(
+    tmp_path: Path, open_report: Open
+) -> None:
     axes = [STRENGTHS, STYLES]
-    rows = [{**row, "text": f'a "{at}",\n  =SUM(1) 狗 '} for at, row in enumerate(input_rows(2))]
+    rows = [
+        {**row, "text": f'a "{at}",\n  =SUM(1) 狗 '}
+        for at, row in enumerate(input_rows(2))
+    ]
     jobs = jobs_of(rows, axes, replicates=2)
     path = report_on(tmp_path, jobs, axes)
     visit = open_report(path, "view=gallery")
@@ -281,7 +331,9 @@ def test_picks_are_a_table_that_a_run_can_read(tmp_path: Path, open_report: Open
     assert download.value.suggested_filename == "picks.csv"
     picked = tmp_path / "picks.csv"
     download.value.save_as(picked)
-    found = list(csv.DictReader(io.StringIO(picked.read_text(encoding="utf-8"), newline="")))
+    found = list(
+        csv.DictReader(io.StringIO(picked.read_text(encoding="utf-8"), newline=""))
+    )
     assert list(found[0]) == [
         "row_key",
         "point_id",
@@ -292,7 +344,10 @@ def test_picks_are_a_table_that_a_run_can_read(tmp_path: Path, open_report: Open
         "id",
     ]
     assert [row["row_key"] for row in found] == ["pet-00", "pet-00"]
-    assert [row["point_id"] for row in found] == [jobs[0]["point_id"], jobs[7]["point_id"]]
+    assert [row["point_id"] for row in found] == [
+        jobs[0]["point_id"],
+        jobs[7]["point_id"],
+    ]
     assert [(row["controlnet_args.0.strength"], row["style"]) for row in found] == [
         ("0.2", "ink"),
         ("0.6", "oil"),
@@ -325,7 +380,9 @@ def test_light_and_dark_follow_the_system_until_somebody_chooses(
     assert light.page.evaluate(paper) == colours[1]
 
 
-def test_an_open_page_is_not_disturbed_by_a_new_report(tmp_path: Path, open_report: Open) -> None:
+def test_an_open_page_is_not_disturbed_by_a_new_report(
+    tmp_path: Path, open_report: Open
+) -> None:
     of = config(tmp_path)
     publish(of, with_images(jobs_of(input_rows(3)), of.store_path))
     visit = open_report(write_report(of))

@@ -21,7 +21,8 @@ class Visit(NamedTuple):
     def names(self, selector: str) -> list[str]:
         """What a screen reader calls them."""
         return [
-            element.get_attribute("aria-label") for element in self.page.locator(selector).all()
+            element.get_attribute("aria-label")
+            for element in self.page.locator(selector).all()
         ]
 
     def choose(self, label: str, option: str) -> None:
@@ -39,12 +40,17 @@ class Visit(NamedTuple):
 @contextmanager
 def visit(browser: Any, path: Path, state: str = "", **options: Any) -> Iterator[Visit]:
     """Open a report in a context of its own. `options` are Playwright's for a context."""
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+    context = browser.new_context(
+        **{"viewport": {"width": 1280, "height": 800}, **options}
+    )
     page = context.new_page()
     seen = Visit(page, [], [])
     page.on("request", lambda request: seen.requests.append(request.url))
     page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (seen.complaints.append(dialog.message), dialog.dismiss()))
+    page.on(
+        "dialog",
+        lambda dialog: (seen.complaints.append(dialog.message), dialog.dismiss()),
+    )
     page.on("console", lambda message: seen.complaints.append(message.text))
     try:
         page.goto(f"{path.as_uri()}{'#' + state if state else ''}")

@@ -43,11 +43,16 @@ def test_series_are_what_they_say(spec: Any, expected: list[Any]) -> None:
 
 
 def test_a_value_may_have_a_label() -> None:
-    assert values_of([{"label": "strong", "value": 0.8}, 0.2]) == [(0.8, "strong"), (0.2, None)]
+    assert values_of([{"label": "strong", "value": 0.8}, 0.2]) == [
+        (0.8, "strong"),
+        (0.2, None),
+    ]
 
 
 @given(st.integers(-1000, 1000), st.integers(1, 500), st.integers(1, 40))
-def test_a_range_holds_its_end_when_a_step_hits_it(first: int, steps: int, tenths: int) -> None:
+def test_a_range_holds_its_end_when_a_step_hits_it(
+    first: int, steps: int, tenths: int
+) -> None:
     last = first + steps * tenths
     values = plain({"range": [first / 10, last / 10, tenths / 10]})
     assert (len(values), values[0], values[-1]) == (steps + 1, first / 10, last / 10)
@@ -122,8 +127,16 @@ def test_a_wrong_distribution_is_refused(spec: Any, says: str) -> None:
 
 def test_draws_never_change() -> None:
     """With other draws a random sweep would be paid for again."""
-    assert draws({"uniform": [1, 5]}, 3) == [3.84222092854, 4.70492692287, 4.28039911828]
-    assert draws({"loguniform": [0.1, 1]}, 3) == [0.513517480804, 0.843784864142, 0.660845260395]
+    assert draws({"uniform": [1, 5]}, 3) == [
+        3.84222092854,
+        4.70492692287,
+        4.28039911828,
+    ]
+    assert draws({"loguniform": [0.1, 1]}, 3) == [
+        0.513517480804,
+        0.843784864142,
+        0.660845260395,
+    ]
     assert draws({"randint": [1, 1000]}, 3) == [553, 967, 55]
     assert draws({"choice": ["a", "b", "c"]}, 6) == ["c", "a", "a", "b", "a", "a"]
 
@@ -141,7 +154,9 @@ DISTRIBUTIONS = st.sampled_from(
 
 
 @given(DISTRIBUTIONS, st.integers(1, 60), st.integers(1, 60), st.integers(0, 10**9))
-def test_more_draws_leave_the_earlier_ones(spec: Any, n: int, more: int, seed: int) -> None:
+def test_more_draws_leave_the_earlier_ones(
+    spec: Any, n: int, more: int, seed: int
+) -> None:
     assert draws(spec, n + more, seed=seed)[:n] == draws(spec, n, seed=seed)
 
 
@@ -174,9 +189,13 @@ def test_axes_and_seeds_draw_independently() -> None:
 
 def test_all_that_may_be_drawn_is_given_for_checking() -> None:
     """A value that does not fit must not wait for the draw that hits it."""
-    assert [value for value, _ in draws_of({"choice": ["a", "b", "c"]}, "style", 1, 1)[1:]] == [
+    assert [
+        value for value, _ in draws_of({"choice": ["a", "b", "c"]}, "style", 1, 1)[1:]
+    ] == [
         "a",
         "b",
         "c",
     ]
-    assert [value for value, _ in draws_of({"uniform": [1, 50]}, "scale", 1, 1)[1:]] == [1, 50]
+    assert [
+        value for value, _ in draws_of({"uniform": [1, 50]}, "scale", 1, 1)[1:]
+    ] == [1, 50]

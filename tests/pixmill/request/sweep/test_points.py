@@ -18,7 +18,9 @@ from pixmill.request.sweep import SweepPoints, axis_column, make_points
 REQUEST = Request(prompt="{text} {style} {mood}", params={"scale": 5})
 
 
-def made(*groups: dict[str, Any], request: Request = REQUEST, **constraints: Any) -> SweepPoints:
+def made(
+    *groups: dict[str, Any], request: Request = REQUEST, **constraints: Any
+) -> SweepPoints:
     return make_points(Sweep.model_validate({"groups": groups, **constraints}), request)
 
 
@@ -40,7 +42,9 @@ AXES: dict[str, st.SearchStrategy[Any]] = {
     "ddim_steps": st.integers(1, 50),
     "use_rephraser": st.booleans(),
     "use_sr": st.none() | st.booleans(),
-    "controlnet_args.0.strength": st.integers(1, 100).map(lambda hundredth: hundredth / 100),
+    "controlnet_args.0.strength": st.integers(1, 100).map(
+        lambda hundredth: hundredth / 100
+    ),
     "controlnet_args.0.type": st.sampled_from(["canny", "depth", "pose"]),
     "logo_info.position": st.integers(0, 3),
     "style": st.text("abcäö ", max_size=4) | st.integers(0, 9),
@@ -51,9 +55,9 @@ LISTS = {
     path: st.lists(each, min_size=1, max_size=4, unique_by=canonical_json)
     for path, each in AXES.items()
 }
-GRIDS = st.lists(st.sampled_from(sorted(AXES)), min_size=1, max_size=4, unique=True).flatmap(
-    lambda paths: st.fixed_dictionaries({path: LISTS[path] for path in paths})
-)
+GRIDS = st.lists(
+    st.sampled_from(sorted(AXES)), min_size=1, max_size=4, unique=True
+).flatmap(lambda paths: st.fixed_dictionaries({path: LISTS[path] for path in paths}))
 
 
 def test_without_groups_there_is_the_plain_request() -> None:
@@ -64,13 +68,17 @@ def test_without_groups_there_is_the_plain_request() -> None:
 
 
 @given(GRIDS)
-def test_a_grid_is_the_product_of_its_axes_the_last_one_fastest(grid: dict[str, list[Any]]) -> None:
+def test_a_grid_is_the_product_of_its_axes_the_last_one_fastest(
+    grid: dict[str, list[Any]],
+) -> None:
     sweep = made({"grid": grid})
     assert len(sweep.points) == math.prod(map(len, grid.values()))
     assert len(set(ids(sweep))) == len(sweep.points)
     assert values(sweep) == list(product(*grid.values()))
     assert [axis.path for axis in sweep.axes] == list(grid)
-    assert [[value for _, value in axis.values] for axis in sweep.axes] == list(grid.values())
+    assert [[value for _, value in axis.values] for axis in sweep.axes] == list(
+        grid.values()
+    )
 
 
 @given(st.integers(1, 20), st.integers(1, 20))
@@ -90,7 +98,16 @@ def test_groups_multiply_the_first_one_slowest(grid: dict[str, list[Any]]) -> No
 
 
 def test_a_list_is_its_points_and_an_axis_left_out_is_at_its_default() -> None:
-    sweep = made({"list": [{}, {"scale": 4, "ddim_steps": 20}, {"ddim_steps": 30}, {"scale": 5.0}]})
+    sweep = made(
+        {
+            "list": [
+                {},
+                {"scale": 4, "ddim_steps": 20},
+                {"ddim_steps": 30},
+                {"scale": 5.0},
+            ]
+        }
+    )
     assert values(sweep) == [(5, 16), (4, 20), (5, 30)]
     assert ids(sweep)[0] == "base"
 
@@ -110,8 +127,14 @@ def test_random_points_stay_when_there_are_more_of_them_and_when_an_axis_comes(
 
 
 def test_equal_points_are_one() -> None:
-    assert values(made({"grid": {"scale": [3, 3.0, 2], "ddim_steps": [16]}})) == [(3, 16), (2, 16)]
-    assert len(made({"random": {"n": 200, "style": ["a", "b"], "mood": ["c"]}}).points) == 2
+    assert values(made({"grid": {"scale": [3, 3.0, 2], "ddim_steps": [16]}})) == [
+        (3, 16),
+        (2, 16),
+    ]
+    assert (
+        len(made({"random": {"n": 200, "style": ["a", "b"], "mood": ["c"]}}).points)
+        == 2
+    )
 
 
 @given(GRIDS, st.randoms(use_true_random=False))
@@ -138,7 +161,10 @@ def test_ids_stay_when_a_value_or_a_label_or_a_constraint_is_added(
         {
             "grid": {
                 **grid,
-                path: [{"label": f"no. {at}", "value": one} for at, one in enumerate(grid[path])],
+                path: [
+                    {"label": f"no. {at}", "value": one}
+                    for at, one in enumerate(grid[path])
+                ],
             }
         }
     )
@@ -146,7 +172,8 @@ def test_ids_stay_when_a_value_or_a_label_or_a_constraint_is_added(
     assert labelled.axes[list(grid).index(path)].values[0].label == "no. 0"
     first = before.points[0].values[path]
     kept = made(
-        {"grid": grid}, only=[f"`{path}` {'is' if first is None else '=='} {canonical_json(first)}"]
+        {"grid": grid},
+        only=[f"`{path}` {'is' if first is None else '=='} {canonical_json(first)}"],
     )
     assert ids_by_values(kept).items() <= ids_by_values(before).items()
     assert kept.points[0] == before.points[0]
@@ -166,7 +193,9 @@ def test_ids_stay_when_an_axis_is_added_at_its_default(
     grid: dict[str, list[Any]], path: str
 ) -> None:
     assume(path not in grid)
-    assert ids(made({"grid": {**grid, path: [DEFAULTS[path]]}})) == ids(made({"grid": grid}))
+    assert ids(made({"grid": {**grid, path: [DEFAULTS[path]]}})) == ids(
+        made({"grid": grid})
+    )
 
 
 def test_job_keys_stay_when_an_axis_is_added_at_its_default() -> None:
@@ -181,7 +210,11 @@ def test_job_keys_stay_when_an_axis_is_added_at_its_default() -> None:
 def test_ids_of_released_versions_never_change() -> None:
     """With another id `per_job` seeds change, and everything is paid for again."""
     sweep = made(
-        {"list": [{"style": "ink", "controlnet_args.0.strength": 0.1 + 0.2, "scale": 3.0}]}
+        {
+            "list": [
+                {"style": "ink", "controlnet_args.0.strength": 0.1 + 0.2, "scale": 3.0}
+            ]
+        }
     )
     text = '{"controlnet_args.0.strength":0.3,"scale":3,"style":"ink"}'
     assert ids(sweep) == [sha256(text.encode()).hexdigest()[:12]] == ["fc4da07dded3"]
@@ -189,7 +222,9 @@ def test_ids_of_released_versions_never_change() -> None:
 
 def test_what_a_plain_request_sends_is_no_difference() -> None:
     assert ids(
-        made({"grid": {"scale": [5], "ddim_steps": [16], "logo_info.add_logo": [False]}})
+        made(
+            {"grid": {"scale": [5], "ddim_steps": [16], "logo_info.add_logo": [False]}}
+        )
     ) == ["base"]
     assert ids(made({"grid": {"scale": [3]}})) != ["base"]
     assert ids(made({"grid": {"style": [""]}})) != ["base"]
@@ -202,7 +237,10 @@ def test_values_are_typed_by_the_operation() -> None:
         "ddim_steps": [20.0],
         "style": ["7", 7],
     }
-    assert values(made({"grid": grid}))[:2] == [(2.5, False, 20, "7"), (2.5, False, 20, 7)]
+    assert values(made({"grid": grid}))[:2] == [
+        (2.5, False, 20, "7"),
+        (2.5, False, 20, 7),
+    ]
 
 
 def test_a_point_says_what_is_sent() -> None:
@@ -229,7 +267,9 @@ def test_a_point_says_what_is_sent() -> None:
 
 def test_texts_go_into_the_prompt_in_one_normal_form() -> None:
     sweep = made({"grid": {"style": ["cafe\u0301", "caf\u00e9"]}})
-    assert [sweep.variables_at(point) for point in sweep.points] == [{"style": "caf\u00e9"}]
+    assert [sweep.variables_at(point) for point in sweep.points] == [
+        {"style": "caf\u00e9"}
+    ]
 
 
 def test_axes_say_their_kind_column_and_labels() -> None:
@@ -241,7 +281,9 @@ def test_axes_say_their_kind_column_and_labels() -> None:
     strength, style, req_key = made(
         {"grid": grid},
         request=Request(
-            prompt="{style}", req_key="y", params={"controlnet_args": [{"strength": 0.5}]}
+            prompt="{style}",
+            req_key="y",
+            params={"controlnet_args": [{"strength": 0.5}]},
         ),
     ).axes
     assert (strength.kind, style.kind, req_key.kind) == ("field", "variable", "req_key")
@@ -266,17 +308,28 @@ def test_an_operation_that_nobody_knows_takes_any_field() -> None:
         req_key="someone_elses_v1", params={"strength": 0.5, "parts": [{"weight": 1}]}
     )
     sweep = made(
-        {"grid": {"strength": [0.5, 9], "parts.0.weight": [2], "colour.depth": ["high"]}},
+        {
+            "grid": {
+                "strength": [0.5, 9],
+                "parts.0.weight": [2],
+                "colour.depth": ["high"],
+            }
+        },
         request=request,
     )
     sent = sweep.request_at(sweep.points[1], request)
-    assert sent.params == {"strength": 9, "parts": [{"weight": 2}], "colour": {"depth": "high"}}
+    assert sent.params == {
+        "strength": 9,
+        "parts": [{"weight": 2}],
+        "colour": {"depth": "high"},
+    }
 
 
 def test_constraints_over_axes_remove_points_and_values_of_axes() -> None:
     grid = {"scale": [2, 3, 4], "controlnet_args.0.strength": [0.2, 0.4]}
     sweep = made(
-        {"grid": grid}, exclude=["scale == 3", "scale > 3 and controlnet_args.0.strength > 0.3"]
+        {"grid": grid},
+        exclude=["scale == 3", "scale > 3 and controlnet_args.0.strength > 0.3"],
     )
     assert values(sweep) == [(2, 0.2), (2, 0.4), (4, 0.2)]
     assert [value for _, value in sweep.axes[0].values] == [2, 4]
@@ -298,7 +351,10 @@ def test_constraints_over_columns_wait_for_the_rows() -> None:
     assert sweep.columns == {"kind"}
     excluded, only = sweep.row_conditions
     assert (excluded.keep_when, only.keep_when) == (False, True)
-    assert (excluded.config_path, only.config_path) == ("sweep.exclude.0", "sweep.only.0")
+    assert (excluded.config_path, only.config_path) == (
+        "sweep.exclude.0",
+        "sweep.only.0",
+    )
     cells = {"kind": pa.array(["cat", "dog"]), **sweep.cells_at(sweep.points[1])}
     assert excluded.condition.mask(cells, 2).tolist() == [True, False]
 
@@ -307,7 +363,10 @@ def test_an_axis_of_mixed_values_is_compared_as_text_with_and_without_rows() -> 
     group = {"grid": {"style": [1, "ink"]}}
     assert values(made(group, only=["style == 'ink'"])) == [("ink",)]
     sweep = made(group)
-    assert [sweep.cells_at(point) for point in sweep.points] == [{"style": "1"}, {"style": "ink"}]
+    assert [sweep.cells_at(point) for point in sweep.points] == [
+        {"style": "1"},
+        {"style": "ink"},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -320,7 +379,9 @@ def test_an_axis_of_mixed_values_is_compared_as_text_with_and_without_rows() -> 
         ([2**63], [str(2**63)]),
     ],
 )
-def test_the_column_of_an_axis_has_one_type(mixed: list[Any], expected: list[Any]) -> None:
+def test_the_column_of_an_axis_has_one_type(
+    mixed: list[Any], expected: list[Any]
+) -> None:
     assert axis_column(mixed).to_pylist() == expected
 
 

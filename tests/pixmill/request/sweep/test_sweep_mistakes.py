@@ -14,8 +14,12 @@ KNOWN = "high_aes_scheduler_svr_controlnet_v2.0"
 REQUEST = Request(prompt="{text} {style}")
 
 
-def mistakes(*groups: Any, request: Request = REQUEST, **constraints: Any) -> list[tuple[str, str]]:
-    return sweep_mistakes(Sweep.model_validate({"groups": groups, **constraints}), request)
+def mistakes(
+    *groups: Any, request: Request = REQUEST, **constraints: Any
+) -> list[tuple[str, str]]:
+    return sweep_mistakes(
+        Sweep.model_validate({"groups": groups, **constraints}), request
+    )
 
 
 @pytest.mark.parametrize(
@@ -26,7 +30,11 @@ def mistakes(*groups: Any, request: Request = REQUEST, **constraints: Any) -> li
             "grid.scale",
             "31, 40: input should be less than or equal to 30",
         ),
-        ({"grid": {"scale": {"range": [0, 5, 1]}}}, "grid.scale", "0: input should be greater"),
+        (
+            {"grid": {"scale": {"range": [0, 5, 1]}}},
+            "grid.scale",
+            "0: input should be greater",
+        ),
         (
             {"grid": {"ddim_steps": [1.5]}},
             "grid.ddim_steps",
@@ -61,12 +69,20 @@ def mistakes(*groups: Any, request: Request = REQUEST, **constraints: Any) -> li
             "grid.controlnet_args.00.strength",
             "neither",
         ),
-        ({"grid": {"controlnet_args": [1]}}, "grid.controlnet_args", "not a single value"),
+        (
+            {"grid": {"controlnet_args": [1]}},
+            "grid.controlnet_args",
+            "not a single value",
+        ),
         ({"grid": {"logo_info": [1]}}, "grid.logo_info", "not a single value"),
         ({"grid": {"seed": [1, 2]}}, "grid.seed", "seed.replicates"),
         ({"grid": {"prompt": ["a"]}}, "grid.prompt", "request.prompt"),
         ({"grid": {"image_urls": ["a"]}}, "grid.image_urls", "the row sets it"),
-        ({"grid": {"binary_data_base64": ["a"]}}, "grid.binary_data_base64", "the row sets it"),
+        (
+            {"grid": {"binary_data_base64": ["a"]}},
+            "grid.binary_data_base64",
+            "the row sets it",
+        ),
         ({"grid": {"req_key": ["a b"]}}, "grid.req_key", "'a b'"),
         ({"grid": {1: [2]}}, "grid.1", "name of an axis"),
         ({"grid": {"style": [None]}}, "grid.style", "needs a text"),
@@ -79,13 +95,25 @@ def mistakes(*groups: Any, request: Request = REQUEST, **constraints: Any) -> li
         ({"grid": {"scale": {"range": [1, 2, 0]}}}, "grid.scale", "step is 0"),
         ({"grid": {}}, "grid", "no axis"),
         ({"grid": [1]}, "grid", "must map axes"),
-        ({"zip": {"scale": [1, 2], "ddim_steps": [1]}}, "zip", "scale has 2, ddim_steps has 1"),
-        ({"zip": {"scale": [1, 99], "ddim_steps": [1]}}, "zip", "scale has 2, ddim_steps has 1"),
+        (
+            {"zip": {"scale": [1, 2], "ddim_steps": [1]}},
+            "zip",
+            "scale has 2, ddim_steps has 1",
+        ),
+        (
+            {"zip": {"scale": [1, 99], "ddim_steps": [1]}},
+            "zip",
+            "scale has 2, ddim_steps has 1",
+        ),
         ({"list": []}, "list", "no axis"),
         ({"list": [{}]}, "list", "no axis"),
         ({"list": [3]}, "list", "list of points"),
         ({"list": {"scale": [3]}}, "list", "list of points"),
-        ({"list": [{"scale": 3}, {"scale": 31}]}, "list.1.scale", "31: input should be"),
+        (
+            {"list": [{"scale": 3}, {"scale": 31}]},
+            "list.1.scale",
+            "31: input should be",
+        ),
         (
             {"list": [{"scale": 3}, {"scale": 3, "sclae": 1}]},
             "list.1.sclae",
@@ -135,7 +163,10 @@ def test_each_mistake_has_its_place(group: Any, path: str, says: str) -> None:
     ("group", "says"),
     [
         ({"gird": {"scale": [1]}}, "did you mean `grid`?"),
-        ({"grid": {"scale": [1]}, "zip": {"ddim_steps": [1]}}, "more kinds are more groups"),
+        (
+            {"grid": {"scale": [1]}, "zip": {"ddim_steps": [1]}},
+            "more kinds are more groups",
+        ),
         ({}, "needs one kind"),
     ],
 )
@@ -164,7 +195,10 @@ def test_all_mistakes_are_said_at_once() -> None:
         "sweep.only.0",
     ]
     with pytest.raises(ConfigError) as caught:
-        make_points(Sweep(groups=({"grid": {"scale": [31], "scal": [2]}},), only=("(",)), REQUEST)
+        make_points(
+            Sweep(groups=({"grid": {"scale": [31], "scal": [2]}},), only=("(",)),
+            REQUEST,
+        )
     assert str(caught.value).count("sweep.") == 3
 
 
@@ -175,7 +209,10 @@ def test_all_mistakes_are_said_at_once() -> None:
             [{"grid": {"scale": [1]}}, {"zip": {"scale": [2]}}],
             "swept already in sweep.groups.0.grid.scale",
         ),
-        ([{"grid": {"a_b": [1]}}, {"list": [{"a.b": 1}]}], "share the column param_a_b"),
+        (
+            [{"grid": {"a_b": [1]}}, {"list": [{"a.b": 1}]}],
+            "share the column param_a_b",
+        ),
         ([{"grid": {"a": [1]}}, {"grid": {"a.b": [2]}}], "overlaps a"),
         ([{"grid": {"a.b": [1]}}, {"random": {"n": 1, "a": [2]}}], "overlaps a.b"),
     ],
@@ -204,8 +241,12 @@ def test_fields_of_an_unknown_operation_need_a_place(path: str, says: str) -> No
 
 def test_a_sweep_over_req_key_is_checked_point_by_point() -> None:
     request = Request(req_key="someone_elses_v1")
-    assert not mistakes({"grid": {"req_key": ["a", KNOWN], "scale": [30]}}, request=request)
-    ((_, message),) = mistakes({"grid": {"req_key": ["a", KNOWN], "scale": [31]}}, request=request)
+    assert not mistakes(
+        {"grid": {"req_key": ["a", KNOWN], "scale": [30]}}, request=request
+    )
+    ((_, message),) = mistakes(
+        {"grid": {"req_key": ["a", KNOWN], "scale": [31]}}, request=request
+    )
     assert KNOWN in message
     assert "less than or equal to 30" in message
 
@@ -230,7 +271,8 @@ def test_constraints_that_leave_nothing_or_cannot_hold_are_mistakes(
 def test_a_sweep_too_large_is_refused_before_it_is_built() -> None:
     thousand = {"linspace": [1, 30, 1000]}
     ((path, _),) = mistakes(
-        {"grid": {"scale": thousand}}, {"grid": {"sr_scale": thousand, "style": ["a", "b"]}}
+        {"grid": {"scale": thousand}},
+        {"grid": {"sr_scale": thousand, "style": ["a", "b"]}},
     )
     assert path == "sweep.groups"
     ((path, _),) = mistakes(
@@ -241,20 +283,32 @@ def test_a_sweep_too_large_is_refused_before_it_is_built() -> None:
 
 def test_wrong_params_are_reported_before_the_sweep() -> None:
     """What an axis may be depends on them."""
-    assert mistakes({"grid": {"scal": [1]}}, request=Request(params={"scale": 99})) == []
+    assert (
+        mistakes({"grid": {"scal": [1]}}, request=Request(params={"scale": 99})) == []
+    )
 
 
 def test_a_broken_template_is_left_to_the_request() -> None:
     assert mistakes({"grid": {"scale": [1]}}, request=Request(prompt="{text")) == []
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates()
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.dates()
+)
 AXES = ["scale", "style", "req_key", "controlnet_args.0.strength"]
 SERIES = ["range", "linspace", "logspace", "uniform", "loguniform", "randint", "choice"]
 WORDS = st.sampled_from([*AXES, *SERIES, "n", "seed", "label", "value"])
 ANYTHING = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS | SCALARS, inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(WORDS | SCALARS, inner, max_size=3)
+    ),
     max_leaves=12,
 )
 KINDS = st.sampled_from(["grid", "zip", "list", "random"])
@@ -262,7 +316,9 @@ KINDS = st.sampled_from(["grid", "zip", "list", "random"])
 
 @given(
     st.lists(
-        st.dictionaries(KINDS, ANYTHING | st.dictionaries(WORDS, ANYTHING, max_size=3), max_size=2),
+        st.dictionaries(
+            KINDS, ANYTHING | st.dictionaries(WORDS, ANYTHING, max_size=3), max_size=2
+        ),
         max_size=3,
     )
 )

@@ -3,4 +3,12 @@
 from tests.bucket import bucket, cloud, impatient, moto_url, proxy
 from tests.postgres import database_url, postgres
 
-__all__ = ["bucket", "cloud", "database_url", "impatient", "moto_url", "postgres", "proxy"]
+__all__ = [
+    "bucket",
+    "cloud",
+    "database_url",
+    "impatient",
+    "moto_url",
+    "postgres",
+    "proxy",
+]

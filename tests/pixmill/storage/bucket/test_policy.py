@@ -39,23 +39,35 @@ class Account:
             "aws_secret_access_key": "admin",
             "region_name": "us-east-1",
         }
-        boto3.client("s3", endpoint_url=url, **administrator).create_bucket(Bucket="shop")
+        boto3.client("s3", endpoint_url=url, **administrator).create_bucket(
+            Bucket="shop"
+        )
         self._iam = boto3.client("iam", endpoint_url=url, **administrator)
         self._iam.create_user(UserName="runner")
-        self.key: dict[str, str] = self._iam.create_access_key(UserName="runner")["AccessKey"]
+        self.key: dict[str, str] = self._iam.create_access_key(UserName="runner")[
+            "AccessKey"
+        ]
 
     def allow(self, policy: str) -> None:
         """Hold the user to `policy` from now on."""
-        requests.post(f"{self.url}/moto-api/reset-auth", data="inf", timeout=10).raise_for_status()
-        self._iam.put_user_policy(UserName="runner", PolicyName="store", PolicyDocument=policy)
-        requests.post(f"{self.url}/moto-api/reset-auth", data="0", timeout=10).raise_for_status()
+        requests.post(
+            f"{self.url}/moto-api/reset-auth", data="inf", timeout=10
+        ).raise_for_status()
+        self._iam.put_user_policy(
+            UserName="runner", PolicyName="store", PolicyDocument=policy
+        )
+        requests.post(
+            f"{self.url}/moto-api/reset-auth", data="0", timeout=10
+        ).raise_for_status()
 
     def client(self) -> Any:
         keys = {
             "aws_access_key_id": self.key["AccessKeyId"],
             "aws_secret_access_key": self.key["SecretAccessKey"],
         }
-        return boto3.client("s3", endpoint_url=self.url, region_name="us-east-1", **keys)
+        return boto3.client(
+            "s3", endpoint_url=self.url, region_name="us-east-1", **keys
+        )
 
 
 @pytest.fixture
@@ -68,7 +80,9 @@ def account(cloud: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 
 
 @pytest.fixture
-def shop(workshop: Workshop, account: Account, simulated: Simulated, database_url: str) -> Workshop:
+def shop(
+    workshop: Workshop, account: Account, simulated: Simulated, database_url: str
+) -> Workshop:
     workshop.write_rows(workshop.rows(3))
     workshop.use(simulated)
     workshop.write_config(
@@ -91,7 +105,9 @@ def test_the_policy_is_enough_and_allows_nothing_else(
     assert repair(config).exit_code == 0
     assert export(config, "imagefolder", tmp_path / "exported").rows == 3
     image = f"team/{load_results(shop.path)['file_name'][0]}"
-    versions = runner.list_objects_v2(Bucket="shop", Prefix="team/pets/history/")["Contents"]
+    versions = runner.list_objects_v2(Bucket="shop", Prefix="team/pets/history/")[
+        "Contents"
+    ]
     assert len(versions) == 2, "a version and its manifest: older ones were forgotten"
     for denied in (
         lambda: runner.delete_object(Bucket="shop", Key=image),
@@ -105,7 +121,10 @@ def test_the_policy_is_enough_and_allows_nothing_else(
 
 @pytest.mark.parametrize(
     ("missing", "said"),
-    [("s3:PutObject", "can't write s3://shop/team/"), ("s3:GetObject", "can't look at s3://shop")],
+    [
+        ("s3:PutObject", "can't write s3://shop/team/"),
+        ("s3:GetObject", "can't look at s3://shop"),
+    ],
 )
 def test_a_right_that_is_missing_is_named_before_anything_is_paid(
     shop: Workshop, account: Account, simulated: Simulated, missing: str, said: str
@@ -113,7 +132,10 @@ def test_a_right_that_is_missing_is_named_before_anything_is_paid(
     policy = json.loads(POLICY)
     policy["Statement"][1]["Action"].remove(missing)
     account.allow(json.dumps(policy))
-    with prepare(load_config(shop.path)) as run, pytest.raises(UserError, match=said) as refused:
+    with (
+        prepare(load_config(shop.path)) as run,
+        pytest.raises(UserError, match=said) as refused,
+    ):
         run.begin()
     assert missing in refused.value.hint
     assert account.key["SecretAccessKey"] not in str(refused.value)

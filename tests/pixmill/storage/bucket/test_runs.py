@@ -35,7 +35,9 @@ ROWS = 4
 
 
 @pytest.fixture
-def shop(workshop: Workshop, bucket: Bucket, simulated: Simulated, database_url: str) -> Workshop:
+def shop(
+    workshop: Workshop, bucket: Bucket, simulated: Simulated, database_url: str
+) -> Workshop:
     """A workshop whose store is the bucket, and whose provider is a simulator that has to be paid."""
     workshop.write_rows(workshop.rows(ROWS))
     workshop.use(simulated)
@@ -65,21 +67,29 @@ def test_the_same_command_again_makes_no_call_and_all_is_in_the_bucket(
     first = carry_out(shop.path)
     assert (first["exit_code"], first["succeeded"], first["calls"]) == (0, ROWS, ROWS)
     again = pixmill(*pay(shop.path))
-    assert (again.exit_code, again.report["calls"], again.report["cached"]) == (0, 0, ROWS), (
-        again.stderr
-    )
+    assert (again.exit_code, again.report["calls"], again.report["cached"]) == (
+        0,
+        0,
+        ROWS,
+    ), again.stderr
     assert simulated.bill.charged == ROWS
     assert again.report["dataset"] == f"s3://{bucket.name}/team/pets/dataset.parquet"
     assert again.report["report"] == f"s3://{bucket.name}/team/pets/report/index.html"
     assert f"open {page_of(load_config(shop.path))}" in again.stderr
     read = dataset(bucket)
     assert list(read["status"]) == ["succeeded"] * ROWS
-    assert sorted(f"team/{name}" for name in read["file_name"]) == sorted(images_of(bucket))
+    assert sorted(f"team/{name}" for name in read["file_name"]) == sorted(
+        images_of(bucket)
+    )
     published = {key.removeprefix("team/pets/") for key in bucket.keys("team/pets/")}
     runs = {f"runs/{report['run_id']}.json" for report in (first, again.report)}
     assert published >= {*PUBLISHED, "report/index.html", *runs}
     assert len(bucket.keys("team/thumbs/")) == ROWS, "the report finds its pictures"
-    for said in (again.stdout, again.stderr, bucket.get("team/pets/config.yaml").decode()):
+    for said in (
+        again.stdout,
+        again.stderr,
+        bucket.get("team/pets/config.yaml").decode(),
+    ):
         assert SECRET not in said
         assert KEY not in said
 
@@ -99,13 +109,16 @@ def test_every_command_takes_a_bucket(
     assert said("status", shop.path)["distinct"] == ROWS
     assert said("verify", shop.path)["wrong"] == 0
     assert (
-        said("export", shop.path, "--format", "imagefolder", "--out", str(folder))["rows"] == ROWS
+        said("export", shop.path, "--format", "imagefolder", "--out", str(folder))[
+            "rows"
+        ]
+        == ROWS
     )
     assert said("report", shop.path)["report"] == f"{store}/pets/report/index.html"
     assert (
-        said("compare", "pets", bucket.url("team/pets"), "--store", bucket.url("team"))["images"][
-            "same"
-        ]
+        said("compare", "pets", bucket.url("team/pets"), "--store", bucket.url("team"))[
+            "images"
+        ]["same"]
         == ROWS
     )
     assert said("ledger", "stats", shop.path)["images"] == ROWS
@@ -133,14 +146,22 @@ def test_the_copies_of_this_machine_may_be_deleted_at_any_time(
         look()
     shutil.rmtree(copies)
     report = carry_out(shop.path)
-    assert (report["calls"], report["cached"], simulated.bill.charged) == (0, ROWS, ROWS)
+    assert (report["calls"], report["cached"], simulated.bill.charged) == (
+        0,
+        ROWS,
+        ROWS,
+    )
     columns = ["row_key", "status", "file_name", "job_key"]
     pd.testing.assert_frame_equal(load_results(shop.path)[columns], before[columns])
     assert verify(config).exit_code == 0
-    assert len(bucket.keys("team/pets/history/")) == 2, "one earlier version and its manifest"
+    assert len(bucket.keys("team/pets/history/")) == 2, (
+        "one earlier version and its manifest"
+    )
 
 
-def test_results_load_from_a_url_with_urls_of_images(shop: Workshop, bucket: Bucket) -> None:
+def test_results_load_from_a_url_with_urls_of_images(
+    shop: Workshop, bucket: Bucket
+) -> None:
     carry_out(shop.path)
     for key in ("team/pets", "team/pets/", "team/pets/dataset.parquet"):
         frame = library.load_results(bucket.url(key))
@@ -161,7 +182,9 @@ def test_earlier_versions_are_compared_loaded_and_verified(
     carry_out(shop.path)
     shop.write_rows([*shop.rows(ROWS), *shop.rows(1, "a new pet")])
     carry_out(shop.path)
-    (kept,) = [key for key in bucket.keys("team/pets/history/") if key.endswith(".parquet")]
+    (kept,) = [
+        key for key in bucket.keys("team/pets/history/") if key.endswith(".parquet")
+    ]
     shutil.rmtree(copies)
     assert len(library.load_results(bucket.url(kept))) == ROWS
     version = Path(kept).stem
@@ -223,12 +246,16 @@ def test_of_two_hosts_that_publish_at_once_the_second_sees_the_first(
     ]
     assert puts == [200, 412, 200]
     assert len(dataset(bucket)) == ROWS
-    (kept,) = [key for key in bucket.keys("team/pets/history/") if key.endswith(".parquet")]
+    (kept,) = [
+        key for key in bucket.keys("team/pets/history/") if key.endswith(".parquet")
+    ]
     assert len(load_results(bucket.url(kept))) == ROWS - 1
     old, new = bucket.get(kept), bucket.get("team/pets/dataset.parquet")
     pages = _page_extents(BytesIO(old))
     assert pages
-    assert all(old[page.begin : page.end] == new[page.begin : page.end] for page in pages)
+    assert all(
+        old[page.begin : page.end] == new[page.begin : page.end] for page in pages
+    )
     assert verify(load_config(shop.path)).exit_code == 0
     assert bucket.keys(f"team/pets/runs/{others[0]['run_id']}.json")
 
@@ -245,7 +272,9 @@ def test_one_that_others_always_forestall_gives_up_and_says_so(
         return result
 
     monkeypatch.setattr(dataset_module, "_publish", interrupted)
-    with pytest.raises(PixmillError, match="was published by other runs 5 times meanwhile"):
+    with pytest.raises(
+        PixmillError, match="was published by other runs 5 times meanwhile"
+    ):
         carry_out(shop.path)
     assert len(forestalled) == 5
 
@@ -267,7 +296,11 @@ def test_what_is_wrong_in_the_bucket_is_named_and_repaired(
     }
     shutil.rmtree(copies)  # so that only the provider has them
     repaired = repair(config)
-    assert (repaired.exit_code, repaired.checked.forgotten, repaired.fetched) == (0, 2, 2)
+    assert (repaired.exit_code, repaired.checked.forgotten, repaired.fetched) == (
+        0,
+        2,
+        2,
+    )
     assert verify(config).exit_code == 0
     assert simulated.bill.charged == ROWS
 
@@ -279,11 +312,17 @@ def test_a_repair_takes_what_this_machine_still_has(
     for key in images_of(bucket):
         bucket.delete(key)
     repaired = repair(load_config(shop.path))
-    assert (repaired.checked.images, repaired.checked.forgotten, repaired.fetched) == (ROWS, 0, 0)
+    assert (repaired.checked.images, repaired.checked.forgotten, repaired.fetched) == (
+        ROWS,
+        0,
+        0,
+    )
     assert len(images_of(bucket)) == ROWS
 
 
-def test_a_damaged_dataset_is_found_and_published_anew(shop: Workshop, bucket: Bucket) -> None:
+def test_a_damaged_dataset_is_found_and_published_anew(
+    shop: Workshop, bucket: Bucket
+) -> None:
     carry_out(shop.path)
     bucket.put("team/pets/dataset.parquet", b"no Parquet any more")
     config = load_config(shop.path)
@@ -308,7 +347,11 @@ def test_a_busy_bucket_costs_no_image(shop: Workshop, bucket: Bucket) -> None:
         Fault("HEAD", "/pets/", 503),
     ]
     report = carry_out(shop.path)
-    assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (0, ROWS, 0)
+    assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (
+        0,
+        ROWS,
+        0,
+    )
     assert all(fault.times == 0 for fault in bucket.proxy.faults)
     assert len(dataset(bucket)) == ROWS
     assert verify(load_config(shop.path)).exit_code == 0
@@ -322,7 +365,11 @@ def test_a_listing_that_hides_everything_costs_nothing(
     bucket.proxy.faults = [Fault("GET", "list-type=2", nothing, 1_000)]
     carry_out(shop.path)
     report = carry_out(shop.path)
-    assert (report["calls"], report["cached"], simulated.bill.charged) == (0, ROWS, ROWS)
+    assert (report["calls"], report["cached"], simulated.bill.charged) == (
+        0,
+        ROWS,
+        ROWS,
+    )
     assert verify(load_config(shop.path)).exit_code == 0
     assert bucket.proxy.faults[0].times < 1_000
 
@@ -341,10 +388,16 @@ def test_a_bucket_that_takes_no_more_ends_the_paying_and_the_next_run_fetches(
     assert SECRET not in str(stopped.value)
     paid = simulated.bill.charged
     assert 1 <= paid < 15
-    assert set(dataset(bucket)["status"]) == {"succeeded", "skipped"}, "what is known was published"
+    assert set(dataset(bucket)["status"]) == {"succeeded", "skipped"}, (
+        "what is known was published"
+    )
     bucket.proxy.clear()
     report = carry_out(shop.path)
-    assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (0, 15, 0)
+    assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (
+        0,
+        15,
+        0,
+    )
     assert simulated.bill.charged == 15
 
 
@@ -360,7 +413,9 @@ def test_a_store_that_can_not_be_written_is_refused_before_anything_is_paid(
     shop: Workshop, bucket: Bucket, simulated: Simulated, change: str, problem: str
 ) -> None:
     if change == "no bucket":
-        shop.write_config(store=bucket.url("team").replace(bucket.name, "no-such-bucket"))
+        shop.write_config(
+            store=bucket.url("team").replace(bucket.name, "no-such-bucket")
+        )
     elif change == "no right":
         bucket.proxy.faults = [Fault("PUT", "/pixmill-store", 403, 1_000)]
     else:
@@ -380,10 +435,16 @@ def test_a_dataset_that_can_not_be_published_is_an_error_that_loses_nothing(
         StoreError, match=f"can't write s3://.*/dataset.parquet: the answer is {status}"
     ) as failed:
         carry_out(shop.path)
-    assert not isinstance(failed.value, UserError), "exit code 2 says that nothing was paid"
+    assert not isinstance(failed.value, UserError), (
+        "exit code 2 says that nothing was paid"
+    )
     bucket.proxy.clear()
     report = carry_out(shop.path)
-    assert (report["calls"], report["cached"], simulated.bill.charged) == (0, ROWS, ROWS)
+    assert (report["calls"], report["cached"], simulated.bill.charged) == (
+        0,
+        ROWS,
+        ROWS,
+    )
     assert len(dataset(bucket)) == ROWS
 
 
@@ -425,7 +486,9 @@ def test_a_deployed_flow_takes_a_bucket_for_a_store_that_lasts(shop: Workshop) -
     assert load_deployment_config(shop.path, [], deployed=True).bucket
 
 
-def test_what_the_manifest_says_is_what_is_in_the_bucket(shop: Workshop, bucket: Bucket) -> None:
+def test_what_the_manifest_says_is_what_is_in_the_bucket(
+    shop: Workshop, bucket: Bucket
+) -> None:
     carry_out(shop.path)
     manifest: dict[str, Any] = json.loads(bucket.get("team/pets/manifest.json"))
     assert manifest["bytes"] == len(bucket.get("team/pets/dataset.parquet"))
@@ -444,7 +507,9 @@ def test_a_version_that_a_kill_left_without_its_manifest_is_kept_in_the_history(
     shutil.rmtree(load_config(shop.path).store_path)
     shop.write_rows(shop.rows(ROWS - 2))
     carry_out(shop.path)
-    kept = [key for key in bucket.keys("team/pets/history/") if key.endswith(".parquet")]
+    kept = [
+        key for key in bucket.keys("team/pets/history/") if key.endswith(".parquet")
+    ]
     rows = [pq.read_table(BytesIO(bucket.get(key))).num_rows for key in sorted(kept)]
     assert rows == [ROWS, ROWS - 1]
     assert verify(load_config(shop.path)).exit_code == 0

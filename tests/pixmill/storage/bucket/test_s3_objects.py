@@ -38,7 +38,13 @@ def store(bucket: Bucket) -> Store:
 
 
 def put(at: Objects, data: bytes, condition: dict[str, str] | None = None) -> None:
-    at.put("one", data, digest(data), ABSENT if condition is None else condition, "text/plain")
+    at.put(
+        "one",
+        data,
+        digest(data),
+        ABSENT if condition is None else condition,
+        "text/plain",
+    )
 
 
 def named(image: ImageFile) -> NamedImage:
@@ -63,7 +69,9 @@ def test_the_server_of_these_tests_honours_conditions(
 # Writes
 
 
-def test_what_was_written_is_described_by_its_checksum(at: Objects, bucket: Bucket) -> None:
+def test_what_was_written_is_described_by_its_checksum(
+    at: Objects, bucket: Bucket
+) -> None:
     put(at, NEW)
     seen = at.look("one")
     assert seen
@@ -106,7 +114,10 @@ def test_a_lost_answer_to_a_conditional_overwrite_is_settled_by_looking(
     bucket.proxy.faults = [Fault("PUT", "/one", "lost")]
     put(at, NEW, dict(seen.unchanged))
     assert bucket.get("team/one") == NEW
-    assert [status for method, _, status in bucket.proxy.seen if method == "PUT"] == [200, 412]
+    assert [status for method, _, status in bucket.proxy.seen if method == "PUT"] == [
+        200,
+        412,
+    ]
 
 
 def test_a_write_that_meets_nothing_but_faults_is_an_error_without_the_key(
@@ -121,17 +132,22 @@ def test_a_write_that_meets_nothing_but_faults_is_an_error_without_the_key(
     assert bucket.proxy.count("PUT", "/one") == objects.ATTEMPTS == 2
 
 
-def test_what_is_not_allowed_is_an_error_at_once_that_names_it(at: Objects, bucket: Bucket) -> None:
+def test_what_is_not_allowed_is_an_error_at_once_that_names_it(
+    at: Objects, bucket: Bucket
+) -> None:
     bucket.proxy.faults = [Fault("PUT", "/one", 403, 100)]
     with pytest.raises(
-        UserError, match=r"can't write s3://.*/one: the answer is 403 AccessDenied \(on purpose\)"
+        UserError,
+        match=r"can't write s3://.*/one: the answer is 403 AccessDenied \(on purpose\)",
     ):
         put(at, NEW)
     assert bucket.proxy.count("PUT", "/one") == 1
 
 
 def test_a_bucket_that_is_not_there_is_named(bucket: Bucket) -> None:
-    nowhere = Objects(bucket_address(f"s3://no-such-bucket/x?endpoint_override={bucket.proxy.url}"))
+    nowhere = Objects(
+        bucket_address(f"s3://no-such-bucket/x?endpoint_override={bucket.proxy.url}")
+    )
     with pytest.raises(UserError, match="there is no bucket 'no-such-bucket'"):
         put(nowhere, NEW)
     with pytest.raises(UserError, match="there is no bucket"):
@@ -143,11 +159,15 @@ def test_more_than_one_write_can_hold_is_refused(
 ) -> None:
     monkeypatch.setattr(objects, "LARGEST", 3)
     (tmp_path / "large").write_bytes(NEW)
-    with pytest.raises(StoreError, match="has 10 bytes; an object of one write has at most 3"):
+    with pytest.raises(
+        StoreError, match="has 10 bytes; an object of one write has at most 3"
+    ):
         at.put("one", tmp_path / "large", digest(NEW), ABSENT, "text/plain")
 
 
-def test_plain_http_goes_to_this_machine_only(cloud: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_http_goes_to_this_machine_only(
+    cloud: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://minio.example.com")
     objects._client.cache_clear()
     with pytest.raises(UserError, match="must be https"):
@@ -194,7 +214,9 @@ def test_a_read_that_breaks_off_is_made_again(
 def test_a_disk_that_takes_no_copy_is_named(at: Objects, tmp_path: Path) -> None:
     put(at, NEW)
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match=r"no copy of s3://.*/one can be kept in .*/file: "):
+    with pytest.raises(
+        StoreError, match=r"no copy of s3://.*/one can be kept in .*/file: "
+    ):
         at.fetch("one", tmp_path / "file" / "here")
 
 
@@ -203,7 +225,9 @@ def test_what_is_not_there_leaves_no_file(at: Objects, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [] or not (tmp_path / "here").exists()
 
 
-def test_a_server_that_keeps_no_checksums_is_read_instead(at: Objects, bucket: Bucket) -> None:
+def test_a_server_that_keeps_no_checksums_is_read_instead(
+    at: Objects, bucket: Bucket
+) -> None:
     bucket.proxy.mute = ("x-amz-checksum",)
     put(at, NEW)
     seen = at.look("one")
@@ -214,11 +238,15 @@ def test_a_server_that_keeps_no_checksums_is_read_instead(at: Objects, bucket: B
 # Images
 
 
-def test_an_image_is_in_the_bucket_before_it_counts_as_stored(store: Store, bucket: Bucket) -> None:
+def test_an_image_is_in_the_bucket_before_it_counts_as_stored(
+    store: Store, bucket: Bucket
+) -> None:
     image = store.save(JPEG)
     assert bucket.get(f"team/{image.file_name}") == JPEG
     assert (
-        bucket.client.head_object(Bucket=bucket.name, Key=f"team/{image.file_name}")["ContentType"]
+        bucket.client.head_object(Bucket=bucket.name, Key=f"team/{image.file_name}")[
+            "ContentType"
+        ]
         == "image/jpeg"
     )
 
@@ -240,7 +268,9 @@ def test_equal_images_are_one_object(store: Store, bucket: Bucket) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", PNG, JPEG[:-1], JPEG[:-1] + b"\0"])
-def test_a_damaged_image_is_found_and_replaced(store: Store, bucket: Bucket, damage: bytes) -> None:
+def test_a_damaged_image_is_found_and_replaced(
+    store: Store, bucket: Bucket, damage: bytes
+) -> None:
     """What stands under the name of a hash can only be right or damaged."""
     image = store.save(JPEG)
     bucket.put(f"team/{image.file_name}", damage)
@@ -250,7 +280,9 @@ def test_a_damaged_image_is_found_and_replaced(store: Store, bucket: Bucket, dam
     assert bucket.get(f"team/{image.file_name}") == JPEG
 
 
-def test_the_bucket_is_asked_about_an_image_and_not_the_copy(store: Store, bucket: Bucket) -> None:
+def test_the_bucket_is_asked_about_an_image_and_not_the_copy(
+    store: Store, bucket: Bucket
+) -> None:
     image = store.save(JPEG)
     bucket.delete(f"team/{image.file_name}")
     assert (store.folder / image.file_name).exists()
@@ -263,7 +295,9 @@ def test_a_damaged_copy_is_brought_again(store: Store) -> None:
     assert store.file(image.file_name).read_bytes() == JPEG
 
 
-def test_what_is_not_what_its_name_says_is_not_brought(store: Store, bucket: Bucket) -> None:
+def test_what_is_not_what_its_name_says_is_not_brought(
+    store: Store, bucket: Bucket
+) -> None:
     image = store.save(JPEG)
     bucket.put(f"team/{image.file_name}", PNG)
     (store.folder / image.file_name).unlink()
@@ -271,9 +305,12 @@ def test_what_is_not_what_its_name_says_is_not_brought(store: Store, bucket: Buc
 
 
 @pytest.mark.parametrize(
-    "name", ["../../secret", "/etc/passwd", "images/ab/../../secret", "images/secret.jpg"]
+    "name",
+    ["../../secret", "/etc/passwd", "images/ab/../../secret", "images/secret.jpg"],
 )
-def test_a_name_that_no_store_makes_leads_nowhere(store: Store, bucket: Bucket, name: str) -> None:
+def test_a_name_that_no_store_makes_leads_nowhere(
+    store: Store, bucket: Bucket, name: str
+) -> None:
     """4.4: datasets are written by whoever may write to the bucket."""
     assert not store.file(name).exists()
     assert store.file(name).parent == store.folder / "images"
@@ -291,7 +328,9 @@ def test_a_copy_puts_right_what_the_bucket_lost(store: Store, bucket: Bucket) ->
 # Before anything is paid
 
 
-def test_a_server_that_ignores_conditions_is_refused(store: Store, bucket: Bucket) -> None:
+def test_a_server_that_ignores_conditions_is_refused(
+    store: Store, bucket: Bucket
+) -> None:
     bucket.proxy.deaf = ("if-none-match",)
     with pytest.raises(UserError, match="ignores If-None-Match"):
         store.check_writable()

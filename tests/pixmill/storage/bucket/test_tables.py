@@ -30,10 +30,14 @@ def test_a_table_in_a_bucket_is_read_as_one_beside_the_config(
 ) -> None:
     workshop.write_rows(workshop.rows(3))
     bucket.put("tables/pets.csv", (tmp_path / "pets.csv").read_bytes())
-    report = carry_out(workshop.write_config(input={"path": bucket.url("tables/pets.csv")}))
+    report = carry_out(
+        workshop.write_config(input={"path": bucket.url("tables/pets.csv")})
+    )
     assert (report["exit_code"], report["succeeded"]) == (0, 3)
     local = carry_out(workshop.write_config(input={"path": str(tmp_path / "pets.csv")}))
-    assert (local["calls"], local["cached"]) == (0, 3), "where a table is changes no key"
+    assert (local["calls"], local["cached"]) == (0, 3), (
+        "where a table is changes no key"
+    )
 
 
 def test_a_version_of_a_table_is_fetched_once(bucket: Bucket) -> None:
@@ -74,7 +78,9 @@ def test_folders_and_patterns_mean_what_they_mean_on_a_disk(bucket: Bucket) -> N
         "in*/f.csv": ["f"],
     }
     for key, expected in names.items():
-        assert sorted(file.stem for file in open_table(bucket.url(key)).files) == expected, key
+        assert (
+            sorted(file.stem for file in open_table(bucket.url(key)).files) == expected
+        ), key
 
 
 def test_parquet_comes_whole(bucket: Bucket, tmp_path: Path) -> None:
@@ -103,7 +109,9 @@ def test_what_is_wrong_with_a_table_is_said_of_its_url(
 
 
 def test_a_table_that_is_not_there_is_named(bucket: Bucket) -> None:
-    with pytest.raises(TableError, match=f"s3://{bucket.name}/pets.csv: there is no such object"):
+    with pytest.raises(
+        TableError, match=f"s3://{bucket.name}/pets.csv: there is no such object"
+    ):
         open_table(bucket.url("pets.csv"))
 
 
@@ -111,12 +119,15 @@ def test_a_table_that_may_not_be_read_is_an_error_that_says_so(bucket: Bucket) -
     bucket.put("pets.csv", CSV)
     bucket.proxy.faults = [Fault("GET", "/pets.csv", 403)]
     with pytest.raises(
-        StoreError, match=f"can't read s3://{bucket.name}/pets.csv: the answer is 403 AccessDenied"
+        StoreError,
+        match=f"can't read s3://{bucket.name}/pets.csv: the answer is 403 AccessDenied",
     ):
         open_table(bucket.url("pets.csv"))
 
 
-@pytest.mark.parametrize("key", ["in/../../../escape.csv", "in//double.csv", "in/bell\x07.csv"])
+@pytest.mark.parametrize(
+    "key", ["in/../../../escape.csv", "in//double.csv", "in/bell\x07.csv"]
+)
 def test_a_key_that_is_no_path_below_a_folder_is_left_alone(
     bucket: Bucket, key: str, tmp_path: Path
 ) -> None:
@@ -155,7 +166,9 @@ def open_elsewhere(bucket: Bucket) -> subprocess.Popen[str]:
 
 
 def put_version(bucket: Bucket, number: int) -> None:
-    bucket.put("pets.csv", CSV + b"2,https://images.example.com/2.jpg,pet %d\n" % number)
+    bucket.put(
+        "pets.csv", CSV + b"2,https://images.example.com/2.jpg,pet %d\n" % number
+    )
 
 
 def test_a_few_versions_of_a_table_are_kept(bucket: Bucket, tmp_path: Path) -> None:
@@ -168,7 +181,9 @@ def test_a_few_versions_of_a_table_are_kept(bucket: Bucket, tmp_path: Path) -> N
     assert any(b"pet 5" in path.read_bytes() for path in copies(tmp_path))
 
 
-def test_a_version_that_a_process_reads_stays_until_it_ends(bucket: Bucket, tmp_path: Path) -> None:
+def test_a_version_that_a_process_reads_stays_until_it_ends(
+    bucket: Bucket, tmp_path: Path
+) -> None:
     put_version(bucket, 0)
     reader = open_elsewhere(bucket)
     for number in range(1, KEPT_VERSIONS + 3):
@@ -189,6 +204,8 @@ def test_what_nobody_read_for_long_goes(bucket: Bucket, tmp_path: Path) -> None:
     os.utime(copy.parent, (0, 0))
     bucket.put("cats.csv", CSV)
     command = [sys.executable, "-c", COPIES, bucket.url("cats.csv")]
-    subprocess.run(command, cwd=ROOT, input="", text=True, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        command, cwd=ROOT, input="", text=True, check=True, stdout=subprocess.DEVNULL
+    )
     assert copies(tmp_path) == []
     assert not list((tmp_path / "cache").rglob(".*.part"))

@@ -26,7 +26,9 @@ MODES: tuple[Mode, ...] = ("download", "inline")
 
 
 @pytest.fixture
-def shop(workshop: Workshop, bucket: Bucket, simulated: Simulated, database_url: str) -> Workshop:
+def shop(
+    workshop: Workshop, bucket: Bucket, simulated: Simulated, database_url: str
+) -> Workshop:
     """A workshop whose store is a bucket that will take no image, once."""
     workshop.write_rows(workshop.rows(ROWS))
     workshop.use(simulated)
@@ -48,7 +50,9 @@ def codes(shop: Workshop) -> list[tuple[str, str | None, bool]]:
     """Which statuses and codes the rows have, and whether they have a file."""
     frame = load_results(shop.path)
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    found = {(row["status"], row["error_code"], row["file_name"] is not None) for row in rows}
+    found = {
+        (row["status"], row["error_code"], row["file_name"] is not None) for row in rows
+    }
     return sorted(found, key=str)
 
 
@@ -80,7 +84,11 @@ def test_what_the_bucket_refuses_for_a_while_is_pushed_by_the_next_run(
     assert len(waiting) == paid
     assert bucket.keys("team/images/") == []
     report = carry_out(shop.path)
-    assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (0, ROWS, 0)
+    assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (
+        0,
+        ROWS,
+        0,
+    )
     assert simulated.bill.charged == ROWS
     assert codes(shop) == [("succeeded", None, True)]
     assert not list((copy / ".waiting").rglob("*.*"))
