@@ -39,13 +39,13 @@ def generate_dataset(
         )
         with library_logs_shown(), prepared as run, graceful_shutdown(run.interrupt):
             summary = _carried_out(run)
-            return ended(
+            return ended(  # type: ignore[no-any-return]
                 summary, run.config.budget.currency, command, deployed=deployed
             )
     except PixmillError as error:
         if not deployed:
             raise
-        return refused(error, command)
+        return refused(error, command)  # type: ignore[no-any-return]
 
 
 def _carried_out(run: Run) -> dict[str, Any]:
