@@ -7,7 +7,7 @@ the last scenario there are three times as many calls: the limits halve after a 
 thirds. Each line says how much of the allowed rate came back as pictures, which share of the calls was throttled, and
 how many jobs had none at the end:
 
-* pixmill, whose governor finds the limits;
+* pixmill, whose limiter finds the limits;
 * a fixed semaphore: a thread pool of that size over one `requests.Session`, with ten retries by exponential backoff;
 * plain Prefect: `task.map` on a thread pool of that size, with ten retries by exponential backoff and jitter.
 """

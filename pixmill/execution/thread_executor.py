@@ -1,6 +1,6 @@
 """The engine: pays for jobs, once each, and brings their images home. One per process and run.
 
-Threads, started as jobs come, take these from a queue that all chunks share. Per call: wait for the governor, claim
+Threads, started as jobs come, take these from a queue that all chunks share. Per call: wait for the limiter, claim
 the key (one durable commit of the intent), send once, write the answer and its outcome down (one durable commit).
 Retries go back into the queue with their pause, so that no thread sleeps on them; images have a pool of their own. The
 first thing that makes going on pointless stops the run; calls in flight are always finished and recorded.
@@ -89,14 +89,14 @@ class ThreadExecutor:
             price=config.budget.price_per_call,
             timezone=config.budget.timezone,
         )
-        self.governor = CallLimiter(
+        self.limiter = CallLimiter(
             config.limits.qps,
             config.concurrency,
             start=AUTO_START if config.limits.concurrency == "auto" else None,
             probe_first=not config.simulated,
             shared=True,
         )
-        self._sharing = LeaseRenewer(self.governor, ledger, config.account, self._fail)
+        self._sharing = LeaseRenewer(self.limiter, ledger, config.account, self._fail)
         self.tally = RunCounters(config.stop)
         self._to_pay = to_pay
         self._cached = cached
@@ -167,19 +167,19 @@ class ThreadExecutor:
         """Send nothing more. Calls in flight are finished and recorded, all other jobs are skipped."""
         with self._stop_lock:
             self.stopped = most_severe(self.stopped, StopReason(code, reason))
-        self.governor.stop()
+        self.limiter.stop()
         self._queue.release_delayed()
         self._hurry_images()
 
     def _hurry_images(self) -> None:
         """Give images a moment only, once somebody interrupts and no call is in flight any more: they can wait."""
         interrupted = self.stopped and self.stopped.code is StopCode.INTERRUPTED
-        if interrupted and not self.governor.in_flight:
+        if interrupted and not self.limiter.in_flight:
             self._downloads.end_soon()
 
     def close(self) -> None:
         """Finish the calls in flight, skip what still waits, and wait for the threads to end."""
-        self.governor.stop()
+        self.limiter.stop()
         self._queue.close()
         for thread in self._threads:
             thread.join()
@@ -193,9 +193,9 @@ class ThreadExecutor:
             to_pay=self._to_pay,
             cached=self._cached,
             done=tally.done.copy(),
-            in_flight=self.governor.in_flight,
-            limit=self.governor.limit,
-            qps=self.governor.qps,
+            in_flight=self.limiter.in_flight,
+            limit=self.limiter.limit,
+            qps=self.limiter.qps,
             calls=tally.calls,
             rate=tally.rate(),
             cost=None if price is None else tally.charged * price,
@@ -203,7 +203,7 @@ class ThreadExecutor:
             images_waiting=self._downloads.waiting,
             codes=tally.codes.most_common(3),
             stopping=self.stopped.reason if self.stopped else None,
-            is_out=self.governor.is_open,
+            is_out=self.limiter.is_open,
         )
 
     # One call
@@ -237,14 +237,14 @@ class ThreadExecutor:
     def _fail(self, error: PixmillError) -> None:
         """Send nothing more because going on is impossible, not because it is unwise."""
         self._failure = self._failure or error
-        self.governor.stop()
+        self.limiter.stop()
         self._queue.release_delayed()
 
     def _attempt(self, ticket: WorkItem) -> None:
         self._downloads.wait_for_room(lambda: bool(self.stopped or self._failure))
         if self._downloads.failure:
             self._fail(self._downloads.failure)
-        call = None if self._failure else self.governor.acquire()
+        call = None if self._failure else self.limiter.acquire()
         if call is None:
             self._end(ticket.chunk, "skipped")
             return
@@ -268,9 +268,9 @@ class ThreadExecutor:
             log.warning("%s is skipped: %s", ticket.job.label, error)
             self._end(ticket.chunk, "skipped")
         finally:
-            self.governor.release(call, verdict, answered=answered)
+            self.limiter.release(call, verdict, answered=answered)
             self._hurry_images()
-        if self.governor.outage_exceeded:
+        if self.limiter.outage_exceeded:
             self.stop(*outage(self.tally.codes.most_common(3)))
         if isinstance(claim, Refused):
             self._not_mine(ticket, claim)
@@ -342,7 +342,7 @@ class ThreadExecutor:
             ticket.job.key, answer.image_urls, answer.inline_images, kept
         )
         if answer.retry_after:
-            self.governor.hold(answer.retry_after)
+            self.limiter.hold(answer.retry_after)
         if judged.again:
             self._try_again(ticket, answer.verdict)
         elif answer.verdict is Verdict.STOP:
@@ -380,7 +380,7 @@ class ThreadExecutor:
         doubled = min(ticket.tries + ticket.throttles - 1, 10)
         pause = self._jitter() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0**doubled)
         return (
-            max(pause, self.governor.reserve_retry())
+            max(pause, self.limiter.reserve_retry())
             if verdict is Verdict.RETRY
             else pause
         )
@@ -392,7 +392,7 @@ class ThreadExecutor:
 
     def _end(self, chunk: Chunk, outcome: str) -> None:
         # In an outage jobs fail for want of a service, and there the breaker decides.
-        tripped = self.tally.record_job(outcome, watched=not self.governor.is_open)
+        tripped = self.tally.record_job(outcome, watched=not self.limiter.is_open)
         if tripped:
             self.stop(
                 *failure_rate_exceeded(

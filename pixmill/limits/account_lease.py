@@ -1,4 +1,4 @@
-"""One account, many processes: a thread that keeps the governor's share of the account's limits up to date.
+"""One account, many processes: a thread that keeps the limiter's share of the account's limits up to date.
 
 Slots and a portion of the rate are leased in bulk from the ledger, for a few calls or seconds at a time while calls are
 wanted, at once after a cut or a Retry-After, never per call. They are given back at the end, and what a dead process
@@ -30,16 +30,16 @@ SOON = 0.5
 
 
 class LeaseRenewer:
-    """Leases shares of `account` for `governor`. `failed` hears of what makes that impossible."""
+    """Leases shares of `account` for `limiter`. `failed` hears of what makes that impossible."""
 
     def __init__(
         self,
-        governor: CallLimiter,
+        limiter: CallLimiter,
         ledger: Ledger,
         account: str,
         failed: Callable[[PixmillError], None],
     ) -> None:
-        self._governor = governor
+        self._limiter = limiter
         self._ledger = ledger
         self._account = account
         self._failed = failed
@@ -62,7 +62,7 @@ class LeaseRenewer:
     def close(self) -> None:
         """Give the share back and wait for the thread to end; calls in flight have ended before."""
         self._ending = True
-        self._governor.usage_changed.set()
+        self._limiter.usage_changed.set()
         if self._thread:
             self._thread.join()
 
@@ -70,8 +70,8 @@ class LeaseRenewer:
         try:
             while not self._ending:
                 pause = self._renew()
-                self._governor.usage_changed.wait(pause)
-                self._governor.usage_changed.clear()
+                self._limiter.usage_changed.wait(pause)
+                self._limiter.usage_changed.clear()
             self._ask(None)
         except PixmillError as error:
             self._failed(error)
@@ -86,16 +86,16 @@ class LeaseRenewer:
     def _renew(self) -> float | None:
         """Report, take what comes back, and return after how many seconds to report again; None: when asked to."""
         begun = time.monotonic()
-        sent = self._governor.sent
+        sent = self._limiter.sent
         made = sent - self._sent
         passed = begun - self._begun
         self._sent = sent
         self._begun = begun
-        report = self._governor.report()
+        report = self._limiter.report()
         share = self._ask(report)
         if share is None:
             return None
-        self._governor.take(share, begun + LEASE_SECONDS)
+        self._limiter.take(share, begun + LEASE_SECONDS)
         if share.is_short:
             return SOON
         return min(LONGEST, max(SHORTEST, CALLS * passed / max(made, 1)))

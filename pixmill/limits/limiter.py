@@ -1,4 +1,4 @@
-"""The governor: how many calls are in flight and how fast they go out.
+"""The limiter: how many calls are in flight and how fast they go out.
 
 Calls go through one turnstile: the first in line waits for a slot, then for its turn, and only then is the next one
 looked at, so that a change of either limit holds for the very next call. What the answers say moves both limits

@@ -22,7 +22,7 @@ AGAIN = "tests/pixmill/ledger/test_payment_marks.py"
 BUDGETS = "tests/pixmill/ledger/test_budgets.py"
 BUSINESS = "tests/faults/provider/test_answers_of_the_provider.py"
 TRANSPORT = "tests/faults/link/test_link_to_the_provider.py"
-GOVERNOR = "tests/pixmill/limits/test_limiter.py"
+LIMITER = "tests/pixmill/limits/test_limiter.py"
 BREAKER = "tests/pixmill/limits/test_circuit_breaker.py"
 POWER = "tests/crash/test_power_loss.py"
 
@@ -217,7 +217,7 @@ MUTANTS = (
         "CallLimiter._has_room",
         "self._in_flight < self.limit",
         "self._in_flight <= self.limit",
-        ("tests/pixmill/limits/test_limiter_in_virtual_time.py", GOVERNOR),
+        ("tests/pixmill/limits/test_limiter_in_virtual_time.py", LIMITER),
     ),
     Mutant(
         "cut once for every throttled answer of a burst",

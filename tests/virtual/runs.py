@@ -1,4 +1,4 @@
-"""Runs in the virtual world: the real engine, queue, governor and ledger, and the promises that are held against them.
+"""Runs in the virtual world: the real engine, queue, limiter and ledger, and the promises that are held against them.
 
 The promises are the invariants of the fault catalogue: I1 what was acknowledged stays, I2 nothing is paid twice, I3 the
 bill and the ledger agree, I4 every job is in one state, I6 no success is lost, I7 all ends, I8 the limits hold. They

@@ -225,7 +225,7 @@ def test_no_payload_is_built_before_its_turn(
         with started(config) as (engine, jobs):
 
             def counted(job: Job) -> bytes:
-                let_through.append(engine.governor.sent)
+                let_through.append(engine.limiter.sent)
                 return beginning(job)
 
             monkeypatch.setattr(Job, "beginning", counted)

@@ -1,4 +1,4 @@
-"""How processes divide an account's limits: the arithmetic, and what a governor makes of its share. Nothing sleeps."""
+"""How processes divide an account's limits: the arithmetic, and what a limiter makes of its share. Nothing sleeps."""
 
 import threading
 from random import Random
@@ -150,37 +150,37 @@ def test_the_last_cut_is_heard_and_two_of_one_burst_are_one() -> None:
     assert third.limit == 6, "who has not heard of the cut yet does not undo it"
 
 
-# A governor and its share
+# A limiter and its share
 
 
 class Shared:
-    """A governor that shares its account, under a clock that only tests and waits move."""
+    """A limiter that shares its account, under a clock that only tests and waits move."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.governor = CallLimiter(
+        self.limiter = CallLimiter(
             20, 10, shared=True, clock=lambda: self.now, wait=self.wait
         )
 
     def wait(self, event: threading.Event, seconds: float | None) -> None:
         if seconds is None:
-            self.governor.stop()
+            self.limiter.stop()
         elif not event.is_set():
             self.now += seconds
 
     def takes(self, *others: LeaseRecord, until: float = 1e9) -> None:
-        mine = self.governor.report() or report()
-        self.governor.take(allocate(mine, others)[0], until)
+        mine = self.limiter.report() or report()
+        self.limiter.take(allocate(mine, others)[0], until)
 
     def sent(self, calls: int) -> list[Permit]:
         """Up to so many calls; fewer where one would have to wait for a slot."""
-        return [call for _ in range(calls) if (call := self.governor.acquire())]
+        return [call for _ in range(calls) if (call := self.limiter.acquire())]
 
 
 def test_nothing_is_sent_before_there_is_a_share() -> None:
     shared = Shared()
     assert shared.sent(1) == []
-    assert shared.governor.usage_changed.is_set(), "nobody asks for a share"
+    assert shared.limiter.usage_changed.is_set(), "nobody asks for a share"
 
 
 def test_only_its_share_is_in_flight_and_at_its_portion_of_the_rate() -> None:
@@ -204,20 +204,18 @@ def test_after_a_cut_only_what_the_others_leave_is_used_at_once() -> None:
     shared = Shared()
     shared.takes(LeaseRecord(report(held=6, wanted=6), 0.5))
     calls = shared.sent(3)
-    shared.governor.usage_changed.clear()
-    shared.governor.release(calls[2], Verdict.THROTTLE_CONCURRENCY, answered=True)
-    assert shared.governor.limit == 2
-    assert shared.governor.usage_changed.is_set(), (
-        "the others should hear of it at once"
-    )
+    shared.limiter.usage_changed.clear()
+    shared.limiter.release(calls[2], Verdict.THROTTLE_CONCURRENCY, answered=True)
+    assert shared.limiter.limit == 2
+    assert shared.limiter.usage_changed.is_set(), "the others should hear of it at once"
 
 
 def test_who_wants_nothing_lets_its_share_go() -> None:
     shared = Shared()
     shared.takes()
-    shared.governor.release(shared.sent(1)[0], Verdict.SUCCEEDED, answered=True)
+    shared.limiter.release(shared.sent(1)[0], Verdict.SUCCEEDED, answered=True)
     shared.takes()
-    assert shared.governor.report() is None
+    assert shared.limiter.report() is None
     assert shared.sent(1) == []
 
 
@@ -225,7 +223,7 @@ def test_a_hold_that_another_process_was_asked_for_holds_here_too() -> None:
     """D11."""
     shared = Shared()
     share, _ = allocate(report(), [])
-    shared.governor.take(share._replace(hold=7.0), 1e9)
+    shared.limiter.take(share._replace(hold=7.0), 1e9)
     shared.sent(1)
     assert shared.now == pytest.approx(7)
 
@@ -235,7 +233,7 @@ def test_a_larger_portion_is_used_by_the_call_that_waits_already() -> None:
     shared = Shared()
     shared.takes(LeaseRecord(report(held=5), 0.999))
     shared.sent(1)
-    pace = shared.governor._pace
+    pace = shared.limiter._pace
     booked = pace.turn(0.0, 0.0)
     assert booked > 50
     pace.share(1.0, 20, pace.learnt, sent=1, now=0.0, booked=booked)
@@ -247,7 +245,7 @@ def test_the_turn_of_a_call_that_was_not_sent_is_for_the_next_one() -> None:
     shared = Shared()
     shared.takes()
     for _ in range(50):
-        shared.governor.release(shared.sent(1)[0])
+        shared.limiter.release(shared.sent(1)[0])
     assert shared.now <= 2 / 20
 
 
@@ -259,12 +257,12 @@ def test_who_is_slow_once_wants_what_it_used_before_and_then_what_it_uses() -> N
     for calls in (10, 3, 3):
         begun = shared.now
         for call in shared.sent(calls):
-            shared.governor.release(call, Verdict.SUCCEEDED, answered=True)
+            shared.limiter.release(call, Verdict.SUCCEEDED, answered=True)
         shared.now = begun + 1
-        mine = shared.governor.report()
+        mine = shared.limiter.report()
         assert mine
         wanted.append(mine.wanted_rate)
-        shared.governor.take(allocate(mine, [])[0], 1e9)
+        shared.limiter.take(allocate(mine, [])[0], 1e9)
     assert wanted == pytest.approx([20 * RATE_MARGIN, 11 / KEEPS_UP, 4 / KEEPS_UP])
 
 
@@ -288,20 +286,20 @@ def test_a_bug_in_the_sharing_of_an_account_ends_the_run_with_a_reason(
                 raise ValueError(f"no share for {ask.account}")
             return allocate(ask.report, [])[0] if ask.report else None
 
-    governor = CallLimiter(20, 10, shared=True)
+    limiter = CallLimiter(20, 10, shared=True)
     heard: list[PixmillError] = []
     known = threading.Event()
 
     def failed(error: PixmillError) -> None:
         heard.append(error)
-        governor.stop()
+        limiter.stop()
         known.set()
 
-    sharing = LeaseRenewer(governor, cast(Ledger, Broken()), "main", failed)
-    governor.usage_changed.set()
+    sharing = LeaseRenewer(limiter, cast(Ledger, Broken()), "main", failed)
+    limiter.usage_changed.set()
     sharing.begin()
     while not known.wait(0.1):
-        governor.usage_changed.set()
+        limiter.usage_changed.set()
     sharing.close()
-    assert governor.acquire() is None
+    assert limiter.acquire() is None
     assert "internal error while sharing the account: ValueError" in str(heard[0])

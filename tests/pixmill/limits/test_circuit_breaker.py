@@ -122,19 +122,19 @@ def test_a_probe_that_was_not_sent_makes_way_for_the_next_one() -> None:
     assert calls.breaker.is_open
 
 
-def test_the_governor_lets_a_single_call_through_while_the_service_is_out() -> None:
+def test_the_limiter_lets_a_single_call_through_while_the_service_is_out() -> None:
     still = Still(qps=100, concurrency=10)
     still.answered(OK, *still.sent(1))
     still.answered(FAULT, *still.sent(IN_A_ROW))
-    assert still.governor.is_open
+    assert still.limiter.is_open
     opened = still.now
-    probe = still.governor.acquire()
+    probe = still.limiter.acquire()
     assert probe
     assert still.now == pytest.approx(opened + FIRST_PAUSE)
     with pytest.raises(AssertionError, match="nobody would free a slot"):
-        still.governor.acquire()
+        still.limiter.acquire()
     still.answered(OK, probe)
-    assert not still.governor.is_open
+    assert not still.limiter.is_open
     assert len(still.sent(10)) == 10
 
 
@@ -158,7 +158,7 @@ def test_repeats_that_were_not_used_do_not_pile_up() -> None:
 
 def test_a_storm_of_repeats_is_spread_out() -> None:
     """D18, D19: a hundred repeats at once become one a second, beside a tenth of the first calls."""
-    governor = CallLimiter(1000, 100)
-    waits = [governor.reserve_retry() for _ in range(100)]
+    limiter = CallLimiter(1000, 100)
+    waits = [limiter.reserve_retry() for _ in range(100)]
     assert max(waits) == pytest.approx(90 / PER_SECOND, abs=1)
     assert sorted(waits) == waits

@@ -1,4 +1,4 @@
-"""The governor against providers with hidden and moving limits, in virtual time: nothing here sleeps."""
+"""The limiter against providers with hidden and moving limits, in virtual time: nothing here sleeps."""
 
 import heapq
 import random
@@ -37,10 +37,10 @@ class Hidden(NamedTuple):
         """The same account with half of both limits."""
         return Hidden(self.qps / 2, self.concurrency // 2, self.latency)
 
-    def governor(
+    def limiter(
         self, world: "World", ceiling: float = 4, start: int | None = None
     ) -> CallLimiter:
-        """A governor with ceilings that many times too high."""
+        """A limiter with ceilings that many times too high."""
         most = int(ceiling * self.concurrency)
         return CallLimiter(
             ceiling * self.qps, most, start=start, clock=world.read, wait=world.wait
@@ -80,15 +80,15 @@ class World:
         while seconds is None and not event.is_set():
             self._pass(self._events[0][0])
 
-    def run(self, governor: CallLimiter, calls: float, *, until: float = 1e9) -> None:
+    def run(self, limiter: CallLimiter, calls: float, *, until: float = 1e9) -> None:
         """Make calls for the time that so many take at the allowed rate."""
         end = min(until, self.now + calls / self.hidden.allowed)
         while self.now < end:
-            call = governor.acquire()
+            call = limiter.acquire()
             assert call
-            self.peaks.append((self.now, governor.in_flight))
+            self.peaks.append((self.now, limiter.in_flight))
             verdict, seconds = self._answer()
-            self._later(seconds, self._leaving(governor, call, verdict))
+            self._later(seconds, self._leaving(limiter, call, verdict))
 
     def counted(self, since: float = 0.0) -> tuple[int, int]:
         """How many calls were served since then, and how many were throttled."""
@@ -114,12 +114,12 @@ class World:
         )
 
     def _leaving(
-        self, governor: CallLimiter, call: Permit, verdict: Verdict
+        self, limiter: CallLimiter, call: Permit, verdict: Verdict
     ) -> Callable[[], None]:
         def release() -> None:
             self._running -= verdict in (OK, FAULT)
             self.answers.append((self.now, verdict))
-            governor.release(call, verdict, answered=True)
+            limiter.release(call, verdict, answered=True)
 
         return release
 
@@ -160,10 +160,10 @@ def test_a_run_with_ceilings_four_times_too_high_uses_what_is_allowed(
     for seed in SEEDS:
         hidden = drawn(seed)
         world = World(hidden, seed, faults)
-        governor = hidden.governor(world)
-        world.run(governor, 200)
+        limiter = hidden.limiter(world)
+        world.run(limiter, 200)
         settled = world.now
-        world.run(governor, 400)
+        world.run(limiter, 400)
         served, turned_away = world.counted()
         used.append(served / (world.now * hidden.allowed))
         throttled.append(turned_away / (served + turned_away))
@@ -190,8 +190,8 @@ def test_a_short_run_finds_its_rate_by_few_throttled_calls(ceiling: float) -> No
             qps=8, concurrency=40, latency=random.Random(seed).uniform(0.1, 1)
         )
         world = World(hidden, seed)
-        governor = hidden.governor(world, ceiling)
-        world.run(governor, 360)
+        limiter = hidden.limiter(world, ceiling)
+        world.run(limiter, 360)
         served, turned_away = world.counted()
         used.append(served / (world.now * hidden.allowed))
         throttled.append(turned_away / (served + turned_away))
@@ -207,8 +207,8 @@ def test_a_provider_that_allows_no_burst_is_not_taken_for_a_slower_one() -> None
     for seed in SEEDS:
         hidden = drawn(seed)._replace(concurrency=400, latency=0.2)
         world = World(hidden, seed, bucket=0.25)
-        governor = hidden.governor(world, 2)
-        world.run(governor, 600)
+        limiter = hidden.limiter(world, 2)
+        world.run(limiter, 600)
         served, _ = world.counted()
         used.append(served / (world.now * hidden.allowed))
     assert mean(used) >= 0.92
@@ -220,23 +220,23 @@ def test_an_in_flight_limit_that_finds_itself_ends_where_a_given_one_does() -> N
     for seed in SEEDS:
         hidden = drawn(seed)._replace(qps=50, latency=2)
         world = World(hidden, seed)
-        governor = hidden.governor(world, 40, start=2)
-        assert governor.limit == 2
-        world.run(governor, 300)
+        limiter = hidden.limiter(world, 40, start=2)
+        assert limiter.limit == 2
+        world.run(limiter, 300)
         settled = world.now
-        world.run(governor, 300)
+        world.run(limiter, 300)
         served, _ = world.counted(settled)
         assert served >= 0.9 * (world.now - settled) * hidden.allowed
-        assert governor.limit in (hidden.concurrency, hidden.concurrency + 1)
+        assert limiter.limit in (hidden.concurrency, hidden.concurrency + 1)
 
 
 def test_no_limit_is_ever_above_its_ceiling() -> None:
     """I8: a provider that never throttles is not asked for more than the config says."""
     hidden = Hidden(qps=10, concurrency=8, latency=1)
     world = World(Hidden(qps=1000, concurrency=1000, latency=1))
-    governor = hidden.governor(world, 1, start=2)
-    world.run(governor, 1e9, until=120)
-    assert (governor.limit, governor.qps) == (8, 10)
+    limiter = hidden.limiter(world, 1, start=2)
+    world.run(limiter, 1e9, until=120)
+    assert (limiter.limit, limiter.qps) == (8, 10)
     assert max(peak for _, peak in world.peaks) == 8
     served, throttled = world.counted()
     assert served == pytest.approx(8 * 120, rel=0.1)
@@ -246,11 +246,11 @@ def test_no_limit_is_ever_above_its_ceiling() -> None:
 def test_slow_start_doubles_every_round() -> None:
     hidden = Hidden(qps=1000, concurrency=64, latency=1)
     world = World(hidden)
-    governor = hidden.governor(world, 1, start=2)
+    limiter = hidden.limiter(world, 1, start=2)
     limits = []
     for second in range(1, 10):
-        world.run(governor, 1e6, until=1.35 * second)
-        limits.append(governor.limit)
+        world.run(limiter, 1e6, until=1.35 * second)
+        limits.append(limiter.limit)
     assert limits == sorted(limits)
     assert limits[:2] == [4, 8]
     assert limits[-1] == 64
@@ -266,20 +266,20 @@ def test_a_drop_is_met_within_one_round_of_calls_and_its_end_is_noticed() -> Non
     for seed in SEEDS:
         before = drawn(seed, least=2)
         world = World(before, seed)
-        governor = before.governor(world)
-        world.run(governor, 500)
+        limiter = before.limiter(world)
+        world.run(limiter, 500)
         world.hidden = before.halved
         dropped = world.now
-        world.run(governor, 1e9, until=dropped + 2 * before.latency)
+        world.run(limiter, 1e9, until=dropped + 2 * before.latency)
         met.append(world.counted(dropped)[1])
-        world.run(governor, 500)
+        world.run(limiter, 500)
         served, throttled = world.counted(dropped)
         assert served >= 0.9 * (world.now - dropped) * world.hidden.allowed
         assert throttled <= 0.04 * served
         world.hidden = before
-        world.run(governor, 500)
+        world.run(limiter, 500)
         back = world.now
-        world.run(governor, 500)
+        world.run(limiter, 500)
         served, throttled = world.counted(back)
         used.append(served / ((world.now - back) * before.allowed))
         assert throttled <= 0.04 * served
@@ -297,10 +297,10 @@ def test_a_run_whose_limits_change_twice_uses_what_is_allowed() -> None:
         before = drawn(seed, least=2)
         calls = random.Random(f"calls {seed}").randint(400, 700)
         world, allowed = World(before, seed), 0.0
-        governor = before.governor(world)
+        limiter = before.limiter(world)
         for hidden in (before, before.halved, before):
             world.hidden, begun = hidden, world.now
-            world.run(governor, calls)
+            world.run(limiter, calls)
             allowed += (world.now - begun) * hidden.allowed
         served, refused = world.counted()
         used.append(served / allowed)
@@ -317,8 +317,8 @@ def test_ten_minutes_of_nothing_but_throttling_neither_storm_nor_stall_and_are_s
     for code in (TOO_FAST, TOO_MANY):
         hidden = Hidden(qps=20, concurrency=20, latency=1)
         world = World(hidden)
-        governor = hidden.governor(world, 1)
-        world.run(governor, 200)
+        limiter = hidden.limiter(world, 1)
+        world.run(limiter, 200)
         begun = world.now
         world.hidden = (
             hidden._replace(qps=1e-9)
@@ -326,14 +326,14 @@ def test_ten_minutes_of_nothing_but_throttling_neither_storm_nor_stall_and_are_s
             else hidden._replace(concurrency=0)
         )
         while world.now < begun + 600:
-            call = governor.acquire()
+            call = limiter.acquire()
             assert call
-            world._later(0.05, world._leaving(governor, call, code))
-        assert governor.limit == 1 or governor.qps <= 0.01 * hidden.qps
+            world._later(0.05, world._leaving(limiter, call, code))
+        assert limiter.limit == 1 or limiter.qps <= 0.01 * hidden.qps
         _, asked = world.counted(begun)
         assert asked >= 600 * LOWEST
         world.hidden = hidden
-        world.run(governor, 1e9, until=world.now + 120)
+        world.run(limiter, 1e9, until=world.now + 120)
         served, _ = world.counted(world.now - 20)
         assert served >= 0.9 * 20 * hidden.allowed
 
@@ -342,13 +342,13 @@ def test_ten_minutes_of_nothing_but_throttling_neither_storm_nor_stall_and_are_s
 
 
 class Still:
-    """A governor under a clock that only tests move; calls never wait."""
+    """A limiter under a clock that only tests move; calls never wait."""
 
     def __init__(
         self, qps: float = 1000, concurrency: int = 100, start: int | None = None
     ) -> None:
         self.now = 0.0
-        self.governor = CallLimiter(
+        self.limiter = CallLimiter(
             qps, concurrency, start=start, clock=lambda: self.now, wait=self.wait
         )
 
@@ -357,11 +357,11 @@ class Still:
         self.now += seconds
 
     def sent(self, calls: int) -> list[Permit]:
-        return [call for _ in range(calls) if (call := self.governor.acquire())]
+        return [call for _ in range(calls) if (call := self.limiter.acquire())]
 
     def answered(self, verdict: Verdict, *calls: Permit) -> None:
         for call in calls:
-            self.governor.release(call, verdict, answered=True)
+            self.limiter.release(call, verdict, answered=True)
 
 
 def test_a_burst_of_throttled_calls_cuts_the_rate_once() -> None:
@@ -369,13 +369,13 @@ def test_a_burst_of_throttled_calls_cuts_the_rate_once() -> None:
     still = Still()
     calls = still.sent(20)
     still.answered(TOO_FAST, calls[3])
-    cut = still.governor.qps
+    cut = still.limiter.qps
     assert cut < 1000
     still.now += 5
     still.answered(TOO_FAST, *calls[4:])
-    assert still.governor.qps == cut
+    assert still.limiter.qps == cut
     still.answered(TOO_FAST, *still.sent(1))
-    assert still.governor.qps < cut
+    assert still.limiter.qps < cut
 
 
 def test_a_burst_of_throttled_calls_cuts_the_in_flight_limit_once_to_what_was_taken() -> (
@@ -384,7 +384,7 @@ def test_a_burst_of_throttled_calls_cuts_the_in_flight_limit_once_to_what_was_ta
     still = Still()
     calls = still.sent(20)
     still.answered(TOO_MANY, *calls[12:])
-    assert (still.governor.limit, still.governor.qps) == (12, 1000)
+    assert (still.limiter.limit, still.limiter.qps) == (12, 1000)
 
 
 def test_a_cut_that_was_not_enough_is_followed_by_a_larger_one() -> None:
@@ -394,7 +394,7 @@ def test_a_cut_that_was_not_enough_is_followed_by_a_larger_one() -> None:
     still.answered(TOO_MANY, calls[12])
     still.answered(OK, *calls[:9])
     still.answered(TOO_MANY, *still.sent(1))
-    assert still.governor.limit == 7
+    assert still.limiter.limit == 7
 
 
 def test_an_idle_limit_does_not_grow() -> None:
@@ -402,10 +402,10 @@ def test_an_idle_limit_does_not_grow() -> None:
     still = Still(start=8)
     for _ in range(100):
         still.answered(OK, *still.sent(2))
-    assert still.governor.limit == 8
+    assert still.limiter.limit == 8
     still.answered(OK, *still.sent(7))
     still.answered(OK, *still.sent(7))
-    assert still.governor.limit == 16
+    assert still.limiter.limit == 16
 
 
 def test_a_fault_stops_growth_until_answers_are_calm_again() -> None:
@@ -414,24 +414,24 @@ def test_a_fault_stops_growth_until_answers_are_calm_again() -> None:
     still.answered(FAULT, *still.sent(1))
     for _ in range((CALM_CALLS - 1) // 4):
         still.answered(OK, *still.sent(4))
-    assert still.governor.limit == 4
+    assert still.limiter.limit == 4
     for _ in range(3):
         still.answered(OK, *still.sent(4))
-    assert still.governor.limit > 4
+    assert still.limiter.limit > 4
 
 
 def test_a_rate_that_is_not_used_does_not_grow() -> None:
     """Only calls that waited for their turn show that a higher rate would have been used."""
     still = Still(qps=100)
     still.answered(TOO_FAST, *still.sent(1))
-    cut = still.governor.qps
+    cut = still.limiter.qps
     for _ in range(50):
         still.now += 1
         still.answered(OK, *still.sent(1))
-    assert still.governor.qps == cut
+    assert still.limiter.qps == cut
     for _ in range(50):
         still.answered(OK, *still.sent(2))
-    assert still.governor.qps > cut
+    assert still.limiter.qps > cut
 
 
 # Whole runs
