@@ -2,6 +2,7 @@
 
 import re
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,21 @@ from pixmill.conditions import parse
 def test_a_mistake_is_named_with_its_place(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
         parse(text)
+
+
+@pytest.mark.parametrize("name", ["Öl", "`größe 日本`", "😀".join("``")])
+def test_a_place_is_counted_in_characters_not_in_bytes(name: str) -> None:
+    text = f'{name} == "日本 \\" 😀" and 3'
+    with pytest.raises(ValueError, match="neither true nor false") as caught:
+        parse(text)
+    assert f"(character {len(text)}: 3)" in str(caught.value)
+
+
+def test_a_text_that_looks_like_a_name_or_an_operator_stays_a_text() -> None:
+    condition = parse("""style.kind == "pen & ink" and `class` != 'or `x`'""")
+    assert condition.names == {"style.kind", "class"}
+    columns = {"style.kind": pa.array(["pen & ink", "ink"]), "class": "or x"}
+    assert condition.mask(columns, 2).tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
