@@ -1,6 +1,7 @@
 """The command line: parse, call the library, print. Human text goes to stderr, `--json` prints one line to stdout.
 
-Heavy imports stand inside the commands, so that `--help` and mistakes in a config answer at once.
+A command is the function of its name in the module of its name. Heavy imports are inside the commands, so that
+`--help` and mistakes in a config answer at once.
 """
 
 import gc
@@ -10,17 +11,31 @@ from importlib.abc import MetaPathFinder
 
 import typer
 
-from pixmill.cli import bill, compare, export, ledger, promote, report, retry
-from pixmill.cli import init as files
-from pixmill.cli import plan as look
-from pixmill.cli import run as pay
-from pixmill.cli import simulate as serve
-from pixmill.cli import verify as check
-from pixmill.cli.console import echo, leave, print_error, show_warnings
+from pixmill.cli import (
+    bill,
+    compare,
+    export,
+    init,
+    ledger,
+    plan,
+    promote,
+    repair,
+    report,
+    retry,
+    run,
+    simulate,
+    status,
+    validate,
+    verify,
+)
+from pixmill.cli.console import echo, exit_process, print_error, show_warnings
 from pixmill.errors import PixmillError, UserError
 from pixmill.memory import keep_little
 from pixmill.redaction import redact_logs, shown_traceback
 from pixmill.signals import EXIT_INTERRUPTED
+
+EXIT_INTERNAL = 1
+EXIT_USER = 2
 
 app = typer.Typer(
     help="Turn a table of image URLs and prompts into a verified image dataset, paying for nothing twice.",
@@ -29,13 +44,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command("init")(files.init)
-app.command("validate")(look.validate)
-app.command("plan")(look.plan)
-app.command("run")(pay.run)
-app.command("status")(look.status)
-app.command("verify")(check.verify)
-app.command("repair")(check.repair)
+# In the order in which a person meets them: `--help` lists them like that.
+app.command("init")(init.init)
+app.command("validate")(validate.validate)
+app.command("plan")(plan.plan)
+app.command("run")(run.run)
+app.command("status")(status.status)
+app.command("verify")(verify.verify)
+app.command("repair")(repair.repair)
 app.command("retry")(retry.retry)
 app.command("report")(report.report)
 app.command("bill")(bill.bill)
@@ -43,42 +59,43 @@ app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("promote")(promote.promote)
 app.add_typer(ledger.ledger, name="ledger")
-app.command("simulate")(serve.simulate)
+app.command("simulate")(simulate.simulate)
 
 
 def main() -> None:
     """Run the command line. A user's mistake exits 2 without a traceback, an internal error 1."""
     sys.meta_path.insert(0, _NoPandas())
     keep_little()
-    gc.set_threshold(
-        100_000, 50, 50
-    )  # a million rows are many objects and no cycles: searching them cost a tenth
+    # A million rows are many objects and no cycles: looking for cycles among them took a tenth of the time.
+    gc.set_threshold(100_000, 50, 50)
     redact_logs()
     show_warnings()
-    leave(_carried_out())
+    exit_process(_run_command())
 
 
-def _carried_out() -> int:
-    """Carry out what the command line says and return the exit code, with a word about what went wrong."""
+def _run_command() -> int:
+    """Run the command that the arguments name and return the exit code; print what went wrong."""
     try:
         return app(standalone_mode=False) or 0
     except UserError as error:
         print_error(error)
-        return 2
+        return EXIT_USER
     except PixmillError as error:
         print_error(error)
-        return 1
+        return EXIT_INTERNAL
     except (KeyboardInterrupt, typer.Abort):
         echo("interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has seen enough
-        return 1
+    except BrokenPipeError:
+        # Whoever read the output has seen enough, as `| head` does.
+        return EXIT_INTERNAL
     except Exception as error:
-        return _shown(error)
+        return _print_unexpected(error)
 
 
-def _shown(error: Exception) -> int:
+def _print_unexpected(error: Exception) -> int:
     """Print a usage error as typer words it, anything else with its traceback; return the exit code."""
+    # Typer's classes come from the click that it brings along, so they are known by what they can do.
     show = getattr(error, "show", None)
     code = getattr(error, "exit_code", None)
     if show and isinstance(code, int):
@@ -87,15 +104,15 @@ def _shown(error: Exception) -> int:
         return code
     with suppress(OSError):
         typer.echo(shown_traceback(error), err=True)
-    return 1
+    return EXIT_INTERNAL
 
 
 class _NoPandas(MetaPathFinder):
-    """Says that there is no pandas: pyarrow's first `pa.array` would import it, which takes over a second."""
+    """Hides pandas: pyarrow's first `pa.array` would import it, which takes over a second."""
 
     def find_spec(self, fullname: str, _path: object, _target: object = None) -> None:
         """Refuse pandas, leave every other module to the next finder."""
         if fullname == "pandas":
             raise ModuleNotFoundError(
-                "the command line does without pandas", name=fullname
+                "the command line runs without pandas", name=fullname
             )

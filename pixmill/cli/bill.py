@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixmill.cli.console import Json, echo, place, print_json
-from pixmill.cli.ledger import StorePath, config_of, opened
+from pixmill.cli.store_argument import StorePath, config_of, open_store_ledger
 from pixmill.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def bill(
     timezone: Zone = None,
     as_json: Json = False,
 ) -> None:
-    """Show what was spent: charged, not charged and unknown apart. Exit 3 where --against finds differences."""
+    """Show what was spent: charged, not charged and unknown separately. Exit 3 where --against finds differences."""
     from datetime import UTC, datetime
 
     from pixmill.ledger.billing.bill import grouping, make_bill, month_period
@@ -66,7 +66,7 @@ def bill(
     zone = _zone(store, timezone)
     period = month_period(month, zone, datetime.now(UTC))
     comparison = None
-    with opened(store) as ledger:
+    with open_store_ledger(store) as ledger:
         if against:
             from pixmill.ledger.billing.reconciliation import (
                 compare,

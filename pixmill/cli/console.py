@@ -5,7 +5,8 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
@@ -24,6 +25,12 @@ from pixmill.redaction import (
 )
 from pixmill.signals import EXIT_INTERRUPTED
 
+SHOWN = 20
+"""Findings and rows that are printed; `--json` lists more."""
+
+PLAIN_SECONDS = 5.0
+"""Between two lines of progress, where no block is drawn: often enough to see that it is alive."""
+
 ConfigPath = Annotated[
     str, typer.Argument(metavar="CONFIG", help="The run config, a YAML file.")
 ]
@@ -41,22 +48,66 @@ Json = Annotated[
 
 
 def place(text: str) -> str:
-    """Return what a command was given as a path of this machine, as it is meant, or as the URL that it is."""
-    return (
-        text if is_bucket_url(text) or is_database_url(text) else str(given_path(text))
-    )
+    """Return the path of this machine that `text` means, with `~` filled in, or the URL that it is."""
+    if is_bucket_url(text) or is_database_url(text):
+        return text
+    return str(given_path(text))
 
 
 def echo(text: str = "") -> None:
-    """Print a line for people, on stderr. Text from outside can neither steer their terminal nor begin a line.
-
-    A terminal that was closed is no reason for anything to end: then nobody reads it.
-    """
+    """Print a line for people, on stderr. Text from outside can neither steer their terminal nor begin a line."""
+    # A terminal that was closed must not end anything: it only means that nobody reads this.
     with suppress(OSError):
         typer.echo(single_line(redacted(text)), err=True)
 
 
-class _Warnings(logging.Handler):
+def print_error(error: PixmillError) -> None:
+    """Print what is wrong and how to fix it."""
+    with suppress(OSError):
+        message = escape_control_chars(redacted(str(error)))
+        typer.secho(f"error: {message}", fg="red", err=True)
+        if error.hint:
+            typer.echo(f"hint: {escape_control_chars(redacted(error.hint))}", err=True)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one object on one line of stdout; NaN and infinities, which JSON lacks, are null."""
+    text = json.dumps(_replace_non_finite(value), ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(visible_json(mask_secrets(text)) + "\n")
+    sys.stdout.flush()
+
+
+def _replace_non_finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _replace_non_finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace_non_finite(part) for part in value]
+    return value
+
+
+def print_unlisted(count: int) -> None:
+    """Say how many of `count` findings or rows were not printed, as only the first `SHOWN` are."""
+    if count > SHOWN:
+        echo(f"      … and {count - SHOWN:,} more; --json lists them")
+
+
+class PeriodicLine:
+    """Prints how far something is, in the words of `describe`, one line every `PLAIN_SECONDS`."""
+
+    def __init__(self, describe: Callable[[Any], str]) -> None:
+        self._describe = describe
+        self._next = time.monotonic() + PLAIN_SECONDS
+
+    def show(self, progress: Any) -> None:
+        """Print `progress` if the last line is old enough."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + PLAIN_SECONDS
+            echo(self._describe(progress))
+
+
+class _WarningLines(logging.Handler):
     """Log records from WARNING up as lines for people, above a progress block if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -67,48 +118,27 @@ def show_warnings() -> None:
     """Print what the library warns of on stderr, and only there."""
     log = logging.getLogger("pixmill")
     log.propagate = False
-    handler = _Warnings(logging.WARNING)
-    log.addHandler(handler)
+    log.addHandler(_WarningLines(logging.WARNING))
 
 
-def print_error(error: PixmillError) -> None:
-    """Print what is wrong and how to fix it, if there is still somebody to read it."""
-    with suppress(OSError):
-        typer.secho(
-            f"error: {escape_control_chars(redacted(str(error)))}", fg="red", err=True
-        )
-        if error.hint:
-            typer.echo(f"hint: {escape_control_chars(redacted(error.hint))}", err=True)
+def exit_interrupted(*, as_json: bool) -> NoReturn:
+    """End a command that a person interrupted and that has nothing to continue from."""
+    echo("interrupted; the same command starts over")
+    if as_json:
+        print_json({"exit_code": EXIT_INTERRUPTED})
+    exit_process(EXIT_INTERRUPTED)
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """Print one object on one line of stdout; a number that JSON has no word for is null."""
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
-    sys.stdout.write(visible_json(mask_secrets(text)) + "\n")
-    sys.stdout.flush()
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return value
-
-
-def leave(code: int, *, at_once: bool = False) -> NoReturn:
-    """End the process. After Prefect `at_once`: its exit handlers try for minutes to reach a server that is gone.
-
-    When interrupted as well: threads may wait for a host that does not answer. And where stdout or stderr is gone: the
-    interpreter would make another exit code of that.
-    """
+def exit_process(code: int, *, at_once: bool = False) -> NoReturn:
+    """End the process with `code`, without running exit handlers where they would hang or change the code."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
+            # The interpreter would flush again at its exit, fail, and exit with 120.
             at_once = True
+    # Prefect's exit handlers try for minutes to reach a server that is gone. After an interrupt, threads may
+    # still wait for a host that does not answer, and the interpreter would wait for them.
     if at_once or "prefect" in sys.modules or code == EXIT_INTERRUPTED:
         os._exit(code)
     sys.exit(code)
@@ -116,11 +146,9 @@ def leave(code: int, *, at_once: bool = False) -> NoReturn:
 
 def money(amount: float | None, currency: str) -> str:
     """Return an amount for people; an unknown one is unknown, never 0."""
-    return (
-        "unknown (set budget.price_per_call)"
-        if amount is None
-        else f"{amount:,.2f} {currency}"
-    )
+    if amount is None:
+        return "unknown (set budget.price_per_call)"
+    return f"{amount:,.2f} {currency}"
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pixmill.cli.console import duration, echo
+from pixmill.cli.console import PLAIN_SECONDS, duration, echo
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pixmill.execution.run import Run
     from pixmill.planning.input_images import InputCounts
 
-PLAIN_SECONDS = 5.0
 FRAME_SECONDS = 0.25
 _OUT = "the service is out; single calls look whether it is back"
 

@@ -65,7 +65,7 @@ def promote(
     for note in made.notes:
         echo(f"  {note}")
     echo(
-        "next: write it to a file (> full.yaml); `pixmill plan full.yaml` shows what is paid for already"
+        "next: write it to a file (> full.yaml); `pixmill plan full.yaml` shows what is already paid for"
     )
     if as_json:
         print_json(

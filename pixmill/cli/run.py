@@ -16,11 +16,11 @@ from pixmill.cli.console import (
     Overrides,
     duration,
     echo,
-    leave,
+    exit_process,
     money,
     print_json,
 )
-from pixmill.cli.plan import say_plan
+from pixmill.cli.plan import print_plan
 from pixmill.cli.progress import InputLook
 from pixmill.errors import PixmillError, SpendingRefused
 from pixmill.local_paths import given_path
@@ -156,7 +156,7 @@ class _Paying:
         if self._as_json:
             with suppress(OSError):  # nobody may be left to read it
                 print_json(report)
-        leave(report["exit_code"], at_once=True)
+        exit_process(report["exit_code"], at_once=True)
 
 
 def _carried_out(order: RunRequest, paying: _Paying) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _carried_out(order: RunRequest, paying: _Paying) -> dict[str, Any]:
                 **NOTHING_DONE,
                 "reason": f"nothing to retry: no job is {retried.describe()}",
             }
-        say_plan(prepared.plan)
+        print_plan(prepared.plan)
         if order.faults:
             _say_rehearsed(prepared)
         if prepared.to_pay:

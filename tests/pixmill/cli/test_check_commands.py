@@ -49,7 +49,7 @@ def test_verify_repair_verify(
     calls = running.bill.calls
     good = pixmill("verify", paid.path, "--json")
     assert (good.exit_code, good.report["wrong"], good.report["findings"]) == (0, 0, [])
-    assert good.stderr.splitlines()[-1] == "all of it is as it was stored"
+    assert good.stderr.splitlines()[-1] == "everything is as it was stored"
     broken, gone = image_files(paid)[:2]
     flip(broken, 500)
     gone.unlink()

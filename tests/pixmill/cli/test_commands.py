@@ -158,7 +158,7 @@ def test_status_ends_with_what_to_type_next(
     assert before.stderr.splitlines()[-1] == f"next: pixmill run {workshop.path}"
     carry_out(workshop.path)
     after = pixmill("status", workshop.path, "--json")
-    assert "3 of 3 images are there" in after.stderr
+    assert "3 of 3 images stored" in after.stderr
     assert after.stderr.splitlines()[-1].startswith(
         f"next: pixmill export {workshop.path}"
     )

@@ -66,7 +66,7 @@ def test_a_plan_says_what_changed_since_the_last_run(
     shown = pixmill("plan", config, "--set", "request.params={ddim_steps: 20}").stderr
     assert "changed since the last run: request.params.ddim_steps" in shown
     shown = pixmill("plan", config, "--set", "seed.replicates=4").stderr
-    assert "          60  paid for already" in shown
+    assert "          60  already paid for" in shown
     assert "          20  to pay for" in shown
 
 

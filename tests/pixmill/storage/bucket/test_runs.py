@@ -125,7 +125,7 @@ def test_every_command_takes_a_bucket(
     for command in (("bill", store), ("ledger", "backup", store, "--out", "x.db")):
         refused = pixmill(*command)
         assert refused.exit_code == 2
-        assert "is a bucket, which holds no ledger" in refused.stderr
+        assert "is a bucket, which can't hold a ledger" in refused.stderr
 
 
 def test_the_copies_of_this_machine_may_be_deleted_at_any_time(

@@ -1,0 +1,72 @@
+"""The command `repair`: brings missing and damaged images back without paying for anything."""
+
+import shlex
+import signal
+from typing import TYPE_CHECKING
+
+import typer
+
+from pixmill.cli.console import (
+    SHOWN,
+    ConfigPath,
+    Json,
+    Overrides,
+    PeriodicLine,
+    echo,
+    exit_interrupted,
+    exit_process,
+    print_json,
+    print_unlisted,
+)
+from pixmill.cli.progress import InputLook
+
+if TYPE_CHECKING:
+    from pixmill.execution.damaged_records import Checked
+    from pixmill.execution.repair import Repaired
+
+
+def repair(
+    config: ConfigPath, overrides: Overrides = None, as_json: Json = False
+) -> None:
+    """Fetch missing and damaged images while their URLs live, publish, list what is lost. Never pays."""
+    from pixmill.config.loading import load_config
+    from pixmill.execution.repair import repair as repair_images
+
+    settings = load_config(config, overrides or ())
+    # Until the library drains by itself, a SIGTERM ends this command as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    progress = PeriodicLine(_describe_progress)
+    inputs = InputLook()
+    try:
+        repaired = repair_images(settings, progress.show, inputs.show)
+        inputs.end()
+        _print_repaired(repaired, config)
+    except (KeyboardInterrupt, typer.Abort):
+        exit_interrupted(as_json=as_json)
+    if as_json:
+        print_json(repaired.as_dict())
+    exit_process(repaired.exit_code)
+
+
+def _describe_progress(checked: "Checked") -> str:
+    return f"{checked.images:,} images read, {checked.forgotten:,} gone or damaged"
+
+
+def _print_repaired(repaired: "Repaired", config: str) -> None:
+    codes = repaired.codes
+    pending = codes["image_pending"]
+    lost = codes["image_lost"]
+    echo(f"{_describe_progress(repaired.checked)}; {repaired.fetched:,} fetched")
+    echo(f"  {repaired.report['dataset']}")
+    if repaired.missing_inputs:
+        echo(f"  {repaired.missing_inputs:,} rows lack their input image")
+    if codes:
+        echo(f"  rows without their image: {pending:,} pending, {lost:,} lost")
+        for row in repaired.missing[:SHOWN]:
+            line = f"row {row.row_number} ({row.row_key!r}): {row.error_code}"
+            if row.url_expires_at:
+                line += f", its URL expires at {row.url_expires_at}"
+            echo(f"      {line}")
+        print_unlisted(codes.total())
+    if pending:
+        echo(f"next: pixmill repair {shlex.quote(config)}")

@@ -1,0 +1,50 @@
+"""The command `status`: how far a dataset is, from any terminal."""
+
+import shlex
+from typing import TYPE_CHECKING
+
+from pixmill.cli.console import ConfigPath, Json, Overrides, echo, print_json
+
+if TYPE_CHECKING:
+    from pixmill.execution.status import Status
+
+COUNTS = ("pending", "failed", "refused", "in_doubt", "images_missing", "invalid")
+"""What is printed of a plan's counts where it is not 0."""
+
+
+def status(
+    config: ConfigPath, overrides: Overrides = None, as_json: Json = False
+) -> None:
+    """Show how far the dataset is and how the last runs went, from any terminal."""
+    from pixmill.config.loading import load_config
+    from pixmill.execution.status import read_status
+
+    found = read_status(load_config(config, overrides or ()))
+    counts = found.plan.summary()
+    stored = counts["cached"] - counts["images_missing"]
+    echo(
+        f"{found.plan.config.name}: {stored:,} of {counts['distinct']:,} images stored"
+    )
+    for name in COUNTS:
+        if counts[name]:
+            echo(f"  {name.replace('_', ' ')}: {counts[name]:,}")
+    _print_doubtful_jobs(found, counts["in_doubt"])
+    for run in found.runs:
+        echo(f"  {run.describe()}")
+    echo(f"next: {found.next_command(shlex.quote(config))}")
+    if as_json:
+        runs = [run.as_dict() for run in found.runs]
+        in_doubt_calls = [doubt.as_dict() for doubt in found.in_doubt_calls]
+        print_json({**counts, "doubts": in_doubt_calls, "runs": runs})
+
+
+def _print_doubtful_jobs(found: "Status", count: int) -> None:
+    """Print the jobs in doubt as a person looks for them on the provider's console; `count` is how many there are."""
+    if not found.in_doubt_calls:
+        return
+    echo("  may have been charged, as no answer was seen (sent, row, request id, why):")
+    for doubt in found.in_doubt_calls:
+        echo(f"      {doubt.describe()}")
+    more = count - len(found.in_doubt_calls)
+    if more > 0:
+        echo(f"      … and {more:,} more")

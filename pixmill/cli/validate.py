@@ -1,0 +1,56 @@
+"""The command `validate`: everything about config and table that can be checked for free."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixmill.cli.console import ConfigPath, Json, Overrides, echo, print_json
+from pixmill.cli.plan import print_invalid
+from pixmill.local_paths import given_path
+
+EXIT_INVALID = 3
+
+
+def validate(
+    config: ConfigPath,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            parser=given_path,
+            help="Write all invalid rows to this CSV file.",
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Check the config and every row of the table, and whether it can be published. Exit 3 if rows are invalid."""
+    from pixmill.config.loading import load_config
+    from pixmill.datasets.dry_publication import publish_dry
+    from pixmill.datasets.rejected_rows import write_invalid_rows
+    from pixmill.planning.planner import make_plan
+
+    plan = make_plan(load_config(config, overrides or ()), None)
+    valid = plan.rows - plan.invalid
+    echo(f"{plan.rows:,} rows, {valid:,} valid, {plan.invalid:,} invalid")
+    print_invalid(plan)
+    if out:
+        write_invalid_rows(plan, str(out))
+        echo(f"all invalid rows are in {out}")
+    # After the rows: a column that can't be published ends the command with an error.
+    publish_dry(plan)
+    if as_json:
+        examples = {
+            reason: [row.as_dict() for row in rows]
+            for reason, rows in plan.examples.items()
+        }
+        print_json(
+            {
+                "rows": plan.rows,
+                "invalid": plan.invalid,
+                "reasons": dict(plan.reasons),
+                "examples": examples,
+            }
+        )
+    raise typer.Exit(EXIT_INVALID if plan.invalid else 0)
