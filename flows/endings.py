@@ -11,6 +11,7 @@ from typing import Any
 from prefect.client.schemas.objects import State, StateType
 
 from pixmill.errors import PixmillError
+from pixmill.text import money
 
 STATES: Mapping[int, tuple[StateType, str]] = {
     0: (StateType.COMPLETED, "Completed"),
@@ -34,9 +35,7 @@ def ended(
     A flow that was called in Python has a caller who reads the report, so it never raises for what stands there: only
     in a deployment is the state all that anybody sees.
     """
-    cost = (
-        "cost unknown" if report["cost"] is None else f"{report['cost']:,} {currency}"
-    )
+    cost = "cost unknown" if report["cost"] is None else money(report["cost"], currency)
     spent = f"{report['succeeded']:,} of {report['jobs']:,} jobs succeeded, {report['calls']:,} calls, {cost}"
     return _state(
         STATES[report["exit_code"]],

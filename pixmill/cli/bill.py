@@ -10,6 +10,7 @@ import typer
 from pixmill.cli.console import Json, echo, place, print_json
 from pixmill.cli.store_argument import StorePath, config_of, open_store_ledger
 from pixmill.errors import UserError
+from pixmill.text import amount, money
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -105,18 +106,11 @@ def spent(line: "Line") -> str:
     """What was spent as one text: an amount, a range, or how much of it is not known."""
     if line.least is None:
         return "unknown"
-    currency = f" {line.currency}" if line.currency else ""
     if line.most is None:
-        return f"{exact(line.least)}{currency} or more"
+        return f"{money(line.least, line.currency)} or more"
     if line.least == line.most:
-        return f"{exact(line.least)}{currency}"
-    return f"{exact(line.least)} to {exact(line.most)}{currency}"
-
-
-def exact(amount: Decimal) -> str:
-    """An amount with all its digits, two at least: `1,204.50`, `0.0155`."""
-    exponent = amount.normalize().as_tuple().exponent
-    return f"{amount:,.{max(2, -exponent if isinstance(exponent, int) else 2)}f}"
+        return money(line.least, line.currency)
+    return f"{amount(line.least)} to {money(line.most, line.currency)}"
 
 
 def _say_bill(made: "Bill") -> None:
@@ -170,8 +164,8 @@ def _cells(line: "Line") -> Iterator[str]:
 
 def _cost(part: "BillLine") -> str:
     if not part.unpriced:
-        return exact(part.cost) if part.calls else ""
-    return f"{exact(part.cost)} or more" if part.cost else "unknown"
+        return amount(part.cost) if part.calls else ""
+    return f"{amount(part.cost)} or more" if part.cost else "unknown"
 
 
 def _say_comparison(found: "Reconciliation") -> None:
@@ -207,8 +201,8 @@ def _say_days(days: "Sequence[Day]") -> None:
     )
     for day in differing:
         console = "" if day.console_calls is None else f"{day.console_calls:,}"
-        amount = "" if day.console_amount is None else exact(day.console_amount)
-        ours = (f"{day.charged:,}", f"{day.unknown:,}", console, _range(day), amount)
+        theirs = "" if day.console_amount is None else amount(day.console_amount)
+        ours = (f"{day.charged:,}", f"{day.unknown:,}", console, _range(day), theirs)
         table.add_row(day.day or "all", *ours, ", ".join(_differences(day)))
     _show(table)
 
@@ -217,11 +211,11 @@ def _range(day: "Day") -> str:
     if day.least is None:
         return "unknown"
     if day.most is None:
-        return f"{exact(day.least)} or more"
+        return f"{amount(day.least)} or more"
     return (
-        exact(day.least)
+        amount(day.least)
         if day.least == day.most
-        else f"{exact(day.least)} to {exact(day.most)}"
+        else f"{amount(day.least)} to {amount(day.most)}"
     )
 
 
@@ -241,7 +235,7 @@ def _differences(day: "Day") -> Iterator[str]:
             else day.most
         )
         over = day.console_amount - (bound or Decimal(0))
-        yield f"{'+' if over > 0 else '-'}{exact(abs(over))}"
+        yield f"{'+' if over > 0 else '-'}{amount(abs(over))}"
 
 
 def _say_ids(side: "UnmatchedIds | None", whose: str, meaning: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixmill.cli.console import Json, echo, place, print_json
+from pixmill.text import amount, in_words, money
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -133,14 +134,12 @@ def _statuses(found: "Comparison") -> "Iterator[tuple[str, int, int]]":
 
 
 def _money_cells(found: "Comparison", name: str) -> tuple[str, str, str]:
-    from pixmill.datasets.compare.comparison import amount
-
     a = found.measures_a
     b = found.measures_b
     before = getattr(a, name)
     after = getattr(b, name)
     cells = [
-        "unknown" if value is None else f"{amount(value)} {side.currency}"
+        "unknown" if value is None else money(value, side.currency)
         for side, value in ((a, before), (b, after))
     ]
     if (
@@ -200,7 +199,7 @@ def _outcomes(found: "Comparison") -> "Table":
     statuses = list(dict.fromkeys(order))
     table = _table(
         f"{found.pairs:,} jobs in both: A ↓ B →",
-        *(status.replace("_", " ") for status in statuses),
+        *(in_words(status) for status in statuses),
     )
     _right(table)
     for before in statuses:
@@ -209,7 +208,7 @@ def _outcomes(found: "Comparison") -> "Table":
             count = found.outcomes.get((before, after), 0)
             style = "dim" if before == after or not count else "bold yellow"
             cells.append(Text(f"{count:,}" if count else "·", style))
-        table.add_row(before.replace("_", " "), *cells)
+        table.add_row(in_words(before), *cells)
     return table
 
 

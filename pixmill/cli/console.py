@@ -24,6 +24,7 @@ from pixmill.redaction import (
     visible_json,
 )
 from pixmill.signals import EXIT_INTERRUPTED
+from pixmill.text import money
 
 SHOWN = 20
 """Findings and rows that are printed; `--json` lists more."""
@@ -144,21 +145,8 @@ def exit_process(code: int, *, at_once: bool = False) -> NoReturn:
     sys.exit(code)
 
 
-def money(amount: float | None, currency: str) -> str:
-    """Return an amount for people; an unknown one is unknown, never 0."""
-    if amount is None:
+def cost_text(value: float | None, currency: str) -> str:
+    """Return what something costs for people; an unknown price is unknown, never 0."""
+    if value is None:
         return "unknown (set budget.price_per_call)"
-    return f"{amount:,.2f} {currency}"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration for people: `45 s`, `12 min`, `3 h 05 min`, `2 days 4 h`."""
-    minutes = round(seconds / 60)
-    hours = seconds / 3600
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if minutes < 100:
-        return f"{minutes} min"
-    if hours < 48:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{int(hours // 24)} days {int(hours % 24)} h"
+    return money(value, currency)

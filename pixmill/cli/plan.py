@@ -7,11 +7,11 @@ from pixmill.cli.console import (
     ConfigPath,
     Json,
     Overrides,
-    duration,
+    cost_text,
     echo,
-    money,
     print_json,
 )
+from pixmill.text import duration
 
 if TYPE_CHECKING:
     from pixmill.planning.plan import Plan
@@ -69,7 +69,7 @@ def print_plan(made: "Plan") -> None:
             label = f"{label}, {made.again:,} of them once more"
         echo(f"  {count:>12,}  {label}")
     if made.to_pay:
-        cost = money(made.cost(made.to_pay), config.budget.currency)
+        cost = cost_text(made.cost(made.to_pay), config.budget.currency)
         if config.simulated:
             cost = "nothing, the simulator answers"
         echo(f"  cost: {cost}")

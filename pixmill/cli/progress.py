@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pixmill.cli.console import PLAIN_SECONDS, duration, echo
+from pixmill.cli.console import PLAIN_SECONDS, echo
+from pixmill.text import duration, in_words, money
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -97,7 +98,7 @@ def _show_live(run: "Run", ended: threading.Event) -> None:
 def plain_line(now: "Progress") -> str:
     """Return a moment of a run as one line."""
     counts = ", ".join(
-        f"{count:,} {name.replace('_', ' ')}" for name, count in now.done.items()
+        f"{count:,} {in_words(name)}" for name, count in now.done.items()
     )
     parts = [
         f"{sum(now.done.values()):,}/{now.to_pay:,}",
@@ -106,7 +107,7 @@ def plain_line(now: "Progress") -> str:
         f"{now.in_flight} in flight",
         f"{now.rate:.1f} calls/s",
         _eta(now),
-        *([f"cost {now.cost:,.2f} {now.currency}"] if now.cost is not None else []),
+        *([f"cost {money(now.cost, now.currency)}"] if now.cost is not None else []),
         *([f"{now.images_waiting} images waiting"] if now.images_waiting else []),
         *(f"{code} × {count}" for code, count in now.codes),
         *([_OUT] if now.is_out else []),
@@ -140,11 +141,11 @@ def block(now: "Progress") -> "RenderableType":
         ("skipped", "dim"),
     ):
         if now.done[name]:
-            outcomes.append(f"  {now.done[name]:,} {name.replace('_', ' ')}", style)
+            outcomes.append(f"  {now.done[name]:,} {in_words(name)}", style)
     limits = Text(
         f"{now.in_flight} of {now.limit} in flight  {now.rate:.1f} of {now.qps:g} calls/s"
         + (f"  {now.images_waiting} images on their way" if now.images_waiting else "")
-        + (f"  {now.cost:,.2f} {now.currency}" if now.cost is not None else ""),
+        + (f"  {money(now.cost, now.currency)}" if now.cost is not None else ""),
         style="dim",
     )
     lines: list[RenderableType] = [top, outcomes, limits]
@@ -171,5 +172,5 @@ def _eta(now: "Progress") -> str:
     return (
         "ETA …"
         if now.eta_seconds is None
-        else f"ETA {duration(max(0.0, now.eta_seconds))}"
+        else f"ETA {duration(max(0, round(now.eta_seconds)))}"
     )

@@ -14,10 +14,9 @@ from pixmill.cli.console import (
     ConfigPath,
     Json,
     Overrides,
-    duration,
+    cost_text,
     echo,
     exit_process,
-    money,
     print_json,
 )
 from pixmill.cli.plan import print_plan
@@ -25,6 +24,7 @@ from pixmill.cli.progress import InputLook
 from pixmill.errors import PixmillError, SpendingRefused
 from pixmill.local_paths import given_path
 from pixmill.signals import EXIT_INTERRUPTED, handle_signals, heeding
+from pixmill.text import duration, in_words, money
 
 EVENT_SECONDS = 10.0
 REHEARSAL = (
@@ -265,7 +265,7 @@ def _agree(run: "Run", order: RunRequest) -> None:
         echo(f"  changed since the last run: {change}")
     if not config.simulated and config.budget.price_per_call is not None:
         echo(
-            f"  this month so far: {money(month_to_date(config, run.ledger), config.budget.currency)}"
+            f"  this month so far: {cost_text(month_to_date(config, run.ledger), config.budget.currency)}"
         )
     if sys.stdin.isatty() and sys.stderr.isatty():
         if not order.yes and not typer.confirm(
@@ -359,9 +359,7 @@ def _say_report(report: dict[str, Any], order: RunRequest) -> None:
     echo(f"{report['reason']} after {duration(report['seconds'])}")
     parts = [f"{report['succeeded']:,} succeeded ({report['cached']:,} cached)"]
     names = ("failed", "refused", "in_doubt", "invalid", "skipped", "images_missing")
-    parts += [
-        f"{report[name]:,} {name.replace('_', ' ')}" for name in names if report[name]
-    ]
+    parts += [f"{report[name]:,} {in_words(name)}" for name in names if report[name]]
     cost = "" if report["cost"] is None else f", {money(report['cost'], currency)}"
     echo(f"  {', '.join(parts)}; {report['calls']:,} calls{cost}")
     echo(f"  {report['dataset']}")

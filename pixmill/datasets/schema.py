@@ -19,6 +19,7 @@ from pixmill.config.model import Config
 from pixmill.datasets.own_columns import OWN_COLUMNS
 from pixmill.ledger import State
 from pixmill.ledger.bulk_lookup import IMAGES
+from pixmill.ledger.records import PROBLEMS, SETTLED
 from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.jobs import JobBatch, by_position
 from pixmill.request.sweep import Axis, axis_column
@@ -49,9 +50,6 @@ _COPIED = (
 
 _AXES_AFTER = "replicate"
 """The column behind which the sweep's axes have theirs."""
-
-_PROBLEMS = (State.FAILED.value, State.REFUSED.value, State.IN_DOUBT.value)
-_SETTLED = (State.SUCCEEDED.value, *_PROBLEMS)
 
 DESCRIPTION = b"pixmill"
 """The key of the schema's metadata under which a JSON object says what the columns mean."""
@@ -159,7 +157,7 @@ class ResultTable:
         first = first[at]
         known = _as_stored(known.take(at - start))
         keys = pa.array(jobs.keys, pa.string()).take(at)
-        settled = pc.fill_null(pc.is_in(known["state"], pa.array(_SETTLED)), False)
+        settled = pc.fill_null(pc.is_in(known["state"], pa.array(SETTLED)), False)
         status = pc.if_else(
             pc.is_valid(keys), pc.if_else(settled, known["state"], "skipped"), "invalid"
         )
@@ -271,7 +269,7 @@ class ResultTable:
         counts.left += _number(pc.and_not(skipped, in_flight))
         outcome_here = pc.equal(known["outcome_run"], self._run_id)
         bad = pc.and_(
-            pc.and_(pc.is_in(status, pa.array(_PROBLEMS)), firsts),
+            pc.and_(pc.is_in(status, pa.array(PROBLEMS)), firsts),
             pc.fill_null(outcome_here, False),
         )
         counts.new.update(_frequencies(status.filter(bad)))

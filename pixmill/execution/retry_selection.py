@@ -15,10 +15,10 @@ from pixmill.datasets.loading import opened, own_columns
 from pixmill.datasets.publishing import DATASET
 from pixmill.errors import UserError
 from pixmill.ledger import Ledger
-from pixmill.ledger.payment_marks import SETTLED
+from pixmill.ledger.records import SETTLED
 from pixmill.request.registry import did_you_mean
+from pixmill.text import in_words
 
-STATUSES = tuple(state.value for state in SETTLED)
 BATCH_ROWS = 8_000
 
 
@@ -33,7 +33,7 @@ class RetrySelection:
     def select(self, ledger: Ledger, keys: Sequence[str | None]) -> Mapping[int, int]:
         """Return by position which of `keys` these are, with the number of attempts that each has had."""
         found = ledger.settled(keys)
-        chosen = pc.is_in(found["state"], pa.array(list(self.statuses or STATUSES)))
+        chosen = pc.is_in(found["state"], pa.array(list(self.statuses or SETTLED)))
         if self.codes is not None:
             chosen = pc.and_(
                 chosen,
@@ -49,9 +49,7 @@ class RetrySelection:
 
     def describe(self) -> str:
         """The jobs in words."""
-        parts = [
-            " or ".join(sorted(name.replace("_", " ") for name in self.statuses or ()))
-        ]
+        parts = [" or ".join(sorted(in_words(name) for name in self.statuses or ()))]
         parts += (
             [f"with the code {' or '.join(sorted(self.codes))}"] if self.codes else []
         )
@@ -67,10 +65,10 @@ def retried(
     Raises UserError for an unknown status, for a condition that does not fit the dataset, and where there is none.
     """
     for status in statuses:
-        if status not in STATUSES:
+        if status not in SETTLED:
             hint = "invalid rows are mended in the table, skipped jobs are pending: `pixmill run` pays for them"
             raise UserError(
-                f"--status {status}: is none of {', '.join(STATUSES)}{did_you_mean(status, STATUSES)}",
+                f"--status {status}: is none of {', '.join(SETTLED)}{did_you_mean(status, SETTLED)}",
                 hint=hint,
             )
     named = frozenset(statuses) if statuses or codes else frozenset({"failed"})

@@ -12,12 +12,11 @@ from pixmill.config.model import Accept, Config
 from pixmill.datasets.publishing import Published, write_run_report
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
+from pixmill.ledger.records import OUTCOMES
 from pixmill.planning.plan import Plan
 from pixmill.storage import open_store
 
 log = logging.getLogger(__name__)
-
-OUTCOMES = ("succeeded", "failed", "refused", "in_doubt", "invalid", "skipped")
 
 NOTHING_DONE: Mapping[str, Any] = {
     "run_id": None,

@@ -24,14 +24,11 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from pixmill.ledger.dialects import clock
 from pixmill.ledger.process_owner import is_dead
-from pixmill.ledger.records import DoubtfulCall, State
+from pixmill.ledger.records import SETTLED, DoubtfulCall, State
 from pixmill.ledger.schema import DOUBTFUL, jobs
 
 Number = int | BindParameter[int]
 Truth = bool | BindParameter[bool]
-
-SETTLED = (State.SUCCEEDED, State.FAILED, State.REFUSED, State.IN_DOUBT)
-"""The states that are outcomes."""
 
 
 def is_state(*states: State) -> ColumnElement[bool]:

@@ -19,6 +19,16 @@ class State(StrEnum):
     IN_DOUBT = "in_doubt"
 
 
+SETTLED = (State.SUCCEEDED, State.FAILED, State.REFUSED, State.IN_DOUBT)
+"""The states that are outcomes of a call."""
+
+PROBLEMS = SETTLED[1:]
+"""Those of them that leave no image."""
+
+OUTCOMES = (*map(str, SETTLED), "invalid", "skipped")
+"""What can become of a job, as reports and the dataset's `status` have it: a call's outcome, or why there was none."""
+
+
 class RunLimits(NamedTuple):
     """What every claim of a run is held against, and what it writes down of the run.
 

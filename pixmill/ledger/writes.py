@@ -17,9 +17,9 @@ from sqlalchemy import (
 )
 
 from pixmill.ledger.dialects import clock, run
-from pixmill.ledger.payment_marks import SETTLED, is_state
+from pixmill.ledger.payment_marks import is_state
 from pixmill.ledger.process_owner import is_dead, this_owner
-from pixmill.ledger.records import AttemptRecord, State
+from pixmill.ledger.records import SETTLED, AttemptRecord, State
 from pixmill.ledger.schema import DOUBTFUL, attempts, jobs, now_micros, runs
 
 _OUTCOME_FIELDS = {

@@ -58,7 +58,7 @@ def test_a_run_that_went_well_is_completed_and_says_what_it_spent(
 ) -> None:
     state = deployed(prefect, generate_dataset, PRICE, config=shop.path)
     assert seen(state) == ("COMPLETED", "Completed")
-    assert "6 of 6 jobs succeeded, 6 calls, 1.2 CNY" in message(state)
+    assert "6 of 6 jobs succeeded, 6 calls, 1.20 CNY" in message(state)
 
 
 def test_new_problems_are_a_completed_run_with_a_name_of_its_own(
@@ -80,7 +80,7 @@ def test_a_budget_that_is_reached_is_no_crash(
     )
     assert seen(state) == ("COMPLETED", "BudgetReached")
     assert message(state).startswith("budget.max_calls (2 calls) is reached")
-    assert "2 of 6 jobs succeeded, 2 calls, 0.4 CNY" in message(state)
+    assert "2 of 6 jobs succeeded, 2 calls, 0.40 CNY" in message(state)
     assert message(state).endswith(
         f"next: pixmill status {shop.path} --set budget.max_calls=2 --set {PRICE}"
     )

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pixmill.datasets.compare.sides import ComparedDataset
 from pixmill.datasets.loading import opened, own_columns
+from pixmill.ledger.records import OUTCOMES
 
-STATUSES = ("succeeded", "failed", "refused", "in_doubt", "invalid", "skipped")
 BATCH_ROWS = 10_000
 MAX_PARAMS = 10_000
 """Distinct parameter sets that are kept of one side; a mapped column could have one for each row."""
@@ -41,7 +41,7 @@ class Jobs:
     """One value per job, in the order of the dataset.
 
     `row`, `identity` (row key, point and replicate), `job_key`, `prompt` and `params` are 64-bit hashes, comparable
-    within one process. `status` counts along `STATUSES`, `usable` says that the image is there; a missing seed
+    within one process. `status` counts along `OUTCOMES`, `usable` says that the image is there; a missing seed
     is -1, a missing cost or latency (ms) is NaN. `parameter_sets` are the distinct values of `params`, at most
     `MAX_PARAMS`; `currency` is that of the costs.
     """
@@ -108,7 +108,7 @@ def _part(columns: pa.Table) -> dict[str, Any]:
             for name in ("job_key", "prompt", "params")
         },
         "seed": _numbers(columns["seed"], -1),
-        "status": _numbers(pc.index_in(status, pa.array(STATUSES)), -1),
+        "status": _numbers(pc.index_in(status, pa.array(OUTCOMES)), -1),
         "usable": pc.and_(
             pc.equal(status, "succeeded"), pc.is_null(columns["error_code"])
         ).to_numpy(),

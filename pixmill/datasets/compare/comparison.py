@@ -5,12 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pixmill.datasets.compare.columns import STATUSES, Jobs, read_jobs
+from pixmill.datasets.compare.columns import Jobs, read_jobs
 from pixmill.datasets.compare.image_distance import ImageChanges, image_changes
 from pixmill.datasets.compare.matching import Pairs, RowChanges, match, row_changes
 from pixmill.datasets.compare.measures import Measures, measure
 from pixmill.datasets.compare.parameters import Difference, differences
 from pixmill.datasets.compare.sides import ComparedDataset
+from pixmill.ledger.records import OUTCOMES
+from pixmill.text import counted, money
 
 
 class RequestChanges(NamedTuple):
@@ -83,7 +85,7 @@ class Comparison:
     def _images(self) -> str:
         more = self.measures_b.images - self.measures_a.images
         if not more:
-            return f"A and B have {_counted(self.measures_a.images, 'image')} each"
+            return f"A and B have {counted(self.measures_a.images, 'image')} each"
         return f"B has {abs(more):,} {'more' if more > 0 else 'fewer'} image{'s' * (abs(more) != 1)} than A"
 
     def _cost(self) -> str:
@@ -98,14 +100,14 @@ class Comparison:
         change = b.cost_per_image - a.cost_per_image
         if abs(change) <= 1e-9 * a.cost_per_image:
             return " at the same cost per usable image"
-        return f" for {amount(abs(change))} {b.currency} {'more' if change > 0 else 'less'} per usable image"
+        return f" for {money(abs(change), b.currency)} {'more' if change > 0 else 'less'} per usable image"
 
     def _outcomes(self) -> str:
         if not self.pairs:
             return "they have no job in common"
         count = self.changed_outcomes
         return (
-            f"{_counted(count, 'job')} differ{'s' * (count == 1)} in outcome"
+            f"{counted(count, 'job')} differ{'s' * (count == 1)} in outcome"
             if count
             else "no job differs in outcome"
         )
@@ -130,11 +132,6 @@ def compare(a: ComparedDataset, b: ComparedDataset) -> Comparison:
     )
 
 
-def amount(value: float) -> str:
-    """Return money for people, small amounts to three digits that count: `1,204.50`, `0.004`."""
-    return f"{value:,.2f}" if value >= 1 else f"{value:.3g}"
-
-
 def _request_changes(a: Jobs, b: Jobs, pairs: Pairs) -> RequestChanges:
     changed = a.job_key[pairs.a] != b.job_key[pairs.b]
     parts = [
@@ -152,7 +149,7 @@ def _outcomes(a: Jobs, b: Jobs, pairs: Pairs) -> dict[tuple[str, str], int]:
     both = np.stack([a.status[pairs.a], b.status[pairs.b]])
     kinds, counts = np.unique(both, axis=1, return_counts=True)
     return {
-        (STATUSES[x], STATUSES[y]): int(count)
+        (OUTCOMES[x], OUTCOMES[y]): int(count)
         for (x, y), count in zip(kinds.T.tolist(), counts, strict=True)
     }
 
@@ -164,7 +161,3 @@ def _side(side: ComparedDataset, measures: Measures) -> dict[str, Any]:
         "published_at": side.published_at or None,
     }
     return {**where, **measures._asdict()}
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}{'s' * (count != 1)}"

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pixmill.datasets.compare.columns import STATUSES, Floats, Jobs
+from pixmill.datasets.compare.columns import Floats, Jobs
+from pixmill.ledger.records import OUTCOMES
 
 
 class Measures(NamedTuple):
@@ -34,7 +35,7 @@ def measure(jobs: Jobs) -> Measures:
         jobs=len(jobs.row),
         statuses={
             name: count
-            for at, name in enumerate(STATUSES)
+            for at, name in enumerate(OUTCOMES)
             if (count := int((jobs.status == at).sum()))
         },
         images=images,
@@ -55,7 +56,7 @@ def quantile(values: Floats, share: float) -> float | None:
 def _cost(jobs: Jobs) -> float | None:
     """Add up what is known, unless an image came at an unknown price: the cost stands once for each job key."""
     priced = ~np.isnan(jobs.cost)
-    succeeded = jobs.status == STATUSES.index("succeeded")
+    succeeded = jobs.status == OUTCOMES.index("succeeded")
     is_unpriced = len(
         np.setdiff1d(jobs.job_key[succeeded], jobs.job_key[succeeded & priced])
     )

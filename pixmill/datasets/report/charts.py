@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pixmill.datasets.report.summary import Failure, LastRun
-from pixmill.datasets.report.wording import duration, short
+from pixmill.text import duration
 
 WIDTH = 640
 HEIGHT = 160
@@ -147,3 +147,10 @@ def _steps(highest: float) -> list[float]:
     size = 10 ** math.floor(math.log10(rough))
     step = next(size * by for by in (1, 2, 2.5, 5, 10) if size * by >= rough * 0.999)
     return [step * at for at in range(math.ceil(highest / step * 0.999) + 1)]
+
+
+def short(number: float) -> str:
+    """Return a figure for an axis: `0.25`, `12`, `1,500`."""
+    if number >= 10 or number == int(number):
+        return f"{number:,.0f}"
+    return f"{number:.2g}"

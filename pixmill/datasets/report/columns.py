@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pixmill.config.model import Config
-from pixmill.datasets.schema import OWN_FIELDS
+from pixmill.datasets.loading import own_columns
+from pixmill.datasets.schema import DESCRIPTION
 from pixmill.tables import as_text
 
-METADATA = b"pixmill"
-_OURS = {name for name, _ in OWN_FIELDS}
 _AXIS = "param_"
 
 
@@ -50,7 +49,7 @@ class DatasetColumns(NamedTuple):
 def meaning_of(schema: pa.Schema, config: Config) -> DatasetColumns:
     """Read the schema of a dataset. What its metadata doesn't say follows from its names, their order and `config`."""
     described = _described(schema)
-    ours = described.get("own") or _ours_by_position(schema)
+    ours = described.get("own") or own_columns(schema)
     axes = (
         _described_axes(described, schema)
         if "axes" in described
@@ -86,19 +85,8 @@ def meaning_of(schema: pa.Schema, config: Config) -> DatasetColumns:
 
 
 def _described(schema: pa.Schema) -> dict[str, Any]:
-    described = json.loads((schema.metadata or {}).get(METADATA, b"{}"))
+    described = json.loads((schema.metadata or {}).get(DESCRIPTION, b"{}"))
     return described if isinstance(described, dict) else {}
-
-
-def _ours_by_position(schema: pa.Schema) -> dict[str, str]:
-    """Ours stand behind the input's columns, the row number first."""
-    first = max(
-        (at for at, name in enumerate(schema.names) if _plain(name) == "row_number"),
-        default=len(schema.names),
-    )
-    return {
-        _plain(name): name for name in schema.names[first:] if _plain(name) in _OURS
-    }
 
 
 def _plain(name: str) -> str:

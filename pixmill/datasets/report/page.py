@@ -23,7 +23,7 @@ from markupsafe import Markup
 
 from pixmill.config.model import Config
 from pixmill.datasets.loading import published_dataset
-from pixmill.datasets.report import charts, wording
+from pixmill.datasets.report import charts
 from pixmill.datasets.report.columns import DatasetColumns, meaning_of
 from pixmill.datasets.report.image_links import Pictures, ReportPaths
 from pixmill.datasets.report.job_data import Chunks
@@ -33,6 +33,7 @@ from pixmill.errors import TableError, UserError
 from pixmill.storage import Store, open_store
 from pixmill.storage.atomic_write import aside
 from pixmill.tables.input_table import find_files
+from pixmill.text import counted, duration
 
 PAGE = "index.html"
 MOST_JOBS = 20_000
@@ -126,7 +127,8 @@ def page_text(
         failures=charts.failure_rows(summary.failures),
         shares=charts.shares(summary.status),
         charts=charts,
-        wording=wording,
+        counted=counted,
+        duration=duration,
         style=_asset("report.css"),
         scripts=[_asset(name) for name in SCRIPTS],
         hash=_hash,

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pixmill.datasets.report.columns import DatasetColumns, ReportAxis, Value
-from pixmill.datasets.report.wording import counted, duration, money, price
+from pixmill.ledger.records import OUTCOMES
 from pixmill.tables import as_text
+from pixmill.text import counted, duration, in_words, money
 
 PERCENTILES = (50, 75, 90, 95, 99)
 _READ = (
@@ -75,33 +76,33 @@ class Summary:
 
     @property
     def sentence(self) -> str:
-        """Everything in one line: `796 of 800 images · 2 refused · 2 failed · ¥12.40 · 14 min`."""
+        """Everything in one line: `796 of 800 images · 2 refused · 2 failed · 12.40 CNY · 14 min`."""
         parts = [f"{self.succeeded:,} of {counted(self.jobs, 'image')}"]
         parts += [
-            f"{self.status[name]:,} {label}"
-            for name, label in _PROBLEMS
-            if self.status.get(name)
+            f"{self.status[name]:,} {in_words(name)}"
+            for name in OUTCOMES
+            if name != "succeeded" and self.status.get(name)
         ]
         parts += [f"{counted(self.missing, 'file')} missing"] if self.missing else []
-        parts += [money(self.cost)] if self.cost else []
+        parts += [self.total_cost] if self.cost else []
         parts += [duration(self.seconds)] if self.seconds else []
         return " · ".join(parts)
+
+    @property
+    def total_cost(self) -> str:
+        """What was paid: `12.40 CNY`, or `12.40 CNY + 1.00 USD` where two currencies were."""
+        return " + ".join(money(cost, currency) for currency, cost in self.cost.items())
 
     @property
     def cost_per_image(self) -> str:
         """What one usable image cost, empty where that is not known."""
         if not self.cost or not self.succeeded:
             return ""
-        return f"{price({currency: cost / self.succeeded for currency, cost in self.cost.items()})} per image"
-
-
-_PROBLEMS = (
-    ("refused", "refused"),
-    ("failed", "failed"),
-    ("in_doubt", "in doubt"),
-    ("invalid", "invalid"),
-    ("skipped", "not attempted"),
-)
+        each = [
+            money(cost / self.succeeded, currency)
+            for currency, cost in self.cost.items()
+        ]
+        return f"{' + '.join(each)} per image"
 
 
 @dataclass

@@ -107,7 +107,8 @@ def bounded(count: int) -> int:
     return count
 
 
-def _number(value: Decimal) -> int | float:
+def plain_number(value: Decimal) -> int | float:
+    """Return a number of a config as requests have it: an int where it is whole, else a canonical float."""
     return (
         int(value)
         if value == value.to_integral_value()
@@ -123,13 +124,13 @@ def _range(arguments: Any) -> list[int | float]:
         if (last - first) / step < 0:
             raise ValueError(f"steps of {step} never lead from {first} to {last}")
         count = bounded(math.floor((last - first) / step) + 1)
-        return [_number(first + step * at) for at in range(count)]
+        return [plain_number(first + step * at) for at in range(count)]
 
 
 def _linspace(arguments: Any) -> list[int | float]:
     first, last, n = numbers(arguments, "linspace: [a, b, n]")
     with localcontext(_ARITHMETIC):
-        return [_number(first + (last - first) * share) for share in _shares(n)]
+        return [plain_number(first + (last - first) * share) for share in _shares(n)]
 
 
 def _logspace(arguments: Any) -> list[int | float]:
@@ -137,7 +138,7 @@ def _logspace(arguments: Any) -> list[int | float]:
     if first <= 0 or last <= 0:
         raise ValueError("logspace needs end values above 0")
     with localcontext(_ARITHMETIC):
-        return [_number(first * (last / first) ** share) for share in _shares(n)]
+        return [plain_number(first * (last / first) ** share) for share in _shares(n)]
 
 
 def _shares(n: Decimal) -> list[Decimal]:

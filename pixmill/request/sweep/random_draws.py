@@ -15,6 +15,7 @@ from pixmill.request.sweep.axes import (
     RawValue,
     named,
     numbers,
+    plain_number,
     values_of,
 )
 from pixmill.text import normalized
@@ -43,8 +44,8 @@ def draws_of(spec: Any, path: str, seed: int, n: int) -> list[RawValue]:
     )
     return [
         *(RawValue(draw(digest)) for digest in digests),
-        RawValue(_plain(low)),
-        RawValue(_plain(high)),
+        RawValue(plain_number(low)),
+        RawValue(plain_number(high)),
     ]
 
 
@@ -94,7 +95,3 @@ def _randint(low: Decimal, high: Decimal) -> Callable[[int], int | float]:
     if first != low or last != high:
         raise ValueError("randint needs whole numbers")
     return lambda digest: first + digest % (last - first + 1)
-
-
-def _plain(number: Decimal) -> int | float:
-    return int(number) if number == number.to_integral_value() else float(number)

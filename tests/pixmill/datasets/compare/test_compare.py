@@ -61,7 +61,7 @@ def test_the_headline_says_images_cost_and_outcomes_of_b_against_a(
         (
             [0.2, 0.2],
             [0.5],
-            "B has 1 fewer image than A for 0.3 CNY more per usable image; no job differs in outcome.",
+            "B has 1 fewer image than A for 0.30 CNY more per usable image; no job differs in outcome.",
         ),
         ([None], [0.2, 0.2], "B has 1 more image than A; no job differs in outcome."),
         (
