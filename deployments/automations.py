@@ -22,7 +22,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import StateType
 
-from flows.endings import DAMAGED, STATES
+from flows.run_states import DAMAGED, STATES
 
 SILENCE = timedelta(minutes=2)
 """How long a run may send no heartbeat: four of those that PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 asks for."""

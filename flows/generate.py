@@ -1,19 +1,18 @@
-"""Flow: a table and a config become a published dataset. Order and fan-out only."""
+"""Flow: a table and a config become a published dataset. Order and submission only."""
 
 from typing import Any
 
 from prefect import flow, runtime
 
-from flows.endings import cli_arguments, ended, refused
-from flows.fan_out import fan_out
+from flows.prefect_ui import forward_logs, show_progress
+from flows.run_states import cli_arguments, failure_state, run_state
+from flows.task_submission import submit_chunks
 from pixmill.errors import PixmillError
 from pixmill.execution.run import Run, flow_run
 from pixmill.execution.worker_pool import check_installed
 from pixmill.memory import keep_little
 from pixmill.signals import graceful_shutdown
 from tasks.publish_dataset import publish_dataset
-from tasks.show_logs import library_logs_shown
-from tasks.show_progress import progress_shown
 from tasks.show_results import show_results
 
 
@@ -37,23 +36,23 @@ def generate_dataset(
         prepared = flow_run(
             config, overrides or [], limit, new_store=new_store, deployed=deployed
         )
-        with library_logs_shown(), prepared as run, graceful_shutdown(run.interrupt):
-            summary = _carried_out(run)
-            return ended(  # type: ignore[no-any-return]
+        with forward_logs(), prepared as run, graceful_shutdown(run.interrupt):
+            summary = _carry_out(run)
+            return run_state(  # type: ignore[no-any-return]
                 summary, run.config.budget.currency, command, deployed=deployed
             )
     except PixmillError as error:
         if not deployed:
             raise
-        return refused(error, command)  # type: ignore[no-any-return]
+        return failure_state(error, command)  # type: ignore[no-any-return]
 
 
-def _carried_out(run: Run) -> dict[str, Any]:
+def _carry_out(run: Run) -> dict[str, Any]:
     """Pay for what is pending, chunk by chunk, and publish."""
     check_installed(run.config.execution)
     run.begin()
-    with progress_shown(run.run_id):
-        fan_out(run)
+    with show_progress(run):
+        submit_chunks(run)
         summary: dict[str, Any] = publish_dataset(run.run_id)
     show_results(run.run_id, summary)
     return summary

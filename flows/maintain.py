@@ -4,11 +4,11 @@ from typing import Any
 
 from prefect import flow, runtime
 
-from flows.endings import cli_arguments, maintenance_state, refused
+from flows.prefect_ui import forward_logs
+from flows.run_states import cli_arguments, failure_state, maintenance_state
 from pixmill.config.loading import load_deployment_config
 from pixmill.errors import PixmillError
-from tasks.look_after import repair_images, verify_dataset
-from tasks.show_logs import library_logs_shown
+from tasks.maintenance import repair_images, verify_dataset
 
 
 @flow(name="maintain-dataset", persist_result=False)
@@ -21,11 +21,11 @@ def maintain_dataset(config: str, overrides: list[str] | None = None) -> dict[st
     typed = cli_arguments(config, overrides or [])
     try:
         settings = load_deployment_config(config, overrides or [], deployed=deployed)
-        with library_logs_shown():
+        with forward_logs():
             repaired = repair_images(settings)
             verified = verify_dataset(settings)
         return maintenance_state(repaired, verified, typed, deployed=deployed)  # type: ignore[no-any-return]
     except PixmillError as error:
         if not deployed:
             raise
-        return refused(error, f"pixmill verify {typed}")  # type: ignore[no-any-return]
+        return failure_state(error, f"pixmill verify {typed}")  # type: ignore[no-any-return]

@@ -10,9 +10,12 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from pixmill.execution.run import Run, running
-from tasks.aside import PATIENCE, aside
+from pixmill.threads import start_thread
 
 log = logging.getLogger("pixmill.results")
+
+SECONDS = 3.0
+"""How long a run waits in the end for what shows it."""
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -21,16 +24,17 @@ def show_results(run_id: str, summary: dict[str, Any]) -> None:
 
     The run is over and published: a server that is gone, or hangs, changes nothing of that.
     """
-    showing = aside(partial(_show, running(run_id), summary))
-    showing.join(PATIENCE)
+    showing = start_thread(partial(_show, running(run_id), summary), "pixmill-artifact")
+    showing.join(SECONDS)
     if showing.is_alive():
         log.warning(
-            "the results can't be shown in Prefect: no answer within %.0f s", PATIENCE
+            "the results can't be shown in Prefect: no answer within %.0f s", SECONDS
         )
 
 
 def _show(run: Run, summary: dict[str, Any]) -> None:
-    name = run.artifact_key
+    # An artifact's key is lower-case letters, digits and dashes.
+    name = run.config.name.lower().replace("_", "-")
     rows = [{"what": what, "value": str(value)} for what, value in summary.items()]
     failures = [{"code": code, "calls": calls} for code, calls in run.top_codes()]
     try:

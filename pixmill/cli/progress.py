@@ -78,8 +78,8 @@ def shown(run: "Run") -> Iterator[None]:
 
 def _show_plain(run: "Run", ended: threading.Event) -> None:
     while not ended.wait(PLAIN_SECONDS):
-        if run.engine:
-            echo(plain_line(run.engine.progress()))
+        if run.executor:
+            echo(plain_line(run.executor.progress()))
 
 
 def _show_live(run: "Run", ended: threading.Event) -> None:
@@ -91,8 +91,8 @@ def _show_live(run: "Run", ended: threading.Event) -> None:
         Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live,
     ):
         while not ended.wait(FRAME_SECONDS):
-            if run.engine:
-                live.update(block(run.engine.progress()), refresh=True)
+            if run.executor:
+                live.update(block(run.executor.progress()), refresh=True)
 
 
 def plain_line(now: "Progress") -> str:

@@ -41,8 +41,8 @@ class Decision(NamedTuple):
     again: bool
 
 
-def decide(ticket: WorkItem, claim: Claim, answer: Response, retry: Retry) -> Decision:
-    """Say what becomes of the job of `ticket` after `answer`."""
+def decide(item: WorkItem, claim: Claim, answer: Response, retry: Retry) -> Decision:
+    """Say what becomes of the job of `item` after `answer`."""
     match answer.verdict:
         case Verdict.SUCCEEDED:
             return Decision(State.SUCCEEDED, transient=False, again=False)
@@ -58,9 +58,9 @@ def decide(ticket: WorkItem, claim: Claim, answer: Response, retry: Retry) -> De
         case Verdict.STOP:
             return Decision(State.PENDING, transient=False, again=False)
         case Verdict.RETRY:
-            again = ticket.tries + 1 < retry.max_attempts
+            again = item.tries + 1 < retry.max_attempts
         case _:
-            again = ticket.throttles + 1 < MAX_THROTTLES
+            again = item.throttles + 1 < MAX_THROTTLES
     return Decision(
         State.PENDING if again else State.FAILED, transient=not again, again=again
     )

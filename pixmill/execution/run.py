@@ -56,7 +56,7 @@ _running: dict[str, "Run"] = {}
 
 
 class Run:
-    """One run of one config. A context manager: leaving it ends the engine and closes the ledger."""
+    """One run of one config. A context manager: leaving it ends the executor and closes the ledger."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Run:
         self.limit = limit
         self.ledger_existed = ledger_existed
         self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        self.engine: ThreadExecutor | WorkerPool | None = None
+        self.executor: ThreadExecutor | WorkerPool | None = None
         self.report: dict[str, Any] | None = None
         self.begun = False
         self._simulator: Simulator | None = None
@@ -110,30 +110,30 @@ class Run:
         )
 
     @property
-    def fleet(self) -> WorkerPool | None:
+    def worker_pool(self) -> WorkerPool | None:
         """The worker processes that pay, `None` where the threads of this one do."""
-        return self.engine if isinstance(self.engine, WorkerPool) else None
+        return self.executor if isinstance(self.executor, WorkerPool) else None
 
     @property
     def jobs_per_task(self) -> int:
         """How many jobs the next task run takes. With `auto` they are more where calls turn out to be quick."""
         wanted = (
-            self.fleet.jobs_per_task
-            if self.fleet
+            self.worker_pool.jobs_per_task
+            if self.worker_pool
             else self.config.execution.jobs_per_task
         )
         if wanted != "auto":
             return wanted
         if self.to_pay <= TASK_RUNS:
             return 1
-        rate = self.engine.tally.rate() if self.engine else 0.0
+        rate = self.executor.counts.rate() if self.executor else 0.0
         return max(math.ceil(self.to_pay / TASK_RUNS), int(rate * TASK_SECONDS))
 
     @property
     def window(self) -> int:
         """How many chunks of the size of now are in flight at once."""
-        if self.fleet:
-            return self.fleet.workers * self.fleet.chunks_per_worker
+        if self.worker_pool:
+            return self.worker_pool.workers * self.worker_pool.chunks_per_worker
         return max(2, math.ceil(2 * self.config.concurrency / self.jobs_per_task))
 
     def is_busy_with(self, chunks: Collection[Sequence[Job]]) -> bool:
@@ -141,7 +141,7 @@ class Run:
 
         So no thread waits for Prefect.
         """
-        if self.fleet:
+        if self.worker_pool:
             return len(chunks) >= self.window
         return len(chunks) >= 2 and sum(map(len, chunks)) >= 2 * self.config.concurrency
 
@@ -195,9 +195,9 @@ class Run:
         if self.plan.asked:
             self.ledger.mark_for_repayment(self.plan.asked)
         if self.to_pay:
-            self.engine = self._start_engine(self._downloads)
+            self.executor = self._start_engine(self._downloads)
             if self._interrupted:
-                self.engine.stop(*self._interrupted)
+                self.executor.stop(*self._interrupted)
 
     def _start_engine(self, downloads: Downloads) -> ThreadExecutor | WorkerPool:
         cached = self.plan.standings[PlannedState.CACHED]
@@ -208,7 +208,7 @@ class Run:
             )
         if self._client is None:
             raise PixmillError(f"run {self.run_id} is not connected")
-        engine = ThreadExecutor(
+        executor = ThreadExecutor(
             self.config,
             self.run_id,
             ledger=self.ledger,
@@ -217,8 +217,8 @@ class Run:
             to_pay=self.to_pay,
             cached=cached,
         )
-        self._open.callback(engine.close)
-        return engine
+        self._open.callback(executor.close)
+        return executor
 
     def chunks(self) -> Iterator[list[Job]]:
         """Yield the jobs to pay for in chunks for one task run each, until the run stops.
@@ -253,7 +253,7 @@ class Run:
     @property
     def percent(self) -> float:
         """How much of what is paid for has an outcome, 0 to 100."""
-        done = sum(self.engine.tally.done.values()) if self.engine else 0
+        done = sum(self.executor.counts.done.values()) if self.executor else 0
         return 100.0 * done / self.to_pay if self.to_pay else 100.0
 
     @property
@@ -263,34 +263,36 @@ class Run:
 
     def top_codes(self) -> list[tuple[str, int]]:
         """The most frequent codes of this run's calls that were no success."""
-        return self.engine.tally.codes.most_common(20) if self.engine else []
+        return self.executor.counts.codes.most_common(20) if self.executor else []
 
     @property
     def stopping(self) -> bool:
         """Whether nothing more is sent."""
         return bool(
-            self._failure or self._interrupted or (self.engine and self.engine.stopped)
+            self._failure
+            or self._interrupted
+            or (self.executor and self.executor.stopped)
         )
 
     def process(self, chunk: list[Job]) -> ChunkCounts:
         """Pay for a chunk. What makes paying impossible is kept for `finish`, after which it is raised."""
-        if not isinstance(self.engine, ThreadExecutor):
+        if not isinstance(self.executor, ThreadExecutor):
             raise PixmillError(f"run {self.run_id} has not begun")
         try:
-            return self.engine.process(chunk)
+            return self.executor.process(chunk)
         except PixmillError as error:
             self._failure = error
             return ChunkCounts(skipped=len(chunk))
 
     def _left_out(self) -> int:
         """How many jobs were not for this run to pay for: `--limit` leaves them out, or another run had them."""
-        elsewhere = self.engine.tally.done["elsewhere"] if self.engine else 0
+        elsewhere = self.executor.counts.done["elsewhere"] if self.executor else 0
         return self.plan.to_pay - self.to_pay + elsewhere
 
     def hear(self, done: ChunkResult) -> None:
         """Take in what a worker process made of a chunk. What makes paying impossible is kept for `finish`."""
-        if self.fleet:
-            self.fleet.hear(done)
+        if self.worker_pool:
+            self.worker_pool.hear(done)
         self._failure = self._failure or done.failure
 
     def interrupt(self, name: str) -> None:
@@ -304,9 +306,9 @@ class Run:
         self._interrupted = StopReason(
             StopCode.INTERRUPTED, f"interrupted by {name}; {how}"
         )
-        if self.engine:
-            self.engine.stop(*self._interrupted)
-        if self._downloads and not self.engine:
+        if self.executor:
+            self.executor.stop(*self._interrupted)
+        if self._downloads and not self.executor:
             self._downloads.cancel()
             self._downloads.end_soon()
 
@@ -335,7 +337,7 @@ class Run:
         failure = self._failure or (
             self._downloads.failure if self._downloads else None
         )
-        stopped = self.engine.stopped if self.engine else self._interrupted
+        stopped = self.executor.stopped if self.executor else self._interrupted
         tried_out = bool(self.limit) and not (failure or stopped)
         try:
             published = publish_plan(

@@ -1,4 +1,4 @@
-"""The engine: pays for jobs, once each, and brings their images home. One per process and run.
+"""The executor: pays for jobs, once each, and brings their images home. One per process and run.
 
 Threads, started as jobs come, take these from a queue that all chunks share. Per call: wait for the limiter, claim
 the key (one durable commit of the intent), send once, write the answer and its outcome down (one durable commit).
@@ -33,7 +33,7 @@ from pixmill.execution.stop_reasons import (
     most_severe,
     outage,
 )
-from pixmill.execution.work_queue import Chunk, JobQueue, WorkItem
+from pixmill.execution.work_queue import Chunk, WorkItem, WorkQueue
 from pixmill.ledger import Claim, Ledger, MissingImages, Refused, RunLimits, State
 from pixmill.ledger.schema import now_micros
 from pixmill.limits.account_lease import LeaseRenewer
@@ -97,7 +97,7 @@ class ThreadExecutor:
             shared=True,
         )
         self._sharing = LeaseRenewer(self.limiter, ledger, config.account, self._fail)
-        self.tally = RunCounters(config.stop)
+        self.counts = RunCounters(config.stop)
         self._to_pay = to_pay
         self._cached = cached
         self._jitter = jitter
@@ -105,7 +105,7 @@ class ThreadExecutor:
         self.stopped: StopReason | None = None
         self._failure: PixmillError | None = None
         self._stop_lock = threading.Lock()
-        self._queue = JobQueue()
+        self._queue = WorkQueue()
         # The creator's context goes along, so that log lines of the threads find the Prefect run.
         self._context = contextvars.copy_context()
         self._threads: list[threading.Thread] = []
@@ -187,21 +187,21 @@ class ThreadExecutor:
 
     def progress(self) -> Progress:
         """What the run looks like now."""
-        tally = self.tally
+        counts = self.counts
         price = self._config.budget.price_per_call
         return Progress(
             to_pay=self._to_pay,
             cached=self._cached,
-            done=tally.done.copy(),
+            done=counts.done.copy(),
             in_flight=self.limiter.in_flight,
             limit=self.limiter.limit,
             qps=self.limiter.qps,
-            calls=tally.calls,
-            rate=tally.rate(),
-            cost=None if price is None else tally.charged * price,
+            calls=counts.calls,
+            rate=counts.rate(),
+            cost=None if price is None else counts.charged * price,
             currency=self._config.budget.currency,
             images_waiting=self._downloads.waiting,
-            codes=tally.codes.most_common(3),
+            codes=counts.codes.most_common(3),
             stopping=self.stopped.reason if self.stopped else None,
             is_out=self.limiter.is_open,
         )
@@ -209,24 +209,22 @@ class ThreadExecutor:
     # One call
 
     def _work(self) -> None:
-        while (ticket := self._queue.take()) is not None:
+        while (item := self._queue.take()) is not None:
             try:
-                self._attempt(ticket)
+                self._attempt(item)
             except LedgerError as error:
                 self._fail(error)
-                self._end(ticket.chunk, "skipped")
+                self._end(item.chunk, "skipped")
             except Exception as error:
                 # Nothing was sent yet: from the claim to the record `_send` keeps all in.
-                self._note_bug(ticket, error)
-                self._end(ticket.chunk, "skipped")
+                self._note_bug(item, error)
+                self._end(item.chunk, "skipped")
 
-    def _note_bug(self, ticket: WorkItem, error: Exception) -> None:
+    def _note_bug(self, item: WorkItem, error: Exception) -> None:
         """Take in a fault of this program. One costs the job that met it; after `MOST_BUGS` nothing more is sent."""
         what = mask_secrets(f"{type(error).__name__}: {error}")
-        log.exception(
-            "%s met an internal error: %s", ticket.job.label, single_line(what)
-        )
-        if self.tally.bug_met() >= MOST_BUGS:
+        log.exception("%s met an internal error: %s", item.job.label, single_line(what))
+        if self.counts.bug_met() >= MOST_BUGS:
             self._fail(
                 PixmillError(
                     f"internal error: {what}",
@@ -240,44 +238,44 @@ class ThreadExecutor:
         self.limiter.stop()
         self._queue.release_delayed()
 
-    def _attempt(self, ticket: WorkItem) -> None:
+    def _attempt(self, item: WorkItem) -> None:
         self._downloads.wait_for_room(lambda: bool(self.stopped or self._failure))
         if self._downloads.failure:
             self._fail(self._downloads.failure)
         call = None if self._failure else self.limiter.acquire()
         if call is None:
-            self._end(ticket.chunk, "skipped")
+            self._end(item.chunk, "skipped")
             return
         verdict = None
         answered = False
         claim = None
         try:
             # Not before: local images are megabytes, and threads that wait for a slot would all hold theirs.
-            beginning = ticket.job.beginning()
+            beginning = item.job.beginning()
             claim = self._ledger.claim(
-                ticket.job.key, self._limits._replace(req_key=ticket.job.req_key)
+                item.job.key, self._limits._replace(req_key=item.job.req_key)
             )
             if isinstance(claim, Claim):
-                answer = self._send(ticket, claim, beginning)
+                answer = self._send(item, claim, beginning)
                 verdict = answer.verdict
                 answered = (
                     verdict not in (Verdict.STOP, Verdict.IN_DOUBT)
                     and answer.http_status is not None
                 )
         except TableError as error:
-            log.warning("%s is skipped: %s", ticket.job.label, error)
-            self._end(ticket.chunk, "skipped")
+            log.warning("%s is skipped: %s", item.job.label, error)
+            self._end(item.chunk, "skipped")
         finally:
             self.limiter.release(call, verdict, answered=answered)
             self._hurry_images()
         if self.limiter.outage_exceeded:
-            self.stop(*outage(self.tally.codes.most_common(3)))
+            self.stop(*outage(self.counts.codes.most_common(3)))
         if isinstance(claim, Refused):
-            self._not_mine(ticket, claim)
+            self._not_mine(item, claim)
 
-    def _send(self, ticket: WorkItem, claim: Claim, beginning: bytes) -> Response:
-        job = ticket.job
-        queue_ms = (time.monotonic() - ticket.since) * 1000
+    def _send(self, item: WorkItem, claim: Claim, beginning: bytes) -> Response:
+        job = item.job
+        queue_ms = (time.monotonic() - item.since) * 1000
         seed = job.seed
         sent_at = now_micros()
         begun = time.perf_counter()
@@ -285,22 +283,22 @@ class ThreadExecutor:
             seed = reroll_seed(seed, claim.rerolls) if claim.rerolls else seed
             answer = self._client.call(with_seed(beginning, seed), job.req_key)
         except Exception as error:  # nobody knows how far it came
-            self._note_bug(ticket, error)
+            self._note_bug(item, error)
             answer = in_doubt_by(error)
         latency_ms = (time.perf_counter() - begun) * 1000
         sent = CallTiming(
             sent_at, queue_ms, latency_ms, seed, claim.rerolls, claim.attempts
         )
         try:
-            judged, kept = self._written_down(ticket, claim, answer, sent)
+            judged, kept = self._written_down(item, claim, answer, sent)
         except Exception as error:
             if not isinstance(
                 error, LedgerError
             ):  # one that is broken says so once more
-                self._note_bug(ticket, error)
+                self._note_bug(item, error)
             answer = in_doubt_by(error, answer)
             try:
-                judged, kept = self._written_down(ticket, claim, answer, sent)
+                judged, kept = self._written_down(item, claim, answer, sent)
             except LedgerError:
                 raise
             except Exception as again:
@@ -308,24 +306,24 @@ class ThreadExecutor:
                     f"what became of {job.label} can't be written: {again}"
                 ) from again
         success = answer.verdict is Verdict.SUCCEEDED
-        self.tally.record_call(
+        self.counts.record_call(
             answer.code, success=success, charged=answer.charged == "yes"
         )
         try:
-            self._follow_up(ticket, answer, judged, kept)
+            self._follow_up(item, answer, judged, kept)
         except LedgerError:
             raise
         except Exception as error:
-            self._note_bug(ticket, error)
-            self._end(ticket.chunk, _outcome(judged.state))
+            self._note_bug(item, error)
+            self._end(item.chunk, _outcome(judged.state))
         return answer
 
     def _written_down(
-        self, ticket: WorkItem, claim: Claim, answer: Response, sent: CallTiming
+        self, item: WorkItem, claim: Claim, answer: Response, sent: CallTiming
     ) -> tuple[Decision, Kept]:
         """Record an answer and the outcome derived from it; return that, and what became of images inside."""
-        key = ticket.job.key
-        judged = decide(ticket, claim, answer, self._config.retry)
+        key = item.job.key
+        judged = decide(item, claim, answer, self._config.retry)
         inline = answer.verdict is Verdict.SUCCEEDED and answer.inline_images
         # Before the answer is recorded: there is no URL to fetch these again.
         kept = self._downloads.keep(answer.inline_images) if inline else Kept()
@@ -336,18 +334,18 @@ class ThreadExecutor:
         return judged, kept
 
     def _follow_up(
-        self, ticket: WorkItem, answer: Response, judged: Decision, kept: Kept
+        self, item: WorkItem, answer: Response, judged: Decision, kept: Kept
     ) -> None:
         self._downloads.note(
-            ticket.job.key, answer.image_urls, answer.inline_images, kept
+            item.job.key, answer.image_urls, answer.inline_images, kept
         )
         if answer.retry_after:
             self.limiter.hold(answer.retry_after)
         if judged.again:
-            self._try_again(ticket, answer.verdict)
+            self._try_again(item, answer.verdict)
         elif answer.verdict is Verdict.STOP:
             self.stop(*credentials_rejected(answer))
-            self._end(ticket.chunk, "skipped")
+            self._end(item.chunk, "skipped")
         elif (
             judged.state is State.SUCCEEDED
             and not kept.files
@@ -356,16 +354,16 @@ class ThreadExecutor:
         ):
             expires_at = urls_expire_at(answer.image_urls, now_micros())
             self._downloads.fetch(
-                MissingImages(ticket.job.key, answer.image_urls, expires_at),
-                lambda: self._end(ticket.chunk, judged.state),
+                MissingImages(item.job.key, answer.image_urls, expires_at),
+                lambda: self._end(item.chunk, judged.state),
             )
         else:
-            self._end(ticket.chunk, judged.state)
+            self._end(item.chunk, judged.state)
 
-    def _try_again(self, ticket: WorkItem, verdict: Verdict) -> None:
-        later = ticket._replace(
-            tries=ticket.tries + (verdict is Verdict.RETRY),
-            throttles=ticket.throttles
+    def _try_again(self, item: WorkItem, verdict: Verdict) -> None:
+        later = item._replace(
+            tries=item.tries + (verdict is Verdict.RETRY),
+            throttles=item.throttles
             + (verdict in (Verdict.THROTTLE_RATE, Verdict.THROTTLE_CONCURRENCY)),
             since=time.monotonic(),
         )
@@ -373,11 +371,11 @@ class ThreadExecutor:
         if self.stopped or self._failure:
             self._queue.release_delayed()
 
-    def _pause(self, ticket: WorkItem, verdict: Verdict) -> float:
+    def _pause(self, item: WorkItem, verdict: Verdict) -> float:
         """Full jitter: anything from nothing to an exponentially growing cap, so that repeats never march in step."""
         if verdict is Verdict.REFUSED:
             return 0.0  # another seed is another request
-        doubled = min(ticket.tries + ticket.throttles - 1, 10)
+        doubled = min(item.tries + item.throttles - 1, 10)
         pause = self._jitter() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0**doubled)
         return (
             max(pause, self.limiter.reserve_retry())
@@ -385,18 +383,18 @@ class ThreadExecutor:
             else pause
         )
 
-    def _not_mine(self, ticket: WorkItem, refused: Refused) -> None:
+    def _not_mine(self, item: WorkItem, refused: Refused) -> None:
         if refused.cap:
             self.stop(*budget_reached(refused.cap, self._config.budget))
-        self._end(ticket.chunk, _outcome(refused.state))
+        self._end(item.chunk, _outcome(refused.state))
 
     def _end(self, chunk: Chunk, outcome: str) -> None:
         # In an outage jobs fail for want of a service, and there the breaker decides.
-        tripped = self.tally.record_job(outcome, watched=not self.limiter.is_open)
+        tripped = self.counts.record_job(outcome, watched=not self.limiter.is_open)
         if tripped:
             self.stop(
                 *failure_rate_exceeded(
-                    tripped, self._config.stop.window, self.tally.codes.most_common(3)
+                    tripped, self._config.stop.window, self.counts.codes.most_common(3)
                 )
             )
         chunk.end(outcome)

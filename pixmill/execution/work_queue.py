@@ -1,4 +1,4 @@
-"""The queue between chunks and the engine's threads: jobs that may go now, and jobs that wait out a pause."""
+"""The queue between chunks and the executor's threads: jobs that may go now, and jobs that wait out a pause."""
 
 import heapq
 import threading
@@ -40,7 +40,7 @@ class WorkItem(NamedTuple):
     since: float
 
 
-class JobQueue:
+class WorkQueue:
     """Jobs that may go now, in order, and jobs that wait out a pause."""
 
     def __init__(self) -> None:
@@ -50,21 +50,19 @@ class JobQueue:
         self._closed = False
         self._order = 0
 
-    def put(self, tickets: Sequence[WorkItem]) -> None:
+    def put(self, items: Sequence[WorkItem]) -> None:
         """Add jobs that may go now. Raises PixmillError once closed: nobody would take them."""
         with self._changed:
             if self._closed:
                 raise PixmillError("the run has ended; nothing more is sent in it")
-            self._ready.extend(tickets)
-            self._changed.notify(len(tickets))
+            self._ready.extend(items)
+            self._changed.notify(len(items))
 
-    def put_delayed(self, ticket: WorkItem, seconds: float) -> None:
+    def put_delayed(self, item: WorkItem, seconds: float) -> None:
         """Add a job that may go after a pause."""
         with self._changed:
             self._order += 1
-            heapq.heappush(
-                self._later, (time.monotonic() + seconds, self._order, ticket)
-            )
+            heapq.heappush(self._later, (time.monotonic() + seconds, self._order, item))
             self._changed.notify()
 
     def take(self) -> WorkItem | None:
@@ -83,7 +81,7 @@ class JobQueue:
     def release_delayed(self) -> None:
         """End all pauses: the run stops, and what waits is handed out to be skipped."""
         with self._changed:
-            self._ready.extend(ticket for _, _, ticket in self._later)
+            self._ready.extend(item for _, _, item in self._later)
             self._later.clear()
             self._changed.notify_all()
 

@@ -1,10 +1,10 @@
-"""A worker process's part of a run that is spread over several: an engine of its own, opened by the first chunk.
+"""A worker process's part of a run that is spread over several: an executor of its own, opened by the first chunk.
 
-All that a worker is told is a `ChunkRequest`: ledger, client and keys it opens by itself. Its engine is closed when the
-driver says that the run is over, or when no chunk comes any more: a driver that was killed says nothing.
+All that a worker is told is a `ChunkRequest`: ledger, client and keys it opens by
+itself. Its executor is closed when the driver says that the run is over, or when no
+chunk comes any more: a driver that was killed says nothing.
 """
 
-import asyncio
 import os
 import socket
 import threading
@@ -31,7 +31,7 @@ SIMULATOR_KEY = "PIXMILL_SIMULATOR_KEY"
 """The environment variable by which the workers of a machine are told the key of the simulator inside their driver."""
 
 IDLE_SECONDS = 60.0
-"""How long an engine stays open without a chunk. Opening it anew takes a fraction of a second."""
+"""How long an executor stays open without a chunk. Opening it anew takes a fraction of a second."""
 
 
 class ChunkRequest:
@@ -79,25 +79,25 @@ def process(order: ChunkRequest) -> ChunkResult:
         part.leave()
 
 
-async def stop(run_id: str, stopped: StopReason) -> None:
+def stop(run_id: str, stopped: StopReason) -> None:
     """Send nothing more for a run, in this process; calls in flight are finished and recorded."""
-    await asyncio.to_thread(_stop, run_id, stopped)
+    with _lock:
+        _over.add(run_id)  # chunks that are still on their way here are skipped
+        if run_id in _parts:
+            _parts[run_id].executor.stop(*stopped)
 
 
-async def close(run_id: str) -> None:
+def close(run_id: str) -> None:
     """End this process's part of a run that is over."""
-    over = StopReason(StopCode.INTERRUPTED, "the run is over")
-    await asyncio.to_thread(_stop, run_id, over)
-    await asyncio.to_thread(_close, run_id)
-
-
-def dask_setup(_worker: object) -> None:
-    """Take a worker of this machine out of reach of the terminal's Ctrl-C: the driver lets it finish its calls."""
-    os.setsid()
+    stop(run_id, StopReason(StopCode.INTERRUPTED, "the run is over"))
+    with _lock:
+        part = _parts.pop(run_id, None)
+    if part:
+        part.close()
 
 
 class WorkerSession:
-    """An open engine and what it needs; `busy` counts the chunks that are in it."""
+    """An open executor and what it needs; `busy` counts the chunks that are in it."""
 
     def __init__(self, order: ChunkRequest) -> None:
         self._run_id = order.run_id
@@ -108,7 +108,7 @@ class WorkerSession:
         self._lock = threading.Lock()
         self._idle: threading.Timer | None = None
         with ExitStack() as stack:
-            self.engine = _opened(order, stack)
+            self.executor = _opened(order, stack)
             self._open = stack.pop_all()
 
     def join(self) -> None:
@@ -127,9 +127,9 @@ class WorkerSession:
                 self._idle.start()
 
     def process(self, chunk: Sequence[Job]) -> ChunkResult:
-        """Run a chunk through the engine."""
+        """Run a chunk through the executor."""
         try:
-            return self._news(self.engine.process(chunk), None)
+            return self._news(self.executor.process(chunk), None)
         except PixmillError as error:
             return self._news(ChunkCounts(skipped=len(chunk)), error)
 
@@ -142,16 +142,16 @@ class WorkerSession:
     def _news(self, outcomes: ChunkCounts, failure: PixmillError | None) -> ChunkResult:
         """What `outcomes` and the calls since the last time come to."""
         with self._lock:
-            tally = self.engine.tally
-            calls = tally.calls
-            charged = tally.charged
-            codes = tally.codes.copy()
+            counts = self.executor.counts
+            calls = counts.calls
+            charged = counts.charged
+            codes = counts.codes.copy()
             news = ChunkResult(
                 outcomes,
                 calls - self._told_calls,
                 charged - self._told_charged,
                 dict(codes - self._told),
-                self.engine.stopped,
+                self.executor.stopped,
                 failure,
             )
             self._told_calls = calls
@@ -175,20 +175,6 @@ def _joined(order: ChunkRequest) -> WorkerSession | None:
         part = _parts[order.run_id]
         part.join()
         return part
-
-
-def _stop(run_id: str, stopped: StopReason) -> None:
-    with _lock:
-        _over.add(run_id)  # chunks that are still on their way here are skipped
-        if run_id in _parts:
-            _parts[run_id].engine.stop(*stopped)
-
-
-def _close(run_id: str) -> None:
-    with _lock:
-        part = _parts.pop(run_id, None)
-    if part:
-        part.close()
 
 
 def _close_idle(run_id: str) -> None:
@@ -217,11 +203,11 @@ def _opened(order: ChunkRequest, stack: ExitStack) -> ThreadExecutor:
     fetcher = ImageFetcher(allow_hosts=config.output.allow_hosts, simulator=simulator)
     downloads = Downloads(open_store(config), order.run_id, ledger, fetcher)
     stack.callback(downloads.close)
-    engine = ThreadExecutor(
+    executor = ThreadExecutor(
         config, order.run_id, ledger=ledger, client=client, downloads=downloads
     )
-    stack.callback(engine.close)
-    return engine
+    stack.callback(executor.close)
+    return executor
 
 
 def client_of(config: Config, base_url: str | None, api_key: str | None) -> Client:

@@ -60,7 +60,7 @@ class WorkerPool:
         self._cached = cached
         self._simulator = simulator
         self.workers = min(config.execution.workers, config.concurrency)
-        self.tally = RunCounters(config.stop)
+        self.counts = RunCounters(config.stop)
         self.stopped: StopReason | None = None
         self._tell: Callable[[StopReason], None] | None = None
         self._stop_lock = threading.Lock()
@@ -120,11 +120,11 @@ class WorkerPool:
 
     def hear(self, done: ChunkResult) -> None:
         """Take in what a worker made of a chunk; a worker that stopped stops all."""
-        tally = self.tally
-        tally.done += Counter(done.outcomes._asdict())
-        tally.codes.update(done.codes)
-        tally.calls += done.calls
-        tally.charged += done.charged
+        counts = self.counts
+        counts.done += Counter(done.outcomes._asdict())
+        counts.codes.update(done.codes)
+        counts.calls += done.calls
+        counts.charged += done.charged
         if done.stopped:
             self.stop(*done.stopped)
         if done.failure:
@@ -166,7 +166,7 @@ class WorkerPool:
         return Progress(
             to_pay=self._to_pay,
             cached=self._cached,
-            done=self.tally.done.copy(),
+            done=self.counts.done.copy(),
             in_flight=now.in_flight,
             limit=self._config.concurrency,
             qps=self._config.limits.qps,
@@ -174,10 +174,10 @@ class WorkerPool:
             rate=rate,
             cost=None
             if budget.price_per_call is None
-            else self.tally.charged * budget.price_per_call,
+            else self.counts.charged * budget.price_per_call,
             currency=budget.currency,
             images_waiting=0,
-            codes=self.tally.codes.most_common(3),
+            codes=self.counts.codes.most_common(3),
             stopping=self.stopped.reason if self.stopped else None,
         )
 
@@ -219,7 +219,7 @@ def with_absolute_paths(chunk: Sequence[Job]) -> list[Job]:
 
 
 def check_installed(execution: Execution) -> None:
-    """Raise ConfigError where the engine needs what is not installed."""
+    """Raise ConfigError where the executor needs what is not installed."""
     if execution.engine == "dask" and not find_spec("prefect_dask"):
         raise ConfigError(
             "execution.engine: dask needs prefect-dask",

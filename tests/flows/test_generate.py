@@ -262,13 +262,13 @@ def test_quick_calls_make_larger_task_runs_and_slow_ones_do_not(
     workshop.write_rows(workshop.rows(1000))
     with prepare(load_config(workshop.write_config())) as run:
         run.begin()
-        assert run.engine
+        assert run.executor
         chunks = run.chunks()
         first = next(chunks)
         assert len(first) == 5
         assert not run.is_busy_with([first])
         for _ in range(200):  # at once
-            run.engine.tally.record_call("10000", success=True, charged=True)
+            run.executor.counts.record_call("10000", success=True, charged=True)
         rest = next(chunks)
         assert len(rest) == 995
         assert run.is_busy_with([first, rest])

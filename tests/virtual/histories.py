@@ -140,9 +140,9 @@ def _wave(world: World, store: Store) -> None:
 
 
 def _until(seconds: float | None, store: Store) -> Patience | None:
-    def wait_and_stop(engine: ThreadExecutor) -> None:
+    def wait_and_stop(executor: ThreadExecutor) -> None:
         store.world.sleep(seconds or 0.0)
-        store.stop(engine)
+        store.stop(executor)
 
     return None if seconds is None else wait_and_stop
 

@@ -1,4 +1,4 @@
-"""Runs in the virtual world: the real engine, queue, limiter and ledger, and the promises that are held against them.
+"""Runs in the virtual world: the real executor, queue, limiter and ledger, and the promises that are held against them.
 
 The promises are the invariants of the fault catalogue: I1 what was acknowledged stays, I2 nothing is paid twice, I3 the
 bill and the ledger agree, I4 every job is in one state, I6 no success is lost, I7 all ends, I8 the limits hold. They
@@ -160,7 +160,7 @@ class Store:
         )  # type: ignore[arg-type]
         downloads._store = downloads._fetcher  # type: ignore[assignment]
         client = VirtualClient(world, self.service, config.limits.timeout_seconds)
-        engine = ThreadExecutor(
+        executor = ThreadExecutor(
             config,
             run_id,
             ledger=ledger,
@@ -172,7 +172,7 @@ class Store:
         counts: list[ChunkCounts] = []
         tasks = [
             Thread(
-                target=lambda part: counts.append(engine.process(part)),
+                target=lambda part: counts.append(executor.process(part)),
                 args=(jobs[at::chunks],),
                 name=f"chunk-{at}",
             )
@@ -181,13 +181,13 @@ class Store:
         for task in tasks:
             task.start()
         if patience:
-            Thread(target=patience, args=(engine,), name="signal").start()
+            Thread(target=patience, args=(executor,), name="signal").start()
         for task in tasks:
             task.join()
-        engine.close()
+        executor.close()
         self._ended_in_time()
         downloads.close()
-        self._stopped_for_good_reason(engine, ledger.calls_of(run_id))
+        self._stopped_for_good_reason(executor, ledger.calls_of(run_id))
         total = ChunkCounts(*map(sum, zip(*counts, strict=True)))
         if sum(total) != len(jobs):
             world.fail(f"I4: {len(jobs)} jobs ended as {total}")
@@ -312,11 +312,11 @@ class Store:
             if state not in STATES or (state == State.IN_FLIGHT and owner is None):
                 self.world.fail(f"I4: a job is {state}, owned by {owner}")
 
-    def _stopped_for_good_reason(self, engine: ThreadExecutor, calls: int) -> None:
-        allowed = engine._config.budget.max_calls
+    def _stopped_for_good_reason(self, executor: ThreadExecutor, calls: int) -> None:
+        allowed = executor._config.budget.max_calls
         if (
-            engine.stopped
-            and engine.stopped.code == StopCode.BUDGET
+            executor.stopped
+            and executor.stopped.code == StopCode.BUDGET
             and allowed is not None
             and calls < allowed
         ):
@@ -324,10 +324,10 @@ class Store:
                 f"E15: stopped by its budget of {allowed} calls after {calls}"
             )
 
-    def stop(self, engine: ThreadExecutor) -> None:
+    def stop(self, executor: ThreadExecutor) -> None:
         """Do what a signal does."""
         self._signals.setdefault(self.world.here, self.world.now)
-        engine.stop(StopCode.INTERRUPTED, "by signal")
+        executor.stop(StopCode.INTERRUPTED, "by signal")
 
     def _ended_in_time(self) -> None:
         """After a signal only calls in flight and their images are waited for."""

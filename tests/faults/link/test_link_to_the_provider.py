@@ -457,12 +457,12 @@ def test_a_hold_of_years_is_cut_and_can_be_interrupted(workshop: Workshop) -> No
 def _interrupted_while_held(config: str, provider: Provider) -> dict[str, Any]:
     with prepare(load_config(config)) as run:
         run.begin()
-        assert run.engine
+        assert run.executor
         work = threading.Thread(
             target=lambda: [run.process(chunk) for chunk in run.chunks()]
         )
         work.start()
-        while run.engine.tally.calls < 1:
+        while run.executor.counts.calls < 1:
             work.join(0.01)
         run.interrupt("SIGINT")
         work.join()

@@ -1,4 +1,4 @@
-"""The engine where runs do not reach it: retries without chance, the breaker, a broken ledger, bugs, early ends."""
+"""The executor where runs do not reach it: retries without chance, the breaker, a broken ledger, bugs, early ends."""
 
 import json
 import sqlite3
@@ -15,7 +15,7 @@ from PIL import Image
 from pixmill.config.loading import load_config
 from pixmill.config.model import Stop
 from pixmill.errors import LedgerError, PixmillError
-from pixmill.execution import thread_executor as engine_module
+from pixmill.execution import thread_executor as executor_module
 from pixmill.execution.image_downloads import Downloads
 from pixmill.execution.outcomes import MAX_THROTTLES
 from pixmill.execution.progress import ChunkCounts, RunCounters
@@ -50,7 +50,7 @@ from tests.pixmill.sample_pictures import JPEG
 def started(
     config: str, jitter: Callable[[], float] = lambda: 0.0, hosts: Sequence[str] = ()
 ) -> Iterator[tuple[ThreadExecutor, list[Job]]]:
-    """An engine on the config's own ledger and provider, and the jobs that it is to pay for."""
+    """An executor on the config's own ledger and provider, and the jobs that it is to pay for."""
     settings = load_config(config)
     with prepare(settings) as run:
         run.ledger.begin_run(run.run_id, settings.name)
@@ -66,7 +66,7 @@ def started(
             run.ledger,
             ImageFetcher(allow_hosts=hosts),
         )
-        engine = ThreadExecutor(
+        executor = ThreadExecutor(
             settings,
             run.run_id,
             ledger=run.ledger,
@@ -75,9 +75,9 @@ def started(
             jitter=jitter,
         )
         try:
-            yield engine, list(run.plan.pending_jobs())
+            yield executor, list(run.plan.pending_jobs())
         finally:
-            engine.close()
+            executor.close()
             downloads.close()
             client.close()
 
@@ -92,8 +92,8 @@ def test_retries_are_bounded_and_each_pause_is_drawn_anew(workshop: Workshop) ->
 
     with Provider(every=said(50500, 500)) as provider:
         config = use(workshop, provider.url, 1, retry={"max_attempts": 5})
-        with started(config, jitter) as (engine, jobs):
-            assert to_its_end(lambda: engine.process(jobs)) == ChunkCounts(failed=1)
+        with started(config, jitter) as (executor, jobs):
+            assert to_its_end(lambda: executor.process(jobs)) == ChunkCounts(failed=1)
         assert len(provider.requests) == 5
     assert len(drawn) == 4
     assert ledger(config, "SELECT state, transient, runs, attempts FROM jobs") == [
@@ -105,8 +105,8 @@ def test_pauses_between_retries_double(workshop: Workshop) -> None:
     """D13: a tenth of 0.5, 1 and 2 seconds; lower bounds only."""
     with Provider(every=said(50500, 500)) as provider:
         config = use(workshop, provider.url, 1, retry={"max_attempts": 4})
-        with started(config, lambda: 0.1) as (engine, jobs):
-            to_its_end(lambda: engine.process(jobs))
+        with started(config, lambda: 0.1) as (executor, jobs):
+            to_its_end(lambda: executor.process(jobs))
     gaps = [
         later - sooner
         for sooner, later in zip(provider.arrived, provider.arrived[1:], strict=False)
@@ -121,8 +121,8 @@ def test_throttling_without_end_ends_and_is_pending_in_the_next_run(
     """I7: it uses up no attempts, but has a bound of its own."""
     with Provider(every=said(50429, 429)) as provider:
         config = use(workshop, provider.url, 1, retry={"max_attempts": 1})
-        with started(config) as (engine, jobs):
-            assert to_its_end(lambda: engine.process(jobs)) == ChunkCounts(failed=1)
+        with started(config) as (executor, jobs):
+            assert to_its_end(lambda: executor.process(jobs)) == ChunkCounts(failed=1)
         assert len(provider.requests) == MAX_THROTTLES
         provider.every = None
         run = ran(config, provider.charges)
@@ -148,8 +148,8 @@ def test_the_breaker_looks_at_a_full_window_of_attempted_jobs(
     outcomes: list[str], trips: str | None
 ) -> None:
     """D1: more than half of the last four; what was skipped says nothing about the provider."""
-    tally = RunCounters(Stop(failed_fraction=0.5, refused_fraction=0.5, window=4))
-    said_so = [tally.record_job(outcome) for outcome in outcomes]
+    counts = RunCounters(Stop(failed_fraction=0.5, refused_fraction=0.5, window=4))
+    said_so = [counts.record_job(outcome) for outcome in outcomes]
     assert next((what for what in said_so if what), None) == trips
 
 
@@ -157,7 +157,10 @@ def test_the_more_serious_reason_to_stop_is_the_one_reported(
     workshop: Workshop,
 ) -> None:
     """Exit codes: 130 outranks 6, 6 outranks 5, 5 outranks 4; the first of equals stays."""
-    with Provider() as provider, started(use(workshop, provider.url, 1)) as (engine, _):
+    with (
+        Provider() as provider,
+        started(use(workshop, provider.url, 1)) as (executor, _),
+    ):
         for code in (
             StopCode.BUDGET,
             StopCode.BREAKER,
@@ -165,12 +168,12 @@ def test_the_more_serious_reason_to_stop_is_the_one_reported(
             StopCode.BREAKER,
             StopCode.INTERRUPTED,
         ):
-            engine.stop(code, code.name)
-            assert engine.stopped
-        assert engine.stopped == (StopCode.INTERRUPTED, "INTERRUPTED")
-        engine.stop(StopCode.INTERRUPTED, "again")
-        engine.stop(StopCode.CREDENTIALS, "late")
-        assert engine.stopped.reason == "INTERRUPTED"
+            executor.stop(code, code.name)
+            assert executor.stopped
+        assert executor.stopped == (StopCode.INTERRUPTED, "INTERRUPTED")
+        executor.stop(StopCode.INTERRUPTED, "again")
+        executor.stop(StopCode.CREDENTIALS, "late")
+        assert executor.stopped.reason == "INTERRUPTED"
     assert [int(code) for code in StopCode] == [4, 5, 6, 130]
 
 
@@ -222,14 +225,14 @@ def test_no_payload_is_built_before_its_turn(
             limits={"concurrency": 8},
             execution={"jobs_per_task": 8},
         )
-        with started(config) as (engine, jobs):
+        with started(config) as (executor, jobs):
 
             def counted(job: Job) -> bytes:
-                let_through.append(engine.limiter.sent)
+                let_through.append(executor.limiter.sent)
                 return beginning(job)
 
             monkeypatch.setattr(Job, "beginning", counted)
-            to_its_end(lambda: engine.process(jobs))
+            to_its_end(lambda: executor.process(jobs))
     assert len(let_through) == 8
     assert all(sent >= built for built, sent in enumerate(let_through, 1))
 
@@ -259,9 +262,9 @@ def test_no_more_is_paid_for_than_images_can_be_fetched(
                 output={"images": "download", "allow_hosts": ["127.0.0.1"]},
                 limits={"concurrency": 2},
             )
-            with started(config, hosts=["127.0.0.1"]) as (engine, jobs):
-                engine_of = [engine]
-                assert to_its_end(lambda: engine.process(jobs)) == ChunkCounts(
+            with started(config, hosts=["127.0.0.1"]) as (executor, jobs):
+                engine_of = [executor]
+                assert to_its_end(lambda: executor.process(jobs)) == ChunkCounts(
                     succeeded=40
                 )
     assert len(waiting) == 40
@@ -274,16 +277,16 @@ def _with_url(url: str, number: int) -> bytes:
 
 
 def test_a_bug_in_one_job_hangs_nobody(workshop: Workshop) -> None:
-    """A10: two chunks wait for one engine; the job with the bug is left, all others are paid for."""
+    """A10: two chunks wait for one executor; the job with the bug is left, all others are paid for."""
 
     def bug() -> float:
         raise ZeroDivisionError("jitter")
 
     with Provider({2: said(50500, 500)}) as provider:
         config = use(workshop, provider.url, 12, limits={"concurrency": 2})
-        with started(config, bug) as (engine, jobs), ThreadPoolExecutor(2) as tasks:
+        with started(config, bug) as (executor, jobs), ThreadPoolExecutor(2) as tasks:
             chunks = [
-                tasks.submit(engine.process, part) for part in (jobs[:6], jobs[6:])
+                tasks.submit(executor.process, part) for part in (jobs[:6], jobs[6:])
             ]
             counts = [chunk.result(30) for chunk in chunks]
         check_bill(config, provider.charges())
@@ -317,8 +320,13 @@ BUGS = {
     ),
     "in the claim": (Ledger, "claim", lambda *_: True, "skipped"),
     "in the call": (Client, "call", lambda _, body, __: THIRD in body, "in_doubt"),
-    "judging the answer": (engine_module, "decide", lambda *_: True, "in_doubt"),
-    "making the record": (engine_module, "attempt_record", lambda *_: True, "in_doubt"),
+    "judging the answer": (executor_module, "decide", lambda *_: True, "in_doubt"),
+    "making the record": (
+        executor_module,
+        "attempt_record",
+        lambda *_: True,
+        "in_doubt",
+    ),
     "writing the record": (Ledger, "record", lambda *_: True, "in_doubt"),
     "fetching the image": (Downloads, "fetch", lambda *_: True, "succeeded"),
 }
@@ -362,9 +370,9 @@ def test_many_bugs_end_the_paying(
     with Provider() as provider:
         config = use(workshop, provider.url, 60, limits={"concurrency": 2})
         decide = buggy(
-            engine_module.decide, lambda *of: of[2].code != "internal_error", times=60
+            executor_module.decide, lambda *of: of[2].code != "internal_error", times=60
         )
-        monkeypatch.setattr(engine_module, "decide", decide)
+        monkeypatch.setattr(executor_module, "decide", decide)
         with pytest.raises(
             PixmillError, match="internal error: MemoryError: on purpose"
         ):
@@ -389,10 +397,10 @@ def test_an_input_image_that_changed_is_skipped_and_the_rest_go_on(
         )
         workshop.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
         workshop.write_config()
-        with started(config) as (engine, jobs):
+        with started(config) as (executor, jobs):
             Image.new("RGB", (8, 8), (0, 0, 9)).save(workshop.folder / "1.png")
             (workshop.folder / "2.png").unlink()
-            assert to_its_end(lambda: engine.process(jobs)) == ChunkCounts(
+            assert to_its_end(lambda: executor.process(jobs)) == ChunkCounts(
                 succeeded=1, skipped=2
             )
         assert provider.prompts == ["a pet 0"]
@@ -406,9 +414,9 @@ def test_each_chunk_gets_the_counts_of_its_own_jobs(workshop: Workshop) -> None:
     }
     with Provider(faults) as provider:
         config = use(workshop, provider.url, 9)
-        with started(config) as (engine, jobs), ThreadPoolExecutor(4) as tasks:
+        with started(config) as (executor, jobs), ThreadPoolExecutor(4) as tasks:
             parts = [jobs[:3], jobs[3:6], jobs[6:], []]
-            counts = to_its_end(lambda: list(tasks.map(engine.process, parts)))
+            counts = to_its_end(lambda: list(tasks.map(executor.process, parts)))
         assert len(provider.requests) == 9
     assert counts == [
         ChunkCounts(succeeded=2, failed=1),
@@ -425,18 +433,18 @@ def test_closing_skips_what_waits_and_leaves_no_caller_waiting(
     with Provider(every=said(50429, 429, Retry_After="600")) as provider:
         config = use(workshop, provider.url, 9, limits={"concurrency": 2})
         with (
-            started(config, lambda: 1.0) as (engine, jobs),
+            started(config, lambda: 1.0) as (executor, jobs),
             ThreadPoolExecutor(2) as tasks,
         ):
             chunks = [
-                tasks.submit(engine.process, part) for part in (jobs[:5], jobs[5:])
+                tasks.submit(executor.process, part) for part in (jobs[:5], jobs[5:])
             ]
-            while engine.tally.calls < 1:
+            while executor.counts.calls < 1:
                 threading.Event().wait(0.005)
-            to_its_end(engine.close)
+            to_its_end(executor.close)
             counts = [chunk.result(30) for chunk in chunks]
             with pytest.raises(PixmillError, match="has ended"):
-                to_its_end(lambda: engine.process(jobs))
+                to_its_end(lambda: executor.process(jobs))
         assert sum(count.skipped for count in counts) == 9
         assert len(provider.requests) == 1
 
@@ -512,8 +520,8 @@ def test_a_machine_without_a_thread_for_calls_is_named_and_nothing_is_sent(
 
     with Provider() as provider:
         config = use(workshop, provider.url, 2)
-        with started(config) as (engine, jobs), monkeypatch.context() as patch:
+        with started(config) as (executor, jobs), monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
             with pytest.raises(PixmillError, match="no thread for calls"):
-                engine.process(jobs)
+                executor.process(jobs)
         assert provider.requests == []

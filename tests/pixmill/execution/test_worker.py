@@ -1,6 +1,5 @@
 """A worker process's part of a run, without a cluster: the same functions, called in this process."""
 
-import asyncio
 import pickle
 import sys
 import threading
@@ -39,31 +38,31 @@ def spread(config: str) -> Iterator[tuple[Run, WorkerPool]]:
     """A run that has begun and whose chunks are for workers; what this process opens as a worker is closed."""
     with prepare(load_config(config)) as run:
         run.begin()
-        assert run.fleet
+        assert run.worker_pool
         try:
-            yield run, run.fleet
+            yield run, run.worker_pool
         finally:
-            asyncio.run(worker.close(run.run_id))
+            worker.close(run.run_id)
 
 
-def answered(fleet: WorkerPool, chunk: list[Job]) -> ChunkResult:
+def answered(worker_pool: WorkerPool, chunk: list[Job]) -> ChunkResult:
     """What a worker answers that gets `chunk` over the wire."""
-    order = pickle.dumps(fleet.order(chunk))
+    order = pickle.dumps(worker_pool.order(chunk))
     assert KEY.encode() not in order
     answer: ChunkResult = pickle.loads(pickle.dumps(process(pickle.loads(order))))
     return answer
 
 
 def test_what_workers_did_is_what_the_run_says(workshop: Workshop) -> None:
-    """The chunks go there and back as pickles without a key in them; the engine is closed and leaves no thread."""
+    """The chunks go there and back as pickles without a key in them; the executor is closed and leaves no thread."""
     threads = threading.active_count()
     with Provider({3: said(50413)}) as provider:
         config = use(workshop, provider.url, ROWS, execution=BY_DASK)
-        with spread(config) as (run, fleet):
+        with spread(config) as (run, worker_pool):
             for chunk in run.chunks():
-                run.hear(answered(fleet, chunk))
-            progress = fleet.progress()
-            asyncio.run(worker.close(run.run_id))
+                run.hear(answered(worker_pool, chunk))
+            progress = worker_pool.progress()
+            worker.close(run.run_id)
             report = run.finish()
         check(config, report, provider.charges())
     assert (report["succeeded"], report["refused"], report["calls"]) == (
@@ -85,14 +84,14 @@ def test_a_stop_in_one_worker_stops_all(workshop: Workshop) -> None:
         config = use(
             workshop, provider.url, ROWS, execution=BY_DASK, budget={"max_calls": 6}
         )
-        with spread(config) as (run, fleet):
-            fleet.workers_ready(2, told.append)
+        with spread(config) as (run, worker_pool):
+            worker_pool.workers_ready(2, told.append)
             first, second, third = run.chunks()
-            run.hear(answered(fleet, first))
-            run.hear(answered(fleet, second))
+            run.hear(answered(worker_pool, first))
+            run.hear(answered(worker_pool, second))
             assert [stopped.code for stopped in told] == [StopCode.BUDGET]
-            asyncio.run(worker.stop(run.run_id, told[0]))
-            assert answered(fleet, third).outcomes == ChunkCounts(skipped=4)
+            worker.stop(run.run_id, told[0])
+            assert answered(worker_pool, third).outcomes == ChunkCounts(skipped=4)
             assert not list(run.chunks())
             report = run.finish()
     assert (report["exit_code"], report["calls"], report["skipped"]) == (4, 6, 6)
@@ -104,9 +103,9 @@ def test_a_worker_that_sees_another_ledger_pays_for_nothing(
     """A folder of the same name on another machine: what was paid for is not in there."""
     with Provider() as provider:
         config = use(workshop, provider.url, ROWS, execution=BY_DASK)
-        with spread(config) as (run, fleet):
+        with spread(config) as (run, worker_pool):
             chunk = next(run.chunks())
-            order = fleet.order(chunk)
+            order = worker_pool.order(chunk)
             order.config = order.config.model_copy(
                 update={"store": str(tmp_path / "elsewhere")}
             )
@@ -124,9 +123,9 @@ def test_a_worker_without_a_key_ends_the_run_with_what_is_missing(
 ) -> None:
     with Provider() as provider:
         config = use(workshop, provider.url, ROWS, execution=BY_DASK)
-        with spread(config) as (run, fleet):
+        with spread(config) as (run, worker_pool):
             monkeypatch.delenv("PIXMILL_API_KEY")
-            done = process(fleet.order(next(run.chunks())))
+            done = process(worker_pool.order(next(run.chunks())))
     assert "PIXMILL_API_KEY is not set" in str(done.failure)
     assert done.outcomes == ChunkCounts(skipped=4)
 
@@ -134,15 +133,15 @@ def test_a_worker_without_a_key_ends_the_run_with_what_is_missing(
 def test_a_driver_that_says_nothing_more_leaves_nothing_open(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next chunk, should one come, opens the engine anew."""
+    """The next chunk, should one come, opens the executor anew."""
     monkeypatch.setattr(worker, "IDLE_SECONDS", 0.0)
     threads = threading.active_count()
     with Provider() as provider:
         config = use(workshop, provider.url, ROWS, execution=BY_DASK)
-        with spread(config) as (run, fleet):
+        with spread(config) as (run, worker_pool):
             of_run = threading.active_count()
             for chunk in run.chunks():
-                run.hear(answered(fleet, chunk))
+                run.hear(answered(worker_pool, chunk))
                 for idle in [
                     thread
                     for thread in threading.enumerate()
@@ -160,12 +159,12 @@ def test_a_chunk_that_was_lost_goes_out_once_more_and_not_twice(
 ) -> None:
     with Provider() as provider:
         config = use(workshop, provider.url, ROWS, execution=BY_DASK)
-        with spread(config) as (run, fleet):
+        with spread(config) as (run, worker_pool):
             chunk = next(run.chunks())
-            assert fleet.lost(chunk, RuntimeError("died"))
-            run.hear(answered(fleet, chunk))
-            assert not fleet.lost(chunk, RuntimeError("died"))
-            assert answered(fleet, chunk).outcomes == ChunkCounts(succeeded=4)
+            assert worker_pool.lost(chunk, RuntimeError("died"))
+            run.hear(answered(worker_pool, chunk))
+            assert not worker_pool.lost(chunk, RuntimeError("died"))
+            assert answered(worker_pool, chunk).outcomes == ChunkCounts(succeeded=4)
             assert (
                 run.ledger.settled([job.key for job in chunk])["state"].to_pylist()
                 == [State.SUCCEEDED.value] * 4
@@ -206,9 +205,9 @@ def test_a_small_table_reaches_all_workers_and_a_large_one_makes_few_task_runs(
         use(workshop, "https://gateway.example.com", 1, execution={"engine": "dask"})
     )
     with prepare(config) as run:
-        fleet = WorkerPool(config, run.run_id, run.ledger, to_pay=rows, cached=0)
-        assert (fleet.workers, fleet.jobs_per_task) == (2, expected)
-        assert fleet.chunks_per_worker >= 2
+        worker_pool = WorkerPool(config, run.run_id, run.ledger, to_pay=rows, cached=0)
+        assert (worker_pool.workers, worker_pool.jobs_per_task) == (2, expected)
+        assert worker_pool.chunks_per_worker >= 2
 
 
 def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(

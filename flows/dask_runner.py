@@ -11,8 +11,8 @@ from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect_dask.task_runners import DaskTaskRunner
 
+from flows import dask_worker
 from pixmill.errors import PixmillError
-from pixmill.execution import worker
 from pixmill.execution.run import Run
 from pixmill.execution.stop_reasons import StopReason
 from pixmill.execution.worker_pool import WorkerPool
@@ -33,24 +33,24 @@ LOOPBACK = {
 
 @contextmanager
 def dask_workers(
-    run: Run, fleet: WorkerPool
+    run: Run, worker_pool: WorkerPool
 ) -> Iterator[Callable[[list[Job]], PrefectFuture[Any]]]:
     """Connect to the workers of `run` and yield how a chunk is submitted; their engines end when the body does."""
-    # Dask repeats by itself what a dead worker had begun: `fan_out` does, once, after a look into the ledger.
+    # Dask repeats by itself what a dead worker had begun: `submit_chunks` does, once, after a look into the ledger.
     logging.getLogger("distributed").setLevel(
         logging.CRITICAL
     )  # what matters the run says itself
     once = dask.config.set({"distributed.scheduler.allowed-failures": 0})
-    with once, fleet.key_in_environment(), _runner(run, fleet) as runner:
+    with once, worker_pool.key_in_environment(), _runner(run, worker_pool) as runner:
         client = runner.client
 
         def tell(stopped: StopReason) -> None:
-            client.run(worker.stop, run.run_id, stopped, on_error="ignore")
+            client.run(dask_worker.stop, run.run_id, stopped, on_error="ignore")
 
-        fleet.workers_ready(_count(client, run), tell)
+        worker_pool.workers_ready(_count(client, run), tell)
 
         def submit(chunk: list[Job]) -> PrefectFuture[Any]:
-            parameters = {"order": fleet.order(chunk), "rows": run.label(chunk)}
+            parameters = {"order": worker_pool.order(chunk), "rows": run.label(chunk)}
             with _context_for_workers():
                 future: PrefectFuture[Any] = runner.submit(
                     cv_process_by_order, parameters
@@ -63,21 +63,21 @@ def dask_workers(
             with suppress(
                 Exception
             ):  # a scheduler that is gone; the engines then close for want of chunks
-                client.run(worker.close, run.run_id, on_error="ignore")
+                client.run(dask_worker.close, run.run_id, on_error="ignore")
 
 
-def _runner(run: Run, fleet: WorkerPool) -> DaskTaskRunner:
+def _runner(run: Run, worker_pool: WorkerPool) -> DaskTaskRunner:
     address = run.config.execution.address
     if address:
         return DaskTaskRunner(address=address)
     return DaskTaskRunner(
         cluster_kwargs={
             **LOOPBACK,
-            "n_workers": fleet.workers,
-            "threads_per_worker": fleet.chunks_per_worker,
+            "n_workers": worker_pool.workers,
+            "threads_per_worker": worker_pool.chunks_per_worker,
             "memory_limit": 0,  # a worker that is killed for its size leaves calls in doubt
             "silence_logs": logging.CRITICAL,
-            "preload": "pixmill.execution.worker",
+            "preload": "flows.dask_worker",
         }
     )
 

@@ -27,7 +27,7 @@ DAMAGED = (StateType.FAILED, "StoreDamaged")
 """The state of a verification that found something wrong."""
 
 
-def ended(
+def run_state(
     report: Mapping[str, Any], currency: str, command: str, *, deployed: bool
 ) -> Any:
     """Return the state of a run whose `report` is in `currency`; its result is the report, `command` what to type next.
@@ -45,7 +45,7 @@ def ended(
     )
 
 
-def refused(error: PixmillError, command: str) -> Any:
+def failure_state(error: PixmillError, command: str) -> Any:
     """Return the state of a deployment's flow run that `error` ended, with how to mend it and what to type next."""
     hint = f"; {error.hint}" if error.hint else ""
     return State(

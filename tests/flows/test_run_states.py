@@ -11,9 +11,9 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 from prefect.flow_engine import run_flow
 
-from flows.endings import STATES
 from flows.generate import generate_dataset
 from flows.maintain import maintain_dataset
+from flows.run_states import STATES
 from pixmill.execution.run import Run
 from pixmill.execution.stop_reasons import StopCode
 from tests.conftest import Simulated, Workshop, simulator

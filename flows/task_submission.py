@@ -1,4 +1,4 @@
-"""Fan-out: the chunks of a run as task runs, a bounded window of them in flight, on the engine of the config."""
+"""Fan-out: the chunks of a run as task runs, a bounded window of them in flight, on the executor of the config."""
 
 import logging
 from asyncio import CancelledError
@@ -22,10 +22,10 @@ Future = PrefectFuture[Any]
 Submit = Callable[[list[Job]], Future]
 
 
-def fan_out(run: Run) -> None:
+def submit_chunks(run: Run) -> None:
     """Pay for the chunks of `run`, each in a task run. One that Prefect cancels is drained, as by a signal."""
     window: dict[Future, list[Job]] = {}
-    with _engine(run) as submit:
+    with _executor(run) as submit:
         try:
             for chunk in run.chunks():
                 window[submit(chunk)] = chunk
@@ -39,12 +39,12 @@ def fan_out(run: Run) -> None:
             _settle_all(run, window, submit)
 
 
-def _engine(run: Run) -> AbstractContextManager[Submit]:
-    if run.fleet is None:
+def _executor(run: Run) -> AbstractContextManager[Submit]:
+    if run.worker_pool is None:
         return _threads(run)
-    from flows.dask_engine import dask_workers  # an extra
+    from flows.dask_runner import dask_workers  # an extra
 
-    return dask_workers(run, run.fleet)
+    return dask_workers(run, run.worker_pool)
 
 
 @contextmanager
@@ -68,13 +68,13 @@ def _settle_one(run: Run, window: dict[Future, list[Job]], submit: Submit) -> No
     """Wait for a chunk, not the oldest: one slow job would hold up all. One lost with its worker goes out once more."""
     future = next(iter(as_completed(list(window))))
     chunk = window.pop(future)
-    if run.fleet is None:
+    if run.worker_pool is None:
         _check(run, chunk, future)
         return
     try:
         run.hear(future.result())
     except Exception as error:  # a dead worker is no state of a task run: Dask raises an error of its own
-        if run.fleet.lost(chunk, error):
+        if run.worker_pool.lost(chunk, error):
             window[submit(chunk)] = chunk
         else:
             failure = None if run.stopping else lost_twice(chunk)
