@@ -95,8 +95,8 @@ class Lines:
             yield line
         self.ended = True
 
-    def take_block(self) -> list[str]:
-        """Take the next whole lines, about a million characters of them; none where they have to be read singly.
+    def take_block(self) -> str:
+        """Take the next whole lines, about a million characters; none where they have to be read singly.
 
         That is so at the end of the text, in a line that is longer, and where a line ends in CR alone.
         """
@@ -104,16 +104,17 @@ class Lines:
         end = text.rfind("\n") + 1
         if not end or ("\r" in text and text.count("\r") != text.count("\r\n")):
             self._return(text)
-            return []
+            return ""
         self._returned = io.StringIO(text[end:], newline="")
-        block = list(io.StringIO(text[:end], newline="\n"))
-        self.number += len(block)
+        block = text[:end]
+        self.number += block.count("\n")
         return block
 
-    def put_back(self, block: list[str]) -> None:
-        """Give back the block that was taken last, to be read singly."""
-        self.number -= len(block)
-        self._return("".join(block) + self._returned.read())
+    def put_back(self, lines: str) -> None:
+        """Give back the last lines of the block that was taken last."""
+        if lines:
+            self.number -= lines.count("\n")
+            self._return(lines + self._returned.read())
 
     def _return(self, text: str) -> None:
         # Up to the end of a line: the two sources of lines must not meet within one.
