@@ -187,7 +187,11 @@ def _value(node: ast.expr, columns: Columns) -> Operand:
     return _truth(node, columns)
 
 
-def _calculate(op: ast.operator, left: Operand, right: Operand) -> Operand:
+def _calculate(
+    op: ast.operator,
+    left: Operand,
+    right: Operand,
+) -> Operand:
     """Return `left op right` of two operands of one numeric type."""
     match op:
         case Add():
@@ -234,7 +238,11 @@ def _compare_chain(node: Compare, columns: Columns) -> Operand:
     return reduce(pc.and_, links)
 
 
-def _find_in_list(left: _Side, op: ast.cmpop, items: list[_Side]) -> Operand:
+def _find_in_list(
+    left: _Side,
+    op: ast.cmpop,
+    items: list[_Side],
+) -> Operand:
     """Return `left in items` or `left not in items`."""
     as_number = left
     if any(_is_number(item.value.type) for item in items):
@@ -257,7 +265,11 @@ def _find_in_list(left: _Side, op: ast.cmpop, items: list[_Side]) -> Operand:
     return reduce(join, found)
 
 
-def _compare(left: _Side, op: ast.cmpop, right: _Side) -> Operand:
+def _compare(
+    left: _Side,
+    op: ast.cmpop,
+    right: _Side,
+) -> Operand:
     """Return `left op right`; false where a value is missing, unless None is asked for."""
     for side, other in ((left, right), (right, left)):
         if is_none(side.node):
@@ -267,7 +279,10 @@ def _compare(left: _Side, op: ast.cmpop, right: _Side) -> Operand:
     return _null_is_false(_COMPARISONS[type(op)](*values))
 
 
-def _to_comparable(left: _Side, right: _Side) -> tuple[Operand, Operand]:
+def _to_comparable(
+    left: _Side,
+    right: _Side,
+) -> tuple[Operand, Operand]:
     """Return the values of both sides as one type.
 
     A text next to a number or a truth value counts as the one that it spells. All else
@@ -361,7 +376,10 @@ def _to_double(value: Operand) -> Operand:
     return pc.cast(value, pa.float64(), safe=False)
 
 
-def _to_same_type(left: Operand, right: Operand) -> tuple[Operand, Operand]:
+def _to_same_type(
+    left: Operand,
+    right: Operand,
+) -> tuple[Operand, Operand]:
     if left.type == right.type:
         return left, right
     return _to_double(left), _to_double(right)

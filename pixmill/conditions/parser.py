@@ -337,7 +337,11 @@ def _check_call(node: Call, source: Source) -> None:
             _check_regex(pattern.value, pattern.col_offset, source)
 
 
-def _check_regex(regex: str, at: int, source: Source) -> None:
+def _check_regex(
+    regex: str,
+    at: int,
+    source: Source,
+) -> None:
     # Arrow takes long to import, and few conditions hold a regular expression.
     import pyarrow as pa
     import pyarrow.compute as pc

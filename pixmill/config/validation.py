@@ -18,9 +18,9 @@ from pixmill.request.model import Request, Sweep
 from pixmill.request.registry import (
     OPERATIONS,
     RESERVED_FIELDS,
+    find_field_problem,
     image_index_problem,
     resolve_parameters,
-    unknown_field,
 )
 from pixmill.request.sweep import SweepPoints, make_points, sweep_mistakes
 
@@ -217,9 +217,9 @@ def _check_columns(section: Input, request: Request) -> Iterator[ConfigProblem]:
     except ValidationError:
         return
     for path in section.field_columns:
-        problem = unknown_field(request.req_key, params, path)
+        problem = find_field_problem(request.req_key, params, path)
         if problem:
-            yield ConfigProblem((f"input.columns.{path}", problem))
+            yield ConfigProblem((f"input.columns.{path}", problem.reason))
     index_problem = image_index_problem(params, len(section.image_columns))
     if index_problem and section.image_columns:
         yield ConfigProblem(("request.params", index_problem))

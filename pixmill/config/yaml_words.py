@@ -13,7 +13,7 @@ from pixmill.config.problems import ConfigProblem
 from pixmill.config.yaml_reader import Place, Word
 from pixmill.request.model import Request
 from pixmill.request.registry import OPERATIONS, resolve_parameters, with_field
-from pixmill.request.sweep.baseline import plain_request
+from pixmill.request.sweep.baseline import baseline_of
 
 
 def word_mistakes(
@@ -60,7 +60,7 @@ def _is_text(request: Request | None, axis: str) -> bool:
     if request is None:
         return False
     try:
-        return plain_request(request).kind_of(axis) != "field"
+        return baseline_of(request).kind_of(axis) != "field"
     except (ValidationError, ValueError):
         return False
 

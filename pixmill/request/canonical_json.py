@@ -11,13 +11,17 @@ from pixmill.text import normalized
 JsonValue: TypeAlias = Any
 
 SIGNIFICANT_DIGITS = 12
+"""More than any parameter needs, and fewer than the 15 that every double keeps."""
 
 
 def canonical_value(value: JsonValue) -> JsonValue:
     """Return `value` with numbers in one form and every text in Unicode NFC.
 
-    Floats keep 12 significant digits, so that 0.6000000000000001 (a step of `linspace`) is 0.6, and an integral
-    float is the integer: 3 and 3.0 ask for the same image. Raises ValueError for infinities and NaN.
+    Floats keep 12 significant digits, so that 0.6000000000000001 (a step of `linspace`) is
+    0.6, and an integral float is the integer: 3 and 3.0 ask for the same image. Raises
+    ValueError for infinities and NaN.
+
+        canonical_value({"scale": 3.0, "list": (0.1 + 0.2,)})    # {"scale": 3, "list": [0.3]}
     """
     if isinstance(value, float):
         return canonical_number(value)
@@ -37,19 +41,30 @@ def canonical_number(value: float) -> int | float:
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a number that JSON can carry")
     rounded = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    # Also -0.0, which asks for the same as 0.
     return int(rounded) if rounded.is_integer() else rounded
 
 
 def canonical_json(value: JsonValue) -> str:
-    """Return the compact JSON text of `value`: sorted keys, canonical numbers, NFC text, no escapes but JSON's own."""
+    """Return the compact JSON text of `value`.
+
+    Sorted keys, canonical numbers, NFC text, no escapes but JSON's own:
+
+        canonical_json({"b": 3.0, "a": "é"})    # '{"a":"é","b":3}'
+    """
     return json.dumps(
         canonical_value(value),
         sort_keys=True,
         separators=(",", ":"),
+        # It travels as UTF-8: escapes would be six bytes for each Chinese character.
         ensure_ascii=False,
         allow_nan=False,
     )
 
 
 json_text = encode_basestring
-"""The JSON string literal of a text that is already normalized (the same function that `canonical_json` uses)."""
+"""Return the JSON string literal of a text that is already in NFC.
+
+The same function that `canonical_json` uses. It makes a million literals of a plan's prompts
+without the cost of a JSON encoder for each.
+"""

@@ -18,52 +18,90 @@ from pixmill.request.canonical_json import JsonValue, canonical_json, json_text
 from pixmill.request.registry import keyed_parameters, resolve_parameters
 
 KEY_VERSION = 1
+
+# The API takes seeds of 31 bits.
 _SEED_MASK = 2**31 - 1
+
+# Joins the parts of a seed. No part can hold it: prompts and URLs with control characters
+# are invalid.
 _SEPARATOR = "\x1f"
-"""Joins the parts of a seed. No part can hold it: prompts and URLs with control characters are invalid."""
 
 
 @dataclass(frozen=True)
 class RequestShape:
-    """What all requests with the same parameters share, as canonical JSON cut where the row's values go in.
+    """What all requests with the same parameters share.
 
-    `key_middle` and `key_tail` stand before and after the prompt in the text that is hashed; `body_head` begins
-    the body that is sent.
+    It is canonical JSON, cut where the values of the row go in. What is hashed is
+
+        {"image":…,"operation":"…","params":{…},"prompt":"…","req_key":"…","seed":7,"version":1}
+                  └─────────── key_middle ───────────┘   └───── key_tail ─────┘
     """
 
     params: str
+    """The resolved parameters, as a JSON object."""
+
     key_middle: str
+    """What is between image and prompt in the text that is hashed."""
+
     key_tail: str
+    """What is between prompt and seed there."""
+
     body_head: str
+    """The beginning of the body that is sent: a JSON object that is not closed yet."""
 
     def job_keys(
-        self, images: Iterable[str], prompts: Iterable[str], seeds: Iterable[int]
+        self,
+        images: Iterable[str],
+        prompts: Iterable[str],
+        seeds: Iterable[int],
     ) -> list[str]:
-        """Return a job key, 64 hex characters, per request. `images` are canonical JSON, `prompts` JSON strings."""
+        """Return the job key, 64 hex characters, of each request.
+
+        `images` are canonical JSON (`url_list`, `file_identity`), `prompts` JSON strings
+        (`json_text`); all three are of one length.
+        """
+        # Local names and one text: this loop runs once for each job of a plan.
         middle = self.key_middle
         tail = self.key_tail
         end = f',"version":{KEY_VERSION}}}'
-        return [
-            sha256(
-                f'{{"image":{image}{middle}{prompt}{tail}{seed}{end}'.encode()
-            ).hexdigest()
-            for image, prompt, seed in zip(images, prompts, seeds, strict=True)
-        ]
+        keys = []
+        for image, prompt, seed in zip(images, prompts, seeds, strict=True):
+            text = f'{{"image":{image}{middle}{prompt}{tail}{seed}{end}'
+            keys.append(sha256(text.encode()).hexdigest())
+        return keys
 
-    def job_key(self, image: str, prompt: str, seed: int) -> str:
+    def job_key(
+        self,
+        image: str,
+        prompt: str,
+        seed: int,
+    ) -> str:
         """Return the job key of one request."""
         return self.job_keys([image], [prompt], [seed])[0]
 
-    def head(self, image_urls: str | None, prompt: str) -> str:
-        """Return the beginning of the JSON body to send; local images and the seed are put in when it is sent."""
+    def head(
+        self,
+        image_urls: str | None,
+        prompt: str,
+    ) -> str:
+        """Return the beginning of the JSON body of one request.
+
+        Local images and the seed are put in when it is sent: images would fill the memory,
+        and another draw has another seed.
+        """
         urls = f',"image_urls":{image_urls}' if image_urls else ""
         return f'{self.body_head}{urls},"prompt":{prompt}'
 
 
 def request_shape(
-    operation: str, req_key: str, params: Mapping[str, Any]
+    operation: str,
+    req_key: str,
+    params: Mapping[str, Any],
 ) -> RequestShape:
-    """Return the shape of requests with `params`; raises `pydantic.ValidationError` where they are wrong."""
+    """Return the shape of requests with `params`.
+
+    Raises `pydantic.ValidationError` where they are wrong.
+    """
     resolved = resolve_parameters(req_key, params)
     keyed = canonical_json(keyed_parameters(req_key, resolved))
     sent: dict[str, JsonValue] = {**resolved, "req_key": req_key}
@@ -76,8 +114,12 @@ def request_shape(
 
 
 def url_list(urls: Sequence[str]) -> str:
-    """Return the JSON list of input image URLs exactly as they stand in the table: it is both sent and hashed."""
-    return f"[{','.join(map(json_text, urls))}]"
+    """Return the JSON list of input image URLs exactly as the table has them.
+
+    It is both sent and hashed.
+    """
+    literals = ",".join(map(json_text, urls))
+    return f"[{literals}]"
 
 
 def file_identity(hashes: Sequence[str]) -> str:
@@ -85,22 +127,25 @@ def file_identity(hashes: Sequence[str]) -> str:
     return canonical_json([{"sha256": value} for value in hashes])
 
 
-def without_params(url: str, ignored: frozenset[str]) -> str:
-    """Return `url` without the query parameters named in `ignored`; other URLs come back untouched.
+def without_params(
+    url: str,
+    ignored: frozenset[str],
+) -> str:
+    """Return `url` without the query parameters named in `ignored`.
 
-    So does what can't be split: its row is invalid.
+    Signatures and expiry dates are such: with them every listing of a bucket would be paid
+    for again. A URL without any of them comes back untouched, not written anew.
     """
     try:
         parts = urlsplit(url)
     except ValueError:
+        # The checks of rows say what is wrong with it.
         return url
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     kept = [(name, value) for name, value in pairs if name not in ignored]
-    return (
-        url
-        if len(kept) == len(pairs)
-        else urlunsplit(parts._replace(query=urlencode(kept)))
-    )
+    if len(kept) == len(pairs):
+        return url
+    return urlunsplit(parts._replace(query=urlencode(kept)))
 
 
 def row_seeds(
@@ -110,34 +155,42 @@ def row_seeds(
     replicate: int,
     point_id: str | None = None,
 ) -> list[int]:
-    """Return the derived seed of each row, 0 to 2**31 - 1: equal rows share one, every replicate has its own.
+    """Return the derived seed of each row, 0 to 2**31 - 1.
 
-    Policy `per_row` gives no `point_id`, so that the points of a row share its seed; with one it is `per_job`.
-    `images` are image identities, `raw_prompts` the mapped prompt column in NFC. Seeds are derived, because the API
-    never returns the one that it drew for -1.
+    Equal rows share one, every replicate has its own. Policy `per_row` gives no `point_id`,
+    so that the points of a row share its seed; policy `per_job` gives one. `images` are image
+    identities, `raw_prompts` the mapped prompt column in NFC.
+
+    Seeds are derived, because the API never returns the one that it drew for -1.
     """
+    # The 1 is the version of this way to derive seeds.
     head = f"seed1{_SEPARATOR}{base}{_SEPARATOR}"
-    tail = f"{_SEPARATOR}{replicate}" + (
-        "" if point_id is None else f"{_SEPARATOR}{point_id}"
-    )
-    texts = (
-        f"{head}{image}{_SEPARATOR}{prompt}{tail}"
-        for image, prompt in zip(images, raw_prompts, strict=True)
-    )
-    digests = b"".join([sha256(text.encode()).digest() for text in texts])
-    # The first four bytes of each of the 32, all at once: a number for every row by itself takes twice as long.
-    return (np.frombuffer(digests, ">u4")[::8] & _SEED_MASK).tolist()  # type: ignore[no-any-return]
+    tail = f"{_SEPARATOR}{replicate}"
+    if point_id is not None:
+        tail += f"{_SEPARATOR}{point_id}"
+    digests = []
+    for image, prompt in zip(images, raw_prompts, strict=True):
+        text = f"{head}{image}{_SEPARATOR}{prompt}{tail}"
+        digests.append(sha256(text.encode()).digest())
+    # The first four bytes of each of the 32, all at once: a number for every row by itself
+    # takes twice as long.
+    words = np.frombuffer(b"".join(digests), ">u4")
+    return (words[::8] & _SEED_MASK).tolist()  # type: ignore[no-any-return]
 
 
 def replicate_seed(seed: int, replicate: int) -> int:
-    """Return the seed of a replicate where seeds are given: they count up from the first, and wrap around."""
+    """Return the seed of a replicate where seeds are given.
+
+    They count up from the first, and wrap around.
+    """
     return (seed + replicate) & _SEED_MASK
 
 
 def reroll_seed(seed: int, number: int) -> int:
-    """Return the seed of the `number`-th new try (1, 2, …) of an output that moderation refused under `seed`."""
-    return _drawn(f"reroll1{_SEPARATOR}{seed}{_SEPARATOR}{number}")
+    """Return the seed of the `number`-th new try (1, 2, …) of a refused output.
 
-
-def _drawn(text: str) -> int:
-    return int.from_bytes(sha256(text.encode()).digest()[:4], "big") & _SEED_MASK
+    `seed` is the one under which moderation refused the picture first.
+    """
+    text = f"reroll1{_SEPARATOR}{seed}{_SEPARATOR}{number}"
+    digest = sha256(text.encode()).digest()
+    return int.from_bytes(digest[:4], "big") & _SEED_MASK

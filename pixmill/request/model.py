@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Section(BaseModel):
     """What all sections share: unknown keys are mistakes, values are frozen."""
 
+    # A misspelt key that is ignored would be a request that nobody meant, and paid for.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -16,42 +17,65 @@ class Request(Section):
     """What is asked for each row."""
 
     operation: Literal["CVProcess"] = "CVProcess"
+    """The API's action, which all its models share."""
+
     req_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")] = (
         "high_aes_scheduler_svr_controlnet_v2.0"
     )
+    """The model or service that is asked."""
+
     prompt: str | None = None
+    """The prompt template; without one the mapped column is the prompt."""
+
     params: dict[str, Any] = {}
+    """The other fields of the request, as the user wrote them."""
 
 
 class Sweep(Section):
     """Parameter axes that multiply the rows."""
 
     groups: tuple[dict[str, Any], ...] = ()
+    """What multiplies; `pixmill.request.sweep` describes them."""
+
     exclude: tuple[str, ...] = ()
+    """Conditions, none of which may hold for a point that stays."""
+
     only: tuple[str, ...] = ()
+    """Conditions, all of which have to hold for a point that stays."""
 
 
 class Seed(Section):
     """Which seed a job gets; see `pixmill.request.fingerprint`."""
 
     policy: Literal["per_row", "per_job", "fixed", "column"] = "per_row"
+    """Whether the points of a row share a seed, all jobs have one, or the table says it."""
+
     base: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7
+    """What derived seeds are derived from, or the seed of policy `fixed`."""
+
     replicates: Annotated[int, Field(ge=1)] = 1
+    """How many images of each row and point."""
 
 
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of nested mappings and lists by dotted path, for comparing two configs."""
-    if isinstance(value, Mapping) and value:
-        children: Sequence[tuple[Any, Any]] = list(value.items())
-    elif isinstance(value, list | tuple) and value:
+def flatten(
+    value: Any,
+    prefix: str = "",
+) -> dict[str, Any]:
+    """Return the leaves of nested mappings and lists by dotted path.
+
+    Empty ones are leaves themselves.
+
+        flatten({"a": {"b": 1}, "c": [2, {}]})    # {"a.b": 1, "c.0": 2, "c.1": {}}
+    """
+    children: Sequence[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        children = list(value.items())
+    elif isinstance(value, list | tuple):
         children = list(enumerate(value))
-    else:
+    if not children:
         return {prefix: value}
-    joined = [
-        (f"{prefix}.{key}" if prefix else str(key), child) for key, child in children
-    ]
-    return {
-        path: leaf
-        for key, child in joined
-        for path, leaf in flatten(child, key).items()
-    }
+    leaves: dict[str, Any] = {}
+    for key, child in children:
+        path = f"{prefix}.{key}" if prefix else str(key)
+        leaves |= flatten(child, path)
+    return leaves

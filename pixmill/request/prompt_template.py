@@ -1,4 +1,7 @@
-"""Prompt templates: literal text, columns of the row and variables of the sweep, joined for a whole batch at once."""
+"""Prompt templates: literal text, columns of the row and variables of the sweep.
+
+They are joined for a whole batch at once.
+"""
 
 import string
 from collections.abc import Iterable, Mapping
@@ -15,10 +18,17 @@ from pixmill.text import normalized
 
 
 class Template(NamedTuple):
-    """A prompt as (literal, placeholder) pieces. A placeholder is a variable of the sweep or a column."""
+    """A prompt, cut at its placeholders.
+
+    parse_template("a {animal} in {style}", None, ["style"])
+    # pieces ("a ", "animal"), (" in ", "style"); variables {"style"}; columns ("animal",)
+    """
 
     pieces: tuple[tuple[str, str | None], ...]
+    """Pairs of a literal text and the placeholder after it, None at the end."""
+
     variables: frozenset[str] = frozenset()
+    """Those placeholders that the sweep fills; all others are columns."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -28,57 +38,90 @@ class Template(NamedTuple):
         )
 
     def fill(
-        self, texts: Mapping[str, pa.Array], values: Mapping[str, str], count: int
+        self,
+        texts: Mapping[str, pa.Array],
+        values: Mapping[str, str],
+        count: int,
     ) -> pa.Array:
-        """Return the prompts of `count` rows in Unicode NFC, `values` standing for the variables."""
+        """Return the prompts of `count` rows in Unicode NFC, an array (count,).
+
+        `texts` are the columns as texts (count,), `values` what the variables stand for.
+        """
         parts: list[Any] = []
         for literal, name in self.pieces:
-            parts += [pa.scalar(literal)] if literal else []
-            if name:
-                parts += [
-                    pa.scalar(values[name]) if name in self.variables else texts[name]
-                ]
+            if literal:
+                parts.append(pa.scalar(literal))
+            if name in self.variables:
+                parts.append(pa.scalar(values[name]))
+            elif name:
+                parts.append(texts[name])
         if not any(isinstance(part, pa.Array) for part in parts):
-            return pa.repeat(normalized("".join(part.as_py() for part in parts)), count)
-        return in_nfc(_joined(parts))
+            # Arrow joins scalars to a scalar, but every row has its prompt.
+            prompt = "".join(part.as_py() for part in parts)
+            return pa.repeat(normalized(prompt), count)
+        return in_nfc(_join(parts))
 
     def empty_places(
-        self, texts: Mapping[str, pa.Array], count: int
+        self,
+        texts: Mapping[str, pa.Array],
+        count: int,
     ) -> NDArray[np.bool_]:
-        """Mark those of `count` rows in which a column that it reads, among other text, is missing or blank."""
+        """Mark the rows in which a column that it reads among other text is missing or blank.
+
+        Returns a mask (count,). A prompt that is a column and nothing else has no gap: where
+        that is blank, so is the prompt.
+        """
         empty = np.zeros(count, np.bool_)
-        if len(self.pieces) > 1 or self.pieces[0][0]:
+        has_other_text = len(self.pieces) > 1 or self.pieces[0][0]
+        if has_other_text:
             for name in self.columns:
                 empty |= is_blank(texts[name]).to_numpy(zero_copy_only=False)
         return empty
 
     def cells(self, texts: Mapping[str, pa.Array]) -> pa.Array | None:
-        """The cells that it reads, joined: where all are blank, the prompt says nothing of its row."""
+        """Return the cells that it reads, joined; None where it reads none.
+
+        Where all are blank, the prompt says nothing of its row.
+        """
         cells = [texts[name] for name in self.columns]
-        return _joined(cells) if cells else None
+        return _join(cells) if cells else None
 
 
 def parse_template(
-    text: str | None, prompt_column: str | None, variables: Iterable[str]
+    text: str | None,
+    prompt_column: str | None,
+    variables: Iterable[str],
 ) -> Template:
-    """Return `request.prompt` as a template, without one the mapped column. Plain names only: a prompt runs no code.
+    """Return `request.prompt` as a template; without one, the mapped column.
 
-    Raises TableError for anything but a plain name in a placeholder.
+    Raises TableError for anything but a plain name in a placeholder: a prompt runs no code,
+    which `{row.__class__}` and formats would.
     """
     if text is None:
         return Template((("", prompt_column),))
     pieces = []
     for literal, name, spec, conversion in string.Formatter().parse(text):
         if name is not None and (not name or spec or conversion):
+            written = name
+            if conversion:
+                written += f"!{conversion}"
+            if spec:
+                written += f":{spec}"
             raise TableError(
-                f"request.prompt holds {{{name}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}}}",
-                hint="a placeholder is the plain name of a column, such as {text}; write {{ and }} for braces",
+                f"request.prompt holds {{{written}}}",
+                hint="a placeholder is the plain name of a column, such as {text}; "
+                "write {{ and }} for braces",
             )
         pieces.append((normalized(literal), name))
     return Template(tuple(pieces), frozenset(variables))
 
 
-def _joined(parts: list[Any]) -> pa.Array:
+def _join(parts: list[Any]) -> pa.Array:
+    separator = pa.scalar("")
     return pc.binary_join_element_wise(
-        *parts, pa.scalar(""), null_handling="replace", null_replacement=""
+        *parts,
+        separator,
+        # A missing cell is a blank one.
+        null_handling="replace",
+        null_replacement="",
     )

@@ -11,7 +11,7 @@ programs, as its official page could not be read: they are the documented ranges
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,9 +19,17 @@ from pixmill.request.canonical_json import JsonValue
 
 MAX_SEED = 2**31 - 1
 
+SeedNumber: TypeAlias = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Steps: TypeAlias = Annotated[int, Field(ge=1, le=50)]
+Scale: TypeAlias = Annotated[float, Field(ge=1, le=30)]
+Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+
 
 class Parameters(BaseModel):
-    """What every operation's parameter model shares: unknown fields are mistakes, values are frozen."""
+    """What every operation's parameter model shares.
+
+    Unknown fields are mistakes: the provider ignores them, and the picture is paid for.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
@@ -34,75 +42,118 @@ class Control(Parameters):
     type: Literal["canny", "depth", "pose"]
     strength: Annotated[float, Field(gt=0, le=1)]
     binary_data_index: Annotated[int, Field(ge=0)] = 0
+    """Which of the row's input images, from 0."""
 
 
 class LogoInfo(Parameters):
-    """The visible watermark; `position` counts from the bottom right, `language` 0 is Chinese, 1 English."""
+    """The visible watermark."""
 
     add_logo: bool = False
+
     position: Annotated[int, Field(ge=0, le=3)] = 0
+    """The corner: bottom right, bottom left, top left, top right."""
+
     language: Annotated[int, Field(ge=0, le=1)] = 0
-    opacity: Annotated[float, Field(ge=0, le=1)] | None = None
+    """0 is Chinese, 1 English."""
+
+    opacity: Fraction | None = None
+
     logo_text_content: str = ""
+    """The text in place of the usual one."""
 
 
 class ControlnetImageToImage(Parameters):
-    """`high_aes_scheduler_svr_controlnet_v2.0`: an image redrawn after a prompt, under the control of its shape.
+    """`high_aes_scheduler_svr_controlnet_v2.0`: an image redrawn after a prompt.
 
-    A field that is `None` is not sent: the provider's own default applies, which is known from client programs only.
+    Its shape controls the result. A field that is `None` is not sent: the provider's own
+    default applies, which is known from client programs only.
     """
 
     model_version: str = "general_controlnet_v2.0"
-    scale: Annotated[float, Field(ge=1, le=30)] = 3
-    ddim_steps: Annotated[int, Field(ge=1, le=50)] = 16
+    scale: Scale = 3
+    """How closely the picture follows the prompt."""
+
+    ddim_steps: Steps = 16
+    """How often the picture is refined."""
+
     use_rephraser: bool = True
+    """Whether the provider enriches the prompt; what it made of it comes with the answer."""
+
     controlnet_args: Annotated[tuple[Control, ...], Field(min_length=1)] = (
         Control(type="depth", strength=0.6),
     )
+
     return_url: bool = True
+    """Whether the answer names the picture's URL; without, it holds the picture."""
+
     logo_info: LogoInfo = LogoInfo()
+
     use_sr: bool | None = None
-    sr_seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
-    sr_strength: Annotated[float, Field(ge=0, le=1)] | None = None
-    sr_scale: Annotated[float, Field(ge=1, le=30)] | None = None
-    sr_steps: Annotated[int, Field(ge=1, le=50)] | None = None
+    """Whether the picture is enlarged; the other fields of `sr` are about that."""
+
+    sr_seed: SeedNumber | None = None
+    sr_strength: Fraction | None = None
+    sr_scale: Scale | None = None
+    sr_steps: Steps | None = None
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One registered `req_key`.
-
-    `not_in_key` names the parameters that change how an answer is delivered, not the image.
-    """
+    """One registered `req_key`."""
 
     req_key: str
+
     parameters: type[Parameters]
+    """Their names, types, ranges and defaults."""
+
     not_in_key: frozenset[str] = frozenset({"return_url"})
+    """The parameters that change how an answer is delivered, not the image."""
 
 
 RESERVED_FIELDS = frozenset(
-    {"req_key", "prompt", "seed", "image_urls", "binary_data_base64"}
+    {
+        "req_key",
+        "prompt",
+        "seed",
+        "image_urls",
+        "binary_data_base64",
+    }
+)
+"""Fields of a request that rows and config sections set, never `request.params`."""
+
+_IMAGE_TO_IMAGE = Operation(
+    req_key="high_aes_scheduler_svr_controlnet_v2.0",
+    parameters=ControlnetImageToImage,
 )
 
-OPERATIONS: Mapping[str, Operation] = {
-    operation.req_key: operation
-    for operation in (
-        Operation("high_aes_scheduler_svr_controlnet_v2.0", ControlnetImageToImage),
-    )
-}
+OPERATIONS: Mapping[str, Operation] = {_IMAGE_TO_IMAGE.req_key: _IMAGE_TO_IMAGE}
+"""All registered operations by `req_key`."""
 
 
-def resolve_parameters(req_key: str, params: Mapping[str, Any]) -> dict[str, JsonValue]:
-    """Return `params` checked, typed and with the operation's defaults filled in, as plain JSON values.
+class FieldProblem(NamedTuple):
+    """Why a dotted path can't be set to a value."""
 
-    An unregistered `req_key` returns them as they are. Raises `pydantic.ValidationError` with one entry a mistake.
+    reason: str
+    """In words, to follow the path."""
+
+    is_unknown: bool = False
+    """Whether the operation has no such field, so that the path may name something else."""
+
+
+def resolve_parameters(
+    req_key: str,
+    params: Mapping[str, Any],
+) -> dict[str, JsonValue]:
+    """Return `params` checked, typed and with the operation's defaults, as plain JSON values.
+
+    An unregistered `req_key` returns them as they are. Raises `pydantic.ValidationError` with
+    one entry for each mistake.
     """
     operation = OPERATIONS.get(req_key)
     if operation is None:
         return dict(params)
-    return operation.parameters.model_validate(dict(params)).model_dump(
-        mode="json", exclude_none=True
-    )
+    typed = operation.parameters.model_validate(dict(params))
+    return typed.model_dump(mode="json", exclude_none=True)
 
 
 def keyed_parameters(
@@ -110,69 +161,102 @@ def keyed_parameters(
 ) -> dict[str, JsonValue]:
     """Return those of the resolved `params` that change the image."""
     operation = OPERATIONS.get(req_key)
-    left_out = operation.not_in_key if operation else frozenset({"return_url"})
+    # All operations of this API have `return_url`, also those that nobody registered.
+    left_out = operation.not_in_key if operation else Operation.not_in_key
     return {name: value for name, value in params.items() if name not in left_out}
 
 
-def image_index_problem(params: Mapping[str, Any], images: int) -> str | None:
-    """Say which control points past the `images` input images that a request carries, or `None`."""
+def image_index_problem(
+    params: Mapping[str, Any],
+    images: int,
+) -> str | None:
+    """Say which control points past the `images` input images of a request, or return None."""
     for position, control in enumerate(params.get("controlnet_args") or ()):
-        index = (
-            control.get("binary_data_index", 0) if isinstance(control, Mapping) else 0
-        )
+        if not isinstance(control, Mapping):
+            # Of an operation that is not registered, whose parameters can be anything.
+            continue
+        index = control.get("binary_data_index", 0)
         if isinstance(index, int) and index >= images:
-            return f"controlnet_args.{position}.binary_data_index is {index}, but a row has {images} input image(s)"
+            path = f"controlnet_args.{position}.binary_data_index"
+            return f"{path} is {index}, but a row has {images} input image(s)"
     return None
 
 
-def with_field(params: Mapping[str, Any], path: str, value: object) -> dict[str, Any]:
-    """Return a copy of `params` in which the dotted `path` (list positions are numbers) holds `value`.
+def with_field(
+    params: Mapping[str, Any],
+    path: str,
+    value: object,
+) -> dict[str, Any]:
+    """Return a copy of `params` in which the dotted `path` holds `value`.
 
-    Raises KeyError where the path leads past the end of a list or into a value that has no fields.
+    Positions in lists are numbers. Raises KeyError where the path leads past the end of a
+    list or into a value that has no fields.
+
+        with_field({"a": [{"b": 1}]}, "a.0.b", 2)    # {"a": [{"b": 2}]}
     """
     head, _, rest = path.partition(".")
-    return {**params, head: _placed(params.get(head), rest, value) if rest else value}
+    if rest:
+        value = _place(params.get(head), rest, value)
+    return {**params, head: value}
 
 
-def _placed(container: Any, path: str, value: object) -> Any:
-    head, _, rest = path.partition(".")
+def _place(
+    container: Any,
+    path: str,
+    value: object,
+) -> Any:
+    """Return a copy of `container`, of whatever kind, with `value` at `path`."""
     if isinstance(container, Mapping) or container is None:
         return with_field(container or {}, path, value)
-    if isinstance(container, Sequence) and not isinstance(container, str):
-        if not (head.isdecimal() and int(head) < len(container)):
-            raise KeyError(path)
-        items = list(container)
-        items[int(head)] = _placed(items[int(head)], rest, value) if rest else value
-        return items
-    raise KeyError(path)
+    if isinstance(container, str) or not isinstance(container, Sequence):
+        raise KeyError(path)
+    head, _, rest = path.partition(".")
+    if not (head.isdecimal() and int(head) < len(container)):
+        raise KeyError(path)
+    at = int(head)
+    items = list(container)
+    items[at] = _place(items[at], rest, value) if rest else value
+    return items
 
 
-def unknown_field(req_key: str, params: Mapping[str, Any], path: str) -> str | None:
-    """Say why the dotted `path` names no scalar field of the operation, or return `None` if it does.
+def find_field_problem(
+    req_key: str,
+    params: Mapping[str, Any],
+    path: str,
+) -> FieldProblem | None:
+    """Say why the dotted `path` is not a scalar field of the operation, or return None.
 
     A path is known when the operation's schema has it, whether `params` sets it or not.
     """
     if path.partition(".")[0] in RESERVED_FIELDS:
-        return f"{path} is set by pixmill itself"
+        return FieldProblem(f"{path} is set by pixmill itself")
     try:
         resolved = resolve_parameters(req_key, params)
         tried = with_field(resolved, path, None)
         if req_key in OPERATIONS:
             resolve_parameters(req_key, tried)
     except KeyError:
-        return f"{path} leads past the end of a list in request.params"
+        return FieldProblem(f"{path} leads past the end of a list in request.params")
     except ValidationError as error:
+        # The schema is asked by a null: only complaints about the path itself count, as
+        # null itself fits few fields.
         kinds = {problem["type"] for problem in error.errors()}
         if "extra_forbidden" in kinds:
-            return "unknown field" + did_you_mean(
-                path, OPERATIONS[req_key].parameters.model_fields
-            )
+            known = OPERATIONS[req_key].parameters.model_fields
+            reason = "unknown field" + did_you_mean(path, known)
+            return FieldProblem(reason, is_unknown=True)
         if kinds & {"tuple_type", "model_type"}:
-            return f"{path} is not a single value; name one of its fields"
+            return FieldProblem(f"{path} is not a single value; name one of its fields")
     return None
 
 
-def did_you_mean(word: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    """Return a suggestion to append to a message about `word`, or nothing where no known word is close."""
+def did_you_mean(
+    word: str,
+    known: Mapping[str, Any] | Sequence[str],
+) -> str:
+    """Return a suggestion to append to a message about `word`.
+
+    `; did you mean `scale`?`, or nothing where no known word is close.
+    """
     close = get_close_matches(word, list(known), n=1)
     return f"; did you mean `{close[0]}`?" if close else ""

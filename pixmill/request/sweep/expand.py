@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, product
-from typing import Any
+from typing import TypeAlias
 
 from pydantic import ValidationError
 
@@ -12,7 +12,7 @@ from pixmill.errors import ConfigError
 from pixmill.request.model import Request, Sweep
 from pixmill.request.registry import resolve_parameters
 from pixmill.request.sweep.axes import MAX_POINTS
-from pixmill.request.sweep.baseline import plain_request
+from pixmill.request.sweep.baseline import baseline_of
 from pixmill.request.sweep.groups import AxisSetting, Group, GroupReader
 from pixmill.request.sweep.points import (
     Axis,
@@ -25,8 +25,11 @@ from pixmill.request.sweep.points import (
     point_id,
 )
 
-Mistakes = list[tuple[str, str]]
-_Combination = tuple[AxisSetting, ...]
+Mistakes: TypeAlias = list[tuple[str, str]]
+"""Pairs of a path in the config, such as `sweep.groups.0.grid.scale`, and a message."""
+
+_Combination: TypeAlias = tuple[AxisSetting, ...]
+"""A setting for each axis of the sweep."""
 
 
 def make_points(sweep: Sweep, request: Request) -> SweepPoints:
@@ -34,7 +37,7 @@ def make_points(sweep: Sweep, request: Request) -> SweepPoints:
 
     Raises ConfigError with every mistake; `sweep_mistakes` lists them.
     """
-    points, mistakes = _made(sweep, request)
+    points, mistakes = _expand(sweep, request)
     if points is None:
         listed = "\n".join(f"  {where}: {message}" for where, message in mistakes)
         raise ConfigError(f"the sweep can't be used:\n{listed}")
@@ -42,31 +45,67 @@ def make_points(sweep: Sweep, request: Request) -> SweepPoints:
 
 
 def sweep_mistakes(sweep: Sweep, request: Request) -> Mistakes:
-    """Return what is wrong with `sweep`: (config path such as `sweep.groups.0.grid.scale`, message).
+    """Return what is wrong with `sweep`.
 
     Nothing where `request.params` are wrong themselves: what an axis may be depends on them.
     """
     try:
-        return _made(sweep, request)[1]
+        _, mistakes = _expand(sweep, request)
     except ValidationError:
         return []
+    return mistakes
 
 
-def _made(sweep: Sweep, request: Request) -> tuple[SweepPoints | None, Mistakes]:
-    reader = GroupReader(plain_request(request))
+def _expand(
+    sweep: Sweep,
+    request: Request,
+) -> tuple[SweepPoints | None, Mistakes]:
+    """Return the points, or None and every mistake that could be found."""
+    reader = GroupReader(baseline_of(request))
     groups = [
         reader.read(group, f"sweep.groups.{at}")
         for at, group in enumerate(sweep.groups)
     ]
-    conditions, mistakes = _conditions(sweep)
+    conditions, mistakes = _read_conditions(sweep)
     mistakes = reader.mistakes + mistakes
+    # Before they are built: each group is within the limit, their product may not be.
     if not mistakes and math.prod(len(group.rows) for group in groups) > MAX_POINTS:
-        mistakes.append(("sweep.groups", f"make more than {MAX_POINTS:,} points"))
-    return (None, mistakes) if mistakes else _multiplied(groups, conditions, request)
+        mistakes = [("sweep.groups", f"make more than {MAX_POINTS:,} points")]
+    if mistakes:
+        return None, mistakes
+
+    kinds: dict[str, AxisKind] = {}
+    for group in groups:
+        kinds |= group.axes
+    combinations = _multiply(groups)
+    # What reads a column of the input as well can only be decided with a row.
+    of_points = [each for each in conditions if each.condition.names <= kinds.keys()]
+    of_rows = [each for each in conditions if each not in of_points]
+    kept, mistakes = _constrain(combinations, of_points, kinds)
+    if not kept and not mistakes:
+        count = f"{len(combinations):,}"
+        message = f"no point remains: exclude and only remove all {count}"
+        mistakes.append(("sweep", message))
+    points = SweepPoints(
+        axes=_axes(kinds, kept),
+        points=tuple(
+            Point(
+                id=id_,
+                values={setting.path: setting.value for setting in settings},
+                labels={setting.path: setting.label for setting in settings},
+            )
+            for id_, settings in kept.items()
+        ),
+        row_conditions=tuple(of_rows),
+    )
+    mistakes += _find_unsendable(points, request)
+    if mistakes:
+        return None, mistakes
+    return points, []
 
 
-def _conditions(sweep: Sweep) -> tuple[list[RowCondition], Mistakes]:
-    found: list[RowCondition] = []
+def _read_conditions(sweep: Sweep) -> tuple[list[RowCondition], Mistakes]:
+    conditions: list[RowCondition] = []
     mistakes: Mistakes = []
     for name, texts, keep_when in (
         ("exclude", sweep.exclude, False),
@@ -75,118 +114,94 @@ def _conditions(sweep: Sweep) -> tuple[list[RowCondition], Mistakes]:
         for at, text in enumerate(texts):
             where = f"sweep.{name}.{at}"
             try:
-                found.append(RowCondition(parse(text), keep_when, where))
+                conditions.append(RowCondition(parse(text), keep_when, where))
             except ValueError as error:
                 mistakes.append((where, str(error)))
-    return found, mistakes
+    return conditions, mistakes
 
 
-def _multiplied(
-    groups: Sequence[Group], conditions: Sequence[RowCondition], request: Request
-) -> tuple[SweepPoints | None, Mistakes]:
-    kinds = {path: kind for group in groups for path, kind in group.axes.items()}
-    combinations = _combinations(groups)
-    of_points = [
-        condition
-        for condition in conditions
-        if condition.condition.names <= kinds.keys()
-    ]
-    kept, mistakes = _constrained(combinations, of_points, kinds)
-    if not kept and not mistakes:
-        mistakes.append(
-            (
-                "sweep",
-                f"no point remains: exclude and only remove all {len(combinations):,}",
-            )
-        )
-    of_rows = tuple(condition for condition in conditions if condition not in of_points)
-    points = SweepPoints(_axes(kinds, kept.values()), tuple(_points(kept)), of_rows)
-    mistakes += _unfit(points, request)
-    return (None, mistakes) if mistakes else (points, [])
+def _multiply(groups: Sequence[Group]) -> dict[str, _Combination]:
+    """Return every combination of the groups' rows by point id, the first group slowest.
 
-
-def _combinations(groups: Sequence[Group]) -> dict[str, _Combination]:
-    """Return every combination of the groups' rows by point id, the first group slowest; equal ones once."""
-    found: dict[str, _Combination] = {}
+    Equal ones, of axes that are written twice or are at their defaults, are there once.
+    """
+    combinations: dict[str, _Combination] = {}
     for rows in product(*(group.rows for group in groups)):
-        combination = tuple(chain.from_iterable(rows))
-        found.setdefault(
-            point_id([(each.path, each.text) for each in combination if each.differs]),
-            combination,
-        )
-    return found
+        settings = tuple(chain.from_iterable(rows))
+        differing = [(each.path, each.text) for each in settings if each.differs]
+        combinations.setdefault(point_id(differing), settings)
+    return combinations
 
 
-def _constrained(
+def _constrain(
     combinations: dict[str, _Combination],
     conditions: Sequence[RowCondition],
     paths: Iterable[str],
 ) -> tuple[dict[str, _Combination], Mistakes]:
+    """Return the combinations that no condition removes."""
     if not conditions:
         return combinations, []
+    # NumPy takes long to import, and most sweeps have no conditions.
     import numpy as np
 
-    keep = np.ones(len(combinations), dtype=np.bool_)
+    columns = {}
+    for at, path in enumerate(paths):
+        values = [settings[at].value for settings in combinations.values()]
+        columns[path] = axis_column(values)
+    stays = np.ones(len(combinations), dtype=np.bool_)
     mistakes: Mistakes = []
-    every = combinations.values()
-    columns = {
-        path: axis_column([row[at].value for row in every])
-        for at, path in enumerate(paths)
-    }
     for condition, keep_when, where in conditions:
         try:
-            keep &= condition.mask(columns, len(combinations)) == keep_when
+            stays &= condition.mask(columns, len(combinations)) == keep_when
         except ValueError as error:
             mistakes.append((where, str(error)))
-    return {
-        id_: row
-        for (id_, row), stays in zip(combinations.items(), keep, strict=True)
-        if stays
-    }, mistakes
+    kept = [
+        pair for pair, keep in zip(combinations.items(), stays, strict=True) if keep
+    ]
+    return dict(kept), mistakes
 
 
 def _axes(
-    kinds: Mapping[str, AxisKind], combinations: Iterable[_Combination]
+    kinds: Mapping[str, AxisKind],
+    combinations: Mapping[str, _Combination],
 ) -> tuple[Axis, ...]:
+    """Return the axes with those of their values that remain."""
     values: dict[str, dict[str, AxisValue]] = {path: {} for path in kinds}
-    for setting in chain.from_iterable(combinations):
-        values[setting.path].setdefault(
-            setting.text, AxisValue(setting.label, setting.value)
-        )
+    for setting in chain.from_iterable(combinations.values()):
+        value = AxisValue(setting.label, setting.value)
+        values[setting.path].setdefault(setting.text, value)
     return tuple(
         Axis(path, kind, tuple(values[path].values())) for path, kind in kinds.items()
     )
 
 
-def _points(combinations: Mapping[str, _Combination]) -> Iterable[Point]:
-    for id_, combination in combinations.items():
-        values = {setting.path: setting.value for setting in combination}
-        yield Point(
-            id_, values, {setting.path: setting.label for setting in combination}
+def _find_unsendable(points: SweepPoints, request: Request) -> Mistakes:
+    """Check the points of a sweep over `req_key` as a whole.
+
+    Each axis was checked by the operation of the config, but what a field may be depends on
+    the one that the point names.
+    """
+    if not any(axis.kind == "req_key" for axis in points.axes):
+        return []
+    mistakes: dict[str, str] = {}
+    for point in points.points:
+        req_key = str(point.values["req_key"])
+        if req_key in mistakes:
+            # One example of each: a wrong range of one axis makes thousands.
+            continue
+        try:
+            sent = points.request_at(point, request)
+            resolve_parameters(sent.req_key, sent.params)
+        except KeyError as error:
+            reason = f"it has no {error}"
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            path = ".".join(map(str, first["loc"]))
+            reason = f"{path}: {first['msg']}"
+        else:
+            continue
+        values = dict(point.values)
+        mistakes[req_key] = (
+            f"the point {values} can't be sent with req_key {req_key}: {reason}"
         )
-
-
-def _unfit(points: SweepPoints, request: Request) -> Mistakes:
-    """Check the points of a sweep over `req_key` whole: what a field may be depends on the operation."""
-    found: dict[str, Any] = {}
-    if any(axis.kind == "req_key" for axis in points.axes):
-        for point in points.points:
-            try:
-                sent = points.request_at(point, request)
-                resolve_parameters(sent.req_key, sent.params)
-            except (ValidationError, KeyError) as error:
-                found.setdefault(point.values["req_key"], (dict(point.values), error))
-    return [
-        (
-            "sweep.groups",
-            f"the point {values} can't be sent with req_key {req_key}: {_reason(error)}",
-        )
-        for req_key, (values, error) in found.items()
-    ]
-
-
-def _reason(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return f"it has no {error}"
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return [("sweep.groups", message) for message in mistakes.values()]

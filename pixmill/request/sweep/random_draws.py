@@ -1,9 +1,10 @@
-"""Random draws that never change: each is derived from a hash, not taken from a library's generator.
+"""Random draws that never change: each is derived from a hash, not taken from a generator.
 
-Draw `i` of an axis depends on the group's seed, the axis and `i` alone: a larger n or another axis leaves it as it is.
+Draw `i` of an axis depends on the group's seed, the axis and `i` alone: a larger n or another
+axis leaves it as it is. Otherwise a change of the config would pay for every point again.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from decimal import Context, Decimal
 from hashlib import sha256
 from typing import Any
@@ -13,48 +14,69 @@ from pixmill.request.sweep.axes import (
     DISTRIBUTIONS,
     SERIES,
     RawValue,
-    named,
-    numbers,
     plain_number,
-    values_of,
+    read_named,
+    read_numbers,
+    read_values,
 )
 from pixmill.text import normalized
 
+# A double holds 53 bits: more would be rounded, and could become 1.
 _UNIT_BITS = 53
+
+# Joins the parts of what is hashed.
 _SEPARATOR = "\x1f"
 
+# Floats differ between machines in the last digit of a power; decimals don't.
+_EXACT = Context(prec=20)
 
-def draws_of(spec: Any, path: str, seed: int, n: int) -> list[RawValue]:
-    """Return `n` draws for the axis `path` from a distribution, or from the values of a list or a series.
 
-    After them stand all values that can be drawn, or the bounds: they must fit, whatever was drawn. Raises
-    ValueError where `spec` is wrong.
+def draw_values(
+    spec: Any,
+    path: str,
+    seed: int,
+    n: int,
+) -> list[RawValue]:
+    """Return `n` draws for the axis `path`, and after them what else could be drawn.
+
+    `spec` is a distribution, or a list or series to choose from. What follows the draws are
+    all values of a choice, or the bounds: they must fit as well, so that no mistake waits for
+    the draw that hits it. Raises ValueError where `spec` is wrong.
+
+        draw_values({"randint": [1, 1000]}, "scale", 1, 2)    # 553, 967, then 1, 1000
     """
     digests = [_digest(seed, path, at) for at in range(n)]
     if isinstance(spec, list | tuple):
-        return _choice(spec, digests)
-    name, arguments = named(spec, (*DISTRIBUTIONS, *SERIES))
-    if name == "choice" or name in SERIES:
-        return _choice(arguments if name == "choice" else spec, digests)
-    low, high = numbers(arguments, f"{name}: [a, b]")
+        return _choose(spec, digests)
+    name, arguments = read_named(spec, (*DISTRIBUTIONS, *SERIES))
+    if name == "choice":
+        return _choose(arguments, digests)
+    if name in SERIES:
+        return _choose(spec, digests)
+    low, high = read_numbers(arguments, f"{name}: [a, b]")
     if low >= high:
         raise ValueError(f"{name} needs [a, b] with a below b")
-    draw = {"uniform": _uniform, "loguniform": _loguniform, "randint": _randint}[name](
-        low, high
-    )
-    return [
-        *(RawValue(draw(digest)) for digest in digests),
-        RawValue(plain_number(low)),
-        RawValue(plain_number(high)),
-    ]
+    match name:
+        case "uniform":
+            draws = _draw_uniform(low, high, digests)
+        case "loguniform":
+            draws = _draw_loguniform(low, high, digests)
+        case _:
+            draws = _draw_integers(low, high, digests)
+    bounds = (plain_number(low), plain_number(high))
+    return [RawValue(value) for value in (*draws, *bounds)]
 
 
-def _digest(seed: int, path: str, at: int) -> int:
-    return int.from_bytes(
-        sha256(
-            _SEPARATOR.join(("draw1", str(seed), normalized(path), str(at))).encode()
-        ).digest()
-    )
+def _digest(
+    seed: int,
+    path: str,
+    at: int,
+) -> int:
+    """Return 256 bits that no other draw has."""
+    # The 1 is the version of this way to draw.
+    parts = ("draw1", str(seed), normalized(path), str(at))
+    text = _SEPARATOR.join(parts)
+    return int.from_bytes(sha256(text.encode()).digest())
 
 
 def _unit(digest: int) -> float:
@@ -62,36 +84,49 @@ def _unit(digest: int) -> float:
     return (digest >> (256 - _UNIT_BITS)) * 2.0**-_UNIT_BITS
 
 
-def _choice(spec: Any, digests: list[int]) -> list[RawValue]:
-    values = values_of(spec)
-    return [*(values[digest % len(values)] for digest in digests), *values]
+def _choose(
+    spec: Any,
+    digests: Sequence[int],
+) -> list[RawValue]:
+    values = read_values(spec)
+    chosen = [values[digest % len(values)] for digest in digests]
+    return [*chosen, *values]
 
 
-def _uniform(low: Decimal, high: Decimal) -> Callable[[int], int | float]:
+def _draw_uniform(
+    low: Decimal,
+    high: Decimal,
+    digests: Sequence[int],
+) -> list[int | float]:
     first = float(low)
     span = float(high - low)
-    return lambda digest: canonical_number(first + span * _unit(digest))
+    return [canonical_number(first + span * _unit(digest)) for digest in digests]
 
 
-def _loguniform(low: Decimal, high: Decimal) -> Callable[[int], int | float]:
+def _draw_loguniform(
+    low: Decimal,
+    high: Decimal,
+    digests: Sequence[int],
+) -> list[int | float]:
     if low <= 0:
         raise ValueError("loguniform needs bounds above 0")
-
-    exact = Context(
-        prec=20
-    )  # floats differ between machines in the last digit of a power
-    span = exact.ln(exact.divide(high, low))
-
-    def draw(digest: int) -> int | float:
-        factor = exact.exp(exact.multiply(span, Decimal(_unit(digest))))
-        return canonical_number(float(exact.multiply(low, factor)))
-
-    return draw
+    span = _EXACT.ln(_EXACT.divide(high, low))
+    draws = []
+    for digest in digests:
+        exponent = _EXACT.multiply(span, Decimal(_unit(digest)))
+        value = _EXACT.multiply(low, _EXACT.exp(exponent))
+        draws.append(canonical_number(float(value)))
+    return draws
 
 
-def _randint(low: Decimal, high: Decimal) -> Callable[[int], int | float]:
+def _draw_integers(
+    low: Decimal,
+    high: Decimal,
+    digests: Sequence[int],
+) -> list[int | float]:
     first = int(low)
     last = int(high)
     if first != low or last != high:
         raise ValueError("randint needs whole numbers")
-    return lambda digest: first + digest % (last - first + 1)
+    count = last - first + 1
+    return [first + digest % count for digest in digests]

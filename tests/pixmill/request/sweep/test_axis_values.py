@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixmill.request.sweep.axes import values_of
-from pixmill.request.sweep.random_draws import draws_of
+from pixmill.request.sweep.axes import read_values
+from pixmill.request.sweep.random_draws import draw_values
 
 
 def plain(spec: Any) -> list[Any]:
-    return [value for value, _ in values_of(spec)]
+    return [value for value, _ in read_values(spec)]
 
 
 def draws(spec: Any, n: int = 50, path: str = "scale", seed: int = 1) -> list[Any]:
-    return [value for value, _ in draws_of(spec, path, seed, n)[:n]]
+    return [value for value, _ in draw_values(spec, path, seed, n)[:n]]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_series_are_what_they_say(spec: Any, expected: list[Any]) -> None:
 
 
 def test_a_value_may_have_a_label() -> None:
-    assert values_of([{"label": "strong", "value": 0.8}, 0.2]) == [
+    assert read_values([{"label": "strong", "value": 0.8}, 0.2]) == [
         (0.8, "strong"),
         (0.2, None),
     ]
@@ -103,7 +103,7 @@ def test_a_series_has_n_values_between_its_ends(
 )
 def test_a_wrong_series_is_refused(spec: Any, says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
-        values_of(spec)
+        read_values(spec)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_wrong_series_is_refused(spec: Any, says: str) -> None:
 )
 def test_a_wrong_distribution_is_refused(spec: Any, says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
-        draws_of(spec, "scale", 1, 3)
+        draw_values(spec, "scale", 1, 3)
 
 
 def test_draws_never_change() -> None:
@@ -190,12 +190,13 @@ def test_axes_and_seeds_draw_independently() -> None:
 def test_all_that_may_be_drawn_is_given_for_checking() -> None:
     """A value that does not fit must not wait for the draw that hits it."""
     assert [
-        value for value, _ in draws_of({"choice": ["a", "b", "c"]}, "style", 1, 1)[1:]
+        value
+        for value, _ in draw_values({"choice": ["a", "b", "c"]}, "style", 1, 1)[1:]
     ] == [
         "a",
         "b",
         "c",
     ]
     assert [
-        value for value, _ in draws_of({"uniform": [1, 50]}, "scale", 1, 1)[1:]
+        value for value, _ in draw_values({"uniform": [1, 50]}, "scale", 1, 1)[1:]
     ] == [1, 50]

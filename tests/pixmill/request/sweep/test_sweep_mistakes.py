@@ -129,6 +129,8 @@ def mistakes(
         ({"random": {"n": 10**7, "scale": [1]}}, "random", "1,000,000 at most"),
         ({"random": {"n": 2, "seed": "x", "scale": [1]}}, "random", "seed must be"),
         ({"random": {"n": 2}}, "random", "no axis"),
+        ({"random": {"n": 2, 3: [1, 2]}}, "random.3", "must be the name of an axis"),
+        ({"grid": {3: [1, 2]}}, "grid.3", "must be the name of an axis"),
         (
             {"random": {"n": 2, "scale": {"normal": [1, 2]}}},
             "random.scale",
