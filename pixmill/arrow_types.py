@@ -5,6 +5,7 @@ views of their items, values with the mark of an extension. Here such columns be
 every depth, and columns whose types differ from file to file become the one type that holds them all.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -93,24 +94,29 @@ def doubles(column: Any) -> Any:
     return pa.array(halves.astype(str).astype(float), mask=_nulls(column))
 
 
+def _with_fields(
+    kind: pa.DataType, convert: Callable[[pa.Field], pa.Field]
+) -> pa.DataType:
+    """The type `kind` with each of its fields converted; a type that has none is returned as it is."""
+    if pa.types.is_struct(kind):
+        return pa.struct([convert(field) for field in kind])
+    if pa.types.is_map(kind):
+        # Arrow takes no map whose keys may be null, whatever a conversion says of its fields.
+        key = convert(kind.key_field).with_nullable(False)
+        return pa.map_(key, convert(kind.item_field), kind.keys_sorted)
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(convert(kind.value_field), kind.list_size)
+    for is_one, made in _MADE:
+        if is_one(kind):
+            return made(convert(kind.value_field))
+    return kind
+
+
 def _stored_type(kind: pa.DataType) -> pa.DataType:
     """The type without extensions at any depth, the same bytes."""
     if isinstance(kind, pa.BaseExtensionType):
         return _stored_type(kind.storage_type)
-    if pa.types.is_struct(kind):
-        return pa.struct([_stored_field(field) for field in kind])
-    if pa.types.is_map(kind):
-        return pa.map_(
-            _stored_field(kind.key_field),
-            _stored_field(kind.item_field),
-            kind.keys_sorted,
-        )
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(_stored_field(kind.value_field), kind.list_size)
-    for is_one, made in _MADE:
-        if is_one(kind):
-            return made(_stored_field(kind.value_field))
-    return kind
+    return _with_fields(kind, lambda field: field.with_type(_stored_type(field.type)))
 
 
 def _stored(array: Any, kind: pa.DataType) -> pa.Array:
@@ -143,46 +149,31 @@ def _stored(array: Any, kind: pa.DataType) -> pa.Array:
     )
 
 
-def _stored_field(field: pa.Field) -> pa.Field:
-    return field.with_type(_stored_type(field.type))
-
-
 def _dense_type(kind: pa.DataType) -> pa.DataType:
     """The plain type without a dictionary, as it is inside of other types."""
-    if pa.types.is_timestamp(kind) and kind.tz is not None:
-        # The same instants, in a zone that whoever reads the dataset can show: files name "Z", and worse.
-        return pa.timestamp(kind.unit, kind.tz if is_known_zone(kind.tz) else "UTC")
-    if pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
-        return pa.decimal128(
-            kind.precision, kind.scale
-        )  # few readers know the narrow ones
     if isinstance(kind, pa.BaseExtensionType):
         return _dense_type(kind.storage_type)
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return _dense_type(kind.value_type)
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        # The same instants, in a zone that whoever reads the dataset can show: files name "Z", and worse.
+        return pa.timestamp(kind.unit, kind.tz if is_known_zone(kind.tz) else "UTC")
+    if pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
+        # Few readers know the narrow ones.
+        return pa.decimal128(kind.precision, kind.scale)
     if pa.types.is_string_view(kind):
         return pa.string()
     if pa.types.is_binary_view(kind):
         return pa.binary()
-    if pa.types.is_struct(kind):
-        return pa.struct([_dense_field(field) for field in kind])
-    if pa.types.is_map(kind):
-        return pa.map_(
-            _dense_field(kind.key_field),
-            _dense_field(kind.item_field),
-            kind.keys_sorted,
-        )
-    if isinstance(kind, _LARGE):
-        return pa.large_list(_dense_field(kind.value_field))
-    if isinstance(kind, _LISTS):
-        return pa.list_(_dense_field(kind.value_field))
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(_dense_field(kind.value_field), kind.list_size)
-    return kind
-
-
-def _dense_field(field: pa.Field) -> pa.Field:
-    return pa.field(field.name, _dense_type(field.type), field.nullable)
+    if pa.types.is_list_view(kind):
+        kind = pa.list_(kind.value_field)
+    if pa.types.is_large_list_view(kind):
+        kind = pa.large_list(kind.value_field)
+    # A field made anew has no metadata: what another writer noted there says nothing to whoever reads ours.
+    return _with_fields(
+        kind,
+        lambda field: pa.field(field.name, _dense_type(field.type), field.nullable),
+    )
 
 
 def _wide_type(kind: pa.DataType) -> pa.DataType:
@@ -192,24 +183,15 @@ def _wide_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_floating(kind):
         return pa.float64()
     if pa.types.is_timestamp(kind) and kind.tz is not None:
-        return pa.timestamp(
-            kind.unit, "UTC"
-        )  # the same instants, whatever zone they are shown in
-    if pa.types.is_struct(kind):
-        return pa.struct([_wide_field(field) for field in kind])
+        # The same instants, whatever zone they are shown in.
+        return pa.timestamp(kind.unit, "UTC")
     if pa.types.is_map(kind):
-        return pa.map_(kind.key_field, _wide_field(kind.item_field))
-    if isinstance(kind, _LARGE):
-        return pa.large_list(_wide_field(kind.value_field))
-    if isinstance(kind, _LISTS):
-        return pa.list_(_wide_field(kind.value_field))
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(_wide_field(kind.value_field), kind.list_size)
-    return kind
-
-
-def _wide_field(field: pa.Field) -> pa.Field:
-    return pa.field(field.name, _wide_type(field.type))
+        # Without the promise that its keys are sorted, which the other file may not make.
+        kind = pa.map_(kind.key_field, kind.item_field)
+    # Nullable, as what one file never leaves out may be missing in another.
+    return _with_fields(
+        kind, lambda field: pa.field(field.name, _wide_type(field.type))
+    )
 
 
 def _conformed_dictionary(array: pa.DictionaryArray, kind: pa.DataType) -> pa.Array:
