@@ -10,6 +10,7 @@ PixmillError
 └── TransportError          one HTTP exchange failed
     ├── NotSent             before its first byte left: nothing can have been charged
     └── AnswerUnknown       after bytes left: it may have been charged
+        └── BodyTooLarge    the answer is larger than the caller takes
 """
 
 
@@ -55,3 +56,7 @@ class NotSent(TransportError):
 
 class AnswerUnknown(TransportError):
     """The request was sent, at least in part, and no complete answer came back."""
+
+
+class BodyTooLarge(AnswerUnknown):
+    """The answer has more bytes than the caller takes; the rest was not read."""

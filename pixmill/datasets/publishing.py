@@ -6,7 +6,6 @@ that began with it (`pixmill.datasets.page_preserving_writer`). The version that
 `history/`.
 """
 
-import fcntl
 import importlib.metadata
 import json
 import os
@@ -40,7 +39,12 @@ from pixmill.ledger import Ledger
 from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import Plan, prefetch
 from pixmill.storage import open_store
-from pixmill.storage.atomic_write import aside, check_writable, put
+from pixmill.storage.atomic_write import (
+    atomic_write,
+    check_writable,
+    publication_lock,
+    write_file,
+)
 from pixmill.storage.integrity import hash_of, manifest_at
 
 DATASET = "dataset.parquet"
@@ -97,11 +101,7 @@ def publish(
     """
     config = plan.config
     folder = plan.config.dataset_folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(
-            lock, fcntl.LOCK_EX
-        )  # of two runs that end together, the second waits for the first
+    with publication_lock(folder):
         write = partial(_publish, plan, ledger, run_id, folder, whatever)
         return open_store(config).publish(
             config.name, PUBLISHED, config.output.keep_versions, write
@@ -133,7 +133,10 @@ def _publish(
     complete_publication(plan.config)
     known_invalid = PreviousRejects(folder / INVALID)
     results = ResultTable(plan.config, plan.maker, plan.table.schema, run_id)
-    with aside(folder / DATASET) as dataset, aside(folder / INVALID) as invalid:
+    with (
+        atomic_write(folder / DATASET) as dataset,
+        atomic_write(folder / INVALID) as invalid,
+    ):
         batches = prefetch(plan.batches(), partial(_known, plan, ledger))
         files = Files(dataset, invalid, folder / DATASET)
         rows, new_invalid = write_rows(
@@ -160,13 +163,13 @@ def _publish(
         if not changed:
             dataset.unlink()  # readers are not disturbed
         else:
-            put(folder / NEXT, published.encode())
+            write_file(folder / NEXT, published.encode())
             open_store(plan.config).push(f"{plan.config.name}/{NEXT}")
             if intact:
                 _keep_version(folder, plan.config.output.keep_versions)
-    put(folder / MANIFEST, published.encode())
+    write_file(folder / MANIFEST, published.encode())
     (folder / NEXT).unlink(missing_ok=True)
-    put(folder / CONFIG, plan.config.to_yaml().encode())
+    write_file(folder / CONFIG, plan.config.to_yaml().encode())
     return Published(folder / DATASET, rows, results.counts, changed)
 
 
@@ -195,7 +198,7 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
     folder = config.dataset_folder / RUNS
     folder.mkdir(parents=True, exist_ok=True)
     said = json.dumps({**report, "at": _now()}, indent=1, allow_nan=False)
-    put(folder / f"{run_id}.json", said.encode())
+    write_file(folder / f"{run_id}.json", said.encode())
     open_store(config).push(f"{config.name}/{RUNS}/{run_id}.json")
 
 
@@ -314,7 +317,7 @@ def _keep_version(folder: Path, keep: int) -> None:
         kept = history / f"{name}.parquet"
         if not kept.exists():
             described = json.dumps(published, indent=1, allow_nan=False)
-            put(kept.with_suffix(".json"), described.encode())
+            write_file(kept.with_suffix(".json"), described.encode())
             _copy(current, kept)
     for old in sorted(history.glob("*.parquet"), reverse=True)[keep:]:
         old.unlink()
@@ -326,7 +329,7 @@ def _copy(file: Path, copy: Path) -> None:
     try:
         os.link(file, copy)
     except OSError:  # EPERM, ENOTSUP, EMLINK, EXDEV, ENOSYS: exFAT, FUSE and mounts each have their own
-        with aside(copy) as path:
+        with atomic_write(copy) as path:
             shutil.copyfile(file, path)
 
 

@@ -23,13 +23,13 @@ from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import Ledger, State, ledger_exists, open_ledger
 from pixmill.ledger.sqlite import integrity
 from pixmill.storage import Store, open_store
+from pixmill.storage.atomic_write import publication_lock
 from pixmill.storage.integrity import (
     PROBLEMS,
     THREADS,
     NamedImage,
     manifest_at,
     manifest_problem,
-    publication_lock,
 )
 
 BATCH_ROWS = 2_000
@@ -119,7 +119,7 @@ def verify(
     ledger = _sound_ledger(config.ledger_address, found)
     try:
         with ExitStack() as held:
-            with publication_lock(folder):
+            with publication_lock(folder, shared=True):
                 manifest = _check_published(folder, found)
                 _check_history(folder, found)
                 dataset = held.enter_context(opened(path))

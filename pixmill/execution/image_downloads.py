@@ -17,12 +17,12 @@ from pixmill.errors import PixmillError, StoreError
 from pixmill.ledger import Ledger, MissingImages
 from pixmill.ledger.schema import now_micros
 from pixmill.storage import NotYetStored, Store
+from pixmill.storage.image_decoding import ImageError
 from pixmill.storage.image_fetcher import (
-    ImageError,
     ImageFetcher,
-    ImageFile,
     url_expiry,
 )
+from pixmill.storage.image_store import ImageFile
 from pixmill.storage.integrity import NamedImage
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,8 @@ from pixmill.ledger import MissingImages, ledger_exists
 from pixmill.planning.input_images import InputCounts
 from pixmill.signals import EXIT_INTERRUPTED, graceful_shutdown
 from pixmill.storage import open_store
-from pixmill.storage.integrity import manifest_at, manifest_problem, publication_lock
+from pixmill.storage.atomic_write import publication_lock
+from pixmill.storage.integrity import manifest_at, manifest_problem
 
 LISTED = 10_000
 """Rows without their image that are listed; beyond them they are counted."""
@@ -173,7 +174,7 @@ def _damaged_dataset_aside(config: Config) -> Iterator[None]:
     folder = config.dataset_folder
     path = folder / DATASET
     away = folder / f"damaged.{DATASET}"
-    with publication_lock(folder):
+    with publication_lock(folder, shared=True):
         complete_publication(config)
         manifest = manifest_at(folder / MANIFEST)
         if path.exists() and manifest_problem(path, manifest):

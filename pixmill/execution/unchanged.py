@@ -26,7 +26,7 @@ from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.plan import Plan, PlannedState, Selection
 from pixmill.planning.planner import make_plan
 from pixmill.planning.row_checks import InvalidRow, RowProblem
-from pixmill.storage.atomic_write import put
+from pixmill.storage.atomic_write import write_file
 from pixmill.storage.integrity import hash_of, manifest_at
 from pixmill.tables import InputTable, open_table
 
@@ -133,7 +133,9 @@ def _note(of: Planned, made: Published, files: Mapping[str, str]) -> None:
             "call_seconds": plan.call_seconds,
         },
     }
-    put(plan.config.dataset_folder / NOTE, json.dumps(note, allow_nan=False).encode())
+    write_file(
+        plan.config.dataset_folder / NOTE, json.dumps(note, allow_nan=False).encode()
+    )
 
 
 def _recalled(config: Config, ledger: Ledger, revision: str) -> Planned | None:

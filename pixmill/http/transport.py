@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from requests.structures import CaseInsensitiveDict
 
-from pixmill.errors import AnswerUnknown, NotSent
+from pixmill.errors import AnswerUnknown, BodyTooLarge, NotSent
 from pixmill.http.address_policy import LookUp
 from pixmill.http.address_policy import look_up as system_look_up
 from pixmill.http.connections import ConnectionContext, Exchange, Origin
@@ -84,7 +84,8 @@ class Transport:
                 raise NotSent(f"{host}: not sent, as the run ends")
             return self._exchanged(request, exchange, max_bytes)
         except _UnusableAnswerError as error:
-            raise AnswerUnknown(f"{host}: its answer {error}") from None
+            kind = BodyTooLarge if isinstance(error, _TooLargeError) else AnswerUnknown
+            raise kind(f"{host}: its answer {error}") from None
         except (OSError, HTTPException, ValueError) as error:
             outcome = AnswerUnknown if exchange.sent else NotSent
             # Without its causes: their messages may quote the query string.
@@ -178,6 +179,10 @@ class _UnusableAnswerError(Exception):
     """The end of a sentence that begins with "its answer"."""
 
 
+class _TooLargeError(_UnusableAnswerError):
+    """The answer is larger than the caller takes."""
+
+
 def _any_address(_: str) -> None:
     pass
 
@@ -194,7 +199,7 @@ def _read(response: HTTPResponse, exchange: Exchange, max_bytes: int) -> Reply:
     while part := response.read1(STEP_BYTES):
         body += part
         if len(body) > max_bytes:
-            raise _UnusableAnswerError(f"is larger than {max_bytes:,} bytes")
+            raise _TooLargeError(f"is larger than {max_bytes:,} bytes")
     if response.length or _ended_early(response, headers, body, exchange):
         raise IncompleteRead(b"")
     encoding = headers.get("content-encoding", "").strip().lower()
@@ -234,7 +239,7 @@ def _decoded(body: bytes, encoding: str, max_bytes: int) -> bytes:
     except zlib.error:
         raise _UnusableAnswerError("is compressed and damaged") from None
     if len(decoded) > max_bytes:
-        raise _UnusableAnswerError(f"is larger than {max_bytes:,} bytes when decoded")
+        raise _TooLargeError(f"is larger than {max_bytes:,} bytes when decoded")
     if not decoder.eof:
         raise _UnusableAnswerError("is compressed and ended early")
     return decoded

@@ -22,7 +22,7 @@ from pixmill.ledger.migrations import migrate
 from pixmill.ledger.schema import attempts, jobs, runs
 from pixmill.ledger.sqlite import SqliteFile, integrity
 from pixmill.ledger.stats import row_counts
-from pixmill.storage.atomic_write import aside
+from pixmill.storage.atomic_write import atomic_write
 
 BATCH_ROWS = 5_000
 
@@ -48,7 +48,7 @@ def back_up(ledger: Ledger, out: Path, *, overwrite: bool = False) -> Backup:
         out.parent.mkdir(parents=True, exist_ok=True)
         with _alone(out):
             _check_target(ledger, out, overwrite=overwrite)
-            with aside(out) as path:
+            with atomic_write(out) as path:
                 _make_copy(ledger, path)
     except OSError as error:
         raise UserError(f"the copy {out} can't be written: {error.strerror}") from error

@@ -18,7 +18,6 @@ from pixmill.planning.input_images import (
     DEADLINE_SECONDS,
     THREADS,
     InputCounts,
-    InputFetcher,
     InputImages,
     stored,
 )
@@ -26,7 +25,8 @@ from pixmill.planning.jobs import JobBatch, LocalImage
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import make_plan
 from pixmill.storage import Store, open_store
-from pixmill.storage.image_fetcher import ImageError, inspect
+from pixmill.storage.image_decoding import ImageError, inspect
+from pixmill.storage.image_fetcher import INPUTS, ImageFetcher
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ def review_inputs(
         if config.input.images == "keep":
             _keep_files(plan, ledger, limit)
         return plan
-    fetcher = InputFetcher(
+    fetcher = ImageFetcher(
+        INPUTS,
         allow_hosts=config.output.allow_hosts,
         connections=THREADS,
         deadline=DEADLINE_SECONDS,

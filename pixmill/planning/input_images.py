@@ -12,28 +12,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from hashlib import sha256
-from io import BytesIO
 from itertools import islice
 from urllib.parse import SplitResult, urlsplit
 
-import requests
-
-from pixmill.errors import PixmillError, StoreError, TransportError
-from pixmill.http.address_policy import AddressRefused, url_problem
-from pixmill.http.transport import Reply
+from pixmill.errors import PixmillError, StoreError
 from pixmill.ledger import Ledger
 from pixmill.ledger.input_images import InputImage
 from pixmill.ledger.schema import now_micros
 from pixmill.storage import Store
-from pixmill.storage.image_decoding import (
-    INPUT_BYTES,
-    INPUT_FORMATS,
-    INPUT_RATIO,
-    INPUT_SIDE,
-    ImageInfo,
-    Picture,
-)
-from pixmill.storage.image_fetcher import ImageError, ImageFetcher, inspect
+from pixmill.storage.image_decoding import ImageError, inspect
+from pixmill.storage.image_fetcher import ImageFetcher
 
 log = logging.getLogger(__name__)
 
@@ -46,75 +34,11 @@ DEADLINE_SECONDS = 20.0
 GIVE_UP_AFTER = 20
 """Images in a row that a host could not give, after which it is left alone: a dead one would take hours."""
 
-PAUSE_SECONDS = 1.0
 HOLDS_MICROS = 24 * 3600 * 1_000_000
 """How long a definite no is believed: people repair their links."""
 
 UNREACHABLE = "input_unreachable"
-_PASSING = (408, 425, 429)
 _SHOWN_CHARACTERS = 200
-
-
-class InputImageError(ImageError):
-    """An input image can't be used: `problem` is the reason code, the message its detail, without a query string."""
-
-    def __init__(self, message: str, *, problem: str = UNREACHABLE) -> None:
-        super().__init__(message)
-        self.problem = problem
-
-
-class InputFetcher(ImageFetcher):
-    """Fetches input images by the rules for output images, and keeps apart what can be wrong with them.
-
-    One rule is wider: plain http is fetched from public hosts as well, because the provider does so.
-    """
-
-    def fetch(self, url: str) -> bytes:
-        """Return the bytes of a complete image that the provider takes; InputImageError says why there are none.
-
-        What may pass is tried twice; the deadline holds for each attempt.
-        """
-        try:
-            return self._attempt(url)
-        except InputImageError as error:
-            if error.problem != UNREACHABLE:
-                raise
-        self._sleep(self._jitter() * PAUSE_SECONDS)
-        return self._attempt(url)
-
-    def _attempt(self, url: str) -> bytes:
-        try:
-            return super()._attempt(url)
-        except InputImageError:
-            raise
-        except TransportError as error:
-            raise InputImageError(
-                str(error), problem=_transport_problem(error)
-            ) from None
-        except ImageError as error:  # redirects without end, and answers that are neither an image nor an error
-            raise InputImageError(str(error), problem="input_forbidden") from None
-
-    def _get(self, url: str, seconds: float) -> Reply:
-        request = _request(url)
-        trusted = _host(request.url) in self._allowed
-        problem = None if trusted else _address_problem(request.url or "")
-        if problem:
-            raise InputImageError(problem, problem="input_address")
-        transport = self._trusted if trusted else self._public
-        try:
-            reply = transport.send(request, deadline=seconds, max_bytes=INPUT_BYTES)
-        except AddressRefused as error:
-            raise InputImageError(
-                f"{_host(url)}: {error}", problem="input_address"
-            ) from None
-        if reply.status >= 400:
-            raise InputImageError(
-                f"{_host(url)}: its answer is {reply.status}",
-                problem=_status_problem(reply.status),
-            )
-        return (
-            reply._replace(body=_usable(reply.body)) if reply.status == 200 else reply
-        )
 
 
 @dataclass
@@ -147,7 +71,7 @@ class InputImages:
         self,
         store: Store,
         ledger: Ledger,
-        fetcher: InputFetcher,
+        fetcher: ImageFetcher,
         *,
         now: Callable[[], int] = now_micros,
     ) -> None:
@@ -249,10 +173,11 @@ class InputImages:
 
     def _answer(self, url: str, keep: bool) -> InputImage:
         try:
-            data = self._fetched(url)
-        except InputImageError as error:
-            log.info("input image %s: %s (%s)", _shown(url), error.problem, error)
-            return InputImage(url, self._now(), error.problem, str(error))
+            data = self._fetch(url)
+        except ImageError as error:
+            problem = f"input_{error.problem}"
+            log.info("input image %s: %s (%s)", _shown(url), problem, error)
+            return InputImage(url, self._now(), problem, str(error))
         file_name = stored(self._store, data) if keep else None
         return InputImage(
             url,
@@ -265,18 +190,18 @@ class InputImages:
             bytes=len(data),
         )
 
-    def _fetched(self, url: str) -> bytes:
+    def _fetch(self, url: str) -> bytes:
         host = _host(url)
         if self._failures[host] >= GIVE_UP_AFTER:
-            raise InputImageError(
-                f"{host}: not asked, as it failed {GIVE_UP_AFTER} times in a row"
+            raise ImageError(
+                f"{host}: not fetched, as it failed {GIVE_UP_AFTER} times in a row",
+                problem="unreachable",
             )
         try:
             data = self._fetcher.fetch(url)
-        except InputImageError as error:
-            self._failures[host] = (
-                self._failures[host] + 1 if error.problem == UNREACHABLE else 0
-            )
+        except ImageError as error:
+            is_down = error.problem == "unreachable"
+            self._failures[host] = self._failures[host] + 1 if is_down else 0
             raise
         self._failures.pop(host, None)
         return data
@@ -318,81 +243,6 @@ class _Turns:
         self._busy -= Counter(
             [_host(url)]
         )  # which drops the hosts that are left with none
-
-
-def _request(url: str) -> requests.PreparedRequest:
-    headers = {
-        "User-Agent": "pixmill",
-        "Accept": "image/*",
-        "Accept-Encoding": "identity",
-    }
-    try:
-        request = requests.Request("GET", url, headers=headers).prepare()
-    except ValueError:  # requests and urllib3 derive from it
-        raise InputImageError("malformed_url", problem="input_address") from None
-    if url.isascii():
-        request.url = url  # a signature covers the URL as it was written, before requests quotes it anew
-    return request
-
-
-def _address_problem(url: str) -> str | None:
-    """Why a URL of a host that isn't allowed by name is not fetched."""
-    reason = url_problem(url)
-    port = None if reason else urlsplit(url).port
-    return (
-        reason
-        if port in (None, 80, 443)
-        else f"port {port}; output.allow_hosts can name the host"
-    )
-
-
-def _transport_problem(error: TransportError) -> str:
-    # A body over the limit is told apart in words only.
-    return "input_too_large" if "is larger than" in str(error) else UNREACHABLE
-
-
-def _status_problem(status: int) -> str:
-    if status in (404, 410):
-        return "input_not_found"
-    return UNREACHABLE if status in _PASSING or status >= 500 else "input_forbidden"
-
-
-def _usable(data: bytes) -> Picture:
-    picture = Picture(data)
-    try:
-        picture.shape = inspect(data)
-    except ImageError as error:
-        raise InputImageError(str(error), problem=_damage(data)) from None
-    problem = _shape_problem(picture.shape)
-    if problem:
-        width, height, format = picture.shape
-        raise InputImageError(
-            f"{format}, {width:,} × {height:,} pixels", problem=problem
-        )
-    return picture
-
-
-def _shape_problem(shape: ImageInfo) -> str | None:
-    if shape.format not in INPUT_FORMATS:
-        return "input_type"
-    short, long = sorted(shape[:2])
-    if long > INPUT_SIDE:
-        return "input_dimensions"
-    return "input_ratio" if long > INPUT_RATIO * short else None
-
-
-def _damage(data: bytes) -> str:
-    """What is wrong with bytes that `inspect` refused, by their header."""
-    from PIL import Image
-
-    try:
-        with Image.open(BytesIO(data), formats=INPUT_FORMATS) as image:
-            long = max(image.size)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return "input_dimensions"
-    except Exception:  # decoders fed with damaged bytes raise whatever they meet
-        return "input_type"
-    return "input_dimensions" if long > INPUT_SIDE else "input_damaged"
 
 
 def _parts(url: str | None) -> SplitResult:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pixmill.errors import StoreError
-from pixmill.storage.image_fetcher import ImageFile
+from pixmill.storage.image_store import ImageFile
 from pixmill.storage.integrity import NamedImage
 
 Result = TypeVar("Result")

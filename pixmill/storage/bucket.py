@@ -5,21 +5,20 @@ bucket does not take waits in `.waiting/`, which may not be deleted. What is ask
 bucket, never by the copy.
 """
 
-import fcntl
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
 from pixmill.config.bucket_address import BucketAddress, make_cache_folder
 from pixmill.errors import StoreError, UserError
-from pixmill.storage.atomic_write import clear_parts, sync
+from pixmill.storage.atomic_write import clear_parts, publication_lock, sync
 from pixmill.storage.base import NotYetStored, Result
-from pixmill.storage.image_fetcher import ImageFile, ImageStore
+from pixmill.storage.image_store import ImageFile, ImageStore
 from pixmill.storage.integrity import THREADS, NamedImage, hash_in, hash_of
 from pixmill.storage.s3_objects import (
     ABSENT,
@@ -182,7 +181,7 @@ class BucketStore:
         self, dataset: str, files: Sequence[str], *, history: bool = False
     ) -> None:
         """Bring what is published here, as far as it is not."""
-        with self._alone_in(dataset):
+        with publication_lock(self.folder / dataset):
             self._pull(dataset, files)
             if history:
                 self._pull_history(dataset)
@@ -230,14 +229,6 @@ class BucketStore:
     def fetched(self, name: str) -> bool:
         """Bring a file from the bucket."""
         return self._objects.fetch(name, self.folder / name) is not None
-
-    @contextmanager
-    def _alone_in(self, dataset: str) -> Iterator[None]:
-        folder = self.folder / dataset
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _pull(self, dataset: str, files: Sequence[str]) -> dict[str, Seen | None]:
         return {file: self._pulled(f"{dataset}/{file}") for file in files}

@@ -7,7 +7,7 @@ from pathlib import Path
 from pixmill.errors import UserError
 from pixmill.storage.atomic_write import check_writable
 from pixmill.storage.base import Result
-from pixmill.storage.image_fetcher import ImageFile, ImageStore
+from pixmill.storage.image_store import ImageFile, ImageStore
 from pixmill.storage.integrity import NamedImage, file_problem
 
 

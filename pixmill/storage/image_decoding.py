@@ -30,7 +30,17 @@ _large_image = threading.Lock()
 
 
 class ImageError(PixmillError):
-    """An image could not be fetched, or the bytes are not a complete image that we take."""
+    """An image could not be fetched, or the bytes are not a complete image that we take.
+
+    `problem` says why, in one word for programs: one of `too_large`, `dimensions`, `ratio`,
+    `type` and `damaged` for bytes; `ImageFetcher.fetch` has more.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", problem: str = "damaged"
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.problem = problem
 
 
 class ImageInfo(NamedTuple):
@@ -42,9 +52,9 @@ class ImageInfo(NamedTuple):
 
 
 class Picture(bytes):
-    """The bytes of a complete image, with the shape that was seen while it was decoded."""
+    """The bytes of a complete image, with what was seen while it was decoded."""
 
-    shape: ImageInfo
+    info: ImageInfo
 
 
 def inspect(data: bytes) -> ImageInfo:
@@ -53,26 +63,52 @@ def inspect(data: bytes) -> ImageInfo:
     At most 30 MB and 50 million pixels; the pixels are counted in the header, before anything is decoded.
     """
     if isinstance(data, Picture):
-        return data.shape
+        return data.info
     if len(data) > MAX_BYTES:
-        raise ImageError(f"the image has {len(data):,} bytes, more than {MAX_BYTES:,}")
+        raise ImageError(
+            f"the image has {len(data):,} bytes, more than {MAX_BYTES:,}",
+            problem="too_large",
+        )
     pillow = _pillow()
     try:
-        return _decoded(pillow, data)
+        return _decode(pillow, data)
     except ImageError:
         raise
     except pillow.UnidentifiedImageError:
         raise ImageError(
-            f"the {len(data):,} bytes are no JPEG, PNG or WEBP image"
+            f"the {len(data):,} bytes are not a JPEG, PNG or WEBP image", problem="type"
         ) from None
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning):
-        raise ImageError(f"the image has more than {MAX_PIXELS:,} pixels") from None
-    except (
-        Exception
-    ) as error:  # decoders fed with damaged bytes raise whatever they meet
+        raise ImageError(
+            f"the image has more than {MAX_PIXELS:,} pixels", problem="dimensions"
+        ) from None
+    except Exception as error:
+        # Decoders fed with damaged bytes raise whatever they meet.
         raise ImageError(
             f"the image is cut off or damaged ({type(error).__name__})"
         ) from None
+
+
+def inspect_input(data: bytes) -> ImageInfo:
+    """Decode an image as `inspect` does; ImageError also if the provider would not take it as an input."""
+    try:
+        info = inspect(data)
+    except ImageError as error:
+        # By its header: of a WEBP that is cut it is the format that has to change.
+        raise ImageError(str(error), problem=_input_damage(data)) from None
+    short, long = sorted(info[:2])
+    problem = None
+    if info.format not in INPUT_FORMATS:
+        problem = "type"
+    elif long > INPUT_SIDE:
+        problem = "dimensions"
+    elif long > INPUT_RATIO * short:
+        problem = "ratio"
+    if problem:
+        raise ImageError(
+            f"{info.format}, {info.width:,} × {info.height:,} pixels", problem=problem
+        )
+    return info
 
 
 def local_image_problem(path: Path) -> str | None:
@@ -95,7 +131,8 @@ def local_image_problem(path: Path) -> str | None:
             short, long = sorted(image.size)
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning):
         return "image_file_dimensions"
-    except Exception:  # as in inspect
+    except Exception:
+        # As in `inspect`.
         return "image_file_format"
     if long > INPUT_SIDE:
         return "image_file_dimensions"
@@ -114,9 +151,24 @@ def picture_damage(data: bytes) -> str:
             image.draft("L", (1, 1))
             image.load()
             kind = image.format
-    except Exception as error:  # as in inspect
+    except Exception as error:
+        # As in `inspect`.
         return str(error) if isinstance(error, OSError) else type(error).__name__
     return "its end is missing" if kind == "PNG" and _PNG_END not in data else ""
+
+
+def _input_damage(data: bytes) -> str:
+    """What is wrong with bytes that `inspect` refused, by their header."""
+    pillow = _pillow()
+    try:
+        with pillow.open(BytesIO(data), formats=INPUT_FORMATS) as image:
+            long = max(image.size)
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning):
+        return "dimensions"
+    except Exception:
+        # As in `inspect`.
+        return "type"
+    return "dimensions" if long > INPUT_SIDE else "damaged"
 
 
 @cache
@@ -128,21 +180,20 @@ def _pillow() -> ModuleType:
     return Image
 
 
-def _decoded(pillow: ModuleType, data: bytes) -> ImageInfo:
+def _decode(pillow: ModuleType, data: bytes) -> ImageInfo:
     with pillow.open(BytesIO(data), formats=FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise ImageError(
-                f"the image has {width} x {height} pixels, more than {MAX_PIXELS:,}"
+                f"the image has {width} x {height} pixels, more than {MAX_PIXELS:,}",
+                problem="dimensions",
             )
         # One at a time: the pool would hold a gigabyte of pixels otherwise.
         with _large_image if width * height > LARGE_PIXELS else nullcontext():
             image.load()
-        kind = (
-            "JPEG" if image.format == "MPO" else image.format
-        )  # a JPEG with further pictures behind it
-    if (
-        kind == "PNG" and _PNG_END not in data
-    ):  # Pillow is content when the pixels are there
+        # MPO is a JPEG with further pictures behind it.
+        kind = "JPEG" if image.format == "MPO" else image.format
+    # Pillow is content when the pixels are there.
+    if kind == "PNG" and _PNG_END not in data:
         raise ImageError("the image is cut off")
     return ImageInfo(width, height, kind)

@@ -1,23 +1,21 @@
-"""Images: output images fetched from their URLs and stored under the hash of their content.
+"""Fetches images from URLs: the provider's outputs, and the input images that a table names.
 
-A URL out of an answer may lead into a private network, and its body may be anything: what is fetched is checked
-at every step, and nothing is stored that was not decoded to its last pixel.
+A URL out of an answer or a table may lead into a private network, and its body may be anything: what is fetched is
+checked at every step, and nothing is returned that was not decoded to its last pixel. How outputs and inputs differ is
+declared in two policies.
 """
 
-import os
 import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
 
-from pixmill.errors import TransportError
+from pixmill.errors import BodyTooLarge, TransportError
 from pixmill.http.address_policy import (
     AddressRefused,
     LookUp,
@@ -26,49 +24,75 @@ from pixmill.http.address_policy import (
 )
 from pixmill.http.address_policy import look_up as system_look_up
 from pixmill.http.transport import Reply, Transport
-from pixmill.storage.atomic_write import clear_parts, part, sync
 from pixmill.storage.image_decoding import (
+    INPUT_BYTES,
     MAX_BYTES,
     ImageError,
+    ImageInfo,
     Picture,
     inspect,
-    local_image_problem,
+    inspect_input,
 )
 
-__all__ = [
-    "ImageError",
-    "ImageFetcher",
-    "ImageFile",
-    "ImageGone",
-    "ImageStore",
-    "inspect",
-    "local_image_problem",
-    "url_expiry",
-]
-
-SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
-ATTEMPTS = 3
 PAUSE_SECONDS = 0.5
+"""What the pauses between attempts double from; each is a random part of that, so that threads don't come together."""
+
 REDIRECTS = 3
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_GONE = (403, 404, 410)
+_PASSING = (408, 425, 429)
+"""Client errors that pass by themselves: timeout, too early, too many requests. So do all 5xx."""
+
+_PORTS = (None, 80, 443)
+_HEADERS = {
+    "User-Agent": "pixmill",
+    "Accept": "image/*",
+    "Accept-Encoding": "identity",
+}
+
+
+class FetchPolicy(NamedTuple):
+    """How the images of one kind are fetched."""
+
+    schemes: tuple[str, ...]
+    """From public hosts; a host that is allowed by name may be asked in either."""
+
+    max_bytes: int
+    """Of one image. The rest of a longer one is not read."""
+
+    inspect: Callable[[bytes], ImageInfo]
+    """What decides whether a body is a complete image that is wanted; raises ImageError where it is not."""
+
+    attempts: int
+
+    passing: frozenset[str]
+    """The problems for which another attempt is made; all others end a fetch at once."""
+
+
+OUTPUTS = FetchPolicy(
+    schemes=("https",),
+    max_bytes=MAX_BYTES,
+    inspect=inspect,
+    attempts=3,
+    # It was paid for and is known to exist: a body that is cut or wrong is more likely the way's fault than its own.
+    passing=frozenset({"unreachable", "too_large", "type", "dimensions", "damaged"}),
+)
+"""Images that were paid for."""
+
+INPUTS = FetchPolicy(
+    # The provider fetches plain http as well.
+    schemes=("http", "https"),
+    max_bytes=INPUT_BYTES,
+    inspect=inspect_input,
+    attempts=2,
+    passing=frozenset({"unreachable"}),
+)
+"""Images that a table names, looked at before anything is paid."""
 
 
 class ImageGone(ImageError):
     """The URL no longer gives its image (403, 404 or 410): it has expired, or never had one."""
-
-
-class _FinalError(ImageError):
-    """Another attempt would end in the same way."""
-
-
-class ImageFile(NamedTuple):
-    """An image in the store; `file_name` is relative to the store, `bytes` its size."""
-
-    file_name: str
-    sha256: str
-    width: int
-    height: int
-    format: str
-    bytes: int
 
 
 def url_expiry(url: str) -> datetime | None:
@@ -81,43 +105,17 @@ def url_expiry(url: str) -> datetime | None:
         return None
 
 
-class ImageStore:
-    """Images by content under `store`: equal bytes are one file, and a name never depends on outside text."""
-
-    def __init__(self, store: Path) -> None:
-        self._store = store
-
-    def save(self, data: bytes) -> ImageFile:
-        """Store a complete image, durably, before this returns. ImageError as in `inspect`; OSError."""
-        shape = inspect(data)
-        digest = sha256(data).hexdigest()
-        file_name = f"images/{digest[:2]}/{digest}.{SUFFIXES[shape.format]}"
-        path = self._store / file_name
-        if not _holds(path, data):
-            try:
-                _write(path, data)
-            except FileNotFoundError:  # cleared away in the moment before it was locked
-                _write(path, data)
-        return ImageFile(file_name, digest, *shape, len(data))
-
-    def clear_parts(self) -> None:
-        """Remove halves of images that killed processes left."""
-        images = self._store / "images"
-        for folder in (images, *images.glob("*/")):
-            clear_parts(folder)
-
-
 class ImageFetcher:
-    """Fetches images for up to `connections` threads, from the public internet or from `allow_hosts`.
+    """Fetches images by a `policy`, for up to `connections` threads, from the public internet or from `allow_hosts`.
 
-    Elsewhere only https to ports 80 and 443 of public addresses is fetched, at every redirect as well; hosts in
+    Of public hosts only the ports 80 and 443 of public addresses are asked, at every redirect as well; hosts in
     `allow_hosts` are exempt, whatever their port, and so is what is served at the `simulator`'s base URL: its host at
-    its port only, as other services of this machine are none of ours. `deadline` (seconds) holds for one attempt of
-    three.
+    its port only, as other services of this machine are none of ours. `deadline` (seconds) holds for one attempt.
     """
 
     def __init__(
         self,
+        policy: FetchPolicy = OUTPUTS,
         *,
         allow_hosts: Sequence[str],
         simulator: str | None = None,
@@ -127,10 +125,12 @@ class ImageFetcher:
         sleep: Callable[[float], object] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        self._policy = policy
         self._allowed = {host.lower().strip("[]") for host in allow_hosts}
         self._simulator = None if simulator is None else _origin(simulator)
         self._deadline = deadline
         self._ended = threading.Event()
+        # An abort also ends the pauses.
         self._sleep = sleep or self._ended.wait
         self._jitter = jitter
         self._public = Transport(
@@ -139,25 +139,24 @@ class ImageFetcher:
         self._trusted = Transport(connections=connections, look_up=look_up)
 
     def fetch(self, url: str) -> bytes:
-        """Return the bytes of a complete image. ImageGone at once for a dead URL, ImageError otherwise.
+        """Return the bytes of a complete image.
 
-        Network failures, 429, 5xx and bodies that are no complete image get three attempts.
+        Raises ImageError, whose `problem` is one of `address` (nothing is fetched from there), `not_found`,
+        `forbidden`, `unreachable`, `too_large`, or what is wrong with the image itself: `type`, `dimensions`, `ratio`,
+        `damaged`. ImageGone where the URL gives no image any more.
         """
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, self._policy.attempts + 1):
             if self._ended.is_set():
-                raise ImageError(f"{_host(url)}: not fetched, as the run ends")
+                raise _failure(url, "unreachable", "not fetched, as the run ends")
             try:
                 return self._attempt(url)
-            except (ImageGone, _FinalError):
-                raise
-            except (TransportError, ImageError) as error:
-                problem = f"{error} ({ATTEMPTS} attempts)"
-            if attempt < ATTEMPTS:
+            except ImageError as error:
+                if error.problem not in self._policy.passing:
+                    raise
+                last = error
+            if attempt < self._policy.attempts:
                 self._sleep(self._jitter() * PAUSE_SECONDS * 2**attempt)
-        raise ImageError(problem)
-
-    def _is_simulator(self, url: str) -> bool:
-        return self._simulator is not None and _origin(url) == self._simulator
+        raise ImageError(f"{last} ({attempt} attempts)", problem=last.problem)
 
     def abort(self) -> None:
         """End the fetches under way, and let all others fail at once. From any thread."""
@@ -170,108 +169,90 @@ class ImageFetcher:
         self._public.close()
         self._trusted.close()
 
-    def _attempt(self, url: str) -> bytes:
+    def _attempt(self, url: str) -> Picture:
         ends = time.monotonic() + self._deadline
         for _ in range(1 + REDIRECTS):
             reply = self._get(url, max(0.0, ends - time.monotonic()))
-            if "location" not in reply.headers or reply.status not in (
-                301,
-                302,
-                303,
-                307,
-                308,
-            ):
-                return _picture(url, reply)
-            url = _joined(url, reply.headers["location"])
-        raise _FinalError(f"{_host(url)}: more than {REDIRECTS} redirects")
+            if "location" not in reply.headers or reply.status not in _REDIRECTS:
+                return self._picture(url, reply)
+            try:
+                url = urljoin(url, reply.headers["location"])
+            except ValueError:
+                raise _failure(
+                    url, "forbidden", "it redirects to what is not a valid URL"
+                ) from None
+        raise _failure(url, "forbidden", f"more than {REDIRECTS} redirects")
 
     def _get(self, url: str, seconds: float) -> Reply:
         request = _request(url)
         # Judged as it will be sent: no other parser comes between this check and the connection.
-        trusted = _host(request.url) in self._allowed or self._is_simulator(
-            request.url or ""
+        sent = request.url or ""
+        trusted = _host(sent) in self._allowed or (
+            self._simulator is not None and _origin(sent) == self._simulator
         )
-        problem = None if trusted else _problem(request.url or "")
+        problem = None if trusted else self._address_problem(sent)
         if problem:
-            raise _FinalError(f"{_host(url)}: {problem}")
+            raise _failure(url, "address", problem)
         transport = self._trusted if trusted else self._public
         try:
-            return transport.send(request, deadline=seconds, max_bytes=MAX_BYTES)
+            return transport.send(
+                request, deadline=seconds, max_bytes=self._policy.max_bytes
+            )
         except AddressRefused as error:
-            raise _FinalError(f"{_host(url)}: {error}") from None
+            raise _failure(url, "address", str(error)) from None
+        except BodyTooLarge as error:
+            raise ImageError(str(error), problem="too_large") from None
+        except TransportError as error:
+            raise ImageError(str(error), problem="unreachable") from None
+
+    def _address_problem(self, url: str) -> str | None:
+        """Why a URL of a host that isn't allowed by name is not fetched."""
+        reason = url_problem(url)
+        if reason:
+            return f"its URL is not fetched ({reason})"
+        parts = urlsplit(url)
+        if parts.scheme not in self._policy.schemes:
+            return f"only {' and '.join(self._policy.schemes)} is fetched"
+        if parts.port not in _PORTS:
+            return f"port {parts.port} is not fetched; output.allow_hosts can name the host"
+        return None
+
+    def _picture(self, url: str, reply: Reply) -> Picture:
+        if reply.status != 200:
+            kind = ImageGone if reply.status in _GONE else ImageError
+            raise kind(
+                f"{_host(url)}: its answer is {reply.status}",
+                problem=_status_problem(reply.status),
+            )
+        picture = Picture(reply.body)
+        try:
+            picture.info = self._policy.inspect(reply.body)
+        except ImageError as error:
+            raise _failure(url, error.problem, str(error)) from None
+        return picture
 
 
-def _holds(path: Path, data: bytes) -> bool:
-    try:
-        same_size = not path.is_symlink() and path.stat().st_size == len(data)
-        return same_size and path.read_bytes() == data
-    except OSError:
-        return False
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Put `data` at `path` durably; a reader, or a crash, sees all of it or nothing."""
-    if not path.parent.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sync(path.parents[1])
-        sync(path.parents[2])
-    with part(path.parent) as (file, aside):
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-        aside.replace(path)
-    sync(path.parent)
-
-
-def _joined(url: str, location: str) -> str:
-    try:
-        return urljoin(url, location)
-    except ValueError:
-        raise _FinalError(f"{_host(url)}: it redirects to what is no URL") from None
+def _status_problem(status: int) -> str:
+    if status in (404, 410):
+        return "not_found"
+    return "unreachable" if status in _PASSING or status >= 500 else "forbidden"
 
 
 def _request(url: str) -> requests.PreparedRequest:
-    headers = {
-        "User-Agent": "pixmill",
-        "Accept": "image/*",
-        "Accept-Encoding": "identity",
-    }
     try:
-        request = requests.Request("GET", url, headers=headers).prepare()
-    except ValueError:  # requests and urllib3 derive from it
-        raise _FinalError(f"{_host(url)}: its URL can't be read") from None
+        request = requests.Request("GET", url, headers=_HEADERS).prepare()
+    except ValueError:
+        # All that requests and urllib3 say of a URL derives from it.
+        raise _failure(url, "address", "its URL can't be read") from None
     if url.isascii():
-        request.url = url  # a signature covers the URL as it was written, before requests quotes it anew
+        # A signature covers the URL as it was written, before requests quotes it anew.
+        request.url = url
     return request
 
 
-def _problem(url: str) -> str | None:
-    """Why a URL of a host that isn't allowed by name is not fetched."""
-    reason = url_problem(url)
-    if reason:
-        return f"its URL is not fetched ({reason})"
-    parts = urlsplit(url)
-    if parts.scheme != "https":
-        return "only https is fetched"
-    return (
-        None if parts.port in (None, 80, 443) else f"port {parts.port} is not fetched"
-    )
-
-
-def _picture(url: str, reply: Reply) -> Picture:
-    if reply.status in (403, 404, 410):
-        raise ImageGone(f"{_host(url)}: its answer is {reply.status}")
-    if reply.status != 200:
-        passing = reply.status == 429 or reply.status >= 500
-        raise (ImageError if passing else _FinalError)(
-            f"{_host(url)}: its answer is {reply.status}"
-        )
-    picture = Picture(reply.body)
-    try:
-        picture.shape = inspect(reply.body)
-    except ImageError as error:
-        raise ImageError(f"{_host(url)}: {error}") from None
-    return picture
+def _failure(url: str, problem: str, text: str) -> ImageError:
+    """An error that names the host alone: the query of a signed URL is the key to the image."""
+    return ImageError(f"{_host(url)}: {text}", problem=problem)
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None] | None:
@@ -285,8 +266,8 @@ def _origin(url: str) -> tuple[str, str | None, int | None] | None:
     return parts.scheme, "127.0.0.1" if host == "localhost" else host, port
 
 
-def _host(url: str | None) -> str:
+def _host(url: str) -> str:
     try:
-        return urlsplit(url or "").hostname or "no host"
+        return urlsplit(url).hostname or "no host"
     except ValueError:
         return "no host"

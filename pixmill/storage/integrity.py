@@ -1,11 +1,9 @@
 """Whether files are what their names and manifests say: images carry the hash of their content in their name."""
 
-import fcntl
 import json
 import re
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,16 +29,6 @@ class NamedImage(NamedTuple):
 
     name: str
     size: int | None
-
-
-@contextmanager
-def publication_lock(folder: Path) -> Iterator[None]:
-    """Let no run publish in `folder` meanwhile."""
-    with ExitStack() as held:
-        lock = folder / ".lock"
-        if lock.exists():
-            fcntl.flock(held.enter_context(lock.open()), fcntl.LOCK_SH)
-        yield
 
 
 def file_problem(store: Path, image: NamedImage) -> str | None:

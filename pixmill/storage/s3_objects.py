@@ -21,7 +21,7 @@ from pixmill.config.bucket_address import BucketAddress, endpoint_problem
 from pixmill.config.model import AUTO_CONCURRENCY
 from pixmill.errors import ConfigError, StoreError, UserError
 from pixmill.redaction import remember
-from pixmill.storage.atomic_write import part
+from pixmill.storage.atomic_write import new_part
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class Objects:
 
     def _fetched(self, name: str, path: Path, wanted: str | None) -> Seen | None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part(path.parent) as (file, aside):
+        with new_part(path.parent) as (file, aside):
             seen = self._read(name, file)
             if seen is None:
                 return None

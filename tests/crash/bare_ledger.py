@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from pixmill.ledger import Claim, Ledger, State, open_ledger
-from pixmill.storage.image_fetcher import ImageStore
+from pixmill.storage.image_store import ImageStore
 from tests.crash.billing import drawn
 from tests.crash.places import CONCURRENCY, Place, Scene
 from tests.crash.promises import check_kept, jobs

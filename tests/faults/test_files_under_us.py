@@ -20,7 +20,7 @@ from pixmill.errors import LedgerError, SpendingRefused
 from pixmill.execution.repair import repair
 from pixmill.execution.run import prepare
 from pixmill.execution.spending_rules import check_spending
-from pixmill.storage.image_fetcher import ImageStore
+from pixmill.storage.image_store import ImageStore
 from tests.conftest import ROOT, Simulated, Workshop, carry_out, results
 from tests.faulty_server import answer
 from tests.pixmill.damage import edit_ledger, image_files
@@ -177,7 +177,7 @@ def test_what_crashes_left_lying_about_disturbs_nobody(
 WRITES_HALF_AN_IMAGE = """
 import os, signal, sys
 from pathlib import Path
-from pixmill.storage.image_fetcher import ImageStore
+from pixmill.storage.image_store import ImageStore
 from tests.pixmill.sample_pictures import JPEG
 
 def stop(_):

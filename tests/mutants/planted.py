@@ -262,10 +262,10 @@ MUTANTS = (
     # Files
     Mutant(
         "drop the sync of an image",
-        "pixmill/storage/image_fetcher.py",
+        "pixmill/storage/image_store.py",
         "_write",
-        "os.fsync(file.fileno())",
-        "",
+        "put_in_place(part, path)",
+        "part.replace(path)",
         ("tests/pixmill/storage/test_image_fetcher.py",),
     ),
     Mutant(
@@ -287,14 +287,14 @@ MUTANTS = (
     Mutant(
         "drop the sync of a published file",
         "pixmill/storage/atomic_write.py",
-        "aside",
-        "sync(path)\n            path.replace(target)",
+        "put_in_place",
+        "sync(path)\n    path.replace(target)",
         "path.replace(target)",
         (POWER, "tests/pixmill/datasets/test_publishing.py"),
     ),
     Mutant(
         "verify sizes only",
-        "pixmill/storage/image_fetcher.py",
+        "pixmill/storage/image_store.py",
         "_holds",
         "return same_size and path.read_bytes() == data",
         "return same_size",

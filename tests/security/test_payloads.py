@@ -19,7 +19,7 @@ from pixmill.errors import PixmillError, UserError
 from pixmill.http.transport import Reply
 from pixmill.provider.error_codes import code_table
 from pixmill.provider.responses import read_answer
-from pixmill.storage.image_fetcher import ImageStore
+from pixmill.storage.image_store import ImageStore
 from tests.conftest import Workshop, carry_out, results
 from tests.faulty_server import FaultyServer, answer
 from tests.pixmill.datasets.published import INPUT, Shelf

@@ -11,7 +11,8 @@ from pixmill.errors import AnswerUnknown, NotSent
 from pixmill.http.transport import Reply
 from pixmill.provider.error_codes import code_table
 from pixmill.provider.responses import Response, no_answer, not_sent, read_answer
-from pixmill.storage.image_fetcher import ImageError, ImageFile
+from pixmill.storage.image_decoding import ImageError
+from pixmill.storage.image_store import ImageFile
 from tests.virtual.world import Process, World
 
 

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pixmill.datasets.export.atomic_folder import fresh_folder
 from pixmill.datasets.export.samples import Exported, ImageData, Sample, Samples
+from pixmill.storage.atomic_write import atomic_folder
 from pixmill.tables import as_text
 
 METADATA = "metadata.parquet"
@@ -37,7 +37,7 @@ class ImageFolderEntry(NamedTuple):
 
 def write_imagefolder(samples: Samples, out: Path) -> Exported:
     """Write all `samples` to the new folder `out`. Raises UserError where `out` is taken or there are no samples."""
-    with fresh_folder(out) as folder, ExitStack() as files:
+    with atomic_folder(out) as folder, ExitStack() as files:
         writers: dict[str, pq.ParquetWriter] = {}
         schema = _schema(samples)
         for batch in samples.batches():

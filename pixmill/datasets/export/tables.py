@@ -15,7 +15,7 @@ from pixmill.datasets.export.samples import Exported
 from pixmill.datasets.export.selection import Selection
 from pixmill.datasets.loading import free_name
 from pixmill.errors import UserError
-from pixmill.storage.atomic_write import aside
+from pixmill.storage.atomic_write import atomic_write
 from pixmill.tables import as_text, json_rows
 
 BATCH_ROWS = 10_000
@@ -40,7 +40,7 @@ def write_table(
     schema = dataset.schema_arrow
     if selection.shares:
         schema = schema.append(pa.field(free_name("split", schema), pa.string()))
-    with aside(out) as path:
+    with atomic_write(out) as path:
         disarmed = write(schema, _batches(dataset, selection, schema, splits), path)
     return Exported(
         splits.total(), splits if selection.shares else {}, disarmed=disarmed

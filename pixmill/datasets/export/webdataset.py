@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from pixmill.datasets.export.atomic_folder import fresh_folder
 from pixmill.datasets.export.samples import Exported, Sample, Samples
+from pixmill.storage.atomic_write import atomic_folder
 from pixmill.tables import json_rows
 
 SHARD_SAMPLES = 1_000
@@ -24,7 +24,7 @@ SHARD_SAMPLES = 1_000
 
 def write_shards(samples: Samples, out: Path) -> Exported:
     """Write all `samples` to the new folder `out`. Raises UserError where `out` is taken or there are no samples."""
-    with fresh_folder(out) as folder, ExitStack() as files:
+    with atomic_folder(out) as folder, ExitStack() as files:
         shards: dict[str, Shards] = {}
         for batch in samples.batches():
             rows = list(json_rows(batch.columns))

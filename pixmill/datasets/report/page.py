@@ -5,7 +5,6 @@ Jobs stand in the page as text that the script parses, never inside a script; th
 run but the scripts whose hashes it names, and nothing be asked for but image files.
 """
 
-import fcntl
 import json
 import os
 from base64 import b64encode
@@ -31,7 +30,7 @@ from pixmill.datasets.report.summary import Summary, summarize
 from pixmill.datasets.report.thumbnails import Thumbnails
 from pixmill.errors import TableError, UserError
 from pixmill.storage import Store, open_store
-from pixmill.storage.atomic_write import aside
+from pixmill.storage.atomic_write import atomic_write, publication_lock
 from pixmill.tables.input_table import find_files
 from pixmill.text import counted, duration
 
@@ -71,9 +70,7 @@ def write_report(
     store = open_store(config)
     target = Path(os.path.abspath(folder / PAGE if folder else page_of(config)))  # noqa: PTH100 links are lexical
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with (target.parent / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # what is written aside has one name
+        with publication_lock(target.parent):
             _write(config, store, source, target, is_hurried)
             if folder is None:
                 store.push(page_of(config).relative_to(store.folder).as_posix())
@@ -98,7 +95,7 @@ def _write(
     with (
         pq.ParquetFile(source, page_checksum_verification=True) as dataset,
         Thumbnails(store, is_hurried) as thumbnails,
-        aside(target) as path,
+        atomic_write(target) as path,
         path.open("w", encoding="utf-8") as file,
     ):
         file.writelines(page_text(config, dataset, thumbnails, target.parent))

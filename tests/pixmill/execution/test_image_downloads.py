@@ -13,7 +13,7 @@ from pixmill.execution import image_downloads as module
 from pixmill.execution.image_downloads import MOST_BUGS, THREADS, Downloads
 from pixmill.ledger import Ledger, MissingImages, State, open_ledger
 from pixmill.storage import FolderStore
-from pixmill.storage.image_fetcher import ImageError
+from pixmill.storage.image_decoding import ImageError
 from tests.conftest import Simulated, Workshop, carry_out
 from tests.pixmill.datasets.publishing import edit_ledger
 from tests.pixmill.run_checks import ledger as asked

@@ -8,7 +8,8 @@ import requests
 from pixmill.errors import TransportError
 from pixmill.http.address_policy import AddressRefused, check_public, literal_address
 from pixmill.http.transport import Transport
-from pixmill.storage.image_fetcher import ImageError, ImageFetcher
+from pixmill.storage.image_decoding import ImageError
+from pixmill.storage.image_fetcher import ImageFetcher
 from tests.faulty_server import FaultyServer, answer, redirect
 from tests.pixmill.sample_pictures import JPEG
 

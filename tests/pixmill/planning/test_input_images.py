@@ -25,13 +25,12 @@ from pixmill.planning.input_images import (
     UNREACHABLE,
     WINDOW,
     InputCounts,
-    InputFetcher,
-    InputImageError,
     InputImages,
 )
 from pixmill.planning.row_checks import REASONS
 from pixmill.storage import FolderStore
-from pixmill.storage.image_decoding import INPUT_BYTES
+from pixmill.storage.image_decoding import INPUT_BYTES, ImageError
+from pixmill.storage.image_fetcher import INPUTS, ImageFetcher
 from tests.faulty_server import (
     Behaviour,
     FaultyServer,
@@ -68,7 +67,8 @@ class Bench:
         self.pauses: list[float] = []
 
     def images(self, deadline: float = 10) -> InputImages:
-        fetcher = InputFetcher(
+        fetcher = ImageFetcher(
+            INPUTS,
             allow_hosts=["127.0.0.1", *HOSTS],
             connections=THREADS,
             deadline=deadline,
@@ -307,13 +307,15 @@ def test_redirects_without_end_are_given_up(bench: Bench) -> None:
 def test_a_public_name_with_an_address_inside_is_not_connected_to(
     trap: FaultyServer, scheme: str
 ) -> None:
-    fetcher = InputFetcher(allow_hosts=["images.test"], look_up=lambda _: ["127.0.0.1"])
+    fetcher = ImageFetcher(
+        INPUTS, allow_hosts=["images.test"], look_up=lambda _: ["127.0.0.1"]
+    )
     url = f"{scheme}://evil.example.com/a.jpg"
     with FaultyServer(redirect(url)) as server:
         for start in (url, f"http://images.test:{server.port}/"):
-            with pytest.raises(InputImageError, match="not a public address") as caught:
+            with pytest.raises(ImageError, match="not a public address") as caught:
                 fetcher.fetch(start)
-            assert caught.value.problem == "input_address"
+            assert caught.value.problem == "address"
     fetcher.close()
 
 
@@ -325,11 +327,13 @@ def test_plain_http_is_asked_for_like_https(bench: Bench) -> None:
         asked.append(host)
         raise OSError("no such name")
 
-    fetcher = InputFetcher(allow_hosts=[], look_up=look_up, sleep=lambda _: None)
+    fetcher = ImageFetcher(
+        INPUTS, allow_hosts=[], look_up=look_up, sleep=lambda _: None
+    )
     for url in ("http://a.example.com/a.jpg", "https://b.example.com:80/a.jpg"):
-        with pytest.raises(InputImageError) as caught:
+        with pytest.raises(ImageError) as caught:
             fetcher.fetch(url)
-        assert caught.value.problem == UNREACHABLE
+        assert caught.value.problem == "unreachable"
     assert asked == ["a.example.com", "a.example.com", "b.example.com", "b.example.com"]
     fetcher.close()
 
@@ -352,10 +356,10 @@ def test_what_is_no_web_address_is_not_even_looked_up(url: str) -> None:
     def look_up(host: str) -> list[str]:
         raise AssertionError(f"{host} was looked up")
 
-    fetcher = InputFetcher(allow_hosts=[], look_up=look_up)
-    with pytest.raises(InputImageError) as caught:
+    fetcher = ImageFetcher(INPUTS, allow_hosts=[], look_up=look_up)
+    with pytest.raises(ImageError) as caught:
         fetcher.fetch(url)
-    assert caught.value.problem == "input_address"
+    assert caught.value.problem == "address"
     assert "secret" not in "".join(traceback.format_exception(caught.value))
     fetcher.close()
 

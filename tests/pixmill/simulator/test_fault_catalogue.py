@@ -14,8 +14,8 @@ import yaml
 
 from pixmill.provider.error_codes import code_table
 from pixmill.simulator.responses import NAMED_ERRORS
-from pixmill.storage.image_decoding import inspect
-from pixmill.storage.image_fetcher import ImageError, ImageFetcher, ImageGone
+from pixmill.storage.image_decoding import ImageError, inspect
+from pixmill.storage.image_fetcher import ImageFetcher, ImageGone
 from tests.pixmill.simulator.conftest import BEARER, Running, running
 
 Asked = Callable[..., dict[str, Any]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pixmill.storage.image_fetcher import ImageError, inspect, local_image_problem
+from pixmill.storage.image_decoding import ImageError, inspect, local_image_problem
 from tests.pixmill.sample_pictures import JPEG, NO_IMAGES, SVG, picture, png_of
 
 MiB = 1 << 20

@@ -16,14 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from pixmill.storage.image_fetcher import (
-    ImageError,
-    ImageFetcher,
-    ImageFile,
-    ImageGone,
-    ImageStore,
-    url_expiry,
-)
+from pixmill.storage.image_decoding import ImageError
+from pixmill.storage.image_fetcher import ImageFetcher, ImageGone, url_expiry
+from pixmill.storage.image_store import ImageFile, ImageStore
 from tests.faulty_server import (
     Behaviour,
     FaultyServer,
@@ -147,7 +142,7 @@ def test_a_stored_image_survives_a_power_loss(tmp_path: Path) -> None:
     (tmp_path / "picture").write_bytes(JPEG)
     code = f"""
 from pathlib import Path
-from pixmill.storage.image_fetcher import ImageStore
+from pixmill.storage.image_store import ImageStore
 ImageStore(Path({str(tmp_path)!r})).save(Path({str(tmp_path / "picture")!r}).read_bytes())
 """
     trace = [
@@ -288,6 +283,8 @@ PASSING: dict[str, Behaviour] = {
     "reset": reset(),
     "reset in the body": reset(message(JPEG)[:-10]),
     "hang up": hang_up(),
+    "408": answer(b"", 408),
+    "425": answer(b"", 425),
     "429": answer(b"", 429),
     "500": answer(b"", 500),
     "503": answer(JPEG, 503),
@@ -390,7 +387,7 @@ def test_no_signed_query_reaches_a_message_or_a_log(
 def test_a_redirect_to_what_is_no_url_is_an_error(fetcher: ImageFetcher) -> None:
     with (
         FaultyServer(redirect("https://[/")) as server,
-        pytest.raises(ImageError, match="no URL"),
+        pytest.raises(ImageError, match="not a valid URL"),
     ):
         fetcher.fetch(server.url)
 

@@ -352,7 +352,7 @@ def test_what_exists_is_never_touched_save_an_empty_folder(
     (shelf.folder / "file").write_text("mine")
     (shelf.folder / "link").symlink_to(shelf.store)
     for name in ("file", "link"):
-        with pytest.raises(UserError, match="exists and is no folder"):
+        with pytest.raises(UserError, match="exists and is not a folder"):
             export(config, kind, shelf.folder / name)
     with pytest.raises(UserError, match="can't be replaced"):
         export(config, kind, shelf.folder / "images" / "..")

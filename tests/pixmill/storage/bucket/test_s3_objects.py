@@ -10,7 +10,7 @@ from pixmill.config.bucket_address import bucket_address
 from pixmill.errors import StoreError, UserError
 from pixmill.storage import Store, open_bucket
 from pixmill.storage import s3_objects as objects
-from pixmill.storage.image_fetcher import ImageFile
+from pixmill.storage.image_store import ImageFile
 from pixmill.storage.integrity import NamedImage
 from pixmill.storage.s3_objects import ABSENT, Objects, PreconditionFailed, Seen
 from tests.bucket import SECRET, Bucket, Fault
