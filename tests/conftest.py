@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, settings
 
 from pixmill.config.loading import load_config
 from pixmill.execution.run import prepare
+from tests.fork_server import COMMAND, close_fork_servers, fork_process
 from tests.prefect_api import common_server
 from tests.real_command import Command
-from tests.warm import COMMAND, close_warm, forked
 
 # A loaded machine is no reason for a property to fail.
 settings.register_profile(
@@ -49,10 +49,10 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def warm_process() -> Iterator[None]:
+def fork_servers() -> Iterator[None]:
     """What processes are forked from ends with the session."""
     yield
-    close_warm()
+    close_fork_servers()
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def quick(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Command:
     """The command on that server, for tests where neither the server nor a fresh start is what matters."""
-    return Command(tmp_path_factory.mktemp("prefect"), prefect_api, warm=True)
+    return Command(tmp_path_factory.mktemp("prefect"), prefect_api, forked=True)
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +133,7 @@ def simulator(folder: Path, *options: str) -> Iterator[Simulated]:
         str(bill),
         *options,
     )
-    with forked(
+    with fork_process(
         COMMAND, *arguments, environment={**os.environ, "PIXMILL_API_KEY": KEY}
     ) as process:
         line = next(line for line in process.stderr if "simulator at" in line)
@@ -142,7 +142,7 @@ def simulator(folder: Path, *options: str) -> Iterator[Simulated]:
         process.wait(10)
 
 
-class Workshop:
+class Project:
     """A folder with a table and a config to run on it."""
 
     def __init__(self, folder: Path) -> None:
@@ -187,7 +187,7 @@ class Workshop:
         Path(self.path).write_text(yaml.safe_dump(self.config))
         return self.path
 
-    def use(self, simulated: Simulated, **provider: Any) -> None:
+    def use_simulator(self, simulated: Simulated, **provider: Any) -> None:
         """Let the config call `simulated` through the gateway form."""
         self.write_config(
             provider={"kind": "gateway", "base_url": simulated.url, **provider},
@@ -197,8 +197,8 @@ class Workshop:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    return Workshop(tmp_path)
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
 
 
 @pytest.fixture
@@ -207,7 +207,9 @@ def simulated(tmp_path: Path) -> Iterator[Simulated]:
         yield running
 
 
-def carry_out(config: str, *overrides: str, limit: int | None = None) -> dict[str, Any]:
+def run_config(
+    config: str, *overrides: str, limit: int | None = None
+) -> dict[str, Any]:
     """Run a config through the library, as the flow does but without Prefect; return what `run --json` says."""
     with prepare(load_config(config, overrides), limit) as run:
         run.begin()

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.fork_server import ROOT
 from tests.real_command import shared_server, wait_until
-from tests.warm import ROOT
 
 
 @contextmanager

@@ -19,15 +19,15 @@ import pytest
 from pixmill.cli.embedded_prefect import EmbeddedServer
 from pixmill.config.loading import load_config
 from pixmill.planning.planner import make_plan
-from tests.warm import COMMAND, ROOT, Forked, forked
+from tests.fork_server import COMMAND, ROOT, ForkedProcess, fork_process
 
-Process = subprocess.Popen[str] | Forked
+Process = subprocess.Popen[str] | ForkedProcess
 
 PATIENCE = 90.0
 """Seconds after which a test gives up waiting: many times what anything here takes."""
 
 
-class Ended(NamedTuple):
+class CommandResult(NamedTuple):
     """A command that has ended."""
 
     exit_code: int
@@ -45,28 +45,28 @@ class Command:
     """Starts `pixmill`; all Prefect state goes to `home`, so that nobody's own server or profile is used.
 
     A run starts its embedded Prefect server, as it does for everybody, or uses the one at `api`, which saves seconds.
-    A `warm` command is forked from a process that has imported pixmill, and Prefect where there is an `api`, which
+    A `forked` command is forked from a process that has imported pixmill, and Prefect where there is an `api`, which
     saves seconds more.
     """
 
     def __init__(
-        self, home: Path, api: str | None = None, *, warm: bool = False
+        self, home: Path, api: str | None = None, *, forked: bool = False
     ) -> None:
-        self._home, self._api, self._warm = home, api, warm
+        self._home, self._api, self._is_forked = home, api, forked
 
     def environment(self) -> dict[str, str]:
         named = {"PREFECT_API_URL": self._api} if self._api else {}
         return {**os.environ, **named, **prefect_state(self._home)}
 
-    def __call__(self, *arguments: str) -> Ended:
+    def __call__(self, *arguments: str) -> CommandResult:
         """Run one command to its end."""
         with self.started(*arguments) as process:
-            return ended(process)
+            return wait_for_result(process)
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator[Process]:
         """Start a command in a process group of its own, as a terminal does; it is killed when the body ends."""
-        start = self._forked if self._warm else self._fresh
+        start = self._forked if self._is_forked else self._fresh
         with start(*arguments) as process:
             yield process
 
@@ -77,7 +77,9 @@ class Command:
             if self._api
             else {}
         )
-        return forked(COMMAND, *arguments, environment=environment, prefect=prefect)
+        return fork_process(
+            COMMAND, *arguments, environment=environment, prefect=prefect
+        )
 
     @contextmanager
     def _fresh(self, *arguments: str) -> Iterator[Process]:
@@ -120,14 +122,14 @@ def shared_server(home: Path) -> Iterator[str]:
         server.close()
 
 
-def pay(config: str, *options: str) -> tuple[str, ...]:
+def run_arguments(config: str, *options: str) -> tuple[str, ...]:
     """The arguments of a run without a terminal that may pay and prints its report."""
     return ("run", config, "--yes", "--new-store", "--json", *options)
 
 
-def ended(process: Process) -> Ended:
+def wait_for_result(process: Process) -> CommandResult:
     stdout, stderr = process.communicate(timeout=PATIENCE)
-    return Ended(process.returncode, stdout, stderr)
+    return CommandResult(process.returncode, stdout, stderr)
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -180,7 +182,7 @@ def _command_line(entry: Path) -> str:
         return ""
 
 
-def asked_for(config: str) -> dict[str, str]:
+def job_keys_by_bill_key(config: str) -> dict[str, str]:
     """The job key of each request of the whole table, by the key that the simulator's bill has for it."""
     jobs = make_plan(load_config(config), None).pending_jobs()
     return {_bill_key(job.payload()): job.key for job in jobs}

@@ -12,7 +12,7 @@ from pixmill.planning.planner import make_plan
 from pixmill.planning.promotion import promote_picks, promote_point
 from pixmill.request.model import flatten
 from pixmill.request.sweep import make_points
-from tests.conftest import ROOT, carry_out, results, simulator
+from tests.conftest import ROOT, results, run_config, simulator
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 FREE = [path for path in CONFIGS if load_config(path).simulated]
@@ -93,10 +93,10 @@ def test_a_config_of_the_simulator_runs_and_its_second_run_pays_nothing(
     path: Path, tmp_path: Path
 ) -> None:
     overrides = (*own_store(tmp_path), NO_IMAGES)
-    first = carry_out(str(path), *overrides)
+    first = run_config(str(path), *overrides)
     assert first["exit_code"] == 0, first["reason"]
     assert first["succeeded"] == first["jobs"] > 0
-    again = carry_out(str(path), *overrides)
+    again = run_config(str(path), *overrides)
     assert (again["exit_code"], again["calls"], again["cached"]) == (
         0,
         0,
@@ -105,7 +105,7 @@ def test_a_config_of_the_simulator_runs_and_its_second_run_pays_nothing(
 
 
 def test_the_first_run_brings_every_image(tmp_path: Path) -> None:
-    report = carry_out(config("pets"), *own_store(tmp_path))
+    report = run_config(config("pets"), *own_store(tmp_path))
     assert (report["succeeded"], report["images_missing"]) == (12, 0)
     assert all(
         (tmp_path / "out" / "simulated" / row["file_name"]).stat().st_size
@@ -123,7 +123,7 @@ def test_a_template_for_a_provider_has_caps_and_carries_out_what_it_says(
     assert {"provider", "limits", "budget"} <= load_config(path).model_fields_set
     with simulator(tmp_path) as simulated:
         here = (f"provider.base_url={simulated.url}", "output.allow_hosts=[127.0.0.1]")
-        report = carry_out(str(path), *own_store(tmp_path), *here)
+        report = run_config(str(path), *own_store(tmp_path), *here)
         assert (report["exit_code"], report["succeeded"], report["calls"]) == (
             0,
             12,
@@ -144,7 +144,7 @@ def test_no_sweep_compares_prompts_that_a_rephraser_rewrites(path: Path) -> None
 
 def test_control_strength_holds_everything_but_the_control(tmp_path: Path) -> None:
     rows = results(
-        carry_out(config("control-strength"), *own_store(tmp_path), NO_IMAGES)
+        run_config(config("control-strength"), *own_store(tmp_path), NO_IMAGES)
     )
     assert len(rows) == 4 * 9
     assert len({(row["row_key"], row["prompt"], row["seed"]) for row in rows}) == 4
@@ -159,20 +159,20 @@ def test_control_strength_holds_everything_but_the_control(tmp_path: Path) -> No
 
 def test_more_replicates_of_the_seed_study_keep_the_others(tmp_path: Path) -> None:
     overrides = (*own_store(tmp_path), NO_IMAGES)
-    assert carry_out(config("seed-study"), *overrides)["calls"] == 3 * 2 * 6
+    assert run_config(config("seed-study"), *overrides)["calls"] == 3 * 2 * 6
     assert (
-        carry_out(config("seed-study"), *overrides, "seed.replicates=8")["calls"]
+        run_config(config("seed-study"), *overrides, "seed.replicates=8")["calls"]
         == 3 * 2 * 2
     )
 
 
 def test_a_night_pays_for_what_is_new(tmp_path: Path) -> None:
-    first = carry_out(
+    first = run_config(
         config("nightly"),
         *own_store(tmp_path),
         "input.path=data/nightly/2026-10-01.csv",
     )
-    second = carry_out(config("nightly"), *own_store(tmp_path))
+    second = run_config(config("nightly"), *own_store(tmp_path))
     assert (first["calls"], second["calls"]) == (3, 2)
     assert (second["rows"], second["jobs"], second["succeeded"]) == (6, 6, 6)
 
@@ -180,7 +180,7 @@ def test_a_night_pays_for_what_is_new(tmp_path: Path) -> None:
 def test_a_table_of_ones_own_brings_its_columns_and_only_the_rows_that_are_wanted(
     tmp_path: Path,
 ) -> None:
-    rows = results(carry_out(config("own-table"), *own_store(tmp_path), NO_IMAGES))
+    rows = results(run_config(config("own-table"), *own_store(tmp_path), NO_IMAGES))
     assert [row["row_key"] for row in rows] == [
         "LMP-011",
         "CHR-204",

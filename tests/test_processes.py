@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Bill, Workshop, results, simulator
+from tests.conftest import ROOT, Bill, Project, results, simulator
 from tests.real_command import (
     Command,
-    asked_for,
     children,
-    ended,
     is_alive,
+    job_keys_by_bill_key,
     kill_9,
     ledger_rows,
-    pay,
+    run_arguments,
+    wait_for_result,
     wait_until,
 )
 
@@ -44,16 +44,16 @@ def pixmill(home: Path) -> Command:
 
 
 @pytest.fixture
-def table(workshop: Workshop) -> Workshop:
-    workshop.write_rows(workshop.rows(ROWS))
-    return workshop
+def table(project: Project) -> Project:
+    project.write_rows(project.rows(ROWS))
+    return project
 
 
 def run_until_killed(
     pixmill: Command, config: str, bill: Bill, calls: int
 ) -> dict[int, str]:
     """Start a run and `kill -9` it once the bill has `calls` lines; return the child processes that it had."""
-    with pixmill.started(*pay(config)) as process:
+    with pixmill.started(*run_arguments(config)) as process:
         wait_until(lambda: bill.calls >= calls, f"{calls} calls")
         helpers = children(process.pid)
         kill_9(process)
@@ -68,12 +68,12 @@ def wait_for_the_end_of(helpers: Mapping[int, str]) -> None:
 
 
 def assert_nothing_lost_nothing_paid_twice(
-    workshop: Workshop, bill: Bill, *, in_doubt: int
+    project: Project, bill: Bill, *, in_doubt: int
 ) -> None:
     """Every line of the bill is a success or in doubt, no key is there twice, and few are in doubt."""
-    store = Path(workshop.config["store"])
+    store = Path(project.config["store"])
     succeeded, doubted = ledger_rows(store), ledger_rows(store, state="in_doubt")
-    job_key = asked_for(workshop.path)
+    job_key = job_keys_by_bill_key(project.path)
     assert len(set(bill.keys)) == len(bill.keys) == bill.calls
     assert {job_key[key] for key in bill.keys} <= succeeded.keys() | doubted.keys()
     assert set(succeeded.values()) <= {line["request_id"] for line in bill.lines()}
@@ -83,15 +83,15 @@ def assert_nothing_lost_nothing_paid_twice(
 
 @pytest.mark.parametrize("calls", [1, 17, ROWS], ids=lambda calls: f"at call {calls}")
 def test_a_killed_run_goes_on_where_it_was(
-    table: Workshop, quick: Command, calls: int
+    table: Project, quick: Command, calls: int
 ) -> None:
     """A1: kill -9 at the first call, in the middle and around publication."""
     with simulator(table.folder, "--latency", "0.1") as simulated:
-        table.use(simulated)
+        table.use_simulator(simulated)
         run_until_killed(quick, table.path, simulated.bill, calls)
         acknowledged = ledger_rows(table.folder / "out")
-        resumed = quick(*pay(table.path))
-        again = quick(*pay(table.path))
+        resumed = quick(*run_arguments(table.path))
+        again = quick(*run_arguments(table.path))
     report = resumed.report
     assert acknowledged.items() <= ledger_rows(table.folder / "out").items()
     assert_nothing_lost_nothing_paid_twice(table, simulated.bill, in_doubt=CONCURRENCY)
@@ -105,16 +105,16 @@ def test_a_killed_run_goes_on_where_it_was(
 
 
 def test_a_run_that_is_killed_while_it_resumes_loses_nothing_either(
-    table: Workshop, quick: Command
+    table: Project, quick: Command
 ) -> None:
     """A3: killed, killed again while it goes on, and only then left alone."""
     with simulator(table.folder, "--latency", "0.1") as simulated:
-        table.use(simulated)
+        table.use_simulator(simulated)
         run_until_killed(quick, table.path, simulated.bill, 7)
         acknowledged = ledger_rows(table.folder / "out")
         run_until_killed(quick, table.path, simulated.bill, 23)
         assert acknowledged.items() <= ledger_rows(table.folder / "out").items()
-        report = quick(*pay(table.path)).report
+        report = quick(*run_arguments(table.path)).report
     assert acknowledged.items() <= ledger_rows(table.folder / "out").items()
     assert_nothing_lost_nothing_paid_twice(
         table, simulated.bill, in_doubt=2 * CONCURRENCY
@@ -123,7 +123,7 @@ def test_a_run_that_is_killed_while_it_resumes_loses_nothing_either(
 
 
 def test_the_built_in_simulator_ends_with_a_killed_run(
-    table: Workshop, pixmill: Command
+    table: Project, pixmill: Command
 ) -> None:
     """A1: neither the Prefect server nor the simulator of a killed run stays behind."""
     table.write_config(provider={"kind": "simulator"})
@@ -139,17 +139,17 @@ def test_the_built_in_simulator_ends_with_a_killed_run(
     "number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name
 )
 def test_an_interrupted_run_finishes_its_calls_and_the_same_command_goes_on(
-    table: Workshop, pixmill: Command, quick: Command, number: signal.Signals
+    table: Project, pixmill: Command, quick: Command, number: signal.Signals
 ) -> None:
     """A6: calls in flight are paid, so they are waited for and recorded; nothing new is sent."""
     with simulator(table.folder, "--latency", "0.5") as simulated:
-        table.use(simulated)
-        with pixmill.started(*pay(table.path)) as process:
+        table.use_simulator(simulated)
+        with pixmill.started(*run_arguments(table.path)) as process:
             wait_until(lambda: simulated.bill.calls >= 6, "6 calls")
             os.killpg(
                 process.pid, number
             )  # as a terminal's Ctrl-C does, which reaches the whole process group
-            stopped = ended(process)
+            stopped = wait_for_result(process)
         assert stopped.exit_code == stopped.report["exit_code"] == 130, stopped.stderr
         assert stopped.report["in_doubt"] == 0
         assert (
@@ -161,16 +161,16 @@ def test_an_interrupted_run_finishes_its_calls_and_the_same_command_goes_on(
         assert set(ledger_rows(table.folder / "out").values()) == {
             line["request_id"] for line in simulated.bill.lines()
         }
-        report = quick(*pay(table.path)).report
+        report = quick(*run_arguments(table.path)).report
     assert (report["exit_code"], report["succeeded"]) == (0, ROWS)
     assert len(set(simulated.bill.keys)) == simulated.bill.calls == ROWS
 
 
-def test_a_second_ctrl_c_leaves_at_once(table: Workshop, pixmill: Command) -> None:
+def test_a_second_ctrl_c_leaves_at_once(table: Project, pixmill: Command) -> None:
     """A6: calls of a minute are not waited for; they are in doubt, as no answer was seen."""
     with simulator(table.folder, "--latency", "60") as simulated:
-        table.use(simulated)
-        with pixmill.started(*pay(table.path)) as process:
+        table.use_simulator(simulated)
+        with pixmill.started(*run_arguments(table.path)) as process:
             wait_until(lambda: bool(in_flight(table)), "a call in flight")
             helpers = children(process.pid)
             for _ in range(6):
@@ -189,28 +189,28 @@ def test_a_second_ctrl_c_leaves_at_once(table: Workshop, pixmill: Command) -> No
     wait_for_the_end_of(helpers)
 
 
-def in_flight(workshop: Workshop) -> dict[str, str]:
+def in_flight(project: Project) -> dict[str, str]:
     try:
-        return ledger_rows(workshop.folder / "out", "job_key, run_id", "in_flight")
+        return ledger_rows(project.folder / "out", "job_key, run_id", "in_flight")
     except sqlite3.DatabaseError:  # copied while it was made
         return {}
 
 
 def test_two_runs_at_the_same_time_share_the_work(
-    table: Workshop, quick: Command
+    table: Project, quick: Command
 ) -> None:
     """H1: claims in the ledger keep two runs of one config from paying for the same job."""
     count = 120
     table.write_rows(table.rows(count))
     with simulator(table.folder, "--latency", "0.25") as simulated:
-        table.use(simulated)
+        table.use_simulator(simulated)
         with (
-            quick.started(*pay(table.path)) as one,
-            quick.started(*pay(table.path)) as other,
+            quick.started(*run_arguments(table.path)) as one,
+            quick.started(*run_arguments(table.path)) as other,
         ):
-            runs = [ended(one), ended(other)]
+            runs = [wait_for_result(one), wait_for_result(other)]
         reports = [run.report for run in runs]
-        last = quick(*pay(table.path)).report
+        last = quick(*run_arguments(table.path)).report
     assert [run.exit_code for run in runs] == [0, 0], [run.stderr for run in runs]
     assert sum(report["calls"] for report in reports) == simulated.bill.calls == count
     assert len(set(simulated.bill.keys)) == count
@@ -221,12 +221,12 @@ def test_two_runs_at_the_same_time_share_the_work(
     assert (last["succeeded"], last["calls"]) == (count, 0)
 
 
-def test_a_closed_terminal_loses_nothing(table: Workshop, quick: Command) -> None:
+def test_a_closed_terminal_loses_nothing(table: Project, quick: Command) -> None:
     """A7: the pipes of stdout and stderr break in mid-run, and there is much to warn of."""
     with simulator(table.folder, "--latency", "0.6") as simulated:
-        table.use(simulated)
+        table.use_simulator(simulated)
         table.write_config(output={"allow_hosts": []})  # a warning for every image
-        with quick.started(*pay(table.path)) as process:
+        with quick.started(*run_arguments(table.path)) as process:
             wait_until(lambda: simulated.bill.calls >= 2, "2 calls")
             assert process.stdout
             assert process.stderr
@@ -238,7 +238,7 @@ def test_a_closed_terminal_loses_nothing(table: Workshop, quick: Command) -> Non
         charged = {line["request_id"] for line in simulated.bill.lines()}
         assert set(ledger_rows(table.folder / "out").values()) == charged
         table.write_config(output={"allow_hosts": ["127.0.0.1"]})
-        after = quick(*pay(table.path)).report
+        after = quick(*run_arguments(table.path)).report
     assert (
         after["exit_code"],
         after["succeeded"],
@@ -272,11 +272,11 @@ def test_a_warning_that_nobody_can_read_is_no_error() -> None:
 
 
 def test_status_tells_from_another_process_that_a_run_is_going_on(
-    table: Workshop, quick: Command
+    table: Project, quick: Command
 ) -> None:
     with simulator(table.folder, "--latency", "0.5") as simulated:
-        table.use(simulated)
-        with quick.started(*pay(table.path)) as process:
+        table.use_simulator(simulated)
+        with quick.started(*run_arguments(table.path)) as process:
             wait_until(lambda: simulated.bill.calls >= 5, "5 calls")
             during = quick("status", table.path, "--json")
             kill_9(process)

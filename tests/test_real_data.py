@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import Simulated, Workshop, results, simulator
-from tests.real_command import Command, asked_for, pay
+from tests.conftest import Project, Simulated, results, simulator
+from tests.real_command import Command, job_keys_by_bill_key, run_arguments
 
 pytestmark = pytest.mark.slow
 
@@ -23,13 +23,13 @@ def pixmill(tmp_path_factory: pytest.TempPathFactory) -> Command:
     return Command(tmp_path_factory.mktemp("prefect"))
 
 
-class Laion(Workshop):
+class Laion(Project):
     """A thousand image URLs and captions from the web, and what they cost on a simulator."""
 
     def __init__(self, folder: Path, table: pa.Table, simulated: Simulated) -> None:
         super().__init__(folder)
         self.simulated = simulated
-        self.use(simulated)
+        self.use_simulator(simulated)
         self.write_config(
             input={
                 "path": str(folder / "laion.parquet"),
@@ -63,7 +63,7 @@ def first(laion: Laion, pixmill: Command) -> dict[str, Any]:
     """The report of the run that pays for the whole table."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PIXMILL_API_KEY", "test-key-0001")
-        ended = pixmill(*pay(laion.path))
+        ended = pixmill(*run_arguments(laion.path))
     assert ended.exit_code in (0, 3), ended.stderr
     return ended.report
 
@@ -84,7 +84,7 @@ def test_a_thousand_rows_are_all_accounted_for_and_each_job_is_paid_once(
         == bill.charged
         == len(set(bill.keys))
     )
-    assert set(asked_for(laion.path)) == set(bill.keys)
+    assert set(job_keys_by_bill_key(laion.path)) == set(bill.keys)
     published = pq.read_table(first["dataset"])
     assert published.select(table.schema.names).cast(table.schema).equals(table)
 
@@ -93,7 +93,7 @@ def test_a_second_run_pays_nothing(
     laion: Laion, first: dict[str, Any], pixmill: Command
 ) -> None:
     before = laion.simulated.bill.calls
-    again = pixmill(*pay(laion.path))
+    again = pixmill(*run_arguments(laion.path))
     assert (again.exit_code, again.report["calls"], laion.simulated.bill.calls) == (
         0,
         0,
@@ -109,7 +109,7 @@ def test_a_shuffled_table_pays_nothing(
     before = {row["job_key"]: row["request_id"] for row in results(first)}
     order = random.Random(3).sample(range(1000), 1000)
     laion.write(table.take(order))
-    shuffled = pixmill(*pay(laion.path))
+    shuffled = pixmill(*run_arguments(laion.path))
     laion.write(table)
     assert (shuffled.exit_code, shuffled.report["calls"]) == (0, 0)
     rows = results(shuffled.report)
@@ -131,7 +131,7 @@ def test_three_edited_prompts_pay_for_three(
             table.schema.get_field_index("TEXT"), "TEXT", pa.array(captions)
         )
     )
-    edited = pixmill(*pay(laion.path))
+    edited = pixmill(*run_arguments(laion.path))
     laion.write(table)
     assert (edited.exit_code, edited.report["calls"]) == (0, 3)
     assert laion.simulated.bill.calls == before + 3
@@ -139,12 +139,12 @@ def test_three_edited_prompts_pay_for_three(
 
 
 def test_the_parti_prompts_are_planned_and_validated_without_a_payment(
-    workshop: Workshop, real_data: RealData, pixmill: Command
+    project: Project, real_data: RealData, pixmill: Command
 ) -> None:
     """Prompts with quotes, several languages and odd lengths; an image column is added, as they have none."""
     with real_data("parti-prompts.tsv").open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-    workshop.write_rows(
+    project.write_rows(
         [
             {
                 **dict(zip(header, row, strict=True)),
@@ -153,10 +153,10 @@ def test_the_parti_prompts_are_planned_and_validated_without_a_payment(
             for at, row in enumerate(rows)
         ]
     )
-    workshop.write_config(input={"columns": {"image_url": "photo", "prompt": "Prompt"}})
+    project.write_config(input={"columns": {"image_url": "photo", "prompt": "Prompt"}})
     validated, planned = (
-        pixmill("validate", workshop.path, "--json"),
-        pixmill("plan", workshop.path, "--json"),
+        pixmill("validate", project.path, "--json"),
+        pixmill("plan", project.path, "--json"),
     )
     distinct = len({row[header.index("Prompt")] for row in rows})
     assert (
@@ -177,4 +177,4 @@ def test_the_parti_prompts_are_planned_and_validated_without_a_payment(
     )
     assert len(rows) > 1600
     assert distinct <= len(rows)
-    assert not (workshop.folder / "out").exists()
+    assert not (project.folder / "out").exists()

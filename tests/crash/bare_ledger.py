@@ -14,30 +14,30 @@ from pathlib import Path
 from pixmill.ledger import Claim, Ledger, State, open_ledger
 from pixmill.storage.image_store import ImageStore
 from tests.crash.billing import drawn
-from tests.crash.places import CONCURRENCY, Place, Scene
-from tests.crash.promises import check_kept, jobs
+from tests.crash.durability import check_kept, jobs
+from tests.crash.sandboxes import CONCURRENCY, Sandbox, Scene
 from tests.pixmill.ledger.test_ledger import LIMITS, ended
 
 KEYS = [sha256(f"job {at}".encode()).hexdigest() for at in range(5)]
 
 
-def pay_for_all(place: Place) -> None:
+def pay_for_all(sandbox: Sandbox) -> None:
     """Pay for every key that may be paid for, and store its picture."""
     run_id = f"run-{secrets.token_hex(4)}"
-    ledger = open_ledger(place.store / "ledger.db")
+    ledger = open_ledger(sandbox.store / "ledger.db")
     assert ledger
     try:
         ledger.begin_run(run_id, "pets")
         with ThreadPoolExecutor(CONCURRENCY) as payers:
-            list(payers.map(lambda key: pay(place, ledger, run_id, key), KEYS))
+            list(payers.map(lambda key: pay(sandbox, ledger, run_id, key), KEYS))
     finally:
         ledger.close()
 
 
-def pay(place: Place, ledger: Ledger, run_id: str, key: str) -> None:
+def pay(sandbox: Sandbox, ledger: Ledger, run_id: str, key: str) -> None:
     if not isinstance(ledger.claim(key, LIMITS._replace(run_id=run_id)), Claim):
         return
-    charge(place, key)
+    charge(sandbox, key)
     request_id = f"{key[:8]} of {run_id}"
     urls = [f"https://images.example.com/{key}"]
     answer = ended(
@@ -48,7 +48,7 @@ def pay(place: Place, ledger: Ledger, run_id: str, key: str) -> None:
         output_urls=json.dumps(urls),
     )
     ledger.record(answer)
-    image = ImageStore(place.store).save(drawn(f"/{key}"))
+    image = ImageStore(sandbox.store).save(drawn(f"/{key}"))
     ledger.record_image(
         key,
         run_id,
@@ -59,32 +59,34 @@ def pay(place: Place, ledger: Ledger, run_id: str, key: str) -> None:
     )
 
 
-def charge(place: Place, key: str) -> None:
-    paper = os.open(bill(place), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def charge(sandbox: Sandbox, key: str) -> None:
+    paper = os.open(bill(sandbox), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(paper, f"{key}\n".encode())
     os.close(paper)
 
 
-def bill(place: Place) -> Path:
-    return place.folder / "bill.txt"
+def bill(sandbox: Sandbox) -> Path:
+    return sandbox.folder / "bill.txt"
 
 
-def check(place: Place, in_flight: int) -> None:
+def check(sandbox: Sandbox, in_flight: int) -> None:
     """I1, I2, I3 and I12 of a ledger after its recovery."""
-    pay_for_all(place)
-    check_kept(place)
-    paid = charged(place)
+    pay_for_all(sandbox)
+    check_kept(sandbox)
+    paid = charged(sandbox)
     assert [key for key, count in paid.items() if count > 1] == []
-    states = jobs(place)
+    states = jobs(sandbox)
     assert sorted(states) == sorted(KEYS)
     assert all(states[key].state in ("succeeded", "in_doubt") for key in KEYS)
     assert all(paid[key] for key in KEYS if states[key].state == "succeeded")
     assert sum(job.state == "in_doubt" for job in states.values()) <= in_flight
 
 
-def charged(place: Place) -> Counter[str]:
+def charged(sandbox: Sandbox) -> Counter[str]:
     return (
-        Counter(bill(place).read_text().split()) if bill(place).exists() else Counter()
+        Counter(bill(sandbox).read_text().split())
+        if bill(sandbox).exists()
+        else Counter()
     )
 
 

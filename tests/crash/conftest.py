@@ -1,10 +1,10 @@
-"""The nursery that the tests of one process share."""
+"""The experiment server that the tests of one process share."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.nursery import Experiment, nursery
+from tests.crash.experiment_server import Experiment, fork_server
 from tests.crash.tracing import why_not
 
 
@@ -14,5 +14,5 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Experiment]
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    with nursery(tmp_path_factory.mktemp("crash")) as started:
+    with fork_server(tmp_path_factory.mktemp("crash")) as started:
         yield started

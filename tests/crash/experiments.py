@@ -1,6 +1,6 @@
-"""What is done to scenes, each time in a place of its own: kills, kills during recovery, failing calls.
+"""What is done to scenes, each time in a sandbox of its own: kills, kills during recovery, failing calls.
 
-These run in the nursery, which forks. A result says how often was injected, and all that went wrong.
+These run in the experiment server, which forks. A result says how often was injected, and all that went wrong.
 """
 
 import os
@@ -14,25 +14,25 @@ from typing import Any, NamedTuple
 
 from tests.crash.bare_ledger import BARE_LEDGER
 from tests.crash.billing import Billing
-from tests.crash.places import CONCURRENCY, Place, Scene, checking, working
+from tests.crash.sandboxes import CONCURRENCY, Sandbox, Scene, checking, working
 from tests.crash.tracing import KILL, Call, Watcher, end_with, watched
 from tests.crash.whole_runs import WHOLE_RUNS
 
 SCENES: dict[str, Scene] = {"a bare ledger": BARE_LEDGER, **WHOLE_RUNS}
 
 
-class Nursery(NamedTuple):
-    """What a warm process has for its experiments: a provider and a folder for places."""
+class ExperimentContext(NamedTuple):
+    """What a warm process has for its experiments: a provider and a folder for sandboxes."""
 
     provider: Billing
     folder: Path
 
-    def place(self, scene: Scene) -> Place:
-        """A new place, in which `scene` may begin."""
-        folder = Path(tempfile.mkdtemp(dir=self.folder, prefix="place-"))
-        place = Place(folder, folder.name, self.provider)
-        scene.set_up(place)
-        return place
+    def sandbox(self, scene: Scene) -> Sandbox:
+        """A new sandbox, in which `scene` may begin."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder, prefix="sandbox-"))
+        sandbox = Sandbox(folder, folder.name, self.provider)
+        scene.set_up(sandbox)
+        return sandbox
 
 
 def alone(work: Callable[[], object]) -> int:
@@ -43,33 +43,35 @@ def alone(work: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def is_ours(place: Place, call: Call) -> bool:
+def is_ours(sandbox: Sandbox, call: Call) -> bool:
     """Whether a call is about the store or the network."""
-    store = str(place.store)
+    store = str(sandbox.store)
     return any(path.startswith((store, "socket:")) for path in call.paths)
 
 
-def at_call(place: Place, number: int, fate: int) -> Watcher:
+def at_call(sandbox: Sandbox, number: int, fate: int) -> Watcher:
     """A watcher that gives the `number`-th call of ours, from 1, its `fate`."""
     seen = 0
 
     def watch(call: Call) -> int:
         nonlocal seen
-        seen += is_ours(place, call)
-        return fate if seen == number and is_ours(place, call) else 0
+        seen += is_ours(sandbox, call)
+        return fate if seen == number and is_ours(sandbox, call) else 0
 
     return watch
 
 
-def kills(nursery: Nursery, scene: str, first: int, step: int) -> dict[str, Any]:
+def kills(
+    context: ExperimentContext, scene: str, first: int, step: int
+) -> dict[str, Any]:
     """Kill the work at its `first` call and at every `step`-th after that, until it ends before it is killed."""
     begun, wrong, killed = time.monotonic(), [], 0
     for number in count(first, step):
-        place = nursery.place(SCENES[scene])
-        code = watched(working(SCENES[scene], place), at_call(place, number, KILL))
+        sandbox = context.sandbox(SCENES[scene])
+        code = watched(working(SCENES[scene], sandbox), at_call(sandbox, number, KILL))
         killed += code == -9
         wrong += verdict(
-            place,
+            sandbox,
             SCENES[scene],
             code in (0, -9),
             CONCURRENCY,
@@ -85,21 +87,21 @@ def kills(nursery: Nursery, scene: str, first: int, step: int) -> dict[str, Any]
 
 
 def kills_twice(
-    nursery: Nursery, scene: str, firsts: Iterable[int], first: int, step: int
+    context: ExperimentContext, scene: str, firsts: Iterable[int], first: int, step: int
 ) -> dict[str, Any]:
     """Kill the work at each of `firsts`, and its recovery as `kills` does."""
     begun, wrong, killed = time.monotonic(), [], 0
     for number in firsts:
         for second in count(first, step):
-            place = nursery.place(SCENES[scene])
+            sandbox = context.sandbox(SCENES[scene])
             codes = [
-                watched(working(SCENES[scene], place), at_call(place, at, KILL))
+                watched(working(SCENES[scene], sandbox), at_call(sandbox, at, KILL))
                 for at in (number, second)
             ]
             killed += codes.count(-9)
             what = f"killed at call {number}, and at call {second} of the recovery"
             wrong += verdict(
-                place, SCENES[scene], set(codes) <= {0, -9}, 2 * CONCURRENCY, what
+                sandbox, SCENES[scene], set(codes) <= {0, -9}, 2 * CONCURRENCY, what
             )
             if codes[1] != -9:
                 break
@@ -111,18 +113,18 @@ def kills_twice(
 
 
 def verdict(
-    place: Place, scene: Scene, as_expected: bool, in_flight: int, what: str
+    sandbox: Sandbox, scene: Scene, as_expected: bool, in_flight: int, what: str
 ) -> list[str]:
-    """Let the scene recover; return what is wrong, with what the processes said. The place is left where it is so."""
-    recovered = alone(checking(scene, place, in_flight)) == 0
+    """Let the scene recover; return what is wrong, with what the processes said. The sandbox is kept then."""
+    recovered = alone(checking(scene, sandbox, in_flight)) == 0
     if as_expected and recovered:
-        shutil.rmtree(place.folder)
+        shutil.rmtree(sandbox.folder)
         return []
-    return [f"{what} ({place.folder}):\n{place.said.read_text()[-3000:]}"]
+    return [f"{what} ({sandbox.folder}):\n{sandbox.stderr.read_text()[-3000:]}"]
 
 
 def errors(
-    nursery: Nursery,
+    context: ExperimentContext,
     scene: str,
     at: str,
     calls: list[str],
@@ -138,16 +140,16 @@ def errors(
     """
     begun, wrong, injected, charged, raised = time.monotonic(), [], 0, 0, set()
     for number in count(first, step):
-        place = nursery.place(SCENES[scene])
-        fault = Fault(place, at, frozenset(calls), errno, number, for_ever)
-        code = watched(working(SCENES[scene], place), fault)
+        sandbox = context.sandbox(SCENES[scene])
+        fault = Fault(sandbox, at, frozenset(calls), errno, number, for_ever)
+        code = watched(working(SCENES[scene], sandbox), fault)
         injected += fault.failed > 0
-        charged += len(place.provider.charges(place.tag)) if fault.failed else 0
+        charged += len(sandbox.provider.charges(sandbox.tag)) if fault.failed else 0
         if code == 1:
-            raised.add(place.said.read_text().splitlines()[-1].partition(":")[0])
+            raised.add(sandbox.stderr.read_text().splitlines()[-1].partition(":")[0])
         as_expected = fault.was_heeded(code) if fault.failed else code == 0
         what = f"{fault.failed} calls failed from {number} on, {fault.late} claims after that, exit {code}"
-        wrong += verdict(place, SCENES[scene], as_expected, CONCURRENCY, what)
+        wrong += verdict(sandbox, SCENES[scene], as_expected, CONCURRENCY, what)
         if not fault.failed:
             break
     return {
@@ -164,15 +166,15 @@ class Fault:
 
     def __init__(
         self,
-        place: Place,
+        sandbox: Sandbox,
         at: str,
         calls: frozenset[str],
         errno: int,
         number: int,
         for_ever: bool,
     ) -> None:
-        self._at, self._calls, self._errno = f"{place.store}{at}", calls, errno
-        self._number, self._for_ever, self._marks = number, for_ever, str(place.marks)
+        self._at, self._calls, self._errno = f"{sandbox.store}{at}", calls, errno
+        self._number, self._for_ever, self._marks = number, for_ever, str(sandbox.marks)
         self._seen = self.failed = self.late = self._noted = 0
 
     def __call__(self, call: Call) -> int:

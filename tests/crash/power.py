@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from pixmill.ledger import open_ledger
 from tests.crash.disk import Change, Disk, change
-from tests.crash.experiments import SCENES, Nursery, alone
-from tests.crash.places import CONCURRENCY, Place, Scene, silence, working
-from tests.crash.promises import check_kept
+from tests.crash.durability import check_kept
+from tests.crash.experiments import SCENES, ExperimentContext, alone
+from tests.crash.sandboxes import CONCURRENCY, Sandbox, Scene, silence, working
 from tests.crash.tracing import Call, watched
 
 
@@ -26,20 +26,23 @@ class Trace(NamedTuple):
     before: dict[str, bytes | None]
     changes: list[tuple[bool, Change]]
 
-    def add(self, place: Place, call: Call) -> int:
+    def add(self, sandbox: Sandbox, call: Call) -> int:
         """Take a call down, as a watcher that lets it go."""
         path = call.paths[-1]
-        in_store = path.startswith(str(place.store))
-        if (in_store or path.startswith(str(place.folder))) and not path.endswith(
-            ("-shm", "said.txt")
+        in_store = path.startswith(str(sandbox.store))
+        if (in_store or path.startswith(str(sandbox.folder))) and not path.endswith(
+            ("-shm", "stderr.txt")
         ):
             self.changes.append(
-                (in_store, change(call, str(place.store if in_store else place.folder)))
+                (
+                    in_store,
+                    change(call, str(sandbox.store if in_store else sandbox.folder)),
+                )
             )
         return 0
 
-    def leave(self, place: Place, random: Random) -> int:
-        """Leave in `place` what a power loss at a random moment leaves; return how many changes came before."""
+    def leave(self, sandbox: Sandbox, random: Random) -> int:
+        """Leave in `sandbox` what a power loss at a random moment leaves; return how many changes came before."""
         moment = random.randrange(len(self.changes) + 1)
         disk, outside = Disk(self.before), defaultdict(bytes)
         for in_store, what in self.changes[:moment]:
@@ -48,27 +51,29 @@ class Trace(NamedTuple):
             elif what.data:
                 outside[what.path] += what.data
         for path, data in disk.after_loss(random).items():
-            _write(place.store / path, data)
+            _write(sandbox.store / path, data)
         for path, data in outside.items():
-            _write(place.folder / path, data)
+            _write(sandbox.folder / path, data)
         return moment
 
 
 def power_losses(
-    nursery: Nursery, scene: str, seeds: int, recover: bool
+    context: ExperimentContext, scene: str, seeds: int, recover: bool
 ) -> dict[str, Any]:
     """Do the work once, then lose power at `seeds` moments of it; look at what is left, and let it `recover`."""
-    begun, place = time.monotonic(), nursery.place(SCENES[scene])
-    trace = Trace(_content(place.store), [])
-    code = watched(working(SCENES[scene], place), lambda call: trace.add(place, call))
-    found = place.folder / "found.json"
+    begun, sandbox = time.monotonic(), context.sandbox(SCENES[scene])
+    trace = Trace(_content(sandbox.store), [])
+    code = watched(
+        working(SCENES[scene], sandbox), lambda call: trace.add(sandbox, call)
+    )
+    found = sandbox.folder / "found.json"
 
     def look() -> None:
-        silence(place)
+        silence(sandbox)
         wrong = [
             each
             for seed in range(seeds)
-            if (each := _wrong(nursery, SCENES[scene], trace, seed, recover))
+            if (each := _wrong(context, SCENES[scene], trace, seed, recover))
         ]
         found.write_text(json.dumps(wrong))
 
@@ -76,7 +81,7 @@ def power_losses(
     wrong = (
         json.loads(found.read_text())
         if looked and code == 0
-        else [place.said.read_text()]
+        else [sandbox.stderr.read_text()]
     )
     return {
         "losses": seeds,
@@ -88,21 +93,21 @@ def power_losses(
 
 
 def _wrong(
-    nursery: Nursery, scene: Scene, trace: Trace, seed: int, recover: bool
+    context: ExperimentContext, scene: Scene, trace: Trace, seed: int, recover: bool
 ) -> str | None:
     """What is wrong after the power loss of a `seed`."""
-    with tempfile.TemporaryDirectory(dir=nursery.folder, prefix="lost-") as folder:
-        place = Place(Path(folder), Path(folder).name, nursery.provider)
-        moment = trace.leave(place, Random(seed))
+    with tempfile.TemporaryDirectory(dir=context.folder, prefix="lost-") as folder:
+        sandbox = Sandbox(Path(folder), Path(folder).name, context.provider)
+        moment = trace.leave(sandbox, Random(seed))
         try:
-            scene.look(place)
-            ledger = open_ledger(place.store / "ledger.db")
+            scene.look(sandbox)
+            ledger = open_ledger(sandbox.store / "ledger.db")
             assert ledger
             ledger.close()
-            check_kept(place)
+            check_kept(sandbox)
             if recover:
-                scene.act(place)
-                scene.check(place, CONCURRENCY)
+                scene.act(sandbox)
+                scene.check(sandbox, CONCURRENCY)
         except Exception:
             files = sorted(
                 str(path.relative_to(folder))

@@ -7,7 +7,7 @@ from errno import EIO, ENOSPC, EROFS
 
 import pytest
 
-from tests.crash.nursery import SOAK, Experiment
+from tests.crash.experiment_server import SOAK, Experiment
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.crash.nursery import SOAK, Experiment
+from tests.crash.experiment_server import SOAK, Experiment
 
 pytestmark = pytest.mark.slow
 

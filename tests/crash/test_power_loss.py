@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.crash.nursery import SOAK, Experiment
+from tests.crash.experiment_server import SOAK, Experiment
 
 pytestmark = pytest.mark.slow
 

@@ -10,21 +10,30 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
 from pixmill.execution.run import prepare
-from tests.conftest import Workshop, carry_out
+from tests.conftest import Project, run_config
 from tests.faulty_server import reset
 from tests.fuzz.amount import EFFORT
-from tests.pixmill.run_checks import Provider, lost, said, use
+from tests.pixmill.run_checks import (
+    Provider,
+    charged_but_lost,
+    configure_run,
+    error_response,
+)
 
 ROWS = 4
-FAULTS = {"a pet 1": said(50412), "a pet 2": lost(reset()), "a pet 3": said(50215)}
+FAULTS = {
+    "a pet 1": error_response(50412),
+    "a pet 2": charged_but_lost(reset()),
+    "a pet 3": error_response(50215),
+}
 
 
 class Harmed:
     """A ledger with a success, a refusal, a job in doubt and a permanent failure, to be harmed again and again."""
 
-    def __init__(self, workshop: Workshop) -> None:
-        self._config = workshop.path
-        self._path = workshop.folder / "out" / "ledger.db"
+    def __init__(self, project: Project) -> None:
+        self._config = project.path
+        self._path = project.folder / "out" / "ledger.db"
         self.whole = self._path.read_bytes()
 
     def paid_again(self, content: bytes) -> int:
@@ -48,11 +57,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def harmed(folder: Path) -> Iterator[Harmed]:
-    workshop = Workshop(folder)
+    project = Project(folder)
     if not (folder / "out").exists():
         with Provider(FAULTS) as provider:
-            assert carry_out(use(workshop, provider.url, ROWS))["calls"] == ROWS
-    ledger = Harmed(workshop)
+            assert (
+                run_config(configure_run(project, provider.url, ROWS))["calls"] == ROWS
+            )
+    ledger = Harmed(project)
     assert ledger.paid_again(ledger.whole) == 0
     yield ledger
     ledger.paid_again(ledger.whole)

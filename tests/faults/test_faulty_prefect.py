@@ -18,11 +18,18 @@ from prefect.flow_engine import load_flow_run, run_flow
 from prefect.states import Crashed, Pending
 
 from flows.generate import generate_dataset
-from tests.conftest import Simulated, Workshop, results, simulator
+from tests.conftest import Project, Simulated, results, simulator
 from tests.flows.conftest import client_of
+from tests.fork_server import fork_process
 from tests.prefect_proxy import PrefectProxy
-from tests.real_command import Command, children, ended, ledger_rows, pay, wait_until
-from tests.warm import forked
+from tests.real_command import (
+    Command,
+    children,
+    ledger_rows,
+    run_arguments,
+    wait_for_result,
+    wait_until,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +46,7 @@ def proxy(prefect_api: str) -> Iterator[PrefectProxy]:
 @pytest.fixture(scope="module")
 def pixmill(proxy: PrefectProxy, tmp_path_factory: pytest.TempPathFactory) -> Command:
     """The command, with the proxy between it and the server."""
-    return Command(tmp_path_factory.mktemp("prefect"), proxy.url, warm=True)
+    return Command(tmp_path_factory.mktemp("prefect"), proxy.url, forked=True)
 
 
 @pytest.fixture
@@ -50,24 +57,24 @@ def client(prefect_api: str) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture
-def table(workshop: Workshop) -> Workshop:
-    workshop.write_rows(workshop.rows(ROWS))
-    return workshop
+def table(project: Project) -> Project:
+    project.write_rows(project.rows(ROWS))
+    return project
 
 
 @contextmanager
-def provider(table: Workshop, latency: float = 0.1) -> Iterator[Simulated]:
+def provider(table: Project, latency: float = 0.1) -> Iterator[Simulated]:
     with simulator(table.folder, "--latency", str(latency)) as simulated:
-        table.use(simulated)
+        table.use_simulator(simulated)
         yield simulated
 
 
 def test_a_server_that_dies_for_good_in_mid_run_takes_nothing_with_it(
-    table: Workshop, tmp_path: Path
+    table: Project, tmp_path: Path
 ) -> None:
     """C2: the run's own server, which nobody starts again. What `--limit` leaves out is no problem then, either."""
     paid = ROWS - 2
-    order = pay(table.path, "--limit", str(paid), *SLOW)
+    order = run_arguments(table.path, "--limit", str(paid), *SLOW)
     with (
         provider(table, latency=0.2) as simulated,
         Command(tmp_path).started(*order) as process,
@@ -79,7 +86,7 @@ def test_a_server_that_dies_for_good_in_mid_run_takes_nothing_with_it(
             if "prefect.server" in command
         ]
         os.kill(server, signal.SIGKILL)
-        done = ended(process)
+        done = wait_for_result(process)
     assert done.exit_code == done.report["exit_code"] == 0, done.stderr
     assert (
         done.report["calls"]
@@ -93,11 +100,11 @@ def test_a_server_that_dies_for_good_in_mid_run_takes_nothing_with_it(
 
 
 def test_a_server_that_takes_no_run_costs_nothing_and_is_named(
-    table: Workshop, pixmill: Command, proxy: PrefectProxy
+    table: Project, pixmill: Command, proxy: PrefectProxy
 ) -> None:
     """C2: jobs are left, so that the exit code is not 0."""
     with provider(table) as simulated, proxy.fails("/set_state", 500):
-        refused = pixmill(*pay(table.path))
+        refused = pixmill(*run_arguments(table.path))
     assert (refused.exit_code, refused.stdout, simulated.bill.calls) == (1, "", 0)
     assert (
         "Prefect gave up: PrefectHTTPStatusError: Server error '500" in refused.stderr
@@ -106,11 +113,11 @@ def test_a_server_that_takes_no_run_costs_nothing_and_is_named(
 
 
 def test_artifacts_that_can_not_be_uploaded_change_nothing(
-    table: Workshop, pixmill: Command, proxy: PrefectProxy
+    table: Project, pixmill: Command, proxy: PrefectProxy
 ) -> None:
     """C14: two warnings, and the same result."""
     with provider(table) as simulated, proxy.fails("/artifacts", 500):
-        done = pixmill(*pay(table.path))
+        done = pixmill(*run_arguments(table.path))
     assert proxy.met
     assert (done.exit_code, done.report["exit_code"], simulated.bill.calls) == (
         0,
@@ -123,12 +130,12 @@ def test_artifacts_that_can_not_be_uploaded_change_nothing(
 
 
 def test_logs_and_artifacts_that_are_never_answered_hold_no_call_back(
-    table: Workshop, pixmill: Command, proxy: PrefectProxy
+    table: Project, pixmill: Command, proxy: PrefectProxy
 ) -> None:
     """C15: each image brings a warning; no request with log lines or artifacts is answered before the run has ended."""
     with provider(table) as simulated, proxy.fails("/(logs|artifacts)/", "hang"):
         table.write_config(output={"allow_hosts": []})
-        done = pixmill(*pay(table.path))
+        done = pixmill(*run_arguments(table.path))
         assert {route.split("/")[2] for route in proxy.met} == {"logs", "artifacts"}
         assert (
             simulated.bill.calls
@@ -140,21 +147,21 @@ def test_logs_and_artifacts_that_are_never_answered_hold_no_call_back(
 
 
 def test_a_run_that_was_marked_crashed_but_lives_shares_the_work_with_the_next(
-    table: Workshop, pixmill: Command, client: SyncPrefectClient
+    table: Project, pixmill: Command, client: SyncPrefectClient
 ) -> None:
     """C6: two drivers; the claims keep them from paying for one job twice, and each tells what it did itself."""
     count = 3 * ROWS
     table.write_rows(table.rows(count))
     with (
         provider(table, latency=0.5) as simulated,
-        pixmill.started(*pay(table.path, *SLOW)) as zombie,
+        pixmill.started(*run_arguments(table.path, *SLOW)) as zombie,
     ):
         wait_until(lambda: simulated.bill.calls >= 2, "2 calls")
         marked = flow_run_of(table, client)
         client.set_flow_run_state(marked.id, Crashed(), force=True)
         before = simulated.bill.calls
-        second = pixmill(*pay(table.path))
-        first = ended(zombie)
+        second = pixmill(*run_arguments(table.path))
+        first = wait_for_result(zombie)
     assert [first.exit_code, second.exit_code] == [0, 0], first.stderr + second.stderr
     calls = [done.report["calls"] for done in (first, second)]
     assert calls[0] > before
@@ -171,7 +178,7 @@ def test_a_run_that_was_marked_crashed_but_lives_shares_the_work_with_the_next(
     assert f"{calls[0]} calls" in str(state.message)
 
 
-def flow_run_of(table: Workshop, client: SyncPrefectClient) -> FlowRun:
+def flow_run_of(table: Project, client: SyncPrefectClient) -> FlowRun:
     """The first flow run of the config of `table`."""
     newest = client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC)
     runs = [run for run in newest if run.parameters.get("config") == table.path]
@@ -179,7 +186,7 @@ def flow_run_of(table: Workshop, client: SyncPrefectClient) -> FlowRun:
 
 
 def test_a_concurrency_lease_that_can_not_be_renewed_cancels_no_call(
-    table: Workshop, pixmill: Command, proxy: PrefectProxy, client: SyncPrefectClient
+    table: Project, pixmill: Command, proxy: PrefectProxy, client: SyncPrefectClient
 ) -> None:
     """C8: Prefect ends the run; what is in flight is recorded, what is recorded is published."""
     many = 10 * ROWS
@@ -188,8 +195,8 @@ def test_a_concurrency_lease_that_can_not_be_renewed_cancels_no_call(
         flow_run = ordered_alone(table, client)
         with (
             proxy.fails("/leases/.*/renew", 410),
-            forked(
-                "tests.faults.test_faulty_prefect:carry_out",
+            fork_process(
+                "tests.faults.test_faulty_prefect:run_config",
                 str(flow_run),
                 environment=pixmill.environment(),
                 prefect={
@@ -198,7 +205,7 @@ def test_a_concurrency_lease_that_can_not_be_renewed_cancels_no_call(
                 },
             ) as process,
         ):
-            done = ended(process)
+            done = wait_for_result(process)
         state = client.read_flow_run(flow_run).state
         assert proxy.met
     assert state
@@ -210,7 +217,7 @@ def test_a_concurrency_lease_that_can_not_be_renewed_cancels_no_call(
     assert len(ledger_rows(table.folder / "out")) == calls
 
 
-def ordered_alone(table: Workshop, client: SyncPrefectClient) -> UUID:
+def ordered_alone(table: Project, client: SyncPrefectClient) -> UUID:
     """Order a run of a deployment that has one run at a time, and do what a worker does before its process starts."""
     flow = client.create_flow_from_name("generate-dataset")
     deployment = client.create_deployment(
@@ -222,7 +229,7 @@ def ordered_alone(table: Workshop, client: SyncPrefectClient) -> UUID:
     return flow_run.id
 
 
-def carry_out() -> None:
+def run_config() -> None:
     """Carry out the flow run that `sys.argv` names, as the process does that a worker starts for it."""
     flow_run = load_flow_run(UUID(sys.argv[1]))
     run_flow(

@@ -21,17 +21,17 @@ from pixmill.execution.repair import repair
 from pixmill.execution.run import prepare
 from pixmill.execution.spending_rules import check_spending
 from pixmill.storage.image_store import ImageStore
-from tests.conftest import ROOT, Simulated, Workshop, carry_out, results
+from tests.conftest import ROOT, Project, Simulated, results, run_config
 from tests.faulty_server import answer
 from tests.pixmill.damage import edit_ledger, image_files
 from tests.pixmill.run_checks import (
     Fault,
     Provider,
-    billed,
+    configure_run,
     picture,
-    ran,
-    to_its_end,
-    use,
+    run_and_check,
+    run_to_end,
+    simulator_charges,
 )
 from tests.pixmill.sample_pictures import JPEG
 
@@ -47,16 +47,16 @@ def meanwhile(deed: Callable[[], object], number: int) -> Fault:
 
 
 def test_a_dataset_that_is_taken_away_in_mid_run_is_made_anew(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """B15: with its history; the next version is whole."""
-    folder = workshop.folder / "out" / "pets"
+    folder = project.folder / "out" / "pets"
     with Provider() as provider:
-        config = use(workshop, provider.url, 2, limits={"concurrency": 1})
-        ran(config, provider.charges)
+        config = configure_run(project, provider.url, 2, limits={"concurrency": 1})
+        run_and_check(config, provider.charges)
         provider.faults[4] = meanwhile(lambda: shutil.rmtree(folder), 4)
-        workshop.write_rows(workshop.rows(6))
-        run = ran(config, provider.charges)
+        project.write_rows(project.rows(6))
+        run = run_and_check(config, provider.charges)
     assert run.column("status") == ["succeeded"] * 6
     assert not list((folder / "history").glob("*.parquet"))
     assert verify(load_config(config)).exit_code == 0
@@ -92,14 +92,14 @@ def hide(store: Path) -> None:
 @pytest.mark.parametrize("at", [3, 6], ids=["in mid run", "during the last call"])
 @pytest.mark.parametrize("deed", [move, delete, replace, hide, delete_log])
 def test_a_run_whose_ledger_is_taken_away_or_replaced_stops_paying_and_says_so(
-    workshop: Workshop, deed: Callable[[Path], None], at: int
+    project: Project, deed: Callable[[Path], None], at: int
 ) -> None:
     """B15: what it pays would be on record nowhere. What it has paid for is published."""
-    store = workshop.folder / "out"
+    store = project.folder / "out"
     with Provider({at: meanwhile(lambda: deed(store), at)}) as provider:
-        config = use(workshop, provider.url, 6, limits={"concurrency": 1})
+        config = configure_run(project, provider.url, 6, limits={"concurrency": 1})
         with pytest.raises(LedgerError, match="while it was in use"):
-            to_its_end(lambda: carry_out(config))
+            run_to_end(lambda: run_config(config))
         assert len(provider.prompts) == at
     published = pq.read_table(store / "pets" / "dataset.parquet")
     assert published["status"].to_pylist() == ["succeeded"] * at + ["skipped"] * (
@@ -117,13 +117,13 @@ def test_a_run_whose_ledger_is_taken_away_or_replaced_stops_paying_and_says_so(
 
 
 def test_a_ledger_that_is_taken_away_in_mid_run_pays_for_nothing_again_unasked(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """B15: a later run without a ledger needs a person's word."""
-    with Provider({3: meanwhile(lambda: move(workshop.folder / "out"), 3)}) as provider:
-        config = use(workshop, provider.url, 6, limits={"concurrency": 1})
+    with Provider({3: meanwhile(lambda: move(project.folder / "out"), 3)}) as provider:
+        config = configure_run(project, provider.url, 6, limits={"concurrency": 1})
         with pytest.raises(LedgerError):
-            to_its_end(lambda: carry_out(config))
+            run_to_end(lambda: run_config(config))
         with (
             prepare(load_config(config)) as later,
             pytest.raises(SpendingRefused, match="no ledger"),
@@ -134,28 +134,28 @@ def test_a_ledger_that_is_taken_away_in_mid_run_pays_for_nothing_again_unasked(
 
 
 def test_an_image_whose_record_is_missing_is_found_again(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     """B16: the file is there under the hash of its content, so the same bytes take its place and nothing is paid."""
-    workshop.write_rows(workshop.rows(2))
-    workshop.use(simulated)
-    before = ran(workshop.path, billed(simulated))
-    files = image_files(workshop)
-    edit_ledger(workshop, "UPDATE jobs SET images = NULL")
-    after = ran(workshop.path, billed(simulated))
+    project.write_rows(project.rows(2))
+    project.use_simulator(simulated)
+    before = run_and_check(project.path, simulator_charges(simulated))
+    files = image_files(project)
+    edit_ledger(project, "UPDATE jobs SET images = NULL")
+    after = run_and_check(project.path, simulator_charges(simulated))
     assert (after.report["calls"], after.report["images_missing"]) == (0, 0)
     assert after.column("file_name") == before.column("file_name")
-    assert sorted((workshop.folder / "out" / "images").rglob("*.*")) == sorted(files)
+    assert sorted((project.folder / "out" / "images").rglob("*.*")) == sorted(files)
 
 
 def test_what_crashes_left_lying_about_disturbs_nobody(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     """B17: halves of images, datasets and ledgers' copies beside the good files."""
-    workshop.write_rows(workshop.rows(3))
-    workshop.use(simulated)
-    published = ran(workshop.path, billed(simulated))
-    store = workshop.folder / "out"
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    published = run_and_check(project.path, simulator_charges(simulated))
+    store = project.folder / "out"
     for name in (
         "images/.half.part",
         "pets/.dataset.parquet.tmp",
@@ -164,13 +164,13 @@ def test_what_crashes_left_lying_about_disturbs_nobody(
     ):
         (store / name).parent.mkdir(exist_ok=True)
         (store / name).write_bytes(b"PAR1 half of it")
-    again = ran(workshop.path, billed(simulated))
+    again = run_and_check(project.path, simulator_charges(simulated))
     assert (again.report["exit_code"], again.report["calls"], again.rows) == (
         0,
         0,
         results(published.report),
     )
-    assert verify(load_config(workshop.path)).exit_code == 0
+    assert verify(load_config(project.path)).exit_code == 0
     assert not (store / "pets" / ".dataset.parquet.tmp").exists()
 
 
@@ -208,26 +208,26 @@ def half_writer(store: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("mend", ["run", "repair"])
 def test_halves_of_images_of_killed_runs_go_and_those_of_living_ones_stay(
-    workshop: Workshop, simulated: Simulated, mend: str
+    project: Project, simulated: Simulated, mend: str
 ) -> None:
     """B17: the next run after one that did not end clears them, and so does a repair."""
-    workshop.write_rows(workshop.rows(2))
-    workshop.use(simulated)
-    ran(workshop.path, billed(simulated))
-    store = workshop.folder / "out"
-    edit_ledger(workshop, "UPDATE runs SET finished_at = NULL")
+    project.write_rows(project.rows(2))
+    project.use_simulator(simulated)
+    run_and_check(project.path, simulator_charges(simulated))
+    store = project.folder / "out"
+    edit_ledger(project, "UPDATE runs SET finished_at = NULL")
     with half_writer(store):
         pass
     with half_writer(store) as living:
         assert len(list(store.rglob(".*.part"))) == 2
         if mend == "run":
-            ran(workshop.path, billed(simulated))
+            run_and_check(project.path, simulator_charges(simulated))
         else:
-            repair(load_config(workshop.path))
+            repair(load_config(project.path))
         (left,) = store.rglob(".*.part")
         assert living.poll() is None
     assert left.exists()
-    repair(load_config(workshop.path))
+    repair(load_config(project.path))
     assert not list(store.rglob(".*.part"))
 
 

@@ -14,15 +14,15 @@ import pytest
 
 from pixmill import signals as interrupt
 from pixmill.signals import AGAIN_SECONDS, heeding
-from tests.conftest import ROOT, Simulated, Workshop, simulator
+from tests.conftest import ROOT, Project, Simulated, simulator
 from tests.prefect_proxy import PrefectProxy
 from tests.real_command import (
     PATIENCE,
     Command,
     Process,
-    ended,
     ledger_rows,
-    pay,
+    run_arguments,
+    wait_for_result,
     wait_until,
 )
 
@@ -107,20 +107,20 @@ def proxy(prefect_api: str) -> Iterator[PrefectProxy]:
 
 
 @pytest.fixture
-def table(workshop: Workshop) -> Workshop:
-    workshop.write_rows(workshop.rows(ROWS))
-    return workshop
+def table(project: Project) -> Project:
+    project.write_rows(project.rows(ROWS))
+    return project
 
 
 @contextmanager
-def slow_provider(table: Workshop) -> Iterator[Simulated]:
+def slow_provider(table: Project) -> Iterator[Simulated]:
     """A provider whose calls are under way for long enough to meet them."""
     with simulator(table.folder, "--latency", "2") as simulated:
-        table.use(simulated)
+        table.use_simulator(simulated)
         yield simulated
 
 
-def script(table: Workshop) -> Path:
+def script(table: Project) -> Path:
     """A shell script that runs the config and writes down how it ended, also when its own terminal is gone."""
     path = table.folder / "run.sh"
     command = f"{sys.executable} -m pixmill run {table.path} --yes --new-store"
@@ -128,7 +128,7 @@ def script(table: Workshop) -> Path:
     return path
 
 
-def exit_code(table: Workshop) -> int:
+def exit_code(table: Project) -> int:
     """What the script wrote down, once it did."""
     path = table.folder / "code"
     wait_until(
@@ -137,7 +137,7 @@ def exit_code(table: Workshop) -> int:
     return int(path.read_text())
 
 
-def assert_drained(table: Workshop, simulated: Simulated) -> None:
+def assert_drained(table: Project, simulated: Simulated) -> None:
     """Every call that was sent has its outcome, and no more were sent than were in flight."""
     succeeded = ledger_rows(table.folder / "out")
     assert set(succeeded.values()) == {
@@ -148,7 +148,7 @@ def assert_drained(table: Workshop, simulated: Simulated) -> None:
     assert ledger_rows(table.folder / "out", state="in_doubt") == {}
 
 
-def calls_in_flight(table: Workshop) -> bool:
+def calls_in_flight(table: Project) -> bool:
     store = table.folder / "out"
     if not (store / "ledger.db").exists():
         return False
@@ -160,7 +160,7 @@ def calls_in_flight(table: Workshop) -> bool:
 
 @pytest.mark.slow
 def test_a_window_that_closes_over_a_real_shell_costs_no_call(
-    table: Workshop, quick: Command
+    table: Project, quick: Command
 ) -> None:
     """A7: an interactive bash passes its SIGHUP on, and the kernel sends a second one; the terminal is gone, too."""
     with slow_provider(table) as simulated:
@@ -189,7 +189,7 @@ def test_a_window_that_closes_over_a_real_shell_costs_no_call(
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [SIGTERM, SIGINT], ids=lambda number: number.name)
 def test_a_run_under_timeout_is_drained(
-    table: Workshop, quick: Command, number: signal.Signals
+    table: Project, quick: Command, number: signal.Signals
 ) -> None:
     """A7: `timeout` signals its command, then the whole group, which is the command once more."""
     with slow_provider(table) as simulated:
@@ -227,16 +227,16 @@ def test_a_run_under_timeout_is_drained(
     "number", [SIGINT, SIGTERM, SIGHUP], ids=lambda number: number.name
 )
 def test_a_signal_after_the_publication_changes_nothing_of_what_is_told(
-    table: Workshop, quick: Command, number: signal.Signals
+    table: Project, quick: Command, number: signal.Signals
 ) -> None:
     """A6: what follows the run's record is Prefect's, and the run is not interrupted any more."""
     runs = table.folder / "out" / "pets" / "runs"
     with simulator(table.folder) as simulated:
-        table.use(simulated)
-        with quick.started(*pay(table.path)) as process:
+        table.use_simulator(simulated)
+        with quick.started(*run_arguments(table.path)) as process:
             wait_until(lambda: any(runs.glob("*.json")), "the run's record")
             process.send_signal(number)
-            done = ended(process)
+            done = wait_for_result(process)
     assert done.exit_code == done.report["exit_code"] == 0, done.stderr
     assert (done.report["calls"], done.report["succeeded"]) == (ROWS, ROWS)
     assert f"{ROWS} succeeded" in done.stderr
@@ -245,20 +245,20 @@ def test_a_signal_after_the_publication_changes_nothing_of_what_is_told(
 
 @pytest.mark.slow
 def test_a_person_need_not_wait_for_prefect_once_the_run_is_recorded(
-    table: Workshop, proxy: PrefectProxy, tmp_path: Path
+    table: Project, proxy: PrefectProxy, tmp_path: Path
 ) -> None:
     """A6: a server that never answers in the end; the second Ctrl-C leaves, with the run's own exit code."""
     runs = table.folder / "out" / "pets" / "runs"
-    pixmill = Command(tmp_path, proxy.url, warm=True)
-    order = pay(table.path, "--set", "limits.concurrency=1")
+    pixmill = Command(tmp_path, proxy.url, forked=True)
+    order = run_arguments(table.path, "--set", "limits.concurrency=1")
     with simulator(table.folder, "--latency", "0.1") as simulated:
-        table.use(simulated)
+        table.use_simulator(simulated)
         with pixmill.started(*order) as process:
             wait_until(lambda: simulated.bill.calls >= 1, "a call")
             with proxy.fails("flow_runs/.*/set_state", "hang"):
                 wait_until(lambda: any(runs.glob("*.json")), "the run's record")
                 insist(process)
-                done = ended(process)
+                done = wait_for_result(process)
     assert done.exit_code == done.report["exit_code"] == 0, done.stderr
     assert (done.report["calls"], done.report["succeeded"]) == (ROWS, ROWS)
     assert "the run is over, all of it is recorded" in done.stderr

@@ -6,27 +6,27 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT, Workshop
-from tests.pixmill.run_checks import Provider, check_bill, ran, use
+from tests.conftest import ROOT, Project
+from tests.pixmill.run_checks import Provider, check_bill, configure_run, run_and_check
 
 ROWS = 80
 
 FEW_FILES = """
 import json, os, resource, sys
-from tests.conftest import carry_out
+from tests.conftest import run_config
 most = len(os.listdir("/proc/self/fd")) + 30
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-print(json.dumps(carry_out(sys.argv[1])))
+print(json.dumps(run_config(sys.argv[1])))
 """
 
 
 def test_calls_that_find_no_socket_left_were_not_sent_and_no_row_is_lost(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """A11: what could not be sent is pending again, and paid for by the next run."""
     with Provider(delay=0.05) as provider:
-        config = use(
-            workshop,
+        config = configure_run(
+            project,
             provider.url,
             ROWS,
             limits={"concurrency": 50},
@@ -40,7 +40,7 @@ def test_calls_that_find_no_socket_left_were_not_sent_and_no_row_is_lost(
         assert done.returncode == 0, done.stderr
         report, sent = json.loads(done.stdout), len(provider.requests)
         check_bill(config, provider.charges())
-        after = ran(config, provider.charges)
+        after = run_and_check(config, provider.charges)
     assert report["calls"] > sent, "there were enough"
     assert sent == report["succeeded"] > 0
     assert (after.report["succeeded"], len(provider.requests)) == (ROWS, ROWS)
@@ -73,13 +73,13 @@ with prepare(load_config(sys.argv[1])) as run:
 @pytest.mark.parametrize("room", [0, 1, 2, 3, 5, 8])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_calls_that_find_no_thread_left_were_not_sent_and_no_row_is_lost(
-    workshop: Workshop, host: str, room: int
+    project: Project, host: str, room: int
 ) -> None:
     """A12: a pids limit leaves room for some threads, and each look-up of a name needs one."""
     with Provider(delay=0.02) as provider:
         url = provider.url.replace("127.0.0.1", host)
-        config = use(
-            workshop,
+        config = configure_run(
+            project,
             url,
             ROWS,
             limits={"concurrency": 6},
@@ -94,7 +94,7 @@ def test_calls_that_find_no_thread_left_were_not_sent_and_no_row_is_lost(
         assert done.returncode == 0, done.stderr
         report, sent = json.loads(done.stdout), len(provider.requests)
         check_bill(config, provider.charges())
-        after = ran(config, provider.charges)
+        after = run_and_check(config, provider.charges)
     if host == "127.0.0.1" and "error" not in report:
         assert sent == ROWS, "an address needs no thread to be looked up"
     if "error" in report:

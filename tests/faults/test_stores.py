@@ -14,7 +14,7 @@ from pixmill.datasets.publishing import check_publishable
 from pixmill.datasets.verification import verify
 from pixmill.errors import UserError
 from pixmill.storage import open_store
-from tests.conftest import Simulated, Workshop, carry_out
+from tests.conftest import Project, Simulated, run_config
 from tests.pixmill.datasets.publishing import publish_versions
 from tests.postgres import database_url, postgres
 
@@ -31,63 +31,63 @@ def no_folder(path: Path) -> None:
 @pytest.mark.parametrize("mode", ["download", "url", "inline"])
 @pytest.mark.parametrize("what", ["pets", "pets/runs", "pets/history"])
 def test_a_store_that_can_not_be_written_beside_a_ledger_elsewhere_costs_nothing(
-    workshop: Workshop, simulated: Simulated, database_url: str, mode: str, what: str
+    project: Project, simulated: Simulated, database_url: str, mode: str, what: str
 ) -> None:
     """B18: the ledger in PostgreSQL takes every claim, and says nothing of the folder."""
-    workshop.write_rows(workshop.rows(3))
-    workshop.use(simulated)
-    workshop.write_config(ledger=database_url, output={"images": mode})
-    path = workshop.folder / "out" / what
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    project.write_config(ledger=database_url, output={"images": mode})
+    path = project.folder / "out" / what
     no_folder(path)
     with pytest.raises(UserError, match=f"{what} can't be written: ") as refused:
-        carry_out(workshop.path)
+        run_config(project.path)
     assert "nothing was paid" in refused.value.hint
     assert simulated.bill.calls == 0
     path.unlink()
-    report = carry_out(workshop.path)
+    report = run_config(project.path)
     assert (report["exit_code"], report["calls"]) == (0, 3)
 
 
 @pytest.mark.stack
 @pytest.mark.parametrize("mode", ["download", "url", "inline"])
 def test_a_store_that_can_not_be_made_beside_a_ledger_elsewhere_costs_nothing(
-    workshop: Workshop, simulated: Simulated, database_url: str, mode: str
+    project: Project, simulated: Simulated, database_url: str, mode: str
 ) -> None:
     """B18: a folder that nobody can make, not even the administrator."""
-    workshop.write_rows(workshop.rows(3))
-    workshop.use(simulated)
-    workshop.write_config(
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    project.write_config(
         store="/proc/pixmill-store", ledger=database_url, output={"images": mode}
     )
     with pytest.raises(UserError, match="/proc/pixmill-store can't be written: "):
-        carry_out(workshop.path)
+        run_config(project.path)
     assert simulated.bill.calls == 0
 
 
 @pytest.mark.parametrize("what", ["pets", "pets/runs", "pets/history"])
 def test_a_dataset_that_can_not_be_written_costs_nothing(
-    workshop: Workshop, simulated: Simulated, what: str
+    project: Project, simulated: Simulated, what: str
 ) -> None:
     """B18: with the ledger in the same folder, which can be written."""
-    workshop.write_rows(workshop.rows(3))
-    workshop.use(simulated)
-    no_folder(workshop.folder / "out" / what)
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    no_folder(project.folder / "out" / what)
     with pytest.raises(UserError, match=f"{what} can't be written: "):
-        carry_out(workshop.path)
+        run_config(project.path)
     assert simulated.bill.calls == 0
 
 
 def test_looking_whether_a_store_can_be_written_leaves_nothing_in_it(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
-    workshop.write_rows(workshop.rows(1))
-    workshop.use(simulated)
-    carry_out(workshop.path)
-    before = sorted((workshop.folder / "out").rglob("*"))
-    config = load_config(workshop.path)
+    project.write_rows(project.rows(1))
+    project.use_simulator(simulated)
+    run_config(project.path)
+    before = sorted((project.folder / "out").rglob("*"))
+    config = load_config(project.path)
     open_store(config).check_writable()
     check_publishable(config)
-    assert sorted((workshop.folder / "out").rglob("*")) == before
+    assert sorted((project.folder / "out").rglob("*")) == before
 
 
 def no_links(number: int) -> Callable[..., None]:
@@ -105,17 +105,17 @@ def no_links(number: int) -> Callable[..., None]:
     ids=errno.errorcode.get,
 )
 def test_a_store_without_hard_links_keeps_its_history(
-    workshop: Workshop,
+    project: Project,
     simulated: Simulated,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
 ) -> None:
     """B19: exFAT, FUSE and some mounts have none; the second publication is the first that would want one."""
-    workshop.write_rows(workshop.rows(3))
-    workshop.use(simulated)
-    carry_out(workshop.path)
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    run_config(project.path)
     monkeypatch.setattr(os, "link", no_links(number))
-    config = load_config(workshop.path)
+    config = load_config(project.path)
     publish_versions(config, "ab")
     kept = sorted((config.dataset_folder / "history").glob("*.parquet"))
     assert [pq.read_table(path).num_rows for path in kept] == [3, 3]
@@ -129,7 +129,7 @@ def test_a_store_without_hard_links_keeps_its_history(
 
 
 def test_a_store_whose_history_is_on_another_disk_keeps_it_there(
-    workshop: Workshop, simulated: Simulated, tmp_path: Path
+    project: Project, simulated: Simulated, tmp_path: Path
 ) -> None:
     """B19: a real EXDEV, of a folder that leads elsewhere."""
     memory = Path("/dev/shm")
@@ -138,10 +138,10 @@ def test_a_store_whose_history_is_on_another_disk_keeps_it_there(
     elsewhere = memory / f"pixmill-{os.getpid()}"
     elsewhere.mkdir()
     try:
-        workshop.write_rows(workshop.rows(2))
-        workshop.use(simulated)
-        carry_out(workshop.path)
-        config = load_config(workshop.path)
+        project.write_rows(project.rows(2))
+        project.use_simulator(simulated)
+        run_config(project.path)
+        config = load_config(project.path)
         (config.dataset_folder / "history").symlink_to(elsewhere)
         publish_versions(config, "ab")
         assert len(list(elsewhere.glob("*.parquet"))) == 2
@@ -153,11 +153,11 @@ def test_a_store_whose_history_is_on_another_disk_keeps_it_there(
 
 @pytest.mark.parametrize("call", ["fchmod", "chmod"])
 def test_a_store_that_has_modes_of_its_own_takes_images(
-    workshop: Workshop, simulated: Simulated, monkeypatch: pytest.MonkeyPatch, call: str
+    project: Project, simulated: Simulated, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     """B19: such disks refuse chmod as well."""
-    workshop.write_rows(workshop.rows(2))
-    workshop.use(simulated)
+    project.write_rows(project.rows(2))
+    project.use_simulator(simulated)
     monkeypatch.setattr(os, call, no_links(errno.EPERM))
-    report = carry_out(workshop.path)
+    report = run_config(project.path)
     assert (report["exit_code"], report["images_missing"]) == (0, 0)

@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_s
 
 from pixmill.config.loading import load_config
 from pixmill.execution.run import prepare
-from tests.conftest import Simulated, Workshop
+from tests.conftest import Project, Simulated
 from tests.real_command import shared_server
 
 
@@ -37,12 +37,12 @@ def prefect(api: str) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture
-def shop(workshop: Workshop, simulated: Simulated) -> Workshop:
-    """A workshop that may pay, on a ledger that exists, as flow runs demand."""
-    workshop.write_rows(workshop.rows(6))
-    workshop.use(simulated)
-    workshop.write_config(input={"row_key": ["id"]})
-    ledger = prepare(load_config(workshop.path)).ledger
+def shop(project: Project, simulated: Simulated) -> Project:
+    """A project that may pay, on a ledger that exists, as flow runs demand."""
+    project.write_rows(project.rows(6))
+    project.use_simulator(simulated)
+    project.write_config(input={"row_key": ["id"]})
+    ledger = prepare(load_config(project.path)).ledger
     ledger.begin_run("an earlier one", "pets")
     ledger.close()
-    return workshop
+    return project

@@ -19,7 +19,7 @@ from flows.generate import generate_dataset
 from pixmill.config.loading import load_config
 from pixmill.errors import ConfigError, PixmillError, SpendingRefused
 from pixmill.execution.run import Run, flow_run, prepare
-from tests.conftest import KEY, Simulated, Workshop, results, simulator
+from tests.conftest import KEY, Project, Simulated, results, simulator
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ def log_lines(client: SyncPrefectClient, flow_run_id: UUID) -> list[str]:
 
 
 def test_each_row_of_a_small_table_is_a_task_run_with_its_name(
-    shop: Workshop, prefect: SyncPrefectClient
+    shop: Project, prefect: SyncPrefectClient
 ) -> None:
     """And the flow returns what `run --json` says."""
     report = generate_dataset(shop.path)
@@ -70,7 +70,7 @@ def test_each_row_of_a_small_table_is_a_task_run_with_its_name(
 
 
 def test_chunks_show_their_first_and_last_row(
-    shop: Workshop, prefect: SyncPrefectClient
+    shop: Project, prefect: SyncPrefectClient
 ) -> None:
     report = generate_dataset(shop.path, ["execution.jobs_per_task=4"])
     runs = task_runs(prefect, run_of(report, prefect), "cv_process")
@@ -81,14 +81,14 @@ def test_chunks_show_their_first_and_last_row(
 
 
 def test_artifacts_show_progress_summary_and_failures(
-    workshop: Workshop, prefect: SyncPrefectClient
+    project: Project, prefect: SyncPrefectClient
 ) -> None:
-    faults = workshop.folder / "faults.yaml"
+    faults = project.folder / "faults.yaml"
     faults.write_text("- {prompt: pet 2, code: 50412}\n")
-    with simulator(workshop.folder, "--faults", str(faults)) as simulated:
-        workshop.write_rows(workshop.rows(4))
-        workshop.use(simulated)
-        report = generate_dataset(workshop.path, new_store=True)
+    with simulator(project.folder, "--faults", str(faults)) as simulated:
+        project.write_rows(project.rows(4))
+        project.use_simulator(simulated)
+        report = generate_dataset(project.path, new_store=True)
     assert (report["exit_code"], report["refused"]) == (3, 1)
     shown = artifacts(prefect, run_of(report, prefect))
     by_kind = {
@@ -112,7 +112,7 @@ def _table(data: Any) -> list[dict[str, Any]]:
 
 
 def test_the_librarys_log_lines_reach_the_api_and_no_secret_does(
-    shop: Workshop, prefect: SyncPrefectClient
+    shop: Project, prefect: SyncPrefectClient
 ) -> None:
     """I9: the key is in no parameter, artifact, log line or name."""
     report = generate_dataset(shop.path, ["output.allow_hosts=[]"])
@@ -135,7 +135,7 @@ def test_the_librarys_log_lines_reach_the_api_and_no_secret_does(
 
 
 def test_a_chunk_that_infrastructure_fails_is_retried_and_pays_nothing_twice(
-    shop: Workshop,
+    shop: Project,
     simulated: Simulated,
     prefect: SyncPrefectClient,
     monkeypatch: pytest.MonkeyPatch,
@@ -161,7 +161,7 @@ def test_a_chunk_that_infrastructure_fails_is_retried_and_pays_nothing_twice(
 
 
 def test_a_chunk_that_fails_for_good_ends_the_run_with_its_reason(
-    shop: Workshop,
+    shop: Project,
     simulated: Simulated,
     prefect: SyncPrefectClient,
     monkeypatch: pytest.MonkeyPatch,
@@ -186,12 +186,12 @@ def test_a_chunk_that_fails_for_good_ends_the_run_with_its_reason(
     assert (report["exit_code"], report["calls"], simulated.bill.calls) == (0, 1, 6)
 
 
-def load_rows(shop: Workshop) -> list[dict[str, Any]]:
+def load_rows(shop: Project) -> list[dict[str, Any]]:
     return results({"dataset": shop.folder / "out" / "pets" / "dataset.parquet"})
 
 
 def test_a_flow_run_pays_for_a_real_provider_only_under_a_cap(
-    shop: Workshop, prefect: SyncPrefectClient
+    shop: Project, prefect: SyncPrefectClient
 ) -> None:
     """Spending: nobody is there to ask."""
     shop.write_config(budget={"max_calls": None})
@@ -201,35 +201,35 @@ def test_a_flow_run_pays_for_a_real_provider_only_under_a_cap(
 
 
 def test_a_flow_run_asks_for_a_ledger_that_exists(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     """A nightly job that lost its disk must not pay for everything again; `new_store` agrees to it once."""
-    workshop.write_rows(workshop.rows(2))
-    workshop.use(simulated)
+    project.write_rows(project.rows(2))
+    project.use_simulator(simulated)
     with (
         pytest.raises(SpendingRefused, match="there is no ledger"),
-        flow_run(workshop.path, [], None, new_store=False, deployed=False),
+        flow_run(project.path, [], None, new_store=False, deployed=False),
     ):
         pass
     assert simulated.bill.calls == 0
 
 
 def test_only_a_deployment_refuses_a_relative_store(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(workshop.folder)
-    workshop.write_rows(workshop.rows(1))
-    workshop.write_config(store="out")
+    monkeypatch.chdir(project.folder)
+    project.write_rows(project.rows(1))
+    project.write_config(store="out")
     with (
         pytest.raises(ConfigError, match="'out' is relative"),
-        open_run(workshop.path, deployed=True),
+        open_run(project.path, deployed=True),
     ):
         pass
     assert not Path("out").exists()
-    with open_run(workshop.path, deployed=False) as run:
+    with open_run(project.path, deployed=False) as run:
         assert run.to_pay == 1
     with open_run(
-        workshop.path, f"store={workshop.folder / 'out'}", deployed=True
+        project.path, f"store={project.folder / 'out'}", deployed=True
     ) as run:
         assert run.to_pay == 1
 
@@ -242,11 +242,11 @@ def open_run(config: str, *overrides: str, deployed: bool) -> Any:
     ("rows", "most"), [(1, 1), (200, 200), (201, 200), (1000, 200), (4321, 200)]
 )
 def test_a_large_table_makes_a_few_hundred_task_runs_at_most(
-    workshop: Workshop, rows: int, most: int
+    project: Project, rows: int, most: int
 ) -> None:
     """`jobs_per_task: auto`; every job is in exactly one chunk."""
-    workshop.write_rows(workshop.rows(rows))
-    with prepare(load_config(workshop.write_config())) as run:
+    project.write_rows(project.rows(rows))
+    with prepare(load_config(project.write_config())) as run:
         chunks = list(run.chunks())
         assert len(chunks) <= most
         assert [job.row_number for chunk in chunks for job in chunk] == list(
@@ -256,11 +256,11 @@ def test_a_large_table_makes_a_few_hundred_task_runs_at_most(
 
 
 def test_quick_calls_make_larger_task_runs_and_slow_ones_do_not(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """A task run costs the same whatever a call takes: with calls of a millisecond it would be half of a run."""
-    workshop.write_rows(workshop.rows(1000))
-    with prepare(load_config(workshop.write_config())) as run:
+    project.write_rows(project.rows(1000))
+    with prepare(load_config(project.write_config())) as run:
         run.begin()
         assert run.executor
         chunks = run.chunks()

@@ -5,7 +5,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
 from flows.generate import generate_dataset
-from tests.conftest import Simulated, Workshop, results
+from tests.conftest import Project, Simulated, results
 from tests.real_command import ledger_rows
 
 pytestmark = pytest.mark.stack
@@ -18,7 +18,7 @@ def published(report: dict[str, object]) -> dict[str, str]:
 
 @pytest.mark.usefixtures("prefect")
 def test_a_night_pays_for_new_and_changed_rows_only(
-    shop: Workshop, simulated: Simulated
+    shop: Project, simulated: Simulated
 ) -> None:
     """I12: one row goes, one changes, one comes; then nothing changes; then the one that went comes back."""
     first = shop.rows(6)
@@ -45,7 +45,7 @@ def test_a_night_pays_for_new_and_changed_rows_only(
 
 @pytest.mark.usefixtures("prefect")
 def test_rows_that_are_gone_leave_the_publication_and_stay_in_the_ledger(
-    shop: Workshop,
+    shop: Project,
 ) -> None:
     """And the version before, which has them, stays in the history."""
     before = generate_dataset(shop.path)
@@ -59,7 +59,7 @@ def test_rows_that_are_gone_leave_the_publication_and_stay_in_the_ledger(
 
 
 def test_a_flow_run_without_anything_new_is_completed_all_the_same(
-    shop: Workshop, prefect: SyncPrefectClient
+    shop: Project, prefect: SyncPrefectClient
 ) -> None:
     generate_dataset(shop.path)
     assert generate_dataset(shop.path)["calls"] == 0

@@ -16,7 +16,7 @@ from flows.maintain import maintain_dataset
 from flows.run_states import STATES
 from pixmill.execution.run import Run
 from pixmill.execution.stop_reasons import StopCode
-from tests.conftest import Simulated, Workshop, simulator
+from tests.conftest import Project, Simulated, simulator
 
 pytestmark = pytest.mark.stack
 
@@ -54,7 +54,7 @@ def test_every_exit_code_that_a_run_can_end_with_has_a_state() -> None:
 
 
 def test_a_run_that_went_well_is_completed_and_says_what_it_spent(
-    shop: Workshop, prefect: SyncPrefectClient
+    shop: Project, prefect: SyncPrefectClient
 ) -> None:
     state = deployed(prefect, generate_dataset, PRICE, config=shop.path)
     assert seen(state) == ("COMPLETED", "Completed")
@@ -62,7 +62,7 @@ def test_a_run_that_went_well_is_completed_and_says_what_it_spent(
 
 
 def test_new_problems_are_a_completed_run_with_a_name_of_its_own(
-    shop: Workshop, prefect: SyncPrefectClient
+    shop: Project, prefect: SyncPrefectClient
 ) -> None:
     """Exit 3: the dataset is published, and somebody should look."""
     with faulty(shop, "- {prompt: pet 2, code: 50412}"):
@@ -72,7 +72,7 @@ def test_new_problems_are_a_completed_run_with_a_name_of_its_own(
 
 
 def test_a_budget_that_is_reached_is_no_crash(
-    shop: Workshop, simulated: Simulated, prefect: SyncPrefectClient
+    shop: Project, simulated: Simulated, prefect: SyncPrefectClient
 ) -> None:
     """Exit 4, with what happened, what was spent, and what to type next as it can be typed."""
     state = deployed(
@@ -88,7 +88,7 @@ def test_a_budget_that_is_reached_is_no_crash(
 
 
 def test_a_run_that_its_breaker_stopped_has_failed(
-    shop: Workshop, prefect: SyncPrefectClient
+    shop: Project, prefect: SyncPrefectClient
 ) -> None:
     """Exit 5."""
     with faulty(shop, "- {prompt: pet, code: 50412}"):
@@ -105,7 +105,7 @@ def test_a_run_that_its_breaker_stopped_has_failed(
 
 
 def test_a_key_that_the_provider_refuses_fails_the_run(
-    shop: Workshop, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+    shop: Project, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit 6. I9: the key is in no state."""
     monkeypatch.setenv("PIXMILL_API_KEY", "not-the-right-key")
@@ -116,7 +116,7 @@ def test_a_key_that_the_provider_refuses_fails_the_run(
 
 
 def test_an_interrupted_run_is_cancelled(
-    shop: Workshop, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+    shop: Project, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A6, C11, exit 130: also what becomes of a run that somebody cancels in the UI."""
     begin = Run.begin
@@ -132,7 +132,7 @@ def test_an_interrupted_run_is_cancelled(
 
 
 def test_a_run_that_may_not_spend_has_failed_and_says_what_to_set(
-    shop: Workshop, prefect: SyncPrefectClient
+    shop: Project, prefect: SyncPrefectClient
 ) -> None:
     """The hint of an error is part of the state: nobody sees a terminal."""
     state = deployed(
@@ -144,7 +144,7 @@ def test_a_run_that_may_not_spend_has_failed_and_says_what_to_set(
 
 
 def test_whoever_calls_the_flow_in_python_gets_its_report_however_it_ended(
-    shop: Workshop, prefect: SyncPrefectClient
+    shop: Project, prefect: SyncPrefectClient
 ) -> None:
     """The state has the name of the ending all the same, for who looks in the UI."""
     with faulty(shop, "- {prompt: pet, code: 50412}"):
@@ -156,7 +156,7 @@ def test_whoever_calls_the_flow_in_python_gets_its_report_however_it_ended(
 
 
 def test_maintenance_brings_images_back_and_pays_nothing(
-    shop: Workshop, simulated: Simulated, prefect: SyncPrefectClient
+    shop: Project, simulated: Simulated, prefect: SyncPrefectClient
 ) -> None:
     generate_dataset(shop.path)
     lost = images(shop)[:2]
@@ -170,7 +170,7 @@ def test_maintenance_brings_images_back_and_pays_nothing(
 
 
 def test_a_store_that_is_not_what_it_was_fails_its_maintenance(
-    shop: Workshop, prefect: SyncPrefectClient
+    shop: Project, prefect: SyncPrefectClient
 ) -> None:
     """B8: what can't be repaired is told, by its kind and with the command that lists it."""
     generate_dataset(shop.path)
@@ -185,10 +185,10 @@ def test_a_store_that_is_not_what_it_was_fails_its_maintenance(
 
 
 def test_images_that_can_not_be_had_are_a_problem_that_is_told(
-    shop: Workshop, prefect: SyncPrefectClient
+    shop: Project, prefect: SyncPrefectClient
 ) -> None:
     with simulator(shop.folder) as ended:
-        shop.use(ended)
+        shop.use_simulator(ended)
         generate_dataset(shop.path)
     images(shop)[0].unlink()
     state = deployed(prefect, maintain_dataset, config=shop.path)
@@ -198,23 +198,23 @@ def test_images_that_can_not_be_had_are_a_problem_that_is_told(
 
 
 def test_maintenance_without_a_ledger_says_so(
-    workshop: Workshop, prefect: SyncPrefectClient
+    project: Project, prefect: SyncPrefectClient
 ) -> None:
-    workshop.write_rows(workshop.rows(1))
-    state = deployed(prefect, maintain_dataset, config=workshop.write_config())
+    project.write_rows(project.rows(1))
+    state = deployed(prefect, maintain_dataset, config=project.write_config())
     assert seen(state) == ("FAILED", "Failed")
     assert "there is no ledger" in message(state)
 
 
-def images(shop: Workshop) -> list[Path]:
+def images(shop: Project) -> list[Path]:
     return sorted((shop.folder / "out" / "images").glob("*/*.*"))
 
 
 @contextmanager
-def faulty(shop: Workshop, faults: str) -> Iterator[None]:
+def faulty(shop: Project, faults: str) -> Iterator[None]:
     """Let the shop's config call a simulator with `faults`."""
     file = shop.folder / "faults.yaml"
     file.write_text(faults + "\n")
     with simulator(shop.folder, "--faults", str(file)) as simulated:
-        shop.use(simulated)
+        shop.use_simulator(simulated)
         yield

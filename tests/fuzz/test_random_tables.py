@@ -16,7 +16,7 @@ from pixmill.arrow_types import conformed, plain_type
 from pixmill.config.loading import load_config
 from pixmill.datasets.export import Format, export
 from pixmill.tables import as_json
-from tests.conftest import Simulated, Workshop, carry_out, simulator
+from tests.conftest import Project, Simulated, run_config, simulator
 from tests.fuzz.amount import EFFORT
 from tests.fuzz.random_columns import random_column
 
@@ -68,15 +68,15 @@ def random_table(seed: int, folder: Path) -> pa.Table:
 def run_whole(seed: int, folder: Path, provider: Simulated) -> None:
     """Run a table, and read all that comes out of it."""
     folder.mkdir()
-    workshop = Workshop(folder)
+    project = Project(folder)
     table = random_table(seed, folder)
     pq.write_table(table, folder / "pets.parquet")
-    workshop.use(provider)
+    project.use_simulator(provider)
     path = str(folder / "pets.parquet")
-    config = workshop.write_config(
+    config = project.write_config(
         input={"path": path, "row_key": ["id"], "max_invalid": 1}
     )
-    report = carry_out(config)
+    report = run_config(config)
     assert (report["succeeded"], report["invalid"]) == (ROWS - 1, 1)
     assert Path(report["report"]).exists()
     for kind in FORMATS:

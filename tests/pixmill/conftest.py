@@ -13,7 +13,7 @@ from tests.real_command import Command
 def pixmill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command line with a Prefect API that nobody serves: what pays nothing must not need one."""
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    return Command(tmp_path, warm=True)
+    return Command(tmp_path, forked=True)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pixmill.config.loading import load_config
-from tests.conftest import KEY, Simulated, Workshop, carry_out, results, simulator
+from tests.conftest import KEY, Project, Simulated, results, run_config, simulator
 
 ROWS = 6
 
@@ -32,21 +32,21 @@ def store(tmp_path_factory: pytest.TempPathFactory, running: Simulated) -> Path:
 
 
 def paid_store(folder: Path, simulated: Simulated) -> Path:
-    """Pay for the rows of a new workshop, with their images; return its store, for tests to copy."""
+    """Pay for the rows of a new project, with their images; return its store, for tests to copy."""
     folder.mkdir(exist_ok=True)
-    workshop = Workshop(folder)
-    workshop.write_rows(workshop.rows(ROWS))
-    workshop.use(simulated)
-    carry_out(workshop.path)
+    project = Project(folder)
+    project.write_rows(project.rows(ROWS))
+    project.use_simulator(simulated)
+    run_config(project.path)
     return folder / "out"
 
 
-def copied(workshop: Workshop, store: Path, simulated: Simulated) -> Workshop:
-    """Make `workshop` one whose rows are paid for, by a copy of `store`."""
-    workshop.write_rows(workshop.rows(ROWS))
-    workshop.use(simulated)
-    shutil.copytree(store, workshop.folder / "out")
-    return workshop
+def copied(project: Project, store: Path, simulated: Simulated) -> Project:
+    """Make `project` one whose rows are paid for, by a copy of `store`."""
+    project.write_rows(project.rows(ROWS))
+    project.use_simulator(simulated)
+    shutil.copytree(store, project.folder / "out")
+    return project
 
 
 def flip(path: Path, at: int) -> None:
@@ -60,24 +60,24 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def dataset(workshop: Workshop) -> Path:
-    return load_config(workshop.path).dataset_folder / "dataset.parquet"
+def dataset(project: Project) -> Path:
+    return load_config(project.path).dataset_folder / "dataset.parquet"
 
 
-def rows(workshop: Workshop) -> list[dict[str, Any]]:
-    return results({"dataset": dataset(workshop)})
+def rows(project: Project) -> list[dict[str, Any]]:
+    return results({"dataset": dataset(project)})
 
 
-def image_files(workshop: Workshop) -> list[Path]:
+def image_files(project: Project) -> list[Path]:
     """The image files of the rows, in their order."""
-    store = load_config(workshop.path).store_path
-    return [store / row["file_name"] for row in rows(workshop)]
+    store = load_config(project.path).store_path
+    return [store / row["file_name"] for row in rows(project)]
 
 
-def edit_ledger(workshop: Workshop, statement: str, *values: Any) -> None:
+def edit_ledger(project: Project, statement: str, *values: Any) -> None:
     with (
         closing(
-            sqlite3.connect(load_config(workshop.path).store_path / "ledger.db")
+            sqlite3.connect(load_config(project.path).store_path / "ledger.db")
         ) as ledger,
         ledger,
     ):

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import yaml
 
 from pixmill.config.loading import load_config
-from tests.conftest import Simulated, Workshop, carry_out, results
+from tests.conftest import Project, Simulated, results, run_config
 from tests.faulty_server import Behaviour, FaultyServer, Peer, answer, message
 from tests.pixmill.provider.answer_bodies import error, success
-from tests.real_command import Ended
+from tests.real_command import CommandResult
 
 PATIENCE = 60.0
 """Seconds after which a run counts as hung (I7): many times what any run here takes."""
@@ -41,12 +41,12 @@ class Fault(NamedTuple):
     charged: bool
 
 
-def lost(behaviour: Behaviour) -> Fault:
+def charged_but_lost(behaviour: Behaviour) -> Fault:
     """A call that is charged although its answer never arrives whole."""
     return Fault(behaviour, charged=True)
 
 
-def said(code: object, status: int = 400, **headers: str) -> Fault:
+def error_response(code: object, status: int = 400, **headers: str) -> Fault:
     """A service error as documented, not charged."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Fault(
@@ -128,15 +128,15 @@ def picture(prompt: str, number: int = 0) -> bytes:
     ).encode()
 
 
-def use(workshop: Workshop, url: str, rows: int, **changes: Any) -> str:
+def configure_run(project: Project, url: str, rows: int, **changes: Any) -> str:
     """Write a table of `rows` rows and a config that calls the gateway at `url` and fetches no images."""
-    workshop.write_rows(workshop.rows(rows))
-    workshop.write_config(
+    project.write_rows(project.rows(rows))
+    project.write_config(
         provider={"kind": "gateway", "base_url": url},
         output={"images": "url"},
         budget={"max_calls": 100_000},
     )
-    return workshop.write_config(**changes)
+    return project.write_config(**changes)
 
 
 def faults_file(folder: Path, *rules: dict[str, Any]) -> Path:
@@ -146,7 +146,7 @@ def faults_file(folder: Path, *rules: dict[str, Any]) -> Path:
     return path
 
 
-def billed(simulated: Simulated) -> Callable[[], list[Charge]]:
+def simulator_charges(simulated: Simulated) -> Callable[[], list[Charge]]:
     """The charges on a simulator's bill."""
     return lambda: [
         Charge(line["key"], line["request_id"])
@@ -155,7 +155,7 @@ def billed(simulated: Simulated) -> Callable[[], list[Charge]]:
     ]
 
 
-class Ran(NamedTuple):
+class CheckedRun(NamedTuple):
     """What a run said, and the rows that it published, in input order."""
 
     report: dict[str, Any]
@@ -165,19 +165,19 @@ class Ran(NamedTuple):
         return [row[name] for row in self.rows]
 
 
-def ran(
+def run_and_check(
     config: str,
     charges: Callable[[], list[Charge]],
     *overrides: str,
     limit: int | None = None,
-) -> Ran:
+) -> CheckedRun:
     """Carry a config out to its end and check everything that must hold after any run."""
-    report = to_its_end(lambda: carry_out(config, *overrides, limit=limit))
-    rows = check(config, report, charges(), *overrides)
-    return Ran(report, rows)
+    report = run_to_end(lambda: run_config(config, *overrides, limit=limit))
+    rows = check_run(config, report, charges(), *overrides)
+    return CheckedRun(report, rows)
 
 
-def to_its_end(work: Callable[[], Any]) -> Any:
+def run_to_end(work: Callable[[], Any]) -> Any:
     """I7: return what `work` returns or raise what it raises; fail where it hangs."""
     outcome: list[Any] = []
 
@@ -197,7 +197,7 @@ def to_its_end(work: Callable[[], Any]) -> Any:
     return value
 
 
-def check(
+def check_run(
     config: str, report: Mapping[str, Any], charges: list[Charge], *overrides: str
 ) -> list[dict[str, Any]]:
     """Check I2, I3 and I4 of a run that ended against the provider's own bill; return the dataset's rows."""
@@ -258,7 +258,7 @@ def ledger(
         return connection.execute(query, values).fetchall()
 
 
-def refused(command: Ended, *words: str) -> None:
+def assert_usage_error(command: CommandResult, *words: str) -> None:
     """The command ended with 2, one readable complaint and nothing for programs."""
     assert (command.exit_code, command.stdout) == (2, ""), command.stderr
     assert "Traceback" not in command.stderr

@@ -13,8 +13,8 @@ from pixmill.config.loading import load_config
 from pixmill.datasets.loading import load_results
 from pixmill.errors import ConfigError, UserError
 from pixmill.local_paths import folder_problem, given_path, local_path
-from tests.conftest import Workshop, carry_out
-from tests.real_command import Command, Ended
+from tests.conftest import Project, run_config
+from tests.real_command import Command, CommandResult
 
 URL = "is not supported; write"
 FORMS = [
@@ -183,13 +183,13 @@ def test_a_store_that_is_a_lone_tilde_is_not_silently_the_default(home: Path) ->
 
 
 def test_an_unquoted_home_is_where_a_run_stores_and_publishes(
-    workshop: Workshop, home: Path
+    project: Project, home: Path
 ) -> None:
-    workshop.write_rows(workshop.rows(2))
-    (home / "pets.csv").write_bytes((workshop.folder / "pets.csv").read_bytes())
-    config = workshop.write_config(store="~/somewhere", input={"path": "~/pets.csv"})
+    project.write_rows(project.rows(2))
+    (home / "pets.csv").write_bytes((project.folder / "pets.csv").read_bytes())
+    config = project.write_config(store="~/somewhere", input={"path": "~/pets.csv"})
     Path(config).rename(home / "pets.yaml")
-    report = carry_out("~/pets.yaml")
+    report = run_config("~/pets.yaml")
     assert (report["succeeded"], report["exit_code"]) == (2, 0)
     assert (home / "somewhere" / "simulated" / "pets" / "dataset.parquet").exists()
     assert list(Path().iterdir()) == []
@@ -234,15 +234,15 @@ COMMANDS = {
 
 @pytest.fixture
 def told(
-    workshop: Workshop, home: Path, quick: Command
-) -> Callable[[RawValue, str], Ended]:
+    project: Project, home: Path, quick: Command
+) -> Callable[[RawValue, str], CommandResult]:
     """Carries out a command with a path in it, on a config that has been run."""
-    workshop.write_rows(workshop.rows(2))
-    config = workshop.write_config()
-    carry_out(config)
+    project.write_rows(project.rows(2))
+    config = project.write_config()
+    run_config(config)
 
-    def carried_out(given: RawValue, path: str) -> Ended:
-        store = workshop.folder / "out" / "simulated"
+    def carried_out(given: RawValue, path: str) -> CommandResult:
+        store = project.folder / "out" / "simulated"
         arguments = (
             part.format(config=config, store=store, path=path)
             for part in given.arguments
@@ -254,7 +254,7 @@ def told(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_finds_the_home_and_says_what_is_no_path(
-    command: str, told: Callable[[RawValue, str], Ended], home: Path
+    command: str, told: Callable[[RawValue, str], CommandResult], home: Path
 ) -> None:
     given = COMMANDS[command]
     there = told(given, "~/x")

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from tests.conftest import Workshop
+from tests.conftest import Project
+from tests.fork_server import ROOT
 from tests.pixmill.paid import pay_for_everything
-from tests.warm import ROOT
 
 MEGABYTE = 1 << 20
 
@@ -54,12 +54,12 @@ def test_what_arrow_frees_goes_back_where_pixmill_is_the_process(
 
 @pytest.mark.slow
 def test_a_run_of_many_paid_rows_stays_small_however_many_they_are(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
-    workshop.write_rows(
-        workshop.rows(100_000, "a quiet pet by the old river, golden, misty")
+    project.write_rows(
+        project.rows(100_000, "a quiet pet by the old river, golden, misty")
     )
-    path = workshop.write_config(output={"images": "url"}, input={"row_key": ["id"]})
+    path = project.write_config(output={"images": "url"}, input={"row_key": ["id"]})
     assert pay_for_everything(path) == 100_000
     command = [
         sys.executable,

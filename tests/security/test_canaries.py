@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import Workshop, carry_out
+from tests.conftest import Project, run_config
 from tests.faulty_server import Behaviour, FaultyServer, Peer, message
 from tests.pixmill.provider.answer_bodies import error, gateway_error, success
-from tests.pixmill.run_checks import use
-from tests.real_command import Command, pay
-from tests.security.sinks import files, forms, found
+from tests.pixmill.run_checks import configure_run
+from tests.real_command import Command, run_arguments
+from tests.security.secret_search import files, forms, found
 
 BEARER = "sk/canary+Bearer0123456789abcdef=="
 ACCESS = "AKLTcanaryAccess0123456789"
@@ -102,10 +102,10 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def configured(workshop: Workshop, url: str, kind: str) -> str:
+def configured(project: Project, url: str, kind: str) -> str:
     """A config whose calls meet each echo once and then a refusal of the key."""
-    return use(
-        workshop,
+    return configure_run(
+        project,
         url,
         len(ECHOES) + 2,
         provider={"kind": kind, "base_url": url},
@@ -117,17 +117,17 @@ def configured(workshop: Workshop, url: str, kind: str) -> str:
 
 @pytest.mark.slow
 def test_no_sink_holds_a_key_or_shows_a_signature(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """4.2, E11: a gateway that quotes the key in all it says, a run that fails in many ways, Prefect at DEBUG."""
     monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "DEBUG")
     with Echoing(ECHOES) as server:
-        ended = Command(workshop.folder / "prefect")(
-            *pay(configured(workshop, server.url, "gateway"))
+        ended = Command(project.folder / "prefect")(
+            *run_arguments(configured(project, server.url, "gateway"))
         )
     assert ended.report["exit_code"] == 6, ended.stderr
     assert any(BEARER.encode() in request for request in server.requests)
-    left = files(workshop.folder)
+    left = files(project.folder)
     assert {
         f"out/{name}"
         for name in ("ledger.db", "pets/dataset.parquet", "pets/report/index.html")
@@ -150,17 +150,17 @@ def test_no_sink_holds_a_key_or_shows_a_signature(
 
 
 def test_a_signed_run_leaves_no_key_anywhere(
-    workshop: Workshop,
+    project: Project,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """4.2: the provider quotes the whole request that it refuses, session token included."""
     quoting_all = [ECHOES[0], ECHOES[4], ECHOES[8]]
     with Echoing(quoting_all) as server, caplog.at_level(logging.DEBUG):
-        report = carry_out(configured(workshop, server.url, "volcengine"))
+        report = run_config(configured(project, server.url, "volcengine"))
     assert report["exit_code"] == 6
     assert any(TOKEN.encode() in request for request in server.requests)
-    left = files(workshop.folder)
+    left = files(project.folder)
     assert b"you sent" in left["what out/ledger.db holds"]
     shown = {
         "report": repr(report).encode(),
@@ -188,6 +188,6 @@ def test_the_search_finds_what_is_planted_in_every_form_and_kind_of_file(
         )
         database.commit()
     hits = found(files(tmp_path), {"key": BEARER})
-    for sink in ("plain.log", "what table.parquet holds", "what ledger.db holds"):
-        assert f"key, {form}: {sink}" in hits
+    for output in ("plain.log", "what table.parquet holds", "what ledger.db holds"):
+        assert f"key, {form}: {output}" in hits
     assert found(files(tmp_path), {"other": ACCESS}) == []

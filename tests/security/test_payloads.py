@@ -20,10 +20,10 @@ from pixmill.http.transport import Reply
 from pixmill.provider.error_codes import code_table
 from pixmill.provider.responses import read_answer
 from pixmill.storage.image_store import ImageStore
-from tests.conftest import Workshop, carry_out, results
+from tests.conftest import Project, results, run_config
 from tests.faulty_server import FaultyServer, answer
 from tests.pixmill.datasets.published import INPUT, Shelf
-from tests.pixmill.run_checks import Provider, use
+from tests.pixmill.run_checks import Provider, configure_run
 from tests.pixmill.sample_pictures import JPEG
 
 PATHS = [
@@ -49,13 +49,13 @@ def outside(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_no_text_of_the_table_or_the_provider_becomes_a_path(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, outside: Path
+    project: Project, monkeypatch: pytest.MonkeyPatch, outside: Path
 ) -> None:
     """4.4: hostile ids, prompts and column names, and providers that name files. Data they are and data they stay."""
-    monkeypatch.chdir(workshop.folder)
+    monkeypatch.chdir(project.folder)
     usable = [path for path in PATHS if path.isprintable() and not path.startswith("{")]
     with Provider() as provider:
-        config = use(workshop, provider.url, 1, input={"row_key": ["id"]})
+        config = configure_run(project, provider.url, 1, input={"row_key": ["id"]})
         rows = [
             {
                 "id": path,
@@ -65,9 +65,9 @@ def test_no_text_of_the_table_or_the_provider_becomes_a_path(
             }
             for path in usable
         ]
-        workshop.write_rows(rows)
-        report = carry_out(config)
-        before = tree(workshop.folder)
+        project.write_rows(rows)
+        report = run_config(config)
+        before = tree(project.folder)
         published = results(report)
         write_report(load_config(config))
         for kind, name in (
@@ -76,13 +76,13 @@ def test_no_text_of_the_table_or_the_provider_becomes_a_path(
             ("parquet", "t.parquet"),
         ):
             export(
-                load_config(config), kind, workshop.folder / "exports" / name, Choice()
+                load_config(config), kind, project.folder / "exports" / name, Choice()
             )  # type: ignore[arg-type]
     assert report["exit_code"] == 0
     assert [row["row_key"] for row in published] == usable
     fixed = {"pets.csv", "pets.yaml", "victim", "out"}
     assert {path.split("/")[0] for path in before} == fixed
-    assert tree(workshop.folder) - before == {
+    assert tree(project.folder) - before == {
         "exports",
         "exports/t.csv",
         "exports/t.jsonl",
@@ -93,10 +93,10 @@ def test_no_text_of_the_table_or_the_provider_becomes_a_path(
 
 @pytest.mark.parametrize("name", PATHS, ids=ascii)
 def test_a_config_can_not_name_its_dataset_out_of_the_store(
-    name: str, workshop: Workshop
+    name: str, project: Project
 ) -> None:
     """4.4: the name becomes a folder, so only what is a plain name everywhere is one."""
-    config = workshop.write_config(name=name)
+    config = project.write_config(name=name)
     if name in ("CON", "aux"):
         assert load_config(config).dataset_folder.name == name, (
             "reserved only where pixmill does not run"
@@ -140,13 +140,13 @@ def test_a_link_planted_at_a_stored_image_is_replaced_and_not_followed(
 
 @pytest.mark.parametrize("planted", ["{}", WHILE_WRITTEN])
 def test_links_planted_where_a_run_publishes_are_replaced_and_not_followed(
-    planted: str, workshop: Workshop
+    planted: str, project: Project
 ) -> None:
     """4.4: the dataset, what lies beside it, and the report."""
-    outside = workshop.folder / "outside"
+    outside = project.folder / "outside"
     outside.write_text("untouched")
     with Provider() as provider:
-        config = use(workshop, provider.url, 2)
+        config = configure_run(project, provider.url, 2)
         folder = load_config(config).dataset_folder
         names = (
             "dataset.parquet",
@@ -158,7 +158,7 @@ def test_links_planted_where_a_run_publishes_are_replaced_and_not_followed(
         for path in (folder / name for name in names):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_name(planted.format(path.name)).symlink_to(outside)
-        report = carry_out(config)
+        report = run_config(config)
     assert report["exit_code"] == 0
     assert outside.read_text() == "untouched"
     assert not [path for path in folder.rglob("*") if path.is_symlink()]
@@ -205,7 +205,7 @@ class Bomb:
 
 
 def test_a_pickle_planted_in_the_store_never_runs(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """4.7: beside and in place of what is read again, in Prefect's result store, and as an answer."""
     mark = tmp_path / "it-ran"
@@ -214,9 +214,9 @@ def test_a_pickle_planted_in_the_store_never_runs(
     monkeypatch.setenv("PREFECT_HOME", str(results_of_prefect.parent))
     results_of_prefect.mkdir(parents=True)
     with Provider() as provider:
-        config = use(workshop, provider.url, 2)
+        config = configure_run(project, provider.url, 2)
         folder = load_config(config).dataset_folder
-        carry_out(config)
+        run_config(config)
         for name in ("a.pickle", "a", "b.pkl"):
             for place in (
                 results_of_prefect,
@@ -230,7 +230,7 @@ def test_a_pickle_planted_in_the_store_never_runs(
         for run in (folder / "runs").glob("*.json"):
             run.write_bytes(bomb)
         (folder / "manifest.json").write_bytes(bomb)
-        carry_out(config)
+        run_config(config)
         load_results(folder)
         verify(load_config(config), lambda _: None)
     assert read_answer(Reply(200, {}, bomb), code_table("x")).image_urls == ()
@@ -261,13 +261,13 @@ YAML = [
 
 @pytest.mark.parametrize("text", YAML, ids=range(len(YAML)))
 def test_yaml_makes_no_objects_in_a_config_an_override_or_a_faults_file(
-    text: str, workshop: Workshop, tmp_path: Path
+    text: str, project: Project, tmp_path: Path
 ) -> None:
     """4.7: wherever YAML of others is read."""
     mark = tmp_path / "it-ran"
     payload = text.format(mark=mark)
-    config = workshop.write_config()
-    workshop.write_rows(workshop.rows(1))
+    config = project.write_config()
+    project.write_rows(project.rows(1))
     with pytest.raises(UserError):
         load_config(config, [f"name={payload}"])
     Path(config).write_text(
@@ -299,12 +299,12 @@ INSIDE = [
 
 @pytest.mark.parametrize("images", ["check", "keep"])
 def test_the_look_at_input_images_reaches_nothing_inside(
-    images: str, workshop: Workshop
+    images: str, project: Project
 ) -> None:
     """4.3: the free fetch before paying refuses what the provider must not be told of either."""
     with FaultyServer(answer(JPEG)) as trap, Provider() as provider:
-        config = use(
-            workshop, provider.url, 1, input={"images": images, "max_invalid": 1.0}
+        config = configure_run(
+            project, provider.url, 1, input={"images": images, "max_invalid": 1.0}
         )
         urls = [
             f"{scheme}://{host}:{trap.port}/a.jpg"
@@ -316,15 +316,15 @@ def test_the_look_at_input_images_reaches_nothing_inside(
             "gopher://127.0.0.1:6379/_SET",
             f"https://user:pw@127.0.0.1:{trap.port}/",
         ]
-        workshop.write_rows(
+        project.write_rows(
             [{"id": str(at), "photo": url, "text": "a"} for at, url in enumerate(urls)]
         )
-        report = carry_out(config)
+        report = run_config(config)
     assert (trap.connections, provider.requests) == (0, [])
     assert report["invalid"] == len(urls)
 
 
-def test_a_paid_answer_and_a_repair_fetch_nothing_inside(workshop: Workshop) -> None:
+def test_a_paid_answer_and_a_repair_fetch_nothing_inside(project: Project) -> None:
     """4.3: URLs out of an answer, when it comes and when its image is fetched again later."""
     from pixmill.execution.repair import repair
 
@@ -332,14 +332,14 @@ def test_a_paid_answer_and_a_repair_fetch_nothing_inside(workshop: Workshop) -> 
         urls = [f"https://{host}:{trap.port}/a.jpg" for host in INSIDE]
         body = b'{"code": 10000, "status": 10000, "data": {"image_urls": ["%s"]}}'
         with FaultyServer(*(answer(body % url.encode()) for url in urls)) as provider:
-            config = use(
-                workshop,
+            config = configure_run(
+                project,
                 provider.url,
                 len(urls),
                 output={"images": "download"},
                 limits={"concurrency": 1},
             )
-            report = carry_out(config)
+            report = run_config(config)
             repaired = repair(load_config(config), lambda _: None, lambda _: None)
     assert report["images_missing"] == report["succeeded"] == len(urls)
     assert repaired.fetched == trap.connections == 0

@@ -23,13 +23,13 @@ from pixmill.ledger import Claim, Ledger, Refused, State, open_ledger, schema
 from pixmill.ledger import ledger as ledger_module
 from pixmill.ledger.backup import back_up
 from pixmill.ledger.dialects import clock
-from tests.conftest import ROOT, Workshop, carry_out
+from tests.conftest import ROOT, Project, run_config
 from tests.pixmill.ledger.billing.billing import LIMITS, being_written, books
 from tests.pixmill.ledger.test_ledger import ended
-from tests.pixmill.run_checks import Provider, check, to_its_end, use
+from tests.pixmill.run_checks import Provider, check_run, configure_run, run_to_end
 from tests.postgres import Postgres
 from tests.real_command import Command, wait_until
-from tests.stack.cut import Cut, Moment
+from tests.stack.lossy_proxy import CommitDroppingProxy, Moment
 
 pytestmark = pytest.mark.stack
 DAY = 24 * 3600 * 1_000_000
@@ -54,7 +54,7 @@ def count(ledger: Ledger, query: str) -> int:
 
 
 def test_paying_pauses_while_the_server_is_stopped_and_nothing_is_lost(
-    workshop: Workshop,
+    project: Project,
     postgres: Postgres,
     database_url: str,
     caplog: pytest.LogCaptureFixture,
@@ -62,9 +62,9 @@ def test_paying_pauses_while_the_server_is_stopped_and_nothing_is_lost(
     """C3: calls that were out are recorded once it is back, no new one is made meanwhile, and the run goes on alone."""
     caplog.set_level(logging.WARNING, "pixmill")
     with Provider(delay=0.02) as provider:
-        config = use(workshop, provider.url, 120, ledger=database_url)
+        config = configure_run(project, provider.url, 120, ledger=database_url)
         reports: list[dict[str, object]] = []
-        run = threading.Thread(target=lambda: reports.append(carry_out(config)))
+        run = threading.Thread(target=lambda: reports.append(run_config(config)))
         run.start()
         try:
             wait_until(lambda: len(provider.bill) >= 30, "the first calls")
@@ -85,7 +85,7 @@ def test_paying_pauses_while_the_server_is_stopped_and_nothing_is_lost(
             120,
         )
         _as_file(database_url, load_config(config).store_path)
-        check(config, report, provider.charges(), "ledger=null")
+        check_run(config, report, provider.charges(), "ledger=null")
     assert len(provider.bill) == 120
 
 
@@ -101,7 +101,7 @@ def test_a_commit_whose_answer_is_lost_happens_once(
     database_url: str, moment: Moment
 ) -> None:
     """C3: nobody but the database knows whether it happened; a call is neither granted nor counted twice."""
-    with Cut(database_url) as cut:
+    with CommitDroppingProxy(database_url) as cut:
         ledger = open_ledger(cut.address)
         assert ledger
         ledger.begin_run("run-1", "pets")
@@ -123,7 +123,7 @@ def test_what_a_lost_commit_would_have_spent_is_not_counted_twice(
 ) -> None:
     """C3, E15: an answer and a claim in one commit; the sum that the claim saw had the answer in it."""
     capped = LIMITS._replace(max_cost=1.0, price=0.2)
-    with Cut(database_url) as cut, ThreadPoolExecutor(3) as pool:
+    with CommitDroppingProxy(database_url) as cut, ThreadPoolExecutor(3) as pool:
         ledger = open_ledger(cut.address)
         other = open_ledger(database_url)
         assert ledger
@@ -188,7 +188,7 @@ def test_a_server_that_stays_away_ends_a_look_up_by_an_error(
     postgres.stop()
     try:
         with pytest.raises(LedgerError, match="can't be read"):
-            to_its_end(lambda: ledger.known(["k"], max_runs=3))
+            run_to_end(lambda: ledger.known(["k"], max_runs=3))
     finally:
         postgres.start()
 
@@ -306,29 +306,29 @@ def test_an_answer_with_a_character_that_postgresql_can_t_hold_is_recorded(
 
 
 def test_every_command_works_on_it_and_a_second_run_pays_for_nothing(
-    workshop: Workshop, database_url: str
+    project: Project, database_url: str
 ) -> None:
     with Provider() as provider:
-        config = use(workshop, provider.url, 5, ledger=database_url)
+        config = configure_run(project, provider.url, 5, ledger=database_url)
         with prepare(load_config(config)) as first:
             assert not first.ledger_existed
-        carry_out(config)
+        run_config(config)
         with prepare(load_config(config)) as second:
             assert (second.ledger_existed, second.to_pay) == (True, 0)
-        assert carry_out(config)["cached"] == 5
+        assert run_config(config)["cached"] == 5
         assert len(provider.bill) == 5
-    assert not list((workshop.folder / "out").glob("ledger.db*"))
+    assert not list((project.folder / "out").glob("ledger.db*"))
     assert [run.calls for run in read_status(load_config(config)).runs] == [0, 5]
     assert verify(load_config(config)).exit_code == 0
 
 
 def test_a_simulated_run_keeps_its_own_file(
-    workshop: Workshop, database_url: str
+    project: Project, database_url: str
 ) -> None:
     """A simulated picture never satisfies a real run, whatever `ledger` says."""
-    workshop.write_rows(workshop.rows(2))
-    carry_out(workshop.write_config(ledger=database_url))
-    assert (workshop.folder / "out" / "simulated" / "ledger.db").exists()
+    project.write_rows(project.rows(2))
+    run_config(project.write_config(ledger=database_url))
+    assert (project.folder / "out" / "simulated" / "ledger.db").exists()
     assert open_ledger(database_url, read_only=True) is None
 
 

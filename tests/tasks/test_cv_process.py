@@ -11,17 +11,17 @@ from pixmill.errors import LedgerError, PixmillError
 from pixmill.execution.progress import ChunkCounts
 from pixmill.execution.run import prepare
 from tasks.cv_process import cv_process
-from tests.conftest import Simulated, Workshop
+from tests.conftest import Project, Simulated
 
 pytestmark = pytest.mark.slow  # importing Prefect takes seconds
 
 
 def test_a_chunk_is_paid_for_and_its_counts_are_all_that_comes_back(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
-    workshop.write_rows(workshop.rows(3))
-    workshop.use(simulated)
-    with prepare(load_config(workshop.path)) as run:
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    with prepare(load_config(project.path)) as run:
         run.begin()
         (chunk, *_) = run.chunks()
         assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == ChunkCounts(

@@ -22,11 +22,18 @@ from pixmill.ledger.input_images import InputImage
 from pixmill.planning.input_images import HOLDS_MICROS
 from pixmill.planning.row_checks import REASONS
 from pixmill.storage.image_decoding import INPUT_BYTES
-from tests.conftest import Simulated, Workshop, carry_out, results, simulator
+from tests.conftest import Project, Simulated, results, run_config, simulator
 from tests.faulty_server import Behaviour, FaultyServer, Peer, answer, stall
-from tests.pixmill.run_checks import Ran, billed, check, ledger, ran, refused
+from tests.pixmill.run_checks import (
+    CheckedRun,
+    assert_usage_error,
+    check_run,
+    ledger,
+    run_and_check,
+    simulator_charges,
+)
 from tests.pixmill.sample_pictures import JPEG, NO_IMAGES, picture
-from tests.real_command import Command, ended, pay, wait_until
+from tests.real_command import Command, run_arguments, wait_for_result, wait_until
 
 PNG = picture("PNG")
 
@@ -71,16 +78,14 @@ def simulated(running: Simulated) -> Simulated:
 
 
 @pytest.fixture
-def shop(workshop: Workshop, simulated: Simulated) -> Workshop:
-    """A workshop that checks its images and bears with every row that is invalid."""
-    workshop.use(simulated)
-    workshop.write_config(
-        input={"row_key": ["id"], "images": "check", "max_invalid": 1}
-    )
-    return workshop
+def shop(project: Project, simulated: Simulated) -> Project:
+    """A project that checks its images and bears with every row that is invalid."""
+    project.use_simulator(simulated)
+    project.write_config(input={"row_key": ["id"], "images": "check", "max_invalid": 1})
+    return project
 
 
-def show(workshop: Workshop, album: Album, *paths: str, **more: str) -> None:
+def show(project: Project, album: Album, *paths: str, **more: str) -> None:
     """Write a table with a row for each path in the album, named after it."""
     rows = [
         {
@@ -91,10 +96,10 @@ def show(workshop: Workshop, album: Album, *paths: str, **more: str) -> None:
         }
         for path in paths
     ]
-    workshop.write_rows(rows)
+    project.write_rows(rows)
 
 
-def statuses(of: Ran) -> list[tuple[str, str | None]]:
+def statuses(of: CheckedRun) -> list[tuple[str, str | None]]:
     return list(zip(of.column("status"), of.column("error_code"), strict=True))
 
 
@@ -108,28 +113,28 @@ def good(count: int) -> list[tuple[str, None]]:
 @pytest.mark.parametrize("images", ["check", "keep"])
 @pytest.mark.parametrize("rehearsed", [False, True], ids=["simulated", "rehearsed"])
 def test_a_table_reaches_no_service_of_this_machine_through_a_simulated_run(
-    workshop: Workshop, album: Album, images: str, rehearsed: bool
+    project: Project, album: Album, images: str, rehearsed: bool
 ) -> None:
-    show(workshop, album, "a", "b")
-    workshop.write_config(input={"images": images, "max_invalid": 1})
+    show(project, album, "a", "b")
+    project.write_config(input={"images": images, "max_invalid": 1})
     if rehearsed:
-        workshop.write_config(
+        project.write_config(
             provider={"kind": "gateway", "base_url": "https://gateway.invalid"}
         )
-    report = carry_out(workshop.path, *(REHEARSAL if rehearsed else ()))
+    report = run_config(project.path, *(REHEARSAL if rehearsed else ()))
     assert (report["invalid"], report["calls"]) == (2, 0)
     assert {row["error_code"] for row in results(report)} == {"private_address"}
     assert album.connections == 0
 
 
 def test_a_host_of_the_table_is_looked_at_in_a_simulated_run_where_the_config_names_it(
-    workshop: Workshop, album: Album
+    project: Project, album: Album
 ) -> None:
-    show(workshop, album, "a")
-    workshop.write_config(
+    show(project, album, "a")
+    project.write_config(
         input={"images": "check"}, output={"allow_hosts": ["127.0.0.1"]}
     )
-    assert carry_out(workshop.path)["succeeded"] == 1
+    assert run_config(project.path)["succeeded"] == 1
     assert album.asked == {"a": 1}
 
 
@@ -149,11 +154,11 @@ BAD: dict[str, tuple[str, Behaviour]] = {
 
 
 def test_a_row_with_a_bad_image_is_invalid_and_nothing_is_paid_for_it(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     album.pages |= {path: page for path, (_, page) in BAD.items()}
     show(shop, album, "a", *BAD, "b")
-    first = ran(shop.path, billed(simulated))
+    first = run_and_check(shop.path, simulator_charges(simulated))
     problems = [problem for problem, _ in BAD.values()]
     assert statuses(first) == [
         *good(1),
@@ -190,13 +195,13 @@ def test_a_row_with_a_bad_image_is_invalid_and_nothing_is_paid_for_it(
 
 
 def test_what_is_at_fault_of_several_images_is_named_by_its_column(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     shop.write_config(
         input={"columns": {"image_url": ["photo", "style"], "prompt": "text"}}
     )
     show(shop, album, "a", "b", "gone", style=f"{album.url}/nowhere")
-    first = ran(shop.path, billed(simulated))
+    first = run_and_check(shop.path, simulator_charges(simulated))
     listed = pq.read_table(
         Path(first.report["dataset"]).with_name("invalid.parquet")
     ).to_pylist()
@@ -207,7 +212,7 @@ def test_what_is_at_fault_of_several_images_is_named_by_its_column(
 
 
 def test_too_many_bad_images_stop_the_run_before_it_pays(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     show(shop, album, "a", "b", "gone", "lost")
     shop.write_config(input={"max_invalid": 0.49})
@@ -215,20 +220,23 @@ def test_too_many_bad_images_stop_the_run_before_it_pays(
         TableError,
         match=r"2 of 4 rows are invalid \(2 input_not_found\).*nothing was sent",
     ):
-        carry_out(shop.path)
+        run_config(shop.path)
     assert simulated.bill.calls == 0
     assert (
-        ran(shop.path, billed(simulated), "input.max_invalid=0.5").report["calls"] == 2
+        run_and_check(
+            shop.path, simulator_charges(simulated), "input.max_invalid=0.5"
+        ).report["calls"]
+        == 2
     )
 
 
 def test_a_second_run_asks_for_no_image_and_pays_nothing(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     show(shop, album, "a", "gone", "b")
-    first = ran(shop.path, billed(simulated))
+    first = run_and_check(shop.path, simulator_charges(simulated))
     looked = album.asked
-    second = ran(shop.path, billed(simulated))
+    second = run_and_check(shop.path, simulator_charges(simulated))
     assert (
         second.report["exit_code"],
         second.report["calls"],
@@ -248,16 +256,16 @@ def test_a_second_run_asks_for_no_image_and_pays_nothing(
 
 @pytest.mark.parametrize("others", [["a"], []], ids=["among good ones", "alone"])
 def test_an_image_that_was_unreachable_is_asked_for_again_and_paid_for(
-    shop: Workshop, simulated: Simulated, album: Album, others: list[str]
+    shop: Project, simulated: Simulated, album: Album, others: list[str]
 ) -> None:
     album.pages["flaky"] = answer(b"", 503)
     show(shop, album, *others, "flaky")
-    assert statuses(ran(shop.path, billed(simulated)))[-1] == (
+    assert statuses(run_and_check(shop.path, simulator_charges(simulated)))[-1] == (
         "invalid",
         "input_unreachable",
     )
     album.pages["flaky"] = answer(JPEG)
-    repaired = ran(shop.path, billed(simulated))
+    repaired = run_and_check(shop.path, simulator_charges(simulated))
     assert statuses(repaired) == good(1 + len(others))
     assert (repaired.report["exit_code"], repaired.report["calls"]) == (0, 1)
     assert album.asked == {**dict.fromkeys(others, 1), "flaky": 3}
@@ -265,12 +273,12 @@ def test_an_image_that_was_unreachable_is_asked_for_again_and_paid_for(
 
 
 def test_an_image_that_was_not_found_is_asked_for_again_after_a_day(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     show(shop, album, "a", "gone")
-    ran(shop.path, billed(simulated))
+    run_and_check(shop.path, simulator_charges(simulated))
     album.pages["gone"] = answer(JPEG)
-    assert statuses(ran(shop.path, billed(simulated)))[1] == (
+    assert statuses(run_and_check(shop.path, simulator_charges(simulated)))[1] == (
         "invalid",
         "input_not_found",
     )
@@ -279,12 +287,12 @@ def test_an_image_that_was_not_found_is_asked_for_again_after_a_day(
     ) as aged:
         aged.execute("UPDATE inputs SET checked_at = checked_at - ?", (HOLDS_MICROS,))
         aged.commit()
-    assert statuses(ran(shop.path, billed(simulated))) == good(2)
+    assert statuses(run_and_check(shop.path, simulator_charges(simulated))) == good(2)
     assert album.asked == {"a": 1, "gone": 2}
 
 
 def test_only_rows_that_would_be_paid_for_are_looked_at(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     show(shop, album, "a", "b")
     pay_and_forget(shop, simulated, album)
@@ -301,9 +309,9 @@ def test_only_rows_that_would_be_paid_for_are_looked_at(
     assert album.asked == {"c": 1}
 
 
-def pay_and_forget(shop: Workshop, simulated: Simulated, album: Album) -> None:
+def pay_and_forget(shop: Project, simulated: Simulated, album: Album) -> None:
     """Pay for the whole table, as if without a look at its images."""
-    ran(shop.path, billed(simulated))
+    run_and_check(shop.path, simulator_charges(simulated))
     with closing(
         sqlite3.connect(load_config(shop.path).store_path / "ledger.db")
     ) as forgetful:
@@ -314,17 +322,17 @@ def pay_and_forget(shop: Workshop, simulated: Simulated, album: Album) -> None:
 
 def ran_some(
     config: str, simulated: Simulated, *overrides: str, limit: int | None = None
-) -> Ran:
+) -> CheckedRun:
     """Like `ran`, where rows of the dataset are not one for each of the table."""
-    report = carry_out(config, *overrides, limit=limit)
+    report = run_config(config, *overrides, limit=limit)
     assert (
         simulated.bill.calls == simulated.bill.charged == len(set(simulated.bill.keys))
     )
-    return Ran(report, results(report))
+    return CheckedRun(report, results(report))
 
 
 def test_each_image_is_asked_for_once_however_many_points_and_rows_have_it(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     show(shop, album, "a", "gone", "b")
     with (shop.folder / "pets.csv").open("a") as table:
@@ -344,7 +352,7 @@ def test_each_image_is_asked_for_once_however_many_points_and_rows_have_it(
 
 
 def test_a_limit_lets_only_so_many_images_be_looked_at_and_none_is_paid_for_unseen(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     """Where one is bad, the next row moves up, and is looked at as well."""
     paths = ["x", "y", "z", *map(str, range(17))]
@@ -370,7 +378,7 @@ def test_a_limit_lets_only_so_many_images_be_looked_at_and_none_is_paid_for_unse
 
 
 def test_of_equal_requests_the_one_that_is_paid_for_has_been_looked_at(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     """Two signatures of one image: where the first has expired, the second stands for both."""
     shop.write_config(input={"ignore_url_params": ["sign"]})
@@ -380,24 +388,26 @@ def test_of_equal_requests_the_one_that_is_paid_for_has_been_looked_at(
         for sign in ("old", "new", "newer")
     ]
     shop.write_rows(rows[:2])
-    first = ran(shop.path, billed(simulated))
+    first = run_and_check(shop.path, simulator_charges(simulated))
     assert statuses(first) == [("invalid", "input_not_found"), *good(1)]
     assert album.asked == {"a?sign=old": 1, "a?sign=new": 1}
     shop.write_rows(rows)
-    assert statuses(ran(shop.path, billed(simulated))) == good(3)
+    assert statuses(run_and_check(shop.path, simulator_charges(simulated))) == good(3)
     assert simulated.bill.calls == 1
     assert "a?sign=newer" not in album.asked
 
 
 def test_what_was_paid_for_stays_when_its_image_is_gone(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     """And nothing more is paid for such a row."""
     show(shop, album, "a", "b")
     pay_and_forget(shop, simulated, album)
     del album.pages["b"]
     for images in ("keep", "check"):
-        later = ran(shop.path, billed(simulated), f"input.images={images}")
+        later = run_and_check(
+            shop.path, simulator_charges(simulated), f"input.images={images}"
+        )
         assert (statuses(later), later.report["exit_code"], later.report["calls"]) == (
             good(2),
             0,
@@ -411,7 +421,7 @@ def test_what_was_paid_for_stays_when_its_image_is_gone(
 
 
 def test_a_run_goes_by_what_was_known_when_it_was_planned(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     """Another run may look at the same images meanwhile, and find one gone."""
     show(shop, album, "a", "b")
@@ -427,14 +437,14 @@ def test_a_run_goes_by_what_was_known_when_it_was_planned(
 
 
 def test_a_plan_asks_for_no_image_and_counts_what_is_known(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     show(shop, album, "a", "gone", "b")
     config = load_config(shop.path)
     before = api.plan(config).summary()
     assert (before["pending"], before["invalid"]) == (3, 0)
     assert album.asked == {}
-    ran(shop.path, billed(simulated))
+    run_and_check(shop.path, simulator_charges(simulated))
     looked = album.asked
     after = api.plan(config)
     assert (after.to_pay, after.invalid, after.reasons) == (
@@ -447,23 +457,26 @@ def test_a_plan_asks_for_no_image_and_counts_what_is_known(
 
 
 def test_without_check_and_keep_nothing_is_asked_for_and_nothing_known_matters(
-    shop: Workshop, simulated: Simulated
+    shop: Project, simulated: Simulated
 ) -> None:
     shop.write_rows(shop.rows(2))
     gone, kept = (row["photo"] for row in shop.rows(2))
     with prepare(load_config(shop.path, ["input.images=url"])) as run:
         run.ledger.record_input(InputImage(gone, 1, "input_not_found", "gone"))
         run.ledger.record_input(InputImage(kept, 1, file_name="images/ab/ab.jpg"))
-    unseen = ran(shop.path, billed(simulated), "input.images=url")
+    unseen = run_and_check(shop.path, simulator_charges(simulated), "input.images=url")
     assert (statuses(unseen), unseen.column("input_image")) == (good(2), [None, None])
 
 
 def test_an_image_inside_is_not_asked_for_unless_its_host_is_allowed(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     show(shop, album, "a")
-    first = ran(
-        shop.path, billed(simulated), "output.allow_hosts=[]", "output.images=url"
+    first = run_and_check(
+        shop.path,
+        simulator_charges(simulated),
+        "output.allow_hosts=[]",
+        "output.images=url",
     )
     assert statuses(first) == [("invalid", "private_address")]
     assert album.requests == []
@@ -473,10 +486,10 @@ def test_an_image_inside_is_not_asked_for_unless_its_host_is_allowed(
 
 
 def test_kept_images_stand_in_the_store_under_their_hash_and_equal_ones_once(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     show(shop, album, "a", "b", "c", "gone")
-    kept = ran(shop.path, billed(simulated), "input.images=keep")
+    kept = run_and_check(shop.path, simulator_charges(simulated), "input.images=keep")
     names = kept.column("input_image")
     assert [digest_of(name) for name in names[:3]] == [
         hashlib.sha256(data).hexdigest() for data in (JPEG, PNG, JPEG)
@@ -488,7 +501,7 @@ def test_kept_images_stand_in_the_store_under_their_hash_and_equal_ones_once(
         assert hashlib.sha256((store / name).read_bytes()).hexdigest() == digest_of(
             name
         )
-    again = ran(shop.path, billed(simulated), "input.images=keep")
+    again = run_and_check(shop.path, simulator_charges(simulated), "input.images=keep")
     assert (again.report["calls"], again.column("input_image")) == (0, names)
     assert album.asked == dict.fromkeys(["a", "b", "c", "gone"], 1)
 
@@ -498,7 +511,7 @@ def digest_of(name: str) -> str:
 
 
 def test_all_valid_rows_are_kept_though_all_is_paid_for(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     rows = [
         {
@@ -509,9 +522,9 @@ def test_all_valid_rows_are_kept_though_all_is_paid_for(
         for path in "abc"
     ]
     shop.write_rows(rows)
-    ran(shop.path, billed(simulated))
+    run_and_check(shop.path, simulator_charges(simulated))
     assert set(album.asked) == {"a", "b"}
-    kept = ran(shop.path, billed(simulated), "input.images=keep")
+    kept = run_and_check(shop.path, simulator_charges(simulated), "input.images=keep")
     assert (kept.report["calls"], set(album.asked)) == (0, {"a", "b"})
     assert [name is not None for name in kept.column("input_image")] == [
         True,
@@ -519,13 +532,13 @@ def test_all_valid_rows_are_kept_though_all_is_paid_for(
         False,
     ]
     (load_config(shop.path).store_path / kept.column("input_image")[0]).unlink()
-    again = ran(shop.path, billed(simulated), "input.images=keep")
+    again = run_and_check(shop.path, simulator_charges(simulated), "input.images=keep")
     assert again.column("input_image") == kept.column("input_image")
     assert album.asked == {"a": 3, "b": 2}
 
 
 def test_a_sweep_over_several_images_names_the_first_ones_file(
-    shop: Workshop, simulated: Simulated, album: Album
+    shop: Project, simulated: Simulated, album: Album
 ) -> None:
     shop.write_config(
         input={
@@ -544,7 +557,7 @@ def test_a_sweep_over_several_images_names_the_first_ones_file(
 
 
 def test_image_files_are_kept_as_well_and_need_no_look(
-    shop: Workshop, simulated: Simulated
+    shop: Project, simulated: Simulated
 ) -> None:
     for name, data in (
         ("a.jpg", JPEG),
@@ -561,9 +574,11 @@ def test_image_files_are_kept_as_well_and_need_no_look(
     shop.config["input"]["columns"]["image_file"] = shop.config["input"]["columns"].pop(
         "image_url", "photo"
     )
-    checked = ran(shop.write_config(), billed(simulated))
+    checked = run_and_check(shop.write_config(), simulator_charges(simulated))
     assert checked.column("input_image") == [None] * 4
-    kept = ran(shop.write_config(), billed(simulated), "input.images=keep")
+    kept = run_and_check(
+        shop.write_config(), simulator_charges(simulated), "input.images=keep"
+    )
     files = kept.column("input_image")
     assert [digest_of(file) for file in files[:3]] == [
         hashlib.sha256(of).hexdigest() for of in (JPEG, PNG, JPEG)
@@ -577,7 +592,9 @@ def test_image_files_are_kept_as_well_and_need_no_look(
     assert [(store / file).read_bytes() for file in files[:3]] == [JPEG, PNG, JPEG]
     (store / files[1]).unlink()
     assert (
-        ran(shop.path, billed(simulated), "input.images=keep").column("input_image")
+        run_and_check(
+            shop.path, simulator_charges(simulated), "input.images=keep"
+        ).column("input_image")
         == files
     )
     assert (store / files[1]).read_bytes() == PNG
@@ -585,7 +602,7 @@ def test_image_files_are_kept_as_well_and_need_no_look(
 
 @pytest.mark.parametrize("images", ["url", "check", "keep"])
 def test_a_cut_image_file_costs_nothing_and_the_row_beside_it_goes_on(
-    shop: Workshop, simulated: Simulated, images: str
+    shop: Project, simulated: Simulated, images: str
 ) -> None:
     for name, data in (("whole.jpg", JPEG), ("cut.jpg", JPEG[:-200])):
         (shop.folder / name).write_bytes(data)
@@ -600,7 +617,9 @@ def test_a_cut_image_file_costs_nothing_and_the_row_beside_it_goes_on(
     ]
     shop.write_rows(rows)
     shop.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
-    done = ran(shop.write_config(input={"images": images}), billed(simulated))
+    done = run_and_check(
+        shop.write_config(input={"images": images}), simulator_charges(simulated)
+    )
     assert statuses(done) == [
         *(("invalid", reason) for reason in odd.values()),
         *good(1),
@@ -610,22 +629,24 @@ def test_a_cut_image_file_costs_nothing_and_the_row_beside_it_goes_on(
 
 @pytest.mark.parametrize("images", ["url", "keep"])
 def test_what_was_paid_for_a_damaged_image_file_before_stays_a_success(
-    shop: Workshop, simulated: Simulated, monkeypatch: pytest.MonkeyPatch, images: str
+    shop: Project, simulated: Simulated, monkeypatch: pytest.MonkeyPatch, images: str
 ) -> None:
     (shop.folder / "cut.jpg").write_bytes(JPEG[:-200])
     shop.write_rows([{"id": "1", "photo": "cut.jpg", "text": "a pet"}])
     shop.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
     with monkeypatch.context() as earlier:  # versions that looked at the header only
         earlier.setattr("pixmill.planning.planner.damaged_files", lambda *_: {})
-        assert carry_out(shop.write_config(input={"images": "url"}))["succeeded"] == 1
-    again = ran(shop.write_config(input={"images": images}), billed(simulated))
+        assert run_config(shop.write_config(input={"images": "url"}))["succeeded"] == 1
+    again = run_and_check(
+        shop.write_config(input={"images": images}), simulator_charges(simulated)
+    )
     assert statuses(again) == good(1)
     assert simulated.bill.charged == 1
 
 
 @pytest.mark.parametrize("local", [False, True], ids=["URLs", "files"])
 def test_a_store_that_takes_no_images_is_named_before_anything_is_paid(
-    shop: Workshop, simulated: Simulated, album: Album, local: bool
+    shop: Project, simulated: Simulated, album: Album, local: bool
 ) -> None:
     show(shop, album, "a")
     if local:
@@ -636,7 +657,7 @@ def test_a_store_that_takes_no_images_is_named_before_anything_is_paid(
     store.mkdir(exist_ok=True)
     (store / "images").write_bytes(b"")
     with pytest.raises(PixmillError, match="input images can't be stored"):
-        carry_out(shop.path, "input.images=keep")
+        run_config(shop.path, "input.images=keep")
     assert simulated.bill.calls == 0
 
 
@@ -644,12 +665,14 @@ def test_a_store_that_takes_no_images_is_named_before_anything_is_paid(
 
 
 def test_the_command_says_what_it_looked_at_before_it_asks_for_leave_to_pay(
-    shop: Workshop, simulated: Simulated, album: Album, pixmill: Command
+    shop: Project, simulated: Simulated, album: Album, pixmill: Command
 ) -> None:
     show(shop, album, "a", "gone", "lost", "b")
     first, second = (pixmill("run", shop.path, "--json") for _ in range(2))
-    refused(first, "looked at 4 input images: 2 not found", "would pay for 2 calls")
-    refused(second, "would pay for 2 calls")
+    assert_usage_error(
+        first, "looked at 4 input images: 2 not found", "would pay for 2 calls"
+    )
+    assert_usage_error(second, "would pay for 2 calls")
     assert "looked at" not in second.stderr
     assert album.asked == {"a": 1, "gone": 1, "lost": 1, "b": 1}
     assert simulated.bill.calls == 0
@@ -657,7 +680,7 @@ def test_the_command_says_what_it_looked_at_before_it_asks_for_leave_to_pay(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_look_pays_nothing_and_keeps_what_was_answered(
-    shop: Workshop,
+    shop: Project,
     simulated: Simulated,
     album: Album,
     pixmill: Command,
@@ -668,7 +691,7 @@ def test_an_interrupted_look_pays_nothing_and_keeps_what_was_answered(
     show(shop, album, "a", "slow", "gone", "slower", "b")
     known = "SELECT url FROM inputs"
     ledger_file = load_config(shop.path).store_path / "ledger.db"
-    with pixmill.started(*pay(shop.path)) as process:
+    with pixmill.started(*run_arguments(shop.path)) as process:
         wait_until(lambda: len(album.requests) == 5, "five images are asked for")
         wait_until(
             lambda: ledger_file.exists() and len(ledger(shop.path, known)) == 3,
@@ -676,7 +699,7 @@ def test_an_interrupted_look_pays_nothing_and_keeps_what_was_answered(
         )
         process.send_signal(number)
         process.wait(15)
-        interrupted = ended(process)
+        interrupted = wait_for_result(process)
     assert (interrupted.exit_code, interrupted.report["exit_code"]) == (130, 130), (
         interrupted.stderr
     )
@@ -688,26 +711,28 @@ def test_an_interrupted_look_pays_nothing_and_keeps_what_was_answered(
         "b",
     }
     album.pages |= {"slow": answer(JPEG), "slower": answer(JPEG)}
-    resumed = ran(shop.path, billed(simulated))
+    resumed = run_and_check(shop.path, simulator_charges(simulated))
     assert statuses(resumed) == [*good(2), ("invalid", "input_not_found"), *good(2)]
     assert album.asked == {"a": 1, "gone": 1, "b": 1, "slow": 2, "slower": 2}
 
 
 @pytest.mark.slow
 def test_a_flow_run_looks_by_itself_and_the_command_goes_on(
-    shop: Workshop, simulated: Simulated, album: Album, prefect_api: str, quick: Command
+    shop: Project, simulated: Simulated, album: Album, prefect_api: str, quick: Command
 ) -> None:
     """Both through Prefect: what one was told of an image, the other knows."""
     show(shop, album, "a", "gone", "b")
     shop.write_config(budget={"max_calls": 2})
     report = flow_of(shop.path, prefect_api)
-    assert statuses(Ran(report, check(shop.path, report, billed(simulated)()))) == [
+    assert statuses(
+        CheckedRun(report, check_run(shop.path, report, simulator_charges(simulated)()))
+    ) == [
         *good(1),
         ("invalid", "input_not_found"),
         *good(1),
     ]
     show(shop, album, "a", "gone", "b", "c", "lost")
-    resumed = quick(*pay(shop.path))
+    resumed = quick(*run_arguments(shop.path))
     assert (resumed.exit_code, resumed.report["calls"], resumed.report["invalid"]) == (
         3,
         1,

@@ -13,18 +13,18 @@ from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
 from pixmill.execution.run import prepare
 from pixmill.ledger.schema import SCHEMA_VERSION
-from tests.conftest import Workshop, carry_out, results
+from tests.conftest import Project, results, run_config
 from tests.pixmill.run_checks import (
     OUTCOMES,
     Provider,
-    check,
-    ran,
-    refused,
-    said,
-    to_its_end,
-    use,
+    assert_usage_error,
+    check_run,
+    configure_run,
+    error_response,
+    run_and_check,
+    run_to_end,
 )
-from tests.real_command import Command, pay
+from tests.real_command import Command, run_arguments
 
 REPORT = {
     "run_id", "exit_code", "reason", "rows", "jobs", *OUTCOMES, "cached", "images_missing", "calls", "cost", "seconds",
@@ -58,81 +58,91 @@ execution: {engine: ray}
     ids=["unknown, wrong unit, secret, bad size, for later", "bad YAML"],
 )
 def test_mistakes_in_the_config_are_refused_with_their_places(
-    workshop: Workshop, pixmill: Command, text: str, words: list[str]
+    project: Project, pixmill: Command, text: str, words: list[str]
 ) -> None:
     """I2f: all at once, before anything is opened; the secret is not repeated."""
-    workshop.write_rows(workshop.rows(2))
-    start = f"name: pets\nstore: {workshop.folder}/out\ninput: {{path: {workshop.folder}/pets.csv}}\n"
-    Path(workshop.path).write_text(start + text)
-    command = pixmill(*pay(workshop.path))
-    refused(command, *words)
+    project.write_rows(project.rows(2))
+    start = f"name: pets\nstore: {project.folder}/out\ninput: {{path: {project.folder}/pets.csv}}\n"
+    Path(project.path).write_text(start + text)
+    command = pixmill(*run_arguments(project.path))
+    assert_usage_error(command, *words)
     assert "canary" not in command.stderr
-    assert not (workshop.folder / "out").exists()
+    assert not (project.folder / "out").exists()
 
 
 def test_a_wrong_endpoint_key_or_column_is_found_before_any_call(
-    workshop: Workshop,
+    project: Project,
     pixmill: Command,
     provider: Provider,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """I1f: a missing column, table and key, and an address in plain http that is not this machine."""
-    config = use(workshop, provider.url, 2)
-    refused(pixmill(*pay(config, "--set", "input.columns.prompt=txt")), "txt", "text")
-    refused(
-        pixmill(*pay(config, "--set", f"input.path={workshop.folder}/none.csv")),
+    config = configure_run(project, provider.url, 2)
+    assert_usage_error(
+        pixmill(*run_arguments(config, "--set", "input.columns.prompt=txt")),
+        "txt",
+        "text",
+    )
+    assert_usage_error(
+        pixmill(
+            *run_arguments(config, "--set", f"input.path={project.folder}/none.csv")
+        ),
         "none.csv",
     )
-    refused(
-        pixmill(*pay(config, "--set", "provider.base_url=http://gateway.example.com")),
+    assert_usage_error(
+        pixmill(
+            *run_arguments(
+                config, "--set", "provider.base_url=http://gateway.example.com"
+            )
+        ),
         "provider.base_url",
     )
     monkeypatch.delenv("PIXMILL_API_KEY")
-    refused(pixmill(*pay(config)), "PIXMILL_API_KEY")
+    assert_usage_error(pixmill(*run_arguments(config)), "PIXMILL_API_KEY")
     assert provider.requests == []
 
 
 def test_changed_parameters_are_new_keys_and_are_shown_before_paying(
-    workshop: Workshop, pixmill: Command, provider: Provider
+    project: Project, pixmill: Command, provider: Provider
 ) -> None:
     """I3f: what is reused, what is new, and what changed since the last run; without a yes nothing is paid."""
-    config = use(workshop, provider.url, 4, budget={"price_per_call": 0.2})
-    ran(config, provider.charges)
+    config = configure_run(project, provider.url, 4, budget={"price_per_call": 0.2})
+    run_and_check(config, provider.charges)
     change = ("--set", "request.params.scale=4")
     plan = pixmill("plan", config, "--json", *change)
     assert (plan.exit_code, plan.report["pending"], plan.report["cached"]) == (0, 4, 0)
     assert plan.report["cost"] == {"pending": 0.8, "currency": "CNY"}
     assert "request.params.scale" in plan.stderr
     assert "→ 4" in plan.stderr
-    refused(pixmill("run", config, "--json", *change), "4 calls")
+    assert_usage_error(pixmill("run", config, "--json", *change), "4 calls")
     assert len(provider.requests) == 4
-    changed = ran(config, provider.charges, change[1])
-    back = ran(config, provider.charges)
+    changed = run_and_check(config, provider.charges, change[1])
+    back = run_and_check(config, provider.charges)
     assert (changed.report["calls"], changed.report["cached"]) == (4, 0)
     assert (back.report["calls"], back.report["cached"]) == (0, 4)
 
 
 def test_settings_that_do_not_change_the_image_cost_nothing(
-    workshop: Workshop, provider: Provider
+    project: Project, provider: Provider
 ) -> None:
     """I3f: limits, retries, budget and output are no part of a key."""
-    config = use(workshop, provider.url, 4)
-    ran(config, provider.charges)
+    config = configure_run(project, provider.url, 4)
+    run_and_check(config, provider.charges)
     other = ("limits.concurrency=2", "limits.timeout_seconds=9", "retry.max_attempts=1", "stop.window=9",
              "budget.price_per_call=9", "provider.account=other")  # fmt: skip
-    assert ran(config, provider.charges, *other).report["calls"] == 0
+    assert run_and_check(config, provider.charges, *other).report["calls"] == 0
 
 
 @pytest.mark.parametrize("option", ["--overwrite", "--regenerate"])
 def test_there_is_no_option_that_pays_for_everything_again(
-    workshop: Workshop, pixmill: Command, provider: Provider, option: str
+    project: Project, pixmill: Command, provider: Provider, option: str
 ) -> None:
     """I4f: a habit from other tools is an error, and the ledger stays as it was."""
-    config = use(workshop, provider.url, 2)
-    ran(config, provider.charges)
-    before = (workshop.folder / "out" / "ledger.db").read_bytes()
-    refused(pixmill(*pay(config, option)), "No such option")
-    assert (workshop.folder / "out" / "ledger.db").read_bytes() == before
+    config = configure_run(project, provider.url, 2)
+    run_and_check(config, provider.charges)
+    before = (project.folder / "out" / "ledger.db").read_bytes()
+    assert_usage_error(pixmill(*run_arguments(config, option)), "No such option")
+    assert (project.folder / "out" / "ledger.db").read_bytes() == before
     assert len(provider.requests) == 2
 
 
@@ -156,24 +166,24 @@ def schema(ledger: Path) -> list[tuple[str]]:
 
 
 def test_an_older_program_pays_nothing_on_a_newer_ledger(
-    workshop: Workshop, pixmill: Command, provider: Provider
+    project: Project, pixmill: Command, provider: Provider
 ) -> None:
     """I5f."""
-    config = use(workshop, provider.url, 2)
-    carry_out(config)
-    make_newer(workshop.folder / "out" / "ledger.db")
-    refused(pixmill(*pay(config)), "newer pixmill", "upgrade")
-    refused(pixmill("plan", config), "newer pixmill")
+    config = configure_run(project, provider.url, 2)
+    run_config(config)
+    make_newer(project.folder / "out" / "ledger.db")
+    assert_usage_error(pixmill(*run_arguments(config)), "newer pixmill", "upgrade")
+    assert_usage_error(pixmill("plan", config), "newer pixmill")
     assert len(provider.requests) == 2
 
 
 def test_an_older_program_leaves_a_newer_ledger_as_it_is(
-    workshop: Workshop, provider: Provider
+    project: Project, provider: Provider
 ) -> None:
     """I5f: the refusal says that it was not touched."""
-    path = workshop.folder / "out" / "ledger.db"
-    config = use(workshop, provider.url, 2)
-    carry_out(config)
+    path = project.folder / "out" / "ledger.db"
+    config = configure_run(project, provider.url, 2)
+    run_config(config)
     make_newer(
         path,
         "DROP INDEX runs_of_config",
@@ -187,19 +197,19 @@ def test_an_older_program_leaves_a_newer_ledger_as_it_is(
 
 
 def test_a_run_with_nothing_to_pay_for_needs_no_consent_and_no_prefect(
-    workshop: Workshop, pixmill: Command, provider: Provider
+    project: Project, pixmill: Command, provider: Provider
 ) -> None:
     """`run --json`: one line with exactly the keys of the contract."""
-    config = use(workshop, provider.url, 3)
-    first = ran(config, provider.charges)
+    config = configure_run(project, provider.url, 3)
+    first = run_and_check(config, provider.charges)
     command = pixmill("run", config, "--json")
     assert (command.exit_code, command.stdout.count("\n")) == (0, 1)
     assert command.report.keys() == REPORT
     assert command.report["dataset"] == first.report["dataset"]
-    check(config, command.report, provider.charges())
+    check_run(config, command.report, provider.charges())
     told = json.loads(
         (
-            workshop.folder
+            project.folder
             / "out"
             / "pets"
             / "runs"
@@ -211,40 +221,43 @@ def test_a_run_with_nothing_to_pay_for_needs_no_consent_and_no_prefect(
 
 
 def test_new_invalid_rows_end_with_3_once(
-    workshop: Workshop, pixmill: Command, provider: Provider
+    project: Project, pixmill: Command, provider: Provider
 ) -> None:
     """`accept` is about new problems: the same bad rows are known in the next run. JSON comes with exit 3 too."""
-    config = use(workshop, provider.url, 0, input={"max_invalid": 1})
-    workshop.write_rows([{**row, "photo": "no URL"} for row in workshop.rows(2)])
+    config = configure_run(project, provider.url, 0, input={"max_invalid": 1})
+    project.write_rows([{**row, "photo": "no URL"} for row in project.rows(2)])
     codes = [(ended := pixmill("run", config, "--json")).exit_code for _ in range(2)]
     assert (codes, ended.report["invalid"], ended.report["jobs"]) == ([3, 0], 2, 2)
     assert provider.requests == []
 
 
 def test_too_many_invalid_rows_stop_before_paying(
-    workshop: Workshop, pixmill: Command, provider: Provider
+    project: Project, pixmill: Command, provider: Provider
 ) -> None:
     """input.max_invalid: a wrong column shows as rows that are all bad."""
-    config = use(workshop, provider.url, 0)
-    workshop.write_rows(
+    config = configure_run(project, provider.url, 0)
+    project.write_rows(
         [
             {**row, "text": ""} if at < 2 else row
-            for at, row in enumerate(workshop.rows(10))
+            for at, row in enumerate(project.rows(10))
         ]
     )
-    refused(
-        pixmill(*pay(config)),
+    assert_usage_error(
+        pixmill(*run_arguments(config)),
         "2 of 10 rows are invalid",
         "2 empty_prompt",
         "nothing was sent",
     )
-    assert ran(config, provider.charges, "input.max_invalid=0.2").report["calls"] == 8
+    assert (
+        run_and_check(config, provider.charges, "input.max_invalid=0.2").report["calls"]
+        == 8
+    )
 
 
 def test_an_empty_table_is_a_run(
-    workshop: Workshop, pixmill: Command, provider: Provider
+    project: Project, pixmill: Command, provider: Provider
 ) -> None:
-    command = pixmill("run", use(workshop, provider.url, 0), "--json")
+    command = pixmill("run", configure_run(project, provider.url, 0), "--json")
     assert (command.exit_code, command.report["jobs"], command.report["calls"]) == (
         0,
         0,
@@ -253,16 +266,18 @@ def test_an_empty_table_is_a_run(
     assert results(command.report) == []
 
 
-def test_a_limit_below_nothing_is_refused(workshop: Workshop, pixmill: Command) -> None:
-    workshop.write_rows(workshop.rows(1))
-    refused(pixmill(*pay(workshop.write_config(), "--limit", "-1")), "--limit")
+def test_a_limit_below_nothing_is_refused(project: Project, pixmill: Command) -> None:
+    project.write_rows(project.rows(1))
+    assert_usage_error(
+        pixmill(*run_arguments(project.write_config(), "--limit", "-1")), "--limit"
+    )
 
 
 def test_a_run_in_the_wrong_order_raises_at_once(
-    workshop: Workshop, provider: Provider
+    project: Project, provider: Provider
 ) -> None:
     """I6f: before `begin`, after `finish`, and `begin` twice; nothing hangs and nothing is paid for twice."""
-    config = use(workshop, provider.url, 4)
+    config = configure_run(project, provider.url, 4)
     with prepare(load_config(config)) as run:
         [chunk, *_] = run.chunks()
         with pytest.raises(PixmillError, match="has not begun"):
@@ -271,47 +286,45 @@ def test_a_run_in_the_wrong_order_raises_at_once(
         for part in run.chunks():
             run.process(part)
         report = run.finish()
-        assert to_its_end(lambda: run.process(chunk)).skipped == 1
-    check(config, report, provider.charges())
+        assert run_to_end(lambda: run.process(chunk)).skipped == 1
+    check_run(config, report, provider.charges())
     with prepare(load_config(config, ["request.params.scale=4"])) as run:
         run.begin()
         with pytest.raises(PixmillError):
-            to_its_end(run.begin)
+            run_to_end(run.begin)
     assert len(provider.requests) == 4
 
 
-def test_a_run_inside_an_event_loop_works(
-    workshop: Workshop, provider: Provider
-) -> None:
+def test_a_run_inside_an_event_loop_works(project: Project, provider: Provider) -> None:
     """I6f: as in a notebook, where a loop runs already."""
 
     async def notebook() -> int:
-        return int(carry_out(use(workshop, provider.url, 3))["succeeded"])
+        return int(run_config(configure_run(project, provider.url, 3))["succeeded"])
 
-    assert to_its_end(lambda: asyncio.run(notebook())) == 3
+    assert run_to_end(lambda: asyncio.run(notebook())) == 3
 
 
 def test_the_same_config_run_by_several_threads_pays_once(
-    workshop: Workshop, provider: Provider
+    project: Project, provider: Provider
 ) -> None:
     """I6f, H1: every caller gets its own report, and the file that all of them publish is whole."""
-    config = use(workshop, provider.url, 12)
+    config = configure_run(project, provider.url, 12)
     with ThreadPoolExecutor(3) as callers:
-        reports = to_its_end(lambda: list(callers.map(carry_out, [config] * 3)))
+        reports = run_to_end(lambda: list(callers.map(run_config, [config] * 3)))
     assert len(provider.requests) == 12 == sum(report["calls"] for report in reports)
-    assert ran(config, provider.charges).report["succeeded"] == 12
+    assert run_and_check(config, provider.charges).report["succeeded"] == 12
 
 
 @pytest.mark.slow
 def test_every_way_to_stop_has_its_exit_code_on_the_real_command_line(
-    workshop: Workshop, tmp_path: Path, prefect_api: str
+    project: Project, tmp_path: Path, prefect_api: str
 ) -> None:
     """Exit codes 6, 4, 3 and 0 of runs through Prefect, each with its JSON; together every row is paid once."""
     pixmill = Command(tmp_path, prefect_api)
-    with Provider({"a pet 5": said(50412)}) as provider:
-        config = use(workshop, provider.url, 6)
-        provider.every = said(50400, 401)
-        denied = pixmill(*pay(config))
+    with Provider({"a pet 5": error_response(50412)}) as provider:
+        config = configure_run(project, provider.url, 6)
+        provider.every = error_response(50400, 401)
+        denied = pixmill(*run_arguments(config))
         assert (denied.exit_code, denied.report["calls"], denied.report["skipped"]) == (
             6,
             1,
@@ -322,15 +335,15 @@ def test_every_way_to_stop_has_its_exit_code_on_the_real_command_line(
             "--set",
             "execution.jobs_per_task=6",
         )  # task runs of their own may overtake each other
-        poor = pixmill(*pay(config, "--set", "budget.max_calls=4", *in_order))
+        poor = pixmill(*run_arguments(config, "--set", "budget.max_calls=4", *in_order))
         assert (poor.exit_code, poor.report["succeeded"]) == (4, 4)
-        rest = pixmill(*pay(config))
+        rest = pixmill(*run_arguments(config))
         assert (rest.exit_code, rest.report["refused"], rest.report["succeeded"]) == (
             3,
             1,
             5,
         )
-        known = pixmill(*pay(config))
+        known = pixmill(*run_arguments(config))
         assert (known.exit_code, known.report["calls"]) == (0, 0)
         for command in (denied, poor, rest, known):
             assert (command.report["exit_code"], command.stdout.count("\n")) == (
@@ -338,4 +351,4 @@ def test_every_way_to_stop_has_its_exit_code_on_the_real_command_line(
                 1,
             )
             assert command.report.keys() == REPORT
-        check(config, known.report, provider.charges())
+        check_run(config, known.report, provider.charges())

@@ -12,23 +12,28 @@ import pytest
 
 from pixmill.errors import PixmillError
 from pixmill.execution.run import flow_run
-from tests.conftest import ROOT, Workshop
-from tests.pixmill.run_checks import PATIENCE, Provider, refused, use
-from tests.real_command import Command, pay
+from tests.conftest import ROOT, Project
+from tests.pixmill.run_checks import (
+    PATIENCE,
+    Provider,
+    assert_usage_error,
+    configure_run,
+)
+from tests.real_command import Command, run_arguments
 
 
 def test_a_run_without_a_terminal_needs_consent_and_a_real_one_a_cap(
-    workshop: Workshop, pixmill: Command, provider: Provider
+    project: Project, pixmill: Command, provider: Provider
 ) -> None:
     """Spending: nobody watches a nightly job."""
-    config = use(workshop, provider.url, 3)
-    refused(
+    config = configure_run(project, provider.url, 3)
+    assert_usage_error(
         pixmill("run", config, "--new-store", "--json"),
         "no terminal to ask on",
         "--yes",
     )
-    refused(
-        pixmill(*pay(config, "--set", "budget.max_calls=null")),
+    assert_usage_error(
+        pixmill(*run_arguments(config, "--set", "budget.max_calls=null")),
         "3 calls",
         "budget.max_calls",
     )
@@ -36,26 +41,28 @@ def test_a_run_without_a_terminal_needs_consent_and_a_real_one_a_cap(
 
 
 def test_the_simulator_needs_consent_but_no_cap(
-    workshop: Workshop, pixmill: Command
+    project: Project, pixmill: Command
 ) -> None:
-    workshop.write_rows(workshop.rows(2))
-    refused(pixmill("run", workshop.write_config(), "--json"), "--yes")
+    project.write_rows(project.rows(2))
+    assert_usage_error(pixmill("run", project.write_config(), "--json"), "--yes")
 
 
 def test_a_real_run_without_its_ledger_is_refused(
-    workshop: Workshop, pixmill: Command, provider: Provider
+    project: Project, pixmill: Command, provider: Provider
 ) -> None:
     """Spending: the disk with the ledger is gone, so everything would be paid for anew."""
-    config = use(workshop, provider.url, 3)
-    refused(pixmill("run", config, "--yes", "--json"), "no ledger", "--new-store")
+    config = configure_run(project, provider.url, 3)
+    assert_usage_error(
+        pixmill("run", config, "--yes", "--json"), "no ledger", "--new-store"
+    )
     assert provider.requests == []
 
 
 def test_a_real_run_without_its_ledger_is_refused_every_night(
-    workshop: Workshop, provider: Provider
+    project: Project, provider: Provider
 ) -> None:
     """Spending: the refusal itself must not make the ledger whose absence it is about."""
-    config = use(workshop, provider.url, 3)
+    config = configure_run(project, provider.url, 3)
     for _ in range(2):
         nightly = flow_run(config, [], None, new_store=False, deployed=False)
         with pytest.raises(PixmillError, match="no ledger"), nightly:
@@ -63,9 +70,9 @@ def test_a_real_run_without_its_ledger_is_refused_every_night(
 
 
 def test_a_flow_run_of_a_deployment_refuses_a_store_that_will_not_last(
-    workshop: Workshop, provider: Provider
+    project: Project, provider: Provider
 ) -> None:
-    config = use(workshop, provider.url, 1, store="out")
+    config = configure_run(project, provider.url, 1, store="out")
     relative = flow_run(config, [], None, new_store=True, deployed=True)
     with pytest.raises(PixmillError, match="relative"), relative:
         pass
@@ -105,10 +112,10 @@ def _read(terminal: int, deadline: float) -> str:
 
 
 def test_a_run_on_a_terminal_shows_what_it_costs_and_asks(
-    workshop: Workshop, pixmill: Command, provider: Provider
+    project: Project, pixmill: Command, provider: Provider
 ) -> None:
     """Spending: an unknown price is unknown, not 0; a no sends nothing."""
-    config = use(workshop, provider.url, 3, budget={"price_per_call": 0.2})
+    config = configure_run(project, provider.url, 3, budget={"price_per_call": 0.2})
     code, shown = on_a_terminal(pixmill, "n", "run", config)
     assert (code, provider.requests) == (2, [])
     assert all(
@@ -129,10 +136,10 @@ def test_a_run_on_a_terminal_shows_what_it_costs_and_asks(
 
 @pytest.mark.slow
 def test_a_yes_on_a_terminal_pays(
-    workshop: Workshop, tmp_path: Path, prefect_api: str
+    project: Project, tmp_path: Path, prefect_api: str
 ) -> None:
     """Spending: on a terminal a person's yes is enough; no cap and no --new-store."""
     with Provider() as provider:
-        config = use(workshop, provider.url, 2, budget={"max_calls": None})
+        config = configure_run(project, provider.url, 2, budget={"max_calls": None})
         code, shown = on_a_terminal(Command(tmp_path, prefect_api), "y", "run", config)
         assert (code, len(provider.requests)) == (0, 2), shown

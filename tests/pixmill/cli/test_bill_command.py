@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pixmill.ledger.schema import SCHEMA_VERSION
-from tests.conftest import Workshop, carry_out, simulator
+from tests.conftest import Project, run_config, simulator
 from tests.pixmill.ledger.billing.billing import books
 from tests.real_command import Command
 
@@ -162,10 +162,10 @@ def test_a_store_whose_only_ledger_is_the_simulator_s_says_so(
 
 
 def test_the_bill_is_the_provider_s_own_to_the_call(
-    workshop: Workshop, tmp_path: Path, pixmill: Command
+    project: Project, tmp_path: Path, pixmill: Command
 ) -> None:
     """The simulator's bill, as a console would export it: every call is explained, those in doubt are named."""
-    lines = _run_with_faults(workshop, tmp_path)
+    lines = _run_with_faults(project, tmp_path)
     lost = [line["request_id"] for line in lines if line["code"] is None]
     charged = sum(line["charged"] for line in lines)
     assert len(lost) == 3
@@ -173,7 +173,7 @@ def test_the_bill_is_the_provider_s_own_to_the_call(
     export.write_text(f"calls,amount\n{charged},{charged * 2 / 10}\n")
     shown = pixmill(
         "bill",
-        workshop.path,
+        project.path,
         "--month",
         "all",
         "--by",
@@ -197,7 +197,7 @@ def test_the_bill_is_the_provider_s_own_to_the_call(
     codes = Counter(str(line["code"] or "http_504") for line in lines)
     assert {line["code"]: line["calls"] for line in shown.report["lines"]} == codes
     _write_requests(export, lines)
-    shown = pixmill("bill", workshop.path, "--against", str(export), "--json")
+    shown = pixmill("bill", project.path, "--against", str(export), "--json")
     assert shown.exit_code == 3
     found = shown.report["against"]
     assert found["only_console"] == {"number": 3, "ids": sorted(lost)}
@@ -205,18 +205,18 @@ def test_the_bill_is_the_provider_s_own_to_the_call(
     assert not any(day["differs"] for day in found["days"])
 
 
-def _run_with_faults(workshop: Workshop, folder: Path) -> list[dict[str, Any]]:
+def _run_with_faults(project: Project, folder: Path) -> list[dict[str, Any]]:
     """Pay for 30 rows, of which the first calls are throttled, one is refused and three get no answer but cost."""
     faults = folder / "faults.yaml"
     faults.write_text(
         '- {calls: "1-3", code: 50429}\n- {prompt: a pet 29, code: 50411}\n'
         '- {calls: "9-11", status: 504, body: <html>Timeout</html>, charged: true}\n'
     )
-    workshop.write_rows(workshop.rows(30))
+    project.write_rows(project.rows(30))
     with simulator(folder, "--faults", str(faults)) as simulated:
-        workshop.use(simulated)
-        workshop.write_config(budget={"price_per_call": 0.2})
-        carry_out(workshop.path)
+        project.use_simulator(simulated)
+        project.write_config(budget={"price_per_call": 0.2})
+        run_config(project.path)
     return simulated.bill.lines()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Simulated, Workshop, carry_out, simulator
+from tests.conftest import Project, Simulated, run_config, simulator
 from tests.faulty_server import FaultyServer, Peer, answer, message
 from tests.pixmill.damage import (
     ROWS,
@@ -17,9 +17,9 @@ from tests.pixmill.damage import (
     paid_store,
     rows,
 )
-from tests.pixmill.run_checks import refused
+from tests.pixmill.run_checks import assert_usage_error
 from tests.pixmill.sample_pictures import JPEG
-from tests.real_command import PATIENCE, Command, ended, wait_until
+from tests.real_command import PATIENCE, Command, wait_for_result, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -29,22 +29,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulated]:
 
 
 @pytest.fixture
-def paid(workshop: Workshop, running: Simulated) -> Workshop:
-    """A workshop whose rows are paid for, with their images."""
-    return copied(workshop, paid_store(workshop.folder / "paid", running), running)
+def paid(project: Project, running: Simulated) -> Project:
+    """A project whose rows are paid for, with their images."""
+    return copied(project, paid_store(project.folder / "paid", running), running)
 
 
 @pytest.fixture
-def imageless(workshop: Workshop, running: Simulated) -> Workshop:
-    """A workshop whose thirty rows are paid for, and none of whose images is there."""
-    workshop.write_rows(workshop.rows(30))
-    workshop.use(running)
-    carry_out(workshop.path, "output.images=url")
-    return workshop
+def imageless(project: Project, running: Simulated) -> Project:
+    """A project whose thirty rows are paid for, and none of whose images is there."""
+    project.write_rows(project.rows(30))
+    project.use_simulator(running)
+    run_config(project.path, "output.images=url")
+    return project
 
 
 def test_verify_repair_verify(
-    paid: Workshop, pixmill: Command, running: Simulated
+    paid: Project, pixmill: Command, running: Simulated
 ) -> None:
     calls = running.bill.calls
     good = pixmill("verify", paid.path, "--json")
@@ -80,7 +80,7 @@ def test_verify_repair_verify(
 
 
 def test_what_is_lost_is_listed_in_full_for_programs_and_in_part_for_people(
-    imageless: Workshop, pixmill: Command
+    imageless: Project, pixmill: Command
 ) -> None:
     with FaultyServer(answer(b"", 403)) as album:
         edit_ledger(
@@ -102,15 +102,15 @@ def test_what_is_lost_is_listed_in_full_for_programs_and_in_part_for_people(
 
 @pytest.mark.parametrize("command", ["verify", "repair"])
 def test_before_the_first_run_there_is_nothing_to_look_after(
-    workshop: Workshop, pixmill: Command, command: str
+    project: Project, pixmill: Command, command: str
 ) -> None:
-    workshop.write_rows(workshop.rows(1))
-    refused(pixmill(command, workshop.write_config(), "--json"), "hint: ")
-    assert not (workshop.folder / "out").exists()
+    project.write_rows(project.rows(1))
+    assert_usage_error(pixmill(command, project.write_config(), "--json"), "hint: ")
+    assert not (project.folder / "out").exists()
 
 
 def test_a_row_does_not_print_what_a_terminal_would_obey(
-    paid: Workshop, pixmill: Command
+    paid: Project, pixmill: Command
 ) -> None:
     """G17: row keys come from the table."""
     paid.write_rows(
@@ -126,7 +126,7 @@ def test_a_row_does_not_print_what_a_terminal_would_obey(
 
 
 def test_a_signal_ends_a_repair_with_its_json_line(
-    imageless: Workshop, pixmill: Command
+    imageless: Project, pixmill: Command
 ) -> None:
     """A6: what is being fetched comes in, what is here is published, the rest stays pending."""
     interrupted = threading.Event()
@@ -144,7 +144,7 @@ def test_a_signal_ends_a_repair_with_its_json_line(
             process.send_signal(signal.SIGTERM)
             wait_until(lambda: not interrupted.wait(0.5), "a moment for the signal")
             interrupted.set()
-            done = ended(process)
+            done = wait_for_result(process)
     assert (done.exit_code, done.report["exit_code"]) == (130, 130)
     assert 8 <= done.report["fetched"] < 30
     assert done.report["image_pending"] == 30 - done.report["fetched"]

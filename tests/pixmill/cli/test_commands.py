@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 
 from pixmill.cli.console import print_json
-from tests.conftest import ROOT, Bill, Simulated, Workshop, carry_out
-from tests.warm import COMMAND, forked
+from tests.conftest import ROOT, Bill, Project, Simulated, run_config
+from tests.fork_server import COMMAND, fork_process
 
 ChunkResult = subprocess.CompletedProcess[str]
 
 
 def pixmill(*arguments: str, cwd: Path = ROOT) -> ChunkResult:
-    with forked(COMMAND, *arguments, folder=cwd) as process:
+    with fork_process(COMMAND, *arguments, folder=cwd) as process:
         stdout, stderr = process.communicate(60)
     return ChunkResult(arguments, process.wait(), stdout, stderr)
 
@@ -88,16 +88,16 @@ def test_init_writes_a_config_that_validates_and_plans(tmp_path: Path) -> None:
 
 
 def test_validate_counts_reasons_and_writes_all_invalid_rows(
-    workshop: Workshop, tmp_path: Path
+    project: Project, tmp_path: Path
 ) -> None:
-    rows = workshop.rows(10)
+    rows = project.rows(10)
     for at in range(4):
         rows[at]["text"] = ""
     rows[9]["photo"] = "http://127.0.0.1/x.jpg"
-    workshop.write_rows(rows)
+    project.write_rows(rows)
     shown = pixmill(
         "validate",
-        workshop.write_config(),
+        project.write_config(),
         "--out",
         str(tmp_path / "bad.csv"),
         "--json",
@@ -122,65 +122,65 @@ def test_validate_counts_reasons_and_writes_all_invalid_rows(
     assert json.loads(written[4]["values"]) == rows[9]
 
 
-def test_plan_makes_no_call_and_no_file(workshop: Workshop) -> None:
-    workshop.write_rows(workshop.rows(3))
-    shown = fresh("plan", workshop.write_config(), "--json")
+def test_plan_makes_no_call_and_no_file(project: Project) -> None:
+    project.write_rows(project.rows(3))
+    shown = fresh("plan", project.write_config(), "--json")
     assert shown.returncode == 0
     assert json_line(shown)["pending"] == 3
-    assert not (workshop.folder / "out").exists()
+    assert not (project.folder / "out").exists()
 
 
 @pytest.mark.parametrize("run", [fresh, pixmill])
 def test_a_mistake_in_the_config_exits_2_without_a_traceback(
-    workshop: Workshop, run: Callable[..., ChunkResult]
+    project: Project, run: Callable[..., ChunkResult]
 ) -> None:
-    workshop.write_rows(workshop.rows(1))
-    shown = run("plan", workshop.write_config(limits={"qsp": 3}), "--json")
+    project.write_rows(project.rows(1))
+    shown = run("plan", project.write_config(limits={"qsp": 3}), "--json")
     assert shown.returncode == 2
     assert "did you mean `qps`" in shown.stderr
     assert "Traceback" not in shown.stderr
     assert shown.stdout == ""
 
 
-def test_a_table_that_is_not_there_exits_2(workshop: Workshop) -> None:
-    shown = pixmill("plan", workshop.write_config())
+def test_a_table_that_is_not_there_exits_2(project: Project) -> None:
+    shown = pixmill("plan", project.write_config())
     assert shown.returncode == 2
     assert "pets.csv" in shown.stderr
     assert "Traceback" not in shown.stderr
 
 
 def test_status_ends_with_what_to_type_next(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
-    workshop.write_rows(workshop.rows(3))
-    workshop.use(simulated)
-    before = pixmill("status", workshop.path)
-    assert before.stderr.splitlines()[-1] == f"next: pixmill run {workshop.path}"
-    carry_out(workshop.path)
-    after = pixmill("status", workshop.path, "--json")
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    before = pixmill("status", project.path)
+    assert before.stderr.splitlines()[-1] == f"next: pixmill run {project.path}"
+    run_config(project.path)
+    after = pixmill("status", project.path, "--json")
     assert "3 of 3 images stored" in after.stderr
     assert after.stderr.splitlines()[-1].startswith(
-        f"next: pixmill export {workshop.path}"
+        f"next: pixmill export {project.path}"
     )
     said = json_line(after)
     assert said["runs"][0]["summary"]["calls"] == 3  # type: ignore[index]
 
 
 def test_exports_hold_every_row_and_column(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
-    workshop.write_rows(workshop.rows(5))
-    workshop.use(simulated)
-    dataset = pd.read_parquet(carry_out(workshop.path)["dataset"])
+    project.write_rows(project.rows(5))
+    project.use_simulator(simulated)
+    dataset = pd.read_parquet(run_config(project.path)["dataset"])
     readers = {
         "parquet": pd.read_parquet,
         "csv": pd.read_csv,
         "jsonl": lambda path: pd.read_json(path, lines=True),
     }
     for kind, read in readers.items():
-        out = workshop.folder / "export" / f"pets.{kind}"
+        out = project.folder / "export" / f"pets.{kind}"
         shown = pixmill(
-            "export", workshop.path, "--format", kind, "--out", str(out), "--json"
+            "export", project.path, "--format", kind, "--out", str(out), "--json"
         )
         assert shown.returncode == 0, shown.stderr
         exported = read(out)
@@ -192,7 +192,7 @@ def test_exports_hold_every_row_and_column(
 
 
 def test_cells_that_a_spreadsheet_would_run_are_disarmed(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     """G19: data unchanged in Parquet, escaped in CSV."""
     cells = [
@@ -204,20 +204,18 @@ def test_cells_that_a_spreadsheet_would_run_are_disarmed(
         "\uff1d1+1",
         '=HYPERLINK("http://x","y")',
     ]
-    workshop.write_rows(
+    project.write_rows(
         [
             {**row, "text": cell}
-            for row, cell in zip(workshop.rows(len(cells)), cells, strict=True)
+            for row, cell in zip(project.rows(len(cells)), cells, strict=True)
         ]
     )
-    workshop.use(simulated)
-    dataset = pd.read_parquet(carry_out(workshop.path)["dataset"])
+    project.use_simulator(simulated)
+    dataset = pd.read_parquet(run_config(project.path)["dataset"])
     assert list(dataset["text"]) == cells
-    out = workshop.folder / "pets.csv.out"
+    out = project.folder / "pets.csv.out"
     assert (
-        pixmill(
-            "export", workshop.path, "--format", "csv", "--out", str(out)
-        ).returncode
+        pixmill("export", project.path, "--format", "csv", "--out", str(out)).returncode
         == 0
     )
     with out.open(newline="", encoding="utf-8") as file:
@@ -230,10 +228,10 @@ def test_cells_that_a_spreadsheet_would_run_are_disarmed(
     assert all(row["seed"].isdecimal() for row in rows)
 
 
-def test_export_before_the_first_run_says_what_to_do(workshop: Workshop) -> None:
-    workshop.write_rows(workshop.rows(1))
+def test_export_before_the_first_run_says_what_to_do(project: Project) -> None:
+    project.write_rows(project.rows(1))
     shown = pixmill(
-        "export", workshop.write_config(), "--out", str(workshop.folder / "x.parquet")
+        "export", project.write_config(), "--out", str(project.folder / "x.parquet")
     )
     assert shown.returncode == 2
     assert "pixmill run" in shown.stderr
@@ -248,16 +246,16 @@ def test_export_before_the_first_run_says_what_to_do(workshop: Workshop) -> None
     ],
 )
 def test_commands_that_look_never_import_prefect_or_pandas(
-    workshop: Workshop, command: str, heavy: str
+    project: Project, command: str, heavy: str
 ) -> None:
-    workshop.write_rows(workshop.rows(2))
+    project.write_rows(project.rows(2))
     code = (
         "import sys, atexit\n"
         f"atexit.register(lambda: print(*sorted(set({heavy.split()!r}) & set(sys.modules)), file=sys.stdout))\n"
         "from pixmill.cli import main\nmain()\n"
     )
     shown = subprocess.run(
-        [sys.executable, "-c", code, command, workshop.write_config()],
+        [sys.executable, "-c", code, command, project.write_config()],
         capture_output=True,
         text=True,
         check=False,
@@ -268,16 +266,16 @@ def test_commands_that_look_never_import_prefect_or_pandas(
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_before_anything_is_sent_exits_130_with_its_json_line(
-    workshop: Workshop, signal_number: signal.Signals
+    project: Project, signal_number: signal.Signals
 ) -> None:
     """A6: while it plans or waits for Prefect, a run has nothing to drain."""
-    workshop.write_rows(workshop.rows(3))
+    project.write_rows(project.rows(3))
     command = [
         sys.executable,
         "-m",
         "pixmill",
         "run",
-        workshop.write_config(),
+        project.write_config(),
         "--yes",
         "--json",
     ]
@@ -290,7 +288,7 @@ def test_a_signal_before_anything_is_sent_exits_130_with_its_json_line(
     stdout, _ = running.communicate(timeout=60)
     said = json.loads(stdout)
     assert (running.returncode, said["exit_code"], said["calls"]) == (130, 130, 0)
-    assert not Bill(workshop.folder / "out" / "simulated" / "bill.jsonl").lines()
+    assert not Bill(project.folder / "out" / "simulated" / "bill.jsonl").lines()
 
 
 def test_a_number_that_json_has_no_word_for_is_null_on_stdout(

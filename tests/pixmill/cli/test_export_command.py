@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Workshop, carry_out
+from tests.conftest import Project, run_config
 from tests.pixmill.datasets.published import Shelf
 from tests.real_command import Command
 
@@ -71,22 +71,22 @@ def test_a_table_of_some_rows_with_their_split(shelf: Shelf, pixmill: Command) -
 
 
 def test_a_csv_export_with_raw_cells_pays_for_nothing_as_a_table(
-    workshop: Workshop, pixmill: Command
+    project: Project, pixmill: Command
 ) -> None:
     """G27: texts that a spreadsheet would run are other prompts with an apostrophe, and the command says so."""
-    rows = workshop.rows(4)
+    rows = project.rows(4)
     texts = ["-5 degrees, a barn", "=a pet", "+1 pet", 'two\nlines, "quoted"']
-    workshop.write_rows(
+    project.write_rows(
         [{**row, "text": text} for row, text in zip(rows, texts, strict=True)]
     )
-    config, paid = workshop.write_config(), []
-    assert carry_out(config)["calls"] == 4
+    config, paid = project.write_config(), []
+    assert run_config(config)["calls"] == 4
     for options in ((), ("--raw-cells",)):
-        out = str(workshop.folder / "again.csv")
+        out = str(project.folder / "again.csv")
         shown = pixmill("export", config, "--format", "csv", "--out", out, *options)
         said = " cells that a spreadsheet would run" in shown.stderr
         assert (shown.exit_code, said) == (0, not options)
-        paid.append(carry_out(config, f"input.path={out}", "name=again")["calls"])
+        paid.append(run_config(config, f"input.path={out}", "name=again")["calls"])
     assert paid == [3, 0]
 
 

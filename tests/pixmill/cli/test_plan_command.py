@@ -1,14 +1,14 @@
 """What `pixmill plan` tells a person about a sweep before anything is paid."""
 
-from tests.conftest import Simulated, Workshop, carry_out
+from tests.conftest import Project, Simulated, run_config
 from tests.pixmill.cli.test_commands import pixmill
 
 STRENGTH = "controlnet_args.0.strength"
 
 
-def swept(workshop: Workshop, **changes: object) -> str:
-    workshop.write_rows(workshop.rows(5))
-    return workshop.write_config(
+def swept(project: Project, **changes: object) -> str:
+    project.write_rows(project.rows(5))
+    return project.write_config(
         sweep={
             "groups": [
                 {
@@ -24,8 +24,8 @@ def swept(workshop: Workshop, **changes: object) -> str:
     )
 
 
-def test_a_plan_shows_the_product_the_axes_and_one_request(workshop: Workshop) -> None:
-    shown = pixmill("plan", swept(workshop, input={"row_key": ["id"]})).stderr
+def test_a_plan_shows_the_product_the_axes_and_one_request(project: Project) -> None:
+    shown = pixmill("plan", swept(project, input={"row_key": ["id"]})).stderr
     assert "5 rows × 4 points × 3 replicates = 60 jobs, 60 of them distinct" in shown
     assert "          60  to pay for" in shown
     assert f"{STRENGTH}  0.25  strong" in shown
@@ -35,8 +35,8 @@ def test_a_plan_shows_the_product_the_axes_and_one_request(workshop: Workshop) -
     assert '[{"binary_data_index": 0, "strength": 0.25, "type": "depth"}]' in shown
 
 
-def test_a_plan_says_what_conditions_leave_out(workshop: Workshop) -> None:
-    config = swept(workshop)
+def test_a_plan_says_what_conditions_leave_out(project: Project) -> None:
+    config = swept(project)
     shown = pixmill(
         "plan", config, "--set", "sweep.exclude=[\"scale == 4 and id == 'r1'\"]"
     ).stderr
@@ -44,10 +44,10 @@ def test_a_plan_says_what_conditions_leave_out(workshop: Workshop) -> None:
 
 
 def test_a_plan_says_what_bounds_the_time_and_what_would_lift_it(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     config = swept(
-        workshop,
+        project,
         provider={"kind": "gateway", "base_url": "https://gateway.example.com"},
         limits={"qps": 2, "concurrency": 4},
         budget={"price_per_call": 0.2},
@@ -58,11 +58,11 @@ def test_a_plan_says_what_bounds_the_time_and_what_would_lift_it(
 
 
 def test_a_plan_says_what_changed_since_the_last_run(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
-    workshop.use(simulated)
-    config = swept(workshop, output={"images": "url"})
-    carry_out(config)
+    project.use_simulator(simulated)
+    config = swept(project, output={"images": "url"})
+    run_config(config)
     shown = pixmill("plan", config, "--set", "request.params={ddim_steps: 20}").stderr
     assert "changed since the last run: request.params.ddim_steps" in shown
     shown = pixmill("plan", config, "--set", "seed.replicates=4").stderr
@@ -70,11 +70,11 @@ def test_a_plan_says_what_changed_since_the_last_run(
     assert "          20  to pay for" in shown
 
 
-def test_validate_and_plan_print_notes_on_valid_rows(workshop: Workshop) -> None:
-    rows = workshop.rows(3)
+def test_validate_and_plan_print_notes_on_valid_rows(project: Project) -> None:
+    rows = project.rows(3)
     rows[0]["photo"] += " "
-    workshop.write_rows([{**row, "style": ""} for row in rows])
-    config = workshop.write_config(request={"prompt": "{text}, {style}"})
+    project.write_rows([{**row, "style": ""} for row in rows])
+    config = project.write_config(request={"prompt": "{text}, {style}"})
     for command in ("validate", "plan"):
         shown = pixmill(command, config)
         assert shown.returncode == 0

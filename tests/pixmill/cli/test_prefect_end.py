@@ -15,15 +15,15 @@ from pixmill.cli import run as pay
 from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
 from pixmill.execution.run import Run, prepare
-from tests.conftest import Simulated, Workshop
+from tests.conftest import Project, Simulated
 
 
 def flow_of(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, does: Any
+    project: Project, monkeypatch: pytest.MonkeyPatch, does: Any
 ) -> dict[str, Any]:
     """What `pixmill run` reports where Prefect does this with the flow."""
-    workshop.write_rows(workshop.rows(2))
-    config = workshop.write_config()
+    project.write_rows(project.rows(2))
+    config = project.write_config()
     monkeypatch.setattr(pay, "_deliver_events", lambda: None)
     with prepare(load_config(config)) as run:
         monkeypatch.setattr(flows.generate, "generate_dataset", lambda *_: does(run))
@@ -39,7 +39,7 @@ def carried_out(run: Run) -> dict[str, Any]:
 
 @pytest.mark.parametrize("wanted", [None, 30])
 def test_the_end_waits_for_no_heartbeat_that_nobody_asked_for(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, wanted: int | None
+    project: Project, monkeypatch: pytest.MonkeyPatch, wanted: int | None
 ) -> None:
     """Its thread sleeps for whole seconds, and is waited for; an automation that needs it says how often."""
     seen: list[int | None] = []
@@ -50,25 +50,25 @@ def test_the_end_waits_for_no_heartbeat_that_nobody_asked_for(
 
     asked = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: wanted} if wanted else {}
     with temporary_settings(asked):
-        flow_of(workshop, monkeypatch, look)
+        flow_of(project, monkeypatch, look)
     assert seen == [wanted]
 
 
 def test_a_sigterm_that_prefect_took_before_the_run_began_interrupts_it(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def end(_: Run) -> dict[str, Any]:
         raise TerminationSignal(15)
 
     with pytest.raises(KeyboardInterrupt):
-        flow_of(workshop, monkeypatch, end)
+        flow_of(project, monkeypatch, end)
 
 
 @pytest.mark.parametrize(
     "error", [TerminationSignal(15), ConnectionError("the server is gone")]
 )
 def test_a_run_that_prefect_left_after_its_end_tells_what_was_done(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    project: Project, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     """A6, C2: the report is the run's own."""
 
@@ -76,12 +76,12 @@ def test_a_run_that_prefect_left_after_its_end_tells_what_was_done(
         carried_out(run)
         raise error
 
-    report = flow_of(workshop, monkeypatch, end)
+    report = flow_of(project, monkeypatch, end)
     assert (report["exit_code"], report["succeeded"], report["calls"]) == (0, 2, 2)
 
 
 def test_jobs_that_prefect_left_are_told_and_no_success(
-    workshop: Workshop,
+    project: Project,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -92,7 +92,7 @@ def test_jobs_that_prefect_left_are_told_and_no_success(
         run.process(next(run.chunks()))
         raise ConnectionError("the server is gone")
 
-    report = flow_of(workshop, monkeypatch, end)
+    report = flow_of(project, monkeypatch, end)
     assert (report["exit_code"], report["succeeded"], report["skipped"]) == (3, 1, 1)
     assert (
         "warning: Prefect gave up: ConnectionError: the server"
@@ -101,7 +101,7 @@ def test_jobs_that_prefect_left_are_told_and_no_success(
 
 
 def test_a_run_that_prefect_never_began_says_that_nothing_was_sent(
-    workshop: Workshop, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+    project: Project, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C2: and leaves the dataset alone."""
 
@@ -111,6 +111,6 @@ def test_a_run_that_prefect_never_began_says_that_nothing_was_sent(
     with pytest.raises(
         PixmillError, match="ConnectionError: no server; nothing was sent"
     ):
-        flow_of(workshop, monkeypatch, end)
+        flow_of(project, monkeypatch, end)
     assert simulated.bill.calls == 0
-    assert not (workshop.folder / "out" / "simulated" / "pets").exists()
+    assert not (project.folder / "out" / "simulated" / "pets").exists()

@@ -18,8 +18,8 @@ from pixmill.cli.prefect_settings import (
     server_environment,
 )
 from pixmill.errors import ConfigError
-from tests.conftest import Bill, Workshop
-from tests.real_command import Command, ended, pay
+from tests.conftest import Bill, Project
+from tests.real_command import Command, run_arguments, wait_for_result
 
 A, B = "http://127.0.0.1:4201/api", "http://127.0.0.1:4202/api"
 PROFILES = f'active = "a"\n[profiles.a]\nPREFECT_API_URL = "{A}"\n[profiles.b]\nPREFECT_API_URL = "{B}"\n[profiles.c]\n'
@@ -237,11 +237,11 @@ HOSTILE: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_run_succeeds_in_whatever_environment(
-    name: str, workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment, files = HOSTILE[name]
-    workshop.write_rows(workshop.rows(3))
-    config = workshop.write_config()
+    project.write_rows(project.rows(3))
+    config = project.write_config()
     here = tmp_path / "here"
     here.mkdir()
     for file, text in files.items():
@@ -250,7 +250,7 @@ def test_a_run_succeeds_in_whatever_environment(
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "pixmill", *pay(config)],
+        [sys.executable, "-P", "-m", "pixmill", *run_arguments(config)],
         cwd=here,
         env={**command.environment(), **environment, "HOME": str(tmp_path)},
         stdin=subprocess.DEVNULL,
@@ -258,26 +258,26 @@ def test_a_run_succeeds_in_whatever_environment(
         stderr=subprocess.PIPE,
         text=True,
     )
-    found = ended(process)
+    found = wait_for_result(process)
     assert found.exit_code == 0, found.stderr
     assert found.report["succeeded"] == 3
-    assert Bill(workshop.folder / "out" / "simulated" / "bill.jsonl").charged == 3
+    assert Bill(project.folder / "out" / "simulated" / "bill.jsonl").charged == 3
     assert not (here / "~").exists()
 
 
 @pytest.mark.slow
 def test_an_api_that_the_folder_names_is_used(
-    workshop: Workshop,
+    project: Project,
     tmp_path: Path,
     prefect_api: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    workshop.write_rows(workshop.rows(2))
-    config = workshop.write_config()
+    project.write_rows(project.rows(2))
+    config = project.write_config()
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "prefect.toml").write_text(f'[api]\nurl = "{prefect_api}"\n')
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "pixmill", *pay(config)],
+        [sys.executable, "-P", "-m", "pixmill", *run_arguments(config)],
         cwd=tmp_path / "here",
         env={
             **Command(tmp_path / "prefect").environment(),
@@ -288,7 +288,7 @@ def test_an_api_that_the_folder_names_is_used(
         stderr=subprocess.PIPE,
         text=True,
     )
-    found = ended(process)
+    found = wait_for_result(process)
     assert found.exit_code == 0, found.stderr
     assert "starting a Prefect server" not in found.stderr
     assert not (

@@ -8,7 +8,7 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.errors import ConfigError, UserError
 from pixmill.ledger import open_ledger
-from tests.conftest import Workshop
+from tests.conftest import Project
 from tests.real_command import Command
 
 CANARY = "canary-0815"
@@ -24,13 +24,13 @@ WITH_PASSWORD = [
 
 @pytest.mark.parametrize("url", WITH_PASSWORD)
 def test_a_password_in_an_address_is_refused_and_not_repeated(
-    workshop: Workshop, url: str
+    project: Project, url: str
 ) -> None:
-    workshop.write_rows(workshop.rows(1))
+    project.write_rows(project.rows(1))
     with pytest.raises(
         ConfigError, match="ledger: must hold no password: set PGPASSWORD"
     ) as refused:
-        load_config(workshop.write_config(ledger=url))
+        load_config(project.write_config(ledger=url))
     assert CANARY not in str(refused.value)
     with pytest.raises(UserError, match="must hold no password") as refused_too:
         open_ledger(url, read_only=True)
@@ -55,13 +55,13 @@ def test_the_command_line_repeats_no_password_either(pixmill: Command) -> None:
         "postgresql+psycopg:x",
     ],
 )
-def test_no_other_database_is_taken(workshop: Workshop, url: str) -> None:
-    workshop.write_rows(workshop.rows(1))
+def test_no_other_database_is_taken(project: Project, url: str) -> None:
+    project.write_rows(project.rows(1))
     with pytest.raises(
         ConfigError,
         match=r"ledger: must be a database URL such as postgresql\+psycopg://",
     ):
-        load_config(workshop.write_config(ledger=url))
+        load_config(project.write_config(ledger=url))
 
 
 @pytest.mark.parametrize(
@@ -73,19 +73,19 @@ def test_no_other_database_is_taken(workshop: Workshop, url: str) -> None:
     ],
 )
 def test_a_real_provider_s_runs_use_it_and_simulated_ones_their_own_file(
-    workshop: Workshop, url: str
+    project: Project, url: str
 ) -> None:
-    workshop.write_rows(workshop.rows(1))
-    config = workshop.write_config(ledger=url)
+    project.write_rows(project.rows(1))
+    config = project.write_config(ledger=url)
     real = ("provider.kind=gateway", "provider.base_url=https://gateway.example.com")
     assert load_config(config, real).ledger_address == url
     assert (
         load_config(config).ledger_address
-        == workshop.folder / "out" / "simulated" / "ledger.db"
+        == project.folder / "out" / "simulated" / "ledger.db"
     )
     assert (
         load_config(config, (*real, "ledger=null")).ledger_address
-        == workshop.folder / "out" / "ledger.db"
+        == project.folder / "out" / "ledger.db"
     )
 
 

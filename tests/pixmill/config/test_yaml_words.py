@@ -12,7 +12,7 @@ from pixmill.config.loading import load_config
 from pixmill.config.model import Config
 from pixmill.errors import ConfigError
 from pixmill.planning.planner import make_plan
-from tests.conftest import Workshop, carry_out, results
+from tests.conftest import Project, results, run_config
 
 SMALL = """
 name: pets
@@ -180,14 +180,14 @@ def test_words_behind_aliases_and_merges_are_found(tmp_path: Path) -> None:
     )
 
 
-def test_words_as_written_reach_the_provider(workshop: Workshop) -> None:
-    workshop.write_rows(workshop.rows(1))
+def test_words_as_written_reach_the_provider(project: Project) -> None:
+    project.write_rows(project.rows(1))
     path = Path(
-        workshop.write_config(request={"prompt": "{text}, {ratio}, light {light}"})
+        project.write_config(request={"prompt": "{text}, {ratio}, light {light}"})
     )
     words = "sweep: {groups: [{zip: {ratio: ['16:9', '010'], light: ['on', 'no']}}]}\n"
     path.write_text(path.read_text() + words)
-    report = carry_out(str(path))
+    report = run_config(str(path))
     assert [row["prompt"] for row in results(report)] == [
         "a pet 0, 16:9, light on",
         "a pet 0, 010, light no",
@@ -262,11 +262,11 @@ def test_a_template_that_ends_with_a_line_break_keeps_it_and_says_so(
     assert ("|-" in caplog.text) == warned
 
 
-def test_job_keys_of_templates_are_what_they_were(workshop: Workshop) -> None:
-    workshop.write_rows(workshop.rows(1))
+def test_job_keys_of_templates_are_what_they_were(project: Project) -> None:
+    project.write_rows(project.rows(1))
     sent = []
     for prompt in ("{text}", "{text}\n"):
-        loaded = load_config(workshop.write_config(request={"prompt": prompt}))
+        loaded = load_config(project.write_config(request={"prompt": prompt}))
         job = next(make_plan(loaded, None).pending_jobs())
         sent.append(json.loads(job.payload())["prompt"])
     assert sent == ["a pet 0", "a pet 0\n"]

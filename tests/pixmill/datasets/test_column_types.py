@@ -20,7 +20,7 @@ from pixmill.conditions import parse
 from pixmill.config.loading import load_config
 from pixmill.datasets.export import Exported, Format, export
 from pixmill.tables import as_json, as_text
-from tests.conftest import Workshop, carry_out
+from tests.conftest import Project, run_config
 from tests.pixmill.datasets.column_types import COLUMNS
 from tests.pixmill.datasets.report.page_text import about, column
 
@@ -52,18 +52,18 @@ class Made(NamedTuple):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    workshop = Workshop(tmp_path_factory.mktemp("types"))
+    project = Project(tmp_path_factory.mktemp("types"))
     photos = [f"https://images.example.com/{at}.jpg" for at in range(4)]
     photos[2] = ""
     own = {"id": ["a", "b", "c", "d"], "photo": photos, "text": ["a barn"] * 4}
-    pq.write_table(pa.table({**own, **COLUMNS}), workshop.folder / "pets.parquet")
-    path = str(workshop.folder / "pets.parquet")
-    config = workshop.write_config(
+    pq.write_table(pa.table({**own, **COLUMNS}), project.folder / "pets.parquet")
+    path = str(project.folder / "pets.parquet")
+    config = project.write_config(
         input={"path": path, "row_key": ["id"], "max_invalid": 1}
     )
-    report = carry_out(config)
+    report = run_config(config)
     kinds: list[Format] = ["csv", "jsonl", "webdataset", "imagefolder", "parquet"]
-    exports = {kind: workshop.folder / f"out-{kind}" for kind in kinds}
+    exports = {kind: project.folder / f"out-{kind}" for kind in kinds}
     exported = {
         kind: export(load_config(config), kind, exports[kind]) for kind in kinds
     }

@@ -13,7 +13,7 @@ from pixmill.datasets.report import job_data as chunks
 from pixmill.errors import TableError
 from pixmill.execution.run import flow_run
 from pixmill.planning.planner import make_plan
-from tests.conftest import Simulated, Workshop, carry_out
+from tests.conftest import Project, Simulated, run_config
 from tests.real_command import Command
 
 TWICE = pa.StructArray.from_arrays(
@@ -22,16 +22,15 @@ TWICE = pa.StructArray.from_arrays(
 
 
 @pytest.fixture
-def config(workshop: Workshop, simulated: Simulated) -> str:
+def config(project: Project, simulated: Simulated) -> str:
     """A table with an object that no JSON can hold, beside a column that is fine."""
     own = {
-        name: [row[name] for row in workshop.rows(2)]
-        for name in ("id", "photo", "text")
+        name: [row[name] for row in project.rows(2)] for name in ("id", "photo", "text")
     }
     table = pa.table({**own, "fine": [1, 2], "shape": TWICE})
-    pq.write_table(table, workshop.folder / "pets.parquet")
-    workshop.use(simulated)
-    return workshop.write_config(input={"path": str(workshop.folder / "pets.parquet")})
+    pq.write_table(table, project.folder / "pets.parquet")
+    project.use_simulator(simulated)
+    return project.write_config(input={"path": str(project.folder / "pets.parquet")})
 
 
 def test_a_table_that_can_t_be_published_is_refused_before_anything_is_paid(
@@ -41,7 +40,7 @@ def test_a_table_that_can_t_be_published_is_refused_before_anything_is_paid(
     with pytest.raises(
         TableError, match=r"column 'shape' \(struct<size: int64, size: int64>\)"
     ):
-        carry_out(config)
+        run_config(config)
     assert simulated.bill.calls == 0
 
 
@@ -82,7 +81,7 @@ def test_the_command_line_says_which_column_and_exits_2(
     ],
 )
 def test_whatever_fails_later_fails_before_anything_is_paid(
-    place: object, name: str, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    place: object, name: str, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """G29: the report and every export are tried, by the code that writes them later."""
 
@@ -93,38 +92,36 @@ def test_whatever_fails_later_fails_before_anything_is_paid(
         monkeypatch.setitem(place, name, fail)
     else:
         monkeypatch.setattr(place, name, fail)
-    workshop.write_rows(workshop.rows(3))
+    project.write_rows(project.rows(3))
     with pytest.raises(TableError, match="can't be published: no kernel"):
-        publish_dry(make_plan(load_config(workshop.write_config()), None))
+        publish_dry(make_plan(load_config(project.write_config()), None))
 
 
 def test_a_dry_publication_leaves_nothing_behind(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """G29."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "aside"))
     (tmp_path / "aside").mkdir()
-    workshop.write_rows(
-        [*workshop.rows(3), {"id": "bad", "photo": "", "text": "a barn"}]
-    )
-    publish_dry(make_plan(load_config(workshop.write_config()), None))
+    project.write_rows([*project.rows(3), {"id": "bad", "photo": "", "text": "a barn"}])
+    publish_dry(make_plan(load_config(project.write_config()), None))
     assert not list((tmp_path / "aside").iterdir())
-    assert not (workshop.folder / "out").exists()
+    assert not (project.folder / "out").exists()
 
 
 def test_a_machine_without_room_for_it_says_nothing_about_the_table(
-    workshop: Workshop,
+    project: Project,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """G29."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    workshop.write_rows(workshop.rows(3))
-    publish_dry(make_plan(load_config(workshop.write_config()), None))
+    project.write_rows(project.rows(3))
+    publish_dry(make_plan(load_config(project.write_config()), None))
     assert "the dry publication is left out" in caplog.text
 
 
-def test_a_table_without_rows_needs_none(workshop: Workshop) -> None:
-    workshop.write_rows([])
-    publish_dry(make_plan(load_config(workshop.write_config()), None))
+def test_a_table_without_rows_needs_none(project: Project) -> None:
+    project.write_rows([])
+    publish_dry(make_plan(load_config(project.write_config()), None))

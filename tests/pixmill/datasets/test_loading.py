@@ -13,7 +13,7 @@ import pixmill
 from pixmill.datasets.loading import dataset_file, own_columns, store_of
 from pixmill.datasets.schema import OWN_FIELDS, result_schema
 from pixmill.errors import ConfigError, UserError
-from tests.conftest import ROOT, Simulated, Workshop, carry_out
+from tests.conftest import ROOT, Project, Simulated, run_config
 from tests.pixmill.datasets.published import INPUT, Shelf
 
 
@@ -100,12 +100,12 @@ def test_whole_numbers_with_gaps_stay_whole(tmp_path: Path) -> None:
 
 
 def test_what_a_run_published_loads_with_its_columns(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
-    workshop.write_rows(workshop.rows(3))
-    workshop.use(simulated)
-    report = carry_out(workshop.path)
-    frame = pixmill.load_results(workshop.path)
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    report = run_config(project.path)
+    frame = pixmill.load_results(project.path)
     published = pd.read_parquet(report["dataset"])
     assert list(frame.columns) == [*published.columns, "path"]
     assert list(frame["job_key"]) == list(published["job_key"])

@@ -23,9 +23,9 @@ from pixmill.datasets.verification import verify
 from pixmill.errors import TableError
 from pixmill.execution.repair import repair
 from pixmill.execution.run import prepare
-from tests.conftest import Simulated, Workshop, carry_out, results
+from tests.conftest import Project, Simulated, results, run_config
+from tests.fork_server import fork_process
 from tests.pixmill.datasets.publishing import edit_ledger, publish_versions
-from tests.warm import forked
 
 CONTRACT = """
 row_number row_key point_id replicate prompt params req_key provider seed status error_code error_message attempts
@@ -35,13 +35,13 @@ started_at finished_at queue_ms latency_ms provider_ms download_ms cost currency
 
 
 @pytest.fixture
-def paid(workshop: Workshop, simulated: Simulated) -> Workshop:
-    """A workshop whose twenty rows are paid for and published, without images."""
-    workshop.write_rows(workshop.rows(20))
-    workshop.use(simulated)
-    workshop.write_config(output={"images": "url"})
-    carry_out(workshop.path)
-    return workshop
+def paid(project: Project, simulated: Simulated) -> Project:
+    """A project whose twenty rows are paid for and published, without images."""
+    project.write_rows(project.rows(20))
+    project.use_simulator(simulated)
+    project.write_config(output={"images": "url"})
+    run_config(project.path)
+    return project
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def state_of(workshop: Workshop) -> tuple[Config, Path, dict[str, Any]]:
-    config = load_config(workshop.path)
+def state_of(project: Project) -> tuple[Config, Path, dict[str, Any]]:
+    config = load_config(project.path)
     return (
         config,
         config.dataset_folder,
@@ -68,7 +68,7 @@ def state_of(workshop: Workshop) -> tuple[Config, Path, dict[str, Any]]:
 
 @pytest.mark.slow
 def test_a_reader_in_a_loop_sees_whole_versions_only(
-    paid: Workshop, small_batches: None
+    paid: Project, small_batches: None
 ) -> None:
     """H9, I5: fifty publications under a reader; each read is one of the versions, never an error or a mixture.
 
@@ -108,7 +108,7 @@ def test_a_reader_in_a_loop_sees_whole_versions_only(
 
 
 def test_a_publication_between_the_two_opens_of_a_reader_goes_unnoticed(
-    paid: Workshop,
+    paid: Project,
 ) -> None:
     """H9, I5: `pd.read_parquet(path)` opens the path for the footer and once more for the pages."""
     config, folder, _ = state_of(paid)
@@ -121,7 +121,7 @@ def test_a_publication_between_the_two_opens_of_a_reader_goes_unnoticed(
     assert len(set(reading.to_table()["rephraser_result"].to_pylist())) == 1
 
 
-def test_history_keeps_so_many_versions_with_their_manifests(paid: Workshop) -> None:
+def test_history_keeps_so_many_versions_with_their_manifests(paid: Project) -> None:
     paid.write_config(output={"images": "url", "keep_versions": 3})
     config, folder, _ = state_of(paid)
     publish_versions(config, "abcdef")
@@ -138,14 +138,14 @@ def test_history_keeps_so_many_versions_with_their_manifests(paid: Workshop) -> 
     assert len(list((folder / "history").iterdir())) == 6
 
 
-def test_an_unchanged_dataset_makes_no_new_version(paid: Workshop) -> None:
+def test_an_unchanged_dataset_makes_no_new_version(paid: Project) -> None:
     for _ in range(3):  # the first of them says that all rows are cached now
-        carry_out(paid.path)
+        run_config(paid.path)
     assert len(list((paid.folder / "out" / "pets" / "history").glob("*.parquet"))) == 1
 
 
 def test_a_damaged_dataset_is_replaced_and_never_becomes_history(
-    paid: Workshop,
+    paid: Project,
 ) -> None:
     config, folder, _ = state_of(paid)
     publish_versions(config, "ab")
@@ -157,14 +157,14 @@ def test_a_damaged_dataset_is_replaced_and_never_becomes_history(
     assert set(pd.read_parquet(folder / "dataset.parquet")["rephraser_result"]) == {"b"}
 
 
-def test_without_keep_versions_there_is_no_history(paid: Workshop) -> None:
+def test_without_keep_versions_there_is_no_history(paid: Project) -> None:
     paid.write_config(output={"images": "url", "keep_versions": 0})
     config, folder, _ = state_of(paid)
     publish_versions(config, "ab")
     assert not list(folder.glob("history/*"))
 
 
-def test_the_manifest_describes_the_file(paid: Workshop) -> None:
+def test_the_manifest_describes_the_file(paid: Project) -> None:
     _, folder, manifest = state_of(paid)
     dataset = folder / "dataset.parquet"
     assert manifest["sha256"] == sha256(dataset)
@@ -180,20 +180,20 @@ def test_the_manifest_describes_the_file(paid: Workshop) -> None:
 
 
 def test_the_config_and_the_report_of_the_run_stand_beside_the_dataset(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
-    workshop.write_rows(workshop.rows(2))
-    workshop.use(simulated)
-    report = carry_out(workshop.path)
-    folder = workshop.folder / "out" / "pets"
-    assert load_config(str(folder / "config.yaml")) == load_config(workshop.path)
+    project.write_rows(project.rows(2))
+    project.use_simulator(simulated)
+    report = run_config(project.path)
+    folder = project.folder / "out" / "pets"
+    assert load_config(str(folder / "config.yaml")) == load_config(project.path)
     written = json.loads((folder / "runs" / f"{report['run_id']}.json").read_text())
     assert report.items() <= written.items()
     assert dt.datetime.fromisoformat(written["at"]).tzinfo
 
 
 def test_bit_flips_in_the_pages_are_detected_on_read(
-    paid: Workshop, tmp_path: Path
+    paid: Project, tmp_path: Path
 ) -> None:
     """Without page checksums half of such flips read back silently wrong."""
     dataset = paid.folder / "out" / "pets" / "dataset.parquet"
@@ -222,16 +222,16 @@ def test_bit_flips_in_the_pages_are_detected_on_read(
 # Crashes, changes and rivals
 
 
-def publish_and_die(workshop: Workshop, at: str) -> None:
+def publish_and_die(project: Project, at: str) -> None:
     """Run in a process that is killed when it would put the file `at` in place."""
-    with forked(
-        "tests.pixmill.datasets.publishing:run_and_die", at, "run", workshop.path
+    with fork_process(
+        "tests.pixmill.datasets.publishing:run_and_die", at, "run", project.path
     ) as process:
         said = process.communicate(60)
         assert process.wait() == -signal.SIGKILL, said
 
 
-def test_a_kill_before_the_rename_leaves_the_old_version(paid: Workshop) -> None:
+def test_a_kill_before_the_rename_leaves_the_old_version(paid: Project) -> None:
     """A4: what was written aside is ignored, and the next run publishes."""
     config, folder, before = state_of(paid)
     edit_ledger(config, "UPDATE jobs SET rephraser_result = 'new'")
@@ -240,12 +240,14 @@ def test_a_kill_before_the_rename_leaves_the_old_version(paid: Workshop) -> None
     assert "new" not in set(
         pd.read_parquet(folder / "dataset.parquet")["rephraser_result"]
     )
-    assert {row["rephraser_result"] for row in results(carry_out(paid.path))} == {"new"}
+    assert {row["rephraser_result"] for row in results(run_config(paid.path))} == {
+        "new"
+    }
 
 
 @pytest.mark.parametrize("at", ["dataset.parquet", "manifest.json", "config.yaml"])
 def test_a_kill_between_two_files_is_mended_by_the_next_run(
-    paid: Workshop, at: str
+    paid: Project, at: str
 ) -> None:
     """A4: the dataset is one file, so a reader is never torn; the files beside it follow with the next run."""
     config, folder, _ = state_of(paid)
@@ -259,39 +261,39 @@ def test_a_kill_between_two_files_is_mended_by_the_next_run(
         )
         == 1
     )
-    carry_out(paid.path)
+    run_config(paid.path)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["sha256"] == sha256(folder / "dataset.parquet")
 
 
-def test_what_killed_publications_left_aside_does_not_pile_up(paid: Workshop) -> None:
+def test_what_killed_publications_left_aside_does_not_pile_up(paid: Project) -> None:
     """I11: a run that can't end would fill the disk with half-written datasets."""
     folder = paid.folder / "out" / "pets"
     for _ in range(2):
         publish_and_die(paid, "dataset.parquet")
         assert len(list(folder.glob(".*.tmp"))) == 1
-    carry_out(paid.path)
+    run_config(paid.path)
     assert not list(folder.rglob("*.tmp"))
 
 
 @pytest.mark.parametrize("rows", [3, 5], ids="{} rows".format)
 def test_a_table_that_changed_since_the_plan_is_refused_and_published_by_the_next_run(
-    workshop: Workshop, simulated: Simulated, rows: int
+    project: Project, simulated: Simulated, rows: int
 ) -> None:
     """G4: rows would be joined to the wrong results; what was paid is in the ledger and is not paid again."""
-    workshop.write_rows(workshop.rows(4))
-    workshop.use(simulated)
-    with prepare(load_config(workshop.path)) as run:
+    project.write_rows(project.rows(4))
+    project.use_simulator(simulated)
+    with prepare(load_config(project.path)) as run:
         run.begin()
         for chunk in run.chunks():
             run.process(chunk)
-        workshop.write_rows(workshop.rows(rows))
+        project.write_rows(project.rows(rows))
         with pytest.raises(
             TableError, match=r"pets\.csv: it changed after it was opened"
         ):
             run.finish()
-    assert not (workshop.folder / "out" / "pets" / "dataset.parquet").exists()
-    report = carry_out(workshop.path)
+    assert not (project.folder / "out" / "pets" / "dataset.parquet").exists()
+    report = run_config(project.path)
     assert (report["succeeded"], report["calls"], simulated.bill.calls) == (
         rows,
         max(rows - 4, 0),
@@ -300,14 +302,14 @@ def test_a_table_that_changed_since_the_plan_is_refused_and_published_by_the_nex
 
 
 def test_a_table_that_changed_after_it_was_agreed_to_is_not_paid_for(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     """G4: what would be sent is not what the plan showed; it may not even be valid."""
-    workshop.write_rows(workshop.rows(4))
-    workshop.use(simulated)
-    with prepare(load_config(workshop.path)) as run:
+    project.write_rows(project.rows(4))
+    project.use_simulator(simulated)
+    with prepare(load_config(project.path)) as run:
         run.begin()
-        workshop.write_rows(workshop.rows(4, "something else"))
+        project.write_rows(project.rows(4, "something else"))
         assert list(run.chunks()) == []
         with pytest.raises(
             TableError, match=r"pets\.csv: it changed after it was opened"
@@ -317,11 +319,14 @@ def test_a_table_that_changed_after_it_was_agreed_to_is_not_paid_for(
 
 
 def test_two_runs_that_publish_at_the_same_time_do_not_hurt_each_other(
-    paid: Workshop,
+    paid: Project,
 ) -> None:
     """H1: neither fails, and the manifest is that of the dataset."""
     often = "tests.pixmill.datasets.publishing:publish_often"
-    with forked(often, paid.path, "a") as one, forked(often, paid.path, "b") as other:
+    with (
+        fork_process(often, paid.path, "a") as one,
+        fork_process(often, paid.path, "b") as other,
+    ):
         said = [rival.communicate(120) for rival in (one, other)]
         assert [rival.wait() for rival in (one, other)] == [0, 0], said
     _, folder, manifest = state_of(paid)
@@ -360,59 +365,59 @@ def typed_table() -> pa.Table:
 
 
 def test_typed_input_columns_keep_their_names_types_and_values(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     """G16; foreign schema metadata is dropped."""
     own = typed_table()
     pq.write_table(
-        own.replace_schema_metadata({"pandas": "{}"}), workshop.folder / "pets.parquet"
+        own.replace_schema_metadata({"pandas": "{}"}), project.folder / "pets.parquet"
     )
-    workshop.use(simulated)
-    workshop.write_config(
-        input={"path": str(workshop.folder / "pets.parquet")}, output={"images": "url"}
+    project.use_simulator(simulated)
+    project.write_config(
+        input={"path": str(project.folder / "pets.parquet")}, output={"images": "url"}
     )
-    published = pq.read_table(carry_out(workshop.path)["dataset"])
+    published = pq.read_table(run_config(project.path)["dataset"])
     assert published.select(own.schema.names).equals(own)
     assert published.select(own.schema.names).schema.equals(own.schema)
     assert b"pandas" not in (published.schema.metadata or {})
 
 
 def test_our_columns_come_in_the_order_of_the_contract_and_are_prefixed_only_on_a_clash(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     own = typed_table().append_column("pixmill_cost", pa.array(["a", "b", "c"]))
-    pq.write_table(own, workshop.folder / "pets.parquet")
-    workshop.use(simulated)
-    workshop.write_config(
-        input={"path": str(workshop.folder / "pets.parquet")}, output={"images": "url"}
+    pq.write_table(own, project.folder / "pets.parquet")
+    project.use_simulator(simulated)
+    project.write_config(
+        input={"path": str(project.folder / "pets.parquet")}, output={"images": "url"}
     )
-    names = pq.read_table(carry_out(workshop.path)["dataset"]).schema.names
+    names = pq.read_table(run_config(project.path)["dataset"]).schema.names
     clashes = {"status": "pixmill_status", "cost": "pixmill_pixmill_cost"}
     assert names == [*own.schema.names, *(clashes.get(name, name) for name in CONTRACT)]
 
 
-def test_csv_stays_text(workshop: Workshop, simulated: Simulated) -> None:
+def test_csv_stays_text(project: Project, simulated: Simulated) -> None:
     """G10: 007, 1e5, NA and null come back as they stood."""
     odd = ["007", "1e5", "NA", "null", ""]
-    workshop.write_rows(
-        [{**row, "id": value} for row, value in zip(workshop.rows(5), odd, strict=True)]
+    project.write_rows(
+        [{**row, "id": value} for row, value in zip(project.rows(5), odd, strict=True)]
     )
-    workshop.use(simulated)
-    workshop.write_config(output={"images": "url"})
-    assert [row["id"] for row in results(carry_out(workshop.path))] == odd
+    project.use_simulator(simulated)
+    project.write_config(output={"images": "url"})
+    assert [row["id"] for row in results(run_config(project.path))] == odd
 
 
 def test_every_column_of_a_success_says_what_the_contract_says(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
-    workshop.write_rows(workshop.rows(2))
-    workshop.use(simulated)
-    workshop.write_config(input={"row_key": ["id"]}, budget={"price_per_call": 0.2})
-    report = carry_out(workshop.path)
+    project.write_rows(project.rows(2))
+    project.use_simulator(simulated)
+    project.write_config(input={"row_key": ["id"]}, budget={"price_per_call": 0.2})
+    report = run_config(project.path)
     row = results(report)[1]
     bill = {line["request_id"]: line for line in simulated.bill.lines()}
     image = row["images"][0]
-    picture = workshop.folder / "out" / row["file_name"]
+    picture = project.folder / "out" / row["file_name"]
     assert (row["id"], row["row_number"], row["row_key"], row["prompt"]) == (
         "r1",
         2,
@@ -465,16 +470,16 @@ def test_every_column_of_a_success_says_what_the_contract_says(
 
 
 def test_equal_rows_share_a_result_and_the_cost_stands_on_the_first(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     """G1: one payment, its result on every equal row, its cost once, so that a sum over the column is right."""
-    first, second = workshop.rows(2)
-    workshop.write_rows(
+    first, second = project.rows(2)
+    project.write_rows(
         [first, second, {**first, "id": "twin"}, {**first, "id": "triplet"}]
     )
-    workshop.use(simulated)
-    workshop.write_config(budget={"price_per_call": 0.2})
-    report = carry_out(workshop.path)
+    project.use_simulator(simulated)
+    project.write_config(budget={"price_per_call": 0.2})
+    report = run_config(project.path)
     rows = results(report)
     own = {"id", "row_number", "cost"}
     shared = [
@@ -500,17 +505,17 @@ def test_equal_rows_share_a_result_and_the_cost_stands_on_the_first(
 
 
 def test_invalid_rows_are_listed_with_reason_column_and_their_own_values(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
-    good, blank, local = workshop.rows(3)
+    good, blank, local = project.rows(3)
     blank["text"] = "  "
     local["photo"] = "http://127.0.0.1/x.jpg"
-    workshop.write_rows([good, blank, local])
-    workshop.use(simulated)
-    workshop.write_config(input={"max_invalid": 1.0}, output={"images": "url"})
-    report = carry_out(workshop.path)
+    project.write_rows([good, blank, local])
+    project.use_simulator(simulated)
+    project.write_config(input={"max_invalid": 1.0}, output={"images": "url"})
+    report = run_config(project.path)
     listed = pq.read_table(
-        workshop.folder / "out" / "pets" / "invalid.parquet"
+        project.folder / "out" / "pets" / "invalid.parquet"
     ).to_pylist()
     assert [(row["row_number"], row["column"], row["reason"]) for row in listed] == [
         (2, "text", "empty_prompt"),
@@ -529,18 +534,18 @@ def test_invalid_rows_are_listed_with_reason_column_and_their_own_values(
     assert (rows[1]["job_key"], rows[1]["seed"], rows[1]["attempts"]) == (None, None, 0)
     assert rows[1]["photo"] == blank["photo"]
     assert (report["exit_code"], report["invalid"], report["jobs"]) == (3, 2, 3)
-    assert carry_out(workshop.path)["exit_code"] == 0, (
+    assert run_config(project.path)["exit_code"] == 0, (
         "the same invalid rows are no news"
     )
 
 
 def test_an_empty_table_publishes_an_empty_dataset(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     """G8: header only; the columns are all there."""
-    workshop.write_rows([])
-    workshop.use(simulated)
-    report = carry_out(workshop.path)
+    project.write_rows([])
+    project.use_simulator(simulated)
+    report = run_config(project.path)
     table = pd.read_parquet(report["dataset"])
     assert (report["exit_code"], report["rows"], report["jobs"], len(table)) == (
         0,
@@ -552,17 +557,17 @@ def test_an_empty_table_publishes_an_empty_dataset(
 
 
 def test_rows_beyond_the_limit_are_skipped_until_they_are_paid_for(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
-    workshop.write_rows(workshop.rows(5))
-    workshop.use(simulated)
-    first = carry_out(workshop.path, limit=2)
+    project.write_rows(project.rows(5))
+    project.use_simulator(simulated)
+    first = run_config(project.path, limit=2)
     assert [(row["status"], row["error_code"]) for row in results(first)] == [
         *[("succeeded", None)] * 2,
         *[("skipped", "not_attempted")] * 3,
     ]
     assert (first["exit_code"], first["skipped"]) == (0, 3)
-    assert [row["cached"] for row in results(carry_out(workshop.path))] == [
+    assert [row["cached"] for row in results(run_config(project.path))] == [
         True,
         True,
         False,
@@ -574,7 +579,7 @@ def test_rows_beyond_the_limit_are_skipped_until_they_are_paid_for(
 # Images that are not there
 
 
-def test_without_download_there_is_no_file_and_no_error(paid: Workshop) -> None:
+def test_without_download_there_is_no_file_and_no_error(paid: Project) -> None:
     rows = pq.read_table(paid.folder / "out" / "pets" / "dataset.parquet").to_pylist()
     assert {
         (row["status"], row["file_name"], row["images"], row["error_code"])
@@ -585,12 +590,12 @@ def test_without_download_there_is_no_file_and_no_error(paid: Workshop) -> None:
 
 
 @pytest.fixture
-def pending(workshop: Workshop, simulated: Simulated) -> Workshop:
-    """A workshop whose three rows are paid for, but whose images were not allowed to be fetched."""
-    workshop.write_rows(workshop.rows(3))
-    workshop.use(simulated)
-    workshop.write_config(output={"allow_hosts": []})
-    report = carry_out(workshop.path)
+def pending(project: Project, simulated: Simulated) -> Project:
+    """A project whose three rows are paid for, but whose images were not allowed to be fetched."""
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    project.write_config(output={"allow_hosts": []})
+    report = run_config(project.path)
     assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (
         3,
         3,
@@ -599,14 +604,14 @@ def pending(workshop: Workshop, simulated: Simulated) -> Workshop:
     assert {(row["file_name"], row["error_code"]) for row in results(report)} == {
         (None, "image_pending")
     }
-    return workshop
+    return project
 
 
 def test_a_missing_image_is_fetched_by_the_next_run_without_a_new_call(
-    pending: Workshop, simulated: Simulated
+    pending: Project, simulated: Simulated
 ) -> None:
     pending.write_config(output={"allow_hosts": ["127.0.0.1"]})
-    report = carry_out(pending.path)
+    report = run_config(pending.path)
     assert (
         report["exit_code"],
         report["images_missing"],
@@ -620,18 +625,18 @@ def test_a_missing_image_is_fetched_by_the_next_run_without_a_new_call(
 
 
 def test_an_image_is_lost_once_its_url_has_expired_and_is_never_paid_again(
-    pending: Workshop, simulated: Simulated
+    pending: Project, simulated: Simulated
 ) -> None:
     """F1: the URL is kept, the row stays a success, and only `retry` could pay for it again."""
     edit_ledger(load_config(pending.path), "UPDATE jobs SET url_expires_at = 1")
-    lost = carry_out(pending.path)
+    lost = run_config(pending.path)
     assert {(row["status"], row["error_code"]) for row in results(lost)} == {
         ("succeeded", "image_lost")
     }
     assert all(row["output_url"] for row in results(lost))
     assert lost["exit_code"] == 3
     pending.write_config(output={"allow_hosts": ["127.0.0.1"]})
-    later = carry_out(pending.path)
+    later = run_config(pending.path)
     assert (later["exit_code"], later["images_missing"], simulated.bill.calls) == (
         0,
         3,
@@ -640,11 +645,11 @@ def test_an_image_is_lost_once_its_url_has_expired_and_is_never_paid_again(
 
 
 def test_images_are_fetched_once_download_is_asked_for(
-    paid: Workshop, simulated: Simulated
+    paid: Project, simulated: Simulated
 ) -> None:
     """A config that began with `url` gets its pictures without a new call while the URLs live."""
     paid.write_config(output={"images": "download", "allow_hosts": ["127.0.0.1"]})
-    report = carry_out(paid.path)
+    report = run_config(paid.path)
     assert (report["calls"], report["images_missing"], simulated.bill.calls) == (
         0,
         0,
@@ -658,7 +663,7 @@ def test_images_are_fetched_once_download_is_asked_for(
 
 @pytest.mark.parametrize("mend", ["run", "repair"])
 def test_a_version_that_a_kill_left_without_its_manifest_is_kept_in_the_history(
-    paid: Workshop, mend: str
+    paid: Project, mend: str
 ) -> None:
     """A4: readers saw it, so it is no damaged one; its manifest says what it says of others."""
     config, folder, _ = state_of(paid)
@@ -668,7 +673,7 @@ def test_a_version_that_a_kill_left_without_its_manifest_is_kept_in_the_history(
     seen = sha256(folder / "dataset.parquet")
     edit_ledger(config, "UPDATE jobs SET rephraser_result = 'newer'")
     if mend == "run":
-        carry_out(paid.path)
+        run_config(paid.path)
     else:
         (config.store_path / "images").mkdir(exist_ok=True)
         repair(config)
@@ -683,7 +688,7 @@ def test_a_version_that_a_kill_left_without_its_manifest_is_kept_in_the_history(
     assert verify(config).problems == {}
 
 
-def test_a_manifest_of_a_version_that_never_came_is_passed_by(paid: Workshop) -> None:
+def test_a_manifest_of_a_version_that_never_came_is_passed_by(paid: Project) -> None:
     """A4, B7: killed before the dataset was put in place, and damaged afterwards."""
     config, folder, _ = state_of(paid)
     edit_ledger(config, "UPDATE jobs SET rephraser_result = 'never seen'")
@@ -695,6 +700,6 @@ def test_a_manifest_of_a_version_that_never_came_is_passed_by(paid: Workshop) ->
     ).unlink()  # history may hold the same file by another name
     (folder / "dataset.parquet").write_bytes(harmed)
     edit_ledger(config, "UPDATE jobs SET rephraser_result = 'newer'")
-    carry_out(paid.path)
+    run_config(paid.path)
     assert harmed not in [path.read_bytes() for path in (folder / "history").iterdir()]
     assert verify(config).problems == {}

@@ -13,7 +13,7 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.datasets.verification import Finding, Verified, verify
 from pixmill.errors import UserError
-from tests.conftest import Simulated, Workshop, carry_out
+from tests.conftest import Project, Simulated, run_config
 from tests.pixmill.damage import (
     ROWS,
     copied,
@@ -31,26 +31,26 @@ __all__ = ["running", "store"]
 
 
 @pytest.fixture
-def paid(workshop: Workshop, store: Path, running: Simulated) -> Workshop:
-    """A workshop whose rows are paid for, with their images."""
-    return copied(workshop, store, running)
+def paid(project: Project, store: Path, running: Simulated) -> Project:
+    """A project whose rows are paid for, with their images."""
+    return copied(project, store, running)
 
 
-def verified(workshop: Workshop) -> Verified:
-    return verify(load_config(workshop.path))
+def verified(project: Project) -> Verified:
+    return verify(load_config(project.path))
 
 
-def only(workshop: Workshop) -> Finding:
+def only(project: Project) -> Finding:
     """The one thing that is wrong."""
-    found = verified(workshop)
+    found = verified(project)
     assert found.exit_code == 3
     (finding,) = found.findings
     return finding
 
 
-def test_an_untouched_store_is_all_right(paid: Workshop) -> None:
+def test_an_untouched_store_is_all_right(paid: Project) -> None:
     paid.write_rows(paid.rows(ROWS - 1))
-    carry_out(paid.path)
+    run_config(paid.path)
     found = verified(paid)
     assert (
         found.exit_code,
@@ -68,19 +68,19 @@ def test_an_untouched_store_is_all_right(paid: Workshop) -> None:
 
 
 def test_a_run_without_images_and_with_invalid_rows_is_all_right(
-    workshop: Workshop, running: Simulated
+    project: Project, running: Simulated
 ) -> None:
-    workshop.write_rows(
-        [*workshop.rows(ROWS), {"id": "x", "photo": "no url", "text": "a pet"}]
+    project.write_rows(
+        [*project.rows(ROWS), {"id": "x", "photo": "no url", "text": "a pet"}]
     )
-    workshop.use(running)
-    workshop.write_config(output={"images": "url"}, input={"max_invalid": 1})
-    carry_out(workshop.path, limit=2)
-    found = verified(workshop)
+    project.use_simulator(running)
+    project.write_config(output={"images": "url"}, input={"max_invalid": 1})
+    run_config(project.path, limit=2)
+    found = verified(project)
     assert (found.exit_code, found.rows, found.images) == (0, ROWS + 1, 0)
 
 
-def test_nothing_is_written(paid: Workshop) -> None:
+def test_nothing_is_written(paid: Project) -> None:
     def state() -> dict[str, tuple[int, int]]:
         seen = {
             str(path): path.stat()
@@ -99,7 +99,7 @@ def test_nothing_is_written(paid: Workshop) -> None:
 # Images
 
 
-def test_one_flipped_byte_in_an_image_is_found(paid: Workshop) -> None:
+def test_one_flipped_byte_in_an_image_is_found(paid: Project) -> None:
     image = image_files(paid)[2]
     flip(image, image.stat().st_size // 2)
     finding = only(paid)
@@ -127,7 +127,7 @@ def test_one_flipped_byte_in_an_image_is_found(paid: Workshop) -> None:
     ],
 )
 def test_a_file_that_is_not_what_was_stored_is_named(
-    paid: Workshop, harm: Callable[[Path], object], problem: str
+    paid: Project, harm: Callable[[Path], object], problem: str
 ) -> None:
     image = image_files(paid)[ROWS - 1]
     harm(image)
@@ -139,7 +139,7 @@ def test_a_file_that_is_not_what_was_stored_is_named(
     )
 
 
-def test_a_name_that_leads_out_of_the_store_is_not_followed(paid: Workshop) -> None:
+def test_a_name_that_leads_out_of_the_store_is_not_followed(paid: Project) -> None:
     """A dataset may have been edited, too."""
     table = pq.read_table(dataset(paid))
     images = table["images"].to_pylist()
@@ -159,9 +159,9 @@ def test_a_name_that_leads_out_of_the_store_is_not_followed(paid: Workshop) -> N
     ]
 
 
-def test_a_dead_url_is_no_remedy(paid: Workshop) -> None:
+def test_a_dead_url_is_no_remedy(paid: Project) -> None:
     edit_ledger(paid, "UPDATE jobs SET url_expires_at = 1")
-    carry_out(paid.path)
+    run_config(paid.path)
     image_files(paid)[0].unlink()
     remedy = only(paid).remedy
     assert remedy.startswith("its URL died at 1970-01-01")
@@ -169,18 +169,18 @@ def test_a_dead_url_is_no_remedy(paid: Workshop) -> None:
 
 
 def test_an_image_that_several_rows_name_is_read_once(
-    workshop: Workshop, running: Simulated
+    project: Project, running: Simulated
 ) -> None:
-    workshop.write_rows(workshop.rows(1) * 3)
-    workshop.use(running)
-    carry_out(workshop.path)
-    image_files(workshop)[0].unlink()
-    found = verified(workshop)
+    project.write_rows(project.rows(1) * 3)
+    project.use_simulator(running)
+    run_config(project.path)
+    image_files(project)[0].unlink()
+    found = verified(project)
     assert (found.rows, found.images, dict(found.problems)) == (3, 1, {"missing": 1})
 
 
 def test_the_list_of_findings_ends_but_their_count_does_not(
-    paid: Workshop, monkeypatch: pytest.MonkeyPatch
+    paid: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pixmill.datasets.verification.LISTED", 2)
     for image in image_files(paid):
@@ -196,7 +196,7 @@ def test_the_list_of_findings_ends_but_their_count_does_not(
 # Dataset, manifest, history
 
 
-def test_a_truncated_dataset_is_found_and_the_rest_still_read(paid: Workshop) -> None:
+def test_a_truncated_dataset_is_found_and_the_rest_still_read(paid: Project) -> None:
     dataset(paid).write_bytes(dataset(paid).read_bytes()[:-100])
     found = verified(paid)
     assert found.exit_code == 3
@@ -205,13 +205,13 @@ def test_a_truncated_dataset_is_found_and_the_rest_still_read(paid: Workshop) ->
     assert "bytes where its manifest says" in found.findings[0].message
 
 
-def test_one_flipped_byte_in_the_dataset_is_found(paid: Workshop) -> None:
+def test_one_flipped_byte_in_the_dataset_is_found(paid: Project) -> None:
     flip(dataset(paid), 1000)
     assert str(dataset(paid)) in {finding.file for finding in verified(paid).findings}
 
 
 def test_a_page_that_is_damaged_is_found_though_the_manifest_agrees(
-    paid: Workshop,
+    paid: Project,
 ) -> None:
     """The checksums of pages, apart from that of the file."""
     flip(dataset(paid), 1000)
@@ -236,7 +236,7 @@ def test_a_page_that_is_damaged_is_found_though_the_manifest_agrees(
     ],
 )
 def test_an_edited_manifest_is_found(
-    paid: Workshop, edit: dict[str, Any], where: str, words: str
+    paid: Project, edit: dict[str, Any], where: str, words: str
 ) -> None:
     manifest = dataset(paid).with_name("manifest.json")
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **edit}))
@@ -246,22 +246,22 @@ def test_an_edited_manifest_is_found(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
-def test_a_manifest_that_says_nothing_is_found(paid: Workshop, content: str) -> None:
+def test_a_manifest_that_says_nothing_is_found(paid: Project, content: str) -> None:
     dataset(paid).with_name("manifest.json").write_text(content)
     assert "manifest.json" in {
         Path(finding.file).name for finding in verified(paid).findings
     }
 
 
-def history(workshop: Workshop) -> Path:
+def history(project: Project) -> Path:
     """The one earlier version, made by publishing another table."""
-    workshop.write_rows(workshop.rows(ROWS - 1))
-    carry_out(workshop.path)
-    (version,) = (dataset(workshop).parent / "history").glob("*.parquet")
+    project.write_rows(project.rows(ROWS - 1))
+    run_config(project.path)
+    (version,) = (dataset(project).parent / "history").glob("*.parquet")
     return version
 
 
-def test_a_damaged_earlier_version_is_found(paid: Workshop) -> None:
+def test_a_damaged_earlier_version_is_found(paid: Project) -> None:
     version = history(paid)
     flip(version, 1000)
     finding = only(paid)
@@ -269,7 +269,7 @@ def test_a_damaged_earlier_version_is_found(paid: Workshop) -> None:
 
 
 def test_an_earlier_version_without_a_manifest_is_held_against_its_pages(
-    paid: Workshop,
+    paid: Project,
 ) -> None:
     """A run that was killed between the two files leaves one."""
     version = history(paid)
@@ -279,17 +279,17 @@ def test_an_earlier_version_without_a_manifest_is_held_against_its_pages(
     assert only(paid).problem == "history"
 
 
-def test_without_a_dataset_there_is_nothing_to_verify(workshop: Workshop) -> None:
-    workshop.write_config()
+def test_without_a_dataset_there_is_nothing_to_verify(project: Project) -> None:
+    project.write_config()
     with pytest.raises(UserError, match=r"dataset\.parquet does not exist"):
-        verified(workshop)
+        verified(project)
 
 
 # Ledger
 
 
 def test_a_job_that_the_ledger_does_not_know_would_be_paid_again(
-    paid: Workshop,
+    paid: Project,
 ) -> None:
     key = rows(paid)[3]["job_key"]
     edit_ledger(paid, "DELETE FROM jobs WHERE job_key = ?", key)
@@ -302,7 +302,7 @@ def test_a_job_that_the_ledger_does_not_know_would_be_paid_again(
     assert "pay again" in finding.remedy
 
 
-def test_a_dataset_that_contradicts_the_ledger_is_found(paid: Workshop) -> None:
+def test_a_dataset_that_contradicts_the_ledger_is_found(paid: Project) -> None:
     key = rows(paid)[1]["job_key"]
     edit_ledger(paid, "UPDATE jobs SET state = 'failed' WHERE job_key = ?", key)
     finding = only(paid)
@@ -311,25 +311,25 @@ def test_a_dataset_that_contradicts_the_ledger_is_found(paid: Workshop) -> None:
 
 
 def test_that_a_run_is_ahead_of_the_dataset_is_no_fault(
-    workshop: Workshop, running: Simulated
+    project: Project, running: Simulated
 ) -> None:
     """Two configs share a store: what the other one paid for is no damage of this one's dataset."""
-    workshop.write_rows(workshop.rows(ROWS))
-    workshop.use(running)
-    carry_out(workshop.path, limit=2)
-    carry_out(workshop.path, "name=others")
-    assert verified(workshop).exit_code == 0
+    project.write_rows(project.rows(ROWS))
+    project.use_simulator(running)
+    run_config(project.path, limit=2)
+    run_config(project.path, "name=others")
+    assert verified(project).exit_code == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 1000])
-def test_a_ledger_that_is_none_is_found(paid: Workshop, content: bytes) -> None:
+def test_a_ledger_that_is_none_is_found(paid: Project, content: bytes) -> None:
     (paid.folder / "out" / "ledger.db").write_bytes(content)
     found = verified(paid)
     assert dict(found.problems) == {"ledger": 1}
     assert found.images == ROWS
 
 
-def test_damage_inside_the_ledger_is_found(paid: Workshop) -> None:
+def test_damage_inside_the_ledger_is_found(paid: Project) -> None:
     path = paid.folder / "out" / "ledger.db"
     data = bytearray(path.read_bytes())
     size = int.from_bytes(data[16:18], "big")

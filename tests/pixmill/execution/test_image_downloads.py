@@ -14,7 +14,7 @@ from pixmill.execution.image_downloads import MOST_BUGS, THREADS, Downloads
 from pixmill.ledger import Ledger, MissingImages, State, open_ledger
 from pixmill.storage import FolderStore
 from pixmill.storage.image_decoding import ImageError
-from tests.conftest import Simulated, Workshop, carry_out
+from tests.conftest import Project, Simulated, run_config
 from tests.pixmill.datasets.publishing import edit_ledger
 from tests.pixmill.run_checks import ledger as asked
 from tests.pixmill.sample_pictures import picture
@@ -24,17 +24,17 @@ JOBS = 4
 
 
 @pytest.fixture
-def paid(workshop: Workshop, simulated: Simulated) -> Workshop:
-    """A workshop whose jobs are paid for, by URL, without their images."""
-    workshop.write_rows(workshop.rows(JOBS))
-    workshop.use(simulated)
-    workshop.write_config(output={"images": "url"})
-    carry_out(workshop.path)
-    return workshop
+def paid(project: Project, simulated: Simulated) -> Project:
+    """A project whose jobs are paid for, by URL, without their images."""
+    project.write_rows(project.rows(JOBS))
+    project.use_simulator(simulated)
+    project.write_config(output={"images": "url"})
+    run_config(project.path)
+    return project
 
 
 @pytest.fixture
-def ledger(paid: Workshop) -> Iterator[Ledger]:
+def ledger(paid: Project) -> Iterator[Ledger]:
     opened = open_ledger(load_config(paid.path).ledger_address)
     assert opened
     yield opened
@@ -71,17 +71,17 @@ class Album:
             self.most = max(self.most, self.alive)
 
 
-def opened(paid: Workshop, ledger: Ledger, album: Any = None) -> Downloads:
+def opened(paid: Project, ledger: Ledger, album: Any = None) -> Downloads:
     store = FolderStore(load_config(paid.path).store_path)
     return Downloads(store, "another run", ledger, album or Album())
 
 
-def keys_of(paid: Workshop) -> list[str]:
+def keys_of(paid: Project) -> list[str]:
     return [key for (key,) in asked(paid.path, "SELECT job_key FROM jobs ORDER BY 1")]
 
 
 def test_of_an_answer_with_many_images_one_is_in_memory_at_a_time(
-    paid: Workshop, ledger: Ledger
+    paid: Project, ledger: Ledger
 ) -> None:
     """A8: sixty pictures of 20 MB each would be more than a gigabyte."""
     album = Album()
@@ -95,7 +95,7 @@ def test_of_an_answer_with_many_images_one_is_in_memory_at_a_time(
 
 
 def test_of_many_missing_images_no_more_are_asked_for_than_there_are_threads(
-    paid: Workshop, ledger: Ledger
+    paid: Project, ledger: Ledger
 ) -> None:
     """A8: a million of them in a queue would be a gigabyte."""
     album, drawn, done = Album(), count(), count()
@@ -126,7 +126,7 @@ def test_of_many_missing_images_no_more_are_asked_for_than_there_are_threads(
 
 @pytest.mark.parametrize("when", ["before", "while"])
 def test_fetching_that_is_cancelled_ends_without_an_error(
-    paid: Workshop, ledger: Ledger, when: str
+    paid: Project, ledger: Ledger, when: str
 ) -> None:
     """A6: a signal may come between any two images, and nobody waits for room that is never given back."""
     album = Album()
@@ -154,7 +154,7 @@ def test_fetching_that_is_cancelled_ends_without_an_error(
 # Images that came inside an answer
 
 
-def lost(paid: Workshop, ledger: Ledger) -> tuple[str, bytes]:
+def lost(paid: Project, ledger: Ledger) -> tuple[str, bytes]:
     """A job whose answer was recorded without a URL, and the picture that it brought."""
     edit_ledger(
         load_config(paid.path), "UPDATE jobs SET output_urls = NULL, images = NULL"
@@ -162,14 +162,14 @@ def lost(paid: Workshop, ledger: Ledger) -> tuple[str, bytes]:
     return keys_of(paid)[0], picture()
 
 
-def image_of(paid: Workshop, key: str) -> tuple[Any, ...]:
+def image_of(paid: Project, key: str) -> tuple[Any, ...]:
     (found,) = asked(
         paid.path, "SELECT images, image_error FROM jobs WHERE job_key = ?", key
     )
     return found
 
 
-def in_the_way(paid: Workshop) -> Callable[[], None]:
+def in_the_way(paid: Project) -> Callable[[], None]:
     """Put a file where the folder of images would be made; returns what takes it away."""
     path = Path(paid.config["store"]) / "images"
     path.write_text("in the way")
@@ -177,7 +177,7 @@ def in_the_way(paid: Workshop) -> Callable[[], None]:
 
 
 def test_what_the_disk_did_not_take_is_written_when_the_run_drains(
-    paid: Workshop, ledger: Ledger
+    paid: Project, ledger: Ledger
 ) -> None:
     """B2: the bytes are held, and by then somebody may have freed the disk."""
     (key, data), downloads = lost(paid, ledger), opened(paid, ledger)
@@ -194,7 +194,7 @@ def test_what_the_disk_did_not_take_is_written_when_the_run_drains(
 
 
 def test_what_the_disk_never_takes_is_lost_and_ends_the_trying(
-    paid: Workshop, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    paid: Project, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TRIES_AGAIN", (0.0, 0.0))
     (key, data), downloads = lost(paid, ledger), opened(paid, ledger)
@@ -205,7 +205,7 @@ def test_what_the_disk_never_takes_is_lost_and_ends_the_trying(
 
 
 def test_no_more_is_held_than_a_bound(
-    paid: Workshop, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    paid: Project, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A8: a disk that stays full must not fill the memory as well."""
     monkeypatch.setattr(module, "HELD_BYTES", 1_500)
@@ -225,7 +225,7 @@ def test_no_more_is_held_than_a_bound(
 
 @pytest.mark.parametrize("problem", [MemoryError(), ImageError("no picture")])
 def test_an_answer_is_recorded_whatever_becomes_of_its_picture(
-    paid: Workshop, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, problem: Exception
+    paid: Project, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
     """A10: the answer was paid for, and is recorded after its picture was stored; one bug is no reason to stop."""
 

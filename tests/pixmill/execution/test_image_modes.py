@@ -16,10 +16,16 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
 from pixmill.execution.run import prepare
-from tests.conftest import Workshop, carry_out, results
+from tests.conftest import Project, results, run_config
 from tests.faulty_server import Behaviour, FaultyServer, answer
 from tests.pixmill.provider.answer_bodies import success
-from tests.pixmill.run_checks import Provider, check_bill, ledger, ran, use
+from tests.pixmill.run_checks import (
+    Provider,
+    check_bill,
+    configure_run,
+    ledger,
+    run_and_check,
+)
 from tests.pixmill.sample_pictures import JPEG
 
 ROWS = 3
@@ -94,7 +100,7 @@ CASES = {
 
 
 @contextmanager
-def provided(workshop: Workshop, case: Case) -> Iterator[tuple[str, Provider]]:
+def provided(project: Project, case: Case) -> Iterator[tuple[str, Provider]]:
     """A config in the mode of `case`, and its provider."""
     with FaultyServer(case.album or DEAD) as album:
         body = (
@@ -104,18 +110,18 @@ def provided(workshop: Workshop, case: Case) -> Iterator[tuple[str, Provider]]:
         )
         with Provider(body=body) as provider:
             output = {"images": case.mode, "allow_hosts": ["127.0.0.1"]}
-            yield use(workshop, provider.url, ROWS, output=output), provider
+            yield configure_run(project, provider.url, ROWS, output=output), provider
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_each_mode_tells_what_became_of_its_pictures(
-    workshop: Workshop, case: Case, monkeypatch: pytest.MonkeyPatch
+    project: Project, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F14: a run whose pictures are gone is no success, however they were to come; the next one has no news."""
     monkeypatch.setattr("pixmill.storage.image_fetcher.PAUSE_SECONDS", 0)
     missing = ROWS if case.code else 0
-    with provided(workshop, case) as (config, provider):
-        runs = [ran(config, provider.charges) for _ in range(2)]
+    with provided(project, case) as (config, provider):
+        runs = [run_and_check(config, provider.charges) for _ in range(2)]
         with prepare(load_config(config)) as planned:
             assert planned.plan.summary()["images_missing"] == missing
     assert [run.report["exit_code"] for run in runs] == [3 if missing else 0, 0]
@@ -131,9 +137,9 @@ def test_each_mode_tells_what_became_of_its_pictures(
 
 
 @contextmanager
-def closed(workshop: Workshop) -> Iterator[None]:
+def closed(project: Project) -> Iterator[None]:
     """A store in which no image can be written until the body ends: a file stands for each of its folders."""
-    images = Path(workshop.config["store"]) / "images"
+    images = Path(project.config["store"]) / "images"
     images.mkdir(parents=True)
     for number in range(256):
         (images / f"{number:02x}").write_text("in the way")
@@ -153,7 +159,7 @@ def closed(workshop: Workshop) -> Iterator[None]:
     ],
 )
 def test_a_store_that_takes_nothing_ends_the_paying_and_what_has_a_url_comes_later(
-    workshop: Workshop,
+    project: Project,
     monkeypatch: pytest.MonkeyPatch,
     mode: str,
     url: bool,
@@ -165,26 +171,26 @@ def test_a_store_that_takes_nothing_ends_the_paying_and_what_has_a_url_comes_lat
     with FaultyServer(GOOD) as album:
         body = behind(f"{album.url}/p.jpg", JPEG if mode == "inline" else None)
         with Provider(body=body if url else inside(JPEG)) as provider:
-            config = use(
-                workshop,
+            config = configure_run(
+                project,
                 provider.url,
                 ROWS,
                 output={"images": mode, "allow_hosts": ["127.0.0.1"]},
                 limits={"concurrency": 1},
             )
             folder = load_config(config).dataset_folder
-            with closed(workshop):
+            with closed(project):
                 if code is None:
-                    assert carry_out(config)["exit_code"] == 0
+                    assert run_config(config)["exit_code"] == 0
                 else:
                     with pytest.raises(PixmillError, match="images can't be stored"):
-                        carry_out(config)
+                        run_config(config)
             first = results({"dataset": folder / "dataset.parquet"})[0]
             assert (first["status"], first["error_code"]) == ("succeeded", code)
             charged = len(provider.charges())
             assert (charged == ROWS) if code is None else (1 <= charged < ROWS)
             check_bill(config, provider.charges())
-            after = ran(config, provider.charges)
+            after = run_and_check(config, provider.charges)
     assert len(provider.charges()) == ROWS
     lost = 1 if code == "image_lost" else 0
     assert (after.report["succeeded"], after.report["images_missing"]) == (ROWS, lost)

@@ -7,21 +7,27 @@ from pathlib import Path
 import pytest
 
 from pixmill.errors import PixmillError
-from tests.conftest import Simulated, Workshop, carry_out
-from tests.pixmill.run_checks import Provider, billed, ledger, ran, use
+from tests.conftest import Project, Simulated, run_config
+from tests.pixmill.run_checks import (
+    Provider,
+    configure_run,
+    ledger,
+    run_and_check,
+    simulator_charges,
+)
 
 
 def test_the_picture_comes_with_the_answer_and_is_stored_with_it(
-    simulated: Simulated, workshop: Workshop
+    simulated: Simulated, project: Project
 ) -> None:
     """F1: nothing is fetched; one row is one call and one file."""
-    config = use(workshop, simulated.url, 3, output={"images": "inline"})
-    run = ran(config, billed(simulated))
+    config = configure_run(project, simulated.url, 3, output={"images": "inline"})
+    run = run_and_check(config, simulator_charges(simulated))
     assert (run.report["exit_code"], run.report["images_missing"]) == (0, 0)
     assert run.column("output_url") == [None] * 3
     for row in run.rows:
         assert json.loads(row["params"])["return_url"] is False
-        data = (Path(workshop.config["store"]) / row["file_name"]).read_bytes()
+        data = (Path(project.config["store"]) / row["file_name"]).read_bytes()
         assert sha256(data).hexdigest() == row["images"][0]["sha256"]
     assert ledger(
         config,
@@ -30,29 +36,31 @@ def test_the_picture_comes_with_the_answer_and_is_stored_with_it(
 
 
 def test_how_a_picture_comes_does_not_change_what_was_asked_for(
-    simulated: Simulated, workshop: Workshop
+    simulated: Simulated, project: Project
 ) -> None:
     """I3f: a config that changes over to inline pays nothing for what it has."""
-    config = use(
-        workshop,
+    config = configure_run(
+        project,
         simulated.url,
         3,
         output={"images": "download", "allow_hosts": ["127.0.0.1"]},
     )
-    keys = ran(config, billed(simulated)).column("job_key")
-    inline = ran(workshop.write_config(output={"images": "inline"}), billed(simulated))
+    keys = run_and_check(config, simulator_charges(simulated)).column("job_key")
+    inline = run_and_check(
+        project.write_config(output={"images": "inline"}), simulator_charges(simulated)
+    )
     assert (inline.report["calls"], inline.report["cached"]) == (0, 3)
     assert inline.column("job_key") == keys
 
 
 def test_an_operation_that_pixmill_does_not_know_is_asked_for_pictures_too(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     request = {"req_key": "some_new_key", "params": {"width": 512}}
     with Provider() as provider:
-        ran(
-            use(
-                workshop, provider.url, 1, output={"images": "inline"}, request=request
+        run_and_check(
+            configure_run(
+                project, provider.url, 1, output={"images": "inline"}, request=request
             ),
             provider.charges,
         )
@@ -64,20 +72,20 @@ def test_an_operation_that_pixmill_does_not_know_is_asked_for_pictures_too(
 
 
 def test_a_picture_that_can_not_be_stored_is_paid_and_lost(
-    simulated: Simulated, workshop: Workshop
+    simulated: Simulated, project: Project
 ) -> None:
     """B2: the answer is recorded all the same, nothing more is paid, and the row says what is missing."""
-    (Path(workshop.config["store"])).mkdir()
-    (Path(workshop.config["store"]) / "images").write_text("in the way")
-    config = use(
-        workshop,
+    (Path(project.config["store"])).mkdir()
+    (Path(project.config["store"]) / "images").write_text("in the way")
+    config = configure_run(
+        project,
         simulated.url,
         8,
         output={"images": "inline"},
         limits={"concurrency": 1},
     )
     with pytest.raises(PixmillError, match="images can't be stored"):
-        carry_out(config)
+        run_config(config)
     assert simulated.bill.charged == 1
     assert ledger(config, "SELECT state, image_error FROM jobs") == [
         ("succeeded", "image_lost")

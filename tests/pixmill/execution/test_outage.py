@@ -4,20 +4,30 @@ import json
 
 import pytest
 
-from tests.conftest import Workshop
+from tests.conftest import Project
 from tests.faulty_server import answer
-from tests.pixmill.run_checks import Fault, Provider, ledger, lost, ran, said, use
+from tests.pixmill.run_checks import (
+    Fault,
+    Provider,
+    charged_but_lost,
+    configure_run,
+    error_response,
+    ledger,
+    run_and_check,
+)
 
 
 def out(calls: range, fault: Fault) -> dict[int | str, Fault]:
     return dict.fromkeys(calls, fault)
 
 
-def test_a_run_pauses_in_an_outage_and_goes_on_by_itself(workshop: Workshop) -> None:
+def test_a_run_pauses_in_an_outage_and_goes_on_by_itself(project: Project) -> None:
     """D1, D18: after five faults only probes go out; what they met is tried again and nothing is lost."""
-    with Provider(out(range(11, 19), said(50500, 500)), delay=0.01) as provider:
-        run = ran(
-            use(workshop, provider.url, 40, retry={"max_attempts": 10}),
+    with Provider(
+        out(range(11, 19), error_response(50500, 500)), delay=0.01
+    ) as provider:
+        run = run_and_check(
+            configure_run(project, provider.url, 40, retry={"max_attempts": 10}),
             provider.charges,
         )
         gaps = [
@@ -35,13 +45,14 @@ def test_a_run_pauses_in_an_outage_and_goes_on_by_itself(workshop: Workshop) -> 
 
 
 def test_an_outage_without_answers_puts_no_more_into_doubt_than_was_in_flight_and_its_probes(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """D1, D18: a 504 may have been charged, so each costs a row; the breaker keeps them few."""
-    page = lost(answer(b"<html>504</html>", 504))
+    page = charged_but_lost(answer(b"<html>504</html>", 504))
     with Provider(out(range(11, 19), page), delay=0.01) as provider:
-        run = ran(
-            use(workshop, provider.url, 40, stop={"window": 20}), provider.charges
+        run = run_and_check(
+            configure_run(project, provider.url, 40, stop={"window": 20}),
+            provider.charges,
         )
     assert (
         run.report["exit_code"],
@@ -51,28 +62,29 @@ def test_an_outage_without_answers_puts_no_more_into_doubt_than_was_in_flight_an
     assert run.report["calls"] == 40
 
 
-def test_a_stop_names_the_codes_and_the_next_step(workshop: Workshop) -> None:
+def test_a_stop_names_the_codes_and_the_next_step(project: Project) -> None:
     """I1f: the sentence is the same for people and for programs."""
-    with Provider(every=said(50215)) as provider:
-        run = ran(
-            use(workshop, provider.url, 40, stop={"window": 10}), provider.charges
+    with Provider(every=error_response(50215)) as provider:
+        run = run_and_check(
+            configure_run(project, provider.url, 40, stop={"window": 10}),
+            provider.charges,
         )
     assert run.report["exit_code"] == 5
     assert "failed or in doubt (50215 × 1" in run.report["reason"]
     assert "`pixmill status`" in run.report["reason"]
 
 
-def test_an_overridden_code_is_ruled_as_the_config_says(workshop: Workshop) -> None:
+def test_an_overridden_code_is_ruled_as_the_config_says(project: Project) -> None:
     """E6: a provider's 50500 is final for one operation, and its 50215 passes by itself for all."""
     faults: dict[int | str, Fault] = {
-        "a pet 1": said(50500, 500),
-        "a pet 2": said(50215),
+        "a pet 1": error_response(50500, 500),
+        "a pet 2": error_response(50215),
     }
     key = "high_aes_scheduler_svr_controlnet_v2.0"
     codes = {50215: "retry", key: {50500: {"verdict": "failed", "charged": "no"}}}
     with Provider(faults) as provider:
-        config = use(workshop, provider.url, 4, retry={"codes": codes})
-        run = ran(config, provider.charges)
+        config = configure_run(project, provider.url, 4, retry={"codes": codes})
+        run = run_and_check(config, provider.charges)
     assert run.column("status") == ["succeeded", "failed", "succeeded", "succeeded"]
     assert run.report["calls"] == 5
     assert ledger(
@@ -83,11 +95,11 @@ def test_an_overridden_code_is_ruled_as_the_config_says(workshop: Workshop) -> N
     ]
 
 
-def test_a_rule_for_another_operation_changes_nothing(workshop: Workshop) -> None:
-    with Provider({"a pet 1": said(50500, 500)}) as provider:
-        run = ran(
-            use(
-                workshop,
+def test_a_rule_for_another_operation_changes_nothing(project: Project) -> None:
+    with Provider({"a pet 1": error_response(50500, 500)}) as provider:
+        run = run_and_check(
+            configure_run(
+                project,
                 provider.url,
                 3,
                 retry={"codes": {"other_key": {50500: "failed"}}},
@@ -97,16 +109,18 @@ def test_a_rule_for_another_operation_changes_nothing(workshop: Workshop) -> Non
     assert (run.report["succeeded"], run.report["calls"]) == (3, 4)
 
 
-def test_a_month_s_money_is_not_reset_by_the_next_run(workshop: Workshop) -> None:
+def test_a_month_s_money_is_not_reset_by_the_next_run(project: Project) -> None:
     """E15: resume and retry go on where the ledger stands; the reason says until when."""
     budget = {"max_cost_per_month": 0.7, "price_per_call": 0.2, "max_calls": 100}
-    with Provider({"a pet 0": said(50412)}) as provider:
-        config = use(
-            workshop, provider.url, 10, budget=budget, limits={"concurrency": 1}
+    with Provider({"a pet 0": error_response(50412)}) as provider:
+        config = configure_run(
+            project, provider.url, 10, budget=budget, limits={"concurrency": 1}
         )
-        first, second = (ran(config, provider.charges).report for _ in range(2))
-        other = ran(
-            use(workshop, provider.url, 10, provider={"account": "another"}),
+        first, second = (
+            run_and_check(config, provider.charges).report for _ in range(2)
+        )
+        other = run_and_check(
+            configure_run(project, provider.url, 10, provider={"account": "another"}),
             provider.charges,
         ).report
     assert (
@@ -125,12 +139,14 @@ def test_a_month_s_money_is_not_reset_by_the_next_run(workshop: Workshop) -> Non
     assert (other["exit_code"], other["calls"]) == (4, 3)
 
 
-def test_throttled_calls_do_not_use_a_cap_on_money_up(workshop: Workshop) -> None:
+def test_throttled_calls_do_not_use_a_cap_on_money_up(project: Project) -> None:
     budget = {"max_cost": 0.6, "price_per_call": 0.2}
-    faults = out(range(2, 5), said(50429, 429))
+    faults = out(range(2, 5), error_response(50429, 429))
     with Provider(faults) as provider:
-        run = ran(
-            use(workshop, provider.url, 9, budget=budget, limits={"concurrency": 1}),
+        run = run_and_check(
+            configure_run(
+                project, provider.url, 9, budget=budget, limits={"concurrency": 1}
+            ),
             provider.charges,
         )
     assert (run.report["exit_code"], run.report["succeeded"], run.report["calls"]) == (

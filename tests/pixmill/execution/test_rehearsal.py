@@ -10,8 +10,14 @@ import pytest
 from pixmill.cli.run import REHEARSAL
 from pixmill.config.loading import load_config
 from pixmill.execution.run import prepare
-from tests.conftest import Bill, Simulated, Workshop, results
-from tests.pixmill.run_checks import billed, check, faults_file, ledger, refused
+from tests.conftest import Bill, Project, Simulated, results
+from tests.pixmill.run_checks import (
+    assert_usage_error,
+    check_run,
+    faults_file,
+    ledger,
+    simulator_charges,
+)
 from tests.real_command import Command
 
 MIX: list[dict[str, Any]] = [
@@ -27,10 +33,10 @@ MIX: list[dict[str, Any]] = [
 ROWS = 40
 
 
-def real(workshop: Workshop) -> str:
+def real(project: Project) -> str:
     """A config that would pay at a gateway that nobody may call, with a key that nobody has."""
-    workshop.write_rows(workshop.rows(ROWS))
-    return workshop.write_config(
+    project.write_rows(project.rows(ROWS))
+    return project.write_config(
         provider={
             "kind": "gateway",
             "base_url": "https://gateway.invalid",
@@ -59,10 +65,10 @@ def outcomes(report: dict[str, Any]) -> list[tuple[str, str | None]]:
 
 @pytest.mark.slow
 def test_a_rehearsal_pays_nobody_and_ends_like_a_bad_night(
-    workshop: Workshop, tmp_path: Path, prefect_api: str
+    project: Project, tmp_path: Path, prefect_api: str
 ) -> None:
     """D1, D3, D7, E4, E6, E7, F1 in one run: every call is on the simulator's bill, and the same seed ends alike."""
-    config, faults = real(workshop), faults_file(tmp_path, *MIX)
+    config, faults = real(project), faults_file(tmp_path, *MIX)
     command = Command(tmp_path, prefect_api)
     rehearse = ("run", config, "--rehearse", str(faults), "--json")
     ended = command(*rehearse)
@@ -75,7 +81,7 @@ def test_a_rehearsal_pays_nobody_and_ends_like_a_bad_night(
     bill = Bill(tmp_path / "out" / "simulated" / "bill.jsonl")
     met = Counter(line["fault"] for line in bill.lines())
     assert all(met[place] for place in range(len(MIX))), met
-    check(config, report, billed(Simulated("", bill))(), *REHEARSAL)
+    check_run(config, report, simulator_charges(Simulated("", bill))(), *REHEARSAL)
     assert report["in_doubt"] == met[1] + met[2] + met[3]
     assert not (tmp_path / "out" / "ledger.db").exists()
 
@@ -88,9 +94,9 @@ def test_a_rehearsal_pays_nobody_and_ends_like_a_bad_night(
 
 
 def test_a_rehearsal_keeps_to_the_budget_of_its_config(
-    workshop: Workshop, tmp_path: Path
+    project: Project, tmp_path: Path
 ) -> None:
-    config = real(workshop)
+    config = real(project)
     report = in_process(
         config, faults_file(tmp_path, {"code": 50500, "times": 3}), "budget.max_calls=5"
     )
@@ -104,14 +110,14 @@ def test_a_rehearsal_keeps_to_the_budget_of_its_config(
 
 
 def test_every_mistake_in_a_faults_file_comes_before_anything_starts(
-    workshop: Workshop, pixmill: Command, tmp_path: Path
+    project: Project, pixmill: Command, tmp_path: Path
 ) -> None:
     config, faults = (
-        real(workshop),
+        real(project),
         faults_file(tmp_path, {"code": "fifty"}, {"share": 7, "wire": "snap"}),
     )
 
-    refused(
+    assert_usage_error(
         pixmill("run", config, "--rehearse", str(faults)),
         "rule[0].code",
         "rule[1].share",

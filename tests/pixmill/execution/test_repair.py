@@ -13,7 +13,7 @@ from pixmill.config.loading import load_config
 from pixmill.datasets.verification import verify
 from pixmill.errors import PixmillError, UserError
 from pixmill.execution.repair import Repaired, repair
-from tests.conftest import Simulated, Workshop, carry_out
+from tests.conftest import Project, Simulated, run_config
 from tests.faulty_server import FaultyServer, Peer, answer, message
 from tests.pixmill.damage import (
     ROWS,
@@ -36,20 +36,20 @@ TOMORROW = 4_102_441_200_000_000
 
 
 @pytest.fixture
-def paid(workshop: Workshop, store: Path, running: Simulated) -> Iterator[Workshop]:
-    """A workshop whose rows are paid for, with their images; nothing that is done to it may cost a call."""
+def paid(project: Project, store: Path, running: Simulated) -> Iterator[Project]:
+    """A project whose rows are paid for, with their images; nothing that is done to it may cost a call."""
     calls = running.bill.calls
-    yield copied(workshop, store, running)
+    yield copied(project, store, running)
     assert running.bill.calls == calls
-    assert ledger(workshop.path, "SELECT count(*) FROM attempts") == [(ROWS,)]
+    assert ledger(project.path, "SELECT count(*) FROM attempts") == [(ROWS,)]
 
 
-def repaired(workshop: Workshop) -> Repaired:
-    return repair(load_config(workshop.path))
+def repaired(project: Project) -> Repaired:
+    return repair(load_config(project.path))
 
 
-def is_sound(workshop: Workshop) -> bool:
-    found = verify(load_config(workshop.path))
+def is_sound(project: Project) -> bool:
+    found = verify(load_config(project.path))
     return found.findings == []
 
 
@@ -66,7 +66,7 @@ def is_sound(workshop: Workshop) -> bool:
     ],
 )
 def test_a_missing_or_damaged_image_comes_back_without_a_call(
-    paid: Workshop, harm: Callable[[Path], object]
+    paid: Project, harm: Callable[[Path], object]
 ) -> None:
     image, content = image_files(paid)[1], image_files(paid)[1].read_bytes()
     harm(image)
@@ -87,7 +87,7 @@ def test_a_missing_or_damaged_image_comes_back_without_a_call(
     assert is_sound(paid)
 
 
-def test_where_nothing_is_wrong_nothing_changes(paid: Workshop) -> None:
+def test_where_nothing_is_wrong_nothing_changes(paid: Project) -> None:
     repaired(paid)  # from now on all of it is cached
     before = dataset(paid).stat()
     done = repaired(paid)
@@ -101,7 +101,7 @@ def test_where_nothing_is_wrong_nothing_changes(paid: Workshop) -> None:
 
 
 def test_an_image_whose_url_has_died_is_lost_and_the_dataset_says_so(
-    paid: Workshop,
+    paid: Project,
 ) -> None:
     image_files(paid)[4].unlink()
     edit_ledger(
@@ -124,13 +124,13 @@ def test_an_image_whose_url_has_died_is_lost_and_the_dataset_says_so(
     assert repaired(paid).exit_code == 3, "lost is not found again"
 
 
-def test_an_image_that_came_inside_its_answer_is_lost_at_once(paid: Workshop) -> None:
+def test_an_image_that_came_inside_its_answer_is_lost_at_once(paid: Project) -> None:
     edit_ledger(paid, "UPDATE jobs SET output_urls = NULL, url_expires_at = NULL")
     image_files(paid)[0].unlink()
     assert dict(repaired(paid).codes) == {"image_lost": 1}
 
 
-def test_an_image_that_can_not_be_had_now_stays_pending(paid: Workshop) -> None:
+def test_an_image_that_can_not_be_had_now_stays_pending(paid: Project) -> None:
     image_files(paid)[0].unlink()
     paid.write_config(output={"allow_hosts": []})
     done = repaired(paid)
@@ -140,7 +140,7 @@ def test_an_image_that_can_not_be_had_now_stays_pending(paid: Workshop) -> None:
     assert is_sound(paid)
 
 
-def test_rows_that_are_not_paid_for_stay_so(paid: Workshop) -> None:
+def test_rows_that_are_not_paid_for_stay_so(paid: Project) -> None:
     paid.write_rows(paid.rows(ROWS + 2))
     image_files(paid)[0].unlink()
     assert repaired(paid).exit_code == 0
@@ -149,14 +149,14 @@ def test_rows_that_are_not_paid_for_stay_so(paid: Workshop) -> None:
     ] * 2
 
 
-def test_pictures_of_the_built_in_simulator_come_back(workshop: Workshop) -> None:
+def test_pictures_of_the_built_in_simulator_come_back(project: Project) -> None:
     """Its server runs again for them, at the address that their URLs have."""
-    workshop.write_rows(workshop.rows(3))
-    carry_out(workshop.write_config())
-    image_files(workshop)[2].unlink()
-    assert repaired(workshop).exit_code == 0
-    assert is_sound(workshop)
-    bill = workshop.folder / "out" / "simulated" / "bill.jsonl"
+    project.write_rows(project.rows(3))
+    run_config(project.write_config())
+    image_files(project)[2].unlink()
+    assert repaired(project).exit_code == 0
+    assert is_sound(project)
+    bill = project.folder / "out" / "simulated" / "bill.jsonl"
     assert len(bill.read_text().splitlines()) == 3
 
 
@@ -164,7 +164,7 @@ def test_pictures_of_the_built_in_simulator_come_back(workshop: Workshop) -> Non
 
 
 def test_what_dies_soonest_is_fetched_first(
-    paid: Workshop, monkeypatch: pytest.MonkeyPatch
+    paid: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pixmill.execution.image_downloads.THREADS", 1)
     monkeypatch.setattr("pixmill.execution.repair._WINDOW", 2)
@@ -185,7 +185,7 @@ def test_what_dies_soonest_is_fetched_first(
     assert (done.fetched, asked) == (ROWS, [1, 2, 3, 4, 5, 6])
 
 
-def test_an_interrupted_repair_publishes_what_it_has(paid: Workshop) -> None:
+def test_an_interrupted_repair_publishes_what_it_has(paid: Project) -> None:
     edit_ledger(paid, "UPDATE jobs SET images = NULL")
     with FaultyServer(interrupting := _Interrupting()) as album:
         edit_ledger(
@@ -220,7 +220,7 @@ class _Interrupting:
 
 
 def test_a_damaged_dataset_is_published_anew_and_does_not_become_history(
-    paid: Workshop,
+    paid: Project,
 ) -> None:
     before = rows(paid)
     dataset(paid).write_bytes(dataset(paid).read_bytes()[:-100])
@@ -236,7 +236,7 @@ def test_a_damaged_dataset_is_published_anew_and_does_not_become_history(
     assert not list((dataset(paid).parent / "history").glob("*"))
 
 
-def test_a_damaged_footer_is_not_taken_for_the_same_dataset(paid: Workshop) -> None:
+def test_a_damaged_footer_is_not_taken_for_the_same_dataset(paid: Project) -> None:
     """The pages are whole, so that only the manifest tells."""
     repaired(paid)
     flip(dataset(paid), dataset(paid).read_bytes().rindex(b"parquet-cpp-arrow"))
@@ -246,7 +246,7 @@ def test_a_damaged_footer_is_not_taken_for_the_same_dataset(paid: Workshop) -> N
     assert is_sound(paid)
 
 
-def test_an_edited_manifest_is_written_anew(paid: Workshop) -> None:
+def test_an_edited_manifest_is_written_anew(paid: Project) -> None:
     manifest = dataset(paid).with_name("manifest.json")
     manifest.write_text(
         json.dumps({**json.loads(manifest.read_text()), "sha256": "0" * 64})
@@ -256,15 +256,15 @@ def test_an_edited_manifest_is_written_anew(paid: Workshop) -> None:
     assert is_sound(paid)
 
 
-def test_without_a_ledger_nothing_is_repaired(workshop: Workshop) -> None:
-    workshop.write_rows(workshop.rows(1))
-    workshop.write_config()
+def test_without_a_ledger_nothing_is_repaired(project: Project) -> None:
+    project.write_rows(project.rows(1))
+    project.write_config()
     with pytest.raises(UserError, match="no ledger"):
-        repaired(workshop)
-    assert not (workshop.folder / "out").exists()
+        repaired(project)
+    assert not (project.folder / "out").exists()
 
 
-def test_a_store_whose_images_are_not_mounted_loses_none(paid: Workshop) -> None:
+def test_a_store_whose_images_are_not_mounted_loses_none(paid: Project) -> None:
     images = paid.folder / "out" / "images"
     away = images.rename(paid.folder / "elsewhere")
     with pytest.raises(UserError, match="images is not there"):
@@ -273,7 +273,7 @@ def test_a_store_whose_images_are_not_mounted_loses_none(paid: Workshop) -> None
     assert is_sound(paid)
 
 
-def test_a_disk_that_takes_no_images_ends_the_repair(paid: Workshop) -> None:
+def test_a_disk_that_takes_no_images_ends_the_repair(paid: Project) -> None:
     image = image_files(paid)[0]
     image.unlink()
     image.parent.rename(paid.folder / "elsewhere")
@@ -290,44 +290,44 @@ def test_a_disk_that_takes_no_images_ends_the_repair(paid: Workshop) -> None:
 
 
 def test_a_damaged_input_image_is_asked_for_again(
-    workshop: Workshop, running: Simulated
+    project: Project, running: Simulated
 ) -> None:
     with FaultyServer(answer(JPEG)) as album:
-        workshop.write_rows(
+        project.write_rows(
             [
                 {**row, "photo": f"{album.url}/{row['id']}.jpg"}
-                for row in workshop.rows(2)
+                for row in project.rows(2)
             ]
         )
-        workshop.use(running)
-        workshop.write_config(input={"images": "keep"})
-        carry_out(workshop.path)
-        kept = workshop.folder / "out" / rows(workshop)[0]["input_image"]
+        project.use_simulator(running)
+        project.write_config(input={"images": "keep"})
+        run_config(project.path)
+        kept = project.folder / "out" / rows(project)[0]["input_image"]
         flip(kept, 10)
-        assert not is_sound(workshop)
-        done = repaired(workshop)
+        assert not is_sound(project)
+        done = repaired(project)
     assert (done.exit_code, done.missing_inputs) == (0, 0)
     assert kept.read_bytes() == JPEG
-    assert is_sound(workshop)
+    assert is_sound(project)
 
 
 def test_an_input_image_that_is_gone_everywhere_is_said_to_be_missing(
-    workshop: Workshop, running: Simulated
+    project: Project, running: Simulated
 ) -> None:
     with FaultyServer(answer(JPEG)) as album:
-        workshop.write_rows(
+        project.write_rows(
             [
                 {**row, "photo": f"{album.url}/{row['id']}.jpg"}
-                for row in workshop.rows(2)
+                for row in project.rows(2)
             ]
         )
-        workshop.use(running)
-        carry_out(workshop.write_config(input={"images": "keep"}))
-        (workshop.folder / "out" / rows(workshop)[0]["input_image"]).unlink()
+        project.use_simulator(running)
+        run_config(project.write_config(input={"images": "keep"}))
+        (project.folder / "out" / rows(project)[0]["input_image"]).unlink()
         album.script = (answer(b"", 404),)
-        done = repaired(workshop)
+        done = repaired(project)
     assert (done.exit_code, done.missing_inputs, dict(done.codes)) == (3, 2, {})
-    assert {(row["status"], row["input_image"]) for row in rows(workshop)} == {
+    assert {(row["status"], row["input_image"]) for row in rows(project)} == {
         ("succeeded", None)
     }
-    assert is_sound(workshop)
+    assert is_sound(project)

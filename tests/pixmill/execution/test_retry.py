@@ -18,18 +18,18 @@ from pixmill.execution.run import Run, prepare
 from pixmill.execution.status import read_status
 from pixmill.ledger.input_images import InputImage
 from pixmill.planning.planner import make_plan
-from tests.conftest import Simulated, Workshop, carry_out, results
+from tests.conftest import Project, Simulated, results, run_config
 from tests.faulty_server import answer, reset
 from tests.pixmill.run_checks import (
+    CheckedRun,
     Fault,
     Provider,
-    Ran,
-    billed,
+    charged_but_lost,
+    configure_run,
+    error_response,
     ledger,
-    lost,
-    ran,
-    said,
-    use,
+    run_and_check,
+    simulator_charges,
 )
 
 LENIENT = {"failed_fraction": 1, "refused_fraction": 1}
@@ -47,7 +47,7 @@ def to_retry(
 
 def retry(
     config: str, *statuses: str, codes: Sequence[str] = (), where: str | None = None
-) -> Ran:
+) -> CheckedRun:
     """`pixmill retry` through the library: what `run` does, with these jobs marked when it begins."""
     with to_retry(config, *statuses, codes=codes, where=where) as run:
         run.begin()
@@ -55,20 +55,20 @@ def retry(
             list(tasks.map(run.process, run.chunks()))
         run.fetch_missing()
         report = run.finish()
-    return Ran(report, results(report))
+    return CheckedRun(report, results(report))
 
 
-def again(config: str, *overrides: str) -> Ran:
-    report = carry_out(config, *overrides)
-    return Ran(report, results(report))
+def again(config: str, *overrides: str) -> CheckedRun:
+    report = run_config(config, *overrides)
+    return CheckedRun(report, results(report))
 
 
 def marks(config: str) -> int:
     return ledger(config, "SELECT sum(again) FROM jobs")[0][0]  # type: ignore[no-any-return]
 
 
-def images(workshop: Workshop, run: Ran) -> list[bytes]:
-    store = load_config(workshop.path).store_path
+def images(project: Project, run: CheckedRun) -> list[bytes]:
+    store = load_config(project.path).store_path
     return [(store / name).read_bytes() for name in run.column("file_name")]
 
 
@@ -76,19 +76,19 @@ def images(workshop: Workshop, run: Ran) -> list[bytes]:
 
 
 @pytest.fixture
-def mixed(workshop: Workshop) -> Iterator[Workshop]:
+def mixed(project: Project) -> Iterator[Project]:
     """Rows 1-2 failed (50215 and 50207), row 3 was refused, row 4 is in doubt, rows 5-6 succeeded; now all is well."""
     faults: dict[int | str, Fault] = {
-        "a pet 0": said(50215),
-        "a pet 1": said(50207),
-        "a pet 2": said(50412),
-        "a pet 3": lost(reset()),
+        "a pet 0": error_response(50215),
+        "a pet 1": error_response(50207),
+        "a pet 2": error_response(50412),
+        "a pet 3": charged_but_lost(reset()),
     }
     with Provider(faults) as provider:
-        config = use(
-            workshop, provider.url, 6, stop=LENIENT, accept={"failed": 1, "refused": 1}
+        config = configure_run(
+            project, provider.url, 6, stop=LENIENT, accept={"failed": 1, "refused": 1}
         )
-        first = ran(config, provider.charges)
+        first = run_and_check(config, provider.charges)
         assert first.column("status") == [
             "failed",
             "failed",
@@ -97,8 +97,8 @@ def mixed(workshop: Workshop) -> Iterator[Workshop]:
             "succeeded",
             "succeeded",
         ]
-        workshop.provider = provider  # type: ignore[attr-defined]
-        yield workshop
+        project.provider = provider  # type: ignore[attr-defined]
+        yield project
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def mixed(workshop: Workshop) -> Iterator[Workshop]:
     ],
 )
 def test_what_fits_all_that_was_said_is_asked_for_again_and_nothing_else(
-    mixed: Workshop,
+    mixed: Project,
     statuses: tuple[str, ...],
     codes: tuple[str, ...],
     where: str | None,
@@ -153,29 +153,29 @@ def test_what_fits_all_that_was_said_is_asked_for_again_and_nothing_else(
     ],
 )
 def test_a_selection_that_makes_no_sense_is_refused(
-    mixed: Workshop, statuses: list[str], where: str | None, words: str
+    mixed: Project, statuses: list[str], where: str | None, words: str
 ) -> None:
     with pytest.raises(UserError, match=words):
         retried(load_config(mixed.path), statuses, (), where)
 
 
-def test_a_condition_needs_a_published_dataset(workshop: Workshop) -> None:
-    workshop.write_rows(workshop.rows(2))
+def test_a_condition_needs_a_published_dataset(project: Project) -> None:
+    project.write_rows(project.rows(2))
     with pytest.raises(UserError, match=r"dataset.parquet does not exist"):
-        retried(load_config(workshop.write_config()), (), (), "row_number > 1")
+        retried(load_config(project.write_config()), (), (), "row_number > 1")
 
 
 # Regenerating
 
 
 def test_a_regenerated_image_takes_the_place_of_the_old_one(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     """The same request is sent, as the seed is part of the key; what came of it replaces all of the old outcome."""
-    workshop.write_rows(workshop.rows(3))
-    workshop.use(simulated)
-    first = ran(workshop.path, billed(simulated))
-    new = retry(workshop.path, "succeeded", where="id == 'r1'")
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    first = run_and_check(project.path, simulator_charges(simulated))
+    new = retry(project.path, "succeeded", where="id == 'r1'")
     assert (new.report["calls"], new.report["exit_code"], new.report["succeeded"]) == (
         1,
         0,
@@ -186,34 +186,34 @@ def test_a_regenerated_image_takes_the_place_of_the_old_one(
     assert new.rows[1]["run_id"] == new.report["run_id"] != first.report["run_id"]
     assert new.rows[1]["request_id"] != first.rows[1]["request_id"]
     assert new.column("attempts") == [1, 2, 1]
-    assert len(images(workshop, new)) == 3
+    assert len(images(project, new)) == 3
     assert Counter(simulated.bill.keys).most_common(1)[0][1] == 2
-    quiet = again(workshop.path)
+    quiet = again(project.path)
     assert (quiet.report["calls"], simulated.bill.calls) == (0, 4)
 
 
 BAD = {
-    "failed": (said(50215), "no"),
-    "refused": (said(50412), "no"),
-    "lost": (lost(reset()), "unknown"),
-    "a page of a proxy": (lost(answer(b"<html>", 504)), "unknown"),
+    "failed": (error_response(50215), "no"),
+    "refused": (error_response(50412), "no"),
+    "lost": (charged_but_lost(reset()), "unknown"),
+    "a page of a proxy": (charged_but_lost(answer(b"<html>", 504)), "unknown"),
 }
 
 
 @pytest.mark.parametrize(("fault", "charged"), BAD.values(), ids=BAD)
 def test_a_success_stays_as_it_was_when_its_new_call_brings_none(
-    workshop: Workshop, fault: Any, charged: str
+    project: Project, fault: Any, charged: str
 ) -> None:
     """The attempt is written down with what it may have cost; the run says that nothing was renewed."""
     with Provider() as provider:
-        config = use(
-            workshop,
+        config = configure_run(
+            project,
             provider.url,
             3,
             stop=LENIENT,
             budget={"max_calls": 100, "price_per_call": 0.2},
         )
-        first = ran(config, provider.charges)
+        first = run_and_check(config, provider.charges)
         provider.faults["a pet 1"] = fault
         second = retry(config, "succeeded", where="id == 'r1'")
         assert len(provider.prompts) == 4
@@ -230,12 +230,12 @@ def test_a_success_stays_as_it_was_when_its_new_call_brings_none(
 
 
 def test_a_throttled_call_costs_nothing_and_does_not_use_up_what_was_agreed(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     with Provider() as provider:
-        config = use(workshop, provider.url, 2)
-        ran(config, provider.charges)
-        provider.faults |= {3: said(50430), 4: said(50500)}
+        config = configure_run(project, provider.url, 2)
+        run_and_check(config, provider.charges)
+        provider.faults |= {3: error_response(50430), 4: error_response(50500)}
         second = retry(config, "succeeded")
         assert second.report["calls"] == 4
         assert [charge.request_id for charge in provider.bill[2:]] == [
@@ -246,18 +246,18 @@ def test_a_throttled_call_costs_nothing_and_does_not_use_up_what_was_agreed(
 
 
 def test_transient_failures_keep_the_mark_for_as_many_runs_as_others(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     with Provider() as provider:
-        config = use(
-            workshop,
+        config = configure_run(
+            project,
             provider.url,
             1,
             stop=LENIENT,
             retry={"max_attempts": 1, "max_runs": 2},
         )
-        first = ran(config, provider.charges)
-        provider.every = said(50500)
+        first = run_and_check(config, provider.charges)
+        provider.every = error_response(50500)
         calls = [
             retry(config, "succeeded").report["calls"],
             *(again(config).report["calls"] for _ in range(2)),
@@ -270,28 +270,28 @@ def test_transient_failures_keep_the_mark_for_as_many_runs_as_others(
 
 
 def test_failures_that_ran_out_of_runs_are_retried_when_asked(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
-    with Provider(every=said(50500)) as provider:
-        config = use(
-            workshop,
+    with Provider(every=error_response(50500)) as provider:
+        config = configure_run(
+            project,
             provider.url,
             1,
             stop=LENIENT,
             retry={"max_attempts": 1, "max_runs": 1},
         )
-        ran(config, provider.charges)
-        assert ran(config, provider.charges).report["calls"] == 0
+        run_and_check(config, provider.charges)
+        assert run_and_check(config, provider.charges).report["calls"] == 0
         provider.every = None
         assert retry(config, "failed").column("status") == ["succeeded"]
 
 
-def test_an_outcome_stays_where_the_call_never_ends_one(workshop: Workshop) -> None:
+def test_an_outcome_stays_where_the_call_never_ends_one(project: Project) -> None:
     """Refused before, throttled and stopped now: it is still refused for its old reason, and the next run goes on."""
-    with Provider({1: said(50412)}) as provider:
-        config = use(workshop, provider.url, 1, stop=LENIENT)
-        ran(config, provider.charges)
-        provider.faults[2] = said(50400)
+    with Provider({1: error_response(50412)}) as provider:
+        config = configure_run(project, provider.url, 1, stop=LENIENT)
+        run_and_check(config, provider.charges)
+        provider.faults[2] = error_response(50400)
         stopped = retry(config, "refused")
         assert stopped.report["exit_code"] == 6
         assert (stopped.column("status"), stopped.column("error_code")) == (
@@ -306,13 +306,13 @@ def test_an_outcome_stays_where_the_call_never_ends_one(workshop: Workshop) -> N
 
 
 def test_a_row_whose_image_is_bad_by_now_keeps_what_was_paid(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """Asked for again it could only fail: it is neither sent nor made invalid."""
     with Provider() as provider:
-        config = use(workshop, provider.url, 3)
-        ran(config, provider.charges)
-    settings = load_config(workshop.write_config(input={"images": "check"}))
+        config = configure_run(project, provider.url, 3)
+        run_and_check(config, provider.charges)
+    settings = load_config(project.write_config(input={"images": "check"}))
     with prepare(load_config(config, ["input.images=url"])) as run:
         gone = InputImage(
             "https://images.example.com/1.jpg",
@@ -331,13 +331,13 @@ def test_a_row_whose_image_is_bad_by_now_keeps_what_was_paid(
 
 
 def test_the_cap_of_a_run_holds_and_the_next_run_pays_for_the_rest(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
-    workshop.write_rows(workshop.rows(6))
-    workshop.use(simulated)
-    ran(workshop.path, billed(simulated))
-    workshop.write_config(budget={"max_calls": 4})
-    capped = retry(workshop.path, "succeeded")
+    project.write_rows(project.rows(6))
+    project.use_simulator(simulated)
+    run_and_check(project.path, simulator_charges(simulated))
+    project.write_config(budget={"max_calls": 4})
+    capped = retry(project.path, "succeeded")
     assert (
         capped.report["exit_code"],
         capped.report["calls"],
@@ -347,24 +347,24 @@ def test_the_cap_of_a_run_holds_and_the_next_run_pays_for_the_rest(
         4,
         6,
     )
-    assert marks(workshop.path) == 2
-    rest = again(workshop.path)
+    assert marks(project.path) == 2
+    rest = again(project.path)
     assert (rest.report["calls"], rest.report["succeeded"]) == (2, 6)
-    assert again(workshop.path).report["calls"] == 0
+    assert again(project.path).report["calls"] == 0
     assert set(Counter(simulated.bill.keys).values()) == {2}, (
         "each is billed once and once more, as was agreed"
     )
 
 
 def test_two_configs_that_ask_for_the_same_job_pay_for_it_once(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """Both were agreed to; the second finds that there is a newer outcome than the one that it was agreed to for."""
-    with Provider({1: said(50215)}) as provider:
-        config = use(workshop, provider.url, 1, stop=LENIENT)
-        ran(config, provider.charges)
-        other = str(workshop.folder / "other.yaml")
-        Path(other).write_text(yaml.safe_dump({**workshop.config, "name": "other"}))
+    with Provider({1: error_response(50215)}) as provider:
+        config = configure_run(project, provider.url, 1, stop=LENIENT)
+        run_and_check(config, provider.charges)
+        other = str(project.folder / "other.yaml")
+        Path(other).write_text(yaml.safe_dump({**project.config, "name": "other"}))
         with to_retry(other, "failed") as late:
             assert late.to_pay == 1
             assert retry(config, "failed").column("status") == ["succeeded"]
@@ -379,11 +379,11 @@ def test_two_configs_that_ask_for_the_same_job_pay_for_it_once(
 
 
 def test_in_doubt_retry_pays_again_in_each_run_as_often_as_max_runs_says(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
-    with Provider(every=lost(reset())) as provider:
-        config = use(
-            workshop,
+    with Provider(every=charged_but_lost(reset())) as provider:
+        config = configure_run(
+            project,
             provider.url,
             2,
             stop=LENIENT,
@@ -399,21 +399,25 @@ def test_in_doubt_retry_pays_again_in_each_run_as_often_as_max_runs_says(
         assert retry(config, "in_doubt").column("status") == ["succeeded"] * 2
 
 
-def test_in_doubt_hold_sends_nothing_again_unasked(workshop: Workshop) -> None:
-    with Provider({1: lost(reset())}) as provider:
-        config = use(workshop, provider.url, 1, stop=LENIENT)
-        ran(config, provider.charges)
-        assert ran(config, provider.charges).report["calls"] == 0
+def test_in_doubt_hold_sends_nothing_again_unasked(project: Project) -> None:
+    with Provider({1: charged_but_lost(reset())}) as provider:
+        config = configure_run(project, provider.url, 1, stop=LENIENT)
+        run_and_check(config, provider.charges)
+        assert run_and_check(config, provider.charges).report["calls"] == 0
         assert again(config, "in_doubt=retry").column("status") == ["succeeded"]
 
 
 def test_status_lists_what_is_in_doubt_for_a_look_at_the_console(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     body = b'{"code": null, "request_id": "call-2"}'
-    with Provider({2: lost(answer(body, 200)), "a pet 3": lost(reset())}) as provider:
-        config = use(workshop, provider.url, 5, stop=LENIENT, limits={"concurrency": 1})
-        run = ran(config, provider.charges)
+    with Provider(
+        {2: charged_but_lost(answer(body, 200)), "a pet 3": charged_but_lost(reset())}
+    ) as provider:
+        config = configure_run(
+            project, provider.url, 5, stop=LENIENT, limits={"concurrency": 1}
+        )
+        run = run_and_check(config, provider.charges)
     status = read_status(load_config(config))
     assert [doubt.label for doubt in status.in_doubt_calls] == ["row 2", "row 4"]
     first = status.in_doubt_calls[0]
@@ -424,10 +428,10 @@ def test_status_lists_what_is_in_doubt_for_a_look_at_the_console(
     )
 
 
-def test_status_lists_at_most_twenty_jobs_in_doubt(workshop: Workshop) -> None:
-    with Provider(every=lost(reset())) as provider:
-        config = use(workshop, provider.url, 23, stop=LENIENT)
-        ran(config, provider.charges)
+def test_status_lists_at_most_twenty_jobs_in_doubt(project: Project) -> None:
+    with Provider(every=charged_but_lost(reset())) as provider:
+        config = configure_run(project, provider.url, 23, stop=LENIENT)
+        run_and_check(config, provider.charges)
     status = read_status(load_config(config))
     assert len(status.in_doubt_calls) == 20
     assert status.plan.summary()["in_doubt"] == 23

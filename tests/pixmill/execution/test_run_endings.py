@@ -14,10 +14,10 @@ from pixmill.execution import image_downloads as downloads
 from pixmill.execution.repair import repair
 from pixmill.execution.run import Run, prepare
 from pixmill.ledger import RunLimits
-from tests.conftest import Simulated, Workshop, carry_out, results
+from tests.conftest import Project, Simulated, results, run_config
 from tests.faulty_server import FaultyServer, Peer, answer, stall
 from tests.pixmill.provider.answer_bodies import success
-from tests.pixmill.run_checks import Provider, said, to_its_end, use
+from tests.pixmill.run_checks import Provider, configure_run, error_response, run_to_end
 
 ROWS = 6
 CHANGE = "request.params.scale=4"
@@ -25,25 +25,25 @@ CHANGE = "request.params.scale=4"
 
 
 @pytest.fixture
-def paid(workshop: Workshop, simulated: Simulated) -> Workshop:
-    """A workshop with a picture of each row."""
-    workshop.write_rows(workshop.rows(ROWS))
-    workshop.use(simulated)
-    workshop.write_config(input={"row_key": ["id"]})
-    assert carry_out(workshop.path)["succeeded"] == ROWS
-    return workshop
+def paid(project: Project, simulated: Simulated) -> Project:
+    """A project with a picture of each row."""
+    project.write_rows(project.rows(ROWS))
+    project.use_simulator(simulated)
+    project.write_config(input={"row_key": ["id"]})
+    assert run_config(project.path)["succeeded"] == ROWS
+    return project
 
 
 # Rows that nobody tried
 
 
 def test_jobs_that_were_left_without_a_reason_are_a_problem(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     """C18: a chunk that never came, whoever lost it."""
-    workshop.write_rows(workshop.rows(ROWS))
-    workshop.use(simulated)
-    with prepare(load_config(workshop.path)) as run:
+    project.write_rows(project.rows(ROWS))
+    project.use_simulator(simulated)
+    with prepare(load_config(project.path)) as run:
         run.begin()
         _, *rest = run.chunks()
         for chunk in rest:
@@ -55,7 +55,7 @@ def test_jobs_that_were_left_without_a_reason_are_a_problem(
         1,
     )
     assert report["reason"] == "finished with new problems: 1 not attempted"
-    assert carry_out(workshop.path)["exit_code"] == 0
+    assert run_config(project.path)["exit_code"] == 0
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["before its chunk", "after it"])
@@ -68,21 +68,21 @@ def test_jobs_that_were_left_without_a_reason_are_a_problem(
     ids=["gone", "another one"],
 )
 def test_an_input_image_that_changes_in_mid_run_is_a_problem_and_costs_no_other_row(
-    workshop: Workshop, change: Callable[[Path], None], status: str, late: bool
+    project: Project, change: Callable[[Path], None], status: str, late: bool
 ) -> None:
     """F13: its row has no picture, and nothing but the exit code tells who does not watch."""
     for at in range(2):
-        Image.new("RGB", (8, 8), (at, 0, 0)).save(workshop.folder / f"{at}.png")
+        Image.new("RGB", (8, 8), (at, 0, 0)).save(project.folder / f"{at}.png")
     with Provider() as provider:
-        use(workshop, provider.url, 0)
-        workshop.write_rows(
-            [{**row, "photo": f"{at}.png"} for at, row in enumerate(workshop.rows(2))]
+        configure_run(project, provider.url, 0)
+        project.write_rows(
+            [{**row, "photo": f"{at}.png"} for at, row in enumerate(project.rows(2))]
         )
-        workshop.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
-        with prepare(load_config(workshop.write_config())) as run:
+        project.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
+        with prepare(load_config(project.write_config())) as run:
             run.begin()
             chunks = list(run.chunks()) if late else run.chunks()
-            change(workshop.folder / "1.png")
+            change(project.folder / "1.png")
             for chunk in chunks:
                 run.process(chunk)
             report = run.finish()
@@ -95,18 +95,18 @@ def test_an_input_image_that_changes_in_mid_run_is_a_problem_and_costs_no_other_
 
 
 def test_a_job_that_another_run_has_in_flight_is_no_problem_and_is_told(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     """C18: it is paid for, only not here. Two runs that share a table both end with 0."""
-    workshop.write_rows(workshop.rows(ROWS))
-    workshop.use(simulated)
-    config = load_config(workshop.path)
+    project.write_rows(project.rows(ROWS))
+    project.use_simulator(simulated)
+    config = load_config(project.path)
     with prepare(config) as other:
         other.ledger.begin_run(other.run_id, config.name)
         theirs = next(other.plan.pending_jobs())
         limits = RunLimits(other.run_id, "gateway", "", theirs.req_key, None, 3, 600)
         other.ledger.claim(theirs.key, limits)
-        report = carry_out(workshop.path)
+        report = run_config(project.path)
     assert (report["exit_code"], report["succeeded"], report["skipped"]) == (
         0,
         ROWS - 1,
@@ -122,16 +122,16 @@ class Ending(NamedTuple):
     """A run over requests that are not paid for yet, which ends before it gets as many pictures as there are."""
 
     code: int
-    run: Callable[[Workshop], dict[str, Any]]
+    run: Callable[[Project], dict[str, Any]]
 
 
-def with_a_wrong_key(shop: Workshop) -> dict[str, Any]:
+def with_a_wrong_key(shop: Project) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PIXMILL_API_KEY", "not-the-right-key")
-        return carry_out(shop.path, CHANGE)
+        return run_config(shop.path, CHANGE)
 
 
-def interrupted_at_once(shop: Workshop) -> dict[str, Any]:
+def interrupted_at_once(shop: Project) -> dict[str, Any]:
     with prepare(load_config(shop.path, [CHANGE])) as run:
         run.interrupt("SIGTERM")
         run.begin()
@@ -139,22 +139,22 @@ def interrupted_at_once(shop: Workshop) -> dict[str, Any]:
         return run.finish()
 
 
-def with_a_budget_of_one_call(shop: Workshop) -> dict[str, Any]:
-    return carry_out(shop.path, CHANGE, "budget.max_calls=1")
+def with_a_budget_of_one_call(shop: Project) -> dict[str, Any]:
+    return run_config(shop.path, CHANGE, "budget.max_calls=1")
 
 
-def of_which_all_fails(shop: Workshop) -> dict[str, Any]:
-    with Provider(every=said(50215)) as provider:
-        return carry_out(shop.path, CHANGE, f"provider.base_url={provider.url}")
+def of_which_all_fails(shop: Project) -> dict[str, Any]:
+    with Provider(every=error_response(50215)) as provider:
+        return run_config(shop.path, CHANGE, f"provider.base_url={provider.url}")
 
 
-def with_more_rows(shop: Workshop) -> dict[str, Any]:
+def with_more_rows(shop: Project) -> dict[str, Any]:
     shop.write_rows(shop.rows(ROWS + 2))
     return with_a_wrong_key(shop)
 
 
-def with_nothing_to_spend(shop: Workshop) -> dict[str, Any]:
-    return carry_out(shop.path, CHANGE, limit=0)
+def with_nothing_to_spend(shop: Project) -> dict[str, Any]:
+    return run_config(shop.path, CHANGE, limit=0)
 
 
 ENDINGS = {
@@ -167,7 +167,7 @@ ENDINGS = {
 }
 
 
-def published(shop: Workshop) -> dict[str, bytes]:
+def published(shop: Project) -> dict[str, bytes]:
     folder = shop.folder / "out" / "pets"
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
@@ -175,12 +175,12 @@ def published(shop: Workshop) -> dict[str, bytes]:
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
 @pytest.mark.parametrize("row_key", [["id"], []], ids=["keyed", "by content"])
 def test_a_run_that_got_too_little_leaves_the_dataset_as_it_is(
-    paid: Workshop, ending: Ending, row_key: list[str]
+    paid: Project, ending: Ending, row_key: list[str]
 ) -> None:
     """I8f: it says so, tells of itself all the same, and the next run that gets its pictures publishes them."""
     paid.config["input"]["row_key"] = row_key
     paid.write_config()
-    carry_out(paid.path)
+    run_config(paid.path)
     before = published(paid)
     report = ending.run(paid)
     assert published(paid) == before
@@ -190,13 +190,13 @@ def test_a_run_that_got_too_little_leaves_the_dataset_as_it_is(
     assert {row["status"] for row in results(report)} == {"succeeded"}
     record = Path(report["dataset"]).parent / "runs" / f"{report['run_id']}.json"
     assert json.loads(record.read_text())["reason"] == report["reason"]
-    after = carry_out(paid.path, "request.params.scale=5")
+    after = run_config(paid.path, "request.params.scale=5")
     assert "stays" not in after["reason"]
     assert published(paid) != before
 
 
 def test_a_repair_does_not_put_what_is_not_paid_for_in_place_of_pictures(
-    paid: Workshop,
+    paid: Project,
 ) -> None:
     """I8f: it publishes as well, and pays for nothing."""
     before = published(paid)
@@ -213,20 +213,20 @@ def test_a_repair_does_not_put_what_is_not_paid_for_in_place_of_pictures(
     ids=["fewer rows", "fewer rows, not paid for"],
 )
 def test_rows_that_were_taken_out_of_the_table_leave_the_dataset(
-    paid: Workshop,
-    change: Callable[[Workshop], None],
+    paid: Project,
+    change: Callable[[Project], None],
     status: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     change(paid)
     monkeypatch.setenv("PIXMILL_API_KEY", "not-the-right-key")
-    report = carry_out(paid.path)
+    report = run_config(paid.path)
     assert [row["status"] for row in results(report)] == status
 
 
-def test_who_tries_a_change_out_on_a_few_rows_gets_to_see_them(paid: Workshop) -> None:
+def test_who_tries_a_change_out_on_a_few_rows_gets_to_see_them(paid: Project) -> None:
     """`--limit` leaves the rest out because it was told to; the version before is in the history."""
-    report = carry_out(paid.path, CHANGE, limit=1)
+    report = run_config(paid.path, CHANGE, limit=1)
     assert (report["exit_code"], report["reason"]) == (0, "finished")
     assert [row["status"] for row in results(report)] == ["succeeded"] + ["skipped"] * (
         ROWS - 1
@@ -238,18 +238,18 @@ def test_who_tries_a_change_out_on_a_few_rows_gets_to_see_them(paid: Workshop) -
 
 
 def test_a_run_is_recorded_before_its_page_is_made(
-    workshop: Workshop, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+    project: Project, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A6: a page of many pictures takes minutes, and who sends SIGTERM waits ten seconds."""
-    workshop.write_rows(workshop.rows(2))
-    workshop.use(simulated)
+    project.write_rows(project.rows(2))
+    project.use_simulator(simulated)
     seen: list[tuple[Any, Any]] = []
     write = page.write_report
 
-    with prepare(load_config(workshop.path)) as run:
+    with prepare(load_config(project.path)) as run:
 
         def look(*arguments: Any, **named: Any) -> Path:
-            (record,) = (workshop.folder / "out" / "pets" / "runs").glob("*.json")
+            (record,) = (project.folder / "out" / "pets" / "runs").glob("*.json")
             (last,) = run.ledger.last_runs("pets")
             seen.append(
                 (json.loads(record.read_text())["exit_code"], last["finished_at"])
@@ -261,21 +261,21 @@ def test_a_run_is_recorded_before_its_page_is_made(
     (code, finished_at), *_ = seen
     assert code == 0
     assert finished_at
-    record = workshop.folder / "out" / "pets" / "runs" / f"{run.run_id}.json"
+    record = project.folder / "out" / "pets" / "runs" / f"{run.run_id}.json"
     assert {**json.loads(record.read_text()), "at": None} == {**report, "at": None}
 
 
 def test_no_thumbnail_is_made_after_an_interrupt_and_the_next_run_makes_up_for_it(
-    workshop: Workshop, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+    project: Project, simulated: Simulated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A6: the page is there all the same, with the thumbnails that there are."""
-    workshop.write_rows(workshop.rows(ROWS))
-    workshop.use(simulated)
-    store = workshop.folder / "out"
+    project.write_rows(project.rows(ROWS))
+    project.use_simulator(simulated)
+    store = project.folder / "out"
     made: list[Path] = []
     save = thumbnails._save
 
-    with prepare(load_config(workshop.path)) as run:
+    with prepare(load_config(project.path)) as run:
 
         def interrupt(image: Image.Image, target: Path) -> None:
             made.append(target)
@@ -289,11 +289,11 @@ def test_no_thumbnail_is_made_after_an_interrupt_and_the_next_run_makes_up_for_i
     shown = Path(report["report"])
     assert f"{ROWS} of {ROWS} images" in shown.read_text()
     monkeypatch.setattr(thumbnails, "_save", save)
-    carry_out(workshop.path)
-    carry_out(workshop.path)
+    run_config(project.path)
+    run_config(project.path)
     assert len(list(store.glob("thumbs/*/*.webp"))) == ROWS
     at = shown.stat().st_mtime_ns
-    carry_out(workshop.path)
+    run_config(project.path)
     assert shown.stat().st_mtime_ns == at
 
 
@@ -313,7 +313,7 @@ def paid_out(run: Run) -> dict[str, Any]:
     "paid_before", [False, True], ids=["of this run", "of an earlier run"]
 )
 def test_an_interrupt_waits_only_a_moment_for_images(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, paid_before: bool
+    project: Project, monkeypatch: pytest.MonkeyPatch, paid_before: bool
 ) -> None:
     """A6: their host takes the request and never answers; they are paid for, pending, and come another time."""
     monkeypatch.setattr(downloads, "END_SECONDS", 0.0)
@@ -326,14 +326,14 @@ def test_an_interrupt_waits_only_a_moment_for_images(
     with FaultyServer(interrupting) as images:
         body = json.dumps(success(image_urls=[f"{images.url}/a.jpg"])).encode()
         with FaultyServer(answer(body)) as provider:
-            config = use(
-                workshop, provider.url, ROWS, output={"allow_hosts": ["127.0.0.1"]}
+            config = configure_run(
+                project, provider.url, ROWS, output={"allow_hosts": ["127.0.0.1"]}
             )
             if paid_before:
-                carry_out(config)
+                run_config(config)
             with prepare(load_config(config, ["output.images=download"])) as run:
                 current.append(run)
-                report = to_its_end(lambda: paid_out(run))
+                report = run_to_end(lambda: paid_out(run))
     rows = results(report)
     paid = [row for row in rows if row["status"] == "succeeded"]
     assert report["exit_code"] == 130

@@ -11,20 +11,20 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.errors import ConfigError, TableError
 from pixmill.planning.planner import make_plan
-from tests.conftest import Simulated, Workshop, carry_out, results
+from tests.conftest import Project, Simulated, results, run_config
 
 STRENGTH = "controlnet_args.0.strength"
 
 
 @pytest.fixture
-def swept(workshop: Workshop, simulated: Simulated) -> Workshop:
+def swept(project: Project, simulated: Simulated) -> Project:
     """Twenty rows on a simulator's gateway, no images fetched."""
-    workshop.use(simulated)
-    workshop.write_rows(workshop.rows(20))
-    workshop.write_config(
+    project.use_simulator(simulated)
+    project.write_rows(project.rows(20))
+    project.write_config(
         output={"images": "url"}, limits={"qps": 5000, "concurrency": 16}
     )
-    return workshop
+    return project
 
 
 def grid(*groups: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -32,14 +32,14 @@ def grid(*groups: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def run(
-    workshop: Workshop, **changes: Any
+    project: Project, **changes: Any
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    report = carry_out(workshop.write_config(**changes))
+    report = run_config(project.write_config(**changes))
     return report, results(report)
 
 
 def test_a_sweep_pays_for_every_job_once_and_growth_pays_for_itself_only(
-    swept: Workshop, simulated: Simulated
+    swept: Project, simulated: Simulated
 ) -> None:
     axes: dict[str, Any] = {"scale": [2, 3, 4, 5, 6], STRENGTH: [0.2, 0.4, 0.6, 0.8]}
     report, rows = run(swept, sweep=grid(axes), seed={"replicates": 2})
@@ -72,7 +72,7 @@ def test_a_sweep_pays_for_every_job_once_and_growth_pays_for_itself_only(
     assert (report["jobs"], report["calls"]) == (60, 20)
 
 
-def test_rows_come_in_input_order_then_points_then_replicates(swept: Workshop) -> None:
+def test_rows_come_in_input_order_then_points_then_replicates(swept: Project) -> None:
     _, rows = run(
         swept,
         sweep=grid({"scale": [2, 3]}),
@@ -97,7 +97,7 @@ def test_rows_come_in_input_order_then_points_then_replicates(swept: Workshop) -
 
 
 def test_the_points_of_a_row_share_its_seed_and_replicates_do_not(
-    swept: Workshop,
+    swept: Project,
 ) -> None:
     _, rows = run(swept, sweep=grid({"scale": [2, 4]}), seed={"replicates": 2})
     by_row: dict[tuple[int, int], set[int]] = {}
@@ -107,17 +107,17 @@ def test_the_points_of_a_row_share_its_seed_and_replicates_do_not(
     assert len(set.union(*by_row.values())) == 40
 
 
-def test_per_job_gives_every_point_a_seed_of_its_own(swept: Workshop) -> None:
+def test_per_job_gives_every_point_a_seed_of_its_own(swept: Project) -> None:
     _, rows = run(swept, sweep=grid({"scale": [2, 4]}), seed={"policy": "per_job"})
     assert len({row["seed"] for row in rows}) == len(rows) == 40
 
 
-def test_fixed_seeds_count_up_with_replicates(swept: Workshop) -> None:
+def test_fixed_seeds_count_up_with_replicates(swept: Project) -> None:
     _, rows = run(swept, seed={"policy": "fixed", "base": 2**31 - 2, "replicates": 3})
     assert [row["seed"] for row in rows[:3]] == [2**31 - 2, 2**31 - 1, 0]
 
 
-def test_a_variable_of_the_template_is_an_axis(swept: Workshop) -> None:
+def test_a_variable_of_the_template_is_an_axis(swept: Project) -> None:
     styles = [
         {"label": "ink", "value": "in black ink"},
         {"label": "oil", "value": "in oil"},
@@ -132,7 +132,7 @@ def test_a_variable_of_the_template_is_an_axis(swept: Workshop) -> None:
     assert [row["param_style"] for row in rows[:2]] == ["in black ink", "in oil"]
 
 
-def test_conditions_may_read_columns_of_the_row(swept: Workshop) -> None:
+def test_conditions_may_read_columns_of_the_row(swept: Project) -> None:
     sweep = grid(
         {"scale": [2, 3, 4]},
         exclude=["scale == 4 and id == 'r3'"],
@@ -145,14 +145,14 @@ def test_conditions_may_read_columns_of_the_row(swept: Workshop) -> None:
 
 
 def test_where_selects_rows_and_keeps_their_numbers(
-    swept: Workshop, simulated: Simulated
+    swept: Project, simulated: Simulated
 ) -> None:
     report, rows = run(swept, input={"where": "id in ['r2', 'r17']"})
     assert (report["rows"], report["jobs"], simulated.bill.calls) == (2, 2, 2)
     assert [row["row_number"] for row in rows] == [3, 18]
 
 
-def test_an_invalid_row_is_one_job_of_no_point(swept: Workshop) -> None:
+def test_an_invalid_row_is_one_job_of_no_point(swept: Project) -> None:
     rows = swept.rows(4)
     rows[1]["photo"] = "nowhere"
     swept.write_rows(rows)
@@ -197,7 +197,7 @@ def test_an_invalid_row_is_one_job_of_no_point(swept: Workshop) -> None:
 
 
 def test_a_row_is_invalid_as_a_whole_where_one_of_its_points_would_be(
-    swept: Workshop,
+    swept: Project,
 ) -> None:
     long = "x" * 3995
     swept.write_rows(
@@ -216,7 +216,7 @@ def test_a_row_is_invalid_as_a_whole_where_one_of_its_points_would_be(
 
 
 def test_contradicting_rows_of_a_sweep_are_invalid_and_equal_ones_are_paid_once(
-    swept: Workshop,
+    swept: Project,
 ) -> None:
     rows = swept.rows(3)
     rows += [{**rows[0]}, {**rows[1], "text": "something else"}]
@@ -234,7 +234,7 @@ def test_contradicting_rows_of_a_sweep_are_invalid_and_equal_ones_are_paid_once(
 
 
 def test_a_shuffled_table_pays_for_nothing(
-    swept: Workshop, simulated: Simulated
+    swept: Project, simulated: Simulated
 ) -> None:
     run(swept, sweep=grid({"scale": [2, 4]}))
     rows = swept.rows(20)
@@ -244,9 +244,9 @@ def test_a_shuffled_table_pays_for_nothing(
     assert (report["cached"], report["calls"], simulated.bill.calls) == (40, 0, 40)
 
 
-def test_a_limit_pays_in_the_order_of_rows_and_points(swept: Workshop) -> None:
+def test_a_limit_pays_in_the_order_of_rows_and_points(swept: Project) -> None:
     swept.write_config(sweep=grid({"scale": [2, 4]}))
-    report = carry_out(swept.path, limit=3)
+    report = run_config(swept.path, limit=3)
     paid = [
         (row["row_number"], row["param_scale"])
         for row in results(report)
@@ -255,7 +255,7 @@ def test_a_limit_pays_in_the_order_of_rows_and_points(swept: Workshop) -> None:
     assert paid == [(1, 2), (1, 4), (2, 2)]
 
 
-def test_the_schema_says_what_the_columns_mean(swept: Workshop) -> None:
+def test_the_schema_says_what_the_columns_mean(swept: Project) -> None:
     values = [{"label": "low", "value": 0.2}, 0.8]
     report, _ = run(swept, sweep=grid({STRENGTH: values}), input={"row_key": ["id"]})
     said = json.loads(pq.read_schema(report["dataset"]).metadata[b"pixmill"])
@@ -270,7 +270,7 @@ def test_the_schema_says_what_the_columns_mean(swept: Workshop) -> None:
     assert said["columns"] == {"image_url": "photo", "prompt": "text"}
 
 
-def test_columns_and_axes_together_make_the_request(swept: Workshop) -> None:
+def test_columns_and_axes_together_make_the_request(swept: Project) -> None:
     swept.write_rows(
         [{**row, "best": f"0.{at + 1}"} for at, row in enumerate(swept.rows(3))]
     )
@@ -313,7 +313,7 @@ def test_columns_and_axes_together_make_the_request(swept: Workshop) -> None:
     ],
 )
 def test_a_mistake_in_a_sweep_is_named_before_any_call(
-    swept: Workshop, changes: dict[str, Any], said: str
+    swept: Project, changes: dict[str, Any], said: str
 ) -> None:
     if "columns" in changes.get("input", {}):
         changes["input"]["columns"] |= swept.config["input"]["columns"]
@@ -321,7 +321,7 @@ def test_a_mistake_in_a_sweep_is_named_before_any_call(
         load_config(swept.write_config(**changes))
 
 
-def test_all_mistakes_of_a_sweep_are_named_at_once(swept: Workshop) -> None:
+def test_all_mistakes_of_a_sweep_are_named_at_once(swept: Project) -> None:
     sweep = grid({"scale": [99], "nothing": [1], "ddim_steps": {"range": [1, 5, 0]}})
     with pytest.raises(ConfigError) as caught:
         load_config(swept.write_config(sweep=sweep, seed={"policy": "never"}))
@@ -346,7 +346,7 @@ def test_all_mistakes_of_a_sweep_are_named_at_once(swept: Workshop) -> None:
     ],
 )
 def test_a_condition_that_the_table_can_not_answer_is_named(
-    swept: Workshop, changes: dict[str, Any], said: str
+    swept: Project, changes: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(TableError, match=said):
         make_plan(load_config(swept.write_config(**changes)), None)

@@ -19,9 +19,16 @@ from pixmill.ledger import open_ledger
 from pixmill.ledger.billing.bill import Period, make_bill
 from pixmill.ledger.input_images import InputImage
 from pixmill.ledger.schema import SCHEMA_VERSION
-from tests.conftest import ROOT, Simulated, Workshop
-from tests.pixmill.run_checks import Charge, Provider, billed, ledger, ran, use
-from tests.real_command import Command, ended
+from tests.conftest import ROOT, Project, Simulated
+from tests.pixmill.run_checks import (
+    Charge,
+    Provider,
+    configure_run,
+    ledger,
+    run_and_check,
+    simulator_charges,
+)
+from tests.real_command import Command, wait_for_result
 
 VERSION_1 = {
     "meta": "name value",
@@ -82,21 +89,24 @@ def schema(config: str) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.mark.parametrize("opened_by", ["plan", "run"])
 def test_a_ledger_of_version_1_goes_on_and_nothing_is_paid_again(
-    workshop: Workshop, simulated: Simulated, opened_by: str
+    project: Project, simulated: Simulated, opened_by: str
 ) -> None:
-    workshop.write_rows(workshop.rows(5))
-    workshop.use(simulated)
-    ran(workshop.path, billed(simulated))
-    before, new_schema = ran(workshop.path, billed(simulated)), schema(workshop.path)
-    to_version_1(workshop.path)
-    assert schema(workshop.path) != new_schema
+    project.write_rows(project.rows(5))
+    project.use_simulator(simulated)
+    run_and_check(project.path, simulator_charges(simulated))
+    before, new_schema = (
+        run_and_check(project.path, simulator_charges(simulated)),
+        schema(project.path),
+    )
+    to_version_1(project.path)
+    assert schema(project.path) != new_schema
     if opened_by == "plan":
-        summary = api.plan(load_config(workshop.path)).summary()
+        summary = api.plan(load_config(project.path)).summary()
         assert (summary["cached"], summary["pending"]) == (5, 0)
-        assert schema(workshop.path) == new_schema
-    after = ran(workshop.path, billed(simulated))
-    assert schema(workshop.path) == new_schema
-    assert ledger(workshop.path, "SELECT value FROM meta") == [(str(SCHEMA_VERSION),)]
+        assert schema(project.path) == new_schema
+    after = run_and_check(project.path, simulator_charges(simulated))
+    assert schema(project.path) == new_schema
+    assert ledger(project.path, "SELECT value FROM meta") == [(str(SCHEMA_VERSION),)]
     assert (after.report["calls"], after.report["cached"], simulated.bill.calls) == (
         0,
         5,
@@ -107,37 +117,44 @@ def test_a_ledger_of_version_1_goes_on_and_nothing_is_paid_again(
 
 
 def test_what_version_1_left_undone_is_done_after_the_upgrade(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     """New calls and answers of input images find their columns and tables."""
-    workshop.write_rows(workshop.rows(4))
-    workshop.use(simulated)
-    assert ran(workshop.path, billed(simulated), limit=3).report["calls"] == 3
-    to_version_1(workshop.path)
-    resumed = ran(workshop.path, billed(simulated))
+    project.write_rows(project.rows(4))
+    project.use_simulator(simulated)
+    assert (
+        run_and_check(project.path, simulator_charges(simulated), limit=3).report[
+            "calls"
+        ]
+        == 3
+    )
+    to_version_1(project.path)
+    resumed = run_and_check(project.path, simulator_charges(simulated))
     assert (resumed.report["calls"], resumed.column("status")) == (1, ["succeeded"] * 4)
     assert resumed.column("effective_seed") == resumed.column("seed")
-    seeds = ledger(workshop.path, "SELECT seed FROM attempts ORDER BY id")
+    seeds = ledger(project.path, "SELECT seed FROM attempts ORDER BY id")
     assert seeds == [(None,)] * 3 + [(resumed.rows[3]["seed"],)]
     image = InputImage("https://images.example.com/0.jpg", 1, "input_not_found", "gone")
-    with prepare(load_config(workshop.path)) as run:
+    with prepare(load_config(project.path)) as run:
         run.ledger.record_input(image)
         assert run.ledger.inputs([image.url]) == {image.url: image}
 
 
 def test_two_commands_may_upgrade_a_ledger_at_once(
-    workshop: Workshop, simulated: Simulated, pixmill: Command
+    project: Project, simulated: Simulated, pixmill: Command
 ) -> None:
-    workshop.write_rows(workshop.rows(3))
-    workshop.use(simulated)
-    ran(workshop.path, billed(simulated))
-    new_schema = schema(workshop.path)
-    to_version_1(workshop.path)
-    command = ("plan", workshop.path, "--json")
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    run_and_check(project.path, simulator_charges(simulated))
+    new_schema = schema(project.path)
+    to_version_1(project.path)
+    command = ("plan", project.path, "--json")
     with pixmill.started(*command) as one, pixmill.started(*command) as other:
-        assert [ended(process).report["cached"] for process in (one, other)] == [3, 3]
+        assert [
+            wait_for_result(process).report["cached"] for process in (one, other)
+        ] == [3, 3]
         assert (one.returncode, other.returncode) == (0, 0)
-    assert schema(workshop.path) == new_schema
+    assert schema(project.path) == new_schema
 
 
 KEPT = sorted((ROOT / "tests" / "golden" / "ledgers").glob("v*.sql"))
@@ -169,15 +186,15 @@ def restore(kept: Path, store: Path) -> None:
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.stem)
 def test_a_kept_ledger_pays_only_for_what_was_not_settled(
-    workshop: Workshop, kept: Path
+    project: Project, kept: Path
 ) -> None:
     """B10, A1: what its time paid for, refused, failed for good or left in doubt is not sent again."""
-    restore(kept, workshop.folder / "out")
+    restore(kept, project.folder / "out")
     with Provider() as provider:
-        config = use(workshop, provider.url, len(ROWS_OF_KEPT))
+        config = configure_run(project, provider.url, len(ROWS_OF_KEPT))
         counts = api.plan(load_config(config)).summary()
-        run = ran(config, lambda: [*THEN, *provider.charges()])
-        again = ran(config, lambda: [*THEN, *provider.charges()])
+        run = run_and_check(config, lambda: [*THEN, *provider.charges()])
+        again = run_and_check(config, lambda: [*THEN, *provider.charges()])
     names = ("cached", "refused", "failed", "in_doubt", "pending")
     assert [counts[name] for name in names] == [2, 1, 1, 2, 2]
     assert sorted(provider.prompts) == ["a pet 3", "a pet 7"]
@@ -194,11 +211,11 @@ def test_a_kept_ledger_pays_only_for_what_was_not_settled(
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.stem)
 def test_what_a_kept_ledger_spent_is_still_on_the_bill(
-    workshop: Workshop, kept: Path
+    project: Project, kept: Path
 ) -> None:
     """B10, I3."""
-    restore(kept, workshop.folder / "out")
-    opened = open_ledger(workshop.folder / "out" / "ledger.db")
+    restore(kept, project.folder / "out")
+    opened = open_ledger(project.folder / "out" / "ledger.db")
     assert opened
     with closing(opened):
         (total,) = make_bill(opened, Period("all", ZoneInfo("Asia/Shanghai"))).totals

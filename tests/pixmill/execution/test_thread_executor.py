@@ -27,21 +27,21 @@ from pixmill.planning.jobs import Job
 from pixmill.provider.client import Client, open_client
 from pixmill.storage import open_store
 from pixmill.storage.image_fetcher import ImageFetcher
-from tests.conftest import Workshop, carry_out
+from tests.conftest import Project, run_config
 from tests.faulty_server import Behaviour, FaultyServer, Peer, answer
 from tests.pixmill.provider.answer_bodies import success
 from tests.pixmill.run_checks import (
     Fault,
     Provider,
-    check,
+    charged_but_lost,
     check_bill,
+    check_run,
+    configure_run,
+    error_response,
     ledger,
-    lost,
     picture,
-    ran,
-    said,
-    to_its_end,
-    use,
+    run_and_check,
+    run_to_end,
 )
 from tests.pixmill.sample_pictures import JPEG
 
@@ -82,7 +82,7 @@ def started(
             client.close()
 
 
-def test_retries_are_bounded_and_each_pause_is_drawn_anew(workshop: Workshop) -> None:
+def test_retries_are_bounded_and_each_pause_is_drawn_anew(project: Project) -> None:
     """I7: without jitter there is no pause at all, so only the bound ends this."""
     drawn: list[float] = []
 
@@ -90,10 +90,10 @@ def test_retries_are_bounded_and_each_pause_is_drawn_anew(workshop: Workshop) ->
         drawn.append(0.0)
         return 0.0
 
-    with Provider(every=said(50500, 500)) as provider:
-        config = use(workshop, provider.url, 1, retry={"max_attempts": 5})
+    with Provider(every=error_response(50500, 500)) as provider:
+        config = configure_run(project, provider.url, 1, retry={"max_attempts": 5})
         with started(config, jitter) as (executor, jobs):
-            assert to_its_end(lambda: executor.process(jobs)) == ChunkCounts(failed=1)
+            assert run_to_end(lambda: executor.process(jobs)) == ChunkCounts(failed=1)
         assert len(provider.requests) == 5
     assert len(drawn) == 4
     assert ledger(config, "SELECT state, transient, runs, attempts FROM jobs") == [
@@ -101,12 +101,12 @@ def test_retries_are_bounded_and_each_pause_is_drawn_anew(workshop: Workshop) ->
     ]
 
 
-def test_pauses_between_retries_double(workshop: Workshop) -> None:
+def test_pauses_between_retries_double(project: Project) -> None:
     """D13: a tenth of 0.5, 1 and 2 seconds; lower bounds only."""
-    with Provider(every=said(50500, 500)) as provider:
-        config = use(workshop, provider.url, 1, retry={"max_attempts": 4})
+    with Provider(every=error_response(50500, 500)) as provider:
+        config = configure_run(project, provider.url, 1, retry={"max_attempts": 4})
         with started(config, lambda: 0.1) as (executor, jobs):
-            to_its_end(lambda: executor.process(jobs))
+            run_to_end(lambda: executor.process(jobs))
     gaps = [
         later - sooner
         for sooner, later in zip(provider.arrived, provider.arrived[1:], strict=False)
@@ -116,16 +116,16 @@ def test_pauses_between_retries_double(workshop: Workshop) -> None:
 
 
 def test_throttling_without_end_ends_and_is_pending_in_the_next_run(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """I7: it uses up no attempts, but has a bound of its own."""
-    with Provider(every=said(50429, 429)) as provider:
-        config = use(workshop, provider.url, 1, retry={"max_attempts": 1})
+    with Provider(every=error_response(50429, 429)) as provider:
+        config = configure_run(project, provider.url, 1, retry={"max_attempts": 1})
         with started(config) as (executor, jobs):
-            assert to_its_end(lambda: executor.process(jobs)) == ChunkCounts(failed=1)
+            assert run_to_end(lambda: executor.process(jobs)) == ChunkCounts(failed=1)
         assert len(provider.requests) == MAX_THROTTLES
         provider.every = None
-        run = ran(config, provider.charges)
+        run = run_and_check(config, provider.charges)
     assert (run.report["succeeded"], run.report["calls"]) == (1, 1)
 
 
@@ -154,12 +154,12 @@ def test_the_breaker_looks_at_a_full_window_of_attempted_jobs(
 
 
 def test_the_more_serious_reason_to_stop_is_the_one_reported(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """Exit codes: 130 outranks 6, 6 outranks 5, 5 outranks 4; the first of equals stays."""
     with (
         Provider() as provider,
-        started(use(workshop, provider.url, 1)) as (executor, _),
+        started(configure_run(project, provider.url, 1)) as (executor, _),
     ):
         for code in (
             StopCode.BUDGET,
@@ -191,19 +191,23 @@ def breaking(path: Path, number: str, broken: Callable[[], None]) -> Behaviour:
 
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_a_ledger_that_breaks_in_mid_run_stops_the_paying_at_once(
-    workshop: Workshop, concurrency: int
+    project: Project, concurrency: int
 ) -> None:
     """B1: calls in flight end, no further one is made, and the error says so; what was recorded stays."""
-    path = workshop.folder / "out" / "ledger.db"
+    path = project.folder / "out" / "ledger.db"
     sent: list[int] = []
 
     def note() -> None:
         sent.append(len(provider.requests))
 
-    with Provider({3: lost(breaking(path, "2", note))}, delay=0.01) as provider:
-        config = use(workshop, provider.url, 40, limits={"concurrency": concurrency})
+    with Provider(
+        {3: charged_but_lost(breaking(path, "2", note))}, delay=0.01
+    ) as provider:
+        config = configure_run(
+            project, provider.url, 40, limits={"concurrency": concurrency}
+        )
         with pytest.raises(LedgerError, match="could not be written"):
-            to_its_end(lambda: carry_out(config))
+            run_to_end(lambda: run_config(config))
         assert 3 <= sent[0] <= len(provider.requests) <= sent[0] + 2 * (concurrency - 1)
     states = dict(ledger(config, "SELECT state, count(*) FROM jobs GROUP BY state"))
     assert states.keys() == {"in_flight", "succeeded"}
@@ -212,14 +216,14 @@ def test_a_ledger_that_breaks_in_mid_run_stops_the_paying_at_once(
 
 
 def test_no_payload_is_built_before_its_turn(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A8: local images are megabytes, and `concurrency: auto` has a hundred threads that wait for a slot."""
     let_through: list[int] = []
     beginning = Job.beginning
     with Provider(delay=0.05) as provider:
-        config = use(
-            workshop,
+        config = configure_run(
+            project,
             provider.url,
             8,
             limits={"concurrency": 8},
@@ -232,13 +236,13 @@ def test_no_payload_is_built_before_its_turn(
                 return beginning(job)
 
             monkeypatch.setattr(Job, "beginning", counted)
-            to_its_end(lambda: executor.process(jobs))
+            run_to_end(lambda: executor.process(jobs))
     assert len(let_through) == 8
     assert all(sent >= built for built, sent in enumerate(let_through, 1))
 
 
 def test_no_more_is_paid_for_than_images_can_be_fetched(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A8: a slow host of images would let a queue grow with the table, and its URLs die a day later."""
     most, waiting = 3, list[int]()
@@ -255,8 +259,8 @@ def test_no_more_is_paid_for_than_images_can_be_fetched(
             provider.body = lambda _, number: _with_url(
                 f"{album.url}/{number}.jpg", number
             )
-            config = use(
-                workshop,
+            config = configure_run(
+                project,
                 provider.url,
                 40,
                 output={"images": "download", "allow_hosts": ["127.0.0.1"]},
@@ -264,7 +268,7 @@ def test_no_more_is_paid_for_than_images_can_be_fetched(
             )
             with started(config, hosts=["127.0.0.1"]) as (executor, jobs):
                 engine_of = [executor]
-                assert to_its_end(lambda: executor.process(jobs)) == ChunkCounts(
+                assert run_to_end(lambda: executor.process(jobs)) == ChunkCounts(
                     succeeded=40
                 )
     assert len(waiting) == 40
@@ -276,14 +280,14 @@ def _with_url(url: str, number: int) -> bytes:
     return json.dumps({**body, "request_id": f"call-{number}"}).encode()
 
 
-def test_a_bug_in_one_job_hangs_nobody(workshop: Workshop) -> None:
+def test_a_bug_in_one_job_hangs_nobody(project: Project) -> None:
     """A10: two chunks wait for one executor; the job with the bug is left, all others are paid for."""
 
     def bug() -> float:
         raise ZeroDivisionError("jitter")
 
-    with Provider({2: said(50500, 500)}) as provider:
-        config = use(workshop, provider.url, 12, limits={"concurrency": 2})
+    with Provider({2: error_response(50500, 500)}) as provider:
+        config = configure_run(project, provider.url, 12, limits={"concurrency": 2})
         with started(config, bug) as (executor, jobs), ThreadPoolExecutor(2) as tasks:
             chunks = [
                 tasks.submit(executor.process, part) for part in (jobs[:6], jobs[6:])
@@ -335,7 +339,7 @@ BUGS = {
 
 @pytest.mark.parametrize(("owner", "name", "is_hit", "status"), BUGS.values(), ids=BUGS)
 def test_a_bug_costs_the_job_that_meets_it_and_no_other(
-    workshop: Workshop,
+    project: Project,
     monkeypatch: pytest.MonkeyPatch,
     owner: Any,
     name: str,
@@ -344,13 +348,13 @@ def test_a_bug_costs_the_job_that_meets_it_and_no_other(
 ) -> None:
     """A10: its state is what is known of it, nothing stays in flight, and the next run pays for nothing twice."""
     with Provider() as provider:
-        config = use(workshop, provider.url, 12, output={"images": "download"})
+        config = configure_run(project, provider.url, 12, output={"images": "download"})
         monkeypatch.setattr(owner, name, buggy(getattr(owner, name), is_hit))
         monkeypatch.setattr(ImageFetcher, "fetch", lambda *_: JPEG)
-        report = to_its_end(lambda: carry_out(config))
-        rows = check(config, report, provider.charges())
-        again = to_its_end(lambda: carry_out(config))
-        check(config, again, provider.charges())
+        report = run_to_end(lambda: run_config(config))
+        rows = check_run(config, report, provider.charges())
+        again = run_to_end(lambda: run_config(config))
+        check_run(config, again, provider.charges())
     hit = {
         "skipped": "not_attempted",
         "in_doubt": "internal_error",
@@ -364,11 +368,11 @@ def test_a_bug_costs_the_job_that_meets_it_and_no_other(
 
 
 def test_many_bugs_end_the_paying(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A10: a program that fails on every answer must not pay for a whole table."""
     with Provider() as provider:
-        config = use(workshop, provider.url, 60, limits={"concurrency": 2})
+        config = configure_run(project, provider.url, 60, limits={"concurrency": 2})
         decide = buggy(
             executor_module.decide, lambda *of: of[2].code != "internal_error", times=60
         )
@@ -376,7 +380,7 @@ def test_many_bugs_end_the_paying(
         with pytest.raises(
             PixmillError, match="internal error: MemoryError: on purpose"
         ):
-            to_its_end(lambda: carry_out(config))
+            run_to_end(lambda: run_config(config))
         assert MOST_BUGS <= len(provider.requests) <= MOST_BUGS + 1
         check_bill(config, provider.charges())
     assert dict(ledger(config, "SELECT state, count(*) FROM jobs GROUP BY state")) == {
@@ -385,38 +389,38 @@ def test_many_bugs_end_the_paying(
 
 
 def test_an_input_image_that_changed_is_skipped_and_the_rest_go_on(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """I4: the bytes are no longer those that the key stands for, so they are not sent."""
     for at in range(3):
-        Image.new("RGB", (8, 8), (at, 0, 0)).save(workshop.folder / f"{at}.png")
+        Image.new("RGB", (8, 8), (at, 0, 0)).save(project.folder / f"{at}.png")
     with Provider() as provider:
-        config = use(workshop, provider.url, 0)
-        workshop.write_rows(
-            [{**row, "photo": f"{at}.png"} for at, row in enumerate(workshop.rows(3))]
+        config = configure_run(project, provider.url, 0)
+        project.write_rows(
+            [{**row, "photo": f"{at}.png"} for at, row in enumerate(project.rows(3))]
         )
-        workshop.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
-        workshop.write_config()
+        project.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
+        project.write_config()
         with started(config) as (executor, jobs):
-            Image.new("RGB", (8, 8), (0, 0, 9)).save(workshop.folder / "1.png")
-            (workshop.folder / "2.png").unlink()
-            assert to_its_end(lambda: executor.process(jobs)) == ChunkCounts(
+            Image.new("RGB", (8, 8), (0, 0, 9)).save(project.folder / "1.png")
+            (project.folder / "2.png").unlink()
+            assert run_to_end(lambda: executor.process(jobs)) == ChunkCounts(
                 succeeded=1, skipped=2
             )
         assert provider.prompts == ["a pet 0"]
 
 
-def test_each_chunk_gets_the_counts_of_its_own_jobs(workshop: Workshop) -> None:
+def test_each_chunk_gets_the_counts_of_its_own_jobs(project: Project) -> None:
     faults: dict[int | str, Fault] = {
-        "a pet 1": said(50215),
-        "a pet 4": said(50412),
-        "a pet 5": said(50412),
+        "a pet 1": error_response(50215),
+        "a pet 4": error_response(50412),
+        "a pet 5": error_response(50412),
     }
     with Provider(faults) as provider:
-        config = use(workshop, provider.url, 9)
+        config = configure_run(project, provider.url, 9)
         with started(config) as (executor, jobs), ThreadPoolExecutor(4) as tasks:
             parts = [jobs[:3], jobs[3:6], jobs[6:], []]
-            counts = to_its_end(lambda: list(tasks.map(executor.process, parts)))
+            counts = run_to_end(lambda: list(tasks.map(executor.process, parts)))
         assert len(provider.requests) == 9
     assert counts == [
         ChunkCounts(succeeded=2, failed=1),
@@ -427,11 +431,11 @@ def test_each_chunk_gets_the_counts_of_its_own_jobs(workshop: Workshop) -> None:
 
 
 def test_closing_skips_what_waits_and_leaves_no_caller_waiting(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """I7: the flow failed elsewhere; one job waits out a retry, one a hold, the others their slot."""
-    with Provider(every=said(50429, 429, Retry_After="600")) as provider:
-        config = use(workshop, provider.url, 9, limits={"concurrency": 2})
+    with Provider(every=error_response(50429, 429, Retry_After="600")) as provider:
+        config = configure_run(project, provider.url, 9, limits={"concurrency": 2})
         with (
             started(config, lambda: 1.0) as (executor, jobs),
             ThreadPoolExecutor(2) as tasks,
@@ -441,16 +445,16 @@ def test_closing_skips_what_waits_and_leaves_no_caller_waiting(
             ]
             while executor.counts.calls < 1:
                 threading.Event().wait(0.005)
-            to_its_end(executor.close)
+            run_to_end(executor.close)
             counts = [chunk.result(30) for chunk in chunks]
             with pytest.raises(PixmillError, match="has ended"):
-                to_its_end(lambda: executor.process(jobs))
+                run_to_end(lambda: executor.process(jobs))
         assert sum(count.skipped for count in counts) == 9
         assert len(provider.requests) == 1
 
 
 def test_an_interrupted_run_records_what_is_in_flight_and_goes_on_later(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """A6: the interrupt comes while calls are in flight; their answers are kept, nothing else is sent."""
     current: list[Run] = []
@@ -467,12 +471,12 @@ def test_an_interrupted_run_records_what_is_in_flight_and_goes_on_later(
                 list(tasks.map(run.process, run.chunks()))
             return run.finish()
 
-    with Provider({6: lost(interrupting)}, delay=0.02) as provider:
-        config = use(workshop, provider.url, 40)
-        report = to_its_end(lambda: interrupted(config))
-        check(config, report, provider.charges())
+    with Provider({6: charged_but_lost(interrupting)}, delay=0.02) as provider:
+        config = configure_run(project, provider.url, 40)
+        report = run_to_end(lambda: interrupted(config))
+        check_run(config, report, provider.charges())
         sent = len(provider.requests)
-        rest = ran(config, provider.charges)
+        rest = run_and_check(config, provider.charges)
     assert (report["exit_code"], report["succeeded"], report["skipped"]) == (
         130,
         sent,
@@ -490,19 +494,19 @@ def test_an_interrupted_run_records_what_is_in_flight_and_goes_on_later(
     )
 
 
-def test_two_runs_of_one_process_share_the_work(workshop: Workshop) -> None:
+def test_two_runs_of_one_process_share_the_work(project: Project) -> None:
     """I6f: two configs on one store, from two threads; every key is paid once, whoever takes it."""
     with Provider(delay=0.002) as provider:
-        config = use(workshop, provider.url, 40)
-        other = workshop.folder / "other.yaml"
+        config = configure_run(project, provider.url, 40)
+        other = project.folder / "other.yaml"
         other.write_text(Path(config).read_text().replace("name: pets", "name: others"))
         with ThreadPoolExecutor(2) as both:
-            reports = list(both.map(carry_out, [config, str(other)]))
+            reports = list(both.map(run_config, [config, str(other)]))
         assert (
             len(provider.requests) == 40 == sum(report["calls"] for report in reports)
         )
         for name in (config, str(other)):
-            again = ran(name, provider.charges)
+            again = run_and_check(name, provider.charges)
             assert (
                 again.report["exit_code"],
                 again.report["succeeded"],
@@ -511,7 +515,7 @@ def test_two_runs_of_one_process_share_the_work(workshop: Workshop) -> None:
 
 
 def test_a_machine_without_a_thread_for_calls_is_named_and_nothing_is_sent(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A12: nobody waits for threads that can't be started."""
 
@@ -519,7 +523,7 @@ def test_a_machine_without_a_thread_for_calls_is_named_and_nothing_is_sent(
         raise RuntimeError("can't start new thread")
 
     with Provider() as provider:
-        config = use(workshop, provider.url, 2)
+        config = configure_run(project, provider.url, 2)
         with started(config) as (executor, jobs), monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
             with pytest.raises(PixmillError, match="no thread for calls"):

@@ -15,7 +15,7 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.execution.run import prepare
 from pixmill.ledger.process_owner import this_owner
-from tests.conftest import Workshop, carry_out, results
+from tests.conftest import Project, results, run_config
 from tests.pixmill.datasets.publishing import edit_ledger
 from tests.pixmill.paid import pay_for_everything
 
@@ -42,44 +42,44 @@ COUNTED += (
 
 
 @pytest.fixture
-def settled(workshop: Workshop) -> Workshop:
-    """A workshop whose dataset is published, from rows that repeat and an invalid one, and of which a note is left."""
-    rows = workshop.rows(20)
+def settled(project: Project) -> Project:
+    """A project whose dataset is published, from rows that repeat and an invalid one, and of which a note is left."""
+    rows = project.rows(20)
     rows[7]["photo"] = "no URL"
-    workshop.write_rows([*rows, rows[3]])
-    path = workshop.write_config(
+    project.write_rows([*rows, rows[3]])
+    path = project.write_config(
         output={"images": "url"},
         input={"max_invalid": 1, "row_key": []},
         accept={"invalid": 1},
     )
     pay_for_everything(path)
     edit_ledger(load_config(path), "UPDATE jobs SET state = 'failed' WHERE rowid = 2")
-    assert is_made_anew(workshop)
-    assert not is_made_anew(workshop)
-    return workshop
+    assert is_made_anew(project)
+    assert not is_made_anew(project)
+    return project
 
 
-def folder_of(workshop: Workshop) -> Path:
-    return load_config(workshop.path).dataset_folder
+def folder_of(project: Project) -> Path:
+    return load_config(project.path).dataset_folder
 
 
-def is_made_anew(workshop: Workshop, *overrides: str) -> bool:
+def is_made_anew(project: Project, *overrides: str) -> bool:
     """Carry the config out; say whether table and ledger were read for it, by the manifest that this writes."""
-    report = carry_out(workshop.path, *overrides)
-    manifest = json.loads((folder_of(workshop) / "manifest.json").read_text())
+    report = run_config(project.path, *overrides)
+    manifest = json.loads((folder_of(project) / "manifest.json").read_text())
     return bool(manifest["run_id"] == report["run_id"])
 
 
 def test_a_run_in_which_nothing_changed_says_and_records_what_it_would_have_otherwise(
-    settled: Workshop,
+    settled: Project,
 ) -> None:
     folder = folder_of(settled)
     before = {path.name: path.stat() for path in folder.iterdir() if path.is_file()}
-    short = carry_out(settled.path)
+    short = run_config(settled.path)
     after = {path.name: path.stat() for path in folder.iterdir() if path.is_file()}
     assert after == {**before, ".lock": after[".lock"]}
     (folder / ".published.json").unlink()
-    full = carry_out(settled.path)
+    full = run_config(settled.path)
     assert {name: short[name] for name in COUNTED} == {
         name: full[name] for name in COUNTED
     }
@@ -96,7 +96,7 @@ def test_a_run_in_which_nothing_changed_says_and_records_what_it_would_have_othe
 
 
 def test_the_plan_of_such_a_run_is_the_plan_that_reads_everything(
-    settled: Workshop,
+    settled: Project,
 ) -> None:
     config = load_config(settled.path)
     with prepare(config) as run:
@@ -112,12 +112,12 @@ def test_the_plan_of_such_a_run_is_the_plan_that_reads_everything(
     assert [job.keys for job in short.batches()] == [job.keys for job in full.batches()]
 
 
-def test_a_table_that_was_only_touched_is_the_same(settled: Workshop) -> None:
+def test_a_table_that_was_only_touched_is_the_same(settled: Project) -> None:
     (settled.folder / "pets.csv").touch()
     assert not is_made_anew(settled)
 
 
-def test_a_page_that_was_removed_is_written_again(settled: Workshop) -> None:
+def test_a_page_that_was_removed_is_written_again(settled: Project) -> None:
     page = folder_of(settled) / "report" / "index.html"
     page.unlink()
     assert not is_made_anew(settled)
@@ -135,13 +135,13 @@ def in_place(path: Path, old: bytes, new: bytes) -> None:
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def sql(statement: str) -> Callable[[Workshop], None]:
-    return lambda workshop: edit_ledger(load_config(workshop.path), statement)
+def sql(statement: str) -> Callable[[Project], None]:
+    return lambda project: edit_ledger(load_config(project.path), statement)
 
 
-def in_dataset(name: str, edit: Callable[[Path], Any]) -> Callable[[Workshop], None]:
-    def change(workshop: Workshop) -> None:
-        edit(folder_of(workshop) / name)
+def in_dataset(name: str, edit: Callable[[Path], Any]) -> Callable[[Project], None]:
+    def change(project: Project) -> None:
+        edit(folder_of(project) / name)
 
     return change
 
@@ -151,7 +151,7 @@ def flip_last_bit(path: Path) -> None:
     in_place(path, data, data[:-1] + bytes([data[-1] ^ 1]))
 
 
-CHANGES: dict[str, Callable[[Workshop], Any]] = {
+CHANGES: dict[str, Callable[[Project], Any]] = {
     "a cell edited in place": lambda of: in_place(
         of.folder / "pets.csv", b"a pet 5", b"a pet X"
     ),
@@ -198,7 +198,7 @@ CHANGES: dict[str, Callable[[Workshop], Any]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_whatever_changed_table_and_ledger_are_read_again(
-    settled: Workshop, change: Callable[[Workshop], Any]
+    settled: Project, change: Callable[[Project], Any]
 ) -> None:
     change(settled)
     assert is_made_anew(settled)
@@ -208,12 +208,12 @@ def test_whatever_changed_table_and_ledger_are_read_again(
     "override",
     ["output.keep_versions=3", "request.params={scale: 4}", "input.where=id != 'r1'"],
 )
-def test_another_config_is_carried_out_anew(settled: Workshop, override: str) -> None:
+def test_another_config_is_carried_out_anew(settled: Project, override: str) -> None:
     assert is_made_anew(settled, override)
 
 
 def test_another_version_of_a_package_makes_it_anew(
-    settled: Workshop, monkeypatch: pytest.MonkeyPatch
+    settled: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "99.9")
     assert is_made_anew(settled)
@@ -221,7 +221,7 @@ def test_another_version_of_a_package_makes_it_anew(
 
 
 def test_other_code_makes_it_anew(
-    settled: Workshop, monkeypatch: pytest.MonkeyPatch
+    settled: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = settled.folder / "code"
     code.mkdir()
@@ -231,7 +231,7 @@ def test_other_code_makes_it_anew(
 
 
 def test_a_ledger_that_went_another_way_from_a_backup_is_read_again(
-    settled: Workshop,
+    settled: Project,
 ) -> None:
     """Also where as much was written to it as to the one that it takes the place of."""
     ledger = load_config(settled.path).store_path / "ledger.db"
@@ -242,27 +242,27 @@ def test_a_ledger_that_went_another_way_from_a_backup_is_read_again(
     assert not is_made_anew(settled)
     shutil.copy(kept, ledger)
     sql("UPDATE jobs SET rephraser_result = 'two' WHERE rowid = 5")(settled)
-    report = carry_out(settled.path)
+    report = run_config(settled.path)
     assert "two" in {row["rephraser_result"] for row in results(report)}
 
 
 def test_what_is_written_while_a_run_publishes_is_found_by_the_next(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
-    workshop.write_rows(workshop.rows(5))
-    path = workshop.write_config(output={"images": "url"})
+    project.write_rows(project.rows(5))
+    path = project.write_config(output={"images": "url"})
     pay_for_everything(path)
     config = load_config(path)
     with prepare(config) as run:
         edit_ledger(config, "UPDATE jobs SET rephraser_result = 'late' WHERE rowid = 3")
         run.begin()
         run.finish()
-    assert is_made_anew(workshop)
-    assert not is_made_anew(workshop)
+    assert is_made_anew(project)
+    assert not is_made_anew(project)
 
 
 def test_what_changes_between_the_look_and_the_end_of_a_run_is_published_by_it(
-    settled: Workshop,
+    settled: Project,
 ) -> None:
     config = load_config(settled.path)
     with prepare(config) as run:
@@ -276,7 +276,7 @@ def test_what_changes_between_the_look_and_the_end_of_a_run_is_published_by_it(
         assert len(results(run.finish())) == 21
 
 
-def test_a_job_that_somebody_holds_is_looked_at_in_every_run(settled: Workshop) -> None:
+def test_a_job_that_somebody_holds_is_looked_at_in_every_run(settled: Project) -> None:
     """Its process may end without a word in the ledger."""
     edit_ledger(
         load_config(settled.path),
@@ -288,10 +288,10 @@ def test_a_job_that_somebody_holds_is_looked_at_in_every_run(settled: Workshop) 
 
 
 def test_images_that_are_still_to_be_fetched_are_asked_for_in_every_run(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
-    workshop.write_rows(workshop.rows(3))
-    path = workshop.write_config(output={"images": "download"})
+    project.write_rows(project.rows(3))
+    path = project.write_config(output={"images": "download"})
     pay_for_everything(path, url_expires_at=4_000_000_000_000_000)
     for _ in range(3):
         with prepare(load_config(path)) as run:
@@ -300,12 +300,12 @@ def test_images_that_are_still_to_be_fetched_are_asked_for_in_every_run(
 
 
 def test_what_a_run_paid_for_is_published_as_cached_by_the_next(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
-    workshop.write_rows(workshop.rows(4))
-    path = workshop.write_config(output={"images": "url"})
-    assert carry_out(path)["cached"] == 0
-    assert is_made_anew(workshop)
-    report = carry_out(path)
+    project.write_rows(project.rows(4))
+    path = project.write_config(output={"images": "url"})
+    assert run_config(path)["cached"] == 0
+    assert is_made_anew(project)
+    report = run_config(path)
     assert report["cached"] == 4
     assert all(row["cached"] for row in results(report))

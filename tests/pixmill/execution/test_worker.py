@@ -26,8 +26,8 @@ from pixmill.execution.worker_pool import (
 )
 from pixmill.ledger import State
 from pixmill.planning.jobs import Job, LocalImage
-from tests.conftest import KEY, Workshop, results
-from tests.pixmill.run_checks import Provider, check, said, use
+from tests.conftest import KEY, Project, results
+from tests.pixmill.run_checks import Provider, check_run, configure_run, error_response
 
 ROWS = 12
 BY_DASK = {"engine": "dask", "jobs_per_task": 4}
@@ -53,18 +53,18 @@ def answered(worker_pool: WorkerPool, chunk: list[Job]) -> ChunkResult:
     return answer
 
 
-def test_what_workers_did_is_what_the_run_says(workshop: Workshop) -> None:
+def test_what_workers_did_is_what_the_run_says(project: Project) -> None:
     """The chunks go there and back as pickles without a key in them; the executor is closed and leaves no thread."""
     threads = threading.active_count()
-    with Provider({3: said(50413)}) as provider:
-        config = use(workshop, provider.url, ROWS, execution=BY_DASK)
+    with Provider({3: error_response(50413)}) as provider:
+        config = configure_run(project, provider.url, ROWS, execution=BY_DASK)
         with spread(config) as (run, worker_pool):
             for chunk in run.chunks():
                 run.hear(answered(worker_pool, chunk))
             progress = worker_pool.progress()
             worker.close(run.run_id)
             report = run.finish()
-        check(config, report, provider.charges())
+        check_run(config, report, provider.charges())
     assert (report["succeeded"], report["refused"], report["calls"]) == (
         ROWS - 1,
         1,
@@ -77,12 +77,12 @@ def test_what_workers_did_is_what_the_run_says(workshop: Workshop) -> None:
     assert threading.active_count() <= threads
 
 
-def test_a_stop_in_one_worker_stops_all(workshop: Workshop) -> None:
+def test_a_stop_in_one_worker_stops_all(project: Project) -> None:
     """What came in after the stop was told is skipped unsent, also where the run had not begun yet."""
     told: list[StopReason] = []
     with Provider() as provider:
-        config = use(
-            workshop, provider.url, ROWS, execution=BY_DASK, budget={"max_calls": 6}
+        config = configure_run(
+            project, provider.url, ROWS, execution=BY_DASK, budget={"max_calls": 6}
         )
         with spread(config) as (run, worker_pool):
             worker_pool.workers_ready(2, told.append)
@@ -98,11 +98,11 @@ def test_a_stop_in_one_worker_stops_all(workshop: Workshop) -> None:
 
 
 def test_a_worker_that_sees_another_ledger_pays_for_nothing(
-    workshop: Workshop, tmp_path: Path
+    project: Project, tmp_path: Path
 ) -> None:
     """A folder of the same name on another machine: what was paid for is not in there."""
     with Provider() as provider:
-        config = use(workshop, provider.url, ROWS, execution=BY_DASK)
+        config = configure_run(project, provider.url, ROWS, execution=BY_DASK)
         with spread(config) as (run, worker_pool):
             chunk = next(run.chunks())
             order = worker_pool.order(chunk)
@@ -119,10 +119,10 @@ def test_a_worker_that_sees_another_ledger_pays_for_nothing(
 
 
 def test_a_worker_without_a_key_ends_the_run_with_what_is_missing(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Provider() as provider:
-        config = use(workshop, provider.url, ROWS, execution=BY_DASK)
+        config = configure_run(project, provider.url, ROWS, execution=BY_DASK)
         with spread(config) as (run, worker_pool):
             monkeypatch.delenv("PIXMILL_API_KEY")
             done = process(worker_pool.order(next(run.chunks())))
@@ -131,13 +131,13 @@ def test_a_worker_without_a_key_ends_the_run_with_what_is_missing(
 
 
 def test_a_driver_that_says_nothing_more_leaves_nothing_open(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next chunk, should one come, opens the executor anew."""
     monkeypatch.setattr(worker, "IDLE_SECONDS", 0.0)
     threads = threading.active_count()
     with Provider() as provider:
-        config = use(workshop, provider.url, ROWS, execution=BY_DASK)
+        config = configure_run(project, provider.url, ROWS, execution=BY_DASK)
         with spread(config) as (run, worker_pool):
             of_run = threading.active_count()
             for chunk in run.chunks():
@@ -155,10 +155,10 @@ def test_a_driver_that_says_nothing_more_leaves_nothing_open(
 
 
 def test_a_chunk_that_was_lost_goes_out_once_more_and_not_twice(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     with Provider() as provider:
-        config = use(workshop, provider.url, ROWS, execution=BY_DASK)
+        config = configure_run(project, provider.url, ROWS, execution=BY_DASK)
         with spread(config) as (run, worker_pool):
             chunk = next(run.chunks())
             assert worker_pool.lost(chunk, RuntimeError("died"))
@@ -175,12 +175,12 @@ def test_a_chunk_that_was_lost_goes_out_once_more_and_not_twice(
 
 
 def test_workers_need_no_folder(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(workshop.folder)
+    monkeypatch.chdir(project.folder)
     config = load_config(
-        use(
-            workshop,
+        configure_run(
+            project,
             "https://gateway.example.com",
             1,
             store="out",
@@ -189,20 +189,22 @@ def test_workers_need_no_folder(
     )
     sent = resolve_paths(config)
     assert sent.limits == config.limits
-    assert sent.store == str(workshop.folder / "out")
-    assert sent.provider.api_key_file == str(workshop.folder / "key")
+    assert sent.store == str(project.folder / "out")
+    assert sent.provider.api_key_file == str(project.folder / "key")
     job = Job("k", 1, "", "", "r", "{", 7, (LocalImage("a.png", "0"),))
-    assert with_absolute_paths([job])[0].files[0].path == str(workshop.folder / "a.png")
+    assert with_absolute_paths([job])[0].files[0].path == str(project.folder / "a.png")
 
 
 @pytest.mark.parametrize(
     ("rows", "expected"), [(1, 1), (40, 10), (10_000, JOBS_PER_TASK)]
 )
 def test_a_small_table_reaches_all_workers_and_a_large_one_makes_few_task_runs(
-    workshop: Workshop, rows: int, expected: int
+    project: Project, rows: int, expected: int
 ) -> None:
     config = load_config(
-        use(workshop, "https://gateway.example.com", 1, execution={"engine": "dask"})
+        configure_run(
+            project, "https://gateway.example.com", 1, execution={"engine": "dask"}
+        )
     )
     with prepare(config) as run:
         worker_pool = WorkerPool(config, run.run_id, run.ledger, to_pay=rows, cached=0)

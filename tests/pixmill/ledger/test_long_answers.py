@@ -5,29 +5,29 @@ import pytest
 
 from pixmill.config.loading import load_config
 from pixmill.ledger import bulk_lookup as lookups
-from tests.conftest import Workshop, carry_out
+from tests.conftest import Project, run_config
 from tests.pixmill.datasets.publishing import edit_ledger
 
 
 def test_a_batch_that_is_published_in_parts_is_the_dataset_that_it_is_at_once(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = workshop.rows(12)
+    rows = project.rows(12)
     rows[4]["photo"] = "no URL"
-    workshop.write_rows([*rows, rows[2]])
-    path = workshop.write_config(
+    project.write_rows([*rows, rows[2]])
+    path = project.write_config(
         output={"images": "url"},
         input={"max_invalid": 1},
         sweep={"groups": [{"grid": {"scale": [2, 3]}}]},
     )
-    carry_out(path)
+    run_config(path)
     config = load_config(path)
     edit_ledger(
         config,
         "UPDATE jobs SET rephraser_result = ? WHERE rowid % 3 = 0",
         "long " * 400,
     )
-    at_once = carry_out(path)
+    at_once = run_config(path)
     dataset = pq.ParquetFile(at_once["dataset"])
     assert dataset.metadata.num_row_groups == 1
     whole = dataset.read()
@@ -35,7 +35,7 @@ def test_a_batch_that_is_published_in_parts_is_the_dataset_that_it_is_at_once(
     monkeypatch.setattr(lookups, "_TEXT", 5_000)
     monkeypatch.setattr(lookups, "_TABLE", 5_000)
     edit_ledger(config, "UPDATE jobs SET error_message = 'a new version'")
-    in_parts = carry_out(path)
+    in_parts = run_config(path)
     dataset = pq.ParquetFile(in_parts["dataset"])
     assert dataset.metadata.num_row_groups > 2
     assert dataset.read().equals(whole)

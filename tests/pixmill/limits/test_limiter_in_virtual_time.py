@@ -12,8 +12,8 @@ import pytest
 from pixmill.limits.limiter import CALM_CALLS, CallLimiter
 from pixmill.limits.rate import LOWEST, Permit
 from pixmill.provider.error_codes import Verdict
-from tests.conftest import Workshop, simulator
-from tests.pixmill.run_checks import billed, ran, use
+from tests.conftest import Project, simulator
+from tests.pixmill.run_checks import configure_run, run_and_check, simulator_charges
 
 SEEDS = range(40)
 OK, FAULT = Verdict.SUCCEEDED, Verdict.RETRY
@@ -437,14 +437,14 @@ def test_a_rate_that_is_not_used_does_not_grow() -> None:
 # Whole runs
 
 
-def test_a_run_finds_the_in_flight_limit_by_itself(workshop: Workshop) -> None:
+def test_a_run_finds_the_in_flight_limit_by_itself(project: Project) -> None:
     """E2: a real provider that takes three calls at once."""
     with simulator(
-        workshop.folder, "--concurrency", "3", "--latency", "0.02"
+        project.folder, "--concurrency", "3", "--latency", "0.02"
     ) as simulated:
-        run = ran(
-            use(workshop, simulated.url, 60, limits={"concurrency": "auto"}),
-            billed(simulated),
+        run = run_and_check(
+            configure_run(project, simulated.url, 60, limits={"concurrency": "auto"}),
+            simulator_charges(simulated),
         )
         throttled = sum(line["code"] == 50430 for line in simulated.bill.lines())
     assert (run.report["exit_code"], run.report["succeeded"]) == (0, 60)

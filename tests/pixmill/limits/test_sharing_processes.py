@@ -14,9 +14,9 @@ from sqlalchemy import func, select
 
 from pixmill.ledger import open_ledger
 from pixmill.ledger.schema import attempts, runs
-from tests.conftest import ROOT, Bill, Workshop, simulator
+from tests.conftest import ROOT, Bill, Project, simulator
 from tests.pixmill.ledger.conftest import address, database_url, postgres
-from tests.pixmill.run_checks import use
+from tests.pixmill.run_checks import configure_run
 from tests.real_command import wait_until
 
 __all__ = ["address", "database_url", "postgres"]
@@ -27,7 +27,7 @@ START, WINDOW, TAKEOVER, REST = 5.0, 5.0, 3.0, 3.0
 """Seconds: until all have their part, how long is counted, after a kill until that is taken over, counted again."""
 USED, USED_AFTER = 0.9, 0.85
 """Of what the account may do, on a machine that does other things too; by themselves they use 0.95 and more."""
-RUN = "import sys; from tests.conftest import carry_out; carry_out(sys.argv[1])"
+RUN = "import sys; from tests.conftest import run_config; run_config(sys.argv[1])"
 
 
 @contextmanager
@@ -46,13 +46,13 @@ def running(config: str) -> Iterator[subprocess.Popen[bytes]]:
 def config_of(folder: Path, number: int, url: str, ledger: str) -> str:
     """A config on a table of its own, with the ceilings that the account has."""
     (folder / str(number)).mkdir()
-    workshop = Workshop(folder / str(number))
-    workshop.write_config(name=f"pets-{number}", store=str(folder / "store"))
+    project = Project(folder / str(number))
+    project.write_config(name=f"pets-{number}", store=str(folder / "store"))
     if "://" in ledger:
-        workshop.write_config(ledger=ledger)
-    use(workshop, url, 1, limits={"qps": QPS, "concurrency": CONCURRENCY})
-    workshop.write_rows(workshop.rows(400, prefix=f"of {number}:"))
-    return workshop.path
+        project.write_config(ledger=ledger)
+    configure_run(project, url, 1, limits={"qps": QPS, "concurrency": CONCURRENCY})
+    project.write_rows(project.rows(400, prefix=f"of {number}:"))
+    return project.path
 
 
 def answers(bill: Bill) -> list[tuple[float, int]]:

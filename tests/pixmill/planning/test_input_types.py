@@ -20,7 +20,7 @@ from pixmill.errors import TableError
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import make_plan
 from pixmill.tables import open_table
-from tests.conftest import Simulated, Workshop, carry_out, results
+from tests.conftest import Project, Simulated, results, run_config
 
 LONG = "https://images.example.com/a-name-that-stands-outside-of-its-view.jpg"
 FAR = datetime(9999, 12, 31, 23, 59, 59)
@@ -135,28 +135,28 @@ PLACES: Mapping[str, Mapping[str, Any]] = {
 """By what the column `odd` is mapped to, the section `input`."""
 
 
-def planned(workshop: Workshop, odd: pa.Array, place: Mapping[str, Any]) -> Plan:
-    rows = workshop.rows(len(odd))
+def planned(project: Project, odd: pa.Array, place: Mapping[str, Any]) -> Plan:
+    rows = project.rows(len(odd))
     table = pa.Table.from_pylist(rows).append_column("odd", odd)
-    pq.write_table(table, workshop.folder / "pets.parquet")
-    path = str(workshop.folder / "pets.parquet")
+    pq.write_table(table, project.folder / "pets.parquet")
+    path = str(project.folder / "pets.parquet")
     policy = "column" if "seed" in place["columns"] else "per_row"
-    workshop.config["input"] = {}
-    workshop.write_config(
+    project.config["input"] = {}
+    project.write_config(
         input={**place, "path": path, "max_invalid": 1}, seed={"policy": policy}
     )
-    return make_plan(load_config(workshop.path), None)
+    return make_plan(load_config(project.path), None)
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_column_of_any_type_in_any_place_is_planned_or_refused_in_words(
-    workshop: Workshop, place: str
+    project: Project, place: str
 ) -> None:
     template = "{text} {odd}" if place == "template" else None
-    workshop.write_config(request={"prompt": template})
+    project.write_config(request={"prompt": template})
     for name, odd in (EVERY if place in ("prompt", "no place") else SOME).items():
         try:
-            plan = planned(workshop, odd, PLACES[place])
+            plan = planned(project, odd, PLACES[place])
         except TableError as error:
             assert "odd" in str(error), name
             continue
@@ -168,14 +168,14 @@ def test_a_column_of_any_type_in_any_place_is_planned_or_refused_in_words(
 
 
 def test_files_of_any_two_types_are_read_as_one_table_or_refused_in_words(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     for name, odd in SCALARS.items():
-        pq.write_table(pa.table({"odd": odd}), workshop.folder / f"{name}.parquet")
+        pq.write_table(pa.table({"odd": odd}), project.folder / f"{name}.parquet")
     refused = 0
     for first, second in combinations(SCALARS, 2):
-        files = [f"{workshop.folder}/{name}.parquet" for name in (first, second)]
-        pair = workshop.folder / "pair"
+        files = [f"{project.folder}/{name}.parquet" for name in (first, second)]
+        pair = project.folder / "pair"
         pair.mkdir(exist_ok=True)
         for at, file in enumerate(files):
             (pair / f"{at}.parquet").write_bytes(Path(file).read_bytes())
@@ -191,14 +191,14 @@ def test_files_of_any_two_types_are_read_as_one_table_or_refused_in_words(
 
 @pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()], ids=str)
 def test_equal_numbers_in_narrower_floats_are_one_job(
-    workshop: Workshop, kind: pa.DataType
+    project: Project, kind: pa.DataType
 ) -> None:
     values, place = [0.6, 0.25, 0.001], PLACES["list field"]
 
     def keys(odd: pa.Array) -> list[str | None]:
         return [
             key
-            for batch in planned(workshop, odd, place).batches()
+            for batch in planned(project, odd, place).batches()
             for key in batch.keys
         ]
 
@@ -216,10 +216,10 @@ def test_equal_numbers_in_narrower_floats_are_one_job(
     ids=lambda array: str(array.type).partition("<")[0],
 )
 def test_text_of_any_type_is_asked_for_and_published(
-    workshop: Workshop, simulated: Simulated, text: pa.Array
+    project: Project, simulated: Simulated, text: pa.Array
 ) -> None:
-    planned(workshop, text, PLACES["prompt"])
-    workshop.use(simulated)
-    report = carry_out(workshop.path)
+    planned(project, text, PLACES["prompt"])
+    project.use_simulator(simulated)
+    report = run_config(project.path)
     assert (report["succeeded"], simulated.bill.charged) == (3, 3)
     assert [row["prompt"] for row in results(report)] == ["a pet"] * 3

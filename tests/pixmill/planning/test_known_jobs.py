@@ -12,7 +12,7 @@ from pixmill.ledger import Ledger
 from pixmill.planning import known_jobs
 from pixmill.planning.plan import PlannedState
 from pixmill.planning.planner import make_plan
-from tests.conftest import Workshop, carry_out, results
+from tests.conftest import Project, results, run_config
 from tests.pixmill.datasets.publishing import edit_ledger, opened
 from tests.pixmill.paid import pay_for_everything
 
@@ -23,10 +23,10 @@ def never(*_: Any, **__: Any) -> None:
 
 @pytest.mark.parametrize(("gain", "other_way"), [(0, "scan"), (1_000_000, "known")])
 def test_both_ways_make_the_same_plan(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, gain: int, other_way: str
+    project: Project, monkeypatch: pytest.MonkeyPatch, gain: int, other_way: str
 ) -> None:
-    workshop.write_rows(workshop.rows(50))
-    path = workshop.write_config(output={"images": "url"})
+    project.write_rows(project.rows(50))
+    path = project.write_config(output={"images": "url"})
     assert pay_for_everything(path) == 50
     config = load_config(path)
     for state, rowid in (
@@ -37,7 +37,7 @@ def test_both_ways_make_the_same_plan(
     ):
         edit_ledger(config, "UPDATE jobs SET state = ? WHERE rowid = ?", state, rowid)
     edit_ledger(config, "UPDATE jobs SET again = 1 WHERE rowid = 7")
-    workshop.write_rows(workshop.rows(60))
+    project.write_rows(project.rows(60))
     monkeypatch.setattr(known_jobs, "_SCAN_GAIN", gain)
     monkeypatch.setattr(Ledger, other_way, never)
     with opened(config) as ledger:
@@ -53,11 +53,11 @@ def test_both_ways_make_the_same_plan(
 
 
 def test_a_job_is_not_paid_for_because_another_key_begins_as_its_own_does(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """Nor is one that is paid for paid again: keys are compared to their ends."""
-    workshop.write_rows(workshop.rows(3))
-    path = workshop.write_config(output={"images": "url"})
+    project.write_rows(project.rows(3))
+    path = project.write_config(output={"images": "url"})
     assert pay_for_everything(path) == 3
     config = load_config(path)
     ledger_file = config.store_path / "ledger.db"
@@ -77,7 +77,7 @@ def test_a_job_is_not_paid_for_because_another_key_begins_as_its_own_does(
         plan = make_plan(config, open_one)
     assert (plan.standings[PlannedState.CACHED], plan.to_pay) == (2, 1)
     assert [job.key for job in plan.pending_jobs()] == [keys[0]]
-    report = carry_out(path)
+    report = run_config(path)
     assert (report["calls"], report["succeeded"], report["failed"]) == (1, 3, 0)
 
 
@@ -86,11 +86,11 @@ def other(key: str) -> str:
 
 
 def test_every_row_gets_its_own_outcome_whatever_happens_to_the_places_of_the_ledger(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """SQLite may give a table's rows other numbers when somebody compacts the file."""
-    workshop.write_rows(workshop.rows(40))
-    path = workshop.write_config(output={"images": "url"})
+    project.write_rows(project.rows(40))
+    path = project.write_config(output={"images": "url"})
     assert pay_for_everything(path) == 40
     config = load_config(path)
     edit_ledger(config, "UPDATE jobs SET request_id = job_key")

@@ -18,18 +18,18 @@ from pixmill.config.loading import load_config
 from pixmill.errors import TableError
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import make_plan
-from tests.conftest import Workshop
+from tests.conftest import Project
 
 GOOD = "https://images.example.com/cat.jpg"
 
 
-def planned(workshop: Workshop, **changes: Any) -> Plan:
-    return make_plan(load_config(workshop.write_config(**changes)), None)
+def planned(project: Project, **changes: Any) -> Plan:
+    return make_plan(load_config(project.write_config(**changes)), None)
 
 
-def plan_of(workshop: Workshop, rows: list[dict[str, str]], **changes: Any) -> Plan:
-    workshop.write_rows(rows)
-    return planned(workshop, **changes)
+def plan_of(project: Project, rows: list[dict[str, str]], **changes: Any) -> Plan:
+    project.write_rows(rows)
+    return planned(project, **changes)
 
 
 def keys(plan: Plan) -> list[str | None]:
@@ -84,10 +84,10 @@ def row(**cells: str) -> dict[str, str]:
     ids=lambda value: str(value)[:40],
 )
 def test_a_bad_row_is_invalid_with_its_number_column_and_reason(
-    workshop: Workshop, cells: dict[str, str], reason: str, column: str
+    project: Project, cells: dict[str, str], reason: str, column: str
 ) -> None:
     """G9, G11, G12, G18."""
-    plan = plan_of(workshop, [row(), row(**cells), row()])
+    plan = plan_of(project, [row(), row(**cells), row()])
     assert (plan.rows, plan.invalid, dict(plan.reasons)) == (3, 1, {reason: 1})
     (example,) = plan.examples[reason]
     assert (example.row_number, example.problem.column) == (2, column)
@@ -116,10 +116,10 @@ def test_a_bad_row_is_invalid_with_its_number_column_and_reason(
     ids=str,
 )
 def test_an_unusual_but_good_row_is_valid(
-    workshop: Workshop, cells: dict[str, str]
+    project: Project, cells: dict[str, str]
 ) -> None:
     """G10, G12: text is kept as it is."""
-    plan = plan_of(workshop, [row(**cells)])
+    plan = plan_of(project, [row(**cells)])
     assert plan.invalid == 0
     (job,) = plan.pending_jobs()
     body = json.loads(job.payload())
@@ -129,29 +129,29 @@ def test_an_unusual_but_good_row_is_valid(
 
 
 def test_a_prompt_over_the_warning_length_is_valid_but_counted(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
-    plan = plan_of(workshop, [row(text="x" * 801), row(text="x" * 800)])
+    plan = plan_of(project, [row(text="x" * 801), row(text="x" * 800)])
     assert (plan.invalid, plan.long_prompts) == (0, 1)
     stricter = {
-        **workshop.config["input"],
+        **project.config["input"],
         "max_prompt_chars": 800,
         "warn_prompt_chars": 10,
     }
-    again = planned(workshop, input=stricter)
+    again = planned(project, input=stricter)
     assert (again.invalid, again.long_prompts) == (1, 2)
 
 
-def test_equal_rows_are_one_job_and_one_payment(workshop: Workshop) -> None:
+def test_equal_rows_are_one_job_and_one_payment(project: Project) -> None:
     """G1."""
-    plan = plan_of(workshop, [row(id="1"), row(id="2"), row(id="3", text="a dog")])
+    plan = plan_of(project, [row(id="1"), row(id="2"), row(id="3", text="a dog")])
     assert (plan.rows, plan.distinct, plan.to_pay) == (3, 2, 2)
     assert keys(plan)[0] == keys(plan)[1] != keys(plan)[2]
     assert [job.row_number for job in plan.pending_jobs()] == [1, 3]
 
 
 def test_all_rows_of_a_row_key_with_different_content_are_invalid(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """G2: the first of them too, whatever lies between."""
     rows = [
@@ -161,64 +161,61 @@ def test_all_rows_of_a_row_key_with_different_content_are_invalid(
         row(id="b"),
         row(id="c", text="an owl"),
     ]
-    plan = plan_of(workshop, rows, input={"row_key": ["id"]})
+    plan = plan_of(project, rows, input={"row_key": ["id"]})
     assert dict(plan.reasons) == {"duplicate_row_key": 2}
     assert [key is None for key in keys(plan)] == [True, False, True, False, False]
     assert [job.row_number for job in plan.pending_jobs()] == [2, 5]
 
 
-def test_a_missing_row_key_is_invalid(workshop: Workshop) -> None:
-    assert dict(plan_of(workshop, [row(id="")], input={"row_key": ["id"]}).reasons) == {
+def test_a_missing_row_key_is_invalid(project: Project) -> None:
+    assert dict(plan_of(project, [row(id="")], input={"row_key": ["id"]}).reasons) == {
         "missing_row_key": 1
     }
 
 
-def test_unicode_spellings_of_one_prompt_are_one_job(workshop: Workshop) -> None:
+def test_unicode_spellings_of_one_prompt_are_one_job(project: Project) -> None:
     """G13: NFC and NFD."""
-    plan = plan_of(workshop, [row(text="caf\u00e9"), row(text="cafe\u0301")])
+    plan = plan_of(project, [row(text="caf\u00e9"), row(text="cafe\u0301")])
     assert plan.distinct == 1
 
 
-def test_order_and_other_columns_do_not_matter(workshop: Workshop) -> None:
+def test_order_and_other_columns_do_not_matter(project: Project) -> None:
     """G3: identity is content, not position."""
-    rows = workshop.rows(50)
-    first = set(keys(plan_of(workshop, rows)))
+    rows = project.rows(50)
+    first = set(keys(plan_of(project, rows)))
     random.Random(3).shuffle(rows)
     assert (
-        set(keys(plan_of(workshop, [{**cells, "note": "x"} for cells in rows])))
-        == first
+        set(keys(plan_of(project, [{**cells, "note": "x"} for cells in rows]))) == first
     )
 
 
 def test_ignored_url_parameters_do_not_change_the_job_but_are_sent(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     signed = [row(photo=f"{GOOD}?w=5&X-Sig={sign}") for sign in ("a", "b")]
-    plan = plan_of(workshop, signed, input={"ignore_url_params": ["X-Sig"]})
+    plan = plan_of(project, signed, input={"ignore_url_params": ["X-Sig"]})
     assert plan.distinct == 1
     (job,) = plan.pending_jobs()
     assert json.loads(job.payload())["image_urls"] == [f"{GOOD}?w=5&X-Sig=a"]
-    assert planned(workshop, input={"ignore_url_params": []}).distinct == 2
+    assert planned(project, input={"ignore_url_params": []}).distinct == 2
 
 
-def test_the_limit_takes_the_first_pending_rows(workshop: Workshop) -> None:
-    plan = plan_of(workshop, workshop.rows(10))
+def test_the_limit_takes_the_first_pending_rows(project: Project) -> None:
+    plan = plan_of(project, project.rows(10))
     assert [job.row_number for job in plan.pending_jobs(3)] == [1, 2, 3]
     assert list(plan.pending_jobs(0)) == []
 
 
-def test_a_prompt_template_is_filled_from_the_row(workshop: Workshop) -> None:
+def test_a_prompt_template_is_filled_from_the_row(project: Project) -> None:
     plan = plan_of(
-        workshop, [row(mood="calm")], request={"prompt": "{text}, {mood}, {{raw}}"}
+        project, [row(mood="calm")], request={"prompt": "{text}, {mood}, {{raw}}"}
     )
     (job,) = plan.pending_jobs()
     assert json.loads(job.payload())["prompt"] == "a cat, calm, {raw}"
 
 
-def test_an_empty_prompt_cell_is_invalid_even_in_a_template(workshop: Workshop) -> None:
-    plan = plan_of(
-        workshop, [row(text="")], request={"prompt": "{text}, in watercolor"}
-    )
+def test_an_empty_prompt_cell_is_invalid_even_in_a_template(project: Project) -> None:
+    plan = plan_of(project, [row(text="")], request={"prompt": "{text}, in watercolor"})
     assert dict(plan.reasons) == {"empty_prompt": 1}
 
 
@@ -233,11 +230,11 @@ def test_an_empty_prompt_cell_is_invalid_even_in_a_template(workshop: Workshop) 
     ],
 )
 def test_a_template_that_names_no_column_is_one_error(
-    workshop: Workshop, template: str, said: str
+    project: Project, template: str, said: str
 ) -> None:
-    workshop.write_rows([row()])
+    project.write_rows([row()])
     with pytest.raises(TableError) as caught:
-        planned(workshop, request={"prompt": template})
+        planned(project, request={"prompt": template})
     assert said in str(caught.value)
 
 
@@ -251,29 +248,29 @@ def test_a_template_that_names_no_column_is_one_error(
     ],
 )
 def test_seed_policies(
-    workshop: Workshop, policy: str, cells: dict[str, str], expected: int
+    project: Project, policy: str, cells: dict[str, str], expected: int
 ) -> None:
     columns = {"image_url": "photo", "prompt": "text"} | (
         {"seed": "s"} if policy == "column" else {}
     )
     plan = plan_of(
-        workshop, [row(**cells)], seed={"policy": policy}, input={"columns": columns}
+        project, [row(**cells)], seed={"policy": policy}, input={"columns": columns}
     )
     (job,) = plan.pending_jobs()
     assert json.loads(job.payload())["seed"] == expected
 
 
 @pytest.mark.parametrize("seed", ["", "-1", "1.5", "x", "2147483648", "1e3", "９"])
-def test_a_bad_seed_cell_is_invalid(workshop: Workshop, seed: str) -> None:
+def test_a_bad_seed_cell_is_invalid(project: Project, seed: str) -> None:
     columns = {"image_url": "photo", "prompt": "text", "seed": "s"}
     plan = plan_of(
-        workshop, [row(s=seed)], seed={"policy": "column"}, input={"columns": columns}
+        project, [row(s=seed)], seed={"policy": "column"}, input={"columns": columns}
     )
     assert dict(plan.reasons) == {"bad_seed": 1}
 
 
 def test_columns_map_to_request_fields_by_the_type_of_the_schema(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     columns = {
         "image_url": "photo",
@@ -288,7 +285,7 @@ def test_columns_map_to_request_fields_by_the_type_of_the_schema(
         row(best="", n="25", r="true"),
         row(best="0.5", n="25.5", r="true"),
     ]
-    plan = plan_of(workshop, rows, input={"columns": columns, "max_invalid": 1})
+    plan = plan_of(project, rows, input={"columns": columns, "max_invalid": 1})
     assert dict(plan.reasons) == {"bad_field": 3}
     (job,) = plan.pending_jobs()
     body = json.loads(job.payload())
@@ -304,7 +301,7 @@ def test_columns_map_to_request_fields_by_the_type_of_the_schema(
 
 
 def test_typed_columns_are_typed_in_fields_and_text_in_templates(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """G16."""
     table = pa.table(
@@ -315,15 +312,15 @@ def test_typed_columns_are_typed_in_fields_and_text_in_templates(
             "n": pa.array([3, 4], pa.int8()),
         }
     )
-    pq.write_table(table, workshop.folder / "pets.parquet")
+    pq.write_table(table, project.folder / "pets.parquet")
     columns = {
         "image_url": "photo",
         "prompt": "text",
         "controlnet_args.0.strength": "best",
     }
     plan = planned(
-        workshop,
-        input={"path": str(workshop.folder / "pets.parquet"), "columns": columns},
+        project,
+        input={"path": str(project.folder / "pets.parquet"), "columns": columns},
         request={"prompt": "{n} times {text} at {best}"},
     )
     bodies = [json.loads(job.payload()) for job in plan.pending_jobs()]
@@ -331,10 +328,10 @@ def test_typed_columns_are_typed_in_fields_and_text_in_templates(
     assert [body["controlnet_args"][0]["strength"] for body in bodies] == [0.5, 1]
 
 
-def test_several_image_columns_are_sent_in_order(workshop: Workshop) -> None:
+def test_several_image_columns_are_sent_in_order(project: Project) -> None:
     columns = {"image_url": ["photo", "mask"], "prompt": "text"}
     plan = plan_of(
-        workshop,
+        project,
         [row(mask="https://b.example.com/m.png"), row(mask="")],
         input={"columns": columns, "max_invalid": 1},
     )
@@ -358,20 +355,20 @@ def test_several_image_columns_are_sent_in_order(workshop: Workshop) -> None:
     ],
 )
 def test_blanks_around_an_image_url_are_not_sent_and_said(
-    workshop: Workshop, cell: str, sent: str
+    project: Project, cell: str, sent: str
 ) -> None:
     """They come from pages and sheets, and the job is that of the clean URL."""
-    plan = plan_of(workshop, [row(photo=cell), row(id="2", photo=sent)])
+    plan = plan_of(project, [row(photo=cell), row(id="2", photo=sent)])
     assert (plan.invalid, plan.distinct, plan.notes["stripped_url"]) == (0, 1, 1)
     (job,) = plan.pending_jobs()
     assert job.request()["image_urls"] == [sent]
 
 
 def test_an_image_url_with_escapes_of_html_is_sent_as_it_stands_and_said(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     plan = plan_of(
-        workshop, [row(photo=f"{GOOD}?a=1&amp;b=2"), row(photo=f"{GOOD}?a=1&b=2")]
+        project, [row(photo=f"{GOOD}?a=1&amp;b=2"), row(photo=f"{GOOD}?a=1&b=2")]
     )
     assert (plan.invalid, plan.distinct, plan.notes["escaped_url"]) == (0, 2, 1)
 
@@ -391,10 +388,10 @@ def test_an_image_url_with_escapes_of_html_is_sent_as_it_stands_and_said(
     ],
 )
 def test_a_url_that_can_not_be_split_is_one_invalid_row(
-    workshop: Workshop, url: str
+    project: Project, url: str
 ) -> None:
     plan = plan_of(
-        workshop,
+        project,
         [row(photo=f"{GOOD}?sig=1"), row(photo=url), row(photo=f"{GOOD}?sig=2")],
         input={"ignore_url_params": ["sig"], "max_invalid": 1},
     )
@@ -404,16 +401,16 @@ def test_a_url_that_can_not_be_split_is_one_invalid_row(
 @pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
 @pytest.mark.parametrize("template", [None, "{text}!"])
 def test_line_ends_of_any_system_are_newlines_of_a_prompt(
-    workshop: Workshop, end: str, template: str | None
+    project: Project, end: str, template: str | None
 ) -> None:
     """An export of Excel has CRLF inside of its quotes, and asks for the same image."""
     request = {} if template is None else {"prompt": template}
-    plan = plan_of(workshop, [row(text=f"a cat{end}asleep"), row(text="a cat\nasleep")],
+    plan = plan_of(project, [row(text=f"a cat{end}asleep"), row(text="a cat\nasleep")],
                    request=request)  # fmt: skip
     assert (plan.invalid, plan.distinct) == (0, 1)
 
 
-def test_seeds_as_pandas_writes_them_are_whole_numbers(workshop: Workshop) -> None:
+def test_seeds_as_pandas_writes_them_are_whole_numbers(project: Project) -> None:
     cells = [
         "42",
         "42.0",
@@ -429,7 +426,7 @@ def test_seeds_as_pandas_writes_them_are_whole_numbers(workshop: Workshop) -> No
     rows = [row(id=str(at), seed=cell) for at, cell in enumerate(cells)]
     columns = {"image_url": "photo", "prompt": "text", "seed": "seed"}
     plan = plan_of(
-        workshop,
+        project,
         rows,
         input={"columns": columns, "max_invalid": 1},
         seed={"policy": "column"},
@@ -448,17 +445,17 @@ def test_seeds_as_pandas_writes_them_are_whole_numbers(workshop: Workshop) -> No
 )
 @pytest.mark.parametrize("role", ["image_url", "image_file"])
 def test_a_nested_column_as_an_image_is_refused_with_its_name_and_type(
-    workshop: Workshop, odd: pa.Array, role: str
+    project: Project, odd: pa.Array, role: str
 ) -> None:
     pq.write_table(
-        pa.table({"odd": odd, "text": ["a cat"]}), workshop.folder / "t.parquet"
+        pa.table({"odd": odd, "text": ["a cat"]}), project.folder / "t.parquet"
     )
     columns = {role: "odd", "prompt": "text"}
-    workshop.config["input"] = {}
+    project.config["input"] = {}
     with pytest.raises(TableError) as caught:
         planned(
-            workshop,
-            input={"path": str(workshop.folder / "t.parquet"), "columns": columns},
+            project,
+            input={"path": str(project.folder / "t.parquet"), "columns": columns},
         )
     assert str(caught.value).startswith(f"column 'odd' is {odd.type}".partition("<")[0])
 
@@ -467,19 +464,19 @@ def test_a_nested_column_as_an_image_is_refused_with_its_name_and_type(
     "cell", ["NaN", "-Infinity", "1e400", "18446744073709551615", '"\\ud800"']
 )
 def test_a_json_cell_that_no_column_can_hold_matters_where_it_is_read(
-    workshop: Workshop, cell: str
+    project: Project, cell: str
 ) -> None:
     line = json.dumps(row()).removesuffix("}")
-    (workshop.folder / "t.jsonl").write_text(f'{line}, "n": {cell}, "m": {cell}}}\n')
-    workshop.config["input"] = {
-        "path": str(workshop.folder / "t.jsonl"),
+    (project.folder / "t.jsonl").write_text(f'{line}, "n": {cell}, "m": {cell}}}\n')
+    project.config["input"] = {
+        "path": str(project.folder / "t.jsonl"),
         "max_invalid": 1,
     }
     columns = {"image_url": "photo", "prompt": "text"}
-    plan = planned(workshop, input={"columns": columns})
+    plan = planned(project, input={"columns": columns})
     assert (plan.invalid, plan.notes["unread_cell"]) == (0, 1)
     for reader in ({"row_key": ["m"]}, {"columns": {**columns, "scale": "m"}}):
-        read = planned(workshop, input={"row_key": [], "columns": columns, **reader})
+        read = planned(project, input={"row_key": [], "columns": columns, **reader})
         told = [
             problem for batch in read.batches() for problem in batch.problems.values()
         ]
@@ -488,14 +485,14 @@ def test_a_json_cell_that_no_column_can_hold_matters_where_it_is_read(
 
 @pytest.mark.parametrize("cell", ["", " ", None])
 def test_a_place_of_the_template_that_stays_empty_is_said(
-    workshop: Workshop, cell: str | None
+    project: Project, cell: str | None
 ) -> None:
     rows = [row(style="in oil"), row(style=cell)]
-    pq.write_table(pa.Table.from_pylist(rows), workshop.folder / "t.parquet")
-    workshop.config["input"]["path"] = str(workshop.folder / "t.parquet")
-    plan = planned(workshop, request={"prompt": "{text}, {style}"})
+    pq.write_table(pa.Table.from_pylist(rows), project.folder / "t.parquet")
+    project.config["input"]["path"] = str(project.folder / "t.parquet")
+    plan = planned(project, request={"prompt": "{text}, {style}"})
     assert (plan.invalid, plan.distinct, plan.notes["empty_place"]) == (0, 2, 1)
-    assert planned(workshop, request={"prompt": "{text}"}).notes["empty_place"] == 0
+    assert planned(project, request={"prompt": "{text}"}).notes["empty_place"] == 0
 
 
 def picture(path: Path, size: tuple[int, int] = (64, 64), kind: str = "PNG") -> None:
@@ -533,13 +530,13 @@ def odd_files(folder: Path) -> dict[str, str]:
             "  ": "missing_image_file"}  # fmt: skip
 
 
-def test_an_odd_image_file_is_one_invalid_row(workshop: Workshop) -> None:
-    odd = odd_files(workshop.folder)
-    picture(workshop.folder / "whole.png")
-    picture(workshop.folder / "nul.png")
+def test_an_odd_image_file_is_one_invalid_row(project: Project) -> None:
+    odd = odd_files(project.folder)
+    picture(project.folder / "whole.png")
+    picture(project.folder / "nul.png")
     rows = [{"file": name, "text": "a cat"} for name in ["whole.png", *odd]]
     plan = plan_of(
-        workshop,
+        project,
         rows,
         input={"columns": {"image_file": "file", "prompt": "text"}, "max_invalid": 1},
     )
@@ -564,28 +561,28 @@ def test_an_odd_image_file_is_one_invalid_row(workshop: Workshop) -> None:
     ],
 )
 def test_an_image_file_is_found_as_other_systems_spell_it(
-    workshop: Workshop, there: str, named: str
+    project: Project, there: str, named: str
 ) -> None:
     """Tables of Windows separate folders by backslashes, archives of macOS decompose accents."""
-    file = workshop.folder / there
+    file = project.folder / there
     file.parent.mkdir(exist_ok=True)
     picture(file)
     columns = {"image_file": "file", "prompt": "text"}
     plan = plan_of(
-        workshop, [{"file": named, "text": "a cat"}], input={"columns": columns}
+        project, [{"file": named, "text": "a cat"}], input={"columns": columns}
     )
     assert (plan.invalid, plan.to_pay) == (0, 1)
 
 
 def test_local_images_are_sent_inline_and_known_by_their_content(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
-    picture(workshop.folder / "a.png")
-    picture(workshop.folder / "same.png")
-    picture(workshop.folder / "wide.png", (400, 100))
-    picture(workshop.folder / "anim.gif", kind="GIF")
-    (workshop.folder / "big.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 4_700_001)
-    (workshop.folder.parent / "outside.png").write_bytes(b"x")
+    picture(project.folder / "a.png")
+    picture(project.folder / "same.png")
+    picture(project.folder / "wide.png", (400, 100))
+    picture(project.folder / "anim.gif", kind="GIF")
+    (project.folder / "big.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 4_700_001)
+    (project.folder.parent / "outside.png").write_bytes(b"x")
     names = [
         "a.png",
         "same.png",
@@ -599,7 +596,7 @@ def test_local_images_are_sent_inline_and_known_by_their_content(
     ]
     rows = [{"file": name, "text": "a cat"} for name in names]
     plan = plan_of(
-        workshop,
+        project,
         rows,
         input={"columns": {"image_file": "file", "prompt": "text"}, "max_invalid": 1},
     )
@@ -616,61 +613,61 @@ def test_local_images_are_sent_inline_and_known_by_their_content(
     sent = json.loads(job.payload())
     assert len(sent["binary_data_base64"]) == 1
     assert "image_urls" not in sent
-    (workshop.folder / "a.png").write_bytes(b"another")
+    (project.folder / "a.png").write_bytes(b"another")
     with pytest.raises(TableError, match=r"a\.png changed"):
         job.payload()
 
 
-def test_a_missing_column_names_what_there_is(workshop: Workshop) -> None:
+def test_a_missing_column_names_what_there_is(project: Project) -> None:
     """G15."""
-    workshop.write_rows([{"Photo": GOOD, "text": "a"}])
+    project.write_rows([{"Photo": GOOD, "text": "a"}])
     with pytest.raises(TableError, match="no column 'photo'; it has: Photo, text"):
-        planned(workshop)
+        planned(project)
 
 
 def test_a_semicolon_file_is_told_apart_from_a_missing_column(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """G7: the message says what to do."""
-    (workshop.folder / "pets.csv").write_text(f"id;photo;text\n1;{GOOD};a cat\n")
+    (project.folder / "pets.csv").write_text(f"id;photo;text\n1;{GOOD};a cat\n")
     with pytest.raises(TableError) as caught:
-        planned(workshop)
+        planned(project)
     assert "input.delimiter" in caught.value.hint
-    assert planned(workshop, input={"delimiter": ";"}).to_pay == 1
+    assert planned(project, input={"delimiter": ";"}).to_pay == 1
 
 
 def test_a_row_with_the_wrong_number_of_cells_is_invalid_and_the_rest_go_on(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     """G7."""
-    with gzip.open(workshop.folder / "pets.csv.gz", "wt", newline="") as file:
+    with gzip.open(project.folder / "pets.csv.gz", "wt", newline="") as file:
         csv.writer(file).writerows(
             [["photo", "text"], [GOOD, "a"], [GOOD], [GOOD, "b", "c"], [GOOD, "d"]]
         )
-    plan = planned(workshop, input={"path": str(workshop.folder / "pets.csv.gz")})
+    plan = planned(project, input={"path": str(project.folder / "pets.csv.gz")})
     assert (plan.rows, dict(plan.reasons), plan.to_pay) == (4, {"column_count": 2}, 2)
 
 
-def test_an_empty_table_is_a_valid_plan(workshop: Workshop) -> None:
+def test_an_empty_table_is_a_valid_plan(project: Project) -> None:
     """G8."""
-    plan = plan_of(workshop, [])
+    plan = plan_of(project, [])
     assert (plan.rows, plan.distinct, plan.to_pay) == (0, 0, 0)
 
 
-def test_the_plan_says_what_bounds_the_time(workshop: Workshop) -> None:
-    workshop.write_rows([row()])
+def test_the_plan_says_what_bounds_the_time(project: Project) -> None:
+    project.write_rows([row()])
     gateway = {"kind": "gateway", "base_url": "https://g.example.com"}
-    plan = planned(workshop, provider=gateway, limits={"qps": 2, "concurrency": 4})
+    plan = planned(project, provider=gateway, limits={"qps": 2, "concurrency": 4})
     assert plan.bound() == "4 in flight at 5.9 s is 0.68/s; 12 would reach your 2/s"
     assert (
         "your limit of 2 calls/s"
-        in planned(workshop, limits={"qps": 2, "concurrency": 40}).bound()
+        in planned(project, limits={"qps": 2, "concurrency": 40}).bound()
     )
 
 
-def test_the_counts_of_the_json_plan_add_up(workshop: Workshop) -> None:
+def test_the_counts_of_the_json_plan_add_up(project: Project) -> None:
     plan = plan_of(
-        workshop,
+        project,
         [row(), row(), row(text=""), row(text="b")],
         budget={"price_per_call": 0.2},
     )

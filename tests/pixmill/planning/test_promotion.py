@@ -15,7 +15,7 @@ from pixmill.config.loading import load_config
 from pixmill.errors import UserError
 from pixmill.planning.planner import make_plan
 from pixmill.planning.promotion import Promotion, promote_picks, promote_point
-from tests.conftest import Simulated, Workshop, carry_out, results
+from tests.conftest import Project, Simulated, results, run_config
 from tests.real_command import Command
 
 STRENGTH = "controlnet_args.0.strength"
@@ -30,12 +30,12 @@ SEEDS: list[dict[str, Any]] = [
 Row = Mapping[str, Any]
 
 
-def swept(workshop: Workshop, count: int = 4, **changes: Any) -> str:
+def swept(project: Project, count: int = 4, **changes: Any) -> str:
     """Write a table and a sweep of six points that may be carried out on a simulator at full speed."""
-    workshop.write_rows(
-        [{**row, "luck": str(at)} for at, row in enumerate(workshop.rows(count))]
+    project.write_rows(
+        [{**row, "luck": str(at)} for at, row in enumerate(project.rows(count))]
     )
-    return workshop.write_config(
+    return project.write_config(
         **{
             "request": {"prompt": "{{no}} {text}, {style}"},
             "sweep": {"groups": [{"grid": AXES}]},
@@ -45,13 +45,13 @@ def swept(workshop: Workshop, count: int = 4, **changes: Any) -> str:
     )
 
 
-def with_seeds(workshop: Workshop, seed: Mapping[str, Any]) -> None:
+def with_seeds(project: Project, seed: Mapping[str, Any]) -> None:
     columns = {
         "image_url": "photo",
         "prompt": "text",
         **({"seed": "luck"} if seed.get("policy") == "column" else {}),
     }
-    workshop.write_config(seed=dict(seed), input={"columns": columns})
+    project.write_config(seed=dict(seed), input={"columns": columns})
 
 
 def keys_by_point(config: str) -> dict[str, list[str]]:
@@ -84,10 +84,10 @@ def picks_table(
     return str(path)
 
 
-def picked(workshop: Workshop, rows: Sequence[Row]) -> str:
+def picked(project: Project, rows: Sequence[Row]) -> str:
     axes = {STRENGTH: "param_controlnet_args_0_strength", "style": "param_style"}
     return picks_table(
-        workshop.folder / "picks.csv", rows, axes, ["photo", "text", "id"]
+        project.folder / "picks.csv", rows, axes, ["photo", "text", "id"]
     )
 
 
@@ -112,26 +112,26 @@ def point_of(config: str, **values: Any) -> str:
 
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: seed.get("policy", "per_row"))
 def test_a_promoted_point_asks_for_exactly_what_the_sweep_asked(
-    workshop: Workshop, seed: dict[str, Any]
+    project: Project, seed: dict[str, Any]
 ) -> None:
-    config = swept(workshop)
-    with_seeds(workshop, seed)
+    config = swept(project)
+    with_seeds(project, seed)
     keys = keys_by_point(config)
     assert len(keys) == 6
     for point, expected in keys.items():
-        promoted = written(promote_point(load_config(config), point), workshop.folder)
+        promoted = written(promote_point(load_config(config), point), project.folder)
         (found,) = keys_by_point(promoted).values()
         assert found == expected
 
 
-def test_fields_of_every_kind_are_promoted(workshop: Workshop) -> None:
+def test_fields_of_every_kind_are_promoted(project: Project) -> None:
     axes = {
         "use_sr": [None, True],
         "req_key": ["high_aes_scheduler_svr_controlnet_v2.0", "another_v1"],
         "scale": [2],
     }
     config = swept(
-        workshop,
+        project,
         request={"params": {"use_sr": True}, "prompt": "{text}"},
         sweep={"groups": [{"grid": axes}]},
     )
@@ -140,16 +140,16 @@ def test_fields_of_every_kind_are_promoted(workshop: Workshop) -> None:
     for point, expected in keys.items():
         assert (
             keys_by_point(
-                written(promote_point(load_config(config), point), workshop.folder)
+                written(promote_point(load_config(config), point), project.folder)
             )["base"]
             == expected
         )
 
 
 def test_a_promoted_config_has_no_sweep_the_same_store_and_what_its_owner_wrote(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
-    config = swept(workshop, budget={"max_calls": 9}, output={"images": "url"})
+    config = swept(project, budget={"max_calls": 9}, output={"images": "url"})
     point = list(keys_by_point(config))[1]
     said = yaml.safe_load(promote_point(load_config(config), point).to_yaml())
     assert set(said) == {
@@ -162,7 +162,7 @@ def test_a_promoted_config_has_no_sweep_the_same_store_and_what_its_owner_wrote(
         "budget",
         "output",
     }
-    assert (said["name"], said["store"]) == (f"pets-{point}", workshop.config["store"])
+    assert (said["name"], said["store"]) == (f"pets-{point}", project.config["store"])
     assert said["request"]["prompt"] == "{{no}} {text}, in oil, é"
     assert said["request"]["params"]["controlnet_args"] == [
         {"type": "depth", "strength": 0.2, "binary_data_index": 0}
@@ -171,8 +171,8 @@ def test_a_promoted_config_has_no_sweep_the_same_store_and_what_its_owner_wrote(
     assert not {"sweep", "seed"} & said.keys()
 
 
-def test_under_per_job_a_point_stays_a_sweep_of_one(workshop: Workshop) -> None:
-    config = swept(workshop, seed={"policy": "per_job"})
+def test_under_per_job_a_point_stays_a_sweep_of_one(project: Project) -> None:
+    config = swept(project, seed={"policy": "per_job"})
     point = next(iter(keys_by_point(config)))
     made = promote_point(load_config(config), point)
     assert yaml.safe_load(made.to_yaml())["sweep"] == {
@@ -191,14 +191,14 @@ def test_under_per_job_a_point_stays_a_sweep_of_one(workshop: Workshop) -> None:
         ]
     }
     assert any("per_job" in note for note in made.notes)
-    assert list(keys_by_point(written(made, workshop.folder))) == [point]
+    assert list(keys_by_point(written(made, project.folder))) == [point]
 
 
 def test_the_plain_request_of_a_per_job_sweep_needs_no_sweep(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
     config = swept(
-        workshop,
+        project,
         seed={"policy": "per_job"},
         request={"prompt": None},
         sweep={"groups": [{"grid": {"scale": [2, 3]}}]},
@@ -206,28 +206,28 @@ def test_the_plain_request_of_a_per_job_sweep_needs_no_sweep(
     made = promote_point(load_config(config), "base")
     assert "sweep" not in yaml.safe_load(made.to_yaml())
     assert (
-        keys_by_point(written(made, workshop.folder))["base"]
+        keys_by_point(written(made, project.folder))["base"]
         == keys_by_point(config)["base"]
     )
 
 
-def test_the_longest_name_leaves_room_for_the_id(workshop: Workshop) -> None:
-    config = swept(workshop, name="n" * 100)
+def test_the_longest_name_leaves_room_for_the_id(project: Project) -> None:
+    config = swept(project, name="n" * 100)
     point = next(iter(keys_by_point(config)))
     promoted = load_config(
-        written(promote_point(load_config(config), point), workshop.folder)
+        written(promote_point(load_config(config), point), project.folder)
     )
     assert (len(promoted.name), promoted.name[-13:]) == (100, f"-{point}")
 
 
-def test_what_does_not_come_along_is_said(workshop: Workshop) -> None:
+def test_what_does_not_come_along_is_said(project: Project) -> None:
     sweep = {
         "groups": [{"grid": {"scale": [2, 4]}}],
         "exclude": ["scale == 4 and id == 'r1'", "scale > 4"],
     }
     config = load_config(
         swept(
-            workshop,
+            project,
             request={"prompt": "{text}"},
             sweep=sweep,
             seed={"replicates": 3},
@@ -243,10 +243,10 @@ def test_what_does_not_come_along_is_said(workshop: Workshop) -> None:
     assert "sweep.exclude.1" not in notes
 
 
-def test_an_unknown_point_lists_those_that_there_are(workshop: Workshop) -> None:
+def test_an_unknown_point_lists_those_that_there_are(project: Project) -> None:
     config = load_config(
         swept(
-            workshop,
+            project,
             sweep={
                 "groups": [{"grid": {"scale": {"range": [1, 25, 1]}, "style": ["ink"]}}]
             },
@@ -263,24 +263,24 @@ def test_an_unknown_point_lists_those_that_there_are(workshop: Workshop) -> None
 
 
 def test_a_promoted_sweep_pays_for_the_new_rows_only(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
-    config = swept(workshop, count=4)
-    workshop.use(simulated)
-    workshop.write_config(output={"images": "url"})
-    assert carry_out(config)["calls"] == 24
-    pilot = workshop.config["input"]["path"]
-    table = workshop.folder / "all.csv"
+    config = swept(project, count=4)
+    project.use_simulator(simulated)
+    project.write_config(output={"images": "url"})
+    assert run_config(config)["calls"] == 24
+    pilot = project.config["input"]["path"]
+    table = project.folder / "all.csv"
     with table.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["text", "id", "photo"], extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(reversed(workshop.rows(10)))
+        writer.writerows(reversed(project.rows(10)))
     for number, point in enumerate(keys_by_point(config), 1):
-        workshop.write_config(
+        project.write_config(
             input={"path": str(table), "row_key": ["id"] if number % 2 else []}
         )
-        full = carry_out(
-            written(promote_point(load_config(config), point), workshop.folder)
+        full = run_config(
+            written(promote_point(load_config(config), point), project.folder)
         )
         assert (full["jobs"], full["succeeded"], full["cached"], full["calls"]) == (
             10,
@@ -290,16 +290,16 @@ def test_a_promoted_sweep_pays_for_the_new_rows_only(
         )
         assert simulated.bill.calls == 24 + 6 * number
         assert f"/pets-{point}/" in full["dataset"]
-        workshop.write_config(input={"path": pilot})
+        project.write_config(input={"path": pilot})
 
 
 def test_picks_that_the_sweep_paid_for_are_cached(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
-    config = swept(workshop, count=4, seed={"replicates": 2})
-    workshop.use(simulated)
-    workshop.write_config(output={"images": "url"})
-    rows = [row for row in results(carry_out(config)) if row["replicate"] == 0]
+    config = swept(project, count=4, seed={"replicates": 2})
+    project.use_simulator(simulated)
+    project.write_config(output={"images": "url"})
+    rows = [row for row in results(run_config(config)) if row["replicate"] == 0]
     best = [rows[0], rows[6 + 1], rows[12 + 4], rows[18 + 3]]
     new = [
         {
@@ -309,8 +309,8 @@ def test_picks_that_the_sweep_paid_for_are_cached(
         }
         for at in range(3)
     ]
-    made = promote_picks(load_config(config), picked(workshop, [*best, *new]))
-    full = carry_out(written(made, workshop.folder))
+    made = promote_picks(load_config(config), picked(project, [*best, *new]))
+    full = run_config(written(made, project.folder))
     assert (full["jobs"], full["succeeded"], full["cached"], full["calls"]) == (
         14,
         14,
@@ -333,44 +333,44 @@ def test_picks_that_the_sweep_paid_for_are_cached(
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_picks_that_a_spreadsheet_saved_are_read(
-    workshop: Workshop, mark: str, encoding: str
+    project: Project, mark: str, encoding: str
 ) -> None:
-    config = swept(workshop)
-    path = Path(picked(workshop, [pick(1), pick(2)]))
+    config = swept(project)
+    path = Path(picked(project, [pick(1), pick(2)]))
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     with path.open("w", newline="", encoding=encoding) as file:
         csv.writer(file, delimiter=mark).writerows(rows)
-    promoted = written(promote_picks(load_config(config), str(path)), workshop.folder)
+    promoted = written(promote_picks(load_config(config), str(path)), project.folder)
     plan = make_plan(load_config(promoted), None).summary()
     assert (plan["rows"], plan["invalid"], plan["distinct"]) == (2, 0, 2)
 
 
 def test_picks_work_as_an_input_table_of_any_config(
-    workshop: Workshop, simulated: Simulated
+    project: Project, simulated: Simulated
 ) -> None:
     """The way by hand: a column per dotted path, the variable of the template as one more column."""
-    config = swept(workshop, count=3)
-    workshop.use(simulated)
-    workshop.write_config(output={"images": "url"}, input={"row_key": ["id"]})
-    rows = results(carry_out(config))
+    config = swept(project, count=3)
+    project.use_simulator(simulated)
+    project.write_config(output={"images": "url"}, input={"row_key": ["id"]})
+    rows = results(run_config(config))
     axes = {STRENGTH: "param_controlnet_args_0_strength", "style": "param_style"}
     picks = picks_table(
-        workshop.folder / "mine.csv", rows[1:14:6], axes, ["photo", "text", "id"]
+        project.folder / "mine.csv", rows[1:14:6], axes, ["photo", "text", "id"]
     )
     by_hand = {"image_url": "photo", "prompt": "text", STRENGTH: STRENGTH}
-    workshop.write_config(
+    project.write_config(
         name="by-hand",
         sweep={"groups": []},
         input={"path": picks, "columns": by_hand, "row_key": []},
     )
-    full = carry_out(config)
+    full = run_config(config)
     assert (full["jobs"], full["cached"], full["calls"]) == (3, 3, 0)
     assert simulated.bill.calls == 18
 
 
-def test_a_row_that_was_picked_twice_is_two_rows(workshop: Workshop) -> None:
-    config = swept(workshop, input={"row_key": ["id"]})
+def test_a_row_that_was_picked_twice_is_two_rows(project: Project) -> None:
+    config = swept(project, input={"row_key": ["id"]})
     once, again = (
         pick(1, point_id="aaa"),
         pick(1, point_id="bbb", param_controlnet_args_0_strength=0.6),
@@ -380,14 +380,14 @@ def test_a_row_that_was_picked_twice_is_two_rows(workshop: Workshop) -> None:
         ([once, once, again], ["id", "point_id"]),
     ):
         promoted = written(
-            promote_picks(load_config(config), picked(workshop, rows)), workshop.folder
+            promote_picks(load_config(config), picked(project, rows)), project.folder
         )
         assert yaml.safe_load(Path(promoted).read_text())["input"]["row_key"] == row_key
         plan = make_plan(load_config(promoted), None).summary()
         assert (plan["invalid"], plan["distinct"]) == (0, len(row_key))
 
 
-def test_picks_are_read_as_the_table_that_they_are(workshop: Workshop) -> None:
+def test_picks_are_read_as_the_table_that_they_are(project: Project) -> None:
     own = {
         "where": "luck == '1'",
         "encoding": "latin-1",
@@ -395,42 +395,42 @@ def test_picks_are_read_as_the_table_that_they_are(workshop: Workshop) -> None:
         "row_key": ["id"],
         "max_invalid": 0.5,
     }
-    config = swept(workshop, input=own)
+    config = swept(project, input=own)
     promoted = written(
-        promote_picks(load_config(config), picked(workshop, [pick(1, text="狗, 1")])),
-        workshop.folder,
+        promote_picks(load_config(config), picked(project, [pick(1, text="狗, 1")])),
+        project.folder,
     )
     assert load_config(promoted).input.max_invalid == 0.5
     (job,) = make_plan(load_config(promoted), None).pending_jobs()
     assert json.loads(job.payload())["prompt"] == "{no} 狗, 1, in oil, é"
 
 
-def test_picks_name_what_people_should_know(workshop: Workshop) -> None:
+def test_picks_name_what_people_should_know(project: Project) -> None:
     config = swept(
-        workshop,
+        project,
         input={"columns": {"image_file": "photo", "prompt": "text"}, "row_key": ["id"]},
         seed={"replicates": 2},
     )
-    notes = promote_picks(load_config(config), picked(workshop, [pick(1)])).notes
+    notes = promote_picks(load_config(config), picked(project, [pick(1)])).notes
     assert [note.partition(":")[0] for note in notes] == [
         "seed.replicates stays",
         "input images are files beside the table",
     ]
 
 
-def test_picks_may_agree_on_another_req_key(workshop: Workshop) -> None:
+def test_picks_may_agree_on_another_req_key(project: Project) -> None:
     known, other = "high_aes_scheduler_svr_controlnet_v2.0", "another_v1"
     config = swept(
-        workshop,
+        project,
         request={"prompt": "{text}"},
         sweep={"groups": [{"grid": {"req_key": [known, other]}}]},
     )
     axes, read = {"req_key": "param_req_key"}, ["photo", "text"]
-    path = workshop.folder / "picks.csv"
+    path = project.folder / "picks.csv"
     picks_table(
         path, [pick(1, param_req_key=other), pick(2, param_req_key=other)], axes, read
     )
-    promoted = written(promote_picks(load_config(config), str(path)), workshop.folder)
+    promoted = written(promote_picks(load_config(config), str(path)), project.folder)
     assert load_config(promoted).request.req_key == other
     (asked,) = keys_by_point(promoted).values()
     assert asked == keys_by_point(config)[point_of(config, req_key=other)][1:3]
@@ -441,9 +441,9 @@ def test_picks_may_agree_on_another_req_key(workshop: Workshop) -> None:
         promote_picks(load_config(config), str(path))
 
 
-def test_to_an_unknown_operation_picks_go_with_their_types(workshop: Workshop) -> None:
+def test_to_an_unknown_operation_picks_go_with_their_types(project: Project) -> None:
     config = swept(
-        workshop,
+        project,
         request={"req_key": "another_v1", "prompt": "{text}"},
         sweep={"groups": [{"grid": {"size": [1, 2]}}]},
     )
@@ -452,12 +452,12 @@ def test_to_an_unknown_operation_picks_go_with_their_types(workshop: Workshop) -
         promote_picks(
             load_config(config),
             picks_table(
-                workshop.folder / "picks.csv", rows, {"size": "size"}, ["photo", "text"]
+                project.folder / "picks.csv", rows, {"size": "size"}, ["photo", "text"]
             ),
         )
-    path = str(workshop.folder / "picks.parquet")
+    path = str(project.folder / "picks.parquet")
     pq.write_table(pa.Table.from_pylist(rows), path)
-    promoted = written(promote_picks(load_config(config), path), workshop.folder)
+    promoted = written(promote_picks(load_config(config), path), project.folder)
     assert (
         keys_by_point(promoted)["base"]
         == keys_by_point(config)[point_of(config, size=2)]
@@ -465,27 +465,27 @@ def test_to_an_unknown_operation_picks_go_with_their_types(workshop: Workshop) -
 
 
 def test_picks_can_not_stand_for_seeds_that_depend_on_the_point(
-    workshop: Workshop,
+    project: Project,
 ) -> None:
-    config = swept(workshop, seed={"policy": "per_job"})
+    config = swept(project, seed={"policy": "per_job"})
     with pytest.raises(UserError, match="per_job") as caught:
-        promote_picks(load_config(config), picked(workshop, [pick(1)]))
+        promote_picks(load_config(config), picked(project, [pick(1)]))
     assert "--point" in caught.value.hint
 
 
-def test_a_table_of_other_picks_is_named(workshop: Workshop) -> None:
-    config = swept(workshop)
+def test_a_table_of_other_picks_is_named(project: Project) -> None:
+    config = swept(project)
     with pytest.raises(
         UserError,
         match=r"no column 'row_key', 'point_id', 'controlnet_args.0.strength', 'style'",
     ):
-        promote_picks(load_config(config), workshop.config["input"]["path"])
+        promote_picks(load_config(config), project.config["input"]["path"])
 
 
 def test_the_command_prints_a_config_and_nothing_else(
-    workshop: Workshop, pixmill: Command
+    project: Project, pixmill: Command
 ) -> None:
-    config = swept(workshop, count=2)
+    config = swept(project, count=2)
     point = next(iter(keys_by_point(config)))
     shown = pixmill(
         "promote",
@@ -508,7 +508,7 @@ def test_the_command_prints_a_config_and_nothing_else(
     )
     assert "style ink # {1}" in shown.stdout.splitlines()[0]
     assert "pixmill plan" in shown.stderr
-    line = pixmill("promote", config, "--picks", picked(workshop, [pick(1)]), "--json")
+    line = pixmill("promote", config, "--picks", picked(project, [pick(1)]), "--json")
     (printed,) = line.stdout.splitlines()
     said = json.loads(printed)
     assert (said["name"], yaml.safe_load(said["config"])["name"]) == (
@@ -529,9 +529,9 @@ def test_the_command_prints_a_config_and_nothing_else(
     ],
 )
 def test_what_can_not_be_promoted_exits_2(
-    workshop: Workshop, pixmill: Command, options: list[str], said: str
+    project: Project, pixmill: Command, options: list[str], said: str
 ) -> None:
-    shown = pixmill("promote", swept(workshop), *options)
+    shown = pixmill("promote", swept(project), *options)
     assert (shown.exit_code, shown.stdout) == (2, "")
     assert said in shown.stderr
     assert "Traceback" not in shown.stderr

@@ -15,7 +15,7 @@ import requests
 
 from pixmill.provider.signing import sign
 from pixmill.simulator import Settings, serve
-from tests.warm import Forked, forked
+from tests.fork_server import ForkedProcess, fork_process
 
 ROOT = Path(__file__).parents[3]
 BEARER, ACCESS, SECRET = "bearer-of-the-tests", "AKTESTS", "SKTESTS=="
@@ -41,7 +41,7 @@ class Running:
 
     url: str
     bill: Path
-    process: Forked
+    process: ForkedProcess
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.bill.read_text("utf-8").splitlines()]
@@ -97,7 +97,7 @@ def running(bill: Path, **settings: Any) -> Iterator[Running]:
         "bill": str(bill),
         **settings,
     }
-    with forked(f"{__name__}:serve_options", json.dumps(options)) as process:
+    with fork_process(f"{__name__}:serve_options", json.dumps(options)) as process:
         yield Running(process.stdout.readline().strip(), bill, process)
         process.terminate()
         process.wait(20)

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import KEY, ROOT, Workshop, results, simulator
-from tests.pixmill.run_checks import billed, check, faults_file
+from tests.conftest import KEY, ROOT, Project, results, simulator
+from tests.pixmill.run_checks import check_run, faults_file, simulator_charges
 from tests.real_command import (
     Command,
-    ended,
     is_alive,
-    pay,
+    run_arguments,
     shared_server,
     tree,
+    wait_for_result,
     wait_until,
 )
 
@@ -100,9 +100,9 @@ def workers_of(processes: dict[int, str]) -> list[int]:
     return [pid for pid, command in processes.items() if "spawn_main" in command]
 
 
-def on_dask(workshop: Workshop, rows: int, **changes: Any) -> None:
-    workshop.write_rows(workshop.rows(rows))
-    workshop.write_config(
+def on_dask(project: Project, rows: int, **changes: Any) -> None:
+    project.write_rows(project.rows(rows))
+    project.write_config(
         limits={"qps": 10_000, "concurrency": CONCURRENCY},
         execution={"engine": "dask"},
         **changes,
@@ -110,23 +110,23 @@ def on_dask(workshop: Workshop, rows: int, **changes: Any) -> None:
 
 
 def test_a_killed_worker_costs_its_calls_in_flight_and_nothing_twice(
-    workshop: Workshop, pixmill: Command
+    project: Project, pixmill: Command
 ) -> None:
     """C9, P19: kill -9 in the middle of 5,000 jobs. Until then nothing of the run listens but on loopback."""
     rows = 5_000
-    with simulator(workshop.folder, "--latency", "0.01") as simulated:
-        on_dask(workshop, rows, output={"images": "url"})
-        workshop.use(simulated)
-        with pixmill.started(*pay(workshop.path)) as process:
+    with simulator(project.folder, "--latency", "0.01") as simulated:
+        on_dask(project, rows, output={"images": "url"})
+        project.use_simulator(simulated)
+        with pixmill.started(*run_arguments(project.path)) as process:
             wait_until(lambda: simulated.bill.length > 1_000, "1,000 calls")
             processes = tree(process.pid)
             heard = listeners(set(processes))
             first, second = workers_of(processes)
             os.kill(first, signal.SIGKILL)
-            command = ended(process)
+            command = wait_for_result(process)
         report = command.report
-        charges = billed(simulated)()
-    check(workshop.path, report, charges)
+        charges = simulator_charges(simulated)()
+    check_run(project.path, report, charges)
     assert heard == {LOOPBACK}
     assert 0 < report["in_doubt"] <= CONCURRENCY, (
         "what the lost one had in flight, whatever its share was"
@@ -140,17 +140,17 @@ def test_a_killed_worker_costs_its_calls_in_flight_and_nothing_twice(
 
 
 def test_an_interrupted_run_lets_its_workers_finish_their_calls(
-    workshop: Workshop, pixmill: Command
+    project: Project, pixmill: Command
 ) -> None:
     """A5: Ctrl-C on a terminal reaches the workers too; what they sent is recorded, and the rest comes next time."""
-    with simulator(workshop.folder, "--latency", "1") as simulated:
-        on_dask(workshop, 200, output={"images": "url"})
-        workshop.use(simulated)
-        with pixmill.started(*pay(workshop.path)) as process:
+    with simulator(project.folder, "--latency", "1") as simulated:
+        on_dask(project, 200, output={"images": "url"})
+        project.use_simulator(simulated)
+        with pixmill.started(*run_arguments(project.path)) as process:
             wait_until(lambda: simulated.bill.calls >= CONCURRENCY, "the first answers")
             os.killpg(process.pid, signal.SIGINT)
-            command = ended(process)
-        check(workshop.path, command.report, billed(simulated)())
+            command = wait_for_result(process)
+        check_run(project.path, command.report, simulator_charges(simulated)())
     report = command.report
     assert (command.exit_code, report["in_doubt"]) == (130, 0), command.stderr
     assert report["succeeded"] == simulated.bill.charged == report["calls"]
@@ -158,26 +158,26 @@ def test_an_interrupted_run_lets_its_workers_finish_their_calls(
 
 
 def test_a_cluster_that_was_there_ends_jobs_as_threads_do(
-    workshop: Workshop, pixmill: Command
+    project: Project, pixmill: Command
 ) -> None:
     """The keys are those of the workers, the folder is not theirs, and a run leaves the cluster as it found it."""
     rows = 24
     faults = faults_file(
-        workshop.folder,
+        project.folder,
         {"prompt": "a pet 3", "code": 50413},
         {"prompt": "a pet 7", "code": 50207},
     )
     ways = {}
-    with cluster(workshop.folder) as address:
+    with cluster(project.folder) as address:
         for engine, place in (("threads", None), ("dask", address)):
-            with simulator(workshop.folder, "--faults", str(faults)) as simulated:
-                on_dask(workshop, rows, store=str(workshop.folder / engine))
-                workshop.use(simulated)
-                workshop.write_config(
+            with simulator(project.folder, "--faults", str(faults)) as simulated:
+                on_dask(project, rows, store=str(project.folder / engine))
+                project.use_simulator(simulated)
+                project.write_config(
                     execution={"engine": engine, "address": place},
                     stop={"failed_fraction": 1},
                 )
-                command = pixmill(*pay(workshop.path))
+                command = pixmill(*run_arguments(project.path))
             names = (
                 "row_key",
                 "status",
@@ -199,10 +199,10 @@ def test_a_cluster_that_was_there_ends_jobs_as_threads_do(
 
 
 def test_the_simulator_inside_a_run_answers_its_workers_too(
-    workshop: Workshop, pixmill: Command
+    project: Project, pixmill: Command
 ) -> None:
     """Its key is made up for the run and reaches the workers by their environment alone."""
-    on_dask(workshop, 6)
-    command = pixmill(*pay(workshop.path))
+    on_dask(project, 6)
+    command = pixmill(*run_arguments(project.path))
     assert (command.exit_code, command.report["succeeded"]) == (0, 6), command.stderr
     assert all(row["file_name"] for row in results(command.report))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.pixmill.datasets.report.visits import Visit, visit
+from tests.pixmill.datasets.report.open_report import OpenReport, open_in_browser
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OPTIONS = (
@@ -37,11 +37,11 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_report(browser: Any) -> Iterator[Callable[..., Visit]]:
+def open_report(browser: Any) -> Iterator[Callable[..., OpenReport]]:
     """Open a report; when the test ends, nothing may have been asked for but files, and nothing complained."""
     with ExitStack() as stack:
 
-        def opened(path: Path, state: str = "", **options: Any) -> Visit:
-            return stack.enter_context(visit(browser, path, state, **options))
+        def opened(path: Path, state: str = "", **options: Any) -> OpenReport:
+            return stack.enter_context(open_in_browser(browser, path, state, **options))
 
         yield opened

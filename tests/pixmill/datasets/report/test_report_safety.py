@@ -8,6 +8,7 @@ import pytest
 
 from pixmill.datasets.report import write_report
 from pixmill.datasets.report.page import SCRIPTS
+from tests.pixmill.datasets.report.open_report import OpenReport
 from tests.pixmill.datasets.report.sample_datasets import (
     Axis,
     axis,
@@ -18,9 +19,8 @@ from tests.pixmill.datasets.report.sample_datasets import (
     publish,
     with_images,
 )
-from tests.pixmill.datasets.report.visits import Visit
 
-Open = Callable[..., Visit]
+Open = Callable[..., OpenReport]
 
 RUN = "window.ran=(window.ran||0)+1"
 HOSTILE = (
@@ -87,9 +87,9 @@ CHOOSE_EACH = """(select, label) => {
 }"""
 
 
-def look_everywhere(visit: Visit) -> None:
+def look_everywhere(report: OpenReport) -> None:
     """Open every view, filter and sort by every column, open the first jobs, star and download."""
-    page = visit.page
+    page = report.page
     for view in ("Grid", "Summary", "Gallery"):
         page.locator(".tabs").get_by_role("link", name=view).click()
     for label in ("Where", "Sort"):
@@ -104,9 +104,9 @@ def look_everywhere(visit: Visit) -> None:
     page.keyboard.press("Escape")
 
 
-def addresses(visit: Visit) -> list[str]:
+def addresses(report: OpenReport) -> list[str]:
     return [
-        str(link.get_attribute("href")) for link in visit.page.locator("a[href]").all()
+        str(link.get_attribute("href")) for link in report.page.locator("a[href]").all()
     ]
 
 
@@ -117,17 +117,17 @@ PLACES = ("table", "prompts and ids", "axis values", "axis paths", "errors")
 def test_hostile_text_never_runs_and_nothing_is_requested(
     tmp_path: Path, open_report: Open, place: str
 ) -> None:
-    visit = open_report(hostile_report(tmp_path, place))
-    look_everywhere(visit)
-    assert visit.page.evaluate("[window.ran, document.scripts.length]") == [
+    report = open_report(hostile_report(tmp_path, place))
+    look_everywhere(report)
+    assert report.page.evaluate("[window.ran, document.scripts.length]") == [
         None,
         len(SCRIPTS),
     ]
-    assert all(url.startswith(("file:", "blob:")) for url in visit.requests)
-    for address in addresses(visit):
+    assert all(url.startswith(("file:", "blob:")) for url in report.requests)
+    for address in addresses(report):
         assert address.startswith(("#", "../", "https://images.example.com/")), address
     assert (
-        visit.page.evaluate(
+        report.page.evaluate(
             "Object.prototype.hasOwnProperty.call(Object.prototype, 'values')"
         )
         is False
@@ -135,9 +135,9 @@ def test_hostile_text_never_runs_and_nothing_is_requested(
 
 
 def test_hostile_text_is_shown_as_it_is(tmp_path: Path, open_report: Open) -> None:
-    visit = open_report(hostile_report(tmp_path, "prompts and ids"), "view=gallery")
+    report = open_report(hostile_report(tmp_path, "prompts and ids"), "view=gallery")
     for selector in (".prompt", ".name b"):
-        shown = visit.page.locator(f"#gallery {selector}").all_text_contents()
+        shown = report.page.locator(f"#gallery {selector}").all_text_contents()
         assert shown[:3] == list(HOSTILE[:3])
 
 
@@ -150,9 +150,9 @@ def test_a_hostile_address_of_the_page_chooses_nothing(
         "view=<script>window.ran=1</script>&x=__proto__&y=constructor"
         "&job=1e9&column=toString&sort=__proto__&size=1e9px"
     )
-    visit = open_report(write_report(of), state)
-    assert visit.page.locator("#grid .open").count() == 4
-    assert visit.page.evaluate("window.ran") is None
+    report = open_report(write_report(of), state)
+    assert report.page.locator("#grid .open").count() == 4
+    assert report.page.evaluate("window.ran") is None
 
 
 @pytest.mark.parametrize(

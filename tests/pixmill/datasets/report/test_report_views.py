@@ -11,6 +11,7 @@ from PIL import Image
 
 from pixmill.datasets.report import write_report
 from pixmill.tables import open_table
+from tests.pixmill.datasets.report.open_report import OpenReport
 from tests.pixmill.datasets.report.sample_datasets import (
     Axis,
     Row,
@@ -23,9 +24,8 @@ from tests.pixmill.datasets.report.sample_datasets import (
     stored_image,
     with_images,
 )
-from tests.pixmill.datasets.report.visits import Visit
 
-Open = Callable[..., Visit]
+Open = Callable[..., OpenReport]
 SCALES, STRENGTHS, STYLES = (
     axis("scale", 2, 3, 4),
     axis("controlnet_args.0.strength", 0.2, 0.6),
@@ -42,18 +42,20 @@ def report_on(
     return write_report(of)
 
 
-def keys(visit: Visit) -> list[str]:
+def keys(report: OpenReport) -> list[str]:
     """The row keys of the cards in sight, in their order."""
-    return visit.texts(f"{CARD} .name b")
+    return report.texts(f"{CARD} .name b")
 
 
-def focused(visit: Visit) -> str:
-    return str(visit.page.evaluate("document.activeElement.getAttribute('aria-label')"))
+def focused(report: OpenReport) -> str:
+    return str(
+        report.page.evaluate("document.activeElement.getAttribute('aria-label')")
+    )
 
 
-def loaded(visit: Visit, selector: str) -> None:
+def loaded(report: OpenReport, selector: str) -> None:
     """Wait until an image is really there."""
-    visit.page.wait_for_function(
+    report.page.wait_for_function(
         "(of) => document.querySelector(of)?.naturalWidth > 0", arg=selector
     )
 
@@ -62,39 +64,39 @@ def test_a_sweep_opens_as_a_grid_of_its_first_two_axes(
     tmp_path: Path, open_report: Open
 ) -> None:
     axes = [SCALES, STRENGTHS]
-    visit = open_report(report_on(tmp_path, jobs_of(input_rows(2), axes), axes))
-    assert visit.texts("#grid .column") == ["2", "3", "4"]
-    assert visit.texts("#grid .row b") == ["0.2", "0.6"]
-    assert visit.names(SHOT)[:2] == [
+    report = open_report(report_on(tmp_path, jobs_of(input_rows(2), axes), axes))
+    assert report.texts("#grid .column") == ["2", "3", "4"]
+    assert report.texts("#grid .row b") == ["0.2", "0.6"]
+    assert report.names(SHOT)[:2] == [
         "pet-00, scale 2 · strength 0.2",
         "pet-00, scale 3 · strength 0.2",
     ]
-    loaded(visit, f"{SHOT} img")
-    visit.page.get_by_label("Next row").click()
-    assert visit.names(SHOT)[0] == "pet-01, scale 2 · strength 0.2"
+    loaded(report, f"{SHOT} img")
+    report.page.get_by_label("Next row").click()
+    assert report.names(SHOT)[0] == "pet-01, scale 2 · strength 0.2"
 
 
 def test_any_dimension_goes_across_or_down(tmp_path: Path, open_report: Open) -> None:
     axes = [SCALES, STRENGTHS, STYLES]
-    visit = open_report(
+    report = open_report(
         report_on(tmp_path, jobs_of(input_rows(2), axes, replicates=3), axes)
     )
-    visit.choose("Across", "strength")  # which was down: the two are swapped
-    assert (visit.texts("#grid .column"), visit.texts("#grid .row b")) == (
+    report.choose("Across", "strength")  # which was down: the two are swapped
+    assert (report.texts("#grid .column"), report.texts("#grid .row b")) == (
         ["0.2", "0.6"],
         ["2", "3", "4"],
     )
-    visit.choose("Across", "row")
-    visit.choose("Down", "style")
-    assert (visit.texts("#grid .column"), visit.texts("#grid .row b")) == (
+    report.choose("Across", "row")
+    report.choose("Down", "style")
+    assert (report.texts("#grid .column"), report.texts("#grid .row b")) == (
         ["pet-00", "pet-01"],
         ["ink", "oil"],
     )
     assert (
-        visit.page.locator("#grid .cell").first.locator(".open").count() == 3
+        report.page.locator("#grid .cell").first.locator(".open").count() == 3
     )  # replicates share a cell
-    visit.choose("replicate", "2")
-    assert visit.names("#grid .cell >> nth=0 >> .open") == [
+    report.choose("replicate", "2")
+    assert report.names("#grid .cell >> nth=0 >> .open") == [
         "pet-00, scale 2 · strength 0.2 · style ink · replicate 2"
     ]
 
@@ -107,24 +109,24 @@ def test_axes_in_step_are_no_diagonal(tmp_path: Path, open_report: Open) -> None
         for job in jobs_of(input_rows(2), axes)
         if (job["param_scale"], job["param_ddim_steps"]) in pairs
     ]
-    visit = open_report(report_on(tmp_path, jobs, axes))
-    assert visit.texts("#grid .row b") == ["pet-00", "pet-01"]
-    assert len(visit.names(SHOT)) == 6
-    visit.choose(
+    report = open_report(report_on(tmp_path, jobs, axes))
+    assert report.texts("#grid .row b") == ["pet-00", "pet-01"]
+    assert len(report.names(SHOT)) == 6
+    report.choose(
         "Across", "row"
     )  # the steps went in step with the scale that was across; now they go down
-    visit.choose("Down", "ddim_steps")
-    assert len(visit.names(SHOT)) == 6
+    report.choose("Down", "ddim_steps")
+    assert len(report.names(SHOT)) == 6
 
 
 def test_keys_move_open_and_star(tmp_path: Path, open_report: Open) -> None:
     axes = [SCALES, STRENGTHS]
-    visit = open_report(report_on(tmp_path, jobs_of(input_rows(1), axes), axes))
-    page = visit.page
+    report = open_report(report_on(tmp_path, jobs_of(input_rows(1), axes), axes))
+    page = report.page
     page.locator(SHOT).first.focus()
     for key in ("ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
-    assert focused(visit) == "pet-00, scale 3 · strength 0.6"
+    assert focused(report) == "pet-00, scale 3 · strength 0.6"
     assert (
         page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         == "solid"
@@ -133,27 +135,27 @@ def test_keys_move_open_and_star(tmp_path: Path, open_report: Open) -> None:
         page.locator(f"{SHOT}[tabindex='0']").count() == 1
     )  # the grid is one stop of the Tab key
     page.keyboard.press("s")
-    assert visit.texts("#stars") == ["1"]
+    assert report.texts("#stars") == ["1"]
     page.keyboard.press("Enter")
-    assert visit.texts("#job-title") == ["pet-00"]
+    assert report.texts("#job-title") == ["pet-00"]
     page.keyboard.press("ArrowRight")
     page.keyboard.press("s")
-    assert visit.texts("#job .axes dd") == ["4", "0.6"]
+    assert report.texts("#job .axes dd") == ["4", "0.6"]
     page.keyboard.press("Escape")
     # The focus goes to the image that was shown last.
     page.wait_for_function(
         "() => document.activeElement.ariaLabel === 'pet-00, scale 4 · strength 0.6'"
     )
-    assert visit.texts("#stars") == ["2"]
+    assert report.texts("#stars") == ["2"]
 
 
 def test_the_labels_stay_while_a_long_grid_scrolls(
     tmp_path: Path, open_report: Open
 ) -> None:
-    visit = open_report(
+    report = open_report(
         report_on(tmp_path, jobs_of(input_rows(300), [SCALES]), [SCALES])
     )
-    page = visit.page
+    page = report.page
     page.locator(SHOT).first.focus()
     page.keyboard.press("PageDown")
     page.evaluate("document.querySelector('.sheet').scrollTop = 20000")
@@ -170,22 +172,22 @@ def test_the_labels_stay_while_a_long_grid_scrolls(
 def test_failed_cells_show_their_code(tmp_path: Path, open_report: Open) -> None:
     jobs = jobs_of(input_rows(1), [SCALES])
     jobs[1] = ended(jobs[1], "refused", "50511", "Post Img Risk Not Pass")
-    visit = open_report(report_on(tmp_path, jobs, [SCALES]))
-    assert visit.texts("#grid .blank b") == ["50511"]
-    visit.page.locator(SHOT).nth(1).click()
-    assert visit.texts("#job .problem") == ["50511\n\nPost Img Risk Not Pass"]
-    assert visit.texts("#job .status") == ["refused"]
+    report = open_report(report_on(tmp_path, jobs, [SCALES]))
+    assert report.texts("#grid .blank b") == ["50511"]
+    report.page.locator(SHOT).nth(1).click()
+    assert report.texts("#job .problem") == ["50511\n\nPost Img Risk Not Pass"]
+    assert report.texts("#job .status") == ["refused"]
 
 
 def test_a_table_without_a_sweep_is_a_gallery(
     tmp_path: Path, open_report: Open
 ) -> None:
-    visit = open_report(report_on(tmp_path, jobs_of(input_rows(12))))
-    assert visit.texts(".tabs a:visible") == ["Gallery", "Summary"]
-    assert keys(visit) == [f"pet-{at:02}" for at in range(12)][: len(keys(visit))]
-    loaded(visit, f"{CARD} img")
-    visit.page.get_by_role("link", name="Summary").click()
-    assert visit.page.locator("#summary svg title").count() >= 3
+    report = open_report(report_on(tmp_path, jobs_of(input_rows(12))))
+    assert report.texts(".tabs a:visible") == ["Gallery", "Summary"]
+    assert keys(report) == [f"pet-{at:02}" for at in range(12)][: len(keys(report))]
+    loaded(report, f"{CARD} img")
+    report.page.get_by_role("link", name="Summary").click()
+    assert report.page.locator("#summary svg title").count() >= 3
 
 
 def test_filters_search_and_sorting_work_together_and_stand_in_the_address(
@@ -200,20 +202,20 @@ def test_filters_search_and_sorting_work_together_and_stand_in_the_address(
     for at in (3, 4, 6):
         jobs[at] = ended(jobs[at], "failed", ["50500", "50207"][at % 2])
     path = report_on(tmp_path, jobs)
-    visit = open_report(path)
-    visit.page.locator(".chip", has_text="failed").click()
-    assert keys(visit) == ["pet-03", "pet-04", "pet-06"]
-    visit.choose("Code", "50500 (2)")
-    assert keys(visit) == ["pet-04", "pet-06"]
-    visit.page.get_by_role("button", name="Clear").click()
-    visit.choose("Where", "kind")
-    visit.choose("is", "cat (10)")
-    visit.choose("Sort", "weight")
-    visit.page.get_by_label("Ascending").click()
-    visit.page.locator("#gallery input[type=search]").first.fill("pet-1")
-    assert keys(visit) == ["pet-18", "pet-16", "pet-14", "pet-12", "pet-10"]
-    assert visit.texts("#gallery .count") == ["5 of 20"]
-    again = open_report(path, visit.state)
+    report = open_report(path)
+    report.page.locator(".chip", has_text="failed").click()
+    assert keys(report) == ["pet-03", "pet-04", "pet-06"]
+    report.choose("Code", "50500 (2)")
+    assert keys(report) == ["pet-04", "pet-06"]
+    report.page.get_by_role("button", name="Clear").click()
+    report.choose("Where", "kind")
+    report.choose("is", "cat (10)")
+    report.choose("Sort", "weight")
+    report.page.get_by_label("Ascending").click()
+    report.page.locator("#gallery input[type=search]").first.fill("pet-1")
+    assert keys(report) == ["pet-18", "pet-16", "pet-14", "pet-12", "pet-10"]
+    assert report.texts("#gallery .count") == ["5 of 20"]
+    again = open_report(path, report.state)
     assert keys(again) == ["pet-18", "pet-16", "pet-14", "pet-12", "pet-10"]
     again.page.locator("#gallery input[type=search]").first.fill("unicorn")
     assert again.texts("#gallery .nothing") == ["Nothing matches."]
@@ -227,9 +229,9 @@ def test_a_card_opens_all_that_is_known(tmp_path: Path, open_report: Open) -> No
         "prompt": "a pet, in ink",
     }
     job["params"] = json.dumps({"scale": 3, "logo_info": {"add_logo": False}})
-    visit = open_report(report_on(tmp_path, [job]))
-    visit.page.locator(f"{CARD} .open").click()
-    facts = visit.page.locator("#job .facts").inner_text()
+    report = open_report(report_on(tmp_path, [job]))
+    report.page.locator(f"{CARD} .open").click()
+    facts = report.page.locator("#job .facts").inner_text()
     for fact in (
         "a pet, in ink",
         "99",
@@ -240,14 +242,14 @@ def test_a_card_opens_all_that_is_known(tmp_path: Path, open_report: Open) -> No
         "a pet, number 0",
     ):
         assert fact in facts
-    assert json.loads(visit.texts("#job pre")[0]) == {
+    assert json.loads(report.texts("#job pre")[0]) == {
         "scale": 3,
         "logo_info": {"add_logo": False},
     }
-    loaded(visit, "#job figure img")
-    assert "/images/" in visit.page.locator("#job figure img").get_attribute("src")
+    loaded(report, "#job figure img")
+    assert "/images/" in report.page.locator("#job figure img").get_attribute("src")
     assert (
-        visit.page.get_by_role("link", name="open ↗").get_attribute("rel")
+        report.page.get_by_role("link", name="open ↗").get_attribute("rel")
         == "noopener noreferrer"
     )
 
@@ -260,19 +262,19 @@ def test_inputs_from_disk_stand_beside_their_outputs(
     first, second = jobs_of(input_rows(2))
     jobs = [{**first, "photo": "in.png"}, {**second, "photo": "gone.png"}]
     columns = {"image_file": "photo", "prompt": "text"}
-    visit = open_report(
+    report = open_report(
         report_on(
             tmp_path,
             jobs,
             input={"path": str(tmp_path / "pets.csv"), "columns": columns},
         )
     )
-    loaded(visit, f"{CARD} .frame:first-child img")
-    assert visit.page.locator(f"{CARD} >> nth=0 >> img").count() == 2
-    assert visit.texts(f"{CARD} .blank") == ["no input image"]
-    visit.page.locator(f"{CARD} .open").first.click()
-    loaded(visit, "#job figure img")
-    assert visit.texts("#job figcaption") == ["input", "output"]
+    loaded(report, f"{CARD} .frame:first-child img")
+    assert report.page.locator(f"{CARD} >> nth=0 >> img").count() == 2
+    assert report.texts(f"{CARD} .blank") == ["no input image"]
+    report.page.locator(f"{CARD} .open").first.click()
+    loaded(report, "#job figure img")
+    assert report.texts("#job figcaption") == ["input", "output"]
 
 
 def test_images_that_are_gone_leave_a_word(tmp_path: Path, open_report: Open) -> None:
@@ -280,10 +282,10 @@ def test_images_that_are_gone_leave_a_word(tmp_path: Path, open_report: Open) ->
     for image in (tmp_path / "out").glob("images/*/*"):
         image.unlink()
     next((tmp_path / "out").glob("thumbs/*/*")).unlink()
-    visit = open_report(path)
-    visit.page.wait_for_selector(f"{CARD} .blank")
-    assert visit.texts(f"{CARD} .blank") == ["image not found"]
-    visit.complaints.clear()  # of the browser, about the file
+    report = open_report(path)
+    report.page.wait_for_selector(f"{CARD} .blank")
+    assert report.texts(f"{CARD} .blank") == ["image not found"]
+    report.complaints.clear()  # of the browser, about the file
 
 
 def test_images_that_were_not_downloaded_are_links(
@@ -297,11 +299,12 @@ def test_images_that_were_not_downloaded_are_links(
             for job in jobs_of(input_rows(1))
         ],
     )
-    visit = open_report(write_report(of))
-    assert visit.texts(f"{CARD} .blank") == ["not downloaded"]
-    visit.page.locator(f"{CARD} .open").click()
+    report = open_report(write_report(of))
+    assert report.texts(f"{CARD} .blank") == ["not downloaded"]
+    report.page.locator(f"{CARD} .open").click()
     addresses = [
-        link.get_attribute("href") for link in visit.page.locator("#job .facts a").all()
+        link.get_attribute("href")
+        for link in report.page.locator("#job .facts a").all()
     ]
     assert addresses == [
         "https://cdn.example.com/a.jpg",
@@ -319,13 +322,13 @@ def test_picks_are_a_table_that_a_run_can_read(
     ]
     jobs = jobs_of(rows, axes, replicates=2)
     path = report_on(tmp_path, jobs, axes)
-    visit = open_report(path, "view=gallery")
-    page = visit.page
+    report = open_report(path, "view=gallery")
+    page = report.page
     assert page.locator("#download").is_disabled()
     for at in (0, 1, 7):  # two replicates of one cell, and another cell
         page.locator(f"[data-star='{at}']").evaluate("star => star.click()")
     page.reload()
-    assert visit.texts("#stars") == ["3"]
+    assert report.texts("#stars") == ["3"]
     with page.expect_download() as download:
         page.locator("#download").click()
     assert download.value.suggested_filename == "picks.csv"
@@ -358,13 +361,13 @@ def test_picks_are_a_table_that_a_run_can_read(
 
 
 def test_stars_alone_can_be_seen(tmp_path: Path, open_report: Open) -> None:
-    visit = open_report(report_on(tmp_path, jobs_of(input_rows(5))))
-    visit.page.locator("[data-star='2']").evaluate("star => star.click()")
-    visit.page.locator(".picks").click()
-    visit.page.wait_for_function(
+    report = open_report(report_on(tmp_path, jobs_of(input_rows(5))))
+    report.page.locator("[data-star='2']").evaluate("star => star.click()")
+    report.page.locator(".picks").click()
+    report.page.wait_for_function(
         "() => document.querySelector('#gallery .count').innerText === '1 of 5'"
     )
-    assert keys(visit) == ["pet-02"]
+    assert keys(report) == ["pet-02"]
 
 
 def test_light_and_dark_follow_the_system_until_somebody_chooses(
@@ -373,7 +376,7 @@ def test_light_and_dark_follow_the_system_until_somebody_chooses(
     path = report_on(tmp_path, jobs_of(input_rows(1)))
     paper = "getComputedStyle(document.body).backgroundColor"
     light, dark = (open_report(path, color_scheme=of) for of in ("light", "dark"))
-    colours = [visit.page.evaluate(paper) for visit in (light, dark)]
+    colours = [report.page.evaluate(paper) for report in (light, dark)]
     assert colours[0] != colours[1]
     light.page.locator("#theme").click()
     light.page.reload()
@@ -385,7 +388,7 @@ def test_an_open_page_is_not_disturbed_by_a_new_report(
 ) -> None:
     of = config(tmp_path)
     publish(of, with_images(jobs_of(input_rows(3)), of.store_path))
-    visit = open_report(write_report(of))
+    report = open_report(write_report(of))
     publish(
         of,
         [
@@ -394,16 +397,16 @@ def test_an_open_page_is_not_disturbed_by_a_new_report(
         ],
     )
     write_report(of)
-    visit.page.locator("#gallery input[type=search]").first.fill("number 2")
-    assert keys(visit) == ["pet-02"]
-    visit.page.locator(f"{CARD} .open").click()
-    loaded(visit, "#job figure img")
-    visit.page.keyboard.press("Escape")
-    visit.page.goto("about:blank")
-    visit.page.go_back()
-    visit.page.wait_for_selector(CARD)
-    visit.page.locator("#gallery input[type=search]").first.fill("")
-    assert visit.texts("#gallery .count") == ["9"]
+    report.page.locator("#gallery input[type=search]").first.fill("number 2")
+    assert keys(report) == ["pet-02"]
+    report.page.locator(f"{CARD} .open").click()
+    loaded(report, "#job figure img")
+    report.page.keyboard.press("Escape")
+    report.page.goto("about:blank")
+    report.page.go_back()
+    report.page.wait_for_selector(CARD)
+    report.page.locator("#gallery input[type=search]").first.fill("")
+    assert report.texts("#gallery .count") == ["9"]
 
 
 @pytest.mark.parametrize("case", ["nothing", "all failed", "long and foreign"])
@@ -418,8 +421,8 @@ def test_unusual_datasets_open(tmp_path: Path, open_report: Open, case: str) -> 
             jobs, ("word " * 800, "قطة برتقالية نائمة", "一只橘猫" * 300), strict=True
         ):
             job |= {"prompt": text, "row_key": text[:300]}
-    visit = open_report(report_on(tmp_path, jobs))
-    page = visit.page
+    report = open_report(report_on(tmp_path, jobs))
+    page = report.page
     assert page.locator(CARD).count() == len(jobs)
     for element in page.locator(f"{CARD}, .top, .top > *").all():
         box = element.bounding_box()

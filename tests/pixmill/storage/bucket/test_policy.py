@@ -16,7 +16,7 @@ from pixmill.errors import UserError
 from pixmill.execution.repair import repair
 from pixmill.execution.run import prepare
 from tests.bucket import moto
-from tests.conftest import ROOT, Simulated, Workshop, carry_out
+from tests.conftest import ROOT, Project, Simulated, run_config
 
 boto3 = pytest.importorskip("boto3")
 pytestmark = pytest.mark.stack
@@ -81,25 +81,25 @@ def account(cloud: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 
 @pytest.fixture
 def shop(
-    workshop: Workshop, account: Account, simulated: Simulated, database_url: str
-) -> Workshop:
-    workshop.write_rows(workshop.rows(3))
-    workshop.use(simulated)
-    workshop.write_config(
+    project: Project, account: Account, simulated: Simulated, database_url: str
+) -> Project:
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    project.write_config(
         store=f"s3://shop/team?endpoint_override={account.url}", ledger=database_url
     )
-    return workshop
+    return project
 
 
 def test_the_policy_is_enough_and_allows_nothing_else(
-    shop: Workshop, account: Account, tmp_path: Path
+    shop: Project, account: Account, tmp_path: Path
 ) -> None:
     """4.13: who holds these keys can neither delete an image nor touch what is beside the store."""
     account.allow(POLICY)
     shop.write_config(output={"keep_versions": 1})
     for prefix in "abc":
         shop.write_rows(shop.rows(3, prefix))
-        assert carry_out(shop.path)["exit_code"] == 0
+        assert run_config(shop.path)["exit_code"] == 0
     config, runner = load_config(shop.path), account.client()
     assert verify(config).exit_code == 0
     assert repair(config).exit_code == 0
@@ -127,7 +127,7 @@ def test_the_policy_is_enough_and_allows_nothing_else(
     ],
 )
 def test_a_right_that_is_missing_is_named_before_anything_is_paid(
-    shop: Workshop, account: Account, simulated: Simulated, missing: str, said: str
+    shop: Project, account: Account, simulated: Simulated, missing: str, said: str
 ) -> None:
     policy = json.loads(POLICY)
     policy["Statement"][1]["Action"].remove(missing)

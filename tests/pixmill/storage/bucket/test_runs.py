@@ -25,8 +25,8 @@ from pixmill.execution.repair import repair
 from pixmill.execution.status import read_status
 from pixmill.planning.plan import Plan
 from tests.bucket import KEY, SECRET, Bucket, Fault
-from tests.conftest import Simulated, Workshop, carry_out
-from tests.real_command import Command, pay
+from tests.conftest import Project, Simulated, run_config
+from tests.real_command import Command, run_arguments
 
 pytest.importorskip("boto3")
 pytestmark = pytest.mark.stack
@@ -36,17 +36,17 @@ ROWS = 4
 
 @pytest.fixture
 def shop(
-    workshop: Workshop, bucket: Bucket, simulated: Simulated, database_url: str
-) -> Workshop:
-    """A workshop whose store is the bucket, and whose provider is a simulator that has to be paid."""
-    workshop.write_rows(workshop.rows(ROWS))
-    workshop.use(simulated)
-    workshop.write_config(store=bucket.url("team"), ledger=database_url)
-    return workshop
+    project: Project, bucket: Bucket, simulated: Simulated, database_url: str
+) -> Project:
+    """A project whose store is the bucket, and whose provider is a simulator that has to be paid."""
+    project.write_rows(project.rows(ROWS))
+    project.use_simulator(simulated)
+    project.write_config(store=bucket.url("team"), ledger=database_url)
+    return project
 
 
 @pytest.fixture
-def copies(shop: Workshop) -> Path:
+def copies(shop: Project) -> Path:
     """What this machine has of the bucket."""
     return load_config(shop.path).store_path
 
@@ -62,11 +62,11 @@ def dataset(bucket: Bucket) -> pd.DataFrame:
 
 
 def test_the_same_command_again_makes_no_call_and_all_is_in_the_bucket(
-    shop: Workshop, bucket: Bucket, simulated: Simulated, pixmill: Command
+    shop: Project, bucket: Bucket, simulated: Simulated, pixmill: Command
 ) -> None:
-    first = carry_out(shop.path)
+    first = run_config(shop.path)
     assert (first["exit_code"], first["succeeded"], first["calls"]) == (0, ROWS, ROWS)
-    again = pixmill(*pay(shop.path))
+    again = pixmill(*run_arguments(shop.path))
     assert (again.exit_code, again.report["calls"], again.report["cached"]) == (
         0,
         0,
@@ -95,9 +95,9 @@ def test_the_same_command_again_makes_no_call_and_all_is_in_the_bucket(
 
 
 def test_every_command_takes_a_bucket(
-    shop: Workshop, bucket: Bucket, pixmill: Command, tmp_path: Path
+    shop: Project, bucket: Bucket, pixmill: Command, tmp_path: Path
 ) -> None:
-    carry_out(shop.path)
+    run_config(shop.path)
     store, folder = f"s3://{bucket.name}/team", tmp_path / "exported"
 
     def said(*arguments: str) -> dict[str, Any]:
@@ -129,9 +129,9 @@ def test_every_command_takes_a_bucket(
 
 
 def test_the_copies_of_this_machine_may_be_deleted_at_any_time(
-    shop: Workshop, bucket: Bucket, copies: Path, simulated: Simulated, tmp_path: Path
+    shop: Project, bucket: Bucket, copies: Path, simulated: Simulated, tmp_path: Path
 ) -> None:
-    carry_out(shop.path)
+    run_config(shop.path)
     config, before = load_config(shop.path), load_results(shop.path)
     for look in (
         lambda: export(config, "imagefolder", tmp_path / "exported"),
@@ -145,7 +145,7 @@ def test_the_copies_of_this_machine_may_be_deleted_at_any_time(
         shutil.rmtree(copies, ignore_errors=True)
         look()
     shutil.rmtree(copies)
-    report = carry_out(shop.path)
+    report = run_config(shop.path)
     assert (report["calls"], report["cached"], simulated.bill.charged) == (
         0,
         ROWS,
@@ -160,9 +160,9 @@ def test_the_copies_of_this_machine_may_be_deleted_at_any_time(
 
 
 def test_results_load_from_a_url_with_urls_of_images(
-    shop: Workshop, bucket: Bucket
+    shop: Project, bucket: Bucket
 ) -> None:
-    carry_out(shop.path)
+    run_config(shop.path)
     for key in ("team/pets", "team/pets/", "team/pets/dataset.parquet"):
         frame = library.load_results(bucket.url(key))
         assert list(frame["path"]) == [
@@ -177,11 +177,11 @@ def test_results_load_from_a_url_with_urls_of_images(
 
 
 def test_earlier_versions_are_compared_loaded_and_verified(
-    shop: Workshop, bucket: Bucket, copies: Path
+    shop: Project, bucket: Bucket, copies: Path
 ) -> None:
-    carry_out(shop.path)
+    run_config(shop.path)
     shop.write_rows([*shop.rows(ROWS), *shop.rows(1, "a new pet")])
-    carry_out(shop.path)
+    run_config(shop.path)
     (kept,) = [
         key for key in bucket.keys("team/pets/history/") if key.endswith(".parquet")
     ]
@@ -197,16 +197,16 @@ def test_earlier_versions_are_compared_loaded_and_verified(
 
 
 def test_old_versions_leave_the_bucket_if_they_may(
-    shop: Workshop, bucket: Bucket, caplog: pytest.LogCaptureFixture
+    shop: Project, bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop.write_config(output={"keep_versions": 1})
     for prefix in "abc":
         shop.write_rows(shop.rows(ROWS, prefix))
-        carry_out(shop.path)
+        run_config(shop.path)
     assert len(bucket.keys("team/pets/history/")) == 2
     bucket.proxy.faults = [Fault("DELETE", "/history/", 403, 100)]
     shop.write_rows(shop.rows(ROWS, "d"))
-    assert carry_out(shop.path)["exit_code"] == 0
+    assert run_config(shop.path)["exit_code"] == 0
     assert len(bucket.keys("team/pets/history/")) == 4
     assert "stay beyond output.keep_versions" in caplog.text
 
@@ -215,7 +215,7 @@ def test_old_versions_leave_the_bucket_if_they_may(
 
 
 def test_of_two_hosts_that_publish_at_once_the_second_sees_the_first(
-    shop: Workshop, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: Project, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """412: the other's dataset becomes an earlier version, and readers of it find its pages in the new one."""
     publish, others = dataset_module._publish, []
@@ -225,11 +225,11 @@ def test_of_two_hosts_that_publish_at_once_the_second_sees_the_first(
         if plan.rows == ROWS and not others:
             with pytest.MonkeyPatch.context() as elsewhere:
                 elsewhere.setenv("XDG_CACHE_HOME", str(tmp_path / "another host"))
-                others.append(carry_out(other))
+                others.append(run_config(other))
         return result
 
     (tmp_path / "other").mkdir()
-    second = Workshop(tmp_path / "other")
+    second = Project(tmp_path / "other")
     second.config = {
         **shop.config,
         "input": {**shop.config["input"], "path": str(tmp_path / "other" / "pets.csv")},
@@ -237,7 +237,7 @@ def test_of_two_hosts_that_publish_at_once_the_second_sees_the_first(
     second.write_rows(shop.rows(ROWS - 1))
     other = second.write_config()
     monkeypatch.setattr(dataset_module, "_publish", interrupted)
-    report = carry_out(shop.path)
+    report = run_config(shop.path)
     assert [len(others), others[0]["jobs"], report["jobs"]] == [1, ROWS - 1, ROWS]
     puts = [
         status
@@ -261,7 +261,7 @@ def test_of_two_hosts_that_publish_at_once_the_second_sees_the_first(
 
 
 def test_one_that_others_always_forestall_gives_up_and_says_so(
-    shop: Workshop, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    shop: Project, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish, forestalled = dataset_module._publish, []
 
@@ -275,7 +275,7 @@ def test_one_that_others_always_forestall_gives_up_and_says_so(
     with pytest.raises(
         PixmillError, match="was published by other runs 5 times meanwhile"
     ):
-        carry_out(shop.path)
+        run_config(shop.path)
     assert len(forestalled) == 5
 
 
@@ -283,9 +283,9 @@ def test_one_that_others_always_forestall_gives_up_and_says_so(
 
 
 def test_what_is_wrong_in_the_bucket_is_named_and_repaired(
-    shop: Workshop, bucket: Bucket, copies: Path, simulated: Simulated
+    shop: Project, bucket: Bucket, copies: Path, simulated: Simulated
 ) -> None:
-    carry_out(shop.path)
+    run_config(shop.path)
     config, (gone, harmed, *_) = load_config(shop.path), images_of(bucket)
     bucket.delete(gone)
     bucket.put(harmed, b"harmed")
@@ -306,9 +306,9 @@ def test_what_is_wrong_in_the_bucket_is_named_and_repaired(
 
 
 def test_a_repair_takes_what_this_machine_still_has(
-    shop: Workshop, bucket: Bucket, simulated: Simulated
+    shop: Project, bucket: Bucket, simulated: Simulated
 ) -> None:
-    carry_out(shop.path)
+    run_config(shop.path)
     for key in images_of(bucket):
         bucket.delete(key)
     repaired = repair(load_config(shop.path))
@@ -321,9 +321,9 @@ def test_a_repair_takes_what_this_machine_still_has(
 
 
 def test_a_damaged_dataset_is_found_and_published_anew(
-    shop: Workshop, bucket: Bucket
+    shop: Project, bucket: Bucket
 ) -> None:
-    carry_out(shop.path)
+    run_config(shop.path)
     bucket.put("team/pets/dataset.parquet", b"no Parquet any more")
     config = load_config(shop.path)
     assert "manifest" in verify(config).problems
@@ -335,7 +335,7 @@ def test_a_damaged_dataset_is_found_and_published_anew(
 # Faults while it is paid
 
 
-def test_a_busy_bucket_costs_no_image(shop: Workshop, bucket: Bucket) -> None:
+def test_a_busy_bucket_costs_no_image(shop: Project, bucket: Bucket) -> None:
     """B11, B12: SlowDown, lost answers and clashes, on images and on the dataset."""
     bucket.proxy.faults = [
         Fault("PUT", "/images/", 503, 2),
@@ -346,7 +346,7 @@ def test_a_busy_bucket_costs_no_image(shop: Workshop, bucket: Bucket) -> None:
         Fault("PUT", "/manifest.json", 409),
         Fault("HEAD", "/pets/", 503),
     ]
-    report = carry_out(shop.path)
+    report = run_config(shop.path)
     assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (
         0,
         ROWS,
@@ -358,13 +358,13 @@ def test_a_busy_bucket_costs_no_image(shop: Workshop, bucket: Bucket) -> None:
 
 
 def test_a_listing_that_hides_everything_costs_nothing(
-    shop: Workshop, bucket: Bucket, simulated: Simulated
+    shop: Project, bucket: Bucket, simulated: Simulated
 ) -> None:
     """B13."""
     nothing = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
     bucket.proxy.faults = [Fault("GET", "list-type=2", nothing, 1_000)]
-    carry_out(shop.path)
-    report = carry_out(shop.path)
+    run_config(shop.path)
+    report = run_config(shop.path)
     assert (report["calls"], report["cached"], simulated.bill.charged) == (
         0,
         ROWS,
@@ -375,7 +375,7 @@ def test_a_listing_that_hides_everything_costs_nothing(
 
 
 def test_a_bucket_that_takes_no_more_ends_the_paying_and_the_next_run_fetches(
-    shop: Workshop, bucket: Bucket, simulated: Simulated
+    shop: Project, bucket: Bucket, simulated: Simulated
 ) -> None:
     """B2 in a bucket: what was paid stands in the ledger, and its image is fetched without another payment."""
     shop.write_rows(shop.rows(15))
@@ -384,7 +384,7 @@ def test_a_bucket_that_takes_no_more_ends_the_paying_and_the_next_run_fetches(
     with pytest.raises(
         PixmillError, match=r"images can't be stored: .*403 AccessDenied"
     ) as stopped:
-        carry_out(shop.path)
+        run_config(shop.path)
     assert SECRET not in str(stopped.value)
     paid = simulated.bill.charged
     assert 1 <= paid < 15
@@ -392,7 +392,7 @@ def test_a_bucket_that_takes_no_more_ends_the_paying_and_the_next_run_fetches(
         "what is known was published"
     )
     bucket.proxy.clear()
-    report = carry_out(shop.path)
+    report = run_config(shop.path)
     assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (
         0,
         15,
@@ -410,7 +410,7 @@ def test_a_bucket_that_takes_no_more_ends_the_paying_and_the_next_run_fetches(
     ],
 )
 def test_a_store_that_can_not_be_written_is_refused_before_anything_is_paid(
-    shop: Workshop, bucket: Bucket, simulated: Simulated, change: str, problem: str
+    shop: Project, bucket: Bucket, simulated: Simulated, change: str, problem: str
 ) -> None:
     if change == "no bucket":
         shop.write_config(
@@ -421,25 +421,25 @@ def test_a_store_that_can_not_be_written_is_refused_before_anything_is_paid(
     else:
         bucket.proxy.deaf = ("if-none-match",)
     with pytest.raises(UserError, match=problem) as refused:
-        carry_out(shop.path)
+        run_config(shop.path)
     assert SECRET not in f"{refused.value}{refused.value.hint}"
     assert simulated.bill.calls == 0
 
 
 @pytest.mark.parametrize("status", [503, 403])
 def test_a_dataset_that_can_not_be_published_is_an_error_that_loses_nothing(
-    shop: Workshop, bucket: Bucket, simulated: Simulated, impatient: None, status: int
+    shop: Project, bucket: Bucket, simulated: Simulated, impatient: None, status: int
 ) -> None:
     bucket.proxy.faults = [Fault("PUT", "/dataset.parquet", status, 1_000)]
     with pytest.raises(
         StoreError, match=f"can't write s3://.*/dataset.parquet: the answer is {status}"
     ) as failed:
-        carry_out(shop.path)
+        run_config(shop.path)
     assert not isinstance(failed.value, UserError), (
         "exit code 2 says that nothing was paid"
     )
     bucket.proxy.clear()
-    report = carry_out(shop.path)
+    report = run_config(shop.path)
     assert (report["calls"], report["cached"], simulated.bill.charged) == (
         0,
         ROWS,
@@ -449,30 +449,30 @@ def test_a_dataset_that_can_not_be_published_is_an_error_that_loses_nothing(
 
 
 def test_input_images_are_kept_in_the_bucket(
-    shop: Workshop, bucket: Bucket, simulated: Simulated
+    shop: Project, bucket: Bucket, simulated: Simulated
 ) -> None:
-    pictures = carry_out(shop.path)
+    pictures = run_config(shop.path)
     urls = [row["output_url"] for row in load_results(shop.path).to_dict("records")]
     shop.write_rows(
         [{"id": f"k{at}", "photo": url, "text": "again"} for at, url in enumerate(urls)]
     )
     shop.write_config(name="pairs", input={"images": "keep"})
-    report = carry_out(shop.path)
+    report = run_config(shop.path)
     assert report["succeeded"] == pictures["succeeded"]
     kept = set(load_results(shop.path)["input_image"])
     assert {f"team/{name}" for name in kept} <= set(images_of(bucket))
 
 
 def test_a_store_that_was_copied_into_a_bucket_is_one(
-    shop: Workshop, bucket: Bucket, simulated: Simulated, copies: Path
+    shop: Project, bucket: Bucket, simulated: Simulated, copies: Path
 ) -> None:
     """As `aws s3 sync` copies a folder: without the mark, and without our checksums."""
-    carry_out(shop.path)
+    run_config(shop.path)
     for key in bucket.keys("team/images/"):
         bucket.put(key, bucket.get(key))
     bucket.delete("team/pixmill-store")
     shutil.rmtree(copies)
-    report = carry_out(shop.path)
+    report = run_config(shop.path)
     assert (report["calls"], simulated.bill.charged) == (0, ROWS)
     assert verify(load_config(shop.path)).exit_code == 0
     bucket.delete(images_of(bucket)[0])
@@ -482,31 +482,31 @@ def test_a_store_that_was_copied_into_a_bucket_is_one(
 # Deployments
 
 
-def test_a_deployed_flow_takes_a_bucket_for_a_store_that_lasts(shop: Workshop) -> None:
+def test_a_deployed_flow_takes_a_bucket_for_a_store_that_lasts(shop: Project) -> None:
     assert load_deployment_config(shop.path, [], deployed=True).bucket
 
 
 def test_what_the_manifest_says_is_what_is_in_the_bucket(
-    shop: Workshop, bucket: Bucket
+    shop: Project, bucket: Bucket
 ) -> None:
-    carry_out(shop.path)
+    run_config(shop.path)
     manifest: dict[str, Any] = json.loads(bucket.get("team/pets/manifest.json"))
     assert manifest["bytes"] == len(bucket.get("team/pets/dataset.parquet"))
 
 
 def test_a_version_that_a_kill_left_without_its_manifest_is_kept_in_the_history(
-    shop: Workshop, bucket: Bucket
+    shop: Project, bucket: Bucket
 ) -> None:
     """A4 in a bucket: the run ends between the two objects, on a machine that is gone afterwards."""
-    carry_out(shop.path)
+    run_config(shop.path)
     shop.write_rows(shop.rows(ROWS - 1))
     bucket.proxy.faults = [Fault("PUT", "/pets/manifest.json", 403, 1_000)]
     with pytest.raises(StoreError):
-        carry_out(shop.path)
+        run_config(shop.path)
     bucket.proxy.clear()
     shutil.rmtree(load_config(shop.path).store_path)
     shop.write_rows(shop.rows(ROWS - 2))
-    carry_out(shop.path)
+    run_config(shop.path)
     kept = [
         key for key in bucket.keys("team/pets/history/") if key.endswith(".parquet")
     ]

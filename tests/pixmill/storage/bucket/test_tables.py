@@ -13,7 +13,7 @@ from pixmill.errors import StoreError, TableError
 from pixmill.tables import InputTable, open_table
 from pixmill.tables.cached_copies import KEPT_VERSIONS
 from tests.bucket import Bucket, Fault
-from tests.conftest import ROOT, Workshop, carry_out
+from tests.conftest import ROOT, Project, run_config
 
 pytest.importorskip("boto3")
 pytestmark = pytest.mark.stack
@@ -26,15 +26,15 @@ def rows(table: InputTable) -> int:
 
 
 def test_a_table_in_a_bucket_is_read_as_one_beside_the_config(
-    bucket: Bucket, workshop: Workshop, tmp_path: Path
+    bucket: Bucket, project: Project, tmp_path: Path
 ) -> None:
-    workshop.write_rows(workshop.rows(3))
+    project.write_rows(project.rows(3))
     bucket.put("tables/pets.csv", (tmp_path / "pets.csv").read_bytes())
-    report = carry_out(
-        workshop.write_config(input={"path": bucket.url("tables/pets.csv")})
+    report = run_config(
+        project.write_config(input={"path": bucket.url("tables/pets.csv")})
     )
     assert (report["exit_code"], report["succeeded"]) == (0, 3)
-    local = carry_out(workshop.write_config(input={"path": str(tmp_path / "pets.csv")}))
+    local = run_config(project.write_config(input={"path": str(tmp_path / "pets.csv")}))
     assert (local["calls"], local["cached"]) == (0, 3), (
         "where a table is changes no key"
     )

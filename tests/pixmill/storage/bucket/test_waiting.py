@@ -15,7 +15,7 @@ from pixmill.execution.repair import repair
 from pixmill.execution.retry_selection import RetrySelection
 from pixmill.execution.run import prepare
 from tests.bucket import Bucket, Fault
-from tests.conftest import Simulated, Workshop, carry_out
+from tests.conftest import Project, Simulated, run_config
 
 pytest.importorskip("boto3")
 pytestmark = pytest.mark.stack
@@ -27,26 +27,26 @@ MODES: tuple[Mode, ...] = ("download", "inline")
 
 @pytest.fixture
 def shop(
-    workshop: Workshop, bucket: Bucket, simulated: Simulated, database_url: str
-) -> Workshop:
-    """A workshop whose store is a bucket that will take no image, once."""
-    workshop.write_rows(workshop.rows(ROWS))
-    workshop.use(simulated)
-    workshop.write_config(store=bucket.url("team"), ledger=database_url)
-    return workshop
+    project: Project, bucket: Bucket, simulated: Simulated, database_url: str
+) -> Project:
+    """A project whose store is a bucket that will take no image, once."""
+    project.write_rows(project.rows(ROWS))
+    project.use_simulator(simulated)
+    project.write_config(store=bucket.url("team"), ledger=database_url)
+    return project
 
 
-def interrupted(shop: Workshop, bucket: Bucket, mode: Mode, answer: int = 403) -> Path:
+def interrupted(shop: Project, bucket: Bucket, mode: Mode, answer: int = 403) -> Path:
     """Pay for a part of the table while the bucket refuses images; returns this machine's copy of the store."""
     shop.write_config(output={"images": mode}, limits={"concurrency": 2})
     bucket.proxy.faults = [Fault("PUT", "/images/", answer, 1_000)]
     with pytest.raises(PixmillError, match="images can't be stored"):
-        carry_out(shop.path)
+        run_config(shop.path)
     bucket.proxy.clear()
     return load_config(shop.path).store_path
 
 
-def codes(shop: Workshop) -> list[tuple[str, str | None, bool]]:
+def codes(shop: Project) -> list[tuple[str, str | None, bool]]:
     """Which statuses and codes the rows have, and whether they have a file."""
     frame = load_results(shop.path)
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
@@ -56,7 +56,7 @@ def codes(shop: Workshop) -> list[tuple[str, str | None, bool]]:
     return sorted(found, key=str)
 
 
-def missing(shop: Workshop) -> int:
+def missing(shop: Project) -> int:
     with prepare(load_config(shop.path)) as planned:
         return int(planned.plan.summary()["images_missing"])
 
@@ -64,7 +64,7 @@ def missing(shop: Workshop) -> int:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("answer", [403, 503])
 def test_what_the_bucket_refuses_for_a_while_is_pushed_by_the_next_run(
-    shop: Workshop,
+    shop: Project,
     bucket: Bucket,
     simulated: Simulated,
     impatient: None,
@@ -83,7 +83,7 @@ def test_what_the_bucket_refuses_for_a_while_is_pushed_by_the_next_run(
     waiting = list((copy / ".waiting").rglob("*.*"))
     assert len(waiting) == paid
     assert bucket.keys("team/images/") == []
-    report = carry_out(shop.path)
+    report = run_config(shop.path)
     assert (report["exit_code"], report["succeeded"], report["images_missing"]) == (
         0,
         ROWS,
@@ -99,7 +99,7 @@ def test_what_the_bucket_refuses_for_a_while_is_pushed_by_the_next_run(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_repair_pushes_what_waits(
-    shop: Workshop, bucket: Bucket, simulated: Simulated, mode: Mode
+    shop: Project, bucket: Bucket, simulated: Simulated, mode: Mode
 ) -> None:
     interrupted(shop, bucket, mode)
     paid = simulated.bill.charged
@@ -109,19 +109,19 @@ def test_a_repair_pushes_what_waits(
 
 
 def test_what_waits_is_not_what_may_be_cleared_away(
-    shop: Workshop, bucket: Bucket, simulated: Simulated
+    shop: Project, bucket: Bucket, simulated: Simulated
 ) -> None:
     """Pictures that are in the bucket may be removed here at any time; these are nowhere else."""
     copy = interrupted(shop, bucket, "inline")
     shutil.rmtree(copy / "images")
-    assert carry_out(shop.path)["images_missing"] == 0
+    assert run_config(shop.path)["images_missing"] == 0
     assert codes(shop) == [("succeeded", None, True)]
     assert simulated.bill.charged == ROWS
 
 
-@pytest.mark.parametrize("look", [carry_out, lambda path: repair(load_config(path))])
+@pytest.mark.parametrize("look", [run_config, lambda path: repair(load_config(path))])
 def test_another_machine_leaves_what_waits_here_pending(
-    shop: Workshop,
+    shop: Project,
     bucket: Bucket,
     simulated: Simulated,
     tmp_path: Path,
@@ -136,29 +136,29 @@ def test_another_machine_leaves_what_waits_here_pending(
         look(shop.path)
         assert missing(shop) == paid
         assert ("succeeded", "image_pending", False) in codes(shop)
-    report = carry_out(shop.path)
+    report = run_config(shop.path)
     assert (report["images_missing"], simulated.bill.charged) == (0, ROWS)
 
 
 def test_what_another_machine_brought_meanwhile_waits_no_more(
-    shop: Workshop, bucket: Bucket, simulated: Simulated, tmp_path: Path
+    shop: Project, bucket: Bucket, simulated: Simulated, tmp_path: Path
 ) -> None:
     copy = interrupted(shop, bucket, "inline")
     for path in (copy / ".waiting").rglob("*.*"):
         bucket.put(f"team/images/{path.parent.name}/{path.name}", path.read_bytes())
     shutil.rmtree(copy)
-    report = carry_out(shop.path)
+    report = run_config(shop.path)
     assert (report["images_missing"], simulated.bill.charged) == (0, ROWS)
     assert codes(shop) == [("succeeded", None, True)]
 
 
 def test_a_picture_that_waits_and_is_asked_for_again_is_replaced(
-    shop: Workshop, bucket: Bucket, simulated: Simulated
+    shop: Project, bucket: Bucket, simulated: Simulated
 ) -> None:
     """Where its machine is gone for good, `retry --code image_pending` pays for another."""
     shutil.rmtree(interrupted(shop, bucket, "inline"))
     paid = simulated.bill.charged
-    assert carry_out(shop.path)["images_missing"] == missing(shop) == paid
+    assert run_config(shop.path)["images_missing"] == missing(shop) == paid
     asked = RetrySelection(statuses=None, codes=frozenset({"image_pending"}), keys=None)
     with prepare(load_config(shop.path), retried=asked) as run:
         assert run.to_pay == paid

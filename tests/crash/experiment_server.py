@@ -1,6 +1,6 @@
-"""A warm process without threads from which runs are forked: importing pixmill takes longer than a small run.
+"""A process without threads from which runs are forked: importing pixmill takes longer than a small run.
 
-    with nursery(folder) as experiment:
+    with fork_server(folder) as experiment:
         experiment("kills", scene="a new store", first=1, step=7)
 
 The experiments are functions of `tests.crash.experiments` and `tests.crash.power`.
@@ -27,9 +27,9 @@ Experiment = Callable[..., dict[str, Any]]
 
 
 @contextmanager
-def nursery(folder: Path) -> Iterator[Experiment]:
+def fork_server(folder: Path) -> Iterator[Experiment]:
     """Start the process; yields what calls an experiment in it by name and returns its result."""
-    code = "import sys; from tests.crash.nursery import serve; serve(sys.argv[1])"
+    code = "import sys; from tests.crash.experiment_server import serve; serve(sys.argv[1])"
     environment = {**os.environ, "PIXMILL_API_KEY": KEY, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(folder)],
@@ -45,7 +45,7 @@ def nursery(folder: Path) -> Iterator[Experiment]:
     def experiment(name: str, **options: Any) -> dict[str, Any]:
         print(json.dumps({"name": name, **options}), file=process.stdin, flush=True)
         answer = process.stdout.readline()  # type: ignore[union-attr]
-        assert answer, "the nursery has ended; its stderr says why"
+        assert answer, "the experiment server has ended; its stderr says why"
         return json.loads(answer)  # type: ignore[no-any-return]
 
     try:
@@ -63,33 +63,34 @@ def serve(folder: str) -> None:
 
     known = {**vars(experiments), **vars(power)}
     with billing(Path(folder)) as provider:
-        nursery = experiments.Nursery(provider, Path(folder))
-        _import_what_runs_import(nursery)
+        context = experiments.ExperimentContext(provider, Path(folder))
+        _import_what_runs_import(context)
         gc.freeze()  # a collection in a child would copy all pages
         for line in sys.stdin:
             options = json.loads(line)
             print(
-                json.dumps(known[options.pop("name")](nursery, **options)), flush=True
+                json.dumps(known[options.pop("name")](context, **options)),
+                flush=True,
             )
 
 
-def _import_what_runs_import(nursery: Any) -> None:
+def _import_what_runs_import(context: Any) -> None:
     """Let a child do every scene once, and import what it has imported: the child has threads, this process none."""
     from tests.crash import experiments
-    from tests.crash.places import checking
+    from tests.crash.sandboxes import checking
 
     with tempfile.NamedTemporaryFile("r") as names:
 
         def work() -> None:
             for scene in experiments.SCENES.values():
-                checking(scene, nursery.place(scene), 0)()
+                checking(scene, context.sandbox(scene), 0)()
             Path(names.name).write_text("\n".join(sys.modules))
 
         if experiments.alone(work):
-            said = "\n".join(
-                path.read_text() for path in nursery.folder.glob("*/said.txt")
+            stderr = "\n".join(
+                path.read_text() for path in context.folder.glob("*/stderr.txt")
             )
-            raise RuntimeError(f"the scenes do not work undisturbed:\n{said}")
+            raise RuntimeError(f"the scenes do not work undisturbed:\n{stderr}")
         for name in names.read().splitlines():
             if name != "__main__" and name not in sys.modules:
                 importlib.import_module(name)

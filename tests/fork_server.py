@@ -1,4 +1,4 @@
-"""Processes that start at once: each is forked from a warm one, which has imported what pixmill imports.
+"""Processes that start at once: each is forked from a server, which has imported what pixmill imports.
 
 They are real processes: their own memory and signals, an exit code, a stdout and a stderr. What a fork can't prove is
 how a fresh interpreter starts and is taken down; tests of that start `python -m pixmill`.
@@ -49,7 +49,7 @@ PREFECT = (
 )
 
 
-class Forked:
+class ForkedProcess:
     """A process that was forked; what `subprocess.Popen` has, as far as it is asked for here."""
 
     def __init__(self, stdout: IO[str], stderr: IO[str], report: IO[str]) -> None:
@@ -103,7 +103,7 @@ class Forked:
             stream.close()
 
 
-class ChunkRequest(NamedTuple):
+class ForkRequest(NamedTuple):
     """What a process is to do: call the function `module:name` with these words in `sys.argv`."""
 
     function: str
@@ -112,8 +112,8 @@ class ChunkRequest(NamedTuple):
     environment: dict[str, str]
 
 
-class Warm:
-    """A warm process of this one. It ends when this one ends, however that is.
+class ForkServer:
+    """A process that forks processes for this one. It ends when this one ends, however that is.
 
     With the settings of `prefect`, which Prefect reads while it is imported, it has imported the flow, too.
     """
@@ -123,7 +123,13 @@ class Warm:
         self._one_at_a_time = threading.Lock()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.warm", str(theirs.fileno()), *prefect],
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.fork_server",
+                    str(theirs.fileno()),
+                    *prefect,
+                ],
                 cwd=ROOT,
                 env={**os.environ, **prefect, "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
@@ -132,7 +138,7 @@ class Warm:
                 start_new_session=True,
             )
 
-    def start(self, order: ChunkRequest) -> Forked:
+    def start(self, order: ForkRequest) -> ForkedProcess:
         """Start a process with pipes for its stdout and stderr, in a session of its own."""
         pipes = [os.pipe() for _ in range(3)]
         text = json.dumps(order).encode()
@@ -145,43 +151,43 @@ class Warm:
             self._control.sendall(text)
         for _, theirs in pipes:
             os.close(theirs)
-        return Forked(*(os.fdopen(ours, encoding="utf-8") for ours, _ in pipes))
+        return ForkedProcess(*(os.fdopen(ours, encoding="utf-8") for ours, _ in pipes))
 
     def close(self) -> None:
-        """End the warm process."""
+        """End the server."""
         self._control.close()
         self._process.wait(30)
 
 
-_started: dict[tuple[tuple[str, str], ...], Warm] = {}
+_started: dict[tuple[tuple[str, str], ...], ForkServer] = {}
 
 
-def warm(prefect: Mapping[str, str]) -> Warm:
-    """The warm process that all tests of this one share; `close_warm` ends it."""
+def fork_server(prefect: Mapping[str, str]) -> ForkServer:
+    """The fork server that all tests of this one share; `close_fork_servers` ends it."""
     key = tuple(prefect.items())
     if key not in _started:
-        _started[key] = Warm(prefect)
+        _started[key] = ForkServer(prefect)
     return _started[key]
 
 
-def close_warm() -> None:
+def close_fork_servers() -> None:
     """End what was started."""
     while _started:
         _started.popitem()[1].close()
 
 
 @contextmanager
-def forked(
+def fork_process(
     function: str,
     *arguments: str,
     folder: Path = ROOT,
     environment: Mapping[str, str] | None = None,
     prefect: Mapping[str, str] | None = None,
-) -> Iterator[Forked]:
+) -> Iterator[ForkedProcess]:
     """Start `module:function` with `arguments` in `sys.argv`; it is killed when the body ends."""
     named = dict(os.environ if environment is None else environment)
-    process = warm(prefect or {}).start(
-        ChunkRequest(function, list(arguments), str(folder), named)
+    process = fork_server(prefect or {}).start(
+        ForkRequest(function, list(arguments), str(folder), named)
     )
     try:
         yield process
@@ -191,14 +197,14 @@ def forked(
         process.close()
 
 
-def serve(control: socket.socket) -> ChunkRequest | None:
+def serve(control: socket.socket) -> ForkRequest | None:
     """Fork for each order until the other side is gone. Returns twice: in a child its order, at the end None."""
     while True:
         length, fds, _, _ = socket.recv_fds(control, 4, 3)
         if not length:
             _end_shepherds()
             return None
-        order = ChunkRequest(
+        order = ForkRequest(
             *json.loads(_received(control, int.from_bytes(length, "big")))
         )
         if _is_child(*fds):
@@ -251,7 +257,7 @@ def _reap() -> None:
         return
 
 
-def _become(order: ChunkRequest) -> None:
+def _become(order: ForkRequest) -> None:
     os.setsid()
     os.chdir(order.folder)
     os.environ.clear()
@@ -260,7 +266,7 @@ def _become(order: ChunkRequest) -> None:
     sys.argv = ["pixmill", *order.arguments]
 
 
-def _run(order: ChunkRequest) -> None:
+def _run(order: ForkRequest) -> None:
     """Run as a program does, and end as one does but for the teardown of modules, which takes longer than the rest."""
     module, _, function = order.function.partition(":")
     code: object = None

@@ -13,7 +13,7 @@ COMMIT = b"COMMIT\0"
 """Both the statement and the tag of its answer; BEGIN may hold the word COMMITTED."""
 
 
-class Cut:
+class CommitDroppingProxy:
     """Passes everything on to the server behind `address`, until it is armed: then it loses the next commit.
 
     `before` the server hears of it, or `after`, so that it happens and only the answer is lost. Once; then all is well.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 
-class Visit(NamedTuple):
+class OpenReport(NamedTuple):
     """An open report."""
 
     page: Any
@@ -38,13 +38,15 @@ class Visit(NamedTuple):
 
 
 @contextmanager
-def visit(browser: Any, path: Path, state: str = "", **options: Any) -> Iterator[Visit]:
+def open_in_browser(
+    browser: Any, path: Path, state: str = "", **options: Any
+) -> Iterator[OpenReport]:
     """Open a report in a context of its own. `options` are Playwright's for a context."""
     context = browser.new_context(
         **{"viewport": {"width": 1280, "height": 800}, **options}
     )
     page = context.new_page()
-    seen = Visit(page, [], [])
+    seen = OpenReport(page, [], [])
     page.on("request", lambda request: seen.requests.append(request.url))
     page.on("pageerror", lambda error: seen.complaints.append(str(error)))
     page.on(

@@ -36,14 +36,14 @@ def forms(secret: str) -> dict[str, bytes]:
     return {form: text.lower().encode() for form, text in encoded.items()}
 
 
-def found(sinks: dict[str, bytes], secrets: dict[str, str]) -> list[str]:
+def found(outputs: dict[str, bytes], secrets: dict[str, str]) -> list[str]:
     """Where which of the named secrets stands, in which form."""
     wanted = [
         (name, form, text)
         for name, secret in secrets.items()
         for form, text in forms(secret).items()
     ]
-    lowered = {sink: content.lower() for sink, content in sinks.items()}
+    lowered = {output: content.lower() for output, content in outputs.items()}
     return [
         f"{name}, {form}: {at}"
         for at, content in lowered.items()
@@ -54,13 +54,13 @@ def found(sinks: dict[str, bytes], secrets: dict[str, str]) -> list[str]:
 
 def files(folder: Path) -> dict[str, bytes]:
     """All files under `folder`, those that compress or split their values also as what they hold."""
-    sinks = {}
+    outputs = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             name = str(path.relative_to(folder))
-            sinks[name] = path.read_bytes()
-            sinks[f"what {name} holds"] = b"\n".join(_held(path, sinks[name]))
-    return sinks
+            outputs[name] = path.read_bytes()
+            outputs[f"what {name} holds"] = b"\n".join(_held(path, outputs[name]))
+    return outputs
 
 
 def _held(path: Path, content: bytes) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ CONCURRENCY = 3
 """How many calls may be in flight."""
 
 
-class Place(NamedTuple):
+class Sandbox(NamedTuple):
     """A folder with a store of its own, whose calls stand under `tag` on the provider's bill."""
 
     folder: Path
@@ -34,9 +34,9 @@ class Place(NamedTuple):
         return self.folder / "marks.jsonl"
 
     @property
-    def said(self) -> Path:
+    def stderr(self) -> Path:
         """What the processes that worked here wrote to stderr."""
-        return self.folder / "said.txt"
+        return self.folder / "stderr.txt"
 
     def acknowledged(self, kind: str) -> list[dict[str, Any]]:
         """The acknowledgements of a `kind`: claim, record or image."""
@@ -51,38 +51,38 @@ class Scene(NamedTuple):
     `look` is for the moment between.
     """
 
-    set_up: Callable[[Place], object]
-    act: Callable[[Place], object]
-    check: Callable[[Place, int], object]
-    look: Callable[[Place], object] = lambda _: None
+    set_up: Callable[[Sandbox], object]
+    act: Callable[[Sandbox], object]
+    check: Callable[[Sandbox, int], object]
+    look: Callable[[Sandbox], object] = lambda _: None
 
 
-def working(scene: Scene, place: Place) -> Callable[[], object]:
+def working(scene: Scene, sandbox: Sandbox) -> Callable[[], object]:
     """The work of a scene, to be done in a forked process: it writes down what was acknowledged to it."""
 
     def work() -> None:
-        silence(place)
-        note_acknowledgements(place.marks)
-        scene.act(place)
+        silence(sandbox)
+        note_acknowledgements(sandbox.marks)
+        scene.act(sandbox)
 
     return work
 
 
-def checking(scene: Scene, place: Place, in_flight: int) -> Callable[[], object]:
+def checking(scene: Scene, sandbox: Sandbox, in_flight: int) -> Callable[[], object]:
     """Looking at what is left, doing the work again and checking, to be done in a forked process."""
 
     def work() -> None:
-        silence(place)
-        scene.look(place)
-        scene.act(place)
-        scene.check(place, in_flight)
+        silence(sandbox)
+        scene.look(sandbox)
+        scene.act(sandbox)
+        scene.check(sandbox, in_flight)
 
     return work
 
 
-def silence(place: Place) -> None:
+def silence(sandbox: Sandbox) -> None:
     """Let what this process says to stderr go to a file."""
-    os.dup2(os.open(place.said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    os.dup2(os.open(sandbox.stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
 
 
 def note_acknowledgements(marks: Path) -> None:
