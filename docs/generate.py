@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from pixmill.datasets.own_columns import OWN_COLUMNS
 from pixmill.datasets.own_error_codes import OWN_CODES
-from pixmill.execution.outcomes import MAX_THROTTLES
 from pixmill.planning.row_checks import REASONS, REMEDIES
 from pixmill.provider.error_codes import (
     CODES_OF_OPERATIONS,
@@ -28,12 +27,13 @@ from pixmill.provider.error_codes import (
     rule,
 )
 from pixmill.tables.batch import FLAWS
+from pixmill.tuning import THROTTLES_PER_JOB
 
 DOCS = Path(__file__).parent
 
 MADE = "<!-- Made from the code by `make docs`: changes here are lost. -->"
 
-_THROTTLED = f"this uses up no attempts, and after {MAX_THROTTLES} times the row is `failed` until the next run"
+_THROTTLED = f"this uses up no attempts, and after {THROTTLES_PER_JOB} times the row is `failed` until the next run"
 
 WHAT_FOLLOWS: Mapping[Verdict, str] = {
     Verdict.RETRY: "The same call is sent again, `retry.max_attempts` times in all; then the row is `failed`,"

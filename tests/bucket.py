@@ -261,7 +261,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two attempts in place of five, between which clients wait longer and longer."""
     from pixmill.storage import s3_objects as objects
 
-    monkeypatch.setattr(objects, "ATTEMPTS", 2)
+    monkeypatch.setattr(objects, "BUCKET_ATTEMPTS", 2)
     objects._client.cache_clear()
     yield
     objects._client.cache_clear()

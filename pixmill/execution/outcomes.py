@@ -1,6 +1,7 @@
 """What an answer means for its job: the new state, whether this run tries again, and what the ledger writes down."""
 
 import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from pixmill.config.model import Config, Retry
@@ -8,12 +9,23 @@ from pixmill.execution.image_downloads import urls_expire_at
 from pixmill.execution.work_queue import WorkItem
 from pixmill.ledger import AttemptRecord, Claim, State
 from pixmill.ledger.schema import now_micros
+from pixmill.limits.feedback import Feedback
 from pixmill.provider.error_codes import OUTPUT_REDRAWN, Verdict
 from pixmill.provider.responses import Response
 from pixmill.redaction import mask_secrets, single_line
+from pixmill.tuning import THROTTLES_PER_JOB
 
-MAX_THROTTLES = 50
-"""Throttled answers that one job takes before it waits for the next run; they use up no attempts."""
+FEEDBACK: Mapping[Verdict, Feedback] = {
+    Verdict.SUCCEEDED: Feedback.OK,
+    Verdict.REFUSED: Feedback.OK,
+    Verdict.FAILED: Feedback.OK,
+    Verdict.RETRY: Feedback.FAULT,
+    Verdict.IN_DOUBT: Feedback.FAULT,
+    Verdict.THROTTLE_RATE: Feedback.RATE_LIMITED,
+    Verdict.THROTTLE_CONCURRENCY: Feedback.CONCURRENCY_LIMITED,
+    Verdict.STOP: Feedback.TURNED_AWAY,
+}
+"""What an answer tells the limiter: a job that can't succeed is no fault of the service."""
 
 MESSAGE_CHARS = 500
 """How much of what this program says of its own fault is kept."""
@@ -60,7 +72,7 @@ def decide(item: WorkItem, claim: Claim, answer: Response, retry: Retry) -> Deci
         case Verdict.RETRY:
             again = item.tries + 1 < retry.max_attempts
         case _:
-            again = item.throttles + 1 < MAX_THROTTLES
+            again = item.throttles + 1 < THROTTLES_PER_JOB
     return Decision(
         State.PENDING if again else State.FAILED, transient=not again, again=again
     )

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from pixmill.config.model import Budget
-from pixmill.limits.circuit_breaker import PATIENCE
 from pixmill.provider.responses import Response
+from pixmill.tuning import OUTAGE_SECONDS
 
 
 class StopCode(IntEnum):
@@ -63,7 +63,7 @@ def failure_rate_exceeded(
 
 def outage(codes: Sequence[tuple[str, int]]) -> StopReason:
     """The service has been out for as long as a run waits; `codes` are the most frequent of the run's calls."""
-    minutes = f"{PATIENCE / 60:.0f} minutes"
+    minutes = f"{OUTAGE_SECONDS / 60:.0f} minutes"
     return StopReason(
         StopCode.BREAKER,
         f"the service has been out for {minutes}{_listed(codes)}; later the same command goes on",

@@ -17,6 +17,7 @@ from pixmill.config.model import Config
 from pixmill.errors import LedgerError, PixmillError, TableError
 from pixmill.execution.image_downloads import Downloads, Kept, urls_expire_at
 from pixmill.execution.outcomes import (
+    FEEDBACK,
     CallTiming,
     Decision,
     attempt_record,
@@ -44,13 +45,10 @@ from pixmill.provider.error_codes import Verdict
 from pixmill.provider.responses import Response
 from pixmill.redaction import mask_secrets, single_line
 from pixmill.request.fingerprint import reroll_seed
+from pixmill.tuning import AUTO_CONCURRENCY_START, CALL_BACKOFF
 
 log = logging.getLogger(__name__)
 
-AUTO_START = 2
-"""The in-flight limit that `limits.concurrency: auto` begins with; a number given begins at itself."""
-BACKOFF_BASE = 0.5
-BACKOFF_CAP = 30.0
 MOST_BUGS = 5
 """Faults of this program after which a run sends nothing more: each may have cost a picture."""
 
@@ -92,7 +90,9 @@ class ThreadExecutor:
         self.limiter = CallLimiter(
             config.limits.qps,
             config.concurrency,
-            start=AUTO_START if config.limits.concurrency == "auto" else None,
+            start=AUTO_CONCURRENCY_START
+            if config.limits.concurrency == "auto"
+            else None,
             probe_first=not config.simulated,
             shared=True,
         )
@@ -246,7 +246,8 @@ class ThreadExecutor:
         if call is None:
             self._end(item.chunk, "skipped")
             return
-        verdict = None
+        feedback = None
+        code = None
         answered = False
         claim = None
         try:
@@ -257,16 +258,17 @@ class ThreadExecutor:
             )
             if isinstance(claim, Claim):
                 answer = self._send(item, claim, beginning)
-                verdict = answer.verdict
+                feedback = FEEDBACK[answer.verdict]
+                code = answer.code
                 answered = (
-                    verdict not in (Verdict.STOP, Verdict.IN_DOUBT)
+                    answer.verdict not in (Verdict.STOP, Verdict.IN_DOUBT)
                     and answer.http_status is not None
                 )
         except TableError as error:
             log.warning("%s is skipped: %s", item.job.label, error)
             self._end(item.chunk, "skipped")
         finally:
-            self.limiter.release(call, verdict, answered=answered)
+            self.limiter.release(call, feedback, answered=answered, code=code)
             self._hurry_images()
         if self.limiter.outage_exceeded:
             self.stop(*outage(self.counts.codes.most_common(3)))
@@ -372,11 +374,10 @@ class ThreadExecutor:
             self._queue.release_delayed()
 
     def _pause(self, item: WorkItem, verdict: Verdict) -> float:
-        """Full jitter: anything from nothing to an exponentially growing cap, so that repeats never march in step."""
+        """Return the seconds before a job is sent again: longer with each failure, and drawn by lot."""
         if verdict is Verdict.REFUSED:
             return 0.0  # another seed is another request
-        doubled = min(item.tries + item.throttles - 1, 10)
-        pause = self._jitter() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0**doubled)
+        pause = CALL_BACKOFF.pause(item.tries + item.throttles, self._jitter)
         return (
             max(pause, self.limiter.reserve_retry())
             if verdict is Verdict.RETRY

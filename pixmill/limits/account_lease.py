@@ -1,8 +1,9 @@
-"""One account, many processes: a thread that keeps the limiter's share of the account's limits up to date.
+"""One account, many processes: a thread that keeps the limiter's share of the account up to date.
 
-Slots and a portion of the rate are leased in bulk from the ledger, for a few calls or seconds at a time while calls are
-wanted, at once after a cut or a Retry-After, never per call. They are given back at the end, and what a dead process
-had is taken over. A process that can't reach its ledger goes on with its share until the lease ends, and then waits.
+Slots and a fraction of the rate are leased in bulk from the ledger, for a few calls or seconds at a
+time while calls are wanted, at once after a cut or a Retry-After, never per call. They are given
+back at the end, and what a dead process had is taken over. A process that can't reach its ledger
+keeps its share until the lease ends, and then waits.
 """
 
 import logging
@@ -14,23 +15,25 @@ from collections.abc import Callable
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
 from pixmill.limits.fair_share import Allotment, UsageReport
-from pixmill.limits.lease_table import LEASE_SECONDS, LeaseRequest, share_out
+from pixmill.limits.lease_table import LeaseRequest, share_out
 from pixmill.limits.limiter import CallLimiter
 from pixmill.redaction import mask_secrets
+from pixmill.tuning import (
+    LEASE_SECONDS,
+    RENEW_CALLS,
+    RENEW_SECONDS_LEAST,
+    RENEW_SECONDS_MOST,
+    RENEW_SECONDS_SHORT,
+)
 
 log = logging.getLogger(__name__)
 
-CALLS = 10
-"""Calls that go out between two reports, unless these would be further apart than `LONGEST`."""
-SHORTEST = 1.0
-LONGEST = 5.0
-"""Seconds between two reports."""
-SOON = 0.5
-"""Seconds between two reports while shares are on the move."""
-
 
 class LeaseRenewer:
-    """Leases shares of `account` for `limiter`. `failed` hears of what makes that impossible."""
+    """Leases shares of `account` for `limiter`.
+
+    `failed` is called once with what makes that impossible; calls in flight are not affected.
+    """
 
     def __init__(
         self,
@@ -43,11 +46,14 @@ class LeaseRenewer:
         self._ledger = ledger
         self._account = account
         self._failed = failed
+        # The name of this process's row; also its place among those that share the account.
         self._lease = secrets.token_hex(8)
-        self._first = True
-        self._ending = False
-        self._sent = 0
-        self._begun = time.monotonic()
+        # The first request creates the table in ledgers that are older than it.
+        self._is_first = True
+        self._is_ending = False
+        # Of the last report: calls sent until then, and when it was.
+        self._reported_sent = 0
+        self._reported_at = time.monotonic()
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
@@ -60,15 +66,15 @@ class LeaseRenewer:
             self._thread = thread
 
     def close(self) -> None:
-        """Give the share back and wait for the thread to end; calls in flight have ended before."""
-        self._ending = True
+        """Give the share back and wait for the thread to end; no call may be in flight."""
+        self._is_ending = True
         self._limiter.usage_changed.set()
         if self._thread:
             self._thread.join()
 
     def _work(self) -> None:
         try:
-            while not self._ending:
+            while not self._is_ending:
                 pause = self._renew()
                 self._limiter.usage_changed.wait(pause)
                 self._limiter.usage_changed.clear()
@@ -84,24 +90,28 @@ class LeaseRenewer:
             self._failed(PixmillError(mask_secrets(reason)))
 
     def _renew(self) -> float | None:
-        """Report, take what comes back, and return after how many seconds to report again; None: when asked to."""
-        begun = time.monotonic()
+        """Report, take the share that comes back, and return the seconds until the next report.
+
+        None: nothing is wanted, so that the next report is when `usage_changed` is set.
+        """
+        now = time.monotonic()
         sent = self._limiter.sent
-        made = sent - self._sent
-        passed = begun - self._begun
-        self._sent = sent
-        self._begun = begun
-        report = self._limiter.report()
-        share = self._ask(report)
+        calls = sent - self._reported_sent
+        seconds = now - self._reported_at
+        self._reported_sent = sent
+        self._reported_at = now
+        share = self._ask(self._limiter.report())
         if share is None:
             return None
-        self._limiter.take(share, begun + LEASE_SECONDS)
+        # Counted from before the request: the ledger counts from when it was written.
+        self._limiter.take(share, now + LEASE_SECONDS)
         if share.is_short:
-            return SOON
-        return min(LONGEST, max(SHORTEST, CALLS * passed / max(made, 1)))
+            return RENEW_SECONDS_SHORT
+        pause = RENEW_CALLS * seconds / max(calls, 1)
+        return min(RENEW_SECONDS_MOST, max(RENEW_SECONDS_LEAST, pause))
 
     def _ask(self, report: UsageReport | None) -> Allotment | None:
-        ask = LeaseRequest(self._lease, self._account, report, self._first)
-        self._first = False
-        share: Allotment | None = self._ledger.write(share_out, ask)
+        request = LeaseRequest(self._lease, self._account, report, self._is_first)
+        self._is_first = False
+        share: Allotment | None = self._ledger.write(share_out, request)
         return share

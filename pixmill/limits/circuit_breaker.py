@@ -1,84 +1,107 @@
-"""The breaker: stops asking a service that is out, and finds out by single calls when it is back.
+"""The circuit breaker: stops calling a service that is out, and finds out when it is back.
 
-Faults in a row open it, once the service has been seen to work: before that a wrong address is likelier than an
-outage. While it is open one call at a time goes out, after a pause that doubles; the first answer that is no fault
-closes it. Calls from before it opened neither open nor close it. Pure arithmetic, no locks; times are seconds of one
-clock.
+Times are seconds of one clock. Nothing here locks or sleeps.
+
+| state     | event                                     | new state | what is said                 |
+|-----------|-------------------------------------------|-----------|------------------------------|
+| CLOSED    | the n-th fault in a row, once it has worked | OPEN    | pause before the first probe |
+| CLOSED    | any other answer                          | CLOSED    | the count starts again       |
+| OPEN      | a call goes out                           | HALF_OPEN | nothing else may go          |
+| HALF_OPEN | that call meets a fault                   | OPEN      | a longer pause               |
+| HALF_OPEN | that call was not sent after all          | OPEN      |                              |
+| HALF_OPEN | any other answer to it                    | CLOSED    |                              |
+
+Answers to calls from before it opened change nothing: they say how the service was then. The
+limiter logs that it opened and closed, as the limit of calls in flight falls to 1 and returns.
 """
 
-from pixmill.limits.rate import Permit
-from pixmill.provider.error_codes import Verdict
+from enum import Enum, auto
 
-IN_A_ROW = 5
-"""Faults one after another that open it. At one call in ten failing this is chance once in 100,000 calls."""
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 15.0
-"""Seconds before a probe: the longest, and a call after it, is how late the end of an outage is noticed."""
-PATIENCE = 1800.0
-"""Seconds of one outage after which a run gives up: a probe without an answer leaves its job in doubt."""
+from pixmill.limits.feedback import Feedback, Permit
+from pixmill.tuning import FAULTS_TO_OPEN, OUTAGE_SECONDS, PROBE_BACKOFF
 
-_FAULTS = (Verdict.RETRY, Verdict.IN_DOUBT)
-_WORKS = (Verdict.SUCCEEDED, Verdict.REFUSED, Verdict.FAILED)
+
+class BreakerState(Enum):
+    """Whether calls may go."""
+
+    CLOSED = auto()
+    """All may go."""
+
+    OPEN = auto()
+    """A single one may go, after a pause: the probe."""
+
+    HALF_OPEN = auto()
+    """None may go: the probe is out."""
 
 
 class CircuitBreaker:
-    """Whether calls may go: all (closed), none, or a single one that probes (open)."""
+    """Whether calls may go, by what became of the last ones."""
 
     def __init__(self) -> None:
-        self._seen_working = False
-        self._in_a_row = 0
-        self._pauses = 0
-        self._opened_at: int | None = None
-        self._since = 0.0
+        # Before the service has been seen to work a wrong address is likelier than an outage.
+        self._has_worked = False
+        self._faults_in_a_row = 0
+        # Since it opened: each of these makes the next pause longer.
+        self._failed_probes = 0
+        # The number of the last call before it opened; None while it is closed.
+        self._opened_after: int | None = None
+        self._opened_at = 0.0
+        # The number of the call that probes.
         self._probe: int | None = None
 
     @property
+    def state(self) -> BreakerState:
+        """Whether calls may go now."""
+        if self._probe is not None:
+            return BreakerState.HALF_OPEN
+        if self._opened_after is not None:
+            return BreakerState.OPEN
+        return BreakerState.CLOSED
+
+    @property
     def is_open(self) -> bool:
-        """Whether the service is taken to be out."""
-        return self._opened_at is not None
+        """Whether the service is taken to be out, whether or not a probe is under way."""
+        return self._opened_after is not None
 
     def outage_exceeded(self, now: float) -> bool:
         """Whether the service has been out for so long that a run should end."""
-        return self.is_open and now - self._since > PATIENCE
+        return self.is_open and now - self._opened_at > OUTAGE_SECONDS
 
-    @property
-    def is_half_open(self) -> bool:
-        """Whether nothing may go now, because a probe is under way."""
-        return self._probe is not None
-
-    def on_sent(self, call: Permit) -> None:
-        """Take in that `call` goes out: of an open breaker it is the probe."""
+    def record_departure(self, call: Permit) -> None:
+        """Record that `call` goes out: while the breaker is open it is the probe."""
         if self.is_open:
             self._probe = call.number
 
-    def hear(
-        self, call: Permit, verdict: Verdict | None, sent: int, now: float
+    def record_answer(
+        self, call: Permit, feedback: Feedback | None, sent: int, now: float
     ) -> float | None:
-        """Take in how `call` ended (`None`: nothing was sent), after `sent` calls in all.
+        """Record how `call` ended (None: it was not sent), after `sent` calls in all.
 
-        Returns the seconds until the next probe where the breaker opens or stays open by this.
+        Returns the seconds until the next probe if the breaker opens or stays open by this.
         """
         if call.number == self._probe:
             self._probe = None
-        if verdict is None or (
-            self._opened_at is not None and call.number <= self._opened_at
-        ):
+        is_from_before = (
+            self._opened_after is not None and call.number <= self._opened_after
+        )
+        if feedback is None or is_from_before:
             return None
-        if verdict in _FAULTS:
-            return self._fault(sent, now)
-        self._seen_working |= verdict in _WORKS
-        self._in_a_row = 0
-        self._pauses = 0
-        self._opened_at = None
+        if feedback is Feedback.FAULT:
+            return self._record_fault(sent, now)
+        if feedback is Feedback.OK:
+            self._has_worked = True
+        self._faults_in_a_row = 0
+        self._failed_probes = 0
+        self._opened_after = None
         return None
 
-    def _fault(self, sent: int, now: float) -> float | None:
-        self._in_a_row += 1
-        if not self.is_open and (self._in_a_row < IN_A_ROW or not self._seen_working):
+    def _record_fault(self, sent: int, now: float) -> float | None:
+        self._faults_in_a_row += 1
+        is_outage = self._has_worked and self._faults_in_a_row >= FAULTS_TO_OPEN
+        if not self.is_open and not is_outage:
             return None
-        if self._opened_at is None:
-            self._opened_at = sent
-            self._since = now
-        pause = min(FIRST_PAUSE * 2.0**self._pauses, LONGEST_PAUSE)
-        self._pauses += 1
-        return pause
+        if self._opened_after is None:
+            self._opened_after = sent
+            self._opened_at = now
+        self._failed_probes += 1
+        return PROBE_BACKOFF.bound(self._failed_probes)

@@ -1,135 +1,208 @@
-"""The in-flight limit: how many calls may be under way at once, within what the provider takes.
+"""The limit of calls in flight: how many calls may be under way at once.
 
-It doubles with every round of successes until a "too many calls at once". Such an answer tells the limit: the calls
-that were under way beside the throttled one. Where that is not low enough, the limit has dropped, and the next cuts
-take a share. Afterwards every round halves the distance to the number that was too many; that number itself is tried
-again once, then only once in a while: if it goes well, the limit was lifted, and the doubling starts anew. (Halving
-and then adding one a round, as TCP does, would use three quarters of a limit that stands.) Pure arithmetic, no locks.
+It starts with what the config says, or at 2 and doubles, and finds the provider's limit by
+bisection. (Halving it and then adding one a round, as TCP does, would use three quarters of a
+limit that stands.) Nothing here locks or sleeps. "A round" is as many successes as the limit; for
+one to count as used, `IN_USE_SHARE` of the limit was in flight at some moment of it.
+
+| phase     | what is known                                    |
+|-----------|--------------------------------------------------|
+| DOUBLING  | nothing is too many, as far as is known          |
+| BISECTING | `too_many` was too many; the limit is below it   |
+| SETTLED   | one more was too many twice                      |
+| PROBING   | the limit is at `too_many`: has it been lifted?  |
+
+| phase      | event                     | new phase         | new limit               |
+|------------|---------------------------|-------------------|-------------------------|
+| DOUBLING   | a used round              | DOUBLING          | × 2                     |
+| BISECTING  | a used round              | BISECTING         | half the way up         |
+| BISECTING  | the same, one below       | PROBING           | + 1                     |
+| SETTLED    | `PROBE_CALLS` successes   | PROBING           | + 1                     |
+| PROBING    | a round with all in use   | DOUBLING          | × 2                     |
+| PROBING    | too many                  | SETTLED           | - 1                     |
+| all others | too many                  | BISECTING         | the calls beside it     |
+| all others | the same number again     | SETTLED           | the calls beside it     |
+| any        | too many, and no round went well since the last cut | BISECTING | 70 % of that |
+| any        | a lone call was too many: others use all of it | DOUBLING | 1           |
+| any        | another process has learnt more | its phase   | its limit               |
+| any        | any, by a call from before the last cut | unchanged | unchanged         |
+
+The limiter logs every new limit: `in flight 9 → 8: 50430`, `in flight 8 → 12: growth`.
 """
 
+from enum import Enum, auto
 from typing import NamedTuple
 
-from pixmill.limits.rate import Permit
+from pixmill.limits.feedback import Permit
+from pixmill.tuning import IN_FLIGHT_RECUT_KEEPS, IN_USE_SHARE, PROBE_CALLS
 
-IN_USE = 0.8
-"""The share of the limit that must have been in use in a round for it to grow: otherwise successes prove nothing."""
-PROBE_CALLS = 120
-"""Successes between two tries of a number that was too many twice: a limit that stands throttles one call in these."""
-CUT = 0.7
-"""What is left of the calls in flight where the cut to their number was not enough."""
+
+class ConcurrencyPhase(Enum):
+    """What is known of the provider's limit; see the module's table."""
+
+    DOUBLING = auto()
+    BISECTING = auto()
+    SETTLED = auto()
+    PROBING = auto()
 
 
 class ConcurrencyEstimate(NamedTuple):
-    """What the answers have taught, after so many cuts. Of two the larger one is in force, as with `RateEstimate`."""
+    """What the answers have taught. Processes tell each other; of two the larger one is in force.
+
+    The names of the fields are in the ledger, where other versions read them.
+    """
 
     cuts: int
+    """How often the limit was cut."""
+
     limit: int
+    """Calls in flight of the whole account, now."""
+
     cut_was_enough: bool
+    """Whether a round went well since the last cut."""
+
     doubling: bool
+    """Whether no number of calls is known to be too many."""
+
     times: int
+    """How often in a row the same number was too many."""
+
     too_many: int
+    """The smallest number of calls in flight that was too many; 0 before there was one."""
 
 
 class AdaptiveConcurrencyLimit:
-    """The in-flight limit in force of an account, from `start` up to `ceiling`.
-
-    A process that may use an `account_fraction` of it sees that part of the successes, so that its
-    rounds are shorter. Tries of a number that was too many are not made more often for that: who is
-    first to try restarts the rounds of all.
-    """
+    """The limit of calls in flight of an account, from `start` up to `ceiling`."""
 
     def __init__(self, start: int, ceiling: int) -> None:
+        # Calls in flight of the whole account.
         self.limit = min(start, ceiling)
+        # What the config allows, however many the provider takes.
         self._ceiling = ceiling
-        self._portion = 1.0
-        self._doubling = True
-        self._too_many = 0
-        self._times = 0
-        self._cut_was_enough = True
+        # The part of the limit that this process has, and so the part of the successes that it
+        # sees: its rounds are shorter by that.
+        self._own_part = 1.0
+        # The next five are told to other processes, see `ConcurrencyEstimate`.
         self._cuts = 0
-        self._cut_at = 0
-        self._round_from = 0
-        self._good = 0
+        self._cut_was_enough = True
+        self._is_doubling = True
+        self._times = 0
+        self._too_many = 0
+        # The number of the last call before the last cut: up to it, refusals are about the past.
+        self._cut_after = 0
+        # The number of the last call before this round: up to it, successes are about the past.
+        self._round_after = 0
+        # Of this round: successes, and the most calls in flight.
+        self._successes = 0
         self._most_used = 0
 
     @property
     def learnt(self) -> ConcurrencyEstimate:
         """What the answers have taught this process, or others that told it."""
         return ConcurrencyEstimate(
-            self._cuts,
-            self.limit,
-            self._cut_was_enough,
-            self._doubling,
-            self._times,
-            self._too_many,
+            cuts=self._cuts,
+            limit=self.limit,
+            cut_was_enough=self._cut_was_enough,
+            doubling=self._is_doubling,
+            times=self._times,
+            too_many=self._too_many,
         )
 
-    def share(
+    @property
+    def phase(self) -> ConcurrencyPhase:
+        """What is known of the provider's limit now."""
+        if self._is_doubling:
+            return ConcurrencyPhase.DOUBLING
+        if self.limit >= self._too_many:
+            return ConcurrencyPhase.PROBING
+        if self.limit + 1 == self._too_many and self._times > 1:
+            return ConcurrencyPhase.SETTLED
+        return ConcurrencyPhase.BISECTING
+
+    def use_share(
         self, slots: int, ceiling: int, learnt: ConcurrencyEstimate, sent: int
     ) -> None:
-        """Use `slots` of an account with that `ceiling`, and go on from what all its processes have `learnt`."""
+        """Use `slots` of an account with that `ceiling`, and what its processes have `learnt`.
+
+        `sent` is how many calls this process has made.
+        """
         self._ceiling = ceiling
         if learnt > self.learnt:
             if learnt.cuts > self._cuts:
-                self._cut_at = sent
-            (
-                self._cuts,
-                limit,
-                self._cut_was_enough,
-                self._doubling,
-                self._times,
-                self._too_many,
-            ) = learnt
-            self._begin_round(limit, sent)
+                self._cut_after = sent
+            self._cuts = learnt.cuts
+            self._cut_was_enough = learnt.cut_was_enough
+            self._is_doubling = learnt.doubling
+            self._times = learnt.times
+            self._too_many = learnt.too_many
+            self._begin_round(learnt.limit, sent)
         self.limit = min(self.limit, ceiling)
-        self._portion = min(1.0, slots / self.limit)
-
-    @property
-    def _probing(self) -> bool:
-        return not self._doubling and self.limit >= self._too_many
+        self._own_part = min(1.0, slots / self.limit)
 
     def cut(self, call: Permit, sent: int) -> bool:
-        """Take in that `call` was one too many, after `sent` calls in all. True: the limit fell.
+        """Record that `call` was one too many, after `sent` calls in all.
 
-        A call from before the last cut does not cut again. Where even a lone call was too many nothing is learnt
-        about the limit: others have used it up.
+        Returns whether the limit was cut.
         """
-        if call.number <= self._cut_at:
+        if call.number <= self._cut_after:
             return False
-        taken = self.limit - 1 if self._probing else min(call.beside, self.limit - 1)
-        self._times = self._times + 1 if self._too_many == taken + 1 else 1
-        self._too_many = taken + 1
-        self._doubling = not taken
-        self._begin_round(taken if self._cut_was_enough else int(taken * CUT), sent)
+        fitted = self.limit - 1
+        if self.phase is not ConcurrencyPhase.PROBING:
+            # Where a number is tried again, all but the last one are known to be fine.
+            fitted = min(fitted, call.beside)
+        is_same_number = self._too_many == fitted + 1
+        self._times = self._times + 1 if is_same_number else 1
+        self._too_many = fitted + 1
+        # Where even a lone call was too many, others have used the limit up, and nothing is known.
+        self._is_doubling = fitted == 0
+        limit = fitted
+        if not self._cut_was_enough:
+            # The limit has dropped, so the calls in flight are those of another time.
+            limit = int(fitted * IN_FLIGHT_RECUT_KEEPS)
+        self._begin_round(limit, sent)
         self._cut_was_enough = False
-        self._cut_at = sent
+        self._cut_after = sent
         self._cuts += 1
         return True
 
     def grow(self, call: Permit, sent: int) -> None:
-        """Take in that `call` went well, after `sent` calls in all."""
+        """Record that `call` went well, after `sent` calls in all."""
         used = call.beside + 1
-        if call.number <= self._round_from or (self._probing and used < self.limit):
+        if call.number <= self._round_after:
             return
-        self._good = self._good + 1
+        phase = self.phase
+        if phase is ConcurrencyPhase.PROBING and used < self.limit:
+            return
+        self._successes += 1
         self._most_used = max(self._most_used, used)
-        again = self._times > 1 and self.limit + 1 == self._too_many
-        if self._good < (PROBE_CALLS if again else self.limit * self._portion):
+        if self._successes < self._round_length(phase):
             return
         self._cut_was_enough = True
-        self._begin_round(
-            self._raised() if self._most_used >= IN_USE * self.limit else self.limit,
-            sent,
-        )
+        if self._most_used < IN_USE_SHARE * self.limit:
+            # Successes with a part of the limit in use prove nothing about the rest.
+            self._begin_round(self.limit, sent)
+            return
+        match phase:
+            case ConcurrencyPhase.DOUBLING:
+                grown = self.limit * 2
+            case ConcurrencyPhase.PROBING:
+                # What was too many went well: the provider's limit was lifted.
+                self._is_doubling = True
+                grown = self.limit * 2
+            case ConcurrencyPhase.BISECTING | ConcurrencyPhase.SETTLED:
+                grown = (self.limit + self._too_many + 1) // 2
+        self._begin_round(grown, sent)
 
-    def _raised(self) -> int:
-        self._doubling = self._doubling or self._probing
-        return (
-            self.limit * 2 if self._doubling else (self.limit + self._too_many + 1) // 2
-        )
+    def _round_length(self, phase: ConcurrencyPhase) -> float:
+        """How many successes of this process make a round."""
+        if phase is ConcurrencyPhase.SETTLED:
+            # Not shorter for a process that sees a part of them: whoever of the account is first
+            # to try begins the round of all anew.
+            return PROBE_CALLS
+        return self.limit * self._own_part
 
     def _begin_round(self, limit: int, sent: int) -> None:
         self.limit = max(1, min(limit, self._ceiling))
-        self._round_from = sent
-        self._good = 0
+        self._round_after = sent
+        self._successes = 0
         self._most_used = 0

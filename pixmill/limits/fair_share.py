@@ -1,150 +1,231 @@
 """Fair shares: how the processes of one account divide its two limits among themselves.
 
-Each tells what it holds, what it could use and what it has learnt, and hears what it may use until it asks again. What
-is held by all together never exceeds the limit that is thought to stand, so a share grows only by what others have
-let go. The limits in force are those of whoever has met the provider's refusals last. Pure arithmetic, no clocks.
+Each reports what it holds, what it could use and what it has learnt, and gets a share until it
+reports again. The division is max-min fairness by water filling (Bertsekas and Gallager, "Data
+Networks", 2nd ed., section 6.5.2): everybody gets the same level, whoever wants less than that
+gets what it wants, and what is left raises the level of the others.
+
+All that is held together never exceeds the limit: what others hold can't be taken from them, so
+that a share grows only by what they have let go. Nothing here reads a clock.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from operator import floordiv, truediv
+from typing import NamedTuple, TypeVar
 
 from pixmill.limits.concurrency import ConcurrencyEstimate
 from pixmill.limits.rate import RateEstimate
+from pixmill.tuning import CONTENT_SHARE
 
 UNLIMITED = 1e9
 """Calls per second of a process that would use whatever it gets."""
-ENOUGH = 0.5
-"""The part of its fair share of the rate that a process is content with until others have noticed it."""
+
+Amount = TypeVar("Amount", int, float)
 
 
 class UsageReport(NamedTuple):
-    """What a process has to say: the most calls it may have in flight until it hears back, and what it could use.
-
-    `wanted` are calls in flight, `wanted_rate` is in calls per second; `concurrency` and `qps` are its config's
-    ceilings, `slots` and `rate` what it has learnt. `hold` is for how many seconds the provider asked to be left alone.
-    """
+    """What a process says of itself. The names are in the ledger, where other versions read them."""
 
     held: int
+    """The most calls that it may have in flight until it gets its next share."""
+
     wanted: int
+    """Calls in flight that it could use."""
+
     wanted_rate: float
+    """Calls per second that it could use."""
+
     concurrency: int
+    """Its config's ceiling of calls in flight."""
+
     qps: float
+    """Its config's ceiling of calls per second."""
+
     slots: ConcurrencyEstimate
+    """What it has learnt of the account's limit of calls in flight."""
+
     rate: RateEstimate
+    """What it has learnt of the account's rate."""
+
     hold: float = 0.0
+    """For how many seconds the provider asked it to send nothing."""
 
 
 class Allotment(NamedTuple):
-    """What a process may use: `slots` calls in flight, and the part `account_fraction` (0 to 1) of the account's rate.
-
-    `held_by_others` are calls in flight that the other processes may have, `used_by_others` those they can use.
-    `concurrency` and `qps` are the account's ceilings: the smallest of all who share it. `is_short`: there is more to
-    have, or to let go, as soon as calls of somebody end.
-    """
+    """What a process may use until it gets its next share."""
 
     slots: int
+    """Calls in flight."""
+
     account_fraction: float
+    """The part of the account's rate, 0 to 1."""
+
     held_by_others: int = 0
+    """Calls that the other processes may have in flight."""
+
     used_by_others: int = 0
+    """Calls in flight of those that they have a use for."""
+
     concurrency: int = 0
+    """The account's ceiling of calls in flight: the smallest of all who share it."""
+
     qps: float = 0.0
+    """The account's ceiling of calls per second, likewise."""
+
     learnt_slots: ConcurrencyEstimate | None = None
     learnt_rate: RateEstimate | None = None
+    """What is known of the limits: by whoever has been refused last."""
+
     hold: float = 0.0
+    """For how many seconds the provider asked one of the others to send nothing."""
+
     is_short: bool = False
+    """Whether there is more to have, or to let go, as soon as calls of somebody end."""
 
 
 EVERYTHING = Allotment(slots=10**9, account_fraction=1.0)
+"""Of a process that shares its account with nobody."""
+
 NOTHING = Allotment(slots=0, account_fraction=0.0, is_short=True)
+"""Of a process that has not reported yet."""
 
 
 class LeaseRecord(NamedTuple):
-    """What is on record of a process: its last report, and the part of the rate that it was given."""
+    """What is on record of a process."""
 
     report: UsageReport
+
     account_fraction: float
+    """The part of the rate that it was given."""
+
+
+class _Account(NamedTuple):
+    """What is in force for all processes together."""
+
+    slots: ConcurrencyEstimate
+    rate: RateEstimate
+    concurrency: int
+    qps: float
+
+    @property
+    def limit(self) -> int:
+        """Calls in flight of all processes together."""
+        return min(self.slots.limit, self.concurrency)
 
 
 def allocate(
     mine: UsageReport, others: Sequence[LeaseRecord], position: int = 0, turn: int = 0
 ) -> tuple[Allotment, LeaseRecord]:
-    """Return the share of the process that reports `mine` beside `others`, and what to put on record for it.
+    """Return the share of the process that reports `mine`, and what to put on record for it.
 
-    `position` is its place among all of them in an order that all see alike. Where there are fewer slots than processes
-    these take turns: `turn` counts them.
+    `others` are the records of the other processes, `position` is its place among all of them in
+    an order that all see alike. Where there are fewer slots than processes these take turns:
+    `turn` counts them.
     """
     reports = [other.report for other in others]
     reports.insert(position, mine)
-    slots = max(each.slots for each in reports)
-    rate = max(each.rate for each in reports)
-    concurrency = min(each.concurrency for each in reports)
-    qps = min(each.qps for each in reports)
-    limit = min(slots.limit, concurrency)
-    fair = fair_slots(limit, [each.wanted for each in reports], turn)[position]
-    held = sum(other.report.held for other in others)
-    # Whoever is alone may grow at once; others notice by what is on record that they have to wait.
-    may_use = max(0, min(fair, limit - held)) if others else concurrency
+    account = _agree(reports)
+    held_by_others = sum(other.report.held for other in others)
+    given = sum(other.account_fraction for other in others)
+
+    fair_slots = divide_slots(account.limit, [each.wanted for each in reports], turn)
+    fair = fair_slots[position]
+    # Whoever is alone may grow at once: a newcomer sees by the record that it has to wait.
+    may_use = max(0, min(fair, account.limit - held_by_others))
+    if not others:
+        may_use = account.concurrency
+
     on_record = mine._replace(held=max(may_use, mine.held))
     reports[position] = on_record
-    fair_portion = fair_portions(
-        [(each.held, each.wanted_rate / min(rate.rate, qps)) for each in reports]
-    )[position]
-    account_fraction = (
-        max(
-            0.0,
-            min(fair_portion, 1.0 - sum(other.account_fraction for other in others)),
-        )
-        if others
-        else 1.0
-    )
+    fair_fraction = _divide_account_rate(account, reports)[position]
+    fraction = max(0.0, min(fair_fraction, 1.0 - given))
+    if not others:
+        fraction = 1.0
+
+    has_less_than_fair = may_use < fair or fraction < CONTENT_SHARE * fair_fraction
     share = Allotment(
-        slots=may_use if account_fraction else 0,
-        account_fraction=account_fraction,
-        held_by_others=held,
+        slots=may_use if fraction else 0,
+        account_fraction=fraction,
+        held_by_others=held_by_others,
         used_by_others=sum(
             min(other.report.held, other.report.wanted) for other in others
         ),
-        concurrency=concurrency,
-        qps=qps,
-        learnt_slots=slots,
-        learnt_rate=rate,
-        is_short=may_use < max(fair, on_record.held)
-        or account_fraction < ENOUGH * fair_portion,
+        concurrency=account.concurrency,
+        qps=account.qps,
+        learnt_slots=account.slots,
+        learnt_rate=account.rate,
+        is_short=has_less_than_fair or may_use < on_record.held,
     )
-    return share, LeaseRecord(on_record, account_fraction)
+    return share, LeaseRecord(on_record, fraction)
 
 
-def fair_slots(limit: int, wanted: Sequence[int], turn: int = 0) -> list[int]:
-    """Divide `limit` whole slots: what one has no use for is for the others, and what is left then is for all."""
-    count = len(wanted)
-    shift = turn if limit < count else 0
-    order = sorted(range(count), key=lambda at: (wanted[at], (at + shift) % count))
-    shares = [0] * count
-    left = limit
-    for already, at in enumerate(order):
-        shares[at] = min(wanted[at], left // (count - already))
-        left -= shares[at]
-    for already, at in enumerate(order):
-        more = left // (count - already)
-        shares[at] += more
-        left -= more
-    return shares
+def _agree(reports: Sequence[UsageReport]) -> _Account:
+    """Step 1: what is in force is what is known best, below the smallest ceiling of all."""
+    return _Account(
+        slots=max(each.slots for each in reports),
+        rate=max(each.rate for each in reports),
+        concurrency=min(each.concurrency for each in reports),
+        qps=min(each.qps for each in reports),
+    )
 
 
-def fair_portions(claims: Sequence[tuple[int, float]]) -> list[float]:
-    """Divide a whole rate among processes that each have slots and want a part of it, in the same way.
+def divide_slots(limit: int, wanted: Sequence[int], turn: int = 0) -> list[int]:
+    """Step 2: divide `limit` whole slots among processes that want so many each.
+
+    >>> divide_slots(10, [1, 100, 100])
+    [1, 4, 5]
+    """
+    is_scarce = limit < len(wanted)
+    weights = [1] * len(wanted)
+    return water_fill(limit, wanted, weights, floordiv, first=turn if is_scarce else 0)
+
+
+def _divide_account_rate(
+    account: _Account, reports: Sequence[UsageReport]
+) -> list[float]:
+    rate = min(account.rate.rate, account.qps)
+    return divide_rate([(each.held, each.wanted_rate / rate) for each in reports])
+
+
+def divide_rate(claims: Sequence[tuple[int, float]]) -> list[float]:
+    """Step 3: divide a whole rate among processes that have so many slots and want such a part.
 
     It goes by slots: whoever has more of them can send more.
+
+    >>> divide_rate([(1, 0.2), (1, 9.0), (3, 9.0)])
+    [0.2, 0.2, 0.6]
     """
     weights = [max(1, slots) for slots, _ in claims]
-    portions = [0.0] * len(claims)
-    left = 1.0
-    hungry = sorted(range(len(claims)), key=lambda at: claims[at][1] / weights[at])
-    for already, at in enumerate(hungry):
-        level = left / sum(weights[other] for other in hungry[already:])
-        portions[at] = min(claims[at][1], level * weights[at])
-        left -= portions[at]
-    return [
-        account_fraction + left * weight / sum(weights)
-        for account_fraction, weight in zip(portions, weights, strict=True)
-    ]
+    return water_fill(1.0, [wanted for _, wanted in claims], weights, truediv)
+
+
+def water_fill(
+    supply: Amount,
+    demands: Sequence[Amount],
+    weights: Sequence[int],
+    divide: Callable[[Amount, int], Amount],
+    first: int = 0,
+) -> list[Amount]:
+    """Divide all of `supply` by max-min fairness; levels are for each unit of weight.
+
+    `divide` is the division that fits the supply, of whole things or of a quantity. Of those who
+    want the same the one at `-first` (modulo their number) comes first, and gets less of a rest.
+    """
+    count = len(demands)
+
+    def level_that_satisfies(at: int) -> tuple[float, int]:
+        return demands[at] / weights[at], (at + first) % count
+
+    # From the most modest one on: what each leaves of its level is for those after it.
+    order = sorted(range(count), key=level_that_satisfies)
+    nothing = supply - supply
+    shares = [nothing] * count
+    left = supply
+    # What nobody wants now is divided as well: somebody may want it before the next report.
+    for caps in (demands, [supply] * count):
+        for place, at in enumerate(order):
+            level = divide(left, sum(weights[other] for other in order[place:]))
+            more = min(caps[at], level * weights[at])
+            shares[at] += more
+            left -= more
+    return shares

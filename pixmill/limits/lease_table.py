@@ -15,6 +15,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     insert,
+    inspect,
     select,
     update,
 )
@@ -24,12 +25,10 @@ from pixmill.ledger.process_owner import is_dead, this_owner
 from pixmill.ledger.schema import shares
 from pixmill.limits.concurrency import ConcurrencyEstimate
 from pixmill.limits.fair_share import Allotment, LeaseRecord, UsageReport, allocate
+from pixmill.limits.history import LimitChange
 from pixmill.limits.rate import RateEstimate
+from pixmill.tuning import LEASE_SECONDS, TURN_SECONDS
 
-LEASE_SECONDS = 15.0
-"""How long a share that is not renewed is left to its owner, who then stops sending by itself."""
-TURN_SECONDS = 20
-"""How long each has its turn where there are fewer slots than processes."""
 _NEVER = 2**62
 """The end of a lease, for asking only whether its owner is dead on this host."""
 
@@ -40,113 +39,147 @@ _MINE = shares.c.lease == bindparam("of")
 
 
 class LeaseRequest(NamedTuple):
-    """What a process asks for: the share of `account` that goes with its `report`; `None` gives it back.
-
-    With its `first` one the table is made in a ledger of a time before there were shares.
-    """
+    """What a process asks for."""
 
     lease: str
+    """The name of its row."""
+
     account: str
+
     report: UsageReport | None
+    """What its share goes by; None gives the share back."""
+
     first: bool
+    """Whether the table may be missing, in a ledger of a time before there were shares."""
+
+    changes: Sequence[LimitChange] = ()
+    """How its limits changed lately, for `status` in another process."""
 
 
 def share_out(
-    connection: Connection, asks: Sequence[LeaseRequest]
+    connection: Connection, requests: Sequence[LeaseRequest]
 ) -> list[Allotment | None]:
     """Renew leases, drop those that have ended, and return what each who asks may use."""
-    if any(ask.first for ask in asks):
+    if any(request.first for request in requests):
         shares.create(connection, checkfirst=True)
     now = clock(connection)
-    return [_share_out(connection, ask, now()) for ask in asks]
+    return [_renew(connection, request, now()) for request in requests]
 
 
-def _share_out(connection: Connection, ask: LeaseRequest, now: int) -> Allotment | None:
-    if ask.report is None:
-        connection.execute(delete(shares).where(_MINE), {"of": ask.lease})
+def limit_changes(connection: Connection, owner: str) -> list[LimitChange]:
+    """Return how the limits changed lately in the process `owner`, as far as it has told."""
+    if not inspect(connection).has_table(shares.name):
+        return []
+    query = select(shares.c.record).where(shares.c.owner == owner)
+    records = connection.execute(query).scalars().all()
+    return sorted(change for record in records for change in _read_changes(record))
+
+
+def _renew(connection: Connection, request: LeaseRequest, now: int) -> Allotment | None:
+    """Write one process's lease anew, and return its share; `now` is in microseconds."""
+    if request.report is None:
+        connection.execute(delete(shares).where(_MINE), {"of": request.lease})
         return None
-    rows = connection.execute(_OF_ACCOUNT, {"of": ask.account}).all()
-    ended = [row for row in rows if row.lease != ask.lease and _has_ended(row, now)]
-    if ended:
-        connection.execute(
-            delete(shares).where(_MINE), [{"of": row.lease} for row in ended]
-        )
-    others = [row for row in rows if row.lease != ask.lease and row not in ended]
-    position = sum(row.lease < ask.lease for row in others)
+    others = _living_others(connection, request, now)
+    position = sum(row.lease < request.lease for row in others)
     turn = now // (TURN_SECONDS * 1_000_000)
-    beside = [_lease(row.record) or _modest(ask.report) for row in others]
-    share, lease = allocate(ask.report, beside, position, turn)
+    records = [_read_lease(row.record) or _modest(request.report) for row in others]
+    share, lease = allocate(request.report, records, position, turn)
     values = {
         "expires_at": now + int(LEASE_SECONDS * 1e6),
-        "held_until": now + int(ask.report.hold * 1e6),
-        "record": _record(lease),
+        "held_until": now + int(request.report.hold * 1e6),
+        "record": _lease_as_text(lease, request.changes),
     }
-    if (
-        connection.execute(
-            update(shares).where(_MINE).values(values), {"of": ask.lease}
-        ).rowcount
-        == 0
-    ):
+    renewed = connection.execute(
+        update(shares).where(_MINE).values(values), {"of": request.lease}
+    )
+    if renewed.rowcount == 0:
         connection.execute(
             insert(shares),
             {
-                "lease": ask.lease,
-                "account": ask.account,
+                "lease": request.lease,
+                "account": request.account,
                 "owner": this_owner(),
                 **values,
             },
         )
-    return share._replace(
-        hold=max([0, *(row.held_until - now for row in others)]) / 1e6
-    )
+    longest_hold = max([0, *(row.held_until - now for row in others)])
+    return share._replace(hold=longest_hold / 1e6)
+
+
+def _living_others(
+    connection: Connection, request: LeaseRequest, now: int
+) -> list[Row[Any]]:
+    """Return the rows of the other processes of the account; those that have ended are dropped."""
+    rows = connection.execute(_OF_ACCOUNT, {"of": request.account}).all()
+    others = [row for row in rows if row.lease != request.lease]
+    ended = [row for row in others if _has_ended(row, now)]
+    if ended:
+        connection.execute(
+            delete(shares).where(_MINE), [{"of": row.lease} for row in ended]
+        )
+    return [row for row in others if row not in ended]
 
 
 def _has_ended(row: Row[Any], now: int) -> bool:
-    """Whether a lease has ended. One that ends later than any does was written before the clock was put back."""
+    # A lease that ends later than any does was written before the clock was put back.
     in_time = now <= row.expires_at <= now + int(2 * LEASE_SECONDS * 1e6)
     return not in_time or is_dead(row.owner, _NEVER)
 
 
-def _record(lease: LeaseRecord) -> str:
-    """Return a lease as text, each value under its name, so that other versions find those that they know."""
+def _lease_as_text(lease: LeaseRecord, changes: Sequence[LimitChange]) -> str:
+    """Return a lease as JSON, each value under its name, so that other versions find theirs."""
     report = lease.report
     learnt = {"slots": report.slots._asdict(), "rate": report.rate._asdict()}
     return json.dumps(
-        {"report": {**report._asdict(), **learnt}, "portion": lease.account_fraction},
+        {
+            "report": {**report._asdict(), **learnt},
+            "portion": lease.account_fraction,
+            "changes": [change._asdict() for change in changes],
+        },
         allow_nan=False,
     )
 
 
-def _lease(record: str) -> LeaseRecord | None:
-    """Read what another process has put on record; `None` where its version writes what this one can't read."""
+def _read_lease(record: str) -> LeaseRecord | None:
+    """Read another process's lease; None where its version writes what this one can't read."""
     try:
-        named = json.loads(record)
-        report = _named(
-            UsageReport, named["report"], slots=ConcurrencyEstimate, rate=RateEstimate
+        values = json.loads(record)
+        report = _read_numbers(
+            UsageReport, values["report"], slots=ConcurrencyEstimate, rate=RateEstimate
         )
-        return LeaseRecord(report, _number(named["portion"]))
+        return LeaseRecord(report, _finite(values["portion"]))
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def _named(kind: Any, values: Mapping[str, Any], **inner: Any) -> Any:
-    """Make a `kind` of numbers out of the values that it knows the names of; `inner` are those made of several."""
+def _read_changes(record: str) -> list[LimitChange]:
+    """Read what a lease says of changes; nothing where another version writes it differently."""
+    try:
+        changes = json.loads(record).get("changes", [])
+        return [LimitChange(**change) for change in changes]
+    except (ValueError, TypeError, AttributeError):
+        return []
+
+
+def _read_numbers(kind: Any, values: Mapping[str, Any], **inner: Any) -> Any:
+    """Make a `kind` of the numbers whose names it knows; `inner` are those made of several."""
     return kind(
         **{
-            name: _named(inner[name], values[name])
+            name: _read_numbers(inner[name], values[name])
             if name in inner
-            else _number(values[name])
+            else _finite(values[name])
             for name in kind._fields
         }
     )
 
 
-def _number(value: Any) -> float:
+def _finite(value: Any) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a finite number")
     return value
 
 
 def _modest(mine: UsageReport) -> LeaseRecord:
-    """What a process counts as whose record can't be read: it keeps its lease and wants nothing."""
+    """Stand in for a process whose record can't be read: it keeps its lease and wants nothing."""
     return LeaseRecord(mine._replace(held=0, wanted=0, wanted_rate=0.0, hold=0.0), 0.0)

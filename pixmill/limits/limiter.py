@@ -1,18 +1,40 @@
-"""The limiter: how many calls are in flight and how fast they go out.
+"""The limiter: how many calls of one process are in flight, and how fast they go out.
 
-Calls go through one turnstile: the first in line waits for a slot, then for its turn, and only then is the next one
-looked at, so that a change of either limit holds for the very next call. What the answers say moves both limits
-(`pace`, `slots`); faults of the service stop their growth for a while, and an outage all calls but a probe (`breaker`).
-Cached jobs never come here. Both limits are the account's: where other processes use it too, `sharing` says which part
-of them is for this one. The breaker and the first call alone are each process's own.
+All calls pass one turnstile. The first in line waits for a slot, then for its turn, and only then
+is the next one looked at, so that a change of either limit holds for the very next call. What the
+answers say moves both limits (`rate`, `concurrency`); an outage holds back all calls but a probe
+(`circuit_breaker`). Both limits are the account's: where other processes use it too, the shares
+say which part of them is for this one. Cached jobs never come here.
+
+| phase      | what may go                              | event                               | new phase         |
+|------------|------------------------------------------|-------------------------------------|-------------------|
+| NO_SHARE   | nothing                                  | a share comes (`take`)              | FIRST_CALL, OPEN  |
+| FIRST_CALL | one call at a time (real providers only) | the service itself answers          | OPEN              |
+| OPEN       | calls within both limits                 | five faults in a row                | OUTAGE            |
+| OUTAGE     | one call, after a pause                  | it goes out                         | PROBING           |
+| PROBING    | nothing                                  | the probe is answered without fault | OPEN              |
+| PROBING    |                                          | the probe meets a fault             | OUTAGE, longer pause |
+| any        |                                          | the lease ends, nothing is wanted   | NO_SHARE          |
+| any        |                                          | `stop`                              | none: nothing goes |
+
+Limits that change are logged by `history`, and so are holds and outages.
+
+Two locks: callers queue on the turnstile; the state is under `_lock`, which nobody holds while
+waiting. Three events wake waiters: `_slot_freed` the one at the turnstile that waits for a slot,
+`_turn_moved` the same one while it waits for its turn, `usage_changed` the thread that shares the
+account.
 """
 
+import logging
 import math
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from typing import Any
 
-from pixmill.limits.circuit_breaker import CircuitBreaker
+from pixmill.limits.circuit_breaker import BreakerState, CircuitBreaker
 from pixmill.limits.concurrency import AdaptiveConcurrencyLimit
 from pixmill.limits.fair_share import (
     EVERYTHING,
@@ -21,52 +43,44 @@ from pixmill.limits.fair_share import (
     Allotment,
     UsageReport,
 )
-from pixmill.limits.rate import RATE_MARGIN, AdaptiveRateLimit, Permit
+from pixmill.limits.feedback import Feedback, Permit
+from pixmill.limits.history import (
+    ANOTHER_PROCESS,
+    GROWTH,
+    IN_FLIGHT,
+    OUTAGE,
+    RATE,
+    RECOVERY,
+    SHARE,
+    LimitChange,
+    LimitHistory,
+)
+from pixmill.limits.rate import AdaptiveRateLimit
 from pixmill.limits.retry_budget import RetryBudget
-from pixmill.provider.error_codes import Verdict
+from pixmill.limits.usage_window import UsageWindow
+from pixmill.tuning import CALM_CALLS, RATE_MARGIN
 
-CALM_CALLS = 20
-"""Answers without a fault after which the limits grow again: a service in trouble is not asked for more."""
-
-KEEPS_UP = 0.9
-"""The part of its rate that a process has to use to be taken for one that could use more."""
+log = logging.getLogger(__name__)
 
 
-class UsageWindow:
-    """What a process has made of its share since it last reported: only one thread at a time writes each field."""
+class LimiterPhase(Enum):
+    """What may go; see the module's table."""
 
-    __slots__ = (
-        "could",
-        "idle",
-        "keeps_up",
-        "lacked_slots",
-        "lacks_slots",
-        "most",
-        "sent",
-        "since",
-        "wanted",
-    )
-
-    def __init__(self, idle: bool, now: float) -> None:
-        self.idle = idle
-        self.keeps_up = True
-        self.lacks_slots = False
-        self.lacked_slots = False
-        self.most = 0
-        self.wanted = 0
-        self.sent = 0
-        self.could = 0.0
-        self.since = now
+    NO_SHARE = auto()
+    FIRST_CALL = auto()
+    OPEN = auto()
+    OUTAGE = auto()
+    PROBING = auto()
 
 
 class CallLimiter:
     """Paces the calls of one process on one account, within `qps` and `concurrency`.
 
-    `start` is the in-flight limit to begin with, by default the ceiling: who names a number knows the account, and
-    doubling up to 200 calls of a second each would cost a run of 10,000 a twentieth of its time. `probe_first` lets a
-    single call through until one was answered by the service itself, so that a wrong key or a missing entitlement
-    costs one call. `shared`: nothing goes before `take` says what may. `wait` sleeps for seconds, or until the event is
-    set.
+    `start` is the limit of calls in flight to begin with, by default the ceiling: who names a
+    number knows the account, and doubling up to 200 calls of a second each would cost a run of
+    10,000 a twentieth of its time. `probe_first` lets a single call through until one was answered
+    by the service itself, so that a wrong key or a missing entitlement costs one call. `shared`:
+    nothing goes before `take` says what may. `wait` sleeps for seconds, or until the event is set.
     """
 
     def __init__(
@@ -82,29 +96,38 @@ class CallLimiter:
     ) -> None:
         self._clock = clock
         self._wait = wait
-        self._pace = AdaptiveRateLimit(qps, clock())
+        # The config's ceilings, as other processes are told them.
+        self._qps = qps
+        self._concurrency = concurrency
+        self._rate = AdaptiveRateLimit(qps, clock())
         self._slots = AdaptiveConcurrencyLimit(start or concurrency, concurrency)
-        self._alone = probe_first
         self._breaker = CircuitBreaker()
         self._repeats = RetryBudget(clock())
+        # The service itself has not answered yet, so that one call at a time goes.
+        self._is_alone = probe_first
+        # Answers without a fault in a row; the limits grow from `CALM_CALLS` on.
+        self._calm = CALM_CALLS
+        self._in_flight = 0
+        # Calls that were let go; also the number of the last one.
+        self._sent = 0
+        # Grows when the reserved turn becomes void: the call that waits for it compares.
+        self._schedule_version = 0
+        # What this process may use of the account, and until when by the clock.
+        self._share = NOTHING if shared else EVERYTHING
+        self._share_until = clock() if shared else math.inf
+        self._usage = UsageWindow(is_idle=shared, now=clock())
+        # Until when the provider asked to be left alone, which other processes are told.
+        self._asked_until = clock()
+        self._history = LimitHistory()
+        # For times of day in the history: the clock says only how much later it is.
+        self._began_at = datetime.now(UTC)
+        self._began = clock()
         self._turnstile = threading.Lock()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._freed = threading.Event()
-        self._recalled = threading.Event()
+        self._slot_freed = threading.Event()
+        self._turn_moved = threading.Event()
         self.usage_changed = threading.Event()
-        self._in_flight = 0
-        self._sent = 0
-        self._voided = 0
-        self._calm = CALM_CALLS
-        self._qps = qps
-        self._concurrency = concurrency
-        self._share, self._share_until = (
-            (NOTHING, clock()) if shared else (EVERYTHING, math.inf)
-        )
-        self._use = UsageWindow(shared, clock())
-        self._booked: float | None = None
-        self._asked_until = clock()
 
     @property
     def in_flight(self) -> int:
@@ -118,13 +141,13 @@ class CallLimiter:
 
     @property
     def limit(self) -> int:
-        """The in-flight limit in force for this process."""
-        return min(1, self._may_use) if self._alone else self._may_use
+        """The limit of calls in flight in force for this process."""
+        return min(1, self._may_use) if self._is_alone else self._may_use
 
     @property
     def qps(self) -> float:
         """The rate limit in force for this process, in calls per second, margin included."""
-        return round(self._pace.own_rate / RATE_MARGIN, 2)
+        return round(self._rate.own_rate / RATE_MARGIN, 2)
 
     @property
     def is_open(self) -> bool:
@@ -135,6 +158,20 @@ class CallLimiter:
     def outage_exceeded(self) -> bool:
         """Whether the service has been out for so long that the run should end."""
         return self._breaker.outage_exceeded(self._clock())
+
+    @property
+    def changes(self) -> tuple[LimitChange, ...]:
+        """The newest notable changes of the limits, oldest first."""
+        with self._lock:
+            return self._history.changes
+
+    def summary(self) -> dict[str, Any]:
+        """Return how the account's limits fared, as plain JSON values for a run's report."""
+        with self._lock:
+            limits = {RATE: self._account_qps, IN_FLIGHT: self._slots.limit}
+            return self._history.summary(limits)
+
+    # A call
 
     def acquire(self) -> Permit | None:
         """Wait for a slot and for this call's turn. None: the run stops, and no slot was taken."""
@@ -148,206 +185,250 @@ class CallLimiter:
         return None
 
     def release(
-        self, call: Permit, verdict: Verdict | None = None, *, answered: bool = False
+        self,
+        call: Permit,
+        feedback: Feedback | None = None,
+        *,
+        answered: bool = False,
+        code: str | None = None,
     ) -> None:
-        """Give the slot back, and learn from the verdict on the answer; None: nothing was sent.
+        """Give the slot back, and learn from the answer; without `feedback` nothing was sent.
 
-        `answered`: the service itself answered, so the account works.
+        `answered`: the service itself answered, so the account works. `code` is the provider's
+        name for the answer, for the log.
         """
         with self._lock:
             self._in_flight -= 1
-            self._alone = self._alone and not answered
-            if (
-                pause := self._breaker.hear(call, verdict, self._sent, self._clock())
-            ) is not None:
-                self._hold(pause)
-            if verdict:
-                self._learn(call, verdict)
+            self._is_alone = self._is_alone and not answered
+            self._tell_breaker(call, feedback)
+            if feedback is None:
+                # The turn is for the next call, which may be waiting for a later one.
+                self._rate.refund(self._clock())
+                self._move_turn()
             else:
-                self._pace.refund(self._clock(), self._booked)
-                self._recall()
-            self._freed.set()
+                self._learn(call, feedback, code or feedback.name.lower())
+            self._slot_freed.set()
 
     def hold(self, seconds: float) -> None:
-        """Hold back every call of the account for `seconds`, the one that waits for its turn included."""
+        """Hold back every call of the account for `seconds`, also the one that has a turn."""
         with self._lock:
-            self._asked_until = max(self._asked_until, self._clock() + seconds)
-            self._hold(seconds)
+            until = self._clock() + seconds
+            is_longer = until > self._asked_until + 1
+            log.log(
+                logging.INFO if is_longer else logging.DEBUG,
+                "all calls wait for %.0f s, as the provider asks for it (Retry-After)",
+                seconds,
+            )
+            self._asked_until = max(self._asked_until, until)
+            self._hold_turns(seconds)
         self.usage_changed.set()
 
     def reserve_retry(self) -> float:
         """Book the repeat of a call that met a fault; return the seconds after which it may go."""
         with self._lock:
-            return self._repeats.withdraw(self._clock())
+            return self._repeats.book_repeat(self._clock())
 
     def stop(self) -> None:
-        """Let nobody through any more; calls in flight go on."""
+        """Let nobody through any more; calls in flight are not affected."""
         self._stopped.set()
-        self._freed.set()
-        self._recalled.set()
+        self._slot_freed.set()
+        self._turn_moved.set()
 
     # Beside other processes
 
     def report(self) -> UsageReport | None:
-        """Say what this process holds and could use. None: no call is wanted, and the share was let go.
+        """Say what this process holds and could use. None: no call is wanted, the share is let go.
 
         Until the next `take` no more is used than was said.
         """
         with self._lock:
             now = self._clock()
-            use = self._use
-            if not (
-                self._in_flight
-                or use.lacks_slots
-                or self._booked
-                or self._sent > use.sent
+            wants_nothing = self._usage.wants_nothing(self._sent)
+            if (
+                wants_nothing
+                and not self._in_flight
+                and not self._rate.has_reserved_turn
             ):
-                use.idle = True
+                self._usage.is_idle = True
                 self._share = NOTHING
                 return None
-            held = max(self._in_flight, self._may_use if now < self._share_until else 0)
+            may_use = self._may_use if now < self._share_until else 0
+            held = max(self._in_flight, may_use)
             self._share = self._share._replace(slots=held)
-            lacks = use.lacked_slots or use.lacks_slots
-            # One less at a time: what comes and goes with chance would have shares wander about.
-            use.wanted = min(
-                self._concurrency,
-                max(use.wanted - 1, 2 * use.most + 2 if lacks else use.most + 1),
-            )
+            # What it could use it has to have been able to show.
+            wanted_rate = UNLIMITED
+            if not self._is_alone and self._share.slots:
+                wanted_rate = self._usage.demand_rate(
+                    self._rate.own_rate, self._sent, now
+                )
             return UsageReport(
-                held,
-                use.wanted,
-                self._wanted_rate(now),
-                self._concurrency,
-                self._qps,
-                self._slots.learnt,
-                self._pace.learnt,
-                max(0.0, self._asked_until - now),
+                held=held,
+                wanted=self._usage.demand_slots(self._concurrency),
+                wanted_rate=wanted_rate,
+                concurrency=self._concurrency,
+                qps=self._qps,
+                slots=self._slots.learnt,
+                rate=self._rate.learnt,
+                hold=max(0.0, self._asked_until - now),
             )
 
     def take(self, share: Allotment, until: float) -> None:
-        """Use `share` until the next one comes, or until the clock says `until`: then others may use it."""
+        """Use `share` until the next one comes, or until the clock says `until`: then others may."""
         with self._lock:
             now = self._clock()
-            use = self._use
+            qps_before = self._account_qps
+            slots_before = self._slots.limit
+            fraction_before = self._rate.account_fraction
             self._share = share
             self._share_until = until
             if share.slots and share.learnt_slots and share.learnt_rate:
-                self._slots.share(
+                self._slots.use_share(
                     share.slots, share.concurrency, share.learnt_slots, self._sent
                 )
-                self._pace.share(
+                self._rate.use_share(
                     share.account_fraction,
                     share.qps,
                     share.learnt_rate,
                     self._sent,
                     now,
-                    self._booked,
+                )
+                self._record(RATE, qps_before, self._account_qps, ANOTHER_PROCESS)
+                self._record(
+                    IN_FLIGHT, slots_before, self._slots.limit, ANOTHER_PROCESS
+                )
+                self._record(
+                    SHARE, fraction_before, share.account_fraction, ANOTHER_PROCESS
                 )
             if share.hold:
-                self._pace.hold(share.hold, now)
-            use.most = self._in_flight
-            use.sent = self._sent
-            use.since = now
-            use.lacked_slots = use.lacks_slots
-            self._recall()
-            self._freed.set()
+                self._rate.hold(share.hold, now)
+            self._usage.begin(self._in_flight, self._sent, now)
+            self._move_turn()
+            self._slot_freed.set()
 
-    def _wanted_rate(self, now: float) -> float:
-        """The calls per second that this process could use: more than it has where it uses up what it has."""
-        if self._alone or not self._share.slots:
-            return UNLIMITED  # it has not been able to show
-        use = self._use
-        own = self._pace.own_rate
-        could = (self._sent - use.sent + 1) / max(now - use.since, 1e-3)
-        kept_up = use.keeps_up
-        use.keeps_up = could >= KEEPS_UP * own
-        before = use.could
-        use.could = could
-        # Slow once may be chance: then it wants what it has, or what it could make use of the time before.
-        return (
-            UNLIMITED
-            if use.keeps_up
-            else max(could / KEEPS_UP, before / KEEPS_UP, own if kept_up else 0.0)
-        )
+    # Inside
+
+    @property
+    def _phase(self) -> LimiterPhase:
+        if not self._share.slots or self._clock() >= self._share_until:
+            return LimiterPhase.NO_SHARE
+        match self._breaker.state:
+            case BreakerState.OPEN:
+                return LimiterPhase.OUTAGE
+            case BreakerState.HALF_OPEN:
+                return LimiterPhase.PROBING
+        return LimiterPhase.FIRST_CALL if self._is_alone else LimiterPhase.OPEN
 
     @property
     def _may_use(self) -> int:
         """How many calls may be in flight: after a cut at once only what the others leave."""
-        return max(
-            0, min(self._share.slots, self._slots.limit - self._share.held_by_others)
-        )
+        left = self._slots.limit - self._share.held_by_others
+        return max(0, min(self._share.slots, left))
 
-    # Inside
-
-    def _hold(self, seconds: float) -> None:
-        self._pace.hold(seconds, self._clock())
-        self._voided += 1
-
-    def _recall(self) -> None:
-        """Let the call that waits for its turn look when that is now."""
-        self._voided += 1
-        self._recalled.set()
+    @property
+    def _account_qps(self) -> float:
+        """The account's rate limit in calls per second, margin included."""
+        return round(self._rate.rate / RATE_MARGIN, 2)
 
     def _has_room(self) -> bool:
-        return (
-            self._in_flight < self.limit
-            and not self._breaker.is_half_open
-            and self._clock() < self._share_until
-        )
+        match self._phase:
+            case LimiterPhase.NO_SHARE | LimiterPhase.PROBING:
+                return False
+            case LimiterPhase.FIRST_CALL | LimiterPhase.OPEN | LimiterPhase.OUTAGE:
+                return self._in_flight < self.limit
 
     def _wait_for_slot(self) -> bool:
         """Return once a slot is free or the run stops; say whether that took a wait."""
         waited = False
-        use = self._use
         while True:
-            self._freed.clear()  # first: what is freed from here on sets it again
+            # Cleared before the look: what is freed from here on sets it again.
+            self._slot_freed.clear()
             if self._stopped.is_set() or self._has_room():
-                use.lacks_slots = False
+                self._usage.record_slot_found()
                 return waited
             waited = True
-            use.lacks_slots = True
-            use.lacked_slots = True
-            if use.idle:
-                use.idle = False
-                use.since = self._clock()
+            self._usage.record_slot_missing()
+            if self._usage.wake(self._clock()):
                 self.usage_changed.set()
-            self._wait(self._freed, None)
+            self._wait(self._slot_freed, None)
 
     def _go_in_turn(self, ready: float) -> Permit | None:
         """Wait for a turn and take a slot; None if meanwhile the run stopped or a limit was cut."""
         with self._lock:
-            self._recalled.clear()
+            self._turn_moved.clear()
             now = self._clock()
-            voided = self._voided
-            self._booked = turn = self._pace.turn(ready, now)
+            version = self._schedule_version
+            turn = self._rate.reserve(ready, now)
         if turn > now and not self._stopped.is_set():
-            self._wait(self._recalled, turn - now)
+            self._wait(self._turn_moved, turn - now)
         with self._lock:
-            self._booked = None
-            if self._stopped.is_set() or voided != self._voided or not self._has_room():
+            self._rate.settle()
+            if (
+                self._stopped.is_set()
+                or version != self._schedule_version
+                or not self._has_room()
+            ):
                 return None
             beside = self._in_flight + self._share.used_by_others
             self._in_flight += 1
             self._sent += 1
-            self._use.most = max(self._use.most, self._in_flight)
-            call = Permit(self._sent, self._clock(), beside, turn > ready)
-            self._breaker.on_sent(call)
-            self._repeats.deposit()
+            self._usage.record_departure(self._in_flight)
+            call = Permit(self._sent, self._clock(), beside, paced=turn > ready)
+            self._breaker.record_departure(call)
+            self._repeats.record_call()
             return call
 
-    def _learn(self, call: Permit, verdict: Verdict) -> None:
-        match verdict:
-            case Verdict.THROTTLE_RATE:
-                if self._pace.cut(call, self._sent, self._clock()):
-                    self._voided += 1
+    def _hold_turns(self, seconds: float) -> None:
+        """Give no turn for `seconds`; the call that waits for one wakes by itself, and waits anew."""
+        self._rate.hold(seconds, self._clock())
+        self._schedule_version += 1
+
+    def _move_turn(self) -> None:
+        """Let the call that waits for its turn look when that is now: it may be sooner."""
+        self._schedule_version += 1
+        self._turn_moved.set()
+
+    def _tell_breaker(self, call: Permit, feedback: Feedback | None) -> None:
+        was_open = self._breaker.is_open
+        pause = self._breaker.record_answer(call, feedback, self._sent, self._clock())
+        if pause is not None:
+            self._hold_turns(pause)
+        if self._breaker.is_open == was_open:
+            return
+        # As an operator sees it: one call at a time, or as many as before.
+        if was_open:
+            self._record(IN_FLIGHT, 1, self._slots.limit, RECOVERY)
+        else:
+            self._record(IN_FLIGHT, self._slots.limit, 1, OUTAGE)
+
+    def _learn(self, call: Permit, feedback: Feedback, code: str) -> None:
+        qps_before = self._account_qps
+        slots_before = self._slots.limit
+        cause = code
+        match feedback:
+            case Feedback.RATE_LIMITED:
+                if self._rate.cut(call, self._sent, self._clock()):
+                    # A turn after a cut is later: who waits wakes by itself, and waits anew.
+                    self._schedule_version += 1
                     self.usage_changed.set()
-            case Verdict.THROTTLE_CONCURRENCY:
+            case Feedback.CONCURRENCY_LIMITED:
                 if self._slots.cut(call, self._sent):
                     self.usage_changed.set()
-            case Verdict.RETRY | Verdict.IN_DOUBT:
+            case Feedback.FAULT:
+                # A service in trouble is not asked for more.
                 self._calm = 0
-            case Verdict.SUCCEEDED | Verdict.REFUSED | Verdict.FAILED:
+            case Feedback.OK:
+                cause = GROWTH
                 self._calm += 1
                 if self._calm >= CALM_CALLS:
-                    self._pace.grow(call, self._clock())
+                    self._rate.grow(call, self._clock())
                     self._slots.grow(call, self._sent)
+            case Feedback.TURNED_AWAY:
+                return
+        self._record(RATE, qps_before, self._account_qps, cause)
+        self._record(IN_FLIGHT, slots_before, self._slots.limit, cause)
+
+    def _record(self, what: str, before: float, after: float, cause: str) -> None:
+        if before == after:
+            return
+        at = self._began_at + timedelta(seconds=self._clock() - self._began)
+        self._history.record(at, what, before, after, cause)

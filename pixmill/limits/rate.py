@@ -1,85 +1,131 @@
-"""The pace: how fast calls may follow each other, within the rate that the provider lets through.
+"""The rate limit: how fast calls may follow each other, within what the provider lets through.
 
-It starts at its ceiling. A "too many calls per second" drops it to the goodput: the calls that got through between
-two throttled ones, which is what a token bucket gives while it is empty; for the first one those since the beginning,
-less what a full bucket had to give. From there the second one is soon looked for, as it tells the limit. Then the pace
-climbs: slowly where the limit is thought to be, so that a limit that stands throttles one call in a hundred or two, and
-quickly further up, so that a limit that was lifted is soon used. The rate is that of the account, of which a process
-may have a portion. Pure arithmetic, no locks; all times are seconds of one clock.
+The rate is the account's; a process may have a fraction of it. Times are seconds of one clock.
+Nothing here locks or sleeps. An answer "too many calls per second" cuts the rate to the goodput:
+the calls that got through between two throttled ones, which is what a token bucket gives while it
+is empty. From there the rate climbs again, in a phase that follows from where it is:
+
+| phase       | where the rate is                     | it grows                        |
+|-------------|---------------------------------------|---------------------------------|
+| UNTHROTTLED | at the ceiling; it was never cut      | not at all                      |
+| SEARCHING   | cut once; the limit is not known yet  | by `SEARCH_CLIMB` a second      |
+| RECOVERING  | below the estimated limit             | by `QUICK_CLIMB` a second, to it |
+| CREEPING    | up to `SLOW_CLIMB` above the estimate | slowly                          |
+| CLIMBING    | above that, or nothing is known       | by `QUICK_CLIMB` a second       |
+
+SEARCHING is quick because the second cut tells the limit, CREEPING slow so that a limit that
+stands throttles one call in a hundred or two, CLIMBING quick again as the limit was lifted.
+
+| phase       | event                                        | new phase and rate              |
+|-------------|----------------------------------------------|---------------------------------|
+| UNTHROTTLED | throttled                                    | SEARCHING, at the goodput       |
+| UNTHROTTLED | throttled within the first `FEW_CALLS`       | CREEPING, `CUT_KEEPS_AT_MOST`   |
+| all others  | throttled                                    | CREEPING, at the goodput        |
+| all others  | throttled, and nothing had got through       | CLIMBING, from the lower bound  |
+| any         | throttled, another process has just cut      | CREEPING, `CUT_KEEPS_AT_MOST`   |
+| any         | throttled, but sent before the last cut      | unchanged                       |
+| all others  | success of a call that waited for its turn   | grows, by where the rate is     |
+| any         | another process has learnt more              | its rate, by where that is      |
+
+The limiter logs every new rate: `rate 20.0 → 7.9 calls/s: 50429`, `rate 7.9 → 9.6 calls/s: growth`.
 """
 
+from enum import Enum, auto
 from typing import NamedTuple
 
-RATE_MARGIN = 0.98
-"""The share of the allowed rate that is used: the provider counts arrivals, and networks bunch them up a little."""
-LOWEST = 0.1
-LOWEST_SHARE = 0.01
-"""Calls per second, or the share of the ceiling, that go out whatever the provider says: to hear when it recovers."""
-CATCH_UP = 0.1
-"""Seconds of turns that are made up for after a late wake-up; more would be a burst."""
-SURE_CUT = 0.97
-FIRST_CUT = 0.85
-NEXT_CUT = 0.7
-"""What a cut leaves of the rate: at most, at least, and at least where the cut before it was not enough."""
-RECENT = 20
-"""Calls that get through after a cut that was enough."""
-SURE = 6
-"""Calls between two throttled ones from which the goodput is known well enough to go slowly from there on."""
-BUCKET_SECONDS = 0.75
-FEW = 4
-"""How many seconds' worth of calls a full bucket is taken to hold, and through how many calls that tells nothing."""
-NEAR = 0.05
-NEAR_CALLS = 300
-NEAR_SECONDS = 120.0
-"""How far the slow climb goes above the estimate, and the calls and seconds that it takes, whichever is quicker."""
-SHARED_NEAR = 0.15
-"""`NEAR` where others share the account: of several cuts at once the estimate is lower than need be."""
-HEARD_AFTER = 2.0
-"""Seconds in which others who share the account hear of a cut. What is throttled meanwhile may be their doing, and is
-no measure of the goodput."""
-GROWTH = 0.1
-SEARCH = 0.5
-"""The share by which the pace grows in a second elsewhere (it doubles in seven), and after the first cut."""
+from pixmill.limits.feedback import Permit
+from pixmill.limits.schedule import Schedule
+from pixmill.tuning import (
+    BUCKET_SECONDS,
+    CUT_KEEPS_AT_LEAST,
+    CUT_KEEPS_AT_MOST,
+    CUT_WAS_ENOUGH_CALLS,
+    FEW_CALLS,
+    HEARD_SECONDS,
+    QUICK_CLIMB,
+    RATE_FLOOR,
+    RATE_FLOOR_SHARE,
+    RATE_MARGIN,
+    RECUT_KEEPS_AT_LEAST,
+    SEARCH_CLIMB,
+    SHARED_SLOW_CLIMB,
+    SLOW_CLIMB,
+    SLOW_CLIMB_CALLS,
+    SLOW_CLIMB_SECONDS,
+    SURE_CALLS,
+)
 
 
-class Permit(NamedTuple):
-    """A call that was let go: its number, when, how many others were in flight, and whether the pace held it up."""
+class RatePhase(Enum):
+    """Where the rate is, and so how it grows; see the module's tables."""
 
-    number: int
-    at: float
-    beside: int
-    paced: bool
+    UNTHROTTLED = auto()
+    SEARCHING = auto()
+    RECOVERING = auto()
+    CREEPING = auto()
+    CLIMBING = auto()
 
 
 class RateEstimate(NamedTuple):
-    """What the answers have taught: calls per second, and where the limit is thought to be, after so many cuts.
+    """What the answers have taught. Processes tell each other; of two the larger one is in force.
 
-    Of two the larger one is in force: it knows of more cuts, or of more successes since the last one.
+    It is larger with more cuts, or after as many with more successes since the last one. The
+    names of the fields are in the ledger, where other versions read them.
     """
 
     cuts: int
+    """How often the rate was cut."""
+
     rate: float
+    """Calls per second of the whole account, now."""
+
     estimate: float
+    """Calls per second at which the limit is thought to be; 0 where nothing is known."""
+
+
+class Goodput(NamedTuple):
+    """The calls that got through between two throttled ones, counted to plus or minus one call."""
+
+    calls: int
+
+    low: float
+    """Calls per second, if the bucket was just empty at both ends."""
+
+    high: float
+    """Calls per second, if one more would have got through."""
 
 
 class AdaptiveRateLimit:
-    """Turns for calls at the rate in force: the `account_fraction` of `rate`, the account's calls per second."""
+    """Gives calls their turns at the rate in force: `account_fraction` of the account's `rate`."""
 
     def __init__(self, qps: float, now: float) -> None:
+        # Calls per second: never more, however much the provider lets through.
         self._ceiling = qps * RATE_MARGIN
+        # Calls per second: never less, or nobody would notice that the provider has recovered.
+        self._floor = min(
+            max(RATE_FLOOR, RATE_FLOOR_SHARE * self._ceiling), self._ceiling
+        )
+        # Calls per second of the whole account.
         self.rate = self._ceiling
-        self._lowest = min(max(LOWEST, LOWEST_SHARE * self._ceiling), self._ceiling)
-        self._next = now
-        self._held_until = now
-        self._grown_at = now
+        # The part of it that is for this process; the others of the account have the rest.
         self.account_fraction = 1.0
-        self._heard_at = now
+        # Where the limit is thought to be, in calls per second; 0 where nothing is known.
         self._estimate = 0.0
+        # Cuts of this process and of those that told it: whose knowledge is newer.
         self._cuts = 0
-        self._cut_at = 0
-        self._throttled: Permit | None = None
+        # Between the first cut and the second one, which tells the limit.
+        self._is_searching = False
+        # The number of the last call before the last cut: up to it, answers are about the past.
+        self._cut_after = 0
+        # The last throttled call: from it to the next one the goodput is counted.
+        self._last_throttled: Permit | None = None
+        # When the first call was due: the goodput before the first throttled one counts from it.
         self._first_turn: float | None = None
-        self._searching = False
+        # Until then others may not know of the last cut, and what is throttled may be theirs.
+        self._heard_at = now
+        # When the rate last grew.
+        self._grown_at = now
+        self._schedule = Schedule(next_turn=now, held_until=now)
 
     @property
     def own_rate(self) -> float:
@@ -91,125 +137,174 @@ class AdaptiveRateLimit:
         """What the answers have taught this process, or others that told it."""
         return RateEstimate(self._cuts, self.rate, self._estimate)
 
-    def share(
+    @property
+    def phase(self) -> RatePhase:
+        """Where the rate is now."""
+        if not self._cuts:
+            return RatePhase.UNTHROTTLED
+        if self.rate < self._estimate:
+            return RatePhase.RECOVERING
+        slow_climb = SLOW_CLIMB if self.account_fraction == 1 else SHARED_SLOW_CLIMB
+        if self.rate < self._estimate * (1 + slow_climb):
+            return RatePhase.CREEPING
+        if self._is_searching:
+            return RatePhase.SEARCHING
+        return RatePhase.CLIMBING
+
+    # Turns
+
+    @property
+    def has_reserved_turn(self) -> bool:
+        """Whether a call waits for its turn."""
+        return self._schedule.reserved is not None
+
+    def reserve(self, ready: float, now: float) -> float:
+        """Reserve the next turn for a call that could have gone since `ready`; return when it is."""
+        turn, self._schedule = self._schedule.reserve(ready, now, self._spacing)
+        if self._first_turn is None:
+            self._first_turn = turn
+        return turn
+
+    def settle(self) -> None:
+        """Record that the call with the reserved turn has gone, or will reserve another."""
+        self._schedule = self._schedule.settle()
+
+    def refund(self, now: float) -> None:
+        """Record that a turn was not used, as its call was not sent; the reserved one is void."""
+        self._schedule = self._schedule.refund(now, self._spacing)
+
+    def hold(self, seconds: float, now: float) -> None:
+        """Give no turn for `seconds`; the reserved one is void."""
+        # A hold shorter than the spacing must not quicken the rate.
+        self._schedule = self._schedule.hold(now + max(seconds, self._spacing))
+
+    # Beside other processes
+
+    def use_share(
         self,
         account_fraction: float,
         qps: float,
         learnt: RateEstimate,
         sent: int,
         now: float,
-        booked: float | None,
     ) -> None:
-        """Use an `account_fraction` of an account with the ceiling `qps`, and go on from what all
-        its processes have `learnt`.
+        """Use a part of an account with the ceiling `qps`, and what its processes have `learnt`.
 
-        A turn that was `booked` is void: at another rate it comes sooner or later.
+        `sent` is how many calls this process has made. The reserved turn is void.
         """
         before = self.own_rate
-        due = self._next if booked is None else booked
         self._ceiling = qps * RATE_MARGIN
         if learnt > self.learnt:
-            if learnt.cuts > self._cuts:
-                self._cut_at = sent
-                self._heard_at = now + HEARD_AFTER
-            self._cuts, self.rate, self._estimate = learnt
+            self._adopt(learnt, sent, now)
+        # Without any cut the rate is the ceiling, also where it was lower for another's config.
         self.rate = min(self.rate, self._ceiling) if self._cuts else self._ceiling
         self.account_fraction = account_fraction
-        self._next = max(
-            due if due <= now else now + (due - now) * before / self.own_rate,
-            self._held_until,
-        )
+        self._schedule = self._schedule.reprice(now, before, self.own_rate)
 
-    def turn(self, ready: float, now: float) -> float:
-        """Book the next turn for a call that could have gone since `ready`, and return when it is."""
-        turn = max(ready, self._next, now - CATCH_UP)
-        if self._first_turn is None:
-            self._first_turn = turn
-        self._next = turn + 1 / self.own_rate
-        return turn
+    def _adopt(self, learnt: RateEstimate, sent: int, now: float) -> None:
+        if learnt.cuts > self._cuts:
+            self._cut_after = sent
+            self._heard_at = now + HEARD_SECONDS
+        self._cuts = learnt.cuts
+        self.rate = learnt.rate
+        self._estimate = learnt.estimate
 
-    def refund(self, now: float, booked: float | None) -> None:
-        """Take in that a turn was not used. One that was `booked` since then is void: it comes sooner."""
-        due = self._next if booked is None else booked
-        self._next = max(
-            due - 1 / self.own_rate, min(due, now - CATCH_UP), self._held_until
-        )
-
-    def hold(self, seconds: float, now: float) -> None:
-        """Give no turn for `seconds`. A turn that was booked is void."""
-        self._held_until = max(self._held_until, now + max(seconds, 1 / self.own_rate))
-        self._next = self._held_until
+    # Answers
 
     def cut(self, call: Permit, sent: int, now: float) -> bool:
-        """Take in that `call` was throttled, after `sent` calls in all. True: the rate fell, a booked turn is void.
+        """Record that `call` was throttled, after `sent` calls in all.
 
-        A call from before the last cut does not cut again.
+        Returns whether the rate was cut, which makes the reserved turn void.
         """
-        before = self._throttled
-        self._throttled = call
-        if call.number <= self._cut_at:
+        last_throttled = self._last_throttled
+        self._last_throttled = call
+        if call.number <= self._cut_after:
             return False
         if call.at < self._heard_at:
-            self.rate = self._estimate = max(self._lowest, self.rate * SURE_CUT)
-        elif self._cuts or not self._fell_to_first_goodput(call):
-            self._searching = False
-            self._fall(before, call)
+            # Another process has just cut the same account: this is hardly a second drop.
+            self.rate = max(self._floor, self.rate * CUT_KEEPS_AT_MOST)
+            self._estimate = self.rate
+        elif self._cuts:
+            self._cut_to_goodput(call, last_throttled)
+        else:
+            self._cut_for_the_first_time(call)
         self._cuts += 1
-        self._heard_at = now + HEARD_AFTER if self.account_fraction < 1 else now
-        self._cut_at = sent
+        self._cut_after = sent
         self._grown_at = now
-        self._next = max(now + 1 / self.own_rate, self._held_until)
+        is_shared = self.account_fraction < 1
+        self._heard_at = now + HEARD_SECONDS if is_shared else now
+        self._schedule = self._schedule.restart(now, self._spacing)
         return True
 
     def grow(self, call: Permit, now: float) -> None:
-        """Take in that `call` went well. Only one that the pace held up shows that there was more to send."""
-        if call.number <= self._cut_at or not call.paced:
+        """Record that `call` went well."""
+        # A call that the rate did not hold up does not show that there was more to send.
+        if call.number <= self._cut_after or not call.paced:
             return
-        passed = min(now - self._grown_at, 2 / self.own_rate)
+        # Time in which nothing was sent proves nothing.
+        passed = min(now - self._grown_at, 2 * self._spacing)
         self._grown_at = now
-        near = self._estimate * (
-            1 + (NEAR if self.account_fraction == 1 else SHARED_NEAR)
-        )
-        quick = self.rate * (1 + (SEARCH if self._searching else GROWTH) * passed)
-        if self.rate < self._estimate:
-            grown = min(quick, self._estimate)
-        elif self.rate < near:
-            grown = self.rate * (
-                1 + NEAR * passed * max(self.rate / NEAR_CALLS, 1 / NEAR_SECONDS)
-            )
-        else:
-            grown = quick
+        match self.phase:
+            case RatePhase.UNTHROTTLED:
+                return
+            case RatePhase.RECOVERING:
+                grown = min(self.rate * (1 + QUICK_CLIMB * passed), self._estimate)
+            case RatePhase.CREEPING:
+                per_second = max(self.rate / SLOW_CLIMB_CALLS, 1 / SLOW_CLIMB_SECONDS)
+                grown = self.rate * (1 + SLOW_CLIMB * passed * per_second)
+            case RatePhase.SEARCHING:
+                grown = self.rate * (1 + SEARCH_CLIMB * passed)
+            case RatePhase.CLIMBING:
+                grown = self.rate * (1 + QUICK_CLIMB * passed)
         self.rate = min(grown, self._ceiling)
 
-    def _fell_to_first_goodput(self, call: Permit) -> bool:
-        """Set the rate to what has got through before the first throttled `call`, where that was not next to nothing.
+    def _cut_for_the_first_time(self, call: Permit) -> None:
+        """Cut to what has got through since the beginning, less what a full bucket had to give.
 
         A limit that is not met for long was not much too high, and the rate hardly falls.
         """
         through = call.number - 1
-        if through < FEW or self._first_turn is None:
-            return False
+        if through < FEW_CALLS or self._first_turn is None:
+            self._cut_to_goodput(call, None)
+            return
         seconds = call.at - self._first_turn + BUCKET_SECONDS
         goodput = through / (seconds * self.account_fraction)
-        self.rate = max(self._lowest, min(goodput, self.rate * SURE_CUT))
-        # How much the bucket held is a guess, so there is no estimate to go slowly about.
+        self.rate = max(self._floor, min(goodput, self.rate * CUT_KEEPS_AT_MOST))
+        # What the bucket held is a guess, so there is no estimate to go slowly about.
         self._estimate = 0.0
-        self._searching = True
-        return True
+        self._is_searching = True
 
-    def _fall(self, before: Permit | None, call: Permit) -> None:
-        """Set the rate to the goodput since `before` was throttled, counted to plus or minus a call."""
-        low = high = most = self.rate * SURE_CUT
-        least = self.rate * FIRST_CUT
-        through = 0
-        if before and before.at < call.at:
-            through = call.number - before.number - 1
-            seconds = (call.at - before.at) * self.account_fraction
-            low = through / seconds
-            high = (through + 1) / seconds
-            if through < RECENT:
-                least = self.rate * NEXT_CUT
-        self.rate = max(self._lowest, least, min(low, most))
-        known = low if through >= SURE else high
-        # Where nothing got through there is no estimate to go slowly about: it may have been an outage.
-        self._estimate = max(self.rate, min(known, most)) if low else 0.0
+    def _cut_to_goodput(self, call: Permit, last_throttled: Permit | None) -> None:
+        """Cut to the goodput since `last_throttled`, within bounds.
+
+        | bound | in calls per second            | why                                     |
+        |-------|--------------------------------|-----------------------------------------|
+        | most  | 97 % of the rate               | a cut has to change something           |
+        | least | 85 % of the rate, or 70 % if the last cut was not enough | one count is noisy |
+        | low   | the calls counted              | so many surely got through              |
+        | high  | the calls counted and one more | the estimate, where few were counted    |
+        | floor | `RATE_FLOOR`, or 1 % of the ceiling | a recovery has to be noticed       |
+        """
+        self._is_searching = False
+        most = self.rate * CUT_KEEPS_AT_MOST
+        least = self.rate * CUT_KEEPS_AT_LEAST
+        goodput = Goodput(0, low=most, high=most)
+        if last_throttled and last_throttled.at < call.at:
+            through = call.number - last_throttled.number - 1
+            seconds = (call.at - last_throttled.at) * self.account_fraction
+            goodput = Goodput(through, through / seconds, (through + 1) / seconds)
+            if goodput.calls < CUT_WAS_ENOUGH_CALLS:
+                least = self.rate * RECUT_KEEPS_AT_LEAST
+        self.rate = max(self._floor, least, min(goodput.low, most))
+        if goodput.low == 0:
+            # Nothing got through. It may have been an outage, so that no limit is known.
+            self._estimate = 0.0
+            return
+        is_sure = goodput.calls >= SURE_CALLS
+        estimate = goodput.low if is_sure else goodput.high
+        self._estimate = max(self.rate, min(estimate, most))
+
+    @property
+    def _spacing(self) -> float:
+        """Seconds between two calls of this process."""
+        return 1 / self.own_rate

@@ -1,31 +1,30 @@
-"""The retry budget: how many calls may be repeats, so that a service in trouble is not asked twice for everything.
+"""The retry budget: how many calls may be repeats.
 
-A repeat costs a token. Every call brings a tenth of one, every second a whole one, and a few are there from the start:
-small runs never notice. What repeats have to wait for, first calls use. (Plain retries multiply the calls by
-`retry.max_attempts` just when the service can't take them.) Times are seconds of one clock.
+A repeat costs a token. Every call brings a part of one, every second another, and a few are
+there from the start, so that small runs never notice. Repeats that find none wait, and first
+calls use their turns meanwhile. Without it `retry.max_attempts` multiplies the calls just when
+the service can't take them.
 """
 
-SHARE = 0.1
-"""Repeats for each call."""
-PER_SECOND = 1.0
-"""Repeats a second however few calls there are: also what is left at the end of a run has to get its turns."""
-AT_ONCE = 10.0
-"""Repeats that may come together."""
+from pixmill.tuning import REPEATS_AT_ONCE, REPEATS_PER_CALL, REPEATS_PER_SECOND
 
 
 class RetryBudget:
-    """Tells repeats when they may go, from `now` on."""
+    """Says when repeats may go. Times are seconds of one clock, which `now` reads."""
 
     def __init__(self, now: float) -> None:
-        self._tokens = AT_ONCE
-        self._at = now
+        # Below zero once repeats are booked ahead: the next one waits until it is paid back.
+        self._tokens = REPEATS_AT_ONCE
+        # When the tokens of the passing time were last added.
+        self._filled_at = now
 
-    def deposit(self) -> None:
-        """Take in that a call was made."""
-        self._tokens = min(AT_ONCE, self._tokens + SHARE)
+    def record_call(self) -> None:
+        """Record that a call was made, which allows a part of a repeat."""
+        self._tokens = min(REPEATS_AT_ONCE, self._tokens + REPEATS_PER_CALL)
 
-    def withdraw(self, now: float) -> float:
+    def book_repeat(self, now: float) -> float:
         """Book a repeat and return the seconds after which it may go."""
-        self._tokens = min(AT_ONCE, self._tokens + (now - self._at) * PER_SECOND) - 1
-        self._at = now
-        return max(0.0, -self._tokens / PER_SECOND)
+        earned = (now - self._filled_at) * REPEATS_PER_SECOND
+        self._tokens = min(REPEATS_AT_ONCE, self._tokens + earned) - 1
+        self._filled_at = now
+        return max(0.0, -self._tokens / REPEATS_PER_SECOND)

@@ -33,9 +33,7 @@ from pixmill.storage.image_decoding import (
     inspect,
     inspect_input,
 )
-
-PAUSE_SECONDS = 0.5
-"""What the pauses between attempts double from; each is a random part of that, so that threads don't come together."""
+from pixmill.tuning import IMAGE_ATTEMPTS, IMAGE_BACKOFF, INPUT_IMAGE_ATTEMPTS
 
 REDIRECTS = 3
 
@@ -74,7 +72,7 @@ OUTPUTS = FetchPolicy(
     schemes=("https",),
     max_bytes=MAX_BYTES,
     inspect=inspect,
-    attempts=3,
+    attempts=IMAGE_ATTEMPTS,
     # It was paid for and is known to exist: a body that is cut or wrong is more likely the way's fault than its own.
     passing=frozenset({"unreachable", "too_large", "type", "dimensions", "damaged"}),
 )
@@ -85,7 +83,7 @@ INPUTS = FetchPolicy(
     schemes=("http", "https"),
     max_bytes=INPUT_BYTES,
     inspect=inspect_input,
-    attempts=2,
+    attempts=INPUT_IMAGE_ATTEMPTS,
     passing=frozenset({"unreachable"}),
 )
 """Images that a table names, looked at before anything is paid."""
@@ -155,7 +153,7 @@ class ImageFetcher:
                     raise
                 last = error
             if attempt < self._policy.attempts:
-                self._sleep(self._jitter() * PAUSE_SECONDS * 2**attempt)
+                self._sleep(IMAGE_BACKOFF.pause(attempt, self._jitter))
         raise ImageError(f"{last} ({attempt} attempts)", problem=last.problem)
 
     def abort(self) -> None:

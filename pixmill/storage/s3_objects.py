@@ -1,11 +1,10 @@
 """Objects of a bucket, below one prefix: read, written under a condition, listed. The only place that knows boto3.
 
 A write is sent with its SHA-256, which the server checks and keeps. One whose answer is lost is settled by looking: if
-the object is what was sent, it was written. Passing faults are tried again, at most `ATTEMPTS` times in all.
+the object is what was sent, it was written. Passing faults are tried again, at most `BUCKET_ATTEMPTS` times in all.
 """
 
 import logging
-import random
 import tempfile
 import time
 from base64 import b64decode, b64encode
@@ -22,10 +21,10 @@ from pixmill.config.model import AUTO_CONCURRENCY
 from pixmill.errors import ConfigError, StoreError, UserError
 from pixmill.redaction import remember
 from pixmill.storage.atomic_write import new_part
+from pixmill.tuning import BUCKET_ATTEMPTS, BUCKET_BACKOFF
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 5
 PAGE = 1_000
 """Objects of one listing, which is what servers give at most."""
 
@@ -167,14 +166,14 @@ class Objects:
             "ChecksumSHA256": b64encode(bytes.fromhex(digest)).decode(),
         }
         arguments = {**checked, **condition, "ContentType": kind}
-        for attempt in range(ATTEMPTS):
+        for attempt in range(1, BUCKET_ATTEMPTS + 1):
             try:
                 return self._put(name, body, arguments)
             except _Absent:
                 raise PreconditionFailed(f"{self._shown(name)} is gone") from None
             except WriteConflict as clash:
                 problem: StoreError = clash
-                _pause(attempt)
+                time.sleep(BUCKET_BACKOFF.pause(attempt))
             except (PreconditionFailed, OutcomeUnknown):
                 if self._is_there(name, digest):
                     return None
@@ -221,7 +220,7 @@ class Objects:
 
     def _read(self, name: str, file: IO[bytes]) -> Seen | None:
         """Read an object into an empty file, which is at its beginning afterwards."""
-        for attempt in range(ATTEMPTS):
+        for attempt in range(1, BUCKET_ATTEMPTS + 1):
             try:
                 answer = self._ask(
                     "read", name, self._client.get_object, ChecksumMode="ENABLED"
@@ -238,7 +237,7 @@ class Objects:
                 problem = type(error).__name__
                 file.seek(0)
                 file.truncate()
-                _pause(attempt)
+                time.sleep(BUCKET_BACKOFF.pause(attempt))
         raise OutcomeUnknown(f"can't read {self._shown(name)}: {problem}")
 
     def _ask(
@@ -313,7 +312,7 @@ def _client(endpoint: str | None, region: str | None, virtual_hosts: bool) -> An
         ) from None
     style = "virtual" if virtual_hosts else "path" if endpoint else "auto"
     options = Config(
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": BUCKET_ATTEMPTS},
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         max_pool_connections=AUTO_CONCURRENCY,
@@ -361,7 +360,3 @@ def _seen(answer: Mapping[str, Any]) -> Seen:
 
 def _sentence(error: BaseException) -> str:
     return " ".join(str(error).split())[:_SHOWN_CHARACTERS]
-
-
-def _pause(attempt: int) -> None:
-    time.sleep(random.random() * 0.05 * 2**attempt)  # noqa: S311 - spreads writers, no secret

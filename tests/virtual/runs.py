@@ -14,13 +14,13 @@ from typing import Any
 
 from pixmill.config.model import Config
 from pixmill.execution.image_downloads import Downloads
-from pixmill.execution.outcomes import MAX_THROTTLES
 from pixmill.execution.progress import ChunkCounts
 from pixmill.execution.stop_reasons import StopCode
 from pixmill.execution.thread_executor import ThreadExecutor
 from pixmill.ledger import AttemptRecord, Ledger, State
 from pixmill.ledger.process_owner import this_owner
 from pixmill.planning.jobs import Job
+from pixmill.tuning import THROTTLES_PER_JOB
 from tests.virtual.service import Service, VirtualClient, VirtualImages, Weather
 from tests.virtual.threads import Thread
 from tests.virtual.world import Process, World
@@ -268,7 +268,7 @@ class Store:
         self._of_run[run_id] += 1
         calls, most = (
             self._of_run[run_id],
-            config.retry.max_attempts + config.retry.rerolls + MAX_THROTTLES,
+            config.retry.max_attempts + config.retry.rerolls + THROTTLES_PER_JOB,
         )
         if self._of_job[run_id, key] > most:
             self.world.fail(

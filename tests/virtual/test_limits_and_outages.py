@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pixmill.limits.retry_budget import AT_ONCE, PER_SECOND, SHARE
+from pixmill.tuning import REPEATS_AT_ONCE, REPEATS_PER_CALL, REPEATS_PER_SECOND
 from tests.virtual.histories import told
 from tests.virtual.runs import Store, config_with
 from tests.virtual.service import Weather
@@ -73,7 +73,11 @@ def test_a_brown_out_brings_no_storm_of_repeats(lived: Telling) -> None:
     store = lived(weather, 800, limits={"qps": 20, "concurrency": 100})
     in_it = [job for at, job in store.service.sent if at < end]
     repeats = len(in_it) - len(set(in_it))
-    assert 0 < repeats <= SHARE * len(in_it) + PER_SECOND * end + AT_ONCE
+    assert (
+        0
+        < repeats
+        <= REPEATS_PER_CALL * len(in_it) + REPEATS_PER_SECOND * end + REPEATS_AT_ONCE
+    )
     assert store.left["succeeded"] >= 0.95 * len(store.jobs)
     assert store.left.keys() <= {"succeeded", "failed"}
 

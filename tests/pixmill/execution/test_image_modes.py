@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from pixmill.backoff import Backoff
 from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
 from pixmill.execution.run import prepare
@@ -118,7 +119,7 @@ def test_each_mode_tells_what_became_of_its_pictures(
     project: Project, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F14: a run whose pictures are gone is no success, however they were to come; the next one has no news."""
-    monkeypatch.setattr("pixmill.storage.image_fetcher.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("pixmill.storage.image_fetcher.IMAGE_BACKOFF", Backoff(0, 0))
     missing = ROWS if case.code else 0
     with provided(project, case) as (config, provider):
         runs = [run_and_check(config, provider.charges) for _ in range(2)]

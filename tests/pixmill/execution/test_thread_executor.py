@@ -17,7 +17,6 @@ from pixmill.config.model import Stop
 from pixmill.errors import LedgerError, PixmillError
 from pixmill.execution import thread_executor as executor_module
 from pixmill.execution.image_downloads import Downloads
-from pixmill.execution.outcomes import MAX_THROTTLES
 from pixmill.execution.progress import ChunkCounts, RunCounters
 from pixmill.execution.run import Run, prepare
 from pixmill.execution.stop_reasons import StopCode
@@ -27,6 +26,7 @@ from pixmill.planning.jobs import Job
 from pixmill.provider.client import Client, open_client
 from pixmill.storage import open_store
 from pixmill.storage.image_fetcher import ImageFetcher
+from pixmill.tuning import THROTTLES_PER_JOB
 from tests.conftest import Project, run_config
 from tests.faulty_server import Behaviour, FaultyServer, Peer, answer
 from tests.pixmill.provider.answer_bodies import success
@@ -123,7 +123,7 @@ def test_throttling_without_end_ends_and_is_pending_in_the_next_run(
         config = configure_run(project, provider.url, 1, retry={"max_attempts": 1})
         with started(config) as (executor, jobs):
             assert run_to_end(lambda: executor.process(jobs)) == ChunkCounts(failed=1)
-        assert len(provider.requests) == MAX_THROTTLES
+        assert len(provider.requests) == THROTTLES_PER_JOB
         provider.every = None
         run = run_and_check(config, provider.charges)
     assert (run.report["succeeded"], run.report["calls"]) == (1, 1)

@@ -12,7 +12,8 @@ from sqlalchemy import select, text, update
 from pixmill.ledger import Ledger
 from pixmill.ledger.dialects import clock
 from pixmill.limits.fair_share import Allotment
-from pixmill.limits.lease_table import LEASE_SECONDS, LeaseRequest, share_out, shares
+from pixmill.limits.lease_table import LeaseRequest, share_out, shares
+from pixmill.tuning import LEASE_SECONDS
 from tests.pixmill.limits.test_account_lease import report
 
 

@@ -15,12 +15,13 @@ from pixmill.limits.fair_share import (
     LeaseRecord,
     UsageReport,
     allocate,
-    fair_portions,
-    fair_slots,
+    divide_rate,
+    divide_slots,
 )
-from pixmill.limits.limiter import KEEPS_UP, CallLimiter
-from pixmill.limits.rate import RATE_MARGIN, AdaptiveRateLimit, Permit
-from pixmill.provider.error_codes import Verdict
+from pixmill.limits.feedback import Feedback, Permit
+from pixmill.limits.limiter import CallLimiter
+from pixmill.limits.rate import AdaptiveRateLimit
+from pixmill.tuning import KEEPS_UP_SHARE, RATE_MARGIN
 
 WHOLE = 1 + 1e-9
 """All of a rate, give or take what binary fractions can't say."""
@@ -109,18 +110,18 @@ def test_who_is_alone_has_everything_and_a_later_one_gets_what_ends() -> None:
 
 
 def test_what_one_has_no_use_for_is_for_the_others() -> None:
-    assert fair_slots(10, [1, 100, 100]) == [1, 4, 5]
-    assert sum(fair_slots(10, [1, 2, 3])) == 10
-    assert fair_portions([(1, 0.1), (1, UNLIMITED), (1, UNLIMITED)]) == pytest.approx(
+    assert divide_slots(10, [1, 100, 100]) == [1, 4, 5]
+    assert sum(divide_slots(10, [1, 2, 3])) == 10
+    assert divide_rate([(1, 0.1), (1, UNLIMITED), (1, UNLIMITED)]) == pytest.approx(
         [0.1, 0.45, 0.45]
     )
-    assert fair_portions([(2, UNLIMITED), (3, UNLIMITED)]) == pytest.approx([0.4, 0.6])
-    assert sum(fair_portions([(2, 0.1), (3, 0.1)])) == pytest.approx(1)
+    assert divide_rate([(2, UNLIMITED), (3, UNLIMITED)]) == pytest.approx([0.4, 0.6])
+    assert sum(divide_rate([(2, 0.1), (3, 0.1)])) == pytest.approx(1)
 
 
 def test_where_there_are_fewer_slots_than_processes_all_have_their_turn() -> None:
     """I7: nobody waits for the end of the others."""
-    given = [fair_slots(2, [5, 5, 5], turn) for turn in range(3)]
+    given = [divide_slots(2, [5, 5, 5], turn) for turn in range(3)]
     assert all(sum(slots) == 2 for slots in given)
     assert all(map(any, zip(*given, strict=True)))
 
@@ -141,12 +142,12 @@ def test_the_last_cut_is_heard_and_two_of_one_burst_are_one() -> None:
         assert slots.cut(Permit(1, 0.0, beside, paced=True), sent=9)
     assert max(first.learnt, second.learnt).limit == 6
     third = AdaptiveConcurrencyLimit(10, 10)
-    third.share(3, 10, max(first.learnt, second.learnt), sent=4)
+    third.use_share(3, 10, max(first.learnt, second.learnt), sent=4)
     assert third.limit == 6
     assert not third.cut(Permit(4, 0.0, 5, paced=True), sent=5), (
         "a call from before it heard of the cut"
     )
-    third.share(3, 10, AdaptiveConcurrencyLimit(10, 10).learnt, sent=6)
+    third.use_share(3, 10, AdaptiveConcurrencyLimit(10, 10).learnt, sent=6)
     assert third.limit == 6, "who has not heard of the cut yet does not undo it"
 
 
@@ -205,7 +206,7 @@ def test_after_a_cut_only_what_the_others_leave_is_used_at_once() -> None:
     shared.takes(LeaseRecord(report(held=6, wanted=6), 0.5))
     calls = shared.sent(3)
     shared.limiter.usage_changed.clear()
-    shared.limiter.release(calls[2], Verdict.THROTTLE_CONCURRENCY, answered=True)
+    shared.limiter.release(calls[2], Feedback.CONCURRENCY_LIMITED, answered=True)
     assert shared.limiter.limit == 2
     assert shared.limiter.usage_changed.is_set(), "the others should hear of it at once"
 
@@ -213,7 +214,7 @@ def test_after_a_cut_only_what_the_others_leave_is_used_at_once() -> None:
 def test_who_wants_nothing_lets_its_share_go() -> None:
     shared = Shared()
     shared.takes()
-    shared.limiter.release(shared.sent(1)[0], Verdict.SUCCEEDED, answered=True)
+    shared.limiter.release(shared.sent(1)[0], Feedback.OK, answered=True)
     shared.takes()
     assert shared.limiter.report() is None
     assert shared.sent(1) == []
@@ -233,11 +234,11 @@ def test_a_larger_portion_is_used_by_the_call_that_waits_already() -> None:
     shared = Shared()
     shared.takes(LeaseRecord(report(held=5), 0.999))
     shared.sent(1)
-    pace = shared.limiter._pace
-    booked = pace.turn(0.0, 0.0)
-    assert booked > 50
-    pace.share(1.0, 20, pace.learnt, sent=1, now=0.0, booked=booked)
-    assert pace.turn(0.0, 0.0) == pytest.approx(1 / (20 * RATE_MARGIN))
+    rate = shared.limiter._rate
+    reserved = rate.reserve(0.0, 0.0)
+    assert reserved > 50
+    rate.use_share(1.0, 20, rate.learnt, sent=1, now=0.0)
+    assert rate.reserve(0.0, 0.0) == pytest.approx(1 / (20 * RATE_MARGIN))
 
 
 def test_the_turn_of_a_call_that_was_not_sent_is_for_the_next_one() -> None:
@@ -257,13 +258,15 @@ def test_who_is_slow_once_wants_what_it_used_before_and_then_what_it_uses() -> N
     for calls in (10, 3, 3):
         begun = shared.now
         for call in shared.sent(calls):
-            shared.limiter.release(call, Verdict.SUCCEEDED, answered=True)
+            shared.limiter.release(call, Feedback.OK, answered=True)
         shared.now = begun + 1
         mine = shared.limiter.report()
         assert mine
         wanted.append(mine.wanted_rate)
         shared.limiter.take(allocate(mine, [])[0], 1e9)
-    assert wanted == pytest.approx([20 * RATE_MARGIN, 11 / KEEPS_UP, 4 / KEEPS_UP])
+    assert wanted == pytest.approx(
+        [20 * RATE_MARGIN, 11 / KEEPS_UP_SHARE, 4 / KEEPS_UP_SHARE]
+    )
 
 
 @pytest.mark.parametrize(

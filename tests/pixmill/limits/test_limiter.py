@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pixmill.limits.limiter import CallLimiter
-from pixmill.limits.rate import RATE_MARGIN, AdaptiveRateLimit
+from pixmill.limits.rate import AdaptiveRateLimit
+from pixmill.tuning import RATE_MARGIN
 
 SECOND = 1 / RATE_MARGIN
 """The rate at which calls go out exactly one second apart."""
@@ -116,8 +117,8 @@ def test_a_hold_does_not_send_those_who_wait_to_the_end_of_the_queue() -> None:
 
 def test_what_was_missed_in_a_long_sleep_is_not_made_up_by_a_burst() -> None:
     """A9: the process is suspended for ten minutes while fifty calls wait; a tenth of a second is made up."""
-    pace = AdaptiveRateLimit(100 * SECOND, now=0.0)
-    turns = [pace.turn(ready=0.0, now=600.0) for _ in range(50)]
+    rate = AdaptiveRateLimit(100 * SECOND, now=0.0)
+    turns = [rate.reserve(ready=0.0, now=600.0) for _ in range(50)]
     assert sum(turn <= 600 for turn in turns) == 11
     assert turns[-1] == pytest.approx(600.39)
 

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 import pytest
 
-from pixmill.limits.limiter import CALM_CALLS, CallLimiter
-from pixmill.limits.rate import LOWEST, Permit
-from pixmill.provider.error_codes import Verdict
+from pixmill.limits.feedback import Feedback, Permit
+from pixmill.limits.limiter import CallLimiter
+from pixmill.tuning import CALM_CALLS, RATE_FLOOR
 from tests.conftest import Project, simulator
 from tests.pixmill.run_checks import configure_run, run_and_check, simulator_charges
 
 SEEDS = range(40)
-OK, FAULT = Verdict.SUCCEEDED, Verdict.RETRY
-TOO_FAST, TOO_MANY = Verdict.THROTTLE_RATE, Verdict.THROTTLE_CONCURRENCY
+OK, FAULT = Feedback.OK, Feedback.FAULT
+TOO_FAST, TOO_MANY = Feedback.RATE_LIMITED, Feedback.CONCURRENCY_LIMITED
 
 
 class Hidden(NamedTuple):
@@ -64,7 +64,7 @@ class World:
         self.hidden, self.faults, self.throttled_after = hidden, faults, throttled_after
         self.bucket = bucket
         self.now = self._filled_at = 0.0
-        self.answers: list[tuple[float, Verdict]] = []
+        self.answers: list[tuple[float, Feedback]] = []
         self.peaks: list[tuple[float, int]] = []
         self._random, self._order = random.Random(seed), count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -96,7 +96,7 @@ class World:
         throttled = sum(verdict in (TOO_FAST, TOO_MANY) for verdict in verdicts)
         return len(verdicts) - throttled, throttled
 
-    def _answer(self) -> tuple[Verdict, float]:
+    def _answer(self) -> tuple[Feedback, float]:
         most = max(1.0, self.bucket * self.hidden.qps)
         self._tokens = min(
             most, self._tokens + (self.now - self._filled_at) * self.hidden.qps
@@ -114,7 +114,7 @@ class World:
         )
 
     def _leaving(
-        self, limiter: CallLimiter, call: Permit, verdict: Verdict
+        self, limiter: CallLimiter, call: Permit, verdict: Feedback
     ) -> Callable[[], None]:
         def release() -> None:
             self._running -= verdict in (OK, FAULT)
@@ -331,7 +331,7 @@ def test_ten_minutes_of_nothing_but_throttling_neither_storm_nor_stall_and_are_s
             world._later(0.05, world._leaving(limiter, call, code))
         assert limiter.limit == 1 or limiter.qps <= 0.01 * hidden.qps
         _, asked = world.counted(begun)
-        assert asked >= 600 * LOWEST
+        assert asked >= 600 * RATE_FLOOR
         world.hidden = hidden
         world.run(limiter, 1e9, until=world.now + 120)
         served, _ = world.counted(world.now - 20)
@@ -359,7 +359,7 @@ class Still:
     def sent(self, calls: int) -> list[Permit]:
         return [call for _ in range(calls) if (call := self.limiter.acquire())]
 
-    def answered(self, verdict: Verdict, *calls: Permit) -> None:
+    def answered(self, verdict: Feedback, *calls: Permit) -> None:
         for call in calls:
             self.limiter.release(call, verdict, answered=True)
 

@@ -1,0 +1,42 @@
+"""What the limits know of a call: when it was let go, and what its answer says about them.
+
+The words are the limits' own, so that they depend on no provider: `execution` translates.
+"""
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+
+class Permit(NamedTuple):
+    """A call that was let go."""
+
+    number: int
+    """Its place among all calls of this process, from 1."""
+
+    at: float
+    """When, by the limiter's clock, in seconds."""
+
+    beside: int
+    """How many others of the account were in flight, as far as is known."""
+
+    paced: bool
+    """Whether it had to wait for its turn: only then was the rate in full use."""
+
+
+class Feedback(Enum):
+    """What an answer says about the limits."""
+
+    OK = auto()
+    """The service did its work, whatever it made of the request."""
+
+    RATE_LIMITED = auto()
+    """Too many calls per second (50429)."""
+
+    CONCURRENCY_LIMITED = auto()
+    """Too many calls in flight (50430)."""
+
+    FAULT = auto()
+    """A passing error, or no usable answer."""
+
+    TURNED_AWAY = auto()
+    """Key, account or address were not accepted: it answers, and shows nothing else."""
