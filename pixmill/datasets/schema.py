@@ -173,7 +173,7 @@ class ResultTable:
         )
         seeds = pc.if_else(
             pc.is_valid(keys),
-            pa.array(by_position(jobs.seeds), pa.int64()).take(at),
+            pa.array(jobs.seeds, pa.int64()).take(at),
             None,
         )
         columns: dict[str, Any] = {

@@ -200,7 +200,7 @@ class Run:
                 self.executor.stop(*self._interrupted)
 
     def _start_engine(self, downloads: Downloads) -> ThreadExecutor | WorkerPool:
-        cached = self.plan.standings[PlannedState.CACHED]
+        cached = self.plan.states[PlannedState.CACHED]
         if self.config.execution.engine != "threads":
             run = (self.config, self.run_id, self.ledger)
             return WorkerPool(

@@ -123,7 +123,7 @@ def _note(of: Planned, made: Published, files: Mapping[str, str]) -> None:
             "examples": {
                 reason: list(shown) for reason, shown in plan.examples.items()
             },
-            "standings": {of.name: number for of, number in plan.standings.items()},
+            "states": {of.name: number for of, number in plan.states.items()},
             "images_missing": plan.images_missing,
             "images_lost": plan.images_lost,
             "long_prompts": plan.long_prompts,
@@ -181,8 +181,8 @@ def _plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> Plan:
         jobs=noted["jobs"],
         reasons=noted["reasons"],
         examples=examples,
-        standings={
-            PlannedState[name]: number for name, number in noted["standings"].items()
+        states={
+            PlannedState[name]: number for name, number in noted["states"].items()
         },
         images_missing=noted["images_missing"],
         images_lost=noted["images_lost"],

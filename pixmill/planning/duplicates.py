@@ -1,21 +1,7 @@
 """Duplicates over a whole table, found by hashes: jobs that ask for the same, rows whose keys contradict each other."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
-
-_NO_KEY = "0" * 64
-
-
-def key_bytes(keys: Sequence[str | None]) -> bytes:
-    """Return the 32 bytes of each job key one behind the other, zeros for none."""
-    return bytes.fromhex("".join(key or _NO_KEY for key in keys))
-
-
-def key_prefix_hash(keys: Sequence[str | None]) -> NDArray[np.uint64]:
-    """Return the first eight bytes of each job key as a number, 0 for none."""
-    return np.frombuffer(key_bytes(keys), ">u8")[::4].astype(np.uint64)
 
 
 def mark_first_occurrences(

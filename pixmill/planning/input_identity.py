@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -34,17 +35,21 @@ _DECODERS = 4
 """Threads that decode local images: each may hold a whole picture."""
 
 
+class ExaminedImages(NamedTuple):
+    """The input images of a batch, the problems of rows for which they can't be sent, and masks of rows to note."""
+
+    images: RowImages
+    problems: dict[int, RowProblem]
+    notes: dict[str, NDArray[np.bool_]]
+
+
 def row_images(
-    config: Config,
-    batch: RowBatch,
-    texts: Mapping[str, pa.Array],
-    problems: dict[int, RowProblem],
-    notes: dict[str, NDArray[np.bool_]],
-) -> RowImages:
-    """Return the input images of `batch`; add what is wrong with them to `problems`, what is to be said to `notes`."""
+    config: Config, batch: RowBatch, texts: Mapping[str, pa.Array]
+) -> ExaminedImages:
+    """Return the input images of `batch`, whose columns are `texts`, and what their names say about them."""
     source = config.input
     if source.local_images:
-        return _files(source, batch, texts, problems)
+        return _files(source, batch, texts)
     # Only where pixmill fetches them as well: what the config allows it to reach is then no mistake of the row.
     allowed = (
         frozenset() if source.images == "url" else frozenset(config.output.allow_hosts)
@@ -52,6 +57,7 @@ def row_images(
     count = batch.rows.num_rows
     stripped = np.zeros(count, np.bool_)
     escaped = np.zeros(count, np.bool_)
+    problems: dict[int, RowProblem] = {}
     columns = []
     for name in source.image_columns:
         urls, had_more = trimmed_urls(texts[name])
@@ -60,8 +66,6 @@ def row_images(
         if may_hold(urls, b"&amp;"):
             escaped[positions(pc.match_substring(urls, "&amp;"))] = True
         columns.append([value or "" for value in urls.to_pylist()])
-    notes["stripped_url"] = stripped
-    notes["escaped_url"] = escaped
     sent = [f"[{url}]" for url in map(json_text, columns[0])]
     if len(columns) > 1:
         sent = [url_list(urls) for urls in zip(*columns, strict=True)]
@@ -70,7 +74,9 @@ def row_images(
         ignored = frozenset(source.ignore_url_params)
         kept = [[without_params(url, ignored) for url in column] for column in columns]
         identities = [url_list(urls) for urls in zip(*kept, strict=True)]
-    return RowImages(identities, sent, [()] * len(sent), columns)
+    images = RowImages(identities, sent, [()] * len(sent), columns)
+    notes = {"stripped_url": stripped, "escaped_url": escaped}
+    return ExaminedImages(images, problems, notes)
 
 
 def bad_images(
@@ -117,13 +123,11 @@ def damaged_files(
 
 
 def _files(
-    source: Input,
-    batch: RowBatch,
-    texts: Mapping[str, pa.Array],
-    problems: dict[int, RowProblem],
-) -> RowImages:
+    source: Input, batch: RowBatch, texts: Mapping[str, pa.Array]
+) -> ExaminedImages:
     folder = batch.file.parent.resolve()
     columns = [texts[name].to_pylist() for name in source.image_columns]
+    problems: dict[int, RowProblem] = {}
     rows: list[tuple[LocalImage, ...]] = []
     for at, names in enumerate(zip(*columns, strict=True)):
         images = []
@@ -139,7 +143,8 @@ def _files(
         row if len(row) == len(columns) else _NO_FILES * len(columns) for row in rows
     ]
     sources = [[row[at].source for row in whole] for at in range(len(columns))]
-    return RowImages(identities, [""] * len(rows), rows, sources)
+    found = RowImages(identities, [""] * len(rows), rows, sources)
+    return ExaminedImages(found, problems, {})
 
 
 def _image(folder: Path, name: str, column: str) -> LocalImage | RowProblem:

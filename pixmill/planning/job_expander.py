@@ -18,12 +18,14 @@ from pixmill.arrow_text import in_nfc
 from pixmill.conditions import Condition, parse
 from pixmill.config.model import Config, Input
 from pixmill.errors import TableError
+from pixmill.planning.computed_jobs import ComputedJobs
 from pixmill.planning.input_identity import row_images
 from pixmill.planning.jobs import JobBatch, RequestVariant, by_position
 from pixmill.planning.request_shapes import RowShapes
 from pixmill.planning.row_checks import (
     RowProblem,
     blank_problems,
+    first_problems,
     note,
     problem,
     prompt_problems,
@@ -91,86 +93,92 @@ class JobExpander:
         batch: RowBatch,
         conflicts: frozenset[int] = frozenset(),
         bad_images: Mapping[int, RowProblem] = _NONE_BAD,
+        computed: ComputedJobs | None = None,
     ) -> JobBatch:
         """Return the jobs of `batch`, with the problem of every row that is invalid.
 
         A row is invalid as a whole where one of its jobs would be, where its number is among `bad_images`, or where
-        its row key is among the `conflicts` (hashes of row keys whose rows contradict each other).
+        its row key is among the `conflicts` (hashes of row keys whose rows contradict each other). Keys and seeds that
+        an earlier call `computed` for the same rows are not computed again.
         """
         count = batch.rows.num_rows
-        texts = {
-            name: text_array(as_text(batch.rows[name]))
-            for name in {*self.read_columns, *self._input.row_key}
-        }
-        texts |= {name: with_newlines(texts[name]) for name in self._texts_of_prompt}
-        problems, unread = self._unreadable(batch, count)
+        texts = self._texts(batch)
+        flaws, unread = self._read_flaws(batch)
+        raw = texts.get(self._prompt_column or "")
+        prompts, prompt_problems, long_prompts = self._prompts(texts, raw, count)
+        images = row_images(self._config, batch, texts)
+        shapes, field_problems = self._shapes.of(batch, texts)
+        given, seed_problems = self._given_seeds(texts)
+        row_keys, key_problems = self._row_keys(texts, count)
+        selected = self._select(batch)
+        requested = self._request(batch, selected)
+        # Of a row with several problems, the first of these is told: what comes first is read first.
+        found = first_problems(
+            flaws,
+            prompt_problems,
+            images.problems,
+            _at_row_numbers(bad_images, batch),
+            field_problems,
+            seed_problems,
+            key_problems,
+            self._conflicts(row_keys, conflicts, requested),
+        )
+        problems = {row: bad for row, bad in found.items() if selected[row]}
+        requested[list(problems)] = False
+        taken = requested.copy()
+        # The first variant of an invalid row stands for the row.
+        taken[list(problems), 0] = True
+        if computed is None:
+            seeds = self._seeds(images.images.identities, raw, given, count)
+            keys = self._keys(images.images.identities, prompts, seeds, shapes)
+            computed = ComputedJobs(by_position(keys), by_position(seeds))
+        by_row = requested.any(axis=1)
         notes = {
             "unread_cell": unread,
             "empty_place": self._template.empty_places(texts, count),
+            **images.notes,
         }
-        raw = texts.get(self._prompt_column or "")
-        prompts, long_prompts = self._prompts(texts, raw, problems, count)
-        images = row_images(self._config, batch, texts, problems, notes)
-        if bad_images:
-            numbers = range(batch.first_row, batch.first_row + count)
-            note(
-                problems,
-                (
-                    (at, bad_images[row])
-                    for at, row in enumerate(numbers)
-                    if row in bad_images
-                ),
-            )
-        shapes = self._shapes.of(batch, texts, problems)
-        seeds = self._seeds(images.identities, raw, texts, problems, count)
-        row_keys = self._row_keys(texts, problems, count)
-        by_slot = self._keys(images.identities, prompts, seeds, shapes)
-        selected = self._selected(batch, count)
-        requested = self._requested(batch, selected)
-        self._note_conflicts(row_keys, conflicts, requested, problems)
-        problems = {at: bad for at, bad in problems.items() if selected[at]}
-        requested[list(problems)] = False
-        taken = requested.copy()
-        taken[list(problems), 0] = True
-        keys: list[str | None] = [*by_position(by_slot)]
-        for at in np.flatnonzero(~requested):
-            keys[at] = None
         return JobBatch(
             rows=batch,
             slots=self.slots,
             problems=problems,
             selected=selected,
             taken=taken.ravel(),
-            keys=keys,
-            contents=by_slot[0],
+            keys=_where(requested.ravel(), computed.keys),
+            all_keys=computed.keys,
             prompts=[prompts[at] for at in self._point_of],
-            seeds=seeds,
+            seeds=computed.seeds,
             shapes=[shapes[at] for at in self._point_of],
-            images=images,
+            images=images.images,
             row_keys=row_keys,
             long_prompts=long_prompts,
-            notes={
-                name: int(mask[requested.any(axis=1)].sum())
-                for name, mask in notes.items()
-            },
+            notes={name: int(mask[by_row].sum()) for name, mask in notes.items()},
         )
 
-    def _unreadable(
-        self, batch: RowBatch, count: int
+    def _texts(self, batch: RowBatch) -> dict[str, pa.Array]:
+        """Return the columns that are read, as text."""
+        texts = {
+            name: text_array(as_text(batch.rows[name]))
+            for name in {*self.read_columns, *self._input.row_key}
+        }
+        for name in self._texts_of_prompt:
+            texts[name] = with_newlines(texts[name])
+        return texts
+
+    def _read_flaws(
+        self, batch: RowBatch
     ) -> tuple[dict[int, RowProblem], NDArray[np.bool_]]:
-        """Return what the table says is wrong with rows, and a mask of those where nothing reads what is wrong."""
+        """Return what the table says is wrong with rows, and mark those where nothing reads what is wrong."""
         problems: dict[int, RowProblem] = {}
-        unread = np.zeros(count, np.bool_)
-        for at, bad in batch.bad.items():
-            flaws = (bad, *bad.others)
-            read = next(
-                (one for one in flaws if not one.column or one.column in self._used),
-                None,
-            )
-            if read:
-                problems[at] = RowProblem(read.reason, read.column, read.message)
+        unread = np.zeros(batch.rows.num_rows, np.bool_)
+        for row, bad in batch.bad.items():
+            for flaw in (bad, *bad.others):
+                # A flaw of no column is one of the whole line.
+                if not flaw.column or flaw.column in self._used:
+                    problems[row] = RowProblem(flaw.reason, flaw.column, flaw.message)
+                    break
             else:
-                unread[at] = True
+                unread[row] = True
         return problems, unread
 
     def _find_variants(self) -> list[_Variant]:
@@ -194,99 +202,100 @@ class JobExpander:
         return tuple(dict.fromkeys(name for name in named if name))
 
     def _prompts(
-        self,
-        texts: Mapping[str, pa.Array],
-        raw: pa.Array | None,
-        problems: dict[int, RowProblem],
-        count: int,
-    ) -> tuple[list[list[str]], int]:
-        """Return for every point the prompt of each row, and how many rows have one that is long."""
+        self, texts: Mapping[str, pa.Array], raw: pa.Array | None, count: int
+    ) -> tuple[list[list[str]], dict[int, RowProblem], int]:
+        """Return for every point the prompt of each row, the problems, and how many rows have one that is long."""
         source = raw if raw is not None else self._template.cells(texts)
         prompts: list[list[str]] = [[]] * len(self.sweep.points)
+        problems: dict[int, RowProblem] = {}
         long: NDArray[np.bool_] = np.zeros(count, np.bool_)
         for variant in self._variants:
             filled = self._template.fill(texts, variant.texts, count)
-            note(
-                problems,
-                prompt_problems(
-                    source, filled, self._prompt_column, self._input.max_prompt_chars
-                ),
-            )
-            long |= pc.greater(
-                pc.utf8_length(filled), self._input.warn_prompt_chars
-            ).to_numpy(zero_copy_only=False)
+            longest = self._input.max_prompt_chars
+            bad = prompt_problems(source, filled, self._prompt_column, longest)
+            note(problems, bad)
+            lengths = pc.utf8_length(filled).to_numpy(zero_copy_only=False)
+            long |= lengths > self._input.warn_prompt_chars
             listed = filled.to_pylist()
             for point in variant.points:
                 prompts[point] = listed
-        return prompts, int(long.sum())
+        return prompts, problems, int(long.sum())
+
+    def _given_seeds(
+        self, texts: Mapping[str, pa.Array]
+    ) -> tuple[list[int], dict[int, RowProblem]]:
+        """Return the seeds that a column gives and the problems; none where no column is to give them."""
+        problems: dict[int, RowProblem] = {}
+        if self._seed_column is None or self._config.seed.policy == "fixed":
+            return [], problems
+        given = [read_seed(value) for value in texts[self._seed_column].to_pylist()]
+        note(problems, seed_problems(given, self._seed_column))
+        return [seed or 0 for seed in given], problems
 
     def _seeds(
         self,
         images: Sequence[str],
         raw: pa.Array | None,
-        texts: Mapping[str, pa.Array],
-        problems: dict[int, RowProblem],
+        given: Sequence[int],
         count: int,
     ) -> list[list[int]]:
         """Return for every slot the seed of each row."""
         settings = self._config.seed
         replicates = range(settings.replicates)
-        points = self.sweep.points
+        points = len(self.sweep.points)
         if settings.policy == "fixed":
-            return [
-                [replicate_seed(settings.base, number)] * count for number in replicates
-            ] * len(points)
-        if self._seed_column is not None:
-            given = [read_seed(value) for value in texts[self._seed_column].to_pylist()]
-            note(problems, seed_problems(given, self._seed_column))
-            return [
-                [replicate_seed(seed or 0, number) for seed in given]
+            given = [settings.base] * count
+        if settings.policy == "fixed" or self._seed_column is not None:
+            counted = [
+                [replicate_seed(seed, number) for seed in given]
                 for number in replicates
-            ] * len(points)
-        prompts = (
-            [""] * count if raw is None else in_nfc(pc.fill_null(raw, "")).to_pylist()
-        )
+            ]
+            return counted * points
+        prompts = [""] * count
+        if raw is not None:
+            prompts = in_nfc(pc.fill_null(raw, "")).to_pylist()
         if settings.policy == "per_job":
             return [
                 row_seeds(settings.base, images, prompts, slot.replicate, slot.point.id)
                 for slot in self.slots
             ]
-        return [
+        drawn = [
             row_seeds(settings.base, images, prompts, number) for number in replicates
-        ] * len(points)
+        ]
+        return drawn * points
 
     def _row_keys(
-        self, texts: Mapping[str, pa.Array], problems: dict[int, RowProblem], count: int
-    ) -> list[str]:
+        self, texts: Mapping[str, pa.Array], count: int
+    ) -> tuple[list[str], dict[int, RowProblem]]:
+        problems: dict[int, RowProblem] = {}
         names = self._input.row_key
         if not names:
-            return [""] * count
+            return [""] * count, problems
         for name in names:
             note(problems, blank_problems(texts[name], name, "missing_row_key"))
-        if len(names) == 1:
-            return [value or "" for value in texts[names[0]].to_pylist()]
-        rows = zip(*(texts[name].to_pylist() for name in names), strict=True)
-        return [
+        columns = [texts[name].to_pylist() for name in names]
+        if len(columns) == 1:
+            return [value or "" for value in columns[0]], problems
+        keys = [
             json.dumps(
                 values, ensure_ascii=False, separators=(",", ":"), allow_nan=False
             )
-            for values in rows
+            for values in zip(*columns, strict=True)
         ]
+        return keys, problems
 
-    def _note_conflicts(
+    def _conflicts(
         self,
         row_keys: Sequence[str],
         conflicts: frozenset[int],
         requested: NDArray[np.bool_],
-        problems: dict[int, RowProblem],
-    ) -> None:
-        if conflicts:
-            bad = problem("duplicate_row_key", self.key_column)
-            with_jobs = np.flatnonzero(requested.any(axis=1)).tolist()
-            note(
-                problems,
-                ((at, bad) for at in with_jobs if hash(row_keys[at]) in conflicts),
-            )
+    ) -> dict[int, RowProblem]:
+        """Return the problem of rows whose keys are among the `conflicts`; rows without jobs contradict nobody."""
+        if not conflicts:
+            return {}
+        bad = problem("duplicate_row_key", self.key_column)
+        with_jobs = np.flatnonzero(requested.any(axis=1)).tolist()
+        return {row: bad for row in with_jobs if hash(row_keys[row]) in conflicts}
 
     @property
     def key_column(self) -> str | None:
@@ -338,15 +347,13 @@ class JobExpander:
                 )
         return keys
 
-    def _selected(self, batch: RowBatch, count: int) -> NDArray[np.bool_]:
+    def _select(self, batch: RowBatch) -> NDArray[np.bool_]:
         """Mark the rows that `input.where` lets in."""
-        return (
-            np.ones(count, np.bool_)
-            if self._where is None
-            else _mask(self._where, "input.where", batch, {})
-        )
+        if self._where is None:
+            return np.ones(batch.rows.num_rows, np.bool_)
+        return _mask(self._where, "input.where", batch, {})
 
-    def _requested(
+    def _request(
         self, batch: RowBatch, selected: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
         """Mark, by row and slot, what `input.where` and the conditions of the sweep leave in."""
@@ -362,6 +369,25 @@ class JobExpander:
                 )
                 requested[:, here] &= (holds == row.keep_when)[:, None]
         return requested
+
+
+def _where(mask: NDArray[np.bool_], keys: Sequence[str]) -> list[str | None]:
+    """Return `keys`, `None` where `mask` is false."""
+    kept: list[str | None] = [*keys]
+    for at in np.flatnonzero(~mask).tolist():
+        kept[at] = None
+    return kept
+
+
+def _at_row_numbers(
+    problems: Mapping[int, RowProblem], batch: RowBatch
+) -> dict[int, RowProblem]:
+    """Return those of `problems`, by row number, that are of rows of `batch`, by position in it."""
+    if not problems:
+        return {}
+    first = batch.first_row
+    numbers = range(first, first + batch.rows.num_rows)
+    return {row - first: problems[row] for row in numbers if row in problems}
 
 
 def _slots(config: Config, points: Sequence[Point]) -> list[RequestVariant]:

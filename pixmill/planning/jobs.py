@@ -120,10 +120,10 @@ class RequestVariant(NamedTuple):
 class JobBatch(NamedTuple):
     """The jobs of a batch of rows, as many slots for each row, row after row.
 
-    `keys` and `taken` go by position: row × slots + slot. A position has no key where its row is invalid or a condition
-    leaves it out. `taken` marks what becomes a row of the dataset: every job, and the first slot of an invalid row.
-    `prompts`, `seeds` and `shapes` are one list a slot, by row; `notes` counts rows by what is to be said of them
-    (`rows.NOTES`); the rest is by row.
+    `keys`, `all_keys`, `seeds` and `taken` go by position: row × slots + slot. A position has no key where its row is
+    invalid or a condition leaves it out; `all_keys` are those of all positions. `taken` marks what becomes a row of the
+    dataset: every job, and the first slot of an invalid row. `prompts` and `shapes` are one list a slot, by row;
+    `notes` counts rows by what is to be said of them (`row_checks.NOTES`); the rest is by row.
     """
 
     rows: RowBatch
@@ -132,9 +132,9 @@ class JobBatch(NamedTuple):
     selected: NDArray[np.bool_]
     taken: NDArray[np.bool_]
     keys: list[str | None]
-    contents: list[str]
+    all_keys: list[str]
     prompts: list[list[str]]
-    seeds: list[list[int]]
+    seeds: list[int]
     shapes: list[list[RequestShape]]
     images: RowImages
     row_keys: list[str]
@@ -159,7 +159,7 @@ class JobBatch(NamedTuple):
             slot.label,
             slot.req_key,
             head,
-            self.seeds[at][row],
+            self.seeds[position],
             files,
         )
 

@@ -6,6 +6,7 @@ stream the table again and follow these masks, so no job has to be kept.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
+from pixmill.planning.computed_jobs import ComputedJobs, ComputedJobsFile
 from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.jobs import Job, JobBatch
 from pixmill.planning.row_checks import InvalidRow, RowProblem
@@ -53,6 +55,7 @@ class Plan:
     paid for; `conflicts` holds hashes of row keys whose rows contradict each other. `bad_images` says by row number
     what is wrong with the input images of rows that would be paid for otherwise: what is known when the plan is made.
     `places` says by position where the ledger has an outcome, 0 where that is not known.
+    `computed` has the keys and seeds that the plan computed, `None` where they have to be computed again.
     `again` counts the pending keys that have an outcome. `asked` holds those of them that `selection` chose, with their
     attempts so far: they are not marked in the ledger before a person agrees.
     """
@@ -64,7 +67,7 @@ class Plan:
     jobs: int
     reasons: Mapping[str, int]
     examples: Mapping[str, tuple[InvalidRow, ...]]
-    standings: Mapping[PlannedState, int]
+    states: Mapping[PlannedState, int]
     images_missing: int
     images_lost: int
     long_prompts: int
@@ -74,6 +77,7 @@ class Plan:
     conflicts: frozenset[int]
     bad_images: Mapping[int, RowProblem]
     places: NDArray[np.uint32]
+    computed: ComputedJobsFile | None = None
     again: int = 0
     asked: tuple[tuple[str, int], ...] = ()
     selection: Selection | None = None
@@ -92,7 +96,7 @@ class Plan:
     @property
     def to_pay(self) -> int:
         """The number of job keys that a run would pay for."""
-        return self.standings[PlannedState.PENDING]
+        return self.states[PlannedState.PENDING]
 
     @property
     def has_images_to_fetch(self) -> bool:
@@ -130,7 +134,16 @@ class Plan:
             self.table.check_unchanged()  # the masks are those of the table that was agreed to
             start = batch.first_row - 1
             if rows is None or rows[start : start + batch.rows.num_rows].any():
-                yield self.maker.expand(batch, self.conflicts, self.bad_images)
+                yield self.maker.expand(
+                    batch, self.conflicts, self.bad_images, self._computed(batch)
+                )
+
+    def _computed(self, batch: RowBatch) -> ComputedJobs | None:
+        if not self.computed:
+            return None
+        slots = len(self.maker.slots)
+        first = (batch.first_row - 1) * slots
+        return self.computed.read(first, batch.rows.num_rows * slots)
 
     def pending_jobs(self, limit: int | None = None) -> Iterator[Job]:
         """Stream the jobs to pay for, in input order, each key once, at most `limit`."""
@@ -162,9 +175,7 @@ class Plan:
             "points": len(self.maker.sweep.points),
             "jobs": self.jobs,
             "distinct": self.distinct,
-            **{
-                standing.name.lower(): self.standings[standing] for standing in REPORTED
-            },
+            **{state.name.lower(): self.states[state] for state in REPORTED},
             "images_missing": self.images_missing,
             "cost": {
                 "pending": self.cost(self.to_pay),
@@ -182,6 +193,7 @@ REPORTED = (
     PlannedState.PENDING,
 )
 
+Batch = TypeVar("Batch")
 Found = TypeVar("Found")
 
 
@@ -191,15 +203,22 @@ def row_batches(table: InputTable, maker: JobExpander) -> Iterator[RowBatch]:
 
 
 def prefetch(
-    batches: Iterable[JobBatch], look_up: Callable[[JobBatch], Found]
-) -> Iterator[tuple[JobBatch, Found]]:
-    """Yield each batch with what `look_up` finds for it, in a thread beside, while the next one is prepared."""
-    with ThreadPoolExecutor(1) as beside:
-        waiting: tuple[JobBatch, Future[Found]] | None = None
+    batches: Iterable[Batch], look_up: Callable[[Batch], Found], ahead: int = 1
+) -> Iterator[tuple[Batch, Found]]:
+    """Yield each batch with what `look_up` finds for it, in a thread beside, while the next ones are prepared.
+
+    At most `ahead` batches wait for what is found of them.
+    """
+    waiting = deque[tuple[Batch, Future[Found]]]()
+    beside = ThreadPoolExecutor(1)
+    try:
         for batch in batches:
-            found = beside.submit(look_up, batch)
-            if waiting:
-                yield waiting[0], waiting[1].result()
-            waiting = batch, found
-        if waiting:
-            yield waiting[0], waiting[1].result()
+            waiting.append((batch, beside.submit(look_up, batch)))
+            while len(waiting) > ahead or (waiting and waiting[0][1].done()):
+                ready, found = waiting.popleft()
+                yield ready, found.result()
+        for ready, found in waiting:
+            yield ready, found.result()
+    finally:
+        # Of a table that can't be read to its end, nobody wants what is still to be looked up.
+        beside.shutdown(cancel_futures=True)

@@ -1,8 +1,8 @@
 """The pass over a table that makes its plan: expanded, looked up in the ledger and counted batch by batch."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from pixmill.config.model import Config
 from pixmill.ledger import KnownStates, Ledger, State
-from pixmill.planning.duplicates import (
-    conflicting_row_keys,
-    key_prefix_hash,
-    mark_first_occurrences,
-)
+from pixmill.ledger.input_images import InputImage
+from pixmill.planning.computed_jobs import ComputedJobsFile
+from pixmill.planning.duplicates import conflicting_row_keys, mark_first_occurrences
 from pixmill.planning.input_identity import bad_images, damaged_files
 from pixmill.planning.job_expander import JobExpander
-from pixmill.planning.jobs import JobBatch
+from pixmill.planning.jobs import JobBatch, RowImages
 from pixmill.planning.known_jobs import KnownJobs
+from pixmill.planning.packed_keys import key_prefixes, pack_keys, unpack_keys
 from pixmill.planning.plan import (
     REPORTED,
     TYPICAL_SECONDS,
@@ -32,10 +31,18 @@ from pixmill.planning.row_checks import InvalidRow, RowProblem, problem
 from pixmill.tables import InputTable, open_table
 
 EXAMPLES = 3
+"""Invalid rows of each reason that are shown."""
 
 SIMULATED_SECONDS = 0.2
+"""Seconds of a call of the simulator, where the ledger knows none yet."""
 
-_STANDING: Mapping[str | None, PlannedState] = {
+_KEYS_AHEAD = 128
+"""Batches whose keys (256 KB a batch) may wait while the ledger is scanned, which takes as long as some forty."""
+
+_IMAGES_AHEAD = 1
+"""Batches that may wait with the names of their input images, which can be long."""
+
+_PLANNED: Mapping[str | None, PlannedState] = {
     None: PlannedState.PENDING,
     State.PENDING: PlannedState.PENDING,
     State.IN_FLIGHT: PlannedState.PENDING,  # another run's: the claim decides
@@ -46,6 +53,20 @@ _STANDING: Mapping[str | None, PlannedState] = {
 }
 
 
+class BatchSummary(NamedTuple):
+    """What is left of a batch until it is looked up: a few bytes a job.
+
+    `keys` [position, byte] are zeros where there is no job, `taken` [row, variant] is as in `JobBatch`, `invalid` holds
+    the rows with problems. `images` are there where they are looked at.
+    """
+
+    first_row: int
+    keys: NDArray[np.uint8]
+    taken: NDArray[np.bool_]
+    invalid: list[int]
+    images: RowImages | None
+
+
 class BatchLookup(NamedTuple):
     """What is known of a batch: its job keys and those asked for again by position, bad input images by row."""
 
@@ -54,99 +75,235 @@ class BatchLookup(NamedTuple):
     asked: Mapping[int, int]
 
 
-@dataclass
+class LedgerLookup:
+    """Asks the ledger what it knows of a batch."""
+
+    def __init__(
+        self,
+        known_jobs: KnownJobs | None,
+        image_columns: Sequence[str],
+        bad_inputs: Callable[[Sequence[str]], Mapping[str, InputImage]] | None,
+        selection: Selection | None,
+    ) -> None:
+        self._known_jobs = known_jobs
+        self._image_columns = image_columns
+        self._bad_inputs = bad_inputs
+        self._selection = selection
+
+    def look_up(self, batch: BatchSummary) -> BatchLookup:
+        """Return what is known of `batch`. Raises LedgerError."""
+        known = None
+        bad: Mapping[int, RowProblem] = {}
+        asked: Mapping[int, int] = {}
+        if self._known_jobs:
+            known = self._known_jobs.known(batch.keys)
+            if self._selection:
+                asked = self._selection(unpack_keys(batch.keys))
+        if batch.images and self._bad_inputs:
+            bad = bad_images(batch.images, self._image_columns, self._bad_inputs)
+        return BatchLookup(known, bad, asked)
+
+
 class PlanBuilder:
-    """What the pass over the table gathers: standings and hashes by position, row keys and contents by row."""
+    """Gathers what a pass over the table finds, and concludes the plan from it.
 
-    rows: int = 0
-    long_prompts: int = 0
-    notes: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[InvalidRow]] = field(default_factory=dict)
-    standings: list[NDArray[np.int8]] = field(default_factory=list)
-    missing: list[NDArray[np.bool_]] = field(default_factory=list)
-    lost: list[NDArray[np.bool_]] = field(default_factory=list)
-    key_hashes: list[NDArray[np.uint64]] = field(default_factory=list)
-    row_hashes: list[NDArray[np.int64]] = field(default_factory=list)
-    contents: list[NDArray[np.uint64]] = field(default_factory=list)
-    bad_images: dict[int, RowProblem] = field(default_factory=dict)
-    again: list[NDArray[np.bool_]] = field(default_factory=list)
-    places: list[NDArray[np.uint32]] = field(default_factory=list)
-    asked: dict[int, tuple[str, int]] = field(default_factory=dict)
+    `add` takes what the table says of a batch, `settle` what the ledger says of it, later and in the same order.
+    What every job is planned as is in `states`, an array [row, variant] for each batch.
+    """
 
-    def add(self, jobs: JobBatch, found: BatchLookup, config: Config) -> None:
-        """Count a batch and what was found of it, and keep its hashes."""
-        source = config.input
-        self.rows += int(jobs.selected.sum())
-        self.long_prompts += jobs.long_prompts
-        self.notes.update(jobs.notes)
-        for at, bad in sorted(jobs.problems.items()):
-            self.note(bad, jobs.rows.first_row + at)
-        hashes = key_prefix_hash(jobs.keys)
-        self.key_hashes.append(hashes)
+    def __init__(self, config: Config, table: InputTable, maker: JobExpander) -> None:
+        self._config = config
+        self._table = table
+        self._maker = maker
+        self._rows = 0
+        self._long_prompts = 0
+        self._notes = Counter[str]()
+        self._reasons = Counter[str]()
+        self._examples: dict[str, list[InvalidRow]] = {}
+        # By row: hashes of the row keys, and of what is asked for first.
+        self._row_hashes: list[NDArray[np.int64]] = []
+        self._requests: list[NDArray[np.uint64]] = []
+        # By position.
+        self._key_hashes: list[NDArray[np.uint64]] = []
+        self._missing: list[NDArray[np.bool_]] = []
+        self._lost: list[NDArray[np.bool_]] = []
+        self._again: list[NDArray[np.bool_]] = []
+        self._places: list[NDArray[np.uint32]] = []
+        self._states: list[NDArray[np.int8]] = []
+        # By row number and by position: few.
+        self._bad_images: dict[int, RowProblem] = {}
+        self._asked: dict[int, tuple[str, int]] = {}
+        self._computed = self._make_file()
+
+    def _make_file(self) -> ComputedJobsFile | None:
+        # Files of this machine may change between two passes, and what they hold is in the keys.
+        if self._config.input.local_images:
+            return None
+        try:
+            return ComputedJobsFile()
+        except OSError:
+            return None
+
+    def add(self, jobs: JobBatch) -> BatchSummary:
+        """Count a batch, keep its hashes, and return what is left to be looked up."""
+        self._rows += int(jobs.selected.sum())
+        self._long_prompts += jobs.long_prompts
+        self._notes.update(jobs.notes)
+        for row, bad in sorted(jobs.problems.items()):
+            self._note(bad, jobs.rows.first_row + row)
+        keys = pack_keys(jobs.all_keys)
+        self._keep_computed(keys, jobs.seeds)
+        hashes = key_prefixes(keys)
+        self._key_hashes.append(hashes)
+        source = self._config.input
         if source.row_key:
-            self.row_hashes.append(
-                np.array([hash(key) for key in jobs.row_keys], np.int64)
-            )
-            self.contents.append(
-                hashes if len(jobs.slots) == 1 else key_prefix_hash(jobs.contents)
-            )
-        standings = np.full(len(jobs.keys), PlannedState.PENDING, np.int8)
+            row_hashes = np.array([hash(key) for key in jobs.row_keys], np.int64)
+            self._row_hashes.append(row_hashes)
+            if len(jobs.slots) > 1:
+                self._requests.append(hashes[:: len(jobs.slots)].copy())
+        taken = jobs.taken.reshape(-1, len(jobs.slots))
+        invalid = sorted(jobs.problems)
+        has_job = taken.copy()
+        has_job[invalid] = False
+        looks_at_images = source.images != "url" or source.local_images
+        return BatchSummary(
+            first_row=jobs.rows.first_row,
+            keys=np.where(has_job.reshape(-1, 1), keys, np.uint8(0)),
+            taken=taken,
+            invalid=invalid,
+            images=jobs.images if looks_at_images else None,
+        )
+
+    def _keep_computed(self, keys: NDArray[np.uint8], seeds: list[int]) -> None:
+        if self._computed:
+            try:
+                self._computed.append(keys, seeds)
+            except OSError:
+                # A full disk costs time, as keys are computed again, and no plan.
+                self._computed = None
+
+    def settle(self, batch: BatchSummary, found: BatchLookup) -> None:
+        """Decide what each job of a batch is planned as. Of the rules that hold for it, the last one counts."""
+        state = self._known_states(batch, found)
+        state[self._paid_again(batch, found)] = PlannedState.PENDING
+        state[~batch.taken] = PlannedState.LEFT_OUT
+        state[batch.invalid, 0] = PlannedState.INVALID
+        _make_invalid(state, self._rows_with_bad_images(batch, found, state))
+        self._states.append(state)
+
+    def _known_states(
+        self, batch: BatchSummary, found: BatchLookup
+    ) -> NDArray[np.int8]:
+        """Return what the ledger says of each job [row, variant], and keep what it says of their images."""
+        state = np.full(batch.taken.shape, PlannedState.PENDING, np.int8)
+        known = found.known
+        if known:
+            state.ravel()[:] = [_PLANNED[of] for of in known.states]
+            by_url = self._config.output.images == "url"
+            # With `url` a URL is all of an image, so that only what has no URL lacks it.
+            missing = known.nowhere if by_url else known.missing
+            self._missing.append(missing)
+            self._lost.append(missing & known.lost)
+            self._places.append(known.places)
+        return state
+
+    def _paid_again(self, batch: BatchSummary, found: BatchLookup) -> NDArray[np.bool_]:
+        """Mark [row, variant] what is paid for although it has an outcome."""
+        again = np.zeros(batch.taken.shape, np.bool_)
         if found.known:
-            standings[:] = [_STANDING[state] for state in found.known.states]
-            self._take_again(jobs, found, found.known.again, standings)
-            by_url = config.output.images == "url"  # is an image then, file or no file
-            missing = found.known.nowhere if by_url else found.known.missing
-            self.missing.append(missing)
-            self.lost.append(missing & found.known.lost)
-            self.places.append(found.known.places)
-        standings[~jobs.taken] = PlannedState.LEFT_OUT
-        standings[[at * len(jobs.slots) for at in jobs.problems]] = PlannedState.INVALID
-        by_row = standings.reshape(-1, len(jobs.slots))
-        unfit = dict(found.bad_images)
-        if source.local_images:
-            waiting = np.flatnonzero((by_row == PlannedState.PENDING).any(axis=1))
-            unfit |= damaged_files(jobs.images, source.image_columns, waiting.tolist())
-        self._leave_out(unfit, by_row, jobs.rows.first_row)
-        self.standings.append(standings)
+            again = found.known.again.reshape(again.shape).copy()
+        again.flat[list(found.asked)] = True
+        # A row with bad images would become invalid, and its outcomes would be lost to the dataset.
+        again[list(found.bad_images)] = False
+        marked = again.ravel()
+        start = (batch.first_row - 1) * batch.taken.shape[1]
+        for at, calls in found.asked.items():
+            key = unpack_keys(batch.keys[at : at + 1])[0]
+            if marked[at] and key:
+                self._asked[start + at] = (key, calls)
+        self._again.append(marked)
+        return again
 
-    def _take_again(
-        self,
-        jobs: JobBatch,
-        found: BatchLookup,
-        again: NDArray[np.bool_],
-        standings: NDArray[np.int8],
-    ) -> None:
-        """Make jobs with an outcome pending, but for rows whose images are bad: their outcomes stay as they are."""
-        again[list(found.asked)] = True
-        again.reshape(-1, len(jobs.slots))[list(found.bad_images)] = False
-        standings[again] = PlannedState.PENDING
-        start = (jobs.rows.first_row - 1) * len(jobs.slots)
-        self.asked |= {
-            start + at: (jobs.keys[at] or "", calls)
-            for at, calls in found.asked.items()
-            if again[at]
-        }
-        self.again.append(again)
+    def _rows_with_bad_images(
+        self, batch: BatchSummary, found: BatchLookup, state: NDArray[np.int8]
+    ) -> NDArray[np.bool_]:
+        """Mark the rows that would be paid for and whose input images are bad.
 
-    def _leave_out(
-        self,
-        bad_images: Mapping[int, RowProblem],
-        by_row: NDArray[np.int8],
-        first_row: int,
-    ) -> None:
-        """Make rows with bad images invalid, but for those that nothing would be paid for: what was paid stays."""
-        for at, bad in sorted(bad_images.items()):
-            if (by_row[at] == PlannedState.PENDING).any():
-                by_row[at] = PlannedState.LEFT_OUT
-                by_row[at, 0] = PlannedState.INVALID
-                self.bad_images[first_row + at] = bad
-                self.note(bad, first_row + at)
+        Where nothing would be paid for, what was paid stays in the dataset.
+        """
+        would_pay = (state == PlannedState.PENDING).any(axis=1)
+        bad = dict(found.bad_images)
+        source = self._config.input
+        if source.local_images and batch.images:
+            rows = np.flatnonzero(would_pay).tolist()
+            bad |= damaged_files(batch.images, source.image_columns, rows)
+        marked = np.zeros(len(state), np.bool_)
+        marked[list(bad)] = True
+        marked &= would_pay
+        for row in np.flatnonzero(marked).tolist():
+            self._bad_images[batch.first_row + row] = bad[row]
+            self._note(bad[row], batch.first_row + row)
+        return marked
 
-    def note(self, bad: RowProblem, row_number: int) -> None:
+    def build(self, mean_latency_ms: float | None) -> Plan:
+        """Return the plan, once every batch is settled: what is left are the rules about the table as a whole."""
+        state = _join(self._states, np.zeros((0, len(self._maker.slots)), np.int8))
+        key_hashes = _join(self._key_hashes, np.zeros(0, np.uint64))
+        conflicts, contradicting = self._find_conflicts(state, key_hashes)
+        _make_invalid(state, contradicting)
+        state = state.ravel()
+        first = mark_first_occurrences(key_hashes, state < PlannedState.INVALID)
+        pending = first & (state == PlannedState.PENDING)
+        return Plan(
+            config=self._config,
+            table=self._table,
+            maker=self._maker,
+            rows=self._rows,
+            jobs=int((state != PlannedState.LEFT_OUT).sum()),
+            reasons=dict(self._reasons),
+            examples={reason: tuple(shown) for reason, shown in self._examples.items()},
+            states={of: int((first & (state == of)).sum()) for of in REPORTED},
+            images_missing=_count(self._missing, first),
+            images_lost=_count(self._lost, first),
+            long_prompts=self._long_prompts,
+            notes=dict(self._notes),
+            first=first,
+            pending=pending,
+            conflicts=conflicts,
+            bad_images=self._bad_images,
+            places=_join(self._places, np.zeros(0, np.uint32)),
+            computed=self._computed,
+            again=_count(self._again, pending),
+            asked=tuple(asked for at, asked in self._asked.items() if pending[at]),
+            call_seconds=self._seconds_per_call(mean_latency_ms),
+        )
+
+    def _find_conflicts(
+        self, state: NDArray[np.int8], key_hashes: NDArray[np.uint64]
+    ) -> tuple[frozenset[int], NDArray[np.bool_]]:
+        """Return the hashes of row keys that rows with different requests share, and mark those rows."""
+        requests = key_hashes  # of one variant, the job is all that a row asks for
+        if len(self._maker.slots) > 1:
+            requests = _join(self._requests, np.zeros(0, np.uint64))
+        row_hashes = _join(self._row_hashes, np.zeros(0, np.int64))
+        has_jobs = np.asarray((state < PlannedState.INVALID).any(axis=1))
+        conflicts, rows = conflicting_row_keys(row_hashes, requests, has_jobs)
+        for row in rows:
+            bad = problem("duplicate_row_key", self._maker.key_column)
+            self._note(bad, int(row) + 1)
+        marked = np.zeros(len(state), np.bool_)
+        marked[rows] = True
+        return conflicts, marked
+
+    def _seconds_per_call(self, mean_latency_ms: float | None) -> float:
+        if mean_latency_ms:
+            return mean_latency_ms / 1000
+        return SIMULATED_SECONDS if self._config.simulated else TYPICAL_SECONDS
+
+    def _note(self, bad: RowProblem, row_number: int) -> None:
         """Count an invalid row; the first few of each reason are kept as examples."""
-        self.reasons[bad.reason] += 1
-        shown = self.examples.setdefault(bad.reason, [])
+        self._reasons[bad.reason] += 1
+        shown = self._examples.setdefault(bad.reason, [])
         if len(shown) < EXAMPLES:
             shown.append(InvalidRow(row_number, bad))
 
@@ -164,89 +321,47 @@ def make_plan(
         source.path, encoding=source.encoding, delimiter=source.delimiter
     )
     maker = JobExpander(config, table)
+    builder = PlanBuilder(config, table, maker)
     known = ledger if ledger is not None and not ledger.is_empty() else None
-    looked_at = ledger if source.images != "url" else None
-    known_jobs = KnownJobs(known, table, config) if known else None
+    known_jobs = KnownJobs(known, config) if known else None
+    bad_inputs = ledger.bad_inputs if ledger and source.images != "url" else None
+    lookup = LedgerLookup(known_jobs, source.image_columns, bad_inputs, selection)
 
-    def look_up(jobs: JobBatch) -> BatchLookup:
-        return BatchLookup(
-            known_jobs.known(jobs) if known_jobs else None,
-            bad_images(jobs.images, source.image_columns, looked_at.bad_inputs)
-            if looked_at
-            else {},
-            selection(jobs.keys) if known and selection else {},
-        )
-
-    gathered = PlanBuilder()
-    for jobs, found in prefetch(map(maker.expand, row_batches(table, maker)), look_up):
-        gathered.add(jobs, found, config)
-    known_jobs = None  # what it holds of the ledger has been asked for
-    plan = _conclude(
-        config, table, maker, gathered, known.mean_latency_ms() if known else None
-    )
-    asked = tuple(asked for at, asked in gathered.asked.items() if plan.pending[at])
-    return replace(plan, asked=asked, selection=selection)
+    ahead = _KEYS_AHEAD
+    if source.images != "url" or source.local_images:
+        ahead = _IMAGES_AHEAD
+    summaries = _summarise(table, maker, builder, known_jobs)
+    for batch, found in prefetch(summaries, lookup.look_up, ahead):
+        builder.settle(batch, found)
+    del lookup, known_jobs, summaries  # they hold a scan of the ledger
+    plan = builder.build(known.mean_latency_ms() if known else None)
+    return replace(plan, selection=selection)
 
 
-def _conclude(
-    config: Config,
+def _summarise(
     table: InputTable,
     maker: JobExpander,
-    gathered: PlanBuilder,
-    latency_ms: float | None,
-) -> Plan:
-    standings = _joined(gathered.standings, np.int8)
-    has_jobs = np.asarray(
-        (standings.reshape(-1, len(maker.slots)) < PlannedState.INVALID).any(axis=1)
-    )
-    row_hashes = _joined(gathered.row_hashes, np.int64)
-    contents = _joined(gathered.contents, np.uint64)
-    conflicts, contradicting = conflicting_row_keys(row_hashes, contents, has_jobs)
-    for at in contradicting:
-        gathered.note(problem("duplicate_row_key", maker.key_column), int(at) + 1)
-    by_row = standings.reshape(-1, len(maker.slots))
-    by_row[contradicting] = PlannedState.LEFT_OUT
-    by_row[contradicting, 0] = PlannedState.INVALID
-    first = mark_first_occurrences(
-        _joined(gathered.key_hashes, np.uint64), standings < PlannedState.INVALID
-    )
-    pending = first & (standings == PlannedState.PENDING)
-    return Plan(
-        config=config,
-        table=table,
-        maker=maker,
-        rows=gathered.rows,
-        jobs=int((standings != PlannedState.LEFT_OUT).sum()),
-        reasons=dict(gathered.reasons),
-        examples={reason: tuple(shown) for reason, shown in gathered.examples.items()},
-        standings={
-            standing: int((first & (standings == standing)).sum())
-            for standing in REPORTED
-        },
-        images_missing=_count(gathered.missing, first),
-        images_lost=_count(gathered.lost, first),
-        long_prompts=gathered.long_prompts,
-        notes=dict(gathered.notes),
-        first=first,
-        pending=pending,
-        conflicts=conflicts,
-        bad_images=gathered.bad_images,
-        places=_joined(gathered.places, np.uint32),
-        again=_count(gathered.again, pending),
-        call_seconds=latency_ms / 1000
-        if latency_ms
-        else SIMULATED_SECONDS
-        if config.simulated
-        else TYPICAL_SECONDS,
-    )
+    builder: PlanBuilder,
+    known_jobs: KnownJobs | None,
+) -> Iterator[BatchSummary]:
+    for jobs in map(maker.expand, row_batches(table, maker)):
+        if known_jobs:
+            known_jobs.expect(table, jobs)
+        yield builder.add(jobs)
+
+
+def _make_invalid(state: NDArray[np.int8], rows: NDArray[np.bool_]) -> None:
+    """Plan the marked `rows` of `state` [row, variant] as invalid: one entry stands for all variants of a row."""
+    state[rows] = PlannedState.LEFT_OUT
+    state[rows, 0] = PlannedState.INVALID
 
 
 def _count(masks: list[NDArray[np.bool_]], wanted: NDArray[np.bool_]) -> int:
     return int((np.concatenate(masks) & wanted).sum()) if masks else 0
 
 
-def _joined(parts: list[NDArray[Any]], kind: type[Any]) -> NDArray[Any]:
+def _join(parts: list[NDArray[Any]], empty: NDArray[Any]) -> NDArray[Any]:
     """Return `parts` as one array, and empty the list: both at once would be twice as much."""
-    joined = np.concatenate(parts) if parts else np.zeros(0, kind)
+    joined = np.concatenate(parts) if parts else empty
     parts.clear()
     return joined

@@ -1,6 +1,6 @@
 """The request shapes of a batch of rows at every point of the sweep, with the fields that a row sets by itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pixmill.arrow_types import doubles
 from pixmill.config.model import Config
-from pixmill.planning.row_checks import RowProblem, problem
+from pixmill.planning.row_checks import RowProblem, note, problem
 from pixmill.request.fingerprint import RequestShape, request_shape
 from pixmill.request.model import Request
 from pixmill.request.registry import image_index_problem, resolve_parameters, with_field
@@ -36,37 +36,31 @@ class RowShapes:
         self._shape_at = lru_cache(_REMEMBERED)(self._mapped)
 
     def of(
-        self,
-        batch: RowBatch,
-        texts: Mapping[str, pa.Array],
-        problems: dict[int, RowProblem],
-    ) -> list[list[RequestShape]]:
-        """Return for every point the shape of each row; a row whose values do not fit gets a problem."""
+        self, batch: RowBatch, texts: Mapping[str, pa.Array]
+    ) -> tuple[list[list[RequestShape]], dict[int, RowProblem]]:
+        """Return for every point the shape of each row, and the problems of rows whose values do not fit.
+
+        Such a row has the shape that it would have without values of its own.
+        """
         count = batch.rows.num_rows
+        problems: dict[int, RowProblem] = {}
         fields = self._input.field_columns
         if not fields:
-            return [[shape] * count for shape in self._plain]
+            return [[shape] * count for shape in self._plain], problems
         columns = [
             _field_values(batch.rows[column], texts[column])
             for column in fields.values()
         ]
         rows = list(zip(*columns, strict=True))
-        return [self._at(point, rows, problems) for point in range(len(self._plain))]
-
-    def _at(
-        self,
-        point: int,
-        rows: Sequence[tuple[Any, ...]],
-        problems: dict[int, RowProblem],
-    ) -> list[RequestShape]:
-        shapes = []
-        for at, values in enumerate(rows):
-            shape = self._shape_at(point, values)
-            if isinstance(shape, RowProblem):
-                problems.setdefault(at, shape)
-                shape = self._plain[point]
-            shapes.append(shape)
-        return shapes
+        shapes: list[list[RequestShape]] = []
+        for point, plain in enumerate(self._plain):
+            found = [self._shape_at(point, values) for values in rows]
+            bad = (
+                (row, of) for row, of in enumerate(found) if isinstance(of, RowProblem)
+            )
+            note(problems, bad)
+            shapes.append([plain if isinstance(of, RowProblem) else of for of in found])
+        return shapes, problems
 
     def _mapped(self, point: int, values: tuple[Any, ...]) -> RequestShape | RowProblem:
         request = self._requests[point]

@@ -134,7 +134,7 @@ Found = Iterator[tuple[int, RowProblem]]
 
 
 def problem(reason: str, column: str | None, detail: str = "") -> RowProblem:
-    """Return the Problem with the sentence of `reason`, followed by `detail`."""
+    """Return the problem with the sentence of `reason`, followed by `detail`."""
     return RowProblem(
         reason, column, REASONS[reason] + (f" ({detail})" if detail else "")
     )
@@ -144,6 +144,14 @@ def note(problems: dict[int, RowProblem], found: Found) -> None:
     """Add what was `found` to `problems`; the first problem of a row stays."""
     for position, bad in found:
         problems.setdefault(position, bad)
+
+
+def first_problems(*checks: Mapping[int, RowProblem]) -> dict[int, RowProblem]:
+    """Return what `checks` found of each row; where several found something, what the first of them found."""
+    problems: dict[int, RowProblem] = {}
+    for check in reversed(checks):
+        problems |= check
+    return problems
 
 
 def positions(mask: Any) -> list[int]:

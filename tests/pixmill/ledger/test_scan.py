@@ -12,7 +12,7 @@ from pixmill.ledger import KnownStates, Ledger, State, scan
 from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.scan import Fingerprints
 from pixmill.ledger.schema import jobs
-from pixmill.planning.duplicates import key_bytes
+from pixmill.planning.packed_keys import pack_keys
 from tests.pixmill.ledger.conftest import IN_A_FILE
 
 DEAD = "elsewhere|boot|1|1"
@@ -54,7 +54,9 @@ def every_standing() -> list[dict[str, Any]]:
 def scanned(
     ledger: Ledger, keys: Sequence[str], **rules: Any
 ) -> tuple[KnownStates, list[bool]]:
-    known, unsure = ledger.scan(**rules).known(Fingerprints.of(key_bytes(keys)))
+    known, unsure = ledger.scan(**rules).known(
+        Fingerprints.of(pack_keys(keys).tobytes())
+    )
     return known, unsure.tolist()
 
 

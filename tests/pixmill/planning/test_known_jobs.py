@@ -42,7 +42,7 @@ def test_both_ways_make_the_same_plan(
     monkeypatch.setattr(Ledger, other_way, never)
     with opened(config) as ledger:
         plan = make_plan(config, ledger)
-    assert plan.standings == {
+    assert plan.states == {
         PlannedState.CACHED: 45,
         PlannedState.REFUSED: 1,
         PlannedState.FAILED: 1,
@@ -75,7 +75,7 @@ def test_a_job_is_not_paid_for_because_another_key_begins_as_its_own_does(
         )
     with opened(config) as open_one:
         plan = make_plan(config, open_one)
-    assert (plan.standings[PlannedState.CACHED], plan.to_pay) == (2, 1)
+    assert (plan.states[PlannedState.CACHED], plan.to_pay) == (2, 1)
     assert [job.key for job in plan.pending_jobs()] == [keys[0]]
     report = run_config(path)
     assert (report["calls"], report["succeeded"], report["failed"]) == (1, 3, 0)
