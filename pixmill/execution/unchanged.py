@@ -181,9 +181,7 @@ def _plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> Plan:
         jobs=noted["jobs"],
         reasons=noted["reasons"],
         examples=examples,
-        states={
-            PlannedState[name]: number for name, number in noted["states"].items()
-        },
+        states={PlannedState[name]: number for name, number in noted["states"].items()},
         images_missing=noted["images_missing"],
         images_lost=noted["images_lost"],
         long_prompts=noted["long_prompts"],

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from pixmill.arrow_text import in_nfc
 from pixmill.conditions import Condition, parse
-from pixmill.config.model import Config, Input
+from pixmill.config.model import Config
 from pixmill.errors import TableError
+from pixmill.planning.column_checks import check_columns
 from pixmill.planning.computed_jobs import ComputedJobs
 from pixmill.planning.input_identity import row_images
 from pixmill.planning.jobs import JobBatch, RequestVariant, by_position
@@ -38,7 +39,7 @@ from pixmill.request.canonical_json import json_text
 from pixmill.request.fingerprint import RequestShape, replicate_seed, row_seeds
 from pixmill.request.prompt_template import parse_template
 from pixmill.request.sweep import Point, make_points
-from pixmill.tables import InputTable, RowBatch, as_text, delimiter_hint
+from pixmill.tables import InputTable, RowBatch, as_text
 from pixmill.text import normalized
 
 
@@ -77,11 +78,8 @@ class JobExpander:
         asked = sorted(
             {*self.sweep.columns, *(self._where.names if self._where else ())}
         )
-        _require_columns(
-            table, [*self.read_columns, *config.input.row_key, *asked], config
-        )
-        _refuse_nested(table, config.input)
-        _refuse_shadows(table, [axis.path for axis in self.sweep.axes])
+        needed = [*self.read_columns, *config.input.row_key, *asked]
+        check_columns(table, config, needed, [axis.path for axis in self.sweep.axes])
         self._used = frozenset({*self.read_columns, *config.input.row_key, *asked})
         self._texts_of_prompt = [
             name for name in {self._prompt_column, *self._template.columns} if name
@@ -426,40 +424,3 @@ def _mask(
         raise TableError(
             f"{where}: {error}", hint=f"the condition is {condition.text}"
         ) from None
-
-
-def _require_columns(table: InputTable, needed: Sequence[str], config: Config) -> None:
-    missing = [name for name in dict.fromkeys(needed) if name not in table.schema.names]
-    if missing:
-        has = ", ".join(table.schema.names)
-        wanted = ", ".join(repr(name) for name in missing)
-        raise TableError(
-            f"{config.input.path} has no column {wanted}; it has: {has}",
-            hint=_separator_hint(table)
-            or "name the columns in input.columns, input.row_key, request.prompt and conditions",
-        )
-
-
-def _refuse_nested(table: InputTable, source: Input) -> None:
-    what = "image file" if source.local_images else "image URL"
-    for name in source.image_columns:
-        kind = table.schema.field(name).type
-        if pa.types.is_nested(kind):
-            raise TableError(
-                f"column {name!r} is {kind}, and an {what} is one text",
-                hint="map a column of texts; several images of a row are several columns: [first, second]",
-            )
-
-
-def _refuse_shadows(table: InputTable, axes: Sequence[str]) -> None:
-    both = [path for path in axes if path in table.schema.names and path != "req_key"]
-    if both:
-        raise TableError(
-            f"{both[0]!r} is an axis of the sweep and a column of the table, so it could mean either",
-            hint="rename the variable in sweep and request.prompt, or the column",
-        )
-
-
-def _separator_hint(table: InputTable) -> str:
-    hint = delimiter_hint(table.schema)
-    return f"{hint} Then set input.delimiter" if hint else ""
