@@ -39,7 +39,7 @@ TOLD = (
 _FLOW_RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
 _CRASHED = (
     "no heartbeat: the machine or the worker of this run is gone, or its link to this server; what it paid for is in "
-    "the ledger; next: nothing, the next run goes on, or run the deployment now"
+    "the ledger; next: nothing to do, the next run continues; or run the deployment now"
 )
 
 

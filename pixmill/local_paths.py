@@ -26,7 +26,7 @@ def local_path(text: str, instead: str = "a path of this machine") -> str:
     if not text.strip():
         raise ValueError("is empty; write a path, such as . for the working directory")
     if "\0" in text:
-        raise ValueError("holds a NUL character, which no path can")
+        raise ValueError("contains a NUL character, which a path can't")
     if os.path.lexists(text):
         return _literal(text)
     if _FILE_URL.match(text):
@@ -38,7 +38,7 @@ def local_path(text: str, instead: str = "a path of this machine") -> str:
         raise ValueError(f"{url[1]}:// is not supported; write {instead}")
     if variable := _VARIABLE.search(text):
         raise ValueError(
-            f"holds {variable[0]}, and no environment variable is filled in here: write the path itself"
+            f"contains {variable[0]}, and environment variables are not expanded here: write the path itself"
         )
     return str(_at_home(text)) if text.startswith("~") else text
 

@@ -284,6 +284,6 @@ def test_status_tells_from_another_process_that_a_run_is_going_on(
     assert during.report["runs"][0]["alive"]
     assert 1 <= during.report["cached"] < ROWS
     assert "running now" in during.stderr
-    assert "a run is going on" in during.stderr.splitlines()[-1]
+    assert "a run is active" in during.stderr.splitlines()[-1]
     assert not after.report["runs"][0]["alive"]
     assert f"pixmill run {table.path}" in after.stderr.splitlines()[-1]

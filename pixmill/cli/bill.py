@@ -131,7 +131,7 @@ def _say_bill(made: "Bill") -> None:
         )
     )
     if doubtful:
-        echo(f"  of {doubtful:,} calls it is not known whether they were charged")
+        echo(f"  {doubtful:,} calls may have been charged or not")
     if unpriced:
         echo(
             f"  {unpriced:,} calls have no price, as budget.price_per_call was not set when they were made"
@@ -177,7 +177,7 @@ def _say_comparison(found: "Reconciliation") -> None:
     echo()
     echo(f"the console's export: {len(export.rows):,} rows; {columns}")
     if export.left_out:
-        echo(f"  left out, as they name no day: {export.left_out:,} rows")
+        echo(f"  left out, as they have no date: {export.left_out:,} rows")
     if found.outside:
         echo(f"  outside {found.period.label}: {found.outside:,} rows")
     _say_days(found.days)

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from pixmill.planning.input_images import InputCounts
 
 FRAME_SECONDS = 0.25
-_OUT = "the service is out; single calls look whether it is back"
+_OUT = "the service is down; single calls check whether it is back"
 
 _IN_WORDS = {
     "input_unreachable": "unreachable",
     "input_not_found": "not found",
     "input_forbidden": "forbidden",
-    "input_address": "at an address that nothing is fetched from",
+    "input_address": "at an address that pixmill does not fetch from",
     "input_type": "neither JPEG nor PNG",
     "input_damaged": "damaged",
     "input_too_large": "too large",
@@ -45,12 +45,12 @@ class InputLook:
         self._counts = counts
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PLAIN_SECONDS
-            echo(f"looking at input images: {_looked_at(counts)}")
+            echo(f"checking input images: {_looked_at(counts)}")
 
     def end(self) -> None:
         """Print what was found, if there was anything to look at."""
         if self._counts:
-            echo(f"looked at {_looked_at(self._counts)}")
+            echo(f"checked {_looked_at(self._counts)}")
 
 
 def _looked_at(counts: "InputCounts") -> str:

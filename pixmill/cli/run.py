@@ -168,7 +168,7 @@ def _carried_out(order: RunRequest, paying: _Paying) -> dict[str, Any]:
     retried = order.retried
     if order.faults:
         echo(
-            f"REHEARSAL: the simulator answers in place of the provider, with the faults of {order.faults}"
+            f"REHEARSAL: the simulator answers instead of the provider, with the faults of {order.faults}"
         )
     with ExitStack() as stack:
         # A new store is sure to have something to pay for: the server starts while the plan is made.
@@ -319,14 +319,16 @@ def _flow(run: "Run", order: RunRequest) -> dict[str, Any]:
 
 def _without_prefect(run: "Run", error: Exception) -> dict[str, Any]:
     """Return the report of a run that Prefect left alone. Raises PixmillError where it never began."""
-    gave_up = f"Prefect gave up: {type(error).__name__}: {error}"
+    gave_up = f"Prefect failed ({type(error).__name__}: {error})"
     if not run.begun:
         raise PixmillError(
-            f"{gave_up}; nothing was sent",
+            f"{gave_up} before the run began; nothing was sent",
             hint="run the same command again, or set PREFECT_API_URL to a server that answers",
         ) from error
     report = run.report or run.finish()
-    echo(f"warning: {gave_up}; what was paid for is recorded and published without it")
+    echo(
+        f"warning: {gave_up} during the run; what was paid for is recorded and published without it"
+    )
     return report
 
 
@@ -356,12 +358,13 @@ def _say_report(report: dict[str, Any], order: RunRequest) -> None:
     if report["run_id"] is None:
         echo(report["reason"])
         return
-    echo(f"{report['reason']} after {duration(report['seconds'])}")
+    echo(report["reason"])
     parts = [f"{report['succeeded']:,} succeeded ({report['cached']:,} cached)"]
     names = ("failed", "refused", "in_doubt", "invalid", "skipped", "images_missing")
     parts += [f"{report[name]:,} {in_words(name)}" for name in names if report[name]]
     cost = "" if report["cost"] is None else f", {money(report['cost'], currency)}"
-    echo(f"  {', '.join(parts)}; {report['calls']:,} calls{cost}")
+    calls = f"{report['calls']:,} calls in {duration(report['seconds'])}"
+    echo(f"  {', '.join(parts)}; {calls}{cost}")
     echo(f"  {report['dataset']}")
     if report["report"]:
         echo(f"  {report['report']}")

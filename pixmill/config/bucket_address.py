@@ -91,19 +91,19 @@ def bucket_address(url: str) -> BucketAddress:
     bucket, _, key = url[len(SCHEME) : query.start() if query else None].partition("/")
     if "@" in bucket or (":" in bucket and not _BUCKET.fullmatch(bucket)):
         raise ValueError(
-            "must hold no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            "must not contain credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         )
     if not _BUCKET.fullmatch(bucket):
-        raise ValueError(f"names no bucket; {_HINT}")
+        raise ValueError(f"does not name a bucket;  {_HINT}")
     prefix = key.strip("/")
     if prefix and any(
         part in ("", ".", "..") or not part.isprintable() for part in prefix.split("/")
     ):
-        raise ValueError("must hold no empty part, and neither '.' nor '..'")
+        raise ValueError("must not contain an empty part, '.' or '..'")
     options = dict(parse_qsl(query[1], keep_blank_values=True)) if query else {}
     if unknown := sorted(options.keys() - set(_OPTIONS)):
         raise ValueError(
-            f"knows no option {unknown[0]!r}, and holds no keys; there are {', '.join(_OPTIONS)}"
+            f"has no option {unknown[0]!r}, and must not contain keys; the options are {', '.join(_OPTIONS)}"
         )
     endpoint = options.get("endpoint_override")
     if endpoint:
@@ -134,7 +134,7 @@ def input_url(text: str) -> str:
         return local_path(text, "a path of this machine or s3://bucket/key")
     if not bucket_address(text).prefix:
         raise ValueError(
-            "names no object; s3://bucket/table.csv, s3://bucket/folder/ or s3://bucket/*.csv does"
+            "does not name an object; write s3://bucket/table.csv, s3://bucket/folder/ or s3://bucket/*.csv"
         )
     return text
 
@@ -151,9 +151,9 @@ def endpoint_problem(url: str) -> str | None:
     if parts.scheme not in ("http", "https") or not host or port == 0:
         return "must be an address such as https://minio.example.com"
     if parts.username or parts.password:
-        return "must hold no credentials"
+        return "must not contain credentials"
     if parts.scheme == "http" and not is_loopback(host):
-        return "must be https: plain http is for loopback only, as it would show the images"
+        return "must be https: plain http is for loopback only, as it would expose the images"
     return None
 
 
@@ -168,8 +168,8 @@ def cache_folder() -> Path:
         ) / "pixmill"
     except RuntimeError:
         raise ConfigError(
-            "there is no folder for copies of what is in the bucket",
-            hint="set XDG_CACHE_HOME to one",
+            "there is no folder for copies of the bucket's objects",
+            hint="set XDG_CACHE_HOME to a folder",
         ) from None
 
 
@@ -180,8 +180,8 @@ def make_cache_folder() -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"copies of what is in the bucket can't be kept in {folder}: {error.strerror or error}",
-            hint="let XDG_CACHE_HOME name a folder with room for them",
+            f"copies of the bucket's objects can't be kept in {folder}: {error.strerror or error}",
+            hint="set XDG_CACHE_HOME to a folder with room for them",
         ) from None
 
 

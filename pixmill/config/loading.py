@@ -12,11 +12,11 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pixmill.config.model import Config
-from pixmill.config.overrides import overridden
-from pixmill.config.problems import ConfigProblem, explained
+from pixmill.config.overrides import apply_overrides
+from pixmill.config.problems import ConfigProblem, explain
 from pixmill.config.validation import check_together
-from pixmill.config.yaml_reader import Document, read_yaml
-from pixmill.config.yaml_words import word_mistakes
+from pixmill.config.yaml_reader import Document, describe_yaml_error, read_yaml
+from pixmill.config.yaml_words import find_word_problems
 from pixmill.errors import ConfigError
 from pixmill.local_paths import given_path
 from pixmill.request.model import flatten
@@ -28,10 +28,10 @@ MAX_NODES = 100_000
 NOT_YET: Mapping[str, tuple[Any, ...]] = {
     "execution.engine": ("threads", "dask"),
 }
-"""Keys of the contract that this version parses but does not honour, with the values that it does."""
+"""Keys of the contract that this version reads but does not honour, with the values that it does."""
 
 _QUOTES = (
-    "a text that begins with one of {[*&!|>%@` or holds `: ` or ` #` stands in quotes"
+    "text that begins with one of {[*&!|>%@` or contains `: ` or ` #` must be in quotes"
 )
 _NO_STORE = (
     "is null, which is how YAML reads a lone ~; write '~/folder', or leave the key out"
@@ -41,19 +41,25 @@ _NO_STORE = (
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read the config at `path`, apply `overrides` (`a.b=value`, the value in YAML) and check it.
 
+        load_config("pets.yaml", ["budget.max_calls=100", "input.row_key=[sku]"])
+
     Raises ConfigError with every mistake and its path.
     """
-    document, mistakes = overridden(_read(given_path(path)), overrides)
+    document, problems = apply_overrides(_read(given_path(path)), overrides)
     sections, found = _check_sections(document.value)
-    found += _not_yet(sections)
+    found += _find_unsupported(sections)
     found += check_together(sections)
-    words = list(word_mistakes(document.words, sections))
-    # What YAML took for something else is said as that, not as a value of a wrong type besides.
-    said = {path for path, _ in words} | {path.rpartition(".")[0] for path, _ in words}
-    mistakes += words + [mistake for mistake in found if mistake[0] not in said]
-    if mistakes:
-        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        listed = "\n".join(str(mistake) for mistake in mistakes)
+
+    # What YAML took for something else is reported as that, and not as a value of a wrong type besides.
+    words = list(find_word_problems(document.words, sections))
+    reported = {word.path for word in words}
+    reported |= {word.path.rpartition(".")[0] for word in words}
+    problems += words
+    problems += [problem for problem in found if problem.path not in reported]
+
+    if problems:
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        listed = "\n".join(map(str, problems))
         raise ConfigError(
             f"{path} has {count}:\n{listed}", hint="docs/config.md lists every key"
         )
@@ -63,15 +69,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 def load_deployment_config(
     config: str, overrides: Sequence[str], *, deployed: bool
 ) -> Config:
-    """Read the config of a flow run. Raises ConfigError for mistakes in it.
-
-    A flow run of a deployment refuses a relative store: its working directory is made anew for every run.
-    """
+    """Read the config of a flow run, which is one of a deployment where `deployed`. Raises ConfigError."""
     settings = load_config(config, overrides)
+    # A worker makes a new working directory for every run of a deployment: a store in it would be lost.
     if deployed and not settings.bucket and not Path(settings.store).is_absolute():
         raise ConfigError(
-            f"{config}: store {settings.store!r} is relative, and a deployment's working directory does not last",
-            hint="give an absolute path",
+            f"{config}: store {settings.store!r} is relative, and a deployment's working directory is temporary",
+            hint="use an absolute path",
         )
     return settings
 
@@ -90,78 +94,75 @@ def _read(path: Path) -> Document:
     try:
         document = read_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem = " ".join(str(error).split())
         raise ConfigError(
-            f"{path} is not valid YAML: {problem}", hint=_QUOTES
+            f"{path} is not valid YAML: {describe_yaml_error(error)}", hint=_QUOTES
         ) from None
     raw = document.value
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise ConfigError(
             f"{path} must be a mapping of keys such as `name:` and `input:`"
         )
-    if _node_count(raw, {}) > MAX_NODES:
+    if _count_nodes(raw, {}) > MAX_NODES:
         raise ConfigError(
-            f"{path} unfolds to more than {MAX_NODES:,} values",
+            f"{path} expands to more than {MAX_NODES:,} values",
             hint="use fewer YAML aliases",
         )
     return document
 
 
-def _node_count(value: Any, known: dict[int, int]) -> int:
+def _count_nodes(value: Any, known: dict[int, int]) -> int:
+    """Count the values in `value`, those behind an alias once for each use; `known` has the counts by `id`."""
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:
-        known[id(value)] = MAX_NODES + 1  # a value that contains itself never ends
+        # Met again below itself it is too large, as a value that contains itself never ends.
+        known[id(value)] = MAX_NODES + 1
         children = value.values() if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(_node_count(child, known) for child in children)
+        known[id(value)] = 1 + sum(_count_nodes(child, known) for child in children)
     return known[id(value)]
 
 
 def _check_sections(
     raw: Mapping[str, Any],
 ) -> tuple[dict[str, Any], list[ConfigProblem]]:
-    """Return the sections that are right, by name, and the mistakes in the others."""
+    """Return the sections that are right, by name, and the problems of the others."""
     sections: dict[str, Any] = {}
-    mistakes = [
-        ConfigProblem((key, "unknown key" + did_you_mean(key, Config.model_fields)))
+    problems = [
+        ConfigProblem(key, "unknown key" + did_you_mean(key, Config.model_fields))
         for key in raw
         if key not in Config.model_fields
     ]
     for name, field in Config.model_fields.items():
-        if name == "store" and name in raw and raw[name] is None:
-            mistakes.append(ConfigProblem((name, _NO_STORE)))
-            continue
-        if name not in raw or raw[name] is None:
-            if field.is_required():
-                mistakes.append(ConfigProblem((name, "is required")))
-            else:
-                sections[name] = field.get_default()
-            continue
-        try:
+        value = raw.get(name)
+        if value is not None:
             annotation = Config.__annotations__[name]
-            sections[name] = TypeAdapter(annotation).validate_python(raw[name])
-        except ValidationError as error:
-            mistakes += explained(error, name, annotation)
-    return sections, mistakes
+            try:
+                sections[name] = TypeAdapter(annotation).validate_python(value)
+            except ValidationError as error:
+                problems += explain(error, name, annotation)
+        elif name == "store" and name in raw:
+            problems.append(ConfigProblem(name, _NO_STORE))
+        elif field.is_required():
+            problems.append(ConfigProblem(name, "is required"))
+        else:
+            sections[name] = field.get_default()
+    return sections, problems
 
 
-def _not_yet(sections: Mapping[str, Any]) -> Iterator[ConfigProblem]:
-    for path, honoured in NOT_YET.items():
+def _find_unsupported(sections: Mapping[str, Any]) -> Iterator[ConfigProblem]:
+    """Yield a problem for each key of `NOT_YET` with a value that this version can't honour."""
+    for path, supported in NOT_YET.items():
         name, _, key = path.partition(".")
         if name not in sections:
             continue
         value = getattr(sections[name], key) if key else sections[name]
-        if value not in honoured:
-            choices = " or ".join(repr(choice) for choice in honoured)
-            shown = (
-                "this URL" if "://" in str(value) else repr(value)
-            )  # it may hold a password
-            yield ConfigProblem(
-                (
-                    path,
-                    f"{shown} is not supported by this version; it honours {choices}",
-                )
-            )
+        if value in supported:
+            continue
+        # A URL may hold a password.
+        shown = "this URL" if "://" in str(value) else repr(value)
+        choices = " or ".join(map(repr, supported))
+        message = f"{shown} is not supported by this version; it supports {choices}"
+        yield ConfigProblem(path, message)
 
 
 def config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -46,10 +46,10 @@ def _base_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http(s) URL such as https://gateway.example.com")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must hold neither credentials nor a query")
+        raise ValueError("must contain neither credentials nor a query")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError(
-            "must be https: plain http is for loopback only, as it would show the key and the images"
+            "must be https: plain http is for loopback only, as it would expose the key and the images"
         )
     return url.rstrip("/")
 
@@ -70,7 +70,7 @@ def _scheduler(address: str) -> str:
 def _variable(name: str) -> str:
     if not name.isidentifier():
         raise ValueError(
-            "must be the name of an environment variable; the key itself never stands in a config"
+            "must be the name of an environment variable; the key itself must not be in a config"
         )
     return name
 
@@ -113,7 +113,7 @@ def _yes_or_no(value: Any) -> Any:
 
 def _not_success(code: str) -> str:
     if code == "10000":
-        raise ValueError("is success, whatever else an answer says")
+        raise ValueError("always means success")
     return code
 
 

@@ -1,4 +1,4 @@
-"""`--set a.b=value`: an override finds its key in a config that was read, and replaces what stands there.
+"""`--set a.b=value`: an override finds its key in a config that was read, and replaces its value.
 
 A key of a mapping may have dots of its own, as `controlnet_args.0.strength` has: it is found where it is, and new ones
 are made where the config has such keys. In quotes a key is taken as it is: `input.columns."a.b"=c`.
@@ -14,38 +14,39 @@ from pixmill.config.problems import ConfigProblem
 from pixmill.config.yaml_reader import Document, Place, Word, read_yaml
 
 _PART = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|([^."']+?))\s*(?:\.|$)""")
-_OF_A_RULE = ("verdict", "charged")
+_RULE_KEYS = ("verdict", "charged")
 
 
-def overridden(
+def apply_overrides(
     document: Document, overrides: Iterable[str]
 ) -> tuple[Document, list[ConfigProblem]]:
     """Return a config with `overrides` put in, one after the other, and what is wrong with them."""
-    mistakes = []
+    problems = []
     for override in overrides:
         try:
-            document = _with(document, override)
+            document = _apply(document, override)
         except ValueError as error:
-            mistakes.append(ConfigProblem((f"--set {override}", str(error))))
-    return document, mistakes
+            problems.append(ConfigProblem(f"--set {override}", str(error)))
+    return document, problems
 
 
-def _with(document: Document, override: str) -> Document:
+def _apply(document: Document, override: str) -> Document:
+    """Return `document` with one override put in. Raises ValueError with what is wrong with the override."""
     path, equals, text = override.partition("=")
-    parts = _parts(path)
+    parts = _split_path(path)
     if not equals or not parts:
         raise ValueError("must look like a.b=value")
     if not text.strip():
-        raise ValueError("has no value; write null for none and '' for an empty text")
-    place = _found(document.value, parts)
+        raise ValueError("has no value; write null for none and '' for empty text")
+    place = _find_place(document.value, parts)
     try:
         given = read_yaml(text, place)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ValueError(
-            "the value is not valid YAML; a text may need quotes of its own"
+            "the value is not valid YAML; text may need quotes of its own"
         ) from None
     try:
-        value = _placed(document.value, place, given.value)
+        value = _put(document.value, place, given.value)
     except (IndexError, TypeError):
         raise ValueError(
             "the path leads past the end of a list or into a plain value"
@@ -54,7 +55,7 @@ def _with(document: Document, override: str) -> Document:
     return Document(value, (*kept, *given.words))
 
 
-def _parts(path: str) -> list[str]:
+def _split_path(path: str) -> list[str]:
     """Return the keys of a dotted path, those in quotes whole; none where it is not one."""
     parts = []
     at = 0
@@ -67,7 +68,7 @@ def _parts(path: str) -> list[str]:
     return [] if path.rstrip().endswith(".") else parts
 
 
-def _found(container: Any, parts: Sequence[str]) -> Place:
+def _find_place(container: Any, parts: Sequence[str]) -> Place:
     """Return the keys that `parts` mean in `container`: as many parts at a time as make up a key that is there."""
     place: list[str] = []
     while parts:
@@ -81,6 +82,7 @@ def _found(container: Any, parts: Sequence[str]) -> Place:
 def _first_key(
     container: Any, place: Sequence[str], parts: Sequence[str]
 ) -> tuple[str, Sequence[str]]:
+    """Return the key of `container`, which is at `place`, that `parts` begin with, and the parts behind it."""
     if isinstance(container, dict):
         known = {str(key) for key in container}
         for length in range(len(parts), 1, -1):
@@ -94,22 +96,25 @@ def _first_key(
 
 def _length_of_new(place: Sequence[str], parts: Sequence[str]) -> int:
     """How many parts make up a key that is not there yet: all where keys are dotted paths themselves."""
-    is_axis = len(place) in (4, 5) and place[:2] == ["sweep", "groups"]
-    if place == ["input", "columns"] or (
-        is_axis and place[3] in ("grid", "zip", "random")
-    ):
-        return len(parts)
-    if is_axis and place[3] == "list" and len(place) == 5:
-        return len(parts)
-    if place == ["retry", "codes"]:
-        # The dots of a `req_key`; after it come a code and what is said of that.
-        after = 2 if parts[-1] in _OF_A_RULE else 1
-        return max(1, len(parts) - after)
-    return 1
+    match place:
+        case ["input", "columns"]:
+            return len(parts)
+        case ["sweep", "groups", _, "grid" | "zip" | "random", *rest] if len(rest) <= 1:
+            return len(parts)
+        case ["sweep", "groups", _, "list", _]:
+            return len(parts)
+        case ["retry", "codes"]:
+            # The dots are those of a `req_key`: a code comes after it, and then perhaps `verdict` or `charged`.
+            after = 2 if parts[-1] in _RULE_KEYS else 1
+            return max(1, len(parts) - after)
+        case _:
+            return 1
 
 
 def _below(container: Any, key: str) -> Any:
+    """Return the value of `key` in `container`; `None` where it has none."""
     if isinstance(container, dict):
+        # Keys of YAML may be numbers, such as the codes of `retry.codes`.
         return next(
             (value for name, value in container.items() if str(name) == key), None
         )
@@ -118,7 +123,7 @@ def _below(container: Any, key: str) -> Any:
     return None
 
 
-def _placed(container: Any, place: Sequence[str], value: Any) -> Any:
+def _put(container: Any, place: Sequence[str], value: Any) -> Any:
     """Return `container` with `value` at `place`; what is on the way there is copied, as an alias may share it."""
     if not place:
         return value
@@ -126,13 +131,13 @@ def _placed(container: Any, place: Sequence[str], value: Any) -> Any:
     if isinstance(container, list):
         items = list(container)
         at = int(key) if key.isdecimal() else len(items)
-        items[at] = _placed(items[at], rest, value)
+        items[at] = _put(items[at], rest, value)
         return items
     if container is not None and not isinstance(container, dict):
         raise TypeError
     entries = dict(container or {})
     name = next((known for known in entries if str(known) == key), key)
-    return {**entries, name: _placed(entries.get(name), rest, value)}
+    return {**entries, name: _put(entries.get(name), rest, value)}
 
 
 def _is_replaced(word: Word, place: Place) -> bool:

@@ -2,97 +2,118 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from pixmill.request.registry import did_you_mean
+from pixmill.validation_messages import describe_problem
+
+SHOWN_CHARACTERS = 60
+"""A wrong value is quoted where it is shorter than this."""
 
 
-class ConfigProblem(tuple[str, str]):
-    """One thing that is wrong with a config: (dotted path, what is wrong)."""
+class ConfigProblem(NamedTuple):
+    """One thing that is wrong with a config."""
 
-    __slots__ = ()
+    path: str
+    """The dotted path of the key, or the override as it was typed."""
+    message: str
+    """What is wrong, in words that follow the path."""
 
     def __str__(self) -> str:
-        return f"  {self[0]}: {self[1]}"
+        return f"  {self.path}: {self.message}"
 
 
-def explained(
+def explain(
     error: ValidationError, prefix: str, model: Any = None
 ) -> list[ConfigProblem]:
-    """Return one mistake per path; of the several ways in which a union can fail, the first speaks."""
+    """Return one problem per path below `prefix`; `model` is what was validated, to suggest names of keys."""
     problems: dict[str, str] = {}
     for problem in error.errors(include_url=False):
         parts = _path(problem)
         path = ".".join([prefix, *parts])
-        inside = any(known.startswith(path + ".") for known in problems)
-        if not (
-            inside and problem["type"] == "too_short"
-        ):  # its items were wrong, so pydantic counted none
-            problems.setdefault(path, _wording(problem, model, parts))
-    return [ConfigProblem(item) for item in problems.items()]
+        # Where the items of a list are wrong, pydantic counts none and calls the list too short as well.
+        has_wrong_items = any(known.startswith(f"{path}.") for known in problems)
+        if problem["type"] == "too_short" and has_wrong_items:
+            continue
+        # Of the several ways in which a union can fail, the first speaks.
+        problems.setdefault(path, _describe(problem, model, parts))
+    return [ConfigProblem(path, message) for path, message in problems.items()]
 
 
 def _path(problem: Any) -> list[str]:
+    """Return the keys that lead to a problem, without the names that pydantic adds for the members of a union."""
     place = problem["loc"]
-    # The last part of an unknown key's path is the user's own word, whatever it looks like.
-    own = len(place) - 1 if problem["type"] == "extra_forbidden" else len(place)
-    return [
-        str(part)
-        for at, part in enumerate(place)
-        if at == own or not _is_union_branch(part)
-    ]
-
-
-def _is_union_branch(part: int | str) -> bool:
-    """Whether pydantic put the name of a union's member into the path (`int`, `literal['auto']`, …)."""
-    return isinstance(part, str) and (
-        part in ("str", "int", "constrained-int") or part.endswith(("]", ")"))
-    )
-
-
-def _wording(problem: Any, model: Any, parts: Sequence[str]) -> str:
     if problem["type"] == "extra_forbidden":
-        known = _fields_at(model, parts[:-1])
-        warning = (
-            "; keys and passwords never stand in a config"
-            if "key" in parts[-1] or "secret" in parts[-1]
-            else ""
-        )
-        return "unknown key" + did_you_mean(parts[-1], known) + warning
-    if problem["type"] == "missing":
-        return "is required"
-    message = str(problem["msg"]).removeprefix("Value error, ")
+        # The last part is the user's own word, whatever it looks like.
+        return [*_path({**problem, "type": "", "loc": place[:-1]}), str(place[-1])]
+    return [str(part) for part in place if not _is_union_member(part)]
+
+
+def _is_union_member(part: int | str) -> bool:
+    """Whether pydantic put the name of a union's member into the path (`int`, `literal['auto']`, …)."""
+    if not isinstance(part, str):
+        return False
+    return part in ("str", "int", "constrained-int") or part.endswith(("]", ")"))
+
+
+def _describe(problem: Any, model: Any, parts: Sequence[str]) -> str:
+    kind = problem["type"]
     got = problem["input"]
-    if problem["type"] == "string_type" and (quoted := _in_quotes(got)):
-        return f"must be a text, and YAML reads it as {quoted}"
-    secret = "://" in str(got) or "key" in "".join(
-        parts[-1:]
-    )  # a URL may hold a password
-    plain = (
-        isinstance(got, str | int | float | bool) and len(repr(got)) < 60 and not secret
-    )
-    shown = f" (got {got!r})" if plain else ""
-    return message[0].lower() + message[1:] + shown
+    if kind == "missing":
+        return "is required"
+    if kind == "extra_forbidden":
+        return _describe_unknown_key(model, parts)
+    if kind == "string_type" and (reading := _yaml_reading(got)):
+        return f"must be text, and YAML reads it as {reading}"
+    if kind in ("tuple_type", "list_type"):
+        example = got if isinstance(got, str) and got.isidentifier() else "sku"
+        message = f"must be a list, such as [{example}]"
+    else:
+        message = describe_problem(problem)
+    return message + _show(got, parts)
 
 
-def _in_quotes(got: Any) -> str | None:
-    """Say what YAML made of a text without quotes, and how it is written; `None` for what was meant as it is."""
+def _describe_unknown_key(model: Any, parts: Sequence[str]) -> str:
+    name = parts[-1]
+    message = "unknown key" + did_you_mean(name, _fields_at(model, parts[:-1]))
+    if "key" in name or "secret" in name:
+        message += "; keys and passwords must not be in a config"
+    return message
+
+
+def _show(got: Any, parts: Sequence[str]) -> str:
+    """Quote what was given where that is short and can't be a secret."""
+    # A URL may hold a password, and what is called a key may be one.
+    may_be_secret = "://" in str(got) or "key" in "".join(parts[-1:])
+    is_plain = isinstance(got, str | int | float | bool)
+    if may_be_secret or not is_plain or len(repr(got)) >= SHOWN_CHARACTERS:
+        return ""
+    return f" (got {got!r})"
+
+
+def _yaml_reading(got: Any) -> str | None:
+    """Say what YAML made of text without quotes, and how it is written; `None` for what was meant as it is."""
     if isinstance(got, Mapping):
-        names = [str(name) for name, value in got.items() if value is None]
-        example = f"{{{names[0]}}}" if len(names) == len(got) == 1 else "{name}"
-        return f'a mapping: a template that begins with {{ stands in quotes, such as "{example}"'
+        example = "{name}"
+        # `{text}` in YAML is a mapping of the key `text` to nothing.
+        if len(got) == 1 and None in got.values():
+            example = f"{{{next(iter(got))}}}"
+        return f'a mapping: a template that begins with {{ must be in quotes, such as "{example}"'
     if isinstance(got, list | tuple):
-        return "a list: a text that begins with [ stands in quotes"
+        return "a list: text that begins with [ must be in quotes"
     if isinstance(got, bool):
         return f"{str(got).lower()}: write it in quotes"
     if isinstance(got, int | float):
         return f"the number {got}: write it in quotes"
-    return "a date: write it in quotes" if isinstance(got, date) else None
+    if isinstance(got, date):
+        return "a date: write it in quotes"
+    return None
 
 
 def _fields_at(model: Any, parts: Sequence[str]) -> Mapping[str, Any]:
+    """Return the fields of the section that `parts` lead to from `model`; none where they lead to no section."""
     for part in parts:
         field = getattr(model, "model_fields", {}).get(part)
         model = field.annotation if field else model

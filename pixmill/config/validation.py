@@ -2,7 +2,7 @@
 
 import logging
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from pixmill.conditions import parse
 from pixmill.config.bucket_address import is_bucket_url
-from pixmill.config.model import Budget, Execution, Input, Provider
-from pixmill.config.problems import ConfigProblem, explained
+from pixmill.config.model import Budget, Execution, Input, Output, Provider
+from pixmill.config.problems import ConfigProblem, explain
 from pixmill.local_paths import folder_problem
 from pixmill.request.canonical_json import canonical_json
-from pixmill.request.model import Request, Sweep
+from pixmill.request.model import Request, Seed, Sweep
 from pixmill.request.registry import (
     OPERATIONS,
     RESERVED_FIELDS,
@@ -32,242 +32,247 @@ STORE_FOLDERS = frozenset({"images", "simulated", "thumbs"})
 MAX_SLOTS = 100_000
 """Jobs that one row may become: they are prepared together."""
 
+Problems = Iterator[ConfigProblem]
 
-def check_together(sections: Mapping[str, Any]) -> Iterator[ConfigProblem]:
-    """Yield the mistakes that show only between sections; a section that is missing was a mistake by itself."""
-    # Whatever its case: on some disks `Images` is the same folder.
-    if str(sections.get("name")).lower() in STORE_FOLDERS:
-        yield ConfigProblem(
-            ("name", f"{sections['name']!r} is a folder of the store itself")
-        )
-    if "input" in sections:
-        yield from _check_input(sections["input"])
-    if "request" in sections:
-        yield from _check_params(sections["request"])
-    if "input" in sections and "request" in sections:
-        yield from _check_columns(sections["input"], sections["request"])
-    if {"input", "request", "sweep"} <= sections.keys():
-        replicates = sections["seed"].replicates if "seed" in sections else 1
+
+def check_together(sections: Mapping[str, Any]) -> Problems:
+    """Yield the problems that show only between sections.
+
+    `sections` are those that are right by themselves, by name: what needs another one is not checked, as
+    its problem was reported already.
+    """
+    for needed, check in _CHECKS:
+        if all(name in sections for name in needed):
+            yield from check(*(sections[name] for name in needed))
+    if all(name in sections for name in ("input", "request", "sweep")):
+        # A mistake in `seed` must not hide those of the sweep.
+        seed = sections.get("seed", Seed())
         yield from _check_sweep(
-            sections["input"], sections["request"], sections["sweep"], replicates
+            sections["input"], sections["request"], sections["sweep"], seed
         )
-    if "input" in sections and "seed" in sections:
-        has_column = "seed" in sections["input"].columns
-        if sections["seed"].policy == "column" and not has_column:
-            yield ConfigProblem(("seed.policy", "'column' needs input.columns.seed"))
-        if sections["seed"].policy != "column" and has_column:
-            yield ConfigProblem(
-                ("input.columns.seed", "is read only with seed.policy: column")
-            )
-    if (
-        "provider" in sections
-        and sections["provider"].kind == "gateway"
-        and not sections["provider"].base_url
-    ):
-        yield ConfigProblem(("provider.base_url", "is required for a gateway"))
-    if "budget" in sections:
-        yield from _check_budget(sections["budget"])
-    if {"store", "provider", "ledger"} <= sections.keys():
-        yield from _check_store(
-            sections["store"], sections["provider"], sections["ledger"]
-        )
-    if {"execution", "provider", "ledger"} <= sections.keys():
-        yield from _check_execution(
-            sections["execution"], sections["provider"], sections["ledger"]
-        )
-    if {"request", "output"} <= sections.keys():
-        by_url = sections["request"].params.get("return_url") is True
-        if by_url and sections["output"].images == "inline":
-            yield ConfigProblem(
-                (
-                    "request.params.return_url",
-                    "is false by output.images: inline; leave it out",
-                )
-            )
 
 
-def _check_store(
-    store: str, provider: Provider, ledger: str | None
-) -> Iterator[ConfigProblem]:
-    if not is_bucket_url(store) and (problem := folder_problem(Path(store))):
+def _check_name(name: str) -> Problems:
+    # Whatever its case: on some disks `Images` is the same folder.
+    if name.lower() in STORE_FOLDERS:
+        yield ConfigProblem("name", f"{name!r} is a folder of the store itself")
+
+
+def _check_input(section: Input) -> Problems:
+    sources = {"image_url", "image_file"} & section.columns.keys()
+    if len(sources) != 1 or not section.image_columns:
         yield ConfigProblem(
-            ("store", f"{problem}; a store is a folder (got {store!r})")
-        )
-    if is_bucket_url(store) and ledger is None and provider.kind != "simulator":
-        reason = "is required with a store in a bucket, which can't hold a ledger"
-        yield ConfigProblem(
-            ("ledger", f"{reason}: postgresql+psycopg://user@host/database")
-        )
-
-
-def _check_execution(
-    section: Execution, provider: Provider, ledger: str | None
-) -> Iterator[ConfigProblem]:
-    if section.address is None:
-        return
-    if section.engine == "threads":
-        yield ConfigProblem(
-            ("execution.address", "is read only with execution.engine: dask")
-        )
-    if provider.kind == "simulator" and not provider.base_url:
-        problem = "is required with execution.address, whose workers can't know a simulator inside a run"
-        yield ConfigProblem(
-            ("provider.base_url", f"{problem}; `pixmill simulate` starts one")
-        )
-    if section.is_elsewhere and (ledger is None or provider.kind == "simulator"):
-        problem = "leads to other machines, which can't share a ledger that is a file"
-        yield ConfigProblem(
-            (
-                "execution.address",
-                f"{problem}; `ledger: postgresql+psycopg://…` is for all",
-            )
-        )
-
-
-def _check_budget(section: Budget) -> Iterator[ConfigProblem]:
-    for cap in ("max_cost", "max_cost_per_month"):
-        if getattr(section, cap) is not None and not section.price_per_call:
-            yield ConfigProblem(
-                (
-                    f"budget.{cap}",
-                    "needs budget.price_per_call, or cost can't be counted",
-                )
-            )
-
-
-def _check_input(section: Input) -> Iterator[ConfigProblem]:
-    both = {"image_url", "image_file"} & section.columns.keys()
-    if len(both) != 1 or not section.image_columns:
-        yield ConfigProblem(
-            ("input.columns", "must map exactly one of image_url and image_file")
+            "input.columns", "must map exactly one of image_url and image_file"
         )
     if section.local_images and is_bucket_url(section.path):
-        problem = "names files beside the table, and in a bucket there are none; map image_url, or copy both here"
-        yield ConfigProblem(("input.columns.image_file", problem))
+        yield ConfigProblem(
+            "input.columns.image_file",
+            "names files beside the table, and in a bucket there are none; "
+            "map image_url, or copy both here",
+        )
     for role, column in section.columns.items():
         if role not in ("image_url", "image_file") and not isinstance(column, str):
             yield ConfigProblem(
-                (
-                    f"input.columns.{role}",
-                    "must be one column; only images may be a list",
-                )
+                f"input.columns.{role}", "must be one column; only images may be a list"
             )
     if section.where is not None:
         try:
             parse(section.where)
         except ValueError as error:
-            yield ConfigProblem(("input.where", str(error)))
+            yield ConfigProblem("input.where", str(error))
     try:
         "".encode(section.encoding)
     except LookupError:
         yield ConfigProblem(
-            (
-                "input.encoding",
-                f"{section.encoding!r} is not an encoding that Python knows",
-            )
+            "input.encoding",
+            f"{section.encoding!r} is not an encoding that Python knows",
         )
 
 
-def _check_params(request: Request) -> Iterator[ConfigProblem]:
+def _check_params(request: Request) -> Problems:
     for name in sorted(RESERVED_FIELDS & request.params.keys()):
         yield ConfigProblem(
-            (
-                f"request.params.{name}",
-                "is set by pixmill itself, from the row and the seed",
-            )
+            f"request.params.{name}",
+            "is set by pixmill itself, from the row and the seed",
         )
     try:
         canonical_json(resolve_parameters(request.req_key, request.params))
     except ValidationError as error:
-        yield from explained(
-            error, "request.params", OPERATIONS[request.req_key].parameters
-        )
+        schema = OPERATIONS[request.req_key].parameters
+        yield from explain(error, "request.params", schema)
     except (TypeError, ValueError) as error:
-        yield ConfigProblem(("request.params", f"can't be sent as JSON: {error}"))
+        yield ConfigProblem("request.params", f"can't be sent as JSON: {error}")
     if request.req_key not in OPERATIONS:
         log.warning(
             "request.req_key %s is not one that pixmill knows: its params are not checked",
             request.req_key,
         )
-    if request.prompt is not None:
-        if request.prompt.endswith("\n"):
-            # Left as it is: without it every job key would be another one, and all of it paid for again.
-            log.warning(
-                "request.prompt ends with a line break, which is sent with every prompt; "
-                "`prompt: |-` in place of `|` leaves it out, and asks for other jobs"
-            )
-        try:
-            list(string.Formatter().parse(request.prompt))
-        except ValueError as error:
-            yield ConfigProblem(
-                (
-                    "request.prompt",
-                    f"is not a template: {error}; write {{{{ and }}}} for plain braces",
-                )
-            )
 
 
-def _check_columns(section: Input, request: Request) -> Iterator[ConfigProblem]:
-    if request.prompt is None and "prompt" not in section.columns:
-        yield ConfigProblem(
-            ("input.columns.prompt", "is required where request.prompt is no template")
+def _check_prompt(request: Request) -> Problems:
+    prompt = request.prompt
+    if prompt is None:
+        return
+    if prompt.endswith("\n"):
+        # It is sent all the same: without it every job key would change, and every job would be paid again.
+        log.warning(
+            "request.prompt ends with a line break, which is sent with every prompt; "
+            "`prompt: |-` instead of `|` leaves it out, which makes other jobs of them"
         )
     try:
-        params = resolve_parameters(request.req_key, request.params)
-    except ValidationError:
+        list(string.Formatter().parse(prompt))
+    except ValueError as error:
+        yield ConfigProblem(
+            "request.prompt",
+            f"is not a template: {error}; write {{{{ and }}}} for plain braces",
+        )
+
+
+def _check_columns(section: Input, request: Request) -> Problems:
+    if request.prompt is None and "prompt" not in section.columns:
+        yield ConfigProblem(
+            "input.columns.prompt", "is required unless request.prompt is a template"
+        )
+    params = _resolve(request)
+    if params is None:
         return
     for path in section.field_columns:
         problem = find_field_problem(request.req_key, params, path)
         if problem:
-            yield ConfigProblem((f"input.columns.{path}", problem.reason))
+            yield ConfigProblem(f"input.columns.{path}", problem.reason)
     index_problem = image_index_problem(params, len(section.image_columns))
     if index_problem and section.image_columns:
-        yield ConfigProblem(("request.params", index_problem))
+        yield ConfigProblem("request.params", index_problem)
 
 
-def _check_sweep(
-    section: Input, request: Request, sweep: Sweep, replicates: int
-) -> Iterator[ConfigProblem]:
-    try:
-        resolve_parameters(request.req_key, request.params)
-    except ValidationError:
-        return  # named already
-    found = sweep_mistakes(sweep, request)
-    yield from map(ConfigProblem, found)
-    if not found:
-        yield from _check_points(
-            section, request, make_points(sweep, request), replicates
+def _check_seed_column(section: Input, seed: Seed) -> Problems:
+    has_column = "seed" in section.columns
+    if seed.policy == "column" and not has_column:
+        yield ConfigProblem("seed.policy", "'column' needs input.columns.seed")
+    if seed.policy != "column" and has_column:
+        yield ConfigProblem(
+            "input.columns.seed", "is used only with seed.policy: column"
         )
 
 
-def _check_points(
-    section: Input, request: Request, made: SweepPoints, replicates: int
-) -> Iterator[ConfigProblem]:
-    if len(made.points) * replicates > MAX_SLOTS:
-        yield ConfigProblem(
-            (
-                "sweep" if len(made.points) > 1 else "seed.replicates",
-                f"{len(made.points):,} points × {replicates:,} replicates is more than {MAX_SLOTS:,} jobs a row",
+def _check_gateway(provider: Provider) -> Problems:
+    if provider.kind == "gateway" and not provider.base_url:
+        yield ConfigProblem("provider.base_url", "is required for a gateway")
+
+
+def _check_budget(section: Budget) -> Problems:
+    for cap in ("max_cost", "max_cost_per_month"):
+        if getattr(section, cap) is not None and not section.price_per_call:
+            yield ConfigProblem(
+                f"budget.{cap}",
+                "needs budget.price_per_call, or cost can't be counted",
             )
+
+
+def _check_store(store: str, provider: Provider, ledger: str | None) -> Problems:
+    if is_bucket_url(store):
+        # The simulator keeps its ledger in the working copy: nothing is lost with it.
+        if ledger is None and provider.kind != "simulator":
+            yield ConfigProblem(
+                "ledger",
+                "is required with a store in a bucket, which can't hold a ledger: "
+                "postgresql+psycopg://user@host/database",
+            )
+        return
+    problem = folder_problem(Path(store))
+    if problem:
+        yield ConfigProblem("store", f"{problem}; a store is a folder (got {store!r})")
+
+
+def _check_execution(
+    section: Execution, provider: Provider, ledger: str | None
+) -> Problems:
+    if section.address is None:
+        return
+    if section.engine == "threads":
+        yield ConfigProblem(
+            "execution.address", "is used only with execution.engine: dask"
+        )
+    if provider.kind == "simulator" and not provider.base_url:
+        yield ConfigProblem(
+            "provider.base_url",
+            "is required with execution.address, whose workers can't reach a simulator "
+            "inside a run; `pixmill simulate` starts one",
+        )
+    if section.is_elsewhere and (ledger is None or provider.kind == "simulator"):
+        yield ConfigProblem(
+            "execution.address",
+            "leads to other machines, which can't share a ledger that is a file; "
+            "use `ledger: postgresql+psycopg://…`",
+        )
+
+
+def _check_inline_images(request: Request, output: Output) -> Problems:
+    if output.images == "inline" and request.params.get("return_url") is True:
+        yield ConfigProblem(
+            "request.params.return_url",
+            "is always false with output.images: inline; leave it out",
+        )
+
+
+_CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Problems]], ...] = (
+    (("name",), _check_name),
+    (("input",), _check_input),
+    (("request",), _check_params),
+    (("request",), _check_prompt),
+    (("input", "request"), _check_columns),
+    (("input", "seed"), _check_seed_column),
+    (("provider",), _check_gateway),
+    (("budget",), _check_budget),
+    (("store", "provider", "ledger"), _check_store),
+    (("execution", "provider", "ledger"), _check_execution),
+    (("request", "output"), _check_inline_images),
+)
+"""The sections that a check needs, in the order of its parameters, and the check."""
+
+
+def _check_sweep(
+    section: Input, request: Request, sweep: Sweep, seed: Seed
+) -> Problems:
+    if _resolve(request) is None:
+        return
+    mistakes = sweep_mistakes(sweep, request)
+    if mistakes:
+        for path, message in mistakes:
+            yield ConfigProblem(path, message)
+        return
+    made = make_points(sweep, request)
+    points = len(made.points)
+    if points * seed.replicates > MAX_SLOTS:
+        yield ConfigProblem(
+            "sweep" if points > 1 else "seed.replicates",
+            f"{points:,} points × {seed.replicates:,} replicates is more than {MAX_SLOTS:,} jobs a row",
         )
     for axis in made.axes:
         if axis.path in section.field_columns:
             yield ConfigProblem(
-                (
-                    f"input.columns.{axis.path}",
-                    "is an axis of the sweep too; which one is to count?",
-                )
+                f"input.columns.{axis.path}",
+                "is also an axis of the sweep; remove one of them",
             )
-    if section.image_columns:
-        params = (made.request_at(point, request).params for point in made.points)
-        wrong = next(
-            filter(
-                None,
-                (image_index_problem(of, len(section.image_columns)) for of in params),
-            ),
-            None,
-        )
-        if wrong and not image_index_problem(
-            request.params, len(section.image_columns)
-        ):
-            yield ConfigProblem(("sweep", wrong))
+    yield from _check_image_indexes(len(section.image_columns), request, made)
+
+
+def _check_image_indexes(images: int, request: Request, made: SweepPoints) -> Problems:
+    """Yield a problem for the first point with a control that uses an input image which a row does not have."""
+    # Without the sweep it is a problem of `request.params`, and reported there.
+    if not images or image_index_problem(request.params, images):
+        return
+    for point in made.points:
+        params = made.request_at(point, request).params
+        problem = image_index_problem(params, images)
+        if problem:
+            yield ConfigProblem("sweep", problem)
+            return
+
+
+def _resolve(request: Request) -> dict[str, Any] | None:
+    """Return the request's params with their defaults; `None` where they are wrong, which is reported by itself."""
+    try:
+        return resolve_parameters(request.req_key, request.params)
+    except ValidationError:
+        return None

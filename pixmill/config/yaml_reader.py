@@ -1,7 +1,7 @@
 """The YAML of a config: read into plain values, with the words in it that YAML takes for something else.
 
 YAML 1.1 reads a bare `on` as true, `16:9` as the number 969, `010` as 8 and `2026-10-01` as a date. Which of them were
-meant as texts is not decided here: `Word` says where they stand, and what became of them.
+meant as texts is not decided here: `Word` says where they are, and what became of them.
 """
 
 import re
@@ -19,10 +19,10 @@ _UNUSUAL = re.compile(r"[-+]?0[xb].*|.*_.*", re.IGNORECASE)
 
 
 class Word(NamedTuple):
-    """A bare word of a config that YAML reads as something else than the text that stands there."""
+    """A bare word of a config that YAML reads as something else than its text."""
 
     place: Place
-    """Where it stands, its own name included where it is a key."""
+    """Where it is, its own name included where it is a key."""
     text: str
     """As it is written."""
     reading: str
@@ -41,7 +41,7 @@ class Document(NamedTuple):
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, but a key that stands twice in a mapping is a mistake, not the last one's win."""
+    """The safe loader, but a key that is duplicated in a mapping is a mistake, not the last one's win."""
 
 
 def _mapping_without_duplicates(
@@ -52,7 +52,7 @@ def _mapping_without_duplicates(
         key = getattr(key_node, "value", None)
         if isinstance(key, str) and key != "<<" and key in seen:
             raise yaml.MarkedYAMLError(
-                problem=f"the key {key!r} stands twice",
+                problem=f"the key {key!r} is duplicated",
                 problem_mark=key_node.start_mark,
             )
         if isinstance(key, str):
@@ -76,7 +76,7 @@ _Loader.add_constructor("tag:yaml.org,2002:merge", _as_written)
 
 
 def read_yaml(text: str, place: Place = ()) -> Document:
-    """Return what `text` holds, which stands at `place` of a config.
+    """Return what `text` holds, which is at `place` of a config.
 
     Raises yaml.YAMLError, ValueError or RecursionError where it is not valid YAML.
     """
@@ -85,11 +85,22 @@ def read_yaml(text: str, place: Place = ()) -> Document:
         node = loader.get_single_node()
         if node is None:
             return Document(None, ())
-        # Before it is constructed, which puts what `<<` brings in place of it.
+        # Before it is constructed, which replaces `<<` by what it brings.
         words = tuple(_words(node, place, set()))
         return Document(loader.construct_document(node), words)
     finally:
         loader.dispose()
+
+
+def describe_yaml_error(error: Exception) -> str:
+    """Say what is wrong with a YAML text, and where: `line 4, column 1: could not find expected ':'`."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())
+    described = ", ".join(filter(None, (error.context, error.problem)))
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return described
+    return f"line {mark.line + 1}, column {mark.column + 1}: {described}"
 
 
 def _words(node: yaml.Node, place: Place, seen: set[int]) -> Iterator[Word]:

@@ -16,20 +16,22 @@ from pixmill.request.registry import OPERATIONS, resolve_parameters, with_field
 from pixmill.request.sweep.baseline import baseline_of
 
 
-def word_mistakes(
+def find_word_problems(
     words: Iterable[Word], sections: Mapping[str, Any]
 ) -> Iterator[ConfigProblem]:
-    """Yield a mistake for each of `words` that may mean a text; `sections` are those of the config that are right."""
+    """Yield a problem for each of `words` that may mean a text; `sections` are those of the config that are right."""
     request = sections.get("request")
     for word in words:
         if word.is_key or word.kind == "surprise" or not _is_meant(word, request):
-            yield ConfigProblem((".".join(word.place), _quotes(word)))
+            yield ConfigProblem(".".join(word.place), _describe(word))
 
 
-def _quotes(word: Word) -> str:
-    plain = word.reading.removeprefix("the number ")
-    instead = "" if word.is_key or plain == "a date" else f", or {plain}"
-    return f"YAML reads a bare {word.text} as {word.reading}; write '{word.text}' in quotes{instead}"
+def _describe(word: Word) -> str:
+    message = f"YAML reads a bare {word.text} as {word.reading}; write '{word.text}' in quotes"
+    value = word.reading.removeprefix("the number ")
+    if word.is_key or value == "a date":
+        return message
+    return f"{message}, or {value}"
 
 
 def _is_meant(word: Word, request: Request | None) -> bool:
@@ -43,11 +45,13 @@ def _is_meant(word: Word, request: Request | None) -> bool:
         return word.kind == "number" or _is_truth_value(
             request, ".".join(word.place[2:])
         )
-    return word.kind == "number" or _is_charged(word.place)
+    # `charged: yes` of a rule about a code is meant as YAML reads it.
+    is_charged = word.place[:2] == ("retry", "codes") and word.place[-1] == "charged"
+    return word.kind == "number" or is_charged
 
 
 def _axis(place: Place) -> str:
-    """The axis of the sweep whose value stands at `place`; empty where none does."""
+    """The axis of the sweep that the value at `place` belongs to; empty where it belongs to none."""
     _, *below = place
     if below[:1] != ["groups"]:
         return below[0] if below else ""
@@ -83,8 +87,3 @@ def _is_truth_value(request: Request | None, path: str) -> bool:
     for part in path.split("."):
         found = found[int(part)] if isinstance(found, list) else found.get(part)
     return found is True
-
-
-def _is_charged(place: Place) -> bool:
-    """Whether it is `charged: yes` of a rule about a code."""
-    return place[:2] == ("retry", "codes") and place[-1] == "charged"

@@ -26,7 +26,7 @@ from pixmill.tables import as_text
 if TYPE_CHECKING:
     import pandas as pd
 
-MAKE_IT = "`pixmill run` makes it"
+MAKE_IT = "run `pixmill run` to create it"
 
 
 def load_results(path: str | Path) -> "pd.DataFrame":
@@ -106,8 +106,8 @@ def _in_bucket(url: str, history: bool) -> LocatedDataset:
         history = True
     if not place.prefix:
         raise UserError(
-            f"{url} names no dataset",
-            hint="s3://bucket/prefix/NAME does, NAME as in its config",
+            f"{url} does not name a dataset",
+            hint="write s3://bucket/prefix/NAME, with the name of its config",
         )
     store = open_bucket(place.parent)
     store.pull(place.name, PUBLISHED, history=history)
@@ -127,8 +127,8 @@ def dataset_file(path: str | Path) -> Path:
             str(found.parent) for found in sorted(given.glob(f"*/{DATASET}"))
         )
         raise UserError(
-            f"{given} holds no {DATASET}",
-            hint=f"it holds datasets: {known}" if known else MAKE_IT,
+            f"{given} contains no {DATASET}",
+            hint=f"it contains datasets: {known}" if known else MAKE_IT,
         )
     return given / DATASET if given.is_dir() else given
 
@@ -239,5 +239,5 @@ def _nullable(kind: pa.DataType) -> object:
 
 def _damaged(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"{path} is damaged: {error}", hint="`pixmill run` publishes it anew"
+        f"{path} is damaged: {error}", hint="`pixmill run` publishes it again"
     )

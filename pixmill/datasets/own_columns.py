@@ -10,11 +10,11 @@ _INSTANT = pa.timestamp("us", tz="UTC")
 
 _NEVER = "never"
 _INVALID = "invalid rows"
-_UNCALLED = "no call was begun: invalid rows, and jobs that nobody tried"
-_UNENDED = "no call has ended: invalid rows, and jobs that nobody tried"
+_UNCALLED = "no call was made: invalid rows, and jobs that were not attempted"
+_UNENDED = "no call has ended: invalid rows, and jobs that were not attempted"
 _UNANSWERED = "no call has ended, or the process that made it died before"
 _NO_SLOT = "invalid rows of a config that makes several jobs of a row"
-_NO_URL = "there is no answer, or it named no URL"
+_NO_URL = "there is no answer, or it contained no URL"
 _NO_FILE = "the image is not in the store, or `output.images` is `url`"
 
 
@@ -84,7 +84,7 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "error_message",
         pa.string(),
         "the same as a sentence, of the provider or of pixmill",
-        "successes, jobs that nobody tried, and errors that came without a text",
+        "successes, jobs that were not attempted, and errors without a text",
     ),
     OwnColumn(
         "attempts",
@@ -96,7 +96,7 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "cached",
         pa.bool_(),
         "whether a success cost this run nothing: paid by an earlier run, or by another row with"
-        " the same request; false for all that is no success",
+        " the same request; false for everything but a success",
         _NEVER,
     ),
     OwnColumn(
@@ -111,7 +111,7 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "request_id",
         pa.string(),
         "the provider's id of the call, for its console and support",
-        "no answer came, or it named none",
+        "there was no answer, or it contained none",
     ),
     OwnColumn(
         "rephraser_result",
@@ -122,7 +122,7 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
     OwnColumn(
         "output_url",
         pa.string(),
-        "the first of `output_urls`; it dies within a day",
+        "the first of `output_urls`; it expires within a day",
         _NO_URL,
     ),
     OwnColumn(
@@ -131,7 +131,9 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "the images' URLs at the provider",
         _NO_URL,
     ),
-    OwnColumn("url_expires_at", _INSTANT, "when the first of these URLs dies", _NO_URL),
+    OwnColumn(
+        "url_expires_at", _INSTANT, "when the first of these URLs expires", _NO_URL
+    ),
     OwnColumn(
         "file_name",
         pa.string(),
@@ -185,9 +187,9 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
     OwnColumn(
         "cost",
         pa.float64(),
-        "what the call cost, in `currency`; it stands on the first row of a `job_key` alone, so that"
+        "what the call cost, in `currency`; only the first row of a `job_key` has it, so that"
         " the column can be summed",
-        "it was not charged, nobody knows whether it was, there is no `budget.price_per_call`, or"
+        "it was not charged, it is unknown whether it was, there is no `budget.price_per_call`, or"
         " an earlier row has it",
     ),
     OwnColumn(

@@ -20,7 +20,7 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "not_attempted",
         "skipped",
         "no",
-        "nobody tried: a limit, a cap, a run that ended early, or another run that has it in flight",
+        "not attempted: a limit, a cap, a run that ended early, or another run that has it in flight",
         "run the same command again; the report says why the run ended",
     ),
     OwnCode(
@@ -28,7 +28,7 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "failed, or skipped where the run ended before its last try",
         "no",
         "no byte of the request left this machine: the name, the connection or TLS failed",
-        "mend the network or `provider.base_url`, then run again: it is tried anew, in at most"
+        "fix the network or `provider.base_url`, then run again: it is retried, in at most"
         " `retry.max_runs` runs",
     ),
     OwnCode(
@@ -36,13 +36,13 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "in_doubt",
         "unknown",
         "the request was sent, and the connection broke or timed out before a whole answer came",
-        "look on the provider's console whether it was charged; `pixmill retry --in-doubt` pays again",
+        "check the provider's console for whether it was charged; `pixmill retry --in-doubt` pays again",
     ),
     OwnCode(
         "broken_answer",
         "in_doubt",
         "unknown",
-        "an HTTP success whose body is cut off or no answer of the service; image URLs that can be"
+        "an HTTP success whose body is cut off or is not an answer of the service; image URLs that can be"
         " read in it are in `output_urls`",
         "as `no_answer`",
     ),
@@ -50,36 +50,36 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "process_died",
         "in_doubt",
         "unknown",
-        "the process that sent the request ended before it saw an answer",
+        "the process that sent the request died before it saw an answer",
         "as `no_answer`",
     ),
     OwnCode(
         "internal_error",
         "in_doubt",
         "as the answer says, unknown without one",
-        "a fault of pixmill while it made the call or took in its answer",
+        "a bug in pixmill while it made the call or processed its answer",
         "report it with `error_message` and the log; otherwise as `no_answer`",
     ),
     OwnCode(
         "no_image",
         "failed",
         "yes",
-        "the provider reported success, and its answer holds no image",
+        "the provider reported success, and its answer contains no image",
         "change the row or the parameters; `pixmill retry --code no_image` pays again",
     ),
     OwnCode(
         "image_pending",
         "succeeded",
         "yes",
-        "the picture is paid for, and not in the store yet: its download failed, was interrupted, or"
-        " the store would not have it",
+        "the image is paid for, and not in the store yet: its download failed, was interrupted, or"
+        " the store refused it",
         "`pixmill repair`, or the next run, before `url_expires_at`; neither pays for it again",
     ),
     OwnCode(
         "image_lost",
         "succeeded",
         "yes",
-        "the picture is paid for and can't be had any more: its URL is dead, or what came is no image",
+        "the image is paid for and can't be fetched any more: its URL has expired, or what it returned is not an image",
         "restore a backup of `images/`, or `pixmill retry --code image_lost`, which pays again",
     ),
 )

@@ -36,7 +36,7 @@ BATCH_ROWS = 2_000
 LISTED = 10_000
 """Findings that are kept in full; beyond them they are counted, so that a store without images needs no memory."""
 
-_PUBLISH = "`pixmill repair` publishes it anew, without paying"
+_PUBLISH = "`pixmill repair` publishes it again, without paying"
 _RESTORE = "restore the ledger from a backup before the next run, which would pay again for what it does not know"
 _COLUMNS = (
     "row_number",
@@ -157,7 +157,7 @@ def _check_history(folder: Path, found: Verified) -> None:
                     found.shown(path),
                     "history",
                     problem,
-                    "nothing is made from it: remove it and its .json",
+                    "nothing reads it: remove it and its .json",
                 )
             )
 
@@ -252,14 +252,14 @@ def _wrong(store: Store, image: _RowImage, problem: str) -> Finding:
 
 def _remedy(image: _RowImage) -> str:
     if image.is_input:
-        return "`pixmill repair` asks for it again where input.images is `keep`"
+        return "`pixmill repair` fetches it again where input.images is `keep`"
     ends = image.row["url_expires_at"]
     or_lost = "restore the file from a backup, or `pixmill repair` marks it as lost"
     if ends is None:
         return f"it has no URL: {or_lost}"
     until = ends.astimezone().strftime("%Y-%m-%d %H:%M")
     if ends <= datetime.now(UTC):
-        return f"its URL died at {until}: {or_lost}"
+        return f"its URL expired at {until}: {or_lost}"
     return f"`pixmill repair` fetches it while its URL lives, until {until}"
 
 
@@ -294,7 +294,7 @@ def _disagreement(
     if state is None:
         return (
             "not_in_ledger",
-            f"knows nothing of the job of row {row['row_number']}, {row['status']}",
+            f"has no record of the job of row {row['row_number']}, {row['status']}",
             _RESTORE,
         )
     if state in _OPEN:

@@ -129,6 +129,6 @@ class _RecordedFiles:
             path = self._store.folder / image.name
             raise PixmillError(
                 f"{path} can't be read",
-                hint="mend the disk or its permissions; it was not given up",
+                hint="fix the disk or the permissions and run it again; no image was marked as lost",
             )
         return not self._store.restored(image.name)

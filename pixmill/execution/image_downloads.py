@@ -300,7 +300,7 @@ class Downloads:
         )
 
     def _give_up(self, problem: str) -> None:
-        hint = "nothing more is sent; free the disk or fix the store, then run the same command again"
+        hint = "nothing more is sent; free disk space or fix the store, then run the same command again"
         self.failure = self.failure or PixmillError(problem, hint=hint)
 
 

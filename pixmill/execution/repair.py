@@ -124,7 +124,7 @@ def _check_ledger(config: Config) -> None:
     if not ledger_exists(config.ledger_address):
         raise UserError(
             f"there is no ledger in {config.ledger or config.store_path}, so nothing is known of its images",
-            hint="`pixmill run` makes it; if there was one, restore it from a backup",
+            hint="run `pixmill run` to create it; if there was one, restore it from a backup",
         )
 
 

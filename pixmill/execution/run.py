@@ -299,9 +299,9 @@ class Run:
         """Stop sending because a person or the system asked for it by the signal `name`."""
         # The same `retry` would ask for what it renewed once more.
         how = (
-            "`pixmill run` goes on"
+            "`pixmill run` continues"
             if self.plan.asked
-            else "run the same command again to go on"
+            else "run the same command again to continue"
         )
         self._interrupted = StopReason(
             StopCode.INTERRUPTED, f"interrupted by {name}; {how}"

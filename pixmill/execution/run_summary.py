@@ -61,7 +61,7 @@ def verdict(published: Published, accept: Accept, left_out: int = 0) -> tuple[in
     if counts.elsewhere:
         return (
             0,
-            f"finished but for {counts.elsewhere:,} jobs that another run has in flight",
+            f"finished, except for {counts.elsewhere:,} jobs that another run has in flight",
         )
     return 0, "finished"
 
@@ -83,7 +83,7 @@ def told(
     dataset = open_store(plan.config).shown(published.path)
     if published.stays is not None:
         reason += (
-            f"; {dataset} stays as it was, with {published.stays:,} pictures of these rows where this run has "
+            f"; {dataset} is unchanged, with {published.stays:,} images of these rows where this run has "
             f"{counts.status['succeeded']:,}"
         )
     return {

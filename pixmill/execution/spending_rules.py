@@ -21,13 +21,13 @@ def check_spending(plan: Plan, *, new_store: bool, ledger_exists: bool) -> None:
         return
     if config.budget.allowed_calls is None:
         raise SpendingRefused(
-            f"this run would pay for {plan.to_pay:,} calls, and nobody is there to agree to it",
+            f"this run would pay for {plan.to_pay:,} calls without a cap, and unattended runs need one",
             hint="set budget.max_calls, or budget.max_cost with budget.price_per_call",
         )
     if not ledger_exists and not new_store:
         raise SpendingRefused(
-            f"there is no ledger in {config.ledger or config.store_path}, so everything would be paid for anew",
-            hint="if this store is new, say --new-store once; if not, restore its ledger first",
+            f"there is no ledger in {config.ledger or config.store_path}, so everything would be paid for again",
+            hint="if this store is new, pass --new-store once; if not, restore its ledger first",
         )
 
 
@@ -41,7 +41,7 @@ def check_invalid(plan: Plan) -> None:
         raise TableError(
             f"{plan.invalid:,} of {plan.rows:,} rows are invalid ({reasons}), more than input.max_invalid allows "
             f"({allowed:.0%}); nothing was sent",
-            hint="`pixmill validate` names the rows; mend them, or raise input.max_invalid",
+            hint="`pixmill validate` lists the rows; fix them, or raise input.max_invalid",
         )
 
 

@@ -34,7 +34,7 @@ class PastRun(NamedTuple):
             return (
                 f"{when}  {self.run_id}  {self.calls:,} calls  {self.summary['reason']}"
             )
-        return f"{when}  {self.run_id}  {self.calls:,} calls  {'running now' if self.alive else 'ended without a word'}"
+        return f"{when}  {self.run_id}  {self.calls:,} calls  {'running now' if self.alive else 'the process died'}"
 
     def as_dict(self) -> dict[str, Any]:
         """The run as plain JSON values."""
@@ -85,7 +85,7 @@ class Status:
     def next_command(self, config: str) -> str:
         """The command to type next."""
         if any(run.alive for run in self.runs):
-            return f"pixmill status {config}   (a run is going on)"
+            return f"pixmill status {config}   (a run is active)"
         if self.plan.to_pay or self.plan.has_images_to_fetch or not self.runs:
             return f"pixmill run {config}"
         if self.in_doubt_calls:

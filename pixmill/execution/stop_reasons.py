@@ -56,22 +56,22 @@ def failure_rate_exceeded(
     """Too many of the last `window` jobs were of an outcome; `codes` are the most frequent of the run's calls."""
     return StopReason(
         StopCode.BREAKER,
-        f"too many of the last {window} jobs were {outcome}{_listed(codes)}; `pixmill status` lists why, and once that "
-        "is mended the same command goes on",
+        f"too many of the last {window} jobs were {outcome}{_listed(codes)}; `pixmill status` lists why: "
+        "fix that, then run the same command again",
     )
 
 
 def outage(codes: Sequence[tuple[str, int]]) -> StopReason:
-    """The service has been out for as long as a run waits; `codes` are the most frequent of the run's calls."""
+    """The service has been down for as long as a run waits; `codes` are the most frequent of the run's calls."""
     minutes = f"{OUTAGE_SECONDS / 60:.0f} minutes"
     return StopReason(
         StopCode.BREAKER,
-        f"the service has been out for {minutes}{_listed(codes)}; later the same command goes on",
+        f"the service has been down for {minutes}{_listed(codes)}; run the same command again later to resume",
     )
 
 
 def credentials_rejected(answer: Response) -> StopReason:
-    """No job can succeed until somebody mends what the provider named."""
+    """No job can succeed until somebody fixes what the provider named."""
     what = (
         "this machine's clock"
         if answer.code == "InvalidTimestamp"
@@ -79,7 +79,7 @@ def credentials_rejected(answer: Response) -> StopReason:
     )
     return StopReason(
         StopCode.CREDENTIALS,
-        f"{answer.code}: {answer.message}; check {what}, then the same command goes on",
+        f"{answer.code}: {answer.message}; check {what}, then run the same command again",
     )
 
 

@@ -128,7 +128,7 @@ class ThreadExecutor:
         if not self._threads:
             hint = "nothing was sent; allow it more threads (`ulimit -u`, the pids limit of a container)"
             raise PixmillError(
-                f"this machine has no thread for calls: {error}", hint=hint
+                f"this machine can't start a thread for calls: {error}", hint=hint
             )
         log.info(
             "%s threads make the calls, there are no more: %s",
@@ -228,7 +228,7 @@ class ThreadExecutor:
             self._fail(
                 PixmillError(
                     f"internal error: {what}",
-                    hint=f"{MOST_BUGS} jobs met one, so that nothing more is sent; `pixmill status` lists the doubtful",
+                    hint=f"{MOST_BUGS} jobs met one, so nothing more is sent; `pixmill status` lists the jobs in doubt",
                 )
             )
 

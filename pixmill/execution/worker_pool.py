@@ -231,7 +231,7 @@ def lost_twice(chunk: Sequence[Job]) -> PixmillError:
     """Workers were lost with the same jobs twice, which is no chance."""
     return PixmillError(
         f"workers were lost twice with {chunk[0].label} and the {len(chunk) - 1:,} jobs after it",
-        hint="their logs say why (memory?); run the same command again to go on",
+        hint="their logs say why (memory?); run the same command again to continue",
     )
 
 
@@ -239,5 +239,5 @@ def failed_for_good(rows: str, why: str) -> PixmillError:
     """The task of some `rows` ended without its counts, however often Prefect tried it."""
     return PixmillError(
         f"the task of {rows} failed for good: {single_line(mask_secrets(why))}",
-        hint="what was paid for is published; the same command goes on with the rest",
+        hint="what was paid for is published; run the same command again for the rest",
     )

@@ -141,7 +141,7 @@ def _check(copy: Path, ledger: Ledger) -> None:
     found = integrity(copy)
     if found:
         raise LedgerError(
-            f"the copy of {ledger.database} is not sound: {found[0]}",
+            f"the copy of {ledger.database} failed its integrity check: {found[0]}",
             hint="nothing was put in place; the ledger may be damaged",
         )
 

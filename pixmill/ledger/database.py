@@ -91,7 +91,7 @@ def retry_while_unavailable(
                 stale = True  # a connection that a restart has ended meanwhile; a new one will do
                 continue
             if not told:
-                log.warning("%s; paying waits for it", reason)
+                log.warning("%s; no calls are sent until it is back", reason)
             told = True
             time.sleep(database.pause_seconds)
         else:

@@ -84,7 +84,7 @@ class Ledger:
     def write(self, apply: Any, entry: Any) -> Any:
         """Write `entry` as `apply` says, durably, and return what that returns for it."""
         if self._writer is None:
-            raise LedgerError(f"{self.database} was opened for reading only")
+            raise LedgerError(f"{self.database} was opened read-only")
         return self._writer.write(apply, entry)
 
     def claim(self, job_key: str, limits: RunLimits) -> Claim | Refused:

@@ -124,7 +124,7 @@ class PostgresDatabase:
         if not (lost or (state or "").startswith(_PASSES)):
             return None
         reason = next(iter(str(problem.orig).splitlines()), "")
-        return f"the ledger's database is away ({reason})"
+        return f"the ledger's database is unavailable ({reason})"
 
     def displaced(self) -> None:
         """A server does not take its tables away from those who use them."""

@@ -59,14 +59,16 @@ class SqliteFile:
                         problem.sqlite_errorcode != sqlite3.SQLITE_BUSY
                         or time.monotonic() > deadline
                     ):
-                        raise LedgerError(f"{self} can't be made: {problem}") from None
+                        raise LedgerError(
+                            f"{self} can't be created:  {problem}"
+                        ) from None
                     time.sleep(0.05)
                 else:
                     if (
                         mode != "wal"
                     ):  # a disk that fails makes SQLite stay with what it had, without an error
                         raise LedgerError(
-                            f"{self} can't be made: its disk takes no write-ahead log"
+                            f"{self} can't be created:  its disk does not support a write-ahead log"
                         )
                     return
 
@@ -91,7 +93,7 @@ class SqliteFile:
                 found = path.stat()
             except OSError:
                 if path in self._opened:
-                    return f"{path} was taken away while it was in use"
+                    return f"{path} was removed while it was in use"
             else:
                 if not os.path.samestat(found, self._opened.setdefault(path, found)):
                     return f"{path} was replaced while it was in use"
@@ -168,11 +170,11 @@ def create_parent_folder(path: Path) -> None:
         sync(path.parent.parent)
     except OSError as error:
         raise LedgerError(
-            f"the store {path.parent} can't be made: {error.strerror}"
+            f"the store {path.parent} can't be created:  {error.strerror}"
         ) from None
     if kind := network_filesystem(path):
         raise LedgerError(
-            f"the ledger {path.resolve()} is on a network disk ({kind}), where SQLite can lose what was paid",
+            f"the ledger {path.resolve()} is on a network file system ({kind}), where SQLite can lose what was paid",
             hint="keep the store on a local disk, or the ledger in PostgreSQL",
         )
 

@@ -230,7 +230,7 @@ _HELD = (
 )
 _DIED = {
     "code": "process_died",
-    "message": "the process that sent this ended before it saw an answer",
+    "message": "the process that sent this died before it saw an answer",
 }
 _FREE = _OF_JOB.values(again=0, **_RELEASED)
 _DOUBT = _OF_JOB.values(

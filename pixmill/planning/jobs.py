@@ -40,7 +40,7 @@ class LocalImage(NamedTuple):
                 f"{self.path} can't be read any more: {error.strerror}"
             ) from None
         if sha256(data).hexdigest() != self.sha256:
-            raise TableError(f"{self.path} changed while the run was going on")
+            raise TableError(f"{self.path} changed during the run")
         return data
 
 

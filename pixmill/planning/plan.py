@@ -116,11 +116,11 @@ class Plan:
         limits = self.config.limits
         busy = self.config.concurrency / self.call_seconds
         if busy >= limits.qps:
-            return f"your limit of {limits.qps:g} calls/s is reached"
+            return f"bound by your limit of {limits.qps:g} calls/s"
         enough = math.ceil(limits.qps * self.call_seconds)
         return (
-            f"{self.config.concurrency} in flight at {self.call_seconds:.1f} s is {busy:.2g}/s; "
-            f"{enough} would reach your {limits.qps:g}/s"
+            f"{self.config.concurrency} calls in flight at {self.call_seconds:.1f} s each are {busy:.2g} calls/s; "
+            f"{enough} in flight would reach your {limits.qps:g} calls/s"
         )
 
     def cost(self, calls: int) -> float | None:

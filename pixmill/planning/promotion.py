@@ -132,9 +132,7 @@ def _found(sweep: SweepPoints, point_id: str) -> Point:
                 *listed,
             ]
         ),
-        hint=f"{more:,} more stand in the column point_id of the dataset"
-        if more
-        else "",
+        hint=f"{more:,} more are in the column point_id of the dataset" if more else "",
     )
 
 
@@ -215,7 +213,7 @@ def _require_columns(table: InputTable, path: str, names: Sequence[str]) -> None
     if missing:
         raise UserError(
             f"{path} has no column {', '.join(missing)}; it has: {', '.join(table.schema.names)}",
-            hint="the picks.csv that the report of this sweep gives has them all",
+            hint="the picks.csv from the report of this sweep has them all",
         )
 
 

@@ -15,6 +15,7 @@ from pixmill.request.model import Request
 from pixmill.request.registry import image_index_problem, resolve_parameters, with_field
 from pixmill.request.sweep import SweepPoints
 from pixmill.tables import RowBatch
+from pixmill.validation_messages import describe_first_problem
 
 _REMEMBERED = 65_536
 """Shapes that are kept: checking a request against its schema takes as long as a hundred job keys."""
@@ -76,12 +77,11 @@ class RowShapes:
         except ValueError as error:
             if not isinstance(error, ValidationError):
                 return problem("bad_field", None, str(error))
-            first = error.errors(include_url=False, include_input=False)[0]
-            path = ".".join(str(part) for part in first["loc"])
+            path, message = describe_first_problem(error)
             return problem(
                 "bad_field",
                 self._input.field_columns.get(path),
-                f"{path}: {first['msg']}",
+                f"{path}: {message}",
             )
         index = image_index_problem(params, len(self._input.image_columns))
         return problem("bad_field", None, index) if index else shape

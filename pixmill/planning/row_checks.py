@@ -44,7 +44,7 @@ class InvalidRow(NamedTuple):
 REASONS: Mapping[str, str] = {
     "empty_prompt": "the prompt is empty",
     "prompt_too_long": "the prompt is longer than input.max_prompt_chars",
-    "control_character": "the prompt holds a control character other than newline and tab",
+    "control_character": "the prompt contains a control character other than newline and tab",
     "missing_url": "there is no image URL",
     "malformed_url": "this is not a well-formed URL",
     "url_scheme": "the URL is neither http nor https",
@@ -59,8 +59,8 @@ REASONS: Mapping[str, str] = {
     "image_file_ratio": "the image is more than three times as long as it is wide, or the reverse",
     "input_unreachable": "the input image's host does not answer, or answers with an error of its own",
     "input_not_found": "there is no input image at its URL",
-    "input_forbidden": "the input image's host does not give it out",
-    "input_address": "the input image's URL leads to an address that nothing is fetched from",
+    "input_forbidden": "the input image's host refuses to serve it",
+    "input_address": "the input image's URL leads to an address that pixmill does not fetch from",
     "input_type": "the input image is neither JPEG nor PNG",
     "input_damaged": "the input image is cut off or damaged",
     "input_too_large": "the input image is larger than 4.7 MB",
@@ -69,7 +69,7 @@ REASONS: Mapping[str, str] = {
     "bad_seed": "the seed is not a whole number from 0 to 2147483647",
     "bad_field": "the value does not fit the request field",
     "missing_row_key": "the row key is empty",
-    "duplicate_row_key": "another row with this key asks for something else",
+    "duplicate_row_key": "another row with this key makes another request",
 }
 """What each reason code says, for the codes that need no detail of the row."""
 
@@ -79,20 +79,20 @@ REMEDIES: Mapping[str, str] = {
     "control_character": "remove it; the cell was often copied from a document or a terminal",
     "missing_url": "fill in the cell, or leave such rows out with `input.where`",
     "malformed_url": "write it as a browser shows it, with blanks as `%20`",
-    "url_scheme": "put the image where http or https leads to it, or map `image_file`",
+    "url_scheme": "serve the image over http or https, or map `image_file`",
     "url_credentials": "use a URL that works without them, such as a signed one",
     "private_address": "put the image on a public host, or map `image_file`;"
     " `output.allow_hosts` exempts a host",
     "missing_image_file": "fill in the cell, or leave such rows out with `input.where`",
     "image_file_missing": "put the file there; names are relative to the folder of the table",
-    "image_file_outside": "move the image, or the table, so that it lies inside; links count as what they lead to",
+    "image_file_outside": "move the image, or the table, so that it lies inside; a link counts as its target",
     "image_file_too_large": "save it smaller or with stronger compression",
     "image_file_format": "convert it to JPEG or PNG; the name's ending does not count",
     "image_file_dimensions": "scale it down",
     "image_file_ratio": "crop it",
-    "input_unreachable": "wait: the next run asks again",
-    "input_not_found": "correct the URL; a repaired link is asked for again after a day",
-    "input_forbidden": "use a public or a freshly signed URL; it is asked for again after a day",
+    "input_unreachable": "wait: the next run tries again",
+    "input_not_found": "correct the URL; it is checked again after a day",
+    "input_forbidden": "use a public or a freshly signed URL; it is checked again after a day",
     "input_address": "use a public host and its usual port; `output.allow_hosts` exempts a host",
     "input_type": "convert it to JPEG or PNG",
     "input_damaged": "replace the file by a whole one",
@@ -108,8 +108,8 @@ REMEDIES: Mapping[str, str] = {
 
 NOTES: Mapping[str, str] = {
     "stripped_url": "image URLs had blanks or invisible characters around them, which are not sent",
-    "escaped_url": "image URLs hold &amp;, as texts copied from HTML do; they are sent as they stand",
-    "empty_place": "rows leave a place of request.prompt empty, as their cell is missing or empty",
+    "escaped_url": "image URLs contain &amp;, as text copied from HTML does; they are sent as they are",
+    "empty_place": "rows leave a placeholder of request.prompt empty, as their cell is missing or empty",
     "unread_cell": "rows have a cell that no column can hold and nothing reads; it is null in the dataset",
 }
 """What each note says of the rows that it counts: they are valid, and perhaps not what their owner meant."""

@@ -233,7 +233,7 @@ def _base_url(provider: Provider, override: str | None) -> str:
     )
     if url is None:
         raise ConfigError(
-            f"provider.base_url is not set, and a {provider.kind} has no address by itself",
+            f"provider.base_url is not set, and a {provider.kind} has no default address",
             hint="provider: {kind: gateway, base_url: https://gateway.example.com}",
         )
     return url.rstrip("/")

@@ -142,7 +142,7 @@ def _pair(
     found = [values.get(access_name), values.get(secret_name)]
     if not all(isinstance(value, str) and value for value in found):
         raise ConfigError(
-            f"{path} holds no keys",
+            f"{path} contains no keys",
             hint=f"it needs {access_name} and {secret_name} {where}",
         )
     return VolcKeys(*(_checked(str(value), path) for value in found))
@@ -152,10 +152,10 @@ def _from_file(name: str) -> Secret:
     place = f"the file {name} (provider.api_key_file)"
     lines = _read(name, place).strip().splitlines()
     if len(lines) != 1:
-        problem = "holds more than one line" if lines else "is empty"
+        problem = "contains more than one line" if lines else "is empty"
         raise ConfigError(
             f"{place} {problem}",
-            hint="it holds the API key on one line and nothing else",
+            hint="it must contain the API key on one line and nothing else",
         )
     return _checked(lines[0].strip(), place)
 
@@ -196,7 +196,7 @@ def _read(name: str, place: str) -> str:
     if readable_by_all:
         # No error: secrets that a container runtime mounts are readable by all, and alone in there.
         _log.warning(
-            "%s can be read by every user of this machine; `chmod 600 %s` changes that",
+            "%s can be read by every user of this machine; `chmod 600 %s` fixes that",
             place,
             name,
         )
@@ -207,7 +207,7 @@ def _checked(key: str, place: str) -> Secret:
     # All but visible ASCII is a paste that went wrong, and a line break would begin another header.
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise ConfigError(
-            f"the key in {place} holds white space, a line break or a character outside ASCII",
-            hint="it is the bare key, without `Bearer` and without quotes around it",
+            f"the key in {place} contains whitespace, a line break or a character outside ASCII",
+            hint="write the bare key, without `Bearer` and without quotes around it",
         )
     return Secret(key)

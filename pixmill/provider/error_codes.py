@@ -122,13 +122,13 @@ MEANINGS: Mapping[str, str] = {
     "50513": "moderation: an input video",
     "50514": "moderation: input audio",
     "50518": "moderation: the copyright of an input image",
-    "50218": "moderation: the resource carries a risk; which side was looked at is not said",
-    "50511": "moderation: the image that was drawn",
-    "50512": "moderation: a text that was made, as by the rephraser",
-    "50515": "moderation, as its neighbours are; it is on no list",
-    "50516": "moderation: the video that was made",
-    "50517": "moderation: the audio that was made",
-    "50519": "moderation: the copyright of the image that was drawn",
+    "50218": "moderation: a risk in the resource; it does not say whether in the input or the output",
+    "50511": "moderation: the generated image",
+    "50512": "moderation: generated text, such as the rephraser's",
+    "50515": "not documented; treated as moderation, like the codes beside it",
+    "50516": "moderation: the generated video",
+    "50517": "moderation: the generated audio",
+    "50519": "moderation: the copyright of the generated image",
     "50520": "a fault of the moderation service",
     "50521": "a fault of the moderation service for texts",
     "50522": "a fault of the moderation service for image copyright",
@@ -142,18 +142,18 @@ MEANINGS: Mapping[str, str] = {
     "50204": "`req_key` is not supported by this call",
     "50215": "the input is not valid for this service, such as an image URL that can't be fetched",
     "50200": "the request was refused; the message says why",
-    "201304": "an error of the algorithm: it would draw a ghost face",
+    "201304": "an error of the algorithm: it would generate a ghost face",
     **dict.fromkeys(
         ("MissingParameter", "100002"), "a parameter of the call is missing"
     ),
     **dict.fromkeys(
-        ("MissingAuthenticationToken", "100003"), "the call carries no authentication"
+        ("MissingAuthenticationToken", "100003"), "the call has no authentication"
     ),
     **dict.fromkeys(("MissingRequestInfo", "100004"), "a part of the call is missing"),
     **dict.fromkeys(("MissingSignature", "100005"), "the call is not signed"),
     **dict.fromkeys(
         ("InvalidTimestamp", "100006"),
-        "the call's time is wrong: set this machine's clock",
+        "the call's time is wrong: correct this machine's clock",
     ),
     **dict.fromkeys(
         ("ServiceNotFound", "100007"), "there is no such service at this address"
@@ -161,13 +161,15 @@ MEANINGS: Mapping[str, str] = {
     **dict.fromkeys(
         ("InvalidActionOrVersion", "100008"), "there is no such action or version"
     ),
-    **dict.fromkeys(("InvalidAccessKey", "100009"), "the access key is not known"),
+    **dict.fromkeys(("InvalidAccessKey", "100009"), "the access key is unknown"),
     **dict.fromkeys(
         ("SignatureDoesNotMatch", "100010"),
-        "the signature is wrong: so is the secret key",
+        "the signature is wrong: check the secret key",
     ),
     **dict.fromkeys(("LackPolicy", "100012"), "the key's owner lacks a policy"),
-    **dict.fromkeys(("AccessDenied", "100013"), "the key's owner may not do this"),
+    **dict.fromkeys(
+        ("AccessDenied", "100013"), "the key's owner is not allowed to do this"
+    ),
     **dict.fromkeys(
         ("FlowLimitExceeded", "100018"), "too many calls per second, says the gateway"
     ),
@@ -176,10 +178,10 @@ MEANINGS: Mapping[str, str] = {
     "InvalidSecretToken": "the session token is wrong or has expired",
     "InternalError": "an internal error of the gateway",
     "InternalServiceError": "an internal error behind the gateway",
-    "ServiceUnavailableTemp": "the service is away for a while",
+    "ServiceUnavailableTemp": "the service is temporarily unavailable",
     "InternalServiceTimeout": "the service did not answer the gateway in time",
-    "insufficient_user_quota": "the account at the reseller is empty",
-    "insufficient_quota": "the account at the reseller is empty",
+    "insufficient_user_quota": "the account at the reseller has no balance left",
+    "insufficient_quota": "the account at the reseller has no balance left",
 }
 """What each code of the tables above says. `docs/error-codes.md` is made from it."""
 
@@ -257,6 +259,6 @@ def _is_number(code: str) -> bool:
 def _warn_of(code: str) -> None:
     # Cached, so that it is said once, not once per job.
     _log.warning(
-        "the provider's code %s is not known: its jobs fail and are not tried again",
+        "unknown code %s from the provider: its jobs fail and are not retried",
         code,
     )

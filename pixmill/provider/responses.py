@@ -150,7 +150,7 @@ def _why_no_image(data: Mapping[str, Any]) -> str:
 
 
 def _broken(answer: Response, body: bytes) -> Response:
-    message = f"HTTP {answer.http_status}, but the body of {len(body)} bytes is no complete answer"
+    message = f"HTTP {answer.http_status}, but the body of {len(body)} bytes is not a complete answer"
     return replace(
         answer,
         code="broken_answer",

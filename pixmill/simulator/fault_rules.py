@@ -27,7 +27,7 @@ class Occasion(NamedTuple):
 def _call(text: str) -> float:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(
-            "has to be a call number from 1, a range like 3-5, or 3- for all from the third"
+            "must be a call number from 1, a range like 3-5, or 3- for all from the third"
         )
     return int(text)
 
@@ -36,7 +36,7 @@ def _seconds(text: str) -> float:
     found = _TIME.fullmatch(text)
     if not found:
         raise ValueError(
-            "has to be a span of time since the first call: 30s-90s, 1m-5m, or 30s- for all after it"
+            "must be a span of time since the first call: 30s-90s, 1m-5m, or 30s- for all after it"
         )
     return float(found[1]) * _SECONDS[found[2]]
 

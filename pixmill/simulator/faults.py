@@ -30,6 +30,7 @@ from pixmill.errors import UserError
 from pixmill.simulator.fault_effects import Effect, ImageEffect
 from pixmill.simulator.fault_rules import Occasion, When, Which
 from pixmill.simulator.responses import NAMED_ERRORS, SUCCESS, is_service_code
+from pixmill.validation_messages import describe_problem
 
 _GAVE_UP_WAITING = (408, 499, 504)
 
@@ -37,7 +38,7 @@ _GAVE_UP_WAITING = (408, 499, 504)
 def _code(value: Any) -> Any:
     if is_service_code(value) or value in NAMED_ERRORS:
         return value
-    raise ValueError(f"has to be a number, or one of {', '.join(NAMED_ERRORS)}")
+    raise ValueError(f"must be a number, or one of {', '.join(NAMED_ERRORS)}")
 
 
 class Rule(Which, Effect):
@@ -124,23 +125,21 @@ class _File(BaseModel):
 def load_faults(path: Path) -> Faults:
     """Read YAML or JSON: a list of rules, or a mapping. Raises UserError with every mistake and where it is."""
     try:
-        raw = yaml.safe_load(path.read_text("utf-8")) or []
-        file = _File.model_validate({"rules": raw} if isinstance(raw, list) else raw)
+        with path.open(encoding="utf-8") as file:
+            raw = yaml.safe_load(file) or []
+        given = _File.model_validate({"rules": raw} if isinstance(raw, list) else raw)
     except ValidationError as error:
         mistakes = "\n".join(
-            f"  {_place(item['loc'])}: {_words(item['msg'])}" for item in error.errors()
+            f"  {_place(item['loc'])}: {describe_problem(item)}"
+            for item in error.errors()
         )
         raise UserError(
             f"the faults file {path} has mistakes:\n{mistakes}",
-            hint=f"docs/simulator.md shows them all; a rule knows {', '.join(Rule.model_fields)}",
+            hint=f"docs/simulator.md shows them all; the keys of a rule are {', '.join(Rule.model_fields)}",
         ) from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"the faults file {path} can't be read: {error}") from error
-    return Faults(file.rules, file.limits, file.seed)
-
-
-def _words(message: str) -> str:
-    return message.removeprefix("Value error, ")
+    return Faults(given.rules, given.limits, given.seed)
 
 
 def _place(location: tuple[int | str, ...]) -> str:

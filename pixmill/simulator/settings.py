@@ -44,7 +44,7 @@ class Settings:
             limit = getattr(self, name)
             if limit is not None and limit <= 0:
                 raise UserError(
-                    f"{name} is {limit}, it has to be above 0",
+                    f"{name} is {limit}, it must be above 0",
                     hint=f"leave {name} out for no limit",
                 )
         if self.latency < 0:

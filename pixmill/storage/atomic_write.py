@@ -143,7 +143,7 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         raise UserError(
             f"{folder} can't be written: {error.strerror or error}",
-            hint="nothing was paid; free the disk or change the permissions, or let `store` name another folder",
+            hint="nothing was paid; free disk space, change the permissions, or set `store` to another folder",
         ) from None
 
 

@@ -84,7 +84,7 @@ class BucketStore:
     def check_present(self) -> None:
         """A wrong prefix has lost nothing."""
         if self._objects.look(MARK) is None:
-            hint = "is the prefix right? If the images are gone for good, `pixmill run` makes the store anew"
+            hint = "check the prefix; if the images are gone for good, `pixmill run` creates a new store"
             raise UserError(
                 f"there is no store at {self._address.url}, so every image would count as missing",
                 hint=hint,
@@ -132,7 +132,10 @@ class BucketStore:
             and self._objects.fetch(name, path, digest) is None
         ):
             path.unlink(missing_ok=True)
-            log.info("%s is not there, or not what its name says", self.shown(path))
+            log.info(
+                "%s is missing, or its content does not match its name",
+                self.shown(path),
+            )
         return path
 
     def bring(self, names: Iterable[str | None]) -> None:

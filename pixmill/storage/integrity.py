@@ -13,11 +13,11 @@ THREADS = 8
 
 PROBLEMS = {
     "missing": "is not there",
-    "no_file": "is no ordinary file",
+    "no_file": "is not a regular file",
     "unreadable": "can't be read",
-    "wrong_size": "has another size than was stored",
-    "damaged": "its content is not what its name says",
-    "foreign_name": "is no name of an image in a store",
+    "wrong_size": "does not have the size that was stored",
+    "damaged": "its content does not match its name",
+    "foreign_name": "is not a valid name of a stored image",
 }
 """What can be wrong with the file of an image."""
 

@@ -127,7 +127,7 @@ class Objects:
         except OSError as error:
             raise StoreError(
                 f"no copy of {self._shown(name)} can be kept in {path.parent}: {error.strerror or error}",
-                hint="free the disk, or let XDG_CACHE_HOME name a folder with room",
+                hint="free disk space, or set XDG_CACHE_HOME to a folder with room",
             ) from None
 
     def _fetched(self, name: str, path: Path, wanted: str | None) -> Seen | None:
@@ -158,7 +158,7 @@ class Objects:
         if size > LARGEST:
             hint = "split the table into several configs"
             raise StoreError(
-                f"{name} has {size:,} bytes; an object of one write has at most {LARGEST:,}",
+                f"{name} has {size:,} bytes; one write can hold at most {LARGEST:,}",
                 hint=hint,
             )
         checked = {
@@ -261,7 +261,7 @@ class Objects:
                 hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give this machine a role",
             ) from None
         except known.BotoCoreError as error:
-            hint = "is the endpoint right, and can this machine reach it?"
+            hint = "check the endpoint, and that this machine can reach it"
             raise OutcomeUnknown(
                 f"can't {what} {self._shown(name)}: {type(error).__name__}", hint=hint
             ) from None
@@ -292,7 +292,7 @@ class Objects:
     def _no_bucket(self) -> StoreRefused:
         return StoreRefused(
             f"there is no bucket {self.address.bucket!r}",
-            hint="is its name right, and its endpoint?",
+            hint="check its name and its endpoint",
         )
 
     def _shown(self, name: str) -> str:

@@ -21,23 +21,23 @@ class Flaw(NamedTuple):
 FLAWS: Mapping[str, Flaw] = {
     "column_count": Flaw(
         "the line has more or fewer cells than the header",
-        "quote cells that hold the separator, or add what is missing",
+        "quote cells that contain the separator, or add what is missing",
     ),
     "bad_quotes": Flaw(
-        "text follows a closing quote, or a quote inside of a quoted cell is not doubled",
-        "write a quote inside of a quoted cell twice",
+        "text follows a closing quote, or a quote inside a quoted cell is not doubled",
+        "double the quote inside a quoted cell",
     ),
     "bad_json": Flaw(
-        "the line is no JSON object, holds NaN or an infinity, or is nested too deeply",
+        "the line is not a JSON object, contains NaN or infinity, or is nested too deeply",
         "write one JSON object a line, with `null` for what is missing",
     ),
     "lone_surrogate": Flaw(
-        "a text holds half of a surrogate pair, which no text can hold",
-        "write the character whole; it was often cut by its UTF-16 units",
+        "a text contains half of a surrogate pair, which is not a character",
+        "write the whole character; it was probably cut in two by a program that counts UTF-16 units",
     ),
     "number_too_large": Flaw(
-        "a number beyond 64 bits, or one that its column, which holds fractions as well, can't hold exactly",
-        "write it as a text",
+        "a number beyond 64 bits, or one that its column, which has fractions as well, can't represent exactly",
+        "write it as text",
     ),
 }
 """Every reason of a `BadRow`. `docs/invalid-rows.md` is made from it."""

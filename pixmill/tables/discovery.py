@@ -89,7 +89,7 @@ def _format(kind: str, encoding: str, delimiter: str | None) -> Format:
     mark = _DELIMITERS[kind] if delimiter is None else delimiter
     if len(mark) != 1 or mark in '"\r\n':
         raise TableError(
-            f"{mark!r} can't separate cells",
+            f"{mark!r} is not a valid delimiter",
             hint="a delimiter is one character, such as a ;",
         )
     return Delimited(encoding, mark)

@@ -159,9 +159,7 @@ def _check_text(file: Path, head: bytes) -> None:
         )
     if found := _content(head):
         hint = f"rename or convert it; {SUPPORTED}"
-        raise TableError(
-            f"{file}: its content is {found}, which its name does not say", hint=hint
-        )
+        raise TableError(f"{file}: its content is {found}, unlike its name", hint=hint)
 
 
 def _content(head: bytes) -> str:

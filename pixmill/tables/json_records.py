@@ -12,7 +12,7 @@ _INT64 = range(-(2**63), 2**63)
 
 _MESSAGES = {
     "bad_json": "NaN or an infinity, which are not JSON, or nested too deeply",
-    "lone_surrogate": "half of a surrogate pair, which no text can hold",
+    "lone_surrogate": "half of a surrogate pair, which is not a character",
     "number_too_large": "a number beyond 64 bits",
 }
 

@@ -175,7 +175,7 @@ def _refuse_bomb(file: Path, metadata: pq.FileMetaData) -> None:
     )
     if declared > max(_FREE_BYTES, _MAX_RATIO * file.stat().st_size):
         raise TableError(
-            f"{file}: it expands to more than {_MAX_RATIO} times its size, as a bomb does",
+            f"{file}: it expands to more than {_MAX_RATIO} times its size, a possible decompression bomb",
             hint="if the table is right, write it again without compression",
         )
 

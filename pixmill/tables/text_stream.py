@@ -160,7 +160,7 @@ class _Gunzip(io.RawIOBase):
         self._count += count
         if self._count > max(_FREE_BYTES, _MAX_RATIO * self._raw.tell()):
             raise TableError(
-                f"{self._file}: it expands to more than {_MAX_RATIO} times its size, as a bomb does",
+                f"{self._file}: it expands to more than {_MAX_RATIO} times its size, a possible decompression bomb",
                 hint="if the table is right, decompress it first",
             )
         return count

@@ -96,7 +96,7 @@ def test_a_server_that_dies_for_good_in_mid_run_takes_nothing_with_it(
     )
     statuses = [row["status"] for row in results(done.report)]
     assert statuses == ["succeeded"] * paid + ["skipped"] * 2
-    assert "warning: Prefect gave up: ConnectError" in done.stderr
+    assert "warning: Prefect failed (ConnectError" in done.stderr
 
 
 def test_a_server_that_takes_no_run_costs_nothing_and_is_named(
@@ -106,9 +106,7 @@ def test_a_server_that_takes_no_run_costs_nothing_and_is_named(
     with provider(table) as simulated, proxy.fails("/set_state", 500):
         refused = pixmill(*run_arguments(table.path))
     assert (refused.exit_code, refused.stdout, simulated.bill.calls) == (1, "", 0)
-    assert (
-        "Prefect gave up: PrefectHTTPStatusError: Server error '500" in refused.stderr
-    )
+    assert "Prefect failed (PrefectHTTPStatusError: Server error '500" in refused.stderr
     assert pixmill("plan", table.path, "--json").report["pending"] == ROWS
 
 

@@ -47,9 +47,12 @@ MISTAKES = [
     ("gs://bucket/x", f"gs:// {URL}"),
     ("https://bucket.s3.amazonaws.com/x", f"https:// {URL}"),
     ("s3:/bucket/x", f"s3:// {URL}"),
-    ("$HOME/x", "holds $HOME, and no environment variable is filled in"),
-    ("/data/${USER}/x", "holds ${USER}, and no environment variable is filled in"),
-    ("/data/${NAME:-x}", "holds ${NAME:-x}, and no environment variable is filled in"),
+    ("$HOME/x", "contains $HOME, and environment variables are not expanded"),
+    ("/data/${USER}/x", "contains ${USER}, and environment variables are not expanded"),
+    (
+        "/data/${NAME:-x}",
+        "contains ${NAME:-x}, and environment variables are not expanded",
+    ),
     ("x\0y", "holds a NUL"),
 ]
 

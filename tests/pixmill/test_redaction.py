@@ -154,7 +154,7 @@ def test_signatures_and_credentials_of_others_are_masked_by_their_place(
     "text",
     [
         "the image of job 0123456789ab could not be had: tos.example.com: its answer is 403",
-        "the provider's code 50999 is not known: its jobs fail and are not tried again",
+        "unknown code 50999 from the provider: its jobs fail and are not retried",
         "a basic watercolor, bearer of good news; is it? yes = maybe",
         "一只猫 👩‍🎨 nobody@example.com https://e.example/a.jpg#top 3 > 2 & 1 < 2",
     ],

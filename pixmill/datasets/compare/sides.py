@@ -89,7 +89,7 @@ def _version(folder: Path, wanted: str) -> Path:
     compact = _compact(wanted)
     if not re.fullmatch(r"\d{4,8}|\d{8}T[\d.]*Z?", compact):
         raise UserError(
-            f"@{wanted} is no version",
+            f"@{wanted} is not a valid version",
             hint="a version is the beginning of a UTC time: @2026-10",
         )
     known = versions(folder)
@@ -99,7 +99,7 @@ def _version(folder: Path, wanted: str) -> Path:
         newest = ", ".join(f"@{name}" for name in list(known)[-SHOWN_VERSIONS:])
         raise UserError(
             f"{folder} has no version that old: @{wanted}",
-            hint=f"there are {newest}" if newest else "",
+            hint=f"the newest are {newest}" if newest else "",
         )
     return known[(within or before)[-1]]
 

@@ -112,11 +112,13 @@ def parse_shares(splits: Sequence[str]) -> dict[str, float]:
         share = _share(number)
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or share is None:
             raise UserError(
-                f"--split {text} is no share",
+                f"--split {text} is not a valid split",
                 hint="a name and a number between 0 and 1: --split val=0.02",
             )
         if name in shares or name == TRAIN:
-            why = "is what the others leave over" if name == TRAIN else "stands twice"
+            why = (
+                "is the rest that the others leave" if name == TRAIN else "stands twice"
+            )
             raise UserError(f"--split {text}: {name} {why}")
         shares[name] = share
     if sum(shares.values()) >= 1:

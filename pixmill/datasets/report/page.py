@@ -76,7 +76,7 @@ def write_report(
                 store.push(page_of(config).relative_to(store.folder).as_posix())
     except pa.ArrowException as error:
         raise UserError(
-            f"{source} is damaged: {error}", hint="`pixmill run` publishes it anew"
+            f"{source} is damaged: {error}", hint="`pixmill run` publishes it again"
         ) from None
     except OSError as error:
         raise UserError(

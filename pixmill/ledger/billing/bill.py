@@ -162,7 +162,7 @@ def grouping(text: str) -> tuple[str, ...]:
     for name in names:
         if name not in BY:
             raise UserError(
-                f"--by: {name!r} is nothing to group by",
+                f"--by: {name!r} is not a valid group",
                 hint=f"one or more of {', '.join(BY)}",
             )
     return names

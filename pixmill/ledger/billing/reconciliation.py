@@ -263,7 +263,7 @@ def _number(text: str, where: str) -> Decimal:
     digits = _digits(found["digits"]) if found else None
     if not found or digits is None:
         raise TableError(
-            f"{where}: {text!r} is no number", hint="such as 1234.50 or ¥1,234.50"
+            f"{where}: {text!r} is not a number", hint="such as 1234.50 or ¥1,234.50"
         )
     signs = (found["before"], found["within"], found["after"])
     is_negative = "-" in signs or (found["before"], found["after"]) == ("(", ")")

@@ -146,7 +146,7 @@ def _range(arguments: Any) -> list[int | float]:
     with localcontext(_ARITHMETIC):
         steps = (last - first) / step
         if steps < 0:
-            raise ValueError(f"steps of {step} never lead from {first} to {last}")
+            raise ValueError(f"steps of {step} never get from {first} to {last}")
         count = check_count(math.floor(steps) + 1)
         # Multiplied, not added up: no error of one step is in the next.
         return [plain_number(first + step * at) for at in range(count)]

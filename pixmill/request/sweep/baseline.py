@@ -18,6 +18,7 @@ from pixmill.request.registry import (
     with_field,
 )
 from pixmill.request.sweep.points import AxisKind
+from pixmill.validation_messages import describe_first_problem
 
 _RESERVED = {
     "seed": "can't be swept: seed.replicates asks for more images of every point, "
@@ -75,7 +76,7 @@ class BaselineRequest:
         """
         if not isinstance(value, str | int | float | bool | None):
             raise ValueError(  # noqa: TRY004 – a mistake in a config
-                "must be a single text, number or truth value (dates in quotes)"
+                "must be a single text, number, true or false (dates in quotes)"
             )
         try:
             if kind == "field":
@@ -86,10 +87,10 @@ class BaselineRequest:
                 value = Request.model_validate({"req_key": value}).req_key
             elif value is None:
                 raise ValueError(
-                    "a variable of the prompt needs a text; write '' for none"
+                    "a variable of the prompt must be text; write '' for none"
                 )
         except ValidationError as error:
-            raise ValueError(_first_message(error)) from None
+            raise ValueError(describe_first_problem(error)[1]) from None
         if isinstance(value, str):
             # Half a surrogate pair, which YAML can spell, can't be sent.
             value.encode()
@@ -164,10 +165,3 @@ def _value_at(container: JsonValue, path: str) -> JsonValue:
         is_list = isinstance(container, list)
         container = container[int(part)] if is_list else container.get(part)
     return container
-
-
-def _first_message(error: ValidationError) -> str:
-    """Return what pydantic says of the first mistake, to follow a colon."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return message[0].lower() + message[1:]

@@ -24,6 +24,7 @@ from pixmill.request.sweep.points import (
     axis_column,
     point_id,
 )
+from pixmill.validation_messages import describe_first_problem
 
 Mistakes: TypeAlias = list[tuple[str, str]]
 """Pairs of a path in the config, such as `sweep.groups.0.grid.scale`, and a message."""
@@ -195,9 +196,8 @@ def _find_unsendable(points: SweepPoints, request: Request) -> Mistakes:
         except KeyError as error:
             reason = f"it has no {error}"
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            path = ".".join(map(str, first["loc"]))
-            reason = f"{path}: {first['msg']}"
+            path, message = describe_first_problem(error)
+            reason = f"{path}: {message}"
         else:
             continue
         values = dict(point.values)

@@ -145,7 +145,7 @@ class GroupReader:
         lengths = {path: len(column) for path, column in columns.items() if column}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{path} has {count}" for path, count in lengths.items())
-            raise ValueError(f"all axes need equally many values; {listed}")
+            raise ValueError(f"all axes need the same number of values; {listed}")
         return columns, zip(*columns.values(), strict=False)
 
     def _read_axes(
@@ -234,7 +234,7 @@ class GroupReader:
         column = column_name(path)
         for other, place in self._places.items():
             if path == other:
-                raise ValueError(f"is swept already in {place}")
+                raise ValueError(f"is already swept in {place}")
             if path.startswith(other + ".") or other.startswith(path + "."):
                 raise ValueError(f"overlaps {other} in {place}")
             # Dots become underscores there: a.b and a_b are two axes with one column.
@@ -307,7 +307,9 @@ class GroupReader:
 def _kind_of_group(group: Mapping[str, Any]) -> str:
     kinds = ", ".join(KINDS)
     if len(group) != 1:
-        raise ValueError(f"needs one kind, one of {kinds}; more kinds are more groups")
+        raise ValueError(
+            f"must be of one kind, one of {kinds}; write a group for each kind"
+        )
     kind = str(next(iter(group)))
     if kind not in KINDS:
         suggestion = did_you_mean(kind, KINDS)

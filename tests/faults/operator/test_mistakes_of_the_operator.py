@@ -48,7 +48,7 @@ execution: {engine: ray}
             [
                 "limits.qsp: unknown key; did you mean `qps`?",
                 "limits.timeout_seconds",
-                "never stand in a config",
+                "must not be in a config",
                 "request.params.scale",
                 "not supported by this version",
             ],

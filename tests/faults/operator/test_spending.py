@@ -50,7 +50,7 @@ def test_the_simulator_needs_consent_but_no_cap(
 def test_a_real_run_without_its_ledger_is_refused(
     project: Project, pixmill: Command, provider: Provider
 ) -> None:
-    """Spending: the disk with the ledger is gone, so everything would be paid for anew."""
+    """Spending: the disk with the ledger is gone, so everything would be paid for again."""
     config = configure_run(project, provider.url, 3)
     assert_usage_error(
         pixmill("run", config, "--yes", "--json"), "no ledger", "--new-store"

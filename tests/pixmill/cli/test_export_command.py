@@ -95,7 +95,7 @@ def test_a_csv_export_with_raw_cells_pays_for_nothing_as_a_table(
     [
         (("--raw-cells", "--format", "jsonl"), "--raw-cells is about CSV"),
         (("--where", "statsu == 'failed'"), "did you mean `status`"),
-        (("--split", "val=2"), "error: --split val=2 is no share"),
+        (("--split", "val=2"), "error: --split val=2 is not a valid split"),
     ],
 )
 def test_a_mistake_exits_2_without_a_traceback_and_writes_nothing(

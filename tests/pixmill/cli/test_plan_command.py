@@ -53,7 +53,10 @@ def test_a_plan_says_what_bounds_the_time_and_what_would_lift_it(
         budget={"price_per_call": 0.2},
     )
     shown = pixmill("plan", config).stderr
-    assert "4 in flight at 5.9 s is 0.68/s; 12 would reach your 2/s" in shown
+    assert (
+        "4 calls in flight at 5.9 s each are 0.68 calls/s; 12 in flight would reach your 2 calls/s"
+        in shown
+    )
     assert "cost: 12.00 CNY" in shown
 
 
@@ -82,5 +85,7 @@ def test_validate_and_plan_print_notes_on_valid_rows(project: Project) -> None:
             "  note: 1 image URLs had blanks or invisible characters around"
             in shown.stderr
         )
-        assert "  note: 3 rows leave a place of request.prompt empty" in shown.stderr
+        assert (
+            "  note: 3 rows leave a placeholder of request.prompt empty" in shown.stderr
+        )
         assert shown.stderr.count("note:") == 2

@@ -1,4 +1,4 @@
-"""The end of `pixmill run` and Prefect: what it waits for, and what it says where Prefect gave up."""
+"""The end of `pixmill run` and Prefect: what it waits for, and what it says where Prefect fails."""
 
 from typing import Any
 
@@ -95,7 +95,7 @@ def test_jobs_that_prefect_left_are_told_and_no_success(
     report = flow_of(project, monkeypatch, end)
     assert (report["exit_code"], report["succeeded"], report["skipped"]) == (3, 1, 1)
     assert (
-        "warning: Prefect gave up: ConnectionError: the server"
+        "warning: Prefect failed (ConnectionError: the server"
         in capsys.readouterr().err
     )
 

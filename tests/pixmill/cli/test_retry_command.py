@@ -28,7 +28,8 @@ def test_a_retry_without_a_terminal_needs_yes_and_changes_nothing_before(
         pixmill("retry", config, "--status", "faild"), "did you mean `failed`"
     )
     assert_usage_error(
-        pixmill("retry", config, "--where", "id == 'r1'"), "`pixmill run` makes it"
+        pixmill("retry", config, "--where", "id == 'r1'"),
+        "run `pixmill run` to create it",
     )
 
 

@@ -28,11 +28,11 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(
 ) -> None:
     project.write_rows(project.rows(1))
     with pytest.raises(
-        ConfigError, match="ledger: must hold no password: set PGPASSWORD"
+        ConfigError, match="ledger: must not contain a password: set PGPASSWORD"
     ) as refused:
         load_config(project.write_config(ledger=url))
     assert CANARY not in str(refused.value)
-    with pytest.raises(UserError, match="must hold no password") as refused_too:
+    with pytest.raises(UserError, match="must not contain a password") as refused_too:
         open_ledger(url, read_only=True)
     assert CANARY not in str(refused_too.value)
 

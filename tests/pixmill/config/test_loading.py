@@ -142,7 +142,7 @@ def test_a_key_that_is_not_honoured_yet_is_refused_and_never_ignored(
         (
             "{address: tcp://127.0.0.1:8786}",
             "{base_url: http://127.0.0.1:1}",
-            "is read only with execution.engine",
+            "is used only with execution.engine",
         ),
         (
             "{engine: dask, address: 127.0.0.1}",
@@ -185,19 +185,19 @@ def test_other_machines_may_work_with_a_ledger_in_a_database(tmp_path: Path) -> 
     ("setting", "problem"),
     [
         ("store=gs://bucket/x", "gs:// is not supported"),
-        ("store=s3://", "names no bucket"),
-        ("store=s3://key:secret@bucket/x", "must hold no credentials"),
-        ("store=s3://bucket/a/../b", "neither '.' nor '..'"),
-        ("store=s3://bucket/x?secret_key=hidden", "knows no option 'secret_key'"),
+        ("store=s3://", "does not name a bucket"),
+        ("store=s3://key:secret@bucket/x", "must not contain credentials"),
+        ("store=s3://bucket/a/../b", "an empty part, '.' or '..'"),
+        ("store=s3://bucket/x?secret_key=hidden", "has no option 'secret_key'"),
         (
             "store=s3://bucket/x?endpoint_override=http://minio.example.com",
             "must be https",
         ),
         (
             "store=s3://bucket/x?endpoint_override=https://key:hidden@minio.example.com",
-            "must hold no credentials",
+            "must not contain credentials",
         ),
-        ("input.path=s3://bucket", "names no object"),
+        ("input.path=s3://bucket", "does not name an object"),
     ],
 )
 def test_a_place_that_is_none_is_a_mistake_that_repeats_no_secret(
@@ -278,8 +278,8 @@ def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> No
     [
         ("name: [", "not valid YAML"),
         ("- a\n- b\n", "must be a mapping"),
-        ("name: a\nname: b\n", "stands twice"),
-        ("name: a\ninput: {path: x, path: y}\n", "stands twice"),
+        ("name: a\nname: b\n", "is duplicated"),
+        ("name: a\ninput: {path: x, path: y}\n", "is duplicated"),
         ("input: {path: x}\n", "name: is required"),
         ("name: a\n", "input: is required"),
         (SMALL + "nmae: x\n", "did you mean `name`?"),
@@ -312,11 +312,11 @@ def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> No
             SMALL + "retry: {codes: {some_key: {50500: {charged: maybe}}}}\n",
             "retry.codes.some_key.50500.charged: ",
         ),
-        (SMALL + "retry: {codes: {10000: failed}}\n", "is success"),
+        (SMALL + "retry: {codes: {10000: failed}}\n", "always means success"),
         (SMALL + "retry: {codes: {50500: {}}}\n", "needs a verdict"),
         (
             SMALL + "output: {images: inline}\nrequest: {params: {return_url: true}}\n",
-            "request.params.return_url: is false by output.images: inline",
+            "request.params.return_url: is always false with output.images: inline",
         ),
         (
             "a: &a [x, x, x]\n"
@@ -324,7 +324,7 @@ def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> No
                 f"{n}: &{n} [*{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}]\n"
                 for p, n in zip("abcdefgh", "bcdefghi", strict=True)
             ),
-            "unfolds to more than",
+            "expands to more than",
         ),
     ],
 )

@@ -31,7 +31,7 @@ PLAIN = [
     "y", "n", "Y", "N", "=", "<<", "1e3", "08", "0o17", "a:b", "16:9:", "12-5", "yes!", "nope", "100%", "0XAB",
     "1.2.3", "0x", "0b2", "é", "16:99", "-", "null-ish",
 ]  # fmt: skip
-"""Words that YAML reads as the text that stands there."""
+"""Words that YAML reads as their own text."""
 
 
 def config(folder: Path, text: str, *overrides: str) -> Config:
@@ -202,9 +202,9 @@ def test_words_as_written_reach_the_provider(project: Project) -> None:
 @pytest.mark.parametrize(
     ("prompt", "problem"),
     [
-        ("{text}", 'a mapping: a template that begins with { stands in quotes, such as "{text}"'),
-        ("{a, b}", 'a mapping: a template that begins with { stands in quotes, such as "{name}"'),
-        ("[text]", "a list: a text that begins with [ stands in quotes"),
+        ("{text}", 'a mapping: a template that begins with { must be in quotes, such as "{text}"'),
+        ("{a, b}", 'a mapping: a template that begins with { must be in quotes, such as "{name}"'),
+        ("[text]", "a list: text that begins with [ must be in quotes"),
         ("7", "the number 7: write it in quotes"),
         ("true", "true: write it in quotes"),
     ],
@@ -243,7 +243,7 @@ def test_a_template_that_is_no_yaml_hints_at_quotes(
     with pytest.raises(ConfigError) as caught:
         load_config(tmp_path / "pets.yaml")
     assert "not valid YAML" in str(caught.value)
-    assert "stands in quotes" in caught.value.hint
+    assert "must be in quotes" in caught.value.hint
 
 
 @pytest.mark.parametrize(

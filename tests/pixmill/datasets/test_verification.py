@@ -164,7 +164,7 @@ def test_a_dead_url_is_no_remedy(paid: Project) -> None:
     run_config(paid.path)
     image_files(paid)[0].unlink()
     remedy = only(paid).remedy
-    assert remedy.startswith("its URL died at 1970-01-01")
+    assert remedy.startswith("its URL expired at 1970-01-01")
     assert "backup" in remedy
 
 

@@ -112,7 +112,9 @@ def test_a_job_that_another_run_has_in_flight_is_no_problem_and_is_told(
         ROWS - 1,
         1,
     )
-    assert report["reason"] == "finished but for 1 jobs that another run has in flight"
+    assert (
+        report["reason"] == "finished, except for 1 jobs that another run has in flight"
+    )
 
 
 # A dataset in place of a better one
@@ -185,7 +187,7 @@ def test_a_run_that_got_too_little_leaves_the_dataset_as_it_is(
     report = ending.run(paid)
     assert published(paid) == before
     assert report["exit_code"] == ending.code
-    assert f"stays as it was, with {ROWS} pictures of these rows" in report["reason"]
+    assert f"is unchanged, with {ROWS} images of these rows" in report["reason"]
     assert report["succeeded"] < ROWS <= report["jobs"]
     assert {row["status"] for row in results(report)} == {"succeeded"}
     record = Path(report["dataset"]).parent / "runs" / f"{report['run_id']}.json"

@@ -308,7 +308,7 @@ def test_columns_and_axes_together_make_the_request(swept: Project) -> None:
         ),
         (
             {"sweep": grid({"scale": [2]}), "input": {"columns": {"scale": "id"}}},
-            "is an axis of the sweep too",
+            "is also an axis of the sweep",
         ),
     ],
 )

@@ -526,6 +526,6 @@ def test_a_machine_without_a_thread_for_calls_is_named_and_nothing_is_sent(
         config = configure_run(project, provider.url, 2)
         with started(config) as (executor, jobs), monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
-            with pytest.raises(PixmillError, match="no thread for calls"):
+            with pytest.raises(PixmillError, match="can't start a thread for calls"):
                 executor.process(jobs)
         assert provider.requests == []

@@ -84,6 +84,6 @@ def test_answers_of_many_threads_are_all_there_when_the_ledger_is_opened_again(
     assert second.inputs([image.url for image in images]) == {
         image.url: image for image in images
     }
-    with pytest.raises(LedgerError, match="reading only"):
+    with pytest.raises(LedgerError, match="read-only"):
         second.record_input(GOOD)
     second.close()

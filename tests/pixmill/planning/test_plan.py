@@ -658,7 +658,10 @@ def test_the_plan_says_what_bounds_the_time(project: Project) -> None:
     project.write_rows([row()])
     gateway = {"kind": "gateway", "base_url": "https://g.example.com"}
     plan = planned(project, provider=gateway, limits={"qps": 2, "concurrency": 4})
-    assert plan.bound() == "4 in flight at 5.9 s is 0.68/s; 12 would reach your 2/s"
+    assert (
+        plan.bound()
+        == "4 calls in flight at 5.9 s each are 0.68 calls/s; 12 in flight would reach your 2 calls/s"
+    )
     assert (
         "your limit of 2 calls/s"
         in planned(project, limits={"qps": 2, "concurrency": 40}).bound()

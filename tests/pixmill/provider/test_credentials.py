@@ -311,7 +311,7 @@ def test_a_key_file_of_the_sdk_without_keys_is_named_without_its_content(
     name: str, content: str | bytes, home: Path
 ) -> None:
     write(home / name, content)
-    with pytest.raises(ConfigError, match=f"~/{name} holds no keys") as error:
+    with pytest.raises(ConfigError, match=f"~/{name} contains no keys") as error:
         volc_keys()
     assert "it needs" in error.value.hint
     assert CANARY not in shown(error)

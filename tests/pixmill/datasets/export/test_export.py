@@ -141,13 +141,13 @@ def test_shares_come_out_as_asked_for() -> None:
 @pytest.mark.parametrize(
     ("splits", "what"),
     [
-        (("val",), "--split val is no share"),
-        (("val=2%",), "--split val=2% is no share"),
+        (("val",), "--split val is not a valid split"),
+        (("val=2%",), "--split val=2% is not a valid split"),
         (("val=nan",), "is no share"),
         (("val=0",), "is no share"),
         (("../up=0.1",), "is no share"),
         (("val=0.1", "val=0.2"), "val stands twice"),
-        (("train=0.9",), "train is what the others leave over"),
+        (("train=0.9",), "train is the rest that the others leave"),
         (("val=0.5", "test=0.5"), "leave nothing for train"),
     ],
 )

@@ -88,7 +88,7 @@ def test_a_series_has_n_values_between_its_ends(
         ({"range": [1, "x", 1]}, "'x' is not a number"),
         ({"range": [1, True, 1]}, "True is not a number"),
         ({"range": [1, 2, 0]}, "the step is 0"),
-        ({"range": [1, 2, -1]}, "never lead"),
+        ({"range": [1, 2, -1]}, "never get"),
         ({"range": [1, float("inf"), 1]}, "not a finite number"),
         ({"range": [1, float("nan"), 1]}, "not a finite number"),
         ({"range": [0, 1, 1e-300]}, "1,000,000 at most"),

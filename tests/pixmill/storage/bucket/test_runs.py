@@ -172,7 +172,7 @@ def test_results_load_from_a_url_with_urls_of_images(
         UserError, match=f"s3://{bucket.name}/team/cats/dataset.parquet does not exist"
     ):
         library.load_results(bucket.url("team/cats"))
-    with pytest.raises(UserError, match="names no dataset"):
+    with pytest.raises(UserError, match="does not name a dataset"):
         library.load_results(f"s3://{bucket.name}")
 
 

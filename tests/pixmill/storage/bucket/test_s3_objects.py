@@ -159,9 +159,7 @@ def test_more_than_one_write_can_hold_is_refused(
 ) -> None:
     monkeypatch.setattr(objects, "LARGEST", 3)
     (tmp_path / "large").write_bytes(NEW)
-    with pytest.raises(
-        StoreError, match="has 10 bytes; an object of one write has at most 3"
-    ):
+    with pytest.raises(StoreError, match="has 10 bytes; one write can hold at most 3"):
         at.put("one", tmp_path / "large", digest(NEW), ABSENT, "text/plain")
 
 
