@@ -53,7 +53,7 @@ MISTAKES = [
         "/data/${NAME:-x}",
         "contains ${NAME:-x}, and environment variables are not expanded",
     ),
-    ("x\0y", "holds a NUL"),
+    ("x\0y", "contains a NUL"),
 ]
 
 
@@ -269,7 +269,7 @@ def test_every_command_finds_the_home_and_says_what_is_no_path(
     assert not Path("~").exists()
     for path, problem in (
         ("file:///data/x", "write /data/x"),
-        ("$HOME/x", "holds $HOME"),
+        ("$HOME/x", "contains $HOME"),
     ):
         said = told(given, path)
         assert said.exit_code == 2
