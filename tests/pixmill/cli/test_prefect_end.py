@@ -109,7 +109,8 @@ def test_a_run_that_prefect_never_began_says_that_nothing_was_sent(
         raise ConnectionError("no server")
 
     with pytest.raises(
-        PixmillError, match="ConnectionError: no server\) before the run began; nothing was sent"
+        PixmillError,
+        match=r"ConnectionError: no server\) before the run began; nothing was sent",
     ):
         flow_of(project, monkeypatch, end)
     assert simulated.bill.calls == 0
