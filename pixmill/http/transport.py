@@ -1,18 +1,38 @@
 """One HTTP exchange: a prepared request goes out once, and a Reply or a typed error comes back in time.
 
-The request is written and the answer read with `http.client`, on connections of `wire`, which has the deadlines, the
-address checks and the knowledge whether a byte has left (from then on the request may have to be paid). A Session of
-requests would follow redirects, take proxies and ~/.netrc from the environment, and take five times as long for a call.
+`http.client` writes the request and reads the answer; when, on which socket and for how long is decided here. A Session
+of requests, or a pool of urllib3, would follow redirects, take proxies and ~/.netrc from the environment, look hosts up
+by itself, not tell whether a byte has left, and take five times as long for a call.
+
+    caller        Transport       DeadlineWatch     ConnectionPool       http.client         server
+      │  send()       │  exchange(deadline)  │              │                 │                 │
+      ├──────────────▶├─────────────────────▶│ sweeps       │                 │                 │
+      │               │  request(): head and body into memory, no socket yet ─▶                 │
+      │               │  acquire(origin, exchange)          │ look up, check, │                 │
+      │               ├────────────────────────────────────▶│ connect, TLS ───┼────────────────▶│
+      │               │  exchange.mark_sent()  ◀── an error until here is NotSent, from here AnswerUnknown
+      │               │  sendall() on its socket ────────────┼─────────────────┼────────────────▶│
+      │               │  getresponse(), read1() … ◀───────────────────────────┤◀────────────────┤
+      │               │  release(connection, exchange) ────▶│ idle            │                 │
+      │◀──────────────┤ Reply                │              │                 │                 │
+
+At the deadline, and at `abort`, the watch shuts the socket down that is attached to the exchange: the thread that waits
+in any of these steps gets an error, which the exchange explains.
+
+What is relied on beyond the documentation (CPython 3.11; urllib3 2, requests 2):
+* `HTTPConnection` writes by its method `send`, reads from what is put into `sock`, and opens nothing by itself while
+  `auto_open` is 0;
+* `HTTPResponse.length`, `.chunked` and `.will_close` say how its body is framed;
+* `urllib3.util.wait.wait_for_read` and `requests.utils.DEFAULT_CA_BUNDLE_PATH`.
 """
 
 import re
-import threading
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import lru_cache
-from http.client import HTTPException, HTTPResponse, IncompleteRead
-from typing import NamedTuple
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -21,33 +41,43 @@ from requests.structures import CaseInsensitiveDict
 from pixmill.errors import AnswerUnknown, BodyTooLarge, NotSent
 from pixmill.http.address_policy import LookUp
 from pixmill.http.address_policy import look_up as system_look_up
-from pixmill.http.connections import ConnectionContext, Exchange, Origin
+from pixmill.http.connections import Connection, ConnectionPool, Origin
+from pixmill.http.exchange import DeadlineWatch, Exchange
 
 STEP_BYTES = 1 << 18
+"""What is read of a body at a time: a cap on its size is passed by no more than that."""
+
 ONE_PACKET_BYTES = 1 << 16
-"""A body up to this size goes out together with its headers, by one call of the system."""
+"""A request up to this size goes out by one call of the system: a second one would also wake the server twice."""
+
 HOSTS = 64
 """Idle connections that are kept where fewer threads than that fetch from many hosts."""
 
 _PORTS = {"http": 80, "https": 443}
 _AS_WRITTEN = "!$&'()*+,;=:@/?"
-"""What stands in paths and queries as it is, beside letters and digits (RFC 3986)."""
+"""What is left in paths and queries as it is, beside letters and digits (RFC 3986)."""
+
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_NOT_IN_HEADERS = re.compile(r"[\r\n\0]")
 
 
 class Reply(NamedTuple):
-    """A complete HTTP answer: header names match in any case, the body is decoded."""
+    """A complete HTTP answer."""
 
     status: int
+
     headers: Mapping[str, str]
+    """Their names match in any case."""
+
     body: bytes
+    """Decoded, where it came compressed."""
 
 
 class Transport:
     """Sends prepared requests for up to `connections` threads; each call is one attempt on the wire.
 
     `check_address` sees every address of a host before one of them is connected to, and refuses by raising. A
-    connection that has rested for `idle_seconds` is not used again: its server may be about to close it, and
+    connection that has been idle for `idle_seconds` is not used again: its server may be about to close it, and
     a request that meets the close is in doubt. `look_up` gives the addresses of a host name. Certificates are
     always verified, against the system's authorities (or SSL_CERT_FILE) and those that requests brings.
     """
@@ -60,12 +90,10 @@ class Transport:
         idle_seconds: float = 2.0,
         look_up: LookUp = system_look_up,
     ) -> None:
-        self._wire = ConnectionContext(
-            check_address or _any_address,
-            idle_seconds,
-            look_up,
-            most=max(HOSTS, connections),
+        self._pool = ConnectionPool(
+            check_address, idle_seconds, look_up, most=max(HOSTS, connections)
         )
+        self._watch = DeadlineWatch()
         self._aborted = False
 
     def send(
@@ -73,83 +101,85 @@ class Transport:
     ) -> Reply:
         """Return the answer to `request`, whatever its status, all of it within `deadline` seconds.
 
-        Raises NotSent as long as no byte has left, and AnswerUnknown after that: a reset, an early end, no
-        end in time, a body over `max_bytes` as sent or decoded. What `check_address` raises passes through.
+        Raises NotSent as long as no byte has left, and AnswerUnknown after that: a reset, an early end, no end in time;
+        BodyTooLarge where the body has more than `max_bytes`, as sent or decoded. What `check_address` raises passes
+        through.
         """
         host = urlsplit(request.url or "").netloc.rpartition("@")[2]
-        exchange = Exchange(deadline)
-        self._wire.running[threading.get_ident()] = exchange
-        try:
-            if self._aborted:
-                raise NotSent(f"{host}: not sent, as the run ends")
-            return self._exchanged(request, exchange, max_bytes)
-        except _UnusableAnswerError as error:
-            kind = BodyTooLarge if isinstance(error, _TooLargeError) else AnswerUnknown
-            raise kind(f"{host}: its answer {error}") from None
-        except (OSError, HTTPException, ValueError) as error:
-            outcome = AnswerUnknown if exchange.sent else NotSent
-            # Without its causes: their messages may quote the query string.
-            raise outcome(f"{host}: {exchange.reason(error)}") from None
-        finally:
-            del self._wire.running[threading.get_ident()]
+        with self._watch.exchange(deadline) as exchange:
+            try:
+                # Asked once the exchange is watched: an abort either sees it there or is seen here.
+                if self._aborted:
+                    raise NotSent(f"{host}: not sent, as the run ends")
+                return self._exchange(request, exchange, max_bytes)
+            except _UnusableAnswerError as error:
+                kind = BodyTooLarge if error.is_too_large else AnswerUnknown
+                raise kind(f"{host}: its answer {error}") from None
+            except (OSError, HTTPException, ValueError) as error:
+                outcome = AnswerUnknown if exchange.is_sent else NotSent
+                # Without its causes: their messages may quote the query string.
+                raise outcome(f"{host}: {exchange.explain(error)}") from None
 
     def abort(self) -> None:
         """End the exchanges under way, and refuse all others. From any thread."""
         self._aborted = True
-        for exchange in list(self._wire.running.values()):
-            exchange.end()
+        self._watch.expire_all()
 
     def close(self) -> None:
         """Close the idle connections and end the watch; for when no exchange is under way."""
-        self._wire.close()
+        self._watch.stop()
+        self._pool.close()
 
-    def _exchanged(
+    def _exchange(
         self, request: requests.PreparedRequest, exchange: Exchange, max_bytes: int
     ) -> Reply:
-        address = _address(request.url or "")
-        head = _head(request, address)
-        body = request.body or b""
-        if isinstance(body, str):
-            body = body.encode()
-        connection = self._wire.lend(address.origin, exchange)
+        address = _parse_url(request.url or "")
+        # Before a connection is opened, as a request that can't be written is not sent at all.
+        call = _BufferedCall(request, address)
+        connection = self._pool.acquire(address.origin, exchange)
         try:
-            exchange.sends()
-            if len(body) <= ONE_PACKET_BYTES:
-                connection.socket.sendall(head + body)
-            else:
-                connection.socket.sendall(head)
-                connection.socket.sendall(body)
-            with closing(HTTPResponse(connection.socket)) as response:
-                response.begin()
+            exchange.mark_sent()
+            for packet in call.packets():
+                connection.socket.sendall(packet)
+            call.sock = connection.socket
+            with closing(call.getresponse()) as response:
                 reply = _read(response, exchange, max_bytes)
         except BaseException:
-            exchange.hold(None)
-            connection.close()
+            _close(connection, exchange)
             raise
         if response.will_close:
-            exchange.hold(None)
-            connection.close()
+            _close(connection, exchange)
         else:
-            self._wire.rest(connection, exchange)
+            self._pool.release(connection, exchange)
         return reply
 
 
+def _close(connection: Connection, exchange: Exchange) -> None:
+    # Let go of first: another socket may get its number.
+    exchange.attach(None)
+    connection.close()
+
+
 class _Address(NamedTuple):
-    """What a URL says: where a request for it goes, what its Host header says, and path and query."""
+    """What a URL says."""
 
     origin: Origin
+
     host: str
+    """What the Host header says: with brackets around an IPv6 address, and with a port that is not the scheme's own."""
+
     target: str
+    """Path and query, as the request line has them."""
 
 
 @lru_cache(maxsize=HOSTS)
-def _address(url: str) -> _Address:
+def _parse_url(url: str) -> _Address:
     """Take a URL apart. Raises ValueError where it can't be requested."""
     parts = urlsplit(url)
     scheme = parts.scheme
     name = parts.hostname
     if scheme not in _PORTS or not name:
-        raise ValueError("no http or https URL")
+        raise ValueError("not an http or https URL")
     origin = Origin(scheme, name, parts.port or _PORTS[scheme])
     host = name.rstrip(".")
     if ":" in host:
@@ -157,34 +187,50 @@ def _address(url: str) -> _Address:
     if origin.port != _PORTS[scheme]:
         host = f"{host}:{origin.port}"
     path_and_query = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    # A signature covers the URL as it was written, so its escapes stay; one that is none makes every % a character.
     escaped = "" if _BARE_PERCENT.search(path_and_query) else "%"
     return _Address(origin, host, quote(path_and_query, safe=_AS_WRITTEN + escaped))
 
 
-def _head(request: requests.PreparedRequest, address: _Address) -> bytes:
-    """Return the request line and the headers. Raises ValueError where one would be two."""
-    lines = [f"{request.method} {address.target} HTTP/1.1"]
-    if "Host" not in request.headers:
-        lines.append(f"Host: {address.host}")
-    if "Accept-Encoding" not in request.headers:
-        lines.append("Accept-Encoding: identity")
-    lines += [f"{name}: {value}" for name, value in request.headers.items()]
-    text = "\r\n".join(lines)
-    if "\0" in text or not text.count("\r") == text.count("\n") == len(lines) - 1:
-        raise ValueError("a header with a line break in it")
-    return f"{text}\r\n\r\n".encode("latin-1")
+class _BufferedCall(HTTPConnection):
+    """Writes a request into memory, and reads the answer to it from the socket that is put into `sock`.
+
+    Raises ValueError where a header can't be written.
+    """
+
+    auto_open = 0
+
+    def __init__(self, request: requests.PreparedRequest, address: _Address) -> None:
+        super().__init__(address.origin.host, address.origin.port)
+        self._parts: list[bytes] = []
+        headers = {
+            "Host": address.host,
+            "Accept-Encoding": "identity",
+            **request.headers,
+        }
+        # http.client takes a line break before a blank, which old servers read as one header and others as two.
+        if _NOT_IN_HEADERS.search("\t".join(headers.values())):
+            raise ValueError("a header with a line break in it")
+        body = request.body.encode() if isinstance(request.body, str) else request.body
+        self.request(request.method or "GET", address.target, body, headers)
+
+    def send(self, data: Any) -> None:
+        """Keep what http.client would send now: first the head, then the body."""
+        self._parts.append(data)
+
+    def packets(self) -> list[bytes]:
+        """Return what is to be sent by one call of the system each: all of it where it is small."""
+        if sum(map(len, self._parts)) <= ONE_PACKET_BYTES:
+            return [b"".join(self._parts)]
+        return self._parts
 
 
 class _UnusableAnswerError(Exception):
     """The end of a sentence that begins with "its answer"."""
 
-
-class _TooLargeError(_UnusableAnswerError):
-    """The answer is larger than the caller takes."""
-
-
-def _any_address(_: str) -> None:
-    pass
+    def __init__(self, message: str, *, is_too_large: bool = False) -> None:
+        super().__init__(message)
+        self.is_too_large = is_too_large
 
 
 def _read(response: HTTPResponse, exchange: Exchange, max_bytes: int) -> Reply:
@@ -192,18 +238,20 @@ def _read(response: HTTPResponse, exchange: Exchange, max_bytes: int) -> Reply:
     headers = CaseInsensitiveDict(response.headers.items())
     if response.length is None and not response.chunked:
         if "content-length" in headers:
-            raise _UnusableAnswerError("has a length that is no number")
+            raise _UnusableAnswerError("has a length that is not a number")
         if "transfer-encoding" in headers:
             raise _UnusableAnswerError("has a transfer encoding that was not asked for")
     body = bytearray()
     while part := response.read1(STEP_BYTES):
         body += part
         if len(body) > max_bytes:
-            raise _TooLargeError(f"is larger than {max_bytes:,} bytes")
+            raise _UnusableAnswerError(
+                f"is larger than {max_bytes:,} bytes", is_too_large=True
+            )
     if response.length or _ended_early(response, headers, body, exchange):
         raise IncompleteRead(b"")
     encoding = headers.get("content-encoding", "").strip().lower()
-    return Reply(response.status, headers, _decoded(bytes(body), encoding, max_bytes))
+    return Reply(response.status, headers, _decode(bytes(body), encoding, max_bytes))
 
 
 def _ended_early(
@@ -222,24 +270,26 @@ def _ended_early(
     announced = (
         response.version == 10 or "close" in headers.get("connection", "").lower()
     )
-    return exchange.over or not (body or announced)
+    return exchange.expired or not (body or announced)
 
 
-def _decoded(body: bytes, encoding: str, max_bytes: int) -> bytes:
+def _decode(body: bytes, encoding: str, max_bytes: int) -> bytes:
     """Undo a compression that was not asked for, never beyond `max_bytes`."""
     if encoding in ("", "identity") or not body:
         return body
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise _UnusableAnswerError("has a content encoding that was not asked for")
-    decoder = zlib.decompressobj(
-        wbits=47
-    )  # 32 + 15: gzip or zlib, whichever the bytes say
+    # 32 + 15: gzip or zlib, whichever the bytes say.
+    decoder = zlib.decompressobj(wbits=47)
     try:
+        # One more than allowed tells whether there is more, without unpacking a bomb.
         decoded = decoder.decompress(body, max_bytes + 1)
     except zlib.error:
         raise _UnusableAnswerError("is compressed and damaged") from None
     if len(decoded) > max_bytes:
-        raise _TooLargeError(f"is larger than {max_bytes:,} bytes when decoded")
+        raise _UnusableAnswerError(
+            f"is larger than {max_bytes:,} bytes when decoded", is_too_large=True
+        )
     if not decoder.eof:
         raise _UnusableAnswerError("is compressed and ended early")
     return decoded

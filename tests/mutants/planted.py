@@ -304,15 +304,15 @@ MUTANTS = (
     Mutant(
         "connect to an address that was not checked",
         "pixmill/http/connections.py",
-        "ConnectionContext._connect",
-        "self.check_address(address)",
+        "ConnectionPool._connect",
+        "self._check_address(address)",
         "pass",
         ("tests/pixmill/http/test_connections.py",),
     ),
     Mutant(
         "trust any certificate",
         "pixmill/http/connections.py",
-        "ConnectionContext.tls",
+        "ConnectionPool.tls",
         "context.set_alpn_protocols",
         "context.check_hostname = False\n        context.verify_mode = ssl.CERT_NONE\n"
         "        context.set_alpn_protocols",

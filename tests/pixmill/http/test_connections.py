@@ -12,7 +12,8 @@ import requests
 
 from pixmill.errors import NotSent
 from pixmill.http.address_policy import AddressRefused
-from pixmill.http.connections import ConnectionContext, Exchange, Origin
+from pixmill.http.connections import ConnectionPool, Origin
+from pixmill.http.exchange import Exchange
 from pixmill.http.transport import Reply, Transport
 from tests.faulty_server import FaultyServer, answer
 
@@ -149,8 +150,8 @@ def test_the_end_of_an_exchange_shuts_its_socket_down(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     exchange = Exchange(10)
-    exchange.hold(pair[0])
-    exchange.end()
+    exchange.attach(pair[0])
+    exchange.expire()
     assert pair[1].recv(1) == b""
 
 
@@ -159,22 +160,22 @@ def test_a_socket_that_comes_after_the_end_is_shut_down_too(
 ) -> None:
     """D6: the end may fall between the socket and the TLS socket that takes its place."""
     exchange = Exchange(10)
-    exchange.end()
-    exchange.hold(pair[0])
+    exchange.expire()
+    exchange.attach(pair[0])
     assert pair[1].recv(1) == b""
 
 
 def test_a_late_end_leaves_a_connection_alone_that_was_given_back() -> None:
     """The body is there, the connection back in its pool, perhaps with the next thread: only then time is over."""
-    wire = ConnectionContext(lambda _: None, 60.0, lambda _: ["127.0.0.1"], most=1)
+    connections = ConnectionPool(None, 60.0, lambda _: ["127.0.0.1"], most=1)
     with FaultyServer(answer(b"here")) as server:
         first, second = Exchange(10), Exchange(10)
         origin = Origin("http", "127.0.0.1", server.port)
-        connection = wire.lend(origin, first)
-        wire.rest(connection, first)
-        assert wire.lend(origin, second) is connection
-        first.end()
+        connection = connections.acquire(origin, first)
+        connections.release(connection, first)
+        assert connections.acquire(origin, second) is connection
+        first.expire()
         connection.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert connection.socket.recv(1000).endswith(b"here")
         connection.close()
-    wire.close()
+    connections.close()

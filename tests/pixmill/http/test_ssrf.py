@@ -69,6 +69,7 @@ def test_the_simulator_is_fetched_from_and_no_other_service_of_this_machine(
         assert fetcher.fetch(f"http://127.0.0.1:{own.port}/a.jpg") == JPEG
         with pytest.raises(ImageError, match="private_address"):
             fetcher.fetch(trap.url)
+        fetcher.close()
     with FaultyServer(redirect(trap.url)) as own:
         fetcher = ImageFetcher(allow_hosts=[], simulator=own.url)
         with pytest.raises(ImageError, match="private_address"):

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from pixmill.errors import AnswerUnknown, NotSent, TransportError
+from pixmill.errors import AnswerUnknown, BodyTooLarge, NotSent, TransportError
 from pixmill.http.transport import Reply, Transport
 from tests.faulty_server import (
     NEVER_ENDING,
@@ -80,6 +80,20 @@ def test_an_answer_arrives_whole_whatever_its_status(transport: Transport) -> No
     assert head.startswith(f"POST /path?signature={CANARY} HTTP/1.1\r\n".encode())
     assert f"Host: 127.0.0.1:{server.port}\r\n".encode() in head
     assert body == b"question"
+
+
+@pytest.mark.parametrize("size", [100, 200_000])
+def test_head_and_body_arrive_as_they_were_given_whether_they_go_together_or_not(
+    transport: Transport, size: int
+) -> None:
+    body = bytes(range(256)) * (size // 256 + 1)
+    with FaultyServer(answer()) as server:
+        send(transport, server.url, body)
+    head, _, arrived = server.requests[0].partition(b"\r\n\r\n")
+    names = [line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:]]
+    assert arrived == body
+    assert len(names) == len(set(names))
+    assert {b"host", b"accept-encoding", b"content-length"} <= set(names)
 
 
 def test_calls_in_turn_share_one_connection(transport: Transport) -> None:
@@ -272,7 +286,9 @@ def test_a_url_is_sent_as_it_was_written_but_for_what_no_request_line_can_hold(
     assert server.requests[0].startswith(f"GET {sent} HTTP/1.1\r\n".encode())
 
 
-@pytest.mark.parametrize("value", ["a\r\nInjected: b", "a\nb", "a\rb", "a\0b", "你"])
+@pytest.mark.parametrize(
+    "value", ["a\r\nInjected: b", "a\nb", "a\rb", "a\r\n b", "a\0b", "你"]
+)
 def test_a_header_that_would_be_two_sends_nothing(
     transport: Transport, value: str
 ) -> None:
@@ -351,7 +367,7 @@ def test_a_body_over_the_cap_is_cut_off_before_it_fills_the_memory(
     with FaultyServer(fault) as server:
         send_limited = lambda: send(transport, server.url, max_bytes=MiB)  # noqa: E731
         tracemalloc.start()
-        with pytest.raises(AnswerUnknown, match="larger than 1,048,576 bytes"):
+        with pytest.raises(BodyTooLarge, match="larger than 1,048,576 bytes"):
             send_limited()
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
