@@ -16,6 +16,7 @@ from pixmill.config.model import Config, Input
 from pixmill.ledger.input_images import InputImage
 from pixmill.local_paths import named_path
 from pixmill.planning.jobs import LocalImage, RowImages
+from pixmill.planning.json_texts import json_texts
 from pixmill.planning.row_checks import (
     RowProblem,
     may_hold,
@@ -25,7 +26,6 @@ from pixmill.planning.row_checks import (
     trimmed_urls,
     url_problems,
 )
-from pixmill.request.canonical_json import json_text
 from pixmill.request.fingerprint import file_identity, url_list, without_params
 from pixmill.storage.image_decoding import local_image_problem, picture_damage
 from pixmill.tables import RowBatch
@@ -58,16 +58,18 @@ def row_images(
     stripped = np.zeros(count, np.bool_)
     escaped = np.zeros(count, np.bool_)
     problems: dict[int, RowProblem] = {}
-    columns = []
+    trimmed = []
     for name in source.image_columns:
         urls, had_more = trimmed_urls(texts[name])
         note(problems, url_problems(urls, name, allowed))
         stripped |= had_more.to_numpy(zero_copy_only=False)
         if may_hold(urls, b"&amp;"):
             escaped[positions(pc.match_substring(urls, "&amp;"))] = True
-        columns.append([value or "" for value in urls.to_pylist()])
-    sent = [f"[{url}]" for url in map(json_text, columns[0])]
-    if len(columns) > 1:
+        trimmed.append(urls)
+    columns = [pc.fill_null(urls, "").to_pylist() for urls in trimmed]
+    if len(columns) == 1:
+        sent = json_texts(trimmed[0], "[", "]")
+    else:
         sent = [url_list(urls) for urls in zip(*columns, strict=True)]
     identities = sent
     if source.ignore_url_params:

@@ -22,6 +22,7 @@ from pixmill.planning.column_checks import check_columns
 from pixmill.planning.computed_jobs import ComputedJobs
 from pixmill.planning.input_identity import row_images
 from pixmill.planning.jobs import JobBatch, RequestVariant, by_position
+from pixmill.planning.json_texts import json_texts
 from pixmill.planning.request_shapes import RowShapes
 from pixmill.planning.row_checks import (
     RowProblem,
@@ -103,7 +104,13 @@ class JobExpander:
         texts = self._texts(batch)
         flaws, unread = self._read_flaws(batch)
         raw = texts.get(self._prompt_column or "")
-        prompts, prompt_problems, long_prompts = self._prompts(texts, raw, count)
+        # Of each variant of the prompt; points may share one.
+        filled = [
+            self._template.fill(texts, variant.texts, count)
+            for variant in self._variants
+        ]
+        prompt_problems, long_prompts = self._check_prompts(texts, raw, filled, count)
+        prompts = self._by_point([column.to_pylist() for column in filled])
         images = row_images(self._config, batch, texts)
         shapes, field_problems = self._shapes.of(batch, texts)
         given, seed_problems = self._given_seeds(texts)
@@ -128,7 +135,7 @@ class JobExpander:
         taken[list(problems), 0] = True
         if computed is None:
             seeds = self._seeds(images.images.identities, raw, given, count)
-            keys = self._keys(images.images.identities, prompts, seeds, shapes)
+            keys = self._keys(images.images.identities, filled, seeds, shapes)
             computed = ComputedJobs(by_position(keys), by_position(seeds))
         by_row = requested.any(axis=1)
         notes = {
@@ -199,25 +206,32 @@ class JobExpander:
         ]
         return tuple(dict.fromkeys(name for name in named if name))
 
-    def _prompts(
-        self, texts: Mapping[str, pa.Array], raw: pa.Array | None, count: int
-    ) -> tuple[list[list[str]], dict[int, RowProblem], int]:
-        """Return for every point the prompt of each row, the problems, and how many rows have one that is long."""
+    def _check_prompts(
+        self,
+        texts: Mapping[str, pa.Array],
+        raw: pa.Array | None,
+        filled: Sequence[pa.Array],
+        count: int,
+    ) -> tuple[dict[int, RowProblem], int]:
+        """Return the problems of prompts, and how many rows have a long one."""
         source = raw if raw is not None else self._template.cells(texts)
-        prompts: list[list[str]] = [[]] * len(self.sweep.points)
         problems: dict[int, RowProblem] = {}
         long: NDArray[np.bool_] = np.zeros(count, np.bool_)
-        for variant in self._variants:
-            filled = self._template.fill(texts, variant.texts, count)
-            longest = self._input.max_prompt_chars
-            bad = prompt_problems(source, filled, self._prompt_column, longest)
+        longest = self._input.max_prompt_chars
+        for prompts in filled:
+            bad = prompt_problems(source, prompts, self._prompt_column, longest)
             note(problems, bad)
-            lengths = pc.utf8_length(filled).to_numpy(zero_copy_only=False)
+            lengths = pc.utf8_length(prompts).to_numpy(zero_copy_only=False)
             long |= lengths > self._input.warn_prompt_chars
-            listed = filled.to_pylist()
+        return problems, int(long.sum())
+
+    def _by_point(self, by_variant: Sequence[list[str]]) -> list[list[str]]:
+        """Return for every point what its variant of the prompt has."""
+        columns: list[list[str]] = [[]] * len(self.sweep.points)
+        for variant, column in zip(self._variants, by_variant, strict=True):
             for point in variant.points:
-                prompts[point] = listed
-        return prompts, problems, int(long.sum())
+                columns[point] = column
+        return columns
 
     def _given_seeds(
         self, texts: Mapping[str, pa.Array]
@@ -318,15 +332,12 @@ class JobExpander:
     def _keys(
         self,
         images: Sequence[str],
-        prompts: Sequence[Sequence[str]],
+        filled: Sequence[pa.Array],
         seeds: Sequence[Sequence[int]],
         shapes: Sequence[Sequence[RequestShape]],
     ) -> list[list[str]]:
         """Return for every slot the job key of each row."""
-        texts: dict[int, list[str]] = {}
-        for variant in self._variants:
-            listed = list(map(json_text, prompts[variant.points[0]]))
-            texts.update(dict.fromkeys(variant.points, listed))
+        texts = self._by_point([json_texts(column) for column in filled])
         keys = []
         for point, drawn in zip(self._point_of, seeds, strict=True):
             if self._input.field_columns:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -174,8 +175,10 @@ def prompt_problems(
                 "prompt_too_long", column, f"{lengths[position].as_py():,} characters"
             ),
         )
-    for position in positions(pc.match_substring_regex(final, _CONTROL)):
-        yield position, problem("control_character", column)
+    # One look at all bytes first: the expression takes five times as long.
+    if _may_hold_controls(final):
+        for position in positions(pc.match_substring_regex(final, _CONTROL)):
+            yield position, problem("control_character", column)
 
 
 def url_problems(
@@ -221,6 +224,18 @@ def may_hold(texts: pa.Array, mark: bytes) -> bool:
     """Whether any of `texts` (Arrow strings) may hold `mark`: one search, in a tenth of the time of one for each."""
     data = texts.buffers()[-1]
     return data is not None and mark in data.to_pybytes()
+
+
+def _may_hold_controls(texts: pa.Array) -> bool:
+    """Whether any of `texts` (Arrow strings) may hold a character that `_CONTROL` matches."""
+    data = texts.buffers()[-1]
+    if data is None:
+        return False
+    codes = np.frombuffer(data, np.uint8)
+    # U+0080 to U+009F begin with 0xC2 in UTF-8.
+    odd = (codes < 0x20) & (codes != 0x09) & (codes != 0x0A)
+    odd |= (codes == 0x7F) | (codes == 0xC2)
+    return bool(odd.any())
 
 
 def read_seed(text: str | None) -> int | None:

@@ -16,7 +16,7 @@ from pixmill.planning.packed_keys import key_prefixes, pack_keys, unpack_keys
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import make_plan
 from pixmill.request.fingerprint import RequestShape
-from tests.conftest import Workshop
+from tests.conftest import Project
 
 CONFIGS: list[dict[str, Any]] = [
     {},
@@ -32,13 +32,13 @@ CONFIGS: list[dict[str, Any]] = [
 ]
 
 
-def plan_of_odd_rows(workshop: Workshop, **changes: Any) -> Plan:
+def plan_of_odd_rows(project: Project, **changes: Any) -> Plan:
     """Good rows, one that is invalid, and two that contradict each other, in three batches."""
-    rows = workshop.rows(11)
+    rows = project.rows(11)
     rows[4]["photo"] = "no url"
     rows[8]["id"] = rows[7]["id"]
-    workshop.write_rows(rows)
-    return make_plan(load_config(workshop.write_config(**changes)), None)
+    project.write_rows(rows)
+    return make_plan(load_config(project.write_config(**changes)), None)
 
 
 def contents(batch: JobBatch) -> list[object]:
@@ -47,10 +47,10 @@ def contents(batch: JobBatch) -> list[object]:
 
 @pytest.mark.parametrize("changes", CONFIGS, ids=str)
 def test_a_later_pass_has_the_jobs_that_it_would_compute(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+    project: Project, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(plans, "BATCH_JOBS", 5)
-    plan = plan_of_odd_rows(workshop, **changes)
+    plan = plan_of_odd_rows(project, **changes)
     again = [contents(of) for of in replace(plan, computed=None).batches()]
     assert len(again) > 1
     assert any(key for keys, *_ in again for key in keys)  # type: ignore[attr-defined]
@@ -66,9 +66,9 @@ def test_a_later_pass_has_the_jobs_that_it_would_compute(
 
 
 def test_a_disk_without_room_costs_time_and_no_plan(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = [contents(of) for of in plan_of_odd_rows(workshop).batches()]
+    expected = [contents(of) for of in plan_of_odd_rows(project).batches()]
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -76,17 +76,17 @@ def test_a_disk_without_room_costs_time_and_no_plan(
     for name in ("append", "__init__"):
         with monkeypatch.context() as without_room:
             without_room.setattr(ComputedJobsFile, name, full)
-            plan = plan_of_odd_rows(workshop)
+            plan = plan_of_odd_rows(project)
         assert plan.computed is None
         assert [contents(of) for of in plan.batches()] == expected
 
 
 def test_keys_of_local_images_are_computed_again_as_the_files_may_have_changed(
-    workshop: Workshop, tmp_path: Path
+    project: Project, tmp_path: Path
 ) -> None:
-    workshop.write_rows([{"id": "1", "photo": "a.png", "text": "a cat"}])
+    project.write_rows([{"id": "1", "photo": "a.png", "text": "a cat"}])
     columns = {"image_file": "photo", "prompt": "text"}
-    config = load_config(workshop.write_config(input={"columns": columns}))
+    config = load_config(project.write_config(input={"columns": columns}))
     assert make_plan(config, None).computed is None
 
 
