@@ -21,7 +21,12 @@ from pixmill.errors import TableError
 from pixmill.planning.column_checks import check_columns
 from pixmill.planning.computed_jobs import ComputedJobs
 from pixmill.planning.input_identity import row_images
-from pixmill.planning.jobs import JobBatch, RequestVariant, by_position
+from pixmill.planning.jobs import (
+    JobBatch,
+    RequestVariant,
+    RowImages,
+    by_position,
+)
 from pixmill.planning.json_texts import json_texts
 from pixmill.planning.request_shapes import RowShapes
 from pixmill.planning.row_checks import (
@@ -104,11 +109,7 @@ class JobExpander:
         texts = self._texts(batch)
         flaws, unread = self._read_flaws(batch)
         raw = texts.get(self._prompt_column or "")
-        # Of each variant of the prompt; points may share one.
-        filled = [
-            self._template.fill(texts, variant.texts, count)
-            for variant in self._variants
-        ]
+        filled = self._fill_prompts(texts, count)
         prompt_problems, long_prompts = self._check_prompts(texts, raw, filled, count)
         prompts = self._by_point([column.to_pylist() for column in filled])
         images = row_images(self._config, batch, texts)
@@ -135,8 +136,7 @@ class JobExpander:
         taken[list(problems), 0] = True
         if computed is None:
             seeds = self._seeds(images.images.identities, raw, given, count)
-            keys = self._keys(images.images.identities, filled, seeds, shapes)
-            computed = ComputedJobs(by_position(keys), by_position(seeds))
+            computed = self._compute(images.images, filled, seeds, shapes)
         by_row = requested.any(axis=1)
         notes = {
             "unread_cell": unread,
@@ -205,6 +205,15 @@ class JobExpander:
             self._seed_column,
         ]
         return tuple(dict.fromkeys(name for name in named if name))
+
+    def _fill_prompts(
+        self, texts: Mapping[str, pa.Array], count: int
+    ) -> list[pa.Array]:
+        """Return the prompts of all rows for each variant, which several points may share."""
+        return [
+            self._template.fill(texts, variant.texts, count)
+            for variant in self._variants
+        ]
 
     def _check_prompts(
         self,
@@ -329,32 +338,30 @@ class JobExpander:
         )
         return [sha256(f"[{text}]".encode()).hexdigest()[:16] for text in joined]
 
-    def _keys(
+    def _compute(
         self,
-        images: Sequence[str],
+        images: RowImages,
         filled: Sequence[pa.Array],
-        seeds: Sequence[Sequence[int]],
+        seeds: Sequence[list[int]],
         shapes: Sequence[Sequence[RequestShape]],
-    ) -> list[list[str]]:
-        """Return for every slot the job key of each row."""
+    ) -> ComputedJobs:
+        """Return the job keys, with the `seeds` of each slot, the prompts of each variant and the shapes by point."""
+        identities = images.identities
         texts = self._by_point([json_texts(column) for column in filled])
         keys = []
         for point, drawn in zip(self._point_of, seeds, strict=True):
             if self._input.field_columns:
-                rows = zip(shapes[point], images, texts[point], drawn, strict=True)
+                rows = zip(shapes[point], identities, texts[point], drawn, strict=True)
                 keys.append(
-                    [
-                        shape.job_key(image, text, seed)
-                        for shape, image, text, seed in rows
-                    ]
+                    [of.job_key(image, text, seed) for of, image, text, seed in rows]
                 )
+            elif identities:
+                # Without fields of their own, all rows have the shape of the first.
+                shape = shapes[point][0]
+                keys.append(shape.job_keys(identities, texts[point], drawn))
             else:
-                keys.append(
-                    shapes[point][0].job_keys(images, texts[point], drawn)
-                    if images
-                    else []
-                )
-        return keys
+                keys.append([])
+        return ComputedJobs(by_position(keys), by_position(seeds))
 
     def _select(self, batch: RowBatch) -> NDArray[np.bool_]:
         """Mark the rows that `input.where` lets in."""
