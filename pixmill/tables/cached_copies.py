@@ -28,7 +28,7 @@ _read: set[Path] = set()
 
 
 @contextmanager
-def copies_read() -> Iterator[set[Path]]:
+def use_copies() -> Iterator[set[Path]]:
     """Let the body bring copies here, and add the folders of those that it will read to a set.
 
     No process removes them before this one has ended. What nobody needs any more is removed now.

@@ -10,7 +10,7 @@ from pixmill.arrow_types import common_type
 from pixmill.errors import TableError
 
 
-def checked(schema: pa.Schema, file: Path) -> pa.Schema:
+def check_names(schema: pa.Schema, file: Path) -> pa.Schema:
     """The schema itself; TableError if a column has no name, or a name that can't be one, or a name twice."""
     names: list[str] = schema.names
     if not names:
@@ -27,7 +27,7 @@ def checked(schema: pa.Schema, file: Path) -> pa.Schema:
         )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise TableError(
-            f"{file}: more than one column is named {listed(twice)}",
+            f"{file}: more than one column is named {quote_names(twice)}",
             hint="rename one of them",
         )
     return schema
@@ -39,8 +39,8 @@ def check_same_names(
     """TableError if the columns of `file` are not those of `first`, in whatever order."""
     missing = [name for name in names if name not in others]
     extra = [name for name in others if name not in names]
-    found = [f"it lacks {listed(missing)}"] * bool(missing) + [
-        f"it also has {listed(extra)}"
+    found = [f"it lacks {quote_names(missing)}"] * bool(missing) + [
+        f"it also has {quote_names(extra)}"
     ] * bool(extra)
     if found:
         raise TableError(
@@ -73,7 +73,7 @@ def common_schema(files: Sequence[Path], schemas: Sequence[pa.Schema]) -> pa.Sch
     return pa.schema(list(kinds.items()))
 
 
-def changed(file: Path) -> TableError:
+def change_error(file: Path) -> TableError:
     """The error for a file that is no longer what it was when it was opened."""
     return TableError(
         f"{file}: it changed after it was opened",
@@ -94,7 +94,7 @@ def delimiter_hint(schema: pa.Schema) -> str:
     )
 
 
-def listed(names: Collection[str], most: int = 8) -> str:
+def quote_names(names: Collection[str], most: int = 8) -> str:
     """Names for a message: quoted, and not more of them than a person reads."""
     shown = ", ".join(repr(name) for name in list(names)[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

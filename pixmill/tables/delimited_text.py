@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from pixmill.errors import TableError
 from pixmill.tables.batch import BadRow, UnnumberedBatch
-from pixmill.tables.columns import changed, check_same_names, checked
+from pixmill.tables.columns import change_error, check_names, check_same_names
 from pixmill.tables.plain_blocks import parse_rows
-from pixmill.tables.text_stream import MAX_LINE, Lines, in_batches, opened_lines
+from pixmill.tables.text_stream import MAX_LINE, Lines, in_batches, open_lines
 
 # Cells, problem. Not a NamedTuple, which takes longer to make: there is one per row.
 _Row = tuple[Sequence[str | None], BadRow | None]
@@ -43,12 +43,12 @@ class Delimited:
         self, file: Path, schema: pa.Schema, size: int
     ) -> Iterator[UnnumberedBatch]:
         """The rows of one file; a row with the wrong number of cells or with broken quotes is a bad one."""
-        with opened_lines(file, self.encoding) as lines:
+        with open_lines(file, self.encoding) as lines:
             rows = self._rows(file, lines)
             names, _ = next(rows, ([], None))
             header = [name or "" for name in names]
             if Counter(header) != Counter(schema.names):
-                raise changed(file)
+                raise change_error(file)
             for block in self._plain_blocks(lines, header):
                 ordered = block.select(schema.names)
                 for start in range(0, len(ordered), size):
@@ -90,7 +90,7 @@ class Delimited:
         return rows if {width}.issuperset(map(len, rows)) else []
 
     def _header(self, file: Path) -> pa.Schema:
-        with opened_lines(file, self.encoding) as lines:
+        with open_lines(file, self.encoding) as lines:
             names, problem = next(self._rows(file, lines), ([], None))
         if problem:
             raise TableError(f"{file}: its header is not usable: {problem.message}")
@@ -99,7 +99,7 @@ class Delimited:
                 f"{file}: it is empty",
                 hint="a table without rows still needs its header",
             )
-        return checked(pa.schema([(name, pa.string()) for name in names]), file)
+        return check_names(pa.schema([(name, pa.string()) for name in names]), file)
 
     def _rows(self, file: Path, lines: Lines) -> Iterator[_Row]:
         """The header and every row after it but blank lines, each with as many cells as the header."""
@@ -115,9 +115,9 @@ class Delimited:
                 return
             except csv.Error as error:
                 if lines.ended or lines.number > line:
-                    raise self._unclosed(file, line, lines, error) from error
+                    raise self._unclosed_error(file, line, lines, error) from error
                 # The row ends with its line: it alone is spoilt, and the parser goes on with the next.
-                yield self._unquoted(lines, width)
+                yield self._read_unquoted(lines, width)
                 continue
             if not cells:
                 continue
@@ -126,9 +126,9 @@ class Delimited:
                 yield cells, None
             else:
                 problem = f"line {line}: {len(cells)} cells instead of {width}"
-                yield _fitted(cells, width), BadRow("column_count", None, problem)
+                yield _fit(cells, width), BadRow("column_count", None, problem)
 
-    def _unquoted(self, lines: Lines, width: int) -> _Row:
+    def _read_unquoted(self, lines: Lines, width: int) -> _Row:
         """The last line with its quotes as ordinary characters.
 
         In tab-separated text that is what they are (its registration with IANA knows no quoting), elsewhere a
@@ -140,14 +140,14 @@ class Delimited:
         if self.delimiter == "\t" and len(cells) == width:
             return cells, None
         message = f"line {lines.number}: text after a closing quote, or a quote that is not doubled"
-        return _fitted(cells, width), BadRow("bad_quotes", None, message)
+        return _fit(cells, width), BadRow("bad_quotes", None, message)
 
-    def _unclosed(
+    def _unclosed_error(
         self, file: Path, first: int, lines: Lines, error: csv.Error
     ) -> TableError:
         """The error for a row that began in line `first` and whose quotes lead beyond it to nowhere."""
         read = lines.number if lines.ended else lines.number - 1
-        with opened_lines(file, self.encoding) as again:
+        with open_lines(file, self.encoding) as again:
             # Outside strict mode the parser gives out the open cell as the last one.
             cells = next(
                 csv.reader(islice(again, first - 1, read), delimiter=self.delimiter)
@@ -173,7 +173,7 @@ def _why(error: csv.Error, lines: Lines) -> str:
     return f"line {lines.number} has text after a closing quote"
 
 
-def _fitted(cells: list[str], width: int) -> list[str | None]:
+def _fit(cells: list[str], width: int) -> list[str | None]:
     return [*cells, *[None] * width][:width]
 
 

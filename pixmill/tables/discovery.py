@@ -9,13 +9,13 @@ import pyarrow as pa
 
 from pixmill.errors import TableError
 from pixmill.tables.batch import Format, RowBatch
-from pixmill.tables.columns import changed
+from pixmill.tables.columns import change_error
 from pixmill.tables.delimited_text import Delimited
 from pixmill.tables.input_table import Stamp, common_kind, name_files, stamp
 from pixmill.tables.json_lines import JsonLines
 from pixmill.tables.parquet import Parquet
-from pixmill.tables.s3_inputs import called
-from pixmill.tables.text_stream import reading
+from pixmill.tables.s3_inputs import name_objects
+from pixmill.tables.text_stream import file_errors
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 
@@ -41,7 +41,7 @@ class InputTable:
         TableError where the table as a whole turns out to be bad; the rows before that have been given out.
         """
         first_row = 1
-        with called(self._names):
+        with name_objects(self._names):
             for file in self.files:
                 for rows, bad in self._format.parts(file, self.schema, size):
                     yield RowBatch(first_row, rows, bad, file)
@@ -51,7 +51,11 @@ class InputTable:
         """Of the bytes of all files in order, as they are stored (compressed ones compressed)."""
         digest = hashlib.sha256()
         for file in self.files:
-            with called(self._names), reading(file), file.open("rb") as stream:
+            with (
+                name_objects(self._names),
+                file_errors(file),
+                file.open("rb") as stream,
+            ):
                 hashlib.file_digest(stream, lambda: digest)
         return digest.hexdigest()
 
@@ -59,8 +63,8 @@ class InputTable:
         """TableError if a file was edited, replaced or removed since the table was opened."""
         for file, before in zip(self.files, self._stamps, strict=True):
             if stamp(file) != before:
-                with called(self._names):
-                    raise changed(file)
+                with name_objects(self._names):
+                    raise change_error(file)
 
 
 def open_table(
@@ -73,7 +77,7 @@ def open_table(
     """
     names = name_files(path)
     files = tuple(names)
-    with called(names):
+    with name_objects(names):
         stamps = tuple(stamp(file) for file in files)
         table_format = _format(common_kind(files), encoding, delimiter)
         return InputTable(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pixmill.config.bucket_address import is_bucket_url
 from pixmill.errors import TableError
 from pixmill.tables.s3_inputs import bring
-from pixmill.tables.text_stream import opened, reading
+from pixmill.tables.text_stream import file_errors, open_bytes
 
 _KINDS = {
     ".csv": "csv",
@@ -47,7 +47,7 @@ class Stamp(NamedTuple):
 
 def stamp(file: Path) -> Stamp:
     """The present stamp of a file."""
-    with reading(file):
+    with file_errors(file):
         stat = file.stat()
     return Stamp(stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
@@ -108,7 +108,7 @@ def common_kind(files: tuple[Path, ...]) -> str:
 
 
 def _folder_files(folder: Path) -> list[Path]:
-    with reading(folder):
+    with file_errors(folder):
         entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
     shown = [entry for entry in entries if not entry.name.startswith((".", "_"))]
     return [entry for entry in shown if _kind_by_name(entry) and entry.is_file()]
@@ -131,7 +131,7 @@ def _kind(file: Path) -> str:
 
 def _check_content(file: Path, kind: str) -> None:
     zipped = file.name.lower().endswith(".gz")
-    with reading(file), file.open("rb") as raw:
+    with file_errors(file), file.open("rb") as raw:
         first = raw.read(32)
     if not first:
         raise TableError(
@@ -148,7 +148,7 @@ def _check_content(file: Path, kind: str) -> None:
         raise TableError(
             f"{file}: its name ends in .parquet but its content is not Parquet"
         )
-    with opened(file) as stream:
+    with open_bytes(file) as stream:
         _check_text(file, stream.peek(32)[:32])
 
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from pixmill.errors import TableError
 from pixmill.tables.batch import BadRow, UnnumberedBatch
-from pixmill.tables.columns import check_same_names, checked
+from pixmill.tables.columns import check_names, check_same_names
 from pixmill.tables.json_records import parse
-from pixmill.tables.text_stream import Lines, in_batches, opened_lines
-from pixmill.tables.type_inference import ShapeError, arrow_type, widened
+from pixmill.tables.text_stream import Lines, in_batches, open_lines
+from pixmill.tables.type_inference import ShapeError, arrow_type, widen
 
 # Line, cells by column, problem. Not a NamedTuple, which takes longer to make: there is one per row.
 _Row = tuple[int, dict[str, Any], BadRow | None]
@@ -37,7 +37,7 @@ class JsonLines:
             names = self._observe(file, shapes, rows)
             first = first or list(shapes)
             check_same_names(files[0], first, file, names)
-        return checked(
+        return check_names(
             pa.schema([(name, arrow_type(shape)) for name, shape in shapes.items()]),
             files[0],
         )
@@ -46,7 +46,7 @@ class JsonLines:
         self, file: Path, schema: pa.Schema, size: int
     ) -> Iterator[UnnumberedBatch]:
         """The rows of one file; a line that is not an object, or holds what no column can, is a bad one."""
-        with opened_lines(file, self.encoding) as lines:
+        with open_lines(file, self.encoding) as lines:
             for batch in in_batches(_rows(lines), lines, size):
                 yield _part(batch, schema)
 
@@ -55,11 +55,11 @@ class JsonLines:
     ) -> set[str]:
         """Widens the shapes by the rows of one file, and returns the names of its columns."""
         names: set[str] = set()
-        with opened_lines(file, self.encoding) as lines:
+        with open_lines(file, self.encoding) as lines:
             for (line, cells, _), number in zip(_rows(lines), numbers, strict=False):
                 names.update(cells)
                 try:
-                    widened(shapes, cells, "")
+                    widen(shapes, cells, "")
                 except ShapeError as error:
                     raise TableError(
                         f"{file}: row {number} (line {line}): {error}"

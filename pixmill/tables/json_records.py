@@ -44,10 +44,10 @@ def parse(line: str, number: int) -> tuple[dict[str, Any], BadRow | None]:
         return {}, _bad(number, "number_too_large", None)
     if not line.lstrip().startswith("{"):
         return {}, _bad(number, "bad_json", None, "not a JSON object")
-    return _storable(value or {}, number)
+    return _drop_flawed(value or {}, number)
 
 
-def _storable(
+def _drop_flawed(
     cells: dict[str, Any], number: int
 ) -> tuple[dict[str, Any], BadRow | None]:
     flaws = {

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pixmill.arrow_types import common_type, conformed, plain_type
 from pixmill.errors import TableError
 from pixmill.tables.batch import BATCH_BYTES, UnnumberedBatch
-from pixmill.tables.columns import changed, checked, common_schema
+from pixmill.tables.columns import change_error, check_names, common_schema
 
 # Rows that Arrow decodes at once: few, for with a dictionary 50 KB of file can say a megabyte in every row.
 _STEP = 1_000
@@ -62,19 +62,19 @@ class Parquet:
 
 
 def _pieces(file: Path, schema: pa.Schema, size: int) -> Iterator[pa.RecordBatch]:
-    with _opened(file, _int96_unit(file)) as parquet:
+    with _open(file, _int96_unit(file)) as parquet:
         step = min(size, _STEP, _rows_in(BATCH_BYTES, parquet.metadata))
         for piece in parquet.iter_batches(step):
             # Arrow trusts the file: offsets and UTF-8 that are wrong would show much later, in other places.
             piece.validate(full=True)
-            yield _conformed(file, piece, schema)
+            yield _conform(file, piece, schema)
 
 
-def _conformed(file: Path, piece: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def _conform(file: Path, piece: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     if piece.schema.remove_metadata().equals(schema, check_metadata=True):
         return piece.replace_schema_metadata(None)
     if Counter(piece.schema.names) != Counter(schema.names):
-        raise changed(file)
+        raise change_error(file)
     columns = []
     for field in schema:
         column = piece.column(field.name)
@@ -82,7 +82,7 @@ def _conformed(file: Path, piece: pa.RecordBatch, schema: pa.Schema) -> pa.Recor
             columns.append(conformed(column, field.type))
         except pa.ArrowException as error:
             if not _holds(field.type, column.type):
-                raise changed(file) from error
+                raise change_error(file) from error
             reason = str(error).partition("\n")[0][:200]
             raise TableError(
                 f"{file}: column {field.name!r} is {column.type} and holds values that {field.type}, its "
@@ -105,7 +105,7 @@ def _int96_unit(file: Path) -> str:
 
     Nanoseconds, Arrow's own choice, end in the year 2262: 9999-12-31, for "for ever", would be 1816.
     """
-    with _opened(file) as parquet:
+    with _open(file) as parquet:
         found = [parquet.schema.column(at) for at in range(len(parquet.schema))]
         roots = sorted(
             {
@@ -116,7 +116,7 @@ def _int96_unit(file: Path) -> str:
         )
     if not roots:
         return "ns"
-    with _opened(file, "s") as parquet:
+    with _open(file, "s") as parquet:
         farthest = max(
             (
                 _farthest(column)
@@ -157,10 +157,10 @@ def _part(gathered: list[pa.RecordBatch]) -> UnnumberedBatch:
 
 
 def _schema(file: Path, int96_unit: str) -> pa.Schema:
-    with _opened(file, int96_unit) as parquet:
+    with _open(file, int96_unit) as parquet:
         _refuse_bomb(file, parquet.metadata)
         found = parquet.schema_arrow
-        return checked(
+        return check_names(
             pa.schema(
                 [pa.field(field.name, plain_type(field.type)) for field in found]
             ),
@@ -181,7 +181,7 @@ def _refuse_bomb(file: Path, metadata: pq.FileMetaData) -> None:
 
 
 @contextmanager
-def _opened(file: Path, int96_unit: str = "ns") -> Iterator[pq.ParquetFile]:
+def _open(file: Path, int96_unit: str = "ns") -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(
             file,

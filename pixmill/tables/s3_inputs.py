@@ -18,7 +18,7 @@ from pixmill.config.bucket_address import (
     make_cache_folder,
 )
 from pixmill.errors import TableError
-from pixmill.tables.cached_copies import copies_read
+from pixmill.tables.cached_copies import use_copies
 
 if TYPE_CHECKING:
     from pixmill.storage.s3_objects import Listed, Objects
@@ -38,15 +38,15 @@ def bring(url: str, is_table: Callable[[str], bool]) -> dict[Path, str]:
         raise TableError(f"{url} {error}") from None
     make_cache_folder()
     objects = Objects(place._replace(prefix=""))
-    found = sorted(_meant(objects, place.prefix, is_table), key=lambda one: one.name)
+    found = sorted(_find(objects, place.prefix, is_table), key=lambda one: one.name)
     if not found:
         hint = "a folder is a prefix with tables directly below it, a pattern such as s3://bucket/tables/*.csv"
         raise TableError(
             f"{place.url}: there is no such object, and no table below it", hint=hint
         )
-    with copies_read() as used:
+    with use_copies() as used:
         brought = {
-            _brought(objects, place, one): place._replace(prefix=one.name).url
+            _bring_version(objects, place, one): place._replace(prefix=one.name).url
             for one in found
         }
         used.update(path.parent for path in brought)
@@ -54,7 +54,7 @@ def bring(url: str, is_table: Callable[[str], bool]) -> dict[Path, str]:
 
 
 @contextmanager
-def called(names: Mapping[Path, str]) -> Iterator[None]:
+def name_objects(names: Mapping[Path, str]) -> Iterator[None]:
     """Let a TableError name objects in place of their copies."""
     try:
         yield
@@ -67,7 +67,7 @@ def called(names: Mapping[Path, str]) -> Iterator[None]:
         raise TableError(text, hint=error.hint) from None
 
 
-def _meant(
+def _find(
     objects: "Objects", key: str, is_table: Callable[[str], bool]
 ) -> "list[Listed]":
     from pixmill.storage.s3_objects import Listed
@@ -118,7 +118,7 @@ def _is_safe(key: str) -> bool:
     )
 
 
-def _brought(objects: "Objects", place: BucketAddress, one: "Listed") -> Path:
+def _bring_version(objects: "Objects", place: BucketAddress, one: "Listed") -> Path:
     """Return the copy of an object, which is made where this version of it has none."""
     version = sha256(f"{one.seen.etag} {one.seen.size}".encode()).hexdigest()[:16]
     path = (

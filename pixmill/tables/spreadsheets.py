@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from pixmill.tables.input_table import find_files
-from pixmill.tables.text_stream import opened
+from pixmill.tables.text_stream import open_bytes
 
 _HEAD = 1 << 16
 """Bytes in which a header stands."""
@@ -34,9 +34,9 @@ def dialect_of(path: str, *otherwise: str) -> Dialect:
     file = find_files(path)[0]
     if not file.name.lower().removesuffix(".gz").endswith(".csv"):
         return Dialect("utf-8", None)
-    with opened(file) as stream:
+    with open_bytes(file) as stream:
         head = stream.read(_HEAD)
-        encoding = _encoding(head) or _fitting(
+        encoding = _encoding(head) or _first_that_decodes(
             head + stream.read(), ("utf-8", *otherwise)
         )
     header = head.decode(encoding, "ignore").lstrip("\r\n").partition("\n")[0]
@@ -53,7 +53,7 @@ def _encoding(head: bytes) -> str | None:
     return "utf-16-be" if head[:1] == b"\0" else None
 
 
-def _fitting(content: bytes, encodings: Sequence[str]) -> str:
+def _first_that_decodes(content: bytes, encodings: Sequence[str]) -> str:
     """Return the first encoding in which `content` is a text; the first of all where it is none in any."""
     for encoding in encodings:
         with suppress(UnicodeDecodeError):

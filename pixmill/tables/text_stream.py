@@ -35,7 +35,7 @@ Record = TypeVar("Record")
 
 
 @contextmanager
-def reading(file: Path) -> Iterator[None]:
+def file_errors(file: Path) -> Iterator[None]:
     """Makes what the system says about a file a TableError that names it."""
     try:
         yield
@@ -46,9 +46,9 @@ def reading(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[io.BufferedReader]:
+def open_bytes(file: Path) -> Iterator[io.BufferedReader]:
     """The bytes of a file, decompressed where its name ends in .gz."""
-    with reading(file), file.open("rb") as raw:
+    with file_errors(file), file.open("rb") as raw:
         if file.name.lower().endswith(".gz"):
             stream: io.BufferedReader = io.BufferedReader(_Gunzip(file, raw), 1 << 18)
             with stream:
@@ -58,15 +58,15 @@ def opened(file: Path) -> Iterator[io.BufferedReader]:
 
 
 @contextmanager
-def opened_lines(file: Path, encoding: str) -> Iterator["Lines"]:
+def open_lines(file: Path, encoding: str) -> Iterator["Lines"]:
     """The lines of a text file with their line ends as they are; a byte order mark is dropped."""
-    with opened(file) as stream:
+    with open_bytes(file) as stream:
         codec = _codec(file, encoding, stream.peek(4))
         try:
             with io.TextIOWrapper(stream, codec, newline="") as text:
                 yield Lines(file, text)
         except UnicodeError as error:
-            raise _undecodable(file, encoding, codec) from error
+            raise _decoding_error(file, encoding, codec) from error
 
 
 class Lines:
@@ -189,7 +189,7 @@ def _codec(file: Path, encoding: str, head: bytes) -> str:
     return encoding
 
 
-def _undecodable(file: Path, encoding: str, codec: str) -> TableError:
+def _decoding_error(file: Path, encoding: str, codec: str) -> TableError:
     place = _first_bad_byte(file, codec)
     where = (
         ""
@@ -209,7 +209,7 @@ def _first_bad_byte(file: Path, codec: str) -> tuple[int, int] | None:
     )
     end = 0
     lines = 1
-    with opened(file) as stream:
+    with open_bytes(file) as stream:
         for piece in iter(partial(stream.readline, 1 << 16), b""):
             end += len(piece)
             try:

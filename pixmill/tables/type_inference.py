@@ -29,15 +29,15 @@ class ShapeError(Exception):
     """Two values have no common type: what they are, and where, `a.b` in objects, `a[]` in lists."""
 
 
-def widened(known: ImageInfo, value: object, path: str) -> ImageInfo:
+def widen(known: ImageInfo, value: object, path: str) -> ImageInfo:
     """The shape that holds what `known` holds and `value` too; objects and lists are widened in place."""
     found = _SCALARS.get(type(value))
     if found is known or found is NOTHING:
         return known
     if isinstance(value, dict):
-        return _widened_object(known, value, path)
+        return _widen_object(known, value, path)
     if isinstance(value, list):
-        return _widened_list(known, value, path)
+        return _widen_list(known, value, path)
     if known is NOTHING:
         return found
     if (known, found) in ((INT, DOUBLE), (DOUBLE, INT)):
@@ -54,7 +54,7 @@ def arrow_type(shape: ImageInfo) -> pa.DataType:
     return TEXT if shape is NOTHING else shape
 
 
-def _widened_object(known: ImageInfo, value: dict[str, object], path: str) -> ImageInfo:
+def _widen_object(known: ImageInfo, value: dict[str, object], path: str) -> ImageInfo:
     shape = {} if known is NOTHING else known
     if not isinstance(shape, dict):
         raise _conflict(known, value, path)
@@ -62,7 +62,7 @@ def _widened_object(known: ImageInfo, value: dict[str, object], path: str) -> Im
         before = shape.get(key, NOTHING)
         # Nearly every value is a scalar of the type known by then, and a call for each would double the time.
         if before is NOTHING or _SCALARS.get(type(part)) is not before:
-            shape[key] = widened(before, part, f"{path}.{key}" if path else key)
+            shape[key] = widen(before, part, f"{path}.{key}" if path else key)
     if len(shape) > _MAX_KEYS:
         raise ShapeError(
             f"{path or 'the rows'!r} have more than {_MAX_KEYS:,} different keys"
@@ -70,17 +70,17 @@ def _widened_object(known: ImageInfo, value: dict[str, object], path: str) -> Im
     return shape
 
 
-def _widened_list(known: ImageInfo, value: list[object], path: str) -> ImageInfo:
+def _widen_list(known: ImageInfo, value: list[object], path: str) -> ImageInfo:
     shape = [NOTHING] if known is NOTHING else known
     if not isinstance(shape, list):
         raise _conflict(known, value, path)
     for item in value:
-        shape[0] = widened(shape[0], item, f"{path}[]")
+        shape[0] = widen(shape[0], item, f"{path}[]")
     return shape
 
 
 def _conflict(known: ImageInfo, value: object, path: str) -> ShapeError:
-    found = widened(NOTHING, value, path)
+    found = widen(NOTHING, value, path)
     return ShapeError(
         f"{path!r} holds {_name(found)}, where earlier rows hold {_name(known)}"
     )
