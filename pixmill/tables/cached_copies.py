@@ -38,12 +38,15 @@ def use_copies() -> Iterator[set[Path]]:
     if root not in _locks:
         _locks[root] = (root / ".lock").open("ab")
     lock = _locks[root]
-    with suppress(OSError):  # where there are no locks, nothing is removed
+    # Where the file system has no locks, nothing is removed.
+    with suppress(OSError):
         fcntl.flock(lock, fcntl.LOCK_SH)
     yield _read
     for folder in _read:
-        with suppress(OSError):  # by its age others see that it is in use
+        # By its age others see that it is in use.
+        with suppress(OSError):
             os.utime(folder)
+    # Only a process that is alone with the copies gets this lock.
     with suppress(OSError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _prune(root)

@@ -11,7 +11,7 @@ from pixmill.errors import TableError
 
 
 def check_names(schema: pa.Schema, file: Path) -> pa.Schema:
-    """The schema itself; TableError if a column has no name, or a name that can't be one, or a name twice."""
+    """Return `schema`; TableError if a column has no name, an unusable one or that of another column."""
     names: list[str] = schema.names
     if not names:
         raise TableError(f"{file}: it has no columns")
@@ -20,6 +20,7 @@ def check_names(schema: pa.Schema, file: Path) -> pa.Schema:
             f"{file}: column {names.index('') + 1} of {len(names)} has no name",
             hint="name every column; a nameless first one is often an index that pandas wrote (index=False)",
         )
+    # Every second byte of UTF-16 that was read as an encoding of single bytes.
     if any("\0" in name for name in names):
         raise TableError(
             f"{file}: a column name contains NUL characters",
@@ -39,9 +40,11 @@ def check_same_names(
     """TableError if the columns of `file` are not those of `first`, in whatever order."""
     missing = [name for name in names if name not in others]
     extra = [name for name in others if name not in names]
-    found = [f"it lacks {quote_names(missing)}"] * bool(missing) + [
-        f"it also has {quote_names(extra)}"
-    ] * bool(extra)
+    found = []
+    if missing:
+        found.append(f"it lacks {quote_names(missing)}")
+    if extra:
+        found.append(f"it also has {quote_names(extra)}")
     if found:
         raise TableError(
             f"{file}: its columns are not those of {first}: {', and '.join(found)}",
@@ -68,6 +71,7 @@ def common_schema(files: Sequence[Path], schemas: Sequence[pa.Schema]) -> pa.Sch
                     "and no type holds both",
                     hint="write the files of one input with one type for each column",
                 ) from error
+            # For the message: which file made the type what it is.
             if kinds[name] != known:
                 sources[name] = file
     return pa.schema(list(kinds.items()))
@@ -84,14 +88,15 @@ def change_error(file: Path) -> TableError:
 def delimiter_hint(schema: pa.Schema) -> str:
     """What to say beside "there is no such column" where the delimiter seems wrong, else ""."""
     names: list[str] = schema.names
-    found = next(
-        (mark for mark in (";", "\t", "|") if len(names) == 1 and mark in names[0]), ""
-    )
-    return (
-        f"the only column is {names[0]!r}: are the cells separated by {found!r}?"
-        if found
-        else ""
-    )
+    # A wrong delimiter makes one column of the whole header.
+    if len(names) != 1:
+        return ""
+    for mark in (";", "\t", "|"):
+        if mark in names[0]:
+            return (
+                f"the only column is {names[0]!r}: are the cells separated by {mark!r}?"
+            )
+    return ""
 
 
 def quote_names(names: Collection[str], most: int = 8) -> str:

@@ -1,4 +1,4 @@
-"""CSV and TSV. Every cell is text as it stands in the file: `007`, `1e5`, `NA` and "" are not interpreted.
+"""CSV and TSV. Every cell is text as it is in the file: `007`, `1e5`, `NA` and "" are not interpreted.
 
 What is right is what the standard library's parser makes of it in strict mode. The rows of most files are read by
 pyarrow, where it is certain to agree (`plain_blocks`); then by the standard library, a block at a time; and from the
@@ -51,18 +51,15 @@ class Delimited:
                 raise change_error(file)
             for block in self._plain_blocks(lines, header):
                 ordered = block.select(schema.names)
+                # A block holds about as many rows as a batch, more where they are short.
                 for start in range(0, len(ordered), size):
                     yield UnnumberedBatch(ordered.slice(start, size), {})
             for batch in in_batches(rows, lines, size):
-                bad = {
-                    position: problem
-                    for position, (_, problem) in enumerate(batch)
-                    if problem
-                }
-                yield UnnumberedBatch(
-                    _table([cells for cells, _ in batch], header).select(schema.names),
-                    bad,
-                )
+                problems = enumerate(problem for _, problem in batch)
+                bad = {at: problem for at, problem in problems if problem}
+                read = _table([cells for cells, _ in batch], header)
+                # Files of one input may have their columns in different orders.
+                yield UnnumberedBatch(read.select(schema.names), bad)
 
     def _plain_blocks(self, lines: Lines, names: list[str]) -> Iterator[pa.Table]:
         """Yield rows that are all as they should be, many at a time, up to the first that are not."""
@@ -70,6 +67,7 @@ class Delimited:
             if parsed := parse_rows(text, self.delimiter, names):
                 lines.put_back(parsed.rest)
                 yield parsed.rows
+            # Such as a quote inside of a cell that is not quoted, which is no mistake.
             elif rows := self._strict_rows(text, len(names)):
                 yield _table(rows, names)
             else:
@@ -103,7 +101,7 @@ class Delimited:
 
     def _rows(self, file: Path, lines: Lines) -> Iterator[_Row]:
         """The header and every row after it but blank lines, each with as many cells as the header."""
-        # Of the whole process, there is no other; its default of 128 KiB refuses legitimate cells.
+        # The module has one limit for the whole process; its default of 128 KiB refuses good cells.
         csv.field_size_limit(MAX_LINE)
         reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
         width = 0
@@ -116,12 +114,12 @@ class Delimited:
             except csv.Error as error:
                 if lines.ended or lines.number > line:
                     raise self._unclosed_error(file, line, lines, error) from error
-                # The row ends with its line: it alone is spoilt, and the parser goes on with the next.
+                # The row ends with its line: only it is bad, and the parser continues with the next.
                 yield self._read_unquoted(lines, width)
                 continue
             if not cells:
-                continue
-            width = width or len(cells)
+                continue  # a blank line
+            width = width or len(cells)  # of the header
             if len(cells) == width:
                 yield cells, None
             else:
@@ -131,12 +129,12 @@ class Delimited:
     def _read_unquoted(self, lines: Lines, width: int) -> _Row:
         """The last line with its quotes as ordinary characters.
 
-        In tab-separated text that is what they are (its registration with IANA knows no quoting), elsewhere a
-        mistake.
+        Elsewhere than in tab-separated text that is a mistake.
         """
         cells = next(
             csv.reader([lines.last], delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
         )
+        # IANA's registration of text/tab-separated-values knows no quoting.
         if self.delimiter == "\t" and len(cells) == width:
             return cells, None
         message = f"line {lines.number}: text after a closing quote, or a quote that is not doubled"
@@ -152,7 +150,12 @@ class Delimited:
             cells = next(
                 csv.reader(islice(again, first - 1, read), delimiter=self.delimiter)
             )
-        begin = first + sum(map(_line_breaks, cells[:-1]))
+        # CRLF is one line break.
+        breaks = (
+            cell.count("\n") + cell.count("\r") - cell.count("\r\n")
+            for cell in cells[:-1]
+        )
+        begin = first + sum(breaks)
         return TableError(
             f"{file}: the quoted cell that begins in line {begin} does not end: {_why(error, lines)}",
             hint='is its closing quote missing? A quote inside a quoted cell is written twice: ""',
@@ -175,7 +178,3 @@ def _why(error: csv.Error, lines: Lines) -> str:
 
 def _fit(cells: list[str], width: int) -> list[str | None]:
     return [*cells, *[None] * width][:width]
-
-
-def _line_breaks(cell: str) -> int:
-    return cell.count("\n") + cell.count("\r") - cell.count("\r\n")

@@ -110,6 +110,7 @@ def common_kind(files: tuple[Path, ...]) -> str:
 def _folder_files(folder: Path) -> list[Path]:
     with file_errors(folder):
         entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    # As globs and Spark do: hidden files, and markers such as _SUCCESS.
     shown = [entry for entry in entries if not entry.name.startswith((".", "_"))]
     return [entry for entry in shown if _kind_by_name(entry) and entry.is_file()]
 
@@ -137,6 +138,7 @@ def _check_content(file: Path, kind: str) -> None:
         raise TableError(
             f"{file}: it is empty", hint="a table without rows still needs its header"
         )
+    # Some downloads are decompressed on their way and keep their name.
     if zipped and _content(first) != "gzip":
         raise TableError(
             f"{file}: its name ends in .gz but its content is not gzip",

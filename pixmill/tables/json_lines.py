@@ -1,6 +1,6 @@
 """JSON lines: one object per line. A first pass finds one type for each column, a second one converts.
 
-Arrow's own reader is not used: it gives up at the first bad line, and takes NaN and keys that stand twice.
+Arrow's own reader is not used: it gives up at the first bad line, and takes NaN and duplicated keys.
 """
 
 from collections.abc import Iterator, Sequence
@@ -74,6 +74,7 @@ class JsonLines:
 
 def _rows(lines: Lines) -> Iterator[_Row]:
     for line in lines:
+        # Blank lines are no rows, as in CSV; `isspace` is false for an empty text, which no line is.
         if not line.isspace():
             cells, problem = parse(line, lines.number)
             yield lines.number, cells, problem
@@ -110,6 +111,7 @@ def _column(values: list[Any], kind: pa.DataType) -> tuple[pa.Array, list[int]]:
     try:
         return pa.array(values, kind), []
     except pa.ArrowException:
+        # Rare, so that every value is tried by itself only then.
         misfits = [
             position for position, value in enumerate(values) if not _fits(value, kind)
         ]

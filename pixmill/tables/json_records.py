@@ -73,6 +73,7 @@ def _flaw(value: object, depth: int = 0) -> str:
     """The reason why a value can't be stored, or ""."""
     if isinstance(value, str):
         return "" if value.isascii() or _is_text(value) else "lone_surrogate"
+    # bool is an int, and in the range of one.
     if isinstance(value, int):
         return "" if value in _INT64 else "number_too_large"
     if value is _NO_JSON:
@@ -101,14 +102,13 @@ def _bad(number: int, reason: str, column: str | None, detail: str = "") -> BadR
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
+    # JSON does not say which of two equal keys counts, and parsers differ.
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise _NotJsonError("a key stands twice in one object")
+        raise _NotJsonError("a key is duplicated in one object")
     return value or None
 
 
-def _constant(_: str) -> object:
-    return _NO_JSON
-
-
-_decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant).decode
+_decode = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=lambda _: _NO_JSON
+).decode

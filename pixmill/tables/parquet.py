@@ -71,6 +71,7 @@ def _pieces(file: Path, schema: pa.Schema, size: int) -> Iterator[pa.RecordBatch
 
 
 def _conform(file: Path, piece: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    # Metadata of fields counts as well: of extension types it says what they are.
     if piece.schema.remove_metadata().equals(schema, check_metadata=True):
         return piece.replace_schema_metadata(None)
     if Counter(piece.schema.names) != Counter(schema.names):
@@ -116,6 +117,7 @@ def _int96_unit(file: Path) -> str:
         )
     if not roots:
         return "ns"
+    # Read by seconds, which hold every year that 96 bits do.
     with _open(file, "s") as parquet:
         farthest = max(
             (
@@ -189,7 +191,7 @@ def _open(file: Path, int96_unit: str = "ns") -> Iterator[pq.ParquetFile]:
             coerce_int96_timestamp_unit=int96_unit,
         ) as parquet:
             yield parquet
-    # ValueError: names (of columns, of time zones) that are not UTF-8.
+    # ValueError is for names (of columns, of time zones) that are not UTF-8.
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0][:200]
         message = f"{file}: it is damaged, or not Parquet: {reason}"

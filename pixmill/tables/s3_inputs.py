@@ -55,7 +55,7 @@ def bring(url: str, is_table: Callable[[str], bool]) -> dict[Path, str]:
 
 @contextmanager
 def name_objects(names: Mapping[Path, str]) -> Iterator[None]:
-    """Let a TableError name objects in place of their copies."""
+    """Let a TableError name objects instead of their copies."""
     try:
         yield
     except TableError as error:
@@ -81,6 +81,7 @@ def _find(
             for one in objects.list(below)
             if _is_safe(one.name) and _fits(one.name.split("/"), parts)
         ]
+    # A key may be an object and the beginning of others' keys at once; the object is meant then.
     seen = objects.look(key)
     if seen:
         return [Listed(key, seen)]
@@ -128,6 +129,7 @@ def _bring_version(objects: "Objects", place: BucketAddress, one: "Listed") -> P
     )
     if path.is_file() and path.stat().st_size == one.seen.size:
         return path
+    # The object may have been replaced since it was listed: what came is another version then.
     seen = objects.fetch(one.name, path)
     if seen is None or seen.etag != one.seen.etag:
         path.unlink(missing_ok=True)

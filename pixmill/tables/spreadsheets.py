@@ -9,7 +9,7 @@ from pixmill.tables.input_table import find_files
 from pixmill.tables.text_stream import open_bytes
 
 _HEAD = 1 << 16
-"""Bytes in which a header stands."""
+"""Bytes at the beginning of a file that hold its header."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -27,7 +27,7 @@ class Dialect(NamedTuple):
 
 
 def dialect_of(path: str, *otherwise: str) -> Dialect:
-    """Return the dialect of the first file that `path` means; `otherwise` are encodings to try where it is no UTF-8.
+    """Return the dialect of the first file that `path` means; `otherwise` are encodings to try where it is not UTF-8.
 
     UTF-16 is known by its mark, or by the zeros between its letters. Raises TableError where there is no file.
     """
@@ -48,6 +48,7 @@ def _encoding(head: bytes) -> str | None:
     for mark, encoding in _MARKS:
         if head.startswith(mark):
             return encoding
+    # Without a mark: of ASCII letters in UTF-16, every other byte is zero.
     if head[1:2] == b"\0":
         return "utf-16-le"
     return "utf-16-be" if head[:1] == b"\0" else None

@@ -36,7 +36,7 @@ Record = TypeVar("Record")
 
 @contextmanager
 def file_errors(file: Path) -> Iterator[None]:
-    """Makes what the system says about a file a TableError that names it."""
+    """Turn what the system says about a file into a TableError that names it."""
     try:
         yield
     except OSError as error:
@@ -75,6 +75,7 @@ class Lines:
     def __init__(self, file: Path, text: io.TextIOWrapper) -> None:
         self._file = file
         self._text = text
+        # What was taken and given back; it comes before the rest of `_text`.
         self._returned = io.StringIO(newline="")
         self.number = 0
         self.characters = 0
@@ -88,6 +89,7 @@ class Lines:
             self.number += 1
             self.characters += len(line)
             self.last = line
+            # A file without line ends must not fill the memory.
             if len(line) > MAX_LINE:
                 raise TableError(
                     f"{self._file}: line {self.number} is longer than {MAX_LINE:,} characters"
@@ -101,6 +103,7 @@ class Lines:
         That is so at the end of the text, in a line that is longer, and where a line ends in CR alone.
         """
         text = self._returned.read() + self._text.read(_BLOCK)
+        # A CR at the end of a block may be half of a line break: blocks end behind LF only.
         end = text.rfind("\n") + 1
         if not end or ("\r" in text and text.count("\r") != text.count("\r\n")):
             self._return(text)
@@ -126,7 +129,7 @@ class Lines:
 def in_batches(
     records: Iterable[Record], lines: Lines, size: int
 ) -> Iterator[list[Record]]:
-    """The records that are read from `lines`, in lists of at most `size`, shorter where the rows are long."""
+    """Yield the records that are read from `lines`, at most `size` at once, fewer where they are long."""
     batch: list[Record] = []
     start = lines.characters
     for record in records:
@@ -155,6 +158,7 @@ class _Gunzip(io.RawIOBase):
         try:
             count = self._gzip.readinto(buffer)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            # Of a file that is still being copied, or was cut off by a broken connection.
             message = f"{self._file}: its gzip data is cut off or damaged"
             raise TableError(message, hint="fetch the file again") from error
         self._count += count
@@ -191,11 +195,9 @@ def _codec(file: Path, encoding: str, head: bytes) -> str:
 
 def _decoding_error(file: Path, encoding: str, codec: str) -> TableError:
     place = _first_bad_byte(file, codec)
-    where = (
-        ""
-        if place is None
-        else f": byte {place[0]:,} (line {place[1]:,}) is not {encoding}"
-    )
+    where = ""
+    if place:
+        where = f": byte {place[0]:,} (line {place[1]:,}) is not {encoding}"
     return TableError(
         f"{file}: it can't be read as {encoding}{where}",
         hint="input.encoding names the encoding of the table: utf-8, utf-16, gbk, latin-1, …",
