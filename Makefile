@@ -4,51 +4,56 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?=
+SOAK ?= 5
 
-.PHONY: demo stack test test-slow test-stack check soak mutants format docs bench lock clean
+# The tests start many processes. Where Python is told to keep no bytecode, each of them compiles
+# every module anew, which takes longer than most tests.
+unexport PYTHONDONTWRITEBYTECODE
 
-demo: $(VENV)/run
+# Twice as many test processes as cores: half of what the tests do is to wait.
+WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo stack test test-slow test-stack check soak mutants format docs bench lock clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/run ## run configs/pets.yaml with the built-in simulator: no account, nothing to pay
 	$(BIN)/pixmill run configs/pets.yaml --yes
 
-# Everything that compose.yaml starts, as processes of this machine: PostgreSQL, Prefect's server, a worker.
-stack: $(VENV)/stack
+stack: $(VENV)/stack ## start what compose.yaml starts as processes: PostgreSQL, Prefect's server, a worker
 	$(BIN)/python -m deployments.stack
 
-# Twice as many at a time as there are cores: half of what these do is to wait. The others start processes of their own.
-test: $(VENV)/dev
-	$(BIN)/python -m pytest -q -n $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))) --maxprocesses 12 -m "not slow and not stack" $(TESTS)
+test: $(VENV)/dev ## the quick tests (TESTS=tests/test_docs.py: only those)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 12 -m "not slow and not stack" $(TESTS)
 
-test-slow: $(VENV)/dev
+test-slow: $(VENV)/dev ## the slow tests: kills, real scale, processes of all kinds
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow and not stack" $(TESTS)
 
-test-stack: $(VENV)/stack
+test-stack: $(VENV)/stack ## the tests with PostgreSQL, a bucket, Dask and Prefect's workers
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m stack $(TESTS)
 
-check: $(VENV)/dev
+check: $(VENV)/dev ## style, types, architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-# Kills, power losses, histories in virtual time and fuzzing, many times longer: about half an hour.
-SOAK ?= 5
-soak: $(VENV)/dev
+soak: $(VENV)/dev ## kills, power losses, virtual time and fuzzing, SOAK times as long: half an hour
 	PIXMILL_SOAK=$(SOAK) $(BIN)/python -m pytest -q -n auto tests/crash tests/virtual tests/fuzz $(TESTS)
 
-# Bugs on purpose: a test has to notice each.
-mutants: $(VENV)/dev
+mutants: $(VENV)/dev ## plant bugs on purpose: a test has to notice each
 	$(BIN)/python tests/mutants/catch.py
 
-format: $(VENV)/dev
+format: $(VENV)/dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The pages of docs/ that are made from the code.
-docs: $(VENV)/dev
+docs: $(VENV)/dev ## write the pages of docs/ that are made from the code
 	$(BIN)/python docs/generate.py
 
-# Ratios against the alternatives that a user has; docs/benchmarks.md explains them.
-bench: $(VENV)/dev
+bench: $(VENV)/dev ## ratios against the alternatives that a user has; docs/benchmarks.md explains them
 	$(BIN)/python benchmarks/whole_run.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/scale.py
@@ -70,8 +75,8 @@ $(VENV)/stack: requirements/stack.txt $(VENV)/dev
 	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements/stack.txt
 	touch $@
 
-# Needs pip-tools. No index and no file locations in a lock: it is read by every index that has these files.
-lock:
+# No index and no file locations in a lock: it is read by every index that has these files.
+lock: ## resolve requirements/*.txt anew; needs pip-tools
 	pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url \
 		--no-emit-trusted-host --no-emit-find-links --extra build -o requirements/run.txt pyproject.toml
 	pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url \
@@ -85,5 +90,5 @@ lock:
 		--extra s3 --extra dask --extra stack -c requirements/dev.txt -c requirements/image.txt \
 		-o requirements/stack.txt pyproject.toml
 
-clean:
+clean: ## remove .venv, out and dist
 	rm -rf $(VENV) out dist

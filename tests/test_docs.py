@@ -42,9 +42,9 @@ def config_keys() -> list[str]:
     return [*sections, *inner]
 
 
-@pytest.mark.parametrize("key", sorted(set(config_keys())))
-def test_every_config_key_is_documented(key: str) -> None:
-    assert f"`{key}`" in (ROOT / "docs" / "config.md").read_text()
+def test_every_config_key_is_documented() -> None:
+    page = (ROOT / "docs" / "config.md").read_text()
+    assert [key for key in config_keys() if f"`{key}`" not in page] == []
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
@@ -60,7 +60,19 @@ def test_every_link_to_a_file_leads_to_one(path: Path) -> None:
     ),
 )
 def test_every_module_that_contributing_names_exists(name: str) -> None:
-    assert list(ROOT.glob(f"**/{name}"))
+    # not below ROOT itself: .venv has tens of thousands of files
+    folders = (
+        "pixmill",
+        "flows",
+        "tasks",
+        "tests",
+        "docs",
+        "benchmarks",
+        "deployments",
+    )
+    assert (ROOT / name).exists() or any(
+        list((ROOT / folder).rglob(name)) for folder in folders
+    )
 
 
 def test_every_dependency_has_its_reason() -> None:

@@ -46,6 +46,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     assert {
         "pixmill/cli/templates/pets.yaml",
         "pixmill/cli/templates/pets.csv",
+        "pixmill/py.typed",
         *shipped,
     } <= set(names)
     assert "pixmill = pixmill.cli:main" in entry_points

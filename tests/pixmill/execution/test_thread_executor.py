@@ -44,6 +44,7 @@ from tests.pixmill.run_checks import (
     run_to_end,
 )
 from tests.pixmill.sample_pictures import JPEG
+from tests.real_command import wait_until
 
 
 @contextmanager
@@ -177,10 +178,20 @@ def test_the_more_serious_reason_to_stop_is_the_one_reported(
     assert [int(code) for code in StopCode] == [4, 5, 6, 130]
 
 
+def _succeeded(path: Path) -> int:
+    with closing(sqlite3.connect(path, timeout=30)) as connection:
+        query = "SELECT count(*) FROM jobs WHERE state = 'succeeded'"
+        return int(connection.execute(query).fetchone()[0])
+
+
 def breaking(path: Path, number: str, broken: Callable[[], None]) -> Behaviour:
-    """Break the ledger in the middle of a call, say so, then answer the call."""
+    """Break the ledger in the middle of a call, say so, then answer the call.
+
+    Before, two other calls are recorded: on a slow machine their answers may still be on their way.
+    """
 
     def behave(peer: Any) -> None:
+        wait_until(lambda: _succeeded(path) >= 2, "the calls before it are recorded")
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             connection.execute("ALTER TABLE attempts RENAME TO elsewhere")
         broken()

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import traceback
 import tracemalloc
 from collections.abc import Iterator
@@ -349,11 +348,11 @@ def test_a_slow_body_ends_at_the_deadline_of_each_attempt(
     fetcher = ImageFetcher(
         allow_hosts=["127.0.0.1"], deadline=0.2, sleep=clock.pauses.append
     )
-    with FaultyServer(fault) as server:
-        began = time.monotonic()
-        with pytest.raises(ImageError, match="not finished within"):
-            fetcher.fetch(server.url)
-        assert time.monotonic() - began < 3 * 1.2
+    with (
+        FaultyServer(fault) as server,
+        pytest.raises(ImageError, match="not finished within"),
+    ):
+        fetcher.fetch(server.url)
     assert len(clock.pauses) == 2
     fetcher.close()
 
