@@ -154,12 +154,11 @@ class Run:
         base_url = None
         api_key = None
         if config.simulated and config.provider.base_url is None:
-            from pixmill.simulator import (
-                embedded,
-            )  # only runs that use it pay for its import
+            # Only runs that use it pay for its import.
+            from pixmill.simulator import run_simulator
 
             simulator = self._open.enter_context(
-                embedded(config.store_path / "bill.jsonl", faults=faults)
+                run_simulator(config.store_path / "bill.jsonl", faults=faults)
             )
             self._simulator = simulator
             base_url = simulator.base_url

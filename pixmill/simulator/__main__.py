@@ -1,4 +1,4 @@
-"""`python -m pixmill.simulator`: the process that `embedded` starts. It prints its URL when it is ready."""
+"""`python -m pixmill.simulator`: the process that `run_simulator` starts. It prints its URL when it is ready."""
 
 import argparse
 import sys
@@ -24,20 +24,24 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="the port to try first")
     options = parser.parse_args()
     settings = settings_from_environment(
-        latency=options.latency, faults=options.faults, bill=options.bill
+        latency=options.latency,
+        faults=options.faults,
+        bill=options.bill,
     )
+
+    def print_url(url: str) -> None:
+        sys.stdout.write(f"{url}\n")
+        # The parent reads this line from a pipe, which is buffered.
+        sys.stdout.flush()
+
     failure = ""
+    # The wanted port may be another program's; 0 asks the system for one that is free.
     for port in dict.fromkeys((options.port, 0)):
         try:
-            return serve(settings, port=port, on_ready=_say)
+            return serve(settings, port=port, on_ready=print_url)
         except UserError as error:
             failure = str(error)
     sys.exit(failure)
-
-
-def _say(url: str) -> None:
-    sys.stdout.write(f"{url}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The ASGI application: both URL forms of the API with their own way to authenticate, and the pictures."""
+"""The ASGI application: both URL forms of the API, each with its own authentication, and the pictures."""
 
 import asyncio
 import hmac
@@ -11,10 +11,15 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from pixmill.provider.signing import verify
-from pixmill.simulator.connection_faults import Receive, send_on_wire
+from pixmill.simulator.connection_faults import Receive, send_on_connection
 from pixmill.simulator.image_urls import FAULT, is_image, token_of
 from pixmill.simulator.recipe import unpack
-from pixmill.simulator.responses import SimulatedResponse, gateway_error, reseller_error
+from pixmill.simulator.responses import (
+    SimulatedResponse,
+    gateway_error,
+    named_error,
+    reseller_error,
+)
 from pixmill.simulator.service import Service
 from pixmill.simulator.settings import Settings
 
@@ -36,57 +41,84 @@ class Application:
     def __init__(self, settings: Settings, base_url: str) -> None:
         self._settings = settings
         self._bearer = f"Bearer {settings.bearer_key}".encode()
-        # One thread: painting is bound by the CPU, and more of them would slow the calls down.
+        # One thread: painting is bound by the CPU, and more of them would slow the calls.
         self._painters = ThreadPoolExecutor(max_workers=1, thread_name_prefix="painter")
         self._service = Service(settings, base_url, self._render)
+        # How often each image URL with a fault was fetched.
         self._faulty_fetches: Counter[str] = Counter()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         """Answer one HTTP request."""
-        query = dict(
-            parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        )
-        if scope["method"] == "POST" and scope["path"] in (_GATEWAY_PATH, _SIGNED_PATH):
-            answer = await self._call(scope, query, await _body(receive))
-        elif scope["method"] == "GET" and is_image(scope["path"]):
-            answer = await self._picture(scope["path"], query)
+        query_text = scope["query_string"].decode("latin-1")
+        query = dict(parse_qsl(query_text, keep_blank_values=True))
+        method = scope["method"]
+        path = scope["path"]
+        if method == "POST" and path in (_GATEWAY_PATH, _SIGNED_PATH):
+            body = await _read_body(receive)
+            answer = await self._answer_call(scope, query, body)
+        elif method == "GET" and is_image(path):
+            answer = await self._answer_image(path, query)
         else:
             answer = _NOT_FOUND
-        if answer.wire:
-            await send_on_wire(scope, receive, answer, answer.wire)
-        else:
-            await _send(send, answer)
+        if answer.connection:
+            await send_on_connection(scope, receive, answer, answer.connection)
+            return
+        headers = [
+            (name.encode(), value.encode()) for name, value in answer.fields().items()
+        ]
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": headers,
+            }
+        )
+        await send({"type": "http.response.body", "body": answer.body})
 
     def close(self) -> None:
         """Stop painting and close the bill."""
         self._painters.shutdown(cancel_futures=True)
         self._service.close()
 
-    async def _call(
-        self, scope: Scope, query: Mapping[str, str], body: bytes
+    async def _answer_call(
+        self,
+        scope: Scope,
+        query: Mapping[str, str],
+        body: bytes,
     ) -> SimulatedResponse:
         if not _ACTION.items() <= query.items():
             return gateway_error("InvalidActionOrVersion", query)
-        return self._refusal(scope, query, body) or await self._service.answer(body)
+        refusal = self._check_credentials(scope, query, body)
+        return refusal or await self._service.answer(body)
 
-    def _refusal(
-        self, scope: Scope, query: Mapping[str, str], body: bytes
+    def _check_credentials(
+        self,
+        scope: Scope,
+        query: Mapping[str, str],
+        body: bytes,
     ) -> SimulatedResponse | None:
+        """Return the answer to a call without valid credentials, None for one with them."""
         headers = dict(scope["headers"])
         if scope["path"] == _GATEWAY_PATH:
-            if hmac.compare_digest(headers.get(b"authorization", b""), self._bearer):
+            sent = headers.get(b"authorization", b"")
+            # In constant time, as for every key.
+            if hmac.compare_digest(sent, self._bearer):
                 return None
-            return reseller_error(
-                401, "The API key is missing or not valid.", "invalid_api_key"
-            )
+            return named_error("invalid_api_key")
+        texts = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in headers.items()
+        }
         error = verify(
             scope["method"],
             scope["path"],
             query,
-            {
-                name.decode("latin-1"): value.decode("latin-1")
-                for name, value in headers.items()
-            },
+            texts,
             body,
             access_key=self._settings.access_key,
             secret_key=self._settings.secret_key,
@@ -95,60 +127,46 @@ class Application:
         )
         return gateway_error(error, query) if error else None
 
-    async def _picture(self, path: str, query: Mapping[str, str]) -> SimulatedResponse:
+    async def _answer_image(
+        self,
+        path: str,
+        query: Mapping[str, str],
+    ) -> SimulatedResponse:
         token = token_of(path, query)
         if token is None:
             return _GONE
         picture = SimulatedResponse(200, await self._render(token), "image/jpeg")
-        return (
-            await self._spoilt(picture, token, query[FAULT])
-            if FAULT in query
-            else picture
-        )
-
-    async def _spoilt(
-        self, picture: SimulatedResponse, token: str, fault: str
-    ) -> SimulatedResponse:
-        from pixmill.simulator.fault_effects import (
-            ImageEffect,  # see the service: pydantic is slow to import
-        )
+        fault = query.get(FAULT)
+        if fault is None:
+            return picture
+        # pydantic would double the start-up time; it is there once a URL has a fault.
+        from pixmill.simulator.fault_effects import ImageEffect
 
         effect = ImageEffect.unpack(fault)
         self._faulty_fetches[token + fault] += 1
         if effect.times and self._faulty_fetches[token + fault] > effect.times:
             return picture
         await asyncio.sleep(effect.delay)
-        return effect.on(picture)
+        return effect.apply_to(picture)
 
     async def _render(self, token: str) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._painters, _painted, token
-        )
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._painters, _paint, token)
 
 
+# A picture is often fetched right after it was asked for inline, or again after a fault.
 @lru_cache(maxsize=64)
-def _painted(token: str) -> bytes:
-    from pixmill.simulator.painting.painter import (
-        paint,  # numpy and Pillow cost half of the start-up time
-    )
+def _paint(token: str) -> bytes:
+    # numpy and Pillow cost half of the start-up time, and some calls need no picture.
+    from pixmill.simulator.painting.painter import paint
 
     return paint(unpack(token))
 
 
-async def _body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive) -> bytes:
     message = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body"):
         message = await receive()
         body += message.get("body", b"")
     return body
-
-
-async def _send(send: Send, answer: SimulatedResponse) -> None:
-    headers = [
-        (name.encode(), value.encode()) for name, value in answer.fields().items()
-    ]
-    await send(
-        {"type": "http.response.start", "status": answer.status, "headers": headers}
-    )
-    await send({"type": "http.response.body", "body": answer.body})

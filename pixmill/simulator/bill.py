@@ -13,47 +13,62 @@ from pixmill.errors import UserError
 
 
 class Entry(NamedTuple):
-    """One call. `key` is the hash of what was asked for, `code` None where a fault broke the documented shape.
-
-    `fault` is the place in the faults file, from 0, of the rule that the call met.
-    """
+    """One call."""
 
     call: int
+    """Its number, from 1."""
+
     key: str
+    """The hash of what was asked for."""
+
     req_key: str
+
     code: int | str | None
+    """The code of the answer; None where a fault broke the documented shape."""
+
     charged: bool
+
     request_id: str
+
     fault: int | None = None
+    """The place in the faults file, from 0, of the rule that the call met."""
 
 
 class ProviderBill:
-    """An open bill; without a path nothing is kept. Calls are numbered from the start of the server."""
+    """An open bill; without a path nothing is kept.
+
+    Calls are numbered from the start of the server. Raises UserError where it can't be
+    written.
+    """
 
     def __init__(self, path: Path | None) -> None:
-        self._file = None if path is None else _open(path)
+        self._file: int | None = None
+        if path is None:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Appending, without a buffer: each write is a whole line at the end, also where
+            # processes share a bill.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            self._file = os.open(path, flags, 0o644)
+        except OSError as error:
+            raise UserError(
+                f"the bill {path} can't be written: {error.strerror}",
+                hint="name a file in a folder of yours",
+            ) from error
 
     def write(self, entry: Entry) -> None:
-        """Append one line, whole or not at all: processes may share a bill."""
-        if self._file is not None:
-            line = {
-                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                **entry._asdict(),
-            }
-            os.write(self._file, json.dumps(line, allow_nan=False).encode() + b"\n")
+        """Append one line, whole or not at all."""
+        if self._file is None:
+            return
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            **entry._asdict(),
+        }
+        text = json.dumps(line, allow_nan=False) + "\n"
+        os.write(self._file, text.encode())
 
     def close(self) -> None:
         """Close the file; further calls can't be billed."""
         if self._file is not None:
             os.close(self._file)
-
-
-def _open(path: Path) -> int:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise UserError(
-            f"the bill {path} can't be written: {error.strerror}",
-            hint="name a file in a folder of yours",
-        ) from error

@@ -17,7 +17,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _EXTENSION = "pixmill.connection"
 _FILLER = b"z" * 65536
-_DROP_ON_CLOSE = struct.pack("ii", 1, 0)  # linger for 0 seconds: RST in place of FIN
+
+# Linger for 0 seconds: the system sends a reset instead of the end of the stream.
+_DROP_ON_CLOSE = struct.pack("ii", 1, 0)
+
+# How long to wait for a client that reads slower than an endless body is written.
 _FULL_SECONDS = 0.01
 
 
@@ -30,15 +34,18 @@ class Protocol(HttpToolsProtocol):
         self.scope["extensions"] = {_EXTENSION: {"transport": self.transport}}
 
 
-async def send_on_wire(
+async def send_on_connection(
     scope: Mapping[str, Any],
     receive: Receive,
     answer: SimulatedResponse,
-    wire: ConnectionPlan,
+    plan: ConnectionPlan,
 ) -> None:
-    """Send as much of `answer` as arrives well, then do what the wire does; returns when the connection is gone."""
+    """Send as much of `answer` as arrives well, then do what `plan` says.
+
+    Returns when the connection is gone.
+    """
     transport: asyncio.Transport = scope["extensions"][_EXTENSION]["transport"]
-    head = _head(answer, endless=wire.does == "endless")
+    head = _head(answer, endless=plan.does == "endless")
     whole = head + answer.body
     cuts = {
         "start": 0,
@@ -46,31 +53,31 @@ async def send_on_wire(
         "body": len(head),
         "middle": len(head) + len(answer.body) // 2,
     }
-    transport.write(whole[: cuts[wire.at]])
-    await _go_on(transport, whole[cuts[wire.at] :], wire)
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _go_on(
-    transport: asyncio.Transport, rest: bytes, wire: ConnectionPlan
-) -> None:
-    match wire.does:
+    cut = cuts[plan.at]
+    transport.write(whole[:cut])
+    match plan.does:
         case "reset":
-            transport.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, _DROP_ON_CLOSE
-            )
+            connection = transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_ON_CLOSE)
             transport.abort()
         case "close":
             transport.close()
         case "drip":
-            await _drip(transport, rest, wire.pace)
+            await _drip(transport, whole[cut:], plan.pace)
             transport.close()
         case "endless":
             await _pour(transport)
+        # "stall" does nothing more.
+    # uvicorn would answer with an error if this returned on an open connection.
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
-async def _drip(transport: asyncio.Transport, rest: bytes, pace: float) -> None:
+async def _drip(
+    transport: asyncio.Transport,
+    rest: bytes,
+    pace: float,
+) -> None:
     for byte in rest:
         if transport.is_closing():
             return
@@ -80,14 +87,16 @@ async def _drip(transport: asyncio.Transport, rest: bytes, pace: float) -> None:
 
 async def _pour(transport: asyncio.Transport) -> None:
     while not transport.is_closing():
-        full = transport.get_write_buffer_size() > 0
-        if not full:
+        if transport.get_write_buffer_size() > 0:
+            await asyncio.sleep(_FULL_SECONDS)
+        else:
             transport.write(_FILLER)
-        await asyncio.sleep(_FULL_SECONDS if full else 0)
+            await asyncio.sleep(0)
 
 
 def _head(answer: SimulatedResponse, *, endless: bool) -> bytes:
-    # The connection is of no more use, and a client that is told so does not send the next call into it.
+    # The connection is of no more use, and a client that knows it does not send the next
+    # call into it.
     fields = {**answer.fields(), "connection": "close"}
     if endless:
         del fields["content-length"]

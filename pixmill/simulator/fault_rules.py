@@ -1,4 +1,7 @@
-"""Which calls a rule of a faults file meets: by number, by time, by prompt, or by a lot that is always drawn alike."""
+"""Which calls a rule of a faults file meets: by number, by time, by prompt, or by lot.
+
+The lot is drawn from a hash, so that a rehearsal is the same every time.
+"""
 
 import hashlib
 import re
@@ -12,81 +15,111 @@ _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
 
 
 class Occasion(NamedTuple):
-    """A call as rules see it: number from 1, prompt, key (hash of what is asked for), seconds since the first call.
-
-    `repeat` counts the earlier calls for the same key.
-    """
+    """A call as rules see it."""
 
     number: int
+    """From 1, since the server started."""
+
     prompt: str = ""
+
     key: str = ""
+    """The hash of what is asked for."""
+
     second: float = 0.0
+    """Seconds since the first call."""
+
     repeat: int = 0
+    """How many earlier calls asked for the same."""
 
 
-def _call(text: str) -> float:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(
-            "must be a call number from 1, a range like 3-5, or 3- for all from the third"
-        )
-    return int(text)
+class Span(NamedTuple):
+    """A range of call numbers or of seconds, ends included."""
+
+    begin: float = 0
+    end: float = float("inf")
+
+    def covers(self, value: float) -> bool:
+        """Whether `value` is in the span."""
+        return self.begin <= value <= self.end
 
 
-def _seconds(text: str) -> float:
-    found = _TIME.fullmatch(text)
-    if not found:
-        raise ValueError(
-            "must be a span of time since the first call: 30s-90s, 1m-5m, or 30s- for all after it"
-        )
-    return float(found[1]) * _SECONDS[found[2]]
+EVER = Span()
 
 
-def _span(read: Callable[[str], float], value: Any) -> tuple[float, float]:
+def _read_span(
+    read: Callable[[str], float],
+    value: Any,
+) -> Span:
+    """Return the span that `3`, `3-5` or `3-` says; ValueError where it says none."""
     first, dash, last = (part.strip() for part in str(value).partition("-"))
     begin = read(first)
-    end = read(last) if last else (float("inf") if dash else begin)
+    if last:
+        end = read(last)
+    elif dash:
+        end = float("inf")
+    else:
+        end = begin
     if end < begin:
         raise ValueError("ends before it starts")
-    return begin, end
+    return Span(begin, end)
 
 
-Span = tuple[float, float]
-EVER: Span = (0, float("inf"))
+def _read_calls(value: Any) -> Span:
+    def read(text: str) -> float:
+        if not text.isdecimal() or int(text) < 1:
+            raise ValueError(
+                "must be a call number from 1, a range like 3-5, "
+                "or 3- for all from the third"
+            )
+        return int(text)
+
+    return _read_span(read, value)
+
+
+def _read_times(value: Any) -> Span:
+    def read(text: str) -> float:
+        found = _TIME.fullmatch(text)
+        # A moment alone meets no call.
+        if not found or "-" not in str(value):
+            raise ValueError(
+                "must be a span of time since the first call: 30s-90s, 1m-5m, "
+                "or 30s- for all after it"
+            )
+        return float(found[1]) * _SECONDS[found[2]]
+
+    return _read_span(read, value)
 
 
 class When(BaseModel):
-    """A part of a server's life: `calls` by number, ends included, and `between` in seconds since the first call."""
+    """A part of a server's life."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
-    calls: Annotated[Span, BeforeValidator(lambda value: _span(_call, value))] = EVER
-    between: Annotated[
-        Span,
-        BeforeValidator(
-            lambda value: _span(_seconds, value if "-" in str(value) else "")
-        ),
-    ] = EVER
+    calls: Annotated[Span, BeforeValidator(_read_calls)] = EVER
+    """By the numbers of the calls, from 1."""
+
+    between: Annotated[Span, BeforeValidator(_read_times)] = EVER
+    """In seconds since the first call."""
 
     def covers(self, call: Occasion) -> bool:
         """Whether the call comes in this part."""
-        return (
-            self.calls[0] <= call.number <= self.calls[1]
-            and self.between[0] <= call.second <= self.between[1]
-        )
+        return self.calls.covers(call.number) and self.between.covers(call.second)
 
 
 class Which(When):
-    """The calls that a rule meets, at most `times` of them.
-
-    Of those that fit, `share` (0 to 1) are drawn: by the seed of the file, what is asked for and how often it was asked
-    for before, so that the order in which calls arrive makes no difference. `sticky` leaves out how often: a job that
-    meets the rule meets it again in every call.
-    """
+    """The calls that a rule meets."""
 
     prompt: str | None = None
+    """A part of the prompt."""
+
     share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """How many of those that fit are drawn, 0 to 1."""
+
     sticky: bool = False
+    """Whether a job that meets the rule meets it again in every call."""
+
     times: Annotated[int, Field(ge=1)] | None = None
+    """The most calls that meet the rule."""
 
     @model_validator(mode="after")
     def _sticky_needs_a_share(self) -> Self:
@@ -95,18 +128,15 @@ class Which(When):
         return self
 
     def fits(self, call: Occasion, lot: str) -> bool:
-        """Whether the rule is about this call; `lot` names the draw, another one for every rule and seed."""
-        return (
-            self.covers(call)
-            and (self.prompt is None or self.prompt in call.prompt)
-            and (
-                self.share is None
-                or _drawn(f"{lot} {call.key} {0 if self.sticky else call.repeat}")
-                < self.share
-            )
-        )
-
-
-def _drawn(lot: str) -> float:
-    """A number in [0, 1) that is always the same for the same lot."""
-    return int.from_bytes(hashlib.sha256(lot.encode()).digest()[:6], "big") / 2**48
+        """Whether the rule is about this call; `lot` differs between rules and seeds."""
+        if not self.covers(call):
+            return False
+        if self.prompt is not None and self.prompt not in call.prompt:
+            return False
+        if self.share is None:
+            return True
+        # By what is asked for and how often before, never by the number of the call: the
+        # order in which calls arrive makes no difference.
+        repeat = 0 if self.sticky else call.repeat
+        digest = hashlib.sha256(f"{lot} {call.key} {repeat}".encode()).digest()
+        return int.from_bytes(digest[:6], "big") / 2**48 < self.share

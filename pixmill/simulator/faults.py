@@ -6,9 +6,9 @@
     - {share: 0.02, sticky: true, image: {status: 403}}
     - {between: "30s-90s", status: 503, broken: html}
 
-The first rule that fits wins. One that names a `code`, `status` or `body` takes the place of the answer, without limits
-and latency; any other only changes what would have been said anyway. A mapping has `rules`, and beside them the `seed`
-of all shares and `limits` in place of the server's own.
+The first rule that fits wins. One that names a `code`, `status` or `body` replaces the answer,
+without limits and latency; any other only changes what would have been said anyway. A mapping
+has `rules`, and beside them the `seed` of all shares and `limits` instead of the server's own.
 """
 
 from collections import Counter
@@ -32,10 +32,11 @@ from pixmill.simulator.fault_rules import Occasion, When, Which
 from pixmill.simulator.responses import NAMED_ERRORS, SUCCESS, is_service_code
 from pixmill.validation_messages import describe_problem
 
+# Statuses of a gateway that gave up waiting: behind it the service works on, and charges.
 _GAVE_UP_WAITING = (408, 499, 504)
 
 
-def _code(value: Any) -> Any:
+def _check_code(value: Any) -> Any:
     if is_service_code(value) or value in NAMED_ERRORS:
         return value
     raise ValueError(f"must be a number, or one of {', '.join(NAMED_ERRORS)}")
@@ -44,16 +45,24 @@ def _code(value: Any) -> Any:
 class Rule(Which, Effect):
     """One rule; docs/simulator.md says what its fields do."""
 
-    code: Annotated[int | str, BeforeValidator(_code)] | None = None
+    code: Annotated[int | str, BeforeValidator(_check_code)] | None = None
+    """A code of the service, or the name of an error of its gateways."""
+
     message: str | None = None
+    """Said instead of the documented message."""
+
     charged: bool | None = None
+    """Whether the call is charged, where that doesn't follow from the answer."""
+
     image: ImageEffect | None = None
+    """What fetching the images of a success meets."""
 
     @model_validator(mode="after")
     def _images_come_with_an_answer(self) -> Self:
         if self.image and (self.replaces or self.broken or self.wire):
             raise ValueError(
-                "image is about what a success brings, so the rule can't spoil the answer as well"
+                "image is about what a success brings, "
+                "so the rule can't spoil the answer as well"
             )
         return self
 
@@ -65,11 +74,14 @@ class Rule(Which, Effect):
     def charges(self, code: int | str | None) -> bool:
         """Whether a call that ended with `code` is charged.
 
-        Unless the rule says so: a success is, however much of it arrives, and what a gateway gave up waiting for.
+        Unless the rule says so: a success is, however much of it arrives, and what a gateway
+        gave up waiting for.
         """
-        if self.charged is None:
-            return code == SUCCESS or (code is None and self.status in _GAVE_UP_WAITING)
-        return self.charged
+        if self.charged is not None:
+            return self.charged
+        if code is None:
+            return self.status in _GAVE_UP_WAITING
+        return code == SUCCESS
 
 
 class Limit(When):
@@ -80,9 +92,11 @@ class Limit(When):
 
 
 class Met(NamedTuple):
-    """The rule that a call meets, and its place in the file, from 0."""
+    """The rule that a call meets."""
 
     place: int
+    """Where it is in the file, from 0."""
+
     rule: Rule
 
 
@@ -90,7 +104,10 @@ class Faults:
     """The rules in force, how often each has been used, and how often each key was asked for."""
 
     def __init__(
-        self, rules: Iterable[Rule], limits: Sequence[Limit] = (), seed: int = 0
+        self,
+        rules: Iterable[Rule],
+        limits: Sequence[Limit] = (),
+        seed: int = 0,
     ) -> None:
         self._rules = list(rules)
         self._limits = limits
@@ -99,18 +116,18 @@ class Faults:
         self._asked: Counter[str] = Counter()
 
     def match(self, call: Occasion) -> Met | None:
-        """The rule that this call meets; it counts as used, and the call as made."""
+        """Return the rule that this call meets; it counts as used, and the call as made."""
         call = call._replace(repeat=self._asked[call.key])
         self._asked[call.key] += 1
         for place, rule in enumerate(self._rules):
-            left = rule.times is None or self._used[place] < rule.times
-            if left and rule.fits(call, f"{self._seed} {place}"):
+            is_used_up = rule.times is not None and self._used[place] >= rule.times
+            if not is_used_up and rule.fits(call, f"{self._seed} {place}"):
                 self._used[place] += 1
                 return Met(place, rule)
         return None
 
     def limit(self, call: Occasion) -> Limit | None:
-        """The limits that hold now, if they are not the server's own; the first that fit win."""
+        """Return the limits that hold now; None for the server's own. The first that fit win."""
         return next((limit for limit in self._limits if limit.covers(call)), None)
 
 
@@ -123,19 +140,24 @@ class _File(BaseModel):
 
 
 def load_faults(path: Path) -> Faults:
-    """Read YAML or JSON: a list of rules, or a mapping. Raises UserError with every mistake and where it is."""
+    """Read YAML or JSON: a list of rules, or a mapping.
+
+    Raises UserError with every mistake and where it is.
+    """
     try:
+        # As a file, whose name YAML says with a place in it.
         with path.open(encoding="utf-8") as file:
             raw = yaml.safe_load(file) or []
         given = _File.model_validate({"rules": raw} if isinstance(raw, list) else raw)
     except ValidationError as error:
-        mistakes = "\n".join(
-            f"  {_place(item['loc'])}: {describe_problem(item)}"
-            for item in error.errors()
-        )
+        mistakes = []
+        for item in error.errors():
+            mistakes.append(f"  {_place(item['loc'])}: {describe_problem(item)}")
+        listed = "\n".join(mistakes)
+        fields = ", ".join(Rule.model_fields)
         raise UserError(
-            f"the faults file {path} has mistakes:\n{mistakes}",
-            hint=f"docs/simulator.md shows them all; the keys of a rule are {', '.join(Rule.model_fields)}",
+            f"the faults file {path} has mistakes:\n{listed}",
+            hint=f"docs/simulator.md shows them all; the keys of a rule are {fields}",
         ) from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"the faults file {path} can't be read: {error}") from error
@@ -143,8 +165,8 @@ def load_faults(path: Path) -> Faults:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
+    """Return a place as people count it: `rule[0].wire` for `("rules", 0, "wire")`."""
     if len(location) < 2:
         return ", ".join(["the file", *map(str, location)])
-    return f"{str(location[0]).removesuffix('s')}[{location[1]}]" + "".join(
-        f".{part}" for part in location[2:]
-    )
+    section, number, *fields = map(str, location)
+    return ".".join([f"{section.removesuffix('s')}[{number}]", *fields])

@@ -1,6 +1,7 @@
-"""Image URLs that live for a while: the recipe of the picture, its expiry and a signature, and nothing kept here.
+"""Image URLs that live for a while: the recipe of the picture, its expiry and a signature.
 
-So a URL outlives its server: another one at the same address paints the same picture.
+Nothing is kept here, so a URL outlives its server: another one at the same address paints the
+same picture.
 """
 
 import base64
@@ -16,21 +17,29 @@ FAULT = "x-fault"
 
 _PREFIX = "/images/"
 _SUFFIX = ".image"
-# No secret: whoever forges a URL gets a picture that is there for everybody. Clients shall meet the refusal.
+
+# Not a secret: whoever forges a URL gets a picture that is there for everybody. It is there so
+# that clients meet the refusal.
 _KEY = b"pixmill simulated image links"
 
 
-def image_url(base_url: str, recipe: Recipe, life: float, fault: str = "") -> str:
-    """The URL of a picture for the next `life` seconds, in the provider's form; `fault` is what fetching it meets."""
+def image_url(
+    base_url: str,
+    recipe: Recipe,
+    life: float,
+    fault: str = "",
+) -> str:
+    """Return the URL of a picture for the next `life` seconds, in the provider's form.
+
+    `fault` is what fetching it meets, as `ImageEffect.pack` writes it.
+    """
     token = pack(recipe)
     expires = str(int(time.time() + life))
-    signature = _signature(token, expires, fault)
-    signed = (
-        f"rk3s={token[-8:]}&x-expires={expires}&x-signature={quote(signature, safe='')}"
-    )
-    return f"{base_url}{_PREFIX}{token}{_SUFFIX}?{signed}" + (
-        f"&{FAULT}={fault}" if fault else ""
-    )
+    signature = quote(_sign(token, expires, fault), safe="")
+    query = f"rk3s={token[-8:]}&x-expires={expires}&x-signature={signature}"
+    if fault:
+        query += f"&{FAULT}={fault}"
+    return f"{base_url}{_PREFIX}{token}{_SUFFIX}?{query}"
 
 
 def is_image(path: str) -> bool:
@@ -38,18 +47,26 @@ def is_image(path: str) -> bool:
     return path.startswith(_PREFIX) and path.endswith(_SUFFIX)
 
 
-def token_of(path: str, query: Mapping[str, str]) -> str | None:
-    """The packed recipe of an image URL, or None if it has expired or was not made here."""
+def token_of(
+    path: str,
+    query: Mapping[str, str],
+) -> str | None:
+    """Return the packed recipe of an image URL; None if it has expired or was not made here."""
     token = path.removeprefix(_PREFIX).removesuffix(_SUFFIX)
     expires = query.get("x-expires", "")
-    signature = _signature(token, expires, query.get(FAULT, ""))
-    genuine = hmac.compare_digest(
-        query.get("x-signature", "").encode(), signature.encode()
-    )
-    return token if genuine and time.time() < int(expires) else None
+    expected = _sign(token, expires, query.get(FAULT, ""))
+    sent = query.get("x-signature", "")
+    if not hmac.compare_digest(sent.encode(), expected.encode()):
+        return None
+    # A number, as the signature covers it.
+    return token if time.time() < int(expires) else None
 
 
-def _signature(token: str, expires: str, fault: str) -> str:
-    return base64.b64encode(
-        hmac.digest(_KEY, f"{token} {expires}{fault}".encode(), "sha1")
-    ).decode()
+def _sign(
+    token: str,
+    expires: str,
+    fault: str,
+) -> str:
+    signed = f"{token} {expires}{fault}"
+    digest = hmac.digest(_KEY, signed.encode(), "sha1")
+    return base64.b64encode(digest).decode()

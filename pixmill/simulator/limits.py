@@ -8,35 +8,51 @@ TOO_MANY = 50430
 
 
 class AccountLimits:
-    """Counts calls against both limits; None is no limit. `clock` tells seconds."""
+    """Counts calls against both limits; None is no limit.
+
+    `clock` tells seconds. The bucket holds the tokens of `burst` seconds, which real accounts
+    do not document, and a call takes one, whether it is let in or hits the other limit then.
+    """
 
     def __init__(
         self,
         qps: float | None,
         concurrency: int | None,
         clock: Callable[[], float] = time.monotonic,
+        burst: float = 1.0,
     ) -> None:
         self._qps = qps
         self._concurrency = concurrency
         self._clock = clock
-        self._capacity = max(1.0, qps or 0)
+        self._burst = burst
         self._tokens = self._capacity
         self._filled_at = clock()
         self._in_flight = 0
 
-    def change(self, qps: float | None, concurrency: int | None) -> None:
+    def change(
+        self,
+        qps: float | None,
+        concurrency: int | None,
+    ) -> None:
         """Let other limits hold from now on; calls in flight stay."""
         self._concurrency = concurrency
-        if qps != self._qps:
-            self._fill()
-            self._qps = qps
-            self._capacity = max(1.0, qps or 0)
-            self._tokens = min(self._capacity, self._tokens)
+        if qps == self._qps:
+            return
+        # Up to now by the old rate.
+        self._fill()
+        self._qps = qps
+        self._tokens = min(self._capacity, self._tokens)
 
     def enter(self) -> int | None:
-        """Let a call in and return None, or return the code of the limit that it hits. Then it must not leave."""
-        if not self._take():
-            return TOO_FAST
+        """Let a call in and return None, or return the code of the limit that it hits.
+
+        A call that was not let in must not leave.
+        """
+        if self._qps is not None:
+            self._fill()
+            if self._tokens < 1:
+                return TOO_FAST
+            self._tokens -= 1
         if self._concurrency is not None and self._in_flight >= self._concurrency:
             return TOO_MANY
         self._in_flight += 1
@@ -46,18 +62,13 @@ class AccountLimits:
         """A call that was let in has been answered."""
         self._in_flight -= 1
 
-    def _take(self) -> bool:
-        if self._qps is None:
-            return True
-        self._fill()
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+    @property
+    def _capacity(self) -> float:
+        # Not less than one: a limit below one call a second would let none in.
+        return max(1.0, self._burst * (self._qps or 0))
 
     def _fill(self) -> None:
         now = self._clock()
-        self._tokens = min(
-            self._capacity, self._tokens + (now - self._filled_at) * (self._qps or 0)
-        )
+        new = (now - self._filled_at) * (self._qps or 0)
+        self._tokens = min(self._capacity, self._tokens + new)
         self._filled_at = now

@@ -19,6 +19,10 @@ _CHINESE = (
 
 
 def rephrase(prompt: str) -> str:
-    """The prompt with a phrase in its own language, chosen by its hash."""
-    phrases, joint = (_ENGLISH, ", ") if not _HAN.search(prompt) else (_CHINESE, ",")
-    return f"{prompt}{joint}{phrases[hashlib.sha256(prompt.encode()).digest()[0] % len(phrases)]}"
+    """Return the prompt with a phrase in its own language, chosen by its hash."""
+    is_chinese = _HAN.search(prompt) is not None
+    phrases = _CHINESE if is_chinese else _ENGLISH
+    comma = "," if is_chinese else ", "
+    digest = hashlib.sha256(prompt.encode()).digest()
+    phrase = phrases[digest[0] % len(phrases)]
+    return f"{prompt}{comma}{phrase}"

@@ -1,7 +1,7 @@
 """Whether the operation accepts a request, by the documented fields and ranges.
 
-Written apart from `pixmill.request.registry` on purpose: a provider that shares the schema of its client could not show
-that the client is wrong.
+Written without `pixmill.request.registry` on purpose: a provider that shares the schema of its
+client could not show that the client is wrong.
 """
 
 import base64
@@ -25,46 +25,45 @@ _CONTROLS = ("canny", "depth", "pose")
 
 def is_accepted(body: Mapping[str, Any]) -> bool:
     """Whether every field is in its documented range. Fields that are not documented are ignored."""
-    images = input_images(body)
-    return (
-        images > 0
-        and isinstance(body.get("prompt"), str)
-        and bool(body["prompt"].strip())
-        and all(
-            _is_integer(body.get(name, low), low, high)
-            for name, (low, high) in _INTEGERS.items()
-        )
-        and all(
-            _is_number(body.get(name, low), low, high)
-            for name, (low, high) in _NUMBERS.items()
-        )
-        and all(isinstance(body.get(name, False), bool) for name in _FLAGS)
-        and _are_controls(body.get("controlnet_args", []), images)
-        and _is_logo(body.get("logo_info") or {})
-    )
+    images = count_input_images(body)
+    if not images:
+        return False
+    prompt = body.get("prompt")
+    if not isinstance(prompt, str) or not prompt.strip():
+        return False
+    for name, (low, high) in _INTEGERS.items():
+        if not _is_integer(body.get(name, low), low, high):
+            return False
+    for name, (least, most) in _NUMBERS.items():
+        if not _is_number(body.get(name, least), least, most):
+            return False
+    if not all(isinstance(body.get(name, False), bool) for name in _FLAGS):
+        return False
+    controls = body.get("controlnet_args", [])
+    if not isinstance(controls, list):
+        return False
+    if not all(_is_control(control, images) for control in controls):
+        return False
+    return _is_logo(body.get("logo_info") or {})
 
 
-def input_images(body: Mapping[str, Any]) -> int:
-    """How many usable input images there are; 0 unless they come by URL or inline, not both."""
+def count_input_images(body: Mapping[str, Any]) -> int:
+    """Return how many usable input images there are.
+
+    0 unless they come by URL or inline, not both.
+    """
     urls = body.get("image_urls") or []
     inline = body.get("binary_data_base64") or []
-    if (
-        bool(urls) == bool(inline)
-        or not isinstance(urls, list)
-        or not isinstance(inline, list)
-    ):
+    if not isinstance(urls, list) or not isinstance(inline, list):
         return 0
-    return (
-        len(urls or inline)
-        if all(map(_is_url, urls)) and all(map(_is_base64, inline))
-        else 0
-    )
-
-
-def _are_controls(controls: Any, images: int) -> bool:
-    return isinstance(controls, list) and all(
-        _is_control(control, images) for control in controls
-    )
+    if bool(urls) == bool(inline):
+        return 0
+    for url in urls:
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            return 0
+    if not all(map(_is_base64, inline)):
+        return 0
+    return len(urls or inline)
 
 
 def _is_control(control: Any, images: int) -> bool:
@@ -88,22 +87,23 @@ def _is_logo(logo: Any) -> bool:
     )
 
 
-def _is_integer(value: Any, low: int, high: int) -> bool:
-    return (
-        isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-    )
+def _is_integer(
+    value: Any,
+    low: int,
+    high: int,
+) -> bool:
+    # A truth value is an int in Python, but not in JSON.
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return is_integer and low <= value <= high
 
 
-def _is_number(value: Any, low: float, high: float) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and low <= value <= high
-    )
-
-
-def _is_url(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith(("http://", "https://"))
+def _is_number(
+    value: Any,
+    low: float,
+    high: float,
+) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and low <= value <= high
 
 
 def _is_base64(value: Any) -> bool:

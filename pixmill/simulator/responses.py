@@ -11,6 +11,8 @@ INVALID = 50215
 DENIED = 50400
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+# Seconds that Beijing is ahead of UTC.
 _BEIJING = 8 * 3600
 
 SERVICE_CODES: Mapping[int, tuple[int, str]] = {
@@ -34,7 +36,7 @@ SERVICE_CODES: Mapping[int, tuple[int, str]] = {
 }
 """HTTP status and message of each documented service code."""
 
-# CodeN and HTTP status; the provider documents no CodeN for those with 0.
+# CodeN and HTTP status by name; the provider documents no CodeN for those with 0.
 _GATEWAY_ERRORS: Mapping[str, tuple[int, int]] = {
     "MissingAuthenticationToken": (100003, 401),
     "InvalidTimestamp": (100006, 400),
@@ -61,28 +63,40 @@ _RESELLER_ERRORS: Mapping[str, tuple[int, str]] = {
 }
 
 NAMED_ERRORS = (*_GATEWAY_ERRORS, *_RESELLER_ERRORS)
-"""The errors with a name in place of a number: of the signed endpoint, and of gateways with Bearer keys."""
+"""The errors with a name instead of a number: of the signed endpoint, and of gateways with Bearer keys."""
 
 
 class ConnectionPlan(NamedTuple):
-    """What the connection does to an answer, from the point `at` on; `pace` is in seconds a byte."""
+    """What the connection does to an answer."""
 
     does: str
+    """`reset`, `close`, `stall`, `drip` or `endless`."""
+
     at: str
+    """From which point on: `start`, `headers`, `body` or `middle`."""
+
     pace: float
+    """Seconds for each byte of a `drip`."""
 
 
 class SimulatedResponse(NamedTuple):
-    """One HTTP answer, and what the connection does to it."""
+    """One HTTP answer."""
 
     status: int
     body: bytes
     content_type: str = "application/json; charset=utf-8"
+
     headers: tuple[tuple[str, str], ...] = ()
-    wire: ConnectionPlan | None = None
+    """Further header fields."""
+
+    connection: ConnectionPlan | None = None
+    """What the connection does to the answer; without, it arrives as it is."""
 
     def fields(self) -> dict[str, str]:
-        """All header fields, with names in lower case; the later of two with one name wins."""
+        """Return all header fields, with names in lower case.
+
+        The later of two with one name wins.
+        """
         named = {name.lower(): value for name, value in self.headers}
         return {
             "content-type": self.content_type,
@@ -92,16 +106,14 @@ class SimulatedResponse(NamedTuple):
 
 
 def is_service_code(value: object) -> bool:
-    """Whether a value is a code of the service, of which there are more than documented ones."""
+    """Whether a value can be a code of the service, of which not all are documented."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def new_request_id() -> str:
-    """A request id as the provider makes them: 14 digits of Beijing time and 20 of hex."""
-    return (
-        time.strftime("%Y%m%d%H%M%S", time.gmtime(time.time() + _BEIJING))
-        + secrets.token_hex(10).upper()
-    )
+    """Return a request id as the provider makes them: 14 digits of Beijing time and 20 of hex."""
+    beijing = time.gmtime(time.time() + _BEIJING)
+    return time.strftime("%Y%m%d%H%M%S", beijing) + secrets.token_hex(10).upper()
 
 
 def service_answer(
@@ -112,10 +124,12 @@ def service_answer(
     data: Mapping[str, Any] | None = None,
     message: str | None = None,
 ) -> SimulatedResponse:
-    """The envelope of the service after `elapsed` nanoseconds; the message defaults to the documented one."""
-    documented_status, documented_message = SERVICE_CODES.get(
-        code, (400, "Unknown Error")
-    )
+    """Return the envelope of the service after `elapsed` nanoseconds.
+
+    The message defaults to the documented one.
+    """
+    unknown = (400, "Unknown Error")
+    status, documented_message = SERVICE_CODES.get(code, unknown)
     envelope = {
         "code": code,
         "data": data,
@@ -124,11 +138,14 @@ def service_answer(
         "status": code,
         "time_elapsed": go_duration(elapsed),
     }
-    return SimulatedResponse(documented_status, _encode(envelope))
+    return SimulatedResponse(status, _encode(envelope))
 
 
-def named_error(name: str, message: str | None = None) -> SimulatedResponse:
-    """The error with one of `NAMED_ERRORS`, in the shape of who says it."""
+def named_error(
+    name: str,
+    message: str | None = None,
+) -> SimulatedResponse:
+    """Return the error with one of `NAMED_ERRORS`, in the shape of who says it."""
     if name in _RESELLER_ERRORS:
         status, usual = _RESELLER_ERRORS[name]
         return reseller_error(status, message or usual, name)
@@ -136,9 +153,11 @@ def named_error(name: str, message: str | None = None) -> SimulatedResponse:
 
 
 def gateway_error(
-    name: str, query: Mapping[str, str], message: str | None = None
+    name: str,
+    query: Mapping[str, str],
+    message: str | None = None,
 ) -> SimulatedResponse:
-    """What the signed endpoint says before the service is reached."""
+    """Return what the signed endpoint says before the service is reached."""
     number, status = _GATEWAY_ERRORS[name]
     metadata = {
         "RequestId": new_request_id(),
@@ -155,17 +174,20 @@ def gateway_error(
     return SimulatedResponse(status, _encode({"ResponseMetadata": metadata}))
 
 
-def reseller_error(status: int, message: str, kind: str) -> SimulatedResponse:
-    """What a gateway with Bearer keys says before it passes a call on: OpenAI's shape."""
-    return SimulatedResponse(
-        status, _encode({"error": {"message": message, "type": kind}})
-    )
+def reseller_error(
+    status: int,
+    message: str,
+    kind: str,
+) -> SimulatedResponse:
+    """Return what a gateway with Bearer keys says before it passes a call on: OpenAI's shape."""
+    error = {"message": message, "type": kind}
+    return SimulatedResponse(status, _encode({"error": error}))
 
 
 def go_duration(nanoseconds: int) -> str:
-    """A time span as Go prints it: `96.333µs`, `5.861744206s`, `1m3.2s`."""
+    """Return a time span as Go prints it: `96.333µs`, `5.861744206s`, `1m3.2s`."""
     for unit, size in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000)):
-        if 0 < nanoseconds < min(size * 1_000, 1_000_000_000):
+        if 0 < nanoseconds < size * 1_000:
             return f"{_decimal(nanoseconds, size)}{unit}"
     minutes, rest = divmod(nanoseconds, 60_000_000_000)
     hours, minutes = divmod(minutes, 60)
@@ -176,9 +198,13 @@ def go_duration(nanoseconds: int) -> str:
 
 
 def _decimal(value: int, size: int) -> str:
+    """Return `value / size` exactly; `size` is a power of ten."""
     whole, rest = divmod(value, size)
-    fraction = str(rest).zfill(len(str(size)) - 1).rstrip("0") if rest else ""
-    return f"{whole}.{fraction}" if fraction else str(whole)
+    if not rest:
+        return str(whole)
+    digits = len(str(size)) - 1
+    fraction = str(rest).zfill(digits).rstrip("0")
+    return f"{whole}.{fraction}"
 
 
 def _encode(value: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,10 @@
-"""The service behind both endpoints: checks a request, applies the limits, takes its time, answers and bills."""
+"""The service behind both endpoints.
+
+A call goes this way, and each step may be the last:
+
+    fault rule that replaces the answer ─▶ limits ─▶ checks ─▶ latency ─▶ result
+                                   every answer ─▶ bill ─▶ what a rule does to it ─▶ out
+"""
 
 import asyncio
 import base64
@@ -11,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pixmill.simulator.bill import Entry, ProviderBill
 from pixmill.simulator.image_urls import image_url
 from pixmill.simulator.limits import AccountLimits
-from pixmill.simulator.recipe import Recipe, pack, recipe_of
+from pixmill.simulator.recipe import pack, recipe_of
 from pixmill.simulator.rephraser import rephrase
 from pixmill.simulator.request_checks import REQ_KEYS, is_accepted
 from pixmill.simulator.responses import (
@@ -28,19 +34,30 @@ from pixmill.simulator.settings import Settings
 if TYPE_CHECKING:
     from pixmill.simulator.faults import Faults, Met, Rule
 
+# Equal requests have equal text, in whatever order and spelling a client writes them.
 _canonical = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    sort_keys=True,
+    separators=(",", ":"),
+    ensure_ascii=False,
 ).encode
 
 
 class _Call(NamedTuple):
-    """An authenticated call; `body` is empty where what came is not a JSON object."""
+    """An authenticated call."""
 
     number: int
+    """From 1."""
+
     body: Mapping[str, Any]
+    """Empty where what came is not a JSON object."""
+
     key: str
+    """The hash of what is asked for."""
+
     request_id: str
+
     started: int
+    """On the monotonic clock, in nanoseconds."""
 
     @property
     def prompt(self) -> str:
@@ -48,11 +65,15 @@ class _Call(NamedTuple):
 
     @property
     def elapsed(self) -> int:
+        """Nanoseconds since the call came."""
         return time.monotonic_ns() - self.started
 
 
 class Service:
-    """One account at the provider. `render` paints a packed recipe, away from the event loop."""
+    """One account at the provider, reached at `base_url`.
+
+    `render` paints a packed recipe, away from the event loop.
+    """
 
     def __init__(
         self,
@@ -64,32 +85,39 @@ class Service:
         self._base_url = base_url
         self._render = render
         self._limits = AccountLimits(settings.qps, settings.concurrency)
-        self._faults = _load_faults(settings)
+        self._faults: Faults | None = None
+        if settings.faults is not None:
+            # pydantic would double the start-up time.
+            from pixmill.simulator.faults import load_faults
+
+            self._faults = load_faults(settings.faults)
         self._bill = ProviderBill(settings.bill)
         self._calls = 0
+        # When the first call came; 0 before.
         self._began = 0
 
     async def answer(self, raw: bytes) -> SimulatedResponse:
         """Answer one authenticated call; its line is in the bill before this returns."""
         call = self._receive(raw)
         met = self._meet(call)
-        rule = met.rule if met else None
-        if rule and rule.delay:
+        if met is None:
+            code, answer = await self._serve(call, image_fault="")
+            self._write_bill(call, code, charged=code == SUCCESS, fault=None)
+            return answer
+        rule = met.rule
+        if rule.delay:
             await asyncio.sleep(rule.delay)
-        if rule and rule.replaces:
-            code = rule.code
-            answer = _scripted(rule, call)
+        if rule.replaces:
+            given_code = rule.code
+            answer = _answer_by_rule(rule, call)
         else:
-            code, answer = await self._serve(
-                call, rule.image.pack() if rule and rule.image else ""
-            )
-        charged = rule.charges(code) if rule else code == SUCCESS
-        req_key = str(call.body.get("req_key", ""))
-        place = met.place if met else None
-        self._bill.write(
-            Entry(call.number, call.key, req_key, code, charged, call.request_id, place)
-        )
-        return rule.on(answer) if rule else answer
+            image_fault = rule.image.pack() if rule.image else ""
+            given_code, answer = await self._serve(call, image_fault)
+        # Before the connection may break: a provider charges for what it made, not for what
+        # arrives.
+        charged = rule.charges(given_code)
+        self._write_bill(call, given_code, charged=charged, fault=met.place)
+        return rule.apply_to(answer)
 
     def close(self) -> None:
         """Close the bill."""
@@ -100,114 +128,137 @@ class Service:
         self._calls += 1
         try:
             body = json.loads(raw)
-            asked = _canonical(
-                {name: value for name, value in body.items() if name != "return_url"}
-            ).encode()
+            asked_for = {
+                # How an image comes does not change it.
+                name: value
+                for name, value in body.items()
+                if name != "return_url"
+            }
+            text = _canonical(asked_for).encode()
         except (ValueError, AttributeError, RecursionError):
             # Not JSON, not an object, or text that is not Unicode.
             body = {}
-            asked = raw
+            text = raw
         return _Call(
-            self._calls,
-            body,
-            hashlib.sha256(asked).hexdigest(),
-            new_request_id(),
-            started,
+            number=self._calls,
+            body=body,
+            key=hashlib.sha256(text).hexdigest(),
+            request_id=new_request_id(),
+            started=started,
         )
 
     def _meet(self, call: _Call) -> "Met | None":
-        """The rule that this call meets; the limits of this moment hold from now on."""
+        """Return the rule that this call meets; the limits of this moment hold from now on."""
         if self._faults is None:
             return None
-        from pixmill.simulator.fault_rules import (
-            Occasion,
-        )  # it is there already, with the faults
+        # It is there already, with the faults.
+        from pixmill.simulator.fault_rules import Occasion
 
         self._began = self._began or call.started
         occasion = Occasion(
-            call.number, call.prompt, call.key, (call.started - self._began) / 1e9
+            number=call.number,
+            prompt=call.prompt,
+            key=call.key,
+            second=(call.started - self._began) / 1e9,
         )
-        settings = self._settings
+        qps = self._settings.qps
+        concurrency = self._settings.concurrency
         limit = self._faults.limit(occasion)
-        qps, concurrency = (limit.qps, limit.concurrency) if limit else (None, None)
-        self._limits.change(qps or settings.qps, concurrency or settings.concurrency)
+        if limit:
+            qps = limit.qps or qps
+            concurrency = limit.concurrency or concurrency
+        self._limits.change(qps, concurrency)
         return self._faults.match(occasion)
 
     async def _serve(
-        self, call: _Call, image_fault: str
+        self,
+        call: _Call,
+        image_fault: str,
     ) -> tuple[int, SimulatedResponse]:
-        refusal = self._limits.enter()
-        if refusal is not None:
-            return refusal, service_answer(refusal, call.request_id, call.elapsed)
+        """Return the code and the answer of the service itself."""
+        code = self._limits.enter()
+        if code is not None:
+            return code, service_answer(code, call.request_id, call.elapsed)
         try:
-            return await self._work(call, image_fault)
+            data = None
+            if call.body and call.body.get("req_key") not in REQ_KEYS:
+                code = DENIED
+            elif not is_accepted(call.body):
+                code = INVALID
+            else:
+                code = SUCCESS
+                # Give or take a tenth, and the same for the same request.
+                jitter = 0.9 + 0.2 * int(call.key[:8], 16) / 0xFFFFFFFF
+                if self._settings.latency:
+                    await asyncio.sleep(self._settings.latency * jitter)
+                data = await self._make_result(call, image_fault)
+            return code, service_answer(code, call.request_id, call.elapsed, data=data)
         finally:
             self._limits.leave()
 
-    async def _work(
-        self, call: _Call, image_fault: str
-    ) -> tuple[int, SimulatedResponse]:
-        code = _verdict(call.body)
-        data = None
-        if code == SUCCESS:
-            if self._settings.latency:
-                await asyncio.sleep(self._settings.latency * _jitter(call.key))
-            data = await self._result(call, image_fault)
-        return code, service_answer(code, call.request_id, call.elapsed, data=data)
-
-    async def _result(self, call: _Call, image_fault: str) -> dict[str, Any]:
-        rephrased = (
-            rephrase(call.prompt) if call.body.get("use_rephraser", True) else ""
-        )
+    async def _make_result(
+        self,
+        call: _Call,
+        image_fault: str,
+    ) -> dict[str, Any]:
+        """Return the `data` of a success."""
+        rephrased = ""
+        if call.body.get("use_rephraser", True):
+            rephrased = rephrase(call.prompt)
         recipe = recipe_of(call.body, rephrased or call.prompt)
-        recipes = [recipe, recipe._replace(contour=True)] if recipe.canny else [recipe]
-        by_url = bool(call.body.get("return_url"))
+        recipes = [recipe]
+        if recipe.canny:
+            # As the provider does: the contours that it used come as a second image.
+            recipes.append(recipe._replace(contour=True))
+        urls = []
+        inline = []
+        for each in recipes:
+            if call.body.get("return_url"):
+                life = self._settings.url_life
+                urls.append(image_url(self._base_url, each, life, image_fault))
+            else:
+                picture = await self._render(pack(each))
+                inline.append(base64.b64encode(picture).decode())
         return {
             "algorithm_base_resp": {"status_code": 0, "status_message": "Success"},
-            "binary_data_base64": []
-            if by_url
-            else [await self._inline(item) for item in recipes],
-            "image_urls": [self._link(item, image_fault) for item in recipes]
-            if by_url
-            else [],
+            "binary_data_base64": inline,
+            "image_urls": urls,
             "predict_tags_result": "",
             "rephraser_result": rephrased,
             "request_id": hashlib.sha256(call.request_id.encode()).hexdigest(),
         }
 
-    def _link(self, recipe: Recipe, fault: str) -> str:
-        return image_url(self._base_url, recipe, self._settings.url_life, fault)
+    def _write_bill(
+        self,
+        call: _Call,
+        code: int | str | None,
+        *,
+        charged: bool,
+        fault: int | None,
+    ) -> None:
+        self._bill.write(
+            Entry(
+                call=call.number,
+                key=call.key,
+                req_key=str(call.body.get("req_key", "")),
+                code=code,
+                charged=charged,
+                request_id=call.request_id,
+                fault=fault,
+            )
+        )
 
-    async def _inline(self, recipe: Recipe) -> str:
-        return base64.b64encode(await self._render(pack(recipe))).decode()
 
-
-def _verdict(body: Mapping[str, Any]) -> int:
-    if body and body.get("req_key") not in REQ_KEYS:
-        return DENIED
-    return SUCCESS if is_accepted(body) else INVALID
-
-
-def _scripted(rule: "Rule", call: _Call) -> SimulatedResponse:
-    """What a rule says in place of the service, before it is done to the answer what the rule does to any."""
+def _answer_by_rule(rule: "Rule", call: _Call) -> SimulatedResponse:
+    """Return what a rule says instead of the service."""
     if rule.code is None:
+        # Its status and body are put in by what the rule does to any answer.
         return SimulatedResponse(200, b"")
     if isinstance(rule.code, str):
         return named_error(rule.code, rule.message)
     return service_answer(
-        rule.code, call.request_id, call.elapsed, message=rule.message
+        rule.code,
+        call.request_id,
+        call.elapsed,
+        message=rule.message,
     )
-
-
-def _load_faults(settings: Settings) -> "Faults | None":
-    if settings.faults is None:
-        return None
-    from pixmill.simulator.faults import (
-        load_faults,
-    )  # pydantic would double the start-up time
-
-    return load_faults(settings.faults)
-
-
-def _jitter(key: str) -> float:
-    return 0.9 + 0.2 * int(key[:8], 16) / 0xFFFFFFFF

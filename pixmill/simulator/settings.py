@@ -20,24 +20,37 @@ _KEYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One simulator. A limit that is None does not exist; without `bill` and `faults` there are none.
-
-    `latency` and `url_life` are seconds, `qps` calls per second, `concurrency` calls in flight. `made_up` has a
-    `NAME=value` line for each key that the environment did not give, to be shown to the person who needs it.
-    Raises UserError for a value that no server can have.
-    """
+    """One simulator. Raises UserError for a value that no server can have."""
 
     bearer_key: str = field(repr=False)
+    """What gateways accept."""
+
     access_key: str = field(repr=False)
+    """With the next two what the signed endpoint accepts."""
+
     secret_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
+
     latency: float = 0.0
+    """Seconds that a call takes, give or take a tenth."""
+
     qps: float | None = None
+    """Calls per second; None is no limit."""
+
     concurrency: int | None = None
+    """Calls in flight; None is no limit."""
+
     bill: Path | None = None
+    """Where charges are written down; None for nowhere."""
+
     faults: Path | None = None
+    """A file of faults to answer with."""
+
     url_life: float = URL_LIFE
+    """Seconds that an image URL lives."""
+
     made_up: tuple[str, ...] = field(default=(), repr=False)
+    """`NAME=value` for each key that the environment did not give, to be shown once."""
 
     def __post_init__(self) -> None:
         for name in ("qps", "concurrency"):
@@ -61,11 +74,18 @@ def settings_from_environment(
     url_life: float = URL_LIFE,
     environment: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Settings with the keys of the environment; those that are unset or empty there are made up."""
-    given = {name: environment.get(variable) for name, variable in _KEYS.items()}
-    keys = {
-        name: key or f"simulated-{secrets.token_hex(16)}" for name, key in given.items()
-    }
+    """Return settings with the keys of the environment.
+
+    Keys that are unset or empty there are made up.
+    """
+    keys: dict[str, str] = {}
+    made_up: list[str] = []
+    for name, variable in _KEYS.items():
+        key = environment.get(variable)
+        if not key:
+            key = f"simulated-{secrets.token_hex(16)}"
+            made_up.append(f"{variable}={key}")
+        keys[name] = key
     return Settings(
         **keys,
         session_token=environment.get("VOLC_SESSION_TOKEN") or None,
@@ -75,7 +95,5 @@ def settings_from_environment(
         bill=bill,
         faults=faults,
         url_life=url_life,
-        made_up=tuple(
-            f"{_KEYS[name]}={keys[name]}" for name, key in given.items() if not key
-        ),
+        made_up=tuple(made_up),
     )

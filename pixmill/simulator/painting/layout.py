@@ -1,22 +1,26 @@
 """The composition of a picture: where sun, ridges and subject stand, and how two compositions blend.
 
-A request has two of them. The free one is drawn from prompt and seed, the guided one from the identity of the
-input image; the strength of the controls says how far the picture goes from the first to the second.
+A request has two of them. The free one is drawn from prompt and seed, the guided one from the
+identity of the input image; the strength of the controls says how far the picture goes from
+the first to the second.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 SIZE = 512
+"""The width and height of a picture, in pixels."""
+
 LAYERS = 6
+"""Ridges, one before the other."""
 
 Floats = npt.NDArray[np.floating[Any]]
-X: Floats = np.linspace(0, 1, SIZE, dtype=np.float32)
 
-_Shape = Callable[[Floats, float], Floats]
+X: Floats = np.linspace(0, 1, SIZE, dtype=np.float32)
+"""The place of each column, from the left: SIZE."""
 
 
 class Layout(NamedTuple):
@@ -46,50 +50,92 @@ _LANDS: Mapping[str, _Land] = {
     "city": _Land(0.26, jagged=False),
 }
 
-_SHAPES: tuple[_Shape, ...] = (
-    lambda x, c: 1.15 * np.exp(-(np.abs((x - c) / 0.19) ** 1.6)),  # one summit
-    lambda x, c: 1.1 * np.minimum(1, np.abs(x - c) / 0.6) ** 1.3,  # a valley
-    lambda x, c: 1.1 * (x if c > 0.5 else 1 - x) ** 1.5,  # a slope
-    lambda x, c: (
-        np.exp(-(np.abs((x - c + 0.3) / 0.12) ** 1.7))
-        + 0.7 * np.exp(-(np.abs((x - c - 0.26) / 0.16) ** 1.7))
-    ),
-    lambda x, c: (
-        0.9 / (1 + np.exp((x - c) * (26 if c > 0.5 else -26)))
-    ),  # a table mountain
-)
+
+# Their order decides which one an input image has.
+_SHAPES = ("summit", "valley", "slope", "two summits", "table mountain")
 
 
-def free_layout(land: str, random: np.random.Generator) -> Layout:
-    """A quiet composition, of which the prompt's landscape and the seed are the only cause."""
-    return _layout(
-        land, random, lambda x, c: 0.3 * np.sin(4 * (x - c)) ** 2, wildness=0.75
-    )
+def _rise(
+    shape: str,
+    x: Floats,
+    center: float,
+) -> Any:
+    """Return how high the land is at each `x`, in shares of its height."""
+    away = x - center
+    match shape:
+        case "summit":
+            return 1.15 * np.exp(-(np.abs(away / 0.19) ** 1.6))
+        case "valley":
+            return 1.1 * np.minimum(1, np.abs(away) / 0.6) ** 1.3
+        case "slope":
+            rise = x if center > 0.5 else 1 - x
+            return 1.1 * rise**1.5
+        case "two summits":
+            left = np.exp(-(np.abs((away + 0.3) / 0.12) ** 1.7))
+            right = np.exp(-(np.abs((away - 0.26) / 0.16) ** 1.7))
+            return left + 0.7 * right
+        case "table mountain":
+            steepness = 26 if center > 0.5 else -26
+            return 0.9 / (1 + np.exp(away * steepness))
+    return 0.3 * np.sin(4 * away) ** 2
 
 
-def guided_layout(land: str, random: np.random.Generator) -> Layout:
-    """A composition with a strong shape, the same for every prompt that is drawn over one input image."""
-    return _layout(
-        land, random, _SHAPES[int(random.integers(len(_SHAPES)))], wildness=0.4
-    )
+def free_layout(
+    land: str,
+    random: np.random.Generator,
+) -> Layout:
+    """Return a quiet composition, of which the prompt's landscape and the seed are the only cause."""
+    return _compose(land, random, "gentle", wildness=0.75)
 
 
-def blend(free: Layout, guided: Layout, *, terrain: float, subject: float) -> Layout:
-    """The layout on the way from `free` to `guided`: `terrain` and `subject` in [0, 1] say how far."""
+def guided_layout(
+    land: str,
+    random: np.random.Generator,
+) -> Layout:
+    """Return a composition with a strong shape.
+
+    It is the same for every prompt that is drawn over one input image.
+    """
+    shape = _SHAPES[int(random.integers(len(_SHAPES)))]
+    return _compose(land, random, shape, wildness=0.4)
+
+
+def blend(
+    free: Layout,
+    guided: Layout,
+    *,
+    terrain: float,
+    subject: float,
+) -> Layout:
+    """Return the layout on the way from `free` to `guided`.
+
+    `terrain` and `subject` in [0, 1] say how far.
+    """
+
+    def mix(start: float, end: float) -> float:
+        return start + (end - start) * terrain
+
     return Layout(
-        horizon=_between(free.horizon, guided.horizon, terrain),
-        sun_x=_between(free.sun_x, guided.sun_x, terrain),
-        sun_y=_between(free.sun_y, guided.sun_y, terrain),
-        sun_radius=_between(free.sun_radius, guided.sun_radius, terrain),
-        subject_x=_between(free.subject_x, guided.subject_x, subject),
+        horizon=mix(free.horizon, guided.horizon),
+        sun_x=mix(free.sun_x, guided.sun_x),
+        sun_y=mix(free.sun_y, guided.sun_y),
+        sun_radius=mix(free.sun_radius, guided.sun_radius),
+        subject_x=free.subject_x + (guided.subject_x - free.subject_x) * subject,
         ridges=free.ridges + (guided.ridges - free.ridges) * terrain,
     )
 
 
 def noise_line(
-    random: np.random.Generator, octaves: range, *, jagged: bool, fall: float = 0.5
+    random: np.random.Generator,
+    octaves: range,
+    *,
+    jagged: bool,
+    fall: float = 0.5,
 ) -> Floats:
-    """Fractal noise along x around 0; octave n has 2^n waves and `fall`^n of the height."""
+    """Return fractal noise along x around 0: SIZE.
+
+    Octave n has 2^n waves and `fall`^n of the height.
+    """
     line = np.zeros(SIZE, dtype=np.float32)
     for octave in octaves:
         knots = random.uniform(-1, 1, 2**octave + 3).astype(np.float32)
@@ -101,13 +147,14 @@ def noise_line(
     return line
 
 
-def _between(start: float, end: float, share: float) -> float:
-    return start + (end - start) * share
-
-
-def _layout(
-    land: str, random: np.random.Generator, shape: _Shape, *, wildness: float
+def _compose(
+    land: str,
+    random: np.random.Generator,
+    shape: str,
+    *,
+    wildness: float,
 ) -> Layout:
+    """Draw a layout; each draw moves `random` on, so their order is part of every picture."""
     height, jagged = _LANDS[land]
     horizon = random.uniform(0.50, 0.58)
     center = random.uniform(0.25, 0.75)
@@ -115,12 +162,10 @@ def _layout(
     for layer in range(LAYERS):
         nearness = layer / (LAYERS - 1)
         base = horizon + (0.90 - horizon) * nearness**1.1
-        bulk = shape(X, center + random.uniform(-0.16, 0.16)) * (1 - nearness) ** 1.4
-        rough = (
-            wildness
-            * noise_line(random, range(1, 4), jagged=jagged)
-            * (1 - 0.4 * nearness)
-        )
+        shifted = center + random.uniform(-0.16, 0.16)
+        bulk = _rise(shape, X, shifted) * (1 - nearness) ** 1.4
+        noise = noise_line(random, range(1, 4), jagged=jagged)
+        rough = wildness * noise * (1 - 0.4 * nearness)
         lean = 0.35 * random.uniform(-1, 1) * (X - 0.5) * nearness
         ridges[layer] = base - height * (bulk + rough + lean)
     return Layout(

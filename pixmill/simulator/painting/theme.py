@@ -1,7 +1,8 @@
 """What the simulator understands of a prompt: a palette, a landscape, a subject and a style.
 
-Words are looked for in the order of the tables, so a mood ("sunset") decides before a place ("forest"). What a prompt
-leaves open is drawn from its hash: equal prompts look equal, different ones differ.
+Words are looked for in the order of the tables, so a mood ("sunset") decides before a place
+("forest"). What a prompt leaves open is drawn from its hash: equal prompts look equal,
+different ones differ.
 """
 
 import hashlib
@@ -115,27 +116,32 @@ _STYLE_TABLE = _table(_STYLE_WORDS)
 
 
 def read_prompt(prompt: str) -> Theme:
-    """What a prompt asks for, in English or Chinese."""
-    spoken = frozenset(_WORD.findall(prompt.lower())) | _chinese_words(prompt)
+    """Return what a prompt asks for, in English or Chinese."""
+    words = set(_WORD.findall(prompt.lower()))
+    if not prompt.isascii():
+        # Chinese is written without spaces, so its words are looked for inside the text.
+        words.update(word for word in _CHINESE if word in prompt)
     chance = hashlib.sha256(prompt.encode()).digest()
+    free_palette = _FREE_PALETTES[chance[0] % len(_FREE_PALETTES)]
+    free_land = _LANDS[chance[1] % len(_LANDS)]
+    free_subject = _SUBJECTS[chance[2] % len(_SUBJECTS)]
     return Theme(
-        _first(_PALETTE_TABLE, spoken)
-        or _FREE_PALETTES[chance[0] % len(_FREE_PALETTES)],
-        _first(_LAND_TABLE, spoken) or _LANDS[chance[1] % len(_LANDS)],
-        _first(_SUBJECT_TABLE, spoken) or _SUBJECTS[chance[2] % len(_SUBJECTS)],
-        _first(_STYLE_TABLE, spoken) or "plain",
+        palette=_find(_PALETTE_TABLE, words) or free_palette,
+        land=_find(_LAND_TABLE, words) or free_land,
+        subject=_find(_SUBJECT_TABLE, words) or free_subject,
+        style=_find(_STYLE_TABLE, words) or "plain",
     )
 
 
-def _first(table: _Table, spoken: frozenset[str]) -> str | None:
-    return next((name for name, words in table.items() if words & spoken), None)
-
-
-def _chinese_words(prompt: str) -> frozenset[str]:
-    # Chinese is written without spaces, so its words are looked for inside the text.
-    if prompt.isascii():
-        return frozenset()
-    return frozenset(word for word in _CHINESE if word in prompt)
+def _find(
+    table: _Table,
+    words: set[str],
+) -> str | None:
+    """Return the first name in the table that one of the words stands for."""
+    for name, known in table.items():
+        if known & words:
+            return name
+    return None
 
 
 _CHINESE = frozenset(

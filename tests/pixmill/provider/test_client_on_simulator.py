@@ -14,7 +14,7 @@ from pixmill.config.model import Limits, Provider
 from pixmill.provider.client import open_client
 from pixmill.provider.error_codes import Verdict
 from pixmill.request.model import Request
-from pixmill.simulator import embedded
+from pixmill.simulator import run_simulator
 from tests.pixmill.provider.recorded import REQ_KEY, opened
 
 pytestmark = pytest.mark.usefixtures("keys")
@@ -90,7 +90,7 @@ def test_wrong_keys_stop_the_run(
 def test_the_embedded_simulator_is_called_with_its_own_address_and_key(
     tmp_path: Path,
 ) -> None:
-    with embedded(tmp_path / "bill.jsonl", latency=0) as simulator:
+    with run_simulator(tmp_path / "bill.jsonl", latency=0) as simulator:
         client = open_client(
             Provider(),
             Limits(),

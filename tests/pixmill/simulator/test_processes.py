@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from pixmill.errors import PixmillError, UserError
-from pixmill.simulator import Settings, embedded, serve, settings_from_environment
+from pixmill.simulator import Settings, run_simulator, serve, settings_from_environment
 from tests.pixmill.simulator.conftest import (
     ACCESS,
     ACTION,
@@ -33,8 +33,8 @@ Asked = Callable[..., dict[str, Any]]
 EMBED_AND_WAIT = """
 import sys
 from pathlib import Path
-from pixmill.simulator import embedded
-with embedded(Path(sys.argv[1]), latency=0) as simulator:
+from pixmill.simulator import run_simulator
+with run_simulator(Path(sys.argv[1]), latency=0) as simulator:
     print(simulator.base_url, flush=True)
     sys.stdin.read()
 """
@@ -234,7 +234,7 @@ def test_an_embedded_simulator_answers_to_its_own_key(
 ) -> None:
     monkeypatch.setenv("PIXMILL_API_KEY", "the-real-one")
     bill = tmp_path / "store" / "bill.jsonl"
-    with embedded(bill, latency=0) as simulator:
+    with run_simulator(bill, latency=0) as simulator:
         calls = [
             requests.post(
                 f"{simulator.base_url}/volcv/v1",
@@ -255,7 +255,7 @@ def test_an_embedded_simulator_answers_to_its_own_key(
 def test_an_embedded_simulator_gets_no_secret_on_its_command_line(
     tmp_path: Path,
 ) -> None:
-    with embedded(tmp_path / "bill.jsonl", latency=0) as simulator:
+    with run_simulator(tmp_path / "bill.jsonl", latency=0) as simulator:
         if not Path("/proc").exists():
             pytest.skip("/proc is not on this system")
         commands = [
@@ -273,9 +273,12 @@ def test_an_embedded_simulator_gets_no_secret_on_its_command_line(
 def test_an_embedded_simulator_finds_its_old_port_again(tmp_path: Path) -> None:
     """So that an image which could not be fetched in one run can be in the next."""
     bill = tmp_path / "bill.jsonl"
-    with embedded(bill, latency=0) as first, embedded(bill, latency=0) as beside:
+    with (
+        run_simulator(bill, latency=0) as first,
+        run_simulator(bill, latency=0) as beside,
+    ):
         pass
-    with embedded(bill, latency=0) as second:
+    with run_simulator(bill, latency=0) as second:
         pass
 
     assert first.base_url == second.base_url != beside.base_url
@@ -289,7 +292,7 @@ def test_an_embedded_simulator_ignores_the_files_around(
     )
     monkeypatch.chdir(tmp_path)
 
-    with embedded(Path("bill.jsonl"), latency=0) as simulator:
+    with run_simulator(Path("bill.jsonl"), latency=0) as simulator:
         assert is_up(simulator.base_url)
     assert (tmp_path / "bill.jsonl").exists()
 
@@ -299,7 +302,7 @@ def test_an_embedded_simulator_that_cannot_start_says_why(tmp_path: Path) -> Non
         pytest.raises(
             PixmillError, match=r"did not start: the bill .* can't be written"
         ),
-        embedded(tmp_path),
+        run_simulator(tmp_path),
     ):
         pass
 
