@@ -11,6 +11,8 @@ import pytest
 
 from pixmill.limits.feedback import Feedback, Permit
 from pixmill.limits.limiter import CallLimiter
+from pixmill.simulator import limits
+from pixmill.simulator.limits import AccountLimits
 from pixmill.tuning import CALM_CALLS, RATE_FLOOR
 from tests.conftest import Project, simulator
 from tests.pixmill.run_checks import configure_run, run_and_check, simulator_charges
@@ -61,14 +63,17 @@ class World:
         throttled_after: float = 0.05,
         bucket: float = 1.0,
     ) -> None:
-        self.hidden, self.faults, self.throttled_after = hidden, faults, throttled_after
-        self.bucket = bucket
-        self.now = self._filled_at = 0.0
+        self.hidden = hidden
+        self.faults = faults
+        self.throttled_after = throttled_after
+        self.now = 0.0
         self.answers: list[tuple[float, Feedback]] = []
         self.peaks: list[tuple[float, int]] = []
         self._random, self._order = random.Random(seed), count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._tokens, self._running = max(1.0, bucket * hidden.qps), 0
+        self._account = AccountLimits(
+            hidden.qps, hidden.concurrency, clock=self.read, burst=bucket
+        )
 
     def read(self) -> float:
         return self.now
@@ -97,17 +102,11 @@ class World:
         return len(verdicts) - throttled, throttled
 
     def _answer(self) -> tuple[Feedback, float]:
-        most = max(1.0, self.bucket * self.hidden.qps)
-        self._tokens = min(
-            most, self._tokens + (self.now - self._filled_at) * self.hidden.qps
-        )
-        self._filled_at = self.now
-        if self._tokens < 1:
-            return TOO_FAST, self.throttled_after
-        self._tokens -= 1
-        if self._running >= self.hidden.concurrency:
-            return TOO_MANY, self.throttled_after
-        self._running += 1
+        self._account.change(self.hidden.qps, self.hidden.concurrency)
+        code = self._account.enter()
+        if code is not None:
+            throttled = TOO_FAST if code == limits.TOO_FAST else TOO_MANY
+            return throttled, self.throttled_after
         fault = self._random.random() < self.faults
         return FAULT if fault else OK, self.hidden.latency * self._random.uniform(
             0.7, 1.3
@@ -117,7 +116,8 @@ class World:
         self, limiter: CallLimiter, call: Permit, verdict: Feedback
     ) -> Callable[[], None]:
         def release() -> None:
-            self._running -= verdict in (OK, FAULT)
+            if verdict in (OK, FAULT):
+                self._account.leave()
             self.answers.append((self.now, verdict))
             limiter.release(call, verdict, answered=True)
 
