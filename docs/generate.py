@@ -1,18 +1,25 @@
-"""The reference pages that are made from the code: columns, error codes, reasons for invalid rows.
+"""The reference pages that are made from the code: columns, error codes, reasons for invalid rows, flags, Python API.
 
     python docs/generate.py      # or `make docs`: writes them anew
 
 `tests/test_docs.py` fails while a page on disk is not what the code says.
 """
 
+import ast
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import typer
 
+from pixmill import errors
+from pixmill.cli import app
 from pixmill.datasets.own_columns import OWN_COLUMNS
 from pixmill.datasets.own_error_codes import OWN_CODES
+from pixmill.planning.plan import Plan
 from pixmill.planning.row_checks import REASONS, REMEDIES
 from pixmill.provider.error_codes import (
     CODES_OF_OPERATIONS,
@@ -30,8 +37,39 @@ from pixmill.tables.batch import FLAWS
 from pixmill.tuning import THROTTLES_PER_JOB
 
 DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 
 MADE = "<!-- Made from the code by `make docs`: changes here are lost. -->"
+MADE_BELOW = (
+    "<!-- Made from the code by `make docs`: changes below this line are lost. -->"
+)
+
+FUNCTIONS = (
+    ("pixmill/config/loading.py", "load_config"),
+    ("pixmill/api.py", "plan"),
+    ("pixmill/datasets/loading.py", "load_results"),
+    ("pixmill/datasets/verification.py", "verify"),
+    ("pixmill/execution/repair.py", "repair"),
+)
+"""What `import pixmill` offers, in the order in which a program needs it."""
+
+PLAN_MEMBERS = (
+    "invalid",
+    "distinct",
+    "to_pay",
+    "cost",
+    "rate",
+    "bound",
+    "example",
+    "pending_jobs",
+    "summary",
+)
+
+FLOWS = (
+    ("flows/generate.py", "generate_dataset"),
+    ("flows/maintain.py", "maintain_dataset"),
+    ("flows/sweep.py", "sweep_parameters"),
+)
 
 _THROTTLED = f"this uses up no attempts, and after {THROTTLES_PER_JOB} times the row is `failed` until the next run"
 
@@ -190,12 +228,71 @@ A flaw in a cell that nothing reads is no reason: the cell is null in the datase
 """
 
 
+def commands_page() -> str:
+    """Return docs/commands.md: what is written by hand, and below it arguments and flags of every command."""
+    written = (DOCS / "commands.md").read_text(encoding="utf-8")
+    by_hand = written.partition(MADE_BELOW)[0]
+    sections = "\n".join(_command_section(*named) for named in _commands())
+    return f"{by_hand}{MADE_BELOW}\n\n{sections}"
+
+
+def api_page() -> str:
+    """Return docs/python-api.md."""
+    functions = "\n".join(_function_section(*named) for named in FUNCTIONS)
+    flows = "\n".join(_function_section(*named) for named in FLOWS)
+    kinds = (
+        (f"`{name}`", f"`{kind.__base__.__name__}`", _first_line(kind))
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type)
+    )
+    return f"""# The Python API
+
+{MADE}
+
+```python
+import pixmill
+
+config = pixmill.load_config("pets.yaml", ["budget.max_calls=100"])
+plan = pixmill.plan(config)                     # what a run would do; nothing is sent
+plan.to_pay, plan.cost(plan.to_pay)             # 12, 2.4
+pets = pixmill.load_results("pets.yaml")        # a pandas DataFrame, one row per job
+```
+
+To pay for a dataset from Python, call the [flow](#flows) `generate_dataset`, or run `pixmill run` as a process.
+
+## Functions
+
+`import pixmill` costs nothing: each of these is loaded when it is first used.
+
+{functions}
+## Plan
+
+What `pixmill.plan` returns. Its counts of jobs are of distinct ones: equal requests are one.
+
+{table(("member", "meaning"), _plan_members())}
+
+## Flows
+
+Each is a Prefect flow and can be called like a function, or [deployed](operations.md). Without a configured API,
+Prefect starts a server of its own.
+
+{flows}
+## Errors
+
+All are in `pixmill.errors`. The text says what is wrong and where, `error.hint` how to fix it.
+
+{table(("class", "is a", "meaning"), kinds)}
+"""
+
+
 def pages() -> dict[str, str]:
     """Return every page that is made from the code, by its file name."""
     return {
         "dataset-columns.md": columns_page(),
         "error-codes.md": codes_page(),
         "invalid-rows.md": reasons_page(),
+        "commands.md": commands_page(),
+        "python-api.md": api_page(),
     }
 
 
@@ -245,6 +342,76 @@ def _status_rows() -> Iterator[tuple[str, str, str]]:
         else:
             yield f"{span} with an error object", f"`{stated.verdict}`", stated.charged
             yield f"{span} without", f"`{silent.verdict}`", silent.charged
+
+
+def _commands() -> Iterator[tuple[str, Any]]:
+    """Yield every command with its full name, such as `ledger backup`."""
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", {})
+        for inner_name, inner_command in inner.items():
+            yield f"{name} {inner_name}", inner_command
+        if not inner:
+            yield name, command
+
+
+def _command_section(name: str, command: Any) -> str:
+    usage = [
+        param.metavar for param in command.params if param.param_type_name == "argument"
+    ]
+    heading = f"### pixmill {name}"
+    shown = " ".join(["pixmill", name, *usage])
+    rows = (_param_row(param, command) for param in command.params)
+    flags = table(("argument or flag", "default", "meaning"), rows)
+    return f"{heading}\n\n`{shown}`: {command.help}\n\n{flags}\n"
+
+
+def _param_row(param: Any, command: Any) -> tuple[str, str, str]:
+    if param.param_type_name == "argument":
+        return f"`{param.metavar}`", "required", param.help
+    context = command.context_class(command)
+    name = param.get_help_record(context)[0].replace("|", r"\|")
+    default = "" if param.default in (None, False) else f"`{param.default}`"
+    return f"`{name}`", "required" if param.required else default, param.help
+
+
+def _function_section(file: str, name: str) -> str:
+    """Return a function's signature as its source has it, and its docstring."""
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    function = next(
+        node
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    )
+    arguments = function.args
+    parameters = [*arguments.args, *arguments.kwonlyargs]
+    defaults = [
+        *[None] * (len(arguments.args) - len(arguments.defaults)),
+        *arguments.defaults,
+        *arguments.kw_defaults,
+    ]
+    listed = [
+        f"    {ast.unparse(one)}" + (f" = {ast.unparse(default)}" if default else "")
+        for one, default in zip(parameters, defaults, strict=True)
+    ]
+    result = ast.unparse(function.returns) if function.returns else "None"
+    signature = f"{name}(\n" + ",\n".join(listed) + f",\n) -> {result}"
+    module = file.removesuffix(".py").replace("/", ".")
+    package = "pixmill" if module.startswith("pixmill") else module
+    text = inspect.cleandoc(ast.get_docstring(function) or "")
+    return f"### {package}.{name}\n\n```python\n{signature}\n```\n\n{text}\n"
+
+
+def _plan_members() -> Iterator[tuple[str, str]]:
+    """Yield what of a plan is of use to a program, with its meaning."""
+    for name in PLAN_MEMBERS:
+        member = getattr(Plan, name)
+        call = "" if isinstance(member, property) else "()"
+        yield f"`{name}{call}`", _first_line(member)
+
+
+def _first_line(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n")[0]
 
 
 if __name__ == "__main__":

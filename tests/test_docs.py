@@ -75,6 +75,22 @@ def test_every_module_that_contributing_names_exists(name: str) -> None:
     )
 
 
+def test_every_test_file_that_the_security_page_names_exists() -> None:
+    named = re.findall(
+        r"`([a-z_/]+/test_[a-z_]+\.py)`", (ROOT / "docs" / "security.md").read_text()
+    )
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / "tests" / name).is_file()] == []
+
+
+def test_every_command_is_in_the_table_of_commands() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text()
+    by_hand, _, generated = page.partition("## Arguments and flags")
+    commands = re.findall(r"^### pixmill (.+)$", generated, re.MULTILINE)
+    assert len(commands) > 10
+    assert [name for name in commands if f"[`pixmill {name}" not in by_hand] == []
+
+
 def test_every_dependency_has_its_reason() -> None:
     declared = re.findall(
         r'^    "([A-Za-z0-9]+)[\[<>=]',
