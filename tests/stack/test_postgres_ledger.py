@@ -69,7 +69,7 @@ def test_paying_pauses_while_the_server_is_stopped_and_nothing_is_lost(
         try:
             wait_until(lambda: len(provider.bill) >= 30, "the first calls")
             postgres.stop()
-            wait_until(lambda: "is away" in caplog.text, "the pause")
+            wait_until(lambda: "is unavailable" in caplog.text, "the pause")
             wait_until(lambda: not provider._in_flight, "the calls that were out")
             paused_at = len(provider.bill)
             threading.Event().wait(2)
@@ -77,7 +77,7 @@ def test_paying_pauses_while_the_server_is_stopped_and_nothing_is_lost(
         finally:
             postgres.start()
         run.join(60)
-        assert caplog.text.count("is away") == 1, "said once, not every second"
+        assert caplog.text.count("is unavailable") == 1, "said once, not every second"
         (report,) = reports
         assert (report["exit_code"], report["succeeded"], report["calls"]) == (
             0,

@@ -670,10 +670,10 @@ def test_the_command_says_what_it_looked_at_before_it_asks_for_leave_to_pay(
     show(shop, album, "a", "gone", "lost", "b")
     first, second = (pixmill("run", shop.path, "--json") for _ in range(2))
     assert_usage_error(
-        first, "looked at 4 input images: 2 not found", "would pay for 2 calls"
+        first, "checked 4 input images: 2 not found", "would pay for 2 calls"
     )
     assert_usage_error(second, "would pay for 2 calls")
-    assert "looked at" not in second.stderr
+    assert "checked " not in second.stderr
     assert album.asked == {"a": 1, "gone": 1, "lost": 1, "b": 1}
     assert simulated.bill.calls == 0
 

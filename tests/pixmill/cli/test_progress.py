@@ -38,7 +38,7 @@ def test_progress_names_what_matters(shown: object) -> None:
     text = shown(CALM)
     for part in ("3 ", "in flight", "5 cached", "8.40 CNY", "50500 × 2", "1.9"):
         assert part in text
-    assert "is out" not in text
+    assert "is down" not in text
 
 
 @pytest.mark.parametrize("shown", [plain_line, on_a_terminal])

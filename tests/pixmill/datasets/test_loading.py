@@ -167,7 +167,7 @@ def test_what_is_not_there_says_what_to_do(shelf: Shelf) -> None:
     with pytest.raises(UserError, match=r"nowhere does not exist") as absent:
         pixmill.load_results(shelf.folder / "nowhere")
     assert "pixmill run" in absent.value.hint
-    with pytest.raises(UserError, match=r"out holds no dataset\.parquet") as store:
+    with pytest.raises(UserError, match=r"out contains no dataset\.parquet") as store:
         pixmill.load_results(shelf.store)
     assert str(shelf.dataset.parent) in store.value.hint
     with pytest.raises(ConfigError):

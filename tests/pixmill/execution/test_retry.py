@@ -147,7 +147,7 @@ def test_what_fits_all_that_was_said_is_asked_for_again_and_nothing_else(
     ("statuses", "where", "words"),
     [
         (["faild"], None, "did you mean `failed`"),
-        (["skipped"], None, "is none of succeeded, failed, refused, in_doubt"),
+        (["skipped"], None, "is not one of succeeded, failed, refused, in_doubt"),
         ([], "colour == 'red'", "no column 'colour'"),
         ([], "row_number >", "--where"),
     ],

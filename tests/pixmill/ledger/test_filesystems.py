@@ -45,7 +45,7 @@ def test_a_store_on_a_network_disk_is_refused(
 ) -> None:
     """B14: before anything is paid; looking at one that is there already is allowed."""
     monkeypatch.setattr(sqlite, "network_filesystem", lambda _: "nfs4")
-    with pytest.raises(LedgerError, match="network disk \\(nfs4\\)"):
+    with pytest.raises(LedgerError, match="network file system \\(nfs4\\)"):
         open_ledger(tmp_path / "ledger.db")
     assert open_ledger(tmp_path / "ledger.db", read_only=True) is None
 
@@ -121,6 +121,6 @@ def test_a_link_to_a_network_disk_is_seen_through(
         (tmp_path / "store" / "ledger.db").symlink_to(tmp_path / "far" / "ledger.db")
     else:
         (tmp_path / "store").symlink_to(tmp_path / "far")
-    with pytest.raises(LedgerError, match="network disk \\(nfs4\\)"):
+    with pytest.raises(LedgerError, match="network file system \\(nfs4\\)"):
         open_ledger(tmp_path / "store" / "ledger.db")
     assert not (tmp_path / "far" / "ledger.db").exists()

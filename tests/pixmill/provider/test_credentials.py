@@ -187,7 +187,7 @@ def test_a_key_file_is_one_line_and_goes_before_the_variable(
         ("", "is empty"),
         (" \n\n", "is empty"),
         (f"{CANARY}\nsecond\n", "more than one line"),
-        (f"Bearer {CANARY}", "white space"),
+        (f"Bearer {CANARY}", "whitespace"),
         (f"{CANARY}é", "outside ASCII"),
         (CANARY.encode() + b"\xff\xfe", "outside ASCII"),
     ],

@@ -340,7 +340,7 @@ def test_a_version_that_is_too_old_names_those_that_there_are(versions: Shelf) -
         find_side("pets@2026-08", versions.store)
     assert "@20260915T000000Z" in error.value.hint
     for wrong in ("", "yesterday", "202", "2026-10-01 *"):
-        with pytest.raises(UserError, match="is no version"):
+        with pytest.raises(UserError, match="is not a valid version"):
             find_side(f"pets@{wrong}", versions.store)
 
 

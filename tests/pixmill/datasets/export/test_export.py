@@ -143,9 +143,9 @@ def test_shares_come_out_as_asked_for() -> None:
     [
         (("val",), "--split val is not a valid split"),
         (("val=2%",), "--split val=2% is not a valid split"),
-        (("val=nan",), "is no share"),
-        (("val=0",), "is no share"),
-        (("../up=0.1",), "is no share"),
+        (("val=nan",), "is not a valid split"),
+        (("val=0",), "is not a valid split"),
+        (("../up=0.1",), "is not a valid split"),
         (("val=0.1", "val=0.2"), "val stands twice"),
         (("train=0.9",), "train is the rest that the others leave"),
         (("val=0.5", "test=0.5"), "leave nothing for train"),

@@ -305,7 +305,7 @@ def test_an_amount_is_read_as_people_write_it(
         f'date;amount\n2026-11-05;"{written}"\n', encoding="utf-8"
     )
     if amount is None:
-        with pytest.raises(TableError, match="is no number"):
+        with pytest.raises(TableError, match="is not a number"):
             read_export(str(tmp_path / "c.csv"), SHANGHAI)
     else:
         export = read_export(str(tmp_path / "c.csv"), SHANGHAI)
@@ -400,7 +400,7 @@ def test_an_export_without_days_is_held_against_the_whole_month(
     ("text", "complaint"),
     [
         ("date,discount,account\n2026-11-05,1,2\n", "no column says what was spent"),
-        ("date,amount\n2026-11-05,free\n", "row 1: 'free' is no number"),
+        ("date,amount\n2026-11-05,free\n", "row 1: 'free' is not a number"),
         ("date,amount\n2026-11-05,1,2\n", "line 2"),
     ],
 )
