@@ -63,7 +63,7 @@ def publish_dry(plan: Plan) -> None:
 
 def _sample(plan: Plan) -> JobBatch | None:
     """The jobs of the table's first rows, every row with a problem; `None` where the table has no rows."""
-    rows = max(1, min(SAMPLE_ROWS, SAMPLE_JOBS // len(plan.maker.slots)))
+    rows = max(1, min(SAMPLE_ROWS, SAMPLE_JOBS // len(plan.maker.variants)))
     batch = next(
         (batch for batch in plan.table.batches(rows) if batch.rows.num_rows), None
     )

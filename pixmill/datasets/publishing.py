@@ -257,7 +257,7 @@ def _known(plan: Plan, ledger: Ledger, jobs: JobBatch) -> Iterator[pa.Table]:
 
     That is one table, which is there when this returns, or several one after another where answers are long.
     """
-    rows = np.arange(len(jobs.keys)) // len(jobs.slots)
+    rows = np.arange(len(jobs.keys)) // len(jobs.variants)
     looked_at = plan.config.input.images != "url"
     kept = (
         ledger.kept_inputs(jobs.images.sources[0])
@@ -265,7 +265,7 @@ def _known(plan: Plan, ledger: Ledger, jobs: JobBatch) -> Iterator[pa.Table]:
         else [None] * jobs.rows.rows.num_rows
     )
     inputs = pa.array(kept, pa.string()).take(rows)
-    start = (jobs.rows.first_row - 1) * len(jobs.slots)
+    start = (jobs.rows.first_row - 1) * len(jobs.variants)
     places = plan.places[start : start + len(jobs.keys)].tolist()
     parts = _with_inputs(ledger.outcomes(jobs.keys, places), inputs)
     return chain([next(parts)], parts)

@@ -153,7 +153,7 @@ class ResultTable:
         `first` marks the first position of each job key, `known` is what the ledger has for its positions.
         """
         at = start + np.flatnonzero(jobs.taken[start : start + known.num_rows])
-        row, slot = np.divmod(at, len(jobs.slots))
+        row, variant = np.divmod(at, len(jobs.variants))
         first = first[at]
         known = _as_stored(known.take(at - start))
         keys = pa.array(jobs.keys, pa.string()).take(at)
@@ -179,7 +179,7 @@ class ResultTable:
         columns: dict[str, Any] = {
             "row_number": row + jobs.rows.first_row,
             "row_key": pa.array(self._row_keys(jobs), pa.string()).take(row),
-            **self._of_slots(jobs, slot, keys),
+            **self._of_variants(jobs, variant, keys),
             "prompt": pa.array(by_position(jobs.prompts), pa.string()).take(at),
             "params": pa.array(
                 [of.params for of in by_position(jobs.shapes)], pa.string()
@@ -213,23 +213,25 @@ class ResultTable:
             else self._maker.default_row_keys(jobs.rows)
         )
 
-    def _of_slots(
-        self, jobs: JobBatch, slot: NDArray[np.intp], keys: pa.Array
+    def _of_variants(
+        self, jobs: JobBatch, variant: NDArray[np.intp], keys: pa.Array
     ) -> dict[str, pa.Array]:
         """The columns that say which point and replicate a job is; an invalid row of a sweep is none of them."""
-        slots = jobs.slots
-        if len(slots) > 1:
-            slot = pc.if_else(pc.is_valid(keys), pa.array(slot), None)
+        variants = jobs.variants
+        if len(variants) > 1:
+            variant = pc.if_else(pc.is_valid(keys), pa.array(variant), None)
         values: dict[str, pa.Array] = {
-            "point_id": pa.array([of.point.id for of in slots]),
-            "replicate": pa.array([of.replicate for of in slots]),
-            "req_key": pa.array([of.req_key for of in slots]),
+            "point_id": pa.array([of.point.id for of in variants]),
+            "replicate": pa.array([of.replicate for of in variants]),
+            "req_key": pa.array([of.req_key for of in variants]),
         }
         for axis in self._maker.sweep.axes:
             values[axis.column] = axis_column(
-                [of.point.values[axis.path] for of in slots]
+                [of.point.values[axis.path] for of in variants]
             )
-        return {name: pc.take(of_slots, slot) for name, of_slots in values.items()}
+        return {
+            name: pc.take(of_variants, variant) for name, of_variants in values.items()
+        }
 
     def _codes(self, known: pa.Table, status: pa.ChunkedArray) -> pa.ChunkedArray:
         succeeded = pc.equal(status, "succeeded")

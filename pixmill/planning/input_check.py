@@ -57,106 +57,116 @@ def review_inputs(
     )
     images = InputImages(open_store(config), ledger, fetcher)
     try:
-        return _reviewed(plan, ledger, images, limit, on_progress)
+        return _look_until_settled(plan, ledger, images, limit, on_progress)
     finally:
         images.close()
 
 
-def _reviewed(
+def _look_until_settled(
     plan: Plan,
     ledger: Ledger,
     images: InputImages,
     limit: int | None,
     on_progress: Callable[[InputCounts], None],
 ) -> Plan:
-    """Look and plan again until there is no news: where a bad image takes a row away, another moves up."""
+    """Look at the images that matter to `plan` and plan again, until a look finds nothing that changes the plan.
+
+    A bad image takes its row away and another moves up. Of three rows with `limit` 1, row 1 is looked at and is bad;
+    the next plan pays for row 2 instead, which is good; so row 3 is never asked for.
+    """
     keep = plan.config.input.images == "keep"
     seen = set[int]()
     total = InputCounts()
     while True:
-        more = None if limit is None else limit + sum(total.problems.values())
-        urls = _new_urls(plan, more, seen)
-        hear = partial(_tell, on_progress, total)
-        counts = images.check_all(urls, keep=keep, on_progress=hear)
+        bad = sum(total.problems.values())
+        # As many more as were bad so far: one at a time, many bad images would take as many passes over the table.
+        reach = None if limit is None else limit + bad
+        urls = _new_urls(plan, reach, seen)
+        tell = partial(_add_and_tell, on_progress, total)
+        counts = images.check_all(urls, keep=keep, on_progress=tell)
         total = total.plus(counts)
+        # Images that were bad before may be good by now, which changes the plan as well.
         if not counts.asked or not (counts.problems or plan.bad_images):
-            log.info(
-                "input images: %d looked at, %d bad",
-                total.asked,
-                sum(total.problems.values()),
-            )
+            bad = sum(total.problems.values())
+            log.info("input images: %d looked at, %d bad", total.asked, bad)
             return plan
         plan = make_plan(plan.config, ledger, plan.selection)
 
 
-def _tell(
+def _add_and_tell(
     on_progress: Callable[[InputCounts], None], before: InputCounts, now: InputCounts
 ) -> None:
     on_progress(before.plus(now))
 
 
 def _new_urls(plan: Plan, limit: int | None, seen: set[int]) -> Iterator[str]:
-    """Yield each URL that matters and is not in `seen`; by its hash, so that a million of them are no burden."""
-    for jobs, row in _rows(plan, limit):
+    """Yield each URL that matters and is not in `seen`, and add it."""
+    for jobs, row in _jobs_to_look_at(plan, limit):
         for url in (sources[row] for sources in jobs.images.sources):
+            # A hash takes a tenth of a URL, and there may be millions. Where two URLs had one hash, the second would
+            # not be looked at, as with `input.images: url`.
             if hash(url) not in seen:
                 seen.add(hash(url))
                 yield url
 
 
-def _rows(plan: Plan, limit: int | None) -> Iterator[tuple[JobBatch, int]]:
+def _jobs_to_look_at(plan: Plan, limit: int | None) -> Iterator[tuple[JobBatch, int]]:
     """Yield the rows whose images matter: each batch with a position in it."""
-    wanted = _wanted(plan, limit)
+    wanted = _rows_to_look_at(plan, limit)
     for jobs in plan.batches(wanted):
         start = jobs.rows.first_row - 1
-        here = wanted[start : start + len(jobs.row_keys)] & jobs.taken.reshape(
-            -1, len(jobs.slots)
-        ).any(axis=1)
+        has_entry = jobs.taken.reshape(-1, len(jobs.variants)).any(axis=1)
+        here = wanted[start : start + len(jobs.row_keys)] & has_entry
         for row in np.flatnonzero(here).tolist():
+            # Rows with another problem stay invalid, whatever their image is.
             if row not in jobs.problems or start + row + 1 in plan.bad_images:
                 yield jobs, row
 
 
-def _wanted(plan: Plan, limit: int | None) -> NDArray[np.bool_]:
+def _rows_to_look_at(plan: Plan, limit: int | None) -> NDArray[np.bool_]:
     """Mark the rows that would be paid for if their images are good; with `keep` also all that are paid for."""
-    pending = np.asarray(plan.pending.reshape(-1, len(plan.maker.slots)).any(axis=1))
+    pending = np.asarray(plan.pending.reshape(-1, len(plan.maker.variants)).any(axis=1))
     pending[[number - 1 for number in plan.bad_images]] = True
-    end = len(pending) if limit is None else _end(plan, limit)
-    wanted = ~pending if plan.config.input.images == "keep" else np.zeros_like(pending)
+    end = len(pending) if limit is None else _count_rows(plan, limit)
+    wanted = np.zeros_like(pending)
+    if plan.config.input.images == "keep":
+        wanted = ~pending
     wanted[:end] |= pending[:end]
     return wanted
 
 
-def _end(plan: Plan, limit: int) -> int:
-    """How many rows there are up to the last one that `limit` lets through."""
+def _count_rows(plan: Plan, limit: int) -> int:
+    """Return how many rows there are up to the last one that `limit` lets through."""
+    variants = len(plan.maker.variants)
     positions = np.flatnonzero(plan.pending)
     if limit >= len(positions):
-        return len(plan.pending) // len(plan.maker.slots)
-    return int(positions[limit - 1]) // len(plan.maker.slots) + 1 if limit else 0
+        return len(plan.pending) // variants
+    if limit == 0:
+        return 0
+    return int(positions[limit - 1]) // variants + 1
 
 
 def _keep_files(plan: Plan, ledger: Ledger, limit: int | None) -> None:
     store = open_store(plan.config)
-    for jobs, row in _rows(plan, limit):
+    for jobs, row in _jobs_to_look_at(plan, limit):
         for file in jobs.images.files[row] if row not in jobs.problems else ():
             name = ledger.kept_inputs([file.source])[0]
             if name is None or not store.holds(name):
                 try:
-                    ledger.record_input(_kept(store, file))
-                except (
-                    ImageError
-                ) as error:  # of a row that was paid for before anybody looked
+                    ledger.record_input(_keep_file(store, file))
+                except ImageError as error:
+                    # Of a row that was paid for before anybody looked: the run goes on without a copy.
                     number = jobs.rows.first_row + row
                     log.warning("row %d: %s is not kept: %s", number, file.path, error)
 
 
-def _kept(store: Store, file: LocalImage) -> InputImage:
+def _keep_file(store: Store, file: LocalImage) -> InputImage:
     data = file.content()
     name = stored(store, data)
     return InputImage(
         file.source,
         now_micros(),
-        None,
+        None,  # no problem
         None,
         name,
         file.sha256,

@@ -49,7 +49,7 @@ from pixmill.tables import InputTable, RowBatch, as_text
 from pixmill.text import normalized
 
 
-class _Variant(NamedTuple):
+class _PromptVariant(NamedTuple):
     """A distinct set of texts for the template's variables, with the points that share it."""
 
     texts: Mapping[str, str]
@@ -66,7 +66,7 @@ class JobExpander:
         self._config = config
         self._input = config.input
         self.sweep = make_points(config.sweep, config.request)
-        self.slots = tuple(_slots(config, self.sweep.points))
+        self.variants = tuple(_variants(config, self.sweep.points))
         self._point_of = [
             at
             for at in range(len(self.sweep.points))
@@ -78,7 +78,7 @@ class JobExpander:
         self._template = parse_template(
             config.request.prompt, self._prompt_column, variables
         )
-        self._variants = self._find_variants()
+        self._prompt_variants = self._find_prompt_variants()
         self._where = None if config.input.where is None else parse(config.input.where)
         self.read_columns = self._columns_read()
         asked = sorted(
@@ -132,7 +132,7 @@ class JobExpander:
         problems = {row: bad for row, bad in found.items() if selected[row]}
         requested[list(problems)] = False
         taken = requested.copy()
-        # The first variant of an invalid row stands for the row.
+        # An invalid row is one row of the dataset, at its first variant.
         taken[list(problems), 0] = True
         if computed is None:
             seeds = self._seeds(images.images.identities, raw, given, count)
@@ -145,7 +145,7 @@ class JobExpander:
         }
         return JobBatch(
             rows=batch,
-            slots=self.slots,
+            variants=self.variants,
             problems=problems,
             selected=selected,
             taken=taken.ravel(),
@@ -186,12 +186,12 @@ class JobExpander:
                 unread[row] = True
         return problems, unread
 
-    def _find_variants(self) -> list[_Variant]:
-        variants: dict[tuple[str, ...], _Variant] = {}
+    def _find_prompt_variants(self) -> list[_PromptVariant]:
+        variants: dict[tuple[str, ...], _PromptVariant] = {}
         for at, point in enumerate(self.sweep.points):
             texts = self.sweep.variables_at(point)
             variants.setdefault(
-                tuple(texts.values()), _Variant(texts, [])
+                tuple(texts.values()), _PromptVariant(texts, [])
             ).points.append(at)
         return list(variants.values())
 
@@ -212,7 +212,7 @@ class JobExpander:
         """Return the prompts of all rows for each variant, which several points may share."""
         return [
             self._template.fill(texts, variant.texts, count)
-            for variant in self._variants
+            for variant in self._prompt_variants
         ]
 
     def _check_prompts(
@@ -237,7 +237,7 @@ class JobExpander:
     def _by_point(self, by_variant: Sequence[list[str]]) -> list[list[str]]:
         """Return for every point what its variant of the prompt has."""
         columns: list[list[str]] = [[]] * len(self.sweep.points)
-        for variant, column in zip(self._variants, by_variant, strict=True):
+        for variant, column in zip(self._prompt_variants, by_variant, strict=True):
             for point in variant.points:
                 columns[point] = column
         return columns
@@ -260,7 +260,7 @@ class JobExpander:
         given: Sequence[int],
         count: int,
     ) -> list[list[int]]:
-        """Return for every slot the seed of each row."""
+        """Return for every variant the seed of each row."""
         settings = self._config.seed
         replicates = range(settings.replicates)
         points = len(self.sweep.points)
@@ -277,8 +277,10 @@ class JobExpander:
             prompts = in_nfc(pc.fill_null(raw, "")).to_pylist()
         if settings.policy == "per_job":
             return [
-                row_seeds(settings.base, images, prompts, slot.replicate, slot.point.id)
-                for slot in self.slots
+                row_seeds(
+                    settings.base, images, prompts, variant.replicate, variant.point.id
+                )
+                for variant in self.variants
             ]
         drawn = [
             row_seeds(settings.base, images, prompts, number) for number in replicates
@@ -345,7 +347,10 @@ class JobExpander:
         seeds: Sequence[list[int]],
         shapes: Sequence[Sequence[RequestShape]],
     ) -> ComputedJobs:
-        """Return the job keys, with the `seeds` of each slot, the prompts of each variant and the shapes by point."""
+        """Return the keys of all jobs beside their seeds.
+
+        `filled` has the prompts of each variant of the prompt, `seeds` are by request variant, `shapes` by point.
+        """
         identities = images.identities
         texts = self._by_point([json_texts(column) for column in filled])
         keys = []
@@ -372,8 +377,8 @@ class JobExpander:
     def _request(
         self, batch: RowBatch, selected: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """Mark, by row and slot, what `input.where` and the conditions of the sweep leave in."""
-        requested = np.repeat(selected[:, None], len(self.slots), axis=1)
+        """Mark, by row and variant, what `input.where` and the conditions of the sweep leave in."""
+        requested = np.repeat(selected[:, None], len(self.variants), axis=1)
         for row in self.sweep.row_conditions:
             for at, point in enumerate(self.sweep.points):
                 here = slice(
@@ -406,9 +411,9 @@ def _at_row_numbers(
     return {row - first: problems[row] for row in numbers if row in problems}
 
 
-def _slots(config: Config, points: Sequence[Point]) -> list[RequestVariant]:
+def _variants(config: Config, points: Sequence[Point]) -> list[RequestVariant]:
     several = config.seed.replicates > 1
-    slots = []
+    variants = []
     for point in points:
         labels = [
             f"{path.rpartition('.')[2]} {label}" for path, label in point.labels.items()
@@ -417,7 +422,7 @@ def _slots(config: Config, points: Sequence[Point]) -> list[RequestVariant]:
             label = ", ".join(
                 [*labels, *([f"replicate {replicate}"] if several else [])]
             )
-            slots.append(
+            variants.append(
                 RequestVariant(
                     point,
                     replicate,
@@ -425,7 +430,7 @@ def _slots(config: Config, points: Sequence[Point]) -> list[RequestVariant]:
                     str(point.values.get("req_key", config.request.req_key)),
                 )
             )
-    return slots
+    return variants
 
 
 def _mask(

@@ -97,15 +97,16 @@ def with_seed(beginning: bytes, seed: int) -> bytes:
 
 
 class RowImages(NamedTuple):
-    """The input images of a batch's rows: what identifies them, and what is sent (a JSON list of URLs, or files).
-
-    `sources` has by column and row the names of images among those that the ledger knows: URLs, or hashes of files.
-    """
+    """The input images of a batch's rows."""
 
     identities: list[str]
+    """By row: what stands for them in the job key."""
     urls: list[str]
+    """By row: the JSON list of URLs that is sent."""
     files: list[tuple[LocalImage, ...]]
+    """By row: the files that are sent instead of URLs."""
     sources: list[list[str]]
+    """By column and row: their names among those that the ledger knows, URLs or hashes of files."""
 
 
 class RequestVariant(NamedTuple):
@@ -118,46 +119,54 @@ class RequestVariant(NamedTuple):
 
 
 class JobBatch(NamedTuple):
-    """The jobs of a batch of rows, as many slots for each row, row after row.
+    """The jobs of a batch of rows: as many for each row as there are variants, row after row.
 
-    `keys`, `all_keys`, `seeds` and `taken` go by position: row × slots + slot. A position has no key where its row is
-    invalid or a condition leaves it out; `all_keys` are those of all positions. `taken` marks what becomes a row of the
-    dataset: every job, and the first slot of an invalid row. `prompts` and `shapes` are one list a slot, by row;
-    `notes` counts rows by what is to be said of them (`row_checks.NOTES`); the rest is by row.
+    A position is that of a row and a variant: row × variants + variant.
     """
 
     rows: RowBatch
-    slots: tuple[RequestVariant, ...]
+    variants: tuple[RequestVariant, ...]
     problems: dict[int, RowProblem]
+    """By row, what makes it invalid."""
     selected: NDArray[np.bool_]
+    """[row]: whether `input.where` lets it in."""
     taken: NDArray[np.bool_]
+    """[position]: what becomes a row of the dataset, every job and the first variant of an invalid row."""
     keys: list[str | None]
+    """By position; `None` where no job is, as the row is invalid or a condition leaves it out."""
     all_keys: list[str]
+    """By position, also where no job is."""
     prompts: list[list[str]]
+    """By variant and row."""
     seeds: list[int]
+    """By position."""
     shapes: list[list[RequestShape]]
+    """By variant and row."""
     images: RowImages
     row_keys: list[str]
+    """By row, "" without `input.row_key`."""
     long_prompts: int
+    """Rows with a prompt that the provider may cut."""
     notes: Mapping[str, int]
+    """Rows by what is to be said of them (`row_checks.NOTES`)."""
 
     def job(self, position: int) -> Job:
         """Return the job at `position`, which must have a key."""
-        row, at = divmod(position, len(self.slots))
+        row, at = divmod(position, len(self.variants))
         key = self.keys[position]
         number = self.rows.first_row + row
         if key is None:
-            raise ValueError(f"row {number} has no job at slot {at}")
+            raise ValueError(f"row {number} has no job at variant {at}")
         files = self.images.files[row]
         urls = None if files else self.images.urls[row]
         head = self.shapes[at][row].head(urls, json_text(self.prompts[at][row]))
-        slot = self.slots[at]
+        variant = self.variants[at]
         return Job(
             key,
             number,
             self.row_keys[row],
-            slot.label,
-            slot.req_key,
+            variant.label,
+            variant.req_key,
             head,
             self.seeds[position],
             files,
@@ -165,9 +174,7 @@ class JobBatch(NamedTuple):
 
 
 def by_position(columns: Sequence[list[Value]]) -> list[Value]:
-    """Return lists of one value a row, one list a slot, as one list by position."""
-    return (
-        columns[0]
-        if len(columns) == 1
-        else [value for row in zip(*columns, strict=True) for value in row]
-    )
+    """Return lists of one value a row, one list for each variant, as one list by position."""
+    if len(columns) == 1:
+        return columns[0]
+    return [value for row in zip(*columns, strict=True) for value in row]

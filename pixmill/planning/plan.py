@@ -31,7 +31,7 @@ TYPICAL_SECONDS = 5.9
 
 
 class PlannedState(IntEnum):
-    """Where a job stands when the plan is made."""
+    """What a job is when the plan is made."""
 
     PENDING = 0
     CACHED = 1
@@ -40,46 +40,56 @@ class PlannedState(IntEnum):
     IN_DOUBT = 4
     INVALID = 5
     LEFT_OUT = 6
-    """No job: a condition leaves it out, or another position stands for its invalid row."""
+    """No job: a condition leaves it out, or the first variant has the entry of its invalid row."""
 
 
 Selection = Callable[[Sequence[str | None]], Mapping[int, int]]
-"""Chooses of the job keys of a batch those to pay for once more: by position, how many attempts each has had."""
+"""Chooses those of the job keys of a batch to pay for once more: by position, how many attempts each has had."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What the table asks for and what is known of it. Counts of job keys are distinct ones.
 
-    `first` marks, by position (row × slots + slot), the first job of each key; `pending` those of them that would be
-    paid for; `conflicts` holds hashes of row keys whose rows contradict each other. `bad_images` says by row number
-    what is wrong with the input images of rows that would be paid for otherwise: what is known when the plan is made.
-    `places` says by position where the ledger has an outcome, 0 where that is not known.
-    `computed` has the keys and seeds that the plan computed, `None` where they have to be computed again.
-    `again` counts the pending keys that have an outcome. `asked` holds those of them that `selection` chose, with their
-    attempts so far: they are not marked in the ledger before a person agrees.
+    Positions are as in `JobBatch`, counted over the whole table.
     """
 
     config: Config
     table: InputTable
     maker: JobExpander
     rows: int
+    """Rows that `input.where` lets in."""
     jobs: int
+    """Jobs and invalid rows: rows of the dataset."""
     reasons: Mapping[str, int]
+    """Invalid rows by reason."""
     examples: Mapping[str, tuple[InvalidRow, ...]]
+    """The first invalid rows of each reason."""
     states: Mapping[PlannedState, int]
+    """Job keys by what they are planned as."""
     images_missing: int
+    """Paid job keys whose images are not in the store, `images_lost` of them for good."""
     images_lost: int
     long_prompts: int
+    """Rows with a prompt that the provider may cut."""
     notes: Mapping[str, int]
+    """Rows by what is to be said of them (`row_checks.NOTES`)."""
     first: NDArray[np.bool_]
+    """[position]: the first job of each key."""
     pending: NDArray[np.bool_]
+    """[position]: those of them that would be paid for."""
     conflicts: frozenset[int]
+    """Hashes of row keys whose rows contradict each other."""
     bad_images: Mapping[int, RowProblem]
+    """By row number, what is wrong with input images of rows that would be paid for otherwise."""
     places: NDArray[np.uint32]
+    """[position]: where the ledger has an outcome, 0 where that is not known; empty without a ledger."""
     computed: ComputedJobsFile | None = None
+    """The keys and seeds that the plan computed, `None` where they have to be computed again."""
     again: int = 0
+    """Pending keys that have an outcome."""
     asked: tuple[tuple[str, int], ...] = ()
+    """Those of them that `selection` chose, with their attempts: not marked in the ledger before a person agrees."""
     selection: Selection | None = None
     call_seconds: float = TYPICAL_SECONDS
 
@@ -141,9 +151,9 @@ class Plan:
     def _computed(self, batch: RowBatch) -> ComputedJobs | None:
         if not self.computed:
             return None
-        slots = len(self.maker.slots)
-        first = (batch.first_row - 1) * slots
-        return self.computed.read(first, batch.rows.num_rows * slots)
+        variants = len(self.maker.variants)
+        first = (batch.first_row - 1) * variants
+        return self.computed.read(first, batch.rows.num_rows * variants)
 
     def pending_jobs(self, limit: int | None = None) -> Iterator[Job]:
         """Stream the jobs to pay for, in input order, each key once, at most `limit`."""
@@ -155,11 +165,11 @@ class Plan:
         return next(self._jobs_at(np.flatnonzero(marked)[:1]), None)
 
     def _jobs_at(self, positions: NDArray[np.intp]) -> Iterator[Job]:
-        slots = len(self.maker.slots)
-        rows = np.zeros(len(self.first) // slots, np.bool_)
-        rows[positions // slots] = True
+        variants = len(self.maker.variants)
+        rows = np.zeros(len(self.first) // variants, np.bool_)
+        rows[positions // variants] = True
         for jobs in self.batches(rows):
-            start = (jobs.rows.first_row - 1) * slots
+            start = (jobs.rows.first_row - 1) * variants
             here = (
                 positions[(positions >= start) & (positions < start + len(jobs.keys))]
                 - start
@@ -199,7 +209,7 @@ Found = TypeVar("Found")
 
 def row_batches(table: InputTable, maker: JobExpander) -> Iterator[RowBatch]:
     """Stream the table in batches of about `BATCH_JOBS` jobs."""
-    return table.batches(max(1, BATCH_JOBS // len(maker.slots)))
+    return table.batches(max(1, BATCH_JOBS // len(maker.variants)))
 
 
 def prefetch(

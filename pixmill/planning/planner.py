@@ -54,17 +54,17 @@ _PLANNED: Mapping[str | None, PlannedState] = {
 
 
 class BatchSummary(NamedTuple):
-    """What is left of a batch until it is looked up: a few bytes a job.
-
-    `keys` [position, byte] are zeros where there is no job, `taken` [row, variant] is as in `JobBatch`, `invalid` holds
-    the rows with problems. `images` are there where they are looked at.
-    """
+    """What is left of a batch until it is looked up: a few bytes a job."""
 
     first_row: int
     keys: NDArray[np.uint8]
+    """[position, byte]: zeros where no job is."""
     taken: NDArray[np.bool_]
+    """[row, variant]: as in `JobBatch`."""
     invalid: list[int]
+    """The rows with problems."""
     images: RowImages | None
+    """Where they are looked at."""
 
 
 class BatchLookup(NamedTuple):
@@ -159,9 +159,9 @@ class PlanBuilder:
         if source.row_key:
             row_hashes = np.array([hash(key) for key in jobs.row_keys], np.int64)
             self._row_hashes.append(row_hashes)
-            if len(jobs.slots) > 1:
-                self._requests.append(hashes[:: len(jobs.slots)].copy())
-        taken = jobs.taken.reshape(-1, len(jobs.slots))
+            if len(jobs.variants) > 1:
+                self._requests.append(hashes[:: len(jobs.variants)].copy())
+        taken = jobs.taken.reshape(-1, len(jobs.variants))
         invalid = sorted(jobs.problems)
         has_job = taken.copy()
         has_job[invalid] = False
@@ -247,7 +247,7 @@ class PlanBuilder:
 
     def build(self, mean_latency_ms: float | None) -> Plan:
         """Return the plan, once every batch is settled: what is left are the rules about the table as a whole."""
-        state = _join(self._states, np.zeros((0, len(self._maker.slots)), np.int8))
+        state = _join(self._states, np.zeros((0, len(self._maker.variants)), np.int8))
         key_hashes = _join(self._key_hashes, np.zeros(0, np.uint64))
         conflicts, contradicting = self._find_conflicts(state, key_hashes)
         _make_invalid(state, contradicting)
@@ -283,7 +283,7 @@ class PlanBuilder:
     ) -> tuple[frozenset[int], NDArray[np.bool_]]:
         """Return the hashes of row keys that rows with different requests share, and mark those rows."""
         requests = key_hashes  # of one variant, the job is all that a row asks for
-        if len(self._maker.slots) > 1:
+        if len(self._maker.variants) > 1:
             requests = _join(self._requests, np.zeros(0, np.uint64))
         row_hashes = _join(self._row_hashes, np.zeros(0, np.int64))
         has_jobs = np.asarray((state < PlannedState.INVALID).any(axis=1))
@@ -351,7 +351,7 @@ def _summarise(
 
 
 def _make_invalid(state: NDArray[np.int8], rows: NDArray[np.bool_]) -> None:
-    """Plan the marked `rows` of `state` [row, variant] as invalid: one entry stands for all variants of a row."""
+    """Plan the marked `rows` of `state` [row, variant] as invalid: the first variant has the entry of the row."""
     state[rows] = PlannedState.LEFT_OUT
     state[rows, 0] = PlannedState.INVALID
 

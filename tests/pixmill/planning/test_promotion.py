@@ -60,9 +60,9 @@ def keys_by_point(config: str) -> dict[str, list[str]]:
     for batch in make_plan(load_config(config), None).batches():
         for at, key in enumerate(batch.keys):
             assert key
-            found.setdefault(batch.slots[at % len(batch.slots)].point.id, []).append(
-                key
-            )
+            found.setdefault(
+                batch.variants[at % len(batch.variants)].point.id, []
+            ).append(key)
     return found
 
 
