@@ -253,9 +253,9 @@ def api_page() -> str:
 import pixmill
 
 config = pixmill.load_config("pets.yaml", ["budget.max_calls=100"])
-plan = pixmill.plan(config)                     # what a run would do; nothing is sent
-plan.to_pay, plan.cost(plan.to_pay)             # 12, 2.4
-pets = pixmill.load_results("pets.yaml")        # a pandas DataFrame, one row per job
+plan = pixmill.plan(config)  # what a run would do; nothing is sent
+plan.to_pay, plan.cost(plan.to_pay)  # 12, 2.4
+pets = pixmill.load_results("pets.yaml")  # a pandas DataFrame, one row per job
 ```
 
 To pay for a dataset from Python, call the [flow](#flows) `generate_dataset`, or run `pixmill run` as a process.
