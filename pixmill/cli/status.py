@@ -31,6 +31,8 @@ def status(
     _print_doubtful_jobs(found, counts["in_doubt"])
     for run in found.runs:
         echo(f"  {run.describe()}")
+        for line in run.describe_limits():
+            echo(f"      {line}")
     echo(f"next: {found.next_command(shlex.quote(config))}")
     if as_json:
         runs = [run.as_dict() for run in found.runs]

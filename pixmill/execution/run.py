@@ -359,8 +359,9 @@ class Run:
             code = 2 if isinstance(failure, UserError) else 1
             reason = str(failure)
         began = self._began
+        limits = self.executor.limits_summary() if self.executor else None
         report = told(
-            self.plan, self.ledger, self.run_id, published, code, reason, began
+            self.plan, self.ledger, self.run_id, published, code, reason, began, limits
         )
         if failure:
             self.ledger.finish_run(self.run_id, report)

@@ -30,6 +30,7 @@ NOTHING_DONE: Mapping[str, Any] = {
     "calls": 0,
     "cost": None,
     "seconds": 0.0,
+    "limits": None,
     "dataset": None,
     "report": None,
 }
@@ -74,8 +75,11 @@ def told(
     code: int,
     reason: str,
     began: float,
+    limits: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return what `run --json` says of a run that `began` at an instant of the monotonic clock; it has no page yet.
+
+    `limits` says how the limits fared, where anything was paid for.
 
     Where what it made would have been a step back, the counts are its own and the dataset is the one that stays.
     """
@@ -99,6 +103,7 @@ def told(
         "calls": ledger.calls_of(run_id),
         "cost": _cost_of(plan.config, ledger, run_id),
         "seconds": round(time.monotonic() - began, 2),
+        "limits": limits,
         "dataset": dataset,
     }
 

@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 from pixmill.config.model import Config
 from pixmill.ledger import Ledger, open_ledger
 from pixmill.ledger.process_owner import is_dead
+from pixmill.limits.history import LimitChange, changes_of
+from pixmill.limits.lease_table import limit_changes
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import make_plan
 
 SHOWN_DOUBTS = 20
+SHOWN_CHANGES = 6
 UNSEEN_HOURS = 24
 """How long a run of another host counts as going on when it has not said how it ended."""
 
@@ -26,6 +29,7 @@ class PastRun(NamedTuple):
     calls: int
     summary: dict[str, Any] | None
     alive: bool
+    limit_changes: tuple[LimitChange, ...] = ()
 
     def describe(self) -> str:
         """The run in one line."""
@@ -38,7 +42,24 @@ class PastRun(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """The run as plain JSON values."""
-        return {**self._asdict(), "started_at": self.started_at.isoformat()}
+        changes = [change._asdict() for change in self.limit_changes]
+        return {
+            **self._asdict(),
+            "started_at": self.started_at.isoformat(),
+            "limit_changes": changes,
+        }
+
+    def describe_limits(self) -> list[str]:
+        """How the limits changed, one line each: the newest `SHOWN_CHANGES`."""
+        shown = self.limit_changes[-SHOWN_CHANGES:]
+        lines = [
+            f"{datetime.fromisoformat(change.at).astimezone():%H:%M:%S}  {change.describe()}"
+            for change in shown
+        ]
+        earlier = len(self.limit_changes) - len(shown)
+        if earlier:
+            lines.insert(0, f"{earlier} earlier changes of the limits, then")
+        return lines
 
 
 class DoubtfulJob(NamedTuple):
@@ -103,14 +124,18 @@ def read_status(config: Config) -> Status:
     ledger = open_ledger(config.ledger_address, read_only=True)
     try:
         plan = make_plan(config, ledger)
-        rows = ledger.last_runs(config.name) if ledger else []
+        runs = _past_runs(config, ledger) if ledger else ()
         in_doubt_calls = (
             tuple(islice(_doubtful_jobs(plan, ledger), SHOWN_DOUBTS)) if ledger else ()
         )
     finally:
         if ledger:
             ledger.close()
-    return Status(plan, tuple(_past_run(row) for row in rows), in_doubt_calls)
+    return Status(plan, runs, in_doubt_calls)
+
+
+def _past_runs(config: Config, ledger: Ledger) -> tuple[PastRun, ...]:
+    return tuple(_past_run(row, ledger) for row in ledger.last_runs(config.name))
 
 
 def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
@@ -133,11 +158,14 @@ def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
                 )
 
 
-def _past_run(row: dict[str, Any]) -> PastRun:
+def _past_run(row: dict[str, Any], ledger: Ledger) -> PastRun:
     summary = json.loads(row["summary"]) if row["summary"] else None
     started = datetime.fromtimestamp(row["started_at"] / 1e6, UTC)
     believed_until = row["started_at"] + int(
         UNSEEN_HOURS * 3600e6
     )  # of a host that can't be asked
     alive = row["finished_at"] is None and not is_dead(row["owner"], believed_until)
-    return PastRun(row["run_id"], started, row["calls"], summary, alive)
+    changes = changes_of(summary or {})
+    if alive:
+        changes = ledger.ask(limit_changes, row["owner"])
+    return PastRun(row["run_id"], started, row["calls"], summary, alive, tuple(changes))

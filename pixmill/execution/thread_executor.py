@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from pixmill.config.model import Config
 from pixmill.errors import LedgerError, PixmillError, TableError
@@ -205,6 +206,10 @@ class ThreadExecutor:
             stopping=self.stopped.reason if self.stopped else None,
             is_out=self.limiter.is_open,
         )
+
+    def limits_summary(self) -> dict[str, Any]:
+        """How the account's limits fared, as plain JSON values for the run's report."""
+        return self.limiter.summary()
 
     # One call
 

@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pixmill.config.model import Config
 from pixmill.errors import PixmillError
@@ -55,7 +55,10 @@ class ChunkRequest:
 
 
 class ChunkResult(NamedTuple):
-    """What became of a chunk, the calls that a worker made since it last said so, and why it sends nothing more."""
+    """What became of a chunk, the calls that a worker made since it last said so, and why it sends nothing more.
+
+    `limits` says how the account's limits fared, see `ThreadExecutor.limits_summary`.
+    """
 
     outcomes: ChunkCounts
     calls: int = 0
@@ -63,6 +66,7 @@ class ChunkResult(NamedTuple):
     codes: Mapping[str, int] = {}
     stopped: StopReason | None = None
     failure: PixmillError | None = None
+    limits: Mapping[str, Any] | None = None
 
 
 def process(order: ChunkRequest) -> ChunkResult:
@@ -153,6 +157,7 @@ class WorkerSession:
                 dict(codes - self._told),
                 self.executor.stopped,
                 failure,
+                self.executor.limits_summary(),
             )
             self._told_calls = calls
             self._told_charged = charged

@@ -10,11 +10,11 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pixmill.config.model import Config, Execution
 from pixmill.errors import ConfigError, LedgerError, PixmillError
@@ -65,6 +65,7 @@ class WorkerPool:
         self._tell: Callable[[StopReason], None] | None = None
         self._stop_lock = threading.Lock()
         self._lost: set[str] = set()
+        self._limits: Mapping[str, Any] | None = None
         self._looks = deque([(time.monotonic(), UnderWay(0, 0))], maxlen=_RATE_SAMPLES)
 
     def order(self, chunk: Sequence[Job]) -> ChunkRequest:
@@ -125,6 +126,7 @@ class WorkerPool:
         counts.codes.update(done.codes)
         counts.calls += done.calls
         counts.charged += done.charged
+        self._limits = done.limits or self._limits
         if done.stopped:
             self.stop(*done.stopped)
         if done.failure:
@@ -180,6 +182,13 @@ class WorkerPool:
             codes=self.counts.codes.most_common(3),
             stopping=self.stopped.reason if self.stopped else None,
         )
+
+    def limits_summary(self) -> Mapping[str, Any] | None:
+        """How the account's limits fared, as the worker saw it that was heard last.
+
+        The limits are the account's, and each worker is told what the others have learnt.
+        """
+        return self._limits
 
     def _look(self) -> None:
         now = time.monotonic()

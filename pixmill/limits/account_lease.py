@@ -111,7 +111,9 @@ class LeaseRenewer:
         return min(RENEW_SECONDS_MOST, max(RENEW_SECONDS_LEAST, pause))
 
     def _ask(self, report: UsageReport | None) -> Allotment | None:
-        request = LeaseRequest(self._lease, self._account, report, self._is_first)
+        request = LeaseRequest(
+            self._lease, self._account, report, self._is_first, self._limiter.changes
+        )
         self._is_first = False
         share: Allotment | None = self._ledger.write(share_out, request)
         return share

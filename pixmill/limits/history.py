@@ -52,6 +52,12 @@ class LimitChange(NamedTuple):
         return f"{self.what} {change}: {self.cause}"
 
 
+def changes_of(report: Mapping[str, Any]) -> list[LimitChange]:
+    """Return the changes that a run's report tells; none where it is of a version without them."""
+    limits = report.get("limits") or {}
+    return [LimitChange(**change) for change in limits.get("changes", [])]
+
+
 class LimitHistory:
     """The changes of one process's limits. The limiter locks."""
 
