@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
-from pixmill.provider.signing import verify
+from pixmill.simulator.authentication import verify
 from pixmill.simulator.connection_faults import Receive, send_on_connection
 from pixmill.simulator.image_urls import FAULT, is_image, token_of
 from pixmill.simulator.recipe import unpack

@@ -17,8 +17,8 @@ from pixmill.errors import ConfigError
 from pixmill.provider.client import Client, open_client
 from pixmill.provider.credentials import Secret
 from pixmill.provider.error_codes import Verdict
-from pixmill.provider.signing import verify
 from pixmill.request.model import Request
+from pixmill.simulator.authentication import verify
 from tests.pixmill.provider.answer_bodies import URL, error, gateway_error, success
 from tests.pixmill.provider.recorded import (
     BODY,

@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from pixmill.provider.signing import canonical_request, sign, verify
+from pixmill.provider.signing import canonical_request, sign
+from pixmill.simulator.authentication import verify
 
 VECTORS = Path(__file__).parents[4] / "shared" / "data" / "signing-vectors.json"
 AT = datetime(2025, 1, 13, 12, 6, 31, tzinfo=UTC)
