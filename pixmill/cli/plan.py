@@ -11,13 +11,16 @@ from pixmill.cli.console import (
     echo,
     print_json,
 )
-from pixmill.text import duration
+from pixmill.text import counted, duration
 
 if TYPE_CHECKING:
     from pixmill.planning.plan import Plan
 
 SHOWN_VALUES = 12
 """Values of an axis that are printed; the rest are counted."""
+
+SHOWN_FILES = 5
+"""Names of files beside the table that are printed."""
 
 SHOWN_CHANGES = 10
 """Changes of the config since the last run that are printed."""
@@ -93,6 +96,13 @@ def print_invalid(made: "Plan") -> None:
     for note, count in made.notes.items():
         if count:
             echo(f"  note: {count:,} {NOTES[note]}")
+    skipped = made.table.skipped
+    if skipped:
+        more = ", …" if len(skipped) > SHOWN_FILES else ""
+        echo(
+            f"  note: {counted(len(skipped), 'file')} beside the table not read, because of the name: "
+            f"{', '.join(skipped[:SHOWN_FILES])}{more}"
+        )
 
 
 def _describe_jobs(made: "Plan") -> str:

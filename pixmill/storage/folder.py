@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pixmill.errors import UserError
+from pixmill.local_paths import folder_problem
 from pixmill.storage.atomic_write import check_writable
 from pixmill.storage.base import Result
 from pixmill.storage.image_store import ImageFile, ImageStore
@@ -16,7 +17,7 @@ class FolderStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._pictures = folder / "images"
+        self._image_folder = folder / "images"
         self._images = ImageStore(folder)
 
     def shown(self, path: Path) -> str:
@@ -24,19 +25,23 @@ class FolderStore:
         return str(path)
 
     def check_writable(self) -> None:
-        """Write to the folder, where the ledger need not stand, and to that of the images."""
+        """Write to the folder, where the ledger need not be, and to that of the images."""
         check_writable(self.folder)
-        if (
-            self._pictures.is_dir()
-        ):  # else it is made with the first: `check_present` asks for it
-            check_writable(self._pictures)
+        if problem := folder_problem(self._image_folder):
+            raise UserError(
+                f"{self._image_folder} {problem}, so no image could be stored",
+                hint="nothing was paid; move it elsewhere, then run the same command again",
+            )
+        # Where it is not there it is made with the first image: `check_present` asks for it.
+        if self._image_folder.is_dir():
+            check_writable(self._image_folder)
 
     def check_present(self) -> None:
         """A disk that is not mounted has lost nothing."""
-        if not self._pictures.is_dir():
+        if not self._image_folder.is_dir():
             hint = "mount or restore it; if the images are gone for good, make an empty folder there"
             raise UserError(
-                f"{self._pictures} is not there, so every image of the store would count as missing",
+                f"{self._image_folder} is not there, so every image of the store would count as missing",
                 hint=hint,
             )
 
@@ -69,7 +74,7 @@ class FolderStore:
 
     def image_sizes(self) -> dict[str, int]:
         """Count the files."""
-        images = [entry.stat().st_size for entry in _files(self._pictures)]
+        images = [entry.stat().st_size for entry in _files(self._image_folder)]
         return {"images": len(images), "images_bytes": sum(images)}
 
     def pull(

@@ -30,6 +30,9 @@ class InputTable:
     _stamps: tuple[Stamp, ...]
     _names: Mapping[Path, str]
 
+    skipped: tuple[str, ...] = ()
+    """The names of files in the same folder that are not read, as they don't end as tables do."""
+
     @property
     def folder(self) -> Path:
         """The folder of the first file. Paths in rows are relative to the folder of the row's own file."""
@@ -75,13 +78,18 @@ def open_table(
     `encoding` is that of text files; `delimiter` separates the cells of CSV and TSV where it is not the usual
     one. JSON lines are read in full, to find the types of the columns; of others only what says the columns.
     """
-    names = name_files(path)
+    names, skipped = name_files(path)
     files = tuple(names)
     with name_objects(names):
         stamps = tuple(stamp(file) for file in files)
         table_format = _format(common_kind(files), encoding, delimiter)
         return InputTable(
-            files, table_format.schema(files), table_format, stamps, names
+            files,
+            table_format.schema(files),
+            table_format,
+            stamps,
+            names,
+            skipped,
         )
 
 

@@ -1,6 +1,7 @@
 """Which files an input path means, of what kind they are, and whether they are still what they were."""
 
 import glob
+import mimetypes
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +46,16 @@ class Stamp(NamedTuple):
     inode: int
 
 
+class NamedFiles(NamedTuple):
+    """What an input path means."""
+
+    names: dict[Path, str]
+    """The files to read, in order, each with what to call it: its path, or its URL in a bucket."""
+
+    skipped: tuple[str, ...]
+    """The names of files in the same folder that are not read, as they don't end as tables do."""
+
+
 def stamp(file: Path) -> Stamp:
     """The present stamp of a file."""
     with file_errors(file):
@@ -57,14 +68,19 @@ def find_files(path: str) -> tuple[Path, ...]:
 
     Objects of a bucket are brought here.
     """
-    return tuple(name_files(path))
+    return tuple(name_files(path).names)
 
 
-def name_files(path: str) -> dict[Path, str]:
-    """The files that `path` means, in order, each with what to call it."""
+def name_files(path: str) -> NamedFiles:
+    """The files that `path` means, in order, each with what to call it; and those of its folder that are no tables."""
     if is_bucket_url(path):
-        return bring(path, lambda name: _kind_by_name(Path(name)) is not None)
-    return {file: str(file) for file in _local_files(path)}
+        names, others = bring(path, lambda name: bool(_kind_by_name(Path(name))))
+    else:
+        names = {file: str(file) for file in _local_files(path)}
+        others = _other_files(Path(path))
+    # Images beside a table are what its rows name: nobody takes them for a part of it.
+    skipped = tuple(name for name in others if not _is_image(name))
+    return NamedFiles(names, skipped)
 
 
 def _local_files(path: str) -> list[Path]:
@@ -108,11 +124,28 @@ def common_kind(files: tuple[Path, ...]) -> str:
 
 
 def _folder_files(folder: Path) -> list[Path]:
+    return [file for file in _shown_files(folder) if _kind_by_name(file)]
+
+
+def _other_files(given: Path) -> tuple[str, ...]:
+    files = _shown_files(given) if given.is_dir() else ()
+    return tuple(file.name for file in files if not _kind_by_name(file))
+
+
+def _shown_files(folder: Path) -> list[Path]:
+    """The files of a folder, by name."""
     with file_errors(folder):
         entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
-    # As globs and Spark do: hidden files, and markers such as _SUCCESS.
-    shown = [entry for entry in entries if not entry.name.startswith((".", "_"))]
-    return [entry for entry in shown if _kind_by_name(entry) and entry.is_file()]
+    # As globs and Spark do: without hidden files, and markers such as _SUCCESS.
+    return [
+        entry
+        for entry in entries
+        if not entry.name.startswith((".", "_")) and entry.is_file()
+    ]
+
+
+def _is_image(name: str) -> bool:
+    return (mimetypes.guess_type(name)[0] or "").startswith("image/")
 
 
 def _kind_by_name(file: Path) -> str | None:

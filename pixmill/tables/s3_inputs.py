@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from pixmill.storage.s3_objects import Listed, Objects
 
 
-def bring(url: str, is_table: Callable[[str], bool]) -> dict[Path, str]:
+def bring(
+    url: str, is_table: Callable[[str], bool]
+) -> tuple[dict[Path, str], tuple[str, ...]]:
     """Bring the objects that `url` means here: one, those that a pattern fits, or the tables directly below a prefix.
 
-    Returns the URL of each file, in order. Raises TableError where there are none, StoreError, and UserError where
-    what a bucket needs is not installed.
+    Returns the URL of each file, in order, and the names of other objects directly below a prefix. Raises TableError
+    where there are none, StoreError, and UserError where what a bucket needs is not installed.
     """
     from pixmill.storage.s3_objects import Objects  # not for tables of this machine
 
@@ -38,7 +40,8 @@ def bring(url: str, is_table: Callable[[str], bool]) -> dict[Path, str]:
         raise TableError(f"{url} {error}") from None
     make_cache_folder()
     objects = Objects(place._replace(prefix=""))
-    found = sorted(_find(objects, place.prefix, is_table), key=lambda one: one.name)
+    meant, skipped = _find(objects, place.prefix, is_table)
+    found = sorted(meant, key=lambda one: one.name)
     if not found:
         hint = "a folder is a prefix with tables directly below it, a pattern such as s3://bucket/tables/*.csv"
         raise TableError(
@@ -50,7 +53,7 @@ def bring(url: str, is_table: Callable[[str], bool]) -> dict[Path, str]:
             for one in found
         }
         used.update(path.parent for path in brought)
-    return brought
+    return brought, skipped
 
 
 @contextmanager
@@ -69,32 +72,36 @@ def name_objects(names: Mapping[Path, str]) -> Iterator[None]:
 
 def _find(
     objects: "Objects", key: str, is_table: Callable[[str], bool]
-) -> "list[Listed]":
+) -> "tuple[list[Listed], tuple[str, ...]]":
     from pixmill.storage.s3_objects import Listed
 
     parts = key.split("/")
     plain = next((at for at, part in enumerate(parts) if glob.has_magic(part)), None)
     if plain is not None:
         below = "".join(f"{part}/" for part in parts[:plain])
-        return [
+        fitting = [
             one
             for one in objects.list(below)
             if _is_safe(one.name) and _fits(one.name.split("/"), parts)
         ]
+        return fitting, ()
     # A key may be an object and the beginning of others' keys at once; the object is meant then.
     seen = objects.look(key)
     if seen:
-        return [Listed(key, seen)]
+        return [Listed(key, seen)], ()
     listed = (
         (one, one.name.removeprefix(f"{key}/"))
         for one in objects.list(f"{key}/")
         if _is_safe(one.name)
     )
-    return [
-        one
+    # As in a folder: hidden objects and the marks of other programs, such as _SUCCESS, are no part of the table.
+    shown = {
+        name: one
         for one, name in listed
-        if "/" not in name and is_table(name) and not name.startswith((".", "_"))
-    ]
+        if "/" not in name and not name.startswith((".", "_"))
+    }
+    tables = [one for name, one in shown.items() if is_table(name)]
+    return tables, tuple(name for name in shown if not is_table(name))
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:

@@ -77,6 +77,19 @@ def test_a_dataset_that_can_not_be_written_costs_nothing(
     assert simulated.bill.calls == 0
 
 
+def test_a_file_where_the_images_belong_costs_nothing(
+    project: Project, simulated: Simulated
+) -> None:
+    """B18: otherwise it would be found with the first picture, which is paid for by then."""
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    no_folder(project.folder / "out" / "images")
+    with pytest.raises(UserError, match="images is a file, so no image could be") as no:
+        run_config(project.path)
+    assert "nothing was paid" in no.value.hint
+    assert simulated.bill.calls == 0
+
+
 def test_looking_whether_a_store_can_be_written_leaves_nothing_in_it(
     project: Project, simulated: Simulated
 ) -> None:

@@ -1,5 +1,7 @@
 """What `pixmill plan` tells a person about a sweep before anything is paid."""
 
+from pathlib import Path
+
 from tests.conftest import Project, Simulated, run_config
 from tests.pixmill.cli.test_commands import pixmill
 
@@ -89,3 +91,21 @@ def test_validate_and_plan_print_notes_on_valid_rows(project: Project) -> None:
             "  note: 3 rows leave a placeholder of request.prompt empty" in shown.stderr
         )
         assert shown.stderr.count("note:") == 2
+
+
+def test_files_of_a_folder_that_are_not_read_are_named(
+    project: Project, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    project.write_rows(project.rows(2))
+    (tmp_path / "pets.csv").rename(folder / "pets.csv")
+    for name in ("more.csv.bak", "a.jpg", "_SUCCESS", ".hidden"):
+        (folder / name).write_bytes(b"")
+    config = project.write_config(input={"path": str(folder)})
+    for command in ("validate", "plan"):
+        shown = pixmill(command, config).stderr
+        assert (
+            "note: 1 file beside the table not read, because of the name: more.csv.bak\n"
+            in shown
+        )

@@ -75,6 +75,7 @@ def test_a_folder_means_its_table_files_by_name(tmp_path: Path) -> None:
     )
     table = open_table(str(tmp_path))
     assert names_of(table) == ["B.csv", "a.csv.gz", "b.csv"]
+    assert table.skipped == ("README.md",)
     assert [(batch.first_row, batch.file.name) for batch in table.batches()] == [
         (1, "B.csv"),
         (2, "a.csv.gz"),

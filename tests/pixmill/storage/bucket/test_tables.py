@@ -81,6 +81,8 @@ def test_folders_and_patterns_mean_what_they_mean_on_a_disk(bucket: Bucket) -> N
         assert (
             sorted(file.stem for file in open_table(bucket.url(key)).files) == expected
         ), key
+    assert open_table(bucket.url("in")).skipped == ("notes.txt",)
+    assert open_table(bucket.url("in/*.csv")).skipped == ()
 
 
 def test_parquet_comes_whole(bucket: Bucket, tmp_path: Path) -> None:
