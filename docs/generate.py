@@ -7,6 +7,7 @@
 
 import ast
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 import pyarrow as pa
 import typer
 
-from pixmill import errors
+from pixmill import errors, tuning
+from pixmill.backoff import Backoff
 from pixmill.cli import app
 from pixmill.datasets.own_columns import OWN_COLUMNS
 from pixmill.datasets.own_error_codes import OWN_CODES
@@ -285,12 +287,61 @@ All are in `pixmill.errors`. The text says what is wrong and where, `error.hint`
 """
 
 
+def limits_page() -> str:
+    """Return the page on limits, with the table of `pixmill/tuning.py` as it is now."""
+    page = (DOCS / "how-limits-work.md").read_text()
+    before, begin, rest = page.partition(
+        "<!-- constants: made from the code by `make docs` -->\n"
+    )
+    _, end, after = rest.partition("<!-- end of constants -->")
+    return before + begin + tuning_tables() + end + after
+
+
+def tuning_tables() -> str:
+    """Return a table for each section of `pixmill/tuning.py`: a number, its unit, and why it is what it is."""
+    source = Path(tuning.__file__).read_text()
+    text = ""
+    for section in re.split(r"^# (?=[A-Z])", source, flags=re.MULTILINE)[1:]:
+        title, _, body = section.partition("\n")
+        constants = re.findall(
+            r'^([A-Z_]+) = .*?\n"""(.*?)\n"""', body, re.MULTILINE | re.DOTALL
+        )
+        rows = []
+        for name, doc in constants:
+            unit, why = doc.split("\n\n", 1)
+            reason, _, change = " ".join(why.split()).partition(" More: ")
+            more, _, less = change.partition(" Less: ")
+            rows.append(
+                (
+                    f"`{name}`",
+                    _tuning_value(name),
+                    unit,
+                    reason,
+                    f"more: {more}<br>less: {less}",
+                )
+            )
+        text += (
+            f"\n### {title}\n\n"
+            + table(("name", "value", "unit", "why", "to change it"), rows)
+            + "\n"
+        )
+    return text + "\n"
+
+
+def _tuning_value(name: str) -> str:
+    value = getattr(tuning, name)
+    if isinstance(value, Backoff):
+        return f"{value.first:g}, doubling to {value.cap:g}"
+    return f"{value:g}"
+
+
 def pages() -> dict[str, str]:
     """Return every page that is made from the code, by its file name."""
     return {
         "dataset-columns.md": columns_page(),
         "error-codes.md": codes_page(),
         "invalid-rows.md": reasons_page(),
+        "how-limits-work.md": limits_page(),
         "commands.md": commands_page(),
         "python-api.md": api_page(),
     }

@@ -22,6 +22,7 @@ import pixmill.execution.thread_executor
 import pixmill.execution.work_queue
 from pixmill.ledger import process_owner as owner
 from pixmill.ledger import sqlite
+from pixmill.limits import account_lease
 from tests.virtual.world import START, Fiber, World
 
 _now: list[World] = []
@@ -275,6 +276,12 @@ def install(patch: pytest.MonkeyPatch) -> None:
     )
     patch.setattr(sqlite, "connect", _connect)
     _install_owners(patch)
+    # The names of leases decide who comes first: drawn at random, they would make each run of a seed another one.
+    patch.setattr(account_lease, "secrets", SimpleNamespace(token_hex=_token_hex))
+
+
+def _token_hex(length: int) -> str:
+    return world().random.randbytes(length).hex()
 
 
 def _connect(path: Path, *, writing: bool) -> Engine:
