@@ -13,7 +13,8 @@ from urllib.parse import quote
 import requests
 
 from pixmill.config.loading import load_config
-from pixmill.execution.run import Run, prepare
+from pixmill.execution.prepare import prepare
+from pixmill.execution.run import ActiveRun
 
 KEY = "benchmark"
 """What the simulator and whoever calls it read from PIXMILL_API_KEY."""
@@ -86,16 +87,16 @@ def write_config(
 
 
 @contextmanager
-def begun(config: Path) -> Iterator[Run]:
+def begun(config: Path) -> Iterator[ActiveRun]:
     """Begin a run without Prefect."""
-    with prepare(load_config(config)) as run:
-        run.begin()
+    with prepare(load_config(config)) as prepared:
+        run = prepared.start()
         yield run
 
 
-def pay(run: Run) -> None:
+def pay(run: ActiveRun) -> None:
     """Pay for every chunk of a run that has begun."""
-    with ThreadPoolExecutor(run.window) as tasks:
+    with ThreadPoolExecutor(2 * run.config.concurrency) as tasks:
         list(tasks.map(run.process, run.chunks()))
 
 

@@ -12,14 +12,13 @@ from prefect.futures import PrefectFuture
 from prefect_dask.task_runners import DaskTaskRunner
 
 from flows import dask_worker
+from flows.task_submission import name_rows
 from pixmill.errors import PixmillError
-from pixmill.execution.run import Run
+from pixmill.execution.run import ActiveRun
 from pixmill.execution.stop_reasons import StopReason
 from pixmill.execution.worker_pool import WorkerPool
 from pixmill.planning.jobs import Job
 from tasks.cv_process import cv_process_by_order
-
-log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 60
 
@@ -32,25 +31,30 @@ LOOPBACK = {
 
 
 @contextmanager
-def dask_workers(
-    run: Run, worker_pool: WorkerPool
+def submit_to_dask(
+    run: ActiveRun, pool: WorkerPool
 ) -> Iterator[Callable[[list[Job]], PrefectFuture[Any]]]:
-    """Connect to the workers of `run` and yield how a chunk is submitted; their engines end when the body does."""
-    # Dask repeats by itself what a dead worker had begun: `submit_chunks` does, once, after a look into the ledger.
-    logging.getLogger("distributed").setLevel(
-        logging.CRITICAL
-    )  # what matters the run says itself
+    """Connect to the workers of `run` and yield how a chunk is submitted.
+
+    What they have open for the run is closed when the body ends.
+    """
+    # What matters of its messages the run says itself.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # Dask repeats by itself what a dead worker had begun. `submit_chunks` does, once,
+    # after the ledger was asked what the worker had paid for.
     once = dask.config.set({"distributed.scheduler.allowed-failures": 0})
-    with once, worker_pool.key_in_environment(), _runner(run, worker_pool) as runner:
+    with once, pool.key_in_environment(), _start_runner(run, pool) as runner:
         client = runner.client
 
-        def tell(stopped: StopReason) -> None:
-            client.run(dask_worker.stop, run.run_id, stopped, on_error="ignore")
+        def tell(reason: StopReason) -> None:
+            # A run may be stopped when its scheduler is gone already.
+            with suppress(Exception):
+                client.run(dask_worker.stop, run.run_id, reason, on_error="ignore")
 
-        worker_pool.workers_ready(_count(client, run), tell)
+        pool.workers_ready(_count_workers(client, run), tell)
 
         def submit(chunk: list[Job]) -> PrefectFuture[Any]:
-            parameters = {"order": worker_pool.order(chunk), "rows": run.label(chunk)}
+            parameters = {"order": pool.request(chunk), "rows": name_rows(chunk)}
             with _context_for_workers():
                 future: PrefectFuture[Any] = runner.submit(
                     cv_process_by_order, parameters
@@ -60,29 +64,28 @@ def dask_workers(
         try:
             yield submit
         finally:
-            with suppress(
-                Exception
-            ):  # a scheduler that is gone; the engines then close for want of chunks
+            # With a scheduler that is gone they close for want of chunks.
+            with suppress(Exception):
                 client.run(dask_worker.close, run.run_id, on_error="ignore")
 
 
-def _runner(run: Run, worker_pool: WorkerPool) -> DaskTaskRunner:
+def _start_runner(run: ActiveRun, pool: WorkerPool) -> DaskTaskRunner:
     address = run.config.execution.address
     if address:
         return DaskTaskRunner(address=address)
     return DaskTaskRunner(
         cluster_kwargs={
             **LOOPBACK,
-            "n_workers": worker_pool.workers,
-            "threads_per_worker": worker_pool.chunks_per_worker,
+            "n_workers": pool.workers,
+            "threads_per_worker": pool.chunks_per_worker,
             "memory_limit": 0,  # a worker that is killed for its size leaves calls in doubt
             "silence_logs": logging.CRITICAL,
-            "preload": "flows.dask_worker",
+            "preload": dask_worker.__name__,
         }
     )
 
 
-def _count(client: Any, run: Run) -> int:
+def _count_workers(client: Any, run: ActiveRun) -> int:
     """How many workers there are. Raises PixmillError where none comes."""
     try:
         client.wait_for_workers(1, timeout=WAIT_SECONDS)

@@ -8,7 +8,7 @@ from flows.prefect_ui import forward_logs, show_progress
 from flows.run_states import cli_arguments, failure_state, run_state
 from flows.task_submission import submit_chunks
 from pixmill.errors import PixmillError
-from pixmill.execution.run import Run, flow_run
+from pixmill.execution.prepare import PreparedRun, prepare_flow_run
 from pixmill.execution.worker_pool import check_installed
 from pixmill.memory import keep_little
 from pixmill.signals import graceful_shutdown
@@ -33,24 +33,27 @@ def generate_dataset(
         keep_little()  # the process of a deployment's run does nothing else
     command = f"pixmill status {cli_arguments(config, overrides or [])}"
     try:
-        prepared = flow_run(
-            config, overrides or [], limit, new_store=new_store, deployed=deployed
+        prepared_by = prepare_flow_run(
+            config, overrides, limit, new_store=new_store, deployed=deployed
         )
-        with forward_logs(), prepared as run, graceful_shutdown(run.interrupt):
-            summary = _carry_out(run)
-            return run_state(  # type: ignore[no-any-return]
-                summary, run.config.budget.currency, command, deployed=deployed
-            )
+        with (
+            forward_logs(),
+            prepared_by as prepared,
+            graceful_shutdown(prepared.interrupt),
+        ):
+            summary = _carry_out(prepared)
+            currency = prepared.config.budget.currency
+            return run_state(summary, currency, command, deployed=deployed)  # type: ignore[no-any-return]
     except PixmillError as error:
         if not deployed:
             raise
         return failure_state(error, command)  # type: ignore[no-any-return]
 
 
-def _carry_out(run: Run) -> dict[str, Any]:
+def _carry_out(prepared: PreparedRun) -> dict[str, Any]:
     """Pay for what is pending, chunk by chunk, and publish."""
-    check_installed(run.config.execution)
-    run.begin()
+    check_installed(prepared.config.execution)
+    run = prepared.start()
     with show_progress(run):
         submit_chunks(run)
         summary: dict[str, Any] = publish_dataset(run.run_id)

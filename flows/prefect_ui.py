@@ -15,7 +15,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging.handlers import APILogHandler
 
-from pixmill.execution.run import Run
+from pixmill.execution.run import ActiveRun
 from pixmill.redaction import redact_logs
 from pixmill.threads import start_thread
 
@@ -50,7 +50,7 @@ def forward_logs() -> Iterator[None]:
 
 
 @contextmanager
-def show_progress(run: Run) -> Iterator[None]:
+def show_progress(run: ActiveRun) -> Iterator[None]:
     """Keep a progress artifact of `run` up to date until the body ends."""
     ended = threading.Event()
     # Paying never waits for it: Prefect's client asks a server that is gone, or hangs,
@@ -63,7 +63,7 @@ def show_progress(run: Run) -> Iterator[None]:
         showing.join(END_SECONDS)
 
 
-def _keep_updated(run: Run, ended: threading.Event) -> None:
+def _keep_updated(run: ActiveRun, ended: threading.Event) -> None:
     artifact = None
     warned = False
     last = False
@@ -77,11 +77,13 @@ def _keep_updated(run: Run, ended: threading.Event) -> None:
             warned = True
 
 
-def _update(artifact: UUID | None, run: Run) -> UUID:
+def _update(artifact: UUID | None, run: ActiveRun) -> UUID:
     if artifact is None:
         made = create_progress_artifact(
-            progress=run.percent,
+            progress=run.executor.counts.percent,
             description=f"jobs of {run.config.name}",
         )
         return cast(UUID, made)
-    return cast(UUID, update_progress_artifact(artifact, progress=run.percent))
+    return cast(
+        UUID, update_progress_artifact(artifact, progress=run.executor.counts.percent)
+    )

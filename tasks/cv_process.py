@@ -7,8 +7,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from pixmill.errors import PixmillError
+from pixmill.execution.active_runs import active_run
 from pixmill.execution.progress import ChunkCounts
-from pixmill.execution.run import running
 from pixmill.execution.worker import ChunkRequest, ChunkResult, process
 from pixmill.planning.jobs import Job
 
@@ -32,7 +32,7 @@ PAID: dict[str, Any] = {
 @task(**PAID)
 def cv_process(run_id: str, chunk: list[Job], rows: str) -> ChunkCounts:
     """Pay for `chunk` in the run `run_id` of this process; `rows` names its rows in the UI."""
-    return running(run_id).process(chunk)
+    return active_run(run_id).process(chunk)
 
 
 @task(**PAID)

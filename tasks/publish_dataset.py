@@ -5,12 +5,12 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pixmill.execution.run import running
+from pixmill.execution.active_runs import active_run
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def publish_dataset(run_id: str) -> dict[str, Any]:
     """Fetch what images are missing, publish, and return what `run --json` says."""
-    run = running(run_id)
+    run = active_run(run_id)
     run.fetch_missing()
-    return run.finish()
+    return run.finish().as_dict()

@@ -9,11 +9,13 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from pixmill.execution.run import Run, running
+from pixmill.execution.active_runs import active_run
+from pixmill.execution.run import ActiveRun
 from pixmill.threads import start_thread
 
 log = logging.getLogger("pixmill.results")
 
+SHOWN_CODES = 20
 SECONDS = 3.0
 """How long a run waits in the end for what shows it."""
 
@@ -24,7 +26,9 @@ def show_results(run_id: str, summary: dict[str, Any]) -> None:
 
     The run is over and published: a server that is gone, or hangs, changes nothing of that.
     """
-    showing = start_thread(partial(_show, running(run_id), summary), "pixmill-artifact")
+    showing = start_thread(
+        partial(_show, active_run(run_id), summary), "pixmill-artifact"
+    )
     showing.join(SECONDS)
     if showing.is_alive():
         log.warning(
@@ -32,11 +36,14 @@ def show_results(run_id: str, summary: dict[str, Any]) -> None:
         )
 
 
-def _show(run: Run, summary: dict[str, Any]) -> None:
+def _show(run: ActiveRun, summary: dict[str, Any]) -> None:
     # An artifact's key is lower-case letters, digits and dashes.
     name = run.config.name.lower().replace("_", "-")
     rows = [{"what": what, "value": str(value)} for what, value in summary.items()]
-    failures = [{"code": code, "calls": calls} for code, calls in run.top_codes()]
+    failures = [
+        {"code": code, "calls": calls}
+        for code, calls in run.executor.counts.codes.most_common(SHOWN_CODES)
+    ]
     try:
         create_table_artifact(
             rows, key=f"{name}-summary", description=summary["reason"]

@@ -16,7 +16,8 @@ import yaml
 from hypothesis import HealthCheck, settings
 
 from pixmill.config.loading import load_config
-from pixmill.execution.run import prepare
+from pixmill.execution.prepare import prepare
+from pixmill.execution.run import ActiveRun
 from tests.fork_server import COMMAND, close_fork_servers, fork_process
 from tests.prefect_api import common_server
 from tests.real_command import Command
@@ -211,12 +212,17 @@ def run_config(
     config: str, *overrides: str, limit: int | None = None
 ) -> dict[str, Any]:
     """Run a config through the library, as the flow does but without Prefect; return what `run --json` says."""
-    with prepare(load_config(config, overrides), limit) as run:
-        run.begin()
-        with ThreadPoolExecutor(run.window) as tasks:
-            list(tasks.map(run.process, run.chunks()))
+    with prepare(load_config(config, overrides), limit) as prepared:
+        run = prepared.start()
+        pay_for_chunks(run)
         run.fetch_missing()
-        return run.finish()
+        return run.finish().as_dict()
+
+
+def pay_for_chunks(run: ActiveRun) -> None:
+    """Pay for what is pending on threads of this process, enough of them to keep all calls in flight."""
+    with ThreadPoolExecutor(2 * run.config.concurrency) as tasks:
+        list(tasks.map(run.process, run.chunks()))
 
 
 def results(report: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -13,8 +13,8 @@ from pixmill.text import duration, in_words, money
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from pixmill.execution.prepare import PreparedRun
     from pixmill.execution.progress import Progress
-    from pixmill.execution.run import Run
     from pixmill.planning.input_images import InputCounts
 
 FRAME_SECONDS = 0.25
@@ -61,7 +61,7 @@ def _looked_at(counts: "InputCounts") -> str:
 
 
 @contextmanager
-def shown(run: "Run") -> Iterator[None]:
+def show_progress(run: "PreparedRun") -> Iterator[None]:
     """Show the progress of `run` on stderr while the body goes on."""
     ended = threading.Event()
     show = _show_live if sys.stderr.isatty() else _show_plain
@@ -76,13 +76,13 @@ def shown(run: "Run") -> Iterator[None]:
         thread.join()
 
 
-def _show_plain(run: "Run", ended: threading.Event) -> None:
+def _show_plain(run: "PreparedRun", ended: threading.Event) -> None:
     while not ended.wait(PLAIN_SECONDS):
-        if run.executor:
-            echo(plain_line(run.executor.progress()))
+        if run.started:
+            echo(plain_line(run.started.executor.progress()))
 
 
-def _show_live(run: "Run", ended: threading.Event) -> None:
+def _show_live(run: "PreparedRun", ended: threading.Event) -> None:
     from rich.console import Console
     from rich.live import Live
 
@@ -91,8 +91,8 @@ def _show_live(run: "Run", ended: threading.Event) -> None:
         Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live,
     ):
         while not ended.wait(FRAME_SECONDS):
-            if run.executor:
-                live.update(block(run.executor.progress()), refresh=True)
+            if run.started:
+                live.update(block(run.started.executor.progress()), refresh=True)
 
 
 def plain_line(now: "Progress") -> str:

@@ -57,7 +57,7 @@ def _print_repaired(repaired: "Repaired", config: str) -> None:
     pending = codes["image_pending"]
     lost = codes["image_lost"]
     echo(f"{_describe_progress(repaired.checked)}; {repaired.fetched:,} fetched")
-    echo(f"  {repaired.report['dataset']}")
+    echo(f"  {repaired.report.dataset}")
     if repaired.missing_inputs:
         echo(f"  {repaired.missing_inputs:,} rows lack their input image")
     if codes:

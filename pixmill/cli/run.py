@@ -6,7 +6,7 @@ import sys
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn
 
 import typer
 
@@ -35,11 +35,16 @@ REHEARSAL = (
 )
 """What makes a rehearsal of any config: the embedded simulator answers, in a store of its own."""
 
+_STOPPED_EARLY = (4, 5, 6, EXIT_INTERRUPTED)
+"""Exit codes of runs that left something unsent, for a reason that their summary names."""
+
 if TYPE_CHECKING:
     from pixmill.cli.embedded_prefect import EmbeddedServer
     from pixmill.config.model import Config
+    from pixmill.execution.active_runs import FlowParameters
+    from pixmill.execution.prepare import PreparedRun
     from pixmill.execution.retry_selection import RetrySelection
-    from pixmill.execution.run import Run
+    from pixmill.execution.run_summary import RunSummary
 
 
 def run(
@@ -93,6 +98,15 @@ class RunRequest(NamedTuple):
     faults: Path | None = None
 
     @property
+    def flow_parameters(self) -> "FlowParameters":
+        """What the flow of this order is called with; they show in Prefect."""
+        from pixmill.execution.active_runs import FlowParameters
+
+        return FlowParameters.of(
+            self.config, self.overrides, self.limit, self.new_store
+        )
+
+    @property
     def status_command(self) -> str:
         """What to type to see how far it is."""
         where = f" --set {REHEARSAL[0]}" if self.faults else ""
@@ -101,19 +115,18 @@ class RunRequest(NamedTuple):
 
 def pay(order: RunRequest, *, as_json: bool) -> NoReturn:
     """Carry an order out, say how that went and end the process with its exit code, whether anybody reads or not."""
-    from pixmill.execution.run_summary import NOTHING_DONE
+    from pixmill.execution.run_summary import RunSummary
 
     paying = _Paying(order, as_json)
     with handle_signals(heeding(paying.first_signal, paying.second_signal)):
         try:
-            report = _carried_out(order, paying)
+            summary = _carry_out(order, paying)
         except (KeyboardInterrupt, typer.Abort):
-            report = {
-                **NOTHING_DONE,
-                "exit_code": EXIT_INTERRUPTED,
-                "reason": "interrupted before anything was sent",
-            }
-        paying.end(report)
+            summary = RunSummary(
+                exit_code=EXIT_INTERRUPTED,
+                reason="interrupted before anything was sent",
+            )
+        paying.end(summary)
 
 
 class _Paying:
@@ -126,12 +139,13 @@ class _Paying:
     def __init__(self, order: RunRequest, as_json: bool) -> None:
         self._order = order
         self._as_json = as_json
-        self.run: Run | None = None
+        self.run: PreparedRun | None = None
+        """The run of the order, once it is planned."""
         self._ending = threading.Lock()
 
     def first_signal(self, name: str) -> None:
         """End what has sent nothing. Raises KeyboardInterrupt there."""
-        if self.run is None or not self.run.begun:
+        if self.run is None or self.run.started is None:
             raise KeyboardInterrupt
         words = f"{name}: the run is over, all of it is recorded; waiting for Prefect"
         # On a thread of its own: the interrupted code may be about to print.
@@ -139,15 +153,16 @@ class _Paying:
 
     def second_signal(self) -> None:
         """Leave at once, with the report where there is one."""
-        report = self.run.report if self.run else None
-        if report is None:
+        started = self.run.started if self.run else None
+        if started is None or started.summary is None:
             os._exit(EXIT_INTERRUPTED)
-        threading.Thread(target=self.end, args=(report,), daemon=True).start()
+        args = (started.summary,)
+        threading.Thread(target=self.end, args=args, daemon=True).start()
 
-    def end(self, report: dict[str, Any]) -> NoReturn:
+    def end(self, summary: "RunSummary") -> NoReturn:
         """Say how it went and end the process."""
         self._ending.acquire()  # whoever comes second need not say it again
-        _say_report(report, self._order)
+        _print_summary(summary, self._order)
         if self._order.faults:
             echo(
                 "REHEARSAL over: nothing was paid, no provider was called, all of it is in "
@@ -155,14 +170,14 @@ class _Paying:
             )
         if self._as_json:
             with suppress(OSError):  # nobody may be left to read it
-                print_json(report)
-        exit_process(report["exit_code"], at_once=True)
+                print_json(summary.as_dict())
+        exit_process(summary.exit_code, at_once=True)
 
 
-def _carried_out(order: RunRequest, paying: _Paying) -> dict[str, Any]:
-    """Plan, agree, run; return the run's report."""
-    from pixmill.execution.run import prepare
-    from pixmill.execution.run_summary import NOTHING_DONE
+def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
+    """Plan, agree, run; return the run's summary."""
+    from pixmill.execution.prepare import prepare
+    from pixmill.execution.run_summary import RunSummary
 
     settings = order.settings
     retried = order.retried
@@ -179,24 +194,32 @@ def _carried_out(order: RunRequest, paying: _Paying) -> dict[str, Any]:
         )
         look = InputLook()
         prepared = stack.enter_context(
-            prepare(settings, order.limit, look.show, retried)
+            prepare(
+                settings,
+                order.limit,
+                look.show,
+                retried,
+                faults=order.faults,
+                flow_parameters=order.flow_parameters,
+            )
         )
         paying.run = prepared
         look.end()
         if retried and not prepared.plan.asked:
-            return {
-                **NOTHING_DONE,
-                "reason": f"nothing to retry: no job is {retried.describe()}",
-            }
+            return RunSummary(
+                reason=f"nothing to retry: no job is {retried.describe()}"
+            )
         print_plan(prepared.plan)
         if order.faults:
             _say_rehearsed(prepared)
         if prepared.to_pay:
-            prepared.ledger.begin_check()  # while a person thinks and Prefect starts; `begin` waits
+            # While a person thinks and Prefect starts; `start` waits for it.
+            prepared.ledger.begin_check()
             _agree(prepared, order)
-            prepared.connect(order.faults)
+            # Before Prefect is: a missing key need not wait for it.
+            prepared.connect()
             server.use()
-            return _flow(prepared, order)
+            return _run_flow(prepared, order)
         return _publish_only(prepared)
 
 
@@ -238,7 +261,7 @@ class _Server:
             embedded.use()
 
 
-def _say_rehearsed(run: "Run") -> None:
+def _say_rehearsed(run: "PreparedRun") -> None:
     """Say how much of a config there is left to rehearse, and how to begin anew."""
     settled = run.plan.distinct - run.plan.to_pay
     if settled:
@@ -248,7 +271,7 @@ def _say_rehearsed(run: "Run") -> None:
         echo("  --set store=FOLDER rehearses all of them, with what it makes in FOLDER")
 
 
-def _agree(run: "Run", order: RunRequest) -> None:
+def _agree(run: "PreparedRun", order: RunRequest) -> None:
     """Ask on a terminal; without one hold the run to its rules, a rehearsal to none. Raises SpendingRefused."""
     from pixmill.execution.spending_rules import (
         changes_since_last_run,
@@ -286,50 +309,57 @@ def _agree(run: "Run", order: RunRequest) -> None:
     )
 
 
-def _flow(run: "Run", order: RunRequest) -> dict[str, Any]:
+def _run_flow(run: "PreparedRun", order: RunRequest) -> "RunSummary":
+    """Let Prefect carry out a run that was agreed to."""
     from prefect.exceptions import TerminationSignal
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.generate import generate_dataset
-    from pixmill.cli.progress import shown
-    from pixmill.execution.run import adopt_run
+    from pixmill.cli.progress import show_progress
 
-    # The end of a run waits for the thread of the heartbeats, which sleeps for whole seconds. Whoever waits for them
-    # sets how often they come.
+    # The end of a run waits for the thread of the heartbeats, which sleeps for whole
+    # seconds. Whoever waits for them sets how often they come.
     no_heartbeats = temporary_settings(
         set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
     )
-    with adopt_run(run), shown(run), no_heartbeats:
+    with show_progress(run), no_heartbeats:
         try:
-            report = generate_dataset(order.config, order.overrides, order.limit)
+            generate_dataset(
+                order.config, order.overrides, order.limit, order.new_store
+            )
         except PixmillError:
             _deliver_events()
             raise
-        except (
-            TerminationSignal
-        ):  # a SIGTERM that Prefect took, before the run drained or after
-            if not run.begun:
+        except TerminationSignal:
+            # A SIGTERM that Prefect took, before the run drained or after.
+            if run.started is None:
                 raise KeyboardInterrupt from None
-            return run.report or run.finish()
-        except Exception as error:  # Prefect's own, such as a server that is gone
-            return _without_prefect(run, error)
+            return run.started.finish()
+        except Exception as error:
+            return _finish_without_prefect(run, error)
         _deliver_events()
-        return report
+    if run.started is None:
+        raise PixmillError(f"the flow of run {run.run_id} did not start it")
+    return run.started.finish()
 
 
-def _without_prefect(run: "Run", error: Exception) -> dict[str, Any]:
-    """Return the report of a run that Prefect left alone. Raises PixmillError where it never began."""
-    gave_up = f"Prefect failed ({type(error).__name__}: {error})"
-    if not run.begun:
+def _finish_without_prefect(run: "PreparedRun", error: Exception) -> "RunSummary":
+    """Return the summary of a run that Prefect left alone, because its server is gone for instance.
+
+    Raises PixmillError where it never started.
+    """
+    what = f"Prefect failed ({type(error).__name__}: {error})"
+    if run.started is None:
         raise PixmillError(
-            f"{gave_up} before the run began; nothing was sent",
+            f"{what} before the run began; nothing was sent",
             hint="run the same command again, or set PREFECT_API_URL to a server that answers",
         ) from error
-    report = run.report or run.finish()
+    summary = run.started.finish()
     echo(
-        f"warning: {gave_up} during the run; what was paid for is recorded and published without it"
+        f"warning: {what} during the run; "
+        "what was paid for is recorded and published without it"
     )
-    return report
+    return summary
 
 
 def _deliver_events() -> None:
@@ -342,35 +372,37 @@ def _deliver_events() -> None:
     sending.join(EVENT_SECONDS)
 
 
-def _publish_only(run: "Run") -> dict[str, Any]:
+def _publish_only(prepared: "PreparedRun") -> "RunSummary":
     """Publish without Prefect: there is nothing to pay for."""
     from pixmill.signals import graceful_shutdown
 
-    with graceful_shutdown(run.interrupt):
-        run.begin()
+    with graceful_shutdown(prepared.interrupt):
+        run = prepared.start()
         run.fetch_missing()
         return run.finish()
 
 
-def _say_report(report: dict[str, Any], order: RunRequest) -> None:
-    currency = order.settings.budget.currency
-    status_command = order.status_command
-    if report["run_id"] is None:
-        echo(report["reason"])
+def _print_summary(summary: "RunSummary", order: RunRequest) -> None:
+    if summary.run_id is None:
+        echo(summary.reason)
         return
-    echo(report["reason"])
-    parts = [f"{report['succeeded']:,} succeeded ({report['cached']:,} cached)"]
+    is_early = summary.exit_code in _STOPPED_EARLY
+    echo(f"stopped early: {summary.reason}" if is_early else summary.reason)
+    parts = [f"{summary.succeeded:,} succeeded ({summary.cached:,} cached)"]
     names = ("failed", "refused", "in_doubt", "invalid", "skipped", "images_missing")
-    parts += [f"{report[name]:,} {in_words(name)}" for name in names if report[name]]
-    cost = "" if report["cost"] is None else f", {money(report['cost'], currency)}"
-    calls = f"{report['calls']:,} calls in {duration(report['seconds'])}"
+    counts = summary.as_dict()
+    parts += [f"{counts[name]:,} {in_words(name)}" for name in names if counts[name]]
+    cost = ""
+    if summary.cost is not None:
+        cost = f", {money(summary.cost, order.settings.budget.currency)}"
+    calls = f"{summary.calls:,} calls in {duration(summary.seconds)}"
     echo(f"  {', '.join(parts)}; {calls}{cost}")
-    echo(f"  {report['dataset']}")
-    if report["report"]:
-        echo(f"  {report['report']}")
+    echo(f"  {summary.dataset}")
+    if summary.report:
+        echo(f"  {summary.report}")
         _say_copy(order.settings)
-    if report["exit_code"]:
-        echo(f"next: {status_command}")
+    if summary.exit_code:
+        echo(f"next: {order.status_command}")
 
 
 def _say_copy(config: "Config") -> None:

@@ -1,7 +1,7 @@
-"""Bringing output images home: a small pool that fetches, verifies and stores them and writes down where they are.
+"""Output images: a small pool fetches, verifies and stores them, and writes down where they are.
 
-Output URLs live for a day at most, so images are fetched at once; the pool is apart from the threads that pay, so a
-slow image never holds a provider slot.
+Output URLs live for a day at most, so images are fetched at once. The pool is separate
+from the threads that pay, so that a slow image never holds a slot of the provider.
 """
 
 import contextvars
@@ -9,27 +9,25 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, NamedTuple
 
 from pixmill.errors import PixmillError, StoreError
+from pixmill.execution.bug_limit import BugLimit
+from pixmill.execution.stop_signal import StopSignal
 from pixmill.ledger import Ledger, MissingImages
 from pixmill.ledger.schema import now_micros
 from pixmill.storage import NotYetStored, Store
 from pixmill.storage.image_decoding import ImageError
-from pixmill.storage.image_fetcher import (
-    ImageFetcher,
-    url_expiry,
-)
+from pixmill.storage.image_fetcher import ImageFetcher, url_expiry
 from pixmill.storage.image_store import ImageFile
 from pixmill.storage.integrity import NamedImage
 
 log = logging.getLogger(__name__)
 
 THREADS = 8
-MOST_BUGS = 5
-"""Faults of this program after which it is pointless to pay for more images."""
 END_SECONDS = 5.0
 """How long an interrupted run waits for images after its last call: their URLs live for a day."""
 URL_LIFE_MICROS = 24 * 3600 * 1_000_000
@@ -45,22 +43,21 @@ MOST_WAITING = 1_000
 """Paid jobs that wait for their images, beyond which none is paid for: their URLs live for a day."""
 
 LOOK_SECONDS = 0.2
-"""How often who waits for others to be fetched looks whether the run stops."""
+"""How often whoever waits for room looks whether there is some."""
 
 _PENDING = "image_pending"
 _LOST = "image_lost"
 
 
-class Kept(NamedTuple):
-    """What became of the images of a job.
-
-    `files` are those on a disk, as the ledger's JSON; `error` is why they are not in the store, `None` where they are.
-    `may_pass`: the images are whole, and only the disk would not have them.
-    """
+class StoredImages(NamedTuple):
+    """What became of the images of a job."""
 
     files: str | None = None
+    """Those that are on a disk, as the ledger's JSON."""
     error: str | None = None
+    """Why they are not in the store, `None` where they are."""
     may_pass: bool = False
+    """Whether the images are whole, and only the disk would not have them."""
 
 
 class _Held(NamedTuple):
@@ -72,87 +69,120 @@ class _Held(NamedTuple):
 
 
 class Downloads:
-    """Fetches and stores the images of one run. `failure` is what makes it pointless to pay for more of them."""
+    """Fetches and stores the images of one run.
+
+    What makes it pointless to pay for more of them, such as a full disk, sets the run's
+    `stop` signal.
+    """
 
     def __init__(
-        self, store: Store, run_id: str, ledger: Ledger, fetcher: ImageFetcher
+        self,
+        store: Store,
+        run_id: str,
+        ledger: Ledger,
+        fetcher: ImageFetcher,
+        stop: StopSignal,
     ) -> None:
         self._store = store
         self._run_id = run_id
         self._ledger = ledger
         self._fetcher = fetcher
+        self._stop = stop
         self._lock = threading.Lock()
-        self._held: list[_Held] = []
-        self._cancelled = False
         self.waiting = 0
-        self.failure: PixmillError | None = None
+        """Jobs whose images are being fetched, or will be."""
+        self._held: list[_Held] = []
+        self._bugs = BugLimit(stop)
+        self._cancelled = False
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="pixmill-image")
         self._ended = threading.Event()
         self._ender: threading.Thread | None = None
-        self._bugs = 0
 
-    def keep(self, images: Sequence[bytes]) -> Kept:
+    # Images inside answers
+
+    def keep(self, images: Sequence[bytes]) -> StoredImages:
         """Store images that came inside an answer, before that is recorded: no URL leads to them again."""
-        return self._stored("that came inside an answer", images)
+        return self._save("that came inside an answer", images)
 
     def note(
-        self, job_key: str, urls: Sequence[str], images: Sequence[bytes], kept: Kept
+        self,
+        job_key: str,
+        urls: Sequence[str],
+        images: Sequence[bytes],
+        stored: StoredImages,
     ) -> None:
         """Write down what is amiss with the `images` of an answer that is recorded with its `urls`.
 
         Those that could not be written are held, as far as `HELD_BYTES` go, and tried again by `close`.
         """
-        if kept.error is None or (urls and kept.files is None):
+        if stored.error is None or (urls and stored.files is None):
             return
         self._ledger.record_image(
             job_key,
             self._run_id,
             urls,
-            images=kept.files,
-            error=kept.error,
+            images=stored.files,
+            error=stored.error,
             download_ms=0.0,
         )
-        if kept.may_pass:
+        if stored.may_pass:
             with self._lock:
                 held = sum(len(image) for of in self._held for image in of.images)
                 if held + sum(map(len, images)) <= HELD_BYTES:
                     self._held.append(_Held(job_key, urls, images))
 
-    def fetch(
-        self, images: MissingImages, done: Callable[[], None] = lambda: None
-    ) -> None:
-        """Fetch the images of a paid job in the background, write down where they are, then call `done`."""
-        self._wait(1)
+    # Images behind URLs
+
+    def fetch(self, missing: MissingImages) -> Future[StoredImages]:
+        """Fetch the images of a paid job in the background, and write down where they are.
+
+        The result is what became of them; it is never an exception.
+        """
+        self._count(1)
         context = contextvars.copy_context()
         try:
-            self._pool.submit(context.run, self._bring_home, images, done)
-        except (
-            RuntimeError
-        ) as error:  # there are no more threads, or it was cancelled meanwhile
+            return self._pool.submit(context.run, self._bring_home, missing)
+        except RuntimeError as error:
+            # There are no more threads, or it was cancelled meanwhile.
+            self._count(-1)
             if not self._cancelled:
                 self._give_up(f"images can't be fetched: {error}")
-            self._wait(-1)
-            done()
+            pending = Future[StoredImages]()
+            pending.set_result(StoredImages(error=_PENDING))
+            return pending
 
-    def fetch_in_turn(
-        self,
-        missing: Iterable[MissingImages],
-        is_stopping: Callable[[], bool],
-    ) -> None:
+    def fetch_in_turn(self, missing: Iterable[MissingImages]) -> None:
         """Fetch what is missing in its order, as many at a time as there are threads, until the run stops."""
-        room = threading.Semaphore(THREADS)
+        fetching = set[Future[StoredImages]]()
         for images in missing:
-            while not room.acquire(timeout=LOOK_SECONDS):
-                if self._cancelled:  # what was dropped gives no room back
-                    return
-            if is_stopping() or self.failure:
+            while len(fetching) >= THREADS and not self._stop.is_set:
+                # A look now and then: a fetch that is cancelled wakes nobody.
+                _, fetching = wait(fetching, LOOK_SECONDS, FIRST_COMPLETED)
+            if self._cancelled or self._stop.is_set:
                 return
-            self.fetch(images, room.release)
+            fetching.add(self.fetch(images))
+
+    def wait_for_room(self) -> None:
+        """Return once fewer than `MOST_WAITING` jobs wait for their images, or the run stops."""
+        while self.waiting >= MOST_WAITING and not self._stop.is_set:
+            self._stop.wait(LOOK_SECONDS)
+
+    # Ends
 
     def cancel(self) -> None:
         """Drop the fetches that have not begun; those images stay pending."""
         self._cancelled = True
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def end_soon(self) -> None:
+        """Let fetches work for `END_SECONDS`, then end them; those images stay pending. From any thread."""
+        with self._lock:
+            if self._ender:
+                return
+            self._ender = threading.Thread(
+                target=self._end_later, name="pixmill-image-end", daemon=True
+            )
+        self._ender.start()
 
     def close(self) -> None:
         """Wait for all fetches to end, and try once more to write what is held."""
@@ -163,44 +193,51 @@ class Downloads:
         for pause in TRIES_AGAIN:
             if self._held:
                 time.sleep(pause)
-                self._held = [held for held in self._held if not self._is_written(held)]
+                self._held = [held for held in self._held if not self._write_held(held)]
         self._fetcher.close()
 
-    def _is_written(self, held: _Held) -> bool:
-        kept = self._stored(f"of job {held.job_key[:12]}", held.images)
-        if kept.files is None:
+    def _end_later(self) -> None:
+        if not self._ended.wait(END_SECONDS):
+            self._fetcher.abort()
+
+    def _write_held(self, held: _Held) -> bool:
+        stored = self._save(f"of job {held.job_key[:12]}", held.images)
+        if stored.files is None:
             return False
-        self._record(held.job_key, held.urls, kept, 0.0)
+        self._record(held.job_key, held.urls, stored, 0.0)
         return True
 
-    def _bring_home(self, missing: MissingImages, done: Callable[[], None]) -> None:
-        begun = time.perf_counter()
+    # One job
+
+    def _bring_home(self, missing: MissingImages) -> StoredImages:
+        began = time.perf_counter()
         try:
-            files = (
-                json.dumps(missing.files, allow_nan=False) if missing.files else None
-            )
-            if files and self._are_stored(missing.files):
-                kept = Kept(files)
-            elif missing.urls:
-                fetched = self._stored(
-                    f"of job {missing.job_key[:12]}",
-                    map(self._fetcher.fetch, missing.urls),
-                )
-                ended = not files and missing.expires_at <= now_micros()
-                kept = (
-                    fetched
-                    if fetched.files
-                    else Kept(files, _LOST if ended else _PENDING)
-                )
-            else:
-                return
-            elapsed_ms = (time.perf_counter() - begun) * 1000
-            self._record(missing.job_key, missing.urls, kept, elapsed_ms)
+            stored = self._locate(missing)
+            elapsed_ms = (time.perf_counter() - began) * 1000
+            if stored.error is None or missing.urls:
+                self._record(missing.job_key, missing.urls, stored, elapsed_ms)
         except Exception as error:
             self._note_bug(f"of job {missing.job_key[:12]}", error)
+            return StoredImages(error=_PENDING)
+        else:
+            return stored
         finally:
-            self._wait(-1)
-            done()
+            self._count(-1)
+
+    def _locate(self, missing: MissingImages) -> StoredImages:
+        """Have the images of a job in the store: they may be there by now, or at their URLs."""
+        known = None
+        if missing.files:
+            known = json.dumps(missing.files, allow_nan=False)
+            if self._are_stored(missing.files):
+                return StoredImages(known)
+        if missing.urls:
+            contents = map(self._fetcher.fetch, missing.urls)
+            fetched = self._save(f"of job {missing.job_key[:12]}", contents)
+            if fetched.files:
+                return fetched
+        is_dead = not known and missing.expires_at <= now_micros()
+        return StoredImages(known, _LOST if is_dead else _PENDING)
 
     def _are_stored(self, files: Sequence[Mapping[str, Any]]) -> bool:
         """Whether the store has images by now, which may have waited for it on this machine or on another."""
@@ -212,96 +249,76 @@ class Downloads:
                 for file in files
             )
         except (OSError, StoreError) as error:
-            self._refused("that waits for the store", error)
+            self._note_refusal("that waits for the store", error)
             return False
 
     def _record(
-        self, job_key: str, urls: Sequence[str], kept: Kept, download_ms: float
+        self,
+        job_key: str,
+        urls: Sequence[str],
+        stored: StoredImages,
+        download_ms: float,
     ) -> None:
         try:
             self._ledger.record_image(
                 job_key,
                 self._run_id,
                 urls,
-                images=kept.files,
-                error=kept.error,
+                images=stored.files,
+                error=stored.error,
                 download_ms=download_ms,
             )
         except PixmillError as error:
-            self.failure = self.failure or error
+            self._stop.fail(error)
 
-    def wait_for_room(self, is_stopping: Callable[[], bool]) -> None:
-        """Return once fewer than `MOST_WAITING` jobs wait for their images, or the run stops."""
-        while self.waiting >= MOST_WAITING and not (self.failure or is_stopping()):
-            time.sleep(LOOK_SECONDS)
-
-    def _wait(self, change: int) -> None:
-        with self._lock:
-            self.waiting += change
-
-    def end_soon(self) -> None:
-        """Let fetches go on for `END_SECONDS`, then end them; those images stay pending. From any thread."""
-        with self._lock:
-            if self._ender:
-                return
-            self._ender = threading.Thread(
-                target=self._end_later, name="pixmill-image-end", daemon=True
-            )
-        self._ender.start()
-
-    def _end_later(self) -> None:
-        if not self._ended.wait(END_SECONDS):
-            self._fetcher.abort()
-
-    def _stored(self, which: str, images: Iterable[bytes]) -> Kept:
+    def _save(self, which: str, images: Iterable[bytes]) -> StoredImages:
         """Store images one by one, so that of an answer one is in memory at a time."""
-        waits: list[ImageFile] = []
-
-        def saved(data: bytes) -> ImageFile:
-            try:
-                return self._store.save(data)
-            except NotYetStored as error:
-                if error.image is None:
-                    raise
-                self._refused(which, error)
-                waits.append(error.image)
-                return error.image
-
+        waiting: list[ImageFile] = []
+        save = partial(self._save_one, which, waiting)
         try:
-            files = json.dumps(
-                [file._asdict() for file in map(saved, images)], allow_nan=False
-            )
+            files = [file._asdict() for file in map(save, images)]
         except ImageError as error:
             log.warning("the image %s could not be had: %s", which, error)
-            return Kept(error=_LOST)
+            return StoredImages(error=_LOST)
         except (OSError, StoreError) as error:
-            self._refused(which, error)
-            return Kept(error=_LOST, may_pass=True)
-        except (
-            Exception
-        ) as error:  # the answer that they came in is recorded all the same
+            self._note_refusal(which, error)
+            return StoredImages(error=_LOST, may_pass=True)
+        except Exception as error:
+            # The answer that they came in is recorded all the same.
             self._note_bug(which, error)
-            return Kept(error=_LOST, may_pass=True)
-        return Kept(files, _PENDING if waits else None)
+            return StoredImages(error=_LOST, may_pass=True)
+        return StoredImages(
+            json.dumps(files, allow_nan=False), _PENDING if waiting else None
+        )
+
+    def _save_one(self, which: str, waiting: list[ImageFile], data: bytes) -> ImageFile:
+        """Store one image; one that is only on this machine so far is added to `waiting`."""
+        try:
+            return self._store.save(data)
+        except NotYetStored as error:
+            if error.image is None:
+                raise
+            self._note_refusal(which, error)
+            waiting.append(error.image)
+            return error.image
 
     def _note_bug(self, which: str, error: Exception) -> None:
-        """Take in a fault of this program. One costs an image that stays missing; many of them end the paying."""
+        """Note a fault of this program. One costs an image that stays missing; many of them end the paying."""
+        self._bugs.note(error)
         log.exception("the image %s met an internal error", which)
-        with self._lock:
-            self._bugs += 1
-            many = self._bugs >= MOST_BUGS
-        if many:
-            self._give_up(f"internal error: {type(error).__name__}: {error}")
 
-    def _refused(self, which: str, error: OSError | StoreError) -> None:
+    def _note_refusal(self, which: str, error: OSError | StoreError) -> None:
         log.warning("the image %s could not be stored: %s", which, error)
-        self._give_up(
-            f"images can't be stored: {getattr(error, 'strerror', None) or error}"
-        )
+        what = getattr(error, "strerror", None) or error
+        self._give_up(f"images can't be stored: {what}")
 
     def _give_up(self, problem: str) -> None:
         hint = "nothing more is sent; free disk space or fix the store, then run the same command again"
-        self.failure = self.failure or PixmillError(problem, hint=hint)
+        self._stop.fail(PixmillError(problem, hint=hint))
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self.waiting += change
 
 
 def urls_expire_at(urls: Sequence[str], answered_at: int) -> int:

@@ -1,4 +1,4 @@
-"""What an answer means for its job: the new state, whether this run tries again, and what the ledger writes down."""
+"""What an answer means for its job, and the one record of a call: an `Attempt`."""
 
 import json
 from collections.abc import Mapping
@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from pixmill.config.model import Config, Retry
 from pixmill.execution.image_downloads import urls_expire_at
+from pixmill.execution.progress import Outcome
 from pixmill.execution.work_queue import WorkItem
-from pixmill.ledger import AttemptRecord, Claim, State
+from pixmill.ledger import Attempt, Claim, State
 from pixmill.ledger.schema import now_micros
 from pixmill.limits.feedback import Feedback
 from pixmill.provider.error_codes import OUTPUT_REDRAWN, Verdict
@@ -31,110 +32,129 @@ MESSAGE_CHARS = 500
 """How much of what this program says of its own fault is kept."""
 
 
-class CallTiming(NamedTuple):
-    """A call: when it was sent (microseconds since 1970), how long it waited before and took, and its seed.
+class Call(NamedTuple):
+    """A call that was made: with which seed, when, and what came of it."""
 
-    `attempt` is which call for its job key it was.
-    """
-
-    sent_at: int
-    queue_ms: float
-    latency_ms: float
     seed: int
-    rerolls: int
-    attempt: int
+    sent_at: int
+    """Microseconds since 1970 UTC."""
+    queue_ms: float
+    """How long the job waited for this call to go out."""
+    latency_ms: float
+    response: Response
 
 
-class Decision(NamedTuple):
-    """A job's state after an answer, whether a failure is transient, and whether this run tries again."""
+def decide(item: WorkItem, claim: Claim, response: Response, retry: Retry) -> State:
+    """Return the state of the job of `item` after `response`.
 
-    state: State
-    transient: bool
-    again: bool
+    `PENDING` is a job that this run sends once more, but for a verdict of `STOP`: then
+    nothing more is sent, and the next run does.
 
-
-def decide(item: WorkItem, claim: Claim, answer: Response, retry: Retry) -> Decision:
-    """Say what becomes of the job of `item` after `answer`."""
-    match answer.verdict:
+    | verdict                     | try again if                        | else      |
+    |-----------------------------|-------------------------------------|-----------|
+    | RETRY                       | fewer than `retry.max_attempts`     | FAILED    |
+    | THROTTLE_…                  | fewer than `THROTTLES_PER_JOB`          | FAILED    |
+    | REFUSED, an output redrawn  | fewer than `retry.rerolls` seeds    | REFUSED   |
+    | any other                   | never                               | as it says|
+    """
+    match response.verdict:
         case Verdict.SUCCEEDED:
-            return Decision(State.SUCCEEDED, transient=False, again=False)
-        case Verdict.REFUSED:
-            again = answer.code in OUTPUT_REDRAWN and claim.rerolls < retry.rerolls
-            return Decision(
-                State.PENDING if again else State.REFUSED, transient=False, again=again
-            )
+            return State.SUCCEEDED
         case Verdict.FAILED:
-            return Decision(State.FAILED, transient=False, again=False)
+            return State.FAILED
         case Verdict.IN_DOUBT:
-            return Decision(State.IN_DOUBT, transient=False, again=False)
+            return State.IN_DOUBT
         case Verdict.STOP:
-            return Decision(State.PENDING, transient=False, again=False)
+            return State.PENDING
+        case Verdict.REFUSED:
+            again = response.code in OUTPUT_REDRAWN and claim.rerolls < retry.rerolls
+            return State.PENDING if again else State.REFUSED
         case Verdict.RETRY:
-            again = item.tries + 1 < retry.max_attempts
+            again = item.attempts + 1 < retry.max_attempts
         case _:
-            again = item.throttles + 1 < THROTTLES_PER_JOB
-    return Decision(
-        State.PENDING if again else State.FAILED, transient=not again, again=again
+            again = item.throttled + 1 < THROTTLES_PER_JOB
+    return State.PENDING if again else State.FAILED
+
+
+def build_attempt(
+    config: Config,
+    run_id: str,
+    item: WorkItem,
+    claim: Claim,
+    call: Call,
+    images: str | None,
+) -> Attempt:
+    """Return the record of `call`, with the outcome that follows from it.
+
+    `images` are those that came inside the answer and were stored, as JSON.
+    """
+    response = call.response
+    state = decide(item, claim, response, config.retry)
+    # A service that was busy or broken until the end may work tomorrow: such a failure
+    # is pending in the next run, `retry.max_runs` times.
+    is_transient = state is State.FAILED and response.verdict is not Verdict.FAILED
+    # A seed that moderation used up stays so: a later run takes the next one.
+    redrawn = response.verdict is Verdict.REFUSED and state is State.PENDING
+    urls = response.image_urls
+    now = now_micros()
+    return Attempt(
+        job_key=item.job.key,
+        run_id=run_id,
+        provider=config.provider.kind,
+        account=config.account,
+        state=state,
+        transient=is_transient,
+        verdict=response.verdict.value,
+        charged=response.charged,
+        sent_at=call.sent_at,
+        answered_at=now,
+        http_status=response.http_status,
+        code=response.code,
+        message=response.message,
+        request_id=response.request_id,
+        rephraser_result=response.rephraser_result,
+        output_urls=json.dumps(urls, allow_nan=False) if urls else None,
+        url_expires_at=urls_expire_at(urls, now) if urls else None,
+        images=images,
+        queue_ms=call.queue_ms,
+        latency_ms=call.latency_ms,
+        provider_ms=response.provider_ms,
+        price=None if response.charged == "no" else config.budget.price_per_call,
+        currency=config.budget.currency,
+        seed=call.seed,
+        rerolls=claim.rerolls + redrawn,
+        attempt=claim.attempts,
+        answer=response.raw,
     )
 
 
-def in_doubt_by(error: Exception, answer: Response | None = None) -> Response:
+def in_doubt_by(error: Exception, response: Response | None = None) -> Response:
     """Return the answer that stands for a call that `error`, a fault of this program, made an end of.
 
-    Of an `answer` that could not be judged or written down stays what may help its owner: whether it was charged, its
-    request id and its URLs.
+    Of a `response` that could not be judged or written down stays what may help its
+    owner: whether it was charged, its request id and its URLs.
     """
     what = single_line(mask_secrets(f"internal error: {type(error).__name__}: {error}"))
     return Response(
         Verdict.IN_DOUBT,
-        answer.charged if answer else "unknown",
+        response.charged if response else "unknown",
         code="internal_error",
         message=what[:MESSAGE_CHARS],
-        http_status=answer.http_status if answer else None,
-        request_id=answer.request_id if answer else None,
-        image_urls=answer.image_urls if answer else (),
+        http_status=response.http_status if response else None,
+        request_id=response.request_id if response else None,
+        image_urls=response.image_urls if response else (),
     )
 
 
-def attempt_record(
-    config: Config,
-    run_id: str,
-    job_key: str,
-    answer: Response,
-    judged: Decision,
-    sent: CallTiming,
-    images: str | None,
-) -> AttemptRecord:
-    """Return what the ledger writes down of a call; `images` are those that came inside the answer, as JSON."""
-    now = now_micros()
-    urls = answer.image_urls
-    return AttemptRecord(
-        job_key=job_key,
-        run_id=run_id,
-        provider=config.provider.kind,
-        account=config.account,
-        state=judged.state,
-        transient=judged.transient,
-        verdict=answer.verdict.value,
-        charged=answer.charged,
-        sent_at=sent.sent_at,
-        answered_at=now,
-        http_status=answer.http_status,
-        code=answer.code,
-        message=answer.message,
-        request_id=answer.request_id,
-        rephraser_result=answer.rephraser_result,
-        output_urls=json.dumps(urls, allow_nan=False) if urls else None,
-        url_expires_at=urls_expire_at(urls, now) if urls else None,
-        images=images,
-        queue_ms=sent.queue_ms,
-        latency_ms=sent.latency_ms,
-        provider_ms=answer.provider_ms,
-        price=None if answer.charged == "no" else config.budget.price_per_call,
-        currency=config.budget.currency,
-        seed=sent.seed,
-        # A seed that moderation used up stays so: a later run goes on with the next one.
-        rerolls=sent.rerolls + (answer.verdict is Verdict.REFUSED and judged.again),
-        attempt=sent.attempt,
-        answer=answer.raw,
-    )
+def outcome_of(state: State | None) -> Outcome:
+    """Return what a job counts as whose key is in `state` and which is not sent again.
+
+    `None`: its claim was refused because the budget is used up.
+    """
+    match state:
+        case None | State.PENDING:
+            return Outcome.SKIPPED
+        case State.IN_FLIGHT:
+            return Outcome.ELSEWHERE
+        case _:
+            return Outcome(state.value)

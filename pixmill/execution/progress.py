@@ -1,16 +1,33 @@
-"""Counting while a run goes on: what the progress display and the rules for stopping look at."""
+"""Counting while a run works: what the progress display and the summary look at."""
 
 import threading
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
-from pixmill.config.model import Stop
+from pixmill.config.model import Budget
+from pixmill.execution.stop_signal import StopSignal
+
+_RATE_CALLS = 200
+"""Calls over which the rate is measured: enough to be steady, few enough to be of now."""
+
+
+class Outcome(StrEnum):
+    """How a job ended in this run."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REFUSED = "refused"
+    IN_DOUBT = "in_doubt"
+    SKIPPED = "skipped"
+    """Not sent, or sent in vain and pending again: the next run tries it."""
+    ELSEWHERE = "elsewhere"
+    """Another run has it in flight."""
 
 
 class ChunkCounts(NamedTuple):
-    """What became of the jobs of one chunk. `elsewhere` are those that another run has in flight."""
+    """How many jobs of one chunk ended with which `Outcome`."""
 
     succeeded: int = 0
     failed: int = 0
@@ -21,50 +38,63 @@ class ChunkCounts(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """A moment of a run, for people to look at. Rates are per second.
-
-    `is_out`: the service does not work, and only single calls look whether it is back.
-    """
+    """A moment of a run, for people to look at. Rates are per second."""
 
     to_pay: int
     cached: int
     done: Counter[str]
+    """Jobs that have ended, by `Outcome`."""
     in_flight: int
     limit: int
+    """Calls that may be in flight at once, now."""
     qps: float
+    """The rate limit in force, in calls per second."""
     calls: int
     rate: float
     cost: float | None
+    """What is known to be charged so far, `None` where no price is known."""
     currency: str
     images_waiting: int
     codes: list[tuple[str, int]]
+    """The most frequent codes of calls that were no success."""
     stopping: str | None
+    """Why nothing more is sent, `None` while the run works."""
     is_out: bool = False
+    """Whether the service is down, and only single calls look whether it is back."""
 
     @property
     def eta_seconds(self) -> float | None:
         """When the rest will have been paid for at this rate, `None` while there is none."""
-        return (
-            (self.to_pay - sum(self.done.values())) / self.rate if self.rate else None
-        )
+        left = self.to_pay - sum(self.done.values())
+        return left / self.rate if self.rate else None
 
 
-@dataclass
 class RunCounters:
-    """Thread-safe counts of one run, and the window of outcomes that may stop it."""
+    """Thread-safe counts of the jobs and calls of one run.
 
-    stop: Stop
-    done: Counter[str] = field(default_factory=Counter)
-    codes: Counter[str] = field(default_factory=Counter)
-    calls: int = 0
-    charged: int = 0
-    bugs: int = 0
+    The run is to pay for `to_pay` jobs; `cached` others were paid for before.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(self, budget: Budget, to_pay: int = 0, cached: int = 0) -> None:
+        self.to_pay = to_pay
+        self.cached = cached
+        self.done = Counter[str]()
+        """Jobs that have ended, by `Outcome`."""
+        self.codes = Counter[str]()
+        """Calls that were no success, by code."""
+        self.calls = 0
+        self.charged = 0
+        """Calls that were surely charged."""
+        self._budget = budget
         self._lock = threading.Lock()
-        self._window: deque[str] = deque(maxlen=self.stop.window)
-        self._ends: deque[float] = deque(maxlen=200)
-        self.started = time.monotonic()
+        self._ends: deque[float] = deque(maxlen=_RATE_CALLS)
+
+    @property
+    def percent(self) -> float:
+        """How much of what is paid for has an outcome, 0 to 100."""
+        if not self.to_pay:
+            return 100.0
+        return 100.0 * sum(self.done.values()) / self.to_pay
 
     def record_call(self, code: str | None, *, success: bool, charged: bool) -> None:
         """Count one HTTP call."""
@@ -75,38 +105,50 @@ class RunCounters:
             if not success:
                 self.codes[code or "unknown"] += 1
 
-    def record_job(self, outcome: str, *, watched: bool = True) -> str | None:
-        """Count one job's outcome; say what the run is to stop for, or `None`. What is not `watched` is no reason."""
+    def record_job(self, outcome: str, jobs: int = 1) -> None:
+        """Count jobs that have ended."""
         with self._lock:
-            self.done[outcome] += 1
-            if outcome in ("skipped", "elsewhere") or not watched:
-                return None
-            self._window.append(outcome)
-            if len(self._window) < self.stop.window:
-                return None
-            # What is in doubt may have cost money and is no image, so it counts like a failure.
-            for name, outcomes, share in (
-                (
-                    "failed or in doubt",
-                    ("failed", "in_doubt"),
-                    self.stop.failed_fraction,
-                ),
-                ("refused", ("refused",), self.stop.refused_fraction),
-            ):
-                if sum(map(self._window.count, outcomes)) > share * len(self._window):
-                    return name
-            return None
-
-    def bug_met(self) -> int:
-        """Count one fault of this program; return how many there were."""
-        with self._lock:
-            self.bugs += 1
-            return self.bugs
+            self.done[outcome] += jobs
 
     def rate(self) -> float:
         """Calls per second over the last calls."""
         with self._lock:
             if len(self._ends) < 2:
                 return 0.0
+            # Two calls within one tick of the clock are no division by zero.
             span = max(time.monotonic() - self._ends[0], 1e-6)
             return len(self._ends) / span
+
+    def progress(
+        self,
+        stop: StopSignal,
+        *,
+        in_flight: int,
+        limit: int,
+        qps: float = 0.0,
+        calls: int | None = None,
+        rate: float | None = None,
+        images_waiting: int = 0,
+        is_out: bool = False,
+    ) -> Progress:
+        """What the run looks like now.
+
+        `calls` and `rate` are those that were counted here, unless somebody knows better.
+        """
+        price = self._budget.price_per_call
+        return Progress(
+            to_pay=self.to_pay,
+            cached=self.cached,
+            done=self.done.copy(),
+            in_flight=in_flight,
+            limit=limit,
+            qps=qps,
+            calls=self.calls if calls is None else calls,
+            rate=self.rate() if rate is None else rate,
+            cost=None if price is None else self.charged * price,
+            currency=self._budget.currency,
+            images_waiting=images_waiting,
+            codes=self.codes.most_common(3),
+            stopping=stop.reason.reason if stop.reason else None,
+            is_out=is_out,
+        )

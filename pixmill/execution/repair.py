@@ -20,7 +20,9 @@ from pixmill.datasets.loading import opened, own_columns
 from pixmill.datasets.publishing import DATASET, MANIFEST, complete_publication
 from pixmill.errors import UserError
 from pixmill.execution.damaged_records import Checked, drop_damaged_records
-from pixmill.execution.run import Run, prepare
+from pixmill.execution.prepare import prepare
+from pixmill.execution.run import ActiveRun
+from pixmill.execution.run_summary import RunSummary
 from pixmill.ledger import MissingImages, ledger_exists
 from pixmill.planning.input_images import InputCounts
 from pixmill.signals import EXIT_INTERRUPTED, graceful_shutdown
@@ -62,7 +64,7 @@ class Repaired:
     """
 
     checked: Checked
-    report: dict[str, Any]
+    report: RunSummary
     fetched: int
     codes: Counter[str] = field(default_factory=Counter)
     missing_inputs: int = 0
@@ -71,14 +73,14 @@ class Repaired:
     @property
     def exit_code(self) -> int:
         """0 where nothing is missing any more, 3 where something is, 130 where it was interrupted."""
-        if self.report["exit_code"] == EXIT_INTERRUPTED:
+        if self.report.exit_code == EXIT_INTERRUPTED:
             return EXIT_INTERRUPTED
         return 3 if self.codes or self.missing_inputs else 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         return {
-            "run_id": self.report["run_id"],
+            "run_id": self.report.run_id,
             "exit_code": self.exit_code,
             "images": self.checked.images,
             "forgotten": self.checked.forgotten,
@@ -86,7 +88,7 @@ class Repaired:
             **{code: self.codes[code] for code in _MISSING},
             "missing_inputs": self.missing_inputs,
             "missing": [row._asdict() for row in self.missing],
-            "dataset": self.report["dataset"],
+            "dataset": self.report.dataset,
         }
 
 
@@ -105,15 +107,15 @@ def repair(
     open_store(config).clear_parts()
     checked = drop_damaged_records(config, on_progress)
     with (
-        prepare(config, 0, on_inputs) as run,
-        graceful_shutdown(run.interrupt),
-    ):  # 0: pays for nothing
-        run.begin()
+        prepare(config, 0, on_inputs) as prepared,  # 0: it pays for nothing
+        graceful_shutdown(prepared.interrupt),
+    ):
+        run = prepared.start()
         run.fetch_missing(_soonest_first(run))
         with _damaged_dataset_aside(config):
             report = run.finish()
         repaired = Repaired(
-            checked, report, run.plan.images_missing - report["images_missing"]
+            checked, report, run.plan.images_missing - report.images_missing
         )
     _list_missing(config, repaired)
     return repaired
@@ -131,7 +133,7 @@ def _check_ledger(config: Config) -> None:
 # Fetching
 
 
-def _soonest_first(run: Run) -> Iterator[MissingImages]:
+def _soonest_first(run: ActiveRun) -> Iterator[MissingImages]:
     """Yield what is missing and may be had, by the ends of the URLs. Between the passes only keys are kept."""
     keys, ends = _missing_keys(run)
     order = np.argsort(ends, kind="stable")
@@ -142,7 +144,7 @@ def _soonest_first(run: Run) -> Iterator[MissingImages]:
         )
 
 
-def _missing_keys(run: Run) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
+def _missing_keys(run: ActiveRun) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
     """The job keys whose images are missing, and when their URLs die."""
     keys = [np.zeros(0, "S64")]
     ends = [np.zeros(0, np.int64)]

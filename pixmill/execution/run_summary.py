@@ -6,41 +6,56 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pixmill.config.model import Accept, Config
 from pixmill.datasets.publishing import Published, write_run_report
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
-from pixmill.ledger.records import OUTCOMES
 from pixmill.planning.plan import Plan
 from pixmill.storage import open_store
 
 log = logging.getLogger(__name__)
 
-NOTHING_DONE: Mapping[str, Any] = {
-    "run_id": None,
-    "exit_code": 0,
-    "reason": "",
-    "rows": None,
-    "jobs": 0,
-    **dict.fromkeys(OUTCOMES, 0),
-    "cached": 0,
-    "images_missing": 0,
-    "calls": 0,
-    "cost": None,
-    "seconds": 0.0,
-    "limits": None,
-    "dataset": None,
-    "report": None,
-}
-"""What `run --json` says of a run that was stopped before it began."""
+
+class RunSummary(NamedTuple):
+    """What `run --json` says of a run; by default of one that ended before it began."""
+
+    run_id: str | None = None
+    exit_code: int = 0
+    reason: str = ""
+    rows: int | None = None
+    jobs: int = 0
+    """`succeeded` to `skipped` add up to it; an invalid row counts as one job."""
+    succeeded: int = 0
+    failed: int = 0
+    refused: int = 0
+    in_doubt: int = 0
+    invalid: int = 0
+    skipped: int = 0
+    cached: int = 0
+    """How many of the succeeded were not paid for in this run."""
+    images_missing: int = 0
+    calls: int = 0
+    """HTTP calls of this run."""
+    cost: float | None = None
+    """What they were charged, `None` where no price is known."""
+    seconds: float = 0.0
+    limits: Mapping[str, Any] | None = None
+    """How the account's limits fared, `None` where no call was made."""
+    dataset: str | None = None
+    report: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return self._asdict()
+
 
 _ROUNDING = 1e-6
 """0.58 × 50 is a little less than 29 in binary."""
 
 
-def verdict(published: Published, accept: Accept, left_out: int = 0) -> tuple[int, str]:
+def judge(published: Published, accept: Accept, left_out: int = 0) -> tuple[int, str]:
     """Return exit code and reason: 3 where a run brought more problems than `accept` allows; old ones are not new.
 
     Jobs without an outcome are a problem as well, but for those `left_out` by `--limit` or left to another run.
@@ -67,22 +82,23 @@ def verdict(published: Published, accept: Accept, left_out: int = 0) -> tuple[in
     return 0, "finished"
 
 
-def told(
+def summarize(
     plan: Plan,
     ledger: Ledger,
     run_id: str,
     published: Published,
-    code: int,
-    reason: str,
-    began: float,
+    ending: tuple[int, str],
+    *,
     limits: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """Return what `run --json` says of a run that `began` at an instant of the monotonic clock; it has no page yet.
+    began: float,
+) -> RunSummary:
+    """Return the summary of a run that `began` at an instant of the monotonic clock.
 
-    `limits` says how the limits fared, where anything was paid for.
-
-    Where what it made would have been a step back, the counts are its own and the dataset is the one that stays.
+    `ending` is its exit code and the reason for it. The report's page is not made yet.
+    Where what the run made would have been a step back, the counts are its own and the
+    dataset is the one that stays.
     """
+    exit_code, reason = ending
     counts = published.counts
     dataset = open_store(plan.config).shown(published.path)
     if published.stays is not None:
@@ -90,28 +106,33 @@ def told(
             f"; {dataset} is unchanged, with {published.stays:,} images of these rows where this run has "
             f"{counts.status['succeeded']:,}"
         )
-    return {
-        **NOTHING_DONE,
-        "run_id": run_id,
-        "exit_code": code,
-        "reason": reason,
-        "rows": plan.rows,
-        "jobs": published.rows,
-        **{name: counts.status[name] for name in OUTCOMES},
-        "cached": counts.cached,
-        "images_missing": counts.images_missing,
-        "calls": ledger.calls_of(run_id),
-        "cost": _cost_of(plan.config, ledger, run_id),
-        "seconds": round(time.monotonic() - began, 2),
-        "limits": limits,
-        "dataset": dataset,
-    }
+    return RunSummary(
+        run_id=run_id,
+        exit_code=exit_code,
+        reason=reason,
+        rows=plan.rows,
+        jobs=published.rows,
+        succeeded=counts.status["succeeded"],
+        failed=counts.status["failed"],
+        refused=counts.status["refused"],
+        in_doubt=counts.status["in_doubt"],
+        invalid=counts.status["invalid"],
+        skipped=counts.status["skipped"],
+        cached=counts.cached,
+        images_missing=counts.images_missing,
+        calls=ledger.calls_of(run_id),
+        cost=_cost_of(plan.config, ledger, run_id),
+        seconds=round(time.monotonic() - began, 2),
+        limits=limits,
+        dataset=dataset,
+    )
 
 
-def record(config: Config, ledger: Ledger, report: Mapping[str, Any]) -> None:
+def record_summary(config: Config, ledger: Ledger, summary: RunSummary) -> None:
     """Write down how a run ended, in the ledger and beside the dataset."""
-    ledger.finish_run(report["run_id"], report)
-    write_run_report(config, report["run_id"], report)
+    run_id = str(summary.run_id)
+    ledger.finish_run(run_id, summary.as_dict())
+    write_run_report(config, run_id, summary.as_dict())
 
 
 def _cost_of(config: Config, ledger: Ledger, run_id: str) -> float | None:

@@ -32,6 +32,17 @@ def most_severe(known: StopReason | None, news: StopReason) -> StopReason:
     return news if known is None or news.code > known.code else known
 
 
+def interrupted(by: str, *, is_retry: bool) -> StopReason:
+    """Somebody asked for it, `by` a signal. The next step of `pixmill retry` is a `run`.
+
+    The same `retry` would pay once more for what it has renewed already.
+    """
+    command = "`pixmill run`" if is_retry else "the same command again"
+    return StopReason(
+        StopCode.INTERRUPTED, f"interrupted by {by}; run {command} to continue"
+    )
+
+
 def budget_reached(cap: str, budget: Budget) -> StopReason:
     """The `cap`, a key of `budget`, leaves no room for one more call."""
     amount = getattr(budget, cap)

@@ -1,44 +1,52 @@
-"""The executor: pays for jobs, once each, and brings their images home. One per process and run.
+"""The executor of one process: pays for jobs, once each, and has their images fetched.
 
-Threads, started as jobs come, take these from a queue that all chunks share. Per call: wait for the limiter, claim
-the key (one durable commit of the intent), send once, write the answer and its outcome down (one durable commit).
-Retries go back into the queue with their pause, so that no thread sleeps on them; images have a pool of their own. The
-first thing that makes going on pointless stops the run; calls in flight are always finished and recorded.
+Threads, started as jobs come, take these from a queue that all chunks share. Retries go
+back into the queue with their pause, so that no thread sleeps on them; images have a pool
+of their own. The first thing that makes it pointless to continue stops the run; calls in
+flight are always finished and recorded.
 """
 
-import contextvars
 import logging
+import math
 import random
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pixmill.config.model import Config
 from pixmill.errors import LedgerError, PixmillError, TableError
-from pixmill.execution.image_downloads import Downloads, Kept, urls_expire_at
+from pixmill.execution.bug_limit import BugLimit
+from pixmill.execution.call_threads import CallThreads
+from pixmill.execution.failure_rate import FailureRate
+from pixmill.execution.image_downloads import Downloads, StoredImages, urls_expire_at
 from pixmill.execution.outcomes import (
     FEEDBACK,
-    CallTiming,
-    Decision,
-    attempt_record,
-    decide,
+    Call,
+    build_attempt,
     in_doubt_by,
+    outcome_of,
 )
-from pixmill.execution.progress import ChunkCounts, Progress, RunCounters
+from pixmill.execution.progress import ChunkCounts, Outcome, Progress, RunCounters
 from pixmill.execution.stop_reasons import (
-    StopCode,
-    StopReason,
     budget_reached,
     credentials_rejected,
     failure_rate_exceeded,
-    most_severe,
     outage,
 )
-from pixmill.execution.work_queue import Chunk, WorkItem, WorkQueue
-from pixmill.ledger import Claim, Ledger, MissingImages, Refused, RunLimits, State
+from pixmill.execution.stop_signal import StopSignal
+from pixmill.execution.work_queue import Chunk, WorkItem, WorkQueue, name_chunk
+from pixmill.ledger import (
+    Attempt,
+    Claim,
+    Ledger,
+    MissingImages,
+    Refused,
+    RunLimits,
+    State,
+)
 from pixmill.ledger.schema import now_micros
 from pixmill.limits.account_lease import LeaseRenewer
+from pixmill.limits.feedback import Permit
 from pixmill.limits.limiter import CallLimiter
 from pixmill.planning.jobs import Job, with_seed
 from pixmill.provider.client import Client
@@ -50,8 +58,14 @@ from pixmill.tuning import AUTO_CONCURRENCY_START, CALL_BACKOFF
 
 log = logging.getLogger(__name__)
 
-MOST_BUGS = 5
-"""Faults of this program after which a run sends nothing more: each may have cost a picture."""
+
+MOST_CHUNKS = 200
+"""How many chunks `jobs_per_task: auto` makes at most; no more jobs than that are one each.
+
+People look at chunks one by one, as task runs in the Prefect UI.
+"""
+CHUNK_SECONDS = 2.0
+"""What a chunk of `jobs_per_task: auto` takes at least, going by the calls so far: its own cost is some 7 ms."""
 
 
 class ThreadExecutor:
@@ -65,15 +79,18 @@ class ThreadExecutor:
         ledger: Ledger,
         client: Client,
         downloads: Downloads,
-        to_pay: int = 0,
-        cached: int = 0,
+        stop: StopSignal,
+        counts: RunCounters,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        self.counts = counts
         self._config = config
         self._run_id = run_id
         self._ledger = ledger
         self._client = client
         self._downloads = downloads
+        self._stop = stop
+        self._jitter = jitter
         self._limits = RunLimits(
             run_id=run_id,
             provider=config.provider.kind,
@@ -88,326 +105,310 @@ class ThreadExecutor:
             price=config.budget.price_per_call,
             timezone=config.budget.timezone,
         )
+        # Who names a number knows the account: then the limit begins there.
+        is_auto = config.limits.concurrency == "auto"
         self.limiter = CallLimiter(
             config.limits.qps,
             config.concurrency,
-            start=AUTO_CONCURRENCY_START
-            if config.limits.concurrency == "auto"
-            else None,
+            start=AUTO_CONCURRENCY_START if is_auto else None,
+            # A wrong key costs one call; the simulator's can't be wrong.
             probe_first=not config.simulated,
             shared=True,
         )
-        self._sharing = LeaseRenewer(self.limiter, ledger, config.account, self._fail)
-        self.counts = RunCounters(config.stop)
-        self._to_pay = to_pay
-        self._cached = cached
-        self._jitter = jitter
-        self._download = config.output.images != "url"
-        self.stopped: StopReason | None = None
-        self._failure: PixmillError | None = None
-        self._stop_lock = threading.Lock()
+        self._lease = LeaseRenewer(self.limiter, ledger, config.account, stop.fail)
+        self._failure_rate = FailureRate(config.stop)
         self._queue = WorkQueue()
-        # The creator's context goes along, so that log lines of the threads find the Prefect run.
-        self._context = contextvars.copy_context()
-        self._threads: list[threading.Thread] = []
-        self._threads_lock = threading.Lock()
+        self._threads = CallThreads(self._work, config.concurrency, self._lease.begin)
+        self._bugs = BugLimit(stop)
+        stop.on_change(self._send_nothing_more)
 
-    def _start_threads(self, jobs: int) -> None:
-        """Start a thread for each of `jobs` new jobs, up to the ceiling of the in-flight limit."""
-        with self._threads_lock:
-            count = len(self._threads)
-            ceiling = min(count + jobs, self._config.concurrency)
-            try:
-                self._sharing.begin()
-                for number in range(count, ceiling):
-                    self._threads.append(self._start(number))
-            except RuntimeError as error:
-                self._make_do(error)
+    # Chunks
 
-    def _make_do(self, error: RuntimeError) -> None:
-        """Go on with the threads that there are; PixmillError where there is none."""
-        if not self._threads:
-            hint = "nothing was sent; allow it more threads (`ulimit -u`, the pids limit of a container)"
-            raise PixmillError(
-                f"this machine can't start a thread for calls: {error}", hint=hint
-            )
-        log.info(
-            "%s threads make the calls, there are no more: %s",
-            len(self._threads),
-            error,
-        )
+    def chunk_size(self) -> int:
+        """How many jobs the next chunk takes. With `auto` they are more where calls turn out to be quick."""
+        wanted = self._config.execution.jobs_per_task
+        if wanted != "auto":
+            return wanted
+        to_pay = self.counts.to_pay
+        if to_pay <= MOST_CHUNKS:
+            return 1
+        by_speed = int(self.counts.rate() * CHUNK_SECONDS)
+        return max(math.ceil(to_pay / MOST_CHUNKS), by_speed)
 
-    def _start(self, number: int) -> threading.Thread:
-        context = self._context.copy()  # one thread at a time may be inside a context
-        thread = threading.Thread(
-            target=context.run,
-            args=(self._work,),
-            name=f"pixmill-{number}",
-            daemon=True,
-        )
-        thread.start()
-        return thread
+    def has_enough(self, chunks: Collection[Sequence[Job]]) -> bool:
+        """Whether two chunks at least, and twice the concurrency in jobs, are in flight.
 
-    def process(self, jobs: Sequence[Job]) -> ChunkCounts:
-        """Run `jobs` and return what became of them, once all are settled and their images fetched.
-
-        Raises LedgerError when payments can't be recorded: then nothing more is sent.
+        With less a thread would wait for the next chunk to come.
         """
-        if not jobs:
+        jobs = sum(map(len, chunks))
+        return len(chunks) >= 2 and jobs >= 2 * self._config.concurrency
+
+    def process(self, chunk: Sequence[Job]) -> ChunkCounts:
+        """Pay for `chunk`; return what became of its jobs, once all are settled and their images fetched.
+
+        Raises PixmillError after `close`, and on a machine without a thread for calls.
+        """
+        if not chunk:
             return ChunkCounts()
-        chunk = Chunk(len(jobs))
+        on_their_way = Chunk(len(chunk))
         now = time.monotonic()
-        self._queue.put([WorkItem(job, chunk, 0, 0, now) for job in jobs])
-        self._start_threads(len(jobs))
-        chunk.done.wait()
-        if self._failure:
-            raise self._failure
-        return ChunkCounts(**chunk.outcomes)
+        self._queue.put([WorkItem(job, on_their_way, 0, 0, now) for job in chunk])
+        self._threads.start_for(len(chunk))
+        return ChunkCounts(**on_their_way.wait())
 
-    def stop(self, code: StopCode, reason: str) -> None:
-        """Send nothing more. Calls in flight are finished and recorded, all other jobs are skipped."""
-        with self._stop_lock:
-            self.stopped = most_severe(self.stopped, StopReason(code, reason))
-        self.limiter.stop()
-        self._queue.release_delayed()
-        self._hurry_images()
+    def record(self, result: ChunkCounts) -> None:
+        """Nothing is left to count: each job was counted when it ended."""
 
-    def _hurry_images(self) -> None:
-        """Give images a moment only, once somebody interrupts and no call is in flight any more: they can wait."""
-        interrupted = self.stopped and self.stopped.code is StopCode.INTERRUPTED
-        if interrupted and not self.limiter.in_flight:
-            self._downloads.end_soon()
+    def recover(self, chunk: Sequence[Job], error: Exception) -> bool:
+        """End the run: whoever ran the chunk has tried it again by itself.
+
+        Its jobs that had begun are recorded.
+        """
+        what = single_line(mask_secrets(f"{type(error).__name__}: {error}"))
+        failure = PixmillError(
+            f"the task of {name_chunk(chunk)} failed for good: {what}",
+            hint="what was paid for is published; run the same command again for the rest",
+        )
+        log.warning("%s", failure)
+        # A run that stops anyway has a reason that tells its owner more.
+        if not self._stop.is_set:
+            self._stop.fail(failure)
+        return False
+
+    def progress(self) -> Progress:
+        """What the run looks like now."""
+        return self.counts.progress(
+            self._stop,
+            in_flight=self.limiter.in_flight,
+            limit=self.limiter.limit,
+            qps=self.limiter.qps,
+            images_waiting=self._downloads.waiting,
+            is_out=self.limiter.is_open,
+        )
+
+    def limits_summary(self) -> Mapping[str, Any]:
+        """How the account's limits fared, as plain JSON values."""
+        return self.limiter.summary()
 
     def close(self) -> None:
         """Finish the calls in flight, skip what still waits, and wait for the threads to end."""
         self.limiter.stop()
         self._queue.close()
-        for thread in self._threads:
-            thread.join()
-        self._sharing.close()
-
-    def progress(self) -> Progress:
-        """What the run looks like now."""
-        counts = self.counts
-        price = self._config.budget.price_per_call
-        return Progress(
-            to_pay=self._to_pay,
-            cached=self._cached,
-            done=counts.done.copy(),
-            in_flight=self.limiter.in_flight,
-            limit=self.limiter.limit,
-            qps=self.limiter.qps,
-            calls=counts.calls,
-            rate=counts.rate(),
-            cost=None if price is None else counts.charged * price,
-            currency=self._config.budget.currency,
-            images_waiting=self._downloads.waiting,
-            codes=counts.codes.most_common(3),
-            stopping=self.stopped.reason if self.stopped else None,
-            is_out=self.limiter.is_open,
-        )
-
-    def limits_summary(self) -> dict[str, Any]:
-        """How the account's limits fared, as plain JSON values for the run's report."""
-        return self.limiter.summary()
-
-    # One call
+        self._threads.join()
+        self._lease.close()
 
     def _work(self) -> None:
         while (item := self._queue.take()) is not None:
             try:
-                self._attempt(item)
+                self._pay(item)
             except LedgerError as error:
-                self._fail(error)
-                self._end(item.chunk, "skipped")
+                self._stop.fail(error)
+                self._end(item, Outcome.SKIPPED)
             except Exception as error:
-                # Nothing was sent yet: from the claim to the record `_send` keeps all in.
+                # Nothing was sent yet: whatever goes wrong from the claim to the
+                # record is caught in `_send_and_record`.
                 self._note_bug(item, error)
-                self._end(item.chunk, "skipped")
+                self._end(item, Outcome.SKIPPED)
 
-    def _note_bug(self, item: WorkItem, error: Exception) -> None:
-        """Take in a fault of this program. One costs the job that met it; after `MOST_BUGS` nothing more is sent."""
-        what = mask_secrets(f"{type(error).__name__}: {error}")
-        log.exception("%s met an internal error: %s", item.job.label, single_line(what))
-        if self.counts.bug_met() >= MOST_BUGS:
-            self._fail(
-                PixmillError(
-                    f"internal error: {what}",
-                    hint=f"{MOST_BUGS} jobs met one, so nothing more is sent; `pixmill status` lists the jobs in doubt",
-                )
-            )
-
-    def _fail(self, error: PixmillError) -> None:
-        """Send nothing more because going on is impossible, not because it is unwise."""
-        self._failure = self._failure or error
-        self.limiter.stop()
-        self._queue.release_delayed()
-
-    def _attempt(self, item: WorkItem) -> None:
-        self._downloads.wait_for_room(lambda: bool(self.stopped or self._failure))
-        if self._downloads.failure:
-            self._fail(self._downloads.failure)
-        call = None if self._failure else self.limiter.acquire()
-        if call is None:
-            self._end(item.chunk, "skipped")
+    def _pay(self, item: WorkItem) -> None:
+        """Make one call for a job: wait for a turn, claim, send, record, follow up."""
+        self._downloads.wait_for_room()
+        permit = None if self._stop.is_set else self.limiter.acquire()
+        if permit is None:
+            self._end(item, Outcome.SKIPPED)
             return
-        feedback = None
-        code = None
-        answered = False
-        claim = None
+        response = None
+        refused = None
         try:
-            # Not before: local images are megabytes, and threads that wait for a slot would all hold theirs.
-            beginning = item.job.beginning()
-            claim = self._ledger.claim(
-                item.job.key, self._limits._replace(req_key=item.job.req_key)
-            )
-            if isinstance(claim, Claim):
-                answer = self._send(item, claim, beginning)
-                feedback = FEEDBACK[answer.verdict]
-                code = answer.code
-                answered = (
-                    answer.verdict not in (Verdict.STOP, Verdict.IN_DOUBT)
-                    and answer.http_status is not None
-                )
+            # Not before: local images are megabytes, and threads that wait for a slot
+            # would all hold theirs.
+            body_prefix = item.job.beginning()
+            limits = self._limits._replace(req_key=item.job.req_key)
+            claim = self._ledger.claim(item.job.key, limits)
+            match claim:
+                case Refused():
+                    refused = claim
+                case Claim():
+                    response = self._send_and_record(item, claim, body_prefix)
         except TableError as error:
             log.warning("%s is skipped: %s", item.job.label, error)
-            self._end(item.chunk, "skipped")
+            self._end(item, Outcome.SKIPPED)
         finally:
-            self.limiter.release(call, feedback, answered=answered, code=code)
-            self._hurry_images()
-        if self.limiter.outage_exceeded:
-            self.stop(*outage(self.counts.codes.most_common(3)))
-        if isinstance(claim, Refused):
-            self._not_mine(item, claim)
+            self._give_back(permit, response)
+        if refused:
+            # Only now: what stops the run may wait for the slot.
+            if refused.cap:
+                self._stop.stop(budget_reached(refused.cap, self._config.budget))
+            self._end(item, outcome_of(refused.state))
 
-    def _send(self, item: WorkItem, claim: Claim, beginning: bytes) -> Response:
-        job = item.job
-        queue_ms = (time.monotonic() - item.since) * 1000
-        seed = job.seed
-        sent_at = now_micros()
-        begun = time.perf_counter()
+    def _send_and_record(
+        self, item: WorkItem, claim: Claim, body_prefix: bytes
+    ) -> Response:
+        """Send a job that was claimed, and write down what came of it, whatever that is.
+
+        Raises LedgerError where it can't be written down.
+        """
+        call = self._send(item, claim, body_prefix)
         try:
-            seed = reroll_seed(seed, claim.rerolls) if claim.rerolls else seed
-            answer = self._client.call(with_seed(beginning, seed), job.req_key)
-        except Exception as error:  # nobody knows how far it came
-            self._note_bug(item, error)
-            answer = in_doubt_by(error)
-        latency_ms = (time.perf_counter() - begun) * 1000
-        sent = CallTiming(
-            sent_at, queue_ms, latency_ms, seed, claim.rerolls, claim.attempts
-        )
-        try:
-            judged, kept = self._written_down(item, claim, answer, sent)
+            attempt, images = self._record(item, claim, call)
         except Exception as error:
-            if not isinstance(
-                error, LedgerError
-            ):  # one that is broken says so once more
+            if not isinstance(error, LedgerError):
                 self._note_bug(item, error)
-            answer = in_doubt_by(error, answer)
-            try:
-                judged, kept = self._written_down(item, claim, answer, sent)
-            except LedgerError:
-                raise
-            except Exception as again:
-                raise LedgerError(
-                    f"what became of {job.label} can't be written: {again}"
-                ) from again
-        success = answer.verdict is Verdict.SUCCEEDED
+            # Once more and in doubt; a ledger that is broken says so once more.
+            call = call._replace(response=in_doubt_by(error, call.response))
+            attempt, images = self._record_in_doubt(item, claim, call)
+        response = call.response
         self.counts.record_call(
-            answer.code, success=success, charged=answer.charged == "yes"
+            response.code,
+            success=response.verdict is Verdict.SUCCEEDED,
+            charged=response.charged == "yes",
         )
         try:
-            self._follow_up(item, answer, judged, kept)
+            self._follow_up(item, attempt, response, images)
         except LedgerError:
             raise
         except Exception as error:
             self._note_bug(item, error)
-            self._end(item.chunk, _outcome(judged.state))
-        return answer
+            self._end(item, outcome_of(attempt.state))
+        return response
 
-    def _written_down(
-        self, item: WorkItem, claim: Claim, answer: Response, sent: CallTiming
-    ) -> tuple[Decision, Kept]:
-        """Record an answer and the outcome derived from it; return that, and what became of images inside."""
-        key = item.job.key
-        judged = decide(item, claim, answer, self._config.retry)
-        inline = answer.verdict is Verdict.SUCCEEDED and answer.inline_images
-        # Before the answer is recorded: there is no URL to fetch these again.
-        kept = self._downloads.keep(answer.inline_images) if inline else Kept()
-        written = attempt_record(
-            self._config, self._run_id, key, answer, judged, sent, kept.files
+    def _send(self, item: WorkItem, claim: Claim, body_prefix: bytes) -> Call:
+        queue_ms = (time.monotonic() - item.queued_at) * 1000
+        seed = item.job.seed
+        sent_at = now_micros()
+        began = time.perf_counter()
+        try:
+            if claim.rerolls:
+                seed = reroll_seed(seed, claim.rerolls)
+            body = with_seed(body_prefix, seed)
+            response = self._client.call(body, item.job.req_key)
+        except Exception as error:  # nobody knows how far it came
+            self._note_bug(item, error)
+            response = in_doubt_by(error)
+        latency_ms = (time.perf_counter() - began) * 1000
+        return Call(seed, sent_at, queue_ms, latency_ms, response)
+
+    def _record(
+        self, item: WorkItem, claim: Claim, call: Call
+    ) -> tuple[Attempt, StoredImages]:
+        """Write down a call and its outcome; return that, and what became of images inside."""
+        response = call.response
+        images = StoredImages()
+        if response.verdict is Verdict.SUCCEEDED and response.inline_images:
+            # Before the answer is recorded: there is no URL to fetch these again.
+            images = self._downloads.keep(response.inline_images)
+        attempt = build_attempt(
+            self._config, self._run_id, item, claim, call, images.files
         )
-        self._ledger.record(written)
-        return judged, kept
+        self._ledger.record(attempt)
+        return attempt, images
+
+    def _record_in_doubt(
+        self, item: WorkItem, claim: Claim, call: Call
+    ) -> tuple[Attempt, StoredImages]:
+        try:
+            return self._record(item, claim, call)
+        except LedgerError:
+            raise
+        except Exception as error:
+            raise LedgerError(
+                f"what became of {item.job.label} can't be written: {error}"
+            ) from error
 
     def _follow_up(
-        self, item: WorkItem, answer: Response, judged: Decision, kept: Kept
+        self,
+        item: WorkItem,
+        attempt: Attempt,
+        response: Response,
+        images: StoredImages,
     ) -> None:
+        """Do what a recorded call asks for: a pause, another try, a stop, a download."""
         self._downloads.note(
-            item.job.key, answer.image_urls, answer.inline_images, kept
+            item.job.key, response.image_urls, response.inline_images, images
         )
-        if answer.retry_after:
-            self.limiter.hold(answer.retry_after)
-        if judged.again:
-            self._try_again(item, answer.verdict)
-        elif answer.verdict is Verdict.STOP:
-            self.stop(*credentials_rejected(answer))
-            self._end(item.chunk, "skipped")
-        elif (
-            judged.state is State.SUCCEEDED
-            and not kept.files
-            and answer.image_urls
-            and self._download
-        ):
-            expires_at = urls_expire_at(answer.image_urls, now_micros())
-            self._downloads.fetch(
-                MissingImages(item.job.key, answer.image_urls, expires_at),
-                lambda: self._end(item.chunk, judged.state),
-            )
-        else:
-            self._end(item.chunk, judged.state)
+        if response.retry_after:
+            self.limiter.hold(response.retry_after)
+        if attempt.is_repeated:
+            self._try_again(item, response.verdict)
+            return
+        if response.verdict is Verdict.STOP:
+            self._stop.stop(credentials_rejected(response))
+        if attempt.state is State.SUCCEEDED and not images.files:
+            self._fetch_images(item, response)
+        self._end(item, outcome_of(attempt.state))
+
+    def _fetch_images(self, item: WorkItem, response: Response) -> None:
+        if not response.image_urls or self._config.output.images == "url":
+            return
+        expires_at = urls_expire_at(response.image_urls, now_micros())
+        missing = MissingImages(item.job.key, response.image_urls, expires_at)
+        item.chunk.images.append(self._downloads.fetch(missing))
 
     def _try_again(self, item: WorkItem, verdict: Verdict) -> None:
+        is_fault = verdict is Verdict.RETRY
+        is_throttled = verdict in (
+            Verdict.THROTTLE_RATE,
+            Verdict.THROTTLE_CONCURRENCY,
+        )
         later = item._replace(
-            tries=item.tries + (verdict is Verdict.RETRY),
-            throttles=item.throttles
-            + (verdict in (Verdict.THROTTLE_RATE, Verdict.THROTTLE_CONCURRENCY)),
-            since=time.monotonic(),
+            attempts=item.attempts + is_fault,
+            throttled=item.throttled + is_throttled,
+            queued_at=time.monotonic(),
         )
         self._queue.put_delayed(later, self._pause(later, verdict))
-        if self.stopped or self._failure:
+        # The run may have stopped after it released what waited.
+        if self._stop.is_set:
             self._queue.release_delayed()
 
     def _pause(self, item: WorkItem, verdict: Verdict) -> float:
         """Return the seconds before a job is sent again: longer with each failure, and drawn by lot."""
         if verdict is Verdict.REFUSED:
             return 0.0  # another seed is another request
-        pause = CALL_BACKOFF.pause(item.tries + item.throttles, self._jitter)
-        return (
-            max(pause, self.limiter.reserve_retry())
-            if verdict is Verdict.RETRY
-            else pause
-        )
+        pause = CALL_BACKOFF.pause(item.attempts + item.throttled, self._jitter)
+        if verdict is Verdict.RETRY:
+            return max(pause, self.limiter.reserve_retry())
+        return pause
 
-    def _not_mine(self, item: WorkItem, refused: Refused) -> None:
-        if refused.cap:
-            self.stop(*budget_reached(refused.cap, self._config.budget))
-        self._end(item.chunk, _outcome(refused.state))
-
-    def _end(self, chunk: Chunk, outcome: str) -> None:
-        # In an outage jobs fail for want of a service, and there the breaker decides.
-        tripped = self.counts.record_job(outcome, watched=not self.limiter.is_open)
-        if tripped:
-            self.stop(
-                *failure_rate_exceeded(
-                    tripped, self._config.stop.window, self.counts.codes.most_common(3)
-                )
+    def _give_back(self, permit: Permit, response: Response | None) -> None:
+        """Give the slot back, with what the answer says of the service."""
+        if response is None:
+            self.limiter.release(permit, None, answered=False, code=None)
+        else:
+            is_answered = (
+                response.verdict not in (Verdict.STOP, Verdict.IN_DOUBT)
+                and response.http_status is not None
             )
-        chunk.end(outcome)
+            feedback = FEEDBACK[response.verdict]
+            self.limiter.release(
+                permit, feedback, answered=is_answered, code=response.code
+            )
+        self._hurry_images()
+        if self.limiter.outage_exceeded:
+            self._stop.stop(outage(self.counts.codes.most_common(3)))
 
+    def _end(self, item: WorkItem, outcome: Outcome) -> None:
+        self.counts.record_job(outcome)
+        # In an outage jobs fail for want of a service, and there the breaker decides.
+        if not self.limiter.is_open:
+            too_many = self._failure_rate.record(outcome)
+            if too_many:
+                window = self._config.stop.window
+                codes = self.counts.codes.most_common(3)
+                self._stop.stop(failure_rate_exceeded(too_many, window, codes))
+        item.chunk.end(outcome)
 
-def _outcome(state: State | None) -> str:
-    """What a job whose key stands at `state`, and which is not tried again, counts as."""
-    if state is None or state is State.PENDING:
-        return "skipped"
-    return "elsewhere" if state is State.IN_FLIGHT else state.value
+    def _send_nothing_more(self) -> None:
+        """Calls in flight are finished and recorded, all other jobs are skipped."""
+        self.limiter.stop()
+        self._queue.release_delayed()
+        self._hurry_images()
+
+    def _hurry_images(self) -> None:
+        """Give images a moment only, once somebody interrupts and no call is in flight any more: they can wait."""
+        if self._stop.is_interrupted and not self.limiter.in_flight:
+            self._downloads.end_soon()
+
+    def _note_bug(self, item: WorkItem, error: Exception) -> None:
+        """Note a fault of this program. One costs the job that met it; many of them end the paying."""
+        what = single_line(self._bugs.note(error))
+        log.exception("%s met an internal error: %s", item.job.label, what)

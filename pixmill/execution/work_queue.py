@@ -1,12 +1,13 @@
-"""The queue between chunks and the executor's threads: jobs that may go now, and jobs that wait out a pause."""
+"""The queue between chunks and the threads that pay: jobs that may go now, and jobs that wait out a pause."""
 
 import heapq
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pixmill.errors import PixmillError
 from pixmill.planning.jobs import Job
@@ -14,10 +15,13 @@ from pixmill.planning.jobs import Job
 
 @dataclass
 class Chunk:
-    """A caller's jobs on their way: counts outcomes and is done when all have one."""
+    """A caller's jobs on their way: counts outcomes, and is done once all have one."""
 
     waiting: int
+    """Jobs without an outcome."""
     outcomes: dict[str, int] = field(default_factory=dict)
+    images: list[Future[Any]] = field(default_factory=list)
+    """The downloads of jobs that have succeeded."""
     done: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -29,15 +33,25 @@ class Chunk:
             if not self.waiting:
                 self.done.set()
 
+    def wait(self) -> dict[str, int]:
+        """Wait until all jobs have ended and their images are there; return the counts."""
+        self.done.wait()
+        for image in self.images:
+            image.result()
+        return self.outcomes
+
 
 class WorkItem(NamedTuple):
-    """One try of a job: how often it was tried and throttled before, and since when it waits."""
+    """A job that waits to be sent, for the first time or once more."""
 
     job: Job
     chunk: Chunk
-    tries: int
-    throttles: int
-    since: float
+    attempts: int
+    """Faults of the service that it met in this run."""
+    throttled: int
+    """How often the service said in this run that it was asked too much."""
+    queued_at: float
+    """When it began to wait, by the monotonic clock."""
 
 
 class WorkQueue:
@@ -45,6 +59,7 @@ class WorkQueue:
 
     def __init__(self) -> None:
         self._ready: deque[WorkItem] = deque()
+        # A heap by time; the number keeps equal times in order and items uncompared.
         self._later: list[tuple[float, int, WorkItem]] = []
         self._changed = threading.Condition()
         self._closed = False
@@ -62,7 +77,8 @@ class WorkQueue:
         """Add a job that may go after a pause."""
         with self._changed:
             self._order += 1
-            heapq.heappush(self._later, (time.monotonic() + seconds, self._order, item))
+            due = time.monotonic() + seconds
+            heapq.heappush(self._later, (due, self._order, item))
             self._changed.notify()
 
     def take(self) -> WorkItem | None:
@@ -86,7 +102,18 @@ class WorkQueue:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End every `take`, once what waits has been taken without its pauses: no chunk is left without an end."""
+        """End every `take`, once what waits has been taken without its pauses.
+
+        So no chunk is left without an end.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+def name_chunk(chunk: Sequence[Job]) -> str:
+    """Name the rows of a chunk by the first of them."""
+    others = len(chunk) - 1
+    if not others:
+        return chunk[0].label
+    return f"{chunk[0].label} and the {others:,} jobs after it"

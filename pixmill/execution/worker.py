@@ -8,16 +8,17 @@ chunk comes any more: a driver that was killed says nothing.
 import os
 import socket
 import threading
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from pixmill.config.model import Config
 from pixmill.errors import PixmillError
 from pixmill.execution.image_downloads import Downloads
-from pixmill.execution.progress import ChunkCounts
+from pixmill.execution.progress import ChunkCounts, RunCounters
 from pixmill.execution.stop_reasons import StopCode, StopReason
+from pixmill.execution.stop_signal import StopSignal
 from pixmill.execution.thread_executor import ThreadExecutor
 from pixmill.ledger import Ledger, open_ledger
 from pixmill.ledger.queries import has_run
@@ -33,14 +34,31 @@ SIMULATOR_KEY = "PIXMILL_SIMULATOR_KEY"
 IDLE_SECONDS = 60.0
 """How long an executor stays open without a chunk. Opening it anew takes a fraction of a second."""
 
+STOPPED_RUNS = 100
+"""Runs that are remembered as stopped: their last chunks may still be on their way here."""
+
+
+class Endpoint(NamedTuple):
+    """Where calls go and with which key; both `None`: where the config says, with the keys of the environment."""
+
+    base_url: str | None = None
+    api_key: str | None = None
+
+    def simulator_of(self, config: Config) -> str | None:
+        """The address of the simulator whose pictures may be fetched, if one answers."""
+        if not config.simulated:
+            return None
+        return self.base_url or config.provider.base_url
+
 
 class ChunkRequest:
     """A chunk of jobs, and what a worker has to know of their run; it holds no secret.
 
     `config` has absolute paths, `base_url` is that of the simulator inside the driver.
-    No tuple and no dataclass: engines look for futures inside those, job by job, and hand over plain tuples.
     """
 
+    # No tuple and no dataclass: what distributes chunks looks for futures inside those,
+    # job by job, and hands over plain tuples.
     def __init__(
         self,
         run_id: str,
@@ -53,187 +71,227 @@ class ChunkRequest:
         self.chunk = chunk
         self.base_url = base_url
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the calls go; the key is one that this process has inherited."""
+        if self.base_url is None:
+            return Endpoint()
+        return Endpoint(self.base_url, os.environ.get(SIMULATOR_KEY))
+
 
 class ChunkResult(NamedTuple):
-    """What became of a chunk, the calls that a worker made since it last said so, and why it sends nothing more.
-
-    `limits` says how the account's limits fared, see `ThreadExecutor.limits_summary`.
-    """
+    """What became of a chunk, and what a worker has to tell besides."""
 
     outcomes: ChunkCounts
     calls: int = 0
+    """Calls that the worker made since it last said so."""
     charged: int = 0
     codes: Mapping[str, int] = {}
     stopped: StopReason | None = None
+    """Why the worker sends nothing more, if a rule of the run says so."""
     failure: PixmillError | None = None
+    """What makes paying impossible there, if anything."""
     limits: Mapping[str, Any] | None = None
+    """How the account's limits fared, see `Executor.limits_summary`."""
 
 
-def process(order: ChunkRequest) -> ChunkResult:
+def process(request: ChunkRequest) -> ChunkResult:
     """Pay for a chunk. What makes paying impossible is returned: it ends the run, not the worker."""
+    unsent = ChunkCounts(skipped=len(request.chunk))
     try:
-        part = _joined(order)
+        with _sessions.use(request) as session:
+            if session is None:
+                return ChunkResult(unsent)
+            return session.process(request.chunk)
     except PixmillError as error:
-        return ChunkResult(ChunkCounts(skipped=len(order.chunk)), failure=error)
-    if part is None:
-        return ChunkResult(ChunkCounts(skipped=len(order.chunk)))
-    try:
-        return part.process(order.chunk)
-    finally:
-        part.leave()
+        return ChunkResult(unsent, failure=error)
 
 
-def stop(run_id: str, stopped: StopReason) -> None:
+def stop(run_id: str, reason: StopReason) -> None:
     """Send nothing more for a run, in this process; calls in flight are finished and recorded."""
-    with _lock:
-        _over.add(run_id)  # chunks that are still on their way here are skipped
-        if run_id in _parts:
-            _parts[run_id].executor.stop(*stopped)
+    _sessions.stop(run_id, reason)
 
 
 def close(run_id: str) -> None:
-    """End this process's part of a run that is over."""
-    stop(run_id, StopReason(StopCode.INTERRUPTED, "the run is over"))
-    with _lock:
-        part = _parts.pop(run_id, None)
-    if part:
-        part.close()
+    """Close what this process opened for a run that is over."""
+    _sessions.stop(run_id, StopReason(StopCode.INTERRUPTED, "the run is over"))
+    _sessions.close(run_id)
 
 
 class WorkerSession:
-    """An open executor and what it needs; `busy` counts the chunks that are in it."""
+    """What a worker has open for one run: an executor, and all that it needs."""
 
-    def __init__(self, order: ChunkRequest) -> None:
-        self._run_id = order.run_id
-        self._told = Counter[str]()
+    def __init__(self, request: ChunkRequest) -> None:
+        self.stop_signal = StopSignal()
+        self._counts = RunCounters(request.config.budget)
+        with ExitStack() as stack:
+            self._executor = self._open(request, stack)
+            self._resources = stack.pop_all()
+        # What the driver has been told already: results say what is new since then.
+        self._told_lock = threading.Lock()
         self._told_calls = 0
         self._told_charged = 0
-        self.busy = 0
-        self._lock = threading.Lock()
-        self._idle: threading.Timer | None = None
-        with ExitStack() as stack:
-            self.executor = _opened(order, stack)
-            self._open = stack.pop_all()
-
-    def join(self) -> None:
-        """Take a chunk in."""
-        self.busy += 1
-        if self._idle:
-            self._idle.cancel()
-
-    def leave(self) -> None:
-        """Let a chunk go, and close after a while if it was the last one."""
-        with _lock:
-            self.busy -= 1
-            if not self.busy:
-                self._idle = threading.Timer(IDLE_SECONDS, _close_idle, (self._run_id,))
-                self._idle.daemon = True
-                self._idle.start()
+        self._told_codes = Counter[str]()
 
     def process(self, chunk: Sequence[Job]) -> ChunkResult:
-        """Run a chunk through the executor."""
-        try:
-            return self._news(self.executor.process(chunk), None)
-        except PixmillError as error:
-            return self._news(ChunkCounts(skipped=len(chunk)), error)
-
-    def close(self) -> None:
-        """Finish what is in flight and close everything."""
-        if self._idle:
-            self._idle.cancel()
-        self._open.close()
-
-    def _news(self, outcomes: ChunkCounts, failure: PixmillError | None) -> ChunkResult:
-        """What `outcomes` and the calls since the last time come to."""
-        with self._lock:
-            counts = self.executor.counts
-            calls = counts.calls
-            charged = counts.charged
-            codes = counts.codes.copy()
-            news = ChunkResult(
+        """Pay for a chunk. Raises PixmillError where nothing of it could be begun."""
+        outcomes = self._executor.process(chunk)
+        with self._told_lock:
+            calls = self._counts.calls
+            charged = self._counts.charged
+            codes = self._counts.codes.copy()
+            result = ChunkResult(
                 outcomes,
                 calls - self._told_calls,
                 charged - self._told_charged,
-                dict(codes - self._told),
-                self.executor.stopped,
-                failure,
-                self.executor.limits_summary(),
+                dict(codes - self._told_codes),
+                self.stop_signal.reason,
+                self.stop_signal.error,
+                self._executor.limits_summary(),
             )
             self._told_calls = calls
             self._told_charged = charged
-            self._told = codes
-            return news
+            self._told_codes = codes
+            return result
+
+    def close(self) -> None:
+        """Finish what is in flight and close everything."""
+        self._resources.close()
+
+    def _open(self, request: ChunkRequest, stack: ExitStack) -> ThreadExecutor:
+        redact_logs()
+        config = request.config
+        ledger = _open_ledger_of(request)
+        stack.callback(ledger.close)
+        client = open_client_of(config, request.endpoint)
+        stack.callback(client.close)
+        fetcher = ImageFetcher(
+            allow_hosts=config.output.allow_hosts,
+            simulator=request.endpoint.simulator_of(config),
+        )
+        store = open_store(config)
+        signal = self.stop_signal
+        downloads = Downloads(store, request.run_id, ledger, fetcher, signal)
+        stack.callback(downloads.close)
+        executor = ThreadExecutor(
+            config,
+            request.run_id,
+            ledger=ledger,
+            client=client,
+            downloads=downloads,
+            stop=signal,
+            counts=self._counts,
+        )
+        stack.callback(executor.close)
+        return executor
 
 
-_lock = threading.Lock()
-_parts: dict[str, WorkerSession] = {}
-_over: set[str] = set()
+class SessionCache:
+    """The sessions of a process, one a run, each open until its run is over or was idle for `max_idle` seconds."""
 
+    def __init__(self, max_idle: float) -> None:
+        self._max_idle = max_idle
+        self._lock = threading.Lock()
+        self._sessions: dict[str, WorkerSession] = {}
+        self._chunks = Counter[str]()
+        """Chunks that are inside a session now, by run."""
+        self._timers: dict[str, threading.Timer] = {}
+        """What closes the sessions that have no chunk, by run."""
+        self._stopped: OrderedDict[str, None] = OrderedDict()
+        """Runs that were stopped, the last `STOPPED_RUNS` of them."""
 
-def _joined(order: ChunkRequest) -> WorkerSession | None:
-    """Return this process's part of a run with one more chunk in it, `None` where nothing is sent any more."""
-    with _lock:
-        if order.run_id in _over:
-            return None
-        if order.run_id not in _parts:
-            _parts[order.run_id] = WorkerSession(order)
-        part = _parts[order.run_id]
-        part.join()
-        return part
+    @contextmanager
+    def use(self, request: ChunkRequest) -> Iterator[WorkerSession | None]:
+        """Yield the session of a chunk's run, opened if need be; `None` once the run was stopped.
 
-
-def _close_idle(run_id: str) -> None:
-    with _lock:
-        part = _parts.get(run_id)
-        if part is None or part.busy:
+        Raises what opening a session raises.
+        """
+        run_id = request.run_id
+        with self._lock:
+            is_stopped = run_id in self._stopped
+            if not is_stopped:
+                if run_id not in self._sessions:
+                    self._sessions[run_id] = WorkerSession(request)
+                session = self._sessions[run_id]
+                self._chunks[run_id] += 1
+                self._cancel_timer(run_id)
+        if is_stopped:
+            yield None
             return
-        del _parts[run_id]
-    part.close()
+        try:
+            yield session
+        finally:
+            self._leave(run_id)
+
+    def stop(self, run_id: str, reason: StopReason) -> None:
+        """Let the session of a run send nothing more; chunks that are still on their way here are skipped."""
+        with self._lock:
+            self._stopped[run_id] = None
+            if len(self._stopped) > STOPPED_RUNS:
+                self._stopped.popitem(last=False)
+            session = self._sessions.get(run_id)
+        if session:
+            session.stop_signal.stop(reason)
+
+    def close(self, run_id: str) -> None:
+        """Close the session of a run, if there is one."""
+        with self._lock:
+            session = self._sessions.pop(run_id, None)
+            self._cancel_timer(run_id)
+        # Outside of the lock: it waits for calls in flight.
+        if session:
+            session.close()
+
+    def _leave(self, run_id: str) -> None:
+        with self._lock:
+            self._chunks[run_id] -= 1
+            if self._chunks[run_id]:
+                return
+            del self._chunks[run_id]
+            if run_id in self._sessions:
+                timer = threading.Timer(self._max_idle, self._close_idle, (run_id,))
+                timer.daemon = True
+                timer.start()
+                self._timers[run_id] = timer
+
+    def _close_idle(self, run_id: str) -> None:
+        with self._lock:
+            # A chunk may have come while the timer waited for the lock.
+            if self._chunks[run_id]:
+                return
+            session = self._sessions.pop(run_id, None)
+            self._timers.pop(run_id, None)
+        if session:
+            session.close()
+
+    def _cancel_timer(self, run_id: str) -> None:
+        timer = self._timers.pop(run_id, None)
+        if timer:
+            timer.cancel()
 
 
-def _opened(order: ChunkRequest, stack: ExitStack) -> ThreadExecutor:
-    redact_logs()
-    config = order.config
-    ledger = _same_ledger(order)
-    stack.callback(ledger.close)
-    client = client_of(
-        config,
-        order.base_url,
-        os.environ.get(SIMULATOR_KEY) if order.base_url else None,
-    )
-    stack.callback(client.close)
-    simulator = (
-        (order.base_url or config.provider.base_url) if config.simulated else None
-    )
-    fetcher = ImageFetcher(allow_hosts=config.output.allow_hosts, simulator=simulator)
-    downloads = Downloads(open_store(config), order.run_id, ledger, fetcher)
-    stack.callback(downloads.close)
-    executor = ThreadExecutor(
-        config, order.run_id, ledger=ledger, client=client, downloads=downloads
-    )
-    stack.callback(executor.close)
-    return executor
+_sessions = SessionCache(max_idle=IDLE_SECONDS)
 
 
-def client_of(config: Config, base_url: str | None, api_key: str | None) -> Client:
+def open_client_of(config: Config, endpoint: Endpoint) -> Client:
     """Open the client of a config; see `open_client`. Raises ConfigError where an address or a key is missing."""
     return open_client(
         config.provider,
         config.limits,
         config.request,
         concurrency=config.concurrency,
-        base_url=base_url,
-        api_key=api_key,
+        base_url=endpoint.base_url,
+        api_key=endpoint.api_key,
         codes=config.retry.codes,
     )
 
 
-def _same_ledger(order: ChunkRequest) -> Ledger:
+def _open_ledger_of(request: ChunkRequest) -> Ledger:
     """Open the ledger. Raises PixmillError where it is not the driver's: what it does not know would be paid twice."""
-    address = order.config.ledger_address
+    address = request.config.ledger_address
     seen = open_ledger(address, read_only=True)
     if seen:
-        known = seen.ask(has_run, order.run_id)
+        known = seen.ask(has_run, request.run_id)
         seen.close()
         ledger = open_ledger(address) if known else None
         if ledger:

@@ -1,194 +1,218 @@
-"""The engines of a run's worker processes, as its driver sees them: one `WorkerPool` in place of a `ThreadExecutor`.
+"""The executor of a run whose calls are made by worker processes, as its driver has it.
 
-It says what the workers are told, takes in what they answer with each chunk, and passes on that the run stops. How
-chunks get there, and by what cluster, is none of its business.
+It says what the workers are told, counts what they answer with each chunk, and passes on
+that the run stops. How chunks get there, and by what cluster, is none of its business.
 """
 
 import logging
 import math
 import os
-import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pixmill.config.model import Config, Execution
 from pixmill.errors import ConfigError, LedgerError, PixmillError
-from pixmill.execution.progress import Progress, RunCounters
-from pixmill.execution.stop_reasons import StopCode, StopReason, most_severe
-from pixmill.execution.worker import SIMULATOR_KEY, ChunkRequest, ChunkResult
+from pixmill.execution import worker
+from pixmill.execution.image_downloads import Downloads
+from pixmill.execution.progress import ChunkCounts, Outcome, Progress, RunCounters
+from pixmill.execution.stop_reasons import StopCode, StopReason
+from pixmill.execution.stop_signal import StopSignal
+from pixmill.execution.work_queue import name_chunk
+from pixmill.execution.worker import (
+    SIMULATOR_KEY,
+    ChunkRequest,
+    ChunkResult,
+    Endpoint,
+)
 from pixmill.ledger import Ledger
 from pixmill.ledger.underway import UnderWay, under_way
 from pixmill.planning.jobs import Job
-from pixmill.redaction import mask_secrets, single_line
 
-if TYPE_CHECKING:
-    from pixmill.simulator import Simulator
-
-JOBS_PER_TASK = 200
-"""Jobs of one task run: sending one out costs the driver some 80 ms, which this makes small beside the calls."""
+CHUNK_SIZE = 200
+"""Jobs of one chunk: sending one out costs the driver some 80 ms, which this makes small beside the calls."""
 
 LOOK_SECONDS = 2.0
 """How often the ledger is asked how far the workers are."""
 
 _RATE_SAMPLES = 16
+"""Looks over which the rate is measured: about half a minute."""
 
 log = logging.getLogger(__name__)
 
 
 class WorkerPool:
-    """The workers of one run. `workers` is how many there are; a cluster that was there before may have others."""
+    """The workers of one run."""
 
     def __init__(
         self,
         config: Config,
         run_id: str,
-        ledger: Ledger,
         *,
-        to_pay: int,
-        cached: int,
-        simulator: "Simulator | None" = None,
+        ledger: Ledger,
+        endpoint: Endpoint,
+        downloads: Downloads,
+        stop: StopSignal,
+        counts: RunCounters,
     ) -> None:
+        self.counts = counts
+        self.workers = min(config.execution.workers, config.concurrency)
+        """How many there are; a cluster that was there before may have others."""
         self._config = config
         self._run_id = run_id
         self._ledger = ledger
-        self._to_pay = to_pay
-        self._cached = cached
-        self._simulator = simulator
-        self.workers = min(config.execution.workers, config.concurrency)
-        self.counts = RunCounters(config.stop)
-        self.stopped: StopReason | None = None
-        self._tell: Callable[[StopReason], None] | None = None
-        self._stop_lock = threading.Lock()
-        self._lost: set[str] = set()
+        self._endpoint = endpoint
+        self._downloads = downloads
+        self._stop = stop
         self._limits: Mapping[str, Any] | None = None
-        self._looks = deque([(time.monotonic(), UnderWay(0, 0))], maxlen=_RATE_SAMPLES)
+        self._lost: set[str] = set()
+        """First job keys of the chunks with which a worker was lost."""
+        self._looks: deque[tuple[float, UnderWay]] = deque(maxlen=_RATE_SAMPLES)
+        self._measure_from_now()
+        stop.on_change(self._hurry_images)
 
-    def order(self, chunk: Sequence[Job]) -> ChunkRequest:
+    # What workers are told
+
+    def request(self, chunk: Sequence[Job]) -> ChunkRequest:
         """Return what the worker that gets `chunk` has to know."""
-        base_url = self._simulator.base_url if self._simulator else None
         return ChunkRequest(
             self._run_id,
             resolve_paths(self._config),
             with_absolute_paths(chunk),
-            base_url,
-        )
-
-    @property
-    def jobs_per_task(self) -> int:
-        """How many jobs one task run takes; each worker gets two at least."""
-        wanted = self._config.execution.jobs_per_task
-        return (
-            max(1, min(JOBS_PER_TASK, math.ceil(self._to_pay / self.workers / 2)))
-            if wanted == "auto"
-            else wanted
-        )
-
-    @property
-    def chunks_per_worker(self) -> int:
-        """How many chunks a worker has at once: the next one fills the gaps that the end of one leaves."""
-        return max(
-            2,
-            math.ceil(2 * self._config.concurrency / self.workers / self.jobs_per_task),
+            self._endpoint.base_url,
         )
 
     @contextmanager
     def key_in_environment(self) -> Iterator[None]:
         """Let worker processes inherit the key of the simulator inside this one, which is never pickled."""
-        if self._simulator is None:
+        if self._endpoint.api_key is None:
             yield
             return
-        os.environ[SIMULATOR_KEY] = self._simulator.bearer_key
+        os.environ[SIMULATOR_KEY] = self._endpoint.api_key
         try:
             yield
         finally:
             del os.environ[SIMULATOR_KEY]
 
     def workers_ready(self, workers: int, tell: Callable[[StopReason], None]) -> None:
-        """Take in that `workers` are there; `tell` passes on to all of them why they are to stop."""
+        """Note that `workers` are there; `tell` passes on to all of them why they are to stop."""
         self.workers = workers
-        self._looks.clear()  # the time that they took to come up is no part of their speed
-        self._looks.append((time.monotonic(), UnderWay(0, 0)))
-        with self._stop_lock:
-            self._tell = tell
-            stopped = self.stopped
-        if stopped:
-            tell(stopped)
+        # The time that they took to come up is no part of their speed.
+        self._measure_from_now()
 
-    def hear(self, done: ChunkResult) -> None:
-        """Take in what a worker made of a chunk; a worker that stopped stops all."""
+        def pass_on() -> None:
+            if self._stop.reason:
+                tell(self._stop.reason)
+            elif self._stop.error:
+                tell(StopReason(StopCode.BREAKER, str(self._stop.error)))
+
+        self._stop.on_change(pass_on)
+
+    # Chunks
+
+    def chunk_size(self) -> int:
+        """How many jobs the next chunk takes; with `auto` each worker gets two at least."""
+        wanted = self._config.execution.jobs_per_task
+        if wanted != "auto":
+            return wanted
+        fair = math.ceil(self.counts.to_pay / self.workers / 2)
+        return max(1, min(CHUNK_SIZE, fair))
+
+    @property
+    def chunks_per_worker(self) -> int:
+        """How many chunks a worker has at once: the next one fills the gaps that the end of one leaves."""
+        calls = 2 * self._config.concurrency / self.workers
+        return max(2, math.ceil(calls / self.chunk_size()))
+
+    def has_enough(self, chunks: Collection[Sequence[Job]]) -> bool:
+        """Whether every worker has its `chunks_per_worker`."""
+        return len(chunks) >= self.workers * self.chunks_per_worker
+
+    def process(self, chunk: Sequence[Job]) -> ChunkCounts:
+        """Pay for a chunk as one more worker, inside this process."""
+        result = worker.process(self.request(chunk))
+        self.record(result)
+        return result.outcomes
+
+    def record(self, result: ChunkResult) -> None:
+        """Count what a worker made of a chunk; a worker that stopped stops all."""
         counts = self.counts
-        counts.done += Counter(done.outcomes._asdict())
-        counts.codes.update(done.codes)
-        counts.calls += done.calls
-        counts.charged += done.charged
-        self._limits = done.limits or self._limits
-        if done.stopped:
-            self.stop(*done.stopped)
-        if done.failure:
-            self.stop(StopCode.BREAKER, str(done.failure))
+        counts.done += Counter(result.outcomes._asdict())
+        counts.codes.update(result.codes)
+        counts.calls += result.calls
+        counts.charged += result.charged
+        self._limits = result.limits or self._limits
+        if result.stopped:
+            self._stop.stop(result.stopped)
+        if result.failure:
+            self._stop.fail(result.failure)
 
-    def lost(self, chunk: Sequence[Job], error: Exception) -> bool:
-        """Take in that a worker was lost with `chunk` by `error`, and say whether to send it out once more.
+    def recover(self, chunk: Sequence[Job], error: Exception) -> bool:
+        """Note that a worker was lost with `chunk`, and say whether to send it out once more.
 
-        The ledger knows which of its jobs were paid for, and puts those in flight into doubt.
+        The ledger knows which of its jobs were paid for, and puts those in flight into
+        doubt. Twice with the same jobs is no chance: then the run ends.
         """
-        recovered = self._ledger.recover(self._run_id, self._config.name)
-        lost = f"a worker was lost with {chunk[0].label} and the {len(chunk) - 1:,} jobs after it"
+        in_doubt = self._ledger.recover(self._run_id, self._config.name)
         log.warning(
-            "%s; %s calls are in doubt (%s: %s)",
-            lost,
-            recovered,
+            "a worker was lost with %s; %s calls are in doubt (%s: %s)",
+            name_chunk(chunk),
+            in_doubt,
             type(error).__name__,
             str(error).partition(". ")[0],
         )
-        again = chunk[0].key not in self._lost and not self.stopped
+        is_first_time = chunk[0].key not in self._lost
         self._lost.add(chunk[0].key)
-        return again
-
-    def stop(self, code: StopCode, reason: str) -> None:
-        """Let all workers send nothing more. Calls in flight are finished and recorded, all other jobs are skipped."""
-        with self._stop_lock:
-            before = self.stopped
-            self.stopped = most_severe(self.stopped, StopReason(code, reason))
-            tell = self._tell if self.stopped is not before else None
-        if tell:
-            tell(self.stopped)
+        if is_first_time and not self._stop.is_set:
+            return True
+        self.counts.record_job(Outcome.SKIPPED, len(chunk))
+        if not self._stop.is_set:
+            self._stop.fail(
+                PixmillError(
+                    f"workers were lost twice with {name_chunk(chunk)}",
+                    hint="their logs say why (memory?); run the same command again to continue",
+                )
+            )
+        return False
 
     def progress(self) -> Progress:
         """What the run looks like now: outcomes as the workers' chunks bring them, calls as the ledger has them."""
         self._look()
-        (before, earlier), (at, now) = self._looks[0], self._looks[-1]
-        rate = (now.calls - earlier.calls) / (at - before) if at > before else 0.0
-        budget = self._config.budget
-        return Progress(
-            to_pay=self._to_pay,
-            cached=self._cached,
-            done=self.counts.done.copy(),
+        before, earlier = self._looks[0]
+        at, now = self._looks[-1]
+        calls = now.calls - earlier.calls
+        return self.counts.progress(
+            self._stop,
             in_flight=now.in_flight,
             limit=self._config.concurrency,
             qps=self._config.limits.qps,
             calls=now.calls,
-            rate=rate,
-            cost=None
-            if budget.price_per_call is None
-            else self.counts.charged * budget.price_per_call,
-            currency=budget.currency,
-            images_waiting=0,
-            codes=self.counts.codes.most_common(3),
-            stopping=self.stopped.reason if self.stopped else None,
+            rate=calls / (at - before) if at > before else 0.0,
         )
 
     def limits_summary(self) -> Mapping[str, Any] | None:
-        """How the account's limits fared, as the worker saw it that was heard last.
+        """How the account's limits fared, as the worker saw it that answered last.
 
         The limits are the account's, and each worker is told what the others have learnt.
         """
         return self._limits
+
+    def close(self) -> None:
+        """Close what `process` has opened here; the workers close their own."""
+        worker.close(self._run_id)
+
+    def _hurry_images(self) -> None:
+        """Give images of earlier runs a moment only, once somebody interrupts: this process makes no calls."""
+        if self._stop.is_interrupted:
+            self._downloads.end_soon()
+
+    def _measure_from_now(self) -> None:
+        self._looks.clear()
+        self._looks.append((time.monotonic(), UnderWay(0, 0)))
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -202,16 +226,12 @@ class WorkerPool:
 
 def resolve_paths(config: Config) -> Config:
     """Return `config` with absolute paths. Its limits stay: the workers share them by the ledger."""
-    key_file = config.provider.api_key_file
-    provider = (
-        {"api_key_file": str(Path(key_file).expanduser().absolute())}
-        if key_file
-        else {}
-    )
+    provider = config.provider
+    if provider.api_key_file:
+        key_file = Path(provider.api_key_file).expanduser().absolute()
+        provider = provider.model_copy(update={"api_key_file": str(key_file)})
     store = config.store if config.bucket else str(Path(config.store).absolute())
-    return config.model_copy(
-        update={"provider": config.provider.model_copy(update=provider), "store": store}
-    )
+    return config.model_copy(update={"provider": provider, "store": store})
 
 
 def with_absolute_paths(chunk: Sequence[Job]) -> list[Job]:
@@ -228,25 +248,9 @@ def with_absolute_paths(chunk: Sequence[Job]) -> list[Job]:
 
 
 def check_installed(execution: Execution) -> None:
-    """Raise ConfigError where the executor needs what is not installed."""
+    """Raise ConfigError where the engine needs what is not installed."""
     if execution.engine == "dask" and not find_spec("prefect_dask"):
         raise ConfigError(
             "execution.engine: dask needs prefect-dask",
             hint="pip install 'pixmill[dask]'",
         )
-
-
-def lost_twice(chunk: Sequence[Job]) -> PixmillError:
-    """Workers were lost with the same jobs twice, which is no chance."""
-    return PixmillError(
-        f"workers were lost twice with {chunk[0].label} and the {len(chunk) - 1:,} jobs after it",
-        hint="their logs say why (memory?); run the same command again to continue",
-    )
-
-
-def failed_for_good(rows: str, why: str) -> PixmillError:
-    """The task of some `rows` ended without its counts, however often Prefect tried it."""
-    return PixmillError(
-        f"the task of {rows} failed for good: {single_line(mask_secrets(why))}",
-        hint="what was paid for is published; run the same command again for the rest",
-    )

@@ -2,7 +2,7 @@
 
 from pixmill.ledger.ledger import Ledger, ledger_exists, open_ledger
 from pixmill.ledger.records import (
-    AttemptRecord,
+    Attempt,
     Claim,
     KnownStates,
     MissingImages,
@@ -12,7 +12,7 @@ from pixmill.ledger.records import (
 )
 
 __all__ = [
-    "AttemptRecord",
+    "Attempt",
     "Claim",
     "KnownStates",
     "Ledger",

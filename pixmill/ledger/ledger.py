@@ -28,7 +28,7 @@ from pixmill.ledger.group_commit import GroupWriter
 from pixmill.ledger.input_images import InputImage
 from pixmill.ledger.migrations import migrate, version_of
 from pixmill.ledger.records import (
-    AttemptRecord,
+    Attempt,
     Claim,
     DoubtfulCall,
     KnownStates,
@@ -91,7 +91,7 @@ class Ledger:
         """Claim `job_key` for one call of a run, reserve the call in its budgets and write the intent, durably."""
         return self.write(self._claims.claim, (job_key, limits))  # type: ignore[no-any-return]
 
-    def record(self, recorded: AttemptRecord) -> None:
+    def record(self, recorded: Attempt) -> None:
         """Write an ended call and the outcome derived from it, durably."""
         self.write(entries.record, recorded)
 

@@ -112,7 +112,7 @@ class DoubtfulCall(NamedTuple):
     request_id: str | None
 
 
-class AttemptRecord(NamedTuple):
+class Attempt(NamedTuple):
     """One ended call and what it means for its key: a row of `attempts` and the new columns of `jobs`.
 
     Instants are microseconds since 1970 UTC; `images` is a JSON list of the stored image files.
@@ -146,3 +146,8 @@ class AttemptRecord(NamedTuple):
     attempt: int
     """Which call for its key it was: `Claim.attempts` of its claim."""
     answer: bytes
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether this run sends the job once more, as far as it has not stopped."""
+        return self.state is State.PENDING and self.verdict != "stop"

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from pixmill.ledger.dialects import clock, run
 from pixmill.ledger.payment_marks import is_state
 from pixmill.ledger.process_owner import is_dead, this_owner
-from pixmill.ledger.records import SETTLED, AttemptRecord, State
+from pixmill.ledger.records import SETTLED, Attempt, State
 from pixmill.ledger.schema import DOUBTFUL, attempts, jobs, now_micros, runs
 
 _OUTCOME_FIELDS = {
@@ -110,7 +110,7 @@ _APPEND = insert(attempts).values(
 )
 
 
-def record(connection: Connection, entries: Sequence[AttemptRecord]) -> list[None]:
+def record(connection: Connection, entries: Sequence[Attempt]) -> list[None]:
     """Append ended calls to `attempts` and settle their jobs; an outcome that was there before stays until replaced."""
     rows = [entry._asdict() for entry in entries]
     run(connection, _APPEND, rows)

@@ -9,7 +9,7 @@ import pytest
 
 from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
-from pixmill.execution.run import prepare
+from pixmill.execution.prepare import prepare
 from tests.conftest import Project, run_config
 from tests.faulty_server import reset
 from tests.fuzz.amount import EFFORT
@@ -42,9 +42,9 @@ class Harmed:
             leftover.unlink()
         self._path.write_bytes(content)
         try:
-            with prepare(load_config(self._config)) as run:
-                run.begin()
-                return run.to_pay
+            with prepare(load_config(self._config)) as prepared:
+                prepared.start()
+                return prepared.to_pay
         except PixmillError as error:
             assert str(error)
             return 0

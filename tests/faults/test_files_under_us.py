@@ -17,8 +17,8 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.datasets.verification import verify
 from pixmill.errors import LedgerError, SpendingRefused
+from pixmill.execution.prepare import prepare
 from pixmill.execution.repair import repair
-from pixmill.execution.run import prepare
 from pixmill.execution.spending_rules import check_spending
 from pixmill.storage.image_store import ImageStore
 from tests.conftest import ROOT, Project, Simulated, results, run_config

@@ -50,9 +50,9 @@ FEW_THREADS = """
 import json, resource, sys, threading
 from pathlib import Path
 from pixmill.config.loading import load_config
-from pixmill.execution.run import prepare
-with prepare(load_config(sys.argv[1])) as run:
-    run.begin()
+from pixmill.execution.prepare import prepare
+with prepare(load_config(sys.argv[1])) as prepared:
+    run = prepared.start()
     # A new thread is so large from here on that the address space has room for a few of them.
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     room = int(sys.argv[2])
@@ -63,7 +63,7 @@ with prepare(load_config(sys.argv[1])) as run:
     resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
     threading.stack_size(0)
     try:
-        print(json.dumps(run.finish()))
+        print(json.dumps(run.finish().as_dict()))
     except Exception as error:
         print(json.dumps({"error": str(error)}))
 """

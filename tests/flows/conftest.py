@@ -6,10 +6,14 @@ from contextlib import contextmanager
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_LOGGING_LEVEL,
+    temporary_settings,
+)
 
 from pixmill.config.loading import load_config
-from pixmill.execution.run import prepare
+from pixmill.execution.prepare import prepare
 from tests.conftest import Project, Simulated
 from tests.real_command import shared_server
 

@@ -18,7 +18,8 @@ from prefect.client.schemas.objects import TaskRun
 from flows.generate import generate_dataset
 from pixmill.config.loading import load_config
 from pixmill.errors import ConfigError, PixmillError, SpendingRefused
-from pixmill.execution.run import Run, flow_run, prepare
+from pixmill.execution.prepare import prepare, prepare_flow_run
+from pixmill.execution.run import ActiveRun
 from tests.conftest import KEY, Project, Simulated, results, simulator
 
 pytestmark = pytest.mark.slow
@@ -141,16 +142,16 @@ def test_a_chunk_that_infrastructure_fails_is_retried_and_pays_nothing_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """C11: the first try is lost after it paid; the second finds everything in the ledger."""
-    process, lost = Run.process, []
+    process, lost = ActiveRun.process, []
 
-    def lose_the_first(run: Run, chunk: Any) -> Any:
+    def lose_the_first(run: ActiveRun, chunk: Any) -> Any:
         count = process(run, chunk)
         if not lost:
             lost.append(chunk)
             raise ConnectionError("the worker's network is gone")
         return count
 
-    monkeypatch.setattr(Run, "process", lose_the_first)
+    monkeypatch.setattr(ActiveRun, "process", lose_the_first)
     report = generate_dataset(shop.path, ["execution.jobs_per_task=3"])
     assert (report["exit_code"], report["succeeded"], simulated.bill.calls) == (0, 6, 6)
     tries = [
@@ -167,21 +168,21 @@ def test_a_chunk_that_fails_for_good_ends_the_run_with_its_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """C18: its row is skipped, all others are recorded and published, and the same command goes on."""
-    process = Run.process
+    process = ActiveRun.process
 
-    def fail(run: Run, chunk: Any) -> Any:
+    def fail(run: ActiveRun, chunk: Any) -> Any:
         if chunk[0].row_number == 3:
             raise RuntimeError("no way")
         return process(run, chunk)
 
-    monkeypatch.setattr(Run, "process", fail)
+    monkeypatch.setattr(ActiveRun, "process", fail)
     with pytest.raises(
         PixmillError, match=r"row 3.* failed for good: RuntimeError: no"
     ):
         generate_dataset(shop.path)
     statuses = [row["status"] for row in load_rows(shop)]
     assert statuses == ["succeeded"] * 2 + ["skipped"] + ["succeeded"] * 3
-    monkeypatch.setattr(Run, "process", process)
+    monkeypatch.setattr(ActiveRun, "process", process)
     report = generate_dataset(shop.path)
     assert (report["exit_code"], report["calls"], simulated.bill.calls) == (0, 1, 6)
 
@@ -208,7 +209,7 @@ def test_a_flow_run_asks_for_a_ledger_that_exists(
     project.use_simulator(simulated)
     with (
         pytest.raises(SpendingRefused, match="there is no ledger"),
-        flow_run(project.path, [], None, new_store=False, deployed=False),
+        prepare_flow_run(project.path, [], None, new_store=False, deployed=False),
     ):
         pass
     assert simulated.bill.calls == 0
@@ -235,7 +236,7 @@ def test_only_a_deployment_refuses_a_relative_store(
 
 
 def open_run(config: str, *overrides: str, deployed: bool) -> Any:
-    return flow_run(config, overrides, None, new_store=False, deployed=deployed)
+    return prepare_flow_run(config, overrides, None, new_store=False, deployed=deployed)
 
 
 @pytest.mark.parametrize(
@@ -246,13 +247,15 @@ def test_a_large_table_makes_a_few_hundred_task_runs_at_most(
 ) -> None:
     """`jobs_per_task: auto`; every job is in exactly one chunk."""
     project.write_rows(project.rows(rows))
-    with prepare(load_config(project.write_config())) as run:
+    with prepare(load_config(project.write_config())) as prepared:
+        run = prepared.start()
         chunks = list(run.chunks())
         assert len(chunks) <= most
         assert [job.row_number for chunk in chunks for job in chunk] == list(
             range(1, rows + 1)
         )
-        assert run.window * run.jobs_per_task >= 2 * run.config.concurrency
+        assert not run.executor.has_enough(chunks[:1])
+        assert run.executor.has_enough(chunks) is (rows > 1)
 
 
 def test_quick_calls_make_larger_task_runs_and_slow_ones_do_not(
@@ -260,16 +263,15 @@ def test_quick_calls_make_larger_task_runs_and_slow_ones_do_not(
 ) -> None:
     """A task run costs the same whatever a call takes: with calls of a millisecond it would be half of a run."""
     project.write_rows(project.rows(1000))
-    with prepare(load_config(project.write_config())) as run:
-        run.begin()
-        assert run.executor
+    with prepare(load_config(project.write_config())) as prepared:
+        run = prepared.start()
         chunks = run.chunks()
         first = next(chunks)
         assert len(first) == 5
-        assert not run.is_busy_with([first])
+        assert not run.executor.has_enough([first])
         for _ in range(200):  # at once
             run.executor.counts.record_call("10000", success=True, charged=True)
         rest = next(chunks)
         assert len(rest) == 995
-        assert run.is_busy_with([first, rest])
-        assert not run.is_busy_with([rest])
+        assert run.executor.has_enough([first, rest])
+        assert not run.executor.has_enough([rest])

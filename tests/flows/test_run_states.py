@@ -14,7 +14,8 @@ from prefect.flow_engine import run_flow
 from flows.generate import generate_dataset
 from flows.maintain import maintain_dataset
 from flows.run_states import STATES
-from pixmill.execution.run import Run
+from pixmill.execution.prepare import PreparedRun
+from pixmill.execution.run import ActiveRun
 from pixmill.execution.stop_reasons import StopCode
 from tests.conftest import Project, Simulated, simulator
 
@@ -119,13 +120,14 @@ def test_an_interrupted_run_is_cancelled(
     shop: Project, prefect: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A6, C11, exit 130: also what becomes of a run that somebody cancels in the UI."""
-    begin = Run.begin
+    start = PreparedRun.start
 
-    def begin_and_stop(run: Run) -> None:
-        begin(run)
+    def start_and_stop(prepared: PreparedRun) -> ActiveRun:
+        run = start(prepared)
         run.interrupt("SIGTERM")
+        return run
 
-    monkeypatch.setattr(Run, "begin", begin_and_stop)
+    monkeypatch.setattr(PreparedRun, "start", start_and_stop)
     state = deployed(prefect, generate_dataset, config=shop.path)
     assert seen(state) == ("CANCELLED", "Interrupted")
     assert "interrupted by SIGTERM" in message(state)

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from pixmill.config.loading import load_config
 from pixmill.datasets.verification import verify
 from pixmill.errors import LedgerError
-from pixmill.execution.run import prepare
+from pixmill.execution.prepare import prepare
 from pixmill.execution.status import read_status
 from pixmill.ledger import Claim, Ledger, Refused, State, open_ledger, schema
 from pixmill.ledger import ledger as ledger_module

@@ -8,8 +8,8 @@ from prefect.states import Failed
 
 from pixmill.config.loading import load_config
 from pixmill.errors import LedgerError, PixmillError
+from pixmill.execution.prepare import prepare
 from pixmill.execution.progress import ChunkCounts
-from pixmill.execution.run import prepare
 from tasks.cv_process import cv_process
 from tests.conftest import Project, Simulated
 
@@ -21,13 +21,13 @@ def test_a_chunk_is_paid_for_and_its_counts_are_all_that_comes_back(
 ) -> None:
     project.write_rows(project.rows(3))
     project.use_simulator(simulated)
-    with prepare(load_config(project.path)) as run:
-        run.begin()
+    with prepare(load_config(project.path)) as prepared:
+        run = prepared.start()
         (chunk, *_) = run.chunks()
-        assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == ChunkCounts(
+        assert cv_process.fn(run.run_id, chunk, chunk[0].label) == ChunkCounts(
             succeeded=1
         )
-        assert cv_process.fn(run.run_id, chunk, run.label(chunk)) == ChunkCounts(
+        assert cv_process.fn(run.run_id, chunk, chunk[0].label) == ChunkCounts(
             succeeded=1
         ), "from the ledger"
     assert simulated.bill.calls == 1

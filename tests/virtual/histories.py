@@ -12,7 +12,7 @@ from random import Random
 from typing import NamedTuple
 
 from pixmill.config.model import Config
-from pixmill.execution.thread_executor import ThreadExecutor
+from pixmill.execution.stop_signal import StopSignal
 from tests.virtual import threads
 from tests.virtual.runs import Patience, Store, config_with
 from tests.virtual.service import FAULTS, Weather
@@ -140,9 +140,9 @@ def _wave(world: World, store: Store) -> None:
 
 
 def _until(seconds: float | None, store: Store) -> Patience | None:
-    def wait_and_stop(executor: ThreadExecutor) -> None:
+    def wait_and_stop(stop: StopSignal) -> None:
         store.world.sleep(seconds or 0.0)
-        store.stop(executor)
+        store.stop(stop)
 
     return None if seconds is None else wait_and_stop
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from pixmill.config.model import Config
 from pixmill.execution.image_downloads import Downloads
-from pixmill.execution.progress import ChunkCounts
-from pixmill.execution.stop_reasons import StopCode
+from pixmill.execution.progress import ChunkCounts, RunCounters
+from pixmill.execution.stop_reasons import StopCode, StopReason
+from pixmill.execution.stop_signal import StopSignal
 from pixmill.execution.thread_executor import ThreadExecutor
-from pixmill.ledger import AttemptRecord, Ledger, State
+from pixmill.ledger import Attempt, Ledger, State
 from pixmill.ledger.process_owner import this_owner
 from pixmill.planning.jobs import Job
 from pixmill.tuning import THROTTLES_PER_JOB
@@ -25,7 +26,7 @@ from tests.virtual.service import Service, VirtualClient, VirtualImages, Weather
 from tests.virtual.threads import Thread
 from tests.virtual.world import Process, World
 
-Patience = Callable[[ThreadExecutor], None]
+Patience = Callable[[StopSignal], None]
 Rows = dict[str, tuple[str, str | None, str | None, int]]
 """By job key: state, owner, output URLs and attempts."""
 FEW = 32
@@ -65,7 +66,7 @@ class WatchedLedger(Ledger):
 
     watch: "Store"
 
-    def record(self, recorded: AttemptRecord) -> None:
+    def record(self, recorded: Attempt) -> None:
         self.watch.answered(recorded)
         super().record(recorded)
         self.watch.acknowledged(recorded)
@@ -155,9 +156,14 @@ class Store:
         patience: Patience | None,
     ) -> ChunkCounts:
         world = self.world
+        stop = StopSignal()
         downloads = Downloads(
-            self.path.parent, run_id, ledger, VirtualImages(world, self.images_failing)
-        )  # type: ignore[arg-type]
+            self.path.parent,  # type: ignore[arg-type]
+            run_id,
+            ledger,
+            VirtualImages(world, self.images_failing),  # type: ignore[arg-type]
+            stop,
+        )
         downloads._store = downloads._fetcher  # type: ignore[assignment]
         client = VirtualClient(world, self.service, config.limits.timeout_seconds)
         executor = ThreadExecutor(
@@ -166,7 +172,8 @@ class Store:
             ledger=ledger,
             client=client,  # type: ignore[arg-type]
             downloads=downloads,
-            to_pay=len(jobs),
+            stop=stop,
+            counts=RunCounters(config.budget, len(jobs)),
             jitter=world.random.random,
         )
         counts: list[ChunkCounts] = []
@@ -181,13 +188,13 @@ class Store:
         for task in tasks:
             task.start()
         if patience:
-            Thread(target=patience, args=(executor,), name="signal").start()
+            Thread(target=patience, args=(stop,), name="signal").start()
         for task in tasks:
             task.join()
         executor.close()
         self._ended_in_time()
         downloads.close()
-        self._stopped_for_good_reason(executor, ledger.calls_of(run_id))
+        self._stopped_for_good_reason(stop, config, ledger.calls_of(run_id))
         total = ChunkCounts(*map(sum, zip(*counts, strict=True)))
         if sum(total) != len(jobs):
             world.fail(f"I4: {len(jobs)} jobs ended as {total}")
@@ -279,7 +286,7 @@ class Store:
                 f"E15: call {calls} of {run_id} is over the budget of {config.budget.max_calls}"
             )
 
-    def answered(self, recorded: AttemptRecord) -> None:
+    def answered(self, recorded: Attempt) -> None:
         """A call has ended: where nobody could take this process for dead, its claim is still its own."""
         key, run_id = recorded.job_key, recorded.run_id
         _, owner, _, _ = self._rows(key)[key]
@@ -295,7 +302,7 @@ class Store:
                 f"I7: {self._faults[run_id, key]} faults for one job in {run_id}"
             )
 
-    def acknowledged(self, recorded: AttemptRecord) -> None:
+    def acknowledged(self, recorded: Attempt) -> None:
         """An outcome is on disk: from now on a success has to stay."""
         if recorded.state is State.SUCCEEDED:
             self._urls[recorded.job_key] = recorded.output_urls
@@ -312,11 +319,13 @@ class Store:
             if state not in STATES or (state == State.IN_FLIGHT and owner is None):
                 self.world.fail(f"I4: a job is {state}, owned by {owner}")
 
-    def _stopped_for_good_reason(self, executor: ThreadExecutor, calls: int) -> None:
-        allowed = executor._config.budget.max_calls
+    def _stopped_for_good_reason(
+        self, stop: StopSignal, config: Config, calls: int
+    ) -> None:
+        allowed = config.budget.max_calls
         if (
-            executor.stopped
-            and executor.stopped.code == StopCode.BUDGET
+            stop.reason
+            and stop.reason.code == StopCode.BUDGET
             and allowed is not None
             and calls < allowed
         ):
@@ -324,10 +333,10 @@ class Store:
                 f"E15: stopped by its budget of {allowed} calls after {calls}"
             )
 
-    def stop(self, executor: ThreadExecutor) -> None:
+    def stop(self, stop: StopSignal) -> None:
         """Do what a signal does."""
         self._signals.setdefault(self.world.here, self.world.now)
-        executor.stop(StopCode.INTERRUPTED, "by signal")
+        stop.stop(StopReason(StopCode.INTERRUPTED, "by signal"))
 
     def _ended_in_time(self) -> None:
         """After a signal only calls in flight and their images are waited for."""

@@ -188,26 +188,41 @@ class Queue:
         return not self._items
 
 
+class Future:
+    """Stands in for what a pool returns; nobody asks for an exception."""
+
+    def __init__(self) -> None:
+        self.ended, self.value = Event(), None
+
+    def result(self) -> Any:
+        self.ended.wait()
+        return self.value
+
+
 class Pool:
-    """Stands in for `ThreadPoolExecutor`; nobody asks for what a task returns."""
+    """Stands in for `ThreadPoolExecutor`."""
 
     def __init__(self, max_workers: int, thread_name_prefix: str = "") -> None:
         self._queue, self._most, self._prefix = Queue(), max_workers, thread_name_prefix
         self._threads: list[Thread] = []
 
-    def submit(self, task: Callable[..., object], *args: Any) -> None:
+    def submit(self, task: Callable[..., object], *args: Any) -> "Future":
         if len(self._threads) < self._most:
             thread = Thread(
                 target=self._work, name=f"{self._prefix}-{len(self._threads)}"
             )
             self._threads.append(thread)
             thread.start()
-        self._queue.put((task, args))
+        future = Future()
+        self._queue.put((task, args, future))
+        return future
 
     def _work(self) -> None:
-        while (task := self._queue.get()) is not None:
+        while (work := self._queue.get()) is not None:
+            task, args, future = work
             with suppress(Exception):
-                task[0](*task[1])
+                future.value = task(*args)
+            future.ended.set()
 
     def shutdown(self, wait: bool = True) -> None:
         for _ in self._threads:
@@ -272,7 +287,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         pixmill.execution.thread_executor,
         "Chunk",
-        lambda waiting: chunk(waiting, {}, Event(), Lock()),
+        lambda waiting: chunk(waiting, {}, [], Event(), Lock()),
     )
     patch.setattr(sqlite, "connect", _connect)
     _install_owners(patch)

@@ -17,7 +17,7 @@ from pixmill import api
 from pixmill.cli.run import REHEARSAL
 from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError, TableError
-from pixmill.execution.run import prepare
+from pixmill.execution.prepare import prepare
 from pixmill.ledger.input_images import InputImage
 from pixmill.planning.input_images import HOLDS_MICROS
 from pixmill.planning.row_checks import REASONS
@@ -425,14 +425,14 @@ def test_a_run_goes_by_what_was_known_when_it_was_planned(
 ) -> None:
     """Another run may look at the same images meanwhile, and find one gone."""
     show(shop, album, "a", "b")
-    with prepare(load_config(shop.path)) as run:
-        run.ledger.record_input(
+    with prepare(load_config(shop.path)) as prepared:
+        prepared.ledger.record_input(
             InputImage(f"{album.url}/b", 1, "input_not_found", "gone meanwhile")
         )
-        run.begin()
+        run = prepared.start()
         for chunk in run.chunks():
             run.process(chunk)
-        report = run.finish()
+        report = run.finish().as_dict()
     assert [row["status"] for row in results(report)] == ["succeeded", "succeeded"]
 
 

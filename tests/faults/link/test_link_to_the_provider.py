@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pixmill.config.loading import load_config
-from pixmill.execution.run import prepare
+from pixmill.execution.prepare import prepare
 from tests.conftest import Project, results, run_config
 from tests.faulty_server import (
     Behaviour,
@@ -73,11 +73,7 @@ def test_a_bare_server_error_is_in_doubt_and_held(
         first.report["exit_code"],
         first.report["in_doubt"],
         first.report["succeeded"],
-    ) == (
-        3,
-        1,
-        5,
-    )
+    ) == (3, 1, 5)
     assert [row["error_code"] for row in first.rows if row["status"] == "in_doubt"] == [
         f"http_{status}"
     ]
@@ -85,11 +81,7 @@ def test_a_bare_server_error_is_in_doubt_and_held(
         second.report["exit_code"],
         second.report["calls"],
         second.report["in_doubt"],
-    ) == (
-        0,
-        0,
-        1,
-    )
+    ) == (0, 0, 1)
 
 
 def test_a_provider_that_leaves_everything_in_doubt_stops_the_run(
@@ -117,9 +109,7 @@ def test_a_server_error_with_a_service_code_is_tried_again(project: Project) -> 
     assert run.column("attempts") == [2, 1, 1]
 
 
-def test_a_page_in_place_of_an_answer_is_kept_and_no_success(
-    project: Project,
-) -> None:
+def test_a_page_in_place_of_an_answer_is_kept_and_no_success(project: Project) -> None:
     """D2: a captive portal says 200 to everything; 64 KiB of what it says are kept."""
     page = b"<html>please log in" + b"." * 100_000
     with Provider({1: charged_but_lost(answer(page))}) as provider:
@@ -463,9 +453,8 @@ def test_a_hold_of_years_is_cut_and_can_be_interrupted(project: Project) -> None
 
 
 def _interrupted_while_held(config: str, provider: Provider) -> dict[str, Any]:
-    with prepare(load_config(config)) as run:
-        run.begin()
-        assert run.executor
+    with prepare(load_config(config)) as prepared:
+        run = prepared.start()
         work = threading.Thread(
             target=lambda: [run.process(chunk) for chunk in run.chunks()]
         )
@@ -474,7 +463,7 @@ def _interrupted_while_held(config: str, provider: Provider) -> dict[str, Any]:
             work.join(0.01)
         run.interrupt("SIGINT")
         work.join()
-        return run.finish()
+        return run.finish().as_dict()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -11,7 +11,7 @@ import pytest
 
 from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
-from pixmill.execution.run import prepare
+from pixmill.execution.prepare import prepare
 from pixmill.ledger.schema import SCHEMA_VERSION
 from tests.conftest import Project, results, run_config
 from tests.pixmill.run_checks import (
@@ -27,9 +27,20 @@ from tests.pixmill.run_checks import (
 from tests.real_command import Command, run_arguments
 
 REPORT = {
-    "run_id", "exit_code", "reason", "rows", "jobs", *OUTCOMES, "cached", "images_missing", "calls", "cost", "seconds",
-    "dataset", "report",
-}  # fmt: skip
+    "run_id",
+    "exit_code",
+    "reason",
+    "rows",
+    "jobs",
+    *OUTCOMES,
+    "cached",
+    "images_missing",
+    "calls",
+    "cost",
+    "seconds",
+    "dataset",
+    "report",
+}
 
 
 MISTAKES = """
@@ -128,8 +139,14 @@ def test_settings_that_do_not_change_the_image_cost_nothing(
     """I3f: limits, retries, budget and output are no part of a key."""
     config = configure_run(project, provider.url, 4)
     run_and_check(config, provider.charges)
-    other = ("limits.concurrency=2", "limits.timeout_seconds=9", "retry.max_attempts=1", "stop.window=9",
-             "budget.price_per_call=9", "provider.account=other")  # fmt: skip
+    other = (
+        "limits.concurrency=2",
+        "limits.timeout_seconds=9",
+        "retry.max_attempts=1",
+        "stop.window=9",
+        "budget.price_per_call=9",
+        "provider.account=other",
+    )
     assert run_and_check(config, provider.charges, *other).report["calls"] == 0
 
 
@@ -276,22 +293,20 @@ def test_a_limit_below_nothing_is_refused(project: Project, pixmill: Command) ->
 def test_a_run_in_the_wrong_order_raises_at_once(
     project: Project, provider: Provider
 ) -> None:
-    """I6f: before `begin`, after `finish`, and `begin` twice; nothing hangs and nothing is paid for twice."""
+    """I6f: after `finish`, and `start` twice; nothing hangs and nothing is paid for twice."""
     config = configure_run(project, provider.url, 4)
-    with prepare(load_config(config)) as run:
-        [chunk, *_] = run.chunks()
-        with pytest.raises(PixmillError, match="has not begun"):
-            run.process(chunk)
-        run.begin()
-        for part in run.chunks():
+    with prepare(load_config(config)) as prepared:
+        run = prepared.start()
+        [chunk, *others] = run.chunks()
+        for part in [chunk, *others]:
             run.process(part)
-        report = run.finish()
+        report = run.finish().as_dict()
         assert run_to_end(lambda: run.process(chunk)).skipped == 1
     check_run(config, report, provider.charges())
-    with prepare(load_config(config, ["request.params.scale=4"])) as run:
-        run.begin()
-        with pytest.raises(PixmillError):
-            run_to_end(run.begin)
+    with prepare(load_config(config, ["request.params.scale=4"])) as prepared:
+        prepared.start()
+        with pytest.raises(PixmillError, match="has started already"):
+            run_to_end(prepared.start)
     assert len(provider.requests) == 4
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pixmill.errors import PixmillError
-from pixmill.execution.run import flow_run
+from pixmill.execution.prepare import prepare_flow_run
 from tests.conftest import ROOT, Project
 from tests.pixmill.run_checks import (
     PATIENCE,
@@ -64,7 +64,7 @@ def test_a_real_run_without_its_ledger_is_refused_every_night(
     """Spending: the refusal itself must not make the ledger whose absence it is about."""
     config = configure_run(project, provider.url, 3)
     for _ in range(2):
-        nightly = flow_run(config, [], None, new_store=False, deployed=False)
+        nightly = prepare_flow_run(config, [], None, new_store=False, deployed=False)
         with pytest.raises(PixmillError, match="no ledger"), nightly:
             pass
 
@@ -73,7 +73,7 @@ def test_a_flow_run_of_a_deployment_refuses_a_store_that_will_not_last(
     project: Project, provider: Provider
 ) -> None:
     config = configure_run(project, provider.url, 1, store="out")
-    relative = flow_run(config, [], None, new_store=True, deployed=True)
+    relative = prepare_flow_run(config, [], None, new_store=True, deployed=True)
     with pytest.raises(PixmillError, match="relative"), relative:
         pass
     assert provider.requests == []
@@ -83,9 +83,14 @@ def on_a_terminal(command: Command, answer: str, *arguments: str) -> tuple[int, 
     """Run a command on a terminal, answer its question, and return its exit code and what it showed."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "pixmill", *arguments], cwd=ROOT, env=command.environment(), stdin=theirs, stderr=theirs,
-        stdout=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "pixmill", *arguments],
+        cwd=ROOT,
+        env=command.environment(),
+        stdin=theirs,
+        stderr=theirs,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     os.close(theirs)
     shown, deadline = "", time.monotonic() + PATIENCE
     try:

@@ -14,27 +14,26 @@ import flows.generate
 from pixmill.cli import run as pay
 from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
-from pixmill.execution.run import Run, prepare
+from pixmill.execution.prepare import PreparedRun, prepare
+from pixmill.execution.run_summary import RunSummary
 from tests.conftest import Project, Simulated
 
 
-def flow_of(
-    project: Project, monkeypatch: pytest.MonkeyPatch, does: Any
-) -> dict[str, Any]:
+def flow_of(project: Project, monkeypatch: pytest.MonkeyPatch, does: Any) -> RunSummary:
     """What `pixmill run` reports where Prefect does this with the flow."""
     project.write_rows(project.rows(2))
     config = project.write_config()
     monkeypatch.setattr(pay, "_deliver_events", lambda: None)
     with prepare(load_config(config)) as run:
         monkeypatch.setattr(flows.generate, "generate_dataset", lambda *_: does(run))
-        return pay._flow(run, pay.RunRequest(run.config, config, []))
+        return pay._run_flow(run, pay.RunRequest(run.config, config, []))
 
 
-def carried_out(run: Run) -> dict[str, Any]:
-    run.begin()
+def carried_out(prepared: PreparedRun) -> None:
+    run = prepared.start()
     for chunk in run.chunks():
         run.process(chunk)
-    return run.finish()
+    run.finish()
 
 
 @pytest.mark.parametrize("wanted", [None, 30])
@@ -44,9 +43,9 @@ def test_the_end_waits_for_no_heartbeat_that_nobody_asked_for(
     """Its thread sleeps for whole seconds, and is waited for; an automation that needs it says how often."""
     seen: list[int | None] = []
 
-    def look(_: Run) -> dict[str, Any]:
+    def look(run: PreparedRun) -> None:
         seen.append(get_current_settings().flows.heartbeat_frequency)
-        return {}
+        carried_out(run)
 
     asked = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: wanted} if wanted else {}
     with temporary_settings(asked):
@@ -57,7 +56,7 @@ def test_the_end_waits_for_no_heartbeat_that_nobody_asked_for(
 def test_a_sigterm_that_prefect_took_before_the_run_began_interrupts_it(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def end(_: Run) -> dict[str, Any]:
+    def end(_: PreparedRun) -> None:
         raise TerminationSignal(15)
 
     with pytest.raises(KeyboardInterrupt):
@@ -72,12 +71,12 @@ def test_a_run_that_prefect_left_after_its_end_tells_what_was_done(
 ) -> None:
     """A6, C2: the report is the run's own."""
 
-    def end(run: Run) -> dict[str, Any]:
+    def end(run: PreparedRun) -> None:
         carried_out(run)
         raise error
 
     report = flow_of(project, monkeypatch, end)
-    assert (report["exit_code"], report["succeeded"], report["calls"]) == (0, 2, 2)
+    assert (report.exit_code, report.succeeded, report.calls) == (0, 2, 2)
 
 
 def test_jobs_that_prefect_left_are_told_and_no_success(
@@ -87,13 +86,13 @@ def test_jobs_that_prefect_left_are_told_and_no_success(
 ) -> None:
     """C2, C18: what was paid for is published, and the exit code is not 0."""
 
-    def end(run: Run) -> dict[str, Any]:
-        run.begin()
-        run.process(next(run.chunks()))
+    def end(run: PreparedRun) -> None:
+        started = run.start()
+        started.process(next(started.chunks()))
         raise ConnectionError("the server is gone")
 
     report = flow_of(project, monkeypatch, end)
-    assert (report["exit_code"], report["succeeded"], report["skipped"]) == (3, 1, 1)
+    assert (report.exit_code, report.succeeded, report.skipped) == (3, 1, 1)
     assert (
         "warning: Prefect failed (ConnectionError: the server"
         in capsys.readouterr().err
@@ -105,7 +104,7 @@ def test_a_run_that_prefect_never_began_says_that_nothing_was_sent(
 ) -> None:
     """C2: and leaves the dataset alone."""
 
-    def end(_: Run) -> dict[str, Any]:
+    def end(_: PreparedRun) -> None:
         raise ConnectionError("no server")
 
     with pytest.raises(

@@ -11,7 +11,7 @@ from pixmill.datasets.dry_publication import publish_dry
 from pixmill.datasets.export import formats as exporting
 from pixmill.datasets.report import job_data as chunks
 from pixmill.errors import TableError
-from pixmill.execution.run import flow_run
+from pixmill.execution.prepare import prepare_flow_run
 from pixmill.planning.planner import make_plan
 from tests.conftest import Project, Simulated, run_config
 from tests.real_command import Command
@@ -46,9 +46,9 @@ def test_a_table_that_can_t_be_published_is_refused_before_anything_is_paid(
 
 def test_a_flow_run_refuses_it_as_well(config: str, simulated: Simulated) -> None:
     """G29."""
-    by_itself = flow_run(config, [], None, new_store=True, deployed=False)
-    with pytest.raises(TableError, match="column 'shape'"), by_itself as run:
-        run.begin()
+    by_itself = prepare_flow_run(config, [], None, new_store=True, deployed=False)
+    with pytest.raises(TableError, match="column 'shape'"), by_itself as prepared:
+        prepared.start()
     assert simulated.bill.calls == 0
 
 

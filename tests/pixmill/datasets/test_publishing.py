@@ -21,8 +21,8 @@ from pixmill.config.loading import load_config
 from pixmill.config.model import Config
 from pixmill.datasets.verification import verify
 from pixmill.errors import TableError
+from pixmill.execution.prepare import prepare
 from pixmill.execution.repair import repair
-from pixmill.execution.run import prepare
 from tests.conftest import Project, Simulated, results, run_config
 from tests.fork_server import fork_process
 from tests.pixmill.datasets.publishing import edit_ledger, publish_versions
@@ -144,9 +144,7 @@ def test_an_unchanged_dataset_makes_no_new_version(paid: Project) -> None:
     assert len(list((paid.folder / "out" / "pets" / "history").glob("*.parquet"))) == 1
 
 
-def test_a_damaged_dataset_is_replaced_and_never_becomes_history(
-    paid: Project,
-) -> None:
+def test_a_damaged_dataset_is_replaced_and_never_becomes_history(paid: Project) -> None:
     config, folder, _ = state_of(paid)
     publish_versions(config, "ab")
     kept = sorted((folder / "history").iterdir())
@@ -283,8 +281,8 @@ def test_a_table_that_changed_since_the_plan_is_refused_and_published_by_the_nex
     """G4: rows would be joined to the wrong results; what was paid is in the ledger and is not paid again."""
     project.write_rows(project.rows(4))
     project.use_simulator(simulated)
-    with prepare(load_config(project.path)) as run:
-        run.begin()
+    with prepare(load_config(project.path)) as prepared:
+        run = prepared.start()
         for chunk in run.chunks():
             run.process(chunk)
         project.write_rows(project.rows(rows))
@@ -307,8 +305,8 @@ def test_a_table_that_changed_after_it_was_agreed_to_is_not_paid_for(
     """G4: what would be sent is not what the plan showed; it may not even be valid."""
     project.write_rows(project.rows(4))
     project.use_simulator(simulated)
-    with prepare(load_config(project.path)) as run:
-        run.begin()
+    with prepare(load_config(project.path)) as prepared:
+        run = prepared.start()
         project.write_rows(project.rows(4, "something else"))
         assert list(run.chunks()) == []
         with pytest.raises(
@@ -435,12 +433,7 @@ def test_every_column_of_a_success_says_what_the_contract_says(
         row["error_message"],
         row["input_image"],
         row["cached"],
-    ) == (
-        None,
-        None,
-        None,
-        False,
-    )
+    ) == (None, None, None, False)
     assert (row["provider"], row["run_id"], row["currency"]) == (
         "gateway",
         report["run_id"],
@@ -496,12 +489,7 @@ def test_equal_rows_share_a_result_and_the_cost_stands_on_the_first(
         report["succeeded"],
         report["calls"],
         simulated.bill.charged,
-    ) == (
-        4,
-        4,
-        2,
-        2,
-    )
+    ) == (4, 4, 2, 2)
 
 
 def test_invalid_rows_are_listed_with_reason_column_and_their_own_values(

@@ -10,7 +10,9 @@ import pytest
 
 from pixmill.config.loading import load_config
 from pixmill.execution import image_downloads as module
-from pixmill.execution.image_downloads import MOST_BUGS, THREADS, Downloads
+from pixmill.execution.bug_limit import MOST_BUGS
+from pixmill.execution.image_downloads import THREADS, Downloads
+from pixmill.execution.stop_signal import StopSignal
 from pixmill.ledger import Ledger, MissingImages, State, open_ledger
 from pixmill.storage import FolderStore
 from pixmill.storage.image_decoding import ImageError
@@ -73,7 +75,7 @@ class Album:
 
 def opened(paid: Project, ledger: Ledger, album: Any = None) -> Downloads:
     store = FolderStore(load_config(paid.path).store_path)
-    return Downloads(store, "another run", ledger, album or Album())
+    return Downloads(store, "another run", ledger, album or Album(), StopSignal())
 
 
 def keys_of(paid: Project) -> list[str]:
@@ -110,9 +112,7 @@ def test_of_many_missing_images_no_more_are_asked_for_than_there_are_threads(
 
     downloads = opened(paid, ledger, album)
     album.gate.clear()
-    feeding = threading.Thread(
-        target=downloads.fetch_in_turn, args=(missing(), lambda: False)
-    )
+    feeding = threading.Thread(target=downloads.fetch_in_turn, args=(missing(),))
     feeding.start()
     while len(seen) < THREADS:  # whatever is allowed to wait does
         pass
@@ -136,19 +136,17 @@ def test_fetching_that_is_cancelled_ends_without_an_error(
     ] * 9
     if when == "before":
         downloads.cancel()
-        downloads.fetch_in_turn(iter(missing), lambda: False)
+        downloads.fetch_in_turn(iter(missing))
     else:
         album.gate.clear()
-        feeding = threading.Thread(
-            target=downloads.fetch_in_turn, args=(missing, lambda: False)
-        )
+        feeding = threading.Thread(target=downloads.fetch_in_turn, args=(missing,))
         feeding.start()
         downloads.cancel()
         album.gate.set()
         feeding.join(60)
         assert not feeding.is_alive()
     downloads.close()
-    assert downloads.failure is None
+    assert downloads._stop.error is None
 
 
 # Images that came inside an answer
@@ -190,7 +188,7 @@ def test_what_the_disk_did_not_take_is_written_when_the_run_drains(
     images, error = image_of(paid, key)
     assert error is None
     assert "images/" in images
-    assert downloads.failure, "nothing more was paid for meanwhile"
+    assert downloads._stop.error, "nothing more was paid for meanwhile"
 
 
 def test_what_the_disk_never_takes_is_lost_and_ends_the_trying(
@@ -236,10 +234,10 @@ def test_an_answer_is_recorded_whatever_becomes_of_its_picture(
     monkeypatch.setattr(downloads._store, "save", fail)
     kept = downloads.keep([picture()])
     assert (kept.files, kept.error) == (None, "image_lost")
-    assert downloads.failure is None
+    assert downloads._stop.error is None
     for _ in range(MOST_BUGS - 1):
         downloads.keep([picture()])
-    assert bool(downloads.failure) is isinstance(problem, MemoryError)
+    assert bool(downloads._stop.error) is isinstance(problem, MemoryError)
     downloads.close()
     assert State.SUCCEEDED.value in {
         state for (state,) in asked(paid.path, "SELECT state FROM jobs")

@@ -16,7 +16,7 @@ import pytest
 from pixmill.backoff import Backoff
 from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
-from pixmill.execution.run import prepare
+from pixmill.execution.prepare import prepare
 from tests.conftest import Project, results, run_config
 from tests.faulty_server import Behaviour, FaultyServer, answer
 from tests.pixmill.provider.answer_bodies import success

@@ -1,7 +1,6 @@
 """A rehearsal: a config of a real provider against the simulator and its faults, by the real command."""
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,8 @@ import pytest
 
 from pixmill.cli.run import REHEARSAL
 from pixmill.config.loading import load_config
-from pixmill.execution.run import prepare
-from tests.conftest import Bill, Project, Simulated, results
+from pixmill.execution.prepare import prepare
+from tests.conftest import Bill, Project, Simulated, pay_for_chunks, results
 from tests.pixmill.run_checks import (
     assert_usage_error,
     check_run,
@@ -51,12 +50,11 @@ def real(project: Project) -> str:
 
 def in_process(config: str, faults: Path, *overrides: str) -> dict[str, Any]:
     """Rehearse without Prefect, as the command does with it."""
-    with prepare(load_config(config, (*overrides, *REHEARSAL))) as run:
-        run.connect(faults)
-        run.begin()
-        with ThreadPoolExecutor(run.window) as tasks:
-            list(tasks.map(run.process, run.chunks()))
-        return run.finish()
+    settings = load_config(config, (*overrides, *REHEARSAL))
+    with prepare(settings, faults=faults) as prepared:
+        run = prepared.start()
+        pay_for_chunks(run)
+        return run.finish().as_dict()
 
 
 def outcomes(report: dict[str, Any]) -> list[tuple[str, str | None]]:

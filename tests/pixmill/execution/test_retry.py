@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,12 +12,12 @@ import yaml
 
 from pixmill.config.loading import load_config
 from pixmill.errors import UserError
+from pixmill.execution.prepare import PreparedRun, prepare
 from pixmill.execution.retry_selection import retried
-from pixmill.execution.run import Run, prepare
 from pixmill.execution.status import read_status
 from pixmill.ledger.input_images import InputImage
 from pixmill.planning.planner import make_plan
-from tests.conftest import Project, Simulated, results, run_config
+from tests.conftest import Project, Simulated, pay_for_chunks, results, run_config
 from tests.faulty_server import answer, reset
 from tests.pixmill.run_checks import (
     CheckedRun,
@@ -38,7 +37,7 @@ LENIENT = {"failed_fraction": 1, "refused_fraction": 1}
 @contextmanager
 def to_retry(
     config: str, *statuses: str, codes: Sequence[str] = (), where: str | None = None
-) -> Iterator[Run]:
+) -> Iterator[PreparedRun]:
     """A run that was planned to pay again for some jobs, and not yet agreed to."""
     settings = load_config(config)
     with prepare(settings, retried=retried(settings, statuses, codes, where)) as run:
@@ -49,12 +48,11 @@ def retry(
     config: str, *statuses: str, codes: Sequence[str] = (), where: str | None = None
 ) -> CheckedRun:
     """`pixmill retry` through the library: what `run` does, with these jobs marked when it begins."""
-    with to_retry(config, *statuses, codes=codes, where=where) as run:
-        run.begin()
-        with ThreadPoolExecutor(run.window) as tasks:
-            list(tasks.map(run.process, run.chunks()))
+    with to_retry(config, *statuses, codes=codes, where=where) as prepared:
+        run = prepared.start()
+        pay_for_chunks(run)
         run.fetch_missing()
-        report = run.finish()
+        report = run.finish().as_dict()
     return CheckedRun(report, results(report))
 
 
@@ -269,9 +267,7 @@ def test_transient_failures_keep_the_mark_for_as_many_runs_as_others(
         assert len(provider.bill) == 2
 
 
-def test_failures_that_ran_out_of_runs_are_retried_when_asked(
-    project: Project,
-) -> None:
+def test_failures_that_ran_out_of_runs_are_retried_when_asked(project: Project) -> None:
     with Provider(every=error_response(50500)) as provider:
         config = configure_run(
             project,
@@ -305,9 +301,7 @@ def test_an_outcome_stays_where_the_call_never_ends_one(project: Project) -> Non
         assert len(provider.bill) == 1
 
 
-def test_a_row_whose_image_is_bad_by_now_keeps_what_was_paid(
-    project: Project,
-) -> None:
+def test_a_row_whose_image_is_bad_by_now_keeps_what_was_paid(project: Project) -> None:
     """Asked for again it could only fail: it is neither sent nor made invalid."""
     with Provider() as provider:
         config = configure_run(project, provider.url, 3)
@@ -342,11 +336,7 @@ def test_the_cap_of_a_run_holds_and_the_next_run_pays_for_the_rest(
         capped.report["exit_code"],
         capped.report["calls"],
         capped.report["succeeded"],
-    ) == (
-        4,
-        4,
-        6,
-    )
+    ) == (4, 4, 6)
     assert marks(project.path) == 2
     rest = again(project.path)
     assert (rest.report["calls"], rest.report["succeeded"]) == (2, 6)
@@ -368,9 +358,9 @@ def test_two_configs_that_ask_for_the_same_job_pay_for_it_once(
         with to_retry(other, "failed") as late:
             assert late.to_pay == 1
             assert retry(config, "failed").column("status") == ["succeeded"]
-            late.begin()
-            list(map(late.process, late.chunks()))
-            report = late.finish()
+            run = late.start()
+            list(map(run.process, run.chunks()))
+            report = run.finish().as_dict()
         assert (report["calls"], report["succeeded"]) == (0, 1)
         assert len(provider.bill) == 1
 

@@ -11,13 +11,18 @@ from PIL import Image
 from pixmill.config.loading import load_config
 from pixmill.datasets.report import page, thumbnails
 from pixmill.execution import image_downloads as downloads
+from pixmill.execution.prepare import PreparedRun, prepare
 from pixmill.execution.repair import repair
-from pixmill.execution.run import Run, prepare
 from pixmill.ledger import RunLimits
 from tests.conftest import Project, Simulated, results, run_config
 from tests.faulty_server import FaultyServer, Peer, answer, stall
 from tests.pixmill.provider.answer_bodies import success
-from tests.pixmill.run_checks import Provider, configure_run, error_response, run_to_end
+from tests.pixmill.run_checks import (
+    Provider,
+    configure_run,
+    error_response,
+    run_to_end,
+)
 
 ROWS = 6
 CHANGE = "request.params.scale=4"
@@ -43,12 +48,12 @@ def test_jobs_that_were_left_without_a_reason_are_a_problem(
     """C18: a chunk that never came, whoever lost it."""
     project.write_rows(project.rows(ROWS))
     project.use_simulator(simulated)
-    with prepare(load_config(project.path)) as run:
-        run.begin()
+    with prepare(load_config(project.path)) as prepared:
+        run = prepared.start()
         _, *rest = run.chunks()
         for chunk in rest:
             run.process(chunk)
-        report = run.finish()
+        report = run.finish().as_dict()
     assert (report["exit_code"], report["succeeded"], report["skipped"]) == (
         3,
         ROWS - 1,
@@ -79,13 +84,13 @@ def test_an_input_image_that_changes_in_mid_run_is_a_problem_and_costs_no_other_
             [{**row, "photo": f"{at}.png"} for at, row in enumerate(project.rows(2))]
         )
         project.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
-        with prepare(load_config(project.write_config())) as run:
-            run.begin()
+        with prepare(load_config(project.write_config())) as prepared:
+            run = prepared.start()
             chunks = list(run.chunks()) if late else run.chunks()
             change(project.folder / "1.png")
             for chunk in chunks:
                 run.process(chunk)
-            report = run.finish()
+            report = run.finish().as_dict()
     if (
         status == "skipped" and not late
     ):  # it was seen in time, and is what the row asks for now
@@ -134,11 +139,11 @@ def with_a_wrong_key(shop: Project) -> dict[str, Any]:
 
 
 def interrupted_at_once(shop: Project) -> dict[str, Any]:
-    with prepare(load_config(shop.path, [CHANGE])) as run:
-        run.interrupt("SIGTERM")
-        run.begin()
+    with prepare(load_config(shop.path, [CHANGE])) as prepared:
+        prepared.interrupt("SIGTERM")
+        run = prepared.start()
         assert list(run.chunks()) == []
-        return run.finish()
+        return run.finish().as_dict()
 
 
 def with_a_budget_of_one_call(shop: Project) -> dict[str, Any]:
@@ -299,13 +304,13 @@ def test_no_thumbnail_is_made_after_an_interrupt_and_the_next_run_makes_up_for_i
     assert shown.stat().st_mtime_ns == at
 
 
-def paid_out(run: Run) -> dict[str, Any]:
+def paid_out(prepared: PreparedRun) -> dict[str, Any]:
     """Carry out a run that was prepared."""
-    run.begin()
+    run = prepared.start()
     for chunk in run.chunks():
         run.process(chunk)
     run.fetch_missing()
-    return run.finish()
+    return run.finish().as_dict()
 
 
 # Images that do not come
@@ -319,7 +324,7 @@ def test_an_interrupt_waits_only_a_moment_for_images(
 ) -> None:
     """A6: their host takes the request and never answers; they are paid for, pending, and come another time."""
     monkeypatch.setattr(downloads, "END_SECONDS", 0.0)
-    current: list[Run] = []
+    current: list[PreparedRun] = []
 
     def interrupting(peer: Peer) -> None:
         current[0].interrupt("SIGTERM")

@@ -14,7 +14,7 @@ import pytest
 
 from pixmill import api
 from pixmill.config.loading import load_config
-from pixmill.execution.run import prepare
+from pixmill.execution.prepare import prepare
 from pixmill.ledger import open_ledger
 from pixmill.ledger.billing.bill import Period, make_bill
 from pixmill.ledger.input_images import InputImage

@@ -15,19 +15,24 @@ from PIL import Image
 from pixmill.config.loading import load_config
 from pixmill.config.model import Stop
 from pixmill.errors import LedgerError, PixmillError
+from pixmill.execution import outcomes
 from pixmill.execution import thread_executor as executor_module
+from pixmill.execution.bug_limit import MOST_BUGS
+from pixmill.execution.failure_rate import FailureRate
 from pixmill.execution.image_downloads import Downloads
+from pixmill.execution.prepare import prepare
 from pixmill.execution.progress import ChunkCounts, RunCounters
-from pixmill.execution.run import Run, prepare
-from pixmill.execution.stop_reasons import StopCode
-from pixmill.execution.thread_executor import MOST_BUGS, ThreadExecutor
+from pixmill.execution.run import ActiveRun
+from pixmill.execution.stop_reasons import StopCode, StopReason
+from pixmill.execution.stop_signal import StopSignal
+from pixmill.execution.thread_executor import ThreadExecutor
 from pixmill.ledger import Ledger
 from pixmill.planning.jobs import Job
 from pixmill.provider.client import Client, open_client
 from pixmill.storage import open_store
 from pixmill.storage.image_fetcher import ImageFetcher
 from pixmill.tuning import THROTTLES_PER_JOB
-from tests.conftest import Project, run_config
+from tests.conftest import Project, pay_for_chunks, run_config
 from tests.faulty_server import Behaviour, FaultyServer, Peer, answer
 from tests.pixmill.provider.answer_bodies import success
 from tests.pixmill.run_checks import (
@@ -61,11 +66,13 @@ def started(
             settings.request,
             concurrency=settings.concurrency,
         )
+        stop = StopSignal()
         downloads = Downloads(
             open_store(settings),
             run.run_id,
             run.ledger,
             ImageFetcher(allow_hosts=hosts),
+            stop,
         )
         executor = ThreadExecutor(
             settings,
@@ -73,6 +80,8 @@ def started(
             ledger=run.ledger,
             client=client,
             downloads=downloads,
+            stop=stop,
+            counts=RunCounters(settings.budget),
             jitter=jitter,
         )
         try:
@@ -131,7 +140,7 @@ def test_throttling_without_end_ends_and_is_pending_in_the_next_run(
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "trips"),
+    ("ended", "trips"),
     [
         (["failed"] * 3, None),
         (["failed"] * 4, "failed or in doubt"),
@@ -146,35 +155,30 @@ def test_throttling_without_end_ends_and_is_pending_in_the_next_run(
     ],
 )
 def test_the_breaker_looks_at_a_full_window_of_attempted_jobs(
-    outcomes: list[str], trips: str | None
+    ended: list[str], trips: str | None
 ) -> None:
     """D1: more than half of the last four; what was skipped says nothing about the provider."""
-    counts = RunCounters(Stop(failed_fraction=0.5, refused_fraction=0.5, window=4))
-    said_so = [counts.record_job(outcome) for outcome in outcomes]
+    rate = FailureRate(Stop(failed_fraction=0.5, refused_fraction=0.5, window=4))
+    said_so = [rate.record(outcome) for outcome in ended]
     assert next((what for what in said_so if what), None) == trips
 
 
-def test_the_more_serious_reason_to_stop_is_the_one_reported(
-    project: Project,
-) -> None:
+def test_the_more_serious_reason_to_stop_is_the_one_reported() -> None:
     """Exit codes: 130 outranks 6, 6 outranks 5, 5 outranks 4; the first of equals stays."""
-    with (
-        Provider() as provider,
-        started(configure_run(project, provider.url, 1)) as (executor, _),
+    signal = StopSignal()
+    for code in (
+        StopCode.BUDGET,
+        StopCode.BREAKER,
+        StopCode.CREDENTIALS,
+        StopCode.BREAKER,
+        StopCode.INTERRUPTED,
     ):
-        for code in (
-            StopCode.BUDGET,
-            StopCode.BREAKER,
-            StopCode.CREDENTIALS,
-            StopCode.BREAKER,
-            StopCode.INTERRUPTED,
-        ):
-            executor.stop(code, code.name)
-            assert executor.stopped
-        assert executor.stopped == (StopCode.INTERRUPTED, "INTERRUPTED")
-        executor.stop(StopCode.INTERRUPTED, "again")
-        executor.stop(StopCode.CREDENTIALS, "late")
-        assert executor.stopped.reason == "INTERRUPTED"
+        signal.stop(StopReason(code, code.name))
+        assert signal.is_set
+    assert signal.reason == (StopCode.INTERRUPTED, "INTERRUPTED")
+    signal.stop(StopReason(StopCode.INTERRUPTED, "again"))
+    signal.stop(StopReason(StopCode.CREDENTIALS, "late"))
+    assert signal.reason.reason == "INTERRUPTED"
     assert [int(code) for code in StopCode] == [4, 5, 6, 130]
 
 
@@ -182,6 +186,19 @@ def _succeeded(path: Path) -> int:
     with closing(sqlite3.connect(path, timeout=30)) as connection:
         query = "SELECT count(*) FROM jobs WHERE state = 'succeeded'"
         return int(connection.execute(query).fetchone()[0])
+
+
+def test_whoever_listens_late_hears_of_a_stop_all_the_same() -> None:
+    """A6: a signal may come between any two steps of a run that starts; only news are told."""
+    signal = StopSignal()
+    signal.fail(PixmillError("first"))
+    heard: list[str] = []
+    signal.on_change(lambda: heard.append(str(signal.error)))
+    signal.fail(PixmillError("a consequence"))
+    signal.stop(StopReason(StopCode.BREAKER, "too many failed"))
+    signal.stop(StopReason(StopCode.BUDGET, "less severe"))
+    assert heard == ["first", "first"]
+    assert not signal.is_interrupted
 
 
 def breaking(path: Path, number: str, broken: Callable[[], None]) -> Behaviour:
@@ -263,7 +280,7 @@ def test_no_more_is_paid_for_than_images_can_be_fetched(
 
         def slowly(peer: Peer) -> None:
             gate.wait(0.05)
-            waiting.append(engine_of[0].progress().images_waiting)
+            waiting.append(current[0].progress().images_waiting)
             answer(JPEG)(peer)
 
         with FaultyServer(slowly) as album:
@@ -278,7 +295,7 @@ def test_no_more_is_paid_for_than_images_can_be_fetched(
                 limits={"concurrency": 2},
             )
             with started(config, hosts=["127.0.0.1"]) as (executor, jobs):
-                engine_of = [executor]
+                current = [executor]
                 assert run_to_end(lambda: executor.process(jobs)) == ChunkCounts(
                     succeeded=40
                 )
@@ -335,10 +352,10 @@ BUGS = {
     ),
     "in the claim": (Ledger, "claim", lambda *_: True, "skipped"),
     "in the call": (Client, "call", lambda _, body, __: THIRD in body, "in_doubt"),
-    "judging the answer": (executor_module, "decide", lambda *_: True, "in_doubt"),
+    "judging the answer": (outcomes, "decide", lambda *_: True, "in_doubt"),
     "making the record": (
         executor_module,
-        "attempt_record",
+        "build_attempt",
         lambda *_: True,
         "in_doubt",
     ),
@@ -385,9 +402,9 @@ def test_many_bugs_end_the_paying(
     with Provider() as provider:
         config = configure_run(project, provider.url, 60, limits={"concurrency": 2})
         decide = buggy(
-            executor_module.decide, lambda *of: of[2].code != "internal_error", times=60
+            outcomes.decide, lambda *of: of[2].code != "internal_error", times=60
         )
-        monkeypatch.setattr(executor_module, "decide", decide)
+        monkeypatch.setattr(outcomes, "decide", decide)
         with pytest.raises(
             PixmillError, match="internal error: MemoryError: on purpose"
         ):
@@ -468,19 +485,18 @@ def test_an_interrupted_run_records_what_is_in_flight_and_goes_on_later(
     project: Project,
 ) -> None:
     """A6: the interrupt comes while calls are in flight; their answers are kept, nothing else is sent."""
-    current: list[Run] = []
+    current: list[ActiveRun] = []
 
     def interrupting(peer: Any) -> None:
         current[0].interrupt("SIGTERM")
         answer(picture("a pet 5", 6))(peer)
 
     def interrupted(config: str) -> dict[str, Any]:
-        with prepare(load_config(config)) as run:
+        with prepare(load_config(config)) as prepared:
+            run = prepared.start()
             current.append(run)
-            run.begin()
-            with ThreadPoolExecutor(run.window) as tasks:
-                list(tasks.map(run.process, run.chunks()))
-            return run.finish()
+            pay_for_chunks(run)
+            return run.finish().as_dict()
 
     with Provider({6: charged_but_lost(interrupting)}, delay=0.02) as provider:
         config = configure_run(project, provider.url, 40)
@@ -498,11 +514,7 @@ def test_an_interrupted_run_records_what_is_in_flight_and_goes_on_later(
         rest.report["exit_code"],
         rest.report["succeeded"],
         rest.report["cached"],
-    ) == (
-        0,
-        40,
-        sent,
-    )
+    ) == (0, 40, sent)
 
 
 def test_two_runs_of_one_process_share_the_work(project: Project) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pixmill.config.loading import load_config
-from pixmill.execution.run import prepare
+from pixmill.execution.prepare import prepare
 from pixmill.ledger.process_owner import this_owner
 from tests.conftest import Project, results, run_config
 from tests.pixmill.datasets.publishing import edit_ledger
@@ -253,10 +253,9 @@ def test_what_is_written_while_a_run_publishes_is_found_by_the_next(
     path = project.write_config(output={"images": "url"})
     pay_for_everything(path)
     config = load_config(path)
-    with prepare(config) as run:
+    with prepare(config) as prepared:
         edit_ledger(config, "UPDATE jobs SET rephraser_result = 'late' WHERE rowid = 3")
-        run.begin()
-        run.finish()
+        prepared.start().finish()
     assert is_made_anew(project)
     assert not is_made_anew(project)
 
@@ -265,15 +264,15 @@ def test_what_changes_between_the_look_and_the_end_of_a_run_is_published_by_it(
     settled: Project,
 ) -> None:
     config = load_config(settled.path)
-    with prepare(config) as run:
+    with prepare(config) as prepared:
         edit_ledger(config, "UPDATE jobs SET rephraser_result = 'late' WHERE rowid = 3")
-        run.begin()
-        report = run.finish()
+        run = prepared.start()
+        report = run.finish().as_dict()
     assert "late" in {row["rephraser_result"] for row in results(report)}
-    with prepare(config) as run:
-        run.begin()
+    with prepare(config) as prepared:
+        run = prepared.start()
         Path(report["dataset"]).unlink()
-        assert len(results(run.finish())) == 21
+        assert len(results(run.finish().as_dict())) == 21
 
 
 def test_a_job_that_somebody_holds_is_looked_at_in_every_run(settled: Project) -> None:
@@ -294,9 +293,9 @@ def test_images_that_are_still_to_be_fetched_are_asked_for_in_every_run(
     path = project.write_config(output={"images": "download"})
     pay_for_everything(path, url_expires_at=4_000_000_000_000_000)
     for _ in range(3):
-        with prepare(load_config(path)) as run:
-            assert run.plan.has_images_to_fetch
-            assert run.finish()["images_missing"] == 3
+        with prepare(load_config(path)) as prepared:
+            assert prepared.plan.has_images_to_fetch
+            assert prepared.start().finish().images_missing == 3
 
 
 def test_what_a_run_paid_for_is_published_as_cached_by_the_next(

@@ -13,12 +13,15 @@ from pixmill.config.loading import load_config
 from pixmill.config.model import Execution
 from pixmill.errors import ConfigError, PixmillError
 from pixmill.execution import worker
-from pixmill.execution.progress import ChunkCounts
-from pixmill.execution.run import Run, prepare
+from pixmill.execution.image_downloads import Downloads
+from pixmill.execution.prepare import prepare
+from pixmill.execution.progress import ChunkCounts, RunCounters
+from pixmill.execution.run import ActiveRun
 from pixmill.execution.stop_reasons import StopCode, StopReason
-from pixmill.execution.worker import ChunkResult, process
+from pixmill.execution.stop_signal import StopSignal
+from pixmill.execution.worker import ChunkResult, Endpoint, process
 from pixmill.execution.worker_pool import (
-    JOBS_PER_TASK,
+    CHUNK_SIZE,
     WorkerPool,
     check_installed,
     resolve_paths,
@@ -26,8 +29,15 @@ from pixmill.execution.worker_pool import (
 )
 from pixmill.ledger import State
 from pixmill.planning.jobs import Job, LocalImage
+from pixmill.storage import open_store
+from pixmill.storage.image_fetcher import ImageFetcher
 from tests.conftest import KEY, Project, results
-from tests.pixmill.run_checks import Provider, check_run, configure_run, error_response
+from tests.pixmill.run_checks import (
+    Provider,
+    check_run,
+    configure_run,
+    error_response,
+)
 from tests.real_command import wait_until
 
 ROWS = 12
@@ -35,20 +45,20 @@ BY_DASK = {"engine": "dask", "jobs_per_task": 4}
 
 
 @contextmanager
-def spread(config: str) -> Iterator[tuple[Run, WorkerPool]]:
+def spread(config: str) -> Iterator[tuple[ActiveRun, WorkerPool]]:
     """A run that has begun and whose chunks are for workers; what this process opens as a worker is closed."""
-    with prepare(load_config(config)) as run:
-        run.begin()
-        assert run.worker_pool
+    with prepare(load_config(config)) as prepared:
+        run = prepared.start()
+        assert isinstance(run.executor, WorkerPool)
         try:
-            yield run, run.worker_pool
+            yield run, run.executor
         finally:
             worker.close(run.run_id)
 
 
 def answered(worker_pool: WorkerPool, chunk: list[Job]) -> ChunkResult:
     """What a worker answers that gets `chunk` over the wire."""
-    order = pickle.dumps(worker_pool.order(chunk))
+    order = pickle.dumps(worker_pool.request(chunk))
     assert KEY.encode() not in order
     answer: ChunkResult = pickle.loads(pickle.dumps(process(pickle.loads(order))))
     return answer
@@ -61,10 +71,10 @@ def test_what_workers_did_is_what_the_run_says(project: Project) -> None:
         config = configure_run(project, provider.url, ROWS, execution=BY_DASK)
         with spread(config) as (run, worker_pool):
             for chunk in run.chunks():
-                run.hear(answered(worker_pool, chunk))
+                run.executor.record(answered(worker_pool, chunk))
             progress = worker_pool.progress()
             worker.close(run.run_id)
-            report = run.finish()
+            report = run.finish().as_dict()
         check_run(config, report, provider.charges())
     assert (report["succeeded"], report["refused"], report["calls"]) == (
         ROWS - 1,
@@ -88,13 +98,13 @@ def test_a_stop_in_one_worker_stops_all(project: Project) -> None:
         with spread(config) as (run, worker_pool):
             worker_pool.workers_ready(2, told.append)
             first, second, third = run.chunks()
-            run.hear(answered(worker_pool, first))
-            run.hear(answered(worker_pool, second))
+            run.executor.record(answered(worker_pool, first))
+            run.executor.record(answered(worker_pool, second))
             assert [stopped.code for stopped in told] == [StopCode.BUDGET]
             worker.stop(run.run_id, told[0])
             assert answered(worker_pool, third).outcomes == ChunkCounts(skipped=4)
             assert not list(run.chunks())
-            report = run.finish()
+            report = run.finish().as_dict()
     assert (report["exit_code"], report["calls"], report["skipped"]) == (4, 6, 6)
 
 
@@ -106,13 +116,13 @@ def test_a_worker_that_sees_another_ledger_pays_for_nothing(
         config = configure_run(project, provider.url, ROWS, execution=BY_DASK)
         with spread(config) as (run, worker_pool):
             chunk = next(run.chunks())
-            order = worker_pool.order(chunk)
+            order = worker_pool.request(chunk)
             order.config = order.config.model_copy(
                 update={"store": str(tmp_path / "elsewhere")}
             )
             done = process(order)
-            run.hear(done)
-            assert run.stopping
+            run.executor.record(done)
+            assert run.stop.is_set
             with pytest.raises(PixmillError, match="is not the ledger of this run"):
                 run.finish()
     assert provider.bill == []
@@ -126,7 +136,7 @@ def test_a_worker_without_a_key_ends_the_run_with_what_is_missing(
         config = configure_run(project, provider.url, ROWS, execution=BY_DASK)
         with spread(config) as (run, worker_pool):
             monkeypatch.delenv("PIXMILL_API_KEY")
-            done = process(worker_pool.order(next(run.chunks())))
+            done = process(worker_pool.request(next(run.chunks())))
     assert "PIXMILL_API_KEY is not set" in str(done.failure)
     assert done.outcomes == ChunkCounts(skipped=4)
 
@@ -135,14 +145,14 @@ def test_a_driver_that_says_nothing_more_leaves_nothing_open(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next chunk, should one come, opens the executor anew."""
-    monkeypatch.setattr(worker, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "_sessions", worker.SessionCache(max_idle=0.0))
     threads = threading.active_count()
     with Provider() as provider:
         config = configure_run(project, provider.url, ROWS, execution=BY_DASK)
         with spread(config) as (run, worker_pool):
             of_run = threading.active_count()
             for chunk in run.chunks():
-                run.hear(answered(worker_pool, chunk))
+                run.executor.record(answered(worker_pool, chunk))
                 for idle in [
                     thread
                     for thread in threading.enumerate()
@@ -154,11 +164,10 @@ def test_a_driver_that_says_nothing_more_leaves_nothing_open(
                     lambda: threading.active_count() <= of_run,
                     "the threads of the idle executor have ended",
                 )
-            report = run.finish()
+            report = run.finish().as_dict()
     assert report["succeeded"] == ROWS
     wait_until(
-        lambda: threading.active_count() <= threads,
-        "the threads of the run have ended",
+        lambda: threading.active_count() <= threads, "the threads of the run have ended"
     )
 
 
@@ -169,15 +178,17 @@ def test_a_chunk_that_was_lost_goes_out_once_more_and_not_twice(
         config = configure_run(project, provider.url, ROWS, execution=BY_DASK)
         with spread(config) as (run, worker_pool):
             chunk = next(run.chunks())
-            assert worker_pool.lost(chunk, RuntimeError("died"))
-            run.hear(answered(worker_pool, chunk))
-            assert not worker_pool.lost(chunk, RuntimeError("died"))
+            assert worker_pool.recover(chunk, RuntimeError("died"))
+            run.executor.record(answered(worker_pool, chunk))
+            assert not worker_pool.recover(chunk, RuntimeError("died"))
             assert answered(worker_pool, chunk).outcomes == ChunkCounts(succeeded=4)
             assert (
                 run.ledger.settled([job.key for job in chunk])["state"].to_pylist()
                 == [State.SUCCEEDED.value] * 4
             )
-            rows = results(run.finish())
+            with pytest.raises(PixmillError, match="lost twice with row 1"):
+                run.finish()
+    rows = results({"dataset": project.folder / "out" / "pets" / "dataset.parquet"})
     assert len(provider.bill) == 4
     assert [row["status"] for row in rows] == ["succeeded"] * 4 + ["skipped"] * 8
 
@@ -203,9 +214,7 @@ def test_workers_need_no_folder(
     assert with_absolute_paths([job])[0].files[0].path == str(project.folder / "a.png")
 
 
-@pytest.mark.parametrize(
-    ("rows", "expected"), [(1, 1), (40, 10), (10_000, JOBS_PER_TASK)]
-)
+@pytest.mark.parametrize(("rows", "expected"), [(1, 1), (40, 10), (10_000, CHUNK_SIZE)])
 def test_a_small_table_reaches_all_workers_and_a_large_one_makes_few_task_runs(
     project: Project, rows: int, expected: int
 ) -> None:
@@ -215,8 +224,20 @@ def test_a_small_table_reaches_all_workers_and_a_large_one_makes_few_task_runs(
         )
     )
     with prepare(config) as run:
-        worker_pool = WorkerPool(config, run.run_id, run.ledger, to_pay=rows, cached=0)
-        assert (worker_pool.workers, worker_pool.jobs_per_task) == (2, expected)
+        stop = StopSignal()
+        store = open_store(config)
+        worker_pool = WorkerPool(
+            config,
+            run.run_id,
+            ledger=run.ledger,
+            endpoint=Endpoint(),
+            downloads=Downloads(
+                store, run.run_id, run.ledger, ImageFetcher(allow_hosts=()), stop
+            ),
+            stop=stop,
+            counts=RunCounters(config.budget, rows),
+        )
+        assert (worker_pool.workers, worker_pool.chunk_size()) == (2, expected)
         assert worker_pool.chunks_per_worker >= 2
 
 

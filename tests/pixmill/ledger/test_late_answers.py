@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from pixmill.ledger import AttemptRecord, Claim, Ledger, Refused, State, open_ledger
+from pixmill.ledger import Attempt, Claim, Ledger, Refused, State, open_ledger
 from pixmill.ledger.billing.bill import BY, make_bill, month_period
 from pixmill.ledger.schema import now_micros
 from pixmill.ledger.stats import row_counts
@@ -45,7 +45,7 @@ def give_up(ledger: Ledger, number: int = 1) -> None:
     assert ledger.recover("run-3", "pets") == number
 
 
-def answer(charged: str, **changes: Any) -> AttemptRecord:
+def answer(charged: str, **changes: Any) -> Attempt:
     ending = ENDINGS[charged]
     return ANSWERED._replace(
         charged=charged,

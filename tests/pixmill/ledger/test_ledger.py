@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from pixmill.errors import LedgerError, UserError
-from pixmill.ledger import AttemptRecord, Claim, Ledger, Refused, State, open_ledger
+from pixmill.ledger import Attempt, Claim, Ledger, Refused, State, open_ledger
 from pixmill.ledger.schema import SCHEMA_VERSION
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
 from tests.pixmill.ledger.conftest import IN_A_FILE
@@ -31,7 +31,7 @@ def ledger(address: str) -> Iterator[Ledger]:
     opened.close()
 
 
-def ended(key: str, state: State, **changes: object) -> AttemptRecord:
+def ended(key: str, state: State, **changes: object) -> Attempt:
     recorded = ANSWERED._replace(
         job_key=key,
         state=state,

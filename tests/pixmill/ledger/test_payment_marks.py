@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pixmill.ledger import AttemptRecord, Claim, Ledger, Refused, State, open_ledger
+from pixmill.ledger import Attempt, Claim, Ledger, Refused, State, open_ledger
 from tests.conftest import ROOT
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
 
@@ -22,7 +22,7 @@ def records(address: str) -> Iterator[Ledger]:
     opened.close()
 
 
-def ended(state: State, run: str = "run-1", **changes: object) -> AttemptRecord:
+def ended(state: State, run: str = "run-1", **changes: object) -> Attempt:
     success = state is State.SUCCEEDED
     recorded = ANSWERED._replace(
         run_id=run,

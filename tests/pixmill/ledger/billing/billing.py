@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from pixmill.ledger import AttemptRecord, Claim, Ledger, RunLimits, State, open_ledger
+from pixmill.ledger import Attempt, Claim, Ledger, RunLimits, State, open_ledger
 
 LIMITS = RunLimits(
     "run-1", "gateway", "main", "key_a", max_calls=None, max_runs=3, lease_seconds=300
 )
-ANSWERED = AttemptRecord(
+ANSWERED = Attempt(
     job_key="k",
     run_id="run-1",
     provider="gateway",

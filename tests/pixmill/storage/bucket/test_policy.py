@@ -13,8 +13,8 @@ from pixmill.datasets.export import export
 from pixmill.datasets.loading import load_results
 from pixmill.datasets.verification import verify
 from pixmill.errors import UserError
+from pixmill.execution.prepare import prepare
 from pixmill.execution.repair import repair
-from pixmill.execution.run import prepare
 from tests.bucket import moto
 from tests.conftest import ROOT, Project, Simulated, run_config
 
@@ -133,10 +133,10 @@ def test_a_right_that_is_missing_is_named_before_anything_is_paid(
     policy["Statement"][1]["Action"].remove(missing)
     account.allow(json.dumps(policy))
     with (
-        prepare(load_config(shop.path)) as run,
+        prepare(load_config(shop.path)) as prepared,
         pytest.raises(UserError, match=said) as refused,
     ):
-        run.begin()
+        prepared.start()
     assert missing in refused.value.hint
     assert account.key["SecretAccessKey"] not in str(refused.value)
     assert simulated.bill.calls == 0

@@ -11,9 +11,9 @@ from pixmill.config.loading import load_config
 from pixmill.datasets.loading import load_results
 from pixmill.datasets.verification import verify
 from pixmill.errors import PixmillError
+from pixmill.execution.prepare import prepare
 from pixmill.execution.repair import repair
 from pixmill.execution.retry_selection import RetrySelection
-from pixmill.execution.run import prepare
 from tests.bucket import Bucket, Fault
 from tests.conftest import Project, Simulated, run_config
 
@@ -160,11 +160,11 @@ def test_a_picture_that_waits_and_is_asked_for_again_is_replaced(
     paid = simulated.bill.charged
     assert run_config(shop.path)["images_missing"] == missing(shop) == paid
     asked = RetrySelection(statuses=None, codes=frozenset({"image_pending"}), keys=None)
-    with prepare(load_config(shop.path), retried=asked) as run:
-        assert run.to_pay == paid
-        run.begin()
+    with prepare(load_config(shop.path), retried=asked) as prepared:
+        assert prepared.to_pay == paid
+        run = prepared.start()
         for chunk in run.chunks():
             run.process(chunk)
-        report = run.finish()
+        report = run.finish().as_dict()
     assert (report["exit_code"], report["images_missing"]) == (0, 0)
     assert simulated.bill.charged == ROWS + paid

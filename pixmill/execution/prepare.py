@@ -1,0 +1,280 @@
+"""From a config to a run that may begin: plan, agreement, and what answers its calls."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pixmill.config.loading import load_deployment_config
+from pixmill.config.model import Config
+from pixmill.datasets.publishing import check_publishable
+from pixmill.errors import PixmillError
+from pixmill.execution import active_runs
+from pixmill.execution.active_runs import FlowParameters
+from pixmill.execution.executor import Executor, IdleExecutor
+from pixmill.execution.image_downloads import Downloads
+from pixmill.execution.progress import RunCounters
+from pixmill.execution.retry_selection import RetrySelection
+from pixmill.execution.run import ActiveRun
+from pixmill.execution.spending_rules import check_invalid, check_spending
+from pixmill.execution.stop_reasons import interrupted
+from pixmill.execution.stop_signal import StopSignal
+from pixmill.execution.thread_executor import ThreadExecutor
+from pixmill.execution.unchanged import Planned, planned
+from pixmill.execution.worker import Endpoint, open_client_of
+from pixmill.execution.worker_pool import WorkerPool
+from pixmill.ledger import Ledger, open_ledger
+from pixmill.planning.input_check import review_inputs
+from pixmill.planning.input_images import InputCounts
+from pixmill.planning.plan import PlannedState
+from pixmill.provider.client import Client
+from pixmill.storage import Store, open_store
+from pixmill.storage.image_fetcher import ImageFetcher
+
+
+class PreparedRun:
+    """A run that is planned and pays for nothing yet.
+
+    A context manager: leaving it ends whatever the run has started, and closes the
+    ledger.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        ledger: Ledger,
+        planned: Planned,
+        limit: int | None,
+        *,
+        faults: Path | None = None,
+        flow_parameters: FlowParameters | None = None,
+    ) -> None:
+        self.config = config
+        self.ledger = ledger
+        self.planned = planned
+        self.plan = planned.plan
+        self.limit = limit
+        """How many job keys it pays for at most (`--limit`), `None` for all of them."""
+        self.flow_parameters = flow_parameters
+        """The flow that this run waits for; `None`: it was prepared by its flow."""
+        self.ledger_existed = ledger.has_runs()
+        self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        self.stop = StopSignal()
+        self.started: ActiveRun | None = None
+        """The run itself, once `start` has been called."""
+        self.began = time.monotonic()
+        self.resources = ExitStack()
+        """What the run has open: simulator, client, downloads, executor."""
+        self._faults = faults
+
+    def __enter__(self) -> Self:
+        active_runs.register(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _: TracebackType | None,
+    ) -> None:
+        active_runs.unregister(self)
+        try:
+            self.resources.close()
+        finally:
+            self.ledger.close()
+
+    @property
+    def to_pay(self) -> int:
+        """How many job keys this run would pay for, `--limit` respected."""
+        if self.limit is None:
+            return self.plan.to_pay
+        return min(self.limit, self.plan.to_pay)
+
+    def interrupt(self, name: str) -> None:
+        """Stop sending because a person or the system asked for it by the signal `name`.
+
+        Before `start` it makes a run that sends nothing at all.
+        """
+        self.stop.stop(interrupted(name, is_retry=bool(self.plan.asked)))
+
+    def connect(self) -> None:
+        """Open what answers the calls of this run, unless it is open.
+
+        `start` does so by itself; whoever calls it before learns what is missing while
+        nothing else has been started. Raises ConfigError for missing credentials.
+        """
+        _ = self.endpoint
+        # With workers elsewhere the keys are where these are.
+        if not self.config.execution.address:
+            _ = self._client
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        """The built-in simulator of this run where it needs one, or the config's own."""
+        config = self.config
+        if not config.simulated or config.provider.base_url is not None:
+            return Endpoint()
+        # Only runs that use it pay for its import.
+        from pixmill.simulator import run_simulator
+
+        bill = config.store_path / "bill.jsonl"
+        running = run_simulator(bill, faults=self._faults)
+        simulator = self.resources.enter_context(running)
+        return Endpoint(simulator.base_url, simulator.bearer_key)
+
+    @cached_property
+    def _client(self) -> Client:
+        client = open_client_of(self.config, self.endpoint)
+        self.resources.callback(client.close)
+        return client
+
+    def start(self) -> ActiveRun:
+        """Write down that the run starts, and start its threads.
+
+        Raises TableError for too many invalid rows, StoreError or PixmillError for a
+        store or dataset that can't be written, LedgerError, and what `connect` raises.
+        """
+        config = self.config
+        if self.started:
+            raise PixmillError(f"run {self.run_id} has started already")
+        check_invalid(self.plan)
+        store = open_store(config)
+        store.check_writable()
+        check_publishable(config)
+        if self.to_pay:
+            self.ledger.check_sound()
+        endpoint = Endpoint()
+        # Simulated pictures are fetched from the simulator, which has to run until
+        # they are here.
+        if self.to_pay or (config.simulated and self.plan.has_images_to_fetch):
+            self.connect()
+            endpoint = self.endpoint
+        downloads = self._open_downloads(store, endpoint)
+        last_run = self.ledger.last_runs(config.name, 1)
+        if any(run["finished_at"] is None for run in last_run):
+            store.clear_parts()
+        self.ledger.begin_run(self.run_id, config.name)
+        if self.plan.asked:
+            self.ledger.mark_for_repayment(self.plan.asked)
+        executor = self._start_executor(downloads)
+        self.started = ActiveRun(self, executor, downloads)
+        return self.started
+
+    def _open_downloads(self, store: Store, endpoint: Endpoint) -> Downloads:
+        fetcher = ImageFetcher(
+            allow_hosts=self.config.output.allow_hosts,
+            simulator=endpoint.simulator_of(self.config),
+        )
+        downloads = Downloads(store, self.run_id, self.ledger, fetcher, self.stop)
+        self.resources.callback(downloads.close)
+        return downloads
+
+    def _start_executor(self, downloads: Downloads) -> Executor:
+        """Start who pays: the one place that knows which executors there are."""
+        config = self.config
+        cached = self.plan.states[PlannedState.CACHED]
+        counts = RunCounters(config.budget, self.to_pay, cached)
+        executor: Executor
+        if not self.to_pay:
+            executor = IdleExecutor(counts, downloads, self.stop)
+        elif config.execution.engine == "threads":
+            executor = ThreadExecutor(
+                config,
+                self.run_id,
+                ledger=self.ledger,
+                client=self._client,
+                downloads=downloads,
+                stop=self.stop,
+                counts=counts,
+            )
+        else:
+            executor = WorkerPool(
+                config,
+                self.run_id,
+                ledger=self.ledger,
+                endpoint=self.endpoint,
+                downloads=downloads,
+                stop=self.stop,
+                counts=counts,
+            )
+        self.resources.callback(executor.close)
+        return executor
+
+
+def prepare(
+    config: Config,
+    limit: int | None = None,
+    on_inputs: Callable[[InputCounts], None] = lambda _: None,
+    retried: RetrySelection | None = None,
+    *,
+    faults: Path | None = None,
+    flow_parameters: FlowParameters | None = None,
+) -> PreparedRun:
+    """Open the ledger, look at input images where the config wants that, and plan a run; nothing is paid.
+
+    `retried` are jobs to pay for again; they are marked when the run starts. `on_inputs`
+    is called with how far the look is. `faults` is a file of what the built-in simulator
+    does wrong, to rehearse with. `flow_parameters` name the flow that takes the run over.
+    Raises TableError (also for a table that could never be published), LedgerError, and
+    PixmillError where images can't be kept.
+    """
+    ledger = open_ledger(config.ledger_address)
+    if ledger is None:
+        raise PixmillError(f"{config.ledger_address} could not be opened")
+    try:
+        selection = partial(retried.select, ledger) if retried else None
+        found = planned(config, ledger, selection)
+        if found.plan.to_pay:
+            # Not for runs that publish at once.
+            from pixmill.datasets.dry_publication import publish_dry
+
+            open_store(config)  # one that can't be opened is no fault of the table
+            publish_dry(found.plan)
+        reviewed = review_inputs(found.plan, ledger, limit, on_inputs)
+        found = found._replace(plan=reviewed)
+        return PreparedRun(
+            config,
+            ledger,
+            found,
+            limit,
+            faults=faults,
+            flow_parameters=flow_parameters,
+        )
+    except BaseException:
+        ledger.close()
+        raise
+
+
+@contextmanager
+def prepare_flow_run(
+    config: str,
+    overrides: Sequence[str] | None = None,
+    limit: int | None = None,
+    *,
+    new_store: bool = False,
+    deployed: bool = False,
+) -> Iterator[PreparedRun]:
+    """Yield the run of a flow with these parameters.
+
+    It is the one that the command line planned for just these, or one that the flow
+    plans by itself: nobody is there to ask, so that spending needs a cap in the config.
+    Raises SpendingRefused without one, and what `prepare` raises.
+    """
+    parameters = FlowParameters.of(config, overrides, limit, new_store)
+    waiting = active_runs.find_planned(parameters)
+    if waiting is not None:
+        yield waiting
+        return
+    settings = load_deployment_config(config, overrides or (), deployed=deployed)
+    with prepare(settings, limit) as run:
+        check_spending(
+            run.plan,
+            new_store=new_store,
+            ledger_exists=run.ledger_existed,
+        )
+        yield run
