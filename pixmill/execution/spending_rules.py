@@ -6,7 +6,7 @@ from pixmill.config.loading import config_changes
 from pixmill.config.model import Config
 from pixmill.datasets.publishing import CONFIG, last_manifest, published_folder
 from pixmill.errors import SpendingRefused, TableError
-from pixmill.ledger import Ledger
+from pixmill.ledger import Ledger, RunLimits
 from pixmill.ledger.budgets import month_begins
 from pixmill.planning.plan import Plan
 
@@ -43,6 +43,25 @@ def check_invalid(plan: Plan) -> None:
             f"({allowed:.0%}); nothing was sent",
             hint="`pixmill validate` lists the rows; fix them, or raise input.max_invalid",
         )
+
+
+def claim_limits(config: Config, run_id: str) -> RunLimits:
+    """Return what the ledger compares every claim of a run with, before a call is made."""
+    return RunLimits(
+        run_id=run_id,
+        provider=config.provider.kind,
+        account=config.account,
+        req_key=config.request.req_key,
+        max_calls=config.budget.max_calls,
+        max_runs=config.retry.max_runs,
+        # A call may take its whole timeout, and its process may stall as long twice.
+        lease_seconds=3 * config.limits.timeout_seconds,
+        retry_doubt=config.in_doubt == "retry",
+        max_cost=config.budget.max_cost,
+        max_cost_per_month=config.budget.max_cost_per_month,
+        price=config.budget.price_per_call,
+        timezone=config.budget.timezone,
+    )
 
 
 def month_to_date(config: Config, ledger: Ledger | None) -> float:

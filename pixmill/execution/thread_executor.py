@@ -27,6 +27,7 @@ from pixmill.execution.outcomes import (
     outcome_of,
 )
 from pixmill.execution.progress import ChunkCounts, Outcome, Progress, RunCounters
+from pixmill.execution.spending_rules import claim_limits
 from pixmill.execution.stop_reasons import (
     budget_reached,
     credentials_rejected,
@@ -41,7 +42,6 @@ from pixmill.ledger import (
     Ledger,
     MissingImages,
     Refused,
-    RunLimits,
     State,
 )
 from pixmill.ledger.schema import now_micros
@@ -91,20 +91,7 @@ class ThreadExecutor:
         self._downloads = downloads
         self._stop = stop
         self._jitter = jitter
-        self._limits = RunLimits(
-            run_id=run_id,
-            provider=config.provider.kind,
-            account=config.account,
-            req_key=config.request.req_key,
-            max_calls=config.budget.max_calls,
-            max_runs=config.retry.max_runs,
-            lease_seconds=3 * config.limits.timeout_seconds,
-            retry_doubt=config.in_doubt == "retry",
-            max_cost=config.budget.max_cost,
-            max_cost_per_month=config.budget.max_cost_per_month,
-            price=config.budget.price_per_call,
-            timezone=config.budget.timezone,
-        )
+        self._limits = claim_limits(config, run_id)
         # Who names a number knows the account: then the limit begins there.
         is_auto = config.limits.concurrency == "auto"
         self.limiter = CallLimiter(
