@@ -31,7 +31,7 @@ def report(
     page = write_report(settings, out)
     shown = str(page)
     if settings.bucket and not out:
-        shown = open_store(settings).shown(page_of(settings))
+        shown = open_store(settings).display_name(page_of(settings))
         echo(f"wrote {shown}")
     echo(f"open {page}")
     if as_json:

@@ -87,7 +87,7 @@ def published_dataset(config: Config, *, history: bool = False) -> Path:
     file = published_folder(config, history=history) / DATASET
     if not file.exists():
         raise NoDataset(
-            f"{open_store(config).shown(file)} does not exist", hint=MAKE_IT
+            f"{open_store(config).display_name(file)} does not exist", hint=MAKE_IT
         )
     return file
 
@@ -113,7 +113,7 @@ def _in_bucket(url: str, history: bool) -> LocatedDataset:
     store.pull(place.name, PUBLISHED, history=history)
     file = store.folder / place.name / parts
     if not file.exists():
-        raise NoDataset(f"{store.shown(file)} does not exist", hint=MAKE_IT)
+        raise NoDataset(f"{store.display_name(file)} does not exist", hint=MAKE_IT)
     return LocatedDataset(file, store)
 
 
@@ -193,7 +193,7 @@ def free_name(name: str, schema: pa.Schema) -> str:
 def _image_paths(table: pa.Table, store: Store) -> pa.ChunkedArray:
     names = table[own_columns(table.schema)["file_name"]]
     return pc.binary_join_element_wise(
-        store.shown(store.folder / "images").removesuffix("images"), names, ""
+        store.display_name(store.folder / "images").removesuffix("images"), names, ""
     )
 
 

@@ -183,7 +183,7 @@ def complete_publication(config: Config) -> None:
     if not was_killed or not (folder / DATASET).exists() or _is_intact(folder):
         return
     if config.bucket:
-        open_store(config).fetched(f"{config.name}/{NEXT}")
+        open_store(config).download(f"{config.name}/{NEXT}")
     if manifest_at(folder / NEXT).get("sha256") == hash_of(folder / DATASET):
         (folder / NEXT).replace(folder / MANIFEST)
 

@@ -115,7 +115,7 @@ def verify(
     path = published_dataset(config, history=True)
     store = open_store(config)
     folder = path.parent
-    found = Verified(store.shown)
+    found = Verified(store.display_name)
     ledger = _sound_ledger(config.ledger_address, found)
     try:
         with ExitStack() as held:
@@ -126,7 +126,7 @@ def verify(
             counts = _check_rows(store, dataset, ledger, found, on_progress)
             _check_counts(folder / MANIFEST, manifest, counts, found)
     except UserError as error:
-        found.add(Finding(store.shown(path), "damaged", str(error), _PUBLISH))
+        found.add(Finding(store.display_name(path), "damaged", str(error), _PUBLISH))
     finally:
         if ledger:
             ledger.close()
@@ -243,7 +243,9 @@ def _wrong(store: Store, image: _RowImage, problem: str) -> Finding:
     name = image.file.name
     number = image.row["row_number"]
     path = (
-        repr(name) if problem == "foreign_name" else store.shown(store.folder / name)
+        repr(name)
+        if problem == "foreign_name"
+        else store.display_name(store.folder / name)
     )  # it may be any text
     return Finding(
         path, problem, f"row {number}: {PROBLEMS[problem]}", _remedy(image), number

@@ -131,4 +131,4 @@ class _RecordedFiles:
                 f"{path} can't be read",
                 hint="fix the disk or the permissions and run it again; no image was marked as lost",
             )
-        return not self._store.restored(image.name)
+        return not self._store.restore(image.name)

@@ -245,7 +245,7 @@ class Downloads:
             return all(
                 self._store.problem(NamedImage(file["file_name"], file["bytes"]))
                 is None
-                or self._store.restored(file["file_name"])
+                or self._store.restore(file["file_name"])
                 for file in files
             )
         except (OSError, StoreError) as error:

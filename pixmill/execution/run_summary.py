@@ -100,7 +100,7 @@ def summarize(
     """
     exit_code, reason = ending
     counts = published.counts
-    dataset = open_store(plan.config).shown(published.path)
+    dataset = open_store(plan.config).display_name(published.path)
     if published.stays is not None:
         reason += (
             f"; {dataset} is unchanged, with {published.stays:,} images of these rows where this run has "
@@ -164,7 +164,7 @@ def update_report_page(
     except PixmillError as error:
         log.warning("there is no report: %s", error)
         return None
-    return open_store(config).shown(page)
+    return open_store(config).display_name(page)
 
 
 def _is_newer(page: Path, dataset: Path) -> bool:

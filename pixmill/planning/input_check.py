@@ -151,7 +151,7 @@ def _keep_files(plan: Plan, ledger: Ledger, limit: int | None) -> None:
     for jobs, row in _jobs_to_look_at(plan, limit):
         for file in jobs.images.files[row] if row not in jobs.problems else ():
             name = ledger.kept_inputs([file.source])[0]
-            if name is None or not store.holds(name):
+            if name is None or not store.exists(name):
                 try:
                     ledger.record_input(_keep_file(store, file))
                 except ImageError as error:

@@ -159,7 +159,7 @@ class InputImages:
                 and self._now() - known.checked_at < HOLDS_MICROS
             )
         return not keep or (
-            known.file_name is not None and self._store.holds(known.file_name)
+            known.file_name is not None and self._store.exists(known.file_name)
         )
 
     def _check(self, url: str, keep: bool) -> str | None:

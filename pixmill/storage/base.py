@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class NotYetStored(StoreError):
-    """The store did not take a complete image, which is safe on this machine: `restored` tries again."""
+    """The store did not take a complete image, which is safe on this machine: `restore` tries again."""
 
     def __init__(
         self, message: str, *, hint: str = "", image: ImageFile | None = None
@@ -28,7 +28,7 @@ class Store(Protocol):
     def folder(self) -> Path:
         """The folder of the files: the store itself, or this machine's copy of it."""
 
-    def shown(self, path: Path) -> str:
+    def display_name(self, path: Path) -> str:
         """Return what to call a file of `folder` to people and programs: its path, or its URL in a bucket."""
 
     def check_writable(self) -> None:
@@ -42,19 +42,19 @@ class Store(Protocol):
     def save(self, data: bytes) -> ImageFile:
         """Keep a complete image, durably, before this returns. ImageError as in `inspect`; OSError, NotYetStored."""
 
-    def holds(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
         """Say whether an image that was stored can be taken to be there still, without a closer look."""
 
     def file(self, name: str) -> Path:
         """Return the file of an image, which is not there where the store has none. Raises StoreError."""
 
-    def bring(self, names: Iterable[str | None]) -> None:
+    def prefetch(self, names: Iterable[str | None]) -> None:
         """Have the files of many images at hand before they are asked for one by one."""
 
     def problem(self, image: NamedImage) -> str | None:
         """Return which of `PROBLEMS` an image has, `None` where it has none."""
 
-    def restored(self, name: str) -> bool:
+    def restore(self, name: str) -> bool:
         """Put an image that is not there or damaged right from a copy of this machine; say whether there was one."""
 
     def clear_parts(self) -> None:
@@ -81,5 +81,5 @@ class Store(Protocol):
     def push(self, name: str) -> None:
         """Publish a single file as it is."""
 
-    def fetched(self, name: str) -> bool:
+    def download(self, name: str) -> bool:
         """Bring a file that was pushed from another machine; say whether there was one."""

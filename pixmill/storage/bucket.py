@@ -37,11 +37,11 @@ WAITING = ".waiting"
 """The folder of images that the bucket has not taken yet. Unlike all else here they may be nowhere else."""
 
 PUBLICATIONS = 5
-"""How often a dataset is written anew because others published at the same time."""
+"""How often a dataset is written anew because others published at the same time; then it is said."""
 
 _MARK_TEXT = b"Images and datasets of pixmill. Their record of payments is a ledger in PostgreSQL.\n"
 _VERSION = re.compile(r"\d{8}T[\d.]+Z\.(?:parquet|json)")
-_KINDS = {
+_CONTENT_TYPES = {
     ".jpg": "image/jpeg",
     ".png": "image/png",
     ".webp": "image/webp",
@@ -61,7 +61,7 @@ class BucketStore:
         self._objects = Objects(address)
         self._copies = ImageStore(self.folder)
 
-    def shown(self, path: Path) -> str:
+    def display_name(self, path: Path) -> str:
         """A file is called by its URL."""
         return self._address.at(path.relative_to(self.folder).as_posix()).url
 
@@ -108,37 +108,38 @@ class BucketStore:
 
     def _keep(self, name: str, data: bytes, digest: str) -> None:
         """Write an image, in place of whatever stands under its name and is not what that says."""
-        kind = _kind(name)
+        kind = _content_type(name)
         try:
             self._objects.put(name, data, digest, ABSENT, kind)
         except PreconditionFailed:
+            # Something else has the name of this content. It is replaced only if it is still that: the right image may
+            # have come meanwhile.
             seen = self._objects.look(name)
-            self._objects.put(
-                name, data, digest, seen.unchanged if seen else ABSENT, kind
-            )
+            condition = seen.unchanged if seen else ABSENT
+            self._objects.put(name, data, digest, condition, kind)
 
-    def holds(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
         """What the ledger names was in the bucket first; `pixmill repair` looks whether it still is."""
         return True
 
     def file(self, name: str) -> Path:
-        """Bring an image here, unless a sound copy is."""
+        """Bring an image here, unless a sound copy is there."""
         digest = hash_in(name)
-        if digest is None:  # no name that a store makes: it leads nowhere
+        if digest is None:
+            # Not a name that a store makes: it may lead out of the folder, so it leads nowhere.
             return self.folder / "images" / "foreign"
         path = self.folder / name
-        if (
-            not _is_sound(path, digest)
-            and self._objects.fetch(name, path, digest) is None
-        ):
+        if _is_sound(path, digest):
+            return path
+        if self._objects.fetch(name, path, digest) is None:
             path.unlink(missing_ok=True)
             log.info(
                 "%s is missing, or its content does not match its name",
-                self.shown(path),
+                self.display_name(path),
             )
         return path
 
-    def bring(self, names: Iterable[str | None]) -> None:
+    def prefetch(self, names: Iterable[str | None]) -> None:
         """Bring images here, several at a time."""
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(self.file, {name for name in names if name}))
@@ -155,7 +156,7 @@ class BucketStore:
             return "wrong_size"
         return None if self._objects.sha256(image.name, seen) == digest else "damaged"
 
-    def restored(self, name: str) -> bool:
+    def restore(self, name: str) -> bool:
         """Write the copy of this machine to the bucket again, or the image that waits for it."""
         path = self.folder / name
         digest = hash_in(name)
@@ -194,18 +195,18 @@ class BucketStore:
     ) -> Result:
         """Write on top of what is published, then put each file in place of the one that was seen before."""
         try:
-            return self._published(dataset, files, keep, write)
-        except StoreRefused as error:  # by now it may have been paid for, and a user's mistake costs nothing
+            return self._publish(dataset, files, keep, write)
+        except StoreRefused as error:
+            # That is a user's mistake, which costs nothing; by now it may have been paid for.
             raise StoreError(str(error), hint=error.hint) from None
 
-    def _published(
+    def _publish(
         self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]
     ) -> Result:
         for _ in range(PUBLICATIONS):
             seen = self._pull(dataset, files)
-            shutil.rmtree(
-                self.folder / dataset / "history", ignore_errors=True
-            )  # what is there then is new
+            # So that all that is there afterwards is new, and has to be pushed.
+            shutil.rmtree(self.folder / dataset / "history", ignore_errors=True)
             result = write()
             try:
                 self._push_history(dataset)
@@ -227,16 +228,16 @@ class BucketStore:
     def push(self, name: str) -> None:
         """Write a file to the bucket, whatever stood there."""
         path = self.folder / name
-        self._objects.put(name, path, hash_of(path), {}, _kind(name))
+        self._objects.put(name, path, hash_of(path), {}, _content_type(name))
 
-    def fetched(self, name: str) -> bool:
+    def download(self, name: str) -> bool:
         """Bring a file from the bucket."""
         return self._objects.fetch(name, self.folder / name) is not None
 
     def _pull(self, dataset: str, files: Sequence[str]) -> dict[str, Seen | None]:
-        return {file: self._pulled(f"{dataset}/{file}") for file in files}
+        return {file: self._pull_file(f"{dataset}/{file}") for file in files}
 
-    def _pulled(self, name: str) -> Seen | None:
+    def _pull_file(self, name: str) -> Seen | None:
         """Make a file what the bucket has and return that."""
         path = self.folder / name
         seen = self._objects.look(name)
@@ -251,37 +252,35 @@ class BucketStore:
         path = self.folder / name
         digest = hash_of(path)
         if seen is None or seen.sha256 != digest:
-            self._objects.put(
-                name, path, digest, seen.unchanged if seen else ABSENT, _kind(name)
-            )
+            condition = seen.unchanged if seen else ABSENT
+            self._objects.put(name, path, digest, condition, _content_type(name))
 
     def _pull_history(self, dataset: str) -> None:
-        found = (one.name for one in self._objects.list(f"{dataset}/history/"))
+        folder = f"{dataset}/history/"
+        # Whoever writes to the bucket chooses names: only those of versions become files here.
         names = {
-            name
-            for name in found
-            if _VERSION.fullmatch(name.removeprefix(f"{dataset}/history/"))
+            one.name
+            for one in self._objects.list(folder)
+            if _VERSION.fullmatch(one.name.removeprefix(folder))
         }
         for name in names:
-            self._pulled(name)
+            self._pull_file(name)
         for path in (self.folder / dataset / "history").glob("*"):
             if path.relative_to(self.folder).as_posix() not in names:
                 path.unlink()
 
     def _push_history(self, dataset: str) -> None:
-        for path in sorted(
-            (self.folder / dataset / "history").glob("*")
-        ):  # the manifest comes first
+        # By name a manifest (.json) comes before its dataset (.parquet), which is no version without it.
+        for path in sorted((self.folder / dataset / "history").glob("*")):
             name = path.relative_to(self.folder).as_posix()
-            self._objects.put(name, path, hash_of(path), ABSENT, _kind(name))
+            self._objects.put(name, path, hash_of(path), ABSENT, _content_type(name))
 
     def _trim_history(self, dataset: str, keep: int) -> None:
         """Forget the oldest versions. A policy may well not allow that, and a published dataset is no failure."""
         try:
             names = [one.name for one in self._objects.list(f"{dataset}/history/")]
-            for name in sorted(
-                (name for name in names if name.endswith(".parquet")), reverse=True
-            )[keep:]:
+            versions = [name for name in names if name.endswith(".parquet")]
+            for name in sorted(versions, reverse=True)[keep:]:
                 self._objects.delete(name)
                 self._objects.delete(name.removesuffix(".parquet") + ".json")
         except StoreError as error:
@@ -299,6 +298,7 @@ def _move(file: Path, to: Path) -> None:
     to.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         file.replace(to)
+    # The folders above may be new as well: up to the store, whose name is older.
     for folder in (to.parent, *to.parents[1:3], file.parent):
         sync(folder)
 
@@ -310,5 +310,5 @@ def _is_sound(path: Path, digest: str) -> bool:
         return False
 
 
-def _kind(name: str) -> str:
-    return _KINDS.get(Path(name).suffix, "application/octet-stream")
+def _content_type(name: str) -> str:
+    return _CONTENT_TYPES.get(Path(name).suffix, "application/octet-stream")

@@ -20,7 +20,7 @@ class FolderStore:
         self._image_folder = folder / "images"
         self._images = ImageStore(folder)
 
-    def shown(self, path: Path) -> str:
+    def display_name(self, path: Path) -> str:
         """A file is called by its path."""
         return str(path)
 
@@ -49,7 +49,7 @@ class FolderStore:
         """Write an image."""
         return self._images.save(data)
 
-    def holds(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
         """Say whether there is such a file."""
         return (self.folder / name).is_file()
 
@@ -57,14 +57,14 @@ class FolderStore:
         """Return the path of an image."""
         return self.folder / name
 
-    def bring(self, names: Iterable[str | None]) -> None:
+    def prefetch(self, names: Iterable[str | None]) -> None:
         """Nothing to do: the files are here."""
 
     def problem(self, image: NamedImage) -> str | None:
         """Hash the file."""
         return file_problem(self.folder, image)
 
-    def restored(self, name: str) -> bool:
+    def restore(self, name: str) -> bool:
         """There is no other copy."""
         return False
 
@@ -91,7 +91,7 @@ class FolderStore:
     def push(self, name: str) -> None:
         """Nothing to do: the file is where it belongs."""
 
-    def fetched(self, name: str) -> bool:
+    def download(self, name: str) -> bool:
         """What is not here is nowhere."""
         return False
 

@@ -15,8 +15,14 @@ from typing import NamedTuple
 from pixmill.errors import PixmillError
 
 MAX_BYTES = 30_000_000
+"""Of an output: several times what the largest that the provider makes has as a PNG."""
+
 MAX_PIXELS = 50_000_000
+"""Of any image: decoded, they take 150 MB."""
+
 LARGE_PIXELS = 8_000_000
+"""From here on images are decoded one at a time."""
+
 FORMATS = ("JPEG", "PNG", "WEBP")
 
 # Published for a sibling operation; those of the controlnet operation are not.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 THREADS = 8
-"""Files that are hashed at a time."""
+"""Files that are hashed at a time: hashing needs no interpreter, so that disk and cores have work."""
 
 PROBLEMS = {
     "missing": "is not there",
@@ -47,6 +47,7 @@ def file_problem(store: Path, image: NamedImage) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return "missing"
     except OSError:
+        # Not missing: nobody is to pay for it again because of a permission or a failing disk.
         return "unreadable"
 
 

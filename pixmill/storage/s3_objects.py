@@ -29,15 +29,22 @@ PAGE = 1_000
 """Objects of one listing, which is what servers give at most."""
 
 CONNECT_SECONDS = 10
+"""To one address."""
+
 READ_SECONDS = 60
+"""Of silence."""
+
 LARGEST = 5 << 30
-"""Bytes of one PUT."""
+"""Bytes of one PUT: beyond that S3 wants a multipart upload, whose checksum is not that of the content."""
 
 _BLOCK = 1 << 20
-_SHOWN_CHARACTERS = 300
-ABSENT: Mapping[str, str] = {"IfNoneMatch": "*"}
-"""The condition that nothing stands under a name yet."""
+"""Bytes that are read of a body at a time."""
 
+_SHOWN_CHARACTERS = 300
+"""Of what a server says."""
+
+ABSENT: Mapping[str, str] = {"IfNoneMatch": "*"}
+"""The condition that nothing has the name yet."""
 
 _RIGHTS = {
     "look at": "s3:GetObject and s3:ListBucket",
@@ -46,10 +53,11 @@ _RIGHTS = {
     "list": "s3:ListBucket",
     "remove": "s3:DeleteObject",
 }
+"""What a policy has to allow, by what is tried. To look takes the listing too: without it S3 says 403, not 404."""
 
 
 class PreconditionFailed(StoreError):
-    """What stands under a name is not what the condition of a write says."""
+    """The object is not what the condition of a write says."""
 
 
 class OutcomeUnknown(StoreError):
@@ -61,7 +69,7 @@ class WriteConflict(StoreError):
 
 
 class _Absent(Exception):
-    """Nothing stands under a name."""
+    """There is no object of that name."""
 
 
 class StoreRefused(StoreError, UserError):
@@ -69,15 +77,19 @@ class StoreRefused(StoreError, UserError):
 
 
 class Seen(NamedTuple):
-    """An object as a server describes it; `sha256` (in hex) is missing where it keeps none."""
+    """An object as a server describes it."""
 
     etag: str
+    """Changes with every write."""
+
     size: int
+
     sha256: str | None = None
+    """In hex; missing where the server keeps none."""
 
     @property
     def unchanged(self) -> Mapping[str, str]:
-        """The condition that this is still what stands under the name."""
+        """The condition that the object is still this one."""
         return {"IfMatch": self.etag}
 
 
@@ -96,26 +108,23 @@ class Objects:
         self._client = _client(address.endpoint, address.region, address.virtual_hosts)
 
     def look(self, name: str) -> Seen | None:
-        """Return what stands under `name`, `None` where nothing does."""
+        """Return the object `name` as the server describes it, `None` where there is none."""
         try:
-            return _seen(
-                self._ask(
-                    "look at", name, self._client.head_object, ChecksumMode="ENABLED"
-                )
+            answer = self._ask(
+                "look at", name, self._client.head_object, ChecksumMode="ENABLED"
             )
         except _Absent:
             return None
+        return _seen(answer)
 
     def sha256(self, name: str, seen: Seen) -> str:
         """Return the SHA-256 of what was `seen`, as the server keeps it, or else of all its bytes."""
         if seen.sha256:
             return seen.sha256
         with tempfile.TemporaryFile() as file:
-            return (
-                file_digest(file, "sha256").hexdigest()
-                if self._read(name, file)
-                else ""
-            )
+            if self._read(name, file) is None:
+                return ""
+            return file_digest(file, "sha256").hexdigest()
 
     def fetch(self, name: str, path: Path, wanted: str | None = None) -> Seen | None:
         """Bring an object to the file `path`, whole or not at all; `None` where it is not there.
@@ -123,23 +132,24 @@ class Objects:
         With the SHA-256 that is `wanted` other content counts as not there.
         """
         try:
-            return self._fetched(name, path, wanted)
+            return self._fetch(name, path, wanted)
         except OSError as error:
             raise StoreError(
                 f"no copy of {self._shown(name)} can be kept in {path.parent}: {error.strerror or error}",
                 hint="free disk space, or set XDG_CACHE_HOME to a folder with room",
             ) from None
 
-    def _fetched(self, name: str, path: Path, wanted: str | None) -> Seen | None:
+    def _fetch(self, name: str, path: Path, wanted: str | None) -> Seen | None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with new_part(path.parent) as (file, aside):
+        with new_part(path.parent) as (file, part):
             seen = self._read(name, file)
             if seen is None:
                 return None
             if wanted is not None and file_digest(file, "sha256").hexdigest() != wanted:
                 return None
             file.flush()
-            aside.replace(path)
+            # Not synced: what a power loss takes of a copy is brought again.
+            part.replace(path)
             return seen
 
     def put(
@@ -152,7 +162,7 @@ class Objects:
     ) -> None:
         """Write an object whose SHA-256 is `digest`; it is there when this returns, or was there already.
 
-        Raises Outdated where the condition does not hold and something else stands there.
+        Raises PreconditionFailed where the condition does not hold and something else stands there.
         """
         size = len(body) if isinstance(body, bytes) else body.stat().st_size
         if size > LARGEST:
@@ -175,6 +185,8 @@ class Objects:
                 problem: StoreError = clash
                 time.sleep(BUCKET_BACKOFF.pause(attempt))
             except (PreconditionFailed, OutcomeUnknown):
+                # boto tries again by itself: the first try may have written it and only its answer been lost, so that
+                # the second one met its own object.
                 if self._is_there(name, digest):
                     return None
                 raise
@@ -231,9 +243,8 @@ class Objects:
                 file.writelines(answer["Body"].iter_chunks(_BLOCK))
                 file.seek(0)
                 return _seen(answer)
-            except (
-                _exceptions().BotoCoreError
-            ) as error:  # the body broke off, or is not what its checksum says
+            except _exceptions().BotoCoreError as error:
+                # The body broke off, or is not what its checksum says.
                 problem = type(error).__name__
                 file.seek(0)
                 file.truncate()
@@ -250,7 +261,7 @@ class Objects:
         try:
             return operation(Bucket=self.address.bucket, **key)
         except known.ClientError as error:
-            raise self._meaning(what, name, error.response) from None
+            raise self._failure(what, name, error.response) from None
         except (
             known.NoCredentialsError,
             known.PartialCredentialsError,
@@ -266,7 +277,8 @@ class Objects:
                 f"can't {what} {self._shown(name)}: {type(error).__name__}", hint=hint
             ) from None
 
-    def _meaning(self, what: str, name: str, answer: Mapping[str, Any]) -> Exception:
+    def _failure(self, what: str, name: str, answer: Mapping[str, Any]) -> Exception:
+        """The error that an answer means, by its status: codes differ from server to server."""
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         said = answer.get("Error", {})
         code = str(said.get("Code", ""))
@@ -274,7 +286,11 @@ class Objects:
         described = f"{status} {code}" if code and code != str(status) else str(status)
         problem = f"can't {what} {self._shown(name)}: the answer is {described}"
         if code == "NoSuchBucket":
-            return self._no_bucket()
+            # A 404 as well, but of more than one object.
+            return StoreRefused(
+                f"there is no bucket {self.address.bucket!r}",
+                hint="check its name and its endpoint",
+            )
         if status == 404:
             return _Absent(name)
         if status == 412:
@@ -285,15 +301,9 @@ class Objects:
             detail = f" ({text})" if text and text != "Forbidden" else ""
             hint = f"it needs {_RIGHTS[what]}; a wrong key, or a clock that is wrong, is refused as well"
             return StoreRefused(problem + detail, hint=hint)
-        return (OutcomeUnknown if status >= 500 or status == 429 else StoreError)(
-            problem + (f" ({text})" if text else "")
-        )
-
-    def _no_bucket(self) -> StoreRefused:
-        return StoreRefused(
-            f"there is no bucket {self.address.bucket!r}",
-            hint="check its name and its endpoint",
-        )
+        passes = status >= 500 or status == 429
+        kind = OutcomeUnknown if passes else StoreError
+        return kind(f"{problem} ({text})" if text else problem)
 
     def _shown(self, name: str) -> str:
         return self.address.at(name).url
@@ -310,7 +320,12 @@ def _client(endpoint: str | None, region: str | None, virtual_hosts: bool) -> An
             "s3:// needs boto3, which is not installed",
             hint="pip install 'pixmill[s3]'",
         ) from None
-    style = "virtual" if virtual_hosts else "path" if endpoint else "auto"
+    style = "auto"
+    if virtual_hosts:
+        style = "virtual"
+    elif endpoint:
+        # Few servers but S3's own have a host name for each bucket.
+        style = "path"
     options = Config(
         retries={"mode": "standard", "total_max_attempts": BUCKET_ATTEMPTS},
         connect_timeout=CONNECT_SECONDS,
@@ -334,7 +349,8 @@ def _client(endpoint: str | None, region: str | None, virtual_hosts: bool) -> An
             f"the endpoint of s3:// {problem}",
             hint="see AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_S3",
         )
-    with suppress(Exception):  # no keys are no problem of the log's
+    # So that it is masked in logs. Where there are no keys, the first request says so.
+    with suppress(Exception):
         remember(session.get_credentials().get_frozen_credentials().secret_key)
     return client
 

@@ -157,7 +157,7 @@ def _outcomes(a: Jobs, b: Jobs, pairs: Pairs) -> dict[tuple[str, str], int]:
 def _side(side: ComparedDataset, measures: Measures) -> dict[str, Any]:
     where = {
         "name": side.label,
-        "dataset": side.store.shown(side.path),
+        "dataset": side.store.display_name(side.path),
         "published_at": side.published_at or None,
     }
     return {**where, **measures._asdict()}

@@ -92,7 +92,7 @@ def image_changes(
 
 
 def _files(store: Store, names: pa.Array) -> list[Path]:
-    store.bring(names.to_pylist())
+    store.prefetch(names.to_pylist())
     return [store.folder / name for name in names.to_pylist()]
 
 

@@ -135,7 +135,7 @@ class Samples:
             for name in ("status", "error_code", "job_key", "prompt", *_FILES)
         }
         local = self._local_names(picked)
-        self._store.bring(chain.from_iterable(own[name] for name in _FILES))
+        self._store.prefetch(chain.from_iterable(own[name] for name in _FILES))
         for at, status in enumerate(own["status"]):
             image = self._image(status, own["error_code"][at], own["file_name"][at])
             if isinstance(image, str):

@@ -70,7 +70,7 @@ class Thumbnails:
             return True
         if self._is_hurried():
             return False
-        if self._store.fetched(shared):
+        if self._store.download(shared):
             return True
         small = _shrunk(self._store.file(source) if isinstance(source, str) else source)
         if small is None:

@@ -57,7 +57,7 @@ def test_a_folder_is_a_store_as_it_ever_was(project: Project) -> None:
     store = open_store(config)
     assert isinstance(store, FolderStore)
     assert store.folder == config.store_path
-    assert store.shown(config.dataset_folder) == str(config.dataset_folder)
+    assert store.display_name(config.dataset_folder) == str(config.dataset_folder)
 
 
 def test_workers_elsewhere_get_the_bucket_and_not_a_path(project: Project) -> None:

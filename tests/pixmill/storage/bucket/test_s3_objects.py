@@ -319,7 +319,7 @@ def test_a_name_that_no_store_makes_leads_nowhere(
 def test_a_copy_puts_right_what_the_bucket_lost(store: Store, bucket: Bucket) -> None:
     image = store.save(JPEG)
     bucket.delete(f"team/{image.file_name}")
-    assert store.restored(image.file_name)
+    assert store.restore(image.file_name)
     assert bucket.get(f"team/{image.file_name}") == JPEG
 
 
