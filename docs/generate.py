@@ -33,7 +33,7 @@ from pixmill.provider.error_codes import (
     CodePolicy,
     CodeTable,
     Verdict,
-    rule,
+    classify,
 )
 from pixmill.tables.batch import FLAWS
 from pixmill.tuning import THROTTLES_PER_JOB
@@ -383,7 +383,9 @@ def _deviations() -> str:
 
 def _status_rows() -> Iterator[tuple[str, str, str]]:
     def rulings(status: int) -> tuple[CodePolicy, CodePolicy]:
-        return rule(None, status, {}, stated=True), rule(None, status, {}, stated=False)
+        return classify(None, status, {}, has_error_body=True), classify(
+            None, status, {}, has_error_body=False
+        )
 
     for (stated, silent), grouped in groupby(ANSWERS_WITHOUT_CODE, rulings):
         statuses = list(grouped)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlencode, urlsplit
 
 from requests import PreparedRequest
@@ -33,13 +33,18 @@ GATEWAY_PATH = "/volcv/v1"
 VOLCENGINE_PATH = "/"
 VOLCENGINE_URL = "https://visual.volcengineapi.com"
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""Of one answer, which may hold images as Base64."""
 
 _HEADERS = {
     "Content-Type": "application/json",
     "Accept": "application/json",
     "User-Agent": "pixmill",
 }
-_KEY_REFUSED = (401, 403)
+_REJECTING = (401, 403)
+"""Statuses that may mean that a key has expired."""
+
+_TEXTS = ("code", "message", "request_id", "rephraser_result")
+"""Fields of a response that hold what the provider says."""
 
 
 @dataclass(frozen=True)
@@ -96,23 +101,23 @@ AuthScheme: TypeAlias = Bearer | Signature
 class Client:
     """Calls one provider at `url`. Threads may share it; `open_client` makes it.
 
-    `authorize` finds the keys: when the client is made, and again when they are refused. `codes` is `retry.codes`.
+    `load_auth` finds the keys: when the client is made, and again when they are refused. `codes` is `retry.codes`.
     """
 
     def __init__(
         self,
         url: str,
-        authorize: Callable[[], AuthScheme],
+        load_auth: Callable[[], AuthScheme],
         timeout: float,
         codes: Mapping[str, CodeRules] | None = None,
         *,
         connections: int,
     ) -> None:
         self.url = url
-        self._authorize = authorize
-        self._authority = authorize()
+        self._load_auth = load_auth
+        self._auth = load_auth()
         self._transport = Transport(connections=connections)
-        self._renewing = threading.Lock()
+        self._reloading = threading.Lock()
         self._timeout = timeout
         self._table = lru_cache(partial(code_table, codes=codes))
 
@@ -121,10 +126,9 @@ class Client:
 
         No fault of provider or network raises. Where a refused key has been replaced since, the verdict is to retry.
         """
-        authority = (
-            self._authority
-        )  # another thread may renew it while this call is under way
-        request = self._request(body, authority)
+        # Kept for this call: another thread may load other keys while it is under way.
+        auth = self._auth
+        request = self._request(body, auth)
         try:
             reply = self._transport.send(
                 request, deadline=self._timeout, max_bytes=MAX_ANSWER_BYTES
@@ -133,25 +137,23 @@ class Client:
             return not_sent(error)
         except AnswerUnknown as error:
             return no_answer(error)
-        answer = _without_escaped_keys(
-            read_answer(_without_secrets(reply, authority), self._table(req_key))
+        masked = _without_secrets(reply, auth)
+        response = _without_escaped_keys(read_answer(masked, self._table(req_key)))
+        is_rejected = (
+            response.verdict is Verdict.STOP
+            and response.http_status in _REJECTING
+            and response.charged == "no"
         )
-        turned_away = (
-            answer.verdict is Verdict.STOP
-            and answer.http_status in _KEY_REFUSED
-            and answer.charged == "no"
-        )
-        return (
-            replace(answer, verdict=Verdict.RETRY)
-            if turned_away and self._renewed(authority)
-            else answer
-        )
+        # Keys of a role last for hours, a run may last for days.
+        if is_rejected and self._reload_auth(auth):
+            return replace(response, verdict=Verdict.RETRY)
+        return response
 
     def close(self) -> None:
         """Close the connections; for when no call is under way."""
         self._transport.close()
 
-    def _request(self, body: bytes, authority: AuthScheme) -> PreparedRequest:
+    def _request(self, body: bytes, auth: AuthScheme) -> PreparedRequest:
         # Filled in by hand: `prepare` spends longer on URL, hooks and cookies than all the rest here takes.
         request = PreparedRequest()
         request.method = "POST"
@@ -159,41 +161,39 @@ class Client:
         request.body = body
         headers = {
             **_HEADERS,
-            **authority.headers(body),
+            **auth.headers(body),
             "Content-Length": str(len(body)),
         }
         request.headers = CaseInsensitiveDict(headers)
         return request
 
-    def _renewed(self, refused: AuthScheme) -> bool:
+    def _reload_auth(self, refused: AuthScheme) -> bool:
         """Whether other keys than the `refused` ones are there by now, which the next calls then use."""
-        with self._renewing:
+        with self._reloading:
             # The file may be gone or half written: then the refusal stands, as it is what is to be said.
             with suppress(ConfigError):
-                self._authority = self._authorize()
-            return self._authority != refused
+                self._auth = self._load_auth()
+            return self._auth != refused
 
 
-def _without_secrets(reply: Reply, authority: AuthScheme) -> Reply:
+def _without_secrets(reply: Reply, auth: AuthScheme) -> Reply:
     """Gateways quote a key that they refuse, and what they say is stored and shown."""
     body = reply.body
-    for secret in (secret.reveal() for secret in authority.sent_secrets):
+    for secret in (secret.reveal() for secret in auth.sent_secrets):
         if len(secret) >= SHORTEST:
             body = body.replace(secret.encode(), MASK.encode())
     return reply._replace(body=body)
 
 
-def _without_escaped_keys(answer: Response) -> Response:
+def _without_escaped_keys(response: Response) -> Response:
     """Mask what only shows once the JSON is parsed; not in the whole body, whose images are megabytes."""
-    return replace(
-        answer,
-        code=answer.code and mask_secrets(answer.code),
-        message=answer.message and mask_secrets(answer.message),
-        request_id=answer.request_id and mask_secrets(answer.request_id),
-        rephraser_result=answer.rephraser_result
-        and mask_secrets(answer.rephraser_result),
-        raw=mask_secrets(answer.raw.decode("latin-1")).encode("latin-1"),
-    )
+    texts = {name: getattr(response, name) for name in _TEXTS}
+    masked: dict[str, Any] = {
+        name: text and mask_secrets(text) for name, text in texts.items()
+    }
+    # As Latin-1 every byte is a character, and stays what it is.
+    raw = mask_secrets(response.raw.decode("latin-1")).encode("latin-1")
+    return replace(response, **masked, raw=raw)
 
 
 def open_client(
@@ -212,13 +212,13 @@ def open_client(
     its own. `codes` is `retry.codes`. Raises ConfigError where an address or a key is missing or unusable.
     """
     query = {"Action": request.operation, "Version": API_VERSION}
-    url = _base_url(provider, base_url) + (
-        VOLCENGINE_PATH if provider.kind == "volcengine" else GATEWAY_PATH
-    )
-    authorize = partial(_authority, provider, url, query, api_key)
+    is_volcengine = provider.kind == "volcengine"
+    path = VOLCENGINE_PATH if is_volcengine else GATEWAY_PATH
+    url = _base_url(provider, base_url) + path
+    load_auth = partial(_load_auth, provider, url, query, api_key)
     return Client(
         f"{url}?{urlencode(query)}",
-        authorize,
+        load_auth,
         limits.timeout_seconds,
         codes,
         connections=concurrency,
@@ -226,12 +226,10 @@ def open_client(
 
 
 def _base_url(provider: Provider, override: str | None) -> str:
-    url = (
-        override
-        or provider.base_url
-        or (VOLCENGINE_URL if provider.kind == "volcengine" else None)
-    )
-    if url is None:
+    url = override or provider.base_url
+    if not url and provider.kind == "volcengine":
+        url = VOLCENGINE_URL
+    if not url:
         raise ConfigError(
             f"provider.base_url is not set, and a {provider.kind} has no default address",
             hint="provider: {kind: gateway, base_url: https://gateway.example.com}",
@@ -239,7 +237,7 @@ def _base_url(provider: Provider, override: str | None) -> str:
     return url.rstrip("/")
 
 
-def _authority(
+def _load_auth(
     provider: Provider, url: str, query: Mapping[str, str], api_key: Secret | str | None
 ) -> AuthScheme:
     if provider.kind == "volcengine":
@@ -247,8 +245,6 @@ def _authority(
         return Signature(volc_keys(), parts.netloc, parts.path, query)
     if api_key is not None:
         return Bearer(api_key if isinstance(api_key, Secret) else Secret(api_key))
-    return Bearer(
-        simulator_key(provider)
-        if provider.kind == "simulator"
-        else bearer_key(provider)
-    )
+    if provider.kind == "simulator":
+        return Bearer(simulator_key(provider))
+    return Bearer(bearer_key(provider))

@@ -75,7 +75,7 @@ def bearer_key(provider: Provider) -> Secret:
     if provider.api_key_file:
         return _from_file(provider.api_key_file)
     if key := os.environ.get(provider.api_key_env):
-        return _checked(key, f"the environment variable {provider.api_key_env}")
+        return _check_key(key, f"the environment variable {provider.api_key_env}")
     raise ConfigError(
         f"no API key: the environment variable {provider.api_key_env} is not set",
         hint=f"export {provider.api_key_env}=… or name a file in provider.api_key_file",
@@ -99,9 +99,9 @@ def volc_keys() -> VolcKeys:
     if access_key and secret_key:
         token = os.environ.get("VOLC_SESSION_TOKEN")
         return VolcKeys(
-            _checked(access_key, f"the environment variable {_ENV_NAMES[0]}"),
-            _checked(secret_key, f"the environment variable {_ENV_NAMES[1]}"),
-            _checked(token, "the environment variable VOLC_SESSION_TOKEN")
+            _check_key(access_key, f"the environment variable {_ENV_NAMES[0]}"),
+            _check_key(secret_key, f"the environment variable {_ENV_NAMES[1]}"),
+            _check_key(token, "the environment variable VOLC_SESSION_TOKEN")
             if token
             else None,
         )
@@ -145,7 +145,7 @@ def _pair(
             f"{path} contains no keys",
             hint=f"it needs {access_name} and {secret_name} {where}",
         )
-    return VolcKeys(*(_checked(str(value), path) for value in found))
+    return VolcKeys(*(_check_key(str(value), path) for value in found))
 
 
 def _from_file(name: str) -> Secret:
@@ -157,7 +157,7 @@ def _from_file(name: str) -> Secret:
             f"{place} {problem}",
             hint="it must contain the API key on one line and nothing else",
         )
-    return _checked(lines[0].strip(), place)
+    return _check_key(lines[0].strip(), place)
 
 
 def _ini_section(path: str, section: str) -> Mapping[str, str]:
@@ -203,7 +203,7 @@ def _read(name: str, place: str) -> str:
     return content.decode("utf-8-sig", "replace")
 
 
-def _checked(key: str, place: str) -> Secret:
+def _check_key(key: str, place: str) -> Secret:
     # All but visible ASCII is a paste that went wrong, and a line break would begin another header.
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What an answer means: one table per operation from the code in its body to a ruling.
+"""What an answer means: one table per operation from the code in its body to a policy.
 
 A code that can be read decides, whatever the HTTP status beside it; the status decides only where there is
 none. Then a 408, 499 or 504 says that somebody on the way stopped waiting after the request was sent, so that what
@@ -37,24 +37,26 @@ class Verdict(StrEnum):
     FAILED = "failed"
     """This job can't succeed as it is."""
     STOP = "stop"
-    """No job can succeed until somebody mends credentials, entitlement, account or address."""
+    """No job can succeed until somebody fixes credentials, entitlement, account or address."""
     IN_DOUBT = "in_doubt"
     """It may have been charged, and no usable answer came back."""
 
 
 class CodePolicy(NamedTuple):
-    """A verdict, and whether the call was charged."""
+    """What a code means."""
 
     verdict: Verdict
+
     charged: Charged
+    """Whether the call was charged."""
 
 
 CodeTable: TypeAlias = Mapping[str, CodePolicy]
-"""Code, as text, to its ruling."""
+"""Code, as text, to what it means."""
 
 SUCCESS = "10000"
 
-_TURNED_AWAY = CodePolicy(Verdict.STOP, "no")
+_REJECTED = CodePolicy(Verdict.STOP, "no")
 _INPUT_REFUSED = CodePolicy(Verdict.REFUSED, "no")
 _OUTPUT_REFUSED = CodePolicy(Verdict.REFUSED, "unknown")
 _BAD_REQUEST = CodePolicy(Verdict.FAILED, "no")
@@ -65,8 +67,8 @@ _TOO_MANY = CodePolicy(Verdict.THROTTLE_CONCURRENCY, "no")
 _IN_DOUBT = CodePolicy(Verdict.IN_DOUBT, "unknown")
 
 
-def _rows(ruling: CodePolicy, codes: Iterable[str | int]) -> dict[str, CodePolicy]:
-    return {str(code): ruling for code in codes}
+def _rows(policy: CodePolicy, codes: Iterable[str | int]) -> dict[str, CodePolicy]:
+    return {str(code): policy for code in codes}
 
 
 SERVICE_CODES: CodeTable = {
@@ -80,31 +82,29 @@ SERVICE_CODES: CodeTable = {
     **_rows(_TOO_FAST, (50429,)),
     **_rows(_TOO_MANY, (50430,)),
     # 50400 is a wrong or inactive req_key, a missing policy, or arrears; the others a missing entitlement.
-    **_rows(_TURNED_AWAY, (50400, 30403, 30404)),
+    **_rows(_REJECTED, (50400, 30403, 30404)),
     **_rows(_BAD_REQUEST, (50204, 50215)),
     **_rows(_FAILED, (50200,)),
 }
 
 GATEWAY_CODES: CodeTable = {
     # The OpenAPI gateway's errors by name, and the same by number.
+    **_rows(_REJECTED, ("MissingParameter", "MissingRequestInfo", "InvalidTimestamp")),
     **_rows(
-        _TURNED_AWAY, ("MissingParameter", "MissingRequestInfo", "InvalidTimestamp")
-    ),
-    **_rows(
-        _TURNED_AWAY,
+        _REJECTED,
         ("MissingAuthenticationToken", "MissingSignature", "SignatureDoesNotMatch"),
     ),
     **_rows(
-        _TURNED_AWAY, ("InvalidAuthorization", "InvalidCredential", "InvalidAccessKey")
+        _REJECTED, ("InvalidAuthorization", "InvalidCredential", "InvalidAccessKey")
     ),
-    **_rows(_TURNED_AWAY, ("InvalidSecretToken", "LackPolicy", "AccessDenied")),
-    **_rows(_TURNED_AWAY, ("ServiceNotFound", "InvalidActionOrVersion")),
-    **_rows(_TURNED_AWAY, (*range(100002, 100011), 100012, 100013)),
+    **_rows(_REJECTED, ("InvalidSecretToken", "LackPolicy", "AccessDenied")),
+    **_rows(_REJECTED, ("ServiceNotFound", "InvalidActionOrVersion")),
+    **_rows(_REJECTED, (*range(100002, 100011), 100012, 100013)),
     **_rows(_TOO_FAST, ("FlowLimitExceeded", 100018)),
     **_rows(_FAULT, ("InternalError", "InternalServiceError")),
     **_rows(_FAULT, ("ServiceUnavailableTemp", "InternalServiceTimeout")),
     # An empty account at a reseller: the first comes with 403, the second with 429, which is no throttling.
-    **_rows(_TURNED_AWAY, ("insufficient_user_quota", "insufficient_quota")),
+    **_rows(_REJECTED, ("insufficient_user_quota", "insufficient_quota")),
 }
 
 CODES_OF_OPERATIONS: Mapping[str, CodeTable] = {
@@ -193,7 +193,7 @@ OUTPUT_REDRAWN = frozenset({"50511", "50519"})
 def code_table(req_key: str, codes: Mapping[str, CodeRules] | None = None) -> CodeTable:
     """Return the table of the operation `req_key`: what all share, over it what its own page says, then the config.
 
-    `codes` is `retry.codes`; where it leaves something open, the table's word stands.
+    `codes` is `retry.codes`; where it leaves something open, the table decides.
     """
     table = {**SERVICE_CODES, **GATEWAY_CODES, **CODES_OF_OPERATIONS.get(req_key, {})}
     for rules in ((codes or {}).get(name, {}) for name in (ANY_REQ_KEY, req_key)):
@@ -204,30 +204,31 @@ def code_table(req_key: str, codes: Mapping[str, CodeRules] | None = None) -> Co
     return table
 
 
-def rule(
-    code: str | None, status: int, table: CodeTable, *, stated: bool
+def classify(
+    code: str | None, status: int, table: CodeTable, *, has_error_body: bool
 ) -> CodePolicy:
-    """Return the ruling on an answer with this code and HTTP status.
+    """Return what to do about an answer with this code and HTTP status.
 
-    `stated` says that the body is an error object, so that whoever bills the call says that it failed.
+    `has_error_body` says that the body is an error object, so that whoever bills the call says that it failed.
     """
     if code is None:
-        return _by_status(status, stated)
+        return _by_status(status, has_error_body)
     if code in table:
         return table[code]
-    if code == str(status) or not _is_number(code):
-        # A code that repeats the status, or a name that no table knows, is no service code.
-        return _by_status(status, stated)
+    if code == str(status) or not code.removeprefix("-").isdecimal():
+        # A code that repeats the status, or a name that no table knows, is not a service code.
+        return _by_status(status, has_error_body)
     _warn_of(code)
     return _FAILED
 
 
 _STATUSES: Mapping[int, CodePolicy] = {
-    401: _TURNED_AWAY,
-    402: _TURNED_AWAY,
-    403: _TURNED_AWAY,
-    404: _TURNED_AWAY,  # nothing here answers for the operation: the configured address is wrong
-    405: _TURNED_AWAY,
+    401: _REJECTED,
+    402: _REJECTED,
+    403: _REJECTED,
+    # Nothing there answers for the operation: the configured address is wrong.
+    404: _REJECTED,
+    405: _REJECTED,
     # Not even begun: it is to be sent again.
     425: CodePolicy(Verdict.RETRY, "no"),
     429: _TOO_FAST,
@@ -237,22 +238,18 @@ _STATUSES: Mapping[int, CodePolicy] = {
 }
 
 
-def _by_status(status: int, stated: bool) -> CodePolicy:
+def _by_status(status: int, has_error_body: bool) -> CodePolicy:
     if status in _STATUSES:
         return _STATUSES[status]
     if 300 <= status < 400:
         # Never followed, as the request carries a key and a payment: the configured address is wrong.
-        return _TURNED_AWAY
+        return _REJECTED
     if 400 <= status < 500:
         return _FAILED
-    if status >= 500 and stated and status != 504:
+    if status >= 500 and has_error_body and status != 504:
         # The one who would bill says that it failed. A 504 says only that somebody behind it was too slow.
         return _FAULT
     return _IN_DOUBT
-
-
-def _is_number(code: str) -> bool:
-    return code.removeprefix("-").isdecimal()
 
 
 @lru_cache(maxsize=256)

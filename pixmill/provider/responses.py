@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from pixmill.errors import AnswerUnknown, NotSent
 from pixmill.http.transport import Reply
 from pixmill.provider.durations import milliseconds, retry_after_seconds
-from pixmill.provider.error_codes import Charged, CodeTable, Verdict, rule
+from pixmill.provider.error_codes import Charged, CodeTable, Verdict, classify
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,14 @@ RAW_BYTES = 64 * 1024
 
 _MESSAGE_CHARS = 500
 _NAME_CHARS = 128
+"""Of codes and request ids."""
+
 _TEXT_CHARS = 20_000
+"""Of a rewritten prompt."""
+
 _URL_CHARS = 8192
+"""No server takes longer ones."""
+
 _LARGE_BODY = 1024 * 1024
 _MOST_VALUES = 200_000
 """Values in a large body that are parsed: beyond that a few MiB of text become gigabytes of objects."""
@@ -48,25 +54,42 @@ _NEXT_STRING = re.compile(rb'\s*("(?:[^"\\]|\\.){1,%d}")\s*,?' % _URL_CHARS)
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came of one call. Times are in the unit that their name says, `retry_after` in seconds.
-
-    `code` is the provider's, or one of ours in words: `no_image`, `broken_answer`, `http_504`, `not_sent`,
-    `no_answer`. `message` is one line. `raw` is the body without images, cut to `RAW_BYTES`. A repr shows
-    neither payload nor image URLs: these are keys to the images for as long as they live.
-    """
+    """What came of one call. A repr shows neither payload nor image URLs: these are keys to the images."""
 
     verdict: Verdict
+
     charged: Charged
+    """Whether the call was charged."""
+
     code: str | None = None
+    """The provider's, or one of ours: `no_image`, `broken_answer`, `http_504`, `not_sent`, `no_answer`."""
+
     message: str | None = None
+    """What the provider says, or we, on one line."""
+
     http_status: int | None = None
+    """`None` where there was no answer."""
+
     request_id: str | None = None
+    """The provider's name for the call: what its support and its bill know it by."""
+
     image_urls: tuple[str, ...] = field(default=(), repr=False)
+    """They die within a day, and are keys to the images until then."""
+
     inline_images: tuple[bytes, ...] = field(default=(), repr=False)
+    """Images that came inside the answer, not yet looked at."""
+
     rephraser_result: str | None = field(default=None, repr=False)
+    """The prompt as the provider rewrote it."""
+
     provider_ms: float | None = None
+    """Milliseconds that the provider says it took."""
+
     retry_after: float | None = None
+    """Seconds to wait before the next call, from the header of that name."""
+
     raw: bytes = field(default=b"", repr=False)
+    """The body without images, cut to `RAW_BYTES`."""
 
 
 class _Statement(NamedTuple):
@@ -79,17 +102,17 @@ class _Statement(NamedTuple):
     fields: Mapping[str, Any]
 
 
-def read_answer(reply: Reply, rulings: CodeTable) -> Response:
-    """Return what `reply` means under an operation's `rulings`."""
-    statement = _statement(_parsed(reply.body))
+def read_answer(reply: Reply, table: CodeTable) -> Response:
+    """Return what `reply` means under the `table` of an operation."""
+    statement = _statement(_parse_json(reply.body))
     code = next(
-        (code for code in statement.codes if code in rulings),
+        (code for code in statement.codes if code in table),
         next(iter(statement.codes), None),
     )
-    ruling = rule(code, reply.status, rulings, stated=statement.is_error)
+    policy = classify(code, reply.status, table, has_error_body=statement.is_error)
     answer = Response(
-        verdict=ruling.verdict,
-        charged=ruling.charged,
+        verdict=policy.verdict,
+        charged=policy.charged,
         code=code,
         message=statement.message,
         http_status=reply.status,
@@ -98,13 +121,13 @@ def read_answer(reply: Reply, rulings: CodeTable) -> Response:
         retry_after=retry_after_seconds(
             reply.headers.get("Retry-After"), datetime.now(UTC)
         ),
-        raw=_raw(reply.body),
+        raw=_BASE64_RUN.sub(b"(image)", reply.body)[:RAW_BYTES],
     )
-    if ruling.verdict is Verdict.SUCCEEDED:
+    if policy.verdict is Verdict.SUCCEEDED:
         return _with_images(answer, _mapping(statement.fields.get("data")))
-    if ruling.verdict is Verdict.IN_DOUBT and 200 <= reply.status < 300:
+    if policy.verdict is Verdict.IN_DOUBT and 200 <= reply.status < 300:
         return _broken(answer, reply.body)
-    return answer if code else _named_after_status(answer)
+    return answer if code else _name_after_status(answer)
 
 
 def not_sent(error: NotSent) -> Response:
@@ -126,7 +149,10 @@ def no_answer(error: AnswerUnknown) -> Response:
 
 def _with_images(answer: Response, data: Mapping[str, Any]) -> Response:
     urls = tuple(_first(_usable_urls(data.get("image_urls"))))
-    images = tuple(_first(_decoded_images(data.get("binary_data_base64"))))
+    texts = data.get("binary_data_base64")
+    decoded = map(_decode_base64, texts if isinstance(texts, list) else ())
+    # What can't be decoded is no image, and nothing else in the answer is worse for it.
+    images = tuple(_first(filter(None, decoded)))
     if urls or images:
         rephrased = _text(data.get("rephraser_result"))
         return replace(
@@ -150,16 +176,17 @@ def _why_no_image(data: Mapping[str, Any]) -> str:
 
 
 def _broken(answer: Response, body: bytes) -> Response:
+    """A success by its status whose body can't be read: it may hold the URLs of what was paid for all the same."""
     message = f"HTTP {answer.http_status}, but the body of {len(body)} bytes is not a complete answer"
     return replace(
         answer,
         code="broken_answer",
         message=message,
-        image_urls=tuple(_salvaged_urls(body)),
+        image_urls=tuple(_salvage_urls(body)),
     )
 
 
-def _named_after_status(answer: Response) -> Response:
+def _name_after_status(answer: Response) -> Response:
     said = answer.message or "no code in the body"
     if answer.verdict is Verdict.STOP and not answer.message:
         said += "; check provider.base_url and the key"
@@ -170,7 +197,7 @@ def _named_after_status(answer: Response) -> Response:
     )
 
 
-def _parsed(body: bytes) -> object:
+def _parse_json(body: bytes) -> object:
     if (
         len(body) > _LARGE_BODY
         and sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES
@@ -245,14 +272,12 @@ def _first(images: Iterator[Image]) -> Iterator[Image]:
         )
 
 
-def _decoded_images(values: object) -> Iterator[bytes]:
-    for value in values if isinstance(values, list) else ():
-        if isinstance(value, str) and (image := _decoded(value)):
-            yield image
-
-
-def _decoded(text: str) -> bytes:
-    encoded = text.partition(",")[2] if text.startswith("data:") else text
+def _decode_base64(value: object) -> bytes:
+    """The bytes of an image inside an answer, none where the value holds no Base64."""
+    if not isinstance(value, str):
+        return b""
+    encoded = value.partition(",")[2] if value.startswith("data:") else value
+    # Gateways wrap lines and leave the padding out, or have too much of it.
     bare = "".join(encoded.split()).rstrip("=")
     try:
         return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
@@ -260,19 +285,15 @@ def _decoded(text: str) -> bytes:
         return b""
 
 
-def _salvaged_urls(body: bytes) -> Iterator[str]:
+def _salvage_urls(body: bytes) -> Iterator[str]:
     """Yield the complete image URLs of a body that can't be parsed as a whole."""
     position = start.end() if (start := _URL_LIST.search(body)) else len(body)
     for _ in range(MOST_IMAGES):
         match = _NEXT_STRING.match(body, position)
         if match is None:
             return
-        yield from _usable_urls([_parsed(match[1])])
+        yield from _usable_urls([_parse_json(match[1])])
         position = match.end()
-
-
-def _raw(body: bytes) -> bytes:
-    return _BASE64_RUN.sub(b"(image)", body)[:RAW_BYTES]
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

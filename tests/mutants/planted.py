@@ -148,7 +148,7 @@ MUTANTS = (
     Mutant(
         "call an unknown code transient",
         "pixmill/provider/error_codes.py",
-        "rule",
+        "classify",
         "_warn_of(code)\n    return _FAILED",
         "_warn_of(code)\n    return _FAULT",
         ("tests/pixmill/provider/test_error_codes.py", BUSINESS),

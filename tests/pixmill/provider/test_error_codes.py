@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from pixmill.provider.error_codes import CodePolicy, Verdict, code_table, rule
+from pixmill.provider.error_codes import CodePolicy, Verdict, classify, code_table
 
 OUR_KEY = "high_aes_scheduler_svr_controlnet_v2.0"
 TABLE = code_table(OUR_KEY)
@@ -33,7 +33,10 @@ def test_a_service_code_decides_whatever_the_http_status(
 ) -> None:
     """E1, E2, E4, E5, E6, E12: the code wins over the status, and its row says whether it was charged."""
     for code in codes:
-        assert rule(str(code), status, TABLE, stated=False) == (verdict, charged)
+        assert classify(str(code), status, TABLE, has_error_body=False) == (
+            verdict,
+            charged,
+        )
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_a_gateway_error_decides_by_its_name_or_number(
 ) -> None:
     """E10, E11, E12: credentials, entitlement and arrears stop the run; nothing of it was charged."""
     for code in codes:
-        ruling = rule(code, 500, TABLE, stated=True)
+        ruling = classify(code, 500, TABLE, has_error_body=True)
         assert ruling.verdict is verdict
         assert ruling.charged == ("unknown" if verdict is Verdict.RETRY else "no")
 
@@ -94,7 +97,8 @@ def test_an_unknown_service_code_fails_the_job_and_is_told_once(
     code = str(10**9 + secrets.randbelow(10**9))
     with caplog.at_level(logging.WARNING):
         rulings = {
-            rule(code, status, TABLE, stated=False) for status in (200, 400, 429, 500)
+            classify(code, status, TABLE, has_error_body=False)
+            for status in (200, 400, 429, 500)
         }
     assert rulings == {CodePolicy(Verdict.FAILED, "unknown")}
     assert [code in record.getMessage() for record in caplog.records] == [True]
@@ -138,17 +142,21 @@ def test_the_status_decides_where_no_code_can_be_read(
 ) -> None:
     """D1, D14: a code that only repeats the status, or a name that nobody knows, is no service code."""
     shown = str(status) if code == "status" else code
-    assert rule(shown, status, TABLE, stated=stated) == ruling
+    assert classify(shown, status, TABLE, has_error_body=stated) == ruling
 
 
 def test_an_operation_has_its_own_rows_over_the_common_ones() -> None:
     """E6: pages disagree about 50500, so the table is per operation."""
     assert (
-        rule("50500", 500, code_table("jimeng_i2i_v30"), stated=False).verdict
+        classify(
+            "50500", 500, code_table("jimeng_i2i_v30"), has_error_body=False
+        ).verdict
         is Verdict.FAILED
     )
     assert (
-        rule("50500", 500, code_table("not_registered"), stated=False).verdict
+        classify(
+            "50500", 500, code_table("not_registered"), has_error_body=False
+        ).verdict
         is Verdict.RETRY
     )
     assert code_table("i2i_inpainting")["201304"] == CodePolicy(
