@@ -1,1 +1,1 @@
-"""How fast and how many at once: rate, concurrency, circuit breaker, retry budget, shares of an account."""
+"""How fast and how many at once: rate, calls in flight, outages, repeats, shares of an account."""

@@ -24,7 +24,10 @@ Amount = TypeVar("Amount", int, float)
 
 
 class UsageReport(NamedTuple):
-    """What a process says of itself. The names are in the ledger, where other versions read them."""
+    """What a process says of itself.
+
+    The names are in the ledger, where other versions read them.
+    """
 
     held: int
     """The most calls that it may have in flight until it gets its next share."""
@@ -112,6 +115,11 @@ class _Account(NamedTuple):
         """Calls in flight of all processes together."""
         return min(self.slots.limit, self.concurrency)
 
+    @property
+    def rate_limit(self) -> float:
+        """Calls per second of all processes together."""
+        return min(self.rate.rate, self.qps)
+
 
 def allocate(
     mine: UsageReport, others: Sequence[LeaseRecord], position: int = 0, turn: int = 0
@@ -137,7 +145,8 @@ def allocate(
 
     on_record = mine._replace(held=max(may_use, mine.held))
     reports[position] = on_record
-    fair_fraction = _divide_account_rate(account, reports)[position]
+    claims = [(each.held, each.wanted_rate / account.rate_limit) for each in reports]
+    fair_fraction = divide_rate(claims)[position]
     fraction = max(0.0, min(fair_fraction, 1.0 - given))
     if not others:
         fraction = 1.0
@@ -178,13 +187,6 @@ def divide_slots(limit: int, wanted: Sequence[int], turn: int = 0) -> list[int]:
     is_scarce = limit < len(wanted)
     weights = [1] * len(wanted)
     return water_fill(limit, wanted, weights, floordiv, first=turn if is_scarce else 0)
-
-
-def _divide_account_rate(
-    account: _Account, reports: Sequence[UsageReport]
-) -> list[float]:
-    rate = min(account.rate.rate, account.qps)
-    return divide_rate([(each.held, each.wanted_rate / rate) for each in reports])
 
 
 def divide_rate(claims: Sequence[tuple[int, float]]) -> list[float]:

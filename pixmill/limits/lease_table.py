@@ -1,7 +1,8 @@
-"""Who uses an account now, and which share of it: one row a process, which it renews and the others read.
+"""Who uses an account now, and which share of it: a row for each process, which renews it.
 
-All of it happens within a write transaction, of which a ledger has one at a time. A row counts until its lease ends by
-the database's clock, or until its owner is seen to be dead on this host.
+All of it happens within a write transaction, of which a ledger has one at a time, so that no two
+processes divide an account at once. A row counts until its lease ends by the database's clock, or
+until its owner is seen to be dead on this host.
 """
 
 import json
@@ -83,7 +84,12 @@ def _renew(connection: Connection, request: LeaseRequest, now: int) -> Allotment
     others = _living_others(connection, request, now)
     position = sum(row.lease < request.lease for row in others)
     turn = now // (TURN_SECONDS * 1_000_000)
-    records = [_read_lease(row.record) or _modest(request.report) for row in others]
+    # A process whose record can't be read keeps its lease, and counts as one that wants nothing.
+    modest = LeaseRecord(
+        request.report._replace(held=0, wanted=0, wanted_rate=0.0, hold=0.0),
+        account_fraction=0.0,
+    )
+    records = [_read_lease(row.record) or modest for row in others]
     share, lease = allocate(request.report, records, position, turn)
     values = {
         "expires_at": now + int(LEASE_SECONDS * 1e6),
@@ -113,18 +119,17 @@ def _living_others(
     """Return the rows of the other processes of the account; those that have ended are dropped."""
     rows = connection.execute(_OF_ACCOUNT, {"of": request.account}).all()
     others = [row for row in rows if row.lease != request.lease]
-    ended = [row for row in others if _has_ended(row, now)]
+    # A lease that ends later than any can was written before the clock was put back.
+    latest = now + int(2 * LEASE_SECONDS * 1e6)
+    living = [
+        row
+        for row in others
+        if now <= row.expires_at <= latest and not is_dead(row.owner, _NEVER)
+    ]
+    ended = [{"of": row.lease} for row in others if row not in living]
     if ended:
-        connection.execute(
-            delete(shares).where(_MINE), [{"of": row.lease} for row in ended]
-        )
-    return [row for row in others if row not in ended]
-
-
-def _has_ended(row: Row[Any], now: int) -> bool:
-    # A lease that ends later than any does was written before the clock was put back.
-    in_time = now <= row.expires_at <= now + int(2 * LEASE_SECONDS * 1e6)
-    return not in_time or is_dead(row.owner, _NEVER)
+        connection.execute(delete(shares).where(_MINE), ended)
+    return living
 
 
 def _lease_as_text(lease: LeaseRecord, changes: Sequence[LimitChange]) -> str:
@@ -178,8 +183,3 @@ def _finite(value: Any) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise TypeError(f"{value!r} is not a finite number")
     return value
-
-
-def _modest(mine: UsageReport) -> LeaseRecord:
-    """Stand in for a process whose record can't be read: it keeps its lease and wants nothing."""
-    return LeaseRecord(mine._replace(held=0, wanted=0, wanted_rate=0.0, hold=0.0), 0.0)

@@ -6,18 +6,27 @@ answers say moves both limits (`rate`, `concurrency`); an outage holds back all 
 (`circuit_breaker`). Both limits are the account's: where other processes use it too, the shares
 say which part of them is for this one. Cached jobs never come here.
 
-| phase      | what may go                              | event                               | new phase         |
-|------------|------------------------------------------|-------------------------------------|-------------------|
-| NO_SHARE   | nothing                                  | a share comes (`take`)              | FIRST_CALL, OPEN  |
-| FIRST_CALL | one call at a time (real providers only) | the service itself answers          | OPEN              |
-| OPEN       | calls within both limits                 | five faults in a row                | OUTAGE            |
-| OUTAGE     | one call, after a pause                  | it goes out                         | PROBING           |
-| PROBING    | nothing                                  | the probe is answered without fault | OPEN              |
-| PROBING    |                                          | the probe meets a fault             | OUTAGE, longer pause |
-| any        |                                          | the lease ends, nothing is wanted   | NO_SHARE          |
-| any        |                                          | `stop`                              | none: nothing goes |
+| phase      | what may go                              |
+|------------|------------------------------------------|
+| NO_SHARE   | nothing                                  |
+| FIRST_CALL | one call at a time (real providers only) |
+| OPEN       | calls within both limits                 |
+| OUTAGE     | one call, after a pause: the probe       |
+| PROBING    | nothing, as the probe is out             |
 
-Limits that change are logged by `history`, and so are holds and outages.
+| phase      | event                                  | new phase             | is logged     |
+|------------|----------------------------------------|-----------------------|---------------|
+| NO_SHARE   | a share comes (`take`)                 | FIRST_CALL or OPEN    | a new share   |
+| FIRST_CALL | the service itself answers             | OPEN                  |               |
+| OPEN       | five faults in a row                   | OUTAGE                | `outage`      |
+| OUTAGE     | the probe goes out                     | PROBING               |               |
+| PROBING    | the probe is answered without a fault  | OPEN                  | recovery      |
+| PROBING    | the probe meets a fault                | OUTAGE, longer pause  |               |
+| any        | the lease ends, or nothing is wanted   | NO_SHARE              |               |
+| any        | Retry-After                            | the same, after it    | how long      |
+| any        | `stop`                                 | nothing goes any more |               |
+
+Within OPEN both limits move; `rate` and `concurrency` say how, and `history` logs it.
 
 Two locks: callers queue on the turnstile; the state is under `_lock`, which nobody holds while
 waiting. Three events wake waiters: `_slot_freed` the one at the turnstile that waits for a slot,
@@ -237,7 +246,7 @@ class CallLimiter:
     # Beside other processes
 
     def report(self) -> UsageReport | None:
-        """Say what this process holds and could use. None: no call is wanted, the share is let go.
+        """Say what this process holds and could use. None: nothing is wanted, the share is let go.
 
         Until the next `take` no more is used than was said.
         """
@@ -273,7 +282,7 @@ class CallLimiter:
             )
 
     def take(self, share: Allotment, until: float) -> None:
-        """Use `share` until the next one comes, or until the clock says `until`: then others may."""
+        """Use `share` until the next one comes, or until the clock says `until`."""
         with self._lock:
             now = self._clock()
             qps_before = self._account_qps
@@ -378,7 +387,7 @@ class CallLimiter:
             return call
 
     def _hold_turns(self, seconds: float) -> None:
-        """Give no turn for `seconds`; the call that waits for one wakes by itself, and waits anew."""
+        """Give no turn for `seconds`; the call that waits for one will reserve another."""
         self._rate.hold(seconds, self._clock())
         self._schedule_version += 1
 

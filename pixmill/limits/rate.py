@@ -159,7 +159,7 @@ class AdaptiveRateLimit:
         return self._schedule.reserved is not None
 
     def reserve(self, ready: float, now: float) -> float:
-        """Reserve the next turn for a call that could have gone since `ready`; return when it is."""
+        """Reserve the next turn for a call that could have gone since `ready`; return its time."""
         turn, self._schedule = self._schedule.reserve(ready, now, self._spacing)
         if self._first_turn is None:
             self._first_turn = turn
@@ -195,19 +195,16 @@ class AdaptiveRateLimit:
         before = self.own_rate
         self._ceiling = qps * RATE_MARGIN
         if learnt > self.learnt:
-            self._adopt(learnt, sent, now)
+            if learnt.cuts > self._cuts:
+                self._cut_after = sent
+                self._heard_at = now + HEARD_SECONDS
+            self._cuts = learnt.cuts
+            self.rate = learnt.rate
+            self._estimate = learnt.estimate
         # Without any cut the rate is the ceiling, also where it was lower for another's config.
         self.rate = min(self.rate, self._ceiling) if self._cuts else self._ceiling
         self.account_fraction = account_fraction
         self._schedule = self._schedule.reprice(now, before, self.own_rate)
-
-    def _adopt(self, learnt: RateEstimate, sent: int, now: float) -> None:
-        if learnt.cuts > self._cuts:
-            self._cut_after = sent
-            self._heard_at = now + HEARD_SECONDS
-        self._cuts = learnt.cuts
-        self.rate = learnt.rate
-        self._estimate = learnt.estimate
 
     # Answers
 

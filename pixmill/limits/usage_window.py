@@ -73,7 +73,7 @@ class UsageWindow:
         return True
 
     def wants_nothing(self, sent: int) -> bool:
-        """Whether no call was sent in this window, after `sent` in all, and none waits for a slot."""
+        """Whether no call was sent in this window (`sent` in all), and none waits for a slot."""
         return not self._lacks_slots and sent == self._sent_before
 
     def demand_slots(self, ceiling: int) -> int:
