@@ -5,9 +5,7 @@ A command is the function of its name in the module of its name. Heavy imports a
 """
 
 import gc
-import sys
 from contextlib import suppress
-from importlib.abc import MetaPathFinder
 
 import typer
 
@@ -29,6 +27,7 @@ from pixmill.cli import (
     verify,
 )
 from pixmill.cli.console import echo, exit_process, print_error, show_warnings
+from pixmill.cli.pandas_block import block_pandas
 from pixmill.errors import PixmillError, UserError
 from pixmill.memory import keep_little
 from pixmill.redaction import redact_logs, shown_traceback
@@ -64,7 +63,7 @@ app.command("simulate")(simulate.simulate)
 
 def main() -> None:
     """Run the command line. A user's mistake exits 2 without a traceback, an internal error 1."""
-    sys.meta_path.insert(0, _NoPandas())
+    block_pandas()
     keep_little()
     # A million rows are many objects and no cycles: looking for cycles among them took a tenth of the time.
     gc.set_threshold(100_000, 50, 50)
@@ -105,14 +104,3 @@ def _print_unexpected(error: Exception) -> int:
     with suppress(OSError):
         typer.echo(shown_traceback(error), err=True)
     return EXIT_INTERNAL
-
-
-class _NoPandas(MetaPathFinder):
-    """Hides pandas: pyarrow's first `pa.array` would import it, which takes over a second."""
-
-    def find_spec(self, fullname: str, _path: object, _target: object = None) -> None:
-        """Refuse pandas, leave every other module to the next finder."""
-        if fullname == "pandas":
-            raise ModuleNotFoundError(
-                "the command line runs without pandas", name=fullname
-            )

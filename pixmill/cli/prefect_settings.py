@@ -11,11 +11,14 @@ import ssl
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pixmill.config.bucket_address import is_loopback
 from pixmill.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +87,42 @@ def configure_prefect(*, embedded: bool = False) -> None:
     brief = {"PREFECT_CLIENT_MAX_RETRIES": "2"} if embedded else {}
     for name, value in {**QUIET, **dict.fromkeys(_SILENT, "CRITICAL"), **brief}.items():
         os.environ.setdefault(name, value)
+
+
+def check_settings() -> None:
+    """Let Prefect read its settings. Raises ConfigError with the names of those that are not valid.
+
+    Prefect does so when it is imported, and would end in a traceback of its own.
+    """
+    from pydantic import ValidationError
+
+    try:
+        from prefect.logging.configuration import setup_logging
+
+        # A level that is not one may be found only here.
+        setup_logging()
+    except ValidationError as error:
+        raise ConfigError(
+            f"Prefect's settings are not valid: {'; '.join(_describe_problems(error))}",
+            hint="correct or unset them; nothing was sent",
+        ) from None
+
+
+def _describe_problems(error: "ValidationError") -> Iterator[str]:
+    """Yield a sentence for each setting that is not valid."""
+    for problem in error.errors():
+        # What follows from another mistake is none.
+        if problem["type"] == "default_factory_not_called":
+            continue
+        value = str(problem["input"]).casefold()
+        named = [
+            name
+            for name, text in os.environ.items()
+            if name.upper().startswith("PREFECT_") and text.casefold() == value
+        ]
+        # A value may also be from `.env`, `prefect.toml` or a profile.
+        where = ".".join((error.title, *map(str, problem["loc"])))
+        yield f"{' or '.join(named) or where}: {problem['msg']}"
 
 
 def client_settings(home: Path, api_url: str) -> dict[str, str]:

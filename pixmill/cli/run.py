@@ -19,6 +19,7 @@ from pixmill.cli.console import (
     exit_process,
     print_json,
 )
+from pixmill.cli.pandas_block import allow_pandas
 from pixmill.cli.plan import print_plan
 from pixmill.cli.progress import InputLook
 from pixmill.errors import PixmillError, SpendingRefused
@@ -250,7 +251,7 @@ class _Server:
 
     def use(self) -> None:
         """Point this process's Prefect to a server that answers."""
-        from pixmill.cli.prefect_settings import configure_prefect
+        from pixmill.cli.prefect_settings import check_settings, configure_prefect
 
         embedded = self._embedded or self._start()
         configure_prefect(embedded=embedded is not None)
@@ -259,6 +260,9 @@ class _Server:
                 "starting a Prefect server for this run (PREFECT_API_URL names one of your own) …"
             )
             embedded.use()
+        # What Prefect or a user's own tasks import is none of this command's business.
+        allow_pandas()
+        check_settings()
 
 
 def _say_rehearsed(run: "PreparedRun") -> None:

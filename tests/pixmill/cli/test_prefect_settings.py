@@ -294,3 +294,52 @@ def test_an_api_that_the_folder_names_is_used(
     assert not (
         tmp_path / "prefect" / "state"
     ).exists()  # where a server of its own would be
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PREFECT_LOGGING_LEVEL", "loud", "PREFECT_LOGGING_LEVEL: Input should be"),
+        ("PREFECT_CLIENT_MAX_RETRIES", "x1", "PREFECT_CLIENT_MAX_RETRIES: Input"),
+    ],
+)
+@pytest.mark.slow
+def test_a_setting_of_prefect_that_is_not_valid_is_named_before_anything_is_sent(
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    said: str,
+) -> None:
+    """C2: in a sentence and with exit 2, not with a traceback of Prefect's own."""
+    project.write_rows(project.rows(1))
+    config = project.write_config()
+    monkeypatch.setenv(name, value)
+    result = Command(tmp_path / "prefect")(*run_arguments(config))
+    assert result.exit_code == 2, result
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert Bill(project.folder / "out" / "simulated" / "bill.jsonl").lines() == []
+
+
+def test_pandas_can_be_imported_again_once_a_flow_may_start() -> None:
+    """A run's Prefect, its plugins and a user's tasks are not this command's business."""
+    code = """if True:
+        import sys
+        from pixmill.cli.pandas_block import allow_pandas, block_pandas
+        block_pandas()
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            allow_pandas()
+        import pyarrow
+        pyarrow.array([0])
+        assert "pandas" not in sys.modules, "pyarrow imported it, which takes a second"
+        import pandas
+        print(pandas.DataFrame({"a": [1]}).shape)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "(1, 1)"
