@@ -5,13 +5,14 @@ from typing import Any
 from prefect import flow, runtime
 
 from flows.prefect_ui import forward_logs, show_progress
-from flows.run_states import cli_arguments, failure_state, run_state
+from flows.run_states import failure_state, run_state
 from flows.task_submission import submit_chunks
 from pixmill.errors import PixmillError
 from pixmill.execution.prepare import PreparedRun, prepare_flow_run
 from pixmill.execution.worker_pool import check_installed
 from pixmill.memory import keep_little
 from pixmill.signals import graceful_shutdown
+from pixmill.text import cli_arguments
 from tasks.publish_dataset import publish_dataset
 from tasks.show_results import show_results
 

@@ -5,9 +5,10 @@ from typing import Any
 from prefect import flow, runtime
 
 from flows.prefect_ui import forward_logs
-from flows.run_states import cli_arguments, failure_state, maintenance_state
+from flows.run_states import failure_state, maintenance_state
 from pixmill.config.loading import load_deployment_config
 from pixmill.errors import PixmillError
+from pixmill.text import cli_arguments
 from tasks.maintenance import repair_images, verify_dataset
 
 

@@ -4,8 +4,7 @@ A run that stopped at its budget did what it was told to and is no crash; one th
 account stopped needs somebody. Automations know the endings by these names: Prefect's events are called after them.
 """
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from prefect.client.schemas.objects import State, StateType
@@ -79,16 +78,6 @@ def maintenance_state(
         f"{said}; next: pixmill {command} {typed}",
         {"repair": repaired, "verify": verified},
         deployed,
-    )
-
-
-def cli_arguments(config: str, overrides: Sequence[str]) -> str:
-    """Return a config and its overrides as they are typed after a command."""
-    return " ".join(
-        [
-            shlex.quote(config),
-            *(f"--set {shlex.quote(override)}" for override in overrides),
-        ]
     )
 
 

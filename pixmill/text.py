@@ -1,6 +1,8 @@
 """Text that any room may meet: its one form, and figures as people read them."""
 
+import shlex
 import unicodedata
+from collections.abc import Iterable
 from decimal import Decimal
 
 FLOAT_DECIMALS = 4
@@ -10,6 +12,14 @@ FLOAT_DECIMALS = 4
 def normalized(text: str) -> str:
     """Return `text` in Unicode NFC: two spellings of one character are one prompt."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def cli_arguments(config: str, overrides: Iterable[str]) -> str:
+    """Return a config and its overrides as a person types them: `pets.yaml --set limits.qps=2`."""
+    parts = [config]
+    for override in overrides:
+        parts += ["--set", override]
+    return shlex.join(parts)
 
 
 def in_words(name: str) -> str:

@@ -1,15 +1,15 @@
-"""The command that holds two datasets against each other: compare."""
+"""The command `compare`: two datasets beside each other."""
 
 import json
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pixmill.cli.console import Json, echo, place, print_json
-from pixmill.text import amount, in_words, money
+from pixmill.cli.tables import clean_cell, make_table, print_parts
+from pixmill.text import amount, counted, in_words, money
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from pixmill.datasets.compare import Comparison
 
 SHOWN_PARAMETERS = 20
-SHOWN_CHARACTERS = 60
-PLAIN_WIDTH = 120
+"""Parameters that are listed; `--json` has them all."""
+
+SIDES = ("A", "B")
 
 
 def compare(
@@ -49,256 +50,202 @@ def compare(
     ] = "out",
     as_json: Json = False,
 ) -> None:
-    """Compare two datasets: rows, parameters, outcomes, cost, latency and images."""
+    """Compare two datasets: parameters, outcomes, cost and images."""
     from pixmill.datasets.compare import compare as compare_sides
     from pixmill.datasets.compare import find_side
 
     found = compare_sides(find_side(a, store), find_side(b, store))
     echo(found.headline())
-    show(found)
+    print_parts(*_parts(found))
     if as_json:
         print_json(found.as_dict())
 
 
-def show(found: "Comparison") -> None:
-    """Print the tables of a comparison on stderr."""
-    from rich.console import Console
-
-    width = None if sys.stderr.isatty() else PLAIN_WIDTH
-    console = Console(stderr=True, highlight=False, markup=False, width=width)
-    for part in _parts(found):
-        console.print()
-        console.print(part)
-
-
 def _parts(found: "Comparison") -> "Iterator[RenderableType]":
-    yield _figures(found)
-    if rows := _rows(found):
+    yield _measures_table(found)
+    rows = _describe_rows(found)
+    if rows:
         yield rows
     if found.parameters:
-        yield _parameters(found)
+        yield _parameters_table(found)
     if found.pairs:
-        yield _outcomes(found)
-        yield _images(found)
+        yield _outcomes_table(found)
+        yield _describe_images(found)
     if found.images.most_different:
-        yield _most_different(found)
+        yield _most_different_table(found)
 
 
-def _figures(found: "Comparison") -> "Table":
+def _measures_table(found: "Comparison") -> "Table":
     a = found.measures_a
     b = found.measures_b
-    table = _table("", "A", "B", "B − A")
-    table.add_row("dataset", _plain(found.a.label), _plain(found.b.label))
-    table.add_row(
-        "published", _moment(found.a.published_at), _moment(found.b.published_at)
-    )
+    table = make_table(("",), (*SIDES, "B − A"))
+    table.add_row("dataset", clean_cell(found.a.label), clean_cell(found.b.label))
+    published = (_to_minute(side.published_at) for side in (found.a, found.b))
+    table.add_row("published", *published)
+    for label, count_a, count_b in _counts(found):
+        change = "" if count_a == count_b else _with_minus(f"{count_b - count_a:+,}")
+        table.add_row(label, f"{count_a:,}", f"{count_b:,}", change)
     for label, before, after in (
-        ("rows", a.rows, b.rows),
-        ("jobs", a.jobs, b.jobs),
-        *_statuses(found),
+        ("cost", a.cost, b.cost),
+        ("cost per image", a.cost_per_image, b.cost_per_image),
     ):
-        table.add_row(
-            label,
-            f"{before:,}",
-            f"{after:,}",
-            _signed(f"{after - before:+,}") if after != before else "",
-        )
-    for label, name in (("cost", "cost"), ("cost per image", "cost_per_image")):
-        table.add_row(label, *_money_cells(found, name))
-    for label, name in (
-        ("latency, median", "latency_median_ms"),
-        ("latency, p95", "latency_p95_ms"),
+        table.add_row(label, *_money_cells(found, before, after))
+    for label, before, after in (
+        ("latency, median", a.latency_median_ms, b.latency_median_ms),
+        ("latency, p95", a.latency_p95_ms, b.latency_p95_ms),
     ):
-        before = getattr(a, name)
-        after = getattr(b, name)
-        change = (
-            _signed(f"{after / before - 1:+.0%}")
-            if before and after and after != before
-            else ""
-        )
+        change = ""
+        if before and after and after != before:
+            change = _with_minus(f"{after / before - 1:+.0%}")
         table.add_row(label, _seconds(before), _seconds(after), change)
-    _right(table)
     return table
 
 
-def _statuses(found: "Comparison") -> "Iterator[tuple[str, int, int]]":
+def _counts(found: "Comparison") -> "Iterator[tuple[str, int, int]]":
+    """Yield each count with its label, of A and of B."""
     a = found.measures_a
     b = found.measures_b
+    yield "rows", a.rows, b.rows
+    yield "jobs", a.jobs, b.jobs
     for status in dict.fromkeys([*a.statuses, *b.statuses]):
-        yield (
-            f"  {status.replace('_', ' ')}",
-            a.statuses.get(status, 0),
-            b.statuses.get(status, 0),
-        )
+        label = f"  {in_words(status)}"
+        yield label, a.statuses.get(status, 0), b.statuses.get(status, 0)
     yield "usable images", a.images, b.images
 
 
-def _money_cells(found: "Comparison", name: str) -> tuple[str, str, str]:
+def _money_cells(
+    found: "Comparison", before: float | None, after: float | None
+) -> tuple[str, str, str]:
+    """Return the cells of two amounts and of their difference, which is empty where they can't be compared."""
     a = found.measures_a
     b = found.measures_b
-    before = getattr(a, name)
-    after = getattr(b, name)
-    cells = [
-        "unknown" if value is None else money(value, side.currency)
-        for side, value in ((a, before), (b, after))
-    ]
-    if (
-        before is None
-        or after is None
-        or a.currency != b.currency
-        or math.isclose(before, after)
-    ):
-        return cells[0], cells[1], ""
-    return (
-        cells[0],
-        cells[1],
-        f"{'+' if after > before else '−'}{amount(abs(after - before))}",
-    )
+    cell_a = "unknown" if before is None else money(before, a.currency)
+    cell_b = "unknown" if after is None else money(after, b.currency)
+    if before is None or after is None or a.currency != b.currency:
+        return cell_a, cell_b, ""
+    # Sums of floats: the same prices in another order differ in the last digit.
+    if math.isclose(before, after):
+        return cell_a, cell_b, ""
+    sign = "+" if after > before else "−"
+    return cell_a, cell_b, f"{sign}{amount(abs(after - before))}"
 
 
-def _rows(found: "Comparison") -> str:
+def _describe_rows(found: "Comparison") -> str:
+    """Say which rows only one side has; empty where both have the same."""
     rows = found.rows
-    changes = (
-        (rows.added, "added", rows.added_examples),
-        (rows.removed, "removed", rows.removed_examples),
-    )
-    return "\n".join(
-        f"{count:,} {'row' if count == 1 else 'rows'} {what}: {_some(examples, count)}"
-        for count, what, examples in changes
-        if count
-    )
+    lines = []
+    if rows.added:
+        keys = _list_keys(rows.added_examples, rows.added)
+        lines.append(f"{counted(rows.added, 'row')} added: {keys}")
+    if rows.removed:
+        keys = _list_keys(rows.removed_examples, rows.removed)
+        lines.append(f"{counted(rows.removed, 'row')} removed: {keys}")
+    return "\n".join(lines)
 
 
-def _some(keys: Sequence[str], count: int) -> str:
-    return ", ".join(map(_plain, keys)) + (
-        f" and {count - len(keys):,} more" if count > len(keys) else ""
-    )
+def _list_keys(keys: Sequence[str], count: int) -> str:
+    listed = ", ".join(map(clean_cell, keys))
+    more = count - len(keys)
+    return f"{listed} and {more:,} more" if more > 0 else listed
 
 
-def _parameters(found: "Comparison") -> "Table":
-    table = _table("parameters that differ", "A", "B")
+def _parameters_table(found: "Comparison") -> "Table":
+    table = make_table(("parameters that differ",), SIDES, justify="left")
     for one in found.parameters[:SHOWN_PARAMETERS]:
-        table.add_row(_plain(one.path), _value(one.a), _value(one.b))
-    if len(found.parameters) > SHOWN_PARAMETERS:
-        table.add_row(
-            f"and {len(found.parameters) - SHOWN_PARAMETERS} more (--json has them all)"
-        )
+        table.add_row(clean_cell(one.path), _show_value(one.a), _show_value(one.b))
+    more = len(found.parameters) - SHOWN_PARAMETERS
+    if more > 0:
+        table.add_row(f"and {more} more (--json has them all)")
     return table
 
 
-def _outcomes(found: "Comparison") -> "Table":
-    """The jobs of both sides by how they ended: A down, B across."""
+def _outcomes_table(found: "Comparison") -> "Table":
+    """Return the jobs that both sides have by how they ended: A down, B across."""
     from rich.text import Text
 
     present = {status for pair in found.outcomes for status in pair}
-    order = [
-        status
-        for status in (*found.measures_a.statuses, *found.measures_b.statuses)
-        if status in present
-    ]
-    statuses = list(dict.fromkeys(order))
-    table = _table(
-        f"{found.pairs:,} jobs in both: A ↓ B →",
-        *(in_words(status) for status in statuses),
-    )
-    _right(table)
+    ordered = dict.fromkeys([*found.measures_a.statuses, *found.measures_b.statuses])
+    statuses = [status for status in ordered if status in present]
+    heading = f"{counted(found.pairs, 'job')} in both: A ↓ B →"
+    table = make_table((heading,), [in_words(status) for status in statuses])
     for before in statuses:
         cells = []
         for after in statuses:
             count = found.outcomes.get((before, after), 0)
-            style = "dim" if before == after or not count else "bold yellow"
+            # What changed is what a person looks for.
+            changed = bool(count) and before != after
+            style = "bold yellow" if changed else "dim"
             cells.append(Text(f"{count:,}" if count else "·", style))
         table.add_row(in_words(before), *cells)
     return table
 
 
-def _images(found: "Comparison") -> str:
+def _describe_images(found: "Comparison") -> str:
     images = found.images
     requests = found.requests
+    differ = f"requests: {requests.changed:,} of {found.pairs:,} differ"
     parts = [
         f"{count:,} in {name}"
         for name, count in requests._asdict().items()
         if name != "changed" and count
     ]
-    asked = f"requests: {requests.changed:,} of {found.pairs:,} differ" + (
-        f" ({', '.join(parts)})" if parts else ""
-    )
+    if parts:
+        differ += f" ({', '.join(parts)})"
     lines = [
-        asked,
+        differ,
         f"images: {images.same:,} are the same file, {images.different:,} differ",
     ]
     if images.compared:
-        spread = f"median {images.distance_median:.0f}, p95 {images.distance_p95:.0f}, most {images.distance_max}"
-        lines.append(
-            f"  how different they look: {spread}   (bits of 64; unrelated pictures are around 32 apart)"
+        spread = (
+            f"median {images.distance_median:.0f}, p95 {images.distance_p95:.0f}, "
+            f"most {images.distance_max}"
         )
+        scale = "bits of 64; unrelated images differ in around 32"
+        lines.append(f"  how different they look: {spread}   ({scale})")
     if images.note:
         lines.append(f"  {images.note}")
     return "\n".join(lines)
 
 
-def _most_different(found: "Comparison") -> "Table":
-    table = _table("farthest apart: row", "point", "replicate", "distance")
+def _most_different_table(found: "Comparison") -> "Table":
+    figures = ("point", "replicate", "distance")
+    table = make_table(("most different images: row",), figures)
     for pair in found.images.most_different:
         table.add_row(
-            _plain(pair.row_key),
-            _plain(pair.point_id),
+            clean_cell(pair.row_key),
+            clean_cell(pair.point_id),
             str(pair.replicate),
             str(pair.distance),
         )
-    _right(table)
     return table
 
 
-def _table(*headers: str) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(
-        *headers, box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False
-    )
-    table.columns[0].style = "cyan"
-    return table
-
-
-def _right(table: "Table") -> None:
-    for column in table.columns[1:]:
-        column.justify = "right"
-
-
-def _signed(text: str) -> str:
+def _with_minus(text: str) -> str:
+    """Return a signed number with the minus that is as wide as a plus."""
     return text.replace("-", "−")
 
 
-def _value(value: Any) -> str:
+def _show_value(value: Any) -> str:
+    if value is None:
+        return "–"
     if isinstance(value, list):
-        return _plain(", ".join(_value(one) for one in value))
-    return (
-        "–"
-        if value is None
-        else _plain(
-            value if isinstance(value, str) else json.dumps(value, allow_nan=False)
-        )
-    )
+        return clean_cell(", ".join(map(_show_value, value)))
+    if isinstance(value, str):
+        return clean_cell(value)
+    return clean_cell(json.dumps(value, allow_nan=False))
 
 
 def _seconds(milliseconds: float | None) -> str:
+    """Return a latency: `240 ms`, `1.24 s`. Two digits after the point, as two sides are compared."""
     if milliseconds is None:
         return "–"
-    return (
-        f"{milliseconds:.0f} ms"
-        if milliseconds < 1000
-        else f"{milliseconds / 1000:.2f} s"
-    )
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    return f"{milliseconds / 1000:.2f} s"
 
 
-def _moment(published_at: str) -> str:
-    return _plain(published_at[:16].replace("T", " ")) + " UTC" if published_at else "–"
-
-
-def _plain(text: str) -> str:
-    """Text of the dataset as a terminal may see it: no control characters, and no longer than people read."""
-    shown = "".join(one if one.isprintable() else "�" for one in text)
-    return (
-        shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[: SHOWN_CHARACTERS - 1]}…"
-    )
+def _to_minute(published_at: str) -> str:
+    """Shorten an ISO instant in UTC: `2026-10-01 08:15 UTC`; a dash where there is none."""
+    if not published_at:
+        return "–"
+    return clean_cell(published_at[:16].replace("T", " ")) + " UTC"

@@ -1,4 +1,4 @@
-"""The command that hands the dataset on: export."""
+"""The command `export`: the dataset in a form that other programs read."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,7 +68,7 @@ def export(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Write the published dataset as a table, or as images for training."""
+    """Write the dataset as a table, or as images for training."""
     from pixmill.config.loading import load_config
     from pixmill.datasets.export import Choice
     from pixmill.datasets.export import export as write

@@ -1,4 +1,4 @@
-"""Commands about files: init."""
+"""The command `init`: a config and a table to start from."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -19,11 +19,14 @@ def init(
         typer.Argument(
             metavar="DIR",
             parser=given_path,
-            help="The folder to write to; made where absent.",
+            help="The folder to write to; created if it does not exist.",
         ),
     ],
 ) -> None:
-    """Write a commented config and a small table that run on the simulator."""
+    """Write a small config and table to start from.
+
+    They run on the built-in simulator, for free.
+    """
     existing = [name for name in STARTER if (folder / name).exists()]
     if existing:
         raise UserError(

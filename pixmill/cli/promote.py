@@ -1,4 +1,4 @@
-"""The command that makes a dataset's config of a sweep's winner: promote."""
+"""The command `promote`: the config of a full dataset from the best points of a sweep."""
 
 import json
 import sys
@@ -9,40 +9,50 @@ import typer
 from pixmill.cli.console import ConfigPath, Json, Overrides, echo, place, print_json
 from pixmill.errors import UserError
 
+Point = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID", help="The point, as the report and the column point_id name it."
+    ),
+]
+Picks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TABLE",
+        parser=place,
+        help="Instead of one point: the report's picks.csv.",
+    ),
+]
+FullTable = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="TABLE",
+        help="The full table, if it is another than the sweep's.",
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Name of the new dataset. Default: the sweep's, and the id.",
+    ),
+]
+
 
 def promote(
     config: ConfigPath,
-    point: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ID",
-            help="The point, as the report and the column point_id name it.",
-        ),
-    ] = None,
-    picks: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TABLE",
-            parser=place,
-            help="Instead of one point: the report's picks.csv.",
-        ),
-    ] = None,
-    table: Annotated[
-        str | None,
-        typer.Option(
-            "--input",
-            metavar="TABLE",
-            help="The full table, if it is another than the sweep's.",
-        ),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(help="Name of the new dataset. Default: the sweep's, and the id."),
-    ] = None,
+    point: Point = None,
+    picks: Picks = None,
+    table: FullTable = None,
+    name: Name = None,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Print a config for the full table: with the parameters of one point, or of each row's own pick."""
+    """Print a config for the full table from a sweep's best points.
+
+    With the parameters of one point, or of each row's own pick.
+    """
     from pixmill.config.loading import load_config
     from pixmill.planning.promotion import promote_picks, promote_point
 
@@ -50,16 +60,18 @@ def promote(
         raise UserError(
             "promote takes either --point ID, with --input TABLE or without, or --picks TABLE"
         )
-    given = [
-        f"{key}={_quoted(text)}"
-        for key, text in (("input.path", table), ("name", name))
-        if text is not None
-    ]
-    loaded = load_config(config, [*(overrides or ()), *given])
+    changes = list(overrides or ())
+    for key, value in (("input.path", table), ("name", name)):
+        if value is not None:
+            # An override is YAML, of which JSON is a part: in quotes any text is a text.
+            changes.append(
+                f"{key}={json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+            )
+    loaded = load_config(config, changes)
     made = (
-        promote_picks(loaded, picks, name)
-        if picks is not None
-        else promote_point(loaded, point or "", name)
+        promote_point(loaded, point, name)
+        if point is not None
+        else promote_picks(loaded, picks or "", name)
     )
     echo(f"{made.config.name}: {made.title}")
     for note in made.notes:
@@ -67,18 +79,13 @@ def promote(
     echo(
         "next: write it to a file (> full.yaml); `pixmill plan full.yaml` shows what is already paid for"
     )
-    if as_json:
-        print_json(
-            {
-                "name": made.config.name,
-                "config": made.to_yaml(),
-                "notes": list(made.notes),
-            }
-        )
-    else:
+    if not as_json:
         sys.stdout.write(made.to_yaml())
-
-
-def _quoted(text: str) -> str:
-    """The text as YAML, whatever is in it."""
-    return json.dumps(text, ensure_ascii=False, allow_nan=False)
+        return
+    print_json(
+        {
+            "name": made.config.name,
+            "config": made.to_yaml(),
+            "notes": list(made.notes),
+        }
+    )

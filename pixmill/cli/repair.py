@@ -1,6 +1,5 @@
 """The command `repair`: brings missing and damaged images back without paying for anything."""
 
-import shlex
 import signal
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from pixmill.cli.console import (
     print_unlisted,
 )
 from pixmill.cli.progress import InputLook
+from pixmill.text import cli_arguments
 
 if TYPE_CHECKING:
     from pixmill.execution.damaged_records import Checked
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 def repair(
     config: ConfigPath, overrides: Overrides = None, as_json: Json = False
 ) -> None:
-    """Fetch missing and damaged images while their URLs live, publish, list what is lost. Never pays."""
+    """Fetch missing and damaged images again, without paying.
+
+    Works while their URLs live; then publishes and lists what is lost.
+    """
     from pixmill.config.loading import load_config
     from pixmill.execution.repair import repair as repair_images
 
@@ -40,7 +43,7 @@ def repair(
     try:
         repaired = repair_images(settings, progress.show, inputs.show)
         inputs.end()
-        _print_repaired(repaired, config)
+        _print_repaired(repaired, cli_arguments(config, overrides or ()))
     except (KeyboardInterrupt, typer.Abort):
         exit_interrupted(as_json=as_json)
     if as_json:
@@ -52,7 +55,7 @@ def _describe_progress(checked: "Checked") -> str:
     return f"{checked.images:,} images read, {checked.forgotten:,} gone or damaged"
 
 
-def _print_repaired(repaired: "Repaired", config: str) -> None:
+def _print_repaired(repaired: "Repaired", arguments: str) -> None:
     codes = repaired.codes
     pending = codes["image_pending"]
     lost = codes["image_lost"]
@@ -69,4 +72,4 @@ def _print_repaired(repaired: "Repaired", config: str) -> None:
             echo(f"      {line}")
         print_unlisted(codes.total())
     if pending:
-        echo(f"next: pixmill repair {shlex.quote(config)}")
+        echo(f"next: pixmill repair {arguments}")

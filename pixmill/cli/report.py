@@ -1,4 +1,4 @@
-"""The command that writes the report."""
+"""The command `report`: the page to look at, as each run writes it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,10 @@ def report(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Write a page to look at: X/Y grid, gallery, figures. It opens from disk and asks the network for nothing."""
+    """Write a page to look at: X/Y grid, gallery, figures.
+
+    It opens from disk and needs no network.
+    """
     from pixmill.config.loading import load_config
     from pixmill.datasets.report import page_of, write_report
     from pixmill.storage import open_store

@@ -1,4 +1,4 @@
-"""The command that pays for what has an outcome already: retry."""
+"""The command `retry`: pays once more for jobs that have an outcome."""
 
 from typing import Annotated
 
@@ -13,18 +13,23 @@ def retry(
     status: Annotated[
         list[str] | None,
         typer.Option(
-            help="Jobs with this status: failed (the default), refused, in_doubt, or succeeded. Repeatable."
+            metavar="STATUS",
+            help="Jobs with this status: failed (the default), refused, in_doubt, or succeeded. Repeatable.",
         ),
     ] = None,
     code: Annotated[
-        list[str] | None, typer.Option(help="Jobs with this error code. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="CODE", help="Jobs with this error code. Repeatable."),
     ] = None,
     in_doubt: Annotated[
         bool, typer.Option("--in-doubt", help="The same as --status in_doubt.")
     ] = False,
     where: Annotated[
         str | None,
-        typer.Option(help="Jobs that fit this condition on the dataset's columns."),
+        typer.Option(
+            metavar="CONDITION",
+            help="Jobs that meet this condition on the dataset's columns.",
+        ),
     ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask before paying.")
@@ -32,7 +37,10 @@ def retry(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Pay once more for jobs that have an outcome, which stays until the new one replaces it; then go on like run."""
+    """Pay once more for jobs that failed, or have another outcome.
+
+    The old outcome stays until a new one replaces it. Then it continues like run.
+    """
     from pixmill.config.loading import load_config
     from pixmill.execution.retry_selection import retried
 

@@ -1,7 +1,6 @@
 """The command `run`, and what all commands share that pay: plan, agree, run, say how it went."""
 
 import os
-import shlex
 import sys
 import threading
 from contextlib import ExitStack, suppress
@@ -25,7 +24,7 @@ from pixmill.cli.progress import InputLook
 from pixmill.errors import PixmillError, SpendingRefused
 from pixmill.local_paths import given_path
 from pixmill.signals import EXIT_INTERRUPTED, handle_signals, heeding
-from pixmill.text import duration, in_words, money
+from pixmill.text import cli_arguments, counted, duration, in_words, money
 
 EVENT_SECONDS = 10.0
 REHEARSAL = (
@@ -51,7 +50,10 @@ if TYPE_CHECKING:
 def run(
     config: ConfigPath,
     limit: Annotated[
-        int | None, typer.Option(min=0, help="Pay for at most N jobs, in input order.")
+        int | None,
+        typer.Option(
+            metavar="N", min=0, help="Pay for at most N jobs, in input order."
+        ),
     ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask before paying.")
@@ -110,8 +112,9 @@ class RunRequest(NamedTuple):
     @property
     def status_command(self) -> str:
         """What to type to see how far it is."""
-        where = f" --set {REHEARSAL[0]}" if self.faults else ""
-        return f"pixmill status {shlex.quote(self.config)}{where}"
+        # Of what makes a rehearsal, the kind of provider alone says where its results are.
+        changes = [one for one in self.overrides if one not in REHEARSAL[1:]]
+        return f"pixmill status {cli_arguments(self.config, changes)}"
 
 
 def pay(order: RunRequest, *, as_json: bool) -> NoReturn:
@@ -166,7 +169,7 @@ class _Paying:
         _print_summary(summary, self._order)
         if self._order.faults:
             echo(
-                "REHEARSAL over: nothing was paid, no provider was called, all of it is in "
+                "REHEARSAL over: no provider was called and nothing was paid; the results are in "
                 f"{self._order.settings.store_name}"
             )
         if self._as_json:
@@ -399,8 +402,8 @@ def _print_summary(summary: "RunSummary", order: RunRequest) -> None:
     cost = ""
     if summary.cost is not None:
         cost = f", {money(summary.cost, order.settings.budget.currency)}"
-    calls = f"{summary.calls:,} calls in {duration(summary.seconds)}"
-    echo(f"  {', '.join(parts)}; {calls}{cost}")
+    calls = counted(summary.calls, "call")
+    echo(f"  {', '.join(parts)}; {calls}{cost}, {duration(summary.seconds)}")
     echo(f"  {summary.dataset}")
     if summary.report:
         echo(f"  {summary.report}")

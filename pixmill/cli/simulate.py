@@ -1,4 +1,4 @@
-"""The command that runs the simulator as a server of its own: simulate."""
+"""The command `simulate`: the simulator as a server, for any client."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,18 +11,22 @@ from pixmill.local_paths import given_path
 
 def simulate(
     port: Annotated[
-        int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")
+        int, typer.Option(metavar="PORT", help="Port on 127.0.0.1; 0 takes a free one.")
     ] = 8900,
     latency: Annotated[
-        float, typer.Option(min=0, help="Seconds that a call takes.")
+        float, typer.Option(metavar="SECONDS", min=0, help="What a call takes.")
     ] = 0.2,
     qps: Annotated[
         float | None,
-        typer.Option(help="Calls per second before 50429; unlimited by default."),
+        typer.Option(
+            metavar="RATE", help="Calls per second before 50429; unlimited by default."
+        ),
     ] = None,
     concurrency: Annotated[
         int | None,
-        typer.Option(help="Calls in flight before 50430; unlimited by default."),
+        typer.Option(
+            metavar="N", help="Calls in flight before 50430; unlimited by default."
+        ),
     ] = None,
     faults: Annotated[
         Path | None,
@@ -41,7 +45,10 @@ def simulate(
         ),
     ] = None,
 ) -> None:
-    """Answer like the provider, for free: real checks of keys and signatures, limits, expiring image URLs."""
+    """Run a server that answers like the provider, for free.
+
+    With real checks of keys and signatures, limits, and image URLs that expire.
+    """
     from pixmill.simulator import serve, settings_from_environment
 
     settings = settings_from_environment(

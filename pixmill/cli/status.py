@@ -1,9 +1,9 @@
 """The command `status`: how far a dataset is, from any terminal."""
 
-import shlex
 from typing import TYPE_CHECKING
 
 from pixmill.cli.console import ConfigPath, Json, Overrides, echo, print_json
+from pixmill.text import cli_arguments
 
 if TYPE_CHECKING:
     from pixmill.execution.status import Status
@@ -15,7 +15,7 @@ COUNTS = ("pending", "failed", "refused", "in_doubt", "images_missing", "invalid
 def status(
     config: ConfigPath, overrides: Overrides = None, as_json: Json = False
 ) -> None:
-    """Show how far the dataset is and how the last runs went, from any terminal."""
+    """Show how far the dataset is and how the last runs went."""
     from pixmill.config.loading import load_config
     from pixmill.execution.status import read_status
 
@@ -33,7 +33,7 @@ def status(
         echo(f"  {run.describe()}")
         for line in run.describe_limits():
             echo(f"      {line}")
-    echo(f"next: {found.next_command(shlex.quote(config))}")
+    echo(f"next: {found.next_command(cli_arguments(config, overrides or ()))}")
     if as_json:
         runs = [run.as_dict() for run in found.runs]
         in_doubt_calls = [doubt.as_dict() for doubt in found.in_doubt_calls]

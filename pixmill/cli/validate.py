@@ -25,7 +25,10 @@ def validate(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Check the config and every row of the table, and whether it can be published. Exit 3 if rows are invalid."""
+    """Check the config and every row of the table, for free.
+
+    Also whether the table can be published. Exit 3 if rows are invalid.
+    """
     from pixmill.config.loading import load_config
     from pixmill.datasets.dry_publication import publish_dry
     from pixmill.datasets.rejected_rows import write_invalid_rows

@@ -1,6 +1,5 @@
 """The command `verify`: reads again what was published and stored, and says what is not as it was."""
 
-import shlex
 from typing import TYPE_CHECKING
 
 import typer
@@ -17,6 +16,7 @@ from pixmill.cli.console import (
     print_json,
     print_unlisted,
 )
+from pixmill.text import cli_arguments, in_words
 
 if TYPE_CHECKING:
     from pixmill.datasets.verification import Verified
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 def verify(
     config: ConfigPath, overrides: Overrides = None, as_json: Json = False
 ) -> None:
-    """Read dataset, history, images and ledger again and name what is wrong. Exit 3 if anything is."""
+    """Read everything stored again, and name what is wrong.
+
+    Dataset, history, images and ledger. Writes nothing. Exit 3 if anything is wrong.
+    """
     from pixmill.config.loading import load_config
     from pixmill.datasets.verification import verify as verify_dataset
 
@@ -33,7 +36,7 @@ def verify(
     progress = PeriodicLine(_describe_progress)
     try:
         found = verify_dataset(settings, progress.show)
-        _print_findings(found, config)
+        _print_findings(found, cli_arguments(config, overrides or ()))
     except (KeyboardInterrupt, typer.Abort):
         exit_interrupted(as_json=as_json)
     if as_json:
@@ -46,14 +49,14 @@ def _describe_progress(found: "Verified") -> str:
     return f"{read}, {found.problems.total():,} problems"
 
 
-def _print_findings(found: "Verified", config: str) -> None:
+def _print_findings(found: "Verified", arguments: str) -> None:
     versions = f"{found.versions:,} earlier versions"
     echo(f"{found.rows:,} rows, {found.images:,} images, {versions} read")
     if not found.problems:
         echo("everything is as it was stored")
         return
     counts = (
-        f"{count:,} {problem.replace('_', ' ')}"
+        f"{count:,} {in_words(problem)}"
         for problem, count in found.problems.most_common()
     )
     echo(", ".join(counts))
@@ -61,4 +64,4 @@ def _print_findings(found: "Verified", config: str) -> None:
         echo(f"  {finding.file}: {finding.message}")
         echo(f"      {finding.remedy}")
     print_unlisted(found.problems.total())
-    echo(f"next: pixmill repair {shlex.quote(config)}")
+    echo(f"next: pixmill repair {arguments}")

@@ -67,8 +67,8 @@ def failure_rate_exceeded(
     """Too many of the last `window` jobs were of an outcome; `codes` are the most frequent of the run's calls."""
     return StopReason(
         StopCode.BREAKER,
-        f"too many of the last {window} jobs were {outcome}{_listed(codes)}; `pixmill status` lists why: "
-        "fix that, then run the same command again",
+        f"too many of the last {window} jobs are {outcome}{_listed(codes)}; "
+        "fix the cause, then run the same command again",
     )
 
 
@@ -90,7 +90,8 @@ def credentials_rejected(answer: Response) -> StopReason:
     )
     return StopReason(
         StopCode.CREDENTIALS,
-        f"{answer.code}: {answer.message}; check {what}, then run the same command again",
+        f"the provider rejected this account ({answer.code}: {answer.message}); "
+        f"check {what}, then run the same command again",
     )
 
 

@@ -101,7 +101,7 @@ def test_a_run_that_its_breaker_stopped_has_failed(
             config=shop.path,
         )
     assert seen(state) == ("FAILED", "StoppedByBreaker")
-    assert "of the last 3 jobs were refused" in message(state)
+    assert "of the last 3 jobs are refused" in message(state)
     assert f"next: pixmill status {shop.path}" in message(state)
 
 

@@ -88,7 +88,7 @@ def test_an_unknown_price_is_printed_as_unknown(
     with books(tmp_path) as book:
         book.call("2026-11-05T12:00", price=None)
     lines = pixmill("bill", str(tmp_path), "--month", "2026-11").stderr.splitlines()
-    assert lines[0] == "2026-11 (Asia/Shanghai): unknown for 1 charged of 1 calls"
+    assert lines[0] == "2026-11 (Asia/Shanghai): unknown for 1 charged of 1 call"
     assert "budget.price_per_call" in lines[1]
     assert "0.00" not in "".join(lines)
 
@@ -131,7 +131,7 @@ def test_text_of_an_export_can_t_move_the_cursor(
         (("{tmp}/nowhere",), "there is no ledger"),
         (("{tmp}/out", "--month", "2026-13"), "not a month"),
         (("{tmp}/out", "--by", "hour"), "is not a valid group"),
-        (("{tmp}/out", "--timezone", "Mars/Olympus"), "no time zone"),
+        (("{tmp}/out", "--timezone", "Mars/Olympus"), "not a valid time zone"),
         (("{tmp}/out", "--against", "{tmp}/nothing.csv"), "no such file"),
     ],
 )

@@ -166,6 +166,20 @@ def test_status_ends_with_what_to_type_next(
     assert said["runs"][0]["summary"]["calls"] == 3  # type: ignore[index]
 
 
+def test_the_command_to_type_next_has_the_overrides_of_the_one_before(
+    project: Project,
+) -> None:
+    """A store or a provider that was given by `--set` would be another one without it."""
+    project.write_rows(project.rows(3))
+    project.write_config()
+    override = f"store={project.folder / 'a store'}"
+    shown = pixmill("status", project.path, "--set", override)
+    assert (
+        shown.stderr.splitlines()[-1]
+        == f"next: pixmill run {project.path} --set '{override}'"
+    )
+
+
 def test_exports_hold_every_row_and_column(
     project: Project, simulated: Simulated
 ) -> None:

@@ -71,7 +71,7 @@ def test_a_stop_names_the_codes_and_the_next_step(project: Project) -> None:
         )
     assert run.report["exit_code"] == 5
     assert "failed or in doubt (50215 × 1" in run.report["reason"]
-    assert "`pixmill status`" in run.report["reason"]
+    assert "run the same command again" in run.report["reason"]
 
 
 def test_an_overridden_code_is_ruled_as_the_config_says(project: Project) -> None:

@@ -74,7 +74,7 @@ def test_a_rehearsal_pays_nobody_and_ends_like_a_bad_night(
 
     assert (ended.exit_code, report["exit_code"]) == (3, 3), ended.stderr
     assert "REHEARSAL: the simulator answers instead of the provider" in ended.stderr
-    assert "REHEARSAL over: nothing was paid" in ended.stderr
+    assert "REHEARSAL over: no provider was called" in ended.stderr
     assert f"next: pixmill status {config} --set {REHEARSAL[0]}" in ended.stderr
     bill = Bill(tmp_path / "out" / "simulated" / "bill.jsonl")
     met = Counter(line["fault"] for line in bill.lines())
