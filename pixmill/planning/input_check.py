@@ -19,7 +19,7 @@ from pixmill.planning.input_images import (
     THREADS,
     InputCounts,
     InputImages,
-    stored,
+    store_image,
 )
 from pixmill.planning.jobs import JobBatch, LocalImage
 from pixmill.planning.plan import Plan
@@ -162,7 +162,7 @@ def _keep_files(plan: Plan, ledger: Ledger, limit: int | None) -> None:
 
 def _keep_file(store: Store, file: LocalImage) -> InputImage:
     data = file.content()
-    name = stored(store, data)
+    name = store_image(store, data)
     return InputImage(
         file.source,
         now_micros(),

@@ -50,10 +50,10 @@ def row_images(
     source = config.input
     if source.local_images:
         return _files(source, batch, texts)
-    # Only where pixmill fetches them as well: what the config allows it to reach is then no mistake of the row.
-    allowed = (
-        frozenset() if source.images == "url" else frozenset(config.output.allow_hosts)
-    )
+    allowed = frozenset[str]()
+    if source.images != "url":
+        # What the config lets pixmill fetch is not a mistake of the row; the provider alone could not reach it.
+        allowed = frozenset(config.output.allow_hosts)
     count = batch.rows.num_rows
     stripped = np.zeros(count, np.bool_)
     escaped = np.zeros(count, np.bool_)
@@ -112,6 +112,7 @@ def damaged_files(
 
     Decoding takes a hundred times as long as a look at the header, so it is for rows that would be paid for.
     """
+    # Each file once, however many rows name it.
     looked_at = [row for row in rows if any(file.path for file in images.files[row])]
     files = {file for row in looked_at for file in images.files[row]}
     with ThreadPoolExecutor(_DECODERS, thread_name_prefix="pixmill-decode") as pool:
@@ -150,11 +151,12 @@ def _files(
 
 
 def _image(folder: Path, name: str, column: str) -> LocalImage | RowProblem:
-    """Return the image that a cell names, whatever stands in the cell, or what is wrong with it."""
+    """Return the image that a cell names, or what is wrong with it, whatever the cell holds."""
     if not name.strip():
         return problem("missing_image_file", column)
     try:
         path = named_path(folder, name)
+        # Links count as what they lead to: a table must not name files of others.
         if not path.is_relative_to(folder):
             return problem("image_file_outside", column)
         stat = path.stat()

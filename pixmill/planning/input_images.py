@@ -1,7 +1,7 @@
 """Input images, looked at before anything is paid: is there one behind a URL, and would the provider take it?
 
-`input.images: check` costs each URL one free GET; `keep` also stores what came. The answers stand in the ledger: a good
-one holds for ever, a definite no for a day, and what may pass by itself is asked for again by the next run.
+`input.images: check` costs each URL one free GET; `keep` also stores what came. The answers are kept in the ledger:
+a good one holds for ever, a definite no for a day, and what may pass by itself is asked for again by the next run.
 """
 
 import contextvars
@@ -26,7 +26,11 @@ from pixmill.storage.image_fetcher import ImageFetcher
 log = logging.getLogger(__name__)
 
 THREADS = 16
+"""Images that are asked for at once: most of the time is waiting."""
+
 PER_HOST = 4
+"""Images that one host is asked for at once: more may be taken for an attack."""
+
 WINDOW = 1_000
 """URLs that are looked up together, and at most as many that wait for a host."""
 
@@ -89,7 +93,7 @@ class InputImages:
         keep: bool,
         on_progress: Callable[[InputCounts], None] = lambda _: None,
     ) -> InputCounts:
-        """Ask for those of `urls` (distinct ones) of which no answer holds; with `keep` store their images.
+        """Ask for those of `urls` (distinct ones) for which no answer holds; with `keep` store their images.
 
         `on_progress` is called in this thread after every answer. Ends early once cancelled. Raises LedgerError, and
         PixmillError where an image can't be stored; what was answered until then is written down, also at Ctrl-C.
@@ -103,7 +107,9 @@ class InputImages:
                     counts.add(problem)
                     on_progress(counts)
             except BaseException:
-                self._abort()  # or the pool would wait for hosts that let it wait
+                # Also at Ctrl-C: the pool waits for its threads, and they for hosts that may take their time.
+                self._cancelled.set()
+                self._fetcher.abort()
                 raise
         return counts
 
@@ -114,10 +120,6 @@ class InputImages:
     def close(self) -> None:
         """Close the connections."""
         self._fetcher.close()
-
-    def _abort(self) -> None:
-        self._cancelled.set()
-        self._fetcher.abort()
 
     def _problems(
         self, pool: ThreadPoolExecutor, turns: "_Turns", keep: bool
@@ -131,9 +133,8 @@ class InputImages:
                 and (url := turns.take())
             ):
                 # The caller's context goes along, so that log lines of these threads find the Prefect run.
-                running[
-                    pool.submit(contextvars.copy_context().run, self._check, url, keep)
-                ] = url
+                context = contextvars.copy_context()
+                running[pool.submit(context.run, self._check, url, keep)] = url
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -153,6 +154,7 @@ class InputImages:
                     yield url
 
     def _holds(self, known: InputImage, keep: bool) -> bool:
+        # An unreachable host may be back by the next run.
         if known.problem:
             return (
                 known.problem != UNREACHABLE
@@ -165,9 +167,8 @@ class InputImages:
     def _check(self, url: str, keep: bool) -> str | None:
         """Ask for one image, write the answer down and return its problem."""
         image = self._answer(url, keep)
-        if (
-            image.problem != UNREACHABLE or not self._cancelled.is_set()
-        ):  # an abort says nothing about the host
+        # An abort says nothing about the host.
+        if image.problem != UNREACHABLE or not self._cancelled.is_set():
             self._ledger.record_input(image)
         return image.problem
 
@@ -176,9 +177,9 @@ class InputImages:
             data = self._fetch(url)
         except ImageError as error:
             problem = f"input_{error.problem}"
-            log.info("input image %s: %s (%s)", _shown(url), problem, error)
+            log.info("input image %s: %s (%s)", _without_query(url), problem, error)
             return InputImage(url, self._now(), problem, str(error))
-        file_name = stored(self._store, data) if keep else None
+        file_name = store_image(self._store, data) if keep else None
         return InputImage(
             url,
             self._now(),
@@ -200,6 +201,7 @@ class InputImages:
         try:
             data = self._fetcher.fetch(url)
         except ImageError as error:
+            # Any answer, a 404 too, shows that the host is up.
             is_down = error.problem == "unreachable"
             self._failures[host] = self._failures[host] + 1 if is_down else 0
             raise
@@ -207,7 +209,7 @@ class InputImages:
         return data
 
 
-def stored(store: Store, data: bytes) -> str:
+def store_image(store: Store, data: bytes) -> str:
     """Keep an input image and return its file name. Raises PixmillError where that can't be done."""
     try:
         return store.save(data).file_name
@@ -230,6 +232,7 @@ class _Turns:
         """Return the next URL, None where there is none or none whose host is free."""
         fresh = islice(self._urls, WINDOW - len(self._waiting))
         self._waiting.update((url, _host(url)) for url in fresh)
+        # The first whose host is free, so that a slow host holds up its own images only.
         url = next(
             (url for url, host in self._waiting.items() if self._busy[host] < PER_HOST),
             None,
@@ -240,9 +243,8 @@ class _Turns:
 
     def end(self, url: str) -> None:
         """Free the place that `url` had."""
-        self._busy -= Counter(
-            [_host(url)]
-        )  # which drops the hosts that are left with none
+        # Not `subtract`: the operator drops hosts that are left with none, so that the counter stays small.
+        self._busy -= Counter([_host(url)])
 
 
 def _parts(url: str | None) -> SplitResult:
@@ -256,6 +258,6 @@ def _host(url: str | None) -> str:
     return _parts(url).hostname or "no host"
 
 
-def _shown(url: str) -> str:
+def _without_query(url: str) -> str:
     """Host and path for the log: the query of a signed URL is the key to the image."""
     return f"{_host(url)}{_parts(url).path}"[:_SHOWN_CHARACTERS]

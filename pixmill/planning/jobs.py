@@ -33,6 +33,7 @@ class LocalImage(NamedTuple):
 
     def content(self) -> bytes:
         """Return the file's bytes. Raises TableError where they are no longer those of the key."""
+        # Read again for each call: the images of all jobs would fill the memory.
         try:
             data = Path(self.path).read_bytes()
         except OSError as error:

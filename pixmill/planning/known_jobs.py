@@ -49,6 +49,7 @@ class KnownJobs:
         if self._scan is None:
             return self._search(keys)
         known, unsure = self._scan.known(Fingerprints.of(keys.tobytes()))
+        # Claims that may have ended meanwhile, and keys that begin like another one.
         at = np.flatnonzero(unsure & keys.any(axis=1))
         if len(at):
             exact = self._search(keys[at])

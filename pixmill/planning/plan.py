@@ -141,14 +141,15 @@ class Plan:
     def batches(self, rows: NDArray[np.bool_] | None = None) -> Iterator[JobBatch]:
         """Stream the jobs again, as the plan found them: all batches, or those that hold a marked one of `rows`."""
         for batch in row_batches(self.table, self.maker):
-            self.table.check_unchanged()  # the masks are those of the table that was agreed to
+            # The masks, keys and seeds are those of the table that was agreed to.
+            self.table.check_unchanged()
             start = batch.first_row - 1
             if rows is None or rows[start : start + batch.rows.num_rows].any():
                 yield self.maker.expand(
-                    batch, self.conflicts, self.bad_images, self._computed(batch)
+                    batch, self.conflicts, self.bad_images, self._read_computed(batch)
                 )
 
-    def _computed(self, batch: RowBatch) -> ComputedJobs | None:
+    def _read_computed(self, batch: RowBatch) -> ComputedJobs | None:
         if not self.computed:
             return None
         variants = len(self.maker.variants)
@@ -174,8 +175,10 @@ class Plan:
                 positions[(positions >= start) & (positions < start + len(jobs.keys))]
                 - start
             )
-            # An input image that went away since then makes its row invalid: the dataset says so.
-            yield from (jobs.job(int(at)) for at in here if jobs.keys[at])
+            for at in here.tolist():
+                # An input image that was deleted since then makes its row invalid: the dataset says so.
+                if jobs.keys[at]:
+                    yield jobs.job(at)
 
     def summary(self) -> dict[str, Any]:
         """The counts of `plan --json`."""
@@ -208,8 +211,15 @@ Found = TypeVar("Found")
 
 
 def row_batches(table: InputTable, maker: JobExpander) -> Iterator[RowBatch]:
-    """Stream the table in batches of about `BATCH_JOBS` jobs."""
-    return table.batches(max(1, BATCH_JOBS // len(maker.variants)))
+    """Stream the table in batches of about `BATCH_JOBS` jobs; the next is read in a thread beside."""
+    size = max(1, BATCH_JOBS // len(maker.variants))
+    batches = table.batches(size)
+    # Arrow parses without the interpreter, which hashes the jobs of the batch before meanwhile.
+    with ThreadPoolExecutor(1) as beside:
+        read = beside.submit(next, batches, None)
+        while batch := read.result():
+            read = beside.submit(next, batches, None)
+            yield batch
 
 
 def prefetch(

@@ -45,7 +45,8 @@ _IMAGES_AHEAD = 1
 _PLANNED: Mapping[str | None, PlannedState] = {
     None: PlannedState.PENDING,
     State.PENDING: PlannedState.PENDING,
-    State.IN_FLIGHT: PlannedState.PENDING,  # another run's: the claim decides
+    # Another run's: whether it may be paid for, the claim decides.
+    State.IN_FLIGHT: PlannedState.PENDING,
     State.SUCCEEDED: PlannedState.CACHED,
     State.REFUSED: PlannedState.REFUSED,
     State.FAILED: PlannedState.FAILED,

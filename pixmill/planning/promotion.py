@@ -42,7 +42,7 @@ class Promotion(NamedTuple):
         kept = {
             name: value
             for name, value in said.items()
-            if name in ("version", "store") or not _idle(name, value)
+            if name in ("version", "store") or not _says_nothing(name, value)
         }
         return f"# {self.title}\n" + yaml.safe_dump(
             kept, sort_keys=False, allow_unicode=True, width=120
@@ -56,15 +56,15 @@ def promote_point(config: Config, point_id: str, name: str | None = None) -> Pro
     is no such point.
     """
     sweep = make_points(config.sweep, config.request)
-    point = _found(sweep, point_id)
+    point = _find_point(sweep, point_id)
     if config.seed.policy == "per_job" and point.id != BASE:
         changed: dict[str, Any] = {"sweep": Sweep(groups=({"list": [_item(point)]},))}
     else:
         changed = {"sweep": Sweep(), "request": _request(config, sweep, point)}
-    named = name or _suffixed(config.name, point.id)
+    named = name or _add_suffix(config.name, point.id)
     return Promotion(
         config.model_copy(update={"name": named, **changed}),
-        f"Point {point.id} of a sweep: {_described(point)}",
+        f"Point {point.id} of a sweep: {_describe(point)}",
         tuple(_point_notes(config, sweep, point)),
     )
 
@@ -88,11 +88,11 @@ def promote_picks(config: Config, path: str, name: str | None = None) -> Promoti
     _require_columns(
         table, path, [*rows, "point_id", *(axis.path for axis in sweep.axes)]
     )
-    request = config.request.model_copy(update=_picked_req_key(table, path, sweep))
+    request = config.request.model_copy(update=_req_key_of_picks(table, path, sweep))
     fields = [axis for axis in sweep.axes if axis.kind == "field"]
     _refuse_untyped(table, path, fields, request)
     source = _picks_input(config.input, path, fields, _row_key(table, rows), dialect)
-    named = name or _suffixed(config.name, "picks")
+    named = name or _add_suffix(config.name, "picks")
     return Promotion(
         config.model_copy(
             update={
@@ -107,22 +107,22 @@ def promote_picks(config: Config, path: str, name: str | None = None) -> Promoti
     )
 
 
-def _idle(name: str, value: object) -> bool:
+def _says_nothing(name: str, value: object) -> bool:
     """Whether a section or key says nothing that its absence would not."""
     return value == {} or value == Config.model_fields[name].default
 
 
-def _suffixed(name: str, suffix: str) -> str:
+def _add_suffix(name: str, suffix: str) -> str:
     return f"{name[: NAME_CHARACTERS - 1 - len(suffix)]}-{suffix}"
 
 
-def _found(sweep: SweepPoints, point_id: str) -> Point:
+def _find_point(sweep: SweepPoints, point_id: str) -> Point:
     found = next((point for point in sweep.points if point.id == point_id), None)
     if found:
         return found
     known = [point.id for point in sweep.points[:SUGGESTED_FROM]]
     listed = [
-        f"  {point.id}  {_described(point)}" for point in sweep.points[:SHOWN_POINTS]
+        f"  {point.id}  {_describe(point)}" for point in sweep.points[:SHOWN_POINTS]
     ]
     more = len(sweep.points) - len(listed)
     raise UserError(
@@ -136,7 +136,7 @@ def _found(sweep: SweepPoints, point_id: str) -> Point:
     )
 
 
-def _described(point: Point) -> str:
+def _describe(point: Point) -> str:
     """The point's labels in one line."""
     shown = ", ".join(
         f"{path} {_one_line(label)}" for path, label in point.labels.items()
@@ -145,7 +145,7 @@ def _described(point: Point) -> str:
 
 
 def _one_line(label: str) -> str:
-    """The beginning of a label, fit for a comment in YAML."""
+    """Return the beginning of a label, on one line as a comment in YAML needs it."""
     return "".join(
         character if character.isprintable() else " "
         for character in label[:SHOWN_CHARACTERS]
@@ -166,21 +166,23 @@ def _request(config: Config, sweep: SweepPoints, point: Point) -> Request:
     request = sweep.request_at(point, config.request)
     changed: dict[str, Any] = {"params": canonical_value(request.params)}
     if request.prompt is not None:
-        changed["prompt"] = _filled(request.prompt, sweep.variables_at(point))
+        changed["prompt"] = _fill_variables(request.prompt, sweep.variables_at(point))
     return request.model_copy(update=changed)
 
 
-def _filled(template: str, texts: Mapping[str, str]) -> str:
-    """Return the template with `texts` in place of their variables, so that only columns are left to fill in."""
+def _fill_variables(template: str, texts: Mapping[str, str]) -> str:
+    """Return the template with `texts` instead of their variables, so that only columns are left to fill in."""
     parts = []
     for literal, name in parse_template(template, None, texts).pieces:
-        parts.append(_escaped(literal))
+        parts.append(_escape_braces(literal))
         if name is not None:
-            parts.append(_escaped(texts[name]) if name in texts else f"{{{name}}}")
+            parts.append(
+                _escape_braces(texts[name]) if name in texts else f"{{{name}}}"
+            )
     return "".join(parts)
 
 
-def _escaped(text: str) -> str:
+def _escape_braces(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
@@ -224,7 +226,9 @@ def _cells(table: InputTable, names: Sequence[str]) -> Iterator[tuple[str | None
         )
 
 
-def _picked_req_key(table: InputTable, path: str, sweep: SweepPoints) -> dict[str, str]:
+def _req_key_of_picks(
+    table: InputTable, path: str, sweep: SweepPoints
+) -> dict[str, str]:
     if not any(axis.kind == "req_key" for axis in sweep.axes):
         return {}
     found = sorted({str(value) for (value,) in _cells(table, ["req_key"])})
@@ -260,13 +264,12 @@ def _refuse_untyped(
 
 
 def _row_key(table: InputTable, rows: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the columns that tell picks apart: those of `rows`, and the point where one row was picked at several."""
+    """Return the columns that identify picks: those of `rows`, and the point where one row was picked at several."""
     picks = set(_cells(table, [*rows, "point_id"]))
-    return (
-        rows
-        if len({pick[:-1] for pick in picks}) == len(picks)
-        else (*rows, "point_id")
-    )
+    picked_rows = {pick[:-1] for pick in picks}
+    if len(picked_rows) == len(picks):
+        return rows
+    return (*rows, "point_id")
 
 
 def _picks_input(

@@ -28,13 +28,13 @@ class RowShapes:
         self._input = config.input
         inline = config.output.images == "inline"
         self._requests = [
-            _resolved(sweep.request_at(point, config.request), inline=inline)
+            _resolve(sweep.request_at(point, config.request), inline=inline)
             for point in sweep.points
         ]
         self._plain = [
             request_shape(of.operation, of.req_key, of.params) for of in self._requests
         ]
-        self._shape_at = lru_cache(_REMEMBERED)(self._mapped)
+        self._shape_at = lru_cache(_REMEMBERED)(self._make_shape)
 
     def of(
         self, batch: RowBatch, texts: Mapping[str, pa.Array]
@@ -63,12 +63,15 @@ class RowShapes:
             shapes.append([plain if isinstance(of, RowProblem) else of for of in found])
         return shapes, problems
 
-    def _mapped(self, point: int, values: tuple[Any, ...]) -> RequestShape | RowProblem:
+    def _make_shape(
+        self, point: int, values: tuple[Any, ...]
+    ) -> RequestShape | RowProblem:
         request = self._requests[point]
         params: Mapping[str, Any] = request.params
         for (path, column), value in zip(
             self._input.field_columns.items(), values, strict=True
         ):
+            # A column that is mapped has to say something: a default would be a request that nobody asked for.
             if value is None or value == "":
                 return problem("bad_field", column, f"{path} is empty")
             params = with_field(params, path, value)
@@ -87,7 +90,7 @@ class RowShapes:
         return problem("bad_field", None, index) if index else shape
 
 
-def _resolved(request: Request, *, inline: bool) -> Request:
+def _resolve(request: Request, *, inline: bool) -> Request:
     """Fill the defaults in; an answer is to hold its images where they are wanted `inline`."""
     params = resolve_parameters(request.req_key, request.params)
     return request.model_copy(
@@ -98,7 +101,9 @@ def _resolved(request: Request, *, inline: bool) -> Request:
 def _field_values(column: Any, text: pa.Array) -> list[Any]:
     """Typed values of numbers and booleans, the text of everything else: the operation's schema reads both."""
     kind = column.type
+    # 0.6 of 32 bits is 0.6, not 0.6000000238418579, which would be another job.
     if pa.types.is_floating(kind):
         return doubles(column).to_pylist()  # type: ignore[no-any-return]
-    typed = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
-    return (column if typed else text).to_pylist()  # type: ignore[no-any-return]
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return column.to_pylist()  # type: ignore[no-any-return]
+    return text.to_pylist()  # type: ignore[no-any-return]

@@ -136,9 +136,10 @@ Found = Iterator[tuple[int, RowProblem]]
 
 def problem(reason: str, column: str | None, detail: str = "") -> RowProblem:
     """Return the problem with the sentence of `reason`, followed by `detail`."""
-    return RowProblem(
-        reason, column, REASONS[reason] + (f" ({detail})" if detail else "")
-    )
+    sentence = REASONS[reason]
+    if detail:
+        sentence = f"{sentence} ({detail})"
+    return RowProblem(reason, column, sentence)
 
 
 def note(problems: dict[int, RowProblem], found: Found) -> None:
@@ -188,16 +189,11 @@ def url_problems(
 
     Hosts that are `allowed` may have a private address.
     """
-    local = pc.match_substring(
-        urls, "local", ignore_case=True
-    )  # among them localhost and *.localhost
+    # Among them localhost and *.localhost, which look like public names.
+    local = pc.match_substring(urls, "local", ignore_case=True)
     short = pc.less(pc.fill_null(pc.utf8_length(urls), 0), _PLAIN_LENGTH)
-    plain = pc.and_(
-        pc.fill_null(
-            pc.and_not(pc.match_substring_regex(urls, _PLAIN_URL), local), False
-        ),
-        short,
-    )
+    public = pc.and_not(pc.match_substring_regex(urls, _PLAIN_URL), local)
+    plain = pc.and_(pc.fill_null(public, False), short)
     for position in positions(pc.invert(plain)):
         url = urls[position].as_py() or ""
         reason = url_problem(url)
@@ -241,8 +237,10 @@ def _may_hold_controls(texts: pa.Array) -> bool:
 def read_seed(text: str | None) -> int | None:
     """Return the seed that a cell holds, `None` where it is none."""
     written = _SEED.fullmatch(text or "")
-    value = int(written[1]) if written else None
-    return value if value is not None and value <= MAX_SEED else None
+    if written is None:
+        return None
+    value = int(written[1])
+    return value if value <= MAX_SEED else None
 
 
 def seed_problems(seeds: list[int | None], column: str) -> Found:
@@ -260,7 +258,7 @@ def blank_problems(texts: Any, column: str, reason: str) -> Found:
 
 def text_array(column: Any) -> pa.Array:
     """Return one contiguous Arrow string array."""
-    combined = (
-        column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    )
-    return combined.cast(pa.string())
+    # Rows of Parquet may come in several chunks, which the buffers are looked at of one.
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    return column.cast(pa.string())
