@@ -156,7 +156,7 @@ class CallLimiter:
     @property
     def qps(self) -> float:
         """The rate limit in force for this process, in calls per second, margin included."""
-        return round(self._rate.own_rate / RATE_MARGIN, 2)
+        return as_limit(self._rate.own_rate)
 
     @property
     def is_open(self) -> bool:
@@ -177,7 +177,7 @@ class CallLimiter:
     def summary(self) -> dict[str, Any]:
         """Return how the account's limits fared, as plain JSON values for a run's report."""
         with self._lock:
-            limits = {RATE: self._account_qps, IN_FLIGHT: self._slots.limit}
+            limits = {RATE: as_limit(self._rate.rate), IN_FLIGHT: self._slots.limit}
             return self._history.summary(limits)
 
     # A call
@@ -285,7 +285,7 @@ class CallLimiter:
         """Use `share` until the next one comes, or until the clock says `until`."""
         with self._lock:
             now = self._clock()
-            qps_before = self._account_qps
+            rate_before = self._rate.rate
             slots_before = self._slots.limit
             fraction_before = self._rate.account_fraction
             self._share = share
@@ -301,7 +301,7 @@ class CallLimiter:
                     self._sent,
                     now,
                 )
-                self._record(RATE, qps_before, self._account_qps, ANOTHER_PROCESS)
+                self._record(RATE, rate_before, self._rate.rate, ANOTHER_PROCESS)
                 self._record(
                     IN_FLIGHT, slots_before, self._slots.limit, ANOTHER_PROCESS
                 )
@@ -332,11 +332,6 @@ class CallLimiter:
         """How many calls may be in flight: after a cut at once only what the others leave."""
         left = self._slots.limit - self._share.held_by_others
         return max(0, min(self._share.slots, left))
-
-    @property
-    def _account_qps(self) -> float:
-        """The account's rate limit in calls per second, margin included."""
-        return round(self._rate.rate / RATE_MARGIN, 2)
 
     def _has_room(self) -> bool:
         match self._phase:
@@ -410,7 +405,7 @@ class CallLimiter:
             self._record(IN_FLIGHT, self._slots.limit, 1, OUTAGE)
 
     def _learn(self, call: Permit, feedback: Feedback, code: str) -> None:
-        qps_before = self._account_qps
+        rate_before = self._rate.rate
         slots_before = self._slots.limit
         cause = code
         match feedback:
@@ -433,11 +428,21 @@ class CallLimiter:
                     self._slots.grow(call, self._sent)
             case Feedback.TURNED_AWAY:
                 return
-        self._record(RATE, qps_before, self._account_qps, cause)
+        self._record(RATE, rate_before, self._rate.rate, cause)
         self._record(IN_FLIGHT, slots_before, self._slots.limit, cause)
 
     def _record(self, what: str, before: float, after: float, cause: str) -> None:
         if before == after:
             return
+        if what == RATE:
+            before = as_limit(before)
+            after = as_limit(after)
+            if before == after:  # the climb is in steps too small to be told
+                return
         at = self._began_at + timedelta(seconds=self._clock() - self._began)
         self._history.record(at, what, before, after, cause)
+
+
+def as_limit(rate: float) -> float:
+    """Return the limit, in calls per second, that calls at `rate` leave a margin below."""
+    return round(rate / RATE_MARGIN, 2)

@@ -36,11 +36,11 @@ class Schedule(NamedTuple):
         # Turns that were missed are made up for only if they are of the last moment: after a
         # long sleep all the others would go in one burst.
         turn = max(ready, self.next_turn, now - CATCH_UP_SECONDS)
-        return turn, self._replace(next_turn=turn + spacing, reserved=turn)
+        return turn, Schedule(turn + spacing, self.held_until, reserved=turn)
 
     def settle(self) -> "Schedule":
         """Forget the reserved turn: its call has gone, or will reserve another."""
-        return self._replace(reserved=None)
+        return Schedule(self.next_turn, self.held_until)
 
     def refund(self, now: float, spacing: float) -> "Schedule":
         """Bring the next turn forward, as one before it was not used."""

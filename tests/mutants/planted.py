@@ -259,6 +259,22 @@ MUTANTS = (
         "return 0 * max(0.0, -self._tokens",
         (BREAKER,),
     ),
+    Mutant(
+        "tell every step of a limit that stands",
+        "pixmill/tuning.py",
+        "",
+        "NOTABLE_CHANGE = 0.2",
+        "NOTABLE_CHANGE = 0.0",
+        ("tests/pixmill/limits/test_limit_history.py",),
+    ),
+    Mutant(
+        "give away more slots than there are",
+        "pixmill/limits/fair_share.py",
+        "allocate",
+        "max(0, min(fair, account.limit - held_by_others))",
+        "max(0, fair)",
+        ("tests/pixmill/limits/test_account_lease.py",),
+    ),
     # Files
     Mutant(
         "drop the sync of an image",
