@@ -1,8 +1,9 @@
-"""Where a bucket is: the `s3://` URLs of a config. Apart from the client, so that a config is read without it."""
+"""Where a bucket is: the `s3://` URLs of a config. Apart from the client: reading a config loads no boto3."""
 
 import ipaddress
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -31,19 +32,11 @@ class BucketAddress(NamedTuple):
     @property
     def url(self) -> str:
         """The place without what says how to reach it."""
-        return (
-            f"{SCHEME}{self.bucket}/{self.prefix}"
-            if self.prefix
-            else f"{SCHEME}{self.bucket}"
-        )
+        return f"{SCHEME}{self.bucket}/{self.prefix}".rstrip("/")
 
     def at(self, name: str) -> "BucketAddress":
         """Return the place `name` below this one."""
-        return self._replace(
-            prefix=f"{self.prefix}/{name}"
-            if self.prefix and name
-            else self.prefix or name
-        )
+        return self._replace(prefix="/".join(filter(None, (self.prefix, name))))
 
     @property
     def parent(self) -> "BucketAddress":
@@ -66,18 +59,17 @@ class BucketAddress(NamedTuple):
         return self._copies("tables")
 
     def _copies(self, kind: str) -> Path:
-        named = (
+        """Return the folder for copies of one kind; each server has its own, as bucket names are unique only there."""
+        endpoint = (
             self.endpoint
             or os.environ.get("AWS_ENDPOINT_URL_S3")
             or os.environ.get("AWS_ENDPOINT_URL")
         )
-        return (
-            cache_folder()
-            / kind
-            / (_host(named) if named else "aws")
-            / self.bucket
-            / self.prefix
-        )
+        server = "aws"
+        if endpoint:
+            host = unquote(urlsplit(endpoint).netloc)
+            server = re.sub(r"[^A-Za-z0-9.-]", "_", host)
+        return cache_folder() / kind / server / self.bucket / self.prefix
 
 
 def is_bucket_url(text: object) -> bool:
@@ -86,38 +78,54 @@ def is_bucket_url(text: object) -> bool:
 
 
 def bucket_address(url: str) -> BucketAddress:
-    """Read an `s3://` URL. Raises ValueError with what is wrong with it, which never repeats a secret."""
+    """Read an `s3://` URL. Raises ValueError with what is wrong with it, which never repeats a secret.
+
+    bucket_address("s3://b/pets?region=eu-1")    # BucketAddress("b", "pets", None, "eu-1", False)
+    """
+    # Not urlsplit: a `?` and a `#` may be part of a key, and only a query with `name=` is one.
     query = _QUERY.search(url)
-    bucket, _, key = url[len(SCHEME) : query.start() if query else None].partition("/")
-    if "@" in bucket or (":" in bucket and not _BUCKET.fullmatch(bucket)):
+    place = url[len(SCHEME) : query.start() if query else None]
+    bucket, _, key = place.partition("/")
+    is_bucket = _BUCKET.fullmatch(bucket) is not None
+    if "@" in bucket or (":" in bucket and not is_bucket):
         raise ValueError(
             "must not contain credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         )
-    if not _BUCKET.fullmatch(bucket):
-        raise ValueError(f"does not name a bucket;  {_HINT}")
+    if not is_bucket:
+        raise ValueError(f"does not name a bucket; {_HINT}")
     prefix = key.strip("/")
-    if prefix and any(
-        part in ("", ".", "..") or not part.isprintable() for part in prefix.split("/")
-    ):
+    parts = prefix.split("/") if prefix else []
+    if any(part in ("", ".", "..") or not part.isprintable() for part in parts):
         raise ValueError("must not contain an empty part, '.' or '..'")
+
     options = dict(parse_qsl(query[1], keep_blank_values=True)) if query else {}
-    if unknown := sorted(options.keys() - set(_OPTIONS)):
+    unknown = sorted(options.keys() - set(_OPTIONS))
+    if unknown:
         raise ValueError(
             f"has no option {unknown[0]!r}, and must not contain keys; the options are {', '.join(_OPTIONS)}"
         )
-    endpoint = options.get("endpoint_override")
-    if endpoint:
-        endpoint = (
-            endpoint
-            if "://" in endpoint
-            else f"{options.get('scheme', 'https')}://{endpoint}"
-        )
-        if problem := endpoint_problem(endpoint):
-            raise ValueError(f"endpoint_override {problem}")
-    virtual = options.get("force_virtual_addressing", "false").lower() in ("true", "1")
+    virtual = options.get("force_virtual_addressing", "false").lower()
     return BucketAddress(
-        bucket, prefix, endpoint, options.get("region") or None, virtual
+        bucket,
+        prefix,
+        endpoint=_read_endpoint(options),
+        region=options.get("region") or None,
+        virtual_hosts=virtual in ("true", "1"),
     )
+
+
+def _read_endpoint(options: Mapping[str, str]) -> str | None:
+    """Return the server that the options of a URL name. Raises ValueError where requests must not go to it."""
+    endpoint = options.get("endpoint_override")
+    if not endpoint:
+        return None
+    if "://" not in endpoint:
+        # As pyarrow writes it: host and port, and the scheme as an option of its own.
+        endpoint = f"{options.get('scheme', 'https')}://{endpoint}"
+    problem = endpoint_problem(endpoint)
+    if problem:
+        raise ValueError(f"endpoint_override {problem}")
+    return endpoint
 
 
 def store_url(text: str) -> str:
@@ -140,15 +148,15 @@ def input_url(text: str) -> str:
 
 
 def endpoint_problem(url: str) -> str | None:
-    """Why `url` is no endpoint that requests, and with them the images, are sent to."""
+    """Say why requests, and with them the images, must not be sent to `url`; `None` where they may."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname
-        port = parts.port
+        host = parts.hostname or ""
+        is_address = parts.scheme in ("http", "https") and host and parts.port != 0
     except ValueError:
-        host = None
-        port = None
-    if parts.scheme not in ("http", "https") or not host or port == 0:
+        # Brackets without an IPv6 address, or a port that is not one.
+        is_address = False
+    if not is_address:
         return "must be an address such as https://minio.example.com"
     if parts.username or parts.password:
         return "must not contain credentials"
@@ -160,12 +168,11 @@ def endpoint_problem(url: str) -> str | None:
 def cache_folder() -> Path:
     """The folder below which all working copies are. Raises ConfigError where this user has none."""
     named = os.environ.get("XDG_CACHE_HOME")
+    # The XDG specification says to ignore a relative path.
+    if named and Path(named).is_absolute():
+        return Path(named) / "pixmill"
     try:
-        return (
-            Path(named)
-            if named and Path(named).is_absolute()
-            else Path.home() / ".cache"
-        ) / "pixmill"
+        return Path.home() / ".cache" / "pixmill"
     except RuntimeError:
         raise ConfigError(
             "there is no folder for copies of the bucket's objects",
@@ -174,7 +181,7 @@ def cache_folder() -> Path:
 
 
 def make_cache_folder() -> None:
-    """Make the folder of copies, for this user only. Raises ConfigError where it can't be made."""
+    """Create the folder of copies, for this user only. Raises ConfigError where it can't be created."""
     folder = cache_folder()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -183,10 +190,6 @@ def make_cache_folder() -> None:
             f"copies of the bucket's objects can't be kept in {folder}: {error.strerror or error}",
             hint="set XDG_CACHE_HOME to a folder with room for them",
         ) from None
-
-
-def _host(endpoint: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.-]", "_", unquote(urlsplit(endpoint).netloc))
 
 
 def is_loopback(host: str) -> bool:

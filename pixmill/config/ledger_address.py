@@ -1,4 +1,4 @@
-"""Where a ledger is: in a file, or in a database that a URL names. Apart, so that a config is read without a driver."""
+"""Where a ledger is: in a file, or in a database that a URL names. Reading a config loads no driver."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,18 +12,15 @@ def is_database_url(address: object) -> bool:
 
 
 def database_url(url: str) -> str:
-    """Return `url`. Raises ValueError where no ledger can be behind it, or where it holds a password."""
+    """Return `url`. Raises ValueError where it can't lead to a ledger, or where it contains a password."""
     try:
         parts = urlsplit(url)
-        has_password = parts.password is not None or bool(
-            _SECRETS & parse_qs(parts.query).keys()
-        )
-        is_usable = (
-            parts.scheme == SCHEME
-            and url.startswith(f"{SCHEME}://")
-            and (parts.port or 1) > 0
-        )
+        options = parse_qs(parts.query).keys()
+        has_password = parts.password is not None or bool(_SECRETS & options)
+        has_scheme = parts.scheme == SCHEME and url.startswith(f"{SCHEME}://")
+        is_usable = has_scheme and parts.port != 0
     except ValueError:
+        # What can't be taken apart is not repeated: it may hold a password all the same.
         has_password = False
         is_usable = False
     if has_password:

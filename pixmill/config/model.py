@@ -1,143 +1,77 @@
 """The run config as a frozen model: its sections, their keys, types and defaults.
 
-`pixmill.config.loading` reads one from YAML and reports what is wrong with it.
+`pixmill.config.loading` reads one from YAML and reports what is wrong with it. `docs/config.md` explains the keys.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from pixmill.config.bucket_address import (
     BucketAddress,
     bucket_address,
-    input_url,
     is_bucket_url,
     is_loopback,
-    store_url,
 )
-from pixmill.config.ledger_address import database_url
-from pixmill.local_paths import local_path
+from pixmill.config.field_types import (
+    Amount,
+    BaseUrl,
+    ChargedSpelling,
+    Code,
+    Count,
+    DatabaseUrl,
+    InputPath,
+    LocalPath,
+    RulesByReqKey,
+    RuleShorthand,
+    Scheduler,
+    Share,
+    StorePlace,
+    TimeZone,
+    VariableName,
+)
 from pixmill.request.model import Request, Section, Seed, Sweep
 
-Allotment = Annotated[float, Field(ge=0, le=1)]
-Columns = str | tuple[str, ...]
 AUTO_CONCURRENCY = 256
-"""The ceiling of the in-flight limit where it is to find itself: more than any account is known to get."""
-
-ANY_REQ_KEY = "*"
-"""The name under which `retry.codes` holds what is said of every operation."""
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        raise ValueError("is not a time zone; an example is Asia/Shanghai") from None
-    return name
-
-
-def _base_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http(s) URL such as https://gateway.example.com")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must contain neither credentials nor a query")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError(
-            "must be https: plain http is for loopback only, as it would expose the key and the images"
-        )
-    return url.rstrip("/")
-
-
-def _scheduler(address: str) -> str:
-    parts = urlsplit(address)
-    try:
-        has_place = bool(parts.hostname and parts.port)
-    except ValueError:
-        has_place = False
-    if parts.scheme not in ("tcp", "tls") or not has_place:
-        raise ValueError(
-            "must be the address of a Dask scheduler such as tcp://127.0.0.1:8786"
-        )
-    return address
-
-
-def _variable(name: str) -> str:
-    if not name.isidentifier():
-        raise ValueError(
-            "must be the name of an environment variable; the key itself must not be in a config"
-        )
-    return name
-
-
-def _codes_by_req_key(value: Any) -> Any:
-    """Put rules that stand directly under `retry.codes` under `*`: they are about every operation."""
-    if not isinstance(value, Mapping):
-        return value
-    rules = {key: rule for key, rule in value.items() if _is_code_rule(rule)}
-    of_operations = {
-        str(key): _with_text_keys(named)
-        for key, named in value.items()
-        if key not in rules
-    }
-    every = {**_with_text_keys(rules), **of_operations.get(ANY_REQ_KEY, {})}
-    return {**of_operations, **({ANY_REQ_KEY: every} if every else {})}
-
-
-def _is_code_rule(value: Any) -> bool:
-    return not isinstance(value, Mapping) or value.keys() <= {"verdict", "charged"}
-
-
-def _with_text_keys(value: Any) -> Any:
-    return (
-        {str(key): rule for key, rule in value.items()}
-        if isinstance(value, Mapping)
-        else value
-    )
-
-
-def _code_rule(value: Any) -> Any:
-    return {"verdict": value} if isinstance(value, str) else value
-
-
-def _yes_or_no(value: Any) -> Any:
-    return (
-        {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
-    )  # YAML's own reading of yes and no
-
-
-def _not_success(code: str) -> str:
-    if code == "10000":
-        raise ValueError("always means success")
-    return code
+"""The ceiling of the in-flight limit with `concurrency: auto`: more than any account is known to get."""
 
 
 class Input(Section):
     """Where the rows come from and which columns the request reads."""
 
-    path: Annotated[str, AfterValidator(input_url)]
+    path: InputPath
+    """A file, a glob or a folder, on this machine or in a bucket."""
     row_key: tuple[str, ...] = ()
-    columns: dict[str, Columns] = {"image_url": "image_url", "prompt": "prompt"}
+    """Columns by which the owner knows a row; without any, those that the request reads."""
+    columns: dict[str, str | tuple[str, ...]] = {
+        "image_url": "image_url",
+        "prompt": "prompt",
+    }
+    """Column of each role (`image_url` or `image_file`, `prompt`, `seed`) and of request fields by dotted path."""
     images: Literal["url", "check", "keep"] = "url"
+    """Whether input images are fetched before anything is paid, and whether they are stored."""
     encoding: str = "utf-8"
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """`None` is a tab for `.tsv`, else a comma."""
     where: str | None = None
-    max_invalid: Allotment = 0.05
+    """A condition over columns; rows that do not meet it are left out."""
+    max_invalid: Share = 0.05
+    """The largest share of invalid rows with which a run pays."""
     max_prompt_chars: Annotated[int, Field(gt=0)] = 4000
+    """Longer prompts are invalid."""
     warn_prompt_chars: Annotated[int, Field(gt=0)] = 800
+    """Longer prompts get a warning: some operations refuse more than 800 characters (code 50200)."""
     ignore_url_params: tuple[str, ...] = ()
+    """Query parameters of image URLs that do not make another image, such as signatures."""
 
     @property
     def image_columns(self) -> tuple[str, ...]:
         """The columns of the input images, in the order in which they are sent."""
-        mapped = self.columns.get(
-            "image_file" if self.local_images else "image_url", ()
-        )
+        role = "image_file" if self.local_images else "image_url"
+        mapped = self.columns.get(role, ())
         return (mapped,) if isinstance(mapped, str) else mapped
 
     @property
@@ -162,25 +96,31 @@ class Input(Section):
 
 
 class Provider(Section):
-    """Who answers. Keys never stand here: `api_key_env` and `api_key_file` say where the key is found."""
+    """Who answers. Keys are never in a config: `api_key_env` and `api_key_file` say where the key is found."""
 
     kind: Literal["simulator", "gateway", "volcengine"] = "simulator"
-    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    base_url: BaseUrl | None = None
+    """Required for a gateway, which has no address of its own."""
     account: str | None = None
-    api_key_env: Annotated[str, AfterValidator(_variable)] = "PIXMILL_API_KEY"
-    api_key_file: Annotated[str, AfterValidator(local_path)] | None = None
+    """Label of the account that limits and money belong to; `None` is the kind."""
+    api_key_env: VariableName = "PIXMILL_API_KEY"
+    api_key_file: LocalPath | None = None
+    """Takes precedence over `api_key_env`: a file can be rotated under a run."""
 
 
 class Limits(Section):
     """Ceilings on what the provider is asked for at once."""
 
     qps: Annotated[float, Field(gt=0)] = 2
+    """Calls per second."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] | Literal["auto"] = 4
+    """Calls in flight; `auto` finds the limit by itself."""
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120
+    """Total time of one call. Three times as long a claim is believed that nobody can check."""
 
 
 class CodeRule(Section):
-    """What a provider's code means in place of what the table of codes says; `None` leaves that as it is."""
+    """What a provider's code means instead of what the table of codes says; `None` leaves that as it is."""
 
     verdict: (
         Literal[
@@ -194,9 +134,7 @@ class CodeRule(Section):
         ]
         | None
     ) = None
-    charged: Annotated[
-        Literal["yes", "no", "unknown"] | None, BeforeValidator(_yes_or_no)
-    ] = None
+    charged: Annotated[Literal["yes", "no", "unknown"] | None, ChargedSpelling] = None
 
     @model_validator(mode="after")
     def _says_something(self) -> "CodeRule":
@@ -205,34 +143,43 @@ class CodeRule(Section):
         return self
 
 
-Code = Annotated[str, AfterValidator(_not_success)]
-CodeRules = dict[Code, Annotated[CodeRule, BeforeValidator(_code_rule)]]
+CodeRules = dict[Code, Annotated[CodeRule, RuleShorthand]]
 
 
 class Retry(Section):
-    """How often a job is tried in one run, and in how many runs; `codes` is by `req_key`, or `*` for all."""
+    """How often a job is tried in one run, and in how many runs."""
 
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 4
-    max_runs: Annotated[int, Field(ge=1)] = 3
+    """Calls for a job in one run; throttled ones do not count."""
+    max_runs: Count = 3
+    """Runs that try a job again whose failure may be temporary."""
     rerolls: Annotated[int, Field(ge=0)] = 2
-    codes: Annotated[dict[str, CodeRules], BeforeValidator(_codes_by_req_key)] = {}
+    """New draws of an output that moderation refused, over all runs."""
+    codes: Annotated[dict[str, CodeRules], RulesByReqKey] = {}
+    """Rules about codes by `req_key`, or `*` for all."""
 
 
 class Budget(Section):
     """What may be spent, and the price by which it is counted."""
 
     max_calls: Annotated[int, Field(ge=0)] | None = None
-    max_cost: Annotated[float, Field(ge=0)] | None = None
-    max_cost_per_month: Annotated[float, Field(ge=0)] | None = None
-    price_per_call: Annotated[float, Field(ge=0)] | None = None
+    """HTTP calls of one run."""
+    max_cost: Amount | None = None
+    """Money of one run."""
+    max_cost_per_month: Amount | None = None
+    """Money of the account since the month began, over all runs, configs and processes of the ledger."""
+    price_per_call: Amount | None = None
+    """Without it cost is unknown, never 0."""
     currency: str = "CNY"
-    timezone: Annotated[str, AfterValidator(_zone)] = "Asia/Shanghai"
+    timezone: TimeZone = "Asia/Shanghai"
+    """Where a month begins. The provider's own bill is in this zone."""
 
     @property
     def allowed_calls(self) -> int | None:
         """How many calls one run may make under `max_calls` and `max_cost`; `None` is no cap."""
         caps = [] if self.max_calls is None else [self.max_calls]
         if self.max_cost is not None and self.price_per_call:
+            # 0.6 / 0.2 is 2.9999999999999996 in floats, and means three calls.
             caps.append(int(self.max_cost / self.price_per_call + 1e-9))
         return min(caps, default=None)
 
@@ -240,50 +187,60 @@ class Budget(Section):
 class Stop(Section):
     """When so many of the last `window` jobs went wrong that the run stops by itself."""
 
-    failed_fraction: Allotment = 0.5
-    refused_fraction: Allotment = 0.5
-    window: Annotated[int, Field(ge=1)] = 50
+    failed_fraction: Share = 0.5
+    """Share that failed or is in doubt; a larger one stops the run."""
+    refused_fraction: Share = 0.5
+    window: Count = 50
+    """Jobs that are looked at."""
 
 
 class Accept(Section):
-    """Shares of new problems in a run that still exit 0."""
+    """Shares of new problems with which a run still exits 0."""
 
-    failed: Allotment = 0
-    refused: Allotment = 0
-    invalid: Allotment = 0
+    failed: Share = 0
+    refused: Share = 0
+    invalid: Share = 0
 
 
 class Execution(Section):
     """Where the chunks run."""
 
     engine: Literal["threads", "dask", "ray"] = "threads"
-    address: Annotated[str, AfterValidator(_scheduler)] | None = None
-    workers: Annotated[int, Field(ge=1)] = 2
-    jobs_per_task: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    address: Scheduler | None = None
+    """A running Dask scheduler; `None` starts workers on this machine."""
+    workers: Count = 2
+    """Processes that are started on this machine."""
+    jobs_per_task: Count | Literal["auto"] = "auto"
+    """Jobs of one Prefect task run."""
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether `address` leads to other machines."""
-        return self.address is not None and not is_loopback(
-            urlsplit(self.address).hostname or ""
-        )
+        host = urlsplit(self.address or "").hostname or ""
+        return self.address is not None and not is_loopback(host)
 
 
 class Output(Section):
     """What happens to the images of an answer."""
 
     images: Literal["download", "url", "inline"] = "download"
+    """`url` fetches nothing; with `inline` the answer itself contains the image."""
     allow_hosts: tuple[str, ...] = ()
+    """Hosts that may serve images from private addresses, over plain http or from odd ports."""
     keep_versions: Annotated[int, Field(ge=0)] = 10
+    """Earlier datasets in `history/`."""
 
 
 class Config(Section):
-    """One run config. `input`, `request`, `sweep` and `seed` decide what is asked for, the others only how."""
+    """One run config. `input`, `request`, `sweep` and `seed` decide what is requested, the others only how."""
 
     version: Literal[1] = 1
+    """Of this format."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,99}$")]
-    store: Annotated[str, Field(min_length=1), AfterValidator(store_url)] = "out"
-    ledger: Annotated[str, AfterValidator(database_url)] | None = None
+    """Names the dataset's folder in the store."""
+    store: StorePlace = "out"
+    """Folder or place in a bucket, for images, datasets and, unless `ledger` is set, the ledger."""
+    ledger: DatabaseUrl | None = None
     input: Input
     request: Request = Request()
     sweep: Sweep = Sweep()
@@ -295,6 +252,7 @@ class Config(Section):
     stop: Stop = Stop()
     accept: Accept = Accept()
     in_doubt: Literal["hold", "retry"] = "hold"
+    """Whether jobs that may have been charged are sent again by every run."""
     execution: Execution = Execution()
     output: Output = Output()
 
@@ -306,8 +264,10 @@ class Config(Section):
     @property
     def bucket(self) -> BucketAddress | None:
         """Where in a bucket the store is, `None` where it is a folder; simulated pictures have a store of their own."""
-        place = bucket_address(self.store) if is_bucket_url(self.store) else None
-        return place and place.at("simulated" if self.simulated else "")
+        if not is_bucket_url(self.store):
+            return None
+        place = bucket_address(self.store)
+        return place.at("simulated") if self.simulated else place
 
     @property
     def store_path(self) -> Path:
@@ -324,11 +284,9 @@ class Config(Section):
     @property
     def ledger_address(self) -> Path | str:
         """Where the ledger is: a file of the store, or the URL of a database. Simulated runs always have a file."""
-        return (
-            self.store_path / "ledger.db"
-            if self.simulated or self.ledger is None
-            else self.ledger
-        )
+        if self.simulated or self.ledger is None:
+            return self.store_path / "ledger.db"
+        return self.ledger
 
     @property
     def dataset_folder(self) -> Path:
@@ -338,11 +296,9 @@ class Config(Section):
     @property
     def concurrency(self) -> int:
         """The ceiling of the in-flight limit."""
-        return (
-            AUTO_CONCURRENCY
-            if self.limits.concurrency == "auto"
-            else self.limits.concurrency
-        )
+        if self.limits.concurrency == "auto":
+            return AUTO_CONCURRENCY
+        return self.limits.concurrency
 
     @property
     def account(self) -> str:
@@ -350,7 +306,7 @@ class Config(Section):
         return self.provider.account or self.provider.kind
 
     def to_yaml(self) -> str:
-        """The resolved config as YAML, every default filled in; it holds no secret."""
+        """The resolved config as YAML, every default filled in; it contains no secret."""
         return yaml.safe_dump(
             self.model_dump(mode="json"), sort_keys=False, allow_unicode=True
         )

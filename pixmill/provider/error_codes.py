@@ -14,7 +14,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
-from pixmill.config.model import ANY_REQ_KEY, CodeRules
+from pixmill.config.field_types import ANY_REQ_KEY
+from pixmill.config.model import CodeRules
 
 _log = logging.getLogger(__name__)
 
