@@ -4,6 +4,7 @@ The public names are loaded when they are first used, so that importing pixmill 
 `load_config(path)`, `plan(config)`, `load_results(path)`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,18 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["load_config", "load_results", "plan"]
 
+_MODULES = {
+    "load_config": "pixmill.config.loading",
+    "load_results": "pixmill.datasets.loading",
+    "plan": "pixmill.api",
+}
+"""Where each public name is."""
+
 
 def __getattr__(name: str) -> Any:
-    if name == "load_config":
-        from pixmill.config.loading import load_config
-
-        return load_config
-    if name == "load_results":
-        from pixmill.datasets.loading import load_results
-
-        return load_results
-    if name == "plan":
-        from pixmill.api import plan
-
-        return plan
-    raise AttributeError(f"module 'pixmill' has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'pixmill' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

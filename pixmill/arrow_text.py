@@ -20,7 +20,7 @@ from pixmill.arrow_timestamps import (
     time_texts,
     timestamp_texts,
 )
-from pixmill.arrow_types import doubles, stored
+from pixmill.arrow_types import doubles, strip_extensions
 
 _BY_ARROW = (
     pa.types.is_string,
@@ -50,10 +50,13 @@ _EXACT = 2**53
 
 
 class _Form(NamedTuple):
-    """How numbers and bytes are written where there is a choice."""
+    """How values are written where there is a choice."""
 
     number: Callable[[float], Any]
+    """Floats."""
+
     data: Callable[[bytes], str | None]
+    """Bytes of any length."""
 
 
 def as_text(
@@ -71,9 +74,10 @@ def as_text(
     form = _ENCODED if encoded else _READ
     if isinstance(column, pa.ChunkedArray):
         return pa.chunked_array(
-            [_texts(stored(chunk), form) for chunk in column.chunks], pa.string()
+            [_texts(strip_extensions(chunk), form) for chunk in column.chunks],
+            pa.string(),
         )
-    return _texts(stored(column), form)
+    return _texts(strip_extensions(column), form)
 
 
 def as_json(column: pa.ChunkedArray | pa.Array) -> list[Any]:
@@ -84,9 +88,11 @@ def as_json(column: pa.ChunkedArray | pa.Array) -> list[Any]:
     """
     if isinstance(column, pa.ChunkedArray):
         return [
-            value for chunk in column.chunks for value in _values(stored(chunk), _KEPT)
+            value
+            for chunk in column.chunks
+            for value in _values(strip_extensions(chunk), _KEPT)
         ]
-    return _values(stored(column), _KEPT)
+    return _values(strip_extensions(column), _KEPT)
 
 
 def json_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
@@ -101,6 +107,7 @@ def json_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 def _texts(column: pa.Array, form: _Form) -> pa.Array:
     kind = column.type
     if pa.types.is_dictionary(kind):
+        # Each value is written once, however often it occurs.
         return _texts(column.dictionary, form).take(column.indices)
     if pa.types.is_run_end_encoded(kind):
         return _texts(pc.run_end_decode(column), form)
@@ -111,7 +118,7 @@ def _texts(column: pa.Array, form: _Form) -> pa.Array:
     if (found := _moments(column)) is not None:
         return found
     if pa.types.is_nested(kind):
-        return _strings(map(_written, _values(column, form)))
+        return _strings(map(_compact_json, _values(column, form)))
     return _strings(_values(column, form))
 
 
@@ -123,21 +130,21 @@ def _values(column: pa.Array, form: _Form) -> list[Any]:
     if pa.types.is_run_end_encoded(kind):
         return _values(pc.run_end_decode(column), form)
     if pa.types.is_floating(kind):
-        return _mapped(form.number, doubles(column))
+        return _convert(form.number, doubles(column))
     if _is_one(kind, _BY_ARROW):
         return column.to_pylist()  # type: ignore[no-any-return]
     if (found := _moments(column)) is not None:
         return found.to_pylist()  # type: ignore[no-any-return]
     if pa.types.is_decimal(kind):
-        return _mapped("{:f}".format, column)
+        return _convert("{:f}".format, column)
     if pa.types.is_fixed_size_binary(kind):
-        return _mapped(bytes.hex, column)
+        return _convert(bytes.hex, column)
     if _is_one(kind, _BYTES):
-        return _mapped(form.data, column)
-    return _nested(column, form)
+        return _convert(form.data, column)
+    return _nested_values(column, form)
 
 
-def _nested(column: pa.Array, form: _Form) -> list[Any]:
+def _nested_values(column: pa.Array, form: _Form) -> list[Any]:
     kind = column.type
     if pa.types.is_struct(kind):
         return _objects(column, form)
@@ -174,6 +181,7 @@ def _lists(column: pa.Array, items: Sequence[Any]) -> list[Any]:
 def _maps(column: pa.MapArray, form: _Form) -> list[Any]:
     """Maps as lists of pairs: their keys need not be texts."""
     offsets = column.offsets.to_pylist()
+    # A slice of a map column still has all keys of the whole one: only its own are written.
     first = offsets[0]
     space = offsets[-1] - offsets[0]
     parts = [
@@ -204,7 +212,7 @@ def _strings(values: Iterable[str | None]) -> pa.Array:
     return pa.array(list(values), pa.string())
 
 
-def _mapped(convert: Callable[[Any], Any], column: pa.Array) -> list[Any]:
+def _convert(convert: Callable[[Any], Any], column: pa.Array) -> list[Any]:
     return [None if value is None else convert(value) for value in column.to_pylist()]
 
 
@@ -218,7 +226,7 @@ def _number(value: float | None) -> str | None:
     )
 
 
-def _written(value: object) -> str | None:
+def _compact_json(value: object) -> str | None:
     if value is None:
         return None
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -234,24 +242,24 @@ def _short_number(value: float) -> int | float | str | None:
     )
 
 
-def _finite(value: float) -> float | None:
+def _finite_or_null(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _decoded(value: bytes) -> str | None:
+def _utf8(value: bytes) -> str | None:
     try:
         return value.decode()
     except UnicodeDecodeError:
         return None
 
 
-def _in_base64(value: bytes) -> str:
+def _base64(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
-_READ = _Form(_short_number, _decoded)
-_ENCODED = _Form(_short_number, _in_base64)
-_KEPT = _Form(_finite, _in_base64)
+_READ = _Form(_short_number, _utf8)
+_ENCODED = _Form(_short_number, _base64)
+_KEPT = _Form(_finite_or_null, _base64)
 
 
 def in_nfc(texts: pa.Array) -> pa.Array:

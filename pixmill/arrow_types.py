@@ -44,38 +44,39 @@ def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType:
     return pa.unify_schemas(fields, promote_options="permissive").field(0).type
 
 
-def conformed(array: pa.Array, kind: pa.DataType) -> pa.Array:
+def conform(array: pa.Array, kind: pa.DataType) -> pa.Array:
     """The values of `array` as `kind`, a plain type. Raises `pa.ArrowException` where one would change."""
     found = array.type
     if found.equals(kind, check_metadata=True):
         return array
-    if not _stored_type(found).equals(found):
-        return conformed(stored(array), kind)
+    if not _type_without_extensions(found).equals(found):
+        return conform(strip_extensions(array), kind)
     if pa.types.is_run_end_encoded(found):
-        return conformed(pc.run_end_decode(array), kind)
+        return conform(pc.run_end_decode(array), kind)
     if pa.types.is_dictionary(found):
-        return _conformed_dictionary(array, kind)
+        return _conform_dictionary(array, kind)
     if isinstance(found, _LISTS) and isinstance(kind, _LISTS):
-        return _conformed_list(array, kind)
+        return _conform_list(array, kind)
     if pa.types.is_fixed_size_list(found) and pa.types.is_fixed_size_list(kind):
+        # By hand: `values` knows nothing of the slice, and `flatten` leaves the items of nulls out.
         size = found.list_size
         items = array.values.slice(array.offset * size, len(array) * size)
-        items = conformed(items, kind.value_type)
+        items = conform(items, kind.value_type)
         return pa.FixedSizeListArray.from_arrays(items, type=kind, mask=array.is_null())
     if pa.types.is_fixed_size_list(found) and isinstance(kind, _LISTS):
-        return conformed(array.cast(pa.list_(found.value_field)), kind)
+        return conform(array.cast(pa.list_(found.value_field)), kind)
     if pa.types.is_struct(found) and pa.types.is_struct(kind):
-        return _conformed_struct(array, kind)
+        return _conform_struct(array, kind)
     if pa.types.is_map(found) and pa.types.is_map(kind):
-        return _conformed_map(array, kind)
+        return _conform_map(array, kind)
     if pa.types.is_floating(found) and pa.types.is_float64(kind):
         return doubles(array)
     return array.cast(kind)
 
 
-def stored(array: pa.Array) -> pa.Array:
+def strip_extensions(array: pa.Array) -> pa.Array:
     """The same array without extensions at any depth: Arrow can't flatten lists of them."""
-    return _stored(array, _stored_type(array.type))
+    return _strip_extensions(array, _type_without_extensions(array.type))
 
 
 def doubles(column: Any) -> Any:
@@ -88,10 +89,12 @@ def doubles(column: Any) -> Any:
     if isinstance(column, pa.ChunkedArray):
         return pa.chunked_array(map(doubles, column.chunks), pa.float64())
     if pa.types.is_float32(column.type):
+        # By way of the text, which is the shortest that means the same float.
         return column.cast(pa.string()).cast(pa.float64())
     # Arrow writes 16 bits as 0.60009765625, NumPy as the shortest text that means the same half float.
     halves = column.to_numpy(zero_copy_only=False).astype(np.float16)
-    return pa.array(halves.astype(str).astype(float), mask=_nulls(column))
+    nulls = column.is_null().to_numpy(zero_copy_only=False)
+    return pa.array(halves.astype(str).astype(float), mask=nulls)
 
 
 def _with_fields(
@@ -112,22 +115,24 @@ def _with_fields(
     return kind
 
 
-def _stored_type(kind: pa.DataType) -> pa.DataType:
+def _type_without_extensions(kind: pa.DataType) -> pa.DataType:
     """The type without extensions at any depth, the same bytes."""
     if isinstance(kind, pa.BaseExtensionType):
-        return _stored_type(kind.storage_type)
-    return _with_fields(kind, lambda field: field.with_type(_stored_type(field.type)))
+        return _type_without_extensions(kind.storage_type)
+    return _with_fields(
+        kind, lambda field: field.with_type(_type_without_extensions(field.type))
+    )
 
 
-def _stored(array: Any, kind: pa.DataType) -> pa.Array:
+def _strip_extensions(array: Any, kind: pa.DataType) -> pa.Array:
     """The same array as `kind`, its stored type. Arrow's own view of one loses the length of nulls inside."""
     if isinstance(array.type, pa.BaseExtensionType):
-        return _stored(array.storage, kind)
+        return _strip_extensions(array.storage, kind)
     if array.type.equals(kind):
         return array
     if pa.types.is_struct(kind):
         parts = [
-            _stored(array.field(at), kind.field(at).type)
+            _strip_extensions(array.field(at), kind.field(at).type)
             for at in range(kind.num_fields)
         ]
         return pa.StructArray.from_arrays(
@@ -135,14 +140,14 @@ def _stored(array: Any, kind: pa.DataType) -> pa.Array:
         )
     if pa.types.is_map(kind):
         parts = [
-            _stored(array.keys, kind.key_type),
-            _stored(array.items, kind.item_type),
+            _strip_extensions(array.keys, kind.key_type),
+            _strip_extensions(array.items, kind.item_type),
         ]
         child = pa.StructArray.from_arrays(
             parts, fields=[kind.key_field, kind.item_field]
         )
     else:
-        child = _stored(array.values, kind.value_type)
+        child = _strip_extensions(array.values, kind.value_type)
     own = array.buffers()[: kind.num_buffers]
     return pa.Array.from_buffers(
         kind, len(array), own, offset=array.offset, children=[child]
@@ -194,23 +199,23 @@ def _wide_type(kind: pa.DataType) -> pa.DataType:
     )
 
 
-def _conformed_dictionary(array: pa.DictionaryArray, kind: pa.DataType) -> pa.Array:
+def _conform_dictionary(array: pa.DictionaryArray, kind: pa.DataType) -> pa.Array:
     if not pa.types.is_dictionary(kind):
         # Conformed first: Arrow can't take from views.
-        return conformed(array.dictionary, kind).take(array.indices)
-    values = conformed(array.dictionary, kind.value_type)
+        return conform(array.dictionary, kind).take(array.indices)
+    values = conform(array.dictionary, kind.value_type)
     return pa.DictionaryArray.from_arrays(
         array.indices.cast(kind.index_type), values, ordered=kind.ordered
     )
 
 
-def _conformed_list(array: Any, kind: pa.DataType) -> pa.Array:
+def _conform_list(array: Any, kind: pa.DataType) -> pa.Array:
     # By their lengths: views may overlap or stand in any order, and Arrow's own cast of them makes
     # offsets that are too short.
     lengths = pc.fill_null(array.value_lengths(), 0).to_numpy(zero_copy_only=False)
     ends = np.cumsum(lengths, dtype=np.int64)
     offsets = pa.array(np.concatenate([[0], ends]))
-    items = conformed(array.flatten(), kind.value_type)
+    items = conform(array.flatten(), kind.value_type)
     if isinstance(kind, _LARGE):
         return pa.LargeListArray.from_arrays(
             offsets, items, type=kind, mask=array.is_null()
@@ -220,29 +225,27 @@ def _conformed_list(array: Any, kind: pa.DataType) -> pa.Array:
     )
 
 
-def _conformed_struct(array: pa.StructArray, kind: pa.DataType) -> pa.Array:
+def _conform_struct(array: pa.StructArray, kind: pa.DataType) -> pa.Array:
     there = set(array.type.names)
     columns = [
-        conformed(array.field(field.name), field.type)
+        conform(array.field(field.name), field.type)
         if field.name in there
         else pa.nulls(len(array), field.type)
         for field in kind
     ]
     if not columns:
+        # An array without fields does not say how long it is.
         return array.cast(kind)
     return pa.StructArray.from_arrays(columns, fields=list(kind), mask=array.is_null())
 
 
-def _conformed_map(array: pa.MapArray, kind: pa.DataType) -> pa.Array:
+def _conform_map(array: pa.MapArray, kind: pa.DataType) -> pa.Array:
+    # Of a slice, keys and items are still those of the whole column.
     offsets = array.offsets
     first = offsets[0].as_py()
     last = offsets[-1].as_py()
-    keys = conformed(array.keys.slice(first, last - first), kind.key_type)
-    items = conformed(array.items.slice(first, last - first), kind.item_type)
+    keys = conform(array.keys.slice(first, last - first), kind.key_type)
+    items = conform(array.items.slice(first, last - first), kind.item_type)
     return pa.MapArray.from_arrays(
         pc.subtract(offsets, first), keys, items, type=kind, mask=array.is_null()
     )
-
-
-def _nulls(array: pa.Array) -> Any:
-    return array.is_null().to_numpy(zero_copy_only=False)

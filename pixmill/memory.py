@@ -9,6 +9,8 @@ import os
 import sys
 
 _ARENAS = 2
+"""One for the interpreter's threads, which take turns anyway, and one for those of libraries."""
+
 _M_ARENA_MAX = -8
 """The number by which glibc's `mallopt` knows the limit of arenas."""
 
@@ -20,16 +22,15 @@ def keep_little() -> None:
     before threads are started; a pool that the environment names stays.
     """
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
-        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = (
-            "system"  # read when pyarrow is imported
-        )
+        # Read when pyarrow is imported.
+        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
         if "pyarrow" in sys.modules:
-            import pyarrow as pa  # here and now, as commands that need no table do without it
+            # Here and now, as commands that need no table do without it.
+            import pyarrow as pa
 
             pa.set_memory_pool(pa.system_memory_pool())
     if "MALLOC_ARENA_MAX" not in os.environ and sys.platform == "linux":
-        limit = getattr(
-            ctypes.CDLL(None), "mallopt", None
-        )  # other C libraries have no arenas
+        # Other C libraries than glibc have no arenas.
+        limit = getattr(ctypes.CDLL(None), "mallopt", None)
         if limit:
             limit(_M_ARENA_MAX, _ARENAS)

@@ -34,7 +34,7 @@ _NAMES = (
     "key",
     "accesskeyid",
 )
-_PLACES = (
+_CREDENTIALS = (
     # Authorization: HMAC-SHA256 Credential=…, also as a dict or a list of pairs is printed
     re.compile(
         r"(?i)((?:authorization|cookie|x-(?:[a-z]{1,20}-){0,3}(?:token|signature|key))"
@@ -80,7 +80,7 @@ class _Keys:
                 self._values.add(value)
                 self._pattern = None
 
-    def masked(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         with self._lock:
             if not self._values:
                 return text
@@ -101,14 +101,14 @@ def remember(key: str) -> None:
 
 def mask_secrets(text: str) -> str:
     """Return `text` with every key that this process holds masked, in whatever form it stands there."""
-    return _keys.masked(text)
+    return _keys.mask(text)
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """Return `text` without keys, credentials and signatures: values in the query of a URL are masked, names stay."""
     text = mask_secrets(text)
-    for place in _PLACES:
-        text = place.sub(rf"\1{MASK}", text)
+    for pattern in _CREDENTIALS:
+        text = pattern.sub(rf"\1{MASK}", text)
     return _without_queries(text)
 
 
@@ -133,7 +133,8 @@ def _is_address(text: str, at: int) -> bool:
     first = max(0, at - _ADDRESS_CHARS)
     begins = max(text.rfind(mark, first, at) for mark in _ENDS) + 1
     if not begins and first:
-        return True  # too far back to see
+        # Its beginning is too far back to be seen: better mask a file's name than show a key.
+        return True
     before = text[begins:at]
     is_target = before.startswith("/") and _REQUEST.search(
         text[max(0, begins - 12) : begins]
@@ -160,7 +161,7 @@ def visible_json(text: str) -> str:
 
 def shown_traceback(error: BaseException | None) -> str:
     """Return the traceback of `error` and its causes, redacted, each line cut to `FIELD_CHARS`."""
-    text = escape_control_chars(redacted("".join(traceback.format_exception(error))))
+    text = escape_control_chars(redact("".join(traceback.format_exception(error))))
     return "\n".join(map(_cut, text.rstrip("\n").split("\n")))
 
 
@@ -187,24 +188,24 @@ class _CleanRecords:
     def __call__(self, *args: object, **options: object) -> logging.LogRecord:
         record = self._make(*args, **options)
         said = _message(record)
-        shown = _cut(single_line(redacted(said)))
+        shown = _cut(single_line(redact(said)))
         if shown != said:
             record.msg = shown
             record.args = ()
         if record.exc_info:
             record.exc_text = _aside(shown_traceback(record.exc_info[1]))
-            record.exc_info = None  # or a formatter would print it anew
+            # Or a formatter would print it anew.
+            record.exc_info = None
         if record.stack_info:
-            record.stack_info = _aside(
-                escape_control_chars(redacted(record.stack_info))
-            )
+            record.stack_info = _aside(escape_control_chars(redact(record.stack_info)))
         return record
 
 
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # a mistake in the caller's format, of which a handler would complain with all arguments
+    except Exception:
+        # A mistake in the caller's format, of which a handler would complain with all arguments.
         record.args = ()
         return str(record.msg)
 
@@ -223,6 +224,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def _pattern_of(values: Iterable[str]) -> re.Pattern[str]:
+    # Or of a key that begins another the rest would be left to be read.
     longest_first = sorted(values, key=lambda value: (-len(value), value))
     return re.compile(
         "|".join(form for value in longest_first for form in _forms(value))

@@ -28,19 +28,20 @@ def graceful_shutdown(stop: Callable[[str], None]) -> Iterator[None]:
 
     To be entered inside a flow's body, because the flow engine installs a SIGTERM handler of its own.
     """
-    with handle_signals(
-        heeding(
-            # On a thread of its own: the interrupted code may hold the very locks that stopping takes.
-            lambda name: threading.Thread(
-                target=stop, args=(name,), daemon=True
-            ).start(),
-            lambda: os._exit(EXIT_INTERRUPTED),
-        )
-    ):
+
+    def drain(name: str) -> None:
+        # On a thread of its own: the interrupted code may hold the very locks that stopping takes.
+        threading.Thread(target=stop, args=(name,), daemon=True).start()
+
+    def leave() -> None:
+        # Without exit handlers, which would wait for the calls that the person does not want to wait for.
+        os._exit(EXIT_INTERRUPTED)
+
+    with handle_signals(drain_or_leave(drain, leave)):
         yield
 
 
-def heeding(first: Callable[[str], None], again: Callable[[], None]) -> Handler:
+def drain_or_leave(first: Callable[[str], None], again: Callable[[], None]) -> Handler:
     """Return a handler that calls `first` with the name of the first signal and `again` at a person's second Ctrl-C.
 
     SIGTERM and SIGHUP never count as a second one: whoever sends them to hurry a process on has SIGKILL.
@@ -68,10 +69,10 @@ def handle_signals(handler: Handler) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heeded = [
+    taken = [
         number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN
     ]
-    before = {number: signal.signal(number, handler) for number in heeded}
+    before = {number: signal.signal(number, handler) for number in taken}
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ FLOAT_DECIMALS = 4
 """Digits after the point of amounts that were added up as floats; prices of a call have four at most."""
 
 
-def normalized(text: str) -> str:
+def to_nfc(text: str) -> str:
     """Return `text` in Unicode NFC: two spellings of one character are one prompt."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 

@@ -19,7 +19,7 @@ from pixmill.local_paths import given_path
 from pixmill.redaction import (
     escape_control_chars,
     mask_secrets,
-    redacted,
+    redact,
     single_line,
     visible_json,
 )
@@ -59,16 +59,16 @@ def echo(text: str = "") -> None:
     """Print a line for people, on stderr. Text from outside can neither steer their terminal nor begin a line."""
     # A terminal that was closed must not end anything: it only means that nobody reads this.
     with suppress(OSError):
-        typer.echo(single_line(redacted(text)), err=True)
+        typer.echo(single_line(redact(text)), err=True)
 
 
 def print_error(error: PixmillError) -> None:
     """Print what is wrong and how to fix it."""
     with suppress(OSError):
-        message = escape_control_chars(redacted(str(error)))
+        message = escape_control_chars(redact(str(error)))
         typer.secho(f"error: {message}", fg="red", err=True)
         if error.hint:
-            typer.echo(f"hint: {escape_control_chars(redacted(error.hint))}", err=True)
+            typer.echo(f"hint: {escape_control_chars(redact(error.hint))}", err=True)
 
 
 def print_json(value: dict[str, Any]) -> None:

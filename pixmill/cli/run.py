@@ -23,7 +23,7 @@ from pixmill.cli.plan import print_plan
 from pixmill.cli.progress import InputLook
 from pixmill.errors import PixmillError, SpendingRefused
 from pixmill.local_paths import given_path
-from pixmill.signals import EXIT_INTERRUPTED, handle_signals, heeding
+from pixmill.signals import EXIT_INTERRUPTED, drain_or_leave, handle_signals
 from pixmill.text import cli_arguments, counted, duration, in_words, money
 
 EVENT_SECONDS = 10.0
@@ -122,7 +122,7 @@ def pay(order: RunRequest, *, as_json: bool) -> NoReturn:
     from pixmill.execution.run_summary import RunSummary
 
     paying = _Paying(order, as_json)
-    with handle_signals(heeding(paying.first_signal, paying.second_signal)):
+    with handle_signals(drain_or_leave(paying.first_signal, paying.second_signal)):
         try:
             summary = _carry_out(order, paying)
         except (KeyboardInterrupt, typer.Abort):

@@ -44,7 +44,7 @@ from pyarrow import types
 from pixmill.arrow_text import as_text, in_nfc
 from pixmill.arrow_types import doubles
 from pixmill.conditions.parser import is_none
-from pixmill.text import normalized
+from pixmill.text import to_nfc
 
 Operand: TypeAlias = Any
 """An Arrow array with one value for each row, or an Arrow scalar for all rows."""
@@ -147,7 +147,7 @@ def _truth(node: ast.expr, columns: Columns) -> Operand:
         ):
             subjects = _to_text(_value(subject, columns))
             test = _TEXT_TESTS[name]
-            return _null_is_false(test(subjects, normalized(text)))
+            return _null_is_false(test(subjects, to_nfc(text)))
     found = _value(node, columns)
     if not (types.is_boolean(found.type) or types.is_null(found.type)):
         raise ValueError(
@@ -166,7 +166,7 @@ def _value(node: ast.expr, columns: Columns) -> Operand:
         case Name(id=name):
             return columns[name]
         case Constant(value=str() as text):
-            return pa.scalar(normalized(text))
+            return pa.scalar(to_nfc(text))
         case Constant(value=value):
             return pa.scalar(value)
         case BinOp(left=left, op=op, right=right):

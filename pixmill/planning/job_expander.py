@@ -46,7 +46,7 @@ from pixmill.request.fingerprint import RequestShape, replicate_seed, row_seeds
 from pixmill.request.prompt_template import parse_template
 from pixmill.request.sweep import Point, make_points
 from pixmill.tables import InputTable, RowBatch, as_text
-from pixmill.text import normalized
+from pixmill.text import to_nfc
 
 
 class _PromptVariant(NamedTuple):
@@ -333,8 +333,7 @@ class JobExpander:
         ]
         joined = (
             ",".join(
-                "null" if value is None else json_text(normalized(value))
-                for value in row
+                "null" if value is None else json_text(to_nfc(value)) for value in row
             )
             for row in zip(*columns, strict=True)
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring
 from typing import Any, TypeAlias
 
-from pixmill.text import normalized
+from pixmill.text import to_nfc
 
 JsonValue: TypeAlias = Any
 
@@ -26,11 +26,9 @@ def canonical_value(value: JsonValue) -> JsonValue:
     if isinstance(value, float):
         return canonical_number(value)
     if isinstance(value, str):
-        return normalized(value)
+        return to_nfc(value)
     if isinstance(value, Mapping):
-        return {
-            normalized(str(key)): canonical_value(item) for key, item in value.items()
-        }
+        return {to_nfc(str(key)): canonical_value(item) for key, item in value.items()}
     if isinstance(value, Sequence):
         return [canonical_value(item) for item in value]
     return value

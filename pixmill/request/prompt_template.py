@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pixmill.arrow_text import in_nfc, is_blank
 from pixmill.errors import TableError
-from pixmill.text import normalized
+from pixmill.text import to_nfc
 
 
 class Template(NamedTuple):
@@ -58,7 +58,7 @@ class Template(NamedTuple):
         if not any(isinstance(part, pa.Array) for part in parts):
             # Arrow joins scalars to a scalar, but every row has its prompt.
             prompt = "".join(part.as_py() for part in parts)
-            return pa.repeat(normalized(prompt), count)
+            return pa.repeat(to_nfc(prompt), count)
         return in_nfc(_join(parts))
 
     def empty_places(
@@ -112,7 +112,7 @@ def parse_template(
                 hint="a placeholder is the plain name of a column, such as {text}; "
                 "write {{ and }} for braces",
             )
-        pieces.append((normalized(literal), name))
+        pieces.append((to_nfc(literal), name))
     return Template(tuple(pieces), frozenset(variables))
 
 

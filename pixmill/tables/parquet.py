@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pixmill.arrow_types import common_type, conformed, plain_type
+from pixmill.arrow_types import common_type, conform, plain_type
 from pixmill.errors import TableError
 from pixmill.tables.batch import BATCH_BYTES, UnnumberedBatch
 from pixmill.tables.columns import change_error, check_names, common_schema
@@ -80,7 +80,7 @@ def _conform(file: Path, piece: pa.RecordBatch, schema: pa.Schema) -> pa.RecordB
     for field in schema:
         column = piece.column(field.name)
         try:
-            columns.append(conformed(column, field.type))
+            columns.append(conform(column, field.type))
         except pa.ArrowException as error:
             if not _holds(field.type, column.type):
                 raise change_error(file) from error

@@ -13,7 +13,7 @@ from signal import SIGHUP, SIGINT, SIGTERM
 import pytest
 
 from pixmill import signals as interrupt
-from pixmill.signals import AGAIN_SECONDS, heeding
+from pixmill.signals import AGAIN_SECONDS, drain_or_leave
 from tests.conftest import ROOT, Project, Simulated, simulator
 from tests.prefect_proxy import PrefectProxy
 from tests.real_command import (
@@ -91,7 +91,7 @@ def test_only_a_second_ctrl_c_of_a_person_leaves_at_once(
     now = 0.0
     firsts: list[str] = []
     left: list[bool] = []
-    handle = heeding(firsts.append, lambda: left.append(True))
+    handle = drain_or_leave(firsts.append, lambda: left.append(True))
     monkeypatch.setattr(interrupt.time, "monotonic", lambda: now)
     for number, later in signals:
         now += later

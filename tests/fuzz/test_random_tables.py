@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pixmill
-from pixmill.arrow_types import conformed, plain_type
+from pixmill.arrow_types import conform, plain_type
 from pixmill.config.loading import load_config
 from pixmill.datasets.export import Format, export
 from pixmill.tables import as_json
@@ -118,7 +118,7 @@ def test_columns_of_any_type_read_the_same_in_their_plain_form(seed: int) -> Non
     for number in range(seed, seed + 100):
         column = random_column(Random(number), ROWS)
         for part in (column, column[1:], column[2:4]):
-            plain = conformed(part, plain_type(part.type))
+            plain = conform(part, plain_type(part.type))
             plain.validate(full=True)
             assert as_json(plain) == as_json(part), number
 

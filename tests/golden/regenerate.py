@@ -15,7 +15,7 @@ from pixmill.request.fingerprint import (
     row_seeds,
     url_list,
 )
-from pixmill.text import normalized
+from pixmill.text import to_nfc
 
 REQ_KEY = "high_aes_scheduler_svr_controlnet_v2.0"
 IMAGES = [
@@ -56,14 +56,14 @@ CASES = [
 
 def seed_of(case: dict[str, Any]) -> int:
     """The `per_row` seed of a case."""
-    return row_seeds(case["base"], [case["image"]], [normalized(case["prompt"])], 0)[0]
+    return row_seeds(case["base"], [case["image"]], [to_nfc(case["prompt"])], 0)[0]
 
 
 def key_of(case: dict[str, Any]) -> str:
     """The job key of a case with its own seed."""
     shape = request_shape("CVProcess", REQ_KEY, case["params"])
     return shape.job_key(
-        case["image"], json_text(normalized(case["prompt"])), seed_of(case)
+        case["image"], json_text(to_nfc(case["prompt"])), seed_of(case)
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixmill.arrow_types import common_type, conformed, doubles, plain_type
+from pixmill.arrow_types import common_type, conform, doubles, plain_type
 
 LONG = "long enough to stand outside of its view"
 
@@ -87,7 +87,7 @@ def test_any_type_becomes_its_plain_form_and_keeps_its_values(
     kind, plain, cells = data.draw(typed_values())
     array = pa.array(data.draw(st.lists(cells, max_size=6)), kind).slice(cut)
     assert plain_type(kind) == plain
-    found = conformed(array, plain)
+    found = conform(array, plain)
     found.validate(full=True)
     assert found.type == plain
     assert str(found.to_pylist()) == str(array.to_pylist())
@@ -112,7 +112,7 @@ def test_any_type_becomes_its_plain_form_and_keeps_its_values(
 @pytest.mark.parametrize("nested", [False, True])
 def test_encodings_of_text_are_read_as_text(array: pa.Array, nested: bool) -> None:
     given = pa.ListArray.from_arrays([0, 1, 3], array) if nested else array
-    found = conformed(given, plain_type(given.type))
+    found = conform(given, plain_type(given.type))
     found.validate(full=True)
     assert found.to_pylist() == ([["a"], ["a", "b"]] if nested else ["a", "a", "b"])
     if nested:
@@ -122,7 +122,7 @@ def test_encodings_of_text_are_read_as_text(array: pa.Array, nested: bool) -> No
 def test_views_that_overlap_and_stand_in_any_order_are_read_right() -> None:
     items = pa.array(["a", "b", "c"], pa.string_view())
     views = pa.ListViewArray.from_arrays([1, 0, 0], [2, 3, 0], items)
-    found = conformed(views, pa.list_(pa.string()))
+    found = conform(views, pa.list_(pa.string()))
     assert found.to_pylist() == [["b", "c"], ["a", "b", "c"], []]
 
 
@@ -132,7 +132,7 @@ def test_narrow_floats_become_the_doubles_that_read_the_same(kind: pa.DataType) 
     array = pa.array(values, kind)
     assert doubles(array).to_pylist() == values
     assert doubles(pa.chunked_array([array, array])).to_pylist() == values * 2
-    assert conformed(array, pa.float64()).to_pylist() == values
+    assert conform(array, pa.float64()).to_pylist() == values
 
 
 @pytest.mark.parametrize(

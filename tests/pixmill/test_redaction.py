@@ -21,8 +21,8 @@ from pixmill.provider.credentials import Secret
 from pixmill.redaction import (
     FIELD_CHARS,
     mask_secrets,
+    redact,
     redact_logs,
-    redacted,
     remember,
     shown_traceback,
 )
@@ -137,7 +137,7 @@ def test_keys_that_begin_alike_are_masked_whole() -> None:
 def test_signatures_and_credentials_of_others_are_masked_by_their_place(
     text: str,
 ) -> None:
-    shown = redacted(text)
+    shown = redact(text)
     assert SIGNATURE not in shown
     assert "***" in shown
     for kept in (
@@ -160,7 +160,7 @@ def test_signatures_and_credentials_of_others_are_masked_by_their_place(
     ],
 )
 def test_other_text_stays_as_it_is(text: str, log: Callable[..., str]) -> None:
-    assert redacted(text) == text
+    assert redact(text) == text
     assert text in log("%s", text)
 
 
@@ -320,7 +320,7 @@ def test_the_keys_that_are_looked_for_can_not_be_printed() -> None:
 )
 def test_hostile_text_is_searched_in_time(text: str) -> None:
     """A pattern that goes over a text again and again takes minutes for these."""
-    assert len(redacted(text * (50_000 // len(text)))) < sys.maxsize
+    assert len(redact(text * (50_000 // len(text)))) < sys.maxsize
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_hostile_text_is_searched_in_time(text: str) -> None:
     ],
 )
 def test_a_question_mark_in_the_name_of_a_file_hides_nothing(text: str) -> None:
-    assert redacted(text) == text
+    assert redact(text) == text
 
 
 @pytest.mark.parametrize(
@@ -354,4 +354,4 @@ def test_a_question_mark_in_the_name_of_a_file_hides_nothing(text: str) -> None:
     ],
 )
 def test_the_query_of_a_url_is_masked_however_the_url_is_written(text: str) -> None:
-    assert "hidden" not in redacted(text)
+    assert "hidden" not in redact(text)

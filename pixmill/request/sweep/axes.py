@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pixmill.request.canonical_json import canonical_number
 from pixmill.request.registry import did_you_mean
-from pixmill.text import normalized
+from pixmill.text import to_nfc
 
 MAX_POINTS = 1_000_000
 """The most points of a sweep, and values of an axis: a slip in a range must not fill the memory."""
@@ -59,7 +59,7 @@ def read_value(item: Any) -> RawValue:
     has_both = item.keys() == {"label", "value"}
     if not has_both or isinstance(item["label"], Mapping | list):
         raise ValueError("a value with a label is written {label: …, value: …}")
-    return RawValue(item["value"], normalized(str(item["label"])))
+    return RawValue(item["value"], to_nfc(str(item["label"])))
 
 
 def read_named(

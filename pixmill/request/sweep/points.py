@@ -10,7 +10,7 @@ from pixmill.conditions import Condition
 from pixmill.request.canonical_json import JsonValue, canonical_json, json_text
 from pixmill.request.model import Request
 from pixmill.request.registry import resolve_parameters, with_field
-from pixmill.text import normalized
+from pixmill.text import to_nfc
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -176,7 +176,7 @@ def column_name(path: str) -> str:
 
 def text_of(value: JsonValue) -> str:
     """Return an axis value as text: strings in NFC as they are, 0.6, 3, true."""
-    return normalized(value) if isinstance(value, str) else canonical_json(value)
+    return to_nfc(value) if isinstance(value, str) else canonical_json(value)
 
 
 def point_id(differing: Sequence[tuple[str, str]]) -> str:
@@ -191,7 +191,7 @@ def point_id(differing: Sequence[tuple[str, str]]) -> str:
     if not differing:
         return BASE
     members = [
-        f"{json_text(normalized(path))}:{value}" for path, value in sorted(differing)
+        f"{json_text(to_nfc(path))}:{value}" for path, value in sorted(differing)
     ]
     text = "{" + ",".join(members) + "}"
     # 48 bits: of sweeps of a million points one in 500 has two with one id.

@@ -19,7 +19,7 @@ from pixmill.request.sweep.axes import (
     read_numbers,
     read_values,
 )
-from pixmill.text import normalized
+from pixmill.text import to_nfc
 
 # A double holds 53 bits: more would be rounded, and could become 1.
 _UNIT_BITS = 53
@@ -74,7 +74,7 @@ def _digest(
 ) -> int:
     """Return 256 bits that no other draw has."""
     # The 1 is the version of this way to draw.
-    parts = ("draw1", str(seed), normalized(path), str(at))
+    parts = ("draw1", str(seed), to_nfc(path), str(at))
     text = _SEPARATOR.join(parts)
     return int.from_bytes(sha256(text.encode()).digest())
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pixmill
-from pixmill.arrow_types import conformed, plain_type
+from pixmill.arrow_types import conform, plain_type
 from pixmill.conditions import parse
 from pixmill.config.loading import load_config
 from pixmill.datasets.export import Exported, Format, export
@@ -88,7 +88,7 @@ def test_a_table_of_all_types_runs_and_its_invalid_row_is_told(made: Made) -> No
 @TYPES
 def test_a_column_is_published_with_its_values(made: Made, name: str) -> None:
     """G26."""
-    given = conformed(COLUMNS[name], plain_type(COLUMNS[name].type))
+    given = conform(COLUMNS[name], plain_type(COLUMNS[name].type))
     assert as_json(made.dataset[name]) == as_json(given)
 
 
