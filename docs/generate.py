@@ -77,12 +77,12 @@ _THROTTLED = f"this uses up no attempts, and after {THROTTLES_PER_JOB} times the
 
 WHAT_FOLLOWS: Mapping[Verdict, str] = {
     Verdict.RETRY: "The same call is sent again, `retry.max_attempts` times in all; then the row is `failed`,"
-    " and following runs try anew until `retry.max_runs` of them have",
+    " and the next runs retry it, until `retry.max_runs` of them have",
     Verdict.THROTTLE_RATE: f"Fewer calls per second, then the same call again; {_THROTTLED}",
     Verdict.THROTTLE_CONCURRENCY: f"Fewer calls at once, then the same call again; {_THROTTLED}",
-    Verdict.REFUSED: "The row is `refused` and never sent again unasked",
-    Verdict.FAILED: "The row is `failed` and never sent again unasked",
-    Verdict.STOP: "The run ends, as no job can succeed before somebody mends it; the row is `skipped`, and"
+    Verdict.REFUSED: "The row is `refused` and never sent again without your consent",
+    Verdict.FAILED: "The row is `failed` and never sent again without your consent",
+    Verdict.STOP: "The run ends, as no job can succeed before that is fixed; the row is `skipped`, and"
     " the next run sends it",
     Verdict.IN_DOUBT: "The row is `in_doubt`: it may have been charged, and is sent again only where"
     " `pixmill retry` or the config's `in_doubt: retry` asks for it",
@@ -121,13 +121,13 @@ one replicate; an invalid row is one row too. Its columns, in this order:
 1. Those of your table, with their names, types and values.
 2. pixmill's own, below. Where your table has a column of that name, pixmill's is called `pixmill_<name>`; with both
    taken, `pixmill_pixmill_<name>`. `pixmill.load_results()` and all commands find them under any of these.
-3. Behind `replicate`, one column for each axis of the sweep: `param_<path>`, dots as underscores
+3. After `replicate`, one column for each axis of the sweep: `param_<path>`, dots as underscores
    (`controlnet_args.0.strength` is `param_controlnet_args_0_strength`). Its type is that of the axis' values; it is
    null where the value is `null`, and for invalid rows.
 
-`pixmill.load_results()` adds `path`, the first image's file as a path that opens. What is said of a call is said of
-the one that brought the outcome; instants are in UTC. Rows with the same request share its `job_key` and repeat what
-is known of it, except for `cost`.
+`pixmill.load_results()` adds `path`, the first image's file as a path that opens. Columns about a call describe
+the one that led to the outcome; times are in UTC. Rows with the same request share its `job_key` and repeat its
+values, except for `cost`.
 
 {table(("column", "Arrow type", "meaning", "null where"), rows)}
 
@@ -155,16 +155,16 @@ def codes_page() -> str:
 What `error_code` of a dataset can hold. It is null for a success whose image is there, and for invalid rows it is the
 [reason](invalid-rows.md). A row that is `skipped` has the code of its last answer, where there was one.
 
-*Charged* says what pixmill counts the call as. The provider documents for no failure whether it is charged, so it is
-`no` only where the call was turned away before any picture was made; `unknown` counts against caps as if it was, and
+*Charged* says what pixmill counts the call as. The provider does not document whether failures are charged, so it is
+`no` only where the call was rejected before any image was made; `unknown` counts against caps as if it was, and
 `pixmill bill` shows it as a range. `retry.codes` in the [config](config.md) changes what a code means.
 
 ## What follows
 
 {table(("verdict", "what pixmill does"), ((f"`{of}`", f"{text}.") for of, text in WHAT_FOLLOWS.items()))}
 
-What was refused with {" or ".join(f"`{code}`" for code in sorted(OUTPUT_REDRAWN))} is first drawn again with another
-seed, at most `retry.rerolls` times. `pixmill retry --code CODE` asks again for what ended with a code.
+What was refused with {" or ".join(f"`{code}`" for code in sorted(OUTPUT_REDRAWN))} is first generated again with
+another seed, at most `retry.rerolls` times. `pixmill retry --code CODE` pays again for what ended with a code.
 
 ## pixmill's own
 
@@ -184,13 +184,13 @@ These deviate for one `req_key`:
 
 ## Answers without a code
 
-The code is `http_` and the HTTP status, such as `http_502`. The same rules hold for a name that no table knows and for
-a number that repeats the status (the code stays what it is); any other number that no table knows is `failed`, charged
+The code is `http_` and the HTTP status, such as `http_502`. The same rules hold for a name that is in no table and for
+a number that repeats the status (the code stays what it is); any other number that is in no table is `failed`, charged
 `unknown`.
 
 {table(("status", "verdict", "charged"), _status_rows())}
 
-A 5xx with an error object in its body says that whoever bills the call knows that it failed.
+A 5xx with an error object in its body shows that the service itself knows that the call failed.
 """
 
 

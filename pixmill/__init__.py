@@ -1,7 +1,11 @@
 """pixmill turns a table of image URLs and prompts into a verified image dataset, paying for nothing twice.
 
-The public names are loaded when they are first used, so that importing pixmill costs nothing:
-`load_config(path)`, `plan(config)`, `load_results(path)`.
+    config = pixmill.load_config("pets.yaml")
+    pixmill.plan(config).to_pay
+    pets = pixmill.load_results("pets.yaml")
+
+Public functions are loaded when they are first used, so that importing pixmill costs nothing. `docs/python-api.md`
+describes them.
 """
 
 from importlib import import_module
@@ -11,18 +15,22 @@ if TYPE_CHECKING:
     from pixmill.api import plan
     from pixmill.config.loading import load_config
     from pixmill.datasets.loading import load_results
+    from pixmill.datasets.verification import verify
+    from pixmill.execution.repair import repair
 
-__all__ = ["load_config", "load_results", "plan"]
+__all__ = ["load_config", "load_results", "plan", "repair", "verify"]
 
 _MODULES = {
     "load_config": "pixmill.config.loading",
     "load_results": "pixmill.datasets.loading",
     "plan": "pixmill.api",
+    "repair": "pixmill.execution.repair",
+    "verify": "pixmill.datasets.verification",
 }
-"""Where each public name is."""
+"""The module of each public function."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'pixmill' has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    raise AttributeError(f"module 'pixmill' has no attribute {name!r}")

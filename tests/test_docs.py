@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import pixmill
 from pixmill.config.model import Config
 from pixmill.datasets.own_error_codes import OWN_CODES
 from pixmill.planning.row_checks import REASONS, REMEDIES
@@ -81,6 +82,13 @@ def test_every_test_file_that_the_security_page_names_exists() -> None:
     )
     assert len(named) > 10
     assert [name for name in named if not (ROOT / "tests" / name).is_file()] == []
+
+
+def test_the_page_of_the_python_api_has_every_public_function() -> None:
+    page = (ROOT / "docs" / "python-api.md").read_text()
+    described = re.findall(r"^### pixmill\.(\w+)$", page, re.MULTILINE)
+    assert sorted(described) == sorted(pixmill.__all__)
+    assert all(callable(getattr(pixmill, name)) for name in described)
 
 
 def test_every_command_is_in_the_table_of_commands() -> None:

@@ -108,7 +108,9 @@ class _RowImage(NamedTuple):
 def verify(
     config: Config, on_progress: Callable[[Verified], None] = lambda _: None
 ) -> Verified:
-    """Read all that the dataset of `config` stands on. `on_progress` hears after each image how far it is.
+    """Read everything that the dataset of `config` depends on, and return what is wrong; nothing is written.
+
+    `on_progress` is called after each image. The result has `exit_code` (0 or 3), `problems` and `findings`.
 
     Raises UserError where there is no dataset, or the ledger is that of a newer pixmill.
     """

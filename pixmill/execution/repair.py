@@ -97,11 +97,11 @@ def repair(
     on_progress: Callable[[Checked], None] = lambda _: None,
     on_inputs: Callable[[InputCounts], None] = lambda _: None,
 ) -> Repaired:
-    """Fetch the images that `config` paid for and that are not there, publish, and tell what is still missing.
+    """Fetch the images that `config` paid for and that are missing, publish, and return what is still missing.
 
-    `on_progress` hears how many files were hashed, `on_inputs` how far the look at input images is, where they are
-    kept. Call it in the main thread: the first Ctrl-C ends the fetching and publishes. Raises UserError where there is
-    no ledger or no folder of images, TableError, LedgerError, and PixmillError where images can't be stored.
+    `on_progress` is called with the files hashed so far, `on_inputs` with the input images checked so far, where they
+    are kept. Call it in the main thread: the first Ctrl-C ends the fetching and publishes. Raises UserError where there
+    is no ledger or no folder of images, TableError, LedgerError, and PixmillError where images can't be stored.
     """
     _check_ledger(config)
     open_store(config).clear_parts()
