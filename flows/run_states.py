@@ -88,6 +88,7 @@ def _state(
     deployed: bool,
 ) -> State[Any]:
     kind, name = ending
+    # Whoever called the flow in Python reads its result, which only a completed state has.
     if not deployed:
         return State(
             type=StateType.COMPLETED, name=name, message=message, data=dict(result)

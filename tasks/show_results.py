@@ -66,4 +66,5 @@ def _show(run: ActiveRun, summary: dict[str, Any]) -> None:
             description="calls that were no success, by code",
         )
     except Exception as error:
+        # The run is over and published, whatever is shown of it.
         log.warning("the results can't be shown in Prefect: %s", error)

@@ -65,7 +65,8 @@ class EmbeddedServer:
             socket.create_server(("127.0.0.1", 0)) as listener,
             self._log.open("wb") as output,
         ):
-            # Connections inherit it; the server itself can't tell what kind of socket it was given.
+            # Connections inherit it. The server itself can't tell what kind of socket it
+            # was given, and without it each small answer waits for 40 ms.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
             number = listener.fileno()
@@ -83,8 +84,10 @@ class EmbeddedServer:
         """Wait until the server answers and make it the API of this process, and its settings the only ones."""
         deadline = time.monotonic() + START_SECONDS
         with requests.Session() as session:
+            # No proxy and no .netrc of the user is about a server on loopback.
             session.trust_env = False
             while not self._answers(session):
+                # One that has ended says why in its log; there is no use in waiting.
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise PixmillError(
                         f"the embedded Prefect server did not start; its log is {self._log}",
@@ -114,7 +117,8 @@ class EmbeddedServer:
             state.mkdir(parents=True, exist_ok=True)
             lock = self._open.enter_context((state / "lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (OSError, RuntimeError):  # no home
+        except (OSError, RuntimeError):
+            # Another run holds the lock, the disk is read-only, or there is no home.
             return Path(
                 self._open.enter_context(
                     tempfile.TemporaryDirectory(prefix="pixmill-prefect-")

@@ -71,6 +71,7 @@ def configured_api(
     """
     here = Path() if folder is None else folder
     of_environment = {name.upper(): value for name, value in environment.items()}
+    # An empty one counts, too: Prefect takes it for "no server".
     named = (url for url in _named(of_environment, here) if url is not None)
     return next(named, None) or None
 
@@ -81,9 +82,8 @@ def configure_prefect(*, embedded: bool = False) -> None:
     With an `embedded` server its client gives up after seconds: one that died does not come back.
     """
     _leave_out_broken_certificates()
-    os.environ.pop(
-        "OTEL_PROPAGATORS", None
-    )  # nothing here is traced, and one that is not installed is fatal
+    # Nothing here is traced, and a propagator that is not installed is fatal.
+    os.environ.pop("OTEL_PROPAGATORS", None)
     brief = {"PREFECT_CLIENT_MAX_RETRIES": "2"} if embedded else {}
     for name, value in {**QUIET, **dict.fromkeys(_SILENT, "CRITICAL"), **brief}.items():
         os.environ.setdefault(name, value)
@@ -169,7 +169,7 @@ def _leave_out_broken_certificates() -> None:
         return
     try:
         ssl.create_default_context(cafile=path)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # `ssl.SSLError` is one as well
         log.warning(
             "SSL_CERT_FILE is left out, as %s holds no certificates: %s",
             path,

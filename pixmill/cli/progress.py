@@ -87,7 +87,8 @@ def _show_live(run: "PreparedRun", ended: threading.Event) -> None:
     from rich.live import Live
 
     with (
-        suppress(OSError),  # the terminal may be closed
+        # The terminal may be closed, which ends no run.
+        suppress(OSError),
         Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live,
     ):
         while not ended.wait(FRAME_SECONDS):

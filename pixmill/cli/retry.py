@@ -42,11 +42,11 @@ def retry(
     The old outcome stays until a new one replaces it. Then it continues like run.
     """
     from pixmill.config.loading import load_config
-    from pixmill.execution.retry_selection import retried
+    from pixmill.execution.retry_selection import select_for_retry
 
     settings = load_config(config, overrides or ())
     statuses = [*(status or ()), *(("in_doubt",) if in_doubt else ())]
-    wanted = retried(settings, statuses, code or (), where)
+    wanted = select_for_retry(settings, statuses, code or (), where)
     pay(
         RunRequest(settings, config, overrides or [], yes=yes, retried=wanted),
         as_json=as_json,

@@ -57,7 +57,7 @@ def _checks(config: Config, ledger: Ledger, pool: ThreadPoolExecutor) -> Iterato
     seen = set[int]()
     position = 0
     files = _RecordedFiles(open_store(config), ledger)
-    for jobs, known in prefetch(plan.batches(), partial(_believed, ledger)):
+    for jobs, known in prefetch(plan.batches(), partial(_look_up_images, ledger)):
         first = plan.first[position : position + len(jobs.keys)]
         position += len(jobs.keys)
         columns = known.append_column("key", pa.array(jobs.keys, pa.string()))
@@ -69,10 +69,11 @@ def _checks(config: Config, ledger: Ledger, pool: ThreadPoolExecutor) -> Iterato
             yield from pool.map(files.forget_input, _kept_inputs(jobs, ledger, seen))
 
 
-def _believed(ledger: Ledger, jobs: JobBatch) -> pa.Table:
+def _look_up_images(ledger: Ledger, jobs: JobBatch) -> pa.Table:
     """What the ledger has of the images of each position. Those that wait for the store may be on another machine."""
     names = ["images", "output_urls", "image_error"]
     known = pa.concat_tables(part.select(names) for part in ledger.outcomes(jobs.keys))
+    # An error says that the store did not take the files yet.
     stored = pc.if_else(
         pc.is_valid(known["image_error"]), pa.scalar(None, IMAGES), known["images"]
     )
@@ -81,6 +82,7 @@ def _believed(ledger: Ledger, jobs: JobBatch) -> pa.Table:
 
 def _kept_inputs(jobs: JobBatch, ledger: Ledger, seen: set[int]) -> list[InputImage]:
     """The stored input images of a batch that are not in `seen`, by the hashes of their sources."""
+    # Hashes: a million sources as text would be a hundred megabytes.
     fresh = {
         source
         for column in jobs.images.sources
@@ -92,7 +94,7 @@ def _kept_inputs(jobs: JobBatch, ledger: Ledger, seen: set[int]) -> list[InputIm
 
 
 class _RecordedFiles:
-    """Holds what the ledger believes against the files themselves."""
+    """Compares what the ledger believes with the files themselves."""
 
     def __init__(self, store: Store, ledger: Ledger) -> None:
         self._store = store
@@ -123,9 +125,11 @@ class _RecordedFiles:
         problem = self._store.problem(image)
         if problem is None:
             return False
+        # A store that is not mounted has no images at all, and none of them is lost.
         if problem == "missing":
             self._store.check_present()
-        if problem == "unreadable":  # it may be whole
+        # It may be whole: who can't read a file knows nothing of it.
+        if problem == "unreadable":
             path = self._store.folder / image.name
             raise PixmillError(
                 f"{path} can't be read",

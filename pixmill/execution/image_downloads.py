@@ -126,6 +126,7 @@ class Downloads:
             download_ms=0.0,
         )
         if stored.may_pass:
+            # Bounded: a disk that stays full must not fill the memory as well.
             with self._lock:
                 held = sum(len(image) for of in self._held for image in of.images)
                 if held + sum(map(len, images)) <= HELD_BYTES:
@@ -190,6 +191,7 @@ class Downloads:
         self._ended.set()
         if self._ender:
             self._ender.join()
+        # A person may free the disk meanwhile: there is no URL to fetch these from.
         for pause in TRIES_AGAIN:
             if self._held:
                 time.sleep(pause)
@@ -236,6 +238,7 @@ class Downloads:
             fetched = self._save(f"of job {missing.job_key[:12]}", contents)
             if fetched.files:
                 return fetched
+        # Files that wait on some machine are not lost, whatever became of their URLs.
         is_dead = not known and missing.expires_at <= now_micros()
         return StoredImages(known, _LOST if is_dead else _PENDING)
 

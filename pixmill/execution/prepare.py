@@ -22,10 +22,10 @@ from pixmill.execution.progress import RunCounters
 from pixmill.execution.retry_selection import RetrySelection
 from pixmill.execution.run import ActiveRun
 from pixmill.execution.spending_rules import check_invalid, check_spending
-from pixmill.execution.stop_reasons import interrupted
+from pixmill.execution.stop_reasons import interruption
 from pixmill.execution.stop_signal import StopSignal
 from pixmill.execution.thread_executor import ThreadExecutor
-from pixmill.execution.unchanged import Planned, planned
+from pixmill.execution.unchanged import Planned, plan_run
 from pixmill.execution.worker import Endpoint, open_client_of
 from pixmill.execution.worker_pool import WorkerPool
 from pixmill.ledger import Ledger, open_ledger
@@ -100,7 +100,7 @@ class PreparedRun:
 
         Before `start` it makes a run that sends nothing at all.
         """
-        self.stop.stop(interrupted(name, is_retry=bool(self.plan.asked)))
+        self.stop.stop(interruption(name, is_retry=bool(self.plan.asked)))
 
     def connect(self) -> None:
         """Open what answers the calls of this run, unless it is open.
@@ -228,7 +228,7 @@ def prepare(
         raise PixmillError(f"{config.ledger_address} could not be opened")
     try:
         selection = partial(retried.select, ledger) if retried else None
-        found = planned(config, ledger, selection)
+        found = plan_run(config, ledger, selection)
         if found.plan.to_pay:
             # Not for runs that publish at once.
             from pixmill.datasets.dry_publication import publish_dry

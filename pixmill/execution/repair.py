@@ -103,15 +103,19 @@ def repair(
     are kept. Call it in the main thread: the first Ctrl-C ends the fetching and publishes. Raises UserError where there
     is no ledger or no folder of images, TableError, LedgerError, and PixmillError where images can't be stored.
     """
+    # Refused before a ledger is made: an empty one would forget every image.
     _check_ledger(config)
     open_store(config).clear_parts()
+    # First, so that damaged files count as missing when the run is planned.
     checked = drop_damaged_records(config, on_progress)
     with (
-        prepare(config, 0, on_inputs) as prepared,  # 0: it pays for nothing
+        # A limit of 0: it pays for nothing.
+        prepare(config, 0, on_inputs) as prepared,
         graceful_shutdown(prepared.interrupt),
     ):
         run = prepared.start()
         run.fetch_missing(_soonest_first(run))
+        # What is published now must not keep the damaged file as its earlier version.
         with _damaged_dataset_aside(config):
             report = run.finish()
         repaired = Repaired(
@@ -135,6 +139,7 @@ def _check_ledger(config: Config) -> None:
 
 def _soonest_first(run: ActiveRun) -> Iterator[MissingImages]:
     """Yield what is missing and may be had, by the ends of the URLs. Between the passes only keys are kept."""
+    # Keys and instants of a million images are 72 MB; the URLs would be a gigabyte.
     keys, ends = _missing_keys(run)
     order = np.argsort(ends, kind="stable")
     for start in range(0, len(order), _WINDOW):
@@ -151,6 +156,7 @@ def _missing_keys(run: ActiveRun) -> tuple[NDArray[np.bytes_], NDArray[np.int64]
     position = 0
     if run.plan.has_images_to_fetch:
         for jobs in run.plan.batches():
+            # Rows that ask for the same share one image.
             first = run.plan.first[position : position + len(jobs.keys)]
             position += len(jobs.keys)
             asked = [

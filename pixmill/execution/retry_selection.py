@@ -50,14 +50,14 @@ class RetrySelection:
     def describe(self) -> str:
         """The jobs in words."""
         parts = [" or ".join(sorted(in_words(name) for name in self.statuses or ()))]
-        parts += (
-            [f"with the code {' or '.join(sorted(self.codes))}"] if self.codes else []
-        )
-        parts += ["and fits the condition"] if self.keys is not None else []
+        if self.codes:
+            parts.append(f"with the code {' or '.join(sorted(self.codes))}")
+        if self.keys is not None:
+            parts.append("and fits the condition")
         return " ".join(filter(None, parts))
 
 
-def retried(
+def select_for_retry(
     config: Config, statuses: Collection[str], codes: Collection[str], where: str | None
 ) -> RetrySelection:
     """Read what a person asked for: jobs that fit all of it; those that failed where neither status nor code is given.
@@ -71,7 +71,10 @@ def retried(
                 f"--status {status}: is not one of {', '.join(SETTLED)}{did_you_mean(status, SETTLED)}",
                 hint=hint,
             )
-    named = frozenset(statuses) if statuses or codes else frozenset({"failed"})
+    named = frozenset(statuses)
+    # Nobody who only says `retry` means what moderation refused or what may be paid.
+    if not statuses and not codes:
+        named = frozenset({"failed"})
     return RetrySelection(
         named or None,
         frozenset(codes) or None,

@@ -6,7 +6,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from pixmill.errors import PixmillError, TableError, UserError
@@ -82,11 +82,10 @@ class ActiveRun:
         """
         if not self.plan.has_images_to_fetch:
             return
-        self._downloads.fetch_in_turn(missing or self._missing_in_input_order())
-
-    def _missing_in_input_order(self) -> Iterator[MissingImages]:
-        for jobs in self.plan.batches():
-            yield from self.ledger.missing_images([key for key in jobs.keys if key])
+        if missing is None:
+            keys = ([key for key in jobs.keys if key] for jobs in self.plan.batches())
+            missing = chain.from_iterable(map(self.ledger.missing_images, keys))
+        self._downloads.fetch_in_turn(missing)
 
     def finish(self) -> RunSummary:
         """Wait for images, publish the dataset and say how the run went.
@@ -120,7 +119,10 @@ class ActiveRun:
         elif reason:
             ending = int(reason.code), reason.reason
         else:
-            ending = judge(published, self.config.accept, self._left_out())
+            # `--limit` leaves jobs out, and another run may have had some.
+            elsewhere = self.executor.counts.done[Outcome.ELSEWHERE]
+            left_out = self.plan.to_pay - prepared.to_pay + elsewhere
+            ending = judge(published, self.config.accept, left_out)
         summary = summarize(
             self.plan,
             self.ledger,
@@ -143,8 +145,3 @@ class ActiveRun:
         self.summary = summary._replace(report=page)
         record_summary(self.config, self.ledger, self.summary)
         return self.summary
-
-    def _left_out(self) -> int:
-        """How many jobs were not for this run: `--limit` leaves them out, or another run had them."""
-        elsewhere = self.executor.counts.done[Outcome.ELSEWHERE]
-        return self.plan.to_pay - self.prepared.to_pay + elsewhere

@@ -101,6 +101,7 @@ def summarize(
     exit_code, reason = ending
     counts = published.counts
     dataset = open_store(plan.config).display_name(published.path)
+    # Publishing fewer images of the same rows than there are would be a step back.
     if published.stays is not None:
         reason += (
             f"; {dataset} is unchanged, with {published.stays:,} images of these rows where this run has "
@@ -137,6 +138,7 @@ def record_summary(config: Config, ledger: Ledger, summary: RunSummary) -> None:
 
 def _cost_of(config: Config, ledger: Ledger, run_id: str) -> float | None:
     """What the calls of a run were charged, `None` where no price is known."""
+    # Unknown is not 0: a bill of nothing would be believed.
     if config.budget.price_per_call is None:
         return None
     return round(ledger.spent(run_id=run_id).get("yes", 0.0), 6)
@@ -159,9 +161,11 @@ def update_report_page(
     try:
         if not _is_newer(page, published.path):
             write_report(config, is_hurried=is_hurried)
+            # Dated back, the page counts as older than the dataset.
             if is_hurried():
                 os.utime(page, ns=(0, 0))
     except PixmillError as error:
+        # What was paid for is published; a page can be made at any time.
         log.warning("there is no report: %s", error)
         return None
     return open_store(config).display_name(page)

@@ -12,18 +12,17 @@ from pixmill.planning.plan import Plan
 
 
 def check_spending(plan: Plan, *, new_store: bool, ledger_exists: bool) -> None:
-    """Hold a run that nobody watches to its rules. Raises SpendingRefused where one is broken.
-
-    A real provider needs a cap and a ledger: a nightly job that lost its disk must not pay for everything again.
-    """
+    """Compare a run that nobody watches with its rules. Raises SpendingRefused where one is broken."""
     config = plan.config
     if not plan.to_pay or config.simulated:
         return
+    # Nobody watches, so that a mistake in a table could cost any sum.
     if config.budget.allowed_calls is None:
         raise SpendingRefused(
             f"this run would pay for {plan.to_pay:,} calls without a cap, and unattended runs need one",
             hint="set budget.max_calls, or budget.max_cost with budget.price_per_call",
         )
+    # A nightly job that lost its disk must not pay for everything again.
     if not ledger_exists and not new_store:
         raise SpendingRefused(
             f"there is no ledger in {config.ledger or config.store_path}, so everything would be paid for again",
@@ -81,6 +80,7 @@ def changes_since_last_run(plan: Plan) -> list[str]:
             (published_folder(plan.config) / CONFIG).read_text(encoding="utf-8")
         )
     except (OSError, yaml.YAMLError):
+        # A first run; or a file that somebody edits, which is no reason not to pay.
         return []
     changes = config_changes(before, plan.config.model_dump(mode="json"))
     rows = last_manifest(plan.config).get("input", {}).get("rows")

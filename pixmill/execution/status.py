@@ -35,10 +35,12 @@ class PastRun(NamedTuple):
         """The run in one line."""
         when = self.started_at.astimezone().strftime("%Y-%m-%d %H:%M")
         if self.summary:
-            return (
-                f"{when}  {self.run_id}  {self.calls:,} calls  {self.summary['reason']}"
-            )
-        return f"{when}  {self.run_id}  {self.calls:,} calls  {'running now' if self.alive else 'the process died'}"
+            how = self.summary["reason"]
+        elif self.alive:
+            how = "running now"
+        else:
+            how = "the process died"
+        return f"{when}  {self.run_id}  {self.calls:,} calls  {how}"
 
     def as_dict(self) -> dict[str, Any]:
         """The run as plain JSON values."""
@@ -124,23 +126,22 @@ def read_status(config: Config) -> Status:
     ledger = open_ledger(config.ledger_address, read_only=True)
     try:
         plan = make_plan(config, ledger)
-        runs = _past_runs(config, ledger) if ledger else ()
-        in_doubt_calls = (
-            tuple(islice(_doubtful_jobs(plan, ledger), SHOWN_DOUBTS)) if ledger else ()
-        )
+        runs: tuple[PastRun, ...] = ()
+        in_doubt: tuple[DoubtfulJob, ...] = ()
+        if ledger:
+            rows = ledger.last_runs(config.name)
+            runs = tuple(_past_run(row, ledger) for row in rows)
+            in_doubt = tuple(islice(_doubtful_jobs(plan, ledger), SHOWN_DOUBTS))
     finally:
         if ledger:
             ledger.close()
-    return Status(plan, runs, in_doubt_calls)
-
-
-def _past_runs(config: Config, ledger: Ledger) -> tuple[PastRun, ...]:
-    return tuple(_past_run(row, ledger) for row in ledger.last_runs(config.name))
+    return Status(plan, runs, in_doubt)
 
 
 def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
     """Yield this config's jobs among those in doubt, in input order. Without any the table is not read."""
     in_doubt_calls = {doubt.job_key: doubt for doubt in ledger.in_doubt_calls()}
+    # Without any, the table is not read a second time.
     for jobs in plan.batches() if in_doubt_calls else ():
         for at, key in enumerate(jobs.keys):
             doubt = in_doubt_calls.pop(key, None) if key else None
@@ -161,9 +162,8 @@ def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
 def _past_run(row: dict[str, Any], ledger: Ledger) -> PastRun:
     summary = json.loads(row["summary"]) if row["summary"] else None
     started = datetime.fromtimestamp(row["started_at"] / 1e6, UTC)
-    believed_until = row["started_at"] + int(
-        UNSEEN_HOURS * 3600e6
-    )  # of a host that can't be asked
+    # Of a host that can't be asked: a run that says nothing for so long is over.
+    believed_until = row["started_at"] + int(UNSEEN_HOURS * 3600e6)
     alive = row["finished_at"] is None and not is_dead(row["owner"], believed_until)
     changes = changes_of(summary or {})
     if alive:

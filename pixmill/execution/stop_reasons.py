@@ -32,7 +32,7 @@ def most_severe(known: StopReason | None, news: StopReason) -> StopReason:
     return news if known is None or news.code > known.code else known
 
 
-def interrupted(by: str, *, is_retry: bool) -> StopReason:
+def interruption(by: str, *, is_retry: bool) -> StopReason:
     """Somebody asked for it, `by` a signal. The next step of `pixmill retry` is a `run`.
 
     The same `retry` would pay once more for what it has renewed already.
@@ -47,14 +47,13 @@ def budget_reached(cap: str, budget: Budget) -> StopReason:
     """The `cap`, a key of `budget`, leaves no room for one more call."""
     amount = getattr(budget, cap)
     unit = "calls" if cap == "max_calls" else budget.currency
-    until = (
-        f" until {_next_month(budget.timezone)}" if cap == "max_cost_per_month" else ""
-    )
-    next_step = (
-        "raise it"
-        if until
-        else "raise it, or run the same command again to spend as much once more"
-    )
+    if cap == "max_cost_per_month":
+        until = f" until {_next_month(budget.timezone)}"
+        next_step = "raise it"
+    else:
+        until = ""
+        # It caps a run, and the next run begins with nothing spent.
+        next_step = "raise it, or run the same command again to spend as much once more"
     return StopReason(
         StopCode.BUDGET,
         f"budget.{cap} ({amount:,} {unit}) is reached{until}; {next_step}",
@@ -67,7 +66,7 @@ def failure_rate_exceeded(
     """Too many of the last `window` jobs were of an outcome; `codes` are the most frequent of the run's calls."""
     return StopReason(
         StopCode.BREAKER,
-        f"too many of the last {window} jobs are {outcome}{_listed(codes)}; "
+        f"too many of the last {window} jobs are {outcome}{_list_codes(codes)}; "
         "fix the cause, then run the same command again",
     )
 
@@ -77,17 +76,16 @@ def outage(codes: Sequence[tuple[str, int]]) -> StopReason:
     minutes = f"{OUTAGE_SECONDS / 60:.0f} minutes"
     return StopReason(
         StopCode.BREAKER,
-        f"the service has been down for {minutes}{_listed(codes)}; run the same command again later to resume",
+        f"the service has been down for {minutes}{_list_codes(codes)}; run the same command again later to resume",
     )
 
 
 def credentials_rejected(answer: Response) -> StopReason:
     """No job can succeed until somebody fixes what the provider named."""
-    what = (
-        "this machine's clock"
-        if answer.code == "InvalidTimestamp"
-        else "key, entitlement and account"
-    )
+    what = "key, entitlement and account"
+    if answer.code == "InvalidTimestamp":
+        # A signature is valid for some minutes around the time that it names.
+        what = "this machine's clock"
     return StopReason(
         StopCode.CREDENTIALS,
         f"the provider rejected this account ({answer.code}: {answer.message}); "
@@ -95,12 +93,11 @@ def credentials_rejected(answer: Response) -> StopReason:
     )
 
 
-def _listed(codes: Sequence[tuple[str, int]]) -> str:
-    return (
-        f" ({', '.join(f'{code} × {count:,}' for code, count in codes)})"
-        if codes
-        else ""
-    )
+def _list_codes(codes: Sequence[tuple[str, int]]) -> str:
+    if not codes:
+        return ""
+    listed = ", ".join(f"{code} × {count:,}" for code, count in codes)
+    return f" ({listed})"
 
 
 def _next_month(timezone: str) -> str:

@@ -31,7 +31,8 @@ from pixmill.storage.integrity import hash_of, manifest_at
 from pixmill.tables import InputTable, open_table
 
 NOTE = ".published.json"
-_CODE = Path(__file__).parent
+_CODE = Path(__file__).parent.parent
+"""All of pixmill: another version may read, judge or write something else."""
 
 
 class Unchanged(NamedTuple):
@@ -49,7 +50,7 @@ class Planned(NamedTuple):
     unchanged: Unchanged | None = None
 
 
-def planned(
+def plan_run(
     config: Config, ledger: Ledger, selection: Selection | None = None
 ) -> Planned:
     """Return the plan of a run as `make_plan` does, without a look at a row where it is known from a note."""
@@ -57,7 +58,7 @@ def planned(
         ledger.revision() if _can_be_noted(config) and selection is None else None
     )
     if revision:
-        recalled = _recalled(config, ledger, revision)
+        recalled = _recall(config, ledger, revision)
         if recalled:
             return recalled
     return Planned(make_plan(config, ledger, selection), revision)
@@ -70,12 +71,15 @@ def publish_plan(
     config = of.plan.config
     folder = config.dataset_folder
     if of.unchanged and ledger.revision() == of.revision:
+        # The note was compared when the plan was made, and a person may have thought
+        # about it for an hour.
         of.plan.table.check_unchanged()
         if _stamps(folder) == of.unchanged.stamps:
             return of.unchanged.published
     made = publish(of.plan, ledger, run_id, whatever=whatever)
     if of.revision and _is_final(of.plan, made) and not ledger.has_claims():
-        # Nobody wrote from before the plan until now, this run neither: all was read from one state of the ledger.
+        # Nobody wrote from before the plan until now, this run neither: all was read
+        # from one state of the ledger.
         files = _hashes(folder)
         if files and ledger.revision() == of.revision:
             _note(of, made, files)
@@ -138,10 +142,11 @@ def _note(of: Planned, made: Published, files: Mapping[str, str]) -> None:
     )
 
 
-def _recalled(config: Config, ledger: Ledger, revision: str) -> Planned | None:
+def _recall(config: Config, ledger: Ledger, revision: str) -> Planned | None:
     """Return what the note says where it is of just what is here now."""
     folder = config.dataset_folder
     note = manifest_at(folder / NOTE)
+    # A claim is a job whose outcome may come at any moment.
     if not note or ledger.has_claims():
         return None
     source = config.input
@@ -149,10 +154,12 @@ def _recalled(config: Config, ledger: Ledger, revision: str) -> Planned | None:
         source.path, encoding=source.encoding, delimiter=source.delimiter
     )
     stamps = _stamps(folder)
-    with ThreadPoolExecutor(1) as beside:  # hashing needs no interpreter
+    # The files are hashed while the table is: that needs no interpreter lock.
+    with ThreadPoolExecutor(1) as beside:
         files = beside.submit(_hashes, folder)
         if note.get("made_of") != _made_of(config, table, revision):
             return None
+        # Stamps before and after: a file that changed while it was hashed is not known.
         if note.get("files") != files.result() or stamps != _stamps(folder):
             return None
     table.check_unchanged()
@@ -161,7 +168,8 @@ def _recalled(config: Config, ledger: Ledger, revision: str) -> Planned | None:
         counts = OutcomeCounts(**note["counts"])
         counts.status = Counter(counts.status)
         made = Published(folder / DATASET, note["rows"], counts, changed=False)
-    except (KeyError, TypeError, ValueError):  # not a note of this version after all
+    except (KeyError, TypeError, ValueError):
+        # Not a note of this version after all, or one that somebody has edited.
         return None
     return Planned(plan, revision, Unchanged(made, stamps))
 
@@ -187,6 +195,7 @@ def _plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> Plan:
         long_prompts=noted["long_prompts"],
         notes=noted["notes"],
         first=np.unpackbits(marks, count=size).astype(np.bool_),
+        # Nothing is pending and nothing is looked up again: that is why it was noted.
         pending=np.zeros(size, np.bool_),
         conflicts=frozenset(),
         bad_images={},
@@ -198,7 +207,10 @@ def _plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> Plan:
 def _made_of(config: Config, table: InputTable, revision: str | None) -> str:
     """Return a digest of all that decides what a dataset is. Raises TableError where the table can't be read."""
     parts = {
-        "code": [(str(path.relative_to(_CODE)), _stamp(path)) for path in _sources()],
+        "code": [
+            (str(path.relative_to(_CODE)), _stamp(path))
+            for path in sorted(_CODE.rglob("*.py"))
+        ],
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "config": config.to_yaml(),
         "table": [[str(path) for path in table.files], table.sha256()],
@@ -208,10 +220,6 @@ def _made_of(config: Config, table: InputTable, revision: str | None) -> str:
     return sha256(
         json.dumps(parts, sort_keys=True, allow_nan=False).encode()
     ).hexdigest()
-
-
-def _sources() -> list[Path]:
-    return sorted(_CODE.rglob("*.py"))
 
 
 def _image_folders(images: Path) -> list[tuple[str, int]]:

@@ -226,6 +226,7 @@ class SessionCache:
     def stop(self, run_id: str, reason: StopReason) -> None:
         """Let the session of a run send nothing more; chunks that are still on their way here are skipped."""
         with self._lock:
+            # Bounded: a worker of a cluster lives for months.
             self._stopped[run_id] = None
             if len(self._stopped) > STOPPED_RUNS:
                 self._stopped.popitem(last=False)
@@ -289,6 +290,8 @@ def open_client_of(config: Config, endpoint: Endpoint) -> Client:
 def _open_ledger_of(request: ChunkRequest) -> Ledger:
     """Open the ledger. Raises PixmillError where it is not the driver's: what it does not know would be paid twice."""
     address = request.config.ledger_address
+    # Read only first: opening for writing would make an empty ledger on a machine that
+    # has none.
     seen = open_ledger(address, read_only=True)
     if seen:
         known = seen.ask(has_run, request.run_id)

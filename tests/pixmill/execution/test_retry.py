@@ -13,7 +13,7 @@ import yaml
 from pixmill.config.loading import load_config
 from pixmill.errors import UserError
 from pixmill.execution.prepare import PreparedRun, prepare
-from pixmill.execution.retry_selection import retried
+from pixmill.execution.retry_selection import select_for_retry
 from pixmill.execution.status import read_status
 from pixmill.ledger.input_images import InputImage
 from pixmill.planning.planner import make_plan
@@ -40,7 +40,9 @@ def to_retry(
 ) -> Iterator[PreparedRun]:
     """A run that was planned to pay again for some jobs, and not yet agreed to."""
     settings = load_config(config)
-    with prepare(settings, retried=retried(settings, statuses, codes, where)) as run:
+    with prepare(
+        settings, retried=select_for_retry(settings, statuses, codes, where)
+    ) as run:
         yield run
 
 
@@ -154,13 +156,13 @@ def test_a_selection_that_makes_no_sense_is_refused(
     mixed: Project, statuses: list[str], where: str | None, words: str
 ) -> None:
     with pytest.raises(UserError, match=words):
-        retried(load_config(mixed.path), statuses, (), where)
+        select_for_retry(load_config(mixed.path), statuses, (), where)
 
 
 def test_a_condition_needs_a_published_dataset(project: Project) -> None:
     project.write_rows(project.rows(2))
     with pytest.raises(UserError, match=r"dataset.parquet does not exist"):
-        retried(load_config(project.write_config()), (), (), "row_number > 1")
+        select_for_retry(load_config(project.write_config()), (), (), "row_number > 1")
 
 
 # Regenerating
@@ -315,7 +317,9 @@ def test_a_row_whose_image_is_bad_by_now_keeps_what_was_paid(project: Project) -
             "its answer is 404",
         )
         run.ledger.record_input(gone)
-        chosen = partial(retried(settings, ["succeeded"], (), None).select, run.ledger)
+        chosen = partial(
+            select_for_retry(settings, ["succeeded"], (), None).select, run.ledger
+        )
         plan = make_plan(settings, run.ledger, chosen)
     assert (plan.to_pay, plan.again, len(plan.asked), plan.invalid) == (2, 2, 2, 0)
     assert plan.summary()["cached"] == 1

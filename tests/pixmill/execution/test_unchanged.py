@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pixmill.config.loading import load_config
+from pixmill.execution import unchanged
 from pixmill.execution.prepare import prepare
 from pixmill.ledger.process_owner import this_owner
 from tests.conftest import Project, results, run_config
@@ -308,3 +309,11 @@ def test_what_a_run_paid_for_is_published_as_cached_by_the_next(
     report = run_config(path)
     assert report["cached"] == 4
     assert all(row["cached"] for row in results(report))
+
+
+def test_another_version_of_any_room_makes_the_dataset_anew() -> None:
+    """Whatever reads, judges or writes is part of what a note was made of."""
+    files = {
+        path.relative_to(unchanged._CODE) for path in unchanged._CODE.rglob("*.py")
+    }
+    assert {Path("datasets/schema.py"), Path("tables/batch.py")} <= files
