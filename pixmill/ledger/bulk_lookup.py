@@ -1,18 +1,18 @@
 """Look-ups of many job keys at once, read back columnar.
 
-The database writes the rows as JSON lines and hands out one text, which Arrow parses: no tuple is made per row, and as
-neither needs the interpreter, a look-up in another thread goes on while batches are prepared. What an answer holds can
-be long, and a batch has many: texts and tables are bounded by their characters, not by the number of their rows.
+The database writes the rows as CSV lines and returns one text, which Arrow parses: no tuple is made per row, and as
+neither needs the interpreter, a look-up in another thread continues while batches are prepared. What an answer holds
+can be long, and a batch has many: texts and tables are bounded by their bytes, not by the number of their rows.
 """
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json as pj
+import pyarrow.csv as pa_csv
+import pyarrow.json as pa_json
 from sqlalchemy import (
     BigInteger,
     Connection,
@@ -22,12 +22,11 @@ from sqlalchemy import (
     bindparam,
     cast,
     func,
-    literal,
     select,
 )
 from sqlalchemy.sql.expression import ColumnElement, Subquery
 
-from pixmill.ledger.dialects import json_line, json_of, json_values
+from pixmill.ledger.dialects import csv_line, json_values, octets
 from pixmill.ledger.scan import NO_PLACE, ROW
 from pixmill.ledger.schema import jobs
 
@@ -49,14 +48,14 @@ _JSON = {"images": IMAGES, "output_urls": pa.list_(pa.string())}
 _BATCH_KEYS = 10_000
 """Keys asked for by one statement."""
 
-_LONG = 2_500
-"""Characters from which on a line is asked for apart: `_BATCH_KEYS` shorter ones fit into one text."""
+_LONG_BYTES = 2_500
+"""From how many bytes on a line is asked for separately: `_BATCH_KEYS` shorter ones fit into one text."""
 
-_TEXT = 8 << 20
-"""Characters of long lines that one statement returns, if it is more than one line."""
+_TEXT_BYTES = 8 << 20
+"""How many bytes of long lines one statement returns, if it is more than one line."""
 
-_TABLE = 32 << 20
-"""Characters of long lines in one table."""
+_TABLE_BYTES = 32 << 20
+"""How many bytes of long lines go into one table."""
 
 _KEY = "key"
 
@@ -98,7 +97,7 @@ def look_up_first(
     else:
         elsewhere = {key for key in keys if key}
     found.take(jobs.c.job_key, sorted(elsewhere))
-    returned = _fitting(keys, found.long)
+    returned = _take_while_fitting(keys, found.long)
     found.take_long(sorted(found.long.keys() & set(returned)))
     whole = found.table()
     positions = pc.index_in(asked.slice(0, len(returned)), value_set=whole[_KEY])
@@ -117,8 +116,12 @@ class _Found:
     ) -> None:
         self._connection = connection
         self._columns = columns
-        kinds = ((str(at), _kind(of)) for at, of in enumerate(columns))
-        self._schema = pa.schema([(_KEY, pa.string()), *kinds])
+        self._schema = pa.schema(
+            [
+                (_KEY, pa.string()),
+                *((str(at), _kind(column)) for at, column in enumerate(columns)),
+            ]
+        )
         self.tables = [self._schema.empty_table()]
         self.long: dict[str, int] = {}
 
@@ -141,23 +144,18 @@ class _Found:
         }
 
     def take(self, column: ColumnElement[Any], values: Sequence[Any]) -> None:
-        """Take the jobs in whose `column` one of `values` stands."""
-        made = self._lines(column)
-        length = func.length(made.c.line).label("length")
-        lines = select(made.c.job_key, made.c.line, length).offset(0).subquery()
-        is_long = lines.c.length >= _LONG
-        short = func.aggregate_strings(lines.c.line, "\n").filter(~is_long)
-        measured = lines.c.job_key + "\n" + cast(lines.c.length, Text)
+        """Take the jobs whose `column` is one of `values`."""
+        lines = self._lines(column)
+        length = octets(lines.c.line)
+        is_long = length >= _LONG_BYTES
+        measured = lines.c.job_key + "\n" + cast(length, Text)
         statement = select(
-            short, func.aggregate_strings(measured, "\n").filter(is_long)
+            func.aggregate_strings(lines.c.line, "\n").filter(~is_long),
+            func.aggregate_strings(measured, "\n").filter(is_long),
         )
         for start in range(0, len(values), _BATCH_KEYS):
-            asked = {
-                "values": json.dumps(
-                    values[start : start + _BATCH_KEYS], allow_nan=False
-                )
-            }
-            text, lengths = self._connection.execute(statement, asked).one()
+            asked = json.dumps(values[start : start + _BATCH_KEYS], allow_nan=False)
+            text, lengths = self._connection.execute(statement, {"values": asked}).one()
             self._add(text)
             words = iter((lengths or "").split())
             self.long |= {
@@ -168,49 +166,44 @@ class _Found:
         """Take jobs that `take` left out."""
         lines = self._lines(jobs.c.job_key)
         statement = select(func.aggregate_strings(lines.c.line, "\n"))
-        for part in _parts(keys, self.long):
+        for part in _split_by_bytes(keys, self.long):
             asked = {"values": json.dumps(part, allow_nan=False)}
             self._add(self._connection.execute(statement, asked).scalar())
 
     def _add(self, text: str | None) -> None:
         if text:
-            self.tables.append(_parsed(text, self._schema))
+            self.tables.append(_parse_lines(text, self._schema))
 
     def _lines(self, column: ColumnElement[Any]) -> Subquery:
-        """The JSON line of each job, made once a row, however often it is looked at."""
-        # Numbers for names: they stand in every row, and short ones are written and parsed faster.
-        fields: list[Any] = [
-            part
-            for at, of in enumerate(self._columns)
-            for part in (literal(str(at)), _as_json(of))
-        ]
+        """The key and the CSV line of each job whose `column` is one of the values that are bound."""
         # One JSON parameter: ten thousand of their own take longer to name and bind than to look up.
         wanted = json_values(bindparam("values")).table_valued("value")
-        line = json_line(literal(_KEY), jobs.c.job_key, *fields).label("line")
+        line = csv_line(jobs.c.job_key, *self._columns).label("line")
         rows = select(jobs.c.job_key, line).where(column.in_(select(wanted.c.value)))
-        return rows.offset(
-            0
-        ).subquery()  # the offset keeps a line from being made at each use
+        # The offset keeps both databases from making the line anew at each use.
+        return rows.offset(0).subquery()
 
 
-def _fitting(
+def _take_while_fitting(
     keys: Sequence[str | None], long: Mapping[str, int]
 ) -> Sequence[str | None]:
     """Return the first of `keys` whose long lines fit into one table, at least one."""
     total = 0
     for at, key in enumerate(keys) if long else ():
         total += long.get(key or "", 0)
-        if at and total > _TABLE:
+        if at and total > _TABLE_BYTES:
             return keys[:at]
     return keys
 
 
-def _parts(keys: Sequence[str], lengths: Mapping[str, int]) -> Iterator[list[str]]:
+def _split_by_bytes(
+    keys: Sequence[str], lengths: Mapping[str, int]
+) -> Iterator[list[str]]:
     """Yield `keys` in order, as many at once as fit into one text, at least one."""
     part: list[str] = []
     total = 0
     for key in keys:
-        if part and total + lengths[key] > _TEXT:
+        if part and total + lengths[key] > _TEXT_BYTES:
             yield part
             part = []
             total = 0
@@ -218,10 +211,6 @@ def _parts(keys: Sequence[str], lengths: Mapping[str, int]) -> Iterator[list[str
         total += lengths[key]
     if part:
         yield part
-
-
-def _as_json(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    return json_of(column) if column.name in _JSON else column
 
 
 def nothing_known(columns: Sequence[ColumnElement[Any]], count: int) -> pa.Table:
@@ -237,12 +226,52 @@ def _kind(column: ColumnElement[Any]) -> pa.DataType:
     return pa.float64() if isinstance(column.type, Float) else pa.string()
 
 
-def _parsed(text: str, schema: pa.Schema) -> pa.Table:
-    data = text.encode()
-    return pj.read_json(
-        io.BytesIO(data),
-        read_options=pj.ReadOptions(use_threads=False, block_size=len(data) + 1),
-        parse_options=pj.ParseOptions(
-            explicit_schema=schema, unexpected_field_behavior="ignore"
+def _parse_lines(text: str, schema: pa.Schema) -> pa.Table:
+    """Return the table of `schema` that CSV lines of `csv_line` hold; columns of lists are JSON in them."""
+    # The line break at the end: without it pyarrow takes an empty last cell for an invalid number.
+    data = (text + "\n").encode()
+    texts = {
+        field.name: pa.string() if pa.types.is_list(field.type) else field.type
+        for field in schema
+    }
+    table = pa_csv.read_csv(
+        pa.BufferReader(data),
+        read_options=pa_csv.ReadOptions(
+            use_threads=False, block_size=len(data) + 1, column_names=schema.names
+        ),
+        parse_options=pa_csv.ParseOptions(quote_char="'", newlines_in_values=True),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=texts,
+            null_values=["", "NULL"],
+            strings_can_be_null=True,
+            # An empty text is `''`, and the text NULL is `'NULL'`.
+            quoted_strings_can_be_null=False,
         ),
     )
+    for at, field in enumerate(schema):
+        if pa.types.is_list(field.type):
+            lists = _parse_lists(table.column(at).combine_chunks(), field.type)
+            table = table.set_column(at, field, lists)
+    return table
+
+
+def _parse_lists(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return the lists of `kind` that `texts` are in JSON, null for null; all are parsed as one text."""
+    if texts.null_count == len(texts):
+        return pa.nulls(len(texts), kind)
+    lines = pc.binary_join_element_wise('{"":', texts.drop_null(), "}\n", "")
+    _, _, data = lines.buffers()
+    parsed = pa_json.read_json(
+        pa.BufferReader(data),
+        read_options=pa_json.ReadOptions(use_threads=False, block_size=data.size + 1),
+        parse_options=pa_json.ParseOptions(
+            explicit_schema=pa.schema([("", kind)]),
+            newlines_in_values=True,
+            unexpected_field_behavior="ignore",
+        ),
+    )
+    lists = parsed.column(0).combine_chunks()
+    if not texts.null_count:
+        return lists
+    is_text = texts.is_valid().to_numpy(zero_copy_only=False)
+    return lists.take(pa.array(is_text.cumsum() - 1, mask=~is_text))

@@ -10,11 +10,14 @@ from sqlalchemy import (
     Connection,
     CursorResult,
     Dialect,
+    Integer,
+    String,
+    Text,
     TextClause,
     text,
 )
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.sql.expression import ColumnElement, FunctionElement
 
 from pixmill.ledger.schema import now_micros
 
@@ -26,37 +29,67 @@ class json_values(FunctionElement[Any]):  # noqa: N801 - SQL functions are writt
     inherit_cache = True
 
 
-class json_line(FunctionElement[Any]):  # noqa: N801
-    """A row as the text of a JSON object, made of names and values in turn."""
+class octets(FunctionElement[int]):  # noqa: N801
+    """The number of bytes of a text."""
 
-    name = "json_line"
+    name = "octets"
+    type = Integer()
     inherit_cache = True
 
 
-class json_of(FunctionElement[Any]):  # noqa: N801
-    """A text that holds JSON as a part of `json_line`."""
+class csv_line(FunctionElement[str]):  # noqa: N801
+    """A row as a CSV line: texts in single quotes, others as they are, and nothing or NULL in place of a null.
 
-    name = "json_of"
+    No text may hold NUL, which SQLite takes for its end; `pixmill.provider.responses` leaves it out of answers.
+    """
+
+    name = "csv_line"
+    type = Text()
     inherit_cache = True
 
 
 _SPELLINGS = {
     json_values: ("json_each({})", "json_array_elements_text(CAST({} AS JSON))"),
-    json_line: ("json_object({})", "CAST(json_build_object({}) AS TEXT)"),
-    json_of: ("json({})", "CAST({} AS JSON)"),
+    octets: ("length(CAST({} AS BLOB))", "octet_length({})"),
 }
 
 
-def _spelled(pattern: str) -> Callable[..., str]:
-    def compiled(element: FunctionElement[Any], compiler: Any, **options: Any) -> str:
+def _spell(pattern: str) -> Callable[..., str]:
+    def compile_with(
+        element: FunctionElement[Any], compiler: Any, **options: Any
+    ) -> str:
         return pattern.format(compiler.process(element.clause_expr.element, **options))
 
-    return compiled
+    return compile_with
 
 
 for _construct, (_sqlite, _postgresql) in _SPELLINGS.items():
-    compiles(_construct, "sqlite")(_spelled(_sqlite))
-    compiles(_construct, "postgresql")(_spelled(_postgresql))
+    compiles(_construct, "sqlite")(_spell(_sqlite))
+    compiles(_construct, "postgresql")(_spell(_postgresql))
+
+
+@compiles(csv_line, "sqlite")
+def _print_line(element: csv_line, compiler: Any, **options: Any) -> str:
+    # One call of C writes the whole line. %Q quotes a text and writes NULL for null; %s is faster, and enough for
+    # numbers.
+    cells = element.clauses.clauses
+    pattern = ",".join("%Q" if _is_text(cell) else "%s" for cell in cells)
+    return f"printf('{pattern}', {compiler.process(element.clauses, **options)})"
+
+
+@compiles(csv_line, "postgresql")
+def _join_line(element: csv_line, compiler: Any, **options: Any) -> str:
+    parts = []
+    for cell in element.clauses.clauses:
+        sql = f"CAST({compiler.process(cell, **options)} AS TEXT)"
+        if _is_text(cell):
+            sql = f"'''' || replace({sql}, '''', '''''') || ''''"
+        parts.append(f"coalesce({sql}, '')")
+    return f"concat_ws(',', {', '.join(parts)})"
+
+
+def _is_text(cell: ColumnElement[Any]) -> bool:
+    return isinstance(cell.type, String)
 
 
 class _Compiled(NamedTuple):

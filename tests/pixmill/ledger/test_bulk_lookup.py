@@ -7,10 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from sqlalchemy import event, insert
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import event, insert, select
 
 from pixmill.ledger import Ledger
+from pixmill.ledger.queries import OUTCOME_COLUMNS
 from pixmill.ledger.schema import jobs
+from tests.fuzz.amount import examples
 from tests.pixmill.ledger.conftest import IN_A_FILE
 
 LONG = '\x07\n"é' * 5_000
@@ -108,3 +112,80 @@ def test_missing_images_with_a_hundred_urls_each_are_found_all(ledger: Ledger) -
     found = list(ledger.missing_images([None, *keys]))
     assert [images.job_key for images in found] == keys
     assert all(images.urls == URLS for images in found)
+
+
+# A PostgreSQL text can't hold NUL, and what a provider sends is stored without it.
+TEXTS = (
+    st.none()
+    | st.sampled_from(
+        [
+            "",
+            "'",
+            "''",
+            "NULL",
+            "'NULL'",
+            ",",
+            "a,b",
+            "\\",
+            "\\'",
+            '"',
+            "%Q",
+            "\n",
+            "\r\n",
+            "\ufeff",
+            "\u2028é🐈",
+        ]
+    )
+    | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+)
+INTEGERS = st.none() | st.integers(-(2**63), 2**63 - 1)
+SMALL_INTEGERS = st.integers(0, 2**31 - 1)
+FLOATS = st.none() | st.integers(-(10**15), 10**15).map(lambda number: number / 1000)
+LISTS = st.none() | st.lists(st.text(st.characters(exclude_categories=["Cs"])))
+STORED = st.fixed_dictionaries(
+    {
+        "run_id": TEXTS.filter(lambda text: text is not None),
+        "error_code": TEXTS,
+        "error_message": TEXTS,
+        "rephraser_result": TEXTS,
+        "output_urls": LISTS.map(
+            lambda urls: None if urls is None else json.dumps(urls)
+        ),
+        "url_expires_at": INTEGERS,
+        "started_at": INTEGERS,
+        "latency_ms": FLOATS,
+        "cost": FLOATS,
+        "currency": TEXTS,
+        "effective_seed": INTEGERS,
+        "attempts": SMALL_INTEGERS,
+    }
+)
+
+
+@given(stored=st.lists(STORED, min_size=1, max_size=30))
+@examples(25)
+def test_a_look_up_returns_each_value_as_it_is_stored(
+    ledger: Ledger, stored: Sequence[dict[str, Any]]
+) -> None:
+    keys = keys_of(len(stored))
+    rows = [
+        {"job_key": key, "state": "succeeded", **values}
+        for key, values in zip(keys, stored, strict=True)
+    ]
+    with ledger.database.writing.begin() as connection:
+        connection.execute(jobs.delete())
+        connection.execute(insert(jobs), rows)
+    columns = [jobs.c[name] for name in OUTCOME_COLUMNS]
+    with ledger.database.reading.connect() as connection:
+        single = [
+            connection.execute(select(*columns).where(jobs.c.job_key == key)).one()
+            for key in keys
+        ]
+    wanted = [
+        {
+            **row._asdict(),
+            "output_urls": json.loads(row.output_urls or "null"),
+        }
+        for row in single
+    ]
+    assert looked_up(ledger, keys) == wanted

@@ -31,9 +31,9 @@ def test_a_batch_that_is_published_in_parts_is_the_dataset_that_it_is_at_once(
     dataset = pq.ParquetFile(at_once["dataset"])
     assert dataset.metadata.num_row_groups == 1
     whole = dataset.read()
-    monkeypatch.setattr(lookups, "_LONG", 1_500)
-    monkeypatch.setattr(lookups, "_TEXT", 5_000)
-    monkeypatch.setattr(lookups, "_TABLE", 5_000)
+    monkeypatch.setattr(lookups, "_LONG_BYTES", 1_500)
+    monkeypatch.setattr(lookups, "_TEXT_BYTES", 5_000)
+    monkeypatch.setattr(lookups, "_TABLE_BYTES", 5_000)
     edit_ledger(config, "UPDATE jobs SET error_message = 'a new version'")
     in_parts = run_config(path)
     dataset = pq.ParquetFile(in_parts["dataset"])
