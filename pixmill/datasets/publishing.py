@@ -80,6 +80,13 @@ class Published:
     stays: int | None = None
 
 
+class PublishedFile(NamedTuple):
+    """What a manifest says of the dataset's file."""
+
+    size: int
+    sha256: str
+
+
 def check_publishable(config: Config) -> None:
     """Raise UserError where the dataset could not be written, before something is paid for that it would hold."""
     folder = config.dataset_folder
@@ -143,11 +150,16 @@ def _publish(
             results, batches, plan.first, files, known_invalid
         )
         plan.table.check_unchanged()
-        read_back(dataset, rows, results.schema)
-        results.counts.new["invalid"] = new_invalid
-        intact = _is_intact(folder)
-        manifest = manifest_at(folder / MANIFEST)
         current = folder / DATASET
+        # Hashing needs no interpreter, so both files are hashed while the new one is read back.
+        with ThreadPoolExecutor(2) as beside:
+            whether_intact = beside.submit(_is_intact, folder)
+            whether_equal = beside.submit(_has_content_of, current, dataset)
+            digest = beside.submit(hash_of, dataset)
+            read_back(dataset, rows, results.schema)
+        intact = whether_intact.result()
+        results.counts.new["invalid"] = new_invalid
+        manifest = manifest_at(folder / MANIFEST)
         replaces = whatever or not intact
         if not replaces and is_step_back(
             plan, results.counts, dataset, current, manifest
@@ -156,9 +168,13 @@ def _publish(
             invalid.unlink()
             stays = manifest["counts"]["succeeded"]
             return Published(current, rows, results.counts, changed=False, stays=stays)
-        changed = not (intact and _has_content_of(current, dataset))
-        shown = dataset if changed else current
-        made = _manifest(plan, run_id, results.counts, rows, shown)
+        changed = not (intact and whether_equal.result())
+        file = (
+            PublishedFile(dataset.stat().st_size, digest.result())
+            if changed
+            else PublishedFile(current.stat().st_size, manifest["sha256"])
+        )
+        made = _manifest(plan, run_id, results.counts, rows, file)
         published = json.dumps(made, indent=1, allow_nan=False)
         if not changed:
             dataset.unlink()  # readers are not disturbed
@@ -334,15 +350,15 @@ def _copy(file: Path, copy: Path) -> None:
 
 
 def _manifest(
-    plan: Plan, run_id: str, counts: OutcomeCounts, rows: int, dataset: Path
+    plan: Plan, run_id: str, counts: OutcomeCounts, rows: int, file: PublishedFile
 ) -> dict[str, Any]:
     return {
         "name": plan.config.name,
         "run_id": run_id,
         "published_at": _now(),
         "rows": rows,
-        "bytes": dataset.stat().st_size,
-        "sha256": hash_of(dataset),
+        "bytes": file.size,
+        "sha256": file.sha256,
         "counts": {
             **counts.status,
             "cached": counts.cached,

@@ -29,7 +29,8 @@ _READ = (
     "finished_at",
     "latency_ms",
 )
-_BATCH_ROWS = 50_000
+_BATCH_ROWS = 10_000
+"""Rows that are read at a time: about a row group, of which the reader holds one in any case."""
 
 
 class Failure(NamedTuple):
@@ -106,6 +107,38 @@ class Summary:
 
 
 @dataclass
+class _RunCalls:
+    """When the calls of one run ended and how long each took: twelve bytes a row, as a run may have millions."""
+
+    began: int = np.iinfo(np.int64).max
+    """When the first was sent, in microseconds since 1970."""
+    ends: list[NDArray[np.int64]] = field(default_factory=list)
+    """Of each batch, in microseconds since 1970."""
+    latencies: list[NDArray[np.float32]] = field(default_factory=list)
+    """Of each batch, in milliseconds, NaN where unknown. The page shows three digits, so 32 bits are enough."""
+
+    def add(
+        self,
+        starts: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        latencies: NDArray[np.float32],
+    ) -> None:
+        """Add rows of a batch, one array element for each."""
+        self.began = min(self.began, int(starts.min()))
+        self.ends.append(ends)
+        self.latencies.append(latencies)
+
+    def drop_repeated(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return ends and latencies of the calls, each once, in the order of their ends.
+
+        Rows with equal content repeat one call's values; no two calls end in the same microsecond.
+        """
+        ends, firsts = np.unique(np.concatenate(self.ends), return_index=True)
+        self.ends.clear()
+        return ends, np.concatenate(self.latencies)[firsts]
+
+
+@dataclass
 class _Counts:
     jobs: int = 0
     status: Counter[str] = field(default_factory=Counter)
@@ -114,9 +147,7 @@ class _Counts:
     missing: int = 0
     cost: Counter[str] = field(default_factory=Counter)
     providers: set[str] = field(default_factory=set)
-    runs: dict[str, int] = field(default_factory=dict)
-    calls: list[NDArray[np.float64]] = field(default_factory=list)
-    """Of each batch: run, start and end in seconds, latency in milliseconds, as columns."""
+    runs: dict[str, _RunCalls] = field(default_factory=dict)
     values: dict[str, dict[str, None]] = field(default_factory=dict)
 
 
@@ -163,41 +194,47 @@ def _count(counts: _Counts, batch: Mapping[str, Any]) -> None:
     counts.providers.update(
         name for name in pc.unique(batch["provider"]).to_pylist() if name
     )
-    counts.calls.append(_calls(counts, batch))
+    _add_calls(counts.runs, batch)
 
 
 def _tally(column: pa.Array) -> dict[str, int]:
     return {row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()}
 
 
-def _calls(counts: _Counts, batch: Mapping[str, Any]) -> NDArray[np.float64]:
-    codes = batch["run_id"].dictionary_encode()
-    for name in codes.dictionary.to_pylist():
-        counts.runs.setdefault(name, len(counts.runs))
-    known = pa.array(
-        [counts.runs[name] for name in codes.dictionary.to_pylist()], pa.int64()
+def _add_calls(runs: dict[str, _RunCalls], batch: Mapping[str, Any]) -> None:
+    names = ("run_id", "started_at", "finished_at")
+    is_call = pc.and_(
+        pc.and_(*(batch[name].is_valid() for name in names[:2])),
+        batch["finished_at"].is_valid(),
     )
-    times = [_seconds(batch[name]) for name in ("started_at", "finished_at")]
-    rows = np.column_stack(
-        [_doubles(pc.take(known, codes.indices)), *times, _doubles(batch["latency_ms"])]
-    )
-    return rows[np.isfinite(rows[:, :3]).all(axis=1)]
+    run, start, end = (batch[name].filter(is_call) for name in names)
+    latencies = batch["latency_ms"].filter(is_call).cast(pa.float32())
+    of_rows = (_micros(start), _micros(end), latencies.to_numpy(zero_copy_only=False))
+    codes = run.dictionary_encode()
+    indices = codes.indices.to_numpy()
+    for code, name in enumerate(codes.dictionary.to_pylist()):
+        here = indices == code
+        runs.setdefault(name, _RunCalls()).add(*(values[here] for values in of_rows))
 
 
-def _seconds(column: pa.Array) -> NDArray[np.float64]:
-    return _doubles(column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())) / 1e6
-
-
-def _doubles(column: pa.Array) -> NDArray[np.float64]:
-    return column.cast(pa.float64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+def _micros(column: pa.Array) -> NDArray[np.int64]:
+    micros = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+    return micros.to_numpy()  # type: ignore[no-any-return]
 
 
 def _summary(counts: _Counts, meaning: DatasetColumns) -> Summary:
-    calls = np.concatenate([np.empty((0, 4)), *counts.calls])
-    # Rows with equal content repeat one call's values; no two calls end in the same microsecond.
-    calls = calls[np.unique(calls[:, 2], return_index=True)[1]]
-    latency = calls[:, 3][np.isfinite(calls[:, 3])] / 1000
-    spans = [_span(calls[calls[:, 0] == run]) for run in np.unique(calls[:, 0])]
+    seconds = 0.0
+    last_run: LastRun | None = None
+    latencies = [np.empty(0, np.float32)]
+    for run in counts.runs.values():
+        ends, of_run = run.drop_repeated()
+        latencies.append(of_run[np.isfinite(of_run)])
+        lasted = (int(ends[-1]) - run.began) / 1e6
+        seconds += lasted
+        began = run.began / 1e6
+        if last_run is None or began + lasted > last_run.began + last_run.seconds:
+            last_run = LastRun(began, lasted, (ends - run.began) / 1e6)
+    latency = np.concatenate(latencies)
     return Summary(
         jobs=counts.jobs,
         status=dict(counts.status),
@@ -208,28 +245,16 @@ def _summary(counts: _Counts, meaning: DatasetColumns) -> Summary:
         ),
         cost=dict(counts.cost),
         simulated=counts.providers == {"simulator"},
-        seconds=sum(end - start for start, end in spans),
-        latency={of: float(np.percentile(latency, of)) for of in PERCENTILES}
+        seconds=seconds,
+        latency={of: float(np.percentile(latency, of)) / 1000 for of in PERCENTILES}
         if len(latency)
         else {},
-        last_run=_last_run(calls),
+        last_run=last_run,
         axes=tuple(
             _with_values(axis, list(counts.values.get(axis.column, ())))
             for axis in meaning.axes
         ),
     )
-
-
-def _span(calls: NDArray[np.float64]) -> tuple[float, float]:
-    return float(calls[:, 1].min()), float(calls[:, 2].max())
-
-
-def _last_run(calls: NDArray[np.float64]) -> LastRun | None:
-    if not len(calls):
-        return None
-    run = calls[calls[:, 0] == calls[-1, 0]]
-    start, end = _span(run)
-    return LastRun(start, end - start, run[:, 2] - start)
 
 
 def _with_values(axis: ReportAxis, found: list[str]) -> ReportAxis:
