@@ -1,4 +1,8 @@
-"""The dataset's own columns in their order: names, types, meanings. `docs/dataset-columns.md` is made from these."""
+"""The dataset's own columns in their order: names, types, meanings, and where their values come from.
+
+The schema of the dataset, what is copied from the ledger, what the report's page shows and `docs/dataset-columns.md`
+follow from this list.
+"""
 
 from typing import NamedTuple
 
@@ -27,6 +31,10 @@ class OwnColumn(NamedTuple):
     """What a cell says, with its unit, in Markdown."""
     when_null: str
     """For which rows a cell is null, in Markdown; `never` where that can't be."""
+    from_ledger: bool = False
+    """Whether cells are those of the ledger's column of the same name; others are made in `ResultTable`."""
+    in_report: bool = True
+    """Whether the report's page holds it, beside the pictures that it finds by the columns of files."""
 
 
 OWN_COLUMNS: tuple[OwnColumn, ...] = (
@@ -65,6 +73,8 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         pa.string(),
         "who answered: `simulator`, `gateway` or `volcengine`",
         _UNCALLED,
+        from_ledger=True,
+        in_report=False,
     ),
     OwnColumn("seed", pa.int64(), "the seed that was asked for", _INVALID),
     OwnColumn(
@@ -98,6 +108,7 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "whether a success cost this run nothing: paid by an earlier run, or by another row with"
         " the same request; false for everything but a success",
         _NEVER,
+        in_report=False,
     ),
     OwnColumn(
         "job_key",
@@ -105,40 +116,57 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "the identity of the request, 64 hexadecimal digits; equal requests share it, and are paid"
         " for once",
         _INVALID,
+        in_report=False,
     ),
-    OwnColumn("run_id", pa.string(), "the run that made the call", _UNCALLED),
+    OwnColumn(
+        "run_id",
+        pa.string(),
+        "the run that made the call",
+        _UNCALLED,
+        from_ledger=True,
+    ),
     OwnColumn(
         "request_id",
         pa.string(),
         "the provider's id of the call, for its console and support",
         "there was no answer, or it contained none",
+        from_ledger=True,
     ),
     OwnColumn(
         "rephraser_result",
         pa.string(),
         "the prompt as the provider's rephraser rewrote it",
         "no image was made, or the rephraser is off",
+        from_ledger=True,
     ),
     OwnColumn(
         "output_url",
         pa.string(),
         "the first of `output_urls`; it expires within a day",
         _NO_URL,
+        in_report=False,
     ),
     OwnColumn(
         "output_urls",
         pa.list_(pa.string()),
         "the images' URLs at the provider",
         _NO_URL,
+        from_ledger=True,
+        in_report=False,
     ),
     OwnColumn(
-        "url_expires_at", _INSTANT, "when the first of these URLs expires", _NO_URL
+        "url_expires_at",
+        _INSTANT,
+        "when the first of these URLs expires",
+        _NO_URL,
+        from_ledger=True,
     ),
     OwnColumn(
         "file_name",
         pa.string(),
         "the first image's file, relative to the store",
         _NO_FILE,
+        in_report=False,
     ),
     OwnColumn(
         "images",
@@ -146,43 +174,58 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "all images of the job: `file_name` relative to the store, `sha256` of the file, `width` and"
         " `height` in pixels, `format` (`JPEG`, `PNG` or `WEBP`), size in `bytes`",
         _NO_FILE,
+        from_ledger=True,
+        in_report=False,
     ),
     OwnColumn(
         "input_image",
         pa.string(),
         "the stored file of the row's first input image, relative to the store",
         "it is not stored: `input.images` is not `keep`",
+        from_ledger=True,
+        in_report=False,
     ),
-    OwnColumn("started_at", _INSTANT, "when the call was sent", _UNENDED),
+    OwnColumn(
+        "started_at",
+        _INSTANT,
+        "when the call was sent",
+        _UNENDED,
+        from_ledger=True,
+    ),
     OwnColumn(
         "finished_at",
         _INSTANT,
         "when its answer came, or when it was found that none will come",
         _UNENDED,
+        from_ledger=True,
     ),
     OwnColumn(
         "queue_ms",
         pa.float64(),
         "milliseconds that the job waited in pixmill before the call",
         _UNANSWERED,
+        from_ledger=True,
     ),
     OwnColumn(
         "latency_ms",
         pa.float64(),
         "milliseconds from sending the call to its whole answer",
         _UNANSWERED,
+        from_ledger=True,
     ),
     OwnColumn(
         "provider_ms",
         pa.float64(),
         "milliseconds that the provider says it worked",
         "the answer does not say, or there is none",
+        from_ledger=True,
     ),
     OwnColumn(
         "download_ms",
         pa.float64(),
         "milliseconds that fetching and storing the images took",
         "nothing was fetched: no image, `output.images: url`, or images inside the answer",
+        from_ledger=True,
     ),
     OwnColumn(
         "cost",
@@ -193,7 +236,11 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         " an earlier row has it",
     ),
     OwnColumn(
-        "currency", pa.string(), "`budget.currency` when the call was made", _UNANSWERED
+        "currency",
+        pa.string(),
+        "`budget.currency` when the call was made",
+        _UNANSWERED,
+        from_ledger=True,
     ),
     OwnColumn(
         "effective_seed",

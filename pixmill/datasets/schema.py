@@ -1,14 +1,15 @@
 """One batch of jobs as rows of the dataset: the explicit schema and the join of input and ledger.
 
-To add a column: an entry in `OWN_COLUMNS` (`pixmill/datasets/own_columns.py`), a line in
-`ResultTable.rows`, and a column in the ledger's schema where it is a fact about the call.
+A column that is a fact about the call is an entry of `pixmill.datasets.own_columns.OWN_COLUMNS` and a column of the
+ledger; others are made here, in `ResultTable.request_columns`, `status_columns` and `call_columns`.
 """
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import reduce
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,28 +26,9 @@ from pixmill.planning.jobs import JobBatch, by_position
 from pixmill.request.sweep import Axis, axis_column
 
 OWN_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple(
-    (of.name, of.type) for of in OWN_COLUMNS
+    (column.name, column.type) for column in OWN_COLUMNS
 )
 """Names and types of the dataset's own columns, in its order."""
-
-_COPIED = (
-    "provider",
-    "run_id",
-    "request_id",
-    "rephraser_result",
-    "output_urls",
-    "url_expires_at",
-    "images",
-    "input_image",
-    "started_at",
-    "finished_at",
-    "queue_ms",
-    "latency_ms",
-    "provider_ms",
-    "download_ms",
-    "currency",
-)
-"""Columns of the dataset that are what the ledger knows."""
 
 _AXES_AFTER = "replicate"
 """The column behind which the sweep's axes have theirs."""
@@ -57,17 +39,20 @@ DESCRIPTION = b"pixmill"
 
 @dataclass
 class OutcomeCounts:
-    """What a dataset holds, by job; `new` counts the distinct problems that this run brought.
-
-    Of the distinct jobs without an outcome `left` are nobody's and `elsewhere` another run's, which has them in flight.
-    """
+    """What a dataset holds."""
 
     status: Counter[str] = field(default_factory=Counter)
+    """Rows by their status."""
     cached: int = 0
+    """Rows that cost this run nothing."""
     images_missing: int = 0
+    """Distinct jobs that are paid for and have no image."""
     left: int = 0
+    """Distinct jobs without an outcome that nobody has in flight."""
     elsewhere: int = 0
+    """Distinct jobs without an outcome that another run has in flight."""
     new: Counter[str] = field(default_factory=Counter)
+    """Distinct problems that this run brought, by what they are."""
 
 
 def result_schema(own: pa.Schema, axes: Sequence[Axis] = ()) -> pa.Schema:
@@ -128,6 +113,33 @@ def description(
     }
 
 
+class _Rows(NamedTuple):
+    """The jobs of a batch that become rows of the dataset, an element of each array for each row."""
+
+    jobs: JobBatch
+    at: NDArray[np.intp]
+    """The position of the job in its batch."""
+    row: NDArray[np.intp]
+    """The number of the input row in the batch, from 0."""
+    variant: NDArray[np.intp]
+    """Which of the requests that are made of each row it is."""
+    is_first: pa.BooleanArray
+    """Whether no job before, in the whole table, has the same key."""
+    keys: pa.StringArray
+    """The job key, null for an invalid row."""
+
+    def take(self, by_variant: Sequence[list[Any]], kind: pa.DataType) -> pa.Array:
+        """Return values that the batch has as one list for each variant, by row."""
+        return self.pick(pa.array(by_position(by_variant), kind), self.at)
+
+    def pick(self, values: Any, at: NDArray[np.intp]) -> Any:
+        """Return `values`, an array or table, at `at`, which ascends; without a copy where nothing is left out."""
+        # Most tables have neither invalid rows nor a sweep: then it is all of the batch, or a slice of it.
+        if len(at) and at[-1] - at[0] == len(at) - 1:
+            return values.slice(int(at[0]), len(at))
+        return values.take(pa.array(at))
+
+
 class ResultTable:
     """Builds dataset rows batch by batch and counts what they hold."""
 
@@ -148,146 +160,170 @@ class ResultTable:
     def rows(
         self, jobs: JobBatch, first: NDArray[np.bool_], known: pa.Table, start: int = 0
     ) -> pa.Table:
-        """Return the dataset rows of `jobs` that stand at the positions from `start` on, one for each row of `known`.
+        """Return the dataset rows of `jobs` that are at the positions from `start` on, one for each row of `known`.
 
         `first` marks the first position of each job key, `known` is what the ledger has for its positions.
         """
         at = start + np.flatnonzero(jobs.taken[start : start + known.num_rows])
         row, variant = np.divmod(at, len(jobs.variants))
-        first = first[at]
-        known = _as_stored(known.take(at - start))
-        keys = pa.array(jobs.keys, pa.string()).take(at)
-        settled = pc.fill_null(pc.is_in(known["state"], pa.array(SETTLED)), False)
-        status = pc.if_else(
-            pc.is_valid(keys), pc.if_else(settled, known["state"], "skipped"), "invalid"
-        )
-        codes = self._codes(known, status)
-        here = pc.and_(
-            pc.fill_null(pc.equal(known["run_id"], self._run_id), False),
-            pa.array(first),
-        )
-        cached = pc.and_not(pc.equal(status, "succeeded"), here)
-        self._count(known, status, codes, cached, first)
-        messages = pc.if_else(
-            pc.equal(status, "succeeded"), None, known["error_message"]
-        )
-        seeds = pc.if_else(
-            pc.is_valid(keys),
-            pa.array(jobs.seeds, pa.int64()).take(at),
-            None,
-        )
-        columns: dict[str, Any] = {
-            "row_number": row + jobs.rows.first_row,
-            "row_key": pa.array(self._row_keys(jobs), pa.string()).take(row),
-            **self._of_variants(jobs, variant, keys),
-            "prompt": pa.array(by_position(jobs.prompts), pa.string()).take(at),
-            "params": pa.array(
-                [of.params for of in by_position(jobs.shapes)], pa.string()
-            ).take(at),
-            "seed": seeds,
-            "effective_seed": pc.if_else(
-                settled, pc.coalesce(known["effective_seed"], seeds), None
-            ),
-            "status": status,
-            "error_code": _overlaid(codes, jobs, row, "reason"),
-            "error_message": _overlaid(messages, jobs, row, "message"),
-            "attempts": pc.fill_null(known["attempts"], 0),
-            "cached": cached,
-            "job_key": keys,
-            "output_url": _first_of(known["output_urls"]),
-            "file_name": pc.struct_field(_first_of(known["images"]), "file_name"),
-            "cost": pc.if_else(pa.array(first), known["cost"], None),
-        }
-        columns |= {name: known[name] for name in _COPIED}
+        keys = pa.array(jobs.keys, pa.string()).take(pa.array(at))
+        rows = _Rows(jobs, at, row, variant, pa.array(first[at]), keys)
+        known = _leave_out_waiting(rows.pick(known, at - start))
+        columns = self.request_columns(rows)
+        columns |= self.status_columns(rows, known)
+        columns |= call_columns(rows, known, columns["status"], columns["seed"])
+        self._count(rows, known, columns)
         ours = [
             _array(columns[name], kind)
             for name, kind in _our_fields(self._maker.sweep.axes)
         ]
-        own = [column.combine_chunks() for column in jobs.rows.rows.take(row).columns]
+        inputs = rows.pick(jobs.rows.rows, row)
+        own = [column.combine_chunks() for column in inputs.columns]
         return pa.Table.from_arrays([*own, *ours], schema=self.schema)
 
-    def _row_keys(self, jobs: JobBatch) -> list[str]:
-        return (
+    def request_columns(self, rows: _Rows) -> dict[str, Any]:
+        """Return the columns that say what is asked for."""
+        jobs = rows.jobs
+        row_keys = (
             jobs.row_keys
             if self._config.input.row_key
             else self._maker.default_row_keys(jobs.rows)
         )
+        params = [[shape.params for shape in shapes] for shapes in jobs.shapes]
+        seeds = rows.pick(pa.array(jobs.seeds, pa.int64()), rows.at)
+        return {
+            "row_number": rows.row + jobs.rows.first_row,
+            "row_key": rows.pick(pa.array(row_keys, pa.string()), rows.row),
+            **self._variant_columns(rows),
+            "prompt": rows.take(jobs.prompts, pa.string()),
+            "params": rows.take(params, pa.string()),
+            "seed": pc.if_else(rows.keys.is_valid(), seeds, None),
+            "job_key": rows.keys,
+        }
 
-    def _of_variants(
-        self, jobs: JobBatch, variant: NDArray[np.intp], keys: pa.Array
-    ) -> dict[str, pa.Array]:
-        """The columns that say which point and replicate a job is; an invalid row of a sweep is none of them."""
-        variants = jobs.variants
+    def _variant_columns(self, rows: _Rows) -> dict[str, pa.Array]:
+        """Return the columns that say which point and replicate a job is; an invalid row of a sweep is none of them."""
+        variants = rows.jobs.variants
+        variant = pa.array(rows.variant)
         if len(variants) > 1:
-            variant = pc.if_else(pc.is_valid(keys), pa.array(variant), None)
+            variant = pc.if_else(rows.keys.is_valid(), variant, None)
         values: dict[str, pa.Array] = {
-            "point_id": pa.array([of.point.id for of in variants]),
-            "replicate": pa.array([of.replicate for of in variants]),
-            "req_key": pa.array([of.req_key for of in variants]),
+            "point_id": pa.array([variant.point.id for variant in variants]),
+            "replicate": pa.array([variant.replicate for variant in variants]),
+            "req_key": pa.array([variant.req_key for variant in variants]),
         }
         for axis in self._maker.sweep.axes:
             values[axis.column] = axis_column(
-                [of.point.values[axis.path] for of in variants]
+                [variant.point.values[axis.path] for variant in variants]
             )
         return {
-            name: pc.take(of_variants, variant) for name, of_variants in values.items()
+            name: pc.take(by_variant, variant) for name, by_variant in values.items()
         }
 
-    def _codes(self, known: pa.Table, status: pa.ChunkedArray) -> pa.ChunkedArray:
+    def status_columns(self, rows: _Rows, known: pa.Table) -> dict[str, Any]:
+        """Return the columns that say what became of the jobs."""
+        settled = pc.fill_null(pc.is_in(known["state"], pa.array(SETTLED)), False)
+        status = pc.if_else(
+            rows.keys.is_valid(),
+            pc.if_else(settled, known["state"], "skipped"),
+            "invalid",
+        )
         succeeded = pc.equal(status, "succeeded")
+        codes = pc.if_else(
+            succeeded, self._image_codes(known, succeeded), _job_codes(known, status)
+        )
+        messages = pc.if_else(succeeded, None, known["error_message"])
+        paid_here = pc.and_(
+            pc.fill_null(pc.equal(known["run_id"], self._run_id), False), rows.is_first
+        )
+        return {
+            "status": status,
+            "error_code": _overlay(codes, rows, "reason"),
+            "error_message": _overlay(messages, rows, "message"),
+            "cached": pc.and_not(succeeded, paid_here),
+        }
+
+    def _image_codes(
+        self, known: pa.Table, succeeded: pa.ChunkedArray
+    ) -> pa.ChunkedArray:
+        """Return why the images of paid jobs are missing, null where they are here."""
         missing = pc.and_(succeeded, pc.is_null(known["images"]))
         if not self._by_file:  # a URL will do
             missing = pc.and_(missing, pc.is_null(known["output_urls"]))
-        of_image = pc.if_else(
-            missing, pc.coalesce(known["image_error"], pa.scalar("image_pending")), None
-        )
-        left = pc.equal(status, "skipped")
-        of_job = pc.if_else(
-            left,
-            pc.coalesce(known["error_code"], pa.scalar("not_attempted")),
-            known["error_code"],
-        )
-        return pc.if_else(succeeded, of_image, of_job)
+        reason = pc.coalesce(known["image_error"], pa.scalar("image_pending"))
+        return pc.if_else(missing, reason, None)
 
     def _count(
-        self,
-        known: pa.Table,
-        status: pa.ChunkedArray,
-        codes: pa.ChunkedArray,
-        cached: pa.ChunkedArray,
-        first: NDArray[np.bool_],
+        self, rows: _Rows, known: pa.Table, columns: Mapping[str, pa.ChunkedArray]
     ) -> None:
+        """Add what the rows hold to `counts`; what is counted by job is counted at the first of its rows."""
         counts = self.counts
-        firsts = pa.array(first)
+        status = columns["status"]
         counts.status.update(_frequencies(status))
-        counts.cached += _number(cached)
-        lacks = pc.and_(
-            pc.and_(pc.equal(status, "succeeded"), pc.is_valid(codes)), firsts
-        )
-        counts.images_missing += _number(lacks)
-        skipped = pc.and_(pc.equal(status, "skipped"), firsts)
+        counts.cached += _number(columns["cached"])
+        has_code = pc.is_valid(columns["error_code"])
+        lacks_images = _all_of(pc.equal(status, "succeeded"), has_code, rows.is_first)
+        counts.images_missing += _number(lacks_images)
+        skipped = pc.and_(pc.equal(status, "skipped"), rows.is_first)
         in_flight = pc.fill_null(pc.equal(known["state"], State.IN_FLIGHT.value), False)
         counts.elsewhere += _number(pc.and_(skipped, in_flight))
         counts.left += _number(pc.and_not(skipped, in_flight))
-        outcome_here = pc.equal(known["outcome_run"], self._run_id)
-        bad = pc.and_(
-            pc.and_(pc.is_in(status, pa.array(PROBLEMS)), firsts),
-            pc.fill_null(outcome_here, False),
+        self.count_new(rows, known, status, lacks_images)
+
+    def count_new(
+        self,
+        rows: _Rows,
+        known: pa.Table,
+        status: pa.ChunkedArray,
+        lacks_images: pa.ChunkedArray,
+    ) -> None:
+        """Count the problems that this run brought: calls that failed, and images that went missing."""
+        outcome_here, image_here = (
+            pc.fill_null(pc.equal(known[name], self._run_id), False)
+            for name in ("outcome_run", "image_run")
         )
-        counts.new.update(_frequencies(status.filter(bad)))
-        image_here = pc.fill_null(pc.equal(known["image_run"], self._run_id), False)
-        news = _number(
-            pc.and_(lacks, pc.or_(image_here, pc.fill_null(outcome_here, False)))
-        )
+        is_problem = pc.is_in(status, pa.array(PROBLEMS))
+        problems = _all_of(is_problem, rows.is_first, outcome_here)
+        self.counts.new.update(_frequencies(status.filter(problems)))
+        news = _number(pc.and_(lacks_images, pc.or_(image_here, outcome_here)))
         if news:
-            counts.new["images_missing"] += news
+            self.counts.new["images_missing"] += news
 
 
-def _as_stored(known: pa.Table) -> pa.Table:
+def call_columns(
+    rows: _Rows, known: pa.Table, status: pa.ChunkedArray, seeds: pa.Array
+) -> dict[str, Any]:
+    """Return the columns that say how the call went, as the ledger knows it."""
+    copied = {
+        column.name: known[column.name] for column in OWN_COLUMNS if column.from_ledger
+    }
+    settled = pc.is_in(status, pa.array(SETTLED))
+    sent_seeds = pc.coalesce(known["effective_seed"], seeds)
+    return copied | {
+        "attempts": pc.fill_null(known["attempts"], 0),
+        "output_url": _first_of(known["output_urls"]),
+        "file_name": pc.struct_field(_first_of(known["images"]), "file_name"),
+        # On one row of a key alone, so that the column can be summed.
+        "cost": pc.if_else(rows.is_first, known["cost"], None),
+        "effective_seed": pc.if_else(settled, sent_seeds, None),
+    }
+
+
+def _job_codes(known: pa.Table, status: pa.ChunkedArray) -> pa.ChunkedArray:
+    left = pc.equal(status, "skipped")
+    or_left = pc.coalesce(known["error_code"], pa.scalar("not_attempted"))
+    return pc.if_else(left, or_left, known["error_code"])
+
+
+def _leave_out_waiting(known: pa.Table) -> pa.Table:
     """Leave out images that the store has not taken: the ledger names them beside the code that says so."""
     waits = pc.is_valid(known["image_error"])
     images = pc.if_else(waits, pa.scalar(None, IMAGES), known["images"])
     return known.set_column(known.column_names.index("images"), "images", images)
+
+
+def _all_of(*masks: Any) -> Any:
+    return reduce(pc.and_, masks)
 
 
 def _frequencies(texts: pa.ChunkedArray) -> dict[str, int]:
@@ -300,16 +336,15 @@ def _number(mask: pa.ChunkedArray) -> int:
     return pc.sum(mask).as_py() or 0
 
 
-def _overlaid(
-    values: pa.ChunkedArray, jobs: JobBatch, row: NDArray[np.intp], attribute: str
-) -> Any:
+def _overlay(values: pa.ChunkedArray, rows: _Rows, attribute: str) -> Any:
     """Return `values` with an attribute of its problem for every invalid row."""
-    if not jobs.problems:
+    problems = rows.jobs.problems
+    if not problems:
         return values
     listed = values.to_pylist()
-    for at in np.flatnonzero(np.isin(row, list(jobs.problems))):
-        listed[at] = getattr(jobs.problems[int(row[at])], attribute)
-    return listed
+    for at in np.flatnonzero(np.isin(rows.row, list(problems))):
+        listed[at] = getattr(problems[int(rows.row[at])], attribute)
+    return pa.array(listed, pa.string())
 
 
 def _first_of(lists: pa.ChunkedArray) -> pa.Array:

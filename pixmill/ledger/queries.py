@@ -21,10 +21,10 @@ _NOT_PUBLISHED = {
     "owner",
     "lease_until",
     "account",
+    "req_key",
     "runs",
     "transient",
     "rerolls",
-} | {
     "again",
     "claim_run",
     "claim_account",

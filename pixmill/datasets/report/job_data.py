@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pixmill.datasets.own_columns import OWN_COLUMNS
 from pixmill.datasets.report.columns import DatasetColumns, ReportAxis
 from pixmill.datasets.report.image_links import Pictures
 from pixmill.tables import as_text
@@ -19,33 +20,10 @@ _MOST = 2**53
 LONGEST = 1_000
 """Characters shown of a value that the request doesn't read."""
 
-TEXTS = (
-    "row_key",
-    "point_id",
-    "status",
-    "error_code",
-    "error_message",
-    "prompt",
-    "params",
-    "req_key",
-    "run_id",
-    "request_id",
-    "rephraser_result",
-    "currency",
-)
-NUMBERS = (
-    "row_number",
-    "replicate",
-    "seed",
-    "effective_seed",
-    "attempts",
-    "queue_ms",
-    "latency_ms",
-    "provider_ms",
-    "download_ms",
-    "cost",
-)
-TIMES = ("started_at", "finished_at", "url_expires_at")
+_SHOWN = [column for column in OWN_COLUMNS if column.in_report]
+TEXTS = [column.name for column in _SHOWN if pa.types.is_string(column.type)]
+TIMES = [column.name for column in _SHOWN if pa.types.is_timestamp(column.type)]
+NUMBERS = [column.name for column in _SHOWN if column.name not in (*TEXTS, *TIMES)]
 
 
 class Chunks:
