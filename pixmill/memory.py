@@ -34,3 +34,15 @@ def keep_little() -> None:
         limit = getattr(ctypes.CDLL(None), "mallopt", None)
         if limit:
             limit(_M_ARENA_MAX, _ARENAS)
+
+
+def give_back() -> None:
+    """Return to the system what was freed since, where the C library can.
+
+    It keeps what lies between blocks in use: after thousands of batches, each of texts and arrays of other sizes, that
+    is more than all that is in use. It takes some milliseconds, in which no thread can take memory.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim:
+            trim(0)

@@ -36,6 +36,7 @@ from pixmill.datasets.schema import OutcomeCounts, ResultTable
 from pixmill.datasets.step_back import is_step_back
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
+from pixmill.memory import give_back
 from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import Plan, prefetch
 from pixmill.storage import open_store
@@ -110,9 +111,11 @@ def publish(
     folder = plan.config.dataset_folder
     with publication_lock(folder):
         write = partial(_publish, plan, ledger, run_id, folder, whatever)
-        return open_store(config).publish(
+        published = open_store(config).publish(
             config.name, PUBLISHED, config.output.keep_versions, write
         )
+    give_back()  # the report comes next, and reads the dataset again
+    return published
 
 
 def published_folder(config: Config, *, history: bool = False) -> Path:

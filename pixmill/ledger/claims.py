@@ -1,12 +1,22 @@
 """Claims: the one statement that lets a call be sent, granted within what states and budgets allow.
 
-A claim is one conditional upsert that can't take a key that succeeded, was refused, is in flight or
-in doubt, unless one more payment for it is wanted (`pixmill.ledger.payment_marks`): then its
-outcome stays until the call brings another.
+A claim is one conditional upsert. Who may claim a job, whose row says what is known of it:
+
+| the job                                                        | who may claim it | rule                |
+|----------------------------------------------------------------|------------------|---------------------|
+| has no row                                                     | any run          | the insert          |
+| is `pending`                                                   | any run          | `never_ended`       |
+| failed transiently in fewer than `max_runs` runs               | another run      | `failed_elsewhere`  |
+| has an outcome and is marked for one more payment              | any run          | `marked`            |
+| is in doubt, and the config retries that                       | another run      | `doubted_elsewhere` |
+| anything else: succeeded, refused, failed, in flight, in doubt | nobody           |                     |
+
+The last two but one hold for a job that nobody has in flight, and that fewer than `max_runs` runs tried in vain
+(`pixmill.ledger.payment_marks`). Its outcome stays until the call brings another one.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -57,23 +67,26 @@ def _claim_statement(insert: Any) -> Any:
     )
     in_another_run = jobs.c.run_id != new.excluded.run_id
     again = wanted_again(_MAX_RUNS, _RETRY_DOUBT)
-    marked = jobs.c.again == literal_column("1")
+    has_mark = jobs.c.again == literal_column("1")
+    never_ended = is_state(State.PENDING)
+    failed_elsewhere = and_(retryable_failure(_MAX_RUNS), in_another_run)
+    marked = and_(again, has_mark)
+    doubted_elsewhere = and_(again, in_another_run)
+    # An outcome is kept, and the run that it came from: a call that brings nothing leaves both.
+    kept = {
+        name: case((again, jobs.c[name]), else_=new.excluded[name])
+        for name in _OVERWRITTEN
+    }
+    claimed = {name: new.excluded[name] for name in _CLAIMED}
     return new.on_conflict_do_update(
         index_elements=[jobs.c.job_key],
-        set_={
-            **{
-                name: case((again, jobs.c[name]), else_=new.excluded[name])
-                for name in _OVERWRITTEN
-            },
-            **{name: new.excluded[name] for name in _CLAIMED},
-            "again": case((marked, literal_column("2")), else_=literal_column("0")),
+        set_=kept
+        | claimed
+        | {
+            "again": case((has_mark, literal_column("2")), else_=literal_column("0")),
             "attempts": jobs.c.attempts + literal_column("1"),
         },
-        where=or_(
-            is_state(State.PENDING),
-            and_(retryable_failure(_MAX_RUNS), in_another_run),
-            and_(again, or_(in_another_run, marked)),
-        ),
+        where=or_(never_ended, failed_elsewhere, marked, doubted_elsewhere),
     ).returning(jobs.c.job_key, jobs.c.attempts, jobs.c.rerolls)
 
 
@@ -106,27 +119,21 @@ class Claims:
             keys = list(dict.fromkeys(key for key, of in entries if of == limits))
             while keys and (room := self._budgets.room(connection, limits)).calls != 0:
                 # A key that can't be claimed leaves its room to the next ones.
-                claimed = _claimed(connection, keys[: room.calls], limits)
-                granted.update(
-                    {(key, limits.run_id): claim for key, claim in claimed.items()}
-                )
+                for key, claim in _claim(connection, keys[: room.calls], limits):
+                    granted[key, limits.run_id] = claim
                 keys = [] if room.calls is None else keys[room.calls :]
             over_budget.update(dict.fromkeys(keys, room.cap))
-        # Of a key that stands there twice the first one gets the claim, the second hears where that has left it.
+        # Of a key that is listed twice the first one gets the claim, the second hears in which state that left it.
         claims = [granted.pop((key, limits.run_id), None) for key, limits in entries]
-        refused = [
-            entry for entry, claim in zip(entries, claims, strict=True) if claim is None
-        ]
-        states = _states(connection, refused)
         return [
-            claim or _refused(states.get(key), over_budget.get(key, ""))
-            for (key, _), claim in zip(entries, claims, strict=True)
+            claim or _refuse(connection, key, limits, over_budget.get(key, ""))
+            for (key, limits), claim in zip(entries, claims, strict=True)
         ]
 
 
-def _claimed(
+def _claim(
     connection: Connection, keys: Sequence[str], limits: RunLimits
-) -> dict[str, Claim]:
+) -> Iterator[tuple[str, Claim]]:
     values = {
         **_claim_values(limits, clock(connection)()),
         "keys": json.dumps(keys, allow_nan=False),
@@ -134,19 +141,25 @@ def _claimed(
     }
     rows = run(connection, _claim_of(connection.dialect.name), [values]).all()
     run(connection, _SPEND, [{"run": limits.run_id, "number": len(rows)}])
-    return {key: Claim(attempts, rerolls) for key, attempts, rerolls in rows}
+    for key, attempts, rerolls in rows:
+        yield key, Claim(attempts, rerolls)
 
 
-def _refused(standing: tuple[State, bool] | None, cap: str) -> Refused:
-    """Say why: a key that could have been claimed was refused for the budget's sake."""
-    if standing is None:
+_STATE = select(jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_DOUBT)).where(
+    jobs.c.job_key == bindparam("key")
+)
+
+
+def _refuse(connection: Connection, key: str, limits: RunLimits, cap: str) -> Refused:
+    """Say why a key was not claimed: a key that could have been was refused because of the budget's `cap`."""
+    found = connection.execute(_STATE, {"key": key, **_rules(limits)}).first()
+    if found is None:
         return Refused(None, cap)
-    state, again = standing
-    return (
-        Refused(None, cap)
-        if cap and (again or state in (State.PENDING, State.FAILED))
-        else Refused(state)
-    )
+    state, again = found
+    could_be_claimed = again or state in (State.PENDING, State.FAILED)
+    if cap and could_be_claimed:
+        return Refused(None, cap)
+    return Refused(State(state))
 
 
 def _claim_values(limits: RunLimits, now: int) -> dict[str, Any]:
@@ -166,21 +179,3 @@ def _claim_values(limits: RunLimits, now: int) -> dict[str, Any]:
 
 def _rules(limits: RunLimits) -> dict[str, Any]:
     return {"max_runs": limits.max_runs, "retry_doubt": limits.retry_doubt}
-
-
-_STANDING = select(
-    jobs.c.job_key, jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_DOUBT)
-).where(jobs.c.job_key == bindparam("key"))
-
-
-def _states(
-    connection: Connection, entries: Sequence[tuple[str, RunLimits]]
-) -> dict[str, tuple[State, bool]]:
-    """Where keys stand: their state, and whether one more payment for them is wanted."""
-    rows = [
-        connection.execute(_STANDING, {"key": key, **_rules(limits)}).first()
-        for key, limits in entries
-    ]
-    return {
-        key: (State(state), bool(again)) for key, state, again in filter(None, rows)
-    }

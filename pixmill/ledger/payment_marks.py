@@ -22,8 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import ColumnElement
 
-from pixmill.ledger.dialects import clock
-from pixmill.ledger.process_owner import is_dead
+from pixmill.ledger.dead_owners import held_by_the_dead
 from pixmill.ledger.records import SETTLED, DoubtfulCall, State
 from pixmill.ledger.schema import DOUBTFUL, jobs
 
@@ -92,15 +91,12 @@ def in_doubt_calls(connection: Connection) -> list[DoubtfulCall]:
             text(DOUBTFUL), jobs.c.owner.is_(None)
         )
     )
-    held = select(jobs.c.job_key, jobs.c.claimed_at, jobs.c.owner, jobs.c.lease_until)
-    claimed = connection.execute(
-        held.where(jobs.c.owner.is_not(None), jobs.c.state != State.SUCCEEDED)
-    )
-    now = clock(connection)
     dead = [
-        DoubtfulCall(key, claimed_at, None, None, None)
-        for key, claimed_at, owner, lease_until in claimed.all()
-        if is_dead(owner, lease_until, now)
+        DoubtfulCall(row.job_key, row.claimed_at, None, None, None)
+        for row in held_by_the_dead(
+            connection, (jobs.c.job_key, jobs.c.claimed_at, jobs.c.state)
+        )
+        if row.state != State.SUCCEEDED
     ]
     return sorted(
         [*map(DoubtfulCall._make, known), *dead],

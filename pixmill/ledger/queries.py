@@ -11,8 +11,7 @@ from sqlalchemy import Connection, and_, case, false, func, select
 
 from pixmill.ledger import payment_marks as again
 from pixmill.ledger.bulk_lookup import look_up, look_up_first, nothing_known
-from pixmill.ledger.dialects import clock
-from pixmill.ledger.process_owner import is_dead
+from pixmill.ledger.dead_owners import mark_left_by_the_dead
 from pixmill.ledger.records import KnownStates, MissingImages, State
 from pixmill.ledger.schema import COUNTS, attempts, jobs, runs
 
@@ -102,10 +101,9 @@ def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
         (jobs.c.state, jobs.c.owner, jobs.c.lease_until, code, jobs.c.attempts),
         keys,
     )
-    states = found["state"].to_pylist()
-    for at in _left_by_the_dead(connection, found, states):
-        states[at] = State.IN_DOUBT.value
-    return found.set_column(0, "state", pa.array(states, pa.string()))
+    left = mark_left_by_the_dead(connection, found)
+    states = pc.if_else(left, State.IN_DOUBT.value, found["state"])
+    return found.set_column(0, "state", states)
 
 
 def failed_renewals(connection: Connection, run_id: str) -> int:
@@ -201,35 +199,20 @@ def last_runs(connection: Connection, name: str, limit: int) -> list[dict[str, A
 
 
 def _known(connection: Connection, found: pa.Table) -> KnownStates:
-    states = found["state"].to_pylist()
-    wanted = _mask(pc.is_valid(found["again"]))
-    for at in _left_by_the_dead(connection, found, states):
-        states[at], wanted[at] = State.IN_DOUBT.value, found["if_dead"][at].is_valid
+    left = mark_left_by_the_dead(connection, found)
+    states = pc.if_else(left, State.IN_DOUBT.value, found["state"])
+    wanted = pc.is_valid(pc.if_else(left, found["if_dead"], found["again"]))
     missing = pc.fill_null(pc.greater(found["missing"], 0), False)
     nowhere = pc.fill_null(pc.equal(found["missing"], _NOWHERE), False)
-    lost = pc.and_(
-        missing, pc.fill_null(pc.equal(found["image_error"], "image_lost"), False)
-    )
-    places = np.zeros(len(states), np.uint32)
+    is_lost = pc.fill_null(pc.equal(found["image_error"], "image_lost"), False)
     return KnownStates(
-        states, _mask(missing), _mask(nowhere), _mask(lost), wanted, places
+        states=states.to_pylist(),
+        missing=_mask(missing),
+        nowhere=_mask(nowhere),
+        lost=_mask(pc.and_(missing, is_lost)),
+        again=_mask(wanted),
+        places=np.zeros(found.num_rows, np.uint32),
     )
-
-
-def _left_by_the_dead(
-    connection: Connection, found: pa.Table, states: Sequence[str | None]
-) -> list[int]:
-    """The positions of jobs in flight whose owner is dead, but for those that keep an earlier success."""
-    held = pc.indices_nonzero(pc.is_valid(found["owner"])).to_pylist()
-    owners = found["owner"]
-    leases = found["lease_until"]
-    now = clock(connection)
-    return [
-        at
-        for at in held
-        if states[at] != State.SUCCEEDED
-        and is_dead(owners[at].as_py(), leases[at].as_py(), now)
-    ]
 
 
 def _mask(column: pa.ChunkedArray) -> NDArray[np.bool_]:

@@ -124,17 +124,18 @@ def scan(connection: Connection, max_runs: int, retry_doubt: bool) -> Scan:
     read = _of_sqlite if connection.dialect.name == "sqlite" else _of_postgresql
     parts = [_part(text, places) for text, places in read(connection, line, is_key)]
     whole = [
-        np.concatenate([_none, *of])
-        for _none, *of in zip(_NOTHING, *parts, strict=True)
+        np.concatenate([nothing, *arrays])
+        for nothing, *arrays in zip(_NOTHING, *parts, strict=True)
     ]
+    parts.clear()  # as large as the whole
+    order = np.argsort(whole[0], kind="stable")
+    for array in whole:
+        array[:] = array[order]  # one after another: a copy of one at a time
     beginnings, endings, codes, places = whole
-    order = np.argsort(beginnings, kind="stable")
-    beginnings = beginnings[order]
-    codes = codes[order]
     alike = beginnings[1:] == beginnings[:-1]
     codes[1:][alike] |= _UNSURE
     codes[:-1][alike] |= _UNSURE
-    return Scan(Fingerprints(beginnings, endings[order]), codes, places[order])
+    return Scan(Fingerprints(beginnings, endings), codes, places)
 
 
 _NOTHING = (

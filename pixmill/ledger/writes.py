@@ -1,4 +1,20 @@
-"""What is written to the ledger beside claims: ended calls, images, runs, each kind as a group within a transaction."""
+"""What is written to the ledger beside claims: ended calls, images, runs, each kind as a group within a transaction.
+
+Every ended call is a row of `attempts`. What it does to its job, whoever has that by now, is this:
+
+| claim    | outcome before  | the call ended in    | the job                                    |
+|----------|-----------------|----------------------|--------------------------------------------|
+| held     | none            | any state            | `_SETTLE`: has this outcome, and is free   |
+| held     | a success       | anything but success | `_KEEP`: keeps its outcome, and is free    |
+| held     | any             | `pending`            | `_KEEP`                                    |
+| held     | any             | anything else        | `_SETTLE`                                  |
+| given up | in doubt, free  | any state            | `_SETTLE`: a late answer is better         |
+| given up | any             | a success            | `_SETTLE`: it is paid; other claims stay   |
+| given up | anything else   | anything but success | stays as it is                             |
+
+Outcomes that are there while a claim is held are those of jobs that are paid for once more. `pending` says that the job
+is to be called again, as it was throttled for example.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,75 +32,57 @@ from sqlalchemy import (
     update,
 )
 
+from pixmill.ledger.dead_owners import held_by_the_dead
 from pixmill.ledger.dialects import clock, run
 from pixmill.ledger.payment_marks import is_state
-from pixmill.ledger.process_owner import is_dead, this_owner
+from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.records import SETTLED, Attempt, State
 from pixmill.ledger.schema import DOUBTFUL, attempts, jobs, now_micros, runs
 
-_OUTCOME_FIELDS = {
-    "state": "state",
-    "transient": "transient",
-    "run_id": "run_id",
+_RENAMED = {
     "outcome_run": "run_id",
-    "provider": "provider",
-    "account": "account",
     "error_code": "error_code",
     "error_message": "error_message",
-    "request_id": "request_id",
-    "rephraser_result": "rephraser_result",
-    "output_urls": "output_urls",
-    "url_expires_at": "url_expires_at",
-    "images": "images",
     "started_at": "sent_at",
     "finished_at": "answered_at",
-    "queue_ms": "queue_ms",
-    "latency_ms": "latency_ms",
-    "provider_ms": "provider_ms",
     "cost": "cost",
-    "currency": "currency",
     "effective_seed": "seed",
-    "rerolls": "rerolls",
 }
-_MINE = jobs.c.owner == bindparam("own")
-_NO_SUCCESS = bindparam("p_state") != State.SUCCEEDED
-_STAYS = and_(
-    is_state(*SETTLED),
-    or_(
-        bindparam("p_state") == State.PENDING,
-        and_(is_state(State.SUCCEEDED), _NO_SUCCESS),
-    ),
-)
-"""The condition that a call, made although there was an outcome, brings none that could take its place."""
+"""Columns of `jobs` whose values a record has under another name, or that follow from it (see `_settle_values`)."""
 
-_GIVEN_UP = or_(
-    and_(jobs.c.owner.is_(None), is_state(State.IN_DOUBT)), not_(_NO_SUCCESS)
+_OUTCOME_FIELDS = {
+    name: name for name in Attempt._fields if name in jobs.c and name != "job_key"
+} | _RENAMED
+"""By column of `jobs`, where an ended call has its value."""
+
+_IS_HELD = jobs.c.owner == bindparam("own")
+_IS_SUCCESS = bindparam("p_state") == State.SUCCEEDED
+_IS_PENDING = bindparam("p_state") == State.PENDING
+_OUTCOME_STAYS = and_(
+    is_state(*SETTLED),
+    or_(_IS_PENDING, and_(is_state(State.SUCCEEDED), not_(_IS_SUCCESS))),
 )
-"""The condition that an answer is kept although its claim was given up before it came: it may have been paid for."""
+"""The condition that the call brings nothing that could take the place of the outcome."""
+
+_COUNTS_LATE = or_(and_(jobs.c.owner.is_(None), is_state(State.IN_DOUBT)), _IS_SUCCESS)
+"""The condition that an answer counts although its claim was given up before it came: it may have been paid for."""
 
 _OF_JOB = update(jobs).where(jobs.c.job_key == bindparam("key"))
 _RELEASED = {"owner": None, "lease_until": None}
-_SETTLE = _OF_JOB.where(or_(and_(_MINE, not_(_STAYS)), _GIVEN_UP)).values(
+_SETTLE = _OF_JOB.where(or_(and_(_IS_HELD, not_(_OUTCOME_STAYS)), _COUNTS_LATE)).values(
     {column: bindparam(f"p_{source}") for column, source in _OUTCOME_FIELDS.items()}
     | {"again": 0, "image_error": None, "image_run": None, "download_ms": None}
     | {"runs": jobs.c.runs + bindparam("fruitless")}
     # Who has claimed the job since then still holds it.
-    | {name: case((_MINE, None), else_=jobs.c[name]) for name in _RELEASED}
+    | {name: case((_IS_HELD, None), else_=jobs.c[name]) for name in _RELEASED}
 )
-_KEEP = _OF_JOB.where(_MINE, _STAYS).values(
-    # An answer after which any job is sent again gives back the mark that the claim used up.
-    again=case(
-        (
-            and_(
-                jobs.c.again == 2,
-                or_(
-                    bindparam("p_state") == State.PENDING, bindparam("p_transient") == 1
-                ),
-            ),
-            1,
-        ),
-        else_=0,
-    ),
+_GIVES_MARK_BACK = and_(
+    jobs.c.again == 2, or_(_IS_PENDING, bindparam("p_transient") == 1)
+)
+"""The condition that the claim used a mark up, and the call ended so that any job is sent again after it."""
+
+_KEEP = _OF_JOB.where(_IS_HELD, _OUTCOME_STAYS).values(
+    again=case((_GIVES_MARK_BACK, 1), else_=0),
     runs=jobs.c.runs + bindparam("p_transient"),
     rerolls=bindparam("p_rerolls"),
     **_RELEASED,
@@ -114,9 +112,9 @@ def record(connection: Connection, entries: Sequence[Attempt]) -> list[None]:
     """Append ended calls to `attempts` and settle their jobs; an outcome that was there before stays until replaced."""
     rows = [entry._asdict() for entry in entries]
     run(connection, _APPEND, rows)
-    settled = [_settled(row) for row in rows]
-    run(connection, _SETTLE, settled)
-    without_success = [row for row in settled if row["p_state"] != State.SUCCEEDED]
+    values = [_settle_values(row) for row in rows]
+    run(connection, _SETTLE, values)
+    without_success = [row for row in values if row["p_state"] != State.SUCCEEDED]
     if without_success:
         run(connection, _KEEP, without_success)
     return [None] * len(entries)
@@ -125,7 +123,7 @@ def record(connection: Connection, entries: Sequence[Attempt]) -> list[None]:
 _SETTLED_FIELDS = tuple(set(_OUTCOME_FIELDS.values()))
 
 
-def _settled(row: Mapping[str, Any]) -> dict[str, Any]:
+def _settle_values(row: Mapping[str, Any]) -> dict[str, Any]:
     succeeded = row["state"] == State.SUCCEEDED
     values = {
         **row,
@@ -199,13 +197,8 @@ def _recover(connection: Connection) -> int:
 
     A job that had succeeded before stays so: its picture is still there.
     """
-    held = select(*(jobs.c[name] for name in _HELD)).where(jobs.c.owner.is_not(None))
     now = clock(connection)
-    rows = [
-        row
-        for row in connection.execute(held).all()
-        if is_dead(row.owner, row.lease_until, now)
-    ]
+    rows = held_by_the_dead(connection, [jobs.c[name] for name in _HELD])
     if not rows:
         return 0
     connection.execute(insert(attempts), [_lost_call(row, now()) for row in rows])

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
+from pixmill.memory import give_back
 from pixmill.planning.computed_jobs import ComputedJobs, ComputedJobsFile
 from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.jobs import Job, JobBatch
@@ -222,6 +223,10 @@ def row_batches(table: InputTable, maker: JobExpander) -> Iterator[RowBatch]:
             yield batch
 
 
+_BATCHES_BETWEEN = 16
+"""After how many batches memory is given back: in these about as much is freed as a run needs, some 50 MB."""
+
+
 def prefetch(
     batches: Iterable[Batch], look_up: Callable[[Batch], Found], ahead: int = 1
 ) -> Iterator[tuple[Batch, Found]]:
@@ -232,7 +237,9 @@ def prefetch(
     waiting = deque[tuple[Batch, Future[Found]]]()
     beside = ThreadPoolExecutor(1)
     try:
-        for batch in batches:
+        for number, batch in enumerate(batches):
+            if number % _BATCHES_BETWEEN == 0:
+                give_back()
             waiting.append((batch, beside.submit(look_up, batch)))
             while len(waiting) > ahead or (waiting and waiting[0][1].done()):
                 ready, found = waiting.popleft()

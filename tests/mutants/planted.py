@@ -101,7 +101,7 @@ MUTANTS = (
         "leave the mark when a call for it is sent",
         "pixmill/ledger/claims.py",
         "_claim_statement",
-        '"again": case((marked, literal_column("2")), else_=literal_column("0"))',
+        '"again": case((has_mark, literal_column("2")), else_=literal_column("0"))',
         '"again": jobs.c.again',
         (AGAIN,),
     ),
@@ -109,8 +109,8 @@ MUTANTS = (
         "throw a late answer away",
         "pixmill/ledger/writes.py",
         "",
-        "_SETTLE = _OF_JOB.where(or_(and_(_MINE, not_(_STAYS)), _GIVEN_UP))",
-        "_SETTLE = _OF_JOB.where(and_(_MINE, not_(_STAYS)))",
+        "or_(and_(_IS_HELD, not_(_OUTCOME_STAYS)), _COUNTS_LATE)",
+        "and_(_IS_HELD, not_(_OUTCOME_STAYS))",
         (LEDGER,),
     ),
     Mutant(
@@ -165,7 +165,7 @@ MUTANTS = (
     Mutant(
         "count refused claims against the budget",
         "pixmill/ledger/claims.py",
-        "_claimed",
+        "_claim",
         '"number": len(rows)}])',
         '"number": len(keys)}])',
         (LEDGER, BUSINESS, "tests/pixmill/execution/test_retry.py", "tests/virtual"),
