@@ -8,11 +8,18 @@ import ctypes
 import os
 import sys
 
-_ARENAS = 2
-"""One for the interpreter's threads, which take turns anyway, and one for those of libraries."""
-
-_M_ARENA_MAX = -8
-"""The number by which glibc's `mallopt` knows the limit of arenas."""
+_MALLOC_OPTIONS = (
+    # One arena for the interpreter's threads, which take turns anyway, and one for those of libraries: each keeps
+    # what was freed in it.
+    ("MALLOC_ARENA_MAX", -8, 2),
+    # What is larger goes back to the system when it is freed. Left alone, the limit grows with the largest block that
+    # was freed: after the 16 MB of a large plan, all texts and columns of batches would lie scattered in the arenas.
+    ("MALLOC_MMAP_THRESHOLD_", -3, 1 << 20),
+    # With a limit of one's own, malloc would give back each 128 KB at the end of an arena, and take them again.
+    ("MALLOC_TRIM_THRESHOLD_", -1, 16 << 20),
+)
+"""How glibc's malloc is set: the variable of the environment that has precedence, the number by which `mallopt` knows
+the option, and its value."""
 
 
 def keep_little() -> None:
@@ -29,11 +36,12 @@ def keep_little() -> None:
             import pyarrow as pa
 
             pa.set_memory_pool(pa.system_memory_pool())
-    if "MALLOC_ARENA_MAX" not in os.environ and sys.platform == "linux":
-        # Other C libraries than glibc have no arenas.
-        limit = getattr(ctypes.CDLL(None), "mallopt", None)
-        if limit:
-            limit(_M_ARENA_MAX, _ARENAS)
+    if sys.platform == "linux":
+        # Other C libraries have no such options.
+        set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+        for variable, option, value in _MALLOC_OPTIONS:
+            if set_option and variable not in os.environ:
+                set_option(option, value)
 
 
 def give_back() -> None:

@@ -130,6 +130,9 @@ def _chunk_extents(file: BinaryIO) -> list[Extent]:
         for number in range(metadata.num_columns):
             column = metadata.row_group(group).column(number)
             offsets = (column.dictionary_page_offset, column.data_page_offset)
-            begin = min(offset for offset in offsets if offset)  # 0 says: no such page
-            extents.append(Extent(begin, begin + column.total_compressed_size))
+            # 0 says that there is no such page; a row group without rows has none at all.
+            begins = [offset for offset in offsets if offset]
+            if begins:
+                begin = min(begins)
+                extents.append(Extent(begin, begin + column.total_compressed_size))
     return extents

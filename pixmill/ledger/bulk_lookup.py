@@ -45,8 +45,8 @@ IMAGES = pa.list_(
 """The image files of a job, as `jobs.images` holds them in JSON."""
 
 _JSON = {"images": IMAGES, "output_urls": pa.list_(pa.string())}
-_BATCH_KEYS = 10_000
-"""Keys asked for by one statement."""
+_BATCH_KEYS = 2_500
+"""Keys asked for by one statement: their lines are a text of about a megabyte."""
 
 _LONG_BYTES = 2_500
 """From how many bytes on a line is asked for separately: `_BATCH_KEYS` shorter ones fit into one text."""
@@ -118,8 +118,9 @@ class _Found:
         self._columns = columns
         self._schema = pa.schema(
             [
-                (_KEY, pa.string()),
                 *((str(at), _kind(column)) for at, column in enumerate(columns)),
+                # At the end, as pyarrow takes an empty last cell of a text for an invalid number.
+                (_KEY, pa.string()),
             ]
         )
         self.tables = [self._schema.empty_table()]
@@ -178,7 +179,7 @@ class _Found:
         """The key and the CSV line of each job whose `column` is one of the values that are bound."""
         # One JSON parameter: ten thousand of their own take longer to name and bind than to look up.
         wanted = json_values(bindparam("values")).table_valued("value")
-        line = csv_line(jobs.c.job_key, *self._columns).label("line")
+        line = csv_line(*self._columns, jobs.c.job_key).label("line")
         rows = select(jobs.c.job_key, line).where(column.in_(select(wanted.c.value)))
         # The offset keeps both databases from making the line anew at each use.
         return rows.offset(0).subquery()
@@ -228,8 +229,7 @@ def _kind(column: ColumnElement[Any]) -> pa.DataType:
 
 def _parse_lines(text: str, schema: pa.Schema) -> pa.Table:
     """Return the table of `schema` that CSV lines of `csv_line` hold; columns of lists are JSON in them."""
-    # The line break at the end: without it pyarrow takes an empty last cell for an invalid number.
-    data = (text + "\n").encode()
+    data = text.encode()
     texts = {
         field.name: pa.string() if pa.types.is_list(field.type) else field.type
         for field in schema

@@ -19,10 +19,12 @@ from pyarrow.fs import LocalFileSystem
 
 from pixmill.config.loading import load_config
 from pixmill.config.model import Config
+from pixmill.datasets.own_columns import OWN_COLUMNS
 from pixmill.datasets.verification import verify
 from pixmill.errors import TableError
 from pixmill.execution.prepare import prepare
 from pixmill.execution.repair import repair
+from pixmill.ledger.queries import OUTCOME_COLUMNS
 from tests.conftest import Project, Simulated, results, run_config
 from tests.fork_server import fork_process
 from tests.pixmill.datasets.publishing import edit_ledger, publish_versions
@@ -691,3 +693,9 @@ def test_a_manifest_of_a_version_that_never_came_is_passed_by(paid: Project) -> 
     run_config(paid.path)
     assert harmed not in [path.read_bytes() for path in (folder / "history").iterdir()]
     assert verify(config).problems == {}
+
+
+def test_what_is_copied_from_the_ledger_is_a_column_of_it() -> None:
+    copied = {column.name for column in OWN_COLUMNS if column.from_ledger}
+    # The ledger has input images in a table of their own.
+    assert copied - {"input_image"} <= set(OUTCOME_COLUMNS)
