@@ -52,7 +52,7 @@ def back_up(ledger: Ledger, out: Path, *, overwrite: bool = False) -> Backup:
                 _make_copy(ledger, path)
     except OSError as error:
         raise UserError(f"the copy {out} can't be written: {error.strerror}") from error
-    return _described(out)
+    return _describe(out)
 
 
 @contextmanager
@@ -161,7 +161,7 @@ def _log_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
-def _described(path: Path) -> Backup:
+def _describe(path: Path) -> Backup:
     copy = open_ledger(path, read_only=True)
     if copy is None:
         raise LedgerError(f"the copy {path} is empty")

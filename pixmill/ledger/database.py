@@ -48,7 +48,7 @@ class Database(Protocol):
     def passing(self, problem: DBAPIError) -> str | None:
         """Say why a statement failed that can be tried again as it is; `None` where that is no use."""
 
-    def displaced(self) -> str | None:
+    def displacement(self) -> str | None:
         """Say what became of it where it is not in its place any more since the first call; else `None`."""
 
     def damage(self, connection: Connection, /) -> str | None:
@@ -68,7 +68,8 @@ def database_at(address: Path | str) -> Database:
     """Return the database that `address` names. Raises UserError where its driver is not installed."""
     if not is_database_url(address):
         return SqliteFile(Path(address))
-    from pixmill.ledger.postgres import PostgresDatabase  # loads a driver that few need
+    # Here, as it loads a driver that few need.
+    from pixmill.ledger.postgres import PostgresDatabase
 
     return PostgresDatabase(str(address))
 
@@ -88,7 +89,8 @@ def retry_while_unavailable(
             if reason is None or time.monotonic() - begun > seconds:
                 raise
             if problem.connection_invalidated and not stale:
-                stale = True  # a connection that a restart has ended meanwhile; a new one will do
+                # A restart of the server ended this connection: a new one will do.
+                stale = True
                 continue
             if not told:
                 log.warning("%s; no calls are sent until it is back", reason)

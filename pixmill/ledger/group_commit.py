@@ -42,9 +42,8 @@ class _PendingWrite:
         self.entry = entry
         self.result: Any = None
         self.error: BaseException | None = None
-        self.lock = (
-            threading.Lock()
-        )  # a bare lock: an Event costs three times as much per wait
+        # A bare lock: an Event costs three times as much per wait.
+        self.lock = threading.Lock()
         self.lock.acquire()
 
 
@@ -110,12 +109,12 @@ class GroupWriter:
                     for ticket in group:
                         self._commit([ticket])
                     return
-                error = self._reported(problem)
+                error = self._report(problem)
         for ticket in group:
             ticket.error = error
             ticket.lock.release()
 
-    def _reported(self, problem: Exception) -> Exception:
+    def _report(self, problem: Exception) -> Exception:
         """Return what the caller hears of `problem`; write nothing more unless an entry alone is to blame."""
         if not isinstance(problem, SQLAlchemyError):
             return problem
@@ -148,7 +147,8 @@ class GroupWriter:
         with self._database.writing.begin() as connection:
             self._database.lock(connection)
             if not self._database.mark(connection, number):
-                return  # the commit that was lost sight of did happen, with the results that stand in the tickets
+                # The commit that was lost sight of did happen, with the results that the tickets have.
+                return
             for apply in kinds:
                 tickets = [ticket for ticket in group if ticket.apply == apply]
                 results = apply(connection, [ticket.entry for ticket in tickets])

@@ -55,7 +55,7 @@ class Ledger:
         self._claims = Claims(self._check_place)
         self._soundness: Future[str | None] | None = None
         try:
-            with _reported(self.database):
+            with _translate_errors(self.database):
                 migrate(self.database, create=not read_only)
                 if not read_only:
                     self._watch_jobs()
@@ -265,7 +265,7 @@ class Ledger:
 
         It is asked anew where the database went away meanwhile.
         """
-        with _reported(self.database):
+        with _translate_errors(self.database):
             return retry_while_unavailable(
                 self.database,
                 READ_PATIENCE_SECONDS,
@@ -282,7 +282,7 @@ class Ledger:
 
     def _check_place(self) -> None:
         """Raise LedgerError where the ledger was taken away or replaced since it was opened."""
-        if reason := self.database.displaced():
+        if reason := self.database.displacement():
             raise LedgerError(reason, hint=DISPLACED)
 
     def _watch_jobs(self) -> None:
@@ -313,15 +313,15 @@ def ledger_exists(address: Path | str) -> bool:
     if not is_database_url(address):
         path = Path(address)
         return path.exists() and path.stat().st_size > 0
-    database = database_at(_checked(str(address)))
+    database = database_at(_check_url(str(address)))
     try:
-        with _reported(database), database.reading.connect() as connection:
+        with _translate_errors(database), database.reading.connect() as connection:
             return version_of(connection) is not None
     finally:
         database.close()
 
 
-def _checked(url: str) -> str:
+def _check_url(url: str) -> str:
     try:
         return database_url(url)
     except ValueError as error:
@@ -329,10 +329,11 @@ def _checked(url: str) -> str:
 
 
 @contextmanager
-def _reported(database: Database) -> Iterator[None]:
+def _translate_errors(database: Database) -> Iterator[None]:
     try:
         yield
-    except (SQLAlchemyError, ValueError) as error:  # damaged text is no SQL error
+    except (SQLAlchemyError, ValueError) as error:
+        # Damaged text is found when it is parsed, which is not an error of SQL.
         reason = str(getattr(error, "orig", error))
         raise LedgerError(
             f"{database} can't be read: {reason}", hint=database.remedy

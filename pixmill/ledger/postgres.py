@@ -126,7 +126,7 @@ class PostgresDatabase:
         reason = next(iter(str(problem.orig).splitlines()), "")
         return f"the ledger's database is unavailable ({reason})"
 
-    def displaced(self) -> None:
+    def displacement(self) -> None:
         """A server does not take its tables away from those who use them."""
 
     def damage(self, _connection: Connection) -> str | None:

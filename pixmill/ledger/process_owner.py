@@ -64,9 +64,8 @@ def _place(_pid: int) -> str:
     """
     machine = _read("/etc/machine-id")
     if machine != _UNKNOWN:
-        machine = sha256(f"pixmill {machine}".encode()).hexdigest()[
-            :12
-        ]  # by itself it is confidential
+        # By itself it is confidential (machine-id(5)).
+        machine = sha256(f"pixmill {machine}".encode()).hexdigest()[:12]
     return "|".join(
         (
             socket.gethostname(),
@@ -98,11 +97,13 @@ def _process_start(pid: int) -> str | None:
     """
     try:
         if str(Path("/proc/self").readlink()) != str(os.getpid()):
-            return None  # what is mounted there counts the pids of another namespace
+            # What is mounted there counts the pids of another namespace.
+            return None
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None if _exists(pid) else ""
-    except OSError:  # no file can be opened, or not that one
+    except OSError:
+        # No file can be opened, or not that one.
         return None
     state, *fields = stat.rpartition(b")")[2].decode().split()
     # Field 22 of the line: start time in ticks since boot.

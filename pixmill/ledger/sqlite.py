@@ -44,7 +44,7 @@ class SqliteFile:
 
     def _check_place(self, *_: Any) -> None:
         """Let no connection be made to another file than the one that was opened first."""
-        if self._opened and (reason := self.displaced()):
+        if self._opened and (reason := self.displacement()):
             raise LedgerError(reason, hint=DISPLACED)
 
     def prepare(self) -> None:
@@ -64,9 +64,8 @@ class SqliteFile:
                         ) from None
                     time.sleep(0.05)
                 else:
-                    if (
-                        mode != "wal"
-                    ):  # a disk that fails makes SQLite stay with what it had, without an error
+                    # A disk that fails makes SQLite stay with what it had, without an error.
+                    if mode != "wal":
                         raise LedgerError(
                             f"{self} can't be created:  its disk does not support a write-ahead log"
                         )
@@ -86,7 +85,7 @@ class SqliteFile:
         )
         return "the ledger is locked by another process" if busy else None
 
-    def displaced(self) -> str | None:
+    def displacement(self) -> str | None:
         """Say that the file or its log is gone or another one: SQLite would go on in those that it once opened."""
         for path in (self.path, self._log):
             try:
@@ -121,10 +120,8 @@ class SqliteFile:
         with self.reading.connect() as connection:
             driver: Any = connection.connection.dbapi_connection
             driver.execute("PRAGMA busy_timeout=0").close()
-            for mode in (
-                "PASSIVE",
-                "TRUNCATE",
-            ):  # the second waits with all writers locked out, if it may
+            # The second waits with all writers locked out, if it may.
+            for mode in ("PASSIVE", "TRUNCATE"):
                 driver.execute(f"PRAGMA wal_checkpoint({mode})").close()
 
     def close(self) -> None:
@@ -135,29 +132,28 @@ class SqliteFile:
 
 
 def connect(path: Path, *, writing: bool) -> Engine:
-    """Return an engine on the SQLite file at `path`.
-
-    A writing one begins every transaction with BEGIN IMMEDIATE: a deferred one that reads first fails at once
-    when another process writes, whatever the busy timeout says. `synchronous=FULL` makes a commit survive a
-    power loss; the default for WAL does not.
-    """
+    """Return an engine on the SQLite file at `path`, for transactions that write, or that only read."""
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
-        pool_use_lifo=True,  # one after another uses the same connection, whose page cache is warm
+        # One after another uses the same connection, whose page cache is warm.
+        pool_use_lifo=True,
     )
 
     @event.listens_for(engine, "connect")
     def settings(connection: Any, _record: Any) -> None:
-        connection.isolation_level = (
-            None  # SQLAlchemy's begin event decides, not the driver
-        )
+        # SQLAlchemy's begin event decides, not the driver.
+        connection.isolation_level = None
+        # FULL makes a commit survive a power loss; the default for a write-ahead log does not.
+        # https://sqlite.org/pragma.html#pragma_synchronous
         cache = WRITING_CACHE_KB if writing else READING_CACHE_KB
         for pragma in ("synchronous=FULL", f"cache_size=-{cache}"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
+        # A deferred transaction that reads first fails at once when another process writes,
+        # whatever the busy timeout says.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine

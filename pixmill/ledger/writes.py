@@ -203,7 +203,9 @@ def _recover(connection: Connection) -> int:
         return 0
     connection.execute(insert(attempts), [_lost_call(row, now()) for row in rows])
     connection.execute(_FREE, [{"key": row.job_key} for row in rows])
-    doubted = [_doubted(row, now()) for row in rows if row.state != State.SUCCEEDED]
+    doubted = [
+        _in_doubt_values(row, now()) for row in rows if row.state != State.SUCCEEDED
+    ]
     if doubted:
         connection.execute(_DOUBT, doubted)
     return len(rows)
@@ -243,8 +245,8 @@ _DOUBT = _OF_JOB.values(
 def _lost_call(row: Any, now: int) -> dict[str, Any]:
     return {
         "job_key": row.job_key,
-        "run_id": row.claim_run
-        or row.run_id,  # a ledger of an earlier version did not write claims down apart
+        # A ledger of an earlier version did not write claims down separately.
+        "run_id": row.claim_run or row.run_id,
         "account": row.claim_account or row.account,
         "attempt": row.attempts,
         "sent_at": row.claimed_at,
@@ -255,7 +257,7 @@ def _lost_call(row: Any, now: int) -> dict[str, Any]:
     }
 
 
-def _doubted(row: Any, now: int) -> dict[str, Any]:
+def _in_doubt_values(row: Any, now: int) -> dict[str, Any]:
     lost = _lost_call(row, now)
     return {
         "key": row.job_key,

@@ -346,7 +346,7 @@ MUTANTS = (
         "let the ledger's read error count as absence",
         "pixmill/ledger/ledger.py",
         "Ledger.ask",
-        "with _reported(self.database):\n            return retry_while_unavailable(",
+        "with _translate_errors(self.database):\n            return retry_while_unavailable(",
         "if True:\n            return retry_while_unavailable(",
         (LEDGER, "tests/pixmill/planning/test_plan.py", "tests/faults"),
     ),

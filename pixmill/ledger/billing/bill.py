@@ -171,10 +171,12 @@ def grouping(text: str) -> tuple[str, ...]:
 def make_bill(ledger: Ledger, period: Period, by: Sequence[str] = ()) -> Bill:
     """Sum what the calls that ended in `period` came to."""
     of_runs = ledger.ask(tariffs)
-    sums = [
-        _priced(one, of_runs)
-        for one in ledger.ask(call_sums, *period.microseconds(), by)
-    ]
+    sums = []
+    for one in ledger.ask(call_sums, *period.microseconds(), by):
+        tariff = of_runs.get(one.run_id)
+        # Calls of processes that died have no price of their own: their run's is theirs.
+        price = tariff.price if one.price is None and tariff else one.price
+        sums.append(one._replace(price=price))
     currencies = _currencies(sums, of_runs)
     groups = [_group(one, by, of_runs, period.zone) for one in sums]
     lines = _lines(zip(groups, currencies, sums, strict=True))
@@ -187,12 +189,6 @@ def make_bill(ledger: Ledger, period: Period, by: Sequence[str] = ()) -> Bill:
         lines,
         totals or (Line((), None, BillLine(), BillLine(), BillLine()),),
     )
-
-
-def _priced(one: CallSum, of_runs: Mapping[str, RunPricing]) -> CallSum:
-    """Calls of processes that died have no price of their own: their run's is theirs."""
-    tariff = of_runs.get(one.run_id)
-    return one._replace(price=tariff.price) if one.price is None and tariff else one
 
 
 def _currencies(

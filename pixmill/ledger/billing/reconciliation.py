@@ -27,6 +27,11 @@ _NAMES = {
 }
 """What columns may be called, in lower case: earlier names win where several columns fit."""
 
+_SUGGESTED = ", ".join(
+    "/".join(words[:3]) for part, words in _NAMES.items() if part != "day"
+)
+"""Names that a message proposes where a column is missing."""
+
 _DAY = re.compile(r"(\d{4})(?:[-/.年](\d{1,2})[-/.月](\d{1,2})|(\d\d)(\d\d))(?!\d)")
 _NUMBER = re.compile(
     r"(?P<before>[-(]?)[^\d.,()-]*(?P<within>-?)(?P<digits>[\d.,]*\d)[^\d.,()-]*(?P<after>[-)]?)"
@@ -142,13 +147,13 @@ def read_export(path: str, zone: ZoneInfo) -> Export:
 
     Raises TableError where it can't be read, where no column says what was spent, or where a cell is no number.
     """
-    table = _opened(path)
+    table = _open(path)
     columns = _columns(table.schema.names)
     if not columns.keys() & {"calls", "amount", "request_id"}:
         shown = ", ".join(table.schema.names)
         raise TableError(
             f"{path}: no column says what was spent: {shown}",
-            hint=f"name one {_suggested()}; if they look odd, save the file as UTF-8",
+            hint=f"name one {_SUGGESTED}; if they look odd, save the file as UTF-8",
         )
     rows = []
     left_out = 0
@@ -192,7 +197,7 @@ def compare(ledger: Ledger, export: Export, period: Period) -> Reconciliation:
     return Reconciliation(export, period, len(export.rows) - len(rows), made, *sides)
 
 
-def _opened(path: str) -> InputTable:
+def _open(path: str) -> InputTable:
     """Consoles in China export UTF-8 or, for spreadsheets, GB18030, which takes almost any bytes."""
     dialect = dialect_of(path, "gb18030", "cp1252")
     return open_table(path, encoding=dialect.encoding, delimiter=dialect.delimiter)
@@ -203,16 +208,14 @@ def _columns(names: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for part, words in _NAMES.items():
         free = [name for name in names if name not in found.values()]
-        exact = (name for word in words for name in free if _spelled(name) == word)
-        within = (
-            name for word in words for name in free if _says(_spelled(name), word)
-        )
+        exact = (name for word in words for name in free if _spell(name) == word)
+        within = (name for word in words for name in free if _says(_spell(name), word))
         if name := next(exact, None) or next(within, None):
             found[part] = name
     return found
 
 
-def _spelled(name: str) -> str:
+def _spell(name: str) -> str:
     """`RequestId` and `request_id` as `request id`."""
     apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
     return " ".join(re.split(r"[\W_]+", apart.lower())).strip()
@@ -227,14 +230,8 @@ def _says(spelled: str, word: str) -> bool:
     )
 
 
-def _suggested() -> str:
-    return ", ".join(
-        "/".join(words[:3]) for part, words in _NAMES.items() if part != "day"
-    )
-
-
 def _records(path: str, columns: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    for batch in _opened(path).batches():
+    for batch in _open(path).batches():
         for bad in batch.bad.values():
             raise TableError(f"{path}: {bad.message}")
         texts = [as_text(batch.rows[name]).to_pylist() for name in columns.values()]
