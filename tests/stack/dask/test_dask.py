@@ -205,4 +205,6 @@ def test_the_simulator_inside_a_run_answers_its_workers_too(
     on_dask(project, 6)
     command = pixmill(*run_arguments(project.path))
     assert (command.exit_code, command.report["succeeded"]) == (0, 6), command.stderr
+    # Workers tell the driver how the limits fared, which has no limiter of its own.
+    assert command.report["limits"]["rate"]["now"] == 10_000
     assert all(row["file_name"] for row in results(command.report))
