@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -263,9 +264,17 @@ _KEPT = _Form(_finite_or_null, _base64)
 
 
 def in_nfc(texts: pa.Array) -> pa.Array:
-    """Return texts in Unicode NFC; ASCII is, and asking costs a tenth of normalizing."""
-    ascii_only = pc.all(pc.string_is_ascii(texts)).as_py()
-    return texts if ascii_only is not False else pc.utf8_normalize(texts, form="NFC")
+    """Return texts (Arrow strings) in Unicode NFC."""
+    # ASCII is, and a look at its bytes takes a hundredth of the time of normalizing.
+    return texts if _is_ascii(texts) else pc.utf8_normalize(texts, form="NFC")
+
+
+def _is_ascii(texts: pa.Array | pa.ChunkedArray) -> bool:
+    chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
+    buffers = [chunk.buffers()[-1] for chunk in chunks]
+    return all(
+        (np.frombuffer(buffer, np.uint8) < 0x80).all() for buffer in buffers if buffer
+    )
 
 
 def is_blank(texts: Any) -> Any:

