@@ -49,9 +49,9 @@ def stats(store: StorePath, as_json: Json = False) -> None:
     with open_store_ledger(store) as source:
         figures = {
             "ledger": str(source.address),
-            **source.ask(source.database.sizes),
+            **source.read(source.database.sizes),
             **_count_images(store),
-            **source.ask(read_stats),
+            **source.read(read_stats),
         }
     _print_stats(figures)
     if as_json:

@@ -28,7 +28,7 @@ from pixmill.execution.thread_executor import ThreadExecutor
 from pixmill.execution.unchanged import Planned, plan_run
 from pixmill.execution.worker import Endpoint, open_client_of
 from pixmill.execution.worker_pool import WorkerPool
-from pixmill.ledger import Ledger, open_ledger
+from pixmill.ledger import Ledger, open_ledger, queries
 from pixmill.planning.input_check import review_inputs
 from pixmill.planning.input_images import InputCounts
 from pixmill.planning.plan import PlannedState
@@ -62,7 +62,7 @@ class PreparedRun:
         """How many job keys it pays for at most (`--limit`), `None` for all of them."""
         self.flow_parameters = flow_parameters
         """The flow that this run waits for; `None`: it was prepared by its flow."""
-        self.ledger_existed = ledger.has_runs()
+        self.ledger_existed = ledger.read(queries.has_runs)
         self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         self.stop = StopSignal()
         self.started: ActiveRun | None = None
@@ -155,7 +155,7 @@ class PreparedRun:
             self.connect()
             endpoint = self.endpoint
         downloads = self._open_downloads(store, endpoint)
-        last_run = self.ledger.last_runs(config.name, 1)
+        last_run = self.ledger.read(queries.last_runs, config.name, 1)
         if any(run["finished_at"] is None for run in last_run):
             store.clear_parts()
         self.ledger.begin_run(self.run_id, config.name)

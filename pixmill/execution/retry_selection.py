@@ -14,7 +14,7 @@ from pixmill.datasets.export.selection import select
 from pixmill.datasets.loading import opened, own_columns
 from pixmill.datasets.publishing import DATASET
 from pixmill.errors import UserError
-from pixmill.ledger import Ledger
+from pixmill.ledger import Ledger, queries
 from pixmill.ledger.records import SETTLED
 from pixmill.request.registry import did_you_mean
 from pixmill.text import in_words
@@ -32,7 +32,7 @@ class RetrySelection:
 
     def select(self, ledger: Ledger, keys: Sequence[str | None]) -> Mapping[int, int]:
         """Return by position which of `keys` these are, with the number of attempts that each has had."""
-        found = ledger.settled(keys)
+        found = ledger.read(queries.settled, keys)
         chosen = pc.is_in(found["state"], pa.array(list(self.statuses or SETTLED)))
         if self.codes is not None:
             chosen = pc.and_(

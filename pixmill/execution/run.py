@@ -21,7 +21,7 @@ from pixmill.execution.run_summary import (
     update_report_page,
 )
 from pixmill.execution.unchanged import publish_plan
-from pixmill.ledger import MissingImages
+from pixmill.ledger import MissingImages, queries
 from pixmill.planning.jobs import Job
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class ActiveRun:
             self.ledger.finish_run(self.run_id, unpublished)
             raise
         if self.plan.again:
-            not_renewed = self.ledger.failed_renewals(self.run_id)
+            not_renewed = self.ledger.read(queries.failed_renewals, self.run_id)
             published.counts.new["not renewed"] += not_renewed
         if error:
             ending = 2 if isinstance(error, UserError) else 1, str(error)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pixmill.config.model import Accept, Config
 from pixmill.datasets.publishing import Published, write_run_report
 from pixmill.errors import PixmillError
-from pixmill.ledger import Ledger
+from pixmill.ledger import Ledger, queries
 from pixmill.planning.plan import Plan
 from pixmill.storage import open_store
 
@@ -121,7 +121,7 @@ def summarize(
         skipped=counts.status["skipped"],
         cached=counts.cached,
         images_missing=counts.images_missing,
-        calls=ledger.calls_of(run_id),
+        calls=ledger.read(queries.calls_of, run_id),
         cost=_cost_of(plan.config, ledger, run_id),
         seconds=round(time.monotonic() - began, 2),
         limits=limits,
@@ -141,7 +141,7 @@ def _cost_of(config: Config, ledger: Ledger, run_id: str) -> float | None:
     # Unknown is not 0: a bill of nothing would be believed.
     if config.budget.price_per_call is None:
         return None
-    return round(ledger.spent(run_id=run_id).get("yes", 0.0), 6)
+    return round(ledger.read(queries.spent, run_id=run_id).get("yes", 0.0), 6)
 
 
 def update_report_page(

@@ -6,7 +6,7 @@ from pixmill.config.loading import config_changes
 from pixmill.config.model import Config
 from pixmill.datasets.publishing import CONFIG, last_manifest, published_folder
 from pixmill.errors import SpendingRefused, TableError
-from pixmill.ledger import Ledger, RunLimits
+from pixmill.ledger import Ledger, RunLimits, queries
 from pixmill.ledger.budgets import month_begins
 from pixmill.planning.plan import Plan
 
@@ -67,8 +67,10 @@ def month_to_date(config: Config, ledger: Ledger | None) -> float:
     """The money that calls of this account were charged since the month began in `budget.timezone`."""
     if ledger is None:
         return 0.0
-    spent = ledger.spent(
-        account=config.account, since=month_begins(config.budget.timezone)
+    spent = ledger.read(
+        queries.spent,
+        account=config.account,
+        since=month_begins(config.budget.timezone),
     )
     return spent.get("yes", 0.0)
 

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from pixmill.config.model import Config
-from pixmill.ledger import Ledger, open_ledger
+from pixmill.ledger import Ledger, open_ledger, payment_marks, queries
 from pixmill.ledger.process_owner import is_dead
 from pixmill.limits.history import LimitChange, changes_of
 from pixmill.limits.lease_table import limit_changes
@@ -129,7 +129,7 @@ def read_status(config: Config) -> Status:
         runs: tuple[PastRun, ...] = ()
         in_doubt: tuple[DoubtfulJob, ...] = ()
         if ledger:
-            rows = ledger.last_runs(config.name)
+            rows = ledger.read(queries.last_runs, config.name)
             runs = tuple(_past_run(row, ledger) for row in rows)
             in_doubt = tuple(islice(_doubtful_jobs(plan, ledger), SHOWN_DOUBTS))
     finally:
@@ -140,7 +140,9 @@ def read_status(config: Config) -> Status:
 
 def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
     """Yield this config's jobs among those in doubt, in input order. Without any the table is not read."""
-    in_doubt_calls = {doubt.job_key: doubt for doubt in ledger.in_doubt_calls()}
+    in_doubt_calls = {
+        doubt.job_key: doubt for doubt in ledger.read(payment_marks.in_doubt_calls)
+    }
     # Without any, the table is not read a second time.
     for jobs in plan.batches() if in_doubt_calls else ():
         for at, key in enumerate(jobs.keys):
@@ -167,5 +169,5 @@ def _past_run(row: dict[str, Any], ledger: Ledger) -> PastRun:
     alive = row["finished_at"] is None and not is_dead(row["owner"], believed_until)
     changes = changes_of(summary or {})
     if alive:
-        changes = ledger.ask(limit_changes, row["owner"])
+        changes = ledger.read(limit_changes, row["owner"])
     return PastRun(row["run_id"], started, row["calls"], summary, alive, tuple(changes))

@@ -21,7 +21,8 @@ import numpy as np
 from pixmill.config.model import Config
 from pixmill.datasets.publishing import DATASET, PACKAGES, PUBLISHED, Published, publish
 from pixmill.datasets.schema import OutcomeCounts
-from pixmill.ledger import Ledger
+from pixmill.ledger import Ledger, queries
+from pixmill.ledger.revision import revision_of
 from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.plan import Plan, PlannedState, Selection
 from pixmill.planning.planner import make_plan
@@ -55,7 +56,9 @@ def plan_run(
 ) -> Planned:
     """Return the plan of a run as `make_plan` does, without a look at a row where it is known from a note."""
     revision = (
-        ledger.revision() if _can_be_noted(config) and selection is None else None
+        ledger.read(revision_of)
+        if _can_be_noted(config) and selection is None
+        else None
     )
     if revision:
         recalled = _recall(config, ledger, revision)
@@ -70,18 +73,18 @@ def publish_plan(
     """Publish a plan as `publish` does, but for one that is published as it is; leave a note for the next run."""
     config = of.plan.config
     folder = config.dataset_folder
-    if of.unchanged and ledger.revision() == of.revision:
+    if of.unchanged and ledger.read(revision_of) == of.revision:
         # The note was compared when the plan was made, and a person may have thought
         # about it for an hour.
         of.plan.table.check_unchanged()
         if _stamps(folder) == of.unchanged.stamps:
             return of.unchanged.published
     made = publish(of.plan, ledger, run_id, whatever=whatever)
-    if of.revision and _is_final(of.plan, made) and not ledger.has_claims():
+    if of.revision and _is_final(of.plan, made) and not ledger.read(queries.has_claims):
         # Nobody wrote from before the plan until now, this run neither: all was read
         # from one state of the ledger.
         files = _hashes(folder)
-        if files and ledger.revision() == of.revision:
+        if files and ledger.read(revision_of) == of.revision:
             _note(of, made, files)
     return made
 
@@ -147,7 +150,7 @@ def _recall(config: Config, ledger: Ledger, revision: str) -> Planned | None:
     folder = config.dataset_folder
     note = manifest_at(folder / NOTE)
     # A claim is a job whose outcome may come at any moment.
-    if not note or ledger.has_claims():
+    if not note or ledger.read(queries.has_claims):
         return None
     source = config.input
     table = open_table(

@@ -294,7 +294,7 @@ def _open_ledger_of(request: ChunkRequest) -> Ledger:
     # has none.
     seen = open_ledger(address, read_only=True)
     if seen:
-        known = seen.ask(has_run, request.run_id)
+        known = seen.read(has_run, request.run_id)
         seen.close()
         ledger = open_ledger(address) if known else None
         if ledger:

@@ -220,7 +220,7 @@ class WorkerPool:
         if now - self._looks[-1][0] < LOOK_SECONDS:
             return
         try:
-            self._looks.append((now, self._ledger.ask(under_way, self._run_id)))
+            self._looks.append((now, self._ledger.read(under_way, self._run_id)))
         except LedgerError as error:  # the workers wait for it as well
             log.debug("no look at the ledger: %s", error)
 

@@ -98,7 +98,7 @@ def _check_target(ledger: Ledger, out: Path, *, overwrite: bool) -> None:
 
 def _make_copy(ledger: Ledger, path: Path) -> None:
     try:
-        ledger.ask(
+        ledger.read(
             _copy_file if isinstance(ledger.database, SqliteFile) else _copy_rows, path
         )
         _check(path, ledger)
@@ -166,4 +166,4 @@ def _describe(path: Path) -> Backup:
     if copy is None:
         raise LedgerError(f"the copy {path} is empty")
     with closing(copy):
-        return Backup(path, path.stat().st_size, **copy.ask(row_counts))
+        return Backup(path, path.stat().st_size, **copy.read(row_counts))

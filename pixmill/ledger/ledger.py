@@ -18,10 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from pixmill.config.ledger_address import database_url, is_database_url
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import input_images as input_table
-from pixmill.ledger import payment_marks as again
-from pixmill.ledger import queries as reads
-from pixmill.ledger import scan
-from pixmill.ledger import writes as entries
+from pixmill.ledger import payment_marks, queries, scan, writes
 from pixmill.ledger.claims import Claims
 from pixmill.ledger.database import Database, database_at, retry_while_unavailable
 from pixmill.ledger.group_commit import GroupWriter
@@ -30,7 +27,6 @@ from pixmill.ledger.migrations import migrate, version_of
 from pixmill.ledger.records import (
     Attempt,
     Claim,
-    DoubtfulCall,
     KnownStates,
     MissingImages,
     Refused,
@@ -43,7 +39,7 @@ from pixmill.ledger.sqlite import DISPLACED, SqliteFile, create_parent_folder
 READ_PATIENCE_SECONDS = 300.0
 """How long a look-up waits for a database that is away."""
 
-Answered = TypeVar("Answered")
+Answer = TypeVar("Answer")
 
 
 class Ledger:
@@ -93,7 +89,7 @@ class Ledger:
 
     def record(self, recorded: Attempt) -> None:
         """Write an ended call and the outcome derived from it, durably."""
-        self.write(entries.record, recorded)
+        self.write(writes.record, recorded)
 
     def record_image(
         self,
@@ -118,7 +114,7 @@ class Ledger:
             "error": error,
             "ms": download_ms,
         }
-        self.write(entries.record_image, row)
+        self.write(writes.record_image, row)
 
     def record_input(self, image: InputImage) -> None:
         """Write the answer to a GET of an input image, durably."""
@@ -126,19 +122,19 @@ class Ledger:
 
     def begin_run(self, run_id: str, name: str) -> int:
         """Write down that a run starts and put jobs whose owner died into doubt; return how many those were."""
-        return self.write(entries.begin_run, (run_id, name))  # type: ignore[no-any-return]
+        return self.write(writes.begin_run, (run_id, name))  # type: ignore[no-any-return]
 
     def recover(self, run_id: str, name: str) -> int:
         """Put jobs whose owner died while a run goes on into doubt; return how many those were."""
-        return self.write(entries.recover, (run_id, name))  # type: ignore[no-any-return]
+        return self.write(writes.recover, (run_id, name))  # type: ignore[no-any-return]
 
     def mark_for_repayment(self, asked: Sequence[tuple[str, int]]) -> None:
         """Mark jobs, each with the attempts that it had when a person agreed, for one more payment each, durably."""
-        self.write(again.mark_for_repayment, asked)
+        self.write(payment_marks.mark_for_repayment, asked)
 
     def finish_run(self, run_id: str, summary: Mapping[str, Any]) -> None:
         """Write down how a run ended. Raises LedgerError where what it paid is on record in no ledger any more."""
-        self.write(entries.finish_run, (run_id, json.dumps(summary, allow_nan=False)))
+        self.write(writes.finish_run, (run_id, json.dumps(summary, allow_nan=False)))
         self._check_place()
 
     # Reading
@@ -162,22 +158,6 @@ class Ledger:
                 f"{self.database} is damaged: {problem}", hint=self.database.remedy
             )
 
-    def revision(self) -> str | None:
-        """Return a text that is another one after anything is written about a job; `None` where nobody watches that."""
-        return self.ask(revision_of)
-
-    def has_claims(self) -> bool:
-        """Whether a job is claimed: it may come to an end, or its process may, without a word in the ledger."""
-        return self.ask(reads.has_claims)
-
-    def is_empty(self) -> bool:
-        """Whether no job has ever been claimed."""
-        return self.ask(reads.is_empty)
-
-    def has_runs(self) -> bool:
-        """Whether a run was ever begun with it: a run that was refused makes the file, but begins nothing."""
-        return self.ask(reads.has_runs)
-
     def known(
         self, keys: Sequence[str | None], *, max_runs: int, retry_doubt: bool = False
     ) -> KnownStates:
@@ -185,27 +165,11 @@ class Ledger:
 
         A transient failure with runs left counts as pending, a job whose owner died as in doubt.
         """
-        return self.ask(reads.known, keys, max_runs, retry_doubt)
-
-    def settled(self, keys: Sequence[str | None]) -> pa.Table:
-        """Return for each of `keys` what `retry` chooses by: `state`, `error_code` (published so) and `attempts`."""
-        return self.ask(reads.settled, keys)
-
-    def in_doubt_calls(self) -> list[DoubtfulCall]:
-        """Return the jobs in doubt, longest ago first."""
-        return self.ask(again.in_doubt_calls)
-
-    def failed_renewals(self, run_id: str) -> int:
-        """How many jobs a run paid for, or tried to, that keep an earlier success, as their new call brought none."""
-        return self.ask(reads.failed_renewals, run_id)
+        return self.read(queries.known, keys, max_runs, retry_doubt)
 
     def scan(self, *, max_runs: int, retry_doubt: bool = False) -> Scan:
         """Return what `known` says of all jobs at once: less work than asking for each, where most are asked for."""
-        return self.ask(scan.scan, max_runs, retry_doubt)
-
-    def number_of_jobs(self) -> int:
-        """About how many jobs there are; they are not counted for it."""
-        return self.ask(scan.number_of_jobs)
+        return self.read(scan.scan, max_runs, retry_doubt)
 
     def outcomes(
         self, keys: Sequence[str | None], places: Sequence[int] = ()
@@ -217,7 +181,7 @@ class Ledger:
         """
         done = False
         while not done:
-            found = self.ask(reads.outcomes, keys, places)
+            found = self.read(queries.outcomes, keys, places)
             yield found
             keys = keys[found.num_rows :]
             places = places[found.num_rows :]
@@ -226,57 +190,42 @@ class Ledger:
     def missing_images(self, keys: Sequence[str | None]) -> Iterator[MissingImages]:
         """Yield what is missing of the paid jobs among `keys` and may still be had."""
         while keys:
-            found, number = self.ask(reads.missing_images, keys)
+            found, number = self.read(queries.missing_images, keys)
             yield from found
             keys = keys[number:]
 
     def inputs(self, urls: Sequence[str]) -> dict[str, InputImage]:
         """Return the last answer for each of `urls`, a batch of them; absent ones were never asked for."""
-        return self.ask(input_table.look_up, urls)
+        return self.read(input_table.look_up, urls)
 
     def bad_inputs(self, urls: Sequence[str]) -> dict[str, InputImage]:
         """Of `urls`, a batch of them, return those whose last answer was a problem."""
-        return self.ask(input_table.look_up_bad, urls)
+        return self.read(input_table.look_up_bad, urls)
 
     def kept_inputs(self, urls: Sequence[str]) -> list[str | None]:
         """Return for each of `urls`, a batch of them, the file of its image in the store, `None` if it was not kept."""
-        return self.ask(input_table.look_up_files, urls)
+        return self.read(input_table.look_up_files, urls)
 
-    def calls_of(self, run_id: str) -> int:
-        """How many HTTP calls a run has claimed."""
-        return self.ask(reads.calls_of, run_id)
+    def read(self, query: Callable[..., Answer], *about: Any, **options: Any) -> Answer:
+        """Return what `query`, a function of a connection, reads about `about`, all of it from one moment.
 
-    def spent(
-        self, *, account: str | None = None, since: int = 0, run_id: str | None = None
-    ) -> dict[str, float]:
-        """Return the money of calls by whether they were charged: `yes`, `no`, `unknown`."""
-        return self.ask(reads.spent, account, since, run_id)
+        It is asked again where the database went away meanwhile. Queries are in `pixmill.ledger.queries`, `scan`,
+        `payment_marks`, `underway`, `stats` and `billing`; the methods above are those that page or translate.
 
-    def mean_latency_ms(self, sample: int = 500) -> float | None:
-        """The mean latency of the last `sample` successful calls, `None` without any."""
-        return self.ask(reads.mean_latency_ms, sample)
-
-    def last_runs(self, name: str, limit: int = 5) -> list[dict[str, Any]]:
-        """The newest runs of the config `name`, newest first, as plain columns."""
-        return self.ask(reads.last_runs, name, limit)
-
-    def ask(self, question: Callable[..., Answered], *about: Any) -> Answered:
-        """Return what `question`, a function of a connection, reads about `about`, all of it from one moment.
-
-        It is asked anew where the database went away meanwhile.
+        >>> ledger.read(queries.spent, run_id="20261128-222708-c542c0")
         """
         with _translate_errors(self.database):
             return retry_while_unavailable(
                 self.database,
                 READ_PATIENCE_SECONDS,
-                partial(self._answer, question, *about),
+                partial(self._answer, query, *about, **options),
             )
 
     # Inside
 
     def _look_for_damage(self, found: "Future[str | None]") -> None:
         try:
-            found.set_result(self.ask(self.database.damage))
+            found.set_result(self.read(self.database.damage))
         except BaseException as error:
             found.set_exception(error)
 
@@ -291,9 +240,11 @@ class Ledger:
             with suppress(DBAPIError), self.database.writing.begin() as connection:
                 watch_jobs(connection)
 
-    def _answer(self, question: Callable[..., Answered], *about: Any) -> Answered:
+    def _answer(
+        self, query: Callable[..., Answer], *about: Any, **options: Any
+    ) -> Answer:
         with self.database.reading.connect() as connection:
-            return question(connection, *about)
+            return query(connection, *about, **options)
 
 
 def open_ledger(address: Path | str, *, read_only: bool = False) -> Ledger | None:

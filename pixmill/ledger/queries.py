@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sqlalchemy import Connection, and_, case, false, func, select
 
-from pixmill.ledger import payment_marks as again
+from pixmill.ledger import payment_marks
 from pixmill.ledger.bulk_lookup import look_up, look_up_first, nothing_known
 from pixmill.ledger.dead_owners import mark_left_by_the_dead
 from pixmill.ledger.records import KnownStates, MissingImages, State
@@ -67,12 +67,13 @@ def known(
 ) -> KnownStates:
     """Return what is known of each of `keys`, by position."""
     state = case(
-        (again.retryable_failure(max_runs), State.PENDING.value), else_=jobs.c.state
+        (payment_marks.retryable_failure(max_runs), State.PENDING.value),
+        else_=jobs.c.state,
     ).label("state")
-    lacks = again.lacks_images()
+    lacks = payment_marks.lacks_images()
     nowhere = and_(lacks, jobs.c.output_urls.is_(None))
     no_image = case((nowhere, _NOWHERE), (lacks, _MISSING), else_=0).label("missing")
-    wanted = case((again.wanted_again(max_runs, retry_doubt), 1)).label("again")
+    wanted = case((payment_marks.wanted_again(max_runs, retry_doubt), 1)).label("again")
     # Of a job in flight whether it would be paid for again if its owner is dead, and so has left it in doubt.
     if_dead = (
         and_(jobs.c.owner.is_not(None), jobs.c.runs + 1 < max_runs)
@@ -94,7 +95,7 @@ def known(
 def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
     """Return for each of `keys` what `retry` chooses by: `state`, `error_code` (published so) and `attempts`."""
     code = case(
-        (again.lacks_images(), jobs.c.image_error), else_=jobs.c.error_code
+        (payment_marks.lacks_images(), jobs.c.image_error), else_=jobs.c.error_code
     ).label("error_code")
     found = look_up(
         connection,
@@ -166,7 +167,11 @@ def calls_of(connection: Connection, run_id: str) -> int:
 
 
 def spent(
-    connection: Connection, account: str | None, since: int, run_id: str | None
+    connection: Connection,
+    *,
+    account: str | None = None,
+    since: int = 0,
+    run_id: str | None = None,
 ) -> dict[str, float]:
     """Return the money of calls by whether they were charged: `yes`, `no`, `unknown`."""
     query = select(attempts.c.charged, func.sum(attempts.c.price)).where(
@@ -180,14 +185,16 @@ def spent(
     return {charged: total or 0.0 for charged, total in rows}
 
 
-def mean_latency_ms(connection: Connection, sample: int) -> float | None:
+def mean_latency_ms(connection: Connection, sample: int = 500) -> float | None:
     """The mean latency of the last `sample` successful calls, `None` without any."""
     recent = select(attempts.c.latency_ms).where(attempts.c.verdict == "succeeded")
     newest = recent.order_by(attempts.c.id.desc()).limit(sample).subquery()
     return connection.execute(select(func.avg(newest.c.latency_ms))).scalar()
 
 
-def last_runs(connection: Connection, name: str, limit: int) -> list[dict[str, Any]]:
+def last_runs(
+    connection: Connection, name: str, limit: int = 5
+) -> list[dict[str, Any]]:
     """The newest runs of the config `name`, newest first, as plain columns."""
     query = (
         select(runs)

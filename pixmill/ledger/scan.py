@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlalchemy.sql.expression import ColumnElement
 
-from pixmill.ledger import payment_marks as again
+from pixmill.ledger import payment_marks
 from pixmill.ledger.records import KnownStates, State
 from pixmill.ledger.schema import jobs
 
@@ -116,7 +116,7 @@ def number_of_jobs(connection: Connection) -> int:
 
 
 def scan(connection: Connection, max_runs: int, retry_doubt: bool) -> Scan:
-    """Return where all jobs stand, as `reads.known` says of each."""
+    """Return where all jobs stand, as `queries.known` says of each."""
     line = jobs.c.job_key + cast(_BASE + _code(max_runs, retry_doubt), Text)
     is_key = (
         func.length(jobs.c.job_key) == _KEY_DIGITS
@@ -154,17 +154,21 @@ _PAGES = sql(
 def _code(max_runs: int, retry_doubt: bool) -> ColumnElement[int]:
     """What a plan asks of a job, as a number: its state and what else holds."""
     state = case(
-        (again.retryable_failure(max_runs), _STATES.index(State.PENDING)),
-        *((again.is_state(of), number) for number, of in enumerate(_STATES) if of),
+        (payment_marks.retryable_failure(max_runs), _STATES.index(State.PENDING)),
+        *(
+            (payment_marks.is_state(of), number)
+            for number, of in enumerate(_STATES)
+            if of
+        ),
         else_=0,
     )
-    missing = again.lacks_images()
+    missing = payment_marks.lacks_images()
     lost = missing & (jobs.c.image_error == "image_lost")
     bits = (
         (missing, _MISSING),
         (missing & jobs.c.output_urls.is_(None), _NOWHERE),
         (lost, _LOST),
-        (again.wanted_again(max_runs, retry_doubt), _AGAIN),
+        (payment_marks.wanted_again(max_runs, retry_doubt), _AGAIN),
         (jobs.c.owner.is_not(None), _UNSURE),
     )
     return sum((case((holds, bit), else_=0) for holds, bit in bits), start=state)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from pixmill.config.model import Config
 from pixmill.ledger import KnownStates, Ledger
-from pixmill.ledger.scan import Fingerprints, Scan
+from pixmill.ledger.scan import Fingerprints, Scan, number_of_jobs
 from pixmill.planning.jobs import JobBatch
 from pixmill.planning.packed_keys import unpack_keys
 from pixmill.tables import InputTable
@@ -42,7 +42,7 @@ class KnownJobs:
         """
         if not self._is_decided:
             self._is_decided = True
-            if self._ledger.number_of_jobs() <= _SCAN_GAIN * self._expected:
+            if self._ledger.read(number_of_jobs) <= _SCAN_GAIN * self._expected:
                 self._scan = self._ledger.scan(
                     max_runs=self._max_runs, retry_doubt=self._retry_doubt
                 )

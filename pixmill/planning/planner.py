@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
-from pixmill.ledger import KnownStates, Ledger, State
+from pixmill.ledger import KnownStates, Ledger, State, queries
 from pixmill.ledger.input_images import InputImage
 from pixmill.planning.computed_jobs import ComputedJobsFile
 from pixmill.planning.duplicates import conflicting_row_keys, mark_first_occurrences
@@ -324,7 +324,7 @@ def make_plan(
     )
     maker = JobExpander(config, table)
     builder = PlanBuilder(config, table, maker)
-    known = ledger if ledger is not None and not ledger.is_empty() else None
+    known = ledger if ledger is not None and not ledger.read(queries.is_empty) else None
     known_jobs = KnownJobs(known, config) if known else None
     bad_inputs = ledger.bad_inputs if ledger and source.images != "url" else None
     lookup = LedgerLookup(known_jobs, source.image_columns, bad_inputs, selection)
@@ -336,7 +336,7 @@ def make_plan(
     for batch, found in prefetch(summaries, lookup.look_up, ahead):
         builder.settle(batch, found)
     del lookup, known_jobs, summaries  # they hold a scan of the ledger
-    plan = builder.build(known.mean_latency_ms() if known else None)
+    plan = builder.build(known.read(queries.mean_latency_ms) if known else None)
     return replace(plan, selection=selection)
 
 

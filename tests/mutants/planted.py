@@ -345,7 +345,7 @@ MUTANTS = (
     Mutant(
         "let the ledger's read error count as absence",
         "pixmill/ledger/ledger.py",
-        "Ledger.ask",
+        "Ledger.read",
         "with _translate_errors(self.database):\n            return retry_while_unavailable(",
         "if True:\n            return retry_while_unavailable(",
         (LEDGER, "tests/pixmill/planning/test_plan.py", "tests/faults"),

@@ -19,7 +19,7 @@ from pixmill.datasets.verification import verify
 from pixmill.errors import LedgerError
 from pixmill.execution.prepare import prepare
 from pixmill.execution.status import read_status
-from pixmill.ledger import Claim, Ledger, Refused, State, open_ledger, schema
+from pixmill.ledger import Claim, Ledger, Refused, State, open_ledger, queries, schema
 from pixmill.ledger import ledger as ledger_module
 from pixmill.ledger.backup import back_up
 from pixmill.ledger.dialects import clock
@@ -45,7 +45,7 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 
 
 def count(ledger: Ledger, query: str) -> int:
-    return ledger.ask(
+    return ledger.read(
         lambda connection: int(connection.execute(text(query)).scalar_one())
     )
 
@@ -112,7 +112,7 @@ def test_a_commit_whose_answer_is_lost_happens_once(
         assert cut.cuts == 2
         assert (
             count(ledger, "SELECT count(*) FROM attempts"),
-            ledger.calls_of("run-1"),
+            ledger.read(queries.calls_of, "run-1"),
         ) == (1, 1)
         assert count(ledger, "SELECT runs FROM jobs") == 1
         ledger.close()
@@ -237,7 +237,7 @@ ledger.close()
     granted = [int(process.communicate(timeout=60)[0]) for process in started]
     assert sum(granted) == 100
     assert (
-        ledger.calls_of("run-1"),
+        ledger.read(queries.calls_of, "run-1"),
         count(ledger, "SELECT count(DISTINCT job_key) FROM attempts"),
     ) == (100, 100)
 
@@ -264,7 +264,7 @@ def test_a_lease_goes_by_the_clock_of_the_database(
     assert ledger.known(["k"], max_runs=3).states == [State.IN_FLIGHT]
     _alter(
         ledger,
-        f"UPDATE jobs SET lease_until = {ledger.ask(lambda connection: clock(connection)()) - 1}",
+        f"UPDATE jobs SET lease_until = {ledger.read(lambda connection: clock(connection)()) - 1}",
     )
     assert ledger.known(["k"], max_runs=3).states == [State.IN_DOUBT]
     assert ledger.begin_run("run-3", "pets") == 1
@@ -386,7 +386,7 @@ def test_a_copy_in_a_file_is_whole_and_of_one_moment(
 
 
 def _rows(ledger: Ledger, table: str) -> list[tuple[object, ...]]:
-    rows = ledger.ask(
+    rows = ledger.read(
         lambda connection: connection.execute(text(f"SELECT * FROM {table}")).all()
     )
     return sorted(map(tuple, rows), key=repr)

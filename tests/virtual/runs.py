@@ -18,7 +18,7 @@ from pixmill.execution.progress import ChunkCounts, RunCounters
 from pixmill.execution.stop_reasons import StopCode, StopReason
 from pixmill.execution.stop_signal import StopSignal
 from pixmill.execution.thread_executor import ThreadExecutor
-from pixmill.ledger import Attempt, Ledger, State
+from pixmill.ledger import Attempt, Ledger, State, queries
 from pixmill.ledger.process_owner import this_owner
 from pixmill.planning.jobs import Job
 from pixmill.tuning import THROTTLES_PER_JOB
@@ -194,7 +194,9 @@ class Store:
         executor.close()
         self._ended_in_time()
         downloads.close()
-        self._stopped_for_good_reason(stop, config, ledger.calls_of(run_id))
+        self._stopped_for_good_reason(
+            stop, config, ledger.read(queries.calls_of, run_id)
+        )
         total = ChunkCounts(*map(sum, zip(*counts, strict=True)))
         if sum(total) != len(jobs):
             world.fail(f"I4: {len(jobs)} jobs ended as {total}")

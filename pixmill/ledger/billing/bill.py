@@ -170,9 +170,9 @@ def grouping(text: str) -> tuple[str, ...]:
 
 def make_bill(ledger: Ledger, period: Period, by: Sequence[str] = ()) -> Bill:
     """Sum what the calls that ended in `period` came to."""
-    of_runs = ledger.ask(tariffs)
+    of_runs = ledger.read(tariffs)
     sums = []
-    for one in ledger.ask(call_sums, *period.microseconds(), by):
+    for one in ledger.read(call_sums, *period.microseconds(), by):
         tariff = of_runs.get(one.run_id)
         # Calls of processes that died have no price of their own: their run's is theirs.
         price = tariff.price if one.price is None and tariff else one.price

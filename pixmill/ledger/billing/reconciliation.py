@@ -321,6 +321,6 @@ def _ids(
     """A call at midnight may be of another day over there, so ids are looked for a day further out."""
     charged = [row.request_id for row in rows if row.request_id and row.charged]
     return (
-        ledger.ask(ids_only_there, *period.microseconds(margin_days=1), charged),
-        ledger.ask(ids_only_here, *period.microseconds(), charged),
+        ledger.read(ids_only_there, *period.microseconds(margin_days=1), charged),
+        ledger.read(ids_only_here, *period.microseconds(), charged),
     )

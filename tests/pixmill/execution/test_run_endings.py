@@ -13,7 +13,7 @@ from pixmill.datasets.report import page, thumbnails
 from pixmill.execution import image_downloads as downloads
 from pixmill.execution.prepare import PreparedRun, prepare
 from pixmill.execution.repair import repair
-from pixmill.ledger import RunLimits
+from pixmill.ledger import RunLimits, queries
 from tests.conftest import Project, Simulated, results, run_config
 from tests.faulty_server import FaultyServer, Peer, answer, stall
 from tests.pixmill.provider.answer_bodies import success
@@ -257,7 +257,7 @@ def test_a_run_is_recorded_before_its_page_is_made(
 
         def look(*arguments: Any, **named: Any) -> Path:
             (record,) = (project.folder / "out" / "pets" / "runs").glob("*.json")
-            (last,) = run.ledger.last_runs("pets")
+            (last,) = run.ledger.read(queries.last_runs, "pets")
             seen.append(
                 (json.loads(record.read_text())["exit_code"], last["finished_at"])
             )

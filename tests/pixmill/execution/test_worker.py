@@ -27,7 +27,7 @@ from pixmill.execution.worker_pool import (
     resolve_paths,
     with_absolute_paths,
 )
-from pixmill.ledger import State
+from pixmill.ledger import State, queries
 from pixmill.planning.jobs import Job, LocalImage
 from pixmill.storage import open_store
 from pixmill.storage.image_fetcher import ImageFetcher
@@ -183,7 +183,9 @@ def test_a_chunk_that_was_lost_goes_out_once_more_and_not_twice(
             assert not worker_pool.recover(chunk, RuntimeError("died"))
             assert answered(worker_pool, chunk).outcomes == ChunkCounts(succeeded=4)
             assert (
-                run.ledger.settled([job.key for job in chunk])["state"].to_pylist()
+                run.ledger.read(queries.settled, [job.key for job in chunk])[
+                    "state"
+                ].to_pylist()
                 == [State.SUCCEEDED.value] * 4
             )
             with pytest.raises(PixmillError, match="lost twice with row 1"):

@@ -43,7 +43,7 @@ def test_a_copy_goes_on_as_a_ledger(tmp_path: Path) -> None:
     with books(tmp_path / "copy", run="run-2") as copy:
         copy.calls = 1
         copy.call("2026-11-02T12:00", run="run-2")
-        assert copy.ledger.ask(row_counts) == {"jobs": 2, "attempts": 2, "runs": 2}
+        assert copy.ledger.read(row_counts) == {"jobs": 2, "attempts": 2, "runs": 2}
     with closing(sqlite3.connect(tmp_path / "copy" / "ledger.db")) as raw:
         assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from pixmill.errors import LedgerError
-from pixmill.ledger import Claim, Ledger, Refused, State
+from pixmill.ledger import Claim, Ledger, Refused, State, queries
 from pixmill.limits.fair_share import UsageReport
 from pixmill.limits.lease_table import LeaseRequest, share_out
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
@@ -123,7 +123,7 @@ def test_an_entry_that_can_not_be_written_takes_no_other_with_it(
         State.IN_FLIGHT,
         State.IN_FLIGHT,
     ]
-    assert ledger.calls_of("run-1") == 3
+    assert ledger.read(queries.calls_of, "run-1") == 3
     assert ledger.claim("k4", LIMITS) == Claim(1, 0)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from pixmill.ledger import Attempt, Claim, Ledger, Refused, State, open_ledger
+from pixmill.ledger import Attempt, Claim, Ledger, Refused, State, open_ledger, queries
 from pixmill.ledger.billing.bill import BY, make_bill, month_period
 from pixmill.ledger.schema import now_micros
 from pixmill.ledger.stats import row_counts
@@ -79,10 +79,13 @@ def test_a_call_whose_answer_comes_late_is_on_the_bill_once(
     assert counted(records, by) == {"yes": 0, "no": 0, "unknown": 1}
     records.record(answer(charged))
     assert counted(records, by) == {**dict.fromkeys(ENDINGS, 0), charged: 1}
-    assert records.spent(run_id="run-1").get(charged, 0.0) == (
+    assert records.read(queries.spent, run_id="run-1").get(charged, 0.0) == (
         ENDINGS[charged]["price"] or 0.0
     )
-    assert (records.calls_of("run-1"), records.ask(row_counts)["attempts"]) == (1, 1)
+    assert (
+        records.read(queries.calls_of, "run-1"),
+        records.read(row_counts)["attempts"],
+    ) == (1, 1)
 
 
 @pytest.mark.parametrize("opened", ["before", "meanwhile", "after"])

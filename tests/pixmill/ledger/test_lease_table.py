@@ -72,7 +72,7 @@ def test_a_lease_elsewhere_is_believed_until_it_ends(
     ask(ledger, "a")
     tell(ledger, "a", owner="elsewhere|boot|1|1")
     assert ask(ledger, "b").slots == 0
-    now = ledger.ask(lambda connection: clock(connection)())
+    now = ledger.read(lambda connection: clock(connection)())
     tell(ledger, "a", expires_at=now + int((LEASE_SECONDS - seconds) * 1e6))
     assert ask(ledger, "b").slots == 10
 
@@ -165,7 +165,7 @@ def test_a_record_that_can_not_be_read_keeps_its_lease_and_wants_nothing(
 def record_of(ledger: Ledger, lease: str) -> str:
     """What is on record of a process."""
     record = select(shares.c.record).where(shares.c.lease == lease)
-    return ledger.ask(lambda connection: connection.execute(record).scalar_one())
+    return ledger.read(lambda connection: connection.execute(record).scalar_one())
 
 
 def tell(ledger: Ledger, lease: str, **values: object) -> None:

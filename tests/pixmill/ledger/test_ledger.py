@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from pixmill.errors import LedgerError, UserError
-from pixmill.ledger import Attempt, Claim, Ledger, Refused, State, open_ledger
+from pixmill.ledger import Attempt, Claim, Ledger, Refused, State, open_ledger, queries
 from pixmill.ledger.schema import SCHEMA_VERSION
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
 from tests.pixmill.ledger.conftest import IN_A_FILE
@@ -104,7 +104,7 @@ def test_sixty_four_threads_never_claim_a_key_twice_nor_pass_the_cap(
     for thread in threads:
         thread.join()
     assert len(granted) == len(set(granted)) == 100
-    assert ledger.calls_of("run-1") == 100
+    assert ledger.read(queries.calls_of, "run-1") == 100
     assert ledger.claim("one more", capped) == Refused(None, "max_calls")
 
 
@@ -165,7 +165,7 @@ def test_what_was_recorded_is_there_for_the_next_process(ledger: Ledger) -> None
     )  # closing folds the log in: the file alone is the ledger
     again = Ledger(copy)
     assert again.known(["k"], max_runs=3).states == [State.SUCCEEDED]
-    assert again.spent(run_id="run-1") == {"yes": 0.2}
+    assert again.read(queries.spent, run_id="run-1") == {"yes": 0.2}
     again.close()
 
 
@@ -228,7 +228,7 @@ def test_processes_that_make_a_ledger_at_once_all_get_it(address: str) -> None:
         opened = list(pool.map(lambda _: open_ledger(address), range(8)))
     for ledger in opened:
         assert ledger
-        assert ledger.is_empty()
+        assert ledger.read(queries.is_empty)
         ledger.close()
 
 
@@ -293,7 +293,7 @@ def test_the_check_of_a_ledger_goes_on_beside_and_is_waited_for(
     ledger.begin_check()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ledger.check_sound)
-        assert ledger.is_empty()
+        assert ledger.read(queries.is_empty)
         assert not waiting.done()
         checked.set()
         with pytest.raises(LedgerError, match="row 7 missing from index"):

@@ -59,7 +59,7 @@ def ask(ledger: str, question: Callable[[Connection], Answered]) -> Answered:
     opened = open_ledger(ledger)
     assert opened
     try:
-        return opened.ask(question)
+        return opened.read(question)
     finally:
         opened.close()
 
