@@ -1,7 +1,9 @@
-"""A dry publication: some rows of a table go through all that is made of rows after paying, before anything is paid.
+"""A dry publication: some rows of a table go through all that is made of rows after paying, before
+anything is paid.
 
-Dataset, invalid rows, report and every export are written to a temporary folder by the code that writes them later.
-What fails there would fail after each run, with the pictures paid for and never published.
+Dataset, invalid rows, report and every export are written to a temporary folder by the code that
+writes them later. What fails there would fail after each run, with the pictures paid for and never
+published.
 """
 
 import logging
@@ -36,17 +38,19 @@ log = logging.getLogger(__name__)
 
 SAMPLE_ROWS = 32
 SAMPLE_JOBS = 512
-"""How much of the table is published dry: so many of its first rows, fewer where each makes many jobs."""
+"""How much of the table is published dry: so many of its first rows, fewer where each makes many
+jobs."""
 
 _DRY = RowProblem("dry", None, "")
 _NO_IMAGE = ImageData(b"", "0" * 64, ".jpg")
 
 
 def publish_dry(plan: Plan) -> None:
-    """Publish the first rows of a plan's table into a temporary folder, each as a job and as an invalid row.
+    """Publish the first rows of a plan's table into a temporary folder, each as a job and as an
+    invalid row.
 
-    Raises TableError with the columns that can't be published. A machine without room for a temporary folder says
-    nothing about the table: there it is left out, with a warning.
+    Raises TableError with the columns that can't be published. A machine without room for a
+    temporary folder says nothing about the table: there it is left out, with a warning.
     """
     jobs = _sample(plan)
     if jobs is None:
@@ -62,7 +66,8 @@ def publish_dry(plan: Plan) -> None:
 
 
 def _sample(plan: Plan) -> JobBatch | None:
-    """The jobs of the table's first rows, every row with a problem; `None` where the table has no rows."""
+    """The jobs of the table's first rows, every row with a problem; `None` where the table has no
+    rows."""
     rows = max(1, min(SAMPLE_ROWS, SAMPLE_JOBS // len(plan.maker.variants)))
     batch = next(
         (batch for batch in plan.table.batches(rows) if batch.rows.num_rows), None
@@ -80,7 +85,8 @@ def _failure(plan: Plan, jobs: JobBatch, folder: Path) -> Exception | None:
         if is_damage(error):
             return error
         raise
-    except Exception as error:  # whatever the table's values meet in three libraries
+    except Exception as error:
+        # Whatever the table's values meet in three libraries.
         return error
     return None
 

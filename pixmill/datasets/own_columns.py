@@ -1,7 +1,8 @@
-"""The dataset's own columns in their order: names, types, meanings, and where their values come from.
+"""The dataset's own columns in their order: names, types, meanings, and where their values come
+from.
 
-The schema of the dataset, what is copied from the ledger, what the report's page shows and `docs/dataset-columns.md`
-follow from this list.
+The schema of the dataset, what is copied from the ledger, what the report's page shows and
+`docs/dataset-columns.md` follow from this list.
 """
 
 from typing import NamedTuple
@@ -32,9 +33,11 @@ class OwnColumn(NamedTuple):
     when_null: str
     """For which rows a cell is null, in Markdown; `never` where that can't be."""
     from_ledger: bool = False
-    """Whether cells are those of the ledger's column of the same name; others are made in `ResultTable`."""
+    """Whether cells are those of the ledger's column of the same name; others are made in
+    `ResultTable`."""
     in_report: bool = True
-    """Whether the report's page holds it, beside the pictures that it finds by the columns of files."""
+    """Whether the report's page holds it, beside the pictures that it finds by the columns of
+    files."""
 
 
 OWN_COLUMNS: tuple[OwnColumn, ...] = (
@@ -250,4 +253,5 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "invalid and skipped rows",
     ),
 )
-"""All of them, in the order of the dataset. Users' programs rely on names and order: new ones go to the end."""
+"""All of them, in the order of the dataset. Users' programs rely on names and order: new ones go to
+the end."""

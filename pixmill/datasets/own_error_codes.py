@@ -1,4 +1,5 @@
-"""The error codes that are pixmill's own, beside those of the provider. `docs/error-codes.md` is made from these."""
+"""The error codes that are pixmill's own, beside those of the provider. `docs/error-codes.md` is
+made from these."""
 
 from typing import NamedTuple
 

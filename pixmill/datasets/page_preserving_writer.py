@@ -1,9 +1,11 @@
-"""Parquet files that follow each other under one name: each still holds its predecessor's pages where they were.
+"""Parquet files that follow each other under one name: each still holds its predecessor's pages
+where they were.
 
-pandas and pyarrow open a path twice, first for the footer and then for the pages. Where a rename falls between the
-two, the old footer is applied to the new file; as the old pages are there, at their offsets, the reader gets the old
-version whole. New pages go where there is room before, between or behind the old ones, so a file is seldom more than
-twice as large as its own pages. `pixmill export --format parquet` writes one without the others.
+pandas and pyarrow open a path twice, first for the footer and then for the pages. Where a rename
+falls between the two, the old footer is applied to the new file; as the old pages are there, at
+their offsets, the reader gets the old version whole. New pages go where there is room before,
+between or behind the old ones, so a file is seldom more than twice as large as its own pages.
+`pixmill export --format parquet` writes one without the others.
 """
 
 from collections import deque
@@ -18,13 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 OPTIONS = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": False}
-"""Without dictionaries, as zstd finds what repeats: a file is a tenth smaller and written in a fifth less time. Keys,
-prompts and URLs differ from row to row, and the dictionary of such a column is as long as the column."""
+"""Without dictionaries, as zstd finds what repeats: a file is a tenth smaller and written in a
+fifth less time. Keys, prompts and URLs differ from row to row, and the dictionary of such a column
+is as long as the column."""
 
 _BLOCK = 8 << 20
 _SURE_FACTOR = 4
 _SURE_BYTES = 1 << 20
-"""No row group is encoded in more bytes than this many times its size in memory, and so many for headers."""
+"""No row group is encoded in more bytes than this many times its size in memory, and so many for
+headers."""
 
 
 class Extent(NamedTuple):
@@ -35,7 +39,8 @@ class Extent(NamedTuple):
 
 
 class PagePreservingWriter:
-    """Writes a Parquet file, one row group a table, in which the pages of `predecessor` keep their places."""
+    """Writes a Parquet file, one row group a table, in which the pages of `predecessor` keep their
+    places."""
 
     def __init__(self, path: Path, schema: pa.Schema, predecessor: Path) -> None:
         self._open = ExitStack()
@@ -90,7 +95,8 @@ class PagePreservingWriter:
 
 
 def content_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's schema and own pages: equal for equal rows, wherever their pages lie."""
+    """Return the SHA-256 of a file's schema and own pages: equal for equal rows, wherever their
+    pages lie."""
     with path.open("rb") as file:
         digest = sha256(pq.ParquetFile(file).schema_arrow.serialize())
         for chunk in _chunk_extents(file):
@@ -108,7 +114,8 @@ def _blocks(file: BinaryIO, extent: Extent) -> Iterator[bytes]:
 
 
 def _page_extents(file: BinaryIO) -> list[Extent]:
-    """Where the pages that the footer of `file` names lie, in order, neighbours joined; nothing for no Parquet file."""
+    """Where the pages that the footer of `file` names lie, in order, neighbours joined; nothing for
+    no Parquet file."""
     try:
         chunks = sorted(_chunk_extents(file))
     except (pa.ArrowException, OSError):

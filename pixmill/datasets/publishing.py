@@ -1,4 +1,5 @@
-"""Publishing: the dataset of one config, rebuilt from its table and the ledger, put in place by one rename.
+"""Publishing: the dataset of one config, rebuilt from its table and the ledger, put in place by one
+rename.
 
 A reader sees the old version or the new one, never a mixture: the new one is written aside with
 page checksums, synced and read back first, and still holds the pages of the old one for readers
@@ -53,10 +54,12 @@ INVALID = "invalid.parquet"
 MANIFEST = "manifest.json"
 CONFIG = "config.yaml"
 PUBLISHED = (DATASET, INVALID, CONFIG, MANIFEST)
-"""What a publication writes, in the order in which others may see it: the dataset decides who was first."""
+"""What a publication writes, in the order in which others may see it: the dataset decides who was
+first."""
 
 NEXT = ".manifest.next.json"
-"""The manifest of the dataset that is about to be put in place, for whoever finds the one without the other."""
+"""The manifest of the dataset that is about to be put in place, for whoever finds the one without
+the other."""
 
 HISTORY = "history"
 RUNS = "runs"
@@ -71,7 +74,8 @@ PACKAGES = ("pixmill", "prefect", "pandas", "pyarrow", "requests", "SQLAlchemy")
 class Published:
     """Where the dataset is, what a run makes of it, and whether it is another one than before.
 
-    `stays` is how many pictures the dataset has that was left in place of what the run made, `None` where none was.
+    `stays` is how many pictures the dataset has that was left in place of what the run made, `None`
+    where none was.
     """
 
     path: Path
@@ -89,7 +93,8 @@ class PublishedFile(NamedTuple):
 
 
 def check_publishable(config: Config) -> None:
-    """Raise UserError where the dataset could not be written, before something is paid for that it would hold."""
+    """Raise UserError where the dataset could not be written, before something is paid for that it
+    would hold."""
     folder = config.dataset_folder
     check_writable(folder)
     for name in (HISTORY, RUNS):
@@ -114,12 +119,14 @@ def publish(
         published = open_store(config).publish(
             config.name, PUBLISHED, config.output.keep_versions, write
         )
-    give_back()  # the report comes next, and reads the dataset again
+    # The report comes next, and reads the dataset again.
+    give_back()
     return published
 
 
 def published_folder(config: Config, *, history: bool = False) -> Path:
-    """Return the folder of the dataset as it is published now, which is brought here where it is in a bucket.
+    """Return the folder of the dataset as it is published now, which is brought here where it is in
+    a bucket.
 
     Earlier versions are brought with `history` only.
     """
@@ -129,9 +136,8 @@ def published_folder(config: Config, *, history: bool = False) -> Path:
     for _ in range(LOOKS if config.bucket else 0):
         if not (folder / DATASET).exists() or _is_intact(folder):
             break
-        time.sleep(
-            LOOK_SECONDS
-        )  # a publication that is under way has put the one file, not yet the other
+        # A publication that is under way has put the one file, not yet the other.
+        time.sleep(LOOK_SECONDS)
         store.pull(config.name, PUBLISHED, history=history)
     return folder
 
@@ -180,7 +186,8 @@ def _publish(
         made = _manifest(plan, run_id, results.counts, rows, file)
         published = json.dumps(made, indent=1, allow_nan=False)
         if not changed:
-            dataset.unlink()  # readers are not disturbed
+            # Readers of the version that is published are not disturbed.
+            dataset.unlink()
         else:
             write_file(folder / NEXT, published.encode())
             open_store(plan.config).push(f"{plan.config.name}/{NEXT}")
@@ -193,9 +200,11 @@ def _publish(
 
 
 def complete_publication(config: Config) -> None:
-    """Put the manifest in place that a publication did not come to, where it was killed behind its dataset.
+    """Put the manifest in place that a publication did not come to, where it was killed behind its
+    dataset.
 
-    Without its manifest that version would count as damaged, and would not become one of `history/`.
+    Without its manifest that version would count as damaged, and would not become one of
+    `history/`.
     """
     folder = config.dataset_folder
     was_killed = config.bucket or (folder / NEXT).exists()
@@ -222,7 +231,8 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
 
 
 class Files(NamedTuple):
-    """The files that a publication writes rows to, and the dataset whose pages the new one keeps."""
+    """The files that a publication writes rows to, and the dataset whose pages the new one
+    keeps."""
 
     dataset: Path
     invalid: Path
@@ -238,16 +248,16 @@ def write_rows(
 ) -> tuple[int, int]:
     """Write both files batch by batch; return the number of rows and of invalid ones that are new.
 
-    Each batch comes with what the ledger knows of its positions; `firsts` marks the first position of each job key.
+    Each batch comes with what the ledger knows of its positions; `firsts` marks the first position
+    of each job key.
     """
     rows = 0
     new_invalid = 0
     with (
         PagePreservingWriter(files.dataset, results.schema, files.predecessor) as good,
         pq.ParquetWriter(files.invalid, INVALID_SCHEMA, **OPTIONS) as bad,
-        ThreadPoolExecutor(
-            1
-        ) as beside,  # encoding a batch needs no interpreter: the next one is read meanwhile
+        # Encoding a batch needs no interpreter: the next one is read meanwhile.
+        ThreadPoolExecutor(1) as beside,
     ):
         written: Future[None] | None = None
         position = 0
@@ -272,9 +282,11 @@ def write_rows(
 
 
 def _known(plan: Plan, ledger: Ledger, jobs: JobBatch) -> Iterator[pa.Table]:
-    """What the ledger has for each position: the outcome, and the file of the row's first input image.
+    """What the ledger has for each position: the outcome, and the file of the row's first input
+    image.
 
-    That is one table, which is there when this returns, or several one after another where answers are long.
+    That is one table, which is there when this returns, or several one after another where answers
+    are long.
     """
     rows = np.arange(len(jobs.keys)) // len(jobs.variants)
     looked_at = plan.config.input.images != "url"
@@ -298,7 +310,8 @@ def _with_inputs(outcomes: Iterator[pa.Table], inputs: pa.Array) -> Iterator[pa.
 
 
 def read_back(path: Path, rows: int, schema: pa.Schema) -> None:
-    """Read every page of a dataset that was written. Raises PixmillError where it holds anything else."""
+    """Read every page of a dataset that was written. Raises PixmillError where it holds anything
+    else."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         groups = range(file.metadata.num_row_groups)
         read = sum(file.read_row_group(group).num_rows for group in groups)
@@ -309,7 +322,8 @@ def read_back(path: Path, rows: int, schema: pa.Schema) -> None:
 
 
 def _is_intact(folder: Path) -> bool:
-    """Whether the published file is the one that its manifest describes: a damaged one is no version to keep."""
+    """Whether the published file is the one that its manifest describes: a damaged one is no
+    version to keep."""
     current = folder / DATASET
     return current.exists() and manifest_at(folder / MANIFEST).get("sha256") == hash_of(
         current
@@ -319,12 +333,14 @@ def _is_intact(folder: Path) -> bool:
 def _has_content_of(published: Path, written: Path) -> bool:
     try:
         return content_digest(published) == content_digest(written)
-    except (OSError, pa.ArrowException):  # nothing is published yet, or it is damaged
+    except (OSError, pa.ArrowException):
+        # Nothing is published yet, or it is damaged.
         return False
 
 
 def _keep_version(folder: Path, keep: int) -> None:
-    """Give the published version a second name in `history/` and forget the oldest beyond `keep`."""
+    """Give the published version a second name in `history/` and forget the oldest beyond
+    `keep`."""
     history = folder / HISTORY
     current = folder / DATASET
     if keep:
@@ -344,10 +360,12 @@ def _keep_version(folder: Path, keep: int) -> None:
 
 
 def _copy(file: Path, copy: Path) -> None:
-    """Give a file that no one writes to a second name, or its content where the file system has no such names."""
+    """Give a file that no one writes to a second name, or its content where the file system has no
+    such names."""
     try:
         os.link(file, copy)
-    except OSError:  # EPERM, ENOTSUP, EMLINK, EXDEV, ENOSYS: exFAT, FUSE and mounts each have their own
+    except OSError:
+        # EPERM, ENOTSUP, EMLINK, EXDEV, ENOSYS: exFAT, FUSE and mounts each have their own.
         with atomic_write(copy) as path:
             shutil.copyfile(file, path)
 

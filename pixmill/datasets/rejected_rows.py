@@ -1,4 +1,5 @@
-"""Invalid rows as a table for their owner: row number, column, reason, and the values as they stood in the input."""
+"""Invalid rows as a table for their owner: row number, column, reason, and the values as they stood
+in the input."""
 
 import json
 from collections import Counter
@@ -51,7 +52,8 @@ def invalid_rows(jobs: JobBatch) -> list[dict[str, Any]]:
 
 
 class PreviousRejects:
-    """What was invalid in the version that is published now; an unreadable file counts as nothing, so all is new."""
+    """What was invalid in the version that is published now; an unreadable file counts as nothing,
+    so all is new."""
 
     def __init__(self, path: Path) -> None:
         try:

@@ -1,7 +1,8 @@
 """One batch of jobs as rows of the dataset: the explicit schema and the join of input and ledger.
 
-A column that is a fact about the call is an entry of `pixmill.datasets.own_columns.OWN_COLUMNS` and a column of the
-ledger; others are made here, in `ResultTable.request_columns`, `status_columns` and `call_columns`.
+A column that is a fact about the call is an entry of `pixmill.datasets.own_columns.OWN_COLUMNS` and
+a column of the ledger; others are made here, in `ResultTable.request_columns`, `status_columns` and
+`call_columns`.
 """
 
 import json
@@ -56,7 +57,8 @@ class OutcomeCounts:
 
 
 def result_schema(own: pa.Schema, axes: Sequence[Axis] = ()) -> pa.Schema:
-    """Return the dataset's schema: the input's columns, then ours, prefixed with `pixmill_` where a name is taken."""
+    """Return the dataset's schema: the input's columns, then ours, prefixed with `pixmill_` where a
+    name is taken."""
     taken = set(own.names)
     ours = []
     for name, kind in _our_fields(axes):
@@ -85,7 +87,8 @@ def _axis_type(axis: Axis) -> pa.DataType:
 def description(
     config: Config, maker: JobExpander, schema: pa.Schema, own: pa.Schema
 ) -> dict[str, Any]:
-    """Say what the columns of `schema` mean: the sweep's axes, the columns that are read, and our names."""
+    """Say what the columns of `schema` mean: the sweep's axes, the columns that are read, and our
+    names."""
     ours = dict(
         zip(
             (name for name, _ in _our_fields(maker.sweep.axes)),
@@ -114,7 +117,8 @@ def description(
 
 
 class _Rows(NamedTuple):
-    """The jobs of a batch that become rows of the dataset, an element of each array for each row."""
+    """The jobs of a batch that become rows of the dataset, an element of each array for each
+    row."""
 
     jobs: JobBatch
     at: NDArray[np.intp]
@@ -141,8 +145,10 @@ class _Rows(NamedTuple):
         return pa.concat_arrays(columns).take(pa.array(begins + self.row))
 
     def pick(self, values: Any, at: NDArray[np.intp]) -> Any:
-        """Return `values`, an array or table, at `at`, which ascends; without a copy where nothing is left out."""
-        # Most tables have neither invalid rows nor a sweep: then it is all of the batch, or a slice of it.
+        """Return `values`, an array or table, at `at`, which ascends; without a copy where nothing
+        is left out."""
+        # Most tables have neither invalid rows nor a sweep: then it is all of the batch, or a slice
+        # of it.
         if len(at) and at[-1] - at[0] == len(at) - 1:
             return values.slice(int(at[0]), len(at))
         return values.take(pa.array(at))
@@ -168,9 +174,11 @@ class ResultTable:
     def rows(
         self, jobs: JobBatch, first: NDArray[np.bool_], known: pa.Table, start: int = 0
     ) -> pa.Table:
-        """Return the dataset rows of `jobs` that are at the positions from `start` on, one for each row of `known`.
+        """Return the dataset rows of `jobs` that are at the positions from `start` on, one for each
+        row of `known`.
 
-        `first` marks the first position of each job key, `known` is what the ledger has for its positions.
+        `first` marks the first position of each job key, `known` is what the ledger has for its
+        positions.
         """
         at = start + np.flatnonzero(jobs.taken[start : start + known.num_rows])
         row, variant = np.divmod(at, len(jobs.variants))
@@ -210,7 +218,8 @@ class ResultTable:
         }
 
     def _variant_columns(self, rows: _Rows) -> dict[str, pa.Array]:
-        """Return the columns that say which point and replicate a job is; an invalid row of a sweep is none of them."""
+        """Return the columns that say which point and replicate a job is; an invalid row of a sweep
+        is none of them."""
         variants = rows.jobs.variants
         variant = pa.array(rows.variant)
         if len(variants) > 1:
@@ -256,7 +265,8 @@ class ResultTable:
     ) -> pa.ChunkedArray:
         """Return why the images of paid jobs are missing, null where they are here."""
         missing = pc.and_(succeeded, pc.is_null(known["images"]))
-        if not self._by_file:  # a URL will do
+        # Where no file is wanted, a URL is all of an image.
+        if not self._by_file:
             missing = pc.and_(missing, pc.is_null(known["output_urls"]))
         reason = pc.coalesce(known["image_error"], pa.scalar("image_pending"))
         return pc.if_else(missing, reason, None)
@@ -264,7 +274,8 @@ class ResultTable:
     def _count(
         self, rows: _Rows, known: pa.Table, columns: Mapping[str, pa.ChunkedArray]
     ) -> None:
-        """Add what the rows hold to `counts`; what is counted by job is counted at the first of its rows."""
+        """Add what the rows hold to `counts`; what is counted by job is counted at the first of its
+        rows."""
         counts = self.counts
         status = columns["status"]
         counts.status.update(_frequencies(status))
@@ -285,7 +296,8 @@ class ResultTable:
         status: pa.ChunkedArray,
         lacks_images: pa.ChunkedArray,
     ) -> None:
-        """Count the problems that this run brought: calls that failed, and images that went missing."""
+        """Count the problems that this run brought: calls that failed, and images that went
+        missing."""
         outcome_here, image_here = (
             pc.fill_null(pc.equal(known[name], self._run_id), False)
             for name in ("outcome_run", "image_run")
@@ -324,7 +336,8 @@ def _job_codes(known: pa.Table, status: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _leave_out_waiting(known: pa.Table) -> pa.Table:
-    """Leave out images that the store has not taken: the ledger names them beside the code that says so."""
+    """Leave out images that the store has not taken: the ledger names them beside the code that
+    says so."""
     waits = pc.is_valid(known["image_error"])
     images = pc.if_else(waits, pa.scalar(None, IMAGES), known["images"])
     return known.set_column(known.column_names.index("images"), "images", images)

@@ -1,7 +1,8 @@
-"""A copy of a ledger that is whole and consistent although runs go on writing to it: a file, whatever it is a copy of.
+"""A copy of a ledger that is whole and consistent although runs go on writing to it: a file,
+whatever it is a copy of.
 
-Of a file SQLite's own online backup makes it: copying it misses what is still in the write-ahead log. Of a ledger in
-PostgreSQL all rows are read in one transaction, which sees one moment.
+Of a file SQLite's own online backup makes it: copying it misses what is still in the write-ahead
+log. Of a ledger in PostgreSQL all rows are read in one transaction, which sees one moment.
 """
 
 import fcntl
@@ -40,9 +41,9 @@ class Backup(NamedTuple):
 def back_up(ledger: Ledger, out: Path, *, overwrite: bool = False) -> Backup:
     """Copy `ledger` to the file `out`, check the copy, and put it in place by one rename.
 
-    Runs may go on meanwhile: the copy is the ledger as it was when copying began. Raises UserError where `out` can't
-    be written or exists and `overwrite` was not agreed to, or where another backup is writing it, LedgerError where
-    the copy is not sound.
+    Runs may go on meanwhile: the copy is the ledger as it was when copying began. Raises UserError
+    where `out` can't be written or exists and `overwrite` was not agreed to, or where another
+    backup is writing it, LedgerError where the copy is not sound.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,8 @@ def back_up(ledger: Ledger, out: Path, *, overwrite: bool = False) -> Backup:
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Keep other backups away from `out`: what is written aside has one name. Raises UserError where there is one."""
+    """Keep other backups away from `out`: what is written aside has one name. Raises UserError
+    where there is one."""
     lock = out.with_name(f".{out.name}.lock")
     with lock.open("a") as held:
         try:
@@ -111,7 +113,8 @@ def _make_copy(ledger: Ledger, path: Path) -> None:
 
 
 def _copy_file(connection: Connection, path: Path) -> None:
-    """In one step: one of several begins anew whenever another process writes, and might never end."""
+    """In one step: one of several begins anew whenever another process writes, and might never
+    end."""
     _remove(path)
     source: Any = connection.connection.driver_connection
     with closing(sqlite3.connect(path)) as copy:

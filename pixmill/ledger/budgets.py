@@ -1,8 +1,9 @@
-"""How many more calls the caps of a run allow: counted and summed within the transaction that claims them.
+"""How many more calls the caps of a run allow: counted and summed within the transaction that
+claims them.
 
-What counts is in the ledger, so neither a resumed run nor a parallel process starts from nothing: calls that were or
-may have been charged, and calls in flight as if they will be. All of a month is summed once; after that only the
-calls that were added since, less those that they supersede.
+What counts is in the ledger, so neither a resumed run nor a parallel process starts from nothing:
+calls that were or may have been charged, and calls in flight as if they will be. All of a month is
+summed once; after that only the calls that were added since, less those that they supersede.
 """
 
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ _ROUNDING = 1e-9
 
 
 class Room(NamedTuple):
-    """How many more calls are allowed, `None` without a cap, and the key of the config's `budget` that says so."""
+    """How many more calls are allowed, `None` without a cap, and the key of the config's `budget`
+    that says so."""
 
     calls: int | None
     cap: str
@@ -69,7 +71,8 @@ class Budgets:
         begin = month_begins(limits.timezone)
         of_account = attempts.c.account == limits.account
         first = of_account & (attempts.c.answered_at >= begin)
-        # A sum, so that no index on the time is used to look at the whole month again for the few that were added.
+        # A sum, so that no index on the time is used to look at the whole month again for the few
+        # that were added.
         later = of_account & (attempts.c.answered_at + 0 >= begin)
         meter = _Meter(first, later, jobs.c.claim_account == limits.account)
         return self._meters.setdefault((limits.account, begin), meter)
@@ -84,7 +87,8 @@ def month_begins(timezone: str) -> int:
 
 
 class _Meter:
-    """The money of the calls under one cap; `first` and `later` select ended calls, `claimed` those in flight."""
+    """The money of the calls under one cap; `first` and `later` select ended calls, `claimed` those
+    in flight."""
 
     def __init__(
         self,
@@ -99,7 +103,8 @@ class _Meter:
         self._ended = 0.0
 
     def spent(self, connection: Connection, price: float) -> float:
-        """Return what was or may have been charged, calls in flight included. Where no price is known it is `price`."""
+        """Return what was or may have been charged, calls in flight included. Where no price is
+        known it is `price`."""
         self._read_on(connection, price)
         in_flight = (
             select(func.count())

@@ -1,8 +1,9 @@
 """Look-ups of many job keys at once, read back columnar.
 
-The database writes the rows as CSV lines and returns one text, which Arrow parses: no tuple is made per row, and as
-neither needs the interpreter, a look-up in another thread continues while batches are prepared. What an answer holds
-can be long, and a batch has many: texts and tables are bounded by their bytes, not by the number of their rows.
+The database writes the rows as CSV lines and returns one text, which Arrow parses: no tuple is made
+per row, and as neither needs the interpreter, a look-up in another thread continues while batches
+are prepared. What an answer holds can be long, and a batch has many: texts and tables are bounded
+by their bytes, not by the number of their rows.
 """
 
 import json
@@ -49,7 +50,8 @@ _BATCH_KEYS = 2_500
 """Keys asked for by one statement: their lines are a text of about a megabyte."""
 
 _LONG_BYTES = 2_500
-"""From how many bytes on a line is asked for separately: `_BATCH_KEYS` shorter ones fit into one text."""
+"""From how many bytes on a line is asked for separately: `_BATCH_KEYS` shorter ones fit into one
+text."""
 
 _TEXT_BYTES = 8 << 20
 """How many bytes of long lines one statement returns, if it is more than one line."""
@@ -65,7 +67,8 @@ def look_up(
     columns: Sequence[ColumnElement[Any]],
     keys: Sequence[str | None],
 ) -> pa.Table:
-    """Return `columns` of the jobs `keys`, one row for each in their order; null where a key is unknown or `None`.
+    """Return `columns` of the jobs `keys`, one row for each in their order; null where a key is
+    unknown or `None`.
 
     For columns whose cells are short; see `look_up_first`.
     """
@@ -82,12 +85,13 @@ def look_up_first(
     keys: Sequence[str | None],
     places: Sequence[int] = (),
 ) -> pa.Table:
-    """Return `columns` of the jobs `keys` as `look_up` does, but no more rows than a table should have.
+    """Return `columns` of the jobs `keys` as `look_up` does, but no more rows than a table should
+    have.
 
-    Where cells are long, those are the rows of the first `keys`, at least of one: the others are asked for next.
-    Where `places` of the keys are given (rows of SQLite, or 0), they are looked for there first, and only those that
-    are elsewhere by their keys. The columns keep their names; those that hold JSON come as lists. Whole numbers are
-    int64, the rest is text.
+    Where cells are long, those are the rows of the first `keys`, at least of one: the others are
+    asked for next. Where `places` of the keys are given (rows of SQLite, or 0), they are looked for
+    there first, and only those that are elsewhere by their keys. The columns keep their names;
+    those that hold JSON come as lists. Whole numbers are int64, the rest is text.
     """
     found = _Found(connection, columns)
     asked = pa.array(keys, pa.string())
@@ -109,7 +113,8 @@ def look_up_first(
 
 
 class _Found:
-    """What a look-up has found: `tables` of keys and columns, and the keys of lines too `long` to be in them."""
+    """What a look-up has found: `tables` of keys and columns, and the keys of lines too `long` to
+    be in them."""
 
     def __init__(
         self, connection: Connection, columns: Sequence[ColumnElement[Any]]
@@ -176,8 +181,10 @@ class _Found:
             self.tables.append(_parse_lines(text, self._schema))
 
     def _lines(self, column: ColumnElement[Any]) -> Subquery:
-        """The key and the CSV line of each job whose `column` is one of the values that are bound."""
-        # One JSON parameter: ten thousand of their own take longer to name and bind than to look up.
+        """The key and the CSV line of each job whose `column` is one of the values that are
+        bound."""
+        # One JSON parameter: ten thousand of their own take longer to name and bind than to look
+        # up.
         wanted = json_values(bindparam("values")).table_valued("value")
         line = csv_line(*self._columns, jobs.c.job_key).label("line")
         rows = select(jobs.c.job_key, line).where(column.in_(select(wanted.c.value)))
@@ -228,7 +235,8 @@ def _kind(column: ColumnElement[Any]) -> pa.DataType:
 
 
 def _parse_lines(text: str, schema: pa.Schema) -> pa.Table:
-    """Return the table of `schema` that CSV lines of `csv_line` hold; columns of lists are JSON in them."""
+    """Return the table of `schema` that CSV lines of `csv_line` hold; columns of lists are JSON in
+    them."""
     data = text.encode()
     texts = {
         field.name: pa.string() if pa.types.is_list(field.type) else field.type
@@ -256,7 +264,8 @@ def _parse_lines(text: str, schema: pa.Schema) -> pa.Table:
 
 
 def _parse_lists(texts: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Return the lists of `kind` that `texts` are in JSON, null for null; all are parsed as one text."""
+    """Return the lists of `kind` that `texts` are in JSON, null for null; all are parsed as one
+    text."""
     if texts.null_count == len(texts):
         return pa.nulls(len(texts), kind)
     lines = pc.binary_join_element_wise('{"":', texts.drop_null(), "}\n", "")

@@ -2,17 +2,17 @@
 
 A claim is one conditional upsert. Who may claim a job, whose row says what is known of it:
 
-| the job                                                        | who may claim it | rule                |
-|----------------------------------------------------------------|------------------|---------------------|
-| has no row                                                     | any run          | the insert          |
-| is `pending`                                                   | any run          | `never_ended`       |
-| failed transiently in fewer than `max_runs` runs               | another run      | `failed_elsewhere`  |
-| has an outcome and is marked for one more payment              | any run          | `marked`            |
-| is in doubt, and the config retries that                       | another run      | `doubted_elsewhere` |
-| anything else: succeeded, refused, failed, in flight, in doubt | nobody           |                     |
+| the job                                          | who may claim it | rule                |
+|--------------------------------------------------|------------------|---------------------|
+| has no row                                       | any run          | the insert          |
+| is `pending`                                     | any run          | `never_ended`       |
+| failed transiently in fewer than `max_runs` runs | another run      | `failed_elsewhere`  |
+| has an outcome, and a mark for one more payment  | any run          | `marked`            |
+| is in doubt, and the config retries that         | another run      | `doubted_elsewhere` |
+| is anything else                                 | nobody           |                     |
 
-The last two but one hold for a job that nobody has in flight, and that fewer than `max_runs` runs tried in vain
-(`pixmill.ledger.payment_marks`). Its outcome stays until the call brings another one.
+The rules `marked` and `doubted_elsewhere` hold for a job that nobody has in flight, and that fewer than `max_runs` runs
+tried in vain (`pixmill.ledger.payment_marks`). Its outcome stays until the call brings another one.
 """
 
 import json
@@ -98,7 +98,8 @@ _SPEND = (
 
 
 class Claims:
-    """Grants claims through one open ledger; `check_place` raises LedgerError where that is not in its place."""
+    """Grants claims through one open ledger; `check_place` raises LedgerError where that is not in
+    its place."""
 
     def __init__(self, check_place: Callable[[], None]) -> None:
         self._budgets = Budgets()
@@ -111,7 +112,8 @@ class Claims:
     def claim(
         self, connection: Connection, entries: Sequence[tuple[str, RunLimits]]
     ) -> list[Claim | Refused]:
-        """Grant what the states and the budgets allow. Raises LedgerError where the ledger was taken away."""
+        """Grant what the states and the budgets allow. Raises LedgerError where the ledger was
+        taken away."""
         self._check_place()
         granted: dict[tuple[str, str], Claim] = {}
         over_budget: dict[str, str] = {}
@@ -123,7 +125,8 @@ class Claims:
                     granted[key, limits.run_id] = claim
                 keys = [] if room.calls is None else keys[room.calls :]
             over_budget.update(dict.fromkeys(keys, room.cap))
-        # Of a key that is listed twice the first one gets the claim, the second hears in which state that left it.
+        # Of a key that is listed twice the first one gets the claim, the second hears in which
+        # state that left it.
         claims = [granted.pop((key, limits.run_id), None) for key, limits in entries]
         return [
             claim or _refuse(connection, key, limits, over_budget.get(key, ""))
@@ -151,7 +154,8 @@ _STATE = select(jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_DOUBT)).where(
 
 
 def _refuse(connection: Connection, key: str, limits: RunLimits, cap: str) -> Refused:
-    """Say why a key was not claimed: a key that could have been was refused because of the budget's `cap`."""
+    """Say why a key was not claimed: a key that could have been was refused because of the budget's
+    `cap`."""
     found = connection.execute(_STATE, {"key": key, **_rules(limits)}).first()
     if found is None:
         return Refused(None, cap)

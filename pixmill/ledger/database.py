@@ -1,4 +1,5 @@
-"""What a ledger asks of its database beyond SQL, and how one waits for a database that can't be had."""
+"""What a ledger asks of its database beyond SQL, and how one waits for a database that can't be
+had."""
 
 import logging
 import time
@@ -43,13 +44,16 @@ class Database(Protocol):
         """Keep all other writers out until the transaction ends."""
 
     def mark(self, connection: Connection, number: int, /) -> bool:
-        """Number a group of entries in the transaction that writes it; False: it was committed before."""
+        """Number a group of entries in the transaction that writes it; False: it was committed
+        before."""
 
     def passing(self, problem: DBAPIError) -> str | None:
-        """Say why a statement failed that can be tried again as it is; `None` where that is no use."""
+        """Say why a statement failed that can be tried again as it is; `None` where that is no
+        use."""
 
     def displacement(self) -> str | None:
-        """Say what became of it where it is not in its place any more since the first call; else `None`."""
+        """Say what became of it where it is not in its place any more since the first call; else
+        `None`."""
 
     def damage(self, connection: Connection, /) -> str | None:
         """Say what is wrong with the look-up of job keys; `None` where it is sound."""
@@ -65,7 +69,8 @@ class Database(Protocol):
 
 
 def database_at(address: Path | str) -> Database:
-    """Return the database that `address` names. Raises UserError where its driver is not installed."""
+    """Return the database that `address` names. Raises UserError where its driver is not
+    installed."""
     if not is_database_url(address):
         return SqliteFile(Path(address))
     # Here, as it loads a driver that few need.
@@ -77,7 +82,8 @@ def database_at(address: Path | str) -> Database:
 def retry_while_unavailable(
     database: Database, seconds: float, work: Callable[[], Result]
 ) -> Result:
-    """Return what `work` returns, tried again for `seconds` while the database is locked or away; say so once."""
+    """Return what `work` returns, tried again for `seconds` while the database is locked or away;
+    say so once."""
     begun = time.monotonic()
     told = False
     stale = False

@@ -1,4 +1,5 @@
-"""Jobs that dead processes left claimed: nobody knows whether their calls were sent, so each may have been charged."""
+"""Jobs that dead processes left claimed: nobody knows whether their calls were sent, so each may
+have been charged."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +18,8 @@ from pixmill.ledger.schema import jobs
 def held_by_the_dead(
     connection: Connection, columns: Sequence[ColumnElement[Any]]
 ) -> list[Row[Any]]:
-    """Return `columns`, `owner` and `lease_until` of all jobs that are claimed by a process that is dead."""
+    """Return `columns`, `owner` and `lease_until` of all jobs that are claimed by a process that is
+    dead."""
     held = select(*dict.fromkeys((*columns, jobs.c.owner, jobs.c.lease_until)))
     rows = connection.execute(held.where(jobs.c.owner.is_not(None))).all()
     now = clock(connection)
@@ -25,10 +27,11 @@ def held_by_the_dead(
 
 
 def mark_left_by_the_dead(connection: Connection, found: pa.Table) -> pa.BooleanArray:
-    """Mark those of jobs that were looked up which a dead process left in doubt, whatever their state says.
+    """Mark those of jobs that were looked up which a dead process left in doubt, whatever their
+    state says.
 
-    `found` has the columns `state`, `owner` and `lease_until`. A job that had succeeded before is none of them: its
-    picture is still there.
+    `found` has the columns `state`, `owner` and `lease_until`. A job that had succeeded before is
+    none of them: its picture is still there.
     """
     left = [False] * found.num_rows
     now = clock(connection)

@@ -1,4 +1,5 @@
-"""The SQL that the two databases spell each in their own way; everywhere else a statement is the same for both."""
+"""The SQL that the two databases spell each in their own way; everywhere else a statement is the
+same for both."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -38,9 +39,11 @@ class octets(FunctionElement[int]):  # noqa: N801
 
 
 class csv_line(FunctionElement[str]):  # noqa: N801
-    """A row as a CSV line: texts in single quotes, others as they are, and nothing or NULL in place of a null.
+    """A row as a CSV line: texts in single quotes, others as they are, and nothing or NULL in place
+    of a null.
 
-    No text may hold NUL, which SQLite takes for its end; `pixmill.provider.responses` leaves it out of answers.
+    No text may hold NUL, which SQLite takes for its end; `pixmill.provider.responses` leaves it out
+    of answers.
     """
 
     name = "csv_line"
@@ -70,8 +73,8 @@ for _construct, (_sqlite, _postgresql) in _SPELLINGS.items():
 
 @compiles(csv_line, "sqlite")
 def _print_line(element: csv_line, compiler: Any, **options: Any) -> str:
-    # One call of C writes the whole line. %Q quotes a text and writes NULL for null; %s is faster, and enough for
-    # numbers.
+    # One call of C writes the whole line. %Q quotes a text and writes NULL for null; %s is faster,
+    # and enough for numbers.
     cells = element.clauses.clauses
     pattern = ",".join("%Q" if _is_text(cell) else "%s" for cell in cells)
     return f"printf('{pattern}', {compiler.process(element.clauses, **options)})"
@@ -125,10 +128,11 @@ def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
 def run(
     connection: Connection, statement: ClauseElement, rows: Sequence[Mapping[str, Any]]
 ) -> CursorResult[Any]:
-    """Run a statement of the paying path, which has parameters for all that differs, with each of `rows`.
+    """Run a statement of the paying path, which has parameters for all that differs, with each of
+    `rows`.
 
-    It is compiled once, and the driver gets the values as they are: SQLAlchemy would take longer to look at those of a
-    row than SQLite to write it. A row may hold more than the statement asks for.
+    It is compiled once, and the driver gets the values as they are: SQLAlchemy would take longer to
+    look at those of a row than SQLite to write it. A row may hold more than the statement asks for.
     """
     dialect = connection.dialect
     compiled = _compiled.get((statement, dialect.name))
@@ -141,7 +145,8 @@ def run(
 
 
 def upsert(dialect: str, build: Callable[[Any], Any]) -> TextClause:
-    """Return what `build` makes of the `insert` of a dialect, as text: SQLAlchemy compiles an upsert at every use."""
+    """Return what `build` makes of the `insert` of a dialect, as text: SQLAlchemy compiles an
+    upsert at every use."""
     module: Any = import_module(f"sqlalchemy.dialects.{dialect}")
     return text(
         str(build(module.insert).compile(dialect=module.dialect(paramstyle="named")))
@@ -154,7 +159,8 @@ _SERVER_TIME = text(
 
 
 def clock(connection: Connection) -> Callable[[], int]:
-    """The clock that leases go by, in microseconds since 1970 UTC: the database server's, else this machine's."""
+    """The clock that leases go by, in microseconds since 1970 UTC: the database server's, else this
+    machine's."""
     if connection.dialect.name == "sqlite":
         return now_micros
     return cache(lambda: int(connection.execute(_SERVER_TIME).scalar_one()))

@@ -1,6 +1,8 @@
-"""Which kind of disk a folder is on: SQLite's write-ahead log needs shared memory and locks that network disks lack.
+"""Which kind of disk a folder is on: SQLite's write-ahead log needs shared memory and locks that
+network disks lack.
 
-A ledger on one works until two machines write to it, and then loses payments: <https://www.sqlite.org/wal.html>.
+A ledger on one works until two machines write to it, and then loses payments:
+<https://www.sqlite.org/wal.html>.
 """
 
 from pathlib import Path
@@ -16,11 +18,13 @@ _HOSTS = "9p virtiofs vboxsf vmhgfs vmhgfs-fuse prl_fs grpcfuse osxfs fakeowner"
 """What a virtual machine, and with it a container, is given of the machine around it."""
 
 _NETWORK = frozenset(" ".join((_SERVERS, _CLUSTERS, _BUCKETS, _HOSTS)).split())
-"""Types of disks, and what stands behind a FUSE mount, of which more than one machine may have a part."""
+"""Types of disks, and what stands behind a FUSE mount, of which more than one machine may have a
+part."""
 
 
 def network_filesystem(path: Path, mounts: Path = _MOUNTS) -> str | None:
-    """Return the type of the network disk that `path` is on, `None` where it is on no such disk or nobody knows.
+    """Return the type of the network disk that `path` is on, `None` where it is on no such disk or
+    nobody knows.
 
     A link is on the disk that it leads to.
     """
@@ -28,7 +32,8 @@ def network_filesystem(path: Path, mounts: Path = _MOUNTS) -> str | None:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # no Linux
         return None
-    # Spaces and the like stand there as octal numbers. Of two mounts on one place the later one is seen.
+    # Spaces and the like stand there as octal numbers. Of two mounts on one place the later one is
+    # seen.
     fields = [line.split()[:3] for line in lines if len(line.split()) > 2]
     places = [
         (Path(place.encode().decode("unicode_escape")), source, kind)
@@ -45,7 +50,8 @@ def network_filesystem(path: Path, mounts: Path = _MOUNTS) -> str | None:
 
 
 def _names(source: str, kind: str) -> set[str]:
-    """The names of a mount's type: of `fuse.sshfs` the part that says what it is; plain FUSE says it in its source."""
+    """The names of a mount's type: of `fuse.sshfs` the part that says what it is; plain FUSE says
+    it in its source."""
     family, _, member = kind.lower().partition(".")
     if family in ("fuse", "fuseblk") and not member:
         return {source.lower().partition(mark)[0] for mark in (":", "#")}

@@ -1,7 +1,8 @@
 """The ledger's one writer thread: whatever waits is written together and synced by one commit.
 
-Callers block until their entry is on disk. Durability costs one sync per commit, so thirty threads that wait
-together pay for it once. An entry that can't be written is refused alone, and its group is written without it.
+Callers block until their entry is on disk. Durability costs one sync per commit, so thirty threads
+that wait together pay for it once. An entry that can't be written is refused alone, and its group
+is written without it.
 """
 
 import threading
@@ -29,11 +30,13 @@ Apply = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 MAX_GROUP = 500
 
 PATIENCE_SECONDS = 3600.0
-"""How long a ledger that is locked or away is waited for: what is paid for meanwhile has to be written down."""
+"""How long a ledger that is locked or away is waited for: what is paid for meanwhile has to be
+written down."""
 
 
 class _PendingWrite:
-    """What a caller waits on: released once its entry is committed, or with the error that prevented it."""
+    """What a caller waits on: released once its entry is committed, or with the error that
+    prevented it."""
 
     __slots__ = ("apply", "entry", "error", "lock", "result")
 
@@ -48,9 +51,11 @@ class _PendingWrite:
 
 
 class GroupWriter:
-    """Commits entries in groups on a thread of its own. After a failed commit nothing is accepted any more.
+    """Commits entries in groups on a thread of its own. After a failed commit nothing is accepted
+    any more.
 
-    `undone` is called where a transaction ended without a commit that is known of: what was read in it is not so.
+    `undone` is called where a transaction ended without a commit that is known of: what was read in
+    it is not so.
     """
 
     def __init__(self, database: Database, undone: Callable[[], None]) -> None:
@@ -67,7 +72,8 @@ class GroupWriter:
         self._thread.start()
 
     def write(self, apply: Apply, entry: Any) -> Any:
-        """Write one entry and return its result once it is on disk. Raises LedgerError if that failed."""
+        """Write one entry and return its result once it is on disk. Raises LedgerError if that
+        failed."""
         if self._broken:
             raise self._broken
         ticket = _PendingWrite(apply, entry)
@@ -115,7 +121,8 @@ class GroupWriter:
             ticket.lock.release()
 
     def _report(self, problem: Exception) -> Exception:
-        """Return what the caller hears of `problem`; write nothing more unless an entry alone is to blame."""
+        """Return what the caller hears of `problem`; write nothing more unless an entry alone is to
+        blame."""
         if not isinstance(problem, SQLAlchemyError):
             return problem
         reason = str(getattr(problem, "orig", problem)) or type(problem).__name__
@@ -129,7 +136,8 @@ class GroupWriter:
         return self._broken
 
     def _apply_when_free(self, group: list[_PendingWrite]) -> None:
-        """Wait for as long as the database is held by another process or away. No group is written twice."""
+        """Wait for as long as the database is held by another process or away. No group is written
+        twice."""
         self._groups += 1
         retry_while_unavailable(
             self._database, PATIENCE_SECONDS, partial(self._try, group, self._groups)
@@ -147,7 +155,8 @@ class GroupWriter:
         with self._database.writing.begin() as connection:
             self._database.lock(connection)
             if not self._database.mark(connection, number):
-                # The commit that was lost sight of did happen, with the results that the tickets have.
+                # The commit that was lost sight of did happen, with the results that the tickets
+                # have.
                 return
             for apply in kinds:
                 tickets = [ticket for ticket in group if ticket.apply == apply]
@@ -157,9 +166,11 @@ class GroupWriter:
 
 
 def _is_of_an_entry(problem: Exception) -> bool:
-    """Whether a group failed for what stands in one of its entries, and not for the state of the database."""
+    """Whether a group failed for what stands in one of its entries, and not for the state of the
+    database."""
     if isinstance(problem, ProgrammingError):
-        # What the driver itself refuses, a value of a type that it does not know, has no code of the database.
+        # What the driver itself refuses, a value of a type that it does not know, has no code of
+        # the database.
         codes = (
             getattr(problem.orig, name, None)
             for name in ("sqlite_errorcode", "sqlstate")
@@ -167,7 +178,8 @@ def _is_of_an_entry(problem: Exception) -> bool:
         return not any(codes)
     if isinstance(problem, DBAPIError):
         return isinstance(problem, DataError | IntegrityError)
-    # What is no error of a database at all comes from the values, as does one before they got there.
+    # What is no error of a database at all comes from the values, as does one before they got
+    # there.
     return isinstance(problem, StatementError) or not isinstance(
         problem, SQLAlchemyError
     )

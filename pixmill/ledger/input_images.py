@@ -1,6 +1,7 @@
 """What is known of input images: one row a URL, renewed by each look at it.
 
-Nothing here was paid for; it stands in the ledger so that one answer serves every run and every config of a store.
+Nothing here was paid for; it stands in the ledger so that one answer serves every run and every
+config of a store.
 """
 
 import json
@@ -40,7 +41,8 @@ inputs = Table(
     Column("format", Text),
     Column("bytes", Integer),
     PrimaryKeyConstraint("url").ddl_if(dialect="sqlite"),
-    # A B-tree of PostgreSQL takes no text as long as a URL may be. One process writes at a time: none is there twice.
+    # A B-tree of PostgreSQL takes no text as long as a URL may be. One process writes at a time:
+    # none is there twice.
     Index("inputs_by_url", "url", postgresql_using="hash").ddl_if(dialect="postgresql"),
 )
 

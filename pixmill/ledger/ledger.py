@@ -1,6 +1,7 @@
 """The open ledger: claims and recorded answers go in through one writer, look-ups come out.
 
-Every write returns once it is on disk. A look-up that fails raises LedgerError: only proven absence may pay.
+Every write returns once it is on disk. A look-up that fails raises LedgerError: only proven absence
+may pay.
 """
 
 import json
@@ -43,7 +44,8 @@ Answer = TypeVar("Answer")
 
 
 class Ledger:
-    """An open ledger at `address`, a file or the URL of a database. `read_only` ones refuse to write."""
+    """An open ledger at `address`, a file or the URL of a database. `read_only` ones refuse to
+    write."""
 
     def __init__(self, address: Path | str, *, read_only: bool = False) -> None:
         self.address = address
@@ -84,7 +86,8 @@ class Ledger:
         return self._writer.write(apply, entry)
 
     def claim(self, job_key: str, limits: RunLimits) -> Claim | Refused:
-        """Claim `job_key` for one call of a run, reserve the call in its budgets and write the intent, durably."""
+        """Claim `job_key` for one call of a run, reserve the call in its budgets and write the
+        intent, durably."""
         return self.write(self._claims.claim, (job_key, limits))  # type: ignore[no-any-return]
 
     def record(self, recorded: Attempt) -> None:
@@ -121,7 +124,8 @@ class Ledger:
         self.write(input_table.record, image)
 
     def begin_run(self, run_id: str, name: str) -> int:
-        """Write down that a run starts and put jobs whose owner died into doubt; return how many those were."""
+        """Write down that a run starts and put jobs whose owner died into doubt; return how many
+        those were."""
         return self.write(writes.begin_run, (run_id, name))  # type: ignore[no-any-return]
 
     def recover(self, run_id: str, name: str) -> int:
@@ -129,18 +133,21 @@ class Ledger:
         return self.write(writes.recover, (run_id, name))  # type: ignore[no-any-return]
 
     def mark_for_repayment(self, asked: Sequence[tuple[str, int]]) -> None:
-        """Mark jobs, each with the attempts that it had when a person agreed, for one more payment each, durably."""
+        """Mark jobs, each with the attempts that it had when a person agreed, for one more payment
+        each, durably."""
         self.write(payment_marks.mark_for_repayment, asked)
 
     def finish_run(self, run_id: str, summary: Mapping[str, Any]) -> None:
-        """Write down how a run ended. Raises LedgerError where what it paid is on record in no ledger any more."""
+        """Write down how a run ended. Raises LedgerError where what it paid is on record in no
+        ledger any more."""
         self.write(writes.finish_run, (run_id, json.dumps(summary, allow_nan=False)))
         self._check_place()
 
     # Reading
 
     def begin_check(self) -> None:
-        """Begin in a thread what `check_sound` waits for: with a million jobs it takes many seconds."""
+        """Begin in a thread what `check_sound` waits for: with a million jobs it takes many
+        seconds."""
         if self._soundness is None:
             self._soundness = Future()
             Thread(
@@ -168,16 +175,19 @@ class Ledger:
         return self.read(queries.known, keys, max_runs, retry_doubt)
 
     def scan(self, *, max_runs: int, retry_doubt: bool = False) -> Scan:
-        """Return what `known` says of all jobs at once: less work than asking for each, where most are asked for."""
+        """Return what `known` says of all jobs at once: less work than asking for each, where most
+        are asked for."""
         return self.read(scan.scan, max_runs, retry_doubt)
 
     def outcomes(
         self, keys: Sequence[str | None], places: Sequence[int] = ()
     ) -> Iterator[pa.Table]:
-        """Yield the `OUTCOME_COLUMNS` of `keys`, a row for each in their order; null where nothing is known.
+        """Yield the `OUTCOME_COLUMNS` of `keys`, a row for each in their order; null where nothing
+        is known.
 
-        That is one table, or several where answers are so long that one would be large. Where `places` of the keys are
-        given, as `KnownStates` has them, the outcomes are looked for there first.
+        That is one table, or several where answers are so long that one would be large. Where
+        `places` of the keys are given, as `KnownStates` has them, the outcomes are looked for there
+        first.
         """
         done = False
         while not done:
@@ -195,7 +205,8 @@ class Ledger:
             keys = keys[number:]
 
     def inputs(self, urls: Sequence[str]) -> dict[str, InputImage]:
-        """Return the last answer for each of `urls`, a batch of them; absent ones were never asked for."""
+        """Return the last answer for each of `urls`, a batch of them; absent ones were never asked
+        for."""
         return self.read(input_table.look_up, urls)
 
     def bad_inputs(self, urls: Sequence[str]) -> dict[str, InputImage]:
@@ -203,14 +214,17 @@ class Ledger:
         return self.read(input_table.look_up_bad, urls)
 
     def kept_inputs(self, urls: Sequence[str]) -> list[str | None]:
-        """Return for each of `urls`, a batch of them, the file of its image in the store, `None` if it was not kept."""
+        """Return for each of `urls`, a batch of them, the file of its image in the store, `None` if
+        it was not kept."""
         return self.read(input_table.look_up_files, urls)
 
     def read(self, query: Callable[..., Answer], *about: Any, **options: Any) -> Answer:
-        """Return what `query`, a function of a connection, reads about `about`, all of it from one moment.
+        """Return what `query`, a function of a connection, reads about `about`, all of it from one
+        moment.
 
-        It is asked again where the database went away meanwhile. Queries are in `pixmill.ledger.queries`, `scan`,
-        `payment_marks`, `underway`, `stats` and `billing`; the methods above are those that page or translate.
+        It is asked again where the database went away meanwhile. Queries are in
+        `pixmill.ledger.queries`, `scan`, `payment_marks`, `underway`, `stats` and `billing`; the
+        methods above are those that page or translate.
 
         >>> ledger.read(queries.spent, run_id="20261128-222708-c542c0")
         """
@@ -235,7 +249,8 @@ class Ledger:
             raise LedgerError(reason, hint=DISPLACED)
 
     def _watch_jobs(self) -> None:
-        """Have the jobs watched in a ledger that an earlier version made; what that is for can do without."""
+        """Have the jobs watched in a ledger that an earlier version made; what that is for can do
+        without."""
         if isinstance(self.database, SqliteFile) and self._answer(revision_of) is None:
             with suppress(DBAPIError), self.database.writing.begin() as connection:
                 watch_jobs(connection)
@@ -248,7 +263,8 @@ class Ledger:
 
 
 def open_ledger(address: Path | str, *, read_only: bool = False) -> Ledger | None:
-    """Open the ledger at `address`, making it where it is absent; a read-only one that is absent is `None`.
+    """Open the ledger at `address`, making it where it is absent; a read-only one that is absent is
+    `None`.
 
     Raises LedgerError where it can't be used and UserError where it is newer than this program.
     """
@@ -260,7 +276,8 @@ def open_ledger(address: Path | str, *, read_only: bool = False) -> Ledger | Non
 
 
 def ledger_exists(address: Path | str) -> bool:
-    """Whether there is a ledger at `address`. Raises UserError for an unusable URL, LedgerError without its server."""
+    """Whether there is a ledger at `address`. Raises UserError for an unusable URL, LedgerError
+    without its server."""
     if not is_database_url(address):
         path = Path(address)
         return path.exists() and path.stat().st_size > 0

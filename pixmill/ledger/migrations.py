@@ -20,7 +20,8 @@ def version_of(connection: Connection) -> int | None:
 
 
 def migrate(database: Database, *, create: bool) -> None:
-    """Make the tables where there are none and `create` allows it, else bring them to `SCHEMA_VERSION`.
+    """Make the tables where there are none and `create` allows it, else bring them to
+    `SCHEMA_VERSION`.
 
     Raises UserError where they are of another program, or of a newer version.
     """

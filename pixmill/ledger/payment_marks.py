@@ -1,9 +1,11 @@
-"""Paying once more for what has an outcome: because a person asked, or because the config retries what is in doubt.
+"""Paying once more for what has an outcome: because a person asked, or because the config retries
+what is in doubt.
 
-A mark (`jobs.again`) stands for one more payment. The claim that sends it takes the mark away in the same statement,
-and leaves the outcome where it is: a process that dies after that has paid at most once for the mark, and what was
-there before is still there. The claim notes that it used a mark up (`again` is 2 meanwhile): an answer after which any
-job is sent again (throttled, a transient failure) puts that mark back, and makes none where there was none.
+A mark (`jobs.again`) stands for one more payment. The claim that sends it takes the mark away in
+the same statement, and leaves the outcome where it is: a process that dies after that has paid at
+most once for the mark, and what was there before is still there. The claim notes that it used a
+mark up (`again` is 2 meanwhile): an answer after which any job is sent again (throttled, a
+transient failure) puts that mark back, and makes none where there was none.
 """
 
 from collections.abc import Sequence
@@ -31,12 +33,14 @@ Truth = bool | BindParameter[bool]
 
 
 def is_state(*states: State) -> ColumnElement[bool]:
-    """The condition that a job is in one of `states`, as text: a statement with parameters of its own can hold it."""
+    """The condition that a job is in one of `states`, as text: a statement with parameters of its
+    own can hold it."""
     return jobs.c.state.in_([literal_column(f"'{state}'") for state in states])
 
 
 def lacks_images() -> ColumnElement[bool]:
-    """The condition that a paid job is without its images: none is known, or the store has not taken those that are."""
+    """The condition that a paid job is without its images: none is known, or the store has not
+    taken those that are."""
     absent = or_(jobs.c.images.is_(None), jobs.c.image_error.is_not(None))
     return and_(is_state(State.SUCCEEDED), absent)
 
@@ -51,9 +55,11 @@ def retryable_failure(max_runs: Number) -> ColumnElement[bool]:
 
 
 def wanted_again(max_runs: Number, retry_doubt: Truth) -> ColumnElement[bool]:
-    """The condition that a job is paid for once more although it has an outcome, which stays until the next one.
+    """The condition that a job is paid for once more although it has an outcome, which stays until
+    the next one.
 
-    It is marked, or in doubt where the config retries that; at most `max_runs` runs may bring nothing.
+    It is marked, or in doubt where the config retries that; at most `max_runs` runs may bring
+    nothing.
     """
     doubted = false() if retry_doubt is False else is_state(State.IN_DOUBT)
     if isinstance(retry_doubt, BindParameter):
@@ -84,7 +90,8 @@ def mark_for_repayment(
 
 
 def in_doubt_calls(connection: Connection) -> list[DoubtfulCall]:
-    """Return the jobs in doubt, also those whose process died and that no run has found yet; longest ago first."""
+    """Return the jobs in doubt, also those whose process died and that no run has found yet;
+    longest ago first."""
     names = ("job_key", "started_at", "finished_at", "error_code", "request_id")
     known = connection.execute(
         select(*(jobs.c[name] for name in names)).where(

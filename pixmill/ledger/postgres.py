@@ -1,9 +1,10 @@
 """A ledger in PostgreSQL, for the processes of many machines. One writes at a time, as with SQLite.
 
-An advisory lock, held until the transaction ends, is what BEGIN IMMEDIATE is there: what a transaction has read stays
-true until it commits, so that claims, budgets and the order of `attempts.id` are right without a thought about
-isolation. Each group of entries that is committed together is numbered in `writers` by the transaction that writes it:
-whoever lost the connection while it waited for the commit finds there whether it happened.
+An advisory lock, held until the transaction ends, is what BEGIN IMMEDIATE is there: what a
+transaction has read stays true until it commits, so that claims, budgets and the order of
+`attempts.id` are right without a thought about isolation. Each group of entries that is committed
+together is numbered in `writers` by the transaction that writes it: whoever lost the connection
+while it waited for the commit finds there whether it happened.
 """
 
 import secrets
@@ -60,21 +61,25 @@ _CONNECTION = {
     "tcp_user_timeout": "60000",
     "application_name": "pixmill",
 }
-"""What libpq is told where the URL says nothing else: a server that vanished is noticed within a minute or so."""
+"""What libpq is told where the URL says nothing else: a server that vanished is noticed within a
+minute or so."""
 
 _SESSION = """
 SELECT set_config('idle_in_transaction_session_timeout', '60s', false),
        CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
 """
-"""A process that hangs may not keep the others from writing, and a commit has to survive a power loss."""
+"""A process that hangs may not keep the others from writing, and a commit has to survive a power
+loss."""
 
 _PASSES = ("08", "57P0", "53300", "25P03", "25006", "40")
-"""Beginnings of SQLSTATEs after which the same statement may succeed: no connection, shut down or starting, too many
-connections, an idle session ended, still a standby, a deadlock. <https://www.postgresql.org/docs/current/errcodes-appendix.html>"""
+"""Beginnings of SQLSTATEs after which the same statement may succeed: no connection, shut down or
+starting, too many connections, an idle session ended, still a standby, a deadlock.
+<https://www.postgresql.org/docs/current/errcodes-appendix.html>"""
 
 
 class PostgresDatabase:
-    """The database behind `url` as a ledger's; see `pixmill.ledger.database.Database`. It holds no password."""
+    """The database behind `url` as a ledger's; see `pixmill.ledger.database.Database`. It holds no
+    password."""
 
     remedy = "nothing was sent; is the server up, and may this user read its tables?"
     pause_seconds = 0.5
@@ -115,7 +120,8 @@ class PostgresDatabase:
         return new
 
     def passing(self, problem: DBAPIError) -> str | None:
-        """Say that the server is away, or another process in the way; `None` where waiting would not help."""
+        """Say that the server is away, or another process in the way; `None` where waiting would
+        not help."""
         state = getattr(problem.orig, "sqlstate", None)
         lost = state is None and type(problem.orig).__name__ in (
             "OperationalError",
@@ -130,10 +136,12 @@ class PostgresDatabase:
         """A server does not take its tables away from those who use them."""
 
     def damage(self, _connection: Connection) -> str | None:
-        """Nothing is looked for: pages have checksums, and whoever runs the server looks after its indexes."""
+        """Nothing is looked for: pages have checksums, and whoever runs the server looks after its
+        indexes."""
 
     def sizes(self, connection: Connection) -> dict[str, int]:
-        """Return the bytes of all tables with their indexes; the write-ahead log is the whole server's."""
+        """Return the bytes of all tables with their indexes; the write-ahead log is the whole
+        server's."""
         sizes = (
             connection.execute(_SIZE, {"name": name}).scalar_one()
             for name in (*metadata.tables, *_own.tables)

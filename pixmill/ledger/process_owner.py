@@ -1,9 +1,10 @@
-"""Who holds a claim, and whether that process still lives: where it runs, its pid and its start in one text.
+"""Who holds a claim, and whether that process still lives: where it runs, its pid and its start in
+one text.
 
-A pid says something only where it is counted: on one machine, since one boot, in one pid namespace. Where all of that
-agrees, a dead owner is recognised at once: its pid is gone, or now belongs to a process that started later. Everything
-else (another host, a container beside this one, a reboot, no /proc) is not certain: such an owner is believed until its
-lease ends.
+A pid says something only where it is counted: on one machine, since one boot, in one pid namespace.
+Where all of that agrees, a dead owner is recognised at once: its pid is gone, or now belongs to a
+process that started later. Everything else (another host, a container beside this one, a reboot, no
+/proc) is not certain: such an owner is believed until its lease ends.
 """
 
 import os
@@ -26,7 +27,8 @@ def this_owner() -> str:
 
 @cache
 def _owner(pid: int) -> str:
-    # Where no start can be read, pids of two machines may be the same, and nothing else tells the processes apart.
+    # Where no start can be read, pids of two machines may be the same, and nothing else tells the
+    # processes apart.
     start = _process_start(pid) or secrets.token_hex(6)
     return f"{_place(pid)}|{pid}|{start}"
 
@@ -50,7 +52,8 @@ def is_dead(
 
 
 def _certain_place() -> str | None:
-    """Where the pids that this process can look up are counted; `None` where that is not known for certain."""
+    """Where the pids that this process can look up are counted; `None` where that is not known for
+    certain."""
     place = _place(os.getpid())
     _, _, namespace, boot = place.rsplit("|", 3)
     return None if _UNKNOWN in (namespace, boot) else place
@@ -60,7 +63,8 @@ def _certain_place() -> str | None:
 def _place(_pid: int) -> str:
     """Return host name, machine, pid namespace and boot of the process `_pid`, which is this one.
 
-    The name and the machine id of cloned machines and of containers may be the same, so that neither stands alone.
+    The name and the machine id of cloned machines and of containers may be the same, so that
+    neither stands alone.
     """
     machine = _read("/etc/machine-id")
     if machine != _UNKNOWN:

@@ -32,7 +32,8 @@ _NOT_PUBLISHED = {
 OUTCOME_COLUMNS = tuple(
     column.name for column in jobs.columns if column.name not in _NOT_PUBLISHED
 )
-"""The columns of `jobs` that a dataset is made from, in the order in which `outcomes` returns them."""
+"""The columns of `jobs` that a dataset is made from, in the order in which `outcomes` returns
+them."""
 
 _MISSING = 1
 _NOWHERE = 2
@@ -74,7 +75,8 @@ def known(
     nowhere = and_(lacks, jobs.c.output_urls.is_(None))
     no_image = case((nowhere, _NOWHERE), (lacks, _MISSING), else_=0).label("missing")
     wanted = case((payment_marks.wanted_again(max_runs, retry_doubt), 1)).label("again")
-    # Of a job in flight whether it would be paid for again if its owner is dead, and so has left it in doubt.
+    # Of a job in flight whether it would be paid for again if its owner is dead, and so has left it
+    # in doubt.
     if_dead = (
         and_(jobs.c.owner.is_not(None), jobs.c.runs + 1 < max_runs)
         if retry_doubt
@@ -93,7 +95,8 @@ def known(
 
 
 def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
-    """Return for each of `keys` what `retry` chooses by: `state`, `error_code` (published so) and `attempts`."""
+    """Return for each of `keys` what `retry` chooses by: `state`, `error_code` (published so) and
+    `attempts`."""
     code = case(
         (payment_marks.lacks_images(), jobs.c.image_error), else_=jobs.c.error_code
     ).label("error_code")
@@ -119,7 +122,8 @@ def failed_renewals(connection: Connection, run_id: str) -> int:
 def outcomes(
     connection: Connection, keys: Sequence[str | None], places: Sequence[int] = ()
 ) -> pa.Table:
-    """Return the `OUTCOME_COLUMNS` of the first `keys`, as many as fit, in their order; null where nothing is known."""
+    """Return the `OUTCOME_COLUMNS` of the first `keys`, as many as fit, in their order; null where
+    nothing is known."""
     return look_up_first(
         connection, [jobs.c[name] for name in OUTCOME_COLUMNS], keys, places
     )

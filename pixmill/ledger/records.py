@@ -26,16 +26,18 @@ PROBLEMS = SETTLED[1:]
 """Those of them that leave no image."""
 
 OUTCOMES = (*map(str, SETTLED), "invalid", "skipped")
-"""What can become of a job, as reports and the dataset's `status` have it: a call's outcome, or why there was none."""
+"""What can become of a job, as reports and the dataset's `status` have it: a call's outcome, or why
+there was none."""
 
 
 class RunLimits(NamedTuple):
     """What every claim of a run is held against, and what it writes down of the run.
 
-    `max_runs` is how many runs may try a key that keeps failing transiently; `lease_seconds` how long a claim of a
-    host that has vanished is respected; `retry_doubt` lets jobs in doubt be paid for again, as many times as there are
-    `max_runs`. Caps (`None`: no cap) are on HTTP calls and money of the run, and on money of `account` in a month of
-    `timezone`; a call counts as `price` until the ledger knows better.
+    `max_runs` is how many runs may try a key that keeps failing transiently; `lease_seconds` how
+    long a claim of a host that has vanished is respected; `retry_doubt` lets jobs in doubt be paid
+    for again, as many times as there are `max_runs`. Caps (`None`: no cap) are on HTTP calls and
+    money of the run, and on money of `account` in a month of `timezone`; a call counts as `price`
+    until the ledger knows better.
     """
 
     run_id: str
@@ -55,7 +57,8 @@ class RunLimits(NamedTuple):
 class Claim(NamedTuple):
     """A granted claim: the intent to send is on disk.
 
-    `attempts` counts the calls for this key, this one included; `rerolls` the seeds that moderation used up before.
+    `attempts` counts the calls for this key, this one included; `rerolls` the seeds that moderation
+    used up before.
     """
 
     attempts: int
@@ -63,7 +66,8 @@ class Claim(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A claim that was not granted: `state` is where the key stands, `None` when the budget's `cap` is reached."""
+    """A claim that was not granted: `state` is where the key stands, `None` when the budget's `cap`
+    is reached."""
 
     state: State | None
     cap: str = ""
@@ -72,10 +76,10 @@ class Refused(NamedTuple):
 class KnownStates(NamedTuple):
     """What the ledger knows of a batch of keys when a plan is made, by position.
 
-    A state is `None` where the key was never claimed. `missing` marks paid jobs without their images, `nowhere` those
-    of them that have no URL either, `lost` those whose images can't be had any more; `again` those that a run pays
-    for although they have an outcome. `places` says where outcomes are found sooner than by their keys (see
-    `scan.ROW`), 0 where that is not known.
+    A state is `None` where the key was never claimed. `missing` marks paid jobs without their
+    images, `nowhere` those of them that have no URL either, `lost` those whose images can't be had
+    any more; `again` those that a run pays for although they have an outcome. `places` says where
+    outcomes are found sooner than by their keys (see `scan.ROW`), 0 where that is not known.
     """
 
     states: list[str | None]
@@ -89,8 +93,9 @@ class KnownStates(NamedTuple):
 class MissingImages(NamedTuple):
     """The images of a paid job that are not in the store, and where they may be had.
 
-    `files` are image files as `jobs.images` names them, where the machine that paid may have them: the store did not
-    take them then. `expires_at` is when the first of `urls` dies, in microseconds since 1970 UTC, 0 without URLs.
+    `files` are image files as `jobs.images` names them, where the machine that paid may have them:
+    the store did not take them then. `expires_at` is when the first of `urls` dies, in microseconds
+    since 1970 UTC, 0 without URLs.
     """
 
     job_key: str
@@ -100,9 +105,11 @@ class MissingImages(NamedTuple):
 
 
 class DoubtfulCall(NamedTuple):
-    """A job in doubt, as a person looks for it on the provider's console. Instants are microseconds since 1970 UTC.
+    """A job in doubt, as a person looks for it on the provider's console. Instants are microseconds
+    since 1970 UTC.
 
-    `sent_at` is when it was sent, or claimed where the process died; `ended_at` when that was given up.
+    `sent_at` is when it was sent, or claimed where the process died; `ended_at` when that was given
+    up.
     """
 
     job_key: str
@@ -113,7 +120,8 @@ class DoubtfulCall(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One ended call and what it means for its key: a row of `attempts` and the new columns of `jobs`.
+    """One ended call and what it means for its key: a row of `attempts` and the new columns of
+    `jobs`.
 
     Instants are microseconds since 1970 UTC; `images` is a JSON list of the stored image files.
     """

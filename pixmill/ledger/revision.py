@@ -1,7 +1,9 @@
-"""The revision of a ledger's jobs: a random text that takes another value whenever anything about a job is written.
+"""The revision of a ledger's jobs: a random text that takes another value whenever anything about a
+job is written.
 
-Triggers of the file see to it, whoever writes: another version of pixmill, or a person with a shell. As the text is
-random, a ledger that was put back from a backup and went on from there never has one that it had before.
+Triggers of the file see to it, whoever writes: another version of pixmill, or a person with a
+shell. As the text is random, a ledger that was put back from a backup and went on from there never
+has one that it had before.
 """
 
 from sqlalchemy import (
@@ -35,7 +37,8 @@ _FOUND = text(
 
 
 def revision_of(connection: Connection) -> str | None:
-    """Return the revision of the jobs; `None` where there is none: in PostgreSQL, or where nobody watches them."""
+    """Return the revision of the jobs; `None` where there is none: in PostgreSQL, or where nobody
+    watches them."""
     if connection.dialect.name != "sqlite":
         return None
     found = {row.name: row.sql for row in connection.execute(_FOUND)}

@@ -1,7 +1,8 @@
-"""All jobs of a ledger at one moment, in a few bytes each: one pass over its table instead of a search for each job.
+"""All jobs of a ledger at one moment, in a few bytes each: one pass over its table instead of a
+search for each job.
 
-What the plan asks of a job fits into three digits. With its key they are read as one long text for many jobs at a time,
-in the order in which the rows are stored.
+What the plan asks of a job fits into three digits. With its key they are read as one long text for
+many jobs at a time, in the order in which the rows are stored.
 """
 
 from binascii import unhexlify
@@ -34,8 +35,8 @@ _LOST = 16
 _AGAIN = 32
 _UNSURE = 64
 _NOWHERE = 128
-"""Beside the number of a state in `_STATES`. A job that is unsure has to be looked up: it is claimed, which may have
-ended meanwhile, or its key begins like another one."""
+"""Beside the number of a state in `_STATES`. A job that is unsure has to be looked up: it is
+claimed, which may have ended meanwhile, or its key begins like another one."""
 
 _BASE = 100
 """What a code is more than its meaning, so that each has three digits."""
@@ -45,10 +46,12 @@ _CODE_DIGITS = 3
 _SLICE_ROWS = 50_000
 _SLICE_PAGES = 4_096
 _JOB_BYTES = 700
-"""What a job takes in PostgreSQL, about: how many there are is only asked for to choose the quicker way."""
+"""What a job takes in PostgreSQL, about: how many there are is only asked for to choose the quicker
+way."""
 
 ROW: ColumnElement[int] = literal_column("jobs.rowid")
-"""Where a job is found at once, in SQLite. Another job may stand there once the file was compacted."""
+"""Where a job is found at once, in SQLite. Another job may stand there once the file was
+compacted."""
 
 _MIXERS = np.array(
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64
@@ -73,14 +76,16 @@ class Fingerprints(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """Where all jobs of a ledger stood at one moment, in the order of the beginnings of their keys."""
+    """Where all jobs of a ledger stood at one moment, in the order of the beginnings of their
+    keys."""
 
     fingerprints: Fingerprints
     codes: NDArray[np.uint8]
     places: NDArray[np.uint32]
 
     def known(self, asked: Fingerprints) -> tuple[KnownStates, NDArray[np.bool_]]:
-        """Return what is known of the jobs `asked`, and mark those that have to be looked up one by one."""
+        """Return what is known of the jobs `asked`, and mark those that have to be looked up one by
+        one."""
         ours = self.fingerprints
         at = np.searchsorted(ours.beginnings, asked.beginnings)
         at[at == len(ours.beginnings)] = 0
@@ -177,7 +182,8 @@ def _code(max_runs: int, retry_doubt: bool) -> ColumnElement[int]:
 def _of_sqlite(
     connection: Connection, line: ColumnElement[str], is_key: ColumnElement[bool]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the lines of a slice of the table as one text, and their rows as another, a comma between."""
+    """Yield the lines of a slice of the table as one text, and their rows as another, a comma
+    between."""
     rows = select(line.label("line"), ROW.label("place"))
     following = (
         rows.where(bindparam("last") < ROW, is_key).order_by(ROW).limit(_SLICE_ROWS)

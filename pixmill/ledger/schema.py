@@ -138,7 +138,8 @@ Index(
 _HELD = jobs.c.owner.is_not(None)
 Index("jobs_in_flight", jobs.c.owner, sqlite_where=_HELD, postgresql_where=_HELD)
 DOUBTFUL = "jobs.state = 'in_doubt'"
-"""As text, because SQLite uses a partial index only where a query repeats its condition to the letter."""
+"""As text, because SQLite uses a partial index only where a query repeats its condition to the
+letter."""
 
 _DOUBTED = text("state = 'in_doubt'")
 Index("jobs_in_doubt", jobs.c.run_id, sqlite_where=_DOUBTED, postgresql_where=_DOUBTED)
@@ -148,7 +149,8 @@ late = attempts.alias("late")
 COUNTS = attempts.c.id.not_in(
     select(late.c.supersedes).where(late.c.supersedes.is_not(None))
 )
-"""The condition that a row of `attempts` is a call by itself: no later row says what became of the same one."""
+"""The condition that a row of `attempts` is a call by itself: no later row says what became of the
+same one."""
 
 MIGRATIONS = {
     1: (
@@ -167,7 +169,8 @@ MIGRATIONS = {
         "CREATE INDEX attempts_late ON attempts (supersedes) WHERE supersedes IS NOT NULL",
     ),
 }
-"""The statements that bring a ledger from a schema version to the next one; missing tables are made besides."""
+"""The statements that bring a ledger from a schema version to the next one; missing tables are made
+besides."""
 
 
 def now_micros() -> int:

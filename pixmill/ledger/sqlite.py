@@ -19,8 +19,9 @@ DISPLACED = "nothing more is sent; put the file that was there back, with its -w
 
 READING_CACHE_KB = 6_144
 WRITING_CACHE_KB = 4_096
-"""Pages of the file that a connection keeps. What is read again soon is in the system's own cache as well: with more,
-look-ups were hardly faster, and a run that pays grew with each call until its cache was full."""
+"""Pages of the file that a connection keeps. What is read again soon is in the system's own cache
+as well: with more, look-ups were hardly faster, and a run that pays grew with each call until its
+cache was full."""
 
 
 class SqliteFile:
@@ -48,7 +49,8 @@ class SqliteFile:
             raise LedgerError(reason, hint=DISPLACED)
 
     def prepare(self) -> None:
-        """Switch the file to a write-ahead log, in which it stays. The switch does not wait for a lock by itself."""
+        """Switch the file to a write-ahead log, in which it stays. The switch does not wait for a
+        lock by itself."""
         deadline = time.monotonic() + BUSY_SECONDS
         with closing(sqlite3.connect(self.path)) as raw:
             while True:
@@ -79,14 +81,16 @@ class SqliteFile:
         return True
 
     def passing(self, problem: DBAPIError) -> str | None:
-        """Say that another connection holds the file, where that is all that a statement failed for."""
+        """Say that another connection holds the file, where that is all that a statement failed
+        for."""
         busy = (
             getattr(problem.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
         )
         return "the ledger is locked by another process" if busy else None
 
     def displacement(self) -> str | None:
-        """Say that the file or its log is gone or another one: SQLite would go on in those that it once opened."""
+        """Say that the file or its log is gone or another one: SQLite would go on in those that it
+        once opened."""
         for path in (self.path, self._log):
             try:
                 found = path.stat()
@@ -115,7 +119,8 @@ class SqliteFile:
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file, so that a copy of it is complete.
 
-        Nobody is waited for: what a reader of an earlier moment still needs stays in the log, as safe as in the file.
+        Nobody is waited for: what a reader of an earlier moment still needs stays in the log, as
+        safe as in the file.
         """
         with self.reading.connect() as connection:
             driver: Any = connection.connection.dbapi_connection
@@ -132,7 +137,8 @@ class SqliteFile:
 
 
 def connect(path: Path, *, writing: bool) -> Engine:
-    """Return an engine on the SQLite file at `path`, for transactions that write, or that only read."""
+    """Return an engine on the SQLite file at `path`, for transactions that write, or that only
+    read."""
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
@@ -160,7 +166,8 @@ def connect(path: Path, *, writing: bool) -> Engine:
 
 
 def create_parent_folder(path: Path) -> None:
-    """Make the folder of a new ledger. Raises LedgerError where it can't be, or is no place for one."""
+    """Make the folder of a new ledger. Raises LedgerError where it can't be, or is no place for
+    one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sync(path.parent.parent)

@@ -9,7 +9,8 @@ from pixmill.ledger.schema import attempts, jobs, meta, runs
 
 
 def row_counts(connection: Connection) -> dict[str, int]:
-    """Return the number of jobs, attempts and runs; an attempt that was given up and answered late is one."""
+    """Return the number of jobs, attempts and runs; an attempt that was given up and answered late
+    is one."""
     counts = {
         table.name: connection.execute(
             select(func.count()).select_from(table)
@@ -22,7 +23,8 @@ def row_counts(connection: Connection) -> dict[str, int]:
 
 
 def read_stats(connection: Connection) -> dict[str, Any]:
-    """Return counts, jobs per state, when the first and the last call ended (ISO 8601, UTC), and the schema version."""
+    """Return counts, jobs per state, when the first and the last call ended (ISO 8601, UTC), and
+    the schema version."""
     states = (
         select(jobs.c.state, func.count()).group_by(jobs.c.state).order_by(jobs.c.state)
     )

@@ -1,4 +1,5 @@
-"""What is under way in a run that is spread over processes: read by its driver, which has no engine of its own."""
+"""What is under way in a run that is spread over processes: read by its driver, which has no engine
+of its own."""
 
 from typing import NamedTuple
 

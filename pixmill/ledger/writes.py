@@ -1,4 +1,5 @@
-"""What is written to the ledger beside claims: ended calls, images, runs, each kind as a group within a transaction.
+"""What is written to the ledger beside claims: ended calls, images, runs, each kind as a group
+within a transaction.
 
 Every ended call is a row of `attempts`. What it does to its job, whoever has that by now, is this:
 
@@ -12,8 +13,8 @@ Every ended call is a row of `attempts`. What it does to its job, whoever has th
 | given up | any             | a success            | `_SETTLE`: it is paid; other claims stay   |
 | given up | anything else   | anything but success | stays as it is                             |
 
-Outcomes that are there while a claim is held are those of jobs that are paid for once more. `pending` says that the job
-is to be called again, as it was throttled for example.
+Outcomes that are there while a claim is held are those of jobs that are paid for once more.
+`pending` says that the job is to be called again, as it was throttled for example.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,8 @@ _RENAMED = {
     "cost": "cost",
     "effective_seed": "seed",
 }
-"""Columns of `jobs` whose values a record has under another name, or that follow from it (see `_settle_values`)."""
+"""Columns of `jobs` whose values a record has under another name, or that follow from it (see
+`_settle_values`)."""
 
 _OUTCOME_FIELDS = {
     name: name for name in Attempt._fields if name in jobs.c and name != "job_key"
@@ -65,7 +67,8 @@ _OUTCOME_STAYS = and_(
 """The condition that the call brings nothing that could take the place of the outcome."""
 
 _COUNTS_LATE = or_(and_(jobs.c.owner.is_(None), is_state(State.IN_DOUBT)), _IS_SUCCESS)
-"""The condition that an answer counts although its claim was given up before it came: it may have been paid for."""
+"""The condition that an answer counts although its claim was given up before it came: it may have
+been paid for."""
 
 _OF_JOB = update(jobs).where(jobs.c.job_key == bindparam("key"))
 _RELEASED = {"owner": None, "lease_until": None}
@@ -79,7 +82,8 @@ _SETTLE = _OF_JOB.where(or_(and_(_IS_HELD, not_(_OUTCOME_STAYS)), _COUNTS_LATE))
 _GIVES_MARK_BACK = and_(
     jobs.c.again == 2, or_(_IS_PENDING, bindparam("p_transient") == 1)
 )
-"""The condition that the claim used a mark up, and the call ended so that any job is sent again after it."""
+"""The condition that the claim used a mark up, and the call ended so that any job is sent again
+after it."""
 
 _KEEP = _OF_JOB.where(_IS_HELD, _OUTCOME_STAYS).values(
     again=case((_GIVES_MARK_BACK, 1), else_=0),
@@ -95,7 +99,8 @@ _ATTEMPT_FIELDS = [
 _lost = attempts.alias("lost")
 _APPEND = insert(attempts).values(
     {name: bindparam(name) for name in _ATTEMPT_FIELDS}
-    # An answer that comes after its claim was given up takes the place of what was written down then.
+    # An answer that comes after its claim was given up takes the place of what was written down
+    # then.
     | {
         "supersedes": select(_lost.c.id)
         .where(
@@ -109,7 +114,8 @@ _APPEND = insert(attempts).values(
 
 
 def record(connection: Connection, entries: Sequence[Attempt]) -> list[None]:
-    """Append ended calls to `attempts` and settle their jobs; an outcome that was there before stays until replaced."""
+    """Append ended calls to `attempts` and settle their jobs; an outcome that was there before
+    stays until replaced."""
     rows = [entry._asdict() for entry in entries]
     run(connection, _APPEND, rows)
     values = [_settle_values(row) for row in rows]
@@ -168,7 +174,8 @@ def record_image(
 
 
 def begin_run(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[int]:
-    """Insert runs and put what dead processes left in flight into doubt; return how many jobs for each run."""
+    """Insert runs and put what dead processes left in flight into doubt; return how many jobs for
+    each run."""
     for run_id, name in entries:
         connection.execute(
             insert(runs),
@@ -184,7 +191,8 @@ def begin_run(connection: Connection, entries: Sequence[tuple[str, str]]) -> lis
 
 
 def recover(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[int]:
-    """Put what dead processes left in flight into doubt while runs go on; return how many jobs for each run."""
+    """Put what dead processes left in flight into doubt while runs go on; return how many jobs for
+    each run."""
     recovered = []
     for run_id, name in entries:
         recovered.append(_recover(connection))
@@ -269,7 +277,8 @@ def _in_doubt_values(row: Any, now: int) -> dict[str, Any]:
 
 
 def _take_note(connection: Connection, run_id: str, name: str) -> None:
-    """Make jobs that died in earlier runs of the config `name` news of this run, whichever config found them."""
+    """Make jobs that died in earlier runs of the config `name` news of this run, whichever config
+    found them."""
     earlier = select(runs.c.run_id).where(runs.c.name == name)
     found = update(jobs).where(
         text(DOUBTFUL), jobs.c.outcome_run.is_(None), jobs.c.run_id.in_(earlier)

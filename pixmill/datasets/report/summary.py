@@ -1,4 +1,5 @@
-"""The figures of a dataset: what became of its jobs, what that cost, how long it took. One pass over few columns."""
+"""The figures of a dataset: what became of its jobs, what that cost, how long it took. One pass
+over few columns."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -42,7 +43,8 @@ class Failure(NamedTuple):
 
 
 class LastRun(NamedTuple):
-    """The run that paid last: when it began (seconds since 1970), how long it took, when its calls ended."""
+    """The run that paid last: when it began (seconds since 1970), how long it took, when its calls
+    ended."""
 
     began: float
     seconds: float
@@ -77,7 +79,8 @@ class Summary:
 
     @property
     def sentence(self) -> str:
-        """Everything in one line: `796 of 800 images · 2 refused · 2 failed · 12.40 CNY · 14 min`."""
+        """Everything in one line: `796 of 800 images · 2 refused · 2 failed · 12.40 CNY · 14
+        min`."""
         parts = [f"{self.succeeded:,} of {counted(self.jobs, 'image')}"]
         parts += [
             f"{self.status[name]:,} {in_words(name)}"
@@ -108,14 +111,16 @@ class Summary:
 
 @dataclass
 class _RunCalls:
-    """When the calls of one run ended and how long each took: twelve bytes a row, as a run may have millions."""
+    """When the calls of one run ended and how long each took: twelve bytes a row, as a run may have
+    millions."""
 
     began: int = np.iinfo(np.int64).max
     """When the first was sent, in microseconds since 1970."""
     ends: list[NDArray[np.int64]] = field(default_factory=list)
     """Of each batch, in microseconds since 1970."""
     latencies: list[NDArray[np.float32]] = field(default_factory=list)
-    """Of each batch, in milliseconds, NaN where unknown. The page shows three digits, so 32 bits are enough."""
+    """Of each batch, in milliseconds, NaN where unknown. The page shows three digits, so 32 bits
+    are enough."""
 
     def add(
         self,
@@ -258,7 +263,8 @@ def _summary(counts: _Counts, meaning: DatasetColumns) -> Summary:
 
 
 def _with_values(axis: ReportAxis, found: list[str]) -> ReportAxis:
-    """Add the values that the description lacks; what nobody ordered goes by size where it is numbers."""
+    """Add the values that the description lacks; what nobody ordered goes by size where it is
+    numbers."""
     known = {value.text for value in axis.values}
     new = [text for text in found if text not in known]
     if all(map(_is_number, new)):

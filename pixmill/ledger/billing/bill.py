@@ -1,7 +1,8 @@
 """What was spent: calls and money of a period from the ledger, apart by whether calls were charged.
 
-Money is exact: prices are read as the decimals they were written as, and calls multiply them. What is not known stays
-so: calls that may have been charged make a range, calls without a price make an amount that has no upper end.
+Money is exact: prices are read as the decimals they were written as, and calls multiply them. What
+is not known stays so: calls that may have been charged make a range, calls without a price make an
+amount that has no upper end.
 """
 
 import re
@@ -57,7 +58,8 @@ class Period(NamedTuple):
 
 
 class BillLine(NamedTuple):
-    """Calls that were all charged, all not, or all perhaps: what those with a price cost, and how many have none."""
+    """Calls that were all charged, all not, or all perhaps: what those with a price cost, and how
+    many have none."""
 
     calls: int = 0
     cost: Decimal = Decimal(0)
@@ -139,7 +141,8 @@ class Bill:
 
 
 def month_period(month: str | None, zone: ZoneInfo, now: datetime) -> Period:
-    """Return the month that `month` names (`2026-11`), the one of `now` where it is `None`, or `all` of time."""
+    """Return the month that `month` names (`2026-11`), the one of `now` where it is `None`, or
+    `all` of time."""
     if month == ALL:
         return Period(ALL, zone)
     named = f"{now.astimezone(zone):%Y-%m}" if month is None else month
@@ -194,7 +197,8 @@ def make_bill(ledger: Ledger, period: Period, by: Sequence[str] = ()) -> Bill:
 def _currencies(
     sums: Sequence[CallSum], of_runs: Mapping[str, RunPricing]
 ) -> list[str | None]:
-    """The currency of each sum. A run that got no answer did not say: where there is only one, it is that."""
+    """The currency of each sum. A run that got no answer did not say: where there is only one, it
+    is that."""
     found = [
         tariff.currency if (tariff := of_runs.get(one.run_id)) else None for one in sums
     ]

@@ -20,15 +20,18 @@ from pixmill.ledger.dialects import json_values
 from pixmill.ledger.schema import COUNTS, attempts, jobs, runs
 
 QUARTER_HOUR = 15 * 60 * 1_000_000
-"""In microseconds. Time zones are whole quarters of an hour off UTC, so a quarter is of one day in each of them."""
+"""In microseconds. Time zones are whole quarters of an hour off UTC, so a quarter is of one day in
+each of them."""
 
 SHOWN_IDS = 20
 
 
 class CallSum(NamedTuple):
-    """How many calls had all of this in common; `quarter`, `req_key` and `code` are `None` unless asked for.
+    """How many calls had all of this in common; `quarter`, `req_key` and `code` are `None` unless
+    asked for.
 
-    `quarter` counts quarters of an hour since 1970 UTC; `price` is that of one call, `None` where none was written.
+    `quarter` counts quarters of an hour since 1970 UTC; `price` is that of one call, `None` where
+    none was written.
     """
 
     run_id: str
@@ -41,7 +44,8 @@ class CallSum(NamedTuple):
 
 
 class RunPricing(NamedTuple):
-    """Which config a run was of, and at what it counted a call; `None` where nothing of the run says so."""
+    """Which config a run was of, and at what it counted a call; `None` where nothing of the run
+    says so."""
 
     config: str
     price: float | None
@@ -58,7 +62,8 @@ class UnmatchedIds(NamedTuple):
 def call_sums(
     connection: Connection, begin: int, end: int, by: Collection[str]
 ) -> list[CallSum]:
-    """Count the calls that ended from `begin` until before `end` (microseconds), by `day`, `req_key` and `code`."""
+    """Count the calls that ended from `begin` until before `end` (microseconds), by `day`,
+    `req_key` and `code`."""
     same: tuple[Any, ...] = (
         attempts.c.run_id,
         attempts.c.charged,
@@ -79,7 +84,8 @@ def call_sums(
 
 
 def tariffs(connection: Connection) -> dict[str, RunPricing]:
-    """Return the tariff of every run. A run has one price: any of its calls that may have been charged tells it."""
+    """Return the tariff of every run. A run has one price: any of its calls that may have been
+    charged tells it."""
     of_run = attempts.c.run_id == runs.c.run_id
     # Who writes down the call of a process that died does not know what it cost.
     wrote_price = and_(
@@ -109,7 +115,8 @@ def tariffs(connection: Connection) -> dict[str, RunPricing]:
 def ids_only_here(
     connection: Connection, begin: int, end: int, theirs: Sequence[str]
 ) -> UnmatchedIds:
-    """Of the calls from `begin` until before `end` that were charged, return the ids that are not among `theirs`."""
+    """Of the calls from `begin` until before `end` that were charged, return the ids that are not
+    among `theirs`."""
     charged = and_(
         _between(begin, end),
         attempts.c.charged == "yes",
@@ -124,7 +131,8 @@ def ids_only_here(
 def ids_only_there(
     connection: Connection, begin: int, end: int, theirs: Sequence[str]
 ) -> UnmatchedIds:
-    """Of `theirs`, return the ids that no call from `begin` until before `end` has that was or may be charged."""
+    """Of `theirs`, return the ids that no call from `begin` until before `end` has that was or may
+    be charged."""
     chargeable = and_(
         _between(begin, end),
         attempts.c.charged != "no",

@@ -1,6 +1,7 @@
 """The provider's own account of what was spent, as its console exports it, held against the ledger.
 
-The format of the export is not documented: it is a table with a header, and its columns are found by their names.
+The format of the export is not documented: it is a table with a header, and its columns are found
+by their names.
 """
 
 import re
@@ -54,7 +55,8 @@ class ConsoleRow(NamedTuple):
 
 
 class Export(NamedTuple):
-    """What was read of a console's export: which columns, the rows, and how many had no day (a line of totals)."""
+    """What was read of a console's export: which columns, the rows, and how many had no day (a line
+    of totals)."""
 
     columns: Mapping[str, str]
     rows: tuple[ConsoleRow, ...]
@@ -62,7 +64,8 @@ class Export(NamedTuple):
 
 
 class Day(NamedTuple):
-    """Both sides of one day (`None`: of the whole period). Amounts and calls are `None` where a side can't tell."""
+    """Both sides of one day (`None`: of the whole period). Amounts and calls are `None` where a
+    side can't tell."""
 
     day: str | None
     charged: int
@@ -107,7 +110,8 @@ class Day(NamedTuple):
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """The export and the ledger side by side, with the ids of charged calls that only one of them has."""
+    """The export and the ledger side by side, with the ids of charged calls that only one of them
+    has."""
 
     export: Export
     period: Period
@@ -143,9 +147,11 @@ class Reconciliation:
 
 
 def read_export(path: str, zone: ZoneInfo) -> Export:
-    """Read a console's export: CSV in UTF-8 or GB18030, or any other table. Days are those of `zone`.
+    """Read a console's export: CSV in UTF-8 or GB18030, or any other table. Days are those of
+    `zone`.
 
-    Raises TableError where it can't be read, where no column says what was spent, or where a cell is no number.
+    Raises TableError where it can't be read, where no column says what was spent, or where a cell
+    is no number.
     """
     table = _open(path)
     columns = _columns(table.schema.names)
@@ -167,7 +173,8 @@ def read_export(path: str, zone: ZoneInfo) -> Export:
 
 
 def days_of(export: Export, zone: ZoneInfo) -> Period | None:
-    """Return the period from the first day of an export to the last; `None` where it names no days."""
+    """Return the period from the first day of an export to the last; `None` where it names no
+    days."""
     days = [row.day for row in export.rows if row.day]
     if not days:
         return None
@@ -198,7 +205,8 @@ def compare(ledger: Ledger, export: Export, period: Period) -> Reconciliation:
 
 
 def _open(path: str) -> InputTable:
-    """Consoles in China export UTF-8 or, for spreadsheets, GB18030, which takes almost any bytes."""
+    """Consoles in China export UTF-8 or, for spreadsheets, GB18030, which takes almost any
+    bytes."""
     dialect = dialect_of(path, "gb18030", "cp1252")
     return open_table(path, encoding=dialect.encoding, delimiter=dialect.delimiter)
 
@@ -222,7 +230,8 @@ def _spell(name: str) -> str:
 
 
 def _says(spelled: str, word: str) -> bool:
-    """Whether a name has `word` in it: a whole one in English, as `discount` is no count; anywhere in Chinese."""
+    """Whether a name has `word` in it: a whole one in English, as `discount` is no count; anywhere
+    in Chinese."""
     return (
         f" {word} " in f" {spelled} "
         if word.isascii()
@@ -268,7 +277,8 @@ def _number(text: str, where: str) -> Decimal:
 
 
 def _digits(text: str) -> str | None:
-    """Return digits with a point for the fraction, as which a comma counts that groups no thousands; or None."""
+    """Return digits with a point for the fraction, as which a comma counts that groups no
+    thousands; or None."""
     if re.fullmatch(r"\d+(\.\d+)?|[1-9]\d{0,2}(,\d{3})+(\.\d+)?", text):
         return text.replace(",", "")
     if re.fullmatch(r"\d+,\d+|[1-9]\d{0,2}(\.\d{3})+,\d+", text):
@@ -277,7 +287,8 @@ def _digits(text: str) -> str | None:
 
 
 def _day(text: str, zone: ZoneInfo) -> date | None:
-    """The day of a date or a time; `None` where the text is neither. A time without a zone is one of `zone`."""
+    """The day of a date or a time; `None` where the text is neither. A time without a zone is one
+    of `zone`."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -318,7 +329,8 @@ def _both(
 def _ids(
     ledger: Ledger, rows: Sequence[ConsoleRow], period: Period
 ) -> tuple[UnmatchedIds, UnmatchedIds]:
-    """A call at midnight may be of another day over there, so ids are looked for a day further out."""
+    """A call at midnight may be of another day over there, so ids are looked for a day further
+    out."""
     charged = [row.request_id for row in rows if row.request_id and row.charged]
     return (
         ledger.read(ids_only_there, *period.microseconds(margin_days=1), charged),
