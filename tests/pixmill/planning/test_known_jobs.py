@@ -1,6 +1,7 @@
 """Planning over a ledger that is read in one pass, and over one that is searched."""
 
 import sqlite3
+import threading
 from contextlib import closing
 from typing import Any
 
@@ -9,9 +10,14 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.datasets.publishing import publish
 from pixmill.ledger import Ledger
+from pixmill.ledger.scan import Scan
 from pixmill.planning import known_jobs
+from pixmill.planning import plan as plans
+from pixmill.planning.job_expander import JobExpander
+from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import PlannedState
 from pixmill.planning.planner import make_plan
+from pixmill.tables import RowBatch
 from tests.conftest import Project, results, run_config
 from tests.pixmill.datasets.publishing import edit_ledger, opened
 from tests.pixmill.paid import pay_for_everything
@@ -50,6 +56,35 @@ def test_both_ways_make_the_same_plan(
         PlannedState.PENDING: 12,
     }
     assert plan.again == 1
+
+
+def test_the_table_is_read_while_the_ledger_is_scanned(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write_rows(project.rows(50))
+    path = project.write_config(output={"images": "url"})
+    assert pay_for_everything(path) == 50
+    config = load_config(path)
+    monkeypatch.setattr(plans, "BATCH_JOBS", 10)
+    is_read = threading.Event()
+    expand = JobExpander.expand
+    scan = Ledger.scan
+
+    def expand_and_tell(expander: JobExpander, batch: RowBatch) -> JobBatch:
+        jobs = expand(expander, batch)
+        if batch.first_row == 41:
+            is_read.set()
+        return jobs
+
+    def scan_later(ledger: Ledger, **rules: Any) -> Scan:
+        assert is_read.wait(30)
+        return scan(ledger, **rules)
+
+    monkeypatch.setattr(JobExpander, "expand", expand_and_tell)
+    monkeypatch.setattr(Ledger, "scan", scan_later)
+    with opened(config) as ledger:
+        plan = make_plan(config, ledger)
+    assert (plan.states[PlannedState.CACHED], plan.to_pay) == (50, 0)
 
 
 def test_a_job_is_not_paid_for_because_another_key_begins_as_its_own_does(
