@@ -110,7 +110,7 @@ def _describe_jobs(made: "Plan") -> str:
 
     Such as `24 rows × 6 points = 144 jobs, 144 of them distinct`.
     """
-    points = len(made.maker.sweep.points)
+    points = len(made.expander.sweep.points)
     replicates = made.config.seed.replicates
     factors = [f"{made.rows:,} rows"]
     if points > 1:
@@ -131,7 +131,7 @@ def _describe_jobs(made: "Plan") -> str:
 
 def _print_axes(made: "Plan") -> None:
     """Print the axes of the sweep with their values."""
-    axes = made.maker.sweep.axes
+    axes = made.expander.sweep.axes
     if not axes:
         return
     echo("  axes:")

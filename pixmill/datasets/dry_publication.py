@@ -68,11 +68,11 @@ def publish_dry(plan: Plan) -> None:
 def _sample(plan: Plan) -> JobBatch | None:
     """The jobs of the table's first rows, every row with a problem; `None` where the table has no
     rows."""
-    rows = max(1, min(SAMPLE_ROWS, SAMPLE_JOBS // len(plan.maker.variants)))
+    rows = max(1, min(SAMPLE_ROWS, SAMPLE_JOBS // len(plan.expander.variants)))
     batch = next(
         (batch for batch in plan.table.batches(rows) if batch.rows.num_rows), None
     )
-    return plan.maker.expand(batch) if batch else None
+    return plan.expander.expand(batch) if batch else None
 
 
 def _failure(plan: Plan, jobs: JobBatch, folder: Path) -> Exception | None:
@@ -101,7 +101,7 @@ def _publish(plan: Plan, jobs: JobBatch, folder: Path) -> None:
     )
     rows = range(jobs.rows.rows.num_rows)
     invalid = jobs._replace(problems={at: jobs.problems.get(at, _DRY) for at in rows})
-    results = ResultTable(config, plan.maker, schema, run_id="")
+    results = ResultTable(config, plan.expander, schema, run_id="")
     files = Files(folder / DATASET, folder / INVALID, predecessor=folder / "none")
     written, _ = write_rows(
         results,

@@ -148,7 +148,7 @@ def _publish(
     plan.table.check_unchanged()
     complete_publication(plan.config)
     known_invalid = PreviousRejects(folder / INVALID)
-    results = ResultTable(plan.config, plan.maker, plan.table.schema, run_id)
+    results = ResultTable(plan.config, plan.expander, plan.table.schema, run_id)
     with (
         atomic_write(folder / DATASET) as dataset,
         atomic_write(folder / INVALID) as invalid,

@@ -85,13 +85,13 @@ def _axis_type(axis: Axis) -> pa.DataType:
 
 
 def description(
-    config: Config, maker: JobExpander, schema: pa.Schema, own: pa.Schema
+    config: Config, expander: JobExpander, schema: pa.Schema, own: pa.Schema
 ) -> dict[str, Any]:
     """Say what the columns of `schema` mean: the sweep's axes, the columns that are read, and our
     names."""
     ours = dict(
         zip(
-            (name for name, _ in _our_fields(maker.sweep.axes)),
+            (name for name, _ in _our_fields(expander.sweep.axes)),
             schema.names[len(own.names) :],
             strict=True,
         )
@@ -104,7 +104,7 @@ def description(
                 "column": ours[axis.column],
                 "values": [of._asdict() for of in axis.values],
             }
-            for axis in maker.sweep.axes
+            for axis in expander.sweep.axes
         ],
         "columns": {
             role: config.input.columns[role] for role in sorted(config.input.columns)
@@ -158,15 +158,17 @@ class ResultTable:
     """Builds dataset rows batch by batch and counts what they hold."""
 
     def __init__(
-        self, config: Config, maker: JobExpander, own: pa.Schema, run_id: str
+        self, config: Config, expander: JobExpander, own: pa.Schema, run_id: str
     ) -> None:
         self._config = config
-        self._maker = maker
+        self._expander = expander
         self._run_id = run_id
         self._by_file = config.output.images != "url"
-        schema = result_schema(own, maker.sweep.axes)
+        schema = result_schema(own, expander.sweep.axes)
         described = json.dumps(
-            description(config, maker, schema, own), ensure_ascii=False, allow_nan=False
+            description(config, expander, schema, own),
+            ensure_ascii=False,
+            allow_nan=False,
         )
         self.schema = schema.with_metadata({DESCRIPTION: described.encode()})
         self.counts = OutcomeCounts()
@@ -191,7 +193,7 @@ class ResultTable:
         self._count(rows, known, columns)
         ours = [
             _array(columns[name], kind)
-            for name, kind in _our_fields(self._maker.sweep.axes)
+            for name, kind in _our_fields(self._expander.sweep.axes)
         ]
         inputs = rows.pick(jobs.rows.rows, row)
         own = [column.combine_chunks() for column in inputs.columns]
@@ -203,7 +205,7 @@ class ResultTable:
         row_keys = (
             jobs.row_keys
             if self._config.input.row_key
-            else self._maker.default_row_keys(jobs.rows)
+            else self._expander.default_row_keys(jobs.rows)
         )
         params = [[shape.params for shape in shapes] for shapes in jobs.shapes]
         seeds = rows.pick(pa.array(jobs.seeds, pa.int64()), rows.at)
@@ -229,7 +231,7 @@ class ResultTable:
             "replicate": pa.array([variant.replicate for variant in variants]),
             "req_key": pa.array([variant.req_key for variant in variants]),
         }
-        for axis in self._maker.sweep.axes:
+        for axis in self._expander.sweep.axes:
             values[axis.column] = axis_column(
                 [variant.point.values[axis.path] for variant in variants]
             )

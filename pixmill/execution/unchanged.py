@@ -187,7 +187,7 @@ def _plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> Plan:
     return Plan(
         config=config,
         table=table,
-        maker=JobExpander(config, table),
+        expander=JobExpander(config, table),
         rows=noted["rows"],
         jobs=noted["jobs"],
         reasons=noted["reasons"],

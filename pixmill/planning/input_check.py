@@ -125,7 +125,9 @@ def _jobs_to_look_at(plan: Plan, limit: int | None) -> Iterator[tuple[JobBatch, 
 
 def _rows_to_look_at(plan: Plan, limit: int | None) -> NDArray[np.bool_]:
     """Mark the rows that would be paid for if their images are good; with `keep` also all that are paid for."""
-    pending = np.asarray(plan.pending.reshape(-1, len(plan.maker.variants)).any(axis=1))
+    pending = np.asarray(
+        plan.pending.reshape(-1, len(plan.expander.variants)).any(axis=1)
+    )
     pending[[number - 1 for number in plan.bad_images]] = True
     end = len(pending) if limit is None else _count_rows(plan, limit)
     wanted = np.zeros_like(pending)
@@ -137,7 +139,7 @@ def _rows_to_look_at(plan: Plan, limit: int | None) -> NDArray[np.bool_]:
 
 def _count_rows(plan: Plan, limit: int) -> int:
     """Return how many rows there are up to the last one that `limit` lets through."""
-    variants = len(plan.maker.variants)
+    variants = len(plan.expander.variants)
     positions = np.flatnonzero(plan.pending)
     if limit >= len(positions):
         return len(plan.pending) // variants

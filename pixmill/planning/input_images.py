@@ -230,6 +230,7 @@ class _Turns:
 
     def take(self) -> str | None:
         """Return the next URL, None where there is none or none whose host is free."""
+        # A table may name one host a million times: what waits is bounded, and the rest is read later.
         fresh = islice(self._urls, WINDOW - len(self._waiting))
         self._waiting.update((url, _host(url)) for url in fresh)
         # The first whose host is free, so that a slow host holds up its own images only.

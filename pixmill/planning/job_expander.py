@@ -23,9 +23,9 @@ from pixmill.planning.computed_jobs import ComputedJobs
 from pixmill.planning.input_identity import row_images
 from pixmill.planning.jobs import (
     JobBatch,
-    RequestVariant,
     RowImages,
     by_position,
+    request_variants,
 )
 from pixmill.planning.json_texts import json_texts
 from pixmill.planning.request_shapes import RowShapes
@@ -44,7 +44,7 @@ from pixmill.planning.row_checks import (
 from pixmill.request.canonical_json import json_text
 from pixmill.request.fingerprint import RequestShape, replicate_seed, row_seeds
 from pixmill.request.prompt_template import parse_template
-from pixmill.request.sweep import Point, make_points
+from pixmill.request.sweep import make_points
 from pixmill.tables import InputTable, RowBatch, as_text
 from pixmill.text import to_nfc
 
@@ -68,7 +68,8 @@ class JobExpander:
         self._config = config
         self._input = config.input
         self.sweep = make_points(config.sweep, config.request)
-        self.variants = tuple(_variants(config, self.sweep.points))
+        self.variants = request_variants(config, self.sweep.points)
+        # Of each variant. The replicates of a point differ in their seeds only.
         self._point_of = [
             at
             for at in range(len(self.sweep.points))
@@ -80,15 +81,17 @@ class JobExpander:
         self._template = parse_template(
             config.request.prompt, self._prompt_column, variables
         )
+        # Points that change no variable of the prompt share its text, which is then made once.
         self._prompt_variants = self._find_prompt_variants()
         self._where = None if config.input.where is None else parse(config.input.where)
-        self.read_columns = self._columns_read()
-        asked = sorted(
-            {*self.sweep.columns, *(self._where.names if self._where else ())}
-        )
-        needed = [*self.read_columns, *config.input.row_key, *asked]
+        self.read_columns = self._find_read_columns()
+        of_conditions = {*self.sweep.columns}
+        if self._where:
+            of_conditions.update(self._where.names)
+        needed = [*self.read_columns, *config.input.row_key, *sorted(of_conditions)]
         check_columns(table, config, needed, [axis.path for axis in self.sweep.axes])
-        self._used = frozenset({*self.read_columns, *config.input.row_key, *asked})
+        # What is wrong with a cell of any other column does not make its row invalid.
+        self._used = frozenset(needed)
         self._texts_of_prompt = [
             name for name in {self._prompt_column, *self._template.columns} if name
         ]
@@ -110,6 +113,7 @@ class JobExpander:
         count = batch.rows.num_rows
         texts = self._texts(batch)
         flaws, unread = self._read_flaws(batch)
+        # Seeds depend on the cell, not on the template around it, so that a new style keeps its seed.
         raw = texts.get(self._prompt_column or "")
         filled = self._fill_prompts(texts, count)
         prompt_problems, long_prompts = self._check_prompts(texts, raw, filled, count)
@@ -120,7 +124,8 @@ class JobExpander:
         row_keys, key_problems = self._row_keys(texts, count)
         selected = self._select(batch)
         requested = self._request(batch, selected)
-        # Of a row with several problems, the first of these is told: what comes first is read first.
+        # Of a row with several problems, the first of these checks tells its own. Problems of the line come first, as
+        # the cells of such a row may be those of other columns; those that need other rows come last.
         found = first_problems(
             flaws,
             prompt_problems,
@@ -131,6 +136,7 @@ class JobExpander:
             key_problems,
             self._conflicts(row_keys, conflicts, requested),
         )
+        # Nobody asked for the others.
         problems = {row: bad for row, bad in found.items() if selected[row]}
         requested[list(problems)] = False
         taken = requested.copy()
@@ -197,7 +203,7 @@ class JobExpander:
             ).points.append(at)
         return list(variants.values())
 
-    def _columns_read(self) -> tuple[str, ...]:
+    def _find_read_columns(self) -> tuple[str, ...]:
         fields = [column for _, column in sorted(self._input.field_columns.items())]
         named = [
             *self._input.image_columns,
@@ -409,28 +415,6 @@ def _at_row_numbers(
     first = batch.first_row
     numbers = range(first, first + batch.rows.num_rows)
     return {row - first: problems[row] for row in numbers if row in problems}
-
-
-def _variants(config: Config, points: Sequence[Point]) -> list[RequestVariant]:
-    several = config.seed.replicates > 1
-    variants = []
-    for point in points:
-        labels = [
-            f"{path.rpartition('.')[2]} {label}" for path, label in point.labels.items()
-        ]
-        for replicate in range(config.seed.replicates):
-            label = ", ".join(
-                [*labels, *([f"replicate {replicate}"] if several else [])]
-            )
-            variants.append(
-                RequestVariant(
-                    point,
-                    replicate,
-                    label,
-                    str(point.values.get("req_key", config.request.req_key)),
-                )
-            )
-    return variants
 
 
 def _mask(

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pixmill.config.model import Config
 from pixmill.errors import TableError
 from pixmill.planning.row_checks import RowProblem
 from pixmill.request.canonical_json import json_text
@@ -118,6 +119,25 @@ class RequestVariant(NamedTuple):
     replicate: int
     label: str
     req_key: str
+
+
+def request_variants(
+    config: Config, points: Sequence[Point]
+) -> tuple[RequestVariant, ...]:
+    """Return the requests that are made of every row, the replicates of a point one after the other."""
+    variants = []
+    for point in points:
+        labels = [
+            f"{path.rpartition('.')[2]} {label}" for path, label in point.labels.items()
+        ]
+        req_key = str(point.values.get("req_key", config.request.req_key))
+        for replicate in range(config.seed.replicates):
+            parts = [*labels]
+            if config.seed.replicates > 1:
+                parts.append(f"replicate {replicate}")
+            label = ", ".join(parts)
+            variants.append(RequestVariant(point, replicate, label, req_key))
+    return tuple(variants)
 
 
 class JobBatch(NamedTuple):

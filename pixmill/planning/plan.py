@@ -57,7 +57,7 @@ class Plan:
 
     config: Config
     table: InputTable
-    maker: JobExpander
+    expander: JobExpander
     rows: int
     """Rows that `input.where` lets in."""
     jobs: int
@@ -141,19 +141,19 @@ class Plan:
 
     def batches(self, rows: NDArray[np.bool_] | None = None) -> Iterator[JobBatch]:
         """Stream the jobs again, as the plan found them: all batches, or those that hold a marked one of `rows`."""
-        for batch in row_batches(self.table, self.maker):
+        for batch in row_batches(self.table, self.expander):
             # The masks, keys and seeds are those of the table that was agreed to.
             self.table.check_unchanged()
             start = batch.first_row - 1
             if rows is None or rows[start : start + batch.rows.num_rows].any():
-                yield self.maker.expand(
+                yield self.expander.expand(
                     batch, self.conflicts, self.bad_images, self._read_computed(batch)
                 )
 
     def _read_computed(self, batch: RowBatch) -> ComputedJobs | None:
         if not self.computed:
             return None
-        variants = len(self.maker.variants)
+        variants = len(self.expander.variants)
         first = (batch.first_row - 1) * variants
         return self.computed.read(first, batch.rows.num_rows * variants)
 
@@ -167,7 +167,7 @@ class Plan:
         return next(self._jobs_at(np.flatnonzero(marked)[:1]), None)
 
     def _jobs_at(self, positions: NDArray[np.intp]) -> Iterator[Job]:
-        variants = len(self.maker.variants)
+        variants = len(self.expander.variants)
         rows = np.zeros(len(self.first) // variants, np.bool_)
         rows[positions // variants] = True
         for jobs in self.batches(rows):
@@ -186,7 +186,7 @@ class Plan:
         return {
             "rows": self.rows,
             "invalid": self.invalid,
-            "points": len(self.maker.sweep.points),
+            "points": len(self.expander.sweep.points),
             "jobs": self.jobs,
             "distinct": self.distinct,
             **{state.name.lower(): self.states[state] for state in REPORTED},
@@ -211,9 +211,9 @@ Batch = TypeVar("Batch")
 Found = TypeVar("Found")
 
 
-def row_batches(table: InputTable, maker: JobExpander) -> Iterator[RowBatch]:
+def row_batches(table: InputTable, expander: JobExpander) -> Iterator[RowBatch]:
     """Stream the table in batches of about `BATCH_JOBS` jobs; the next is read in a thread beside."""
-    size = max(1, BATCH_JOBS // len(maker.variants))
+    size = max(1, BATCH_JOBS // len(expander.variants))
     batches = table.batches(size)
     # Arrow parses without the interpreter, which hashes the jobs of the batch before meanwhile.
     with ThreadPoolExecutor(1) as beside:

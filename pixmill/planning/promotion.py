@@ -58,6 +58,7 @@ def promote_point(config: Config, point_id: str, name: str | None = None) -> Pro
     sweep = make_points(config.sweep, config.request)
     point = _find_point(sweep, point_id)
     if config.seed.policy == "per_job" and point.id != BASE:
+        # Its id is in the seeds, and the plain request has another one.
         changed: dict[str, Any] = {"sweep": Sweep(groups=({"list": [_item(point)]},))}
     else:
         changed = {"sweep": Sweep(), "request": _request(config, sweep, point)}
@@ -82,6 +83,7 @@ def promote_picks(config: Config, path: str, name: str | None = None) -> Promoti
             "under seed.policy: per_job seeds depend on the point, so that picks would be paid for again",
             hint="promote one point with --point, or sweep with seed.policy: per_row",
         )
+    # Stars are often edited in a spreadsheet, which saves in a dialect of its own.
     dialect = dialect_of(path)
     table = open_table(path, encoding=dialect.encoding, delimiter=dialect.delimiter)
     rows = config.input.row_key or ("row_key",)
@@ -231,6 +233,7 @@ def _req_key_of_picks(
 ) -> dict[str, str]:
     if not any(axis.kind == "req_key" for axis in sweep.axes):
         return {}
+    # One run has one operation: rows can't name theirs.
     found = sorted({str(value) for (value,) in _cells(table, ["req_key"])})
     if len(found) != 1:
         raise UserError(

@@ -106,7 +106,7 @@ def pick(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def point_of(config: str, **values: Any) -> str:
-    points = make_plan(load_config(config), None).maker.sweep.points
+    points = make_plan(load_config(config), None).expander.sweep.points
     return next(point.id for point in points if values.items() <= point.values.items())
 
 
@@ -235,7 +235,7 @@ def test_what_does_not_come_along_is_said(project: Project) -> None:
         )
     )
     notes = "\n".join(
-        promote_point(config, make_plan(config, None).maker.sweep.points[0].id).notes
+        promote_point(config, make_plan(config, None).expander.sweep.points[0].id).notes
     )
     assert "seed.replicates stays: 3" in notes
     assert "input.where stays: id != 'r0'" in notes
@@ -252,7 +252,7 @@ def test_an_unknown_point_lists_those_that_there_are(project: Project) -> None:
             },
         )
     )
-    points = make_plan(config, None).maker.sweep.points
+    points = make_plan(config, None).expander.sweep.points
     with pytest.raises(UserError) as caught:
         promote_point(config, points[0].id[:-1])
     said = str(caught.value)
