@@ -62,7 +62,7 @@ def export(
         bool,
         typer.Option(
             "--raw-cells",
-            help="CSV for programs and further runs: no apostrophe before cells that look like a formula.",
+            help="CSV for programs: no apostrophe before cells that look like a formula.",
         ),
     ] = False,
     overrides: Overrides = None,
@@ -102,7 +102,7 @@ def say_exported(done: "Exported", kind: str, out: Path) -> None:
         echo(f"  without an input image: {done.without_input:,}")
     if done.columns_left_out:
         names = ", ".join(done.columns_left_out)
-        echo(f"  without the columns that hold bytes, lists or objects: {names}")
+        echo(f"  without the columns of bytes, lists or objects: {names}")
     if done.disarmed:
         echo(
             f"  {done.disarmed:,} cells that a spreadsheet would run as a formula begin with an apostrophe;"

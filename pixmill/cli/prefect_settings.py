@@ -273,5 +273,5 @@ def _toml(path: Path) -> dict[str, Any]:
 def _unreadable(path: Path, error: Exception) -> ConfigError:
     return ConfigError(
         f"{path} can't be read, in which Prefect looks for its settings: {error}",
-        hint="mend it, or run from another folder",
+        hint="fix it, or run from another folder",
     )

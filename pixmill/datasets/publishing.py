@@ -317,7 +317,7 @@ def read_back(path: Path, rows: int, schema: pa.Schema) -> None:
         read = sum(file.read_row_group(group).num_rows for group in groups)
         if read != rows or not file.schema_arrow.equals(schema):
             raise PixmillError(
-                f"{path} holds {read:,} rows where {rows:,} were written; the old dataset stays"
+                f"{path} contains {read:,} rows instead of {rows:,}; the old dataset stays"
             )
 
 

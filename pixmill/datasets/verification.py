@@ -183,7 +183,7 @@ def _sound_ledger(address: Path | str, found: Verified) -> Ledger | None:
     if isinstance(address, Path):
         problems = integrity(address)
     else:
-        problems = [] if ledger_exists(address) else ["holds no ledger"]
+        problems = [] if ledger_exists(address) else ["contains no ledger"]
     for problem in problems:
         found.add(Finding(str(address), "ledger", problem, _RESTORE))
     return None if problems else open_ledger(address, read_only=True)

@@ -88,7 +88,7 @@ def _look_until_settled(
         # Images that were bad before may be good by now, which changes the plan as well.
         if not counts.asked or not (counts.problems or plan.bad_images):
             bad = sum(total.problems.values())
-            log.info("input images: %d looked at, %d bad", total.asked, bad)
+            log.info("%d input images checked, %d of them not usable", total.asked, bad)
             return plan
         plan = make_plan(plan.config, ledger, plan.selection)
 

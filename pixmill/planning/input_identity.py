@@ -166,7 +166,9 @@ def _image(folder: Path, name: str, column: str) -> LocalImage | RowProblem:
     except RuntimeError:  # of pathlib
         return problem("image_file_missing", column, "a link that leads back to itself")
     except ValueError:  # of the system's own functions
-        return problem("image_file_missing", column, "its name holds a NUL character")
+        return problem(
+            "image_file_missing", column, "its name contains a NUL character"
+        )
     return problem(reason, column) if reason else LocalImage(str(path), digest)
 
 

@@ -108,7 +108,7 @@ def parse_template(
             if spec:
                 written += f":{spec}"
             raise TableError(
-                f"request.prompt holds {{{written}}}",
+                f"request.prompt contains {{{written}}}",
                 hint="a placeholder is the plain name of a column, such as {text}; "
                 "write {{ and }} for braces",
             )

@@ -117,7 +117,9 @@ def parse_shares(splits: Sequence[str]) -> dict[str, float]:
             )
         if name in shares or name == TRAIN:
             why = (
-                "is the rest that the others leave" if name == TRAIN else "stands twice"
+                "is the rest that the others leave"
+                if name == TRAIN
+                else "is given twice"
             )
             raise UserError(f"--split {text}: {name} {why}")
         shares[name] = share

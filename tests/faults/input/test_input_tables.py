@@ -738,7 +738,7 @@ def test_a_flow_run_looks_by_itself_and_the_command_goes_on(
         1,
         2,
     ), resumed.stderr
-    assert "looked at 2 input images: 1 not found" in resumed.stderr
+    assert "checked 2 input images: 1 not found" in resumed.stderr
     assert simulated.bill.calls == 3
     assert album.asked == {"a": 1, "gone": 1, "b": 1, "c": 1, "lost": 1}
 
