@@ -1,4 +1,4 @@
-"""pixmill turns a table of image URLs and prompts into a verified image dataset, paying for nothing twice.
+"""pixmill turns a table of image URLs and prompts into an image dataset and pays nothing twice.
 
     config = pixmill.load_config("pets.yaml")
     pixmill.plan(config).to_pay

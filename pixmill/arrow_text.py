@@ -1,5 +1,6 @@
-"""The text of typed values, for templates and keys, and their form in JSON. Columns keep their types; this is
-what they read like.
+"""The text of typed values, for templates and keys, and their form in JSON.
+
+Columns keep their types; this is what they read like.
 
 Everything is made of Arrow's own values, column by column: Python has no object for many of them.
 """
@@ -46,7 +47,8 @@ _LISTS = (
     pa.types.is_fixed_size_list,
 )
 
-# Up to here a double holds every whole number, so all its digits mean something: ids are often such doubles.
+# Up to here a double holds every whole number, so all its digits mean something: ids are often such
+# doubles.
 _EXACT = 2**53
 
 
@@ -65,12 +67,12 @@ def as_text(
 ) -> pa.ChunkedArray | pa.Array:
     """The text of each value, as a string column of the same length; null where there is none.
 
-    Strings are as they are, whole numbers "7", fractions "0.6" (shortest form, at most 12 digits), whole
-    floats "3", booleans "true", decimals plain, dates and times ISO 8601 (those with a zone in UTC: "…Z"),
-    durations "1 day, 0:00:01.500000", lists and objects compact JSON, bytes of fixed length (ids, digests)
-    hexadecimal. Other bytes are UTF-8, and have no text where they are not; `encoded` makes all of them Base64.
-    NaN has no text. Raises ValueError for types that have none: those that Parquet can't hold, and objects
-    with two keys of one name.
+    Strings are as they are, whole numbers "7", fractions "0.6" (shortest form, at most 12 digits),
+    whole floats "3", booleans "true", decimals plain, dates and times ISO 8601 (those with a zone
+    in UTC: "…Z"), durations "1 day, 0:00:01.500000", lists and objects compact JSON, bytes of fixed
+    length (ids, digests) hexadecimal. Other bytes are UTF-8, and have no text where they are not;
+    `encoded` makes all of them Base64. NaN has no text. Raises ValueError for types that have none:
+    those that Parquet can't hold, and objects with two keys of one name.
     """
     form = _ENCODED if encoded else _READ
     if isinstance(column, pa.ChunkedArray):
@@ -84,8 +86,9 @@ def as_text(
 def as_json(column: pa.ChunkedArray | pa.Array) -> list[Any]:
     """The value of each row in terms of JSON, for files that other programs read.
 
-    Numbers, texts, booleans, lists and objects are what they are (a map is a list of pairs), NaN and infinities
-    null, bytes Base64; all else is text as `as_text` writes it. Raises ValueError as that does.
+    Numbers, texts, booleans, lists and objects are what they are (a map is a list of pairs), NaN
+    and infinities null, bytes Base64; all else is text as `as_text` writes it. Raises ValueError as
+    that does.
     """
     if isinstance(column, pa.ChunkedArray):
         return [

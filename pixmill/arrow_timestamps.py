@@ -1,7 +1,8 @@
 """The text of dates, times, timestamps and durations, made of the integers that Arrow holds.
 
-Python's `datetime` ends with the year 9999 and with microseconds, and knows only the zones of this machine.
-Files hold more than that: 9999-12-31 as "for ever" in a zone to the west, nanoseconds, dates of other calendars.
+Python's `datetime` ends with the year 9999 and with microseconds, and knows only the zones of this
+machine. Files hold more than that: 9999-12-31 as "for ever" in a zone to the west, nanoseconds,
+dates of other calendars.
 """
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY_SECONDS = 86_400
 
-# From the second day of the year 1 to the last but one of 9999, in seconds since 1970: a zone moves them by less.
+# From the second day of the year 1 to the last but one of 9999, in seconds since 1970: a zone moves
+# them by less.
 _PYTHON_BEGINS = -62_135_510_400
 _PYTHON_ENDS = 253_402_214_400
 
@@ -26,7 +28,7 @@ def date_texts(column: pa.Array) -> pa.Array:
 
 
 def time_texts(column: pa.Array) -> pa.Array:
-    """Return times of day as "12:30:00.5"; what is no time of a day counts on, such as "24:00:00"."""
+    """Return times of day as "12:30:00.5"; what is beyond a day counts on, as "24:00:00"."""
     per = _PER_SECOND[column.type.unit]
     ticks = _ticks(column)
     if ((ticks >= 0) & (ticks < _DAY_SECONDS * per)).all():
@@ -38,7 +40,7 @@ def time_texts(column: pa.Array) -> pa.Array:
 
 
 def timestamp_texts(column: pa.Array) -> pa.Array:
-    """Return timestamps as "2026-01-02T12:30:00.5"; those with a zone in UTC, with a Z at the end."""
+    """Return timestamps as "2026-01-02T12:30:00.5"; those with a zone in UTC, with a Z."""
     unit = column.type.unit
     # Divided by days: NumPy takes the smallest of all integers for no time, and Arrow writes no T.
     days, rest = np.divmod(_ticks(column), _DAY_SECONDS * _PER_SECOND[unit])
@@ -63,7 +65,7 @@ def duration_texts(column: pa.Array) -> pa.Array:
 
 
 def has_python_years(column: pa.ChunkedArray) -> bool:
-    """Say whether all timestamps lie in the years that Python knows, in whatever zone they are shown."""
+    """Say whether all timestamps lie in the years that Python knows, in any zone."""
     per = _PER_SECOND[column.type.unit]
     ends = pc.min_max(column.cast(pa.int64())).as_py()
     # A zone may not move them beyond 64 bits either, as it would the ends of the nanoseconds.
@@ -87,7 +89,8 @@ def is_known_zone(name: str) -> bool:
 def _ticks(column: pa.Array) -> NDArray[np.int64]:
     """The integers of a column, 0 where there is none."""
     whole = column.view(pa.int32() if column.type.bit_width == 32 else pa.int64())
-    return whole.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
+    ticks: NDArray[np.int64] = whole.fill_null(0).to_numpy(zero_copy_only=False)
+    return ticks.astype(np.int64)
 
 
 def _nulls(column: pa.Array) -> NDArray[np.bool_]:

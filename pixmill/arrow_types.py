@@ -1,8 +1,9 @@
 """Arrow types and arrays in their plain form: what every reader after this room can work with.
 
-Other writers store one and the same text as string, string_view, large_string or a dictionary, lists as
-views of their items, values with the mark of an extension. Here such columns become their plain type at
-every depth, and columns whose types differ from file to file become the one type that holds them all.
+Other writers store one and the same text as string, string_view, large_string or a dictionary,
+lists as views of their items, values with the mark of an extension. Here such columns become their
+plain type at every depth, and columns whose types differ from file to file become the one type that
+holds them all.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,8 @@ _MADE = (
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type without views, extensions, run ends, narrow decimals, zones that nobody knows and metadata of fields.
+    """The type without views, extensions, run ends, narrow decimals, zones that nobody knows and
+    metadata of fields.
 
     A dictionary stays one at the top only.
     """
@@ -37,7 +39,10 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType:
-    """The type that holds the values of two plain types. Raises `pa.ArrowException` where there is none."""
+    """The type that holds the values of two plain types.
+
+    Raises `pa.ArrowException` where there is none.
+    """
     if first == second:
         return first
     fields = [pa.schema([("", _wide_type(kind))]) for kind in (first, second)]
@@ -45,7 +50,10 @@ def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType:
 
 
 def conform(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    """The values of `array` as `kind`, a plain type. Raises `pa.ArrowException` where one would change."""
+    """The values of `array` as `kind`, a plain type.
+
+    Raises `pa.ArrowException` where one would change.
+    """
     found = array.type
     if found.equals(kind, check_metadata=True):
         return array
@@ -91,7 +99,8 @@ def doubles(column: Any) -> Any:
     if pa.types.is_float32(column.type):
         # By way of the text, which is the shortest that means the same float.
         return column.cast(pa.string()).cast(pa.float64())
-    # Arrow writes 16 bits as 0.60009765625, NumPy as the shortest text that means the same half float.
+    # Arrow writes 16 bits as 0.60009765625, NumPy as the shortest text that means the same half
+    # float.
     halves = column.to_numpy(zero_copy_only=False).astype(np.float16)
     nulls = column.is_null().to_numpy(zero_copy_only=False)
     return pa.array(halves.astype(str).astype(float), mask=nulls)
@@ -100,7 +109,7 @@ def doubles(column: Any) -> Any:
 def _with_fields(
     kind: pa.DataType, convert: Callable[[pa.Field], pa.Field]
 ) -> pa.DataType:
-    """The type `kind` with each of its fields converted; a type that has none is returned as it is."""
+    """The type `kind` with each of its fields converted; a type without any stays."""
     if pa.types.is_struct(kind):
         return pa.struct([convert(field) for field in kind])
     if pa.types.is_map(kind):
@@ -125,7 +134,10 @@ def _type_without_extensions(kind: pa.DataType) -> pa.DataType:
 
 
 def _strip_extensions(array: Any, kind: pa.DataType) -> pa.Array:
-    """The same array as `kind`, its stored type. Arrow's own view of one loses the length of nulls inside."""
+    """The same array as `kind`, its stored type.
+
+    Arrow's own view of one loses the length of nulls inside.
+    """
     if isinstance(array.type, pa.BaseExtensionType):
         return _strip_extensions(array.storage, kind)
     if array.type.equals(kind):
@@ -161,7 +173,8 @@ def _dense_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return _dense_type(kind.value_type)
     if pa.types.is_timestamp(kind) and kind.tz is not None:
-        # The same instants, in a zone that whoever reads the dataset can show: files name "Z", and worse.
+        # The same instants, in a zone that whoever reads the dataset can show: files name "Z", and
+        # worse.
         return pa.timestamp(kind.unit, kind.tz if is_known_zone(kind.tz) else "UTC")
     if pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
         # Few readers know the narrow ones.
@@ -174,7 +187,8 @@ def _dense_type(kind: pa.DataType) -> pa.DataType:
         kind = pa.list_(kind.value_field)
     if pa.types.is_large_list_view(kind):
         kind = pa.large_list(kind.value_field)
-    # A field made anew has no metadata: what another writer noted there says nothing to whoever reads ours.
+    # A field made anew has no metadata: what another writer noted there says nothing to whoever
+    # reads ours.
     return _with_fields(
         kind,
         lambda field: pa.field(field.name, _dense_type(field.type), field.nullable),
@@ -182,7 +196,7 @@ def _dense_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _wide_type(kind: pa.DataType) -> pa.DataType:
-    """The plain type of a column that other files have in another type: widths and zones give way."""
+    """The plain type of a column that has another one elsewhere: widths and zones give way."""
     if pa.types.is_dictionary(kind):
         return _wide_type(kind.value_type)
     if pa.types.is_floating(kind):

@@ -15,7 +15,10 @@ PixmillError
 
 
 class PixmillError(Exception):
-    """The message says what and where, `hint` how to fix it. One positional argument, so it pickles."""
+    """The message says what and where, `hint` how to fix it.
+
+    One positional argument, so it pickles.
+    """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -1,7 +1,8 @@
-"""Paths of this machine as people write them, in a config and after a command: each becomes the path that is meant.
+"""Paths of this machine as people write them, in a config and after a command: each becomes the
+path that is meant.
 
-A shell fills in `~` and `$HOME`, but not in a file that it never reads nor behind `--out=`. What would silently be
-another place than the one that was meant is a mistake.
+A shell fills in `~` and `$HOME`, but not in a file that it never reads nor behind `--out=`. What
+would silently be another place than the one that was meant is a mistake.
 """
 
 import os
@@ -18,10 +19,11 @@ _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^{}/]*\})")
 
 
 def local_path(text: str, instead: str = "a path of this machine") -> str:
-    """Return the path that `text` means, with `~` and `~user` filled in; all else stays as it stands.
+    """Return the path that `text` means, with `~` and `~user` filled in; all else stays.
 
-    `instead` is what may be written in place of a URL. Raises ValueError, in words that follow a name, for what is no
-    path of this machine: nothing, a URL, the name of an environment variable, the home of a user that there is not.
+    `instead` is what may be written in place of a URL. Raises ValueError, in words that follow a
+    name, for what is no path of this machine: nothing, a URL, the name of an environment variable,
+    the home of a user that there is not.
     """
     if not text.strip():
         raise ValueError("is empty; write a path, such as . for the working directory")
@@ -38,13 +40,17 @@ def local_path(text: str, instead: str = "a path of this machine") -> str:
         raise ValueError(f"{url[1]}:// is not supported; write {instead}")
     if variable := _VARIABLE.search(text):
         raise ValueError(
-            f"contains {variable[0]}, and environment variables are not expanded here: write the path itself"
+            f"contains {variable[0]}, and environment variables are not expanded here: "
+            "write the path itself"
         )
     return str(_at_home(text)) if text.startswith("~") else text
 
 
 def given_path(text: str | Path) -> Path:
-    """Return the path that a person gave to a command or a function; see `local_path`. Raises UserError."""
+    """Return the path that a person gave to a command or a function; see `local_path`.
+
+    Raises UserError.
+    """
     try:
         return Path(local_path(str(text)))
     except ValueError as error:
@@ -54,7 +60,10 @@ def given_path(text: str | Path) -> Path:
 
 
 def folder_problem(path: Path) -> str | None:
-    """Why there can't be a folder at `path`: something else stands there, or above it. `None` where there can."""
+    """Why there can't be a folder at `path`: something else stands there, or above it.
+
+    `None` where there can.
+    """
     there = next(
         place for place in (path, *path.absolute().parents) if os.path.lexists(place)
     )
@@ -64,7 +73,7 @@ def folder_problem(path: Path) -> str | None:
 
 
 def _literal(text: str) -> str:
-    """Return a path that is there as it is written; one that begins with `~` could be meant either way."""
+    """Return a path that exists as it is written; one that begins with `~` is ambiguous."""
     if text.startswith("~"):
         raise ValueError(
             f"could mean {Path(text).absolute()}, which is there, or {_at_home(text)}: "
@@ -85,11 +94,12 @@ def _at_home(text: str) -> Path:
 
 
 def named_path(folder: Path, name: str) -> Path:
-    """Return the path below `folder` that a cell means by `name`: as it stands, else as other systems spell it.
+    """Return the path below `folder` that a cell means by `name`: as it stands, else as other
+    systems spell it.
 
-    Windows separates folders by backslashes. macOS writes é as two characters into archives and tables, most
-    others as one. Raises OSError, RuntimeError (a link that leads back to itself) and ValueError (NUL) for names that
-    no file can have.
+    Windows separates folders by backslashes. macOS writes é as two characters into archives and
+    tables, most others as one. Raises OSError, RuntimeError (a link that leads back to itself) and
+    ValueError (NUL) for names that no file can have.
     """
     forms = dict.fromkeys(
         unicodedata.normalize(form, spelled)

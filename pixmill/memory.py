@@ -1,7 +1,8 @@
 """How pixmill's own processes take memory: what is freed goes back to the system.
 
-Arrow's usual pool and the C library's arenas, one for each few threads, keep what they were given for the next time.
-A run that streams a large table through many threads would hold several times what it ever needs at once.
+Arrow's usual pool and the C library's arenas, one for each few threads, keep what they were given
+for the next time. A run that streams a large table through many threads would hold several times
+what it ever needs at once.
 """
 
 import ctypes
@@ -25,8 +26,8 @@ the option, and its value."""
 def keep_little() -> None:
     """Let this process, and those that it starts, give back what they free.
 
-    For processes that are pixmill's alone: it changes how every other library in them takes memory. To be called
-    before threads are started; a pool that the environment names stays.
+    For processes that are pixmill's alone: it changes how every other library in them takes memory.
+    To be called before threads are started; a pool that the environment names stays.
     """
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
         # Read when pyarrow is imported.

@@ -1,8 +1,8 @@
 """Keeps keys and signatures out of logs and off terminals, and every event on one line.
 
-Keys that this process holds are known by value: `remember` takes them in, and they are found as they are, escaped (in
-URLs, JSON and HTML), in hex and in base64. What lets somebody in without being known is found by where it stands: in
-the query of a URL, before its host, in a header.
+Keys that this process holds are known by value: `remember` takes them in, and they are found as
+they are, escaped (in URLs, JSON and HTML), in hex and in base64. What lets somebody in without
+being known is found by where it stands: in the query of a URL, before its host, in a header.
 """
 
 import base64
@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable
 
 MASK = "***"
 SHORTEST = 12
-"""Characters. Shorter keys are made up for a simulator, and may be words that a text holds anyway."""
+"""Characters. Shorter keys are made up for a simulator, and may be words that a text holds anyway.
+"""
 
 FIELD_CHARS = 2048
 """What is shown of a log message, and of a line of a traceback."""
@@ -51,21 +52,31 @@ _QUERY = re.compile(r"((?:[?&]|&amp;|\\u0026)[\w.%~\[\]-]{1,64}=)[^&\s'\"<>#]+")
 _ADDRESS = re.compile(
     r"(?i):(?://|\\/\\/|%2f%2f)|%3a%2f%2f|^[\w-]+(?:\.[\w-]+)+(?::\d+)?/|^…"
 )
-"""What stands before the query of a URL, which may be escaped or cut, and never before a `?` in the name of a file."""
+"""What stands before the query of a URL, which may be escaped or cut, and never before a `?` in the
+name of a file.
+"""
 
 _REQUEST = re.compile(r"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|(?i:url):)\s{1,3}$")
 _ENDS = " \t\n\r'\"<>("
 _ADDRESS_CHARS = 4096
 """How far before a query its URL is looked for."""
 
-_INVISIBLE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
-"""C0 and C1 controls, ESC among them, but for tab and line feed; what turns the direction of text; lone surrogates."""
+_INVISIBLE = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
+)
+"""C0 and C1 controls, ESC among them, but for tab and line feed; what turns the direction of text;
+lone surrogates.
+"""
 _CONTROLS = re.compile(f"[{_INVISIBLE}]")
 _CONTROLS_AND_BREAKS = re.compile(f"[\t\n{_INVISIBLE}]")
 
 
 class _Keys:
-    """The keys to look for. Nothing prints them: the one pattern that matches them all is made when it is needed."""
+    """The keys to look for.
+
+    Nothing prints them: the one pattern that matches them all is made when it is needed.
+    """
 
     __slots__ = ("_lock", "_pattern", "_values")
 
@@ -100,12 +111,16 @@ def remember(key: str) -> None:
 
 
 def mask_secrets(text: str) -> str:
-    """Return `text` with every key that this process holds masked, in whatever form it stands there."""
+    """Return `text` with every key that this process holds masked, in whatever form it stands
+    there.
+    """
     return _keys.mask(text)
 
 
 def redact(text: str) -> str:
-    """Return `text` without keys, credentials and signatures: values in the query of a URL are masked, names stay."""
+    """Return `text` without keys, credentials and signatures: values in the query of a URL are
+    masked, names stay.
+    """
     text = mask_secrets(text)
     for pattern in _CREDENTIALS:
         text = pattern.sub(rf"\1{MASK}", text)
@@ -113,7 +128,7 @@ def redact(text: str) -> str:
 
 
 def _without_queries(text: str) -> str:
-    """Mask the values in the queries of URLs: `out?x=1` may be the name of a folder, and is no URL."""
+    """Mask the values in the queries of URLs: `out?x=1` may be a folder's name."""
     parts = []
     end = 0
     is_address = False
@@ -143,7 +158,9 @@ def _is_address(text: str, at: int) -> bool:
 
 
 def escape_control_chars(text: str) -> str:
-    """Return `text` with control, direction and other invisible characters escaped, but for line feed and tab."""
+    """Return `text` with control, direction and other invisible characters escaped, but for line
+    feed and tab.
+    """
     return _CONTROLS.sub(_escape, text)
 
 
@@ -153,7 +170,9 @@ def single_line(text: str) -> str:
 
 
 def visible_json(text: str) -> str:
-    """Return the JSON `text` with characters that don't show written as JSON escapes: it means the same."""
+    """Return the JSON `text` with characters that don't show written as JSON escapes: it means the
+    same.
+    """
     return _CONTROLS.sub(
         lambda found: json.dumps(found[0], allow_nan=False)[1:-1], text
     )
@@ -168,8 +187,9 @@ def shown_traceback(error: BaseException | None) -> str:
 def redact_logs() -> None:
     """Redact every log record of this process from now on, whoever logs and wherever it goes.
 
-    Records are cleaned where they are made: handlers come and go, Prefect's among them, and some loggers don't
-    propagate. Keys in the environment are remembered, as Prefect prints the environment in places.
+    Records are cleaned where they are made: handlers come and go, Prefect's among them, and some
+    loggers don't propagate. Keys in the environment are remembered, as Prefect prints the
+    environment in places.
     """
     for name, value in os.environ.items():
         if _SECRET_VARIABLES.search(name):
@@ -180,7 +200,9 @@ def redact_logs() -> None:
 
 
 class _CleanRecords:
-    """Makes log records that hold no secret and take one line, with a traceback that can't be taken for another."""
+    """Makes log records that hold no secret and take one line, with a traceback that can't be taken
+    for another.
+    """
 
     def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
         self._make = make
@@ -241,15 +263,23 @@ def _forms(value: str) -> list[str]:
 
 
 def _any_escape(character: str) -> str:
-    """A pattern for a character as it is or as URLs, JSON, HTML and reprs escape it; letters and digits never are."""
+    """A pattern for a character as it is or as URLs, JSON, HTML and reprs escape it; letters and
+    digits never are.
+    """
     if character.isalnum():
         return character
     code = ord(character)
-    return rf"(?i:\\*{re.escape(character)}|%(?:25)?{code:02x}|\\+u{code:04x}|\\+x{code:02x}|&#{code};|&#x{code:x};)"
+    plain = rf"\\*{re.escape(character)}"
+    escaped = (
+        rf"%(?:25)?{code:02x}|\\+u{code:04x}|\\+x{code:02x}|&#{code};|&#x{code:x};"
+    )
+    return f"(?i:{plain}|{escaped})"
 
 
 def _in_base64(data: bytes, before: int) -> str:
-    """A pattern for the base64 digits that `data` alone decides, `before` bytes into a group of three."""
+    """A pattern for the base64 digits that `data` alone decides, `before` bytes into a group of
+    three.
+    """
     digits = base64.b64encode(bytes(before) + data).decode()
     own = digits[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
     return own.replace("+", r"(?:[+-]|%2[bB])").replace("/", r"(?:\\*/|_|%2[fF])")

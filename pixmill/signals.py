@@ -1,8 +1,10 @@
-"""Ctrl-C, SIGTERM and a closed terminal: the first signal drains the run; only a person who insists leaves at once.
+"""Ctrl-C, SIGTERM and a closed terminal: the first signal drains the run; only a person who insists
+leaves at once.
 
-What follows the first signal within moments was not thought over. A shell whose terminal closes passes SIGHUP on, and
-the kernel sends another one right behind it; `timeout` signals its command and then the whole group. None of them knows
-of calls in flight that were paid for, so none counts but a Ctrl-C that comes after the person saw the first one heeded.
+What follows the first signal within moments was not thought over. A shell whose terminal closes
+passes SIGHUP on, and the kernel sends another one right behind it; `timeout` signals its command
+and then the whole group. None of them knows of calls in flight that were paid for, so none counts
+but a Ctrl-C that comes after the person saw the first one heeded.
 """
 
 import os
@@ -15,7 +17,8 @@ from types import FrameType
 
 EXIT_INTERRUPTED = 130
 AGAIN_SECONDS = 1.0
-"""How long after the first signal a Ctrl-C counts as a second one: echoes come within milliseconds."""
+"""How long after the first signal a Ctrl-C counts as a second one: echoes come within milliseconds.
+"""
 
 Handler = Callable[[int, FrameType | None], None]
 
@@ -24,9 +27,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def graceful_shutdown(stop: Callable[[str], None]) -> Iterator[None]:
-    """Call `stop` with the name of the first SIGINT, SIGTERM or SIGHUP; at a person's second Ctrl-C, exit with 130.
+    """Call `stop` with the name of the first SIGINT, SIGTERM or SIGHUP; at a person's second
+    Ctrl-C, exit with 130.
 
-    To be entered inside a flow's body, because the flow engine installs a SIGTERM handler of its own.
+    To be entered inside a flow's body, because the flow engine installs a SIGTERM handler of its
+    own.
     """
 
     def drain(name: str) -> None:
@@ -34,7 +39,8 @@ def graceful_shutdown(stop: Callable[[str], None]) -> Iterator[None]:
         threading.Thread(target=stop, args=(name,), daemon=True).start()
 
     def leave() -> None:
-        # Without exit handlers, which would wait for the calls that the person does not want to wait for.
+        # Without exit handlers, which would wait for the calls that the person does not want to
+        # wait for.
         os._exit(EXIT_INTERRUPTED)
 
     with handle_signals(drain_or_leave(drain, leave)):
@@ -42,9 +48,11 @@ def graceful_shutdown(stop: Callable[[str], None]) -> Iterator[None]:
 
 
 def drain_or_leave(first: Callable[[str], None], again: Callable[[], None]) -> Handler:
-    """Return a handler that calls `first` with the name of the first signal and `again` at a person's second Ctrl-C.
+    """Return a handler that calls `first` with the name of the first signal and `again` at a
+    person's second Ctrl-C.
 
-    SIGTERM and SIGHUP never count as a second one: whoever sends them to hurry a process on has SIGKILL.
+    SIGTERM and SIGHUP never count as a second one: whoever sends them to hurry a process on has
+    SIGKILL.
     """
     since: float | None = None
 
@@ -62,9 +70,11 @@ def drain_or_leave(first: Callable[[str], None], again: Callable[[], None]) -> H
 
 @contextmanager
 def handle_signals(handler: Handler) -> Iterator[None]:
-    """Let `handler` take the signals that end a process; off the main thread, where Python allows none, do nothing.
+    """Let `handler` take the signals that end a process; off the main thread, where Python allows
+    none, do nothing.
 
-    One that whoever started this process has it ignore stays so: that is what `nohup` and `&` are for.
+    One that whoever started this process has it ignore stays so: that is what `nohup` and `&` are
+    for.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -22,10 +22,12 @@ def start_child(
     folder: Path | None = None,
     inherited: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start this Python with `arguments` in a session of its own, out of reach of the terminal's Ctrl-C.
+    """Start this Python with `arguments` in a session of its own, out of reach of the terminal's
+    Ctrl-C.
 
-    `folder` is its working directory, this process's by default; `inherited` are file descriptors that it gets.
-    On Linux the kernel ends it when the calling thread ends, so start it from the main thread.
+    `folder` is its working directory, this process's by default; `inherited` are file descriptors
+    that it gets. On Linux the kernel ends it when the calling thread ends, so start it from the
+    main thread.
     """
     return subprocess.Popen(  # noqa: S603 - arguments are ours
         [sys.executable, *arguments],
@@ -41,7 +43,9 @@ def start_child(
 
 
 def import_path() -> str:
-    """Return a PYTHONPATH by which a child imports what this process imports, wherever that came from."""
+    """Return a PYTHONPATH by which a child imports what this process imports, wherever that came
+    from.
+    """
     return os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 FLOAT_DECIMALS = 4
-"""Digits after the point of amounts that were added up as floats; prices of a call have four at most."""
+"""Digits after the point of amounts that were added up as floats; prices of a call have four at
+most.
+"""
 
 
 def to_nfc(text: str) -> str:
@@ -35,8 +37,8 @@ def counted(number: int, thing: str) -> str:
 def amount(value: float | Decimal) -> str:
     """Return an amount of money, without its currency: `1,204.50`, `0.0155`.
 
-    At least two digits after the point, more where the amount has them: all of a Decimal's, and of a float as many as
-    mean something.
+    At least two digits after the point, more where the amount has them: all of a Decimal's, and of
+    a float as many as mean something.
     """
     if isinstance(value, Decimal):
         exact = value

@@ -1,4 +1,7 @@
-"""What pydantic finds wrong with a value, in words that follow the value's path: `scale: must be at most 30`."""
+"""What pydantic finds wrong with a value, in words that follow the value's path:
+
+`scale: must be at most 30`.
+"""
 
 from typing import Any
 
@@ -26,7 +29,9 @@ _TYPES = {
     "mapping": "must be a mapping, written {key: value}",
     "model": "must be a mapping, written {key: value}",
 }
-"""What pydantic says of a value of a wrong type, by the first word of its error's type (`int_parsing`, `int_type`)."""
+"""What pydantic says of a value of a wrong type, by the first word of its error's type
+(`int_parsing`, `int_type`).
+"""
 
 
 def describe_first_problem(error: ValidationError) -> tuple[str, str]:

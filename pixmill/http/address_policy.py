@@ -1,8 +1,8 @@
-"""What a host or a URL denotes: which addresses are public, and which texts are addresses in disguise.
+"""What a host or a URL denotes: which addresses are public, which texts are addresses in disguise.
 
-Two uses. `check_public` judges an address that is about to be connected to; that is what keeps a fetch out
-of private networks. `url_problem` judges an input URL, which only the provider will fetch: a private address
-can't be reached from there, and sending it would give internal names away.
+Two uses. `check_public` judges an address that is about to be connected to; that is what keeps a
+fetch out of private networks. `url_problem` judges an input URL, which only the provider will
+fetch: a private address can't be reached from there, and sending it would give internal names away.
 """
 
 import re
@@ -17,13 +17,14 @@ from urllib.parse import unquote, urlsplit
 from pixmill.errors import PixmillError
 
 MAX_URL_CHARACTERS = 8192
+"""Servers and proxies take no more."""
 
 LookUp = Callable[[str], Sequence[str]]
+"""From the name of a host to its addresses; OSError or UnicodeError where it has none."""
 
-_GLOBAL_UNICAST = ip_network(
-    "2000::/3"
-)  # all the IPv6 space that is given out (RFC 4291)
-# Accepted by `is_global`, in one version of Python or another.
+_GLOBAL_UNICAST = ip_network("2000::/3")
+"""All the IPv6 space that is given out (RFC 4291)."""
+
 _SPECIAL = tuple(
     ip_network(network)
     for network in (
@@ -34,21 +35,19 @@ _SPECIAL = tuple(
         "3fff::/20",  # documentation
     )
 )
-_IPV4_IN_LAST_32_BITS = (
-    0,
-    0xFFFF,
-    0x64FF9B << 64,
-)  # ::/96, ::ffff:0:0/96 (mapped), 64:ff9b::/96 (NAT64)
-_LOCAL_NAMES = (
-    "localhost",
-    "local",
-    "internal",
-)  # RFC 6761, RFC 6762, ICANN's private-use domain
+"""Networks that `is_global` takes for public, in one version of Python or another."""
+
+_IPV4_IN_LAST_32_BITS = (0, 0xFFFF, 0x64FF9B << 64)
+"""The upper 96 bits of ::/96, of ::ffff:0:0/96 (mapped addresses) and of 64:ff9b::/96 (NAT64)."""
+
+_LOCAL_NAMES = ("localhost", "local", "internal")
+"""RFC 6761, RFC 6762, and ICANN's domain for private use."""
+
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _NOT_IN_URLS = re.compile(r"[\s\\\x00-\x20\x7f-\x9f\ud800-\udfff]")
-_DOTS = re.compile(
-    r"[.\u3002\uff0e\uff61]"
-)  # the four that IDNA takes for one (RFC 3490)
+_DOTS = re.compile(r"[.\u3002\uff0e\uff61]")
+"""The four that IDNA takes for one (RFC 3490)."""
+
 _NAME = re.compile(
     r"(?=.{1,253}$)[a-z0-9_\-\x80-\U0010ffff]{1,63}(\.[a-z0-9_\-\x80-\U0010ffff]{1,63})*"
 )
@@ -60,9 +59,10 @@ class AddressRefused(PixmillError):
 
 
 def check_public(address: str) -> None:
-    """Raise AddressRefused for every `address` (IPv4 or IPv6 text) that isn't globally routable unicast.
+    """Raise AddressRefused for an `address` (IPv4 or IPv6) that isn't globally routable unicast.
 
-    An IPv4 address inside of an IPv6 one is what counts: translators would send the connection there.
+    An IPv4 address inside of an IPv6 one is what counts: translators would send the connection
+    there.
     """
     try:
         public = _is_public(ip_address(address.partition("%")[0]))
@@ -75,17 +75,18 @@ def check_public(address: str) -> None:
 def literal_address(host: str) -> str | None:
     """The address that `host` denotes without a look-up, in its usual form; None if it is a name.
 
-    Knows what resolvers and browsers accept: `2130706433`, `0x7f000001`, `0177.0.0.1`, `127.1`, `[::1]`, a
-    zone, digits of other scripts, percent escapes, a dot at the end.
+    Knows what resolvers and browsers accept: `2130706433`, `0x7f000001`, `0177.0.0.1`, `127.1`,
+    `[::1]`, a zone, digits of other scripts, percent escapes, a dot at the end.
     """
-    text = _folded(host).strip("[]").partition("%")[0]
+    text = _fold(host).strip("[]").partition("%")[0]
     try:
         if ":" in text:
             return str(IPv6Address(text))
-        # inet_aton of glibc stops reading at white space
-        return (
-            str(IPv4Address(socket.inet_aton(text))) if _NAME.fullmatch(text) else None
-        )
+        if not _NAME.fullmatch(text):
+            # glibc's inet_aton stops reading at white space, and would take the first half for an
+            # address.
+            return None
+        return str(IPv4Address(socket.inet_aton(text)))
     except (OSError, ValueError):
         return None
 
@@ -116,16 +117,18 @@ def url_problem(url: str) -> str | None:
 
 
 def look_up(host: str) -> list[str]:
-    """The addresses that the system's resolver has for `host`; OSError or UnicodeError if there are none."""
+    """The addresses of `host` by the system's resolver; OSError or UnicodeError if it has none."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def look_up_within(seconds: float, host: str, look_up: LookUp) -> Sequence[str]:
-    """What `look_up` says of `host`; TimeoutError after `seconds`, RuntimeError where there is no thread for it.
+    """What `look_up` says of `host`; TimeoutError after `seconds`, RuntimeError where there is no
+    thread for it.
 
-    A look-up can't be interrupted, so it has a thread of its own, which is left behind if need be: a pool
-    would be exhausted by names that hang, and would hold up the end of the process. An address needs none.
+    A look-up can't be interrupted, so it has a thread of its own, which is left behind if need be:
+    a pool would be exhausted by names that hang, and would hold up the end of the process. An
+    address needs none.
     """
     if _is_address(host):
         return [host]
@@ -164,7 +167,7 @@ def _answer(
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address):
-        inner = _embedded(address)
+        inner = _embedded_ipv4(address)
         if inner is not None:
             return _is_public(inner)
         if address not in _GLOBAL_UNICAST:
@@ -176,29 +179,28 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
     )
 
 
-def _embedded(address: IPv6Address) -> IPv4Address | None:
+def _embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
     """The IPv4 address that a translator or a tunnel would send packets for `address` to."""
     if int(address) >> 32 in _IPV4_IN_LAST_32_BITS:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.sixtofour
 
 
-def _folded(host: str) -> str:
-    """`host` as resolvers read it: escapes undone, one kind of dot and digit, none at the end; "" if bad."""
+def _fold(host: str) -> str:
+    """`host` as resolvers read it: escapes undone, one kind of dot and digit, none at the end; ""
+    if bad.
+    """
     text = unquote(host)
+    if text.isascii():
+        return text.lower().rstrip(".")
     try:
-        folded = (
-            text.lower()
-            if text.isascii()
-            else ".".join(map(nameprep, _DOTS.split(text)))
-        )
-        return folded.rstrip(".")
+        return ".".join(map(nameprep, _DOTS.split(text))).rstrip(".")
     except UnicodeError:
         return ""
 
 
 def _host_problem(host: str, *, in_brackets: bool) -> str | None:
-    name = _folded(host)
+    name = _fold(host)
     literal = literal_address(host)
     last = name.rpartition(".")[2]
     if last in _LOCAL_NAMES or (literal and not _is_public(ip_address(literal))):

@@ -1,6 +1,8 @@
-"""Connections to addresses that were checked: opened, secured, lent to one exchange at a time, kept while idle.
+"""Connections to addresses that were checked: opened, secured, lent to one exchange at a time, kept
+while idle.
 
-HTTP libraries look a host up by themselves, whoever has checked its address before. So sockets are opened here.
+HTTP libraries look a host up by themselves, whoever has checked its address before. So sockets are
+opened here.
 """
 
 import socket
@@ -36,7 +38,9 @@ class Origin(NamedTuple):
 
 
 class Connection:
-    """A socket to a checked address of `origin`: it belongs to one exchange at a time, or is idle in its pool."""
+    """A socket to a checked address of `origin`: it belongs to one exchange at a time, or is idle
+    in its pool.
+    """
 
     __slots__ = ("idle_since", "origin", "socket")
 
@@ -58,8 +62,8 @@ class Connection:
 class ConnectionPool:
     """The connections of a transport.
 
-    `check_address` sees every address of a host before one of them is connected to, and refuses by raising. At most
-    `most` connections are kept idle, and none for more than `idle_seconds`.
+    `check_address` sees every address of a host before one of them is connected to, and refuses by
+    raising. At most `most` connections are kept idle, and none for more than `idle_seconds`.
     """
 
     def __init__(
@@ -82,7 +86,8 @@ class ConnectionPool:
     def acquire(self, origin: Origin, exchange: Exchange) -> Connection:
         """Return a connection for `exchange` alone: the one that was used last, or a new one.
 
-        Raises NotSent where there is none, TimeoutError where time is over, and what `check_address` raises.
+        Raises NotSent where there is none, TimeoutError where time is over, and what
+        `check_address` raises.
         """
         while (idle := self._take_idle(origin)) is not None:
             exchange.attach(idle.socket)
@@ -98,7 +103,8 @@ class ConnectionPool:
 
     def release(self, connection: Connection, exchange: Exchange) -> None:
         """Take back a connection whose exchange has ended well, for the next one."""
-        # Before another thread can have it, so that a late end of this exchange does not hit that one's.
+        # Before another thread can have it, so that a late end of this exchange does not hit that
+        # one's.
         exchange.attach(None)
         now = monotonic()
         connection.idle_since = now
@@ -129,17 +135,18 @@ class ConnectionPool:
         return context
 
     def _take_idle(self, origin: Origin) -> Connection | None:
-        """Take the connection to `origin` that was used last, if it has not been idle for too long."""
+        """Take the connection to `origin` that was used last, if it is not idle for too long."""
         with self._lock:
             for at in range(len(self._idle) - 1, -1, -1):
                 if self._idle[at].origin == origin:
                     seconds = monotonic() - self._idle[at].idle_since
-                    # If the last one is too old, all others are: they are closed when the next is released.
+                    # If the last one is too old, all others are: they are closed when the next is
+                    # released.
                     return self._idle.pop(at) if seconds <= self._idle_seconds else None
         return None
 
     def _connect(self, origin: Origin, exchange: Exchange) -> socket.socket:
-        """Return a socket to the first address of the host that answers, after a check of all of them."""
+        """Return a socket to the first address that answers, after a check of all of them."""
         try:
             addresses = look_up_within(exchange.remaining(), origin.host, self._look_up)
         except (OSError, UnicodeError, RuntimeError) as error:

@@ -1,7 +1,8 @@
 """One call under way: its deadline, its socket, and the watch that ends it in time.
 
-No HTTP library has a deadline for a whole exchange: their timeouts start again with every byte. Here a socket has no
-timeout at all. When time is over, the watch shuts it down, and whoever reads or writes it is woken by an error.
+No HTTP library has a deadline for a whole exchange: their timeouts start again with every byte.
+Here a socket has no timeout at all. When time is over, the watch shuts it down, and whoever reads
+or writes it is woken by an error.
 """
 
 import socket
@@ -13,7 +14,8 @@ from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from time import monotonic
 
 SWEEP_SECONDS = 0.05
-"""How late a deadline may be noticed. Few sweeps a second cost nothing; no deadline is that short."""
+"""How late a deadline may be noticed. Few sweeps a second cost nothing; no deadline is that short.
+"""
 
 
 class Exchange:
@@ -44,12 +46,14 @@ class Exchange:
         return seconds
 
     def mark_sent(self) -> None:
-        """Note that from here on the outcome may be unknown; TimeoutError when there is no time left to send."""
+        """Note that from here on the outcome may be unknown; TimeoutError when there is no time
+        left to send.
+        """
         self.remaining()
         self.is_sent = True
 
     def attach(self, used: socket.socket | None) -> None:
-        """Make `used` the socket that is shut down with this exchange; None lets go of the last one."""
+        """Make `used` the socket that ends with this exchange; None lets go of the last one."""
         with self._lock:
             self._socket = used
             # The end may have come in the moment between one socket and the next.
@@ -63,7 +67,9 @@ class Exchange:
             self._shut_down()
 
     def explain(self, error: BaseException) -> str:
-        """Say what happened: the innermost cause that has words for it, as the outer ones quote the URL."""
+        """Say what happened: the innermost cause that has words for it, as the outer ones quote the
+        URL.
+        """
         if self.ends <= monotonic():
             return f"not finished within {round(self.deadline, 1):g} s"
         causes = [error]
@@ -81,7 +87,8 @@ class Exchange:
 class DeadlineWatch:
     """Expires the exchanges whose time is over, from a thread of its own.
 
-    One sweep over all of them costs a call nothing; a timer for each would wake the processor once a call.
+    One sweep over all of them costs a call nothing; a timer for each would wake the processor once
+    a call.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,9 @@
-"""One HTTP exchange: a prepared request goes out once, and a Reply or a typed error comes back in time.
+"""One HTTP exchange: a request goes out once, and a Reply or a typed error comes back in time.
 
-`http.client` writes the request and reads the answer; when, on which socket and for how long is decided here. A Session
-of requests, or a pool of urllib3, would follow redirects, take proxies and ~/.netrc from the environment, look hosts up
-by itself, not tell whether a byte has left, and take five times as long for a call.
+`http.client` writes the request and reads the answer; when, on which socket and for how long is
+decided here. A Session of requests, or a pool of urllib3, would follow redirects, take proxies and
+~/.netrc from the environment, look hosts up by itself, not tell whether a byte has left, and take
+five times as long for a call.
 
     caller        Transport       DeadlineWatch     ConnectionPool       http.client         server
       │  send()       │  exchange(deadline)  │              │                 │                 │
@@ -10,18 +11,18 @@ by itself, not tell whether a byte has left, and take five times as long for a c
       │               │  request(): head and body into memory, no socket yet ─▶                 │
       │               │  acquire(origin, exchange)          │ look up, check, │                 │
       │               ├────────────────────────────────────▶│ connect, TLS ───┼────────────────▶│
-      │               │  exchange.mark_sent()  ◀── an error until here is NotSent, from here AnswerUnknown
+      │               │  exchange.mark_sent()  ◀── errors: before it NotSent, after it AnswerUnknown
       │               │  sendall() on its socket ────────────┼─────────────────┼────────────────▶│
       │               │  getresponse(), read1() … ◀───────────────────────────┤◀────────────────┤
       │               │  release(connection, exchange) ────▶│ idle            │                 │
       │◀──────────────┤ Reply                │              │                 │                 │
 
-At the deadline, and at `abort`, the watch shuts the socket down that is attached to the exchange: the thread that waits
-in any of these steps gets an error, which the exchange explains.
+At the deadline, and at `abort`, the watch shuts the socket down that is attached to the exchange:
+the thread that waits in any of these steps gets an error, which the exchange explains.
 
 What is relied on beyond the documentation (CPython 3.11; urllib3 2, requests 2):
-* `HTTPConnection` writes by its method `send`, reads from what is put into `sock`, and opens nothing by itself while
-  `auto_open` is 0;
+* `HTTPConnection` writes by its method `send`, reads from what is put into `sock`, and opens nothing
+  by itself while `auto_open` is 0;
 * `HTTPResponse.length`, `.chunked` and `.will_close` say how its body is framed;
 * `urllib3.util.wait.wait_for_read` and `requests.utils.DEFAULT_CA_BUNDLE_PATH`.
 """
@@ -48,7 +49,9 @@ STEP_BYTES = 1 << 18
 """What is read of a body at a time: a cap on its size is passed by no more than that."""
 
 ONE_PACKET_BYTES = 1 << 16
-"""A request up to this size goes out by one call of the system: a second one would also wake the server twice."""
+"""A request up to this size goes out by one call of the system: a second one would also wake the
+server twice.
+"""
 
 HOSTS = 64
 """Idle connections that are kept where fewer threads than that fetch from many hosts."""
@@ -74,12 +77,13 @@ class Reply(NamedTuple):
 
 
 class Transport:
-    """Sends prepared requests for up to `connections` threads; each call is one attempt on the wire.
+    """Sends prepared requests for up to `connections` threads; each call is one attempt.
 
-    `check_address` sees every address of a host before one of them is connected to, and refuses by raising. A
-    connection that has been idle for `idle_seconds` is not used again: its server may be about to close it, and
-    a request that meets the close is in doubt. `look_up` gives the addresses of a host name. Certificates are
-    always verified, against the system's authorities (or SSL_CERT_FILE) and those that requests brings.
+    `check_address` sees every address of a host before one of them is connected to, and refuses by
+    raising. A connection that has been idle for `idle_seconds` is not used again: its server may be
+    about to close it, and a request that meets the close is in doubt. `look_up` gives the addresses
+    of a host name. Certificates are always verified, against the system's authorities (or
+    SSL_CERT_FILE) and those that requests brings.
     """
 
     def __init__(
@@ -101,9 +105,9 @@ class Transport:
     ) -> Reply:
         """Return the answer to `request`, whatever its status, all of it within `deadline` seconds.
 
-        Raises NotSent as long as no byte has left, and AnswerUnknown after that: a reset, an early end, no end in time;
-        BodyTooLarge where the body has more than `max_bytes`, as sent or decoded. What `check_address` raises passes
-        through.
+        Raises NotSent as long as no byte has left, and AnswerUnknown after that: a reset, an early
+        end, no end in time; BodyTooLarge where the body has more than `max_bytes`, as sent or
+        decoded. What `check_address` raises passes through.
         """
         host = urlsplit(request.url or "").netloc.rpartition("@")[2]
         with self._watch.exchange(deadline) as exchange:
@@ -166,7 +170,9 @@ class _Address(NamedTuple):
     origin: Origin
 
     host: str
-    """What the Host header says: with brackets around an IPv6 address, and with a port that is not the scheme's own."""
+    """What the Host header says: with brackets around an IPv6 address, and with a port that is not
+    the scheme's own.
+    """
 
     target: str
     """Path and query, as the request line has them."""
@@ -187,13 +193,15 @@ def _parse_url(url: str) -> _Address:
     if origin.port != _PORTS[scheme]:
         host = f"{host}:{origin.port}"
     path_and_query = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    # A signature covers the URL as it was written, so its escapes stay; one that is none makes every % a character.
+    # A signature covers the URL as it was written, so its escapes stay; one that is none makes
+    # every % a character.
     escaped = "" if _BARE_PERCENT.search(path_and_query) else "%"
     return _Address(origin, host, quote(path_and_query, safe=_AS_WRITTEN + escaped))
 
 
 class _BufferedCall(HTTPConnection):
-    """Writes a request into memory, and reads the answer to it from the socket that is put into `sock`.
+    """Writes a request into memory, and reads the answer to it from the socket that is put into
+    `sock`.
 
     Raises ValueError where a header can't be written.
     """
@@ -208,7 +216,8 @@ class _BufferedCall(HTTPConnection):
             "Accept-Encoding": "identity",
             **request.headers,
         }
-        # http.client takes a line break before a blank, which old servers read as one header and others as two.
+        # http.client takes a line break before a blank, which old servers read as one header and
+        # others as two.
         if _NOT_IN_HEADERS.search("\t".join(headers.values())):
             raise ValueError("a header with a line break in it")
         body = request.body.encode() if isinstance(request.body, str) else request.body
@@ -262,8 +271,8 @@ def _ended_early(
 ) -> bool:
     """Whether a body whose end is that of the connection can't be trusted to be whole.
 
-    The deadline may have ended the connection; and one that ends within the headers looks like an answer without
-    a body, so that has to be announced.
+    The deadline may have ended the connection; and one that ends within the headers looks like an
+    answer without a body, so that has to be announced.
     """
     if response.length is not None or response.chunked:
         return False

@@ -74,7 +74,9 @@ class Signature:
 
     @property
     def sent_secrets(self) -> tuple[Secret, ...]:
-        """What goes over the wire as it is, so that an answer may repeat it; the secret key never does."""
+        """What goes over the wire as it is, so that an answer may repeat it; the secret key never
+        does.
+        """
         access_key, _, token = self.keys
         return (access_key, token) if token else (access_key,)
 
@@ -101,7 +103,8 @@ AuthScheme: TypeAlias = Bearer | Signature
 class Client:
     """Calls one provider at `url`. Threads may share it; `open_client` makes it.
 
-    `load_auth` finds the keys: when the client is made, and again when they are refused. `codes` is `retry.codes`.
+    `load_auth` finds the keys: when the client is made, and again when they are refused. `codes` is
+    `retry.codes`.
     """
 
     def __init__(
@@ -124,7 +127,8 @@ class Client:
     def call(self, body: bytes, req_key: str) -> Response:
         """Send the JSON `body` once and return what came of it by the codes of `req_key`.
 
-        No fault of provider or network raises. Where a refused key has been replaced since, the verdict is to retry.
+        No fault of provider or network raises. Where a refused key has been replaced since, the
+        verdict is to retry.
         """
         # Kept for this call: another thread may load other keys while it is under way.
         auth = self._auth
@@ -154,7 +158,8 @@ class Client:
         self._transport.close()
 
     def _request(self, body: bytes, auth: AuthScheme) -> PreparedRequest:
-        # Filled in by hand: `prepare` spends longer on URL, hooks and cookies than all the rest here takes.
+        # Filled in by hand: `prepare` spends longer on URL, hooks and cookies than all the rest
+        # here takes.
         request = PreparedRequest()
         request.method = "POST"
         request.url = self.url
@@ -168,9 +173,12 @@ class Client:
         return request
 
     def _reload_auth(self, refused: AuthScheme) -> bool:
-        """Whether other keys than the `refused` ones are there by now, which the next calls then use."""
+        """Whether other keys than the `refused` ones are there by now, which the next calls then
+        use.
+        """
         with self._reloading:
-            # The file may be gone or half written: then the refusal stands, as it is what is to be said.
+            # The file may be gone or half written: then the refusal stands, as it is what is to be
+            # said.
             with suppress(ConfigError):
                 self._auth = self._load_auth()
             return self._auth != refused
@@ -186,7 +194,9 @@ def _without_secrets(reply: Reply, auth: AuthScheme) -> Reply:
 
 
 def _without_escaped_keys(response: Response) -> Response:
-    """Mask what only shows once the JSON is parsed; not in the whole body, whose images are megabytes."""
+    """Mask what only shows once the JSON is parsed; not in the whole body, whose images are
+    megabytes.
+    """
     texts = {name: getattr(response, name) for name in _TEXTS}
     masked: dict[str, Any] = {
         name: text and mask_secrets(text) for name, text in texts.items()
@@ -208,8 +218,9 @@ def open_client(
 ) -> Client:
     """Return a client for the operation of `request`, with connections for `concurrency` threads.
 
-    `base_url` and the Bearer key `api_key` take the place of what the config says: the embedded simulator has
-    its own. `codes` is `retry.codes`. Raises ConfigError where an address or a key is missing or unusable.
+    `base_url` and the Bearer key `api_key` take the place of what the config says: the embedded
+    simulator has its own. `codes` is `retry.codes`. Raises ConfigError where an address or a key is
+    missing or unusable.
     """
     query = {"Action": request.operation, "Version": API_VERSION}
     is_volcengine = provider.kind == "volcengine"

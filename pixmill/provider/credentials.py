@@ -1,6 +1,7 @@
 """Finds the keys to a provider, in the environment and in files, and keeps them out of sight.
 
-No message of this module holds a key or a line of a key file: it names the variable or file, and what to do.
+No message of this module holds a key or a line of a key file: it names the variable or file, and
+what to do.
 """
 
 import configparser
@@ -30,7 +31,8 @@ _SIMULATOR_KEY = "simulated"
 class Secret:
     """A text that shows only where `reveal` is called: in no repr, format, traceback or pickle.
 
-    From then on it is masked in log lines and on the terminal as well, should it come back from elsewhere.
+    From then on it is masked in log lines and on the terminal as well, should it come back from
+    elsewhere.
     """
 
     __slots__ = ("_value",)
@@ -69,8 +71,8 @@ class VolcKeys(NamedTuple):
 def bearer_key(provider: Provider) -> Secret:
     """Return the Bearer key, from `api_key_file` if the config names one, else from `api_key_env`.
 
-    The file goes first: a config names it on purpose, while the variable may be set for another gateway.
-    Raises ConfigError when there is no key or it can't stand in a header.
+    The file goes first: a config names it on purpose, while the variable may be set for another
+    gateway. Raises ConfigError when there is no key or it can't stand in a header.
     """
     if provider.api_key_file:
         return _from_file(provider.api_key_file)
@@ -83,17 +85,21 @@ def bearer_key(provider: Provider) -> Secret:
 
 
 def simulator_key(provider: Provider) -> Secret:
-    """Return the Bearer key for a simulator at an address of its own: a made-up one where none is set."""
+    """Return the Bearer key for a simulator at an address of its own: a made-up one where none is
+    set.
+    """
     if provider.api_key_file or os.environ.get(provider.api_key_env):
         return bearer_key(provider)
     return Secret(_SIMULATOR_KEY)
 
 
 def volc_keys() -> VolcKeys:
-    """Return the Volcengine keys, looked for where the official SDK looks: environment, then `~/.volc`.
+    """Return the Volcengine keys, looked for where the official SDK looks: environment, then
+    `~/.volc`.
 
-    As in the SDK, `~/.volc/config` counts only where there is no `~/.volc/credentials`. A session token is
-    read from the environment, beside the keys that it belongs to. Raises ConfigError when there are none.
+    As in the SDK, `~/.volc/config` counts only where there is no `~/.volc/credentials`. A session
+    token is read from the environment, beside the keys that it belongs to. Raises ConfigError when
+    there are none.
     """
     access_key, secret_key = (os.environ.get(name) or None for name in _ENV_NAMES)
     if access_key and secret_key:
@@ -130,9 +136,10 @@ def _keys_from_files() -> VolcKeys:
             _CONFIG_FILE, _json_object(_CONFIG_FILE), "ak", "sk", "as a JSON object"
         )
     raise ConfigError(
-        f"no Volcengine keys: {' and '.join(_ENV_NAMES)} are not set, and neither {_CREDENTIALS_FILE} nor "
-        f"{_CONFIG_FILE} exists",
-        hint=f"export {_ENV_NAMES[0]}=… {_ENV_NAMES[1]}=… (and VOLC_SESSION_TOKEN=… for temporary keys)",
+        f"no Volcengine keys: {' and '.join(_ENV_NAMES)} are not set, and neither "
+        f"{_CREDENTIALS_FILE} nor {_CONFIG_FILE} exists",
+        hint=f"export {_ENV_NAMES[0]}=… {_ENV_NAMES[1]}=… "
+        "(and VOLC_SESSION_TOKEN=… for temporary keys)",
     )
 
 

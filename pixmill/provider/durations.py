@@ -1,4 +1,7 @@
-"""Durations as providers write them: Go's `Duration.String` in `time_elapsed`, and the Retry-After header."""
+"""Durations as providers write them:
+
+Go's `Duration.String` in `time_elapsed`, and the Retry-After header.
+"""
 
 import math
 import re
@@ -26,7 +29,9 @@ _LONGEST = 64
 
 
 def milliseconds(value: object) -> float | None:
-    """Return in milliseconds a Go duration such as `1m3.2s`, or a number of them; all else is `None`."""
+    """Return in milliseconds a Go duration such as `1m3.2s`, or a number of them; all else is
+    `None`.
+    """
     if isinstance(value, str):
         return _go_milliseconds(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -50,8 +55,8 @@ def _go_milliseconds(text: str) -> float | None:
 def retry_after_seconds(header: str | None, now: datetime) -> float | None:
     """Return the seconds that a Retry-After header asks to wait, at most `MAX_RETRY_AFTER`.
 
-    Both forms of RFC 9110 count: whole seconds, and a date, which is compared with the aware time `now`. A
-    date that is past, and anything else, is `None`.
+    Both forms of RFC 9110 count: whole seconds, and a date, which is compared with the aware time
+    `now`. A date that is past, and anything else, is `None`.
     """
     text = (header or "").strip()
     if text.isascii() and text.isdigit():

@@ -1,11 +1,11 @@
 """What an answer means: one table per operation from the code in its body to a policy.
 
-A code that can be read decides, whatever the HTTP status beside it; the status decides only where there is
-none. Then a 408, 499 or 504 says that somebody on the way stopped waiting after the request was sent, so that what
-became of it is in doubt; a 425 was turned away before anything was done. Codes and their meanings come from
-Volcengine's documentation of the visual API and of its OpenAPI gateway, and from public client programs. Nothing is
-documented about which failures are charged: `charged` says `no` only where the call was turned away before any
-picture was made.
+A code that can be read decides, whatever the HTTP status beside it; the status decides only where
+there is none. Then a 408, 499 or 504 says that somebody on the way stopped waiting after the
+request was sent, so that what became of it is in doubt; a 425 was turned away before anything was
+done. Codes and their meanings come from Volcengine's documentation of the visual API and of its
+OpenAPI gateway, and from public client programs. Nothing is documented about which failures are
+charged: `charged` says `no` only where the call was turned away before any picture was made.
 """
 
 import logging
@@ -75,14 +75,16 @@ def _rows(policy: CodePolicy, codes: Iterable[str | int]) -> dict[str, CodePolic
 SERVICE_CODES: CodeTable = {
     SUCCESS: CodePolicy(Verdict.SUCCEEDED, "yes"),
     **_rows(_INPUT_REFUSED, (50411, 50412, 50413, 50513, 50514, 50518)),
-    # 50515 is on no list, but its neighbours are all moderation. 50218 does not say which side it looked at.
+    # 50515 is on no list, but its neighbours are all moderation. 50218 does not say which side it
+    # looked at.
     **_rows(_OUTPUT_REFUSED, (50218, 50511, 50512, 50515, 50516, 50517, 50519)),
     # Faults of the moderation service itself, yet documented as not to be retried.
     **_rows(_FAILED, (50520, 50521, 50522)),
     **_rows(_FAULT, (50500, 50501)),
     **_rows(_TOO_FAST, (50429,)),
     **_rows(_TOO_MANY, (50430,)),
-    # 50400 is a wrong or inactive req_key, a missing policy, or arrears; the others a missing entitlement.
+    # 50400 is a wrong or inactive req_key, a missing policy, or arrears; the others a missing
+    # entitlement.
     **_rows(_REJECTED, (50400, 30403, 30404)),
     **_rows(_BAD_REQUEST, (50204, 50215)),
     **_rows(_FAILED, (50200,)),
@@ -104,7 +106,8 @@ GATEWAY_CODES: CodeTable = {
     **_rows(_TOO_FAST, ("FlowLimitExceeded", 100018)),
     **_rows(_FAULT, ("InternalError", "InternalServiceError")),
     **_rows(_FAULT, ("ServiceUnavailableTemp", "InternalServiceTimeout")),
-    # An empty account at a reseller: the first comes with 403, the second with 429, which is no throttling.
+    # An empty account at a reseller: the first comes with 403, the second with 429, which is no
+    # throttling.
     **_rows(_REJECTED, ("insufficient_user_quota", "insufficient_quota")),
 }
 
@@ -123,7 +126,8 @@ MEANINGS: Mapping[str, str] = {
     "50513": "moderation: an input video",
     "50514": "moderation: input audio",
     "50518": "moderation: the copyright of an input image",
-    "50218": "moderation: a risk in the resource; it does not say whether in the input or the output",
+    "50218": "moderation: a risk in the resource; "
+    "it does not say whether in the input or the output",
     "50511": "moderation: the generated image",
     "50512": "moderation: generated text, such as the rephraser's",
     "50515": "not documented; treated as moderation, like the codes beside it",
@@ -137,7 +141,8 @@ MEANINGS: Mapping[str, str] = {
     "50501": "an internal error between services",
     "50429": "too many calls per second",
     "50430": "too many calls at once",
-    "50400": "access denied: `req_key` is wrong or not activated, a policy is missing, or the account is in arrears",
+    "50400": "access denied: `req_key` is wrong or not activated, a policy is missing, "
+    "or the account is in arrears",
     "30403": "the account has no right to this feature",
     "30404": "there is no such feature",
     "50204": "`req_key` is not supported by this call",
@@ -192,7 +197,8 @@ OUTPUT_REDRAWN = frozenset({"50511", "50519"})
 
 
 def code_table(req_key: str, codes: Mapping[str, CodeRules] | None = None) -> CodeTable:
-    """Return the table of the operation `req_key`: what all share, over it what its own page says, then the config.
+    """Return the table of the operation `req_key`: what all share, over it what its own page says,
+    then the config.
 
     `codes` is `retry.codes`; where it leaves something open, the table decides.
     """
@@ -210,7 +216,8 @@ def classify(
 ) -> CodePolicy:
     """Return what to do about an answer with this code and HTTP status.
 
-    `has_error_body` says that the body is an error object, so that whoever bills the call says that it failed.
+    `has_error_body` says that the body is an error object, so that whoever bills the call says that
+    it failed.
     """
     if code is None:
         return _by_status(status, has_error_body)
@@ -233,7 +240,8 @@ _STATUSES: Mapping[int, CodePolicy] = {
     # Not even begun: it is to be sent again.
     425: CodePolicy(Verdict.RETRY, "no"),
     429: _TOO_FAST,
-    # Somebody on the way gave up waiting for the other side, as with a 504: the work may have been done and charged.
+    # Somebody on the way gave up waiting for the other side, as with a 504: the work may have been
+    # done and charged.
     408: _IN_DOUBT,
     499: _IN_DOUBT,
 }
@@ -243,12 +251,14 @@ def _by_status(status: int, has_error_body: bool) -> CodePolicy:
     if status in _STATUSES:
         return _STATUSES[status]
     if 300 <= status < 400:
-        # Never followed, as the request carries a key and a payment: the configured address is wrong.
+        # Never followed, as the request carries a key and a payment: the configured address is
+        # wrong.
         return _REJECTED
     if 400 <= status < 500:
         return _FAILED
     if status >= 500 and has_error_body and status != 504:
-        # The one who would bill says that it failed. A 504 says only that somebody behind it was too slow.
+        # The one who would bill says that it failed. A 504 says only that somebody behind it was
+        # too slow.
         return _FAULT
     return _IN_DOUBT
 

@@ -1,8 +1,8 @@
 """Reads a provider's reply into a `Response`: code first, then HTTP status, and never an exception.
 
-Everything in a reply is foreign: texts are cut to size and cleaned, types are checked, and what can't be used
-is left out. Shapes: the service's own body, the same inside `Result`, the OpenAPI gateway's
-`ResponseMetadata.Error`, and the `{"error": …}` of OpenAI-like gateways.
+Everything in a reply is foreign: texts are cut to size and cleaned, types are checked, and what
+can't be used is left out. Shapes: the service's own body, the same inside `Result`, the OpenAPI
+gateway's `ResponseMetadata.Error`, and the `{"error": …}` of OpenAI-like gateways.
 """
 
 import base64
@@ -39,22 +39,31 @@ _URL_CHARS = 8192
 
 _LARGE_BODY = 1024 * 1024
 _MOST_VALUES = 200_000
-"""Values in a large body that are parsed: beyond that a few MiB of text become gigabytes of objects."""
+"""Values in a large body that are parsed: beyond that a few MiB of text become gigabytes of
+objects.
+"""
 
 MOST_IMAGES = 32
-"""Images of one answer that are taken, by URL and inside it each: no operation is documented to give more than 15."""
+"""Images of one answer that are taken, by URL and inside it each: no operation is documented to
+give more than 15.
+"""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """What a JSON text can hold, but no UTF-8 file and no database."""
 _BASE64_RUN = re.compile(rb"(?<![A-Za-z0-9+/=\\])[A-Za-z0-9+/=\\]{1024,}")
-"""An image in a body. The look-behind keeps the search linear: a run is measured once, from its start."""
+"""An image in a body. The look-behind keeps the search linear: a run is measured once, from its
+start.
+"""
 _URL_LIST = re.compile(rb'"image_urls"\s*:\s*\[')
 _NEXT_STRING = re.compile(rb'\s*("(?:[^"\\]|\\.){1,%d}")\s*,?' % _URL_CHARS)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came of one call. A repr shows neither payload nor image URLs: these are keys to the images."""
+    """What came of one call.
+
+    A repr shows neither payload nor image URLs: these are keys to the images.
+    """
 
     verdict: Verdict
 
@@ -62,7 +71,10 @@ class Response:
     """Whether the call was charged."""
 
     code: str | None = None
-    """The provider's, or one of ours: `no_image`, `broken_answer`, `http_504`, `not_sent`, `no_answer`."""
+    """The provider's, or one of ours:
+
+    `no_image`, `broken_answer`, `http_504`, `not_sent`, `no_answer`.
+    """
 
     message: str | None = None
     """What the provider says, or we, on one line."""
@@ -176,8 +188,13 @@ def _why_no_image(data: Mapping[str, Any]) -> str:
 
 
 def _broken(answer: Response, body: bytes) -> Response:
-    """A success by its status whose body can't be read: it may hold the URLs of what was paid for all the same."""
-    message = f"HTTP {answer.http_status}, but the body of {len(body)} bytes is not a complete answer"
+    """A success by its status whose body can't be read: it may hold the URLs of what was paid for
+    all the same.
+    """
+    message = (
+        f"HTTP {answer.http_status}, but the body of {len(body)} bytes "
+        "is not a complete answer"
+    )
     return replace(
         answer,
         code="broken_answer",
@@ -305,7 +322,9 @@ def _message(value: object) -> str | None:
 
 
 def _line(value: object, limit: int) -> str | None:
-    """Return a text as one line without control, direction and other invisible characters, or `None`."""
+    """Return a text as one line without control, direction and other invisible characters, or
+    `None`.
+    """
     if not isinstance(value, str):
         return None
     text = value[: 4 * limit]

@@ -1,8 +1,9 @@
 """HMAC-SHA256 V4 request signatures, as Volcengine wants them.
 
-The scheme is that of `SignerV4` in the official Python SDK (`volcengine` on PyPI). It resembles AWS's, with
-three differences: the secret key starts the chain without a prefix, the scope ends in `request`, and only
-`Content-Type`, `Host` and `X-` headers are signed. A signature covers the body: send the very bytes signed.
+The scheme is that of `SignerV4` in the official Python SDK (`volcengine` on PyPI). It resembles
+AWS's, with three differences: the secret key starts the chain without a prefix, the scope ends in
+`request`, and only `Content-Type`, `Host` and `X-` headers are signed. A signature covers the body:
+send the very bytes signed.
 """
 
 import hashlib
@@ -52,7 +53,8 @@ def sign(
     canonical = canonical_request(method, path, query, lowered, names)
     signature = signature_of(canonical, headers["X-Date"], scope, secret_key)
     headers["Authorization"] = (
-        f"{ALGORITHM} Credential={access_key}/{scope}, SignedHeaders={';'.join(names)}, Signature={signature}"
+        f"{ALGORITHM} Credential={access_key}/{scope}, "
+        f"SignedHeaders={';'.join(names)}, Signature={signature}"
     )
     return headers
 
@@ -64,7 +66,10 @@ def canonical_request(
     headers: Mapping[str, str],
     signed: Iterable[str],
 ) -> str:
-    """The text whose hash is signed. `headers` has lower-case names; `signed` lists those that count."""
+    """The text whose hash is signed.
+
+    `headers` has lower-case names; `signed` lists those that count.
+    """
     names = list(signed)
     return "\n".join(
         (
@@ -83,7 +88,7 @@ def canonical_request(
 
 
 def signature_of(canonical: str, date: str, scope: str, secret_key: str) -> str:
-    """The signature, in hex, of a canonical request with the X-Date `date` in a credential scope."""
+    """The signature, in hex, of a canonical request of the X-Date `date` in a scope."""
     day, region, service, _ = scope.split("/")
     text = "\n".join((ALGORITHM, date, scope, sha256_hex(canonical.encode())))
     return _hmac(_signing_key(secret_key, day, region, service), text).hex()

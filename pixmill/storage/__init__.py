@@ -1,7 +1,7 @@
 """The store: images and published datasets, in a folder of this machine or in a bucket.
 
-Code that works with files goes on doing so. Of a bucket it works on a copy in a folder, which the store keeps up to
-date.
+Code that works with files goes on doing so. Of a bucket it works on a copy in a folder, which the
+store keeps up to date.
 """
 
 from pixmill.config.bucket_address import BucketAddress

@@ -1,9 +1,10 @@
 """Files and folders that are whole or not there: written aside, synced, put in place by one rename.
 
-Two ways to write aside, with a trade-off each. `atomic_write` and `atomic_folder` use one name that follows from the
-target: what a killed process left is overwritten by the next and does not pile up, but writers of one target have to
-take turns (see `publication_lock`). `new_part` gives a name that nobody else has, for folders into which many threads
-and processes write at once; `clear_parts` removes what killed ones left.
+Two ways to write aside, with a trade-off each. `atomic_write` and `atomic_folder` use one name that
+follows from the target: what a killed process left is overwritten by the next and does not pile up,
+but writers of one target have to take turns (see `publication_lock`). `new_part` gives a name that
+nobody else has, for folders into which many threads and processes write at once; `clear_parts`
+removes what killed ones left.
 """
 
 import errno
@@ -19,7 +20,9 @@ from pathlib import Path
 from pixmill.errors import UserError
 
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
-"""What file systems say that can't sync a folder (FUSE, some container mounts): their names are as safe as they get."""
+"""What file systems say that can't sync a folder (FUSE, some container mounts): their names are as
+safe as they get.
+"""
 
 _PART = ".part"
 
@@ -51,12 +54,12 @@ def write_file(target: Path, data: bytes) -> None:
 def atomic_folder(out: Path) -> Iterator[Path]:
     """Yield an empty folder beside `out`; it becomes `out` if all went well, else it is removed.
 
-    What exists is never touched, save an empty folder. Raises UserError where `out` is taken or another process is
-    filling it.
+    What exists is never touched, save an empty folder. Raises UserError where `out` is taken or
+    another process is filling it.
     """
     _check_free(out)
     folder = _beside(out)
-    with _claimed(folder):
+    with _claim_folder(folder):
         try:
             yield folder
             # Takes the place of an empty folder, and of nothing else.
@@ -68,9 +71,11 @@ def atomic_folder(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_part(folder: Path) -> Iterator[tuple[BufferedRandom, Path]]:
-    """Yield a new file in `folder`, to be written and put in its place, and its path; else it is removed.
+    """Yield a new file in `folder`, to be written and put in its place, and its path; else it is
+    removed.
 
-    It is locked as long as it is open, so that `clear_parts` can tell it from what a killed process left.
+    It is locked as long as it is open, so that `clear_parts` can tell it from what a killed process
+    left.
     """
     descriptor, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=_PART)
     try:
@@ -96,7 +101,9 @@ def clear_parts(folder: Path) -> None:
 
 
 def put_in_place(path: Path, target: Path) -> None:
-    """Rename `path` to `target` so that even after a power loss one of both versions is there, and whole."""
+    """Rename `path` to `target` so that even after a power loss one of both versions is there, and
+    whole.
+    """
     sync(path)
     path.replace(target)
     # The new name is in the folder's own data, which the system writes whenever it likes.
@@ -117,10 +124,11 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def publication_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
-    """Let nobody else publish in `folder` meanwhile; of two that want to, the second waits for the first.
+    """Let nobody else publish in `folder` meanwhile; of two that want to, the second waits for the
+    first.
 
-    A `shared` lock is for whoever reads several files that belong together: others may read, and where nothing was
-    ever published no lock file is made.
+    A `shared` lock is for whoever reads several files that belong together: others may read, and
+    where nothing was ever published no lock file is made.
     """
     path = folder / ".lock"
     with ExitStack() as held:
@@ -133,7 +141,10 @@ def publication_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
 
 
 def check_writable(folder: Path) -> None:
-    """Make `folder` and write to a file in it that has no name. Raises UserError where that can't be done."""
+    """Make `folder` and write to a file in it that has no name.
+
+    Raises UserError where that can't be done.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -143,7 +154,8 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         raise UserError(
             f"{folder} can't be written: {error.strerror or error}",
-            hint="nothing was paid; free disk space, change the permissions, or set `store` to another folder",
+            hint="nothing was paid; free disk space, change the permissions, "
+            "or set `store` to another folder",
         ) from None
 
 
@@ -164,8 +176,8 @@ def _check_free(out: Path) -> None:
 
 
 @contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Make `folder` empty and keep other processes from filling it; a claim ends with its process."""
+def _claim_folder(folder: Path) -> Iterator[None]:
+    """Make `folder` empty and keep others from filling it; a claim ends with its process."""
     folder.mkdir(exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -185,7 +197,9 @@ def _claimed(folder: Path) -> Iterator[None]:
 
 
 def _claim(folder: Path, descriptor: int) -> bool:
-    """Lock the folder that is open; false where another process has the lock or has just put the folder in place."""
+    """Lock the folder that is open; false where another process has the lock or has just put the
+    folder in place.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.path.samestat(os.fstat(descriptor), folder.lstat())

@@ -12,7 +12,10 @@ Result = TypeVar("Result")
 
 
 class NotYetStored(StoreError):
-    """The store did not take a complete image, which is safe on this machine: `restore` tries again."""
+    """The store did not take a complete image, which is safe on this machine:
+
+    `restore` tries again.
+    """
 
     def __init__(
         self, message: str, *, hint: str = "", image: ImageFile | None = None
@@ -22,31 +25,47 @@ class NotYetStored(StoreError):
 
 
 class Store(Protocol):
-    """Images by their file names, and the files of published datasets; names are relative to the store."""
+    """Images by their file names, and the files of published datasets; names are relative to the
+    store.
+    """
 
     @property
     def folder(self) -> Path:
         """The folder of the files: the store itself, or this machine's copy of it."""
 
     def display_name(self, path: Path) -> str:
-        """Return what to call a file of `folder` to people and programs: its path, or its URL in a bucket."""
+        """Return what to call a file of `folder` to people and programs: its path, or its URL in a
+        bucket.
+        """
 
     def check_writable(self) -> None:
-        """Raise PixmillError where nothing can be written, before something is paid for that would have no place."""
+        """Raise PixmillError where nothing can be written, before something is paid for that would
+        have no place.
+        """
 
     def check_present(self) -> None:
-        """Raise UserError where the whole store is away, so that every image would count as missing."""
+        """Raise UserError where the whole store is away, so that every image would count as
+        missing.
+        """
 
     # Images
 
     def save(self, data: bytes) -> ImageFile:
-        """Keep a complete image, durably, before this returns. ImageError as in `inspect`; OSError, NotYetStored."""
+        """Keep a complete image, durably, before this returns.
+
+        ImageError as in `inspect`; OSError, NotYetStored.
+        """
 
     def exists(self, name: str) -> bool:
-        """Say whether an image that was stored can be taken to be there still, without a closer look."""
+        """Say whether an image that was stored can be taken to be there still, without a closer
+        look.
+        """
 
     def file(self, name: str) -> Path:
-        """Return the file of an image, which is not there where the store has none. Raises StoreError."""
+        """Return the file of an image, which is not there where the store has none.
+
+        Raises StoreError.
+        """
 
     def prefetch(self, names: Iterable[str | None]) -> None:
         """Have the files of many images at hand before they are asked for one by one."""
@@ -55,7 +74,9 @@ class Store(Protocol):
         """Return which of `PROBLEMS` an image has, `None` where it has none."""
 
     def restore(self, name: str) -> bool:
-        """Put an image that is not there or damaged right from a copy of this machine; say whether there was one."""
+        """Put an image that is not there or damaged right from a copy of this machine; say whether
+        there was one.
+        """
 
     def clear_parts(self) -> None:
         """Remove halves of files that killed processes left; those of living ones stay."""
@@ -68,14 +89,17 @@ class Store(Protocol):
     def pull(
         self, dataset: str, files: Sequence[str], *, history: bool = False
     ) -> None:
-        """Make `files` of a dataset's folder, with `history` also its earlier versions, what is published now."""
+        """Make `files` of a dataset's folder, with `history` also its earlier versions, what is
+        published now.
+        """
 
     def publish(
         self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]
     ) -> Result:
         """Let `write` bring a dataset's folder up to date, and publish `files` in their order.
 
-        It is called again where somebody else published meanwhile. `keep` earlier versions are kept.
+        It is called again where somebody else published meanwhile. `keep` earlier versions are
+        kept.
         """
 
     def push(self, name: str) -> None:

@@ -1,8 +1,9 @@
-"""A store in a bucket. Files are worked on in a folder of this machine, which may be deleted while nothing runs.
+"""A store in a bucket. Files are worked on in a folder of this machine, which may be deleted while
+nothing runs.
 
-An image is written here first and then to the bucket, both before the ledger hears that it is stored; one that the
-bucket does not take waits in `.waiting/`, which may not be deleted. What is asked about an image is answered by the
-bucket, never by the copy.
+An image is written here first and then to the bucket, both before the ledger hears that it is
+stored; one that the bucket does not take waits in `.waiting/`, which may not be deleted. What is
+asked about an image is answered by the bucket, never by the copy.
 """
 
 import logging
@@ -34,12 +35,19 @@ MARK = "pixmill-store"
 """The object that says that a store is here; writing it tells whether conditions are honoured."""
 
 WAITING = ".waiting"
-"""The folder of images that the bucket has not taken yet. Unlike all else here they may be nowhere else."""
+"""The folder of images that the bucket has not taken yet.
+
+Unlike all else here they may be nowhere else.
+"""
 
 PUBLICATIONS = 5
-"""How often a dataset is written anew because others published at the same time; then it is said."""
+"""How often a dataset is written anew because others published at the same time; then it is said.
+"""
 
-_MARK_TEXT = b"Images and datasets of pixmill. Their record of payments is a ledger in PostgreSQL.\n"
+_MARK_TEXT = (
+    b"Images and datasets of pixmill. "
+    b"Their record of payments is a ledger in PostgreSQL.\n"
+)
 _VERSION = re.compile(r"\d{8}T[\d.]+Z\.(?:parquet|json)")
 _CONTENT_TYPES = {
     ".jpg": "image/jpeg",
@@ -66,7 +74,10 @@ class BucketStore:
         return self._address.at(path.relative_to(self.folder).as_posix()).url
 
     def check_writable(self) -> None:
-        """Write the mark of a store, or find that it is there. A server that ignores conditions is refused."""
+        """Write the mark of a store, or find that it is there.
+
+        A server that ignores conditions is refused.
+        """
         digest = sha256(_MARK_TEXT).hexdigest()
         try:
             if self._objects.look(MARK) is None:
@@ -77,23 +88,27 @@ class BucketStore:
         except PreconditionFailed:
             return
         raise UserError(
-            f"the server of {self._address.url} ignores If-None-Match: two runs could overwrite each other's work",
+            f"the server of {self._address.url} ignores If-None-Match: "
+            "two runs could overwrite each other's work",
             hint="use one that honours conditional writes, such as S3 itself or a current MinIO",
         )
 
     def check_present(self) -> None:
         """A wrong prefix has lost nothing."""
         if self._objects.look(MARK) is None:
-            hint = "check the prefix; if the images are gone for good, `pixmill run` creates a new store"
             raise UserError(
                 f"there is no store at {self._address.url}, so every image would count as missing",
-                hint=hint,
+                hint="check the prefix; if the images are gone for good, "
+                "`pixmill run` creates a new store",
             )
 
     # Images
 
     def save(self, data: bytes) -> ImageFile:
-        """Write an image here, then to the bucket. What the bucket does not take waits where nobody clears it away."""
+        """Write an image here, then to the bucket.
+
+        What the bucket does not take waits where nobody clears it away.
+        """
         image = self._copies.save(data)
         try:
             self._keep(image.file_name, data, image.sha256)
@@ -112,14 +127,16 @@ class BucketStore:
         try:
             self._objects.put(name, data, digest, ABSENT, kind)
         except PreconditionFailed:
-            # Something else has the name of this content. It is replaced only if it is still that: the right image may
-            # have come meanwhile.
+            # Something else has the name of this content. It is replaced only if it is still that:
+            # the right image may have come meanwhile.
             seen = self._objects.look(name)
             condition = seen.unchanged if seen else ABSENT
             self._objects.put(name, data, digest, condition, kind)
 
     def exists(self, name: str) -> bool:
-        """What the ledger names was in the bucket first; `pixmill repair` looks whether it still is."""
+        """What the ledger names was in the bucket first; `pixmill repair` looks whether it still
+        is.
+        """
         return True
 
     def file(self, name: str) -> Path:
@@ -193,7 +210,9 @@ class BucketStore:
     def publish(
         self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]
     ) -> Result:
-        """Write on top of what is published, then put each file in place of the one that was seen before."""
+        """Write on top of what is published, then put each file in place of the one that was seen
+        before.
+        """
         try:
             return self._publish(dataset, files, keep, write)
         except StoreRefused as error:
@@ -221,7 +240,8 @@ class BucketStore:
             self._trim_history(dataset, keep)
             return result
         raise StoreError(
-            f"{self._address.at(dataset).url} was published by other runs {PUBLICATIONS} times meanwhile",
+            f"{self._address.at(dataset).url} was published by other runs "
+            f"{PUBLICATIONS} times meanwhile",
             hint="run the same command again; what was paid for is in the ledger",
         )
 
@@ -270,13 +290,17 @@ class BucketStore:
                 path.unlink()
 
     def _push_history(self, dataset: str) -> None:
-        # By name a manifest (.json) comes before its dataset (.parquet), which is no version without it.
+        # By name a manifest (.json) comes before its dataset (.parquet), which is no version
+        # without it.
         for path in sorted((self.folder / dataset / "history").glob("*")):
             name = path.relative_to(self.folder).as_posix()
             self._objects.put(name, path, hash_of(path), ABSENT, _content_type(name))
 
     def _trim_history(self, dataset: str, keep: int) -> None:
-        """Forget the oldest versions. A policy may well not allow that, and a published dataset is no failure."""
+        """Forget the oldest versions.
+
+        A policy may well not allow that, and a published dataset is no failure.
+        """
         try:
             names = [one.name for one in self._objects.list(f"{dataset}/history/")]
             versions = [name for name in names if name.endswith(".parquet")]

@@ -39,10 +39,11 @@ class FolderStore:
     def check_present(self) -> None:
         """A disk that is not mounted has lost nothing."""
         if not self._image_folder.is_dir():
-            hint = "mount or restore it; if the images are gone for good, make an empty folder there"
             raise UserError(
-                f"{self._image_folder} is not there, so every image of the store would count as missing",
-                hint=hint,
+                f"{self._image_folder} is not there, "
+                "so every image of the store would count as missing",
+                hint="mount or restore it; if the images are gone for good, "
+                "make an empty folder there",
             )
 
     def save(self, data: bytes) -> ImageFile:

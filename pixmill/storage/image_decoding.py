@@ -1,4 +1,5 @@
-"""What the bytes of a picture are, by their content alone: format, size, and whether they are complete.
+"""What the bytes of a picture are, by their content alone: format, size, and whether they are
+complete.
 
 Pictures come from outside: they may be cut, mislabelled, or a few bytes that decode to gigabytes.
 """
@@ -64,9 +65,11 @@ class Picture(bytes):
 
 
 def inspect(data: bytes) -> ImageInfo:
-    """Decode an image to its last pixel; ImageError if it is cut, damaged, too large or of another format.
+    """Decode an image to its last pixel; ImageError if it is cut, damaged, too large or of another
+    format.
 
-    At most 30 MB and 50 million pixels; the pixels are counted in the header, before anything is decoded.
+    At most 30 MB and 50 million pixels; the pixels are counted in the header, before anything is
+    decoded.
     """
     if isinstance(data, Picture):
         return data.info
@@ -96,7 +99,9 @@ def inspect(data: bytes) -> ImageInfo:
 
 
 def inspect_input(data: bytes) -> ImageInfo:
-    """Decode an image as `inspect` does; ImageError also if the provider would not take it as an input."""
+    """Decode an image as `inspect` does; ImageError also if the provider would not take it as an
+    input.
+    """
     try:
         info = inspect(data)
     except ImageError as error:
@@ -118,7 +123,8 @@ def inspect_input(data: bytes) -> ImageInfo:
 
 
 def local_image_problem(path: Path) -> str | None:
-    """The reason code why a local input image can't be sent, None if it can; only its header is read.
+    """The reason code why a local input image can't be sent, None if it can; only its header is
+    read.
 
     One of `image_file_missing` (or unreadable), `image_file_too_large`, `image_file_format`,
     `image_file_dimensions`, `image_file_ratio`.
@@ -148,8 +154,8 @@ def local_image_problem(path: Path) -> str | None:
 def picture_damage(data: bytes) -> str:
     """Say how the content of a local input image is damaged, "" where it is whole.
 
-    For bytes in which `local_image_problem` finds nothing. A JPEG is decoded at an eighth of its size: all of its
-    bytes are read, in a third of the time.
+    For bytes in which `local_image_problem` finds nothing. A JPEG is decoded at an eighth of its
+    size: all of its bytes are read, in a third of the time.
     """
     pillow = _pillow()
     try:
@@ -179,8 +185,11 @@ def _input_damage(data: bytes) -> str:
 
 @cache
 def _pillow() -> ModuleType:
-    """Pillow, imported with the first image; its bomb warning is an error from then on, in every thread."""
-    from PIL import Image, WebPImagePlugin  # noqa: F401 - or the first WEBP would import every plugin
+    """Pillow, imported with the first image; its bomb warning is an error from then on, in every
+    thread.
+    """
+    # With its plugin, or the first WEBP would import every one that there is.
+    from PIL import Image, WebPImagePlugin  # noqa: F401
 
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     return Image

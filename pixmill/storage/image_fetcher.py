@@ -1,8 +1,8 @@
 """Fetches images from URLs: the provider's outputs, and the input images that a table names.
 
-A URL out of an answer or a table may lead into a private network, and its body may be anything: what is fetched is
-checked at every step, and nothing is returned that was not decoded to its last pixel. How outputs and inputs differ is
-declared in two policies.
+A URL out of an answer or a table may lead into a private network, and its body may be anything:
+what is fetched is checked at every step, and nothing is returned that was not decoded to its last
+pixel. How outputs and inputs differ is declared in two policies.
 """
 
 import random
@@ -60,7 +60,9 @@ class FetchPolicy(NamedTuple):
     """Of one image. The rest of a longer one is not read."""
 
     inspect: Callable[[bytes], ImageInfo]
-    """What decides whether a body is a complete image that is wanted; raises ImageError where it is not."""
+    """What decides whether a body is a complete image that is wanted; raises ImageError where it is
+    not.
+    """
 
     attempts: int
 
@@ -73,7 +75,8 @@ OUTPUTS = FetchPolicy(
     max_bytes=MAX_BYTES,
     inspect=inspect,
     attempts=IMAGE_ATTEMPTS,
-    # It was paid for and is known to exist: a body that is cut or wrong is more likely the way's fault than its own.
+    # It was paid for and is known to exist: a body that is cut or wrong is more likely the way's
+    # fault than its own.
     passing=frozenset({"unreachable", "too_large", "type", "dimensions", "damaged"}),
 )
 """Images that were paid for."""
@@ -94,7 +97,7 @@ class ImageGone(ImageError):
 
 
 def url_expiry(url: str) -> datetime | None:
-    """When a signed URL of the provider dies (`x-expires`, in seconds since 1970), if it says so."""
+    """When a signed URL of the provider dies (its `x-expires`, in seconds since 1970)."""
     try:
         return datetime.fromtimestamp(
             int(parse_qs(urlsplit(url).query)["x-expires"][0]), UTC
@@ -104,11 +107,13 @@ def url_expiry(url: str) -> datetime | None:
 
 
 class ImageFetcher:
-    """Fetches images by a `policy`, for up to `connections` threads, from the public internet or from `allow_hosts`.
+    """Fetches images by a `policy`, for up to `connections` threads, from the public internet or
+    from `allow_hosts`.
 
-    Of public hosts only the ports 80 and 443 of public addresses are asked, at every redirect as well; hosts in
-    `allow_hosts` are exempt, whatever their port, and so is what is served at the `simulator`'s base URL: its host at
-    its port only, as other services of this machine are none of ours. `deadline` (seconds) holds for one attempt.
+    Of public hosts only the ports 80 and 443 of public addresses are asked, at every redirect as
+    well; hosts in `allow_hosts` are exempt, whatever their port, and so is what is served at the
+    `simulator`'s base URL: its host at its port only, as other services of this machine are none of
+    ours. `deadline` (seconds) holds for one attempt.
     """
 
     def __init__(
@@ -139,9 +144,10 @@ class ImageFetcher:
     def fetch(self, url: str) -> bytes:
         """Return the bytes of a complete image.
 
-        Raises ImageError, whose `problem` is one of `address` (nothing is fetched from there), `not_found`,
-        `forbidden`, `unreachable`, `too_large`, or what is wrong with the image itself: `type`, `dimensions`, `ratio`,
-        `damaged`. ImageGone where the URL gives no image any more.
+        Raises ImageError, whose `problem` is one of `address` (nothing is fetched from there),
+        `not_found`, `forbidden`, `unreachable`, `too_large`, or what is wrong with the image
+        itself: `type`, `dimensions`, `ratio`, `damaged`. ImageGone where the URL gives no image any
+        more.
         """
         for attempt in range(1, self._policy.attempts + 1):
             if self._ended.is_set():

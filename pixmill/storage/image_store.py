@@ -36,7 +36,10 @@ class ImageStore:
         self._store = store
 
     def save(self, data: bytes) -> ImageFile:
-        """Store a complete image, durably, before this returns. Raises ImageError as `inspect` does, and OSError."""
+        """Store a complete image, durably, before this returns.
+
+        Raises ImageError as `inspect` does, and OSError.
+        """
         info = inspect(data)
         digest = sha256(data).hexdigest()
         file_name = f"images/{digest[:2]}/{digest}.{SUFFIXES[info.format]}"
@@ -57,7 +60,9 @@ class ImageStore:
 
 
 def _holds(path: Path, data: bytes) -> bool:
-    """Whether the file is there with this content: the right name alone may be that of a damaged file."""
+    """Whether the file is there with this content: the right name alone may be that of a damaged
+    file.
+    """
     try:
         same_size = not path.is_symlink() and path.stat().st_size == len(data)
         return same_size and path.read_bytes() == data

@@ -1,4 +1,6 @@
-"""Whether files are what their names and manifests say: images carry the hash of their content in their name."""
+"""Whether files are what their names and manifests say: images carry the hash of their content in
+their name.
+"""
 
 import json
 import re
@@ -9,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 THREADS = 8
-"""Files that are hashed at a time: hashing needs no interpreter, so that disk and cores have work."""
+"""Files that are hashed at a time: hashing needs no interpreter, so that disk and cores have work.
+"""
 
 PROBLEMS = {
     "missing": "is not there",
@@ -25,14 +28,16 @@ _NAME = re.compile(r"images/([0-9a-f]{2})/(\1[0-9a-f]{62})\.(?:jpg|png|webp)")
 
 
 class NamedImage(NamedTuple):
-    """An image file as dataset or ledger name it, relative to the store, and its size in bytes where that is known."""
+    """An image file as dataset or ledger name it, relative to the store, and its size in bytes
+    where that is known.
+    """
 
     name: str
     size: int | None
 
 
 def file_problem(store: Path, image: NamedImage) -> str | None:
-    """Return which of `PROBLEMS` an image file has; its bytes are hashed. `None` where it has none."""
+    """Return which of `PROBLEMS` an image file has, `None` where none; its bytes are hashed."""
     digest = hash_in(image.name)
     if not digest:
         return "foreign_name"

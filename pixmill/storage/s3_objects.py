@@ -1,7 +1,10 @@
-"""Objects of a bucket, below one prefix: read, written under a condition, listed. The only place that knows boto3.
+"""Objects of a bucket, below one prefix: read, written under a condition, listed.
 
-A write is sent with its SHA-256, which the server checks and keeps. One whose answer is lost is settled by looking: if
-the object is what was sent, it was written. Passing faults are tried again, at most `BUCKET_ATTEMPTS` times in all.
+The only place that knows boto3.
+
+A write is sent with its SHA-256, which the server checks and keeps. One whose answer is lost is
+settled by looking: if the object is what was sent, it was written. Passing faults are tried again,
+at most `BUCKET_ATTEMPTS` times in all.
 """
 
 import logging
@@ -35,7 +38,9 @@ READ_SECONDS = 60
 """Of silence."""
 
 LARGEST = 5 << 30
-"""Bytes of one PUT: beyond that S3 wants a multipart upload, whose checksum is not that of the content."""
+"""Bytes of one PUT: beyond that S3 wants a multipart upload, whose checksum is not that of the
+content.
+"""
 
 _BLOCK = 1 << 20
 """Bytes that are read of a body at a time."""
@@ -53,7 +58,10 @@ _RIGHTS = {
     "list": "s3:ListBucket",
     "remove": "s3:DeleteObject",
 }
-"""What a policy has to allow, by what is tried. To look takes the listing too: without it S3 says 403, not 404."""
+"""What a policy has to allow, by what is tried.
+
+To look takes the listing too: without it S3 says 403, not 404.
+"""
 
 
 class PreconditionFailed(StoreError):
@@ -118,7 +126,7 @@ class Objects:
         return _seen(answer)
 
     def sha256(self, name: str, seen: Seen) -> str:
-        """Return the SHA-256 of what was `seen`, as the server keeps it, or else of all its bytes."""
+        """Return the SHA-256 of what was `seen`, as the server keeps it, else of all its bytes."""
         if seen.sha256:
             return seen.sha256
         with tempfile.TemporaryFile() as file:
@@ -135,7 +143,8 @@ class Objects:
             return self._fetch(name, path, wanted)
         except OSError as error:
             raise StoreError(
-                f"no copy of {self._shown(name)} can be kept in {path.parent}: {error.strerror or error}",
+                f"no copy of {self._shown(name)} can be kept in {path.parent}: "
+                f"{error.strerror or error}",
                 hint="free disk space, or set XDG_CACHE_HOME to a folder with room",
             ) from None
 
@@ -160,7 +169,8 @@ class Objects:
         condition: Mapping[str, str],
         kind: str,
     ) -> None:
-        """Write an object whose SHA-256 is `digest`; it is there when this returns, or was there already.
+        """Write an object whose SHA-256 is `digest`; it is there when this returns, or was there
+        already.
 
         Raises PreconditionFailed where the condition does not hold and something else stands there.
         """
@@ -185,8 +195,8 @@ class Objects:
                 problem: StoreError = clash
                 time.sleep(BUCKET_BACKOFF.pause(attempt))
             except (PreconditionFailed, OutcomeUnknown):
-                # boto tries again by itself: the first try may have written it and only its answer been lost, so that
-                # the second one met its own object.
+                # boto tries again by itself: the first try may have written it and only its answer
+                # been lost, so that the second one met its own object.
                 if self._is_there(name, digest):
                     return None
                 raise
@@ -269,7 +279,8 @@ class Objects:
         ) as error:
             raise StoreRefused(
                 f"can't {what} {self._shown(name)}: {_sentence(error)}",
-                hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give this machine a role",
+                hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, "
+                "or give this machine a role",
             ) from None
         except known.BotoCoreError as error:
             hint = "check the endpoint, and that this machine can reach it"
@@ -299,7 +310,10 @@ class Objects:
             return WriteConflict(problem)
         if status in (401, 403):
             detail = f" ({text})" if text and text != "Forbidden" else ""
-            hint = f"it needs {_RIGHTS[what]}; a wrong key, or a clock that is wrong, is refused as well"
+            hint = (
+                f"it needs {_RIGHTS[what]}; a wrong key, or a clock that is wrong, "
+                "is refused as well"
+            )
             return StoreRefused(problem + detail, hint=hint)
         passes = status >= 500 or status == 429
         kind = OutcomeUnknown if passes else StoreError
@@ -311,7 +325,10 @@ class Objects:
 
 @lru_cache(32)
 def _client(endpoint: str | None, region: str | None, virtual_hosts: bool) -> Any:
-    """Make a client, for all threads. Raises UserError without boto3, ConfigError for a wrong endpoint or profile."""
+    """Make a client, for all threads.
+
+    Raises UserError without boto3, ConfigError for a wrong endpoint or profile.
+    """
     try:
         import boto3
         from botocore.config import Config
@@ -362,7 +379,9 @@ def _exceptions() -> Any:
 
 
 def _seen(answer: Mapping[str, Any]) -> Seen:
-    """Only the checksum of the whole content counts: one that ends in -2 is of the parts of a multipart upload."""
+    """Only the checksum of the whole content counts: one that ends in -2 is of the parts of a
+    multipart upload.
+    """
     try:
         digest = b64decode(answer.get("ChecksumSHA256") or "", validate=True)
     except BadBase64:
