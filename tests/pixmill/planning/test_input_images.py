@@ -7,6 +7,7 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from contextvars import ContextVar
 from io import BytesIO
 from pathlib import Path
@@ -83,10 +84,9 @@ class Bench:
     def check(
         self, urls: Sequence[str], *, keep: bool = False, deadline: float = 10
     ) -> InputCounts:
-        images = self.images(deadline)
-        counts = images.check_all(urls, keep=keep)
-        images.close()
-        return counts
+        # Also where the check fails: connections that nobody closes are errors of later tests.
+        with closing(self.images(deadline)) as images:
+            return images.check_all(urls, keep=keep)
 
     def known(self, url: str) -> InputImage:
         return self.ledger.inputs([url])[url]
