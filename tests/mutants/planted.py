@@ -350,4 +350,29 @@ MUTANTS = (
         "if True:\n            return retry_while_unavailable(",
         (LEDGER, "tests/pixmill/planning/test_plan.py", "tests/faults"),
     ),
+    # Tables
+    Mutant(
+        "let Arrow parse a quote that no cell begins with",
+        "pixmill/tables/plain_blocks.py",
+        "_are_structural",
+        "bool(np.isin(before, outside).all() and np.isin(after, outside).all())",
+        "bool(np.isin(after, outside).all())",
+        ("tests/pixmill/tables/test_plain_blocks.py",),
+    ),
+    Mutant(
+        "end a block inside of a cell",
+        "pixmill/tables/plain_blocks.py",
+        "_end_of_rows",
+        "np.searchsorted(quotes, line_ends) % 2 == 0",
+        "np.searchsorted(quotes, line_ends) >= 0",
+        ("tests/pixmill/tables/test_plain_blocks.py",),
+    ),
+    Mutant(
+        "take the keys of other rows",
+        "pixmill/planning/plan.py",
+        "Plan._read_computed",
+        "(batch.first_row - 1) * variants",
+        "batch.first_row * variants",
+        ("tests/pixmill/planning/test_computed_jobs.py",),
+    ),
 )

@@ -96,6 +96,7 @@ def test_whole_rows_are_parsed_and_an_open_one_is_left(
     [
         '1,5" screen\n',
         '1, "a, b"\n',
+        '1,a"\n2,""\n3,",\n',  # four quotes, of which the last opens a cell that does not end
         '1,"a"b\n',
         '1,"a" \n',
         "1,2,3\n",
