@@ -112,7 +112,9 @@ def _print_bill(made: "Bill") -> None:
     charged = sum(line.yes.calls for line in made.totals)
     doubtful = sum(line.unknown.calls for line in made.totals)
     unpriced = sum(line.unpriced for line in made.totals)
-    spent = " + ".join(map(_describe_spent, made.totals))
+    spent = " + ".join(
+        _describe_range(line.least, line.most, line.currency) for line in made.totals
+    )
     period = f"{made.period.label} ({made.period.zone.key})"
     echo(f"{period}: {spent} for {charged:,} charged of {counted(calls, 'call')}")
     if doubtful:
@@ -124,15 +126,17 @@ def _print_bill(made: "Bill") -> None:
         print_parts(_charges_table(made))
 
 
-def _describe_spent(line: "Line") -> str:
+def _describe_range(
+    least: Decimal | None, most: Decimal | None, currency: str | None = None
+) -> str:
     """Say what was spent: an amount, a range, or how much of it is not known."""
-    if line.least is None:
+    if least is None:
         return "unknown"
-    if line.most is None:
-        return f"{money(line.least, line.currency)} or more"
-    if line.least == line.most:
-        return money(line.least, line.currency)
-    return f"{amount(line.least)} to {money(line.most, line.currency)}"
+    if most is None:
+        return f"{money(least, currency)} or more"
+    if least == most:
+        return money(least, currency)
+    return f"{amount(least)} to {money(most, currency)}"
 
 
 def _charges_table(made: "Bill") -> "Table":
@@ -157,7 +161,7 @@ def _figures(line: "Line") -> Iterator[str]:
         yield f"{part.calls:,}"
         yield _describe_cost(part)
     yield f"{line.no.calls:,}"
-    yield _describe_spent(line)
+    yield _describe_range(line.least, line.most, line.currency)
 
 
 def _describe_cost(part: "BillLine") -> str:
@@ -202,21 +206,11 @@ def _print_days(differing: "Sequence[Day]") -> None:
             f"{day.charged:,}",
             f"{day.unknown:,}",
             calls,
-            _describe_range(day),
+            _describe_range(day.least, day.most),
             cost,
             ", ".join(_describe_differences(day)),
         )
     print_parts(table)
-
-
-def _describe_range(day: "Day") -> str:
-    if day.least is None:
-        return "unknown"
-    if day.most is None:
-        return f"{amount(day.least)} or more"
-    if day.least == day.most:
-        return amount(day.least)
-    return f"{amount(day.least)} to {amount(day.most)}"
 
 
 def _describe_differences(day: "Day") -> Iterator[str]:
