@@ -10,7 +10,7 @@ from flows.task_submission import submit_chunks
 from pixmill.errors import PixmillError
 from pixmill.execution.prepare import PreparedRun, prepare_flow_run
 from pixmill.execution.worker_pool import check_installed
-from pixmill.memory import keep_little
+from pixmill.memory import keep_less, keep_little
 from pixmill.signals import graceful_shutdown
 from pixmill.text import cli_arguments
 from tasks.publish_dataset import publish_dataset
@@ -31,7 +31,9 @@ def generate_dataset(
     """
     deployed = runtime.deployment.id is not None
     if deployed:
-        keep_little()  # the process of a deployment's run does nothing else
+        # The process of a deployment's run does nothing else.
+        keep_little()
+        keep_less()
     command = f"pixmill status {cli_arguments(config, overrides or [])}"
     try:
         prepared_by = prepare_flow_run(
