@@ -80,6 +80,8 @@ class PagePreservingWriter:
             return True
         if room <= 0:
             return False
+        # How well it compresses is known only once it is encoded; this is needed for the few tables
+        # that are about as large as a gap.
         tried = pa.BufferOutputStream()
         pq.write_table(table, tried, row_group_size=max(1, table.num_rows), **OPTIONS)
         return bool(tried.tell() <= room)

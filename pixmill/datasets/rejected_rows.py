@@ -3,7 +3,7 @@ in the input."""
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,25 +64,25 @@ class PreviousRejects:
 
     def count_new(self, rows: list[dict[str, Any]]) -> int:
         """Say how many of `rows` were not there before; each one known is used up."""
-        return sum(self._use_up(_identity(row)) for row in rows)
-
-    def _use_up(self, identity: str) -> bool:
-        self._left[identity] -= 1
-        return self._left[identity] < 0
+        new = 0
+        for row in rows:
+            identity = _identity(row)
+            # Of rows that are alike, as many are known as there were before.
+            self._left[identity] -= 1
+            new += self._left[identity] < 0
+        return new
 
 
 def write_invalid_rows(plan: Plan, path: str) -> None:
     """Write all invalid rows to the CSV file `path`. Raises UserError where it can't be written."""
     try:
         with pa_csv.CSVWriter(path, INVALID_SCHEMA) as writer:
-            for rows in _batches(plan):
-                writer.write_table(pa.Table.from_pylist(rows, INVALID_SCHEMA))
+            for jobs in plan.batches():
+                rows = invalid_rows(jobs)
+                if rows:
+                    writer.write_table(pa.Table.from_pylist(rows, INVALID_SCHEMA))
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror or error}") from None
-
-
-def _batches(plan: Plan) -> Iterator[list[dict[str, Any]]]:
-    return (rows for jobs in plan.batches() if (rows := invalid_rows(jobs)))
 
 
 def _identity(row: Mapping[str, Any]) -> str:

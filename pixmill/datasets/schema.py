@@ -75,13 +75,12 @@ def _our_fields(axes: Sequence[Axis]) -> list[tuple[str, pa.DataType]]:
     after = [name for name, _ in fields].index(_AXES_AFTER) + 1
     return [
         *fields[:after],
-        *((axis.column, _axis_type(axis)) for axis in axes),
+        *(
+            (axis.column, axis_column([each.value for each in axis.values]).type)
+            for axis in axes
+        ),
         *fields[after:],
     ]
-
-
-def _axis_type(axis: Axis) -> pa.DataType:
-    return axis_column([of.value for of in axis.values]).type
 
 
 def description(
@@ -248,9 +247,12 @@ class ResultTable:
             "invalid",
         )
         succeeded = pc.equal(status, "succeeded")
-        codes = pc.if_else(
-            succeeded, self._image_codes(known, succeeded), _job_codes(known, status)
-        )
+        # A job that was left may have the code of an attempt that is to be made again.
+        or_left = pc.coalesce(known["error_code"], pa.scalar("not_attempted"))
+        is_left = pc.equal(status, "skipped")
+        job_codes = pc.if_else(is_left, or_left, known["error_code"])
+        image_codes = self._image_codes(known, succeeded)
+        codes = pc.if_else(succeeded, image_codes, job_codes)
         messages = pc.if_else(succeeded, None, known["error_message"])
         paid_here = pc.and_(
             pc.fill_null(pc.equal(known["run_id"], self._run_id), False), rows.is_first
@@ -329,12 +331,6 @@ def call_columns(
         "cost": pc.if_else(rows.is_first, known["cost"], None),
         "effective_seed": pc.if_else(settled, sent_seeds, None),
     }
-
-
-def _job_codes(known: pa.Table, status: pa.ChunkedArray) -> pa.ChunkedArray:
-    left = pc.equal(status, "skipped")
-    or_left = pc.coalesce(known["error_code"], pa.scalar("not_attempted"))
-    return pc.if_else(left, or_left, known["error_code"])
 
 
 def _leave_out_waiting(known: pa.Table) -> pa.Table:

@@ -133,6 +133,7 @@ class _Found:
 
     def table(self) -> pa.Table:
         """Return all that was taken, in one piece."""
+        # Joined once: each look-up in it would join the pieces again.
         if len(self.tables) > 2:
             self.tables = [
                 self.tables[0],
@@ -159,10 +160,12 @@ class _Found:
             func.aggregate_strings(lines.c.line, "\n").filter(~is_long),
             func.aggregate_strings(measured, "\n").filter(is_long),
         )
+        # One statement for all would make one text of them, which databases and Arrow limit.
         for start in range(0, len(values), _BATCH_KEYS):
             asked = json.dumps(values[start : start + _BATCH_KEYS], allow_nan=False)
             text, lengths = self._connection.execute(statement, {"values": asked}).one()
             self._add(text)
+            # Keys and lengths in turn.
             words = iter((lengths or "").split())
             self.long |= {
                 key: int(length) for key, length in zip(words, words, strict=True)
@@ -282,5 +285,6 @@ def _parse_lists(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     lists = parsed.column(0).combine_chunks()
     if not texts.null_count:
         return lists
+    # The n-th text that is not null is the n-th list that was parsed.
     is_text = texts.is_valid().to_numpy(zero_copy_only=False)
     return lists.take(pa.array(is_text.cumsum() - 1, mask=~is_text))

@@ -83,6 +83,7 @@ def _claim_statement(insert: Any) -> Any:
         set_=kept
         | claimed
         | {
+            # 2 says that this claim used a mark up, so that the answer can give it back.
             "again": case((has_mark, literal_column("2")), else_=literal_column("0")),
             "attempts": jobs.c.attempts + literal_column("1"),
         },
@@ -143,6 +144,7 @@ def _claim(
         **_rules(limits),
     }
     rows = run(connection, _claim_of(connection.dialect.name), [values]).all()
+    # Counted in the transaction of the claims: a cap holds however many processes claim.
     run(connection, _SPEND, [{"run": limits.run_id, "number": len(rows)}])
     for key, attempts, rerolls in rows:
         yield key, Claim(attempts, rerolls)

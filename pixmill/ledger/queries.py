@@ -91,7 +91,21 @@ def known(
         wanted,
     )
     found = look_up(connection, (*columns, case((if_dead, 1)).label("if_dead")), keys)
-    return _known(connection, found)
+    left = mark_left_by_the_dead(connection, found)
+    states = pc.if_else(left, State.IN_DOUBT.value, found["state"])
+    is_wanted = pc.is_valid(pc.if_else(left, found["if_dead"], found["again"]))
+    is_missing = pc.fill_null(pc.greater(found["missing"], 0), False)
+    is_nowhere = pc.fill_null(pc.equal(found["missing"], _NOWHERE), False)
+    is_lost = pc.fill_null(pc.equal(found["image_error"], "image_lost"), False)
+    return KnownStates(
+        states=states.to_pylist(),
+        missing=_mask(is_missing),
+        nowhere=_mask(is_nowhere),
+        # Of a picture that is here again, the ledger may still say that it was lost.
+        lost=_mask(pc.and_(is_missing, is_lost)),
+        again=_mask(is_wanted),
+        places=np.zeros(found.num_rows, np.uint32),
+    )
 
 
 def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
@@ -207,23 +221,6 @@ def last_runs(
         .limit(limit)
     )
     return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def _known(connection: Connection, found: pa.Table) -> KnownStates:
-    left = mark_left_by_the_dead(connection, found)
-    states = pc.if_else(left, State.IN_DOUBT.value, found["state"])
-    wanted = pc.is_valid(pc.if_else(left, found["if_dead"], found["again"]))
-    missing = pc.fill_null(pc.greater(found["missing"], 0), False)
-    nowhere = pc.fill_null(pc.equal(found["missing"], _NOWHERE), False)
-    is_lost = pc.fill_null(pc.equal(found["image_error"], "image_lost"), False)
-    return KnownStates(
-        states=states.to_pylist(),
-        missing=_mask(missing),
-        nowhere=_mask(nowhere),
-        lost=_mask(pc.and_(missing, is_lost)),
-        again=_mask(wanted),
-        places=np.zeros(found.num_rows, np.uint32),
-    )
 
 
 def _mask(column: pa.ChunkedArray) -> NDArray[np.bool_]:

@@ -137,6 +137,7 @@ def scan(connection: Connection, max_runs: int, retry_doubt: bool) -> Scan:
     for array in whole:
         array[:] = array[order]  # one after another: a copy of one at a time
     beginnings, endings, codes, places = whole
+    # Two jobs whose keys begin alike can't be told apart by a search for the beginning.
     alike = beginnings[1:] == beginnings[:-1]
     codes[1:][alike] |= _UNSURE
     codes[:-1][alike] |= _UNSURE
@@ -231,5 +232,6 @@ def _part(text: str, places: str) -> Sequence[NDArray[Any]]:
         if places
         else np.zeros(len(codes), np.int64)
     )
+    # A row beyond four billion is found by its key.
     at[at > np.iinfo(np.uint32).max] = NO_PLACE
     return *fingerprints, codes, at.astype(np.uint32)

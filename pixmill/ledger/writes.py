@@ -119,8 +119,11 @@ def record(connection: Connection, entries: Sequence[Attempt]) -> list[None]:
     rows = [entry._asdict() for entry in entries]
     run(connection, _APPEND, rows)
     values = [_settle_values(row) for row in rows]
+    # Both statements for each call, as only the database knows which row of the table holds: a job
+    # that `_SETTLE` changed has no claim that `_KEEP` could find.
     run(connection, _SETTLE, values)
     without_success = [row for row in values if row["p_state"] != State.SUCCEEDED]
+    # A success always settles its job, which spares the usual call the second statement.
     if without_success:
         run(connection, _KEEP, without_success)
     return [None] * len(entries)
@@ -209,6 +212,7 @@ def _recover(connection: Connection) -> int:
     rows = held_by_the_dead(connection, [jobs.c[name] for name in _HELD])
     if not rows:
         return 0
+    # Each of these calls may have been charged, so it counts in budgets and bills from now on.
     connection.execute(insert(attempts), [_lost_call(row, now()) for row in rows])
     connection.execute(_FREE, [{"key": row.job_key} for row in rows])
     doubted = [
