@@ -166,6 +166,7 @@ def _publish(
             whether_equal = beside.submit(_has_content_of, current, dataset)
             digest = beside.submit(hash_of, dataset)
             read_back(dataset, rows, results.schema)
+        # A damaged version is neither kept nor a reason to leave the new one out.
         intact = whether_intact.result()
         results.counts.new["invalid"] = new_invalid
         manifest = manifest_at(folder / MANIFEST)
@@ -189,6 +190,8 @@ def _publish(
             # Readers of the version that is published are not disturbed.
             dataset.unlink()
         else:
+            # There before the dataset: a publication that is killed between the dataset and its
+            # manifest is completed from this.
             write_file(folder / NEXT, published.encode())
             open_store(plan.config).push(f"{plan.config.name}/{NEXT}")
             if intact:
