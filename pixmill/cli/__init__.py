@@ -36,6 +36,7 @@ from pixmill.signals import EXIT_INTERRUPTED
 EXIT_INTERNAL = 1
 EXIT_USER = 2
 
+# Plain help and errors: boxes and colours are noise in a log.
 app = typer.Typer(
     help="Turn a table of image URLs and prompts into a verified image dataset, paying for nothing twice.",
     no_args_is_help=True,

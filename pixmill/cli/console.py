@@ -73,6 +73,7 @@ def print_error(error: PixmillError) -> None:
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one object on one line of stdout; NaN and infinities, which JSON lacks, are null."""
+    # A program reads this, so it is not cut like text for people; keys are masked all the same.
     text = json.dumps(_replace_non_finite(value), ensure_ascii=False, allow_nan=False)
     sys.stdout.write(visible_json(mask_secrets(text)) + "\n")
     sys.stdout.flush()

@@ -9,6 +9,7 @@ import typer
 from pixmill.cli.console import ConfigPath, Json, Overrides, echo, print_json
 from pixmill.errors import UserError
 from pixmill.local_paths import given_path
+from pixmill.text import counted, in_words
 
 if TYPE_CHECKING:
     from pixmill.datasets.export import Exported
@@ -35,6 +36,7 @@ SplitBy = Annotated[
 ]
 
 
+# Without `shardshuffle` the library warns of its default.
 _READ_BY = {
     "imagefolder": 'datasets.load_dataset("imagefolder", data_dir="{out}")',
     "webdataset": 'webdataset.WebDataset(sorted(glob.glob("{out}/train-*.tar")), shardshuffle=False)',
@@ -79,7 +81,7 @@ def export(
         )
     choice = Choice(where, tuple(split or ()), split_by, raw_cells)
     done = write(load_config(config, overrides or ()), kind, out, choice)
-    say_exported(done, kind, out)
+    print_exported(done, kind, out)
     if as_json:
         counts = {
             "splits": dict(done.splits),
@@ -91,28 +93,31 @@ def export(
         print_json({"rows": done.rows, "format": kind, "out": str(out), **counts})
 
 
-def say_exported(done: "Exported", kind: str, out: Path) -> None:
+def print_exported(done: "Exported", kind: str, out: Path) -> None:
     """Print what was written, what was left out and why, and how it is read."""
-    what = "samples" if kind in _READ_BY else "rows"
-    parts = f" ({_listed(done.splits)})" if len(done.splits) > 1 else ""
-    echo(f"wrote {done.rows:,} {what} to {out}{parts}")
+    wrote = f"wrote {done.rows:,} rows to {out}"
+    if kind in _READ_BY:
+        # A row without its image makes no sample.
+        wrote = f"wrote {done.rows:,} samples to {out}"
+    if len(done.splits) > 1:
+        wrote += f" ({_list_counts(done.splits)})"
+    echo(wrote)
     if done.left_out:
-        echo(f"  left out, as they have no image: {_listed(done.left_out)}")
+        echo(f"  left out, as they have no image: {_list_counts(done.left_out)}")
     if done.without_input:
         echo(f"  without an input image: {done.without_input:,}")
     if done.columns_left_out:
         names = ", ".join(done.columns_left_out)
         echo(f"  without the columns of bytes, lists or objects: {names}")
     if done.disarmed:
+        # A prompt with an apostrophe before it is another prompt: who runs the file again has to know.
+        cells = f"{counted(done.disarmed, 'cell')} that a spreadsheet would run as a formula"
         echo(
-            f"  {done.disarmed:,} cells that a spreadsheet would run as a formula begin with an apostrophe;"
-            " --raw-cells leaves them as they are"
+            f"  an apostrophe was put before {cells}; --raw-cells leaves them as they are"
         )
     if kind in _READ_BY:
         echo(f"read it with: {_READ_BY[kind].format(out=out)}")
 
 
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(
-        f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()
-    )
+def _list_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {in_words(name)}" for name, count in counts.items())

@@ -27,6 +27,7 @@ def init(
 
     They run on the built-in simulator, for free.
     """
+    # Checked for both files first: half a project would be worse than none.
     existing = [name for name in STARTER if (folder / name).exists()]
     if existing:
         raise UserError(

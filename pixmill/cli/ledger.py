@@ -33,6 +33,7 @@ def backup(
     """Write a consistent copy of the ledger, also while runs are active. Images are not included."""
     from pixmill.ledger.backup import back_up
 
+    # Opened read-only: a path without a ledger is an error, and no ledger is made there.
     with open_store_ledger(store) as source:
         copy = back_up(source, out, overwrite=force)
     echo(f"wrote {copy.path}: {format_bytes(copy.bytes)}, checked")

@@ -47,6 +47,7 @@ def plan(
     from pixmill.execution.spending_rules import changes_since_last_run
 
     made = make_plan(load_config(config, overrides or ()))
+    # As `run` does before it pays: a column that can't be published is found while nothing is paid.
     if made.to_pay:
         publish_dry(made)
     print_plan(made)
@@ -89,6 +90,7 @@ def print_invalid(made: "Plan") -> None:
     """Print the reasons for invalid rows with examples, the most frequent first, and notes on other rows."""
     from pixmill.planning.row_checks import NOTES
 
+    # The reasons are few, the rows may be millions: each reason has a count and a few examples.
     for reason, count in sorted(made.reasons.items(), key=lambda item: -item[1]):
         echo(f"  {count:,} × {reason}")
         for row in made.examples[reason]:
@@ -150,6 +152,7 @@ def _print_request(made: "Plan") -> None:
     if not job:
         return
     sent = job.request()
+    # What differs from row to row comes first; the rest is as the config has it.
     first = [name for name in ("prompt", "image_urls", "seed") if name in sent]
     width = max(map(len, sent))
     echo(f"  the request of {job.label}:")

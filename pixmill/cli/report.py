@@ -33,6 +33,7 @@ def report(
     settings = load_config(config, overrides or ())
     page = write_report(settings, out)
     shown = str(page)
+    # A browser opens the copy on this machine; others find the page in the bucket.
     if settings.bucket and not out:
         shown = open_store(settings).display_name(page_of(settings))
         echo(f"wrote {shown}")

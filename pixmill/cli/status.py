@@ -21,6 +21,7 @@ def status(
 
     found = read_status(load_config(config, overrides or ()))
     counts = found.plan.summary()
+    # Paid for is not there: an image may still be on its way, or be lost.
     stored = counts["cached"] - counts["images_missing"]
     echo(
         f"{found.plan.config.name}: {stored:,} of {counts['distinct']:,} images stored"

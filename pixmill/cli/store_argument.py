@@ -62,4 +62,5 @@ def ledger_address(store: str) -> Path | str:
         )
     if is_database_url(store):
         return store
+    # A copy of a ledger may have any name.
     return Path(store) if Path(store).is_file() else Path(store) / "ledger.db"

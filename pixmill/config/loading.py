@@ -46,6 +46,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises ConfigError with every mistake and its path.
     """
     document, problems = apply_overrides(_read(given_path(path)), overrides)
+    # Section by section, so that a mistake in one does not hide those in the others.
     sections, found = _check_sections(document.value)
     found += _find_unsupported(sections)
     found += check_together(sections)
@@ -83,6 +84,7 @@ def load_deployment_config(
 def _read(path: Path) -> Document:
     """Return what the file at `path` holds, which is a mapping. Raises ConfigError."""
     try:
+        # Editors on Windows put a byte order mark in front, which would become part of the first key.
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(
@@ -140,6 +142,7 @@ def _check_sections(
                 sections[name] = TypeAdapter(annotation).validate_python(value)
             except ValidationError as error:
                 problems += explain(error, name, annotation)
+        # A null is the default everywhere else; a `~` here was meant as the home folder.
         elif name == "store" and name in raw:
             problems.append(ConfigProblem(name, _NO_STORE))
         elif field.is_required():

@@ -39,6 +39,7 @@ def _apply(document: Document, override: str) -> Document:
     if not text.strip():
         raise ValueError("has no value; write null for none and '' for empty text")
     place = _find_place(document.value, parts)
+    # As YAML, so that `--set limits.qps=2` is a number and `--set input.row_key=[id]` a list.
     try:
         given = read_yaml(text, place)
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -136,6 +137,7 @@ def _put(container: Any, place: Sequence[str], value: Any) -> Any:
     if container is not None and not isinstance(container, dict):
         raise TypeError
     entries = dict(container or {})
+    # The key as the config has it, which may be a number.
     name = next((known for known in entries if str(known) == key), key)
     return {**entries, name: _put(entries.get(name), rest, value)}
 
