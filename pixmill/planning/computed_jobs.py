@@ -42,6 +42,7 @@ class ComputedJobsFile:
         jobs["key"] = keys
         jobs["seed"] = seeds
         data = jobs.tobytes()
+        # An unbuffered write may take only a part, where a disk is nearly full.
         while data:
             data = data[self._file.write(data) :]
 

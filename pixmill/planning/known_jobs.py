@@ -30,6 +30,7 @@ class KnownJobs:
 
     def expect(self, table: InputTable, jobs: JobBatch) -> None:
         """Estimate from its first batch of `jobs`, and what its files and the rows take, how many `table` asks for."""
+        # Of compressed files it is too few, so that some are searched where a scan would be quicker.
         if not self._expected:
             stored = sum(file.stat().st_size for file in table.files)
             rows: int = jobs.rows.rows.nbytes

@@ -124,6 +124,7 @@ class Plan:
 
     def bound(self) -> str:
         """Say what bounds the time of a run, and what would lift it."""
+        # Little's law: so many calls in flight, each of so many seconds, end so often.
         limits = self.config.limits
         busy = self.config.concurrency / self.call_seconds
         if busy >= limits.qps:

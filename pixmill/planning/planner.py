@@ -162,6 +162,7 @@ class PlanBuilder:
         self._key_hashes.append(hashes)
         source = self._config.input
         if source.row_key:
+            # Eight bytes each: the texts of a million row keys take sixty megabytes.
             row_hashes = np.array([hash(key) for key in jobs.row_keys], np.int64)
             self._row_hashes.append(row_hashes)
             if len(jobs.variants) > 1:
@@ -257,6 +258,7 @@ class PlanBuilder:
         )
         key_hashes = _join(self._key_hashes, np.zeros(0, np.uint64))
         conflicts, contradicting = self._find_conflicts(state, key_hashes)
+        # Before the first job of each key is marked, which has to be one that can be paid for.
         _make_invalid(state, contradicting)
         state = state.ravel()
         first = mark_first_occurrences(key_hashes, state < PlannedState.INVALID)

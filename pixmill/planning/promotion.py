@@ -39,10 +39,12 @@ class Promotion(NamedTuple):
     def to_yaml(self) -> str:
         """The config as YAML under its title: what its owner wrote and what came from the sweep, no secret."""
         said = self.config.model_dump(mode="json", exclude_unset=True)
+        defaults = {name: of.default for name, of in Config.model_fields.items()}
+        # Sections that say nothing would hide what the config is about.
         kept = {
             name: value
             for name, value in said.items()
-            if name in ("version", "store") or not _says_nothing(name, value)
+            if name in ("version", "store") or value not in ({}, defaults[name])
         }
         return f"# {self.title}\n" + yaml.safe_dump(
             kept, sort_keys=False, allow_unicode=True, width=120
@@ -107,11 +109,6 @@ def promote_picks(config: Config, path: str, name: str | None = None) -> Promoti
         "Picks of a sweep: each row with its own parameters",
         tuple(_picks_notes(config)),
     )
-
-
-def _says_nothing(name: str, value: object) -> bool:
-    """Whether a section or key says nothing that its absence would not."""
-    return value == {} or value == Config.model_fields[name].default
 
 
 def _add_suffix(name: str, suffix: str) -> str:

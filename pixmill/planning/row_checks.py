@@ -165,6 +165,7 @@ def prompt_problems(
     raw: Any | None, final: Any, column: str | None, longest: int
 ) -> Found:
     """Find bad prompts. `raw` is the mapped prompt column, `final` the prompt after templating (Arrow strings)."""
+    # A template around an empty cell makes a prompt that says nothing of its row.
     blank = is_blank(final) if raw is None else pc.or_(is_blank(raw), is_blank(final))
     for position in positions(blank):
         yield position, problem("empty_prompt", column)
