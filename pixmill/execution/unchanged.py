@@ -115,6 +115,7 @@ def _is_final(plan: Plan, made: Published) -> bool:
 def _note(of: Planned, made: Published, files: Mapping[str, str]) -> None:
     plan = of.plan
     note = {
+        "revision": of.revision,
         "made_of": _made_of(plan.config, plan.table, of.revision),
         "files": files,
         "rows": made.rows,
@@ -151,6 +152,9 @@ def _recall(config: Config, ledger: Ledger, revision: str) -> Planned | None:
     note = manifest_at(folder / NOTE)
     # A claim is a job whose outcome may come at any moment.
     if not note or ledger.read(queries.has_claims):
+        return None
+    # A part of `made_of` as well: where somebody wrote, no file has to be hashed to know it.
+    if note.get("revision") != revision:
         return None
     source = config.input
     table = open_table(
