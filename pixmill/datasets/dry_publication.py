@@ -1,13 +1,11 @@
-"""A dry publication: some rows of a table go through all that is made of rows after paying, before
-anything is paid.
+"""A dry publication: some rows of a table go through all that is made of them after paying.
 
-Dataset, invalid rows, report and every export are written to a temporary folder by the code that
-writes them later. What fails there would fail after each run, with the pictures paid for and never
-published.
+Before anything is paid, dataset, invalid rows, report and every export are written to a
+temporary folder by the code that writes them later. What fails there would fail after each run,
+with the images paid for and never published.
 """
 
 import logging
-from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -37,46 +35,43 @@ from pixmill.storage import FolderStore
 log = logging.getLogger(__name__)
 
 SAMPLE_ROWS = 32
+"""How many of the first rows are published dry: types of columns fail at once, or never."""
+
 SAMPLE_JOBS = 512
-"""How much of the table is published dry: so many of its first rows, fewer where each makes many
-jobs."""
+"""The most jobs that these may make; fewer rows are taken where each makes many."""
 
 _DRY = RowProblem("dry", None, "")
 _NO_IMAGE = ImageData(b"", "0" * 64, ".jpg")
 
 
 def publish_dry(plan: Plan) -> None:
-    """Publish the first rows of a plan's table into a temporary folder, each as a job and as an
-    invalid row.
+    """Publish the first rows of a plan's table into a temporary folder.
 
-    Raises TableError with the columns that can't be published. A machine without room for a
-    temporary folder says nothing about the table: there it is left out, with a warning.
+    Each is there as a job and as an invalid row. Raises TableError with the columns that can't
+    be published. A machine without room for a temporary folder says nothing about the table:
+    there it is left out, with a warning.
     """
-    jobs = _sample(plan)
-    if jobs is None:
+    rows = max(1, min(SAMPLE_ROWS, SAMPLE_JOBS // len(plan.expander.variants)))
+    batches = (batch for batch in plan.table.batches(rows) if batch.rows.num_rows)
+    first = next(batches, None)
+    if first is None:
         return
+    jobs = plan.expander.expand(first)
     try:
         with TemporaryDirectory(prefix="pixmill-dry-") as folder:
-            failure = _failure(plan, jobs, Path(folder))
+            failure = _try_to_publish(plan, jobs, Path(folder))
             if failure is None:
                 return
-            raise _mistake(plan, jobs, failure, Path(folder)) from failure
+            raise _table_error(plan, jobs, failure, Path(folder)) from failure
     except OSError as error:
         log.warning("the dry publication is left out: %s", error)
 
 
-def _sample(plan: Plan) -> JobBatch | None:
-    """The jobs of the table's first rows, every row with a problem; `None` where the table has no
-    rows."""
-    rows = max(1, min(SAMPLE_ROWS, SAMPLE_JOBS // len(plan.expander.variants)))
-    batch = next(
-        (batch for batch in plan.table.batches(rows) if batch.rows.num_rows), None
-    )
-    return plan.expander.expand(batch) if batch else None
+def _try_to_publish(plan: Plan, jobs: JobBatch, folder: Path) -> Exception | None:
+    """Publish `jobs` below `folder` and return what went wrong.
 
-
-def _failure(plan: Plan, jobs: JobBatch, folder: Path) -> Exception | None:
-    """Publish `jobs` below `folder` and return what went wrong."""
+    Raises OSError for what has nothing to do with the table, such as a full disk.
+    """
     try:
         _publish(plan, jobs, Path(mkdtemp(dir=folder)))
     except StoreError:
@@ -96,10 +91,10 @@ def _publish(plan: Plan, jobs: JobBatch, folder: Path) -> None:
     schema = jobs.rows.rows.schema
     config = plan.config.model_copy(update={"store": str(folder)})
     count = len(jobs.keys)
-    nothing = no_outcomes(count).append_column(
-        "input_image", pa.nulls(count, pa.string())
-    )
+    no_inputs = pa.nulls(count, pa.string())
+    nothing = no_outcomes(count).append_column("input_image", no_inputs)
     rows = range(jobs.rows.rows.num_rows)
+    # Once more with a problem in each row: that is how invalid.parquet meets all columns.
     invalid = jobs._replace(problems={at: jobs.problems.get(at, _DRY) for at in rows})
     results = ResultTable(config, plan.expander, schema, run_id="")
     files = Files(folder / DATASET, folder / INVALID, predecessor=folder / "none")
@@ -113,10 +108,10 @@ def _publish(plan: Plan, jobs: JobBatch, folder: Path) -> None:
     read_back(files.dataset, written, results.schema)
     content_digest(files.dataset)
     with pq.ParquetFile(files.dataset, page_checksum_verification=True) as dataset:
-        deque(
-            page_text(config, dataset, _NoThumbnails(FolderStore(folder)), folder),
-            maxlen=0,
-        )
+        thumbnails = _NoThumbnails(FolderStore(folder))
+        for _ in page_text(config, dataset, thumbnails, folder):
+            # Written nowhere: what could fail is making it.
+            pass
         selection = select(dataset.schema_arrow, None, (), None)
         for kind, write in TABLE_WRITERS.items():
             write_table(dataset, selection, folder / f"exported.{kind}", write)
@@ -137,37 +132,48 @@ class _NoThumbnails(Thumbnails):
 class _DrySamples(Samples):
     """Every job as a sample with an empty image: there are none yet."""
 
-    def _samples(self, picked: Picked) -> Iterator[Sample]:
+    def read_samples(self, picked: Picked) -> Iterator[Sample]:
+        """Yield every job."""
         for at, position in enumerate(picked.positions.tolist()):
-            self._splits[picked.splits[at]] += 1
-            yield Sample(at, position, picked.splits[at], "", "", _NO_IMAGE, _NO_IMAGE)
+            split = picked.splits[at]
+            self._splits[split] += 1
+            yield Sample(
+                at=at,
+                position=position,
+                split=split,
+                job_key="",
+                caption="",
+                image=_NO_IMAGE,
+                input=_NO_IMAGE,
+            )
 
 
-def _mistake(
-    plan: Plan, jobs: JobBatch, failure: Exception, folder: Path
+def _table_error(
+    plan: Plan,
+    jobs: JobBatch,
+    failure: Exception,
+    folder: Path,
 ) -> TableError:
     """Find the columns that can't be published even where all others are missing."""
-    rows = jobs.rows.rows
-    bad = [
-        f"{field.name!r} ({field.type})"
-        for field in rows.schema
-        if _failure(plan, _with_column(jobs, field.name), folder)
-    ]
+    bad = []
+    for field in jobs.rows.rows.schema:
+        alone = _leave_one_column(jobs, field.name)
+        if _try_to_publish(plan, alone, folder):
+            bad.append(f"{field.name!r} ({field.type})")
     which = f"column {', '.join(bad)}" if bad else "it"
+    # Libraries print whole values of the table into their messages.
     reason = str(failure).partition("\n")[0][:200] or type(failure).__name__
     return TableError(
         f"{plan.config.input.path}: {which} can't be published: {reason}",
-        hint="leave such columns out of the table, or write them as text; nothing was paid",
+        hint="leave such columns out of the table, or write them as text; "
+        "nothing was paid",
     )
 
 
-def _with_column(jobs: JobBatch, name: str) -> JobBatch:
-    """The same jobs of a table in which every other column is empty text."""
+def _leave_one_column(jobs: JobBatch, name: str) -> JobBatch:
+    """Return the same jobs of a table in which every other column is empty text."""
     rows = jobs.rows.rows
-    columns = [
-        column if other == name else pa.nulls(len(rows), pa.string())
-        for other, column in zip(rows.schema.names, rows.columns, strict=True)
-    ]
-    return jobs._replace(
-        rows=jobs.rows._replace(rows=pa.table(columns, rows.schema.names))
-    )
+    nothing = pa.nulls(len(rows), pa.string())
+    columns = [rows[each] if each == name else nothing for each in rows.schema.names]
+    table = pa.table(columns, rows.schema.names)
+    return jobs._replace(rows=jobs.rows._replace(rows=table))

@@ -1,6 +1,7 @@
-"""Reading what was published: where a dataset is, its file opened once, and which of its columns are ours.
+"""Reads what was published: where a dataset is, its file, and which of its columns are ours.
 
-A publication may put a new file in place at any moment. Whoever opens the path once reads one version to its end.
+A publication may put a new file in place at any moment. Whoever opens the path once reads one
+version to its end.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,28 +31,40 @@ MAKE_IT = "run `pixmill run` to create it"
 
 
 def load_results(path: str | Path) -> "pd.DataFrame":
-    """Return the dataset at `path`, one row per job: a dataset file, its folder, or the config that it belongs to.
+    """Return the dataset at `path`, one row for each job.
 
-    File and folder may be `s3://` URLs.
+    `path` is a dataset file, its folder, or the config that it belongs to; file and folder
+    may be `s3://` URLs.
 
-    Columns are as published (each sweep axis is a `param_…` column), then `path`: the absolute path of the image, or
-    its `s3://` URL, missing where there is none; it is `pixmill_path` where the input has a `path`. Whole numbers stay
-    whole: a column of them with gaps is pandas' nullable integer, as a float would round large ones. A column that
-    holds what pandas has no object for (a date of the year 10000, nanoseconds of a day) is text, as in exports.
-    Raises UserError where there is no dataset or it is damaged, ConfigError where the config can't be used.
+    Columns are as published (each sweep axis is a `param_…` column), then `path`: the absolute
+    path of the image, or its `s3://` URL, missing where there is none; it is `pixmill_path`
+    where the input has a `path`. Whole numbers stay whole: a column of them with gaps is
+    pandas' nullable integer, as a float would round large ones. A column that holds what
+    pandas has no object for (a date of the year 10000, nanoseconds of a day) is text, as in
+    exports.
+
+    Raises UserError where there is no dataset or it is damaged, ConfigError where the config
+    can't be used.
+
+        frame = pixmill.load_results("configs/pets.yaml")
+        frame[frame.status == "succeeded"].path
     """
     found = find_dataset(path)
-    with opened(found.file) as dataset:
+    with open_dataset(found.file) as dataset:
         table = dataset.read()
-    table = table.append_column(
-        free_name("path", table.schema), _image_paths(table, found.store)
-    )
-    table = pa.table(
-        [_loadable(column) for column in table.columns], table.schema.names
-    )
+    names = table[own_columns(table.schema)["file_name"]]
+    images = found.store.display_name(found.store.folder / "images")
+    # File names begin with `images/`.
+    prefix = images.removesuffix("images")
+    paths = pc.binary_join_element_wise(prefix, names, "")
+    table = table.append_column(free_name("path", table.schema), paths)
+    columns = [_to_loadable(column) for column in table.columns]
+    table = pa.table(columns, table.schema.names)
     frame = table.to_pandas()
-    for name in _gapped_integers(table):
-        frame[name] = table[name].to_pandas(types_mapper=_nullable)
+    for field in table.schema:
+        if pa.types.is_integer(field.type) and table[field.name].null_count:
+            whole = table[field.name].to_pandas(types_mapper=_nullable_type)
+            frame[field.name] = whole
     return frame
 
 
@@ -60,30 +73,46 @@ class NoDataset(UserError):
 
 
 class LocatedDataset(NamedTuple):
-    """A dataset file of this machine, and the store that file names in it are relative to."""
+    """A dataset file of this machine."""
 
     file: Path
+
     store: Store
+    """What file names in it are relative to."""
 
 
-def find_dataset(path: str | Path, *, history: bool = False) -> LocatedDataset:
-    """Return the dataset that `path` means: a file, a dataset folder, either of them in a bucket, or a config.
+def find_dataset(
+    path: str | Path,
+    *,
+    history: bool = False,
+) -> LocatedDataset:
+    """Return the dataset that `path` means.
 
-    What is in a bucket is brought here, with `history` the earlier versions too. Raises UserError where there is none.
+    It is a file, a dataset folder, either of them in a bucket, or a config. What is in a
+    bucket is brought here, with `history` the earlier versions too. Raises UserError where
+    there is none.
     """
     if is_bucket_url(path):
-        return _in_bucket(str(path), history)
+        return _find_in_bucket(str(path), history)
     path = given_path(path)
-    if path.suffix in (".yaml", ".yml") and (config := load_config(path)).bucket:
-        return LocatedDataset(
-            published_dataset(config, history=history), open_store(config)
-        )
+    if path.suffix in (".yaml", ".yml"):
+        config = load_config(path)
+        if config.bucket:
+            file = published_dataset(config, history=history)
+            return LocatedDataset(file, open_store(config))
     file = dataset_file(path)
     return LocatedDataset(file, FolderStore(store_of(file)))
 
 
-def published_dataset(config: Config, *, history: bool = False) -> Path:
-    """Return the dataset file of a config as it is published now. Raises UserError where there is none."""
+def published_dataset(
+    config: Config,
+    *,
+    history: bool = False,
+) -> Path:
+    """Return the dataset file of a config as it is published now.
+
+    Raises UserError where there is none.
+    """
     file = published_folder(config, history=history) / DATASET
     if not file.exists():
         raise NoDataset(
@@ -92,7 +121,8 @@ def published_dataset(config: Config, *, history: bool = False) -> Path:
     return file
 
 
-def _in_bucket(url: str, history: bool) -> LocatedDataset:
+def _find_in_bucket(url: str, history: bool) -> LocatedDataset:
+    """Return the dataset of a URL: of its folder, its file, or an earlier version."""
     try:
         place = bucket_address(url)
     except ValueError as error:
@@ -118,14 +148,17 @@ def _in_bucket(url: str, history: bool) -> LocatedDataset:
 
 
 def dataset_file(path: str | Path) -> Path:
-    """Return the dataset file that a `path` of this machine means: the file, or that of a folder or of a config."""
+    """Return the dataset file that a `path` of this machine means.
+
+    It is the file itself, or that of a folder or of a config.
+    """
     given = Path(path)
     if given.suffix in (".yaml", ".yml"):
         return load_config(given).dataset_folder / DATASET
     if given.is_dir() and not (given / DATASET).exists():
-        known = ", ".join(
-            str(found.parent) for found in sorted(given.glob(f"*/{DATASET}"))
-        )
+        # A store, perhaps: its datasets are the folders in it.
+        found = sorted(given.glob(f"*/{DATASET}"))
+        known = ", ".join(str(file.parent) for file in found)
         raise UserError(
             f"{given} contains no {DATASET}",
             hint=f"it contains datasets: {known}" if known else MAKE_IT,
@@ -141,32 +174,36 @@ def store_of(dataset: Path) -> Path:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a dataset file once; pages are checked as they are read. UserError where it is absent or damaged."""
+def open_dataset(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a dataset file once; its pages are checked as they are read.
+
+    Raises UserError where it is absent, or damaged, also while it is read.
+    """
     try:
         dataset = pq.ParquetFile(path, page_checksum_verification=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist", hint=MAKE_IT) from None
-    except (
-        pa.ArrowException,
-        ValueError,
-    ) as error:  # a name in the footer may be no text any more
-        raise _damaged(path, error) from None
+    except (pa.ArrowException, ValueError) as error:
+        # ValueError where a name in the footer is not Unicode any more.
+        raise _damage_error(path, error) from None
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror or error}") from None
     with dataset:
         try:
             yield dataset
         except pa.ArrowException as error:
-            raise _damaged(path, error) from None
+            raise _damage_error(path, error) from None
         except OSError as error:
             if is_damage(error):
-                raise _damaged(path, error) from None
+                raise _damage_error(path, error) from None
             raise
 
 
 def is_damage(error: OSError) -> bool:
-    """Whether Arrow found wrong bytes: it has no type of its own for that, but only the system numbers its errors."""
+    """Whether Arrow found wrong bytes.
+
+    It has no type of its own for that, but only the system numbers its errors.
+    """
     return error.errno is None
 
 
@@ -190,23 +227,16 @@ def free_name(name: str, schema: pa.Schema) -> str:
     return name
 
 
-def _image_paths(table: pa.Table, store: Store) -> pa.ChunkedArray:
-    names = table[own_columns(table.schema)["file_name"]]
-    return pc.binary_join_element_wise(
-        store.display_name(store.folder / "images").removesuffix("images"), names, ""
-    )
-
-
-def _loadable(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column as it is where pandas can make objects of its values, and show them; else as text."""
+def _to_loadable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column whose values pandas can make objects of, and show; else as text."""
     kind = column.type
     if pa.types.is_timestamp(kind) and kind.tz is not None:
-        zoned = (
-            column
-            if is_known_zone(kind.tz)
-            else column.cast(pa.timestamp(kind.unit, "UTC"))
-        )
-        return zoned if has_python_years(column) else as_text(column)
+        if not has_python_years(column):
+            return as_text(column)
+        if is_known_zone(kind.tz):
+            return column
+        # The instants are right, but this machine has no such zone to show them in.
+        return column.cast(pa.timestamp(kind.unit, "UTC"))
     if pa.types.is_temporal(kind) or pa.types.is_nested(kind):
         try:
             column.to_pandas()
@@ -215,29 +245,15 @@ def _loadable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _gapped_integers(table: pa.Table) -> list[str]:
-    return [
-        field.name
-        for field in table.schema
-        if pa.types.is_integer(field.type) and table[field.name].null_count
-    ]
-
-
-def _nullable(kind: pa.DataType) -> object:
-    """Return the pandas type of integers that may be missing, of the same width."""
+def _nullable_type(kind: pa.DataType) -> object:
+    """Return the pandas type of integers that may be missing: `Int64` for `int64`."""
     import pandas as pd
 
-    signed = {8: pd.Int8Dtype, 16: pd.Int16Dtype, 32: pd.Int32Dtype, 64: pd.Int64Dtype}
-    unsigned = {
-        8: pd.UInt8Dtype,
-        16: pd.UInt16Dtype,
-        32: pd.UInt32Dtype,
-        64: pd.UInt64Dtype,
-    }
-    return (signed if pa.types.is_signed_integer(kind) else unsigned)[kind.bit_width]()
+    name = str(kind).replace("uint", "UInt").replace("int", "Int")
+    return pd.api.types.pandas_dtype(name)
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
+def _damage_error(path: Path, error: Exception) -> UserError:
     return UserError(
         f"{path} is damaged: {error}", hint="`pixmill run` publishes it again"
     )

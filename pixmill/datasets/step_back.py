@@ -1,9 +1,8 @@
-"""Whether a publication would be a step back: unfinished, of the same rows, and with fewer pictures
-than are there.
+"""Whether a publication would be a step back: unfinished, of the same rows, and with fewer images.
 
 A run that was stopped before it got anything (a wrong key, a breaker, an interrupt) still knows
-what it was to make; its dataset would be that, without a picture, in the place of one whose
-pictures somebody uses.
+what it was to make; its dataset would be that, without an image, instead of one whose images
+somebody uses.
 """
 
 import re
@@ -28,20 +27,21 @@ def is_step_back(
     published: Path,
     manifest: Mapping[str, Any],
 ) -> bool:
-    """Whether the dataset `written`, with its `counts`, is to leave the `published` one of
-    `manifest` in place.
+    """Whether the dataset `written`, with its `counts`, is to leave the `published` one in place.
 
-    One that is finished is not, however few pictures it has: the service said what became of its
-    jobs. Nor is one of other rows: whoever takes rows out of a table wants them gone.
+    `manifest` is that of the published one. A dataset that is finished is no step back, however
+    few images it has: the service said what became of its jobs. Nor is one of other rows:
+    whoever takes rows out of a table wants them gone.
     """
     got = counts.status["succeeded"]
     unfinished = counts.status["skipped"] or not got
     if not unfinished or got >= manifest.get("counts", {}).get("succeeded", 0):
         return False
-    # Without keys rows are known by their content, which may be what was changed.
     if not plan.config.input.row_key:
+        # Rows are known by their content, which may be what was changed.
         return bool(plan.rows >= manifest.get("input", {}).get("rows", 0))
-    return bool(pc.all(pc.is_in(_row_keys(published), _row_keys(written))).as_py())
+    is_there = pc.is_in(_row_keys(published), _row_keys(written))
+    return bool(pc.all(is_there).as_py())
 
 
 def _row_keys(path: Path) -> pa.ChunkedArray:

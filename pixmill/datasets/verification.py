@@ -1,7 +1,8 @@
-"""Whether what was published is still what it was: dataset, history, images and ledger, read again to the last byte.
+"""Whether what was published is still what it was: dataset, history, images and ledger.
 
-Nothing is written. Publications wait only while the dataset file and its history are hashed; the rows are then read
-from the version that was open at that time, however long its images take.
+All of it is read again to the last byte, and nothing is written. Publications wait only while
+the dataset file and its history are hashed; the rows are then read from the version that was
+open at that time, however long its images take.
 """
 
 from collections import Counter
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pixmill.config.model import Config
-from pixmill.datasets.loading import opened, own_columns, published_dataset
+from pixmill.datasets.loading import open_dataset, own_columns, published_dataset
 from pixmill.datasets.publishing import DATASET, MANIFEST
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import Ledger, State, ledger_exists, open_ledger
@@ -34,10 +35,16 @@ from pixmill.storage.integrity import (
 
 BATCH_ROWS = 2_000
 LISTED = 10_000
-"""Findings that are kept in full; beyond them they are counted, so that a store without images needs no memory."""
+"""Findings that are kept in full.
+
+Beyond them they are only counted, so that a store without images needs no memory.
+"""
 
 _PUBLISH = "`pixmill repair` publishes it again, without paying"
-_RESTORE = "restore the ledger from a backup before the next run, which would pay again for what it does not know"
+_RESTORE = (
+    "restore the ledger from a backup before the next run, "
+    "which would pay again for what it does not know"
+)
 _COLUMNS = (
     "row_number",
     "status",
@@ -50,31 +57,44 @@ _OPEN = (State.PENDING, State.IN_FLIGHT)
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong: the file, what about it, and how to put it right. `row_number` is its first row."""
+    """One thing that is wrong."""
 
     file: str
+
     problem: str
+    """What kind of thing, in one word."""
+
     message: str
+    """What about the file, to follow its name."""
+
     remedy: str
+    """How to put it right."""
+
     row_number: int | None = None
+    """The first row that it is about."""
 
 
 @dataclass
 class Verified:
-    """What was read and what is wrong with it: `problems` counts all findings, of which the first are listed.
-
-    `shown` says what a file is called.
-    """
+    """What was read and what is wrong with it."""
 
     shown: Callable[[Path], str] = str
+    """Returns what a file is called: its path, or its URL."""
+
     rows: int = 0
+    """How many were read; so are the next two."""
+
     images: int = 0
     versions: int = 0
+
     problems: Counter[str] = field(default_factory=Counter)
+    """How many findings there are of each kind."""
+
     findings: list[Finding] = field(default_factory=list)
+    """The first `LISTED` of them."""
 
     def add(self, finding: Finding) -> None:
-        """Take note of something wrong."""
+        """Record something wrong."""
         self.problems[finding.problem] += 1
         if len(self.findings) < LISTED:
             self.findings.append(finding)
@@ -106,25 +126,29 @@ class _RowImage(NamedTuple):
 
 
 def verify(
-    config: Config, on_progress: Callable[[Verified], None] = lambda _: None
+    config: Config,
+    on_progress: Callable[[Verified], None] = lambda _: None,
 ) -> Verified:
-    """Read everything that the dataset of `config` depends on, and return what is wrong; nothing is written.
+    """Read everything that the dataset of `config` depends on, and return what is wrong.
 
-    `on_progress` is called after each image. The result has `exit_code` (0 or 3), `problems` and `findings`.
+    Nothing is written. `on_progress` is called after each image. The result has `exit_code` (0
+    or 3), `problems` and `findings`. Raises UserError where there is no dataset, or
+    the ledger is that of a newer pixmill.
 
-    Raises UserError where there is no dataset, or the ledger is that of a newer pixmill.
+        verified = pixmill.verify(load_config("configs/pets.yaml"))
+        verified.problems    # Counter() where all is right
     """
     path = published_dataset(config, history=True)
     store = open_store(config)
     folder = path.parent
     found = Verified(store.display_name)
-    ledger = _sound_ledger(config.ledger_address, found)
+    ledger = _open_sound_ledger(config.ledger_address, found)
     try:
         with ExitStack() as held:
             with publication_lock(folder, shared=True):
                 manifest = _check_published(folder, found)
                 _check_history(folder, found)
-                dataset = held.enter_context(opened(path))
+                dataset = held.enter_context(open_dataset(path))
             counts = _check_rows(store, dataset, ledger, found, on_progress)
             _check_counts(folder / MANIFEST, manifest, counts, found)
     except UserError as error:
@@ -135,55 +159,66 @@ def verify(
     return found
 
 
-def _check_published(folder: Path, found: Verified) -> dict[str, Any]:
+def _check_published(
+    folder: Path,
+    found: Verified,
+) -> dict[str, Any]:
     """Check the dataset file against its manifest and return that."""
     path = folder / MANIFEST
+    problem: str | None = "is missing or can't be read"
     manifest = manifest_at(path)
-    if "sha256" not in manifest:
-        found.add(
-            Finding(
-                found.shown(path), "manifest", "is missing or can't be read", _PUBLISH
-            )
-        )
-    elif problem := manifest_problem(folder / DATASET, manifest):
-        found.add(Finding(found.shown(folder / DATASET), "manifest", problem, _PUBLISH))
+    if "sha256" in manifest:
+        path = folder / DATASET
+        problem = manifest_problem(path, manifest)
+    if problem:
+        found.add(Finding(found.shown(path), "manifest", problem, _PUBLISH))
     return manifest
 
 
 def _check_history(folder: Path, found: Verified) -> None:
     for path in sorted((folder / "history").glob("*.parquet")):
         found.versions += 1
-        if problem := _version_problem(path):
+        problem = _version_problem(path)
+        if problem:
             found.add(
                 Finding(
-                    found.shown(path),
-                    "history",
-                    problem,
-                    "nothing reads it: remove it and its .json",
+                    file=found.shown(path),
+                    problem="history",
+                    message=problem,
+                    remedy="nothing reads it: remove it and its .json",
                 )
             )
 
 
 def _version_problem(path: Path) -> str | None:
-    """Check by its manifest, or by its pages where a killed run wrote none."""
+    """Say what is wrong with an earlier version, or return None.
+
+    By its manifest, or by its pages where a killed run wrote none.
+    """
     manifest = manifest_at(path.with_suffix(".json"))
     if "sha256" in manifest:
         return manifest_problem(path, manifest)
     try:
-        with opened(path) as version:
+        with open_dataset(path) as version:
             for _ in version.iter_batches(BATCH_ROWS):
+                # Reading checks the checksum of each page.
                 pass
     except UserError as error:
         return str(error)
     return None
 
 
-def _sound_ledger(address: Path | str, found: Verified) -> Ledger | None:
-    """Open the ledger for reading; `None`, with findings, where it can't be relied on."""
+def _open_sound_ledger(
+    address: Path | str,
+    found: Verified,
+) -> Ledger | None:
+    """Open the ledger for reading; None, with findings, where it can't be relied on."""
+    problems: Sequence[str] = ()
     if isinstance(address, Path):
         problems = integrity(address)
-    else:
-        problems = [] if ledger_exists(address) else ["contains no ledger"]
+    elif not ledger_exists(address):
+        # PostgreSQL checks its own pages.
+        problems = ["contains no ledger"]
     for problem in problems:
         found.add(Finding(str(address), "ledger", problem, _RESTORE))
     return None if problems else open_ledger(address, read_only=True)
@@ -196,61 +231,72 @@ def _check_rows(
     found: Verified,
     on_progress: Callable[[Verified], None],
 ) -> Counter[str]:
-    """Check the images that rows name and what the ledger says of their jobs; return how many have each status."""
+    """Check the images that rows name and what the ledger says of their jobs.
+
+    Returns how many rows have each status.
+    """
     own = own_columns(dataset.schema_arrow)
+    names = [own[name] for name in _COLUMNS]
     statuses = Counter[str]()
     seen = set[int]()
     with ThreadPoolExecutor(THREADS) as pool:
-        for batch in dataset.iter_batches(
-            BATCH_ROWS
-        ):  # all columns: every page is read, with its checksum
-            rows = (
-                batch.select([own[name] for name in _COLUMNS])
-                .rename_columns(_COLUMNS)
-                .to_pylist()
-            )
+        # All columns, so that every page is read, with its checksum.
+        for batch in dataset.iter_batches(BATCH_ROWS):
+            needed = batch.select(names).rename_columns(_COLUMNS)
+            rows = needed.to_pylist()
             statuses.update(row["status"] for row in rows)
-            ledger = _agreeing(ledger, rows, found)
-            images = list(_named_once(rows, seen))
+            if ledger and not _compare_with_ledger(ledger, rows, found):
+                ledger = None
+            images = list(_find_new_images(rows, seen))
             problems = pool.map(store.problem, [image.file for image in images])
             for image, problem in zip(images, problems, strict=True):
                 found.images += 1
                 if problem:
-                    found.add(_wrong(store, image, problem))
+                    found.add(_describe(store, image, problem))
                 on_progress(found)
             found.rows += len(rows)
     return statuses
 
 
-def _named_once(
-    rows: Sequence[Mapping[str, Any]], seen: set[int]
+def _find_new_images(
+    rows: Sequence[Mapping[str, Any]],
+    seen: set[int],
 ) -> Iterator[_RowImage]:
-    """Yield the image files that `rows` name and no row before did; by the hash of the name, which is smaller."""
+    """Yield the image files that `rows` name and no row before did.
+
+    `seen` has the hashes of names, which need less memory than the names.
+    """
     for row in rows:
-        images = [
-            _RowImage(NamedImage(of["file_name"], of["bytes"]), row)
-            for of in row["images"] or ()
-        ]
+        images = []
+        for output in row["images"] or ():
+            file = NamedImage(output["file_name"], output["bytes"])
+            images.append(_RowImage(file, row))
         if row["input_image"]:
-            images.append(
-                _RowImage(NamedImage(row["input_image"], None), row, is_input=True)
-            )
+            file = NamedImage(row["input_image"], None)
+            images.append(_RowImage(file, row, is_input=True))
         for image in images:
-            if hash(image.file.name) not in seen:
-                seen.add(hash(image.file.name))
+            name = hash(image.file.name)
+            if name not in seen:
+                seen.add(name)
                 yield image
 
 
-def _wrong(store: Store, image: _RowImage, problem: str) -> Finding:
+def _describe(
+    store: Store,
+    image: _RowImage,
+    problem: str,
+) -> Finding:
     name = image.file.name
     number = image.row["row_number"]
-    path = (
-        repr(name)
-        if problem == "foreign_name"
-        else store.display_name(store.folder / name)
-    )  # it may be any text
+    # A foreign name may be any text, control characters included.
+    is_foreign = problem == "foreign_name"
+    shown = repr(name) if is_foreign else store.display_name(store.folder / name)
     return Finding(
-        path, problem, f"row {number}: {PROBLEMS[problem]}", _remedy(image), number
+        file=shown,
+        problem=problem,
+        message=f"row {number}: {PROBLEMS[problem]}",
+        remedy=_remedy(image),
+        row_number=number,
     )
 
 
@@ -267,12 +313,12 @@ def _remedy(image: _RowImage) -> str:
     return f"`pixmill repair` fetches it while its URL lives, until {until}"
 
 
-def _agreeing(
-    ledger: Ledger | None, rows: Sequence[Mapping[str, Any]], found: Verified
-) -> Ledger | None:
-    """Compare `rows` with the ledger; return `None` in its place where it can't be read to the end."""
-    if ledger is None:
-        return None
+def _compare_with_ledger(
+    ledger: Ledger,
+    rows: Sequence[Mapping[str, Any]],
+    found: Verified,
+) -> bool:
+    """Compare `rows` with the ledger; return whether it could be read to the end."""
     try:
         outcomes = ledger.outcomes([row["job_key"] for row in rows])
         known = pa.concat_tables(
@@ -280,64 +326,58 @@ def _agreeing(
         )
     except LedgerError as error:
         found.add(Finding(str(ledger.address), "ledger", str(error), _RESTORE))
-        return None
-    for row, state, images in zip(
-        rows, known["state"].to_pylist(), known["images"].to_pylist(), strict=True
-    ):
-        if problem := _disagreement(row, state, images):
-            found.add(Finding(str(ledger.address), *problem, row["row_number"]))
-    return ledger
+        return False
+    states = known["state"].to_pylist()
+    stored = known["images"].to_pylist()
+    for row, state, images in zip(rows, states, stored, strict=True):
+        finding = _find_disagreement(str(ledger.address), row, state, images)
+        if finding:
+            found.add(finding)
+    return True
 
 
-def _disagreement(
-    row: Mapping[str, Any], state: str | None, images: Any
-) -> tuple[str, str, str] | None:
-    """What is wrong between a row and the ledger. That the ledger knows more is no fault: a run may be going on."""
-    if row["job_key"] is None or row["status"] == "skipped":
+def _find_disagreement(
+    ledger: str,
+    row: Mapping[str, Any],
+    state: str | None,
+    images: Any,
+) -> Finding | None:
+    """Return what is wrong between a row and its job's record in the ledger.
+
+    That the ledger knows more is not a fault: a run may be under way.
+    """
+    number = row["row_number"]
+    status = row["status"]
+    if row["job_key"] is None or status == "skipped":
         return None
     if state is None:
-        return (
-            "not_in_ledger",
-            f"has no record of the job of row {row['row_number']}, {row['status']}",
-            _RESTORE,
-        )
+        message = f"has no record of the job of row {number}, {status}"
+        return Finding(ledger, "not_in_ledger", message, _RESTORE, number)
     if state in _OPEN:
         return None
-    if state != row["status"]:
-        return (
-            "outdated",
-            f"row {row['row_number']} is {row['status']} in the dataset, {state} here",
-            _PUBLISH,
-        )
+    if state != status:
+        message = f"row {number} is {status} in the dataset, {state} here"
+        return Finding(ledger, "outdated", message, _PUBLISH, number)
     if row["images"] is not None and row["images"] != images:
-        return (
-            "outdated",
-            f"row {row['row_number']} has other images in the dataset than here",
-            _PUBLISH,
-        )
+        message = f"row {number} has other images in the dataset than here"
+        return Finding(ledger, "outdated", message, _PUBLISH, number)
     return None
 
 
 def _check_counts(
-    path: Path, manifest: Mapping[str, Any], statuses: Counter[str], found: Verified
+    path: Path,
+    manifest: Mapping[str, Any],
+    statuses: Counter[str],
+    found: Verified,
 ) -> None:
-    """Hold what the manifest counts against the rows themselves."""
-    said = manifest.get("counts")
-    counted = {"rows": found.rows, **statuses}
-    for name, count in counted.items():
-        told = (
-            manifest.get("rows")
-            if name == "rows"
-            else said.get(name)
-            if isinstance(said, dict)
-            else None
-        )
-        if manifest and told != count:
-            found.add(
-                Finding(
-                    found.shown(path),
-                    "manifest",
-                    f"says {told} {name}, the dataset has {count:,}",
-                    _PUBLISH,
-                )
-            )
+    """Compare what the manifest counts with the rows themselves."""
+    if not manifest:
+        # Its absence is a finding already.
+        return
+    counts = manifest.get("counts")
+    recorded = dict(counts) if isinstance(counts, dict) else {}
+    recorded["rows"] = manifest.get("rows")
+    for name, count in {"rows": found.rows, **statuses}.items():
+        if recorded.get(name) != count:
+            message = f"says {recorded.get(name)} {name}, the dataset has {count:,}"
+            found.add(Finding(found.shown(path), "manifest", message, _PUBLISH))

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
-from pixmill.datasets.loading import opened, own_columns
+from pixmill.datasets.loading import open_dataset, own_columns
 from pixmill.datasets.publishing import DATASET, MANIFEST, complete_publication
 from pixmill.errors import UserError
 from pixmill.execution.damaged_records import Checked, drop_damaged_records
@@ -197,7 +197,7 @@ def _damaged_dataset_aside(config: Config) -> Iterator[None]:
 
 def _list_missing(config: Config, repaired: Repaired) -> None:
     """Read from the dataset which rows are without their image."""
-    with opened(config.dataset_folder / DATASET) as dataset:
+    with open_dataset(config.dataset_folder / DATASET) as dataset:
         own = own_columns(dataset.schema_arrow)
         for batch in dataset.iter_batches(columns=[own[name] for name in _COLUMNS]):
             rows = batch.select([own[name] for name in _COLUMNS]).rename_columns(

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pixmill.config.model import Config
 from pixmill.datasets.export.selection import select
-from pixmill.datasets.loading import opened, own_columns
+from pixmill.datasets.loading import open_dataset, own_columns
 from pixmill.datasets.publishing import DATASET
 from pixmill.errors import UserError
 from pixmill.ledger import Ledger, queries
@@ -83,7 +83,7 @@ def select_for_retry(
 
 
 def _keys(config: Config, where: str) -> frozenset[str]:
-    with opened(config.dataset_folder / DATASET) as dataset:
+    with open_dataset(config.dataset_folder / DATASET) as dataset:
         selection = select(dataset.schema_arrow, where, (), None)
         name = own_columns(dataset.schema_arrow)["job_key"]
         batches = selection.batches(dataset, BATCH_ROWS)

@@ -3,8 +3,9 @@
     comparison = compare(find_side("configs/pets.yaml@2026-10"), find_side("configs/pets.yaml"))
     print(comparison.headline())
 
-`sides` finds what is compared, `jobs` reads the columns that it takes, `matching` pairs the jobs, `measures` sums up
-each side, `parameters` and `pictures` say how requests and images differ, `comparison` puts it together.
+`sides` finds what is compared, `columns` reads the columns that it takes, `matching` pairs the
+jobs, `measures` sums up each side, `parameters` and `image_distance` say how requests and images
+differ, `comparison` puts it together.
 """
 
 from pixmill.datasets.compare.comparison import Comparison, compare

@@ -1,4 +1,7 @@
-"""The jobs of one side as columns: numbers where numbers do, so that a million rows are some hundred megabytes."""
+"""The jobs of one side as columns.
+
+They are numbers wherever numbers do, so that a million rows are some hundred megabytes.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pixmill.datasets.compare.sides import ComparedDataset
-from pixmill.datasets.loading import opened, own_columns
+from pixmill.datasets.loading import open_dataset, own_columns
 from pixmill.ledger.records import OUTCOMES
 
 BATCH_ROWS = 10_000
@@ -18,18 +21,19 @@ MAX_PARAMS = 10_000
 """Distinct parameter sets that are kept of one side; a mapped column could have one for each row."""
 
 _COLUMNS = (
-    *(
-        "row_key",
-        "point_id",
-        "replicate",
-        "status",
-        "error_code",
-        "job_key",
-        "prompt",
-        "params",
-        "seed",
-    ),
-    *("file_name", "cost", "currency", "latency_ms"),
+    "row_key",
+    "point_id",
+    "replicate",
+    "status",
+    "error_code",
+    "job_key",
+    "prompt",
+    "params",
+    "seed",
+    "file_name",
+    "cost",
+    "currency",
+    "latency_ms",
 )
 
 Integers = NDArray[np.int64]
@@ -38,50 +42,77 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Jobs:
-    """One value per job, in the order of the dataset.
+    """One value for each job, in the order of the dataset: every array is (jobs,).
 
-    `row`, `identity` (row key, point and replicate), `job_key`, `prompt` and `params` are 64-bit hashes, comparable
-    within one process. `status` counts along `OUTCOMES`, `usable` says that the image is there; a missing seed
-    is -1, a missing cost or latency (ms) is NaN. `parameter_sets` are the distinct values of `params`, at most
-    `MAX_PARAMS`; `currency` is that of the costs.
+    Hashes have 64 bits and can be compared within one process.
     """
 
     row_key: pa.ChunkedArray
     point_id: pa.ChunkedArray
     replicate: Integers
     file_name: pa.ChunkedArray
+
     row: Integers
+    """The hash of the row key."""
+
     identity: Integers
+    """The hash of row key, point and replicate."""
+
     job_key: Integers
+    """A hash of it; so are the next two."""
+
     prompt: Integers
     params: Integers
+
     seed: Integers
+    """-1 where it is missing."""
+
     status: Integers
+    """The place in `OUTCOMES`; -1 for an unknown one."""
+
     usable: NDArray[np.bool_]
+    """Whether the image is there."""
+
     cost: Floats
+    """NaN where it is not known."""
+
     latency_ms: Floats
+    """NaN where it is not known."""
+
     parameter_sets: frozenset[str]
+    """The distinct values of `params`, at most `MAX_PARAMS`."""
+
     currency: str | None
+    """That of the costs."""
 
 
 def read_jobs(side: ComparedDataset) -> Jobs:
-    """Read the columns of a side, batch by batch. Raises UserError where its dataset is absent or damaged."""
+    """Read the columns of a side, batch by batch.
+
+    Raises UserError where its dataset is absent or damaged.
+    """
     texts: set[str] = set()
     currencies: set[str] = set()
-    with opened(side.path) as dataset:
+    with open_dataset(side.path) as dataset:
         own = own_columns(dataset.schema_arrow)
-        nothing = dataset.schema_arrow.empty_table().select(
-            [own[name] for name in _COLUMNS]
-        )
-        parts = [_part(nothing.rename_columns(_COLUMNS).combine_chunks())]
-        for batch in dataset.iter_batches(
-            batch_size=BATCH_ROWS, columns=nothing.schema.names
-        ):
+        names = [own[name] for name in _COLUMNS]
+        nothing = dataset.schema_arrow.empty_table().select(names)
+        # An empty part first: a dataset without rows has arrays of the right types too.
+        parts = [_read_part(nothing.rename_columns(_COLUMNS).combine_chunks())]
+        for batch in dataset.iter_batches(BATCH_ROWS, columns=names):
             columns = pa.table({name: batch.column(own[name]) for name in _COLUMNS})
-            parts.append(_part(columns))
+            parts.append(_read_part(columns))
             currencies.update(_distinct(columns["currency"]))
-            texts.update(_distinct(columns["params"])[: MAX_PARAMS - len(texts)])
-    joined = {name: _joined([part[name] for part in parts]) for name in parts[0]}
+            room = MAX_PARAMS - len(texts)
+            texts.update(_distinct(columns["params"])[:room])
+    joined = {}
+    for name, first in parts[0].items():
+        pieces = [part[name] for part in parts]
+        if isinstance(first, np.ndarray):
+            joined[name] = np.concatenate(pieces)
+        else:
+            chunks = [chunk for piece in pieces for chunk in piece.chunks]
+            joined[name] = pa.chunked_array(chunks, first.type)
     return Jobs(
         **joined,
         parameter_sets=frozenset(texts),
@@ -89,13 +120,15 @@ def read_jobs(side: ComparedDataset) -> Jobs:
     )
 
 
-def _part(columns: pa.Table) -> dict[str, Any]:
+def _read_part(columns: pa.Table) -> dict[str, Any]:
+    """Return the arrays of `Jobs` for one batch, by their names."""
     row_key = columns["row_key"]
     status = columns["status"]
-    identities = zip(
-        *(columns[name].to_pylist() for name in ("row_key", "point_id", "replicate")),
-        strict=True,
-    )
+    identity = ("row_key", "point_id", "replicate")
+    identities = zip(*(columns[name].to_pylist() for name in identity), strict=True)
+    has_succeeded = pc.equal(status, "succeeded")
+    # A success with a code lacks its image: image_pending, image_lost.
+    is_usable = pc.and_(has_succeeded, pc.is_null(columns["error_code"]))
     return {
         "row_key": row_key,
         "point_id": columns["point_id"].dictionary_encode(),
@@ -103,15 +136,12 @@ def _part(columns: pa.Table) -> dict[str, Any]:
         "file_name": columns["file_name"],
         "row": _hashes(row_key.to_pylist()),
         "identity": _hashes(identities),
-        **{
-            name: _hashes(columns[name].to_pylist())
-            for name in ("job_key", "prompt", "params")
-        },
+        "job_key": _hashes(columns["job_key"].to_pylist()),
+        "prompt": _hashes(columns["prompt"].to_pylist()),
+        "params": _hashes(columns["params"].to_pylist()),
         "seed": _numbers(columns["seed"], -1),
         "status": _numbers(pc.index_in(status, pa.array(OUTCOMES)), -1),
-        "usable": pc.and_(
-            pc.equal(status, "succeeded"), pc.is_null(columns["error_code"])
-        ).to_numpy(),
+        "usable": is_usable.to_numpy(),
         "cost": columns["cost"].to_numpy(),
         "latency_ms": columns["latency_ms"].to_numpy(),
     }
@@ -123,14 +153,6 @@ def _hashes(values: Iterable[object]) -> Integers:
 
 def _numbers(column: pa.ChunkedArray, missing: int) -> Integers:
     return pc.fill_null(column.cast(pa.int64()), missing).to_numpy()  # type: ignore[no-any-return]
-
-
-def _joined(parts: list[Any]) -> Any:
-    if isinstance(parts[0], np.ndarray):
-        return np.concatenate(parts)
-    return pa.chunked_array(
-        [chunk for part in parts for chunk in part.chunks], parts[0].type
-    )
 
 
 def _distinct(column: pa.ChunkedArray) -> list[str]:

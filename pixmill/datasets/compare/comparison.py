@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pixmill.datasets.compare.columns import Jobs, read_jobs
+from pixmill.datasets.compare.columns import Integers, Jobs, read_jobs
 from pixmill.datasets.compare.image_distance import ImageChanges, image_changes
 from pixmill.datasets.compare.matching import Pairs, RowChanges, match, row_changes
 from pixmill.datasets.compare.measures import Measures, measure
@@ -16,9 +16,11 @@ from pixmill.text import counted, money
 
 
 class RequestChanges(NamedTuple):
-    """Paired jobs whose request is not the same on both sides, and how many differ in which part of it."""
+    """How many paired jobs have another request, and in which part of it it differs."""
 
     changed: int
+    """In any part: another job key."""
+
     prompt: int
     params: int
     seed: int
@@ -26,11 +28,7 @@ class RequestChanges(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Side A against side B.
-
-    `pairs` counts the jobs that both sides have (row key, point and replicate); `outcomes` counts those by their status
-    on A and on B.
-    """
+    """Side A compared with side B."""
 
     a: ComparedDataset
     b: ComparedDataset
@@ -38,9 +36,15 @@ class Comparison:
     measures_b: Measures
     rows: RowChanges
     parameters: tuple[Difference, ...]
+
     pairs: int
+    """How many jobs both sides have: the same row key, point and replicate."""
+
     requests: RequestChanges
+
     outcomes: dict[tuple[str, str], int]
+    """How many of these have which status on A and on B."""
+
     images: ImageChanges
 
     @property
@@ -51,8 +55,21 @@ class Comparison:
         )
 
     def headline(self) -> str:
-        """Say in one sentence what B is against A."""
-        return f"{self._images()}{self._cost()}; {self._outcomes()}."
+        """Say in one sentence how B compares with A."""
+        images = self.measures_b.images - self.measures_a.images
+        if not images:
+            text = f"A and B have {counted(self.measures_a.images, 'image')} each"
+        else:
+            more = "more" if images > 0 else "fewer"
+            text = f"B has {counted(abs(images), f'{more} image')} than A"
+        text += self._compare_cost()
+        changed = self.changed_outcomes
+        if not self.pairs:
+            return f"{text}; they have no job in common."
+        if not changed:
+            return f"{text}; no job differs in outcome."
+        differ = "differs" if changed == 1 else "differ"
+        return f"{text}; {counted(changed, 'job')} {differ} in outcome."
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as JSON values."""
@@ -82,35 +99,21 @@ class Comparison:
             },
         }
 
-    def _images(self) -> str:
-        more = self.measures_b.images - self.measures_a.images
-        if not more:
-            return f"A and B have {counted(self.measures_a.images, 'image')} each"
-        return f"B has {abs(more):,} {'more' if more > 0 else 'fewer'} image{'s' * (abs(more) != 1)} than A"
-
-    def _cost(self) -> str:
+    def _compare_cost(self) -> str:
+        """Return the part of the headline about money; empty where it can't be compared."""
         a = self.measures_a
         b = self.measures_b
-        if (
-            a.cost_per_image is None
-            or b.cost_per_image is None
-            or a.currency != b.currency
-        ):
+        if a.cost_per_image is None or b.cost_per_image is None:
+            return ""
+        if a.currency != b.currency:
             return ""
         change = b.cost_per_image - a.cost_per_image
+        # Sums of floats: equal prices differ in the last digits.
         if abs(change) <= 1e-9 * a.cost_per_image:
             return " at the same cost per usable image"
-        return f" for {money(abs(change), b.currency)} {'more' if change > 0 else 'less'} per usable image"
-
-    def _outcomes(self) -> str:
-        if not self.pairs:
-            return "they have no job in common"
-        count = self.changed_outcomes
-        return (
-            f"{counted(count, 'job')} differ{'s' * (count == 1)} in outcome"
-            if count
-            else "no job differs in outcome"
-        )
+        difference = money(abs(change), b.currency)
+        more = "more" if change > 0 else "less"
+        return f" for {difference} {more} per usable image"
 
 
 def compare(a: ComparedDataset, b: ComparedDataset) -> Comparison:
@@ -119,42 +122,56 @@ def compare(a: ComparedDataset, b: ComparedDataset) -> Comparison:
     jobs_b = read_jobs(b)
     pairs = match(jobs_a, jobs_b)
     return Comparison(
-        a,
-        b,
-        measure(jobs_a),
-        measure(jobs_b),
-        row_changes(jobs_a, jobs_b),
-        differences(a, b, jobs_a, jobs_b),
-        len(pairs.a),
-        _request_changes(jobs_a, jobs_b, pairs),
-        _outcomes(jobs_a, jobs_b, pairs),
-        image_changes(jobs_a, jobs_b, pairs, (a.store, b.store)),
+        a=a,
+        b=b,
+        measures_a=measure(jobs_a),
+        measures_b=measure(jobs_b),
+        rows=row_changes(jobs_a, jobs_b),
+        parameters=differences(a, b, jobs_a, jobs_b),
+        pairs=len(pairs.a),
+        requests=_request_changes(jobs_a, jobs_b, pairs),
+        outcomes=_outcomes(jobs_a, jobs_b, pairs),
+        images=image_changes(jobs_a, jobs_b, pairs, (a.store, b.store)),
     )
 
 
-def _request_changes(a: Jobs, b: Jobs, pairs: Pairs) -> RequestChanges:
+def _request_changes(
+    a: Jobs,
+    b: Jobs,
+    pairs: Pairs,
+) -> RequestChanges:
     changed = a.job_key[pairs.a] != b.job_key[pairs.b]
-    parts = [
-        int((changed & (part_a[pairs.a] != part_b[pairs.b])).sum())
-        for part_a, part_b in (
-            (a.prompt, b.prompt),
-            (a.params, b.params),
-            (a.seed, b.seed),
-        )
-    ]
-    return RequestChanges(int(changed.sum()), *parts)
+
+    def count(part_a: Integers, part_b: Integers) -> int:
+        # Only of changed requests: invalid rows have a prompt, but no request.
+        differs = changed & (part_a[pairs.a] != part_b[pairs.b])
+        return int(differs.sum())
+
+    return RequestChanges(
+        changed=int(changed.sum()),
+        prompt=count(a.prompt, b.prompt),
+        params=count(a.params, b.params),
+        seed=count(a.seed, b.seed),
+    )
 
 
-def _outcomes(a: Jobs, b: Jobs, pairs: Pairs) -> dict[tuple[str, str], int]:
+def _outcomes(
+    a: Jobs,
+    b: Jobs,
+    pairs: Pairs,
+) -> dict[tuple[str, str], int]:
     both = np.stack([a.status[pairs.a], b.status[pairs.b]])
     kinds, counts = np.unique(both, axis=1, return_counts=True)
-    return {
-        (OUTCOMES[x], OUTCOMES[y]): int(count)
-        for (x, y), count in zip(kinds.T.tolist(), counts, strict=True)
-    }
+    outcomes = {}
+    for (before, after), count in zip(kinds.T.tolist(), counts, strict=True):
+        outcomes[OUTCOMES[before], OUTCOMES[after]] = int(count)
+    return outcomes
 
 
-def _side(side: ComparedDataset, measures: Measures) -> dict[str, Any]:
+def _side(
+    side: ComparedDataset,
+    measures: Measures,
+) -> dict[str, Any]:
     where = {
         "name": side.label,
         "dataset": side.store.display_name(side.path),

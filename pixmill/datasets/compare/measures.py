@@ -9,20 +9,26 @@ from pixmill.ledger.records import OUTCOMES
 
 
 class Measures(NamedTuple):
-    """The figures of one side.
-
-    `images` counts distinct usable images: equal rows share one. `cost` is `None` where the price of an image is not
-    known; then so is `cost_per_image`. Latencies are milliseconds of the calls that were answered.
-    """
+    """The figures of one side."""
 
     rows: int
     jobs: int
+
     statuses: dict[str, int]
+    """How many jobs have each status that there is."""
+
     images: int
+    """Distinct usable images: equal rows share one."""
+
     cost: float | None
+    """None where the price of an image is not known."""
+
     cost_per_image: float | None
     currency: str | None
+
     latency_median_ms: float | None
+    """Of the calls that were answered."""
+
     latency_p95_ms: float | None
 
 
@@ -30,14 +36,15 @@ def measure(jobs: Jobs) -> Measures:
     """Sum up one side."""
     images = len(np.unique(jobs.job_key[jobs.usable]))
     cost = _cost(jobs)
+    statuses = {}
+    for at, name in enumerate(OUTCOMES):
+        count = int((jobs.status == at).sum())
+        if count:
+            statuses[name] = count
     return Measures(
         rows=len(np.unique(jobs.row)),
         jobs=len(jobs.row),
-        statuses={
-            name: count
-            for at, name in enumerate(OUTCOMES)
-            if (count := int((jobs.status == at).sum()))
-        },
+        statuses=statuses,
         images=images,
         cost=cost,
         cost_per_image=cost / images if cost is not None and images else None,
@@ -48,16 +55,18 @@ def measure(jobs: Jobs) -> Measures:
 
 
 def quantile(values: Floats, share: float) -> float | None:
-    """Return a quantile of the values that are known, `None` where none is."""
+    """Return a quantile of the values that are not NaN, None where all are."""
     known = values[~np.isnan(values)]
     return float(np.quantile(known, share)) if len(known) else None
 
 
 def _cost(jobs: Jobs) -> float | None:
-    """Add up what is known, unless an image came at an unknown price: the cost stands once for each job key."""
-    priced = ~np.isnan(jobs.cost)
-    succeeded = jobs.status == OUTCOMES.index("succeeded")
-    is_unpriced = len(
-        np.setdiff1d(jobs.job_key[succeeded], jobs.job_key[succeeded & priced])
-    )
-    return None if is_unpriced or not priced.any() else float(jobs.cost[priced].sum())
+    """Add up what is known; None where an image came at an unknown price."""
+    is_priced = ~np.isnan(jobs.cost)
+    has_succeeded = jobs.status == OUTCOMES.index("succeeded")
+    # By job key: only the first row of one has its cost.
+    priced = jobs.job_key[has_succeeded & is_priced]
+    unpriced = np.setdiff1d(jobs.job_key[has_succeeded], priced)
+    if len(unpriced) or not is_priced.any():
+        return None
+    return float(jobs.cost[is_priced].sum())

@@ -1,4 +1,7 @@
-"""How two sides asked: keys of the two configs, or, where one kept no config, the parameters of their requests."""
+"""How two sides asked: keys of the two configs, or the parameters of their requests.
+
+The requests count where one side kept no config.
+"""
 
 import json
 from collections import defaultdict
@@ -10,49 +13,66 @@ from pixmill.datasets.compare.sides import ComparedDataset
 from pixmill.request.model import flatten
 
 MAX_VALUES = 20
+"""Values of one parameter that are listed: a mapped column could have one for each row."""
+
 IDENTITY = ("input", "request", "sweep", "seed")
+"""Sections of a config that decide about images."""
 
 
 class Difference(NamedTuple):
-    """A dotted path and its value on each side; the first 20 of its values where the requests of a side differ."""
+    """Something that the two sides asked for differently."""
 
     path: str
+    """A dotted path."""
+
     a: Any
+    """Its value on side A, None where that has none; a list where its requests differ."""
+
     b: Any
 
 
 def differences(
-    a: ComparedDataset, b: ComparedDataset, jobs_a: Jobs, jobs_b: Jobs
+    a: ComparedDataset,
+    b: ComparedDataset,
+    jobs_a: Jobs,
+    jobs_b: Jobs,
 ) -> tuple[Difference, ...]:
-    """Return what differs, what decides about images first; `None` stands for what a side does not have."""
-    before = _requested(jobs_a.parameter_sets)
-    after = _requested(jobs_b.parameter_sets)
+    """Return what differs, what decides about images first."""
     if a.config is not None and b.config is not None:
         before = flatten(a.config)
         after = flatten(b.config)
-    found = [
-        Difference(path, before.get(path), after.get(path))
-        for path in {**before, **after}
-        if before.get(path) != after.get(path)
-    ]
-    return tuple(
-        sorted(found, key=lambda one: one.path.partition(".")[0] not in IDENTITY)
-    )
+    else:
+        before = _requested_values(jobs_a.parameter_sets)
+        after = _requested_values(jobs_b.parameter_sets)
+    images: list[Difference] = []
+    others: list[Difference] = []
+    for path in {**before, **after}:
+        difference = Difference(path, before.get(path), after.get(path))
+        if difference.a == difference.b:
+            continue
+        section = path.partition(".")[0]
+        if section in IDENTITY:
+            images.append(difference)
+        else:
+            others.append(difference)
+    return (*images, *others)
 
 
-def _requested(parameter_sets: Iterable[str]) -> dict[str, Any]:
-    values: dict[str, set[str]] = defaultdict(set)
-    for text in parameter_sets:
-        for path, value in flatten(json.loads(text)).items():
-            values[f"request.params.{path}"].add(json.dumps(value, allow_nan=False))
-    return {path: _one_or_several(found) for path, found in sorted(values.items())}
+def _requested_values(parameter_sets: Iterable[str]) -> dict[str, Any]:
+    """Return the value of each parameter by dotted path, a list where there are several."""
+    texts: dict[str, set[str]] = defaultdict(set)
+    for parameters in parameter_sets:
+        for path, value in flatten(json.loads(parameters)).items():
+            # As text: empty lists and mappings are values too, and can't be in a set.
+            texts[f"request.params.{path}"].add(json.dumps(value, allow_nan=False))
+    values: dict[str, Any] = {}
+    for path in sorted(texts):
+        found = sorted(map(json.loads, texts[path]), key=_sort_key)
+        values[path] = found[0] if len(found) == 1 else found[:MAX_VALUES]
+    return values
 
 
-def _one_or_several(texts: set[str]) -> Any:
-    values = sorted((json.loads(text) for text in texts), key=_order)
-    return values[0] if len(values) == 1 else values[:MAX_VALUES]
-
-
-def _order(value: Any) -> tuple[bool, float, str]:
+def _sort_key(value: Any) -> tuple[bool, float, str]:
+    """Order numbers by size and before all else."""
     is_number = isinstance(value, int | float)
     return (not is_number, value if is_number else 0, str(value))

@@ -16,7 +16,7 @@ from pixmill.datasets.export.tables import (
     write_table,
 )
 from pixmill.datasets.export.webdataset import write_shards
-from pixmill.datasets.loading import is_damage, opened, published_dataset
+from pixmill.datasets.loading import is_damage, open_dataset, published_dataset
 from pixmill.errors import UserError
 
 Format = Literal["parquet", "csv", "jsonl", "imagefolder", "webdataset"]
@@ -27,52 +27,59 @@ FOLDER_WRITERS = {"imagefolder": write_imagefolder, "webdataset": write_shards}
 
 @dataclass(frozen=True)
 class Choice:
-    """What to export: `where` is a condition over columns, `splits` are shares such as `val=0.02`, the rest is `train`.
-
-    `split_by` names the column whose value decides the split; `None` is the row key. `raw_cells` leaves the
-    cells of CSV as they are.
-    """
+    """What to export, and how."""
 
     where: str | None = None
+    """A condition over columns; None takes all rows."""
+
     splits: tuple[str, ...] = ()
+    """Shares such as `val=0.02`; the rest is `train`."""
+
     split_by: str | None = None
+    """The column whose value decides the split; None is the row key."""
+
     raw_cells: bool = False
+    """Whether cells of CSV stay as they are, also those that a spreadsheet would run."""
 
 
 EVERYTHING = Choice()
 
 
 def export(
-    config: Config, kind: Format, out: Path, choice: Choice = EVERYTHING
+    config: Config,
+    kind: Format,
+    out: Path,
+    choice: Choice = EVERYTHING,
 ) -> Exported:
     """Write the dataset of `config` to `out`: a file for a table, a new folder for images.
 
-    CSV cells of text that a spreadsheet would run as a formula get a leading apostrophe, unless `choice` wants them
-    raw; nested values are JSON, bytes Base64.
-    What goes wrong half-way leaves `out` as it was. Raises UserError where there is no dataset yet, the choice makes
-    no sense, no image would be exported, or `out` can't be written.
+    CSV cells of text that a spreadsheet would run as a formula get a leading apostrophe,
+    unless `choice` wants them raw; nested values are JSON, bytes Base64. What goes wrong
+    half-way leaves `out` as it was. Raises UserError where there is no dataset yet, the choice
+    makes no sense, no image would be exported, or `out` can't be written.
     """
     source = published_dataset(config)
-    with opened(source) as dataset:
+    with open_dataset(source) as dataset:
         selection = select(
-            dataset.schema_arrow, choice.where, choice.splits, choice.split_by
+            dataset.schema_arrow,
+            choice.where,
+            choice.splits,
+            choice.split_by,
         )
         if out.exists() and out.samefile(source):
             raise UserError(f"{out} is the dataset itself", hint="name another file")
         try:
             out.absolute().parent.mkdir(parents=True, exist_ok=True)
             if kind in TABLE_WRITERS:
-                write = (
-                    write_raw_csv
-                    if kind == "csv" and choice.raw_cells
-                    else TABLE_WRITERS[kind]
-                )
+                write = TABLE_WRITERS[kind]
+                if kind == "csv" and choice.raw_cells:
+                    write = write_raw_csv
                 return write_table(dataset, selection, out, write)
-            return FOLDER_WRITERS[kind](
-                Samples(dataset, selection, config), out.absolute()
-            )
+            samples = Samples(dataset, selection, config)
+            return FOLDER_WRITERS[kind](samples, out.absolute())
         except OSError as error:
             if is_damage(error):
+                # Of the dataset, not of what is written: `open_dataset` says so.
                 raise
             raise UserError(
                 f"{out} can't be written: {error.strerror or error}"

@@ -1,11 +1,12 @@
 """Samples for trainers: the selected jobs whose image is at hand, each with its caption, columns and input image.
 
-Images are read and checked against the hash in their name one at a time, so that memory stays flat. They are copied,
-never linked: tools that edit a training set in place must not reach the store, whose images were paid for.
+Images are read and checked against the hash in their name one at a time, so that memory stays
+flat. They are copied, never linked: tools that edit a training set in place must not reach the
+store, whose images were paid for.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -21,6 +22,7 @@ from pixmill.errors import UserError
 from pixmill.local_paths import named_file
 from pixmill.storage import open_store
 from pixmill.tables.input_table import find_files
+from pixmill.text import in_words
 
 BATCH_ROWS = 2_000
 
@@ -36,33 +38,46 @@ _BYTES = (
 
 
 class Exported(NamedTuple):
-    """What was written: rows or samples, how many in each split, and how many jobs have no sample, by reason.
-
-    `without_input` counts the samples of a paired export whose input image is not at hand, `disarmed` the cells of a
-    CSV file that got an apostrophe, `columns_left_out` names the columns that samples don't have.
-    """
+    """What was written."""
 
     rows: int
+    """Rows of a table, or samples."""
+
     splits: Mapping[str, int]
+    """How many of these are in each split."""
+
     left_out: Mapping[str, int] = {}
+    """How many jobs have no sample, by reason."""
+
     without_input: int = 0
+    """Samples of a paired export whose input image is not at hand."""
+
     disarmed: int = 0
+    """Cells of a CSV file that got an apostrophe."""
+
     columns_left_out: tuple[str, ...] = ()
+    """The columns of the input that samples don't have."""
 
 
 class ImageData(NamedTuple):
-    """The bytes of an image, their hash, and the suffix of its file (`.jpg`)."""
+    """An image that was read."""
 
     data: bytes
     sha256: str
+
     suffix: str
+    """That of its file, `.jpg`."""
 
 
 class Sample(NamedTuple):
-    """One job with its image: `at` is its place in the batch, `position` in the dataset; both count from 0."""
+    """One job with its image."""
 
     at: int
+    """Its place in the batch, from 0."""
+
     position: int
+    """Its place in the dataset, from 0."""
+
     split: str
     job_key: str
     caption: str
@@ -71,17 +86,23 @@ class Sample(NamedTuple):
 
 
 class SampleBatch(NamedTuple):
-    """Scalar columns of the selected jobs of one batch, and the samples among them, read as they are asked for."""
+    """The selected jobs of one batch."""
 
     columns: pa.RecordBatch
+    """Their scalar columns, also of jobs without a sample."""
+
     samples: Iterator[Sample]
+    """The samples among them, read as they are asked for."""
 
 
 class Samples:
-    """The samples of one export; counts what it gives out and what it leaves out.
+    """The samples of one export; counts what it gives out and what it leaves out."""
 
-    `schema` has the scalar columns of the dataset; `paired` says whether samples may have input images.
-    """
+    schema: pa.Schema
+    """The scalar columns of the dataset."""
+
+    paired: bool
+    """Whether samples may have input images."""
 
     def __init__(
         self, dataset: pq.ParquetFile, selection: Selection, config: Config
@@ -91,81 +112,99 @@ class Samples:
         self._config = config
         self._store = open_store(config)
         self._own = own_columns(dataset.schema_arrow)
-        self._local_inputs = _input_folder(config, dataset.schema_arrow)
+        self._local_inputs = _find_input_folder(config, dataset.schema_arrow)
         self._splits: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
         self._without_input = 0
-        self.paired = self._local_inputs is not None or self._has_kept_inputs()
+        self.paired = self._local_inputs is not None
+        if not self.paired:
+            kept = self._own["input_image"]
+            parts = dataset.iter_batches(columns=[kept])
+            self.paired = any(
+                part.column(kept).null_count < part.num_rows for part in parts
+            )
         brought = [self._own[name] for name in _FILES]
-        self.schema = _scalar_schema(dataset.schema_arrow, brought)
+        # A caption file holds no lists, structs and raw bytes.
+        scalars = [
+            column
+            for column in dataset.schema_arrow
+            if _is_scalar(column.type) and column.name not in brought
+        ]
+        self.schema = pa.schema(scalars)
+        # Our own nested columns are about the images, which samples have.
+        expected = {*self.schema.names, *brought, *self._own.values()}
         self._columns_left_out = tuple(
-            name
-            for name in dataset.schema_arrow.names
-            if name not in {*self.schema.names, *brought, *self._own.values()}
+            name for name in dataset.schema_arrow.names if name not in expected
         )
 
     def batches(self) -> Iterator[SampleBatch]:
-        """Yield the selected jobs batch by batch; the samples of one have to be taken before the next is asked for."""
-        for picked in self._selection.batches(self._dataset, BATCH_ROWS):
-            yield SampleBatch(
-                picked.rows.select(self.schema.names), self._samples(picked)
-            )
+        """Yield the selected jobs batch by batch.
 
-    def exported(self) -> Exported:
-        """Return the counts. Raises UserError where no job had an image: an empty training set helps nobody."""
+        The samples of one have to be taken before the next is asked for.
+        """
+        for picked in self._selection.batches(self._dataset, BATCH_ROWS):
+            columns = picked.rows.select(self.schema.names)
+            yield SampleBatch(columns, self.read_samples(picked))
+
+    def summarize(self) -> Exported:
+        """Return the counts.
+
+        Raises UserError where no job had an image: an empty training set helps nobody.
+        """
         if not self._splits:
-            why = ", ".join(
-                f"{count:,} {reason.replace('_', ' ')}"
+            reasons = [
+                f"{count:,} {in_words(reason)}"
                 for reason, count in self._left_out.most_common()
-            )
-            raise UserError(
-                f"no job has an image to export: {why or 'none was selected'}"
-            )
+            ]
+            why = ", ".join(reasons) or "none was selected"
+            raise UserError(f"no job has an image to export: {why}")
         return Exported(
-            self._splits.total(),
-            dict(self._splits),
-            dict(self._left_out),
-            self._without_input,
+            rows=self._splits.total(),
+            splits=dict(self._splits),
+            left_out=dict(self._left_out),
+            without_input=self._without_input,
             columns_left_out=self._columns_left_out,
         )
 
-    def _samples(self, picked: Picked) -> Iterator[Sample]:
-        own = {
-            name: self._column(picked, name)
-            for name in ("status", "error_code", "job_key", "prompt", *_FILES)
-        }
-        local = self._local_names(picked)
+    def read_samples(self, picked: Picked) -> Iterator[Sample]:
+        """Yield the samples among the rows of a batch, and count them."""
+        own: dict[str, list[Any]] = {}
+        for name in ("status", "error_code", "job_key", "prompt", *_FILES):
+            own[name] = picked.rows.column(self._own[name]).to_pylist()
+        local: list[str | None] = [None] * picked.rows.num_rows
+        if self._local_inputs is not None:
+            local = picked.rows.column(self._config.input.image_columns[0]).to_pylist()
+        # All of the batch at once: from a bucket many files come at a time.
         self._store.prefetch(chain.from_iterable(own[name] for name in _FILES))
         for at, status in enumerate(own["status"]):
-            image = self._image(status, own["error_code"][at], own["file_name"][at])
+            image = self._read_output(
+                status,
+                own["error_code"][at],
+                own["file_name"][at],
+            )
             if isinstance(image, str):
                 self._left_out[image] += 1
                 continue
-            source = self._input(own["input_image"][at], local[at])
+            source = self._read_input(own["input_image"][at], local[at])
             split = picked.splits[at]
             self._splits[split] += 1
-            self._without_input += self.paired and source is None
-            position = int(picked.positions[at])
+            if self.paired and source is None:
+                self._without_input += 1
             yield Sample(
-                at,
-                position,
-                split,
-                own["job_key"][at],
-                own["prompt"][at] or "",
-                image,
-                source,
+                at=at,
+                position=int(picked.positions[at]),
+                split=split,
+                job_key=own["job_key"][at],
+                caption=own["prompt"][at] or "",
+                image=image,
+                input=source,
             )
 
-    def _column(self, picked: Picked, name: str) -> list[Any]:
-        return picked.rows.column(self._own[name]).to_pylist()  # type: ignore[no-any-return]
-
-    def _local_names(self, picked: Picked) -> Sequence[str | None]:
-        if self._local_inputs is None:
-            return [None] * picked.rows.num_rows
-        return picked.rows.column(self._config.input.image_columns[0]).to_pylist()  # type: ignore[no-any-return]
-
-    def _image(
-        self, status: str, error_code: str | None, file_name: str | None
+    def _read_output(
+        self,
+        status: str,
+        error_code: str | None,
+        file_name: str | None,
     ) -> ImageData | str:
         """Return the image of a job, or the reason why it has none."""
         if status != "succeeded":
@@ -175,27 +214,21 @@ class Samples:
         image = _read(self._store.file(file_name))
         if image is None:
             return "image_file_missing"
-        return image if image.sha256 == Path(file_name).stem else "image_file_damaged"
+        if image.sha256 != Path(file_name).stem:
+            return "image_file_damaged"
+        return image
 
-    def _input(self, kept: str | None, local: str | None) -> ImageData | None:
+    def _read_input(
+        self,
+        kept: str | None,
+        local: str | None,
+    ) -> ImageData | None:
         if kept is not None:
             return _read(self._store.file(kept))
         if self._local_inputs is None or local is None:
             return None
         path = named_file(self._local_inputs, local)
         return None if path is None else _read(path)
-
-    def _has_kept_inputs(self) -> bool:
-        name = self._own["input_image"]
-        parts = self._dataset.iter_batches(columns=[name])
-        return any(part.column(name).null_count < part.num_rows for part in parts)
-
-
-def _scalar_schema(schema: pa.Schema, left_out: Sequence[str]) -> pa.Schema:
-    """The columns that a caption file can hold: no lists, structs and raw bytes, and not those in `left_out`."""
-    return pa.schema(
-        [one for one in schema if _is_scalar(one.type) and one.name not in left_out]
-    )
 
 
 def _is_scalar(kind: pa.DataType) -> bool:
@@ -205,14 +238,18 @@ def _is_scalar(kind: pa.DataType) -> bool:
     return not is_bytes and not pa.types.is_nested(kind)
 
 
-def _input_folder(config: Config, schema: pa.Schema) -> Path | None:
-    """The folder that names of local input images are relative to; none where the table's files are in several."""
-    if (
-        not config.input.local_images
-        or config.input.image_columns[0] not in schema.names
-    ):
+def _find_input_folder(
+    config: Config,
+    schema: pa.Schema,
+) -> Path | None:
+    """Return the folder that names of local input images are relative to, or None."""
+    if not config.input.local_images:
+        return None
+    if config.input.image_columns[0] not in schema.names:
+        # Published by an earlier state of the config.
         return None
     folders = {file.parent.resolve() for file in find_files(config.input.path)}
+    # A dataset does not say which of several files a row came from.
     return folders.pop() if len(folders) == 1 else None
 
 

@@ -26,75 +26,97 @@ BATCH_BYTES = 64 << 20
 
 
 class Picked(NamedTuple):
-    """Rows of one batch that are exported: their columns, positions in the dataset (from 0) and splits."""
+    """Rows of one batch that are exported."""
 
     rows: pa.RecordBatch
+
     positions: NDArray[np.int64]
+    """Their places in the dataset, from 0: (rows,)."""
+
     splits: Sequence[str]
+    """The split of each row."""
 
 
 class Selection(NamedTuple):
-    """A condition over columns (`None` takes every row), and splits with their shares by the text of a column."""
+    """Which rows are exported, checked against the columns of a dataset."""
 
     where: Condition | None
-    shares: Mapping[str, float]
-    split_by: str
+    """A condition over columns; None takes every row."""
 
-    def batches(self, dataset: pq.ParquetFile, size: int) -> Iterator[Picked]:
+    shares: Mapping[str, float]
+    """The share of each split but `train`."""
+
+    split_by: str
+    """The column whose text decides the split."""
+
+    def batches(
+        self,
+        dataset: pq.ParquetFile,
+        size: int,
+    ) -> Iterator[Picked]:
         """Yield the selected rows in order, from at most `size` rows of the dataset at once."""
         start = 0
-        for batch in dataset.iter_batches(
-            batch_size=min(size, _rows_in(BATCH_BYTES, dataset))
-        ):
-            kept = self._kept(batch)
-            rows = batch if len(kept) == batch.num_rows else batch.take(pa.array(kept))
-            yield Picked(rows, start + kept, self._splits(rows))
+        for batch in dataset.iter_batches(min(size, _rows_that_fit(dataset))):
+            rows = batch
+            kept = np.arange(batch.num_rows)
+            if self.where is not None:
+                columns = {name: batch.column(name) for name in self.where.names}
+                try:
+                    kept = np.flatnonzero(self.where.mask(columns, batch.num_rows))
+                except ValueError as error:
+                    raise UserError(f"--where: {error}") from None
+                rows = batch.take(pa.array(kept))
+            splits = [TRAIN] * rows.num_rows
+            if self.shares:
+                texts = as_text(rows.column(self.split_by)).to_pylist()
+                splits = [split_of(text or "", self.shares) for text in texts]
+            yield Picked(rows, start + kept, splits)
             start += batch.num_rows
-
-    def _kept(self, batch: pa.RecordBatch) -> NDArray[np.int64]:
-        if self.where is None:
-            return np.arange(batch.num_rows)
-        columns = {name: batch.column(name) for name in self.where.names}
-        try:
-            return np.flatnonzero(self.where.mask(columns, batch.num_rows))
-        except ValueError as error:
-            raise UserError(f"--where: {error}") from None
-
-    def _splits(self, rows: pa.RecordBatch) -> list[str]:
-        if not self.shares:
-            return [TRAIN] * rows.num_rows
-        return [
-            split_of(text or "", self.shares)
-            for text in as_text(rows.column(self.split_by)).to_pylist()
-        ]
 
 
 def select(
-    schema: pa.Schema, where: str | None, splits: Sequence[str], split_by: str | None
+    schema: pa.Schema,
+    where: str | None,
+    splits: Sequence[str],
+    split_by: str | None,
 ) -> Selection:
-    """Check what the user asked for against the dataset's columns. Raises UserError with what is wrong."""
+    """Check what the user asked for against the dataset's columns.
+
+    Raises UserError with what is wrong.
+    """
     if split_by and not splits:
         raise UserError("--split-by needs --split", hint="for example --split val=0.02")
     column = split_by or own_columns(schema)["row_key"]
     _check_column(column, schema, "--split-by")
-    return Selection(
-        _condition(where, schema) if where is not None else None,
-        parse_shares(splits),
-        column,
-    )
+    condition = None
+    if where is not None:
+        try:
+            condition = parse(where)
+        except ValueError as error:
+            raise UserError(f"--where: {error}") from None
+        for name in sorted(condition.names):
+            _check_column(name, schema, "--where")
+    return Selection(condition, parse_shares(splits), column)
 
 
-def _rows_in(space: int, dataset: pq.ParquetFile) -> int:
-    """How many rows of the widest row group need `space` bytes."""
-    groups = map(dataset.metadata.row_group, range(dataset.metadata.num_row_groups))
-    widest = max(
-        (group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0
-    )
-    return max(1, space // max(widest, 1))
+def _rows_that_fit(dataset: pq.ParquetFile) -> int:
+    """Return how many rows of the widest row group are `BATCH_BYTES`."""
+    widest = 1
+    for number in range(dataset.metadata.num_row_groups):
+        group = dataset.metadata.row_group(number)
+        width = group.total_byte_size // max(group.num_rows, 1)
+        widest = max(widest, width)
+    return max(1, BATCH_BYTES // widest)
 
 
-def split_of(text: str, shares: Mapping[str, float]) -> str:
-    """Return the split of a value: its SHA-256 as a fraction of 1, laid along the shares in their order."""
+def split_of(
+    text: str,
+    shares: Mapping[str, float],
+) -> str:
+    """Return the split of a value: its SHA-256 as a fraction of 1, along the shares in their order.
+
+    split_of("cat-01", {"val": 0.02})    # "val" where the hash is below 0.02, else "train"
+    """
     fraction = int.from_bytes(sha256(text.encode()).digest()[:8]) / 2**64
     reached = 0.0
     for name, share in shares.items():
@@ -105,23 +127,27 @@ def split_of(text: str, shares: Mapping[str, float]) -> str:
 
 
 def parse_shares(splits: Sequence[str]) -> dict[str, float]:
-    """Read `val=0.02` and the like. Raises UserError for what is no share, stands twice, or leaves no `train`."""
+    """Read `val=0.02` and the like.
+
+    Raises UserError for what is not a share, is given twice, or leaves nothing for `train`.
+    """
     shares: dict[str, float] = {}
     for text in splits:
         name, _, number = text.partition("=")
-        share = _share(number)
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or share is None:
+        try:
+            share = float(number)
+        except ValueError:
+            share = 0.0
+        is_name = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)
+        if not is_name or not 0 < share < 1:
             raise UserError(
                 f"--split {text} is not a valid split",
                 hint="a name and a number between 0 and 1: --split val=0.02",
             )
-        if name in shares or name == TRAIN:
-            why = (
-                "is the rest that the others leave"
-                if name == TRAIN
-                else "is given twice"
-            )
-            raise UserError(f"--split {text}: {name} {why}")
+        if name == TRAIN:
+            raise UserError(f"--split {text}: {name} is what the other splits leave")
+        if name in shares:
+            raise UserError(f"--split {text}: {name} is given twice")
         shares[name] = share
     if sum(shares.values()) >= 1:
         raise UserError(
@@ -131,25 +157,11 @@ def parse_shares(splits: Sequence[str]) -> dict[str, float]:
     return shares
 
 
-def _share(number: str) -> float | None:
-    try:
-        share = float(number)
-    except ValueError:
-        return None
-    return share if 0 < share < 1 else None
-
-
-def _condition(text: str, schema: pa.Schema) -> Condition:
-    try:
-        condition = parse(text)
-    except ValueError as error:
-        raise UserError(f"--where: {error}") from None
-    for name in sorted(condition.names):
-        _check_column(name, schema, "--where")
-    return condition
-
-
-def _check_column(name: str, schema: pa.Schema, option: str) -> None:
+def _check_column(
+    name: str,
+    schema: pa.Schema,
+    option: str,
+) -> None:
     if name not in schema.names:
         suggestion = did_you_mean(name, schema.names)
         raise UserError(f"{option}: the dataset has no column {name!r}{suggestion}")

@@ -1,9 +1,11 @@
-"""The dataset as one file: Parquet, CSV or JSON lines, batch by batch. With splits it has one more column, `split`."""
+"""The dataset as one file: Parquet, CSV or JSON lines, batch by batch.
+
+With splits it has one more column, `split`.
+"""
 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -20,18 +22,22 @@ from pixmill.tables import as_text, json_rows
 
 BATCH_ROWS = 10_000
 
+# Texts that spreadsheets take for a formula by their first character, full-width forms included
+# (OWASP, "CSV Injection").
 _FORMULA = r"^[ \x{FEFF}]*[=+\-@\t\r\n\x00＝＋－＠]"
-"""Texts that spreadsheets take for a formula by their first character, full-width forms included (OWASP)."""
 
+# Cells of CSV that are quoted. The empty text is, as what is missing is nothing at all.
 _IN_QUOTES = r'^$|[",\r\n]'
-"""Cells of CSV that stand in quotes. The empty text does, as what is missing is nothing at all."""
 
 TableWriter = Callable[[pa.Schema, Iterator[pa.RecordBatch], Path], int]
 """Writes batches to a file, and returns how many cells a spreadsheet would have run as a formula."""
 
 
 def write_table(
-    dataset: pq.ParquetFile, selection: Selection, out: Path, write: TableWriter
+    dataset: pq.ParquetFile,
+    selection: Selection,
+    out: Path,
+    write: TableWriter,
 ) -> Exported:
     """Write the selected rows to the file `out` with one of the writers below."""
     if not out.name or out.is_dir():
@@ -40,27 +46,28 @@ def write_table(
     schema = dataset.schema_arrow
     if selection.shares:
         schema = schema.append(pa.field(free_name("split", schema), pa.string()))
+
+    def read() -> Iterator[pa.RecordBatch]:
+        for picked in selection.batches(dataset, BATCH_ROWS):
+            splits.update(picked.splits)
+            columns = picked.rows.columns
+            if selection.shares:
+                columns.append(pa.array(picked.splits, pa.string()))
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
     with atomic_write(out) as path:
-        disarmed = write(schema, _batches(dataset, selection, schema, splits), path)
+        disarmed = write(schema, read(), path)
     return Exported(
-        splits.total(), splits if selection.shares else {}, disarmed=disarmed
+        rows=splits.total(),
+        splits=splits if selection.shares else {},
+        disarmed=disarmed,
     )
 
 
-def _batches(
-    dataset: pq.ParquetFile,
-    selection: Selection,
-    schema: pa.Schema,
-    splits: Counter[str],
-) -> Iterator[pa.RecordBatch]:
-    for picked in selection.batches(dataset, BATCH_ROWS):
-        splits.update(picked.splits)
-        added = [pa.array(picked.splits, pa.string())] if selection.shares else []
-        yield pa.RecordBatch.from_arrays([*picked.rows.columns, *added], schema=schema)
-
-
 def write_parquet(
-    schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path
+    schema: pa.Schema,
+    batches: Iterator[pa.RecordBatch],
+    path: Path,
 ) -> int:
     """Write Parquet with page checksums; few selected rows of many batches share a row group."""
     with pq.ParquetWriter(
@@ -77,65 +84,78 @@ def write_parquet(
     return 0
 
 
-def write_csv(schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path) -> int:
+def write_csv(
+    schema: pa.Schema,
+    batches: Iterator[pa.RecordBatch],
+    path: Path,
+) -> int:
     """Write CSV with a header, safe to open in a spreadsheet: an apostrophe goes before each formula."""
     return _write_csv(schema, batches, path, disarm=True)
 
 
 def write_raw_csv(
-    schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path
+    schema: pa.Schema,
+    batches: Iterator[pa.RecordBatch],
+    path: Path,
 ) -> int:
     """Write CSV with a header, every cell exactly as it is, for programs and for the next run."""
     return _write_csv(schema, batches, path, disarm=False)
 
 
 def write_jsonl(
-    _schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path
+    _schema: pa.Schema,
+    batches: Iterator[pa.RecordBatch],
+    path: Path,
 ) -> int:
     """Write one JSON object a line."""
     with path.open("w", encoding="utf-8") as file:
         for batch in batches:
-            lines = map(
-                partial(json.dumps, ensure_ascii=False, allow_nan=False),
-                json_rows(batch),
-            )
-            file.writelines(f"{line}\n" for line in lines)
+            for row in json_rows(batch):
+                line = json.dumps(row, ensure_ascii=False, allow_nan=False)
+                file.write(f"{line}\n")
     return 0
 
 
 def _write_csv(
-    schema: pa.Schema, batches: Iterator[pa.RecordBatch], path: Path, *, disarm: bool
+    schema: pa.Schema,
+    batches: Iterator[pa.RecordBatch],
+    path: Path,
+    *,
+    disarm: bool,
 ) -> int:
-    header = pa.record_batch(
-        [pa.array([name], pa.string()) for name in schema.names], schema.names
-    )
+    names = [pa.array([name], pa.string()) for name in schema.names]
+    # A batch as the others: names of columns may need quotes and an apostrophe too.
+    header = pa.record_batch(names, schema.names)
     disarmed = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         for batch in chain([header], batches):
             cells = []
             for column in batch.columns:
                 texts = as_text(column, encoded=True)
+                # Only texts: -3 is a number, and stays one.
                 if disarm and _is_text(column.type):
-                    formula = pc.fill_null(
-                        pc.match_substring_regex(texts, _FORMULA), False
-                    )
-                    disarmed += formula.true_count
-                    texts = pc.if_else(formula, _between("'", texts, ""), texts)
-                cells.append(_quoted(texts))
+                    matches = pc.match_substring_regex(texts, _FORMULA)
+                    is_formula = pc.fill_null(matches, False)
+                    disarmed += is_formula.true_count
+                    texts = pc.if_else(is_formula, _between("'", texts, ""), texts)
+                quoted = _between('"', pc.replace_substring(texts, '"', '""'), '"')
+                needs_quotes = pc.match_substring_regex(texts, _IN_QUOTES)
+                cells.append(pc.if_else(needs_quotes, quoted, texts))
             lines = pc.binary_join_element_wise(
-                *cells, ",", null_handling="replace", null_replacement=""
+                *cells,
+                ",",
+                null_handling="replace",
+                null_replacement="",
             )
             file.writelines(f"{line}\r\n" for line in lines.to_pylist())
     return disarmed
 
 
-def _quoted(texts: pa.Array) -> pa.Array:
-    doubled = pc.replace_substring(texts, '"', '""')
-    needed = pc.match_substring_regex(texts, _IN_QUOTES)
-    return pc.if_else(needed, _between('"', doubled, '"'), texts)
-
-
-def _between(before: str, texts: pa.Array, after: str) -> pa.Array:
+def _between(
+    before: str,
+    texts: pa.Array,
+    after: str,
+) -> pa.Array:
     return pc.binary_join_element_wise(before, texts, after, "")
 
 

@@ -1,16 +1,20 @@
 """WebDataset shards: tar files of bounded size in which the files of one sample share a key.
 
     OUT/train-000000.tar
-        000000000-1f0c2ab94d3e.jpg  .txt (caption)  .json (scalar columns)  .input.jpg (where there is an input image)
+        000000000-1f0c2ab94d3e.jpg
+        000000000-1f0c2ab94d3e.txt          the caption
+        000000000-1f0c2ab94d3e.json         the scalar columns
+        000000000-1f0c2ab94d3e.input.jpg    where there is an input image
 
-Samples stand in the order of the dataset and no header tells when or by whom it was written, so that the same
-dataset always gives the same bytes. Keys are the position in the dataset and the beginning of the job key.
+Samples are in the order of the dataset and no header says when or by whom it was written, so
+that the same dataset always gives the same bytes. Keys are the position in the dataset and the
+beginning of the job key.
 """
 
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,21 +24,24 @@ from pixmill.storage.atomic_write import atomic_folder
 from pixmill.tables import json_rows
 
 SHARD_SAMPLES = 1_000
+"""Samples in one file: some hundred megabytes, as the library's authors advise."""
 
 
 def write_shards(samples: Samples, out: Path) -> Exported:
-    """Write all `samples` to the new folder `out`. Raises UserError where `out` is taken or there are no samples."""
+    """Write all `samples` to the new folder `out`.
+
+    Raises UserError where `out` is taken or there are no samples.
+    """
     with atomic_folder(out) as folder, ExitStack() as files:
         shards: dict[str, Shards] = {}
         for batch in samples.batches():
             rows = list(json_rows(batch.columns))
             for sample in batch.samples:
-                if sample.split not in shards:
-                    shards[sample.split] = files.enter_context(
-                        Shards(folder, sample.split)
-                    )
-                shards[sample.split].add(sample, rows[sample.at])
-        return samples.exported()
+                split = sample.split
+                if split not in shards:
+                    shards[split] = files.enter_context(Shards(folder, split))
+                shards[split].add(sample, rows[sample.at])
+        return samples.summarize()
 
 
 class Shards:
@@ -53,28 +60,34 @@ class Shards:
         if self._tar:
             self._tar.close()
 
-    def add(self, sample: Sample, row: Mapping[str, Any]) -> None:
+    def add(
+        self,
+        sample: Sample,
+        row: Mapping[str, Any],
+    ) -> None:
         """Append one sample with its scalar columns."""
-        tar = self._shard()
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+        members = {
+            sample.image.suffix: sample.image.data,
+            ".txt": sample.caption.encode(),
+            ".json": text.encode(),
+        }
+        if sample.input:
+            members[f".input{sample.input.suffix}"] = sample.input.data
+        tar = self._current_shard()
         key = f"{sample.position:09d}-{sample.job_key[:12]}"
-        for suffix, data in _members(sample, row):
+        for suffix, data in members.items():
+            # With the time 0 and no owner, which a new header has.
             member = tarfile.TarInfo(f"{key}{suffix}")
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
         self._count += 1
 
-    def _shard(self) -> tarfile.TarFile:
-        number, is_begun = divmod(self._count, SHARD_SAMPLES)
-        if self._tar is None or not is_begun:
+    def _current_shard(self) -> tarfile.TarFile:
+        number, samples = divmod(self._count, SHARD_SAMPLES)
+        if self._tar is None or samples == 0:
             self.__exit__()
             path = self._folder / f"{self._split}-{number:06d}.tar"
+            # The one format without times in further headers, and known to every reader.
             self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - closed when full
         return self._tar
-
-
-def _members(sample: Sample, row: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
-    yield sample.image.suffix, sample.image.data
-    yield ".txt", sample.caption.encode()
-    yield ".json", json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
-    if sample.input:
-        yield f".input{sample.input.suffix}", sample.input.data

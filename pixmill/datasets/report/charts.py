@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pixmill.datasets.report.summary import Failure, LastRun
+from pixmill.ledger.records import OUTCOMES
 from pixmill.text import duration
 
 WIDTH = 640
@@ -125,11 +126,10 @@ def label_width(rows: list[Row]) -> float:
 
 def shares(status: Mapping[str, int]) -> list[Bar]:
     """Draw the statuses as parts of one bar, those that are there, good news first."""
-    order = ("succeeded", "refused", "failed", "in_doubt", "invalid", "skipped")
     total = sum(status.values()) or 1
     bars = []
     x = 0.0
-    for name in order:
+    for name in OUTCOMES:
         if count := status.get(name, 0):
             width = WIDTH * count / total
             bars.append(Bar(x, 0, width, 16, name, f"{count:,}"))

@@ -204,7 +204,7 @@ const gallery = (() => {
 
   function renderBar() {
     if (search.value !== state.get("q")) search.value = state.get("q");
-    const rest = [...chips(), codeChoice(), ...columnChoice(), sortChoice(), direction()].filter(Boolean);
+    const rest = [...chips(), codeChoice(), ...columnChoice(), sorting()].filter(Boolean);
     const tail = make("span", { class: "tail" }, reset, count, slider("card", 120, 520, sizeFrom("card", 120, 520) || 220));
     // The search field stays where it is: moved, it would lose the focus while somebody types.
     while (search.nextSibling) search.nextSibling.remove();
@@ -250,16 +250,14 @@ const gallery = (() => {
     return [column, input];
   }
 
-  function sortChoice() {
+  // What the cards are sorted by and in which direction: one thing, on one line.
+  function sorting() {
     const options = [["", "table order"], ...fields.map((of) => [of.key, of.label])];
-    return choice("Sort", options, state.get("sort"), (sort) => state.set({ sort }));
-  }
-
-  function direction() {
+    const by = choice("Sort", options, state.get("sort"), (sort) => state.set({ sort }));
     const down = Boolean(state.get("down"));
     const button = make("button", { type: "button", class: "step", "aria-label": down ? "Descending" : "Ascending" }, down ? "↓" : "↑");
     button.addEventListener("click", () => state.set({ down: down ? "" : "1" }));
-    return button;
+    return make("span", { class: "order" }, by, button);
   }
 
   return { render, resize: () => measures && lay(), order: () => found, reveal: (job) => go(found.indexOf(job)) };

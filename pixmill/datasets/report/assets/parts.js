@@ -13,11 +13,11 @@ function make(tag, attributes = {}, ...children) {
 
 const STATUS = {
   succeeded: "succeeded",
-  refused: "refused",
   failed: "failed",
+  refused: "refused",
   in_doubt: "in doubt",
   invalid: "invalid",
-  skipped: "not attempted",
+  skipped: "skipped",
 };
 
 const statusOf = (job) => (jobs.get("status", job) in STATUS ? jobs.get("status", job) : "failed");

@@ -147,7 +147,7 @@ def test_shares_come_out_as_asked_for() -> None:
         (("val=0",), "is not a valid split"),
         (("../up=0.1",), "is not a valid split"),
         (("val=0.1", "val=0.2"), "val is given twice"),
-        (("train=0.9",), "train is the rest that the others leave"),
+        (("train=0.9",), "train is what the other splits leave"),
         (("val=0.5", "test=0.5"), "leave nothing for train"),
     ],
 )

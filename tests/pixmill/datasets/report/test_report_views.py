@@ -430,3 +430,46 @@ def test_unusual_datasets_open(tmp_path: Path, open_report: Open, case: str) -> 
         assert box["x"] + box["width"] <= 1280
     page.get_by_role("link", name="Summary").click()
     assert page.locator("#summary .tile").count() == 4
+
+
+def test_a_tap_in_the_middle_of_a_small_cell_opens_its_image(
+    tmp_path: Path, open_report: Open
+) -> None:
+    """The star of a cell on a phone is not over its middle."""
+    path = report_on(
+        tmp_path,
+        jobs_of(input_rows(2), [SCALES, STYLES], replicates=2),
+        [SCALES, STYLES],
+    )
+    phone = {"viewport": {"width": 400, "height": 800}, "has_touch": True}
+    report = open_report(path, **phone)
+    report.page.locator(SHOT).first.tap()
+    assert report.page.locator("#job").is_visible()
+    assert report.texts("#stars") == ["0"]
+
+
+@pytest.mark.parametrize("view", ["grid", "gallery", "summary"])
+def test_a_phone_scrolls_the_controls_and_not_the_page(
+    tmp_path: Path, open_report: Open, view: str
+) -> None:
+    path = report_on(
+        tmp_path, jobs_of(input_rows(3), [SCALES, STYLES]), [SCALES, STYLES]
+    )
+    phone = {"viewport": {"width": 400, "height": 800}}
+    report = open_report(path, f"view={view}", **phone)
+    page = report.page
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    content = page.locator(".view:not([hidden]) .scroll").bounding_box()
+    assert content["height"] > 500
+
+
+def test_the_whole_sentence_of_a_run_is_read_at_the_top(
+    tmp_path: Path, open_report: Open
+) -> None:
+    jobs = jobs_of(input_rows(8), [SCALES])
+    for at, status in enumerate(("failed", "refused", "in_doubt", "skipped")):
+        jobs[at] = ended(jobs[at], status, "50500")
+    report = open_report(report_on(tmp_path, jobs, [SCALES]))
+    sentence = report.page.locator(".title p")
+    assert "1 skipped" in sentence.inner_text()
+    assert sentence.evaluate("p => p.scrollWidth <= p.clientWidth")
