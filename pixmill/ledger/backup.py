@@ -66,7 +66,8 @@ def _alone(out: Path) -> Iterator[None]:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             mine = os.path.samestat(os.fstat(held.fileno()), lock.stat())
         except (BlockingIOError, FileNotFoundError):
-            mine = False  # it is locked, or was until a moment ago
+            # It is locked, or was until a moment ago.
+            mine = False
         if not mine:
             raise UserError(
                 f"another backup is writing {out}",

@@ -48,6 +48,7 @@ def _create(database: Database) -> None:
     database.prepare()
     with database.writing.begin() as connection:
         database.lock(connection)
+        # Asked again with other writers locked out: another process may have been here since.
         if version_of(connection) is None:
             metadata.create_all(connection)
             watch_jobs(connection)

@@ -43,37 +43,55 @@ jobs = Table(
     "jobs",
     metadata,
     Column("job_key", Key, primary_key=True),
+    # One of `pixmill.ledger.records.State`: of a claimed job `in_flight`, or the outcome that it
+    # keeps until the call brings another.
     Column("state", Text, nullable=False),
+    # 1 where a failure may be no failure in another run.
     Column("transient", Integer, nullable=False, server_default="0"),
+    # How many runs tried in vain since a person last asked for a payment, at most
+    # `retry.max_runs`.
     Column("runs", Integer, nullable=False, server_default="0"),
+    # All HTTP calls for the key: a late answer finds its attempt by this number.
     Column("attempts", Integer, nullable=False, server_default="0"),
+    # The process that has the job in flight, and until when it is believed where nobody can look.
     Column("owner", Text),
     Column("lease_until", BigInteger),
+    # The run whose call it is, and the one for which the outcome is news: where a process died,
+    # the run that found it.
     Column("run_id", Text, nullable=False),
     Column("outcome_run", Text),
     Column("provider", Text),
     Column("account", Text),
     Column("req_key", Text),
+    # Of the outcome; null for a success, whose missing image has a code of its own below.
     Column("error_code", Text),
     Column("error_message", Text),
     Column("request_id", Text),
     Column("rephraser_result", Text),
+    # JSON lists: as texts they are read and written whole, and no query looks into them.
     Column("output_urls", Text),
     Column("url_expires_at", BigInteger),
     Column("images", Text),
+    # Why the image of a paid job is missing, and which run found that: a problem is news once.
     Column("image_error", Text),
     Column("image_run", Text),
+    # Of the call that brought the outcome.
     Column("started_at", BigInteger),
     Column("finished_at", BigInteger),
     Column("queue_ms", Float),
     Column("latency_ms", Float),
     Column("provider_ms", Float),
     Column("download_ms", Float),
+    # Null where the call was not charged, or nobody knows; sums of money are made of `attempts`.
     Column("cost", Float),
     Column("currency", Text),
+    # The seed that was sent: another than was asked for where moderation used some up, which
+    # `rerolls` counts.
     Column("effective_seed", BigInteger),
     Column("rerolls", Integer, nullable=False, server_default="0"),
+    # 1: a person asked for one more payment; 2: the claim that is held used that up.
     Column("again", Integer, nullable=False, server_default="0"),
+    # Of the call in flight: what it becomes in `attempts` if its process dies.
     Column("claim_run", Text),
     Column("claim_account", Text),
     Column("claimed_at", BigInteger),
@@ -87,6 +105,7 @@ attempts = Table(
     Column("run_id", Text, nullable=False),
     Column("account", Text),
     Column("attempt", Integer),
+    # The row of the same call that was written when it was given up: that one does not count.
     Column("supersedes", BigInteger),
     Column("sent_at", BigInteger),
     Column("answered_at", BigInteger),
@@ -95,10 +114,12 @@ attempts = Table(
     Column("code", Text),
     Column("message", Text),
     Column("request_id", Text),
+    # `yes`, `no` or `unknown`, which counts as charged in budgets, as money may be gone.
     Column("charged", Text, nullable=False),
     Column("price", Float),
     Column("latency_ms", Float),
     Column("provider_ms", Float),
+    # As it came, without images: evidence for its owner, which no program reads.
     Column("answer", LargeBinary),
     Column("seed", BigInteger),
 )
