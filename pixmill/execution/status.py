@@ -14,6 +14,7 @@ from pixmill.limits.history import LimitChange, changes_of
 from pixmill.limits.lease_table import limit_changes
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import make_plan
+from pixmill.text import counted
 
 SHOWN_DOUBTS = 20
 SHOWN_CHANGES = 6
@@ -40,7 +41,8 @@ class PastRun(NamedTuple):
             how = "running now"
         else:
             how = "the process died"
-        return f"{when}  {self.run_id}  {self.calls:,} calls  {how}"
+        calls = counted(self.calls, "call")
+        return f"{when}  {self.run_id}  {calls}  {how}"
 
     def as_dict(self) -> dict[str, Any]:
         """The run as plain JSON values."""
