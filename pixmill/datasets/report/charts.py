@@ -41,30 +41,41 @@ class Throughput(NamedTuple):
     """Jobs finished over the time of a run."""
 
     bars: tuple[Bar, ...]
+
     across: tuple[Tick, ...]
+    """The scale of time."""
+
     up: tuple[Tick, ...]
+    """The scale of jobs."""
+
     unit: str
+    """`per second`, or `per minute` where less than one ended in a second."""
+
     mean: str
 
 
 class Row(NamedTuple):
-    """One line of a chart of lines: a label, a bar of so many units, a value, and a remark."""
+    """One line of a chart of lines."""
 
     label: str
+
     length: float
+    """That of its bar, in the units of the drawing area."""
+
     value: str
     remark: str = ""
 
 
 def throughput(run: LastRun) -> Throughput:
     """Draw how many calls ended in each fortieth of a run."""
+    # A run of one call may take no time that the clock shows.
     seconds = max(run.seconds, 1e-3)
-    counts, edges = np.histogram(
-        run.ends, bins=min(_BUCKETS, max(4, len(run.ends))), range=(0, seconds)
-    )
+    # Not many more bars than calls: they would be a row of ones and gaps.
+    bins = min(_BUCKETS, max(4, len(run.ends)))
+    counts, edges = np.histogram(run.ends, bins=bins, range=(0, seconds))
     per = 60 if len(run.ends) / seconds < 1 else 1
     rates = counts / (edges[1] - edges[0]) * per
-    steps = _steps(float(rates.max()))
+    steps = _scale_steps(float(rates.max()))
     top = steps[-1]
     wide = WIDTH / len(rates)
     bars = tuple(
@@ -104,19 +115,19 @@ def failure_rows(failures: tuple[Failure, ...]) -> list[Row]:
     shown = failures[:_MOST_CODES]
     rest = failures[_MOST_CODES:]
     if rest:
-        shown = (
-            *shown,
-            Failure(
-                "others",
-                sum(failure.jobs for failure in rest),
-                f"{len(rest)} more codes",
-            ),
-        )
+        jobs = sum(failure.jobs for failure in rest)
+        others = Failure("others", jobs, f"{len(rest)} more codes")
+        shown = (*shown, others)
     most = max((failure.jobs for failure in shown), default=1)
-    return [
-        Row(_short(of.code), max(2, WIDTH * of.jobs / most), f"{of.jobs:,}", of.message)
-        for of in shown
-    ]
+    rows = []
+    for failure in shown:
+        code = failure.code
+        if len(code) > _LONGEST_LABEL:
+            code = f"{code[: _LONGEST_LABEL - 1]}…"
+        # At least two units, or one job of a million would have no bar.
+        length = max(2, WIDTH * failure.jobs / most)
+        rows.append(Row(code, length, f"{failure.jobs:,}", failure.message))
+    return rows
 
 
 def label_width(rows: list[Row]) -> float:
@@ -125,28 +136,28 @@ def label_width(rows: list[Row]) -> float:
 
 
 def shares(status: Mapping[str, int]) -> list[Bar]:
-    """Draw the statuses as parts of one bar, those that are there, good news first."""
+    """Draw the statuses that there are as parts of one bar, successes first."""
     total = sum(status.values()) or 1
     bars = []
     x = 0.0
     for name in OUTCOMES:
-        if count := status.get(name, 0):
+        count = status.get(name, 0)
+        if count:
             width = WIDTH * count / total
             bars.append(Bar(x, 0, width, 16, name, f"{count:,}"))
             x += width
     return bars
 
 
-def _short(code: str) -> str:
-    return code if len(code) <= _LONGEST_LABEL else f"{code[: _LONGEST_LABEL - 1]}…"
-
-
-def _steps(highest: float) -> list[float]:
-    """Round figures from 0 to at least `highest`, four or five of them."""
+def _scale_steps(highest: float) -> list[float]:
+    """Return four or five round figures from 0 to at least `highest`: 0, 20, 40, 60 for 46."""
     rough = max(highest, 1e-9) / 4
     size = 10 ** math.floor(math.log10(rough))
-    step = next(size * by for by in (1, 2, 2.5, 5, 10) if size * by >= rough * 0.999)
-    return [step * at for at in range(math.ceil(highest / step * 0.999) + 1)]
+    # A thousandth less, as 0.1 + 0.2 is a little more than 0.3.
+    least = rough * 0.999
+    step = next(size * by for by in (1, 2, 2.5, 5, 10) if size * by >= least)
+    count = math.ceil(highest / step * 0.999) + 1
+    return [step * at for at in range(count)]
 
 
 def short(number: float) -> str:

@@ -3,7 +3,7 @@
 import json
 import re
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -17,44 +17,67 @@ _AXIS = "param_"
 
 
 class Value(NamedTuple):
-    """One value of an axis: `text` is how `as_text` writes it (None: null), `label` what people call it."""
+    """One value of an axis, as the dataset has it."""
 
     text: str | None
+    """How `as_text` writes it; None for null."""
+
     label: str
+    """What people call it."""
 
 
 class ReportAxis(NamedTuple):
-    """One sweep axis: its dotted path, its column, and its values in the order of the config, as far as known."""
+    """One sweep axis, as far as a dataset says: what its values set, it doesn't."""
 
     path: str
+    """The dotted path in the request, or the name of a variable."""
+
     column: str
+
     values: tuple[Value, ...]
+    """In the order of the config; empty where nobody wrote them down."""
 
 
 class DatasetColumns(NamedTuple):
     """The columns of one dataset."""
 
     ours: Mapping[str, str]
-    """Our names, to the columns that bear them: `pixmill_status` where the input has a `status` of its own."""
+    """Our names, with the columns that have them.
+
+    `pixmill_status` for `status`, where the input has one of its own.
+    """
+
     axes: tuple[ReportAxis, ...]
+
     own: tuple[str, ...]
     """The columns that came with the input."""
+
     images: tuple[str, ...]
     """Those of them that name the input images."""
+
     local_images: bool
+    """Whether these are files."""
+
     read: tuple[str, ...]
-    """Those of them that the request reads, and the row's key: what a table of picks has to hold."""
+    """Those of them that the request reads, and the row's key.
+
+    A table of picks has to have them.
+    """
 
 
-def meaning_of(schema: pa.Schema, config: Config) -> DatasetColumns:
-    """Read the schema of a dataset. What its metadata doesn't say follows from its names, their order and `config`."""
-    described = _described(schema)
+def columns_of(schema: pa.Schema, config: Config) -> DatasetColumns:
+    """Read the schema of a dataset.
+
+    What its metadata doesn't say follows from its names, their order and `config`: earlier
+    versions described less.
+    """
+    described = json.loads((schema.metadata or {}).get(DESCRIPTION, b"{}"))
+    if not isinstance(described, dict):
+        described = {}
     ours = described.get("own") or own_columns(schema)
-    axes = (
-        _described_axes(described, schema)
-        if "axes" in described
-        else _axes_by_name(schema, ours)
-    )
+    axes = _guess_axes(schema, ours)
+    if "axes" in described:
+        axes = _read_axes(described["axes"], schema)
     taken = {*ours.values(), *(axis.column for axis in axes)}
     own = tuple(
         name
@@ -63,72 +86,56 @@ def meaning_of(schema: pa.Schema, config: Config) -> DatasetColumns:
     )
     roles = described.get("columns") or config.input.columns
     row_key = described.get("row_key") or config.input.row_key
-    local = "image_file" in roles
+    has_local_images = "image_file" in roles
+    images = roles.get("image_file" if has_local_images else "image_url")
+    read: list[str] = []
+    for columns in roles.values():
+        read += _as_names(columns)
+    read += _placeholders(config)
+    read += row_key
     return DatasetColumns(
         ours={name: column for name, column in ours.items() if column in schema.names},
         axes=axes,
         own=own,
-        images=tuple(
-            name
-            for name in _flat(roles.get("image_file" if local else "image_url"))
-            if name in own
-        ),
-        local_images=local,
-        read=tuple(
-            dict.fromkeys(
-                name
-                for name in (*_read_columns(roles, config), *row_key)
-                if name in own
-            )
-        ),
+        images=tuple(name for name in _as_names(images) if name in own),
+        local_images=has_local_images,
+        read=tuple(name for name in dict.fromkeys(read) if name in own),
     )
 
 
-def _described(schema: pa.Schema) -> dict[str, Any]:
-    described = json.loads((schema.metadata or {}).get(DESCRIPTION, b"{}"))
-    return described if isinstance(described, dict) else {}
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"^(pixmill_)+", "", name)
-
-
-def _axes_by_name(schema: pa.Schema, ours: Mapping[str, str]) -> tuple[ReportAxis, ...]:
-    """Axes of a dataset that doesn't describe them: the dots of their paths are lost."""
-    first = (
-        schema.names.index(ours["row_number"])
-        if "row_number" in ours
-        else len(schema.names)
-    )
-    columns = [
-        name
-        for name in schema.names[first:]
-        if _plain(name).startswith(_AXIS) and name not in ours.values()
-    ]
-    return tuple(
-        ReportAxis(_plain(name).removeprefix(_AXIS), name, ()) for name in columns
-    )
-
-
-def _described_axes(
-    described: Mapping[str, Any], schema: pa.Schema
+def _read_axes(
+    described: Iterable[Mapping[str, Any]],
+    schema: pa.Schema,
 ) -> tuple[ReportAxis, ...]:
-    return tuple(
-        ReportAxis(
-            str(axis["path"]), axis["column"], tuple(map(_value, axis["values"]))
-        )
-        for axis in described["axes"]
-        if axis["column"] in schema.names
-    )
+    """Return the axes that the metadata of a dataset describes."""
+    axes = []
+    for axis in described:
+        if axis["column"] not in schema.names:
+            continue
+        values = []
+        for value in axis["values"]:
+            text = as_text(pa.array([value["value"]]))[0].as_py()
+            values.append(Value(text, str(value.get("label", text))))
+        axes.append(ReportAxis(str(axis["path"]), axis["column"], tuple(values)))
+    return tuple(axes)
 
 
-def _value(described: Mapping[str, Any]) -> Value:
-    text: str | None = as_text(pa.array([described["value"]]))[0].as_py()
-    return Value(text, str(described.get("label", text)))
+def _guess_axes(schema: pa.Schema, ours: Mapping[str, str]) -> tuple[ReportAxis, ...]:
+    """Return the axes of a dataset that doesn't describe them: the dots of their paths are lost."""
+    if "row_number" not in ours:
+        return ()
+    axes = []
+    # Ours begin with the row number: what comes before are the input's columns.
+    first = schema.names.index(ours["row_number"])
+    for column in schema.names[first:]:
+        name = re.sub(r"^(pixmill_)+", "", column)
+        if name.startswith(_AXIS) and column not in ours.values():
+            axes.append(ReportAxis(name.removeprefix(_AXIS), column, ()))
+    return tuple(axes)
 
 
 def _can_be_shown(kind: pa.DataType) -> bool:
-    """Whether a column is text in the end: pictures that lie in the table as bytes are not."""
+    """Whether a column is text in the end: images that are in the table as bytes are not."""
     if kind.num_fields:
         return all(_can_be_shown(kind.field(at).type) for at in range(kind.num_fields))
     return not (
@@ -138,16 +145,12 @@ def _can_be_shown(kind: pa.DataType) -> bool:
     )
 
 
-def _read_columns(roles: Mapping[str, Any], config: Config) -> Iterator[str]:
-    for columns in roles.values():
-        yield from _flat(columns)
-    if config.request.prompt is not None:
-        yield from (
-            name
-            for _, name, _, _ in string.Formatter().parse(config.request.prompt)
-            if name
-        )
+def _placeholders(config: Config) -> list[str]:
+    """Return the names in the prompt template; some may be variables of the sweep."""
+    pieces = string.Formatter().parse(config.request.prompt or "")
+    return [name for _, name, _, _ in pieces if name]
 
 
-def _flat(columns: Any) -> tuple[str, ...]:
+def _as_names(columns: Any) -> tuple[str, ...]:
+    """Return the columns of one role: none, one, or a list of them."""
     return (columns,) if isinstance(columns, str) else tuple(columns or ())

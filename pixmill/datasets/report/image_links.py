@@ -1,7 +1,9 @@
-"""Where the pictures of jobs are, as the page can reach them: files of the store, local inputs, addresses on the web.
+"""Where the images of jobs are, as the page can reach them.
 
-What a table or an answer says about a picture is not trusted: only files that a store makes or that lie with the table
-are followed, only http(s) addresses become links, and only what proved to be an image is linked from disk.
+They are files of the store, local inputs, and addresses on the web. What a table or an answer
+says about an image is not trusted: only files that a store makes or that are with the table are
+followed, only http(s) addresses become links, and only what proved to be an image is linked from
+disk.
 """
 
 import os
@@ -29,8 +31,10 @@ class ReportPaths(NamedTuple):
     """The folders that a report is about."""
 
     store: Path
+
     page: Path
     """The folder of the page."""
+
     inputs: tuple[Path, ...]
     """Those that local input images are relative to."""
 
@@ -44,34 +48,40 @@ class Pictures:
     """Finds the pictures of a batch of jobs and has their thumbnails made."""
 
     def __init__(
-        self, meaning: DatasetColumns, places: ReportPaths, thumbnails: Thumbnails
+        self,
+        columns: DatasetColumns,
+        places: ReportPaths,
+        thumbnails: Thumbnails,
     ) -> None:
-        self._meaning = meaning
+        self._columns = columns
         self._places = places
         self._thumbnails = thumbnails
 
     def outputs(self, ours: Mapping[str, pa.Array]) -> Columns:
-        """The files of the output images, whether the first has a thumbnail, and the address of one without a file."""
-        files = [_stored(name) for name in ours["file_name"].to_pylist()]
-        images = [of or [] for of in ours["images"].to_pylist()]
-        urls = [
-            None if file else _remote(url)
-            for file, url in zip(files, ours["output_url"].to_pylist(), strict=True)
-        ]
-        more = [
-            [_stored(image["file_name"]) for image in of[1:]] or None for of in images
-        ]
+        """Return what the page shows of the output images, by name, one value for each job.
+
+        The file of the first, whether it has a thumbnail, its size, the files of the others,
+        and the address of one without a file.
+        """
+        files = [_stored_file(name) for name in ours["file_name"].to_pylist()]
+        thumbs = [name is not None for name in self._stored_thumbs(files)]
+        urls: list[str | None] = []
+        for file, url in zip(files, ours["output_url"].to_pylist(), strict=True):
+            urls.append(None if file else _remote_address(url))
+        widths: list[int | None] = []
+        heights: list[int | None] = []
+        more: list[list[str | None] | None] = []
+        for images in ours["images"].to_pylist():
+            first, *others = images or [None]
+            widths.append(first["width"] if first else None)
+            heights.append(first["height"] if first else None)
+            names = [_stored_file(image["file_name"]) for image in others]
+            more.append(names or None)
         return {
             "file": pa.array(files, pa.string()),
-            "thumb": pa.array(
-                [name is not None for name in self._stored_thumbs(files)], pa.bool_()
-            ),
-            "width": pa.array(
-                [of[0]["width"] if of else None for of in images], pa.int32()
-            ),
-            "height": pa.array(
-                [of[0]["height"] if of else None for of in images], pa.int32()
-            ),
+            "thumb": pa.array(thumbs, pa.bool_()),
+            "width": pa.array(widths, pa.int32()),
+            "height": pa.array(heights, pa.int32()),
             "more": pa.array(more, pa.list_(pa.string())),
             "url": pa.array(urls, pa.string()),
         }
@@ -79,79 +89,73 @@ class Pictures:
     def inputs(
         self, batch: pa.RecordBatch, ours: Mapping[str, pa.Array]
     ) -> Iterator[Columns]:
-        """For each image that goes into a request: the name of its thumbnail, and where the image itself is."""
+        """Yield for each image that goes into a request its thumbnail and where it is itself."""
         nothing: Texts = [None] * batch.num_rows
-        kept = (
-            [_stored(name) for name in ours["input_image"].to_pylist()]
-            if "input_image" in ours
-            else nothing
-        )
-        columns = [
-            as_text(batch[name]).to_pylist() for name in self._meaning.images
-        ] or [nothing]
-        for at, values in enumerate(columns):
-            found = (
-                self._local(values)
-                if self._meaning.local_images
-                else (nothing, list(map(_remote, values)))
-            )
-            thumbs, links = self._kept(kept, *found) if at == 0 else found
+        kept = nothing
+        if "input_image" in ours:
+            kept = [_stored_file(name) for name in ours["input_image"].to_pylist()]
+        columns = [as_text(batch[name]).to_pylist() for name in self._columns.images]
+        for at, values in enumerate(columns or [nothing]):
+            if self._columns.local_images:
+                thumbs, links = self._find_local(values)
+            else:
+                thumbs = nothing
+                links = list(map(_remote_address, values))
+            if at == 0:
+                # What the store keeps of the first goes before what the table says about it.
+                own_thumbs = self._stored_thumbs(kept)
+                own_links: list[str | None] = []
+                for name, thumb in zip(kept, own_thumbs, strict=True):
+                    own_links.append(
+                        f"{self._places.store_link}{name}" if thumb else None
+                    )
+                thumbs = _first_known(own_thumbs, thumbs)
+                links = _first_known(own_links, links)
             yield {
                 "thumb": pa.array(thumbs, pa.string()),
                 "link": pa.array(links, pa.string()),
             }
 
-    def _kept(self, kept: Texts, thumbs: Texts, links: Texts) -> tuple[Texts, Texts]:
-        """Put what the store keeps of the input images before what the table says about them."""
-        ours = self._stored_thumbs(kept)
-        stored = [
-            f"{self._places.store_link}{name}" if thumb else None
-            for name, thumb in zip(kept, ours, strict=True)
-        ]
-        return _first_known(ours, thumbs), _first_known(stored, links)
-
-    def _local(self, values: Texts) -> tuple[Texts, Texts]:
-        files = {
-            value: self._local_file(value) for value in dict.fromkeys(values) if value
-        }
-        images = {
-            value: (file, version)
-            for value, file in files.items()
-            if file and (version := version_of(file))
-        }
+    def _find_local(self, values: Texts) -> tuple[Texts, Texts]:
+        """Return thumbnail and link of each image file that a table names."""
+        images: dict[str, tuple[Path, str]] = {}
+        for value in dict.fromkeys(values):
+            # One outside the folder of its table is refused, as it is when jobs are made.
+            found = (
+                named_file(folder, value) for folder in self._places.inputs if value
+            )
+            file = next((file for file in found if file is not None), None)
+            version = version_of(file) if file else None
+            if value and file and version:
+                images[value] = (file, version)
         wanted = [images.get(value) if value else None for value in values]
-        thumbs = self._thumbs(wanted)
-        links = [
-            _link(self._places.page, of[0]) if of and made else None
-            for of, made in zip(wanted, thumbs, strict=True)
-        ]
+        thumbs = self._make_thumbs(wanted)
+        links: list[str | None] = []
+        for image, thumb in zip(wanted, thumbs, strict=True):
+            # One without a thumbnail is damaged, or not an image at all.
+            if image is None or thumb is None:
+                links.append(None)
+            else:
+                links.append(_link(self._places.page, image[0]))
         return thumbs, links
 
-    def _local_file(self, value: str) -> Path | None:
-        """Find an input image. One outside the folder of its table is refused, as it is when jobs are made."""
-        for folder in self._places.inputs:
-            file = named_file(folder, value)
-            if file is not None:
-                return file
-        return None
-
     def _stored_thumbs(self, names: Texts) -> Texts:
-        return self._thumbs(
-            [(name, Path(name).stem) if name else None for name in names]
-        )
+        # Files of the store are named by their content, and so are their thumbnails.
+        images = [(name, Path(name).stem) if name else None for name in names]
+        return self._make_thumbs(images)
 
-    def _thumbs(self, wanted: Sequence[tuple[Path | str, str] | None]) -> Texts:
+    def _make_thumbs(self, wanted: Sequence[tuple[Path | str, str] | None]) -> Texts:
         """Make thumbnails and return their names, None where there is no sound image."""
         made = self._thumbnails.make(image for image in wanted if image)
         return [image[1] if image and made[image] else None for image in wanted]
 
 
-def _stored(name: str | None) -> str | None:
-    """A file name of the store as the store makes them; anything else is not followed."""
+def _stored_file(name: str | None) -> str | None:
+    """Return a file name that a store can have made; anything else is not followed."""
     return name if name and _STORED.fullmatch(name) else None
 
 
-def _remote(url: str | None) -> str | None:
+def _remote_address(url: str | None) -> str | None:
     return url if url and _REMOTE.fullmatch(url) else None
 
 

@@ -14,8 +14,10 @@ from pixmill.datasets.report.image_links import Pictures
 from pixmill.tables import as_text
 
 CHUNK_ROWS = 2_000
+"""Jobs in one text of the page: a browser parses them between two frames."""
+
+# Whole numbers beyond it are text: a browser has only doubles.
 _MOST = 2**53
-"""Whole numbers beyond it are text: a browser has only doubles."""
 
 LONGEST = 1_000
 """Characters shown of a value that the request doesn't read."""
@@ -30,9 +32,12 @@ class Chunks:
     """Reads a dataset chunk by chunk, finds the pictures of its jobs, and encodes it."""
 
     def __init__(
-        self, meaning: DatasetColumns, axes: Sequence[ReportAxis], pictures: Pictures
+        self,
+        columns: DatasetColumns,
+        axes: Sequence[ReportAxis],
+        pictures: Pictures,
     ) -> None:
-        self._meaning = meaning
+        self._columns = columns
         self._axes = axes
         self._pictures = pictures
 
@@ -43,69 +48,77 @@ class Chunks:
             if left <= 0:
                 return
             yield json.dumps(
-                self._chunk(batch.slice(0, left)),
+                self._encode_batch(batch.slice(0, left)),
                 ensure_ascii=False,
                 separators=(",", ":"),
                 allow_nan=False,
             )
             left -= batch.num_rows
 
-    def _chunk(self, batch: pa.RecordBatch) -> dict[str, Any]:
-        ours = {name: batch[column] for name, column in self._meaning.ours.items()}
-        columns = {name: as_text(ours[name]) for name in TEXTS if name in ours}
-        columns |= {name: _exact(ours[name]) for name in NUMBERS if name in ours}
-        columns |= {name: _milliseconds(ours[name]) for name in TIMES if name in ours}
+    def _encode_batch(self, batch: pa.RecordBatch) -> dict[str, Any]:
+        ours = {name: batch[column] for name, column in self._columns.ours.items()}
+        shown: dict[str, pa.Array] = {}
+        for name in TEXTS:
+            if name in ours:
+                shown[name] = as_text(ours[name])
+        for name in NUMBERS:
+            if name in ours:
+                shown[name] = _to_browser_numbers(ours[name])
+        for name in TIMES:
+            if name in ours:
+                micros = ours[name].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+                # JavaScript counts milliseconds.
+                shown[name] = pc.divide(micros, 1000)
+        shown |= self._pictures.outputs(ours)
+        axes = []
+        for axis in self._axes:
+            texts = pa.array([value.text for value in axis.values], pa.string())
+            # The place on the axis; null in rows that have no point.
+            axes.append(_encode(pc.index_in(as_text(batch[axis.column]), texts)))
+        inputs = []
+        for columns in self._pictures.inputs(batch, ours):
+            inputs.append({name: _encode(column) for name, column in columns.items()})
         return {
             "rows": batch.num_rows,
-            "ours": {
-                name: _encoded(column)
-                for name, column in {**columns, **self._pictures.outputs(ours)}.items()
-            },
-            "axes": [
-                _encoded(_positions(batch[axis.column], axis)) for axis in self._axes
+            "ours": {name: _encode(column) for name, column in shown.items()},
+            "axes": axes,
+            "own": [
+                _encode(self._own_texts(batch, name)) for name in self._columns.own
             ],
-            "own": [_encoded(self._own(batch, name)) for name in self._meaning.own],
-            "inputs": [
-                {name: _encoded(column) for name, column in of.items()}
-                for of in self._pictures.inputs(batch, ours)
-            ],
+            "inputs": inputs,
         }
 
-    def _own(self, batch: pa.RecordBatch, name: str) -> pa.Array:
+    def _own_texts(self, batch: pa.RecordBatch, name: str) -> pa.Array:
+        """Return a column of the input, its long values cut off."""
         texts = as_text(batch[name])
-        if name in self._meaning.read:
+        if name in self._columns.read:
+            # Whole: a table of picks is made of these.
             return texts
-        long = pc.greater(pc.fill_null(pc.utf8_length(texts), 0), LONGEST)
-        return pc.if_else(
-            long,
-            pc.binary_join_element_wise(
-                pc.utf8_slice_codeunits(texts, 0, LONGEST), "…", ""
-            ),
-            texts,
-        )
+        is_long = pc.greater(pc.fill_null(pc.utf8_length(texts), 0), LONGEST)
+        beginnings = pc.utf8_slice_codeunits(texts, 0, LONGEST)
+        cut = pc.binary_join_element_wise(beginnings, "…", "")
+        return pc.if_else(is_long, cut, texts)
 
 
-def _positions(column: pa.Array, axis: ReportAxis) -> pa.Array:
-    """Where each value stands on its axis; null in rows that have no point."""
-    return pc.index_in(
-        as_text(column), pa.array([value.text for value in axis.values], pa.string())
-    )
+def _to_browser_numbers(column: pa.Array) -> pa.Array:
+    """Return numbers that a browser reads as they are; texts where it can't."""
+    if pa.types.is_floating(column.type):
+        finite = pc.if_else(pc.is_finite(column), column, None)
+        # Milliseconds and money need no more digits after the point.
+        return pc.round(finite, 6)
+    not_above = pc.less_equal(column, _MOST)
+    not_below = pc.greater_equal(column, -_MOST)
+    # None where all are missing.
+    if pc.all(pc.and_(not_above, not_below)).as_py() is False:
+        return as_text(column)
+    return column
 
 
-def _exact(column: pa.Array) -> pa.Array:
-    """Numbers that a browser reads as they are; milliseconds and money need no more than six digits after the point."""
-    if not pa.types.is_floating(column.type):
-        small = pc.and_(pc.less_equal(column, _MOST), pc.greater_equal(column, -_MOST))
-        return column if pc.all(small).as_py() is not False else as_text(column)
-    return pc.round(pc.if_else(pc.is_finite(column), column, None), 6)
+def _encode(column: pa.Array) -> Any:
+    """Return plain values, or distinct ones where at least half of them repeat.
 
-
-def _milliseconds(column: pa.Array) -> pa.Array:
-    return pc.divide(column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()), 1000)
-
-
-def _encoded(column: pa.Array) -> Any:
-    """Plain values, or distinct ones with the position of each (-1: none) where at least half of them repeat."""
+    Then `at` has the position of each, -1 for none.
+    """
     if pa.types.is_nested(column.type) or pa.types.is_null(column.type):
         return column.to_pylist()
     coded = column.dictionary_encode()

@@ -1,8 +1,9 @@
-"""The page itself: one file that holds style, scripts, figures and jobs, and is put in place by one rename.
+"""The page itself: one file with style, scripts, figures and jobs, put in place by one rename.
 
-Everything that came from outside (prompts, ids, names of columns, messages) passes through the template's autoescaping.
-Jobs stand in the page as text that the script parses, never inside a script; the content security policy lets nothing
-run but the scripts whose hashes it names, and nothing be asked for but image files.
+Everything that came from outside (prompts, ids, names of columns, messages) passes through the
+template's autoescaping. Jobs are in the page as text that the script parses, never inside a
+script; the content security policy lets nothing run but the scripts whose hashes it names, and
+nothing be loaded but image files.
 """
 
 import json
@@ -23,20 +24,20 @@ from markupsafe import Markup
 from pixmill.config.model import Config
 from pixmill.datasets.loading import published_dataset
 from pixmill.datasets.report import charts
-from pixmill.datasets.report.columns import DatasetColumns, meaning_of
+from pixmill.datasets.report.columns import DatasetColumns, columns_of
 from pixmill.datasets.report.image_links import Pictures, ReportPaths
 from pixmill.datasets.report.job_data import Chunks
 from pixmill.datasets.report.summary import Summary, summarize
 from pixmill.datasets.report.thumbnails import Thumbnails
 from pixmill.errors import TableError, UserError
-from pixmill.storage import Store, open_store
+from pixmill.storage import open_store
 from pixmill.storage.atomic_write import atomic_write, publication_lock
 from pixmill.tables.input_table import find_files
 from pixmill.text import counted, duration
 
 PAGE = "index.html"
 MOST_JOBS = 20_000
-"""Jobs that one page holds: a browser opens so many at once. The figures are always of all jobs."""
+"""Jobs in one page: a browser opens so many at once. The figures are always about all jobs."""
 
 SCRIPTS = (
     "jobs.js",
@@ -52,7 +53,7 @@ SCRIPTS = (
 
 
 def page_of(config: Config) -> Path:
-    """Where the report of `config` is, or will be."""
+    """Return where the report of `config` is, or will be."""
     return config.dataset_folder / "report" / PAGE
 
 
@@ -63,17 +64,27 @@ def write_report(
 ) -> Path:
     """Write the report of the published dataset of `config` and return its page.
 
-    It goes to `folder`, by default `report/` beside the dataset; no thumbnail is made any more once it `is_hurried`.
-    Raises UserError where there is no dataset, where it is damaged, or where the page can't be written.
+    It goes to `folder`, by default `report/` beside the dataset; no thumbnail is made any more
+    once it `is_hurried`. Raises UserError where there is no dataset, where it is damaged, or
+    where the page can't be written.
     """
     source = published_dataset(config)
     store = open_store(config)
-    target = Path(os.path.abspath(folder / PAGE if folder else page_of(config)))  # noqa: PTH100 links are lexical
+    page = folder / PAGE if folder else page_of(config)
+    # Not resolved: links from the page go by the path that a browser sees.
+    target = Path(os.path.abspath(page))  # noqa: PTH100
     try:
         with publication_lock(target.parent):
-            _write(config, store, source, target, is_hurried)
+            with (
+                pq.ParquetFile(source, page_checksum_verification=True) as dataset,
+                Thumbnails(store, is_hurried) as thumbnails,
+                atomic_write(target) as path,
+                path.open("w", encoding="utf-8") as file,
+            ):
+                text = page_text(config, dataset, thumbnails, target.parent)
+                file.writelines(text)
             if folder is None:
-                store.push(page_of(config).relative_to(store.folder).as_posix())
+                store.push(page.relative_to(store.folder).as_posix())
     except pa.ArrowException as error:
         raise UserError(
             f"{source} is damaged: {error}", hint="`pixmill run` publishes it again"
@@ -85,38 +96,20 @@ def write_report(
     return target
 
 
-def _write(
-    config: Config,
-    store: Store,
-    source: Path,
-    target: Path,
-    is_hurried: Callable[[], bool],
-) -> None:
-    with (
-        pq.ParquetFile(source, page_checksum_verification=True) as dataset,
-        Thumbnails(store, is_hurried) as thumbnails,
-        atomic_write(target) as path,
-        path.open("w", encoding="utf-8") as file,
-    ):
-        file.writelines(page_text(config, dataset, thumbnails, target.parent))
-
-
 def page_text(
     config: Config, dataset: pq.ParquetFile, thumbnails: Thumbnails, folder: Path
 ) -> Iterator[str]:
-    """Yield the page of `dataset`, which is to stand in `folder`."""
-    meaning = meaning_of(dataset.schema_arrow, config)
-    summary = summarize(dataset, meaning)
+    """Yield the page of `dataset`, for a file in `folder`."""
+    columns = columns_of(dataset.schema_arrow, config)
+    summary = summarize(dataset, columns)
     places = ReportPaths(config.store_path, folder, _input_folders(config))
-    chunks = Chunks(meaning, summary.axes, Pictures(meaning, places, thumbnails))
+    pictures = Pictures(columns, places, thumbnails)
+    chunks = Chunks(columns, summary.axes, pictures)
+    about = _about(config, columns, summary, places)
     yield from _template().generate(
         name=config.name,
         summary=summary,
-        about=json.dumps(
-            _about(config, meaning, summary, places),
-            ensure_ascii=False,
-            allow_nan=False,
-        ),
+        about=json.dumps(about, ensure_ascii=False, allow_nan=False),
         chunks=chunks.read(dataset, MOST_JOBS),
         shown=min(summary.jobs, MOST_JOBS),
         throughput=charts.throughput(summary.last_run) if summary.last_run else None,
@@ -128,43 +121,43 @@ def page_text(
         duration=duration,
         style=_asset("report.css"),
         scripts=[_asset(name) for name in SCRIPTS],
-        hash=_hash,
+        csp_hash=_csp_hash,
     )
 
 
 def _about(
-    config: Config, meaning: DatasetColumns, summary: Summary, places: ReportPaths
+    config: Config, columns: DatasetColumns, summary: Summary, places: ReportPaths
 ) -> dict[str, Any]:
-    """What the script has to know besides the jobs themselves."""
+    """Return what the script has to know besides the jobs themselves."""
+    axes = [
+        {
+            "path": axis.path,
+            "labels": [value.label for value in axis.values],
+            "texts": [value.text for value in axis.values],
+        }
+        for axis in summary.axes
+    ]
     return {
         "name": config.name,
         "store": places.store_link,
-        "axes": [
-            {
-                "path": axis.path,
-                "labels": [value.label for value in axis.values],
-                "texts": [value.text for value in axis.values],
-            }
-            for axis in summary.axes
-        ],
-        "own": list(meaning.own),
-        "read": list(meaning.read),
-        "images": list(meaning.images),
+        "axes": axes,
+        "own": list(columns.own),
+        "read": list(columns.read),
+        "images": list(columns.images),
     }
 
 
 def _input_folders(config: Config) -> tuple[Path, ...]:
-    """The folders that image files of rows are relative to; none where there are no such files, or no table."""
+    """Return the folders that image files of rows are relative to."""
     if not config.input.local_images:
         return ()
     try:
-        return tuple(
-            dict.fromkeys(
-                file.parent.resolve() for file in find_files(config.input.path)
-            )
-        )
+        files = find_files(config.input.path)
     except TableError:
+        # The table is gone; the dataset is still there to be looked at.
         return ()
+    folders = dict.fromkeys(file.parent.resolve() for file in files)
+    return tuple(folders)
 
 
 @cache
@@ -180,11 +173,12 @@ def _template() -> Template:
 
 
 def _asset(name: str) -> Markup:
-    """A file of ours, which may stand in the page as it is."""
+    """Return a file of ours, which may be in the page as it is."""
     file = files("pixmill.datasets.report").joinpath("assets", name)
     return Markup(file.read_text(encoding="utf-8"))  # noqa: S704
 
 
-def _hash(text: str) -> str:
-    """The hash by which the content security policy knows a script or a style of ours."""
-    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
+def _csp_hash(text: str) -> str:
+    """Return the hash by which the content security policy knows a script or a style."""
+    digest = sha256(text.encode()).digest()
+    return "sha256-" + b64encode(digest).decode()

@@ -22,12 +22,17 @@ SIDE = 320
 """Pixels of the longer side: sharp at the size of a card, also on a screen of twice the density."""
 
 _QUALITY = 75
-_EFFORT = 2  # of WebP's 0 to 6: above it, a thumbnail takes half as long again and loses a twentieth of its size
+
+# Of WebP's 0 to 6: above it, a thumbnail takes half as long again and loses a twentieth of its
+# size.
+_EFFORT = 2
+
+# More would slow the calls of a run whose images are made small at its end.
 _THREADS = min(4, os.cpu_count() or 1)
 
 
 class Thumbnails:
-    """Makes thumbnails below `<store>/thumbs` with a small pool of threads, and none any more once it `is_hurried`."""
+    """Makes thumbnails below `<store>/thumbs` with a few threads, and none once it `is_hurried`."""
 
     def __init__(
         self, store: Store, is_hurried: Callable[[], bool] = lambda: False
@@ -50,20 +55,16 @@ class Thumbnails:
     def make(
         self, images: Iterable[tuple[Path | str, str]]
     ) -> dict[tuple[Path | str, str], bool]:
-        """Make the thumbnail of each (file, name) that has none; say which of them have one now.
+        """Make the thumbnail of each (file, name) that has none; return which have one now.
 
-        A file is a path, or the name of an image of the store. Raises OSError where a thumbnail can't be written.
+        A file is a path, or the name of an image of the store. Raises OSError where a thumbnail
+        can't be written.
         """
         distinct = list(dict.fromkeys(images))
-        return dict(
-            zip(
-                distinct,
-                self._pool.map(lambda image: self._one(*image), distinct),
-                strict=True,
-            )
-        )
+        made = self._pool.map(lambda image: self._make_one(*image), distinct)
+        return dict(zip(distinct, made, strict=True))
 
-    def _one(self, source: Path | str, name: str) -> bool:
+    def _make_one(self, source: Path | str, name: str) -> bool:
         shared = f"{FOLDER}/{name[:2]}/{name}.webp"
         target = self._store.folder / shared
         if _is_there(target):
@@ -72,25 +73,32 @@ class Thumbnails:
             return False
         if self._store.download(shared):
             return True
-        small = _shrunk(self._store.file(source) if isinstance(source, str) else source)
+        file = self._store.file(source) if isinstance(source, str) else source
+        small = _shrink(file)
         if small is None:
             return False
         _save(small, target)
         try:
             self._store.push(shared)
         except BaseException:
-            target.unlink(missing_ok=True)  # or nobody would push it again
+            # Or nobody would push it again.
+            target.unlink(missing_ok=True)
             raise
         return True
 
 
 def version_of(file: Path) -> str | None:
-    """Return a name for the present content of a file without reading it, None where there is no such file."""
+    """Return a name for the present content of a file without reading it.
+
+    None where there is no such file.
+    """
     try:
         stat = file.stat()
     except (OSError, ValueError):
+        # ValueError where the name can't be one, such as with a null character in it.
         return None
-    return sha256(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()
+    version = f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}"
+    return sha256(version.encode()).hexdigest()
 
 
 def _is_there(target: Path) -> bool:
@@ -101,20 +109,26 @@ def _is_there(target: Path) -> bool:
         return False
 
 
-def _shrunk(source: Path) -> Image.Image | None:
+def _shrink(source: Path) -> Image.Image | None:
+    """Return a small, upright version of an image; None where it is damaged or too large."""
     try:
         with Image.open(source, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 return None
             image.thumbnail((SIDE, SIDE), reducing_gap=2.0)
             upright = ImageOps.exif_transpose(image)
+            # WebP knows these two; palettes and CMYK it doesn't.
             return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-    except Exception:  # decoders fed with damaged bytes raise whatever they meet
+    except Exception:
+        # Decoders fed with damaged bytes raise whatever they meet.
         return None
 
 
 def _save(image: Image.Image, target: Path) -> None:
-    """Write aside under a name of its own and rename: two reports of one store may want the same thumbnail."""
+    """Write aside under a name of its own and rename.
+
+    Two reports of one store may want the same thumbnail.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.stem}.{os.getpid()}.{threading.get_ident()}")
     try:

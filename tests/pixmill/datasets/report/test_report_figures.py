@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pixmill.datasets.report import charts
-from pixmill.datasets.report.columns import meaning_of
+from pixmill.datasets.report.columns import columns_of
 from pixmill.datasets.report.summary import Failure, Summary, summarize
 from tests.pixmill.datasets.report.sample_datasets import (
     Row,
@@ -21,7 +21,7 @@ from tests.pixmill.datasets.report.sample_datasets import (
 def summary_of(folder: Path, jobs: list[Row]) -> Summary:
     of = config(folder)
     with pq.ParquetFile(publish(of, jobs)) as dataset:
-        return summarize(dataset, meaning_of(dataset.schema_arrow, of))
+        return summarize(dataset, columns_of(dataset.schema_arrow, of))
 
 
 def test_one_sentence_says_it_all(tmp_path: Path) -> None:
