@@ -224,7 +224,7 @@ Reasons that begin with `input_` are found by looking at the images themselves, 
 
 ## Lines that can't be read as rows
 
-A flaw in a cell that nothing reads is no reason: the cell is null in the dataset, and `plan` says so.
+A flaw in a cell that nothing reads does not make the row invalid: the cell is null in the dataset, and `plan` says so.
 
 {table(head, of_lines)}
 """

@@ -45,7 +45,7 @@ def run_state(
 
 
 def failure_state(error: PixmillError, command: str) -> Any:
-    """Return the state of a deployment's flow run that `error` ended, with how to mend it and what to type next."""
+    """Return the state of a deployment's flow run that `error` ended, with how to fix it and what to type next."""
     hint = f"; {error.hint}" if error.hint else ""
     return State(
         type=StateType.FAILED, name="Failed", message=f"{error}{hint}; next: {command}"

@@ -31,7 +31,7 @@ there was none."""
 
 
 class RunLimits(NamedTuple):
-    """What every claim of a run is held against, and what it writes down of the run.
+    """What every claim of a run is checked against, and what it writes down of the run.
 
     `max_runs` is how many runs may try a key that keeps failing transiently; `lease_seconds` how
     long a claim of a host that has vanished is respected; `retry_doubt` lets jobs in doubt be paid

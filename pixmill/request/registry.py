@@ -59,7 +59,7 @@ class LogoInfo(Parameters):
     opacity: Fraction | None = None
 
     logo_text_content: str = ""
-    """The text in place of the usual one."""
+    """The text instead of the usual one."""
 
 
 class ControlnetImageToImage(Parameters):
