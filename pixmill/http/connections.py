@@ -174,7 +174,12 @@ class ConnectionPool:
         try:
             with ExitStack() as failing:
                 failing.callback(opened.close)
-                secured = self.tls.wrap_socket(
+                # The first time its making takes long enough for a server to hang up.
+                context = self.tls
+                # Asked first, as CPython 3.11 leaves a socket open that it finds reset while it
+                # wraps it.
+                opened.getpeername()
+                secured = context.wrap_socket(
                     opened, server_hostname=name, do_handshake_on_connect=False
                 )
                 failing.callback(secured.close)
