@@ -38,7 +38,11 @@ _GONE = SimulatedResponse(
 class Application:
     """The simulator as an ASGI application that is reached at `base_url`."""
 
-    def __init__(self, settings: Settings, base_url: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        base_url: str,
+    ) -> None:
         self._settings = settings
         self._bearer = f"Bearer {settings.bearer_key}".encode()
         # One thread: painting is bound by the CPU, and more of them would slow the calls.

@@ -90,7 +90,10 @@ def _parse(authorization: str) -> _SignatureFields | None:
     )
 
 
-def _covers(claim: _SignatureFields, headers: Mapping[str, str]) -> bool:
+def _covers(
+    claim: _SignatureFields,
+    headers: Mapping[str, str],
+) -> bool:
     signed = set(claim.signed_headers)
     return signed >= _MUST_BE_SIGNED and signed <= headers.keys()
 

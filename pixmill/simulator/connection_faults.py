@@ -94,7 +94,11 @@ async def _pour(transport: asyncio.Transport) -> None:
             await asyncio.sleep(0)
 
 
-def _head(answer: SimulatedResponse, *, endless: bool) -> bytes:
+def _head(
+    answer: SimulatedResponse,
+    *,
+    endless: bool,
+) -> bytes:
     # The connection is of no more use, and a client that knows it does not send the next
     # call into it.
     fields = {**answer.fields(), "connection": "close"}

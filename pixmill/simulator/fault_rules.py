@@ -127,7 +127,11 @@ class Which(When):
             raise ValueError("sticky says how a share is drawn: name the share")
         return self
 
-    def fits(self, call: Occasion, lot: str) -> bool:
+    def fits(
+        self,
+        call: Occasion,
+        lot: str,
+    ) -> bool:
         """Whether the rule is about this call; `lot` differs between rules and seeds."""
         if not self.covers(call):
             return False

@@ -151,7 +151,10 @@ def _hashes(values: Iterable[object]) -> Integers:
     return np.fromiter(map(hash, values), np.int64)
 
 
-def _numbers(column: pa.ChunkedArray, missing: int) -> Integers:
+def _numbers(
+    column: pa.ChunkedArray,
+    missing: int,
+) -> Integers:
     return pc.fill_null(column.cast(pa.int64()), missing).to_numpy()  # type: ignore[no-any-return]
 
 

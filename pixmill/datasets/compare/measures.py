@@ -54,7 +54,10 @@ def measure(jobs: Jobs) -> Measures:
     )
 
 
-def quantile(values: Floats, share: float) -> float | None:
+def quantile(
+    values: Floats,
+    share: float,
+) -> float | None:
     """Return a quantile of the values that are not NaN, None where all are."""
     known = values[~np.isnan(values)]
     return float(np.quantile(known, share)) if len(known) else None

@@ -105,7 +105,10 @@ class Samples:
     """Whether samples may have input images."""
 
     def __init__(
-        self, dataset: pq.ParquetFile, selection: Selection, config: Config
+        self,
+        dataset: pq.ParquetFile,
+        selection: Selection,
+        config: Config,
     ) -> None:
         self._dataset = dataset
         self._selection = selection

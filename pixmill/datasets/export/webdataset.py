@@ -47,7 +47,11 @@ def write_shards(samples: Samples, out: Path) -> Exported:
 class Shards:
     """The shards of one split; the next one begins when one is full."""
 
-    def __init__(self, folder: Path, split: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+    ) -> None:
         self._folder = folder
         self._split = split
         self._count = 0

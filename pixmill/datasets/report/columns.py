@@ -65,7 +65,10 @@ class DatasetColumns(NamedTuple):
     """
 
 
-def columns_of(schema: pa.Schema, config: Config) -> DatasetColumns:
+def columns_of(
+    schema: pa.Schema,
+    config: Config,
+) -> DatasetColumns:
     """Read the schema of a dataset.
 
     What its metadata doesn't say follows from its names, their order and `config`: earlier
@@ -120,7 +123,10 @@ def _read_axes(
     return tuple(axes)
 
 
-def _guess_axes(schema: pa.Schema, ours: Mapping[str, str]) -> tuple[ReportAxis, ...]:
+def _guess_axes(
+    schema: pa.Schema,
+    ours: Mapping[str, str],
+) -> tuple[ReportAxis, ...]:
     """Return the axes of a dataset that doesn't describe them: the dots of their paths are lost."""
     if "row_number" not in ours:
         return ()

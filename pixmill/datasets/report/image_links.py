@@ -87,7 +87,9 @@ class Pictures:
         }
 
     def inputs(
-        self, batch: pa.RecordBatch, ours: Mapping[str, pa.Array]
+        self,
+        batch: pa.RecordBatch,
+        ours: Mapping[str, pa.Array],
     ) -> Iterator[Columns]:
         """Yield for each image that goes into a request its thumbnail and where it is itself."""
         nothing: Texts = [None] * batch.num_rows
@@ -159,7 +161,10 @@ def _remote_address(url: str | None) -> str | None:
     return url if url and _REMOTE.fullmatch(url) else None
 
 
-def _first_known(first: Iterable[str | None], second: Iterable[str | None]) -> Texts:
+def _first_known(
+    first: Iterable[str | None],
+    second: Iterable[str | None],
+) -> Texts:
     return [one or other for one, other in zip(first, second, strict=True)]
 
 

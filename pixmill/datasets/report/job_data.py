@@ -41,7 +41,11 @@ class Chunks:
         self._axes = axes
         self._pictures = pictures
 
-    def read(self, dataset: pq.ParquetFile, limit: int) -> Iterator[str]:
+    def read(
+        self,
+        dataset: pq.ParquetFile,
+        limit: int,
+    ) -> Iterator[str]:
         """Yield the first `limit` jobs as JSON, `CHUNK_ROWS` at a time."""
         left = limit
         for batch in dataset.iter_batches(batch_size=CHUNK_ROWS):
@@ -88,7 +92,11 @@ class Chunks:
             "inputs": inputs,
         }
 
-    def _own_texts(self, batch: pa.RecordBatch, name: str) -> pa.Array:
+    def _own_texts(
+        self,
+        batch: pa.RecordBatch,
+        name: str,
+    ) -> pa.Array:
         """Return a column of the input, its long values cut off."""
         texts = as_text(batch[name])
         if name in self._columns.read:

@@ -97,7 +97,10 @@ def write_report(
 
 
 def page_text(
-    config: Config, dataset: pq.ParquetFile, thumbnails: Thumbnails, folder: Path
+    config: Config,
+    dataset: pq.ParquetFile,
+    thumbnails: Thumbnails,
+    folder: Path,
 ) -> Iterator[str]:
     """Yield the page of `dataset`, for a file in `folder`."""
     columns = columns_of(dataset.schema_arrow, config)
@@ -126,7 +129,10 @@ def page_text(
 
 
 def _about(
-    config: Config, columns: DatasetColumns, summary: Summary, places: ReportPaths
+    config: Config,
+    columns: DatasetColumns,
+    summary: Summary,
+    places: ReportPaths,
 ) -> dict[str, Any]:
     """Return what the script has to know besides the jobs themselves."""
     axes = [

@@ -177,7 +177,11 @@ class GroupReader:
                 columns[path] = settings[:rows]
         return columns
 
-    def _read_list(self, items: Any, where: str) -> Columns:
+    def _read_list(
+        self,
+        items: Any,
+        where: str,
+    ) -> Columns:
         """Return the settings of the axes of a list of points.
 
         An axis that a point leaves out is at its default there.

@@ -117,7 +117,11 @@ class SweepPoints:
                 cells[axis.path] = text_of(cells[axis.path])
         return cells
 
-    def request_at(self, point: Point, request: Request) -> Request:
+    def request_at(
+        self,
+        point: Point,
+        request: Request,
+    ) -> Request:
         """Return the request of the point.
 
         Its `params` are resolved for its `req_key`, with the point's fields put in.

@@ -55,7 +55,11 @@ class Scene(NamedTuple):
         """Whether colours meet without passing into each other, as on a printed poster."""
         return self.recipe.theme.style == "poster"
 
-    def flatten(self, values: Floats, step: float) -> Floats:
+    def flatten(
+        self,
+        values: Floats,
+        step: float,
+    ) -> Floats:
         """Return the values in flat steps on a poster, otherwise as they are."""
         return np.floor(values / step) * step if self.is_flat else values
 

@@ -51,7 +51,10 @@ def contours(picture: Floats) -> Floats:
     return soft((steps - 0.035) / 0.10)
 
 
-def develop(scene: Scene, picture: Floats) -> Image.Image:
+def develop(
+    scene: Scene,
+    picture: Floats,
+) -> Image.Image:
     """Return the picture in 8 bits.
 
     It has grain, is unresolved where the steps were few, and in squares for pixel art.
