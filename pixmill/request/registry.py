@@ -23,6 +23,8 @@ SeedNumber: TypeAlias = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Steps: TypeAlias = Annotated[int, Field(ge=1, le=50)]
 Scale: TypeAlias = Annotated[float, Field(ge=1, le=30)]
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+ControlType: TypeAlias = Literal["canny", "depth", "pose"]
+ControlStrength: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 
 
 class Parameters(BaseModel):
@@ -39,8 +41,8 @@ class Parameters(BaseModel):
 class Control(Parameters):
     """One control of an image-to-image request: which input image steers what, and how strongly."""
 
-    type: Literal["canny", "depth", "pose"]
-    strength: Annotated[float, Field(gt=0, le=1)]
+    type: ControlType
+    strength: ControlStrength
     binary_data_index: Annotated[int, Field(ge=0)] = 0
     """Which of the row's input images, from 0."""
 

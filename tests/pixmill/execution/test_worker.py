@@ -251,3 +251,15 @@ def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(
     with pytest.raises(ConfigError, match="needs prefect-dask") as refused:
         check_installed(Execution(engine="dask"))
     assert refused.value.hint == "pip install 'pixmill[dask]'"
+
+
+def test_a_worker_that_lives_for_months_remembers_the_last_runs_only() -> None:
+    """A8: the worker of a cluster sees one run after the other."""
+    cache = worker.SessionCache(max_idle=60)
+    over = StopReason(StopCode.INTERRUPTED, "the run is over")
+    for number in range(3 * worker.STOPPED_RUNS):
+        cache.stop(f"run-{number}", over)
+        cache.close(f"run-{number}")
+    assert len(cache._stopped) == worker.STOPPED_RUNS
+    assert f"run-{3 * worker.STOPPED_RUNS - 1}" in cache._stopped
+    assert not cache._sessions

@@ -1,0 +1,51 @@
+"""The sweep that is ordered by a form: what it asks for, and that its ranges are the operation's."""
+
+import json
+from typing import Any
+
+import pytest
+
+from flows.generate import generate_dataset
+from flows.sweep import sweep_parameters
+
+pytestmark = pytest.mark.slow  # importing Prefect takes seconds
+
+
+@pytest.fixture
+def ordered(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The overrides of each run that the form has ordered, by their keys."""
+    runs: list[dict[str, Any]] = []
+
+    def take(_config: str, overrides: list[str], *_: object) -> dict[str, Any]:
+        pairs = (override.partition("=") for override in overrides)
+        runs.append({key: json.loads(value) for key, _, value in pairs})
+        return {}
+
+    monkeypatch.setattr(generate_dataset, "fn", take)
+    return runs
+
+
+def test_a_form_orders_the_lists_that_have_values(
+    ordered: list[dict[str, Any]],
+) -> None:
+    sweep_parameters.fn("pets.yaml", "s", strengths=[0.5], controls=[], scales=[3, 4])
+    (run,) = ordered
+    grid = {"controlnet_args.0.strength": [0.5], "scale": [3, 4]}
+    assert run["sweep"] == {"groups": [{"grid": grid}]}
+    assert (run["name"], run["budget.max_calls"]) == ("s", 200)
+
+
+def test_a_form_orders_any_field_of_any_operation(
+    ordered: list[dict[str, Any]],
+) -> None:
+    """Another operation has other fields than the form has lists for."""
+    axes: dict[str, list[Any]] = {"style": ["ink", "oil"], "logo_info.position": [0, 1]}
+    sweep_parameters.fn("pets.yaml", "s", strengths=[], controls=[], axes=axes)
+    assert ordered[0]["sweep"] == {"groups": [{"grid": axes}]}
+
+
+def test_the_ranges_of_the_form_are_those_of_the_operation() -> None:
+    fields = sweep_parameters.parameters.properties
+    strength = fields["strengths"]["items"]
+    assert (strength["exclusiveMinimum"], strength["maximum"]) == (0, 1)
+    assert fields["controls"]["items"]["enum"] == ["canny", "depth", "pose"]
