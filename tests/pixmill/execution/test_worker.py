@@ -150,8 +150,10 @@ def test_a_driver_that_says_nothing_more_leaves_nothing_open(
     with Provider() as provider:
         config = configure_run(project, provider.url, ROWS, execution=BY_DASK)
         with spread(config) as (run, worker_pool):
+            # All of them first: the table is read by a thread of its own.
+            chunks = list(run.chunks())
             of_run = threading.active_count()
-            for chunk in run.chunks():
+            for chunk in chunks:
                 run.executor.record(answered(worker_pool, chunk))
                 for idle in [
                     thread
