@@ -13,6 +13,10 @@ unexport PYTHONDONTWRITEBYTECODE
 # Twice as many test processes as cores: half of what the tests do is to wait.
 WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
+# The quick tests sync thousands of small stores to disk, which takes no time in memory. Not where
+# there is little of it, as in a container; and the slow tests keep to the disk.
+IN_MEMORY := $(shell df -k --output=avail /dev/shm 2>/dev/null | awk '$$1 + 0 > 4000000 {print "/dev/shm"}')
+
 .DEFAULT_GOAL := help
 .PHONY: help demo stack test test-slow test-stack check soak mutants format docs bench lock clean
 
@@ -25,8 +29,9 @@ demo: $(VENV)/run ## run configs/pets.yaml with the built-in simulator: no accou
 stack: $(VENV)/stack ## start what compose.yaml starts as processes: PostgreSQL, Prefect's server, a worker
 	$(BIN)/python -m deployments.stack
 
+test: export PYTEST_DEBUG_TEMPROOT ?= $(IN_MEMORY)
 test: $(VENV)/dev ## the quick tests (TESTS=tests/test_docs.py: only those)
-	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 12 -m "not slow and not stack" $(TESTS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 12 --dist worksteal -m "not slow and not stack" $(TESTS)
 
 test-slow: $(VENV)/dev ## the slow tests: kills, real scale, processes of all kinds
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow and not stack" $(TESTS)

@@ -267,7 +267,13 @@ def endless_chunks() -> Behaviour:
 
 def gzip_bomb(size: int) -> Behaviour:
     """`size` zero bytes, compressed about a thousand times, in an encoding that nobody asked for."""
-    return answer(gzip.compress(bytes(size)), headers={"Content-Encoding": "gzip"})
+
+    def behave(peer: Peer) -> None:
+        # Not before it is asked for: it takes a while, and most processes never do.
+        bomb = gzip.compress(bytes(size))
+        peer.send(message(bomb, headers={"Content-Encoding": "gzip"}))
+
+    return behave
 
 
 def _for_ever(start: bytes, part: bytes) -> Iterable[bytes]:
