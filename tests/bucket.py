@@ -18,12 +18,12 @@ from pixmill.subprocesses import start_child, stop_child
 KEY, SECRET = "AKIATESTTESTTESTTEST", "made-up-secret-of-a-bucket-0001"
 _numbers = count(1)
 _SERVE = """
-import time
+import threading
 from moto.server import ThreadedMotoServer
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
-time.sleep(10**6)
+threading.Event().wait()
 """
 
 

@@ -4,7 +4,6 @@ import gzip
 import itertools
 import logging
 import threading
-import time
 import traceback
 import tracemalloc
 import zlib
@@ -35,6 +34,7 @@ from tests.faulty_server import (
     stall,
     truncated,
 )
+from tests.real_command import wait_until
 
 CANARY = "canary-5f2a"
 MiB = 1 << 20
@@ -59,13 +59,6 @@ def send(
         "POST", f"{url}/path?signature={CANARY}", data=body, headers=headers
     ).prepare()
     return transport.send(request, deadline=deadline, max_bytes=max_bytes)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.005)
 
 
 def test_an_answer_arrives_whole_whatever_its_status(transport: Transport) -> None:
@@ -303,7 +296,7 @@ def test_a_connection_that_was_closed_while_it_rested_is_not_used_again(
     with FaultyServer(answer_and_close()) as server:
         for calls in range(1, 20):
             send(transport, server.url)
-            until(lambda calls=calls: server.closed == calls)
+            wait_until(lambda calls=calls: server.closed == calls, "it is closed")
     assert (server.connections, len(server.requests)) == (19, 19)
 
 
@@ -315,7 +308,7 @@ def test_a_connection_with_bytes_that_nobody_asked_for_is_not_used_again(
         hang_up(message(b"first") + message(b"stray")), answer(b"second")
     ) as server:
         assert send(transport, server.url).body == b"first"
-        until(lambda: server.closed == 1)
+        wait_until(lambda: server.closed == 1, "it is closed")
         assert send(transport, server.url).body == b"second"
 
 
@@ -490,5 +483,5 @@ def test_nothing_is_left_running_after_close() -> None:
         transport = Transport(connections=4)
         send(transport, server.url)
         transport.close()
-        until(lambda: server.closed == 1)
-    until(lambda: set(threading.enumerate()) <= before)
+        wait_until(lambda: server.closed == 1, "it is closed")
+    wait_until(lambda: set(threading.enumerate()) <= before, "the threads end")

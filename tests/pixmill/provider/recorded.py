@@ -1,15 +1,14 @@
 """A provider on loopback that records what it is sent, and clients to send it: for the tests of the client."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from pixmill.config.model import Limits, Provider
 from pixmill.provider.client import Client, open_client
 from pixmill.request.model import Request
+from tests.faulty_server import FaultyServer, Peer, message
 
 REQ_KEY = "high_aes_scheduler_svr_controlnet_v2.0"
 BODY = '{"image_urls":["https://x/y.png"],"prompt":"一只猫","req_key":"k","seed":7}'.encode()
@@ -24,57 +23,36 @@ class Received(NamedTuple):
     headers: dict[str, str]
     body: bytes
 
+    @classmethod
+    def parse(cls, request: bytes) -> Self:
+        head, _, body = request.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, target, _ = first.split(" ")
+        fields = (line.partition(":") for line in lines)
+        headers = {name.lower(): value.strip() for name, _, value in fields}
+        return cls(method, target, headers, body)
+
 
 Answering = Callable[[Received], tuple[int, dict[str, str], bytes]]
 
 
-class Provided(ThreadingHTTPServer):
-    """A provider on loopback that remembers its requests and answers them as told."""
+class RecordingServer(FaultyServer):
+    """Answers as told, and remembers what it was sent; header names in lower case."""
 
     def __init__(self, answering: Answering) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answering = answering
+        super().__init__(self._respond)
         self.received: list[Received] = []
+        self._answering = answering
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Provided
-
-    def do_POST(self) -> None:
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        body = self.rfile.read(int(headers["content-length"]))
-        received = Received(self.command, self.path, headers, body)
-        self.server.received.append(received)
-        status, sent, content = self.server.answering(received)
-        self.send_response(status)
-        for name, value in {**sent, "Content-Length": str(len(content))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Stay quiet."""
+    def _respond(self, peer: Peer) -> None:
+        received = Received.parse(peer.request)
+        self.received.append(received)
+        status, headers, body = self._answering(received)
+        peer.send(message(body, status, headers))
 
 
 def as_json(body: object, status: int = 200, **headers: str) -> Answering:
     return lambda _: (status, headers, json.dumps(body).encode())
-
-
-@contextmanager
-def provided(answering: Answering) -> Iterator[Provided]:
-    with Provided(answering) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @contextmanager

@@ -26,9 +26,9 @@ from tests.pixmill.provider.recorded import (
     REQ_KEY,
     Answering,
     Received,
+    RecordingServer,
     as_json,
     opened,
-    provided,
 )
 
 pytestmark = pytest.mark.usefixtures("keys")
@@ -58,7 +58,7 @@ def test_a_bearer_call_is_one_post_of_exactly_the_bytes_given(
     kind: str, path: str
 ) -> None:
     with (
-        provided(as_json(success())) as server,
+        RecordingServer(as_json(success())) as server,
         opened(kind, server.url + path) as client,
     ):
         result = client.call(BODY, REQ_KEY)
@@ -88,7 +88,7 @@ def test_a_volcengine_call_carries_a_signature_of_the_bytes_that_it_carries(
     if token:
         monkeypatch.setenv("VOLC_SESSION_TOKEN", token)
     with (
-        provided(as_json(success())) as server,
+        RecordingServer(as_json(success())) as server,
         opened("volcengine", server.url) as client,
     ):
         answers = [client.call(body, REQ_KEY) for body in (BODY, b"{}")]
@@ -122,8 +122,8 @@ def test_an_address_and_a_key_given_at_opening_replace_the_configured_ones(
 ) -> None:
     monkeypatch.delenv("PIXMILL_API_KEY")
     with (
-        provided(as_json(success())) as configured,
-        provided(as_json(success())) as server,
+        RecordingServer(as_json(success())) as configured,
+        RecordingServer(as_json(success())) as server,
     ):
         for kind in ("simulator", "gateway"):
             with opened(
@@ -141,7 +141,7 @@ def test_a_simulator_elsewhere_gets_a_made_up_key_where_none_is_set(
 ) -> None:
     monkeypatch.delenv("PIXMILL_API_KEY")
     with (
-        provided(as_json(success())) as server,
+        RecordingServer(as_json(success())) as server,
         opened("simulator", server.url) as client,
     ):
         client.call(BODY, REQ_KEY)
@@ -191,7 +191,7 @@ def test_every_reply_becomes_an_answer_of_one_attempt(
 ) -> None:
     """D1, E1, E2, E4, E10: what to do next is the caller's business, so one call is one attempt."""
     with (
-        provided(as_json(body, status)) as server,
+        RecordingServer(as_json(body, status)) as server,
         opened("gateway", server.url) as client,
     ):
         result = client.call(BODY, REQ_KEY)
@@ -202,7 +202,7 @@ def test_every_reply_becomes_an_answer_of_one_attempt(
 def test_the_rulings_are_those_of_the_requested_operation() -> None:
     """E6."""
     with (
-        provided(as_json(error(50500), 500)) as server,
+        RecordingServer(as_json(error(50500), 500)) as server,
         opened("gateway", server.url) as client,
     ):
         assert client.call(BODY, REQ_KEY).verdict is Verdict.RETRY
@@ -212,7 +212,7 @@ def test_the_rulings_are_those_of_the_requested_operation() -> None:
 def test_retry_after_reaches_the_answer() -> None:
     """D11."""
     answering = as_json(error(50429), 429, **{"Retry-After": "7"})
-    with provided(answering) as server, opened("gateway", server.url) as client:
+    with RecordingServer(answering) as server, opened("gateway", server.url) as client:
         result = client.call(BODY, REQ_KEY)
     assert (result.verdict, result.retry_after) == (Verdict.THROTTLE_RATE, 7)
 
@@ -225,7 +225,7 @@ def test_neither_netrc_nor_proxy_variables_change_a_call(
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with (
-        provided(as_json(success())) as server,
+        RecordingServer(as_json(success())) as server,
         opened("gateway", server.url) as client,
     ):
         assert client.call(BODY, REQ_KEY).verdict is Verdict.SUCCEEDED
@@ -249,7 +249,7 @@ def test_a_key_that_an_answer_quotes_is_left_out_of_it(
             json.dumps({"error": {"message": f"invalid key {sent}"}}).encode(),
         )
 
-    with provided(echo) as server, opened(kind, server.url) as client:
+    with RecordingServer(echo) as server, opened(kind, server.url) as client:
         result = client.call(BODY, REQ_KEY)
     assert result.verdict is Verdict.STOP
     assert "invalid key ***" in (result.message or "")
@@ -260,7 +260,7 @@ def test_a_key_that_an_answer_quotes_with_escapes_is_left_out_of_it_too() -> Non
     """What shows only once the JSON is parsed, in every field that is stored or shown."""
     echo = f'{{"code": {KEY_AS_JSON}, "message": {KEY_AS_JSON}, "request_id": {KEY_AS_JSON}}}'
     with (
-        provided(lambda _: (401, {}, echo.encode())) as server,
+        RecordingServer(lambda _: (401, {}, echo.encode())) as server,
         opened("gateway", server.url) as client,
     ):
         result = client.call(BODY, REQ_KEY)
@@ -310,7 +310,7 @@ def test_a_key_file_is_read_again_when_its_key_is_refused(
         known, _, body = accepting("sk-canary-of-today")(received)
         return status if known == 401 else known, {}, body
 
-    with provided(answering) as server, opened_with(file, server.url) as client:
+    with RecordingServer(answering) as server, opened_with(file, server.url) as client:
         stands = client.call(BODY, REQ_KEY)
         file.write_text("sk-canary-of-today")
         again, good = client.call(BODY, REQ_KEY), client.call(BODY, REQ_KEY)
@@ -335,7 +335,7 @@ def test_where_the_key_file_can_not_be_used_any_more_the_refusal_stands(
     file = tmp_path / "key"
     file.write_text("sk-canary-of-yesterday")
     with (
-        provided(accepting("sk-canary-of-today")) as server,
+        RecordingServer(accepting("sk-canary-of-today")) as server,
         opened_with(file, server.url) as client,
     ):
         file.unlink() if content is None else file.write_text(content)
@@ -354,7 +354,7 @@ def test_a_refusal_that_no_key_mends_stops_with_the_same_key(code: str | int) ->
     answering = as_json(
         error(code) if isinstance(code, int) else gateway_error(code, 100013), 403
     )
-    with provided(answering) as server, opened("gateway", server.url) as client:
+    with RecordingServer(answering) as server, opened("gateway", server.url) as client:
         assert [client.call(BODY, REQ_KEY).verdict for _ in range(2)] == [
             Verdict.STOP
         ] * 2
@@ -372,7 +372,7 @@ def test_all_calls_in_flight_go_on_with_a_rotated_key(tmp_path: Path) -> None:
         return accepting(str(file))(received)
 
     with (
-        provided(answering) as server,
+        RecordingServer(answering) as server,
         opened_with(file, server.url) as client,
         ThreadPoolExecutor(threads) as pool,
     ):
@@ -400,7 +400,10 @@ def test_rotated_keys_of_a_volcengine_account_are_found_as_well(
         "[default]\naccess_key_id = AKLT-old-0123456789\nsecret_access_key = SK-old==\n"
     )
     refusing = as_json(gateway_error("InvalidAccessKey", 100009), 401)
-    with provided(refusing) as server, opened("volcengine", server.url) as client:
+    with (
+        RecordingServer(refusing) as server,
+        opened("volcengine", server.url) as client,
+    ):
         verdicts = [client.call(BODY, REQ_KEY).verdict]
         file.write_text(file.read_text().replace("old", "new"))
         verdicts += [client.call(BODY, REQ_KEY).verdict for _ in range(2)]
@@ -412,7 +415,7 @@ def test_a_short_made_up_key_may_be_a_word_of_the_answer() -> None:
     url = "http://127.0.0.1/simulated/picture.png"
     answering = as_json(success(image_urls=[url]))
     with (
-        provided(answering) as server,
+        RecordingServer(answering) as server,
         opened("simulator", server.url, api_key="simulated") as client,
     ):
         assert client.call(BODY, REQ_KEY).image_urls == (url,)
@@ -430,7 +433,7 @@ def test_threads_share_a_client_and_each_gets_its_own_answer() -> None:
 
     bodies = [f'{{"prompt":"{number}"}}' for number in range(100)]
     with (
-        provided(echo) as server,
+        RecordingServer(echo) as server,
         opened("gateway", server.url) as client,
         ThreadPoolExecutor(8) as pool,
     ):

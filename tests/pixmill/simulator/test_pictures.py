@@ -16,6 +16,7 @@ from pixmill.simulator.painting.painter import paint
 from pixmill.simulator.painting.theme import Theme, read_prompt
 from pixmill.simulator.recipe import Mark, Recipe, pack, recipe_of, unpack
 from tests.pixmill.simulator.conftest import Running, Start
+from tests.real_command import wait_until
 
 Asked = Callable[..., dict[str, Any]]
 
@@ -249,8 +250,7 @@ def test_a_url_dies_when_its_life_ends(start: Start, asked: Asked) -> None:
 
     assert requests.get(url, timeout=30).status_code == 200
     expires = int(url.partition("x-expires=")[2].partition("&")[0])
-    while time.time() < expires:
-        time.sleep(0.05)
+    wait_until(lambda: time.time() >= expires, "its life has ended")
     assert requests.get(url, timeout=30).status_code == 403
 
 

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from tests.pixmill.simulator.conftest import (
     Running,
     Start,
 )
+from tests.real_command import wait_until
 
 Asked = Callable[..., dict[str, Any]]
 
@@ -59,15 +59,6 @@ def is_up(url: str) -> bool:
         requests.get(url, timeout=5)
     except requests.ConnectionError:
         return False
-    return True
-
-
-def ends(url: str, seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while is_up(url):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
     return True
 
 
@@ -323,7 +314,7 @@ def test_an_embedded_simulator_dies_with_its_parent(tmp_path: Path) -> None:
         url = parent.stdout.readline().strip()
         assert is_up(url)
         parent.kill()
-        assert ends(url)
+        wait_until(lambda: not is_up(url), "the end of the simulator")
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_an_embedded_simulator(
@@ -350,7 +341,7 @@ def test_ctrl_c_in_the_terminal_does_not_reach_an_embedded_simulator(
         assert parent.stdin
         parent.stdin.close()
         assert parent.wait(20) == 0
-    assert ends(url)
+    wait_until(lambda: not is_up(url), "the end of the simulator")
 
 
 def test_starting_imports_neither_pandas_nor_pyarrow_nor_sqlalchemy() -> None:

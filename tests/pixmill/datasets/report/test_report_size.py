@@ -19,7 +19,7 @@ from tests.pixmill.datasets.report.sample_datasets import (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("view", ["gallery", "grid"])
-def test_ten_thousand_jobs_open_in_two_seconds(
+def test_of_ten_thousand_jobs_less_than_a_hundred_are_drawn_and_fetched_at_once(
     tmp_path: Path, open_report: Callable[..., OpenReport], view: str
 ) -> None:
     of, axes = config(tmp_path), [axis("scale", 2, 3, 4, 5)]
@@ -29,17 +29,7 @@ def test_ten_thousand_jobs_open_in_two_seconds(
     ]
     publish(of, with_images(jobs_of(rows, axes), of.store_path), axes)
     path = write_report(of)
-    seconds = []
-    for _ in range(3):
-        report = open_report(path, f"view={view}&y=~row")
-        report.page.wait_for_selector(f"#{view} img")
-        # The page is drawn before the load event, whose end closes this figure.
-        seconds.append(
-            report.page.evaluate(
-                "performance.timing.loadEventStart - performance.timing.navigationStart"
-            )
-            / 1000
-        )
-        assert report.page.locator(f"#{view} .open").count() < 100
-        assert len(report.requests) < 100
-    assert min(seconds) < 2  # of three, as the machine may be busy
+    report = open_report(path, f"view={view}&y=~row")
+    report.page.wait_for_selector(f"#{view} img")
+    assert report.page.locator(f"#{view} .open").count() < 100
+    assert len(report.requests) < 100
