@@ -8,8 +8,8 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,6 +137,18 @@ def configure_run(project: Project, url: str, rows: int, **changes: Any) -> str:
         budget={"max_calls": 100_000},
     )
     return project.write_config(**changes)
+
+
+@contextmanager
+def images_blocked(project: Project) -> Iterator[None]:
+    """A store in which no image can be written until the body ends: a file stands for each of its folders."""
+    images = Path(project.config["store"]) / "images"
+    images.mkdir(parents=True)
+    for number in range(256):
+        (images / f"{number:02x}").write_text("in the way")
+    yield
+    for obstacle in images.iterdir():
+        obstacle.unlink()
 
 
 def faults_file(folder: Path, *rules: dict[str, Any]) -> Path:

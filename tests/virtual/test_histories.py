@@ -11,10 +11,15 @@ import pytest
 from tests.virtual.histories import kept_seeds, live_through
 
 SOAK = int(os.environ.get("PIXMILL_SOAK", "1"))
-BLOCKS, SEEDS_OF_A_BLOCK = 8, 20 * SOAK
+SEEDS_OF_A_BLOCK = 20 * SOAK
+BLOCKS = [
+    pytest.param(block, marks=[pytest.mark.slow] if block >= 4 else [])
+    for block in range(8)
+]
+"""Half of the histories are among the quick tests."""
 
 
-@pytest.mark.parametrize("block", range(BLOCKS))
+@pytest.mark.parametrize("block", BLOCKS)
 def test_no_promise_breaks_whatever_happens(
     virtual: None, stores: Path, empty_ledger: Path, block: int
 ) -> None:

@@ -75,6 +75,7 @@ def live(virtual: None, stores: Path, empty_ledger: Path) -> Any:
     return live_each
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "latency", [0.3, 1.2], ids=["the rate binds", "the slots bind"]
 )
@@ -87,6 +88,7 @@ def test_what_an_account_may_do_is_used_by_all_its_processes_together(
     assert counted.refused < 0.01
 
 
+@pytest.mark.slow
 def test_limits_that_are_too_high_in_every_config_are_found_by_all_together(
     live: Any,
 ) -> None:

@@ -8,7 +8,6 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -24,6 +23,7 @@ from tests.pixmill.run_checks import (
     Provider,
     check_bill,
     configure_run,
+    images_blocked,
     ledger,
     run_and_check,
 )
@@ -137,18 +137,6 @@ def test_each_mode_tells_what_became_of_its_pictures(
     assert ledger(config, "SELECT DISTINCT state FROM jobs") == [("succeeded",)]
 
 
-@contextmanager
-def closed(project: Project) -> Iterator[None]:
-    """A store in which no image can be written until the body ends: a file stands for each of its folders."""
-    images = Path(project.config["store"]) / "images"
-    images.mkdir(parents=True)
-    for number in range(256):
-        (images / f"{number:02x}").write_text("in the way")
-    yield
-    for obstacle in images.iterdir():
-        obstacle.unlink()
-
-
 @pytest.mark.parametrize(
     ("mode", "url", "code", "healed"),
     [
@@ -180,7 +168,7 @@ def test_a_store_that_takes_nothing_ends_the_paying_and_what_has_a_url_comes_lat
                 limits={"concurrency": 1},
             )
             folder = load_config(config).dataset_folder
-            with closed(project):
+            with images_blocked(project):
                 if code is None:
                     assert run_config(config)["exit_code"] == 0
                 else:

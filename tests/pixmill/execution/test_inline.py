@@ -11,6 +11,7 @@ from tests.conftest import Project, Simulated, run_config
 from tests.pixmill.run_checks import (
     Provider,
     configure_run,
+    images_blocked,
     ledger,
     run_and_check,
     simulator_charges,
@@ -75,8 +76,6 @@ def test_a_picture_that_can_not_be_stored_is_paid_and_lost(
     simulated: Simulated, project: Project
 ) -> None:
     """B2: the answer is recorded all the same, nothing more is paid, and the row says what is missing."""
-    (Path(project.config["store"])).mkdir()
-    (Path(project.config["store"]) / "images").write_text("in the way")
     config = configure_run(
         project,
         simulated.url,
@@ -84,7 +83,10 @@ def test_a_picture_that_can_not_be_stored_is_paid_and_lost(
         output={"images": "inline"},
         limits={"concurrency": 1},
     )
-    with pytest.raises(PixmillError, match="images can't be stored"):
+    with (
+        images_blocked(project),
+        pytest.raises(PixmillError, match="images can't be stored"),
+    ):
         run_config(config)
     assert simulated.bill.charged == 1
     assert ledger(config, "SELECT state, image_error FROM jobs") == [

@@ -148,6 +148,7 @@ def planned(project: Project, odd: pa.Array, place: Mapping[str, Any]) -> Plan:
     return make_plan(load_config(project.path), None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_column_of_any_type_in_any_place_is_planned_or_refused_in_words(
     project: Project, place: str
