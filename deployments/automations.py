@@ -1,8 +1,10 @@
-"""What Prefect's server does by itself when runs end badly, or not at all: `python -m deployments.automations`.
+"""What Prefect's server does by itself when runs end badly, or not at all: `python -m
+deployments.automations`.
 
-A run without a heartbeat is marked crashed, so that its deployment's place is free again. With PIXMILL_NOTIFY_URL, a
-webhook that takes {"text": …} as Slack, Mattermost and others do, people are told how runs end that need them. Applied
-again, both are renewed.
+A run without a heartbeat is marked crashed, so that its deployment's place is free
+again. With PIXMILL_NOTIFY_URL, a webhook that takes {"text": …} as Slack, Mattermost
+and others do, people are told how runs end that need them. Applied again, both are
+renewed.
 """
 
 import os
@@ -25,7 +27,9 @@ from prefect.client.schemas.objects import StateType
 from flows.run_states import DAMAGED, STATES
 
 SILENCE = timedelta(minutes=2)
-"""How long a run may send no heartbeat: four of those that PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 asks for."""
+"""How long a run may send no heartbeat: four of those that
+PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 asks for.
+"""
 
 TOLD = (
     "Failed",
@@ -44,9 +48,11 @@ _CRASHED = (
 
 
 def dead_runs_are_marked(silence: timedelta = SILENCE) -> AutomationCore:
-    """Mark a run crashed that sent heartbeats and then nothing for `silence`, also not that it had ended.
+    """Mark a run crashed that sent heartbeats and then nothing for `silence`, also not
+    that it had ended.
 
-    That is no proof of its death: who takes its jobs over waits for the lease of their claims.
+    That is no proof of its death: who takes its jobs over waits for the lease of their
+    claims.
     """
     return AutomationCore(
         name="pixmill: dead runs are marked as crashed",
@@ -68,7 +74,9 @@ def dead_runs_are_marked(silence: timedelta = SILENCE) -> AutomationCore:
 
 
 def people_are_told(webhook: UUID) -> AutomationCore:
-    """Send the state of each run that ended in one of `TOLD` through the notification block `webhook`."""
+    """Send the state of each run that ended in one of `TOLD` through the notification
+    block `webhook`.
+    """
     return AutomationCore(
         name="pixmill: people are told",
         trigger=EventTrigger(
@@ -89,7 +97,9 @@ def people_are_told(webhook: UUID) -> AutomationCore:
 
 
 def save_webhook(url: str) -> UUID:
-    """Keep the webhook as a block of the server, its URL as a secret of it; return the block's id."""
+    """Keep the webhook as a block of the server, its URL as a secret of it; return the
+    block's id.
+    """
     block = CustomWebhookNotificationBlock(
         name="pixmill",
         url="{{url}}",

@@ -1,7 +1,9 @@
-"""Bring every run of the work pool to its end before a worker is stopped: `python -m deployments.drain`.
+"""Bring every run of the work pool to its end before a worker is stopped: `python -m
+deployments.drain`.
 
-A worker that is stopped kills its runs, and what they had asked the provider for is in doubt. Cancelled through the
-server instead, a run sends nothing more, waits for its calls, publishes, and goes on when it is started again.
+A worker that is stopped kills its runs, and what they had asked the provider for is in
+doubt. Cancelled through the server instead, a run sends nothing more, waits for its
+calls, publishes, and goes on when it is started again.
 """
 
 import sys
@@ -27,7 +29,8 @@ _UNDERWAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 def drain(client: SyncPrefectClient, seconds: float = SECONDS) -> list[str]:
-    """Pause the pool and cancel its runs; return the names of those that have not ended after `seconds`.
+    """Pause the pool and cancel its runs; return the names of those that have not ended
+    after `seconds`.
 
     The pool stays paused: `deployments/deploy.sh` lets it go on.
     """

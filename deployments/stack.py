@@ -1,7 +1,9 @@
-"""The stack of compose.yaml as local processes, for machines without containers: `python -m deployments.stack`.
+"""The stack of compose.yaml as local processes, for machines without containers:
+`python -m deployments.stack`.
 
-PostgreSQL from a wheel, a Prefect server with authentication and CSRF protection on, the work pool, the deployments,
-the automations and a worker. It listens on loopback only, keeps all it has in one folder, and Ctrl-C ends all of it.
+PostgreSQL from a wheel, a Prefect server with authentication and CSRF protection on,
+the work pool, the deployments, the automations and a worker. It listens on loopback
+only, keeps all it has in one folder, and Ctrl-C ends all of it.
 """
 
 import argparse
@@ -66,7 +68,9 @@ class Stack(NamedTuple):
         return server
 
     def deploy(self) -> None:
-        """Make work pool, deployments and automations what this project says. Raises PixmillError where that fails."""
+        """Make work pool, deployments and automations what this project says. Raises
+        PixmillError where that fails.
+        """
         self._carry_out(str(ROOT / "deployments" / "deploy.sh"))
 
     def drain(self) -> None:
@@ -74,7 +78,9 @@ class Stack(NamedTuple):
         self._carry_out(sys.executable, "-m", "deployments.drain")
 
     def worker(self, *options: str) -> subprocess.Popen[bytes]:
-        """Start a worker that runs flows as processes of this machine; its log is in the stack's folder."""
+        """Start a worker that runs flows as processes of this machine; its log is in
+        the stack's folder.
+        """
         arguments = [
             "-m",
             "prefect",
@@ -123,7 +129,9 @@ def running_stack(
 
 
 def client_environment(folder: Path, port: int, store: Path) -> dict[str, str]:
-    """Return the environment by which this machine's Prefect reaches the server, and finds project and store."""
+    """Return the environment by which this machine's Prefect reaches the server, and
+    finds project and store.
+    """
     return {
         **{
             name: value
@@ -148,7 +156,9 @@ def client_environment(folder: Path, port: int, store: Path) -> dict[str, str]:
 def server_environment(
     client: Mapping[str, str], port: int, database: str
 ) -> dict[str, str]:
-    """Return the environment of the server: authentication and CSRF protection on, its own page the only origin."""
+    """Return the environment of the server: authentication and CSRF protection on, its
+    own page the only origin.
+    """
     return {
         **{name: value for name, value in client.items() if name not in KEYS},
         "PREFECT_SERVER_API_HOST": "127.0.0.1",

@@ -99,7 +99,9 @@ def _count_workers(client: Any, run: ActiveRun) -> int:
 
 @flow(name="generate-dataset")
 def _named_flow() -> None:
-    """What a worker is told of the flow: the real one may have been loaded from a file that the worker can't import."""
+    """What a worker is told of the flow: the real one may have been loaded from a file
+    that the worker can't import.
+    """
 
 
 def _context_for_workers() -> FlowRunContext:

@@ -24,10 +24,12 @@ def generate_dataset(
     limit: int | None = None,
     new_store: bool = False,
 ) -> dict[str, Any]:
-    """Generate the dataset of the config file `config` and return what `pixmill run --json` says.
+    """Generate the dataset of the config file `config` and return what `pixmill run
+    --json` says.
 
-    `overrides` are `--set` entries, `limit` caps the job keys that are paid for, `new_store` agrees that a
-    real provider's ledger does not exist yet. A flow run never asks: spending needs a cap in the config.
+    `overrides` are `--set` entries, `limit` caps the job keys that are paid for,
+    `new_store` agrees that a real provider's ledger does not exist yet. A flow run
+    never asks: spending needs a cap in the config.
     """
     deployed = runtime.deployment.id is not None
     if deployed:

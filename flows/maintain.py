@@ -1,4 +1,6 @@
-"""Flow: what was published is repaired where it can be, then read again to the last byte. It never pays."""
+"""Flow: what was published is repaired where it can be, then read again to the last
+byte. It never pays.
+"""
 
 from typing import Any
 
@@ -14,7 +16,8 @@ from tasks.maintenance import repair_images, verify_dataset
 
 @flow(name="maintain-dataset", persist_result=False)
 def maintain_dataset(config: str, overrides: list[str] | None = None) -> dict[str, Any]:
-    """Fetch the missing images of the config file `config`, publish, verify; return what both commands say.
+    """Fetch the missing images of the config file `config`, publish, verify; return
+    what both commands say.
 
     `overrides` are `--set` entries.
     """

@@ -1,7 +1,9 @@
-"""How a flow run ends: the state that its owner sees in Prefect, and whose message a notification carries.
+"""How a flow run ends: the state that its owner sees in Prefect, and whose message a
+notification carries.
 
-A run that stopped at its budget did what it was told to and is no crash; one that its breaker or the provider's
-account stopped needs somebody. Automations know the endings by these names: Prefect's events are called after them.
+A run that stopped at its budget did what it was told to and is no crash; one that its
+breaker or the provider's account stopped needs somebody. Automations know the endings
+by these names: Prefect's events are called after them.
 """
 
 from collections.abc import Mapping
@@ -29,10 +31,12 @@ DAMAGED = (StateType.FAILED, "StoreDamaged")
 def run_state(
     report: Mapping[str, Any], currency: str, command: str, *, deployed: bool
 ) -> Any:
-    """Return the state of a run whose `report` is in `currency`; its result is the report, `command` what to type next.
+    """Return the state of a run whose `report` is in `currency`; its result is the
+    report, `command` what to type next.
 
-    A flow that was called in Python has a caller who reads the report, so it never raises for what stands there: only
-    in a deployment is the state all that anybody sees.
+    A flow that was called in Python has a caller who reads the report, so it never
+    raises for what stands there: only in a deployment is the state all that anybody
+    sees.
     """
     cost = "cost unknown" if report["cost"] is None else money(report["cost"], currency)
     spent = f"{report['succeeded']:,} of {report['jobs']:,} jobs succeeded, {report['calls']:,} calls, {cost}"
@@ -45,7 +49,9 @@ def run_state(
 
 
 def failure_state(error: PixmillError, command: str) -> Any:
-    """Return the state of a deployment's flow run that `error` ended, with how to fix it and what to type next."""
+    """Return the state of a deployment's flow run that `error` ended, with how to fix
+    it and what to type next.
+    """
     hint = f"; {error.hint}" if error.hint else ""
     return State(
         type=StateType.FAILED, name="Failed", message=f"{error}{hint}; next: {command}"
@@ -59,9 +65,11 @@ def maintenance_state(
     *,
     deployed: bool,
 ) -> Any:
-    """Return the state of a repair and the verification after it; its result is what both said.
+    """Return the state of a repair and the verification after it; its result is what
+    both said.
 
-    `typed` is the config as it is typed after a command. Images that are lost are known to be, and no damage.
+    `typed` is the config as it is typed after a command. Images that are lost are known
+    to be, and no damage.
     """
     missing = f"{repaired['image_pending']:,} pending, {repaired['image_lost']:,} lost"
     said = f"{repaired['images']:,} images read, {repaired['fetched']:,} fetched, {missing}; nothing was paid"

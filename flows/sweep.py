@@ -1,4 +1,6 @@
-"""Flow: a sweep that is ordered by a form. Prefect shows the types of this signature as fields, ranges and choices."""
+"""Flow: a sweep that is ordered by a form. Prefect shows the types of this signature as
+fields, ranges and choices.
+"""
 
 import json
 from typing import Annotated, Any

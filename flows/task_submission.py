@@ -20,7 +20,9 @@ Submit = Callable[[list[Job]], Future]
 
 
 def submit_chunks(run: ActiveRun) -> None:
-    """Pay for the chunks of `run`, each in a task run. One that Prefect cancels is drained, as by a signal."""
+    """Pay for the chunks of `run`, each in a task run. One that Prefect cancels is
+    drained, as by a signal.
+    """
     if not run.prepared.to_pay:
         return  # no workers are started for nothing
     window: dict[Future, list[Job]] = {}

@@ -1,4 +1,6 @@
-"""Task: one chunk of jobs, paid for and recorded. Payment, retries, limits and caching are the library's."""
+"""Task: one chunk of jobs, paid for and recorded. Payment, retries, limits and caching
+are the library's.
+"""
 
 from typing import Any
 

@@ -12,7 +12,9 @@ from pixmill.execution.repair import repair
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def repair_images(config: Config) -> dict[str, Any]:
-    """Fetch the images that are not there while their URLs live; return what `pixmill repair --json` says."""
+    """Fetch the images that are not there while their URLs live; return what `pixmill
+    repair --json` says.
+    """
     return repair(config).as_dict()
 
 

@@ -22,9 +22,11 @@ SECONDS = 3.0
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def show_results(run_id: str, summary: dict[str, Any]) -> None:
-    """Make a table of what `run --json` says, a link to the report and a table of the failures by code.
+    """Make a table of what `run --json` says, a link to the report and a table of the
+    failures by code.
 
-    The run is over and published: a server that is gone, or hangs, changes nothing of that.
+    The run is over and published: a server that is gone, or hangs, changes nothing of
+    that.
     """
     showing = start_thread(
         partial(_show, active_run(run_id), summary), "pixmill-artifact"

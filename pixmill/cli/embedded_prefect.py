@@ -1,8 +1,10 @@
-"""An embedded Prefect server for machines that have none: started while the plan is made, stopped after the run.
+"""An embedded Prefect server for machines that have none: started while the plan is
+made, stopped after the run.
 
-Prefect's own ephemeral server shares the terminal's process group, so a Ctrl-C kills it under a run that drains. This
-one has a session of its own, a free port on loopback, no telemetry and no UI, and keeps its history in a folder of the
-user, not in the store. Nothing here imports Prefect: its settings are environment variables.
+Prefect's own ephemeral server shares the terminal's process group, so a Ctrl-C kills it
+under a run that drains. This one has a session of its own, a free port on loopback, no
+telemetry and no UI, and keeps its history in a folder of the user, not in the store.
+Nothing here imports Prefect: its settings are environment variables.
 """
 
 import fcntl
@@ -47,10 +49,11 @@ _PROGRAM = ("-P", "-m", "uvicorn", "prefect.server.api.server:create_app", "--fa
 
 
 class EmbeddedServer:
-    """A Prefect API server of this process. Start it early with the constructor, then `use` it, then `close` it.
+    """A Prefect API server of this process. Start it early with the constructor, then
+    `use` it, then `close` it.
 
-    It gets a socket that listens already, so that whoever answers there is this server, and no other process can take
-    the port in between.
+    It gets a socket that listens already, so that whoever answers there is this server,
+    and no other process can take the port in between.
     """
 
     def __init__(self) -> None:
@@ -81,7 +84,9 @@ class EmbeddedServer:
         self._open.callback(stop_child, self._process)
 
     def use(self) -> None:
-        """Wait until the server answers and make it the API of this process, and its settings the only ones."""
+        """Wait until the server answers and make it the API of this process, and its
+        settings the only ones.
+        """
         deadline = time.monotonic() + START_SECONDS
         with requests.Session() as session:
             # No proxy and no .netrc of the user is about a server on loopback.
@@ -111,7 +116,9 @@ class EmbeddedServer:
             return False
 
     def _claim_home(self) -> Path:
-        """Return this user's server folder, or a temporary one while another run uses it: SQLite takes one server."""
+        """Return this user's server folder, or a temporary one while another run uses
+        it: SQLite takes one server.
+        """
         try:
             state = _state_folder() / "pixmill" / "prefect"
             state.mkdir(parents=True, exist_ok=True)
@@ -128,7 +135,9 @@ class EmbeddedServer:
 
 
 def _state_folder() -> Path:
-    """Where programs of this user keep their state: XDG_STATE_HOME where that is an absolute path."""
+    """Where programs of this user keep their state: XDG_STATE_HOME where that is an
+    absolute path.
+    """
     named = Path(os.environ.get("XDG_STATE_HOME", ""))
     return named if named.is_absolute() else Path.home() / ".local" / "state"
 

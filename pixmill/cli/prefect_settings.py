@@ -1,7 +1,9 @@
-"""What Prefect and what it builds on read from environment and files, before anything of it is imported.
+"""What Prefect and what it builds on read from environment and files, before anything
+of it is imported.
 
-A user's Prefect may be set up for other work: servers, keys, certificates, logging, proxies. Where a run has a server
-of its own none of that is about it, and some of it would keep client and server apart.
+A user's Prefect may be set up for other work: servers, keys, certificates, logging,
+proxies. Where a run has a server of its own none of that is about it, and some of it
+would keep client and server apart.
 """
 
 import logging
@@ -49,7 +51,9 @@ _ALONE = {
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
     "PREFECT_TESTING_TEST_MODE": "false",
 }
-"""Said outright, as Prefect also reads `.env`, `prefect.toml` and `pyproject.toml` of the working directory."""
+"""Said outright, as Prefect also reads `.env`, `prefect.toml` and `pyproject.toml` of
+the working directory.
+"""
 
 _SYSTEM = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TZDIR|TMPDIR|TEMP|TMP|SYSTEMROOT"
@@ -64,10 +68,12 @@ _NO_PROXY = re.compile(r"[\w.*:/-]+")
 def configured_api(
     environment: Mapping[str, str] = os.environ, folder: Path | None = None
 ) -> str | None:
-    """Return the URL of the API that Prefect would use in `folder` (the working directory), `None` without one.
+    """Return the URL of the API that Prefect would use in `folder` (the working
+    directory), `None` without one.
 
-    It is looked for where Prefect looks, the first that names one counts, an empty one too: the environment, `.env`,
-    `prefect.toml`, `pyproject.toml`, the active profile. Raises ConfigError for a file that Prefect can't read.
+    It is looked for where Prefect looks, the first that names one counts, an empty one
+    too: the environment, `.env`, `prefect.toml`, `pyproject.toml`, the active profile.
+    Raises ConfigError for a file that Prefect can't read.
     """
     here = Path() if folder is None else folder
     of_environment = {name.upper(): value for name, value in environment.items()}
@@ -77,9 +83,11 @@ def configured_api(
 
 
 def configure_prefect(*, embedded: bool = False) -> None:
-    """Set the environment in which a command imports Prefect: no telemetry, and on the terminal only our own words.
+    """Set the environment in which a command imports Prefect: no telemetry, and on the
+    terminal only our own words.
 
-    With an `embedded` server its client gives up after seconds: one that died does not come back.
+    With an `embedded` server its client gives up after seconds: one that died does not
+    come back.
     """
     _leave_out_broken_certificates()
     # Nothing here is traced, and a propagator that is not installed is fatal.
@@ -126,7 +134,9 @@ def _describe_problems(error: "ValidationError") -> Iterator[str]:
 
 
 def client_settings(home: Path, api_url: str) -> dict[str, str]:
-    """Return the PREFECT_ variables of a client whose server keeps its files in `home`, in place of all others."""
+    """Return the PREFECT_ variables of a client whose server keeps its files in `home`,
+    in place of all others.
+    """
     kept = {
         name: os.environ[name] for name in (*_OF_THIS_RUN, *QUIET) if name in os.environ
     }
@@ -134,9 +144,11 @@ def client_settings(home: Path, api_url: str) -> dict[str, str]:
 
 
 def server_environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a server that keeps its files in `home`: the system's, and its own `settings`.
+    """Return the environment of a server that keeps its files in `home`: the system's,
+    and its own `settings`.
 
-    Nothing else of this process is handed on: no key of whatever name, and no other server's settings.
+    Nothing else of this process is handed on: no key of whatever name, and no other
+    server's settings.
     """
     system = {
         name: value for name, value in os.environ.items() if _SYSTEM.fullmatch(name)
@@ -145,10 +157,11 @@ def server_environment(home: Path, settings: Mapping[str, str]) -> dict[str, str
 
 
 def keep_loopback_off_proxies() -> None:
-    """Let no proxy of the environment stand between Prefect's client and a server on this machine.
+    """Let no proxy of the environment stand between Prefect's client and a server on
+    this machine.
 
-    Its client looks at every proxy variable when it is made, and fails for one that it can't use, whatever NO_PROXY
-    says. The ones that it can are left for buckets.
+    Its client looks at every proxy variable when it is made, and fails for one that it
+    can't use, whatever NO_PROXY says. The ones that it can are left for buckets.
     """
     for name in list(os.environ):
         if name.lower() == "all_proxy" or (
@@ -163,7 +176,9 @@ def keep_loopback_off_proxies() -> None:
 
 
 def _leave_out_broken_certificates() -> None:
-    """Forget a SSL_CERT_FILE that can't be read, and say so: Prefect can't even be imported with it."""
+    """Forget a SSL_CERT_FILE that can't be read, and say so: Prefect can't even be
+    imported with it.
+    """
     path = os.environ.get("SSL_CERT_FILE")
     if not path:
         return
@@ -198,7 +213,9 @@ def _is_usable(name: str) -> bool:
 
 
 def _files(home: Path) -> dict[str, str]:
-    """The files that Prefect reads and writes: those in `home`, where no user's profile or logging is."""
+    """The files that Prefect reads and writes: those in `home`, where no user's profile
+    or logging is.
+    """
     return {
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),

@@ -1,4 +1,6 @@
-"""The progress of a run on a terminal: one block that is worth watching, or one plain line every few seconds."""
+"""The progress of a run on a terminal: one block that is worth watching, or one plain
+line every few seconds.
+"""
 
 import sys
 import threading

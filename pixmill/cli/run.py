@@ -89,7 +89,9 @@ def run(
 
 
 class RunRequest(NamedTuple):
-    """What a person ordered: a config as it was read, how it was named, and how far they agreed to it beforehand."""
+    """What a person ordered: a config as it was read, how it was named, and how far
+    they agreed to it beforehand.
+    """
 
     settings: "Config"
     config: str
@@ -118,7 +120,9 @@ class RunRequest(NamedTuple):
 
 
 def pay(order: RunRequest, *, as_json: bool) -> NoReturn:
-    """Carry an order out, say how that went and end the process with its exit code, whether anybody reads or not."""
+    """Carry an order out, say how that went and end the process with its exit code,
+    whether anybody reads or not.
+    """
     from pixmill.execution.run_summary import RunSummary
 
     paying = _Paying(order, as_json)
@@ -134,10 +138,12 @@ def pay(order: RunRequest, *, as_json: bool) -> NoReturn:
 
 
 class _Paying:
-    """An order that is being carried out, and what signals do to it while its run does not take them itself.
+    """An order that is being carried out, and what signals do to it while its run does
+    not take them itself.
 
-    Before a run begins nothing was sent, so that the first one ends it. Once it is over all is recorded, and what is
-    left (Prefect's events, its server) ends soon, so that only a person who insists does not wait for that.
+    Before a run begins nothing was sent, so that the first one ends it. Once it is over
+    all is recorded, and what is left (Prefect's events, its server) ends soon, so that
+    only a person who insists does not wait for that.
     """
 
     def __init__(self, order: RunRequest, as_json: bool) -> None:
@@ -228,7 +234,9 @@ def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
 
 
 class _Server:
-    """The embedded Prefect server of this command, where nothing that Prefect reads names another."""
+    """The embedded Prefect server of this command, where nothing that Prefect reads
+    names another.
+    """
 
     def __init__(self, stack: ExitStack, *, early: bool) -> None:
         self._stack = stack
@@ -279,7 +287,9 @@ def _say_rehearsed(run: "PreparedRun") -> None:
 
 
 def _agree(run: "PreparedRun", order: RunRequest) -> None:
-    """Ask on a terminal; without one hold the run to its rules, a rehearsal to none. Raises SpendingRefused."""
+    """Ask on a terminal; without one hold the run to its rules, a rehearsal to none.
+    Raises SpendingRefused.
+    """
     from pixmill.execution.spending_rules import (
         changes_since_last_run,
         check_invalid,
@@ -372,7 +382,9 @@ def _finish_without_prefect(run: "PreparedRun", error: Exception) -> "RunSummary
 
 
 def _deliver_events() -> None:
-    """Wait a while for Prefect's events to be sent, before the server that takes them is stopped."""
+    """Wait a while for Prefect's events to be sent, before the server that takes them
+    is stopped.
+    """
     from prefect.events.worker import EventsWorker
 
     worker = EventsWorker.instance()

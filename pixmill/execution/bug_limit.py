@@ -7,11 +7,15 @@ from pixmill.execution.stop_signal import StopSignal
 from pixmill.redaction import mask_secrets
 
 MOST_BUGS = 5
-"""Faults after which a run sends nothing more: a program that fails on every answer must not pay for a whole table."""
+"""Faults after which a run sends nothing more: a program that fails on every answer
+must not pay for a whole table.
+"""
 
 
 class BugLimit:
-    """Counts internal errors of one part of a run, and stops the run at `MOST_BUGS`. Thread-safe."""
+    """Counts internal errors of one part of a run, and stops the run at `MOST_BUGS`.
+    Thread-safe.
+    """
 
     def __init__(self, stop: StopSignal) -> None:
         self._stop = stop

@@ -1,4 +1,5 @@
-"""Letting the ledger forget the image files that are gone or damaged, so that they count as missing and are fetched.
+"""Letting the ledger forget the image files that are gone or damaged, so that they
+count as missing and are fetched.
 
 What the ledger forgets is where a file was, never that it was paid for.
 """
@@ -26,7 +27,9 @@ from pixmill.storage.integrity import THREADS, NamedImage
 
 @dataclass
 class Checked:
-    """How many image files were hashed, and how many of them the ledger forgot for being gone or damaged."""
+    """How many image files were hashed, and how many of them the ledger forgot for
+    being gone or damaged.
+    """
 
     images: int = 0
     forgotten: int = 0
@@ -35,7 +38,9 @@ class Checked:
 def drop_damaged_records(
     config: Config, on_progress: Callable[[Checked], None]
 ) -> Checked:
-    """Let the ledger forget the files, among those of the config's jobs, that are gone or not what was stored."""
+    """Let the ledger forget the files, among those of the config's jobs, that are gone
+    or not what was stored.
+    """
     ledger = open_ledger(config.ledger_address)
     if ledger is None:
         raise PixmillError(f"{config.ledger_address} could not be opened")
@@ -52,7 +57,9 @@ def drop_damaged_records(
 
 
 def _checks(config: Config, ledger: Ledger, pool: ThreadPoolExecutor) -> Iterator[bool]:
-    """Check files batch by batch; yield for each job's images, and each input image, whether it was forgotten."""
+    """Check files batch by batch; yield for each job's images, and each input image,
+    whether it was forgotten.
+    """
     plan = make_plan(config, ledger)
     seen = set[int]()
     position = 0
@@ -70,7 +77,9 @@ def _checks(config: Config, ledger: Ledger, pool: ThreadPoolExecutor) -> Iterato
 
 
 def _look_up_images(ledger: Ledger, jobs: JobBatch) -> pa.Table:
-    """What the ledger has of the images of each position. Those that wait for the store may be on another machine."""
+    """What the ledger has of the images of each position. Those that wait for the store
+    may be on another machine.
+    """
     names = ["images", "output_urls", "image_error"]
     known = pa.concat_tables(part.select(names) for part in ledger.outcomes(jobs.keys))
     # An error says that the store did not take the files yet.

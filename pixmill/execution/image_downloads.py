@@ -34,13 +34,17 @@ URL_LIFE_MICROS = 24 * 3600 * 1_000_000
 """The documented life of an output URL, for those that do not name their end."""
 
 HELD_BYTES = 256 << 20
-"""Bytes of images that came inside answers and could not be written, which are held to be written when a run drains."""
+"""Bytes of images that came inside answers and could not be written, which are held to
+be written when a run drains.
+"""
 
 TRIES_AGAIN = (0.0, 1.0, 2.0)
 """Seconds before each further try to write what is held."""
 
 MOST_WAITING = 1_000
-"""Paid jobs that wait for their images, beyond which none is paid for: their URLs live for a day."""
+"""Paid jobs that wait for their images, beyond which none is paid for: their URLs live
+for a day.
+"""
 
 LOOK_SECONDS = 0.2
 """How often whoever waits for room looks whether there is some."""
@@ -101,7 +105,9 @@ class Downloads:
     # Images inside answers
 
     def keep(self, images: Sequence[bytes]) -> StoredImages:
-        """Store images that came inside an answer, before that is recorded: no URL leads to them again."""
+        """Store images that came inside an answer, before that is recorded: no URL
+        leads to them again.
+        """
         return self._save("that came inside an answer", images)
 
     def note(
@@ -111,9 +117,11 @@ class Downloads:
         images: Sequence[bytes],
         stored: StoredImages,
     ) -> None:
-        """Write down what is amiss with the `images` of an answer that is recorded with its `urls`.
+        """Write down what is amiss with the `images` of an answer that is recorded with
+        its `urls`.
 
-        Those that could not be written are held, as far as `HELD_BYTES` go, and tried again by `close`.
+        Those that could not be written are held, as far as `HELD_BYTES` go, and tried
+        again by `close`.
         """
         if stored.error is None or (urls and stored.files is None):
             return
@@ -153,7 +161,9 @@ class Downloads:
             return pending
 
     def fetch_in_turn(self, missing: Iterable[MissingImages]) -> None:
-        """Fetch what is missing in its order, as many at a time as there are threads, until the run stops."""
+        """Fetch what is missing in its order, as many at a time as there are threads,
+        until the run stops.
+        """
         fetching = set[Future[StoredImages]]()
         for images in missing:
             while len(fetching) >= THREADS and not self._stop.is_set:
@@ -176,7 +186,9 @@ class Downloads:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def end_soon(self) -> None:
-        """Let fetches work for `END_SECONDS`, then end them; those images stay pending. From any thread."""
+        """Let fetches work for `END_SECONDS`, then end them; those images stay pending.
+        From any thread.
+        """
         with self._lock:
             if self._ender:
                 return
@@ -243,7 +255,9 @@ class Downloads:
         return StoredImages(known, _LOST if is_dead else _PENDING)
 
     def _are_stored(self, files: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether the store has images by now, which may have waited for it on this machine or on another."""
+        """Whether the store has images by now, which may have waited for it on this
+        machine or on another.
+        """
         try:
             return all(
                 self._store.problem(NamedImage(file["file_name"], file["bytes"]))
@@ -306,7 +320,9 @@ class Downloads:
             return error.image
 
     def _note_bug(self, which: str, error: Exception) -> None:
-        """Note a fault of this program. One costs an image that stays missing; many of them end the paying."""
+        """Note a fault of this program. One costs an image that stays missing; many of
+        them end the paying.
+        """
         self._bugs.note(error)
         log.exception("the image %s met an internal error", which)
 
@@ -325,6 +341,8 @@ class Downloads:
 
 
 def urls_expire_at(urls: Sequence[str], answered_at: int) -> int:
-    """When the first of `urls` dies, in microseconds: as it says itself, or a day after the answer."""
+    """When the first of `urls` dies, in microseconds: as it says itself, or a day after
+    the answer.
+    """
     ends = [int(end.timestamp() * 1e6) for url in urls if (end := url_expiry(url))]
     return min(ends, default=answered_at + URL_LIFE_MICROS)

@@ -129,7 +129,8 @@ def build_attempt(
 
 
 def in_doubt_by(error: Exception, response: Response | None = None) -> Response:
-    """Return the answer that stands for a call that `error`, a fault of this program, made an end of.
+    """Return the answer that stands for a call that `error`, a fault of this program,
+    made an end of.
 
     Of a `response` that could not be judged or written down stays what may help its
     owner: whether it was charged, its request id and its URLs.

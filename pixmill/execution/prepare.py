@@ -215,13 +215,14 @@ def prepare(
     faults: Path | None = None,
     flow_parameters: FlowParameters | None = None,
 ) -> PreparedRun:
-    """Open the ledger, look at input images where the config wants that, and plan a run; nothing is paid.
+    """Open the ledger, look at input images where the config wants that, and plan a
+    run; nothing is paid.
 
-    `retried` are jobs to pay for again; they are marked when the run starts. `on_inputs`
-    is called with how far the look is. `faults` is a file of what the built-in simulator
-    does wrong, to rehearse with. `flow_parameters` name the flow that takes the run over.
-    Raises TableError (also for a table that could never be published), LedgerError, and
-    PixmillError where images can't be kept.
+    `retried` are jobs to pay for again; they are marked when the run starts.
+    `on_inputs` is called with how far the look is. `faults` is a file of what the
+    built-in simulator does wrong, to rehearse with. `flow_parameters` name the flow
+    that takes the run over. Raises TableError (also for a table that could never be
+    published), LedgerError, and PixmillError where images can't be kept.
     """
     ledger = open_ledger(config.ledger_address)
     if ledger is None:

@@ -1,7 +1,9 @@
-"""Bringing back images that were paid for and are gone or damaged, without a paid call: from URLs that still live.
+"""Bringing back images that were paid for and are gone or damaged, without a paid call:
+from URLs that still live.
 
-The ledger first forgets the files that are not what it believes, so that they count as missing; then whatever is
-missing is fetched, what dies soonest first, and the dataset is published anew. What can't be had is listed.
+The ledger first forgets the files that are not what it believes, so that they count as
+missing; then whatever is missing is fetched, what dies soonest first, and the dataset
+is published anew. What can't be had is listed.
 """
 
 from collections import Counter
@@ -48,7 +50,9 @@ _MISSING = ("image_pending", "image_lost")
 
 
 class MissingImage(NamedTuple):
-    """A row whose image is not there: `image_pending` while its URL lives, `image_lost` where it is gone for good."""
+    """A row whose image is not there: `image_pending` while its URL lives, `image_lost`
+    where it is gone for good.
+    """
 
     row_number: int
     row_key: str
@@ -58,9 +62,11 @@ class MissingImage(NamedTuple):
 
 @dataclass
 class Repaired:
-    """What a repair found and did. `codes` counts the rows without their image by code; the first are listed.
+    """What a repair found and did. `codes` counts the rows without their image by code;
+    the first are listed.
 
-    `missing_inputs` counts the rows that are paid for and lack the input image that `input.images: keep` wants.
+    `missing_inputs` counts the rows that are paid for and lack the input image that
+    `input.images: keep` wants.
     """
 
     checked: Checked
@@ -72,7 +78,9 @@ class Repaired:
 
     @property
     def exit_code(self) -> int:
-        """0 where nothing is missing any more, 3 where something is, 130 where it was interrupted."""
+        """0 where nothing is missing any more, 3 where something is, 130 where it was
+        interrupted.
+        """
         if self.report.exit_code == EXIT_INTERRUPTED:
             return EXIT_INTERRUPTED
         return 3 if self.codes or self.missing_inputs else 0
@@ -97,11 +105,14 @@ def repair(
     on_progress: Callable[[Checked], None] = lambda _: None,
     on_inputs: Callable[[InputCounts], None] = lambda _: None,
 ) -> Repaired:
-    """Fetch the images that `config` paid for and that are missing, publish, and return what is still missing.
+    """Fetch the images that `config` paid for and that are missing, publish, and return
+    what is still missing.
 
-    `on_progress` is called with the files hashed so far, `on_inputs` with the input images checked so far, where they
-    are kept. Call it in the main thread: the first Ctrl-C ends the fetching and publishes. Raises UserError where there
-    is no ledger or no folder of images, TableError, LedgerError, and PixmillError where images can't be stored.
+    `on_progress` is called with the files hashed so far, `on_inputs` with the input
+    images checked so far, where they are kept. Call it in the main thread: the first
+    Ctrl-C ends the fetching and publishes. Raises UserError where there is no ledger or
+    no folder of images, TableError, LedgerError, and PixmillError where images can't be
+    stored.
     """
     # Refused before a ledger is made: an empty one would forget every image.
     _check_ledger(config)
@@ -138,7 +149,9 @@ def _check_ledger(config: Config) -> None:
 
 
 def _soonest_first(run: ActiveRun) -> Iterator[MissingImages]:
-    """Yield what is missing and may be had, by the ends of the URLs. Between the passes only keys are kept."""
+    """Yield what is missing and may be had, by the ends of the URLs. Between the passes
+    only keys are kept.
+    """
     # Keys and instants of a million images are 72 MB; the URLs would be a gigabyte.
     keys, ends = _missing_keys(run)
     order = np.argsort(ends, kind="stable")
@@ -175,7 +188,8 @@ def _missing_keys(run: ActiveRun) -> tuple[NDArray[np.bytes_], NDArray[np.int64]
 
 @contextmanager
 def _damaged_dataset_aside(config: Config) -> Iterator[None]:
-    """Take a dataset that is not what its manifest says out of the way, or it would become a version in `history/`.
+    """Take a dataset that is not what its manifest says out of the way, or it would
+    become a version in `history/`.
 
     It comes back if the body fails.
     """

@@ -1,6 +1,8 @@
-"""What `pixmill retry` asks for: the jobs of a config that have an outcome and are to be paid for once more.
+"""What `pixmill retry` asks for: the jobs of a config that have an outcome and are to
+be paid for once more.
 
-Outcomes and their codes are the ledger's; a condition reads the published dataset, which has the columns for it.
+Outcomes and their codes are the ledger's; a condition reads the published dataset,
+which has the columns for it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,14 +26,18 @@ BATCH_ROWS = 8_000
 
 @dataclass(frozen=True)
 class RetrySelection:
-    """Jobs with one of `statuses`, with one of `codes` and among `keys`; `None` is no restriction."""
+    """Jobs with one of `statuses`, with one of `codes` and among `keys`; `None` is no
+    restriction.
+    """
 
     statuses: frozenset[str] | None
     codes: frozenset[str] | None
     keys: frozenset[str] | None
 
     def select(self, ledger: Ledger, keys: Sequence[str | None]) -> Mapping[int, int]:
-        """Return by position which of `keys` these are, with the number of attempts that each has had."""
+        """Return by position which of `keys` these are, with the number of attempts
+        that each has had.
+        """
         found = ledger.read(queries.settled, keys)
         chosen = pc.is_in(found["state"], pa.array(list(self.statuses or SETTLED)))
         if self.codes is not None:
@@ -60,9 +66,11 @@ class RetrySelection:
 def select_for_retry(
     config: Config, statuses: Collection[str], codes: Collection[str], where: str | None
 ) -> RetrySelection:
-    """Read what a person asked for: jobs that fit all of it; those that failed where neither status nor code is given.
+    """Read what a person asked for: jobs that fit all of it; those that failed where
+    neither status nor code is given.
 
-    Raises UserError for an unknown status, for a condition that does not fit the dataset, and where there is none.
+    Raises UserError for an unknown status, for a condition that does not fit the
+    dataset, and where there is none.
     """
     for status in statuses:
         if status not in SETTLED:

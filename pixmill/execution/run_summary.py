@@ -56,9 +56,11 @@ _ROUNDING = 1e-6
 
 
 def judge(published: Published, accept: Accept, left_out: int = 0) -> tuple[int, str]:
-    """Return exit code and reason: 3 where a run brought more problems than `accept` allows; old ones are not new.
+    """Return exit code and reason: 3 where a run brought more problems than `accept`
+    allows; old ones are not new.
 
-    Jobs without an outcome are a problem as well, but for those `left_out` by `--limit` or left to another run.
+    Jobs without an outcome are a problem as well, but for those `left_out` by `--limit`
+    or left to another run.
     """
     counts = published.counts
     allowed = {
@@ -147,10 +149,12 @@ def _cost_of(config: Config, ledger: Ledger, run_id: str) -> float | None:
 def update_report_page(
     config: Config, published: Published, is_hurried: Callable[[], bool] = lambda: False
 ) -> str | None:
-    """Bring the report's page up to date and say where it is; a run that paid is no failure for want of a page.
+    """Bring the report's page up to date and say where it is; a run that paid is no
+    failure for want of a page.
 
-    Once it `is_hurried` no more thumbnails are made, and the page counts as older than the dataset: whoever comes next
-    makes it anew, as one that a killed run did not get to.
+    Once it `is_hurried` no more thumbnails are made, and the page counts as older than
+    the dataset: whoever comes next makes it anew, as one that a killed run did not get
+    to.
     """
     from pixmill.datasets.report import (
         page_of,

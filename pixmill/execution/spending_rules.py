@@ -12,7 +12,9 @@ from pixmill.planning.plan import Plan
 
 
 def check_spending(plan: Plan, *, new_store: bool, ledger_exists: bool) -> None:
-    """Compare a run that nobody watches with its rules. Raises SpendingRefused where one is broken."""
+    """Compare a run that nobody watches with its rules. Raises SpendingRefused where
+    one is broken.
+    """
     config = plan.config
     if not plan.to_pay or config.simulated:
         return
@@ -31,7 +33,9 @@ def check_spending(plan: Plan, *, new_store: bool, ledger_exists: bool) -> None:
 
 
 def check_invalid(plan: Plan) -> None:
-    """Stop before paying where more rows are invalid than `input.max_invalid` allows. Raises TableError."""
+    """Stop before paying where more rows are invalid than `input.max_invalid` allows.
+    Raises TableError.
+    """
     allowed = plan.config.input.max_invalid
     if plan.rows and plan.invalid / plan.rows > allowed:
         reasons = ", ".join(
@@ -64,7 +68,9 @@ def claim_limits(config: Config, run_id: str) -> RunLimits:
 
 
 def month_to_date(config: Config, ledger: Ledger | None) -> float:
-    """The money that calls of this account were charged since the month began in `budget.timezone`."""
+    """The money that calls of this account were charged since the month began in
+    `budget.timezone`.
+    """
     if ledger is None:
         return 0.0
     spent = ledger.read(

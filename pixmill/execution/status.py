@@ -23,7 +23,9 @@ UNSEEN_HOURS = 24
 
 
 class PastRun(NamedTuple):
-    """One run of the config, as the ledger tells it. `summary` is what it said at its end, `None` if it never ended."""
+    """One run of the config, as the ledger tells it. `summary` is what it said at its
+    end, `None` if it never ended.
+    """
 
     run_id: str
     started_at: datetime
@@ -101,7 +103,9 @@ class DoubtfulJob(NamedTuple):
 
 @dataclass(frozen=True)
 class Status:
-    """The plan as it stands now, the last runs, newest first, and the first `SHOWN_DOUBTS` jobs in doubt."""
+    """The plan as it stands now, the last runs, newest first, and the first
+    `SHOWN_DOUBTS` jobs in doubt.
+    """
 
     plan: Plan
     runs: tuple[PastRun, ...]
@@ -141,7 +145,9 @@ def read_status(config: Config) -> Status:
 
 
 def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
-    """Yield this config's jobs among those in doubt, in input order. Without any the table is not read."""
+    """Yield this config's jobs among those in doubt, in input order. Without any the
+    table is not read.
+    """
     in_doubt_calls = {
         doubt.job_key: doubt for doubt in ledger.read(payment_marks.in_doubt_calls)
     }

@@ -1,4 +1,6 @@
-"""Why a run ends early: the exit code, and a sentence that says what happened and what to do next."""
+"""Why a run ends early: the exit code, and a sentence that says what happened and what
+to do next.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -63,7 +65,9 @@ def budget_reached(cap: str, budget: Budget) -> StopReason:
 def failure_rate_exceeded(
     outcome: str, window: int, codes: Sequence[tuple[str, int]]
 ) -> StopReason:
-    """Too many of the last `window` jobs were of an outcome; `codes` are the most frequent of the run's calls."""
+    """Too many of the last `window` jobs were of an outcome; `codes` are the most
+    frequent of the run's calls.
+    """
     return StopReason(
         StopCode.BREAKER,
         f"too many of the last {window} jobs are {outcome}{_list_codes(codes)}; "
@@ -72,7 +76,9 @@ def failure_rate_exceeded(
 
 
 def outage(codes: Sequence[tuple[str, int]]) -> StopReason:
-    """The service has been down for as long as a run waits; `codes` are the most frequent of the run's calls."""
+    """The service has been down for as long as a run waits; `codes` are the most
+    frequent of the run's calls.
+    """
     minutes = f"{OUTAGE_SECONDS / 60:.0f} minutes"
     return StopReason(
         StopCode.BREAKER,

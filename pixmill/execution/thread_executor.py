@@ -65,11 +65,15 @@ MOST_CHUNKS = 200
 People look at chunks one by one, as task runs in the Prefect UI.
 """
 CHUNK_SECONDS = 2.0
-"""What a chunk of `jobs_per_task: auto` takes at least, going by the calls so far: its own cost is some 7 ms."""
+"""What a chunk of `jobs_per_task: auto` takes at least, going by the calls so far: its
+own cost is some 7 ms.
+"""
 
 
 class ThreadExecutor:
-    """Runs jobs under one config. `jitter` returns a number in [0, 1), for tests to control pauses."""
+    """Runs jobs under one config. `jitter` returns a number in [0, 1), for tests to
+    control pauses.
+    """
 
     def __init__(
         self,
@@ -112,7 +116,9 @@ class ThreadExecutor:
     # Chunks
 
     def chunk_size(self) -> int:
-        """How many jobs the next chunk takes. With `auto` they are more where calls turn out to be quick."""
+        """How many jobs the next chunk takes. With `auto` they are more where calls
+        turn out to be quick.
+        """
         wanted = self._config.execution.jobs_per_task
         if wanted != "auto":
             return wanted
@@ -131,7 +137,8 @@ class ThreadExecutor:
         return len(chunks) >= 2 and jobs >= 2 * self._config.concurrency
 
     def process(self, chunk: Sequence[Job]) -> ChunkCounts:
-        """Pay for `chunk`; return what became of its jobs, once all are settled and their images fetched.
+        """Pay for `chunk`; return what became of its jobs, once all are settled and
+        their images fetched.
 
         Raises PixmillError after `close`, and on a machine without a thread for calls.
         """
@@ -348,7 +355,9 @@ class ThreadExecutor:
             self._queue.release_delayed()
 
     def _pause(self, item: WorkItem, verdict: Verdict) -> float:
-        """Return the seconds before a job is sent again: longer with each failure, and drawn by lot."""
+        """Return the seconds before a job is sent again: longer with each failure, and
+        drawn by lot.
+        """
         if verdict is Verdict.REFUSED:
             return 0.0  # another seed is another request
         pause = CALL_BACKOFF.pause(item.attempts + item.throttled, self._jitter)
@@ -391,11 +400,15 @@ class ThreadExecutor:
         self._hurry_images()
 
     def _hurry_images(self) -> None:
-        """Give images a moment only, once somebody interrupts and no call is in flight any more: they can wait."""
+        """Give images a moment only, once somebody interrupts and no call is in flight
+        any more: they can wait.
+        """
         if self._stop.is_interrupted and not self.limiter.in_flight:
             self._downloads.end_soon()
 
     def _note_bug(self, item: WorkItem, error: Exception) -> None:
-        """Note a fault of this program. One costs the job that met it; many of them end the paying."""
+        """Note a fault of this program. One costs the job that met it; many of them end
+        the paying.
+        """
         what = single_line(self._bugs.note(error))
         log.exception("%s met an internal error: %s", item.job.label, what)

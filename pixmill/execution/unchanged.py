@@ -1,8 +1,10 @@
-"""A run of what was published already: where nothing changed since, it need not be made again to know what it is.
+"""A run of what was published already: where nothing changed since, it need not be made
+again to know what it is.
 
-A publication that read a ledger nobody wrote to meanwhile leaves a note of all that it was made of and of what it made.
-The next run holds the note against what is there now. Whatever differs, or can't be compared, is a reason to read the
-table and the ledger as always.
+A publication that read a ledger nobody wrote to meanwhile leaves a note of all that it
+was made of and of what it made. The next run holds the note against what is there now.
+Whatever differs, or can't be compared, is a reason to read the table and the ledger as
+always.
 """
 
 import importlib.metadata
@@ -37,14 +39,18 @@ _CODE = Path(__file__).parent.parent
 
 
 class Unchanged(NamedTuple):
-    """What a note says was published, and what the files of the dataset were when that was found to be true."""
+    """What a note says was published, and what the files of the dataset were when that
+    was found to be true.
+    """
 
     published: Published
     stamps: Mapping[str, tuple[int, ...]]
 
 
 class Planned(NamedTuple):
-    """A plan, the revision of the ledger before it was made, and what makes publishing it needless, if anything."""
+    """A plan, the revision of the ledger before it was made, and what makes publishing
+    it needless, if anything.
+    """
 
     plan: Plan
     revision: str | None
@@ -54,7 +60,9 @@ class Planned(NamedTuple):
 def plan_run(
     config: Config, ledger: Ledger, selection: Selection | None = None
 ) -> Planned:
-    """Return the plan of a run as `make_plan` does, without a look at a row where it is known from a note."""
+    """Return the plan of a run as `make_plan` does, without a look at a row where it is
+    known from a note.
+    """
     revision = (
         ledger.read(revision_of)
         if _can_be_noted(config) and selection is None
@@ -70,7 +78,9 @@ def plan_run(
 def publish_plan(
     of: Planned, ledger: Ledger, run_id: str, *, whatever: bool = False
 ) -> Published:
-    """Publish a plan as `publish` does, but for one that is published as it is; leave a note for the next run."""
+    """Publish a plan as `publish` does, but for one that is published as it is; leave a
+    note for the next run.
+    """
     config = of.plan.config
     folder = config.dataset_folder
     if of.unchanged and ledger.read(revision_of) == of.revision:
@@ -90,7 +100,9 @@ def publish_plan(
 
 
 def _can_be_noted(config: Config) -> bool:
-    """Whether the dataset depends on nothing but config, table and jobs, all of which are at hand."""
+    """Whether the dataset depends on nothing but config, table and jobs, all of which
+    are at hand.
+    """
     return (
         config.input.images == "url"
         and not config.input.local_images
@@ -212,7 +224,9 @@ def _plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> Plan:
 
 
 def _made_of(config: Config, table: InputTable, revision: str | None) -> str:
-    """Return a digest of all that decides what a dataset is. Raises TableError where the table can't be read."""
+    """Return a digest of all that decides what a dataset is. Raises TableError where
+    the table can't be read.
+    """
     parts = {
         "code": [
             (str(path.relative_to(_CODE)), _stamp(path))
@@ -247,7 +261,9 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _stamps(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return what changes when a file of the dataset is edited or replaced; nothing where one is missing."""
+    """Return what changes when a file of the dataset is edited or replaced; nothing
+    where one is missing.
+    """
     try:
         return {name: _stamp(folder / name) for name in PUBLISHED}
     except OSError:

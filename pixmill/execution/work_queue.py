@@ -1,4 +1,6 @@
-"""The queue between chunks and the threads that pay: jobs that may go now, and jobs that wait out a pause."""
+"""The queue between chunks and the threads that pay: jobs that may go now, and jobs
+that wait out a pause.
+"""
 
 import heapq
 import threading

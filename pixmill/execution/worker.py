@@ -1,4 +1,5 @@
-"""A worker process's part of a run that is spread over several: an executor of its own, opened by the first chunk.
+"""A worker process's part of a run that is spread over several: an executor of its own,
+opened by the first chunk.
 
 All that a worker is told is a `ChunkRequest`: ledger, client and keys it opens by
 itself. Its executor is closed when the driver says that the run is over, or when no
@@ -29,7 +30,9 @@ from pixmill.storage import open_store
 from pixmill.storage.image_fetcher import ImageFetcher
 
 SIMULATOR_KEY = "PIXMILL_SIMULATOR_KEY"
-"""The environment variable by which the workers of a machine are told the key of the simulator inside their driver."""
+"""The environment variable by which the workers of a machine are told the key of the
+simulator inside their driver.
+"""
 
 IDLE_SECONDS = 60.0
 """How long an executor stays open without a chunk. Opening it anew takes a fraction of a second."""
@@ -39,7 +42,9 @@ STOPPED_RUNS = 100
 
 
 class Endpoint(NamedTuple):
-    """Where calls go and with which key; both `None`: where the config says, with the keys of the environment."""
+    """Where calls go and with which key; both `None`: where the config says, with the
+    keys of the environment.
+    """
 
     base_url: str | None = None
     api_key: str | None = None
@@ -96,7 +101,9 @@ class ChunkResult(NamedTuple):
 
 
 def process(request: ChunkRequest) -> ChunkResult:
-    """Pay for a chunk. What makes paying impossible is returned: it ends the run, not the worker."""
+    """Pay for a chunk. What makes paying impossible is returned: it ends the run, not
+    the worker.
+    """
     unsent = ChunkCounts(skipped=len(request.chunk))
     try:
         with _sessions.use(request) as session:
@@ -187,7 +194,9 @@ class WorkerSession:
 
 
 class SessionCache:
-    """The sessions of a process, one a run, each open until its run is over or was idle for `max_idle` seconds."""
+    """The sessions of a process, one a run, each open until its run is over or was idle
+    for `max_idle` seconds.
+    """
 
     def __init__(self, max_idle: float) -> None:
         self._max_idle = max_idle
@@ -224,7 +233,9 @@ class SessionCache:
             self._leave(run_id)
 
     def stop(self, run_id: str, reason: StopReason) -> None:
-        """Let the session of a run send nothing more; chunks that are still on their way here are skipped."""
+        """Let the session of a run send nothing more; chunks that are still on their
+        way here are skipped.
+        """
         with self._lock:
             # Bounded: a worker of a cluster lives for months.
             self._stopped[run_id] = None
@@ -275,7 +286,9 @@ _sessions = SessionCache(max_idle=IDLE_SECONDS)
 
 
 def open_client_of(config: Config, endpoint: Endpoint) -> Client:
-    """Open the client of a config; see `open_client`. Raises ConfigError where an address or a key is missing."""
+    """Open the client of a config; see `open_client`. Raises ConfigError where an
+    address or a key is missing.
+    """
     return open_client(
         config.provider,
         config.limits,
@@ -288,7 +301,9 @@ def open_client_of(config: Config, endpoint: Endpoint) -> Client:
 
 
 def _open_ledger_of(request: ChunkRequest) -> Ledger:
-    """Open the ledger. Raises PixmillError where it is not the driver's: what it does not know would be paid twice."""
+    """Open the ledger. Raises PixmillError where it is not the driver's: what it does
+    not know would be paid twice.
+    """
     address = request.config.ledger_address
     # Read only first: opening for writing would make an empty ledger on a machine that
     # has none.

@@ -34,7 +34,9 @@ from pixmill.ledger.underway import UnderWay, under_way
 from pixmill.planning.jobs import Job
 
 CHUNK_SIZE = 200
-"""Jobs of one chunk: sending one out costs the driver some 80 ms, which this makes small beside the calls."""
+"""Jobs of one chunk: sending one out costs the driver some 80 ms, which this makes
+small beside the calls.
+"""
 
 LOOK_SECONDS = 2.0
 """How often the ledger is asked how far the workers are."""
@@ -88,7 +90,9 @@ class WorkerPool:
 
     @contextmanager
     def key_in_environment(self) -> Iterator[None]:
-        """Let worker processes inherit the key of the simulator inside this one, which is never pickled."""
+        """Let worker processes inherit the key of the simulator inside this one, which
+        is never pickled.
+        """
         if self._endpoint.api_key is None:
             yield
             return
@@ -124,7 +128,9 @@ class WorkerPool:
 
     @property
     def chunks_per_worker(self) -> int:
-        """How many chunks a worker has at once: the next one fills the gaps that the end of one leaves."""
+        """How many chunks a worker has at once: the next one fills the gaps that the
+        end of one leaves.
+        """
         calls = 2 * self._config.concurrency / self.workers
         return max(2, math.ceil(calls / self.chunk_size()))
 
@@ -181,7 +187,9 @@ class WorkerPool:
         return False
 
     def progress(self) -> Progress:
-        """What the run looks like now: outcomes as the workers' chunks bring them, calls as the ledger has them."""
+        """What the run looks like now: outcomes as the workers' chunks bring them,
+        calls as the ledger has them.
+        """
         self._look()
         before, earlier = self._looks[0]
         at, now = self._looks[-1]
@@ -207,7 +215,9 @@ class WorkerPool:
         worker.close(self._run_id)
 
     def _hurry_images(self) -> None:
-        """Give images of earlier runs a moment only, once somebody interrupts: this process makes no calls."""
+        """Give images of earlier runs a moment only, once somebody interrupts: this
+        process makes no calls.
+        """
         if self._stop.is_interrupted:
             self._downloads.end_soon()
 
@@ -226,7 +236,9 @@ class WorkerPool:
 
 
 def resolve_paths(config: Config) -> Config:
-    """Return `config` with absolute paths. Its limits stay: the workers share them by the ledger."""
+    """Return `config` with absolute paths. Its limits stay: the workers share them by
+    the ledger.
+    """
     provider = config.provider
     if provider.api_key_file:
         key_file = Path(provider.api_key_file).expanduser().absolute()

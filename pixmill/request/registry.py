@@ -23,7 +23,7 @@ SeedNumber: TypeAlias = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Steps: TypeAlias = Annotated[int, Field(ge=1, le=50)]
 Scale: TypeAlias = Annotated[float, Field(ge=1, le=30)]
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-ControlType: TypeAlias = Literal["canny", "depth", "pose"]
+ControlType: TypeAlias = Literal["depth", "canny", "pose"]
 ControlStrength: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 
 

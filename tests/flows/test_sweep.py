@@ -48,4 +48,4 @@ def test_the_ranges_of_the_form_are_those_of_the_operation() -> None:
     fields = sweep_parameters.parameters.properties
     strength = fields["strengths"]["items"]
     assert (strength["exclusiveMinimum"], strength["maximum"]) == (0, 1)
-    assert fields["controls"]["items"]["enum"] == ["canny", "depth", "pose"]
+    assert fields["controls"]["items"]["enum"] == ["depth", "canny", "pose"]
