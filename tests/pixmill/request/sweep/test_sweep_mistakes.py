@@ -49,7 +49,7 @@ def mistakes(
         (
             {"grid": {"controlnet_args.0.type": ["dept"]}},
             "grid.controlnet_args.0.type",
-            "'canny', 'depth' or 'pose'",
+            "'depth', 'canny' or 'pose'",
         ),
         (
             {"grid": {"controlnet_args.0.strength": [0]}},
