@@ -167,7 +167,7 @@ def test_a_chunk_that_fails_for_good_ends_the_run_with_its_reason(
     prefect: SyncPrefectClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """C18: its row is skipped, all others are recorded and published, and the same command goes on."""
+    """C21: its row is skipped, all others are recorded and published, and the same command goes on."""
     process = ActiveRun.process
 
     def fail(run: ActiveRun, chunk: Any) -> Any:

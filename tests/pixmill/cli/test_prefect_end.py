@@ -84,7 +84,7 @@ def test_jobs_that_prefect_left_are_told_and_no_success(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """C2, C18: what was paid for is published, and the exit code is not 0."""
+    """C2, C21: what was paid for is published, and the exit code is not 0."""
 
     def end(run: PreparedRun) -> None:
         started = run.start()

@@ -45,7 +45,7 @@ def paid(project: Project, simulated: Simulated) -> Project:
 def test_jobs_that_were_left_without_a_reason_are_a_problem(
     project: Project, simulated: Simulated
 ) -> None:
-    """C18: a chunk that never came, whoever lost it."""
+    """C21: a chunk that never came, whoever lost it."""
     project.write_rows(project.rows(ROWS))
     project.use_simulator(simulated)
     with prepare(load_config(project.path)) as prepared:
@@ -102,7 +102,7 @@ def test_an_input_image_that_changes_in_mid_run_is_a_problem_and_costs_no_other_
 def test_a_job_that_another_run_has_in_flight_is_no_problem_and_is_told(
     project: Project, simulated: Simulated
 ) -> None:
-    """C18: it is paid for, only not here. Two runs that share a table both end with 0."""
+    """C21: it is paid for, only not here. Two runs that share a table both end with 0."""
     project.write_rows(project.rows(ROWS))
     project.use_simulator(simulated)
     config = load_config(project.path)

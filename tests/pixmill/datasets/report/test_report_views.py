@@ -406,7 +406,9 @@ def test_an_open_page_is_not_disturbed_by_a_new_report(
     report.page.go_back()
     report.page.wait_for_selector(CARD)
     report.page.locator("#gallery input[type=search]").first.fill("")
-    assert report.texts("#gallery .count") == ["9"]
+    report.page.wait_for_function(
+        "document.querySelector('#gallery .count').textContent.trim() === '9'"
+    )
 
 
 @pytest.mark.parametrize("case", ["nothing", "all failed", "long and foreign"])
