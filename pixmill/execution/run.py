@@ -133,7 +133,7 @@ class ActiveRun:
             began=prepared.began,
         )
         if error:
-            self.ledger.finish_run(self.run_id, summary.as_dict())
+            self.ledger.finish_run(self.run_id, summary.as_record())
             raise error
         # Before the page: one of many pictures takes minutes, and whoever sends SIGTERM
         # may send SIGKILL after ten seconds.

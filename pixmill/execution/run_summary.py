@@ -41,13 +41,19 @@ class RunSummary(NamedTuple):
     cost: float | None = None
     """What they were charged, `None` where no price is known."""
     seconds: float = 0.0
-    limits: Mapping[str, Any] | None = None
-    """How the account's limits fared, `None` where no call was made."""
     dataset: str | None = None
     report: str | None = None
+    limits: Mapping[str, Any] | None = None
+    """How the account's limits fared, `None` where no call was made. Only records have it."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return what `run --json` prints, as plain JSON values: the keys of the contract."""
+        return {
+            name: value for name, value in self._asdict().items() if name != "limits"
+        }
+
+    def as_record(self) -> dict[str, Any]:
+        """Return what is written down of the run: what it printed, and how its limits fared."""
         return self._asdict()
 
 
@@ -134,8 +140,8 @@ def summarize(
 def record_summary(config: Config, ledger: Ledger, summary: RunSummary) -> None:
     """Write down how a run ended, in the ledger and beside the dataset."""
     run_id = str(summary.run_id)
-    ledger.finish_run(run_id, summary.as_dict())
-    write_run_report(config, run_id, summary.as_dict())
+    ledger.finish_run(run_id, summary.as_record())
+    write_run_report(config, run_id, summary.as_record())
 
 
 def _cost_of(config: Config, ledger: Ledger, run_id: str) -> float | None:

@@ -234,6 +234,7 @@ def test_a_run_with_nothing_to_pay_for_needs_no_consent_and_no_prefect(
         ).read_text()
     )
     assert told.pop("at")
+    assert told.pop("limits") is None
     assert told == command.report
 
 

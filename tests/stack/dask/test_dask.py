@@ -3,6 +3,7 @@
 The simulator's bill is the judge, as for runs on threads.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -206,5 +207,7 @@ def test_the_simulator_inside_a_run_answers_its_workers_too(
     command = pixmill(*run_arguments(project.path))
     assert (command.exit_code, command.report["succeeded"]) == (0, 6), command.stderr
     # Workers tell the driver how the limits fared, which has no limiter of its own.
-    assert command.report["limits"]["rate"]["now"] == 10_000
+    name = f"{command.report['run_id']}.json"
+    recorded = (project.folder / "out" / "pets" / "runs" / name).read_text()
+    assert json.loads(recorded)["limits"]["rate"]["now"] == 10_000
     assert all(row["file_name"] for row in results(command.report))
