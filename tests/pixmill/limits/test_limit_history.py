@@ -135,9 +135,10 @@ def recorded_limits(project: Project, report: Mapping[str, Any]) -> Any:
 def test_the_run_s_report_and_status_tell_how_the_limits_changed(
     project: Project,
 ) -> None:
-    limits = {"concurrency": 12, "qps": 50}
+    # Twelve calls begin while the first ones are worked on, whatever the machine does.
+    limits = {"concurrency": 12, "qps": 10_000}
     with simulator(
-        project.folder, "--concurrency", "3", "--latency", "0.05"
+        project.folder, "--concurrency", "3", "--latency", "0.3"
     ) as simulated:
         config = configure_run(project, simulated.url, 40, limits=limits)
         report = run_config(config)
@@ -151,7 +152,8 @@ def test_the_run_s_report_and_status_tell_how_the_limits_changed(
     assert (first["what"], first["before"], first["cause"]) == (IN_FLIGHT, 12, "50430")
     (run,) = read_status(load_config(config)).runs
     assert [change._asdict() for change in run.limit_changes] == recorded["changes"]
-    assert any("in flight 12 →" in line for line in run.describe_limits())
+    # Only the newest changes are shown, and how many there were is up to the answers.
+    assert any("in flight" in line for line in run.describe_limits())
 
 
 def test_a_run_that_paid_for_nothing_tells_no_limits(project: Project) -> None:
