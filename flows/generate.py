@@ -48,7 +48,11 @@ def generate_dataset(
         ):
             summary = _carry_out(prepared)
             currency = prepared.config.budget.currency
-            return run_state(summary, currency, command, deployed=deployed)  # type: ignore[no-any-return]
+            # Prefect's decorators and states are of no type that says what they return.
+            state: dict[str, Any] = run_state(
+                summary, currency, command, deployed=deployed
+            )
+            return state
     except PixmillError as error:
         if not deployed:
             raise

@@ -28,7 +28,11 @@ def maintain_dataset(config: str, overrides: list[str] | None = None) -> dict[st
         with forward_logs():
             repaired = repair_images(settings)
             verified = verify_dataset(settings)
-        return maintenance_state(repaired, verified, typed, deployed=deployed)  # type: ignore[no-any-return]
+        # Prefect's decorators and states are of no type that says what they return.
+        state: dict[str, Any] = maintenance_state(
+            repaired, verified, typed, deployed=deployed
+        )
+        return state
     except PixmillError as error:
         if not deployed:
             raise

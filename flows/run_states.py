@@ -39,7 +39,10 @@ def run_state(
     sees.
     """
     cost = "cost unknown" if report["cost"] is None else money(report["cost"], currency)
-    spent = f"{report['succeeded']:,} of {report['jobs']:,} jobs succeeded, {report['calls']:,} calls, {cost}"
+    spent = (
+        f"{report['succeeded']:,} of {report['jobs']:,} jobs succeeded, "
+        f"{report['calls']:,} calls, {cost}"
+    )
     return _state(
         STATES[report["exit_code"]],
         f"{report['reason']}: {spent}; next: {command}",
@@ -72,7 +75,10 @@ def maintenance_state(
     to be, and no damage.
     """
     missing = f"{repaired['image_pending']:,} pending, {repaired['image_lost']:,} lost"
-    said = f"{repaired['images']:,} images read, {repaired['fetched']:,} fetched, {missing}; nothing was paid"
+    said = (
+        f"{repaired['images']:,} images read, {repaired['fetched']:,} fetched, "
+        f"{missing}; nothing was paid"
+    )
     kind = STATES[repaired["exit_code"]]
     command = "repair"
     if verified["exit_code"]:

@@ -27,7 +27,7 @@ FORM_FIELDS = {
 def sweep_parameters(
     config: str,
     name: Name,
-    strengths: list[ControlStrength] = [0.2, 0.6, 1.0],  # noqa: B006 - it is shown in the form, and never changed
+    strengths: list[ControlStrength] = [0.2, 0.6, 1.0],  # noqa: B006 - shown, never changed
     controls: list[ControlType] = ["depth"],  # noqa: B006
     scales: list[Scale] = [],  # noqa: B006
     steps: list[Steps] = [],  # noqa: B006

@@ -38,7 +38,8 @@ EXIT_USER = 2
 
 # Plain help and errors: boxes and colours are noise in a log.
 app = typer.Typer(
-    help="Turn a table of image URLs and prompts into a verified image dataset, paying for nothing twice.",
+    help="Turn a table of image URLs and prompts into a verified image dataset, paying for "
+    "nothing twice.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -39,7 +39,8 @@ SplitBy = Annotated[
 # Without `shardshuffle` the library warns of its default.
 _READ_BY = {
     "imagefolder": 'datasets.load_dataset("imagefolder", data_dir="{out}")',
-    "webdataset": 'webdataset.WebDataset(sorted(glob.glob("{out}/train-*.tar")), shardshuffle=False)',
+    "webdataset": 'webdataset.WebDataset(sorted(glob.glob("{out}/train-*.tar")), '
+    "shardshuffle=False)",
 }
 
 

@@ -102,7 +102,8 @@ def print_invalid(made: "Plan") -> None:
     if skipped:
         more = ", …" if len(skipped) > SHOWN_FILES else ""
         echo(
-            f"  note: {counted(len(skipped), 'file')} beside the table not read, because of the name: "
+            f"  note: {counted(len(skipped), 'file')} beside the table not read, because of "
+            "the name: "
             f"{', '.join(skipped[:SHOWN_FILES])}{more}"
         )
 

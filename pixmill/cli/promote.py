@@ -77,7 +77,8 @@ def promote(
     for note in made.notes:
         echo(f"  {note}")
     echo(
-        "next: write it to a file (> full.yaml); `pixmill plan full.yaml` shows what is already paid for"
+        "next: write it to a file (> full.yaml); `pixmill plan full.yaml` shows what is "
+        "already paid for"
     )
     if not as_json:
         sys.stdout.write(made.to_yaml())

@@ -14,7 +14,8 @@ def retry(
         list[str] | None,
         typer.Option(
             metavar="STATUS",
-            help="Jobs with this status: failed (the default), refused, in_doubt, or succeeded. Repeatable.",
+            help="Jobs with this status: failed (the default), refused, in_doubt, or "
+            "succeeded. Repeatable.",
         ),
     ] = None,
     code: Annotated[

@@ -193,7 +193,8 @@ def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
     retried = order.retried
     if order.faults:
         echo(
-            f"REHEARSAL: the simulator answers instead of the provider, with the faults of {order.faults}"
+            "REHEARSAL: the simulator answers instead of the provider, with the faults of "
+            f"{order.faults}"
         )
     with ExitStack() as stack:
         # A new store is sure to have something to pay for: the server starts while the plan is made.
@@ -281,7 +282,8 @@ def _say_rehearsed(run: "PreparedRun") -> None:
     settled = run.plan.distinct - run.plan.to_pay
     if settled:
         echo(
-            f"  rehearsed before: {settled:,} of {run.plan.distinct:,} jobs have an outcome in {run.config.store_name}"
+            f"  rehearsed before: {settled:,} of {run.plan.distinct:,} jobs have an outcome in "
+            f"{run.config.store_name}"
         )
         echo("  --set store=FOLDER rehearses all of them, with what it makes in FOLDER")
 
@@ -305,7 +307,8 @@ def _agree(run: "PreparedRun", order: RunRequest) -> None:
         echo(f"  changed since the last run: {change}")
     if not config.simulated and config.budget.price_per_call is not None:
         echo(
-            f"  this month so far: {cost_text(month_to_date(config, run.ledger), config.budget.currency)}"
+            "  this month so far: "
+            f"{cost_text(month_to_date(config, run.ledger), config.budget.currency)}"
         )
     if sys.stdin.isatty() and sys.stderr.isatty():
         if not order.yes and not typer.confirm(

@@ -17,7 +17,10 @@ _OPTIONS = ("endpoint_override", "region", "scheme", "force_virtual_addressing")
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 _QUERY = re.compile(r"\?(?=[A-Za-z_]+=[^/?]*)(.*)$", re.DOTALL)
-_HINT = "an example is s3://bucket/prefix, or s3://bucket/prefix?endpoint_override=https://minio.example.com"
+_HINT = (
+    "an example is s3://bucket/prefix, or "
+    "s3://bucket/prefix?endpoint_override=https://minio.example.com"
+)
 
 
 class BucketAddress(NamedTuple):
@@ -89,7 +92,8 @@ def bucket_address(url: str) -> BucketAddress:
     is_bucket = _BUCKET.fullmatch(bucket) is not None
     if "@" in bucket or (":" in bucket and not is_bucket):
         raise ValueError(
-            "must not contain credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            "must not contain credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "AWS_PROFILE"
         )
     if not is_bucket:
         raise ValueError(f"does not name a bucket; {_HINT}")
@@ -102,7 +106,8 @@ def bucket_address(url: str) -> BucketAddress:
     unknown = sorted(options.keys() - set(_OPTIONS))
     if unknown:
         raise ValueError(
-            f"has no option {unknown[0]!r}, and must not contain keys; the options are {', '.join(_OPTIONS)}"
+            f"has no option {unknown[0]!r}, and must not contain keys; the options are "
+            f"{', '.join(_OPTIONS)}"
         )
     virtual = options.get("force_virtual_addressing", "false").lower()
     return BucketAddress(
@@ -142,7 +147,8 @@ def input_url(text: str) -> str:
         return local_path(text, "a path of this machine or s3://bucket/key")
     if not bucket_address(text).prefix:
         raise ValueError(
-            "does not name an object; write s3://bucket/table.csv, s3://bucket/folder/ or s3://bucket/*.csv"
+            "does not name an object; write s3://bucket/table.csv, s3://bucket/folder/ or "
+            "s3://bucket/*.csv"
         )
     return text
 

@@ -33,7 +33,8 @@ def check_base_url(url: str) -> str:
         raise ValueError("must contain neither credentials nor a query")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError(
-            "must be https: plain http is for loopback only, as it would expose the key and the images"
+            "must be https: plain http is for loopback only, as it would expose the key and "
+            "the images"
         )
     return url.rstrip("/")
 

@@ -25,7 +25,8 @@ def database_url(url: str) -> str:
         is_usable = False
     if has_password:
         raise ValueError(
-            "must not contain a password: set PGPASSWORD, or put it into ~/.pgpass, which the driver reads"
+            "must not contain a password: set PGPASSWORD, or put it into ~/.pgpass, which the "
+            "driver reads"
         )
     if not is_usable:
         raise ValueError(

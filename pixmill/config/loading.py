@@ -75,7 +75,8 @@ def load_deployment_config(
     # A worker makes a new working directory for every run of a deployment: a store in it would be lost.
     if deployed and not settings.bucket and not Path(settings.store).is_absolute():
         raise ConfigError(
-            f"{config}: store {settings.store!r} is relative, and a deployment's working directory is temporary",
+            f"{config}: store {settings.store!r} is relative, and a deployment's working "
+            "directory is temporary",
             hint="use an absolute path",
         )
     return settings

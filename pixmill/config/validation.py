@@ -246,7 +246,8 @@ def _check_sweep(
     if points * seed.replicates > MAX_SLOTS:
         yield ConfigProblem(
             "sweep" if points > 1 else "seed.replicates",
-            f"{points:,} points × {seed.replicates:,} replicates is more than {MAX_SLOTS:,} jobs a row",
+            f"{points:,} points × {seed.replicates:,} replicates is more than {MAX_SLOTS:,} "
+            "jobs a row",
         )
     for axis in made.axes:
         if axis.path in section.field_columns:

@@ -51,7 +51,8 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "row_key",
         pa.string(),
         "the row as its owner knows it: the text of the one column of `input.row_key`, a JSON array"
-        " of several; without `row_key` 16 hexadecimal digits over what the request reads of the row",
+        " of several; without `row_key` 16 hexadecimal digits over what the request reads of "
+        "the row",
         "the one column of `input.row_key` is null; such a row is invalid",
     ),
     OwnColumn(
@@ -174,7 +175,8 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
     OwnColumn(
         "images",
         IMAGES,
-        "all images of the job: `file_name` relative to the store, `sha256` of the file, `width` and"
+        "all images of the job: `file_name` relative to the store, `sha256` of the file, "
+        "`width` and"
         " `height` in pixels, `format` (`JPEG`, `PNG` or `WEBP`), size in `bytes`",
         _NO_FILE,
         from_ledger=True,

@@ -21,7 +21,8 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "not_attempted",
         "skipped",
         "no",
-        "not attempted: a limit, a cap, a run that ended early, or another run that has it in flight",
+        "not attempted: a limit, a cap, a run that ended early, or another run that has it in "
+        "flight",
         "run the same command again; the report says why the run ended",
     ),
     OwnCode(
@@ -37,13 +38,15 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "in_doubt",
         "unknown",
         "the request was sent, and the connection broke or timed out before a whole answer came",
-        "check the provider's console for whether it was charged; `pixmill retry --in-doubt` pays again",
+        "check the provider's console for whether it was charged; `pixmill retry --in-doubt` "
+        "pays again",
     ),
     OwnCode(
         "broken_answer",
         "in_doubt",
         "unknown",
-        "an HTTP success whose body is cut off or is not an answer of the service; image URLs that can be"
+        "an HTTP success whose body is cut off or is not an answer of the service; image URLs "
+        "that can be"
         " read in it are in `output_urls`",
         "as `no_answer`",
     ),
@@ -80,7 +83,8 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "image_lost",
         "succeeded",
         "yes",
-        "the image is paid for and can't be fetched any more: its URL has expired, or what it returned is not an image",
+        "the image is paid for and can't be fetched any more: its URL has expired, or what it "
+        "returned is not an image",
         "restore a backup of `images/`, or `pixmill retry --code image_lost`, which pays again",
     ),
 )

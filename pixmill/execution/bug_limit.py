@@ -29,6 +29,9 @@ class BugLimit:
             self._bugs += 1
             are_many = self._bugs >= MOST_BUGS
         if are_many:
-            hint = f"it was met {MOST_BUGS} times, so nothing more is sent; `pixmill status` lists the jobs in doubt"
+            hint = (
+                f"it was met {MOST_BUGS} times, so nothing more is sent; "
+                "`pixmill status` lists the jobs in doubt"
+            )
             self._stop.fail(PixmillError(f"internal error: {what}", hint=hint))
         return what

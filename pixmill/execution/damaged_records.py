@@ -142,6 +142,7 @@ class _RecordedFiles:
             path = self._store.folder / image.name
             raise PixmillError(
                 f"{path} can't be read",
-                hint="fix the disk or the permissions and run it again; no image was marked as lost",
+                hint="fix the disk or the permissions and run it again; no image was marked as "
+                "lost",
             )
         return not self._store.restore(image.name)

@@ -332,7 +332,10 @@ class Downloads:
         self._give_up(f"images can't be stored: {what}")
 
     def _give_up(self, problem: str) -> None:
-        hint = "nothing more is sent; free disk space or fix the store, then run the same command again"
+        hint = (
+            "nothing more is sent; free disk space or fix the store, "
+            "then run the same command again"
+        )
         self._stop.fail(PixmillError(problem, hint=hint))
 
     def _count(self, change: int) -> None:

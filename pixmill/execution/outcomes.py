@@ -32,7 +32,7 @@ MESSAGE_CHARS = 500
 """How much of what this program says of its own fault is kept."""
 
 
-class Call(NamedTuple):
+class SentCall(NamedTuple):
     """A call that was made: with which seed, when, and what came of it."""
 
     seed: int
@@ -81,7 +81,7 @@ def build_attempt(
     run_id: str,
     item: WorkItem,
     claim: Claim,
-    call: Call,
+    call: SentCall,
     images: str | None,
 ) -> Attempt:
     """Return the record of `call`, with the outcome that follows from it.

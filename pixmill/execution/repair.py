@@ -140,7 +140,8 @@ def _check_ledger(config: Config) -> None:
     """Refuse a store without a ledger, before one is made."""
     if not ledger_exists(config.ledger_address):
         raise UserError(
-            f"there is no ledger in {config.ledger or config.store_path}, so nothing is known of its images",
+            f"there is no ledger in {config.ledger or config.store_path}, so nothing is known "
+            "of its images",
             hint="run `pixmill run` to create it; if there was one, restore it from a backup",
         )
 

@@ -74,9 +74,13 @@ def select_for_retry(
     """
     for status in statuses:
         if status not in SETTLED:
-            hint = "invalid rows are fixed in the table, skipped jobs are pending: `pixmill run` pays for them"
+            hint = (
+                "invalid rows are fixed in the table, skipped jobs are pending: "
+                "`pixmill run` pays for them"
+            )
             raise UserError(
-                f"--status {status}: is not one of {', '.join(SETTLED)}{did_you_mean(status, SETTLED)}",
+                f"--status {status}: is not one of "
+                f"{', '.join(SETTLED)}{did_you_mean(status, SETTLED)}",
                 hint=hint,
             )
     named = frozenset(statuses)

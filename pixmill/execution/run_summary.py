@@ -112,7 +112,8 @@ def summarize(
     # Publishing fewer images of the same rows than there are would be a step back.
     if published.stays is not None:
         reason += (
-            f"; {dataset} is unchanged, with {published.stays:,} images of these rows where this run has "
+            f"; {dataset} is unchanged, with {published.stays:,} images of these rows where "
+            "this run has "
             f"{counts.status['succeeded']:,}"
         )
     return RunSummary(

@@ -21,13 +21,15 @@ def check_spending(plan: Plan, *, new_store: bool, ledger_exists: bool) -> None:
     # Nobody watches, so that a mistake in a table could cost any sum.
     if config.budget.allowed_calls is None:
         raise SpendingRefused(
-            f"this run would pay for {plan.to_pay:,} calls without a cap, and unattended runs need one",
+            f"this run would pay for {plan.to_pay:,} calls without a cap, and unattended runs "
+            "need one",
             hint="set budget.max_calls, or budget.max_cost with budget.price_per_call",
         )
     # A nightly job that lost its disk must not pay for everything again.
     if not ledger_exists and not new_store:
         raise SpendingRefused(
-            f"there is no ledger in {config.ledger or config.store_path}, so everything would be paid for again",
+            f"there is no ledger in {config.ledger or config.store_path}, so everything would "
+            "be paid for again",
             hint="if this store is new, pass --new-store once; if not, restore its ledger first",
         )
 
@@ -42,7 +44,8 @@ def check_invalid(plan: Plan) -> None:
             f"{count:,} {reason}" for reason, count in sorted(plan.reasons.items())
         )
         raise TableError(
-            f"{plan.invalid:,} of {plan.rows:,} rows are invalid ({reasons}), more than input.max_invalid allows "
+            f"{plan.invalid:,} of {plan.rows:,} rows are invalid ({reasons}), more than "
+            "input.max_invalid allows "
             f"({allowed:.0%}); nothing was sent",
             hint="`pixmill validate` lists the rows; fix them, or raise input.max_invalid",
         )

@@ -82,7 +82,8 @@ def outage(codes: Sequence[tuple[str, int]]) -> StopReason:
     minutes = f"{OUTAGE_SECONDS / 60:.0f} minutes"
     return StopReason(
         StopCode.BREAKER,
-        f"the service has been down for {minutes}{_list_codes(codes)}; run the same command again later to resume",
+        f"the service has been down for {minutes}{_list_codes(codes)}; run the same command "
+        "again later to resume",
     )
 
 

@@ -21,7 +21,7 @@ from pixmill.execution.failure_rate import FailureRate
 from pixmill.execution.image_downloads import Downloads, StoredImages, urls_expire_at
 from pixmill.execution.outcomes import (
     FEEDBACK,
-    Call,
+    SentCall,
     build_attempt,
     in_doubt_by,
     outcome_of,
@@ -266,7 +266,7 @@ class ThreadExecutor:
             self._end(item, outcome_of(attempt.state))
         return response
 
-    def _send(self, item: WorkItem, claim: Claim, body_prefix: bytes) -> Call:
+    def _send(self, item: WorkItem, claim: Claim, body_prefix: bytes) -> SentCall:
         queue_ms = (time.monotonic() - item.queued_at) * 1000
         seed = item.job.seed
         sent_at = now_micros()
@@ -280,10 +280,10 @@ class ThreadExecutor:
             self._note_bug(item, error)
             response = in_doubt_by(error)
         latency_ms = (time.perf_counter() - began) * 1000
-        return Call(seed, sent_at, queue_ms, latency_ms, response)
+        return SentCall(seed, sent_at, queue_ms, latency_ms, response)
 
     def _record(
-        self, item: WorkItem, claim: Claim, call: Call
+        self, item: WorkItem, claim: Claim, call: SentCall
     ) -> tuple[Attempt, StoredImages]:
         """Write down a call and its outcome; return that, and what became of images inside."""
         response = call.response
@@ -298,7 +298,7 @@ class ThreadExecutor:
         return attempt, images
 
     def _record_in_doubt(
-        self, item: WorkItem, claim: Claim, call: Call
+        self, item: WorkItem, claim: Claim, call: SentCall
     ) -> tuple[Attempt, StoredImages]:
         try:
             return self._record(item, claim, call)

@@ -316,5 +316,6 @@ def _open_ledger_of(request: ChunkRequest) -> Ledger:
             return ledger
     raise PixmillError(
         f"{address} on {socket.gethostname()} is not the ledger of this run",
-        hint="workers on other machines need `ledger: postgresql+psycopg://…` and a store that all of them reach",
+        hint="workers on other machines need `ledger: postgresql+psycopg://…` and a store that "
+        "all of them reach",
     )

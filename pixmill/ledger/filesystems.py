@@ -10,10 +10,10 @@ from pathlib import Path
 _MOUNTS = Path("/proc/mounts")
 _SERVERS = """nfs nfs4 cifs smb2 smb3 smbfs smbnetfs afs coda ncpfs davfs davfs2 curlftpfs sshfs
 gvfsd-fuse rclone http https"""
-_CLUSTERS = """ceph ceph-fuse lustre beegfs glusterfs gpfs ocfs2 gfs gfs2 orangefs pvfs2 panfs wekafs quobyte
-xtreemfs moosefs mfs lizardfs seaweedfs weed juicefs alluxio alluxio-fuse hdfs fuse_dfs cvmfs2"""
-_BUCKETS = """s3fs s3ql goofys geesefs gcsfuse blobfuse blobfuse2 mount-s3 mountpoint-s3 ossfs ossfs2 cosfs
-obsfs"""
+_CLUSTERS = """ceph ceph-fuse lustre beegfs glusterfs gpfs ocfs2 gfs gfs2 orangefs pvfs2 panfs wekafs
+quobyte xtreemfs moosefs mfs lizardfs seaweedfs weed juicefs alluxio alluxio-fuse hdfs fuse_dfs cvmfs2"""
+_BUCKETS = """s3fs s3ql goofys geesefs gcsfuse blobfuse blobfuse2 mount-s3 mountpoint-s3 ossfs
+ossfs2 cosfs obsfs"""
 _HOSTS = "9p virtiofs vboxsf vmhgfs vmhgfs-fuse prl_fs grpcfuse osxfs fakeowner"
 """What a virtual machine, and with it a container, is given of the machine around it."""
 

@@ -131,7 +131,8 @@ class GroupWriter:
         # What a failed sync left behind is unknown, so nothing more may be paid with this ledger.
         self._broken = LedgerError(
             f"the ledger could not be written: {reason}",
-            hint="nothing more is sent; free disk space or fix the store, then run the same command again",
+            hint="nothing more is sent; free disk space or fix the store, then run the same "
+            "command again",
         )
         return self._broken
 

@@ -15,7 +15,10 @@ from pixmill.ledger.filesystems import network_filesystem
 from pixmill.storage.atomic_write import sync
 
 BUSY_SECONDS = 60
-DISPLACED = "nothing more is sent; put the file that was there back, with its -wal, before the next run"
+DISPLACED = (
+    "nothing more is sent; put the file that was there back, with its -wal, "
+    "before the next run"
+)
 
 READING_CACHE_KB = 6_144
 WRITING_CACHE_KB = 4_096
@@ -177,7 +180,8 @@ def create_parent_folder(path: Path) -> None:
         ) from None
     if kind := network_filesystem(path):
         raise LedgerError(
-            f"the ledger {path.resolve()} is on a network file system ({kind}), where SQLite can lose what was paid",
+            f"the ledger {path.resolve()} is on a network file system ({kind}), where SQLite "
+            "can lose what was paid",
             hint="keep the store on a local disk, or the ledger in PostgreSQL",
         )
 

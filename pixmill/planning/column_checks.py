@@ -42,7 +42,8 @@ def _refuse_nested(table: InputTable, source: Input) -> None:
         if pa.types.is_nested(kind):
             raise TableError(
                 f"column {name!r} is {kind}, and an {what} is one text",
-                hint="map a column of texts; several images of a row are several columns: [first, second]",
+                hint="map a column of texts; several images of a row are several columns: "
+                "[first, second]",
             )
 
 
@@ -50,6 +51,7 @@ def _refuse_shadows(table: InputTable, axes: Sequence[str]) -> None:
     both = [path for path in axes if path in table.schema.names and path != "req_key"]
     if both:
         raise TableError(
-            f"{both[0]!r} is an axis of the sweep and a column of the table, so it could mean either",
+            f"{both[0]!r} is an axis of the sweep and a column of the table, so it could mean "
+            "either",
             hint="rename the variable in sweep and request.prompt, or the column",
         )

@@ -216,7 +216,8 @@ def store_image(store: Store, data: bytes) -> str:
     except (OSError, StoreError) as error:
         raise PixmillError(
             f"input images can't be stored: {getattr(error, 'strerror', None) or error}",
-            hint="nothing was paid; free disk space or fix the store, then run the same command again",
+            hint="nothing was paid; free disk space or fix the store, then run the same "
+            "command again",
         ) from None
 
 

@@ -131,7 +131,8 @@ class Plan:
             return f"bound by your limit of {limits.qps:g} calls/s"
         enough = math.ceil(limits.qps * self.call_seconds)
         return (
-            f"{self.config.concurrency} calls in flight at {self.call_seconds:.1f} s each are {busy:.2g} calls/s; "
+            f"{self.config.concurrency} calls in flight at {self.call_seconds:.1f} s each are "
+            f"{busy:.2g} calls/s; "
             f"{enough} in flight would reach your {limits.qps:g} calls/s"
         )
 

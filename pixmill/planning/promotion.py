@@ -82,7 +82,8 @@ def promote_picks(config: Config, path: str, name: str | None = None) -> Promoti
     sweep = make_points(config.sweep, config.request)
     if config.seed.policy == "per_job":
         raise UserError(
-            "under seed.policy: per_job seeds depend on the point, so that picks would be paid for again",
+            "under seed.policy: per_job seeds depend on the point, so that picks would be paid "
+            "for again",
             hint="promote one point with --point, or sweep with seed.policy: per_row",
         )
     # Stars are often edited in a spreadsheet, which saves in a dialect of its own.
@@ -187,12 +188,18 @@ def _escape_braces(text: str) -> str:
 
 def _point_notes(config: Config, sweep: SweepPoints, point: Point) -> Iterator[str]:
     if config.seed.policy == "per_job" and point.id != BASE:
-        yield "the point stays a sweep of one: under seed.policy: per_job its seeds depend on its id"
+        yield (
+            "the point stays a sweep of one: under seed.policy: per_job "
+            "its seeds depend on its id"
+        )
     yield from _replicates_note(config)
     if config.input.where is not None:
         yield f"input.where stays: {config.input.where} (--set input.where=null for all rows)"
     for row in sweep.row_conditions:
-        yield f"{row.config_path} is left out, as it asks for columns: {row.condition.text} (input.where can say it)"
+        yield (
+            f"{row.config_path} is left out, as it asks for columns: {row.condition.text} "
+            "(input.where can say it)"
+        )
 
 
 def _replicates_note(config: Config) -> Iterator[str]:
@@ -258,7 +265,8 @@ def _refuse_untyped(
     ]
     if wrong and request.req_key not in OPERATIONS:
         raise UserError(
-            f"{path}: {wrong[0]} would be sent as a text, as pixmill does not know the fields of {request.req_key}",
+            f"{path}: {wrong[0]} would be sent as a text, as pixmill does not know the fields "
+            f"of {request.req_key}",
             hint="write the picks as Parquet or JSONL, with numbers as numbers",
         )
 

@@ -50,7 +50,8 @@ REASONS: Mapping[str, str] = {
     "malformed_url": "this is not a well-formed URL",
     "url_scheme": "the URL is neither http nor https",
     "url_credentials": "the URL carries a user name or password, which the provider would see",
-    "private_address": "the URL points to a private or loopback address, which the provider can't reach",
+    "private_address": "the URL points to a private or loopback address, which the provider "
+    "can't reach",
     "missing_image_file": "there is no image file name",
     "image_file_missing": "there is no such image file, or it can't be read",
     "image_file_outside": "the image file lies outside the folder of the table",
@@ -58,7 +59,8 @@ REASONS: Mapping[str, str] = {
     "image_file_format": "the image file is neither JPEG nor PNG",
     "image_file_dimensions": "the image is larger than 4096 × 4096 pixels",
     "image_file_ratio": "the image is more than three times as long as it is wide, or the reverse",
-    "input_unreachable": "the input image's host does not answer, or answers with an error of its own",
+    "input_unreachable": "the input image's host does not answer, or answers with an error of "
+    "its own",
     "input_not_found": "there is no input image at its URL",
     "input_forbidden": "the input image's host refuses to serve it",
     "input_address": "the input image's URL leads to an address that pixmill does not fetch from",
@@ -86,7 +88,8 @@ REMEDIES: Mapping[str, str] = {
     " `output.allow_hosts` exempts a host",
     "missing_image_file": "fill in the cell, or leave such rows out with `input.where`",
     "image_file_missing": "put the file there; names are relative to the folder of the table",
-    "image_file_outside": "move the image, or the table, so that it lies inside; a link counts as its target",
+    "image_file_outside": "move the image, or the table, so that it lies inside; a link counts "
+    "as its target",
     "image_file_too_large": "save it smaller or with stronger compression",
     "image_file_format": "convert it to JPEG or PNG; the name's ending does not count",
     "image_file_dimensions": "scale it down",
@@ -101,7 +104,8 @@ REMEDIES: Mapping[str, str] = {
     "input_dimensions": "scale it down",
     "input_ratio": "crop it",
     "bad_seed": "correct the cell, or choose another `seed.policy`",
-    "bad_field": "correct the cell of the mapped column; the message names the field and what it takes",
+    "bad_field": "correct the cell of the mapped column; the message names the field and what "
+    "it takes",
     "missing_row_key": "fill in the cell, or name other columns in `input.row_key`",
     "duplicate_row_key": "make the keys distinct, or name more columns in `input.row_key`",
 }
@@ -109,16 +113,20 @@ REMEDIES: Mapping[str, str] = {
 
 NOTES: Mapping[str, str] = {
     "stripped_url": "image URLs had blanks or invisible characters around them, which are not sent",
-    "escaped_url": "image URLs contain &amp;, as text copied from HTML does; they are sent as they are",
-    "empty_place": "rows leave a placeholder of request.prompt empty, as their cell is missing or empty",
-    "unread_cell": "rows have a cell that no column can hold and nothing reads; it is null in the dataset",
+    "escaped_url": "image URLs contain &amp;, as text copied from HTML does; they are sent as "
+    "they are",
+    "empty_place": "rows leave a placeholder of request.prompt empty, as their cell is missing "
+    "or empty",
+    "unread_cell": "rows have a cell that no column can hold and nothing reads; it is null in "
+    "the dataset",
 }
 """What each note says of the rows that it counts: they are valid, and perhaps not what their owner meant."""
 
 # What surrounds a URL that was copied from a page or a sheet: all white space, marks that take no place.
 _AROUND_URLS = (
-    " \t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b"
-    "\u200c\u200d\u200e\u200f\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
+    " "
+    "\t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
+    "\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
 )
 
 # The common shape of a public image URL: a dotted name that ends in letters, so it can't be an address in any

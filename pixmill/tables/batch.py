@@ -33,10 +33,12 @@ FLAWS: Mapping[str, Flaw] = {
     ),
     "lone_surrogate": Flaw(
         "a text contains half of a surrogate pair, which is not a character",
-        "write the whole character; it was probably cut in two by a program that counts UTF-16 units",
+        "write the whole character; it was probably cut in two by a program that counts UTF-16 "
+        "units",
     ),
     "number_too_large": Flaw(
-        "a number beyond 64 bits, or one that its column, which has fractions as well, can't represent exactly",
+        "a number beyond 64 bits, or one that its column, which has fractions as well, can't "
+        "represent exactly",
         "write it as text",
     ),
 }

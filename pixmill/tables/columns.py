@@ -18,7 +18,8 @@ def check_names(schema: pa.Schema, file: Path) -> pa.Schema:
     if "" in names:
         raise TableError(
             f"{file}: column {names.index('') + 1} of {len(names)} has no name",
-            hint="name every column; a nameless first one is often an index that pandas wrote (index=False)",
+            hint="name every column; a nameless first one is often an index that pandas wrote "
+            "(index=False)",
         )
     # Every second byte of UTF-16 that was read as an encoding of single bytes.
     if any("\0" in name for name in names):
@@ -48,7 +49,8 @@ def check_same_names(
     if found:
         raise TableError(
             f"{file}: its columns are not those of {first}: {', and '.join(found)}",
-            hint="the files of one input need the same columns; give the others an input of their own",
+            hint="the files of one input need the same columns; give the others an input of "
+            "their own",
         )
 
 

@@ -157,7 +157,8 @@ class Delimited:
         )
         begin = first + sum(breaks)
         return TableError(
-            f"{file}: the quoted cell that begins in line {begin} does not end: {_why(error, lines)}",
+            f"{file}: the quoted cell that begins in line {begin} does not end: "
+            f"{_why(error, lines)}",
             hint='is its closing quote missing? A quote inside a quoted cell is written twice: ""',
         )
 

@@ -95,7 +95,8 @@ def _local_files(path: str) -> list[Path]:
     elif given.is_file():
         files = [given]
     elif glob.has_magic(path):
-        matches = glob.iglob(path, recursive=True)  # noqa: PTH207 Path.glob refuses absolute patterns
+        # Path.glob refuses absolute patterns.
+        matches = glob.iglob(path, recursive=True)  # noqa: PTH207
         files = sorted(match for match in map(Path, matches) if match.is_file())
     else:
         raise TableError(

@@ -67,7 +67,8 @@ class JsonLines:
         if not names:
             raise TableError(
                 f"{file}: none of its lines is a JSON object that has a key",
-                hint="write one object per line, without a list around them and without line breaks inside",
+                hint="write one object per line, without a list around them and without line "
+                "breaks inside",
             )
         return names
 

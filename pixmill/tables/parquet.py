@@ -86,7 +86,8 @@ def _conform(file: Path, piece: pa.RecordBatch, schema: pa.Schema) -> pa.RecordB
                 raise change_error(file) from error
             reason = str(error).partition("\n")[0][:200]
             raise TableError(
-                f"{file}: column {field.name!r} is {column.type} and holds values that {field.type}, its "
+                f"{file}: column {field.name!r} is {column.type} and holds values that "
+                f"{field.type}, its "
                 f"type in all files together, can't hold: {reason}",
                 hint="write the files of one input with one type for each column",
             ) from error
@@ -177,7 +178,8 @@ def _refuse_bomb(file: Path, metadata: pq.FileMetaData) -> None:
     )
     if declared > max(_FREE_BYTES, _MAX_RATIO * file.stat().st_size):
         raise TableError(
-            f"{file}: it expands to more than {_MAX_RATIO} times its size, a possible decompression bomb",
+            f"{file}: it expands to more than {_MAX_RATIO} times its size, a possible "
+            "decompression bomb",
             hint="if the table is right, write it again without compression",
         )
 

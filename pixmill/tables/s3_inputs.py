@@ -43,7 +43,10 @@ def bring(
     meant, skipped = _find(objects, place.prefix, is_table)
     found = sorted(meant, key=lambda one: one.name)
     if not found:
-        hint = "a folder is a prefix with tables directly below it, a pattern such as s3://bucket/tables/*.csv"
+        hint = (
+            "a folder is a prefix with tables directly below it, "
+            "a pattern such as s3://bucket/tables/*.csv"
+        )
         raise TableError(
             f"{place.url}: there is no such object, and no table below it", hint=hint
         )

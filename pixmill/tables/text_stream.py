@@ -164,7 +164,8 @@ class _Gunzip(io.RawIOBase):
         self._count += count
         if self._count > max(_FREE_BYTES, _MAX_RATIO * self._raw.tell()):
             raise TableError(
-                f"{self._file}: it expands to more than {_MAX_RATIO} times its size, a possible decompression bomb",
+                f"{self._file}: it expands to more than {_MAX_RATIO} times its size, a "
+                "possible decompression bomb",
                 hint="if the table is right, decompress it first",
             )
         return count
@@ -187,7 +188,8 @@ def _codec(file: Path, encoding: str, head: bytes) -> str:
             if name.startswith(family):
                 return codec
             raise TableError(
-                f"{file}: it begins with the byte order mark of {family.upper()}, but is read as {encoding}",
+                f"{file}: it begins with the byte order mark of {family.upper()}, but is read "
+                f"as {encoding}",
                 hint=f"input.encoding: {family}",
             )
     return encoding

@@ -93,5 +93,6 @@ class Shards:
             self.__exit__()
             path = self._folder / f"{self._split}-{number:06d}.tar"
             # The one format without times in further headers, and known to every reader.
-            self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - closed when full
+            # It stays open until it is full.
+            self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
         return self._tar

@@ -128,7 +128,8 @@ class GroupReader:
             columns = self._read_list(body, where)
             return columns, zip(*columns.values(), strict=False)
         if not isinstance(body, Mapping):
-            raise ValueError("must map axes to their values")  # noqa: TRY004 - a mistake in a config
+            # A mistake in a config.
+            raise ValueError("must map axes to their values")  # noqa: TRY004
         if kind == "random":
             axes = {key: spec for key, spec in body.items() if key not in ("n", "seed")}
             draws = Draws(
@@ -234,7 +235,8 @@ class GroupReader:
 
     def _check_new(self, path: Any) -> None:
         if not isinstance(path, str):
-            raise ValueError("must be the name of an axis")  # noqa: TRY004 - a mistake of the config
+            # A mistake in a config.
+            raise ValueError("must be the name of an axis")  # noqa: TRY004
         column = column_name(path)
         for other, place in self._places.items():
             if path == other:

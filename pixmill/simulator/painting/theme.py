@@ -61,12 +61,15 @@ _PALETTE_WORDS = {
     "citrus": "summer tropical lemon fresh citrus sunny bright 夏 阳光",
 }
 _LAND_WORDS = {
-    "city": "city skyline skyscraper town street urban downtown tokyo york cyberpunk building 城 街 楼",
-    "sea": "sea ocean lake river water beach island wave coast harbor boat ship sail lighthouse 海 湖 河 船",
+    "city": "city skyline skyscraper town street urban downtown tokyo york cyberpunk building "
+    "城 街 楼",
+    "sea": "sea ocean lake river water beach island wave coast harbor boat ship sail "
+    "lighthouse 海 湖 河 船",
     "hills": "hill hills valley slope countryside ridge 丘 坡",
     "dunes": "desert dune dunes sand sahara savanna camel 沙漠 沙丘",
     "forest": "forest wood woods jungle pine fir cabin bear deer fox 森林 树林 木屋",
-    "meadow": "meadow field flower flowers garden grass prairie lavender farm sunflower horse 草 花 田",
+    "meadow": "meadow field flower flowers garden grass prairie lavender farm sunflower horse "
+    "草 花 田",
     "peaks": "mountain mountains alps peak summit himalaya fuji canyon cliff snow ice winter 山 峰 雪",
 }
 _SUBJECT_WORDS = {
