@@ -32,8 +32,8 @@ def maintain_dataset(config: str, overrides: list[str] | None = None) -> dict[st
         state: dict[str, Any] = maintenance_state(
             repaired, verified, typed, deployed=deployed
         )
-        return state
     except PixmillError as error:
         if not deployed:
             raise
         return failure_state(error, f"pixmill verify {typed}")  # type: ignore[no-any-return]
+    return state
