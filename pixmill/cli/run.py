@@ -312,7 +312,7 @@ def _agree(run: "PreparedRun", order: RunRequest) -> None:
         )
     if sys.stdin.isatty() and sys.stderr.isatty():
         if not order.yes and not typer.confirm(
-            f"Pay for {run.to_pay:,} calls?", err=True
+            f"Pay for {counted(run.to_pay, 'call')}?", err=True
         ):
             raise SpendingRefused(
                 "nothing was sent",
@@ -321,7 +321,8 @@ def _agree(run: "PreparedRun", order: RunRequest) -> None:
         return
     if not order.yes:
         raise SpendingRefused(
-            f"this run would pay for {run.to_pay:,} calls, and there is no terminal to ask on",
+            f"this run would pay for {counted(run.to_pay, 'call')}, and there is no terminal "
+            "to ask on",
             hint="`pixmill plan` shows what it would cost; --yes agrees to it",
         )
     check_spending(
@@ -350,7 +351,10 @@ def _run_flow(run: "PreparedRun", order: RunRequest) -> "RunSummary":
                 order.config, order.overrides, order.limit, order.new_store
             )
         except PixmillError:
-            _deliver_events()
+            # Of a run that did not begin there is nothing to deliver, and a signal while
+            # it waits would hide the error.
+            if run.started:
+                _deliver_events()
             raise
         except TerminationSignal:
             # A SIGTERM that Prefect took, before the run drained or after.

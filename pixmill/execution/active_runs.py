@@ -60,7 +60,8 @@ def find_planned(parameters: FlowParameters) -> "PreparedRun | None":
     """Return the run that waits for a flow with these `parameters`, if there is one."""
     waiting = (
         run
-        for run in _runs.values()
+        # A copy: flows on other threads add theirs meanwhile.
+        for run in tuple(_runs.values())
         if run.flow_parameters == parameters and run.started is None
     )
     return next(waiting, None)

@@ -195,7 +195,12 @@ class Downloads:
             self._ender = threading.Thread(
                 target=self._end_later, name="pixmill-image-end", daemon=True
             )
-        self._ender.start()
+            try:
+                self._ender.start()
+            except RuntimeError:
+                # The system gives no more threads: nothing can wait, so they end at once.
+                self._ender = None
+                self._fetcher.abort()
 
     def close(self) -> None:
         """Wait for all fetches to end, and try once more to write what is held."""

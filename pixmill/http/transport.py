@@ -223,6 +223,9 @@ class _BufferedCall(HTTPConnection):
         body = request.body.encode() if isinstance(request.body, str) else request.body
         self.request(request.method or "GET", address.target, body, headers)
 
+    def close(self) -> None:
+        """Leave the socket open: the exchange lets go of it first (`_close`)."""
+
     def send(self, data: Any) -> None:
         """Keep what http.client would send now: first the head, then the body."""
         self._parts.append(data)

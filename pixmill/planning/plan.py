@@ -219,7 +219,12 @@ def row_batches(table: InputTable, expander: JobExpander) -> Iterator[RowBatch]:
     batches = table.batches(size)
     # Arrow parses without the interpreter, which hashes the jobs of the batch before meanwhile.
     with ThreadPoolExecutor(1) as beside:
-        read = beside.submit(next, batches, None)
+        try:
+            read = beside.submit(next, batches, None)
+        except RuntimeError:
+            # The system gives no more threads: each batch is read when it is wanted.
+            yield from batches
+            return
         while batch := read.result():
             read = beside.submit(next, batches, None)
             yield batch

@@ -44,7 +44,7 @@ def test_what_failed_is_retried_once_agreed_and_a_run_after_it_pays_nothing(
         assert_usage_error(
             quick("retry", config, "--status", "failed"),
             "no terminal to ask on",
-            "1  to pay for, of them 1 asked",
+            "1  to pay for, 1 of them once more",
         )
         assert ledger(config, "SELECT sum(again) FROM jobs") == [(0,)]
         done = quick("retry", config, "--code", "50215", "--yes", "--json")
