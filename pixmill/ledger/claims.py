@@ -1,6 +1,6 @@
 """Claims: the one statement that lets a call be sent, granted within what states and budgets allow.
 
-A claim is one conditional upsert. Who may claim a job, whose row says what is known of it:
+A claim is one conditional upsert. Who may claim a job depends on its row in `jobs`:
 
 | the job                                          | who may claim it | rule                |
 |--------------------------------------------------|------------------|---------------------|
@@ -24,6 +24,7 @@ from sqlalchemy import (
     BindParameter,
     Boolean,
     Connection,
+    Integer,
     TextClause,
     and_,
     bindparam,
@@ -37,7 +38,14 @@ from sqlalchemy import (
 
 from pixmill.ledger.budgets import Budgets
 from pixmill.ledger.dialects import clock, json_values, run, upsert
-from pixmill.ledger.payment_marks import is_state, retryable_failure, wanted_again
+from pixmill.ledger.payment_marks import (
+    MARK_IN_USE,
+    MARKED,
+    NO_MARK,
+    is_state,
+    retryable_failure,
+    wanted_again,
+)
 from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.records import Claim, Refused, RunLimits, State
 from pixmill.ledger.schema import jobs, runs
@@ -66,32 +74,34 @@ def _claim_statement(insert: Any) -> Any:
         ["job_key", "attempts", *names], source, include_defaults=False
     )
     in_another_run = jobs.c.run_id != new.excluded.run_id
-    again = wanted_again(_MAX_RUNS, _RETRY_DOUBT)
-    has_mark = jobs.c.again == literal_column("1")
+    may_pay_again = wanted_again(_MAX_RUNS, _RETRY_DOUBT)
+    has_mark = jobs.c.again == literal_column(str(MARKED))
     never_ended = is_state(State.PENDING)
     failed_elsewhere = and_(retryable_failure(_MAX_RUNS), in_another_run)
-    marked = and_(again, has_mark)
-    doubted_elsewhere = and_(again, in_another_run)
+    marked = and_(may_pay_again, has_mark)
+    doubted_elsewhere = and_(may_pay_again, in_another_run)
     # An outcome is kept, and the run that it came from: a call that brings nothing leaves both.
     kept = {
-        name: case((again, jobs.c[name]), else_=new.excluded[name])
+        name: case((may_pay_again, jobs.c[name]), else_=new.excluded[name])
         for name in _OVERWRITTEN
     }
     claimed = {name: new.excluded[name] for name in _CLAIMED}
+    in_use = literal_column(str(MARK_IN_USE), Integer)
+    no_mark = literal_column(str(NO_MARK), Integer)
     return new.on_conflict_do_update(
         index_elements=[jobs.c.job_key],
         set_=kept
         | claimed
         | {
-            # 2 says that this claim used a mark up, so that the answer can give it back.
-            "again": case((has_mark, literal_column("2")), else_=literal_column("0")),
+            # So that the answer can give back a mark that this claim used up.
+            "again": case((has_mark, in_use), else_=no_mark),
             "attempts": jobs.c.attempts + literal_column("1"),
         },
         where=or_(never_ended, failed_elsewhere, marked, doubted_elsewhere),
     ).returning(jobs.c.job_key, jobs.c.attempts, jobs.c.rerolls)
 
 
-_SPEND = (
+_COUNT_CALLS = (
     update(runs)
     .where(runs.c.run_id == bindparam("run"))
     .values(calls=runs.c.calls + bindparam("number"))
@@ -99,23 +109,23 @@ _SPEND = (
 
 
 class Claims:
-    """Grants claims through one open ledger; `check_place` raises LedgerError where that is not in
-    its place."""
+    """Grants claims through one open ledger; `check_not_moved` raises LedgerError if the ledger was
+    moved or replaced."""
 
-    def __init__(self, check_place: Callable[[], None]) -> None:
+    def __init__(self, check_not_moved: Callable[[], None]) -> None:
         self._budgets = Budgets()
-        self._check_place = check_place
+        self._check_not_moved = check_not_moved
 
     def forget(self) -> None:
-        """Forget what was summed up, as some of it may have been undone."""
+        """Forget cached spending sums: their transaction may have been rolled back."""
         self._budgets = Budgets()
 
     def claim(
         self, connection: Connection, entries: Sequence[tuple[str, RunLimits]]
     ) -> list[Claim | Refused]:
-        """Grant what the states and the budgets allow. Raises LedgerError where the ledger was
-        taken away."""
-        self._check_place()
+        """Grant what the states and the budgets allow. Raises LedgerError if the ledger was
+        moved or replaced."""
+        self._check_not_moved()
         granted: dict[tuple[str, str], Claim] = {}
         over_budget: dict[str, str] = {}
         for limits in dict.fromkeys(limits for _, limits in entries):
@@ -145,7 +155,7 @@ def _claim(
     }
     rows = run(connection, _claim_of(connection.dialect.name), [values]).all()
     # Counted in the transaction of the claims: a cap holds however many processes claim.
-    run(connection, _SPEND, [{"run": limits.run_id, "number": len(rows)}])
+    run(connection, _COUNT_CALLS, [{"run": limits.run_id, "number": len(rows)}])
     for key, attempts, rerolls in rows:
         yield key, Claim(attempts, rerolls)
 
@@ -156,13 +166,15 @@ _STATE = select(jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_DOUBT)).where(
 
 
 def _refuse(connection: Connection, key: str, limits: RunLimits, cap: str) -> Refused:
-    """Say why a key was not claimed: a key that could have been was refused because of the budget's
-    `cap`."""
+    """Say why a key was not claimed: the budget's `cap`, if its state alone would have allowed it,
+    and else that state."""
     found = connection.execute(_STATE, {"key": key, **_rules(limits)}).first()
     if found is None:
         return Refused(None, cap)
-    state, again = found
-    could_be_claimed = again or state in (State.PENDING, State.FAILED)
+    state, may_pay_again = found
+    # Only failures that may be retried are planned, so that a failed job counts as one of them: had
+    # another run failed it since then, the cap would still be why this run ends.
+    could_be_claimed = may_pay_again or state in (State.PENDING, State.FAILED)
     if cap and could_be_claimed:
         return Refused(None, cap)
     return Refused(State(state))

@@ -50,14 +50,14 @@ class Ledger:
     def __init__(self, address: Path | str, *, read_only: bool = False) -> None:
         self.address = address
         self.database: Database = database_at(address)
-        self._claims = Claims(self._check_place)
+        self._claims = Claims(self._check_not_moved)
         self._soundness: Future[str | None] | None = None
         try:
             with _translate_errors(self.database):
                 migrate(self.database, create=not read_only)
                 if not read_only:
                     self._watch_jobs()
-            self._check_place()
+            self._check_not_moved()
         except BaseException:
             self.database.close()
             raise
@@ -141,7 +141,7 @@ class Ledger:
         """Write down how a run ended. Raises LedgerError where what it paid is on record in no
         ledger any more."""
         self.write(writes.finish_run, (run_id, json.dumps(summary, allow_nan=False)))
-        self._check_place()
+        self._check_not_moved()
 
     # Reading
 
@@ -243,8 +243,8 @@ class Ledger:
         except BaseException as error:
             found.set_exception(error)
 
-    def _check_place(self) -> None:
-        """Raise LedgerError where the ledger was taken away or replaced since it was opened."""
+    def _check_not_moved(self) -> None:
+        """Raise LedgerError if the ledger was moved or replaced since it was opened."""
         if reason := self.database.displacement():
             raise LedgerError(reason, hint=DISPLACED)
 

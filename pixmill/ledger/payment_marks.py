@@ -4,7 +4,7 @@ what is in doubt.
 A mark (`jobs.again`) stands for one more payment. The claim that sends it takes the mark away in
 the same statement, and leaves the outcome where it is: a process that dies after that has paid at
 most once for the mark, and what was there before is still there. The claim notes that it used a
-mark up (`again` is 2 meanwhile): an answer after which any job is sent again (throttled, a
+mark up (`MARK_IN_USE`): an answer after which any job is sent again (throttled, a
 transient failure) puts that mark back, and makes none where there was none.
 """
 
@@ -27,6 +27,11 @@ from sqlalchemy.sql.expression import ColumnElement
 from pixmill.ledger.dead_owners import held_by_the_dead
 from pixmill.ledger.records import SETTLED, DoubtfulCall, State
 from pixmill.ledger.schema import DOUBTFUL, jobs
+
+NO_MARK = 0
+MARKED = 1
+MARK_IN_USE = 2
+"""The values of `jobs.again`. In use: a claim took the mark, and its call has not ended yet."""
 
 Number = int | BindParameter[int]
 Truth = bool | BindParameter[bool]
@@ -64,7 +69,7 @@ def wanted_again(max_runs: Number, retry_doubt: Truth) -> ColumnElement[bool]:
     doubted = false() if retry_doubt is False else is_state(State.IN_DOUBT)
     if isinstance(retry_doubt, BindParameter):
         doubted = and_(doubted, retry_doubt)
-    marked = jobs.c.again == literal_column("1")
+    marked = jobs.c.again == literal_column(str(MARKED))
     return and_(or_(marked, doubted), jobs.c.owner.is_(None), jobs.c.runs < max_runs)
 
 
@@ -72,7 +77,7 @@ _MARK = (
     update(jobs)
     .where(jobs.c.job_key == bindparam("key"), jobs.c.attempts == bindparam("seen"))
     .where(jobs.c.owner.is_(None), is_state(*SETTLED))
-    .values(again=1, runs=0)
+    .values(again=MARKED, runs=0)
 )
 
 

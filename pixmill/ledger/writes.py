@@ -1,11 +1,12 @@
 """What is written to the ledger beside claims: ended calls, images, runs, each kind as a group
 within a transaction.
 
-Every ended call is a row of `attempts`. What it does to its job, whoever has that by now, is this:
+Every ended call is a row of `attempts`. What it does to its job depends on whether this process
+still holds the claim:
 
 | claim    | outcome before  | the call ended in    | the job                                    |
 |----------|-----------------|----------------------|--------------------------------------------|
-| held     | none            | any state            | `_SETTLE`: has this outcome, and is free   |
+| held     | none            | any state            | `_SETTLE`: takes this state, and is free   |
 | held     | a success       | anything but success | `_KEEP`: keeps its outcome, and is free    |
 | held     | any             | `pending`            | `_KEEP`                                    |
 | held     | any             | anything else        | `_SETTLE`                                  |
@@ -35,7 +36,7 @@ from sqlalchemy import (
 
 from pixmill.ledger.dead_owners import held_by_the_dead
 from pixmill.ledger.dialects import clock, run
-from pixmill.ledger.payment_marks import is_state
+from pixmill.ledger.payment_marks import MARK_IN_USE, MARKED, NO_MARK, is_state
 from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.records import SETTLED, Attempt, State
 from pixmill.ledger.schema import DOUBTFUL, attempts, jobs, now_micros, runs
@@ -74,19 +75,19 @@ _OF_JOB = update(jobs).where(jobs.c.job_key == bindparam("key"))
 _RELEASED = {"owner": None, "lease_until": None}
 _SETTLE = _OF_JOB.where(or_(and_(_IS_HELD, not_(_OUTCOME_STAYS)), _COUNTS_LATE)).values(
     {column: bindparam(f"p_{source}") for column, source in _OUTCOME_FIELDS.items()}
-    | {"again": 0, "image_error": None, "image_run": None, "download_ms": None}
+    | {"again": NO_MARK, "image_error": None, "image_run": None, "download_ms": None}
     | {"runs": jobs.c.runs + bindparam("fruitless")}
     # Who has claimed the job since then still holds it.
     | {name: case((_IS_HELD, None), else_=jobs.c[name]) for name in _RELEASED}
 )
 _GIVES_MARK_BACK = and_(
-    jobs.c.again == 2, or_(_IS_PENDING, bindparam("p_transient") == 1)
+    jobs.c.again == MARK_IN_USE, or_(_IS_PENDING, bindparam("p_transient") == 1)
 )
-"""The condition that the claim used a mark up, and the call ended so that any job is sent again
-after it."""
+"""The condition that this claim consumed a mark and the call ended in a way that any job is retried
+after."""
 
 _KEEP = _OF_JOB.where(_IS_HELD, _OUTCOME_STAYS).values(
-    again=case((_GIVES_MARK_BACK, 1), else_=0),
+    again=case((_GIVES_MARK_BACK, MARKED), else_=NO_MARK),
     runs=jobs.c.runs + bindparam("p_transient"),
     rerolls=bindparam("p_rerolls"),
     **_RELEASED,
@@ -199,7 +200,7 @@ def recover(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[
     recovered = []
     for run_id, name in entries:
         recovered.append(_recover(connection))
-        _take_note(connection, run_id, name)
+        _attribute_orphans(connection, run_id, name)
     return recovered
 
 
@@ -239,7 +240,7 @@ _DIED = {
     "code": "process_died",
     "message": "the process that sent this died before it saw an answer",
 }
-_FREE = _OF_JOB.values(again=0, **_RELEASED)
+_FREE = _OF_JOB.values(again=NO_MARK, **_RELEASED)
 _DOUBT = _OF_JOB.values(
     state=State.IN_DOUBT,
     runs=jobs.c.runs + 1,
@@ -280,9 +281,9 @@ def _in_doubt_values(row: Any, now: int) -> dict[str, Any]:
     }
 
 
-def _take_note(connection: Connection, run_id: str, name: str) -> None:
-    """Make jobs that died in earlier runs of the config `name` news of this run, whichever config
-    found them."""
+def _attribute_orphans(connection: Connection, run_id: str, name: str) -> None:
+    """Report doubtful jobs of earlier runs of `name` as found by this run, whichever run recovered
+    them."""
     earlier = select(runs.c.run_id).where(runs.c.name == name)
     found = update(jobs).where(
         text(DOUBTFUL), jobs.c.outcome_run.is_(None), jobs.c.run_id.in_(earlier)
