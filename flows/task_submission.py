@@ -86,7 +86,7 @@ def _settle_one(
     except Exception as error:
         # Also what is no state of a task run: Dask raises errors of its own for a
         # worker that died.
-        if run.executor.recover(chunk, error):
+        if run.executor.chunk_failed(chunk, error):
             window[submit(chunk)] = chunk
 
 

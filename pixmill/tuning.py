@@ -70,8 +70,7 @@ More: cuts turn harsh by chance. Less: a limit that dropped is met later.
 SURE_CALLS = 6
 """calls
 
-Between two throttled ones, after which the rate that gets through is known well enough to climb
-slowly from there.
+Calls needed between two throttled ones before the measured goodput is trusted as the limit.
 More: the climb starts from an estimate that is too high. Less: it starts from one by chance.
 """
 
@@ -202,14 +201,14 @@ More: longer reports. Less: the beginning of a long run is not to be seen.
 KEEPS_UP_SHARE = 0.9
 """share of its rate
 
-A process that uses so much of its rate is taken for one that could use more.
+A process that uses at least this much of its rate is assumed to want more.
 More: a busy process is given less. Less: an idle one holds on to what it has no use for.
 """
 
 CONTENT_SHARE = 0.5
 """share of its fair share
 
-With less of the rate than that a process reports again at once.
+A process whose part of the rate is below this fraction of its fair share reports again at once.
 More: more writes to the ledger. Less: newcomers get up to speed later.
 """
 

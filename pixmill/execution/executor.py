@@ -35,10 +35,10 @@ class Executor(Protocol):
     def record(self, result: Any) -> None:
         """Count what became of a chunk: `result` is what the task of it has returned."""
 
-    def recover(self, chunk: Sequence[Job], error: Exception) -> bool:
+    def chunk_failed(self, chunk: Sequence[Job], error: Exception) -> bool:
         """Deal with a chunk of which nothing came back but `error`.
 
-        Returns whether it should be sent out once more; if not, the run has stopped.
+        Return whether to send it again; if not, the run has stopped.
         """
 
     def progress(self) -> Progress:
@@ -77,7 +77,7 @@ class IdleExecutor:
     def record(self, result: Any) -> None:
         """There is nothing to count."""
 
-    def recover(self, chunk: Sequence[Job], error: Exception) -> bool:
+    def chunk_failed(self, chunk: Sequence[Job], error: Exception) -> bool:
         """Nothing was sent out."""
         del chunk, error
         return False

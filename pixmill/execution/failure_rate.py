@@ -11,7 +11,11 @@ _SAYS_NOTHING = (Outcome.SKIPPED, Outcome.ELSEWHERE)
 
 
 class FailureRate:
-    """The outcomes of the last `stop.window` jobs of a run. Thread-safe."""
+    """The outcomes of the last `stop.window` jobs of a run in this process. Thread-safe.
+
+    With Dask each worker process has a window of its own, and the first one that is exceeded stops
+    the run.
+    """
 
     def __init__(self, stop: Stop) -> None:
         self._lock = threading.Lock()

@@ -47,13 +47,13 @@ class SentCall(NamedTuple):
 def decide(item: WorkItem, claim: Claim, response: Response, retry: Retry) -> State:
     """Return the state of the job of `item` after `response`.
 
-    `PENDING` is a job that this run sends once more, but for a verdict of `STOP`: then
-    nothing more is sent, and the next run does.
+    `PENDING` is a job that this run sends once more, except after `STOP`: this run sends
+    nothing more, so the next run sends it.
 
     | verdict                     | try again if                        | else      |
     |-----------------------------|-------------------------------------|-----------|
     | RETRY                       | fewer than `retry.max_attempts`     | FAILED    |
-    | THROTTLE_…                  | fewer than `THROTTLES_PER_JOB`          | FAILED    |
+    | THROTTLE_…                  | fewer than `THROTTLES_PER_JOB`      | FAILED    |
     | REFUSED, an output redrawn  | fewer than `retry.rerolls` seeds    | REFUSED   |
     | any other                   | never                               | as it says|
     """
@@ -67,13 +67,14 @@ def decide(item: WorkItem, claim: Claim, response: Response, retry: Retry) -> St
         case Verdict.STOP:
             return State.PENDING
         case Verdict.REFUSED:
-            again = response.code in OUTPUT_REDRAWN and claim.rerolls < retry.rerolls
-            return State.PENDING if again else State.REFUSED
+            can_redraw = response.code in OUTPUT_REDRAWN
+            will_retry = can_redraw and claim.rerolls < retry.rerolls
+            return State.PENDING if will_retry else State.REFUSED
         case Verdict.RETRY:
-            again = item.attempts + 1 < retry.max_attempts
+            will_retry = item.faults + 1 < retry.max_attempts
         case _:
-            again = item.throttled + 1 < THROTTLES_PER_JOB
-    return State.PENDING if again else State.FAILED
+            will_retry = item.throttled + 1 < THROTTLES_PER_JOB
+    return State.PENDING if will_retry else State.FAILED
 
 
 def build_attempt(
@@ -129,8 +130,7 @@ def build_attempt(
 
 
 def in_doubt_by(error: Exception, response: Response | None = None) -> Response:
-    """Return the answer that stands for a call that `error`, a fault of this program,
-    made an end of.
+    """Return a stand-in answer for a call interrupted by `error`, a fault of this program.
 
     Of a `response` that could not be judged or written down stays what may help its
     owner: whether it was charged, its request id and its URLs.
@@ -148,7 +148,7 @@ def in_doubt_by(error: Exception, response: Response | None = None) -> Response:
 
 
 def outcome_of(state: State | None) -> Outcome:
-    """Return what a job counts as whose key is in `state` and which is not sent again.
+    """Return the outcome to count for a job that stays in `state`.
 
     `None`: its claim was refused because the budget is used up.
     """

@@ -35,7 +35,7 @@ from pixmill.execution.stop_reasons import (
     outage,
 )
 from pixmill.execution.stop_signal import StopSignal
-from pixmill.execution.work_queue import Chunk, WorkItem, WorkQueue, name_chunk
+from pixmill.execution.work_queue import ChunkTracker, WorkItem, WorkQueue
 from pixmill.ledger import (
     Attempt,
     Claim,
@@ -48,7 +48,7 @@ from pixmill.ledger.schema import now_micros
 from pixmill.limits.account_lease import LeaseRenewer
 from pixmill.limits.feedback import Permit
 from pixmill.limits.limiter import CallLimiter
-from pixmill.planning.jobs import Job, with_seed
+from pixmill.planning.jobs import Job, name_chunk, with_seed
 from pixmill.provider.client import Client
 from pixmill.provider.error_codes import Verdict
 from pixmill.provider.responses import Response
@@ -96,7 +96,8 @@ class ThreadExecutor:
         self._stop = stop
         self._jitter = jitter
         self._limits = claim_limits(config, run_id)
-        # Who names a number knows the account: then the limit begins there.
+        # `start` is the initial limit of calls in flight, by default the ceiling: a user who sets a
+        # number is trusted to know the account.
         is_auto = config.limits.concurrency == "auto"
         self.limiter = CallLimiter(
             config.limits.qps,
@@ -144,17 +145,17 @@ class ThreadExecutor:
         """
         if not chunk:
             return ChunkCounts()
-        on_their_way = Chunk(len(chunk))
+        tracker = ChunkTracker(len(chunk))
         now = time.monotonic()
-        self._queue.put([WorkItem(job, on_their_way, 0, 0, now) for job in chunk])
+        self._queue.put([WorkItem(job, tracker, 0, 0, now) for job in chunk])
         self._threads.start_for(len(chunk))
-        return ChunkCounts(**on_their_way.wait())
+        return ChunkCounts(**tracker.wait())
 
     def record(self, result: ChunkCounts) -> None:
         """Nothing is left to count: each job was counted when it ended."""
 
-    def recover(self, chunk: Sequence[Job], error: Exception) -> bool:
-        """End the run: whoever ran the chunk has tried it again by itself.
+    def chunk_failed(self, chunk: Sequence[Job], error: Exception) -> bool:
+        """End the run: Prefect has already retried the task. Return whether to send it again: no.
 
         Its jobs that had begun are recorded.
         """
@@ -177,7 +178,7 @@ class ThreadExecutor:
             limit=self.limiter.limit,
             qps=self.limiter.qps,
             images_waiting=self._downloads.waiting,
-            is_out=self.limiter.is_open,
+            is_out=self.limiter.is_out,
         )
 
     def limits_summary(self) -> Mapping[str, Any]:
@@ -230,7 +231,7 @@ class ThreadExecutor:
         finally:
             self._give_back(permit, response)
         if refused:
-            # Only now: what stops the run may wait for the slot.
+            # After the slot is released: a stop listener may need one.
             if refused.cap:
                 self._stop.stop(budget_reached(refused.cap, self._config.budget))
             self._end(item, outcome_of(refused.state))
@@ -248,7 +249,7 @@ class ThreadExecutor:
         except Exception as error:
             if not isinstance(error, LedgerError):
                 self._note_bug(item, error)
-            # Once more and in doubt; a ledger that is broken says so once more.
+            # Record it again, as in doubt. If the ledger itself is broken, that raises again.
             call = call._replace(response=in_doubt_by(error, call.response))
             attempt, images = self._record_in_doubt(item, claim, call)
         response = call.response
@@ -345,7 +346,7 @@ class ThreadExecutor:
             Verdict.THROTTLE_CONCURRENCY,
         )
         later = item._replace(
-            attempts=item.attempts + is_fault,
+            faults=item.faults + is_fault,
             throttled=item.throttled + is_throttled,
             queued_at=time.monotonic(),
         )
@@ -360,7 +361,7 @@ class ThreadExecutor:
         """
         if verdict is Verdict.REFUSED:
             return 0.0  # another seed is another request
-        pause = CALL_BACKOFF.pause(item.attempts + item.throttled, self._jitter)
+        pause = CALL_BACKOFF.pause(item.faults + item.throttled, self._jitter)
         if verdict is Verdict.RETRY:
             return max(pause, self.limiter.reserve_retry())
         return pause
@@ -385,7 +386,7 @@ class ThreadExecutor:
     def _end(self, item: WorkItem, outcome: Outcome) -> None:
         self.counts.record_job(outcome)
         # In an outage jobs fail for want of a service, and there the breaker decides.
-        if not self.limiter.is_open:
+        if not self.limiter.is_out:
             too_many = self._failure_rate.record(outcome)
             if too_many:
                 window = self._config.stop.window

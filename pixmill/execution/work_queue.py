@@ -16,8 +16,8 @@ from pixmill.planning.jobs import Job
 
 
 @dataclass
-class Chunk:
-    """A caller's jobs on their way: counts outcomes, and is done once all have one."""
+class ChunkTracker:
+    """Tracks a caller's jobs: counts outcomes, and is done once all have one."""
 
     waiting: int
     """Jobs without an outcome."""
@@ -47,8 +47,8 @@ class WorkItem(NamedTuple):
     """A job that waits to be sent, for the first time or once more."""
 
     job: Job
-    chunk: Chunk
-    attempts: int
+    chunk: ChunkTracker
+    faults: int
     """Faults of the service that it met in this run."""
     throttled: int
     """How often the service said in this run that it was asked too much."""
@@ -111,11 +111,3 @@ class WorkQueue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-
-
-def name_chunk(chunk: Sequence[Job]) -> str:
-    """Name the rows of a chunk by the first of them."""
-    others = len(chunk) - 1
-    if not others:
-        return chunk[0].label
-    return f"{chunk[0].label} and the {others:,} jobs after it"

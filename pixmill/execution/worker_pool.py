@@ -22,7 +22,6 @@ from pixmill.execution.image_downloads import Downloads
 from pixmill.execution.progress import ChunkCounts, Outcome, Progress, RunCounters
 from pixmill.execution.stop_reasons import StopCode, StopReason
 from pixmill.execution.stop_signal import StopSignal
-from pixmill.execution.work_queue import name_chunk
 from pixmill.execution.worker import (
     SIMULATOR_KEY,
     ChunkRequest,
@@ -31,7 +30,7 @@ from pixmill.execution.worker import (
 )
 from pixmill.ledger import Ledger
 from pixmill.ledger.underway import UnderWay, under_way
-from pixmill.planning.jobs import Job
+from pixmill.planning.jobs import Job, name_chunk
 
 CHUNK_SIZE = 200
 """Jobs of one chunk: sending one out costs the driver some 80 ms, which this makes
@@ -157,8 +156,8 @@ class WorkerPool:
         if result.failure:
             self._stop.fail(result.failure)
 
-    def recover(self, chunk: Sequence[Job], error: Exception) -> bool:
-        """Note that a worker was lost with `chunk`, and say whether to send it out once more.
+    def chunk_failed(self, chunk: Sequence[Job], error: Exception) -> bool:
+        """Note that a worker was lost with `chunk`. Return whether to send it again.
 
         The ledger knows which of its jobs were paid for, and puts those in flight into
         doubt. Twice with the same jobs is no chance: then the run ends.

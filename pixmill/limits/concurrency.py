@@ -5,27 +5,29 @@ bisection. (Halving it and then adding one a round, as TCP does, would use three
 limit that stands.) Nothing here locks or sleeps. "A round" is as many successes as the limit; for
 one to count as used, `IN_USE_SHARE` of the limit was in flight at some moment of it.
 
-| phase     | what is known                                    |
-|-----------|--------------------------------------------------|
-| DOUBLING  | nothing is too many, as far as is known          |
-| BISECTING | `too_many` was too many; the limit is below it   |
-| SETTLED   | one more was too many twice                      |
-| PROBING   | the limit is at `too_many`: has it been lifted?  |
+| phase           | what is known                                    |
+|-----------------|--------------------------------------------------|
+| DOUBLING        | nothing is too many, as far as is known          |
+| BISECTING       | `too_many` was too many; the limit is below it   |
+| SETTLED         | one more was too many twice                      |
+| TRYING_ONE_MORE | the limit is at `too_many`: has it been lifted?  |
 
-| phase      | event                     | new phase         | new limit               |
-|------------|---------------------------|-------------------|-------------------------|
-| DOUBLING   | a used round              | DOUBLING          | × 2                     |
-| BISECTING  | a used round              | BISECTING         | half the way up         |
-| BISECTING  | the same, one below       | PROBING           | + 1                     |
-| SETTLED    | `PROBE_CALLS` successes   | PROBING           | + 1                     |
-| PROBING    | a round with all in use   | DOUBLING          | × 2                     |
-| PROBING    | too many                  | SETTLED           | - 1                     |
-| all others | too many                  | BISECTING         | the calls beside it     |
-| all others | the same number again     | SETTLED           | the calls beside it     |
-| any        | too many, and no round went well since the last cut | BISECTING | 70 % of that |
-| any        | a lone call was too many: others use all of it | DOUBLING | 1           |
-| any        | another process has learnt more | its phase   | its limit               |
-| any        | any, by a call from before the last cut | unchanged | unchanged         |
+| phase           | event                                          | new phase       | new limit   |
+|-----------------|------------------------------------------------|-----------------|-------------|
+| DOUBLING        | a used round                                   | DOUBLING        | × 2         |
+| BISECTING       | a used round                                   | BISECTING       | half way up |
+| BISECTING       | a used round, with limit = `too_many` - 1      | TRYING_ONE_MORE | + 1         |
+| SETTLED         | `PROBE_CALLS` successes                        | TRYING_ONE_MORE | + 1         |
+| TRYING_ONE_MORE | `limit` successes, each with all slots in use  | DOUBLING        | × 2         |
+| TRYING_ONE_MORE | too many                                       | SETTLED         | - 1         |
+| all others      | too many                                       | BISECTING       | (1)         |
+| all others      | `too_many` was too many again                  | SETTLED         | (1)         |
+| any             | too many, and no full round since the last cut | BISECTING       | (2)         |
+| any             | a lone call was too many: others use all of it | DOUBLING        | 1           |
+| any             | another process has learnt more                | its phase       | its limit   |
+| any             | any, by a call from before the last cut        | unchanged       | unchanged   |
+
+(1) `call.beside` (others in flight), below the old limit. (2) `IN_FLIGHT_RECUT_KEEPS` of that.
 
 The limiter logs every new limit: `in flight 9 → 8: 50430`, `in flight 8 → 12: growth`.
 """
@@ -43,7 +45,7 @@ class ConcurrencyPhase(Enum):
     DOUBLING = auto()
     BISECTING = auto()
     SETTLED = auto()
-    PROBING = auto()
+    TRYING_ONE_MORE = auto()
 
 
 class ConcurrencyEstimate(NamedTuple):
@@ -81,15 +83,15 @@ class AdaptiveConcurrencyLimit:
         self._ceiling = ceiling
         # The part of the limit that this process has, and so the part of the successes that it
         # sees: its rounds are shorter by that.
-        self._own_part = 1.0
+        self._account_fraction = 1.0
         # The next five are told to other processes, see `ConcurrencyEstimate`.
         self._cuts = 0
         self._cut_was_enough = True
         self._is_doubling = True
         self._times = 0
         self._too_many = 0
-        # The number of the last call before the last cut: up to it, refusals are about the past.
-        self._cut_after = 0
+        # Up to the number of that call, throttled answers are about the past.
+        self._last_call_before_cut = 0
         # The number of the last call before this round: up to it, successes are about the past.
         self._round_after = 0
         # Of this round: successes, and the most calls in flight.
@@ -114,7 +116,7 @@ class AdaptiveConcurrencyLimit:
         if self._is_doubling:
             return ConcurrencyPhase.DOUBLING
         if self.limit >= self._too_many:
-            return ConcurrencyPhase.PROBING
+            return ConcurrencyPhase.TRYING_ONE_MORE
         if self.limit + 1 == self._too_many and self._times > 1:
             return ConcurrencyPhase.SETTLED
         return ConcurrencyPhase.BISECTING
@@ -129,7 +131,7 @@ class AdaptiveConcurrencyLimit:
         self._ceiling = ceiling
         if learnt > self.learnt:
             if learnt.cuts > self._cuts:
-                self._cut_after = sent
+                self._last_call_before_cut = sent
             self._cuts = learnt.cuts
             self._cut_was_enough = learnt.cut_was_enough
             self._is_doubling = learnt.doubling
@@ -137,31 +139,31 @@ class AdaptiveConcurrencyLimit:
             self._too_many = learnt.too_many
             self._begin_round(learnt.limit, sent)
         self.limit = min(self.limit, ceiling)
-        self._own_part = min(1.0, slots / self.limit)
+        self._account_fraction = min(1.0, slots / self.limit)
 
     def cut(self, call: Permit, sent: int) -> bool:
         """Record that `call` was one too many, after `sent` calls in all.
 
         Returns whether the limit was cut.
         """
-        if call.number <= self._cut_after:
+        if call.number <= self._last_call_before_cut:
             return False
-        fitted = self.limit - 1
-        if self.phase is not ConcurrencyPhase.PROBING:
-            # Where a number is tried again, all but the last one are known to be fine.
-            fitted = min(fitted, call.beside)
-        is_same_number = self._too_many == fitted + 1
+        fits = self.limit - 1
+        if self.phase is not ConcurrencyPhase.TRYING_ONE_MORE:
+            # While one more is tried, everything below the current limit is known to fit.
+            fits = min(fits, call.beside)
+        is_same_number = self._too_many == fits + 1
         self._times = self._times + 1 if is_same_number else 1
-        self._too_many = fitted + 1
+        self._too_many = fits + 1
         # Where even a lone call was too many, others have used the limit up, and nothing is known.
-        self._is_doubling = fitted == 0
-        limit = fitted
+        self._is_doubling = fits == 0
+        limit = fits
         if not self._cut_was_enough:
             # The limit has dropped, so the calls in flight are those of another time.
-            limit = int(fitted * IN_FLIGHT_RECUT_KEEPS)
+            limit = int(fits * IN_FLIGHT_RECUT_KEEPS)
         self._begin_round(limit, sent)
         self._cut_was_enough = False
-        self._cut_after = sent
+        self._last_call_before_cut = sent
         self._cuts += 1
         return True
 
@@ -171,7 +173,7 @@ class AdaptiveConcurrencyLimit:
         if call.number <= self._round_after:
             return
         phase = self.phase
-        if phase is ConcurrencyPhase.PROBING and used < self.limit:
+        if phase is ConcurrencyPhase.TRYING_ONE_MORE and used < self.limit:
             return
         self._successes += 1
         self._most_used = max(self._most_used, used)
@@ -185,7 +187,7 @@ class AdaptiveConcurrencyLimit:
         match phase:
             case ConcurrencyPhase.DOUBLING:
                 grown = self.limit * 2
-            case ConcurrencyPhase.PROBING:
+            case ConcurrencyPhase.TRYING_ONE_MORE:
                 # What was too many went well: the provider's limit was lifted.
                 self._is_doubling = True
                 grown = self.limit * 2
@@ -196,10 +198,10 @@ class AdaptiveConcurrencyLimit:
     def _round_length(self, phase: ConcurrencyPhase) -> float:
         """How many successes of this process make a round."""
         if phase is ConcurrencyPhase.SETTLED:
-            # Not shorter for a process that sees a part of them: whoever of the account is first
-            # to try begins the round of all anew.
+            # Not shorter for a process that sees a part of them, because the first process to try
+            # one more restarts the round for all of them.
             return PROBE_CALLS
-        return self.limit * self._own_part
+        return self.limit * self._account_fraction
 
     def _begin_round(self, limit: int, sent: int) -> None:
         self.limit = max(1, min(limit, self._ceiling))

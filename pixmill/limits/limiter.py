@@ -14,24 +14,24 @@ say which part of them is for this one. Cached jobs never come here.
 | OUTAGE     | one call, after a pause: the probe       |
 | PROBING    | nothing, as the probe is out             |
 
-| phase      | event                                  | new phase             | is logged     |
-|------------|----------------------------------------|-----------------------|---------------|
-| NO_SHARE   | a share comes (`take`)                 | FIRST_CALL or OPEN    | a new share   |
-| FIRST_CALL | the service itself answers             | OPEN                  |               |
-| OPEN       | five faults in a row                   | OUTAGE                | `outage`      |
-| OUTAGE     | the probe goes out                     | PROBING               |               |
-| PROBING    | the probe is answered without a fault  | OPEN                  | recovery      |
-| PROBING    | the probe meets a fault                | OUTAGE, longer pause  |               |
-| any        | the lease ends, or nothing is wanted   | NO_SHARE              |               |
-| any        | Retry-After                            | the same, after it    | how long      |
-| any        | `stop`                                 | nothing goes any more |               |
+| phase      | event                                 | new phase                     | is logged   |
+|------------|---------------------------------------|-------------------------------|-------------|
+| NO_SHARE   | a share comes (`take`)                | FIRST_CALL or OPEN            | a new share |
+| FIRST_CALL | the service itself answers            | OPEN                          |             |
+| OPEN       | five faults in a row                  | OUTAGE                        | `outage`    |
+| OUTAGE     | the probe goes out                    | PROBING                       |             |
+| PROBING    | the probe is answered without a fault | OPEN                          | recovery    |
+| PROBING    | the probe meets a fault               | OUTAGE, longer pause          |             |
+| any        | the lease ends, or nothing is wanted  | NO_SHARE                      |             |
+| any        | Retry-After                           | unchanged, no calls meanwhile | how long    |
+| any        | `stop`                                | nothing goes any more         |             |
 
 Within OPEN both limits move; `rate` and `concurrency` say how, and `history` logs it.
 
 Two locks: callers queue on the turnstile; the state is under `_lock`, which nobody holds while
 waiting. Three events wake waiters: `_slot_freed` the one at the turnstile that waits for a slot,
-`_turn_moved` the same one while it waits for its turn, `usage_changed` the thread that shares the
-account.
+`_turn_moved` the same one while it waits for its turn, `usage_changed` the thread that renews this
+process's share (`LeaseRenewer`).
 """
 
 import logging
@@ -85,8 +85,8 @@ class LimiterPhase(Enum):
 class CallLimiter:
     """Paces the calls of one process on one account, within `qps` and `concurrency`.
 
-    `start` is the limit of calls in flight to begin with, by default the ceiling: who names a
-    number knows the account, and doubling up to 200 calls of a second each would cost a run of
+    `start` is the initial limit of calls in flight, by default the ceiling: a user who sets a
+    number is trusted to know the account, and doubling up to 200 calls of 1 s would cost a run of
     10,000 a twentieth of its time. `probe_first` lets a single call through until one was answered
     by the service itself, so that a wrong key or a missing entitlement costs one call. `shared`:
     nothing goes before `take` says what may. `wait` sleeps for seconds, or until the event is set.
@@ -109,13 +109,14 @@ class CallLimiter:
         self._qps = qps
         self._concurrency = concurrency
         self._rate = AdaptiveRateLimit(qps, clock())
-        self._slots = AdaptiveConcurrencyLimit(start or concurrency, concurrency)
+        start = start or concurrency
+        self._concurrency_limit = AdaptiveConcurrencyLimit(start, concurrency)
         self._breaker = CircuitBreaker()
         self._repeats = RetryBudget(clock())
         # The service itself has not answered yet, so that one call at a time goes.
-        self._is_alone = probe_first
+        self._awaits_first_answer = probe_first
         # Answers without a fault in a row; the limits grow from `CALM_CALLS` on.
-        self._calm = CALM_CALLS
+        self._answers_without_fault = CALM_CALLS
         self._in_flight = 0
         # Calls that were let go; also the number of the last one.
         self._sent = 0
@@ -151,7 +152,7 @@ class CallLimiter:
     @property
     def limit(self) -> int:
         """The limit of calls in flight in force for this process."""
-        return min(1, self._may_use) if self._is_alone else self._may_use
+        return min(1, self._may_use) if self._awaits_first_answer else self._may_use
 
     @property
     def qps(self) -> float:
@@ -159,7 +160,7 @@ class CallLimiter:
         return as_limit(self._rate.own_rate)
 
     @property
-    def is_open(self) -> bool:
+    def is_out(self) -> bool:
         """Whether the service is taken to be out, so that only probes go."""
         return self._breaker.is_open
 
@@ -177,7 +178,8 @@ class CallLimiter:
     def summary(self) -> dict[str, Any]:
         """Return how the account's limits fared, as plain JSON values for a run's report."""
         with self._lock:
-            limits = {RATE: as_limit(self._rate.rate), IN_FLIGHT: self._slots.limit}
+            slots = self._concurrency_limit.limit
+            limits = {RATE: as_limit(self._rate.rate), IN_FLIGHT: slots}
             return self._history.summary(limits)
 
     # A call
@@ -208,10 +210,10 @@ class CallLimiter:
         """
         with self._lock:
             self._in_flight -= 1
-            self._is_alone = self._is_alone and not answered
+            self._awaits_first_answer = self._awaits_first_answer and not answered
             self._tell_breaker(call, feedback)
             if feedback is None:
-                # The turn is for the next call, which may be waiting for a later one.
+                # Hand the unused turn to the next call, which may have reserved a later one.
                 self._rate.refund(self._clock())
                 self._move_turn()
             else:
@@ -248,7 +250,7 @@ class CallLimiter:
     def report(self) -> UsageReport | None:
         """Say what this process holds and could use. None: nothing is wanted, the share is let go.
 
-        Until the next `take` no more is used than was said.
+        Until the next `take`, this process uses no more slots than it reported.
         """
         with self._lock:
             now = self._clock()
@@ -264,9 +266,9 @@ class CallLimiter:
             may_use = self._may_use if now < self._share_until else 0
             held = max(self._in_flight, may_use)
             self._share = self._share._replace(slots=held)
-            # What it could use it has to have been able to show.
+            # A process with no slots, or only one, can't have shown its demand: ask for everything.
             wanted_rate = UNLIMITED
-            if not self._is_alone and self._share.slots:
+            if not self._awaits_first_answer and self._share.slots:
                 wanted_rate = self._usage.demand_rate(
                     self._rate.own_rate, self._sent, now
                 )
@@ -276,7 +278,7 @@ class CallLimiter:
                 wanted_rate=wanted_rate,
                 concurrency=self._concurrency,
                 qps=self._qps,
-                slots=self._slots.learnt,
+                slots=self._concurrency_limit.learnt,
                 rate=self._rate.learnt,
                 hold=max(0.0, self._asked_until - now),
             )
@@ -286,12 +288,12 @@ class CallLimiter:
         with self._lock:
             now = self._clock()
             rate_before = self._rate.rate
-            slots_before = self._slots.limit
+            slots_before = self._concurrency_limit.limit
             fraction_before = self._rate.account_fraction
             self._share = share
             self._share_until = until
             if share.slots and share.learnt_slots and share.learnt_rate:
-                self._slots.use_share(
+                self._concurrency_limit.use_share(
                     share.slots, share.concurrency, share.learnt_slots, self._sent
                 )
                 self._rate.use_share(
@@ -302,9 +304,8 @@ class CallLimiter:
                     now,
                 )
                 self._record(RATE, rate_before, self._rate.rate, ANOTHER_PROCESS)
-                self._record(
-                    IN_FLIGHT, slots_before, self._slots.limit, ANOTHER_PROCESS
-                )
+                slots_now = self._concurrency_limit.limit
+                self._record(IN_FLIGHT, slots_before, slots_now, ANOTHER_PROCESS)
                 self._record(
                     SHARE, fraction_before, share.account_fraction, ANOTHER_PROCESS
                 )
@@ -325,12 +326,13 @@ class CallLimiter:
                 return LimiterPhase.OUTAGE
             case BreakerState.HALF_OPEN:
                 return LimiterPhase.PROBING
-        return LimiterPhase.FIRST_CALL if self._is_alone else LimiterPhase.OPEN
+        is_first = self._awaits_first_answer
+        return LimiterPhase.FIRST_CALL if is_first else LimiterPhase.OPEN
 
     @property
     def _may_use(self) -> int:
         """How many calls may be in flight: after a cut at once only what the others leave."""
-        left = self._slots.limit - self._share.held_by_others
+        left = self._concurrency_limit.limit - self._share.held_by_others
         return max(0, min(self._share.slots, left))
 
     def _has_room(self) -> bool:
@@ -387,26 +389,26 @@ class CallLimiter:
         self._schedule_version += 1
 
     def _move_turn(self) -> None:
-        """Let the call that waits for its turn look when that is now: it may be sooner."""
+        """Wake the call that waits for its turn to reserve again; it may be earlier now."""
         self._schedule_version += 1
         self._turn_moved.set()
 
     def _tell_breaker(self, call: Permit, feedback: Feedback | None) -> None:
-        was_open = self._breaker.is_open
+        was_out = self.is_out
         pause = self._breaker.record_answer(call, feedback, self._sent, self._clock())
         if pause is not None:
             self._hold_turns(pause)
-        if self._breaker.is_open == was_open:
+        if self.is_out == was_out:
             return
         # As an operator sees it: one call at a time, or as many as before.
-        if was_open:
-            self._record(IN_FLIGHT, 1, self._slots.limit, RECOVERY)
+        if was_out:
+            self._record(IN_FLIGHT, 1, self._concurrency_limit.limit, RECOVERY)
         else:
-            self._record(IN_FLIGHT, self._slots.limit, 1, OUTAGE)
+            self._record(IN_FLIGHT, self._concurrency_limit.limit, 1, OUTAGE)
 
     def _learn(self, call: Permit, feedback: Feedback, code: str) -> None:
         rate_before = self._rate.rate
-        slots_before = self._slots.limit
+        slots_before = self._concurrency_limit.limit
         cause = code
         match feedback:
             case Feedback.RATE_LIMITED:
@@ -415,21 +417,21 @@ class CallLimiter:
                     self._schedule_version += 1
                     self.usage_changed.set()
             case Feedback.CONCURRENCY_LIMITED:
-                if self._slots.cut(call, self._sent):
+                if self._concurrency_limit.cut(call, self._sent):
                     self.usage_changed.set()
             case Feedback.FAULT:
                 # A service in trouble is not asked for more.
-                self._calm = 0
+                self._answers_without_fault = 0
             case Feedback.OK:
                 cause = GROWTH
-                self._calm += 1
-                if self._calm >= CALM_CALLS:
+                self._answers_without_fault += 1
+                if self._answers_without_fault >= CALM_CALLS:
                     self._rate.grow(call, self._clock())
-                    self._slots.grow(call, self._sent)
+                    self._concurrency_limit.grow(call, self._sent)
             case Feedback.TURNED_AWAY:
                 return
         self._record(RATE, rate_before, self._rate.rate, cause)
-        self._record(IN_FLIGHT, slots_before, self._slots.limit, cause)
+        self._record(IN_FLIGHT, slots_before, self._concurrency_limit.limit, cause)
 
     def _record(self, what: str, before: float, after: float, cause: str) -> None:
         if before == after:
@@ -444,5 +446,5 @@ class CallLimiter:
 
 
 def as_limit(rate: float) -> float:
-    """Return the limit, in calls per second, that calls at `rate` leave a margin below."""
+    """Convert the internal `rate`, which keeps a safety margin, to the limit shown to users."""
     return round(rate / RATE_MARGIN, 2)

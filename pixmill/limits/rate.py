@@ -21,11 +21,11 @@ stands throttles one call in a hundred or two, CLIMBING quick again as the limit
 | UNTHROTTLED | throttled                                    | SEARCHING, at the goodput       |
 | UNTHROTTLED | throttled within the first `FEW_CALLS`       | CREEPING, `CUT_KEEPS_AT_MOST`   |
 | all others  | throttled                                    | CREEPING, at the goodput        |
-| all others  | throttled, and nothing had got through       | CLIMBING, from the lower bound  |
+| all others  | throttled, and nothing had got through       | CLIMBING, at `least`            |
 | any         | throttled, another process has just cut      | CREEPING, `CUT_KEEPS_AT_MOST`   |
 | any         | throttled, but sent before the last cut      | unchanged                       |
 | all others  | success of a call that waited for its turn   | grows, by where the rate is     |
-| any         | another process has learnt more              | its rate, by where that is      |
+| any         | another process has learnt more              | its rate; phase follows from it |
 
 The limiter logs every new rate: `rate 20.0 → 7.9 calls/s: 50429`, `rate 7.9 → 9.6 calls/s: growth`.
 """
@@ -116,15 +116,15 @@ class AdaptiveRateLimit:
         # Between the first cut and the second one, which tells the limit.
         self._is_searching = False
         # The number of the last call before the last cut: up to it, answers are about the past.
-        self._cut_after = 0
+        self._last_call_before_cut = 0
         # The last throttled call: from it to the next one the goodput is counted.
         self._last_throttled: Permit | None = None
         # When the first call was due: the goodput before the first throttled one counts from it.
         self._first_turn: float | None = None
         # Until then others may not know of the last cut, and what is throttled may be theirs.
-        self._heard_at = now
-        # When the rate last grew.
-        self._grown_at = now
+        self._cut_known_to_others_at = now
+        # Until when the climb has been credited: the last success that counted, or the last cut.
+        self._climb_credited_until = now
         self._schedule = Schedule(next_turn=now, held_until=now)
 
     @property
@@ -196,8 +196,8 @@ class AdaptiveRateLimit:
         self._ceiling = qps * RATE_MARGIN
         if learnt > self.learnt:
             if learnt.cuts > self._cuts:
-                self._cut_after = sent
-                self._heard_at = now + HEARD_SECONDS
+                self._last_call_before_cut = sent
+                self._cut_known_to_others_at = now + HEARD_SECONDS
             self._cuts = learnt.cuts
             self.rate = learnt.rate
             self._estimate = learnt.estimate
@@ -215,9 +215,9 @@ class AdaptiveRateLimit:
         """
         last_throttled = self._last_throttled
         self._last_throttled = call
-        if call.number <= self._cut_after:
+        if call.number <= self._last_call_before_cut:
             return False
-        if call.at < self._heard_at:
+        if call.at < self._cut_known_to_others_at:
             # Another process has just cut the same account: this is hardly a second drop.
             self.rate = max(self._floor, self.rate * CUT_KEEPS_AT_MOST)
             self._estimate = self.rate
@@ -226,21 +226,21 @@ class AdaptiveRateLimit:
         else:
             self._cut_for_the_first_time(call)
         self._cuts += 1
-        self._cut_after = sent
-        self._grown_at = now
+        self._last_call_before_cut = sent
+        self._climb_credited_until = now
         is_shared = self.account_fraction < 1
-        self._heard_at = now + HEARD_SECONDS if is_shared else now
+        self._cut_known_to_others_at = now + HEARD_SECONDS if is_shared else now
         self._schedule = self._schedule.restart(now, self._spacing)
         return True
 
     def grow(self, call: Permit, now: float) -> None:
         """Record that `call` went well."""
         # A call that the rate did not hold up does not show that there was more to send.
-        if call.number <= self._cut_after or not call.paced:
+        if call.number <= self._last_call_before_cut or not call.paced:
             return
         # Time in which nothing was sent proves nothing.
-        passed = min(now - self._grown_at, 2 * self._spacing)
-        self._grown_at = now
+        passed = min(now - self._climb_credited_until, 2 * self._spacing)
+        self._climb_credited_until = now
         match self.phase:
             case RatePhase.UNTHROTTLED:
                 return
@@ -274,13 +274,14 @@ class AdaptiveRateLimit:
     def _cut_to_goodput(self, call: Permit, last_throttled: Permit | None) -> None:
         """Cut to the goodput since `last_throttled`, within bounds.
 
-        | bound | in calls per second            | why                                     |
-        |-------|--------------------------------|-----------------------------------------|
-        | most  | 97 % of the rate               | a cut has to change something           |
-        | least | 85 % of the rate, or 70 % if the last cut was not enough | one count is noisy |
-        | low   | the calls counted              | so many surely got through              |
-        | high  | the calls counted and one more | the estimate, where few were counted    |
-        | floor | `RATE_FLOOR`, or 1 % of the ceiling | a recovery has to be noticed       |
+        | bound | in calls per second                | why                                  |
+        |-------|------------------------------------|--------------------------------------|
+        | most  | `CUT_KEEPS_AT_MOST` of the rate    | a cut has to change something        |
+        | least | `CUT_KEEPS_AT_LEAST` of the rate   | one count is noisy                   |
+        | least | `RECUT_KEEPS_AT_LEAST` of it       | if the last cut was not enough       |
+        | low   | the calls counted                  | so many surely got through           |
+        | high  | the calls counted and one more     | the estimate, where few were counted |
+        | floor | `RATE_FLOOR` or `RATE_FLOOR_SHARE` | a recovery has to be noticed         |
         """
         self._is_searching = False
         most = self.rate * CUT_KEEPS_AT_MOST

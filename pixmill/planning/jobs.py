@@ -200,3 +200,11 @@ def by_position(columns: Sequence[list[Value]]) -> list[Value]:
     if len(columns) == 1:
         return columns[0]
     return [value for row in zip(*columns, strict=True) for value in row]
+
+
+def name_chunk(chunk: Sequence[Job]) -> str:
+    """Name a chunk of jobs by the first of them."""
+    others = len(chunk) - 1
+    if not others:
+        return chunk[0].label
+    return f"{chunk[0].label} and the {others:,} jobs after it"

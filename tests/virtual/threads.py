@@ -266,7 +266,7 @@ _DEFAULTS = {time.monotonic: _TIME.monotonic, threading.Event.wait: Event.wait}
 
 def install(patch: pytest.MonkeyPatch) -> None:
     """Let the library's modules see the stand-ins, also where a clock is the default of a parameter."""
-    chunk = pixmill.execution.work_queue.Chunk
+    tracker = pixmill.execution.work_queue.ChunkTracker
     for module in [
         module
         for name, module in sys.modules.items()
@@ -286,8 +286,8 @@ def install(patch: pytest.MonkeyPatch) -> None:
     # The defaults of a dataclass are made by what stood there when it was defined.
     patch.setattr(
         pixmill.execution.thread_executor,
-        "Chunk",
-        lambda waiting: chunk(waiting, {}, [], Event(), Lock()),
+        "ChunkTracker",
+        lambda waiting: tracker(waiting, {}, [], Event(), Lock()),
     )
     patch.setattr(sqlite, "connect", _connect)
     _install_owners(patch)

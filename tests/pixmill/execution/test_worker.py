@@ -180,9 +180,9 @@ def test_a_chunk_that_was_lost_goes_out_once_more_and_not_twice(
         config = configure_run(project, provider.url, ROWS, execution=BY_DASK)
         with spread(config) as (run, worker_pool):
             chunk = next(run.chunks())
-            assert worker_pool.recover(chunk, RuntimeError("died"))
+            assert worker_pool.chunk_failed(chunk, RuntimeError("died"))
             run.executor.record(answered(worker_pool, chunk))
-            assert not worker_pool.recover(chunk, RuntimeError("died"))
+            assert not worker_pool.chunk_failed(chunk, RuntimeError("died"))
             assert answered(worker_pool, chunk).outcomes == ChunkCounts(succeeded=4)
             assert (
                 run.ledger.read(queries.settled, [job.key for job in chunk])[
