@@ -33,8 +33,8 @@ class OwnColumn(NamedTuple):
     when_null: str
     """For which rows a cell is null, in Markdown; `never` where that can't be."""
     from_ledger: bool = False
-    """Whether cells are those of the ledger's column of the same name; others are made in
-    `ResultTable`."""
+    """Whether cells are those of the ledger's column of the same name; others are computed
+    in `datasets/schema.py`."""
     in_report: bool = True
     """Whether the report's page holds it, beside the pictures that it finds by the columns of
     files."""

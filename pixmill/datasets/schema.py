@@ -1,7 +1,7 @@
 """One batch of jobs as rows of the dataset: the explicit schema and the join of input and ledger.
 
-A column that is a fact about the call is an entry of `pixmill.datasets.own_columns.OWN_COLUMNS` and
-a column of the ledger; others are made here, in `ResultTable.request_columns`, `status_columns` and
+Every column is declared in `OWN_COLUMNS`. Those with `from_ledger` are copied by `call_columns`;
+the rest are computed in `ResultTable.request_columns`, `ResultTable.status_columns` and
 `call_columns`.
 """
 
@@ -56,10 +56,10 @@ class OutcomeCounts:
     """Distinct problems that this run brought, by what they are."""
 
 
-def result_schema(own: pa.Schema, axes: Sequence[Axis] = ()) -> pa.Schema:
+def result_schema(input_schema: pa.Schema, axes: Sequence[Axis] = ()) -> pa.Schema:
     """Return the dataset's schema: the input's columns, then ours, prefixed with `pixmill_` where a
     name is taken."""
-    taken = set(own.names)
+    taken = set(input_schema.names)
     ours = []
     for name, kind in _our_fields(axes):
         free = name
@@ -67,7 +67,7 @@ def result_schema(own: pa.Schema, axes: Sequence[Axis] = ()) -> pa.Schema:
             free = f"pixmill_{free}"
         taken.add(free)
         ours.append(pa.field(free, kind))
-    return pa.schema([*own, *ours])
+    return pa.schema([*input_schema, *ours])
 
 
 def _our_fields(axes: Sequence[Axis]) -> list[tuple[str, pa.DataType]]:
@@ -84,14 +84,17 @@ def _our_fields(axes: Sequence[Axis]) -> list[tuple[str, pa.DataType]]:
 
 
 def description(
-    config: Config, expander: JobExpander, schema: pa.Schema, own: pa.Schema
+    config: Config,
+    expander: JobExpander,
+    schema: pa.Schema,
+    input_schema: pa.Schema,
 ) -> dict[str, Any]:
     """Say what the columns of `schema` mean: the sweep's axes, the columns that are read, and our
     names."""
     ours = dict(
         zip(
             (name for name, _ in _our_fields(expander.sweep.axes)),
-            schema.names[len(own.names) :],
+            schema.names[len(input_schema.names) :],
             strict=True,
         )
     )
@@ -157,15 +160,19 @@ class ResultTable:
     """Builds dataset rows batch by batch and counts what they hold."""
 
     def __init__(
-        self, config: Config, expander: JobExpander, own: pa.Schema, run_id: str
+        self,
+        config: Config,
+        expander: JobExpander,
+        input_schema: pa.Schema,
+        run_id: str,
     ) -> None:
         self._config = config
         self._expander = expander
         self._run_id = run_id
         self._by_file = config.output.images != "url"
-        schema = result_schema(own, expander.sweep.axes)
+        schema = result_schema(input_schema, expander.sweep.axes)
         described = json.dumps(
-            description(config, expander, schema, own),
+            description(config, expander, schema, input_schema),
             ensure_ascii=False,
             allow_nan=False,
         )
@@ -185,7 +192,7 @@ class ResultTable:
         row, variant = np.divmod(at, len(jobs.variants))
         keys = pa.array(jobs.keys, pa.string()).take(pa.array(at))
         rows = _Rows(jobs, at, row, variant, pa.array(first[at]), keys)
-        known = _leave_out_waiting(rows.pick(known, at - start))
+        known = _hide_unstored_images(rows.pick(known, at - start))
         columns = self.request_columns(rows)
         columns |= self.status_columns(rows, known)
         columns |= call_columns(rows, known, columns["status"], columns["seed"])
@@ -195,8 +202,8 @@ class ResultTable:
             for name, kind in _our_fields(self._expander.sweep.axes)
         ]
         inputs = rows.pick(jobs.rows.rows, row)
-        own = [column.combine_chunks() for column in inputs.columns]
-        return pa.Table.from_arrays([*own, *ours], schema=self.schema)
+        input_columns = [column.combine_chunks() for column in inputs.columns]
+        return pa.Table.from_arrays([*input_columns, *ours], schema=self.schema)
 
     def request_columns(self, rows: _Rows) -> dict[str, Any]:
         """Return the columns that say what is asked for."""
@@ -333,7 +340,7 @@ def call_columns(
     }
 
 
-def _leave_out_waiting(known: pa.Table) -> pa.Table:
+def _hide_unstored_images(known: pa.Table) -> pa.Table:
     """Leave out images that the store has not taken: the ledger names them beside the code that
     says so."""
     waits = pc.is_valid(known["image_error"])

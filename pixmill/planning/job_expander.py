@@ -83,11 +83,13 @@ class JobExpander:
         )
         # Points that change no variable of the prompt share its text, which is then made once.
         self._prompt_variants = self._find_prompt_variants()
-        self._where = None if config.input.where is None else parse(config.input.where)
+        self._row_filter = (
+            None if config.input.where is None else parse(config.input.where)
+        )
         self.read_columns = self._find_read_columns()
         of_conditions = {*self.sweep.columns}
-        if self._where:
-            of_conditions.update(self._where.names)
+        if self._row_filter:
+            of_conditions.update(self._row_filter.names)
         needed = [*self.read_columns, *config.input.row_key, *sorted(of_conditions)]
         check_columns(table, config, needed, [axis.path for axis in self.sweep.axes])
         # What is wrong with a cell of any other column does not make its row invalid.
@@ -116,11 +118,11 @@ class JobExpander:
         # Seeds depend on the cell, not on the template around it, so that a new style keeps its seed.
         raw = texts.get(self._prompt_column or "")
         filled = self._fill_prompts(texts, count)
-        prompt_problems, long_prompts = self._check_prompts(texts, raw, filled, count)
+        bad_prompts, long_prompts = self._check_prompts(texts, raw, filled, count)
         prompts = self._by_point(filled)
         images = row_images(self._config, batch, texts)
         shapes, field_problems = self._shapes.of(batch, texts)
-        given, seed_problems = self._given_seeds(texts)
+        given, bad_seeds = self._given_seeds(texts)
         row_keys, key_problems = self._row_keys(texts, count)
         selected = self._select(batch)
         requested = self._request(batch, selected)
@@ -128,11 +130,11 @@ class JobExpander:
         # the cells of such a row may be those of other columns; those that need other rows come last.
         found = first_problems(
             flaws,
-            prompt_problems,
+            bad_prompts,
             images.problems,
             _at_row_numbers(bad_images, batch),
             field_problems,
-            seed_problems,
+            bad_seeds,
             key_problems,
             self._conflicts(row_keys, conflicts, requested),
         )
@@ -157,7 +159,7 @@ class JobExpander:
             problems=problems,
             selected=selected,
             taken=taken.ravel(),
-            keys=_where(requested.ravel(), computed.keys),
+            keys=_keys_where_requested(requested.ravel(), computed.keys),
             all_keys=computed.keys,
             prompts=[prompts[at] for at in self._point_of],
             seeds=computed.seeds,
@@ -247,7 +249,7 @@ class JobExpander:
         columns: dict[int, Column] = {}
         for variant, column in zip(self._prompt_variants, by_variant, strict=True):
             columns |= dict.fromkeys(variant.points, column)
-        return [columns[point] for point in range(len(self.sweep.points))]
+        return [columns[point_index] for point_index in range(len(self.sweep.points))]
 
     def _given_seeds(
         self, texts: Mapping[str, pa.Array]
@@ -360,25 +362,26 @@ class JobExpander:
         identities = images.identities
         texts = self._by_point([json_texts(column) for column in filled])
         keys = []
-        for point, drawn in zip(self._point_of, seeds, strict=True):
+        for point_index, drawn in zip(self._point_of, seeds, strict=True):
             if self._input.field_columns:
-                rows = zip(shapes[point], identities, texts[point], drawn, strict=True)
+                of_rows = shapes[point_index]
+                rows = zip(of_rows, identities, texts[point_index], drawn, strict=True)
                 keys.append(
                     [of.job_key(image, text, seed) for of, image, text, seed in rows]
                 )
             elif identities:
                 # Without fields of their own, all rows have the shape of the first.
-                shape = shapes[point][0]
-                keys.append(shape.job_keys(identities, texts[point], drawn))
+                shape = shapes[point_index][0]
+                keys.append(shape.job_keys(identities, texts[point_index], drawn))
             else:
                 keys.append([])
         return ComputedJobs(by_position(keys), by_position(seeds))
 
     def _select(self, batch: RowBatch) -> NDArray[np.bool_]:
         """Mark the rows that `input.where` lets in."""
-        if self._where is None:
+        if self._row_filter is None:
             return np.ones(batch.rows.num_rows, np.bool_)
-        return _mask(self._where, "input.where", batch, {})
+        return _mask(self._row_filter, "input.where", batch, {})
 
     def _request(
         self, batch: RowBatch, selected: NDArray[np.bool_]
@@ -398,10 +401,12 @@ class JobExpander:
         return requested
 
 
-def _where(mask: NDArray[np.bool_], keys: Sequence[str]) -> list[str | None]:
-    """Return `keys`, `None` where `mask` is false."""
+def _keys_where_requested(
+    requested: NDArray[np.bool_], keys: Sequence[str]
+) -> list[str | None]:
+    """Return `keys`, `None` where they are not `requested`."""
     kept: list[str | None] = [*keys]
-    for at in np.flatnonzero(~mask).tolist():
+    for at in np.flatnonzero(~requested).tolist():
         kept[at] = None
     return kept
 
@@ -418,7 +423,10 @@ def _at_row_numbers(
 
 
 def _mask(
-    condition: Condition, where: str, batch: RowBatch, values: Mapping[str, object]
+    condition: Condition,
+    config_path: str,
+    batch: RowBatch,
+    values: Mapping[str, object],
 ) -> NDArray[np.bool_]:
     columns = {
         name: batch.rows[name].combine_chunks()
@@ -429,5 +437,5 @@ def _mask(
         return condition.mask({**columns, **values}, batch.rows.num_rows)
     except ValueError as error:
         raise TableError(
-            f"{where}: {error}", hint=f"the condition is {condition.text}"
+            f"{config_path}: {error}", hint=f"the condition is {condition.text}"
         ) from None

@@ -41,11 +41,12 @@ class PlannedState(IntEnum):
     IN_DOUBT = 4
     INVALID = 5
     LEFT_OUT = 6
-    """No job: a condition leaves it out, or the first variant has the entry of its invalid row."""
+    """Not a job: excluded by a condition, or a further variant of an invalid row, which is counted
+    once, at its first variant."""
 
 
 Selection = Callable[[Sequence[str | None]], Mapping[int, int]]
-"""Chooses those of the job keys of a batch to pay for once more: by position, how many attempts each has had."""
+"""Chooses keys of a batch to pay for again: maps position to the number of attempts so far."""
 
 
 @dataclass(frozen=True)
@@ -141,13 +142,15 @@ class Plan:
         price = self.config.budget.price_per_call
         return None if price is None else round(calls * price, 6)
 
-    def batches(self, rows: NDArray[np.bool_] | None = None) -> Iterator[JobBatch]:
-        """Stream the jobs again, as the plan found them: all batches, or those that hold a marked one of `rows`."""
+    def batches(self, only_rows: NDArray[np.bool_] | None = None) -> Iterator[JobBatch]:
+        """Stream the jobs again, as the plan found them: all batches, or those that hold a row that
+        `only_rows` marks."""
         for batch in row_batches(self.table, self.expander):
             # The masks, keys and seeds are those of the table that was agreed to.
             self.table.check_unchanged()
             start = batch.first_row - 1
-            if rows is None or rows[start : start + batch.rows.num_rows].any():
+            end = start + batch.rows.num_rows
+            if only_rows is None or only_rows[start:end].any():
                 yield self.expander.expand(
                     batch, self.conflicts, self.bad_images, self._read_computed(batch)
                 )
@@ -170,18 +173,19 @@ class Plan:
 
     def _jobs_at(self, positions: NDArray[np.intp]) -> Iterator[Job]:
         variants = len(self.expander.variants)
-        rows = np.zeros(len(self.first) // variants, np.bool_)
-        rows[positions // variants] = True
-        for jobs in self.batches(rows):
-            start = (jobs.rows.first_row - 1) * variants
+        only_rows = np.zeros(len(self.first) // variants, np.bool_)
+        only_rows[positions // variants] = True
+        for batch in self.batches(only_rows):
+            start = (batch.rows.first_row - 1) * variants
             here = (
-                positions[(positions >= start) & (positions < start + len(jobs.keys))]
+                positions[(positions >= start) & (positions < start + len(batch.keys))]
                 - start
             )
             for at in here.tolist():
-                # An input image that was deleted since then makes its row invalid: the dataset says so.
-                if jobs.keys[at]:
-                    yield jobs.job(at)
+                # The key is missing if an input image was deleted since planning; the dataset
+                # reports the row as invalid.
+                if batch.keys[at]:
+                    yield batch.job(at)
 
     def summary(self) -> dict[str, Any]:
         """The counts of `plan --json`."""
