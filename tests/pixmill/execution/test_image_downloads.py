@@ -48,6 +48,7 @@ class Album:
 
     def __init__(self) -> None:
         self.alive = self.most = 0
+        self.is_aborted = False
         self.gate = threading.Event()
         self.gate.set()
         self._lock = threading.Lock()
@@ -63,6 +64,9 @@ class Album:
 
         self._count(1)
         return Counted(picture(size=(16, 16 + next(self._numbers))))
+
+    def abort(self) -> None:
+        self.is_aborted = True
 
     def close(self) -> None:
         pass
@@ -242,3 +246,20 @@ def test_an_answer_is_recorded_whatever_becomes_of_its_picture(
     assert State.SUCCEEDED.value in {
         state for (state,) in asked(paid.path, "SELECT state FROM jobs")
     }
+
+
+def test_where_there_is_no_thread_to_wait_with_fetches_end_at_once(
+    paid: Project, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A12: who else waits for the end of the run hears of it, and closing does not fail."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    album = Album()
+    downloads = opened(paid, ledger, album)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        downloads.end_soon()
+    assert album.is_aborted
+    downloads.close()
