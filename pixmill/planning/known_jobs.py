@@ -57,6 +57,7 @@ class KnownJobs:
             for position, state in zip(at.tolist(), exact.states, strict=True):
                 known.states[position] = state
             known.missing[at] = exact.missing
+            known.nowhere[at] = exact.nowhere
             known.lost[at] = exact.lost
             known.again[at] = exact.again
             known.places[at] = exact.places

@@ -43,6 +43,9 @@ class Stamp(NamedTuple):
 
     size: int
     mtime_ns: int
+    ctime_ns: int
+    """Which no program can set back, as some do with the time of the last edit."""
+
     inode: int
 
 
@@ -60,7 +63,7 @@ def stamp(file: Path) -> Stamp:
     """The present stamp of a file."""
     with file_errors(file):
         stat = file.stat()
-    return Stamp(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return Stamp(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
 
 def find_files(path: str) -> tuple[Path, ...]:

@@ -105,11 +105,11 @@ class Lines:
         text = self._returned.read() + self._text.read(_BLOCK)
         # A CR at the end of a block may be half of a line break: blocks end behind LF only.
         end = text.rfind("\n") + 1
-        if not end or ("\r" in text and text.count("\r") != text.count("\r\n")):
+        block = text[:end]
+        if not end or ("\r" in block and block.count("\r") != block.count("\r\n")):
             self._return(text)
             return ""
         self._returned = io.StringIO(text[end:], newline="")
-        block = text[:end]
         self.number += block.count("\n")
         return block
 

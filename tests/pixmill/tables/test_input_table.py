@@ -269,6 +269,14 @@ def edit(file: Path) -> None:
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
 
 
+def edit_and_hide_it(file: Path) -> None:
+    """As `rsync --inplace --times` leaves it: a time of the last edit that is put back."""
+    stat = file.stat()
+    with file.open("r+") as text:
+        text.write("a,b\n1,3\n")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
 def lengthen(file: Path) -> None:
     stat = file.stat()
     file.write_text("a,b\n1,2\n3,4\n")
@@ -283,7 +291,9 @@ def replace(file: Path) -> None:
     other.replace(file)
 
 
-@pytest.mark.parametrize("change", [edit, lengthen, replace, Path.unlink])
+@pytest.mark.parametrize(
+    "change", [edit, edit_and_hide_it, lengthen, replace, Path.unlink]
+)
 def test_a_file_that_changes_after_it_was_opened_is_noticed(
     tmp_path: Path, change: object
 ) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from pixmill.tables import text_stream
 from pixmill.tables.plain_blocks import parse_rows
 from tests.fuzz.amount import examples
 
@@ -107,3 +109,13 @@ def test_whole_rows_are_parsed_and_an_open_one_is_left(
 )
 def test_what_is_not_plain_is_left_to_others(text: str) -> None:
     assert parse_rows(text, ",", ["a", "b"]) is None
+
+
+@pytest.mark.parametrize("size", range(5, 16))
+def test_blocks_go_on_where_one_was_read_up_to_the_middle_of_a_line_break(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(text_stream, "_BLOCK", size)
+    text = "1,2\r\n" * 100
+    lines = text_stream.Lines(Path("table.csv"), io.StringIO(text, newline=""))
+    assert "".join(iter(lines.take_block, "")) == text
