@@ -208,6 +208,6 @@ def test_the_simulator_inside_a_run_answers_its_workers_too(
     assert (command.exit_code, command.report["succeeded"]) == (0, 6), command.stderr
     # Workers tell the driver how the limits fared, which has no limiter of its own.
     name = f"{command.report['run_id']}.json"
-    recorded = (project.folder / "out" / "pets" / "runs" / name).read_text()
+    recorded = (Path(command.report["dataset"]).parent / "runs" / name).read_text()
     assert json.loads(recorded)["limits"]["rate"]["now"] == 10_000
     assert all(row["file_name"] for row in results(command.report))
