@@ -115,7 +115,8 @@ def test_a_killed_worker_costs_its_calls_in_flight_and_nothing_twice(
 ) -> None:
     """C9, P19: kill -9 in the middle of 5,000 jobs. Until then nothing of the run listens but on loopback."""
     rows = 5_000
-    with simulator(project.folder, "--latency", "0.01") as simulated:
+    # So long that a worker has calls in flight whenever it is killed, except between two chunks.
+    with simulator(project.folder, "--latency", "0.1") as simulated:
         on_dask(project, rows, output={"images": "url"})
         project.use_simulator(simulated)
         with pixmill.started(*run_arguments(project.path)) as process:
