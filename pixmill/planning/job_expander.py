@@ -117,15 +117,13 @@ class JobExpander:
         flaws, unread = self._read_flaws(batch)
         # Seeds depend on the cell, not on the template around it, so that a new style keeps its seed.
         raw = texts.get(self._prompt_column or "")
-        filled = self._fill_prompts(texts, count)
-        bad_prompts, long_prompts = self._check_prompts(texts, raw, filled, count)
+        filled, bad_prompts, long_prompts = self._fill_prompts(texts, raw, count)
         prompts = self._by_point(filled)
         images = row_images(self._config, batch, texts)
         shapes, field_problems = self._shapes.of(batch, texts)
         given, bad_seeds = self._given_seeds(texts)
         row_keys, key_problems = self._row_keys(texts, count)
-        selected = self._select(batch)
-        requested = self._request(batch, selected)
+        selected, requested = self._request(batch)
         # Of a row with several problems, the first of these checks tells its own. Problems of the line come first, as
         # the cells of such a row may be those of other columns; those that need other rows come last.
         found = first_problems(
@@ -141,24 +139,17 @@ class JobExpander:
         # Nobody asked for the others.
         problems = {row: bad for row, bad in found.items() if selected[row]}
         requested[list(problems)] = False
-        taken = requested.copy()
-        # An invalid row is one row of the dataset, at its first variant.
-        taken[list(problems), 0] = True
         if computed is None:
             seeds = self._seeds(images.images.identities, raw, given, count)
             computed = self._compute(images.images, filled, seeds, shapes)
-        by_row = requested.any(axis=1)
-        notes = {
-            "unread_cell": unread,
-            "empty_place": self._template.empty_places(texts, count),
-            **images.notes,
-        }
+        empty_places = self._template.empty_places(texts, count)
+        notes = {"unread_cell": unread, "empty_place": empty_places, **images.notes}
         return JobBatch(
             rows=batch,
             variants=self.variants,
             problems=problems,
             selected=selected,
-            taken=taken.ravel(),
+            taken=_with_invalid_rows(requested, list(problems)),
             keys=_keys_where_requested(requested.ravel(), computed.keys),
             all_keys=computed.keys,
             prompts=[prompts[at] for at in self._point_of],
@@ -167,7 +158,7 @@ class JobExpander:
             images=images.images,
             row_keys=row_keys,
             long_prompts=long_prompts,
-            notes={name: int(mask[by_row].sum()) for name, mask in notes.items()},
+            notes=_count_in_rows_with_jobs(notes, requested),
         )
 
     def _texts(self, batch: RowBatch) -> dict[str, pa.Array]:
@@ -217,22 +208,13 @@ class JobExpander:
         return tuple(dict.fromkeys(name for name in named if name))
 
     def _fill_prompts(
-        self, texts: Mapping[str, pa.Array], count: int
-    ) -> list[pa.Array]:
-        """Return the prompts of all rows for each variant, which several points may share."""
-        return [
+        self, texts: Mapping[str, pa.Array], raw: pa.Array | None, count: int
+    ) -> tuple[list[pa.Array], dict[int, RowProblem], int]:
+        """Return the prompts of all rows for each variant, their problems, and how many rows have a long one."""
+        filled = [
             self._template.fill(texts, variant.texts, count)
             for variant in self._prompt_variants
         ]
-
-    def _check_prompts(
-        self,
-        texts: Mapping[str, pa.Array],
-        raw: pa.Array | None,
-        filled: Sequence[pa.Array],
-        count: int,
-    ) -> tuple[dict[int, RowProblem], int]:
-        """Return the problems of prompts, and how many rows have a long one."""
         source = raw if raw is not None else self._template.cells(texts)
         problems: dict[int, RowProblem] = {}
         long: NDArray[np.bool_] = np.zeros(count, np.bool_)
@@ -242,7 +224,7 @@ class JobExpander:
             note(problems, bad)
             lengths = pc.utf8_length(prompts).to_numpy(zero_copy_only=False)
             long |= lengths > self._input.warn_prompt_chars
-        return problems, int(long.sum())
+        return filled, problems, int(long.sum())
 
     def _by_point(self, by_variant: Sequence[Column]) -> list[Column]:
         """Return for every point what its variant of the prompt has."""
@@ -377,16 +359,11 @@ class JobExpander:
                 keys.append([])
         return ComputedJobs(by_position(keys), by_position(seeds))
 
-    def _select(self, batch: RowBatch) -> NDArray[np.bool_]:
-        """Mark the rows that `input.where` lets in."""
-        if self._row_filter is None:
-            return np.ones(batch.rows.num_rows, np.bool_)
-        return _mask(self._row_filter, "input.where", batch, {})
-
-    def _request(
-        self, batch: RowBatch, selected: NDArray[np.bool_]
-    ) -> NDArray[np.bool_]:
-        """Mark, by row and variant, what `input.where` and the conditions of the sweep leave in."""
+    def _request(self, batch: RowBatch) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Mark the rows that `input.where` lets in, and by row and variant what the conditions of the sweep leave."""
+        selected: NDArray[np.bool_] = np.ones(batch.rows.num_rows, np.bool_)
+        if self._row_filter:
+            selected = _mask(self._row_filter, "input.where", batch, {})
         requested = np.repeat(selected[:, None], len(self.variants), axis=1)
         for row in self.sweep.row_conditions:
             for at, point in enumerate(self.sweep.points):
@@ -398,7 +375,24 @@ class JobExpander:
                     row.condition, row.config_path, batch, self.sweep.cells_at(point)
                 )
                 requested[:, here] &= (holds == row.keep_when)[:, None]
-        return requested
+        return selected, requested
+
+
+def _with_invalid_rows(
+    requested: NDArray[np.bool_], invalid: list[int]
+) -> NDArray[np.bool_]:
+    """Mark by position what the dataset has a row for: an invalid row of the table is one, at its first variant."""
+    taken = requested.copy()
+    taken[invalid, 0] = True
+    return taken.ravel()
+
+
+def _count_in_rows_with_jobs(
+    notes: Mapping[str, NDArray[np.bool_]], requested: NDArray[np.bool_]
+) -> dict[str, int]:
+    """Count the rows that each note marks, but for those of which nothing is requested."""
+    with_jobs = requested.any(axis=1)
+    return {name: int(mask[with_jobs].sum()) for name, mask in notes.items()}
 
 
 def _keys_where_requested(

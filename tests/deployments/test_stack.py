@@ -133,18 +133,10 @@ def test_what_is_deployed_runs_on_a_worker_and_says_truly_how_it_ended(
             "also when its worker is gone"
         )
         assert_runs_do_not_pile_up(client)
-    images = (
-        pq.read_table(store / "simulated" / "nightly" / "dataset.parquet")
-        .column("file_name")
-        .to_pylist()
-    )
+    images = column_of(store / "simulated" / "nightly", "file_name")
     assert len(images) == 6
     assert all((store / "simulated" / name).is_file() for name in images)
-    statuses = (
-        pq.read_table(store / "simulated" / "sweep" / "dataset.parquet")
-        .column("status")
-        .to_pylist()
-    )
+    statuses = column_of(store / "simulated" / "sweep", "status")
     # The drained run has fewer pictures of these rows than the capped one, whose dataset stays.
     assert Counter(statuses) == {"succeeded": 3, "skipped": 4 * 4 - 3}
     runs = [
@@ -155,6 +147,12 @@ def test_what_is_deployed_runs_on_a_worker_and_says_truly_how_it_ended(
     paid = bill.calls - 8
     assert (drained["succeeded"], drained["skipped"]) == (paid, 4 * 16 - paid)
     assert len(set(bill.keys)) == bill.calls
+
+
+def column_of(dataset: Path, name: str) -> list[Any]:
+    """What a column of a published dataset holds."""
+    cells: list[Any] = pq.read_table(dataset / "dataset.parquet")[name].to_pylist()
+    return cells
 
 
 @contextmanager
