@@ -80,6 +80,11 @@ class Input(Section):
         return "image_file" in self.columns
 
     @property
+    def looks_at_images(self) -> bool:
+        """Whether input images are looked at before anything is paid."""
+        return self.images != "url" or self.local_images
+
+    @property
     def field_columns(self) -> dict[str, str]:
         """The request fields that a row sets: dotted path to column."""
         special = {"image_url", "image_file", "prompt", "seed"}

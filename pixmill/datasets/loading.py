@@ -1,10 +1,10 @@
-"""Reads what was published: where a dataset is, its file, and which of its columns are ours.
+"""Reads what was published: where a dataset is, and its file.
 
 A publication may put a new file in place at any moment. Whoever opens the path once reads one
 version to its end.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,8 +17,8 @@ from pixmill.arrow_timestamps import has_python_years, is_known_zone
 from pixmill.config.bucket_address import bucket_address, is_bucket_url
 from pixmill.config.loading import load_config
 from pixmill.config.model import Config
-from pixmill.datasets.publishing import DATASET, PUBLISHED, published_folder
-from pixmill.datasets.schema import OWN_FIELDS
+from pixmill.datasets.publishing import DATASET, HISTORY, PUBLISHED, published_folder
+from pixmill.datasets.schema import free_name, own_columns
 from pixmill.errors import UserError
 from pixmill.local_paths import given_path
 from pixmill.storage import FolderStore, Store, open_bucket, open_store
@@ -130,8 +130,8 @@ def _find_in_bucket(url: str, history: bool) -> LocatedDataset:
     parts = Path(DATASET)
     if place.name == DATASET:
         place = place.parent
-    elif place.parent.name == "history" and place.name.endswith(".parquet"):
-        parts = Path("history", place.name)
+    elif place.parent.name == HISTORY and place.name.endswith(".parquet"):
+        parts = Path(HISTORY, place.name)
         place = place.parent.parent
         history = True
     if not place.prefix:
@@ -169,7 +169,7 @@ def dataset_file(path: str | Path) -> Path:
 def store_of(dataset: Path) -> Path:
     """Return the absolute store of a dataset file, which file names in it are relative to."""
     real = dataset.resolve()
-    is_earlier_version = real.parent.name == "history" and real.name != DATASET
+    is_earlier_version = real.parent.name == HISTORY and real.name != DATASET
     return real.parents[2] if is_earlier_version else real.parents[1]
 
 
@@ -205,26 +205,6 @@ def is_damage(error: OSError) -> bool:
     It has no type of its own for that, but only the system numbers its errors.
     """
     return error.errno is None
-
-
-def own_columns(schema: pa.Schema) -> Mapping[str, str]:
-    """Return the actual name of each of our columns that is there: ours follow the input's, prefixed on a clash."""
-    position = {name: at for at, name in enumerate(schema.names)}
-    found = {}
-    for name, _ in OWN_FIELDS:
-        spellings = [name]
-        while f"pixmill_{spellings[-1]}" in position:
-            spellings.append(f"pixmill_{spellings[-1]}")
-        if there := [spelling for spelling in spellings if spelling in position]:
-            found[name] = max(there, key=position.__getitem__)
-    return found
-
-
-def free_name(name: str, schema: pa.Schema) -> str:
-    """Return `name`, prefixed with `pixmill_` until no column has it."""
-    while name in schema.names:
-        name = f"pixmill_{name}"
-    return name
 
 
 def _to_loadable(column: pa.ChunkedArray) -> pa.ChunkedArray:

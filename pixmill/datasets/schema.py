@@ -70,6 +70,26 @@ def result_schema(input_schema: pa.Schema, axes: Sequence[Axis] = ()) -> pa.Sche
     return pa.schema([*input_schema, *ours])
 
 
+def own_columns(schema: pa.Schema) -> Mapping[str, str]:
+    """Return the actual name of each of our columns that is there: ours follow the input's, prefixed on a clash."""
+    position = {name: at for at, name in enumerate(schema.names)}
+    found = {}
+    for name, _ in OWN_FIELDS:
+        spellings = [name]
+        while f"pixmill_{spellings[-1]}" in position:
+            spellings.append(f"pixmill_{spellings[-1]}")
+        if there := [spelling for spelling in spellings if spelling in position]:
+            found[name] = max(there, key=position.__getitem__)
+    return found
+
+
+def free_name(name: str, schema: pa.Schema) -> str:
+    """Return `name`, prefixed with `pixmill_` until no column has it."""
+    while name in schema.names:
+        name = f"pixmill_{name}"
+    return name
+
+
 def _our_fields(axes: Sequence[Axis]) -> list[tuple[str, pa.DataType]]:
     fields = list(OWN_FIELDS)
     after = [name for name, _ in fields].index(_AXES_AFTER) + 1

@@ -5,7 +5,6 @@ what it was to make; its dataset would be that, without an image, instead of one
 somebody uses.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pixmill.datasets.schema import OutcomeCounts
+from pixmill.datasets.schema import OutcomeCounts, own_columns
 from pixmill.planning.plan import Plan
-
-_ROW_KEY = re.compile("(pixmill_)*row_key")
 
 
 def is_step_back(
@@ -46,6 +43,5 @@ def is_step_back(
 
 def _row_keys(path: Path) -> pa.ChunkedArray:
     with pq.ParquetFile(path) as file:
-        # Ours follow the input's columns, prefixed where these have the name.
-        name = [of for of in file.schema_arrow.names if _ROW_KEY.fullmatch(of)][-1]
+        name = own_columns(file.schema_arrow)["row_key"]
         return pc.unique(file.read(columns=[name])[name])

@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pixmill.config.model import Config
-from pixmill.datasets.loading import open_dataset, own_columns, published_dataset
-from pixmill.datasets.publishing import DATASET, MANIFEST
+from pixmill.datasets.loading import open_dataset, published_dataset
+from pixmill.datasets.publishing import DATASET, HISTORY, MANIFEST
+from pixmill.datasets.schema import own_columns
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import Ledger, State, ledger_exists, open_ledger
 from pixmill.ledger.sqlite import integrity
@@ -176,7 +177,7 @@ def _check_published(
 
 
 def _check_history(folder: Path, found: Verified) -> None:
-    for path in sorted((folder / "history").glob("*.parquet")):
+    for path in sorted((folder / HISTORY).glob("*.parquet")):
         found.versions += 1
         problem = _version_problem(path)
         if problem:

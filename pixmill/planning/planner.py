@@ -171,13 +171,12 @@ class PlanBuilder:
         invalid = sorted(jobs.problems)
         has_job = taken.copy()
         has_job[invalid] = False
-        looks_at_images = source.images != "url" or source.local_images
         return BatchSummary(
             first_row=jobs.rows.first_row,
             keys=np.where(has_job.reshape(-1, 1), keys, np.uint8(0)),
             taken=taken,
             invalid=invalid,
-            images=jobs.images if looks_at_images else None,
+            images=jobs.images if source.looks_at_images else None,
         )
 
     def _keep_computed(self, keys: NDArray[np.uint8], seeds: list[int]) -> None:
@@ -337,9 +336,7 @@ def make_plan(
     lookup = LedgerLookup(known_jobs, source.image_columns, bad_inputs, selection)
 
     # The scan takes a quarter of the time of the pass: batches go on being read and expanded beside it.
-    ahead = _KEYS_AHEAD
-    if source.images != "url" or source.local_images:
-        ahead = _IMAGES_AHEAD
+    ahead = _IMAGES_AHEAD if source.looks_at_images else _KEYS_AHEAD
     summaries = _summarise(table, expander, builder, known_jobs)
     for batch, found in prefetch(summaries, lookup.look_up, ahead):
         builder.settle(batch, found)

@@ -87,6 +87,13 @@ def change_error(file: Path) -> TableError:
     )
 
 
+def empty_error(file: Path) -> TableError:
+    """The error for a file without a header."""
+    return TableError(
+        f"{file}: it is empty", hint="a table without rows still needs its header"
+    )
+
+
 def delimiter_hint(schema: pa.Schema) -> str:
     """What to say beside "there is no such column" where the delimiter seems wrong, else ""."""
     names: list[str] = schema.names

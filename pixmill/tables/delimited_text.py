@@ -17,7 +17,12 @@ import pyarrow as pa
 
 from pixmill.errors import TableError
 from pixmill.tables.batch import BadRow, UnnumberedBatch
-from pixmill.tables.columns import change_error, check_names, check_same_names
+from pixmill.tables.columns import (
+    change_error,
+    check_names,
+    check_same_names,
+    empty_error,
+)
 from pixmill.tables.plain_blocks import parse_rows
 from pixmill.tables.text_stream import MAX_LINE, Lines, in_batches, open_lines
 
@@ -93,10 +98,7 @@ class Delimited:
         if problem:
             raise TableError(f"{file}: its header is not usable: {problem.message}")
         if not names:
-            raise TableError(
-                f"{file}: it is empty",
-                hint="a table without rows still needs its header",
-            )
+            raise empty_error(file)
         return check_names(pa.schema([(name, pa.string()) for name in names]), file)
 
     def _rows(self, file: Path, lines: Lines) -> Iterator[_Row]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pixmill.config.bucket_address import is_bucket_url
 from pixmill.errors import TableError
+from pixmill.tables.columns import empty_error
 from pixmill.tables.s3_inputs import bring
 from pixmill.tables.text_stream import file_errors, open_bytes
 
@@ -172,9 +173,7 @@ def _check_content(file: Path, kind: str) -> None:
     with file_errors(file), file.open("rb") as raw:
         first = raw.read(32)
     if not first:
-        raise TableError(
-            f"{file}: it is empty", hint="a table without rows still needs its header"
-        )
+        raise empty_error(file)
     # Some downloads are decompressed on their way and keep their name.
     if zipped and _content(first) != "gzip":
         raise TableError(
@@ -193,9 +192,7 @@ def _check_content(file: Path, kind: str) -> None:
 
 def _check_text(file: Path, head: bytes) -> None:
     if not head:
-        raise TableError(
-            f"{file}: it is empty", hint="a table without rows still needs its header"
-        )
+        raise empty_error(file)
     if found := _content(head):
         hint = f"rename or convert it; {SUPPORTED}"
         raise TableError(f"{file}: its content is {found}, unlike its name", hint=hint)

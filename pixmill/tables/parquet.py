@@ -17,13 +17,10 @@ from pixmill.arrow_types import common_type, conform, plain_type
 from pixmill.errors import TableError
 from pixmill.tables.batch import BATCH_BYTES, UnnumberedBatch
 from pixmill.tables.columns import change_error, check_names, common_schema
+from pixmill.tables.text_stream import FREE_BYTES, MAX_RATIO
 
 # Rows that Arrow decodes at once: few, for with a dictionary 50 KB of file can say a megabyte in every row.
 _STEP = 1_000
-
-# As for gzip: beyond the free bytes a file may declare this many times its size, more is a bomb.
-_FREE_BYTES = 64 << 20
-_MAX_RATIO = 200
 
 
 # The seconds from 1970 that each unit of 64 bits holds, the finest first.
@@ -176,9 +173,9 @@ def _refuse_bomb(file: Path, metadata: pq.FileMetaData) -> None:
         metadata.row_group(index).total_byte_size
         for index in range(metadata.num_row_groups)
     )
-    if declared > max(_FREE_BYTES, _MAX_RATIO * file.stat().st_size):
+    if declared > max(FREE_BYTES, MAX_RATIO * file.stat().st_size):
         raise TableError(
-            f"{file}: it expands to more than {_MAX_RATIO} times its size, a possible "
+            f"{file}: it expands to more than {MAX_RATIO} times its size, a possible "
             "decompression bomb",
             hint="if the table is right, write it again without compression",
         )

@@ -20,8 +20,8 @@ _BLOCK = 1 << 20
 """Characters that are taken at once where nothing is unusual."""
 
 # A gzip stream may expand this much for free, and beyond that this many times: more is a bomb, not a table.
-_FREE_BYTES = 64 << 20
-_MAX_RATIO = 200
+FREE_BYTES = 64 << 20
+MAX_RATIO = 200
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8", "utf-8-sig"),
@@ -162,9 +162,9 @@ class _Gunzip(io.RawIOBase):
             message = f"{self._file}: its gzip data is cut off or damaged"
             raise TableError(message, hint="fetch the file again") from error
         self._count += count
-        if self._count > max(_FREE_BYTES, _MAX_RATIO * self._raw.tell()):
+        if self._count > max(FREE_BYTES, MAX_RATIO * self._raw.tell()):
             raise TableError(
-                f"{self._file}: it expands to more than {_MAX_RATIO} times its size, a "
+                f"{self._file}: it expands to more than {MAX_RATIO} times its size, a "
                 "possible decompression bomb",
                 hint="if the table is right, decompress it first",
             )

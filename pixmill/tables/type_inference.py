@@ -6,7 +6,7 @@ import pyarrow as pa
 
 # A scalar is its Arrow type, an object the shapes of its keys, a list the shape of its items (a list of one).
 # To mypy all of that is Any, because Arrow has no type hints.
-ImageInfo: TypeAlias = Any
+Shape: TypeAlias = Any
 
 NOTHING = pa.null()
 BOOL = pa.bool_()
@@ -29,7 +29,7 @@ class ShapeError(Exception):
     """Two values have no common type: what they are, and where, `a.b` in objects, `a[]` in lists."""
 
 
-def widen(known: ImageInfo, value: object, path: str) -> ImageInfo:
+def widen(known: Shape, value: object, path: str) -> Shape:
     """The shape that holds what `known` holds and `value` too; objects and lists are widened in place."""
     found = _SCALARS.get(type(value))
     if found is known or found is NOTHING:
@@ -45,7 +45,7 @@ def widen(known: ImageInfo, value: object, path: str) -> ImageInfo:
     raise _conflict(known, value, path)
 
 
-def arrow_type(shape: ImageInfo) -> pa.DataType:
+def arrow_type(shape: Shape) -> pa.DataType:
     """The Arrow type of a shape; what never held a value is text."""
     if isinstance(shape, dict):
         return pa.struct([(key, arrow_type(part)) for key, part in shape.items()])
@@ -54,7 +54,7 @@ def arrow_type(shape: ImageInfo) -> pa.DataType:
     return TEXT if shape is NOTHING else shape
 
 
-def _widen_object(known: ImageInfo, value: dict[str, object], path: str) -> ImageInfo:
+def _widen_object(known: Shape, value: dict[str, object], path: str) -> Shape:
     shape = {} if known is NOTHING else known
     if not isinstance(shape, dict):
         raise _conflict(known, value, path)
@@ -70,7 +70,7 @@ def _widen_object(known: ImageInfo, value: dict[str, object], path: str) -> Imag
     return shape
 
 
-def _widen_list(known: ImageInfo, value: list[object], path: str) -> ImageInfo:
+def _widen_list(known: Shape, value: list[object], path: str) -> Shape:
     shape = [NOTHING] if known is NOTHING else known
     if not isinstance(shape, list):
         raise _conflict(known, value, path)
@@ -79,14 +79,14 @@ def _widen_list(known: ImageInfo, value: list[object], path: str) -> ImageInfo:
     return shape
 
 
-def _conflict(known: ImageInfo, value: object, path: str) -> ShapeError:
+def _conflict(known: Shape, value: object, path: str) -> ShapeError:
     found = widen(NOTHING, value, path)
     return ShapeError(
         f"{path!r} holds {_name(found)}, where earlier rows hold {_name(known)}"
     )
 
 
-def _name(shape: ImageInfo) -> str:
+def _name(shape: Shape) -> str:
     if isinstance(shape, dict):
         return "an object"
     return "a list" if isinstance(shape, list) else _NAMES[shape]

@@ -41,7 +41,6 @@ STRENGTHS = [
 ]
 IN_FLIGHT = 20
 TIMEOUT = 20
-LEASE = 3 * TIMEOUT
 SILENCE = timedelta(seconds=45)
 """Longer than the shortest pause between two heartbeats, which is half a minute."""
 

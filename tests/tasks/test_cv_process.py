@@ -1,7 +1,5 @@
 """The paid task: Prefect runs it and retries it, and never decides what was paid."""
 
-from pathlib import Path
-
 import pytest
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed
@@ -54,7 +52,7 @@ def test_prefect_neither_caches_nor_stores_what_was_paid() -> None:
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_only_infrastructure_failures_are_retried(
-    error: Exception, again: bool, tmp_path: Path
+    error: Exception, again: bool
 ) -> None:
     """What the library says itself stays so at a second try: a ledger that can't be written, a wrong config."""
     ask = cv_process.retry_condition_fn

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pixmill.datasets.compare.sides import ComparedDataset
-from pixmill.datasets.loading import open_dataset, own_columns
+from pixmill.datasets.loading import open_dataset
+from pixmill.datasets.schema import own_columns
 from pixmill.ledger.records import OUTCOMES
 
 BATCH_ROWS = 10_000

@@ -10,7 +10,7 @@ import yaml
 
 from pixmill.config.bucket_address import is_bucket_url
 from pixmill.datasets.loading import LocatedDataset, NoDataset, find_dataset
-from pixmill.datasets.publishing import DATASET, MANIFEST
+from pixmill.datasets.publishing import DATASET, HISTORY, MANIFEST
 from pixmill.errors import UserError
 from pixmill.request.registry import did_you_mean
 from pixmill.storage import Store
@@ -76,7 +76,7 @@ def versions(folder: Path) -> dict[str, Path]:
 
     A time is written `20261122T013047Z`.
     """
-    found = {path.stem: path for path in (folder / "history").glob("*.parquet")}
+    found = {path.stem: path for path in (folder / HISTORY).glob("*.parquet")}
     if (folder / DATASET).exists():
         found[_compact(_published_at(folder / DATASET))] = folder / DATASET
     return dict(sorted(found.items()))

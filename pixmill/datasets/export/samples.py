@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pixmill.config.model import Config
 from pixmill.datasets.export.selection import Picked, Selection
-from pixmill.datasets.loading import own_columns
+from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
 from pixmill.local_paths import named_file
 from pixmill.storage import open_store

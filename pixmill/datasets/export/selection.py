@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pixmill.conditions import Condition, parse
-from pixmill.datasets.loading import own_columns
+from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
 from pixmill.request.registry import did_you_mean
 from pixmill.tables import as_text

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pixmill.datasets.export.samples import Exported
 from pixmill.datasets.export.selection import Selection
-from pixmill.datasets.loading import free_name
+from pixmill.datasets.schema import free_name
 from pixmill.errors import UserError
 from pixmill.storage.atomic_write import atomic_write
 from pixmill.tables import as_text, json_rows

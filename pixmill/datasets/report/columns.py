@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pixmill.config.model import Config
-from pixmill.datasets.loading import own_columns
-from pixmill.datasets.schema import DESCRIPTION
+from pixmill.datasets.schema import DESCRIPTION, own_columns
 from pixmill.tables import as_text
 
 _AXIS = "param_"

@@ -44,7 +44,10 @@ def test_the_simulator_needs_consent_but_no_cap(
     project: Project, pixmill: Command
 ) -> None:
     project.write_rows(project.rows(2))
-    assert_usage_error(pixmill("run", project.write_config(), "--json"), "--yes")
+    config = project.write_config()
+    assert_usage_error(pixmill("run", config, "--json"), "--yes")
+    agreed = pixmill("run", config, "--set", "budget.max_calls=null", "--yes", "--json")
+    assert agreed.exit_code == 0, agreed.stderr
 
 
 def test_a_real_run_without_its_ledger_is_refused(

@@ -270,7 +270,6 @@ def test_an_api_that_the_folder_names_is_used(
     project: Project,
     tmp_path: Path,
     prefect_api: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     project.write_rows(project.rows(2))
     config = project.write_config()

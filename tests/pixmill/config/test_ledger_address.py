@@ -1,7 +1,6 @@
 """Where a ledger may be, and that no password is ever written down with it."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -90,7 +89,7 @@ def test_a_real_provider_s_runs_use_it_and_simulated_ones_their_own_file(
 
 
 def test_without_its_driver_the_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(UserError) as refused:

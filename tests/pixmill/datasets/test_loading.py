@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 import pixmill
-from pixmill.datasets.loading import dataset_file, own_columns, store_of
-from pixmill.datasets.schema import OWN_FIELDS, result_schema
+from pixmill.datasets.loading import dataset_file, store_of
+from pixmill.datasets.schema import OWN_FIELDS, own_columns, result_schema
 from pixmill.errors import ConfigError, UserError
 from tests.conftest import ROOT, Project, Simulated, run_config
 from tests.pixmill.datasets.published import INPUT, Shelf

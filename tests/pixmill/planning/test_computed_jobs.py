@@ -2,7 +2,6 @@
 
 import errno
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,7 +81,7 @@ def test_a_disk_without_room_costs_time_and_no_plan(
 
 
 def test_keys_of_local_images_are_computed_again_as_the_files_may_have_changed(
-    project: Project, tmp_path: Path
+    project: Project,
 ) -> None:
     project.write_rows([{"id": "1", "photo": "a.png", "text": "a cat"}])
     columns = {"image_file": "photo", "prompt": "text"}

@@ -91,9 +91,7 @@ def test_the_official_sdk_gets_a_result_with_its_own_signer(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_without_a_word(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_a_signal_ends_it_silently(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "pixmill.simulator"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

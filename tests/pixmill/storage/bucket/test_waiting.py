@@ -141,7 +141,7 @@ def test_another_machine_leaves_what_waits_here_pending(
 
 
 def test_what_another_machine_brought_meanwhile_waits_no_more(
-    shop: Project, bucket: Bucket, simulated: Simulated, tmp_path: Path
+    shop: Project, bucket: Bucket, simulated: Simulated
 ) -> None:
     copy = interrupted(shop, bucket, "inline")
     for path in (copy / ".waiting").rglob("*.*"):
