@@ -13,6 +13,7 @@ from pixmill.cli.store_argument import (
     open_store_ledger,
 )
 from pixmill.local_paths import given_path
+from pixmill.text import in_words
 
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 
@@ -94,8 +95,7 @@ def _print_stats(figures: dict[str, Any]) -> None:
     jobs = f"  {figures['jobs']:,} jobs"
     if figures["states"]:
         states = (
-            f"{count:,} {state.replace('_', ' ')}"
-            for state, count in figures["states"].items()
+            f"{count:,} {in_words(state)}" for state, count in figures["states"].items()
         )
         jobs += f": {', '.join(states)}"
     echo(jobs)

@@ -44,7 +44,6 @@ def plan(
     from pixmill.api import plan as make_plan
     from pixmill.config.loading import load_config
     from pixmill.datasets.dry_publication import publish_dry
-    from pixmill.execution.spending_rules import changes_since_last_run
 
     made = make_plan(load_config(config, overrides or ()))
     # As `run` does before it pays: a column that can't be published is found while nothing is paid.
@@ -53,10 +52,17 @@ def plan(
     print_plan(made)
     _print_axes(made)
     _print_request(made)
-    for change in changes_since_last_run(made)[:SHOWN_CHANGES]:
-        echo(f"  changed since the last run: {change}")
+    print_changes(made)
     if as_json:
         print_json(made.summary())
+
+
+def print_changes(made: "Plan") -> None:
+    """Print what differs from the config of the last run."""
+    from pixmill.execution.spending_rules import changes_since_last_run
+
+    for change in changes_since_last_run(made)[:SHOWN_CHANGES]:
+        echo(f"  changed since the last run: {change}")
 
 
 def print_plan(made: "Plan") -> None:

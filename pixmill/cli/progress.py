@@ -4,13 +4,14 @@ line every few seconds.
 
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
-from pixmill.cli.console import PLAIN_SECONDS, echo
+from pixmill.cli.console import PLAIN_SECONDS, PeriodicLine, echo
 from pixmill.text import duration, in_words, money
+from pixmill.threads import start_thread
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,19 +41,21 @@ class InputLook:
 
     def __init__(self) -> None:
         self._counts: InputCounts | None = None
-        self._next = time.monotonic() + PLAIN_SECONDS
+        self._line = PeriodicLine(_describe_look)
 
     def show(self, counts: "InputCounts") -> None:
         """Print `counts`, the latest ones, if it is time again."""
         self._counts = counts
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + PLAIN_SECONDS
-            echo(f"checking input images: {_looked_at(counts)}")
+        self._line.show(counts)
 
     def end(self) -> None:
         """Print what was found, if there was anything to look at."""
         if self._counts:
             echo(f"checked {_looked_at(self._counts)}")
+
+
+def _describe_look(counts: "InputCounts") -> str:
+    return f"checking input images: {_looked_at(counts)}"
 
 
 def _looked_at(counts: "InputCounts") -> str:
@@ -67,10 +70,7 @@ def show_progress(run: "PreparedRun") -> Iterator[None]:
     """Show the progress of `run` on stderr while the body goes on."""
     ended = threading.Event()
     show = _show_live if sys.stderr.isatty() else _show_plain
-    thread = threading.Thread(
-        target=show, args=(run, ended), name="pixmill-progress", daemon=True
-    )
-    thread.start()
+    thread = start_thread(partial(show, run, ended), "pixmill-progress")
     try:
         yield
     finally:

@@ -19,12 +19,13 @@ from pixmill.cli.console import (
     print_json,
 )
 from pixmill.cli.pandas_block import allow_pandas
-from pixmill.cli.plan import print_plan
+from pixmill.cli.plan import print_changes, print_plan
 from pixmill.cli.progress import InputLook
 from pixmill.errors import PixmillError, SpendingRefused
 from pixmill.local_paths import given_path
 from pixmill.signals import EXIT_INTERRUPTED, drain_or_leave, handle_signals
 from pixmill.text import cli_arguments, counted, duration, in_words, money
+from pixmill.threads import start_thread
 
 EVENT_SECONDS = 10.0
 REHEARSAL = (
@@ -293,7 +294,6 @@ def _agree(run: "PreparedRun", order: RunRequest) -> None:
     Raises SpendingRefused.
     """
     from pixmill.execution.spending_rules import (
-        changes_since_last_run,
         check_invalid,
         check_spending,
         month_to_date,
@@ -303,8 +303,7 @@ def _agree(run: "PreparedRun", order: RunRequest) -> None:
     check_invalid(run.plan)
     if order.faults:
         return
-    for change in changes_since_last_run(run.plan)[:10]:
-        echo(f"  changed since the last run: {change}")
+    print_changes(run.plan)
     if not config.simulated and config.budget.price_per_call is not None:
         echo(
             "  this month so far: "
@@ -395,9 +394,7 @@ def _deliver_events() -> None:
     from prefect.events.worker import EventsWorker
 
     worker = EventsWorker.instance()
-    sending = threading.Thread(target=worker.wait_until_empty, daemon=True)
-    sending.start()
-    sending.join(EVENT_SECONDS)
+    start_thread(worker.wait_until_empty, "pixmill-events").join(EVENT_SECONDS)
 
 
 def _publish_only(prepared: "PreparedRun") -> "RunSummary":

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pixmill.cli.console import ConfigPath, Json, Overrides, echo, print_json
-from pixmill.text import cli_arguments
+from pixmill.text import cli_arguments, in_words
 
 if TYPE_CHECKING:
     from pixmill.execution.status import Status
@@ -28,7 +28,7 @@ def status(
     )
     for name in COUNTS:
         if counts[name]:
-            echo(f"  {name.replace('_', ' ')}: {counts[name]:,}")
+            echo(f"  {in_words(name)}: {counts[name]:,}")
     _print_doubtful_jobs(found, counts["in_doubt"])
     for run in found.runs:
         echo(f"  {run.describe()}")

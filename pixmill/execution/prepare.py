@@ -26,15 +26,14 @@ from pixmill.execution.stop_reasons import interruption
 from pixmill.execution.stop_signal import StopSignal
 from pixmill.execution.thread_executor import ThreadExecutor
 from pixmill.execution.unchanged import Planned, plan_run
-from pixmill.execution.worker import Endpoint, open_client_of
+from pixmill.execution.worker import Endpoint, open_client_of, open_downloads
 from pixmill.execution.worker_pool import WorkerPool
 from pixmill.ledger import Ledger, open_ledger, queries
 from pixmill.planning.input_check import review_inputs
 from pixmill.planning.input_images import InputCounts
 from pixmill.planning.plan import PlannedState
 from pixmill.provider.client import Client
-from pixmill.storage import Store, open_store
-from pixmill.storage.image_fetcher import ImageFetcher
+from pixmill.storage import open_store
 
 
 class PreparedRun:
@@ -154,7 +153,10 @@ class PreparedRun:
         if self.to_pay or (config.simulated and self.plan.has_images_to_fetch):
             self.connect()
             endpoint = self.endpoint
-        downloads = self._open_downloads(store, endpoint)
+        downloads = open_downloads(
+            config, endpoint, store, self.run_id, self.ledger, self.stop
+        )
+        self.resources.callback(downloads.close)
         last_run = self.ledger.read(queries.last_runs, config.name, 1)
         if any(run["finished_at"] is None for run in last_run):
             store.clear_parts()
@@ -164,15 +166,6 @@ class PreparedRun:
         executor = self._start_executor(downloads)
         self.started = ActiveRun(self, executor, downloads)
         return self.started
-
-    def _open_downloads(self, store: Store, endpoint: Endpoint) -> Downloads:
-        fetcher = ImageFetcher(
-            allow_hosts=self.config.output.allow_hosts,
-            simulator=endpoint.simulator_of(self.config),
-        )
-        downloads = Downloads(store, self.run_id, self.ledger, fetcher, self.stop)
-        self.resources.callback(downloads.close)
-        return downloads
 
     def _start_executor(self, downloads: Downloads) -> Executor:
         """Start who pays: the one place that knows which executors there are."""

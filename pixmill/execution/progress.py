@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -110,6 +111,21 @@ class RunCounters:
         with self._lock:
             self.done[outcome] += jobs
 
+    def add(
+        self, ended: ChunkCounts, codes: Mapping[str, int], *, calls: int, charged: int
+    ) -> None:
+        """Count what another process made of a chunk."""
+        with self._lock:
+            self.done += Counter(ended._asdict())
+            self.codes.update(codes)
+            self.calls += calls
+            self.charged += charged
+
+    def frequent_codes(self) -> list[tuple[str, int]]:
+        """Return the most frequent codes of calls that were no success, with their number."""
+        with self._lock:
+            return self.codes.most_common(3)
+
     def rate(self) -> float:
         """Calls per second over the last calls."""
         with self._lock:
@@ -148,7 +164,7 @@ class RunCounters:
             cost=None if price is None else self.charged * price,
             currency=self._budget.currency,
             images_waiting=images_waiting,
-            codes=self.codes.most_common(3),
+            codes=self.frequent_codes(),
             stopping=stop.reason.reason if stop.reason else None,
             is_out=is_out,
         )

@@ -14,6 +14,7 @@ from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger, queries
 from pixmill.planning.plan import Plan
 from pixmill.storage import open_store
+from pixmill.text import in_words
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def judge(published: Published, accept: Accept, left_out: int = 0) -> tuple[int,
     }
     new = counts.new + Counter({"not attempted": max(0, counts.left - left_out)})
     over = [
-        f"{count:,} {name.replace('_', ' ')}"
+        f"{count:,} {in_words(name)}"
         for name, count in sorted(new.items())
         if count > allowed.get(name, 0) * published.rows + _ROUNDING
     ]

@@ -18,7 +18,7 @@ from pixmill.errors import LedgerError, PixmillError, TableError
 from pixmill.execution.bug_limit import BugLimit
 from pixmill.execution.call_threads import CallThreads
 from pixmill.execution.failure_rate import FailureRate
-from pixmill.execution.image_downloads import Downloads, StoredImages, urls_expire_at
+from pixmill.execution.image_downloads import Downloads, StoredImages
 from pixmill.execution.outcomes import (
     FEEDBACK,
     SentCall,
@@ -329,14 +329,17 @@ class ThreadExecutor:
         if response.verdict is Verdict.STOP:
             self._stop.stop(credentials_rejected(response))
         if attempt.state is State.SUCCEEDED and not images.files:
-            self._fetch_images(item, response)
+            self._fetch_images(item, attempt, response)
         self._end(item, outcome_of(attempt.state))
 
-    def _fetch_images(self, item: WorkItem, response: Response) -> None:
+    def _fetch_images(
+        self, item: WorkItem, attempt: Attempt, response: Response
+    ) -> None:
         if not response.image_urls or self._config.output.images == "url":
             return
-        expires_at = urls_expire_at(response.image_urls, now_micros())
-        missing = MissingImages(item.job.key, response.image_urls, expires_at)
+        missing = MissingImages(
+            item.job.key, response.image_urls, attempt.url_expires_at or 0
+        )
         item.chunk.images.append(self._downloads.fetch(missing))
 
     def _try_again(self, item: WorkItem, verdict: Verdict) -> None:
@@ -381,7 +384,7 @@ class ThreadExecutor:
             )
         self._hurry_images()
         if self.limiter.outage_exceeded:
-            self._stop.stop(outage(self.counts.codes.most_common(3)))
+            self._stop.stop(outage(self.counts.frequent_codes()))
 
     def _end(self, item: WorkItem, outcome: Outcome) -> None:
         self.counts.record_job(outcome)
@@ -390,7 +393,7 @@ class ThreadExecutor:
             too_many = self._failure_rate.record(outcome)
             if too_many:
                 window = self._config.stop.window
-                codes = self.counts.codes.most_common(3)
+                codes = self.counts.frequent_codes()
                 self._stop.stop(failure_rate_exceeded(too_many, window, codes))
         item.chunk.end(outcome)
 

@@ -26,7 +26,7 @@ from pixmill.ledger.queries import has_run
 from pixmill.planning.jobs import Job
 from pixmill.provider.client import Client, open_client
 from pixmill.redaction import redact_logs
-from pixmill.storage import open_store
+from pixmill.storage import Store, open_store
 from pixmill.storage.image_fetcher import ImageFetcher
 
 SIMULATOR_KEY = "PIXMILL_SIMULATOR_KEY"
@@ -172,13 +172,10 @@ class WorkerSession:
         stack.callback(ledger.close)
         client = open_client_of(config, request.endpoint)
         stack.callback(client.close)
-        fetcher = ImageFetcher(
-            allow_hosts=config.output.allow_hosts,
-            simulator=request.endpoint.simulator_of(config),
-        )
         store = open_store(config)
-        signal = self.stop_signal
-        downloads = Downloads(store, request.run_id, ledger, fetcher, signal)
+        downloads = open_downloads(
+            config, request.endpoint, store, request.run_id, ledger, self.stop_signal
+        )
         stack.callback(downloads.close)
         executor = ThreadExecutor(
             config,
@@ -186,7 +183,7 @@ class WorkerSession:
             ledger=ledger,
             client=client,
             downloads=downloads,
-            stop=signal,
+            stop=self.stop_signal,
             counts=self._counts,
         )
         stack.callback(executor.close)
@@ -298,6 +295,21 @@ def open_client_of(config: Config, endpoint: Endpoint) -> Client:
         api_key=endpoint.api_key,
         codes=config.retry.codes,
     )
+
+
+def open_downloads(
+    config: Config,
+    endpoint: Endpoint,
+    store: Store,
+    run_id: str,
+    ledger: Ledger,
+    stop: StopSignal,
+) -> Downloads:
+    """Open what brings the images of a run into its store."""
+    fetcher = ImageFetcher(
+        allow_hosts=config.output.allow_hosts, simulator=endpoint.simulator_of(config)
+    )
+    return Downloads(store, run_id, ledger, fetcher, stop)
 
 
 def _open_ledger_of(request: ChunkRequest) -> Ledger:

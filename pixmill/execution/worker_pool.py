@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -145,11 +145,9 @@ class WorkerPool:
 
     def record(self, result: ChunkResult) -> None:
         """Count what a worker made of a chunk; a worker that stopped stops all."""
-        counts = self.counts
-        counts.done += Counter(result.outcomes._asdict())
-        counts.codes.update(result.codes)
-        counts.calls += result.calls
-        counts.charged += result.charged
+        self.counts.add(
+            result.outcomes, result.codes, calls=result.calls, charged=result.charged
+        )
         self._limits = result.limits or self._limits
         if result.stopped:
             self._stop.stop(result.stopped)

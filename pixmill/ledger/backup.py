@@ -5,8 +5,6 @@ Of a file SQLite's own online backup makes it: copying it misses what is still i
 log. Of a ledger in PostgreSQL all rows are read in one transaction, which sees one moment.
 """
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -23,7 +21,7 @@ from pixmill.ledger.migrations import migrate
 from pixmill.ledger.schema import attempts, jobs, runs
 from pixmill.ledger.sqlite import SqliteFile, integrity
 from pixmill.ledger.stats import row_counts
-from pixmill.storage.atomic_write import atomic_write
+from pixmill.storage.atomic_write import atomic_write, claim
 
 BATCH_ROWS = 5_000
 
@@ -62,13 +60,7 @@ def _alone(out: Path) -> Iterator[None]:
     where there is one."""
     lock = out.with_name(f".{out.name}.lock")
     with lock.open("a") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = os.path.samestat(os.fstat(held.fileno()), lock.stat())
-        except (BlockingIOError, FileNotFoundError):
-            # It is locked, or was until a moment ago.
-            mine = False
-        if not mine:
+        if not claim(lock, held.fileno()):
             raise UserError(
                 f"another backup is writing {out}",
                 hint="wait for it, or name another file",

@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from pixmill.ledger.queries import calls_of
 from pixmill.ledger.records import RunLimits
-from pixmill.ledger.schema import COUNTS, attempts, jobs, late, now_micros, runs
+from pixmill.ledger.schema import COUNTS, attempts, jobs, late, now_micros
 
 _ROUNDING = 1e-9
 """0.7 / 0.1 is a little less than 7 in binary."""
@@ -43,12 +44,7 @@ class Budgets:
         self, connection: Connection, limits: RunLimits
     ) -> Iterator[tuple[int, str]]:
         if limits.max_calls is not None:
-            used = (
-                connection.execute(
-                    select(runs.c.calls).where(runs.c.run_id == limits.run_id)
-                ).scalar()
-                or 0
-            )
+            used = calls_of(connection, limits.run_id)
             yield max(0, limits.max_calls - used), "max_calls"
         if limits.max_cost is not None and limits.price:
             spent = self._of_run(limits).spent(connection, limits.price)
@@ -61,21 +57,25 @@ class Budgets:
             )
 
     def _of_run(self, limits: RunLimits) -> "_Meter":
-        of_run = attempts.c.run_id == limits.run_id
-        return self._meters.setdefault(
-            (limits.run_id, 0),
-            _Meter(of_run, of_run, jobs.c.claim_run == limits.run_id),
-        )
+        key = (limits.run_id, 0)
+        if key not in self._meters:
+            of_run = attempts.c.run_id == limits.run_id
+            in_flight = jobs.c.claim_run == limits.run_id
+            self._meters[key] = _Meter(of_run, of_run, in_flight)
+        return self._meters[key]
 
     def _of_month(self, limits: RunLimits) -> "_Meter":
         begin = month_begins(limits.timezone)
-        of_account = attempts.c.account == limits.account
-        first = of_account & (attempts.c.answered_at >= begin)
-        # A sum, so that no index on the time is used to look at the whole month again for the few
-        # that were added.
-        later = of_account & (attempts.c.answered_at + 0 >= begin)
-        meter = _Meter(first, later, jobs.c.claim_account == limits.account)
-        return self._meters.setdefault((limits.account, begin), meter)
+        key = (limits.account, begin)
+        if key not in self._meters:
+            of_account = attempts.c.account == limits.account
+            first = of_account & (attempts.c.answered_at >= begin)
+            # A sum, so that no index on the time is used to look at the whole month again for the
+            # few that were added.
+            later = of_account & (attempts.c.answered_at + 0 >= begin)
+            in_flight = jobs.c.claim_account == limits.account
+            self._meters[key] = _Meter(first, later, in_flight)
+        return self._meters[key]
 
 
 def month_begins(timezone: str) -> int:

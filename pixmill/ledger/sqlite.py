@@ -65,14 +65,14 @@ class SqliteFile:
                         or time.monotonic() > deadline
                     ):
                         raise LedgerError(
-                            f"{self} can't be created:  {problem}"
+                            f"{self} can't be created: {problem}"
                         ) from None
                     time.sleep(0.05)
                 else:
                     # A disk that fails makes SQLite stay with what it had, without an error.
                     if mode != "wal":
                         raise LedgerError(
-                            f"{self} can't be created:  its disk does not support a write-ahead log"
+                            f"{self} can't be created: its disk does not support a write-ahead log"
                         )
                     return
 
@@ -176,7 +176,7 @@ def create_parent_folder(path: Path) -> None:
         sync(path.parent.parent)
     except OSError as error:
         raise LedgerError(
-            f"the store {path.parent} can't be created:  {error.strerror}"
+            f"the store {path.parent} can't be created: {error.strerror}"
         ) from None
     if kind := network_filesystem(path):
         raise LedgerError(

@@ -5,7 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from pixmill.ledger.schema import attempts, jobs, meta, runs
+from pixmill.ledger.migrations import version_of
+from pixmill.ledger.schema import attempts, jobs, runs
 
 
 def row_counts(connection: Connection) -> dict[str, int]:
@@ -33,15 +34,12 @@ def read_stats(connection: Connection) -> dict[str, Any]:
         connection.execute(select(end(attempts.c.answered_at))).scalar()
         for end in (func.min, func.max)
     )
-    version = connection.execute(
-        select(meta.c.value).where(meta.c.name == "schema_version")
-    ).scalar_one()
     return {
         **row_counts(connection),
         "states": dict(connection.execute(states).tuples().all()),
         "first": _moment(first),
         "last": _moment(last),
-        "schema_version": int(version),
+        "schema_version": version_of(connection),
     }
 
 

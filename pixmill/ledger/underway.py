@@ -1,11 +1,12 @@
-"""What is under way in a run that is spread over processes: read by its driver, which has no engine
-of its own."""
+"""What is under way in a run that is spread over processes: read by its driver, which makes no
+calls itself."""
 
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from pixmill.ledger.schema import jobs, runs
+from pixmill.ledger.queries import calls_of
+from pixmill.ledger.schema import jobs
 
 
 class UnderWay(NamedTuple):
@@ -17,12 +18,10 @@ class UnderWay(NamedTuple):
 
 def under_way(connection: Connection, run_id: str) -> UnderWay:
     """Return what is under way in a run; the index of jobs in flight makes it cheap."""
-    claimed = select(runs.c.calls).where(runs.c.run_id == run_id)
     held = (
         select(func.count())
         .select_from(jobs)
         .where(jobs.c.owner.is_not(None), jobs.c.claim_run == run_id)
     )
-    return UnderWay(
-        connection.execute(claimed).scalar() or 0, connection.execute(held).scalar_one()
-    )
+    in_flight = connection.execute(held).scalar_one()
+    return UnderWay(calls_of(connection, run_id), in_flight)

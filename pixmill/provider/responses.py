@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from pixmill.errors import AnswerUnknown, NotSent
+from pixmill.http.address_policy import MAX_URL_CHARACTERS
 from pixmill.http.transport import Reply
 from pixmill.provider.durations import milliseconds, retry_after_seconds
 from pixmill.provider.error_codes import Charged, CodeTable, Verdict, classify
@@ -33,9 +34,6 @@ _NAME_CHARS = 128
 
 _TEXT_CHARS = 20_000
 """Of a rewritten prompt."""
-
-_URL_CHARS = 8192
-"""No server takes longer ones."""
 
 _LARGE_BODY = 1024 * 1024
 _MOST_VALUES = 200_000
@@ -55,7 +53,7 @@ _BASE64_RUN = re.compile(rb"(?<![A-Za-z0-9+/=\\])[A-Za-z0-9+/=\\]{1024,}")
 start.
 """
 _URL_LIST = re.compile(rb'"image_urls"\s*:\s*\[')
-_NEXT_STRING = re.compile(rb'\s*("(?:[^"\\]|\\.){1,%d}")\s*,?' % _URL_CHARS)
+_NEXT_STRING = re.compile(rb'\s*("(?:[^"\\]|\\.){1,%d}")\s*,?' % MAX_URL_CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +272,7 @@ def _usable_urls(values: object) -> Iterator[str]:
         if (
             url.lower().startswith(("http://", "https://"))
             and url.isprintable()
-            and len(url) <= _URL_CHARS
+            and len(url) <= MAX_URL_CHARACTERS
         ):
             yield url
 

@@ -181,7 +181,7 @@ def _claim_folder(folder: Path) -> Iterator[None]:
     folder.mkdir(exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        if not _claim(folder, descriptor):
+        if not claim(folder, descriptor):
             raise UserError(
                 f"another export is filling {folder}",
                 hint="wait for it, or name another folder",
@@ -196,12 +196,12 @@ def _claim_folder(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _claim(folder: Path, descriptor: int) -> bool:
-    """Lock the folder that is open; false where another process has the lock or has just put the
-    folder in place.
+def claim(path: Path, descriptor: int) -> bool:
+    """Lock the file or folder at `path`, open under `descriptor`; false where another process has
+    the lock, or has just put it in place or taken it away.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(descriptor), folder.lstat())
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
     except (BlockingIOError, FileNotFoundError):
         return False

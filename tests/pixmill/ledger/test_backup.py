@@ -1,5 +1,6 @@
 """A backup: whole, consistent while others write, and never half there."""
 
+import fcntl
 import shutil
 import sqlite3
 import threading
@@ -146,6 +147,12 @@ def test_of_backups_to_one_file_at_once_one_is_made_and_the_others_say_so(
         others = {*said} - {"made", f"another backup is writing {out}"}
         # One that looks at the copy while another looks at it, too.
         assert all(problem.startswith(f"{out} is in use") for problem in others)
-        (out.parent / ".ledger.db.lock").touch()  # as one that was killed leaves it
+        lock = out.parent / ".ledger.db.lock"
+        with lock.open("a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            with pytest.raises(UserError, match="another backup is writing"):
+                back_up(book.ledger, out, overwrite=True)
+        # It stays, as one does that was killed.
+        assert lock.exists()
         assert back_up(book.ledger, out, overwrite=True).jobs == 50
     assert names(out.parent) == ["ledger.db"]
