@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
 from pixmill.execution.prepare import prepare_flow_run
+from pixmill.execution.spending_rules import check_spending
+from pixmill.planning.planner import make_plan
 from tests.conftest import ROOT, Project
 from tests.pixmill.run_checks import (
     PATIENCE,
@@ -46,8 +49,8 @@ def test_the_simulator_needs_consent_but_no_cap(
     project.write_rows(project.rows(2))
     config = project.write_config()
     assert_usage_error(pixmill("run", config, "--json"), "--yes")
-    agreed = pixmill("run", config, "--set", "budget.max_calls=null", "--yes", "--json")
-    assert agreed.exit_code == 0, agreed.stderr
+    plan = make_plan(load_config(config, ["budget.max_calls=null"]), None)
+    check_spending(plan, new_store=False, ledger_exists=False)
 
 
 def test_a_real_run_without_its_ledger_is_refused(
