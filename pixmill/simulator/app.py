@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from pixmill.simulator.authentication import verify
+from pixmill.simulator.calls import ACTIONS
 from pixmill.simulator.connection_faults import Receive, send_on_connection
 from pixmill.simulator.image_urls import FAULT, is_image, token_of
 from pixmill.simulator.recipe import unpack
@@ -28,7 +29,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _GATEWAY_PATH = "/volcv/v1"
 _SIGNED_PATH = "/"
-_ACTION = {"Action": "CVProcess", "Version": "2022-08-31"}
+_VERSION = "2022-08-31"
 _NOT_FOUND = reseller_error(404, "There is nothing at this address.", "not_found")
 _GONE = SimulatedResponse(
     403, b"The image URL has expired or is not genuine.", "text/plain; charset=utf-8"
@@ -95,10 +96,11 @@ class Application:
         query: Mapping[str, str],
         body: bytes,
     ) -> SimulatedResponse:
-        if not _ACTION.items() <= query.items():
+        action = ACTIONS.get(query.get("Action", ""))
+        if action is None or query.get("Version") != _VERSION:
             return gateway_error("InvalidActionOrVersion", query)
         refusal = self._check_credentials(scope, query, body)
-        return refusal or await self._service.answer(body)
+        return refusal or await self._service.answer(action, body)
 
     def _check_credentials(
         self,

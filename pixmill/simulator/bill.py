@@ -1,6 +1,7 @@
 """The simulator's own record of what it charged: append-only, one JSON line per authenticated call.
 
 It is written before the answer is sent, so that a client's ledger can be compared with it after any accident.
+The line of a submit that started a task is written when the task ends; polls have none, as they cost nothing.
 """
 
 import json
@@ -32,6 +33,12 @@ class Entry(NamedTuple):
 
     fault: int | None = None
     """The place in the faults file, from 0, of the rule that the call met."""
+
+    images: int = 0
+    """How many pictures it made."""
+
+    task_id: str | None = None
+    """The task that a submit started; None for any other call."""
 
 
 class ProviderBill:

@@ -1,6 +1,7 @@
-"""The limits of an account: calls per second by a token bucket, and calls in flight."""
+"""The limits of an account: calls per second by a token bucket, and calls and tasks in flight of each `req_key`."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 TOO_FAST = 50429
@@ -12,6 +13,7 @@ class AccountLimits:
 
     `clock` tells seconds. The bucket holds the tokens of `burst` seconds, which real accounts
     do not document, and a call takes one, whether it is let in or hits the other limit then.
+    `concurrency` holds for each `req_key` separately, as client programs have measured it.
     """
 
     def __init__(
@@ -27,7 +29,7 @@ class AccountLimits:
         self._burst = burst
         self._tokens = self._capacity
         self._filled_at = clock()
-        self._in_flight = 0
+        self._in_flight: Counter[str] = Counter()
 
     def change(
         self,
@@ -43,7 +45,7 @@ class AccountLimits:
         self._qps = qps
         self._tokens = min(self._capacity, self._tokens)
 
-    def enter(self) -> int | None:
+    def enter(self, req_key: str = "") -> int | None:
         """Let a call in and return None, or return the code of the limit that it hits.
 
         A call that was not let in must not leave.
@@ -53,14 +55,15 @@ class AccountLimits:
             if self._tokens < 1:
                 return TOO_FAST
             self._tokens -= 1
-        if self._concurrency is not None and self._in_flight >= self._concurrency:
+        in_flight = self._in_flight[req_key]
+        if self._concurrency is not None and in_flight >= self._concurrency:
             return TOO_MANY
-        self._in_flight += 1
+        self._in_flight[req_key] += 1
         return None
 
-    def leave(self) -> None:
-        """A call that was let in has been answered."""
-        self._in_flight -= 1
+    def leave(self, req_key: str = "") -> None:
+        """A call that was let in has been answered, or its task has ended."""
+        self._in_flight[req_key] -= 1
 
     @property
     def _capacity(self) -> float:

@@ -1,17 +1,16 @@
-"""Whether the operation accepts a request, by the documented fields and ranges.
-
-Written without `pixmill.request.registry` on purpose: a provider that shares the schema of its
-client could not show that the client is wrong.
-"""
+"""Whether an operation accepts a request, by the documented fields and ranges."""
 
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-REQ_KEYS = ("high_aes_scheduler_svr_controlnet_v2.0",)
+from pixmill.simulator.calls import Action
+from pixmill.simulator.operations import MAX_SEED, OPERATIONS, SimulatedOperation
+from pixmill.simulator.responses import DENIED, INVALID, INVALID_FIELD, UNSUPPORTED
 
-MAX_SEED = 2**31 - 1
+CONTROLNET = "high_aes_scheduler_svr_controlnet_v2.0"
+
 _INTEGERS = {
     "seed": (-1, MAX_SEED),
     "sr_seed": (-1, MAX_SEED),
@@ -23,7 +22,67 @@ _FLAGS = ("use_rephraser", "use_sr", "return_url")
 _CONTROLS = ("canny", "depth", "pose")
 
 
-def is_accepted(body: Mapping[str, Any]) -> bool:
+class Refusal(NamedTuple):
+    """Why a request is not accepted."""
+
+    code: int
+
+    message: str | None = None
+    """Without, the usual one of the code."""
+
+
+def find_refusal(
+    action: Action,
+    body: Mapping[str, Any],
+) -> Refusal | None:
+    """Return why a call is refused, None for one that is accepted.
+
+    Fields that are not documented are ignored.
+    """
+    if not body:
+        return Refusal(INVALID)
+    req_key = body.get("req_key")
+    if req_key == CONTROLNET and action == "process":
+        return None if _is_accepted(body) else Refusal(INVALID)
+    operation = OPERATIONS.get(req_key) if isinstance(req_key, str) else None
+    if operation is None:
+        return Refusal(DENIED)
+    if action not in operation.actions:
+        return Refusal(UNSUPPORTED)
+    problem = _find_field_problem(operation, body)
+    return Refusal(INVALID_FIELD, problem) if problem else None
+
+
+def _find_field_problem(
+    operation: SimulatedOperation,
+    body: Mapping[str, Any],
+) -> str | None:
+    prompt = body.get("prompt")
+    if not isinstance(prompt, str) or not prompt.strip():
+        return "prompt must not be empty"
+    if len(prompt) > operation.prompt_limit:
+        return f"prompt must have at most {operation.prompt_limit} characters"
+    for name, check in operation.fields.items():
+        requirement = check(body[name]) if name in body else ""
+        if requirement:
+            return f"{name} {requirement}"
+    if operation.size is None:
+        return None
+    if ("width" in body) != ("height" in body):
+        return "width and height must be given together"
+    if "width" in body:
+        width = body["width"]
+        height = body["height"]
+        least, most = operation.size.area
+        if not least <= width * height <= most:
+            return f"width * height must be in [{least}, {most}]"
+        lowest, highest = operation.size.ratio
+        if not lowest <= width / height <= highest:
+            return f"width / height must be in [{lowest:.3g}, {highest:.3g}]"
+    return None
+
+
+def _is_accepted(body: Mapping[str, Any]) -> bool:
     """Whether every field is in its documented range. Fields that are not documented are ignored."""
     images = count_input_images(body)
     if not images:

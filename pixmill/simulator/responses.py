@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 SUCCESS = 10000
+INVALID_FIELD = 50200
+UNSUPPORTED = 50204
 INVALID = 50215
 DENIED = 50400
 
@@ -17,6 +19,8 @@ _BEIJING = 8 * 3600
 
 SERVICE_CODES: Mapping[int, tuple[int, str]] = {
     SUCCESS: (200, "Success"),
+    INVALID_FIELD: (400, "Parameter Invalid"),
+    UNSUPPORTED: (400, "The req_key is not supported by this action."),
     INVALID: (400, "Input invalid for this service."),
     DENIED: (401, "Access Denied: Access Denied"),
     50411: (400, "Pre Img Risk Not Pass"),

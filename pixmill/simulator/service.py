@@ -4,6 +4,9 @@ A call goes this way, and each step may be the last:
 
     fault rule that replaces the answer ─▶ limits ─▶ checks ─▶ latency ─▶ result
                                    every answer ─▶ bill ─▶ what a rule does to it ─▶ out
+
+A submit is answered after the checks: its task takes the latency, holds its place in the limits
+and gets its line on the bill when it ends. A poll has neither limits nor a line.
 """
 
 import asyncio
@@ -15,64 +18,45 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pixmill.simulator.bill import Entry, ProviderBill
+from pixmill.simulator.calls import Action, Call, read_call
 from pixmill.simulator.image_urls import image_url
 from pixmill.simulator.limits import AccountLimits
-from pixmill.simulator.recipe import pack, recipe_of
+from pixmill.simulator.recipe import Recipe, mark_of, pack, recipe_of, unpack
 from pixmill.simulator.rephraser import rephrase
-from pixmill.simulator.request_checks import REQ_KEYS, is_accepted
+from pixmill.simulator.request_checks import find_refusal
 from pixmill.simulator.responses import (
     DENIED,
-    INVALID,
+    INVALID_FIELD,
     SUCCESS,
     SimulatedResponse,
     named_error,
-    new_request_id,
     service_answer,
 )
 from pixmill.simulator.settings import Settings
+from pixmill.simulator.tasks import Task, Tasks
 
 if TYPE_CHECKING:
     from pixmill.simulator.faults import Faults, Met, Rule
 
-# Equal requests have equal text, in whatever order and spelling a client writes them.
-_canonical = json.JSONEncoder(
-    sort_keys=True,
-    separators=(",", ":"),
-    ensure_ascii=False,
-).encode
 
+class _Outcome(NamedTuple):
+    """What became of a call."""
 
-class _Call(NamedTuple):
-    """An authenticated call."""
+    code: int | str | None
+    answer: SimulatedResponse
 
-    number: int
-    """From 1."""
+    images: int = 0
+    """How many pictures were made."""
 
-    body: Mapping[str, Any]
-    """Empty where what came is not a JSON object."""
-
-    key: str
-    """The hash of what is asked for."""
-
-    request_id: str
-
-    started: int
-    """On the monotonic clock, in nanoseconds."""
-
-    @property
-    def prompt(self) -> str:
-        return str(self.body.get("prompt"))
-
-    @property
-    def elapsed(self) -> int:
-        """Nanoseconds since the call came."""
-        return time.monotonic_ns() - self.started
+    task: Task | None = None
+    """What was started; its line on the bill comes later."""
 
 
 class Service:
     """One account at the provider, reached at `base_url`.
 
-    `render` paints a packed recipe, away from the event loop.
+    `render` paints a packed recipe, away from the event loop. `clock` tells seconds, by which
+    tasks work and are forgotten.
     """
 
     def __init__(
@@ -80,11 +64,13 @@ class Service:
         settings: Settings,
         base_url: str,
         render: Callable[[str], Awaitable[bytes]],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._base_url = base_url
         self._render = render
         self._limits = AccountLimits(settings.qps, settings.concurrency)
+        self._tasks = Tasks(clock, settings.retention)
         self._faults: Faults | None = None
         if settings.faults is not None:
             # pydantic would double the start-up time.
@@ -93,63 +79,57 @@ class Service:
             self._faults = load_faults(settings.faults)
         self._bill = ProviderBill(settings.bill)
         self._calls = 0
+        self._polls = 0
         # When the first call came; 0 before.
         self._began = 0
 
-    async def answer(self, raw: bytes) -> SimulatedResponse:
-        """Answer one authenticated call; its line is in the bill before this returns."""
-        call = self._receive(raw)
+    async def answer(
+        self,
+        action: Action,
+        raw: bytes,
+    ) -> SimulatedResponse:
+        """Answer one authenticated call.
+
+        Its line is in the bill before this returns, and that of every task that has ended.
+        """
+        self._end_tasks()
+        call = self._receive(action, raw)
         met = self._meet(call)
         if met is None:
-            code, answer = await self._serve(call, image_fault="")
-            self._write_bill(call, code, charged=code == SUCCESS, fault=None)
-            return answer
+            outcome = await self._serve(call, None)
+            self._bill_call(call, outcome, None)
+            return outcome.answer
         rule = met.rule
         if rule.delay:
             await asyncio.sleep(rule.delay)
         if rule.replaces:
-            given_code = rule.code
-            answer = _answer_by_rule(rule, call)
+            outcome = _Outcome(rule.code, _answer_by_rule(rule, call))
         else:
-            image_fault = rule.image.pack() if rule.image else ""
-            given_code, answer = await self._serve(call, image_fault)
+            outcome = await self._serve(call, met)
         # Before the connection may break: a provider charges for what it made, not for what
         # arrives.
-        charged = rule.charges(given_code)
-        self._write_bill(call, given_code, charged=charged, fault=met.place)
-        return rule.apply_to(answer)
+        self._bill_call(call, outcome, met)
+        return rule.apply_to(outcome.answer)
 
     def close(self) -> None:
-        """Close the bill."""
+        """Close the bill; tasks that work are not charged any more."""
+        self._end_tasks()
         self._bill.close()
 
-    def _receive(self, raw: bytes) -> _Call:
-        started = time.monotonic_ns()
+    def _receive(
+        self,
+        action: Action,
+        raw: bytes,
+    ) -> Call:
+        if action == "poll":
+            self._polls += 1
+            return read_call(action, raw, self._polls)
         self._calls += 1
-        try:
-            body = json.loads(raw)
-            asked_for = {
-                # How an image comes does not change it.
-                name: value
-                for name, value in body.items()
-                if name != "return_url"
-            }
-            text = _canonical(asked_for).encode()
-        except (ValueError, AttributeError, RecursionError):
-            # Not JSON, not an object, or text that is not Unicode.
-            body = {}
-            text = raw
-        return _Call(
-            number=self._calls,
-            body=body,
-            key=hashlib.sha256(text).hexdigest(),
-            request_id=new_request_id(),
-            started=started,
-        )
+        return read_call(action, raw, self._calls)
 
-    def _meet(self, call: _Call) -> "Met | None":
+    def _meet(self, call: Call) -> "Met | None":
         """Return the rule that this call meets; the limits of this moment hold from now on."""
-        if self._faults is None:
+        if self._faults is None or call.action == "poll":
             return None
         # It is there already, with the faults.
         from pixmill.simulator.fault_rules import Occasion
@@ -172,36 +152,46 @@ class Service:
 
     async def _serve(
         self,
-        call: _Call,
-        image_fault: str,
-    ) -> tuple[int, SimulatedResponse]:
-        """Return the code and the answer of the service itself."""
-        code = self._limits.enter()
+        call: Call,
+        met: "Met | None",
+    ) -> _Outcome:
+        """Return what the service itself makes of a call."""
+        if call.action == "poll":
+            return await self._poll(call)
+        code = self._limits.enter(call.req_key)
         if code is not None:
-            return code, service_answer(code, call.request_id, call.elapsed)
+            return _say(call, code)
+        task = None
         try:
-            data = None
-            if call.body and call.body.get("req_key") not in REQ_KEYS:
-                code = DENIED
-            elif not is_accepted(call.body):
-                code = INVALID
-            else:
-                code = SUCCESS
-                # Give or take a tenth, and the same for the same request.
-                jitter = 0.9 + 0.2 * int(call.key[:8], 16) / 0xFFFFFFFF
-                if self._settings.latency:
-                    await asyncio.sleep(self._settings.latency * jitter)
-                data = await self._make_result(call, image_fault)
-            return code, service_answer(code, call.request_id, call.elapsed, data=data)
+            refusal = find_refusal(call.action, call.body)
+            if refusal:
+                return _say(call, refusal.code, message=refusal.message)
+            if call.action == "submit":
+                task = self._start_task(call, met)
+                return _Outcome(
+                    SUCCESS,
+                    _say(call, SUCCESS, data={"task_id": task.task_id}).answer,
+                    task=task,
+                )
+            if self._settings.latency:
+                await asyncio.sleep(self._work_seconds(call))
+            return await self._make_result(call, met)
         finally:
-            self._limits.leave()
+            # A task keeps its place until it ends.
+            if task is None:
+                self._limits.leave(call.req_key)
+
+    def _work_seconds(self, call: Call) -> float:
+        # Give or take a tenth, and the same for the same request.
+        jitter = 0.9 + 0.2 * int(call.key[:8], 16) / 0xFFFFFFFF
+        return self._settings.latency * jitter
 
     async def _make_result(
         self,
-        call: _Call,
-        image_fault: str,
-    ) -> dict[str, Any]:
-        """Return the `data` of a success."""
+        call: Call,
+        met: "Met | None",
+    ) -> _Outcome:
+        """Return the success of a synchronous call."""
         rephrased = ""
         if call.body.get("use_rephraser", True):
             rephrased = rephrase(call.prompt)
@@ -210,16 +200,8 @@ class Service:
         if recipe.canny:
             # As the provider does: the contours that it used come as a second image.
             recipes.append(recipe._replace(contour=True))
-        urls = []
-        inline = []
-        for each in recipes:
-            if call.body.get("return_url"):
-                life = self._settings.url_life
-                urls.append(image_url(self._base_url, each, life, image_fault))
-            else:
-                picture = await self._render(pack(each))
-                inline.append(base64.b64encode(picture).decode())
-        return {
+        urls, inline = await self._deliver(recipes, call.body, _image_fault(met))
+        data = {
             "algorithm_base_resp": {"status_code": 0, "status_message": "Success"},
             "binary_data_base64": inline,
             "image_urls": urls,
@@ -227,29 +209,144 @@ class Service:
             "rephraser_result": rephrased,
             "request_id": hashlib.sha256(call.request_id.encode()).hexdigest(),
         }
+        return _say(call, SUCCESS, data=data)._replace(images=len(recipes))
 
-    def _write_bill(
+    async def _deliver(
         self,
-        call: _Call,
-        code: int | str | None,
-        *,
-        charged: bool,
-        fault: int | None,
-    ) -> None:
-        self._bill.write(
-            Entry(
-                call=call.number,
-                key=call.key,
-                req_key=str(call.body.get("req_key", "")),
-                code=code,
-                charged=charged,
-                request_id=call.request_id,
-                fault=fault,
-            )
+        recipes: list[Recipe],
+        options: Mapping[str, Any],
+        image_fault: str,
+    ) -> tuple[list[str], list[str]]:
+        """Return the URLs of pictures, or the pictures themselves, whichever `return_url` wants."""
+        if options.get("return_url"):
+            life = self._settings.url_life
+            urls = [
+                image_url(self._base_url, recipe, life, image_fault)
+                for recipe in recipes
+            ]
+            return urls, []
+        pictures = [await self._render(pack(recipe)) for recipe in recipes]
+        return [], [base64.b64encode(picture).decode() for picture in pictures]
+
+    def _start_task(
+        self,
+        call: Call,
+        met: "Met | None",
+    ) -> Task:
+        """Start the task of a submit, which works from now on."""
+        recipe = recipe_of(call.body, call.prompt)
+        ratio = call.body.get("width", 1) / call.body.get("height", 1)
+        recipes = (pack(recipe._replace(ratio=ratio)),)
+        task = self._tasks.start(
+            entry=_entry(call, SUCCESS, len(recipes), met),
+            prompt=call.prompt,
+            seconds=self._work_seconds(call),
+            recipes=recipes,
+            image_fault=_image_fault(met),
         )
+        # Every call ends tasks as well; this is for a bill that somebody reads meanwhile.
+        asyncio.get_running_loop().call_later(
+            self._work_seconds(call),
+            self._end_tasks,
+        )
+        return task
+
+    def _end_tasks(self) -> None:
+        """Charge for the tasks that have ended, and let others take their places."""
+        for task in self._tasks.take_ended():
+            self._limits.leave(task.entry.req_key)
+            self._bill.write(task.entry)
+
+    async def _poll(self, call: Call) -> _Outcome:
+        """Return how far a task is, with its pictures if it is done."""
+        try:
+            options = json.loads(call.body.get("req_json") or "{}")
+        except (TypeError, ValueError):
+            options = None
+        if not isinstance(options, dict):
+            return _say(
+                call,
+                INVALID_FIELD,
+                message="req_json must be a string with a JSON object",
+            )
+        task = self._tasks.find(call.body.get("task_id"))
+        if task is None:
+            return _say(call, SUCCESS, data=_task_data("not_found"))
+        if call.req_key != task.entry.req_key:
+            return _say(call, DENIED)
+        status = self._tasks.status(task)
+        if status != "done":
+            return _say(call, SUCCESS, data=_task_data(status))
+        mark = mark_of(options.get("logo_info") or {})
+        recipes = [unpack(packed)._replace(mark=mark) for packed in task.recipes]
+        urls, inline = await self._deliver(recipes, options, task.image_fault)
+        return _say(call, SUCCESS, data=_task_data(status, urls, inline))
+
+    def _bill_call(
+        self,
+        call: Call,
+        outcome: _Outcome,
+        met: "Met | None",
+    ) -> None:
+        if call.action != "poll" and outcome.task is None:
+            self._bill.write(_entry(call, outcome.code, outcome.images, met))
 
 
-def _answer_by_rule(rule: "Rule", call: _Call) -> SimulatedResponse:
+def _entry(
+    call: Call,
+    code: int | str | None,
+    images: int,
+    met: "Met | None",
+) -> Entry:
+    """Return the line of the bill for a call that ended with `code`."""
+    return Entry(
+        call=call.number,
+        key=call.key,
+        req_key=call.req_key,
+        code=code,
+        charged=met.rule.charges(code) if met else code == SUCCESS,
+        request_id=call.request_id,
+        fault=met.place if met else None,
+        images=images,
+    )
+
+
+def _say(
+    call: Call,
+    code: int,
+    *,
+    data: Mapping[str, Any] | None = None,
+    message: str | None = None,
+) -> _Outcome:
+    """Return the outcome of a call that is answered in the envelope of the service."""
+    answer = service_answer(
+        code,
+        call.request_id,
+        call.elapsed,
+        data=data,
+        message=message,
+    )
+    return _Outcome(code, answer)
+
+
+def _task_data(
+    status: str,
+    urls: list[str] | None = None,
+    inline: list[str] | None = None,
+) -> dict[str, Any]:
+    """Return the `data` of a poll: of the two lists at most one is filled, the other null."""
+    return {
+        "binary_data_base64": inline or None,
+        "image_urls": urls or None,
+        "status": status,
+    }
+
+
+def _image_fault(met: "Met | None") -> str:
+    return met.rule.image.pack() if met and met.rule.image else ""
+
+
+def _answer_by_rule(rule: "Rule", call: Call) -> SimulatedResponse:
     """Return what a rule says instead of the service."""
     if rule.code is None:
         # Its status and body are put in by what the rule does to any answer.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixmill.errors import UserError
+from pixmill.simulator.tasks import RETENTION
 
 URL_LIFE = 24 * 3600
 """Seconds that an image URL lives, as documented by the provider."""
@@ -32,13 +33,13 @@ class Settings:
     session_token: str | None = field(default=None, repr=False)
 
     latency: float = 0.0
-    """Seconds that a call takes, give or take a tenth."""
+    """Seconds that a call takes, or a task works, give or take a tenth."""
 
     qps: float | None = None
     """Calls per second; None is no limit."""
 
     concurrency: int | None = None
-    """Calls in flight; None is no limit."""
+    """Calls in flight and tasks that work, of each `req_key`; None is no limit."""
 
     bill: Path | None = None
     """Where charges are written down; None for nowhere."""
@@ -48,6 +49,9 @@ class Settings:
 
     url_life: float = URL_LIFE
     """Seconds that an image URL lives."""
+
+    retention: float = RETENTION
+    """Seconds after its submit for which a task can be asked for."""
 
     made_up: tuple[str, ...] = field(default=(), repr=False)
     """`NAME=value` for each key that the environment did not give, to be shown once."""
@@ -72,6 +76,7 @@ def settings_from_environment(
     bill: Path | None = None,
     faults: Path | None = None,
     url_life: float = URL_LIFE,
+    retention: float = RETENTION,
     environment: Mapping[str, str] = os.environ,
 ) -> Settings:
     """Return settings with the keys of the environment.
@@ -95,5 +100,6 @@ def settings_from_environment(
         bill=bill,
         faults=faults,
         url_life=url_life,
+        retention=retention,
         made_up=tuple(made_up),
     )

@@ -79,6 +79,18 @@ def contour_map(picture: Floats) -> Image.Image:
     return ImageOps.autocontrast(lines).convert("RGB")
 
 
+def crop(
+    ratio: float,
+    image: Image.Image,
+) -> Image.Image:
+    """Return the middle of the image, `ratio` times as wide as high."""
+    width = min(SIZE, round(SIZE * ratio))
+    height = min(SIZE, round(SIZE / ratio))
+    left = (SIZE - width) // 2
+    top = (SIZE - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
 def add_mark(
     mark: Mark,
     image: Image.Image,
@@ -90,8 +102,8 @@ def add_mark(
     pen = ImageDraw.Draw(layer)
     font = ImageFont.load_default(20)
     left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
-    x = 16 if mark.corner in (1, 2) else SIZE - 16 - (right - left)
-    y = 14 if mark.corner in (2, 3) else SIZE - 20 - (bottom - top)
+    x = 16 if mark.corner in (1, 2) else image.width - 16 - (right - left)
+    y = 14 if mark.corner in (2, 3) else image.height - 20 - (bottom - top)
     opacity = int(255 * mark.opacity)
     # A shadow first, so that white can be read on snow.
     pen.text((x + 1, y + 1), text, font=font, fill=(0, 0, 0, opacity))

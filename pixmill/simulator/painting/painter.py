@@ -14,6 +14,7 @@ from pixmill.simulator.painting.finish import (
     add_mark,
     add_style,
     contour_map,
+    crop,
     develop,
     grade,
 )
@@ -27,7 +28,7 @@ _QUALITY = 88
 
 
 def paint(recipe: Recipe) -> bytes:
-    """Return the picture, or its contour map, as a JPEG of 512 x 512."""
+    """Return the picture, or its contour map, as a JPEG whose longer side is 512."""
     scene = _scene(recipe)
     picture = paint_sky(scene)
     picture = paint_land(scene, picture)
@@ -38,6 +39,7 @@ def paint(recipe: Recipe) -> bytes:
     else:
         picture = add_style(scene, picture)
         image = develop(scene, picture)
+    image = crop(recipe.ratio, image)
     if recipe.mark:
         image = add_mark(recipe.mark, image)
     file = io.BytesIO()

@@ -16,10 +16,13 @@ import requests
 from pixmill.provider.signing import sign
 from pixmill.simulator import Settings, serve
 from tests.fork_server import ForkedProcess, fork_process
+from tests.real_command import wait_until
 
 ROOT = Path(__file__).parents[3]
 BEARER, ACCESS, SECRET = "bearer-of-the-tests", "AKTESTS", "SKTESTS=="
 ACTION = {"Action": "CVProcess", "Version": "2022-08-31"}
+SUBMIT = {"Action": "CVSync2AsyncSubmitTask", "Version": "2022-08-31"}
+POLL = {"Action": "CVSync2AsyncGetResult", "Version": "2022-08-31"}
 
 
 def serve_options() -> None:
@@ -75,6 +78,32 @@ class Running:
         return requests.post(
             f"{self.url}/", params=query, data=data, headers=headers, timeout=30
         )
+
+    def submit(self, body: Any) -> str:
+        """The id of the task that `body` starts."""
+        answer = self.call(body, query=SUBMIT).json()
+        assert answer["code"] == 10000, answer
+        task_id: str = answer["data"]["task_id"]
+        return task_id
+
+    def poll(
+        self, req_key: str, task_id: str, options: Any = '{"return_url": true}'
+    ) -> dict[str, Any]:
+        """The answer to a poll."""
+        body = {"req_key": req_key, "task_id": task_id, "req_json": options}
+        answer: dict[str, Any] = self.call(body, query=POLL).json()
+        return answer
+
+    def wait_for(self, req_key: str, task_id: str) -> dict[str, Any]:
+        """The `data` of the poll that finds a task done."""
+        done: dict[str, Any] = {}
+
+        def is_done() -> bool:
+            done.update(self.poll(req_key, task_id)["data"])
+            return bool(done["status"] == "done")
+
+        wait_until(is_done, f"the end of task {task_id}")
+        return done
 
     def picture(self, body: Any) -> bytes:
         """The bytes of the first picture that answers `body`."""

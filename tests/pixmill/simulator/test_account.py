@@ -143,7 +143,11 @@ def test_the_bill_has_one_line_per_authenticated_call(
         "charged",
         "request_id",
         "fault",
+        "images",
+        "task_id",
     ]
+    assert [line["images"] for line in lines] == [1, 1, 1, 0, 0]
+    assert {line["task_id"] for line in lines} == {None}
 
 
 def test_the_key_is_the_hash_of_the_canonical_body_without_return_url(
