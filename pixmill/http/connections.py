@@ -97,8 +97,8 @@ class ConnectionPool:
             idle.close()
         opened = self._connect(origin, exchange)
         exchange.attach(opened)
-        if origin.scheme == "https":
-            opened = self._start_tls(opened, origin, exchange)
+        if isinstance(opened, ssl.SSLSocket):
+            _shake_hands(opened, origin, exchange)
         return Connection(origin, opened)
 
     def release(self, connection: Connection, exchange: Exchange) -> None:
@@ -146,7 +146,10 @@ class ConnectionPool:
         return None
 
     def _connect(self, origin: Origin, exchange: Exchange) -> socket.socket:
-        """Return a socket to the first address that answers, after a check of all of them."""
+        """Return a socket to the first address that answers, after a check of all of them.
+
+        For https it is one of TLS that has not shaken hands.
+        """
         try:
             addresses = look_up_within(exchange.remaining(), origin.host, self._look_up)
         except (OSError, UnicodeError, RuntimeError) as error:
@@ -157,45 +160,62 @@ class ConnectionPool:
         if self._check_address:
             for address in addresses:
                 self._check_address(address)
+        # Made while there is no connection yet: the first time it takes long enough for a server to
+        # hang up.
+        tls = self.tls if origin.scheme == "https" else None
         problem = "it has no address"
         for address in addresses:
             try:
                 seconds = min(exchange.remaining(), CONNECT_SECONDS)
-                return _open_socket(address, origin.port, seconds)
+                return _open_socket(address, origin, seconds, tls)
             except OSError as error:
                 problem = exchange.explain(error)
         raise NotSent(f"{origin.host}:{origin.port}: no connection ({problem})")
 
-    def _start_tls(
-        self, opened: socket.socket, origin: Origin, exchange: Exchange
-    ) -> ssl.SSLSocket:
-        """Shake hands in two steps, so that the deadline also ends a handshake that drips."""
-        name = origin.host.rstrip(".")
+
+def _open_socket(
+    address: str, origin: Origin, seconds: float, tls: ssl.SSLContext | None
+) -> socket.socket:
+    """Return a socket that is connected to `address` within `seconds`; ready for TLS, if there is
+    a context for it.
+    """
+    # A number, which is not looked up: what comes of it is its form for the system.
+    [(family, kind, _, _, target), *_] = socket.getaddrinfo(
+        address, origin.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+    )
+    opened = socket.socket(family, kind)
+    with ExitStack() as failing:
+        failing.callback(opened.close)
+        if tls:
+            # Wrapped before it is connected: CPython 3.11 loses a socket, and leaves it open, that
+            # it finds reset while it wraps it.
+            opened = tls.wrap_socket(
+                opened,
+                server_hostname=origin.host.rstrip("."),
+                do_handshake_on_connect=False,
+            )
+            failing.callback(opened.close)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened.settimeout(seconds)
+        opened.connect(target)
+        # From here on the watch ends it; a timeout would add a system call to each send and receive.
+        opened.settimeout(None)
+        failing.pop_all()
+    return opened
+
+
+def _shake_hands(opened: ssl.SSLSocket, origin: Origin, exchange: Exchange) -> None:
+    """Agree on keys, and verify who is there; raises NotSent, with the socket closed."""
+    with ExitStack() as failing:
+        failing.callback(opened.close)
+        # Before it is closed: another socket may get its number.
+        failing.callback(exchange.attach, None)
         try:
-            with ExitStack() as failing:
-                failing.callback(opened.close)
-                # The first time its making takes long enough for a server to hang up.
-                context = self.tls
-                # Asked first, as CPython 3.11 leaves a socket open that it finds reset while it
-                # wraps it.
-                opened.getpeername()
-                secured = context.wrap_socket(
-                    opened, server_hostname=name, do_handshake_on_connect=False
-                )
-                failing.callback(secured.close)
-                exchange.attach(secured)
-                secured.do_handshake()
-                failing.pop_all()
+            # Not as a part of connecting: only now does the deadline end a handshake that drips.
+            opened.do_handshake()
         except (OSError, ValueError) as error:
             raise NotSent(
-                f"{name}:{origin.port}: no TLS connection ({exchange.explain(error)})"
+                f"{origin.host.rstrip('.')}:{origin.port}: no TLS connection"
+                f" ({exchange.explain(error)})"
             ) from None
-        return secured
-
-
-def _open_socket(address: str, port: int, seconds: float) -> socket.socket:
-    opened = socket.create_connection((address, port), timeout=seconds)
-    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # The watch ends it; a timeout would add a system call to each send and receive.
-    opened.settimeout(None)
-    return opened
+        failing.pop_all()

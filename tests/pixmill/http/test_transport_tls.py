@@ -1,11 +1,16 @@
 """TLS as the only way in: certificates that hold, handshakes that end, deadlines behind them."""
 
+import gc
 import itertools
+import select
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from socket import socket
+from typing import Any
 
 import pytest
 import requests
@@ -173,19 +178,25 @@ def test_a_server_without_tls_gets_no_plain_request(trusting: Transport) -> None
 
 @pytest.mark.parametrize("silent", [True, False])
 def test_a_handshake_that_does_not_end_is_ended_at_the_deadline_with_nothing_sent(
-    trusting: Transport, silent: bool
+    trusting: Transport, authority: AuthScheme, silent: bool
 ) -> None:
     """D5, D6, D9: stalled, or dripping the bytes of a record that never is complete."""
     record = itertools.chain(b"\x16\x03\x03\x40\x00", itertools.repeat(0))
     drip = (bytes([byte]) for byte in record)
     trouble: Behaviour = Peer.wait if silent else lambda peer: peer.pour(drip, 0.02)
-    with (
-        FaultyServer(answer(), on_connect=trouble) as server,
-        pytest.raises(
+    # A sound connection comes first, as it takes a while to load the authorities.
+    connections: Iterator[Behaviour] = iter([lambda _: None, trouble])
+    with FaultyServer(
+        answer(headers={"Connection": "close"}),
+        on_connect=lambda peer: next(connections)(peer),
+        tls=authority.server("api.example.com"),
+    ) as server:
+        send(trusting, f"https://api.example.com:{server.port}")
+        with pytest.raises(
             NotSent, match=r"no TLS connection \(not finished within 0\.2 s\)"
-        ),
-    ):
-        send(trusting, f"https://api.example.com:{server.port}", deadline=0.2)
+        ):
+            send(trusting, f"https://api.example.com:{server.port}", deadline=0.2)
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("fault", NEVER_ENDING.values(), ids=NEVER_ENDING.keys())
@@ -213,3 +224,32 @@ def test_a_tls_connection_cut_in_the_answer_is_in_doubt(
         pytest.raises(AnswerUnknown),
     ):
         send(trusting, f"https://api.example.com:{server.port}")
+
+
+def test_a_connection_that_is_reset_before_the_handshake_leaves_no_socket_open(
+    trusting: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D9: CPython 3.11 loses a connected socket that it finds reset while it wraps it."""
+    wrap = ssl.SSLContext.wrap_socket
+    wrapping = threading.Event()
+
+    def hang_up_first(
+        context: ssl.SSLContext, opened: socket, **options: Any
+    ) -> ssl.SSLSocket:
+        wrapping.set()
+        # At once for what is not connected; else when the server has reset it.
+        ended = select.poll()
+        ended.register(opened, 0)
+        assert ended.poll(5000)
+        return wrap(context, opened, **options)
+
+    def reset_once_it_is_wrapped(peer: Peer) -> None:
+        wrapping.wait(5)
+        peer.reset()
+
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", hang_up_first)
+    with FaultyServer(on_connect=reset_once_it_is_wrapped) as server:
+        with pytest.raises(NotSent, match=r"no (TLS )?connection"):
+            send(trusting, f"https://api.example.com:{server.port}")
+        gc.collect()  # a socket that was lost warns here, and a warning is an error
+    assert server.connections == 1
