@@ -9,7 +9,12 @@ from prefect import flow
 from pydantic import Field
 
 from flows.generate import generate_dataset
-from pixmill.request.registry import ControlStrength, ControlType, Scale, Steps
+from pixmill.request.operations.controlnet import (
+    ControlStrength,
+    ControlType,
+    Scale,
+    Steps,
+)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,99}$")]
 Value = bool | int | float | str

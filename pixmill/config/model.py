@@ -82,7 +82,7 @@ class Input(Section):
     @property
     def looks_at_images(self) -> bool:
         """Whether input images are looked at before anything is paid."""
-        return self.images != "url" or self.local_images
+        return bool(self.image_columns) and (self.images != "url" or self.local_images)
 
     @property
     def field_columns(self) -> dict[str, str]:

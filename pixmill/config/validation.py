@@ -16,10 +16,10 @@ from pixmill.local_paths import folder_problem
 from pixmill.request.canonical_json import canonical_json
 from pixmill.request.model import Request, Seed, Sweep
 from pixmill.request.registry import (
-    OPERATIONS,
     RESERVED_FIELDS,
     find_field_problem,
     image_index_problem,
+    operation_of,
     resolve_parameters,
 )
 from pixmill.request.sweep import SweepPoints, make_points, sweep_mistakes
@@ -60,9 +60,13 @@ def _check_name(name: str) -> Problems:
 
 def _check_input(section: Input) -> Problems:
     sources = {"image_url", "image_file"} & section.columns.keys()
-    if len(sources) != 1 or not section.image_columns:
+    if len(sources) > 1:
         yield ConfigProblem(
-            "input.columns", "must map exactly one of image_url and image_file"
+            "input.columns", "must map only one of image_url and image_file"
+        )
+    elif sources and not section.image_columns:
+        yield ConfigProblem(
+            f"input.columns.{min(sources)}", "names no column; leave it out"
         )
     if section.local_images and is_bucket_url(section.path):
         yield ConfigProblem(
@@ -98,11 +102,18 @@ def _check_params(request: Request) -> Problems:
     try:
         canonical_json(resolve_parameters(request.req_key, request.params))
     except ValidationError as error:
-        schema = OPERATIONS[request.req_key].parameters
+        schema = operation_of(request.req_key).parameters
         yield from explain(error, "request.params", schema)
     except (TypeError, ValueError) as error:
         yield ConfigProblem("request.params", f"can't be sent as JSON: {error}")
-    if request.req_key not in OPERATIONS:
+    operation = operation_of(request.req_key)
+    if request.mode != "auto" and request.mode not in operation.modes:
+        works = "asynchronously" if request.mode == "sync" else "synchronously"
+        yield ConfigProblem(
+            "request.mode",
+            f"is {request.mode}, but {request.req_key} only works {works}; leave it out",
+        )
+    if operation.parameters is None:
         log.warning(
             "request.req_key %s is not one that pixmill knows: its params are not checked",
             request.req_key,
@@ -129,9 +140,16 @@ def _check_prompt(request: Request) -> Problems:
 
 
 def _check_columns(section: Input, request: Request) -> Problems:
-    if request.prompt is None and "prompt" not in section.columns:
+    operation = operation_of(request.req_key)
+    has_prompt = request.prompt is not None or "prompt" in section.columns
+    if operation.parameters and operation.prompt and not has_prompt:
         yield ConfigProblem(
             "input.columns.prompt", "is required unless request.prompt is a template"
+        )
+    if not section.image_columns and operation.images.least > 0:
+        yield ConfigProblem(
+            "input.columns",
+            f"must map one of image_url and image_file, as {request.req_key} works on images",
         )
     params = _resolve(request)
     if params is None:

@@ -235,13 +235,15 @@ class ResultTable:
         )
         params = [[shape.params for shape in shapes] for shapes in jobs.shapes]
         seeds = rows.pick(pa.array(jobs.seeds, pa.int64()), rows.at)
+        has_seed = pa.array([variant.has_seed for variant in jobs.variants])
+        is_drawn = pc.and_(rows.keys.is_valid(), has_seed.take(pa.array(rows.variant)))
         return {
             "row_number": rows.row + jobs.rows.first_row,
             "row_key": rows.pick(pa.array(row_keys, pa.string()), rows.row),
             **self._variant_columns(rows),
             "prompt": rows.prompts(),
             "params": rows.take(params, pa.string()),
-            "seed": pc.if_else(rows.keys.is_valid(), seeds, None),
+            "seed": pc.if_else(is_drawn, seeds, None),
             "job_key": rows.keys,
         }
 

@@ -35,7 +35,7 @@ MESSAGE_CHARS = 500
 class SentCall(NamedTuple):
     """A call that was made: with which seed, when, and what came of it."""
 
-    seed: int
+    seed: int | None
     sent_at: int
     """Microseconds since 1970 UTC."""
     queue_ms: float

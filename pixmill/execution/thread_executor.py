@@ -273,7 +273,8 @@ class ThreadExecutor:
         sent_at = now_micros()
         began = time.perf_counter()
         try:
-            if claim.rerolls:
+            # Without a seed, whatever is sent again is drawn anew.
+            if claim.rerolls and seed is not None:
                 seed = reroll_seed(seed, claim.rerolls)
             body = with_seed(body_prefix, seed)
             response = self._client.call(body, item.job.req_key)

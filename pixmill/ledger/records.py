@@ -149,7 +149,7 @@ class Attempt(NamedTuple):
     provider_ms: float | None
     price: float | None
     currency: str | None
-    seed: int
+    seed: int | None
     rerolls: int
     attempt: int
     """Which call for its key it was: `Claim.attempts` of its claim."""

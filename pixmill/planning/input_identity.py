@@ -50,6 +50,10 @@ def row_images(
     source = config.input
     if source.local_images:
         return _files(source, batch, texts)
+    if not source.image_columns:
+        rows = batch.rows.num_rows
+        none = RowImages(["[]"] * rows, [""] * rows, [()] * rows, [])
+        return ExaminedImages(none, {}, {})
     allowed = frozenset[str]()
     if source.images != "url":
         # What the config lets pixmill fetch is not a mistake of the row; the provider alone could not reach it.

@@ -81,6 +81,9 @@ class JobExpander:
         self._template = parse_template(
             config.request.prompt, self._prompt_column, variables
         )
+        self._has_prompt = bool(
+            self._prompt_column or config.request.prompt is not None
+        )
         # Points that change no variable of the prompt share its text, which is then made once.
         self._prompt_variants = self._find_prompt_variants()
         self._row_filter = (
@@ -211,13 +214,16 @@ class JobExpander:
         self, texts: Mapping[str, pa.Array], raw: pa.Array | None, count: int
     ) -> tuple[list[pa.Array], dict[int, RowProblem], int]:
         """Return the prompts of all rows for each variant, their problems, and how many rows have a long one."""
+        problems: dict[int, RowProblem] = {}
+        long: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        if not self._has_prompt:
+            nothing = pa.nulls(count, pa.string())
+            return [nothing] * len(self._prompt_variants), problems, 0
         filled = [
             self._template.fill(texts, variant.texts, count)
             for variant in self._prompt_variants
         ]
         source = raw if raw is not None else self._template.cells(texts)
-        problems: dict[int, RowProblem] = {}
-        long: NDArray[np.bool_] = np.zeros(count, np.bool_)
         longest = self._input.max_prompt_chars
         for prompts in filled:
             bad = prompt_problems(source, prompts, self._prompt_column, longest)
@@ -322,11 +328,13 @@ class JobExpander:
             text_array(as_text(batch.rows[name])).to_pylist()
             for name in self.read_columns
         ]
+        # Rows of which nothing is read all ask for the same.
+        rows = zip(*columns, strict=True) if columns else [()] * batch.rows.num_rows
         joined = (
             ",".join(
                 "null" if value is None else json_text(to_nfc(value)) for value in row
             )
-            for row in zip(*columns, strict=True)
+            for row in rows
         )
         return [sha256(f"[{text}]".encode()).hexdigest()[:16] for text in joined]
 
@@ -342,14 +350,21 @@ class JobExpander:
         `filled` has the prompts of each variant of the prompt, `seeds` are by request variant, `shapes` by point.
         """
         identities = images.identities
+        numbers = [
+            of_rows if variant.has_seed else [variant.replicate] * len(of_rows)
+            for variant, of_rows in zip(self.variants, seeds, strict=True)
+        ]
         texts = self._by_point([json_texts(column) for column in filled])
         keys = []
-        for point_index, drawn in zip(self._point_of, seeds, strict=True):
+        for point_index, drawn in zip(self._point_of, numbers, strict=True):
             if self._input.field_columns:
                 of_rows = shapes[point_index]
                 rows = zip(of_rows, identities, texts[point_index], drawn, strict=True)
                 keys.append(
-                    [of.job_key(image, text, seed) for of, image, text, seed in rows]
+                    [
+                        of.job_key(image, text, number)
+                        for of, image, text, number in rows
+                    ]
                 )
             elif identities:
                 # Without fields of their own, all rows have the shape of the first.
@@ -357,7 +372,7 @@ class JobExpander:
                 keys.append(shape.job_keys(identities, texts[point_index], drawn))
             else:
                 keys.append([])
-        return ComputedJobs(by_position(keys), by_position(seeds))
+        return ComputedJobs(by_position(keys), by_position(numbers))
 
     def _request(self, batch: RowBatch) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Mark the rows that `input.where` lets in, and by row and variant what the conditions of the sweep leave."""

@@ -16,6 +16,7 @@ from pixmill.errors import TableError
 from pixmill.planning.row_checks import RowProblem
 from pixmill.request.canonical_json import json_text
 from pixmill.request.fingerprint import RequestShape
+from pixmill.request.registry import operation_of
 from pixmill.request.sweep import Point
 from pixmill.tables import RowBatch
 
@@ -60,8 +61,17 @@ class Job(NamedTuple):
     point: str
     req_key: str
     head: str
-    seed: int
+    seed: int | None
+    """None where the operation has none."""
     files: tuple[LocalImage, ...] = ()
+    result_options: str | None = None
+    """The JSON object that every poll sends as its `req_json`; None: the operation is called synchronously."""
+    replicate: int = 0
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is submitted as a task and then polled."""
+        return self.result_options is not None
 
     @property
     def label(self) -> str:
@@ -74,10 +84,10 @@ class Job(NamedTuple):
 
     def request(self) -> dict[str, Any]:
         """Return what is sent, without local images, for people to read."""
-        return json.loads(f'{self.head},"seed":{self.seed}}}')  # type: ignore[no-any-return]
+        return json.loads(with_seed(self.head.encode(), self.seed))  # type: ignore[no-any-return]
 
     def beginning(self) -> bytes:
-        """Return the bytes to send up to the seed, local images in.
+        """Return the bytes to send without the seed, which comes last, local images in.
 
         Raises TableError where a local image is not what it was.
         """
@@ -87,16 +97,18 @@ class Job(NamedTuple):
             if images
             else ""
         )
-        return f'{self.head}{data},"seed":'.encode()
+        return f"{self.head}{data}".encode()
 
     def payload(self) -> bytes:
         """Return the bytes to send. Raises TableError where a local image is not what it was."""
         return with_seed(self.beginning(), self.seed)
 
 
-def with_seed(beginning: bytes, seed: int) -> bytes:
-    """Return the body that begins like a job's, with `seed`."""
-    return beginning + f"{seed}}}".encode()
+def with_seed(beginning: bytes, seed: int | None) -> bytes:
+    """Return the body that begins like a job's, with `seed` where there is one."""
+    if seed is None:
+        return beginning + b"}"
+    return beginning + f',"seed":{seed}}}'.encode()
 
 
 class RowImages(NamedTuple):
@@ -105,7 +117,7 @@ class RowImages(NamedTuple):
     identities: list[str]
     """By row: what stands for them in the job key."""
     urls: list[str]
-    """By row: the JSON list of URLs that is sent."""
+    """By row: the JSON list of URLs that is sent, "" where there are none."""
     files: list[tuple[LocalImage, ...]]
     """By row: the files that are sent instead of URLs."""
     sources: list[list[str]]
@@ -119,6 +131,8 @@ class RequestVariant(NamedTuple):
     replicate: int
     label: str
     req_key: str
+    has_seed: bool
+    """Whether the operation takes one."""
 
 
 def request_variants(
@@ -131,12 +145,13 @@ def request_variants(
             f"{path.rpartition('.')[2]} {label}" for path, label in point.labels.items()
         ]
         req_key = str(point.values.get("req_key", config.request.req_key))
+        has_seed = operation_of(req_key).seed is not None
         for replicate in range(config.seed.replicates):
             parts = [*labels]
             if config.seed.replicates > 1:
                 parts.append(f"replicate {replicate}")
             label = ", ".join(parts)
-            variants.append(RequestVariant(point, replicate, label, req_key))
+            variants.append(RequestVariant(point, replicate, label, req_key, has_seed))
     return tuple(variants)
 
 
@@ -159,9 +174,9 @@ class JobBatch(NamedTuple):
     all_keys: list[str]
     """By position, also where no job is."""
     prompts: list[pa.Array]
-    """By variant: Arrow strings, one for each row."""
+    """By variant: Arrow strings, one for each row; nulls where the operation takes no prompt."""
     seeds: list[int]
-    """By position."""
+    """By position; of a variant without a seed the number of its replicate."""
     shapes: list[list[RequestShape]]
     """By variant and row."""
     images: RowImages
@@ -181,7 +196,9 @@ class JobBatch(NamedTuple):
             raise ValueError(f"row {number} has no job at variant {at}")
         files = self.images.files[row]
         urls = None if files else self.images.urls[row]
-        head = self.shapes[at][row].head(urls, json_text(self.prompts[at][row].as_py()))
+        shape = self.shapes[at][row]
+        prompt = self.prompts[at][row].as_py()
+        head = shape.head(urls, None if prompt is None else json_text(prompt))
         variant = self.variants[at]
         return Job(
             key,
@@ -190,8 +207,10 @@ class JobBatch(NamedTuple):
             variant.label,
             variant.req_key,
             head,
-            self.seeds[position],
+            self.seeds[position] if variant.has_seed else None,
             files,
+            shape.result_options,
+            variant.replicate,
         )
 
 

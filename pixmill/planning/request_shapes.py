@@ -12,7 +12,12 @@ from pixmill.config.model import Config
 from pixmill.planning.row_checks import RowProblem, note, problem
 from pixmill.request.fingerprint import RequestShape, request_shape
 from pixmill.request.model import Request
-from pixmill.request.registry import image_index_problem, resolve_parameters, with_field
+from pixmill.request.registry import (
+    image_index_problem,
+    mode_of,
+    resolve_parameters,
+    with_field,
+)
 from pixmill.request.sweep import SweepPoints
 from pixmill.tables import RowBatch
 from pixmill.validation_messages import describe_first_problem
@@ -31,9 +36,7 @@ class RowShapes:
             _resolve(sweep.request_at(point, config.request), inline=inline)
             for point in sweep.points
         ]
-        self._plain = [
-            request_shape(of.operation, of.req_key, of.params) for of in self._requests
-        ]
+        self._plain = [_shape(of, of.params) for of in self._requests]
         self._shape_at = lru_cache(_REMEMBERED)(self._make_shape)
 
     def of(
@@ -76,7 +79,7 @@ class RowShapes:
                 return problem("bad_field", column, f"{path} is empty")
             params = with_field(params, path, value)
         try:
-            shape = request_shape(request.operation, request.req_key, params)
+            shape = _shape(request, params)
         except ValueError as error:
             if not isinstance(error, ValidationError):
                 return problem("bad_field", None, str(error))
@@ -88,6 +91,11 @@ class RowShapes:
             )
         index = image_index_problem(params, len(self._input.image_columns))
         return problem("bad_field", None, index) if index else shape
+
+
+def _shape(request: Request, params: Mapping[str, Any]) -> RequestShape:
+    mode = mode_of(request.req_key, request.mode)
+    return request_shape(request.operation, request.req_key, params, mode)
 
 
 def _resolve(request: Request, *, inline: bool) -> Request:

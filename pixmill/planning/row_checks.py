@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pixmill.arrow_text import is_blank
 from pixmill.http.address_policy import url_problem
-from pixmill.request.registry import MAX_SEED
+from pixmill.request.operations.operation import MAX_SEED
 
 
 class RowProblem(NamedTuple):

@@ -15,7 +15,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import numpy as np
 
 from pixmill.request.canonical_json import JsonValue, canonical_json, json_text
-from pixmill.request.registry import keyed_parameters, resolve_parameters
+from pixmill.request.operations.operation import Mode, Operation
+from pixmill.request.registry import (
+    keyed_parameters,
+    operation_of,
+    resolve_parameters,
+)
 
 KEY_VERSION = 1
 
@@ -34,7 +39,12 @@ class RequestShape:
     It is canonical JSON, cut where the values of the row go in. What is hashed is
 
         {"image":…,"operation":"…","params":{…},"prompt":"…","req_key":"…","seed":7,"version":1}
-                  └─────────── key_middle ───────────┘   └───── key_tail ─────┘
+                  └─────────── key_middle ───────────┘   └───── key_tail ─────┘ └─ key_end ─┘
+
+    Of an operation without a seed, the replicate's number tells equal requests apart:
+
+        {…,"prompt":"…","replicate":0,"req_key":"…","version":1}
+                       └ key_tail ──┘ └────── key_end ────────┘
     """
 
     params: str
@@ -44,29 +54,39 @@ class RequestShape:
     """What is between image and prompt in the text that is hashed."""
 
     key_tail: str
-    """What is between prompt and seed there."""
+    """What is between the prompt and the seed, or the replicate's number, there."""
+
+    key_end: str
+    """What comes after that number."""
 
     body_head: str
     """The beginning of the body that is sent: a JSON object that is not closed yet."""
+
+    result_options: str | None = None
+    """What each poll of an asynchronous operation says about delivery, as a JSON object.
+
+    None where the operation is called synchronously: then the body holds it.
+    """
 
     def job_keys(
         self,
         images: Iterable[str],
         prompts: Iterable[str],
-        seeds: Iterable[int],
+        numbers: Iterable[int],
     ) -> list[str]:
         """Return the job key, 64 hex characters, of each request.
 
         `images` are canonical JSON (`url_list`, `file_identity`), `prompts` JSON strings
-        (`json_text`); all three are of one length.
+        (`json_text`), `numbers` seeds, or replicates where the operation has no seed; all
+        three are of one length.
         """
         # Local names and one text: this loop runs once for each job of a plan.
         middle = self.key_middle
         tail = self.key_tail
-        end = f',"version":{KEY_VERSION}}}'
+        end = self.key_end
         keys = []
-        for image, prompt, seed in zip(images, prompts, seeds, strict=True):
-            text = f'{{"image":{image}{middle}{prompt}{tail}{seed}{end}'
+        for image, prompt, number in zip(images, prompts, numbers, strict=True):
+            text = f'{{"image":{image}{middle}{prompt}{tail}{number}{end}'
             keys.append(sha256(text.encode()).hexdigest())
         return keys
 
@@ -74,43 +94,71 @@ class RequestShape:
         self,
         image: str,
         prompt: str,
-        seed: int,
+        number: int,
     ) -> str:
         """Return the job key of one request."""
-        return self.job_keys([image], [prompt], [seed])[0]
+        return self.job_keys([image], [prompt], [number])[0]
 
     def head(
         self,
         image_urls: str | None,
-        prompt: str,
+        prompt: str | None,
     ) -> str:
         """Return the beginning of the JSON body of one request.
+
+        A request without image URLs, or without a prompt, has no such field.
 
         Local images and the seed are put in when it is sent: images would fill the memory,
         and another draw has another seed.
         """
         urls = f',"image_urls":{image_urls}' if image_urls else ""
-        return f'{self.body_head}{urls},"prompt":{prompt}'
+        text = "" if prompt is None else f',"prompt":{prompt}'
+        return f"{self.body_head}{urls}{text}"
 
 
 def request_shape(
     operation: str,
     req_key: str,
     params: Mapping[str, Any],
+    mode: Mode = "sync",
 ) -> RequestShape:
-    """Return the shape of requests with `params`.
+    """Return the shape of requests with `params` that are sent to the family `operation`.
 
     Raises `pydantic.ValidationError` where they are wrong.
     """
     resolved = resolve_parameters(req_key, params)
     keyed = canonical_json(keyed_parameters(req_key, resolved))
     sent: dict[str, JsonValue] = {**resolved, "req_key": req_key}
+    known = operation_of(req_key)
+    options = _result_options(known, sent) if mode == "async" else None
+    family = json_text(operation)
+    key = json_text(req_key)
+    version = f',"version":{KEY_VERSION}}}'
+    if known.seed:
+        tail = f',"req_key":{key},"seed":'
+        end = version
+    else:
+        # Canonical JSON sorts its keys: `replicate` comes before `req_key`.
+        tail = ',"replicate":'
+        end = f',"req_key":{key}{version}'
     return RequestShape(
         params=canonical_json(resolved),
-        key_middle=f',"operation":{json_text(operation)},"params":{keyed},"prompt":',
-        key_tail=f',"req_key":{json_text(req_key)},"seed":',
+        key_middle=f',"operation":{family},"params":{keyed},"prompt":',
+        key_tail=tail,
+        key_end=end,
         body_head=canonical_json(sent)[:-1],
+        result_options=options,
     )
+
+
+def _result_options(operation: Operation, sent: dict[str, JsonValue]) -> str:
+    """Move the delivery fields out of the body `sent`, and return them as JSON."""
+    # A poll that leaves `return_url` out gets the images themselves, and several of 4K would be
+    # more than an answer may hold.
+    options: dict[str, JsonValue] = {"return_url": True}
+    for name in operation.delivery & sent.keys():
+        options[name] = sent.pop(name)
+    return canonical_json(options)
 
 
 def url_list(urls: Sequence[str]) -> str:

@@ -17,7 +17,10 @@ class Request(Section):
     """What is asked for each row."""
 
     operation: Literal["CVProcess"] = "CVProcess"
-    """The API's action, which all its models share."""
+    """The family of operations; it is part of the job key."""
+
+    mode: Literal["auto", "sync", "async"] = "auto"
+    """How the req_key is called; `auto` is what its operation says. It is not in the job key."""
 
     req_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")] = (
         "high_aes_scheduler_svr_controlnet_v2.0"

@@ -1,116 +1,20 @@
-"""The registry of operations: which fields a request has, their types, ranges and defaults.
+"""Looks up operations, and checks and completes the parameters of requests by their schemas.
 
 An operation is one `req_key`. Its parameters are a pydantic model, so that a config, a mapped column and a
-sweep axis are typed and checked by the same schema. To add one, write its model and register it in `OPERATIONS`
-(CONTRIBUTING.md shows how). A `req_key` that is not registered passes its parameters unchecked.
-
-Ranges of `high_aes_scheduler_svr_controlnet_v2.0` come from the gateway's example and from public client
-programs, as its official page could not be read: they are the documented ranges of the sibling operations.
+sweep axis are typed and checked by the same schema. Those that pixmill knows are in
+`pixmill.request.operations` (CONTRIBUTING.md shows how to add one). A `req_key` that is not registered passes
+its parameters unchecked.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from pixmill.request.canonical_json import JsonValue
-
-MAX_SEED = 2**31 - 1
-
-SeedNumber: TypeAlias = Annotated[int, Field(ge=0, le=MAX_SEED)]
-Steps: TypeAlias = Annotated[int, Field(ge=1, le=50)]
-Scale: TypeAlias = Annotated[float, Field(ge=1, le=30)]
-Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-ControlType: TypeAlias = Literal["depth", "canny", "pose"]
-ControlStrength: TypeAlias = Annotated[float, Field(gt=0, le=1)]
-
-
-class Parameters(BaseModel):
-    """What every operation's parameter model shares.
-
-    Unknown fields are mistakes: the provider ignores them, and the picture is paid for.
-    """
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
-    )
-
-
-class Control(Parameters):
-    """One control of an image-to-image request: which input image steers what, and how strongly."""
-
-    type: ControlType
-    strength: ControlStrength
-    binary_data_index: Annotated[int, Field(ge=0)] = 0
-    """Which of the row's input images, from 0."""
-
-
-class LogoInfo(Parameters):
-    """The visible watermark."""
-
-    add_logo: bool = False
-
-    position: Annotated[int, Field(ge=0, le=3)] = 0
-    """The corner: bottom right, bottom left, top left, top right."""
-
-    language: Annotated[int, Field(ge=0, le=1)] = 0
-    """0 is Chinese, 1 English."""
-
-    opacity: Fraction | None = None
-
-    logo_text_content: str = ""
-    """The text instead of the usual one."""
-
-
-class ControlnetImageToImage(Parameters):
-    """`high_aes_scheduler_svr_controlnet_v2.0`: an image redrawn after a prompt.
-
-    Its shape controls the result. A field that is `None` is not sent: the provider's own
-    default applies, which is known from client programs only.
-    """
-
-    model_version: str = "general_controlnet_v2.0"
-    scale: Scale = 3
-    """How closely the picture follows the prompt."""
-
-    ddim_steps: Steps = 16
-    """How often the picture is refined."""
-
-    use_rephraser: bool = True
-    """Whether the provider enriches the prompt; what it made of it comes with the answer."""
-
-    controlnet_args: Annotated[tuple[Control, ...], Field(min_length=1)] = (
-        Control(type="depth", strength=0.6),
-    )
-
-    return_url: bool = True
-    """Whether the answer names the picture's URL; without, it holds the picture."""
-
-    logo_info: LogoInfo = LogoInfo()
-
-    use_sr: bool | None = None
-    """Whether the picture is enlarged; the other fields of `sr` are about that."""
-
-    sr_seed: SeedNumber | None = None
-    sr_strength: Fraction | None = None
-    sr_scale: Scale | None = None
-    sr_steps: Steps | None = None
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One registered `req_key`."""
-
-    req_key: str
-
-    parameters: type[Parameters]
-    """Their names, types, ranges and defaults."""
-
-    not_in_key: frozenset[str] = frozenset({"return_url"})
-    """The parameters that change how an answer is delivered, not the image."""
-
+from pixmill.request.operations import OPERATIONS
+from pixmill.request.operations.operation import InputImages, Mode, Operation
 
 RESERVED_FIELDS = frozenset(
     {
@@ -123,13 +27,25 @@ RESERVED_FIELDS = frozenset(
 )
 """Fields of a request that rows and config sections set, never `request.params`."""
 
-_IMAGE_TO_IMAGE = Operation(
-    req_key="high_aes_scheduler_svr_controlnet_v2.0",
-    parameters=ControlnetImageToImage,
-)
 
-OPERATIONS: Mapping[str, Operation] = {_IMAGE_TO_IMAGE.req_key: _IMAGE_TO_IMAGE}
-"""All registered operations by `req_key`."""
+def operation_of(req_key: str) -> Operation:
+    """Return the operation `req_key`; one that nobody registered takes whatever it is given."""
+    known = OPERATIONS.get(req_key)
+    if known is not None:
+        return known
+    return Operation(
+        req_key=req_key,
+        title="not known to pixmill",
+        parameters=None,
+        # Called as the others of its API are, unless the config says otherwise.
+        modes=("sync", "async"),
+        images=InputImages(most=None),
+    )
+
+
+def mode_of(req_key: str, mode: Literal["auto", "sync", "async"]) -> Mode:
+    """Return how `req_key` is called where the config says `mode`."""
+    return operation_of(req_key).modes[0] if mode == "auto" else mode
 
 
 class FieldProblem(NamedTuple):
@@ -151,10 +67,10 @@ def resolve_parameters(
     An unregistered `req_key` returns them as they are. Raises `pydantic.ValidationError` with
     one entry for each mistake.
     """
-    operation = OPERATIONS.get(req_key)
-    if operation is None:
+    schema = operation_of(req_key).parameters
+    if schema is None:
         return dict(params)
-    typed = operation.parameters.model_validate(dict(params))
+    typed = schema.model_validate(dict(params))
     return typed.model_dump(mode="json", exclude_none=True)
 
 
@@ -162,9 +78,7 @@ def keyed_parameters(
     req_key: str, params: Mapping[str, JsonValue]
 ) -> dict[str, JsonValue]:
     """Return those of the resolved `params` that change the image."""
-    operation = OPERATIONS.get(req_key)
-    # All operations of this API have `return_url`, also those that nobody registered.
-    left_out = operation.not_in_key if operation else Operation.not_in_key
+    left_out = operation_of(req_key).not_in_key
     return {name: value for name, value in params.items() if name not in left_out}
 
 
@@ -235,8 +149,7 @@ def find_field_problem(
     try:
         resolved = resolve_parameters(req_key, params)
         tried = with_field(resolved, path, None)
-        if req_key in OPERATIONS:
-            resolve_parameters(req_key, tried)
+        resolve_parameters(req_key, tried)
     except KeyError:
         return FieldProblem(f"{path} leads past the end of a list in request.params")
     except ValidationError as error:
@@ -244,7 +157,8 @@ def find_field_problem(
         # null itself fits few fields.
         kinds = {problem["type"] for problem in error.errors()}
         if "extra_forbidden" in kinds:
-            known = OPERATIONS[req_key].parameters.model_fields
+            schema = operation_of(req_key).parameters
+            known = schema.model_fields if schema else {}
             reason = "unknown field" + did_you_mean(path, known)
             return FieldProblem(reason, is_unknown=True)
         if kinds & {"tuple_type", "model_type"}:

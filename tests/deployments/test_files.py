@@ -119,7 +119,10 @@ def test_what_the_form_offers_is_what_the_operation_takes() -> None:
     from prefect.utilities.callables import parameter_schema
 
     from pixmill.config.model import Config
-    from pixmill.request.registry import Control, ControlnetImageToImage
+    from pixmill.request.operations.controlnet import (
+        Control,
+        ControlnetImageToImage,
+    )
 
     fields = parameter_schema(flow_of(deployment("sweep"))).properties
     taken = ControlnetImageToImage.model_json_schema()["properties"]

@@ -157,8 +157,8 @@ MUTANTS = (
         "leave the seed out of the key",
         "pixmill/request/fingerprint.py",
         "request_shape",
-        'key_tail=f\',"req_key":{json_text(req_key)},"seed":\'',
-        'key_tail=f\',"req_key":{json_text(req_key)},"seed2":\'',
+        'tail = f\',"req_key":{key},"seed":\'',
+        'tail = f\',"req_key":{key},"seed2":\'',
         ("tests/pixmill/request/test_fingerprint.py",),
     ),
     # Money

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from pixmill.request.canonical_json import JsonValue, canonical_json, canonical_value
 from pixmill.request.model import Request, flatten
 from pixmill.request.registry import (
-    OPERATIONS,
     RESERVED_FIELDS,
     did_you_mean,
     find_field_problem,
+    operation_of,
     resolve_parameters,
     with_field,
 )
@@ -104,7 +104,7 @@ class BaselineRequest:
         if path in self.defaults:
             return None
         problem = find_field_problem(self.request.req_key, self.params, path)
-        if self.request.req_key not in OPERATIONS:
+        if operation_of(self.request.req_key).parameters is None:
             return problem.reason if problem else self._find_flaw(path)
         if problem and not problem.is_unknown:
             return problem.reason
@@ -133,12 +133,12 @@ def baseline_of(request: Request) -> BaselineRequest:
     Raises `pydantic.ValidationError` where its params are wrong.
     """
     params = resolve_parameters(request.req_key, request.params)
-    operation = OPERATIONS.get(request.req_key)
-    if operation is None:
+    schema = operation_of(request.req_key).parameters
+    if schema is None:
         fields = flatten(request.params)
     else:
         # Unlike `params` with the fields that are not sent: they can be swept too.
-        typed = operation.parameters.model_validate(request.params)
+        typed = schema.model_validate(request.params)
         fields = flatten(typed.model_dump(mode="json"))
     defaults: dict[str, JsonValue] = {"req_key": request.req_key}
     for path, value in fields.items():

@@ -54,6 +54,7 @@ input:
   ignore_url_params: []
 request:
   operation: CVProcess
+  mode: auto
   req_key: high_aes_scheduler_svr_controlnet_v2.0
   prompt: "{text}, in watercolor"
   params: {model_version: general_controlnet_v2.0, scale: 3, ddim_steps: 16, use_rephraser: true,

@@ -1,0 +1,13 @@
+"""The operations that pixmill knows, one module for each group of them."""
+
+from collections.abc import Mapping
+
+from pixmill.request.operations import controlnet, text_to_image
+from pixmill.request.operations.operation import Operation
+
+OPERATIONS: Mapping[str, Operation] = {
+    operation.req_key: operation
+    for group in (controlnet, text_to_image)
+    for operation in group.OPERATIONS
+}
+"""All registered operations by `req_key`."""

@@ -1,0 +1,85 @@
+"""Images redrawn after a prompt under the control of their own shape.
+
+Ranges of `high_aes_scheduler_svr_controlnet_v2.0` come from the gateway's example and from public client
+programs, as its official page could not be read: they are the documented ranges of the sibling operations.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from pixmill.request.operations.operation import (
+    Fraction,
+    InputImages,
+    LogoInfo,
+    Operation,
+    Parameters,
+    SeedNumber,
+)
+
+Steps: TypeAlias = Annotated[int, Field(ge=1, le=50)]
+Scale: TypeAlias = Annotated[float, Field(ge=1, le=30)]
+ControlType: TypeAlias = Literal["depth", "canny", "pose"]
+ControlStrength: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+
+
+class Control(Parameters):
+    """One control of an image-to-image request: which input image steers what, and how strongly."""
+
+    type: ControlType
+    strength: ControlStrength
+    binary_data_index: Annotated[int, Field(ge=0)] = 0
+    """Which of the row's input images, from 0."""
+
+
+class ControlnetImageToImage(Parameters):
+    """`high_aes_scheduler_svr_controlnet_v2.0`: an image redrawn after a prompt.
+
+    Its shape controls the result. A field that is `None` is not sent: the provider's own
+    default applies, which is known from client programs only.
+    """
+
+    model_version: str = "general_controlnet_v2.0"
+    scale: Scale = 3
+    """How closely the picture follows the prompt."""
+
+    ddim_steps: Steps = 16
+    """How often the picture is refined."""
+
+    use_rephraser: bool = True
+    """Whether the provider enriches the prompt; what it made of it comes with the answer."""
+
+    controlnet_args: Annotated[tuple[Control, ...], Field(min_length=1)] = (
+        Control(type="depth", strength=0.6),
+    )
+
+    return_url: bool = True
+    """Whether the answer names the picture's URL; without, it holds the picture."""
+
+    logo_info: LogoInfo = LogoInfo()
+
+    use_sr: bool | None = None
+    """Whether the picture is enlarged; the other fields of `sr` are about that."""
+
+    sr_seed: SeedNumber | None = None
+    sr_strength: Fraction | None = None
+    sr_scale: Scale | None = None
+    sr_steps: Steps | None = None
+
+
+OPERATIONS = (
+    Operation(
+        req_key="high_aes_scheduler_svr_controlnet_v2.0",
+        title="redraw an image after a prompt, keeping its shape",
+        parameters=ControlnetImageToImage,
+        images=InputImages(
+            least=1,
+            # Each control names the image that it uses, so that there may be several.
+            most=None,
+            # Not documented for this key: the limits of its siblings.
+            max_bytes=4_700_000,
+            max_side=4096,
+            max_ratio=3,
+        ),
+    ),
+)
