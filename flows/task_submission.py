@@ -23,7 +23,7 @@ def submit_chunks(run: ActiveRun) -> None:
     """Pay for the chunks of `run`, each in a task run. One that Prefect cancels is
     drained, as by a signal.
     """
-    if not run.prepared.to_pay:
+    if not run.prepared.to_do:
         return  # no workers are started for nothing
     window: dict[Future, list[Job]] = {}
     with _open_task_runner(run) as submit:

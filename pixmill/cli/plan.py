@@ -32,6 +32,7 @@ LABELS = {
     "in_doubt": "in doubt: sent, no answer seen",
     "invalid": "invalid rows, never sent",
     "images_missing": "paid for, image missing",
+    "submitted": "submitted before, asked for without paying again",
     "pending": "to pay for",
 }
 """What each count of a plan is called, in the order in which they are printed."""
@@ -67,7 +68,7 @@ def print_changes(made: "Plan") -> None:
 
 def print_plan(made: "Plan") -> None:
     """Print the counts of a plan, its cost, its time and what bounds that."""
-    counts: dict[str, Any] = made.summary()
+    counts: dict[str, Any] = {**made.summary(), "pending": made.to_pay}
     config = made.config
     echo(f"{config.name}: {_describe_jobs(made)}")
     for name, label in LABELS.items():

@@ -224,10 +224,12 @@ def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
         print_plan(prepared.plan)
         if order.faults:
             _say_rehearsed(prepared)
-        if prepared.to_pay:
+        if prepared.to_do:
             # While a person thinks and Prefect starts; `start` waits for it.
             prepared.ledger.begin_check()
-            _agree(prepared, order)
+            # Tasks that are out are paid for already.
+            if prepared.to_pay:
+                _agree(prepared, order)
             # Before Prefect is: a missing key need not wait for it.
             prepared.connect()
             server.use()

@@ -254,6 +254,19 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         " was drawn again",
         "invalid and skipped rows",
     ),
+    OwnColumn(
+        "task_id",
+        pa.string(),
+        "the provider's id of the task that made the images, or that still works",
+        "the operation was called synchronously, no task was started, or the row is invalid",
+        from_ledger=True,
+    ),
+    OwnColumn(
+        "image_count",
+        pa.int32(),
+        "how many images the answer has, whether or not they are in the store",
+        "everything but successes",
+    ),
 )
 """All of them, in the order of the dataset. Users' programs rely on names and order: new ones go to
 the end."""

@@ -26,6 +26,14 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "run the same command again; the report says why the run ended",
     ),
     OwnCode(
+        "still_running",
+        "skipped",
+        "unknown",
+        "submitted, and its task still works at the provider: `limits.task_timeout_seconds` were over, "
+        "or the run was interrupted",
+        "run the same command again: it asks for the task, and pays nothing for it",
+    ),
+    OwnCode(
         "not_sent",
         "failed, or skipped where the run ended before its last try",
         "no",

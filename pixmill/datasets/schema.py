@@ -52,6 +52,8 @@ class OutcomeCounts:
     """Distinct jobs without an outcome that nobody has in flight."""
     elsewhere: int = 0
     """Distinct jobs without an outcome that another run has in flight."""
+    still_running: int = 0
+    """Distinct jobs without an outcome whose tasks work at the provider."""
     new: Counter[str] = field(default_factory=Counter)
     """Distinct problems that this run brought, by what they are."""
 
@@ -278,11 +280,14 @@ class ResultTable:
         succeeded = pc.equal(status, "succeeded")
         # A job that was left may have the code of an attempt that is to be made again.
         or_left = pc.coalesce(known["error_code"], pa.scalar("not_attempted"))
+        is_out = pc.fill_null(pc.equal(known["state"], State.SUBMITTED.value), False)
+        or_left = pc.if_else(is_out, pa.scalar("still_running"), or_left)
         is_left = pc.equal(status, "skipped")
         job_codes = pc.if_else(is_left, or_left, known["error_code"])
         image_codes = self._image_codes(known, succeeded)
         codes = pc.if_else(succeeded, image_codes, job_codes)
-        messages = pc.if_else(succeeded, None, known["error_message"])
+        # What an earlier call said is not about a task that works.
+        messages = pc.if_else(pc.or_(succeeded, is_out), None, known["error_message"])
         paid_here = pc.and_(
             pc.fill_null(pc.equal(known["run_id"], self._run_id), False), rows.is_first
         )
@@ -317,9 +322,13 @@ class ResultTable:
         lacks_images = _all_of(pc.equal(status, "succeeded"), has_code, rows.is_first)
         counts.images_missing += _number(lacks_images)
         skipped = pc.and_(pc.equal(status, "skipped"), rows.is_first)
-        in_flight = pc.fill_null(pc.equal(known["state"], State.IN_FLIGHT.value), False)
-        counts.elsewhere += _number(pc.and_(skipped, in_flight))
-        counts.left += _number(pc.and_not(skipped, in_flight))
+        in_flight, submitted = (
+            pc.and_(skipped, pc.fill_null(pc.equal(known["state"], of.value), False))
+            for of in (State.IN_FLIGHT, State.SUBMITTED)
+        )
+        counts.elsewhere += _number(in_flight)
+        counts.still_running += _number(submitted)
+        counts.left += _number(pc.and_not(skipped, pc.or_(in_flight, submitted)))
         self.count_new(rows, known, status, lacks_images)
 
     def count_new(
@@ -359,7 +368,15 @@ def call_columns(
         # On one row of a key alone, so that the column can be summed.
         "cost": pc.if_else(rows.is_first, known["cost"], None),
         "effective_seed": pc.if_else(settled, sent_seeds, None),
+        "image_count": _image_counts(known, status),
     }
+
+
+def _image_counts(known: pa.Table, status: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return how many images each job has; a ledger of an earlier version counted only URLs and files."""
+    listed = [pc.list_value_length(known[name]) for name in ("output_urls", "images")]
+    counts = pc.coalesce(known["image_count"].cast(pa.int32()), *listed)
+    return pc.if_else(pc.equal(status, "succeeded"), counts, None)
 
 
 def _hide_unstored_images(known: pa.Table) -> pa.Table:

@@ -54,7 +54,7 @@ _COLUMNS = (
     "input_image",
     "url_expires_at",
 )
-_OPEN = (State.PENDING, State.IN_FLIGHT)
+_OPEN = (State.PENDING, State.IN_FLIGHT, State.SUBMITTED)
 
 
 class Finding(NamedTuple):

@@ -100,7 +100,7 @@ def build_attempt(
     now = now_micros()
     return Attempt(
         job_key=item.job.key,
-        run_id=run_id,
+        run_id=claim.task.run_id if claim.task else run_id,
         provider=config.provider.kind,
         account=config.account,
         state=state,
@@ -126,6 +126,8 @@ def build_attempt(
         rerolls=claim.rerolls + redrawn,
         attempt=claim.attempts,
         answer=response.raw,
+        image_count=len(response.image_urls) or len(response.inline_images) or None,
+        outcome_run=run_id,
     )
 
 
@@ -155,7 +157,7 @@ def outcome_of(state: State | None) -> Outcome:
     match state:
         case None | State.PENDING:
             return Outcome.SKIPPED
-        case State.IN_FLIGHT:
+        case State.IN_FLIGHT | State.SUBMITTED:
             return Outcome.ELSEWHERE
         case _:
             return Outcome(state.value)

@@ -94,6 +94,11 @@ class PreparedRun:
             return self.plan.to_pay
         return min(self.limit, self.plan.to_pay)
 
+    @property
+    def to_do(self) -> int:
+        """How many job keys this run would pay for or ask for: a task that is out costs nothing."""
+        return self.to_pay + len(self.plan.submitted)
+
     def interrupt(self, name: str) -> None:
         """Stop sending because a person or the system asked for it by the signal `name`.
 
@@ -145,12 +150,12 @@ class PreparedRun:
         store = open_store(config)
         store.check_writable()
         check_publishable(config)
-        if self.to_pay:
+        if self.to_do:
             self.ledger.check_sound()
         endpoint = Endpoint()
         # Simulated pictures are fetched from the simulator, which has to run until
         # they are here.
-        if self.to_pay or (config.simulated and self.plan.has_images_to_fetch):
+        if self.to_do or (config.simulated and self.plan.has_images_to_fetch):
             self.connect()
             endpoint = self.endpoint
         downloads = open_downloads(
@@ -171,9 +176,9 @@ class PreparedRun:
         """Start who pays: the one place that knows which executors there are."""
         config = self.config
         cached = self.plan.states[PlannedState.CACHED]
-        counts = RunCounters(config.budget, self.to_pay, cached)
+        counts = RunCounters(config.budget, self.to_do, cached)
         executor: Executor
-        if not self.to_pay:
+        if not self.to_do:
             executor = IdleExecutor(counts, downloads, self.stop)
         elif config.execution.engine == "threads":
             executor = ThreadExecutor(

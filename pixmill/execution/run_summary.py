@@ -66,8 +66,8 @@ def judge(published: Published, accept: Accept, left_out: int = 0) -> tuple[int,
     """Return exit code and reason: 3 where a run brought more problems than `accept`
     allows; old ones are not new.
 
-    Jobs without an outcome are a problem as well, but for those `left_out` by `--limit`
-    or left to another run.
+    Jobs without an outcome are a problem as well, also where their tasks still work, but
+    for those `left_out` by `--limit` or left to another run.
     """
     counts = published.counts
     allowed = {
@@ -75,7 +75,12 @@ def judge(published: Published, accept: Accept, left_out: int = 0) -> tuple[int,
         "refused": accept.refused,
         "invalid": accept.invalid,
     }
-    new = counts.new + Counter({"not attempted": max(0, counts.left - left_out)})
+    new = counts.new + Counter(
+        {
+            "not attempted": max(0, counts.left - left_out),
+            "still running": max(0, counts.still_running - left_out),
+        }
+    )
     over = [
         f"{count:,} {in_words(name)}"
         for name, count in sorted(new.items())

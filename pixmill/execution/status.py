@@ -115,7 +115,7 @@ class Status:
         """The command to type next."""
         if any(run.alive for run in self.runs):
             return f"pixmill status {config}   (a run is active)"
-        if self.plan.to_pay or self.plan.has_images_to_fetch or not self.runs:
+        if self.plan.to_do or self.plan.has_images_to_fetch or not self.runs:
             return f"pixmill run {config}"
         if self.in_doubt_calls:
             return (

@@ -114,11 +114,12 @@ def _is_final(plan: Plan, made: Published) -> bool:
     """Whether the next run would find nothing to do, whenever it comes."""
     counts = made.counts
     undone = (
-        plan.to_pay
+        plan.to_do
         or plan.again
         or plan.has_images_to_fetch
         or counts.left
         or counts.elsewhere
+        or counts.still_running
     )
     odd = plan.conflicts or plan.bad_images or made.stays is not None
     return not undone and not odd

@@ -9,6 +9,7 @@ from pixmill.ledger.records import (
     Refused,
     RunLimits,
     State,
+    Task,
 )
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Refused",
     "RunLimits",
     "State",
+    "Task",
     "ledger_exists",
     "open_ledger",
 ]

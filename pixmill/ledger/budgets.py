@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from pixmill.ledger.queries import calls_of
 from pixmill.ledger.records import RunLimits
 from pixmill.ledger.schema import COUNTS, attempts, jobs, late, now_micros
+from pixmill.ledger.tasks import is_forsaken
 
 _ROUNDING = 1e-9
 """0.7 / 0.1 is a little less than 7 in binary."""
@@ -29,6 +30,9 @@ class Room(NamedTuple):
     cap: str
 
 
+NO_CAP = Room(None, "")
+
+
 class Budgets:
     """The caps of all runs that claim through one open ledger."""
 
@@ -38,7 +42,7 @@ class Budgets:
     def room(self, connection: Connection, limits: RunLimits) -> Room:
         """Return the room under the tightest cap of a run."""
         rooms = [Room(calls, cap) for calls, cap in self._rooms(connection, limits)]
-        return min(rooms, key=lambda room: room.calls or 0, default=Room(None, ""))
+        return min(rooms, key=lambda room: room.calls or 0, default=NO_CAP)
 
     def _rooms(
         self, connection: Connection, limits: RunLimits
@@ -106,12 +110,14 @@ class _Meter:
         """Return what was or may have been charged, calls in flight included. Where no price is
         known it is `price`."""
         self._read_on(connection, price)
-        in_flight = (
-            select(func.count())
-            .select_from(jobs)
-            .where(jobs.c.owner.is_not(None), self._claimed)
+        in_flight = sum(
+            connection.execute(
+                select(func.count()).select_from(jobs).where(is_claimed, self._claimed)
+            ).scalar_one()
+            # Each has an index of its own.
+            for is_claimed in (jobs.c.owner.is_not(None), is_forsaken())
         )
-        return self._ended + price * connection.execute(in_flight).scalar_one()
+        return self._ended + price * in_flight
 
     def _read_on(self, connection: Connection, price: float) -> None:
         last: int = connection.execute(

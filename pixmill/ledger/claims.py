@@ -5,18 +5,21 @@ A claim is one conditional upsert. Who may claim a job depends on its row in `jo
 | the job                                          | who may claim it | rule                |
 |--------------------------------------------------|------------------|---------------------|
 | has no row                                       | any run          | the insert          |
+| has an owner                                     | nobody           | `nobody_has_it`     |
+| has a task that nobody waits for                 | any run          | `tasks.take_over`   |
 | is `pending`                                     | any run          | `never_ended`       |
 | failed transiently in fewer than `max_runs` runs | another run      | `failed_elsewhere`  |
 | has an outcome, and a mark for one more payment  | any run          | `marked`            |
 | is in doubt, and the config retries that         | another run      | `doubted_elsewhere` |
 | is anything else                                 | nobody           |                     |
 
-The rules `marked` and `doubted_elsewhere` hold for a job that nobody has in flight, and that fewer than `max_runs` runs
-tried in vain (`pixmill.ledger.payment_marks`). Its outcome stays until the call brings another one.
+Who takes a task over pays nothing: that comes first, whatever is left of a budget. The rules `marked` and
+`doubted_elsewhere` hold for a job that fewer than `max_runs` runs tried in vain (`pixmill.ledger.payment_marks`).
+Its outcome stays until the call brings another one.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -36,7 +39,7 @@ from sqlalchemy import (
     update,
 )
 
-from pixmill.ledger.budgets import Budgets
+from pixmill.ledger.budgets import NO_CAP, Budgets
 from pixmill.ledger.dialects import clock, json_values, run, upsert
 from pixmill.ledger.payment_marks import (
     MARK_IN_USE,
@@ -47,8 +50,9 @@ from pixmill.ledger.payment_marks import (
     wanted_again,
 )
 from pixmill.ledger.process_owner import this_owner
-from pixmill.ledger.records import Claim, Refused, RunLimits, State
+from pixmill.ledger.records import Claim, Refused, RunLimits, State, Task
 from pixmill.ledger.schema import jobs, runs
+from pixmill.ledger.tasks import take_over
 
 _CLAIMED = ("owner", "lease_until", "claim_run", "claim_account", "claimed_at")
 _OVERWRITTEN = ("state", "run_id", "provider", "account", "req_key")
@@ -73,6 +77,7 @@ def _claim_statement(insert: Any) -> Any:
     new = insert(jobs).from_select(
         ["job_key", "attempts", *names], source, include_defaults=False
     )
+    nobody_has_it = and_(jobs.c.owner.is_(None), jobs.c.claim_task.is_(None))
     in_another_run = jobs.c.run_id != new.excluded.run_id
     may_pay_again = wanted_again(_MAX_RUNS, _RETRY_DOUBT)
     has_mark = jobs.c.again == literal_column(str(MARKED))
@@ -97,7 +102,10 @@ def _claim_statement(insert: Any) -> Any:
             "again": case((has_mark, in_use), else_=no_mark),
             "attempts": jobs.c.attempts + literal_column("1"),
         },
-        where=or_(never_ended, failed_elsewhere, marked, doubted_elsewhere),
+        where=and_(
+            nobody_has_it,
+            or_(never_ended, failed_elsewhere, marked, doubted_elsewhere),
+        ),
     ).returning(jobs.c.job_key, jobs.c.attempts, jobs.c.rerolls)
 
 
@@ -130,9 +138,16 @@ class Claims:
         over_budget: dict[str, str] = {}
         for limits in dict.fromkeys(limits for _, limits in entries):
             keys = list(dict.fromkeys(key for key, of in entries if of == limits))
+            values = _claim_values(limits, clock(connection)())
+            for key, claim in _take_over(connection, keys, values):
+                granted[key, limits.run_id] = claim
+                keys.remove(key)
+            room = NO_CAP
             while keys and (room := self._budgets.room(connection, limits)).calls != 0:
                 # A key that can't be claimed leaves its room to the next ones.
-                for key, claim in _claim(connection, keys[: room.calls], limits):
+                for key, claim in _claim(
+                    connection, keys[: room.calls], limits, values
+                ):
                     granted[key, limits.run_id] = claim
                 keys = [] if room.calls is None else keys[room.calls :]
             over_budget.update(dict.fromkeys(keys, room.cap))
@@ -145,15 +160,22 @@ class Claims:
         ]
 
 
-def _claim(
-    connection: Connection, keys: Sequence[str], limits: RunLimits
+def _take_over(
+    connection: Connection, keys: Sequence[str], values: Mapping[str, Any]
 ) -> Iterator[tuple[str, Claim]]:
-    values = {
-        **_claim_values(limits, clock(connection)()),
-        "keys": json.dumps(keys, allow_nan=False),
-        **_rules(limits),
-    }
-    rows = run(connection, _claim_of(connection.dialect.name), [values]).all()
+    for row in take_over(connection, keys, values):
+        task = Task(row.claim_task, row.claim_run, row.task_since)
+        yield row.job_key, Claim(row.attempts, row.rerolls, task)
+
+
+def _claim(
+    connection: Connection,
+    keys: Sequence[str],
+    limits: RunLimits,
+    values: Mapping[str, Any],
+) -> Iterator[tuple[str, Claim]]:
+    bound = {**values, "keys": json.dumps(keys, allow_nan=False), **_rules(limits)}
+    rows = run(connection, _claim_of(connection.dialect.name), [bound]).all()
     # Counted in the transaction of the claims: a cap holds however many processes claim.
     run(connection, _COUNT_CALLS, [{"run": limits.run_id, "number": len(rows)}])
     for key, attempts, rerolls in rows:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from pixmill.config.ledger_address import database_url, is_database_url
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import input_images as input_table
-from pixmill.ledger import payment_marks, queries, scan, writes
+from pixmill.ledger import payment_marks, queries, scan, tasks, writes
 from pixmill.ledger.claims import Claims
 from pixmill.ledger.database import Database, database_at, retry_while_unavailable
 from pixmill.ledger.group_commit import GroupWriter
@@ -87,11 +87,25 @@ class Ledger:
 
     def claim(self, job_key: str, limits: RunLimits) -> Claim | Refused:
         """Claim `job_key` for one call of a run, reserve the call in its budgets and write the
-        intent, durably."""
+        intent, durably.
+
+        Where a task is out that nobody waits for, the claim is for that and reserves nothing.
+        """
         return self.write(self._claims.claim, (job_key, limits))  # type: ignore[no-any-return]
 
+    def record_task(self, job_key: str, task_id: str, *, lease_seconds: float) -> None:
+        """Write down that the submit of a claimed job started a task, durably; its claim lasts
+        `lease_seconds` from now on."""
+        task = tasks.SubmittedTask(job_key, task_id, lease_seconds)
+        self.write(tasks.record_tasks, task)
+
+    def release_task(self, job_key: str) -> None:
+        """Let go of a task that still works, durably: any run may ask what became of it."""
+        self.write(tasks.release_tasks, job_key)
+
     def record(self, recorded: Attempt) -> None:
-        """Write an ended call and the outcome derived from it, durably."""
+        """Write an ended call and the outcome derived from it, durably; what became of a task, once
+        for all processes that ask."""
         self.write(writes.record, recorded)
 
     def record_image(
@@ -124,8 +138,8 @@ class Ledger:
         self.write(input_table.record, image)
 
     def begin_run(self, run_id: str, name: str) -> int:
-        """Write down that a run starts and put jobs whose owner died into doubt; return how many
-        those were."""
+        """Write down that a run starts and put jobs whose owner died into doubt, but for those with
+        a task; return how many those were."""
         return self.write(writes.begin_run, (run_id, name))  # type: ignore[no-any-return]
 
     def recover(self, run_id: str, name: str) -> int:
@@ -170,7 +184,8 @@ class Ledger:
     ) -> KnownStates:
         """Return what is known of each of `keys`, by position.
 
-        A transient failure with runs left counts as pending, a job whose owner died as in doubt.
+        A transient failure with runs left counts as pending, a job whose owner died as in doubt,
+        unless its task can be asked for.
         """
         return self.read(queries.known, keys, max_runs, retry_doubt)
 

@@ -70,13 +70,15 @@ def wanted_again(max_runs: Number, retry_doubt: Truth) -> ColumnElement[bool]:
     if isinstance(retry_doubt, BindParameter):
         doubted = and_(doubted, retry_doubt)
     marked = jobs.c.again == literal_column(str(MARKED))
-    return and_(or_(marked, doubted), jobs.c.owner.is_(None), jobs.c.runs < max_runs)
+    # With its task still out it is paid for already.
+    is_free = and_(jobs.c.owner.is_(None), jobs.c.claim_task.is_(None))
+    return and_(or_(marked, doubted), is_free, jobs.c.runs < max_runs)
 
 
 _MARK = (
     update(jobs)
     .where(jobs.c.job_key == bindparam("key"), jobs.c.attempts == bindparam("seen"))
-    .where(jobs.c.owner.is_(None), is_state(*SETTLED))
+    .where(jobs.c.owner.is_(None), jobs.c.claim_task.is_(None), is_state(*SETTLED))
     .values(again=MARKED, runs=0)
 )
 
@@ -108,7 +110,7 @@ def in_doubt_calls(connection: Connection) -> list[DoubtfulCall]:
         for row in held_by_the_dead(
             connection, (jobs.c.job_key, jobs.c.claimed_at, jobs.c.state)
         )
-        if row.state != State.SUCCEEDED
+        if row.claim_task is None and row.state != State.SUCCEEDED
     ]
     return sorted(
         [*map(DoubtfulCall._make, known), *dead],

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, and_, case, false, func, select
 
 from pixmill.ledger import payment_marks
 from pixmill.ledger.bulk_lookup import look_up, look_up_first, nothing_known
-from pixmill.ledger.dead_owners import mark_left_by_the_dead
+from pixmill.ledger.dead_owners import mark_doubtful, mark_held_by_the_dead
 from pixmill.ledger.records import KnownStates, MissingImages, State
 from pixmill.ledger.schema import COUNTS, attempts, jobs, runs
+from pixmill.ledger.tasks import is_out
 
 _NOT_PUBLISHED = {
     "job_key",
@@ -28,6 +29,8 @@ _NOT_PUBLISHED = {
     "claim_run",
     "claim_account",
     "claimed_at",
+    "claim_task",
+    "task_since",
 }
 OUTCOME_COLUMNS = tuple(
     column.name for column in jobs.columns if column.name not in _NOT_PUBLISHED
@@ -45,9 +48,14 @@ def is_empty(connection: Connection) -> bool:
 
 
 def has_claims(connection: Connection) -> bool:
-    """Whether any job is claimed."""
-    held = select(jobs.c.job_key).where(jobs.c.owner.is_not(None)).limit(1)
-    return connection.execute(held).first() is not None
+    """Whether any job is claimed, or has a task that still works: its outcome may come at any
+    moment."""
+    # One after the other, as each has an index of its own.
+    for is_claimed in (jobs.c.owner.is_not(None), is_out()):
+        held = select(jobs.c.job_key).where(is_claimed).limit(1)
+        if connection.execute(held).first() is not None:
+            return True
+    return False
 
 
 def has_runs(connection: Connection) -> bool:
@@ -88,10 +96,15 @@ def known(
         jobs.c.image_error,
         jobs.c.owner,
         jobs.c.lease_until,
+        jobs.c.claim_task,
         wanted,
     )
     found = look_up(connection, (*columns, case((if_dead, 1)).label("if_dead")), keys)
-    left = mark_left_by_the_dead(connection, found)
+    dead = mark_held_by_the_dead(connection, found)
+    left = mark_doubtful(found, dead)
+    is_forsaken = pc.and_(
+        pc.is_valid(found["claim_task"]), pc.or_(pc.is_null(found["owner"]), dead)
+    )
     states = pc.if_else(left, State.IN_DOUBT.value, found["state"])
     is_wanted = pc.is_valid(pc.if_else(left, found["if_dead"], found["again"]))
     is_missing = pc.fill_null(pc.greater(found["missing"], 0), False)
@@ -105,6 +118,7 @@ def known(
         lost=_mask(pc.and_(is_missing, is_lost)),
         again=_mask(is_wanted),
         places=np.zeros(found.num_rows, np.uint32),
+        submitted=_mask(is_forsaken),
     )
 
 
@@ -114,12 +128,10 @@ def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
     code = case(
         (payment_marks.lacks_images(), jobs.c.image_error), else_=jobs.c.error_code
     ).label("error_code")
-    found = look_up(
-        connection,
-        (jobs.c.state, jobs.c.owner, jobs.c.lease_until, code, jobs.c.attempts),
-        keys,
-    )
-    left = mark_left_by_the_dead(connection, found)
+    claim = (jobs.c.owner, jobs.c.lease_until, jobs.c.claim_task)
+    columns = (jobs.c.state, *claim, code, jobs.c.attempts)
+    found = look_up(connection, columns, keys)
+    left = mark_doubtful(found, mark_held_by_the_dead(connection, found))
     states = pc.if_else(left, State.IN_DOUBT.value, found["state"])
     return found.set_column(0, "state", states)
 

@@ -17,6 +17,8 @@ class State(StrEnum):
     FAILED = "failed"
     REFUSED = "refused"
     IN_DOUBT = "in_doubt"
+    SUBMITTED = "submitted"
+    """Claimed, and its task works at the provider, whether or not a process waits for it."""
 
 
 SETTLED = (State.SUCCEEDED, State.FAILED, State.REFUSED, State.IN_DOUBT)
@@ -54,15 +56,26 @@ class RunLimits(NamedTuple):
     timezone: str = "UTC"
 
 
+class Task(NamedTuple):
+    """A task that works at the provider: `run_id` submitted it and was told so at `since`, in
+    microseconds since 1970 UTC."""
+
+    task_id: str
+    run_id: str
+    since: int
+
+
 class Claim(NamedTuple):
     """A granted claim: the intent to send is on disk.
 
     `attempts` counts the calls for this key, this one included; `rerolls` the seeds that moderation
-    used up before.
+    used up before. With a `task` nothing is to be sent: an earlier process has submitted it, and
+    what became of it is to be asked for.
     """
 
     attempts: int
     rerolls: int
+    task: Task | None = None
 
 
 class Refused(NamedTuple):
@@ -80,6 +93,8 @@ class KnownStates(NamedTuple):
     images, `nowhere` those of them that have no URL either, `lost` those whose images can't be had
     any more; `again` those that a run pays for although they have an outcome. `places` says where
     outcomes are found sooner than by their keys (see `scan.ROW`), 0 where that is not known.
+    `submitted` marks those with a task that works at the provider and that no living process waits
+    for: a run asks what became of it, and pays nothing.
     """
 
     states: list[str | None]
@@ -88,6 +103,7 @@ class KnownStates(NamedTuple):
     lost: NDArray[np.bool_]
     again: NDArray[np.bool_]
     places: NDArray[np.uint32]
+    submitted: NDArray[np.bool_]
 
 
 class MissingImages(NamedTuple):
@@ -154,6 +170,11 @@ class Attempt(NamedTuple):
     attempt: int
     """Which call for its key it was: `Claim.attempts` of its claim."""
     answer: bytes
+    task_id: str | None = None
+    image_count: int | None = None
+    """How many images the answer has."""
+    outcome_run: str | None = None
+    """The run for which the outcome is news, where that is another one than sent the call."""
 
     @property
     def is_repeated(self) -> bool:

@@ -28,15 +28,18 @@ from sqlalchemy.sql.expression import ColumnElement
 from pixmill.ledger import payment_marks
 from pixmill.ledger.records import KnownStates, State
 from pixmill.ledger.schema import jobs
+from pixmill.ledger.tasks import is_out
 
 _STATES = (None, *State)
+_STATE_BITS = 7
 _MISSING = 8
 _LOST = 16
 _AGAIN = 32
 _UNSURE = 64
 _NOWHERE = 128
 """Beside the number of a state in `_STATES`. A job that is unsure has to be looked up: it is
-claimed, which may have ended meanwhile, or its key begins like another one."""
+claimed, which may have ended meanwhile, or it has an outcome beside a task that works, or its key
+begins like another one."""
 
 _BASE = 100
 """What a code is more than its meaning, so that each has three digits."""
@@ -104,12 +107,14 @@ class Scan(NamedTuple):
     def _as_known(
         self, codes: NDArray[np.uint8], places: NDArray[np.uint32]
     ) -> KnownStates:
-        states = [_STATES[number] for number in (codes & 7).tolist()]
+        numbers = codes & _STATE_BITS
+        states = [_STATES[number] for number in numbers.tolist()]
         missing, nowhere, lost, wanted = (
             (codes & bit).astype(np.bool_)
             for bit in (_MISSING, _NOWHERE, _LOST, _AGAIN)
         )
-        return KnownStates(states, missing, nowhere, lost, wanted, places)
+        submitted = numbers == _STATES.index(State.SUBMITTED)
+        return KnownStates(states, missing, nowhere, lost, wanted, places, submitted)
 
 
 def number_of_jobs(connection: Connection) -> int:
@@ -170,12 +175,14 @@ def _code(max_runs: int, retry_doubt: bool) -> ColumnElement[int]:
     )
     missing = payment_marks.lacks_images()
     lost = missing & (jobs.c.image_error == "image_lost")
+    # There is no bit left that would say so beside an outcome, and there are few of these.
+    is_odd = is_out() != payment_marks.is_state(State.SUBMITTED)
     bits = (
         (missing, _MISSING),
         (missing & jobs.c.output_urls.is_(None), _NOWHERE),
         (lost, _LOST),
         (payment_marks.wanted_again(max_runs, retry_doubt), _AGAIN),
-        (jobs.c.owner.is_not(None), _UNSURE),
+        (jobs.c.owner.is_not(None) | is_odd, _UNSURE),
     )
     return sum((case((holds, bit), else_=0) for holds, bit in bits), start=state)
 

@@ -2,7 +2,8 @@
 
 `jobs` holds one row a job key with the flat columns of its outcome; its primary key and the
 conditional claim are what refuses a second payment. `owner` and the `claim…` columns are about the
-call in flight; `again` says that a person asked for one more payment
+call in flight, `claim_task` being the task that its submit started at the provider
+(`pixmill.ledger.tasks`); `again` says that a person asked for one more payment
 (`pixmill.ledger.payment_marks`). `attempts` is append-only: one row a call that ended or was given
 up, and where the answer to one given up comes after all, one more row that `supersedes` that one.
 Instants are integer microseconds since 1970 UTC, so that they are read back columnar without
@@ -25,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -95,6 +96,15 @@ jobs = Table(
     Column("claim_run", Text),
     Column("claim_account", Text),
     Column("claimed_at", BigInteger),
+    # Of the call that brought the outcome, or else of the last one. A job without a task had a
+    # synchronous call.
+    Column("task_id", Text),
+    # How many images the answer has; in an older ledger null for what was called then.
+    Column("image_count", Integer),
+    # The task of the call in flight and when its submit was answered. The process that made the
+    # call may be gone: the task works at the provider all the same.
+    Column("claim_task", Text),
+    Column("task_since", BigInteger),
 )
 
 attempts = Table(
@@ -122,6 +132,9 @@ attempts = Table(
     # As it came, without images: evidence for its owner, which no program reads.
     Column("answer", LargeBinary),
     Column("seed", BigInteger),
+    Column("task_id", Text),
+    # How many images the answer has, null where nobody knows.
+    Column("images", Integer),
 )
 
 shares = Table(
@@ -158,6 +171,18 @@ Index(
 )
 _HELD = jobs.c.owner.is_not(None)
 Index("jobs_in_flight", jobs.c.owner, sqlite_where=_HELD, postgresql_where=_HELD)
+_OUT = jobs.c.claim_task.is_not(None)
+Index("jobs_with_task", jobs.c.claim_task, sqlite_where=_OUT, postgresql_where=_OUT)
+# Unique, as two processes may learn what became of a task: it is charged once.
+_OF_TASK = attempts.c.task_id.is_not(None)
+Index(
+    "attempts_of_task",
+    attempts.c.job_key,
+    attempts.c.task_id,
+    unique=True,
+    sqlite_where=_OF_TASK,
+    postgresql_where=_OF_TASK,
+)
 DOUBTFUL = "jobs.state = 'in_doubt'"
 """As text, because SQLite uses a partial index only where a query repeats its condition to the
 letter."""
@@ -188,6 +213,17 @@ MIGRATIONS = {
         "ALTER TABLE attempts ADD COLUMN supersedes BIGINT",
         "CREATE INDEX attempts_lost ON attempts (job_key) WHERE code = 'process_died'",
         "CREATE INDEX attempts_late ON attempts (supersedes) WHERE supersedes IS NOT NULL",
+    ),
+    3: (
+        "ALTER TABLE jobs ADD COLUMN task_id TEXT",
+        "ALTER TABLE jobs ADD COLUMN image_count INTEGER",
+        "ALTER TABLE jobs ADD COLUMN claim_task TEXT",
+        "ALTER TABLE jobs ADD COLUMN task_since BIGINT",
+        "ALTER TABLE attempts ADD COLUMN task_id TEXT",
+        "ALTER TABLE attempts ADD COLUMN images INTEGER",
+        "CREATE INDEX jobs_with_task ON jobs (claim_task) WHERE claim_task IS NOT NULL",
+        "CREATE UNIQUE INDEX attempts_of_task ON attempts (job_key, task_id) "
+        "WHERE task_id IS NOT NULL",
     ),
 }
 """The statements that bring a ledger from a schema version to the next one; missing tables are made

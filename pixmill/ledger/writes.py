@@ -14,8 +14,10 @@ still holds the claim:
 | given up | any             | a success            | `_SETTLE`: it is paid; other claims stay   |
 | given up | anything else   | anything but success | stays as it is                             |
 
-Outcomes that are there while a claim is held are those of jobs that are paid for once more.
-`pending` says that the job is to be called again, as it was throttled for example.
+Who knows what became of the task of a claim holds that claim, whichever process waits for it. That
+is written once: who says it again writes nothing (`tasks.leave_out_repeated`). Outcomes that are
+there while a claim is held are those of jobs that are paid for once more. `pending` says that the
+job is to be called again, as it was throttled for example.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,9 +42,9 @@ from pixmill.ledger.payment_marks import MARK_IN_USE, MARKED, NO_MARK, is_state
 from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.records import SETTLED, Attempt, State
 from pixmill.ledger.schema import DOUBTFUL, attempts, jobs, now_micros, runs
+from pixmill.ledger.tasks import leave_out_repeated
 
 _RENAMED = {
-    "outcome_run": "run_id",
     "error_code": "error_code",
     "error_message": "error_message",
     "started_at": "sent_at",
@@ -58,7 +60,11 @@ _OUTCOME_FIELDS = {
 } | _RENAMED
 """By column of `jobs`, where an ended call has its value."""
 
-_IS_HELD = jobs.c.owner == bindparam("own")
+_IS_HELD = or_(
+    # What is said without a task that is out is not about it.
+    and_(jobs.c.owner == bindparam("own"), jobs.c.claim_task.is_(None)),
+    jobs.c.claim_task == bindparam("p_task_id"),
+)
 _IS_SUCCESS = bindparam("p_state") == State.SUCCEEDED
 _IS_PENDING = bindparam("p_state") == State.PENDING
 _OUTCOME_STAYS = and_(
@@ -72,7 +78,7 @@ _COUNTS_LATE = or_(and_(jobs.c.owner.is_(None), is_state(State.IN_DOUBT)), _IS_S
 been paid for."""
 
 _OF_JOB = update(jobs).where(jobs.c.job_key == bindparam("key"))
-_RELEASED = {"owner": None, "lease_until": None}
+_RELEASED = {"owner": None, "lease_until": None, "claim_task": None, "task_since": None}
 _SETTLE = _OF_JOB.where(or_(and_(_IS_HELD, not_(_OUTCOME_STAYS)), _COUNTS_LATE)).values(
     {column: bindparam(f"p_{source}") for column, source in _OUTCOME_FIELDS.items()}
     | {"again": NO_MARK, "image_error": None, "image_run": None, "download_ms": None}
@@ -95,11 +101,12 @@ _KEEP = _OF_JOB.where(_IS_HELD, _OUTCOME_STAYS).values(
 _ATTEMPT_FIELDS = [
     column.name
     for column in attempts.columns
-    if column.name not in ("id", "supersedes")
+    if column.name not in ("id", "supersedes", "images")
 ]
 _lost = attempts.alias("lost")
 _APPEND = insert(attempts).values(
     {name: bindparam(name) for name in _ATTEMPT_FIELDS}
+    | {"images": bindparam("image_count")}
     # An answer that comes after its claim was given up takes the place of what was written down
     # then.
     | {
@@ -117,7 +124,9 @@ _APPEND = insert(attempts).values(
 def record(connection: Connection, entries: Sequence[Attempt]) -> list[None]:
     """Append ended calls to `attempts` and settle their jobs; an outcome that was there before
     stays until replaced."""
-    rows = [entry._asdict() for entry in entries]
+    rows = [entry._asdict() for entry in leave_out_repeated(connection, entries)]
+    if not rows:
+        return [None] * len(entries)
     run(connection, _APPEND, rows)
     values = [_settle_values(row) for row in rows]
     # Both statements for each call, as only the database knows which row of the table holds: a job
@@ -138,6 +147,7 @@ def _settle_values(row: Mapping[str, Any]) -> dict[str, Any]:
     values = {
         **row,
         "transient": int(row["transient"]),
+        "outcome_run": row["outcome_run"] or row["run_id"],
         "error_code": None if succeeded else row["code"],
         "error_message": None if succeeded else row["message"],
         "cost": row["price"] if row["charged"] == "yes" else None,
@@ -178,8 +188,7 @@ def record_image(
 
 
 def begin_run(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[int]:
-    """Insert runs and put what dead processes left in flight into doubt; return how many jobs for
-    each run."""
+    """Insert runs and `recover`; return how many jobs are in doubt now for each run."""
     for run_id, name in entries:
         connection.execute(
             insert(runs),
@@ -195,8 +204,8 @@ def begin_run(connection: Connection, entries: Sequence[tuple[str, str]]) -> lis
 
 
 def recover(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[int]:
-    """Put what dead processes left in flight into doubt while runs go on; return how many jobs for
-    each run."""
+    """Put what dead processes left in flight into doubt, and let go of their tasks; return how many
+    jobs are in doubt now for each run."""
     recovered = []
     for run_id, name in entries:
         recovered.append(_recover(connection))
@@ -207,10 +216,15 @@ def recover(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[
 def _recover(connection: Connection) -> int:
     """Write down that calls of dead processes may have been charged, and put their jobs into doubt.
 
-    A job that had succeeded before stays so: its picture is still there.
+    A job that had succeeded before stays so: its picture is still there. A task that was out is
+    asked for by whoever claims its job next.
     """
     now = clock(connection)
-    rows = held_by_the_dead(connection, [jobs.c[name] for name in _HELD])
+    held = held_by_the_dead(connection, [jobs.c[name] for name in _HELD])
+    with_task = [{"key": row.job_key} for row in held if row.claim_task is not None]
+    if with_task:
+        connection.execute(_FORSAKE, with_task)
+    rows = [row for row in held if row.claim_task is None]
     if not rows:
         return 0
     # Each of these calls may have been charged, so it counts in budgets and bills from now on.
@@ -240,12 +254,15 @@ _DIED = {
     "code": "process_died",
     "message": "the process that sent this died before it saw an answer",
 }
+_FORSAKE = _OF_JOB.values(owner=None, lease_until=None)
 _FREE = _OF_JOB.values(again=NO_MARK, **_RELEASED)
 _DOUBT = _OF_JOB.values(
     state=State.IN_DOUBT,
     runs=jobs.c.runs + 1,
     outcome_run=None,
     request_id=None,
+    task_id=None,
+    image_count=None,
     error_code=_DIED["code"],
     error_message=_DIED["message"],
     **{

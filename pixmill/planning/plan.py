@@ -9,7 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeVar
 
@@ -93,6 +93,8 @@ class Plan:
     asked: tuple[tuple[str, int], ...] = ()
     """Those of them that `selection` chose, with their attempts: not marked in the ledger before a person agrees."""
     selection: Selection | None = None
+    submitted: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
+    """The positions of pending keys whose tasks are out: they are asked for and not paid again."""
     call_seconds: float = TYPICAL_SECONDS
 
     @property
@@ -108,6 +110,11 @@ class Plan:
     @property
     def to_pay(self) -> int:
         """The number of job keys that a run would pay for."""
+        return self.states[PlannedState.PENDING] - len(self.submitted)
+
+    @property
+    def to_do(self) -> int:
+        """The number of job keys that a run would pay for or ask for."""
         return self.states[PlannedState.PENDING]
 
     @property
@@ -163,12 +170,19 @@ class Plan:
         return self.computed.read(first, batch.rows.num_rows * variants)
 
     def pending_jobs(self, limit: int | None = None) -> Iterator[Job]:
-        """Stream the jobs to pay for, in input order, each key once, at most `limit`."""
-        return self._jobs_at(np.flatnonzero(self.pending)[:limit])
+        """Stream the jobs with a task that is out, then those to pay for, at most `limit` of these.
+
+        Each key comes once, both parts in input order.
+        """
+        # The tasks first: they take places at the provider, and their results do not live long.
+        yield from self._jobs_at(self.submitted)
+        to_pay = self.pending.copy()
+        to_pay[self.submitted] = False
+        yield from self._jobs_at(np.flatnonzero(to_pay)[:limit])
 
     def example(self) -> Job | None:
         """Return the first job to pay for, where there is none the first of all, for people to look at."""
-        marked = self.pending if self.to_pay else self.first
+        marked = self.pending if self.to_do else self.first
         return next(self._jobs_at(np.flatnonzero(marked)[:1]), None)
 
     def _jobs_at(self, positions: NDArray[np.intp]) -> Iterator[Job]:
@@ -202,6 +216,7 @@ class Plan:
                 "currency": self.config.budget.currency,
             },
             "eta_seconds": round(self.to_pay / self.rate, 1),
+            "submitted": len(self.submitted),
         }
 
 

@@ -47,6 +47,7 @@ _PLANNED: Mapping[str | None, int] = {
     State.PENDING: PlannedState.PENDING.value,
     # Another run's: whether it may be paid for, the claim decides.
     State.IN_FLIGHT: PlannedState.PENDING.value,
+    State.SUBMITTED: PlannedState.PENDING.value,
     State.SUCCEEDED: PlannedState.CACHED.value,
     State.REFUSED: PlannedState.REFUSED.value,
     State.FAILED: PlannedState.FAILED.value,
@@ -133,6 +134,7 @@ class PlanBuilder:
         self._missing: list[NDArray[np.bool_]] = []
         self._lost: list[NDArray[np.bool_]] = []
         self._again: list[NDArray[np.bool_]] = []
+        self._submitted: list[NDArray[np.intp]] = []
         self._places: list[NDArray[np.uint32]] = []
         self._states: list[NDArray[np.int8]] = []
         # By row number and by position: few.
@@ -190,10 +192,12 @@ class PlanBuilder:
     def settle(self, batch: BatchSummary, found: BatchLookup) -> None:
         """Decide what each job of a batch is planned as. Of the rules that hold for it, the last one counts."""
         state = self._known_states(batch, found)
-        state[self._paid_again(batch, found)] = PlannedState.PENDING
+        submitted = self._submitted_before(batch, found)
+        state[submitted | self._paid_again(batch, found)] = PlannedState.PENDING
         state[~batch.taken] = PlannedState.LEFT_OUT
         state[batch.invalid, 0] = PlannedState.INVALID
-        _make_invalid(state, self._rows_with_bad_images(batch, found, state))
+        would_pay = (state == PlannedState.PENDING) & ~submitted
+        _make_invalid(state, self._rows_with_bad_images(batch, found, would_pay))
         self._states.append(state)
 
     def _known_states(
@@ -212,12 +216,25 @@ class PlanBuilder:
             self._places.append(known.places)
         return state
 
+    def _submitted_before(
+        self, batch: BatchSummary, found: BatchLookup
+    ) -> NDArray[np.bool_]:
+        """Mark [row, variant] what is paid for already, with a task that has to be asked for."""
+        if not found.known:
+            return np.zeros(batch.taken.shape, np.bool_)
+        submitted = found.known.submitted
+        start = (batch.first_row - 1) * batch.taken.shape[1]
+        self._submitted.append(start + np.flatnonzero(submitted))
+        return submitted.reshape(batch.taken.shape)
+
     def _paid_again(self, batch: BatchSummary, found: BatchLookup) -> NDArray[np.bool_]:
         """Mark [row, variant] what is paid for although it has an outcome."""
         again = np.zeros(batch.taken.shape, np.bool_)
         if found.known:
             again = found.known.again.reshape(again.shape).copy()
         again.flat[list(found.asked)] = True
+        if found.known:
+            again &= ~found.known.submitted.reshape(again.shape)
         # A row with bad images would become invalid, and its outcomes would be lost to the dataset.
         again[list(found.bad_images)] = False
         marked = again.ravel()
@@ -230,21 +247,21 @@ class PlanBuilder:
         return again
 
     def _rows_with_bad_images(
-        self, batch: BatchSummary, found: BatchLookup, state: NDArray[np.int8]
+        self, batch: BatchSummary, found: BatchLookup, would_pay: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """Mark the rows that would be paid for and whose input images are bad.
+        """Mark the rows of which any job `would_pay` [row, variant] and whose input images are bad.
 
         Where nothing would be paid for, what was paid stays in the dataset.
         """
-        would_pay = (state == PlannedState.PENDING).any(axis=1)
+        pays = np.asarray(would_pay.any(axis=1))
         bad = dict(found.bad_images)
         source = self._config.input
         if source.local_images and batch.images:
-            rows = np.flatnonzero(would_pay).tolist()
+            rows = np.flatnonzero(pays).tolist()
             bad |= damaged_files(batch.images, source.image_columns, rows)
-        marked = np.zeros(len(state), np.bool_)
+        marked = np.zeros(len(pays), np.bool_)
         marked[list(bad)] = True
-        marked &= would_pay
+        marked &= pays
         for row in np.flatnonzero(marked).tolist():
             self._bad_images[batch.first_row + row] = bad[row]
             self._note(bad[row], batch.first_row + row)
@@ -262,6 +279,7 @@ class PlanBuilder:
         state = state.ravel()
         first = mark_first_occurrences(key_hashes, state < PlannedState.INVALID)
         pending = first & (state == PlannedState.PENDING)
+        submitted = _join(self._submitted, np.zeros(0, np.intp))
         return Plan(
             config=self._config,
             table=self._table,
@@ -283,6 +301,7 @@ class PlanBuilder:
             computed=self._computed,
             again=_count(self._again, pending),
             asked=tuple(asked for at, asked in self._asked.items() if pending[at]),
+            submitted=submitted[pending[submitted]],
             call_seconds=self._seconds_per_call(mean_latency_ms),
         )
 

@@ -20,19 +20,23 @@ from pyarrow.fs import LocalFileSystem
 from pixmill.config.loading import load_config
 from pixmill.config.model import Config
 from pixmill.datasets.own_columns import OWN_COLUMNS
+from pixmill.datasets.publishing import publish
 from pixmill.datasets.verification import verify
 from pixmill.errors import TableError
 from pixmill.execution.prepare import prepare
 from pixmill.execution.repair import repair
+from pixmill.execution.run_summary import judge
 from pixmill.ledger.queries import OUTCOME_COLUMNS
+from pixmill.planning.planner import make_plan
 from tests.conftest import Project, Simulated, results, run_config
 from tests.fork_server import fork_process
-from tests.pixmill.datasets.publishing import edit_ledger, publish_versions
+from tests.pixmill.datasets.publishing import edit_ledger, opened, publish_versions
 
 CONTRACT = """
 row_number row_key point_id replicate prompt params req_key provider seed status error_code error_message attempts
 cached job_key run_id request_id rephraser_result output_url output_urls url_expires_at file_name images input_image
 started_at finished_at queue_ms latency_ms provider_ms download_ms cost currency effective_seed
+task_id image_count
 """.split()  # noqa: SIM905 - to be compared with the page that it stands on
 
 
@@ -544,6 +548,46 @@ def test_an_empty_table_publishes_an_empty_dataset(
         0,
     )
     assert list(table.columns) == ["id", "photo", "text", *CONTRACT]
+
+
+def test_a_row_whose_task_still_works_is_skipped_and_says_which_task_it_is(
+    paid: Project,
+) -> None:
+    """Whatever an earlier call for it came to; and what was paid for says how many images it has."""
+    config = load_config(paid.path)
+    edit_ledger(
+        config,
+        """UPDATE jobs SET state = 'submitted', claim_task = '42', task_id = '42', error_code = '50430',
+        error_message = 'busy', image_count = NULL, output_urls = NULL WHERE rowid = 2""",
+    )
+    # As an earlier version left it, which did not count images.
+    edit_ledger(config, "UPDATE jobs SET image_count = NULL WHERE rowid = 3")
+    edit_ledger(
+        config,
+        "UPDATE jobs SET task_id = '43', image_count = 4 WHERE rowid = 4",
+    )
+    with opened(config) as ledger:
+        published = publish(
+            make_plan(config, ledger), ledger, "this-run", whatever=True
+        )
+    names = ("status", "error_code", "error_message", "task_id", "image_count")
+    rows = [
+        tuple(row[name] for name in names)
+        for row in results({"dataset": published.path})[:4]
+    ]
+    assert rows == [
+        ("succeeded", None, None, None, 1),
+        ("skipped", "still_running", None, "42", None),
+        ("succeeded", None, None, None, 1),
+        ("succeeded", None, None, "43", 4),
+    ]
+    counts = published.counts
+    assert (counts.still_running, counts.elsewhere, counts.left) == (1, 0, 0)
+    assert judge(published, config.accept) == (
+        3,
+        "finished with new problems: 1 still running",
+    )
+    assert judge(published, config.accept, left_out=1)[0] == 0
 
 
 def test_rows_beyond_the_limit_are_skipped_until_they_are_paid_for(

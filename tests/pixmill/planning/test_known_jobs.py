@@ -10,6 +10,7 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.datasets.publishing import publish
 from pixmill.ledger import Ledger
+from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.scan import Scan
 from pixmill.planning import known_jobs
 from pixmill.planning import plan as plans
@@ -43,19 +44,73 @@ def test_both_ways_make_the_same_plan(
     ):
         edit_ledger(config, "UPDATE jobs SET state = ? WHERE rowid = ?", state, rowid)
     edit_ledger(config, "UPDATE jobs SET again = 1 WHERE rowid = 7")
+    edit_ledger(
+        config,
+        "UPDATE jobs SET state = 'submitted', claim_task = 'task' WHERE rowid = 8",
+    )
     project.write_rows(project.rows(60))
     monkeypatch.setattr(known_jobs, "_SCAN_GAIN", gain)
     monkeypatch.setattr(Ledger, other_way, never)
     with opened(config) as ledger:
         plan = make_plan(config, ledger)
     assert plan.states == {
-        PlannedState.CACHED: 45,
+        PlannedState.CACHED: 44,
         PlannedState.REFUSED: 1,
         PlannedState.FAILED: 1,
         PlannedState.IN_DOUBT: 1,
-        PlannedState.PENDING: 12,
+        PlannedState.PENDING: 13,
     }
-    assert plan.again == 1
+    assert (plan.again, plan.submitted.tolist()) == (1, [7])
+    assert (plan.to_do, plan.to_pay) == (13, 12)
+    summary = plan.summary()
+    assert (summary["pending"], summary["submitted"]) == (13, 1)
+
+
+@pytest.mark.parametrize("gain", [0, 1_000_000], ids=["searched", "scanned"])
+def test_a_task_that_no_living_process_waits_for_is_found_in_both_ways(
+    project: Project, monkeypatch: pytest.MonkeyPatch, gain: int
+) -> None:
+    project.write_rows(project.rows(6))
+    path = project.write_config(output={"images": "url"})
+    assert pay_for_everything(path) == 6
+    config = load_config(path)
+    out = "UPDATE jobs SET claim_task = 'task'"
+    dead = "owner = 'elsewhere|boot|1|1', lease_until = 1"
+    # With an outcome that is kept; of a dead process; of one that lives; and claimed by a dead one.
+    edit_ledger(config, f"{out}, again = 2 WHERE rowid = 1")
+    edit_ledger(config, f"{out}, state = 'submitted', {dead} WHERE rowid = 2")
+    edit_ledger(
+        config,
+        f"{out}, state = 'submitted', owner = ? WHERE rowid = 3",
+        this_owner(),
+    )
+    edit_ledger(config, f"UPDATE jobs SET state = 'in_flight', {dead} WHERE rowid = 4")
+    monkeypatch.setattr(known_jobs, "_SCAN_GAIN", gain)
+    with opened(config) as ledger:
+        plan = make_plan(config, ledger)
+    assert plan.submitted.tolist() == [0, 1]
+    assert plan.states[PlannedState.IN_DOUBT] == 1
+    assert (plan.to_do, plan.to_pay) == (3, 1)
+
+
+def test_tasks_that_are_out_are_asked_for_first_and_whatever_the_limit(
+    project: Project,
+) -> None:
+    """They take places at the provider, and nothing is paid for them."""
+    project.write_rows(project.rows(8))
+    path = project.write_config(output={"images": "url"}, budget={"price_per_call": 1})
+    assert pay_for_everything(path) == 8
+    config = load_config(path)
+    edit_ledger(config, "UPDATE jobs SET state = 'pending' WHERE rowid < 7")
+    edit_ledger(
+        config,
+        "UPDATE jobs SET state = 'submitted', claim_task = 'task' WHERE rowid IN (3, 5)",
+    )
+    with opened(config) as ledger:
+        plan = make_plan(config, ledger)
+    assert [job.row_number for job in plan.pending_jobs()] == [3, 5, 1, 2, 4, 6]
+    assert [job.row_number for job in plan.pending_jobs(1)] == [3, 5, 1]
+    assert plan.summary()["cost"]["pending"] == 4
 
 
 def test_the_table_is_read_while_the_ledger_is_scanned(

@@ -1,0 +1,156 @@
+"""Tasks that work at the provider: what their submits leave in the ledger, and who waits for them.
+
+`record_tasks` writes a task down before anybody asks what became of it. From then on its job is not
+in doubt, whatever happens to the process: whoever comes next takes the task over and asks.
+
+| the job                          | who answers for it  | `state`                          |
+|----------------------------------|---------------------|----------------------------------|
+| is claimed, not yet submitted    | its owner           | `in_flight`, or a kept outcome   |
+| its task is written down         | its owner           | `submitted`, or a kept outcome   |
+| `release_tasks`, or a dead owner | nobody              | as before                        |
+| is claimed again                 | the new owner       | as before                        |
+| what became of it is recorded    | nobody              | the outcome; the task is cleared |
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, and_, bindparam, case, or_, select, update
+from sqlalchemy.sql.expression import ColumnElement
+
+from pixmill.ledger.dialects import clock, json_values, run
+from pixmill.ledger.payment_marks import NO_MARK, is_state
+from pixmill.ledger.process_owner import this_owner
+from pixmill.ledger.records import Attempt, State
+from pixmill.ledger.schema import attempts, jobs
+
+
+class SubmittedTask(NamedTuple):
+    """A task that a submit has started, and for how long its process is believed to wait for it."""
+
+    job_key: str
+    task_id: str
+    lease_seconds: float
+
+
+def is_out() -> ColumnElement[bool]:
+    """The condition that a job has a task that works at the provider, as far as anybody knows."""
+    return jobs.c.claim_task.is_not(None)
+
+
+def is_forsaken() -> ColumnElement[bool]:
+    """The condition that no process waits for the task of a job, so that any run may."""
+    return and_(is_out(), jobs.c.owner.is_(None))
+
+
+_OF_JOB = update(jobs).where(jobs.c.job_key == bindparam("key"))
+_IS_HELD = jobs.c.owner == bindparam("own")
+# A process that was stopped for longer than its lease finds its job in doubt, and has the answer
+# to its submit after all: the task can be asked for, so there is no doubt any more.
+_WAS_GIVEN_UP = and_(
+    is_state(State.IN_DOUBT),
+    jobs.c.owner.is_(None),
+    jobs.c.claim_task.is_(None),
+    jobs.c.error_code == "process_died",
+)
+_HAS_NO_OUTCOME = or_(is_state(State.IN_FLIGHT), _WAS_GIVEN_UP)
+_RECORD = _OF_JOB.where(or_(_IS_HELD, _WAS_GIVEN_UP)).values(
+    claim_task=bindparam("task"),
+    task_since=bindparam("since"),
+    owner=bindparam("own"),
+    lease_until=bindparam("until"),
+    state=case((_HAS_NO_OUTCOME, State.SUBMITTED.value), else_=jobs.c.state),
+    # People look for a task that still works by its id.
+    task_id=case((_HAS_NO_OUTCOME, bindparam("task")), else_=jobs.c.task_id),
+    # A person who asked for one more payment meanwhile did not know that there is a task.
+    again=case((_WAS_GIVEN_UP, NO_MARK), else_=jobs.c.again),
+)
+_RELEASE = _OF_JOB.where(_IS_HELD, is_out()).values(owner=None, lease_until=None)
+
+
+def record_tasks(
+    connection: Connection, entries: Sequence[SubmittedTask]
+) -> list[None]:
+    """Write down the tasks of submits that were answered, and let their claims last longer."""
+    now = clock(connection)()
+    rows = [
+        {
+            "key": entry.job_key,
+            "own": this_owner(),
+            "task": entry.task_id,
+            "since": now,
+            "until": now + int(entry.lease_seconds * 1e6),
+        }
+        for entry in entries
+    ]
+    run(connection, _RECORD, rows)
+    return [None] * len(entries)
+
+
+def release_tasks(connection: Connection, entries: Sequence[str]) -> list[None]:
+    """Let go of tasks of this process that still work."""
+    run(connection, _RELEASE, [{"key": key, "own": this_owner()} for key in entries])
+    return [None] * len(entries)
+
+
+def take_over(
+    connection: Connection, keys: Sequence[str], claimed: Mapping[str, Any]
+) -> Sequence[Row[Any]]:
+    """Claim those of `keys` whose tasks nobody waits for; return what is known of these.
+
+    `claimed` has the new `owner` and `lease_until`. Whose call it is stays as it was: that run has
+    the money in its budget.
+    """
+    rows = run(
+        connection, _TAKE_OVER, [{**claimed, "keys": json.dumps(keys, allow_nan=False)}]
+    )
+    return rows.all()
+
+
+_ASKED = json_values(bindparam("keys")).table_valued("value")
+_TAKE_OVER = (
+    update(jobs)
+    .where(jobs.c.job_key.in_(select(_ASKED.c.value)), is_forsaken())
+    .values(owner=bindparam("owner"), lease_until=bindparam("lease_until"))
+    .returning(
+        *(
+            jobs.c[name]
+            for name in (
+                "job_key",
+                "attempts",
+                "rerolls",
+                "claim_task",
+                "claim_run",
+                "task_since",
+            )
+        )
+    )
+)
+
+
+def leave_out_repeated(
+    connection: Connection, entries: Sequence[Attempt]
+) -> Sequence[Attempt]:
+    """Return `entries` without those that say again what became of a task.
+
+    Two processes ask for one where a lease ended while its owner was stopped.
+    """
+    keys = [entry.job_key for entry in entries if entry.task_id is not None]
+    if not keys:
+        return entries
+    asked = {"keys": json.dumps(keys, allow_nan=False)}
+    known = set(connection.execute(_RECORDED, asked).tuples())
+    first = []
+    for entry in entries:
+        of_task = (entry.job_key, entry.task_id)
+        if of_task not in known:
+            first.append(entry)
+        if entry.task_id is not None:
+            known.add(of_task)
+    return first
+
+
+_RECORDED = select(attempts.c.job_key, attempts.c.task_id).where(
+    attempts.c.job_key.in_(select(_ASKED.c.value)), attempts.c.task_id.is_not(None)
+)
