@@ -141,7 +141,9 @@ class Application:
         token = token_of(path, query)
         if token is None:
             return _GONE
-        picture = SimulatedResponse(200, await self._render(token), "image/jpeg")
+        image = await self._render(token)
+        kind = "image/png" if image.startswith(b"\x89PNG") else "image/jpeg"
+        picture = SimulatedResponse(200, image, kind)
         fault = query.get(FAULT)
         if fault is None:
             return picture

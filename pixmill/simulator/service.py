@@ -21,9 +21,9 @@ from pixmill.simulator.bill import Entry, ProviderBill
 from pixmill.simulator.calls import Action, Call, read_call
 from pixmill.simulator.image_urls import image_url
 from pixmill.simulator.limits import AccountLimits
-from pixmill.simulator.recipe import Recipe, mark_of, pack, recipe_of, unpack
+from pixmill.simulator.recipe import Recipe, mark_of, pack, recipes_of, unpack
 from pixmill.simulator.rephraser import rephrase
-from pixmill.simulator.request_checks import find_refusal
+from pixmill.simulator.request_checks import Accepted, Refusal, check_request
 from pixmill.simulator.responses import (
     DENIED,
     INVALID_FIELD,
@@ -163,11 +163,11 @@ class Service:
             return _say(call, code)
         task = None
         try:
-            refusal = find_refusal(call.action, call.body)
-            if refusal:
-                return _say(call, refusal.code, message=refusal.message)
+            checked = check_request(call.action, call.body)
+            if isinstance(checked, Refusal):
+                return _say(call, checked.code, message=checked.message)
             if call.action == "submit":
-                task = self._start_task(call, met)
+                task = self._start_task(call, checked, met)
                 return _Outcome(
                     SUCCESS,
                     _say(call, SUCCESS, data={"task_id": task.task_id}).answer,
@@ -175,7 +175,7 @@ class Service:
                 )
             if self._settings.latency:
                 await asyncio.sleep(self._work_seconds(call))
-            return await self._make_result(call, met)
+            return await self._make_result(call, checked, met)
         finally:
             # A task keeps its place until it ends.
             if task is None:
@@ -189,26 +189,23 @@ class Service:
     async def _make_result(
         self,
         call: Call,
+        accepted: Accepted,
         met: "Met | None",
     ) -> _Outcome:
         """Return the success of a synchronous call."""
-        rephrased = ""
-        if call.body.get("use_rephraser", True):
-            rephrased = rephrase(call.prompt)
-        recipe = recipe_of(call.body, rephrased or call.prompt)
-        recipes = [recipe]
-        if recipe.canny:
-            # As the provider does: the contours that it used come as a second image.
-            recipes.append(recipe._replace(contour=True))
+        rephrased = _rephrase(accepted)
+        recipes = recipes_of(accepted, rephrased, call.key)
         urls, inline = await self._deliver(recipes, call.body, _image_fault(met))
-        data = {
+        data: dict[str, Any] = {
             "algorithm_base_resp": {"status_code": 0, "status_message": "Success"},
             "binary_data_base64": inline,
             "image_urls": urls,
             "predict_tags_result": "",
-            "rephraser_result": rephrased,
+            "rephraser_result": rephrased if rephrased != call.prompt else "",
             "request_id": hashlib.sha256(call.request_id.encode()).hexdigest(),
         }
+        if accepted.operation.tells_seed:
+            data["infer_ctx"] = {"params": {"seed": recipes[0].seed}}
         return _say(call, SUCCESS, data=data)._replace(images=len(recipes))
 
     async def _deliver(
@@ -231,17 +228,16 @@ class Service:
     def _start_task(
         self,
         call: Call,
+        accepted: Accepted,
         met: "Met | None",
     ) -> Task:
         """Start the task of a submit, which works from now on."""
-        recipe = recipe_of(call.body, call.prompt)
-        ratio = call.body.get("width", 1) / call.body.get("height", 1)
-        recipes = (pack(recipe._replace(ratio=ratio)),)
+        recipes = recipes_of(accepted, _rephrase(accepted), call.key)
         task = self._tasks.start(
             entry=_entry(call, SUCCESS, len(recipes), met),
             prompt=call.prompt,
             seconds=self._work_seconds(call),
-            recipes=recipes,
+            recipes=tuple(map(pack, recipes)),
             image_fault=_image_fault(met),
         )
         # Every call ends tasks as well; this is for a bill that somebody reads meanwhile.
@@ -340,6 +336,18 @@ def _task_data(
         "image_urls": urls or None,
         "status": status,
     }
+
+
+def _rephrase(accepted: Accepted) -> str:
+    """Return the prompt as the operation understands it, empty where it takes none."""
+    if accepted.operation.prompt_limit is None:
+        return ""
+    prompt = str(accepted.body["prompt"])
+    # Only one operation has this field, and there it is on by default.
+    has_rephraser = "use_rephraser" in accepted.operation.fields
+    if has_rephraser and accepted.body.get("use_rephraser", True):
+        return rephrase(prompt)
+    return prompt
 
 
 def _image_fault(met: "Met | None") -> str:

@@ -1,7 +1,5 @@
 """The last hand: contrast, colour, blur and noise, styles, contours, the watermark."""
 
-import math
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
@@ -17,9 +15,8 @@ _VIGNETTE: Floats = 1 - 0.34 * ((X - 0.5) ** 2 + (Y - 0.5) ** 2)
 
 
 def grade(recipe: Recipe, picture: Floats) -> Floats:
-    """Apply the guidance: at scale 1 the prompt hardly tints the picture, at 30 it burns."""
-    # By the logarithm: the eye sees as much between 1 and 5 as between 6 and 30.
-    guidance = math.log(recipe.scale) / math.log(30)
+    """Apply the guidance: at 0 the prompt hardly tints the picture, at 1 it burns."""
+    guidance = recipe.guidance
     picture = picture * _VIGNETTE
     saturation = 0.22 + 2.0 * guidance**0.85
     picture = mix(_light(picture), picture, saturation)

@@ -28,7 +28,7 @@ _QUALITY = 88
 
 
 def paint(recipe: Recipe) -> bytes:
-    """Return the picture, or its contour map, as a JPEG whose longer side is 512."""
+    """Return the picture, or its contour map, as JPEG or PNG whose longer side is 512."""
     scene = _scene(recipe)
     picture = paint_sky(scene)
     picture = paint_land(scene, picture)
@@ -43,7 +43,11 @@ def paint(recipe: Recipe) -> bytes:
     if recipe.mark:
         image = add_mark(recipe.mark, image)
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=_QUALITY)
+    if recipe.is_png:
+        # The least effort: pictures are painted while somebody waits.
+        image.save(file, "PNG", compress_level=1)
+    else:
+        image.save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()
 
 

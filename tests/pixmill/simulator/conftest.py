@@ -1,5 +1,6 @@
 """A simulator as a process of its own, and a client that speaks both of its dialects."""
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from PIL import Image
 
 from pixmill.provider.signing import sign
 from pixmill.simulator import Settings, serve
@@ -23,6 +25,15 @@ BEARER, ACCESS, SECRET = "bearer-of-the-tests", "AKTESTS", "SKTESTS=="
 ACTION = {"Action": "CVProcess", "Version": "2022-08-31"}
 SUBMIT = {"Action": "CVSync2AsyncSubmitTask", "Version": "2022-08-31"}
 POLL = {"Action": "CVSync2AsyncGetResult", "Version": "2022-08-31"}
+
+
+def make_png(width: int = 64, height: int = 48, kind: str = "PNG") -> bytes:
+    """A small image, red on the left and green on the right."""
+    image = Image.new("RGB", (width, height), "red")
+    image.paste("green", (width // 2, 0, width, height))
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
 
 
 def serve_options() -> None:

@@ -128,7 +128,7 @@ def test_the_bill_has_one_line_per_authenticated_call(
     assert [line["request_id"] for line in lines] == [
         answer["request_id"] for answer in answers
     ]
-    assert [line["code"] for line in lines] == [10000, 10000, 10000, 50215, 50215]
+    assert [line["code"] for line in lines] == [10000, 10000, 10000, 50200, 50215]
     assert [line["charged"] for line in lines] == [True, True, True, False, False]
     assert {line["req_key"] for line in lines[:4]} == {
         "high_aes_scheduler_svr_controlnet_v2.0"

@@ -14,15 +14,18 @@ from PIL import Image
 
 from pixmill.simulator.painting.painter import paint
 from pixmill.simulator.painting.theme import Theme, read_prompt
-from pixmill.simulator.recipe import Mark, Recipe, pack, recipe_of, unpack
-from tests.pixmill.simulator.conftest import Running, Start
+from pixmill.simulator.recipe import Mark, Recipe, pack, recipes_of, unpack
+from pixmill.simulator.request_checks import Accepted, check_request
+from tests.pixmill.simulator.conftest import Running, Start, make_png
 from tests.real_command import wait_until
 
 Asked = Callable[..., dict[str, Any]]
 
 
 def recipe(body: dict[str, Any]) -> Recipe:
-    return recipe_of(body, body["prompt"])
+    accepted = check_request("process", body)
+    assert isinstance(accepted, Accepted)
+    return recipes_of(accepted, body["prompt"], "0" * 64)[0]
 
 
 def pixels(painted: Recipe | bytes) -> npt.NDArray[np.float64]:
@@ -101,7 +104,7 @@ def test_an_image_is_known_by_its_content(simulator: Running, asked: Asked) -> N
         encoded = base64.b64encode(content).decode()
         return simulator.picture(asked(image_urls=None, binary_data_base64=[encoded]))
 
-    assert inline(b"one image") == inline(b"one image") != inline(b"another image")
+    assert inline(make_png()) == inline(make_png()) != inline(make_png(width=65))
 
 
 def test_without_return_url_the_picture_comes_inline(

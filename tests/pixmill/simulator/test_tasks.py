@@ -182,8 +182,8 @@ def test_a_task_holds_a_place_of_its_req_key_alone(
     refused = simulator.call(text_to_image(seed=2), query=SUBMIT)
     assert (refused.status_code, refused.json()["code"]) == (429, 50430)
     # Another operation has places of its own; this call ends at the checks.
-    assert simulator.call(asked(prompt="")).json()["code"] == 50215
-    assert [line["code"] for line in simulator.lines()] == [50430, 50215]
+    assert simulator.call(asked(prompt="")).json()["code"] == 50200
+    assert [line["code"] for line in simulator.lines()] == [50430, 50200]
 
 
 def test_a_task_is_billed_once_when_it_ends_though_nobody_polls(start: Start) -> None:
