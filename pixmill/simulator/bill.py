@@ -6,6 +6,7 @@ The line of a submit that started a task is written when the task ends; polls ha
 
 import json
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +51,7 @@ class ProviderBill:
 
     def __init__(self, path: Path | None) -> None:
         self._file: int | None = None
+        self._path = path
         if path is None:
             return
         try:
@@ -74,6 +76,17 @@ class ProviderBill:
         }
         text = json.dumps(line, allow_nan=False) + "\n"
         os.write(self._file, text.encode())
+
+    def task_ids(self) -> Iterator[str]:
+        """Yield the tasks that are on the bill."""
+        if self._path is None:
+            return
+        with self._path.open(encoding="utf-8") as lines:
+            for line in lines:
+                # Others may have written to the file, and a bill is long: most lines are of
+                # calls without a task.
+                if '"task_id": "' in line:
+                    yield json.loads(line)["task_id"]
 
     def close(self) -> None:
         """Close the file; further calls can't be billed."""

@@ -40,6 +40,9 @@ class Call(NamedTuple):
     key: str
     """The hash of what is asked for."""
 
+    prompt: str
+    """As text, whatever was sent; of a poll that of its task."""
+
     request_id: str
 
     started: int
@@ -49,11 +52,6 @@ class Call(NamedTuple):
     def req_key(self) -> str:
         """Empty where the body names none."""
         return str(self.body.get("req_key", ""))
-
-    @property
-    def prompt(self) -> str:
-        """As text, whatever was sent."""
-        return str(self.body.get("prompt"))
 
     @property
     def elapsed(self) -> int:
@@ -86,6 +84,7 @@ def read_call(
         number=number,
         body=body,
         key=hashlib.sha256(text).hexdigest(),
+        prompt=str(body.get("prompt")),
         request_id=new_request_id(),
         started=started,
     )

@@ -3,17 +3,18 @@
 The same for calls and images.
 """
 
+import json
 import struct
 import zlib
 from functools import lru_cache
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pixmill.simulator.recipe import from_url_text, to_url_text
 from pixmill.simulator.responses import ConnectionPlan, SimulatedResponse
 
-Broken = Literal["truncated", "malformed", "html", "bomb"]
+Broken = Literal["truncated", "malformed", "html", "bomb", "rewritten"]
 
 _PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>"
 
@@ -97,11 +98,33 @@ def _break(broken: Broken, answer: SimulatedResponse) -> SimulatedResponse:
         case "html":
             page = _PAGE.format(f"{answer.status} from a machine in between").encode()
             return answer._replace(body=page, content_type="text/html")
+        case "rewritten":
+            return answer._replace(body=_rewrite(answer.body))
         case "bomb" if answer.content_type.startswith("image/"):
             return answer._replace(body=_bomb_png(), content_type="image/png")
         case "bomb":
             headers = (*answer.headers, ("Content-Encoding", "gzip"))
             return answer._replace(body=_bomb_gzip(), headers=headers)
+
+
+def _rewrite(body: bytes) -> bytes:
+    """Return the answer of a gateway that has an API of its own: no `code`, other names.
+
+    As known gateways say it: a task is an object with its `status`, pictures are a list.
+    """
+    try:
+        data = json.loads(body)["data"] or {}
+    except (ValueError, LookupError, TypeError):
+        data = {}
+    said: dict[str, Any]
+    if "task_id" in data:
+        said = {"id": data["task_id"], "task_id": data["task_id"], "status": "queued"}
+    elif "status" in data:
+        said = {"object": "task", "status": data["status"], "progress": 0}
+    else:
+        urls = data.get("image_urls") or []
+        said = {"created": 0, "data": [{"url": url} for url in urls]}
+    return json.dumps(said, allow_nan=False).encode()
 
 
 @lru_cache

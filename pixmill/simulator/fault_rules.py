@@ -10,6 +10,8 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from pixmill.simulator.calls import Action
+
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
 
@@ -24,6 +26,8 @@ class Occasion(NamedTuple):
 
     key: str = ""
     """The hash of what is asked for."""
+
+    action: Action = "process"
 
     second: float = 0.0
     """Seconds since the first call."""
@@ -109,6 +113,9 @@ class When(BaseModel):
 class Which(When):
     """The calls that a rule meets."""
 
+    action: Action | None = None
+    """What the calls are for; without, any but polls."""
+
     prompt: str | None = None
     """A part of the prompt."""
 
@@ -134,6 +141,10 @@ class Which(When):
     ) -> bool:
         """Whether the rule is about this call; `lot` differs between rules and seeds."""
         if not self.covers(call):
+            return False
+        # Most rules were written for calls that cost something.
+        about = (self.action,) if self.action else ("process", "submit")
+        if call.action not in about:
             return False
         if self.prompt is not None and self.prompt not in call.prompt:
             return False

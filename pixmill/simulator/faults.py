@@ -5,6 +5,7 @@
     - {share: 0.05, wire: reset, at: middle}
     - {share: 0.02, sticky: true, image: {status: 403}}
     - {between: "30s-90s", status: 503, broken: html}
+    - {action: submit, share: 0.01, task: expired}
 
 The first rule that fits wins. One that names a `code`, `status` or `body` replaces the answer,
 without limits and latency; any other only changes what would have been said anyway. A mapping
@@ -12,9 +13,9 @@ has `rules`, and beside them the `seed` of all shares and `limits` instead of th
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self, get_args
 
 import yaml
 from pydantic import (
@@ -30,10 +31,25 @@ from pixmill.errors import UserError
 from pixmill.simulator.fault_effects import Effect, ImageEffect
 from pixmill.simulator.fault_rules import Occasion, When, Which
 from pixmill.simulator.responses import NAMED_ERRORS, SUCCESS, is_service_code
+from pixmill.simulator.tasks import Fate
 from pixmill.validation_messages import describe_problem
 
 # Statuses of a gateway that gave up waiting: behind it the service works on, and charges.
 _GAVE_UP_WAITING = (408, 499, 504)
+
+_WITHOUT_RESULT: Collection[Fate | None] = (
+    "expired",
+    "failed",
+    "canceled",
+    "over_max_retries",
+)
+
+
+def _check_fate(value: Any) -> Any:
+    words = get_args(get_args(Fate)[1])
+    if is_service_code(value) or value in words:
+        return value
+    raise ValueError(f"must be a code of the service, or one of {', '.join(words)}")
 
 
 def _check_code(value: Any) -> Any:
@@ -57,12 +73,28 @@ class Rule(Which, Effect):
     image: ImageEffect | None = None
     """What fetching the images of a success meets."""
 
+    task: Annotated[Fate, BeforeValidator(_check_fate)] | None = None
+    """What becomes of the task that a submit starts, or what a poll is told of its task."""
+
     @model_validator(mode="after")
     def _images_come_with_an_answer(self) -> Self:
         if self.image and (self.replaces or self.broken or self.wire):
             raise ValueError(
                 "image is about what a success brings, "
                 "so the rule can't spoil the answer as well"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tasks_are_started_or_asked_for(self) -> Self:
+        if self.task is None:
+            return self
+        if self.action not in ("submit", "poll"):
+            raise ValueError("task needs an action, submit or poll")
+        if self.replaces:
+            raise ValueError(
+                "task is about what the service says, "
+                "so the rule can't replace the answer as well"
             )
         return self
 
@@ -79,6 +111,8 @@ class Rule(Which, Effect):
         """
         if self.charged is not None:
             return self.charged
+        if self.task in _WITHOUT_RESULT:
+            return False
         if code is None:
             return self.status in _GAVE_UP_WAITING
         return code == SUCCESS

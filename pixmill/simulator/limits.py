@@ -61,6 +61,10 @@ class AccountLimits:
         self._in_flight[req_key] += 1
         return None
 
+    def hold(self, req_key: str) -> None:
+        """A task works that was let in elsewhere."""
+        self._in_flight[req_key] += 1
+
     def leave(self, req_key: str = "") -> None:
         """A call that was let in has been answered, or its task has ended."""
         self._in_flight[req_key] -= 1

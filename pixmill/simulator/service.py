@@ -33,10 +33,15 @@ from pixmill.simulator.responses import (
     service_answer,
 )
 from pixmill.simulator.settings import Settings
-from pixmill.simulator.tasks import Task, Tasks
+from pixmill.simulator.task_journal import TaskJournal
+from pixmill.simulator.tasks import Fate, Task, Tasks
 
 if TYPE_CHECKING:
     from pixmill.simulator.faults import Faults, Met, Rule
+
+
+# What a poll says of the fates that are no words of the provider.
+_STATUSES = {"empty": "done", "endless": "generating"}
 
 
 class _Outcome(NamedTuple):
@@ -78,6 +83,8 @@ class Service:
 
             self._faults = load_faults(settings.faults)
         self._bill = ProviderBill(settings.bill)
+        journal = settings.bill and settings.bill.with_suffix(".tasks.jsonl")
+        self._journal = TaskJournal(journal)
         self._calls = 0
         self._polls = 0
         # When the first call came; 0 before.
@@ -92,6 +99,8 @@ class Service:
 
         Its line is in the bill before this returns, and that of every task that has ended.
         """
+        if action != "process":
+            self._take_over_tasks()
         self._end_tasks()
         call = self._receive(action, raw)
         met = self._meet(call)
@@ -112,24 +121,30 @@ class Service:
         return rule.apply_to(outcome.answer)
 
     def close(self) -> None:
-        """Close the bill; tasks that work are not charged any more."""
+        """Close the bill; the tasks that still work are left to the next simulator."""
         self._end_tasks()
         self._bill.close()
+        self._journal.close()
 
     def _receive(
         self,
         action: Action,
         raw: bytes,
     ) -> Call:
-        if action == "poll":
-            self._polls += 1
-            return read_call(action, raw, self._polls)
-        self._calls += 1
-        return read_call(action, raw, self._calls)
+        if action != "poll":
+            self._calls += 1
+            return read_call(action, raw, self._calls)
+        self._polls += 1
+        call = read_call(action, raw, self._polls)
+        task = self._tasks.find(call.body.get("task_id"))
+        if task is None:
+            return call
+        # So that rules know a task by what was asked for, not by the id that was drawn.
+        return call._replace(key=f"poll {task.entry.key}", prompt=task.prompt)
 
     def _meet(self, call: Call) -> "Met | None":
         """Return the rule that this call meets; the limits of this moment hold from now on."""
-        if self._faults is None or call.action == "poll":
+        if self._faults is None:
             return None
         # It is there already, with the faults.
         from pixmill.simulator.fault_rules import Occasion
@@ -139,15 +154,18 @@ class Service:
             number=call.number,
             prompt=call.prompt,
             key=call.key,
+            action=call.action,
             second=(call.started - self._began) / 1e9,
         )
-        qps = self._settings.qps
-        concurrency = self._settings.concurrency
-        limit = self._faults.limit(occasion)
-        if limit:
-            qps = limit.qps or qps
-            concurrency = limit.concurrency or concurrency
-        self._limits.change(qps, concurrency)
+        # Polls have no limits, and their numbers would move those of the calls.
+        if call.action != "poll":
+            qps = self._settings.qps
+            concurrency = self._settings.concurrency
+            limit = self._faults.limit(occasion)
+            if limit:
+                qps = limit.qps or qps
+                concurrency = limit.concurrency or concurrency
+            self._limits.change(qps, concurrency)
         return self._faults.match(occasion)
 
     async def _serve(
@@ -157,7 +175,7 @@ class Service:
     ) -> _Outcome:
         """Return what the service itself makes of a call."""
         if call.action == "poll":
-            return await self._poll(call)
+            return await self._poll(call, met)
         code = self._limits.enter(call.req_key)
         if code is not None:
             return _say(call, code)
@@ -233,19 +251,34 @@ class Service:
     ) -> Task:
         """Start the task of a submit, which works from now on."""
         recipes = recipes_of(accepted, _rephrase(accepted), call.key)
+        fate: Fate = "done"
+        if met and met.rule.task is not None:
+            fate = met.rule.task
+        code = fate if isinstance(fate, int) else SUCCESS
+        has_pictures = fate in ("done", "not_found")
+        seconds = self._work_seconds(call)
         task = self._tasks.start(
-            entry=_entry(call, SUCCESS, len(recipes), met),
+            entry=_entry(call, code, len(recipes) if has_pictures else 0, met),
             prompt=call.prompt,
-            seconds=self._work_seconds(call),
-            recipes=tuple(map(pack, recipes)),
+            seconds=seconds,
+            recipes=map(pack, recipes),
             image_fault=_image_fault(met),
+            fate=fate,
         )
+        self._journal.write(task)
         # Every call ends tasks as well; this is for a bill that somebody reads meanwhile.
-        asyncio.get_running_loop().call_later(
-            self._work_seconds(call),
-            self._end_tasks,
-        )
+        asyncio.get_running_loop().call_later(seconds, self._end_tasks)
         return task
+
+    def _take_over_tasks(self) -> None:
+        """Continue what an earlier simulator with the same bill has started."""
+        tasks = self._journal.take_over()
+        if not tasks:
+            return
+        for task in self._tasks.take_over(tasks, set(self._bill.task_ids())):
+            self._limits.hold(task.entry.req_key)
+        if all(self._tasks.find(task.task_id) is None for task in tasks):
+            self._journal.clear()
 
     def _end_tasks(self) -> None:
         """Charge for the tasks that have ended, and let others take their places."""
@@ -253,7 +286,11 @@ class Service:
             self._limits.leave(task.entry.req_key)
             self._bill.write(task.entry)
 
-    async def _poll(self, call: Call) -> _Outcome:
+    async def _poll(
+        self,
+        call: Call,
+        met: "Met | None",
+    ) -> _Outcome:
         """Return how far a task is, with its pictures if it is done."""
         try:
             options = json.loads(call.body.get("req_json") or "{}")
@@ -270,13 +307,18 @@ class Service:
             return _say(call, SUCCESS, data=_task_data("not_found"))
         if call.req_key != task.entry.req_key:
             return _say(call, DENIED)
-        status = self._tasks.status(task)
-        if status != "done":
+        told = self._tasks.tell(task)
+        if met and met.rule.task is not None:
+            told = met.rule.task
+        if isinstance(told, int):
+            return _say(call, told)
+        if told != "done":
+            status = _STATUSES.get(told, told)
             return _say(call, SUCCESS, data=_task_data(status))
         mark = mark_of(options.get("logo_info") or {})
         recipes = [unpack(packed)._replace(mark=mark) for packed in task.recipes]
         urls, inline = await self._deliver(recipes, options, task.image_fault)
-        return _say(call, SUCCESS, data=_task_data(status, urls, inline))
+        return _say(call, SUCCESS, data=_task_data("done", urls, inline))
 
     def _bill_call(
         self,

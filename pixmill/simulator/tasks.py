@@ -2,13 +2,36 @@
 
 import heapq
 import secrets
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Container, Iterable
+from typing import Literal, NamedTuple, TypeAlias
 
 from pixmill.simulator.bill import Entry
 
 RETENTION = 12 * 3600
 """Seconds after its submit for which a task can be asked for, as documented by the provider."""
+
+Fate: TypeAlias = (
+    int
+    | Literal[
+        "done",
+        "empty",
+        "endless",
+        "not_found",
+        "expired",
+        "failed",
+        "canceled",
+        "over_max_retries",
+    ]
+)
+"""What becomes of a task: a code of the service for one that failed, or a word.
+
+`done` has its pictures, `empty` is done without any, `endless` works forever, `not_found` is
+forgotten at once. The others are words of the provider that a poll finds at the end; nobody
+documents the last three, but client programs look for them.
+"""
+
+# Some 30,000 years, as JSON has no infinity.
+_FOREVER = 1e12
 
 # The first tenth of its time a task waits.
 _QUEUED_SHARE = 0.1
@@ -25,7 +48,10 @@ class Task(NamedTuple):
     prompt: str
 
     began: float
-    """When it was submitted, by the clock of the tasks, in seconds."""
+    """When it was submitted; this and the next two by the clock of the tasks, in seconds."""
+
+    generates: float
+    """When its turn comes."""
 
     ends: float
 
@@ -35,18 +61,19 @@ class Task(NamedTuple):
     image_fault: str = ""
     """What fetching its pictures meets, packed."""
 
-    def status(self, now: float) -> str:
-        """Return the word of the provider for where the task is."""
-        if now >= self.ends:
-            return "done"
-        waits_until = self.began + _QUEUED_SHARE * (self.ends - self.began)
-        return "in_queue" if now < waits_until else "generating"
+    fate: Fate = "done"
+
+    def tell(self, now: float) -> Fate | Literal["in_queue", "generating"]:
+        """Return where the task is: on its way, or at its fate."""
+        if self.fate == "not_found" or now >= self.ends:
+            return self.fate
+        return "in_queue" if now < self.generates else "generating"
 
 
 class Tasks:
     """All tasks of an account.
 
-    `clock` tells seconds that go on while no simulator runs.
+    `clock` tells seconds, also of the time in which no simulator runs.
     """
 
     def __init__(
@@ -65,8 +92,9 @@ class Tasks:
         entry: Entry,
         prompt: str,
         seconds: float,
-        recipes: tuple[str, ...],
+        recipes: Iterable[str],
         image_fault: str,
+        fate: Fate,
     ) -> Task:
         """Start a task that works for `seconds`."""
         # 19 digits, as at the provider.
@@ -77,13 +105,35 @@ class Tasks:
             entry=entry._replace(task_id=task_id),
             prompt=prompt,
             began=now,
-            ends=now + seconds,
-            recipes=recipes,
+            generates=now + _QUEUED_SHARE * seconds,
+            ends=now + (_FOREVER if fate == "endless" else seconds),
+            recipes=tuple(recipes),
             image_fault=image_fault,
+            fate=fate,
         )
         self._tasks[task_id] = task
         heapq.heappush(self._working, (task.ends, task_id, task))
         return task
+
+    def take_over(
+        self,
+        tasks: Iterable[Task],
+        ended: Container[str],
+    ) -> list[Task]:
+        """Continue the tasks of another simulator, and return those that have not ended.
+
+        `ended` are the ids of those whose end is on the bill already.
+        """
+        working = []
+        now = self._clock()
+        for task in tasks:
+            if not self._is_kept(task, now):
+                continue
+            self._tasks[task.task_id] = task
+            if task.task_id not in ended:
+                heapq.heappush(self._working, (task.ends, task.task_id, task))
+                working.append(task)
+        return working
 
     def take_ended(self) -> list[Task]:
         """Return the tasks that have ended since the last time, and forget those of long ago."""
@@ -104,9 +154,9 @@ class Tasks:
         task = self._tasks.get(str(task_id))
         return task if task and self._is_kept(task, self._clock()) else None
 
-    def status(self, task: Task) -> str:
-        """Return the word of the provider for where `task` is now."""
-        return task.status(self._clock())
+    def tell(self, task: Task) -> Fate | Literal["in_queue", "generating"]:
+        """Return where `task` is now."""
+        return task.tell(self._clock())
 
     def _is_kept(self, task: Task, now: float) -> bool:
         return now < task.began + self._retention
