@@ -1,6 +1,5 @@
-"""The simulator as a process: how it starts, who it belongs to, how it ends, and that the official SDK can use it."""
+"""The simulator as a process: how it starts, who it belongs to, and how it ends."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -18,11 +17,9 @@ import requests
 from pixmill.errors import PixmillError, UserError
 from pixmill.simulator import Settings, run_simulator, serve, settings_from_environment
 from tests.pixmill.simulator.conftest import (
-    ACCESS,
     ACTION,
     BEARER,
     ROOT,
-    SECRET,
     Running,
     Start,
 )
@@ -42,16 +39,6 @@ IGNORE_CTRL_C = """
 import signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 """
-SDK_CALL = """
-import json, sys
-from volcengine.visual.VisualService import VisualService
-service = VisualService()
-service.set_ak(sys.argv[2])
-service.set_sk(sys.argv[3])
-service.set_host(sys.argv[1])
-service.set_scheme("http")
-print(json.dumps(service.cv_process(json.loads(sys.argv[4]))))
-"""
 
 
 def is_up(url: str) -> bool:
@@ -60,34 +47,6 @@ def is_up(url: str) -> bool:
     except requests.ConnectionError:
         return False
     return True
-
-
-def test_the_official_sdk_gets_a_result_with_its_own_signer(
-    simulator: Running, asked: Asked
-) -> None:
-    if importlib.util.find_spec("volcengine") is None:
-        pytest.skip("volcengine is not installed")
-    host = urlsplit(simulator.url).netloc
-    # In a process of its own: the SDK keeps its state in a singleton and warns while it is imported.
-    sdk = [sys.executable, "-W", "ignore", "-c", SDK_CALL, host, ACCESS]
-
-    right = subprocess.run(
-        [*sdk, SECRET, json.dumps(asked(prompt="一只猫"))],
-        capture_output=True,
-        text=True,
-    )
-    wrong = subprocess.run(
-        [*sdk, "another", json.dumps(asked())], capture_output=True, text=True
-    )
-
-    assert right.returncode == 0, right.stderr
-    data = json.loads(right.stdout)["data"]
-    assert (
-        requests.get(data["image_urls"][0], timeout=30).headers["Content-Type"]
-        == "image/jpeg"
-    )
-    assert wrong.returncode == 1
-    assert "SignatureDoesNotMatch" in wrong.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
