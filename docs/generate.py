@@ -1,4 +1,4 @@
-"""The reference pages that are made from the code: columns, error codes, reasons for invalid rows, flags, Python API.
+"""The reference pages that are made from the code: columns, codes, reasons, operations, flags, Python API.
 
     python docs/generate.py      # or `make docs`: writes them anew
 
@@ -9,7 +9,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from pixmill.datasets.own_error_codes import OWN_CODES
 from pixmill.planning.plan import Plan
 from pixmill.planning.row_checks import REASONS, REMEDIES
 from pixmill.provider.error_codes import (
-    CODES_OF_OPERATIONS,
     GATEWAY_CODES,
     MEANINGS,
     OUTPUT_REDRAWN,
@@ -34,7 +33,18 @@ from pixmill.provider.error_codes import (
     CodeTable,
     Verdict,
     classify,
+    codes_of_operation,
 )
+from pixmill.request.canonical_json import canonical_json
+from pixmill.request.operations import OPERATIONS
+from pixmill.request.operations.operation import (
+    AigcMeta,
+    InputImages,
+    LogoInfo,
+    Operation,
+    Parameters,
+)
+from pixmill.request.registry import resolve_parameters
 from pixmill.tables.batch import FLAWS
 from pixmill.tuning import THROTTLES_PER_JOB
 
@@ -230,6 +240,45 @@ A flaw in a cell that nothing reads does not make the row invalid: the cell is n
 """
 
 
+def operations_page() -> str:
+    """Return docs/operations-reference.md."""
+    overview = table(
+        ("req_key", "what it does", "called", "images", "prompt", "seed", "pictures"),
+        (_operation_row(operation) for operation in OPERATIONS.values()),
+    )
+    sections = "\n".join(map(_operation_section, OPERATIONS.values()))
+    return f"""# Operations
+
+{MADE}
+
+An operation is what one `req_key` does. pixmill knows the fields, ranges and defaults of the ones below, so that a
+wrong value, a missing image column or a prompt that is too long is a mistake before anything is paid. No live call was
+made to write this down: each section names its source. Any other `req_key` works too: its `request.params` pass
+unchecked, and `request.mode` says how it is called. [CONTRIBUTING](../CONTRIBUTING.md) shows how to
+add one.
+
+{overview}
+
+* **called**: `sync` is one call that waits for the pictures, `async` a submit and then polls. The first is what
+  `request.mode: auto` takes.
+* **images**: input images of a request, one column of `input.columns.image_url` (or `image_file`) for each.
+* **seed**: the provider's default. pixmill always sends one, as the API does not return the one that it drew. Without a
+  seed, replicates are told apart by their numbers, and a picture can't be drawn a second time.
+* **pictures**: the most that one answer has. Each is charged where the price is per image.
+
+A field whose default is "not sent" is left to the provider. `prompt`, `seed` and the input images are set by pixmill,
+from the row.
+
+## Delivery
+
+Every operation has `return_url`, nearly all have `logo_info`, newer ones `aigc_meta`. pixmill sends them where the
+operation wants them: with the call, or with the polls of one that is asynchronous. `return_url` is not in the job key.
+
+{_fields_table((LogoInfo, "logo_info."), (AigcMeta, "aigc_meta."))}
+
+{sections}"""
+
+
 def commands_page() -> str:
     """Return docs/commands.md: what is written by hand, and below it arguments and flags of every command."""
     written = (DOCS / "commands.md").read_text(encoding="utf-8")
@@ -342,6 +391,7 @@ def pages() -> dict[str, str]:
         "error-codes.md": codes_page(),
         "invalid-rows.md": reasons_page(),
         "how-limits-work.md": limits_page(),
+        "operations-reference.md": operations_page(),
         "commands.md": commands_page(),
         "python-api.md": api_page(),
     }
@@ -375,10 +425,159 @@ def _deviations() -> str:
             of.charged,
             _sentence(MEANINGS[code]),
         )
-        for req_key, codes in CODES_OF_OPERATIONS.items()
-        for code, of in codes.items()
+        for req_key, operation in OPERATIONS.items()
+        for code, of in codes_of_operation(operation).items()
     )
     return table(("req_key", "code", "verdict", "charged", "meaning"), rows)
+
+
+def _operation_row(operation: Operation) -> tuple[str, ...]:
+    prompt = "none"
+    if operation.prompt:
+        limits = (
+            (f"at most {operation.prompt.limit}", operation.prompt.limit),
+            (f"{operation.prompt.advised} advised", operation.prompt.advised),
+        )
+        prompt = ", ".join(text for text, limit in limits if limit) or "yes"
+    most = {
+        operation.outputs(operation_defaults(operation) | changed, 0)
+        for changed in ({}, {"force_single": False})
+    }
+    return (
+        f"[`{operation.req_key}`](#{_anchor(operation.req_key)})",
+        _sentence(operation.title),
+        ", ".join(operation.modes),
+        _image_count(operation.images),
+        prompt,
+        str(operation.seed.default) if operation.seed else "none",
+        "–".join(map(str, sorted(most))),
+    )
+
+
+def operation_defaults(operation: Operation) -> dict[str, Any]:
+    """Return what a request without `params` sends."""
+    return resolve_parameters(operation, {})
+
+
+def _image_count(images: InputImages) -> str:
+    if images.most == 0:
+        return "none"
+    if images.most is None:
+        return f"{images.least} or more"
+    count = str(images.least)
+    if images.most != images.least:
+        count = f"{images.least}–{images.most}"
+    return f"{count}, the last is the mask" if images.mask is not None else count
+
+
+def _anchor(req_key: str) -> str:
+    """Return how the page's host calls the section of a heading in code."""
+    return req_key.lower().replace(".", "")
+
+
+def _operation_section(operation: Operation) -> str:
+    images = ""
+    if operation.images.most != 0:
+        forms = " or ".join(
+            {"url": "URLs (`image_url`)", "bytes": "files (`image_file`)"}[form]
+            for form in sorted(operation.images.forms, reverse=True)
+        )
+        limits = operation.images.describe_limits()
+        images = f" Input images come as {forms}, JPEG or PNG, each {limits}."
+    schema = operation.parameters
+    if schema is None:
+        raise ValueError(f"{operation.req_key} has no schema to describe")
+    return f"""## `{operation.req_key}`
+
+{_sentence(operation.title)}. Source: {operation.source}.{images}
+
+{_fields_table((schema, ""))}
+"""
+
+
+def _fields_table(*schemas: tuple[type[Parameters], str]) -> str:
+    rows = (row for schema, prefix in schemas for row in _field_rows(schema, prefix))
+    return table(("field", "takes", "default", "meaning"), rows)
+
+
+def _field_rows(
+    schema: type[Parameters], prefix: str
+) -> Iterator[tuple[str, str, str, str]]:
+    described = schema.model_json_schema()
+    meanings = _field_meanings(schema)
+    for name, field in described["properties"].items():
+        field = _without_null(field)
+        takes = _takes(field, described.get("$defs", {}))
+        of_schema = schema.model_fields[name]
+        default = "required"
+        if not of_schema.is_required():
+            given = of_schema.get_default()
+            default = "not sent" if given is None else f"`{_default_text(given)}`"
+        meaning = _sentence(meanings[name]) if name in meanings else ""
+        yield f"`{prefix}{name}`", takes, default, meaning
+
+
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    options: list[dict[str, Any]] = field.get("anyOf", [field])
+    return next(of for of in options if of.get("type") != "null")
+
+
+def _takes(field: dict[str, Any], definitions: Mapping[str, Any]) -> str:
+    """Say what a field takes, by its JSON schema."""
+    if "$ref" in field:
+        return "see [delivery](#delivery)"
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if field.get("type") == "array":
+        item = definitions[field["items"]["$ref"].rpartition("/")[2]]
+        inner = (
+            f"`{name}`: {_takes(of, definitions)}"
+            for name, of in item["properties"].items()
+        )
+        return "a list of " + "; ".join(inner)
+    kind = {
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "true, false",
+        "string": "text",
+    }.get(field.get("type", ""), "")
+    low = field.get("minimum", field.get("exclusiveMinimum"))
+    high = field.get("maximum", field.get("exclusiveMaximum"))
+    if low is None and high is None:
+        return kind
+    more = "above " if "exclusiveMinimum" in field else ""
+    less = "below " if "exclusiveMaximum" in field else ""
+    if high is None:
+        return f"{kind}, {more or 'at least '}{low:,}"
+    return f"{kind}, {more}{low:,} to {less}{high:,}"
+
+
+def _default_text(value: Any) -> str:
+    if isinstance(value, Parameters):
+        value = value.model_dump(exclude_none=True)
+    if isinstance(value, tuple):
+        value = [of.model_dump() for of in value]
+    return canonical_json(value)
+
+
+def _field_meanings(schema: type[Parameters]) -> dict[str, str]:
+    """Return what stands under the fields of a model and of those that it builds on."""
+    meanings: dict[str, str] = {}
+    for base in reversed(schema.__mro__):
+        if not issubclass(base, Parameters):
+            continue
+        (tree,) = ast.parse(inspect.getsource(base)).body
+        for field, below in pairwise(
+            tree.body if isinstance(tree, ast.ClassDef) else ()
+        ):
+            if not isinstance(field, ast.AnnAssign) or not isinstance(below, ast.Expr):
+                continue
+            if isinstance(below.value, ast.Constant):
+                text = str(below.value.value)
+                meanings[ast.unparse(field.target)] = " ".join(text.split())
+    return meanings
 
 
 def _status_rows() -> Iterator[tuple[str, str, str]]:

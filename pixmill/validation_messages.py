@@ -16,6 +16,8 @@ _BOUNDS = {
     "string_too_short": "must have at least {min_length} character(s)",
     "string_too_long": "must have at most {max_length} character(s)",
     "literal_error": "must be {expected}",
+    "multiple_of": "must be a multiple of {multiple_of}",
+    "extra_forbidden": "unknown field",
 }
 """What pydantic says of a value that is not allowed, by the type of its error."""
 
@@ -44,7 +46,7 @@ def describe_problem(problem: Any) -> str:
     """Say what one of `ValidationError.errors()` is about."""
     kind = problem["type"]
     if kind in _BOUNDS:
-        return _BOUNDS[kind].format_map(problem["ctx"])
+        return _BOUNDS[kind].format_map(problem.get("ctx", {}))
     if kind.endswith(("_type", "_parsing", "_from_float", "_number")):
         described = _TYPES.get(kind.partition("_")[0])
         if described:

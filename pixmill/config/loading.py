@@ -20,7 +20,7 @@ from pixmill.config.yaml_words import find_word_problems
 from pixmill.errors import ConfigError
 from pixmill.local_paths import given_path
 from pixmill.request.model import flatten
-from pixmill.request.registry import did_you_mean
+from pixmill.request.registry import did_you_mean, requested_operation
 
 MAX_NODES = 100_000
 """More nodes than a config can need: nested YAML aliases multiply into billions (a "YAML bomb")."""
@@ -48,6 +48,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     document, problems = apply_overrides(_read(given_path(path)), overrides)
     # Section by section, so that a mistake in one does not hide those in the others.
     sections, found = _check_sections(document.value)
+    _leave_out_columns(sections)
     found += _find_unsupported(sections)
     found += check_together(sections)
 
@@ -151,6 +152,22 @@ def _check_sections(
         else:
             sections[name] = field.get_default()
     return sections, problems
+
+
+def _leave_out_columns(sections: dict[str, Any]) -> None:
+    """Where a config maps no columns, leave out of the usual ones what its operation does not take."""
+    source = sections.get("input")
+    request = sections.get("request")
+    if source is None or request is None or "columns" in source.model_fields_set:
+        return
+    operation = requested_operation(request)
+    columns = dict(source.columns)
+    if operation.images.most == 0:
+        del columns["image_url"]
+    if operation.prompt is None:
+        del columns["prompt"]
+    if columns != source.columns:
+        sections["input"] = source.model_copy(update={"columns": columns})
 
 
 def _find_unsupported(sections: Mapping[str, Any]) -> Iterator[ConfigProblem]:

@@ -11,15 +11,19 @@ from pydantic import ValidationError
 from pixmill.conditions import parse
 from pixmill.config.bucket_address import is_bucket_url
 from pixmill.config.model import Budget, Execution, Input, Output, Provider
+from pixmill.config.operation_checks import (
+    check_operation,
+    check_points,
+)
 from pixmill.config.problems import ConfigProblem, explain
 from pixmill.local_paths import folder_problem
 from pixmill.request.canonical_json import canonical_json
 from pixmill.request.model import Request, Seed, Sweep
 from pixmill.request.registry import (
-    RESERVED_FIELDS,
     find_field_problem,
     image_index_problem,
-    operation_of,
+    requested_operation,
+    reserved_fields,
     resolve_parameters,
 )
 from pixmill.request.sweep import SweepPoints, make_points, sweep_mistakes
@@ -44,12 +48,11 @@ def check_together(sections: Mapping[str, Any]) -> Problems:
     for needed, check in _CHECKS:
         if all(name in sections for name in needed):
             yield from check(*(sections[name] for name in needed))
-    if all(name in sections for name in ("input", "request", "sweep")):
-        # A mistake in `seed` must not hide those of the sweep.
+    if "input" in sections and "request" in sections:
+        # A mistake in one of these two must not hide those of the other, or of the request.
+        sweep = sections.get("sweep", Sweep())
         seed = sections.get("seed", Seed())
-        yield from _check_sweep(
-            sections["input"], sections["request"], sections["sweep"], seed
-        )
+        yield from _check_sweep(sections["input"], sections["request"], sweep, seed)
 
 
 def _check_name(name: str) -> Problems:
@@ -94,25 +97,22 @@ def _check_input(section: Input) -> Problems:
 
 
 def _check_params(request: Request) -> Problems:
-    for name in sorted(RESERVED_FIELDS & request.params.keys()):
-        yield ConfigProblem(
-            f"request.params.{name}",
-            "is set by pixmill itself, from the row and the seed",
-        )
+    operation = requested_operation(request)
+    reserved = reserved_fields(operation)
+    for name in sorted(reserved & request.params.keys()):
+        message = "is set by pixmill itself, from the row and the seed"
+        if name == "seed" and operation.seed is None:
+            message = f"{request.req_key} takes no seed; leave it out"
+        yield ConfigProblem(f"request.params.{name}", message)
+    others = {
+        name: value for name, value in request.params.items() if name not in reserved
+    }
     try:
-        canonical_json(resolve_parameters(request.req_key, request.params))
+        canonical_json(resolve_parameters(operation, others))
     except ValidationError as error:
-        schema = operation_of(request.req_key).parameters
-        yield from explain(error, "request.params", schema)
+        yield from explain(error, "request.params", operation.parameters)
     except (TypeError, ValueError) as error:
         yield ConfigProblem("request.params", f"can't be sent as JSON: {error}")
-    operation = operation_of(request.req_key)
-    if request.mode != "auto" and request.mode not in operation.modes:
-        works = "asynchronously" if request.mode == "sync" else "synchronously"
-        yield ConfigProblem(
-            "request.mode",
-            f"is {request.mode}, but {request.req_key} only works {works}; leave it out",
-        )
     if operation.parameters is None:
         log.warning(
             "request.req_key %s is not one that pixmill knows: its params are not checked",
@@ -140,22 +140,11 @@ def _check_prompt(request: Request) -> Problems:
 
 
 def _check_columns(section: Input, request: Request) -> Problems:
-    operation = operation_of(request.req_key)
-    has_prompt = request.prompt is not None or "prompt" in section.columns
-    if operation.parameters and operation.prompt and not has_prompt:
-        yield ConfigProblem(
-            "input.columns.prompt", "is required unless request.prompt is a template"
-        )
-    if not section.image_columns and operation.images.least > 0:
-        yield ConfigProblem(
-            "input.columns",
-            f"must map one of image_url and image_file, as {request.req_key} works on images",
-        )
     params = _resolve(request)
     if params is None:
         return
     for path in section.field_columns:
-        problem = find_field_problem(request.req_key, params, path)
+        problem = find_field_problem(requested_operation(request), params, path)
         if problem:
             yield ConfigProblem(f"input.columns.{path}", problem.reason)
     index_problem = image_index_problem(params, len(section.image_columns))
@@ -252,14 +241,16 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Problems]], ...] = (
 def _check_sweep(
     section: Input, request: Request, sweep: Sweep, seed: Seed
 ) -> Problems:
-    if _resolve(request) is None:
-        return
     mistakes = sweep_mistakes(sweep, request)
-    if mistakes:
-        for path, message in mistakes:
-            yield ConfigProblem(path, message)
+    for path, message in mistakes:
+        yield ConfigProblem(path, message)
+    if mistakes or _resolve(request) is None:
+        operation = requested_operation(request)
+        yield from check_operation(operation, section, request, seed)
         return
     made = make_points(sweep, request)
+    for operation in made.operations(request):
+        yield from check_operation(operation, section, request, seed)
     points = len(made.points)
     if points * seed.replicates > MAX_SLOTS:
         yield ConfigProblem(
@@ -274,6 +265,7 @@ def _check_sweep(
                 "is also an axis of the sweep; remove one of them",
             )
     yield from _check_image_indexes(len(section.image_columns), request, made)
+    yield from check_points(section, request, made)
 
 
 def _check_image_indexes(images: int, request: Request, made: SweepPoints) -> Problems:
@@ -292,6 +284,6 @@ def _check_image_indexes(images: int, request: Request, made: SweepPoints) -> Pr
 def _resolve(request: Request) -> dict[str, Any] | None:
     """Return the request's params with their defaults; `None` where they are wrong, which is reported by itself."""
     try:
-        return resolve_parameters(request.req_key, request.params)
+        return resolve_parameters(requested_operation(request), request.params)
     except ValidationError:
         return None

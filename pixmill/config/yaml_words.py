@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pixmill.config.problems import ConfigProblem
 from pixmill.config.yaml_reader import Place, Word
 from pixmill.request.model import Request
-from pixmill.request.registry import operation_of, resolve_parameters, with_field
+from pixmill.request.registry import requested_operation, resolve_parameters, with_field
 from pixmill.request.sweep.baseline import baseline_of
 
 
@@ -76,11 +76,12 @@ def _is_truth_value(request: Request | None, path: str) -> bool:
     """
     if request is None:
         return True
-    if operation_of(request.req_key).parameters is None or not path:
+    operation = requested_operation(request)
+    if operation.parameters is None or not path:
         return False
     try:
-        defaults = resolve_parameters(request.req_key, {})
-        tried = resolve_parameters(request.req_key, with_field(defaults, path, True))
+        defaults = resolve_parameters(operation, {})
+        tried = resolve_parameters(operation, with_field(defaults, path, True))
     except (ValidationError, KeyError):
         return False
     found: Any = tried

@@ -27,10 +27,12 @@ from pixmill.planning.row_checks import (
     url_problems,
 )
 from pixmill.request.fingerprint import file_identity, url_list, without_params
+from pixmill.request.operations.operation import SIBLING_IMAGES, InputImages
 from pixmill.storage.image_decoding import local_image_problem, picture_damage
 from pixmill.tables import RowBatch
 
 _NO_FILES = (LocalImage("", ""),)
+_OF_LIMITS = ("image_file_too_large", "image_file_dimensions", "image_file_ratio")
 _DECODERS = 4
 """Threads that decode local images: each may hold a whole picture."""
 
@@ -44,12 +46,18 @@ class ExaminedImages(NamedTuple):
 
 
 def row_images(
-    config: Config, batch: RowBatch, texts: Mapping[str, pa.Array]
+    config: Config,
+    batch: RowBatch,
+    texts: Mapping[str, pa.Array],
+    limits: tuple[InputImages, ...],
 ) -> ExaminedImages:
-    """Return the input images of `batch`, whose columns are `texts`, and what their names say about them."""
+    """Return the input images of `batch`, whose columns are `texts`, and what their names say about them.
+
+    `limits` are those of each operation that is asked.
+    """
     source = config.input
     if source.local_images:
-        return _files(source, batch, texts)
+        return _files(source, batch, texts, limits)
     if not source.image_columns:
         rows = batch.rows.num_rows
         none = RowImages(["[]"] * rows, [""] * rows, [()] * rows, [])
@@ -89,14 +97,19 @@ def bad_images(
     images: RowImages,
     columns: Sequence[str],
     look_up: Callable[[Sequence[str]], Mapping[str, InputImage]],
+    limits: Sequence[InputImages] = (SIBLING_IMAGES,),
 ) -> dict[int, RowProblem]:
-    """Return by row what is wrong with `images`, those of `columns`, as far as `look_up` knows of bad ones."""
+    """Return by row what is wrong with `images`, those of `columns`, as far as `look_up` knows of bad ones.
+
+    `limits` are those of each operation that is asked.
+    """
+    others = _problems_of_others(limits)
     found: dict[int, RowProblem] = {}
     for column, sources in zip(columns, images.sources, strict=True):
         bad = {
             source: problem(image.problem, column, image.detail or "")
             for source, image in look_up(sources).items()
-            if image.problem
+            if image.problem and image.problem not in others
         }
         note(
             found,
@@ -107,6 +120,22 @@ def bad_images(
             ),
         )
     return found
+
+
+def _problems_of_others(limits: Sequence[InputImages]) -> frozenset[str]:
+    """Return the problems that images of URLs may have with nearly all operations, but not with these.
+
+    URLs are looked at by the limits that nearly all have, and the answer is kept for every config.
+    """
+    problems = set()
+    for of_operation in limits:
+        if of_operation.max_bytes != SIBLING_IMAGES.max_bytes:
+            problems.add("input_too_large")
+        if of_operation.max_side != SIBLING_IMAGES.max_side:
+            problems.add("input_dimensions")
+        if of_operation.max_ratio != SIBLING_IMAGES.max_ratio:
+            problems.add("input_ratio")
+    return frozenset(problems)
 
 
 def damaged_files(
@@ -130,7 +159,10 @@ def damaged_files(
 
 
 def _files(
-    source: Input, batch: RowBatch, texts: Mapping[str, pa.Array]
+    source: Input,
+    batch: RowBatch,
+    texts: Mapping[str, pa.Array],
+    limits: tuple[InputImages, ...],
 ) -> ExaminedImages:
     folder = batch.file.parent.resolve()
     columns = [texts[name].to_pylist() for name in source.image_columns]
@@ -139,7 +171,7 @@ def _files(
     for at, names in enumerate(zip(*columns, strict=True)):
         images = []
         for column, name in zip(source.image_columns, names, strict=True):
-            image = _image(folder, name or "", column)
+            image = _image(folder, name or "", column, limits)
             if isinstance(image, RowProblem):
                 problems.setdefault(at, image)
             else:
@@ -154,7 +186,9 @@ def _files(
     return ExaminedImages(found, problems, {})
 
 
-def _image(folder: Path, name: str, column: str) -> LocalImage | RowProblem:
+def _image(
+    folder: Path, name: str, column: str, limits: tuple[InputImages, ...]
+) -> LocalImage | RowProblem:
     """Return the image that a cell names, or what is wrong with it, whatever the cell holds."""
     if not name.strip():
         return problem("missing_image_file", column)
@@ -164,7 +198,7 @@ def _image(folder: Path, name: str, column: str) -> LocalImage | RowProblem:
         if not path.is_relative_to(folder):
             return problem("image_file_outside", column)
         stat = path.stat()
-        reason, digest = _version(path, stat.st_mtime_ns, stat.st_size)
+        reason, digest = _version(path, stat.st_mtime_ns, stat.st_size, limits)
     except OSError as error:
         return problem("image_file_missing", column, error.strerror or "")
     except RuntimeError:  # of pathlib
@@ -173,13 +207,19 @@ def _image(folder: Path, name: str, column: str) -> LocalImage | RowProblem:
         return problem(
             "image_file_missing", column, "its name contains a NUL character"
         )
-    return problem(reason, column) if reason else LocalImage(str(path), digest)
+    if not reason:
+        return LocalImage(str(path), digest)
+    detail = limits[0].describe_limits() if reason in _OF_LIMITS else ""
+    return problem(reason, column, detail)
 
 
 @lru_cache(100_000)
-def _version(path: Path, _modified: int, _size: int) -> tuple[str | None, str]:
+def _version(
+    path: Path, _modified: int, _size: int, limits: tuple[InputImages, ...]
+) -> tuple[str | None, str]:
     """What is wrong with a file and the hash of its content, read once for the several passes over a table."""
-    reason = local_image_problem(path)
+    found = (local_image_problem(path, of_operation) for of_operation in limits)
+    reason = next(filter(None, found), None)
     return reason, "" if reason else sha256(path.read_bytes()).hexdigest()
 
 

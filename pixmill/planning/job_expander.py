@@ -7,7 +7,6 @@ each stream the table anew and agree on every job, and none keeps more than a ba
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,28 +34,17 @@ from pixmill.planning.row_checks import (
     first_problems,
     note,
     problem,
-    prompt_problems,
     read_seed,
     seed_problems,
     text_array,
     with_newlines,
 )
+from pixmill.planning.row_prompts import RowPrompts
 from pixmill.request.canonical_json import json_text
 from pixmill.request.fingerprint import RequestShape, replicate_seed, row_seeds
-from pixmill.request.prompt_template import parse_template
 from pixmill.request.sweep import make_points
 from pixmill.tables import InputTable, RowBatch, as_text
 from pixmill.text import to_nfc
-
-
-class _PromptVariant(NamedTuple):
-    """A distinct set of texts for the template's variables, with the points that share it."""
-
-    texts: Mapping[str, str]
-    points: list[int]
-
-
-Column = TypeVar("Column")
 
 _NONE_BAD: Mapping[int, RowProblem] = {}
 
@@ -69,23 +57,18 @@ class JobExpander:
         self._input = config.input
         self.sweep = make_points(config.sweep, config.request)
         self.variants = request_variants(config, self.sweep.points)
+        operations = self.sweep.operations(config.request)
+        self.image_limits = tuple(
+            dict.fromkeys(operation.images for operation in operations)
+        )
         # Of each variant. The replicates of a point differ in their seeds only.
         self._point_of = [
             at
             for at in range(len(self.sweep.points))
             for _ in range(config.seed.replicates)
         ]
-        variables = [axis.path for axis in self.sweep.axes if axis.kind == "variable"]
-        self._prompt_column = config.input.column("prompt")
         self._seed_column = config.input.column("seed")
-        self._template = parse_template(
-            config.request.prompt, self._prompt_column, variables
-        )
-        self._has_prompt = bool(
-            self._prompt_column or config.request.prompt is not None
-        )
-        # Points that change no variable of the prompt share its text, which is then made once.
-        self._prompt_variants = self._find_prompt_variants()
+        self._prompts = RowPrompts(config, self.sweep)
         self._row_filter = (
             None if config.input.where is None else parse(config.input.where)
         )
@@ -97,9 +80,6 @@ class JobExpander:
         check_columns(table, config, needed, [axis.path for axis in self.sweep.axes])
         # What is wrong with a cell of any other column does not make its row invalid.
         self._used = frozenset(needed)
-        self._texts_of_prompt = [
-            name for name in {self._prompt_column, *self._template.columns} if name
-        ]
         self._shapes = RowShapes(config, self.sweep)
 
     def expand(
@@ -119,10 +99,10 @@ class JobExpander:
         texts = self._texts(batch)
         flaws, unread = self._read_flaws(batch)
         # Seeds depend on the cell, not on the template around it, so that a new style keeps its seed.
-        raw = texts.get(self._prompt_column or "")
-        filled, bad_prompts, long_prompts = self._fill_prompts(texts, raw, count)
-        prompts = self._by_point(filled)
-        images = row_images(self._config, batch, texts)
+        raw = texts.get(self._prompts.column or "")
+        filled = self._prompts.fill(texts, count)
+        prompts = self._prompts.by_point(filled.by_variant)
+        images = row_images(self._config, batch, texts, self.image_limits)
         shapes, field_problems = self._shapes.of(batch, texts)
         given, bad_seeds = self._given_seeds(texts)
         row_keys, key_problems = self._row_keys(texts, count)
@@ -131,7 +111,7 @@ class JobExpander:
         # the cells of such a row may be those of other columns; those that need other rows come last.
         found = first_problems(
             flaws,
-            bad_prompts,
+            filled.problems,
             images.problems,
             _at_row_numbers(bad_images, batch),
             field_problems,
@@ -144,8 +124,8 @@ class JobExpander:
         requested[list(problems)] = False
         if computed is None:
             seeds = self._seeds(images.images.identities, raw, given, count)
-            computed = self._compute(images.images, filled, seeds, shapes)
-        empty_places = self._template.empty_places(texts, count)
+            computed = self._compute(images.images, filled.by_variant, seeds, shapes)
+        empty_places = self._prompts.template.empty_places(texts, count)
         notes = {"unread_cell": unread, "empty_place": empty_places, **images.notes}
         return JobBatch(
             rows=batch,
@@ -160,7 +140,7 @@ class JobExpander:
             shapes=[shapes[at] for at in self._point_of],
             images=images.images,
             row_keys=row_keys,
-            long_prompts=long_prompts,
+            long_prompts=filled.long,
             notes=_count_in_rows_with_jobs(notes, requested),
         )
 
@@ -170,7 +150,7 @@ class JobExpander:
             name: text_array(as_text(batch.rows[name]))
             for name in {*self.read_columns, *self._input.row_key}
         }
-        for name in self._texts_of_prompt:
+        for name in self._prompts.columns:
             texts[name] = with_newlines(texts[name])
         return texts
 
@@ -190,54 +170,15 @@ class JobExpander:
                 unread[row] = True
         return problems, unread
 
-    def _find_prompt_variants(self) -> list[_PromptVariant]:
-        variants: dict[tuple[str, ...], _PromptVariant] = {}
-        for at, point in enumerate(self.sweep.points):
-            texts = self.sweep.variables_at(point)
-            variants.setdefault(
-                tuple(texts.values()), _PromptVariant(texts, [])
-            ).points.append(at)
-        return list(variants.values())
-
     def _find_read_columns(self) -> tuple[str, ...]:
         fields = [column for _, column in sorted(self._input.field_columns.items())]
         named = [
             *self._input.image_columns,
-            self._prompt_column,
-            *self._template.columns,
+            *self._prompts.columns,
             *fields,
             self._seed_column,
         ]
         return tuple(dict.fromkeys(name for name in named if name))
-
-    def _fill_prompts(
-        self, texts: Mapping[str, pa.Array], raw: pa.Array | None, count: int
-    ) -> tuple[list[pa.Array], dict[int, RowProblem], int]:
-        """Return the prompts of all rows for each variant, their problems, and how many rows have a long one."""
-        problems: dict[int, RowProblem] = {}
-        long: NDArray[np.bool_] = np.zeros(count, np.bool_)
-        if not self._has_prompt:
-            nothing = pa.nulls(count, pa.string())
-            return [nothing] * len(self._prompt_variants), problems, 0
-        filled = [
-            self._template.fill(texts, variant.texts, count)
-            for variant in self._prompt_variants
-        ]
-        source = raw if raw is not None else self._template.cells(texts)
-        longest = self._input.max_prompt_chars
-        for prompts in filled:
-            bad = prompt_problems(source, prompts, self._prompt_column, longest)
-            note(problems, bad)
-            lengths = pc.utf8_length(prompts).to_numpy(zero_copy_only=False)
-            long |= lengths > self._input.warn_prompt_chars
-        return filled, problems, int(long.sum())
-
-    def _by_point(self, by_variant: Sequence[Column]) -> list[Column]:
-        """Return for every point what its variant of the prompt has."""
-        columns: dict[int, Column] = {}
-        for variant, column in zip(self._prompt_variants, by_variant, strict=True):
-            columns |= dict.fromkeys(variant.points, column)
-        return [columns[point_index] for point_index in range(len(self.sweep.points))]
 
     def _given_seeds(
         self, texts: Mapping[str, pa.Array]
@@ -354,7 +295,7 @@ class JobExpander:
             of_rows if variant.has_seed else [variant.replicate] * len(of_rows)
             for variant, of_rows in zip(self.variants, seeds, strict=True)
         ]
-        texts = self._by_point([json_texts(column) for column in filled])
+        texts = self._prompts.by_point([json_texts(column) for column in filled])
         keys = []
         for point_index, drawn in zip(self._point_of, numbers, strict=True):
             if self._input.field_columns:

@@ -16,7 +16,7 @@ from pixmill.errors import TableError
 from pixmill.planning.row_checks import RowProblem
 from pixmill.request.canonical_json import json_text
 from pixmill.request.fingerprint import RequestShape
-from pixmill.request.registry import operation_of
+from pixmill.request.registry import requested_operation
 from pixmill.request.sweep import Point
 from pixmill.tables import RowBatch
 
@@ -145,7 +145,8 @@ def request_variants(
             f"{path.rpartition('.')[2]} {label}" for path, label in point.labels.items()
         ]
         req_key = str(point.values.get("req_key", config.request.req_key))
-        has_seed = operation_of(req_key).seed is not None
+        request = config.request.model_copy(update={"req_key": req_key})
+        has_seed = requested_operation(request).seed is not None
         for replicate in range(config.seed.replicates):
             parts = [*labels]
             if config.seed.replicates > 1:

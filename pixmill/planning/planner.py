@@ -28,6 +28,7 @@ from pixmill.planning.plan import (
     row_batches,
 )
 from pixmill.planning.row_checks import InvalidRow, RowProblem, problem
+from pixmill.request.operations.operation import InputImages
 from pixmill.tables import InputTable, open_table
 
 EXAMPLES = 3
@@ -85,11 +86,13 @@ class LedgerLookup:
         self,
         known_jobs: KnownJobs | None,
         image_columns: Sequence[str],
+        image_limits: Sequence[InputImages],
         bad_inputs: Callable[[Sequence[str]], Mapping[str, InputImage]] | None,
         selection: Selection | None,
     ) -> None:
         self._known_jobs = known_jobs
         self._image_columns = image_columns
+        self._image_limits = image_limits
         self._bad_inputs = bad_inputs
         self._selection = selection
 
@@ -104,7 +107,12 @@ class LedgerLookup:
             if self._selection:
                 asked = self._selection(unpack_keys(batch.keys))
         if batch.images and self._bad_inputs:
-            bad = bad_images(batch.images, self._image_columns, self._bad_inputs)
+            bad = bad_images(
+                batch.images,
+                self._image_columns,
+                self._bad_inputs,
+                self._image_limits,
+            )
         return BatchLookup(known, bad, asked)
 
 
@@ -352,7 +360,13 @@ def make_plan(
     known = ledger if ledger is not None and not ledger.read(queries.is_empty) else None
     known_jobs = KnownJobs(known, config) if known else None
     bad_inputs = ledger.bad_inputs if ledger and source.images != "url" else None
-    lookup = LedgerLookup(known_jobs, source.image_columns, bad_inputs, selection)
+    lookup = LedgerLookup(
+        known_jobs,
+        source.image_columns,
+        expander.image_limits,
+        bad_inputs,
+        selection,
+    )
 
     # The scan takes a quarter of the time of the pass: batches go on being read and expanded beside it.
     ahead = _IMAGES_AHEAD if source.looks_at_images else _KEYS_AHEAD

@@ -13,7 +13,7 @@ from pixmill.errors import UserError
 from pixmill.request.canonical_json import canonical_value
 from pixmill.request.model import Request, Sweep
 from pixmill.request.prompt_template import parse_template
-from pixmill.request.registry import did_you_mean, operation_of
+from pixmill.request.registry import did_you_mean, requested_operation
 from pixmill.request.sweep import Axis, Point, SweepPoints, make_points
 from pixmill.request.sweep.points import BASE, text_of
 from pixmill.tables import InputTable, as_text, open_table
@@ -263,7 +263,7 @@ def _refuse_untyped(
         for axis in fields
         if axis.path in texts and not all(isinstance(of, str) for _, of in axis.values)
     ]
-    if wrong and operation_of(request.req_key).parameters is None:
+    if wrong and requested_operation(request).parameters is None:
         raise UserError(
             f"{path}: {wrong[0]} would be sent as a text, as pixmill does not know the fields "
             f"of {request.req_key}",

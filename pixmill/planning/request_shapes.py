@@ -13,8 +13,9 @@ from pixmill.planning.row_checks import RowProblem, note, problem
 from pixmill.request.fingerprint import RequestShape, request_shape
 from pixmill.request.model import Request
 from pixmill.request.registry import (
+    find_conflict,
     image_index_problem,
-    mode_of,
+    requested_operation,
     resolve_parameters,
     with_field,
 )
@@ -36,7 +37,7 @@ class RowShapes:
             _resolve(sweep.request_at(point, config.request), inline=inline)
             for point in sweep.points
         ]
-        self._plain = [_shape(of, of.params) for of in self._requests]
+        self._plain = [request_shape(of) for of in self._requests]
         self._shape_at = lru_cache(_REMEMBERED)(self._make_shape)
 
     def of(
@@ -79,7 +80,8 @@ class RowShapes:
                 return problem("bad_field", column, f"{path} is empty")
             params = with_field(params, path, value)
         try:
-            shape = _shape(request, params)
+            shape = request_shape(request.model_copy(update={"params": params}))
+            conflict = find_conflict(requested_operation(request), params)
         except ValueError as error:
             if not isinstance(error, ValidationError):
                 return problem("bad_field", None, str(error))
@@ -90,17 +92,13 @@ class RowShapes:
                 f"{path}: {message}",
             )
         index = image_index_problem(params, len(self._input.image_columns))
-        return problem("bad_field", None, index) if index else shape
-
-
-def _shape(request: Request, params: Mapping[str, Any]) -> RequestShape:
-    mode = mode_of(request.req_key, request.mode)
-    return request_shape(request.operation, request.req_key, params, mode)
+        wrong = conflict or index
+        return problem("bad_field", None, wrong) if wrong else shape
 
 
 def _resolve(request: Request, *, inline: bool) -> Request:
     """Fill the defaults in; an answer is to hold its images where they are wanted `inline`."""
-    params = resolve_parameters(request.req_key, request.params)
+    params = resolve_parameters(requested_operation(request), request.params)
     return request.model_copy(
         update={"params": {**params, "return_url": False} if inline else params}
     )

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pixmill.arrow_text import is_blank
 from pixmill.http.address_policy import url_problem
-from pixmill.request.operations.operation import MAX_SEED
+from pixmill.request.operations.operation import MAX_SEED, Operation
 
 
 class RowProblem(NamedTuple):
@@ -45,6 +45,7 @@ class InvalidRow(NamedTuple):
 REASONS: Mapping[str, str] = {
     "empty_prompt": "the prompt is empty",
     "prompt_too_long": "the prompt is longer than input.max_prompt_chars",
+    "prompt_over_limit": "the prompt is longer than the operation takes",
     "control_character": "the prompt contains a control character other than newline and tab",
     "missing_url": "there is no image URL",
     "malformed_url": "this is not a well-formed URL",
@@ -55,10 +56,11 @@ REASONS: Mapping[str, str] = {
     "missing_image_file": "there is no image file name",
     "image_file_missing": "there is no such image file, or it can't be read",
     "image_file_outside": "the image file lies outside the folder of the table",
-    "image_file_too_large": "the image file is larger than 4.7 MB",
+    "image_file_too_large": "the image file has more bytes than the operation takes",
     "image_file_format": "the image file is neither JPEG nor PNG",
-    "image_file_dimensions": "the image is larger than 4096 × 4096 pixels",
-    "image_file_ratio": "the image is more than three times as long as it is wide, or the reverse",
+    "image_file_dimensions": "the image has more pixels a side than the operation takes, or fewer",
+    "image_file_ratio": "the image is longer, compared with its width, than the operation takes, "
+    "or the reverse",
     "input_unreachable": "the input image's host does not answer, or answers with an error of "
     "its own",
     "input_not_found": "there is no input image at its URL",
@@ -79,6 +81,7 @@ REASONS: Mapping[str, str] = {
 REMEDIES: Mapping[str, str] = {
     "empty_prompt": "fill in the cell, or leave such rows out with `input.where`",
     "prompt_too_long": "shorten it, or raise `input.max_prompt_chars`",
+    "prompt_over_limit": "shorten it: the provider would refuse it (code 50200)",
     "control_character": "remove it; the cell was often copied from a document or a terminal",
     "missing_url": "fill in the cell, or leave such rows out with `input.where`",
     "malformed_url": "write it as a browser shows it, with blanks as `%20`",
@@ -189,6 +192,21 @@ def prompt_problems(
     if _may_hold_controls(final):
         for position in positions(pc.match_substring_regex(final, _CONTROL)):
             yield position, problem("control_character", column)
+
+
+def prompt_limit_problems(
+    prompts: Any, column: str | None, operation: Operation
+) -> Found:
+    """Find prompts (Arrow strings) that the provider refuses for their length."""
+    if operation.prompt is None or operation.prompt.limit is None:
+        return
+    lengths = pc.utf8_length(prompts)
+    for position in positions(pc.greater(lengths, operation.prompt.limit)):
+        detail = (
+            f"{lengths[position].as_py():,} characters; {operation.req_key} takes "
+            f"{operation.prompt.limit}"
+        )
+        yield position, problem("prompt_over_limit", column, detail)
 
 
 def url_problems(

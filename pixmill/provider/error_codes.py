@@ -12,14 +12,14 @@ import logging
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pixmill.config.field_types import ANY_REQ_KEY
 from pixmill.config.model import CodeRules
+from pixmill.request.operations.operation import Charged, Operation
+from pixmill.request.registry import operation_of
 
 _log = logging.getLogger(__name__)
-
-Charged: TypeAlias = Literal["yes", "no", "unknown"]
 
 
 class Verdict(StrEnum):
@@ -85,9 +85,13 @@ SERVICE_CODES: CodeTable = {
     **_rows(_TOO_MANY, (50430,)),
     # 50400 is a wrong or inactive req_key, a missing policy, or arrears; the others a missing
     # entitlement.
-    **_rows(_REJECTED, (50400, 30403, 30404)),
-    **_rows(_BAD_REQUEST, (50204, 50215)),
-    **_rows(_FAILED, (50200,)),
+    # 50204 comes where a req_key is called in the other way than the one that it knows.
+    **_rows(_REJECTED, (50400, 30403, 30404, 50204)),
+    # Validations: nothing was made. 201304 is on the page of one operation only.
+    **_rows(_BAD_REQUEST, (50200, 50215)),
+    **_rows(_FAILED, (201304,)),
+    # The service could not fetch an input image: its host may answer the next time.
+    **_rows(CodePolicy(Verdict.RETRY, "no"), (50220,)),
 }
 
 GATEWAY_CODES: CodeTable = {
@@ -104,20 +108,14 @@ GATEWAY_CODES: CodeTable = {
     **_rows(_REJECTED, ("ServiceNotFound", "InvalidActionOrVersion")),
     **_rows(_REJECTED, (*range(100002, 100011), 100012, 100013)),
     **_rows(_TOO_FAST, ("FlowLimitExceeded", 100018)),
+    # One client program sees it beside 50430.
+    **_rows(_TOO_MANY, ("ExceededConcurrentQuota",)),
     **_rows(_FAULT, ("InternalError", "InternalServiceError")),
     **_rows(_FAULT, ("ServiceUnavailableTemp", "InternalServiceTimeout")),
     # An empty account at a reseller: the first comes with 403, the second with 429, which is no
     # throttling.
     **_rows(_REJECTED, ("insufficient_user_quota", "insufficient_quota")),
 }
-
-CODES_OF_OPERATIONS: Mapping[str, CodeTable] = {
-    "i2i_inpainting": _rows(_FAILED, (201304,)),
-    # The pages of these two say that an internal error is not to be retried.
-    "jimeng_i2i_v30": _rows(_FAILED, (50500, 50501)),
-    "jimeng_t2i_v40": _rows(_FAILED, (50500, 50501)),
-}
-
 
 MEANINGS: Mapping[str, str] = {
     "50411": "moderation: an input image",
@@ -145,9 +143,10 @@ MEANINGS: Mapping[str, str] = {
     "or the account is in arrears",
     "30403": "the account has no right to this feature",
     "30404": "there is no such feature",
-    "50204": "`req_key` is not supported by this call",
+    "50204": "`req_key` is not supported by this call: it may be one for the other `request.mode`",
     "50215": "the input is not valid for this service, such as an image URL that can't be fetched",
-    "50200": "the request was refused; the message says why",
+    "50200": "a field of the request is not valid; the message says which",
+    "50220": "an input image can't be fetched by the service from its URL",
     "201304": "an error of the algorithm: it would generate a ghost face",
     **dict.fromkeys(
         ("MissingParameter", "100002"), "a parameter of the call is missing"
@@ -179,6 +178,7 @@ MEANINGS: Mapping[str, str] = {
     **dict.fromkeys(
         ("FlowLimitExceeded", "100018"), "too many calls per second, says the gateway"
     ),
+    "ExceededConcurrentQuota": "too many calls at once, says the gateway",
     "InvalidAuthorization": "the authorization can't be read",
     "InvalidCredential": "the credential can't be read",
     "InvalidSecretToken": "the session token is wrong or has expired",
@@ -196,13 +196,25 @@ OUTPUT_REDRAWN = frozenset({"50511", "50519"})
 """Refusals of the picture that was drawn, not of the request: another seed may pass."""
 
 
+def codes_of_operation(operation: Operation) -> CodeTable:
+    """Return what the page of an operation says of codes, where that differs from all others."""
+    return {
+        code: CodePolicy(Verdict(verdict), charged)
+        for code, (verdict, charged) in operation.codes.items()
+    }
+
+
 def code_table(req_key: str, codes: Mapping[str, CodeRules] | None = None) -> CodeTable:
     """Return the table of the operation `req_key`: what all share, over it what its own page says,
     then the config.
 
     `codes` is `retry.codes`; where it leaves something open, the table decides.
     """
-    table = {**SERVICE_CODES, **GATEWAY_CODES, **CODES_OF_OPERATIONS.get(req_key, {})}
+    table = {
+        **SERVICE_CODES,
+        **GATEWAY_CODES,
+        **codes_of_operation(operation_of(req_key)),
+    }
     for rules in ((codes or {}).get(name, {}) for name in (ANY_REQ_KEY, req_key)):
         for code, rule in rules.items():
             known = table.get(code, _FAILED)

@@ -19,7 +19,8 @@ from pixmill.errors import AnswerUnknown, NotSent
 from pixmill.http.address_policy import MAX_URL_CHARACTERS
 from pixmill.http.transport import Reply
 from pixmill.provider.durations import milliseconds, retry_after_seconds
-from pixmill.provider.error_codes import Charged, CodeTable, Verdict, classify
+from pixmill.provider.error_codes import CodeTable, Verdict, classify
+from pixmill.request.operations.operation import Charged
 
 log = logging.getLogger(__name__)
 

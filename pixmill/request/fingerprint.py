@@ -6,19 +6,20 @@ Row key, position, credentials, provider URL, limits and output options are not 
 tests pins keys: when they must change, `KEY_VERSION` changes and every image is paid for again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import numpy as np
 
 from pixmill.request.canonical_json import JsonValue, canonical_json, json_text
-from pixmill.request.operations.operation import Mode, Operation
+from pixmill.request.model import Request
+from pixmill.request.operations.operation import InputImages, Operation
 from pixmill.request.registry import (
     keyed_parameters,
-    operation_of,
+    requested_mode,
+    requested_operation,
     resolve_parameters,
 )
 
@@ -61,6 +62,12 @@ class RequestShape:
 
     body_head: str
     """The beginning of the body that is sent: a JSON object that is not closed yet."""
+
+    prompt_field: str
+    """The field that holds the prompt."""
+
+    images: InputImages
+    """The field that holds the URLs of input images."""
 
     result_options: str | None = None
     """What each poll of an asynchronous operation says about delivery, as a JSON object.
@@ -106,35 +113,36 @@ class RequestShape:
     ) -> str:
         """Return the beginning of the JSON body of one request.
 
-        A request without image URLs, or without a prompt, has no such field.
+        `image_urls` is a JSON list (`url_list`), `prompt` a JSON string. A request without one has
+        no such field.
 
         Local images and the seed are put in when it is sent: images would fill the memory,
         and another draw has another seed.
         """
-        urls = f',"image_urls":{image_urls}' if image_urls else ""
-        text = "" if prompt is None else f',"prompt":{prompt}'
+        urls = ""
+        if image_urls:
+            value = image_urls if self.images.is_list else image_urls[1:-1]
+            urls = f',"{self.images.url_field}":{value}'
+        text = "" if prompt is None else f',"{self.prompt_field}":{prompt}'
         return f"{self.body_head}{urls}{text}"
 
 
-def request_shape(
-    operation: str,
-    req_key: str,
-    params: Mapping[str, Any],
-    mode: Mode = "sync",
-) -> RequestShape:
-    """Return the shape of requests with `params` that are sent to the family `operation`.
+def request_shape(request: Request) -> RequestShape:
+    """Return the shape of requests with the operation and the params of `request`.
 
     Raises `pydantic.ValidationError` where they are wrong.
     """
-    resolved = resolve_parameters(req_key, params)
-    keyed = canonical_json(keyed_parameters(req_key, resolved))
-    sent: dict[str, JsonValue] = {**resolved, "req_key": req_key}
-    known = operation_of(req_key)
-    options = _result_options(known, sent) if mode == "async" else None
-    family = json_text(operation)
-    key = json_text(req_key)
+    operation = requested_operation(request)
+    resolved = resolve_parameters(operation, request.params)
+    keyed = canonical_json(keyed_parameters(operation, resolved))
+    sent: dict[str, JsonValue] = {**resolved, "req_key": request.req_key}
+    options = None
+    if requested_mode(request) == "async":
+        options = _result_options(operation, sent)
+    family = json_text(request.operation)
+    key = json_text(request.req_key)
     version = f',"version":{KEY_VERSION}}}'
-    if known.seed:
+    if operation.seed:
         tail = f',"req_key":{key},"seed":'
         end = version
     else:
@@ -147,6 +155,8 @@ def request_shape(
         key_tail=tail,
         key_end=end,
         body_head=canonical_json(sent)[:-1],
+        prompt_field=operation.prompt.name if operation.prompt else "prompt",
+        images=operation.images,
         result_options=options,
     )
 

@@ -7,25 +7,21 @@ its parameters unchecked.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from pixmill.request.canonical_json import JsonValue
+from pixmill.request.model import Request
 from pixmill.request.operations import OPERATIONS
-from pixmill.request.operations.operation import InputImages, Mode, Operation
-
-RESERVED_FIELDS = frozenset(
-    {
-        "req_key",
-        "prompt",
-        "seed",
-        "image_urls",
-        "binary_data_base64",
-    }
+from pixmill.request.operations.operation import (
+    SIBLING_IMAGES,
+    Mode,
+    Operation,
+    Parameters,
 )
-"""Fields of a request that rows and config sections set, never `request.params`."""
 
 
 def operation_of(req_key: str) -> Operation:
@@ -39,13 +35,30 @@ def operation_of(req_key: str) -> Operation:
         parameters=None,
         # Called as the others of its API are, unless the config says otherwise.
         modes=("sync", "async"),
-        images=InputImages(most=None),
+        # Any number of images, within the limits that nearly all operations have.
+        images=replace(SIBLING_IMAGES, least=0, most=None),
     )
 
 
-def mode_of(req_key: str, mode: Literal["auto", "sync", "async"]) -> Mode:
-    """Return how `req_key` is called where the config says `mode`."""
-    return operation_of(req_key).modes[0] if mode == "auto" else mode
+def requested_operation(request: Request) -> Operation:
+    """Return the operation that `request` is for."""
+    return operation_of(request.req_key)
+
+
+def requested_mode(request: Request) -> Mode:
+    """Return how the operation of `request` is called."""
+    if request.mode == "auto":
+        return requested_operation(request).modes[0]
+    return request.mode
+
+
+def reserved_fields(operation: Operation) -> frozenset[str]:
+    """Return the fields that rows and other sections set, never `request.params`."""
+    fields = {"req_key", "prompt", "seed", "binary_data_base64"}
+    fields.add(operation.images.url_field)
+    if operation.prompt:
+        fields.add(operation.prompt.name)
+    return frozenset(fields)
 
 
 class FieldProblem(NamedTuple):
@@ -59,27 +72,47 @@ class FieldProblem(NamedTuple):
 
 
 def resolve_parameters(
-    req_key: str,
+    operation: Operation,
     params: Mapping[str, Any],
 ) -> dict[str, JsonValue]:
     """Return `params` checked, typed and with the operation's defaults, as plain JSON values.
 
-    An unregistered `req_key` returns them as they are. Raises `pydantic.ValidationError` with
+    Those of an operation that nobody registered come back as they are. Raises `pydantic.ValidationError` with
     one entry for each mistake.
     """
-    schema = operation_of(req_key).parameters
-    if schema is None:
+    if operation.parameters is None:
         return dict(params)
-    typed = schema.model_validate(dict(params))
+    typed = operation.parameters.model_validate(dict(params))
     return typed.model_dump(mode="json", exclude_none=True)
 
 
 def keyed_parameters(
-    req_key: str, params: Mapping[str, JsonValue]
+    operation: Operation,
+    params: Mapping[str, JsonValue],
 ) -> dict[str, JsonValue]:
     """Return those of the resolved `params` that change the image."""
-    left_out = operation_of(req_key).not_in_key
+    left_out = operation.not_in_key
     return {name: value for name, value in params.items() if name not in left_out}
+
+
+def find_conflict(
+    operation: Operation,
+    params: Mapping[str, Any],
+) -> str | None:
+    """Say which of the parameters, each right by itself, contradict each other, or return None.
+
+    Such as a width and a height whose product is too large. Raises `pydantic.ValidationError`
+    where one of them is wrong.
+    """
+    if operation.parameters is None or not has_conflicts(operation):
+        return None
+    return operation.parameters.model_validate(dict(params)).find_conflict()
+
+
+def has_conflicts(operation: Operation) -> bool:
+    """Whether there are parameters that can contradict each other."""
+    schema = operation.parameters
+    return schema is not None and schema.find_conflict is not Parameters.find_conflict
 
 
 def image_index_problem(
@@ -136,7 +169,7 @@ def _place(
 
 
 def find_field_problem(
-    req_key: str,
+    operation: Operation,
     params: Mapping[str, Any],
     path: str,
 ) -> FieldProblem | None:
@@ -144,12 +177,12 @@ def find_field_problem(
 
     A path is known when the operation's schema has it, whether `params` sets it or not.
     """
-    if path.partition(".")[0] in RESERVED_FIELDS:
+    if path.partition(".")[0] in reserved_fields(operation):
         return FieldProblem(f"{path} is set by pixmill itself")
     try:
-        resolved = resolve_parameters(req_key, params)
+        resolved = resolve_parameters(operation, params)
         tried = with_field(resolved, path, None)
-        resolve_parameters(req_key, tried)
+        resolve_parameters(operation, tried)
     except KeyError:
         return FieldProblem(f"{path} leads past the end of a list in request.params")
     except ValidationError as error:
@@ -157,7 +190,7 @@ def find_field_problem(
         # null itself fits few fields.
         kinds = {problem["type"] for problem in error.errors()}
         if "extra_forbidden" in kinds:
-            schema = operation_of(req_key).parameters
+            schema = operation.parameters
             known = schema.model_fields if schema else {}
             reason = "unknown field" + did_you_mean(path, known)
             return FieldProblem(reason, is_unknown=True)

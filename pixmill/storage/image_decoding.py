@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from pixmill.errors import PixmillError
+from pixmill.request.operations.operation import SIBLING_IMAGES, InputImages
 
 MAX_BYTES = 30_000_000
 """Of an output: several times what the largest that the provider makes has as a PNG."""
@@ -26,10 +27,9 @@ LARGE_PIXELS = 8_000_000
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 
-# Published for a sibling operation; those of the controlnet operation are not.
+# What nearly all operations take; those of a URL are looked at by these.
 INPUT_BYTES = 4_700_000
 INPUT_SIDE = 4096
-INPUT_RATIO = 3
 INPUT_FORMATS = ("JPEG", "PNG")
 
 _PNG_END = b"IEND\xaeB`\x82"
@@ -107,14 +107,9 @@ def inspect_input(data: bytes) -> ImageInfo:
     except ImageError as error:
         # By its header: of a WEBP that is cut it is the format that has to change.
         raise ImageError(str(error), problem=_input_damage(data)) from None
-    short, long = sorted(info[:2])
-    problem = None
+    problem = SIBLING_IMAGES.find_size_problem(info.width, info.height)
     if info.format not in INPUT_FORMATS:
         problem = "type"
-    elif long > INPUT_SIDE:
-        problem = "dimensions"
-    elif long > INPUT_RATIO * short:
-        problem = "ratio"
     if problem:
         raise ImageError(
             f"{info.format}, {info.width:,} × {info.height:,} pixels", problem=problem
@@ -122,7 +117,7 @@ def inspect_input(data: bytes) -> ImageInfo:
     return info
 
 
-def local_image_problem(path: Path) -> str | None:
+def local_image_problem(path: Path, limits: InputImages = SIBLING_IMAGES) -> str | None:
     """The reason code why a local input image can't be sent, None if it can; only its header is
     read.
 
@@ -132,7 +127,7 @@ def local_image_problem(path: Path) -> str | None:
     try:
         if not path.is_file():
             return "image_file_missing"
-        if path.stat().st_size > INPUT_BYTES:
+        if limits.max_bytes is not None and path.stat().st_size > limits.max_bytes:
             return "image_file_too_large"
         data = path.read_bytes()
     except OSError:
@@ -140,15 +135,13 @@ def local_image_problem(path: Path) -> str | None:
     pillow = _pillow()
     try:
         with pillow.open(BytesIO(data), formats=INPUT_FORMATS) as image:
-            short, long = sorted(image.size)
+            problem = limits.find_size_problem(*image.size)
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning):
         return "image_file_dimensions"
     except Exception:
         # As in `inspect`.
         return "image_file_format"
-    if long > INPUT_SIDE:
-        return "image_file_dimensions"
-    return "image_file_ratio" if long > INPUT_RATIO * short else None
+    return f"image_file_{problem}" if problem else None
 
 
 def picture_damage(data: bytes) -> str:

@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 
-from pixmill.request.operations import controlnet, text_to_image
+from pixmill.request.operations import (
+    controlnet,
+    editing,
+    seedream,
+    text_to_image,
+    upscaling,
+)
 from pixmill.request.operations.operation import Operation
 
 OPERATIONS: Mapping[str, Operation] = {
     operation.req_key: operation
-    for group in (controlnet, text_to_image)
+    for group in (seedream, editing, text_to_image, upscaling, controlnet)
     for operation in group.OPERATIONS
 }
 """All registered operations by `req_key`."""

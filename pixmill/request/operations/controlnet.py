@@ -4,13 +4,15 @@ Ranges of `high_aes_scheduler_svr_controlnet_v2.0` come from the gateway's examp
 programs, as its official page could not be read: they are the documented ranges of the sibling operations.
 """
 
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
 from pixmill.request.operations.operation import (
+    SIBLING_IMAGES,
     Fraction,
-    InputImages,
     LogoInfo,
     Operation,
     Parameters,
@@ -35,8 +37,7 @@ class Control(Parameters):
 class ControlnetImageToImage(Parameters):
     """`high_aes_scheduler_svr_controlnet_v2.0`: an image redrawn after a prompt.
 
-    Its shape controls the result. A field that is `None` is not sent: the provider's own
-    default applies, which is known from client programs only.
+    Its shape controls the result.
     """
 
     model_version: str = "general_controlnet_v2.0"
@@ -52,11 +53,13 @@ class ControlnetImageToImage(Parameters):
     controlnet_args: Annotated[tuple[Control, ...], Field(min_length=1)] = (
         Control(type="depth", strength=0.6),
     )
+    """What of the input images is kept: each control has a `type`, a `strength` and an image."""
 
     return_url: bool = True
     """Whether the answer names the picture's URL; without, it holds the picture."""
 
     logo_info: LogoInfo = LogoInfo()
+    """The visible watermark."""
 
     use_sr: bool | None = None
     """Whether the picture is enlarged; the other fields of `sr` are about that."""
@@ -67,19 +70,21 @@ class ControlnetImageToImage(Parameters):
     sr_steps: Steps | None = None
 
 
+def count_images(params: Mapping[str, Any], _input_images: int) -> int:
+    """Return the most images of an answer: with `canny` the contour may come as well."""
+    controls = params.get("controlnet_args") or ()
+    return 2 if any(control.get("type") == "canny" for control in controls) else 1
+
+
 OPERATIONS = (
     Operation(
         req_key="high_aes_scheduler_svr_controlnet_v2.0",
         title="redraw an image after a prompt, keeping its shape",
         parameters=ControlnetImageToImage,
-        images=InputImages(
-            least=1,
-            # Each control names the image that it uses, so that there may be several.
-            most=None,
-            # Not documented for this key: the limits of its siblings.
-            max_bytes=4_700_000,
-            max_side=4096,
-            max_ratio=3,
-        ),
+        # Each control names the image that it uses, so that there may be several.
+        images=replace(SIBLING_IMAGES, most=None),
+        outputs=count_images,
+        source="a gateway's example and client programs; the official page 6791/1424608 could "
+        "not be read, so ranges and image limits are those of its siblings",
     ),
 )

@@ -1,7 +1,7 @@
 """The request that points differ from: which axes there can be, their defaults, what fits in them."""
 
 import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from pixmill.request.canonical_json import JsonValue, canonical_json, canonical_value
 from pixmill.request.model import Request, flatten
+from pixmill.request.operations.operation import Operation
 from pixmill.request.registry import (
-    RESERVED_FIELDS,
     did_you_mean,
     find_field_problem,
-    operation_of,
+    requested_operation,
+    reserved_fields,
     resolve_parameters,
     with_field,
 )
@@ -33,6 +34,9 @@ class BaselineRequest:
     """What a config sends without its sweep."""
 
     request: Request
+
+    operations: tuple[Operation, ...]
+    """Those that points can be of: that of the request first, then what an axis names."""
 
     params: Mapping[str, JsonValue]
     """The parameters with the operation's defaults, typed."""
@@ -80,9 +84,7 @@ class BaselineRequest:
             )
         try:
             if kind == "field":
-                tried = with_field(self.params, path, value)
-                resolved = resolve_parameters(self.request.req_key, tried)
-                value = _value_at(resolved, path)
+                value = self._type_field(path, value)
             elif kind == "req_key":
                 value = Request.model_validate({"req_key": value}).req_key
             elif value is None:
@@ -96,15 +98,45 @@ class BaselineRequest:
             value.encode()
         return canonical_value(value)
 
+    def _type_field(self, path: str, value: Any) -> JsonValue:
+        """Return `value` typed by the first operation whose field takes it.
+
+        Points are checked by their own operation once they are made. Raises ValidationError.
+        """
+        problems: list[ValidationError] = []
+        for operation in self.operations:
+            try:
+                tried = with_field(self._params_of(operation), path, value)
+                return _value_at(resolve_parameters(operation, tried), path)
+            except ValidationError as error:
+                problems.append(error)
+        # What is said of the value goes before what is said of the field.
+        about_value = [
+            error
+            for error in problems
+            if all(of["type"] != "extra_forbidden" for of in error.errors())
+        ]
+        raise (about_value or problems)[0]
+
+    def _params_of(self, operation: Operation) -> Mapping[str, JsonValue]:
+        """Return the resolved parameters; ValidationError where the operation does not take them."""
+        if operation is self.operations[0]:
+            return self.params
+        return resolve_parameters(operation, self.request.params)
+
     def _find_problem(self, path: str) -> str | None:
         """Say why `path` is not a field that can be swept, or return None."""
         head = path.partition(".")[0]
-        if head in RESERVED_FIELDS:
+        if any(head in reserved_fields(operation) for operation in self.operations):
             return _RESERVED.get(head, "can't be swept: the row sets it")
         if path in self.defaults:
             return None
-        problem = find_field_problem(self.request.req_key, self.params, path)
-        if operation_of(self.request.req_key).parameters is None:
+        own, *others = self.operations
+        for operation in others:
+            if find_field_problem(operation, self.request.params, path) is None:
+                return None
+        problem = find_field_problem(own, self.params, path)
+        if own.parameters is None:
             return problem.reason if problem else self._find_flaw(path)
         if problem and not problem.is_unknown:
             return problem.reason
@@ -127,13 +159,22 @@ class BaselineRequest:
         return None
 
 
-def baseline_of(request: Request) -> BaselineRequest:
-    """Return what `request` sends by itself.
+def baseline_of(
+    request: Request,
+    req_keys: Iterable[str] = (),
+) -> BaselineRequest:
+    """Return what `request` sends by itself; `req_keys` are those that an axis names.
 
     Raises `pydantic.ValidationError` where its params are wrong.
     """
-    params = resolve_parameters(request.req_key, request.params)
-    schema = operation_of(request.req_key).parameters
+    own = requested_operation(request)
+    others = (
+        requested_operation(request.model_copy(update={"req_key": req_key}))
+        for req_key in dict.fromkeys(req_keys)
+        if req_key != request.req_key
+    )
+    params = resolve_parameters(own, request.params)
+    schema = own.parameters
     if schema is None:
         fields = flatten(request.params)
     else:
@@ -145,7 +186,14 @@ def baseline_of(request: Request) -> BaselineRequest:
         # Empty mappings and lists are leaves, but not single values.
         if not isinstance(value, Mapping | list):
             defaults[path] = value
-    return BaselineRequest(request, params, defaults, _placeholders(request))
+    operations = (own, *others)
+    return BaselineRequest(
+        request,
+        operations,
+        params,
+        defaults,
+        _placeholders(request),
+    )
 
 
 def _placeholders(request: Request) -> frozenset[str]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pixmill.conditions import parse
 from pixmill.errors import ConfigError
 from pixmill.request.model import Request, Sweep
-from pixmill.request.registry import resolve_parameters
+from pixmill.request.registry import requested_operation, resolve_parameters
 from pixmill.request.sweep.axes import MAX_POINTS
 from pixmill.request.sweep.baseline import baseline_of
 from pixmill.request.sweep.groups import AxisSetting, Group, GroupReader
@@ -62,7 +62,7 @@ def _expand(
     request: Request,
 ) -> tuple[SweepPoints | None, Mistakes]:
     """Return the points, or None and every mistake that could be found."""
-    reader = GroupReader(baseline_of(request))
+    reader = GroupReader(baseline_of(request, _swept_req_keys(sweep)))
     groups = [
         reader.read(group, f"sweep.groups.{at}")
         for at, group in enumerate(sweep.groups)
@@ -103,6 +103,30 @@ def _expand(
     if mistakes:
         return None, mistakes
     return points, []
+
+
+def _swept_req_keys(sweep: Sweep) -> Iterable[str]:
+    """Yield the operations that groups name, however they spell it; wrong spellings are ignored here.
+
+    They are needed before the groups are read, as they decide what the other axes may be.
+    """
+    for group in sweep.groups:
+        for body in group.values():
+            for points in body if isinstance(body, list | tuple) else [body]:
+                if isinstance(points, Mapping):
+                    yield from _texts_in(points.get("req_key"))
+
+
+def _texts_in(spec: object) -> Iterable[str]:
+    """Yield the texts of a value, a list of them, `{label: …, value: …}` and `{choice: […]}`."""
+    if isinstance(spec, str):
+        yield spec
+    elif isinstance(spec, list | tuple):
+        for item in spec:
+            yield from _texts_in(item)
+    elif isinstance(spec, Mapping):
+        for name in ("value", "choice"):
+            yield from _texts_in(spec.get(name))
 
 
 def _read_conditions(sweep: Sweep) -> tuple[list[RowCondition], Mistakes]:
@@ -192,7 +216,7 @@ def _find_unsendable(points: SweepPoints, request: Request) -> Mistakes:
             continue
         try:
             sent = points.request_at(point, request)
-            resolve_parameters(sent.req_key, sent.params)
+            resolve_parameters(requested_operation(sent), sent.params)
         except KeyError as error:
             reason = f"it has no {error}"
         except ValidationError as error:

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pixmill.conditions import Condition
 from pixmill.request.canonical_json import JsonValue, canonical_json, json_text
 from pixmill.request.model import Request
-from pixmill.request.registry import resolve_parameters, with_field
+from pixmill.request.operations.operation import Operation
+from pixmill.request.registry import (
+    requested_operation,
+    resolve_parameters,
+    with_field,
+)
 from pixmill.text import to_nfc
 
 if TYPE_CHECKING:
@@ -127,9 +132,19 @@ class SweepPoints:
         Its `params` are resolved for its `req_key`, with the point's fields put in.
         """
         req_key = point.values.get("req_key", request.req_key)
+        sent = request.model_copy(update={"req_key": req_key})
         # Resolved first: defaults and their lists differ between operations.
-        params = self.params_at(point, resolve_parameters(req_key, request.params))
-        return request.model_copy(update={"req_key": req_key, "params": params})
+        resolved = resolve_parameters(requested_operation(sent), request.params)
+        params = self.params_at(point, resolved)
+        return sent.model_copy(update={"params": params})
+
+    def operations(self, request: Request) -> list[Operation]:
+        """Return the operations of the points, each once."""
+        names = (point.values.get("req_key", request.req_key) for point in self.points)
+        return [
+            requested_operation(request.model_copy(update={"req_key": name}))
+            for name in dict.fromkeys(names)
+        ]
 
     @property
     def columns(self) -> frozenset[str]:

@@ -22,9 +22,9 @@ TABLE = code_table(OUR_KEY)
         ([50500, 50501], Verdict.RETRY, "unknown"),
         ([50429], Verdict.THROTTLE_RATE, "no"),
         ([50430], Verdict.THROTTLE_CONCURRENCY, "no"),
-        ([50400, 30403, 30404], Verdict.STOP, "no"),
-        ([50204, 50215], Verdict.FAILED, "no"),
-        ([50200], Verdict.FAILED, "unknown"),
+        ([50400, 30403, 30404, 50204], Verdict.STOP, "no"),
+        ([50200, 50215], Verdict.FAILED, "no"),
+        ([50220], Verdict.RETRY, "no"),
     ],
 )
 @pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
@@ -158,9 +158,6 @@ def test_an_operation_has_its_own_rows_over_the_common_ones() -> None:
             "50500", 500, code_table("not_registered"), has_error_body=False
         ).verdict
         is Verdict.RETRY
-    )
-    assert code_table("i2i_inpainting")["201304"] == CodePolicy(
-        Verdict.FAILED, "unknown"
     )
     assert code_table("jimeng_i2i_v30")["50429"] == TABLE["50429"]
 

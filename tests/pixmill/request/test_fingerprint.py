@@ -17,17 +17,28 @@ from pixmill.request.fingerprint import (
     url_list,
     without_params,
 )
-from tests.golden.regenerate import CASES, key_of, seed_of
+from pixmill.request.model import Request
+from pixmill.request.operations import OPERATIONS
+from tests.golden.regenerate import (
+    CASES,
+    OPERATION_PARAMS,
+    key_of,
+    operation_cases,
+    operation_key,
+    seed_of,
+)
 
-GOLDEN = json.loads(
-    (Path(__file__).parents[2] / "golden" / "keys.json").read_text(encoding="utf-8")
+FOLDER = Path(__file__).parents[2] / "golden"
+GOLDEN = json.loads((FOLDER / "keys.json").read_text(encoding="utf-8"))
+OPERATION_GOLDEN = json.loads(
+    (FOLDER / "operation_keys.json").read_text(encoding="utf-8")
 )
 REQ_KEY = "high_aes_scheduler_svr_controlnet_v2.0"
 URL = url_list(["https://images.example.com/cat.jpg"])
 
 
 def shape(**params: Any) -> RequestShape:
-    return request_shape("CVProcess", REQ_KEY, params)
+    return request_shape(Request(req_key=REQ_KEY, params=params))
 
 
 def key(prompt: str = "a cat", seed: int = 1, image: str = URL, **params: Any) -> str:
@@ -42,6 +53,23 @@ def test_keys_and_seeds_of_released_versions_never_change(
 ) -> None:
     """C13: with another key everything would be paid for again."""
     assert {"key": key_of(case), "seed": seed_of(case)} == golden
+
+
+@pytest.mark.parametrize(
+    ("case", "golden"),
+    list(zip(operation_cases(), OPERATION_GOLDEN, strict=True)),
+    ids=lambda case: case["req_key"],
+)
+def test_keys_of_every_operation_never_change(
+    case: dict[str, Any], golden: dict[str, Any]
+) -> None:
+    """C13."""
+    found = {"req_key": case["req_key"], "key": operation_key(case)}
+    assert found == golden
+
+
+def test_every_operation_has_pinned_keys() -> None:
+    assert {REQ_KEY, *OPERATION_PARAMS} == set(OPERATIONS)
 
 
 def test_numbers_that_are_equal_make_equal_keys() -> None:

@@ -199,12 +199,12 @@ def test_ids_stay_when_an_axis_is_added_at_its_default(
 
 
 def test_job_keys_stay_when_an_axis_is_added_at_its_default() -> None:
-    plain = request_shape("CVProcess", REQUEST.req_key, REQUEST.params)
+    plain = request_shape(REQUEST)
     for point in (
         sweep := made({"grid": {path: [value] for path, value in DEFAULTS.items()}})
     ).points:
         sent = sweep.request_at(point, REQUEST)
-        assert request_shape("CVProcess", sent.req_key, sent.params) == plain
+        assert request_shape(sent) == plain
 
 
 def test_ids_of_released_versions_never_change() -> None:
