@@ -39,6 +39,13 @@ def check_base_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def check_url_path(path: str) -> str:
+    """Return the path of a URL, without a slash at its end."""
+    if not path.startswith("/") or not path.isprintable() or set(path) & set("?# "):
+        raise ValueError("must be the path of a URL such as /volcv/v1, without a query")
+    return path.rstrip("/") or "/"
+
+
 def check_scheduler(address: str) -> str:
     """Return the address of a Dask scheduler: a scheme, a host and a port."""
     parts = urlsplit(address)
@@ -109,6 +116,7 @@ Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0)]
 TimeZone = Annotated[str, AfterValidator(check_time_zone)]
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
+UrlPath = Annotated[str, AfterValidator(check_url_path)]
 Scheduler = Annotated[str, AfterValidator(check_scheduler)]
 VariableName = Annotated[str, AfterValidator(check_variable_name)]
 LocalPath = Annotated[str, AfterValidator(local_path)]

@@ -31,6 +31,7 @@ from pixmill.config.field_types import (
     Share,
     StorePlace,
     TimeZone,
+    UrlPath,
     VariableName,
 )
 from pixmill.request.model import Request, Section, Seed, Sweep
@@ -106,6 +107,8 @@ class Provider(Section):
     kind: Literal["simulator", "gateway", "volcengine"] = "simulator"
     base_url: BaseUrl | None = None
     """Required for a gateway, which has no address of its own."""
+    path: UrlPath = "/volcv/v1"
+    """The path of a gateway at which it takes the calls; the query names the action."""
     account: str | None = None
     """Label of the account that limits and money belong to; `None` is the kind."""
     api_key_env: VariableName = "PIXMILL_API_KEY"
@@ -122,6 +125,12 @@ class Limits(Section):
     """Calls in flight; `auto` finds the limit by itself."""
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120
     """Total time of one call. Three times as long a claim is believed that nobody can check."""
+    poll_qps: Annotated[float, Field(gt=0)] = 10
+    """Polls per second, of all the tasks of one process together."""
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 2
+    """The longest pause between two polls of a task, except for the first."""
+    task_timeout_seconds: Annotated[float, Field(gt=0, le=43_200)] = 600
+    """How long a run waits for a task, from its submit; then the next run asks for it."""
 
 
 class CodeRule(Section):

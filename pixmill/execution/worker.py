@@ -289,7 +289,6 @@ def open_client_of(config: Config, endpoint: Endpoint) -> Client:
     return open_client(
         config.provider,
         config.limits,
-        config.request,
         concurrency=config.concurrency,
         base_url=endpoint.base_url,
         api_key=endpoint.api_key,

@@ -1,10 +1,12 @@
 """The provider client: one call is one HTTP attempt, and whatever comes of it is a `Response`."""
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 from urllib.parse import urlencode, urlsplit
@@ -22,14 +24,13 @@ from pixmill.provider.credentials import (
     simulator_key,
     volc_keys,
 )
-from pixmill.provider.error_codes import Verdict, code_table
+from pixmill.provider.error_codes import CodeTable, Verdict, code_table
 from pixmill.provider.responses import Response, no_answer, not_sent, read_answer
 from pixmill.provider.signing import sign
+from pixmill.provider.task_responses import read_result, read_submit
 from pixmill.redaction import MASK, SHORTEST, mask_secrets
-from pixmill.request.model import Request
 
 API_VERSION = "2022-08-31"
-GATEWAY_PATH = "/volcv/v1"
 VOLCENGINE_PATH = "/"
 VOLCENGINE_URL = "https://visual.volcengineapi.com"
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -47,6 +48,26 @@ _TEXTS = ("code", "message", "request_id", "rephraser_result")
 """Fields of a response that hold what the provider says."""
 
 
+class Action(StrEnum):
+    """What a call asks the service to do, as its query says it."""
+
+    PROCESS = "CVProcess"
+    """Answer with the images."""
+    SUBMIT = "CVSync2AsyncSubmitTask"
+    """Start a task, and answer with its id."""
+    RESULT = "CVSync2AsyncGetResult"
+    """Say what became of a task."""
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query parameters of a call."""
+        return {"Action": str(self), "Version": API_VERSION}
+
+
+Reader: TypeAlias = Callable[[Reply, CodeTable], Response]
+"""Says what a reply means under the table of an operation."""
+
+
 @dataclass(frozen=True)
 class Bearer:
     """A gateway's key."""
@@ -58,8 +79,8 @@ class Bearer:
         """What goes over the wire as it is, so that an answer may repeat it."""
         return (self.key,)
 
-    def headers(self, _body: bytes) -> Mapping[str, str]:
-        """Return the Authorization header, which is the same for every body."""
+    def headers(self, _action: Action, _body: bytes) -> Mapping[str, str]:
+        """Return the Authorization header, which is the same for every call."""
         return {"Authorization": f"Bearer {self.key.reveal()}"}
 
 
@@ -70,7 +91,6 @@ class Signature:
     keys: VolcKeys
     host: str
     path: str
-    query: Mapping[str, str]
 
     @property
     def sent_secrets(self) -> tuple[Secret, ...]:
@@ -80,14 +100,14 @@ class Signature:
         access_key, _, token = self.keys
         return (access_key, token) if token else (access_key,)
 
-    def headers(self, body: bytes) -> Mapping[str, str]:
-        """Return headers whose signature covers exactly `body`, from now on for some minutes."""
+    def headers(self, action: Action, body: bytes) -> Mapping[str, str]:
+        """Return headers whose signature covers exactly `action` and `body`, for some minutes."""
         access_key, secret_key, token = self.keys
         return sign(
             "POST",
             self.host,
             self.path,
-            self.query,
+            action.query,
             body,
             access_key=access_key.reveal(),
             secret_key=secret_key.reveal(),
@@ -101,7 +121,7 @@ AuthScheme: TypeAlias = Bearer | Signature
 
 
 class Client:
-    """Calls one provider at `url`. Threads may share it; `open_client` makes it.
+    """Calls one provider at `url`, without a query. Threads may share it; `open_client` makes it.
 
     `load_auth` finds the keys: when the client is made, and again when they are refused. `codes` is
     `retry.codes`.
@@ -130,9 +150,38 @@ class Client:
         No fault of provider or network raises. Where a refused key has been replaced since, the
         verdict is to retry.
         """
+        return self._ask(Action.PROCESS, body, req_key, read_answer)
+
+    def submit(self, body: bytes, req_key: str) -> Response:
+        """Start a task once and return what came of that, as `call` does.
+
+        The verdict is SUBMITTED where the provider has given the task an id.
+        """
+        return self._ask(Action.SUBMIT, body, req_key, read_submit)
+
+    def poll(self, req_key: str, task_id: str, options: str) -> Response:
+        """Ask what became of a task, which is free to repeat, and return the answer.
+
+        `options` is a JSON object: how the images are delivered. The verdict is RUNNING where
+        nothing says that the task has ended.
+        """
+        # The service wants these options as a text that holds JSON.
+        asked = {"req_key": req_key, "task_id": task_id, "req_json": options}
+        body = json.dumps(asked, allow_nan=False).encode()
+        read = partial(read_result, task_id=task_id)
+        answer = self._ask(Action.RESULT, body, req_key, read)
+        has_new_key = (
+            answer.verdict is Verdict.RETRY and answer.http_status in _REJECTING
+        )
+        # Without an answer, or with one to a key that has been replaced since, nothing is known.
+        if answer.http_status is None or has_new_key:
+            return replace(answer, verdict=Verdict.RUNNING, task_id=task_id)
+        return answer
+
+    def _ask(self, action: Action, body: bytes, req_key: str, read: Reader) -> Response:
         # Kept for this call: another thread may load other keys while it is under way.
         auth = self._auth
-        request = self._request(body, auth)
+        request = self._request(action, body, auth)
         try:
             reply = self._transport.send(
                 request, deadline=self._timeout, max_bytes=MAX_ANSWER_BYTES
@@ -142,7 +191,7 @@ class Client:
         except AnswerUnknown as error:
             return no_answer(error)
         masked = _without_secrets(reply, auth)
-        response = _without_escaped_keys(read_answer(masked, self._table(req_key)))
+        response = _without_escaped_keys(read(masked, self._table(req_key)))
         is_rejected = (
             response.verdict is Verdict.STOP
             and response.http_status in _REJECTING
@@ -157,16 +206,18 @@ class Client:
         """Close the connections; for when no call is under way."""
         self._transport.close()
 
-    def _request(self, body: bytes, auth: AuthScheme) -> PreparedRequest:
+    def _request(
+        self, action: Action, body: bytes, auth: AuthScheme
+    ) -> PreparedRequest:
         # Filled in by hand: `prepare` spends longer on URL, hooks and cookies than all the rest
         # here takes.
         request = PreparedRequest()
         request.method = "POST"
-        request.url = self.url
+        request.url = f"{self.url}?{urlencode(action.query)}"
         request.body = body
         headers = {
             **_HEADERS,
-            **auth.headers(body),
+            **auth.headers(action, body),
             "Content-Length": str(len(body)),
         }
         request.headers = CaseInsensitiveDict(headers)
@@ -209,26 +260,24 @@ def _without_escaped_keys(response: Response) -> Response:
 def open_client(
     provider: Provider,
     limits: Limits,
-    request: Request,
     *,
     concurrency: int,
     base_url: str | None = None,
     api_key: Secret | str | None = None,
     codes: Mapping[str, CodeRules] | None = None,
 ) -> Client:
-    """Return a client for the operation of `request`, with connections for `concurrency` threads.
+    """Return a client with connections for `concurrency` threads.
 
     `base_url` and the Bearer key `api_key` take the place of what the config says: the embedded
     simulator has its own. `codes` is `retry.codes`. Raises ConfigError where an address or a key is
     missing or unusable.
     """
-    query = {"Action": request.operation, "Version": API_VERSION}
     is_volcengine = provider.kind == "volcengine"
-    path = VOLCENGINE_PATH if is_volcengine else GATEWAY_PATH
+    path = VOLCENGINE_PATH if is_volcengine else provider.path
     url = _base_url(provider, base_url) + path
-    load_auth = partial(_load_auth, provider, url, query, api_key)
+    load_auth = partial(_load_auth, provider, url, api_key)
     return Client(
-        f"{url}?{urlencode(query)}",
+        url,
         load_auth,
         limits.timeout_seconds,
         codes,
@@ -249,11 +298,11 @@ def _base_url(provider: Provider, override: str | None) -> str:
 
 
 def _load_auth(
-    provider: Provider, url: str, query: Mapping[str, str], api_key: Secret | str | None
+    provider: Provider, url: str, api_key: Secret | str | None
 ) -> AuthScheme:
     if provider.kind == "volcengine":
         parts = urlsplit(url)
-        return Signature(volc_keys(), parts.netloc, parts.path, query)
+        return Signature(volc_keys(), parts.netloc, parts.path)
     if api_key is not None:
         return Bearer(api_key if isinstance(api_key, Secret) else Secret(api_key))
     if provider.kind == "simulator":

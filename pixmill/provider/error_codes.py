@@ -41,6 +41,10 @@ class Verdict(StrEnum):
     """No job can succeed until somebody fixes credentials, entitlement, account or address."""
     IN_DOUBT = "in_doubt"
     """It may have been charged, and no usable answer came back."""
+    SUBMITTED = "submitted"
+    """The task was started: its result is to be asked for."""
+    RUNNING = "running"
+    """The task is not known to have ended: ask again later."""
 
 
 class CodePolicy(NamedTuple):

@@ -1,23 +1,31 @@
 """Reads a provider's reply into a `Response`: code first, then HTTP status, and never an exception.
 
-Everything in a reply is foreign: texts are cut to size and cleaned, types are checked, and what
-can't be used is left out. Shapes: the service's own body, the same inside `Result`, the OpenAPI
-gateway's `ResponseMetadata.Error`, and the `{"error": …}` of OpenAI-like gateways.
+`answer_body` reads the shapes that bodies come in; `task_responses` the answers about tasks, which are made of the
+same parts.
 """
 
 import base64
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pixmill.errors import AnswerUnknown, NotSent
 from pixmill.http.address_policy import MAX_URL_CHARACTERS
 from pixmill.http.transport import Reply
+from pixmill.provider.answer_body import (
+    MESSAGE_CHARS,
+    Statement,
+    as_code,
+    as_mapping,
+    clean_text,
+    one_line,
+    parse_json,
+    read_statement,
+)
 from pixmill.provider.durations import milliseconds, retry_after_seconds
 from pixmill.provider.error_codes import CodeTable, Verdict, classify
 from pixmill.request.operations.operation import Charged
@@ -29,26 +37,11 @@ Image = TypeVar("Image", str, bytes)
 RAW_BYTES = 64 * 1024
 """How much of a body an answer keeps."""
 
-_MESSAGE_CHARS = 500
-_NAME_CHARS = 128
-"""Of codes and request ids."""
-
-_TEXT_CHARS = 20_000
-"""Of a rewritten prompt."""
-
-_LARGE_BODY = 1024 * 1024
-_MOST_VALUES = 200_000
-"""Values in a large body that are parsed: beyond that a few MiB of text become gigabytes of
-objects.
-"""
-
 MOST_IMAGES = 32
 """Images of one answer that are taken, by URL and inside it each: no operation is documented to
 give more than 15.
 """
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-"""What a JSON text can hold, but no UTF-8 file and no database."""
 _BASE64_RUN = re.compile(rb"(?<![A-Za-z0-9+/=\\])[A-Za-z0-9+/=\\]{1024,}")
 """An image in a body. The look-behind keeps the search linear: a run is measured once, from its
 start.
@@ -72,7 +65,8 @@ class Response:
     code: str | None = None
     """The provider's, or one of ours:
 
-    `no_image`, `broken_answer`, `http_504`, `not_sent`, `no_answer`.
+    `no_image`, `broken_answer`, `http_504`, `not_sent`, `no_answer`, and of tasks `no_task_id`,
+    `not_passed_on`, `task_not_found`, `task_expired`, `task_failed`.
     """
 
     message: str | None = None
@@ -90,6 +84,9 @@ class Response:
     inline_images: tuple[bytes, ...] = field(default=(), repr=False)
     """Images that came inside the answer, not yet looked at."""
 
+    task_id: str | None = None
+    """The task at the provider that the answer is about, where it is about one."""
+
     rephraser_result: str | None = field(default=None, repr=False)
     """The prompt as the provider rewrote it."""
 
@@ -103,19 +100,20 @@ class Response:
     """The body without images, cut to `RAW_BYTES`."""
 
 
-class _Statement(NamedTuple):
-    """What a body says: the codes in it, the first one leading, and the service's own fields."""
-
-    codes: tuple[str, ...]
-    message: str | None
-    request_id: str | None
-    is_error: bool
-    fields: Mapping[str, Any]
-
-
 def read_answer(reply: Reply, table: CodeTable) -> Response:
-    """Return what `reply` means under the `table` of an operation."""
-    statement = _statement(_parse_json(reply.body))
+    """Return what `reply` to a synchronous call means under the `table` of an operation."""
+    answer, statement = classify_reply(reply, table)
+    if answer.verdict is Verdict.SUCCEEDED:
+        return with_images(answer, as_mapping(statement.fields.get("data")))
+    return name_without_code(answer, reply)
+
+
+def classify_reply(reply: Reply, table: CodeTable) -> tuple[Response, Statement]:
+    """Return what a code, or else the status, says of `reply`, and all that its body says.
+
+    Of a success the images are still to be read.
+    """
+    statement = read_statement(parse_json(reply.body))
     code = next(
         (code for code in statement.codes if code in table),
         next(iter(statement.codes), None),
@@ -134,17 +132,23 @@ def read_answer(reply: Reply, table: CodeTable) -> Response:
         ),
         raw=_BASE64_RUN.sub(b"(image)", reply.body)[:RAW_BYTES],
     )
-    if policy.verdict is Verdict.SUCCEEDED:
-        return _with_images(answer, _mapping(statement.fields.get("data")))
-    if policy.verdict is Verdict.IN_DOUBT and 200 <= reply.status < 300:
+    return answer, statement
+
+
+def name_without_code(answer: Response, reply: Reply) -> Response:
+    """Return an answer that is no success, with a code of ours where it has none."""
+    if answer.verdict is Verdict.IN_DOUBT and 200 <= reply.status < 300:
         return _broken(answer, reply.body)
-    return answer if code else _name_after_status(answer)
+    return answer if answer.code else _name_after_status(answer)
 
 
 def not_sent(error: NotSent) -> Response:
     """Return the answer that stands for a call of which no byte left this machine."""
     return Response(
-        Verdict.RETRY, "no", code="not_sent", message=_line(str(error), _MESSAGE_CHARS)
+        Verdict.RETRY,
+        "no",
+        code="not_sent",
+        message=one_line(str(error), MESSAGE_CHARS),
     )
 
 
@@ -154,18 +158,19 @@ def no_answer(error: AnswerUnknown) -> Response:
         Verdict.IN_DOUBT,
         "unknown",
         code="no_answer",
-        message=_line(str(error), _MESSAGE_CHARS),
+        message=one_line(str(error), MESSAGE_CHARS),
     )
 
 
-def _with_images(answer: Response, data: Mapping[str, Any]) -> Response:
+def with_images(answer: Response, data: Mapping[str, Any]) -> Response:
+    """Return a success with the images in its `data`; one without any has failed."""
     urls = tuple(_first(_usable_urls(data.get("image_urls"))))
     texts = data.get("binary_data_base64")
     decoded = map(_decode_base64, texts if isinstance(texts, list) else ())
     # What can't be decoded is no image, and nothing else in the answer is worse for it.
     images = tuple(_first(filter(None, decoded)))
     if urls or images:
-        rephrased = _text(data.get("rephraser_result"))
+        rephrased = clean_text(data.get("rephraser_result"))
         return replace(
             answer, image_urls=urls, inline_images=images, rephraser_result=rephrased
         )
@@ -176,12 +181,13 @@ def _with_images(answer: Response, data: Mapping[str, Any]) -> Response:
 
 
 def _why_no_image(data: Mapping[str, Any]) -> str:
-    algorithm = _mapping(data.get("algorithm_base_resp"))
-    code = _code(algorithm.get("status_code"))
+    algorithm = as_mapping(data.get("algorithm_base_resp"))
+    code = as_code(algorithm.get("status_code"))
     if code in (None, "0"):
         return "the provider reported success, but sent no image"
     reason = (
-        _line(algorithm.get("status_message"), _MESSAGE_CHARS // 2) or "no reason given"
+        one_line(algorithm.get("status_message"), MESSAGE_CHARS // 2)
+        or "no reason given"
     )
     return f"the provider reported success, but sent no image: algorithm error {code}, {reason}"
 
@@ -211,60 +217,6 @@ def _name_after_status(answer: Response) -> Response:
         code=f"http_{answer.http_status}",
         message=f"HTTP {answer.http_status}: {said}",
     )
-
-
-def _parse_json(body: bytes) -> object:
-    if (
-        len(body) > _LARGE_BODY
-        and sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES
-    ):
-        return None
-    try:
-        # One bad byte in a text must not lose a picture that was paid for.
-        return json.loads(body.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _statement(body: object) -> _Statement:
-    outer = _mapping(body)
-    metadata = _mapping(outer.get("ResponseMetadata"))
-    fields = _mapping(outer.get("Result")) or outer
-    request_id = _line(fields.get("request_id"), _NAME_CHARS) or _line(
-        metadata.get("RequestId"), _NAME_CHARS
-    )
-    if refusal := _mapping(metadata.get("Error")):
-        codes = _codes(refusal.get("Code"), refusal.get("CodeN"))
-        return _Statement(
-            codes,
-            _message(refusal.get("Message")),
-            request_id,
-            is_error=True,
-            fields={},
-        )
-    error = fields.get("error")
-    named = _mapping(error)
-    return _Statement(
-        codes=_codes(fields.get("code"), named.get("code"), named.get("type")),
-        message=_message(fields.get("message"))
-        or _message(named.get("message"))
-        or _message(error),
-        request_id=request_id,
-        is_error=bool(error),
-        fields=fields,
-    )
-
-
-def _codes(*values: object) -> tuple[str, ...]:
-    return tuple(code for code in map(_code, values) if code is not None)
-
-
-def _code(value: object) -> str | None:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    return _line(value, _NAME_CHARS)
 
 
 def _usable_urls(values: object) -> Iterator[str]:
@@ -308,36 +260,5 @@ def _salvage_urls(body: bytes) -> Iterator[str]:
         match = _NEXT_STRING.match(body, position)
         if match is None:
             return
-        yield from _usable_urls([_parse_json(match[1])])
+        yield from _usable_urls([parse_json(match[1])])
         position = match.end()
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _message(value: object) -> str | None:
-    return _line(value, _MESSAGE_CHARS)
-
-
-def _line(value: object, limit: int) -> str | None:
-    """Return a text as one line without control, direction and other invisible characters, or
-    `None`.
-    """
-    if not isinstance(value, str):
-        return None
-    text = value[: 4 * limit]
-    if not text.isprintable():
-        text = "".join(
-            character if character.isprintable() else " " for character in text
-        )
-    return " ".join(text.split())[:limit] or None
-
-
-def _text(value: object) -> str | None:
-    """Return a text that may have several lines, without what no database can store, or `None`."""
-    return (
-        _UNSTORABLE.sub("", value[:_TEXT_CHARS]) or None
-        if isinstance(value, str)
-        else None
-    )

@@ -63,7 +63,6 @@ def started(
         client = open_client(
             settings.provider,
             settings.limits,
-            settings.request,
             concurrency=settings.concurrency,
         )
         stop = StopSignal()

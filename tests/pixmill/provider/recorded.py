@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, Self
 
 from pixmill.config.model import Limits, Provider
 from pixmill.provider.client import Client, open_client
-from pixmill.request.model import Request
 from tests.faulty_server import FaultyServer, Peer, message
 
 REQ_KEY = "high_aes_scheduler_svr_controlnet_v2.0"
@@ -62,7 +61,6 @@ def opened(
     client = open_client(
         Provider.model_validate({"kind": kind, "base_url": configured_url}),
         Limits(timeout_seconds=seconds),
-        Request(),
         concurrency=4,
         **options,
     )

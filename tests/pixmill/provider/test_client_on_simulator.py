@@ -13,7 +13,6 @@ import pytest
 from pixmill.config.model import Limits, Provider
 from pixmill.provider.client import open_client
 from pixmill.provider.error_codes import Verdict
-from pixmill.request.model import Request
 from pixmill.simulator import run_simulator
 from tests.pixmill.provider.recorded import REQ_KEY, opened
 
@@ -94,7 +93,6 @@ def test_the_embedded_simulator_is_called_with_its_own_address_and_key(
         client = open_client(
             Provider(),
             Limits(),
-            Request(),
             concurrency=2,
             base_url=simulator.base_url,
             api_key=simulator.bearer_key,

@@ -184,5 +184,7 @@ def test_verdicts_are_words_that_survive_storage() -> None:
         "failed",
         "stop",
         "in_doubt",
+        "submitted",
+        "running",
     ]
     assert pickle.loads(pickle.dumps(Verdict.IN_DOUBT)) is Verdict.IN_DOUBT
