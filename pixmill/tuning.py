@@ -349,3 +349,56 @@ BUCKET_BACKOFF = Backoff(first=0.05, cap=30.0)
 Between these attempts, drawn from nothing to this bound: it spreads writers of the same object.
 More: publications take longer. Less: writers keep getting in each other's way.
 """
+
+# Asynchronous operations
+
+SUBMIT_THREADS = 4
+"""threads
+
+That start the tasks of one `req_key`: a submit takes a tenth of a second, and the task keeps no
+thread.
+More: threads that have nothing to do. Less: a large account is filled more slowly.
+"""
+
+POLL_THREADS = 4
+"""threads
+
+That ask for results, of all tasks of a process.
+More: threads that have nothing to do. Less: slow answers delay the next polls.
+"""
+
+POLL_STEP = 1 / 30
+"""share of the usual duration
+
+Between two polls of a task after the first, which comes after the usual duration, though never
+more than `limits.poll_seconds`.
+More: ended tasks keep their slot for longer. Less: more polls find a task that still works.
+"""
+
+EARLIER_POLL = 0.98
+"""share of the duration
+
+What a duration counts as where the first poll found the task done: it may have been for long.
+More: the first poll stays late after operations became quicker. Less: it comes too early.
+"""
+
+DURATIONS_KEPT = 20
+"""tasks
+
+Whose median duration is the usual one of their `req_key`.
+More: a change of pace is noticed late. Less: chance moves the first poll about.
+"""
+
+NOT_FOUND_SECONDS = 30.0
+"""seconds
+
+After its submit in which a task that the provider does not know yet is asked for again.
+More: a lost task keeps its slot for longer. Less: one that is only slow to appear is in doubt.
+"""
+
+POLL_BACKOFF = Backoff(first=1.0, cap=30.0)
+"""seconds
+
+Before a poll that brought no answer about the task is made again, drawn from nothing to this bound.
+More: results come later after an outage. Less: an outage meets more polls.
+"""

@@ -36,6 +36,7 @@ class SentCall(NamedTuple):
     """A call that was made: with which seed, when, and what came of it."""
 
     seed: int | None
+    """`None` where the operation has none."""
     sent_at: int
     """Microseconds since 1970 UTC."""
     queue_ms: float
@@ -100,6 +101,7 @@ def build_attempt(
     now = now_micros()
     return Attempt(
         job_key=item.job.key,
+        # Who has started a task pays for it, whoever asks for its result.
         run_id=claim.task.run_id if claim.task else run_id,
         provider=config.provider.kind,
         account=config.account,
@@ -126,7 +128,8 @@ def build_attempt(
         rerolls=claim.rerolls + redrawn,
         attempt=claim.attempts,
         answer=response.raw,
-        image_count=len(response.image_urls) or len(response.inline_images) or None,
+        task_id=response.task_id,
+        image_count=len(urls or response.inline_images) or None,
         outcome_run=run_id,
     )
 
@@ -146,6 +149,7 @@ def in_doubt_by(error: Exception, response: Response | None = None) -> Response:
         http_status=response.http_status if response else None,
         request_id=response.request_id if response else None,
         image_urls=response.image_urls if response else (),
+        task_id=response.task_id if response else None,
     )
 
 

@@ -62,6 +62,8 @@ class Progress(NamedTuple):
     """Why nothing more is sent, `None` while the run works."""
     is_out: bool = False
     """Whether the service is down, and only single calls look whether it is back."""
+    tasks: int = 0
+    """How many of those in flight are tasks that work at the provider."""
 
     @property
     def eta_seconds(self) -> float | None:
@@ -97,12 +99,16 @@ class RunCounters:
             return 100.0
         return 100.0 * sum(self.done.values()) / self.to_pay
 
-    def record_call(self, code: str | None, *, success: bool, charged: bool) -> None:
-        """Count one HTTP call."""
+    def record_call(self) -> None:
+        """Count one HTTP call; polls are none."""
         with self._lock:
             self.calls += 1
-            self.charged += charged
             self._ends.append(time.monotonic())
+
+    def record_answer(self, code: str | None, *, success: bool, charged: bool) -> None:
+        """Count what came of a call, which of a task is known when that has ended."""
+        with self._lock:
+            self.charged += charged
             if not success:
                 self.codes[code or "unknown"] += 1
 
@@ -146,6 +152,7 @@ class RunCounters:
         rate: float | None = None,
         images_waiting: int = 0,
         is_out: bool = False,
+        tasks: int = 0,
     ) -> Progress:
         """What the run looks like now.
 
@@ -167,4 +174,5 @@ class RunCounters:
             codes=self.frequent_codes(),
             stopping=stop.reason.reason if stop.reason else None,
             is_out=is_out,
+            tasks=tasks,
         )

@@ -1,5 +1,5 @@
-"""The queue between chunks and the threads that pay: jobs that may go now, and jobs
-that wait out a pause.
+"""The queues between chunks and the threads that work: what may go now, and what waits
+out a pause.
 """
 
 import heapq
@@ -9,10 +9,15 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from pixmill.errors import PixmillError
 from pixmill.planning.jobs import Job
+
+if TYPE_CHECKING:
+    from pixmill.execution.lanes import Lane
+
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -54,37 +59,48 @@ class WorkItem(NamedTuple):
     """How often the service said in this run that it was asked too much."""
     queued_at: float
     """When it began to wait, by the monotonic clock."""
+    lane: "Lane"
+    """Where it waits, and whose limits it goes by."""
 
 
-class WorkQueue:
-    """Jobs that may go now, in order, and jobs that wait out a pause."""
+class WorkQueue(Generic[Item]):
+    """Items that may go now, in order, and items that wait out a pause."""
 
     def __init__(self) -> None:
-        self._ready: deque[WorkItem] = deque()
+        self._ready: deque[Item] = deque()
         # A heap by time; the number keeps equal times in order and items uncompared.
-        self._later: list[tuple[float, int, WorkItem]] = []
+        self._later: list[tuple[float, int, Item]] = []
         self._changed = threading.Condition()
         self._closed = False
         self._order = 0
 
-    def put(self, items: Sequence[WorkItem]) -> None:
-        """Add jobs that may go now. Raises PixmillError once closed: nobody would take them."""
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes nothing more, and hands out what it has without pauses."""
+        return self._closed
+
+    def put(self, items: Sequence[Item]) -> None:
+        """Add items that may go now. Raises PixmillError once closed: nobody would take them."""
         with self._changed:
             if self._closed:
                 raise PixmillError("the run has ended; nothing more is sent in it")
             self._ready.extend(items)
             self._changed.notify(len(items))
 
-    def put_delayed(self, item: WorkItem, seconds: float) -> None:
-        """Add a job that may go after a pause."""
+    def put_delayed(self, item: Item, seconds: float) -> bool:
+        """Add an item that may go after a pause. Return whether it was taken: not once closed."""
         with self._changed:
+            # Those who take may have ended by then.
+            if self._closed:
+                return False
             self._order += 1
             due = time.monotonic() + seconds
             heapq.heappush(self._later, (due, self._order, item))
             self._changed.notify()
+            return True
 
-    def take(self) -> WorkItem | None:
-        """Return the next job, waiting for one; `None` once closed and empty."""
+    def take(self) -> Item | None:
+        """Return the next item, waiting for one; `None` once closed and empty."""
         with self._changed:
             while True:
                 now = time.monotonic()

@@ -29,6 +29,12 @@ class Feedback(Enum):
     OK = auto()
     """The service did its work, whatever it made of the request."""
 
+    ACCEPTED = auto()
+    """The service took on a task, which keeps its slot."""
+
+    ENDED = auto()
+    """A task that was accepted has ended, or nobody waits for it any more."""
+
     RATE_LIMITED = auto()
     """Too many calls per second (50429)."""
 

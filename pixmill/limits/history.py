@@ -7,11 +7,11 @@ moved by `NOTABLE_CHANGE` of what they were told last.
 
 import logging
 from collections import Counter, deque
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from pixmill.tuning import CHANGES_KEPT, NOTABLE_CHANGE
+from pixmill.tuning import CHANGES_KEPT, NOTABLE_CHANGE, RATE_MARGIN
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,9 @@ class LimitChange(NamedTuple):
     cause: str
     """The provider's code, or one of the causes above."""
 
+    of: str = ""
+    """The `req_key` whose limit it is; empty for the limits that all synchronous calls share."""
+
     def describe(self) -> str:
         """The change in one line, without its time."""
         match self.what:
@@ -49,7 +52,8 @@ class LimitChange(NamedTuple):
                 change = f"{self.before:.0%} → {self.after:.0%} of the account"
             case _:
                 change = f"{self.before:g} → {self.after:g}"
-        return f"{self.what} {change}: {self.cause}"
+        of = f"{self.of}: " if self.of else ""
+        return f"{of}{self.what} {change}: {self.cause}"
 
 
 def changes_of(report: Mapping[str, Any]) -> list[LimitChange]:
@@ -59,9 +63,17 @@ def changes_of(report: Mapping[str, Any]) -> list[LimitChange]:
 
 
 class LimitHistory:
-    """The changes of one process's limits. The limiter locks."""
+    """The changes of one process's limits, those of the `req_key` `of` or, without, of all.
 
-    def __init__(self) -> None:
+    `clock` tells seconds. The limiter locks.
+    """
+
+    def __init__(self, of: str, clock: Callable[[], float]) -> None:
+        self._of = of
+        self._clock = clock
+        # For times of day: the clock says only how much later it is.
+        self._began_at = datetime.now(UTC)
+        self._began = clock()
         self._kept: deque[LimitChange] = deque(maxlen=CHANGES_KEPT)
         # By limit: what INFO and the history were told last.
         self._told: dict[str, float] = {}
@@ -73,10 +85,16 @@ class LimitHistory:
         """The newest notable changes, oldest first."""
         return tuple(self._kept)
 
-    def record(
-        self, at: datetime, what: str, before: float, after: float, cause: str
-    ) -> None:
-        """Record that a limit was `before` and is now `after`, which is another value."""
+    def record(self, what: str, before: float, after: float, cause: str) -> None:
+        """Record that a limit was `before` and is `after`, which may be the same."""
+        # Most answers change nothing.
+        if before == after:
+            return
+        before = _as_shown(what, before)
+        after = _as_shown(what, after)
+        # The climb is in steps that may be too small to be told.
+        if before == after:
+            return
         is_first = what not in self._told
         told = self._told.setdefault(what, before)
         is_cut = after < before
@@ -84,9 +102,9 @@ class LimitHistory:
             self._cuts[what] += 1
         self._lowest[what] = min(after, self._lowest.get(what, before))
         is_notable = abs(after - told) >= NOTABLE_CHANGE * told
-        change = LimitChange(
-            at.isoformat(timespec="seconds"), what, before, after, cause
-        )
+        at = self._began_at + timedelta(seconds=self._clock() - self._began)
+        when = at.isoformat(timespec="seconds")
+        change = LimitChange(when, what, before, after, cause, self._of)
         if not is_notable and not (is_first and is_cut):
             log.debug("%s", change.describe())
             return
@@ -100,9 +118,18 @@ class LimitHistory:
         """Return what a run's report says, with the `limits` that are in force now."""
         return {
             what.replace(" ", "_"): {
-                "now": now,
-                "lowest": self._lowest.get(what, now),
+                "now": _as_shown(what, now),
+                "lowest": self._lowest.get(what, _as_shown(what, now)),
                 "cuts": self._cuts[what],
             }
             for what, now in limits.items()
         } | {"changes": [change._asdict() for change in self.changes]}
+
+
+def as_limit(rate: float) -> float:
+    """Convert the internal `rate`, which keeps a safety margin, to the limit shown to users."""
+    return round(rate / RATE_MARGIN, 2)
+
+
+def _as_shown(what: str, value: float) -> float:
+    return as_limit(value) if what == RATE else value

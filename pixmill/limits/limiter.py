@@ -39,8 +39,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from enum import Enum, auto
 from typing import Any
 
 from pixmill.limits.circuit_breaker import BreakerState, CircuitBreaker
@@ -63,23 +61,15 @@ from pixmill.limits.history import (
     SHARE,
     LimitChange,
     LimitHistory,
+    as_limit,
 )
+from pixmill.limits.phases import LimiterPhase
 from pixmill.limits.rate import AdaptiveRateLimit
 from pixmill.limits.retry_budget import RetryBudget
 from pixmill.limits.usage_window import UsageWindow
-from pixmill.tuning import CALM_CALLS, RATE_MARGIN
+from pixmill.tuning import CALM_CALLS
 
 log = logging.getLogger(__name__)
-
-
-class LimiterPhase(Enum):
-    """What may go; see the module's table."""
-
-    NO_SHARE = auto()
-    FIRST_CALL = auto()
-    OPEN = auto()
-    OUTAGE = auto()
-    PROBING = auto()
 
 
 class CallLimiter:
@@ -89,7 +79,8 @@ class CallLimiter:
     number is trusted to know the account, and doubling up to 200 calls of 1 s would cost a run of
     10,000 a twentieth of its time. `probe_first` lets a single call through until one was answered
     by the service itself, so that a wrong key or a missing entitlement costs one call. `shared`:
-    nothing goes before `take` says what may. `wait` sleeps for seconds, or until the event is set.
+    nothing goes before `take` says what may. `of` is the `req_key` that these limits are for, where
+    they are not for all. `wait` sleeps for seconds, or until the event is set.
     """
 
     def __init__(
@@ -100,6 +91,7 @@ class CallLimiter:
         start: int | None = None,
         probe_first: bool = False,
         shared: bool = False,
+        of: str = "",
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[threading.Event, float | None], object] = threading.Event.wait,
     ) -> None:
@@ -128,10 +120,7 @@ class CallLimiter:
         self._usage = UsageWindow(is_idle=shared, now=clock())
         # Until when the provider asked to be left alone, which other processes are told.
         self._asked_until = clock()
-        self._history = LimitHistory()
-        # For times of day in the history: the clock says only how much later it is.
-        self._began_at = datetime.now(UTC)
-        self._began = clock()
+        self._history = LimitHistory(of, clock)
         self._turnstile = threading.Lock()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -179,8 +168,7 @@ class CallLimiter:
         """Return how the account's limits fared, as plain JSON values for a run's report."""
         with self._lock:
             slots = self._concurrency_limit.limit
-            limits = {RATE: as_limit(self._rate.rate), IN_FLIGHT: slots}
-            return self._history.summary(limits)
+            return self._history.summary({RATE: self._rate.rate, IN_FLIGHT: slots})
 
     # A call
 
@@ -194,6 +182,28 @@ class CallLimiter:
                 if call := self._go_in_turn(ready):
                     return call
         return None
+
+    def occupy(self) -> Permit:
+        """Take a slot for a task that is out already, whatever the limits say: nothing is sent."""
+        with self._lock:
+            beside = self._in_flight + self._share.used_by_others
+            self._in_flight += 1
+            self._usage.record_departure(self._in_flight)
+            return Permit(self._sent, self._clock(), beside, paced=False)
+
+    def confirm(self) -> None:
+        """Learn that the service has answered, so that the account works."""
+        if self._awaits_first_answer:
+            with self._lock:
+                self._awaits_first_answer = False
+                self._slot_freed.set()
+
+    def accept(self, call: Permit) -> None:
+        """Learn that the service has taken on a task: its slot is held until `release`."""
+        self.confirm()
+        with self._lock:
+            self._tell_breaker(call, Feedback.OK)
+            self._learn(call, Feedback.ACCEPTED, GROWTH)
 
     def release(
         self,
@@ -210,8 +220,9 @@ class CallLimiter:
         """
         with self._lock:
             self._in_flight -= 1
-            self._awaits_first_answer = self._awaits_first_answer and not answered
-            self._tell_breaker(call, feedback)
+            self._awaits_first_answer &= not answered
+            if feedback is not Feedback.ENDED:
+                self._tell_breaker(call, feedback)
             if feedback is None:
                 # Hand the unused turn to the next call, which may have reserved a later one.
                 self._rate.refund(self._clock())
@@ -254,12 +265,8 @@ class CallLimiter:
         """
         with self._lock:
             now = self._clock()
-            wants_nothing = self._usage.wants_nothing(self._sent)
-            if (
-                wants_nothing
-                and not self._in_flight
-                and not self._rate.has_reserved_turn
-            ):
+            is_busy = self._in_flight or self._rate.has_reserved_turn
+            if self._usage.wants_nothing(self._sent) and not is_busy:
                 self._usage.is_idle = True
                 self._share = NOTHING
                 return None
@@ -303,12 +310,12 @@ class CallLimiter:
                     self._sent,
                     now,
                 )
-                self._record(RATE, rate_before, self._rate.rate, ANOTHER_PROCESS)
-                slots_now = self._concurrency_limit.limit
-                self._record(IN_FLIGHT, slots_before, slots_now, ANOTHER_PROCESS)
-                self._record(
-                    SHARE, fraction_before, share.account_fraction, ANOTHER_PROCESS
-                )
+                for what, before, after in (
+                    (RATE, rate_before, self._rate.rate),
+                    (IN_FLIGHT, slots_before, self._concurrency_limit.limit),
+                    (SHARE, fraction_before, share.account_fraction),
+                ):
+                    self._history.record(what, before, after, ANOTHER_PROCESS)
             if share.hold:
                 self._rate.hold(share.hold, now)
             self._usage.begin(self._in_flight, self._sent, now)
@@ -402,9 +409,9 @@ class CallLimiter:
             return
         # As an operator sees it: one call at a time, or as many as before.
         if was_out:
-            self._record(IN_FLIGHT, 1, self._concurrency_limit.limit, RECOVERY)
+            self._history.record(IN_FLIGHT, 1, self._concurrency_limit.limit, RECOVERY)
         else:
-            self._record(IN_FLIGHT, self._concurrency_limit.limit, 1, OUTAGE)
+            self._history.record(IN_FLIGHT, self._concurrency_limit.limit, 1, OUTAGE)
 
     def _learn(self, call: Permit, feedback: Feedback, code: str) -> None:
         rate_before = self._rate.rate
@@ -422,29 +429,19 @@ class CallLimiter:
             case Feedback.FAULT:
                 # A service in trouble is not asked for more.
                 self._answers_without_fault = 0
-            case Feedback.OK:
+            case Feedback.OK | Feedback.ACCEPTED | Feedback.ENDED:
                 cause = GROWTH
-                self._answers_without_fault += 1
-                if self._answers_without_fault >= CALM_CALLS:
+                self._answers_without_fault += feedback is not Feedback.ENDED
+                is_calm = self._answers_without_fault >= CALM_CALLS
+                # A task that was accepted shows that the rate was right, and one that has ended
+                # that its slot was.
+                if is_calm and feedback is not Feedback.ENDED:
                     self._rate.grow(call, self._clock())
+                if is_calm and feedback is not Feedback.ACCEPTED:
                     self._concurrency_limit.grow(call, self._sent)
             case Feedback.TURNED_AWAY:
                 return
-        self._record(RATE, rate_before, self._rate.rate, cause)
-        self._record(IN_FLIGHT, slots_before, self._concurrency_limit.limit, cause)
-
-    def _record(self, what: str, before: float, after: float, cause: str) -> None:
-        if before == after:
-            return
-        if what == RATE:
-            before = as_limit(before)
-            after = as_limit(after)
-            if before == after:  # the climb is in steps too small to be told
-                return
-        at = self._began_at + timedelta(seconds=self._clock() - self._began)
-        self._history.record(at, what, before, after, cause)
-
-
-def as_limit(rate: float) -> float:
-    """Convert the internal `rate`, which keeps a safety margin, to the limit shown to users."""
-    return round(rate / RATE_MARGIN, 2)
+        self._history.record(RATE, rate_before, self._rate.rate, cause)
+        self._history.record(
+            IN_FLIGHT, slots_before, self._concurrency_limit.limit, cause
+        )

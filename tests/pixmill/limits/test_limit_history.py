@@ -6,7 +6,6 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.execution.status import read_status
 from pixmill.limits.feedback import Feedback
-from pixmill.limits.history import GROWTH, IN_FLIGHT, RATE, LimitHistory
+from pixmill.limits.history import GROWTH, IN_FLIGHT, RATE, LimitHistory, as_limit
 from pixmill.tuning import CHANGES_KEPT, FAULTS_TO_OPEN, NOTABLE_CHANGE
 from tests.conftest import ROOT, Project, run_config, simulator
 from tests.pixmill.limits.test_limiter_in_virtual_time import Hidden, Still, World
@@ -111,15 +110,15 @@ def test_the_swing_around_a_limit_that_stands_does_not_fill_the_log(
 def test_an_operator_is_never_more_than_a_notable_change_behind(seed: int) -> None:
     """Many small steps are told once they come to something, and start where the last one ended."""
     lot = random.Random(seed)
-    history = LimitHistory()
+    history = LimitHistory("", lambda: 0.0)
     value = 50.0
-    history.record(datetime.now(UTC), RATE, 100.0, value, "50429")
+    history.record(RATE, 100.0, value, "50429")
     for _ in range(300):
         before = value
         value *= lot.uniform(0.95, 1.06)
-        history.record(datetime.now(UTC), RATE, before, value, GROWTH)
+        history.record(RATE, before, value, GROWTH)
         seen = history.changes[-1].after
-        assert abs(value - seen) < NOTABLE_CHANGE * seen
+        assert abs(as_limit(value) - seen) < NOTABLE_CHANGE * seen
     changes = history.changes
     assert len(changes) <= CHANGES_KEPT
     for earlier, later in pairwise(changes):

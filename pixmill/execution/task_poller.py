@@ -1,0 +1,282 @@
+"""Asks the provider what became of the tasks that were started, until each has ended.
+
+A task holds its slot and no thread: a few threads take from a queue whichever is due. The first poll comes when tasks
+of its `req_key` are usually done, further ones in steps that are short beside that, and never more than
+`limits.poll_qps` a second go out for all tasks together: those that have to wait are asked in the order in which they
+were due. What a poll says:
+
+| the answer                             | what happens                                                         |
+|----------------------------------------|----------------------------------------------------------------------|
+| the task has ended, well or badly      | the outcome is settled as that of any call, and the slot is given back |
+| it works, or nothing says it has ended | it is asked for again, after a longer pause where there was no answer |
+| it is not known, right after its submit | it is asked for again                                               |
+| the account is rejected                | the run stops; the task is left to the next run                      |
+| any, after `task_timeout_seconds`      | it is left to the next run                                           |
+
+A task that is left stays `submitted` in the ledger, so that the next run asks for it and pays nothing.
+"""
+
+import logging
+import random
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from pixmill.config.model import Config
+from pixmill.errors import LedgerError, PixmillError
+from pixmill.execution.call_threads import CallThreads
+from pixmill.execution.outcomes import SentCall
+from pixmill.execution.progress import Outcome
+from pixmill.execution.settlement import Settlement
+from pixmill.execution.stop_reasons import credentials_rejected
+from pixmill.execution.stop_signal import StopSignal
+from pixmill.execution.work_queue import WorkItem, WorkQueue
+from pixmill.ledger import Claim, Ledger, Task
+from pixmill.ledger.schema import now_micros
+from pixmill.limits.feedback import Feedback, Permit
+from pixmill.provider.client import Client
+from pixmill.provider.error_codes import SUCCESS, Verdict
+from pixmill.provider.responses import Response
+from pixmill.provider.task_responses import TASK_NOT_FOUND
+from pixmill.tuning import (
+    DURATIONS_KEPT,
+    EARLIER_POLL,
+    NOT_FOUND_SECONDS,
+    POLL_BACKOFF,
+    POLL_STEP,
+    POLL_THREADS,
+)
+
+log = logging.getLogger(__name__)
+
+
+class RunningTask(NamedTuple):
+    """A task that works at the provider, and the slot that it holds."""
+
+    item: WorkItem
+    claim: Claim
+    permit: Permit
+    task_id: str
+    seed: int | None
+    sent_at: int
+    """When its submit was sent, in microseconds since 1970 UTC."""
+    queue_ms: float
+    """How long its job waited for that."""
+    began: float
+    """When that was by the monotonic clock; of a task of another process as far as the wall clocks agree."""
+    running_at: float | None = None
+    """When the last poll said that it works, by the monotonic clock."""
+    failures: int = 0
+    """Polls in a row that brought no answer about it."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since its submit."""
+        return time.monotonic() - self.began
+
+
+def resumed_task(
+    item: WorkItem, claim: Claim, task: Task, permit: Permit
+) -> RunningTask:
+    """Return the `task` that an earlier run or another process has started for a claimed job."""
+    age = max(0.0, (now_micros() - task.since) / 1e6)
+    return RunningTask(
+        item=item,
+        claim=claim,
+        permit=permit,
+        task_id=task.task_id,
+        seed=item.job.seed,
+        sent_at=task.since,
+        queue_ms=0.0,
+        began=time.monotonic() - age,
+    )
+
+
+class UsualDurations:
+    """How long tasks of each `req_key` usually take, in seconds. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[str, deque[float]] = {}
+
+    def of(self, req_key: str) -> float | None:
+        """Return the usual duration; `None` while none has been seen."""
+        with self._lock:
+            seen = self._seen.get(req_key)
+            return statistics.median(seen) if seen else None
+
+    def add(self, task: RunningTask) -> None:
+        """Note that a poll has just found `task` done."""
+        duration = task.age * EARLIER_POLL
+        if task.running_at is not None:
+            # Somewhere between the last two polls.
+            seen_running = task.running_at - task.began
+            duration = (seen_running + task.age) / 2
+        req_key = task.item.job.req_key
+        with self._lock:
+            seen = self._seen.setdefault(req_key, deque(maxlen=DURATIONS_KEPT))
+            seen.append(duration)
+
+
+class PollPace:
+    """Spaces polls evenly, `qps` a second at most. Thread-safe."""
+
+    def __init__(self, qps: float) -> None:
+        self._spacing = 1 / qps
+        self._lock = threading.Lock()
+        self._next = time.monotonic()
+
+    def reserve(self) -> float:
+        """Reserve the next turn; return the seconds until then."""
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self._spacing
+            return turn - now
+
+
+class TaskPoller:
+    """Polls the tasks of one run in this process. `jitter` returns a number in [0, 1)."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        ledger: Ledger,
+        client: Client,
+        settlement: Settlement,
+        stop: StopSignal,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._poll_seconds = config.limits.poll_seconds
+        self._timeout = config.limits.task_timeout_seconds
+        self._ledger = ledger
+        self._client = client
+        self._settlement = settlement
+        self._stop = stop
+        self._jitter = jitter
+        self._queue = WorkQueue[RunningTask]()
+        self._threads = CallThreads(self._work, POLL_THREADS, lambda: None)
+        self._pace = PollPace(config.limits.poll_qps)
+        self._usual = UsualDurations()
+        self._lock = threading.Lock()
+        self.tasks = 0
+        """How many tasks are polled now."""
+
+    def add(self, task: RunningTask) -> None:
+        """Poll `task` from now on, until it has ended or is left to another run."""
+        with self._lock:
+            self.tasks += 1
+        try:
+            self._threads.start_for(1)
+        except PixmillError as error:
+            # A machine without a thread: the task is on disk, and the next run asks for it.
+            self._stop.fail(error)
+            self._leave(task)
+            return
+        self._put(task, self._first_pause(task))
+
+    def close(self) -> None:
+        """Leave what still works to the next run, and wait for the threads to end."""
+        self._queue.close()
+        self._threads.join()
+
+    def _work(self) -> None:
+        while (task := self._queue.take()) is not None:
+            try:
+                self._poll(task)
+            except LedgerError as error:
+                self._stop.fail(error)
+                self._give_back(task, Outcome.SKIPPED)
+            except Exception as error:
+                self._settlement.note_bug(task.item, error)
+                self._leave(task)
+
+    def _poll(self, task: RunningTask) -> None:
+        if self._queue.is_closed:
+            self._leave(task)
+            return
+        job = task.item.job
+        time.sleep(self._pace.reserve())
+        answer = self._client.poll(
+            job.req_key, task.task_id, job.result_options or "{}"
+        )
+        if answer.code == TASK_NOT_FOUND and task.age < NOT_FOUND_SECONDS:
+            answer = replace(answer, verdict=Verdict.RUNNING)
+        match answer.verdict:
+            case Verdict.STOP:
+                self._stop.stop(credentials_rejected(answer))
+                self._leave(task)
+            case Verdict.RUNNING:
+                self._ask_again(task, answer)
+            case _:
+                self._end(task, answer)
+
+    def _ask_again(self, task: RunningTask, answer: Response) -> None:
+        if task.age > self._timeout:
+            log.info(
+                "%s still works at the provider; the next run asks for it",
+                task.item.job.label,
+            )
+            self._leave(task)
+            return
+        pause = self._step(task)
+        if answer.code in (SUCCESS, TASK_NOT_FOUND):
+            # The account works, so that other calls need not wait for the first outcome.
+            task.item.lane.limiter.confirm()
+            later = task._replace(running_at=time.monotonic(), failures=0)
+        else:
+            later = task._replace(failures=task.failures + 1)
+            pause += POLL_BACKOFF.pause(later.failures, self._jitter)
+        self._put(later, max(pause, answer.retry_after or 0.0))
+
+    def _end(self, task: RunningTask, answer: Response) -> None:
+        """Settle the outcome of a task that has ended, and give its slot back."""
+        if answer.verdict is Verdict.SUCCEEDED:
+            self._usual.add(task)
+        call = SentCall(task.seed, task.sent_at, task.queue_ms, task.age * 1000, answer)
+        try:
+            self._settlement.settle(task.item, task.claim, call)
+        finally:
+            self._release(task)
+
+    def _leave(self, task: RunningTask) -> None:
+        """Leave a task that works to whoever comes next."""
+        try:
+            self._ledger.release_task(task.item.job.key)
+        except LedgerError as error:
+            # Its owner is dead to others once this process has ended.
+            self._stop.fail(error)
+        self._give_back(task, Outcome.SKIPPED)
+
+    def _give_back(self, task: RunningTask, outcome: Outcome) -> None:
+        self._release(task)
+        self._settlement.end(task.item, outcome)
+
+    def _release(self, task: RunningTask) -> None:
+        with self._lock:
+            self.tasks -= 1
+        task.item.lane.limiter.release(task.permit, Feedback.ENDED, answered=True)
+
+    def _put(self, task: RunningTask, pause: float) -> None:
+        if not self._queue.put_delayed(task, pause):
+            self._leave(task)
+
+    def _first_pause(self, task: RunningTask) -> float:
+        """Return the seconds until a task is usually done, none for one that may have been for long."""
+        usual = self._usual.of(task.item.job.req_key)
+        expected = self._poll_seconds if usual is None else usual
+        return max(0.0, expected - task.age)
+
+    def _step(self, task: RunningTask) -> float:
+        """Return the seconds between two polls of a task that should be done by now."""
+        usual = self._usual.of(task.item.job.req_key)
+        step = self._poll_seconds
+        if usual is not None:
+            step = min(step, usual * POLL_STEP)
+        # Give or take a tenth: tasks that were started together are not asked for together.
+        return step * (0.9 + 0.2 * self._jitter())
