@@ -80,6 +80,50 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "change the row or the parameters; `pixmill retry --code no_image` pays again",
     ),
     OwnCode(
+        "no_task_id",
+        "in_doubt",
+        "unknown",
+        "a submit was answered with success, and the answer names no task",
+        "as `no_answer`",
+    ),
+    OwnCode(
+        "not_passed_on",
+        "skipped",
+        "unknown",
+        "a gateway answered a submit with something else than this API's body: it does not pass "
+        "asynchronous operations on",
+        "use a gateway that does, with its `provider.path`, or a synchronous operation",
+    ),
+    OwnCode(
+        "still_running",
+        "skipped",
+        "not yet",
+        "the task still worked at the provider when the run left it: after "
+        "`limits.task_timeout_seconds`, a second Ctrl-C or a kill",
+        "run the same command again: it asks for the result, and pays nothing",
+    ),
+    OwnCode(
+        "task_not_found",
+        "in_doubt",
+        "unknown",
+        "the provider does not know the task any more: it keeps results for 12 hours",
+        "as `no_answer`",
+    ),
+    OwnCode(
+        "task_expired",
+        "failed, or skipped where the run ended before its last try",
+        "unknown",
+        "the provider let the task expire before it was done",
+        "run again: it is submitted once more, in at most `retry.max_runs` runs",
+    ),
+    OwnCode(
+        "task_failed",
+        "failed",
+        "unknown",
+        "the provider ended the task without a result and without a code",
+        "change the row or the parameters; `pixmill retry --code task_failed` pays again",
+    ),
+    OwnCode(
         "image_pending",
         "succeeded",
         "yes",
