@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pixmill.cli.console import PLAIN_SECONDS, PeriodicLine, echo
-from pixmill.text import duration, in_words, money
+from pixmill.text import counted, duration, in_words, money
 from pixmill.threads import start_thread
 
 if TYPE_CHECKING:
@@ -108,15 +108,30 @@ def plain_line(now: "Progress") -> str:
         counts or "starting",
         f"{now.cached:,} cached",
         f"{now.in_flight} in flight",
+        *([f"{counted(now.tasks, 'task')} working"] if now.tasks else []),
         f"{now.rate:.1f} calls/s",
         _eta(now),
         *([f"cost {money(now.cost, now.currency)}"] if now.cost is not None else []),
         *([f"{now.images_waiting} images waiting"] if now.images_waiting else []),
         *(f"{code} × {count}" for code, count in now.codes),
         *([_OUT] if now.is_out else []),
-        *([now.stopping] if now.stopping else []),
+        *([_describe_stop(now)] if now.stopping else []),
     ]
     return " · ".join(parts)
+
+
+def _describe_stop(now: "Progress") -> str:
+    """Say why a run stops, and what it still waits for."""
+    calls = now.in_flight - now.tasks
+    waits = []
+    if calls or not now.tasks:
+        waits.append(f"finishing {counted(calls, 'call')} in flight")
+    if now.tasks:
+        tasks = counted(now.tasks, "task")
+        waits.append(
+            f"waiting for {tasks} at the provider; Ctrl-C again leaves them to the next run"
+        )
+    return f"stopping: {now.stopping}; {', '.join(waits)}"
 
 
 def block(now: "Progress") -> "RenderableType":
@@ -146,7 +161,9 @@ def block(now: "Progress") -> "RenderableType":
         if now.done[name]:
             outcomes.append(f"  {now.done[name]:,} {in_words(name)}", style)
     limits = Text(
-        f"{now.in_flight} of {now.limit} in flight  {now.rate:.1f} of {now.qps:g} calls/s"
+        f"{now.in_flight} of {now.limit} in flight"
+        + (f" ({counted(now.tasks, 'task')} working)" if now.tasks else "")
+        + f"  {now.rate:.1f} of {now.qps:g} calls/s"
         + (f"  {now.images_waiting} images on their way" if now.images_waiting else "")
         + (f"  {money(now.cost, now.currency)}" if now.cost is not None else ""),
         style="dim",
@@ -162,12 +179,7 @@ def block(now: "Progress") -> "RenderableType":
     if now.is_out:
         lines.append(Text(_OUT, style="bold yellow"))
     if now.stopping:
-        lines.append(
-            Text(
-                f"stopping: {now.stopping}; finishing {now.in_flight} calls in flight",
-                style="bold yellow",
-            )
-        )
+        lines.append(Text(_describe_stop(now), style="bold yellow"))
     return Group(*lines)
 
 

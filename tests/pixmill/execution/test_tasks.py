@@ -1,0 +1,215 @@
+"""Asynchronous operations on the simulator: started once, whatever happens, and asked for until they have ended."""
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pixmill.config.loading import load_config
+from pixmill.execution.prepare import prepare
+from tests.conftest import (
+    ROOT,
+    Project,
+    Simulated,
+    pay_for_chunks,
+    results,
+    run_config,
+    simulator,
+)
+from tests.pixmill.run_checks import ledger
+from tests.real_command import wait_until
+
+REQ_KEY = "jimeng_t2i_v31"
+RUN = "import sys; from tests.conftest import run_config; run_config(sys.argv[1])"
+
+
+def write_tasks(
+    project: Project, simulated: Simulated, rows: int, **changes: Any
+) -> str:
+    """Write a table of `rows` prompts, and a config that has each painted by a task."""
+    project.write_rows(
+        [{"id": f"r{at}", "text": f"a lighthouse {at}"} for at in range(rows)]
+    )
+    project.config["input"] = {
+        "path": str(project.folder / "pets.csv"),
+        "columns": {"prompt": "text"},
+    }
+    project.use_simulator(simulated)
+    project.write_config(
+        request={"req_key": REQ_KEY, "params": {"width": 512, "height": 512}},
+        limits={"poll_seconds": 0.05, "poll_qps": 1000},
+    )
+    return project.write_config(**changes)
+
+
+def submits(simulated: Simulated) -> Counter[str]:
+    """How often each request was charged, by its key on the bill."""
+    return Counter(simulated.bill.keys)
+
+
+def tasks_out(config: str) -> int:
+    """How many tasks are on record that have not ended."""
+    rows = ledger(config, "SELECT count(*) FROM jobs WHERE claim_task IS NOT NULL")
+    return int(rows[0][0])
+
+
+def test_a_table_of_prompts_becomes_images_by_submit_and_poll(
+    project: Project,
+) -> None:
+    with simulator(project.folder, "--latency", "0.2") as simulated:
+        config = write_tasks(project, simulated, 5)
+        report = run_config(config)
+        assert (report["exit_code"], report["succeeded"]) == (0, 5)
+        assert report["calls"] == 5, "polls are no calls"
+        rows = results(report)
+        assert len({row["task_id"] for row in rows}) == 5
+        assert all(row["image_count"] == 1 and row["file_name"] for row in rows)
+        assert all(row["latency_ms"] >= 180 for row in rows)
+        again = run_config(config)
+        assert (again["calls"], again["cached"]) == (0, 5)
+        assert set(submits(simulated).values()) == {1}
+
+
+def test_a_killed_run_is_resumed_without_a_second_submit(project: Project) -> None:
+    with simulator(project.folder, "--latency", "1.5") as simulated:
+        config = write_tasks(project, simulated, 6, limits={"concurrency": 6})
+        with _running(config) as process:
+            wait_until(lambda: tasks_out(config) == 6)
+            process.kill()
+            process.wait()
+        assert {row[0] for row in ledger(config, "SELECT state FROM jobs")} == {
+            "submitted"
+        }
+        report = run_config(config)
+        assert (report["succeeded"], report["in_doubt"], report["calls"]) == (6, 0, 0)
+        assert len(submits(simulated)) == 6
+        assert set(submits(simulated).values()) == {1}
+
+
+def test_tasks_that_were_left_out_are_asked_for_before_anything_is_submitted(
+    project: Project,
+) -> None:
+    with simulator(project.folder, "--latency", "0.8") as simulated:
+        config = write_tasks(project, simulated, 8, limits={"concurrency": 2})
+        with _running(config) as process:
+            wait_until(lambda: tasks_out(config) == 2)
+            process.kill()
+            process.wait()
+        # As if the rows came in another order, those with tasks are the last ones.
+        rows = [{"id": f"n{at}", "text": f"a new row {at}"} for at in range(3)]
+        old = [{"id": f"r{at}", "text": f"a lighthouse {at}"} for at in range(2)]
+        project.write_rows([*rows, *old])
+        with prepare(load_config(config)) as prepared:
+            assert prepared.plan.submitted == 2
+            jobs = list(prepared.plan.pending_jobs())
+            assert [job.is_out for job in jobs] == [True, True, False, False, False]
+            run = prepared.start()
+            pay_for_chunks(run)
+            report = run.finish()
+        assert (report.succeeded, report.calls) == (5, 3)
+
+
+def test_a_limit_on_a_run_does_not_count_tasks_that_are_out(project: Project) -> None:
+    with simulator(project.folder, "--latency", "0.8") as simulated:
+        config = write_tasks(project, simulated, 5, limits={"concurrency": 3})
+        with _running(config) as process:
+            wait_until(lambda: tasks_out(config) == 3)
+            process.kill()
+            process.wait()
+        report = run_config(config, limit=1)
+        assert (report["succeeded"], report["calls"]) == (4, 1)
+
+
+def test_a_task_that_takes_too_long_is_left_to_the_next_run(project: Project) -> None:
+    with simulator(project.folder, "--latency", "1.5") as simulated:
+        config = write_tasks(
+            project, simulated, 2, limits={"task_timeout_seconds": 0.3}
+        )
+        report = run_config(config)
+        assert (report["succeeded"], report["skipped"], report["calls"]) == (0, 2, 2)
+        rows = results(report)
+        assert {(row["status"], row["error_code"]) for row in rows} == {
+            ("skipped", "still_running")
+        }
+        later = run_config(config, "limits.task_timeout_seconds=60")
+        assert (later["succeeded"], later["calls"]) == (2, 0)
+        assert set(submits(simulated).values()) == {1}
+
+
+def test_an_interrupted_run_submits_nothing_more_and_waits_for_its_tasks(
+    project: Project,
+) -> None:
+    with simulator(project.folder, "--latency", "0.6") as simulated:
+        config = write_tasks(project, simulated, 20, limits={"concurrency": 2})
+        with prepare(load_config(config)) as prepared:
+            run = prepared.start()
+            payer = threading.Thread(target=pay_for_chunks, args=(run,))
+            payer.start()
+            wait_until(lambda: run.executor.progress().tasks == 2)
+            run.interrupt("SIGINT")
+            payer.join()
+            report = run.finish()
+        assert report.exit_code == 130
+        assert report.succeeded == report.calls == submits(simulated).total()
+        assert tasks_out(config) == 0
+
+
+def test_operations_do_not_wait_for_each_other_s_tasks(project: Project) -> None:
+    """Each has its own limit at the provider, and so here."""
+    with simulator(
+        project.folder, "--latency", "0.5", "--concurrency", "1"
+    ) as simulated:
+        config = write_tasks(
+            project,
+            simulated,
+            3,
+            request={"params": {}},
+            sweep={"groups": [{"grid": {"req_key": [REQ_KEY, "jimeng_t2i_v30"]}}]},
+            limits={"concurrency": 1},
+        )
+        with prepare(load_config(config)) as prepared:
+            run = prepared.start()
+            payer = threading.Thread(target=pay_for_chunks, args=(run,))
+            payer.start()
+            wait_until(lambda: run.executor.progress().tasks == 2)
+            payer.join()
+            report = run.finish()
+        assert report.succeeded == 6
+        limits = run.executor.limits_summary()
+        assert limits is not None
+        assert limits["by_req_key"].keys() == {REQ_KEY, "jimeng_t2i_v30"}
+
+
+def test_many_tasks_hold_no_threads(project: Project) -> None:
+    with simulator(project.folder, "--latency", "1") as simulated:
+        config = write_tasks(
+            project,
+            simulated,
+            100,
+            limits={"concurrency": 100},
+            output={"images": "url"},
+        )
+        before = threading.active_count()
+        with prepare(load_config(config)) as prepared:
+            run = prepared.start()
+            jobs = list(run.plan.pending_jobs())
+            payer = threading.Thread(target=run.process, args=(jobs,))
+            payer.start()
+            wait_until(lambda: run.executor.progress().tasks == 100)
+            assert threading.active_count() - before <= 40
+            payer.join()
+            assert run.finish().succeeded == 100
+
+
+@contextmanager
+def _running(config: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A run in a process of its own, which is killed when the body ends."""
+    process = subprocess.Popen([sys.executable, "-c", RUN, config], cwd=ROOT)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
