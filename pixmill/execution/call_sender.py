@@ -59,7 +59,11 @@ class CallSender:
     def pay(self, item: WorkItem) -> None:
         """Make one call for a job: wait for a turn, claim, send, record, follow up."""
         self._downloads.wait_for_room()
-        permit = None if self._stop.is_set else item.lane.limiter.acquire()
+        permit = None
+        if not self._stop.is_set:
+            limiter = item.lane.limiter
+            # A task that is out has its slot at the provider, whatever the limits say here.
+            permit = limiter.occupy() if item.job.is_out else limiter.acquire()
         if permit is None:
             self._settlement.end(item, Outcome.SKIPPED)
             return

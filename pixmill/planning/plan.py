@@ -175,7 +175,8 @@ class Plan:
         Each key comes once, both parts in input order.
         """
         # The tasks first: they take places at the provider, and their results do not live long.
-        yield from self._jobs_at(self.submitted)
+        for job in self._jobs_at(self.submitted):
+            yield job._replace(is_out=True)
         to_pay = self.pending.copy()
         to_pay[self.submitted] = False
         yield from self._jobs_at(np.flatnonzero(to_pay)[:limit])

@@ -1,5 +1,6 @@
 """Asynchronous operations on the simulator: started once, whatever happens, and asked for until they have ended."""
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -52,7 +53,11 @@ def submits(simulated: Simulated) -> Counter[str]:
 
 def tasks_out(config: str) -> int:
     """How many tasks are on record that have not ended."""
-    rows = ledger(config, "SELECT count(*) FROM jobs WHERE claim_task IS NOT NULL")
+    try:
+        rows = ledger(config, "SELECT count(*) FROM jobs WHERE claim_task IS NOT NULL")
+    except sqlite3.OperationalError:
+        # The run has not made its ledger yet.
+        return 0
     return int(rows[0][0])
 
 
@@ -77,7 +82,7 @@ def test_a_killed_run_is_resumed_without_a_second_submit(project: Project) -> No
     with simulator(project.folder, "--latency", "1.5") as simulated:
         config = write_tasks(project, simulated, 6, limits={"concurrency": 6})
         with _running(config) as process:
-            wait_until(lambda: tasks_out(config) == 6)
+            wait_until(lambda: tasks_out(config) == 6, "tasks")
             process.kill()
             process.wait()
         assert {row[0] for row in ledger(config, "SELECT state FROM jobs")} == {
@@ -95,7 +100,7 @@ def test_tasks_that_were_left_out_are_asked_for_before_anything_is_submitted(
     with simulator(project.folder, "--latency", "0.8") as simulated:
         config = write_tasks(project, simulated, 8, limits={"concurrency": 2})
         with _running(config) as process:
-            wait_until(lambda: tasks_out(config) == 2)
+            wait_until(lambda: tasks_out(config) == 2, "tasks")
             process.kill()
             process.wait()
         # As if the rows came in another order, those with tasks are the last ones.
@@ -103,7 +108,7 @@ def test_tasks_that_were_left_out_are_asked_for_before_anything_is_submitted(
         old = [{"id": f"r{at}", "text": f"a lighthouse {at}"} for at in range(2)]
         project.write_rows([*rows, *old])
         with prepare(load_config(config)) as prepared:
-            assert prepared.plan.submitted == 2
+            assert len(prepared.plan.submitted) == 2
             jobs = list(prepared.plan.pending_jobs())
             assert [job.is_out for job in jobs] == [True, True, False, False, False]
             run = prepared.start()
@@ -116,7 +121,7 @@ def test_a_limit_on_a_run_does_not_count_tasks_that_are_out(project: Project) ->
     with simulator(project.folder, "--latency", "0.8") as simulated:
         config = write_tasks(project, simulated, 5, limits={"concurrency": 3})
         with _running(config) as process:
-            wait_until(lambda: tasks_out(config) == 3)
+            wait_until(lambda: tasks_out(config) == 3, "tasks")
             process.kill()
             process.wait()
         report = run_config(config, limit=1)
@@ -148,39 +153,13 @@ def test_an_interrupted_run_submits_nothing_more_and_waits_for_its_tasks(
             run = prepared.start()
             payer = threading.Thread(target=pay_for_chunks, args=(run,))
             payer.start()
-            wait_until(lambda: run.executor.progress().tasks == 2)
+            wait_until(lambda: run.executor.progress().tasks == 2, "tasks")
             run.interrupt("SIGINT")
             payer.join()
             report = run.finish()
         assert report.exit_code == 130
         assert report.succeeded == report.calls == submits(simulated).total()
         assert tasks_out(config) == 0
-
-
-def test_operations_do_not_wait_for_each_other_s_tasks(project: Project) -> None:
-    """Each has its own limit at the provider, and so here."""
-    with simulator(
-        project.folder, "--latency", "0.5", "--concurrency", "1"
-    ) as simulated:
-        config = write_tasks(
-            project,
-            simulated,
-            3,
-            request={"params": {}},
-            sweep={"groups": [{"grid": {"req_key": [REQ_KEY, "jimeng_t2i_v30"]}}]},
-            limits={"concurrency": 1},
-        )
-        with prepare(load_config(config)) as prepared:
-            run = prepared.start()
-            payer = threading.Thread(target=pay_for_chunks, args=(run,))
-            payer.start()
-            wait_until(lambda: run.executor.progress().tasks == 2)
-            payer.join()
-            report = run.finish()
-        assert report.succeeded == 6
-        limits = run.executor.limits_summary()
-        assert limits is not None
-        assert limits["by_req_key"].keys() == {REQ_KEY, "jimeng_t2i_v30"}
 
 
 def test_many_tasks_hold_no_threads(project: Project) -> None:
@@ -198,7 +177,7 @@ def test_many_tasks_hold_no_threads(project: Project) -> None:
             jobs = list(run.plan.pending_jobs())
             payer = threading.Thread(target=run.process, args=(jobs,))
             payer.start()
-            wait_until(lambda: run.executor.progress().tasks == 100)
+            wait_until(lambda: run.executor.progress().tasks == 100, "tasks")
             assert threading.active_count() - before <= 40
             payer.join()
             assert run.finish().succeeded == 100
