@@ -41,7 +41,6 @@ from pixmill.limits.feedback import Feedback, Permit
 from pixmill.provider.client import Client
 from pixmill.provider.error_codes import SUCCESS, Verdict
 from pixmill.provider.responses import Response
-from pixmill.provider.task_responses import TASK_NOT_FOUND
 from pixmill.tuning import (
     DURATIONS_KEPT,
     EARLIER_POLL,
@@ -52,6 +51,9 @@ from pixmill.tuning import (
 )
 
 log = logging.getLogger(__name__)
+
+_NOT_FOUND = "task_not_found"
+"""The code of a task that the provider does not know yet, or not any more."""
 
 
 class RunningTask(NamedTuple):
@@ -205,7 +207,7 @@ class TaskPoller:
         answer = self._client.poll(
             job.req_key, task.task_id, job.result_options or "{}"
         )
-        if answer.code == TASK_NOT_FOUND and task.age < NOT_FOUND_SECONDS:
+        if answer.code == _NOT_FOUND and task.age < NOT_FOUND_SECONDS:
             answer = replace(answer, verdict=Verdict.RUNNING)
         match answer.verdict:
             case Verdict.STOP:
@@ -225,7 +227,7 @@ class TaskPoller:
             self._leave(task)
             return
         pause = self._step(task)
-        if answer.code in (SUCCESS, TASK_NOT_FOUND):
+        if answer.code in (SUCCESS, _NOT_FOUND):
             # The account works, so that other calls need not wait for the first outcome.
             task.item.lane.limiter.confirm()
             later = task._replace(running_at=time.monotonic(), failures=0)

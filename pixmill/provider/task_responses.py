@@ -31,9 +31,6 @@ from pixmill.provider.responses import (
     with_images,
 )
 
-TASK_NOT_FOUND = "task_not_found"
-"""The code of a task that the provider does not know, or not any more."""
-
 _ENDED_BADLY = frozenset({"failed", "canceled", "cancelled", "over_max_retries"})
 """Status words of tasks that ended without a result. Only client programs know them."""
 
@@ -98,7 +95,7 @@ def _read_status(answer: Response, statement: Statement) -> Response:
             answer,
             verdict=Verdict.IN_DOUBT,
             charged="unknown",
-            code=TASK_NOT_FOUND,
+            code="task_not_found",
             message="the provider does not know the task any more: it keeps results for 12 hours",
         )
     if status == "expired":

@@ -132,7 +132,7 @@ MUTANTS = (
     Mutant(
         "retry a connection that ended after sending",
         "pixmill/provider/client.py",
-        "Client.call",
+        "Client._ask",
         "return no_answer(error)",
         "return not_sent(NotSent(str(error)))",
         (TRANSPORT,),
@@ -182,8 +182,8 @@ MUTANTS = (
         "forget the calls in flight in a cap on money",
         "pixmill/ledger/budgets.py",
         "_Meter.spent",
-        "return self._ended + price * connection.execute(in_flight).scalar_one()",
-        "return self._ended + 0 * connection.execute(in_flight).scalar_one()",
+        "return self._ended + price * in_flight",
+        "return self._ended + 0 * in_flight",
         (BUDGETS,),
     ),
     Mutant(
@@ -205,8 +205,8 @@ MUTANTS = (
     # Limits
     Mutant(
         "ignore Retry-After",
-        "pixmill/execution/thread_executor.py",
-        "ThreadExecutor._follow_up",
+        "pixmill/execution/settlement.py",
+        "Settlement._follow_up",
         "if response.retry_after:",
         "if response.retry_after and False:",
         (TRANSPORT,),

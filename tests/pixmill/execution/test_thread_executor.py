@@ -15,8 +15,7 @@ from PIL import Image
 from pixmill.config.loading import load_config
 from pixmill.config.model import Stop
 from pixmill.errors import LedgerError, PixmillError
-from pixmill.execution import outcomes
-from pixmill.execution import thread_executor as executor_module
+from pixmill.execution import outcomes, settlement
 from pixmill.execution.bug_limit import MOST_BUGS
 from pixmill.execution.failure_rate import FailureRate
 from pixmill.execution.image_downloads import Downloads
@@ -259,7 +258,7 @@ def test_no_payload_is_built_before_its_turn(
         with started(config) as (executor, jobs):
 
             def counted(job: Job) -> bytes:
-                let_through.append(executor.limiter.sent)
+                let_through.append(executor._lanes.of(job).limiter.sent)
                 return beginning(job)
 
             monkeypatch.setattr(Job, "beginning", counted)
@@ -353,7 +352,7 @@ BUGS = {
     "in the call": (Client, "call", lambda _, body, __: THIRD in body, "in_doubt"),
     "judging the answer": (outcomes, "decide", lambda *_: True, "in_doubt"),
     "making the record": (
-        executor_module,
+        settlement,
         "build_attempt",
         lambda *_: True,
         "in_doubt",
