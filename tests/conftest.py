@@ -16,9 +16,11 @@ import yaml
 from hypothesis import HealthCheck, settings
 
 from pixmill.config.loading import load_config
+from pixmill.datasets import dry_publication
 from pixmill.execution.prepare import prepare
 from pixmill.execution.run import ActiveRun
-from tests.fork_server import COMMAND, close_fork_servers, fork_process
+from pixmill.planning.plan import Plan
+from tests.fork_server import QUICK_COMMAND, close_fork_servers, fork_process
 from tests.prefect_api import common_server
 from tests.real_command import Command
 
@@ -47,6 +49,33 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("PIXMILL_", "VOLC_", "PREFECT_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PIXMILL_API_KEY", KEY)
+
+
+_published_dry: set[tuple[str, str, int]] = set()
+"""Columns, output and number of variants of what this process has published dry without a complaint."""
+
+
+@pytest.fixture(autouse=True)
+def dry_publication_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish dry only tables of new types: else that would take a third of what all runs of the tests take.
+
+    What a dry publication is for has tests of its own, which call it directly.
+    """
+    publish_dry = dry_publication.publish_dry
+
+    def publish_new_types(plan: Plan) -> None:
+        for batch in plan.table.batches(1):
+            kind = (
+                str(batch.rows.schema),
+                str(plan.config.output),
+                len(plan.expander.variants),
+            )
+            if kind not in _published_dry:
+                publish_dry(plan)
+                _published_dry.add(kind)
+            return
+
+    monkeypatch.setattr(dry_publication, "publish_dry", publish_new_types)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -135,7 +164,7 @@ def simulator(folder: Path, *options: str) -> Iterator[Simulated]:
         *options,
     )
     with fork_process(
-        COMMAND, *arguments, environment={**os.environ, "PIXMILL_API_KEY": KEY}
+        QUICK_COMMAND, *arguments, environment={**os.environ, "PIXMILL_API_KEY": KEY}
     ) as process:
         line = next(line for line in process.stderr if "simulator at" in line)
         yield Simulated(line.split()[2], Bill(bill))

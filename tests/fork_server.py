@@ -28,6 +28,9 @@ ROOT = Path(__file__).parent.parent
 COMMAND = "pixmill.cli:main"
 """The command line, as `python -m pixmill` calls it."""
 
+QUICK_COMMAND = "tests.quick_painter:main"
+"""The same, but its simulators paint quickly."""
+
 IMPORTED = """
 pixmill.cli pixmill.config.loading pixmill.planning.plan pixmill.planning.planner pixmill.execution.run
 pixmill.execution.status pixmill.execution.spending_rules pixmill.execution.retry_selection
@@ -39,6 +42,7 @@ pixmill.simulator.faults pixmill.simulator.fault_rules pixmill.simulator.fault_e
 pixmill.simulator.painting.painter pixmill.simulator.connection_faults uvicorn
 uvicorn.loops.asyncio PIL.JpegImagePlugin sqlalchemy.dialects.sqlite pyarrow.parquet pyarrow.csv
 numpy.ma dateutil.relativedelta typer._adapters encodings.idna encodings.utf_8_sig
+tests.quick_painter
 """.split()  # noqa: SIM905 - a list to be read
 
 PREFECT = (

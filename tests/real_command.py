@@ -19,7 +19,7 @@ import pytest
 from pixmill.cli.embedded_prefect import EmbeddedServer
 from pixmill.config.loading import load_config
 from pixmill.planning.planner import make_plan
-from tests.fork_server import COMMAND, ROOT, ForkedProcess, fork_process
+from tests.fork_server import QUICK_COMMAND, ROOT, ForkedProcess, fork_process
 
 Process = subprocess.Popen[str] | ForkedProcess
 
@@ -78,7 +78,7 @@ class Command:
             else {}
         )
         return fork_process(
-            COMMAND, *arguments, environment=environment, prefect=prefect
+            QUICK_COMMAND, *arguments, environment=environment, prefect=prefect
         )
 
     @contextmanager

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,7 +67,7 @@ RUNS = "runs"
 
 LOOKS = 3
 LOOK_SECONDS = 0.3
-PACKAGES = ("pixmill", "prefect", "pandas", "pyarrow", "requests", "SQLAlchemy")
+_PACKAGES = ("pixmill", "prefect", "pandas", "pyarrow", "requests", "SQLAlchemy")
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,13 @@ class PublishedFile(NamedTuple):
 
     size: int
     sha256: str
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Return the version of each package that decides what a dataset is."""
+    # Cached, as what this process has imported stays what it is.
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def check_publishable(config: Config) -> None:
@@ -393,7 +400,7 @@ def _manifest(
             "rows": plan.rows,
             "sha256": plan.table.sha256(),
         },
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": package_versions(),
     }
 
 

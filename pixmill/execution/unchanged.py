@@ -7,7 +7,6 @@ Whatever differs, or can't be compared, is a reason to read the table and the le
 always.
 """
 
-import importlib.metadata
 import json
 import os
 from base64 import b64decode, b64encode
@@ -21,7 +20,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pixmill.config.model import Config
-from pixmill.datasets.publishing import DATASET, PACKAGES, PUBLISHED, Published, publish
+from pixmill.datasets.publishing import (
+    DATASET,
+    PUBLISHED,
+    Published,
+    package_versions,
+    publish,
+)
 from pixmill.datasets.schema import OutcomeCounts
 from pixmill.ledger import Ledger, queries
 from pixmill.ledger.revision import revision_of
@@ -233,7 +238,7 @@ def _made_of(config: Config, table: InputTable, revision: str | None) -> str:
             (str(path.relative_to(_CODE)), _stamp(path))
             for path in sorted(_CODE.rglob("*.py"))
         ],
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": package_versions(),
         "config": config.to_yaml(),
         "table": [[str(path) for path in table.files], table.sha256()],
         "ledger": [str(config.ledger_address), revision],

@@ -98,6 +98,7 @@ def test_limits_that_are_too_high_in_every_config_are_found_by_all_together(
     assert counted.refused < 0.015
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_had_is_taken_over(live: Any) -> None:
     """H3."""
     counted = live(RIGHT, 1.2, jobs=300, start=15, dies_at=1500)

@@ -1,6 +1,5 @@
 """A run of what is published already, in which nothing changed; and what keeps a run from taking that for granted."""
 
-import importlib.metadata
 import json
 import os
 import shutil
@@ -216,7 +215,9 @@ def test_another_config_is_carried_out_anew(settled: Project, override: str) -> 
 def test_another_version_of_a_package_makes_it_anew(
     settled: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.metadata, "version", lambda _: "99.9")
+    monkeypatch.setattr(
+        "pixmill.execution.unchanged.package_versions", lambda: {"pyarrow": "99.9"}
+    )
     assert is_made_anew(settled)
     assert not is_made_anew(settled)
 

@@ -1,0 +1,34 @@
+"""Pictures that cost nothing, for the simulators of tests: painting takes longer than all else that a call does.
+
+What the simulator's own pictures look like is tested by tests/pixmill/simulator/test_pictures.py.
+"""
+
+import hashlib
+import io
+
+from PIL import Image
+
+from pixmill import cli
+from pixmill.simulator.painting import painter
+from pixmill.simulator.recipe import Recipe
+
+SIDE = 64
+"""Pixels of the longer side."""
+
+
+def paint_quickly(recipe: Recipe) -> bytes:
+    """Return a picture of four by four colours: one recipe gives the same bytes each time, any other gives others."""
+    colors = hashlib.shake_128(repr(recipe).encode()).digest(4 * 4 * 3)
+    width = min(SIDE, round(SIDE * recipe.ratio))
+    height = min(SIDE, round(SIDE / recipe.ratio))
+    squares = Image.frombytes("RGB", (4, 4), colors)
+    image = squares.resize((width, height), Image.Resampling.NEAREST)
+    file = io.BytesIO()
+    image.save(file, "PNG" if recipe.is_png else "JPEG")
+    return file.getvalue()
+
+
+def main() -> None:
+    """Carry out `sys.argv` as `pixmill` does; simulators of this process paint quickly."""
+    painter.paint = paint_quickly
+    cli.main()
