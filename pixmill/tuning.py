@@ -367,6 +367,14 @@ That ask for results, of all tasks of a process.
 More: threads that have nothing to do. Less: slow answers delay the next polls.
 """
 
+FIRST_POLL_SECONDS = 0.25
+"""seconds
+
+Before the first poll of a task while no duration is known; the pauses after it are half of what
+the task has worked so far.
+More: the first tasks of a quick operation keep their slot for longer. Less: more polls in vain.
+"""
+
 POLL_STEP = 1 / 30
 """share of the usual duration
 

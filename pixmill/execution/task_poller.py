@@ -44,6 +44,7 @@ from pixmill.provider.responses import Response
 from pixmill.tuning import (
     DURATIONS_KEPT,
     EARLIER_POLL,
+    FIRST_POLL_SECONDS,
     NOT_FOUND_SECONDS,
     POLL_BACKOFF,
     POLL_STEP,
@@ -271,14 +272,14 @@ class TaskPoller:
     def _first_pause(self, task: RunningTask) -> float:
         """Return the seconds until a task is usually done, none for one that may have been for long."""
         usual = self._usual.of(task.item.job.req_key)
-        expected = self._poll_seconds if usual is None else usual
-        return max(0.0, expected - task.age)
+        expected = FIRST_POLL_SECONDS if usual is None else usual
+        return max(0.0, min(expected, self._timeout) - task.age)
 
     def _step(self, task: RunningTask) -> float:
-        """Return the seconds between two polls of a task that should be done by now."""
+        """Return the seconds until the next poll of a task that was not done."""
         usual = self._usual.of(task.item.job.req_key)
-        step = self._poll_seconds
-        if usual is not None:
-            step = min(step, usual * POLL_STEP)
+        # Of the first tasks nobody knows: each pause is half of what they have worked so far.
+        step = task.age / 2 if usual is None else usual * POLL_STEP
+        step = min(step, self._poll_seconds)
         # Give or take a tenth: tasks that were started together are not asked for together.
         return step * (0.9 + 0.2 * self._jitter())
