@@ -135,6 +135,7 @@ def test_a_task_that_takes_too_long_is_left_to_the_next_run(project: Project) ->
         )
         report = run_config(config)
         assert (report["succeeded"], report["skipped"], report["calls"]) == (0, 2, 2)
+        assert report["reason"] == "finished with new problems: 2 still running"
         rows = results(report)
         assert {(row["status"], row["error_code"]) for row in rows} == {
             ("skipped", "still_running")
@@ -160,6 +161,32 @@ def test_an_interrupted_run_submits_nothing_more_and_waits_for_its_tasks(
         assert report.exit_code == 130
         assert report.succeeded == report.calls == submits(simulated).total()
         assert tasks_out(config) == 0
+
+
+def test_operations_do_not_wait_for_each_other_s_tasks(project: Project) -> None:
+    """Each has its own limit at the provider, and so here."""
+    with simulator(
+        project.folder, "--latency", "0.5", "--concurrency", "1"
+    ) as simulated:
+        config = write_tasks(
+            project,
+            simulated,
+            3,
+            request={"params": {}},
+            sweep={"groups": [{"grid": {"req_key": [REQ_KEY, "jimeng_t2i_v30"]}}]},
+            limits={"concurrency": 1},
+        )
+        with prepare(load_config(config)) as prepared:
+            run = prepared.start()
+            payer = threading.Thread(target=pay_for_chunks, args=(run,))
+            payer.start()
+            wait_until(lambda: run.executor.progress().tasks == 2, "tasks")
+            payer.join()
+            report = run.finish()
+        assert report.succeeded == 6
+        limits = run.executor.limits_summary()
+        assert limits is not None
+        assert limits["by_req_key"].keys() == {REQ_KEY, "jimeng_t2i_v30"}
 
 
 def test_many_tasks_hold_no_threads(project: Project) -> None:
