@@ -254,8 +254,8 @@ def operations_page() -> str:
 An operation is what one `req_key` does. pixmill knows the fields, ranges and defaults of the ones below, so that a
 wrong value, a missing image column or a prompt that is too long is a mistake before anything is paid. No live call was
 made to write this down: each section names its source. Any other `req_key` works too: its `request.params` pass
-unchecked, and `request.mode` says how it is called. [CONTRIBUTING](../CONTRIBUTING.md) shows how to
-add one.
+unchecked, and `request.mode` says how it is called. [An operation of your
+own](../CONTRIBUTING.md#an-operation-of-your-own) takes a file.
 
 {overview}
 

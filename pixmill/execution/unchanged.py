@@ -34,6 +34,7 @@ from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.plan import Plan, PlannedState, Selection
 from pixmill.planning.planner import make_plan
 from pixmill.planning.row_checks import InvalidRow, RowProblem
+from pixmill.request.operations.custom import installed_operations
 from pixmill.storage.atomic_write import write_file
 from pixmill.storage.integrity import hash_of, manifest_at
 from pixmill.tables import InputTable, open_table
@@ -108,10 +109,13 @@ def _can_be_noted(config: Config) -> bool:
     """Whether the dataset depends on nothing but config, table and jobs, all of which
     are at hand.
     """
+    # What a user's own operation sends may change with its file, or with what is installed.
+    is_built_in = config.request.operation_file is None and not installed_operations()
     return (
         config.input.images == "url"
         and not config.input.local_images
         and not config.bucket
+        and is_built_in
     )
 
 

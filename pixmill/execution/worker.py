@@ -293,6 +293,7 @@ def open_client_of(config: Config, endpoint: Endpoint) -> Client:
         base_url=endpoint.base_url,
         api_key=endpoint.api_key,
         codes=config.retry.codes,
+        operation_file=config.request.operation_file,
     )
 
 

@@ -241,7 +241,13 @@ def resolve_paths(config: Config) -> Config:
         key_file = Path(provider.api_key_file).expanduser().absolute()
         provider = provider.model_copy(update={"api_key_file": str(key_file)})
     store = config.store if config.bucket else str(Path(config.store).absolute())
-    return config.model_copy(update={"provider": provider, "store": store})
+    request = config.request
+    if request.operation_file:
+        file = str(Path(request.operation_file).expanduser().absolute())
+        request = request.model_copy(update={"operation_file": file})
+    return config.model_copy(
+        update={"provider": provider, "store": store, "request": request}
+    )
 
 
 def with_absolute_paths(chunk: Sequence[Job]) -> list[Job]:

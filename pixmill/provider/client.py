@@ -124,7 +124,7 @@ class Client:
     """Calls one provider at `url`, without a query. Threads may share it; `open_client` makes it.
 
     `load_auth` finds the keys: when the client is made, and again when they are refused. `codes` is
-    `retry.codes`.
+    `retry.codes`, `operation_file` may say more of the operation's codes.
     """
 
     def __init__(
@@ -135,6 +135,7 @@ class Client:
         codes: Mapping[str, CodeRules] | None = None,
         *,
         connections: int,
+        operation_file: str | None = None,
     ) -> None:
         self.url = url
         self._load_auth = load_auth
@@ -142,7 +143,9 @@ class Client:
         self._transport = Transport(connections=connections)
         self._reloading = threading.Lock()
         self._timeout = timeout
-        self._table = lru_cache(partial(code_table, codes=codes))
+        self._table = lru_cache(
+            partial(code_table, codes=codes, operation_file=operation_file)
+        )
 
     def call(self, body: bytes, req_key: str) -> Response:
         """Send the JSON `body` once and return what came of it by the codes of `req_key`.
@@ -265,11 +268,13 @@ def open_client(
     base_url: str | None = None,
     api_key: Secret | str | None = None,
     codes: Mapping[str, CodeRules] | None = None,
+    operation_file: str | None = None,
 ) -> Client:
     """Return a client with connections for `concurrency` threads.
 
     `base_url` and the Bearer key `api_key` take the place of what the config says: the embedded
-    simulator has its own. `codes` is `retry.codes`. Raises ConfigError where an address or a key is
+    simulator has its own. `codes` is `retry.codes`, `operation_file` that of the request. Raises
+    ConfigError where an address or a key is
     missing or unusable.
     """
     is_volcengine = provider.kind == "volcengine"
@@ -282,6 +287,7 @@ def open_client(
         limits.timeout_seconds,
         codes,
         connections=concurrency,
+        operation_file=operation_file,
     )
 
 

@@ -208,16 +208,20 @@ def codes_of_operation(operation: Operation) -> CodeTable:
     }
 
 
-def code_table(req_key: str, codes: Mapping[str, CodeRules] | None = None) -> CodeTable:
+def code_table(
+    req_key: str,
+    codes: Mapping[str, CodeRules] | None = None,
+    operation_file: str | None = None,
+) -> CodeTable:
     """Return the table of the operation `req_key`: what all share, over it what its own page says,
     then the config.
 
-    `codes` is `retry.codes`; where it leaves something open, the table decides.
+    `codes` is `retry.codes`, `operation_file` that of the request; where it leaves something open, the table decides.
     """
     table = {
         **SERVICE_CODES,
         **GATEWAY_CODES,
-        **codes_of_operation(operation_of(req_key)),
+        **codes_of_operation(operation_of(req_key, operation_file)),
     }
     for rules in ((codes or {}).get(name, {}) for name in (ANY_REQ_KEY, req_key)):
         for code, rule in rules.items():

@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+
+from pixmill.request.operations.custom import check_operation_file
 
 
 class Section(BaseModel):
@@ -27,11 +36,22 @@ class Request(Section):
     )
     """The model or service that is asked."""
 
+    operation_file: Annotated[str, AfterValidator(check_operation_file)] | None = None
+    """A Python file with operations of the user's own."""
+
     prompt: str | None = None
     """The prompt template; without one the mapped column is the prompt."""
 
     params: dict[str, Any] = {}
     """The other fields of the request, as the user wrote them."""
+
+    @model_serializer(mode="wrap")
+    def _write(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a file that is not named: nearly no config has one."""
+        written: dict[str, Any] = write(self)
+        if written.get("operation_file") is None:
+            written.pop("operation_file", None)
+        return written
 
 
 class Sweep(Section):

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pixmill.request.canonical_json import JsonValue
 from pixmill.request.model import Request
 from pixmill.request.operations import OPERATIONS
+from pixmill.request.operations.custom import installed_operation, load_operations
 from pixmill.request.operations.operation import (
     SIBLING_IMAGES,
     Mode,
@@ -24,9 +25,15 @@ from pixmill.request.operations.operation import (
 )
 
 
-def operation_of(req_key: str) -> Operation:
-    """Return the operation `req_key`; one that nobody registered takes whatever it is given."""
-    known = OPERATIONS.get(req_key)
+def operation_of(req_key: str, operation_file: str | None = None) -> Operation:
+    """Return the operation `req_key`; one that nobody registered takes whatever it is given.
+
+    That of the config's own file goes before that of pixmill, and that before an installed one:
+    a package that was installed for something else must not change what is sent. Raises
+    ConfigError where the file, or what is installed, can't be used.
+    """
+    own = load_operations(operation_file) if operation_file else {}
+    known = own.get(req_key) or OPERATIONS.get(req_key) or installed_operation(req_key)
     if known is not None:
         return known
     return Operation(
@@ -42,7 +49,7 @@ def operation_of(req_key: str) -> Operation:
 
 def requested_operation(request: Request) -> Operation:
     """Return the operation that `request` is for."""
-    return operation_of(request.req_key)
+    return operation_of(request.req_key, request.operation_file)
 
 
 def requested_mode(request: Request) -> Mode:

@@ -1,4 +1,7 @@
-"""The operations that pixmill knows, one module for each group of them."""
+"""The operations that pixmill knows, one module for each group of them; and of what an operation is made.
+
+CONTRIBUTING.md shows how to describe one of your own with these classes.
+"""
 
 from collections.abc import Mapping
 
@@ -9,7 +12,26 @@ from pixmill.request.operations import (
     text_to_image,
     upscaling,
 )
-from pixmill.request.operations.operation import Operation
+from pixmill.request.operations.operation import (
+    Delivered,
+    InputImages,
+    Labelled,
+    Operation,
+    Parameters,
+    PromptField,
+    SeedField,
+)
+
+__all__ = [
+    "OPERATIONS",
+    "Delivered",
+    "InputImages",
+    "Labelled",
+    "Operation",
+    "Parameters",
+    "PromptField",
+    "SeedField",
+]
 
 OPERATIONS: Mapping[str, Operation] = {
     operation.req_key: operation
