@@ -63,7 +63,8 @@ request:
 sweep: {groups: [], exclude: [], only: []}
 seed: {policy: per_row, base: 7, replicates: 1}
 provider: {kind: simulator}
-limits: {qps: 2, concurrency: 4, timeout_seconds: 120}
+limits: {qps: 2, concurrency: 4, timeout_seconds: 120,
+         poll_qps: 10, poll_seconds: 2, task_timeout_seconds: 600}
 retry: {max_attempts: 4, max_runs: 3, rerolls: 2, codes: {}}
 budget: {max_calls: null, max_cost: null, max_cost_per_month: null, price_per_call: null, currency: CNY,
          timezone: Asia/Shanghai}
