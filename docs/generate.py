@@ -257,6 +257,11 @@ made to write this down: each section names its source. Any other `req_key` work
 unchecked, and `request.mode` says how it is called. [An operation of your
 own](../CONTRIBUTING.md#an-operation-of-your-own) takes a file.
 
+Configs to start from: [text to image](../configs/text-to-image.yaml), [edits by
+instruction](../configs/edit.yaml), [inpainting](../configs/inpaint.yaml), [several
+references](../configs/references.yaml), [upscaling](../configs/upscale.yaml), [a comparison of
+models](../configs/compare-models.yaml).
+
 {overview}
 
 * **called**: `sync` is one call that waits for the pictures, `async` a submit and then polls. The first is what

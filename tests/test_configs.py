@@ -1,6 +1,8 @@
 """The configs that teach: each does what it says, at once, and none of them holds a secret."""
 
 import re
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,9 @@ def test_a_template_for_a_provider_has_caps_and_carries_out_what_it_says(
 def test_no_sweep_compares_prompts_that_a_rephraser_rewrites(path: Path) -> None:
     request = load_config(path).request
     made = make_points(load_config(path).sweep, request)
+    if any(axis.path == "req_key" for axis in made.axes):
+        # Models are compared as they are, with what they make of a prompt.
+        return
     assert {
         made.request_at(point, request).params["use_rephraser"] for point in made.points
     } == {False}
@@ -188,6 +193,38 @@ def test_a_table_of_ones_own_brings_its_columns_and_only_the_rows_that_are_wante
         "BWL-301",
     ]
     assert {"sku", "picture", "title", "material", "stock"} <= rows[0].keys()
+
+
+def test_models_are_compared_on_the_same_rows(tmp_path: Path) -> None:
+    rows = results(
+        run_config(config("compare-models"), *own_store(tmp_path), NO_IMAGES)
+    )
+    by_model = {
+        req_key: [(row["row_key"], row["prompt"]) for row in group]
+        for req_key, group in groupby(
+            sorted(rows, key=itemgetter("req_key", "row_number")),
+            itemgetter("req_key"),
+        )
+    }
+    assert len(by_model) == 3
+    assert len({tuple(asked) for asked in by_model.values()}) == 1
+    assert {row["seed"] is None for row in rows} == {True, False}
+    assert {row["task_id"] is None for row in rows} == {True, False}
+
+
+@pytest.mark.parametrize("name", ["edit", "inpaint", "upscale"])
+def test_an_edit_shows_the_picture_before_and_after(name: str, tmp_path: Path) -> None:
+    for row in results(run_config(config(name), *own_store(tmp_path))):
+        assert row["input_image"] != row["file_name"]
+        for file in (row["input_image"], row["file_name"]):
+            assert (tmp_path / "out" / "simulated" / file).stat().st_size
+
+
+def test_what_takes_neither_prompt_nor_seed_has_none_in_the_dataset(
+    tmp_path: Path,
+) -> None:
+    for row in results(run_config(config("upscale"), *own_store(tmp_path), NO_IMAGES)):
+        assert (row["prompt"], row["seed"]) == (None, None)
 
 
 def test_the_page_about_sweeps_shows_the_config_that_it_names(tmp_path: Path) -> None:
