@@ -121,7 +121,7 @@ def test_a_template_for_a_provider_has_caps_and_carries_out_what_it_says(
 ) -> None:
     monkeypatch.setenv("VOLC_ACCESSKEY", "made-up-access")
     monkeypatch.setenv("VOLC_SECRETKEY", "made-up-secret")
-    assert load_config(path).budget.allowed_calls == 100
+    assert load_config(path).budget.max_calls == 100
     assert {"provider", "limits", "budget"} <= load_config(path).model_fields_set
     with simulator(tmp_path) as simulated:
         here = (f"provider.base_url={simulated.url}", "output.allow_hosts=[127.0.0.1]")

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from decimal import Decimal
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -146,8 +147,8 @@ def exit_process(code: int, *, at_once: bool = False) -> NoReturn:
     sys.exit(code)
 
 
-def cost_text(value: float | None, currency: str) -> str:
+def cost_text(value: Decimal | None, currency: str) -> str:
     """Return what something costs for people; an unknown price is unknown, never 0."""
     if value is None:
-        return "unknown (set budget.price_per_call)"
+        return "unknown (set budget.price_per_call or budget.prices)"
     return money(value, currency)

@@ -80,7 +80,10 @@ def print_plan(made: "Plan") -> None:
             label = f"{label}, {made.again:,} of them once more"
         echo(f"  {count:>12,}  {label}")
     if made.to_pay:
-        cost = cost_text(made.cost(made.to_pay), config.budget.currency)
+        cost = cost_text(made.most_cost, config.budget.currency)
+        if made.least_cost != made.most_cost:
+            least = cost_text(made.least_cost, config.budget.currency)
+            cost = f"{least} to {cost}, as the model decides how many images it makes"
         if config.simulated:
             cost = "nothing, the simulator answers"
         echo(f"  cost: {cost}")

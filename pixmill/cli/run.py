@@ -306,7 +306,7 @@ def _agree(run: "PreparedRun", order: RunRequest) -> None:
     if order.faults:
         return
     print_changes(run.plan)
-    if not config.simulated and config.budget.price_per_call is not None:
+    if not config.simulated and config.budget.highest_price is not None:
         echo(
             "  this month so far: "
             f"{cost_text(month_to_date(config, run.ledger), config.budget.currency)}"

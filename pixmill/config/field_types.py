@@ -1,15 +1,18 @@
 """Types of the config's fields with their checks: each check raises ValueError with words that follow the key."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
+from pixmill.conditions import parse
 from pixmill.config.bucket_address import input_url, is_loopback, store_url
 from pixmill.config.ledger_address import database_url
 from pixmill.local_paths import local_path
+from pixmill.money import to_units
 
 ANY_REQ_KEY = "*"
 """The name under which `retry.codes` holds what is said of every operation."""
@@ -111,9 +114,40 @@ def group_by_req_key(value: Any) -> Any:
     return {**grouped, ANY_REQ_KEY: for_all} if for_all else grouped
 
 
+def read_amount(value: Any) -> Any:
+    """Return a number of YAML as the decimal that it was written as: 0.2, not what is nearest to it
+    in binary."""
+    return repr(value) if isinstance(value, float) else value
+
+
+def check_amount(amount: Decimal) -> Decimal:
+    """Return an amount of money that a ledger can hold."""
+    to_units(amount)
+    return amount
+
+
+def check_condition(text: str) -> str:
+    """Return a condition that can be read."""
+    try:
+        parse(text)
+    except ValueError as error:
+        raise ValueError(f"is not a condition: {error}") from None
+    return text
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-Amount = Annotated[float, Field(ge=0)]
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(read_amount),
+    Field(ge=0, allow_inf_nan=False),
+    AfterValidator(check_amount),
+    # In YAML and JSON it is a number: a float is as exact as what somebody types.
+    PlainSerializer(float, return_type=float, when_used="json"),
+]
+"""Money, exact."""
+
+Condition = Annotated[str, AfterValidator(check_condition)]
 TimeZone = Annotated[str, AfterValidator(check_time_zone)]
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 UrlPath = Annotated[str, AfterValidator(check_url_path)]

@@ -3,6 +3,7 @@
 `pixmill.config.loading` reads one from YAML and reports what is wrong with it. `docs/config.md` explains the keys.
 """
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from pixmill.config.field_types import (
     BaseUrl,
     ChargedSpelling,
     Code,
+    Condition,
     Count,
     DatabaseUrl,
     InputPath,
@@ -173,8 +175,24 @@ class Retry(Section):
     """Rules about codes by `req_key`, or `*` for all."""
 
 
+class Price(Section):
+    """What calls cost to which this applies: all of `req_key` whose parameters meet `where`."""
+
+    req_key: str | None = None
+    """`None`: of every operation."""
+    where: Condition | None = None
+    """A condition over the parameters of the request, by dotted path: `width * height > 1048576`."""
+    price: Amount
+    per: Literal["call", "image"] = "call"
+    """What the provider charges for: a call, or each image of its answer."""
+
+    def covers(self, req_key: str) -> bool:
+        """Whether it is a price of `req_key`."""
+        return self.req_key in (None, req_key)
+
+
 class Budget(Section):
-    """What may be spent, and the price by which it is counted."""
+    """What may be spent, and the prices by which it is counted."""
 
     max_calls: Annotated[int, Field(ge=0)] | None = None
     """HTTP calls of one run."""
@@ -183,19 +201,30 @@ class Budget(Section):
     max_cost_per_month: Amount | None = None
     """Money of the account since the month began, over all runs, configs and processes of the ledger."""
     price_per_call: Amount | None = None
-    """Without it cost is unknown, never 0."""
+    """Of calls that none of `prices` applies to. Without any, cost is unknown, never 0."""
+    prices: tuple[Price, ...] = ()
+    """The first that applies to a job is its price."""
     currency: str = "CNY"
     timezone: TimeZone = "Asia/Shanghai"
     """Where a month begins. The provider's own bill is in this zone."""
 
     @property
-    def allowed_calls(self) -> int | None:
-        """How many calls one run may make under `max_calls` and `max_cost`; `None` is no cap."""
-        caps = [] if self.max_calls is None else [self.max_calls]
-        if self.max_cost is not None and self.price_per_call:
-            # 0.6 / 0.2 is 2.9999999999999996 in floats, and means three calls.
-            caps.append(int(self.max_cost / self.price_per_call + 1e-9))
-        return min(caps, default=None)
+    def has_cap(self) -> bool:
+        """Whether there is an end to what one run may spend."""
+        return self.max_calls is not None or self.max_cost is not None
+
+    @property
+    def highest_price(self) -> Decimal | None:
+        """The highest of all prices, `None` where none is known."""
+        prices = [of.price for of in self.prices]
+        if self.price_per_call is not None:
+            prices.append(self.price_per_call)
+        return max(prices, default=None)
+
+    def has_price_of(self, req_key: str) -> bool:
+        """Whether every call of `req_key` has a price, whatever its parameters are."""
+        always = any(of.covers(req_key) and of.where is None for of in self.prices)
+        return always or self.price_per_call is not None
 
 
 class Stop(Section):

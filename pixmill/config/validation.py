@@ -167,13 +167,26 @@ def _check_gateway(provider: Provider) -> Problems:
         yield ConfigProblem("provider.base_url", "is required for a gateway")
 
 
-def _check_budget(section: Budget) -> Problems:
+def _check_budget(section: Budget, request: Request, sweep: Sweep) -> Problems:
+    asked = dict.fromkeys((request.req_key, *_swept_req_keys(request, sweep)))
+    unpriced = [req_key for req_key in asked if not section.has_price_of(req_key)]
     for cap in ("max_cost", "max_cost_per_month"):
-        if getattr(section, cap) is not None and not section.price_per_call:
+        if getattr(section, cap) is not None and unpriced:
             yield ConfigProblem(
                 f"budget.{cap}",
-                "needs budget.price_per_call, or cost can't be counted",
+                "needs budget.price_per_call, or an entry of budget.prices without `where` for "
+                f"{', '.join(unpriced)}, or cost can't be counted",
             )
+
+
+def _swept_req_keys(request: Request, sweep: Sweep) -> list[str]:
+    # What is wrong with them is said by the checks of their own sections.
+    if _resolve(request) is None or sweep_mistakes(sweep, request):
+        return []
+    axes = make_points(sweep, request).axes
+    return [
+        str(of.value) for axis in axes if axis.kind == "req_key" for of in axis.values
+    ]
 
 
 def _check_store(store: str, provider: Provider, ledger: str | None) -> Problems:
@@ -230,7 +243,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Problems]], ...] = (
     (("input", "request"), _check_columns),
     (("input", "seed"), _check_seed_column),
     (("provider",), _check_gateway),
-    (("budget",), _check_budget),
+    (("budget", "request", "sweep"), _check_budget),
     (("store", "provider", "ledger"), _check_store),
     (("execution", "provider", "ledger"), _check_execution),
     (("request", "output"), _check_inline_images),

@@ -74,7 +74,8 @@ class CallSender:
             # would all hold theirs.
             body_prefix = item.job.beginning()
             limits = self._limits._replace(req_key=item.job.req_key)
-            claim = self._ledger.claim(item.job.key, limits)
+            price = item.job.price
+            claim = self._ledger.claim(item.job.key, limits, price and price.most)
             match claim:
                 case Refused():
                     refused = claim

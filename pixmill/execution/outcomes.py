@@ -99,6 +99,13 @@ def build_attempt(
     redrawn = response.verdict is Verdict.REFUSED and state is State.PENDING
     urls = response.image_urls
     now = now_micros()
+    image_count = len(urls) or len(response.inline_images) or None
+    price = item.job.price
+    amount = None
+    if price and response.charged != "no":
+        # Of anything but a success nobody knows how many images there are.
+        is_known = response.verdict is Verdict.SUCCEEDED
+        amount = price.of(image_count if is_known else None)
     return Attempt(
         job_key=item.job.key,
         # Who has started a task pays for it, whoever asks for its result.
@@ -122,14 +129,14 @@ def build_attempt(
         queue_ms=call.queue_ms,
         latency_ms=call.latency_ms,
         provider_ms=response.provider_ms,
-        price=None if response.charged == "no" else config.budget.price_per_call,
+        amount=amount,
         currency=config.budget.currency,
         seed=call.seed,
         rerolls=claim.rerolls + redrawn,
         attempt=claim.attempts,
         answer=response.raw,
         task_id=response.task_id,
-        image_count=len(urls or response.inline_images) or None,
+        image_count=image_count,
         outcome_run=run_id,
     )
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ class Progress(NamedTuple):
     """The rate limit in force, in calls per second."""
     calls: int
     rate: float
-    cost: float | None
+    cost: Decimal | None
     """What is known to be charged so far, `None` where no price is known."""
     currency: str
     images_waiting: int
@@ -86,8 +87,8 @@ class RunCounters:
         self.codes = Counter[str]()
         """Calls that were no success, by code."""
         self.calls = 0
-        self.charged = 0
-        """Calls that were surely charged."""
+        self.cost = Decimal(0)
+        """What was surely charged, as far as prices are known."""
         self._budget = budget
         self._lock = threading.Lock()
         self._ends: deque[float] = deque(maxlen=_RATE_CALLS)
@@ -105,10 +106,13 @@ class RunCounters:
             self.calls += 1
             self._ends.append(time.monotonic())
 
-    def record_answer(self, code: str | None, *, success: bool, charged: bool) -> None:
-        """Count what came of a call, which of a task is known when that has ended."""
+    def record_answer(
+        self, code: str | None, *, success: bool, cost: Decimal | None
+    ) -> None:
+        """Count what came of a call and what it cost, which of a task is known when that has
+        ended."""
         with self._lock:
-            self.charged += charged
+            self.cost += cost or 0
             if not success:
                 self.codes[code or "unknown"] += 1
 
@@ -118,14 +122,19 @@ class RunCounters:
             self.done[outcome] += jobs
 
     def add(
-        self, ended: ChunkCounts, codes: Mapping[str, int], *, calls: int, charged: int
+        self,
+        ended: ChunkCounts,
+        codes: Mapping[str, int],
+        *,
+        calls: int,
+        cost: Decimal,
     ) -> None:
         """Count what another process made of a chunk."""
         with self._lock:
             self.done += Counter(ended._asdict())
             self.codes.update(codes)
             self.calls += calls
-            self.charged += charged
+            self.cost += cost
 
     def frequent_codes(self) -> list[tuple[str, int]]:
         """Return the most frequent codes of calls that were no success, with their number."""
@@ -158,7 +167,7 @@ class RunCounters:
 
         `calls` and `rate` are those that were counted here, unless somebody knows better.
         """
-        price = self._budget.price_per_call
+        has_price = self._budget.highest_price is not None
         return Progress(
             to_pay=self.to_pay,
             cached=self.cached,
@@ -168,7 +177,7 @@ class RunCounters:
             qps=qps,
             calls=self.calls if calls is None else calls,
             rate=self.rate() if rate is None else rate,
-            cost=None if price is None else self.charged * price,
+            cost=self.cost if has_price else None,
             currency=self._budget.currency,
             images_waiting=images_waiting,
             codes=self.frequent_codes(),

@@ -154,9 +154,9 @@ def record_summary(config: Config, ledger: Ledger, summary: RunSummary) -> None:
 def _cost_of(config: Config, ledger: Ledger, run_id: str) -> float | None:
     """What the calls of a run were charged, `None` where no price is known."""
     # Unknown is not 0: a bill of nothing would be believed.
-    if config.budget.price_per_call is None:
+    if config.budget.highest_price is None:
         return None
-    return round(ledger.read(queries.spent, run_id=run_id).get("yes", 0.0), 6)
+    return float(ledger.read(queries.spent, run_id=run_id).get("yes", 0))
 
 
 def update_report_page(

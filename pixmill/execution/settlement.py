@@ -74,7 +74,7 @@ class Settlement:
         self._counts.record_answer(
             response.code,
             success=response.verdict is Verdict.SUCCEEDED,
-            charged=response.charged == "yes",
+            cost=attempt.amount if response.charged == "yes" else None,
         )
         try:
             self._follow_up(item, attempt, response, images)

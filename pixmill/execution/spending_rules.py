@@ -1,5 +1,7 @@
 """Whether a run may spend: the rules that stand between a plan and the first paid call."""
 
+from decimal import Decimal
+
 import yaml
 
 from pixmill.config.loading import config_changes
@@ -19,7 +21,7 @@ def check_spending(plan: Plan, *, new_store: bool, ledger_exists: bool) -> None:
     if not plan.to_pay or config.simulated:
         return
     # Nobody watches, so that a mistake in a table could cost any sum.
-    if config.budget.allowed_calls is None:
+    if not config.budget.has_cap:
         raise SpendingRefused(
             f"this run would pay for {plan.to_pay:,} calls without a cap, and unattended runs "
             "need one",
@@ -65,23 +67,23 @@ def claim_limits(config: Config, run_id: str) -> RunLimits:
         retry_doubt=config.in_doubt == "retry",
         max_cost=config.budget.max_cost,
         max_cost_per_month=config.budget.max_cost_per_month,
-        price=config.budget.price_per_call,
+        price=config.budget.highest_price,
         timezone=config.budget.timezone,
     )
 
 
-def month_to_date(config: Config, ledger: Ledger | None) -> float:
+def month_to_date(config: Config, ledger: Ledger | None) -> Decimal:
     """The money that calls of this account were charged since the month began in
     `budget.timezone`.
     """
     if ledger is None:
-        return 0.0
+        return Decimal(0)
     spent = ledger.read(
         queries.spent,
         account=config.account,
         since=month_begins(config.budget.timezone),
     )
-    return spent.get("yes", 0.0)
+    return spent.get("yes", Decimal(0))
 
 
 def changes_since_last_run(plan: Plan) -> list[str]:

@@ -12,6 +12,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from pixmill.config.model import Config
@@ -90,7 +91,7 @@ class ChunkResult(NamedTuple):
     outcomes: ChunkCounts
     calls: int = 0
     """Calls that the worker made since it last said so."""
-    charged: int = 0
+    cost: Decimal = Decimal(0)
     codes: Mapping[str, int] = {}
     stopped: StopReason | None = None
     """Why the worker sends nothing more, if a rule of the run says so."""
@@ -137,7 +138,7 @@ class WorkerSession:
         # What the driver has been told already: results say what is new since then.
         self._told_lock = threading.Lock()
         self._told_calls = 0
-        self._told_charged = 0
+        self._told_cost = Decimal(0)
         self._told_codes = Counter[str]()
 
     def process(self, chunk: Sequence[Job]) -> ChunkResult:
@@ -145,19 +146,19 @@ class WorkerSession:
         outcomes = self._executor.process(chunk)
         with self._told_lock:
             calls = self._counts.calls
-            charged = self._counts.charged
+            cost = self._counts.cost
             codes = self._counts.codes.copy()
             result = ChunkResult(
                 outcomes,
                 calls - self._told_calls,
-                charged - self._told_charged,
+                cost - self._told_cost,
                 dict(codes - self._told_codes),
                 self.stop_signal.reason,
                 self.stop_signal.error,
                 self._executor.limits_summary(),
             )
             self._told_calls = calls
-            self._told_charged = charged
+            self._told_cost = cost
             self._told_codes = codes
             return result
 

@@ -146,7 +146,7 @@ class WorkerPool:
     def record(self, result: ChunkResult) -> None:
         """Count what a worker made of a chunk; a worker that stopped stops all."""
         self.counts.add(
-            result.outcomes, result.codes, calls=result.calls, charged=result.charged
+            result.outcomes, result.codes, calls=result.calls, cost=result.cost
         )
         self._limits = result.limits or self._limits
         if result.stopped:

@@ -1,13 +1,13 @@
-"""How many more calls the caps of a run allow: counted and summed within the transaction that
-claims them.
+"""What the caps of a run still allow: counted and summed within the transaction that claims calls.
 
 What counts is in the ledger, so neither a resumed run nor a parallel process starts from nothing:
 calls that were or may have been charged, and calls in flight as if they will be. All of a month is
 summed once; after that only the calls that were added since, less those that they supersede.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -17,20 +17,41 @@ from pixmill.ledger.queries import calls_of
 from pixmill.ledger.records import RunLimits
 from pixmill.ledger.schema import COUNTS, attempts, jobs, late, now_micros
 from pixmill.ledger.tasks import is_forsaken
-
-_ROUNDING = 1e-9
-"""0.7 / 0.1 is a little less than 7 in binary."""
+from pixmill.money import to_units
 
 
 class Room(NamedTuple):
-    """How many more calls are allowed, `None` without a cap, and the key of the config's `budget`
-    that says so."""
+    """What the caps of a run leave: calls, and money by the cap that says so."""
 
     calls: int | None
-    cap: str
+    """How many more, `None` without a cap."""
+    units: Mapping[str, int]
+    """In billionths of the currency, by the key of the config's `budget`."""
 
+    def divide(
+        self, asked: Mapping[str, int | None]
+    ) -> tuple[dict[str, int | None], dict[str, str]]:
+        """Return those of the jobs `asked`, in their order, that all fit at once, and of the others
+        the cap that they do not fit under.
 
-NO_CAP = Room(None, "")
+        Each comes with what it may cost in billionths. A call without a known price fits under
+        every cap on money: a config with such a cap needs a price for all that it may send.
+        """
+        calls = self.calls
+        left = dict(self.units)
+        fitting: dict[str, int | None] = {}
+        over = {}
+        for key, units in asked.items():
+            needed = units or 0
+            exceeded = [cap for cap, money in left.items() if needed > money]
+            if calls is not None and len(fitting) >= calls:
+                exceeded.insert(0, "max_calls")
+            if exceeded:
+                over[key] = exceeded[0]
+                continue
+            fitting[key] = units
+            left = {cap: money - needed for cap, money in left.items()}
+        return fitting, over
 
 
 class Budgets:
@@ -40,25 +61,22 @@ class Budgets:
         self._meters: dict[tuple[str, int], _Meter] = {}
 
     def room(self, connection: Connection, limits: RunLimits) -> Room:
-        """Return the room under the tightest cap of a run."""
-        rooms = [Room(calls, cap) for calls, cap in self._rooms(connection, limits)]
-        return min(rooms, key=lambda room: room.calls or 0, default=NO_CAP)
-
-    def _rooms(
-        self, connection: Connection, limits: RunLimits
-    ) -> Iterator[tuple[int, str]]:
+        """Return what the caps of a run leave."""
+        calls = None
         if limits.max_calls is not None:
             used = calls_of(connection, limits.run_id)
-            yield max(0, limits.max_calls - used), "max_calls"
-        if limits.max_cost is not None and limits.price:
-            spent = self._of_run(limits).spent(connection, limits.price)
-            yield _affordable(limits.max_cost - spent, limits.price), "max_cost"
-        if limits.max_cost_per_month is not None and limits.price:
-            spent = self._of_month(limits).spent(connection, limits.price)
-            yield (
-                _affordable(limits.max_cost_per_month - spent, limits.price),
-                "max_cost_per_month",
-            )
+            calls = max(0, limits.max_calls - used)
+        # Of a run without a price, what nobody wrote down counts as nothing.
+        price = to_units(limits.price or Decimal(0))
+        units = {}
+        if limits.max_cost is not None:
+            spent = self._of_run(limits).spent(connection, price)
+            units["max_cost"] = to_units(limits.max_cost) - spent
+        if limits.max_cost_per_month is not None:
+            spent = self._of_month(limits).spent(connection, price)
+            cap = to_units(limits.max_cost_per_month)
+            units["max_cost_per_month"] = cap - spent
+        return Room(calls, units)
 
     def _of_run(self, limits: RunLimits) -> "_Meter":
         key = (limits.run_id, 0)
@@ -92,7 +110,7 @@ def month_begins(timezone: str) -> int:
 
 class _Meter:
     """The money of the calls under one cap; `first` and `later` select ended calls, `claimed` those
-    in flight."""
+    in flight. Money is in billionths."""
 
     def __init__(
         self,
@@ -104,22 +122,24 @@ class _Meter:
         self._later = later
         self._claimed = claimed
         self._seen: int | None = None
-        self._ended = 0.0
+        self._ended = 0
 
-    def spent(self, connection: Connection, price: float) -> float:
-        """Return what was or may have been charged, calls in flight included. Where no price is
-        known it is `price`."""
+    def spent(self, connection: Connection, price: int) -> int:
+        """Return what was or may have been charged, calls in flight included; one whose amount
+        nobody wrote down counts as `price`."""
         self._read_on(connection, price)
-        in_flight = sum(
-            connection.execute(
-                select(func.count()).select_from(jobs).where(is_claimed, self._claimed)
-            ).scalar_one()
-            # Each has an index of its own.
-            for is_claimed in (jobs.c.owner.is_not(None), is_forsaken())
-        )
-        return self._ended + price * in_flight
+        return self._ended + self._in_flight(connection, price)
 
-    def _read_on(self, connection: Connection, price: float) -> None:
+    def _in_flight(self, connection: Connection, price: int) -> int:
+        total = 0
+        # Held by a process, or left to nobody: each has an index of its own.
+        for is_claimed in (jobs.c.owner.is_not(None), is_forsaken()):
+            of_each = func.coalesce(jobs.c.claim_amount, price)
+            claimed = select(func.sum(of_each)).where(is_claimed, self._claimed)
+            total += int(connection.execute(claimed).scalar() or 0)
+        return total
+
+    def _read_on(self, connection: Connection, price: int) -> None:
         last: int = connection.execute(
             select(func.coalesce(func.max(attempts.c.id), 0))
         ).scalar_one()
@@ -139,11 +159,8 @@ class _Meter:
         self._seen = last
 
 
-def _money(connection: Connection, calls: ColumnElement[bool], price: float) -> float:
-    of_each = func.coalesce(attempts.c.price, price)
+def _money(connection: Connection, calls: ColumnElement[bool], price: int) -> int:
+    of_each = func.coalesce(attempts.c.amount, price)
     total = select(func.sum(of_each)).where(attempts.c.charged != "no", calls)
-    return connection.execute(total).scalar() or 0.0
-
-
-def _affordable(left: float, price: float) -> int:
-    return max(0, int(left / price + _ROUNDING))
+    # PostgreSQL returns a decimal: its sums of whole numbers have no limit.
+    return int(connection.execute(total).scalar() or 0)

@@ -19,9 +19,10 @@ Its outcome stays until the call brings another one.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BindParameter,
@@ -39,7 +40,7 @@ from sqlalchemy import (
     update,
 )
 
-from pixmill.ledger.budgets import NO_CAP, Budgets
+from pixmill.ledger.budgets import Budgets
 from pixmill.ledger.dialects import clock, json_values, run, upsert
 from pixmill.ledger.payment_marks import (
     MARK_IN_USE,
@@ -53,8 +54,16 @@ from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.records import Claim, Refused, RunLimits, State, Task
 from pixmill.ledger.schema import jobs, runs
 from pixmill.ledger.tasks import take_over
+from pixmill.money import to_units
 
-_CLAIMED = ("owner", "lease_until", "claim_run", "claim_account", "claimed_at")
+_CLAIMED = (
+    "owner",
+    "lease_until",
+    "claim_run",
+    "claim_account",
+    "claimed_at",
+    "claim_amount",
+)
 _OVERWRITTEN = ("state", "run_id", "provider", "account", "req_key")
 """What a claim overwrites where there is no outcome to keep."""
 
@@ -116,6 +125,20 @@ _COUNT_CALLS = (
 )
 
 
+class ClaimRequest(NamedTuple):
+    """A job to claim for a run, and what its call costs at most; `None`: no price is known."""
+
+    job_key: str
+    limits: RunLimits
+    amount: Decimal | None = None
+
+    @property
+    def units(self) -> int | None:
+        """The amount in billionths, that of the run where it has none."""
+        amount = self.limits.price if self.amount is None else self.amount
+        return None if amount is None else to_units(amount)
+
+
 class Claims:
     """Grants claims through one open ledger; `check_not_moved` raises LedgerError if the ledger was
     moved or replaced."""
@@ -129,57 +152,84 @@ class Claims:
         self._budgets = Budgets()
 
     def claim(
-        self, connection: Connection, entries: Sequence[tuple[str, RunLimits]]
+        self, connection: Connection, entries: Sequence[ClaimRequest]
     ) -> list[Claim | Refused]:
         """Grant what the states and the budgets allow. Raises LedgerError if the ledger was
         moved or replaced."""
         self._check_not_moved()
         granted: dict[tuple[str, str], Claim] = {}
         over_budget: dict[str, str] = {}
-        for limits in dict.fromkeys(limits for _, limits in entries):
-            keys = list(dict.fromkeys(key for key, of in entries if of == limits))
-            values = _claim_values(limits, clock(connection)())
-            for key, claim in _take_over(connection, keys, values):
-                granted[key, limits.run_id] = claim
-                keys.remove(key)
-            room = NO_CAP
-            while keys and (room := self._budgets.room(connection, limits)).calls != 0:
-                # A key that can't be claimed leaves its room to the next ones.
-                for key, claim in _claim(
-                    connection, keys[: room.calls], limits, values
-                ):
-                    granted[key, limits.run_id] = claim
-                keys = [] if room.calls is None else keys[room.calls :]
-            over_budget.update(dict.fromkeys(keys, room.cap))
+        for limits in dict.fromkeys(entry.limits for entry in entries):
+            asked: dict[str, int | None] = {}
+            for entry in entries:
+                if entry.limits == limits:
+                    asked.setdefault(entry.job_key, entry.units)
+            claims, over = self._claim_for(connection, limits, asked)
+            granted |= {(key, limits.run_id): claim for key, claim in claims.items()}
+            over_budget |= over
         # Of a key that is listed twice the first one gets the claim, the second hears in which
         # state that left it.
-        claims = [granted.pop((key, limits.run_id), None) for key, limits in entries]
-        return [
-            claim or _refuse(connection, key, limits, over_budget.get(key, ""))
-            for (key, limits), claim in zip(entries, claims, strict=True)
+        claimed = [
+            granted.pop((entry.job_key, entry.limits.run_id), None) for entry in entries
         ]
+        return [
+            claim or _refuse(connection, entry, over_budget.get(entry.job_key, ""))
+            for entry, claim in zip(entries, claimed, strict=True)
+        ]
+
+    def _claim_for(
+        self,
+        connection: Connection,
+        limits: RunLimits,
+        asked: Mapping[str, int | None],
+    ) -> tuple[dict[str, Claim], Mapping[str, str]]:
+        """Return the claims that a run gets of the keys that it `asked` for, each with what it may
+        cost in billionths, and the cap of the budget that the others do not fit under."""
+        values = _claim_values(limits, clock(connection)())
+        claims = _take_over(connection, list(asked), values)
+        left = {key: units for key, units in asked.items() if key not in claims}
+        over: Mapping[str, str] = {}
+        while left:
+            fitting, over = self._budgets.room(connection, limits).divide(left)
+            new = _claim(connection, limits, values, fitting)
+            claims |= new
+            # A key that can't be claimed leaves its room to those that did not fit.
+            left = {key: left[key] for key in over} if len(new) < len(fitting) else {}
+        return claims, over
 
 
 def _take_over(
     connection: Connection, keys: Sequence[str], values: Mapping[str, Any]
-) -> Iterator[tuple[str, Claim]]:
+) -> dict[str, Claim]:
+    claims = {}
     for row in take_over(connection, keys, values):
         task = Task(row.claim_task, row.claim_run, row.task_since)
-        yield row.job_key, Claim(row.attempts, row.rerolls, task)
+        claims[row.job_key] = Claim(row.attempts, row.rerolls, task)
+    return claims
 
 
 def _claim(
     connection: Connection,
-    keys: Sequence[str],
     limits: RunLimits,
     values: Mapping[str, Any],
-) -> Iterator[tuple[str, Claim]]:
-    bound = {**values, "keys": json.dumps(keys, allow_nan=False), **_rules(limits)}
-    rows = run(connection, _claim_of(connection.dialect.name), [bound]).all()
+    asked: Mapping[str, int | None],
+) -> dict[str, Claim]:
+    statement = _claim_of(connection.dialect.name)
+    claims = {}
+    # One statement for all that may cost the same.
+    for units in dict.fromkeys(asked.values()):
+        keys = [key for key, of in asked.items() if of == units]
+        bound = {
+            **values,
+            "claim_amount": units,
+            "keys": json.dumps(keys, allow_nan=False),
+            **_rules(limits),
+        }
+        for key, attempts, rerolls in run(connection, statement, [bound]):
+            claims[key] = Claim(attempts, rerolls)
     # Counted in the transaction of the claims: a cap holds however many processes claim.
-    run(connection, _COUNT_CALLS, [{"run": limits.run_id, "number": len(rows)}])
-    for key, attempts, rerolls in rows:
-        yield key, Claim(attempts, rerolls)
+    run(connection, _COUNT_CALLS, [{"run": limits.run_id, "number": len(claims)}])
+    return claims
 
 
 _STATE = select(jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_DOUBT)).where(
@@ -187,10 +237,11 @@ _STATE = select(jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_DOUBT)).where(
 )
 
 
-def _refuse(connection: Connection, key: str, limits: RunLimits, cap: str) -> Refused:
+def _refuse(connection: Connection, entry: ClaimRequest, cap: str) -> Refused:
     """Say why a key was not claimed: the budget's `cap`, if its state alone would have allowed it,
     and else that state."""
-    found = connection.execute(_STATE, {"key": key, **_rules(limits)}).first()
+    asked = {"key": entry.job_key, **_rules(entry.limits)}
+    found = connection.execute(_STATE, asked).first()
     if found is None:
         return Refused(None, cap)
     state, may_pay_again = found

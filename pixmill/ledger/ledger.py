@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -20,7 +21,7 @@ from pixmill.config.ledger_address import database_url, is_database_url
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import input_images as input_table
 from pixmill.ledger import payment_marks, queries, scan, tasks, writes
-from pixmill.ledger.claims import Claims
+from pixmill.ledger.claims import ClaimRequest, Claims
 from pixmill.ledger.database import Database, database_at, retry_while_unavailable
 from pixmill.ledger.group_commit import GroupWriter
 from pixmill.ledger.input_images import InputImage
@@ -85,13 +86,18 @@ class Ledger:
             raise LedgerError(f"{self.database} was opened read-only")
         return self._writer.write(apply, entry)
 
-    def claim(self, job_key: str, limits: RunLimits) -> Claim | Refused:
+    def claim(
+        self, job_key: str, limits: RunLimits, amount: Decimal | None = None
+    ) -> Claim | Refused:
         """Claim `job_key` for one call of a run, reserve the call in its budgets and write the
         intent, durably.
 
+        `amount` is what the call costs at most, `None` where no price is known: then it counts as
+        `limits.price`.
         Where a task is out that nobody waits for, the claim is for that and reserves nothing.
         """
-        return self.write(self._claims.claim, (job_key, limits))  # type: ignore[no-any-return]
+        request = ClaimRequest(job_key, limits, amount)
+        return self.write(self._claims.claim, request)  # type: ignore[no-any-return]
 
     def record_task(self, job_key: str, task_id: str, *, lease_seconds: float) -> None:
         """Write down that the submit of a claimed job started a task, durably; its claim lasts

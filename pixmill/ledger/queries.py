@@ -1,6 +1,7 @@
 """The questions that are asked of a ledger, each a function of a connection."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pixmill.ledger.dead_owners import mark_doubtful, mark_held_by_the_dead
 from pixmill.ledger.records import KnownStates, MissingImages, State
 from pixmill.ledger.schema import COUNTS, attempts, jobs, runs
 from pixmill.ledger.tasks import is_out
+from pixmill.money import from_units
 
 _NOT_PUBLISHED = {
     "job_key",
@@ -31,6 +33,7 @@ _NOT_PUBLISHED = {
     "claimed_at",
     "claim_task",
     "task_since",
+    "claim_amount",
 }
 OUTCOME_COLUMNS = tuple(
     column.name for column in jobs.columns if column.name not in _NOT_PUBLISHED
@@ -202,9 +205,9 @@ def spent(
     account: str | None = None,
     since: int = 0,
     run_id: str | None = None,
-) -> dict[str, float]:
+) -> dict[str, Decimal]:
     """Return the money of calls by whether they were charged: `yes`, `no`, `unknown`."""
-    query = select(attempts.c.charged, func.sum(attempts.c.price)).where(
+    query = select(attempts.c.charged, func.sum(attempts.c.amount)).where(
         attempts.c.answered_at >= since, COUNTS
     )
     if account is not None:
@@ -212,7 +215,7 @@ def spent(
     if run_id is not None:
         query = query.where(attempts.c.run_id == run_id)
     rows = connection.execute(query.group_by(attempts.c.charged)).all()
-    return {charged: total or 0.0 for charged, total in rows}
+    return {charged: from_units(int(total or 0)) for charged, total in rows}
 
 
 def mean_latency_ms(connection: Connection, sample: int = 500) -> float | None:

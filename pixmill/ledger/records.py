@@ -1,6 +1,7 @@
 """What goes into the ledger and what comes out, as small frozen values."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -38,8 +39,8 @@ class RunLimits(NamedTuple):
     `max_runs` is how many runs may try a key that keeps failing transiently; `lease_seconds` how
     long a claim of a host that has vanished is respected; `retry_doubt` lets jobs in doubt be paid
     for again, as many times as there are `max_runs`. Caps (`None`: no cap) are on HTTP calls and
-    money of the run, and on money of `account` in a month of `timezone`; a call counts as `price`
-    until the ledger knows better.
+    money of the run, and on money of `account` in a month of `timezone`. A call of which the ledger
+    does not know what it may cost counts as `price`.
     """
 
     run_id: str
@@ -50,9 +51,9 @@ class RunLimits(NamedTuple):
     max_runs: int
     lease_seconds: float
     retry_doubt: bool = False
-    max_cost: float | None = None
-    max_cost_per_month: float | None = None
-    price: float | None = None
+    max_cost: Decimal | None = None
+    max_cost_per_month: Decimal | None = None
+    price: Decimal | None = None
     timezone: str = "UTC"
 
 
@@ -163,7 +164,9 @@ class Attempt(NamedTuple):
     queue_ms: float
     latency_ms: float
     provider_ms: float | None
-    price: float | None
+    amount: Decimal | None
+    """What the call cost, or costs at most where nobody knows; `None` where it cost nothing or no
+    price is known."""
     currency: str | None
     seed: int | None
     rerolls: int

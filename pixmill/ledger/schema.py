@@ -83,7 +83,8 @@ jobs = Table(
     Column("latency_ms", Float),
     Column("provider_ms", Float),
     Column("download_ms", Float),
-    # Null where the call was not charged, or nobody knows; sums of money are made of `attempts`.
+    # Null where the call was not charged, or nobody knows. For people and datasets: sums of money
+    # are made of `attempts`.
     Column("cost", Float),
     Column("currency", Text),
     # The seed that was sent: another than was asked for where moderation used some up, which
@@ -105,6 +106,9 @@ jobs = Table(
     # call may be gone: the task works at the provider all the same.
     Column("claim_task", Text),
     Column("task_since", BigInteger),
+    # What the call in flight costs at most, in billionths of the currency (`pixmill.money`); null
+    # where no price is known.
+    Column("claim_amount", BigInteger),
 )
 
 attempts = Table(
@@ -126,7 +130,6 @@ attempts = Table(
     Column("request_id", Text),
     # `yes`, `no` or `unknown`, which counts as charged in budgets, as money may be gone.
     Column("charged", Text, nullable=False),
-    Column("price", Float),
     Column("latency_ms", Float),
     Column("provider_ms", Float),
     # As it came, without images: evidence for its owner, which no program reads.
@@ -135,6 +138,9 @@ attempts = Table(
     Column("task_id", Text),
     # How many images the answer has, null where nobody knows.
     Column("images", Integer),
+    # What the call cost, or at most if it was charged, in billionths of the currency
+    # (`pixmill.money`); null where it cost nothing or no price is known.
+    Column("amount", BigInteger),
 )
 
 shares = Table(
@@ -221,6 +227,16 @@ MIGRATIONS = {
         "ALTER TABLE jobs ADD COLUMN task_since BIGINT",
         "ALTER TABLE attempts ADD COLUMN task_id TEXT",
         "ALTER TABLE attempts ADD COLUMN images INTEGER",
+        "ALTER TABLE jobs ADD COLUMN claim_amount BIGINT",
+        "ALTER TABLE attempts ADD COLUMN amount BIGINT",
+        "UPDATE attempts SET amount = CAST(round(price * 1000000000) AS BIGINT) "
+        "WHERE price IS NOT NULL",
+        # Who wrote down the call of a process that had died did not know what it cost. All calls
+        # of a run had one price then.
+        "UPDATE attempts SET amount = (SELECT max(other.amount) FROM attempts AS other "
+        "WHERE other.run_id = attempts.run_id AND coalesce(other.code, '') <> 'process_died') "
+        "WHERE code = 'process_died'",
+        "ALTER TABLE attempts DROP COLUMN price",
         "CREATE INDEX jobs_with_task ON jobs (claim_task) WHERE claim_task IS NOT NULL",
         "CREATE UNIQUE INDEX attempts_of_task ON attempts (job_key, task_id) "
         "WHERE task_id IS NOT NULL",

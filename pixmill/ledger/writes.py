@@ -43,6 +43,7 @@ from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.records import SETTLED, Attempt, State
 from pixmill.ledger.schema import DOUBTFUL, attempts, jobs, now_micros, runs
 from pixmill.ledger.tasks import leave_out_repeated
+from pixmill.money import from_units, to_units
 
 _RENAMED = {
     "error_code": "error_code",
@@ -78,7 +79,9 @@ _COUNTS_LATE = or_(and_(jobs.c.owner.is_(None), is_state(State.IN_DOUBT)), _IS_S
 been paid for."""
 
 _OF_JOB = update(jobs).where(jobs.c.job_key == bindparam("key"))
-_RELEASED = {"owner": None, "lease_until": None, "claim_task": None, "task_since": None}
+_RELEASED = dict.fromkeys(
+    ("owner", "lease_until", "claim_task", "task_since", "claim_amount")
+)
 _SETTLE = _OF_JOB.where(or_(and_(_IS_HELD, not_(_OUTCOME_STAYS)), _COUNTS_LATE)).values(
     {column: bindparam(f"p_{source}") for column, source in _OUTCOME_FIELDS.items()}
     | {"again": NO_MARK, "image_error": None, "image_run": None, "download_ms": None}
@@ -124,7 +127,7 @@ _APPEND = insert(attempts).values(
 def record(connection: Connection, entries: Sequence[Attempt]) -> list[None]:
     """Append ended calls to `attempts` and settle their jobs; an outcome that was there before
     stays until replaced."""
-    rows = [entry._asdict() for entry in leave_out_repeated(connection, entries)]
+    rows = [_as_row(entry) for entry in leave_out_repeated(connection, entries)]
     if not rows:
         return [None] * len(entries)
     run(connection, _APPEND, rows)
@@ -139,6 +142,11 @@ def record(connection: Connection, entries: Sequence[Attempt]) -> list[None]:
     return [None] * len(entries)
 
 
+def _as_row(entry: Attempt) -> dict[str, Any]:
+    amount = None if entry.amount is None else to_units(entry.amount)
+    return {**entry._asdict(), "amount": amount}
+
+
 _SETTLED_FIELDS = tuple(set(_OUTCOME_FIELDS.values()))
 
 
@@ -150,13 +158,19 @@ def _settle_values(row: Mapping[str, Any]) -> dict[str, Any]:
         "outcome_run": row["outcome_run"] or row["run_id"],
         "error_code": None if succeeded else row["code"],
         "error_message": None if succeeded else row["message"],
-        "cost": row["price"] if row["charged"] == "yes" else None,
+        "cost": _cost_of(row),
     }
     return {f"p_{name}": values[name] for name in _SETTLED_FIELDS} | {
         "key": row["job_key"],
         "own": this_owner(),
         "fruitless": int(row["transient"] or row["state"] == State.IN_DOUBT),
     }
+
+
+def _cost_of(row: Mapping[str, Any]) -> float | None:
+    if row["amount"] is None or row["charged"] != "yes":
+        return None
+    return float(from_units(row["amount"]))
 
 
 _IMAGE = (
@@ -248,6 +262,7 @@ _HELD = (
     "claim_run",
     "claim_account",
     "claimed_at",
+    "claim_amount",
     "attempts",
 )
 _DIED = {
@@ -283,6 +298,7 @@ def _lost_call(row: Any, now: int) -> dict[str, Any]:
         "answered_at": now,
         "verdict": State.IN_DOUBT.value,
         "charged": "unknown",
+        "amount": row.claim_amount,
         **_DIED,
     }
 

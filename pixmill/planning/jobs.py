@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -48,6 +49,31 @@ class LocalImage(NamedTuple):
         return data
 
 
+class JobPrice(NamedTuple):
+    """What a call for a job costs: `price`, or as many times that as there are images in its answer,
+    which are `most_images` at most."""
+
+    price: Decimal
+    most_images: int | None = None
+    """`None`: the call costs `price`, however many images come."""
+
+    @property
+    def most(self) -> Decimal:
+        """What the call costs at most."""
+        return self.of(None)
+
+    @property
+    def least(self) -> Decimal:
+        """What a call that brings something costs at least."""
+        return self.price
+
+    def of(self, images: int | None) -> Decimal:
+        """Return what a call with so many images cost; `None`: as many as there may be."""
+        if self.most_images is None:
+            return self.price
+        return self.price * (self.most_images if images is None else images)
+
+
 class Job(NamedTuple):
     """One image request, ready to be sent once its seed and its local images are put in.
 
@@ -69,6 +95,8 @@ class Job(NamedTuple):
     replicate: int = 0
     is_out: bool = False
     """Whether a task for it works at the provider already, as far as the plan knows."""
+    price: JobPrice | None = None
+    """`None`: not known."""
 
     @property
     def is_async(self) -> bool:

@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,7 +22,8 @@ from pixmill.config.model import Config
 from pixmill.memory import give_back
 from pixmill.planning.computed_jobs import ComputedJobs, ComputedJobsFile
 from pixmill.planning.job_expander import JobExpander
-from pixmill.planning.jobs import Job, JobBatch
+from pixmill.planning.jobs import Job, JobBatch, JobPrice
+from pixmill.planning.prices import PriceList
 from pixmill.planning.row_checks import InvalidRow, RowProblem
 from pixmill.tables import InputTable, RowBatch
 
@@ -95,6 +98,8 @@ class Plan:
     selection: Selection | None = None
     submitted: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
     """The positions of pending keys whose tasks are out: they are asked for and not paid again."""
+    to_pay_at: tuple[tuple[JobPrice | None, int], ...] = ()
+    """How many of the keys to pay for have which price."""
     call_seconds: float = TYPICAL_SECONDS
 
     @property
@@ -144,10 +149,31 @@ class Plan:
             f"{enough} in flight would reach your {limits.qps:g} calls/s"
         )
 
-    def cost(self, calls: int) -> float | None:
-        """What `calls` cost, `None` where no price is known."""
-        price = self.config.budget.price_per_call
-        return None if price is None else round(calls * price, 6)
+    @property
+    def most_cost(self) -> Decimal | None:
+        """What a run would cost at most, `None` where the price of a job is not known."""
+        return self._cost(lambda price: price.most)
+
+    @property
+    def least_cost(self) -> Decimal | None:
+        """The same where every answer has one image only, however many it may have."""
+        return self._cost(lambda price: price.least)
+
+    def _cost(self, of: Callable[[JobPrice], Decimal]) -> Decimal | None:
+        # Without a price even nothing has no price: a config that knows none says so.
+        if self.config.budget.highest_price is None:
+            return None
+        total = Decimal(0)
+        for price, jobs in self.to_pay_at:
+            if price is None:
+                return None
+            total += jobs * of(price)
+        return total
+
+    @cached_property
+    def prices(self) -> PriceList:
+        """What jobs cost."""
+        return PriceList(self.config)
 
     def batches(self, only_rows: NDArray[np.bool_] | None = None) -> Iterator[JobBatch]:
         """Stream the jobs again, as the plan found them: all batches, or those that hold a row that
@@ -200,10 +226,12 @@ class Plan:
                 # The key is missing if an input image was deleted since planning; the dataset
                 # reports the row as invalid.
                 if batch.keys[at]:
-                    yield batch.job(at)
+                    price = self.prices.price_of(batch, at)
+                    yield batch.job(at)._replace(price=price)
 
     def summary(self) -> dict[str, Any]:
         """The counts of `plan --json`."""
+        cost = self.most_cost
         return {
             "rows": self.rows,
             "invalid": self.invalid,
@@ -213,7 +241,7 @@ class Plan:
             **{state.name.lower(): self.states[state] for state in REPORTED},
             "images_missing": self.images_missing,
             "cost": {
-                "pending": self.cost(self.to_pay),
+                "pending": None if cost is None else float(cost),
                 "currency": self.config.budget.currency,
             },
             "eta_seconds": round(self.to_pay / self.rate, 1),
@@ -228,6 +256,7 @@ REPORTED = (
     PlannedState.IN_DOUBT,
     PlannedState.PENDING,
 )
+
 
 Batch = TypeVar("Batch")
 Found = TypeVar("Found")

@@ -15,7 +15,7 @@ from pixmill.planning.computed_jobs import ComputedJobsFile
 from pixmill.planning.duplicates import conflicting_row_keys, mark_first_occurrences
 from pixmill.planning.input_identity import bad_images, damaged_files
 from pixmill.planning.job_expander import JobExpander
-from pixmill.planning.jobs import JobBatch, RowImages
+from pixmill.planning.jobs import JobBatch, JobPrice, RowImages
 from pixmill.planning.known_jobs import KnownJobs
 from pixmill.planning.packed_keys import key_prefixes, pack_keys, unpack_keys
 from pixmill.planning.plan import (
@@ -27,6 +27,7 @@ from pixmill.planning.plan import (
     prefetch,
     row_batches,
 )
+from pixmill.planning.prices import PriceList
 from pixmill.planning.row_checks import InvalidRow, RowProblem, problem
 from pixmill.request.operations.operation import InputImages
 from pixmill.tables import InputTable, open_table
@@ -143,6 +144,8 @@ class PlanBuilder:
         self._lost: list[NDArray[np.bool_]] = []
         self._again: list[NDArray[np.bool_]] = []
         self._submitted: list[NDArray[np.intp]] = []
+        self._prices = PriceList(config)
+        self._price_numbers: list[NDArray[np.uint16]] = []
         self._places: list[NDArray[np.uint32]] = []
         self._states: list[NDArray[np.int8]] = []
         # By row number and by position: few.
@@ -168,6 +171,8 @@ class PlanBuilder:
             self._note(bad, jobs.rows.first_row + row)
         keys = pack_keys(jobs.all_keys)
         self._keep_computed(keys, jobs.seeds)
+        if not self._prices.is_uniform:
+            self._price_numbers.append(self._prices.numbers(jobs))
         hashes = key_prefixes(keys)
         self._key_hashes.append(hashes)
         source = self._config.input
@@ -288,6 +293,7 @@ class PlanBuilder:
         first = mark_first_occurrences(key_hashes, state < PlannedState.INVALID)
         pending = first & (state == PlannedState.PENDING)
         submitted = _join(self._submitted, np.zeros(0, np.intp))
+        submitted = submitted[pending[submitted]]
         return Plan(
             config=self._config,
             table=self._table,
@@ -309,9 +315,24 @@ class PlanBuilder:
             computed=self._computed,
             again=_count(self._again, pending),
             asked=tuple(asked for at, asked in self._asked.items() if pending[at]),
-            submitted=submitted[pending[submitted]],
+            submitted=submitted,
+            to_pay_at=self._count_prices(pending, submitted),
             call_seconds=self._seconds_per_call(mean_latency_ms),
         )
+
+    def _count_prices(
+        self, pending: NDArray[np.bool_], submitted: NDArray[np.intp]
+    ) -> tuple[tuple[JobPrice | None, int], ...]:
+        """Return how many of the jobs to pay for have which price."""
+        to_pay = pending.copy()
+        to_pay[submitted] = False
+        if self._prices.is_uniform:
+            counts = [int(to_pay.sum())]
+        else:
+            numbers = _join(self._price_numbers, np.zeros(0, np.uint16))
+            counts = np.bincount(numbers[to_pay]).tolist()
+        met = zip(self._prices.kinds, counts, strict=False)
+        return tuple((price, jobs) for price, jobs in met if jobs)
 
     def _find_conflicts(
         self, state: NDArray[np.int8], key_hashes: NDArray[np.uint64]

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -122,7 +123,7 @@ def test_what_a_lost_commit_would_have_spent_is_not_counted_twice(
     database_url: str,
 ) -> None:
     """C3, E15: an answer and a claim in one commit; the sum that the claim saw had the answer in it."""
-    capped = LIMITS._replace(max_cost=1.0, price=0.2)
+    capped = LIMITS._replace(max_cost=Decimal("1.0"), price=Decimal("0.2"))
     with CommitDroppingProxy(database_url) as cut, ThreadPoolExecutor(3) as pool:
         ledger = open_ledger(cut.address)
         other = open_ledger(database_url)
@@ -143,7 +144,7 @@ def test_what_a_lost_commit_would_have_spent_is_not_counted_twice(
             )
             wait_until(lambda: bool(count(other, _WAITING)), "the first group waits")
             answer = pool.submit(
-                ledger.record, ended("paid", State.SUCCEEDED, price=0.2)
+                ledger.record, ended("paid", State.SUCCEEDED, amount=Decimal("0.2"))
             )
             wait_until(lambda: _queued(ledger) == 1, "the answer waits")
             claim = pool.submit(ledger.claim, "second", capped)
@@ -210,10 +211,11 @@ def test_four_processes_of_sixteen_threads_never_make_call_101(
     script = f"""
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pixmill.ledger import Claim, State, open_ledger
 from tests.pixmill.ledger.billing.billing import LIMITS
 from tests.pixmill.ledger.test_ledger import ended
-capped = LIMITS._replace(run_id="run-1", max_calls=100, max_cost_per_month=20.0, price=0.2)
+capped = LIMITS._replace(run_id="run-1", max_calls=100, max_cost_per_month=Decimal("20.0"), price=Decimal("0.2"))
 ledger = open_ledger({database_url!r})
 
 def pay(at):

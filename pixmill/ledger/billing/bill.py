@@ -1,8 +1,8 @@
 """What was spent: calls and money of a period from the ledger, apart by whether calls were charged.
 
-Money is exact: prices are read as the decimals they were written as, and calls multiply them. What
-is not known stays so: calls that may have been charged make a range, calls without a price make an
-amount that has no upper end.
+Money is exact: the database adds up whole numbers (`pixmill.money`). What is not known stays so:
+calls that may have been charged make a range, calls without a price make an amount that has no
+upper end.
 """
 
 import re
@@ -19,10 +19,11 @@ from pixmill.ledger import Ledger
 from pixmill.ledger.billing.queries import (
     QUARTER_HOUR,
     CallSum,
-    RunPricing,
+    PaidRun,
     call_sums,
-    tariffs,
+    paid_runs,
 )
+from pixmill.money import from_units
 
 BY = ("day", "req_key", "code", "config")
 CHARGED = ("yes", "no", "unknown")
@@ -173,13 +174,8 @@ def grouping(text: str) -> tuple[str, ...]:
 
 def make_bill(ledger: Ledger, period: Period, by: Sequence[str] = ()) -> Bill:
     """Sum what the calls that ended in `period` came to."""
-    of_runs = ledger.read(tariffs)
-    sums = []
-    for one in ledger.read(call_sums, *period.microseconds(), by):
-        tariff = of_runs.get(one.run_id)
-        # Calls of processes that died have no price of their own: their run's is theirs.
-        price = tariff.price if one.price is None and tariff else one.price
-        sums.append(one._replace(price=price))
+    of_runs = ledger.read(paid_runs)
+    sums = ledger.read(call_sums, *period.microseconds(), by)
     currencies = _currencies(sums, of_runs)
     groups = [_group(one, by, of_runs, period.zone) for one in sums]
     lines = _lines(zip(groups, currencies, sums, strict=True))
@@ -195,19 +191,17 @@ def make_bill(ledger: Ledger, period: Period, by: Sequence[str] = ()) -> Bill:
 
 
 def _currencies(
-    sums: Sequence[CallSum], of_runs: Mapping[str, RunPricing]
+    sums: Sequence[CallSum], of_runs: Mapping[str, PaidRun]
 ) -> list[str | None]:
     """The currency of each sum. A run that got no answer did not say: where there is only one, it
     is that."""
-    found = [
-        tariff.currency if (tariff := of_runs.get(one.run_id)) else None for one in sums
-    ]
+    found = [run.currency if (run := of_runs.get(one.run_id)) else None for one in sums]
     known = {currency for currency in found if currency}
     return [next(iter(known))] * len(sums) if len(known) == 1 else found
 
 
 def _group(
-    one: CallSum, by: Sequence[str], of_runs: Mapping[str, RunPricing], zone: ZoneInfo
+    one: CallSum, by: Sequence[str], of_runs: Mapping[str, PaidRun], zone: ZoneInfo
 ) -> tuple[str | None, ...]:
     values: dict[str, str | None] = {
         "day": None if one.quarter is None else _day(one.quarter, zone),
@@ -250,9 +244,7 @@ def _lines(
 def _part(one: CallSum) -> BillLine:
     if one.charged == "no":
         return BillLine(one.calls)
-    if one.price is None:
-        return BillLine(one.calls, unpriced=one.calls)
-    return BillLine(one.calls, Decimal(str(one.price)) * one.calls)
+    return BillLine(one.calls, from_units(one.units), one.calls - one.priced)
 
 
 def _plain(part: BillLine) -> dict[str, Any]:

@@ -27,28 +27,28 @@ SHOWN_IDS = 20
 
 
 class CallSum(NamedTuple):
-    """How many calls had all of this in common; `quarter`, `req_key` and `code` are `None` unless
-    asked for.
+    """How many calls had all of this in common, and what they came to; `quarter`, `req_key` and
+    `code` are `None` unless asked for.
 
-    `quarter` counts quarters of an hour since 1970 UTC; `price` is that of one call, `None` where
-    none was written.
+    `quarter` counts quarters of an hour since 1970 UTC; `units` is the money of the `priced` calls,
+    those of which it is known, in billionths of the currency.
     """
 
     run_id: str
     charged: str
-    price: float | None
     quarter: int | None
     req_key: str | None
     code: str | None
     calls: int
+    priced: int
+    units: int
 
 
-class RunPricing(NamedTuple):
-    """Which config a run was of, and at what it counted a call; `None` where nothing of the run
+class PaidRun(NamedTuple):
+    """Which config a run was of, and in which currency it paid; `None` where nothing of the run
     says so."""
 
     config: str
-    price: float | None
     currency: str | None
 
 
@@ -67,33 +67,29 @@ def call_sums(
     same: tuple[Any, ...] = (
         attempts.c.run_id,
         attempts.c.charged,
-        attempts.c.price,
         attempts.c.answered_at // QUARTER_HOUR if "day" in by else null(),
         jobs.c.req_key if "req_key" in by else null(),
         attempts.c.code if "code" in by else null(),
     )
-    counted = select(*same, func.count(attempts.c.id)).where(
-        _between(begin, end), COUNTS
-    )
+    counted = select(
+        *same,
+        func.count(attempts.c.id),
+        func.count(attempts.c.amount),
+        func.coalesce(func.sum(attempts.c.amount), 0),
+    ).where(_between(begin, end), COUNTS)
     counted = counted.group_by(*(part for part in same if not isinstance(part, Null)))
     if "req_key" in by:
         counted = counted.outerjoin_from(
             attempts, jobs, jobs.c.job_key == attempts.c.job_key
         )
-    return [CallSum(*row) for row in connection.execute(counted)]
+    found = map(CallSum._make, connection.execute(counted))
+    # PostgreSQL returns a decimal: its sums of whole numbers have no limit.
+    return [one._replace(units=int(one.units)) for one in found]
 
 
-def tariffs(connection: Connection) -> dict[str, RunPricing]:
-    """Return the tariff of every run. A run has one price: any of its calls that may have been
-    charged tells it."""
+def paid_runs(connection: Connection) -> dict[str, PaidRun]:
+    """Return every run with its config and currency."""
     of_run = attempts.c.run_id == runs.c.run_id
-    # Who writes down the call of a process that died does not know what it cost.
-    wrote_price = and_(
-        of_run,
-        attempts.c.charged != "no",
-        attempts.c.code.is_distinct_from("process_died"),
-    )
-    priced = select(attempts.c.price).where(wrote_price)
     paid = (
         select(jobs.c.currency)
         .join(attempts, attempts.c.job_key == jobs.c.job_key)
@@ -106,10 +102,8 @@ def tariffs(connection: Connection) -> dict[str, RunPricing]:
             1
         ).scalar_subquery(),  # all that the run paid for was paid for again
     )
-    found = select(
-        runs.c.run_id, runs.c.name, priced.limit(1).scalar_subquery(), currency
-    )
-    return {run: RunPricing(*of) for run, *of in connection.execute(found)}
+    found = select(runs.c.run_id, runs.c.name, currency)
+    return {run: PaidRun(*of) for run, *of in connection.execute(found)}
 
 
 def ids_only_here(

@@ -67,7 +67,7 @@ limits: {qps: 2, concurrency: 4, timeout_seconds: 120,
          poll_qps: 10, poll_seconds: 2, task_timeout_seconds: 600}
 retry: {max_attempts: 4, max_runs: 3, rerolls: 2, codes: {}}
 budget: {max_calls: null, max_cost: null, max_cost_per_month: null, price_per_call: null, currency: CNY,
-         timezone: Asia/Shanghai}
+         timezone: Asia/Shanghai, prices: []}
 stop: {failed_fraction: 0.5, refused_fraction: 0.5, window: 50}
 accept: {failed: 0, refused: 0, invalid: 0}
 in_doubt: hold

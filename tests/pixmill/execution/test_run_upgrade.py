@@ -55,6 +55,8 @@ def to_version_1(config: str) -> None:
     with closing(
         sqlite3.connect(load_config(config).store_path / "ledger.db")
     ) as older:
+        older.execute("ALTER TABLE attempts ADD COLUMN price FLOAT")
+        older.execute("UPDATE attempts SET price = amount / 1e9")
         for name, kind in older.execute(
             "SELECT name, type FROM sqlite_master WHERE sql IS NOT NULL"
         ).fetchall():

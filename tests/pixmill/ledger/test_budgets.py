@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from pixmill.ledger import budgets as budgets_module
 from pixmill.ledger.budgets import month_begins
 from tests.pixmill.ledger.billing.billing import LIMITS, Books, books
 
-MONTHLY = LIMITS._replace(max_cost_per_month=1.0, price=0.2, timezone="Asia/Shanghai")
+MONTHLY = LIMITS._replace(
+    max_cost_per_month=Decimal("1.0"), price=Decimal("0.2"), timezone="Asia/Shanghai"
+)
 FULL = Refused(None, "max_cost_per_month")
 
 
@@ -71,7 +74,7 @@ def test_calls_in_flight_count_as_charged_until_their_answer_says_otherwise(
 def test_a_cap_on_a_run_s_money_lets_calls_that_cost_nothing_through(
     shop: Books,
 ) -> None:
-    capped = LIMITS._replace(max_cost=0.6, price=0.2)
+    capped = LIMITS._replace(max_cost=Decimal("0.6"), price=Decimal("0.2"))
     for charged in ("no", "yes", "no"):
         shop.call(now(), charged)
     assert claims(shop.ledger, capped) == 2
@@ -79,7 +82,7 @@ def test_a_cap_on_a_run_s_money_lets_calls_that_cost_nothing_through(
 
 
 def test_the_tightest_cap_decides_and_is_named(shop: Books) -> None:
-    capped = MONTHLY._replace(max_calls=2, max_cost=0.6)
+    capped = MONTHLY._replace(max_calls=2, max_cost=Decimal("0.6"))
     assert claims(shop.ledger, capped) == 2
     assert shop.ledger.claim("one more", capped) == Refused(None, "max_calls")
 
@@ -98,7 +101,7 @@ def test_a_new_month_makes_room_in_a_run_that_goes_on(
 def test_sixty_four_threads_never_pass_a_cap_on_money(shop: Books) -> None:
     """E15: a cap of 100 calls' worth, used by several runs of one account at once."""
     granted: list[str] = []
-    limits = MONTHLY._replace(max_cost_per_month=20.0)
+    limits = MONTHLY._replace(max_cost_per_month=Decimal("20.0"))
 
     def claim_all(number: int) -> None:
         mine = limits._replace(run_id=f"run-{number % 3}")
@@ -121,15 +124,16 @@ def test_sixty_four_threads_never_pass_a_cap_on_money(shop: Books) -> None:
 def test_two_processes_share_a_month(shop: Books) -> None:
     """E15, H1: what the other one claims and records counts here at once."""
     script = f"""
+from decimal import Decimal
 from tests.pixmill.ledger.billing.billing import books
 from tests.pixmill.ledger.test_budgets import MONTHLY, claims
 with books({str(shop.ledger.address)!r}, "run-9") as other:
-    print(claims(other.ledger, MONTHLY._replace(run_id="run-9", max_cost_per_month=6.0), 100))
+    print(claims(other.ledger, MONTHLY._replace(run_id="run-9", max_cost_per_month=Decimal("6.0")), 100))
 """
     command = [sys.executable, "-c", script]
     other = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
     )
-    ours = claims(shop.ledger, MONTHLY._replace(max_cost_per_month=6.0), 100)
+    ours = claims(shop.ledger, MONTHLY._replace(max_cost_per_month=Decimal("6.0")), 100)
     theirs = int(other.communicate(timeout=60)[0])
     assert ours + theirs == 30

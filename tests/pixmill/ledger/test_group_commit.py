@@ -84,7 +84,7 @@ CULPRITS: dict[str, Callable[[Ledger], Callable[[], object]]] = {
         lambda: ledger.record(ANSWERED._replace(job_key="k2", seed=2**70))
     ),
     "a type that no driver knows": lambda ledger: (
-        lambda: ledger.record(ANSWERED._replace(job_key="k2", price=object()))  # type: ignore[arg-type]
+        lambda: ledger.record(ANSWERED._replace(job_key="k2", amount=object()))  # type: ignore[arg-type]
     ),
     "a lone surrogate": lambda ledger: (
         lambda: ledger.record(ANSWERED._replace(job_key="k2", message="\ud800"))

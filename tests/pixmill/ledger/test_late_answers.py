@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,12 +16,15 @@ from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
 from tests.pixmill.ledger.billing.test_bill import NOW, SHANGHAI
 
 ENDINGS = {
-    "yes": {"state": State.SUCCEEDED, "price": 0.2},
-    "no": {"state": State.PENDING, "price": None},
-    "unknown": {"state": State.IN_DOUBT, "price": 0.2},
+    "yes": {"state": State.SUCCEEDED, "amount": Decimal("0.2")},
+    "no": {"state": State.PENDING, "amount": None},
+    "unknown": {"state": State.IN_DOUBT, "amount": Decimal("0.2")},
 }
 RICH = LIMITS._replace(
-    run_id="run-2", price=0.2, max_cost_per_month=2.0, account="main"
+    run_id="run-2",
+    price=Decimal("0.2"),
+    max_cost_per_month=Decimal("2.0"),
+    account="main",
 )
 
 
@@ -79,8 +83,8 @@ def test_a_call_whose_answer_comes_late_is_on_the_bill_once(
     assert counted(records, by) == {"yes": 0, "no": 0, "unknown": 1}
     records.record(answer(charged))
     assert counted(records, by) == {**dict.fromkeys(ENDINGS, 0), charged: 1}
-    assert records.read(queries.spent, run_id="run-1").get(charged, 0.0) == (
-        ENDINGS[charged]["price"] or 0.0
+    assert records.read(queries.spent, run_id="run-1").get(charged, 0) == (
+        ENDINGS[charged]["amount"] or 0
     )
     assert (
         records.read(queries.calls_of, "run-1"),
@@ -94,7 +98,7 @@ def test_a_budget_counts_it_once_whenever_it_begins_to_count(
     records: Ledger, charged: str, left: int, opened: str
 ) -> None:
     """H11: a run that goes on has summed up what was given up, and adds what came since."""
-    look = RICH._replace(max_cost_per_month=0.0)
+    look = RICH._replace(max_cost_per_month=Decimal("0.0"))
     if opened == "before":
         assert records.claim("other", look) == Refused(None, "max_cost_per_month")
     records.claim("k", LIMITS)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,7 @@ def test_what_was_recorded_is_there_for_the_next_process(ledger: Ledger) -> None
     )  # closing folds the log in: the file alone is the ledger
     again = Ledger(copy)
     assert again.known(["k"], max_runs=3).states == [State.SUCCEEDED]
-    assert again.read(queries.spent, run_id="run-1") == {"yes": 0.2}
+    assert again.read(queries.spent, run_id="run-1") == {"yes": Decimal("0.2")}
     again.close()
 
 

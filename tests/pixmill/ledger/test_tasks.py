@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from tests.conftest import ROOT
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
 
 NEXT_RUN = LIMITS._replace(run_id="run-2")
-CAPPED = NEXT_RUN._replace(max_calls=0, max_cost=0.0, price=0.2)
+CAPPED = NEXT_RUN._replace(max_calls=0, max_cost=Decimal("0.0"), price=Decimal("0.2"))
 
 
 @pytest.fixture
@@ -174,7 +175,7 @@ def test_a_task_counts_in_budgets_until_it_is_known_what_became_of_it(
     ledger: Ledger,
 ) -> None:
     """E15: also while nobody waits for it, and in the run that submitted it."""
-    capped = LIMITS._replace(max_cost=0.4, price=0.2)
+    capped = LIMITS._replace(max_cost=Decimal("0.4"), price=Decimal("0.2"))
     submit(ledger, capped)
     ledger.release_task("k")
     assert isinstance(ledger.claim("a", capped), Claim)
@@ -184,7 +185,7 @@ def test_a_task_counts_in_budgets_until_it_is_known_what_became_of_it(
     assert claim.task
     assert ledger.claim("b", capped) == Refused(None, "max_cost")
     failed = ended(State.FAILED, run_id=claim.task.run_id, outcome_run="run-2")
-    ledger.record(failed._replace(price=None))
+    ledger.record(failed._replace(amount=None))
     assert isinstance(ledger.claim("b", capped), Claim)
 
 
@@ -206,7 +207,7 @@ def test_an_outcome_is_that_of_the_run_that_paid_and_news_of_the_one_that_asked(
         row(ledger, "owner", "lease_until", "claim_task", "task_since") == (None,) * 4
     )
     assert charges(ledger) == [("run-1", "task-1", 2, "yes")]
-    assert ledger.read(queries.spent, run_id="run-1") == {"yes": 0.2}
+    assert ledger.read(queries.spent, run_id="run-1") == {"yes": Decimal("0.2")}
     assert ledger.read(queries.spent, run_id="run-2") == {}
 
 
@@ -278,7 +279,7 @@ def test_a_submit_that_is_answered_after_its_lease_is_no_longer_in_doubt(
     assert ledger.claim("k", NEXT_RUN) == Refused(State.SUBMITTED)
     ledger.record(ended())
     assert ledger.claim("k", NEXT_RUN) == Refused(State.SUCCEEDED)
-    assert ledger.read(queries.spent, run_id="run-1") == {"yes": 0.2}
+    assert ledger.read(queries.spent, run_id="run-1") == {"yes": Decimal("0.2")}
 
 
 def test_a_task_that_comes_too_late_takes_no_claim_away(ledger: Ledger) -> None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 from pixmill.ledger import Attempt, Claim, Ledger, RunLimits, State, open_ledger
@@ -33,7 +34,7 @@ ANSWERED = Attempt(
     queue_ms=1.0,
     latency_ms=2.0,
     provider_ms=3.0,
-    price=0.2,
+    amount=Decimal("0.2"),
     currency="CNY",
     seed=7,
     rerolls=0,
@@ -68,7 +69,7 @@ class Books:
         charged: str = "yes",
         *,
         run: str = "run-1",
-        price: float | None = 0.2,
+        price: str | None = "0.2",
         currency: str = "CNY",
         req_key: str = "key_a",
         code: str | None = None,
@@ -89,7 +90,7 @@ class Books:
             answered_at=micros(moment),
             code=code or _CODES[charged],
             request_id=f"request-{self.calls}",
-            price=None if charged == "no" else price,
+            amount=None if charged == "no" or price is None else Decimal(price),
             currency=currency,
         )
         self.ledger.record(recorded)

@@ -70,7 +70,7 @@ def test_yes_no_and_unknown_stand_apart_and_doubt_makes_a_range(book: Books) -> 
 
 def test_money_is_exact_to_the_last_digit(book: Books) -> None:
     """0.1 + 0.2 is not 0.3 in binary."""
-    for price in (0.1, 0.2, 0.0155):
+    for price in ("0.1", "0.2", "0.0155"):
         book.call("2026-11-05T12:00", price=price)
     (total,) = bill(book).totals
     assert total.least == total.most == Decimal("0.3155")
@@ -147,19 +147,19 @@ def test_an_unknown_price_is_never_zero(book: Books) -> None:
     assert (total.least, total.most, total.unpriced) == (Decimal("0.2"), None, 1)
 
 
-def test_a_call_of_a_process_that_died_costs_what_its_run_paid_for_others(
+def test_a_call_of_a_process_that_died_costs_what_it_was_claimed_at(
     tmp_path: Path,
 ) -> None:
     with books(tmp_path) as book:
-        book.call("2026-11-05T12:00", price=0.5)
+        book.call("2026-11-05T12:00", price="0.5")
     script = f"""
 import os
+from decimal import Decimal
 from pathlib import Path
 from pixmill.ledger import open_ledger
-from tests.conftest import ROOT
 from tests.pixmill.ledger.billing.billing import LIMITS
 ledger = open_ledger(Path({str(tmp_path / "ledger.db")!r}))
-ledger.claim("never answered", LIMITS)
+ledger.claim("never answered", LIMITS, Decimal("0.5"))
 os._exit(9)
 """
     died = subprocess.run([sys.executable, "-c", script], check=False, cwd=ROOT)
@@ -176,7 +176,7 @@ os._exit(9)
 def test_currencies_are_never_added_up(book: Books) -> None:
     book.run("run-2", "pets")
     book.call("2026-11-05T12:00")
-    book.call("2026-11-05T12:00", run="run-2", price=1.0, currency="USD")
+    book.call("2026-11-05T12:00", run="run-2", price="1", currency="USD")
     totals = {line.currency: line.least for line in bill(book).totals}
     assert totals == {"CNY": Decimal("0.2"), "USD": Decimal("1.0")}
 
