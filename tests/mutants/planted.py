@@ -20,6 +20,7 @@ class Mutant(NamedTuple):
 LEDGER = "tests/pixmill/ledger/test_ledger.py"
 AGAIN = "tests/pixmill/ledger/test_payment_marks.py"
 BUDGETS = "tests/pixmill/ledger/test_budgets.py"
+TASKS = "tests/pixmill/ledger/test_tasks.py"
 BUSINESS = "tests/faults/provider/test_answers_of_the_provider.py"
 TRANSPORT = "tests/faults/link/test_link_to_the_provider.py"
 LIMITER = "tests/pixmill/limits/test_limiter.py"
@@ -166,25 +167,65 @@ MUTANTS = (
         "count refused claims against the budget",
         "pixmill/ledger/claims.py",
         "_claim",
-        '"number": len(rows)}])',
-        '"number": len(keys)}])',
+        '"number": len(claims)}])',
+        '"number": len(asked)}])',
         (LEDGER, BUSINESS, "tests/pixmill/execution/test_retry.py", "tests/virtual"),
     ),
     Mutant(
         "allow one call more than the cap",
         "pixmill/ledger/budgets.py",
-        "Budgets._rooms",
-        'yield max(0, limits.max_calls - used), "max_calls"',
-        'yield max(0, limits.max_calls - used) + 1, "max_calls"',
+        "Budgets.room",
+        "calls = max(0, limits.max_calls - used)",
+        "calls = max(0, limits.max_calls - used) + 1",
         (LEDGER,),
     ),
     Mutant(
         "forget the calls in flight in a cap on money",
         "pixmill/ledger/budgets.py",
         "_Meter.spent",
-        "return self._ended + price * in_flight",
-        "return self._ended + 0 * in_flight",
+        "return self._ended + self._in_flight(connection, price)",
+        "return self._ended",
         (BUDGETS,),
+    ),
+    Mutant(
+        "forget the tasks that nobody waits for in a cap on money",
+        "pixmill/ledger/budgets.py",
+        "_Meter._in_flight",
+        "for is_claimed in (jobs.c.owner.is_not(None), is_forsaken()):",
+        "for is_claimed in (jobs.c.owner.is_not(None),):",
+        (TASKS,),
+    ),
+    Mutant(
+        "count every call at the price of the run",
+        "pixmill/ledger/claims.py",
+        "ClaimRequest.units",
+        "self.limits.price if self.amount is None else self.amount",
+        "self.limits.price",
+        (BUDGETS,),
+    ),
+    Mutant(
+        "record what becomes of a task as often as it is said",
+        "pixmill/ledger/tasks.py",
+        "leave_out_repeated",
+        "if of_task not in known:",
+        "if True:",
+        (TASKS,),
+    ),
+    Mutant(
+        "put the task of a dead process into doubt",
+        "pixmill/ledger/writes.py",
+        "_recover",
+        "rows = [row for row in held if row.claim_task is None]",
+        "rows = held",
+        (TASKS,),
+    ),
+    Mutant(
+        "pay for a job whose task is out",
+        "pixmill/ledger/claims.py",
+        "_claim_statement",
+        "and_(jobs.c.owner.is_(None), jobs.c.claim_task.is_(None))",
+        "jobs.c.owner.is_(None)",
+        (TASKS,),
     ),
     Mutant(
         "count only what was surely charged",
@@ -199,7 +240,7 @@ MUTANTS = (
         "pixmill/ledger/budgets.py",
         "_Meter._read_on",
         "_money(connection, self._first & COUNTS, price)",
-        "0.0",
+        "0",
         (BUDGETS,),
     ),
     # Limits

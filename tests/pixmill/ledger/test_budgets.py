@@ -9,11 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
-from pixmill.ledger import Claim, Ledger, Refused, RunLimits
+from pixmill.ledger import Claim, Ledger, Refused, RunLimits, queries
 from pixmill.ledger import budgets as budgets_module
 from pixmill.ledger.budgets import month_begins
-from tests.pixmill.ledger.billing.billing import LIMITS, Books, books
+from pixmill.ledger.schema import attempts
+from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS, Books, books
 
 MONTHLY = LIMITS._replace(
     max_cost_per_month=Decimal("1.0"), price=Decimal("0.2"), timezone="Asia/Shanghai"
@@ -137,3 +139,74 @@ with books({str(shop.ledger.address)!r}, "run-9") as other:
     ours = claims(shop.ledger, MONTHLY._replace(max_cost_per_month=Decimal("6.0")), 100)
     theirs = int(other.communicate(timeout=60)[0])
     assert ours + theirs == 30
+
+
+SIX_PRICES = [Decimal(price) for price in ("0.1", "0.2", "0.0155", "0.22", "0.4", "1")]
+
+
+def test_a_cap_counts_each_call_in_flight_at_its_own_price(shop: Books) -> None:
+    """0.1 + 0.2 is not 0.3 in binary, and a call that is too dear leaves its room to a cheaper one."""
+    capped = LIMITS._replace(max_cost=Decimal("0.3"), price=Decimal(1))
+    claim = shop.ledger.claim
+    assert isinstance(claim("a", capped, Decimal("0.1")), Claim)
+    assert claim("b", capped, Decimal("0.21")) == Refused(None, "max_cost")
+    assert isinstance(claim("c", capped, Decimal("0.2")), Claim)
+    assert claim("d", capped, Decimal("0.000000001")) == Refused(None, "max_cost")
+    assert isinstance(claim("e", capped, Decimal(0)), Claim)
+
+
+def test_an_answer_with_fewer_images_than_there_might_be_makes_room(
+    shop: Books,
+) -> None:
+    capped = LIMITS._replace(max_cost=Decimal("0.8"), price=Decimal("0.2"))
+    assert isinstance(shop.ledger.claim("k", capped, Decimal("0.8")), Claim)
+    assert shop.ledger.claim("next", capped) == Refused(None, "max_cost")
+    shop.ledger.record(ANSWERED._replace(amount=Decimal("0.6"), image_count=3))
+    assert isinstance(shop.ledger.claim("next", capped), Claim)
+    assert shop.ledger.claim("last", capped) == Refused(None, "max_cost")
+
+
+def test_sixty_four_threads_with_six_prices_never_pass_a_cap_by_a_cent(
+    shop: Books,
+) -> None:
+    """E15: what is reserved is the most that a call may cost; answers bring less, and some nothing."""
+    cap = Decimal("7.77")
+    limits = LIMITS._replace(max_cost=cap, price=max(SIX_PRICES))
+    over = []
+    charged: list[Decimal] = []
+
+    def pay(number: int) -> None:
+        price = SIX_PRICES[number % 6]
+        for at in range(4):
+            key = f"{number} {at}"
+            claim = shop.ledger.claim(key, limits, 4 * price)
+            if not isinstance(claim, Claim):
+                continue
+            images = (number + at) % 5
+            amount = images * price if images else None
+            charged.append(amount or Decimal(0))
+            shop.ledger.record(
+                ANSWERED._replace(
+                    job_key=key, amount=amount, charged="yes" if images else "no"
+                )
+            )
+            if sum(charged) > cap:
+                over.append(key)
+
+    threads = [threading.Thread(target=pay, args=(number,)) for number in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    spent = shop.ledger.read(queries.spent, run_id="run-1")["yes"]
+    assert over == []
+    assert cap - 4 < spent == sum(charged) <= cap
+
+
+def test_ten_thousand_prices_are_summed_to_the_last_digit(shop: Books) -> None:
+    """In floats 0.1 ten thousand times is 1,000.0000000001588."""
+    with shop.ledger.database.writing.begin() as connection:
+        row = {"job_key": "k", "run_id": "run-1", "verdict": "succeeded"}
+        paid = {**row, "charged": "yes", "amount": 100_000_000, "answered_at": 1}
+        connection.execute(insert(attempts), [paid] * 10_000)
+    assert shop.ledger.read(queries.spent)["yes"] == 1_000
