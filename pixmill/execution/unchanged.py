@@ -13,6 +13,7 @@ from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -233,15 +234,21 @@ def _plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> Plan:
     )
 
 
+@cache
+def _code_stamps(folder: Path) -> list[tuple[str, tuple[int, ...]]]:
+    # Cached, as a process makes what it makes by the code that it has imported.
+    return [
+        (str(path.relative_to(folder)), _stamp(path))
+        for path in sorted(folder.rglob("*.py"))
+    ]
+
+
 def _made_of(config: Config, table: InputTable, revision: str | None) -> str:
     """Return a digest of all that decides what a dataset is. Raises TableError where
     the table can't be read.
     """
     parts = {
-        "code": [
-            (str(path.relative_to(_CODE)), _stamp(path))
-            for path in sorted(_CODE.rglob("*.py"))
-        ],
+        "code": _code_stamps(_CODE),
         "packages": package_versions(),
         "config": config.to_yaml(),
         "table": [[str(path) for path in table.files], table.sha256()],
