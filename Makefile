@@ -30,7 +30,9 @@ stack: $(VENV)/stack ## start what compose.yaml starts as processes: PostgreSQL,
 	$(BIN)/python -m deployments.stack
 
 test: export PYTEST_DEBUG_TEMPROOT ?= $(IN_MEMORY)
+ifneq ($(IN_MEMORY),)
 test: export TMPDIR ?= $(IN_MEMORY)
+endif
 test: $(VENV)/dev ## the quick tests (TESTS=tests/test_docs.py: only those)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 12 --dist worksteal -m "not slow and not stack" $(TESTS)
 

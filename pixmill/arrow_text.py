@@ -51,6 +51,8 @@ _LISTS = (
 # doubles.
 _EXACT = 2**53
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
 
 class _Form(NamedTuple):
     """How values are written where there is a choice."""
@@ -122,7 +124,10 @@ def _texts(column: pa.Array, form: _Form) -> pa.Array:
     if (found := _moments(column)) is not None:
         return found
     if pa.types.is_nested(kind):
-        return _strings(map(_compact_json, _values(column, form)))
+        return _strings(
+            None if value is None else _JSON.encode(value)
+            for value in _values(column, form)
+        )
     return _strings(_values(column, form))
 
 
@@ -228,12 +233,6 @@ def _number(value: float | None) -> str | None:
         if value.is_integer() and abs(value) <= _EXACT
         else f"{value:.12g}"
     )
-
-
-def _compact_json(value: object) -> str | None:
-    if value is None:
-        return None
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _short_number(value: float) -> int | float | str | None:

@@ -100,6 +100,7 @@ def _find_zone(store: str, given: str | None) -> "ZoneInfo":
         name = config.budget.timezone if config else ZONE
     try:
         return ZoneInfo(name)
+    # An OSError for a folder of zones, such as `America`.
     except (KeyError, ValueError, OSError):
         raise UserError(
             f"--timezone: {name!r} is not a valid time zone",

@@ -153,6 +153,7 @@ def _parameters_table(found: "Comparison") -> "Table":
     table = make_table(("parameters that differ",), SIDES, justify="left")
     for one in found.parameters[:SHOWN_PARAMETERS]:
         table.add_row(clean_cell(one.path), _show_value(one.a), _show_value(one.b))
+    # Two configs that have little in common differ in hundreds of them.
     more = len(found.parameters) - SHOWN_PARAMETERS
     if more > 0:
         table.add_row(f"and {more} more (--json has them all)")
@@ -163,6 +164,7 @@ def _outcomes_table(found: "Comparison") -> "Table":
     """Return the jobs that both sides have by how they ended: A down, B across."""
     from rich.text import Text
 
+    # Only those that occur, as each is a row and a column.
     present = {status for pair in found.outcomes for status in pair}
     ordered = dict.fromkeys([*found.measures_a.statuses, *found.measures_b.statuses])
     statuses = [status for status in ordered if status in present]

@@ -226,9 +226,10 @@ def _files(home: Path) -> dict[str, str]:
 def _named(environment: Mapping[str, str], folder: Path) -> Iterator[str | None]:
     """Yield what each place says of the API's URL, in Prefect's order."""
     in_file = _dotenv(folder / ".env")
+    project = _toml(folder / "pyproject.toml")
     tables = [
         _toml(folder / "prefect.toml"),
-        _of_project(_toml(folder / "pyproject.toml")),
+        _table(_table(project, "tool"), "prefect"),
     ]
     yield environment.get(API_URL)
     yield in_file.get(API_URL)
@@ -251,10 +252,6 @@ def _profile(
     profiles = _toml(path.expanduser())
     active = environment.get("PREFECT_PROFILE") or _text(profiles.get("active")) or ""
     return _table(_table(profiles, "profiles"), active)
-
-
-def _of_project(pyproject: dict[str, Any]) -> dict[str, Any]:
-    return _table(_table(pyproject, "tool"), "prefect")
 
 
 def _table(of: dict[str, Any], name: str) -> dict[str, Any]:

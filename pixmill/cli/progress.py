@@ -41,7 +41,9 @@ class InputLook:
 
     def __init__(self) -> None:
         self._counts: InputCounts | None = None
-        self._line = PeriodicLine(_describe_look)
+        self._line = PeriodicLine(
+            lambda counts: f"checking input images: {_looked_at(counts)}"
+        )
 
     def show(self, counts: "InputCounts") -> None:
         """Print `counts`, the latest ones, if it is time again."""
@@ -52,10 +54,6 @@ class InputLook:
         """Print what was found, if there was anything to look at."""
         if self._counts:
             echo(f"checked {_looked_at(self._counts)}")
-
-
-def _describe_look(counts: "InputCounts") -> str:
-    return f"checking input images: {_looked_at(counts)}"
 
 
 def _looked_at(counts: "InputCounts") -> str:
@@ -91,6 +89,7 @@ def _show_live(run: "PreparedRun", ended: threading.Event) -> None:
     with (
         # The terminal may be closed, which ends no run.
         suppress(OSError),
+        # Drawn by this thread alone: rich's own would draw between two looks at the counts.
         Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live,
     ):
         while not ended.wait(FRAME_SECONDS):

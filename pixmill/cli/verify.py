@@ -33,7 +33,12 @@ def verify(
     from pixmill.datasets.verification import verify as verify_dataset
 
     settings = load_config(config, overrides or ())
-    progress = PeriodicLine(_describe_progress)
+    progress = PeriodicLine(
+        lambda found: (
+            f"{found.rows:,} rows and {found.images:,} images read, "
+            f"{found.problems.total():,} problems"
+        )
+    )
     try:
         found = verify_dataset(settings, progress.show)
         _print_findings(found, cli_arguments(config, overrides or ()))
@@ -42,11 +47,6 @@ def verify(
     if as_json:
         print_json(found.as_dict())
     exit_process(found.exit_code)
-
-
-def _describe_progress(found: "Verified") -> str:
-    read = f"{found.rows:,} rows and {found.images:,} images read"
-    return f"{read}, {found.problems.total():,} problems"
 
 
 def _print_findings(found: "Verified", arguments: str) -> None:

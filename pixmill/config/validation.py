@@ -71,6 +71,7 @@ def _check_input(section: Input) -> Problems:
         yield ConfigProblem(
             f"input.columns.{min(sources)}", "names no column; leave it out"
         )
+    # Their paths are relative to the table, and of a bucket only the table is brought here.
     if section.local_images and is_bucket_url(section.path):
         yield ConfigProblem(
             "input.columns.image_file",
@@ -87,6 +88,7 @@ def _check_input(section: Input) -> Problems:
             parse(section.where)
         except ValueError as error:
             yield ConfigProblem("input.where", str(error))
+    # Asked of Python, which knows a hundred names and more by other names.
     try:
         "".encode(section.encoding)
     except LookupError:
@@ -130,6 +132,7 @@ def _check_prompt(request: Request) -> Problems:
             "request.prompt ends with a line break, which is sent with every prompt; "
             "`prompt: |-` instead of `|` leaves it out, which makes other jobs of them"
         )
+    # Read to its end, as it complains of a brace only when it comes to it.
     try:
         list(string.Formatter().parse(prompt))
     except ValueError as error:

@@ -61,6 +61,7 @@ def load_results(path: str | Path) -> "pd.DataFrame":
     columns = [_to_loadable(column) for column in table.columns]
     table = pa.table(columns, table.schema.names)
     frame = table.to_pandas()
+    # pandas would make floats of them, in which large ids lose their last digits.
     for field in table.schema:
         if pa.types.is_integer(field.type) and table[field.name].null_count:
             whole = table[field.name].to_pandas(types_mapper=_nullable_type)
@@ -169,6 +170,7 @@ def dataset_file(path: str | Path) -> Path:
 def store_of(dataset: Path) -> Path:
     """Return the absolute store of a dataset file, which file names in it are relative to."""
     real = dataset.resolve()
+    # A dataset may itself be called `history`: then its file is named like any other.
     is_earlier_version = real.parent.name == HISTORY and real.name != DATASET
     return real.parents[2] if is_earlier_version else real.parents[1]
 

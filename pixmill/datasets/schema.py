@@ -81,6 +81,7 @@ def own_columns(schema: pa.Schema) -> Mapping[str, str]:
         while f"pixmill_{spellings[-1]}" in position:
             spellings.append(f"pixmill_{spellings[-1]}")
         if there := [spelling for spelling in spellings if spelling in position]:
+            # The last one: what the input calls so comes before ours.
             found[name] = max(there, key=position.__getitem__)
     return found
 
@@ -94,6 +95,7 @@ def free_name(name: str, schema: pa.Schema) -> str:
 
 def _our_fields(axes: Sequence[Axis]) -> list[tuple[str, pa.DataType]]:
     fields = list(OWN_FIELDS)
+    # Beside the point that they make up, where people look for them.
     after = [name for name, _ in fields].index(_AXES_AFTER) + 1
     return [
         *fields[:after],
@@ -217,6 +219,7 @@ class ResultTable:
         known = _hide_unstored_images(rows.pick(known, at - start))
         columns = self.request_columns(rows)
         columns |= self.status_columns(rows, known)
+        # Last, as what a call says depends on how its job ended.
         columns |= call_columns(rows, known, columns["status"], columns["seed"])
         self._count(rows, known, columns)
         ours = [

@@ -146,6 +146,8 @@ def verify(
     ledger = _open_sound_ledger(config.ledger_address, found)
     try:
         with ExitStack() as held:
+            # Not while rows are read, which takes long: runs that publish wait for the lock, and a
+            # file that is open stays what it was.
             with publication_lock(folder, shared=True):
                 manifest = _check_published(folder, found)
                 _check_history(folder, found)
@@ -246,6 +248,7 @@ def _check_rows(
             needed = batch.select(names).rename_columns(_COLUMNS)
             rows = needed.to_pylist()
             statuses.update(row["status"] for row in rows)
+            # Once is enough: what can't be read would be found again with every batch.
             if ledger and not _compare_with_ledger(ledger, rows, found):
                 ledger = None
             images = list(_find_new_images(rows, seen))
@@ -349,6 +352,7 @@ def _find_disagreement(
     """
     number = row["row_number"]
     status = row["status"]
+    # An invalid row has no job, and one that was skipped says nothing of its job.
     if row["job_key"] is None or status == "skipped":
         return None
     if state is None:

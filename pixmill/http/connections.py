@@ -115,6 +115,7 @@ class ConnectionPool:
                 surplus += 1
             closing = self._idle[:surplus]
             del self._idle[:surplus]
+        # Outside of the lock: closing a connection of TLS may wait for the system.
         for each in closing:
             each.close()
 
@@ -198,7 +199,8 @@ def _open_socket(
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.settimeout(seconds)
         opened.connect(target)
-        # From here on the watch ends it; a timeout would add a system call to each send and receive.
+        # The watch ends it from here on. A timeout would add a system call to each send and
+        # receive.
         opened.settimeout(None)
         failing.pop_all()
     return opened

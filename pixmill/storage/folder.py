@@ -101,7 +101,9 @@ def _files(folder: Path) -> list[os.DirEntry[str]]:
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
+        # Names with a dot are parts of images that are being written.
         shown = [entry for entry in entries if not entry.name.startswith(".")]
+    # Links are not followed: one that leads upwards would have no end.
     inner = [
         file
         for entry in shown

@@ -224,22 +224,18 @@ class ImageFetcher:
     def _picture(self, url: str, reply: Reply) -> Picture:
         if reply.status != 200:
             kind = ImageGone if reply.status in _GONE else ImageError
-            raise kind(
-                f"{_host(url)}: its answer is {reply.status}",
-                problem=_status_problem(reply.status),
-            )
+            problem = "forbidden"
+            if reply.status in (404, 410):
+                problem = "not_found"
+            elif reply.status in _PASSING or reply.status >= 500:
+                problem = "unreachable"
+            raise kind(f"{_host(url)}: its answer is {reply.status}", problem=problem)
         picture = Picture(reply.body)
         try:
             picture.info = self._policy.inspect(reply.body)
         except ImageError as error:
             raise _failure(url, error.problem, str(error)) from None
         return picture
-
-
-def _status_problem(status: int) -> str:
-    if status in (404, 410):
-        return "not_found"
-    return "unreachable" if status in _PASSING or status >= 500 else "forbidden"
 
 
 def _request(url: str) -> requests.PreparedRequest:

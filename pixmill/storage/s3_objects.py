@@ -129,6 +129,7 @@ class Objects:
         """Return the SHA-256 of what was `seen`, as the server keeps it, else of all its bytes."""
         if seen.sha256:
             return seen.sha256
+        # By a file, as an object may be larger than the memory.
         with tempfile.TemporaryFile() as file:
             if self._read(name, file) is None:
                 return ""
@@ -174,6 +175,7 @@ class Objects:
 
         Raises PreconditionFailed where the condition does not hold and something else stands there.
         """
+        # Refused here, where it is known what can be done about it.
         size = len(body) if isinstance(body, bytes) else body.stat().st_size
         if size > LARGEST:
             hint = "split the table into several configs"
@@ -191,6 +193,7 @@ class Objects:
                 return self._put(name, body, arguments)
             except _Absent:
                 raise PreconditionFailed(f"{self._shown(name)} is gone") from None
+            # S3 answers 409 where two conditional writes meet, and asks to try again.
             except WriteConflict as clash:
                 problem: StoreError = clash
                 time.sleep(BUCKET_BACKOFF.pause(attempt))
@@ -315,6 +318,7 @@ class Objects:
                 "is refused as well"
             )
             return StoreRefused(problem + detail, hint=hint)
+        # Of these a write may have happened: the answer is then looked for, not assumed.
         passes = status >= 500 or status == 429
         kind = OutcomeUnknown if passes else StoreError
         return kind(f"{problem} ({text})" if text else problem)

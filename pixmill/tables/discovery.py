@@ -44,6 +44,7 @@ class InputTable:
         TableError where the table as a whole turns out to be bad; the rows before that have been given out.
         """
         first_row = 1
+        # So that errors name the object in its bucket, and not the copy that is read.
         with name_objects(self._names):
             for file in self.files:
                 for rows, bad in self._format.parts(file, self.schema, size):
@@ -59,6 +60,7 @@ class InputTable:
                 file_errors(file),
                 file.open("rb") as stream,
             ):
+                # It asks for a new digest; given the same one each time, all files are one text.
                 hashlib.file_digest(stream, lambda: digest)
         return digest.hexdigest()
 
@@ -99,6 +101,7 @@ def _format(kind: str, encoding: str, delimiter: str | None) -> Format:
     if kind == "jsonl":
         return JsonLines(encoding)
     mark = _DELIMITERS[kind] if delimiter is None else delimiter
+    # A quote or the end of a line would mean two things at once.
     if len(mark) != 1 or mark in '"\r\n':
         raise TableError(
             f"{mark!r} is not a valid delimiter",

@@ -81,9 +81,15 @@ def name_files(path: str) -> NamedFiles:
         names, others = bring(path, lambda name: bool(_kind_by_name(Path(name))))
     else:
         names = {file: str(file) for file in _local_files(path)}
-        others = _other_files(Path(path))
+        given = Path(path)
+        beside = _shown_files(given) if given.is_dir() else []
+        others = tuple(file.name for file in beside if not _kind_by_name(file))
     # Images beside a table are what its rows name: nobody takes them for a part of it.
-    skipped = tuple(name for name in others if not _is_image(name))
+    skipped = tuple(
+        name
+        for name in others
+        if not (mimetypes.guess_type(name)[0] or "").startswith("image/")
+    )
     return NamedFiles(names, skipped)
 
 
@@ -95,7 +101,7 @@ def _local_files(path: str) -> list[Path]:
         )
     given = Path(path)
     if given.is_dir():
-        files = _folder_files(given)
+        files = [file for file in _shown_files(given) if _kind_by_name(file)]
     elif given.is_file():
         files = [given]
     elif glob.has_magic(path):
@@ -128,15 +134,6 @@ def common_kind(files: tuple[Path, ...]) -> str:
     return kind
 
 
-def _folder_files(folder: Path) -> list[Path]:
-    return [file for file in _shown_files(folder) if _kind_by_name(file)]
-
-
-def _other_files(given: Path) -> tuple[str, ...]:
-    files = _shown_files(given) if given.is_dir() else ()
-    return tuple(file.name for file in files if not _kind_by_name(file))
-
-
 def _shown_files(folder: Path) -> list[Path]:
     """The files of a folder, by name."""
     with file_errors(folder):
@@ -147,10 +144,6 @@ def _shown_files(folder: Path) -> list[Path]:
         for entry in entries
         if not entry.name.startswith((".", "_")) and entry.is_file()
     ]
-
-
-def _is_image(name: str) -> bool:
-    return (mimetypes.guess_type(name)[0] or "").startswith("image/")
 
 
 def _kind_by_name(file: Path) -> str | None:

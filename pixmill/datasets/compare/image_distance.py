@@ -161,7 +161,9 @@ def _hash(file: Path) -> "ImageHash | None":
 
     try:
         with Image.open(file) as image:
+            # Only JPEG knows drafts: it is decoded several times faster at an eighth of its size.
             image.draft("RGB", (DRAFT_PIXELS, DRAFT_PIXELS))
             return phash(image)
+    # Whatever Pillow finds wrong with it: its pair is told as one that could not be read.
     except (OSError, ValueError, Image.DecompressionBombError):
         return None

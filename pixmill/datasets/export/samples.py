@@ -121,6 +121,8 @@ class Samples:
         self._without_input = 0
         self.paired = self._local_inputs is not None
         if not self.paired:
+            # One row that has an input image decides over the form of the whole export, which has to be
+            # known before the first sample is written.
             kept = self._own["input_image"]
             parts = dataset.iter_batches(columns=[kept])
             self.paired = any(
@@ -259,6 +261,7 @@ def _find_input_folder(
 def _read(path: Path) -> ImageData | None:
     try:
         data = path.read_bytes()
+    # Any other error ends the export: the image may be there, and was paid for.
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     return ImageData(data, sha256(data).hexdigest(), path.suffix.lower())

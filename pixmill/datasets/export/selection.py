@@ -61,6 +61,7 @@ class Selection(NamedTuple):
             kept = np.arange(batch.num_rows)
             if self.where is not None:
                 columns = {name: batch.column(name) for name in self.where.names}
+                # A condition that fits the columns may still meet a value that it can't compare.
                 try:
                     kept = np.flatnonzero(self.where.mask(columns, batch.num_rows))
                 except ValueError as error:
@@ -101,6 +102,7 @@ def select(
 
 def _rows_that_fit(dataset: pq.ParquetFile) -> int:
     """Return how many rows of the widest row group are `BATCH_BYTES`."""
+    # The widest group decides, as one size holds for all batches.
     widest = 1
     for number in range(dataset.metadata.num_row_groups):
         group = dataset.metadata.row_group(number)
@@ -117,6 +119,7 @@ def split_of(
 
     split_of("cat-01", {"val": 0.02})    # "val" where the hash is below 0.02, else "train"
     """
+    # Eight bytes of the hash are finer than any share that a person writes.
     fraction = int.from_bytes(sha256(text.encode()).digest()[:8]) / 2**64
     reached = 0.0
     for name, share in shares.items():
@@ -136,6 +139,7 @@ def parse_shares(splits: Sequence[str]) -> dict[str, float]:
         name, _, number = text.partition("=")
         try:
             share = float(number)
+        # Not a number: as wrong as one out of range, and told in the same way.
         except ValueError:
             share = 0.0
         is_name = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)

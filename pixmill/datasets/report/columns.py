@@ -93,7 +93,9 @@ def columns_of(
     read: list[str] = []
     for columns in roles.values():
         read += _as_names(columns)
-    read += _placeholders(config)
+    # Some of the names in the template may be variables of the sweep.
+    pieces = string.Formatter().parse(config.request.prompt or "")
+    read += [name for _, name, _, _ in pieces if name]
     read += row_key
     return DatasetColumns(
         ours={name: column for name, column in ours.items() if column in schema.names},
@@ -148,12 +150,6 @@ def _can_be_shown(kind: pa.DataType) -> bool:
         or pa.types.is_large_binary(kind)
         or pa.types.is_binary_view(kind)
     )
-
-
-def _placeholders(config: Config) -> list[str]:
-    """Return the names in the prompt template; some may be variables of the sweep."""
-    pieces = string.Formatter().parse(config.request.prompt or "")
-    return [name for _, name, _, _ in pieces if name]
 
 
 def _as_names(columns: Any) -> tuple[str, ...]:

@@ -180,11 +180,13 @@ def _count(counts: _Counts, batch: Mapping[str, Any]) -> None:
         if code not in counts.messages:
             at = pc.index(batch["error_code"], code).as_py()
             counts.messages[code] = batch["error_message"][at].as_py() or ""
+    # A success with such a code was paid for, but its picture is not here.
     lost = pc.and_(
         pc.equal(batch["status"], "succeeded"),
         pc.starts_with(batch["error_code"], "image_"),
     )
     counts.missing += pc.sum(lost).as_py() or 0
+    # By currency: amounts of two of them are never added up.
     paid = (
         pa.table({"currency": batch["currency"], "cost": batch["cost"]})
         .group_by("currency")
@@ -209,6 +211,7 @@ def _tally(column: pa.Array) -> dict[str, int]:
 
 def _add_calls(runs: dict[str, _RunCalls], batch: Mapping[str, Any]) -> None:
     names = ("run_id", "started_at", "finished_at")
+    # Invalid and skipped rows had no call, and would make a run begin at no time.
     is_call = pc.and_(
         pc.and_(*(batch[name].is_valid() for name in names[:2])),
         batch["finished_at"].is_valid(),
@@ -234,10 +237,12 @@ def _summary(counts: _Counts, meaning: DatasetColumns) -> Summary:
     latencies = [np.empty(0, np.float32)]
     for run in counts.runs.values():
         ends, of_run = run.drop_repeated()
+        # A call that got no answer has no latency.
         latencies.append(of_run[np.isfinite(of_run)])
         lasted = (int(ends[-1]) - run.began) / 1e6
         seconds += lasted
         began = run.began / 1e6
+        # By its end: a run that began before may still have paid after all others.
         if last_run is None or began + lasted > last_run.began + last_run.seconds:
             last_run = LastRun(began, lasted, (ends - run.began) / 1e6)
     latency = np.concatenate(latencies)
@@ -250,6 +255,7 @@ def _summary(counts: _Counts, meaning: DatasetColumns) -> Summary:
             for code, count in counts.codes.most_common()
         ),
         cost=dict(counts.cost),
+        # Only if all of it is: with a single real call the cost is money.
         simulated=counts.providers == {"simulator"},
         seconds=seconds,
         latency={of: float(np.percentile(latency, of)) / 1000 for of in PERCENTILES}
