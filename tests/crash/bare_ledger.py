@@ -1,5 +1,7 @@
 """The scene of the ledger and the images alone: some threads claim, pay, record and store. A tenth of a run's time.
 
+Some jobs are submitted: they pay when their task is started, and what became of it is asked for after that.
+
 The bill is a file that the payer appends to between its claim and its answer: nothing in between can lose it.
 """
 
@@ -19,6 +21,8 @@ from tests.crash.sandboxes import CONCURRENCY, Sandbox, Scene
 from tests.pixmill.ledger.test_ledger import LIMITS, ended
 
 KEYS = [sha256(f"job {at}".encode()).hexdigest() for at in range(5)]
+SUBMITTED = frozenset(KEYS[:3])
+"""Those that have a task."""
 
 
 def pay_for_all(sandbox: Sandbox) -> None:
@@ -35,15 +39,25 @@ def pay_for_all(sandbox: Sandbox) -> None:
 
 
 def pay(sandbox: Sandbox, ledger: Ledger, run_id: str, key: str) -> None:
-    if not isinstance(ledger.claim(key, LIMITS._replace(run_id=run_id)), Claim):
+    claim = ledger.claim(key, LIMITS._replace(run_id=run_id))
+    if not isinstance(claim, Claim):
         return
-    charge(sandbox, key)
+    task_id = f"task of {key[:8]}" if key in SUBMITTED else None
+    if claim.task:
+        assert claim.task.task_id == task_id
+    else:
+        charge(sandbox, key)
+        if task_id:
+            ledger.record_task(key, task_id, lease_seconds=900)
     request_id = f"{key[:8]} of {run_id}"
     urls = [f"https://images.example.com/{key}"]
     answer = ended(
         key,
         State.SUCCEEDED,
-        run_id=run_id,
+        run_id=claim.task.run_id if claim.task else run_id,
+        outcome_run=run_id,
+        task_id=task_id,
+        attempt=claim.attempts,
         request_id=request_id,
         output_urls=json.dumps(urls),
     )
@@ -79,6 +93,11 @@ def check(sandbox: Sandbox, in_flight: int) -> None:
     assert sorted(states) == sorted(KEYS)
     assert all(states[key].state in ("succeeded", "in_doubt") for key in KEYS)
     assert all(paid[key] for key in KEYS if states[key].state == "succeeded")
+    # What has a task on disk is asked for, whoever dies.
+    assert all(
+        states[mark["key"]].state == "succeeded"
+        for mark in sandbox.acknowledged("task")
+    )
     assert sum(job.state == "in_doubt" for job in states.values()) <= in_flight
 
 

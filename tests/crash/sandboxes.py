@@ -39,7 +39,7 @@ class Sandbox(NamedTuple):
         return self.folder / "stderr.txt"
 
     def acknowledged(self, kind: str) -> list[dict[str, Any]]:
-        """The acknowledgements of a `kind`: claim, record or image."""
+        """The acknowledgements of a `kind`: claim, task, record or image."""
         lines = self.marks.read_text().splitlines() if self.marks.exists() else []
         return [mark for mark in map(json.loads, lines) if mark["kind"] == kind]
 
@@ -86,9 +86,10 @@ def silence(sandbox: Sandbox) -> None:
 
 
 def note_acknowledgements(marks: Path) -> None:
-    """From now on, write a line to `marks` once a claim, an answer or an image is said to be on disk."""
+    """From now on, write a line to `marks` once a claim, a task, an answer or an image is said to be on disk."""
     paper = os.open(marks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    claim, record, record_image = Ledger.claim, Ledger.record, Ledger.record_image
+    claim, record_task = Ledger.claim, Ledger.record_task
+    record, record_image = Ledger.record, Ledger.record_image
 
     def note(**values: Any) -> None:
         os.write(paper, (json.dumps(values) + "\n").encode())
@@ -98,6 +99,10 @@ def note_acknowledgements(marks: Path) -> None:
         if isinstance(granted, Claim):
             note(kind="claim", key=job_key)
         return granted
+
+    def submitted(self: Ledger, job_key: str, *rest: Any, **named: Any) -> None:
+        record_task(self, job_key, *rest, **named)
+        note(kind="task", key=job_key)
 
     def recorded(self: Ledger, outcome: Any) -> None:
         record(self, outcome)
@@ -113,4 +118,5 @@ def note_acknowledgements(marks: Path) -> None:
         if named["images"]:
             note(kind="image", key=job_key, images=named["images"])
 
-    Ledger.claim, Ledger.record, Ledger.record_image = claimed, recorded, fetched  # type: ignore[method-assign]
+    Ledger.claim, Ledger.record_task = claimed, submitted  # type: ignore[method-assign]
+    Ledger.record, Ledger.record_image = recorded, fetched  # type: ignore[method-assign]
