@@ -81,7 +81,7 @@ PLAN_MEMBERS = (
 FLOWS = (
     ("flows/generate.py", "generate_dataset"),
     ("flows/maintain.py", "maintain_dataset"),
-    ("flows/sweep.py", "sweep_parameters"),
+    ("flows/sweep.py", "order_sweep", "sweep_parameters"),
 )
 
 _THROTTLED = f"this uses up no attempts, and after {THROTTLES_PER_JOB} times the row is `failed` until the next run"
@@ -633,8 +633,8 @@ def _param_row(param: Any, command: Any) -> tuple[str, str, str]:
     return f"`{name}`", "required" if param.required else default, param.help
 
 
-def _function_section(file: str, name: str) -> str:
-    """Return a function's signature as its source has it, and its docstring."""
+def _function_section(file: str, name: str, shown: str | None = None) -> str:
+    """Return a function's signature as its source has it, and its docstring; it may be `shown` as another name."""
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     function = next(
         node
@@ -653,11 +653,12 @@ def _function_section(file: str, name: str) -> str:
         for one, default in zip(parameters, defaults, strict=True)
     ]
     result = ast.unparse(function.returns) if function.returns else "None"
-    signature = f"{name}(\n" + ",\n".join(listed) + f",\n) -> {result}"
+    shown = shown or name
+    signature = f"{shown}(\n" + ",\n".join(listed) + f",\n) -> {result}"
     module = file.removesuffix(".py").replace("/", ".")
     package = "pixmill" if module.startswith("pixmill") else module
     text = inspect.cleandoc(ast.get_docstring(function) or "")
-    return f"### {package}.{name}\n\n```python\n{signature}\n```\n\n{text}\n"
+    return f"### {package}.{shown}\n\n```python\n{signature}\n```\n\n{text}\n"
 
 
 def _plan_members() -> Iterator[tuple[str, str]]:

@@ -6,10 +6,11 @@ sweep axis are typed and checked by the same schema. Those that pixmill knows ar
 its parameters unchecked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from types import NoneType
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -120,6 +121,35 @@ def has_conflicts(operation: Operation) -> bool:
     """Whether there are parameters that can contradict each other."""
     schema = operation.parameters
     return schema is not None and schema.find_conflict is not Parameters.find_conflict
+
+
+def field_types(operation: Operation) -> dict[str, Any]:
+    """Return the type of each single value that changes the image, by dotted path.
+
+    Of a list of objects, the fields of its first one. None where nobody knows the fields.
+
+        field_types(operation_of("jimeng_t2i_v40"))["scale"]    # Annotated[float, Ge(0), …]
+    """
+    if operation.parameters is None:
+        return {}
+    left_out = operation.delivery | operation.not_in_key
+    found = _single_values(operation.parameters, "")
+    return {path: of for path, of in found if path.partition(".")[0] not in left_out}
+
+
+def _single_values(schema: type[Parameters], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, field in schema.model_fields.items():
+        path = f"{prefix}{name}"
+        # `None` is a field that is not sent, which no axis has to name.
+        kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
+        is_optional = NoneType in get_args(field.annotation)
+        kind = kinds[0] if is_optional else field.annotation
+        if get_origin(kind) is tuple:
+            yield from _single_values(get_args(kind)[0], f"{path}.0.")
+        elif isinstance(kind, type) and issubclass(kind, Parameters):
+            yield from _single_values(kind, f"{path}.")
+        elif get_origin(kind) is not Literal or len(get_args(kind)) > 1:
+            yield path, Annotated[kind, *field.metadata] if field.metadata else kind
 
 
 def image_index_problem(

@@ -4,9 +4,13 @@ import json
 from typing import Any
 
 import pytest
+from prefect.flows import load_flow_from_entrypoint
 
+import flows.sweep
 from flows.generate import generate_dataset
-from flows.sweep import sweep_parameters
+from flows.sweep import make_form, order_sweep, sweep_parameters
+from pixmill.request.operations import OPERATIONS
+from pixmill.request.registry import field_types, operation_of
 
 pytestmark = pytest.mark.slow  # importing Prefect takes seconds
 
@@ -49,3 +53,40 @@ def test_the_ranges_of_the_form_are_those_of_the_operation() -> None:
     strength = fields["strengths"]["items"]
     assert (strength["exclusiveMinimum"], strength["maximum"]) == (0, 1)
     assert fields["controls"]["items"]["enum"] == ["depth", "canny", "pose"]
+
+
+@pytest.mark.parametrize("req_key", OPERATIONS)
+def test_the_form_of_an_operation_has_a_list_for_each_of_its_fields(
+    req_key: str,
+) -> None:
+    form = make_form(operation_of(req_key))(order_sweep)
+    lists = {
+        name
+        for name, field in form.parameters.properties.items()
+        if field.get("type") == "array" and name != "overrides"
+    }
+    assert len(lists) == len(field_types(operation_of(req_key)))
+    assert form.parameters.required == ["config", "name"]
+
+
+def test_the_form_of_another_operation_is_found_by_its_name(
+    ordered: list[dict[str, Any]],
+) -> None:
+    """As a deployment names it."""
+    form = load_flow_from_entrypoint("flows/sweep.py:sweep_jimeng_t2i_v40")
+    scale = form.parameters.properties["scale"]["items"]
+    assert (scale["minimum"], scale["maximum"]) == (0, 1)
+    taken = form.validate_parameters(
+        {"config": "pets.yaml", "name": "s", "width": [2048, 2304], "scale": [0.25]}
+    )
+    form.fn(**taken)
+    assert ordered[0]["sweep"] == {
+        "groups": [{"grid": {"width": [2048, 2304], "scale": [0.25]}}]
+    }
+    with pytest.raises(Exception, match="less than or equal to 1"):
+        form.validate_parameters({"config": "c", "name": "s", "scale": [50]})
+
+
+def test_there_is_no_form_of_an_operation_that_nobody_knows() -> None:
+    with pytest.raises(AttributeError, match="sweep_nothing"):
+        flows.sweep.sweep_nothing  # noqa: B018 - is looked up
