@@ -5,6 +5,7 @@ What the simulator's own pictures look like is tested by tests/pixmill/simulator
 
 import hashlib
 import io
+from collections.abc import Sequence
 
 from PIL import Image
 
@@ -16,11 +17,12 @@ SIDE = 64
 """Pixels of the longer side."""
 
 
-def paint_quickly(recipe: Recipe) -> bytes:
+def paint_quickly(recipe: Recipe, _inputs: Sequence[bytes] = ()) -> bytes:
     """Return a picture of four by four colours: one recipe gives the same bytes each time, any other gives others."""
     colors = hashlib.shake_128(repr(recipe).encode()).digest(4 * 4 * 3)
-    width = min(SIDE, round(SIDE * recipe.ratio))
-    height = min(SIDE, round(SIDE / recipe.ratio))
+    ratio = recipe.ratio or 1
+    width = min(SIDE, round(SIDE * ratio))
+    height = min(SIDE, round(SIDE / ratio))
     squares = Image.frombytes("RGB", (4, 4), colors)
     image = squares.resize((width, height), Image.Resampling.NEAREST)
     file = io.BytesIO()

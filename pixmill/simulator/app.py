@@ -14,6 +14,7 @@ from pixmill.simulator.authentication import verify
 from pixmill.simulator.calls import ACTIONS
 from pixmill.simulator.connection_faults import Receive, send_on_connection
 from pixmill.simulator.image_urls import FAULT, is_image, token_of
+from pixmill.simulator.inputs import InputImages
 from pixmill.simulator.recipe import unpack
 from pixmill.simulator.responses import (
     SimulatedResponse,
@@ -48,7 +49,10 @@ class Application:
         self._bearer = f"Bearer {settings.bearer_key}".encode()
         # One thread: painting is bound by the CPU, and more of them would slow the calls.
         self._painters = ThreadPoolExecutor(max_workers=1, thread_name_prefix="painter")
-        self._service = Service(settings, base_url, self._render)
+        # For as long as a task can be asked for, and its URLs after that.
+        life = settings.retention + settings.url_life
+        self._inputs = InputImages(settings.bill, life)
+        self._service = Service(settings, base_url, self._render, self._inputs)
         # How often each image URL with a fault was fetched.
         self._faulty_fetches: Counter[str] = Counter()
 
@@ -89,6 +93,7 @@ class Application:
         """Stop painting and close the bill."""
         self._painters.shutdown(cancel_futures=True)
         self._service.close()
+        self._inputs.close()
 
     async def _answer_call(
         self,
@@ -159,16 +164,28 @@ class Application:
 
     async def _render(self, token: str) -> bytes:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._painters, _paint, token)
+        return await loop.run_in_executor(
+            self._painters,
+            _paint,
+            token,
+            self._inputs,
+        )
 
 
 # A picture is often fetched right after it was asked for inline, or again after a fault.
 @lru_cache(maxsize=64)
-def _paint(token: str) -> bytes:
+def _paint(token: str, inputs: InputImages) -> bytes:
     # numpy and Pillow cost half of the start-up time, and some calls need no picture.
     from pixmill.simulator.painting.painter import paint
 
-    return paint(unpack(token))
+    recipe = unpack(token)
+    images = []
+    for name in recipe.inputs:
+        image = inputs.read(name)
+        # One that was dropped meanwhile leaves a scene of the prompt.
+        if image is not None:
+            images.append(image)
+    return paint(recipe, images)
 
 
 async def _read_body(receive: Receive) -> bytes:

@@ -6,10 +6,10 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pixmill.simulator.operations import MAX_SEED, ScaleRule
+from pixmill.simulator.operations import MAX_SEED, ScaleRule, Work
 from pixmill.simulator.painting.theme import Theme, read_prompt
 from pixmill.simulator.request_checks import Accepted
 
@@ -61,11 +61,20 @@ class Recipe(NamedTuple):
     contour: bool = False
     """Whether to paint the contour map of the picture instead of the picture."""
 
-    ratio: float = 1.0
-    """Width by height."""
+    ratio: float | None = None
+    """Width by height; None where nothing is asked for."""
 
     is_png: bool = False
+    work: Work = "paint"
 
+    inputs: tuple[str, ...] = ()
+    """The names of the input images that came as bytes."""
+
+    erases: bool = False
+    """Whether the prompt only asks for something to be gone."""
+
+
+_ERASING = ("删除", "erase", "remove", "delete")
 
 # How many images a prompt asks for, in English or Chinese.
 _ASKED_IMAGES = re.compile(
@@ -80,13 +89,15 @@ def recipes_of(
     accepted: Accepted,
     prompt: str,
     key: str,
+    inputs: Sequence[str] = (),
 ) -> list[Recipe]:
     """Return the recipes of all images that answer a request.
 
     A seed of -1, or none, is drawn. `prompt` is what the rephraser made of that in the body.
-    `key` is the hash of what is asked for.
+    `key` is the hash of what is asked for, `inputs` are the names of the images that came as
+    bytes.
     """
-    first = _first_recipe(accepted, prompt)
+    first = _first_recipe(accepted, prompt, inputs)
     recipes = []
     for number in range(_count_outputs(accepted, prompt, key)):
         recipes.append(first._replace(seed=first.seed + number))
@@ -121,6 +132,7 @@ def _count_outputs(
 def _first_recipe(
     accepted: Accepted,
     prompt: str,
+    inputs: Sequence[str],
 ) -> Recipe:
     operation, body, images = accepted
     controls = body.get("controlnet_args") or []
@@ -150,6 +162,9 @@ def _first_recipe(
         mark=mark_of(body.get("logo_info") or {}),
         ratio=_ratio(body, operation.fields),
         is_png=is_png,
+        work=operation.work,
+        inputs=(inputs[index], *inputs[index + 1 :]) if inputs else (),
+        erases=any(word in prompt.lower() for word in _ERASING),
     )
 
 
@@ -169,10 +184,10 @@ def _guidance(
     return float(share**bend)
 
 
-def _ratio(body: Mapping[str, Any], fields: Container[str]) -> float:
-    """Return width by height, 1 where the operation takes no size or none is sent."""
+def _ratio(body: Mapping[str, Any], fields: Container[str]) -> float | None:
+    """Return width by height, None where the operation takes no size or none is sent."""
     if "width" not in fields or "width" not in body or "height" not in body:
-        return 1.0
+        return None
     return float(body["width"] / body["height"])
 
 
@@ -190,9 +205,13 @@ def pack(recipe: Recipe) -> str:
 def unpack(packed: str) -> Recipe:
     """Return the recipe that `pack` made text of."""
     recipe = Recipe._make(json.loads(from_url_text(packed)))
-    # JSON has no tuples with names: the two inside of the recipe came back as lists.
+    # JSON has no tuples: those inside of the recipe came back as lists.
     mark = Mark(*recipe.mark) if recipe.mark else None
-    return recipe._replace(theme=Theme(*recipe.theme), mark=mark)
+    return recipe._replace(
+        theme=Theme(*recipe.theme),
+        mark=mark,
+        inputs=tuple(recipe.inputs),
+    )
 
 
 def to_url_text(data: bytes) -> str:

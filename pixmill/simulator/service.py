@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pixmill.simulator.bill import Entry, ProviderBill
 from pixmill.simulator.calls import Action, Call, read_call
 from pixmill.simulator.image_urls import image_url
+from pixmill.simulator.inputs import InputImages
 from pixmill.simulator.limits import AccountLimits
 from pixmill.simulator.recipe import Recipe, mark_of, pack, recipes_of, unpack
 from pixmill.simulator.rephraser import rephrase
@@ -60,7 +61,8 @@ class _Outcome(NamedTuple):
 class Service:
     """One account at the provider, reached at `base_url`.
 
-    `render` paints a packed recipe, away from the event loop. `clock` tells seconds, by which
+    `render` paints a packed recipe, away from the event loop, with the input images that are
+    kept in `inputs`. `clock` tells seconds, by which
     tasks work and are forgotten.
     """
 
@@ -69,11 +71,13 @@ class Service:
         settings: Settings,
         base_url: str,
         render: Callable[[str], Awaitable[bytes]],
+        inputs: InputImages,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._base_url = base_url
         self._render = render
+        self._inputs = inputs
         self._limits = AccountLimits(settings.qps, settings.concurrency)
         self._tasks = Tasks(clock, settings.retention)
         self._faults: Faults | None = None
@@ -212,7 +216,8 @@ class Service:
     ) -> _Outcome:
         """Return the success of a synchronous call."""
         rephrased = _rephrase(accepted)
-        recipes = recipes_of(accepted, rephrased, call.key)
+        inputs = self._keep_inputs(accepted)
+        recipes = recipes_of(accepted, rephrased, call.key, inputs)
         urls, inline = await self._deliver(recipes, call.body, _image_fault(met))
         data: dict[str, Any] = {
             "algorithm_base_resp": {"status_code": 0, "status_message": "Success"},
@@ -225,6 +230,14 @@ class Service:
         if accepted.operation.tells_seed:
             data["infer_ctx"] = {"params": {"seed": recipes[0].seed}}
         return _say(call, SUCCESS, data=data)._replace(images=len(recipes))
+
+    def _keep_inputs(self, accepted: Accepted) -> list[str]:
+        """Keep the images that came as bytes, and return their names."""
+        return [
+            self._inputs.keep(image)
+            for image in accepted.images
+            if isinstance(image, bytes)
+        ]
 
     async def _deliver(
         self,
@@ -250,7 +263,8 @@ class Service:
         met: "Met | None",
     ) -> Task:
         """Start the task of a submit, which works from now on."""
-        recipes = recipes_of(accepted, _rephrase(accepted), call.key)
+        inputs = self._keep_inputs(accepted)
+        recipes = recipes_of(accepted, _rephrase(accepted), call.key, inputs)
         fate: Fate = "done"
         if met and met.rule.task is not None:
             fate = met.rule.task

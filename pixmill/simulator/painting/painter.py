@@ -1,73 +1,71 @@
-"""Paints a recipe: layered landscapes under a sun, in the colours and with the subject that the prompt asks for.
-
-Equal recipes give equal bytes. Each parameter does one thing that the eye can follow in a row
-of pictures: the prompt chooses palette, land, subject and style; the strength of the controls
-pulls the composition towards that of the input image; the seed moves details; `scale` goes
-from pale to burnt, `ddim_steps` from blurred to fine.
-"""
+"""Paints a recipe: a scene, or what becomes of the input images that came as bytes."""
 
 import io
-import math
+from collections.abc import Sequence
 
-from pixmill.simulator.painting.canvas import Scene, chance, noise_map, palette_of
-from pixmill.simulator.painting.finish import (
-    add_mark,
-    add_style,
-    contour_map,
-    crop,
-    develop,
-    grade,
-)
-from pixmill.simulator.painting.land import paint_land
-from pixmill.simulator.painting.layout import blend, free_layout, guided_layout
-from pixmill.simulator.painting.sky import paint_sky
-from pixmill.simulator.painting.subjects import paint_subject
+import numpy as np
+from PIL import Image, ImageFilter, ImageOps
+
+from pixmill.simulator.painting import filters
+from pixmill.simulator.painting.canvas import mix, to_image, to_picture
+from pixmill.simulator.painting.scene import Scene
 from pixmill.simulator.recipe import Recipe
 
-_QUALITY = 88
+# Pixels of every picture, whatever was asked for: somebody waits while it is painted.
+_AREA = 512 * 512
 
 
-def paint(recipe: Recipe) -> bytes:
-    """Return the picture, or its contour map, as JPEG or PNG whose longer side is 512."""
-    scene = _scene(recipe)
-    picture = paint_sky(scene)
-    picture = paint_land(scene, picture)
-    paint_subject(scene, picture)
-    picture = grade(recipe, picture)
-    if recipe.contour:
-        image = contour_map(picture)
+def paint(recipe: Recipe, inputs: Sequence[bytes] = ()) -> bytes:
+    """Return the picture, or its contour map, as JPEG or PNG; equal recipes, equal bytes."""
+    images = [ImageOps.exif_transpose(Image.open(io.BytesIO(data))) for data in inputs]
+    ratio = recipe.ratio
+    if ratio is None:
+        ratio = images[0].width / images[0].height if images else 1.0
+    width = round((_AREA * ratio) ** 0.5)
+    size = (width, round(_AREA / width))
+    if recipe.work == "enlarge":
+        image = _enlarge(images[0] if images else to_image(Scene(recipe, size).paint()))
+    elif recipe.work == "repaint" and len(images) > 1:
+        image = _repaint(recipe, images[0], images[1])
     else:
-        picture = add_style(scene, picture)
-        image = develop(scene, picture)
-    image = crop(recipe.ratio, image)
+        picture = (
+            filters.redraw(recipe, images[0], size)
+            if images
+            else Scene(recipe, size).paint()
+        )
+        picture = filters.grade(recipe, picture)
+        if recipe.contour:
+            lines = np.repeat(filters.contours(picture)[None], 3, axis=0)
+            image = ImageOps.autocontrast(to_image(lines))
+        else:
+            picture = filters.add_style(recipe, picture)
+            image = filters.develop(recipe, picture)
     if recipe.mark:
-        image = add_mark(recipe.mark, image)
+        image = filters.add_mark(recipe.mark, image)
     file = io.BytesIO()
     if recipe.is_png:
         # The least effort: pictures are painted while somebody waits.
         image.save(file, "PNG", compress_level=1)
     else:
-        image.save(file, "JPEG", quality=_QUALITY)
+        image.save(file, "JPEG", quality=88)
     return file.getvalue()
 
 
-def _scene(recipe: Recipe) -> Scene:
-    theme = recipe.theme
-    free = free_layout(theme.land, chance("free", recipe.prompt, recipe.seed))
-    guided = guided_layout(theme.land, chance("guided", recipe.image))
-    # A pose says where somebody stands and little about the land around.
-    terrain = max(recipe.depth, recipe.canny, 0.3 * recipe.pose)
-    subject = max(terrain, recipe.pose)
-    details = chance("details", recipe.prompt, recipe.seed)
-    octaves = 1 + round(math.log2(recipe.steps))
-    texture = noise_map(details, min(6, octaves + 1), stretch=2)
-    if theme.style == "poster":
-        texture = 0.0 * texture
-    return Scene(
-        recipe=recipe,
-        layout=blend(free, guided, terrain=terrain, subject=subject),
-        palette=palette_of(theme.palette),
-        texture=texture,
-        chance=details,
-        octaves=octaves,
-    )
+def _repaint(recipe: Recipe, original: Image.Image, mask: Image.Image) -> Image.Image:
+    """Return the original with the prompt's scene where the mask is white."""
+    if recipe.erases:
+        around = ImageFilter.BoxBlur(max(original.size) // 8)
+        new = to_picture(original.filter(around))
+    else:
+        scene = filters.grade(recipe, Scene(recipe, original.size).paint())
+        new = filters.add_style(recipe, scene)
+    region = mask.convert("L").resize(original.size)
+    share = np.asarray(region.filter(ImageFilter.GaussianBlur(1.5))) / np.float32(255)
+    return to_image(mix(to_picture(original), new, share))
+
+
+def _enlarge(image: Image.Image) -> Image.Image:
+    """Return the image twice as wide and high, or to four times the area of a picture."""
+    factor = min(2.0, (4 * _AREA / (image.width * image.height)) ** 0.5)
+    larger = ImageOps.scale(image.convert("RGB"), factor, Image.Resampling.LANCZOS)
+    return larger.filter(ImageFilter.UnsharpMask(radius=2, percent=80))

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pixmill.simulator import Settings
 from pixmill.simulator.calls import Action
+from pixmill.simulator.inputs import InputImages
 from pixmill.simulator.service import Service
 from tests.pixmill.simulator.conftest import POLL, SUBMIT, Running, Start
 from tests.real_command import wait_until
@@ -160,7 +161,7 @@ def test_a_key_is_refused_by_an_action_that_it_does_not_know(
 
 @pytest.mark.parametrize(
     ("width", "height", "size"),
-    [(2560, 1440, (512, 288)), (1056, 1584, (341, 512)), (1328, 1328, (512, 512))],
+    [(2560, 1440, (683, 384)), (1056, 1584, (418, 627)), (1328, 1328, (512, 512))],
 )
 def test_a_picture_has_the_ratio_that_was_asked_for(
     simulator: Running, width: int, height: int, size: tuple[int, int]
@@ -234,7 +235,10 @@ class TimedService:
         async def paint(_: str) -> bytes:
             return b""
 
-        self._service = Service(settings, "http://127.0.0.1:1", paint, lambda: self.now)
+        inputs = InputImages(self._bill, life=60)
+        self._service = Service(
+            settings, "http://127.0.0.1:1", paint, inputs, lambda: self.now
+        )
 
     def call(self, action: Action, body: dict[str, Any]) -> dict[str, Any]:
         answer = asyncio.run(self._service.answer(action, json.dumps(body).encode()))
