@@ -81,6 +81,8 @@ OPERATIONS = (
         req_key="high_aes_scheduler_svr_controlnet_v2.0",
         title="redraw an image after a prompt, keeping its shape",
         parameters=ControlnetImageToImage,
+        # The pages of the product that it belongs to allow both for all of its keys.
+        modes=("sync", "async"),
         # Each control names the image that it uses, so that there may be several.
         images=replace(SIBLING_IMAGES, most=None),
         outputs=count_images,

@@ -85,9 +85,9 @@ def test_an_operation_that_is_only_asynchronous_refuses_to_be_called_otherwise(
 def test_an_operation_that_is_only_synchronous_refuses_to_be_submitted(
     project: Project,
 ) -> None:
-    project.write_rows(project.rows(1))
+    request = {"req_key": "jimeng_high_aes_general_v21_L", "mode": "async"}
     with pytest.raises(ConfigError, match="only works synchronously"):
-        load_config(project.write_config(request={"mode": "async"}))
+        plan_text_to_image(project, ["a cat"], request=request)
 
 
 def test_an_operation_on_images_needs_an_image_column(project: Project) -> None:
