@@ -16,7 +16,12 @@ from typing import Any
 import pytest
 
 from tests.conftest import KEY, ROOT, Project, results, simulator
-from tests.pixmill.run_checks import check_run, faults_file, simulator_charges
+from tests.pixmill.run_checks import (
+    check_run,
+    faults_file,
+    ledger,
+    simulator_charges,
+)
 from tests.real_command import (
     Command,
     is_alive,
@@ -101,6 +106,21 @@ def workers_of(processes: dict[int, str]) -> list[int]:
     return [pid for pid, command in processes.items() if "spawn_main" in command]
 
 
+def freeze_with_calls_in_flight(worker: int, config: str) -> None:
+    """Stop a process while calls of its are in flight: between two chunks it has none to lose."""
+
+    def is_caught() -> bool:
+        os.kill(worker, signal.SIGSTOP)
+        owners = ledger(config, "SELECT owner FROM jobs WHERE state = 'in_flight'")
+        # An owner ends in its pid and its start.
+        if any(owner.split("|")[-2] == str(worker) for (owner,) in owners):
+            return True
+        os.kill(worker, signal.SIGCONT)
+        return False
+
+    wait_until(is_caught, "a moment with calls in flight")
+
+
 def on_dask(project: Project, rows: int, **changes: Any) -> None:
     project.write_rows(project.rows(rows))
     project.write_config(
@@ -115,7 +135,6 @@ def test_a_killed_worker_costs_its_calls_in_flight_and_nothing_twice(
 ) -> None:
     """C9, P19: kill -9 in the middle of 5,000 jobs. Until then nothing of the run listens but on loopback."""
     rows = 5_000
-    # So long that a worker has calls in flight whenever it is killed, except between two chunks.
     with simulator(project.folder, "--latency", "0.1") as simulated:
         on_dask(project, rows, output={"images": "url"})
         project.use_simulator(simulated)
@@ -124,6 +143,7 @@ def test_a_killed_worker_costs_its_calls_in_flight_and_nothing_twice(
             processes = tree(process.pid)
             heard = listeners(set(processes))
             first, second = workers_of(processes)
+            freeze_with_calls_in_flight(first, project.path)
             os.kill(first, signal.SIGKILL)
             command = wait_for_result(process)
         report = command.report
