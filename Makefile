@@ -17,6 +17,9 @@ WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # there is little of it, as in a container; and the slow tests keep to the disk.
 IN_MEMORY := $(shell df -k --output=avail /dev/shm 2>/dev/null | awk '$$1 + 0 > 4000000 {print "/dev/shm"}')
 
+# No quick tests are in there, and each test process would import Prefect to find that out.
+NONE_QUICK := $(addprefix --ignore=,tests/deployments tests/flows tests/stack tests/tasks)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo stack test test-slow test-stack check soak mutants format docs bench lock clean
 
@@ -34,7 +37,7 @@ ifneq ($(IN_MEMORY),)
 test: export TMPDIR ?= $(IN_MEMORY)
 endif
 test: $(VENV)/dev ## the quick tests (TESTS=tests/test_docs.py: only those)
-	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 12 --dist worksteal -m "not slow and not stack" $(TESTS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 12 --dist worksteal $(NONE_QUICK) -m "not slow and not stack" $(TESTS)
 
 test-slow: $(VENV)/dev ## the slow tests: kills, real scale, processes of all kinds
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow and not stack" $(TESTS)

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -228,3 +229,20 @@ def test_the_scripts_of_the_report_have_no_error_that_a_linter_finds(
         text=True,
     )
     assert lint.returncode == 0, lint.stderr
+
+
+def test_no_quick_test_is_where_make_test_does_not_look() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    [folders] = re.findall(
+        r"^NONE_QUICK := .*--ignore=,(.*)\)$", makefile, re.MULTILINE
+    )
+    marked = re.compile(
+        r"^pytestmark = \[?\s*pytest\.mark\.(slow|stack)\b", re.MULTILINE
+    )
+    quick = [
+        str(path.relative_to(ROOT))
+        for folder in folders.split()
+        for path in (ROOT / folder).rglob("test_*.py")
+        if not marked.search(path.read_text())
+    ]
+    assert quick == []

@@ -17,7 +17,9 @@ from PIL import Image
 
 from pixmill.provider.signing import sign
 from pixmill.simulator import Settings, serve
+from pixmill.simulator.painting import painter
 from tests.fork_server import ForkedProcess, fork_process
+from tests.quick_painter import paint_quickly
 from tests.real_command import wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -37,8 +39,10 @@ def make_png(width: int = 64, height: int = 48, kind: str = "PNG") -> bytes:
 
 
 def serve_options() -> None:
-    """Be a simulator with the settings in `sys.argv[1]`."""
+    """Be a simulator with the settings in `sys.argv[1]`, which paints what is asked for, or quickly."""
     options = json.loads(sys.argv[1])
+    if not options.pop("paints"):
+        painter.paint = paint_quickly
     paths = {
         name: Path(options.pop(name)) for name in ("bill", "faults") if name in options
     }
@@ -129,8 +133,9 @@ Start = Callable[..., Running]
 
 
 @contextmanager
-def running(bill: Path, **settings: Any) -> Iterator[Running]:
+def running(bill: Path, *, paints: bool = False, **settings: Any) -> Iterator[Running]:
     options = {
+        "paints": paints,
         "bearer_key": BEARER,
         "access_key": ACCESS,
         "secret_key": SECRET,
@@ -156,6 +161,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A simulator without latency and limits, shared by the tests of a module."""
     with running(tmp_path_factory.mktemp("simulator") / "bill.jsonl") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def painter_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The same, but its pictures show what was asked for, as those that people get do."""
+    bill = tmp_path_factory.mktemp("painter") / "bill.jsonl"
+    with running(bill, paints=True) as started:
         yield started
 
 

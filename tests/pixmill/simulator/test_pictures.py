@@ -41,8 +41,10 @@ def steered(strength: float) -> list[dict[str, Any]]:
     return [{"type": "depth", "binary_data_index": 0, "strength": strength}]
 
 
-def test_a_picture_is_a_jpeg_of_512_by_512(simulator: Running, asked: Asked) -> None:
-    url = simulator.call(asked()).json()["data"]["image_urls"][0]
+def test_a_picture_is_a_jpeg_of_512_by_512(
+    painter_simulator: Running, asked: Asked
+) -> None:
+    url = painter_simulator.call(asked()).json()["data"]["image_urls"][0]
 
     response = requests.get(url, timeout=30)
 
@@ -120,9 +122,9 @@ def test_without_return_url_the_picture_comes_inline(
 
 
 def test_canny_returns_the_contour_map_as_a_second_image(
-    simulator: Running, asked: Asked
+    painter_simulator: Running, asked: Asked
 ) -> None:
-    urls = simulator.call(
+    urls = painter_simulator.call(
         asked(
             controlnet_args=[{"type": "canny", "binary_data_index": 0, "strength": 0.6}]
         )
