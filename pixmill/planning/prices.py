@@ -45,6 +45,7 @@ class PriceList:
         if budget.price_per_call is not None:
             self._fallback = JobPrice(budget.price_per_call)
         self._images = len(config.input.image_columns)
+        self._operation_file = config.request.operation_file
         self._rules = [
             _Rule(
                 of.req_key,
@@ -92,7 +93,8 @@ class PriceList:
             if rule.applies(req_key, params):
                 if not rule.is_per_image:
                     return JobPrice(rule.price)
-                most = operation_of(req_key).outputs(params, self._images)
+                operation = operation_of(req_key, self._operation_file)
+                most = operation.outputs(params, self._images)
                 return JobPrice(rule.price, most)
         return self._fallback
 

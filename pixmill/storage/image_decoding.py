@@ -16,11 +16,12 @@ from typing import NamedTuple
 from pixmill.errors import PixmillError
 from pixmill.request.operations.operation import SIBLING_IMAGES, InputImages
 
-MAX_BYTES = 30_000_000
-"""Of an output: several times what the largest that the provider makes has as a PNG."""
+MAX_PIXELS = 8192 * 8192
+"""Of any image: operations that enlarge go up to 8K. Decoded, they take 200 MB."""
 
-MAX_PIXELS = 50_000_000
-"""Of any image: decoded, they take 150 MB."""
+MAX_BYTES = 150_000_000
+"""Of an output: what 8K takes as a PNG, which is twice as much as in a photograph of it; what was
+paid for must not be lost."""
 
 LARGE_PIXELS = 8_000_000
 """From here on images are decoded one at a time."""
@@ -68,7 +69,7 @@ def inspect(data: bytes) -> ImageInfo:
     """Decode an image to its last pixel; ImageError if it is cut, damaged, too large or of another
     format.
 
-    At most 30 MB and 50 million pixels; the pixels are counted in the header, before anything is
+    At most `MAX_BYTES` and `MAX_PIXELS`; the pixels are counted in the header, before anything is
     decoded.
     """
     if isinstance(data, Picture):

@@ -10,13 +10,19 @@ import traceback
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pixmill.storage.image_decoding import ImageError
-from pixmill.storage.image_fetcher import ImageFetcher, ImageGone, url_expiry
+from pixmill.storage.image_fetcher import (
+    OUTPUTS,
+    ImageFetcher,
+    ImageGone,
+    url_expiry,
+)
 from pixmill.storage.image_store import ImageFile, ImageStore
 from tests.faulty_server import (
     Behaviour,
@@ -326,11 +332,14 @@ def test_pauses_have_full_jitter(clock: Clock) -> None:
     assert clock.pauses == [0.0, 0.5]
 
 
-def test_an_endless_body_is_cut_off_at_the_cap(fetcher: ImageFetcher) -> None:
+def test_an_endless_body_is_cut_off_at_the_cap(clock: Clock) -> None:
     """F7."""
+    policy = OUTPUTS._replace(max_bytes=30_000_000)
+    fetcher = ImageFetcher(policy, allow_hosts=["127.0.0.1"], sleep=clock.pauses.append)
     tracemalloc.start()
     with (
         FaultyServer(endless(length=-1)) as server,
+        closing(fetcher),
         pytest.raises(ImageError, match="larger than 30,000,000 bytes"),
     ):
         fetcher.fetch(server.url)
