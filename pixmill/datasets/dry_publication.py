@@ -140,6 +140,7 @@ class _DrySamples(Samples):
             yield Sample(
                 at=at,
                 position=position,
+                number=0,
                 split=split,
                 job_key="",
                 caption="",

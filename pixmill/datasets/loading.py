@@ -38,10 +38,11 @@ def load_results(path: str | Path) -> "pd.DataFrame":
 
     Columns are as published (each sweep axis is a `param_…` column), then `path`: the absolute
     path of the image, or its `s3://` URL, missing where there is none; it is `pixmill_path`
-    where the input has a `path`. Whole numbers stay whole: a column of them with gaps is
-    pandas' nullable integer, as a float would round large ones. A column that holds what
-    pandas has no object for (a date of the year 10000, nanoseconds of a day) is text, as in
-    exports.
+    where the input has a `path`. Of a job with several images (`image_count`) it is the first:
+    `images` lists the files of all, relative to the store, and exports have a row for each.
+    Whole numbers stay whole: a column of them with gaps is pandas' nullable integer, as a float
+    would round large ones. A column that holds what pandas has no object for (a date of the
+    year 10000, nanoseconds of a day) is text, as in exports.
 
     Raises UserError where there is no dataset or it is damaged, ConfigError where the config
     can't be used.

@@ -1,4 +1,5 @@
-"""Samples for trainers: the selected jobs whose image is at hand, each with its caption, columns and input image.
+"""Samples for trainers: the images of the selected jobs that are at hand, each with its job's caption, columns and
+input image.
 
 Images are read and checked against the hash in their name one at a time, so that memory stays
 flat. They are copied, never linked: tools that edit a training set in place must not reach the
@@ -70,13 +71,16 @@ class ImageData(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One job with its image."""
+    """One image with its job."""
 
     at: int
     """Its place in the batch, from 0."""
 
     position: int
-    """Its place in the dataset, from 0."""
+    """The place of its job in the dataset, from 0."""
+
+    number: int
+    """Which image of its job it is, from 0."""
 
     split: str
     job_key: str
@@ -198,6 +202,7 @@ class Samples:
             yield Sample(
                 at=at,
                 position=int(picked.positions[at]),
+                number=int(picked.numbers[at]),
                 split=split,
                 job_key=own["job_key"][at],
                 caption=own["prompt"][at] or "",

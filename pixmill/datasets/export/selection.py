@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pixmill.conditions import Condition, parse
+from pixmill.datasets.export.image_rows import split_images
 from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
 from pixmill.request.registry import did_you_mean
@@ -26,15 +27,18 @@ BATCH_BYTES = 64 << 20
 
 
 class Picked(NamedTuple):
-    """Rows of one batch that are exported."""
+    """Rows of one batch that are exported, one for each image."""
 
     rows: pa.RecordBatch
 
     positions: NDArray[np.int64]
-    """Their places in the dataset, from 0: (rows,)."""
+    """The places of their jobs in the dataset, from 0: (rows,)."""
 
     splits: Sequence[str]
-    """The split of each row."""
+    """The split of each row: that of its job."""
+
+    numbers: NDArray[np.intp]
+    """Which image of its job each row has, from 0: (rows,)."""
 
 
 class Selection(NamedTuple):
@@ -54,7 +58,9 @@ class Selection(NamedTuple):
         dataset: pq.ParquetFile,
         size: int,
     ) -> Iterator[Picked]:
-        """Yield the selected rows in order, from at most `size` rows of the dataset at once."""
+        """Yield the selected jobs in order, a row for each of their images, from at most `size` rows
+        of the dataset at once."""
+        own = own_columns(dataset.schema_arrow)
         start = 0
         for batch in dataset.iter_batches(min(size, _rows_that_fit(dataset))):
             rows = batch
@@ -71,7 +77,13 @@ class Selection(NamedTuple):
             if self.shares:
                 texts = as_text(rows.column(self.split_by)).to_pylist()
                 splits = [split_of(text or "", self.shares) for text in texts]
-            yield Picked(rows, start + kept, splits)
+            images = split_images(rows, own)
+            yield Picked(
+                images.rows,
+                (start + kept)[images.of_row],
+                [splits[at] for at in images.of_row],
+                images.numbers,
+            )
             start += batch.num_rows
 
 

@@ -8,7 +8,7 @@
 
 Samples are in the order of the dataset and no header says when or by whom it was written, so
 that the same dataset always gives the same bytes. Keys are the position in the dataset and the
-beginning of the job key.
+beginning of the job key; the second image of a job and the next have their number behind it.
 """
 
 import io
@@ -80,6 +80,8 @@ class Shards:
             members[f".input{sample.input.suffix}"] = sample.input.data
         tar = self._current_shard()
         key = f"{sample.position:09d}-{sample.job_key[:12]}"
+        if sample.number:
+            key = f"{key}-{sample.number}"
         for suffix, data in members.items():
             # With the time 0 and no owner, which a new header has.
             member = tarfile.TarInfo(f"{key}{suffix}")

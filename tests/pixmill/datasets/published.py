@@ -127,6 +127,26 @@ class Shelf:
             **changes,
         }
 
+    def with_images(
+        self, job: dict[str, Any], names: Sequence[str], **changes: Any
+    ) -> dict[str, Any]:
+        """A job whose answer has the images `names`, which are in the store."""
+        images = []
+        for name in names:
+            data = (self.store / name).read_bytes()
+            image = {"file_name": name, "sha256": sha256(data).hexdigest()}
+            size = {"width": 64, "height": 64, "format": "JPEG", "bytes": len(data)}
+            images.append({**image, **size})
+        return {
+            **job,
+            "file_name": names[0],
+            "images": images,
+            "image_count": len(images),
+            "output_url": "https://x.example.com/0",
+            "output_urls": [f"https://x.example.com/{at}" for at in range(len(images))],
+            **changes,
+        }
+
 
 def _iso(version: str) -> str:
     date, _, time = version.partition("T")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -431,3 +432,75 @@ def test_the_table_may_be_gone_where_its_input_images_are_urls(tmp_path: Path) -
     shelf.publish([shelf.job(0, file_name=shelf.image(0))])
     assert not (tmp_path / "pets.csv").exists()
     assert export(load_config(shelf.path), "imagefolder", tmp_path / "images").rows == 1
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Shelf:
+    """Three jobs: with three images, of which one file is gone, with none, and with one."""
+    shelf = Shelf(tmp_path)
+    several = shelf.with_images(
+        shelf.job(0, cost=0.6), [shelf.image(at, "jpg") for at in range(3)]
+    )
+    (shelf.store / several["images"][1]["file_name"]).unlink()
+    failed = shelf.job(1, status="failed", error_code="50500")
+    one = shelf.with_images(shelf.job(2, cost=0.2), [shelf.image(9, "jpg")])
+    shelf.publish([several, failed, one])
+    return shelf
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_every_image_of_a_job_is_a_sample(group: Shelf, kind: Format) -> None:
+    out = group.folder / "out of it"
+    done = export(load_config(group.path), kind, out)
+    assert (done.rows, done.left_out) == (3, {"image_file_missing": 1, "failed": 1})
+    files = [row["images"] for row in pq.read_table(group.dataset).to_pylist()]
+    wanted = [files[0][0], files[0][2], files[2][0]]
+    if kind == "imagefolder":
+        rows = pq.read_table(out / "train" / "metadata.parquet").to_pylist()
+        assert [Path(row["file_name"]).name for row in rows] == [
+            Path(image["file_name"]).name for image in wanted
+        ]
+    else:
+        with tarfile.open(out / "train-000000.tar") as tar:
+            members = tar.getnames()
+            rows = [
+                json.load(tar.extractfile(name) or sys.stdin)
+                for name in members
+                if name.endswith(".json")
+            ]
+        keys = [name for name in members if name.endswith(".jpg")]
+        assert [len(key.removesuffix(".jpg").split("-")) for key in keys] == [2, 3, 2]
+        assert keys[1].endswith("-2.jpg")
+    assert [row["row_key"] for row in rows] == ["r0", "r0", "r2"]
+    # What the call cost is counted once.
+    assert [row["cost"] for row in rows] == [0.6, None, 0.2]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_table_has_a_row_for_every_image_and_one_for_a_job_without_any(
+    group: Shelf, kind: Format
+) -> None:
+    out = group.folder / f"pets.{kind}"
+    assert export(load_config(group.path), kind, out).rows == 5
+    if kind == "csv":
+        rows = pacsv.read_csv(out).to_pylist()
+    elif kind == "jsonl":
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+    else:
+        rows = pq.read_table(out).to_pylist()
+    files = [row["images"] for row in pq.read_table(group.dataset).to_pylist()]
+    assert [row["file_name"] or None for row in rows] == [
+        *(image["file_name"] for image in files[0]),
+        None,
+        files[2][0]["file_name"],
+    ]
+    if kind != "csv":
+        assert [row["images"] for row in rows] == [
+            *([image] for image in files[0]),
+            None,
+            files[2],
+        ]
+    assert [row["cost"] for row in rows] == [0.6, None, None, None, 0.2]
+    assert [row["output_url"] for row in rows][:3] == [
+        f"https://x.example.com/{at}" for at in range(3)
+    ]
