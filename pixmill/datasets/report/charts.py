@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pixmill.datasets.report.costs import CostOfValue
 from pixmill.datasets.report.summary import Failure, LastRun
 from pixmill.ledger.records import OUTCOMES
 from pixmill.text import duration
@@ -64,6 +65,26 @@ class Row(NamedTuple):
 
     value: str
     remark: str = ""
+
+
+class CostRow(NamedTuple):
+    """What the jobs at one value of an axis cost, in words."""
+
+    label: str
+    cost: str
+    images: str
+    per_image: str
+    """Empty where there is none."""
+
+    share: float
+    """How much that is of the dearest one, 0 to 100."""
+
+
+class CostTable(NamedTuple):
+    """What the jobs at each value of an axis cost."""
+
+    name: str
+    rows: list[CostRow]
 
 
 def throughput(run: LastRun) -> Throughput:
@@ -128,6 +149,25 @@ def failure_rows(failures: tuple[Failure, ...]) -> list[Row]:
         length = max(2, WIDTH * failure.jobs / most)
         rows.append(Row(code, length, f"{failure.jobs:,}", failure.message))
     return rows
+
+
+def cost_tables(costs: Mapping[str, tuple[CostOfValue, ...]]) -> list[CostTable]:
+    """Return for each axis what the jobs at its values cost, with a bar for one usable image."""
+    tables = []
+    for path, values in costs.items():
+        dearest = max((value.spent.of_one for value in values), default=None)
+        rows = [
+            CostRow(
+                value.label,
+                value.spent.text,
+                f"{value.spent.images:,}",
+                value.spent.per_image,
+                float(100 * value.spent.of_one / dearest) if dearest else 0.0,
+            )
+            for value in values
+        ]
+        tables.append(CostTable(path, rows))
+    return tables
 
 
 def label_width(rows: list[Row]) -> float:

@@ -60,29 +60,45 @@ class Pictures:
     def outputs(self, ours: Mapping[str, pa.Array]) -> Columns:
         """Return what the page shows of the output images, by name, one value for each job.
 
-        The file of the first, whether it has a thumbnail, its size, the files of the others,
-        and the address of one without a file.
+        The file of the first, whether it has a thumbnail, its size, the same of the others, and
+        the addresses where there are no files.
         """
         files = [_stored_file(name) for name in ours["file_name"].to_pylist()]
         thumbs = [name is not None for name in self._stored_thumbs(files)]
         urls: list[str | None] = []
-        for file, url in zip(files, ours["output_url"].to_pylist(), strict=True):
+        more_urls: list[list[str | None] | None] = []
+        addresses = ours["output_urls"].to_pylist()
+        for file, url, all_of_job in zip(
+            files, ours["output_url"].to_pylist(), addresses, strict=True
+        ):
             urls.append(None if file else _remote_address(url))
+            further = [] if file else [*map(_remote_address, (all_of_job or ())[1:])]
+            more_urls.append(further or None)
         widths: list[int | None] = []
         heights: list[int | None] = []
         more: list[list[str | None] | None] = []
         for images in ours["images"].to_pylist():
-            first, *others = images or [None]
+            first, *behind = images or [None]
             widths.append(first["width"] if first else None)
             heights.append(first["height"] if first else None)
-            names = [_stored_file(image["file_name"]) for image in others]
+            names = [_stored_file(image["file_name"]) for image in behind]
             more.append(names or None)
+        every = [name for others in more for name in others or ()]
+        having = {digest for digest in self._stored_thumbs(every) if digest is not None}
+        more_thumbs: list[list[bool] | None] = []
+        for others in more:
+            found = [
+                bool(name) and Path(str(name)).stem in having for name in others or ()
+            ]
+            more_thumbs.append(found or None)
         return {
             "file": pa.array(files, pa.string()),
             "thumb": pa.array(thumbs, pa.bool_()),
             "width": pa.array(widths, pa.int32()),
             "height": pa.array(heights, pa.int32()),
             "more": pa.array(more, pa.list_(pa.string())),
+            "more_thumbs": pa.array(more_thumbs, pa.list_(pa.bool_())),
+            "more_urls": pa.array(more_urls, pa.list_(pa.string())),
             "url": pa.array(urls, pa.string()),
         }
 

@@ -118,6 +118,7 @@ def page_text(
         throughput=charts.throughput(summary.last_run) if summary.last_run else None,
         latency=charts.latency_rows(summary.latency),
         failures=charts.failure_rows(summary.failures),
+        costs=charts.cost_tables(summary.axis_costs),
         shares=charts.shares(summary.status),
         charts=charts,
         counted=counted,

@@ -2,7 +2,7 @@
 over few columns."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pixmill.datasets.report.columns import DatasetColumns, ReportAxis, Value
+from pixmill.datasets.report.costs import CostCounts, CostOfValue, Spent
 from pixmill.ledger.records import OUTCOMES
 from pixmill.tables import as_text
-from pixmill.text import counted, duration, in_words, money
+from pixmill.text import counted, duration, in_words
 
 PERCENTILES = (50, 75, 90, 95, 99)
 _READ = (
@@ -29,6 +30,7 @@ _READ = (
     "started_at",
     "finished_at",
     "latency_ms",
+    "image_count",
 )
 _BATCH_ROWS = 10_000
 """Rows that are read at a time: about a row group, of which the reader holds one in any case."""
@@ -61,8 +63,10 @@ class Summary:
     missing: int
     """How many jobs succeeded but have no image file."""
     failures: tuple[Failure, ...]
-    cost: Mapping[str, float]
-    """By currency; empty where no price is known."""
+    spent: Spent
+    """What was paid for how many images."""
+    axis_costs: Mapping[str, tuple[CostOfValue, ...]]
+    """What the jobs at each value of an axis cost, by the axis' name; without axes of one value."""
     simulated: bool
     seconds: float
     """How long the runs took, all together."""
@@ -82,31 +86,23 @@ class Summary:
         """Everything in one line: `796 of 800 images · 2 refused · 2 failed · 12.40 CNY · 14
         min`."""
         parts = [f"{self.succeeded:,} of {counted(self.jobs, 'image')}"]
+        if self.has_several:
+            of_jobs = f"{self.succeeded:,} of {counted(self.jobs, 'job')}"
+            parts = [f"{counted(self.spent.images, 'image')} from {of_jobs}"]
         parts += [
             f"{self.status[name]:,} {in_words(name)}"
             for name in OUTCOMES
             if name != "succeeded" and self.status.get(name)
         ]
         parts += [f"{counted(self.missing, 'file')} missing"] if self.missing else []
-        parts += [self.total_cost] if self.cost else []
+        parts += [self.spent.text] if self.spent.amounts else []
         parts += [duration(self.seconds)] if self.seconds else []
         return " · ".join(parts)
 
     @property
-    def total_cost(self) -> str:
-        """What was paid: `12.40 CNY`, or `12.40 CNY + 1.00 USD` where two currencies were."""
-        return " + ".join(money(cost, currency) for currency, cost in self.cost.items())
-
-    @property
-    def cost_per_image(self) -> str:
-        """What one usable image cost, empty where that is not known."""
-        if not self.cost or not self.succeeded:
-            return ""
-        each = [
-            money(cost / self.succeeded, currency)
-            for currency, cost in self.cost.items()
-        ]
-        return f"{' + '.join(each)} per image"
+    def has_several(self) -> bool:
+        """Whether jobs have more than one image."""
+        return self.spent.images > self.succeeded - self.missing
 
 
 @dataclass
@@ -151,7 +147,9 @@ class _Counts:
     codes: Counter[str] = field(default_factory=Counter)
     messages: dict[str, str] = field(default_factory=dict)
     missing: int = 0
-    cost: Counter[str] = field(default_factory=Counter)
+    spent: CostCounts = field(default_factory=CostCounts)
+    at_values: dict[str, CostCounts] = field(default_factory=dict)
+    """By the column of an axis."""
     providers: set[str] = field(default_factory=set)
     runs: dict[str, _RunCalls] = field(default_factory=dict)
     values: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -160,15 +158,20 @@ class _Counts:
 def summarize(dataset: pq.ParquetFile, meaning: DatasetColumns) -> Summary:
     """Count the whole dataset."""
     counts = _Counts()
-    ours = {name: meaning.ours[name] for name in _READ}
+    # An earlier version may not have had the last of these.
+    ours = {name: meaning.ours[name] for name in _READ if name in meaning.ours}
     for batch in dataset.iter_batches(
         _BATCH_ROWS, columns=[*ours.values(), *(axis.column for axis in meaning.axes)]
     ):
         counts.jobs += batch.num_rows
-        _count(counts, {name: batch[column] for name, column in ours.items()})
+        own = {name: batch[column] for name, column in ours.items()}
+        _count(counts, own)
+        counts.spent.add(own)
         for axis in meaning.axes:
-            texts = pc.unique(as_text(batch[axis.column]).drop_null()).to_pylist()
-            counts.values.setdefault(axis.column, {}).update(dict.fromkeys(texts))
+            texts = as_text(batch[axis.column])
+            found = pc.unique(texts.drop_null()).to_pylist()
+            counts.values.setdefault(axis.column, {}).update(dict.fromkeys(found))
+            counts.at_values.setdefault(axis.column, CostCounts()).add(own, texts)
     return _summary(counts, meaning)
 
 
@@ -186,19 +189,6 @@ def _count(counts: _Counts, batch: Mapping[str, Any]) -> None:
         pc.starts_with(batch["error_code"], "image_"),
     )
     counts.missing += pc.sum(lost).as_py() or 0
-    # By currency: amounts of two of them are never added up.
-    paid = (
-        pa.table({"currency": batch["currency"], "cost": batch["cost"]})
-        .group_by("currency")
-        .aggregate([("cost", "sum")])
-    )
-    counts.cost.update(
-        {
-            row["currency"] or "": row["cost_sum"]
-            for row in paid.to_pylist()
-            if row["cost_sum"] is not None
-        }
-    )
     counts.providers.update(
         name for name in pc.unique(batch["provider"]).to_pylist() if name
     )
@@ -246,6 +236,10 @@ def _summary(counts: _Counts, meaning: DatasetColumns) -> Summary:
         if last_run is None or began + lasted > last_run.began + last_run.seconds:
             last_run = LastRun(began, lasted, (ends - run.began) / 1e6)
     latency = np.concatenate(latencies)
+    axes = tuple(
+        _with_values(axis, list(counts.values.get(axis.column, ())))
+        for axis in meaning.axes
+    )
     return Summary(
         jobs=counts.jobs,
         status=dict(counts.status),
@@ -254,7 +248,8 @@ def _summary(counts: _Counts, meaning: DatasetColumns) -> Summary:
             Failure(code, count, counts.messages[code])
             for code, count in counts.codes.most_common()
         ),
-        cost=dict(counts.cost),
+        spent=counts.spent.spent(),
+        axis_costs=_costs_of_axes(counts, axes),
         # Only if all of it is: with a single real call the cost is money.
         simulated=counts.providers == {"simulator"},
         seconds=seconds,
@@ -262,11 +257,24 @@ def _summary(counts: _Counts, meaning: DatasetColumns) -> Summary:
         if len(latency)
         else {},
         last_run=last_run,
-        axes=tuple(
-            _with_values(axis, list(counts.values.get(axis.column, ())))
-            for axis in meaning.axes
-        ),
+        axes=axes,
     )
+
+
+def _costs_of_axes(
+    counts: _Counts, axes: Sequence[ReportAxis]
+) -> dict[str, tuple[CostOfValue, ...]]:
+    costs = {}
+    for axis in axes:
+        at_values = counts.at_values.get(axis.column, CostCounts())
+        found = [
+            CostOfValue(value.label, at_values.spent(value.text))
+            for value in axis.values
+        ]
+        known = tuple(of for of in found if of.spent.amounts)
+        if len(known) > 1:
+            costs[axis.path] = known
+    return costs
 
 
 def _with_values(axis: ReportAxis, found: list[str]) -> ReportAxis:

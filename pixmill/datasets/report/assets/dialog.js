@@ -32,16 +32,20 @@ const jobDialog = (() => {
 
   function pictures(job) {
     const inputs = jobs.inputs(job).filter((input) => input.thumb);
-    return make(
-      "div",
-      { class: "pictures" },
-      ...inputs.map((input) => figure(input.link, input.thumb, inputs.length > 1 ? `input · ${input.name}` : "input", () => nothing("image not found"))),
-      jobs.file(job) ? figure(jobs.file(job), jobs.thumb(job), inputs.length ? "output" : "", () => blank(job)) : make("figure", {}, blank(job)),
-      ...jobs.more(job).map((file) => figure(file, null, "", () => nothing("image not found"))),
-    );
+    const more = jobs.more(job);
+    const total = more.length + 1;
+    const output = inputs.length ? "output" : "";
+    const caption = (number) => (more.length ? [output, `${number} of ${total}`].filter(Boolean).join(" · ") : output);
+    const figures = [
+      ...inputs.map((input) => figure(input.link, input.thumb, inputs.length > 1 ? `input · ${input.name}` : "input", notFound)),
+      jobs.file(job) ? figure(jobs.file(job), jobs.thumb(job), caption(1), () => blank(job)) : make("figure", {}, blank(job)),
+      ...more.map((image, at) => figure(image.file, image.thumb, caption(at + 2), notFound)),
+    ];
+    const element = make("div", { class: more.length ? "pictures several" : "pictures" }, ...figures);
+    // As near to a square as it gets, so that all of them are seen at once.
+    if (more.length) element.style.setProperty("--across", figures.length < 3 ? figures.length : Math.ceil(Math.sqrt(figures.length)));
+    return element;
   }
-
-  const nothing = (words) => make("span", { class: "blank is-quiet" }, make("span", {}, words));
 
   // The full image; its thumbnail where the image itself is gone.
   function figure(full, thumb, caption, instead) {
@@ -108,8 +112,12 @@ const jobDialog = (() => {
         ["Cost", get("cost") === null ? null : `${get("cost")} ${get("currency") ?? ""}`],
         ["Request id", get("request_id")],
         ["Run", get("run_id")],
+        ["Task", get("task_id")],
+        ["Images", get("image_count") > 1 ? get("image_count") : null],
         ["File", get("file") && link(jobs.file(job), breakable(get("file")))],
+        ...jobs.more(job).map((image, at) => [`File ${at + 2}`, link(image.file, breakable(image.name))]),
         ["Image address", get("url") && link(get("url"), "open ↗")],
+        ...(get("more_urls") ?? []).map((url, at) => [`Image address ${at + 2}`, url && link(url, "open ↗")]),
         ["until", get("url") && instant(get("url_expires_at"))],
         ...jobs.inputs(job).map((input) => [input.name, link(input.link, input.thumb ? "open" : "open ↗")]),
       ]),

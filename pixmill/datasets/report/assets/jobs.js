@@ -40,6 +40,7 @@ const jobs = (() => {
 
   const get = (name, job) => columns.ours.get(name)?.[job] ?? null;
   const axis = (k, job) => columns.axes[k][job] ?? -1;
+  const thumbnailOfFile = (name) => thumbnail(name.split("/")[2].split(".")[0]);
   const thumbnail = (digest) => `${about.store}thumbs/${digest.slice(0, 2)}/${digest}.webp`;
 
   return {
@@ -53,8 +54,13 @@ const jobs = (() => {
     // What a job is called across reports of the same dataset.
     id: (job) => JSON.stringify([get("row_key", job), get("point_id", job), get("replicate", job)]),
     file: (job) => (get("file", job) ? about.store + get("file", job) : null),
-    more: (job) => (get("more", job) ?? []).filter(Boolean).map((name) => about.store + name),
-    thumb: (job) => (get("thumb", job) ? thumbnail(get("file", job).split("/")[2].split(".")[0]) : null),
+    thumb: (job) => (get("thumb", job) ? thumbnailOfFile(get("file", job)) : null),
+    // The images behind the first one; `thumb` is null for one that is damaged or gone.
+    more: (job) =>
+      (get("more", job) ?? [])
+        .map((name, at) => name && { name, file: about.store + name, thumb: get("more_thumbs", job)[at] ? thumbnailOfFile(name) : null })
+        .filter(Boolean),
+    hasSeveral: (columns.ours.get("more") ?? []).some(Boolean),
     inputs: (job) =>
       columns.inputs
         .map((input, k) => {
@@ -109,6 +115,7 @@ const fields = (() => {
     ours("attempts", "attempts", true),
     ours("latency_ms", "latency", true),
     ours("cost", "cost", true),
+    ...(jobs.hasSeveral ? [ours("image_count", "images", true)] : []),
     ours("finished_at", "finished", true),
     ours("run_id", "run", false),
     ours("request_id", "request id", false),

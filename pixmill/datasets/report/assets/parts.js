@@ -55,14 +55,37 @@ function blank(job) {
 // What a screen reader says of a job.
 function described(job) {
   const code = jobs.get("error_code", job);
-  const parts = [jobs.get("row_key", job), jobs.point(job), code ? `${STATUS[statusOf(job)]}, ${code}` : null];
+  const images = jobs.more(job).length + 1;
+  const parts = [
+    jobs.get("row_key", job),
+    jobs.point(job),
+    images > 1 ? `${images} images` : null,
+    code ? `${STATUS[statusOf(job)]}, ${code}` : null,
+  ];
   return parts.filter(Boolean).join(", ") || `job ${job + 1}`;
 }
 
+// What a job shows where it is small: its image, or up to four of them and how many more there are.
 function thumbnailOf(job) {
   const thumb = jobs.thumb(job);
-  return thumb ? picture(thumb, "", () => blank(job)) : blank(job);
+  const first = thumb ? picture(thumb, "", () => blank(job)) : blank(job);
+  const more = jobs.more(job);
+  if (!more.length) return first;
+  const shown = more.slice(0, MOST_IN_ONE - 1);
+  const hidden = more.length - shown.length;
+  const isWide = jobs.get("width", job) > jobs.get("height", job);
+  return make(
+    "span",
+    { class: `many of-${shown.length + 1}${isWide ? " is-wide" : ""}` },
+    first,
+    ...shown.map((image) => (image.thumb ? picture(image.thumb, "", notFound) : notFound())),
+    hidden ? make("span", { class: "hidden-count" }, `+${hidden}`) : null,
+  );
 }
+
+const MOST_IN_ONE = 4;
+
+const notFound = () => make("span", { class: "blank is-quiet" }, make("span", {}, "image not found"));
 
 function starButton(job) {
   const button = make("button", { type: "button", class: "star", tabindex: "-1", "data-star": job });

@@ -162,6 +162,13 @@ def _with_image(job: Row, store: Path, number: int) -> Row:
     return {**job, "file_name": name, "images": [image]}
 
 
+def with_several(job: Row, store: Path, numbers: Sequence[int]) -> Row:
+    """The job with an image for each of `numbers`."""
+    jobs = [_with_image(job, store, number) for number in numbers]
+    images = [image for each in jobs for image in each["images"]]
+    return {**jobs[0], "images": images, "image_count": len(images)}
+
+
 def ended(job: Row, status: str, code: str | None, message: str | None = None) -> Row:
     """The job with another end, and without what only a success has."""
     lost = dict.fromkeys(("file_name", "images", "cost"))

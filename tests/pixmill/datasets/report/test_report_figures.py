@@ -1,5 +1,7 @@
 """The figures of the summary."""
 
+from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -7,9 +9,12 @@ import pytest
 
 from pixmill.datasets.report import charts
 from pixmill.datasets.report.columns import columns_of
+from pixmill.datasets.report.costs import Spent
 from pixmill.datasets.report.summary import Failure, Summary, summarize
 from tests.pixmill.datasets.report.sample_datasets import (
+    Axis,
     Row,
+    axis,
     config,
     ended,
     input_rows,
@@ -18,9 +23,9 @@ from tests.pixmill.datasets.report.sample_datasets import (
 )
 
 
-def summary_of(folder: Path, jobs: list[Row]) -> Summary:
+def summary_of(folder: Path, jobs: list[Row], axes: Sequence[Axis] = ()) -> Summary:
     of = config(folder)
-    with pq.ParquetFile(publish(of, jobs)) as dataset:
+    with pq.ParquetFile(publish(of, jobs, list(axes))) as dataset:
         return summarize(dataset, columns_of(dataset.schema_arrow, of))
 
 
@@ -37,8 +42,8 @@ def test_one_sentence_says_it_all(tmp_path: Path) -> None:
 def test_an_unknown_cost_is_left_out_and_never_0(tmp_path: Path) -> None:
     jobs = [{**job, "cost": None} for job in jobs_of(input_rows(2))]
     summary = summary_of(tmp_path, jobs)
-    assert summary.cost == {}
-    assert summary.cost_per_image == ""
+    assert summary.spent == Spent({}, 2)
+    assert summary.spent.per_image == ""
     assert "CNY" not in summary.sentence
 
 
@@ -46,6 +51,59 @@ def test_currencies_are_not_added_up(tmp_path: Path) -> None:
     first, second = jobs_of(input_rows(2))
     summary = summary_of(tmp_path, [first, {**second, "cost": 2.0, "currency": "USD"}])
     assert summary.sentence.startswith("2 of 2 images · 0.0155 CNY + 2.00 USD")
+
+
+def test_money_is_added_up_to_the_last_digit(tmp_path: Path) -> None:
+    """0.1 + 0.2 is not 0.3 in binary."""
+    jobs = [
+        {**job, "cost": 0.1 * (1 + at % 2)}
+        for at, job in enumerate(jobs_of(input_rows(300)))
+    ]
+    assert summary_of(tmp_path, jobs).spent.amounts == {"CNY": Decimal(45)}
+
+
+def test_a_job_with_several_images_counts_each_that_is_there(tmp_path: Path) -> None:
+    jobs = jobs_of(input_rows(3))
+    jobs[0] = {**jobs[0], "image_count": 4, "cost": 0.8}
+    jobs[1] = {**jobs[1], "image_count": 3, "cost": 0.6, "error_code": "image_pending"}
+    jobs[2] = ended(jobs[2], "refused", "50511")
+    summary = summary_of(tmp_path, jobs)
+    assert summary.spent == Spent({"CNY": Decimal("1.4")}, 4)
+    assert summary.spent.per_image == "0.35 CNY"
+    assert summary.sentence.startswith("4 images from 2 of 3 jobs · 1 refused")
+
+
+def test_each_value_of_an_axis_has_its_cost(tmp_path: Path) -> None:
+    """The dearer model made fewer pictures that can be used."""
+    models = axis("req_key", "cheap", "dear")
+    jobs = jobs_of(input_rows(4), [models])
+    for at, job in enumerate(jobs):
+        if at % 2:
+            jobs[at] = {**job, "image_count": 2, "cost": 0.4}
+        else:
+            jobs[at] = {**job, "image_count": 1, "cost": 0.1}
+    jobs[1] = ended(jobs[1], "failed", "no_image")
+    summary = summary_of(tmp_path, jobs, [models])
+    costs = {
+        of.label: (of.spent.text, of.spent.images, of.spent.per_image)
+        for of in summary.axis_costs["req_key"]
+    }
+    assert costs == {
+        "cheap": ("0.40 CNY", 4, "0.10 CNY"),
+        "dear": ("1.20 CNY", 6, "0.20 CNY"),
+    }
+    (table,) = charts.cost_tables(summary.axis_costs)
+    assert [row.share for row in table.rows] == [50, 100]
+
+
+def test_without_prices_or_with_one_value_an_axis_has_no_costs(tmp_path: Path) -> None:
+    models = axis("req_key", "one", "other")
+    jobs = [{**job, "cost": None} for job in jobs_of(input_rows(2), [models])]
+    assert summary_of(tmp_path, jobs, [models]).axis_costs == {}
+    alone = axis("req_key", "one")
+    assert (
+        summary_of(tmp_path, jobs_of(input_rows(2), [alone]), [alone]).axis_costs == {}
+    )
 
 
 def test_codes_are_counted_and_explained_by_their_first_message(tmp_path: Path) -> None:

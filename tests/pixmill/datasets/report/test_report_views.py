@@ -23,6 +23,7 @@ from tests.pixmill.datasets.report.sample_datasets import (
     publish,
     stored_image,
     with_images,
+    with_several,
 )
 
 Open = Callable[..., OpenReport]
@@ -475,3 +476,50 @@ def test_the_whole_sentence_of_a_run_is_read_at_the_top(
     sentence = report.page.locator(".title p")
     assert "1 skipped" in sentence.inner_text()
     assert sentence.evaluate("p => p.scrollWidth <= p.clientWidth")
+
+
+def test_all_images_of_a_job_are_in_its_card_and_in_its_dialog(
+    tmp_path: Path, open_report: Open
+) -> None:
+    """Up to four in a card, and a number for the rest; the dialog shows each by itself."""
+    of = config(tmp_path)
+    first, second, third = jobs_of(input_rows(3))
+    jobs = [
+        with_several(first, of.store_path, range(6)),
+        with_several(second, of.store_path, range(10, 12)),
+        *with_images([third], of.store_path),
+    ]
+    gone = of.store_path / jobs[1]["images"][1]["file_name"]
+    gone.unlink()
+    publish(of, jobs)
+    report = open_report(write_report(of), "view=gallery")
+    cards = [card.locator("img") for card in report.page.locator(CARD).all()]
+    assert [card.count() for card in cards] == [4, 1, 1]
+    loaded(report, f"{CARD} .many img:nth-of-type(4)")
+    assert report.texts(f"{CARD} .hidden-count") == ["+2"]
+    assert report.texts(f"{CARD} .many .blank") == ["image not found"]
+    assert report.names(f"{CARD} .open")[:2] == ["pet-00, 6 images", "pet-01, 2 images"]
+    report.page.locator(f"{CARD} .open").first.click()
+    assert report.texts("#job figcaption") == [f"{at} of 6" for at in range(1, 7)]
+    loaded(report, "#job figure:nth-of-type(6) img")
+    boxes = [box.bounding_box() for box in report.page.locator("#job figure").all()]
+    height = report.page.locator("#job .pictures").bounding_box()["height"]
+    assert max(box["y"] + box["height"] for box in boxes) <= height + 60
+    assert len({round(box["x"]) for box in boxes}) == 3
+    files = report.page.locator("#job dd a", has_text=".jpg")
+    assert files.count() == 6
+
+
+def test_what_each_value_of_an_axis_cost_is_in_the_summary(
+    tmp_path: Path, open_report: Open
+) -> None:
+    jobs = [
+        {**job, "cost": 0.1 * (1 + at % 3)}
+        for at, job in enumerate(jobs_of(input_rows(2), [SCALES]))
+    ]
+    report = open_report(report_on(tmp_path, jobs, [SCALES]), "view=summary")
+    assert report.texts(".costs tbody tr") == [
+        "2\t0.20 CNY\t2\t0.10 CNY",
+        "3\t0.40 CNY\t2\t0.20 CNY",
+        "4\t0.60 CNY\t2\t0.30 CNY",
+    ]
