@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pixmill.planning.input_images import InputCounts
 
 FRAME_SECONDS = 0.25
-_OUT = "the service is down; single calls check whether it is back"
+_DOWN = "the service is down; single calls check whether it is back"
 
 _IN_WORDS = {
     "input_unreachable": "unreachable",
@@ -113,7 +113,7 @@ def plain_line(now: "Progress") -> str:
         *([f"cost {money(now.cost, now.currency)}"] if now.cost is not None else []),
         *([f"{now.images_waiting} images waiting"] if now.images_waiting else []),
         *(f"{code} × {count}" for code, count in now.codes),
-        *([_OUT] if now.is_out else []),
+        *([_DOWN] if now.service_is_down else []),
         *([_describe_stop(now)] if now.stopping else []),
     ]
     return " · ".join(parts)
@@ -175,8 +175,8 @@ def block(now: "Progress") -> "RenderableType":
                 style="yellow",
             )
         )
-    if now.is_out:
-        lines.append(Text(_OUT, style="bold yellow"))
+    if now.service_is_down:
+        lines.append(Text(_DOWN, style="bold yellow"))
     if now.stopping:
         lines.append(Text(_describe_stop(now), style="bold yellow"))
     return Group(*lines)

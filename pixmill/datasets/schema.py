@@ -283,14 +283,18 @@ class ResultTable:
         succeeded = pc.equal(status, "succeeded")
         # A job that was left may have the code of an attempt that is to be made again.
         or_left = pc.coalesce(known["error_code"], pa.scalar("not_attempted"))
-        is_out = pc.fill_null(pc.equal(known["state"], State.SUBMITTED.value), False)
-        or_left = pc.if_else(is_out, pa.scalar("still_running"), or_left)
+        is_running = pc.fill_null(
+            pc.equal(known["state"], State.SUBMITTED.value), False
+        )
+        or_left = pc.if_else(is_running, pa.scalar("still_running"), or_left)
         is_left = pc.equal(status, "skipped")
         job_codes = pc.if_else(is_left, or_left, known["error_code"])
         image_codes = self._image_codes(known, succeeded)
         codes = pc.if_else(succeeded, image_codes, job_codes)
         # What an earlier call said is not about a task that works.
-        messages = pc.if_else(pc.or_(succeeded, is_out), None, known["error_message"])
+        messages = pc.if_else(
+            pc.or_(succeeded, is_running), None, known["error_message"]
+        )
         paid_here = pc.and_(
             pc.fill_null(pc.equal(known["run_id"], self._run_id), False), rows.is_first
         )

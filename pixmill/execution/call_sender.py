@@ -1,6 +1,6 @@
-"""One call for a job: it waits for a turn, claims the job, sends, and has the answer settled.
+"""One call for a job: it waits for a turn, claims the job, sends, and passes the answer on to be settled.
 
-Of an asynchronous operation the call is a submit. Once the provider has given the task an id, and that is on disk, the
+For an asynchronous operation the call is a submit. Once the provider has given the task an id, and that is on disk, the
 task goes to the poller with the slot that it holds.
 """
 
@@ -10,7 +10,13 @@ import time
 from pixmill.config.model import Config
 from pixmill.errors import LedgerError, TableError
 from pixmill.execution.image_downloads import Downloads
-from pixmill.execution.outcomes import FEEDBACK, SentCall, in_doubt_by, outcome_of
+from pixmill.execution.outcomes import (
+    FEEDBACK,
+    SentCall,
+    in_doubt_by,
+    outcome_of,
+    seed_of,
+)
 from pixmill.execution.progress import Outcome, RunCounters
 from pixmill.execution.settlement import Settlement
 from pixmill.execution.spending_rules import claim_limits
@@ -25,7 +31,6 @@ from pixmill.planning.jobs import with_seed
 from pixmill.provider.client import Client
 from pixmill.provider.error_codes import Verdict
 from pixmill.provider.responses import Response
-from pixmill.request.fingerprint import reroll_seed
 
 log = logging.getLogger(__name__)
 
@@ -62,16 +67,16 @@ class CallSender:
         permit = None
         if not self._stop.is_set:
             limiter = item.lane.limiter
-            # A task that is out has its slot at the provider, whatever the limits say here.
-            permit = limiter.occupy() if item.job.is_out else limiter.acquire()
+            # A running task has its slot at the provider, whatever the limits say here.
+            permit = limiter.occupy() if item.job.has_task else limiter.acquire()
         if permit is None:
             self._settlement.end(item, Outcome.SKIPPED)
             return
         response = None
         refused = None
         try:
-            # Not before: local images are megabytes, and threads that wait for a slot
-            # would all hold theirs.
+            # Built only now: local images are megabytes, and each thread that waits for a slot
+            # would hold its own.
             body_prefix = item.job.beginning()
             limits = self._limits._replace(req_key=item.job.req_key)
             price = item.job.price
@@ -81,6 +86,7 @@ class CallSender:
                     refused = claim
                 case Claim() if claim.task:
                     self._poller.add(resumed_task(item, claim, claim.task, permit))
+                    # The poller releases the slot.
                     permit = None
                 case Claim() if item.job.is_async:
                     response = self._submit(item, claim, body_prefix, permit)
@@ -96,7 +102,7 @@ class CallSender:
             if permit:
                 self._give_back(item, permit, response)
         if refused:
-            # After the slot is released: a stop listener may need one.
+            # After the slot is released: what stops the run looks at the calls in flight.
             if refused.cap:
                 self._stop.stop(budget_reached(refused.cap, self._config.budget))
             self._settlement.end(item, outcome_of(refused.state))
@@ -113,7 +119,7 @@ class CallSender:
         if call.response.verdict is not Verdict.SUBMITTED or task_id is None:
             return self._settlement.settle(item, claim, call)
         limits = self._config.limits
-        # As long as this run asks for it, and as any call that may stall.
+        # The time for which this run polls the task, plus the usual lease of a call.
         lease = limits.task_timeout_seconds + 3 * limits.timeout_seconds
         try:
             self._ledger.record_task(item.job.key, task_id, lease_seconds=lease)
@@ -142,13 +148,10 @@ class CallSender:
     def _send(self, item: WorkItem, claim: Claim, body_prefix: bytes) -> SentCall:
         queue_ms = (time.monotonic() - item.queued_at) * 1000
         job = item.job
-        seed = job.seed
+        seed = seed_of(item, claim)
         sent_at = now_micros()
         began = time.perf_counter()
         try:
-            # Without a seed, whatever is sent again is drawn anew.
-            if claim.rerolls and seed is not None:
-                seed = reroll_seed(seed, claim.rerolls)
             body = with_seed(body_prefix, seed)
             send = self._client.submit if job.is_async else self._client.call
             response = send(body, job.req_key)

@@ -1,7 +1,7 @@
 """Lanes: the jobs that share one limit, the queue in which they wait, and the threads that send them.
 
-The provider counts calls in flight for each asynchronous `req_key` by itself, from submit until the task has ended,
-and two of them must not wait for each other. All synchronous calls of an account go through one lane.
+The provider counts the calls in flight of each asynchronous `req_key` separately, from submit until the task has ended,
+so that jobs of two such keys never wait for each other. All synchronous calls of an account go through one lane.
 """
 
 import threading
@@ -21,7 +21,7 @@ from pixmill.tuning import AUTO_CONCURRENCY_START, SUBMIT_THREADS
 
 
 class Lane:
-    """One lane; `work` is done by its threads, for this lane, until its queue is closed.
+    """One lane; each of its threads runs `work(lane)`, which returns once the queue is closed.
 
     `req_key` is that of the asynchronous operation whose jobs go here, or empty for all synchronous ones.
     """
@@ -42,7 +42,7 @@ class Lane:
             config.limits.qps,
             config.concurrency,
             start=AUTO_CONCURRENCY_START if is_auto else None,
-            # A wrong key costs one call; the simulator's can't be wrong.
+            # A wrong key costs one call; the simulator's key can't be wrong.
             probe_first=not config.simulated,
             shared=True,
             of=req_key,
@@ -50,7 +50,7 @@ class Lane:
         account = f"{config.account}/{req_key}" if req_key else config.account
         self._lease = LeaseRenewer(self.limiter, ledger, account, stop.fail)
         self.queue = WorkQueue[WorkItem]()
-        # A synchronous call keeps its thread until it is answered, a task only while it is started.
+        # A synchronous call keeps its thread until it is answered, a task only while it is submitted.
         most = config.concurrency
         if req_key:
             most = min(most, SUBMIT_THREADS)
@@ -65,7 +65,7 @@ class Lane:
         self._threads.start_for(len(items))
 
     def send_nothing_more(self) -> None:
-        """Let no call out any more: what waits is handed out, to be skipped."""
+        """Send nothing more: jobs that wait are taken at once, and skipped."""
         self.limiter.stop()
         self.queue.release_delayed()
 
@@ -75,7 +75,7 @@ class Lane:
         self.queue.close()
         self._threads.join()
 
-    def close(self) -> None:
+    def return_share(self) -> None:
         """Give the share of the account back, once nothing is in flight any more."""
         self._lease.close()
 
@@ -102,7 +102,7 @@ class Lanes:
             return self._lanes[req_key]
 
     def all(self) -> tuple[Lane, ...]:
-        """Return those that there are."""
+        """Return the lanes made so far."""
         with self._lock:
             return tuple(self._lanes.values())
 

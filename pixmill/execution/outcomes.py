@@ -14,6 +14,7 @@ from pixmill.limits.feedback import Feedback
 from pixmill.provider.error_codes import OUTPUT_REDRAWN, Verdict
 from pixmill.provider.responses import Response
 from pixmill.redaction import mask_secrets, single_line
+from pixmill.request.fingerprint import reroll_seed
 from pixmill.tuning import THROTTLES_PER_JOB
 
 FEEDBACK: Mapping[Verdict, Feedback] = {
@@ -43,6 +44,15 @@ class SentCall(NamedTuple):
     """How long the job waited for this call to go out."""
     latency_ms: float
     response: Response
+
+
+def seed_of(item: WorkItem, claim: Claim) -> int | None:
+    """Return the seed that is sent: another one after moderation has refused the outputs of earlier ones."""
+    seed = item.job.seed
+    # Without a seed, whatever is sent again is drawn anew.
+    if claim.rerolls and seed is not None:
+        return reroll_seed(seed, claim.rerolls)
+    return seed
 
 
 def decide(item: WorkItem, claim: Claim, response: Response, retry: Retry) -> State:

@@ -61,7 +61,7 @@ class Progress(NamedTuple):
     """The most frequent codes of calls that were no success."""
     stopping: str | None
     """Why nothing more is sent, `None` while the run works."""
-    is_out: bool = False
+    service_is_down: bool = False
     """Whether the service is down, and only single calls look whether it is back."""
     tasks: int = 0
     """How many of those in flight are tasks that work at the provider."""
@@ -160,7 +160,7 @@ class RunCounters:
         calls: int | None = None,
         rate: float | None = None,
         images_waiting: int = 0,
-        is_out: bool = False,
+        service_is_down: bool = False,
         tasks: int = 0,
     ) -> Progress:
         """What the run looks like now.
@@ -182,6 +182,6 @@ class RunCounters:
             images_waiting=images_waiting,
             codes=self.frequent_codes(),
             stopping=stop.reason.reason if stop.reason else None,
-            is_out=is_out,
+            service_is_down=service_is_down,
             tasks=tasks,
         )

@@ -1,4 +1,4 @@
-"""A run that works: its chunks are paid for, its images fetched, its dataset published.
+"""A run in progress: its chunks are paid for, its images fetched, its dataset published.
 
 `PreparedRun.start` makes one. The flow maps `process` over `chunks`; then
 `fetch_missing` and `finish` publish and say how it went.
@@ -54,7 +54,7 @@ class ActiveRun:
     def chunks(self) -> Iterator[list[Job]]:
         """Yield the jobs to pay for in chunks for one task run each, until the run stops.
 
-        A table that is not the one that was agreed to ends the run by `finish`.
+        If the table has changed since it was agreed to, the run stops, and `finish` raises.
         """
         jobs = self.plan.pending_jobs(self.prepared.limit)
         try:
@@ -76,7 +76,7 @@ class ActiveRun:
             return ChunkCounts(skipped=len(chunk))
 
     def fetch_missing(self, missing: Iterable[MissingImages] | None = None) -> None:
-        """Fetch images that earlier runs paid for and do not have, without a new call.
+        """Fetch images that earlier runs paid for and did not store, without a new call.
 
         By default it takes them in input order.
         """
@@ -91,8 +91,8 @@ class ActiveRun:
         """Wait for images, publish the dataset and say how the run went.
 
         Raises the error that made paying impossible, after what is known was published.
-        The report's page comes last, and with what thumbnails there are once somebody
-        interrupts: all else is on disk by then. A second call returns what the first one
+        The report's page comes last; if somebody interrupts, it shows the thumbnails made so
+        far: all else is on disk by then. A second call returns what the first one
         came to, even if it did not get as far as the page.
         """
         if self.summary is not None:
@@ -101,7 +101,7 @@ class ActiveRun:
         prepared.resources.close()
         error = self.stop.error
         reason = self.stop.reason
-        # Who pays for a few rows to look at them wants to see just those.
+        # A user who pays for a few rows with `--limit` wants to see just those.
         is_trial = bool(prepared.limit) and not self.stop.is_set
         try:
             published = publish_plan(
@@ -115,11 +115,12 @@ class ActiveRun:
             not_renewed = self.ledger.read(queries.failed_renewals, self.run_id)
             published.counts.new["not renewed"] += not_renewed
         if error:
-            ending = 2 if isinstance(error, UserError) else 1, str(error)
+            exit_code = 2 if isinstance(error, UserError) else 1
+            ending = exit_code, str(error)
         elif reason:
             ending = int(reason.code), reason.reason
         else:
-            # `--limit` leaves jobs out, and another run may have had some.
+            # `--limit` leaves jobs out, and another run may hold some.
             elsewhere = self.executor.counts.done[Outcome.ELSEWHERE]
             left_out = self.plan.to_pay - prepared.to_pay + elsewhere
             ending = judge(published, self.config.accept, left_out)

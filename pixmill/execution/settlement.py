@@ -1,4 +1,4 @@
-"""What follows from an answer: it is written down, and then its job is tried again, its images are fetched, it ends."""
+"""What follows from an answer: it is recorded, then its job is retried, has its images fetched, or ends."""
 
 import logging
 import random
@@ -59,8 +59,8 @@ class Settlement:
     def settle(self, item: WorkItem, claim: Claim, call: SentCall) -> Response:
         """Write down what came of the `call` for a claimed job, whatever that is, and do what it asks for.
 
-        Returns its answer, which is another one where it could not be written down as it was. Raises LedgerError
-        where nothing can be written down.
+        Returns the answer as recorded: if the original could not be recorded, a stand-in that is in doubt. Raises
+        LedgerError where nothing can be recorded.
         """
         try:
             attempt, images = self._record(item, claim, call)
@@ -88,24 +88,24 @@ class Settlement:
     def end(self, item: WorkItem, outcome: Outcome) -> None:
         """Count the `outcome` with which the job ends in this run."""
         self._counts.record_job(outcome)
-        # In an outage jobs fail for want of a service, and there the breaker decides.
-        if not item.lane.limiter.is_out:
-            too_many = self._failure_rate.record(outcome)
-            if too_many:
+        # During an outage the circuit breaker decides when to stop, not the failure rate.
+        if not item.lane.limiter.service_is_down:
+            exceeded = self._failure_rate.record(outcome)
+            if exceeded:
                 window = self._config.stop.window
                 codes = self._counts.frequent_codes()
-                self._stop.stop(failure_rate_exceeded(too_many, window, codes))
+                self._stop.stop(failure_rate_exceeded(exceeded, window, codes))
         item.chunk.end(outcome)
 
     def note_bug(self, item: WorkItem, error: Exception) -> None:
-        """Note a fault of this program. One costs the job that met it; many of them end the paying."""
+        """Note a fault of this program. One costs the job that met it; too many stop the run."""
         what = single_line(self._bugs.note(error))
         log.exception("%s met an internal error: %s", item.job.label, what)
 
     def _record(
         self, item: WorkItem, claim: Claim, call: SentCall
     ) -> tuple[Attempt, StoredImages]:
-        """Write down a call and its outcome; return that, and what became of images inside."""
+        """Record a call and its outcome; return the attempt and the images stored from the answer."""
         response = call.response
         images = StoredImages()
         if response.verdict is Verdict.SUCCEEDED and response.inline_images:

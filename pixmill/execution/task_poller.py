@@ -1,19 +1,18 @@
 """Asks the provider what became of the tasks that were started, until each has ended.
 
-A task holds its slot and no thread: a few threads take from a queue whichever is due. The first poll comes when tasks
-of its `req_key` are usually done, further ones in steps that are short beside that, and never more than
-`limits.poll_qps` a second go out for all tasks together: those that have to wait are asked in the order in which they
-were due. What a poll says:
+A running task holds its slot and no thread: a few threads take the next one that is due. The first poll comes when
+tasks of its `req_key` usually end, further ones at intervals much shorter than that. All tasks together are polled at
+most `limits.poll_qps` times a second, in the order in which they are due. What a poll says:
 
-| the answer                             | what happens                                                         |
-|----------------------------------------|----------------------------------------------------------------------|
-| the task has ended, well or badly      | the outcome is settled as that of any call, and the slot is given back |
-| it works, or nothing says it has ended | it is asked for again, after a longer pause where there was no answer |
-| it is not known, right after its submit | it is asked for again                                               |
-| the account is rejected                | the run stops; the task is left to the next run                      |
-| any, after `task_timeout_seconds`      | it is left to the next run                                           |
+| the answer                                | what happens                                                          |
+|-------------------------------------------|-----------------------------------------------------------------------|
+| the task has ended, well or badly         | its outcome is settled like that of any call, and its slot is released |
+| it is running, or nothing says it ended   | it is polled again, after a longer pause where there was no answer     |
+| it is not known, right after its submit   | it is polled again                                                    |
+| the account is rejected                   | the run stops; the task is left to the next run                       |
+| any but the first, after the timeout      | it is left to the next run                                            |
 
-A task that is left stays `submitted` in the ledger, so that the next run asks for it and pays nothing.
+A task that is left stays `submitted` in the ledger, so that the next run polls it and pays nothing.
 """
 
 import logging
@@ -29,7 +28,7 @@ from typing import NamedTuple
 from pixmill.config.model import Config
 from pixmill.errors import LedgerError, PixmillError
 from pixmill.execution.call_threads import CallThreads
-from pixmill.execution.outcomes import SentCall
+from pixmill.execution.outcomes import SentCall, seed_of
 from pixmill.execution.progress import Outcome
 from pixmill.execution.settlement import Settlement
 from pixmill.execution.stop_reasons import credentials_rejected
@@ -58,7 +57,7 @@ _NOT_FOUND = "task_not_found"
 
 
 class RunningTask(NamedTuple):
-    """A task that works at the provider, and the slot that it holds."""
+    """A task that is running at the provider, and the slot that it holds."""
 
     item: WorkItem
     claim: Claim
@@ -68,11 +67,11 @@ class RunningTask(NamedTuple):
     sent_at: int
     """When its submit was sent, in microseconds since 1970 UTC."""
     queue_ms: float
-    """How long its job waited for that."""
+    """How long the job waited before that."""
     began: float
-    """When that was by the monotonic clock; of a task of another process as far as the wall clocks agree."""
+    """The same moment by the monotonic clock; for a resumed task derived from the wall clock."""
     running_at: float | None = None
-    """When the last poll said that it works, by the monotonic clock."""
+    """When the last poll found it running, by the monotonic clock."""
     failures: int = 0
     """Polls in a row that brought no answer about it."""
 
@@ -92,7 +91,7 @@ def resumed_task(
         claim=claim,
         permit=permit,
         task_id=task.task_id,
-        seed=item.job.seed,
+        seed=seed_of(item, claim),
         sent_at=task.since,
         queue_ms=0.0,
         began=time.monotonic() - age,
@@ -116,7 +115,7 @@ class UsualDurations:
         """Note that a poll has just found `task` done."""
         duration = task.age * EARLIER_POLL
         if task.running_at is not None:
-            # Somewhere between the last two polls.
+            # It ended between the last two polls.
             seen_running = task.running_at - task.began
             duration = (seen_running + task.age) / 2
         req_key = task.item.job.req_key
@@ -179,57 +178,57 @@ class TaskPoller:
         except PixmillError as error:
             # A machine without a thread: the task is on disk, and the next run asks for it.
             self._stop.fail(error)
-            self._leave(task)
+            self._leave_to_next_run(task)
             return
         self._put(task, self._first_pause(task))
 
     def close(self) -> None:
-        """Leave what still works to the next run, and wait for the threads to end."""
+        """Leave what is still running to the next run, and wait for the threads to end."""
         self._queue.close()
         self._threads.join()
 
     def _work(self) -> None:
         while (task := self._queue.take()) is not None:
+            answer = None
             try:
-                self._poll(task)
-            except LedgerError as error:
-                self._stop.fail(error)
-                self._give_back(task, Outcome.SKIPPED)
+                if not self._queue.is_closed:
+                    answer = self._ask(task)
             except Exception as error:
                 self._settlement.note_bug(task.item, error)
-                self._leave(task)
+            if answer is None:
+                self._leave_to_next_run(task)
+            else:
+                self._follow_up(task, answer)
 
-    def _poll(self, task: RunningTask) -> None:
-        if self._queue.is_closed:
-            self._leave(task)
-            return
+    def _ask(self, task: RunningTask) -> Response:
+        """Poll a task once it is its turn, and return the answer."""
         job = task.item.job
         time.sleep(self._pace.reserve())
         answer = self._client.poll(
             job.req_key, task.task_id, job.result_options or "{}"
         )
         if answer.code == _NOT_FOUND and task.age < NOT_FOUND_SECONDS:
-            answer = replace(answer, verdict=Verdict.RUNNING)
+            return replace(answer, verdict=Verdict.RUNNING)
+        return answer
+
+    def _follow_up(self, task: RunningTask, answer: Response) -> None:
         match answer.verdict:
             case Verdict.STOP:
                 self._stop.stop(credentials_rejected(answer))
-                self._leave(task)
+                self._leave_to_next_run(task)
+            case Verdict.RUNNING if task.age > self._timeout:
+                label = task.item.job.label
+                log.info("%s is still running; the next run asks for it", label)
+                self._leave_to_next_run(task)
             case Verdict.RUNNING:
-                self._ask_again(task, answer)
+                self._poll_again(task, answer)
             case _:
                 self._end(task, answer)
 
-    def _ask_again(self, task: RunningTask, answer: Response) -> None:
-        if task.age > self._timeout:
-            log.info(
-                "%s still works at the provider; the next run asks for it",
-                task.item.job.label,
-            )
-            self._leave(task)
-            return
+    def _poll_again(self, task: RunningTask, answer: Response) -> None:
         pause = self._step(task)
         if answer.code in (SUCCESS, _NOT_FOUND):
-            # The account works, so that other calls need not wait for the first outcome.
+            # The account works: other submits need not wait until the first task has ended.
             task.item.lane.limiter.confirm()
             later = task._replace(running_at=time.monotonic(), failures=0)
         else:
@@ -238,39 +237,38 @@ class TaskPoller:
         self._put(later, max(pause, answer.retry_after or 0.0))
 
     def _end(self, task: RunningTask, answer: Response) -> None:
-        """Settle the outcome of a task that has ended, and give its slot back."""
+        """Settle the outcome of a task that has ended, and release its slot."""
         if answer.verdict is Verdict.SUCCEEDED:
             self._usual.add(task)
         call = SentCall(task.seed, task.sent_at, task.queue_ms, task.age * 1000, answer)
         try:
             self._settlement.settle(task.item, task.claim, call)
+        except LedgerError as error:
+            self._stop.fail(error)
+            self._settlement.end(task.item, Outcome.SKIPPED)
         finally:
-            self._release(task)
+            self._release_slot(task)
 
-    def _leave(self, task: RunningTask) -> None:
-        """Leave a task that works to whoever comes next."""
+    def _leave_to_next_run(self, task: RunningTask) -> None:
         try:
             self._ledger.release_task(task.item.job.key)
         except LedgerError as error:
-            # Its owner is dead to others once this process has ended.
+            # Others take it over anyway once this process has exited.
             self._stop.fail(error)
-        self._give_back(task, Outcome.SKIPPED)
+        self._release_slot(task)
+        self._settlement.end(task.item, Outcome.SKIPPED)
 
-    def _give_back(self, task: RunningTask, outcome: Outcome) -> None:
-        self._release(task)
-        self._settlement.end(task.item, outcome)
-
-    def _release(self, task: RunningTask) -> None:
+    def _release_slot(self, task: RunningTask) -> None:
         with self._lock:
             self.tasks -= 1
-        task.item.lane.limiter.release(task.permit, Feedback.ENDED, answered=True)
+        task.item.lane.limiter.release(task.permit, Feedback.ENDED)
 
     def _put(self, task: RunningTask, pause: float) -> None:
         if not self._queue.put_delayed(task, pause):
-            self._leave(task)
+            self._leave_to_next_run(task)
 
     def _first_pause(self, task: RunningTask) -> float:
-        """Return the seconds until a task is usually done, none for one that may have been for long."""
+        """Return the seconds until a task usually ends, 0 for one that may have ended a while ago."""
         usual = self._usual.of(task.item.job.req_key)
         expected = FIRST_POLL_SECONDS if usual is None else usual
         return max(0.0, min(expected, self._timeout) - task.age)
@@ -278,8 +276,8 @@ class TaskPoller:
     def _step(self, task: RunningTask) -> float:
         """Return the seconds until the next poll of a task that was not done."""
         usual = self._usual.of(task.item.job.req_key)
-        # Of the first tasks nobody knows: each pause is half of what they have worked so far.
+        # No duration is known for the first tasks: each pause is half of their age.
         step = task.age / 2 if usual is None else usual * POLL_STEP
         step = min(step, self._poll_seconds)
-        # Give or take a tenth: tasks that were started together are not asked for together.
+        # ± 10 %, so that tasks started together are not polled together.
         return step * (0.9 + 0.2 * self._jitter())

@@ -1,8 +1,8 @@
 """The executor of one process: pays for jobs, once each, and has their images fetched.
 
-Threads, started as jobs come, take these from the queue of their lane, which all chunks share. Retries go
-back into the queue with their pause, so that no thread sleeps on them; tasks that work at the provider
-are polled by threads of their own, and images have a pool. The first thing that makes it pointless to
+Threads, started as jobs come, take these from the queue of their lane. All chunks share the lanes. Retries go
+back into the queue with their pause, so that no thread sleeps on them; running tasks are polled by threads of their
+own, and images have a pool. The first thing that makes it pointless to
 continue stops the run; calls in flight are always finished and recorded.
 """
 
@@ -32,13 +32,13 @@ log = logging.getLogger(__name__)
 
 
 MOST_CHUNKS = 200
-"""How many chunks `jobs_per_task: auto` makes at most; no more jobs than that are one each.
+"""How many chunks `jobs_per_task: auto` makes at most; a run of no more jobs gets one for each.
 
 People look at chunks one by one, as task runs in the Prefect UI.
 """
 CHUNK_SECONDS = 2.0
-"""What a chunk of `jobs_per_task: auto` takes at least, going by the calls so far: its
-own cost is some 7 ms.
+"""What a chunk of `jobs_per_task: auto` should take, at the speed of the calls so far: each costs
+some 7 ms of its own.
 """
 
 
@@ -144,13 +144,13 @@ class ThreadExecutor:
         """Nothing is left to count: each job was counted when it ended."""
 
     def chunk_failed(self, chunk: Sequence[Job], error: Exception) -> bool:
-        """End the run: Prefect has already retried the task. Return whether to send it again: no.
+        """End the run: Prefect has already retried the task run. Return whether to send it again: no.
 
         Its jobs that had begun are recorded.
         """
         what = single_line(mask_secrets(f"{type(error).__name__}: {error}"))
         failure = PixmillError(
-            f"the task of {name_chunk(chunk)} failed for good: {what}",
+            f"the task run of {name_chunk(chunk)} failed for good: {what}",
             hint="what was paid for is published; run the same command again for the rest",
         )
         log.warning("%s", failure)
@@ -168,7 +168,7 @@ class ThreadExecutor:
             limit=sum(limiter.limit for limiter in limiters),
             qps=sum(limiter.qps for limiter in limiters),
             images_waiting=self._downloads.waiting,
-            is_out=any(limiter.is_out for limiter in limiters),
+            service_is_down=any(limiter.service_is_down for limiter in limiters),
             tasks=self._poller.tasks,
         )
 
@@ -186,7 +186,7 @@ class ThreadExecutor:
         # After the threads that start tasks.
         self._poller.close()
         for lane in lanes:
-            lane.close()
+            lane.return_share()
 
     def _work(self, lane: Lane) -> None:
         while (item := lane.queue.take()) is not None:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from pixmill.ledger.queries import calls_of
 from pixmill.ledger.records import RunLimits
 from pixmill.ledger.schema import COUNTS, attempts, jobs, late, now_micros
-from pixmill.ledger.tasks import is_forsaken
+from pixmill.ledger.tasks import is_unattended
 from pixmill.money import to_units
 
 
@@ -133,7 +133,7 @@ class _Meter:
     def _in_flight(self, connection: Connection, price: int) -> int:
         total = 0
         # Held by a process, or left to nobody: each has an index of its own.
-        for is_claimed in (jobs.c.owner.is_not(None), is_forsaken()):
+        for is_claimed in (jobs.c.owner.is_not(None), is_unattended()):
             of_each = func.coalesce(jobs.c.claim_amount, price)
             claimed = select(func.sum(of_each)).where(is_claimed, self._claimed)
             total += int(connection.execute(claimed).scalar() or 0)

@@ -5,15 +5,15 @@ A claim is one conditional upsert. Who may claim a job depends on its row in `jo
 | the job                                          | who may claim it | rule                |
 |--------------------------------------------------|------------------|---------------------|
 | has no row                                       | any run          | the insert          |
-| has an owner                                     | nobody           | `nobody_has_it`     |
-| has a task that nobody waits for                 | any run          | `tasks.take_over`   |
+| has an owner                                     | nobody           | not `nobody_has_it` |
+| has a running task that no process polls         | any run          | `tasks.take_over`   |
 | is `pending`                                     | any run          | `never_ended`       |
 | failed transiently in fewer than `max_runs` runs | another run      | `failed_elsewhere`  |
 | has an outcome, and a mark for one more payment  | any run          | `marked`            |
 | is in doubt, and the config retries that         | another run      | `doubted_elsewhere` |
 | is anything else                                 | nobody           |                     |
 
-Who takes a task over pays nothing: that comes first, whatever is left of a budget. The rules `marked` and
+Taking over a task costs nothing, so it comes first, even with the budget used up. The rules `marked` and
 `doubted_elsewhere` hold for a job that fewer than `max_runs` runs tried in vain (`pixmill.ledger.payment_marks`).
 Its outcome stays until the call brings another one.
 """
@@ -94,7 +94,7 @@ def _claim_statement(insert: Any) -> Any:
     failed_elsewhere = and_(retryable_failure(_MAX_RUNS), in_another_run)
     marked = and_(may_pay_again, has_mark)
     doubted_elsewhere = and_(may_pay_again, in_another_run)
-    # An outcome is kept, and the run that it came from: a call that brings nothing leaves both.
+    # An outcome and its `run_id` are kept until a call brings a new outcome.
     kept = {
         name: case((may_pay_again, jobs.c[name]), else_=new.excluded[name])
         for name in _OVERWRITTEN
@@ -107,7 +107,7 @@ def _claim_statement(insert: Any) -> Any:
         set_=kept
         | claimed
         | {
-            # So that the answer can give back a mark that this claim used up.
+            # Noted so that the answer can give back a mark that this claim used up.
             "again": case((has_mark, in_use), else_=no_mark),
             "attempts": jobs.c.attempts + literal_column("1"),
         },
@@ -167,8 +167,8 @@ class Claims:
             claims, over = self._claim_for(connection, limits, asked)
             granted |= {(key, limits.run_id): claim for key, claim in claims.items()}
             over_budget |= over
-        # Of a key that is listed twice the first one gets the claim, the second hears in which
-        # state that left it.
+        # If a key is listed twice, the first entry gets the claim, and the second is told the
+        # resulting state.
         claimed = [
             granted.pop((entry.job_key, entry.limits.run_id), None) for entry in entries
         ]
@@ -183,8 +183,10 @@ class Claims:
         limits: RunLimits,
         asked: Mapping[str, int | None],
     ) -> tuple[dict[str, Claim], Mapping[str, str]]:
-        """Return the claims that a run gets of the keys that it `asked` for, each with what it may
-        cost in billionths, and the cap of the budget that the others do not fit under."""
+        """Claim as many of the `asked` keys (key to highest cost in billionths) as budgets allow.
+
+        Return the claims, and for each key that does not fit the cap that it would exceed.
+        """
         values = _claim_values(limits, clock(connection)())
         claims = _take_over(connection, list(asked), values)
         left = {key: units for key, units in asked.items() if key not in claims}
@@ -193,7 +195,7 @@ class Claims:
             fitting, over = self._budgets.room(connection, limits).divide(left)
             new = _claim(connection, limits, values, fitting)
             claims |= new
-            # A key that can't be claimed leaves its room to those that did not fit.
+            # A key that could not be claimed frees its room: try those that did not fit again.
             left = {key: left[key] for key in over} if len(new) < len(fitting) else {}
         return claims, over
 
@@ -239,14 +241,14 @@ _STATE = select(jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_DOUBT)).where(
 
 def _refuse(connection: Connection, entry: ClaimRequest, cap: str) -> Refused:
     """Say why a key was not claimed: the budget's `cap`, if its state alone would have allowed it,
-    and else that state."""
+    otherwise that state."""
     asked = {"key": entry.job_key, **_rules(entry.limits)}
     found = connection.execute(_STATE, asked).first()
     if found is None:
         return Refused(None, cap)
     state, may_pay_again = found
-    # Only failures that may be retried are planned, so that a failed job counts as one of them: had
-    # another run failed it since then, the cap would still be why this run ends.
+    # A failed job is planned only if its failure is retryable, so any failed job counts as claimable
+    # here. Even if another run has just failed it for good, the cap is why this run ends.
     could_be_claimed = may_pay_again or state in (State.PENDING, State.FAILED)
     if cap and could_be_claimed:
         return Refused(None, cap)

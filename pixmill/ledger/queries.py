@@ -15,7 +15,7 @@ from pixmill.ledger.bulk_lookup import look_up, look_up_first, nothing_known
 from pixmill.ledger.dead_owners import mark_doubtful, mark_held_by_the_dead
 from pixmill.ledger.records import KnownStates, MissingImages, State
 from pixmill.ledger.schema import COUNTS, attempts, jobs, runs
-from pixmill.ledger.tasks import is_out
+from pixmill.ledger.tasks import has_task
 from pixmill.money import from_units
 
 _NOT_PUBLISHED = {
@@ -54,7 +54,7 @@ def has_claims(connection: Connection) -> bool:
     """Whether any job is claimed, or has a task that still works: its outcome may come at any
     moment."""
     # One after the other, as each has an index of its own.
-    for is_claimed in (jobs.c.owner.is_not(None), is_out()):
+    for is_claimed in (jobs.c.owner.is_not(None), has_task()):
         held = select(jobs.c.job_key).where(is_claimed).limit(1)
         if connection.execute(held).first() is not None:
             return True
@@ -105,7 +105,7 @@ def known(
     found = look_up(connection, (*columns, case((if_dead, 1)).label("if_dead")), keys)
     dead = mark_held_by_the_dead(connection, found)
     left = mark_doubtful(found, dead)
-    is_forsaken = pc.and_(
+    is_unattended = pc.and_(
         pc.is_valid(found["claim_task"]), pc.or_(pc.is_null(found["owner"]), dead)
     )
     states = pc.if_else(left, State.IN_DOUBT.value, found["state"])
@@ -121,7 +121,7 @@ def known(
         lost=_mask(pc.and_(is_missing, is_lost)),
         again=_mask(is_wanted),
         places=np.zeros(found.num_rows, np.uint32),
-        submitted=_mask(is_forsaken),
+        submitted=_mask(is_unattended),
     )
 
 

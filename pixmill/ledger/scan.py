@@ -28,7 +28,7 @@ from sqlalchemy.sql.expression import ColumnElement
 from pixmill.ledger import payment_marks
 from pixmill.ledger.records import KnownStates, State
 from pixmill.ledger.schema import jobs
-from pixmill.ledger.tasks import is_out
+from pixmill.ledger.tasks import has_task
 
 _STATES = (None, *State)
 _STATE_BITS = 7
@@ -176,7 +176,7 @@ def _code(max_runs: int, retry_doubt: bool) -> ColumnElement[int]:
     missing = payment_marks.lacks_images()
     lost = missing & (jobs.c.image_error == "image_lost")
     # There is no bit left that would say so beside an outcome, and there are few of these.
-    is_odd = is_out() != payment_marks.is_state(State.SUBMITTED)
+    is_odd = has_task() != payment_marks.is_state(State.SUBMITTED)
     bits = (
         (missing, _MISSING),
         (missing & jobs.c.output_urls.is_(None), _NOWHERE),

@@ -1,15 +1,15 @@
-"""Tasks that work at the provider: what their submits leave in the ledger, and who waits for them.
+"""Running tasks: what their submits leave in the ledger, and which process polls them.
 
-`record_tasks` writes a task down before anybody asks what became of it. From then on its job is not
-in doubt, whatever happens to the process: whoever comes next takes the task over and asks.
+`record_tasks` writes a task down before it is polled for the first time. From then on its job is
+not in doubt, whatever happens to the process: whichever run comes next takes the task over.
 
-| the job                          | who answers for it  | `state`                          |
-|----------------------------------|---------------------|----------------------------------|
-| is claimed, not yet submitted    | its owner           | `in_flight`, or a kept outcome   |
-| its task is written down         | its owner           | `submitted`, or a kept outcome   |
-| `release_tasks`, or a dead owner | nobody              | as before                        |
-| is claimed again                 | the new owner       | as before                        |
-| what became of it is recorded    | nobody              | the outcome; the task is cleared |
+| event                          | owner afterwards | `state` afterwards                   |
+|--------------------------------|------------------|--------------------------------------|
+| the job is claimed             | the claimer      | `in_flight`, or a kept outcome       |
+| its task is recorded           | the same         | `submitted`, or a kept outcome       |
+| `release_tasks`, or it is dead | nobody           | unchanged                            |
+| the job is claimed again       | the new claimer  | unchanged                            |
+| the task's outcome is recorded | nobody           | the outcome; `claim_task` is cleared |
 """
 
 import json
@@ -27,27 +27,27 @@ from pixmill.ledger.schema import attempts, jobs
 
 
 class SubmittedTask(NamedTuple):
-    """A task that a submit has started, and for how long its process is believed to wait for it."""
+    """A task that a submit has started, and for how long the claim of its process is honoured."""
 
     job_key: str
     task_id: str
     lease_seconds: float
 
 
-def is_out() -> ColumnElement[bool]:
-    """The condition that a job has a task that works at the provider, as far as anybody knows."""
+def has_task() -> ColumnElement[bool]:
+    """The condition that a job has a running task, as far as anybody knows."""
     return jobs.c.claim_task.is_not(None)
 
 
-def is_forsaken() -> ColumnElement[bool]:
-    """The condition that no process waits for the task of a job, so that any run may."""
-    return and_(is_out(), jobs.c.owner.is_(None))
+def is_unattended() -> ColumnElement[bool]:
+    """The condition that no process polls the task of a job, so that any run may."""
+    return and_(has_task(), jobs.c.owner.is_(None))
 
 
 _OF_JOB = update(jobs).where(jobs.c.job_key == bindparam("key"))
 _IS_HELD = jobs.c.owner == bindparam("own")
-# A process that was stopped for longer than its lease finds its job in doubt, and has the answer
-# to its submit after all: the task can be asked for, so there is no doubt any more.
+# A process that was suspended past its lease may receive the answer to its submit after its job was
+# put in doubt. The task can be polled then, so the job is no longer in doubt.
 _WAS_GIVEN_UP = and_(
     is_state(State.IN_DOUBT),
     jobs.c.owner.is_(None),
@@ -61,12 +61,12 @@ _RECORD = _OF_JOB.where(or_(_IS_HELD, _WAS_GIVEN_UP)).values(
     owner=bindparam("own"),
     lease_until=bindparam("until"),
     state=case((_HAS_NO_OUTCOME, State.SUBMITTED.value), else_=jobs.c.state),
-    # People look for a task that still works by its id.
+    # People look for a running task by its id.
     task_id=case((_HAS_NO_OUTCOME, bindparam("task")), else_=jobs.c.task_id),
-    # A person who asked for one more payment meanwhile did not know that there is a task.
+    # Drop a mark set meanwhile: whoever set it did not know of the task.
     again=case((_WAS_GIVEN_UP, NO_MARK), else_=jobs.c.again),
 )
-_RELEASE = _OF_JOB.where(_IS_HELD, is_out()).values(owner=None, lease_until=None)
+_RELEASE = _OF_JOB.where(_IS_HELD, has_task()).values(owner=None, lease_until=None)
 
 
 def record_tasks(
@@ -89,7 +89,7 @@ def record_tasks(
 
 
 def release_tasks(connection: Connection, entries: Sequence[str]) -> list[None]:
-    """Let go of tasks of this process that still work."""
+    """Let go of tasks of this process that are still running."""
     run(connection, _RELEASE, [{"key": key, "own": this_owner()} for key in entries])
     return [None] * len(entries)
 
@@ -97,10 +97,10 @@ def release_tasks(connection: Connection, entries: Sequence[str]) -> list[None]:
 def take_over(
     connection: Connection, keys: Sequence[str], claimed: Mapping[str, Any]
 ) -> Sequence[Row[Any]]:
-    """Claim those of `keys` whose tasks nobody waits for; return what is known of these.
+    """Claim those of `keys` whose tasks no process polls; return what is known of these.
 
-    `claimed` has the new `owner` and `lease_until`. Whose call it is stays as it was: that run has
-    the money in its budget.
+    `claimed` has the new `owner` and `lease_until`. `claim_run` is not changed: the call stays in
+    the budget of the run that submitted it.
     """
     rows = run(
         connection, _TAKE_OVER, [{**claimed, "keys": json.dumps(keys, allow_nan=False)}]
@@ -111,7 +111,7 @@ def take_over(
 _ASKED = json_values(bindparam("keys")).table_valued("value")
 _TAKE_OVER = (
     update(jobs)
-    .where(jobs.c.job_key.in_(select(_ASKED.c.value)), is_forsaken())
+    .where(jobs.c.job_key.in_(select(_ASKED.c.value)), is_unattended())
     .values(owner=bindparam("owner"), lease_until=bindparam("lease_until"))
     .returning(
         *(
@@ -132,9 +132,9 @@ _TAKE_OVER = (
 def leave_out_repeated(
     connection: Connection, entries: Sequence[Attempt]
 ) -> Sequence[Attempt]:
-    """Return `entries` without those that say again what became of a task.
+    """Return `entries` without duplicates of an outcome already recorded.
 
-    Two processes ask for one where a lease ended while its owner was stopped.
+    Two processes may poll the same task if the lease of one ended while it was suspended.
     """
     keys = [entry.job_key for entry in entries if entry.task_id is not None]
     if not keys:

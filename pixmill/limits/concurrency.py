@@ -1,7 +1,7 @@
 """The limit of calls in flight: how many calls may be under way at once.
 
-It starts with what the config says, or at 2 and doubles, and finds the provider's limit by
-bisection. (Halving it and then adding one a round, as TCP does, would use three quarters of a
+It starts at the config's number, or with `auto` at 2 and doubles, and finds the provider's limit
+by bisection. (Halving it and then adding one a round, as TCP does, would use three quarters of a
 limit that stands.) Nothing here locks or sleeps. "A round" is as many successes as the limit; for
 one to count as used, `IN_USE_SHARE` of the limit was in flight at some moment of it.
 
@@ -27,7 +27,8 @@ one to count as used, `IN_USE_SHARE` of the limit was in flight at some moment o
 | any             | another process has learnt more                | its phase       | its limit   |
 | any             | any, by a call from before the last cut        | unchanged       | unchanged   |
 
-(1) `call.beside` (others in flight), below the old limit. (2) `IN_FLIGHT_RECUT_KEEPS` of that.
+(1) The others in flight, at most the old limit less one. (2) `IN_FLIGHT_RECUT_KEEPS` of that.
+Of rows that overlap, the last one holds.
 
 The limiter logs every new limit: `in flight 9 → 8: 50430`, `in flight 8 → 12: growth`.
 """
@@ -49,7 +50,9 @@ class ConcurrencyPhase(Enum):
 
 
 class ConcurrencyEstimate(NamedTuple):
-    """What the answers have taught. Processes tell each other; of two the larger one is in force.
+    """What the answers have taught. Processes tell each other, and the larger estimate wins.
+
+    They are compared field by field in this order, so that the one with more cuts is larger.
 
     The names of the fields are in the ledger, where other versions read them.
     """
@@ -82,7 +85,7 @@ class AdaptiveConcurrencyLimit:
         # What the config allows, however many the provider takes.
         self._ceiling = ceiling
         # The part of the limit that this process has, and so the part of the successes that it
-        # sees: its rounds are shorter by that.
+        # sees: its rounds are shorter in proportion.
         self._account_fraction = 1.0
         # The next five are told to other processes, see `ConcurrencyEstimate`.
         self._cuts = 0
@@ -90,7 +93,7 @@ class AdaptiveConcurrencyLimit:
         self._is_doubling = True
         self._times = 0
         self._too_many = 0
-        # Up to the number of that call, throttled answers are about the past.
+        # Throttled answers to calls up to this number are ignored: they were sent before the cut.
         self._last_call_before_cut = 0
         # The number of the last call before this round: up to it, successes are about the past.
         self._round_after = 0
@@ -159,7 +162,7 @@ class AdaptiveConcurrencyLimit:
         self._is_doubling = fits == 0
         limit = fits
         if not self._cut_was_enough:
-            # The limit has dropped, so the calls in flight are those of another time.
+            # The limit has dropped, so the calls in flight were counted under the old one.
             limit = int(fits * IN_FLIGHT_RECUT_KEEPS)
         self._begin_round(limit, sent)
         self._cut_was_enough = False

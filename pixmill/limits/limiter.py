@@ -10,23 +10,23 @@ say which part of them is for this one. Cached jobs never come here.
 |------------|------------------------------------------|
 | NO_SHARE   | nothing                                  |
 | FIRST_CALL | one call at a time (real providers only) |
-| OPEN       | calls within both limits                 |
+| NORMAL     | calls within both limits                 |
 | OUTAGE     | one call, after a pause: the probe       |
-| PROBING    | nothing, as the probe is out             |
+| PROBING    | nothing, as the probe is in flight       |
 
 | phase      | event                                 | new phase                     | is logged   |
 |------------|---------------------------------------|-------------------------------|-------------|
-| NO_SHARE   | a share comes (`take`)                | FIRST_CALL or OPEN            | a new share |
-| FIRST_CALL | the service itself answers            | OPEN                          |             |
-| OPEN       | five faults in a row                  | OUTAGE                        | `outage`    |
+| NO_SHARE   | a share comes (`take`)                | FIRST_CALL or NORMAL          | a new share |
+| FIRST_CALL | the service itself answers            | NORMAL                        |             |
+| NORMAL     | five faults in a row                  | OUTAGE                        | `outage`    |
 | OUTAGE     | the probe goes out                    | PROBING                       |             |
-| PROBING    | the probe is answered without a fault | OPEN                          | recovery    |
+| PROBING    | the probe is answered without a fault | NORMAL                        | recovery    |
 | PROBING    | the probe meets a fault               | OUTAGE, longer pause          |             |
-| any        | the lease ends, or nothing is wanted  | NO_SHARE                      |             |
+| any        | the share expires, or is not wanted   | NO_SHARE                      |             |
 | any        | Retry-After                           | unchanged, no calls meanwhile | how long    |
 | any        | `stop`                                | nothing goes any more         |             |
 
-Within OPEN both limits move; `rate` and `concurrency` say how, and `history` logs it.
+Within NORMAL both limits move; `rate` and `concurrency` say how, and `history` logs it.
 
 Two locks: callers queue on the turnstile; the state is under `_lock`, which nobody holds while
 waiting. Three events wake waiters: `_slot_freed` the one at the turnstile that waits for a slot,
@@ -76,8 +76,8 @@ class CallLimiter:
     """Paces the calls of one process on one account, within `qps` and `concurrency`.
 
     `start` is the initial limit of calls in flight, by default the ceiling: a user who sets a
-    number is trusted to know the account, and doubling up to 200 calls of 1 s would cost a run of
-    10,000 a twentieth of its time. `probe_first` lets a single call through until one was answered
+    number is trusted to know the account, and climbing to 200 by doubling would make a run of 10,000
+    calls of one second 5 % longer. `probe_first` lets a single call through until one was answered
     by the service itself, so that a wrong key or a missing entitlement costs one call. `shared`:
     nothing goes before `take` says what may. `of` is the `req_key` that these limits are for, where
     they are not for all. `wait` sleeps for seconds, or until the event is set.
@@ -112,7 +112,7 @@ class CallLimiter:
         self._in_flight = 0
         # Calls that were let go; also the number of the last one.
         self._sent = 0
-        # Grows when the reserved turn becomes void: the call that waits for it compares.
+        # Incremented when the reserved turn becomes void; the call that waits for it compares.
         self._schedule_version = 0
         # What this process may use of the account, and until when by the clock.
         self._share = NOTHING if shared else EVERYTHING
@@ -145,17 +145,17 @@ class CallLimiter:
 
     @property
     def qps(self) -> float:
-        """The rate limit in force for this process, in calls per second, margin included."""
+        """The rate limit in force for this process, in calls per second, without the margin."""
         return as_limit(self._rate.own_rate)
 
     @property
-    def is_out(self) -> bool:
-        """Whether the service is taken to be out, so that only probes go."""
+    def service_is_down(self) -> bool:
+        """Whether the service is taken to be down, so that only probes go."""
         return self._breaker.is_open
 
     @property
     def outage_exceeded(self) -> bool:
-        """Whether the service has been out for so long that the run should end."""
+        """Whether the service has been down for so long that the run should end."""
         return self._breaker.outage_exceeded(self._clock())
 
     @property
@@ -273,7 +273,7 @@ class CallLimiter:
             may_use = self._may_use if now < self._share_until else 0
             held = max(self._in_flight, may_use)
             self._share = self._share._replace(slots=held)
-            # A process with no slots, or only one, can't have shown its demand: ask for everything.
+            # Without slots, or with the one of FIRST_CALL, it can't have shown its demand yet.
             wanted_rate = UNLIMITED
             if not self._awaits_first_answer and self._share.slots:
                 wanted_rate = self._usage.demand_rate(
@@ -334,11 +334,13 @@ class CallLimiter:
             case BreakerState.HALF_OPEN:
                 return LimiterPhase.PROBING
         is_first = self._awaits_first_answer
-        return LimiterPhase.FIRST_CALL if is_first else LimiterPhase.OPEN
+        return LimiterPhase.FIRST_CALL if is_first else LimiterPhase.NORMAL
 
     @property
     def _may_use(self) -> int:
-        """How many calls may be in flight: after a cut at once only what the others leave."""
+        """How many calls may be in flight here: this process's slots, but never more than the
+        others leave of the account's limit, so that a cut holds at once.
+        """
         left = self._concurrency_limit.limit - self._share.held_by_others
         return max(0, min(self._share.slots, left))
 
@@ -346,7 +348,7 @@ class CallLimiter:
         match self._phase:
             case LimiterPhase.NO_SHARE | LimiterPhase.PROBING:
                 return False
-            case LimiterPhase.FIRST_CALL | LimiterPhase.OPEN | LimiterPhase.OUTAGE:
+            case LimiterPhase.FIRST_CALL | LimiterPhase.NORMAL | LimiterPhase.OUTAGE:
                 return self._in_flight < self.limit
 
     def _wait_for_slot(self) -> bool:
@@ -374,7 +376,7 @@ class CallLimiter:
         if turn > now and not self._stopped.is_set():
             self._wait(self._turn_moved, turn - now)
         with self._lock:
-            self._rate.settle()
+            self._rate.clear_reservation()
             if (
                 self._stopped.is_set()
                 or version != self._schedule_version
@@ -401,14 +403,14 @@ class CallLimiter:
         self._turn_moved.set()
 
     def _tell_breaker(self, call: Permit, feedback: Feedback | None) -> None:
-        was_out = self.is_out
+        was_down = self.service_is_down
         pause = self._breaker.record_answer(call, feedback, self._sent, self._clock())
         if pause is not None:
             self._hold_turns(pause)
-        if self.is_out == was_out:
+        if self.service_is_down == was_down:
             return
         # As an operator sees it: one call at a time, or as many as before.
-        if was_out:
+        if was_down:
             self._history.record(IN_FLIGHT, 1, self._concurrency_limit.limit, RECOVERY)
         else:
             self._history.record(IN_FLIGHT, self._concurrency_limit.limit, 1, OUTAGE)
@@ -420,7 +422,7 @@ class CallLimiter:
         match feedback:
             case Feedback.RATE_LIMITED:
                 if self._rate.cut(call, self._sent, self._clock()):
-                    # A turn after a cut is later: who waits wakes by itself, and waits anew.
+                    # A turn after a cut is later: the waiting call wakes by itself, and reserves again.
                     self._schedule_version += 1
                     self.usage_changed.set()
             case Feedback.CONCURRENCY_LIMITED:
@@ -433,8 +435,8 @@ class CallLimiter:
                 cause = GROWTH
                 self._answers_without_fault += feedback is not Feedback.ENDED
                 is_calm = self._answers_without_fault >= CALM_CALLS
-                # A task that was accepted shows that the rate was right, and one that has ended
-                # that its slot was.
+                # An accepted task shows that the rate was right; one that has ended shows that the
+                # number of slots was.
                 if is_calm and feedback is not Feedback.ENDED:
                     self._rate.grow(call, self._clock())
                 if is_calm and feedback is not Feedback.ACCEPTED:

@@ -8,6 +8,6 @@ class LimiterPhase(Enum):
 
     NO_SHARE = auto()
     FIRST_CALL = auto()
-    OPEN = auto()
+    NORMAL = auto()
     OUTAGE = auto()
     PROBING = auto()

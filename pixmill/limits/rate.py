@@ -21,7 +21,8 @@ stands throttles one call in a hundred or two, CLIMBING quick again as the limit
 | UNTHROTTLED | throttled                                    | SEARCHING, at the goodput       |
 | UNTHROTTLED | throttled within the first `FEW_CALLS`       | CREEPING, `CUT_KEEPS_AT_MOST`   |
 | all others  | throttled                                    | CREEPING, at the goodput        |
-| all others  | throttled, and nothing had got through       | CLIMBING, at `least`            |
+| all others  | throttled, after few calls got through       | RECOVERING, below the estimate  |
+| all others  | throttled, and nothing had got through       | CLIMBING, at the lower bound    |
 | any         | throttled, another process has just cut      | CREEPING, `CUT_KEEPS_AT_MOST`   |
 | any         | throttled, but sent before the last cut      | unchanged                       |
 | all others  | success of a call that waited for its turn   | grows, by where the rate is     |
@@ -123,7 +124,7 @@ class AdaptiveRateLimit:
         self._first_turn: float | None = None
         # Until then others may not know of the last cut, and what is throttled may be theirs.
         self._cut_known_to_others_at = now
-        # Until when the climb has been credited: the last success that counted, or the last cut.
+        # Up to when the rate has grown already: the last success that counted, or the last cut.
         self._climb_credited_until = now
         self._schedule = Schedule(next_turn=now, held_until=now)
 
@@ -165,9 +166,9 @@ class AdaptiveRateLimit:
             self._first_turn = turn
         return turn
 
-    def settle(self) -> None:
+    def clear_reservation(self) -> None:
         """Record that the call with the reserved turn has gone, or will reserve another."""
-        self._schedule = self._schedule.settle()
+        self._schedule = self._schedule.clear_reservation()
 
     def refund(self, now: float) -> None:
         """Record that a turn was not used, as its call was not sent; the reserved one is void."""
@@ -201,7 +202,7 @@ class AdaptiveRateLimit:
             self._cuts = learnt.cuts
             self.rate = learnt.rate
             self._estimate = learnt.estimate
-        # Without any cut the rate is the ceiling, also where it was lower for another's config.
+        # Without any cut the rate is the ceiling, even if another process's config had lowered it.
         self.rate = min(self.rate, self._ceiling) if self._cuts else self._ceiling
         self.account_fraction = account_fraction
         self._schedule = self._schedule.reprice(now, before, self.own_rate)
@@ -258,7 +259,7 @@ class AdaptiveRateLimit:
     def _cut_for_the_first_time(self, call: Permit) -> None:
         """Cut to what has got through since the beginning, less what a full bucket had to give.
 
-        A limit that is not met for long was not much too high, and the rate hardly falls.
+        If the limit is reached only late, the rate was not far above it, and hardly falls.
         """
         through = call.number - 1
         if through < FEW_CALLS or self._first_turn is None:
@@ -267,7 +268,7 @@ class AdaptiveRateLimit:
         seconds = call.at - self._first_turn + BUCKET_SECONDS
         goodput = through / (seconds * self.account_fraction)
         self.rate = max(self._floor, min(goodput, self.rate * CUT_KEEPS_AT_MOST))
-        # What the bucket held is a guess, so there is no estimate to go slowly about.
+        # What the bucket held is a guess, so there is no estimate worth creeping around.
         self._estimate = 0.0
         self._is_searching = True
 

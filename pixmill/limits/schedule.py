@@ -38,7 +38,7 @@ class Schedule(NamedTuple):
         turn = max(ready, self.next_turn, now - CATCH_UP_SECONDS)
         return turn, Schedule(turn + spacing, self.held_until, reserved=turn)
 
-    def settle(self) -> "Schedule":
+    def clear_reservation(self) -> "Schedule":
         """Forget the reserved turn: its call has gone, or will reserve another."""
         return Schedule(self.next_turn, self.held_until)
 

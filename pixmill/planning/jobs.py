@@ -93,8 +93,8 @@ class Job(NamedTuple):
     result_options: str | None = None
     """The JSON object that every poll sends as its `req_json`; None: the operation is called synchronously."""
     replicate: int = 0
-    is_out: bool = False
-    """Whether a task for it works at the provider already, as far as the plan knows."""
+    has_task: bool = False
+    """Whether a task of it is running at the provider already, as far as the plan knows."""
     price: JobPrice | None = None
     """`None`: not known."""
 

@@ -202,7 +202,7 @@ class Plan:
         """
         # The tasks first: they take places at the provider, and their results do not live long.
         for job in self._jobs_at(self.submitted):
-            yield job._replace(is_out=True)
+            yield job._replace(has_task=True)
         to_pay = self.pending.copy()
         to_pay[self.submitted] = False
         yield from self._jobs_at(np.flatnonzero(to_pay)[:limit])

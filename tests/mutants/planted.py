@@ -191,7 +191,7 @@ MUTANTS = (
         "forget the tasks that nobody waits for in a cap on money",
         "pixmill/ledger/budgets.py",
         "_Meter._in_flight",
-        "for is_claimed in (jobs.c.owner.is_not(None), is_forsaken()):",
+        "for is_claimed in (jobs.c.owner.is_not(None), is_unattended()):",
         "for is_claimed in (jobs.c.owner.is_not(None),):",
         (TASKS,),
     ),

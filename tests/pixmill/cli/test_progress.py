@@ -45,5 +45,5 @@ def test_progress_names_what_matters(shown: object) -> None:
 def test_an_outage_is_said(shown: object) -> None:
     """D18: a run that waits says what for."""
     assert callable(shown)
-    assert "the service is down" in shown(CALM._replace(is_out=True))
+    assert "the service is down" in shown(CALM._replace(service_is_down=True))
     assert "by SIGTERM" in shown(CALM._replace(stopping="interrupted by SIGTERM"))

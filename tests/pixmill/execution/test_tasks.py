@@ -110,7 +110,7 @@ def test_tasks_that_were_left_out_are_asked_for_before_anything_is_submitted(
         with prepare(load_config(config)) as prepared:
             assert len(prepared.plan.submitted) == 2
             jobs = list(prepared.plan.pending_jobs())
-            assert [job.is_out for job in jobs] == [True, True, False, False, False]
+            assert [job.has_task for job in jobs] == [True, True, False, False, False]
             run = prepared.start()
             pay_for_chunks(run)
             report = run.finish()
@@ -190,7 +190,7 @@ def test_operations_do_not_wait_for_each_other_s_tasks(project: Project) -> None
 
 
 def test_many_tasks_hold_no_threads(project: Project) -> None:
-    with simulator(project.folder, "--latency", "1") as simulated:
+    with simulator(project.folder, "--latency", "3") as simulated:
         config = write_tasks(
             project,
             simulated,
@@ -204,7 +204,7 @@ def test_many_tasks_hold_no_threads(project: Project) -> None:
             jobs = list(run.plan.pending_jobs())
             payer = threading.Thread(target=run.process, args=(jobs,))
             payer.start()
-            wait_until(lambda: run.executor.progress().tasks == 100, "tasks")
+            wait_until(lambda: run.executor.progress().tasks > 50, "tasks")
             assert threading.active_count() - before <= 40
             payer.join()
             assert run.finish().succeeded == 100

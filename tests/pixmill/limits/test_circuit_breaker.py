@@ -124,7 +124,7 @@ def test_the_limiter_lets_a_single_call_through_while_the_service_is_out() -> No
     still = Still(qps=100, concurrency=10)
     still.answered(OK, *still.sent(1))
     still.answered(FAULT, *still.sent(FAULTS_TO_OPEN))
-    assert still.limiter.is_out
+    assert still.limiter.service_is_down
     opened = still.now
     probe = still.limiter.acquire()
     assert probe
@@ -132,7 +132,7 @@ def test_the_limiter_lets_a_single_call_through_while_the_service_is_out() -> No
     with pytest.raises(AssertionError, match="nobody would free a slot"):
         still.limiter.acquire()
     still.answered(OK, probe)
-    assert not still.limiter.is_out
+    assert not still.limiter.service_is_down
     assert len(still.sent(10)) == 10
 
 

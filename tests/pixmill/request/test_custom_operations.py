@@ -203,3 +203,21 @@ def test_an_installed_operation_that_can_not_be_used_is_named(
     install(packages, entry)
     with pytest.raises(ConfigError, match=message):
         operation_of("broken")
+
+
+def test_a_price_per_image_counts_the_images_that_an_own_operation_may_give(
+    project: Project,
+) -> None:
+    file = project.folder / "own.py"
+    several = OWN.format(req_key="my_key", strength=0.5).replace(
+        'title="anything",', 'title="anything",\n    outputs=lambda params, images: 4,'
+    )
+    file.write_text(several)
+    project.write_rows(project.rows(1))
+    config = project.write_config(
+        request={"req_key": "my_key", "operation_file": str(file)},
+        budget={"prices": [{"price": 0.2, "per": "image"}]},
+    )
+    (job,) = make_plan(load_config(config), None).pending_jobs()
+    assert job.price is not None
+    assert str(job.price.most) == "0.8"
