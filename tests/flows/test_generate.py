@@ -271,7 +271,7 @@ def test_quick_calls_make_larger_task_runs_and_slow_ones_do_not(
         assert not run.executor.has_enough([first])
         for _ in range(200):  # at once
             run.executor.counts.record_call()
-            run.executor.counts.record_answer("10000", success=True, charged=True)
+            run.executor.counts.record_answer("10000", success=True, cost=None)
         rest = next(chunks)
         assert len(rest) == 995
         assert run.executor.has_enough([first, rest])
