@@ -96,6 +96,12 @@ class PagePreservingWriter:
             self._sink.write(block)
 
 
+def content_lengths(path: Path) -> list[int]:
+    """Return how many bytes each of a file's column chunks has, in the order of the rows."""
+    with path.open("rb") as file:
+        return [chunk.end - chunk.begin for chunk in _chunk_extents(file)]
+
+
 def content_digest(path: Path) -> str:
     """Return the SHA-256 of a file's schema and own pages: equal for equal rows, wherever their
     pages lie."""

@@ -7,7 +7,6 @@ that began with it (`pixmill.datasets.page_preserving_writer`). The version that
 `history/`.
 """
 
-import importlib.metadata
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +30,14 @@ from pixmill.datasets.page_preserving_writer import (
     OPTIONS,
     PagePreservingWriter,
     content_digest,
+    content_lengths,
+)
+from pixmill.datasets.provenance import package_versions
+from pixmill.datasets.published_outcomes import (
+    Origin,
+    PublishedOutcomes,
+    open_published,
+    origin_of,
 )
 from pixmill.datasets.rejected_rows import INVALID_SCHEMA, PreviousRejects, invalid_rows
 from pixmill.datasets.schema import OutcomeCounts, ResultTable
@@ -67,7 +74,6 @@ RUNS = "runs"
 
 LOOKS = 3
 LOOK_SECONDS = 0.3
-_PACKAGES = ("pixmill", "prefect", "pandas", "pyarrow", "requests", "SQLAlchemy")
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,6 @@ class PublishedFile(NamedTuple):
 
     size: int
     sha256: str
-
-
-@cache
-def package_versions() -> dict[str, str]:
-    """Return the version of each package that decides what a dataset is."""
-    # Cached, as what this process has imported stays what it is.
-    return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def check_publishable(config: Config) -> None:
@@ -156,11 +155,22 @@ def _publish(
     complete_publication(plan.config)
     known_invalid = PreviousRejects(folder / INVALID)
     results = ResultTable(plan.config, plan.expander, plan.table.schema, run_id)
+    # Before the first look-up: what is written from here on is a change to the next publication.
+    origin = origin_of(plan.config, ledger)
     with (
         atomic_write(folder / DATASET) as dataset,
         atomic_write(folder / INVALID) as invalid,
+        ThreadPoolExecutor(1) as opening,
     ):
-        batches = prefetch(plan.batches(), partial(_known, plan, ledger))
+        # Hashing the file needs no interpreter, which prepares the first batches meanwhile.
+        earlier = opening.submit(
+            open_published,
+            folder / DATASET,
+            manifest_at(folder / MANIFEST),
+            origin,
+            ledger,
+        )
+        batches = prefetch(plan.batches(), partial(_known, plan, ledger, earlier))
         files = Files(dataset, invalid, folder / DATASET)
         rows, new_invalid = write_rows(
             results, batches, plan.first, files, known_invalid
@@ -191,7 +201,7 @@ def _publish(
             if changed
             else PublishedFile(current.stat().st_size, manifest["sha256"])
         )
-        made = _manifest(plan, run_id, results.counts, rows, file)
+        made = _manifest(plan, run_id, results.counts, rows, file, origin)
         published = json.dumps(made, indent=1, allow_nan=False)
         if not changed:
             # Readers of the version that is published are not disturbed.
@@ -291,7 +301,12 @@ def write_rows(
     return rows, new_invalid
 
 
-def _known(plan: Plan, ledger: Ledger, jobs: JobBatch) -> Iterator[pa.Table]:
+def _known(
+    plan: Plan,
+    ledger: Ledger,
+    earlier: "Future[PublishedOutcomes | None]",
+    jobs: JobBatch,
+) -> Iterator[pa.Table]:
     """What the ledger has for each position: the outcome, and the file of the row's first input
     image.
 
@@ -308,7 +323,13 @@ def _known(plan: Plan, ledger: Ledger, jobs: JobBatch) -> Iterator[pa.Table]:
     inputs = pa.array(kept, pa.string()).take(rows)
     start = (jobs.rows.first_row - 1) * len(jobs.variants)
     places = plan.places[start : start + len(jobs.keys)].tolist()
-    parts = _with_inputs(ledger.outcomes(jobs.keys, places), inputs)
+    published = earlier.result()
+    outcomes = (
+        published.outcomes(ledger, jobs.keys, places)
+        if published
+        else ledger.outcomes(jobs.keys, places)
+    )
+    parts = _with_inputs(outcomes, inputs)
     return chain([next(parts)], parts)
 
 
@@ -342,6 +363,9 @@ def _is_intact(folder: Path) -> bool:
 
 def _has_content_of(published: Path, written: Path) -> bool:
     try:
+        # Most contents that differ do so in length, which the footers tell.
+        if content_lengths(published) != content_lengths(written):
+            return False
         return content_digest(published) == content_digest(written)
     except (OSError, pa.ArrowException):
         # Nothing is published yet, or it is damaged.
@@ -381,7 +405,12 @@ def _copy(file: Path, copy: Path) -> None:
 
 
 def _manifest(
-    plan: Plan, run_id: str, counts: OutcomeCounts, rows: int, file: PublishedFile
+    plan: Plan,
+    run_id: str,
+    counts: OutcomeCounts,
+    rows: int,
+    file: PublishedFile,
+    origin: Origin | None,
 ) -> dict[str, Any]:
     return {
         "name": plan.config.name,
@@ -400,6 +429,7 @@ def _manifest(
             "rows": plan.rows,
             "sha256": plan.table.sha256(),
         },
+        "origin": origin._asdict() if origin else None,
         "packages": package_versions(),
     }
 

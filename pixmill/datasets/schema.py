@@ -238,7 +238,6 @@ class ResultTable:
             if self._config.input.row_key
             else self._expander.default_row_keys(jobs.rows)
         )
-        params = [[shape.params for shape in shapes] for shapes in jobs.shapes]
         seeds = rows.pick(pa.array(jobs.seeds, pa.int64()), rows.at)
         has_seed = pa.array([variant.has_seed for variant in jobs.variants])
         is_drawn = pc.and_(rows.keys.is_valid(), has_seed.take(pa.array(rows.variant)))
@@ -247,10 +246,19 @@ class ResultTable:
             "row_key": rows.pick(pa.array(row_keys, pa.string()), rows.row),
             **self._variant_columns(rows),
             "prompt": rows.prompts(),
-            "params": rows.take(params, pa.string()),
+            "params": self._params(rows),
             "seed": pc.if_else(is_drawn, seeds, None),
             "job_key": rows.keys,
         }
+
+    def _params(self, rows: _Rows) -> pa.Array:
+        by_variant = rows.jobs.shapes
+        if self._config.input.field_columns:
+            params = [[shape.params for shape in shapes] for shapes in by_variant]
+            return rows.take(params, pa.string())
+        # The same in all rows: a text for each variant is made once.
+        texts = [shapes[0].params for shapes in by_variant if shapes]
+        return pa.array(texts, pa.string()).take(pa.array(rows.variant))
 
     def _variant_columns(self, rows: _Rows) -> dict[str, pa.Array]:
         """Return the columns that say which point and replicate a job is; an invalid row of a sweep

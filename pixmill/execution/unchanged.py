@@ -13,7 +13,6 @@ from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pixmill.config.model import Config
+from pixmill.datasets.provenance import code_and_config, file_stamp, is_built_in
 from pixmill.datasets.publishing import (
     DATASET,
     PUBLISHED,
     Published,
-    package_versions,
+    last_manifest,
     publish,
 )
 from pixmill.datasets.schema import OutcomeCounts
@@ -35,14 +35,12 @@ from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.plan import Plan, PlannedState, Selection
 from pixmill.planning.planner import make_plan
 from pixmill.planning.row_checks import InvalidRow, RowProblem
-from pixmill.request.operations.custom import installed_operations
 from pixmill.storage.atomic_write import write_file
 from pixmill.storage.integrity import hash_of, manifest_at
 from pixmill.tables import InputTable, open_table
 
 NOTE = ".published.json"
-_CODE = Path(__file__).parent.parent
-"""All of pixmill: another version may read, judge or write something else."""
+_NO_HASHES: Mapping[str, str] = {}
 
 
 class Unchanged(NamedTuple):
@@ -100,7 +98,8 @@ def publish_plan(
     if of.revision and _is_final(of.plan, made) and not ledger.read(queries.has_claims):
         # Nobody wrote from before the plan until now, this run neither: all was read
         # from one state of the ledger.
-        files = _hashes(folder)
+        # The dataset was hashed when it was written.
+        files = _hashes(folder, {DATASET: last_manifest(config).get("sha256", "")})
         if files and ledger.read(revision_of) == of.revision:
             _note(of, made, files)
     return made
@@ -110,13 +109,11 @@ def _can_be_noted(config: Config) -> bool:
     """Whether the dataset depends on nothing but config, table and jobs, all of which
     are at hand.
     """
-    # What a user's own operation sends may change with its file, or with what is installed.
-    is_built_in = config.request.operation_file is None and not installed_operations()
     return (
         config.input.images == "url"
         and not config.input.local_images
         and not config.bucket
-        and is_built_in
+        and is_built_in(config)
     )
 
 
@@ -234,23 +231,12 @@ def _plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> Plan:
     )
 
 
-@cache
-def _code_stamps(folder: Path) -> list[tuple[str, tuple[int, ...]]]:
-    # Cached, as a process makes what it makes by the code that it has imported.
-    return [
-        (str(path.relative_to(folder)), _stamp(path))
-        for path in sorted(folder.rglob("*.py"))
-    ]
-
-
 def _made_of(config: Config, table: InputTable, revision: str | None) -> str:
     """Return a digest of all that decides what a dataset is. Raises TableError where
     the table can't be read.
     """
     parts = {
-        "code": _code_stamps(_CODE),
-        "packages": package_versions(),
-        "config": config.to_yaml(),
+        **code_and_config(config),
         "table": [[str(path) for path in table.files], table.sha256()],
         "ledger": [str(config.ledger_address), revision],
         "images": _image_folders(config.store_path / "images"),
@@ -269,10 +255,10 @@ def _image_folders(images: Path) -> list[tuple[str, int]]:
         return []
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file of a dataset; nothing where one is missing."""
+def _hashes(folder: Path, known: Mapping[str, str] = _NO_HASHES) -> dict[str, str]:
+    """Return the SHA-256 of each file of a dataset, those that are `known` first; nothing where one is missing."""
     try:
-        return {name: hash_of(folder / name) for name in PUBLISHED}
+        return {name: known.get(name) or hash_of(folder / name) for name in PUBLISHED}
     except OSError:
         return {}
 
@@ -282,11 +268,6 @@ def _stamps(folder: Path) -> dict[str, tuple[int, ...]]:
     where one is missing.
     """
     try:
-        return {name: _stamp(folder / name) for name in PUBLISHED}
+        return {name: file_stamp(folder / name) for name in PUBLISHED}
     except OSError:
         return {}
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino

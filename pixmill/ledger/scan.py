@@ -90,7 +90,7 @@ class Scan(NamedTuple):
         """Return what is known of the jobs `asked`, and mark those that have to be looked up one by
         one."""
         ours = self.fingerprints
-        at = np.searchsorted(ours.beginnings, asked.beginnings)
+        at = search_sorted(ours.beginnings, asked.beginnings)
         at[at == len(ours.beginnings)] = 0
         if not len(ours.beginnings):
             codes = np.zeros(len(at), np.uint8)
@@ -115,6 +115,18 @@ class Scan(NamedTuple):
         )
         submitted = numbers == _STATES.index(State.SUBMITTED)
         return KnownStates(states, missing, nowhere, lost, wanted, places, submitted)
+
+
+def search_sorted(
+    among: NDArray[np.uint64], wanted: NDArray[np.uint64]
+) -> NDArray[np.intp]:
+    """Return what `np.searchsorted` does for many numbers of no order, among even more."""
+    # In ascending order neighbours are found by way of the same numbers, which the processor has
+    # at hand then: a third of the time.
+    order = np.argsort(wanted)
+    at = np.empty(len(wanted), np.intp)
+    at[order] = np.searchsorted(among, wanted[order])
+    return at
 
 
 def number_of_jobs(connection: Connection) -> int:

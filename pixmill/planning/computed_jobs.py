@@ -22,6 +22,8 @@ class ComputedJobs(NamedTuple):
 
     keys: list[str]
     seeds: list[int]
+    are_valid: bool = False
+    """Whether the plan has found nothing wrong with the rows, so that nobody has to look again."""
 
 
 class ComputedJobsFile:

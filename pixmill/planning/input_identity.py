@@ -50,10 +50,13 @@ def row_images(
     batch: RowBatch,
     texts: Mapping[str, pa.Array],
     limits: tuple[InputImages, ...],
+    *,
+    check: bool,
 ) -> ExaminedImages:
     """Return the input images of `batch`, whose columns are `texts`, and what their names say about them.
 
-    `limits` are those of each operation that is asked.
+    `limits` are those of each operation that is asked. Without `check` nothing is said about URLs; files are looked
+    at in any case.
     """
     source = config.input
     if source.local_images:
@@ -73,7 +76,8 @@ def row_images(
     trimmed = []
     for name in source.image_columns:
         urls, had_more = trimmed_urls(texts[name])
-        note(problems, url_problems(urls, name, allowed))
+        if check:
+            note(problems, url_problems(urls, name, allowed))
         stripped |= had_more.to_numpy(zero_copy_only=False)
         if may_hold(urls, b"&amp;"):
             escaped[positions(pc.match_substring(urls, "&amp;"))] = True

@@ -193,7 +193,8 @@ class Plan:
             return None
         variants = len(self.expander.variants)
         first = (batch.first_row - 1) * variants
-        return self.computed.read(first, batch.rows.num_rows * variants)
+        computed = self.computed.read(first, batch.rows.num_rows * variants)
+        return computed._replace(are_valid=not self.invalid)
 
     def pending_jobs(self, limit: int | None = None) -> Iterator[Job]:
         """Stream the jobs with a task that is out, then those to pay for, at most `limit` of these.

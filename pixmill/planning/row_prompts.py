@@ -59,8 +59,13 @@ class RowPrompts:
         named = [self.column, *self.template.columns]
         return list(dict.fromkeys(name for name in named if name))
 
-    def fill(self, texts: Mapping[str, pa.Array], count: int) -> FilledPrompts:
-        """Return the prompts of `count` rows, whose columns are `texts`, for each variant."""
+    def fill(
+        self, texts: Mapping[str, pa.Array], count: int, *, check: bool
+    ) -> FilledPrompts:
+        """Return the prompts of `count` rows, whose columns are `texts`, for each variant.
+
+        Without `check` their problems are not looked for.
+        """
         problems: dict[int, RowProblem] = {}
         if not self._has_prompt:
             nothing = pa.nulls(count, pa.string())
@@ -75,8 +80,9 @@ class RowPrompts:
             source = texts[self.column]
         longest = self._input.max_prompt_chars
         for prompts in filled:
-            note(problems, prompt_problems(source, prompts, self.column, longest))
-            for operation in self._operations:
+            if check:
+                note(problems, prompt_problems(source, prompts, self.column, longest))
+            for operation in self._operations if check else ():
                 note(problems, prompt_limit_problems(prompts, self.column, operation))
             lengths = pc.utf8_length(prompts).to_numpy(zero_copy_only=False)
             long |= lengths > self._input.warn_prompt_chars

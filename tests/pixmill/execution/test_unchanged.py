@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pixmill.config.loading import load_config
-from pixmill.execution import unchanged
+from pixmill.datasets import provenance
 from pixmill.execution.prepare import prepare
 from pixmill.ledger.process_owner import this_owner
 from tests.conftest import Project, results, run_config
@@ -172,7 +172,7 @@ CHANGES: dict[str, Callable[[Project], Any]] = {
     ),
     "a mark to pay again": sql("UPDATE jobs SET again = 1 WHERE rowid = 5"),
     "nobody watching the jobs": sql("DROP TRIGGER jobs_revised_by_update"),
-    "the revision removed": sql("DELETE FROM revision"),
+    "the revision removed": sql("DELETE FROM job_changes"),
     "the dataset removed": in_dataset("dataset.parquet", Path.unlink),
     "the dataset edited in place": in_dataset("dataset.parquet", flip_last_bit),
     "the invalid rows removed": in_dataset("invalid.parquet", Path.unlink),
@@ -216,7 +216,7 @@ def test_another_version_of_a_package_makes_it_anew(
     settled: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "pixmill.execution.unchanged.package_versions", lambda: {"pyarrow": "99.9"}
+        "pixmill.datasets.provenance.package_versions", lambda: {"pyarrow": "99.9"}
     )
     assert is_made_anew(settled)
     assert not is_made_anew(settled)
@@ -228,7 +228,7 @@ def test_other_code_makes_it_anew(
     code = settled.folder / "code"
     code.mkdir()
     (code / "results.py").write_text("# changed")
-    monkeypatch.setattr("pixmill.execution.unchanged._CODE", code)
+    monkeypatch.setattr("pixmill.datasets.provenance.CODE", code)
     assert is_made_anew(settled)
 
 
@@ -325,6 +325,6 @@ def test_what_a_run_paid_for_is_published_as_cached_by_the_next(
 def test_another_version_of_any_room_makes_the_dataset_anew() -> None:
     """Whatever reads, judges or writes is part of what a note was made of."""
     files = {
-        path.relative_to(unchanged._CODE) for path in unchanged._CODE.rglob("*.py")
+        path.relative_to(provenance.CODE) for path in provenance.CODE.rglob("*.py")
     }
     assert {Path("datasets/schema.py"), Path("tables/batch.py")} <= files
