@@ -151,10 +151,12 @@ class PublishedOutcomes:
         if not len(others):
             yield found.outcomes
             return
-        at_places = [places[at] for at in others] if places else []
+        listed = others.tolist()
+        asked_keys = [keys[at] for at in listed]
+        asked_places = [places[at] for at in listed] if places else []
         begin = 0
         asked = 0
-        for part in ledger.outcomes([keys[at] for at in others], at_places):
+        for part in ledger.outcomes(asked_keys, asked_places):
             here = others[asked : asked + part.num_rows]
             asked += part.num_rows
             # Up to the next one that is still to be looked up.

@@ -152,6 +152,9 @@ class _Found:
 
     def take(self, column: ColumnElement[Any], values: Sequence[Any]) -> None:
         """Take the jobs whose `column` is one of `values`."""
+        # A statement takes longer to build than a few jobs to find.
+        if not values:
+            return
         lines = self._lines(column)
         length = octets(lines.c.line)
         is_long = length >= _LONG_BYTES

@@ -20,7 +20,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    literal_column,
     select,
     text,
 )
@@ -95,12 +94,9 @@ def changed_since(connection: Connection, revision: str) -> NDArray[np.uint64] |
     if connection.execute(of).scalar() != revision:
         return None
     # What a person put there is no key, and nobody asks for it.
-    is_key = literal_column(
-        f"length(job) = {_JOB_DIGITS} AND job NOT GLOB '*[^0-9a-f]*'"
-    )
-    jobs = select(func.group_concat(changes.c.job, "")).where(
-        changes.c.number > int(number), is_key
-    )
+    is_key = text(f"length(job) = {_JOB_DIGITS} AND job NOT GLOB '*[^0-9a-f]*'")
+    later = changes.c.number > int(number)
+    jobs = select(func.aggregate_strings(changes.c.job, "")).where(later, is_key)
     digits = connection.execute(jobs).scalar() or ""
     return np.unique(np.frombuffer(bytes.fromhex(digits), ">u8").astype(np.uint64))
 
