@@ -25,7 +25,7 @@ from pixmill.datasets.schema import own_columns
 from pixmill.ledger import Ledger, State, queries
 from pixmill.ledger.revision import changed_since, revision_of
 from pixmill.ledger.scan import search_sorted
-from pixmill.planning.packed_keys import key_prefixes, pack_keys
+from pixmill.planning.packed_keys import NO_PREFIX, key_prefixes, pack_keys
 from pixmill.storage.integrity import hash_of
 
 _OUTCOMES = queries.no_outcomes(0).schema
@@ -171,14 +171,15 @@ class PublishedOutcomes:
     def _find(self, keys: Sequence[str | None]) -> _Found | None:
         """Return the outcomes of `keys` that are here; `None` where the ledger is to be asked for
         all of them."""
-        prefixes = key_prefixes(pack_keys(keys))
-        at = search_sorted(self._sorted, prefixes)
-        at[at == len(self._sorted)] = 0
         if not len(self._sorted):
             return None
+        prefixes = key_prefixes(pack_keys(keys))
+        at = search_sorted(self._sorted, prefixes)
+        # What comes behind all others is compared with any of them.
+        at[at == len(self._sorted)] = 0
         rows = self._rows[at].astype(np.int64)
         groups = np.searchsorted(self._begins, rows, side="right") - 1
-        is_here = (self._sorted[at] == prefixes) & np.array([*map(bool, keys)])
+        is_here = (self._sorted[at] == prefixes) & (prefixes != NO_PREFIX)
         is_unchanged = is_here & ~self._is_changed[at]
         used, counts = np.unique(groups[is_unchanged], return_counts=True)
         used = np.sort(used[np.argsort(-counts)][:_GROUPS])

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 KEY_BYTES = 32
+NO_PREFIX = 0
 _NO_KEY = "0" * 2 * KEY_BYTES
 
 
@@ -24,6 +25,6 @@ def unpack_keys(packed: NDArray[np.uint8]) -> list[str | None]:
 
 
 def key_prefixes(packed: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Return the first eight bytes of each key [key, byte] as a number, 0 where there is none."""
+    """Return the first eight bytes of each key [key, byte] as a number, `NO_PREFIX` where there is none."""
     words = np.ascontiguousarray(packed).view(">u8")
     return words[:, 0].astype(np.uint64)

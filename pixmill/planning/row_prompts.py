@@ -82,8 +82,9 @@ class RowPrompts:
         for prompts in filled:
             if check:
                 note(problems, prompt_problems(source, prompts, self.column, longest))
-            for operation in self._operations if check else ():
-                note(problems, prompt_limit_problems(prompts, self.column, operation))
+                for operation in self._operations:
+                    limits = prompt_limit_problems(prompts, self.column, operation)
+                    note(problems, limits)
             lengths = pc.utf8_length(prompts).to_numpy(zero_copy_only=False)
             long |= lengths > self._input.warn_prompt_chars
         return FilledPrompts(filled, problems, int(long.sum()))

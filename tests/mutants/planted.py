@@ -26,6 +26,8 @@ TRANSPORT = "tests/faults/link/test_link_to_the_provider.py"
 LIMITER = "tests/pixmill/limits/test_limiter.py"
 BREAKER = "tests/pixmill/limits/test_circuit_breaker.py"
 POWER = "tests/crash/test_power_loss.py"
+REVISION = "tests/pixmill/ledger/test_revision.py"
+TAKEN = "tests/pixmill/datasets/test_published_outcomes.py"
 
 MUTANTS = (
     # Paying once
@@ -356,6 +358,55 @@ MUTANTS = (
         "return same_size and path.read_bytes() == data",
         "return same_size",
         ("tests/pixmill/storage/test_image_fetcher.py",),
+    ),
+    # What is taken from the published dataset
+    Mutant(
+        "take outcomes that the ledger has changed",
+        "pixmill/datasets/published_outcomes.py",
+        "PublishedOutcomes._find",
+        "is_here & ~self._is_changed[at]",
+        "is_here",
+        (TAKEN,),
+    ),
+    Mutant(
+        "take the outcomes of jobs that did not succeed",
+        "pixmill/datasets/published_outcomes.py",
+        "PublishedOutcomes._find",
+        'pc.equal(published["status"], State.SUCCEEDED.value)',
+        'pc.is_valid(published["status"])',
+        (TAKEN,),
+    ),
+    Mutant(
+        "take one job for another whose key begins like its own",
+        "pixmill/datasets/published_outcomes.py",
+        "PublishedOutcomes._find",
+        "pc.and_(is_same, is_complete)",
+        "is_complete",
+        (TAKEN,),
+    ),
+    Mutant(
+        "believe a file to be the published one",
+        "pixmill/datasets/published_outcomes.py",
+        "open_published",
+        'hash_of(path) != manifest.get("sha256")',
+        'not manifest.get("sha256")',
+        (TAKEN,),
+    ),
+    Mutant(
+        "know a revision by its number",
+        "pixmill/ledger/revision.py",
+        "changed_since",
+        "connection.execute(of).scalar() != revision",
+        "connection.execute(of).scalar() is None",
+        (REVISION,),
+    ),
+    Mutant(
+        "log no key that a job had before",
+        "pixmill/ledger/revision.py",
+        "",
+        'f"{_LOG_OLD} WHERE OLD.job_key IS NOT NEW.job_key", _LOG_NEW',
+        "_LOG_NEW,",
+        (REVISION,),
     ),
     # Security
     Mutant(
