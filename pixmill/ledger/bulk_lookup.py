@@ -176,6 +176,8 @@ class _Found:
 
     def take_long(self, keys: Sequence[str]) -> None:
         """Take jobs that `take` left out."""
+        if not keys:
+            return
         lines = self._lines(jobs.c.job_key)
         statement = select(func.aggregate_strings(lines.c.line, "\n"))
         for part in _split_by_bytes(keys, self.long):
