@@ -33,13 +33,19 @@ def is_built_in(config: Config) -> bool:
 def code_and_config(config: Config) -> dict[str, Any]:
     """Return as JSON values what tells two makers of a dataset from each other."""
     return {
-        "code": [
-            (str(path.relative_to(CODE)), file_stamp(path))
-            for path in sorted(CODE.rglob("*.py"))
-        ],
+        "code": _code_stamps(CODE),
         "packages": package_versions(),
         "config": config.to_yaml(),
     }
+
+
+@cache
+def _code_stamps(folder: Path) -> list[tuple[str, tuple[int, ...]]]:
+    # Cached, as a process makes what it makes by the code that it has imported.
+    return [
+        (str(path.relative_to(folder)), file_stamp(path))
+        for path in sorted(folder.rglob("*.py"))
+    ]
 
 
 def file_stamp(path: Path) -> tuple[int, ...]:
