@@ -1,6 +1,7 @@
 """The configs that teach: each does what it says, at once, and none of them holds a secret."""
 
 import re
+import shutil
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -243,6 +244,7 @@ def test_the_page_about_sweeps_shows_the_config_that_it_names(tmp_path: Path) ->
     assert set(re.findall(r"\b[0-9a-f]{12}\b", page)) <= points
     (picks,) = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)
     (tmp_path / "picks.csv").write_text(picks, encoding="utf-8")
+    shutil.copytree(ROOT / "data" / "pets", tmp_path / "pets")
     promoted = promote_picks(loaded, str(tmp_path / "picks.csv")).config
     assert (promoted.input.columns, list(promoted.input.row_key)) == (
         by_hand["input"]["columns"],

@@ -1,7 +1,8 @@
 """The command `init`: a config and a table to start from."""
 
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
+from shutil import copyfile, copytree
 from typing import Annotated
 
 import typer
@@ -10,7 +11,8 @@ from pixmill.cli.console import echo
 from pixmill.errors import UserError
 from pixmill.local_paths import given_path
 
-STARTER = ("pets.yaml", "pets.csv")
+STARTER = ("pets.yaml", "pets.csv", "pets")
+"""What is written: a config, its table, and the folder of the images that the table names."""
 
 
 def init(
@@ -23,11 +25,11 @@ def init(
         ),
     ],
 ) -> None:
-    """Write a small config and table to start from.
+    """Write a small config, table and images to start from.
 
     They run on the built-in simulator, for free.
     """
-    # Checked for both files first: half a project would be worse than none.
+    # Checked for all of them first: half a project would be worse than none.
     existing = [name for name in STARTER if (folder / name).exists()]
     if existing:
         raise UserError(
@@ -37,10 +39,13 @@ def init(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in STARTER:
-            (folder / name).write_bytes(
-                files("pixmill.cli.templates").joinpath(name).read_bytes()
-            )
+            source = files("pixmill.cli.templates").joinpath(name)
+            with as_file(source) as template:
+                if template.is_dir():
+                    copytree(template, folder / name, copy_function=copyfile)
+                else:
+                    copyfile(template, folder / name)
     except OSError as error:
         raise UserError(f"{folder} can't be written: {error.strerror}") from None
-    echo(f"wrote {' and '.join(str(folder / name) for name in STARTER)}")
+    echo(f"wrote {', '.join(str(folder / name) for name in STARTER)}")
     echo(f"next: cd {folder} && pixmill run {STARTER[0]}")
