@@ -20,6 +20,9 @@ from pixmill.simulator.field_checks import (
 MAX_SEED = 2**31 - 1
 CONTROLNET = "high_aes_scheduler_svr_controlnet_v2.0"
 
+NO_LIMIT = 1_000_000
+"""More than any request has: no limit is documented."""
+
 Work: TypeAlias = Literal["paint", "repaint", "enlarge"]
 """Make a picture of the prompt and the input images; repaint what a mask shows; enlarge."""
 
@@ -78,7 +81,7 @@ class SimulatedOperation(NamedTuple):
 
     images: InputRule | None = None
 
-    prompt_limit: int | None = 800
+    prompt_limit: int | None = NO_LIMIT
     """The most characters of a prompt; None where it takes none."""
 
     size: SizeRule | None = None
@@ -125,6 +128,7 @@ _ONE_IMAGE = InputRule(least=1, most=1)
 _JIMENG_3 = SimulatedOperation(
     actions=_ASYNC,
     fields={**_SEED, **_sides(1, 16384), "use_pre_llm": check_flag},
+    prompt_limit=800,
     size=SizeRule(area=(512 * 512, 2048 * 2048), ratio=_USUAL_RATIO),
 )
 
@@ -139,6 +143,7 @@ _JIMENG_4 = SimulatedOperation(
         "max_ratio": within(1 / 16, 16),
     },
     images=InputRule(0, 10, by_bytes=False, max_bytes=15_000_000),
+    prompt_limit=800,
     size=SizeRule(area=_AREA_4, ratio=(1 / 16, 16)),
     scale=_SCALE_TO_1,
     seed=None,
@@ -173,10 +178,8 @@ OPERATIONS: Mapping[str, SimulatedOperation] = {
             "sr_scale": within(1, 30),
             "sr_steps": within(1, 50, whole=True),
         },
-        images=InputRule(least=1, most=14),
+        images=InputRule(least=1, most=NO_LIMIT),
         scale=ScaleRule(1, 30, usual=3),
-        # Not documented for this key.
-        prompt_limit=1_000_000,
     ),
     "jimeng_t2i_v40": _JIMENG_4,
     "jimeng_seedream46_cvtob": _JIMENG_4._replace(
@@ -188,6 +191,7 @@ OPERATIONS: Mapping[str, SimulatedOperation] = {
     "jimeng_i2i_v30": SimulatedOperation(
         actions=_ASYNC,
         fields={**_SEED, **_sides(512, 2016)},
+        prompt_limit=800,
         scale=_SCALE_TO_1,
         images=_ONE_IMAGE,
         # Each side has its range: these only say that both or neither are sent.
@@ -196,7 +200,7 @@ OPERATIONS: Mapping[str, SimulatedOperation] = {
     "jimeng_image2image_dream_inpaint": SimulatedOperation(
         actions=_ASYNC,
         fields=_SEED,
-        images=InputRule(least=2, most=2),
+        images=InputRule(least=2, most=2, max_ratio=None),
         seed=101,
         work="repaint",
     ),

@@ -9,7 +9,7 @@ import requests
 from PIL import Image
 
 from pixmill.request.registry import OPERATIONS as REGISTERED
-from pixmill.simulator.operations import OPERATIONS
+from pixmill.simulator.operations import NO_LIMIT, OPERATIONS, InputRule
 from tests.pixmill.simulator.conftest import SUBMIT, Running, make_png
 
 URL = "https://images.example/in.jpg"
@@ -66,7 +66,26 @@ def inline(data: bytes) -> str:
 
 
 def test_every_registered_operation_is_simulated() -> None:
-    assert REGISTERED.keys() <= OPERATIONS.keys() == REQUESTS.keys()
+    assert REGISTERED.keys() == OPERATIONS.keys() == REQUESTS.keys()
+
+
+@pytest.mark.parametrize("req_key", REGISTERED)
+def test_client_and_provider_understand_an_operation_alike(req_key: str) -> None:
+    """Their tables were written separately, so that a mistake in one shows."""
+    registered, simulated = REGISTERED[req_key], OPERATIONS[req_key]
+    action = {"sync": "process", "async": "submit"}
+    assert {action[mode] for mode in registered.modes} == simulated.actions
+    rule = simulated.images or InputRule(least=0, most=0)
+    images = registered.images
+    assert (images.least, images.most or 0) == (rule.least, rule.most % NO_LIMIT)
+    if simulated.images:
+        assert ("bytes" in images.forms) == rule.by_bytes
+        assert (images.max_bytes, images.max_ratio) == (rule.max_bytes, rule.max_ratio)
+        assert (images.min_side or 1, images.max_side) == rule.sides
+    prompt = registered.prompt
+    assert (prompt.limit or NO_LIMIT if prompt else None) == simulated.prompt_limit
+    seed = registered.seed
+    assert (seed.default if seed else None) == simulated.seed
 
 
 @pytest.mark.parametrize("req_key", OPERATIONS)
