@@ -202,6 +202,19 @@ def fork_process(
         process.close()
 
 
+@contextmanager
+def fork_code(code: str, *arguments: str) -> Iterator[ForkedProcess]:
+    """Start a process that carries out `code` as `python -c` does; it is killed when the body ends."""
+    with fork_process("tests.fork_server:run_code", code, *arguments) as process:
+        yield process
+
+
+def run_code() -> None:
+    """Carry out the Python code in `sys.argv[1]`, with what follows as its arguments."""
+    code = sys.argv.pop(1)
+    exec(compile(code, "-c", "exec"), {"__name__": "__main__"})
+
+
 def serve(control: socket.socket) -> ForkRequest | None:
     """Fork for each order until the other side is gone. Returns twice: in a child its order, at the end None."""
     while True:

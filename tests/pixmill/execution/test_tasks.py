@@ -1,18 +1,13 @@
 """Asynchronous operations on the simulator: started once, whatever happens, and asked for until they have ended."""
 
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from pixmill.config.loading import load_config
 from pixmill.execution.prepare import prepare
 from tests.conftest import (
-    ROOT,
     Project,
     Simulated,
     pay_for_chunks,
@@ -20,6 +15,7 @@ from tests.conftest import (
     run_config,
     simulator,
 )
+from tests.fork_server import fork_code
 from tests.pixmill.run_checks import ledger
 from tests.real_command import wait_until
 
@@ -81,7 +77,7 @@ def test_a_table_of_prompts_becomes_images_by_submit_and_poll(
 def test_a_killed_run_is_resumed_without_a_second_submit(project: Project) -> None:
     with simulator(project.folder, "--latency", "1.5") as simulated:
         config = write_tasks(project, simulated, 6, limits={"concurrency": 6})
-        with _running(config) as process:
+        with fork_code(RUN, config) as process:
             wait_until(lambda: tasks_out(config) == 6, "tasks")
             process.kill()
             process.wait()
@@ -99,7 +95,7 @@ def test_tasks_that_were_left_out_are_asked_for_before_anything_is_submitted(
 ) -> None:
     with simulator(project.folder, "--latency", "0.8") as simulated:
         config = write_tasks(project, simulated, 8, limits={"concurrency": 2})
-        with _running(config) as process:
+        with fork_code(RUN, config) as process:
             wait_until(lambda: tasks_out(config) == 2, "tasks")
             process.kill()
             process.wait()
@@ -120,7 +116,7 @@ def test_tasks_that_were_left_out_are_asked_for_before_anything_is_submitted(
 def test_a_limit_on_a_run_does_not_count_tasks_that_are_out(project: Project) -> None:
     with simulator(project.folder, "--latency", "0.8") as simulated:
         config = write_tasks(project, simulated, 5, limits={"concurrency": 3})
-        with _running(config) as process:
+        with fork_code(RUN, config) as process:
             wait_until(lambda: tasks_out(config) == 3, "tasks")
             process.kill()
             process.wait()
@@ -204,18 +200,8 @@ def test_many_tasks_hold_no_threads(project: Project) -> None:
             jobs = list(run.plan.pending_jobs())
             payer = threading.Thread(target=run.process, args=(jobs,))
             payer.start()
-            wait_until(lambda: run.executor.progress().tasks > 50, "tasks")
+            # Not for all: on a slow machine the first end before the last are submitted.
+            wait_until(lambda: run.executor.progress().tasks > 60, "many tasks")
             assert threading.active_count() - before <= 40
             payer.join()
             assert run.finish().succeeded == 100
-
-
-@contextmanager
-def _running(config: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A run in a process of its own, which is killed when the body ends."""
-    process = subprocess.Popen([sys.executable, "-c", RUN, config], cwd=ROOT)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()

@@ -1,8 +1,6 @@
 """Shares of an account in the ledger: leases that are renewed, given back, and taken over from the dead."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +12,7 @@ from pixmill.ledger.dialects import clock
 from pixmill.limits.fair_share import Allotment
 from pixmill.limits.lease_table import LeaseRequest, share_out, shares
 from pixmill.tuning import LEASE_SECONDS
+from tests.fork_server import fork_code
 from tests.pixmill.limits.test_account_lease import report
 
 
@@ -47,18 +46,11 @@ def test_every_account_is_by_itself(ledger: Ledger) -> None:
 
 def test_a_dead_process_is_recognised_at_once(ledger: Ledger) -> None:
     """H3: it is gone from this host, whatever its lease says."""
-    child = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from pixmill.ledger.process_owner import this_owner; print(this_owner())",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    code = "from pixmill.ledger.process_owner import this_owner; print(this_owner())"
+    with fork_code(code) as child:
+        owner = child.communicate(60)[0].strip()
     ask(ledger, "a")
-    tell(ledger, "a", owner=child.stdout.strip())
+    tell(ledger, "a", owner=owner)
     assert ask(ledger, "b").slots == 10
 
 

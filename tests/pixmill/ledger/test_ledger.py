@@ -1,8 +1,6 @@
 """The ledger: what refuses a second payment, and what survives."""
 
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,7 @@ from sqlalchemy import text
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import Attempt, Claim, Ledger, Refused, State, open_ledger, queries
 from pixmill.ledger.schema import SCHEMA_VERSION
+from tests.fork_server import fork_code
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
 from tests.pixmill.ledger.conftest import IN_A_FILE
 
@@ -118,11 +117,11 @@ limits = RunLimits("run-2", "gateway", "main", "k", None, 3, 300)
 print(sum(isinstance(ledger.claim(f"k{{at}}", limits), Claim) for at in range(300)))
 ledger.close()
 """
-    other = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
-    )
-    ours = sum(isinstance(ledger.claim(f"k{at}", LIMITS), Claim) for at in range(300))
-    theirs = int(other.communicate(timeout=60)[0])
+    with fork_code(script) as other:
+        ours = sum(
+            isinstance(ledger.claim(f"k{at}", LIMITS), Claim) for at in range(300)
+        )
+        theirs = int(other.communicate(timeout=60)[0])
     assert ours + theirs == 300
 
 
@@ -137,8 +136,8 @@ ledger.claim("a", limits)
 ledger.claim("b", limits)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    killed = subprocess.run([sys.executable, "-c", script], check=False)
-    assert killed.returncode == -9
+    with fork_code(script) as killed:
+        assert killed.wait(60) == -9
     ledger.claim("ours", LIMITS)
     assert ledger.known(["a"], max_runs=3).states == [State.IN_DOUBT]
     assert ledger.begin_run("run-5", "pets") == 2

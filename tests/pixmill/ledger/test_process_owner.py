@@ -13,6 +13,7 @@ import pytest
 
 from pixmill.ledger.process_owner import is_dead, this_owner
 from tests.conftest import ROOT
+from tests.fork_server import fork_code
 
 HOUR = 3600 * 1_000_000
 PLACE = ("host", "machine", "namespace", "boot")
@@ -26,6 +27,9 @@ def lease(microseconds: int) -> int:
 def owner_of(script: str = "", *wrapped_in: str) -> str:
     """The owner text of a process that has ended by now."""
     code = f"from pixmill.ledger.process_owner import this_owner; print(this_owner()); {script}"
+    if not wrapped_in:
+        with fork_code(code) as ended:
+            return ended.communicate(60)[0].strip()
     command = [*wrapped_in, sys.executable, "-c", code]
     return subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=ROOT
@@ -41,14 +45,12 @@ def dead() -> str:
 @pytest.fixture
 def neighbour() -> Iterator[str]:
     """The owner text of a process of this machine that lives."""
-    code = "from pixmill.ledger.process_owner import this_owner; print(this_owner(), flush=True); input()"
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as process:
-        assert process.stdout
+    code = """import signal
+from pixmill.ledger.process_owner import this_owner
+print(this_owner(), flush=True)
+signal.pause()"""
+    with fork_code(code) as process:
         yield process.stdout.readline().strip()
-        process.communicate("\n")
 
 
 def moved(owner: str, part: str, value: str) -> str:

@@ -1,7 +1,5 @@
 """Tasks that work at the provider: paid for once, whoever asks what became of them."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -22,7 +20,7 @@ from pixmill.ledger import (
     payment_marks,
     queries,
 )
-from tests.conftest import ROOT
+from tests.fork_server import fork_code
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
 
 NEXT_RUN = LIMITS._replace(run_id="run-2")
@@ -94,8 +92,8 @@ def killed_after(ledger: Ledger, *statements: str) -> None:
             "os.kill(os.getpid(), signal.SIGKILL)",
         )
     )
-    done = subprocess.run([sys.executable, "-c", script], check=False, cwd=ROOT)
-    assert done.returncode == -9
+    with fork_code(script) as killed:
+        assert killed.wait(60) == -9
 
 
 CLAIM = 'ledger.claim("k", LIMITS)'

@@ -3,8 +3,6 @@
 import json
 import logging
 import random
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
@@ -16,7 +14,8 @@ from pixmill.execution.status import read_status
 from pixmill.limits.feedback import Feedback
 from pixmill.limits.history import GROWTH, IN_FLIGHT, RATE, LimitHistory, as_limit
 from pixmill.tuning import CHANGES_KEPT, FAULTS_TO_OPEN, NOTABLE_CHANGE
-from tests.conftest import ROOT, Project, run_config, simulator
+from tests.conftest import Project, run_config, simulator
+from tests.fork_server import fork_code
 from tests.pixmill.limits.test_limiter_in_virtual_time import Hidden, Still, World
 from tests.pixmill.run_checks import configure_run
 from tests.real_command import wait_until
@@ -175,14 +174,8 @@ def test_status_tells_the_changes_of_a_run_that_another_process_carries_out(
             runs = read_status(load_config(config)).runs
             return [line for run in runs if run.alive for line in run.describe_limits()]
 
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUN, config], cwd=ROOT, stderr=subprocess.DEVNULL
-        )
-        try:
+        with fork_code(RUN, config):
             wait_until(lambda: simulated.bill.calls >= 3, "3 calls")
             wait_until(lambda: bool(changes()), "a change of a limit")
             seen = changes()
-        finally:
-            process.kill()
-            process.wait()
     assert any("in flight 12 →" in line and "50430" in line for line in seen)

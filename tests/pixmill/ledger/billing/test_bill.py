@@ -1,7 +1,5 @@
 """The bill: exact money, honest ranges, and the days of the provider's time zone."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,7 +16,7 @@ from pixmill.ledger.billing.reconciliation import (
     days_of,
     read_export,
 )
-from tests.conftest import ROOT
+from tests.fork_server import fork_code
 from tests.pixmill.ledger.billing.billing import Books, books
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -162,8 +160,8 @@ ledger = open_ledger(Path({str(tmp_path / "ledger.db")!r}))
 ledger.claim("never answered", LIMITS, Decimal("0.5"))
 os._exit(9)
 """
-    died = subprocess.run([sys.executable, "-c", script], check=False, cwd=ROOT)
-    assert died.returncode == 9
+    with fork_code(script) as died:
+        assert died.wait(60) == 9
     with books(tmp_path, run="run-2") as book:
         (total,) = bill(book, "all").totals
     assert (total.unknown.calls, total.least, total.most) == (
