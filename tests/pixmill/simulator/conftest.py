@@ -133,7 +133,7 @@ Start = Callable[..., Running]
 
 
 @contextmanager
-def running(bill: Path, *, paints: bool = False, **settings: Any) -> Iterator[Running]:
+def running(bill: Path, *, paints: bool = True, **settings: Any) -> Iterator[Running]:
     options = {
         "paints": paints,
         "bearer_key": BEARER,
@@ -165,10 +165,10 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def painter_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The same, but its pictures show what was asked for, as those that people get do."""
-    bill = tmp_path_factory.mktemp("painter") / "bill.jsonl"
-    with running(bill, paints=True) as started:
+def quick_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The same, for tests that ask for many pictures and don't look at them."""
+    bill = tmp_path_factory.mktemp("quick") / "bill.jsonl"
+    with running(bill, paints=False) as started:
         yield started
 
 

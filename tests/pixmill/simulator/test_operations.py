@@ -199,13 +199,15 @@ def test_bytes_win_over_urls_where_the_documentation_says_so(
     ],
 )
 def test_a_group_has_as_many_images_as_the_prompt_says(
-    simulator: Running, prompt: str, inputs: int, count: int
+    quick_simulator: Running, prompt: str, inputs: int, count: int
 ) -> None:
     images = [URL] * inputs
-    answer = pictures(simulator, "jimeng_t2i_v40", prompt=prompt, image_urls=images)
+    answer = pictures(
+        quick_simulator, "jimeng_t2i_v40", prompt=prompt, image_urls=images
+    )
 
     assert len(answer) == len(set(answer)) == count
-    assert simulator.lines()[-1]["images"] == count
+    assert quick_simulator.lines()[-1]["images"] == count
 
 
 def test_force_single_makes_one_image_of_any_prompt(simulator: Running) -> None:
@@ -217,11 +219,11 @@ def test_force_single_makes_one_image_of_any_prompt(simulator: Running) -> None:
 
 
 def test_without_a_number_in_the_prompt_the_request_decides(
-    simulator: Running,
+    quick_simulator: Running,
 ) -> None:
     def count(prompt: str) -> int:
         req_key = "jimeng_seedream46_cvtob"
-        return len(pictures(simulator, req_key, prompt=prompt, image_urls=None))
+        return len(pictures(quick_simulator, req_key, prompt=prompt, image_urls=None))
 
     counts = [count(f"a cat {number}") for number in range(12)]
     again = count("a cat 0")

@@ -41,10 +41,8 @@ def steered(strength: float) -> list[dict[str, Any]]:
     return [{"type": "depth", "binary_data_index": 0, "strength": strength}]
 
 
-def test_a_picture_is_a_jpeg_of_512_by_512(
-    painter_simulator: Running, asked: Asked
-) -> None:
-    url = painter_simulator.call(asked()).json()["data"]["image_urls"][0]
+def test_a_picture_is_a_jpeg_of_512_by_512(simulator: Running, asked: Asked) -> None:
+    url = simulator.call(asked()).json()["data"]["image_urls"][0]
 
     response = requests.get(url, timeout=30)
 
@@ -122,9 +120,9 @@ def test_without_return_url_the_picture_comes_inline(
 
 
 def test_canny_returns_the_contour_map_as_a_second_image(
-    painter_simulator: Running, asked: Asked
+    simulator: Running, asked: Asked
 ) -> None:
-    urls = painter_simulator.call(
+    urls = simulator.call(
         asked(
             controlnet_args=[{"type": "canny", "binary_data_index": 0, "strength": 0.6}]
         )

@@ -42,11 +42,11 @@ def test_a_submit_is_answered_with_the_id_of_its_task(simulator: Running) -> Non
 
 
 def test_a_finished_task_has_its_picture_and_nothing_of_a_synchronous_answer(
-    painter_simulator: Running,
+    simulator: Running,
 ) -> None:
-    task_id = painter_simulator.submit(text_to_image())
+    task_id = simulator.submit(text_to_image())
 
-    data = painter_simulator.wait_for(REQ_KEY, task_id)
+    data = simulator.wait_for(REQ_KEY, task_id)
 
     assert data["binary_data_base64"] is None
     assert sorted(data) == ["binary_data_base64", "image_urls", "status"]
@@ -164,10 +164,10 @@ def test_a_key_is_refused_by_an_action_that_it_does_not_know(
     [(2560, 1440, (683, 384)), (1056, 1584, (418, 627)), (1328, 1328, (512, 512))],
 )
 def test_a_picture_has_the_ratio_that_was_asked_for(
-    painter_simulator: Running, width: int, height: int, size: tuple[int, int]
+    simulator: Running, width: int, height: int, size: tuple[int, int]
 ) -> None:
-    task_id = painter_simulator.submit(text_to_image(width=width, height=height))
-    (url,) = painter_simulator.wait_for(REQ_KEY, task_id)["image_urls"]
+    task_id = simulator.submit(text_to_image(width=width, height=height))
+    (url,) = simulator.wait_for(REQ_KEY, task_id)["image_urls"]
 
     picture = Image.open(io.BytesIO(requests.get(url, timeout=30).content))
     assert picture.size == size
