@@ -41,7 +41,7 @@ def redraw(recipe: Recipe, image: Image.Image, size: Size) -> Floats:
     light = light_of(picture)
     steps = np.linspace(0, 1, len(colors))
     tinted = np.array([np.interp(light, steps, channel) for channel in colors.T])
-    return mix(picture, tinted.astype(np.float32), 0.1 + 0.6 * recipe.guidance)
+    return mix(picture, tinted.astype(np.float32), 0.2 + 0.6 * recipe.guidance)
 
 
 def grade(recipe: Recipe, picture: Floats) -> Floats:
@@ -63,7 +63,7 @@ def add_style(recipe: Recipe, picture: Floats) -> Floats:
         case "poster":
             flat = to_picture(_smooth(picture))
             light = np.clip(light_of(flat), 0.02, 1)
-            picture = flat * np.ceil(light * 6) / 6 / light
+            picture = flat * (np.floor(light * 6) + 0.5) / 6 / light
         case "pixel":
             squares = (size[0] // 8, size[1] // 8)
             small = to_image(picture).resize(squares, Image.Resampling.BOX)
