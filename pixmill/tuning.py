@@ -375,7 +375,7 @@ the task has worked so far.
 More: the first tasks of a quick operation keep their slot for longer. Less: more polls in vain.
 """
 
-POLL_STEP = 1 / 30
+POLL_STEP = 1 / 50
 """share of the usual duration
 
 Between two polls of a task after the first, which comes after the usual duration, though never
@@ -383,17 +383,32 @@ more than `limits.poll_seconds`.
 More: ended tasks keep their slot for longer. Less: more polls find a task that still works.
 """
 
-EARLIER_POLL = 0.98
+SHARE_DONE = 0.25
+"""share of the tasks
+
+That are done when a task of their operation is polled for the first time. Polls are free as long as
+`limits.poll_qps` leaves room for them; where it does not, they come later by themselves.
+More: ended tasks keep their slot for longer. Less: more polls find a task that still works.
+"""
+
+EARLIER_POLL = 0.985
 """share of the duration
 
 What a duration counts as where the first poll found the task done: it may have been for long.
 More: the first poll stays late after operations became quicker. Less: it comes too early.
 """
 
+LATE_POLL = 0.05
+"""seconds
+
+A poll that went out so long after it was due says little of the duration: it had to wait for its turn.
+More: polls that wait make the next ones late, too. Less: on a busy machine few polls count.
+"""
+
 DURATIONS_KEPT = 20
 """tasks
 
-Whose median duration is the usual one of their `req_key`.
+Whose durations say when the next ones of their `req_key` are polled first.
 More: a change of pace is noticed late. Less: chance moves the first poll about.
 """
 

@@ -168,6 +168,8 @@ class Settlement:
             Verdict.THROTTLE_CONCURRENCY,
         )
         later = item._replace(
+            # Whatever task was out has ended: the next one needs a slot of its own.
+            job=item.job._replace(has_task=False),
             faults=item.faults + is_fault,
             throttled=item.throttled + is_throttled,
             queued_at=time.monotonic(),

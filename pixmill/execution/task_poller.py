@@ -17,7 +17,6 @@ A task that is left stays `submitted` in the ledger, so that the next run polls 
 
 import logging
 import random
-import statistics
 import threading
 import time
 from collections import deque
@@ -44,13 +43,18 @@ from pixmill.tuning import (
     DURATIONS_KEPT,
     EARLIER_POLL,
     FIRST_POLL_SECONDS,
+    LATE_POLL,
     NOT_FOUND_SECONDS,
     POLL_BACKOFF,
     POLL_STEP,
     POLL_THREADS,
+    SHARE_DONE,
 )
 
 log = logging.getLogger(__name__)
+
+_ROUNDING = 0.001
+"""Seconds by which a task may be polled early: a pause too short for the clock would repeat without end."""
 
 _NOT_FOUND = "task_not_found"
 """The code of a task that the provider does not know yet, or not any more."""
@@ -70,8 +74,12 @@ class RunningTask(NamedTuple):
     """How long the job waited before that."""
     began: float
     """The same moment by the monotonic clock; for a resumed task derived from the wall clock."""
+    due_at: float = 0.0
+    """When it is to be polled next, by the monotonic clock."""
+    asked_at: float = 0.0
+    """When its last poll was sent, by the monotonic clock."""
     running_at: float | None = None
-    """When the last poll found it running, by the monotonic clock."""
+    """When the last poll was sent that found it running, by the monotonic clock."""
     failures: int = 0
     """Polls in a row that brought no answer about it."""
 
@@ -106,19 +114,33 @@ class UsualDurations:
         self._seen: dict[str, deque[float]] = {}
 
     def of(self, req_key: str) -> float | None:
-        """Return the usual duration; `None` while none has been seen."""
+        """Return the age at which a first poll is due; `None` while no duration has been seen."""
         with self._lock:
             seen = self._seen.get(req_key)
-            return statistics.median(seen) if seen else None
+            return sorted(seen)[int(SHARE_DONE * len(seen))] if seen else None
 
     def add(self, task: RunningTask) -> None:
-        """Note that a poll has just found `task` done."""
-        duration = task.age * EARLIER_POLL
-        if task.running_at is not None:
-            # It ended between the last two polls.
-            seen_running = task.running_at - task.began
-            duration = (seen_running + task.age) / 2
+        """Note that the last poll found `task` done."""
+        # A resumed task, or one that could not be polled, may have been done for hours.
+        was_unseen = task.running_at is None and task.claim.task is not None
+        if was_unseen or task.failures:
+            return
         req_key = task.item.job.req_key
+        usual = self.of(req_key)
+        done = task.asked_at - task.began
+        worked = done if task.running_at is None else task.running_at - task.began
+        is_late = task.asked_at > task.due_at + LATE_POLL
+        is_between = worked < done and worked >= (usual or 0.0)
+        duration = done * EARLIER_POLL
+        if is_between and not is_late:
+            # It ended between the last two polls.
+            duration = (worked + done) / 2
+        elif is_between and usual:
+            # The last poll had to wait: it is taken to have ended before that was due.
+            duration = worked + usual * POLL_STEP / 2
+        elif is_late and usual:
+            # Nothing says when it ended: it counted as longer only because polls had to wait.
+            return
         with self._lock:
             seen = self._seen.setdefault(req_key, deque(maxlen=DURATIONS_KEPT))
             seen.append(duration)
@@ -189,9 +211,16 @@ class TaskPoller:
 
     def _work(self) -> None:
         while (task := self._queue.take()) is not None:
+            # The usual duration may have changed, or become known, since the task was queued.
+            left = self._seconds_left(task)
+            if left > _ROUNDING:
+                self._put(task, left)
+                continue
             answer = None
             try:
                 if not self._queue.is_closed:
+                    time.sleep(self._pace.reserve())
+                    task = task._replace(asked_at=time.monotonic())
                     answer = self._ask(task)
             except Exception as error:
                 self._settlement.note_bug(task.item, error)
@@ -201,9 +230,8 @@ class TaskPoller:
                 self._follow_up(task, answer)
 
     def _ask(self, task: RunningTask) -> Response:
-        """Poll a task once it is its turn, and return the answer."""
+        """Poll a task and return the answer."""
         job = task.item.job
-        time.sleep(self._pace.reserve())
         answer = self._client.poll(
             job.req_key, task.task_id, job.result_options or "{}"
         )
@@ -230,7 +258,7 @@ class TaskPoller:
         if answer.code in (SUCCESS, _NOT_FOUND):
             # The account works: other submits need not wait until the first task has ended.
             task.item.lane.limiter.confirm()
-            later = task._replace(running_at=time.monotonic(), failures=0)
+            later = task._replace(running_at=task.asked_at, failures=0)
         else:
             later = task._replace(failures=task.failures + 1)
             pause += POLL_BACKOFF.pause(later.failures, self._jitter)
@@ -240,6 +268,8 @@ class TaskPoller:
         """Settle the outcome of a task that has ended, and release its slot."""
         if answer.verdict is Verdict.SUCCEEDED:
             self._usual.add(task)
+        # Only the service itself ends a task, so that the account works.
+        task.item.lane.limiter.confirm()
         call = SentCall(task.seed, task.sent_at, task.queue_ms, task.age * 1000, answer)
         try:
             self._settlement.settle(task.item, task.claim, call)
@@ -264,14 +294,20 @@ class TaskPoller:
         task.item.lane.limiter.release(task.permit, Feedback.ENDED)
 
     def _put(self, task: RunningTask, pause: float) -> None:
-        if not self._queue.put_delayed(task, pause):
+        due = task._replace(due_at=time.monotonic() + pause)
+        if not self._queue.put_delayed(due, pause):
             self._leave_to_next_run(task)
 
     def _first_pause(self, task: RunningTask) -> float:
+        """Return the seconds until the first poll of a task."""
+        if self._usual.of(task.item.job.req_key) is None:
+            return max(0.0, FIRST_POLL_SECONDS - task.age)
+        return self._seconds_left(task)
+
+    def _seconds_left(self, task: RunningTask) -> float:
         """Return the seconds until a task usually ends, 0 for one that may have ended a while ago."""
-        usual = self._usual.of(task.item.job.req_key)
-        expected = FIRST_POLL_SECONDS if usual is None else usual
-        return max(0.0, min(expected, self._timeout) - task.age)
+        usual = self._usual.of(task.item.job.req_key) or 0.0
+        return max(0.0, min(usual, self._timeout) - task.age)
 
     def _step(self, task: RunningTask) -> float:
         """Return the seconds until the next poll of a task that was not done."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pixmill.config.model import Config
 from pixmill.execution.stop_signal import StopSignal
@@ -18,6 +18,7 @@ from tests.virtual.runs import Patience, Store, config_with
 from tests.virtual.service import FAULTS, Weather
 from tests.virtual.world import Process, World
 
+Telling = TypeVar("Telling", bound=Store)
 TIMEOUT = 30.0
 DAY = 86_400.0
 KEPT = Path(__file__).with_name("kept_seeds.txt")
@@ -73,14 +74,15 @@ def told(
     folder: Path,
     empty: Path,
     config: Config,
-    weather: Callable[[float], Weather],
+    weather: Callable[[float], Any],
     jobs: int,
-) -> Iterator[Store]:
+    kind: type[Telling] = Store,  # type: ignore[assignment]
+) -> Iterator[Telling]:
     """A store in a new world. When the body ends, bill and ledger have to agree (I3)."""
     world = World(seed)
     threads.acquire(world)
     path = Path(shutil.copy(empty, folder / f"{len(list(folder.iterdir()))}.db"))
-    store = Store(world, path, config, weather, jobs)
+    store = kind(world, path, config, weather, jobs)
     try:
         yield store
         store.balance()
@@ -99,23 +101,27 @@ def live_through(seed: object, folder: Path, empty: Path) -> Store:
 
         def operate() -> None:
             for _ in range(history.waves):
-                _wave(store.world, store)
+                wave(store.world, store)
             store.world.sleep(
                 3 * DAY
             )  # every lease has run out, whatever the clock of its owner said
             calm.append(True)
-            _finish(store.world, store)
+            finish(store.world, store)
 
         store.world.begin("operator", operate)
         store.world.run()
     return store
 
 
-def _wave(world: World, store: Store) -> None:
-    """A few processes at once: some die, freeze or are stopped, and each may be on another host with another clock."""
+def wave(world: World, store: Store, *, far_apart: bool = True) -> None:
+    """A few processes at once: some die, freeze or are stopped.
+
+    Those that are `far_apart` may be on another host with another clock.
+    """
     lot = world.random
     running: list[Process] = []
-    hosts = lot.choice((("here",), ("here", "there")))
+    hosts = lot.choice((("here",), ("here", "there"))) if far_apart else ("here",)
+    skews = (0.0, 0.0, 0.0, 3600.0, -3600.0, DAY, -DAY) if far_apart else (0.0,)
     for _ in range(lot.randint(1, 3)):
         mortal = lot.random() < 0.5
         signal = lot.uniform(0, 10) if lot.random() < 0.3 else None
@@ -126,14 +132,14 @@ def _wave(world: World, store: Store) -> None:
                     chunks=lot.randint(1, 3), patience=_until(signal, store)
                 ),  # type: ignore[misc]
                 host=lot.choice(hosts),
-                skew=lot.choice((0.0, 0.0, 0.0, 3600.0, -3600.0, DAY, -DAY)),
+                skew=lot.choice(skews),
                 dies_at=int(10 ** lot.uniform(0, 2.7)) if mortal else None,
             )
         )
         world.sleep(lot.uniform(0, lot.choice((0, 1, 5))))
     if lot.random() < 0.2:
         world.freeze(lot.choice(running), lot.choice((5.0, 60.0, 600.0)))
-    if lot.random() < 0.2:
+    if lot.random() < 0.2 and far_apart:
         world.wall_jump += lot.choice((3600.0, -3600.0, DAY, -DAY))
     for process in running:
         world.join(process)
@@ -147,7 +153,7 @@ def _until(seconds: float | None, store: Store) -> Patience | None:
     return None if seconds is None else wait_and_stop
 
 
-def _finish(world: World, store: Store) -> None:
+def finish(world: World, store: Store) -> None:
     """Run in good weather until nothing is left; the run after that must not pay."""
     config = store.config.model_copy(update={"budget": config_with().budget})
     for at in range(config.retry.max_runs + 3):

@@ -71,6 +71,10 @@ class WatchedLedger(Ledger):
         super().record(recorded)
         self.watch.acknowledged(recorded)
 
+    def record_task(self, job_key: str, task_id: str, *, lease_seconds: float) -> None:
+        super().record_task(job_key, task_id, lease_seconds=lease_seconds)
+        self.watch.submitted(job_key, task_id)
+
 
 class Store:
     """A ledger file, the provider's service and the jobs, with all that must hold between them."""
@@ -84,8 +88,8 @@ class Store:
         jobs: int,
     ) -> None:
         self.world, self.path, self.config = world, path, config
-        self.jobs = jobs_numbered(jobs)
-        self.service = Service(world, weather)
+        self.jobs = self._make_jobs(jobs)
+        self.service = self._make_service(weather)
         self.service.on_call = self._call_arrives
         self.images_failing = 0.1
         self.counts: dict[str, ChunkCounts] = {}
@@ -102,6 +106,16 @@ class Store:
         self._run_of: dict[Process, tuple[str, Config]] = {}
         self._look = sqlite3.connect(path, isolation_level=None)
         self._open: list[Ledger] = []
+
+    def _make_jobs(self, count: int) -> list[Job]:
+        return jobs_numbered(count)
+
+    def _make_service(self, weather: Callable[[float], Weather]) -> Service:
+        return Service(self.world, weather)
+
+    def _make_client(self) -> Any:
+        deadline = self.config.limits.timeout_seconds
+        return VirtualClient(self.world, self.service, deadline)
 
     # A run
 
@@ -165,12 +179,11 @@ class Store:
             stop,
         )
         downloads._store = downloads._fetcher  # type: ignore[assignment]
-        client = VirtualClient(world, self.service, config.limits.timeout_seconds)
         executor = ThreadExecutor(
             config,
             run_id,
             ledger=ledger,
-            client=client,  # type: ignore[arg-type]
+            client=self._make_client(),
             downloads=downloads,
             stop=stop,
             counts=RunCounters(config.budget, len(jobs)),
@@ -290,7 +303,7 @@ class Store:
 
     def answered(self, recorded: Attempt) -> None:
         """A call has ended: where nobody could take this process for dead, its claim is still its own."""
-        key, run_id = recorded.job_key, recorded.run_id
+        key = recorded.job_key
         _, owner, _, _ = self._rows(key)[key]
         if owner != this_owner() and all(
             process.host == "here" for process in self.world.processes
@@ -298,11 +311,16 @@ class Store:
             self.world.fail(
                 f"H3: a claim on {key[:8]} was taken away from a process that lives"
             )
+        # The run that asks: the one that submitted a task may have been another.
+        run_id, _ = self._run_of[self.world.here]
         self._faults[run_id, key] += recorded.verdict == "retry"
         if self._faults[run_id, key] > self.config.retry.max_attempts:
             self.world.fail(
                 f"I7: {self._faults[run_id, key]} faults for one job in {run_id}"
             )
+
+    def submitted(self, job_key: str, task_id: str) -> None:
+        """A task is on disk: from now on nobody may submit its job again before it has ended."""
 
     def acknowledged(self, recorded: Attempt) -> None:
         """An outcome is on disk: from now on a success has to stay."""
@@ -342,13 +360,14 @@ class Store:
 
     def _ended_in_time(self) -> None:
         """After a signal only calls in flight and their images are waited for."""
-        process, longest = (
-            self.world.here,
-            self.service.longest + 2 + SECONDS_FOR_IMAGES,
-        )
+        process = self.world.here
+        longest = self._longest_call() + 2 + SECONDS_FOR_IMAGES
         late = self.world.now - self._signals.get(process, self.world.now)
         if late > longest and not process.freezes:
             self.world.fail(f"A6: it took {late:.1f} s to end after a signal")
+
+    def _longest_call(self) -> float:
+        return self.service.longest
 
     def _nothing_left_in_flight(self, run_id: str) -> None:
         own = this_owner()
@@ -368,7 +387,7 @@ class Store:
         )
         known = {key: sums for key, *sums in self._look.execute(query)}
         rows = self._rows()
-        held = {key for key, (_, owner, _, _) in rows.items() if owner}
+        held = self._held(rows)
         if lost := self._urls.keys() - rows.keys():
             self.world.fail(f"I1: the ledger has lost {lost}")
         for job, key in self._keys.items():
@@ -386,6 +405,10 @@ class Store:
                 self.world.fail(
                     f"I3: {self.service.calls[job]} calls for job {job}, {calls} in the ledger"
                 )
+
+    def _held(self, rows: Rows) -> set[str]:
+        """The jobs with a call whose end is not on record."""
+        return {key for key, (_, owner, _, _) in rows.items() if owner}
 
     def states(self) -> Counter[str]:
         """How many jobs are in each state."""

@@ -44,7 +44,7 @@ FAULTS: Mapping[str, Fault] = {
     "redrawn": said(50511, charged=None),
     "output refused": said(50512, charged=None),
     "bad request": said(50215),
-    "failed": said(50200, charged=None),
+    "failed": said(50200),
     "risk service": said(50521, charged=None),
     "unknown code": said(59999, charged=None),
     # Never charged: by the contract the table decides, which sends it again.

@@ -140,6 +140,10 @@ class World:
             process.joiners.append(self._fiber)
             self.park()
 
+    def kill(self, process: Process) -> None:
+        """End `process` where it is, as `kill -9` does."""
+        self._is_gone(process, dead=True)
+
     def freeze(self, process: Process, seconds: float) -> None:
         """Suspend all threads of `process`, as a closed laptop does."""
         process.frozen_until, process.freezes = self.now + seconds, process.freezes + 1
