@@ -103,6 +103,9 @@ class CallSender:
                 self._give_back(item, permit, response)
         if refused:
             # After the slot is released: what stops the run looks at the calls in flight.
+            if refused.is_reserved:
+                self._settlement.wait_for_room(item)
+                return
             if refused.cap:
                 self._stop.stop(budget_reached(refused.cap, self._config.budget))
             self._settlement.end(item, outcome_of(refused.state))

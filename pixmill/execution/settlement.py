@@ -28,6 +28,10 @@ from pixmill.tuning import CALL_BACKOFF
 
 log = logging.getLogger(__name__)
 
+BUDGET_PAUSE_SECONDS = 0.5
+"""How long a job waits that does not fit into the budget beside calls in flight: some of them have
+ended by then."""
+
 
 class Settlement:
     """Settles the calls of one run in this process. Threads share it.
@@ -174,7 +178,14 @@ class Settlement:
             throttled=item.throttled + is_throttled,
             queued_at=time.monotonic(),
         )
-        if not item.lane.queue.put_delayed(later, self._pause(later, verdict)):
+        self._put_back(later, self._pause(later, verdict))
+
+    def wait_for_room(self, item: WorkItem) -> None:
+        """Try a job again later: calls in flight may leave room in the budget when they have ended."""
+        self._put_back(item, BUDGET_PAUSE_SECONDS)
+
+    def _put_back(self, item: WorkItem, pause: float) -> None:
+        if not item.lane.queue.put_delayed(item, pause):
             self.end(item, Outcome.SKIPPED)
         # The run may have stopped after it released what waited.
         elif self._stop.is_set:

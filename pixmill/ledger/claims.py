@@ -245,14 +245,29 @@ def _refuse(connection: Connection, entry: ClaimRequest, cap: str) -> Refused:
     asked = {"key": entry.job_key, **_rules(entry.limits)}
     found = connection.execute(_STATE, asked).first()
     if found is None:
-        return Refused(None, cap)
+        return _over_budget(connection, cap)
     state, may_pay_again = found
     # A failed job is planned only if its failure is retryable, so any failed job counts as claimable
     # here. Even if another run has just failed it for good, the cap is why this run ends.
     could_be_claimed = may_pay_again or state in (State.PENDING, State.FAILED)
     if cap and could_be_claimed:
-        return Refused(None, cap)
+        return _over_budget(connection, cap)
     return Refused(State(state))
+
+
+_RESERVED = (
+    select(jobs.c.job_key)
+    .where(jobs.c.owner == bindparam("own"), jobs.c.claim_amount.is_not(None))
+    .limit(1)
+)
+
+
+def _over_budget(connection: Connection, cap: str) -> Refused:
+    # A call counts once it is claimed; what it costs is known when it has ended.
+    if cap == "max_calls":
+        return Refused(None, cap)
+    held = connection.execute(_RESERVED, {"own": this_owner()}).first()
+    return Refused(None, cap, is_reserved=held is not None)
 
 
 def _claim_values(limits: RunLimits, now: int) -> dict[str, Any]:

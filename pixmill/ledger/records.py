@@ -81,10 +81,15 @@ class Claim(NamedTuple):
 
 class Refused(NamedTuple):
     """A claim that was not granted: `state` is where the key stands, `None` when the budget's `cap`
-    is reached."""
+    is reached.
+
+    With `is_reserved` calls of this process are in flight that may cost less than is reserved for
+    them: there may be room once they have ended.
+    """
 
     state: State | None
     cap: str = ""
+    is_reserved: bool = False
 
 
 class KnownStates(NamedTuple):
