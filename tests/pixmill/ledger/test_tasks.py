@@ -177,11 +177,11 @@ def test_a_task_counts_in_budgets_until_it_is_known_what_became_of_it(
     submit(ledger, capped)
     ledger.release_task("k")
     assert isinstance(ledger.claim("a", capped), Claim)
-    assert ledger.claim("b", capped) == Refused(None, "max_cost")
+    assert getattr(ledger.claim("b", capped), "cap", None) == "max_cost"
     claim = ledger.claim("k", NEXT_RUN)
     assert isinstance(claim, Claim)
     assert claim.task
-    assert ledger.claim("b", capped) == Refused(None, "max_cost")
+    assert getattr(ledger.claim("b", capped), "cap", None) == "max_cost"
     failed = ended(State.FAILED, run_id=claim.task.run_id, outcome_run="run-2")
     ledger.record(failed._replace(amount=None))
     assert isinstance(ledger.claim("b", capped), Claim)
