@@ -505,7 +505,8 @@ def test_all_images_of_a_job_are_in_its_card_and_in_its_dialog(
     boxes = [box.bounding_box() for box in report.page.locator("#job figure").all()]
     height = report.page.locator("#job .pictures").bounding_box()["height"]
     assert max(box["y"] + box["height"] for box in boxes) <= height + 60
-    assert len({round(box["x"]) for box in boxes}) == 3
+    # Columns are hundreds of pixels apart; within one, borders move a picture by one.
+    assert len({box["x"] // 100 for box in boxes}) == 3
     files = report.page.locator("#job dd a", has_text=".jpg")
     assert files.count() == 6
 
