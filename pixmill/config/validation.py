@@ -117,7 +117,8 @@ def _check_params(request: Request) -> Problems:
         yield ConfigProblem("request.params", f"can't be sent as JSON: {error}")
     if operation.parameters is None:
         log.warning(
-            "request.req_key %s is not one that pixmill knows: its params are not checked",
+            "request.req_key %s is not one that pixmill knows: its params are not checked, "
+            "and it is called synchronously unless request.mode is async",
             request.req_key,
         )
 

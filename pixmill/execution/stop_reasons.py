@@ -89,6 +89,13 @@ def outage(codes: Sequence[tuple[str, int]]) -> StopReason:
 
 def credentials_rejected(answer: Response) -> StopReason:
     """No job can succeed until somebody fixes what the provider named."""
+    if answer.code == "50204":
+        return StopReason(
+            StopCode.CREDENTIALS,
+            f"the provider does not take this req_key by this call (50204: {answer.message}); "
+            "check request.req_key, or set request.mode to the other way to call it, "
+            "then run the same command again",
+        )
     what = "key, entitlement and account"
     if answer.code == "InvalidTimestamp":
         # A signature is valid for some minutes around the time that it names.

@@ -4,29 +4,27 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from pixmill.config.model import Config, Input
+from pixmill.config.model import Config
 from pixmill.errors import TableError
 from pixmill.tables import InputTable, delimiter_hint
 
 
 def check_columns(
-    table: InputTable, config: Config, needed: Sequence[str], axes: Sequence[str]
+    table: InputTable,
+    config: Config,
+    needed: Sequence[str],
+    axes: Sequence[str],
 ) -> None:
     """Raise TableError where `table` lacks a column that is `needed`, or has one that can't be what it should be.
 
     `axes` are the paths of the sweep.
     """
-    _require_columns(table, needed, config)
-    _refuse_nested(table, config.input)
-    _refuse_shadows(table, axes)
-
-
-def _require_columns(table: InputTable, needed: Sequence[str], config: Config) -> None:
     missing = [name for name in dict.fromkeys(needed) if name not in table.schema.names]
     if missing:
         has = ", ".join(table.schema.names)
         wanted = ", ".join(repr(name) for name in missing)
         hint = "name the columns in input.columns, input.row_key, request.prompt and conditions"
+        # A table that was read with the wrong separator has one column, and lacks all others.
         if separator := delimiter_hint(table.schema):
             hint = f"{separator} Then set input.delimiter"
         raise TableError(
@@ -34,10 +32,8 @@ def _require_columns(table: InputTable, needed: Sequence[str], config: Config) -
             hint=hint,
         )
 
-
-def _refuse_nested(table: InputTable, source: Input) -> None:
-    what = "image file" if source.local_images else "image URL"
-    for name in source.image_columns:
+    what = "image file" if config.input.local_images else "image URL"
+    for name in config.input.image_columns:
         kind = table.schema.field(name).type
         if pa.types.is_nested(kind):
             raise TableError(
@@ -46,8 +42,6 @@ def _refuse_nested(table: InputTable, source: Input) -> None:
                 "[first, second]",
             )
 
-
-def _refuse_shadows(table: InputTable, axes: Sequence[str]) -> None:
     both = [path for path in axes if path in table.schema.names and path != "req_key"]
     if both:
         raise TableError(

@@ -38,7 +38,11 @@ class ComputedJobsFile:
         self._file = tempfile.TemporaryFile(prefix="pixmill-", buffering=0)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
 
-    def append(self, keys: NDArray[np.uint8], seeds: list[int]) -> None:
+    def append(
+        self,
+        keys: NDArray[np.uint8],
+        seeds: list[int],
+    ) -> None:
         """Add the jobs of the next batch: `keys` [position, byte] and a seed for each."""
         jobs = np.empty(len(seeds), _JOB)
         jobs["key"] = keys
@@ -48,7 +52,11 @@ class ComputedJobsFile:
         while data:
             data = data[self._file.write(data) :]
 
-    def read(self, start: int, count: int) -> ComputedJobs:
+    def read(
+        self,
+        start: int,
+        count: int,
+    ) -> ComputedJobs:
         """Return `count` jobs from position `start` on. Any number of threads may read at once."""
         data = os.pread(
             self._file.fileno(), count * _JOB.itemsize, start * _JOB.itemsize

@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 
 def mark_first_occurrences(
-    hashes: NDArray[np.uint64], valid: NDArray[np.bool_]
+    hashes: NDArray[np.uint64],
+    valid: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
     """Mark the first valid position of each hash."""
     # 64 bits of SHA-256: two of a billion keys have one hash with a probability of 3 %.

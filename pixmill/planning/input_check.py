@@ -6,7 +6,6 @@ input and output is complete. Image files of this machine need no look, but are 
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +81,10 @@ def _look_until_settled(
         # As many more as were bad so far: one at a time, many bad images would take as many passes over the table.
         reach = None if limit is None else limit + bad
         urls = _new_urls(plan, reach, seen)
-        tell = partial(_add_and_tell, on_progress, total)
+
+        def tell(now: InputCounts, before: InputCounts = total) -> None:
+            on_progress(before.plus(now))
+
         counts = images.check_all(urls, keep=keep, on_progress=tell)
         total = total.plus(counts)
         # Images that were bad before may be good by now, which changes the plan as well.
@@ -93,13 +95,11 @@ def _look_until_settled(
         plan = make_plan(plan.config, ledger, plan.selection)
 
 
-def _add_and_tell(
-    on_progress: Callable[[InputCounts], None], before: InputCounts, now: InputCounts
-) -> None:
-    on_progress(before.plus(now))
-
-
-def _new_urls(plan: Plan, limit: int | None, seen: set[int]) -> Iterator[str]:
+def _new_urls(
+    plan: Plan,
+    limit: int | None,
+    seen: set[int],
+) -> Iterator[str]:
     """Yield each URL that matters and is not in `seen`, and add it."""
     for jobs, row in _jobs_to_look_at(plan, limit):
         for url in (sources[row] for sources in jobs.images.sources):
@@ -110,7 +110,10 @@ def _new_urls(plan: Plan, limit: int | None, seen: set[int]) -> Iterator[str]:
                 yield url
 
 
-def _jobs_to_look_at(plan: Plan, limit: int | None) -> Iterator[tuple[JobBatch, int]]:
+def _jobs_to_look_at(
+    plan: Plan,
+    limit: int | None,
+) -> Iterator[tuple[JobBatch, int]]:
     """Yield the rows whose images matter: each batch with a position in it."""
     wanted = _rows_to_look_at(plan, limit)
     for jobs in plan.batches(wanted):
@@ -123,7 +126,10 @@ def _jobs_to_look_at(plan: Plan, limit: int | None) -> Iterator[tuple[JobBatch, 
                 yield jobs, row
 
 
-def _rows_to_look_at(plan: Plan, limit: int | None) -> NDArray[np.bool_]:
+def _rows_to_look_at(
+    plan: Plan,
+    limit: int | None,
+) -> NDArray[np.bool_]:
     """Mark the rows that would be paid for if their images are good; with `keep` also all that are paid for."""
     pending = np.asarray(
         plan.pending.reshape(-1, len(plan.expander.variants)).any(axis=1)
@@ -137,7 +143,10 @@ def _rows_to_look_at(plan: Plan, limit: int | None) -> NDArray[np.bool_]:
     return wanted
 
 
-def _count_rows(plan: Plan, limit: int) -> int:
+def _count_rows(
+    plan: Plan,
+    limit: int,
+) -> int:
     """Return how many rows there are up to the last one that `limit` lets through."""
     variants = len(plan.expander.variants)
     positions = np.flatnonzero(plan.pending)
@@ -148,7 +157,11 @@ def _count_rows(plan: Plan, limit: int) -> int:
     return int(positions[limit - 1]) // variants + 1
 
 
-def _keep_files(plan: Plan, ledger: Ledger, limit: int | None) -> None:
+def _keep_files(
+    plan: Plan,
+    ledger: Ledger,
+    limit: int | None,
+) -> None:
     store = open_store(plan.config)
     for jobs, row in _jobs_to_look_at(plan, limit):
         for file in jobs.images.files[row] if row not in jobs.problems else ():
@@ -162,7 +175,10 @@ def _keep_files(plan: Plan, ledger: Ledger, limit: int | None) -> None:
                     log.warning("row %d: %s is not kept: %s", number, file.path, error)
 
 
-def _keep_file(store: Store, file: LocalImage) -> InputImage:
+def _keep_file(
+    store: Store,
+    file: LocalImage,
+) -> InputImage:
     data = file.content()
     name = store_image(store, data)
     return InputImage(

@@ -143,7 +143,9 @@ def _problems_of_others(limits: Sequence[InputImages]) -> frozenset[str]:
 
 
 def damaged_files(
-    images: RowImages, columns: Sequence[str], rows: Iterable[int]
+    images: RowImages,
+    columns: Sequence[str],
+    rows: Iterable[int],
 ) -> dict[int, RowProblem]:
     """Return by row what is wrong with the content of local images, those of `columns`, in `rows` that are valid.
 
@@ -191,7 +193,10 @@ def _files(
 
 
 def _image(
-    folder: Path, name: str, column: str, limits: tuple[InputImages, ...]
+    folder: Path,
+    name: str,
+    column: str,
+    limits: tuple[InputImages, ...],
 ) -> LocalImage | RowProblem:
     """Return the image that a cell names, or what is wrong with it, whatever the cell holds."""
     if not name.strip():
@@ -219,7 +224,10 @@ def _image(
 
 @lru_cache(100_000)
 def _version(
-    path: Path, _modified: int, _size: int, limits: tuple[InputImages, ...]
+    path: Path,
+    _modified: int,
+    _size: int,
+    limits: tuple[InputImages, ...],
 ) -> tuple[str | None, str]:
     """What is wrong with a file and the hash of its content, read once for the several passes over a table."""
     found = (local_image_problem(path, of_operation) for of_operation in limits)

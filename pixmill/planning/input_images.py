@@ -122,7 +122,10 @@ class InputImages:
         self._fetcher.close()
 
     def _problems(
-        self, pool: ThreadPoolExecutor, turns: "_Turns", keep: bool
+        self,
+        pool: ThreadPoolExecutor,
+        turns: "_Turns",
+        keep: bool,
     ) -> Iterator[str | None]:
         """Yield the problem of each image as it is answered."""
         running: dict[Future[str | None], str] = {}
@@ -142,7 +145,10 @@ class InputImages:
                 yield future.result()
 
     def _to_ask(
-        self, urls: Iterable[str], keep: bool, counts: InputCounts
+        self,
+        urls: Iterable[str],
+        keep: bool,
+        counts: InputCounts,
     ) -> Iterator[str]:
         remaining = iter(urls)
         while batch := list(islice(remaining, WINDOW)):
@@ -153,7 +159,11 @@ class InputImages:
                 else:
                     yield url
 
-    def _holds(self, known: InputImage, keep: bool) -> bool:
+    def _holds(
+        self,
+        known: InputImage,
+        keep: bool,
+    ) -> bool:
         # An unreachable host may be back by the next run.
         if known.problem:
             return (
@@ -164,7 +174,11 @@ class InputImages:
             known.file_name is not None and self._store.exists(known.file_name)
         )
 
-    def _check(self, url: str, keep: bool) -> str | None:
+    def _check(
+        self,
+        url: str,
+        keep: bool,
+    ) -> str | None:
         """Ask for one image, write the answer down and return its problem."""
         image = self._answer(url, keep)
         # An abort says nothing about the host.
@@ -172,12 +186,18 @@ class InputImages:
             self._ledger.record_input(image)
         return image.problem
 
-    def _answer(self, url: str, keep: bool) -> InputImage:
+    def _answer(
+        self,
+        url: str,
+        keep: bool,
+    ) -> InputImage:
         try:
             data = self._fetch(url)
         except ImageError as error:
             problem = f"input_{error.problem}"
-            log.info("input image %s: %s (%s)", _without_query(url), problem, error)
+            # Without its query, which of a signed URL is the key to the image.
+            shown = f"{_host(url)}{_parts(url).path}"[:_SHOWN_CHARACTERS]
+            log.info("input image %s: %s (%s)", shown, problem, error)
             return InputImage(url, self._now(), problem, str(error))
         file_name = store_image(self._store, data) if keep else None
         return InputImage(
@@ -209,7 +229,10 @@ class InputImages:
         return data
 
 
-def store_image(store: Store, data: bytes) -> str:
+def store_image(
+    store: Store,
+    data: bytes,
+) -> str:
     """Keep an input image and return its file name. Raises PixmillError where that can't be done."""
     try:
         return store.save(data).file_name
@@ -258,8 +281,3 @@ def _parts(url: str | None) -> SplitResult:
 
 def _host(url: str | None) -> str:
     return _parts(url).hostname or "no host"
-
-
-def _without_query(url: str) -> str:
-    """Host and path for the log: the query of a signed URL is the key to the image."""
-    return f"{_host(url)}{_parts(url).path}"[:_SHOWN_CHARACTERS]

@@ -52,7 +52,11 @@ _NONE_BAD: Mapping[int, RowProblem] = {}
 class JobExpander:
     """Turns row batches of one table into job batches under one config."""
 
-    def __init__(self, config: Config, table: InputTable) -> None:
+    def __init__(
+        self,
+        config: Config,
+        table: InputTable,
+    ) -> None:
         self._config = config
         self._input = config.input
         self.sweep = make_points(config.sweep, config.request)
@@ -124,9 +128,15 @@ class JobExpander:
         # Nobody asked for the others.
         problems = {row: bad for row, bad in found.items() if selected[row]}
         requested[list(problems)] = False
+        # An invalid row of the table is one row of the dataset, at its first variant.
+        taken = requested.copy()
+        taken[list(problems), 0] = True
         if computed is None:
             seeds = self._seeds(images.images.identities, raw, given, count)
             computed = self._compute(images.images, filled.by_variant, seeds, shapes)
+        keys: list[str | None] = [*computed.keys]
+        for position in np.flatnonzero(~requested.ravel()).tolist():
+            keys[position] = None
         empty_places = self._prompts.template.empty_places(texts, count)
         notes = {"unread_cell": unread, "empty_place": empty_places, **images.notes}
         return JobBatch(
@@ -134,8 +144,8 @@ class JobExpander:
             variants=self.variants,
             problems=problems,
             selected=selected,
-            taken=_with_invalid_rows(requested, list(problems)),
-            keys=_keys_where_requested(requested.ravel(), computed.keys),
+            taken=taken.ravel(),
+            keys=keys,
             all_keys=computed.keys,
             prompts=[prompts[at] for at in self._point_of],
             seeds=computed.seeds,
@@ -228,7 +238,11 @@ class JobExpander:
         return drawn * points
 
     def _row_keys(
-        self, texts: Mapping[str, pa.Array], count: int, *, check: bool
+        self,
+        texts: Mapping[str, pa.Array],
+        count: int,
+        *,
+        check: bool,
     ) -> tuple[list[str], dict[int, RowProblem]]:
         problems: dict[int, RowProblem] = {}
         names = self._input.row_key
@@ -336,35 +350,18 @@ class JobExpander:
         return selected, requested
 
 
-def _with_invalid_rows(
-    requested: NDArray[np.bool_], invalid: list[int]
-) -> NDArray[np.bool_]:
-    """Mark by position what the dataset has a row for: an invalid row of the table is one, at its first variant."""
-    taken = requested.copy()
-    taken[invalid, 0] = True
-    return taken.ravel()
-
-
 def _count_in_rows_with_jobs(
-    notes: Mapping[str, NDArray[np.bool_]], requested: NDArray[np.bool_]
+    notes: Mapping[str, NDArray[np.bool_]],
+    requested: NDArray[np.bool_],
 ) -> dict[str, int]:
     """Count the rows that each note marks, but for those of which nothing is requested."""
     with_jobs = requested.any(axis=1)
     return {name: int(mask[with_jobs].sum()) for name, mask in notes.items()}
 
 
-def _keys_where_requested(
-    requested: NDArray[np.bool_], keys: Sequence[str]
-) -> list[str | None]:
-    """Return `keys`, `None` where they are not `requested`."""
-    kept: list[str | None] = [*keys]
-    for at in np.flatnonzero(~requested).tolist():
-        kept[at] = None
-    return kept
-
-
 def _at_row_numbers(
-    problems: Mapping[int, RowProblem], batch: RowBatch
+    problems: Mapping[int, RowProblem],
+    batch: RowBatch,
 ) -> dict[int, RowProblem]:
     """Return those of `problems`, by row number, that are of rows of `batch`, by position in it."""
     if not problems:

@@ -134,7 +134,10 @@ class Job(NamedTuple):
         return with_seed(self.beginning(), self.seed)
 
 
-def with_seed(beginning: bytes, seed: int | None) -> bytes:
+def with_seed(
+    beginning: bytes,
+    seed: int | None,
+) -> bytes:
     """Return the body that begins like a job's, with `seed` where there is one."""
     if seed is None:
         return beginning + b"}"
@@ -166,7 +169,8 @@ class RequestVariant(NamedTuple):
 
 
 def request_variants(
-    config: Config, points: Sequence[Point]
+    config: Config,
+    points: Sequence[Point],
 ) -> tuple[RequestVariant, ...]:
     """Return the requests that are made of every row, the replicates of a point one after the other."""
     variants = []

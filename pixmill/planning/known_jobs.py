@@ -20,7 +20,11 @@ class KnownJobs:
     A scan reads every job of the ledger, whoever asked for it; so it is for tables that ask for many of them.
     """
 
-    def __init__(self, ledger: Ledger, config: Config) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        config: Config,
+    ) -> None:
         self._ledger = ledger
         self._expected = 0.0
         self._max_runs = config.retry.max_runs
@@ -28,7 +32,11 @@ class KnownJobs:
         self._scan: Scan | None = None
         self._is_decided = False
 
-    def expect(self, table: InputTable, jobs: JobBatch) -> None:
+    def expect(
+        self,
+        table: InputTable,
+        jobs: JobBatch,
+    ) -> None:
         """Estimate from its first batch of `jobs`, and what its files and the rows take, how many `table` asks for."""
         # Of compressed files it is too few, so that some are searched where a scan would be quicker.
         if not self._expected:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pixmill.config.model import Config
 from pixmill.memory import give_back
-from pixmill.planning.computed_jobs import ComputedJobs, ComputedJobsFile
+from pixmill.planning.computed_jobs import ComputedJobsFile
 from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.jobs import Job, JobBatch, JobPrice
 from pixmill.planning.prices import PriceList
@@ -184,17 +184,15 @@ class Plan:
             start = batch.first_row - 1
             end = start + batch.rows.num_rows
             if only_rows is None or only_rows[start:end].any():
+                computed = None
+                if self.computed:
+                    variants = len(self.expander.variants)
+                    jobs = batch.rows.num_rows * variants
+                    known = self.computed.read(start * variants, jobs)
+                    computed = known._replace(are_valid=not self.invalid)
                 yield self.expander.expand(
-                    batch, self.conflicts, self.bad_images, self._read_computed(batch)
+                    batch, self.conflicts, self.bad_images, computed
                 )
-
-    def _read_computed(self, batch: RowBatch) -> ComputedJobs | None:
-        if not self.computed:
-            return None
-        variants = len(self.expander.variants)
-        first = (batch.first_row - 1) * variants
-        computed = self.computed.read(first, batch.rows.num_rows * variants)
-        return computed._replace(are_valid=not self.invalid)
 
     def pending_jobs(self, limit: int | None = None) -> Iterator[Job]:
         """Stream the jobs with a task that is out, then those to pay for, at most `limit` of these.
@@ -263,7 +261,10 @@ Batch = TypeVar("Batch")
 Found = TypeVar("Found")
 
 
-def row_batches(table: InputTable, expander: JobExpander) -> Iterator[RowBatch]:
+def row_batches(
+    table: InputTable,
+    expander: JobExpander,
+) -> Iterator[RowBatch]:
     """Stream the table in batches of about `BATCH_JOBS` jobs; the next is read in a thread beside."""
     size = max(1, BATCH_JOBS // len(expander.variants))
     batches = table.batches(size)
@@ -285,7 +286,9 @@ _BATCHES_BETWEEN = 16
 
 
 def prefetch(
-    batches: Iterable[Batch], look_up: Callable[[Batch], Found], ahead: int = 1
+    batches: Iterable[Batch],
+    look_up: Callable[[Batch], Found],
+    ahead: int = 1,
 ) -> Iterator[tuple[Batch, Found]]:
     """Yield each batch with what `look_up` finds for it, in a thread beside, while the next ones are prepared.
 

@@ -1,22 +1,23 @@
 """The pass over a table that makes its plan: expanded, looked up in the ledger and counted batch by batch."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
-from pixmill.ledger import KnownStates, Ledger, State, queries
-from pixmill.ledger.input_images import InputImage
+from pixmill.ledger import Ledger, State, queries
 from pixmill.planning.computed_jobs import ComputedJobsFile
 from pixmill.planning.duplicates import conflicting_row_keys, mark_first_occurrences
-from pixmill.planning.input_identity import bad_images, damaged_files
+from pixmill.planning.input_identity import damaged_files
 from pixmill.planning.job_expander import JobExpander
-from pixmill.planning.jobs import JobBatch, JobPrice, RowImages
+from pixmill.planning.jobs import JobBatch, JobPrice
 from pixmill.planning.known_jobs import KnownJobs
+from pixmill.planning.ledger_lookup import BatchLookup, BatchSummary, LedgerLookup
 from pixmill.planning.packed_keys import key_prefixes, pack_keys, unpack_keys
 from pixmill.planning.plan import (
     REPORTED,
@@ -29,7 +30,6 @@ from pixmill.planning.plan import (
 )
 from pixmill.planning.prices import PriceList
 from pixmill.planning.row_checks import InvalidRow, RowProblem, problem
-from pixmill.request.operations.operation import InputImages
 from pixmill.tables import InputTable, open_table
 
 EXAMPLES = 3
@@ -58,65 +58,6 @@ _PLANNED: Mapping[str | None, int] = {
 """What a state of the ledger is planned as. Plain numbers, which numpy takes in a third of the time."""
 
 
-class BatchSummary(NamedTuple):
-    """What is left of a batch until it is looked up: a few bytes a job."""
-
-    first_row: int
-    keys: NDArray[np.uint8]
-    """[position, byte]: zeros where no job is."""
-    taken: NDArray[np.bool_]
-    """[row, variant]: as in `JobBatch`."""
-    invalid: list[int]
-    """The rows with problems."""
-    images: RowImages | None
-    """Where they are looked at."""
-
-
-class BatchLookup(NamedTuple):
-    """What is known of a batch: its job keys and those asked for again by position, bad input images by row."""
-
-    known: KnownStates | None
-    bad_images: Mapping[int, RowProblem]
-    asked: Mapping[int, int]
-
-
-class LedgerLookup:
-    """Asks the ledger what it knows of a batch."""
-
-    def __init__(
-        self,
-        known_jobs: KnownJobs | None,
-        image_columns: Sequence[str],
-        image_limits: Sequence[InputImages],
-        bad_inputs: Callable[[Sequence[str]], Mapping[str, InputImage]] | None,
-        selection: Selection | None,
-    ) -> None:
-        self._known_jobs = known_jobs
-        self._image_columns = image_columns
-        self._image_limits = image_limits
-        self._bad_inputs = bad_inputs
-        self._selection = selection
-
-    def look_up(self, batch: BatchSummary) -> BatchLookup:
-        """Return what is known of `batch`. Raises LedgerError."""
-        # Each is asked only where an answer can matter: most configs ask the first question only.
-        known = None
-        bad: Mapping[int, RowProblem] = {}
-        asked: Mapping[int, int] = {}
-        if self._known_jobs:
-            known = self._known_jobs.known(batch.keys)
-            if self._selection:
-                asked = self._selection(unpack_keys(batch.keys))
-        if batch.images and self._bad_inputs:
-            bad = bad_images(
-                batch.images,
-                self._image_columns,
-                self._bad_inputs,
-                self._image_limits,
-            )
-        return BatchLookup(known, bad, asked)
-
-
 class PlanBuilder:
     """Gathers what a pass over the table finds, and concludes the plan from it.
 
@@ -125,7 +66,10 @@ class PlanBuilder:
     """
 
     def __init__(
-        self, config: Config, table: InputTable, expander: JobExpander
+        self,
+        config: Config,
+        table: InputTable,
+        expander: JobExpander,
     ) -> None:
         self._config = config
         self._table = table
@@ -151,16 +95,11 @@ class PlanBuilder:
         # By row number and by position: few.
         self._bad_images: dict[int, RowProblem] = {}
         self._asked: dict[int, tuple[str, int]] = {}
-        self._computed = self._make_file()
-
-    def _make_file(self) -> ComputedJobsFile | None:
+        self._computed: ComputedJobsFile | None = None
         # Files of this machine may change between two passes, and what they hold is in the keys.
-        if self._config.input.local_images:
-            return None
-        try:
-            return ComputedJobsFile()
-        except OSError:
-            return None
+        if not config.input.local_images:
+            with suppress(OSError):
+                self._computed = ComputedJobsFile()
 
     def add(self, jobs: JobBatch) -> BatchSummary:
         """Count a batch, keep its hashes, and return what is left to be looked up."""
@@ -170,7 +109,12 @@ class PlanBuilder:
         for row, bad in sorted(jobs.problems.items()):
             self._note(bad, jobs.rows.first_row + row)
         keys = pack_keys(jobs.all_keys)
-        self._keep_computed(keys, jobs.seeds)
+        if self._computed:
+            try:
+                self._computed.append(keys, jobs.seeds)
+            except OSError:
+                # A full disk costs time, as keys are computed again, and no plan.
+                self._computed = None
         if not self._prices.is_uniform:
             self._price_numbers.append(self._prices.numbers(jobs))
         hashes = key_prefixes(keys)
@@ -194,15 +138,11 @@ class PlanBuilder:
             images=jobs.images if source.looks_at_images else None,
         )
 
-    def _keep_computed(self, keys: NDArray[np.uint8], seeds: list[int]) -> None:
-        if self._computed:
-            try:
-                self._computed.append(keys, seeds)
-            except OSError:
-                # A full disk costs time, as keys are computed again, and no plan.
-                self._computed = None
-
-    def settle(self, batch: BatchSummary, found: BatchLookup) -> None:
+    def settle(
+        self,
+        batch: BatchSummary,
+        found: BatchLookup,
+    ) -> None:
         """Decide what each job of a batch is planned as. Of the rules that hold for it, the last one counts."""
         state = self._known_states(batch, found)
         submitted = self._submitted_before(batch, found)
@@ -214,7 +154,9 @@ class PlanBuilder:
         self._states.append(state)
 
     def _known_states(
-        self, batch: BatchSummary, found: BatchLookup
+        self,
+        batch: BatchSummary,
+        found: BatchLookup,
     ) -> NDArray[np.int8]:
         """Return what the ledger says of each job [row, variant], and keep what it says of their images."""
         state = np.full(batch.taken.shape, PlannedState.PENDING, np.int8)
@@ -230,7 +172,9 @@ class PlanBuilder:
         return state
 
     def _submitted_before(
-        self, batch: BatchSummary, found: BatchLookup
+        self,
+        batch: BatchSummary,
+        found: BatchLookup,
     ) -> NDArray[np.bool_]:
         """Mark [row, variant] what is paid for already, with a task that has to be asked for."""
         if not found.known:
@@ -240,7 +184,11 @@ class PlanBuilder:
         self._submitted.append(start + np.flatnonzero(submitted))
         return submitted.reshape(batch.taken.shape)
 
-    def _paid_again(self, batch: BatchSummary, found: BatchLookup) -> NDArray[np.bool_]:
+    def _paid_again(
+        self,
+        batch: BatchSummary,
+        found: BatchLookup,
+    ) -> NDArray[np.bool_]:
         """Mark [row, variant] what is paid for although it has an outcome."""
         again = np.zeros(batch.taken.shape, np.bool_)
         if found.known:
@@ -260,7 +208,10 @@ class PlanBuilder:
         return again
 
     def _rows_with_bad_images(
-        self, batch: BatchSummary, found: BatchLookup, would_pay: NDArray[np.bool_]
+        self,
+        batch: BatchSummary,
+        found: BatchLookup,
+        would_pay: NDArray[np.bool_],
     ) -> NDArray[np.bool_]:
         """Mark the rows of which any job `would_pay` [row, variant] and whose input images are bad.
 
@@ -280,7 +231,7 @@ class PlanBuilder:
             self._note(bad[row], batch.first_row + row)
         return marked
 
-    def build(self, mean_latency_ms: float | None) -> Plan:
+    def build(self, call_seconds: float) -> Plan:
         """Return the plan, once every batch is settled: what is left are the rules about the table as a whole."""
         state = _join(
             self._states, np.zeros((0, len(self._expander.variants)), np.int8)
@@ -317,11 +268,13 @@ class PlanBuilder:
             asked=tuple(asked for at, asked in self._asked.items() if pending[at]),
             submitted=submitted,
             to_pay_at=self._count_prices(pending, submitted),
-            call_seconds=self._seconds_per_call(mean_latency_ms),
+            call_seconds=call_seconds,
         )
 
     def _count_prices(
-        self, pending: NDArray[np.bool_], submitted: NDArray[np.intp]
+        self,
+        pending: NDArray[np.bool_],
+        submitted: NDArray[np.intp],
     ) -> tuple[tuple[JobPrice | None, int], ...]:
         """Return how many of the jobs to pay for have which price."""
         to_pay = pending.copy()
@@ -335,7 +288,9 @@ class PlanBuilder:
         return tuple((price, jobs) for price, jobs in met if jobs)
 
     def _find_conflicts(
-        self, state: NDArray[np.int8], key_hashes: NDArray[np.uint64]
+        self,
+        state: NDArray[np.int8],
+        key_hashes: NDArray[np.uint64],
     ) -> tuple[frozenset[int], NDArray[np.bool_]]:
         """Return the hashes of row keys that rows with different requests share, and mark those rows."""
         requests = key_hashes  # of one variant, the job is all that a row asks for
@@ -351,12 +306,11 @@ class PlanBuilder:
         marked[rows] = True
         return conflicts, marked
 
-    def _seconds_per_call(self, mean_latency_ms: float | None) -> float:
-        if mean_latency_ms:
-            return mean_latency_ms / 1000
-        return SIMULATED_SECONDS if self._config.simulated else TYPICAL_SECONDS
-
-    def _note(self, bad: RowProblem, row_number: int) -> None:
+    def _note(
+        self,
+        bad: RowProblem,
+        row_number: int,
+    ) -> None:
         """Count an invalid row; the first few of each reason are kept as examples."""
         self._reasons[bad.reason] += 1
         shown = self._examples.setdefault(bad.reason, [])
@@ -365,7 +319,9 @@ class PlanBuilder:
 
 
 def make_plan(
-    config: Config, ledger: Ledger | None, selection: Selection | None = None
+    config: Config,
+    ledger: Ledger | None,
+    selection: Selection | None = None,
 ) -> Plan:
     """Read the whole table, look its jobs up in the ledger (`None`: there is none yet) and return the plan.
 
@@ -395,8 +351,11 @@ def make_plan(
     for batch, found in prefetch(summaries, lookup.look_up, ahead):
         builder.settle(batch, found)
     del lookup, known_jobs, summaries  # they hold a scan of the ledger
-    plan = builder.build(known.read(queries.mean_latency_ms) if known else None)
-    return replace(plan, selection=selection)
+    call_seconds = SIMULATED_SECONDS if config.simulated else TYPICAL_SECONDS
+    mean_latency_ms = known.read(queries.mean_latency_ms) if known else None
+    if mean_latency_ms:
+        call_seconds = mean_latency_ms / 1000
+    return replace(builder.build(call_seconds), selection=selection)
 
 
 def _summarise(
@@ -411,17 +370,26 @@ def _summarise(
         yield builder.add(jobs)
 
 
-def _make_invalid(state: NDArray[np.int8], rows: NDArray[np.bool_]) -> None:
+def _make_invalid(
+    state: NDArray[np.int8],
+    rows: NDArray[np.bool_],
+) -> None:
     """Plan the marked `rows` of `state` [row, variant] as invalid: the first variant has the entry of the row."""
     state[rows] = PlannedState.LEFT_OUT
     state[rows, 0] = PlannedState.INVALID
 
 
-def _count(masks: list[NDArray[np.bool_]], wanted: NDArray[np.bool_]) -> int:
+def _count(
+    masks: list[NDArray[np.bool_]],
+    wanted: NDArray[np.bool_],
+) -> int:
     return int((np.concatenate(masks) & wanted).sum()) if masks else 0
 
 
-def _join(parts: list[NDArray[Any]], empty: NDArray[Any]) -> NDArray[Any]:
+def _join(
+    parts: list[NDArray[Any]],
+    empty: NDArray[Any],
+) -> NDArray[Any]:
     """Return `parts` as one array, and empty the list: both at once would be twice as much."""
     joined = np.concatenate(parts) if parts else empty
     parts.clear()

@@ -26,7 +26,11 @@ class _Rule(NamedTuple):
     price: Decimal
     is_per_image: bool
 
-    def applies(self, req_key: str, params: Mapping[str, Any]) -> bool:
+    def applies(
+        self,
+        req_key: str,
+        params: Mapping[str, Any],
+    ) -> bool:
         if self.req_key not in (None, req_key):
             return False
         if self.where is None:
@@ -63,7 +67,11 @@ class PriceList:
         """Whether all jobs have one price, or none."""
         return not self._rules
 
-    def price_of(self, jobs: JobBatch, position: int) -> JobPrice | None:
+    def price_of(
+        self,
+        jobs: JobBatch,
+        position: int,
+    ) -> JobPrice | None:
         """Return what the job at `position` of a batch costs; `None` where no price is known."""
         if self.is_uniform:
             return self._fallback
@@ -79,7 +87,11 @@ class PriceList:
         ]
         return np.array(columns, np.uint16).T.ravel()
 
-    def _number(self, req_key: str, params: str) -> int:
+    def _number(
+        self,
+        req_key: str,
+        params: str,
+    ) -> int:
         number = self._known.get((req_key, params))
         if number is None:
             price = self._find(req_key, json.loads(params))
@@ -88,7 +100,11 @@ class PriceList:
             number = self._known[req_key, params] = self.kinds.index(price)
         return number
 
-    def _find(self, req_key: str, params: Mapping[str, Any]) -> JobPrice | None:
+    def _find(
+        self,
+        req_key: str,
+        params: Mapping[str, Any],
+    ) -> JobPrice | None:
         for rule in self._rules:
             if rule.applies(req_key, params):
                 if not rule.is_per_image:
@@ -99,7 +115,10 @@ class PriceList:
         return self._fallback
 
 
-def _value_at(params: Mapping[str, Any], path: str) -> Any:
+def _value_at(
+    params: Mapping[str, Any],
+    path: str,
+) -> Any:
     """Return the parameter at a dotted path, None where the request has none."""
     value: Any = params
     for part in path.split("."):

@@ -51,7 +51,11 @@ class Promotion(NamedTuple):
         )
 
 
-def promote_point(config: Config, point_id: str, name: str | None = None) -> Promotion:
+def promote_point(
+    config: Config,
+    point_id: str,
+    name: str | None = None,
+) -> Promotion:
     """Return `config` with the parameters of one point; it is called `<name>-<point id>` unless it gets a `name`.
 
     Under seed policy `per_job` the point stays a sweep of one: a seed depends on its id. Raises UserError where there
@@ -72,7 +76,11 @@ def promote_point(config: Config, point_id: str, name: str | None = None) -> Pro
     )
 
 
-def promote_picks(config: Config, path: str, name: str | None = None) -> Promotion:
+def promote_picks(
+    config: Config,
+    path: str,
+    name: str | None = None,
+) -> Promotion:
     """Return `config` for the rows of a table of picks, each with the parameters that it was picked with.
 
     The table is as the report writes it: `row_key`, `point_id`, a column per axis, and the columns that the request
@@ -98,6 +106,11 @@ def promote_picks(config: Config, path: str, name: str | None = None) -> Promoti
     _refuse_untyped(table, path, fields, request)
     source = _picks_input(config.input, path, fields, _row_key(table, rows), dialect)
     named = name or _add_suffix(config.name, "picks")
+    notes = list(_replicates_note(config))
+    if config.input.local_images:
+        notes.append(
+            "input images are files beside the table: put the picks into its folder"
+        )
     return Promotion(
         config.model_copy(
             update={
@@ -108,15 +121,21 @@ def promote_picks(config: Config, path: str, name: str | None = None) -> Promoti
             }
         ),
         "Picks of a sweep: each row with its own parameters",
-        tuple(_picks_notes(config)),
+        tuple(notes),
     )
 
 
-def _add_suffix(name: str, suffix: str) -> str:
+def _add_suffix(
+    name: str,
+    suffix: str,
+) -> str:
     return f"{name[: NAME_CHARACTERS - 1 - len(suffix)]}-{suffix}"
 
 
-def _find_point(sweep: SweepPoints, point_id: str) -> Point:
+def _find_point(
+    sweep: SweepPoints,
+    point_id: str,
+) -> Point:
     found = next((point for point in sweep.points if point.id == point_id), None)
     if found:
         return found
@@ -138,18 +157,13 @@ def _find_point(sweep: SweepPoints, point_id: str) -> Point:
 
 def _describe(point: Point) -> str:
     """The point's labels in one line."""
-    shown = ", ".join(
-        f"{path} {_one_line(label)}" for path, label in point.labels.items()
-    )
-    return shown or "the config's own parameters"
-
-
-def _one_line(label: str) -> str:
-    """Return the beginning of a label, on one line as a comment in YAML needs it."""
-    return "".join(
-        character if character.isprintable() else " "
-        for character in label[:SHOWN_CHARACTERS]
-    )
+    parts = []
+    for path, label in point.labels.items():
+        # A comment in YAML is one line, and a label may be anything.
+        beginning = label[:SHOWN_CHARACTERS]
+        printable = (of if of.isprintable() else " " for of in beginning)
+        parts.append(f"{path} {''.join(printable)}")
+    return ", ".join(parts) or "the config's own parameters"
 
 
 def _item(point: Point) -> dict[str, Any]:
@@ -162,7 +176,11 @@ def _item(point: Point) -> dict[str, Any]:
     }
 
 
-def _request(config: Config, sweep: SweepPoints, point: Point) -> Request:
+def _request(
+    config: Config,
+    sweep: SweepPoints,
+    point: Point,
+) -> Request:
     request = sweep.request_at(point, config.request)
     changed: dict[str, Any] = {"params": canonical_value(request.params)}
     if request.prompt is not None:
@@ -170,7 +188,10 @@ def _request(config: Config, sweep: SweepPoints, point: Point) -> Request:
     return request.model_copy(update=changed)
 
 
-def _fill_variables(template: str, texts: Mapping[str, str]) -> str:
+def _fill_variables(
+    template: str,
+    texts: Mapping[str, str],
+) -> str:
     """Return the template with `texts` instead of their variables, so that only columns are left to fill in."""
     parts = []
     for literal, name in parse_template(template, None, texts).pieces:
@@ -186,7 +207,11 @@ def _escape_braces(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _point_notes(config: Config, sweep: SweepPoints, point: Point) -> Iterator[str]:
+def _point_notes(
+    config: Config,
+    sweep: SweepPoints,
+    point: Point,
+) -> Iterator[str]:
     if config.seed.policy == "per_job" and point.id != BASE:
         yield (
             "the point stays a sweep of one: under seed.policy: per_job "
@@ -210,13 +235,11 @@ def _replicates_note(config: Config) -> Iterator[str]:
         )
 
 
-def _picks_notes(config: Config) -> Iterator[str]:
-    yield from _replicates_note(config)
-    if config.input.local_images:
-        yield "input images are files beside the table: put the picks into its folder"
-
-
-def _require_columns(table: InputTable, path: str, names: Sequence[str]) -> None:
+def _require_columns(
+    table: InputTable,
+    path: str,
+    names: Sequence[str],
+) -> None:
     missing = [repr(name) for name in names if name not in table.schema.names]
     if missing:
         raise UserError(
@@ -225,7 +248,10 @@ def _require_columns(table: InputTable, path: str, names: Sequence[str]) -> None
         )
 
 
-def _cells(table: InputTable, names: Sequence[str]) -> Iterator[tuple[str | None, ...]]:
+def _cells(
+    table: InputTable,
+    names: Sequence[str],
+) -> Iterator[tuple[str | None, ...]]:
     for batch in table.batches():
         yield from zip(
             *(as_text(batch.rows[name]).to_pylist() for name in names), strict=True
@@ -233,7 +259,9 @@ def _cells(table: InputTable, names: Sequence[str]) -> Iterator[tuple[str | None
 
 
 def _req_key_of_picks(
-    table: InputTable, path: str, sweep: SweepPoints
+    table: InputTable,
+    path: str,
+    sweep: SweepPoints,
 ) -> dict[str, str]:
     if not any(axis.kind == "req_key" for axis in sweep.axes):
         return {}
@@ -248,7 +276,10 @@ def _req_key_of_picks(
 
 
 def _refuse_untyped(
-    table: InputTable, path: str, fields: Sequence[Axis], request: Request
+    table: InputTable,
+    path: str,
+    fields: Sequence[Axis],
+    request: Request,
 ) -> None:
     """A known operation types the texts of a CSV; to an unknown one they would go as texts, and be paid again."""
     import pyarrow as pa
@@ -271,7 +302,10 @@ def _refuse_untyped(
         )
 
 
-def _row_key(table: InputTable, rows: tuple[str, ...]) -> tuple[str, ...]:
+def _row_key(
+    table: InputTable,
+    rows: tuple[str, ...],
+) -> tuple[str, ...]:
     """Return the columns that identify picks: those of `rows`, and the point where one row was picked at several."""
     picks = set(_cells(table, [*rows, "point_id"]))
     picked_rows = {pick[:-1] for pick in picks}

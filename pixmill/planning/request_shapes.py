@@ -30,18 +30,27 @@ _REMEMBERED = 65_536
 class RowShapes:
     """Makes shapes for one config: one a point, and one for each set of values that rows map to request fields."""
 
-    def __init__(self, config: Config, sweep: SweepPoints) -> None:
+    def __init__(
+        self,
+        config: Config,
+        sweep: SweepPoints,
+    ) -> None:
         self._input = config.input
-        inline = config.output.images == "inline"
-        self._requests = [
-            _resolve(sweep.request_at(point, config.request), inline=inline)
-            for point in sweep.points
-        ]
+        self._requests: list[Request] = []
+        for point in sweep.points:
+            request = sweep.request_at(point, config.request)
+            params = resolve_parameters(requested_operation(request), request.params)
+            if config.output.images == "inline":
+                # The answer is to hold its images.
+                params["return_url"] = False
+            self._requests.append(request.model_copy(update={"params": params}))
         self._plain = [request_shape(of) for of in self._requests]
         self._shape_at = lru_cache(_REMEMBERED)(self._make_shape)
 
     def of(
-        self, batch: RowBatch, texts: Mapping[str, pa.Array]
+        self,
+        batch: RowBatch,
+        texts: Mapping[str, pa.Array],
     ) -> tuple[list[list[RequestShape]], dict[int, RowProblem]]:
         """Return for every point the shape of each row, and the problems of rows whose values do not fit.
 
@@ -68,7 +77,9 @@ class RowShapes:
         return shapes, problems
 
     def _make_shape(
-        self, point: int, values: tuple[Any, ...]
+        self,
+        point: int,
+        values: tuple[Any, ...],
     ) -> RequestShape | RowProblem:
         request = self._requests[point]
         params: Mapping[str, Any] = request.params
@@ -96,15 +107,10 @@ class RowShapes:
         return problem("bad_field", None, wrong) if wrong else shape
 
 
-def _resolve(request: Request, *, inline: bool) -> Request:
-    """Fill the defaults in; an answer is to hold its images where they are wanted `inline`."""
-    params = resolve_parameters(requested_operation(request), request.params)
-    return request.model_copy(
-        update={"params": {**params, "return_url": False} if inline else params}
-    )
-
-
-def _field_values(column: Any, text: pa.Array) -> list[Any]:
+def _field_values(
+    column: Any,
+    text: pa.Array,
+) -> list[Any]:
     """Typed values of numbers and booleans, the text of everything else: the operation's schema reads both."""
     kind = column.type
     # 0.6 of 32 bits is 0.6, not 0.6000000238418579, which would be another job.

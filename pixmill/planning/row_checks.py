@@ -145,7 +145,11 @@ _CONTROL = r"[\x00-\x08\x0B-\x1F\x7F-\x{9F}]"
 Found = Iterator[tuple[int, RowProblem]]
 
 
-def problem(reason: str, column: str | None, detail: str = "") -> RowProblem:
+def problem(
+    reason: str,
+    column: str | None,
+    detail: str = "",
+) -> RowProblem:
     """Return the problem with the sentence of `reason`, followed by `detail`."""
     sentence = REASONS[reason]
     if detail:
@@ -153,7 +157,10 @@ def problem(reason: str, column: str | None, detail: str = "") -> RowProblem:
     return RowProblem(reason, column, sentence)
 
 
-def note(problems: dict[int, RowProblem], found: Found) -> None:
+def note(
+    problems: dict[int, RowProblem],
+    found: Found,
+) -> None:
     """Add what was `found` to `problems`; the first problem of a row stays."""
     for position, bad in found:
         problems.setdefault(position, bad)
@@ -173,7 +180,10 @@ def positions(mask: Any) -> list[int]:
 
 
 def prompt_problems(
-    raw: Any | None, final: Any, column: str | None, longest: int
+    raw: Any | None,
+    final: Any,
+    column: str | None,
+    longest: int,
 ) -> Found:
     """Find bad prompts. `raw` is the mapped prompt column, `final` the prompt after templating (Arrow strings)."""
     # A template around an empty cell makes a prompt that says nothing of its row.
@@ -195,7 +205,9 @@ def prompt_problems(
 
 
 def prompt_limit_problems(
-    prompts: Any, column: str | None, operation: Operation
+    prompts: Any,
+    column: str | None,
+    operation: Operation,
 ) -> Found:
     """Find prompts (Arrow strings) that the provider refuses for their length."""
     if operation.prompt is None or operation.prompt.limit is None:
@@ -210,7 +222,9 @@ def prompt_limit_problems(
 
 
 def url_problems(
-    urls: Any, column: str, allowed: frozenset[str] = frozenset()
+    urls: Any,
+    column: str,
+    allowed: frozenset[str] = frozenset(),
 ) -> Found:
     """Find input image URLs that may not be sent to the provider (`urls`: Arrow strings).
 
@@ -244,7 +258,10 @@ def with_newlines(texts: pa.Array) -> pa.Array:
     return pc.replace_substring_regex(texts, "\r\n?", "\n")
 
 
-def may_hold(texts: pa.Array, mark: bytes) -> bool:
+def may_hold(
+    texts: pa.Array,
+    mark: bytes,
+) -> bool:
     """Whether any of `texts` (Arrow strings) may hold `mark`: one search, in a tenth of the time of one for each."""
     # The buffer may hold more than these rows: then the answer is yes too often, never too rarely.
     data = texts.buffers()[-1]
@@ -272,14 +289,21 @@ def read_seed(text: str | None) -> int | None:
     return value if value <= MAX_SEED else None
 
 
-def seed_problems(seeds: list[int | None], column: str) -> Found:
+def seed_problems(
+    seeds: list[int | None],
+    column: str,
+) -> Found:
     """Find rows whose own seed could not be read."""
     for position, seed in enumerate(seeds):
         if seed is None:
             yield position, problem("bad_seed", column)
 
 
-def blank_problems(texts: Any, column: str, reason: str) -> Found:
+def blank_problems(
+    texts: Any,
+    column: str,
+    reason: str,
+) -> Found:
     """Find rows in which a text that has to be there is missing or blank."""
     for position in positions(is_blank(texts)):
         yield position, problem(reason, column)

@@ -43,7 +43,11 @@ Column = TypeVar("Column")
 class RowPrompts:
     """Fills the prompt template of one config; points that change no variable of it share their prompts."""
 
-    def __init__(self, config: Config, sweep: SweepPoints) -> None:
+    def __init__(
+        self,
+        config: Config,
+        sweep: SweepPoints,
+    ) -> None:
         self._input = config.input
         self._points = len(sweep.points)
         self._operations = sweep.operations(config.request)
@@ -51,7 +55,12 @@ class RowPrompts:
         self.column = config.input.column("prompt")
         self.template = parse_template(config.request.prompt, self.column, variables)
         self._has_prompt = self.column is not None or config.request.prompt is not None
-        self._variants = _find_variants(sweep)
+        variants: dict[tuple[str, ...], _PromptVariant] = {}
+        for at, point in enumerate(sweep.points):
+            texts = sweep.variables_at(point)
+            key = tuple(texts.values())
+            variants.setdefault(key, _PromptVariant(texts, [])).points.append(at)
+        self._variants = list(variants.values())
 
     @property
     def columns(self) -> list[str]:
@@ -60,7 +69,11 @@ class RowPrompts:
         return list(dict.fromkeys(name for name in named if name))
 
     def fill(
-        self, texts: Mapping[str, pa.Array], count: int, *, check: bool
+        self,
+        texts: Mapping[str, pa.Array],
+        count: int,
+        *,
+        check: bool,
     ) -> FilledPrompts:
         """Return the prompts of `count` rows, whose columns are `texts`, for each variant.
 
@@ -95,12 +108,3 @@ class RowPrompts:
         for variant, column in zip(self._variants, by_variant, strict=True):
             columns |= dict.fromkeys(variant.points, column)
         return [columns[point_index] for point_index in range(self._points)]
-
-
-def _find_variants(sweep: SweepPoints) -> list[_PromptVariant]:
-    variants: dict[tuple[str, ...], _PromptVariant] = {}
-    for at, point in enumerate(sweep.points):
-        texts = sweep.variables_at(point)
-        key = tuple(texts.values())
-        variants.setdefault(key, _PromptVariant(texts, [])).points.append(at)
-    return list(variants.values())

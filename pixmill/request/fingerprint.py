@@ -161,7 +161,10 @@ def request_shape(request: Request) -> RequestShape:
     )
 
 
-def _result_options(operation: Operation, sent: dict[str, JsonValue]) -> str:
+def _result_options(
+    operation: Operation,
+    sent: dict[str, JsonValue],
+) -> str:
     """Move the delivery fields out of the body `sent`, and return them as JSON."""
     # A poll that leaves `return_url` out gets the images themselves, and several of 4K would be
     # more than an answer may hold.
@@ -236,7 +239,10 @@ def row_seeds(
     return (words[::8] & _SEED_MASK).tolist()  # type: ignore[no-any-return]
 
 
-def replicate_seed(seed: int, replicate: int) -> int:
+def replicate_seed(
+    seed: int,
+    replicate: int,
+) -> int:
     """Return the seed of a replicate where seeds are given.
 
     They count up from the first, and wrap around.
@@ -244,7 +250,10 @@ def replicate_seed(seed: int, replicate: int) -> int:
     return (seed + replicate) & _SEED_MASK
 
 
-def reroll_seed(seed: int, number: int) -> int:
+def reroll_seed(
+    seed: int,
+    number: int,
+) -> int:
     """Return the seed of the `number`-th new try (1, 2, …) of a refused output.
 
     `seed` is the one under which moderation refused the picture first.

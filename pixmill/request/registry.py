@@ -26,7 +26,10 @@ from pixmill.request.operations.operation import (
 )
 
 
-def operation_of(req_key: str, operation_file: str | None = None) -> Operation:
+def operation_of(
+    req_key: str,
+    operation_file: str | None = None,
+) -> Operation:
     """Return the operation `req_key`; one that nobody registered takes whatever it is given.
 
     That of the config's own file goes before that of pixmill, and that before an installed one:
@@ -137,7 +140,10 @@ def field_types(operation: Operation) -> dict[str, Any]:
     return {path: of for path, of in found if path.partition(".")[0] not in left_out}
 
 
-def _single_values(schema: type[Parameters], prefix: str) -> Iterator[tuple[str, Any]]:
+def _single_values(
+    schema: type[Parameters],
+    prefix: str,
+) -> Iterator[tuple[str, Any]]:
     for name, field in schema.model_fields.items():
         path = f"{prefix}{name}"
         # `None` is a field that is not sent, which no axis has to name.

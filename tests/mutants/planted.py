@@ -462,9 +462,9 @@ MUTANTS = (
     Mutant(
         "take the keys of other rows",
         "pixmill/planning/plan.py",
-        "Plan._read_computed",
-        "(batch.first_row - 1) * variants",
-        "batch.first_row * variants",
+        "Plan.batches",
+        "self.computed.read(start * variants, jobs)",
+        "self.computed.read(end * variants, jobs)",
         ("tests/pixmill/planning/test_computed_jobs.py",),
     ),
 )

@@ -70,7 +70,10 @@ class ControlnetImageToImage(Parameters):
     sr_steps: Steps | None = None
 
 
-def count_images(params: Mapping[str, Any], _input_images: int) -> int:
+def count_images(
+    params: Mapping[str, Any],
+    _input_images: int,
+) -> int:
     """Return the most images of an answer: with `canny` the contour may come as well."""
     controls = params.get("controlnet_args") or ()
     return 2 if any(control.get("type") == "canny" for control in controls) else 1

@@ -41,7 +41,10 @@ def load_operations(file: str) -> Mapping[str, Operation]:
 
 
 @lru_cache(16)
-def _run(path: Path, _changed: int) -> Mapping[str, Operation]:
+def _run(
+    path: Path,
+    _changed: int,
+) -> Mapping[str, Operation]:
     """Run the file once for each time that it is changed: a notebook lives longer than a file."""
     spec = importlib.util.spec_from_file_location(
         f"pixmill_operation_{path.stem}", path

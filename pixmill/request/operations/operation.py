@@ -98,7 +98,11 @@ class SizeRule:
     max_ratio: float
     """Of the longer side to the shorter one."""
 
-    def find_conflict(self, width: int, height: int) -> str | None:
+    def find_conflict(
+        self,
+        width: int,
+        height: int,
+    ) -> str | None:
         """Say what is wrong with a size, or return None."""
         if not self.least_area <= width * height <= self.most_area:
             return (
@@ -146,7 +150,11 @@ class InputImages:
     is_list: bool = True
     """Whether that field is a list; else it is the URL of the one image."""
 
-    def find_size_problem(self, width: int, height: int) -> str | None:
+    def find_size_problem(
+        self,
+        width: int,
+        height: int,
+    ) -> str | None:
         """Return which limit an image of so many pixels breaks: `dimensions`, `ratio` or none."""
         short = min(width, height)
         long = max(width, height)
@@ -193,7 +201,10 @@ class SeedField:
     """What the provider takes where none is sent; -1 is any. pixmill always sends one."""
 
 
-def one_image(_params: Mapping[str, Any], _input_images: int) -> int:
+def one_image(
+    _params: Mapping[str, Any],
+    _input_images: int,
+) -> int:
     """Return the most images that an answer has, where it always has one."""
     return 1
 

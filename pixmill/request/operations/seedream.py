@@ -83,7 +83,10 @@ class Seedream46(Seedream):
     """The largest width ÷ height; the provider's default is 3."""
 
 
-def count_images(params: Mapping[str, Any], input_images: int) -> int:
+def count_images(
+    params: Mapping[str, Any],
+    input_images: int,
+) -> int:
     """Return the most images of an answer: the prompt decides, unless it is to be a single one."""
     return 1 if params.get("force_single") else MOST_IMAGES - input_images
 

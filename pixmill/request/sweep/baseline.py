@@ -98,7 +98,11 @@ class BaselineRequest:
             value.encode()
         return canonical_value(value)
 
-    def _type_field(self, path: str, value: Any) -> JsonValue:
+    def _type_field(
+        self,
+        path: str,
+        value: Any,
+    ) -> JsonValue:
         """Return `value` typed by the first operation whose field takes it.
 
         Points are checked by their own operation once they are made. Raises ValidationError.
@@ -205,7 +209,10 @@ def _placeholders(request: Request) -> frozenset[str]:
     return frozenset(name for _, name, _, _ in pieces if name)
 
 
-def _value_at(container: JsonValue, path: str) -> JsonValue:
+def _value_at(
+    container: JsonValue,
+    path: str,
+) -> JsonValue:
     """Return what is at the dotted `path`, None where there is nothing."""
     for part in path.split("."):
         if container is None:

@@ -33,7 +33,10 @@ _Combination: TypeAlias = tuple[AxisSetting, ...]
 """A setting for each axis of the sweep."""
 
 
-def make_points(sweep: Sweep, request: Request) -> SweepPoints:
+def make_points(
+    sweep: Sweep,
+    request: Request,
+) -> SweepPoints:
     """Return the axes, the points that remain, and the conditions that wait for rows.
 
     Raises ConfigError with every mistake; `sweep_mistakes` lists them.
@@ -45,7 +48,10 @@ def make_points(sweep: Sweep, request: Request) -> SweepPoints:
     return points
 
 
-def sweep_mistakes(sweep: Sweep, request: Request) -> Mistakes:
+def sweep_mistakes(
+    sweep: Sweep,
+    request: Request,
+) -> Mistakes:
     """Return what is wrong with `sweep`.
 
     Nothing where `request.params` are wrong themselves: what an axis may be depends on them.
@@ -200,7 +206,10 @@ def _axes(
     )
 
 
-def _find_unsendable(points: SweepPoints, request: Request) -> Mistakes:
+def _find_unsendable(
+    points: SweepPoints,
+    request: Request,
+) -> Mistakes:
     """Check the points of a sweep over `req_key` as a whole.
 
     Each axis was checked by the operation of the config, but what a field may be depends on

@@ -267,6 +267,20 @@ def test_a_wrong_signature_costs_one_call_and_ends_with_6(
     assert (mended.report["exit_code"], mended.report["succeeded"]) == (0, 6)
 
 
+def test_an_operation_that_is_called_the_wrong_way_stops_the_run(
+    project: Project,
+) -> None:
+    """E12: one call shows it, and the message says what to change."""
+    with Provider({}) as provider:
+        provider.every = error_response(50204, 400)
+        request = {"req_key": "nobody_knows"}
+        config = configure_run(project, provider.url, 5, request=request)
+        run = run_and_check(config, provider.charges)
+        assert len(provider.requests) == 1
+    assert (run.report["exit_code"], run.report["skipped"]) == (6, 5)
+    assert "set request.mode to the other way" in run.report["reason"]
+
+
 REVOKED = {
     "arrears or entitlement": error_response(50400, 401),
     "entitlement, HTTP 200": error_response(30403, 200),

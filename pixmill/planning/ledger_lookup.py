@@ -1,0 +1,76 @@
+"""What the ledger knows of a batch, asked for in a thread beside the one that reads the table."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixmill.ledger import KnownStates
+from pixmill.ledger.input_images import InputImage
+from pixmill.planning.input_identity import bad_images
+from pixmill.planning.jobs import RowImages
+from pixmill.planning.known_jobs import KnownJobs
+from pixmill.planning.packed_keys import unpack_keys
+from pixmill.planning.plan import Selection
+from pixmill.planning.row_checks import RowProblem
+from pixmill.request.operations.operation import InputImages
+
+
+class BatchSummary(NamedTuple):
+    """What is left of a batch until it is looked up: a few bytes a job."""
+
+    first_row: int
+    keys: NDArray[np.uint8]
+    """[position, byte]: zeros where no job is."""
+    taken: NDArray[np.bool_]
+    """[row, variant]: as in `JobBatch`."""
+    invalid: list[int]
+    """The rows with problems."""
+    images: RowImages | None
+    """Where they are looked at."""
+
+
+class BatchLookup(NamedTuple):
+    """What is known of a batch: its job keys and those asked for again by position, bad input images by row."""
+
+    known: KnownStates | None
+    bad_images: Mapping[int, RowProblem]
+    asked: Mapping[int, int]
+
+
+class LedgerLookup:
+    """Asks the ledger what it knows of a batch."""
+
+    def __init__(
+        self,
+        known_jobs: KnownJobs | None,
+        image_columns: Sequence[str],
+        image_limits: Sequence[InputImages],
+        bad_inputs: Callable[[Sequence[str]], Mapping[str, InputImage]] | None,
+        selection: Selection | None,
+    ) -> None:
+        self._known_jobs = known_jobs
+        self._image_columns = image_columns
+        self._image_limits = image_limits
+        self._bad_inputs = bad_inputs
+        self._selection = selection
+
+    def look_up(self, batch: BatchSummary) -> BatchLookup:
+        """Return what is known of `batch`. Raises LedgerError."""
+        # Each is asked only where an answer can matter: most configs ask the first question only.
+        known = None
+        bad: Mapping[int, RowProblem] = {}
+        asked: Mapping[int, int] = {}
+        if self._known_jobs:
+            known = self._known_jobs.known(batch.keys)
+            if self._selection:
+                asked = self._selection(unpack_keys(batch.keys))
+        if batch.images and self._bad_inputs:
+            bad = bad_images(
+                batch.images,
+                self._image_columns,
+                self._bad_inputs,
+                self._image_limits,
+            )
+        return BatchLookup(known, bad, asked)
