@@ -93,7 +93,7 @@ def look_up_first(
     there first, and only those that are elsewhere by their keys. The columns keep their names;
     those that hold JSON come as lists. Whole numbers are int64, the rest is text.
     """
-    found = _Found(connection, columns)
+    found = _LookupResult(connection, columns)
     asked = pa.array(keys, pa.string())
     if places:
         found.take(ROW, sorted({place for place in places if place != NO_PLACE}))
@@ -112,7 +112,7 @@ def look_up_first(
     )
 
 
-class _Found:
+class _LookupResult:
     """What a look-up has found: `tables` of keys and columns, and the keys of lines too `long` to
     be in them."""
 

@@ -14,7 +14,7 @@ from pixmill.simulator.authentication import verify
 from pixmill.simulator.calls import ACTIONS
 from pixmill.simulator.connection_faults import Receive, send_on_connection
 from pixmill.simulator.image_urls import FAULT, is_image, token_of
-from pixmill.simulator.inputs import InputImages
+from pixmill.simulator.inputs import KeptImages
 from pixmill.simulator.recipe import unpack
 from pixmill.simulator.responses import (
     SimulatedResponse,
@@ -51,7 +51,7 @@ class Application:
         self._painters = ThreadPoolExecutor(max_workers=1, thread_name_prefix="painter")
         # For as long as a task can be asked for, and its URLs after that.
         life = settings.retention + settings.url_life
-        self._inputs = InputImages(settings.bill, life)
+        self._inputs = KeptImages(settings.bill, life)
         self._service = Service(settings, base_url, self._render, self._inputs)
         # How often each image URL with a fault was fetched.
         self._faulty_fetches: Counter[str] = Counter()
@@ -174,7 +174,7 @@ class Application:
 
 # A picture is often fetched right after it was asked for inline, or again after a fault.
 @lru_cache(maxsize=64)
-def _paint(token: str, inputs: InputImages) -> bytes:
+def _paint(token: str, inputs: KeptImages) -> bytes:
     # numpy and Pillow cost half of the start-up time, and some calls need no picture.
     from pixmill.simulator.painting.painter import paint
 

@@ -58,7 +58,7 @@ def _check_code(value: Any) -> Any:
     raise ValueError(f"must be a number, or one of {', '.join(NAMED_ERRORS)}")
 
 
-class Rule(Which, Effect):
+class FaultRule(Which, Effect):
     """One rule; docs/simulator.md says what its fields do."""
 
     code: Annotated[int | str, BeforeValidator(_check_code)] | None = None
@@ -131,7 +131,7 @@ class Met(NamedTuple):
     place: int
     """Where it is in the file, from 0."""
 
-    rule: Rule
+    rule: FaultRule
 
 
 class Faults:
@@ -139,7 +139,7 @@ class Faults:
 
     def __init__(
         self,
-        rules: Iterable[Rule],
+        rules: Iterable[FaultRule],
         limits: Sequence[Limit] = (),
         seed: int = 0,
     ) -> None:
@@ -169,7 +169,7 @@ class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = 0
-    rules: list[Rule] = []
+    rules: list[FaultRule] = []
     limits: list[Limit] = []
 
 
@@ -188,7 +188,7 @@ def load_faults(path: Path) -> Faults:
         for item in error.errors():
             mistakes.append(f"  {_place(item['loc'])}: {describe_problem(item)}")
         listed = "\n".join(mistakes)
-        fields = ", ".join(Rule.model_fields)
+        fields = ", ".join(FaultRule.model_fields)
         raise UserError(
             f"the faults file {path} has mistakes:\n{listed}",
             hint=f"docs/simulator.md shows them all; the keys of a rule are {fields}",

@@ -11,7 +11,7 @@ _LARGE = 256 * 1024
 _LARGEST_SIDE = 1024
 
 
-class InputImages:
+class KeptImages:
     """Input images by name, in a folder beside the bill, so that they outlive the simulator.
 
     Without a bill they end with it. Those older than `life` seconds are dropped.

@@ -27,7 +27,7 @@ Work: TypeAlias = Literal["paint", "repaint", "enlarge"]
 """Make a picture of the prompt and the input images; repaint what a mask shows; enlarge."""
 
 
-class SizeRule(NamedTuple):
+class SidesRule(NamedTuple):
     """What `width` and `height` must be together, ends included."""
 
     area: tuple[int, int]
@@ -84,7 +84,7 @@ class SimulatedOperation(NamedTuple):
     prompt_limit: int | None = NO_LIMIT
     """The most characters of a prompt; None where it takes none."""
 
-    size: SizeRule | None = None
+    size: SidesRule | None = None
 
     scale: ScaleRule | None = None
 
@@ -129,7 +129,7 @@ _JIMENG_3 = SimulatedOperation(
     actions=_ASYNC,
     fields={**_SEED, **_sides(1, 16384), "use_pre_llm": check_flag},
     prompt_limit=800,
-    size=SizeRule(area=(512 * 512, 2048 * 2048), ratio=_USUAL_RATIO),
+    size=SidesRule(area=(512 * 512, 2048 * 2048), ratio=_USUAL_RATIO),
 )
 
 _AREA_4 = (1024 * 1024, 4096 * 4096)
@@ -144,7 +144,7 @@ _JIMENG_4 = SimulatedOperation(
     },
     images=InputRule(0, 10, by_bytes=False, max_bytes=15_000_000),
     prompt_limit=800,
-    size=SizeRule(area=_AREA_4, ratio=(1 / 16, 16)),
+    size=SidesRule(area=_AREA_4, ratio=(1 / 16, 16)),
     scale=_SCALE_TO_1,
     seed=None,
     most_outputs=15,
@@ -195,7 +195,7 @@ OPERATIONS: Mapping[str, SimulatedOperation] = {
         scale=_SCALE_TO_1,
         images=_ONE_IMAGE,
         # Each side has its range: these only say that both or neither are sent.
-        size=SizeRule(area=(512 * 512, 2016 * 2016), ratio=(0, 4)),
+        size=SidesRule(area=(512 * 512, 2016 * 2016), ratio=(0, 4)),
     ),
     "jimeng_image2image_dream_inpaint": SimulatedOperation(
         actions=_ASYNC,

@@ -10,8 +10,8 @@ from pixmill.simulator.calls import Action
 from pixmill.simulator.operations import (
     OPERATIONS,
     InputRule,
+    SidesRule,
     SimulatedOperation,
-    SizeRule,
 )
 from pixmill.simulator.responses import DENIED, INVALID, INVALID_FIELD, UNSUPPORTED
 
@@ -86,7 +86,7 @@ def _find_field_problem(
 
 
 def _find_size_problem(
-    rule: SizeRule,
+    rule: SidesRule,
     body: Mapping[str, Any],
 ) -> str | None:
     width = body.get("width")

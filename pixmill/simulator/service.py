@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pixmill.simulator.bill import Entry, ProviderBill
 from pixmill.simulator.calls import Action, Call, read_call
 from pixmill.simulator.image_urls import image_url
-from pixmill.simulator.inputs import InputImages
+from pixmill.simulator.inputs import KeptImages
 from pixmill.simulator.limits import AccountLimits
 from pixmill.simulator.recipe import Recipe, mark_of, pack, recipes_of, unpack
 from pixmill.simulator.rephraser import rephrase
@@ -35,17 +35,17 @@ from pixmill.simulator.responses import (
 )
 from pixmill.simulator.settings import Settings
 from pixmill.simulator.task_journal import TaskJournal
-from pixmill.simulator.tasks import Fate, Task, Tasks
+from pixmill.simulator.tasks import Fate, SimulatedTask, Tasks
 
 if TYPE_CHECKING:
-    from pixmill.simulator.faults import Faults, Met, Rule
+    from pixmill.simulator.faults import FaultRule, Faults, Met
 
 
 # What a poll says of the fates that are no words of the provider.
 _STATUSES = {"empty": "done", "endless": "generating"}
 
 
-class _Outcome(NamedTuple):
+class _CallResult(NamedTuple):
     """What became of a call."""
 
     code: int | str | None
@@ -54,7 +54,7 @@ class _Outcome(NamedTuple):
     images: int = 0
     """How many pictures were made."""
 
-    task: Task | None = None
+    task: SimulatedTask | None = None
     """What was started; its line on the bill comes later."""
 
 
@@ -71,7 +71,7 @@ class Service:
         settings: Settings,
         base_url: str,
         render: Callable[[str], Awaitable[bytes]],
-        inputs: InputImages,
+        inputs: KeptImages,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -116,7 +116,7 @@ class Service:
         if rule.delay:
             await asyncio.sleep(rule.delay)
         if rule.replaces:
-            outcome = _Outcome(rule.code, _answer_by_rule(rule, call))
+            outcome = _CallResult(rule.code, _answer_by_rule(rule, call))
         else:
             outcome = await self._serve(call, met)
         # Before the connection may break: a provider charges for what it made, not for what
@@ -176,7 +176,7 @@ class Service:
         self,
         call: Call,
         met: "Met | None",
-    ) -> _Outcome:
+    ) -> _CallResult:
         """Return what the service itself makes of a call."""
         if call.action == "poll":
             return await self._poll(call, met)
@@ -190,7 +190,7 @@ class Service:
                 return _say(call, checked.code, message=checked.message)
             if call.action == "submit":
                 task = self._start_task(call, checked, met)
-                return _Outcome(
+                return _CallResult(
                     SUCCESS,
                     _say(call, SUCCESS, data={"task_id": task.task_id}).answer,
                     task=task,
@@ -213,7 +213,7 @@ class Service:
         call: Call,
         accepted: Accepted,
         met: "Met | None",
-    ) -> _Outcome:
+    ) -> _CallResult:
         """Return the success of a synchronous call."""
         rephrased = _rephrase(accepted)
         inputs = self._keep_inputs(accepted)
@@ -261,7 +261,7 @@ class Service:
         call: Call,
         accepted: Accepted,
         met: "Met | None",
-    ) -> Task:
+    ) -> SimulatedTask:
         """Start the task of a submit, which works from now on."""
         inputs = self._keep_inputs(accepted)
         recipes = recipes_of(accepted, _rephrase(accepted), call.key, inputs)
@@ -304,7 +304,7 @@ class Service:
         self,
         call: Call,
         met: "Met | None",
-    ) -> _Outcome:
+    ) -> _CallResult:
         """Return how far a task is, with its pictures if it is done."""
         try:
             options = json.loads(call.body.get("req_json") or "{}")
@@ -337,7 +337,7 @@ class Service:
     def _bill_call(
         self,
         call: Call,
-        outcome: _Outcome,
+        outcome: _CallResult,
         met: "Met | None",
     ) -> None:
         if call.action != "poll" and outcome.task is None:
@@ -369,7 +369,7 @@ def _say(
     *,
     data: Mapping[str, Any] | None = None,
     message: str | None = None,
-) -> _Outcome:
+) -> _CallResult:
     """Return the outcome of a call that is answered in the envelope of the service."""
     answer = service_answer(
         code,
@@ -378,7 +378,7 @@ def _say(
         data=data,
         message=message,
     )
-    return _Outcome(code, answer)
+    return _CallResult(code, answer)
 
 
 def _task_data(
@@ -410,7 +410,7 @@ def _image_fault(met: "Met | None") -> str:
     return met.rule.image.pack() if met and met.rule.image else ""
 
 
-def _answer_by_rule(rule: "Rule", call: Call) -> SimulatedResponse:
+def _answer_by_rule(rule: "FaultRule", call: Call) -> SimulatedResponse:
     """Return what a rule says instead of the service."""
     if rule.code is None:
         # Its status and body are put in by what the rule does to any answer.

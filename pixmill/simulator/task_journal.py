@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pixmill.simulator.bill import Entry
-from pixmill.simulator.tasks import Task
+from pixmill.simulator.tasks import SimulatedTask
 
 
 class TaskJournal:
@@ -27,7 +27,7 @@ class TaskJournal:
         self._file: int | None = None
         self._is_ours = False
 
-    def take_over(self) -> list[Task]:
+    def take_over(self) -> list[SimulatedTask]:
         """Return the tasks of simulators that have ended, the first time that this is possible."""
         if self._path is None or self._is_ours:
             return []
@@ -42,7 +42,7 @@ class TaskJournal:
         self._is_ours = True
         return list(self._read(self._file))
 
-    def write(self, task: Task) -> None:
+    def write(self, task: SimulatedTask) -> None:
         """Append a task that was started."""
         if self._file is not None and self._is_ours:
             line = json.dumps(task, allow_nan=False) + "\n"
@@ -58,11 +58,11 @@ class TaskJournal:
         if self._file is not None:
             os.close(self._file)
 
-    def _read(self, file: int) -> Iterator[Task]:
+    def _read(self, file: int) -> Iterator[SimulatedTask]:
         with os.fdopen(os.dup(file), encoding="utf-8") as lines:
             lines.seek(0)
             for line in lines:
-                task = Task._make(json.loads(line))
+                task = SimulatedTask._make(json.loads(line))
                 # JSON has no tuples.
                 yield task._replace(
                     entry=Entry._make(task.entry),

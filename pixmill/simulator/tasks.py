@@ -37,7 +37,7 @@ _FOREVER = 1e12
 _QUEUED_SHARE = 0.1
 
 
-class Task(NamedTuple):
+class SimulatedTask(NamedTuple):
     """A task."""
 
     task_id: str
@@ -84,8 +84,8 @@ class Tasks:
         self._clock = clock
         self._retention = retention
         # In the order of their submits.
-        self._tasks: dict[str, Task] = {}
-        self._working: list[tuple[float, str, Task]] = []
+        self._tasks: dict[str, SimulatedTask] = {}
+        self._working: list[tuple[float, str, SimulatedTask]] = []
 
     def start(
         self,
@@ -95,12 +95,12 @@ class Tasks:
         recipes: Iterable[str],
         image_fault: str,
         fate: Fate,
-    ) -> Task:
+    ) -> SimulatedTask:
         """Start a task that works for `seconds`."""
         # 19 digits, as at the provider.
         task_id = str(10**18 + secrets.randbelow(9 * 10**18))
         now = self._clock()
-        task = Task(
+        task = SimulatedTask(
             task_id=task_id,
             entry=entry._replace(task_id=task_id),
             prompt=prompt,
@@ -117,9 +117,9 @@ class Tasks:
 
     def take_over(
         self,
-        tasks: Iterable[Task],
+        tasks: Iterable[SimulatedTask],
         ended: Container[str],
-    ) -> list[Task]:
+    ) -> list[SimulatedTask]:
         """Continue the tasks of another simulator, and return those that have not ended.
 
         `ended` are the ids of those whose end is on the bill already.
@@ -135,7 +135,7 @@ class Tasks:
                 working.append(task)
         return working
 
-    def take_ended(self) -> list[Task]:
+    def take_ended(self) -> list[SimulatedTask]:
         """Return the tasks that have ended since the last time, and forget those of long ago."""
         now = self._clock()
         ended = []
@@ -149,14 +149,14 @@ class Tasks:
             del self._tasks[oldest.task_id]
         return ended
 
-    def find(self, task_id: object) -> Task | None:
+    def find(self, task_id: object) -> SimulatedTask | None:
         """Return a task; None for one that was never started or is forgotten."""
         task = self._tasks.get(str(task_id))
         return task if task and self._is_kept(task, self._clock()) else None
 
-    def tell(self, task: Task) -> Fate | Literal["in_queue", "generating"]:
+    def tell(self, task: SimulatedTask) -> Fate | Literal["in_queue", "generating"]:
         """Return where `task` is now."""
         return task.tell(self._clock())
 
-    def _is_kept(self, task: Task, now: float) -> bool:
+    def _is_kept(self, task: SimulatedTask, now: float) -> bool:
         return now < task.began + self._retention

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pixmill.config.loading import load_config
 from pixmill.config.model import Config
 from pixmill.errors import ConfigError, UserError
-from pixmill.simulator.faults import Rule, load_faults
+from pixmill.simulator.faults import FaultRule, load_faults
 from tests.conftest import ROOT
 from tests.fuzz.amount import examples
 from tests.fuzz.mutations import damaged
@@ -143,7 +143,9 @@ def test_any_override_is_taken_or_a_config_error(
     content=damaged(RULES, HOSTILE)
     | st.lists(
         st.dictionaries(
-            st.sampled_from(sorted(Rule.model_fields)) | SCALARS, SCALARS, max_size=3
+            st.sampled_from(sorted(FaultRule.model_fields)) | SCALARS,
+            SCALARS,
+            max_size=3,
         ),
         max_size=2,
     ).map(lambda rules: yaml.safe_dump(rules).encode("utf-8", "surrogatepass"))

@@ -14,7 +14,7 @@ import yaml
 from pixmill.errors import UserError
 from pixmill.simulator.fault_effects import ImageEffect
 from pixmill.simulator.fault_rules import Occasion
-from pixmill.simulator.faults import Faults, Limit, Met, Rule, load_faults
+from pixmill.simulator.faults import FaultRule, Faults, Limit, Met, load_faults
 from tests.pixmill.simulator.conftest import ROOT, Running, Start
 
 Asked = Callable[..., dict[str, Any]]
@@ -37,7 +37,7 @@ def codes(simulator: Running, asked: Asked, calls: int, **changes: Any) -> list[
     [("3", [3]), (3, [3]), ("2-4", [2, 3, 4]), ("4-", [4, 5]), ("1 - 2", [1, 2])],
 )
 def test_a_rule_names_its_calls_by_number(calls: Any, hit: list[int]) -> None:
-    faults = Faults([Rule.model_validate({"calls": calls, "code": 50500})])
+    faults = Faults([FaultRule.model_validate({"calls": calls, "code": 50500})])
 
     assert [call for call in range(1, 6) if faults.match(Occasion(call))] == hit
 
@@ -47,7 +47,7 @@ def test_the_first_rule_that_matches_wins_until_it_is_used_up() -> None:
         {"prompt": "cat", "code": 50412, "times": 2},
         {"calls": "2-9", "code": 50500},
     ]
-    faults = Faults(map(Rule.model_validate, rules))
+    faults = Faults(map(FaultRule.model_validate, rules))
 
     met = [
         faults.match(Occasion(*call))
@@ -63,7 +63,7 @@ def test_the_first_rule_that_matches_wins_until_it_is_used_up() -> None:
 
 
 def test_a_span_of_time_counts_from_the_first_call() -> None:
-    faults = Faults([Rule.model_validate({"between": "30s-1.5m", "status": 503})])
+    faults = Faults([FaultRule.model_validate({"between": "30s-1.5m", "status": 503})])
 
     seconds = (0.0, 29.9, 30.0, 90.0, 90.1)
     assert [
@@ -76,7 +76,7 @@ def test_a_span_of_time_counts_from_the_first_call() -> None:
 
 def drawn(rule: dict[str, Any], seed: int, keys: list[str]) -> list[tuple[str, int]]:
     """Which calls for `keys`, in this order, are drawn: key, and how often it had been asked for."""
-    faults = Faults([Rule.model_validate({"code": 50500, **rule})], seed=seed)
+    faults = Faults([FaultRule.model_validate({"code": 50500, **rule})], seed=seed)
     asked: Counter[str] = Counter()
     found = []
     for number, key in enumerate(keys, 1):
@@ -108,7 +108,7 @@ def test_a_sticky_share_meets_the_same_keys_in_every_call() -> None:
 
 def test_two_rules_draw_by_themselves() -> None:
     rules = [
-        Rule.model_validate({"share": 0.5, "sticky": True, "code": code})
+        FaultRule.model_validate({"share": 0.5, "sticky": True, "code": code})
         for code in (50500, 50501)
     ]
     faults = Faults(rules)
@@ -286,7 +286,7 @@ def test_faults_may_be_json(tmp_path: Path) -> None:
     faults = load_faults(path)
     assert faults.match(Occasion(1)) is None
     assert faults.match(Occasion(2)) == Met(
-        0, Rule.model_validate({"calls": 2, "code": 50500})
+        0, FaultRule.model_validate({"calls": 2, "code": 50500})
     )
 
 
@@ -374,7 +374,7 @@ def test_the_faults_that_the_documentation_shows_can_be_rehearsed(
 
     assert (len(shown) >= 5, len(ready)) == (True, 1)
     keys = {
-        *Rule.model_fields,
+        *FaultRule.model_fields,
         *Limit.model_fields,
         *ImageEffect.model_fields,
         "seed",

@@ -14,7 +14,7 @@ import pytest
 import requests
 from PIL import Image, ImageDraw
 
-from pixmill.simulator.inputs import InputImages
+from pixmill.simulator.inputs import KeptImages
 from tests.pixmill.simulator.conftest import SUBMIT, Running, Start, make_png
 
 INPAINT = "jimeng_image2image_dream_inpaint"
@@ -187,7 +187,7 @@ def test_a_picture_of_bytes_outlives_the_simulator(start: Start) -> None:
 
 
 def test_without_a_bill_the_images_end_with_the_simulator() -> None:
-    inputs = InputImages(None, life=60)
+    inputs = KeptImages(None, life=60)
     name = inputs.keep(make_png())
     assert inputs.read(name) == make_png()
 
@@ -200,13 +200,13 @@ def test_large_images_are_kept_smaller_and_old_ones_are_dropped(tmp_path: Path) 
     noise = np.random.default_rng(1).integers(0, 255, (1200, 1800, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).save(file, "PNG")
-    first = InputImages(bill, life=60)
+    first = KeptImages(bill, life=60)
     large, old = first.keep(file.getvalue()), first.keep(make_png())
     folder = tmp_path / "bill.inputs"
     long_ago = time.time() - 61
     os.utime(folder / old, (long_ago, long_ago))
 
-    second = InputImages(bill, life=60)
+    second = KeptImages(bill, life=60)
     kept = second.read(large)
     assert kept is not None
     assert Image.open(io.BytesIO(kept)).size == (1024, 683)

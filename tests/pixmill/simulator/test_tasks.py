@@ -16,7 +16,7 @@ from PIL import Image
 
 from pixmill.simulator import Settings
 from pixmill.simulator.calls import Action
-from pixmill.simulator.inputs import InputImages
+from pixmill.simulator.inputs import KeptImages
 from pixmill.simulator.service import Service
 from tests.pixmill.simulator.conftest import POLL, SUBMIT, Running, Start
 from tests.real_command import wait_until
@@ -235,7 +235,7 @@ class TimedService:
         async def paint(_: str) -> bytes:
             return b""
 
-        inputs = InputImages(self._bill, life=60)
+        inputs = KeptImages(self._bill, life=60)
         self._service = Service(
             settings, "http://127.0.0.1:1", paint, inputs, lambda: self.now
         )
