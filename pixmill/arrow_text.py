@@ -9,7 +9,7 @@ import base64
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,35 +156,29 @@ def _values(column: pa.Array, form: _Form) -> list[Any]:
 def _nested_values(column: pa.Array, form: _Form) -> list[Any]:
     kind = column.type
     if pa.types.is_struct(kind):
-        return _objects(column, form)
+        names = column.type.names
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise ValueError(f"more than one key of its objects is named {twice[0]!r}")
+        columns = [_values(column.field(at), form) for at in range(len(names))]
+        rows = zip(*columns, strict=True) if columns else iter([()] * len(column))
+        known = column.is_valid().to_pylist()
+        return [
+            dict(zip(names, row, strict=True)) if is_there else None
+            for row, is_there in zip(rows, known, strict=True)
+        ]
     if pa.types.is_map(kind):
         return _maps(column, form)
     if _is_one(kind, _LISTS):
-        return _lists(column, _values(column.flatten(), form))
+        items = _values(column.flatten(), form)
+        found: list[Any] = []
+        start = 0
+        for length in pc.list_value_length(column).to_pylist():
+            found.append(
+                None if length is None else list(items[start : start + length])
+            )
+            start += length or 0
+        return found
     raise ValueError(f"values of {kind} have no text")
-
-
-def _objects(column: pa.StructArray, form: _Form) -> list[Any]:
-    names = column.type.names
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"more than one key of its objects is named {twice[0]!r}")
-    columns = [_values(column.field(at), form) for at in range(len(names))]
-    rows = zip(*columns, strict=True) if columns else iter([()] * len(column))
-    known = column.is_valid().to_pylist()
-    return [
-        dict(zip(names, row, strict=True)) if is_there else None
-        for row, is_there in zip(rows, known, strict=True)
-    ]
-
-
-def _lists(column: pa.Array, items: Sequence[Any]) -> list[Any]:
-    """The `items` of all lists of a column, one after the other, as lists again."""
-    found: list[Any] = []
-    start = 0
-    for length in pc.list_value_length(column).to_pylist():
-        found.append(None if length is None else list(items[start : start + length]))
-        start += length or 0
-    return found
 
 
 def _maps(column: pa.MapArray, form: _Form) -> list[Any]:
@@ -267,16 +261,14 @@ _KEPT = _Form(_finite_or_null, _base64)
 
 def in_nfc(texts: pa.Array) -> pa.Array:
     """Return texts (Arrow strings) in Unicode NFC."""
-    # ASCII is, and a look at its bytes takes a hundredth of the time of normalizing.
-    return texts if _is_ascii(texts) else pc.utf8_normalize(texts, form="NFC")
-
-
-def _is_ascii(texts: pa.Array | pa.ChunkedArray) -> bool:
     chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
     buffers = [chunk.buffers()[-1] for chunk in chunks]
-    return all(
+    # ASCII is, and a look at its bytes takes a hundredth of the time of normalizing.
+    if all(
         (np.frombuffer(buffer, np.uint8) < 0x80).all() for buffer in buffers if buffer
-    )
+    ):
+        return texts
+    return pc.utf8_normalize(texts, form="NFC")
 
 
 def is_blank(texts: Any) -> Any:

@@ -62,7 +62,13 @@ def conform(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_run_end_encoded(found):
         return conform(pc.run_end_decode(array), kind)
     if pa.types.is_dictionary(found):
-        return _conform_dictionary(array, kind)
+        if not pa.types.is_dictionary(kind):
+            # Conformed first: Arrow can't take from views.
+            return conform(array.dictionary, kind).take(array.indices)
+        values = conform(array.dictionary, kind.value_type)
+        return pa.DictionaryArray.from_arrays(
+            array.indices.cast(kind.index_type), values, ordered=kind.ordered
+        )
     if isinstance(found, _LISTS) and isinstance(kind, _LISTS):
         return _conform_list(array, kind)
     if pa.types.is_fixed_size_list(found) and pa.types.is_fixed_size_list(kind):
@@ -74,7 +80,19 @@ def conform(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_fixed_size_list(found) and isinstance(kind, _LISTS):
         return conform(array.cast(pa.list_(found.value_field)), kind)
     if pa.types.is_struct(found) and pa.types.is_struct(kind):
-        return _conform_struct(array, kind)
+        there = set(array.type.names)
+        columns = [
+            conform(array.field(field.name), field.type)
+            if field.name in there
+            else pa.nulls(len(array), field.type)
+            for field in kind
+        ]
+        if not columns:
+            # An array without fields does not say how long it is.
+            return array.cast(kind)
+        return pa.StructArray.from_arrays(
+            columns, fields=list(kind), mask=array.is_null()
+        )
     if pa.types.is_map(found) and pa.types.is_map(kind):
         return _conform_map(array, kind)
     if pa.types.is_floating(found) and pa.types.is_float64(kind):
@@ -213,16 +231,6 @@ def _wide_type(kind: pa.DataType) -> pa.DataType:
     )
 
 
-def _conform_dictionary(array: pa.DictionaryArray, kind: pa.DataType) -> pa.Array:
-    if not pa.types.is_dictionary(kind):
-        # Conformed first: Arrow can't take from views.
-        return conform(array.dictionary, kind).take(array.indices)
-    values = conform(array.dictionary, kind.value_type)
-    return pa.DictionaryArray.from_arrays(
-        array.indices.cast(kind.index_type), values, ordered=kind.ordered
-    )
-
-
 def _conform_list(array: Any, kind: pa.DataType) -> pa.Array:
     # By their lengths: views may overlap or stand in any order, and Arrow's own cast of them makes
     # offsets that are too short.
@@ -237,20 +245,6 @@ def _conform_list(array: Any, kind: pa.DataType) -> pa.Array:
     return pa.ListArray.from_arrays(
         offsets.cast(pa.int32()), items, type=kind, mask=array.is_null()
     )
-
-
-def _conform_struct(array: pa.StructArray, kind: pa.DataType) -> pa.Array:
-    there = set(array.type.names)
-    columns = [
-        conform(array.field(field.name), field.type)
-        if field.name in there
-        else pa.nulls(len(array), field.type)
-        for field in kind
-    ]
-    if not columns:
-        # An array without fields does not say how long it is.
-        return array.cast(kind)
-    return pa.StructArray.from_arrays(columns, fields=list(kind), mask=array.is_null())
 
 
 def _conform_map(array: pa.MapArray, kind: pa.DataType) -> pa.Array:

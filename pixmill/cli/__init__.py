@@ -91,18 +91,14 @@ def _run_command() -> int:
         # Whoever read the output has seen enough, as `| head` does.
         return EXIT_INTERNAL
     except Exception as error:
-        return _print_unexpected(error)
-
-
-def _print_unexpected(error: Exception) -> int:
-    """Print a usage error as typer words it, anything else with its traceback; return the exit code."""
-    # Typer's classes come from the click that it brings along, so they are known by what they can do.
-    show = getattr(error, "show", None)
-    code = getattr(error, "exit_code", None)
-    if show and isinstance(code, int):
+        # A usage error. Typer's classes come from the click that it brings along, so they are known
+        # by what they can do.
+        show = getattr(error, "show", None)
+        code = getattr(error, "exit_code", None)
+        if show and isinstance(code, int):
+            with suppress(OSError):
+                show()
+            return code
         with suppress(OSError):
-            show()
-        return code
-    with suppress(OSError):
-        typer.echo(shown_traceback(error), err=True)
-    return EXIT_INTERNAL
+            typer.echo(shown_traceback(error), err=True)
+        return EXIT_INTERNAL

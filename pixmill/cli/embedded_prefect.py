@@ -120,7 +120,11 @@ class EmbeddedServer:
         it: SQLite takes one server.
         """
         try:
-            state = _state_folder() / "pixmill" / "prefect"
+            named = Path(os.environ.get("XDG_STATE_HOME", ""))
+            # A relative one is not valid, says the XDG Base Directory Specification.
+            if not named.is_absolute():
+                named = Path.home() / ".local" / "state"
+            state = named / "pixmill" / "prefect"
             state.mkdir(parents=True, exist_ok=True)
             lock = self._open.enter_context((state / "lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -132,14 +136,6 @@ class EmbeddedServer:
                 )
             )
         return state
-
-
-def _state_folder() -> Path:
-    """Where programs of this user keep their state: XDG_STATE_HOME where that is an
-    absolute path.
-    """
-    named = Path(os.environ.get("XDG_STATE_HOME", ""))
-    return named if named.is_absolute() else Path.home() / ".local" / "state"
 
 
 def _replace_settings(settings: dict[str, str]) -> dict[str, str]:

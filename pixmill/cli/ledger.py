@@ -1,7 +1,7 @@
 """The commands that look after a ledger: `ledger backup` and `ledger stats`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -55,7 +55,26 @@ def stats(store: StorePath, as_json: Json = False) -> None:
             **_count_images(store),
             **source.read(read_stats),
         }
-    _print_stats(figures)
+    size = format_bytes(figures["ledger_bytes"])
+    if figures["log_bytes"]:
+        size += f" and {format_bytes(figures['log_bytes'])} of write-ahead log"
+    echo(f"{figures['ledger']}: {size}, schema {figures['schema_version']}")
+    if "images" in figures:
+        image_bytes = format_bytes(figures["images_bytes"])
+        echo(f"  {figures['images']:,} image files: {image_bytes}")
+    jobs = f"  {figures['jobs']:,} jobs"
+    if figures["states"]:
+        states = (
+            f"{count:,} {in_words(state)}" for state, count in figures["states"].items()
+        )
+        jobs += f": {', '.join(states)}"
+    echo(jobs)
+    calls = f"  {figures['attempts']:,} calls in {figures['runs']:,} runs"
+    if figures["first"]:
+        first = _to_minute(figures["first"])
+        last = _to_minute(figures["last"])
+        calls += f", from {first} to {last} UTC"
+    echo(calls)
     if as_json:
         print_json(figures)
 
@@ -82,29 +101,6 @@ def _count_images(store: str) -> dict[str, int]:
     if isinstance(address, Path):
         return FolderStore(address.parent).image_sizes()
     return {}
-
-
-def _print_stats(figures: dict[str, Any]) -> None:
-    size = format_bytes(figures["ledger_bytes"])
-    if figures["log_bytes"]:
-        size += f" and {format_bytes(figures['log_bytes'])} of write-ahead log"
-    echo(f"{figures['ledger']}: {size}, schema {figures['schema_version']}")
-    if "images" in figures:
-        image_bytes = format_bytes(figures["images_bytes"])
-        echo(f"  {figures['images']:,} image files: {image_bytes}")
-    jobs = f"  {figures['jobs']:,} jobs"
-    if figures["states"]:
-        states = (
-            f"{count:,} {in_words(state)}" for state, count in figures["states"].items()
-        )
-        jobs += f": {', '.join(states)}"
-    echo(jobs)
-    calls = f"  {figures['attempts']:,} calls in {figures['runs']:,} runs"
-    if figures["first"]:
-        first = _to_minute(figures["first"])
-        last = _to_minute(figures["last"])
-        calls += f", from {first} to {last} UTC"
-    echo(calls)
 
 
 def _to_minute(instant: str) -> str:

@@ -235,15 +235,6 @@ def _named(environment: Mapping[str, str], folder: Path) -> Iterator[str | None]
     yield in_file.get(API_URL)
     for table in tables:
         yield _text(_table(table, "api").get("url"))
-    yield _text(_profile(environment, in_file, tables).get(API_URL))
-
-
-def _profile(
-    environment: Mapping[str, str],
-    in_file: Mapping[str, str],
-    tables: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """Return the settings of the active profile."""
     name = "PREFECT_PROFILES_PATH"
     named = [environment.get(name), in_file.get(name)]
     named += [_text(table.get("profiles_path")) for table in tables]
@@ -251,7 +242,7 @@ def _profile(
     path = next((Path(place) for place in named if place), home / "profiles.toml")
     profiles = _toml(path.expanduser())
     active = environment.get("PREFECT_PROFILE") or _text(profiles.get("active")) or ""
-    return _table(_table(profiles, "profiles"), active)
+    yield _text(_table(_table(profiles, "profiles"), active).get(API_URL))
 
 
 def _table(of: dict[str, Any], name: str) -> dict[str, Any]:

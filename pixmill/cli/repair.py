@@ -22,7 +22,6 @@ from pixmill.text import cli_arguments
 
 if TYPE_CHECKING:
     from pixmill.execution.damaged_records import Checked
-    from pixmill.execution.repair import Repaired
 
 
 def repair(
@@ -43,7 +42,23 @@ def repair(
     try:
         repaired = repair_images(settings, progress.show, inputs.show)
         inputs.end()
-        _print_repaired(repaired, cli_arguments(config, overrides or ()))
+        codes = repaired.codes
+        pending = codes["image_pending"]
+        lost = codes["image_lost"]
+        echo(f"{_describe_progress(repaired.checked)}; {repaired.fetched:,} fetched")
+        echo(f"  {repaired.report.dataset}")
+        if repaired.missing_inputs:
+            echo(f"  {repaired.missing_inputs:,} rows lack their input image")
+        if codes:
+            echo(f"  rows without their image: {pending:,} pending, {lost:,} lost")
+            for row in repaired.missing[:SHOWN]:
+                line = f"row {row.row_number} ({row.row_key!r}): {row.error_code}"
+                if row.url_expires_at:
+                    line += f", its URL expires at {row.url_expires_at}"
+                echo(f"      {line}")
+            print_unlisted(codes.total())
+        if pending:
+            echo(f"next: pixmill repair {cli_arguments(config, overrides or ())}")
     except (KeyboardInterrupt, typer.Abort):
         exit_interrupted(as_json=as_json)
     if as_json:
@@ -53,23 +68,3 @@ def repair(
 
 def _describe_progress(checked: "Checked") -> str:
     return f"{checked.images:,} images read, {checked.forgotten:,} gone or damaged"
-
-
-def _print_repaired(repaired: "Repaired", arguments: str) -> None:
-    codes = repaired.codes
-    pending = codes["image_pending"]
-    lost = codes["image_lost"]
-    echo(f"{_describe_progress(repaired.checked)}; {repaired.fetched:,} fetched")
-    echo(f"  {repaired.report.dataset}")
-    if repaired.missing_inputs:
-        echo(f"  {repaired.missing_inputs:,} rows lack their input image")
-    if codes:
-        echo(f"  rows without their image: {pending:,} pending, {lost:,} lost")
-        for row in repaired.missing[:SHOWN]:
-            line = f"row {row.row_number} ({row.row_key!r}): {row.error_code}"
-            if row.url_expires_at:
-                line += f", its URL expires at {row.url_expires_at}"
-            echo(f"      {line}")
-        print_unlisted(codes.total())
-    if pending:
-        echo(f"next: pixmill repair {arguments}")

@@ -427,14 +427,9 @@ def _print_summary(summary: "RunSummary", order: RunRequest) -> None:
     echo(f"  {summary.dataset}")
     if summary.report:
         echo(f"  {summary.report}")
-        _say_copy(order.settings)
+        if order.settings.bucket:
+            from pixmill.datasets.report import page_of
+
+            echo(f"  open {page_of(order.settings)}, its copy on this machine")
     if summary.exit_code:
         echo(f"next: {order.status_command}")
-
-
-def _say_copy(config: "Config") -> None:
-    """Say where a browser finds the report that is in a bucket."""
-    if config.bucket:
-        from pixmill.datasets.report import page_of
-
-        echo(f"  open {page_of(config)}, its copy on this machine")

@@ -1,12 +1,7 @@
 """The command `status`: how far a dataset is, from any terminal."""
 
-from typing import TYPE_CHECKING
-
 from pixmill.cli.console import ConfigPath, Json, Overrides, echo, print_json
 from pixmill.text import cli_arguments, in_words
-
-if TYPE_CHECKING:
-    from pixmill.execution.status import Status
 
 COUNTS = ("pending", "failed", "refused", "in_doubt", "images_missing", "invalid")
 """What is printed of a plan's counts where it is not 0."""
@@ -29,7 +24,16 @@ def status(
     for name in COUNTS:
         if counts[name]:
             echo(f"  {in_words(name)}: {counts[name]:,}")
-    _print_doubtful_jobs(found, counts["in_doubt"])
+    if found.in_doubt_calls:
+        # As a person looks for them on the provider's console.
+        echo(
+            "  may have been charged, as no answer was seen (sent, row, request id, why):"
+        )
+        for call in found.in_doubt_calls:
+            echo(f"      {call.describe()}")
+        more = counts["in_doubt"] - len(found.in_doubt_calls)
+        if more > 0:
+            echo(f"      … and {more:,} more")
     for run in found.runs:
         echo(f"  {run.describe()}")
         for line in run.describe_limits():
@@ -39,15 +43,3 @@ def status(
         runs = [run.as_dict() for run in found.runs]
         in_doubt_calls = [doubt.as_dict() for doubt in found.in_doubt_calls]
         print_json({**counts, "doubts": in_doubt_calls, "runs": runs})
-
-
-def _print_doubtful_jobs(found: "Status", count: int) -> None:
-    """Print the jobs in doubt as a person looks for them on the provider's console; `count` is how many there are."""
-    if not found.in_doubt_calls:
-        return
-    echo("  may have been charged, as no answer was seen (sent, row, request id, why):")
-    for doubt in found.in_doubt_calls:
-        echo(f"      {doubt.describe()}")
-    more = count - len(found.in_doubt_calls)
-    if more > 0:
-        echo(f"      … and {more:,} more")

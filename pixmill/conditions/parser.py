@@ -146,7 +146,11 @@ def read(text: str) -> ast.expr:
     except (RecursionError, MemoryError):
         raise ValueError("is nested too deeply") from None
     # Before anything that walks the tree by recursion.
-    _check_depth(tree)
+    level: list[ast.AST] = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    if level:
+        raise ValueError("is nested too deeply; split it into several conditions")
     _restore(tree, source)
     _check_truth(tree, source)
     return tree
@@ -183,14 +187,6 @@ def _blank_out(text: str) -> Source:
             parts.append(found)
         at = token.end()
     return Source(text, "".join(parts), names, texts)
-
-
-def _check_depth(tree: ast.expr) -> None:
-    level: list[ast.AST] = [tree]
-    for _ in range(MAX_DEPTH):
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-    if level:
-        raise ValueError("is nested too deeply; split it into several conditions")
 
 
 def _restore(tree: ast.expr, source: Source) -> None:
@@ -285,7 +281,13 @@ def _check_comparison(node: Compare, source: Source) -> None:
     for op, right in zip(node.ops, node.comparators, strict=True):
         match op:
             case In() | NotIn():
-                _check_list(right, source)
+                if not isinstance(right, List | Tuple) or not right.elts:
+                    raise source.mistake(
+                        right.col_offset,
+                        '`in` takes a list such as ["ink", "oil"] with something in it',
+                    )
+                for item in right.elts:
+                    _check_literal(item, source)
             case Is() | IsNot() if not is_none(right):
                 raise source.mistake(
                     right.col_offset,
@@ -299,16 +301,6 @@ def _check_comparison(node: Compare, source: Source) -> None:
             case _:
                 _check_value(right, source)
         left = right
-
-
-def _check_list(node: ast.expr, source: Source) -> None:
-    if not isinstance(node, List | Tuple) or not node.elts:
-        raise source.mistake(
-            node.col_offset,
-            '`in` takes a list such as ["ink", "oil"] with something in it',
-        )
-    for item in node.elts:
-        _check_literal(item, source)
 
 
 def _check_call(node: Call, source: Source) -> None:
@@ -334,24 +326,16 @@ def _check_call(node: Call, source: Source) -> None:
                 f"must be a text in quotes: {usage}",
             )
         if name == "matches":
-            _check_regex(pattern.value, pattern.col_offset, source)
+            # Arrow takes long to import, and few conditions hold a regular expression.
+            import pyarrow as pa
+            import pyarrow.compute as pc
 
-
-def _check_regex(
-    regex: str,
-    at: int,
-    source: Source,
-) -> None:
-    # Arrow takes long to import, and few conditions hold a regular expression.
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    try:
-        pc.match_substring_regex(pa.scalar(""), regex)
-    except pa.ArrowInvalid as error:
-        raise source.mistake(
-            at, f"is not a regular expression of RE2: {error}"
-        ) from None
+            try:
+                pc.match_substring_regex(pa.scalar(""), pattern.value)
+            except pa.ArrowInvalid as error:
+                raise source.mistake(
+                    pattern.col_offset, f"is not a regular expression of RE2: {error}"
+                ) from None
 
 
 def _function_name(call: Call) -> str:

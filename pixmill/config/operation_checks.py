@@ -24,28 +24,54 @@ def check_operation(
     operation: Operation, section: Input, request: Request, seed: Seed
 ) -> Problems:
     """Yield what the config asks of `operation` that it does not do."""
-    yield from _check_mode(operation, request)
-    yield from _check_images(operation, section)
-    yield from _check_prompt(operation, section, request)
-    yield from _check_seed(operation, section, seed)
-
-
-def check_points(section: Input, request: Request, made: SweepPoints) -> Problems:
-    """Yield which fields of the points in `made` don't go together."""
-    for operation in made.operations(request):
-        yield from _check_together(operation, section, request, made)
-    # Columns of the table complete the fields, so that only a row can be wrong.
-    if not section.field_columns:
-        yield from _check_conflicts(request, made)
-
-
-def _check_mode(operation: Operation, request: Request) -> Problems:
     if request.mode != "auto" and request.mode not in operation.modes:
         works = "asynchronously" if request.mode == "sync" else "synchronously"
         yield ConfigProblem(
             "request.mode",
             f"is {request.mode}, but {operation.req_key} only works {works}; leave it out",
         )
+    yield from _check_images(operation, section)
+    has_prompt = request.prompt is not None or "prompt" in section.columns
+    if operation.prompt is None and has_prompt:
+        path = "input.columns.prompt" if request.prompt is None else "request.prompt"
+        yield ConfigProblem(path, f"{operation.req_key} takes no prompt; leave it out")
+    # What nobody registered may work without one.
+    needs_prompt = operation.prompt is not None and operation.parameters is not None
+    if needs_prompt and not has_prompt:
+        yield ConfigProblem(
+            "input.columns.prompt", "is required unless request.prompt is a template"
+        )
+    if operation.seed is None and "seed" in section.columns:
+        yield ConfigProblem(
+            "input.columns.seed", f"{operation.req_key} takes no seed; leave it out"
+        )
+    if operation.seed is None and seed.policy == "column":
+        yield ConfigProblem(
+            "seed.policy",
+            f"is column, but {operation.req_key} takes no seed; leave it out",
+        )
+
+
+def check_points(section: Input, request: Request, made: SweepPoints) -> Problems:
+    """Yield which fields of the points in `made` don't go together."""
+    for operation in made.operations(request):
+        if operation.parameters is not None:
+            given = {
+                name for name, value in request.params.items() if value is not None
+            }
+            given |= section.field_columns.keys()
+            given |= {axis.path for axis in made.axes}
+            fields = operation.parameters.together
+            lacking = [name for name in fields if name not in given]
+            if lacking and len(lacking) < len(fields):
+                yield ConfigProblem(
+                    f"request.params.{lacking[0]}",
+                    f"is missing: {operation.req_key} takes {' and '.join(fields)} together or "
+                    "neither of them",
+                )
+    # Columns of the table complete the fields, so that only a row can be wrong.
+    if not section.field_columns:
+        yield from _check_conflicts(request, made)
 
 
 def _check_images(operation: Operation, section: Input) -> Problems:
@@ -88,49 +114,6 @@ def _describe_images(rule: InputImages) -> str:
     if rule.least == rule.most:
         return counted(rule.least, "image")
     return f"{rule.least} to {counted(rule.most, 'image')}"
-
-
-def _check_prompt(operation: Operation, section: Input, request: Request) -> Problems:
-    has_prompt = request.prompt is not None or "prompt" in section.columns
-    if operation.prompt is None and has_prompt:
-        path = "input.columns.prompt" if request.prompt is None else "request.prompt"
-        yield ConfigProblem(path, f"{operation.req_key} takes no prompt; leave it out")
-    # What nobody registered may work without one.
-    needs_prompt = operation.prompt is not None and operation.parameters is not None
-    if needs_prompt and not has_prompt:
-        yield ConfigProblem(
-            "input.columns.prompt", "is required unless request.prompt is a template"
-        )
-
-
-def _check_seed(operation: Operation, section: Input, seed: Seed) -> Problems:
-    if operation.seed is None and "seed" in section.columns:
-        yield ConfigProblem(
-            "input.columns.seed", f"{operation.req_key} takes no seed; leave it out"
-        )
-    if operation.seed is None and seed.policy == "column":
-        yield ConfigProblem(
-            "seed.policy",
-            f"is column, but {operation.req_key} takes no seed; leave it out",
-        )
-
-
-def _check_together(
-    operation: Operation, section: Input, request: Request, made: SweepPoints
-) -> Problems:
-    if operation.parameters is None:
-        return
-    given = {name for name, value in request.params.items() if value is not None}
-    given |= section.field_columns.keys()
-    given |= {axis.path for axis in made.axes}
-    fields = operation.parameters.together
-    lacking = [name for name in fields if name not in given]
-    if lacking and len(lacking) < len(fields):
-        yield ConfigProblem(
-            f"request.params.{lacking[0]}",
-            f"is missing: {operation.req_key} takes {' and '.join(fields)} together or "
-            "neither of them",
-        )
 
 
 def _check_conflicts(request: Request, made: SweepPoints) -> Problems:

@@ -77,7 +77,11 @@ def _describe(problem: Any, model: Any, parts: Sequence[str]) -> str:
 
 def _describe_unknown_key(model: Any, parts: Sequence[str]) -> str:
     name = parts[-1]
-    message = "unknown key" + did_you_mean(name, _fields_at(model, parts[:-1]))
+    place = parts[:-1]
+    for part in place:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = field.annotation if field else model
+    message = "unknown key" + did_you_mean(name, getattr(model, "model_fields", {}))
     if "key" in name or "secret" in name:
         message += "; keys and passwords must not be in a config"
     return message
@@ -110,11 +114,3 @@ def _yaml_reading(got: Any) -> str | None:
     if isinstance(got, date):
         return "a date: write it in quotes"
     return None
-
-
-def _fields_at(model: Any, parts: Sequence[str]) -> Mapping[str, Any]:
-    """Return the fields of the section that `parts` lead to from `model`; none where they lead to no section."""
-    for part in parts:
-        field = getattr(model, "model_fields", {}).get(part)
-        model = field.annotation if field else model
-    return getattr(model, "model_fields", {})

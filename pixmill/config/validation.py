@@ -172,7 +172,17 @@ def _check_gateway(provider: Provider) -> Problems:
 
 
 def _check_budget(section: Budget, request: Request, sweep: Sweep) -> Problems:
-    asked = dict.fromkeys((request.req_key, *_swept_req_keys(request, sweep)))
+    swept = []
+    # What is wrong with them is said by the checks of their own sections.
+    if _resolve(request) is not None and not sweep_mistakes(sweep, request):
+        axes = make_points(sweep, request).axes
+        swept = [
+            str(of.value)
+            for axis in axes
+            if axis.kind == "req_key"
+            for of in axis.values
+        ]
+    asked = dict.fromkeys((request.req_key, *swept))
     unpriced = [req_key for req_key in asked if not section.has_price_of(req_key)]
     for cap in ("max_cost", "max_cost_per_month"):
         if getattr(section, cap) is not None and unpriced:
@@ -181,16 +191,6 @@ def _check_budget(section: Budget, request: Request, sweep: Sweep) -> Problems:
                 "needs budget.price_per_call, or an entry of budget.prices without `where` for "
                 f"{', '.join(unpriced)}, or cost can't be counted",
             )
-
-
-def _swept_req_keys(request: Request, sweep: Sweep) -> list[str]:
-    # What is wrong with them is said by the checks of their own sections.
-    if _resolve(request) is None or sweep_mistakes(sweep, request):
-        return []
-    axes = make_points(sweep, request).axes
-    return [
-        str(of.value) for axis in axes if axis.kind == "req_key" for of in axis.values
-    ]
 
 
 def _check_store(store: str, provider: Provider, ledger: str | None) -> Problems:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pixmill.config.problems import ConfigProblem
-from pixmill.config.yaml_reader import Place, Word
+from pixmill.config.yaml_reader import Word
 from pixmill.request.model import Request
 from pixmill.request.registry import requested_operation, resolve_parameters, with_field
 from pixmill.request.sweep.baseline import baseline_of
@@ -37,7 +37,11 @@ def _describe(word: Word) -> str:
 def _is_meant(word: Word, request: Request | None) -> bool:
     """Whether what YAML made of a word can only be what was meant."""
     if word.place[0] == "sweep":
-        axis = _axis(word.place)
+        # Of `sweep.AXIS`, of `sweep.groups.0.grid.AXIS` or of `sweep.groups.0.list.0.AXIS`.
+        _, *below = word.place
+        if below[:1] == ["groups"]:
+            below = below[4:] if below[2:3] == ["list"] else below[3:]
+        axis = below[0] if below else ""
         if word.place[-1] == "label" or _is_text(request, axis):
             return False
         return word.kind == "number" or _is_truth_value(request, axis)
@@ -48,15 +52,6 @@ def _is_meant(word: Word, request: Request | None) -> bool:
     # `charged: yes` of a rule about a code is meant as YAML reads it.
     is_charged = word.place[:2] == ("retry", "codes") and word.place[-1] == "charged"
     return word.kind == "number" or is_charged
-
-
-def _axis(place: Place) -> str:
-    """The axis of the sweep that the value at `place` belongs to; empty where it belongs to none."""
-    _, *below = place
-    if below[:1] != ["groups"]:
-        return below[0] if below else ""
-    own = below[4:] if below[2:3] == ["list"] else below[3:]
-    return own[0] if own else ""
 
 
 def _is_text(request: Request | None, axis: str) -> bool:

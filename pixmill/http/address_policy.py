@@ -113,7 +113,18 @@ def url_problem(url: str) -> str | None:
         return "url_credentials"
     if not host or port == 0:
         return "malformed_url"
-    return _host_problem(host, in_brackets="[" in parts.netloc)
+    in_brackets = "[" in parts.netloc
+    name = _fold(host)
+    literal = literal_address(host)
+    last = name.rpartition(".")[2]
+    if last in _LOCAL_NAMES or (literal and not _is_public(ip_address(literal))):
+        return "private_address"
+    if in_brackets:
+        return None if literal and "%" not in host else "malformed_url"
+    if _NUMBER.fullmatch(last):
+        # Programs disagree on what 010.1 or 134744072 is, and which numbers are too large.
+        return None if literal == host else "malformed_url"
+    return None if _NAME.fullmatch(name) else "malformed_url"
 
 
 def look_up(host: str) -> list[str]:
@@ -197,17 +208,3 @@ def _fold(host: str) -> str:
         return ".".join(map(nameprep, _DOTS.split(text))).rstrip(".")
     except UnicodeError:
         return ""
-
-
-def _host_problem(host: str, *, in_brackets: bool) -> str | None:
-    name = _fold(host)
-    literal = literal_address(host)
-    last = name.rpartition(".")[2]
-    if last in _LOCAL_NAMES or (literal and not _is_public(ip_address(literal))):
-        return "private_address"
-    if in_brackets:
-        return None if literal and "%" not in host else "malformed_url"
-    if _NUMBER.fullmatch(last):
-        # Programs disagree on what 010.1 or 134744072 is, and which numbers are too large.
-        return None if literal == host else "malformed_url"
-    return None if _NAME.fullmatch(name) else "malformed_url"

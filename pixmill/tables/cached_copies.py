@@ -49,23 +49,19 @@ def use_copies() -> Iterator[set[Path]]:
     # Only a process that is alone with the copies gets this lock.
     with suppress(OSError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _prune(root)
+        # Goes what this process does not read and what is not among the newest versions, or old.
+        oldest = time.time() - UNREAD_SECONDS
+        for versions in _versions(root).values():
+            newest_first = sorted(versions, key=_read_at, reverse=True)
+            for at, outdated in enumerate(newest_first):
+                if outdated not in _read and (
+                    at >= KEPT_VERSIONS or _read_at(outdated) < oldest
+                ):
+                    shutil.rmtree(outdated)
+        for left in root.rglob(".*.part"):  # nobody writes one now
+            left.unlink()
     with suppress(OSError):
         fcntl.flock(lock, fcntl.LOCK_SH)
-
-
-def _prune(root: Path) -> None:
-    """Remove what is neither read by this process nor among the newest versions, or old."""
-    oldest = time.time() - UNREAD_SECONDS
-    for versions in _versions(root).values():
-        newest_first = sorted(versions, key=_read_at, reverse=True)
-        for at, folder in enumerate(newest_first):
-            if folder not in _read and (
-                at >= KEPT_VERSIONS or _read_at(folder) < oldest
-            ):
-                shutil.rmtree(folder)
-    for left in root.rglob(".*.part"):  # nobody writes one now
-        left.unlink()
 
 
 def _versions(root: Path) -> dict[Path, list[Path]]:

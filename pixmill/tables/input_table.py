@@ -180,15 +180,14 @@ def _check_content(file: Path, kind: str) -> None:
             f"{file}: its name ends in .parquet but its content is not Parquet"
         )
     with open_bytes(file) as stream:
-        _check_text(file, stream.peek(32)[:32])
-
-
-def _check_text(file: Path, head: bytes) -> None:
-    if not head:
-        raise empty_error(file)
-    if found := _content(head):
-        hint = f"rename or convert it; {SUPPORTED}"
-        raise TableError(f"{file}: its content is {found}, unlike its name", hint=hint)
+        head = stream.peek(32)[:32]
+        if not head:
+            raise empty_error(file)
+        if found := _content(head):
+            hint = f"rename or convert it; {SUPPORTED}"
+            raise TableError(
+                f"{file}: its content is {found}, unlike its name", hint=hint
+            )
 
 
 def _content(head: bytes) -> str:

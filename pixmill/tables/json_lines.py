@@ -34,7 +34,22 @@ class JsonLines:
         rows = count(1)
         first: list[str] = []
         for file in files:
-            names = self._observe(file, shapes, rows)
+            names: set[str] = set()
+            with open_lines(file, self.encoding) as lines:
+                for (line, cells, _), number in zip(_rows(lines), rows, strict=False):
+                    names.update(cells)
+                    try:
+                        widen(shapes, cells, "")
+                    except ShapeError as error:
+                        raise TableError(
+                            f"{file}: row {number} (line {line}): {error}"
+                        ) from error
+            if not names:
+                raise TableError(
+                    f"{file}: none of its lines is a JSON object that has a key",
+                    hint="write one object per line, without a list around them and without line "
+                    "breaks inside",
+                )
             first = first or list(shapes)
             check_same_names(files[0], first, file, names)
         return check_names(
@@ -48,29 +63,30 @@ class JsonLines:
         """The rows of one file; a line that is not an object, or holds what no column can, is a bad one."""
         with open_lines(file, self.encoding) as lines:
             for batch in in_batches(_rows(lines), lines, size):
-                yield _part(batch, schema)
-
-    def _observe(
-        self, file: Path, shapes: dict[str, Any], numbers: Iterator[int]
-    ) -> set[str]:
-        """Widens the shapes by the rows of one file, and returns the names of its columns."""
-        names: set[str] = set()
-        with open_lines(file, self.encoding) as lines:
-            for (line, cells, _), number in zip(_rows(lines), numbers, strict=False):
-                names.update(cells)
-                try:
-                    widen(shapes, cells, "")
-                except ShapeError as error:
-                    raise TableError(
-                        f"{file}: row {number} (line {line}): {error}"
-                    ) from error
-        if not names:
-            raise TableError(
-                f"{file}: none of its lines is a JSON object that has a key",
-                hint="write one object per line, without a list around them and without line "
-                "breaks inside",
-            )
-        return names
+                bad = {
+                    position: problem
+                    for position, (_, _, problem) in enumerate(batch)
+                    if problem
+                }
+                columns = []
+                for field in schema:
+                    column, misfits = _column(
+                        [cells.get(field.name) for _, cells, _ in batch], field.type
+                    )
+                    columns.append(column)
+                    for position in misfits:
+                        place = f"line {batch[position][0]}, column {field.name!r}"
+                        problem = BadRow(
+                            "number_too_large",
+                            field.name,
+                            f"{place}: a double can't hold it exactly",
+                        )
+                        first = bad.setdefault(position, problem)
+                        if first is not problem:
+                            bad[position] = first._replace(
+                                others=(*first.others, problem)
+                            )
+                yield UnnumberedBatch(pa.table(columns, schema=schema), bad)
 
 
 def _rows(lines: Lines) -> Iterator[_Row]:
@@ -79,29 +95,6 @@ def _rows(lines: Lines) -> Iterator[_Row]:
         if not line.isspace():
             cells, problem = parse(line, lines.number)
             yield lines.number, cells, problem
-
-
-def _part(batch: list[_Row], schema: pa.Schema) -> UnnumberedBatch:
-    bad = {
-        position: problem for position, (_, _, problem) in enumerate(batch) if problem
-    }
-    columns = []
-    for field in schema:
-        column, misfits = _column(
-            [cells.get(field.name) for _, cells, _ in batch], field.type
-        )
-        columns.append(column)
-        for position in misfits:
-            place = f"line {batch[position][0]}, column {field.name!r}"
-            problem = BadRow(
-                "number_too_large",
-                field.name,
-                f"{place}: a double can't hold it exactly",
-            )
-            first = bad.setdefault(position, problem)
-            if first is not problem:
-                bad[position] = first._replace(others=(*first.others, problem))
-    return UnnumberedBatch(pa.table(columns, schema=schema), bad)
 
 
 def _column(values: list[Any], kind: pa.DataType) -> tuple[pa.Array, list[int]]:

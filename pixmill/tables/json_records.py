@@ -44,12 +44,7 @@ def parse(line: str, number: int) -> tuple[dict[str, Any], BadRow | None]:
         return {}, _bad(number, "number_too_large", None)
     if not line.lstrip().startswith("{"):
         return {}, _bad(number, "bad_json", None, "not a JSON object")
-    return _drop_flawed(value or {}, number)
-
-
-def _drop_flawed(
-    cells: dict[str, Any], number: int
-) -> tuple[dict[str, Any], BadRow | None]:
+    cells = value or {}
     flaws = {
         name: flaw
         for name, value in cells.items()

@@ -60,7 +60,17 @@ class Parquet:
 
 def _pieces(file: Path, schema: pa.Schema, size: int) -> Iterator[pa.RecordBatch]:
     with _open(file, _int96_unit(file)) as parquet:
-        step = min(size, _STEP, _rows_in(BATCH_BYTES, parquet.metadata))
+        # By what the file declares: as many rows of the widest row group as make up a batch.
+        groups = (
+            parquet.metadata.row_group(index)
+            for index in range(parquet.metadata.num_row_groups)
+        )
+        widest = max(
+            (group.total_byte_size // max(group.num_rows, 1) for group in groups),
+            default=0,
+        )
+        fitting = max(1, BATCH_BYTES // max(widest, 1))
+        step = min(size, _STEP, fitting)
         for piece in parquet.iter_batches(step):
             # Arrow trusts the file: offsets and UTF-8 that are wrong would show much later, in other places.
             piece.validate(full=True)
@@ -143,41 +153,28 @@ def _farthest(array: pa.Array) -> int:
     return _farthest(array.flatten()) if pa.types.is_nested(kind) else 0
 
 
-def _rows_in(space: int, metadata: pq.FileMetaData) -> int:
-    """How many rows of the widest row group need `space` bytes, by what the file declares."""
-    groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
-    widest = max(
-        (group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0
-    )
-    return max(1, space // max(widest, 1))
-
-
 def _part(gathered: list[pa.RecordBatch]) -> UnnumberedBatch:
     return UnnumberedBatch(pa.Table.from_batches(gathered).combine_chunks(), {})
 
 
 def _schema(file: Path, int96_unit: str) -> pa.Schema:
     with _open(file, int96_unit) as parquet:
-        _refuse_bomb(file, parquet.metadata)
+        declared = sum(
+            parquet.metadata.row_group(index).total_byte_size
+            for index in range(parquet.metadata.num_row_groups)
+        )
+        if declared > max(FREE_BYTES, MAX_RATIO * file.stat().st_size):
+            raise TableError(
+                f"{file}: it expands to more than {MAX_RATIO} times its size, a possible "
+                "decompression bomb",
+                hint="if the table is right, write it again without compression",
+            )
         found = parquet.schema_arrow
         return check_names(
             pa.schema(
                 [pa.field(field.name, plain_type(field.type)) for field in found]
             ),
             file,
-        )
-
-
-def _refuse_bomb(file: Path, metadata: pq.FileMetaData) -> None:
-    declared = sum(
-        metadata.row_group(index).total_byte_size
-        for index in range(metadata.num_row_groups)
-    )
-    if declared > max(FREE_BYTES, MAX_RATIO * file.stat().st_size):
-        raise TableError(
-            f"{file}: it expands to more than {MAX_RATIO} times its size, a possible "
-            "decompression bomb",
-            hint="if the table is right, write it again without compression",
         )
 
 

@@ -39,7 +39,13 @@ def parse_rows(text: str, delimiter: str, names: list[str]) -> Parsed | None:
     data = text.encode()
     codes = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(codes == _QUOTE)
-    end = _end_of_rows(codes, quotes)
+    # Where the last row ends: not at a line end inside of a cell.
+    if len(quotes) % 2 == 0:
+        end = len(codes)
+    else:
+        line_ends = np.flatnonzero(codes == _LINE_END)
+        outside = line_ends[np.searchsorted(quotes, line_ends) % 2 == 0]
+        end = int(outside[-1]) + 1 if len(outside) else 0
     quotes = quotes[quotes < end]
     if not end or not _are_structural(quotes, codes, delimiter):
         return None
@@ -48,15 +54,6 @@ def parse_rows(text: str, delimiter: str, names: list[str]) -> Parsed | None:
     except pa.ArrowInvalid:
         return None  # a row of another width
     return Parsed(rows, data[end:].decode())
-
-
-def _end_of_rows(codes: NDArray[np.uint8], quotes: NDArray[np.intp]) -> int:
-    """Return where the last row ends that ends in `codes`, given the positions of the `quotes`."""
-    if len(quotes) % 2 == 0:
-        return len(codes)
-    line_ends = np.flatnonzero(codes == _LINE_END)
-    outside = line_ends[np.searchsorted(quotes, line_ends) % 2 == 0]
-    return int(outside[-1]) + 1 if len(outside) else 0
 
 
 def _are_structural(

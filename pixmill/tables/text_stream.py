@@ -66,7 +66,14 @@ def open_lines(file: Path, encoding: str) -> Iterator["Lines"]:
             with io.TextIOWrapper(stream, codec, newline="") as text:
                 yield Lines(file, text)
         except UnicodeError as error:
-            raise _decoding_error(file, encoding, codec) from error
+            place = _first_bad_byte(file, codec)
+            where = ""
+            if place:
+                where = f": byte {place[0]:,} (line {place[1]:,}) is not {encoding}"
+            raise TableError(
+                f"{file}: it can't be read as {encoding}{where}",
+                hint="input.encoding names the encoding of the table: utf-8, utf-16, gbk, latin-1, …",
+            ) from error
 
 
 class Lines:
@@ -193,17 +200,6 @@ def _codec(file: Path, encoding: str, head: bytes) -> str:
                 hint=f"input.encoding: {family}",
             )
     return encoding
-
-
-def _decoding_error(file: Path, encoding: str, codec: str) -> TableError:
-    place = _first_bad_byte(file, codec)
-    where = ""
-    if place:
-        where = f": byte {place[0]:,} (line {place[1]:,}) is not {encoding}"
-    return TableError(
-        f"{file}: it can't be read as {encoding}{where}",
-        hint="input.encoding names the encoding of the table: utf-8, utf-16, gbk, latin-1, …",
-    )
 
 
 def _first_bad_byte(file: Path, codec: str) -> tuple[int, int] | None:
