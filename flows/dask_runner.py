@@ -51,11 +51,21 @@ def submit_to_dask(
             with suppress(Exception):
                 client.run(dask_worker.stop, run.run_id, reason, on_error="ignore")
 
-        pool.workers_ready(_count_workers(client, run), tell)
+        try:
+            client.wait_for_workers(1, timeout=WAIT_SECONDS)
+        except TimeoutError:
+            where = run.config.execution.address or "this machine"
+            raise PixmillError(
+                f"no Dask worker came up at {where} within {WAIT_SECONDS} s"
+            ) from None
+        pool.workers_ready(len(client.nthreads()), tell)
 
         def submit(chunk: list[Job]) -> PrefectFuture[Any]:
             parameters = {"order": pool.request(chunk), "rows": name_rows(chunk)}
-            with _context_for_workers():
+            context = FlowRunContext.get()
+            if context is None:
+                raise PixmillError("chunks are for Dask only inside a flow run")
+            with context.model_copy(update={"flow": _named_flow}):
                 future: PrefectFuture[Any] = runner.submit(
                     cv_process_by_order, parameters
                 )
@@ -85,27 +95,8 @@ def _start_runner(run: ActiveRun, pool: WorkerPool) -> DaskTaskRunner:
     )
 
 
-def _count_workers(client: Any, run: ActiveRun) -> int:
-    """How many workers there are. Raises PixmillError where none comes."""
-    try:
-        client.wait_for_workers(1, timeout=WAIT_SECONDS)
-    except TimeoutError:
-        where = run.config.execution.address or "this machine"
-        raise PixmillError(
-            f"no Dask worker came up at {where} within {WAIT_SECONDS} s"
-        ) from None
-    return len(client.nthreads())
-
-
 @flow(name="generate-dataset")
 def _named_flow() -> None:
     """What a worker is told of the flow: the real one may have been loaded from a file
     that the worker can't import.
     """
-
-
-def _context_for_workers() -> FlowRunContext:
-    context = FlowRunContext.get()
-    if context is None:
-        raise PixmillError("chunks are for Dask only inside a flow run")
-    return context.model_copy(update={"flow": _named_flow})

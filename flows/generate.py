@@ -8,7 +8,7 @@ from flows.prefect_ui import forward_logs, show_progress
 from flows.run_states import failure_state, run_state
 from flows.task_submission import submit_chunks
 from pixmill.errors import PixmillError
-from pixmill.execution.prepare import PreparedRun, prepare_flow_run
+from pixmill.execution.prepare import prepare_flow_run
 from pixmill.execution.worker_pool import check_installed
 from pixmill.memory import keep_less, keep_little
 from pixmill.signals import graceful_shutdown
@@ -46,7 +46,12 @@ def generate_dataset(
             prepared_by as prepared,
             graceful_shutdown(prepared.interrupt),
         ):
-            summary = _carry_out(prepared)
+            check_installed(prepared.config.execution)
+            run = prepared.start()
+            with show_progress(run):
+                submit_chunks(run)
+                summary: dict[str, Any] = publish_dataset(run.run_id)
+            show_results(run.run_id, summary)
             currency = prepared.config.budget.currency
             # Prefect's decorators and states are of no type that says what they return.
             state: dict[str, Any] = run_state(
@@ -57,14 +62,3 @@ def generate_dataset(
         if not deployed:
             raise
         return failure_state(error, command)  # type: ignore[no-any-return]
-
-
-def _carry_out(prepared: PreparedRun) -> dict[str, Any]:
-    """Pay for what is pending, chunk by chunk, and publish."""
-    check_installed(prepared.config.execution)
-    run = prepared.start()
-    with show_progress(run):
-        submit_chunks(run)
-        summary: dict[str, Any] = publish_dataset(run.run_id)
-    show_results(run.run_id, summary)
-    return summary

@@ -70,20 +70,20 @@ def _keep_updated(run: ActiveRun, ended: threading.Event) -> None:
     while not last:
         last = ended.wait(UPDATE_SECONDS if artifact or warned else 0)
         try:
-            artifact = _update(artifact, run)
+            if artifact is None:
+                made = create_progress_artifact(
+                    progress=run.executor.counts.percent,
+                    description=f"jobs of {run.config.name}",
+                )
+                artifact = cast(UUID, made)
+            else:
+                artifact = cast(
+                    UUID,
+                    update_progress_artifact(
+                        artifact, progress=run.executor.counts.percent
+                    ),
+                )
         except Exception as error:  # a server that is gone may come back
             if not warned:
                 log.warning("progress can't be shown in Prefect: %s", error)
             warned = True
-
-
-def _update(artifact: UUID | None, run: ActiveRun) -> UUID:
-    if artifact is None:
-        made = create_progress_artifact(
-            progress=run.executor.counts.percent,
-            description=f"jobs of {run.config.name}",
-        )
-        return cast(UUID, made)
-    return cast(
-        UUID, update_progress_artifact(artifact, progress=run.executor.counts.percent)
-    )

@@ -30,7 +30,12 @@ def local_path(text: str, instead: str = "a path of this machine") -> str:
     if "\0" in text:
         raise ValueError("contains a NUL character, which a path can't")
     if os.path.lexists(text):
-        return _literal(text)
+        if text.startswith("~"):
+            raise ValueError(
+                f"could mean {Path(text).absolute()}, which is there, or {_at_home(text)}: "
+                f"write ./{text} for the first, or move it to the second"
+            )
+        return text
     if _FILE_URL.match(text):
         meant = unquote(urlsplit(text).path)
         raise ValueError(
@@ -70,16 +75,6 @@ def folder_problem(path: Path) -> str | None:
     if there.is_dir():
         return None
     return "is a file" if there == path else f"leads through {there}, which is a file"
-
-
-def _literal(text: str) -> str:
-    """Return a path that exists as it is written; one that begins with `~` is ambiguous."""
-    if text.startswith("~"):
-        raise ValueError(
-            f"could mean {Path(text).absolute()}, which is there, or {_at_home(text)}: "
-            f"write ./{text} for the first, or move it to the second"
-        )
-    return text
 
 
 def _at_home(text: str) -> Path:

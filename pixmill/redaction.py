@@ -13,7 +13,7 @@ import re
 import textwrap
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 MASK = "***"
 SHORTEST = 12
@@ -96,7 +96,13 @@ class _Keys:
             if not self._values:
                 return text
             if self._pattern is None:
-                self._pattern = _pattern_of(self._values)
+                # Or of a key that begins another the rest would be left to be read.
+                longest_first = sorted(
+                    self._values, key=lambda value: (-len(value), value)
+                )
+                self._pattern = re.compile(
+                    "|".join(form for value in longest_first for form in _forms(value))
+                )
             pattern = self._pattern
         return pattern.sub(MASK, text)
 
@@ -124,37 +130,30 @@ def redact(text: str) -> str:
     text = mask_secrets(text)
     for pattern in _CREDENTIALS:
         text = pattern.sub(rf"\1{MASK}", text)
-    return _without_queries(text)
-
-
-def _without_queries(text: str) -> str:
-    """Mask the values in the queries of URLs: `out?x=1` may be a folder's name."""
     parts = []
     end = 0
     is_address = False
     for found in _QUERY.finditer(text):
         # What follows at once on a query belongs to it.
         if not end or found.start() != end:
-            is_address = _is_address(text, found.start())
+            at = found.start()
+            first = max(0, at - _ADDRESS_CHARS)
+            begins = max(text.rfind(mark, first, at) for mark in _ENDS) + 1
+            if not begins and first:
+                # Its beginning is too far back to be seen: better mask a file's name than show a key.
+                is_address = True
+            else:
+                before = text[begins:at]
+                is_target = before.startswith("/") and _REQUEST.search(
+                    text[max(0, begins - 12) : begins]
+                )
+                is_address = bool(_ADDRESS.search(before) or is_target)
         parts += [
             text[end : found.start()],
             found[1] + MASK if is_address else found[0],
         ]
         end = found.end()
     return "".join([*parts, text[end:]])
-
-
-def _is_address(text: str, at: int) -> bool:
-    first = max(0, at - _ADDRESS_CHARS)
-    begins = max(text.rfind(mark, first, at) for mark in _ENDS) + 1
-    if not begins and first:
-        # Its beginning is too far back to be seen: better mask a file's name than show a key.
-        return True
-    before = text[begins:at]
-    is_target = before.startswith("/") and _REQUEST.search(
-        text[max(0, begins - 12) : begins]
-    )
-    return bool(_ADDRESS.search(before) or is_target)
 
 
 def escape_control_chars(text: str) -> str:
@@ -243,14 +242,6 @@ def _cut(text: str) -> str:
 
 def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
-
-
-def _pattern_of(values: Iterable[str]) -> re.Pattern[str]:
-    # Or of a key that begins another the rest would be left to be read.
-    longest_first = sorted(values, key=lambda value: (-len(value), value))
-    return re.compile(
-        "|".join(form for value in longest_first for form in _forms(value))
-    )
 
 
 def _forms(value: str) -> list[str]:

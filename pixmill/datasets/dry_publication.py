@@ -158,7 +158,14 @@ def _table_error(
     """Find the columns that can't be published even where all others are missing."""
     bad = []
     for field in jobs.rows.rows.schema:
-        alone = _leave_one_column(jobs, field.name)
+        # Alone: every other column is empty text.
+        rows = jobs.rows.rows
+        nothing = pa.nulls(len(rows), pa.string())
+        columns = [
+            rows[each] if each == field.name else nothing for each in rows.schema.names
+        ]
+        table = pa.table(columns, rows.schema.names)
+        alone = jobs._replace(rows=jobs.rows._replace(rows=table))
         if _try_to_publish(plan, alone, folder):
             bad.append(f"{field.name!r} ({field.type})")
     which = f"column {', '.join(bad)}" if bad else "it"
@@ -169,12 +176,3 @@ def _table_error(
         hint="leave such columns out of the table, or write them as text; "
         "nothing was paid",
     )
-
-
-def _leave_one_column(jobs: JobBatch, name: str) -> JobBatch:
-    """Return the same jobs of a table in which every other column is empty text."""
-    rows = jobs.rows.rows
-    nothing = pa.nulls(len(rows), pa.string())
-    columns = [rows[each] if each == name else nothing for each in rows.schema.names]
-    table = pa.table(columns, rows.schema.names)
-    return jobs._replace(rows=jobs.rows._replace(rows=table))

@@ -241,24 +241,23 @@ class ResultTable:
         seeds = rows.pick(pa.array(jobs.seeds, pa.int64()), rows.at)
         has_seed = pa.array([variant.has_seed for variant in jobs.variants])
         is_drawn = pc.and_(rows.keys.is_valid(), has_seed.take(pa.array(rows.variant)))
+        by_variant = rows.jobs.shapes
+        if self._config.input.field_columns:
+            params = [[shape.params for shape in shapes] for shapes in by_variant]
+            params = rows.take(params, pa.string())
+        else:
+            # The same in all rows: a text for each variant is made once.
+            texts = [shapes[0].params for shapes in by_variant if shapes]
+            params = pa.array(texts, pa.string()).take(pa.array(rows.variant))
         return {
             "row_number": rows.row + jobs.rows.first_row,
             "row_key": rows.pick(pa.array(row_keys, pa.string()), rows.row),
             **self._variant_columns(rows),
             "prompt": rows.prompts(),
-            "params": self._params(rows),
+            "params": params,
             "seed": pc.if_else(is_drawn, seeds, None),
             "job_key": rows.keys,
         }
-
-    def _params(self, rows: _Rows) -> pa.Array:
-        by_variant = rows.jobs.shapes
-        if self._config.input.field_columns:
-            params = [[shape.params for shape in shapes] for shapes in by_variant]
-            return rows.take(params, pa.string())
-        # The same in all rows: a text for each variant is made once.
-        texts = [shapes[0].params for shapes in by_variant if shapes]
-        return pa.array(texts, pa.string()).take(pa.array(rows.variant))
 
     def _variant_columns(self, rows: _Rows) -> dict[str, pa.Array]:
         """Return the columns that say which point and replicate a job is; an invalid row of a sweep
@@ -297,7 +296,12 @@ class ResultTable:
         or_left = pc.if_else(is_running, pa.scalar("still_running"), or_left)
         is_left = pc.equal(status, "skipped")
         job_codes = pc.if_else(is_left, or_left, known["error_code"])
-        image_codes = self._image_codes(known, succeeded)
+        missing = pc.and_(succeeded, pc.is_null(known["images"]))
+        # Where no file is wanted, a URL is all of an image.
+        if not self._by_file:
+            missing = pc.and_(missing, pc.is_null(known["output_urls"]))
+        reason = pc.coalesce(known["image_error"], pa.scalar("image_pending"))
+        image_codes = pc.if_else(missing, reason, None)
         codes = pc.if_else(succeeded, image_codes, job_codes)
         # What an earlier call said is not about a task that works.
         messages = pc.if_else(
@@ -312,17 +316,6 @@ class ResultTable:
             "error_message": _overlay(messages, rows, "message"),
             "cached": pc.and_not(succeeded, paid_here),
         }
-
-    def _image_codes(
-        self, known: pa.Table, succeeded: pa.ChunkedArray
-    ) -> pa.ChunkedArray:
-        """Return why the images of paid jobs are missing, null where they are here."""
-        missing = pc.and_(succeeded, pc.is_null(known["images"]))
-        # Where no file is wanted, a URL is all of an image.
-        if not self._by_file:
-            missing = pc.and_(missing, pc.is_null(known["output_urls"]))
-        reason = pc.coalesce(known["image_error"], pa.scalar("image_pending"))
-        return pc.if_else(missing, reason, None)
 
     def _count(
         self, rows: _Rows, known: pa.Table, columns: Mapping[str, pa.ChunkedArray]
@@ -376,6 +369,9 @@ def call_columns(
     }
     settled = pc.is_in(status, pa.array(SETTLED))
     sent_seeds = pc.coalesce(known["effective_seed"], seeds)
+    # A ledger of an earlier version counted only URLs and files.
+    listed = [pc.list_value_length(known[name]) for name in ("output_urls", "images")]
+    counts = pc.coalesce(known["image_count"].cast(pa.int32()), *listed)
     return copied | {
         "attempts": pc.fill_null(known["attempts"], 0),
         "output_url": _first_of(known["output_urls"]),
@@ -383,15 +379,8 @@ def call_columns(
         # On one row of a key alone, so that the column can be summed.
         "cost": pc.if_else(rows.is_first, known["cost"], None),
         "effective_seed": pc.if_else(settled, sent_seeds, None),
-        "image_count": _image_counts(known, status),
+        "image_count": pc.if_else(pc.equal(status, "succeeded"), counts, None),
     }
-
-
-def _image_counts(known: pa.Table, status: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return how many images each job has; a ledger of an earlier version counted only URLs and files."""
-    listed = [pc.list_value_length(known[name]) for name in ("output_urls", "images")]
-    counts = pc.coalesce(known["image_count"].cast(pa.int32()), *listed)
-    return pc.if_else(pc.equal(status, "succeeded"), counts, None)
 
 
 def _hide_unstored_images(known: pa.Table) -> pa.Table:

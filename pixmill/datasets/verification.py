@@ -143,7 +143,15 @@ def verify(
     store = open_store(config)
     folder = path.parent
     found = Verified(store.display_name)
-    ledger = _open_sound_ledger(config.ledger_address, found)
+    problems: Sequence[str] = ()
+    if isinstance(config.ledger_address, Path):
+        problems = integrity(config.ledger_address)
+    elif not ledger_exists(config.ledger_address):
+        # PostgreSQL checks its own pages.
+        problems = ["contains no ledger"]
+    for problem in problems:
+        found.add(Finding(str(config.ledger_address), "ledger", problem, _RESTORE))
+    ledger = None if problems else open_ledger(config.ledger_address, read_only=True)
     try:
         with ExitStack() as held:
             # Not while rows are read, which takes long: runs that publish wait for the lock, and a
@@ -209,22 +217,6 @@ def _version_problem(path: Path) -> str | None:
     except UserError as error:
         return str(error)
     return None
-
-
-def _open_sound_ledger(
-    address: Path | str,
-    found: Verified,
-) -> Ledger | None:
-    """Open the ledger for reading; None, with findings, where it can't be relied on."""
-    problems: Sequence[str] = ()
-    if isinstance(address, Path):
-        problems = integrity(address)
-    elif not ledger_exists(address):
-        # PostgreSQL checks its own pages.
-        problems = ["contains no ledger"]
-    for problem in problems:
-        found.add(Finding(str(address), "ledger", problem, _RESTORE))
-    return None if problems else open_ledger(address, read_only=True)
 
 
 def _check_rows(

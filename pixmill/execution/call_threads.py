@@ -38,36 +38,30 @@ class CallThreads:
             try:
                 self._begin_helpers()
                 for number in range(count, min(count + jobs, self._most)):
-                    self._threads.append(self._start(number))
+                    # One thread at a time may be inside a context.
+                    context = self._context.copy()
+                    thread = threading.Thread(
+                        target=context.run,
+                        args=(self._work,),
+                        name=f"pixmill-{number}",
+                        daemon=True,
+                    )
+                    thread.start()
+                    self._threads.append(thread)
             except RuntimeError as error:
-                self._continue_with_few(error)
+                if not self._threads:
+                    raise PixmillError(
+                        f"this machine can't start a thread for calls: {error}",
+                        hint="nothing was sent; allow it more threads (`ulimit -u`, the pids limit of "
+                        "a container)",
+                    ) from error
+                log.info(
+                    "%s threads make the calls, there are no more: %s",
+                    len(self._threads),
+                    error,
+                )
 
     def join(self) -> None:
         """Wait for all of them to end."""
         for thread in self._threads:
             thread.join()
-
-    def _start(self, number: int) -> threading.Thread:
-        context = self._context.copy()  # one thread at a time may be inside a context
-        thread = threading.Thread(
-            target=context.run,
-            args=(self._work,),
-            name=f"pixmill-{number}",
-            daemon=True,
-        )
-        thread.start()
-        return thread
-
-    def _continue_with_few(self, error: RuntimeError) -> None:
-        """Use the threads that there are: a limit of the machine leaves no room for more."""
-        if not self._threads:
-            raise PixmillError(
-                f"this machine can't start a thread for calls: {error}",
-                hint="nothing was sent; allow it more threads (`ulimit -u`, the pids limit of "
-                "a container)",
-            )
-        log.info(
-            "%s threads make the calls, there are no more: %s",
-            len(self._threads),
-            error,
-        )

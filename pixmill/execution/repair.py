@@ -116,7 +116,12 @@ def repair(
     stored.
     """
     # Refused before a ledger is made: an empty one would forget every image.
-    _check_ledger(config)
+    if not ledger_exists(config.ledger_address):
+        raise UserError(
+            f"there is no ledger in {config.ledger or config.store_path}, so nothing is known "
+            "of its images",
+            hint="run `pixmill run` to create it; if there was one, restore it from a backup",
+        )
     open_store(config).clear_parts()
     # First, so that damaged files count as missing when the run is planned.
     checked = drop_damaged_records(config, on_progress)
@@ -135,16 +140,6 @@ def repair(
         )
     _list_missing(config, repaired)
     return repaired
-
-
-def _check_ledger(config: Config) -> None:
-    """Refuse a store without a ledger, before one is made."""
-    if not ledger_exists(config.ledger_address):
-        raise UserError(
-            f"there is no ledger in {config.ledger or config.store_path}, so nothing is known "
-            "of its images",
-            hint="run `pixmill run` to create it; if there was one, restore it from a backup",
-        )
 
 
 # Fetching
@@ -225,13 +220,15 @@ def _list_missing(config: Config, repaired: Repaired) -> None:
             for row in paid.filter(
                 pc.is_in(paid["error_code"], pa.array(_MISSING))
             ).to_pylist():
-                _note(repaired, row)
-
-
-def _note(repaired: Repaired, row: dict[str, Any]) -> None:
-    repaired.codes[row["error_code"]] += 1
-    if len(repaired.missing) < LISTED:
-        ends = row["url_expires_at"].isoformat() if row["url_expires_at"] else None
-        repaired.missing.append(
-            MissingImage(row["row_number"], row["row_key"], row["error_code"], ends)
-        )
+                repaired.codes[row["error_code"]] += 1
+                if len(repaired.missing) < LISTED:
+                    ends = (
+                        row["url_expires_at"].isoformat()
+                        if row["url_expires_at"]
+                        else None
+                    )
+                    repaired.missing.append(
+                        MissingImage(
+                            row["row_number"], row["row_key"], row["error_code"], ends
+                        )
+                    )

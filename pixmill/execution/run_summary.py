@@ -122,6 +122,10 @@ def summarize(
             "this run has "
             f"{counts.status['succeeded']:,}"
         )
+    # Unknown is not 0: a bill of nothing would be believed.
+    cost = None
+    if plan.config.budget.highest_price is not None:
+        cost = float(ledger.read(queries.spent, run_id=run_id).get("yes", 0))
     return RunSummary(
         run_id=run_id,
         exit_code=exit_code,
@@ -137,7 +141,7 @@ def summarize(
         cached=counts.cached,
         images_missing=counts.images_missing,
         calls=ledger.read(queries.calls_of, run_id),
-        cost=_cost_of(plan.config, ledger, run_id),
+        cost=cost,
         seconds=round(time.monotonic() - began, 2),
         limits=limits,
         dataset=dataset,
@@ -149,14 +153,6 @@ def record_summary(config: Config, ledger: Ledger, summary: RunSummary) -> None:
     run_id = str(summary.run_id)
     ledger.finish_run(run_id, summary.as_record())
     write_run_report(config, run_id, summary.as_record())
-
-
-def _cost_of(config: Config, ledger: Ledger, run_id: str) -> float | None:
-    """What the calls of a run were charged, `None` where no price is known."""
-    # Unknown is not 0: a bill of nothing would be believed.
-    if config.budget.highest_price is None:
-        return None
-    return float(ledger.read(queries.spent, run_id=run_id).get("yes", 0))
 
 
 def update_report_page(

@@ -68,11 +68,16 @@ def plan_run(
     """Return the plan of a run as `make_plan` does, without a look at a row where it is
     known from a note.
     """
-    revision = (
-        ledger.read(revision_of)
-        if _can_be_noted(config) and selection is None
-        else None
+    # Whether what a run of it finds is all in its config, its table and its ledger.
+    can_be_noted = (
+        config.input.images == "url"
+        and not config.input.local_images
+        and not config.bucket
+        and is_built_in(config)
     )
+    revision = None
+    if can_be_noted and selection is None:
+        revision = ledger.read(revision_of)
     if revision:
         recalled = _recall(config, ledger, revision)
         if recalled:
@@ -103,18 +108,6 @@ def publish_plan(
         if files and ledger.read(revision_of) == of.revision:
             _note(of, made, files)
     return made
-
-
-def _can_be_noted(config: Config) -> bool:
-    """Whether the dataset depends on nothing but config, table and jobs, all of which
-    are at hand.
-    """
-    return (
-        config.input.images == "url"
-        and not config.input.local_images
-        and not config.bucket
-        and is_built_in(config)
-    )
 
 
 def _is_final(plan: Plan, made: Published) -> bool:

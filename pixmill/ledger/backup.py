@@ -46,12 +46,35 @@ def back_up(ledger: Ledger, out: Path, *, overwrite: bool = False) -> Backup:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with _alone(out):
-            _check_target(ledger, out, overwrite=overwrite)
+            if out.is_dir():
+                raise UserError(
+                    f"{out} is a folder",
+                    hint="name the file to write: --out backup/ledger.db",
+                )
+            if out.exists():
+                if isinstance(ledger.database, SqliteFile) and out.samefile(
+                    ledger.path
+                ):
+                    raise UserError(
+                        f"{out} is the ledger itself",
+                        hint="name another file, best on another disk",
+                    )
+                if not overwrite:
+                    raise UserError(f"{out} exists already", hint="--force replaces it")
+                if _log_of(out).exists():
+                    raise UserError(
+                        f"{out} is in use: it has a write-ahead log",
+                        hint="name another file",
+                    )
             with atomic_write(out) as path:
                 _make_copy(ledger, path)
     except OSError as error:
         raise UserError(f"the copy {out} can't be written: {error.strerror}") from error
-    return _describe(out)
+    copy = open_ledger(out, read_only=True)
+    if copy is None:
+        raise LedgerError(f"the copy {out} is empty")
+    with closing(copy):
+        return Backup(out, out.stat().st_size, **copy.read(row_counts))
 
 
 @contextmanager
@@ -71,32 +94,17 @@ def _alone(out: Path) -> Iterator[None]:
             lock.unlink()
 
 
-def _check_target(ledger: Ledger, out: Path, *, overwrite: bool) -> None:
-    if out.is_dir():
-        raise UserError(
-            f"{out} is a folder", hint="name the file to write: --out backup/ledger.db"
-        )
-    if not out.exists():
-        return
-    if isinstance(ledger.database, SqliteFile) and out.samefile(ledger.path):
-        raise UserError(
-            f"{out} is the ledger itself",
-            hint="name another file, best on another disk",
-        )
-    if not overwrite:
-        raise UserError(f"{out} exists already", hint="--force replaces it")
-    if _log_of(out).exists():
-        raise UserError(
-            f"{out} is in use: it has a write-ahead log", hint="name another file"
-        )
-
-
 def _make_copy(ledger: Ledger, path: Path) -> None:
     try:
         ledger.read(
             _copy_file if isinstance(ledger.database, SqliteFile) else _copy_rows, path
         )
-        _check(path, ledger)
+        found = integrity(path)
+        if found:
+            raise LedgerError(
+                f"the copy of {ledger.database} failed its integrity check: {found[0]}",
+                hint="nothing was put in place; the ledger may be damaged",
+            )
     except (sqlite3.Error, SQLAlchemyError) as error:
         raise LedgerError(
             f"{ledger.database} can't be copied: {error}", hint="is the disk full?"
@@ -133,15 +141,6 @@ def _copy_rows(connection: Connection, path: Path) -> None:
         copy.close()
 
 
-def _check(copy: Path, ledger: Ledger) -> None:
-    found = integrity(copy)
-    if found:
-        raise LedgerError(
-            f"the copy of {ledger.database} failed its integrity check: {found[0]}",
-            hint="nothing was put in place; the ledger may be damaged",
-        )
-
-
 def _remove(path: Path) -> None:
     """Remove what a killed backup left."""
     path.unlink(missing_ok=True)
@@ -155,11 +154,3 @@ def _remove_beside(path: Path) -> None:
 
 def _log_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
-
-
-def _describe(path: Path) -> Backup:
-    copy = open_ledger(path, read_only=True)
-    if copy is None:
-        raise LedgerError(f"the copy {path} is empty")
-    with closing(copy):
-        return Backup(path, path.stat().st_size, **copy.read(row_counts))

@@ -186,7 +186,35 @@ class _LookupResult:
 
     def _add(self, text: str | None) -> None:
         if text:
-            self.tables.append(_parse_lines(text, self._schema))
+            data = text.encode()
+            # Columns of lists are JSON in the lines.
+            texts = {
+                field.name: pa.string() if pa.types.is_list(field.type) else field.type
+                for field in self._schema
+            }
+            table = pa_csv.read_csv(
+                pa.BufferReader(data),
+                read_options=pa_csv.ReadOptions(
+                    use_threads=False,
+                    block_size=len(data) + 1,
+                    column_names=self._schema.names,
+                ),
+                parse_options=pa_csv.ParseOptions(
+                    quote_char="'", newlines_in_values=True
+                ),
+                convert_options=pa_csv.ConvertOptions(
+                    column_types=texts,
+                    null_values=["", "NULL"],
+                    strings_can_be_null=True,
+                    # An empty text is `''`, and the text NULL is `'NULL'`.
+                    quoted_strings_can_be_null=False,
+                ),
+            )
+            for at, field in enumerate(self._schema):
+                if pa.types.is_list(field.type):
+                    lists = _parse_lists(table.column(at).combine_chunks(), field.type)
+                    table = table.set_column(at, field, lists)
+            self.tables.append(table)
 
     def _lines(self, column: ColumnElement[Any]) -> Subquery:
         """The key and the CSV line of each job whose `column` is one of the values that are
@@ -240,35 +268,6 @@ def _kind(column: ColumnElement[Any]) -> pa.DataType:
     if isinstance(column.type, Integer | BigInteger):
         return pa.int64()
     return pa.float64() if isinstance(column.type, Float) else pa.string()
-
-
-def _parse_lines(text: str, schema: pa.Schema) -> pa.Table:
-    """Return the table of `schema` that CSV lines of `csv_line` hold; columns of lists are JSON in
-    them."""
-    data = text.encode()
-    texts = {
-        field.name: pa.string() if pa.types.is_list(field.type) else field.type
-        for field in schema
-    }
-    table = pa_csv.read_csv(
-        pa.BufferReader(data),
-        read_options=pa_csv.ReadOptions(
-            use_threads=False, block_size=len(data) + 1, column_names=schema.names
-        ),
-        parse_options=pa_csv.ParseOptions(quote_char="'", newlines_in_values=True),
-        convert_options=pa_csv.ConvertOptions(
-            column_types=texts,
-            null_values=["", "NULL"],
-            strings_can_be_null=True,
-            # An empty text is `''`, and the text NULL is `'NULL'`.
-            quoted_strings_can_be_null=False,
-        ),
-    )
-    for at, field in enumerate(schema):
-        if pa.types.is_list(field.type):
-            lists = _parse_lists(table.column(at).combine_chunks(), field.type)
-            table = table.set_column(at, field, lists)
-    return table
 
 
 def _parse_lists(texts: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -188,7 +188,11 @@ class Claims:
         Return the claims, and for each key that does not fit the cap that it would exceed.
         """
         values = _claim_values(limits, clock(connection)())
-        claims = _take_over(connection, list(asked), values)
+        keys = list(asked)
+        claims = {}
+        for row in take_over(connection, keys, values):
+            task = Task(row.claim_task, row.claim_run, row.task_since)
+            claims[row.job_key] = Claim(row.attempts, row.rerolls, task)
         left = {key: units for key, units in asked.items() if key not in claims}
         over: Mapping[str, str] = {}
         while left:
@@ -198,16 +202,6 @@ class Claims:
             # A key that could not be claimed frees its room: try those that did not fit again.
             left = {key: left[key] for key in over} if len(new) < len(fitting) else {}
         return claims, over
-
-
-def _take_over(
-    connection: Connection, keys: Sequence[str], values: Mapping[str, Any]
-) -> dict[str, Claim]:
-    claims = {}
-    for row in take_over(connection, keys, values):
-        task = Task(row.claim_task, row.claim_run, row.task_since)
-        claims[row.job_key] = Claim(row.attempts, row.rerolls, task)
-    return claims
 
 
 def _claim(

@@ -109,7 +109,13 @@ class GroupWriter:
         error: BaseException | None = self._broken
         if error is None:
             try:
-                self._apply_when_free(group)
+                # Its number keeps a group from being written twice.
+                self._groups += 1
+                retry_while_unavailable(
+                    self._database,
+                    PATIENCE_SECONDS,
+                    partial(self._try, group, self._groups),
+                )
             except Exception as problem:
                 if len(group) > 1 and _is_of_an_entry(problem):
                     for ticket in group:
@@ -135,14 +141,6 @@ class GroupWriter:
             "command again",
         )
         return self._broken
-
-    def _apply_when_free(self, group: list[_PendingWrite]) -> None:
-        """Wait for as long as the database is held by another process or away. No group is written
-        twice."""
-        self._groups += 1
-        retry_while_unavailable(
-            self._database, PATIENCE_SECONDS, partial(self._try, group, self._groups)
-        )
 
     def _try(self, group: list[_PendingWrite], number: int) -> None:
         try:

@@ -139,7 +139,30 @@ def number_of_jobs(connection: Connection) -> int:
 
 def scan(connection: Connection, max_runs: int, retry_doubt: bool) -> Scan:
     """Return where all jobs stand, as `queries.known` says of each."""
-    line = jobs.c.job_key + cast(_BASE + _code(max_runs, retry_doubt), Text)
+    state = case(
+        (payment_marks.retryable_failure(max_runs), _STATES.index(State.PENDING)),
+        *(
+            (payment_marks.is_state(of), number)
+            for number, of in enumerate(_STATES)
+            if of
+        ),
+        else_=0,
+    )
+    missing = payment_marks.lacks_images()
+    lost = missing & (jobs.c.image_error == "image_lost")
+    # There is no bit left that would say so beside an outcome, and there are few of these.
+    is_odd = has_task() != payment_marks.is_state(State.SUBMITTED)
+    bits = (
+        (missing, _MISSING),
+        (missing & jobs.c.output_urls.is_(None), _NOWHERE),
+        (lost, _LOST),
+        (payment_marks.wanted_again(max_runs, retry_doubt), _AGAIN),
+        (jobs.c.owner.is_not(None) | is_odd, _UNSURE),
+    )
+    line = jobs.c.job_key + cast(
+        _BASE + sum((case((holds, bit), else_=0) for holds, bit in bits), start=state),
+        Text,
+    )
     is_key = (
         func.length(jobs.c.job_key) == _KEY_DIGITS
     )  # what a person put there is no key
@@ -172,31 +195,6 @@ _SIZE = sql("SELECT pg_relation_size(to_regclass('jobs'))")
 _PAGES = sql(
     "SELECT pg_relation_size(to_regclass('jobs')) / current_setting('block_size')::int"
 )
-
-
-def _code(max_runs: int, retry_doubt: bool) -> ColumnElement[int]:
-    """What a plan asks of a job, as a number: its state and what else holds."""
-    state = case(
-        (payment_marks.retryable_failure(max_runs), _STATES.index(State.PENDING)),
-        *(
-            (payment_marks.is_state(of), number)
-            for number, of in enumerate(_STATES)
-            if of
-        ),
-        else_=0,
-    )
-    missing = payment_marks.lacks_images()
-    lost = missing & (jobs.c.image_error == "image_lost")
-    # There is no bit left that would say so beside an outcome, and there are few of these.
-    is_odd = has_task() != payment_marks.is_state(State.SUBMITTED)
-    bits = (
-        (missing, _MISSING),
-        (missing & jobs.c.output_urls.is_(None), _NOWHERE),
-        (lost, _LOST),
-        (payment_marks.wanted_again(max_runs, retry_doubt), _AGAIN),
-        (jobs.c.owner.is_not(None) | is_odd, _UNSURE),
-    )
-    return sum((case((holds, bit), else_=0) for holds, bit in bits), start=state)
 
 
 def _of_sqlite(

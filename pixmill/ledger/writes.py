@@ -223,7 +223,12 @@ def recover(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[
     recovered = []
     for run_id, name in entries:
         recovered.append(_recover(connection))
-        _attribute_orphans(connection, run_id, name)
+        # Found by this run, whichever run recovered them.
+        earlier = select(runs.c.run_id).where(runs.c.name == name)
+        found = update(jobs).where(
+            text(DOUBTFUL), jobs.c.outcome_run.is_(None), jobs.c.run_id.in_(earlier)
+        )
+        connection.execute(found.values(outcome_run=run_id))
     return recovered
 
 
@@ -312,16 +317,6 @@ def _in_doubt_values(row: Any, now: int) -> dict[str, Any]:
         "p_started_at": lost["sent_at"],
         "p_finished_at": now,
     }
-
-
-def _attribute_orphans(connection: Connection, run_id: str, name: str) -> None:
-    """Report doubtful jobs of earlier runs of `name` as found by this run, whichever run recovered
-    them."""
-    earlier = select(runs.c.run_id).where(runs.c.name == name)
-    found = update(jobs).where(
-        text(DOUBTFUL), jobs.c.outcome_run.is_(None), jobs.c.run_id.in_(earlier)
-    )
-    connection.execute(found.values(outcome_run=run_id))
 
 
 def finish_run(

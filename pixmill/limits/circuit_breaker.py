@@ -87,21 +87,18 @@ class CircuitBreaker:
         if feedback is None or is_from_before:
             return None
         if feedback is Feedback.FAULT:
-            return self._record_fault(sent, now)
+            self._faults_in_a_row += 1
+            is_outage = self._has_worked and self._faults_in_a_row >= FAULTS_TO_OPEN
+            if not self.is_open and not is_outage:
+                return None
+            if self._opened_after is None:
+                self._opened_after = sent
+                self._opened_at = now
+            self._failed_probes += 1
+            return PROBE_BACKOFF.bound(self._failed_probes)
         if feedback is Feedback.OK:
             self._has_worked = True
         self._faults_in_a_row = 0
         self._failed_probes = 0
         self._opened_after = None
         return None
-
-    def _record_fault(self, sent: int, now: float) -> float | None:
-        self._faults_in_a_row += 1
-        is_outage = self._has_worked and self._faults_in_a_row >= FAULTS_TO_OPEN
-        if not self.is_open and not is_outage:
-            return None
-        if self._opened_after is None:
-            self._opened_after = sent
-            self._opened_at = now
-        self._failed_probes += 1
-        return PROBE_BACKOFF.bound(self._failed_probes)

@@ -91,10 +91,20 @@ def _renew(connection: Connection, request: LeaseRequest, now: int) -> Allotment
     )
     records = [_read_lease(row.record) or modest for row in others]
     share, lease = allocate(request.report, records, position, turn)
+    # Each value under its name, so that other versions find theirs.
+    report = lease.report
+    learnt = {"slots": report.slots._asdict(), "rate": report.rate._asdict()}
     values = {
         "expires_at": now + int(LEASE_SECONDS * 1e6),
         "held_until": now + int(request.report.hold * 1e6),
-        "record": _lease_as_text(lease, request.changes),
+        "record": json.dumps(
+            {
+                "report": {**report._asdict(), **learnt},
+                "portion": lease.account_fraction,
+                "changes": [change._asdict() for change in request.changes],
+            },
+            allow_nan=False,
+        ),
     }
     renewed = connection.execute(
         update(shares).where(_MINE).values(values), {"of": request.lease}
@@ -130,20 +140,6 @@ def _living_others(
     if ended:
         connection.execute(delete(shares).where(_MINE), ended)
     return living
-
-
-def _lease_as_text(lease: LeaseRecord, changes: Sequence[LimitChange]) -> str:
-    """Return a lease as JSON, each value under its name, so that other versions find theirs."""
-    report = lease.report
-    learnt = {"slots": report.slots._asdict(), "rate": report.rate._asdict()}
-    return json.dumps(
-        {
-            "report": {**report._asdict(), **learnt},
-            "portion": lease.account_fraction,
-            "changes": [change._asdict() for change in changes],
-        },
-        allow_nan=False,
-    )
 
 
 def _read_lease(record: str) -> LeaseRecord | None:

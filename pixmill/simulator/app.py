@@ -68,8 +68,17 @@ class Application:
         method = scope["method"]
         path = scope["path"]
         if method == "POST" and path in (_GATEWAY_PATH, _SIGNED_PATH):
-            body = await _read_body(receive)
-            answer = await self._answer_call(scope, query, body)
+            message = await receive()
+            body: bytes = message.get("body", b"")
+            while message.get("more_body"):
+                message = await receive()
+                body += message.get("body", b"")
+            action = ACTIONS.get(query.get("Action", ""))
+            if action is None or query.get("Version") != _VERSION:
+                answer = gateway_error("InvalidActionOrVersion", query)
+            else:
+                refusal = self._check_credentials(scope, query, body)
+                answer = refusal or await self._service.answer(action, body)
         elif method == "GET" and is_image(path):
             answer = await self._answer_image(path, query)
         else:
@@ -94,18 +103,6 @@ class Application:
         self._painters.shutdown(cancel_futures=True)
         self._service.close()
         self._inputs.close()
-
-    async def _answer_call(
-        self,
-        scope: Scope,
-        query: Mapping[str, str],
-        body: bytes,
-    ) -> SimulatedResponse:
-        action = ACTIONS.get(query.get("Action", ""))
-        if action is None or query.get("Version") != _VERSION:
-            return gateway_error("InvalidActionOrVersion", query)
-        refusal = self._check_credentials(scope, query, body)
-        return refusal or await self._service.answer(action, body)
 
     def _check_credentials(
         self,
@@ -186,12 +183,3 @@ def _paint(token: str, inputs: KeptImages) -> bytes:
         if image is not None:
             images.append(image)
     return paint(recipe, images)
-
-
-async def _read_body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        message = await receive()
-        body += message.get("body", b"")
-    return body

@@ -64,7 +64,8 @@ def verify(
         return "InvalidTimestamp"
     if claim.scope != credential_scope(date, region, service):
         return "InvalidCredential"
-    if not _covers(claim, headers) or not _same(
+    signed = set(claim.signed_headers)
+    if not (signed >= _MUST_BE_SIGNED and signed <= headers.keys()) or not _same(
         headers["x-content-sha256"], sha256_hex(body)
     ):
         return "SignatureDoesNotMatch"
@@ -88,14 +89,6 @@ def _parse(authorization: str) -> _SignatureFields | None:
     return _SignatureFields(
         access_key, scope, fields["SignedHeaders"].split(";"), fields["Signature"]
     )
-
-
-def _covers(
-    claim: _SignatureFields,
-    headers: Mapping[str, str],
-) -> bool:
-    signed = set(claim.signed_headers)
-    return signed >= _MUST_BE_SIGNED and signed <= headers.keys()
 
 
 def _is_recent(date: str, at: datetime) -> bool:

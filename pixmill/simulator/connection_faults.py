@@ -66,7 +66,12 @@ async def send_on_connection(
             await _drip(transport, whole[cut:], plan.pace)
             transport.close()
         case "endless":
-            await _pour(transport)
+            while not transport.is_closing():
+                if transport.get_write_buffer_size() > 0:
+                    await asyncio.sleep(_FULL_SECONDS)
+                else:
+                    transport.write(_FILLER)
+                    await asyncio.sleep(0)
         # "stall" does nothing more.
     # uvicorn would answer with an error if this returned on an open connection.
     while (await receive())["type"] != "http.disconnect":
@@ -83,15 +88,6 @@ async def _drip(
             return
         transport.write(bytes([byte]))
         await asyncio.sleep(pace)
-
-
-async def _pour(transport: asyncio.Transport) -> None:
-    while not transport.is_closing():
-        if transport.get_write_buffer_size() > 0:
-            await asyncio.sleep(_FULL_SECONDS)
-        else:
-            transport.write(_FILLER)
-            await asyncio.sleep(0)
 
 
 def _head(

@@ -99,32 +99,30 @@ def _break(broken: Broken, answer: SimulatedResponse) -> SimulatedResponse:
             page = _PAGE.format(f"{answer.status} from a machine in between").encode()
             return answer._replace(body=page, content_type="text/html")
         case "rewritten":
-            return answer._replace(body=_rewrite(answer.body))
+            # As gateways with an API of their own say it: no `code`, a task is an object with its
+            # `status`, pictures are a list.
+            try:
+                data = json.loads(answer.body)["data"] or {}
+            except (ValueError, LookupError, TypeError):
+                data = {}
+            said: dict[str, Any]
+            if "task_id" in data:
+                said = {
+                    "id": data["task_id"],
+                    "task_id": data["task_id"],
+                    "status": "queued",
+                }
+            elif "status" in data:
+                said = {"object": "task", "status": data["status"], "progress": 0}
+            else:
+                urls = data.get("image_urls") or []
+                said = {"created": 0, "data": [{"url": url} for url in urls]}
+            return answer._replace(body=json.dumps(said, allow_nan=False).encode())
         case "bomb" if answer.content_type.startswith("image/"):
             return answer._replace(body=_bomb_png(), content_type="image/png")
         case "bomb":
             headers = (*answer.headers, ("Content-Encoding", "gzip"))
             return answer._replace(body=_bomb_gzip(), headers=headers)
-
-
-def _rewrite(body: bytes) -> bytes:
-    """Return the answer of a gateway that has an API of its own: no `code`, other names.
-
-    As known gateways say it: a task is an object with its `status`, pictures are a list.
-    """
-    try:
-        data = json.loads(body)["data"] or {}
-    except (ValueError, LookupError, TypeError):
-        data = {}
-    said: dict[str, Any]
-    if "task_id" in data:
-        said = {"id": data["task_id"], "task_id": data["task_id"], "status": "queued"}
-    elif "status" in data:
-        said = {"object": "task", "status": data["status"], "progress": 0}
-    else:
-        urls = data.get("image_urls") or []
-        said = {"created": 0, "data": [{"url": url} for url in urls]}
-    return json.dumps(said, allow_nan=False).encode()
 
 
 @lru_cache

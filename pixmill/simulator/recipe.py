@@ -6,7 +6,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pixmill.simulator.operations import MAX_SEED, ScaleRule, Work
@@ -149,6 +149,9 @@ def _first_recipe(
     is_png = operation.is_png
     if "result_format" in body:
         is_png = body["result_format"] == 0
+    ratio = None
+    if "width" in operation.fields and {"width", "height"} <= body.keys():
+        ratio = float(body["width"] / body["height"])
     return Recipe(
         theme=read_prompt(prompt),
         prompt=_hash(prompt.encode()),
@@ -160,7 +163,7 @@ def _first_recipe(
         canny=strengths.get("canny", 0.0),
         pose=strengths.get("pose", 0.0),
         mark=mark_of(body.get("logo_info") or {}),
-        ratio=_ratio(body, operation.fields),
+        ratio=ratio,
         is_png=is_png,
         work=operation.work,
         inputs=(inputs[index], *inputs[index + 1 :]) if inputs else (),
@@ -182,13 +185,6 @@ def _guidance(
     bend = math.log(_USUAL_GUIDANCE) / math.log((rule.usual - rule.low) / span)
     share = (scale - rule.low) / span
     return float(share**bend)
-
-
-def _ratio(body: Mapping[str, Any], fields: Container[str]) -> float | None:
-    """Return width by height, None where the operation takes no size or none is sent."""
-    if "width" not in fields or "width" not in body or "height" not in body:
-        return None
-    return float(body["width"] / body["height"])
 
 
 def pack(recipe: Recipe) -> str:

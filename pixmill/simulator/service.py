@@ -104,7 +104,13 @@ class Service:
         Its line is in the bill before this returns, and that of every task that has ended.
         """
         if action != "process":
-            self._take_over_tasks()
+            # What an earlier simulator with the same bill has started.
+            tasks = self._journal.take_over()
+            if tasks:
+                for task in self._tasks.take_over(tasks, set(self._bill.task_ids())):
+                    self._limits.hold(task.entry.req_key)
+                if all(self._tasks.find(task.task_id) is None for task in tasks):
+                    self._journal.clear()
         self._end_tasks()
         call = self._receive(action, raw)
         met = self._meet(call)
@@ -197,7 +203,21 @@ class Service:
                 )
             if self._settings.latency:
                 await asyncio.sleep(self._work_seconds(call))
-            return await self._make_result(call, checked, met)
+            rephrased = _rephrase(checked)
+            inputs = self._keep_inputs(checked)
+            recipes = recipes_of(checked, rephrased, call.key, inputs)
+            urls, inline = await self._deliver(recipes, call.body, _image_fault(met))
+            data: dict[str, Any] = {
+                "algorithm_base_resp": {"status_code": 0, "status_message": "Success"},
+                "binary_data_base64": inline,
+                "image_urls": urls,
+                "predict_tags_result": "",
+                "rephraser_result": rephrased if rephrased != call.prompt else "",
+                "request_id": hashlib.sha256(call.request_id.encode()).hexdigest(),
+            }
+            if checked.operation.tells_seed:
+                data["infer_ctx"] = {"params": {"seed": recipes[0].seed}}
+            return _say(call, SUCCESS, data=data)._replace(images=len(recipes))
         finally:
             # A task keeps its place until it ends.
             if task is None:
@@ -207,29 +227,6 @@ class Service:
         # Give or take a tenth, and the same for the same request.
         jitter = 0.9 + 0.2 * int(call.key[:8], 16) / 0xFFFFFFFF
         return self._settings.latency * jitter
-
-    async def _make_result(
-        self,
-        call: Call,
-        accepted: Accepted,
-        met: "Met | None",
-    ) -> _CallResult:
-        """Return the success of a synchronous call."""
-        rephrased = _rephrase(accepted)
-        inputs = self._keep_inputs(accepted)
-        recipes = recipes_of(accepted, rephrased, call.key, inputs)
-        urls, inline = await self._deliver(recipes, call.body, _image_fault(met))
-        data: dict[str, Any] = {
-            "algorithm_base_resp": {"status_code": 0, "status_message": "Success"},
-            "binary_data_base64": inline,
-            "image_urls": urls,
-            "predict_tags_result": "",
-            "rephraser_result": rephrased if rephrased != call.prompt else "",
-            "request_id": hashlib.sha256(call.request_id.encode()).hexdigest(),
-        }
-        if accepted.operation.tells_seed:
-            data["infer_ctx"] = {"params": {"seed": recipes[0].seed}}
-        return _say(call, SUCCESS, data=data)._replace(images=len(recipes))
 
     def _keep_inputs(self, accepted: Accepted) -> list[str]:
         """Keep the images that came as bytes, and return their names."""
@@ -283,16 +280,6 @@ class Service:
         # Every call ends tasks as well; this is for a bill that somebody reads meanwhile.
         asyncio.get_running_loop().call_later(seconds, self._end_tasks)
         return task
-
-    def _take_over_tasks(self) -> None:
-        """Continue what an earlier simulator with the same bill has started."""
-        tasks = self._journal.take_over()
-        if not tasks:
-            return
-        for task in self._tasks.take_over(tasks, set(self._bill.task_ids())):
-            self._limits.hold(task.entry.req_key)
-        if all(self._tasks.find(task.task_id) is None for task in tasks):
-            self._journal.clear()
 
     def _end_tasks(self) -> None:
         """Charge for the tasks that have ended, and let others take their places."""

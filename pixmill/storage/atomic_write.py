@@ -57,7 +57,15 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     What exists is never touched, save an empty folder. Raises UserError where `out` is taken or
     another process is filling it.
     """
-    _check_free(out)
+    if not out.name or out.name == "..":
+        raise UserError(f"{out} can't be replaced", hint="name a new folder")
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise UserError(f"{out} exists and is not a folder", hint="name a new folder")
+    if out.exists() and any(out.iterdir()):
+        raise UserError(
+            f"{out} exists and is not empty",
+            hint="name a new folder, or remove this one first",
+        )
     folder = _beside(out)
     with _claim_folder(folder):
         try:
@@ -161,18 +169,6 @@ def check_writable(folder: Path) -> None:
 
 def _beside(target: Path) -> Path:
     return target.with_name(f".{target.name}.tmp")
-
-
-def _check_free(out: Path) -> None:
-    if not out.name or out.name == "..":
-        raise UserError(f"{out} can't be replaced", hint="name a new folder")
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UserError(f"{out} exists and is not a folder", hint="name a new folder")
-    if out.exists() and any(out.iterdir()):
-        raise UserError(
-            f"{out} exists and is not empty",
-            hint="name a new folder, or remove this one first",
-        )
 
 
 @contextmanager

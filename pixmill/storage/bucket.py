@@ -205,7 +205,18 @@ class BucketStore:
         with publication_lock(self.folder / dataset):
             self._pull(dataset, files)
             if history:
-                self._pull_history(dataset)
+                folder = f"{dataset}/history/"
+                # Whoever writes to the bucket chooses names: only those of versions become files here.
+                names = {
+                    one.name
+                    for one in self._objects.list(folder)
+                    if _VERSION.fullmatch(one.name.removeprefix(folder))
+                }
+                for name in names:
+                    self._pull_file(name)
+                for path in (self.folder / dataset / "history").glob("*"):
+                    if path.relative_to(self.folder).as_posix() not in names:
+                        path.unlink()
 
     def publish(
         self, dataset: str, files: Sequence[str], keep: int, write: Callable[[], Result]
@@ -228,7 +239,13 @@ class BucketStore:
             shutil.rmtree(self.folder / dataset / "history", ignore_errors=True)
             result = write()
             try:
-                self._push_history(dataset)
+                # By name a manifest (.json) comes before its dataset (.parquet), which is no version
+                # without it.
+                for path in sorted((self.folder / dataset / "history").glob("*")):
+                    name = path.relative_to(self.folder).as_posix()
+                    self._objects.put(
+                        name, path, hash_of(path), ABSENT, _content_type(name)
+                    )
                 for file in files:
                     self._push(f"{dataset}/{file}", seen[file])
             except PreconditionFailed:
@@ -274,27 +291,6 @@ class BucketStore:
         if seen is None or seen.sha256 != digest:
             condition = seen.unchanged if seen else ABSENT
             self._objects.put(name, path, digest, condition, _content_type(name))
-
-    def _pull_history(self, dataset: str) -> None:
-        folder = f"{dataset}/history/"
-        # Whoever writes to the bucket chooses names: only those of versions become files here.
-        names = {
-            one.name
-            for one in self._objects.list(folder)
-            if _VERSION.fullmatch(one.name.removeprefix(folder))
-        }
-        for name in names:
-            self._pull_file(name)
-        for path in (self.folder / dataset / "history").glob("*"):
-            if path.relative_to(self.folder).as_posix() not in names:
-                path.unlink()
-
-    def _push_history(self, dataset: str) -> None:
-        # By name a manifest (.json) comes before its dataset (.parquet), which is no version
-        # without it.
-        for path in sorted((self.folder / dataset / "history").glob("*")):
-            name = path.relative_to(self.folder).as_posix()
-            self._objects.put(name, path, hash_of(path), ABSENT, _content_type(name))
 
     def _trim_history(self, dataset: str, keep: int) -> None:
         """Forget the oldest versions.

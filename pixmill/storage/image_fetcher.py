@@ -178,7 +178,22 @@ class ImageFetcher:
         for _ in range(1 + REDIRECTS):
             reply = self._get(url, max(0.0, ends - time.monotonic()))
             if "location" not in reply.headers or reply.status not in _REDIRECTS:
-                return self._picture(url, reply)
+                if reply.status != 200:
+                    kind = ImageGone if reply.status in _GONE else ImageError
+                    problem = "forbidden"
+                    if reply.status in (404, 410):
+                        problem = "not_found"
+                    elif reply.status in _PASSING or reply.status >= 500:
+                        problem = "unreachable"
+                    raise kind(
+                        f"{_host(url)}: its answer is {reply.status}", problem=problem
+                    )
+                picture = Picture(reply.body)
+                try:
+                    picture.info = self._policy.inspect(reply.body)
+                except ImageError as error:
+                    raise _failure(url, error.problem, str(error)) from None
+                return picture
             try:
                 url = urljoin(url, reply.headers["location"])
             except ValueError:
@@ -188,7 +203,14 @@ class ImageFetcher:
         raise _failure(url, "forbidden", f"more than {REDIRECTS} redirects")
 
     def _get(self, url: str, seconds: float) -> Reply:
-        request = _request(url)
+        try:
+            request = requests.Request("GET", url, headers=_HEADERS).prepare()
+        except ValueError:
+            # All that requests and urllib3 say of a URL derives from it.
+            raise _failure(url, "address", "its URL can't be read") from None
+        if url.isascii():
+            # A signature covers the URL as it was written, before requests quotes it anew.
+            request.url = url
         # Judged as it will be sent: no other parser comes between this check and the connection.
         sent = request.url or ""
         trusted = _host(sent) in self._allowed or (
@@ -220,34 +242,6 @@ class ImageFetcher:
         if parts.port not in _PORTS:
             return f"port {parts.port} is not fetched; output.allow_hosts can name the host"
         return None
-
-    def _picture(self, url: str, reply: Reply) -> Picture:
-        if reply.status != 200:
-            kind = ImageGone if reply.status in _GONE else ImageError
-            problem = "forbidden"
-            if reply.status in (404, 410):
-                problem = "not_found"
-            elif reply.status in _PASSING or reply.status >= 500:
-                problem = "unreachable"
-            raise kind(f"{_host(url)}: its answer is {reply.status}", problem=problem)
-        picture = Picture(reply.body)
-        try:
-            picture.info = self._policy.inspect(reply.body)
-        except ImageError as error:
-            raise _failure(url, error.problem, str(error)) from None
-        return picture
-
-
-def _request(url: str) -> requests.PreparedRequest:
-    try:
-        request = requests.Request("GET", url, headers=_HEADERS).prepare()
-    except ValueError:
-        # All that requests and urllib3 say of a URL derives from it.
-        raise _failure(url, "address", "its URL can't be read") from None
-    if url.isascii():
-        # A signature covers the URL as it was written, before requests quotes it anew.
-        request.url = url
-    return request
 
 
 def _failure(url: str, problem: str, text: str) -> ImageError:

@@ -141,26 +141,26 @@ class Objects:
         With the SHA-256 that is `wanted` other content counts as not there.
         """
         try:
-            return self._fetch(name, path, wanted)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with new_part(path.parent) as (file, part):
+                seen = self._read(name, file)
+                if seen is None:
+                    return None
+                if (
+                    wanted is not None
+                    and file_digest(file, "sha256").hexdigest() != wanted
+                ):
+                    return None
+                file.flush()
+                # Not synced: what a power loss takes of a copy is brought again.
+                part.replace(path)
+                return seen
         except OSError as error:
             raise StoreError(
                 f"no copy of {self._shown(name)} can be kept in {path.parent}: "
                 f"{error.strerror or error}",
                 hint="free disk space, or set XDG_CACHE_HOME to a folder with room",
             ) from None
-
-    def _fetch(self, name: str, path: Path, wanted: str | None) -> Seen | None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with new_part(path.parent) as (file, part):
-            seen = self._read(name, file)
-            if seen is None:
-                return None
-            if wanted is not None and file_digest(file, "sha256").hexdigest() != wanted:
-                return None
-            file.flush()
-            # Not synced: what a power loss takes of a copy is brought again.
-            part.replace(path)
-            return seen
 
     def put(
         self,
@@ -190,7 +190,15 @@ class Objects:
         arguments = {**checked, **condition, "ContentType": kind}
         for attempt in range(1, BUCKET_ATTEMPTS + 1):
             try:
-                return self._put(name, body, arguments)
+                if isinstance(body, bytes):
+                    self._ask(
+                        "write", name, self._client.put_object, Body=body, **arguments
+                    )
+                    return
+                with body.open("rb") as file:
+                    self._ask(
+                        "write", name, self._client.put_object, Body=file, **arguments
+                    )
             except _Absent:
                 raise PreconditionFailed(f"{self._shown(name)} is gone") from None
             # S3 answers 409 where two conditional writes meet, and asks to try again.
@@ -201,7 +209,7 @@ class Objects:
                 # boto tries again by itself: the first try may have written it and only its answer
                 # been lost, so that the second one met its own object.
                 if self._is_there(name, digest):
-                    return None
+                    return
                 raise
         raise problem
 
@@ -211,13 +219,6 @@ class Objects:
             return seen is not None and self.sha256(name, seen) == digest
         except StoreError:
             return False
-
-    def _put(self, name: str, body: bytes | Path, arguments: Mapping[str, str]) -> None:
-        if isinstance(body, bytes):
-            self._ask("write", name, self._client.put_object, Body=body, **arguments)
-            return
-        with body.open("rb") as file:
-            self._ask("write", name, self._client.put_object, Body=file, **arguments)
 
     def delete(self, name: str) -> None:
         """Remove an object, if it is there."""

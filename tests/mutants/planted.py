@@ -281,7 +281,7 @@ MUTANTS = (
     Mutant(
         "never open the breaker",
         "pixmill/limits/circuit_breaker.py",
-        "CircuitBreaker._record_fault",
+        "CircuitBreaker.record_answer",
         "if not self.is_open and not is_outage:",
         "if not self.is_open:",
         (BREAKER,),
@@ -454,7 +454,7 @@ MUTANTS = (
     Mutant(
         "end a block inside of a cell",
         "pixmill/tables/plain_blocks.py",
-        "_end_of_rows",
+        "parse_rows",
         "np.searchsorted(quotes, line_ends) % 2 == 0",
         "np.searchsorted(quotes, line_ends) >= 0",
         ("tests/pixmill/tables/test_plain_blocks.py",),

@@ -121,6 +121,11 @@ def compare(a: ComparedDataset, b: ComparedDataset) -> Comparison:
     jobs_a = read_jobs(a)
     jobs_b = read_jobs(b)
     pairs = match(jobs_a, jobs_b)
+    both = np.stack([jobs_a.status[pairs.a], jobs_b.status[pairs.b]])
+    kinds, counts = np.unique(both, axis=1, return_counts=True)
+    outcomes = {}
+    for (before, after), count in zip(kinds.T.tolist(), counts, strict=True):
+        outcomes[OUTCOMES[before], OUTCOMES[after]] = int(count)
     return Comparison(
         a=a,
         b=b,
@@ -130,7 +135,7 @@ def compare(a: ComparedDataset, b: ComparedDataset) -> Comparison:
         parameters=differences(a, b, jobs_a, jobs_b),
         pairs=len(pairs.a),
         requests=_request_changes(jobs_a, jobs_b, pairs),
-        outcomes=_outcomes(jobs_a, jobs_b, pairs),
+        outcomes=outcomes,
         images=image_changes(jobs_a, jobs_b, pairs, (a.store, b.store)),
     )
 
@@ -153,19 +158,6 @@ def _request_changes(
         params=count(a.params, b.params),
         seed=count(a.seed, b.seed),
     )
-
-
-def _outcomes(
-    a: Jobs,
-    b: Jobs,
-    pairs: Pairs,
-) -> dict[tuple[str, str], int]:
-    both = np.stack([a.status[pairs.a], b.status[pairs.b]])
-    kinds, counts = np.unique(both, axis=1, return_counts=True)
-    outcomes = {}
-    for (before, after), count in zip(kinds.T.tolist(), counts, strict=True):
-        outcomes[OUTCOMES[before], OUTCOMES[after]] = int(count)
-    return outcomes
 
 
 def _side(

@@ -35,7 +35,15 @@ class Measures(NamedTuple):
 def measure(jobs: Jobs) -> Measures:
     """Sum up one side."""
     images = len(np.unique(jobs.job_key[jobs.usable]))
-    cost = _cost(jobs)
+    is_priced = ~np.isnan(jobs.cost)
+    has_succeeded = jobs.status == OUTCOMES.index("succeeded")
+    # By job key: only the first row of one has its cost.
+    priced = jobs.job_key[has_succeeded & is_priced]
+    unpriced = np.setdiff1d(jobs.job_key[has_succeeded], priced)
+    # Unknown where an image came at an unknown price.
+    cost = None
+    if not len(unpriced) and is_priced.any():
+        cost = float(jobs.cost[is_priced].sum())
     statuses = {}
     for at, name in enumerate(OUTCOMES):
         count = int((jobs.status == at).sum())
@@ -61,15 +69,3 @@ def quantile(
     """Return a quantile of the values that are not NaN, None where all are."""
     known = values[~np.isnan(values)]
     return float(np.quantile(known, share)) if len(known) else None
-
-
-def _cost(jobs: Jobs) -> float | None:
-    """Add up what is known; None where an image came at an unknown price."""
-    is_priced = ~np.isnan(jobs.cost)
-    has_succeeded = jobs.status == OUTCOMES.index("succeeded")
-    # By job key: only the first row of one has its cost.
-    priced = jobs.job_key[has_succeeded & is_priced]
-    unpriced = np.setdiff1d(jobs.job_key[has_succeeded], priced)
-    if len(unpriced) or not is_priced.any():
-        return None
-    return float(jobs.cost[is_priced].sum())

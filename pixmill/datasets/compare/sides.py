@@ -93,7 +93,16 @@ def _find_current(
     if not is_name:
         return find_dataset(name, history=history)
     if is_bucket_url(store):
-        return _find_in_bucket(name, str(store), history)
+        url, mark, query = str(store).partition("?")
+        folder = url.rstrip("/")
+        # The real one first, as in a folder.
+        for place in (f"{folder}/{name}", f"{folder}/simulated/{name}"):
+            with suppress(NoDataset):
+                return find_dataset(place + mark + query, history=history)
+        raise UserError(
+            f"there is no dataset {name!r} in {url}",
+            hint="give the path of a config, or another --store",
+        )
     known: dict[str, Path] = {}
     # The real ones last: they go before simulated ones of the same name.
     for base in (Path(store, "simulated"), Path(store)):
@@ -105,23 +114,6 @@ def _find_current(
     raise UserError(
         f"there is no dataset {name!r} in {store}{suggestion}",
         hint="give the path of a config, or name the store: --store DIR",
-    )
-
-
-def _find_in_bucket(
-    name: str,
-    store: str,
-    history: bool,
-) -> LocatedDataset:
-    url, mark, query = store.partition("?")
-    folder = url.rstrip("/")
-    # The real one first, as in a folder.
-    for place in (f"{folder}/{name}", f"{folder}/simulated/{name}"):
-        with suppress(NoDataset):
-            return find_dataset(place + mark + query, history=history)
-    raise UserError(
-        f"there is no dataset {name!r} in {url}",
-        hint="give the path of a config, or another --store",
     )
 
 

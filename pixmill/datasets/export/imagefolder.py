@@ -65,7 +65,16 @@ def write_imagefolder(samples: Samples, out: Path) -> Exported:
                     path = folder / split / METADATA
                     writer = pq.ParquetWriter(path, schema, compression="zstd")
                     writers[split] = files.enter_context(writer)
-                writers[split].write_table(_metadata(batch.columns, placed, schema))
+                rows = batch.columns.take(pa.array([entry.at for entry in placed]))
+                arrays = [pa.array([entry.image for entry in placed], pa.string())]
+                if "input_file_name" in schema.names:
+                    arrays.append(
+                        pa.array([entry.input for entry in placed], pa.string())
+                    )
+                kinds = schema.types[len(arrays) :]
+                for column, kind in zip(rows.columns, kinds, strict=True):
+                    arrays.append(column if column.type == kind else as_text(column))
+                writers[split].write_table(pa.Table.from_arrays(arrays, schema=schema))
         return samples.summarize()
 
 
@@ -100,19 +109,3 @@ def _schema(samples: Samples) -> pa.Schema:
             kind = pa.string()
         fields.append(pa.field(name, kind))
     return pa.schema(fields)
-
-
-def _metadata(
-    columns: pa.RecordBatch,
-    placed: list[ImageFolderEntry],
-    schema: pa.Schema,
-) -> pa.Table:
-    """Return the rows of the samples in one split."""
-    rows = columns.take(pa.array([entry.at for entry in placed]))
-    arrays = [pa.array([entry.image for entry in placed], pa.string())]
-    if "input_file_name" in schema.names:
-        arrays.append(pa.array([entry.input for entry in placed], pa.string()))
-    kinds = schema.types[len(arrays) :]
-    for column, kind in zip(rows.columns, kinds, strict=True):
-        arrays.append(column if column.type == kind else as_text(column))
-    return pa.Table.from_arrays(arrays, schema=schema)

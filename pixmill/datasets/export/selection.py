@@ -62,7 +62,13 @@ class Selection(NamedTuple):
         of the dataset at once."""
         own = own_columns(dataset.schema_arrow)
         start = 0
-        for batch in dataset.iter_batches(min(size, _rows_that_fit(dataset))):
+        # The widest group decides, as one size holds for all batches.
+        widest = 1
+        for number in range(dataset.metadata.num_row_groups):
+            group = dataset.metadata.row_group(number)
+            width = group.total_byte_size // max(group.num_rows, 1)
+            widest = max(widest, width)
+        for batch in dataset.iter_batches(min(size, max(1, BATCH_BYTES // widest))):
             rows = batch
             kept = np.arange(batch.num_rows)
             if self.where is not None:
@@ -110,17 +116,6 @@ def select(
         for name in sorted(condition.names):
             _check_column(name, schema, "--where")
     return Selection(condition, parse_shares(splits), column)
-
-
-def _rows_that_fit(dataset: pq.ParquetFile) -> int:
-    """Return how many rows of the widest row group are `BATCH_BYTES`."""
-    # The widest group decides, as one size holds for all batches.
-    widest = 1
-    for number in range(dataset.metadata.num_row_groups):
-        group = dataset.metadata.row_group(number)
-        width = group.total_byte_size // max(group.num_rows, 1)
-        widest = max(widest, width)
-    return max(1, BATCH_BYTES // widest)
 
 
 def split_of(

@@ -78,7 +78,14 @@ class Shards:
         }
         if sample.input:
             members[f".input{sample.input.suffix}"] = sample.input.data
-        tar = self._current_shard()
+        number, samples = divmod(self._count, SHARD_SAMPLES)
+        if self._tar is None or samples == 0:
+            self.__exit__()
+            path = self._folder / f"{self._split}-{number:06d}.tar"
+            # The one format without times in further headers, and known to every reader.
+            # It stays open until it is full.
+            self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        tar = self._tar
         key = f"{sample.position:09d}-{sample.job_key[:12]}"
         if sample.number:
             key = f"{key}-{sample.number}"
@@ -88,13 +95,3 @@ class Shards:
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
         self._count += 1
-
-    def _current_shard(self) -> tarfile.TarFile:
-        number, samples = divmod(self._count, SHARD_SAMPLES)
-        if self._tar is None or samples == 0:
-            self.__exit__()
-            path = self._folder / f"{self._split}-{number:06d}.tar"
-            # The one format without times in further headers, and known to every reader.
-            # It stays open until it is full.
-            self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
-        return self._tar

@@ -62,12 +62,22 @@ class CostCounts:
         """Add the rows of a batch, by the text that each has in `values`."""
         if values is None:
             values = pa.nulls(len(batch["status"]), pa.string())
+        # A success with a code was paid for, but its picture is not here.
+        is_here = pc.and_(
+            pc.equal(batch["status"], "succeeded"), batch["error_code"].is_null()
+        )
+        counts = pa.scalar(1, pa.int64())
+        if "image_count" in batch:
+            # Datasets of earlier versions did not count: their operations made one image.
+            counts = pc.coalesce(batch["image_count"].cast(pa.int64()), counts)
         table = pa.table(
             {
                 "value": values,
                 "currency": pc.fill_null(batch["currency"], ""),
-                "cost": _as_amounts(batch["cost"]),
-                "images": _usable_images(batch),
+                "cost": pc.round(batch["cost"].cast(pa.float64()), DECIMALS).cast(
+                    _AMOUNT, safe=False
+                ),
+                "images": pc.if_else(is_here, counts, 0),
             }
         )
         grouped = table.group_by(["value", "currency"])
@@ -83,23 +93,6 @@ class CostCounts:
     def spent(self, value: str | None = None) -> Spent:
         """Return what the jobs at a value cost."""
         return Spent(self._amounts.get(value, {}), self._images.get(value, 0))
-
-
-def _as_amounts(costs: pa.Array) -> pa.Array:
-    return pc.round(costs.cast(pa.float64()), DECIMALS).cast(_AMOUNT, safe=False)
-
-
-def _usable_images(batch: Mapping[str, Any]) -> pa.Array:
-    """Return how many images of each job are there."""
-    # A success with a code was paid for, but its picture is not here.
-    is_here = pc.and_(
-        pc.equal(batch["status"], "succeeded"), batch["error_code"].is_null()
-    )
-    counts = pa.scalar(1, pa.int64())
-    if "image_count" in batch:
-        # Datasets of earlier versions did not count: their operations made one image.
-        counts = pc.coalesce(batch["image_count"].cast(pa.int64()), counts)
-    return pc.if_else(is_here, counts, 0)
 
 
 def _add_up(amounts: Mapping[str, Decimal]) -> str:

@@ -176,7 +176,10 @@ def make_bill(ledger: Ledger, period: Period, by: Sequence[str] = ()) -> Bill:
     """Sum what the calls that ended in `period` came to."""
     of_runs = ledger.read(paid_runs)
     sums = ledger.read(call_sums, *period.microseconds(), by)
-    currencies = _currencies(sums, of_runs)
+    # A run that got no answer did not say its currency: where there is only one, it is that.
+    found = [run.currency if (run := of_runs.get(one.run_id)) else None for one in sums]
+    known = {currency for currency in found if currency}
+    currencies = [next(iter(known))] * len(sums) if len(known) == 1 else found
     groups = [_group(one, by, of_runs, period.zone) for one in sums]
     lines = _lines(zip(groups, currencies, sums, strict=True))
     totals = _lines(
@@ -190,34 +193,20 @@ def make_bill(ledger: Ledger, period: Period, by: Sequence[str] = ()) -> Bill:
     )
 
 
-def _currencies(
-    sums: Sequence[CallSum], of_runs: Mapping[str, PaidRun]
-) -> list[str | None]:
-    """The currency of each sum. A run that got no answer did not say: where there is only one, it
-    is that."""
-    found = [run.currency if (run := of_runs.get(one.run_id)) else None for one in sums]
-    known = {currency for currency in found if currency}
-    return [next(iter(known))] * len(sums) if len(known) == 1 else found
-
-
 def _group(
     one: CallSum, by: Sequence[str], of_runs: Mapping[str, PaidRun], zone: ZoneInfo
 ) -> tuple[str | None, ...]:
+    day = None
+    if one.quarter is not None:
+        began = datetime.fromtimestamp(one.quarter * QUARTER_HOUR // 1_000_000, zone)
+        day = began.date().isoformat()
     values: dict[str, str | None] = {
-        "day": None if one.quarter is None else _day(one.quarter, zone),
+        "day": day,
         "req_key": one.req_key,
         "code": one.code,
         "config": of_runs[one.run_id].config if one.run_id in of_runs else None,
     }
     return tuple(values[name] for name in by)
-
-
-def _day(quarter: int, zone: ZoneInfo) -> str:
-    return (
-        datetime.fromtimestamp(quarter * QUARTER_HOUR // 1_000_000, zone)
-        .date()
-        .isoformat()
-    )
 
 
 def _lines(

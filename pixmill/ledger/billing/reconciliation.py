@@ -154,7 +154,15 @@ def read_export(path: str, zone: ZoneInfo) -> Export:
     is no number.
     """
     table = _open(path)
-    columns = _columns(table.schema.names)
+    names = table.schema.names
+    # Which column plays which part; none plays two.
+    columns: dict[str, str] = {}
+    for part, words in _NAMES.items():
+        free = [name for name in names if name not in columns.values()]
+        exact = (name for word in words for name in free if _spell(name) == word)
+        within = (name for word in words for name in free if _says(_spell(name), word))
+        if name := next(exact, None) or next(within, None):
+            columns[part] = name
     if not columns.keys() & {"calls", "amount", "request_id"}:
         shown = ", ".join(table.schema.names)
         raise TableError(
@@ -168,7 +176,14 @@ def read_export(path: str, zone: ZoneInfo) -> Export:
         if "day" in cells and day is None:
             left_out += 1
         else:
-            rows.append(_row(cells, day, f"{path}: row {number}"))
+            where = f"{path}: row {number}"
+            amount = _number(cells["amount"], where) if "amount" in cells else None
+            request_id = cells.get("request_id") or None
+            calls = int(_number(cells["calls"], where)) if "calls" in cells else None
+            if calls is None and "request_id" in cells:
+                # A line of nothing is no charge, and one of less is given back.
+                calls = int(bool(request_id) and (amount is None or amount > 0))
+            rows.append(ConsoleRow(day, calls, amount, request_id))
     return Export(columns, tuple(rows), left_out)
 
 
@@ -211,18 +226,6 @@ def _open(path: str) -> InputTable:
     return open_table(path, encoding=dialect.encoding, delimiter=dialect.delimiter)
 
 
-def _columns(names: Sequence[str]) -> dict[str, str]:
-    """Which column plays which part; none plays two."""
-    found: dict[str, str] = {}
-    for part, words in _NAMES.items():
-        free = [name for name in names if name not in found.values()]
-        exact = (name for word in words for name in free if _spell(name) == word)
-        within = (name for word in words for name in free if _says(_spell(name), word))
-        if name := next(exact, None) or next(within, None):
-            found[part] = name
-    return found
-
-
 def _spell(name: str) -> str:
     """`RequestId` and `request_id` as `request id`."""
     apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
@@ -249,17 +252,6 @@ def _records(path: str, columns: Mapping[str, str]) -> Iterator[dict[str, str]]:
                 part: (cell or "").strip()
                 for part, cell in zip(columns, cells, strict=True)
             }
-
-
-def _row(cells: Mapping[str, str], day: date | None, where: str) -> ConsoleRow:
-    amount = _number(cells["amount"], where) if "amount" in cells else None
-    request_id = cells.get("request_id") or None
-    calls = int(_number(cells["calls"], where)) if "calls" in cells else None
-    if calls is None and "request_id" in cells:
-        calls = int(
-            bool(request_id) and (amount is None or amount > 0)
-        )  # less is given back
-    return ConsoleRow(day, calls, amount, request_id)
 
 
 def _number(text: str, where: str) -> Decimal:

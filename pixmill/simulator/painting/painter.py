@@ -26,7 +26,19 @@ def paint(recipe: Recipe, inputs: Sequence[bytes] = ()) -> bytes:
     if recipe.work == "enlarge":
         image = _enlarge(images[0] if images else to_image(Scene(recipe, size).paint()))
     elif recipe.work == "repaint" and len(images) > 1:
-        image = _repaint(recipe, images[0], images[1])
+        original = images[0]
+        mask = images[1]
+        if recipe.erases:
+            around = ImageFilter.BoxBlur(max(original.size) // 8)
+            new = to_picture(original.filter(around))
+        else:
+            scene = filters.grade(recipe, Scene(recipe, original.size).paint())
+            new = filters.add_style(recipe, scene)
+        region = mask.convert("L").resize(original.size)
+        share = np.asarray(region.filter(ImageFilter.GaussianBlur(1.5))) / np.float32(
+            255
+        )
+        image = to_image(mix(to_picture(original), new, share))
     else:
         picture = (
             filters.redraw(recipe, images[0], size)
@@ -49,19 +61,6 @@ def paint(recipe: Recipe, inputs: Sequence[bytes] = ()) -> bytes:
     else:
         image.save(file, "JPEG", quality=88)
     return file.getvalue()
-
-
-def _repaint(recipe: Recipe, original: Image.Image, mask: Image.Image) -> Image.Image:
-    """Return the original with the prompt's scene where the mask is white."""
-    if recipe.erases:
-        around = ImageFilter.BoxBlur(max(original.size) // 8)
-        new = to_picture(original.filter(around))
-    else:
-        scene = filters.grade(recipe, Scene(recipe, original.size).paint())
-        new = filters.add_style(recipe, scene)
-    region = mask.convert("L").resize(original.size)
-    share = np.asarray(region.filter(ImageFilter.GaussianBlur(1.5))) / np.float32(255)
-    return to_image(mix(to_picture(original), new, share))
 
 
 def _enlarge(image: Image.Image) -> Image.Image:

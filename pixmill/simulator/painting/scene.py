@@ -136,7 +136,14 @@ class Scene:
         ground = smooth - roughness * self._noise_line(self._random, octaves)
         outline = ground
         if self._land == "forest" and layer:
-            outline = ground - self._grow_pines(nearness)
+            line = np.zeros_like(self._x)
+            count = int((14 + 14 * self._octaves) * (1 - 0.65 * nearness))
+            for at, tall, wide in self._random.random((count, 3), dtype=np.float32):
+                height = (0.025 + 0.16 * nearness**1.5) * (0.45 + 0.55 * tall)
+                away = np.abs(self._x - at) / (height * (0.17 + 0.08 * wide))
+                boughs = np.clip(1 - away + 0.09 * np.sin(away * 24), 0, 1)
+                np.maximum(line, height * boughs * (away < 1), out=line)
+            outline = ground - line
         top = max(0, int(outline.min() * self._height))
         y = self._y[top:]
         body = mix(mix(horizon, middle, 0.5), near, nearness**0.75)
@@ -152,17 +159,6 @@ class Scene:
         # The edge takes half a pixel of each side, as no library smooths it.
         covered = np.clip((y - outline) * self._height + 0.5, 0, 1)
         picture[:, top:] = mix(picture[:, top:], tone, covered)
-
-    def _grow_pines(self, nearness: float) -> Floats:
-        """Return how high pines are by column, the highest that stands there."""
-        line = np.zeros_like(self._x)
-        count = int((14 + 14 * self._octaves) * (1 - 0.65 * nearness))
-        for at, tall, wide in self._random.random((count, 3), dtype=np.float32):
-            height = (0.025 + 0.16 * nearness**1.5) * (0.45 + 0.55 * tall)
-            away = np.abs(self._x - at) / (height * (0.17 + 0.08 * wide))
-            boughs = np.clip(1 - away + 0.09 * np.sin(away * 24), 0, 1)
-            np.maximum(line, height * boughs * (away < 1), out=line)
-        return line
 
     def _paint_water(self, picture: Floats) -> None:
         """Paint water that mirrors what is above its shore."""
