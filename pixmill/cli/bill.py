@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from pixmill.ledger.billing.bill import Bill, BillLine, Line
+    from pixmill.ledger.billing.bill import Bill, Line
     from pixmill.ledger.billing.queries import UnmatchedIds
     from pixmill.ledger.billing.reconciliation import Day, Reconciliation
 
@@ -160,15 +160,12 @@ def _figures(line: "Line") -> Iterator[str]:
     yield f"{line.calls:,}"
     for part in (line.yes, line.unknown):
         yield f"{part.calls:,}"
-        yield _describe_cost(part)
+        if part.unpriced:
+            yield f"{amount(part.cost)} or more" if part.cost else "unknown"
+        else:
+            yield amount(part.cost) if part.calls else ""
     yield f"{line.no.calls:,}"
     yield _describe_range(line.least, line.most, line.currency)
-
-
-def _describe_cost(part: "BillLine") -> str:
-    if part.unpriced:
-        return f"{amount(part.cost)} or more" if part.cost else "unknown"
-    return amount(part.cost) if part.calls else ""
 
 
 def _print_reconciliation(found: "Reconciliation") -> None:

@@ -222,10 +222,13 @@ class ResultTable:
         # Last, as what a call says depends on how its job ended.
         columns |= call_columns(rows, known, columns["status"], columns["seed"])
         self._count(rows, known, columns)
-        ours = [
-            _array(columns[name], kind)
-            for name, kind in _our_fields(self._expander.sweep.axes)
-        ]
+        ours = []
+        for name, kind in _our_fields(self._expander.sweep.axes):
+            values = columns[name]
+            if isinstance(values, pa.ChunkedArray):
+                values = values.combine_chunks()
+            is_array = isinstance(values, pa.Array)
+            ours.append(values.cast(kind) if is_array else pa.array(values, kind))
         inputs = rows.pick(jobs.rows.rows, row)
         input_columns = [column.combine_chunks() for column in inputs.columns]
         return pa.Table.from_arrays([*input_columns, *ours], schema=self.schema)
@@ -424,9 +427,3 @@ def _first_of(lists: pa.ChunkedArray) -> pa.Array:
     )
     begins = whole.offsets.to_numpy()[:-1]
     return pc.take(whole.values, pa.array(begins, mask=~filled))
-
-
-def _array(values: Any, kind: pa.DataType) -> pa.Array:
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    return values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind)

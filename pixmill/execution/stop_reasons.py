@@ -3,7 +3,7 @@ to do next.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -50,7 +50,10 @@ def budget_reached(cap: str, budget: Budget) -> StopReason:
     amount = getattr(budget, cap)
     unit = "calls" if cap == "max_calls" else budget.currency
     if cap == "max_cost_per_month":
-        until = f" until {_next_month(budget.timezone)}"
+        now = datetime.now(ZoneInfo(budget.timezone))
+        # The 28th and four days more are in the next month, whichever it is.
+        next_month = (now.replace(day=28) + timedelta(days=4)).replace(day=1)
+        until = f" until {next_month:%Y-%m-%d} ({budget.timezone})"
         next_step = "raise it"
     else:
         until = ""
@@ -112,9 +115,3 @@ def _list_codes(codes: Sequence[tuple[str, int]]) -> str:
         return ""
     listed = ", ".join(f"{code} × {count:,}" for code, count in codes)
     return f" ({listed})"
-
-
-def _next_month(timezone: str) -> str:
-    now = datetime.now(ZoneInfo(timezone))
-    year, month = (now.year + 1, 1) if now.month == 12 else (now.year, now.month + 1)
-    return f"{datetime(year, month, 1):%Y-%m-%d} ({timezone})"

@@ -202,7 +202,11 @@ class TaskPoller:
             self._stop.fail(error)
             self._leave_to_next_run(task)
             return
-        self._put(task, self._first_pause(task))
+        if self._usual.of(task.item.job.req_key) is None:
+            pause = max(0.0, FIRST_POLL_SECONDS - task.age)
+        else:
+            pause = self._seconds_left(task)
+        self._put(task, pause)
 
     def close(self) -> None:
         """Leave what is still running to the next run, and wait for the threads to end."""
@@ -254,7 +258,12 @@ class TaskPoller:
                 self._end(task, answer)
 
     def _poll_again(self, task: RunningTask, answer: Response) -> None:
-        pause = self._step(task)
+        usual = self._usual.of(task.item.job.req_key)
+        # No duration is known for the first tasks: each pause is half of their age.
+        step = task.age / 2 if usual is None else usual * POLL_STEP
+        step = min(step, self._poll_seconds)
+        # ± 10 %, so that tasks started together are not polled together.
+        pause = step * (0.9 + 0.2 * self._jitter())
         if answer.code in (SUCCESS, _NOT_FOUND):
             # The account works: other submits need not wait until the first task has ended.
             task.item.lane.limiter.confirm()
@@ -298,22 +307,7 @@ class TaskPoller:
         if not self._queue.put_delayed(due, pause):
             self._leave_to_next_run(task)
 
-    def _first_pause(self, task: RunningTask) -> float:
-        """Return the seconds until the first poll of a task."""
-        if self._usual.of(task.item.job.req_key) is None:
-            return max(0.0, FIRST_POLL_SECONDS - task.age)
-        return self._seconds_left(task)
-
     def _seconds_left(self, task: RunningTask) -> float:
         """Return the seconds until a task usually ends, 0 for one that may have ended a while ago."""
         usual = self._usual.of(task.item.job.req_key) or 0.0
         return max(0.0, min(usual, self._timeout) - task.age)
-
-    def _step(self, task: RunningTask) -> float:
-        """Return the seconds until the next poll of a task that was not done."""
-        usual = self._usual.of(task.item.job.req_key)
-        # No duration is known for the first tasks: each pause is half of their age.
-        step = task.age / 2 if usual is None else usual * POLL_STEP
-        step = min(step, self._poll_seconds)
-        # ± 10 %, so that tasks started together are not polled together.
-        return step * (0.9 + 0.2 * self._jitter())

@@ -133,7 +133,33 @@ class WorkerSession:
         self.stop_signal = StopSignal()
         self._counts = RunCounters(request.config.budget)
         with ExitStack() as stack:
-            self._executor = self._open(request, stack)
+            redact_logs()
+            config = request.config
+            ledger = _open_ledger_of(request)
+            stack.callback(ledger.close)
+            client = open_client_of(config, request.endpoint)
+            stack.callback(client.close)
+            store = open_store(config)
+            downloads = open_downloads(
+                config,
+                request.endpoint,
+                store,
+                request.run_id,
+                ledger,
+                self.stop_signal,
+            )
+            stack.callback(downloads.close)
+            executor = ThreadExecutor(
+                config,
+                request.run_id,
+                ledger=ledger,
+                client=client,
+                downloads=downloads,
+                stop=self.stop_signal,
+                counts=self._counts,
+            )
+            stack.callback(executor.close)
+            self._executor = executor
             self._resources = stack.pop_all()
         # What the driver has been told already: results say what is new since then.
         self._told_lock = threading.Lock()
@@ -165,30 +191,6 @@ class WorkerSession:
     def close(self) -> None:
         """Finish what is in flight and close everything."""
         self._resources.close()
-
-    def _open(self, request: ChunkRequest, stack: ExitStack) -> ThreadExecutor:
-        redact_logs()
-        config = request.config
-        ledger = _open_ledger_of(request)
-        stack.callback(ledger.close)
-        client = open_client_of(config, request.endpoint)
-        stack.callback(client.close)
-        store = open_store(config)
-        downloads = open_downloads(
-            config, request.endpoint, store, request.run_id, ledger, self.stop_signal
-        )
-        stack.callback(downloads.close)
-        executor = ThreadExecutor(
-            config,
-            request.run_id,
-            ledger=ledger,
-            client=client,
-            downloads=downloads,
-            stop=self.stop_signal,
-            counts=self._counts,
-        )
-        stack.callback(executor.close)
-        return executor
 
 
 class SessionCache:

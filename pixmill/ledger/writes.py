@@ -127,7 +127,10 @@ _APPEND = insert(attempts).values(
 def record(connection: Connection, entries: Sequence[Attempt]) -> list[None]:
     """Append ended calls to `attempts` and settle their jobs; an outcome that was there before
     stays until replaced."""
-    rows = [_as_row(entry) for entry in leave_out_repeated(connection, entries)]
+    rows = []
+    for entry in leave_out_repeated(connection, entries):
+        amount = None if entry.amount is None else to_units(entry.amount)
+        rows.append({**entry._asdict(), "amount": amount})
     if not rows:
         return [None] * len(entries)
     run(connection, _APPEND, rows)
@@ -142,35 +145,27 @@ def record(connection: Connection, entries: Sequence[Attempt]) -> list[None]:
     return [None] * len(entries)
 
 
-def _as_row(entry: Attempt) -> dict[str, Any]:
-    amount = None if entry.amount is None else to_units(entry.amount)
-    return {**entry._asdict(), "amount": amount}
-
-
 _SETTLED_FIELDS = tuple(set(_OUTCOME_FIELDS.values()))
 
 
 def _settle_values(row: Mapping[str, Any]) -> dict[str, Any]:
     succeeded = row["state"] == State.SUCCEEDED
+    cost = None
+    if row["amount"] is not None and row["charged"] == "yes":
+        cost = float(from_units(row["amount"]))
     values = {
         **row,
         "transient": int(row["transient"]),
         "outcome_run": row["outcome_run"] or row["run_id"],
         "error_code": None if succeeded else row["code"],
         "error_message": None if succeeded else row["message"],
-        "cost": _cost_of(row),
+        "cost": cost,
     }
     return {f"p_{name}": values[name] for name in _SETTLED_FIELDS} | {
         "key": row["job_key"],
         "own": this_owner(),
         "fruitless": int(row["transient"] or row["state"] == State.IN_DOUBT),
     }
-
-
-def _cost_of(row: Mapping[str, Any]) -> float | None:
-    if row["amount"] is None or row["charged"] != "yes":
-        return None
-    return float(from_units(row["amount"]))
 
 
 _IMAGE = (

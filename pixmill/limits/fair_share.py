@@ -132,7 +132,13 @@ def allocate(
     """
     reports = [other.report for other in others]
     reports.insert(position, mine)
-    account = _agree(reports)
+    # Step 1: what is in force is what is known best, below the smallest ceiling of all.
+    account = _Account(
+        slots=max(each.slots for each in reports),
+        rate=max(each.rate for each in reports),
+        concurrency=min(each.concurrency for each in reports),
+        qps=min(each.qps for each in reports),
+    )
     held_by_others = sum(other.report.held for other in others)
     given = sum(other.account_fraction for other in others)
 
@@ -166,16 +172,6 @@ def allocate(
         is_short=has_less_than_fair or may_use < on_record.held,
     )
     return share, LeaseRecord(on_record, fraction)
-
-
-def _agree(reports: Sequence[UsageReport]) -> _Account:
-    """Step 1: what is in force is what is known best, below the smallest ceiling of all."""
-    return _Account(
-        slots=max(each.slots for each in reports),
-        rate=max(each.rate for each in reports),
-        concurrency=min(each.concurrency for each in reports),
-        qps=min(each.qps for each in reports),
-    )
 
 
 def divide_slots(limit: int, wanted: Sequence[int], turn: int = 0) -> list[int]:

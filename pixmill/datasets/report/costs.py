@@ -34,9 +34,14 @@ class Spent(NamedTuple):
         """What one usable image cost, empty where that is not known."""
         if not self.images:
             return ""
-        return _add_up(
-            {name: _round(paid / self.images) for name, paid in self.amounts.items()}
-        )
+        rounded = {}
+        for currency, paid in self.amounts.items():
+            amount = paid / self.images
+            # Four digits after the point, or three that count where it is smaller.
+            digits = max(4, 2 - amount.adjusted()) if amount else 4
+            unit = Decimal(1).scaleb(-digits)
+            rounded[currency] = amount.quantize(unit).normalize()
+        return _add_up(rounded)
 
     @property
     def of_one(self) -> Decimal:
@@ -97,9 +102,3 @@ class CostCounts:
 
 def _add_up(amounts: Mapping[str, Decimal]) -> str:
     return " + ".join(money(amount, currency) for currency, amount in amounts.items())
-
-
-def _round(amount: Decimal) -> Decimal:
-    """Return an amount with four digits after the point, or three that count where it is smaller."""
-    digits = max(4, 2 - amount.adjusted()) if amount else 4
-    return amount.quantize(Decimal(1).scaleb(-digits)).normalize()

@@ -217,7 +217,11 @@ def _lines(
     )
     for group, currency, one in sums:
         parts = cells[group, currency]
-        parts[one.charged] = parts.get(one.charged, BillLine()).plus(_part(one))
+        part = BillLine(one.calls)
+        if one.charged != "no":
+            unpriced = one.calls - one.priced
+            part = BillLine(one.calls, from_units(one.units), unpriced)
+        parts[one.charged] = parts.get(one.charged, BillLine()).plus(part)
     lines = (
         Line(*of, *(parts.get(charged, BillLine()) for charged in CHARGED))
         for of, parts in cells.items()
@@ -228,12 +232,6 @@ def _lines(
             key=lambda line: [part or "" for part in (*line.group, line.currency)],
         )
     )
-
-
-def _part(one: CallSum) -> BillLine:
-    if one.charged == "no":
-        return BillLine(one.calls)
-    return BillLine(one.calls, from_units(one.units), one.calls - one.priced)
 
 
 def _plain(part: BillLine) -> dict[str, Any]:
