@@ -24,7 +24,7 @@ from pixmill.execution.stop_reasons import budget_reached, outage
 from pixmill.execution.stop_signal import StopSignal
 from pixmill.execution.task_poller import RunningTask, TaskPoller, resumed_task
 from pixmill.execution.work_queue import WorkItem
-from pixmill.ledger import Claim, Ledger, Refused
+from pixmill.ledger import Claim, ClaimDenied, Ledger
 from pixmill.ledger.schema import now_micros
 from pixmill.limits.feedback import Permit
 from pixmill.planning.jobs import with_seed
@@ -73,7 +73,7 @@ class CallSender:
             self._settlement.end(item, Outcome.SKIPPED)
             return
         response = None
-        refused = None
+        denied = None
         try:
             # Built only now: local images are megabytes, and each thread that waits for a slot
             # would hold its own.
@@ -82,8 +82,8 @@ class CallSender:
             price = item.job.price
             claim = self._ledger.claim(item.job.key, limits, price and price.most)
             match claim:
-                case Refused():
-                    refused = claim
+                case ClaimDenied():
+                    denied = claim
                 case Claim() if claim.task:
                     self._poller.add(resumed_task(item, claim, claim.task, permit))
                     # The poller releases the slot.
@@ -101,14 +101,14 @@ class CallSender:
         finally:
             if permit:
                 self._give_back(item, permit, response)
-        if refused:
+        if denied:
             # After the slot is released: what stops the run looks at the calls in flight.
-            if refused.is_reserved:
+            if denied.is_reserved:
                 self._settlement.wait_for_room(item)
                 return
-            if refused.cap:
-                self._stop.stop(budget_reached(refused.cap, self._config.budget))
-            self._settlement.end(item, outcome_of(refused.state))
+            if denied.cap:
+                self._stop.stop(budget_reached(denied.cap, self._config.budget))
+            self._settlement.end(item, outcome_of(denied.state))
 
     def _submit(
         self, item: WorkItem, claim: Claim, body_prefix: bytes, permit: Permit

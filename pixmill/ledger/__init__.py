@@ -4,9 +4,9 @@ from pixmill.ledger.ledger import Ledger, ledger_exists, open_ledger
 from pixmill.ledger.records import (
     Attempt,
     Claim,
+    ClaimDenied,
     KnownStates,
     MissingImages,
-    Refused,
     RunLimits,
     State,
     Task,
@@ -15,10 +15,10 @@ from pixmill.ledger.records import (
 __all__ = [
     "Attempt",
     "Claim",
+    "ClaimDenied",
     "KnownStates",
     "Ledger",
     "MissingImages",
-    "Refused",
     "RunLimits",
     "State",
     "Task",

@@ -51,7 +51,7 @@ from pixmill.ledger.payment_marks import (
     wanted_again,
 )
 from pixmill.ledger.process_owner import this_owner
-from pixmill.ledger.records import Claim, Refused, RunLimits, State, Task
+from pixmill.ledger.records import Claim, ClaimDenied, RunLimits, State, Task
 from pixmill.ledger.schema import jobs, runs
 from pixmill.ledger.tasks import take_over
 from pixmill.money import to_units
@@ -153,7 +153,7 @@ class Claims:
 
     def claim(
         self, connection: Connection, entries: Sequence[ClaimRequest]
-    ) -> list[Claim | Refused]:
+    ) -> list[Claim | ClaimDenied]:
         """Grant what the states and the budgets allow. Raises LedgerError if the ledger was
         moved or replaced."""
         self._check_not_moved()
@@ -173,7 +173,7 @@ class Claims:
             granted.pop((entry.job_key, entry.limits.run_id), None) for entry in entries
         ]
         return [
-            claim or _refuse(connection, entry, over_budget.get(entry.job_key, ""))
+            claim or _deny(connection, entry, over_budget.get(entry.job_key, ""))
             for entry, claim in zip(entries, claimed, strict=True)
         ]
 
@@ -233,7 +233,7 @@ _STATE = select(jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_DOUBT)).where(
 )
 
 
-def _refuse(connection: Connection, entry: ClaimRequest, cap: str) -> Refused:
+def _deny(connection: Connection, entry: ClaimRequest, cap: str) -> ClaimDenied:
     """Say why a key was not claimed: the budget's `cap`, if its state alone would have allowed it,
     otherwise that state."""
     asked = {"key": entry.job_key, **_rules(entry.limits)}
@@ -246,7 +246,7 @@ def _refuse(connection: Connection, entry: ClaimRequest, cap: str) -> Refused:
     could_be_claimed = may_pay_again or state in (State.PENDING, State.FAILED)
     if cap and could_be_claimed:
         return _over_budget(connection, cap)
-    return Refused(State(state))
+    return ClaimDenied(State(state))
 
 
 _RESERVED = (
@@ -256,12 +256,12 @@ _RESERVED = (
 )
 
 
-def _over_budget(connection: Connection, cap: str) -> Refused:
+def _over_budget(connection: Connection, cap: str) -> ClaimDenied:
     # A call counts once it is claimed; what it costs is known when it has ended.
     if cap == "max_calls":
-        return Refused(None, cap)
+        return ClaimDenied(None, cap)
     held = connection.execute(_RESERVED, {"own": this_owner()}).first()
-    return Refused(None, cap, is_reserved=held is not None)
+    return ClaimDenied(None, cap, is_reserved=held is not None)
 
 
 def _claim_values(limits: RunLimits, now: int) -> dict[str, Any]:

@@ -29,9 +29,9 @@ from pixmill.ledger.migrations import migrate, version_of
 from pixmill.ledger.records import (
     Attempt,
     Claim,
+    ClaimDenied,
     KnownStates,
     MissingImages,
-    Refused,
     RunLimits,
 )
 from pixmill.ledger.revision import revision_of, watch_jobs
@@ -88,7 +88,7 @@ class Ledger:
 
     def claim(
         self, job_key: str, limits: RunLimits, amount: Decimal | None = None
-    ) -> Claim | Refused:
+    ) -> Claim | ClaimDenied:
         """Claim `job_key` for one call of a run, reserve the call in its budgets and write the
         intent, durably.
 

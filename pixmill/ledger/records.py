@@ -79,7 +79,7 @@ class Claim(NamedTuple):
     task: Task | None = None
 
 
-class Refused(NamedTuple):
+class ClaimDenied(NamedTuple):
     """A claim that was not granted: `state` is where the key stands, `None` when the budget's `cap`
     is reached.
 

@@ -67,22 +67,22 @@ class CircuitBreaker:
         """Whether the service has been out for so long that a run should end."""
         return self.is_open and now - self._opened_at > OUTAGE_SECONDS
 
-    def record_departure(self, call: Permit) -> None:
-        """Record that `call` goes out: while the breaker is open it is the probe."""
+    def record_departure(self, permit: Permit) -> None:
+        """Record that the call of `permit` goes out: while the breaker is open it is the probe."""
         if self.is_open:
-            self._probe = call.number
+            self._probe = permit.number
 
     def record_answer(
-        self, call: Permit, feedback: Feedback | None, sent: int, now: float
+        self, permit: Permit, feedback: Feedback | None, sent: int, now: float
     ) -> float | None:
-        """Record how `call` ended (None: it was not sent), after `sent` calls in all.
+        """Record how the call of `permit` ended (None: it was not sent), after `sent` calls in all.
 
         Returns the seconds until the next probe if the breaker opens or stays open by this.
         """
-        if call.number == self._probe:
+        if permit.number == self._probe:
             self._probe = None
         is_from_before = (
-            self._opened_after is not None and call.number <= self._opened_after
+            self._opened_after is not None and permit.number <= self._opened_after
         )
         if feedback is None or is_from_before:
             return None

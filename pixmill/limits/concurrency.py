@@ -1,15 +1,17 @@
 """The limit of calls in flight: how many calls may be under way at once.
 
-It starts at the config's number, or with `auto` at 2 and doubles, and finds the provider's limit
-by bisection. (Halving it and then adding one a round, as TCP does, would use three quarters of a
-limit that stands.) Nothing here locks or sleeps. "A round" is as many successes as the limit; for
-one to count as used, `IN_USE_SHARE` of the limit was in flight at some moment of it.
+It starts at the config's number, or with `auto` at 2. From there it doubles until a call is too
+many, and finds the provider's limit by bisection. To halve it and add one a round, as TCP does,
+would use only three quarters of a fixed limit. Nothing here locks or sleeps.
+
+A round is as many successes as the limit. It is "used" if at some moment `IN_USE_SHARE` of the
+limit was in flight.
 
 | phase           | what is known                                    |
 |-----------------|--------------------------------------------------|
 | DOUBLING        | nothing is too many, as far as is known          |
 | BISECTING       | `too_many` was too many; the limit is below it   |
-| SETTLED         | one more was too many twice                      |
+| STEADY          | one more was too many twice                      |
 | TRYING_ONE_MORE | the limit is at `too_many`: has it been lifted?  |
 
 | phase           | event                                          | new phase       | new limit   |
@@ -17,18 +19,18 @@ one to count as used, `IN_USE_SHARE` of the limit was in flight at some moment o
 | DOUBLING        | a used round                                   | DOUBLING        | × 2         |
 | BISECTING       | a used round                                   | BISECTING       | half way up |
 | BISECTING       | a used round, with limit = `too_many` - 1      | TRYING_ONE_MORE | + 1         |
-| SETTLED         | `PROBE_CALLS` successes                        | TRYING_ONE_MORE | + 1         |
+| STEADY          | `PROBE_CALLS` successes                        | TRYING_ONE_MORE | + 1         |
 | TRYING_ONE_MORE | `limit` successes, each with all slots in use  | DOUBLING        | × 2         |
-| TRYING_ONE_MORE | too many                                       | SETTLED         | - 1         |
+| TRYING_ONE_MORE | too many                                       | STEADY          | - 1         |
 | all others      | too many                                       | BISECTING       | (1)         |
-| all others      | `too_many` was too many again                  | SETTLED         | (1)         |
+| all others      | `too_many` was too many again                  | STEADY          | (1)         |
 | any             | too many, and no full round since the last cut | BISECTING       | (2)         |
 | any             | a lone call was too many: others use all of it | DOUBLING        | 1           |
 | any             | another process has learnt more                | its phase       | its limit   |
 | any             | any, by a call from before the last cut        | unchanged       | unchanged   |
 
-(1) The others in flight, at most the old limit less one. (2) `IN_FLIGHT_RECUT_KEEPS` of that.
-Of rows that overlap, the last one holds.
+(1) The number of other calls in flight, if that is below the old limit; otherwise one less than
+the old limit. (2) `IN_FLIGHT_RECUT_KEEPS` of (1). Where several rows apply, the last one counts.
 
 The limiter logs every new limit: `in flight 9 → 8: 50430`, `in flight 8 → 12: growth`.
 """
@@ -45,7 +47,7 @@ class ConcurrencyPhase(Enum):
 
     DOUBLING = auto()
     BISECTING = auto()
-    SETTLED = auto()
+    STEADY = auto()
     TRYING_ONE_MORE = auto()
 
 
@@ -121,7 +123,7 @@ class AdaptiveConcurrencyLimit:
         if self.limit >= self._too_many:
             return ConcurrencyPhase.TRYING_ONE_MORE
         if self.limit + 1 == self._too_many and self._times > 1:
-            return ConcurrencyPhase.SETTLED
+            return ConcurrencyPhase.STEADY
         return ConcurrencyPhase.BISECTING
 
     def use_share(
@@ -144,17 +146,17 @@ class AdaptiveConcurrencyLimit:
         self.limit = min(self.limit, ceiling)
         self._account_fraction = min(1.0, slots / self.limit)
 
-    def cut(self, call: Permit, sent: int) -> bool:
-        """Record that `call` was one too many, after `sent` calls in all.
+    def cut(self, permit: Permit, sent: int) -> bool:
+        """Record that the call of `permit` was one too many, after `sent` calls in all.
 
         Returns whether the limit was cut.
         """
-        if call.number <= self._last_call_before_cut:
+        if permit.number <= self._last_call_before_cut:
             return False
         fits = self.limit - 1
         if self.phase is not ConcurrencyPhase.TRYING_ONE_MORE:
             # While one more is tried, everything below the current limit is known to fit.
-            fits = min(fits, call.beside)
+            fits = min(fits, permit.beside)
         is_same_number = self._too_many == fits + 1
         self._times = self._times + 1 if is_same_number else 1
         self._too_many = fits + 1
@@ -170,10 +172,10 @@ class AdaptiveConcurrencyLimit:
         self._cuts += 1
         return True
 
-    def grow(self, call: Permit, sent: int) -> None:
-        """Record that `call` went well, after `sent` calls in all."""
-        used = call.beside + 1
-        if call.number <= self._round_after:
+    def grow(self, permit: Permit, sent: int) -> None:
+        """Record that the call of `permit` went well, after `sent` calls in all."""
+        used = permit.beside + 1
+        if permit.number <= self._round_after:
             return
         phase = self.phase
         if phase is ConcurrencyPhase.TRYING_ONE_MORE and used < self.limit:
@@ -194,13 +196,13 @@ class AdaptiveConcurrencyLimit:
                 # What was too many went well: the provider's limit was lifted.
                 self._is_doubling = True
                 grown = self.limit * 2
-            case ConcurrencyPhase.BISECTING | ConcurrencyPhase.SETTLED:
+            case ConcurrencyPhase.BISECTING | ConcurrencyPhase.STEADY:
                 grown = (self.limit + self._too_many + 1) // 2
         self._begin_round(grown, sent)
 
     def _round_length(self, phase: ConcurrencyPhase) -> float:
         """How many successes of this process make a round."""
-        if phase is ConcurrencyPhase.SETTLED:
+        if phase is ConcurrencyPhase.STEADY:
             # Not shorter for a process that sees a part of them, because the first process to try
             # one more restarts the round for all of them.
             return PROBE_CALLS

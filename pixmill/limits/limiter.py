@@ -179,8 +179,8 @@ class CallLimiter:
             while not self._stopped.is_set():
                 if self._wait_for_slot():
                     ready = self._clock()
-                if call := self._go_in_turn(ready):
-                    return call
+                if permit := self._go_in_turn(ready):
+                    return permit
         return None
 
     def occupy(self) -> Permit:
@@ -198,16 +198,16 @@ class CallLimiter:
                 self._awaits_first_answer = False
                 self._slot_freed.set()
 
-    def accept(self, call: Permit) -> None:
+    def accept(self, permit: Permit) -> None:
         """Learn that the service has taken on a task: its slot is held until `release`."""
         self.confirm()
         with self._lock:
-            self._tell_breaker(call, Feedback.OK)
-            self._learn(call, Feedback.ACCEPTED, GROWTH)
+            self._tell_breaker(permit, Feedback.OK)
+            self._learn(permit, Feedback.ACCEPTED, GROWTH)
 
     def release(
         self,
-        call: Permit,
+        permit: Permit,
         feedback: Feedback | None = None,
         *,
         answered: bool = False,
@@ -222,13 +222,13 @@ class CallLimiter:
             self._in_flight -= 1
             self._awaits_first_answer &= not answered
             if feedback is not Feedback.ENDED:
-                self._tell_breaker(call, feedback)
+                self._tell_breaker(permit, feedback)
             if feedback is None:
                 # Hand the unused turn to the next call, which may have reserved a later one.
                 self._rate.refund(self._clock())
                 self._move_turn()
             else:
-                self._learn(call, feedback, code or feedback.name.lower())
+                self._learn(permit, feedback, code or feedback.name.lower())
             self._slot_freed.set()
 
     def hold(self, seconds: float) -> None:
@@ -387,10 +387,10 @@ class CallLimiter:
             self._in_flight += 1
             self._sent += 1
             self._usage.record_departure(self._in_flight)
-            call = Permit(self._sent, self._clock(), beside, paced=turn > ready)
-            self._breaker.record_departure(call)
+            permit = Permit(self._sent, self._clock(), beside, paced=turn > ready)
+            self._breaker.record_departure(permit)
             self._repeats.record_call()
-            return call
+            return permit
 
     def _hold_turns(self, seconds: float) -> None:
         """Give no turn for `seconds`; the call that waits for one will reserve another."""
@@ -402,9 +402,9 @@ class CallLimiter:
         self._schedule_version += 1
         self._turn_moved.set()
 
-    def _tell_breaker(self, call: Permit, feedback: Feedback | None) -> None:
+    def _tell_breaker(self, permit: Permit, feedback: Feedback | None) -> None:
         was_down = self.service_is_down
-        pause = self._breaker.record_answer(call, feedback, self._sent, self._clock())
+        pause = self._breaker.record_answer(permit, feedback, self._sent, self._clock())
         if pause is not None:
             self._hold_turns(pause)
         if self.service_is_down == was_down:
@@ -415,18 +415,18 @@ class CallLimiter:
         else:
             self._history.record(IN_FLIGHT, self._concurrency_limit.limit, 1, OUTAGE)
 
-    def _learn(self, call: Permit, feedback: Feedback, code: str) -> None:
+    def _learn(self, permit: Permit, feedback: Feedback, code: str) -> None:
         rate_before = self._rate.rate
         slots_before = self._concurrency_limit.limit
         cause = code
         match feedback:
             case Feedback.RATE_LIMITED:
-                if self._rate.cut(call, self._sent, self._clock()):
+                if self._rate.cut(permit, self._sent, self._clock()):
                     # A turn after a cut is later: the waiting call wakes by itself, and reserves again.
                     self._schedule_version += 1
                     self.usage_changed.set()
             case Feedback.CONCURRENCY_LIMITED:
-                if self._concurrency_limit.cut(call, self._sent):
+                if self._concurrency_limit.cut(permit, self._sent):
                     self.usage_changed.set()
             case Feedback.FAULT:
                 # A service in trouble is not asked for more.
@@ -438,9 +438,9 @@ class CallLimiter:
                 # An accepted task shows that the rate was right; one that has ended shows that the
                 # number of slots was.
                 if is_calm and feedback is not Feedback.ENDED:
-                    self._rate.grow(call, self._clock())
+                    self._rate.grow(permit, self._clock())
                 if is_calm and feedback is not Feedback.ACCEPTED:
-                    self._concurrency_limit.grow(call, self._sent)
+                    self._concurrency_limit.grow(permit, self._sent)
             case Feedback.TURNED_AWAY:
                 return
         self._history.record(RATE, rate_before, self._rate.rate, cause)

@@ -1,9 +1,11 @@
 """The rate limit: how fast calls may follow each other, within what the provider lets through.
 
-The rate is the account's; a process may have a fraction of it. Times are seconds of one clock.
-Nothing here locks or sleeps. An answer "too many calls per second" cuts the rate to the goodput:
-the calls that got through between two throttled ones, which is what a token bucket gives while it
-is empty. From there the rate climbs again, in a phase that follows from where it is:
+The rate is that of the account, of which a process may have a fraction. Times are seconds of one
+clock. Nothing here locks or sleeps.
+
+A throttled call cuts the rate to the goodput: the calls per second that got through since the
+throttled call before it, as many as an empty token bucket lets through. Then the rate climbs
+again; how fast depends on where it is:
 
 | phase       | where the rate is                     | it grows                        |
 |-------------|---------------------------------------|---------------------------------|
@@ -13,8 +15,8 @@ is empty. From there the rate climbs again, in a phase that follows from where i
 | CREEPING    | up to `SLOW_CLIMB` above the estimate | slowly                          |
 | CLIMBING    | above that, or nothing is known       | by `QUICK_CLIMB` a second       |
 
-SEARCHING is quick because the second cut tells the limit, CREEPING slow so that a limit that
-stands throttles one call in a hundred or two, CLIMBING quick again as the limit was lifted.
+SEARCHING is quick, as only the second cut tells the limit. CREEPING is slow, so that an unchanged
+limit throttles one call in 100 to 200. CLIMBING is quick again, as the limit was lifted.
 
 | phase       | event                                        | new phase and rate              |
 |-------------|----------------------------------------------|---------------------------------|
@@ -209,23 +211,23 @@ class AdaptiveRateLimit:
 
     # Answers
 
-    def cut(self, call: Permit, sent: int, now: float) -> bool:
-        """Record that `call` was throttled, after `sent` calls in all.
+    def cut(self, permit: Permit, sent: int, now: float) -> bool:
+        """Record that the call of `permit` was throttled, after `sent` calls in all.
 
         Returns whether the rate was cut, which makes the reserved turn void.
         """
         last_throttled = self._last_throttled
-        self._last_throttled = call
-        if call.number <= self._last_call_before_cut:
+        self._last_throttled = permit
+        if permit.number <= self._last_call_before_cut:
             return False
-        if call.at < self._cut_known_to_others_at:
+        if permit.at < self._cut_known_to_others_at:
             # Another process has just cut the same account: this is hardly a second drop.
             self.rate = max(self._floor, self.rate * CUT_KEEPS_AT_MOST)
             self._estimate = self.rate
         elif self._cuts:
-            self._cut_to_goodput(call, last_throttled)
+            self._cut_to_goodput(permit, last_throttled)
         else:
-            self._cut_for_the_first_time(call)
+            self._cut_for_the_first_time(permit)
         self._cuts += 1
         self._last_call_before_cut = sent
         self._climb_credited_until = now
@@ -234,10 +236,10 @@ class AdaptiveRateLimit:
         self._schedule = self._schedule.restart(now, self._spacing)
         return True
 
-    def grow(self, call: Permit, now: float) -> None:
-        """Record that `call` went well."""
+    def grow(self, permit: Permit, now: float) -> None:
+        """Record that the call of `permit` went well."""
         # A call that the rate did not hold up does not show that there was more to send.
-        if call.number <= self._last_call_before_cut or not call.paced:
+        if permit.number <= self._last_call_before_cut or not permit.paced:
             return
         # Time in which nothing was sent proves nothing.
         passed = min(now - self._climb_credited_until, 2 * self._spacing)
@@ -256,23 +258,23 @@ class AdaptiveRateLimit:
                 grown = self.rate * (1 + QUICK_CLIMB * passed)
         self.rate = min(grown, self._ceiling)
 
-    def _cut_for_the_first_time(self, call: Permit) -> None:
+    def _cut_for_the_first_time(self, permit: Permit) -> None:
         """Cut to what has got through since the beginning, less what a full bucket had to give.
 
         If the limit is reached only late, the rate was not far above it, and hardly falls.
         """
-        through = call.number - 1
+        through = permit.number - 1
         if through < FEW_CALLS or self._first_turn is None:
-            self._cut_to_goodput(call, None)
+            self._cut_to_goodput(permit, None)
             return
-        seconds = call.at - self._first_turn + BUCKET_SECONDS
+        seconds = permit.at - self._first_turn + BUCKET_SECONDS
         goodput = through / (seconds * self.account_fraction)
         self.rate = max(self._floor, min(goodput, self.rate * CUT_KEEPS_AT_MOST))
         # What the bucket held is a guess, so there is no estimate worth creeping around.
         self._estimate = 0.0
         self._is_searching = True
 
-    def _cut_to_goodput(self, call: Permit, last_throttled: Permit | None) -> None:
+    def _cut_to_goodput(self, permit: Permit, last_throttled: Permit | None) -> None:
         """Cut to the goodput since `last_throttled`, within bounds.
 
         | bound | in calls per second                | why                                  |
@@ -288,9 +290,9 @@ class AdaptiveRateLimit:
         most = self.rate * CUT_KEEPS_AT_MOST
         least = self.rate * CUT_KEEPS_AT_LEAST
         goodput = Goodput(0, low=most, high=most)
-        if last_throttled and last_throttled.at < call.at:
-            through = call.number - last_throttled.number - 1
-            seconds = (call.at - last_throttled.at) * self.account_fraction
+        if last_throttled and last_throttled.at < permit.at:
+            through = permit.number - last_throttled.number - 1
+            seconds = (permit.at - last_throttled.at) * self.account_fraction
             goodput = Goodput(through, through / seconds, (through + 1) / seconds)
             if goodput.calls < CUT_WAS_ENOUGH_CALLS:
                 least = self.rate * RECUT_KEEPS_AT_LEAST

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pixmill.ledger import Refused, State, open_ledger
+from pixmill.ledger import ClaimDenied, State, open_ledger
 from tests.conftest import ROOT
 from tests.pixmill.ledger.test_ledger import LIMITS, NEXT_RUN
 from tests.pixmill.ledger.test_process_owner import namespaces
@@ -36,7 +36,7 @@ def test_a_claim_of_another_host_is_believed_until_its_lease_ends(
     assert ledger.begin_run("run-2", "pets") == given_up
     state = State.IN_DOUBT if given_up else State.IN_FLIGHT
     assert ledger.known(["k"], max_runs=3).states == [state]
-    assert ledger.claim("k", NEXT_RUN) == Refused(state)
+    assert ledger.claim("k", NEXT_RUN) == ClaimDenied(state)
     ledger.close()
 
 

@@ -266,7 +266,7 @@ MUTANTS = (
         "cut once for every throttled answer of a burst",
         "pixmill/limits/rate.py",
         "AdaptiveRateLimit.cut",
-        "if call.number <= self._last_call_before_cut:\n            return False",
+        "if permit.number <= self._last_call_before_cut:\n            return False",
         "",
         ("tests/pixmill/limits/test_limiter_in_virtual_time.py",),
     ),

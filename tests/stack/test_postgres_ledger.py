@@ -20,7 +20,15 @@ from pixmill.datasets.verification import verify
 from pixmill.errors import LedgerError
 from pixmill.execution.prepare import prepare
 from pixmill.execution.status import read_status
-from pixmill.ledger import Claim, Ledger, Refused, State, open_ledger, queries, schema
+from pixmill.ledger import (
+    Claim,
+    ClaimDenied,
+    Ledger,
+    State,
+    open_ledger,
+    queries,
+    schema,
+)
 from pixmill.ledger import ledger as ledger_module
 from pixmill.ledger.backup import back_up
 from pixmill.ledger.dialects import clock
@@ -270,7 +278,7 @@ def test_a_lease_goes_by_the_clock_of_the_database(
     )
     assert ledger.known(["k"], max_runs=3).states == [State.IN_DOUBT]
     assert ledger.begin_run("run-3", "pets") == 1
-    assert ledger.claim("k", LIMITS) == Refused(State.IN_DOUBT)
+    assert ledger.claim("k", LIMITS) == ClaimDenied(State.IN_DOUBT)
 
 
 def _alter(ledger: Ledger, statement: str) -> None:

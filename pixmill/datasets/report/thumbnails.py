@@ -77,16 +77,7 @@ class Thumbnails:
         small = _shrink(file)
         if small is None:
             return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Two reports of one store may want the same thumbnail.
-        aside = target.with_name(
-            f".{target.stem}.{os.getpid()}.{threading.get_ident()}"
-        )
-        try:
-            small.save(aside, "WEBP", quality=_QUALITY, method=_EFFORT)
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
+        _save(small, target)
         try:
             self._store.push(shared)
         except BaseException:
@@ -131,3 +122,17 @@ def _shrink(source: Path) -> Image.Image | None:
     except Exception:
         # Decoders fed with damaged bytes raise whatever they meet.
         return None
+
+
+def _save(image: Image.Image, target: Path) -> None:
+    """Write aside under a name of its own and rename.
+
+    Two reports of one store may want the same thumbnail.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.stem}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        image.save(aside, "WEBP", quality=_QUALITY, method=_EFFORT)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)

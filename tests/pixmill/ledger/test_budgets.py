@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from pixmill.ledger import Claim, Ledger, Refused, RunLimits, queries
+from pixmill.ledger import Claim, ClaimDenied, Ledger, RunLimits, queries
 from pixmill.ledger import budgets as budgets_module
 from pixmill.ledger.budgets import month_begins
 from pixmill.ledger.schema import attempts
@@ -20,7 +20,7 @@ from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS, Books, books
 MONTHLY = LIMITS._replace(
     max_cost_per_month=Decimal("1.0"), price=Decimal("0.2"), timezone="Asia/Shanghai"
 )
-FULL = Refused(None, "max_cost_per_month", is_reserved=True)
+FULL = ClaimDenied(None, "max_cost_per_month", is_reserved=True)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_cap_on_a_run_s_money_lets_calls_that_cost_nothing_through(
     for charged in ("no", "yes", "no"):
         shop.call(now(), charged)
     assert claims(shop.ledger, capped) == 2
-    assert shop.ledger.claim("one more", capped) == Refused(
+    assert shop.ledger.claim("one more", capped) == ClaimDenied(
         None, "max_cost", is_reserved=True
     )
 
@@ -88,7 +88,7 @@ def test_a_cap_on_a_run_s_money_lets_calls_that_cost_nothing_through(
 def test_the_tightest_cap_decides_and_is_named(shop: Books) -> None:
     capped = MONTHLY._replace(max_calls=2, max_cost=Decimal("0.6"))
     assert claims(shop.ledger, capped) == 2
-    assert shop.ledger.claim("one more", capped) == Refused(None, "max_calls")
+    assert shop.ledger.claim("one more", capped) == ClaimDenied(None, "max_calls")
 
 
 def test_a_new_month_makes_room_in_a_run_that_goes_on(
@@ -151,11 +151,11 @@ def test_a_cap_counts_each_call_in_flight_at_its_own_price(shop: Books) -> None:
     capped = LIMITS._replace(max_cost=Decimal("0.3"), price=Decimal(1))
     claim = shop.ledger.claim
     assert isinstance(claim("a", capped, Decimal("0.1")), Claim)
-    assert claim("b", capped, Decimal("0.21")) == Refused(
+    assert claim("b", capped, Decimal("0.21")) == ClaimDenied(
         None, "max_cost", is_reserved=True
     )
     assert isinstance(claim("c", capped, Decimal("0.2")), Claim)
-    assert claim("d", capped, Decimal("0.000000001")) == Refused(
+    assert claim("d", capped, Decimal("0.000000001")) == ClaimDenied(
         None, "max_cost", is_reserved=True
     )
     assert isinstance(claim("e", capped, Decimal(0)), Claim)
@@ -166,12 +166,12 @@ def test_an_answer_with_fewer_images_than_there_might_be_makes_room(
 ) -> None:
     capped = LIMITS._replace(max_cost=Decimal("0.8"), price=Decimal("0.2"))
     assert isinstance(shop.ledger.claim("k", capped, Decimal("0.8")), Claim)
-    assert shop.ledger.claim("next", capped) == Refused(
+    assert shop.ledger.claim("next", capped) == ClaimDenied(
         None, "max_cost", is_reserved=True
     )
     shop.ledger.record(ANSWERED._replace(amount=Decimal("0.6"), image_count=3))
     assert isinstance(shop.ledger.claim("next", capped), Claim)
-    assert shop.ledger.claim("last", capped) == Refused(
+    assert shop.ledger.claim("last", capped) == ClaimDenied(
         None, "max_cost", is_reserved=True
     )
 

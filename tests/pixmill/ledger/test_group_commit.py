@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from pixmill.errors import LedgerError
-from pixmill.ledger import Claim, Ledger, Refused, State, queries
+from pixmill.ledger import Claim, ClaimDenied, Ledger, State, queries
 from pixmill.limits.fair_share import UsageReport
 from pixmill.limits.lease_table import LeaseRequest, share_out
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
@@ -142,11 +142,14 @@ def test_a_database_that_fails_refuses_the_whole_group_and_all_that_comes(
 
 @pytest.mark.parametrize(
     ("before", "claimed"),
-    [(None, Refused(State.IN_FLIGHT)), (State.SUCCEEDED, Refused(State.SUCCEEDED))],
+    [
+        (None, ClaimDenied(State.IN_FLIGHT)),
+        (State.SUCCEEDED, ClaimDenied(State.SUCCEEDED)),
+    ],
     ids=["new", "asked for once more"],
 )
 def test_a_key_that_stands_twice_in_a_group_is_claimed_once(
-    ledger: Ledger, before: State | None, claimed: Refused
+    ledger: Ledger, before: State | None, claimed: ClaimDenied
 ) -> None:
     """C17: of a chunk that came twice the second one hears where the key stands, not that a budget is spent."""
     ledger.begin_run("run-1", "pets")

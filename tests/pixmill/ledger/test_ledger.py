@@ -12,7 +12,15 @@ import pytest
 from sqlalchemy import text
 
 from pixmill.errors import LedgerError, UserError
-from pixmill.ledger import Attempt, Claim, Ledger, Refused, State, open_ledger, queries
+from pixmill.ledger import (
+    Attempt,
+    Claim,
+    ClaimDenied,
+    Ledger,
+    State,
+    open_ledger,
+    queries,
+)
 from pixmill.ledger.schema import SCHEMA_VERSION
 from tests.fork_server import fork_code
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
@@ -55,13 +63,13 @@ def test_a_settled_key_can_never_be_claimed_again(ledger: Ledger, state: State) 
     """I2: the database itself refuses a second payment."""
     assert ledger.claim("k", LIMITS) == Claim(1, 0)
     ledger.record(ended("k", state))
-    assert ledger.claim("k", LIMITS) == Refused(state)
-    assert ledger.claim("k", NEXT_RUN) == Refused(state)
+    assert ledger.claim("k", LIMITS) == ClaimDenied(state)
+    assert ledger.claim("k", NEXT_RUN) == ClaimDenied(state)
 
 
 def test_a_key_in_flight_can_not_be_claimed(ledger: Ledger) -> None:
     assert ledger.claim("k", LIMITS) == Claim(1, 0)
-    assert ledger.claim("k", NEXT_RUN) == Refused(State.IN_FLIGHT)
+    assert ledger.claim("k", NEXT_RUN) == ClaimDenied(State.IN_FLIGHT)
 
 
 def test_a_released_key_is_claimed_again_and_its_calls_are_counted(
@@ -81,9 +89,11 @@ def test_a_transient_failure_comes_back_in_the_next_runs_until_max_runs(
         assert ledger.known(["k"], max_runs=3).states in ([None], [State.PENDING])
         assert ledger.claim("k", limits) == Claim(number, 0)
         ledger.record(ended("k", State.FAILED, transient=True, run_id=run))
-        assert ledger.claim("k", limits) == Refused(State.FAILED)
+        assert ledger.claim("k", limits) == ClaimDenied(State.FAILED)
     assert ledger.known(["k"], max_runs=3).states == [State.FAILED]
-    assert ledger.claim("k", LIMITS._replace(run_id="run-4")) == Refused(State.FAILED)
+    assert ledger.claim("k", LIMITS._replace(run_id="run-4")) == ClaimDenied(
+        State.FAILED
+    )
 
 
 def test_sixty_four_threads_never_claim_a_key_twice_nor_pass_the_cap(
@@ -105,7 +115,7 @@ def test_sixty_four_threads_never_claim_a_key_twice_nor_pass_the_cap(
         thread.join()
     assert len(granted) == len(set(granted)) == 100
     assert ledger.read(queries.calls_of, "run-1") == 100
-    assert ledger.claim("one more", capped) == Refused(None, "max_calls")
+    assert ledger.claim("one more", capped) == ClaimDenied(None, "max_calls")
 
 
 def test_two_processes_never_claim_the_same_key(ledger: Ledger) -> None:
@@ -141,7 +151,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     ledger.claim("ours", LIMITS)
     assert ledger.known(["a"], max_runs=3).states == [State.IN_DOUBT]
     assert ledger.begin_run("run-5", "pets") == 2
-    assert ledger.claim("a", LIMITS) == Refused(State.IN_DOUBT)
+    assert ledger.claim("a", LIMITS) == ClaimDenied(State.IN_DOUBT)
     assert ledger.known(["ours"], max_runs=3).states == [State.IN_FLIGHT]
     assert ledger.begin_run("run-6", "pets") == 0
 

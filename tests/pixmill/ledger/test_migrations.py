@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import inspect, text
 
-from pixmill.ledger import Claim, Ledger, Refused, State, open_ledger, queries
+from pixmill.ledger import Claim, ClaimDenied, Ledger, State, open_ledger, queries
 from pixmill.ledger.migrations import version_of
 from pixmill.ledger.schema import MIGRATIONS, SCHEMA_VERSION
 from tests.pixmill.ledger.billing.billing import LIMITS
@@ -77,8 +77,8 @@ def test_an_earlier_ledger_becomes_one_of_today_with_its_money(
         }
         upgraded.begin_run("run-3", "pets")
         limits = LIMITS._replace(run_id="run-3")
-        assert upgraded.claim("paid", limits) == Refused(State.SUCCEEDED)
-        assert upgraded.claim("lost", limits) == Refused(State.IN_DOUBT)
+        assert upgraded.claim("paid", limits) == ClaimDenied(State.SUCCEEDED)
+        assert upgraded.claim("lost", limits) == ClaimDenied(State.IN_DOUBT)
         assert upgraded.claim("left", limits) == Claim(2, 0)
         upgraded.record_task("left", "task", lease_seconds=60)
         assert upgraded.known(["left"], max_runs=3).states == [State.SUBMITTED]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pixmill.ledger import Attempt, Claim, Ledger, Refused, State, open_ledger
+from pixmill.ledger import Attempt, Claim, ClaimDenied, Ledger, State, open_ledger
 from tests.conftest import ROOT
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
 
@@ -62,18 +62,18 @@ def test_one_mark_lets_one_call_go_and_keeps_the_outcome_meanwhile(
 ) -> None:
     records.claim("k", LIMITS)
     records.record(ended(state))
-    assert records.claim("k", LIMITS._replace(run_id="run-2")) == Refused(state)
+    assert records.claim("k", LIMITS._replace(run_id="run-2")) == ClaimDenied(state)
     records.mark_for_repayment([("k", 1)])
     assert bool(records.known(["k"], max_runs=3).again[0])
     second, third = (LIMITS._replace(run_id=run) for run in ("run-2", "run-3"))
     assert records.claim("k", second) == Claim(2, 0)
     assert outcome(records)[:2] == (state, "run-1")
-    assert records.claim("k", third) == Refused(state)
+    assert records.claim("k", third) == ClaimDenied(state)
     assert not records.known(["k"], max_runs=3).again[0]
     records.mark_for_repayment([("k", 2)])  # while it is in flight
     records.record(ended(State.SUCCEEDED, "run-2"))
     assert outcome(records)[:2] == (State.SUCCEEDED, "run-2")
-    assert records.claim("k", third) == Refused(State.SUCCEEDED)
+    assert records.claim("k", third) == ClaimDenied(State.SUCCEEDED)
 
 
 def test_marking_twice_is_one_payment_and_marking_too_late_is_none(
@@ -86,7 +86,7 @@ def test_marking_twice_is_one_payment_and_marking_too_late_is_none(
     records.mark_for_repayment(
         [("k", 1)]
     )  # agreed to when there was one attempt; there are two
-    assert records.claim("k", LIMITS._replace(run_id="run-3")) == Refused(
+    assert records.claim("k", LIMITS._replace(run_id="run-3")) == ClaimDenied(
         State.SUCCEEDED
     )
 
@@ -96,9 +96,9 @@ def test_a_marked_job_that_the_budget_has_no_room_for_is_refused_for_the_budgets
 ) -> None:
     succeed(records)
     records.mark_for_repayment([("k", 1)])
-    assert records.claim("k", LIMITS._replace(run_id="run-2", max_calls=0)) == Refused(
-        None, "max_calls"
-    )
+    assert records.claim(
+        "k", LIMITS._replace(run_id="run-2", max_calls=0)
+    ) == ClaimDenied(None, "max_calls")
     assert records.known(["k"], max_runs=3).again[0]
 
 
@@ -127,7 +127,7 @@ def test_a_late_success_is_kept_and_takes_an_unused_mark_away(records: Ledger) -
     records.mark_for_repayment([("k", 1)])
     records.record(ended(State.SUCCEEDED))
     assert outcome(records)[0] == State.SUCCEEDED
-    assert records.claim("k", LIMITS._replace(run_id="run-2")) == Refused(
+    assert records.claim("k", LIMITS._replace(run_id="run-2")) == ClaimDenied(
         State.SUCCEEDED
     )
 
@@ -149,7 +149,7 @@ os._exit(9)
         == 9
     )
     assert records.begin_run("run-4", "pets") == 1
-    assert records.claim("k", LIMITS._replace(run_id="run-3")) == Refused(
+    assert records.claim("k", LIMITS._replace(run_id="run-3")) == ClaimDenied(
         State.SUCCEEDED
     )
     assert outcome(records)[:2] == (State.SUCCEEDED, "run-1")
@@ -174,7 +174,7 @@ def test_what_retry_tried_in_vain_is_held_again_unless_a_person_has_marked_it(
     assert records.known(["k"], max_runs=3, retry_doubt=True).again[0]
     held = LIMITS._replace(run_id="run-3")
     assert records.claim("k", held) == (
-        Claim(4, 0) if marked else Refused(State.IN_DOUBT)
+        Claim(4, 0) if marked else ClaimDenied(State.IN_DOUBT)
     )
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import text
 from pixmill.ledger import (
     Attempt,
     Claim,
+    ClaimDenied,
     Ledger,
-    Refused,
     RunLimits,
     State,
     Task,
@@ -113,7 +113,7 @@ def test_a_task_is_written_down_with_its_claim(ledger: Ledger) -> None:
     since, claimed, lease = row(ledger, "task_since", "claimed_at", "lease_until")
     assert claimed <= since
     assert lease == since + 900_000_000
-    assert ledger.claim("k", NEXT_RUN) == Refused(State.SUBMITTED)
+    assert ledger.claim("k", NEXT_RUN) == ClaimDenied(State.SUBMITTED)
 
 
 def test_the_task_of_a_killed_process_is_taken_over_and_not_in_doubt(
@@ -153,7 +153,7 @@ def test_a_kill_leaves_in_doubt_only_what_has_no_task(
         assert isinstance(claim, Claim)
         assert claim.task
     else:
-        assert claim == Refused(state)
+        assert claim == ClaimDenied(state)
 
 
 def test_taking_a_task_over_needs_no_budget_and_counts_as_no_call(
@@ -161,7 +161,7 @@ def test_taking_a_task_over_needs_no_budget_and_counts_as_no_call(
 ) -> None:
     submit(ledger)
     ledger.release_task("k")
-    assert ledger.claim("other", CAPPED) == Refused(None, "max_calls")
+    assert ledger.claim("other", CAPPED) == ClaimDenied(None, "max_calls")
     claim = ledger.claim("k", CAPPED)
     assert isinstance(claim, Claim)
     assert (claim.attempts, claim.task and claim.task.task_id) == (1, "task-1")
@@ -271,12 +271,12 @@ def test_a_submit_that_is_answered_after_its_lease_is_no_longer_in_doubt(
     ledger.claim("k", LIMITS)
     lend(ledger)
     assert ledger.recover("run-2", "pets") == 1
-    assert ledger.claim("k", NEXT_RUN) == Refused(State.IN_DOUBT)
+    assert ledger.claim("k", NEXT_RUN) == ClaimDenied(State.IN_DOUBT)
     ledger.mark_for_repayment([("k", 1)])
     ledger.record_task("k", "task-1", lease_seconds=900)
-    assert ledger.claim("k", NEXT_RUN) == Refused(State.SUBMITTED)
+    assert ledger.claim("k", NEXT_RUN) == ClaimDenied(State.SUBMITTED)
     ledger.record(ended())
-    assert ledger.claim("k", NEXT_RUN) == Refused(State.SUCCEEDED)
+    assert ledger.claim("k", NEXT_RUN) == ClaimDenied(State.SUCCEEDED)
     assert ledger.read(queries.spent, run_id="run-1") == {"yes": Decimal("0.2")}
 
 
@@ -327,7 +327,7 @@ def test_two_runs_never_pay_at_once_for_a_failure_that_is_marked(
     ledger.mark_for_repayment([("k", 1)])
     assert isinstance(ledger.claim("k", NEXT_RUN), Claim)
     third = LIMITS._replace(run_id="run-3")
-    assert ledger.claim("k", third) == Refused(State.FAILED)
+    assert ledger.claim("k", third) == ClaimDenied(State.FAILED)
 
 
 def test_only_its_owner_lets_go_of_a_task(ledger: Ledger) -> None:
@@ -341,7 +341,7 @@ def test_a_claim_without_a_task_is_not_let_go_of(ledger: Ledger) -> None:
     """Its call may have been sent."""
     ledger.claim("k", LIMITS)
     ledger.release_task("k")
-    assert ledger.claim("k", NEXT_RUN) == Refused(State.IN_FLIGHT)
+    assert ledger.claim("k", NEXT_RUN) == ClaimDenied(State.IN_FLIGHT)
 
 
 def test_a_ledger_with_a_task_out_is_not_at_rest(ledger: Ledger) -> None:
