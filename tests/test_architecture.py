@@ -27,6 +27,7 @@ ROOMS = (
     "config",
     "provider",
     "storage",
+    "quality",
     "tables",
     "ledger",
     "limits",

@@ -19,6 +19,7 @@ from pixmill.ledger.input_images import inputs
 from pixmill.ledger.ledger import Ledger, open_ledger
 from pixmill.ledger.migrations import migrate
 from pixmill.ledger.schema import attempts, jobs, runs
+from pixmill.ledger.scores import scores
 from pixmill.ledger.sqlite import SqliteFile, integrity
 from pixmill.ledger.stats import row_counts
 from pixmill.storage.atomic_write import atomic_write, claim
@@ -128,7 +129,7 @@ def _copy_rows(connection: Connection, path: Path) -> None:
     try:
         migrate(copy, create=True)
         with copy.writing.begin() as written:
-            for table in (jobs, attempts, runs, inputs):
+            for table in (jobs, attempts, runs, inputs, scores):
                 rows = (
                     connection.execution_options(yield_per=BATCH_ROWS)
                     .execute(select(table))

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from pixmill.config.ledger_address import database_url, is_database_url
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import input_images as input_table
-from pixmill.ledger import payment_marks, queries, scan, tasks, writes
+from pixmill.ledger import payment_marks, queries, scan, scores, tasks, writes
 from pixmill.ledger.claims import ClaimRequest, Claims
 from pixmill.ledger.database import Database, database_at, retry_while_unavailable
 from pixmill.ledger.group_commit import GroupWriter
@@ -36,6 +36,7 @@ from pixmill.ledger.records import (
 )
 from pixmill.ledger.revision import revision_of, watch_jobs
 from pixmill.ledger.scan import Scan
+from pixmill.ledger.scores import Score
 from pixmill.ledger.sqlite import DISPLACED, SqliteFile, create_parent_folder
 
 READ_PATIENCE_SECONDS = 300.0
@@ -142,6 +143,10 @@ class Ledger:
     def record_input(self, image: InputImage) -> None:
         """Write the answer to a GET of an input image, durably."""
         self.write(input_table.record, image)
+
+    def record_scores(self, entries: Sequence[Score]) -> None:
+        """Write what scorers said of images, durably."""
+        self.write(scores.record_scores, entries)
 
     def begin_run(self, run_id: str, name: str) -> int:
         """Write down that a run starts and put jobs whose owner died into doubt, but for those with

@@ -26,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 metadata = MetaData()
 
@@ -241,6 +241,8 @@ MIGRATIONS = {
         "CREATE UNIQUE INDEX attempts_of_task ON attempts (job_key, task_id) "
         "WHERE task_id IS NOT NULL",
     ),
+    # A table is all that it adds.
+    4: (),
 }
 """The statements that bring a ledger from a schema version to the next one; missing tables are made
 besides."""

@@ -1,0 +1,1 @@
+"""Whether output images are any good: checks, scorers, and what they found."""
