@@ -93,7 +93,9 @@ def throughput(run: LastRun) -> Throughput:
     seconds = max(run.seconds, 1e-3)
     # Not many more bars than calls: they would be a row of ones and gaps.
     bins = min(_BUCKETS, max(4, len(run.ends)))
-    counts, edges = np.histogram(run.ends, bins=bins, range=(0, seconds))
+    counts, edges = np.histogram(run.ends, bins=bins, range=(0, seconds * 1e6))
+    # Of the scale, in seconds.
+    edges /= 1e6
     per = 60 if len(run.ends) / seconds < 1 else 1
     rates = counts / (edges[1] - edges[0]) * per
     steps = _scale_steps(float(rates.max()))

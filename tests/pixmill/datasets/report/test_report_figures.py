@@ -118,13 +118,15 @@ def test_codes_are_counted_and_explained_by_their_first_message(tmp_path: Path) 
 
 
 def test_rows_with_equal_content_are_one_call(tmp_path: Path) -> None:
-    (job,) = jobs_of(input_rows(1))
-    summary = summary_of(
-        tmp_path, [{**job, "latency_ms": 2000.0}] * 99 + [{**job, "latency_ms": 2000.0}]
-    )
+    early, late = jobs_of(input_rows(2))
+    early["latency_ms"] = 1000.0
+    late["latency_ms"] = 3000.0
+    summary = summary_of(tmp_path, [late, *[early] * 98, late])
     assert summary.jobs == 100
     assert summary.last_run is not None
-    assert len(summary.last_run.ends) == 1
+    assert len(summary.last_run.ends) == 2
+    # Halfway between the two calls, however many rows each has.
+    assert summary.latency[50] == pytest.approx(2.0)
 
 
 def test_the_time_between_runs_is_no_running_time(tmp_path: Path) -> None:
@@ -145,7 +147,7 @@ def test_the_time_between_runs_is_no_running_time(tmp_path: Path) -> None:
     assert summary.seconds == pytest.approx(5.0 + 6.0)
     assert summary.last_run is not None
     assert summary.last_run.seconds == pytest.approx(6.0)
-    assert summary.last_run.ends == pytest.approx([4.0, 6.0])
+    assert summary.last_run.ends.tolist() == [4_000_000, 6_000_000]
 
 
 def test_percentiles_are_of_the_calls_in_seconds(tmp_path: Path) -> None:
