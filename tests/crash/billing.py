@@ -1,6 +1,7 @@
 """A provider in a process of its own, for runs that are killed: it outlives them, and so does its bill.
 
-Each run under test calls it under another path, `http://…/<tag>`, by which the bill tells them apart.
+Each run under test calls it under another path, `http://…/<tag>`, by which the bill tells them apart. A task is charged
+once it is started; its first poll finds it running, every one after that done.
 """
 
 import colorsys
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -55,10 +56,19 @@ def billing(folder: Path) -> Iterator[Billing]:
         os.waitpid(child, 0)
 
 
+class _Task(NamedTuple):
+    """A task that was started: its prompt, and the id that its answers carry as that of its charge."""
+
+    prompt: str
+    request_id: str
+
+
 def _serve(bill: Path, ready: int) -> None:
     """Never returns. A call is on the bill before it is answered."""
     paper = os.open(bill, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     number = count(1)
+    tasks: dict[str, _Task] = {}
+    polled: set[str] = set()
 
     def serve(peer: Peer) -> None:
         head, _, body = peer.request.partition(b"\r\n\r\n")
@@ -66,7 +76,16 @@ def _serve(bill: Path, ready: int) -> None:
         if method == "GET":
             peer.send(message(drawn(path)))
             return
-        asked, request_id = json.loads(body), f"call-{next(number)}"
+        asked = json.loads(body)
+        if "CVSync2AsyncGetResult" in path:
+            task_id = asked["task_id"]
+            data = {"status": "in_queue"}
+            if task_id in polled:
+                data = {"status": "done", **picture_of(tasks[task_id].prompt)}
+            polled.add(task_id)
+            answer(peer, data, tasks[task_id].request_id)
+            return
+        request_id = f"call-{next(number)}"
         line = {
             "tag": path.split("/")[1],
             "asked": json.dumps(asked, sort_keys=True),
@@ -74,16 +93,20 @@ def _serve(bill: Path, ready: int) -> None:
         }
         os.write(paper, (json.dumps(line) + "\n").encode())
         time.sleep(CALL_SECONDS)
-        picture = (
-            f"{server.url}/{hashlib.sha256(asked['prompt'].encode()).hexdigest()}.png"
-        )
-        peer.send(
-            message(
-                json.dumps(
-                    {**success(image_urls=[picture]), "request_id": request_id}
-                ).encode()
-            )
-        )
+        if "CVSync2AsyncSubmitTask" in path:
+            task_id = request_id.removeprefix("call-")
+            tasks[task_id] = _Task(asked["prompt"], request_id)
+            answer(peer, {"task_id": task_id}, request_id)
+        else:
+            answer(peer, picture_of(asked["prompt"]), request_id)
+
+    def picture_of(prompt: str) -> dict[str, Any]:
+        digest = hashlib.sha256(prompt.encode()).hexdigest()
+        return {"image_urls": [f"{server.url}/{digest}.png"]}
+
+    def answer(peer: Peer, data: dict[str, Any], request_id: str) -> None:
+        body = {**success(**data), "request_id": request_id}
+        peer.send(message(json.dumps(body).encode()))
 
     with FaultyServer(serve) as server:
         os.write(ready, f"{server.url}\n".encode())

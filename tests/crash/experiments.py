@@ -15,10 +15,15 @@ from typing import Any, NamedTuple
 from tests.crash.bare_ledger import BARE_LEDGER
 from tests.crash.billing import Billing
 from tests.crash.sandboxes import CONCURRENCY, Sandbox, Scene, checking, working
+from tests.crash.task_runs import TASK_RUN
 from tests.crash.tracing import KILL, Call, Watcher, end_with, watched
 from tests.crash.whole_runs import WHOLE_RUNS
 
-SCENES: dict[str, Scene] = {"a bare ledger": BARE_LEDGER, **WHOLE_RUNS}
+SCENES: dict[str, Scene] = {
+    "a bare ledger": BARE_LEDGER,
+    "a run of tasks": TASK_RUN,
+    **WHOLE_RUNS,
+}
 
 
 class ExperimentContext(NamedTuple):
@@ -62,11 +67,18 @@ def at_call(sandbox: Sandbox, number: int, fate: int) -> Watcher:
 
 
 def kills(
-    context: ExperimentContext, scene: str, first: int, step: int
+    context: ExperimentContext,
+    scene: str,
+    first: int,
+    step: int,
+    last: int | None = None,
 ) -> dict[str, Any]:
-    """Kill the work at its `first` call and at every `step`-th after that, until it ends before it is killed."""
+    """Kill the work at its `first` call and at every `step`-th after that, until it ends before it is killed.
+
+    No call after the `last` one, where that is given.
+    """
     begun, wrong, killed = time.monotonic(), [], 0
-    for number in count(first, step):
+    for number in count(first, step) if last is None else range(first, last + 1, step):
         sandbox = context.sandbox(SCENES[scene])
         code = watched(working(SCENES[scene], sandbox), at_call(sandbox, number, KILL))
         killed += code == -9
