@@ -226,6 +226,17 @@ class Budget(Section):
         always = any(of.covers(req_key) and of.where is None for of in self.prices)
         return always or self.price_per_call is not None
 
+    def may_charge_images(self, req_key: str) -> bool:
+        """Whether a call of `req_key` may cost so much an image."""
+        for of in self.prices:
+            if of.covers(req_key):
+                if of.per == "image":
+                    return True
+                if of.where is None:
+                    # No entry after this one applies.
+                    return False
+        return False
+
 
 class Stop(Section):
     """When so many of the last `window` jobs went wrong that the run stops by itself."""

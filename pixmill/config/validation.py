@@ -22,6 +22,7 @@ from pixmill.request.model import Request, Seed, Sweep
 from pixmill.request.registry import (
     find_field_problem,
     image_index_problem,
+    operation_of,
     requested_operation,
     reserved_fields,
     resolve_parameters,
@@ -191,6 +192,21 @@ def _check_budget(section: Budget, request: Request, sweep: Sweep) -> Problems:
                 "needs budget.price_per_call, or an entry of budget.prices without `where` for "
                 f"{', '.join(unpriced)}, or cost can't be counted",
             )
+    unbounded = [
+        req_key
+        for req_key in asked
+        # Of one that is registered, its schema says how many images an answer has at most.
+        if operation_of(req_key, request.operation_file).parameters is None
+        and section.may_charge_images(req_key)
+    ]
+    if unbounded and (section.max_cost, section.max_cost_per_month) != (None, None):
+        yield ConfigProblem(
+            "budget.prices",
+            f"has a price per image for {', '.join(unbounded)}, an operation that pixmill does "
+            "not know: its answers may have any number of images, so no cap on cost can hold; "
+            "set `per: call` and the most that a call may cost, or say in a file for "
+            "request.operation_file how many images it has at most",
+        )
 
 
 def _check_store(store: str, provider: Provider, ledger: str | None) -> Problems:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import NamedTuple
 
 from pixmill.config.model import Config, Retry
@@ -110,18 +111,17 @@ def build_attempt(
     urls = response.image_urls
     now = now_micros()
     image_count = len(urls) or len(response.inline_images) or None
-    price = item.job.price
     amount = None
-    if price and response.charged != "no":
+    if response.charged != "no":
         # Of anything but a success nobody knows how many images there are.
         is_known = response.verdict is Verdict.SUCCEEDED
-        amount = price.of(image_count if is_known else None)
+        amount = _amount_of(item, claim, image_count if is_known else None)
     return Attempt(
         job_key=item.job.key,
-        # Who has started a task pays for it, whoever asks for its result.
+        # The run and the account that started a task pay for it, whoever asks for its result.
         run_id=claim.task.run_id if claim.task else run_id,
         provider=config.provider.kind,
-        account=config.account,
+        account=claim.task.account if claim.task else config.account,
         state=state,
         transient=is_transient,
         verdict=response.verdict.value,
@@ -149,6 +149,18 @@ def build_attempt(
         image_count=image_count,
         outcome_run=run_id,
     )
+
+
+def _amount_of(
+    item: WorkItem,
+    claim: Claim,
+    images: int | None,
+) -> Decimal | None:
+    """Return what a call costs whose answer has so many `images`; `None` where no price is known."""
+    if item.job.price:
+        return item.job.price.of(images)
+    # Caps counted a task at this amount from its submit on, so it must not vanish from them.
+    return claim.task.amount if claim.task else None
 
 
 def in_doubt_by(error: Exception, response: Response | None = None) -> Response:

@@ -54,7 +54,7 @@ from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.records import Claim, ClaimDenied, RunLimits, State, Task
 from pixmill.ledger.schema import jobs, runs
 from pixmill.ledger.tasks import take_over
-from pixmill.money import to_units
+from pixmill.money import from_units, to_units
 
 _CLAIMED = (
     "owner",
@@ -191,7 +191,14 @@ class Claims:
         keys = list(asked)
         claims = {}
         for row in take_over(connection, keys, values):
-            task = Task(row.claim_task, row.claim_run, row.task_since)
+            amount = row.claim_amount
+            task = Task(
+                task_id=row.claim_task,
+                run_id=row.claim_run,
+                account=row.claim_account,
+                since=row.task_since,
+                amount=None if amount is None else from_units(amount),
+            )
             claims[row.job_key] = Claim(row.attempts, row.rerolls, task)
         left = {key: units for key, units in asked.items() if key not in claims}
         over: Mapping[str, str] = {}

@@ -58,12 +58,17 @@ class RunLimits(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A task that works at the provider: `run_id` submitted it and was told so at `since`, in
-    microseconds since 1970 UTC."""
+    """A task that works at the provider, as the run that submitted it has left it."""
 
     task_id: str
     run_id: str
+    """The run that submitted it."""
+    account: str
+    """The account that pays for it, whatever the config of who polls it says."""
     since: int
+    """When the submit was answered, in microseconds since 1970 UTC."""
+    amount: Decimal | None
+    """What it costs at most by the prices of its submit; `None`: those were not known."""
 
 
 class Claim(NamedTuple):

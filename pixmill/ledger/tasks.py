@@ -99,8 +99,8 @@ def take_over(
 ) -> Sequence[Row[Any]]:
     """Claim those of `keys` whose tasks no process polls; return what is known of these.
 
-    `claimed` has the new `owner` and `lease_until`. `claim_run` is not changed: the call stays in
-    the budget of the run that submitted it.
+    `claimed` has the new `owner` and `lease_until`. `claim_run`, `claim_account` and `claim_amount`
+    are not changed: the call stays in the budgets of the run and the account that submitted it.
     """
     rows = run(
         connection, _TAKE_OVER, [{**claimed, "keys": json.dumps(keys, allow_nan=False)}]
@@ -122,6 +122,8 @@ _TAKE_OVER = (
                 "rerolls",
                 "claim_task",
                 "claim_run",
+                "claim_account",
+                "claim_amount",
                 "task_since",
             )
         )

@@ -309,6 +309,19 @@ def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> No
             SMALL + "budget: {max_cost_per_month: 5}\n",
             "budget.max_cost_per_month: needs budget.price_per_call",
         ),
+        (
+            SMALL
+            + "request: {req_key: unknown_key}\n"
+            + "budget: {max_cost: 5, prices: [{price: 0.2, per: image}]}\n",
+            "budget.prices: has a price per image for unknown_key",
+        ),
+        (
+            SMALL
+            + "request: {req_key: unknown_key}\n"
+            + "budget: {max_cost_per_month: 5, price_per_call: 1, "
+            + "prices: [{where: size > 4, price: 0.2, per: image}]}\n",
+            "so no cap on cost can hold",
+        ),
         (SMALL + "retry: {codes: {50500: wait}}\n", "retry.codes.*.50500.verdict: "),
         (
             SMALL + "retry: {codes: {some_key: {50500: {charged: maybe}}}}\n",

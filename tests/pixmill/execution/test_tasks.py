@@ -141,6 +141,26 @@ def test_a_task_that_takes_too_long_is_left_to_the_next_run(project: Project) ->
         assert set(submits(simulated).values()) == {1}
 
 
+def test_a_task_taken_over_is_charged_to_the_account_and_at_the_price_of_its_submit(
+    project: Project,
+) -> None:
+    """E14: the config of who polls it may have another account and no prices."""
+    with simulator(project.folder, "--latency", "0.8") as simulated:
+        config = write_tasks(
+            project, simulated, 2, limits={"task_timeout_seconds": 0.1}
+        )
+        paying = ("provider.account=studio", "budget.price_per_call=0.22")
+        first = run_config(config, *paying)
+        assert (first["calls"], first["skipped"]) == (2, 2)
+        later = run_config(
+            config, "provider.account=other", "limits.task_timeout_seconds=60"
+        )
+        assert (later["calls"], later["succeeded"]) == (0, 2)
+        charges = ledger(config, "SELECT run_id, account, amount FROM attempts")
+        assert charges == [(first["run_id"], "studio", 220_000_000)] * 2
+        assert {row["cost"] for row in results(later)} == {0.22}
+
+
 def test_an_interrupted_run_submits_nothing_more_and_waits_for_its_tasks(
     project: Project,
 ) -> None:

@@ -126,7 +126,9 @@ def test_the_task_of_a_killed_process_is_taken_over_and_not_in_doubt(
     assert ledger.read(payment_marks.in_doubt_calls) == []
     assert ledger.begin_run("run-4", "pets") == 0
     claim = ledger.claim("k", NEXT_RUN)
-    assert claim == Claim(1, 0, Task("task-1", "run-1", row(ledger, "task_since")[0]))
+    (since,) = row(ledger, "task_since")
+    task = Task("task-1", "run-1", LIMITS.account, since, LIMITS.price)
+    assert claim == Claim(1, 0, task)
     assert not ledger.known(["k"], max_runs=3).submitted[0]
     assert charges(ledger) == []
 
@@ -207,6 +209,21 @@ def test_an_outcome_is_that_of_the_run_that_paid_and_news_of_the_one_that_asked(
     assert charges(ledger) == [("run-1", "task-1", 2, "yes")]
     assert ledger.read(queries.spent, run_id="run-1") == {"yes": Decimal("0.2")}
     assert ledger.read(queries.spent, run_id="run-2") == {}
+
+
+def test_a_task_tells_whoever_takes_it_over_which_account_pays_and_how_much_at_most(
+    ledger: Ledger,
+) -> None:
+    paying = LIMITS._replace(account="studio")
+    ledger.claim("k", paying, Decimal("0.6"))
+    ledger.record_task("k", "task-1", lease_seconds=900)
+    ledger.release_task("k")
+    for _ in range(2):  # also after a second take-over
+        claim = ledger.claim("k", NEXT_RUN._replace(account="other", price=None))
+        assert isinstance(claim, Claim)
+        assert claim.task
+        assert (claim.task.account, claim.task.amount) == ("studio", Decimal("0.6"))
+        ledger.release_task("k")
 
 
 @pytest.mark.parametrize("first", ["owner", "other"])
