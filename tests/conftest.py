@@ -20,7 +20,13 @@ from pixmill.datasets import dry_publication
 from pixmill.execution.prepare import prepare
 from pixmill.execution.run import ActiveRun
 from pixmill.planning.plan import Plan
-from tests.fork_server import QUICK_COMMAND, close_fork_servers, fork_process
+from pixmill.simulator import embedded
+from tests.fork_server import (
+    QUICK_COMMAND,
+    close_fork_servers,
+    fork_process,
+    fork_simulator,
+)
 from tests.prefect_api import common_server
 from tests.real_command import Command
 
@@ -238,10 +244,18 @@ def simulated(tmp_path: Path) -> Iterator[Simulated]:
 
 
 def run_config(
-    config: str, *overrides: str, limit: int | None = None
+    config: str, *overrides: str, limit: int | None = None, painted: bool = False
 ) -> dict[str, Any]:
-    """Run a config through the library, as the flow does but without Prefect; return what `run --json` says."""
-    with prepare(load_config(config, overrides), limit) as prepared:
+    """Run a config through the library, as the flow does but without Prefect; return what `run --json` says.
+
+    Its own simulator is forked and paints quickly, unless the pictures are to be `painted`.
+    """
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        prepare(load_config(config, overrides), limit) as prepared,
+    ):
+        if not painted:
+            patch.setattr(embedded, "start_child", fork_simulator)
         run = prepared.start()
         pay_for_chunks(run)
         run.fetch_missing()

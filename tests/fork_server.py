@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -106,6 +106,29 @@ class ForkedProcess:
         """Close its streams, once it has ended."""
         for stream in (self.stdout, self.stderr, self._report):
             stream.close()
+
+
+class ForkedSimulator:
+    """A built-in simulator that was forked; what `stop_child` and whoever reads its URL ask for."""
+
+    def __init__(self, process: ForkedProcess) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.stdout = process.stdout.buffer
+        self.stderr = None
+
+    def poll(self) -> int | None:
+        """Return the exit code; None while it runs."""
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code, and let go of what is open here; raises TimeoutExpired."""
+        code = self._process.wait(timeout)
+        self._process.close()
+        return code
 
 
 class ForkRequest(NamedTuple):
@@ -200,6 +223,19 @@ def fork_process(
         process.kill()
         process.wait()
         process.close()
+
+
+def fork_simulator(
+    arguments: Sequence[str], environment: Mapping[str, str], **_streams: object
+) -> ForkedSimulator:
+    """Start the simulator that `start_child` would start with `-P -m pixmill.simulator`."""
+    request = ForkRequest(
+        "tests.quick_painter:serve_simulator",
+        list(arguments[3:]),
+        str(ROOT),
+        dict(environment),
+    )
+    return ForkedSimulator(fork_server({}).start(request))
 
 
 @contextmanager

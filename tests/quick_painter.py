@@ -5,11 +5,13 @@ What the simulator's own pictures look like is tested by tests/pixmill/simulator
 
 import hashlib
 import io
+import os
 from collections.abc import Sequence
 
 from PIL import Image
 
 from pixmill import cli
+from pixmill.simulator import __main__ as simulator
 from pixmill.simulator.painting import painter
 from pixmill.simulator.recipe import Recipe
 
@@ -28,6 +30,15 @@ def paint_quickly(recipe: Recipe, _inputs: Sequence[bytes] = ()) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG" if recipe.is_png else "JPEG")
     return file.getvalue()
+
+
+def serve_simulator() -> None:
+    """Carry out `sys.argv` as `python -m pixmill.simulator` does, but paint quickly and say nothing on stderr."""
+    # Nobody reads the pipe.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    painter.paint = paint_quickly
+    simulator.main()
 
 
 def main() -> None:

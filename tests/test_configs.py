@@ -17,10 +17,27 @@ from pixmill.request.model import flatten
 from pixmill.request.sweep import make_points
 from tests.conftest import ROOT, results, run_config, simulator
 
+
+def of(path: Path) -> str:
+    return path.stem
+
+
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 FREE = [path for path in CONFIGS if load_config(path).simulated]
 SWEPT = [path for path in CONFIGS if load_config(path).sweep.groups]
 PAID = [path for path in CONFIGS if path not in FREE]
+RUN_BELOW = (
+    "compare-models",
+    "control-strength",
+    "edit",
+    "inpaint",
+    "nightly",
+    "own-table",
+    "seed-study",
+    "upscale",
+)
+"""Those of which a quick test carries out what they are about."""
+
 FAST = ("limits.qps=5000", "limits.concurrency=16")
 NO_IMAGES = "output.images=url"
 SECRET = re.compile(r"[A-Za-z0-9+=]{20,}|AKLT|\bsk-|Bearer \w{5}")
@@ -31,10 +48,6 @@ SECRET_KEYS = re.compile(r"(?<!req_)(?<!row_)key$|secret|password|token", re.IGN
 def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     """The configs name their tables relative to the project."""
     monkeypatch.chdir(ROOT)
-
-
-def of(path: Path) -> str:
-    return path.stem
 
 
 def config(name: str) -> str:
@@ -91,7 +104,14 @@ def test_a_secret_would_be_found() -> None:
     )
 
 
-@pytest.mark.parametrize("path", FREE, ids=of)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] if of(path) in RUN_BELOW else [])
+        for path in FREE
+    ],
+    ids=of,
+)
 def test_a_config_of_the_simulator_runs_and_its_second_run_pays_nothing(
     path: Path, tmp_path: Path
 ) -> None:
@@ -108,7 +128,7 @@ def test_a_config_of_the_simulator_runs_and_its_second_run_pays_nothing(
 
 
 def test_the_first_run_brings_every_image(tmp_path: Path) -> None:
-    report = run_config(config("pets"), *own_store(tmp_path))
+    report = run_config(config("pets"), *own_store(tmp_path), painted=True)
     assert (report["succeeded"], report["images_missing"]) == (12, 0)
     assert all(
         (tmp_path / "out" / "simulated" / row["file_name"]).stat().st_size

@@ -235,19 +235,25 @@ COMMANDS = {
 }
 
 
+@pytest.fixture(scope="module")
+def paid(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A config that has been run. Commands write to the home folder, not here."""
+    project = Project(tmp_path_factory.mktemp("paid"))
+    project.write_rows(project.rows(2))
+    run_config(project.write_config())
+    return project
+
+
 @pytest.fixture
 def told(
-    project: Project, home: Path, quick: Command
+    paid: Project, home: Path, quick: Command
 ) -> Callable[[RawValue, str], CommandResult]:
     """Carries out a command with a path in it, on a config that has been run."""
-    project.write_rows(project.rows(2))
-    config = project.write_config()
-    run_config(config)
 
     def carried_out(given: RawValue, path: str) -> CommandResult:
-        store = project.folder / "out" / "simulated"
+        store = paid.folder / "out" / "simulated"
         arguments = (
-            part.format(config=config, store=store, path=path)
+            part.format(config=paid.path, store=store, path=path)
             for part in given.arguments
         )
         return quick(*arguments)

@@ -13,10 +13,10 @@ from tests.virtual.histories import kept_seeds, live_through
 SOAK = int(os.environ.get("PIXMILL_SOAK", "1"))
 SEEDS_OF_A_BLOCK = 20 * SOAK
 BLOCKS = [
-    pytest.param(block, marks=[pytest.mark.slow] if block >= 2 else [])
+    pytest.param(block, marks=[pytest.mark.slow] if block >= 1 else [])
     for block in range(8)
 ]
-"""A quarter of the histories is among the quick tests."""
+"""An eighth of the histories is among the quick tests."""
 
 
 @pytest.mark.parametrize("block", BLOCKS)

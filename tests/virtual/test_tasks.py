@@ -18,7 +18,7 @@ from tests.virtual.task_service import TaskWeather
 SOAK = int(os.environ.get("PIXMILL_SOAK", "1"))
 SEEDS_OF_A_BLOCK = 15 * SOAK
 BLOCKS = [
-    pytest.param(block, marks=[pytest.mark.slow] if block >= 2 else [])
+    pytest.param(block, marks=[pytest.mark.slow] if block >= 1 else [])
     for block in range(8)
 ]
 QUICK = (0.05, 0.15)

@@ -254,9 +254,9 @@ def test_export_before_the_first_run_says_what_to_do(project: Project) -> None:
 @pytest.mark.parametrize(
     ("command", "heavy"),
     [
-        ("validate", "prefect pandas"),
+        pytest.param("validate", "prefect pandas", marks=pytest.mark.slow),
         ("plan", "prefect pandas"),
-        ("status", "prefect pandas"),
+        pytest.param("status", "prefect pandas", marks=pytest.mark.slow),
     ],
 )
 def test_commands_that_look_never_import_prefect_or_pandas(
@@ -278,7 +278,10 @@ def test_commands_that_look_never_import_prefect_or_pandas(
     assert shown.stdout.split() == []
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "signal_number",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)],
+)
 def test_a_signal_before_anything_is_sent_exits_130_with_its_json_line(
     project: Project, signal_number: signal.Signals
 ) -> None:

@@ -278,7 +278,7 @@ class Changes:
 @pytest.mark.parametrize(
     "seed",
     [
-        pytest.param(seed, marks=[pytest.mark.slow] if seed >= 2 else [])
+        pytest.param(seed, marks=[pytest.mark.slow] if seed >= 1 else [])
         for seed in range(6)
     ],
 )
