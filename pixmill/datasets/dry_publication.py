@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pixmill.datasets.export.formats import FOLDER_WRITERS, TABLE_WRITERS
-from pixmill.datasets.export.samples import ImageData, Sample, Samples
+from pixmill.datasets.export.samples import ExportSample, ImageData, Samples
 from pixmill.datasets.export.selection import Picked, select
 from pixmill.datasets.export.tables import write_table
 from pixmill.datasets.loading import is_damage
@@ -132,12 +132,12 @@ class _NoThumbnails(Thumbnails):
 class _DrySamples(Samples):
     """Every job as a sample with an empty image: there are none yet."""
 
-    def read_samples(self, picked: Picked) -> Iterator[Sample]:
+    def read_samples(self, picked: Picked) -> Iterator[ExportSample]:
         """Yield every job."""
         for at, position in enumerate(picked.positions.tolist()):
             split = picked.splits[at]
             self._splits[split] += 1
-            yield Sample(
+            yield ExportSample(
                 at=at,
                 position=position,
                 number=0,

@@ -55,7 +55,7 @@ _GROUP_BYTES = 16 << 20
 answers come from the ledger, which bounds their tables by bytes."""
 
 
-class Origin(NamedTuple):
+class DatasetOrigin(NamedTuple):
     """What the outcomes of a dataset are made of, for the manifest."""
 
     revision: str
@@ -64,7 +64,7 @@ class Origin(NamedTuple):
     """A digest of code, packages and config."""
 
 
-def origin_of(config: Config, ledger: Ledger) -> Origin | None:
+def origin_of(config: Config, ledger: Ledger) -> DatasetOrigin | None:
     """Return the origin of a dataset whose outcomes are read from now on, `None` where the ledger
     has no revision."""
     revision = ledger.read(revision_of)
@@ -75,11 +75,14 @@ def origin_of(config: Config, ledger: Ledger) -> Origin | None:
     if config.input.local_images:
         return None
     made_by = json.dumps(code_and_config(config), sort_keys=True, allow_nan=False)
-    return Origin(revision, sha256(made_by.encode()).hexdigest())
+    return DatasetOrigin(revision, sha256(made_by.encode()).hexdigest())
 
 
 def open_published(
-    path: Path, manifest: Mapping[str, Any], origin: Origin | None, ledger: Ledger
+    path: Path,
+    manifest: Mapping[str, Any],
+    origin: DatasetOrigin | None,
+    ledger: Ledger,
 ) -> "PublishedOutcomes | None":
     """Return the outcomes of the dataset at `path`, `None` where they can't be taken for those of a
     dataset of `origin`.

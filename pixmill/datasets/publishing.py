@@ -34,7 +34,7 @@ from pixmill.datasets.page_preserving_writer import (
 )
 from pixmill.datasets.provenance import package_versions
 from pixmill.datasets.published_outcomes import (
-    Origin,
+    DatasetOrigin,
     PublishedOutcomes,
     open_published,
     origin_of,
@@ -410,7 +410,7 @@ def _manifest(
     counts: OutcomeCounts,
     rows: int,
     file: PublishedFile,
-    origin: Origin | None,
+    origin: DatasetOrigin | None,
 ) -> dict[str, Any]:
     return {
         "name": plan.config.name,

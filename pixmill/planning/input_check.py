@@ -17,7 +17,7 @@ from pixmill.planning.input_images import (
     DEADLINE_SECONDS,
     THREADS,
     InputCounts,
-    InputImages,
+    InputImageChecker,
     store_image,
 )
 from pixmill.planning.jobs import JobBatch, LocalImage
@@ -54,7 +54,7 @@ def review_inputs(
         connections=THREADS,
         deadline=DEADLINE_SECONDS,
     )
-    images = InputImages(open_store(config), ledger, fetcher)
+    images = InputImageChecker(open_store(config), ledger, fetcher)
     try:
         return _look_until_settled(plan, ledger, images, limit, on_progress)
     finally:
@@ -64,7 +64,7 @@ def review_inputs(
 def _look_until_settled(
     plan: Plan,
     ledger: Ledger,
-    images: InputImages,
+    images: InputImageChecker,
     limit: int | None,
     on_progress: Callable[[InputCounts], None],
 ) -> Plan:

@@ -68,7 +68,7 @@ class InputCounts:
         )
 
 
-class InputImages:
+class InputImageChecker:
     """Checks the input images of one run and writes down what it finds. `now` gives microseconds since 1970."""
 
     def __init__(

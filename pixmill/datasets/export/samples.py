@@ -70,7 +70,7 @@ class ImageData(NamedTuple):
     """That of its file, `.jpg`."""
 
 
-class Sample(NamedTuple):
+class ExportSample(NamedTuple):
     """One image with its job."""
 
     at: int
@@ -95,7 +95,7 @@ class SampleBatch(NamedTuple):
     columns: pa.RecordBatch
     """Their scalar columns, also of jobs without a sample."""
 
-    samples: Iterator[Sample]
+    samples: Iterator[ExportSample]
     """The samples among them, read as they are asked for."""
 
 
@@ -175,7 +175,7 @@ class Samples:
             columns_left_out=self._columns_left_out,
         )
 
-    def read_samples(self, picked: Picked) -> Iterator[Sample]:
+    def read_samples(self, picked: Picked) -> Iterator[ExportSample]:
         """Yield the samples among the rows of a batch, and count them."""
         own: dict[str, list[Any]] = {}
         for name in ("status", "error_code", "job_key", "prompt", *_FILES):
@@ -199,7 +199,7 @@ class Samples:
             self._splits[split] += 1
             if self.paired and source is None:
                 self._without_input += 1
-            yield Sample(
+            yield ExportSample(
                 at=at,
                 position=int(picked.positions[at]),
                 number=int(picked.numbers[at]),

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from pixmill.datasets.export.samples import Exported, Sample, Samples
+from pixmill.datasets.export.samples import Exported, ExportSample, Samples
 from pixmill.storage.atomic_write import atomic_folder
 from pixmill.tables import json_rows
 
@@ -66,7 +66,7 @@ class Shards:
 
     def add(
         self,
-        sample: Sample,
+        sample: ExportSample,
         row: Mapping[str, Any],
     ) -> None:
         """Append one sample with its scalar columns."""

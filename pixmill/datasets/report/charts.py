@@ -93,7 +93,9 @@ def throughput(run: LastRun) -> Throughput:
     seconds = max(run.seconds, 1e-3)
     # Not many more bars than calls: they would be a row of ones and gaps.
     bins = min(_BUCKETS, max(4, len(run.ends)))
-    counts, edges = np.histogram(run.ends, bins=bins, range=(0, seconds * 1e6))
+    # Whole microseconds: the last end, as seconds and back, could be just outside.
+    last = max(int(run.ends[-1]), 1_000)
+    counts, edges = np.histogram(run.ends, bins=bins, range=(0, last))
     # Of the scale, in seconds.
     edges /= 1e6
     per = 60 if len(run.ends) / seconds < 1 else 1

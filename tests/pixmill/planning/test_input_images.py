@@ -26,7 +26,7 @@ from pixmill.planning.input_images import (
     UNREACHABLE,
     WINDOW,
     InputCounts,
-    InputImages,
+    InputImageChecker,
 )
 from pixmill.planning.row_checks import REASONS
 from pixmill.storage import FolderStore
@@ -67,7 +67,7 @@ class Bench:
         self.now = 1_000_000
         self.pauses: list[float] = []
 
-    def images(self, deadline: float = 10) -> InputImages:
+    def images(self, deadline: float = 10) -> InputImageChecker:
         fetcher = ImageFetcher(
             INPUTS,
             allow_hosts=["127.0.0.1", *HOSTS],
@@ -77,7 +77,7 @@ class Bench:
             sleep=self.pauses.append,
             jitter=lambda: 1.0,
         )
-        return InputImages(
+        return InputImageChecker(
             FolderStore(self.store), self.ledger, fetcher, now=lambda: self.now
         )
 
@@ -572,7 +572,9 @@ def test_urls_are_taken_as_they_are_needed(bench: Bench) -> None:
     assert taken <= 3 * WINDOW
 
 
-def cancel_after(images: InputImages, number: int) -> Callable[[InputCounts], None]:
+def cancel_after(
+    images: InputImageChecker, number: int
+) -> Callable[[InputCounts], None]:
     return lambda counts: images.cancel() if counts.asked >= number else None
 
 

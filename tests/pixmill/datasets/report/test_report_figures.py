@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from pixmill.datasets.report import charts
 from pixmill.datasets.report.columns import columns_of
 from pixmill.datasets.report.costs import Spent
-from pixmill.datasets.report.summary import Failure, Summary, summarize
+from pixmill.datasets.report.summary import Failure, LastRun, Summary, summarize
 from tests.pixmill.datasets.report.sample_datasets import (
     Axis,
     Row,
@@ -187,6 +188,14 @@ def test_the_bars_of_the_throughput_hold_every_call(tmp_path: Path) -> None:
         0 <= bar.y <= height and bar.y + bar.height == pytest.approx(height)
         for bar in drawn.bars
     )
+
+
+@pytest.mark.parametrize("micros", [0, 1, 999, 1_000, 1_001, 1_004, 1_956])
+def test_the_only_call_of_a_run_is_in_a_bar_whenever_it_ended(micros: int) -> None:
+    """Of some numbers a millionth, a million times, is a little less than the number."""
+    run = LastRun(0.0, micros / 1e6, np.array([micros]))
+    drawn = charts.throughput(run)
+    assert [bar.height > 0 for bar in drawn.bars].count(True) == 1
 
 
 def test_shares_of_outcomes_fill_the_bar() -> None:
