@@ -9,9 +9,9 @@ charged: `charged` says `no` only where the call was turned away before any pict
 """
 
 import logging
+import threading
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from pixmill.config.field_types import ANY_REQ_KEY
@@ -283,9 +283,19 @@ def _by_status(status: int, has_error_body: bool) -> CodePolicy:
     return _IN_DOUBT
 
 
-@lru_cache(maxsize=256)
+_MOST_WARNINGS = 256
+"""A provider that makes up a code for each call fills neither the log nor the memory."""
+
+_warned_of: set[str] = set()
+_warning = threading.Lock()
+
+
 def _warn_of(code: str) -> None:
-    # Cached, so that it is said once, not once per job.
+    # Once, not once per job, whatever number of calls get it at the same time.
+    with _warning:
+        if code in _warned_of or len(_warned_of) == _MOST_WARNINGS:
+            return
+        _warned_of.add(code)
     _log.warning(
         "unknown code %s from the provider: its jobs fail and are not retried",
         code,

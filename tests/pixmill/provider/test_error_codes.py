@@ -3,6 +3,7 @@
 import logging
 import pickle
 import secrets
+import threading
 
 import pytest
 
@@ -102,6 +103,31 @@ def test_an_unknown_service_code_fails_the_job_and_is_told_once(
         }
     assert rulings == {CodePolicy(Verdict.FAILED, "unknown")}
     assert [code in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_an_unknown_code_of_two_calls_at_once_is_told_once() -> None:
+    """E7: the second one comes while the first is being told."""
+    code = str(10**9 + secrets.randbelow(10**9))
+    told: list[str] = []
+
+    def rule() -> None:
+        classify(code, 200, TABLE, has_error_body=False)
+
+    def tell(record: logging.LogRecord) -> bool:
+        told.append(record.getMessage())
+        if len(told) == 1:
+            second = threading.Thread(target=rule)
+            second.start()
+            second.join()
+        return False
+
+    logger = logging.getLogger("pixmill.provider.error_codes")
+    logger.addFilter(tell)
+    try:
+        rule()
+    finally:
+        logger.removeFilter(tell)
+    assert [code in message for message in told] == [True]
 
 
 @pytest.mark.parametrize(
