@@ -26,6 +26,9 @@ from tests.pixmill.run_checks import Charge
 CALL_SECONDS = 0.004
 """How long a call takes: enough for several to be in flight."""
 
+POLLS = "polls.jsonl"
+"""The file beside the bill that has a line for each poll."""
+
 
 class Billing(NamedTuple):
     """Where the provider is, and what it has charged."""
@@ -38,6 +41,13 @@ class Billing(NamedTuple):
         lines = self.bill.read_text().splitlines() if self.bill.exists() else []
         charged = (json.loads(line) for line in lines if f'"{tag}"' in line)
         return [Charge(line["asked"], line["request_id"]) for line in charged]
+
+    def polled(self, tag: str) -> set[str]:
+        """The prompts of the tasks that were polled under `tag`."""
+        polls = self.bill.with_name(POLLS)
+        lines = polls.read_text().splitlines() if polls.exists() else []
+        found = map(json.loads, lines)
+        return {line["prompt"] for line in found if line["tag"] == tag}
 
 
 @contextmanager
@@ -66,6 +76,7 @@ class _Task(NamedTuple):
 def _serve(bill: Path, ready: int) -> None:
     """Never returns. A call is on the bill before it is answered."""
     paper = os.open(bill, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    polls = os.open(bill.with_name(POLLS), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     number = count(1)
     tasks: dict[str, _Task] = {}
     polled: set[str] = set()
@@ -79,6 +90,8 @@ def _serve(bill: Path, ready: int) -> None:
         asked = json.loads(body)
         if "CVSync2AsyncGetResult" in path:
             task_id = asked["task_id"]
+            poll = {"tag": path.split("/")[1], "prompt": tasks[task_id].prompt}
+            os.write(polls, (json.dumps(poll) + "\n").encode())
             data = {"status": "in_queue"}
             if task_id in polled:
                 data = {"status": "done", **picture_of(tasks[task_id].prompt)}

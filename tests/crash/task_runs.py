@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow.parquet as pq
+
 from pixmill.execution import task_poller
 from tests.crash.durability import check_kept
 from tests.crash.sandboxes import Sandbox, Scene
@@ -73,6 +75,11 @@ def check(sandbox: Sandbox, in_flight: int) -> None:
     for job in jobs.values():
         is_painted = job.task_id is not None and job.image_count == 1
         assert is_painted == (job.state == "succeeded")
+    # Its id is on disk before a task is polled for the first time.
+    polled = sandbox.provider.polled(sandbox.tag)
+    dataset = pq.read_table(sandbox.store / "pets" / "dataset.parquet").to_pylist()
+    in_doubt = {row["text"] for row in dataset if row["status"] == "in_doubt"}
+    assert not polled & in_doubt, "a task was polled that is not on record"
     calls = ledger(sandbox.config, "SELECT job_key FROM attempts")
     assert sorted(key for (key,) in calls) == sorted(jobs), "one call each"
 
