@@ -21,6 +21,9 @@ LEDGER = "tests/pixmill/ledger/test_ledger.py"
 AGAIN = "tests/pixmill/ledger/test_payment_marks.py"
 BUDGETS = "tests/pixmill/ledger/test_budgets.py"
 TASKS = "tests/pixmill/ledger/test_tasks.py"
+TASK_RUNS = "tests/pixmill/execution/test_tasks.py"
+TASK_ANSWERS = "tests/pixmill/provider/test_task_responses.py"
+TASK_SLOTS = "tests/virtual/test_tasks.py"
 BUSINESS = "tests/faults/provider/test_answers_of_the_provider.py"
 TRANSPORT = "tests/faults/link/test_link_to_the_provider.py"
 LIMITER = "tests/pixmill/limits/test_limiter.py"
@@ -228,6 +231,70 @@ MUTANTS = (
         "and_(jobs.c.owner.is_(None), jobs.c.claim_task.is_(None))",
         "jobs.c.owner.is_(None)",
         (TASKS,),
+    ),
+    Mutant(
+        "poll a task whose id is not on disk",
+        "pixmill/execution/call_sender.py",
+        "CallSender._submit",
+        "self._ledger.record_task(item.job.key, task_id, lease_seconds=lease)",
+        "log.debug(lease)",
+        (TASK_RUNS,),
+    ),
+    Mutant(
+        "pay again for a task that is taken over",
+        "pixmill/execution/call_sender.py",
+        "CallSender.pay",
+        "case Claim() if claim.task:",
+        "case Claim() if claim.task and not permit:",
+        (TASK_RUNS,),
+    ),
+    Mutant(
+        "give a task's slot back at its submit",
+        "pixmill/execution/call_sender.py",
+        "CallSender._submit",
+        "item.lane.limiter.accept(permit)",
+        "item.lane.limiter.release(permit, None)",
+        (TASK_SLOTS,),
+    ),
+    Mutant(
+        "keep hold of a task that is left to the next run",
+        "pixmill/execution/task_poller.py",
+        "TaskPoller._leave_to_next_run",
+        "self._ledger.release_task(task.item.job.key)",
+        "log.debug(task.task_id)",
+        (TASK_RUNS,),
+    ),
+    Mutant(
+        "charge a task to whoever takes it over",
+        "pixmill/execution/outcomes.py",
+        "build_attempt",
+        "account=claim.task.account if claim.task else config.account",
+        "account=config.account",
+        (TASK_RUNS,),
+    ),
+    Mutant(
+        "forget the price of a task that is taken over",
+        "pixmill/execution/outcomes.py",
+        "_amount_of",
+        "return claim.task.amount if claim.task else None",
+        "return None",
+        (TASK_RUNS,),
+    ),
+    Mutant(
+        "take what a gateway says of a poll for the end of its task",
+        "pixmill/provider/task_responses.py",
+        "read_result",
+        "return replace(answer, verdict=Verdict.RUNNING)",
+        "return answer",
+        (TASK_ANSWERS,),
+    ),
+    Mutant(
+        "take a task that is in the queue for one that failed",
+        "pixmill/provider/task_responses.py",
+        "_read_status",
+        'return replace(answer, verdict=Verdict.RUNNING, charged="unknown")',
+        'return replace(answer, verdict=Verdict.FAILED, charged="unknown")',
+        (TASK_ANSWERS,),
     ),
     Mutant(
         "count only what was surely charged",

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import KEY, ROOT, Project, results, simulator
+from tests.pixmill.execution.test_tasks import submits, write_tasks
 from tests.pixmill.run_checks import (
     check_run,
     faults_file,
@@ -218,6 +219,35 @@ def test_a_cluster_that_was_there_ends_jobs_as_threads_do(
             )
     assert ways["dask"] == ways["threads"]
     assert {row["status"] for row in ways["dask"]} == {"succeeded", "refused", "failed"}
+
+
+def test_workers_share_the_tasks_that_an_account_allows_for_each_operation(
+    project: Project, pixmill: Command
+) -> None:
+    """C9: submitted once each, and never more at a time than `limits.concurrency`, of either operation."""
+    rows, together = 16, 4
+    with simulator(
+        project.folder, "--latency", "0.5", "--concurrency", str(together)
+    ) as simulated:
+        write_tasks(
+            project,
+            simulated,
+            rows,
+            request={"params": {}},
+            sweep={
+                "groups": [{"grid": {"req_key": ["jimeng_t2i_v31", "jimeng_t2i_v30"]}}]
+            },
+            limits={"concurrency": together},
+            execution={"engine": "dask"},
+        )
+        command = pixmill(*run_arguments(project.path))
+        refused = [line for line in simulated.bill.lines() if line["code"] == 50430]
+        assert command.exit_code == 0, command.stderr
+        assert submits(simulated).total() == len(submits(simulated)) == 2 * rows
+    report = command.report
+    assert (report["succeeded"], report["calls"]) == (2 * rows, 2 * rows)
+    assert refused == []
+    assert len({row["task_id"] for row in results(report)}) == 2 * rows
 
 
 def test_the_simulator_inside_a_run_answers_its_workers_too(
