@@ -91,8 +91,8 @@ MUTANTS = (
         "take a key that is in flight",
         "pixmill/ledger/claims.py",
         "_claim_statement",
-        "is_state(State.PENDING)",
-        "is_state(State.PENDING, State.IN_FLIGHT)",
+        "where=and_(nobody_has_it",
+        "where=or_(is_state(State.IN_FLIGHT)",
         (LEDGER,),
     ),
     Mutant(
