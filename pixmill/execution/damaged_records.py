@@ -73,7 +73,17 @@ def _checks(config: Config, ledger: Ledger, pool: ThreadPoolExecutor) -> Iterato
         ).to_pylist()
         yield from pool.map(files.forget_output, believed)
         if config.input.images != "url":
-            yield from pool.map(files.forget_input, _kept_inputs(jobs, ledger, seen))
+            # By the hashes of their sources: a million of these as text would be 100 MB.
+            fresh = {
+                source
+                for column in jobs.images.sources
+                for source in column
+                if hash(source) not in seen
+            }
+            seen.update(map(hash, fresh))
+            inputs = ledger.inputs(list(fresh)).values()
+            kept = [image for image in inputs if image.file_name]
+            yield from pool.map(files.forget_input, kept)
 
 
 def _look_up_images(ledger: Ledger, jobs: JobBatch) -> pa.Table:
@@ -87,19 +97,6 @@ def _look_up_images(ledger: Ledger, jobs: JobBatch) -> pa.Table:
         pc.is_valid(known["image_error"]), pa.scalar(None, IMAGES), known["images"]
     )
     return known.set_column(0, "images", stored)
-
-
-def _kept_inputs(jobs: JobBatch, ledger: Ledger, seen: set[int]) -> list[InputImage]:
-    """The stored input images of a batch that are not in `seen`, by the hashes of their sources."""
-    # Hashes: a million sources as text would be a hundred megabytes.
-    fresh = {
-        source
-        for column in jobs.images.sources
-        for source in column
-        if hash(source) not in seen
-    }
-    seen.update(map(hash, fresh))
-    return [image for image in ledger.inputs(list(fresh)).values() if image.file_name]
 
 
 class _RecordedFiles:

@@ -88,21 +88,15 @@ def select_for_retry(
     # Nobody who only says `retry` means what moderation refused or what may be paid.
     if not statuses and not codes:
         named = frozenset({"failed"})
-    return RetrySelection(
-        named or None,
-        frozenset(codes) or None,
-        None if where is None else _keys(config, where),
-    )
-
-
-def _keys(config: Config, where: str) -> frozenset[str]:
-    with open_dataset(config.dataset_folder / DATASET) as dataset:
-        selection = select(dataset.schema_arrow, where, (), None)
-        name = own_columns(dataset.schema_arrow)["job_key"]
-        batches = selection.batches(dataset, BATCH_ROWS)
-        return frozenset(
-            key
-            for picked in batches
-            for key in picked.rows.column(name).to_pylist()
-            if key
-        )
+    keys = None
+    if where is not None:
+        with open_dataset(config.dataset_folder / DATASET) as dataset:
+            selection = select(dataset.schema_arrow, where, (), None)
+            name = own_columns(dataset.schema_arrow)["job_key"]
+            keys = frozenset(
+                key
+                for picked in selection.batches(dataset, BATCH_ROWS)
+                for key in picked.rows.column(name).to_pylist()
+                if key
+            )
+    return RetrySelection(named or None, frozenset(codes) or None, keys)

@@ -151,19 +151,13 @@ class Settlement:
             return
         if response.verdict is Verdict.STOP:
             self._stop.stop(credentials_rejected(response))
-        if attempt.state is State.SUCCEEDED and not images.files:
-            self._fetch_images(item, attempt, response)
+        is_fetched_later = response.image_urls and self._config.output.images != "url"
+        if attempt.state is State.SUCCEEDED and not images.files and is_fetched_later:
+            missing = MissingImages(
+                item.job.key, response.image_urls, attempt.url_expires_at or 0
+            )
+            item.chunk.images.append(self._downloads.fetch(missing))
         self.end(item, outcome_of(attempt.state))
-
-    def _fetch_images(
-        self, item: WorkItem, attempt: Attempt, response: Response
-    ) -> None:
-        if not response.image_urls or self._config.output.images == "url":
-            return
-        missing = MissingImages(
-            item.job.key, response.image_urls, attempt.url_expires_at or 0
-        )
-        item.chunk.images.append(self._downloads.fetch(missing))
 
     def _try_again(self, item: WorkItem, verdict: Verdict) -> None:
         is_fault = verdict is Verdict.RETRY
