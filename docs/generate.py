@@ -135,6 +135,10 @@ one replicate; an invalid row is one row too. Its columns, in this order:
 3. After `replicate`, one column for each axis of the sweep: `param_<path>`, dots as underscores
    (`controlnet_args.0.strength` is `param_controlnet_args_0_strength`). Its type is that of the axis' values; it is
    null where the value is `null`, and for invalid rows.
+4. At the end, where the config has [`quality`](quality.md): for each check `score_<name>` (double, 0 to 1, 1 is good)
+   and `flag_<name>` (bool), for each scorer of your own `score_<name>`, or `score_<name>_<key>` where it returns
+   several. They are about the first image of the row; null where there is none, where it was not scored, or where
+   the scorer failed.
 
 `pixmill.load_results()` adds `path`, the first image's file as a path that opens. Columns about a call describe
 the one that led to the outcome; times are in UTC. Rows with the same request share its `job_key` and repeat its

@@ -13,6 +13,7 @@ from PIL import Image
 from pixmill import cli
 from pixmill.simulator import __main__ as simulator
 from pixmill.simulator.painting import painter
+from pixmill.simulator.painting.flaws import add_flaw, replace_recipe
 from pixmill.simulator.recipe import Recipe
 
 SIDE = 64
@@ -21,12 +22,14 @@ SIDE = 64
 
 def paint_quickly(recipe: Recipe, _inputs: Sequence[bytes] = ()) -> bytes:
     """Return a picture of four by four colours: one recipe gives the same bytes each time, any other gives others."""
+    recipe = replace_recipe(recipe)
     colors = hashlib.shake_128(repr(recipe).encode()).digest(4 * 4 * 3)
     ratio = recipe.ratio or 1
     width = min(SIDE, round(SIDE * ratio))
     height = min(SIDE, round(SIDE / ratio))
     squares = Image.frombytes("RGB", (4, 4), colors)
     image = squares.resize((width, height), Image.Resampling.NEAREST)
+    image = add_flaw(recipe, image, ())
     file = io.BytesIO()
     image.save(file, "PNG" if recipe.is_png else "JPEG")
     return file.getvalue()

@@ -21,6 +21,7 @@ from pixmill.cli import (
     report,
     retry,
     run,
+    score,
     simulate,
     status,
     validate,
@@ -53,6 +54,7 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("repair")(repair.repair)
+app.command("score")(score.score)
 app.command("retry")(retry.retry)
 app.command("report")(report.report)
 app.command("bill")(bill.bill)

@@ -256,6 +256,21 @@ class Accept(Section):
     invalid: Share = 0
 
 
+class Quality(Section):
+    """What is found out about output images; nothing of it is paid for."""
+
+    checks: tuple[
+        Literal["blank", "dark", "blurred", "unchanged", "duplicate"], ...
+    ] = ()
+    """Built-in checks: each makes a column `score_<name>` and a column `flag_<name>`."""
+    scorers: dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")],
+        Annotated[str, Field(min_length=1)],
+    ] = {}
+    """Scorers of your own by the name of their column: `module:function`, `file.py:function`, or
+    the name of an entry point."""
+
+
 class Execution(Section):
     """Where the chunks run."""
 
@@ -307,6 +322,7 @@ class Config(Section):
     accept: Accept = Accept()
     in_doubt: Literal["hold", "retry"] = "hold"
     """Whether jobs that may have been charged are sent again by every run."""
+    quality: Quality = Quality()
     execution: Execution = Execution()
     output: Output = Output()
 

@@ -25,6 +25,7 @@ from pixmill.datasets.rejected_rows import PreviousRejects
 from pixmill.datasets.report import page_text
 from pixmill.datasets.report.thumbnails import Thumbnails
 from pixmill.datasets.schema import ResultTable
+from pixmill.datasets.score_columns import empty_score_columns
 from pixmill.errors import StoreError, TableError
 from pixmill.ledger.queries import no_outcomes
 from pixmill.planning.jobs import JobBatch
@@ -96,7 +97,8 @@ def _publish(plan: Plan, jobs: JobBatch, folder: Path) -> None:
     rows = range(jobs.rows.rows.num_rows)
     # Once more with a problem in each row: that is how invalid.parquet meets all columns.
     invalid = jobs._replace(problems={at: jobs.problems.get(at, _DRY) for at in rows})
-    results = ResultTable(config, plan.expander, schema, run_id="")
+    scores = empty_score_columns(config)
+    results = ResultTable(config, plan.expander, schema, run_id="", scores=scores)
     files = Files(folder / DATASET, folder / INVALID, predecessor=folder / "none")
     written, _ = write_rows(
         results,

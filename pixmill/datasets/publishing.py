@@ -41,6 +41,7 @@ from pixmill.datasets.published_outcomes import (
 )
 from pixmill.datasets.rejected_rows import INVALID_SCHEMA, PreviousRejects, invalid_rows
 from pixmill.datasets.schema import OutcomeCounts, ResultTable
+from pixmill.datasets.score_columns import read_score_columns
 from pixmill.datasets.step_back import is_step_back
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
@@ -154,7 +155,8 @@ def _publish(
     plan.table.check_unchanged()
     complete_publication(plan.config)
     known_invalid = PreviousRejects(folder / INVALID)
-    results = ResultTable(plan.config, plan.expander, plan.table.schema, run_id)
+    scores = read_score_columns(plan, ledger)
+    results = ResultTable(plan.config, plan.expander, plan.table.schema, run_id, scores)
     # Before the first look-up: what is written from here on is a change to the next publication.
     origin = origin_of(plan.config, ledger)
     with (

@@ -19,6 +19,12 @@ from numpy.typing import NDArray
 
 from pixmill.config.model import Config
 from pixmill.datasets.own_columns import OWN_COLUMNS
+from pixmill.datasets.score_columns import (
+    ScoreColumns,
+    first_image_hashes,
+    first_of,
+    input_hashes,
+)
 from pixmill.ledger import State
 from pixmill.ledger.bulk_lookup import IMAGES
 from pixmill.ledger.records import PROBLEMS, SETTLED
@@ -36,6 +42,9 @@ _AXES_AFTER = "replicate"
 
 DESCRIPTION = b"pixmill"
 """The key of the schema's metadata under which a JSON object says what the columns mean."""
+
+
+_NO_SCORES = ScoreColumns()
 
 
 @dataclass
@@ -58,12 +67,16 @@ class OutcomeCounts:
     """Distinct problems that this run brought, by what they are."""
 
 
-def result_schema(input_schema: pa.Schema, axes: Sequence[Axis] = ()) -> pa.Schema:
-    """Return the dataset's schema: the input's columns, then ours, prefixed with `pixmill_` where a
-    name is taken."""
+def result_schema(
+    input_schema: pa.Schema,
+    axes: Sequence[Axis] = (),
+    scores: Sequence[tuple[str, pa.DataType]] = (),
+) -> pa.Schema:
+    """Return the dataset's schema: the input's columns, ours, and those of `scores`, prefixed with
+    `pixmill_` where a name is taken."""
     taken = set(input_schema.names)
     ours = []
-    for name, kind in _our_fields(axes):
+    for name, kind in [*_our_fields(axes), *scores]:
         free = name
         while free in taken:
             free = f"pixmill_{free}"
@@ -119,7 +132,8 @@ def description(
         zip(
             (name for name, _ in _our_fields(expander.sweep.axes)),
             schema.names[len(input_schema.names) :],
-            strict=True,
+            # Behind ours are those of scores.
+            strict=False,
         )
     )
     return {
@@ -189,12 +203,14 @@ class ResultTable:
         expander: JobExpander,
         input_schema: pa.Schema,
         run_id: str,
+        scores: ScoreColumns = _NO_SCORES,
     ) -> None:
         self._config = config
+        self._scores = scores
         self._expander = expander
         self._run_id = run_id
         self._by_file = config.output.images != "url"
-        schema = result_schema(input_schema, expander.sweep.axes)
+        schema = result_schema(input_schema, expander.sweep.axes, scores.fields)
         described = json.dumps(
             description(config, expander, schema, input_schema),
             ensure_ascii=False,
@@ -222,8 +238,12 @@ class ResultTable:
         # Last, as what a call says depends on how its job ended.
         columns |= call_columns(rows, known, columns["status"], columns["seed"])
         self._count(rows, known, columns)
+        columns |= self._score_columns(rows, known)
         ours = []
-        for name, kind in _our_fields(self._expander.sweep.axes):
+        for name, kind in [
+            *_our_fields(self._expander.sweep.axes),
+            *self._scores.fields,
+        ]:
             values = columns[name]
             if isinstance(values, pa.ChunkedArray):
                 values = values.combine_chunks()
@@ -232,6 +252,12 @@ class ResultTable:
         inputs = rows.pick(jobs.rows.rows, row)
         input_columns = [column.combine_chunks() for column in inputs.columns]
         return pa.Table.from_arrays([*input_columns, *ours], schema=self.schema)
+
+    def _score_columns(self, rows: _Rows, known: pa.Table) -> dict[str, pa.Array]:
+        if not self._scores.fields:
+            return {}
+        inputs = input_hashes(rows.jobs, rows.row, known["input_image"])
+        return self._scores.columns(first_image_hashes(known), inputs)
 
     def request_columns(self, rows: _Rows) -> dict[str, Any]:
         """Return the columns that say what is asked for."""
@@ -377,8 +403,8 @@ def call_columns(
     counts = pc.coalesce(known["image_count"].cast(pa.int32()), *listed)
     return copied | {
         "attempts": pc.fill_null(known["attempts"], 0),
-        "output_url": _first_of(known["output_urls"]),
-        "file_name": pc.struct_field(_first_of(known["images"]), "file_name"),
+        "output_url": first_of(known["output_urls"]),
+        "file_name": pc.struct_field(first_of(known["images"]), "file_name"),
         # On one row of a key alone, so that the column can be summed.
         "cost": pc.if_else(rows.is_first, known["cost"], None),
         "effective_seed": pc.if_else(settled, sent_seeds, None),
@@ -417,13 +443,3 @@ def _overlay(values: pa.ChunkedArray, rows: _Rows, attribute: str) -> Any:
     for at in np.flatnonzero(np.isin(rows.row, list(problems))):
         listed[at] = getattr(problems[int(rows.row[at])], attribute)
     return pa.array(listed, pa.string())
-
-
-def _first_of(lists: pa.ChunkedArray) -> pa.Array:
-    """Return the first element of each list, null for null and empty ones."""
-    whole = lists.combine_chunks()
-    filled = pc.fill_null(pc.greater(pc.list_value_length(whole), 0), False).to_numpy(
-        zero_copy_only=False
-    )
-    begins = whole.offsets.to_numpy()[:-1]
-    return pc.take(whole.values, pa.array(begins, mask=~filled))

@@ -21,6 +21,7 @@ from pixmill.execution.image_downloads import Downloads
 from pixmill.execution.progress import RunCounters
 from pixmill.execution.retry_selection import RetrySelection
 from pixmill.execution.run import ActiveRun
+from pixmill.execution.run_scoring import RunScoring
 from pixmill.execution.spending_rules import check_invalid, check_spending
 from pixmill.execution.stop_reasons import interruption
 from pixmill.execution.stop_signal import StopSignal
@@ -168,8 +169,10 @@ class PreparedRun:
         self.ledger.begin_run(self.run_id, config.name)
         if self.plan.asked:
             self.ledger.mark_for_repayment(self.plan.asked)
+        scoring = RunScoring(self.plan, self.ledger, store)
+        self.resources.callback(scoring.close)
         executor = self._start_executor(downloads)
-        self.started = ActiveRun(self, executor, downloads)
+        self.started = ActiveRun(self, executor, downloads, scoring)
         return self.started
 
     def _start_executor(self, downloads: Downloads) -> Executor:

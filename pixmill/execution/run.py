@@ -13,6 +13,7 @@ from pixmill.errors import PixmillError, TableError, UserError
 from pixmill.execution.executor import Executor
 from pixmill.execution.image_downloads import Downloads
 from pixmill.execution.progress import ChunkCounts, Outcome
+from pixmill.execution.run_scoring import RunScoring
 from pixmill.execution.run_summary import (
     RunSummary,
     judge,
@@ -34,7 +35,11 @@ class ActiveRun:
     """A run that has started: who pays, who fetches images, and what they share."""
 
     def __init__(
-        self, prepared: "PreparedRun", executor: Executor, downloads: Downloads
+        self,
+        prepared: "PreparedRun",
+        executor: Executor,
+        downloads: Downloads,
+        scoring: RunScoring,
     ) -> None:
         self.prepared = prepared
         self.config = prepared.config
@@ -44,6 +49,7 @@ class ActiveRun:
         self.stop = prepared.stop
         self.executor = executor
         self._downloads = downloads
+        self.scoring = scoring
         self.summary: RunSummary | None = None
         """How it went, once that is recorded."""
 
@@ -70,10 +76,12 @@ class ActiveRun:
     def process(self, chunk: list[Job]) -> ChunkCounts:
         """Pay for a chunk. What makes that impossible stops the run; `finish` raises it."""
         try:
-            return self.executor.process(chunk)
+            counts = self.executor.process(chunk)
         except PixmillError as error:
             self.stop.fail(error)
             return ChunkCounts(skipped=len(chunk))
+        self.scoring.offer(chunk)
+        return counts
 
     def fetch_missing(self, missing: Iterable[MissingImages] | None = None) -> None:
         """Fetch images that earlier runs paid for and did not store, without a new call.
@@ -104,8 +112,16 @@ class ActiveRun:
         # A user who pays for a few rows with `--limit` wants to see just those.
         is_trial = bool(prepared.limit) and not self.stop.is_set
         try:
+            planned = prepared.planned
+            # What is published as it is has all the scores that there are.
+            if not planned.unchanged:
+                self.scoring.finish(lambda: self.stop.is_interrupted)
             published = publish_plan(
-                prepared.planned, self.ledger, self.run_id, whatever=is_trial
+                planned,
+                self.ledger,
+                self.run_id,
+                whatever=is_trial,
+                is_scored=self.scoring.is_complete,
             )
         except PixmillError as failure:
             unpublished = {"run_id": self.run_id, "reason": str(failure)}

@@ -35,6 +35,7 @@ from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.plan import Plan, PlannedState, Selection
 from pixmill.planning.planner import make_plan
 from pixmill.planning.row_checks import InvalidRow, RowProblem
+from pixmill.quality.image_scorers import own_scorers
 from pixmill.storage.atomic_write import write_file
 from pixmill.storage.integrity import hash_of, manifest_at
 from pixmill.tables import InputTable, open_table
@@ -86,10 +87,15 @@ def plan_run(
 
 
 def publish_plan(
-    of: Planned, ledger: Ledger, run_id: str, *, whatever: bool = False
+    of: Planned,
+    ledger: Ledger,
+    run_id: str,
+    *,
+    whatever: bool = False,
+    is_scored: bool = True,
 ) -> Published:
     """Publish a plan as `publish` does, but for one that is published as it is; leave a
-    note for the next run.
+    note for the next run, unless that has something left to score.
     """
     config = of.plan.config
     folder = config.dataset_folder
@@ -100,7 +106,8 @@ def publish_plan(
         if _stamps(folder) == of.unchanged.stamps:
             return of.unchanged.published
     made = publish(of.plan, ledger, run_id, whatever=whatever)
-    if of.revision and _is_final(of.plan, made) and not ledger.read(queries.has_claims):
+    is_final = is_scored and _is_final(of.plan, made)
+    if of.revision and is_final and not ledger.read(queries.has_claims):
         # Nobody wrote from before the plan until now, this run neither: all was read
         # from one state of the ledger.
         # The dataset was hashed when it was written.
@@ -232,6 +239,7 @@ def _made_of(config: Config, table: InputTable, revision: str | None) -> str:
         **code_and_config(config),
         "table": [[str(path) for path in table.files], table.sha256()],
         "ledger": [str(config.ledger_address), revision],
+        "scorers": own_scorers(config.quality),
         "images": _image_folders(config.store_path / "images"),
     }
     return sha256(

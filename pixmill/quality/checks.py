@@ -1,9 +1,7 @@
 """The built-in checks that look at one picture: `blank`, `dark`, `blurred`, and `unchanged`, which
 looks at its input image as well.
 
-Scores are read as those of CleanVision: 1 for a picture without the flaw, 0 for one that has it
-as badly as can be, and a flag below a threshold. So more is better in every score, which matters
-where the best of several pictures is kept.
+What a score means, and from where on it is a flag, is said in `pixmill.quality.thresholds`.
 """
 
 from io import BytesIO
@@ -16,15 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixmill.storage.image_decoding import FORMATS
-
-THRESHOLDS = {
-    "blank": 0.05,
-    "dark": 0.2,
-    "blurred": 0.45,
-    "unchanged": 0.5,
-    "duplicate": 0.4,
-}
-"""A picture whose score of a check is below this gets the flag of the check."""
 
 WORKING_SIDE = 400
 """Pictures are looked at with a long side of this to twice this: a JPEG of 1024 x 1024 is decoded
@@ -65,6 +54,10 @@ _EPSILON = 1e-6
 """So that nothing is divided by 0."""
 
 
+SOURCE_SIDE = 128
+"""As much of an input image as `score_unchanged` compares."""
+
+
 class Sample(NamedTuple):
     """A picture at the size at which it is looked at."""
 
@@ -75,12 +68,13 @@ class Sample(NamedTuple):
     """Its brightness."""
 
 
-def open_sample(source: Path | bytes) -> Sample:
-    """Decode a picture for the checks. Raises what Pillow raises where it is damaged."""
+def open_sample(source: Path | bytes, side: int = WORKING_SIDE) -> Sample:
+    """Decode a picture for the checks, its long side at least `side`: an input image that outputs
+    are compared with may be smaller. Raises what Pillow raises where it is damaged."""
     file = BytesIO(source) if isinstance(source, bytes) else source
     with Image.open(file, formats=FORMATS) as image:
         # Only JPEG knows drafts: it leaves out what would be averaged away.
-        image.draft("RGB", (WORKING_SIDE, WORKING_SIDE))
+        image.draft("RGB", (side, side))
         return make_sample(image)
 
 

@@ -30,6 +30,7 @@ from pydantic import (
 from pixmill.errors import UserError
 from pixmill.simulator.fault_effects import Effect, ImageEffect
 from pixmill.simulator.fault_rules import Occasion, When, Which
+from pixmill.simulator.painting.flaws import Flaw
 from pixmill.simulator.responses import NAMED_ERRORS, SUCCESS, is_service_code
 from pixmill.simulator.tasks import Fate
 from pixmill.validation_messages import describe_problem
@@ -73,6 +74,9 @@ class FaultRule(Which, Effect):
     image: ImageEffect | None = None
     """What fetching the images of a success meets."""
 
+    picture: Flaw | None = None
+    """What is wrong with the pictures of a success."""
+
     task: Annotated[Fate, BeforeValidator(_check_fate)] | None = None
     """What becomes of the task that a submit starts, or what a poll is told of its task."""
 
@@ -82,6 +86,15 @@ class FaultRule(Which, Effect):
             raise ValueError(
                 "image is about what a success brings, "
                 "so the rule can't spoil the answer as well"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pictures_come_with_an_answer(self) -> Self:
+        if self.picture and (self.replaces or self.action == "poll"):
+            raise ValueError(
+                "picture is about what a success brings, "
+                "so the rule can't replace the answer or meet polls"
             )
         return self
 

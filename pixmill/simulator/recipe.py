@@ -73,6 +73,9 @@ class Recipe(NamedTuple):
     erases: bool = False
     """Whether the prompt only asks for something to be gone."""
 
+    flaw: str = ""
+    """What is wrong with the picture on purpose, a word of `painting.flaws`; "" for nothing."""
+
 
 _ERASING = ("删除", "erase", "remove", "delete")
 

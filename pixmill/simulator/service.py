@@ -205,7 +205,7 @@ class Service:
                 await asyncio.sleep(self._work_seconds(call))
             rephrased = _rephrase(checked)
             inputs = self._keep_inputs(checked)
-            recipes = recipes_of(checked, rephrased, call.key, inputs)
+            recipes = _spoil(recipes_of(checked, rephrased, call.key, inputs), met)
             urls, inline = await self._deliver(recipes, call.body, _image_fault(met))
             data: dict[str, Any] = {
                 "algorithm_base_resp": {"status_code": 0, "status_message": "Success"},
@@ -261,7 +261,8 @@ class Service:
     ) -> SimulatedTask:
         """Start the task of a submit, which works from now on."""
         inputs = self._keep_inputs(accepted)
-        recipes = recipes_of(accepted, _rephrase(accepted), call.key, inputs)
+        painted = recipes_of(accepted, _rephrase(accepted), call.key, inputs)
+        recipes = _spoil(painted, met)
         fate: Fate = "done"
         if met and met.rule.task is not None:
             fate = met.rule.task
@@ -391,6 +392,13 @@ def _rephrase(accepted: Accepted) -> str:
     if has_rephraser and accepted.body.get("use_rephraser", True):
         return rephrase(prompt)
     return prompt
+
+
+def _spoil(recipes: list[Recipe], met: "Met | None") -> list[Recipe]:
+    """Return the recipes of pictures with the flaw that a rule gives them."""
+    if met is None or met.rule.picture is None:
+        return recipes
+    return [recipe._replace(flaw=met.rule.picture) for recipe in recipes]
 
 
 def _image_fault(met: "Met | None") -> str:

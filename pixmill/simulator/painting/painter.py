@@ -8,6 +8,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from pixmill.simulator.painting import filters
 from pixmill.simulator.painting.canvas import mix, to_image, to_picture
+from pixmill.simulator.painting.flaws import add_flaw, replace_recipe
 from pixmill.simulator.painting.scene import Scene
 from pixmill.simulator.recipe import Recipe
 
@@ -17,6 +18,7 @@ _AREA = 512 * 512
 
 def paint(recipe: Recipe, inputs: Sequence[bytes] = ()) -> bytes:
     """Return the picture, or its contour map, as JPEG or PNG; equal recipes, equal bytes."""
+    recipe = replace_recipe(recipe)
     images = [ImageOps.exif_transpose(Image.open(io.BytesIO(data))) for data in inputs]
     ratio = recipe.ratio
     if ratio is None:
@@ -52,6 +54,8 @@ def paint(recipe: Recipe, inputs: Sequence[bytes] = ()) -> bytes:
         else:
             picture = filters.add_style(recipe, picture)
             image = filters.develop(recipe, picture)
+    if recipe.flaw:
+        image = add_flaw(recipe, image, images)
     if recipe.mark:
         image = filters.add_mark(recipe.mark, image)
     file = io.BytesIO()

@@ -53,6 +53,7 @@ COMMANDS = [
     "status",
     "verify",
     "repair",
+    "score",
     "bill",
     "export",
     "compare",

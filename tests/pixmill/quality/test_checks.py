@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from pixmill.quality.checks import (
-    THRESHOLDS,
+    SOURCE_SIDE,
     make_sample,
     open_sample,
     score_blank,
@@ -18,6 +18,7 @@ from pixmill.quality.checks import (
     score_unchanged,
 )
 from pixmill.quality.duplicates import score_duplicates, sign
+from pixmill.quality.thresholds import THRESHOLDS
 from tests.pixmill.quality.planted_pictures import Planted, plant
 
 RECALL = {"blank": 0.99, "dark": 0.99, "blurred": 0.95, "unchanged": 0.99}
@@ -38,7 +39,7 @@ def measure(planted: Sequence[Planted]) -> Mapping[str, tuple[float, float]]:
             "blurred": score_blurred(sample),
         }
         if picture.source:
-            source = open_sample(picture.source)
+            source = open_sample(picture.source, SOURCE_SIDE)
             scores["unchanged"] = score_unchanged(sample, source)
         # Pictures with nothing on them are alike by nature.
         if not picture.flaws & {"blank", "dark"}:

@@ -1,0 +1,66 @@
+"""Scoring the images that a config has, without a call: those that were never scored, by what its
+`quality` asks for."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pixmill.config.model import Config
+from pixmill.errors import UserError
+from pixmill.execution.prepare import prepare
+from pixmill.execution.run_summary import RunSummary
+from pixmill.ledger import ledger_exists
+from pixmill.signals import EXIT_INTERRUPTED, graceful_shutdown
+
+
+class Scored(NamedTuple):
+    """What became of it."""
+
+    report: RunSummary
+    images: int
+    """Images that were scored now."""
+    failures: Mapping[tuple[str, str], int]
+    """How many images a scorer, by its name, gave no score, and for which reason."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 130 where it was interrupted: a score that can't be had is no failure."""
+        return self.report.exit_code if self.report.exit_code == EXIT_INTERRUPTED else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "run_id": self.report.run_id,
+            "exit_code": self.exit_code,
+            "scored": self.images,
+            "failures": [
+                {"scorer": scorer, "reason": reason, "images": images}
+                for (scorer, reason), images in self.failures.items()
+            ],
+            "dataset": self.report.dataset,
+        }
+
+
+def score(config: Config) -> Scored:
+    """Score the images of `config` that were not, and publish its dataset with the scores.
+
+    Call it in the main thread: the first Ctrl-C ends the scoring and publishes. Raises UserError
+    where there is nothing to score or to score with, TableError and LedgerError.
+    """
+    if not config.quality.checks and not config.quality.scorers:
+        raise UserError(
+            "the config asks for no score",
+            hint="name checks or scorers under `quality`, such as quality: {checks: [blank]}",
+        )
+    if not ledger_exists(config.ledger_address):
+        raise UserError(
+            f"there is no ledger in {config.ledger or config.store_path}, so no image is known",
+            hint="run `pixmill run` to create it",
+        )
+    with (
+        # A limit of 0: it pays for nothing.
+        prepare(config, 0) as prepared,
+        graceful_shutdown(prepared.interrupt),
+    ):
+        run = prepared.start()
+        report = run.finish()
+        return Scored(report, run.scoring.scored, run.scoring.failures)

@@ -1,0 +1,183 @@
+"""All that scores the images of one config: the built-in checks and the user's own scorers."""
+
+import logging
+from base64 import b64decode
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+from pixmill.config.model import Quality
+from pixmill.ledger import Ledger
+from pixmill.ledger.scores import Score, Scorer, find_scored
+from pixmill.quality.scorer_source import find_scorer, version_of
+from pixmill.quality.worker_process import Answer, WorkerProcess
+
+log = logging.getLogger(__name__)
+
+CHECK_VERSION = "1"
+"""Of the built-in checks: another one whenever a score of theirs may differ."""
+
+BATCH = 16
+"""Images whose scores are written together."""
+
+
+class Picture(NamedTuple):
+    """An output image to score."""
+
+    sha256: str
+    path: str
+    job: Callable[[], Mapping[str, Any]]
+    """Tells the job that made it, as plain JSON values; most images were scored before."""
+    source: str | None = None
+    """The file of its input image, and that image's SHA-256, where there is one at hand."""
+    source_sha256: str = ""
+
+
+def check_scorer(name: str) -> Scorer:
+    """Return the identity of a built-in check."""
+    return Scorer(name, CHECK_VERSION)
+
+
+def own_scorers(quality: Quality) -> dict[str, Scorer]:
+    """Return the identities of the user's scorers by their names. Raises UserError where one can't
+    be found."""
+    return {
+        name: Scorer(f"own:{name}", version_of(name, find_scorer(name, place)))
+        for name, place in quality.scorers.items()
+    }
+
+
+class _Unscored(NamedTuple):
+    picture: Picture
+    wanted: list[str]
+    """The checks and scorers that said nothing of it yet."""
+
+
+class ImageScorers:
+    """Scores images that were not scored yet, in processes of their own.
+
+    A context manager. Raises UserError where a scorer can't be found.
+    """
+
+    def __init__(self, quality: Quality, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._checks = tuple(dict.fromkeys(quality.checks))
+        if "duplicate" in self._checks:
+            # Pillow comes with it, which a run does not need by itself.
+            from pixmill.quality.duplicates import check_installed
+
+            check_installed()
+        self._own = own_scorers(quality)
+        self._scorers = {name: check_scorer(name) for name in self._checks} | self._own
+        self._processes = {"": WorkerProcess(["checks"])}
+        for name, place in quality.scorers.items():
+            source = find_scorer(name, place)
+            self._processes[name] = WorkerProcess(["scorer", *source])
+        self.scored = 0
+        """Images that got a score."""
+        self.failures: Counter[tuple[str, str]] = Counter()
+        """How often a scorer, by its name, gave no score, and for which reason."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            process.close()
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether images are left without a score that another run may get."""
+        return any(process.given_up for process in self._processes.values())
+
+    def score(self, pictures: Iterable[Picture]) -> None:
+        """Score those of `pictures` that were not, and write down what was found. Raises
+        LedgerError."""
+        distinct = list({(of.sha256, of.source_sha256): of for of in pictures}.values())
+        hashes = list({picture.sha256 for picture in distinct})
+        scored = {}
+        for name, scorer in self._scorers.items():
+            found = self._ledger.read(find_scored, scorer, hashes)
+            # A scorer may give several values of an image.
+            scored[name] = found | {(sha256, "") for sha256, _ in found}
+        unscored = []
+        for picture in distinct:
+            wanted = [name for name in scored if _lacks(picture, name, scored[name])]
+            if wanted:
+                unscored.append(_Unscored(picture, wanted))
+        for begin in range(0, len(unscored), BATCH):
+            self._score_batch(unscored[begin : begin + BATCH])
+
+    def _score_batch(self, batch: Sequence["_Unscored"]) -> None:
+        found = self._run_checks(batch)
+        for name in self._own:
+            found += self._ask_own(
+                name, [of.picture for of in batch if name in of.wanted]
+            )
+        if found:
+            self._ledger.record_scores(found)
+            self.scored += len({score.sha256 for score in found})
+
+    def _run_checks(self, batch: Sequence["_Unscored"]) -> list[Score]:
+        asked = []
+        questions = []
+        for picture, names in batch:
+            wanted = [name for name in names if name in self._checks]
+            if wanted:
+                asked.append((picture, wanted))
+                question = {"path": picture.path, "source": picture.source}
+                questions.append({**question, "wanted": wanted})
+        found = []
+        answers = self._processes[""].ask(questions)
+        for (picture, wanted), answer in zip(asked, answers, strict=True):
+            for name in wanted if answer else ():
+                found.append(self._check_score(name, picture, answer or {}))
+        return found
+
+    def _check_score(self, name: str, picture: Picture, answer: Answer) -> Score:
+        score = Score(picture.sha256, *check_scorer(name), _part(name, picture))
+        if "reason" in answer:
+            self._note_failure(name, answer["reason"])
+            return score._replace(reason=answer["reason"])
+        if name == "duplicate":
+            return score._replace(signature=b64decode(answer["found"][name]))
+        return score._replace(value=answer["found"][name])
+
+    def _ask_own(self, name: str, pictures: Sequence[Picture]) -> list[Score]:
+        scorer = self._own[name]
+        left = {of.sha256: of for of in pictures}
+        questions = [{"path": of.path, "job": of.job()} for of in left.values()]
+        process = self._processes[name]
+        before = process.given_up
+        found = []
+        for sha256, answer in zip(left, process.ask(questions), strict=True):
+            if answer is None:
+                # Not written down: the next run may have more luck.
+                continue
+            if "reason" in answer:
+                self._note_failure(name, answer["reason"])
+                found.append(Score(sha256, *scorer, reason=answer["reason"]))
+            for part, value in answer.get("found", {}).items():
+                found.append(Score(sha256, *scorer, part, value))
+        if process.given_up and not before:
+            log.warning(
+                "the scorer %s is not asked any more: %s", name, process.given_up
+            )
+        return found
+
+    def _note_failure(self, name: str, reason: str) -> None:
+        if not self.failures[name, reason]:
+            log.warning("no score of %s for an image: %s", name, reason)
+        self.failures[name, reason] += 1
+
+
+def _lacks(picture: Picture, name: str, scored: set[tuple[str, str]]) -> bool:
+    """Whether a picture is still to be scored, which without an input image is never `unchanged`."""
+    if name == "unchanged":
+        is_there = (picture.sha256, picture.source_sha256) in scored
+        return picture.source is not None and not is_there
+    return (picture.sha256, "") not in scored
+
+
+def _part(name: str, picture: Picture) -> str:
+    return picture.source_sha256 if name == "unchanged" else ""

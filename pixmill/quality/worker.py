@@ -1,0 +1,173 @@
+"""The process in which pictures are scored: `python -m pixmill.quality.worker checks`, or
+`… scorer PLACE FUNCTION`.
+
+It reads a JSON list of pictures a line from standard input and answers each line with a JSON list
+of what was found. What a scorer itself prints goes nowhere; how much memory it takes is limited,
+and so is how much of the processor it takes from those who pay.
+"""
+
+import json
+import math
+import os
+import resource
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from threading import Thread
+from typing import IO, Any
+
+from PIL import Image
+
+from pixmill.quality.checks import (
+    SOURCE_SIDE,
+    Sample,
+    open_sample,
+    score_blank,
+    score_blurred,
+    score_dark,
+    score_unchanged,
+)
+from pixmill.quality.duplicates import sign
+from pixmill.quality.scorer_source import ScorerSource, load_scorer
+from pixmill.storage.image_decoding import FORMATS
+
+NICENESS = 10
+PARENT_SECONDS = 2.0
+MEMORY_MB = 1024
+"""What a scorer may take unless its attribute `memory_mb` says otherwise."""
+
+Answer = Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]
+
+_CHECKS: Mapping[str, Callable[[Sample], float]] = {
+    "blank": score_blank,
+    "dark": score_dark,
+    "blurred": score_blurred,
+}
+
+
+def check_pictures(pictures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the built-in checks named in `wanted` find, or the `reason` why they can't."""
+    return [_check_one(picture) for picture in pictures]
+
+
+def _check_one(picture: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        sample = open_sample(Path(picture["path"]))
+        found: dict[str, Any] = {}
+        for name in picture["wanted"]:
+            if name in _CHECKS:
+                found[name] = _CHECKS[name](sample)
+            elif name == "duplicate":
+                found[name] = b64encode(sign(sample)).decode()
+            elif picture["source"]:
+                source = open_sample(Path(picture["source"]), SOURCE_SIDE)
+                found[name] = score_unchanged(sample, source)
+    except Exception as error:
+        return {"reason": _describe(error)}
+    return {"found": found}
+
+
+def scorer_answers(function: Callable[..., Any]) -> Answer:
+    """Return what asks a scorer of the user's own, one picture at a time or a list of them where
+    its attribute `batch` says how many."""
+    takes_lists = _attribute(function, "batch") > 1
+
+    def ask(pictures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        images = [_open(Path(picture["path"])) for picture in pictures]
+        jobs = [picture["job"] for picture in pictures]
+        if takes_lists:
+            values = list(function(images, jobs))
+            if len(values) != len(images):
+                raise ValueError(f"{len(values)} scores for {len(images)} images")
+        else:
+            values = [function(images[0], jobs[0])]
+        return [_as_answer(value) for value in values]
+
+    def ask_or_say_why(pictures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        try:
+            return ask(pictures)
+        except Exception as error:
+            return [{"reason": _describe(error)} for _ in pictures]
+
+    return ask_or_say_why
+
+
+def main() -> None:
+    """Answer until nobody asks any more."""
+    questions, answers = _take_over_standard_streams()
+    Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    os.nice(NICENESS)
+    batch = 1
+    if sys.argv[1] == "checks":
+        answer: Answer = check_pictures
+    else:
+        try:
+            function = load_scorer(ScorerSource(*sys.argv[2:4]))
+            batch = max(1, _attribute(function, "batch"))
+            limit = (_attribute(function, "memory_mb") or MEMORY_MB) << 20
+        except BaseException as error:
+            _say(answers, {"reason": _describe(error)})
+            return
+        # Behind the imports: what a process may hold includes what it holds already.
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        answer = scorer_answers(function)
+    _say(answers, {"batch": batch})
+    for line in questions:
+        _say(answers, answer(json.loads(line)))
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process soon after the one that asks: a scorer may hang and read nothing more."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(1)
+
+
+def _take_over_standard_streams() -> tuple[IO[bytes], IO[bytes]]:
+    """Return the streams to the process that asks, out of reach of what a scorer reads and
+    prints."""
+    questions = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    return questions, answers
+
+
+def _say(answers: IO[bytes], said: Any) -> None:
+    answers.write(json.dumps(said, allow_nan=False).encode() + b"\n")
+    answers.flush()
+
+
+def _open(path: Path) -> Image.Image:
+    image = Image.open(path, formats=FORMATS)
+    image.load()
+    return image
+
+
+def _as_answer(value: Any) -> dict[str, Any]:
+    """Return a scorer's value, or its values by name, as an answer."""
+    values = value if isinstance(value, Mapping) else {"": value}
+    found = {str(part): float(number) for part, number in values.items()}
+    if not found:
+        return {"reason": "it returned no score"}
+    for part, number in found.items():
+        if not math.isfinite(number):
+            return {"reason": f"it returned {number} {part}".strip()}
+    return {"found": found}
+
+
+def _attribute(function: Callable[..., Any], name: str) -> int:
+    return int(getattr(function, name, 0))
+
+
+def _describe(error: BaseException) -> str:
+    text = str(error).partition("\n")[0][:200]
+    kind = type(error).__name__
+    return f"it raised {kind}: {text}" if text else f"it raised {kind}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""One process that scores pictures, as those see it who ask: whatever happens in it costs nothing
+but a score."""
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pixmill.subprocesses import import_path
+
+START_SECONDS = 120.0
+"""For imports and the loading of a model."""
+ANSWER_SECONDS = 60.0
+"""For one picture."""
+MOST_FAILED_STARTS = 3
+"""Processes that are started one after the other without an answer, before nobody is asked any
+more: each may take the whole deadline."""
+
+Answer = dict[str, Any]
+
+
+class WorkerDied(Exception):
+    """The process ended or was ended; the message says why."""
+
+
+class WorkerProcess:
+    """Asks a process of `pixmill.quality.worker`, which is started with the first question."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+        self._buffer = b""
+        self._failures = 0
+        self._given_up: str | None = None
+        self.batch = 1
+        """How many pictures it takes at once, known once it runs."""
+
+    def ask(self, pictures: Sequence[Mapping[str, Any]]) -> list[Answer | None]:
+        """Return the answer for each picture: what was `found`, or the `reason` why nothing was;
+        `None` where nobody was asked, as the process failed too often."""
+        answers: list[Answer | None] = []
+        while len(answers) < len(pictures):
+            if self._given_up is not None:
+                answers += [None] * (len(pictures) - len(answers))
+                break
+            try:
+                self._start()
+                part = pictures[len(answers) : len(answers) + self.batch]
+                answers += self._ask_batch(part)
+            except WorkerDied as error:
+                # It could not even be started.
+                self._end()
+                self._given_up = str(error)
+        return answers
+
+    @property
+    def given_up(self) -> str | None:
+        """Why nobody is asked any more, `None` where somebody is."""
+        return self._given_up
+
+    def close(self) -> None:
+        """End the process."""
+        self._end()
+
+    def _ask_batch(self, part: Sequence[Mapping[str, Any]]) -> list[Answer | None]:
+        try:
+            answers: list[Answer | None] = self._exchange(part)
+            self._failures = 0
+        except WorkerDied as error:
+            self._end()
+            if len(part) > 1:
+                # One of them is to blame: the others have their scores.
+                return [self._ask_alone(picture) for picture in part]
+            self._failures += 1
+            if self._failures >= MOST_FAILED_STARTS:
+                self._given_up = str(error)
+            return [{"reason": str(error)}]
+        if len(part) > 1 and all(answer and "reason" in answer for answer in answers):
+            return [self._ask_alone(picture) for picture in part]
+        return answers
+
+    def _ask_alone(self, picture: Mapping[str, Any]) -> Answer | None:
+        if self._given_up is not None:
+            return None
+        try:
+            self._start()
+        except WorkerDied as error:
+            self._given_up = str(error)
+            return None
+        [answer] = self._ask_batch([picture])
+        return answer
+
+    def _start(self) -> None:
+        """Start the process unless it runs. Raises WorkerDied where that is impossible."""
+        if self._process:
+            return
+        self._buffer = b""
+        self._process = subprocess.Popen(  # noqa: S603 - a module of ours
+            [sys.executable, "-m", "pixmill.quality.worker", *self._arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": import_path()},
+            # Ctrl-C is for who asks: that one says when to end.
+            start_new_session=True,
+        )
+        hello = self._read(time.monotonic() + START_SECONDS)
+        if "reason" in hello:
+            raise WorkerDied(f"it could not be loaded: {hello['reason']}")
+        self.batch = hello["batch"]
+
+    def _exchange(self, part: Sequence[Mapping[str, Any]]) -> list[Answer | None]:
+        if self._process is None or self._process.stdin is None:
+            raise WorkerDied("its process is not running")
+        question = json.dumps(part, allow_nan=False).encode() + b"\n"
+        try:
+            self._process.stdin.write(question)
+            self._process.stdin.flush()
+        except OSError:
+            raise WorkerDied("its process ended") from None
+        answers: list[Answer | None] = self._read(
+            time.monotonic() + ANSWER_SECONDS * len(part)
+        )
+        return answers
+
+    def _read(self, deadline: float) -> Any:
+        """Return the next line of the process. Raises WorkerDied where none comes in time."""
+        process = self._process
+        if process is None or process.stdout is None:
+            raise WorkerDied("its process is not running")
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                left = deadline - time.monotonic()
+                if left <= 0 or not selector.select(left):
+                    raise WorkerDied("it gave no answer in time")
+                read = os.read(process.stdout.fileno(), 1 << 16)
+                if not read:
+                    raise WorkerDied(f"its process ended with {process.wait()}")
+                self._buffer += read
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return json.loads(line)
+
+    def _end(self) -> None:
+        process = self._process
+        self._process = None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                stream.close()
