@@ -19,6 +19,8 @@ WORKING_SIDE = 400
 """Pictures are looked at with a long side of this to twice this: a JPEG of 1024 x 1024 is decoded
 at half its size, in a third of the time, and what blurs a picture for its viewers is there still."""
 
+_LEAST_SMALL = 64
+
 _BLANK_GRIDS = (32, 27)
 """Sides of grids over whose cells noise and the traces of compression are averaged away. Two, as
 the cells of one may be just as wide as the stripes of a pattern."""
@@ -54,8 +56,8 @@ _EPSILON = 1e-6
 """So that nothing is divided by 0."""
 
 
-SOURCE_SIDE = 128
-"""As much of an input image as `score_unchanged` compares."""
+SOURCE_SIDE = 256
+"""Of an input image that `score_unchanged` compares: with less, edges are not where they were."""
 
 
 class Sample(NamedTuple):
@@ -66,6 +68,10 @@ class Sample(NamedTuple):
 
     luma: Image.Image
     """Its brightness."""
+
+    small: Image.Image
+    """A fourth as wide and high where that leaves enough, for what is averaged over cells anyway,
+    and need not be in its place to the pixel."""
 
 
 def open_sample(source: Path | bytes, side: int = WORKING_SIDE) -> Sample:
@@ -88,12 +94,13 @@ def make_sample(image: Image.Image) -> Sample:
     factor = max(rgb.size) // WORKING_SIDE
     if factor > 1:
         rgb = rgb.reduce(factor)
-    return Sample(rgb, rgb.convert("L"))
+    small = rgb.reduce(4) if min(rgb.size) >= 4 * _LEAST_SMALL else rgb
+    return Sample(rgb, rgb.convert("L"), small)
 
 
 def score_blank(sample: Sample) -> float:
     """Return how much there is to see: 0 for one colour, whatever noise lies over it."""
-    content = max(_content(sample.image, side) for side in _BLANK_GRIDS)
+    content = max(_content(sample.small, side) for side in _BLANK_GRIDS)
     return min(1.0, content / _BLANK_SCALE)
 
 
@@ -141,10 +148,14 @@ def score_unchanged(sample: Sample, source: Sample) -> float:
     """Return how much a picture differs from its input image `source`: 0 for a copy of it, at
     another size, in another format or cut to another ratio."""
     target = _shrink(sample.image, (_CHANGE_GRID, _CHANGE_GRID))
-    whole = _distance(target, source.image)
-    cut = _distance(
-        target, _cut_to(source.image, sample.image.width / sample.image.height)
-    )
+    width, height = source.image.size
+    whole = _distance(target, source.image, (0, 0, width, height))
+    # The middle at the picture's ratio, to a fraction of a pixel.
+    ratio = sample.image.width / sample.image.height
+    across = (width - min(width, height * ratio)) / 2
+    down = (height - min(height, width / ratio)) / 2
+    box = (across, down, width - across, height - down)
+    cut = _distance(target, source.image, box)
     return min(1.0, whole / _CHANGE_SCALE, cut / _CHANGE_SCALE)
 
 
@@ -201,16 +212,14 @@ def _spread(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return spread
 
 
-def _distance(target: NDArray[np.float32], source: Image.Image) -> float:
-    """Return by how many levels the places differ that differ most, leaving out one in a hundred."""
-    difference = np.abs(target - _shrink(source, target.shape[1::-1])).max(axis=2)
+def _distance(
+    target: NDArray[np.float32],
+    source: Image.Image,
+    box: tuple[float, float, float, float],
+) -> float:
+    """Return by how many levels the places in `box` of the source differ from the target that
+    differ most, leaving out one in a hundred."""
+    size = target.shape[1::-1]
+    cells = source.resize(size, Image.Resampling.BOX, box)
+    difference = np.abs(target - np.asarray(cells, np.float32)).max(axis=2)
     return float(np.quantile(difference, 1 - _CHANGED_SHARE))
-
-
-def _cut_to(image: Image.Image, ratio: float) -> Image.Image:
-    """Return the middle of an image at another ratio of width to height."""
-    width = min(image.width, max(1, round(image.height * ratio)))
-    height = min(image.height, max(1, round(image.width / ratio)))
-    left = (image.width - width) // 2
-    top = (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))

@@ -49,7 +49,7 @@ def sign(sample: Sample) -> bytes:
     """Return what is kept of a picture to compare it with others: `SIGNATURE_BYTES`."""
     box = Image.Resampling.BOX
     luma = sample.luma.resize((_GRID, _GRID), box)
-    color = sample.image.resize((_COLOR_GRID, _COLOR_GRID), box)
+    color = sample.small.resize((_COLOR_GRID, _COLOR_GRID), box)
     return luma.tobytes() + color.tobytes()
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from threading import Thread
 from typing import IO, Any
@@ -62,11 +63,17 @@ def _check_one(picture: Mapping[str, Any]) -> dict[str, Any]:
             elif name == "duplicate":
                 found[name] = b64encode(sign(sample)).decode()
             elif picture["source"]:
-                source = open_sample(Path(picture["source"]), SOURCE_SIDE)
+                source = _open_source(picture["source"])
                 found[name] = score_unchanged(sample, source)
     except Exception as error:
         return {"reason": _describe(error)}
     return {"found": found}
+
+
+@lru_cache(maxsize=4)
+def _open_source(path: str) -> Sample:
+    """Return an input image, which the points of a sweep share."""
+    return open_sample(Path(path), SOURCE_SIDE)
 
 
 def scorer_answers(function: Callable[..., Any]) -> Answer:
