@@ -1,5 +1,6 @@
 """One side in figures: jobs by outcome, images, cost per usable image, latency."""
 
+from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +44,10 @@ def measure(jobs: Jobs) -> Measures:
     # Unknown where an image came at an unknown price.
     cost = None
     if not len(unpriced) and is_priced.any():
-        cost = float(jobs.cost[is_priced].sum())
+        # A cost is the shortest text of a decimal: added up as such, ten times 0.1 are 1.
+        amounts, counts = np.unique(jobs.cost[is_priced], return_counts=True)
+        pairs = zip(amounts.tolist(), counts.tolist(), strict=True)
+        cost = float(sum(Decimal(repr(amount)) * count for amount, count in pairs))
     statuses = {}
     for at, name in enumerate(OUTCOMES):
         count = int((jobs.status == at).sum())

@@ -83,6 +83,12 @@ def test_a_cost_that_is_not_known_is_never_guessed(
     assert two(tmp_path, *sides).headline() == says
 
 
+def test_costs_are_added_up_as_decimals(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    jobs = [shelf.job(at, cost=0.1) for at in range(3)]
+    assert two(tmp_path, jobs, jobs).measures_a.cost == 0.3
+
+
 def test_costs_in_two_currencies_are_not_compared(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     found = two(
