@@ -38,7 +38,7 @@ def start_child(
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
-        preexec_fn=_die_with_parent if _libc else None,
+        preexec_fn=die_with_parent if _libc else None,
     )
 
 
@@ -63,6 +63,7 @@ def stop_child(process: subprocess.Popen[bytes], seconds: float = 5) -> None:
             stream.close()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Have this process ended when its parent ends, where the system knows how: Linux does."""
     if _libc:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

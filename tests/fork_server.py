@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from pixmill.subprocesses import _die_with_parent
+from pixmill.subprocesses import die_with_parent
 
 ROOT = Path(__file__).parent.parent
 
@@ -284,7 +284,7 @@ def _is_child(stdout: int, stderr: int, report: int) -> bool:
         return False
     pid = os.fork()
     if pid == 0:
-        _die_with_parent()
+        die_with_parent()
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         for fd in (stdout, stderr, report):
