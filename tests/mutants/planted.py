@@ -228,8 +228,8 @@ MUTANTS = (
         "pay for a job whose task is out",
         "pixmill/ledger/claims.py",
         "_claim_statement",
-        "and_(jobs.c.owner.is_(None), jobs.c.claim_task.is_(None))",
-        "jobs.c.owner.is_(None)",
+        "where=and_(nobody_has_it",
+        "where=or_(is_state(State.SUBMITTED)",
         (TASKS,),
     ),
     Mutant(
