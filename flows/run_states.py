@@ -20,6 +20,7 @@ STATES: Mapping[int, tuple[StateType, str]] = {
     4: (StateType.COMPLETED, "BudgetReached"),
     5: (StateType.FAILED, "StoppedByBreaker"),
     6: (StateType.FAILED, "CredentialsRefused"),
+    7: (StateType.FAILED, "GateRefused"),
     130: (StateType.CANCELLED, "Interrupted"),
 }
 """The state of a run by its exit code."""

@@ -17,6 +17,7 @@ from pixmill.cli import (
     ledger,
     plan,
     promote,
+    publish,
     repair,
     report,
     retry,
@@ -55,6 +56,7 @@ app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("repair")(repair.repair)
 app.command("score")(score.score)
+app.command("publish")(publish.publish)
 app.command("retry")(retry.retry)
 app.command("report")(report.report)
 app.command("bill")(bill.bill)

@@ -18,6 +18,7 @@ from pixmill.cli.console import (
     exit_process,
     print_json,
 )
+from pixmill.cli.gate import print_gate
 from pixmill.cli.pandas_block import allow_pandas
 from pixmill.cli.plan import print_changes, print_plan
 from pixmill.cli.progress import InputLook
@@ -112,12 +113,14 @@ class RunRequest(NamedTuple):
             self.config, self.overrides, self.limit, self.new_store
         )
 
-    @property
-    def status_command(self) -> str:
-        """What to type to see how far it is."""
+    def next_command(self, summary: "RunSummary") -> str:
+        """Return what to type after a run that ended with something to do."""
+        from pixmill.execution.run_summary import EXIT_REFUSED
+
         # Of what makes a rehearsal, the kind of provider alone says where its results are.
         changes = [one for one in self.overrides if one not in REHEARSAL[1:]]
-        return f"pixmill status {cli_arguments(self.config, changes)}"
+        command = "publish" if summary.exit_code == EXIT_REFUSED else "status"
+        return f"pixmill {command} {cli_arguments(self.config, changes)}"
 
 
 def pay(order: RunRequest, *, as_json: bool) -> NoReturn:
@@ -419,6 +422,7 @@ def _print_summary(summary: "RunSummary", order: RunRequest) -> None:
     names = ("failed", "refused", "in_doubt", "invalid", "skipped", "images_missing")
     counts = summary.as_dict()
     parts += [f"{counts[name]:,} {in_words(name)}" for name in names if counts[name]]
+    print_gate(summary.gate)
     cost = ""
     if summary.cost is not None:
         cost = f", {money(summary.cost, order.settings.budget.currency)}"
@@ -432,4 +436,4 @@ def _print_summary(summary: "RunSummary", order: RunRequest) -> None:
 
             echo(f"  open {page_of(order.settings)}, its copy on this machine")
     if summary.exit_code:
-        echo(f"next: {order.status_command}")
+        echo(f"next: {order.next_command(summary)}")

@@ -82,19 +82,41 @@ def mask(
 
     Raises ValueError where values can't be compared or calculated.
     """
-    operands = {
-        node.id: _to_operand(columns[node.id])
-        for node in ast.walk(tree)
-        if isinstance(node, Name) and node.id in columns
-    }
     try:
-        holds = _truth(tree, operands)
+        holds = _truth(tree, _operands(tree, columns))
     except pa.ArrowException as error:
         raise ValueError(f"can't be calculated: {error}") from None
     if isinstance(holds, pa.Scalar):
         # It reads no column: the same for all rows.
         return np.full(count, holds.as_py(), dtype=np.bool_)
     return np.asarray(holds.to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def numbers(
+    tree: ast.expr,
+    columns: Mapping[str, Any],
+    count: int,
+) -> npt.NDArray[np.float64]:
+    """Return the number that `tree` has for each of `count` rows, NaN where it has none: (count,).
+
+    Raises ValueError where values can't be calculated with.
+    """
+    try:
+        found = _to_number(_value(tree, _operands(tree, columns)))
+    except pa.ArrowException as error:
+        raise ValueError(f"can't be calculated: {error}") from None
+    if isinstance(found, pa.Scalar):
+        found = pa.array([found.as_py()] * count, found.type)
+    filled = pc.fill_null(_to_double(found), float("nan"))
+    return np.asarray(filled, dtype=np.float64)
+
+
+def _operands(tree: ast.expr, columns: Mapping[str, Any]) -> Columns:
+    return {
+        node.id: _to_operand(columns[node.id])
+        for node in ast.walk(tree)
+        if isinstance(node, Name) and node.id in columns
+    }
 
 
 def _to_operand(value: Any) -> Operand:

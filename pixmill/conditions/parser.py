@@ -132,6 +132,16 @@ class Source(NamedTuple):
 
 def read(text: str) -> ast.expr:
     """Return the checked tree of the condition `text`, or raise ValueError."""
+    tree, source = read_structure(text)
+    check_truth(tree, source)
+    return tree
+
+
+def read_structure(text: str) -> tuple[ast.expr, Source]:
+    """Return the tree of `text`, with its names and texts, before anything in it is checked.
+
+    Raises ValueError.
+    """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(
             f"has {len(text):,} characters; a condition has {MAX_CHARACTERS:,} at most"
@@ -152,8 +162,7 @@ def read(text: str) -> ast.expr:
     if level:
         raise ValueError("is nested too deeply; split it into several conditions")
     _restore(tree, source)
-    _check_truth(tree, source)
-    return tree
+    return tree, source
 
 
 def _blank_out(text: str) -> Source:
@@ -205,17 +214,17 @@ def _restore(tree: ast.expr, source: Source) -> None:
             node.value = literal.value
 
 
-def _check_truth(node: ast.expr, source: Source) -> None:
+def check_truth(node: ast.expr, source: Source) -> None:
     """Refuse what can't be true or false."""
     match node:
         case BoolOp(values=parts):
             for part in parts:
-                _check_truth(part, source)
+                check_truth(part, source)
         case UnaryOp(op=Not(), operand=part):
-            _check_truth(part, source)
+            check_truth(part, source)
         case Compare():
             _check_comparison(node, source)
-        case Call() if _function_name(node) not in VALUE_FUNCTIONS:
+        case Call() if function_name(node) not in VALUE_FUNCTIONS:
             _check_call(node, source)
         case Name() | Constant(value=bool()):
             # Whether a column holds truth values is known when its rows are there.
@@ -229,7 +238,7 @@ def _check_truth(node: ast.expr, source: Source) -> None:
             raise source.mistake(node.col_offset, f"is not allowed; {ALLOWED}")
 
 
-def _check_value(node: ast.expr, source: Source) -> None:
+def check_value(node: ast.expr, source: Source) -> None:
     """Refuse what is not a value to compare or to calculate with."""
     match node:
         case Name():
@@ -244,13 +253,13 @@ def _check_value(node: ast.expr, source: Source) -> None:
         case Call():
             _check_call(node, source)
         case _:
-            _check_truth(node, source)
+            check_truth(node, source)
 
 
 def _check_number(node: ast.expr, source: Source) -> None:
     if isinstance(node, Constant) and isinstance(node.value, str | bool | None):
         raise source.mistake(node.col_offset, "is not a number to calculate with")
-    _check_value(node, source)
+    check_value(node, source)
 
 
 def _check_literal(node: ast.expr, source: Source) -> None:
@@ -277,7 +286,7 @@ def _check_literal(node: ast.expr, source: Source) -> None:
 def _check_comparison(node: Compare, source: Source) -> None:
     """Check each link of a chain such as `2 < scale <= 4`."""
     left = node.left
-    _check_value(left, source)
+    check_value(left, source)
     for op, right in zip(node.ops, node.comparators, strict=True):
         match op:
             case In() | NotIn():
@@ -299,12 +308,12 @@ def _check_comparison(node: Compare, source: Source) -> None:
                     "None is neither less nor more than anything; write `is None`",
                 )
             case _:
-                _check_value(right, source)
+                check_value(right, source)
         left = right
 
 
 def _check_call(node: Call, source: Source) -> None:
-    name = _function_name(node)
+    name = function_name(node)
     if name in TEXT_TESTS:
         usage = f'{name}(column, "text")'
         arguments = 2
@@ -318,7 +327,7 @@ def _check_call(node: Call, source: Source) -> None:
         )
     if node.keywords or len(node.args) != arguments:
         raise source.mistake(node.col_offset, f"is used as {usage}")
-    _check_value(node.args[0], source)
+    check_value(node.args[0], source)
     for pattern in node.args[1:]:
         if not (isinstance(pattern, Constant) and isinstance(pattern.value, str)):
             raise source.mistake(
@@ -338,7 +347,7 @@ def _check_call(node: Call, source: Source) -> None:
                 ) from None
 
 
-def _function_name(call: Call) -> str:
+def function_name(call: Call) -> str:
     """Return the name of a called function; nothing where something else is called."""
     return call.func.id if isinstance(call.func, Name) else ""
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-from pixmill.conditions import parse
+from pixmill.conditions import parse, parse_aggregates
 from pixmill.config.bucket_address import input_url, is_loopback, store_url
 from pixmill.config.ledger_address import database_url
 from pixmill.local_paths import local_path
@@ -135,6 +135,15 @@ def check_condition(text: str) -> str:
     return text
 
 
+def check_gate_condition(text: str) -> str:
+    """Return a condition over a whole dataset that can be read."""
+    try:
+        parse_aggregates(text)
+    except ValueError as error:
+        raise ValueError(f"is not a condition over a dataset: {error}") from None
+    return text
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[
@@ -148,6 +157,7 @@ Amount = Annotated[
 """Money, exact."""
 
 Condition = Annotated[str, AfterValidator(check_condition)]
+GateCondition = Annotated[str, AfterValidator(check_gate_condition)]
 TimeZone = Annotated[str, AfterValidator(check_time_zone)]
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 UrlPath = Annotated[str, AfterValidator(check_url_path)]

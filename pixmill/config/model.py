@@ -25,6 +25,7 @@ from pixmill.config.field_types import (
     Condition,
     Count,
     DatabaseUrl,
+    GateCondition,
     InputPath,
     LocalPath,
     RulesByReqKey,
@@ -269,6 +270,8 @@ class Quality(Section):
     ] = {}
     """Scorers of your own by the name of their column: `module:function`, `file.py:function`, or
     the name of an entry point."""
+    gate: tuple[GateCondition, ...] = ()
+    """Conditions over a new dataset; one for which some does not hold is not published."""
 
 
 class Execution(Section):

@@ -14,19 +14,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pixmill.datasets.dataset_files import DATASET, INVALID
 from pixmill.datasets.export.formats import FOLDER_WRITERS, TABLE_WRITERS
 from pixmill.datasets.export.samples import ExportSample, ImageData, Samples
 from pixmill.datasets.export.selection import Picked, select
 from pixmill.datasets.export.tables import write_table
+from pixmill.datasets.gate import check_gate, check_gate_columns
 from pixmill.datasets.loading import is_damage
 from pixmill.datasets.page_preserving_writer import content_digest
-from pixmill.datasets.publishing import DATASET, INVALID, Files, read_back, write_rows
+from pixmill.datasets.publishing import Files, read_back, write_rows
 from pixmill.datasets.rejected_rows import PreviousRejects
 from pixmill.datasets.report import page_text
 from pixmill.datasets.report.thumbnails import Thumbnails
 from pixmill.datasets.schema import ResultTable
 from pixmill.datasets.score_columns import empty_score_columns
-from pixmill.errors import StoreError, TableError
+from pixmill.errors import ConfigError, StoreError, TableError
 from pixmill.ledger.queries import no_outcomes
 from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import Plan
@@ -49,9 +51,11 @@ def publish_dry(plan: Plan) -> None:
     """Publish the first rows of a plan's table into a temporary folder.
 
     Each is there as a job and as an invalid row. Raises TableError with the columns that can't
-    be published. A machine without room for a temporary folder says nothing about the table:
+    be published, and ConfigError for a condition of `quality.gate` that can't be calculated for
+    these. A machine without room for a temporary folder says nothing about the table:
     there it is left out, with a warning.
     """
+    check_gate_columns(plan)
     rows = max(1, min(SAMPLE_ROWS, SAMPLE_JOBS // len(plan.expander.variants)))
     batches = (batch for batch in plan.table.batches(rows) if batch.rows.num_rows)
     first = next(batches, None)
@@ -61,6 +65,8 @@ def publish_dry(plan: Plan) -> None:
     try:
         with TemporaryDirectory(prefix="pixmill-dry-") as folder:
             failure = _try_to_publish(plan, jobs, Path(folder))
+            if isinstance(failure, ConfigError):
+                raise failure
             if failure is None:
                 return
             raise _table_error(plan, jobs, failure, Path(folder)) from failure
@@ -109,6 +115,10 @@ def _publish(plan: Plan, jobs: JobBatch, folder: Path) -> None:
     )
     read_back(files.dataset, written, results.schema)
     content_digest(files.dataset)
+    gate = check_gate(config, files.dataset, None, None)
+    for result in gate.results if gate else ():
+        if result.problem:
+            raise ConfigError(f"quality.gate: {result.condition!r}: {result.problem}")
     with pq.ParquetFile(files.dataset, page_checksum_verification=True) as dataset:
         thumbnails = _NoThumbnails(FolderStore(folder))
         for _ in page_text(config, dataset, thumbnails, folder):

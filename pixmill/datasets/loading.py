@@ -17,7 +17,8 @@ from pixmill.arrow_timestamps import has_python_years, is_known_zone
 from pixmill.config.bucket_address import bucket_address, is_bucket_url
 from pixmill.config.loading import load_config
 from pixmill.config.model import Config
-from pixmill.datasets.publishing import DATASET, HISTORY, PUBLISHED, published_folder
+from pixmill.datasets.dataset_files import DATASET, HISTORY, PUBLISHED
+from pixmill.datasets.publishing import published_folder
 from pixmill.datasets.schema import free_name, own_columns
 from pixmill.errors import UserError
 from pixmill.local_paths import given_path

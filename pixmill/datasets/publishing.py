@@ -8,13 +8,10 @@ that began with it (`pixmill.datasets.page_preserving_writer`). The version that
 """
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -26,6 +23,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
+from pixmill.datasets.dataset_files import (
+    CONFIG,
+    DATASET,
+    HISTORY,
+    INVALID,
+    MANIFEST,
+    NEXT,
+    PUBLISHED,
+    RUNS,
+    is_intact,
+    keep_version,
+    utc_now,
+)
+from pixmill.datasets.gate import Gate, check_gate, gate_of
 from pixmill.datasets.page_preserving_writer import (
     OPTIONS,
     PagePreservingWriter,
@@ -39,6 +50,7 @@ from pixmill.datasets.published_outcomes import (
     open_published,
     origin_of,
 )
+from pixmill.datasets.refused import forget_refused, set_aside
 from pixmill.datasets.rejected_rows import INVALID_SCHEMA, PreviousRejects, invalid_rows
 from pixmill.datasets.schema import OutcomeCounts, ResultTable
 from pixmill.datasets.score_columns import read_score_columns
@@ -57,22 +69,6 @@ from pixmill.storage.atomic_write import (
 )
 from pixmill.storage.integrity import hash_of, manifest_at
 
-DATASET = "dataset.parquet"
-INVALID = "invalid.parquet"
-MANIFEST = "manifest.json"
-CONFIG = "config.yaml"
-PUBLISHED = (DATASET, INVALID, CONFIG, MANIFEST)
-"""What a publication writes, in the order in which others may see it: the dataset decides who was
-first."""
-
-NEXT = ".manifest.next.json"
-"""The manifest of the dataset that is about to be put in place, for whoever finds the one without
-the other."""
-
-HISTORY = "history"
-RUNS = "runs"
-"""Folders beside what is published: of earlier versions, and of what runs said."""
-
 LOOKS = 3
 LOOK_SECONDS = 0.3
 
@@ -90,6 +86,10 @@ class Published:
     counts: OutcomeCounts
     changed: bool
     stays: int | None = None
+    gate: Gate | None = None
+    """What the conditions of `quality.gate` came to, None without conditions."""
+    refused: Path | None = None
+    """The dataset that the run made and that these did not let pass; `path` is what stays."""
 
 
 class PublishedFile(NamedTuple):
@@ -115,7 +115,8 @@ def publish(
     """Write the dataset of `plan` from what the ledger knows now, and put it in place.
 
     One that would be a step back (see `pixmill.datasets.step_back`) leaves what is published as it
-    is, unless that is wanted `whatever` it is. Raises TableError where the table changed since it
+    is, unless that is wanted `whatever` it is; one that does not meet `quality.gate` does so in any
+    case, and is set aside. Raises TableError where the table changed since it
     was planned: what was paid is in the ledger, so the next run publishes it. Raises PixmillError
     where what was written does not read back.
     """
@@ -126,6 +127,8 @@ def publish(
         published = open_store(config).publish(
             config.name, PUBLISHED, config.output.keep_versions, write
         )
+        if published.stays is None and published.refused is None:
+            forget_refused(config)
     # The report comes next, and reads the dataset again.
     give_back()
     return published
@@ -141,7 +144,7 @@ def published_folder(config: Config, *, history: bool = False) -> Path:
     store = open_store(config)
     store.pull(config.name, PUBLISHED, history=history)
     for _ in range(LOOKS if config.bucket else 0):
-        if not (folder / DATASET).exists() or _is_intact(folder):
+        if not (folder / DATASET).exists() or is_intact(folder):
             break
         # A publication that is under way has put the one file, not yet the other.
         time.sleep(LOOK_SECONDS)
@@ -181,7 +184,7 @@ def _publish(
         current = folder / DATASET
         # Hashing needs no interpreter, so both files are hashed while the new one is read back.
         with ThreadPoolExecutor(2) as beside:
-            whether_intact = beside.submit(_is_intact, folder)
+            whether_intact = beside.submit(is_intact, folder)
             whether_equal = beside.submit(_has_content_of, current, dataset)
             digest = beside.submit(hash_of, dataset)
             read_back(dataset, rows, results.schema)
@@ -189,22 +192,23 @@ def _publish(
         intact = whether_intact.result()
         results.counts.new["invalid"] = new_invalid
         manifest = manifest_at(folder / MANIFEST)
-        replaces = whatever or not intact
-        if not replaces and is_step_back(
-            plan, results.counts, dataset, current, manifest
-        ):
-            dataset.unlink()
-            invalid.unlink()
-            stays = manifest["counts"]["succeeded"]
-            return Published(current, rows, results.counts, changed=False, stays=stays)
-        changed = not (intact and whether_equal.result())
-        file = (
-            PublishedFile(dataset.stat().st_size, digest.result())
-            if changed
-            else PublishedFile(current.stat().st_size, manifest["sha256"])
+        gate = check_gate(
+            plan.config, dataset, current if intact else None, gate_of(manifest)
         )
-        made = _manifest(plan, run_id, results.counts, rows, file, origin)
-        published = json.dumps(made, indent=1, allow_nan=False)
+        new = Published(current, rows, results.counts, changed=False, gate=gate)
+        written = PublishedFile(dataset.stat().st_size, digest.result())
+        described = _manifest(plan, run_id, new, written, origin)
+        left = _leave_published(
+            plan, new, files, described, is_wanted=whatever or not intact
+        )
+        if left:
+            return left
+        changed = not (intact and whether_equal.result())
+        if not changed:
+            # Equal content may have been written to other pages.
+            file = PublishedFile(current.stat().st_size, manifest["sha256"])
+            described = _manifest(plan, run_id, new, file, origin)
+        published = json.dumps(described, indent=1, allow_nan=False)
         if not changed:
             # Readers of the version that is published are not disturbed.
             dataset.unlink()
@@ -214,11 +218,38 @@ def _publish(
             write_file(folder / NEXT, published.encode())
             open_store(plan.config).push(f"{plan.config.name}/{NEXT}")
             if intact:
-                _keep_version(folder, plan.config.output.keep_versions)
+                keep_version(folder, plan.config.output.keep_versions)
     write_file(folder / MANIFEST, published.encode())
     (folder / NEXT).unlink(missing_ok=True)
     write_file(folder / CONFIG, plan.config.to_yaml().encode())
-    return Published(folder / DATASET, rows, results.counts, changed)
+    return replace(new, changed=changed)
+
+
+def _leave_published(
+    plan: Plan,
+    new: Published,
+    written: Files,
+    described: Mapping[str, Any],
+    *,
+    is_wanted: bool,
+) -> Published | None:
+    """Leave the published dataset as it is where the `new` one must not replace it, else None.
+
+    `described` is the manifest of the new one. A step back is published where it `is_wanted`; what
+    the gate refuses is not, and is kept beside.
+    """
+    folder = plan.config.dataset_folder
+    manifest = manifest_at(folder / MANIFEST)
+    if not is_wanted and is_step_back(
+        plan, new.counts, written.dataset, new.path, manifest
+    ):
+        written.dataset.unlink()
+        written.invalid.unlink()
+        return replace(new, stays=manifest["counts"]["succeeded"], gate=None)
+    if new.gate and new.gate.failed:
+        refused = set_aside(plan.config, written.dataset, written.invalid, described)
+        return replace(new, refused=refused)
+    return None
 
 
 def complete_publication(config: Config) -> None:
@@ -230,7 +261,7 @@ def complete_publication(config: Config) -> None:
     """
     folder = config.dataset_folder
     was_killed = config.bucket or (folder / NEXT).exists()
-    if not was_killed or not (folder / DATASET).exists() or _is_intact(folder):
+    if not was_killed or not (folder / DATASET).exists() or is_intact(folder):
         return
     if config.bucket:
         open_store(config).download(f"{config.name}/{NEXT}")
@@ -247,7 +278,7 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
     """Write `runs/<run_id>.json`: what the run said, and when."""
     folder = config.dataset_folder / RUNS
     folder.mkdir(parents=True, exist_ok=True)
-    said = json.dumps({**report, "at": _now()}, indent=1, allow_nan=False)
+    said = json.dumps({**report, "at": utc_now()}, indent=1, allow_nan=False)
     write_file(folder / f"{run_id}.json", said.encode())
     open_store(config).push(f"{config.name}/{RUNS}/{run_id}.json")
 
@@ -354,15 +385,6 @@ def read_back(path: Path, rows: int, schema: pa.Schema) -> None:
             )
 
 
-def _is_intact(folder: Path) -> bool:
-    """Whether the published file is the one that its manifest describes: a damaged one is no
-    version to keep."""
-    current = folder / DATASET
-    return current.exists() and manifest_at(folder / MANIFEST).get("sha256") == hash_of(
-        current
-    )
-
-
 def _has_content_of(published: Path, written: Path) -> bool:
     try:
         # Most contents that differ do so in length, which the footers tell.
@@ -374,57 +396,24 @@ def _has_content_of(published: Path, written: Path) -> bool:
         return False
 
 
-def _keep_version(folder: Path, keep: int) -> None:
-    """Give the published version a second name in `history/` and forget the oldest beyond
-    `keep`."""
-    history = folder / HISTORY
-    current = folder / DATASET
-    if keep:
-        history.mkdir(exist_ok=True)
-        published = manifest_at(folder / MANIFEST)
-        name = (
-            str(published.get("published_at", _now())).replace(":", "").replace("-", "")
-        )
-        kept = history / f"{name}.parquet"
-        if not kept.exists():
-            described = json.dumps(published, indent=1, allow_nan=False)
-            write_file(kept.with_suffix(".json"), described.encode())
-            _copy(current, kept)
-    for old in sorted(history.glob("*.parquet"), reverse=True)[keep:]:
-        old.unlink()
-        old.with_suffix(".json").unlink(missing_ok=True)
-
-
-def _copy(file: Path, copy: Path) -> None:
-    """Give a file that no one writes to a second name, or its content where the file system has no
-    such names."""
-    try:
-        os.link(file, copy)
-    except OSError:
-        # EPERM, ENOTSUP, EMLINK, EXDEV, ENOSYS: exFAT, FUSE and mounts each have their own.
-        with atomic_write(copy) as path:
-            shutil.copyfile(file, path)
-
-
 def _manifest(
     plan: Plan,
     run_id: str,
-    counts: OutcomeCounts,
-    rows: int,
+    made: Published,
     file: PublishedFile,
     origin: DatasetOrigin | None,
 ) -> dict[str, Any]:
     return {
         "name": plan.config.name,
         "run_id": run_id,
-        "published_at": _now(),
-        "rows": rows,
+        "published_at": utc_now(),
+        "rows": made.rows,
         "bytes": file.size,
         "sha256": file.sha256,
         "counts": {
-            **counts.status,
-            "cached": counts.cached,
-            "images_missing": counts.images_missing,
+            **made.counts.status,
+            "cached": made.counts.cached,
+            "images_missing": made.counts.images_missing,
         },
         "input": {
             "path": plan.config.input.path,
@@ -432,9 +421,6 @@ def _manifest(
             "sha256": plan.table.sha256(),
         },
         "origin": origin._asdict() if origin else None,
+        "gate": made.gate.as_dict() if made.gate else None,
         "packages": package_versions(),
     }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

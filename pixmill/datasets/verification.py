@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pixmill.config.model import Config
+from pixmill.datasets.dataset_files import DATASET, HISTORY, MANIFEST
 from pixmill.datasets.loading import open_dataset, published_dataset
-from pixmill.datasets.publishing import DATASET, HISTORY, MANIFEST
 from pixmill.datasets.schema import own_columns
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import Ledger, State, ledger_exists, open_ledger

@@ -12,6 +12,7 @@ from typing import Self
 
 from pixmill.config.loading import load_deployment_config
 from pixmill.config.model import Config
+from pixmill.datasets.gate import check_gate_columns
 from pixmill.datasets.publishing import check_publishable
 from pixmill.errors import PixmillError
 from pixmill.execution import active_runs
@@ -231,6 +232,7 @@ def prepare(
     try:
         selection = partial(retried.select, ledger) if retried else None
         found = plan_run(config, ledger, selection)
+        check_gate_columns(found.plan)
         if found.plan.to_pay:
             # Not for runs that publish at once.
             from pixmill.datasets.dry_publication import publish_dry

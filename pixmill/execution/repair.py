@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
+from pixmill.datasets.dataset_files import DATASET, MANIFEST
 from pixmill.datasets.loading import open_dataset
-from pixmill.datasets.publishing import DATASET, MANIFEST, complete_publication
+from pixmill.datasets.publishing import complete_publication
 from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
 from pixmill.execution.damaged_records import Checked, drop_damaged_records

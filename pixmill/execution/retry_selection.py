@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pixmill.config.model import Config
+from pixmill.datasets.dataset_files import DATASET
 from pixmill.datasets.export.selection import select
 from pixmill.datasets.loading import open_dataset
-from pixmill.datasets.publishing import DATASET
 from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
 from pixmill.ledger import Ledger, queries

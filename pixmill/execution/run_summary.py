@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pixmill.config.model import Accept, Config
+from pixmill.datasets.gate import Gate
 from pixmill.datasets.publishing import Published, write_run_report
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger, queries
 from pixmill.planning.plan import Plan
 from pixmill.storage import open_store
-from pixmill.text import in_words
+from pixmill.text import counted, in_words
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ class RunSummary(NamedTuple):
     seconds: float = 0.0
     dataset: str | None = None
     report: str | None = None
+    gate: Mapping[str, Any] | None = None
+    """What the conditions of `quality.gate` came to, and where a refused dataset is; `None` without
+    conditions."""
     limits: Mapping[str, Any] | None = None
     """How the account's limits fared, `None` where no call was made. Only records have it."""
 
@@ -62,13 +66,38 @@ _ROUNDING = 1e-6
 """0.58 × 50 is a little less than 29 in binary."""
 
 
+EXIT_REFUSED = 7
+"""The exit code of a run whose dataset `quality.gate` refused."""
+
+
+def refusal(gate: Gate) -> str:
+    """Return in words why a dataset was refused: which conditions do not hold, with their figures."""
+    failed = [
+        f"{result.condition} ({result.problem or in_figures(result.figures)})"
+        for result in gate.failed
+    ]
+    count = f"{len(gate.failed)} of {counted(len(gate.results), 'condition')}"
+    verb = "does" if len(gate.failed) == 1 else "do"
+    return f"refused by quality.gate: {count} {verb} not hold: {'; '.join(failed)}"
+
+
+def in_figures(figures: Mapping[str, float | None]) -> str:
+    """Return figures as people read them: `mean(score_x) = 0.187`."""
+    return ", ".join(
+        f"{name} has no value" if value is None else f"{name} = {value:,.4g}"
+        for name, value in figures.items()
+    )
+
+
 def judge(published: Published, accept: Accept, left_out: int = 0) -> tuple[int, str]:
-    """Return exit code and reason: 3 where a run brought more problems than `accept`
-    allows; old ones are not new.
+    """Return exit code and reason: 7 where the gate refused the dataset, 3 where a run brought more
+    problems than `accept` allows; old ones are not new.
 
     Jobs without an outcome are a problem as well, also where their tasks still work, but
     for those `left_out` by `--limit` or left to another run.
     """
+    if published.refused is not None and published.gate is not None:
+        return EXIT_REFUSED, refusal(published.gate)
     counts = published.counts
     allowed = {
         "failed": accept.failed,
@@ -126,6 +155,15 @@ def summarize(
     cost = None
     if plan.config.budget.highest_price is not None:
         cost = float(ledger.read(queries.spent, run_id=run_id).get("yes", 0))
+    gate = None
+    if published.gate is not None:
+        set_aside = published.refused and open_store(plan.config).display_name(
+            published.refused
+        )
+        gate = {**published.gate.as_dict(), "refused_dataset": set_aside}
+        if set_aside and exit_code != EXIT_REFUSED:
+            # The run was stopped, and what it has so far would have been refused anyway.
+            reason += f"; {refusal(published.gate)}"
     return RunSummary(
         run_id=run_id,
         exit_code=exit_code,
@@ -145,6 +183,7 @@ def summarize(
         seconds=round(time.monotonic() - began, 2),
         limits=limits,
         dataset=dataset,
+        gate=gate,
     )
 
 
@@ -166,14 +205,15 @@ def update_report_page(
     to.
     """
     from pixmill.datasets.report import (
-        page_of,
+        page_beside,
         write_report,
     )  # not for commands that only look
 
-    page = page_of(config)
+    source = published.refused or published.path
+    page = page_beside(source)
     try:
-        if not _is_newer(page, published.path):
-            write_report(config, is_hurried=is_hurried)
+        if not _is_newer(page, source):
+            write_report(config, source=source, is_hurried=is_hurried)
             # Dated back, the page counts as older than the dataset.
             if is_hurried():
                 os.utime(page, ns=(0, 0))

@@ -6,7 +6,8 @@ import yaml
 
 from pixmill.config.loading import config_changes
 from pixmill.config.model import Config
-from pixmill.datasets.publishing import CONFIG, last_manifest, published_folder
+from pixmill.datasets.dataset_files import CONFIG
+from pixmill.datasets.publishing import last_manifest, published_folder
 from pixmill.errors import SpendingRefused, TableError
 from pixmill.ledger import Ledger, RunLimits, queries
 from pixmill.ledger.budgets import month_begins

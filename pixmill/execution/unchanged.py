@@ -20,14 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pixmill.config.model import Config
+from pixmill.datasets.dataset_files import DATASET, PUBLISHED
+from pixmill.datasets.gate import gate_of
 from pixmill.datasets.provenance import code_and_config, file_stamp, is_built_in
-from pixmill.datasets.publishing import (
-    DATASET,
-    PUBLISHED,
-    Published,
-    last_manifest,
-    publish,
-)
+from pixmill.datasets.publishing import Published, last_manifest, publish
 from pixmill.datasets.schema import OutcomeCounts
 from pixmill.ledger import Ledger, queries
 from pixmill.ledger.revision import revision_of
@@ -128,7 +124,8 @@ def _is_final(plan: Plan, made: Published) -> bool:
         or counts.elsewhere
         or counts.still_running
     )
-    odd = plan.conflicts or plan.bad_images or made.stays is not None
+    is_left = made.stays is not None or made.refused is not None
+    odd = plan.conflicts or plan.bad_images or is_left
     return not undone and not odd
 
 
@@ -194,7 +191,10 @@ def _recall(config: Config, ledger: Ledger, revision: str) -> Planned | None:
         plan = _plan(config, table, note["plan"])
         counts = OutcomeCounts(**note["counts"])
         counts.status = Counter(counts.status)
-        made = Published(folder / DATASET, note["rows"], counts, changed=False)
+        gate = gate_of(last_manifest(config))
+        made = Published(
+            folder / DATASET, note["rows"], counts, changed=False, gate=gate
+        )
     except (KeyError, TypeError, ValueError):
         # Not a note of this version after all, or one that somebody has edited.
         return None

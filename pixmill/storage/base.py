@@ -105,5 +105,8 @@ class Store(Protocol):
     def push(self, name: str) -> None:
         """Publish a single file as it is."""
 
+    def remove(self, name: str) -> None:
+        """Take a single file away that was pushed, if it is there."""
+
     def download(self, name: str) -> bool:
         """Bring a file that was pushed from another machine; say whether there was one."""

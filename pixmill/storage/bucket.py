@@ -247,7 +247,9 @@ class BucketStore:
                         name, path, hash_of(path), ABSENT, _content_type(name)
                     )
                 for file in files:
-                    self._push(f"{dataset}/{file}", seen[file])
+                    # Nothing is there yet where the first dataset of all was refused.
+                    if (self.folder / dataset / file).exists():
+                        self._push(f"{dataset}/{file}", seen[file])
             except PreconditionFailed:
                 log.info(
                     "%s was published by another run meanwhile; it is published again",
@@ -266,6 +268,11 @@ class BucketStore:
         """Write a file to the bucket, whatever stood there."""
         path = self.folder / name
         self._objects.put(name, path, hash_of(path), {}, _content_type(name))
+
+    def remove(self, name: str) -> None:
+        """Remove it from the bucket, and its copy here."""
+        self._objects.delete(name)
+        (self.folder / name).unlink(missing_ok=True)
 
     def download(self, name: str) -> bool:
         """Bring a file from the bucket."""

@@ -92,6 +92,10 @@ class FolderStore:
     def push(self, name: str) -> None:
         """Nothing to do: the file is where it belongs."""
 
+    def remove(self, name: str) -> None:
+        """Remove the file."""
+        (self.folder / name).unlink(missing_ok=True)
+
     def download(self, name: str) -> bool:
         """What is not here is nowhere."""
         return False

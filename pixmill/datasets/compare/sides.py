@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from pixmill.config.bucket_address import is_bucket_url
+from pixmill.datasets.dataset_files import DATASET, HISTORY, MANIFEST
 from pixmill.datasets.loading import LocatedDataset, NoDataset, find_dataset
-from pixmill.datasets.publishing import DATASET, HISTORY, MANIFEST
 from pixmill.errors import UserError
 from pixmill.request.registry import did_you_mean
 from pixmill.storage import Store

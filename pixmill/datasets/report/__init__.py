@@ -4,6 +4,11 @@ It opens from disk, asks the network for nothing and needs no server. Everything
 the images of the store; small versions of those are made once, for all reports of the store.
 """
 
-from pixmill.datasets.report.page import page_of, page_text, write_report
+from pixmill.datasets.report.page import (
+    page_beside,
+    page_of,
+    page_text,
+    write_report,
+)
 
-__all__ = ["page_of", "page_text", "write_report"]
+__all__ = ["page_beside", "page_of", "page_text", "write_report"]

@@ -22,6 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from pixmill.config.model import Config
+from pixmill.datasets.dataset_files import DATASET
 from pixmill.datasets.loading import published_dataset
 from pixmill.datasets.report import charts
 from pixmill.datasets.report.columns import DatasetColumns, columns_of
@@ -54,23 +55,30 @@ SCRIPTS = (
 
 def page_of(config: Config) -> Path:
     """Return where the report of `config` is, or will be."""
-    return config.dataset_folder / "report" / PAGE
+    return page_beside(config.dataset_folder / DATASET)
+
+
+def page_beside(dataset: Path) -> Path:
+    """Return where the report of a dataset file is, or will be."""
+    return dataset.parent / "report" / PAGE
 
 
 def write_report(
     config: Config,
     folder: Path | None = None,
+    source: Path | None = None,
     is_hurried: Callable[[], bool] = lambda: False,
 ) -> Path:
-    """Write the report of the published dataset of `config` and return its page.
+    """Write the report of a dataset of `config` and return its page.
 
-    It goes to `folder`, by default `report/` beside the dataset; no thumbnail is made any more
+    It is that in the file `source`, by default the published one. The page goes to `folder`, by
+    default `report/` beside the dataset; no thumbnail is made any more
     once it `is_hurried`. Raises UserError where there is no dataset, where it is damaged, or
     where the page can't be written.
     """
-    source = published_dataset(config)
+    source = source or published_dataset(config)
     store = open_store(config)
-    page = folder / PAGE if folder else page_of(config)
+    page = folder / PAGE if folder else page_beside(source)
     # Not resolved: links from the page go by the path that a browser sees.
     target = Path(os.path.abspath(page))  # noqa: PTH100
     try:

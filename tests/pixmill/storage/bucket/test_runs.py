@@ -14,10 +14,10 @@ import pixmill as library
 from pixmill.config.loading import load_config, load_deployment_config
 from pixmill.datasets import publishing as dataset_module
 from pixmill.datasets.compare import compare, find_side
+from pixmill.datasets.dataset_files import PUBLISHED
 from pixmill.datasets.export import export
 from pixmill.datasets.loading import load_results
 from pixmill.datasets.page_preserving_writer import _page_extents
-from pixmill.datasets.publishing import PUBLISHED
 from pixmill.datasets.report import page_of, write_report
 from pixmill.datasets.verification import verify
 from pixmill.errors import PixmillError, StoreError, UserError

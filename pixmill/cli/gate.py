@@ -1,0 +1,25 @@
+"""What the terminal shows of a gate: each condition with its figures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pixmill.cli.console import echo
+
+
+def print_gate(gate: Mapping[str, Any] | None) -> None:
+    """Print a gate as `run --json` has it; nothing where there is none."""
+    if gate is None:
+        return
+    words = "let the dataset pass" if gate["passed"] else "refuse the dataset"
+    echo(f"  the conditions of quality.gate {words}:")
+    for each in gate["conditions"]:
+        figures = ", ".join(
+            f"{name} has no value" if value is None else f"{name} = {value:,.4g}"
+            for name, value in each["figures"].items()
+        )
+        mark = "ok" if each["holds"] else "no"
+        if each["accepted"]:
+            mark = "accepted"
+        echo(f"    {mark:8}  {each['condition']}   {each['problem'] or figures}")
+    if gate.get("refused_dataset"):
+        echo(f"  it is in {gate['refused_dataset']}; what was published stays")
