@@ -12,6 +12,7 @@ def print_gate(gate: Mapping[str, Any] | None) -> None:
         return
     words = "let the dataset pass" if gate["passed"] else "refuse the dataset"
     echo(f"  the conditions of quality.gate {words}:")
+    width = max(len(each["condition"]) for each in gate["conditions"])
     for each in gate["conditions"]:
         figures = ", ".join(
             f"{name} has no value" if value is None else f"{name} = {value:,.4g}"
@@ -20,6 +21,7 @@ def print_gate(gate: Mapping[str, Any] | None) -> None:
         mark = "ok" if each["holds"] else "no"
         if each["accepted"]:
             mark = "accepted"
-        echo(f"    {mark:8}  {each['condition']}   {each['problem'] or figures}")
+        said = each["problem"] or figures
+        echo(f"    {mark:8}  {each['condition']:{width}}  {said}")
     if gate.get("refused_dataset"):
         echo(f"  it is in {gate['refused_dataset']}; what was published stays")

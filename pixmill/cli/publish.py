@@ -34,14 +34,14 @@ def publish(
     if accept:
         exit_code = 0
         path = accept_refused(settings)
-        page = write_report(settings)
+        write_report(settings)
         echo(f"{refused.rows:,} rows are published as they were refused")
     else:
         exit_code = EXIT_REFUSED
         path = refused.path
-        page = page_beside(path)
         echo(f"{refused.rows:,} rows are not published")
         print_gate(refused.gate.as_dict())
+    page = page_beside(path)
     echo(f"  {store.display_name(path)}")
     echo(f"  {store.display_name(page)}")
     if not accept:

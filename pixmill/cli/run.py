@@ -422,13 +422,14 @@ def _print_summary(summary: "RunSummary", order: RunRequest) -> None:
     names = ("failed", "refused", "in_doubt", "invalid", "skipped", "images_missing")
     counts = summary.as_dict()
     parts += [f"{counts[name]:,} {in_words(name)}" for name in names if counts[name]]
-    print_gate(summary.gate)
     cost = ""
     if summary.cost is not None:
         cost = f", {money(summary.cost, order.settings.budget.currency)}"
     calls = counted(summary.calls, "call")
     echo(f"  {', '.join(parts)}; {calls}{cost}, {duration(summary.seconds)}")
-    echo(f"  {summary.dataset}")
+    print_gate(summary.gate)
+    if summary.dataset:
+        echo(f"  {summary.dataset}")
     if summary.report:
         echo(f"  {summary.report}")
         if order.settings.bucket:

@@ -99,6 +99,15 @@ class PublishedFile(NamedTuple):
     sha256: str
 
 
+class Files(NamedTuple):
+    """The files that a publication writes rows to, and the dataset whose pages the new one
+    keeps."""
+
+    dataset: Path
+    invalid: Path
+    predecessor: Path
+
+
 def check_publishable(config: Config) -> None:
     """Raise UserError where the dataset could not be written, before something is paid for that it
     would hold."""
@@ -281,15 +290,6 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
     said = json.dumps({**report, "at": utc_now()}, indent=1, allow_nan=False)
     write_file(folder / f"{run_id}.json", said.encode())
     open_store(config).push(f"{config.name}/{RUNS}/{run_id}.json")
-
-
-class Files(NamedTuple):
-    """The files that a publication writes rows to, and the dataset whose pages the new one
-    keeps."""
-
-    dataset: Path
-    invalid: Path
-    predecessor: Path
 
 
 def write_rows(

@@ -182,7 +182,8 @@ def summarize(
         cost=cost,
         seconds=round(time.monotonic() - began, 2),
         limits=limits,
-        dataset=dataset,
+        # None: the first dataset of all may be one that was refused.
+        dataset=dataset if published.path.exists() else None,
         gate=gate,
     )
 
