@@ -115,11 +115,9 @@ class RunRequest(NamedTuple):
 
     def next_command(self, summary: "RunSummary") -> str:
         """Return what to type after a run that ended with something to do."""
-        from pixmill.execution.run_summary import EXIT_REFUSED
-
         # Of what makes a rehearsal, the kind of provider alone says where its results are.
         changes = [one for one in self.overrides if one not in REHEARSAL[1:]]
-        command = "publish" if summary.exit_code == EXIT_REFUSED else "status"
+        command = "publish" if summary.has_refused_dataset else "status"
         return f"pixmill {command} {cli_arguments(self.config, changes)}"
 
 

@@ -254,7 +254,7 @@ def _leave_published(
     ):
         written.dataset.unlink()
         written.invalid.unlink()
-        return replace(new, stays=manifest["counts"]["succeeded"], gate=None)
+        return replace(new, stays=manifest["counts"]["succeeded"])
     if new.gate and new.gate.failed:
         refused = set_aside(plan.config, written.dataset, written.invalid, described)
         return replace(new, refused=refused)

@@ -51,6 +51,11 @@ class RunSummary(NamedTuple):
     limits: Mapping[str, Any] | None = None
     """How the account's limits fared, `None` where no call was made. Only records have it."""
 
+    @property
+    def has_refused_dataset(self) -> bool:
+        """Whether a dataset waits for a person to accept it."""
+        return self.gate is not None and self.gate["refused_dataset"] is not None
+
     def as_dict(self) -> dict[str, Any]:
         """Return what `run --json` prints, as plain JSON values: the keys of the contract."""
         return {
@@ -96,7 +101,7 @@ def judge(published: Published, accept: Accept, left_out: int = 0) -> tuple[int,
     Jobs without an outcome are a problem as well, also where their tasks still work, but
     for those `left_out` by `--limit` or left to another run.
     """
-    if published.refused is not None and published.gate is not None:
+    if published.gate is not None and published.gate.failed:
         return EXIT_REFUSED, refusal(published.gate)
     counts = published.counts
     allowed = {
@@ -161,7 +166,7 @@ def summarize(
             published.refused
         )
         gate = {**published.gate.as_dict(), "refused_dataset": set_aside}
-        if set_aside and exit_code != EXIT_REFUSED:
+        if published.gate.failed and exit_code != EXIT_REFUSED:
             # The run was stopped, and what it has so far would have been refused anyway.
             reason += f"; {refusal(published.gate)}"
     return RunSummary(
