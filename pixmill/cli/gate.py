@@ -10,14 +10,13 @@ def print_gate(gate: Mapping[str, Any] | None) -> None:
     """Print a gate as `run --json` has it; nothing where there is none."""
     if gate is None:
         return
+    from pixmill.datasets.gate import in_figures
+
     words = "let the dataset pass" if gate["passed"] else "refuse the dataset"
     echo(f"  the conditions of quality.gate {words}:")
     width = max(len(each["condition"]) for each in gate["conditions"])
     for each in gate["conditions"]:
-        figures = ", ".join(
-            f"{name} has no value" if value is None else f"{name} = {value:,.4g}"
-            for name, value in each["figures"].items()
-        )
+        figures = in_figures(each["figures"])
         mark = "ok" if each["holds"] else "no"
         if each["accepted"]:
             mark = "accepted"

@@ -19,6 +19,7 @@ from pixmill.conditions import (
 )
 from pixmill.config.model import Config
 from pixmill.datasets.schema import result_schema
+from pixmill.datasets.score_columns import empty_score_columns
 from pixmill.errors import ConfigError
 from pixmill.planning.plan import Plan
 from pixmill.request.registry import did_you_mean
@@ -74,6 +75,14 @@ def gate_of(manifest: Mapping[str, Any]) -> Gate | None:
     )
 
 
+def in_figures(figures: Mapping[str, float | None]) -> str:
+    """Return figures as people read them: `mean(score_x) = 0.187`."""
+    return ", ".join(
+        f"{name} has no value" if value is None else f"{name} = {value:,.4g}"
+        for name, value in figures.items()
+    )
+
+
 def _result_of(said: Mapping[str, Any]) -> ConditionResult:
     return ConditionResult(
         said["condition"], said["holds"], said["figures"], said["problem"]
@@ -117,27 +126,33 @@ def _values_before(
         with pq.ParquetFile(published) as old:
             columns = _columns(old, condition)
             return condition.values(columns, old.metadata.num_rows)
-    except (KeyError, ValueError):
-        # It has no such column yet, or one of another kind: nothing to compare with.
+    except ValueError:
+        # Its column of this name is of another kind: nothing to compare with.
         return None
 
 
 def _columns(
     dataset: pq.ParquetFile, condition: AggregateCondition
 ) -> dict[str, pa.ChunkedArray]:
-    """Return the columns that a condition reads. Raises KeyError where there is none of a name."""
+    """Return the columns that a condition reads, without a value in any row where there is none of
+    a name: how many scores a scorer gives is known when it has scored something."""
     # Only these: all of a dataset need not fit into memory.
-    names = sorted(condition.names)
-    table = dataset.read(columns=names)
-    return {name: table[name] for name in names}
+    there = condition.names & set(dataset.schema_arrow.names)
+    table = dataset.read(columns=sorted(there))
+    nothing = pa.chunked_array([pa.nulls(dataset.metadata.num_rows)])
+    return {name: table[name] if name in there else nothing for name in condition.names}
 
 
 def check_gate_columns(plan: Plan) -> None:
     """Raise ConfigError where a condition reads a column that the dataset won't have."""
-    columns = result_schema(plan.table.schema, plan.expander.sweep.axes).names
-    for number, text in enumerate(plan.config.quality.gate):
+    config = plan.config
+    scores = empty_score_columns(config).fields
+    columns = result_schema(plan.table.schema, plan.expander.sweep.axes, scores).names
+    # A scorer that returns several numbers names them itself.
+    several = tuple(f"score_{name}_" for name in config.quality.scorers)
+    for number, text in enumerate(config.quality.gate):
         for name in sorted(parse_aggregates(text).names):
-            if name not in columns:
+            if name not in columns and not name.startswith(several):
                 raise ConfigError(
                     f"quality.gate.{number}: {text!r} reads {name!r}, which is not a column of the "
                     f"dataset{did_you_mean(name, columns)}",

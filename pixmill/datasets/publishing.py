@@ -201,34 +201,31 @@ def _publish(
         intact = whether_intact.result()
         results.counts.new["invalid"] = new_invalid
         manifest = manifest_at(folder / MANIFEST)
-        gate = check_gate(
-            plan.config, dataset, current if intact else None, gate_of(manifest)
-        )
+        published = current if intact else None
+        gate = check_gate(plan.config, dataset, published, gate_of(manifest))
         new = Published(current, rows, results.counts, changed=False, gate=gate)
         written = PublishedFile(dataset.stat().st_size, digest.result())
         described = _manifest(plan, run_id, new, written, origin)
-        left = _leave_published(
-            plan, new, files, described, is_wanted=whatever or not intact
-        )
-        if left:
+        is_wanted = whatever or not intact
+        if left := _leave_published(plan, new, files, described, is_wanted):
             return left
         changed = not (intact and whether_equal.result())
         if not changed:
             # Equal content may have been written to other pages.
             file = PublishedFile(current.stat().st_size, manifest["sha256"])
             described = _manifest(plan, run_id, new, file, origin)
-        published = json.dumps(described, indent=1, allow_nan=False)
+        text = json.dumps(described, indent=1, allow_nan=False).encode()
         if not changed:
             # Readers of the version that is published are not disturbed.
             dataset.unlink()
         else:
             # There before the dataset: a publication that is killed between the dataset and its
             # manifest is completed from this.
-            write_file(folder / NEXT, published.encode())
+            write_file(folder / NEXT, text)
             open_store(plan.config).push(f"{plan.config.name}/{NEXT}")
             if intact:
                 keep_version(folder, plan.config.output.keep_versions)
-    write_file(folder / MANIFEST, published.encode())
+    write_file(folder / MANIFEST, text)
     (folder / NEXT).unlink(missing_ok=True)
     write_file(folder / CONFIG, plan.config.to_yaml().encode())
     return replace(new, changed=changed)
@@ -239,7 +236,6 @@ def _leave_published(
     new: Published,
     written: Files,
     described: Mapping[str, Any],
-    *,
     is_wanted: bool,
 ) -> Published | None:
     """Leave the published dataset as it is where the `new` one must not replace it, else None.

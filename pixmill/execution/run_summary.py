@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pixmill.config.model import Accept, Config
-from pixmill.datasets.gate import Gate
+from pixmill.datasets.gate import Gate, in_figures
 from pixmill.datasets.publishing import Published, write_run_report
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger, queries
@@ -84,14 +84,6 @@ def refusal(gate: Gate) -> str:
     count = f"{len(gate.failed)} of {counted(len(gate.results), 'condition')}"
     verb = "does" if len(gate.failed) == 1 else "do"
     return f"refused by quality.gate: {count} {verb} not hold: {'; '.join(failed)}"
-
-
-def in_figures(figures: Mapping[str, float | None]) -> str:
-    """Return figures as people read them: `mean(score_x) = 0.187`."""
-    return ", ".join(
-        f"{name} has no value" if value is None else f"{name} = {value:,.4g}"
-        for name, value in figures.items()
-    )
 
 
 def judge(published: Published, accept: Accept, left_out: int = 0) -> tuple[int, str]:

@@ -88,6 +88,16 @@ def test_a_budget_that_is_reached_is_no_crash(
     assert simulated.bill.calls == 2
 
 
+def test_a_dataset_that_the_gate_refuses_fails_the_run(
+    shop: Project, prefect: SyncPrefectClient
+) -> None:
+    """Exit 7: the condition and its figures are in the message."""
+    shop.write_config(quality={"gate": ["count(status == 'succeeded') > 6"]})
+    state = deployed(prefect, generate_dataset, config=shop.path)
+    assert seen(state) == ("FAILED", "GateRefused")
+    assert "count(status == 'succeeded') = 6" in message(state)
+
+
 def test_a_run_that_its_breaker_stopped_has_failed(
     shop: Project, prefect: SyncPrefectClient
 ) -> None:

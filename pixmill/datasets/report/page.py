@@ -22,7 +22,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from pixmill.config.model import Config
-from pixmill.datasets.dataset_files import DATASET
+from pixmill.datasets.dataset_files import DATASET, MANIFEST
+from pixmill.datasets.gate import Gate, gate_of, in_figures
 from pixmill.datasets.loading import published_dataset
 from pixmill.datasets.report import charts
 from pixmill.datasets.report.columns import DatasetColumns, columns_of
@@ -33,6 +34,7 @@ from pixmill.datasets.report.thumbnails import Thumbnails
 from pixmill.errors import TableError, UserError
 from pixmill.storage import open_store
 from pixmill.storage.atomic_write import atomic_write, publication_lock
+from pixmill.storage.integrity import manifest_at
 from pixmill.tables.input_table import find_files
 from pixmill.text import counted, duration
 
@@ -89,7 +91,8 @@ def write_report(
                 atomic_write(target) as path,
                 path.open("w", encoding="utf-8") as file,
             ):
-                text = page_text(config, dataset, thumbnails, target.parent)
+                gate = gate_of(manifest_at(source.parent / MANIFEST))
+                text = page_text(config, dataset, thumbnails, target.parent, gate)
                 file.writelines(text)
             if folder is None:
                 store.push(page.relative_to(store.folder).as_posix())
@@ -109,8 +112,9 @@ def page_text(
     dataset: pq.ParquetFile,
     thumbnails: Thumbnails,
     folder: Path,
+    gate: Gate | None = None,
 ) -> Iterator[str]:
-    """Yield the page of `dataset`, for a file in `folder`."""
+    """Yield the page of `dataset`, which went through `gate`, for a file in `folder`."""
     columns = columns_of(dataset.schema_arrow, config)
     summary = summarize(dataset, columns)
     places = ReportPaths(config.store_path, folder, _input_folders(config))
@@ -129,6 +133,8 @@ def page_text(
         costs=charts.cost_tables(summary.axis_costs),
         shares=charts.shares(summary.status),
         charts=charts,
+        gate=gate,
+        in_figures=in_figures,
         counted=counted,
         duration=duration,
         style=_asset("report.css"),

@@ -1,5 +1,6 @@
 """Conditions over a whole table: aggregates of its rows, and what they were before."""
 
+import re
 from typing import Any
 
 import pyarrow as pa
@@ -97,9 +98,8 @@ def test_what_can_not_be_calculated_is_a_problem_and_does_not_hold() -> None:
     ],
 )
 def test_a_mistake_says_what_is_wrong_and_where(condition: str, mistake: str) -> None:
-    with pytest.raises(ValueError, match=".") as raised:
+    with pytest.raises(ValueError, match=re.escape(mistake)):
         parse_aggregates(condition)
-    assert mistake in str(raised.value)
 
 
 def test_a_condition_names_the_columns_that_it_reads() -> None:

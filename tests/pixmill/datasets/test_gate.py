@@ -197,3 +197,15 @@ def test_a_condition_that_could_never_be_checked_is_found_before_anything_is_pai
 def test_a_condition_may_read_columns_of_the_table(paid: Project) -> None:
     paid.write_config(quality={"gate": ["share(startswith(id, 'nobody')) > 0"]})
     assert run_config(paid.path)["exit_code"] == 7
+
+
+def test_the_report_lists_each_condition_with_its_figures(paid: Project) -> None:
+    page = Path(refuse(paid, MOSTLY, "share(status == 'failed') < 1")["report"])
+    text = page.read_text()
+    assert "The gate refused this dataset" in text
+    assert "share(status == &#39;failed&#39;) = 0.5" in text
+    assert text.count("<strong>does not hold</strong>") == 1
+    accept_refused(load_config(paid.path))
+    accepted = Path(run_config(paid.path)["report"]).read_text()
+    assert "Conditions of the gate" in accepted
+    assert "<td>accepted</td>" in accepted
