@@ -408,7 +408,8 @@ def test_an_open_page_is_not_disturbed_by_a_new_report(
     report.page.wait_for_selector(CARD)
     report.page.locator("#gallery input[type=search]").first.fill("")
     report.page.wait_for_function(
-        "document.querySelector('#gallery .count').textContent.trim() === '9'"
+        # A function: a bare expression is evaluated anew each time, which the page's policy forbids.
+        "() => document.querySelector('#gallery .count').textContent.trim() === '9'"
     )
 
 
