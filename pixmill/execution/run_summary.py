@@ -57,9 +57,13 @@ class RunSummary(NamedTuple):
         return self.gate is not None and self.gate["refused_dataset"] is not None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what `run --json` prints, as plain JSON values: the keys of the contract."""
+        """Return what `run --json` prints, as plain JSON values: the keys of the contract, and
+        `gate` where the config has one."""
+        left_out = ["limits", *(["gate"] if self.gate is None else [])]
         return {
-            name: value for name, value in self._asdict().items() if name != "limits"
+            name: value
+            for name, value in self._asdict().items()
+            if name not in left_out
         }
 
     def as_record(self) -> dict[str, Any]:
