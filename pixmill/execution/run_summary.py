@@ -68,7 +68,7 @@ class RunSummary(NamedTuple):
 
     def as_record(self) -> dict[str, Any]:
         """Return what is written down of the run: what it printed, and how its limits fared."""
-        return self._asdict()
+        return {**self.as_dict(), "limits": self.limits}
 
 
 _ROUNDING = 1e-6
