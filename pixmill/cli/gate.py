@@ -23,4 +23,4 @@ def print_gate(gate: Mapping[str, Any] | None) -> None:
         said = each["problem"] or figures
         echo(f"    {mark:8}  {each['condition']:{width}}  {said}")
     if gate.get("refused_dataset"):
-        echo(f"  it is in {gate['refused_dataset']}; what was published stays")
+        echo(f"  it is not published, but kept in {gate['refused_dataset']}")
