@@ -94,10 +94,10 @@ lock: ## resolve requirements/*.txt anew; needs pip-tools
 		--no-emit-trusted-host --no-emit-find-links --extra build --extra postgres --extra s3 -c requirements/run.txt \
 		-o requirements/image.txt pyproject.toml
 	pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url \
-		--no-emit-trusted-host --no-emit-find-links --extra build --extra compare --extra quality --extra dev -c requirements/run.txt \
+		--no-emit-trusted-host --no-emit-find-links --extra build --extra compare --extra dev -c requirements/run.txt \
 		-o requirements/dev.txt pyproject.toml
 	pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-header --no-emit-index-url \
-		--no-emit-trusted-host --no-emit-find-links --extra build --extra compare --extra quality --extra dev --extra postgres \
+		--no-emit-trusted-host --no-emit-find-links --extra build --extra compare --extra dev --extra postgres \
 		--extra s3 --extra dask --extra stack -c requirements/dev.txt -c requirements/image.txt \
 		-o requirements/stack.txt pyproject.toml
 

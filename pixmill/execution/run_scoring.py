@@ -19,7 +19,7 @@ from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
 from pixmill.planning.jobs import Job, LocalImage
 from pixmill.planning.plan import Plan
-from pixmill.quality.image_scorers import ImageScorers, Picture
+from pixmill.quality.image_scorers import ImageScorers, ScoredImage
 from pixmill.storage import Store
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class RunScoring:
                 log.debug("no scores beside the calls: %s", error)
                 return
 
-    def _all_pictures(self) -> Iterator[list[Picture]]:
+    def _all_pictures(self) -> Iterator[list[ScoredImage]]:
         start = 0
         for batch in self._plan.batches():
             first = self._plan.first[start : start + len(batch.keys)]
@@ -127,7 +127,7 @@ class RunScoring:
                 )
             yield from self._pictures(asked)
 
-    def _pictures_of(self, chunk: Sequence[Job]) -> Iterator[list[Picture]]:
+    def _pictures_of(self, chunk: Sequence[Job]) -> Iterator[list[ScoredImage]]:
         asked = []
         for job in chunk:
             urls = job.request().get("image_urls") or []
@@ -149,7 +149,7 @@ class RunScoring:
             return []
         return self._ledger.kept_inputs(sources[0])
 
-    def _pictures(self, asked: Sequence["_Asked"]) -> Iterator[list[Picture]]:
+    def _pictures(self, asked: Sequence["_Asked"]) -> Iterator[list[ScoredImage]]:
         """Yield the images that jobs have in the store."""
         begin = 0
         keys = [of.key for of in asked]
@@ -160,7 +160,7 @@ class RunScoring:
 
     def _pictures_in(
         self, known: pa.Table, asked: Sequence["_Asked"]
-    ) -> Iterator[Picture]:
+    ) -> Iterator[ScoredImage]:
         images = known["images"].to_pylist()
         errors = known["image_error"].to_pylist()
         for of, files, error in zip(asked, images, errors, strict=True):
@@ -178,7 +178,7 @@ class RunScoring:
             for file in files:
                 path = str(self._store.file(file["file_name"]))
                 job = partial(describe_job, of.job)
-                yield Picture(file["sha256"], path, job, source, source_sha256)
+                yield ScoredImage(file["sha256"], path, job, source, source_sha256)
 
 
 class _Asked(NamedTuple):

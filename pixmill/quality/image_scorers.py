@@ -21,7 +21,7 @@ BATCH = 16
 """Images whose scores are written together."""
 
 
-class Picture(NamedTuple):
+class ScoredImage(NamedTuple):
     """An output image to score."""
 
     sha256: str
@@ -48,7 +48,7 @@ def own_scorers(quality: Quality) -> dict[str, Scorer]:
 
 
 class _Unscored(NamedTuple):
-    picture: Picture
+    picture: ScoredImage
     wanted: list[str]
     """The checks and scorers that said nothing of it yet."""
 
@@ -62,11 +62,6 @@ class ImageScorers:
     def __init__(self, quality: Quality, ledger: Ledger) -> None:
         self._ledger = ledger
         self._checks = tuple(dict.fromkeys(quality.checks))
-        if "duplicate" in self._checks:
-            # Pillow comes with it, which a run does not need by itself.
-            from pixmill.quality.duplicates import check_installed
-
-            check_installed()
         self._own = own_scorers(quality)
         self._scorers = {name: check_scorer(name) for name in self._checks} | self._own
         self._processes = {"": WorkerProcess(["checks"])}
@@ -90,7 +85,7 @@ class ImageScorers:
         """Whether images are left without a score that another run may get."""
         return any(process.given_up for process in self._processes.values())
 
-    def score(self, pictures: Iterable[Picture]) -> None:
+    def score(self, pictures: Iterable[ScoredImage]) -> None:
         """Score those of `pictures` that were not, and write down what was found. Raises
         LedgerError."""
         distinct = list({(of.sha256, of.source_sha256): of for of in pictures}.values())
@@ -134,7 +129,7 @@ class ImageScorers:
                 found.append(self._check_score(name, picture, answer or {}))
         return found
 
-    def _check_score(self, name: str, picture: Picture, answer: Answer) -> Score:
+    def _check_score(self, name: str, picture: ScoredImage, answer: Answer) -> Score:
         score = Score(picture.sha256, *check_scorer(name), _part(name, picture))
         if "reason" in answer:
             self._note_failure(name, answer["reason"])
@@ -143,7 +138,7 @@ class ImageScorers:
             return score._replace(signature=b64decode(answer["found"][name]))
         return score._replace(value=answer["found"][name])
 
-    def _ask_own(self, name: str, pictures: Sequence[Picture]) -> list[Score]:
+    def _ask_own(self, name: str, pictures: Sequence[ScoredImage]) -> list[Score]:
         scorer = self._own[name]
         left = {of.sha256: of for of in pictures}
         questions = [{"path": of.path, "job": of.job()} for of in left.values()]
@@ -171,7 +166,7 @@ class ImageScorers:
         self.failures[name, reason] += 1
 
 
-def _lacks(picture: Picture, name: str, scored: set[tuple[str, str]]) -> bool:
+def _lacks(picture: ScoredImage, name: str, scored: set[tuple[str, str]]) -> bool:
     """Whether a picture is still to be scored, which without an input image is never `unchanged`."""
     if name == "unchanged":
         is_there = (picture.sha256, picture.source_sha256) in scored
@@ -179,5 +174,5 @@ def _lacks(picture: Picture, name: str, scored: set[tuple[str, str]]) -> bool:
     return (picture.sha256, "") not in scored
 
 
-def _part(name: str, picture: Picture) -> str:
+def _part(name: str, picture: ScoredImage) -> str:
     return picture.source_sha256 if name == "unchanged" else ""

@@ -1,7 +1,6 @@
 """The built-in checks find what was planted, and leave alone what only looks like it."""
 
 import io
-import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,7 +16,7 @@ from pixmill.quality.checks import (
     score_dark,
     score_unchanged,
 )
-from pixmill.quality.duplicates import score_duplicates, sign
+from pixmill.quality.duplicates import find_candidates, score_duplicates, sign
 from pixmill.quality.thresholds import THRESHOLDS
 from tests.pixmill.quality.planted_pictures import Planted, plant
 
@@ -125,7 +124,9 @@ def test_one_picture_alone_has_no_duplicate_and_two_equal_ones_have() -> None:
 
 
 @pytest.mark.slow
-def test_the_duplicates_among_100_000_pictures_are_found_in_seconds() -> None:
+def test_the_duplicates_among_100_000_pictures_are_found_by_comparing_each_with_a_few() -> (
+    None
+):
     draw = np.random.default_rng(7)
     # As unlike as pictures of one kind are: what they share is in all of them.
     shared = draw.integers(0, 256, (40, 448))
@@ -136,12 +137,13 @@ def test_the_duplicates_among_100_000_pictures_are_found_in_seconds() -> None:
     signatures[twins[:1_000]] = np.clip(copies, 0, 255)
     # A run that failed in one way for hours.
     signatures[:5_000] = 255
-    began = time.process_time()
     found = score_duplicates(signatures) < THRESHOLDS["duplicate"]
-    print(time.process_time() - began)
+    # Where one of two twins was overwritten, the other has none any more.
+    pairs = np.stack([twins[:1_000], twins[1_000:]])
     expected = np.zeros(100_000, bool)
-    expected[twins] = True
+    expected[pairs[:, (pairs >= 5_000).all(axis=0)]] = True
     expected[:5_000] = True
-    assert found[expected].all()
-    # Of two planted ones that were overwritten, the other has no twin any more.
+    assert found[expected].mean() > 0.99
     assert found[~expected].mean() < 0.001
+    compared = len(find_candidates(signatures[:10_000].astype(np.float32)))
+    assert compared < 200 * 10_000
