@@ -199,6 +199,7 @@ class Objects:
                     self._ask(
                         "write", name, self._client.put_object, Body=file, **arguments
                     )
+                    return
             except _Absent:
                 raise PreconditionFailed(f"{self._shown(name)} is gone") from None
             # S3 answers 409 where two conditional writes meet, and asks to try again.

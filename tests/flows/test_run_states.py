@@ -16,6 +16,7 @@ from flows.maintain import maintain_dataset
 from flows.run_states import STATES
 from pixmill.execution.prepare import PreparedRun
 from pixmill.execution.run import ActiveRun
+from pixmill.execution.run_summary import EXIT_REFUSED
 from pixmill.execution.stop_reasons import StopCode
 from tests.conftest import Project, Simulated, simulator
 
@@ -51,7 +52,7 @@ def message(state: State[Any]) -> str:
 
 
 def test_every_exit_code_that_a_run_can_end_with_has_a_state() -> None:
-    assert STATES.keys() == {0, 3, *StopCode}
+    assert STATES.keys() == {0, 3, EXIT_REFUSED, *StopCode}
 
 
 def test_a_run_that_went_well_is_completed_and_says_what_it_spent(
