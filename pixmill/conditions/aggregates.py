@@ -138,10 +138,11 @@ class AggregateCondition:
         try:
             figures = self.values(columns, rows)
             before = previous or {}
+            used = {node.id for node in ast.walk(self._tree) if isinstance(node, Name)}
             figures |= {
                 f"{PREVIOUS} {name}": before.get(name)
                 for name in self._aggregates
-                if self._uses(f"{PREVIOUS} {name}")
+                if f"{PREVIOUS} {name}" in used
             }
             unknown = {
                 name
@@ -160,11 +161,6 @@ class AggregateCondition:
             name: aggregate.value(columns, rows)
             for name, aggregate in self._aggregates.items()
         }
-
-    def _uses(self, name: str) -> bool:
-        return any(
-            isinstance(node, Name) and node.id == name for node in ast.walk(self._tree)
-        )
 
 
 AggregateValues = dict[str, float | None]

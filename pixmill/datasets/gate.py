@@ -61,18 +61,20 @@ class Gate(NamedTuple):
 
 def gate_of(manifest: Mapping[str, Any]) -> Gate | None:
     """Return the gate that a dataset went through by its manifest, None where there was none."""
+    results = []
+    accepted = []
     try:
-        said = [
-            (bool(each["accepted"]), _result_of(each))
-            for each in manifest["gate"]["conditions"]
-        ]
+        for said in manifest["gate"]["conditions"]:
+            result = ConditionResult(
+                said["condition"], said["holds"], said["figures"], said["problem"]
+            )
+            results.append(result)
+            if said["accepted"]:
+                accepted.append(result)
     except (KeyError, TypeError):
         # Made without conditions, by an earlier version, or edited by somebody.
         return None
-    return Gate(
-        tuple(result for _, result in said),
-        tuple(result for is_accepted, result in said if is_accepted),
-    )
+    return Gate(tuple(results), tuple(accepted))
 
 
 def in_figures(figures: Mapping[str, float | None]) -> str:
@@ -80,12 +82,6 @@ def in_figures(figures: Mapping[str, float | None]) -> str:
     return ", ".join(
         f"{name} has no value" if value is None else f"{name} = {value:,.4g}"
         for name, value in figures.items()
-    )
-
-
-def _result_of(said: Mapping[str, Any]) -> ConditionResult:
-    return ConditionResult(
-        said["condition"], said["holds"], said["figures"], said["problem"]
     )
 
 

@@ -71,6 +71,12 @@ def canonical_request(
     `headers` has lower-case names; `signed` lists those that count.
     """
     names = list(signed)
+    lines = []
+    for name in names:
+        value = headers[name]
+        if name == "host" and value.endswith(_DEFAULT_PORTS):
+            value = value.rpartition(":")[0]
+        lines.append(f"{name}:{value}\n")
     return "\n".join(
         (
             method,
@@ -78,9 +84,7 @@ def canonical_request(
             "&".join(
                 f"{_escape(name)}={_escape(query[name])}" for name in sorted(query)
             ),
-            "".join(
-                f"{name}:{_canonical_value(name, headers[name])}\n" for name in names
-            ),
+            "".join(lines),
             ";".join(names),
             headers["x-content-sha256"],
         )
@@ -106,12 +110,6 @@ def _signing_key(secret_key: str, day: str, region: str, service: str) -> bytes:
 def credential_scope(date: str, region: str, service: str) -> str:
     """What a signature is valid for: the day of the X-Date `date`, a region and a service."""
     return f"{date[:8]}/{region}/{service}/request"
-
-
-def _canonical_value(name: str, value: str) -> str:
-    if name == "host" and value.endswith(_DEFAULT_PORTS):
-        return value.rpartition(":")[0]
-    return value
 
 
 def _escape(text: str) -> str:

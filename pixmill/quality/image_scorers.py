@@ -130,7 +130,9 @@ class ImageScorers:
         return found
 
     def _check_score(self, name: str, picture: ScoredImage, answer: Answer) -> Score:
-        score = Score(picture.sha256, *check_scorer(name), _part(name, picture))
+        # The one score that depends on more than the picture.
+        part = picture.source_sha256 if name == "unchanged" else ""
+        score = Score(picture.sha256, *check_scorer(name), part)
         if "reason" in answer:
             self._note_failure(name, answer["reason"])
             return score._replace(reason=answer["reason"])
@@ -172,7 +174,3 @@ def _lacks(picture: ScoredImage, name: str, scored: set[tuple[str, str]]) -> boo
         is_there = (picture.sha256, picture.source_sha256) in scored
         return picture.source is not None and not is_there
     return (picture.sha256, "") not in scored
-
-
-def _part(name: str, picture: ScoredImage) -> str:
-    return picture.source_sha256 if name == "unchanged" else ""

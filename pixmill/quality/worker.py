@@ -82,7 +82,12 @@ def scorer_answers(function: Callable[..., Any]) -> Answer:
     takes_lists = _attribute(function, "batch") > 1
 
     def ask(pictures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        images = [_open(Path(picture["path"])) for picture in pictures]
+        images = []
+        for picture in pictures:
+            image = Image.open(picture["path"], formats=FORMATS)
+            # Opening reads the header alone.
+            image.load()
+            images.append(image)
         jobs = [picture["job"] for picture in pictures]
         if takes_lists:
             values = list(function(images, jobs))
@@ -146,12 +151,6 @@ def _take_over_standard_streams() -> tuple[IO[bytes], IO[bytes]]:
 def _say(answers: IO[bytes], said: Any) -> None:
     answers.write(json.dumps(said, allow_nan=False).encode() + b"\n")
     answers.flush()
-
-
-def _open(path: Path) -> Image.Image:
-    image = Image.open(path, formats=FORMATS)
-    image.load()
-    return image
 
 
 def _as_answer(value: Any) -> dict[str, Any]:

@@ -67,12 +67,9 @@ def _requested_values(parameter_sets: Iterable[str]) -> dict[str, Any]:
             texts[f"request.params.{path}"].add(json.dumps(value, allow_nan=False))
     values: dict[str, Any] = {}
     for path in sorted(texts):
-        found = sorted(map(json.loads, texts[path]), key=_sort_key)
+        read = [json.loads(text) for text in texts[path]]
+        numbers = [value for value in read if isinstance(value, int | float)]
+        others = [value for value in read if not isinstance(value, int | float)]
+        found = [*sorted(numbers), *sorted(others, key=str)]
         values[path] = found[0] if len(found) == 1 else found[:MAX_VALUES]
     return values
-
-
-def _sort_key(value: Any) -> tuple[bool, float, str]:
-    """Order numbers by size and before all else."""
-    is_number = isinstance(value, int | float)
-    return (not is_number, value if is_number else 0, str(value))
