@@ -74,7 +74,7 @@ class Thumbnails:
         if self._store.download(shared):
             return True
         file = self._store.file(source) if isinstance(source, str) else source
-        small = _shrink(file)
+        small = shrink_image(file)
         if small is None:
             return False
         _save(small, target)
@@ -109,13 +109,16 @@ def _is_there(target: Path) -> bool:
         return False
 
 
-def _shrink(source: Path) -> Image.Image | None:
-    """Return a small, upright version of an image; None where it is damaged or too large."""
+def shrink_image(source: Path, side: int = SIDE) -> Image.Image | None:
+    """Return a small, upright version of an image file, RGB or RGBA, of at most `side` pixels.
+
+    None where it is damaged or too large.
+    """
     try:
         with Image.open(source, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 return None
-            image.thumbnail((SIDE, SIDE), reducing_gap=2.0)
+            image.thumbnail((side, side), reducing_gap=2.0)
             upright = ImageOps.exif_transpose(image)
             # WebP knows these two; palettes and CMYK it doesn't.
             return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
