@@ -60,11 +60,12 @@ def test_the_scorer_with_a_model_has_the_version_that_its_file_says(
     assert load_scorer(source).batch == 16  # type: ignore[attr-defined]
 
 
+@pytest.mark.stack
 def test_the_scorer_with_a_model_compares_pictures_with_a_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("onnxruntime")
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     # A model that says how red, green and blue a picture is.
     shape = [None, 3, 224, 224]
     pixels = onnx.helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, shape)
