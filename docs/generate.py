@@ -58,7 +58,8 @@ MADE_BELOW = (
 
 FUNCTIONS = (
     ("pixmill/config/loading.py", "load_config"),
-    ("pixmill/api.py", "plan"),
+    ("pixmill/api/functions.py", "plan"),
+    ("pixmill/api/functions.py", "run"),
     ("pixmill/datasets/loading.py", "load_results"),
     ("pixmill/datasets/verification.py", "verify"),
     ("pixmill/execution/repair.py", "repair"),
@@ -313,13 +314,12 @@ def api_page() -> str:
 ```python
 import pixmill
 
-config = pixmill.load_config("pets.yaml", ["budget.max_calls=100"])
-plan = pixmill.plan(config)  # what a run would do; nothing is sent
-plan.to_pay, plan.cost(plan.to_pay)  # 12, 2.4
-pets = pixmill.load_results("pets.yaml")  # a pandas DataFrame, one row per job
+frame = pd.read_csv("pets.csv")
+how = {{"name": "pets", "input": {{"columns": {{"image_url": "photo", "prompt": "text"}}}}}}
+pixmill.plan(frame, **how).to_pay  # 12; nothing is sent
+results = pixmill.run(frame, **how)
+results.df  # a pandas DataFrame, one row per job, with the path of each picture
 ```
-
-To pay for a dataset from Python, call the [flow](#flows) `generate_dataset`, or run `pixmill run` as a process.
 
 ## Functions
 

@@ -1,8 +1,7 @@
 """pixmill turns a table of image URLs and prompts into an image dataset and pays nothing twice.
 
-    config = pixmill.load_config("pets.yaml")
-    pixmill.plan(config).to_pay
-    pets = pixmill.load_results("pets.yaml")
+    results = pixmill.run(frame, name="pets", request={"prompt": "{text}, in watercolor"})
+    results.df
 
 Public functions are loaded when they are first used, so that importing pixmill costs nothing. `docs/python-api.md`
 describes them.
@@ -12,19 +11,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pixmill.api import plan
+    from pixmill.api.functions import plan, run
     from pixmill.config.loading import load_config
     from pixmill.datasets.loading import load_results
     from pixmill.datasets.verification import verify
     from pixmill.execution.repair import repair
 
-__all__ = ["load_config", "load_results", "plan", "repair", "verify"]
+__all__ = [
+    "load_config",
+    "load_results",
+    "plan",
+    "repair",
+    "run",
+    "verify",
+]
 
 _MODULES = {
     "load_config": "pixmill.config.loading",
     "load_results": "pixmill.datasets.loading",
-    "plan": "pixmill.api",
+    "plan": "pixmill.api.functions",
     "repair": "pixmill.execution.repair",
+    "run": "pixmill.api.functions",
     "verify": "pixmill.datasets.verification",
 }
 """The module of each public function."""

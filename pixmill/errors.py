@@ -11,7 +11,12 @@ PixmillError
     ├── NotSent             before its first byte left: nothing can have been charged
     └── AnswerUnknown       after bytes left: it may have been charged
         └── BodyTooLarge    the answer is larger than the caller takes
+
+Beside them, of runs that Python code starts:
+Interrupted (a KeyboardInterrupt), RunWarning (a UserWarning)
 """
+
+from typing import Any
 
 
 class PixmillError(Exception):
@@ -23,6 +28,13 @@ class PixmillError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            # Below the message in a traceback, where nobody prints it.
+            self.add_note(f"hint: {hint}")
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the message says where the mistake is, a hundred lines of frames do not."""
+        return [f"{type(self).__name__}: {self}", *getattr(self, "__notes__", ())]
 
 
 class UserError(PixmillError):
@@ -63,3 +75,19 @@ class AnswerUnknown(TransportError):
 
 class BodyTooLarge(AnswerUnknown):
     """The answer has more bytes than the caller takes; the rest was not read."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody interrupted `pixmill.run`. What was paid for is published: `results` has it."""
+
+    def __init__(self, message: str, results: Any = None) -> None:
+        super().__init__(message)
+        self.results = results
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class RunWarning(UserWarning):
+    """A run of `pixmill.run` ended with an exit code other than 0; the text says why."""

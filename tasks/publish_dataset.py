@@ -11,7 +11,4 @@ from pixmill.execution.active_runs import active_run
 @task(cache_policy=NO_CACHE, persist_result=False)
 def publish_dataset(run_id: str) -> dict[str, Any]:
     """Fetch what images are missing, publish, and return what `run --json` says."""
-    run = active_run(run_id)
-    # Images of this run's calls are here by now; these are of earlier runs.
-    run.fetch_missing()
-    return run.finish().as_dict()
+    return active_run(run_id).publish().as_dict()

@@ -43,7 +43,7 @@ pixmill.simulator.painting.painter pixmill.simulator.connection_faults uvicorn
 uvicorn.loops.asyncio PIL.JpegImagePlugin sqlalchemy.dialects.sqlite pyarrow.parquet pyarrow.csv
 numpy.ma dateutil.relativedelta typer._adapters encodings.idna encodings.utf_8_sig
 pyarrow.dataset pyarrow.acero typer._click.decorators encodings.unicode_escape encodings.ascii
-pixmill.api pixmill.datasets.dry_publication pixmill.ledger.stats tests.quick_painter
+pixmill.api.functions pixmill.datasets.dry_publication pixmill.ledger.stats tests.quick_painter
 """.split()  # noqa: SIM905 - a list to be read
 
 PREFECT = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pixmill.api import plan
+from pixmill.api.functions import plan
 from pixmill.config.loading import load_config
 from pixmill.planning.planner import make_plan
 from pixmill.planning.promotion import promote_picks, promote_point

@@ -42,11 +42,11 @@ def plan(
     config: ConfigPath, overrides: Overrides = None, as_json: Json = False
 ) -> None:
     """Show what a run would do, cost and take. Makes no call and spends nothing."""
-    from pixmill.api import plan as make_plan
     from pixmill.config.loading import load_config
     from pixmill.datasets.dry_publication import publish_dry
+    from pixmill.planning.planner import plan_config
 
-    made = make_plan(load_config(config, overrides or ()))
+    made = plan_config(load_config(config, overrides or ()))
     # As `run` does before it pays: a column that can't be published is found while nothing is paid.
     if made.to_pay:
         publish_dry(made)

@@ -405,9 +405,7 @@ def _publish_only(prepared: "PreparedRun") -> "RunSummary":
     from pixmill.signals import graceful_shutdown
 
     with graceful_shutdown(prepared.interrupt):
-        run = prepared.start()
-        run.fetch_missing()
-        return run.finish()
+        return prepared.start().publish()
 
 
 def _print_summary(summary: "RunSummary", order: RunRequest) -> None:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pixmill.config.model import Config
 from pixmill.config.overrides import apply_overrides
 from pixmill.config.problems import ConfigProblem, explain
+from pixmill.config.python_values import is_given, merge_sections, to_plain
 from pixmill.config.validation import check_together
 from pixmill.config.yaml_reader import Document, describe_yaml_error, read_yaml
 from pixmill.config.yaml_words import find_word_problems
@@ -30,6 +31,8 @@ NOT_YET: Mapping[str, tuple[Any, ...]] = {
 }
 """Keys of the contract that this version reads but does not honour, with the values that it does."""
 
+_NO_SECTIONS: Mapping[str, Any] = {}
+
 _QUOTES = (
     "text that begins with one of {[*&!|>%@` or contains `: ` or ` #` must be in quotes"
 )
@@ -38,14 +41,39 @@ _NO_STORE = (
 )
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read the config at `path`, apply `overrides` (`a.b=value`, the value in YAML) and check it.
+def load_config(
+    config: str | Path | Mapping[str, Any] = _NO_SECTIONS,
+    overrides: Sequence[str] = (),
+    **sections: Any,
+) -> Config:
+    """Read a `config`, put `sections` and `overrides` (`a.b=value`, the value in YAML) in, and check it.
+
+    The config is the path of a YAML file or a dict like its content, and may be left out where all
+    is in the sections. What a section says takes precedence over the same key of the config.
 
         load_config("pets.yaml", ["budget.max_calls=100", "input.row_key=[sku]"])
+        load_config("pets.yaml", limits={"qps": 4}, sweep={"groups": [{"grid": {"scale": [2, 3]}}]})
 
     Raises ConfigError with every mistake and its path.
     """
-    document, problems = apply_overrides(_read(given_path(path)), overrides)
+    if isinstance(config, str | Path):
+        document = _read(given_path(config))
+        name = str(config)
+    else:
+        document = Document(to_plain(config), ())
+        name = "the config"
+    if sections:
+        given = to_plain(sections)
+        merged = merge_sections(document.value, given)
+        left = [word for word in document.words if not is_given(given, word.place)]
+        document = Document(merged, tuple(left))
+    return _check(name, *apply_overrides(document, overrides))
+
+
+def _check(name: str, document: Document, problems: list[ConfigProblem]) -> Config:
+    """Return the config that `document`, which is called `name`, says. Raises ConfigError with these
+    and all other problems.
+    """
     # Section by section, so that a mistake in one does not hide those in the others.
     sections, found = _check_sections(document.value)
     _leave_out_columns(sections)
@@ -63,7 +91,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         listed = "\n".join(map(str, problems))
         raise ConfigError(
-            f"{path} has {count}:\n{listed}", hint="docs/config.md lists every key"
+            f"{name} has {count}:\n{listed}", hint="docs/config.md lists every key"
         )
     return Config.model_validate(sections)
 

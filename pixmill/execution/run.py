@@ -1,7 +1,7 @@
 """A run in progress: its chunks are paid for, its images fetched, its dataset published.
 
-`PreparedRun.start` makes one. The flow maps `process` over `chunks`; then
-`fetch_missing` and `finish` publish and say how it went.
+`PreparedRun.start` makes one. A `ChunkWindow` maps `process` over `chunks`; then `publish` says how
+it went.
 """
 
 import logging
@@ -94,6 +94,12 @@ class ActiveRun:
             keys = ([key for key in jobs.keys if key] for jobs in self.plan.batches())
             missing = chain.from_iterable(map(self.ledger.missing_images, keys))
         self._downloads.fetch_in_turn(missing)
+
+    def publish(self) -> RunSummary:
+        """Fetch what images are missing, publish, and say how the run went, as `finish` does."""
+        # Images of this run's calls are here by now; these are of earlier runs.
+        self.fetch_missing()
+        return self.finish()
 
     def finish(self) -> RunSummary:
         """Wait for images, publish the dataset and say how the run went.

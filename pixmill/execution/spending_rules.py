@@ -28,13 +28,37 @@ def check_spending(plan: Plan, *, new_store: bool, ledger_exists: bool) -> None:
             "need one",
             hint="set budget.max_calls, or budget.max_cost with budget.price_per_call",
         )
-    # A nightly job that lost its disk must not pay for everything again.
     if not ledger_exists and not new_store:
+        raise _no_ledger(config, "--new-store")
+
+
+def check_consent(
+    plan: Plan, to_pay: int, *, yes: bool, new_store: bool, ledger_exists: bool
+) -> None:
+    """Compare a run that a Python program starts, and that pays for `to_pay` jobs, with its rules.
+    Raises SpendingRefused where one is broken.
+    """
+    config = plan.config
+    if not to_pay or config.simulated:
+        return
+    # Whoever runs a cell or a script has not seen what it costs, unless they say so.
+    if not yes and not config.budget.has_cap:
         raise SpendingRefused(
-            f"there is no ledger in {config.ledger or config.store_path}, so everything would "
-            "be paid for again",
-            hint="if this store is new, pass --new-store once; if not, restore its ledger first",
+            f"this run would pay for {to_pay:,} calls without a cap",
+            hint="max_calls=N caps it, yes=True agrees to all of them; `pixmill.plan` shows what "
+            "it would cost",
         )
+    if not ledger_exists and not new_store:
+        raise _no_ledger(config, "new_store=True")
+
+
+def _no_ledger(config: Config, agreement: str) -> SpendingRefused:
+    """A nightly job that lost its disk must not pay for everything again."""
+    return SpendingRefused(
+        f"there is no ledger in {config.ledger or config.store_path}, so everything would "
+        "be paid for again",
+        hint=f"if this store is new, pass {agreement} once; if not, restore its ledger first",
+    )
 
 
 def check_invalid(plan: Plan) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
-from pixmill.ledger import Ledger, State, queries
+from pixmill.ledger import Ledger, State, open_ledger, queries
 from pixmill.planning.computed_jobs import ComputedJobsFile
 from pixmill.planning.duplicates import conflicting_row_keys, mark_first_occurrences
 from pixmill.planning.input_identity import damaged_files
@@ -56,6 +56,19 @@ _PLANNED: Mapping[str | None, int] = {
     State.IN_DOUBT: PlannedState.IN_DOUBT.value,
 }
 """What a state of the ledger is planned as. Plain numbers, which numpy takes in a third of the time."""
+
+
+def plan_config(config: Config) -> Plan:
+    """Return the plan of a run of `config` against its ledger; nothing is sent or written.
+
+    Raises TableError where the table can't be used and LedgerError where the ledger can't be read.
+    """
+    ledger = open_ledger(config.ledger_address, read_only=True)
+    try:
+        return make_plan(config, ledger)
+    finally:
+        if ledger:
+            ledger.close()
 
 
 class PlanBuilder:

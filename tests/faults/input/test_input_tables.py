@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pixmill import api
 from pixmill.cli.run import REHEARSAL
 from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError, TableError
 from pixmill.execution.prepare import prepare
 from pixmill.ledger.input_images import InputImage
 from pixmill.planning.input_images import HOLDS_MICROS
+from pixmill.planning.planner import plan_config
 from pixmill.planning.row_checks import REASONS
 from pixmill.storage.image_decoding import INPUT_BYTES
 from tests.conftest import Project, Simulated, results, run_config, simulator
@@ -441,12 +441,12 @@ def test_a_plan_asks_for_no_image_and_counts_what_is_known(
 ) -> None:
     show(shop, album, "a", "gone", "b")
     config = load_config(shop.path)
-    before = api.plan(config).summary()
+    before = plan_config(config).summary()
     assert (before["pending"], before["invalid"]) == (3, 0)
     assert album.asked == {}
     run_and_check(shop.path, simulator_charges(simulated))
     looked = album.asked
-    after = api.plan(config)
+    after = plan_config(config)
     assert (after.to_pay, after.invalid, after.reasons) == (
         0,
         1,

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pixmill import api
 from pixmill.config.loading import load_config
 from pixmill.ledger import open_ledger, queries
 from pixmill.ledger.billing.bill import BillLine, Period, make_bill
+from pixmill.planning.planner import plan_config
 from tests.conftest import ROOT, Project, Simulated, results, run_config, simulator
 from tests.pixmill.execution.test_tasks import RUN, tasks_out
 from tests.pixmill.run_checks import ledger
@@ -99,7 +99,7 @@ def test_six_prices_come_to_what_the_plan_said_through_two_kills(
 ) -> None:
     with simulator(project.folder, "--latency", "0.4") as simulated:
         config = write_sweep(project, simulated)
-        plan = api.plan(load_config(config))
+        plan = plan_config(load_config(config))
         wanted = ROWS * sum(map(Decimal, PRICES.values()))
         assert plan.least_cost == plan.most_cost == wanted
         for tasks in (5, 3):
@@ -154,7 +154,7 @@ def test_groups_of_images_never_pass_a_cap_by_a_cent(
         project.write_rows(
             [{"id": f"r{at}", "text": f"a lighthouse {at}"} for at in range(40)]
         )
-        plan = api.plan(load_config(config))
+        plan = plan_config(load_config(config))
         assert plan.least_cost == 40 * Decimal("0.62")
         assert plan.most_cost == 40 * 15 * Decimal("0.62")
         kill_when(config, 1)

@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pixmill import api
 from pixmill.config.loading import load_config
 from pixmill.execution.prepare import prepare
 from pixmill.ledger import open_ledger
 from pixmill.ledger.billing.bill import Period, make_bill
 from pixmill.ledger.input_images import InputImage
 from pixmill.ledger.schema import SCHEMA_VERSION
+from pixmill.planning.planner import plan_config
 from tests.conftest import ROOT, Project, Simulated
 from tests.pixmill.run_checks import (
     Charge,
@@ -103,7 +103,7 @@ def test_a_ledger_of_version_1_goes_on_and_nothing_is_paid_again(
     to_version_1(project.path)
     assert schema(project.path) != new_schema
     if opened_by == "plan":
-        summary = api.plan(load_config(project.path)).summary()
+        summary = plan_config(load_config(project.path)).summary()
         assert (summary["cached"], summary["pending"]) == (5, 0)
         assert schema(project.path) == new_schema
     after = run_and_check(project.path, simulator_charges(simulated))
@@ -194,7 +194,7 @@ def test_a_kept_ledger_pays_only_for_what_was_not_settled(
     restore(kept, project.folder / "out")
     with Provider() as provider:
         config = configure_run(project, provider.url, len(ROWS_OF_KEPT))
-        counts = api.plan(load_config(config)).summary()
+        counts = plan_config(load_config(config)).summary()
         run = run_and_check(config, lambda: [*THEN, *provider.charges()])
         again = run_and_check(config, lambda: [*THEN, *provider.charges()])
     names = ("cached", "refused", "failed", "in_doubt", "pending")

@@ -1,0 +1,89 @@
+"""What a caller names as table and config, read into one checked config and perhaps a frame."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pixmill.api.frames import is_frame, write_frame
+from pixmill.config.loading import load_config
+from pixmill.config.model import Config
+from pixmill.config.python_values import merge_sections
+from pixmill.errors import ConfigError, TableError
+
+_IN_MEMORY = "a table in memory"
+"""The path of a frame until it is written: its config is checked first."""
+
+
+class Arguments(NamedTuple):
+    """A config, and the frame that its rows are in, `None` where they are in its files."""
+
+    config: Config
+    frame: Any = None
+
+    def write_frame(self, folder: Path) -> Config:
+        """Return the config of a run; its table is in `folder` where it was in memory."""
+        if self.frame is None:
+            return self.config
+        path = write_frame(self.frame, folder)
+        source = self.config.input.model_copy(update={"path": str(path)})
+        return self.config.model_copy(update={"input": source})
+
+
+def read_arguments(
+    table_or_config: Any,
+    config: str | Path | Mapping[str, Any] | Config | None,
+    overrides: Sequence[str],
+    sections: Mapping[str, Any],
+) -> Arguments:
+    """Return what `pixmill.run` was called with. `sections` say more than `config`, which says more
+    than nothing.
+
+    Raises ConfigError with every mistake, and TableError for what is no table.
+    """
+    given = dict(sections)
+    base = config
+    frame = None
+    if _is_config(table_or_config):
+        if config is not None:
+            raise ConfigError(
+                "two configs are given",
+                hint="the first argument is a table where config= is given",
+            )
+        base = table_or_config
+    elif is_frame(table_or_config):
+        frame = table_or_config
+        given = _with_table(_IN_MEMORY, given)
+    elif isinstance(table_or_config, str | Path):
+        given = _with_table(str(table_or_config), given)
+        if base is None and "name" not in given:
+            given["name"] = re.split(r"[.]", Path(table_or_config).name)[0]
+    elif table_or_config is not None:
+        raise TableError(
+            f"a {type(table_or_config).__name__} is not a table",
+            hint="give the path of a table or config, a dict of sections, or what has "
+            "__arrow_c_stream__: a frame of pandas or polars, a table of pyarrow, a relation "
+            "of DuckDB",
+        )
+    if isinstance(base, Config):
+        if not given and not overrides:
+            return Arguments(base, frame)
+        base = base.model_dump(mode="json")
+    return Arguments(load_config(base or {}, overrides, **given), frame)
+
+
+def _is_config(value: Any) -> bool:
+    if isinstance(value, str | Path):
+        return Path(value).suffix in (".yaml", ".yml")
+    return isinstance(value, Mapping | Config)
+
+
+def _with_table(path: str, sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `sections` with the path of the table. Raises ConfigError where they have one."""
+    source = sections.get("input", {})
+    if isinstance(source, Mapping) and "path" in source:
+        raise ConfigError(
+            f"two tables are given: the first argument, and input.path {source['path']!r}",
+            hint="leave one of them out",
+        )
+    return merge_sections(sections, {"input": {"path": path}})

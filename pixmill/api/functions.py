@@ -1,0 +1,104 @@
+"""`pixmill.run` and `pixmill.plan`: from a table to a dataset, or to what it would cost."""
+
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from pixmill.api.arguments import read_arguments
+from pixmill.api.frames import forget_frames
+from pixmill.api.interruptible import carry_out
+from pixmill.api.results import Results
+from pixmill.cli.progress import InputLook
+from pixmill.config.model import Config
+from pixmill.errors import ConfigError
+from pixmill.execution.prepare import prepare
+from pixmill.execution.spending_rules import check_consent
+from pixmill.planning.plan import Plan
+from pixmill.planning.planner import plan_config
+
+FRAMES = "input"
+"""The folder of a dataset that holds the tables that were in memory."""
+
+AnyConfig = str | Path | Mapping[str, Any] | Config
+
+
+def run(
+    table_or_config: Any = None,
+    *,
+    config: AnyConfig | None = None,
+    overrides: Sequence[str] = (),
+    limit: int | None = None,
+    max_calls: int | None = None,
+    yes: bool = False,
+    new_store: bool = False,
+    **sections: Any,
+) -> Results:
+    """Make the dataset of a table: plan, pay for what is missing, publish. Called again, it continues.
+
+    The first argument is a table (a path, or what has `__arrow_c_stream__`: a frame of pandas or
+    polars, a table of pyarrow, a relation of DuckDB; a dataset of Hugging Face), whose config is
+    `config` and `sections`; or it is the config itself (a path, a dict, what `load_config` returns).
+    `sections` are those of a config as keywords (`name`, `input`, `request`, `sweep`, …), and take
+    precedence over the same keys of the config, as `overrides` (`a.b=value`) do over both.
+
+        pixmill.run(frame, name="pets", request={"prompt": "{text}, in watercolor"})
+        pixmill.run("pets.yaml", limit=3, max_calls=10)
+
+    `limit` is how many jobs are paid for at most, `max_calls` is `budget.max_calls`. A run that pays
+    a real provider needs a cap (`max_calls`, or another one in `budget`) or `yes=True`, and where the
+    store has no ledger yet `new_store=True`.
+
+    Ctrl-C finishes the calls in flight, publishes, and raises Interrupted. Whatever else ended a run
+    early is in the results, and is a RunWarning. Raises ConfigError, TableError and SpendingRefused
+    before anything is sent; LedgerError, StoreError and PixmillError where a run can't go on.
+    """
+    if max_calls is not None:
+        overrides = [*overrides, f"budget.max_calls={max_calls}"]
+    arguments = read_arguments(table_or_config, config, overrides, sections)
+    settings = arguments.config
+    if settings.execution.engine != "threads":
+        raise ConfigError(
+            f"execution.engine: {settings.execution.engine} is for `pixmill run` and the flows",
+            hint="execution={'engine': 'threads'} runs it in this process",
+        )
+    frames = settings.dataset_folder / FRAMES
+    settings = arguments.write_frame(frames)
+    look = InputLook()
+    with ExitStack() as stack:
+        prepared = stack.enter_context(prepare(settings, limit, look.show))
+        look.end()
+        check_consent(
+            prepared.plan,
+            prepared.to_pay,
+            yes=yes,
+            new_store=new_store,
+            ledger_exists=prepared.ledger_existed,
+        )
+        summary = carry_out(prepared, stack.pop_all())
+    forget_frames(frames, settings.output.keep_versions + 1)
+    return Results(settings, summary)
+
+
+def plan(
+    table_or_config: Any = None,
+    *,
+    config: AnyConfig | None = None,
+    overrides: Sequence[str] = (),
+    **sections: Any,
+) -> Plan:
+    """Return the plan of a run with these arguments, which are those of `run`; nothing is sent or
+    written.
+
+    Raises ConfigError, TableError where the table can't be used and LedgerError where the ledger
+    can't be read.
+    """
+    arguments = read_arguments(table_or_config, config, overrides, sections)
+    # A plan streams its table, so that one that was in memory lives as long as the plan.
+    folder = tempfile.TemporaryDirectory(prefix="pixmill-plan-")
+    settings = arguments.write_frame(Path(folder.name))
+    made = plan_config(settings)
+    weakref.finalize(made, folder.cleanup)
+    return made

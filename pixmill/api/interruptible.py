@@ -1,0 +1,54 @@
+"""A run that a Python caller waits for, and may interrupt."""
+
+from concurrent.futures import Future
+from contextlib import ExitStack
+
+from pixmill.cli.progress import show_progress
+from pixmill.execution.chunk_window import pay_in_this_process
+from pixmill.execution.prepare import PreparedRun
+from pixmill.execution.run_summary import RunSummary
+from pixmill.threads import start_thread
+
+LOOK_SECONDS = 0.1
+"""Between two looks at whether a run is over: a wait without an end can't be interrupted everywhere."""
+
+
+def carry_out(prepared: PreparedRun, resources: ExitStack) -> RunSummary:
+    """Pay for a run that was agreed to, publish it and say how it went; `resources` are closed then.
+
+    The first KeyboardInterrupt drains the run: calls in flight are finished, and what there is is
+    published. The second is raised; the calls are finished and recorded all the same, behind the
+    caller's back. Raises what `ActiveRun.finish` does.
+    """
+    done: Future[RunSummary] = Future()
+
+    def work() -> None:
+        try:
+            with resources:
+                run = prepared.start()
+                pay_in_this_process(run)
+                summary = run.publish()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(summary)
+
+    # On a thread of its own, so that an interrupt, which Python raises in the main thread wherever
+    # that is, never meets a half-made step. It needs no event loop and disturbs none.
+    start_thread(work, "pixmill-run")
+    with show_progress(prepared):
+        try:
+            return _wait(done)
+        except KeyboardInterrupt:
+            prepared.interrupt("Ctrl-C")
+            return _wait(done)
+
+
+def _wait(done: Future[RunSummary]) -> RunSummary:
+    while True:
+        try:
+            return done.result(LOOK_SECONDS)
+        except TimeoutError:
+            # The run's own error may be of that class.
+            if done.done():
+                raise
