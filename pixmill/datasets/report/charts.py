@@ -2,18 +2,24 @@
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import numpy as np
 
 from pixmill.datasets.report.costs import CostOfValue
-from pixmill.datasets.report.summary import Failure, LastRun
+from pixmill.datasets.report.distributions import Distribution
+from pixmill.datasets.report.summary import Failure, LastRun, Summary
 from pixmill.ledger.records import OUTCOMES
-from pixmill.text import duration
+from pixmill.text import counted, duration
 
 WIDTH = 640
 HEIGHT = 160
 """Units of a chart's drawing area, without its labels; it scales with the page."""
+
+SCORE_WIDTH = 320
+SCORE_HEIGHT = 96
+"""Of the chart of a score: two of them are side by side."""
 
 _BUCKETS = 40
 _MOST_CODES = 12
@@ -85,6 +91,38 @@ class CostTable(NamedTuple):
 
     name: str
     rows: list[CostRow]
+
+
+class ScoreBar(NamedTuple):
+    """The jobs whose score is in one range."""
+
+    bar: Bar
+
+    is_flagged: bool
+    """Whether the range is below the threshold."""
+
+    link: str
+    """The gallery of just these jobs."""
+
+
+class ScoreChart(NamedTuple):
+    """How a score is spread over all jobs."""
+
+    name: str
+    bars: tuple[ScoreBar, ...]
+
+    threshold: Tick | None
+    """Below which images are flagged, None for a scorer of the user's own."""
+
+    across: tuple[Tick, ...]
+    """The scale of the score: its ends."""
+
+    median: str
+    jobs: int
+    flagged: int
+
+    link: str
+    """The gallery of the flagged jobs."""
 
 
 def throughput(run: LastRun) -> Throughput:
@@ -174,6 +212,83 @@ def cost_tables(costs: Mapping[str, tuple[CostOfValue, ...]]) -> list[CostTable]
     return tables
 
 
+def score_chart(scores: Distribution) -> ScoreChart:
+    """Draw how many jobs have a score in each fortieth of its range."""
+    measure = scores.measure
+    width = scores.high - scores.low
+    wide = SCORE_WIDTH / len(scores.bars)
+    most = max(scores.bars)
+    bars = []
+    for at, count in enumerate(scores.bars):
+        if not count:
+            continue
+        low = scores.low + width * at / len(scores.bars)
+        high = scores.low + width * (at + 1) / len(scores.bars)
+        # At least two units: one job among a million is what people look for.
+        height = max(2, SCORE_HEIGHT * count / most)
+        words = f"{_three_digits(low)} to {_three_digits(high)}"
+        bar = Bar(
+            x=at * wide + wide * 0.1,
+            y=SCORE_HEIGHT - height,
+            width=wide * 0.8,
+            height=height,
+            label=words,
+            value=counted(count, "job"),
+        )
+        found = {"view": "gallery", "column": f"~score.{measure.name}"}
+        # Digits enough to tell the range from its neighbours'. The last one holds its end.
+        found |= {"from": f"{low:.9g}"}
+        if at + 1 < len(scores.bars):
+            found |= {"to": f"{high:.9g}"}
+        found |= {"sort": f"~score.{measure.name}"}
+        is_flagged = measure.threshold is not None and low < measure.threshold
+        bars.append(ScoreBar(bar, is_flagged, f"#{urlencode(found)}"))
+    ends = [
+        Tick(0, _three_digits(scores.low)),
+        Tick(SCORE_WIDTH, _three_digits(scores.high)),
+    ]
+    threshold = None
+    if measure.threshold is not None:
+        at_threshold = (measure.threshold - scores.low) / width
+        threshold = Tick(SCORE_WIDTH * at_threshold, f"{measure.threshold:g}")
+        # One label over another could not be read.
+        ends = [end for end in ends if abs(end.at - threshold.at) > SCORE_WIDTH / 8]
+    flagged = {"view": "gallery", "flag": measure.name}
+    return ScoreChart(
+        measure.name,
+        tuple(bars),
+        threshold,
+        tuple(ends),
+        _three_digits(scores.median),
+        scores.jobs,
+        scores.flagged,
+        f"#{urlencode(flagged)}",
+    )
+
+
+def spreads(summary: Summary) -> list[dict[str, Any]]:
+    """Return scores, latency and cost over axes, as the page's script draws them."""
+    found = []
+    for of in summary.over_axes:
+        unit = ""
+        if of.measure.kind == "cost":
+            if summary.simulated or len(summary.spent.amounts) != 1:
+                # Nothing was paid, or amounts of several currencies.
+                continue
+            (unit,) = summary.spent.amounts
+        found.append(
+            {
+                "measure": of.measure.name,
+                "kind": of.measure.kind,
+                "unit": unit,
+                "threshold": of.measure.threshold,
+                "axis": of.axis.path,
+                "values": [spread._asdict() for spread in of.spreads],
+            }
+        )
+    return found
+
+
 def label_width(rows: list[Row]) -> float:
     """Return how much room the labels of a chart of lines need."""
     return 24 + 8 * max(len(row.label) for row in rows)
@@ -202,6 +317,10 @@ def _scale_steps(highest: float) -> list[float]:
     step = next(size * by for by in (1, 2, 2.5, 5, 10) if size * by >= least)
     count = math.ceil(highest / step * 0.999) + 1
     return [step * at for at in range(count)]
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:,.3g}" if abs(number) < 1000 else f"{number:,.0f}"
 
 
 def short(number: float) -> str:

@@ -10,9 +10,12 @@ import pyarrow as pa
 
 from pixmill.config.model import Config
 from pixmill.datasets.schema import DESCRIPTION, own_columns
+from pixmill.quality.thresholds import THRESHOLDS
 from pixmill.tables import as_text
 
 _AXIS = "param_"
+_SCORE = "score_"
+_FLAG = "flag_"
 
 
 class Value(NamedTuple):
@@ -36,6 +39,24 @@ class ReportAxis(NamedTuple):
     values: tuple[Value, ...]
     """In the order of the config; empty where nobody wrote them down."""
 
+    is_drawn: bool = False
+    """Whether the config draws them at random: their order says nothing then."""
+
+
+class ReportScore(NamedTuple):
+    """One score of the output images."""
+
+    name: str
+    """That of its check or scorer: `blank`."""
+
+    column: str
+
+    flag: str | None
+    """The column that says which images are flagged, None for a scorer of the user's own."""
+
+    threshold: float | None
+    """Below which an image is flagged, None where nothing is flagged."""
+
 
 class DatasetColumns(NamedTuple):
     """The columns of one dataset."""
@@ -47,6 +68,8 @@ class DatasetColumns(NamedTuple):
     """
 
     axes: tuple[ReportAxis, ...]
+
+    scores: tuple[ReportScore, ...]
 
     own: tuple[str, ...]
     """The columns that came with the input."""
@@ -80,7 +103,14 @@ def columns_of(
     axes = _guess_axes(schema, ours)
     if "axes" in described:
         axes = _read_axes(described["axes"], schema)
+    drawn: set[str] = set()
+    for group in config.sweep.groups:
+        drawn |= {str(path) for path in group.get("random") or ()}
+    axes = tuple(axis._replace(is_drawn=axis.path in drawn) for axis in axes)
+    scores = _find_scores(schema, ours)
     taken = {*ours.values(), *(axis.column for axis in axes)}
+    for score in scores:
+        taken |= {score.column, score.flag or score.column}
     own = tuple(
         name
         for name in schema.names
@@ -100,6 +130,7 @@ def columns_of(
     return DatasetColumns(
         ours={name: column for name, column in ours.items() if column in schema.names},
         axes=axes,
+        scores=scores,
         own=own,
         images=tuple(name for name in _as_names(images) if name in own),
         local_images=has_local_images,
@@ -139,6 +170,29 @@ def _guess_axes(
         if name.startswith(_AXIS) and column not in ours.values():
             axes.append(ReportAxis(name.removeprefix(_AXIS), column, ()))
     return tuple(axes)
+
+
+def _find_scores(
+    schema: pa.Schema,
+    ours: Mapping[str, str],
+) -> tuple[ReportScore, ...]:
+    """Return the scores of a dataset: they come behind all other columns of ours."""
+    behind = max((schema.names.index(column) for column in ours.values()), default=-1)
+    # By the name that they have where the input has no column that is called so.
+    columns = {
+        re.sub(r"^(pixmill_)+", "", column): column
+        for column in schema.names[behind + 1 :]
+    }
+    scores = []
+    for name, column in columns.items():
+        if not name.startswith(_SCORE):
+            continue
+        of = name.removeprefix(_SCORE)
+        flag = columns.get(f"{_FLAG}{of}")
+        scores.append(
+            ReportScore(of, column, flag, THRESHOLDS.get(of) if flag else None)
+        )
+    return tuple(scores)
 
 
 def _can_be_shown(kind: pa.DataType) -> bool:

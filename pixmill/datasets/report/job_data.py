@@ -89,10 +89,16 @@ class Chunks:
         inputs = []
         for columns in self._pictures.inputs(batch, ours):
             inputs.append({name: _encode(column) for name, column in columns.items()})
+        scores = []
+        for score in self._columns.scores:
+            flags = batch[score.flag] if score.flag else pa.nulls(batch.num_rows)
+            values = _to_browser_numbers(batch[score.column])
+            scores.append({"value": _encode(values), "flag": _encode(flags)})
         return {
             "rows": batch.num_rows,
             "ours": {name: _encode(column) for name, column in shown.items()},
             "axes": axes,
+            "scores": scores,
             "own": [
                 _encode(self._own_texts(batch, name)) for name in self._columns.own
             ],

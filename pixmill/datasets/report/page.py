@@ -48,7 +48,9 @@ SCRIPTS = (
     "parts.js",
     "dimensions.js",
     "grid.js",
+    "filters.js",
     "gallery.js",
+    "spreads.js",
     "dialog.js",
     "page.js",
 )
@@ -131,6 +133,7 @@ def page_text(
         latency=charts.latency_rows(summary.latency),
         failures=charts.failure_rows(summary.failures),
         costs=charts.cost_tables(summary.axis_costs),
+        scores=[charts.score_chart(of) for of in summary.scores],
         shares=charts.shares(summary.status),
         charts=charts,
         gate=gate,
@@ -162,6 +165,10 @@ def _about(
         "name": config.name,
         "store": places.store_link,
         "axes": axes,
+        "scores": [
+            {"name": of.name, "flags": of.flag is not None} for of in columns.scores
+        ],
+        "spreads": charts.spreads(summary),
         "own": list(columns.own),
         "read": list(columns.read),
         "images": list(columns.images),

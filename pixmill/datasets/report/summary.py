@@ -12,8 +12,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pixmill.datasets.report.columns import DatasetColumns, ReportAxis, Value
+from pixmill.datasets.report.axis_values import find_axis_values
+from pixmill.datasets.report.batches import read_batches
+from pixmill.datasets.report.columns import DatasetColumns, ReportAxis
 from pixmill.datasets.report.costs import CostCounts, CostOfValue, Spent
+from pixmill.datasets.report.distributions import (
+    AxisSpread,
+    Distribution,
+    Distributions,
+)
 from pixmill.ledger.records import OUTCOMES
 from pixmill.memory import give_back
 from pixmill.tables import as_text
@@ -33,8 +40,6 @@ _READ = (
     "latency_ms",
     "image_count",
 )
-_BATCH_ROWS = 10_000
-"""Rows that are read at a time: about a row group, of which the reader holds one in any case."""
 
 
 class Failure(NamedTuple):
@@ -76,6 +81,9 @@ class Summary:
     last_run: LastRun | None
     axes: tuple[ReportAxis, ...]
     """Every axis with the values that occur, those of the config first."""
+    scores: tuple[Distribution, ...]
+    over_axes: tuple[AxisSpread, ...]
+    """Scores, latency and cost over each axis of several values."""
 
     @property
     def succeeded(self) -> int:
@@ -163,27 +171,27 @@ class _Counts:
     """By the column of an axis."""
     providers: set[str] = field(default_factory=set)
     runs: dict[str, _RunCalls] = field(default_factory=dict)
-    values: dict[str, dict[str, None]] = field(default_factory=dict)
 
 
 def summarize(dataset: pq.ParquetFile, meaning: DatasetColumns) -> Summary:
     """Count the whole dataset."""
     counts = _Counts()
+    axes = find_axis_values(dataset, meaning)
+    distributions = Distributions(dataset, meaning, axes)
     # An earlier version may not have had the last of these.
     ours = {name: meaning.ours[name] for name in _READ if name in meaning.ours}
-    for batch in dataset.iter_batches(
-        _BATCH_ROWS, columns=[*ours.values(), *(axis.column for axis in meaning.axes)]
-    ):
+    of_axes = [axis.column for axis in axes]
+    columns = (*ours.values(), *of_axes, *distributions.columns)
+    for batch in read_batches(dataset, columns):
         counts.jobs += batch.num_rows
         own = {name: batch[column] for name, column in ours.items()}
         _count(counts, own)
         counts.spent.add(own)
-        for axis in meaning.axes:
-            texts = as_text(batch[axis.column])
-            found = pc.unique(texts.drop_null()).to_pylist()
-            counts.values.setdefault(axis.column, {}).update(dict.fromkeys(found))
-            counts.at_values.setdefault(axis.column, CostCounts()).add(own, texts)
-    return _summary(counts, meaning)
+        texts = {axis.column: as_text(batch[axis.column]) for axis in axes}
+        for column, of_axis in texts.items():
+            counts.at_values.setdefault(column, CostCounts()).add(own, of_axis)
+        distributions.add(batch, texts)
+    return _summary(counts, axes, distributions)
 
 
 def _count(counts: _Counts, batch: Mapping[str, Any]) -> None:
@@ -232,7 +240,9 @@ def _micros(column: pa.Array) -> NDArray[np.int64]:
     return micros.to_numpy()  # type: ignore[no-any-return]
 
 
-def _summary(counts: _Counts, meaning: DatasetColumns) -> Summary:
+def _summary(
+    counts: _Counts, axes: tuple[ReportAxis, ...], distributions: Distributions
+) -> Summary:
     seconds = 0.0
     last_run: LastRun | None = None
     latencies = [np.empty(0, np.float32)]
@@ -248,10 +258,6 @@ def _summary(counts: _Counts, meaning: DatasetColumns) -> Summary:
         if last_run is None or began + lasted > last_run.began + last_run.seconds:
             last_run = LastRun(began, lasted, ends)
     latency = np.concatenate(latencies)
-    axes = tuple(
-        _with_values(axis, list(counts.values.get(axis.column, ())))
-        for axis in meaning.axes
-    )
     return Summary(
         jobs=counts.jobs,
         status=dict(counts.status),
@@ -270,6 +276,8 @@ def _summary(counts: _Counts, meaning: DatasetColumns) -> Summary:
         else {},
         last_run=last_run,
         axes=axes,
+        scores=distributions.of_scores(),
+        over_axes=distributions.over_axes(),
     )
 
 
@@ -287,21 +295,3 @@ def _costs_of_axes(
         if len(known) > 1:
             costs[axis.path] = known
     return costs
-
-
-def _with_values(axis: ReportAxis, found: list[str]) -> ReportAxis:
-    """Add the values that the description lacks; what nobody ordered goes by size where it is
-    numbers."""
-    known = {value.text for value in axis.values}
-    new = [text for text in found if text not in known]
-    if all(map(_is_number, new)):
-        new.sort(key=float)
-    return axis._replace(values=(*axis.values, *(Value(text, text) for text in new)))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

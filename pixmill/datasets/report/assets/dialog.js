@@ -92,6 +92,7 @@ const jobDialog = (() => {
     return [
       get("error_code") || get("error_message") ? problem(job) : null,
       list(about.axes.map((axis, k) => [axis.name, jobs.axisLabel(k, job)]), "axes"),
+      section("Scores", list(about.scores.map((score, k) => [score.name, scored(score, k, job)]), "axes")),
       words("Prompt", get("prompt")),
       get("rephraser_result") === get("prompt") ? null : words("Rephrased by the provider", get("rephraser_result")),
       list([
@@ -123,6 +124,13 @@ const jobDialog = (() => {
       ]),
       section("From the table", list(about.own.map((name, k) => [name, jobs.own(k, job)]), "own")),
     ].filter(Boolean);
+  }
+
+  function scored(score, k, job) {
+    const value = jobs.score(k, job);
+    if (value === null) return null;
+    const mark = jobs.flags(job).includes(score.name) ? make("b", { class: "flagged" }, " ⚑ flagged") : null;
+    return make("span", {}, inThreeDigits(value), mark);
   }
 
   function problem(job) {

@@ -29,12 +29,16 @@ const gallery = (() => {
     const field = fields.find((of) => of.key === state.get("column"));
     const value = state.get("value").toLowerCase();
     const exact = field && valuesOf(field);
+    const isFlagged = flagFilter();
+    const isInRange = rangeFilter(field);
     const matches = matcher(state.get("q"));
     return jobs.all.filter(
       (job) =>
         (!wanted.size || wanted.has(jobs.get("status", job))) &&
         (!code || jobs.get("error_code", job) === code) &&
         (!starred || stars.has(job)) &&
+        isFlagged(job) &&
+        isInRange(job) &&
         (!field || !value || holds(field.text(job).toLowerCase(), value, exact)) &&
         matches(job),
     );
@@ -86,7 +90,7 @@ const gallery = (() => {
     focused = Math.min(focused, Math.max(0, found.length - 1));
     count.textContent =
       found.length === jobs.count ? `${jobs.count.toLocaleString("en")}` : `${found.length.toLocaleString("en")} of ${jobs.count.toLocaleString("en")}`;
-    reset.hidden = !["q", "status", "code", "value", "stars"].some((name) => state.get(name));
+    reset.hidden = !["q", "status", "code", "flag", "value", "from", "to", "stars"].some((name) => state.get(name));
     lay();
   }
 
@@ -129,7 +133,7 @@ const gallery = (() => {
       "aria-label": described(job),
     });
     if (paired) open.append(inputOf(job));
-    open.append(make("span", { class: "frame" }, thumbnailOf(job)));
+    open.append(make("span", { class: "frame" }, thumbnailOf(job), flagMark(job)));
     open.addEventListener("focus", () => settle(at));
     const element = make("li", { class: "card", "aria-setsize": found.length, "aria-posinset": at + 1 }, open, starButton(job), words(job));
     element.style.width = `${width}px`;
@@ -151,12 +155,19 @@ const gallery = (() => {
     const element = make(
       "div",
       { class: "words" },
-      make("p", { class: "name" }, make("b", { dir: "auto" }, jobs.get("row_key", job) ?? ""), away),
+      make("p", { class: "name" }, make("b", { dir: "auto" }, jobs.get("row_key", job) ?? ""), sortedBy(job), away),
       make("p", { class: "point", dir: "auto" }, jobs.point(job) || null),
       make("p", { class: "prompt", dir: "auto" }, jobs.get("prompt", job) ?? ""),
     );
     element.style.height = `${WORDS}px`;
     return element;
+  }
+
+  // What the cards are sorted by, where it is a measure.
+  function sortedBy(job) {
+    const field = fields.find((of) => of.key === state.get("sort"));
+    const value = field?.unit === undefined ? null : field.value(job);
+    return value === null ? null : make("span", { class: "measure" }, `${inThreeDigits(value)} ${field.unit}`);
   }
 
   function settle(at) {
@@ -199,33 +210,26 @@ const gallery = (() => {
   const reset = make("button", { type: "button", class: "plain" }, "Clear");
   reset.addEventListener("click", () => {
     search.value = "";
-    state.set({ q: "", status: "", code: "", column: "", value: "", stars: "" });
+    state.set({ q: "", status: "", code: "", flag: "", column: "", value: "", from: "", to: "", stars: "" });
   });
 
   function renderBar() {
     if (search.value !== state.get("q")) search.value = state.get("q");
-    const rest = [...chips(), codeChoice(), ...columnChoice(), sorting()].filter(Boolean);
+    const before = [...chips(), ...flagChips(), codeChoice(), ...columnChoice()].filter(Boolean);
     const tail = make("span", { class: "tail" }, reset, count, slider("card", 120, 520, sizeFrom("card", 120, 520) || 220));
-    // The search field stays where it is: moved, it would lose the focus while somebody types.
-    while (search.nextSibling) search.nextSibling.remove();
-    if (!search.parentNode) bar.append(search);
-    bar.append(...rest, tail);
+    // The fields stay where they are: moved, one would lose the focus while somebody types.
+    const fixed = [search, rangeInputs.element];
+    for (const child of [...bar.children]) if (!fixed.includes(child)) child.remove();
+    if (!search.parentNode) bar.append(...fixed);
+    rangeInputs.element.before(...before);
+    bar.append(sorting(), tail);
   }
 
   function chips() {
     if (statuses.size < 2) return [];
-    const on = new Set(state.get("status").split(",").filter(Boolean));
     return Object.keys(STATUS)
       .filter((status) => statuses.has(status))
-      .map((status) => {
-        const dot = make("span", { class: `dot is-${status}` });
-        const chip = make("button", { type: "button", class: "chip", "aria-pressed": on.has(status) }, dot, `${STATUS[status]} `, make("small", {}, statuses.get(status).toLocaleString("en")));
-        chip.addEventListener("click", () => {
-          if (!on.delete(status)) on.add(status);
-          state.set({ status: [...on].join(",") });
-        });
-        return chip;
-      });
+      .map((status) => filterChip("status", status, make("span", { class: `dot is-${status}` }), STATUS[status], statuses.get(status)));
   }
 
   function codeChoice() {
@@ -236,10 +240,12 @@ const gallery = (() => {
 
   function columnChoice() {
     const options = [["", "any column"], ...fields.map((of) => [of.key, of.label])];
-    const column = choice("Where", options, state.get("column"), (key) => state.set({ column: key, value: "" }));
+    const column = choice("Where", options, state.get("column"), (key) => state.set({ column: key, value: "", from: "", to: "" }));
     const field = fields.find((of) => of.key === state.get("column"));
-    if (!field) return [column];
-    const values = valuesOf(field);
+    const values = field && valuesOf(field);
+    const ranged = isRanged(field, values);
+    rangeInputs.show(field, ranged);
+    if (!field || ranged) return [column];
     if (values) {
       const choices = [["", "any value"], ...[...values].map(([text, number]) => [text.toLowerCase(), `${text} (${number})`])];
       return [column, choice("is", choices, state.get("value"), (value) => state.set({ value }))];

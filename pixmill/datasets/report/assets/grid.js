@@ -133,7 +133,7 @@ const grid = (() => {
     const open = make("button", attributes, thumbnailOf(job));
     open.addEventListener("focus", () => settle(down, across, slot));
     const more = slot === MOST - 1 && count > MOST ? make("span", { class: "more" }, `+${count - MOST}`) : null;
-    return make("div", { class: "shot", "data-slot": slot }, open, starButton(job), more);
+    return make("div", { class: "shot", "data-slot": slot }, open, flagMark(job), starButton(job), more);
   }
 
   function settle(down, across, slot) {

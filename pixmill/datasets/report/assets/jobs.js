@@ -11,7 +11,13 @@ for (const axis of about.axes) {
 }
 
 const jobs = (() => {
-  const columns = { ours: new Map(), axes: about.axes.map(() => []), own: about.own.map(() => []), inputs: [] };
+  const columns = {
+    ours: new Map(),
+    axes: about.axes.map(() => []),
+    scores: about.scores.map(() => ({ value: [], flag: [] })),
+    own: about.own.map(() => []),
+    inputs: [],
+  };
   let count = 0;
 
   // A column is a list of values, or {values, at}: distinct values and the position of each row's, -1 for none.
@@ -31,6 +37,10 @@ const jobs = (() => {
     count += chunk.rows;
     for (const [name, column] of Object.entries(chunk.ours)) append(named(columns.ours, name), column);
     chunk.axes.forEach((column, k) => append(columns.axes[k], column));
+    chunk.scores.forEach((score, k) => {
+      append(columns.scores[k].value, score.value);
+      append(columns.scores[k].flag, score.flag);
+    });
     chunk.own.forEach((column, k) => append(columns.own[k], column));
     chunk.inputs.forEach((input, k) => {
       columns.inputs[k] ??= new Map();
@@ -51,6 +61,9 @@ const jobs = (() => {
     own: (k, job) => columns.own[k][job],
     axisLabel: (k, job) => about.axes[k].labels[axis(k, job)] ?? null,
     axisText: (k, job) => about.axes[k].texts[axis(k, job)] ?? null,
+    score: (k, job) => columns.scores[k].value[job],
+    // The checks that flag the image of a job.
+    flags: (job) => about.scores.filter((_, k) => columns.scores[k].flag[job]).map((score) => score.name),
     // What a job is called across reports of the same dataset.
     id: (job) => JSON.stringify([get("row_key", job), get("point_id", job), get("replicate", job)]),
     file: (job) => (get("file", job) ? about.store + get("file", job) : null),
@@ -82,12 +95,16 @@ const jobs = (() => {
   };
 })();
 
+const inThreeDigits = (number) => number.toLocaleString("en", { maximumSignificantDigits: 3 });
+
 // Everything that jobs can be filtered and sorted by. `text` is what people see, `value` what is compared.
 const fields = (() => {
-  const ours = (name, label, numeric) => ({
+  // Where `unit` is known, even an empty one, the field is a measure: it is filtered by a range.
+  const ours = (name, label, numeric, unit) => ({
     key: `~${name}`,
     label,
     numeric,
+    unit,
     text: (job) => (jobs.get(name, job) === null ? "" : String(jobs.get(name, job))),
     value: (job) => jobs.get(name, job),
   });
@@ -97,6 +114,14 @@ const fields = (() => {
     numeric: true, // in the order of the config
     text: (job) => jobs.axisLabel(k, job) ?? "",
     value: (job) => (jobs.axis(k, job) < 0 ? null : jobs.axis(k, job)),
+  }));
+  const scores = about.scores.map((score, k) => ({
+    key: `~score.${score.name}`,
+    label: `score ${score.name}`,
+    numeric: true,
+    unit: "",
+    text: (job) => (jobs.score(k, job) === null ? "" : inThreeDigits(jobs.score(k, job))),
+    value: (job) => jobs.score(k, job),
   }));
   const own = about.own.map((name, k) => {
     const values = jobs.all.map((job) => jobs.own(k, job)).filter((text) => text !== null);
@@ -113,14 +138,14 @@ const fields = (() => {
     ours("error_code", "code", false),
     ours("seed", "seed", true),
     ours("attempts", "attempts", true),
-    ours("latency_ms", "latency", true),
-    ours("cost", "cost", true),
+    ours("latency_ms", "latency", true, "ms"),
+    ours("cost", "cost", true, ""),
     ...(jobs.hasSeveral ? [ours("image_count", "images", true)] : []),
     ours("finished_at", "finished", true),
     ours("run_id", "run", false),
     ours("request_id", "request id", false),
   ];
-  return [...axes, ...own, ...rest];
+  return [...axes, ...scores, ...own, ...rest];
 })();
 
 // Returns a function that says whether a job holds all words of a search, anywhere in its texts.

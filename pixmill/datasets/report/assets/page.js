@@ -1,7 +1,7 @@
 "use strict";
 // Puts the page together: which view is shown, what clicks and keys do everywhere, what the header counts.
 
-const views = { grid, gallery, summary: { render() {}, order: () => [] } };
+const views = { grid, gallery, summary: { render: spreads.render, resize: spreads.render, order: () => [] } };
 
 function current() {
   const wanted = state.get("view");

@@ -61,6 +61,7 @@ function described(job) {
     jobs.point(job),
     images > 1 ? `${images} images` : null,
     code ? `${STATUS[statusOf(job)]}, ${code}` : null,
+    jobs.flags(job).length ? `flagged ${jobs.flags(job).join(", ")}` : null,
   ];
   return parts.filter(Boolean).join(", ") || `job ${job + 1}`;
 }
@@ -86,6 +87,12 @@ function thumbnailOf(job) {
 const MOST_IN_ONE = 4;
 
 const notFound = () => make("span", { class: "blank is-quiet" }, make("span", {}, "image not found"));
+
+// The mark of a job whose image is flagged, with the checks that do so.
+function flagMark(job) {
+  const flags = jobs.flags(job).join(", ");
+  return flags ? make("span", { class: "flags", title: `flagged: ${flags}` }, `⚑ ${flags}`) : null;
+}
 
 function starButton(job) {
   const button = make("button", { type: "button", class: "star", tabindex: "-1", "data-star": job });

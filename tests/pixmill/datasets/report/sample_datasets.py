@@ -187,12 +187,13 @@ def publish(
     axes: Sequence[Axis] = (),
     *,
     described: bool = True,
+    scores: Sequence[tuple[str, pa.DataType]] = (),
 ) -> Path:
     """Write the dataset of `config`; without `described`, as one that says nothing about its sweep."""
     own = _own_schema(
         [dict(takewhile(lambda of: of[0] != "row_number", job.items())) for job in jobs]
     )
-    schema = _schema(own, axes)
+    schema = _schema(own, axes, scores)
     if described:
         schema = schema.with_metadata(
             {b"pixmill": json.dumps(_description(config, schema, axes)).encode()}
@@ -214,7 +215,11 @@ def _own_schema(rows: Sequence[Row]) -> pa.Schema:
     )
 
 
-def _schema(own: pa.Schema, axes: Sequence[Axis]) -> pa.Schema:
+def _schema(
+    own: pa.Schema,
+    axes: Sequence[Axis],
+    scores: Sequence[tuple[str, pa.DataType]],
+) -> pa.Schema:
     values = [
         tuple(AxisValue(label, value) for label, value in of.values.items())
         for of in axes
@@ -225,6 +230,7 @@ def _schema(own: pa.Schema, axes: Sequence[Axis]) -> pa.Schema:
             SweepAxis(of.path, "field", held)
             for of, held in zip(axes, values, strict=True)
         ],
+        scores,
     )
 
 

@@ -520,7 +520,7 @@ def test_what_each_value_of_an_axis_cost_is_in_the_summary(
         for at, job in enumerate(jobs_of(input_rows(2), [SCALES]))
     ]
     report = open_report(report_on(tmp_path, jobs, [SCALES]), "view=summary")
-    assert report.texts(".costs tbody tr") == [
+    assert report.texts("article:has(h2:text('Cost by')) tbody tr") == [
         "2\t0.20 CNY\t2\t0.10 CNY",
         "3\t0.40 CNY\t2\t0.20 CNY",
         "4\t0.60 CNY\t2\t0.30 CNY",
