@@ -1,4 +1,4 @@
-"""The reference pages that are made from the code: columns, codes, reasons, operations, flags, Python API.
+"""The reference pages that are made from the code: columns, codes, reasons, operations, flags, Python API, schema.
 
     python docs/generate.py      # or `make docs`: writes them anew
 
@@ -19,6 +19,7 @@ import typer
 from pixmill import errors, tuning
 from pixmill.backoff import Backoff
 from pixmill.cli import app
+from pixmill.config.json_schema import schema_text
 from pixmill.datasets.own_columns import OWN_COLUMNS
 from pixmill.datasets.own_error_codes import OWN_CODES
 from pixmill.planning.plan import Plan
@@ -404,6 +405,7 @@ def pages() -> dict[str, str]:
         "operations-reference.md": operations_page(),
         "commands.md": commands_page(),
         "python-api.md": api_page(),
+        "../configs/config.schema.json": schema_text(),
     }
 
 

@@ -45,8 +45,8 @@ def local_path(text: str, instead: str = "a path of this machine") -> str:
         raise ValueError(f"{url[1]}:// is not supported; write {instead}")
     if variable := _VARIABLE.search(text):
         raise ValueError(
-            f"contains {variable[0]}, and environment variables are not expanded here: "
-            "write the path itself"
+            f"contains {variable[0]}, which is not expanded: write the path itself (in a config "
+            "${NAME} is an environment variable)"
         )
     return str(_at_home(text)) if text.startswith("~") else text
 

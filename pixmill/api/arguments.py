@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from pixmill.api.frames import is_frame, write_frame
 from pixmill.config.loading import load_config
+from pixmill.config.merging import merge_sections
 from pixmill.config.model import Config
-from pixmill.config.python_values import merge_sections
 from pixmill.errors import ConfigError, TableError
 
 _IN_MEMORY = "a table in memory"

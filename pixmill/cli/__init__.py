@@ -22,6 +22,7 @@ from pixmill.cli import (
     report,
     retry,
     run,
+    schema,
     score,
     simulate,
     status,
@@ -64,6 +65,7 @@ app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("promote")(promote.promote)
 app.add_typer(ledger.ledger, name="ledger")
+app.command("schema")(schema.schema)
 app.command("simulate")(simulate.simulate)
 
 

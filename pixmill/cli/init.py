@@ -12,7 +12,7 @@ from pixmill.errors import UserError
 from pixmill.local_paths import given_path
 
 STARTER = ("pets.yaml", "pets.csv", "pets")
-"""What is written: a config, its table, and the folder of the images that the table names."""
+"""What is written: a config, its table, and the folder of the images that the table names; beside them a schema."""
 
 
 def init(
@@ -29,6 +29,8 @@ def init(
 
     They run on the built-in simulator, for free.
     """
+    from pixmill.config.json_schema import SCHEMA_FILE, schema_text
+
     # Checked for all of them first: half a project would be worse than none.
     existing = [name for name in STARTER if (folder / name).exists()]
     if existing:
@@ -45,6 +47,8 @@ def init(
                     copytree(template, folder / name, copy_function=copyfile)
                 else:
                     copyfile(template, folder / name)
+        # Editors complete and check the config by it: its first line names it.
+        (folder / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{folder} can't be written: {error.strerror}") from None
     echo(f"wrote {', '.join(str(folder / name) for name in STARTER)}")

@@ -8,23 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from pixmill.config.bare_words import read_words
+from pixmill.config.inheritance import read_with_bases
+from pixmill.config.merging import merge_sections
 from pixmill.config.model import Config
 from pixmill.config.overrides import apply_overrides
 from pixmill.config.problems import ConfigProblem, explain
-from pixmill.config.python_values import is_given, merge_sections, to_plain
+from pixmill.config.python_values import to_plain
 from pixmill.config.validation import check_together
-from pixmill.config.yaml_reader import Document, describe_yaml_error, read_yaml
-from pixmill.config.yaml_words import find_word_problems
+from pixmill.config.variables import expand_variables
 from pixmill.errors import ConfigError
 from pixmill.local_paths import given_path
-from pixmill.request.model import flatten
+from pixmill.request.model import flatten, is_short_form
 from pixmill.request.registry import did_you_mean, requested_operation
-
-MAX_NODES = 100_000
-"""More nodes than a config can need: nested YAML aliases multiply into billions (a "YAML bomb")."""
 
 NOT_YET: Mapping[str, tuple[Any, ...]] = {
     "execution.engine": ("threads", "dask"),
@@ -33,9 +31,6 @@ NOT_YET: Mapping[str, tuple[Any, ...]] = {
 
 _NO_SECTIONS: Mapping[str, Any] = {}
 
-_QUOTES = (
-    "text that begins with one of {[*&!|>%@` or contains `: ` or ` #` must be in quotes"
-)
 _NO_STORE = (
     "is null, which is how YAML reads a lone ~; write '~/folder', or leave the key out"
 )
@@ -57,35 +52,33 @@ def load_config(
     Raises ConfigError with every mistake and its path.
     """
     if isinstance(config, str | Path):
-        document = _read(given_path(config))
+        raw = read_with_bases(given_path(config))
         name = str(config)
     else:
-        document = Document(to_plain(config), ())
+        raw = to_plain(config)
         name = "the config"
-    if sections:
-        given = to_plain(sections)
-        merged = merge_sections(document.value, given)
-        left = [word for word in document.words if not is_given(given, word.place)]
-        document = Document(merged, tuple(left))
-    return _check(name, *apply_overrides(document, overrides))
+    raw = merge_sections(raw, to_plain(sections))
+    return _check(name, *apply_overrides(raw, overrides))
 
 
-def _check(name: str, document: Document, problems: list[ConfigProblem]) -> Config:
-    """Return the config that `document`, which is called `name`, says. Raises ConfigError with these
-    and all other problems.
+def _check(name: str, raw: dict[str, Any], problems: list[ConfigProblem]) -> Config:
+    """Return the config with the keys `raw`, which is called `name`. Raises ConfigError with these and all
+    other problems.
     """
+    raw, unset = expand_variables(raw)
     # Section by section, so that a mistake in one does not hide those in the others.
-    sections, found = _check_sections(document.value)
+    sections, found = _check_sections(read_words(raw))
     _leave_out_columns(sections)
     found += _find_unsupported(sections)
     found += check_together(sections)
 
-    # What YAML took for something else is reported as that, and not as a value of a wrong type besides.
-    words = list(find_word_problems(document.words, sections))
-    reported = {word.path for word in words}
-    reported |= {word.path.rpartition(".")[0] for word in words}
-    problems += words
-    problems += [problem for problem in found if problem.path not in reported]
+    problems += unset
+    # What holds a variable that could not be filled in is not reported as a wrong value besides.
+    reported = {problem.path for problem in unset}
+    is_short = is_short_form(raw.get("sweep"))
+    for problem in found:
+        if problem.path not in reported:
+            problems.append(_name_short_form(problem) if is_short else problem)
 
     if problems:
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
@@ -94,6 +87,12 @@ def _check(name: str, document: Document, problems: list[ConfigProblem]) -> Conf
             f"{name} has {count}:\n{listed}", hint="docs/config.md lists every key"
         )
     return Config.model_validate(sections)
+
+
+def _name_short_form(problem: ConfigProblem) -> ConfigProblem:
+    """Return a problem of a sweep with the path that its short form has."""
+    path = problem.path.replace("sweep.groups.0.grid", "sweep", 1)
+    return problem._replace(path=path)
 
 
 def load_deployment_config(
@@ -109,49 +108,6 @@ def load_deployment_config(
             hint="use an absolute path",
         )
     return settings
-
-
-def _read(path: Path) -> Document:
-    """Return what the file at `path` holds, which is a mapping. Raises ConfigError."""
-    try:
-        # Editors on Windows put a byte order mark in front, which would become part of the first key.
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}",
-            hint="`pixmill init DIR` writes a config to start from",
-        ) from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text") from None
-    try:
-        document = read_yaml(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{path} is not valid YAML: {describe_yaml_error(error)}", hint=_QUOTES
-        ) from None
-    raw = document.value
-    if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
-        raise ConfigError(
-            f"{path} must be a mapping of keys such as `name:` and `input:`"
-        )
-    if _count_nodes(raw, {}) > MAX_NODES:
-        raise ConfigError(
-            f"{path} expands to more than {MAX_NODES:,} values",
-            hint="use fewer YAML aliases",
-        )
-    return document
-
-
-def _count_nodes(value: Any, known: dict[int, int]) -> int:
-    """Count the values in `value`, those behind an alias once for each use; `known` has the counts by `id`."""
-    if not isinstance(value, dict | list):
-        return 1
-    if id(value) not in known:
-        # Met again below itself it is too large, as a value that contains itself never ends.
-        known[id(value)] = MAX_NODES + 1
-        children = value.values() if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(_count_nodes(child, known) for child in children)
-    return known[id(value)]
 
 
 def _check_sections(

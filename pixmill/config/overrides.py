@@ -11,49 +11,48 @@ from typing import Any
 import yaml
 
 from pixmill.config.problems import ConfigProblem
-from pixmill.config.yaml_reader import Document, Place, Word, read_yaml
+from pixmill.config.yaml_reader import read_yaml
+from pixmill.request.model import Sweep
 
 _PART = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|([^."']+?))\s*(?:\.|$)""")
 _RULE_KEYS = ("verdict", "charged")
 
 
 def apply_overrides(
-    document: Document, overrides: Iterable[str]
-) -> tuple[Document, list[ConfigProblem]]:
-    """Return a config with `overrides` put in, one after the other, and what is wrong with them."""
+    config: dict[str, Any], overrides: Iterable[str]
+) -> tuple[dict[str, Any], list[ConfigProblem]]:
+    """Return the keys of a config with `overrides` put in, one after the other, and what is wrong with them."""
     problems = []
     for override in overrides:
         try:
-            document = _apply(document, override)
+            config = _apply(config, override)
         except ValueError as error:
             problems.append(ConfigProblem(f"--set {override}", str(error)))
-    return document, problems
+    return config, problems
 
 
-def _apply(document: Document, override: str) -> Document:
-    """Return `document` with one override put in. Raises ValueError with what is wrong with the override."""
+def _apply(config: dict[str, Any], override: str) -> dict[str, Any]:
+    """Return `config` with one override put in. Raises ValueError with what is wrong with the override."""
     path, equals, text = override.partition("=")
     parts = _split_path(path)
     if not equals or not parts:
         raise ValueError("must look like a.b=value")
     if not text.strip():
         raise ValueError("has no value; write null for none and '' for empty text")
-    place = _find_place(document.value, parts)
     # As YAML, so that `--set limits.qps=2` is a number and `--set input.row_key=[id]` a list.
     try:
-        given = read_yaml(text, place)
+        value = read_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ValueError(
             "the value is not valid YAML; text may need quotes of its own"
         ) from None
     try:
-        value = _put(document.value, place, given.value)
+        changed: dict[str, Any] = _put(config, _find_place(config, parts), value)
     except (IndexError, TypeError):
         raise ValueError(
             "the path leads past the end of a list or into a plain value"
         ) from None
-    kept = [word for word in document.words if not _is_replaced(word, place)]
-    return Document(value, (*kept, *given.words))
+    return changed
 
 
 def _split_path(path: str) -> list[str]:
@@ -69,7 +68,7 @@ def _split_path(path: str) -> list[str]:
     return [] if path.rstrip().endswith(".") else parts
 
 
-def _find_place(container: Any, parts: Sequence[str]) -> Place:
+def _find_place(container: Any, parts: Sequence[str]) -> tuple[str, ...]:
     """Return the keys that `parts` mean in `container`: as many parts at a time as make up a key that is there."""
     place: list[str] = []
     while parts:
@@ -103,6 +102,9 @@ def _length_of_new(place: Sequence[str], parts: Sequence[str]) -> int:
         case ["sweep", "groups", _, "grid" | "zip" | "random", *rest] if len(rest) <= 1:
             return len(parts)
         case ["sweep", "groups", _, "list", _]:
+            return len(parts)
+        case ["sweep"] if parts[0] not in Sweep.model_fields:
+            # An axis of the short form.
             return len(parts)
         case ["retry", "codes"]:
             # The dots are those of a `req_key`: a code comes after it, and then perhaps `verdict` or `charged`.
@@ -140,10 +142,3 @@ def _put(container: Any, place: Sequence[str], value: Any) -> Any:
     # The key as the config has it, which may be a number.
     name = next((known for known in entries if str(known) == key), key)
     return {**entries, name: _put(entries.get(name), rest, value)}
-
-
-def _is_replaced(word: Word, place: Place) -> bool:
-    """Whether a word stood at `place`, or below; a key stays where only its value is new."""
-    return word.place[: len(place)] == place and not (
-        word.is_key and word.place == place
-    )

@@ -1,13 +1,10 @@
 """A config as Python has it: a mapping, sections as keywords, values of any type that means one of YAML's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
 from pydantic import BaseModel
-
-_REPLACED_WHOLE = ("sweep",)
-"""Sections that say one thing together: a part of another's would be a sweep that nobody asked for."""
 
 
 def to_plain(value: Any) -> Any:
@@ -27,27 +24,3 @@ def to_plain(value: Any) -> Any:
     if type(value).__module__ == "numpy":
         return value.tolist()
     return value
-
-
-def merge_sections(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sections of `base` with what is `given` put in, key by key; a sweep is replaced."""
-    merged = {**base}
-    for name, value in given.items():
-        known = base.get(name)
-        is_whole = name in _REPLACED_WHOLE or not isinstance(value, Mapping)
-        merged[name] = value
-        if isinstance(known, Mapping) and not is_whole:
-            merged[name] = merge_sections(known, value)
-    return merged
-
-
-def is_given(given: Mapping[str, Any], place: Sequence[str]) -> bool:
-    """Whether `merge_sections` takes what is at `place` from what is `given`."""
-    found: Any = given
-    for key in place:
-        if not isinstance(found, Mapping) or found is given.get("sweep"):
-            return True
-        if key not in found:
-            return False
-        found = found[key]
-    return True

@@ -1,47 +1,60 @@
-"""The YAML of a config: read into plain values, with the words in it that YAML takes for something else.
+"""The YAML of a config, read into plain values: bare words are the texts that were typed.
 
-YAML 1.1 reads a bare `on` as true, `16:9` as the number 969, `010` as 8 and `2026-10-01` as a date. Which of them were
-meant as texts is not decided here: `Word` says where they are, and what became of them.
+YAML 1.1, which PyYAML reads, takes a bare `on` for true, `16:9` for the number 969, `010` for 8 and
+`2026-10-01` for a date. Here only `true`, `false`, `null` and ordinary numbers are anything but
+text, as in YAML 1.2 and in editors. What a field may still mean by such a word is in a `BareWord`.
 """
 
 import re
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
-Place = tuple[str, ...]
-"""Keys and list positions that lead to a value."""
+_WORD = "!bare-word"
+_MEANINGS = (
+    ("tag:yaml.org,2002:bool", "tTfF", r"true|True|TRUE|false|False|FALSE"),
+    ("tag:yaml.org,2002:null", "~nN", r"~|null|Null|NULL"),
+    ("tag:yaml.org,2002:merge", "<", r"<<"),
+    # Without leading zeros: 007 is a SKU or a postcode, and YAML's 8 for 010 is nobody's.
+    ("tag:yaml.org,2002:int", "-+0123456789", r"[-+]?(?:0|[1-9][0-9]*)"),
+    # With a point, as PyYAML has it: 1e3 is text, which number fields read as 1000.
+    (
+        "tag:yaml.org,2002:float",
+        "-+.0123456789",
+        r"(?:[-+]?[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+    ),
+    (_WORD, "yYnNoO", r"yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF"),
+    (
+        _WORD,
+        "-+.0123456789",
+        r"[-+]?(?:[1-9][0-9]*_[0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)"
+        r"|(?=.*_)(?:[-+]?[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][0-9]+)?",
+    ),
+)
+"""What a bare word may mean: a tag, the characters with which it begins, and its pattern. The first one that fits."""
 
-_BOOLEANS = re.compile(r"yes|no|on|off", re.IGNORECASE)
-_OCTAL = re.compile(r"[-+]?0[0-7_]+")
-_UNUSUAL = re.compile(r"[-+]?0[xb].*|.*_.*", re.IGNORECASE)
 
+class BareWord(str):
+    """A word without quotes that some fields read as a truth value or a number: `on`, `1_000`, `0x1F`."""
 
-class Word(NamedTuple):
-    """A bare word of a config that YAML reads as something else than its text."""
+    reading: bool | int | float
+    """What YAML 1.1 makes of it."""
 
-    place: Place
-    """Where it is, its own name included where it is a key."""
-    text: str
-    """As it is written."""
-    reading: str
-    """What YAML makes of it, in words for people."""
-    kind: str
-    """`truth` (on, off, yes, no), `number` (0x1F, 1_000), or `surprise`, which nobody means as YAML reads it."""
-    is_key: bool = False
-    """Whether it is the key of a mapping rather than a value."""
+    def __new__(cls, text: str, reading: bool | int | float) -> "BareWord":
+        """Return the text with its reading."""
+        word = super().__new__(cls, text)
+        word.reading = reading
+        return word
 
-
-class Document(NamedTuple):
-    """What a YAML text holds, and the words in it that may have been meant as texts."""
-
-    value: Any
-    words: tuple[Word, ...]
+    @property
+    def is_number(self) -> bool:
+        """Whether it reads as a number; else it does as a truth value."""
+        return not isinstance(self.reading, bool)
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, but a key that is duplicated in a mapping is a mistake, not the last one's win."""
+    """The safe loader with fewer meanings of bare words; a duplicated key is a mistake, not the last one's win."""
 
 
 def _mapping_without_duplicates(
@@ -61,33 +74,47 @@ def _mapping_without_duplicates(
     return loader.construct_mapping(node, deep=True)
 
 
-_Loader.add_constructor(
-    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates
-)
-
-
 def _as_written(loader: _Loader, node: yaml.ScalarNode) -> str:
     return str(loader.construct_scalar(node))
 
 
-# A bare `=` and a `<<` that is no key have a meaning in YAML 1.1 that nothing gives them here.
-_Loader.add_constructor("tag:yaml.org,2002:value", _as_written)
+def _bare_word(loader: _Loader, node: yaml.ScalarNode) -> str:
+    """Return a word with what YAML 1.1 makes of it; as text where that is nothing."""
+    text = str(node.value)
+    if text.lower() in loader.bool_values:
+        return BareWord(text, loader.bool_values[text.lower()])
+    is_float = "." in text
+    construct = loader.construct_yaml_float if is_float else loader.construct_yaml_int
+    try:
+        return BareWord(text, construct(node))
+    except ValueError:
+        # `0x_` looks like a number and is not one.
+        return text
+
+
+# None of PyYAML's own.
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _first, _pattern in _MEANINGS:
+    _Loader.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern})$"), _first)
+# Where nothing is written.
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("$"), [""])
+
+_Loader.add_constructor(_WORD, _bare_word)
+_Loader.add_constructor(
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates
+)
+# A `<<` that is not a key has no meaning of its own.
 _Loader.add_constructor("tag:yaml.org,2002:merge", _as_written)
 
 
-def read_yaml(text: str, place: Place = ()) -> Document:
-    """Return what `text` holds, which is at `place` of a config.
+def read_yaml(text: str) -> Any:
+    """Return what `text` holds: plain values, and a `BareWord` for each word that a field may read as another value.
 
     Raises yaml.YAMLError, ValueError or RecursionError where it is not valid YAML.
     """
     loader = _Loader(text)
     try:
-        node = loader.get_single_node()
-        if node is None:
-            return Document(None, ())
-        # Before it is constructed, which replaces `<<` by what it brings.
-        words = tuple(_words(node, place, set()))
-        return Document(loader.construct_document(node), words)
+        return loader.get_single_data()
     finally:
         loader.dispose()
 
@@ -101,53 +128,3 @@ def describe_yaml_error(error: Exception) -> str:
     if mark is None:
         return described
     return f"line {mark.line + 1}, column {mark.column + 1}: {described}"
-
-
-def _words(node: yaml.Node, place: Place, seen: set[int]) -> Iterator[Word]:
-    """Yield the words below `node`, which is at `place`; of what several aliases name only once."""
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            # `<<` puts the keys of its value in its own place.
-            merges = key.tag == "tag:yaml.org,2002:merge"
-            below = place if merges else (*place, str(key.value))
-            if not merges and (word := _word(key, below)):
-                yield word._replace(is_key=True)
-            yield from _words(value, below, seen)
-    elif isinstance(node, yaml.SequenceNode):
-        for at, item in enumerate(node.value):
-            yield from _words(item, (*place, str(at)), seen)
-    elif word := _word(node, place):
-        yield word
-
-
-def _word(node: yaml.Node, place: Place) -> Word | None:
-    """Return the word that a bare scalar is; `None` for what YAML reads as everybody does."""
-    if not isinstance(node, yaml.ScalarNode) or node.style is not None:
-        return None
-    text = node.value
-    kind = _kind(node.tag.rpartition(":")[2], text)
-    return Word(place, text, _reading(node), kind) if kind else None
-
-
-def _kind(tag: str, text: str) -> str | None:
-    if tag == "timestamp":
-        return "surprise"
-    if tag == "bool":
-        return "truth" if _BOOLEANS.fullmatch(text) else None
-    if tag not in ("int", "float"):
-        return None
-    if ":" in text or (tag == "int" and _OCTAL.fullmatch(text)):
-        return "surprise"
-    return "number" if _UNUSUAL.fullmatch(text) else None
-
-
-def _reading(node: yaml.ScalarNode) -> str:
-    tag = node.tag.rpartition(":")[2]
-    if tag == "timestamp":
-        return "a date"
-    constructor = yaml.constructor.SafeConstructor()
-    value = constructor.construct_object(node)
-    return str(value).lower() if tag == "bool" else f"the number {value}"

@@ -10,6 +10,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
+    model_validator,
 )
 
 from pixmill.request.operations.custom import check_operation_file
@@ -65,6 +66,23 @@ class Sweep(Section):
 
     only: tuple[str, ...] = ()
     """Conditions, all of which have to hold for a point that stays."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_short_form(cls, value: Any) -> Any:
+        """Return `{scale: [2, 3]}` as the one grid that it is short for."""
+        if not is_short_form(value):
+            return value
+        axes = {key: part for key, part in value.items() if key not in cls.model_fields}
+        others = {key: part for key, part in value.items() if key in cls.model_fields}
+        return {"groups": [{"grid": axes}], **others}
+
+
+def is_short_form(sweep: Any) -> bool:
+    """Whether a sweep names its axes itself, without groups: `{scale: [2, 3]}`."""
+    if not isinstance(sweep, Mapping) or "groups" in sweep:
+        return False
+    return bool(sweep.keys() - Sweep.model_fields.keys())
 
 
 class Seed(Section):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from pixmill.cli.console import print_json
+from pixmill.config.json_schema import schema_text
 from tests.conftest import ROOT, Bill, Project, Simulated, run_config
 from tests.fork_server import COMMAND, fork_process
 
@@ -59,6 +60,7 @@ COMMANDS = [
     "compare",
     "promote",
     "ledger",
+    "schema",
     "simulate",
 ]
 
@@ -80,6 +82,8 @@ def test_every_command_has_help_and_is_documented(command: str) -> None:
 def test_init_writes_a_config_that_validates_and_plans(tmp_path: Path) -> None:
     assert pixmill("init", "new", cwd=tmp_path).returncode == 0
     folder = tmp_path / "new"
+    schema = (folder / "config.schema.json").read_text()
+    assert schema == pixmill("schema").stdout == schema_text()
     assert pixmill("validate", "pets.yaml", cwd=folder).returncode == 0
     plan = json_line(pixmill("plan", "pets.yaml", "--json", cwd=folder))
     assert plan["pending"] == plan["rows"] == 6

@@ -1,0 +1,13 @@
+"""The command `schema`: the JSON schema of a config, for editors."""
+
+import typer
+
+
+def schema() -> None:
+    """Print the JSON schema of a config, with which an editor completes and checks keys.
+
+    pixmill schema > config.schema.json
+    """
+    from pixmill.config.json_schema import schema_text
+
+    typer.echo(schema_text(), nl=False)
