@@ -436,11 +436,11 @@ MUTANTS = (
         (TAKEN,),
     ),
     Mutant(
-        "take the outcomes of jobs that did not succeed",
+        "take the outcomes of jobs that failed or lack an image",
         "pixmill/datasets/published_outcomes.py",
         "PublishedOutcomes._find",
-        'pc.equal(published["status"], State.SUCCEEDED.value)',
-        'pc.is_valid(published["status"])',
+        'pc.is_null(published["error_code"])',
+        'pc.is_valid(published["job_key"])',
         (TAKEN,),
     ),
     Mutant(

@@ -158,6 +158,30 @@ def test_the_cost_is_on_the_first_row_that_is_left_of_a_job(
     assert made.asked == []
 
 
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        "state = 'failed', error_code = '50411'",
+        "state = 'refused', error_code = '50511'",
+        "state = 'in_doubt', error_code = 'timeout'",
+        "state = 'pending', error_code = NULL",
+        "image_error = 'image_lost', images = NULL",
+        "image_error = 'image_pending', images = NULL",
+    ],
+)
+def test_a_job_that_lacks_anything_is_looked_up_every_time(
+    shop: Project, asked: list[str], outcome: str
+) -> None:
+    shop.write_config(output={"images": "download"})
+    whole = check_published(shop, asked, "first")
+    lacking = keys_of(whole, "r7")
+    edit_ledger(
+        config_of(shop), f"UPDATE jobs SET {outcome} WHERE job_key = ?", *lacking
+    )
+    check_published(shop, asked)
+    assert check_published(shop, asked).asked == lacking
+
+
 STATES = ("succeeded", "failed", "refused", "in_doubt", "in_flight", "pending")
 
 
