@@ -73,6 +73,9 @@ bench: $(VENV)/dev ## ratios against the alternatives that a user has; docs/benc
 # The stamps: what a run needs, what development needs on top, and what the tests of the stack need on top of that. The locks are complete, with a hash for
 # every file, so nothing is resolved here.
 $(VENV)/run: requirements/run.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "$(PYTHON) is not a Python of 3.11 or newer on this machine; name one that is: make demo PYTHON=python3" >&2; exit 1; }
+	@echo "installing into $(VENV), once: about a minute ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements/run.txt
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .

@@ -6,6 +6,8 @@ A command is the function of its name in the module of its name. Heavy imports a
 
 import gc
 from contextlib import suppress
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -41,13 +43,39 @@ EXIT_USER = 2
 
 # Plain help and errors: boxes and colours are noise in a log.
 app = typer.Typer(
-    help="Turn a table of image URLs and prompts into a verified image dataset, paying for "
-    "nothing twice.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        # As wide as the terminal is, within what can be read.
+        "max_content_width": 140,
+    },
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"pixmill {version('pixmill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            "-V",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version.",
+        ),
+    ] = False,
+) -> None:
+    """Turn a table of image URLs and prompts into a verified image dataset, paying for nothing twice."""
+
+
 # In the order in which a person meets them: `--help` lists them like that.
 app.command("init")(init.init)
 app.command("validate")(validate.validate)

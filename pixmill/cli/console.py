@@ -40,6 +40,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
+        "-s",
         metavar="A.B=VALUE",
         help="Override a key of the config; the value is YAML. Repeatable.",
     ),

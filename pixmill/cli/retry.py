@@ -33,7 +33,7 @@ def retry(
         ),
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask before paying.")
+        bool, typer.Option("--yes", "-y", help="Do not ask before paying.")
     ] = False,
     overrides: Overrides = None,
     as_json: Json = False,

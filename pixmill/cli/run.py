@@ -54,11 +54,15 @@ def run(
     limit: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=0, help="Pay for at most N jobs, in input order."
+            "--limit",
+            "-n",
+            metavar="N",
+            min=0,
+            help="Pay for at most N jobs, in input order.",
         ),
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask before paying.")
+        bool, typer.Option("--yes", "-y", help="Do not ask before paying.")
     ] = False,
     new_store: Annotated[
         bool,

@@ -68,6 +68,8 @@ class Input(Section):
     """Longer prompts are invalid."""
     warn_prompt_chars: Annotated[int, Field(gt=0)] = 800
     """Longer prompts get a warning: some operations refuse more than 800 characters (code 50200)."""
+    allow_empty: tuple[str, ...] = ()
+    """Columns of `request.prompt` that may be empty; a row in which another one is empty is invalid."""
     ignore_url_params: tuple[str, ...] = ()
     """Query parameters of image URLs that do not make another image, such as signatures."""
 

@@ -20,6 +20,7 @@ from pixmill.local_paths import folder_problem
 from pixmill.request.canonical_json import canonical_json
 from pixmill.request.model import Request, Seed, Sweep
 from pixmill.request.registry import (
+    did_you_mean,
     find_field_problem,
     image_index_problem,
     operation_of,
@@ -144,6 +145,24 @@ def _check_prompt(request: Request) -> Problems:
         )
 
 
+def _check_allow_empty(section: Input, request: Request) -> Problems:
+    read = {section.column("prompt")}
+    try:
+        pieces = string.Formatter().parse(request.prompt or "")
+        read |= {name for _, name, _, _ in pieces}
+    except ValueError:
+        # A broken template is reported by itself.
+        return
+    for name in section.allow_empty:
+        if name not in read:
+            known = sorted(filter(None, read))
+            yield ConfigProblem(
+                "input.allow_empty",
+                f"names {name!r}, which the prompt does not read"
+                + did_you_mean(name, known),
+            )
+
+
 def _check_columns(section: Input, request: Request) -> Problems:
     params = _resolve(request)
     if params is None:
@@ -260,6 +279,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Problems]], ...] = (
     (("input",), _check_input),
     (("request",), _check_params),
     (("request",), _check_prompt),
+    (("input", "request"), _check_allow_empty),
     (("input", "request"), _check_columns),
     (("input", "seed"), _check_seed_column),
     (("provider",), _check_gateway),

@@ -1,5 +1,7 @@
 """Whether a table has the columns that a config names, and of types that can be read as it says."""
 
+import re
+import string
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -7,6 +9,8 @@ import pyarrow as pa
 from pixmill.config.model import Config
 from pixmill.errors import TableError
 from pixmill.tables import InputTable, delimiter_hint
+
+_DOUBLED = re.compile(r"(\{\{\s*(\w+)\s*\}\})")
 
 
 def check_columns(
@@ -19,6 +23,7 @@ def check_columns(
 
     `axes` are the paths of the sweep.
     """
+    _check_placeholders(table, config, axes)
     missing = [name for name in dict.fromkeys(needed) if name not in table.schema.names]
     if missing:
         has = ", ".join(table.schema.names)
@@ -49,3 +54,24 @@ def check_columns(
             "either",
             hint="rename the variable in sweep and request.prompt, or the column",
         )
+
+
+def _check_placeholders(table: InputTable, config: Config, axes: Sequence[str]) -> None:
+    """Raise TableError where `request.prompt` means a column by what is none of its placeholders."""
+    prompt = config.request.prompt or ""
+    columns = table.schema.names
+    for written, name in _DOUBLED.findall(prompt):
+        # As other template languages have it; here doubled braces are plain ones, sent as they are.
+        if name in columns or name in axes:
+            raise TableError(
+                f"request.prompt contains {written}, which is sent as {{{name}}}",
+                hint=f"write {{{name}}} for the column",
+            )
+    by_case = {column.casefold(): column for column in columns}
+    for _, name, _, _ in string.Formatter().parse(prompt):
+        column = by_case.get((name or "").casefold())
+        if name and column and name not in columns:
+            raise TableError(
+                f"request.prompt contains {{{name}}}, and the table has {column!r}",
+                hint=f"write {{{column}}}: upper and lower case count",
+            )

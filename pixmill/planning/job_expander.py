@@ -137,8 +137,7 @@ class JobExpander:
         keys: list[str | None] = [*computed.keys]
         for position in np.flatnonzero(~requested.ravel()).tolist():
             keys[position] = None
-        empty_places = self._prompts.template.empty_places(texts, count)
-        notes = {"unread_cell": unread, "empty_place": empty_places, **images.notes}
+        notes = {"unread_cell": unread, **images.notes}
         return JobBatch(
             rows=batch,
             variants=self.variants,

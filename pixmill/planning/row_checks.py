@@ -44,6 +44,7 @@ class InvalidRow(NamedTuple):
 
 REASONS: Mapping[str, str] = {
     "empty_prompt": "the prompt is empty",
+    "empty_variable": "the cell is empty, and request.prompt has a place for it",
     "prompt_too_long": "the prompt is longer than input.max_prompt_chars",
     "prompt_over_limit": "the prompt is longer than the operation takes",
     "control_character": "the prompt contains a control character other than newline and tab",
@@ -80,6 +81,7 @@ REASONS: Mapping[str, str] = {
 
 REMEDIES: Mapping[str, str] = {
     "empty_prompt": "fill in the cell, or leave such rows out with `input.where`",
+    "empty_variable": "fill in the cell, or name the column in `input.allow_empty`",
     "prompt_too_long": "shorten it, or raise `input.max_prompt_chars`",
     "prompt_over_limit": "shorten it: the provider would refuse it (code 50200)",
     "control_character": "remove it; the cell was often copied from a document or a terminal",
@@ -118,8 +120,6 @@ NOTES: Mapping[str, str] = {
     "stripped_url": "image URLs had blanks or invisible characters around them, which are not sent",
     "escaped_url": "image URLs contain &amp;, as text copied from HTML does; they are sent as "
     "they are",
-    "empty_place": "rows leave a placeholder of request.prompt empty, as their cell is missing "
-    "or empty",
     "unread_cell": "rows have a cell that no column can hold and nothing reads; it is null in "
     "the dataset",
 }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pixmill.config.model import Config
 from pixmill.planning.row_checks import (
     RowProblem,
+    blank_problems,
     note,
     prompt_limit_problems,
     prompt_problems,
@@ -89,7 +90,9 @@ class RowPrompts:
             for variant in self._variants
         ]
         source = self.template.cells(texts)
-        if self.column is not None:
+        if self.column in self._input.allow_empty:
+            source = None
+        elif self.column is not None:
             source = texts[self.column]
         longest = self._input.max_prompt_chars
         for prompts in filled:
@@ -100,7 +103,16 @@ class RowPrompts:
                     note(problems, limits)
             lengths = pc.utf8_length(prompts).to_numpy(zero_copy_only=False)
             long |= lengths > self._input.warn_prompt_chars
+        for name in self._required_columns() if check else ():
+            note(problems, blank_problems(texts[name], name, "empty_variable"))
         return FilledPrompts(filled, problems, int(long.sum()))
+
+    def _required_columns(self) -> list[str]:
+        """Return the columns that fill a place among other text, except for those that may be empty."""
+        if not self.template.has_other_text:
+            return []
+        allowed = self._input.allow_empty
+        return [name for name in self.template.columns if name not in allowed]
 
     def by_point(self, by_variant: Sequence[Column]) -> list[Column]:
         """Return for every point what its variant of the prompt has."""

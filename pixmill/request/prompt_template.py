@@ -7,12 +7,10 @@ import string
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from pixmill.arrow_text import in_nfc, is_blank
+from pixmill.arrow_text import in_nfc
 from pixmill.errors import TableError
 from pixmill.text import to_nfc
 
@@ -61,22 +59,13 @@ class Template(NamedTuple):
             return pa.repeat(to_nfc(prompt), count)
         return in_nfc(_join(parts))
 
-    def empty_places(
-        self,
-        texts: Mapping[str, pa.Array],
-        count: int,
-    ) -> NDArray[np.bool_]:
-        """Mark the rows in which a column that it reads among other text is missing or blank.
+    @property
+    def has_other_text(self) -> bool:
+        """Whether it is more than one placeholder.
 
-        Returns a mask (count,). A prompt that is a column and nothing else has no gap: where
-        that is blank, so is the prompt.
+        A prompt that is a column and nothing else has no gap: where that is blank, so is the prompt.
         """
-        empty = np.zeros(count, np.bool_)
-        has_other_text = len(self.pieces) > 1 or self.pieces[0][0]
-        if has_other_text:
-            for name in self.columns:
-                empty |= is_blank(texts[name]).to_numpy(zero_copy_only=False)
-        return empty
+        return len(self.pieces) > 1 or bool(self.pieces[0][0])
 
     def cells(self, texts: Mapping[str, pa.Array]) -> pa.Array | None:
         """Return the cells that it reads, joined; None where it reads none.

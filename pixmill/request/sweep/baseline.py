@@ -144,6 +144,10 @@ class BaselineRequest:
             return problem.reason if problem else self._find_flaw(path)
         if problem and not problem.is_unknown:
             return problem.reason
+        # `strength` alone is meant as the field of that name, wherever in the request it is.
+        last = [known for known in self.defaults if known.endswith(f".{path}")]
+        if last:
+            return f"is not a request field; did you mean `{last[0]}`?"
         known = [*self.defaults, *sorted(self.variables)]
         return (
             "is neither a request field nor a variable of request.prompt"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -69,6 +70,34 @@ def test_help_names_every_command() -> None:
     shown = fresh("--help")
     assert shown.returncode == 0
     assert all(f"\n  {command} " in shown.stdout for command in COMMANDS)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    for flag in ("--version", "-V"):
+        shown = pixmill(flag)
+        assert (shown.returncode, shown.stdout) == (
+            0,
+            f"pixmill {version('pixmill')}\n",
+        )
+
+
+def test_help_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths = []
+    for columns in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        shown = pixmill("run", "-h")
+        widths.append(max(map(len, shown.stdout.splitlines())))
+        assert "-n, --limit N" in shown.stdout
+    assert 60 < widths[0] < 80 < widths[1] < 120
+
+
+def test_a_shell_can_complete_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_PIXMILL_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "pixmill va")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    command = [str(Path(sys.executable).with_name("pixmill"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["validate"])
 
 
 @pytest.mark.parametrize("command", COMMANDS)

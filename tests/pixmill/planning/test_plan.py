@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from pixmill.config.loading import load_config
-from pixmill.errors import TableError
+from pixmill.errors import ConfigError, TableError
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import make_plan
 from tests.conftest import Project
@@ -484,15 +484,64 @@ def test_a_json_cell_that_no_column_can_hold_matters_where_it_is_read(
 
 
 @pytest.mark.parametrize("cell", ["", " ", None])
-def test_a_place_of_the_template_that_stays_empty_is_said(
+def test_a_row_that_leaves_a_place_of_the_template_empty_is_invalid(
     project: Project, cell: str | None
 ) -> None:
     rows = [row(style="in oil"), row(style=cell)]
     pq.write_table(pa.Table.from_pylist(rows), project.folder / "t.parquet")
     project.config["input"]["path"] = str(project.folder / "t.parquet")
     plan = planned(project, request={"prompt": "{text}, {style}"})
-    assert (plan.invalid, plan.distinct, plan.notes["empty_place"]) == (0, 2, 1)
-    assert planned(project, request={"prompt": "{text}"}).notes["empty_place"] == 0
+    assert (plan.invalid, plan.reasons) == (1, {"empty_variable": 1})
+    (shown,) = plan.examples["empty_variable"]
+    assert shown.problem.column == "style"
+    assert planned(project, request={"prompt": "{text}"}).invalid == 0
+    allowed = planned(
+        project,
+        request={"prompt": "{text}, {style}"},
+        input={**project.config["input"], "allow_empty": ["style"]},
+    )
+    assert (allowed.invalid, allowed.distinct) == (0, 2)
+
+
+def test_the_prompt_column_may_be_empty_where_the_config_says_so(
+    project: Project,
+) -> None:
+    project.write_rows([row(text=""), row(text="a cat")])
+    assert planned(project, request={"prompt": "a pet {text}"}).invalid == 1
+    allowed = {**project.config["input"], "allow_empty": ["text"]}
+    plan = planned(project, request={"prompt": "a pet {text}"}, input=allowed)
+    assert (plan.invalid, plan.distinct) == (0, 2)
+    plan = planned(project, request={"prompt": "{text}"}, input=allowed)
+    assert plan.reasons == {"empty_prompt": 1}
+    with pytest.raises(ConfigError, match="names 'txet', which the prompt does not"):
+        planned(project, input={**allowed, "allow_empty": ["txet"]})
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sweep", "said"),
+    [
+        ("a {{text}}", {}, "contains {{text}}, which is sent as {text}"),
+        ("a {{ text }}", {}, "contains {{ text }}, which is sent as {text}"),
+        ("{text} {{mood}} {mood}", {"mood": ["calm"]}, "contains {{mood}}"),
+        ("a {Text}", {}, "contains {Text}, and the table has 'text'"),
+        ("{TEXT}", {"TEXT": ["a cat"]}, "contains {TEXT}, and the table has 'text'"),
+    ],
+)
+def test_a_placeholder_that_is_nearly_a_column_is_a_mistake(
+    project: Project, prompt: str, sweep: dict[str, Any], said: str
+) -> None:
+    project.write_rows([row()])
+    with pytest.raises(TableError) as caught:
+        planned(project, request={"prompt": prompt}, sweep=sweep)
+    assert said in str(caught.value)
+    assert "write {" in (caught.value.hint or "")
+
+
+def test_doubled_braces_around_anything_else_are_plain_braces(project: Project) -> None:
+    project.write_rows([row(text="a cat")])
+    plan = planned(project, request={"prompt": "{text} {{like this}} {{ x }}"})
+    job = next(plan.pending_jobs())
+    assert job.request()["prompt"] == "a cat {like this} { x }"
 
 
 def picture(path: Path, size: tuple[int, int] = (64, 64), kind: str = "PNG") -> None:

@@ -56,6 +56,11 @@ def mistakes(
             "grid.controlnet_args.0.strength",
             "greater than 0",
         ),
+        (
+            {"grid": {"opacity": [0.5]}},
+            "grid.opacity",
+            "did you mean `logo_info.opacity`?",
+        ),
         ({"grid": {"scal": [2]}}, "grid.scal", "did you mean `scale`?"),
         ({"grid": {"styl": [2]}}, "grid.styl", "did you mean `style`?"),
         (
