@@ -36,7 +36,7 @@ TOLD = (
     "Crashed",
     "TimedOut",
     DAMAGED[1],
-    *(name for code, (_, name) in STATES.items() if 3 <= code <= 6),
+    *(name for code, (_, name) in STATES.items() if 3 <= code <= 7),
 )
 """The states that somebody is told of."""
 

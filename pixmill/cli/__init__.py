@@ -17,6 +17,7 @@ from pixmill.cli import (
     export,
     init,
     ledger,
+    notify,
     plan,
     promote,
     publish,
@@ -82,6 +83,7 @@ app.command("validate")(validate.validate)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("notify")(notify.notify)
 app.command("verify")(verify.verify)
 app.command("repair")(repair.repair)
 app.command("score")(score.score)

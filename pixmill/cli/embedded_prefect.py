@@ -18,8 +18,14 @@ from pathlib import Path
 
 import requests
 
+from pixmill.cli.console import echo
+from pixmill.cli.pandas_block import allow_pandas
 from pixmill.cli.prefect_settings import (
+    check_settings,
     client_settings,
+    configure_prefect,
+    configured_api,
+    is_on_this_machine,
     keep_loopback_off_proxies,
     server_environment,
 )
@@ -147,3 +153,37 @@ def _replace_settings(settings: dict[str, str]) -> dict[str, str]:
     }
     os.environ.update(settings)
     return before
+
+
+class PrefectServer:
+    """The embedded Prefect server of this command, where nothing that Prefect reads
+    names another.
+    """
+
+    def __init__(self, stack: ExitStack, *, early: bool) -> None:
+        self._stack = stack
+        self._embedded = None
+        if early:
+            self._embedded = self._start()
+
+    def _start(self) -> EmbeddedServer | None:
+        if url := configured_api():
+            if is_on_this_machine(url):
+                keep_loopback_off_proxies()
+            return None
+        server = EmbeddedServer()
+        self._stack.callback(server.close)
+        return server
+
+    def use(self) -> None:
+        """Point this process's Prefect to a server that answers."""
+        embedded = self._embedded or self._start()
+        configure_prefect(embedded=embedded is not None)
+        if embedded:
+            echo(
+                "starting a Prefect server for this run (PREFECT_API_URL names one of your own) …"
+            )
+            embedded.use()
+        # What Prefect or a user's own tasks import is none of this command's business.
+        allow_pandas()
+        check_settings()

@@ -19,7 +19,7 @@ from pixmill.cli.console import (
     print_json,
 )
 from pixmill.cli.gate import print_gate
-from pixmill.cli.pandas_block import allow_pandas
+from pixmill.cli.notify import notify_of_error, notify_of_run
 from pixmill.cli.plan import print_changes, print_plan
 from pixmill.cli.progress import InputLook
 from pixmill.errors import PixmillError, SpendingRefused
@@ -41,7 +41,6 @@ _STOPPED_EARLY = (4, 5, 6, EXIT_INTERRUPTED)
 """Exit codes of runs that left something unsent, for a reason that their summary names."""
 
 if TYPE_CHECKING:
-    from pixmill.cli.embedded_prefect import EmbeddedServer
     from pixmill.config.model import Config
     from pixmill.execution.active_runs import FlowParameters
     from pixmill.execution.prepare import PreparedRun
@@ -140,6 +139,12 @@ def pay(order: RunRequest, *, as_json: bool) -> NoReturn:
                 exit_code=EXIT_INTERRUPTED,
                 reason="interrupted before anything was sent",
             )
+        except Exception as error:
+            # Who sits at a terminal reads it there.
+            if not sys.stdin.isatty():
+                typed = cli_arguments(order.config, order.overrides)
+                notify_of_error(order.settings, error, f"pixmill plan {typed}")
+            raise
         paying.end(summary)
 
 
@@ -158,6 +163,8 @@ class _Paying:
         self.run: PreparedRun | None = None
         """The run of the order, once it is planned."""
         self._ending = threading.Lock()
+        self._is_said = False
+        """Whether it was said how the run went."""
 
     def first_signal(self, name: str) -> None:
         """End what has sent nothing. Raises KeyboardInterrupt there."""
@@ -172,11 +179,14 @@ class _Paying:
         started = self.run.started if self.run else None
         if started is None or started.summary is None:
             os._exit(EXIT_INTERRUPTED)
+        if self._is_said:
+            # All that is left is to notify those who are not here.
+            os._exit(started.summary.exit_code)
         args = (started.summary,)
         threading.Thread(target=self.end, args=args, daemon=True).start()
 
     def end(self, summary: "RunSummary") -> NoReturn:
-        """Say how it went and end the process."""
+        """Say how it went, notify those whom the config names and end the process."""
         self._ending.acquire()  # whoever comes second need not say it again
         _print_summary(summary, self._order)
         if self._order.faults:
@@ -187,11 +197,15 @@ class _Paying:
         if self._as_json:
             with suppress(OSError):  # nobody may be left to read it
                 print_json(summary.as_dict())
+        self._is_said = True
+        order = self._order
+        notify_of_run(order.settings, summary, order.next_command(summary))
         exit_process(summary.exit_code, at_once=True)
 
 
 def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
     """Plan, agree, run; return the run's summary."""
+    from pixmill.cli.embedded_prefect import PrefectServer
     from pixmill.execution.prepare import prepare
     from pixmill.execution.run_summary import RunSummary
 
@@ -205,7 +219,7 @@ def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
     with ExitStack() as stack:
         # A new store is sure to have something to pay for: the server starts while the plan is made.
         address = settings.ledger_address
-        server = _Server(
+        server = PrefectServer(
             stack,
             early=not retried and isinstance(address, Path) and not address.exists(),
         )
@@ -240,49 +254,6 @@ def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
             server.use()
             return _run_flow(prepared, order)
         return _publish_only(prepared)
-
-
-class _Server:
-    """The embedded Prefect server of this command, where nothing that Prefect reads
-    names another.
-    """
-
-    def __init__(self, stack: ExitStack, *, early: bool) -> None:
-        self._stack = stack
-        self._embedded = None
-        if early:
-            self._embedded = self._start()
-
-    def _start(self) -> "EmbeddedServer | None":
-        from pixmill.cli.embedded_prefect import EmbeddedServer
-        from pixmill.cli.prefect_settings import (
-            configured_api,
-            is_on_this_machine,
-            keep_loopback_off_proxies,
-        )
-
-        if url := configured_api():
-            if is_on_this_machine(url):
-                keep_loopback_off_proxies()
-            return None
-        server = EmbeddedServer()
-        self._stack.callback(server.close)
-        return server
-
-    def use(self) -> None:
-        """Point this process's Prefect to a server that answers."""
-        from pixmill.cli.prefect_settings import check_settings, configure_prefect
-
-        embedded = self._embedded or self._start()
-        configure_prefect(embedded=embedded is not None)
-        if embedded:
-            echo(
-                "starting a Prefect server for this run (PREFECT_API_URL names one of your own) …"
-            )
-            embedded.use()
-        # What Prefect or a user's own tasks import is none of this command's business.
-        allow_pandas()
-        check_settings()
 
 
 def _say_rehearsed(run: "PreparedRun") -> None:

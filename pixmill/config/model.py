@@ -276,6 +276,15 @@ class Quality(Section):
     """Conditions over a new dataset; one for which some does not hold is not published."""
 
 
+class Notify(Section):
+    """Who is told how a run went, beside whoever reads its output."""
+
+    on: tuple[Literal["problems", "always"], ...] = ("problems",)
+    """`problems`: after runs whose exit code is not 0."""
+    to: tuple[VariableName, ...] = ()
+    """Environment variables with Apprise URLs, which hold passwords and so are never in a config."""
+
+
 class Execution(Section):
     """Where the chunks run."""
 
@@ -328,6 +337,7 @@ class Config(Section):
     in_doubt: Literal["hold", "retry"] = "hold"
     """Whether jobs that may have been charged are sent again by every run."""
     quality: Quality = Quality()
+    notify: Notify = Notify()
     execution: Execution = Execution()
     output: Output = Output()
 

@@ -17,6 +17,7 @@ from pixmill.datasets.publishing import check_publishable
 from pixmill.errors import PixmillError
 from pixmill.execution import active_runs
 from pixmill.execution.active_runs import FlowParameters
+from pixmill.execution.delivery import find_targets
 from pixmill.execution.executor import Executor, IdleExecutor
 from pixmill.execution.image_downloads import Downloads
 from pixmill.execution.progress import RunCounters
@@ -36,6 +37,7 @@ from pixmill.planning.input_images import InputCounts
 from pixmill.planning.plan import PlannedState
 from pixmill.provider.client import Client
 from pixmill.storage import open_store
+from pixmill.text import cli_arguments
 
 
 class PreparedRun:
@@ -112,8 +114,11 @@ class PreparedRun:
         """Open what answers the calls of this run, unless it is open.
 
         `start` does so by itself; whoever calls it before learns what is missing while
-        nothing else has been started. Raises ConfigError for missing credentials.
+        nothing else has been started. Raises ConfigError for missing credentials, and for
+        targets of notifications that are not set.
         """
+        # Who would never hear of a failure should not find that out after paying.
+        find_targets(self.config)
         _ = self.endpoint
         # With workers elsewhere the keys are where these are.
         if not self.config.execution.address:
@@ -266,19 +271,32 @@ def prepare_flow_run(
     """Yield the run of a flow with these parameters.
 
     It is the one that the command line planned for just these, or one that the flow
-    plans by itself: nobody is there to ask, so that spending needs a cap in the config.
-    Raises SpendingRefused without one, and what `prepare` raises.
+    plans by itself: nobody is there to ask, so that spending needs a cap in the config,
+    and nobody watches, so that those whom it names are notified in the end.
+    Raises SpendingRefused without a cap, and what `prepare` raises.
     """
     parameters = FlowParameters.of(config, overrides, limit, new_store)
     waiting = active_runs.find_planned(parameters)
     if waiting is not None:
         yield waiting
         return
+    # Only here: the command line sees to it itself, and other commands need no pictures.
+    from pixmill.execution.notification import BrokenOff, Finished, notify
+
     settings = load_deployment_config(config, overrides or (), deployed=deployed)
-    with prepare(settings, limit) as run:
-        check_spending(
-            run.plan,
-            new_store=new_store,
-            ledger_exists=run.ledger_existed,
-        )
-        yield run
+    typed = cli_arguments(config, overrides or ())
+    try:
+        with prepare(settings, limit) as run:
+            check_spending(
+                run.plan,
+                new_store=new_store,
+                ledger_exists=run.ledger_existed,
+            )
+            yield run
+    except Exception as error:
+        notify(settings, BrokenOff(error, f"pixmill plan {typed}"))
+        raise
+    if run.started and run.started.summary:
+        summary = run.started.summary
+        command = "publish" if summary.has_refused_dataset else "status"
+        notify(settings, Finished(summary, f"pixmill {command} {typed}"))

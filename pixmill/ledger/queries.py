@@ -199,6 +199,24 @@ def calls_of(connection: Connection, run_id: str) -> int:
     )
 
 
+def problem_codes(connection: Connection, run_id: str) -> dict[str, int]:
+    """Return how many jobs a run brought to which error code, the most frequent first.
+
+    Codes of missing images are among them.
+    """
+    code = func.coalesce(jobs.c.error_code, jobs.c.image_error)
+    # By the index over attempts, as `jobs` has none over runs.
+    tried = select(attempts.c.job_key).where(attempts.c.run_id == run_id)
+    query = (
+        select(code, func.count())
+        .where(jobs.c.job_key.in_(tried), jobs.c.outcome_run == run_id)
+        .where(code.is_not(None))
+        .group_by(code)
+        .order_by(func.count().desc(), code)
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def spent(
     connection: Connection,
     *,

@@ -1,0 +1,258 @@
+"""What people are told of a run who did not watch it: a message with counts, money, codes and pictures."""
+
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pixmill.config.model import Config
+from pixmill.datasets.contact_sheet import Figure, draw_contact_sheet, jpeg_of
+from pixmill.datasets.dataset_files import DATASET
+from pixmill.datasets.own_error_codes import OWN_CODES
+from pixmill.datasets.refused import refused_folder
+from pixmill.datasets.schema import own_columns
+from pixmill.errors import PixmillError
+from pixmill.execution.delivery import Delivered, Message, deliver, find_targets
+from pixmill.execution.run_summary import RunSummary
+from pixmill.execution.spending_rules import month_to_date
+from pixmill.ledger import open_ledger, queries
+from pixmill.provider.error_codes import MEANINGS
+from pixmill.redaction import redact, single_line
+from pixmill.storage import open_store
+from pixmill.text import counted, duration, in_words, money
+from pixmill.threads import start_thread
+
+log = logging.getLogger(__name__)
+
+SEND_SECONDS = 15.0
+"""How long a message waits for the services that take it: some want a pause of five seconds between
+the text and its picture."""
+
+SECONDS = 20.0
+"""How long the end of a run waits for its message at most: Apprise takes two seconds to start, and
+a picture in a bucket has to be fetched."""
+
+SHOWN_CODES = 3
+SHEET_PICTURES = 12
+SHEET_COLUMNS = 4
+_TITLE_CHARS = 160
+"""Of a title, which is the subject of a mail and the line that a phone shows."""
+
+
+class Finished(NamedTuple):
+    """A run that came to its end."""
+
+    summary: RunSummary
+
+    command: str
+    """What to type next."""
+
+
+class BrokenOff(NamedTuple):
+    """A run that ended with an error instead of a summary, most often before it began."""
+
+    error: Exception
+
+    command: str
+    """What to type next."""
+
+
+def notify(config: Config, ending: Finished | BrokenOff) -> tuple[Delivered, ...]:
+    """Tell those whom `notify` of the config names how a run went, where it wants that.
+
+    It never raises and returns after `SECONDS` at the latest, with what came of each target: a run
+    is as good as it was, whoever hears of it. Warnings name the targets that heard nothing.
+    """
+    if not config.notify.to or not _is_wanted(config, ending):
+        return ()
+    compose = partial(compose_message, config, ending)
+    delivered: list[Delivered] = []
+    # On a thread of its own, as a name server, a disk or a service may hang.
+    sending = start_thread(
+        lambda: delivered.extend(_send(config, compose)), "pixmill-notify"
+    )
+    sending.join(SECONDS)
+    if sending.is_alive():
+        log.warning(
+            "not everybody was notified of this run within %.0f s; "
+            "`pixmill notify CONFIG --test` shows who answers",
+            SECONDS,
+        )
+    return tuple(delivered)
+
+
+def compose_message(config: Config, ending: Finished | BrokenOff) -> Message:
+    """Return the message about the ending of a run of `config`, its text without secrets."""
+    if isinstance(ending, BrokenOff):
+        error = ending.error
+        # What an error of the program itself says is for its log, where it has a traceback.
+        reason = str(error) if isinstance(error, PixmillError) else type(error).__name__
+        lines = [reason, getattr(error, "hint", "")]
+        sheet = None
+    else:
+        summary = ending.summary
+        reason = summary.reason
+        lines = [*_describe_counts(config, summary), *_describe_codes(config, summary)]
+        sheet = contact_sheet_of(config, summary)
+    message = _message(config, reason, lines, ending.command, sheet)
+    return message._replace(is_problem=_is_problem(ending))
+
+
+def _message(
+    config: Config,
+    reason: str,
+    lines: Sequence[str],
+    command: str,
+    sheet: bytes | None,
+) -> Message:
+    """Put a message together: a title, lines, where to type which command, and pictures."""
+    name = f"{config.name} (simulated)" if config.simulated else config.name
+    title = single_line(redact(f"{name}: {reason}"))
+    if len(title) > _TITLE_CHARS:
+        title = f"{title[: _TITLE_CHARS - 1]}…"
+    where = f"in {Path.cwd()} on {socket.gethostname()}"
+    shown = [*filter(None, lines), "", f"next: {command}", where]
+    body = "\n".join(single_line(redact(line)) for line in shown)
+    return Message(title, body, is_problem=False, sheet=sheet)
+
+
+def compose_test(config: Config, command: str) -> Message:
+    """Return a message that says of itself that it is a test, with the last run's pictures.
+
+    `command` is what it names to type next.
+    """
+    last = RunSummary(reason="test message", run_id=_last_run_id(config))
+    lines = [
+        "This is a test: no run has ended. Messages about runs have counts, cost, error codes and "
+        "the next command here, and some of the new pictures below."
+    ]
+    sheet = contact_sheet_of(config, last)
+    return _message(config, last.reason, lines, command, sheet)
+
+
+def _last_run_id(config: Config) -> str | None:
+    ledger = open_ledger(config.ledger_address, read_only=True)
+    if ledger is None:
+        return None
+    with closing(ledger):
+        runs = ledger.read(queries.last_runs, config.name, 1)
+    return runs[0]["run_id"] if runs else None
+
+
+def contact_sheet_of(config: Config, summary: RunSummary) -> bytes | None:
+    """Return a JPEG of some pictures that a run paid for; None where there are none.
+
+    Nothing that is wrong with pictures or their dataset is an error here.
+    """
+    try:
+        figures = _pictures_of(config, summary)
+        if not figures:
+            return None
+        columns = min(SHEET_COLUMNS, len(figures))
+        return jpeg_of(draw_contact_sheet(figures, columns))
+    except Exception as error:
+        log.warning("there is no contact sheet of this run: %s", error)
+        return None
+
+
+def _is_problem(ending: Finished | BrokenOff) -> bool:
+    return isinstance(ending, BrokenOff) or ending.summary.exit_code != 0
+
+
+def _is_wanted(config: Config, ending: Finished | BrokenOff) -> bool:
+    if isinstance(ending, Finished) and ending.summary.run_id is None:
+        # It ended before it began: somebody said no, or there was nothing to retry.
+        return False
+    if "always" in config.notify.on:
+        return True
+    return "problems" in config.notify.on and _is_problem(ending)
+
+
+def _send(config: Config, compose: Callable[[], Message]) -> Sequence[Delivered]:
+    try:
+        delivered = deliver(compose(), find_targets(config), SEND_SECONDS)
+    except Exception as error:
+        # Whatever it is, the run is over and all of it is recorded.
+        log.warning("nobody was notified of this run: %s", error)
+        return ()
+    for of in delivered:
+        if of.problem:
+            log.warning(
+                "%s was not notified of this run; `pixmill notify CONFIG --test` says why",
+                of.name,
+            )
+    return delivered
+
+
+def _describe_counts(config: Config, summary: RunSummary) -> list[str]:
+    succeeded = f"{summary.succeeded:,} of {counted(summary.jobs, 'job')} succeeded"
+    parts = [f"{succeeded} ({summary.cached:,} paid earlier)"]
+    counts = summary.as_dict()
+    for name in ("failed", "refused", "in_doubt", "invalid", "skipped"):
+        if counts[name]:
+            parts.append(f"{counts[name]:,} {in_words(name)}")
+    if summary.images_missing:
+        parts.append(f"{counted(summary.images_missing, 'image')} missing")
+    work = f"{counted(summary.calls, 'call')} in {duration(summary.seconds)}"
+    if config.simulated:
+        return [", ".join(parts), f"{work}; nothing was paid, the simulator answered"]
+    # Unknown is not 0: whoever reads it would believe that nothing was paid.
+    cost = "unknown, as no price is set"
+    month = "unknown"
+    if summary.cost is not None:
+        cost = money(summary.cost, config.budget.currency)
+        ledger = open_ledger(config.ledger_address, read_only=True)
+        if ledger is not None:
+            with closing(ledger):
+                spent = month_to_date(config, ledger)
+            month = money(spent, config.budget.currency)
+    return [", ".join(parts), f"cost: {cost}; {work}", f"this month so far: {month}"]
+
+
+def _describe_codes(config: Config, summary: RunSummary) -> list[str]:
+    """Return the most frequent codes of the problems that a run brought, one line each."""
+    ledger = open_ledger(config.ledger_address, read_only=True)
+    if ledger is None or summary.run_id is None:
+        return []
+    with closing(ledger):
+        codes = ledger.read(queries.problem_codes, summary.run_id)
+    meanings = {**MEANINGS, **{of.code: of.meaning for of in OWN_CODES}}
+    lines = []
+    for code, jobs in [*codes.items()][:SHOWN_CODES]:
+        meaning = f": {meanings[code]}" if code in meanings else ""
+        lines.append(f"{counted(jobs, 'job')} with {code}{meaning}")
+    return lines
+
+
+def _pictures_of(config: Config, summary: RunSummary) -> list[Figure]:
+    """Return some pictures that a run paid for, spread evenly over its rows."""
+    folder = config.dataset_folder
+    if summary.has_refused_dataset:
+        folder = refused_folder(config)
+    try:
+        dataset = pq.ParquetFile(folder / DATASET)
+    except OSError:
+        # Not published, or not on this machine any more.
+        return []
+    with dataset:
+        names = own_columns(dataset.schema_arrow)
+        wanted = [names[name] for name in ("run_id", "file_name", "row_key")]
+        table = dataset.read(wanted)
+    is_new = pc.and_(
+        pc.equal(table[wanted[0]], summary.run_id), pc.is_valid(table[wanted[1]])
+    )
+    rows = table.filter(pc.fill_null(is_new, False))
+    step = max(1, -(-rows.num_rows // SHEET_PICTURES))
+    store = open_store(config)
+    figures = []
+    for at in range(0, rows.num_rows, step):
+        (row,) = rows.slice(at, 1).to_pylist()
+        file = store.file(row[wanted[1]])
+        figures.append(Figure(file, row[wanted[2]] or ""))
+    return figures
