@@ -11,6 +11,7 @@ import yaml
 
 from pixmill.api.functions import plan
 from pixmill.config.loading import load_config
+from pixmill.datasets.refused import accept_refused
 from pixmill.planning.planner import make_plan
 from pixmill.planning.promotion import promote_picks, promote_point
 from pixmill.request.model import flatten
@@ -27,6 +28,7 @@ FREE = [path for path in CONFIGS if load_config(path).simulated]
 SWEPT = [path for path in CONFIGS if load_config(path).sweep.groups]
 PAID = [path for path in CONFIGS if path not in FREE]
 RUN_BELOW = (
+    "checked-nightly",
     "compare-models",
     "control-strength",
     "edit",
@@ -115,7 +117,10 @@ def test_a_secret_would_be_found() -> None:
 def test_a_config_of_the_simulator_runs_and_its_second_run_pays_nothing(
     path: Path, tmp_path: Path
 ) -> None:
-    overrides = (*own_store(tmp_path), NO_IMAGES)
+    overrides = own_store(tmp_path)
+    if not load_config(path).quality.checks:
+        # What looks at pictures needs them.
+        overrides += (NO_IMAGES,)
     first = run_config(str(path), *overrides)
     assert first["exit_code"] == 0, first["reason"]
     assert first["succeeded"] == first["jobs"] > 0
@@ -201,6 +206,35 @@ def test_a_night_pays_for_what_is_new(tmp_path: Path) -> None:
     second = run_config(config("nightly"), *own_store(tmp_path))
     assert (first["calls"], second["calls"]) == (3, 2)
     assert (second["rows"], second["jobs"], second["succeeded"]) == (6, 6, 6)
+
+
+def test_a_flawed_night_is_not_published_until_a_person_accepts_it(
+    tmp_path: Path,
+) -> None:
+    path = config("checked-nightly")
+    here = own_store(tmp_path)
+    # The first night without a look at its pictures, which takes most of the time here.
+    unlooked = ("quality.checks=[]", "quality.gate=[]")
+    day = "input.path=data/nightly/2026-10-01.csv"
+    first = run_config(path, *here, day, *unlooked)
+    assert first["exit_code"] == 0
+    published = Path(first["dataset"])
+    before = published.read_bytes()
+
+    flawed = ROOT / "configs" / "faults" / "flawed-night.yaml"
+    with simulator(tmp_path, "--faults", str(flawed)) as bad:
+        report = run_config(path, *here, f"provider.base_url={bad.url}")
+    assert (report["exit_code"], report["calls"]) == (7, 2)
+    assert published.read_bytes() == before
+    refused_for = [
+        each["condition"] for each in report["gate"]["conditions"] if not each["holds"]
+    ]
+    assert refused_for == ["share(flag_blank) <= 0.01"]
+
+    accept_refused(load_config(path, here))
+    assert len(results(first)) == 6
+    again = run_config(path, *here)
+    assert (again["exit_code"], again["calls"]) == (0, 0)
 
 
 def test_a_table_of_ones_own_brings_its_columns_and_only_the_rows_that_are_wanted(
