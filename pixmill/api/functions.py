@@ -1,6 +1,8 @@
 """`pixmill.run` and `pixmill.plan`: from a table to a dataset, or to what it would cost."""
 
+import shutil
 import tempfile
+import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -10,14 +12,15 @@ from typing import Any
 from pixmill.api.arguments import read_arguments
 from pixmill.api.frames import forget_frames
 from pixmill.api.interruptible import carry_out
-from pixmill.api.results import Results
+from pixmill.api.results import Results, ShownPlan
 from pixmill.cli.progress import InputLook
 from pixmill.config.model import Config
-from pixmill.errors import ConfigError
+from pixmill.errors import ConfigError, Interrupted, RunWarning
 from pixmill.execution.prepare import prepare
 from pixmill.execution.spending_rules import check_consent
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import plan_config
+from pixmill.signals import EXIT_INTERRUPTED
 
 FRAMES = "input"
 """The folder of a dataset that holds the tables that were in memory."""
@@ -79,7 +82,12 @@ def run(
         )
         summary = carry_out(prepared, stack.pop_all())
     forget_frames(frames, settings.output.keep_versions + 1)
-    return Results(settings, summary)
+    results = Results(settings, summary)
+    if results.exit_code == EXIT_INTERRUPTED:
+        raise Interrupted(results.reason, results)
+    if results.exit_code:
+        warnings.warn(results.reason, RunWarning, stacklevel=2)
+    return results
 
 
 def plan(
@@ -96,9 +104,14 @@ def plan(
     can't be read.
     """
     arguments = read_arguments(table_or_config, config, overrides, sections)
-    # A plan streams its table, so that one that was in memory lives as long as the plan.
-    folder = tempfile.TemporaryDirectory(prefix="pixmill-plan-")
-    settings = arguments.write_frame(Path(folder.name))
-    made = plan_config(settings)
-    weakref.finalize(made, folder.cleanup)
+    if arguments.frame is None:
+        return ShownPlan.of(plan_config(arguments.config))
+    folder = tempfile.mkdtemp(prefix="pixmill-plan-")
+    try:
+        made = ShownPlan.of(plan_config(arguments.write_frame(Path(folder))))
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    # A plan streams its table whenever it is asked for jobs.
+    weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
     return made

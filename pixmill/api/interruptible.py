@@ -3,6 +3,7 @@
 from concurrent.futures import Future
 from contextlib import ExitStack
 
+from pixmill.api.notebook import is_notebook, show_in_notebook
 from pixmill.cli.progress import show_progress
 from pixmill.execution.chunk_window import pay_in_this_process
 from pixmill.execution.prepare import PreparedRun
@@ -36,7 +37,8 @@ def carry_out(prepared: PreparedRun, resources: ExitStack) -> RunSummary:
     # On a thread of its own, so that an interrupt, which Python raises in the main thread wherever
     # that is, never meets a half-made step. It needs no event loop and disturbs none.
     start_thread(work, "pixmill-run")
-    with show_progress(prepared):
+    show = show_in_notebook if is_notebook() else None
+    with show_progress(prepared, show):
         try:
             return _wait(done)
         except KeyboardInterrupt:

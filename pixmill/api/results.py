@@ -1,53 +1,143 @@
-"""What `pixmill.run` returns."""
+"""What `pixmill.run` and `pixmill.plan` return: objects that show themselves."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
+
+from pixmill.api.views import picture_table, text_block
+from pixmill.cli.plan import plan_lines
 from pixmill.config.model import Config
-from pixmill.datasets.loading import load_results
+from pixmill.datasets.dataset_files import DATASET
+from pixmill.datasets.loading import (
+    LocatedDataset,
+    find_dataset,
+    load_results,
+    open_dataset,
+)
+from pixmill.datasets.refused import refused_folder
+from pixmill.datasets.schema import own_columns
+from pixmill.errors import UserError
 from pixmill.execution.run_summary import RunSummary
+from pixmill.planning.plan import Plan
+from pixmill.storage import open_store
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 class Results:
-    """What a run came to: its figures, its dataset and its pictures."""
+    """What a run came to: its figures, its dataset and its pictures.
+
+    In a notebook it shows its figures and the first pictures, as a grid where there is a sweep.
+    """
 
     def __init__(self, config: Config, summary: RunSummary) -> None:
         self.config = config
+        """What was run, with every default filled in."""
         self.summary: dict[str, Any] = summary.as_dict()
         """What `pixmill run --json` says."""
+        self._summary = summary
+        # Absolute, as the caller may change the working directory.
+        self._places = {
+            name: place and _absolute(place)
+            for name, place in (
+                ("dataset", summary.dataset),
+                ("report", summary.report),
+            )
+        }
 
     @property
     def exit_code(self) -> int:
         """What `pixmill run` would exit with: 0 where nothing new went wrong."""
-        return int(self.summary["exit_code"])
+        return self._summary.exit_code
 
     @property
     def reason(self) -> str:
-        """Why the run ended, in a sentence."""
-        return str(self.summary["reason"])
+        """How the run ended, in a sentence."""
+        return self._summary.reason
 
     @property
     def cost(self) -> float | None:
         """What this run was charged, `None` where no price is known."""
-        cost: float | None = self.summary["cost"]
-        return cost
+        return self._summary.cost
+
+    @property
+    def dataset(self) -> str | None:
+        """The absolute path, or the URL, of the published dataset; `None` where there is none."""
+        return self._places["dataset"]
 
     @property
     def report(self) -> str | None:
-        """The path of the report's page, `None` where there is none."""
-        report: str | None = self.summary["report"]
-        return report
+        """The same of the report's page."""
+        return self._places["report"]
 
     @cached_property
     def df(self) -> "pd.DataFrame":
-        """The dataset as `load_results` returns it, one row for each job."""
-        return load_results(str(self.summary["dataset"]))
+        """The dataset as `load_results` returns it, one row for each job.
+
+        Raises UserError where none is published.
+        """
+        return load_results(self._dataset)
 
     @property
-    def images(self) -> list[Path]:
-        """The pictures that are there, in the order of the dataset."""
-        return [Path(path) for path in self.df["path"].dropna()]
+    def images(self) -> list[str]:
+        """The absolute paths of all pictures that are there, each once, in the order of the dataset."""
+        found = find_dataset(self._dataset)
+        with open_dataset(found.file) as dataset:
+            column = own_columns(dataset.schema_arrow)["images"]
+            pictures = dataset.read(columns=[column])[column]
+        names = pc.struct_field(pc.list_flatten(pictures), "file_name").to_pylist()
+        distinct = dict.fromkeys(filter(None, names))
+        return [f"{found.prefix}{name}" for name in distinct]
+
+    @property
+    def _dataset(self) -> str:
+        if self.dataset is None:
+            raise UserError(f"no dataset is published: {self.reason}")
+        return self.dataset
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _repr_html_(self) -> str:
+        """Show the figures and the first pictures in a notebook."""
+        text = text_block(self._lines())
+        if self._summary.has_refused_dataset:
+            file = refused_folder(self.config) / DATASET
+            return text + picture_table(LocatedDataset(file, open_store(self.config)))
+        if self.dataset is None:
+            return text
+        return text + picture_table(find_dataset(self.dataset))
+
+    def _lines(self) -> Iterator[str]:
+        simulated = " (simulated: nothing was paid)" if self.config.simulated else ""
+        yield f"{self.config.name}: {self.reason}{simulated}"
+        yield f"  {self._summary.describe(self.config.budget.currency)}"
+        for place in (self.dataset, self.report):
+            if place:
+                yield f"  {place}"
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else str(Path(place).absolute())
+
+
+@dataclass(frozen=True, repr=False)
+class ShownPlan(Plan):
+    """A plan that shows itself as `pixmill plan` does."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> "ShownPlan":
+        """Return `plan` as one that shows itself."""
+        return cls(**{field.name: getattr(plan, field.name) for field in fields(plan)})
+
+    def __repr__(self) -> str:
+        return "\n".join(plan_lines(self))
+
+    def _repr_html_(self) -> str:
+        """Show the plan in a notebook."""
+        return text_block(plan_lines(self))

@@ -14,6 +14,8 @@ from pixmill.cli.console import (
 from pixmill.text import counted, duration
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pixmill.planning.plan import Plan
 
 SHOWN_VALUES = 12
@@ -68,9 +70,15 @@ def print_changes(made: "Plan") -> None:
 
 def print_plan(made: "Plan") -> None:
     """Print the counts of a plan, its cost, its time and what bounds that."""
+    for line in plan_lines(made):
+        echo(line)
+
+
+def plan_lines(made: "Plan") -> "Iterator[str]":
+    """Yield what `print_plan` prints."""
     counts: dict[str, Any] = {**made.summary(), "pending": made.to_pay}
     config = made.config
-    echo(f"{config.name}: {_describe_jobs(made)}")
+    yield f"{config.name}: {_describe_jobs(made)}"
     for name, label in LABELS.items():
         count = counts[name]
         # "0 to pay for" is an answer; a zero of any other kind is none.
@@ -78,7 +86,7 @@ def print_plan(made: "Plan") -> None:
             continue
         if name == "pending" and made.again:
             label = f"{label}, {made.again:,} of them once more"
-        echo(f"  {count:>12,}  {label}")
+        yield f"  {count:>12,}  {label}"
     if made.to_pay:
         cost = cost_text(made.most_cost, config.budget.currency)
         if made.least_cost != made.most_cost:
@@ -86,32 +94,30 @@ def print_plan(made: "Plan") -> None:
             cost = f"{least} to {cost}, as the model decides how many images it makes"
         if config.simulated:
             cost = "nothing, the simulator answers"
-        echo(f"  cost: {cost}")
-        echo(f"  time: about {duration(counts['eta_seconds'])}; {made.bound()}")
-    print_invalid(made)
+        yield f"  cost: {cost}"
+        yield f"  time: about {duration(counts['eta_seconds'])}; {made.bound()}"
+    yield from invalid_lines(made)
     if made.long_prompts:
         limit = config.input.warn_prompt_chars
-        echo(
-            f"  warning: {made.long_prompts:,} prompts are longer than {limit} characters"
-        )
+        yield f"  warning: {made.long_prompts:,} prompts are longer than {limit} characters"
 
 
-def print_invalid(made: "Plan") -> None:
-    """Print the reasons for invalid rows with examples, the most frequent first, and notes on other rows."""
+def invalid_lines(made: "Plan") -> "Iterator[str]":
+    """Yield the reasons for invalid rows with examples, the most frequent first, and notes on other rows."""
     from pixmill.planning.row_checks import NOTES
 
     # The reasons are few, the rows may be millions: each reason has a count and a few examples.
     for reason, count in sorted(made.reasons.items(), key=lambda item: -item[1]):
-        echo(f"  {count:,} × {reason}")
+        yield f"  {count:,} × {reason}"
         for row in made.examples[reason]:
-            echo(f"      {row.describe()}")
+            yield f"      {row.describe()}"
     for note, count in made.notes.items():
         if count:
-            echo(f"  note: {count:,} {NOTES[note]}")
+            yield f"  note: {count:,} {NOTES[note]}"
     skipped = made.table.skipped
     if skipped:
         more = ", …" if len(skipped) > SHOWN_FILES else ""
-        echo(
+        yield (
             f"  note: {counted(len(skipped), 'file')} beside the table not read, because of "
             "the name: "
             f"{', '.join(skipped[:SHOWN_FILES])}{more}"

@@ -4,7 +4,7 @@ line every few seconds.
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -63,11 +63,16 @@ def _looked_at(counts: "InputCounts") -> str:
     return f"{counts.asked:,} input images: {found or 'all good'}"
 
 
+Show = Callable[["PreparedRun", threading.Event], None]
+"""Shows the progress of a run until the event is set."""
+
+
 @contextmanager
-def show_progress(run: "PreparedRun") -> Iterator[None]:
-    """Show the progress of `run` on stderr while the body goes on."""
+def show_progress(run: "PreparedRun", show: Show | None = None) -> Iterator[None]:
+    """Show the progress of `run` while the body goes on: on stderr, unless `show` shows it."""
     ended = threading.Event()
-    show = _show_live if sys.stderr.isatty() else _show_plain
+    if show is None:
+        show = _show_live if sys.stderr.isatty() else _show_plain
     thread = start_thread(partial(show, run, ended), "pixmill-progress")
     try:
         yield

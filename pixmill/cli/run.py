@@ -25,7 +25,7 @@ from pixmill.cli.progress import InputLook
 from pixmill.errors import PixmillError, SpendingRefused
 from pixmill.local_paths import given_path
 from pixmill.signals import EXIT_INTERRUPTED, drain_or_leave, handle_signals
-from pixmill.text import cli_arguments, counted, duration, in_words, money
+from pixmill.text import cli_arguments, counted
 from pixmill.threads import start_thread
 
 EVENT_SECONDS = 10.0
@@ -389,15 +389,7 @@ def _print_summary(summary: "RunSummary", order: RunRequest) -> None:
         return
     is_early = summary.exit_code in _STOPPED_EARLY
     echo(f"stopped early: {summary.reason}" if is_early else summary.reason)
-    parts = [f"{summary.succeeded:,} succeeded ({summary.cached:,} cached)"]
-    names = ("failed", "refused", "in_doubt", "invalid", "skipped", "images_missing")
-    counts = summary.as_dict()
-    parts += [f"{counts[name]:,} {in_words(name)}" for name in names if counts[name]]
-    cost = ""
-    if summary.cost is not None:
-        cost = f", {money(summary.cost, order.settings.budget.currency)}"
-    calls = counted(summary.calls, "call")
-    echo(f"  {', '.join(parts)}; {calls}{cost}, {duration(summary.seconds)}")
+    echo(f"  {summary.describe(order.settings.budget.currency)}")
     print_gate(summary.gate)
     if summary.dataset:
         echo(f"  {summary.dataset}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pixmill.cli.console import ConfigPath, Json, Overrides, echo, print_json
-from pixmill.cli.plan import print_invalid
+from pixmill.cli.plan import invalid_lines
 from pixmill.local_paths import given_path
 
 EXIT_INVALID = 3
@@ -37,7 +37,8 @@ def validate(
     plan = make_plan(load_config(config, overrides or ()), None)
     valid = plan.rows - plan.invalid
     echo(f"{plan.rows:,} rows, {valid:,} valid, {plan.invalid:,} invalid")
-    print_invalid(plan)
+    for line in invalid_lines(plan):
+        echo(line)
     if out:
         write_invalid_rows(plan, str(out))
         echo(f"all invalid rows are in {out}")

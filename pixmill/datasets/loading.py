@@ -54,12 +54,10 @@ def load_results(path: str | Path) -> "pd.DataFrame":
     found = find_dataset(path)
     with open_dataset(found.file) as dataset:
         table = dataset.read()
-    names = table[own_columns(table.schema)["file_name"]]
-    images = found.store.display_name(found.store.folder / "images")
-    # File names begin with `images/`.
-    prefix = images.removesuffix("images")
-    paths = pc.binary_join_element_wise(prefix, names, "")
-    table = table.append_column(free_name("path", table.schema), paths)
+    own = own_columns(table.schema)
+    for name, column in (("path", "file_name"), ("input_path", "input_image")):
+        paths = pc.binary_join_element_wise(found.prefix, table[own[column]], "")
+        table = table.append_column(free_name(name, table.schema), paths)
     columns = [_to_loadable(column) for column in table.columns]
     table = pa.table(columns, table.schema.names)
     frame = table.to_pandas()
@@ -82,6 +80,13 @@ class LocatedDataset(NamedTuple):
 
     store: Store
     """What file names in it are relative to."""
+
+    @property
+    def prefix(self) -> str:
+        """What goes before a file name to make it an absolute path, or a URL of a bucket."""
+        images = self.store.display_name(self.store.folder / "images")
+        # File names begin with `images/`.
+        return images.removesuffix("images")
 
 
 def find_dataset(

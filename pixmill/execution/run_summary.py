@@ -15,7 +15,7 @@ from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger, queries
 from pixmill.planning.plan import Plan
 from pixmill.storage import open_store
-from pixmill.text import counted, in_words
+from pixmill.text import counted, duration, in_words, money
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,24 @@ class RunSummary(NamedTuple):
     def has_refused_dataset(self) -> bool:
         """Whether a dataset waits for a person to accept it."""
         return self.gate is not None and self.gate["refused_dataset"] is not None
+
+    def describe(self, currency: str) -> str:
+        """Return its figures in words: `12 succeeded (0 cached), 2 failed; 14 calls, 2.80 CNY, 6 s`."""
+        parts = [f"{self.succeeded:,} succeeded ({self.cached:,} cached)"]
+        counts = {
+            "failed": self.failed,
+            "refused": self.refused,
+            "in_doubt": self.in_doubt,
+            "invalid": self.invalid,
+            "skipped": self.skipped,
+            "images_missing": self.images_missing,
+        }
+        parts += [
+            f"{count:,} {in_words(name)}" for name, count in counts.items() if count
+        ]
+        cost = "" if self.cost is None else f", {money(self.cost, currency)}"
+        calls = counted(self.calls, "call")
+        return f"{', '.join(parts)}; {calls}{cost}, {duration(self.seconds)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `run --json` prints, as plain JSON values: the keys of the contract, and

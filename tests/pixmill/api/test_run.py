@@ -27,7 +27,7 @@ def test_a_frame_is_paid_for_once_and_then_found_by_its_csv(project: Project) ->
 
     assert results.exit_code == 0
     assert results.summary["calls"] == 3
-    assert [path.is_absolute() for path in results.images] == [True] * 3
+    assert [Path(path).is_absolute() for path in results.images] == [True] * 3
     assert list(results.df.row_key) == ["r0", "r1", "r2"]
     assert pixmill.plan(frame, **SECTIONS).to_pay == 0
     # As CSV and YAML, and once more from the config that was published.

@@ -1,0 +1,158 @@
+"""How plans and results show themselves in a notebook: HTML that needs nothing but itself.
+
+The output of a cell is saved in the notebook, so that pictures are small, few and inside the HTML.
+"""
+
+import io
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from PIL import Image, ImageOps
+
+from pixmill.datasets.loading import LocatedDataset, open_dataset
+from pixmill.datasets.schema import own_columns
+from pixmill.storage.image_decoding import FORMATS, MAX_PIXELS
+from pixmill.text import in_words
+
+SHOWN_JOBS = 2_000
+"""Jobs at the beginning of the dataset among which those are that are shown."""
+
+SHOWN_PICTURES = 48
+SHOWN_POINTS = 8
+"""Columns of a grid: more would not be seen side by side."""
+
+SIDE = 160
+"""Pixels of the longer side. Of 48 pictures that makes some 300 KB in the notebook's file."""
+
+_QUALITY = 80
+_SHOWN_CHARACTERS = 60
+_CELL = "padding:4px;vertical-align:top;text-align:left;font-size:12px"
+
+
+def text_block(lines: Iterable[str]) -> str:
+    """Return lines of text as HTML that looks like a terminal."""
+    text = escape("\n".join(lines))
+    return f'<pre style="line-height:1.4">{text}</pre>'
+
+
+def picture_table(found: LocatedDataset) -> str:
+    """Return the first pictures of a dataset: a grid of rows by points of the sweep, or a gallery
+    where there is one point.
+    """
+    jobs = _first_jobs(found)
+    points = {job["point_id"]: _name_point(job) for job in jobs if job["point_id"]}
+    if len(points) > 1:
+        return _grid(jobs, points, found)
+    cells = []
+    for job in jobs[:SHOWN_PICTURES]:
+        caption = _shorten(job["prompt"] or job["row_key"])
+        cells.append(
+            f'<div style="{_CELL}">{_cell(job, found)}'
+            f'<div style="max-width:{SIDE}px">{caption}</div></div>'
+        )
+    return f'<div style="display:flex;flex-wrap:wrap">{"".join(cells)}</div>'
+
+
+def _first_jobs(found: LocatedDataset) -> list[dict[str, Any]]:
+    """Return our own columns of the first jobs that a grid needs, and those of the axes."""
+    with open_dataset(found.file) as dataset:
+        schema = dataset.schema_arrow
+        own = own_columns(schema)
+        axes = [name for name in schema.names if name.startswith("param_")]
+        named = {
+            name: own[name]
+            for name in (
+                "row_key",
+                "point_id",
+                "replicate",
+                "status",
+                "error_code",
+                "prompt",
+                "file_name",
+            )
+        }
+        named |= {name: name for name in axes}
+        batches = dataset.iter_batches(SHOWN_JOBS, columns=list(named.values()))
+        first = next(batches, None)
+    if first is None:
+        return []
+    columns = [first.column(name) for name in named.values()]
+    return pa.table(columns, list(named)).to_pylist()  # type: ignore[no-any-return]
+
+
+def _name_point(job: Mapping[str, Any]) -> str:
+    axes = {
+        name.removeprefix("param_"): value
+        for name, value in job.items()
+        if name.startswith("param_")
+    }
+    return ", ".join(f"{name}={value}" for name, value in axes.items())
+
+
+def _grid(
+    jobs: Sequence[Mapping[str, Any]], points: Mapping[str, str], found: LocatedDataset
+) -> str:
+    shown = list(points)[:SHOWN_POINTS]
+    rows: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for job in jobs:
+        cells = rows.setdefault(job["row_key"] or "", {})
+        # The first replicate stands for all.
+        cells.setdefault(job["point_id"], job)
+    head = "".join(
+        f'<th style="{_CELL}">{_shorten(points[point])}</th>' for point in shown
+    )
+    lines = [f'<tr><th style="{_CELL}"></th>{head}</tr>']
+    for row_key, cells in list(rows.items())[: SHOWN_PICTURES // len(shown)]:
+        line = "".join(
+            f'<td style="{_CELL}">{_cell(cells.get(point), found)}</td>'
+            for point in shown
+        )
+        title = f'<th style="{_CELL}">{_shorten(row_key)}</th>'
+        lines.append(f"<tr>{title}{line}</tr>")
+    left = len(points) - len(shown)
+    more = f"<p>… and {left:,} more points in the report</p>" if left else ""
+    return f'<table style="border-collapse:collapse">{"".join(lines)}</table>{more}'
+
+
+def _cell(job: Mapping[str, Any] | None, found: LocatedDataset) -> str:
+    """Return the picture of a job, or why it has none."""
+    if job is None:
+        return ""
+    small = None
+    if job["file_name"]:
+        small = _shrink(found.store.file(job["file_name"]))
+    if small is None:
+        why = [in_words(job["status"]), job["error_code"]]
+        return f"<em>{escape(', '.join(filter(None, why)))}</em>"
+    data = b64encode(small).decode()
+    return (
+        f'<img src="data:image/jpeg;base64,{data}" alt="{_shorten(job["row_key"])}" '
+        f'title="{escape(job["prompt"] or "")}" style="max-width:{SIDE}px">'
+    )
+
+
+def _shrink(file: Path) -> bytes | None:
+    """Return a small, upright version of an image as JPEG; None where it is damaged or gone."""
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                return None
+            image.thumbnail((SIDE, SIDE), reducing_gap=2.0)
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+        data = io.BytesIO()
+        upright.save(data, "JPEG", quality=_QUALITY)
+    except Exception:
+        # Decoders fed with damaged bytes raise whatever they meet.
+        return None
+    return data.getvalue()
+
+
+def _shorten(text: str | None) -> str:
+    """Return a text for a caption, as HTML."""
+    whole = text or ""
+    cut = len(whole) > _SHOWN_CHARACTERS
+    return escape(f"{whole[: _SHOWN_CHARACTERS - 1]}…" if cut else whole)

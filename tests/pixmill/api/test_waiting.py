@@ -1,0 +1,133 @@
+"""A run beside other work: event loops, other runs, interrupts."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import pixmill
+from pixmill.config.loading import load_config
+from pixmill.errors import Interrupted, LedgerError
+from pixmill.ledger import open_ledger, queries
+from tests.conftest import Project, Simulated, simulator
+
+JOBS = 12
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[Simulated]:
+    with simulator(tmp_path, "--latency", "0.3") as running:
+        yield running
+
+
+@pytest.fixture
+def config(project: Project, slow: Simulated) -> str:
+    project.write_rows(project.rows(JOBS))
+    project.use_simulator(slow)
+    return project.write_config(limits={"concurrency": 2, "timeout_seconds": 20})
+
+
+@contextmanager
+def interrupting(ready: Callable[[], bool], times: int = 1) -> Iterator[None]:
+    """Send SIGINT to this process, `times` one after the other, once something is `ready`."""
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.02):
+            if ready():
+                break
+        for _ in range(times):
+            if stop.is_set():
+                return
+            os.kill(os.getpid(), signal.SIGINT)
+            stop.wait(0.3)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def has_claims(config: str) -> bool:
+    # Until it has its tables it is no ledger.
+    with suppress(LedgerError):
+        ledger = open_ledger(load_config(config).ledger_address, read_only=True)
+        if ledger:
+            with closing(ledger):
+                return ledger.read(queries.has_claims)
+    return False
+
+
+def test_an_interrupt_finishes_the_calls_in_flight_and_the_next_run_pays_the_rest(
+    config: str, slow: Simulated
+) -> None:
+    threads = set(threading.enumerate())
+    with (
+        interrupting(lambda: slow.bill.calls > 2),
+        pytest.raises(Interrupted, match="same command again") as caught,
+    ):
+        pixmill.run(config, new_store=True)
+
+    paid = slow.bill.charged
+    stopped = caught.value.results
+    assert stopped.exit_code == 130
+    assert stopped.summary["succeeded"] == paid < JOBS
+    assert len(stopped.images) == paid
+    assert set(threading.enumerate()) <= threads
+    results = pixmill.run(config)
+    assert (results.exit_code, results.summary["cached"]) == (0, paid)
+    assert slow.bill.charged == JOBS == len(set(slow.bill.keys))
+
+
+def test_a_second_interrupt_leaves_at_once_and_the_calls_in_flight_are_recorded(
+    project: Project, tmp_path: Path
+) -> None:
+    with simulator(tmp_path, "--latency", "1") as slow:
+        project.write_rows(project.rows(JOBS))
+        project.use_simulator(slow)
+        config = project.write_config(limits={"concurrency": 2})
+        with (
+            interrupting(partial(has_claims, config), times=2),
+            pytest.raises(KeyboardInterrupt) as caught,
+        ):
+            pixmill.run(config, new_store=True)
+        assert not isinstance(caught.value, Interrupted)
+        left = [of for of in threading.enumerate() if of.name == "pixmill-run"]
+        assert len(left) == 1
+        left[0].join(20)
+        plan = pixmill.plan(config).summary()
+        assert plan["cached"] == slow.bill.charged == JOBS - plan["pending"]
+        assert plan["cached"] > 0
+        assert plan["in_doubt"] == 0
+
+
+def test_a_run_works_inside_an_event_loop_and_leaves_no_thread(
+    config: str, slow: Simulated
+) -> None:
+    threads = set(threading.enumerate())
+
+    async def cell() -> int:
+        return pixmill.run(config, limit=2, new_store=True).exit_code
+
+    assert asyncio.run(cell()) == 0
+    assert set(threading.enumerate()) <= threads
+
+
+def test_two_runs_of_one_config_at_once_pay_each_job_once(
+    config: str, slow: Simulated
+) -> None:
+    pixmill.run(config, limit=1, new_store=True)
+    with ThreadPoolExecutor(2) as pool:
+        codes = [pool.submit(pixmill.run, config) for _ in range(2)]
+    assert [found.result().exit_code for found in codes] == [0, 0]
+    assert slow.bill.charged == JOBS == len(set(slow.bill.keys))
