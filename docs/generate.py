@@ -141,6 +141,8 @@ one replicate; an invalid row is one row too. Its columns, in this order:
    and `flag_<name>` (bool), for each scorer of your own `score_<name>`, or `score_<name>_<key>` where it returns
    several. They are about the first image of the row; null where there is none, where it was not scored, or where
    the scorer failed.
+5. Last, where the config has [`quality.until`](quality.md#candidates): `accepted` (bool, null where that is not known
+   yet) and `candidate` (int32, from 0), which candidate of its row this is. `replicate` is 0 then.
 
 `pixmill.load_results()` adds `path`, the first image's file as a path that opens. Columns about a call describe
 the one that led to the outcome; times are in UTC. Rows with the same request share its `job_key` and repeat its

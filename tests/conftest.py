@@ -264,8 +264,11 @@ def run_config(
 
 def pay_for_chunks(run: ActiveRun) -> None:
     """Pay for what is pending on threads of this process, enough of them to keep all calls in flight."""
-    with ThreadPoolExecutor(2 * run.config.concurrency) as tasks:
-        list(tasks.map(run.process, run.chunks()))
+    has_more = True
+    while has_more:
+        with ThreadPoolExecutor(2 * run.config.concurrency) as tasks:
+            list(tasks.map(run.process, run.chunks()))
+        has_more = run.draw_candidates()
 
 
 def results(report: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
+from pixmill.cli.candidates import candidate_lines
 from pixmill.cli.console import (
     ConfigPath,
     Json,
@@ -50,7 +51,7 @@ def plan(
 
     made = plan_config(load_config(config, overrides or ()))
     # As `run` does before it pays: a column that can't be published is found while nothing is paid.
-    if made.to_pay:
+    if made.most_to_pay:
         publish_dry(made)
     print_plan(made)
     _print_axes(made)
@@ -96,6 +97,7 @@ def plan_lines(made: "Plan") -> "Iterator[str]":
             cost = "nothing, the simulator answers"
         yield f"  cost: {cost}"
         yield f"  time: about {duration(counts['eta_seconds'])}; {made.bound()}"
+    yield from candidate_lines(made)
     yield from invalid_lines(made)
     if made.long_prompts:
         limit = config.input.warn_prompt_chars

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn
 
 import typer
 
+from pixmill.cli.candidates import calls_to_agree_to, count_line
 from pixmill.cli.console import (
     ConfigPath,
     Json,
@@ -25,7 +26,7 @@ from pixmill.cli.progress import InputLook
 from pixmill.errors import PixmillError, SpendingRefused
 from pixmill.local_paths import given_path
 from pixmill.signals import EXIT_INTERRUPTED, drain_or_leave, handle_signals
-from pixmill.text import cli_arguments, counted
+from pixmill.text import cli_arguments
 from pixmill.threads import start_thread
 
 EVENT_SECONDS = 10.0
@@ -289,7 +290,7 @@ def _agree(run: "PreparedRun", order: RunRequest) -> None:
         )
     if sys.stdin.isatty() and sys.stderr.isatty():
         if not order.yes and not typer.confirm(
-            f"Pay for {counted(run.to_pay, 'call')}?", err=True
+            f"Pay for {calls_to_agree_to(run)}?", err=True
         ):
             raise SpendingRefused(
                 "nothing was sent",
@@ -298,8 +299,7 @@ def _agree(run: "PreparedRun", order: RunRequest) -> None:
         return
     if not order.yes:
         raise SpendingRefused(
-            f"this run would pay for {counted(run.to_pay, 'call')}, and there is no terminal "
-            "to ask on",
+            f"this run would pay for {calls_to_agree_to(run)}, and there is no terminal to ask on",
             hint="`pixmill plan` shows what it would cost; --yes agrees to it",
         )
     check_spending(
@@ -390,6 +390,8 @@ def _print_summary(summary: "RunSummary", order: RunRequest) -> None:
     is_early = summary.exit_code in _STOPPED_EARLY
     echo(f"stopped early: {summary.reason}" if is_early else summary.reason)
     echo(f"  {summary.describe(order.settings.budget.currency)}")
+    if summary.candidates:
+        echo(count_line(summary.candidates))
     print_gate(summary.gate)
     if summary.dataset:
         echo(f"  {summary.dataset}")

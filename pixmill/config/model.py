@@ -259,8 +259,27 @@ class Accept(Section):
     invalid: Share = 0
 
 
+class Until(Section):
+    """How good the picture of a row has to be, and how many candidates it may have until one is."""
+
+    where: Condition
+    """A condition over scores, flags and `status`: a candidate that meets it is accepted."""
+    candidates: Annotated[int, Field(ge=1, le=100)]
+    """How many a row has at most, at each point of a sweep."""
+    keep: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")] = "first"
+    """Which of several is in the dataset: the `first`, or the one with the highest score of this
+    name."""
+
+    @property
+    def kept_by(self) -> str | None:
+        """The column whose highest value is kept, `None` for the first candidate."""
+        if self.keep == "first":
+            return None
+        return f"score_{self.keep.removeprefix('score_')}"
+
+
 class Quality(Section):
-    """What is found out about output images; nothing of it is paid for."""
+    """What is found out about output images, and what is made of it."""
 
     checks: tuple[
         Literal["blank", "dark", "blurred", "unchanged", "duplicate"], ...
@@ -274,6 +293,16 @@ class Quality(Section):
     the name of an entry point."""
     gate: tuple[GateCondition, ...] = ()
     """Conditions over a new dataset; one for which some does not hold is not published."""
+    until: Until | None = None
+    """When a row's picture is good; until one is, further candidates are paid for."""
+
+    @property
+    def columns_of_candidates(self) -> list[str]:
+        """The columns of scores and flags that say something of a picture by itself, as far as the
+        names of scores are known before there are any."""
+        checks = [name for name in dict.fromkeys(self.checks) if name != "duplicate"]
+        named = [f"{kind}_{name}" for name in checks for kind in ("score", "flag")]
+        return [*named, *(f"score_{name}" for name in self.scorers)]
 
 
 class Notify(Section):
@@ -384,6 +413,13 @@ class Config(Section):
         if self.limits.concurrency == "auto":
             return AUTO_CONCURRENCY
         return self.limits.concurrency
+
+    @property
+    def replicates(self) -> int:
+        """How many requests that differ in their seeds a row may become at each point: replicates,
+        or the candidates of `quality.until`."""
+        until = self.quality.until
+        return until.candidates if until else self.seed.replicates
 
     @property
     def account(self) -> str:

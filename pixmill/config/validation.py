@@ -2,7 +2,7 @@
 
 import logging
 import string
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from pixmill.conditions import parse
 from pixmill.config.bucket_address import is_bucket_url
-from pixmill.config.model import Budget, Execution, Input, Output, Provider
+from pixmill.config.model import Budget, Execution, Input, Output, Provider, Quality
 from pixmill.config.operation_checks import (
     check_operation,
     check_points,
@@ -54,6 +54,9 @@ def check_together(sections: Mapping[str, Any]) -> Problems:
         # A mistake in one of these two must not hide those of the other, or of the request.
         sweep = sections.get("sweep", Sweep())
         seed = sections.get("seed", Seed())
+        until = sections.get("quality", Quality()).until
+        if until:
+            seed = seed.model_copy(update={"replicates": until.candidates})
         yield from _check_sweep(sections["input"], sections["request"], sweep, seed)
 
 
@@ -266,6 +269,47 @@ def _check_execution(
         )
 
 
+def _check_until(quality: Quality, seed: Seed, output: Output) -> Problems:
+    until = quality.until
+    if until is None:
+        return
+    if seed.replicates > 1:
+        yield ConfigProblem(
+            "seed.replicates",
+            "must be 1 with quality.until, whose candidates have the seeds of replicates: candidate "
+            "2 that of replicate 2",
+        )
+    if output.images == "url":
+        yield ConfigProblem(
+            "output.images",
+            "must not be url with quality.until: an image that is not fetched can't be judged",
+        )
+    read = parse(until.where).names
+    columns = quality.columns_of_candidates
+    for name in sorted(read - {"status"}):
+        yield from _check_score_name("quality.until.where", name, quality, columns)
+    if until.kept_by:
+        scores = [name for name in columns if name.startswith("score_")]
+        place = "quality.until.keep"
+        yield from _check_score_name(place, until.kept_by, quality, scores)
+
+
+def _check_score_name(
+    place: str, name: str, quality: Quality, columns: Sequence[str]
+) -> Problems:
+    # A scorer that returns several numbers names them itself.
+    several = tuple(f"score_{scorer}_" for scorer in quality.scorers)
+    if name in columns or name.startswith(several):
+        return
+    if name in ("score_duplicate", "flag_duplicate"):
+        message = "depends on which candidates the dataset has, and can't decide which it gets"
+    else:
+        message = "is not a score, a flag or `status`" + did_you_mean(name, columns)
+        if not columns:
+            message += "; name checks or scorers under `quality`"
+    yield ConfigProblem(place, f"reads {name!r}, which {message}")
+
+
 def _check_inline_images(request: Request, output: Output) -> Problems:
     if output.images == "inline" and request.params.get("return_url") is True:
         yield ConfigProblem(
@@ -286,6 +330,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Problems]], ...] = (
     (("budget", "request", "sweep"), _check_budget),
     (("store", "provider", "ledger"), _check_store),
     (("execution", "provider", "ledger"), _check_execution),
+    (("quality", "seed", "output"), _check_until),
     (("request", "output"), _check_inline_images),
 )
 """The sections that a check needs, in the order of its parameters, and the check."""

@@ -6,6 +6,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pixmill.config.model import Config
 from pixmill.storage.atomic_write import atomic_write, write_file
 from pixmill.storage.integrity import hash_of, manifest_at
 
@@ -17,6 +18,9 @@ PUBLISHED = (DATASET, INVALID, CONFIG, MANIFEST)
 """What a publication writes, in the order in which others may see it: the dataset decides who was
 first."""
 
+CANDIDATES = "candidates.parquet"
+"""All candidates that were drawn, beside the dataset of a config with `quality.until`."""
+
 NEXT = ".manifest.next.json"
 """The manifest of the dataset that is about to be put in place, for whoever finds the one without
 the other."""
@@ -26,6 +30,11 @@ RUNS = "runs"
 REFUSED = "refused"
 """Folders beside what is published: of earlier versions, of what runs said, and of a dataset that
 `quality.gate` refused."""
+
+
+def published_files(config: Config) -> tuple[str, ...]:
+    """Return what a publication of `config` writes, in the order in which others may see it."""
+    return (*PUBLISHED, CANDIDATES) if config.quality.until else PUBLISHED
 
 
 def is_intact(folder: Path) -> bool:

@@ -22,10 +22,10 @@ from pixmill.datasets.export.tables import write_table
 from pixmill.datasets.gate import check_gate, check_gate_columns
 from pixmill.datasets.loading import is_damage
 from pixmill.datasets.page_preserving_writer import content_digest
-from pixmill.datasets.publishing import Files, read_back, write_rows
 from pixmill.datasets.rejected_rows import PreviousRejects
 from pixmill.datasets.report import page_text
 from pixmill.datasets.report.thumbnails import Thumbnails
+from pixmill.datasets.row_files import Files, read_back, write_rows
 from pixmill.datasets.schema import ResultTable
 from pixmill.datasets.score_columns import empty_score_columns
 from pixmill.errors import ConfigError, StoreError, TableError

@@ -18,6 +18,7 @@ from pixmill.conditions import (
     parse_aggregates,
 )
 from pixmill.config.model import Config
+from pixmill.datasets.candidate_columns import extra_fields
 from pixmill.datasets.schema import result_schema
 from pixmill.datasets.score_columns import empty_score_columns
 from pixmill.errors import ConfigError
@@ -142,8 +143,8 @@ def _columns(
 def check_gate_columns(plan: Plan) -> None:
     """Raise ConfigError where a condition reads a column that the dataset won't have."""
     config = plan.config
-    scores = empty_score_columns(config).fields
-    columns = result_schema(plan.table.schema, plan.expander.sweep.axes, scores).names
+    extra = extra_fields(config, empty_score_columns(config))
+    columns = result_schema(plan.table.schema, plan.expander.sweep.axes, extra).names
     # A scorer that returns several numbers names them itself.
     several = tuple(f"score_{name}_" for name in config.quality.scorers)
     for number, text in enumerate(config.quality.gate):

@@ -9,7 +9,7 @@ that began with it (`pixmill.datasets.page_preserving_writer`). The version that
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,27 +19,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from pixmill.config.model import Config
+from pixmill.datasets.candidate_rows import CandidateRows
 from pixmill.datasets.dataset_files import (
+    CANDIDATES,
     CONFIG,
     DATASET,
     HISTORY,
     INVALID,
     MANIFEST,
     NEXT,
-    PUBLISHED,
     RUNS,
     is_intact,
     keep_version,
+    published_files,
     utc_now,
 )
 from pixmill.datasets.gate import Gate, check_gate, gate_of
 from pixmill.datasets.page_preserving_writer import (
-    OPTIONS,
-    PagePreservingWriter,
     content_digest,
     content_lengths,
 )
@@ -51,18 +49,17 @@ from pixmill.datasets.published_outcomes import (
     origin_of,
 )
 from pixmill.datasets.refused import forget_refused, set_aside
-from pixmill.datasets.rejected_rows import INVALID_SCHEMA, PreviousRejects, invalid_rows
+from pixmill.datasets.rejected_rows import PreviousRejects
+from pixmill.datasets.row_files import Files, open_files, read_back, write_rows
 from pixmill.datasets.schema import OutcomeCounts, ResultTable
 from pixmill.datasets.score_columns import read_score_columns
 from pixmill.datasets.step_back import is_step_back
-from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
 from pixmill.memory import give_back
 from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import Plan, prefetch
 from pixmill.storage import open_store
 from pixmill.storage.atomic_write import (
-    atomic_write,
     check_writable,
     publication_lock,
     write_file,
@@ -99,15 +96,6 @@ class PublishedFile(NamedTuple):
     sha256: str
 
 
-class Files(NamedTuple):
-    """The files that a publication writes rows to, and the dataset whose pages the new one
-    keeps."""
-
-    dataset: Path
-    invalid: Path
-    predecessor: Path
-
-
 def check_publishable(config: Config) -> None:
     """Raise UserError where the dataset could not be written, before something is paid for that it
     would hold."""
@@ -134,7 +122,10 @@ def publish(
     with publication_lock(folder):
         write = partial(_publish, plan, ledger, run_id, folder, whatever)
         published = open_store(config).publish(
-            config.name, PUBLISHED, config.output.keep_versions, write
+            config.name,
+            published_files(config),
+            config.output.keep_versions,
+            write,
         )
         if published.stays is None and published.refused is None:
             forget_refused(config)
@@ -151,13 +142,13 @@ def published_folder(config: Config, *, history: bool = False) -> Path:
     """
     folder = config.dataset_folder
     store = open_store(config)
-    store.pull(config.name, PUBLISHED, history=history)
+    store.pull(config.name, published_files(config), history=history)
     for _ in range(LOOKS if config.bucket else 0):
         if not (folder / DATASET).exists() or is_intact(folder):
             break
         # A publication that is under way has put the one file, not yet the other.
         time.sleep(LOOK_SECONDS)
-        store.pull(config.name, PUBLISHED, history=history)
+        store.pull(config.name, published_files(config), history=history)
     return folder
 
 
@@ -172,8 +163,7 @@ def _publish(
     # Before the first look-up: what is written from here on is a change to the next publication.
     origin = origin_of(plan.config, ledger)
     with (
-        atomic_write(folder / DATASET) as dataset,
-        atomic_write(folder / INVALID) as invalid,
+        open_files(plan) as files,
         ThreadPoolExecutor(1) as opening,
     ):
         # Hashing the file needs no interpreter, which prepares the first batches meanwhile.
@@ -185,9 +175,10 @@ def _publish(
             ledger,
         )
         batches = prefetch(plan.batches(), partial(_known, plan, ledger, earlier))
-        files = Files(dataset, invalid, folder / DATASET)
+        candidates = CandidateRows(plan, run_id, scores) if plan.candidates else None
+        dataset = files.dataset
         rows, new_invalid = write_rows(
-            results, batches, plan.first, files, known_invalid
+            results, batches, plan.first, files, known_invalid, candidates
         )
         plan.table.check_unchanged()
         current = folder / DATASET
@@ -225,10 +216,19 @@ def _publish(
             open_store(plan.config).push(f"{plan.config.name}/{NEXT}")
             if intact:
                 keep_version(folder, plan.config.output.keep_versions)
-    write_file(folder / MANIFEST, text)
-    (folder / NEXT).unlink(missing_ok=True)
-    write_file(folder / CONFIG, plan.config.to_yaml().encode())
+    _describe(plan, text)
     return replace(new, changed=changed)
+
+
+def _describe(plan: Plan, manifest: bytes) -> None:
+    """Put in place what belongs to a dataset that is there, and remove what does not."""
+    folder = plan.config.dataset_folder
+    write_file(folder / MANIFEST, manifest)
+    (folder / NEXT).unlink(missing_ok=True)
+    if not plan.candidates and (folder / CANDIDATES).exists():
+        # Of a config that has none any more, they would be about another dataset.
+        open_store(plan.config).remove(f"{plan.config.name}/{CANDIDATES}")
+    write_file(folder / CONFIG, plan.config.to_yaml().encode())
 
 
 def _leave_published(
@@ -248,11 +248,12 @@ def _leave_published(
     if not is_wanted and is_step_back(
         plan, new.counts, written.dataset, new.path, manifest
     ):
-        written.dataset.unlink()
-        written.invalid.unlink()
+        written.discard()
         return replace(new, stays=manifest["counts"]["succeeded"])
     if new.gate and new.gate.failed:
-        refused = set_aside(plan.config, written.dataset, written.invalid, described)
+        refused = set_aside(
+            plan.config, written.dataset, written.invalid, written.candidates, described
+        )
         return replace(new, refused=refused)
     return None
 
@@ -286,48 +287,6 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
     said = json.dumps({**report, "at": utc_now()}, indent=1, allow_nan=False)
     write_file(folder / f"{run_id}.json", said.encode())
     open_store(config).push(f"{config.name}/{RUNS}/{run_id}.json")
-
-
-def write_rows(
-    results: ResultTable,
-    batches: Iterable[tuple[JobBatch, Iterable[pa.Table]]],
-    firsts: NDArray[np.bool_],
-    files: Files,
-    known_invalid: PreviousRejects,
-) -> tuple[int, int]:
-    """Write both files batch by batch; return the number of rows and of invalid ones that are new.
-
-    Each batch comes with what the ledger knows of its positions; `firsts` marks the first position
-    of each job key.
-    """
-    rows = 0
-    new_invalid = 0
-    with (
-        PagePreservingWriter(files.dataset, results.schema, files.predecessor) as good,
-        pq.ParquetWriter(files.invalid, INVALID_SCHEMA, **OPTIONS) as bad,
-        # Encoding a batch needs no interpreter: the next one is read meanwhile.
-        ThreadPoolExecutor(1) as beside,
-    ):
-        written: Future[None] | None = None
-        position = 0
-        for jobs, parts in batches:
-            first = firsts[position : position + len(jobs.keys)]
-            position += len(jobs.keys)
-            start = 0
-            for known in parts:
-                table = results.rows(jobs, first, known, start)
-                start += known.num_rows
-                rows += table.num_rows
-                if written:
-                    written.result()
-                written = beside.submit(good.write, table)
-            found = invalid_rows(jobs)
-            if found:
-                bad.write_table(pa.Table.from_pylist(found, INVALID_SCHEMA))
-                new_invalid += known_invalid.count_new(found)
-        if written:
-            written.result()
-    return rows, new_invalid
 
 
 def _known(
@@ -367,18 +326,6 @@ def _with_inputs(outcomes: Iterator[pa.Table], inputs: pa.Array) -> Iterator[pa.
     for part in outcomes:
         yield part.append_column("input_image", inputs.slice(start, part.num_rows))
         start += part.num_rows
-
-
-def read_back(path: Path, rows: int, schema: pa.Schema) -> None:
-    """Read every page of a dataset that was written. Raises PixmillError where it holds anything
-    else."""
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        groups = range(file.metadata.num_row_groups)
-        read = sum(file.read_row_group(group).num_rows for group in groups)
-        if read != rows or not file.schema_arrow.equals(schema):
-            raise PixmillError(
-                f"{path} contains {read:,} rows instead of {rows:,}; the old dataset stays"
-            )
 
 
 def _has_content_of(published: Path, written: Path) -> bool:

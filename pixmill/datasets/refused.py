@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 
 from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import (
+    CANDIDATES,
     CONFIG,
     DATASET,
     INVALID,
     MANIFEST,
-    PUBLISHED,
     REFUSED,
     is_intact,
     keep_version,
+    published_files,
 )
 from pixmill.datasets.gate import Gate, gate_of
 from pixmill.errors import UserError
@@ -49,19 +50,25 @@ def refused_folder(config: Config) -> Path:
 
 
 def set_aside(
-    config: Config, dataset: Path, invalid: Path, manifest: Mapping[str, Any]
+    config: Config,
+    dataset: Path,
+    invalid: Path,
+    candidates: Path | None,
+    manifest: Mapping[str, Any],
 ) -> Path:
     """Move a refused dataset, written to these files, to its folder; return where it is then."""
     folder = refused_folder(config)
     folder.mkdir(exist_ok=True)
     put_in_place(dataset, folder / DATASET)
     put_in_place(invalid, folder / INVALID)
+    if candidates:
+        put_in_place(candidates, folder / CANDIDATES)
     write_file(folder / CONFIG, config.to_yaml().encode())
     # Last: without the manifest that describes it, a dataset is not accepted.
     described = json.dumps(manifest, indent=1, allow_nan=False)
     write_file(folder / MANIFEST, described.encode())
     store = open_store(config)
-    for name in PUBLISHED:
+    for name in published_files(config):
         store.push(f"{config.name}/{REFUSED}/{name}")
     return folder / DATASET
 
@@ -71,7 +78,7 @@ def find_refused(config: Config) -> Refused:
     store = open_store(config)
     folder = refused_folder(config)
     with publication_lock(config.dataset_folder):
-        for name in (*PUBLISHED, PAGE):
+        for name in (*published_files(config), PAGE):
             store.download(f"{config.name}/{REFUSED}/{name}")
         manifest = manifest_at(folder / MANIFEST)
         gate = gate_of(manifest)
@@ -95,7 +102,7 @@ def accept_refused(config: Config) -> Path:
     with publication_lock(folder):
         store.publish(
             config.name,
-            PUBLISHED,
+            published_files(config),
             config.output.keep_versions,
             partial(_put_in_place, config, refused.gate.accept()),
         )
@@ -111,6 +118,8 @@ def _put_in_place(config: Config, gate: Gate) -> None:
         keep_version(folder, config.output.keep_versions)
     put_in_place(refused / DATASET, folder / DATASET)
     put_in_place(refused / INVALID, folder / INVALID)
+    if (refused / CANDIDATES).exists():
+        put_in_place(refused / CANDIDATES, folder / CANDIDATES)
     described = json.dumps(manifest, indent=1, allow_nan=False)
     write_file(folder / MANIFEST, described.encode())
     write_file(folder / CONFIG, (refused / CONFIG).read_bytes())
@@ -121,6 +130,6 @@ def forget_refused(config: Config) -> None:
     if not refused_folder(config).exists():
         return
     store = open_store(config)
-    for name in (*PUBLISHED, PAGE):
+    for name in (*published_files(config), PAGE):
         store.remove(f"{config.name}/{REFUSED}/{name}")
     shutil.rmtree(refused_folder(config), ignore_errors=True)

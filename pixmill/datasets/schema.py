@@ -18,18 +18,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
+from pixmill.datasets.candidate_columns import candidate_columns, extra_fields
 from pixmill.datasets.own_columns import OWN_COLUMNS
-from pixmill.datasets.score_columns import (
-    ScoreColumns,
-    first_image_hashes,
-    first_of,
-    input_hashes,
-)
+from pixmill.datasets.score_columns import input_hashes
 from pixmill.ledger import State
 from pixmill.ledger.bulk_lookup import IMAGES
 from pixmill.ledger.records import PROBLEMS, SETTLED
 from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.jobs import JobBatch, by_position
+from pixmill.quality.score_columns import ScoreColumns, first_image_hashes, first_of
 from pixmill.request.sweep import Axis, axis_column
 
 OWN_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple(
@@ -210,13 +207,19 @@ class ResultTable:
         self._expander = expander
         self._run_id = run_id
         self._by_file = config.output.images != "url"
-        schema = result_schema(input_schema, expander.sweep.axes, scores.fields)
+        self._extra = extra_fields(config, scores)
+        schema = result_schema(input_schema, expander.sweep.axes, self._extra)
         described = json.dumps(
             description(config, expander, schema, input_schema),
             ensure_ascii=False,
             allow_nan=False,
         )
         self.schema = schema.with_metadata({DESCRIPTION: described.encode()})
+        ours = [name for name, _ in [*_our_fields(expander.sweep.axes), *self._extra]]
+        self.own_names: Mapping[str, str] = dict(
+            zip(ours, schema.names[len(input_schema) :], strict=True)
+        )
+        """What each of our columns is called here."""
         self.counts = OutcomeCounts()
 
     def rows(
@@ -239,11 +242,10 @@ class ResultTable:
         columns |= call_columns(rows, known, columns["status"], columns["seed"])
         self._count(rows, known, columns)
         columns |= self._score_columns(rows, known)
+        if self._config.quality.until:
+            columns |= candidate_columns(jobs, at, rows.variant, keys)
         ours = []
-        for name, kind in [
-            *_our_fields(self._expander.sweep.axes),
-            *self._scores.fields,
-        ]:
+        for name, kind in [*_our_fields(self._expander.sweep.axes), *self._extra]:
             values = columns[name]
             if isinstance(values, pa.ChunkedArray):
                 values = values.combine_chunks()

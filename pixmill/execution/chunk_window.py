@@ -38,12 +38,15 @@ class ChunkWindow(Generic[F]):
         self._in_flight: dict[F, list[Job]] = {}
 
     def pay(self) -> None:
-        """Submit all chunks of the run, and wait for them."""
-        for chunk in self._run.chunks():
-            self._in_flight[self._submit(chunk)] = chunk
-            if self._run.executor.has_enough(self._in_flight.values()):
-                self._settle_one()
-        self.drain()
+        """Submit all chunks of the run, round by round of candidates, and wait for them."""
+        has_more = True
+        while has_more:
+            for chunk in self._run.chunks():
+                self._in_flight[self._submit(chunk)] = chunk
+                if self._run.executor.has_enough(self._in_flight.values()):
+                    self._settle_one()
+            self.drain()
+            has_more = self._run.draw_candidates()
 
     def drain(self) -> None:
         """Wait for the chunks in flight."""

@@ -93,10 +93,10 @@ class PreparedRun:
 
     @property
     def to_pay(self) -> int:
-        """How many job keys this run would pay for, `--limit` respected."""
+        """How many job keys this run would pay for at most, `--limit` respected."""
         if self.limit is None:
-            return self.plan.to_pay
-        return min(self.limit, self.plan.to_pay)
+            return self.plan.most_to_pay
+        return min(self.limit, self.plan.most_to_pay)
 
     @property
     def to_do(self) -> int:
@@ -185,7 +185,9 @@ class PreparedRun:
         """Start who pays: the one place that knows which executors there are."""
         config = self.config
         cached = self.plan.states[PlannedState.CACHED]
-        counts = RunCounters(config.budget, self.to_do, cached)
+        begins_with = len(self.plan.positions_to_pay(self.limit))
+        to_do = begins_with + len(self.plan.submitted)
+        counts = RunCounters(config.budget, to_do, cached)
         executor: Executor
         if not self.to_do:
             executor = IdleExecutor(counts, downloads, self.stop)
@@ -238,7 +240,7 @@ def prepare(
         selection = partial(retried.select, ledger) if retried else None
         found = plan_run(config, ledger, selection)
         check_gate_columns(found.plan)
-        if found.plan.to_pay:
+        if found.plan.most_to_pay:
             # Not for runs that publish at once.
             from pixmill.datasets.dry_publication import publish_dry
 

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pixmill.datasets.publishing import Published
 from pixmill.errors import PixmillError, TableError, UserError
 from pixmill.execution.executor import Executor
 from pixmill.execution.image_downloads import Downloads
@@ -21,9 +24,10 @@ from pixmill.execution.run_summary import (
     summarize,
     update_report_page,
 )
-from pixmill.execution.unchanged import publish_plan
+from pixmill.execution.unchanged import Planned, publish_plan
 from pixmill.ledger import MissingImages, queries
 from pixmill.planning.jobs import Job
+from pixmill.planning.planner import make_plan
 
 if TYPE_CHECKING:
     from pixmill.execution.prepare import PreparedRun
@@ -50,6 +54,10 @@ class ActiveRun:
         self.executor = executor
         self._downloads = downloads
         self.scoring = scoring
+        self._tried = np.zeros(len(self.plan.pending), np.bool_)
+        """[position]: jobs that were sent out, which are not tried twice in a run."""
+        self._paid = 0
+        """Job keys that were sent out to be paid for."""
         self.summary: RunSummary | None = None
         """How it went, once that is recorded."""
 
@@ -60,9 +68,16 @@ class ActiveRun:
     def chunks(self) -> Iterator[list[Job]]:
         """Yield the jobs to pay for in chunks for one task run each, until the run stops.
 
-        If the table has changed since it was agreed to, the run stops, and `finish` raises.
+        With `quality.until` there may be more to pay for once these have ended: see
+        `draw_candidates`. If the table has changed since it was agreed to, the run stops, and
+        `finish` raises.
         """
-        jobs = self.plan.pending_jobs(self.prepared.limit)
+        limit = self._limit_left()
+        positions = self.plan.positions_to_pay(limit)
+        self._tried[positions] = True
+        self._tried[self.plan.submitted] = True
+        self._paid += len(positions)
+        jobs = self.plan.pending_jobs(limit)
         try:
             while not self.stop.is_set:
                 chunk = list(islice(jobs, self.executor.chunk_size()))
@@ -82,6 +97,57 @@ class ActiveRun:
             return ChunkCounts(skipped=len(chunk))
         self.scoring.offer(chunk)
         return counts
+
+    def draw_candidates(self) -> bool:
+        """Plan the next candidates of rows whose candidates so far are not good, once all chunks have
+        ended; return whether `chunks` has any.
+
+        Every row has had its turn before one has another, so that a cap is spent on rows first. A
+        run that stops draws no more.
+        """
+        if self.plan.candidates is None or self._limit_left() == 0:
+            return False
+        try:
+            # A picture that is not here, or not scored, is no reason to pay for another.
+            if not self.stop.is_set:
+                self.fetch_missing()
+                self.scoring.catch_up(lambda: self.stop.is_set)
+            if self.stop.is_set:
+                return False
+            self._plan_anew()
+            # What failed for a moment is tried again by the next run.
+            self.plan = self.plan.leave_out(self._tried)
+        except PixmillError as error:
+            self.stop.fail(error)
+            return False
+        self.executor.counts.to_pay += self.plan.to_do
+        return self.plan.to_do > 0
+
+    def _plan_anew(self) -> None:
+        """Plan by what the ledger knows now."""
+        self.plan.table.check_unchanged()
+        self.plan = make_plan(self.config, self.ledger)
+        self.scoring.plan = self.plan
+
+    def _count_left_out(self, published: Published) -> int:
+        """Return how many jobs are no problem although they were not sent, as `--limit` leaves them
+        out or another run holds them; add candidates that were not sent for another reason to the
+        new problems."""
+        elsewhere = self.executor.counts.done[Outcome.ELSEWHERE]
+        if self.plan.candidates is None:
+            return self.plan.to_pay - self.prepared.to_pay + elsewhere
+        left_out = elsewhere
+        if self._limit_left() == 0:
+            left_out += int((self.plan.pending & ~self._tried).sum())
+        # The rows of others have no candidate at all, and are known by that.
+        unsent = self.plan.to_pay - published.counts.left - left_out
+        if unsent > 0:
+            published.counts.new["candidates not asked for"] += unsent
+        return left_out
+
+    def _limit_left(self) -> int | None:
+        limit = self.prepared.limit
+        return None if limit is None else max(0, limit - self._paid)
 
     def fetch_missing(self, missing: Iterable[MissingImages] | None = None) -> None:
         """Fetch images that earlier runs paid for and did not store, without a new call.
@@ -122,6 +188,10 @@ class ActiveRun:
             # What is published as it is has all the scores that there are.
             if not planned.unchanged:
                 self.scoring.finish(lambda: self.stop.is_interrupted)
+            if self.plan.candidates:
+                # Which candidate the dataset has follows from their scores.
+                self._plan_anew()
+                planned = Planned(self.plan, revision=None)
             published = publish_plan(
                 planned,
                 self.ledger,
@@ -133,7 +203,7 @@ class ActiveRun:
             unpublished = {"run_id": self.run_id, "reason": str(failure)}
             self.ledger.finish_run(self.run_id, unpublished)
             raise
-        if self.plan.again:
+        if prepared.plan.again:
             not_renewed = self.ledger.read(queries.failed_renewals, self.run_id)
             published.counts.new["not renewed"] += not_renewed
         if error:
@@ -142,10 +212,9 @@ class ActiveRun:
         elif reason:
             ending = int(reason.code), reason.reason
         else:
-            # `--limit` leaves jobs out, and another run may hold some.
-            elsewhere = self.executor.counts.done[Outcome.ELSEWHERE]
-            left_out = self.plan.to_pay - prepared.to_pay + elsewhere
-            ending = judge(published, self.config.accept, left_out)
+            ending = judge(
+                published, self.config.accept, self._count_left_out(published)
+            )
         summary = summarize(
             self.plan,
             self.ledger,

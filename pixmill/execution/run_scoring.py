@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pixmill.datasets.score_columns import hash_in_name
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
 from pixmill.planning.jobs import Job, LocalImage
 from pixmill.planning.plan import Plan
 from pixmill.quality.image_scorers import ImageScorers, ScoredImage
+from pixmill.quality.score_columns import hash_in_name
 from pixmill.storage import Store
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ class RunScoring:
     """Scores the images of a plan's jobs; does nothing where the config asks for no score."""
 
     def __init__(self, plan: Plan, ledger: Ledger, store: Store) -> None:
-        self._plan = plan
+        self.plan = plan
+        """Whose images are scored."""
         self._ledger = ledger
         self._store = store
         quality = plan.config.quality
@@ -76,19 +77,31 @@ class RunScoring:
         return self._scorers.failures if self._scorers else {}
 
     def finish(self, is_stopped: Callable[[], bool]) -> None:
-        """Score all images of the plan that were not, until somebody interrupts. Raises
+        """Score all images of the plan that were not, until somebody interrupts; then end. Raises
         LedgerError."""
         self.close()
         if self._scorers is None:
             return
         with self._scorers as scorers:
-            for pictures in self._all_pictures():
-                if is_stopped():
-                    log.warning("scores are missing: the next run fills them in")
-                    self.is_complete = False
-                    break
-                scorers.score(pictures)
+            if not self._score_all(scorers, is_stopped):
+                log.warning("scores are missing: the next run fills them in")
+                self.is_complete = False
         self.is_complete = self.is_complete and not scorers.has_given_up
+
+    def catch_up(self, is_stopped: Callable[[], bool]) -> None:
+        """Score all images of the plan that were not, until the run stops; then go on beside the
+        calls. Raises LedgerError."""
+        self.close()
+        if self._scorers is not None and self._score_all(self._scorers, is_stopped):
+            self._ended.clear()
+
+    def _score_all(self, scorers: ImageScorers, is_stopped: Callable[[], bool]) -> bool:
+        """Score the images of the plan; return whether that came to its end."""
+        for pictures in self._all_pictures():
+            if is_stopped():
+                return False
+            scorers.score(pictures)
+        return True
 
     def _work(self) -> None:
         scorers = self._scorers
@@ -107,8 +120,8 @@ class RunScoring:
 
     def _all_pictures(self) -> Iterator[list[ScoredImage]]:
         start = 0
-        for batch in self._plan.batches():
-            first = self._plan.first[start : start + len(batch.keys)]
+        for batch in self.plan.batches():
+            first = self.plan.first[start : start + len(batch.keys)]
             start += len(batch.keys)
             kept = self._kept_inputs(batch.images.sources)
             asked = []
@@ -144,7 +157,7 @@ class RunScoring:
 
     def _kept_inputs(self, sources: Sequence[Sequence[str]]) -> list[str | None]:
         """Return by row the file of the first input image in the store, where it is kept."""
-        is_kept = self._plan.config.input.images == "keep"
+        is_kept = self.plan.config.input.images == "keep"
         if not sources or not sources[0] or not is_kept:
             return []
         return self._ledger.kept_inputs(sources[0])

@@ -48,6 +48,9 @@ class RunSummary(NamedTuple):
     gate: Mapping[str, Any] | None = None
     """What the conditions of `quality.gate` came to, and where a refused dataset is; `None` without
     conditions."""
+    candidates: Mapping[str, int] | None = None
+    """How many pictures the rows ask for, how many are accepted and how many can't become so, and
+    how many candidates were drawn; `None` without `quality.until`."""
     limits: Mapping[str, Any] | None = None
     """How the account's limits fared, `None` where no call was made. Only records have it."""
 
@@ -76,8 +79,12 @@ class RunSummary(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `run --json` prints, as plain JSON values: the keys of the contract, and
-        `gate` where the config has one."""
-        left_out = ["limits", *(["gate"] if self.gate is None else [])]
+        `gate` and `candidates` where the config has them."""
+        left_out = ["limits"]
+        if self.gate is None:
+            left_out.append("gate")
+        if self.candidates is None:
+            left_out.append("candidates")
         return {
             name: value
             for name, value in self._asdict().items()
@@ -204,6 +211,7 @@ def summarize(
         # None: the first dataset of all may be one that was refused.
         dataset=dataset if published.path.exists() else None,
         gate=gate,
+        candidates=plan.candidates.counts() if plan.candidates else None,
     )
 
 

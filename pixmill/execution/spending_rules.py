@@ -19,12 +19,12 @@ def check_spending(plan: Plan, *, new_store: bool, ledger_exists: bool) -> None:
     one is broken.
     """
     config = plan.config
-    if not plan.to_pay or config.simulated:
+    if not plan.most_to_pay or config.simulated:
         return
     # Nobody watches, so that a mistake in a table could cost any sum.
     if not config.budget.has_cap:
         raise SpendingRefused(
-            f"this run would pay for {plan.to_pay:,} calls without a cap, and unattended runs "
+            f"this run would pay for {plan.most_to_pay:,} calls without a cap, and unattended runs "
             "need one",
             hint="set budget.max_calls, or budget.max_cost with budget.price_per_call",
         )

@@ -115,7 +115,9 @@ class Status:
         """The command to type next."""
         if any(run.alive for run in self.runs):
             return f"pixmill status {config}   (a run is active)"
-        if self.plan.to_do or self.plan.has_images_to_fetch or not self.runs:
+        plan = self.plan
+        is_unfinished = plan.to_do or plan.most_to_pay or plan.has_images_to_fetch
+        if is_unfinished or not self.runs:
             return f"pixmill run {config}"
         if self.in_doubt_calls:
             return (

@@ -70,6 +70,8 @@ def plan_run(
         config.input.images == "url"
         and not config.input.local_images
         and not config.bucket
+        # What is known of candidates is in no note.
+        and config.quality.until is None
         and is_built_in(config)
     )
     revision = None

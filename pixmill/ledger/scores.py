@@ -81,6 +81,13 @@ _SIGNATURES = select(scores.c.sha256, scores.c.signature).where(
 )
 
 
+_REJECTED = select(scores.c.sha256).where(
+    scores.c.scorer == bindparam("name"),
+    scores.c.version == bindparam("version"),
+    scores.c.value == 0,
+)
+
+
 class Score(NamedTuple):
     """A row of `scores`."""
 
@@ -98,6 +105,11 @@ class Scorer(NamedTuple):
 
     name: str
     version: str
+
+
+def picks_of(dataset: str) -> Scorer:
+    """Return the person who picks images of a dataset: 0 is a rejected one, 1 one that is starred."""
+    return Scorer(f"picks:{dataset}", "1")
 
 
 def record_scores(
@@ -146,6 +158,12 @@ def read_parts(connection: Connection, scorer: Scorer) -> list[str]:
     """Return the names of the values that a scorer gives, in the order of the alphabet."""
     found = connection.execute(_PARTS, scorer._asdict())
     return sorted(row.part for row in found)
+
+
+def read_rejected(connection: Connection, picks: Scorer) -> list[str]:
+    """Return the images that a person rejected, by their SHA-256."""
+    found = connection.execute(_REJECTED, picks._asdict())
+    return [row.sha256 for row in found]
 
 
 def read_signatures(connection: Connection, scorer: Scorer) -> dict[str, bytes]:

@@ -67,9 +67,7 @@ class JobExpander:
         )
         # Of each variant. The replicates of a point differ in their seeds only.
         self._point_of = [
-            at
-            for at in range(len(self.sweep.points))
-            for _ in range(config.seed.replicates)
+            at for at in range(len(self.sweep.points)) for _ in range(config.replicates)
         ]
         self._seed_column = config.input.column("seed")
         self._prompts = RowPrompts(config, self.sweep)
@@ -211,7 +209,7 @@ class JobExpander:
     ) -> list[list[int]]:
         """Return for every variant the seed of each row."""
         settings = self._config.seed
-        replicates = range(settings.replicates)
+        replicates = range(self._config.replicates)
         points = len(self.sweep.points)
         if settings.policy == "fixed":
             given = [settings.base] * count
@@ -339,8 +337,8 @@ class JobExpander:
         for row in self.sweep.row_conditions:
             for at, point in enumerate(self.sweep.points):
                 here = slice(
-                    at * self._config.seed.replicates,
-                    (at + 1) * self._config.seed.replicates,
+                    at * self._config.replicates,
+                    (at + 1) * self._config.replicates,
                 )
                 holds = _mask(
                     row.condition, row.config_path, batch, self.sweep.cells_at(point)

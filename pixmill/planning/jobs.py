@@ -181,10 +181,11 @@ def request_variants(
         req_key = str(point.values.get("req_key", config.request.req_key))
         request = config.request.model_copy(update={"req_key": req_key})
         has_seed = requested_operation(request).seed is not None
-        for replicate in range(config.seed.replicates):
+        for replicate in range(config.replicates):
             parts = [*labels]
-            if config.seed.replicates > 1:
-                parts.append(f"replicate {replicate}")
+            if config.replicates > 1:
+                kind = "candidate" if config.quality.until else "replicate"
+                parts.append(f"{kind} {replicate}")
             label = ", ".join(parts)
             variants.append(RequestVariant(point, replicate, label, req_key, has_seed))
     return tuple(variants)
@@ -221,6 +222,9 @@ class JobBatch(NamedTuple):
     """Rows with a prompt that the provider may cut."""
     notes: Mapping[str, int]
     """Rows by what is to be said of them (`row_checks.NOTES`)."""
+    verdicts: NDArray[np.int8] | None = None
+    """By position: what is known of each candidate; `None` without `quality.until`, and before
+    anything is known."""
 
     def job(self, position: int) -> Job:
         """Return the job at `position`, which must have a key."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pixmill.ledger import KnownStates
 from pixmill.ledger.input_images import InputImage
+from pixmill.planning.candidates import CandidateJudge, Judged
 from pixmill.planning.input_identity import bad_images
 from pixmill.planning.jobs import RowImages
 from pixmill.planning.known_jobs import KnownJobs
@@ -37,6 +38,8 @@ class BatchLookup(NamedTuple):
     known: KnownStates | None
     bad_images: Mapping[int, RowProblem]
     asked: Mapping[int, int]
+    judged: Judged | None = None
+    """What is known of candidates, where a ledger knows any job and the config has candidates."""
 
 
 class LedgerLookup:
@@ -49,23 +52,28 @@ class LedgerLookup:
         image_limits: Sequence[InputImages],
         bad_inputs: Callable[[Sequence[str]], Mapping[str, InputImage]] | None,
         selection: Selection | None,
+        judge: CandidateJudge | None,
     ) -> None:
         self._known_jobs = known_jobs
         self._image_columns = image_columns
         self._image_limits = image_limits
         self._bad_inputs = bad_inputs
         self._selection = selection
+        self._judge = judge
 
     def look_up(self, batch: BatchSummary) -> BatchLookup:
         """Return what is known of `batch`. Raises LedgerError."""
         # Each is asked only where an answer can matter: most configs ask the first question only.
         known = None
+        judged = None
         bad: Mapping[int, RowProblem] = {}
         asked: Mapping[int, int] = {}
         if self._known_jobs:
             known = self._known_jobs.known(batch.keys)
             if self._selection:
                 asked = self._selection(unpack_keys(batch.keys))
+            if self._judge:
+                judged = self._judge.judge(batch.keys, known, batch.images)
         if batch.images and self._bad_inputs:
             bad = bad_images(
                 batch.images,
@@ -73,4 +81,4 @@ class LedgerLookup:
                 self._bad_inputs,
                 self._image_limits,
             )
-        return BatchLookup(known, bad, asked)
+        return BatchLookup(known, bad, asked, judged)

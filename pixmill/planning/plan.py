@@ -9,7 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import IntEnum
 from functools import cached_property
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pixmill.config.model import Config
 from pixmill.memory import give_back
+from pixmill.planning.candidate_plan import CandidatePlan
 from pixmill.planning.computed_jobs import ComputedJobsFile
 from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.jobs import Job, JobBatch, JobPrice
@@ -101,6 +102,10 @@ class Plan:
     to_pay_at: tuple[tuple[JobPrice | None, int], ...] = ()
     """How many of the keys to pay for have which price."""
     call_seconds: float = TYPICAL_SECONDS
+    candidates: CandidatePlan | None = None
+    """What is known of candidates, `None` without `quality.until`."""
+    later_at: tuple[tuple[JobPrice | None, int], ...] = ()
+    """How many of the candidates that may have to be paid for later have which price."""
 
     @property
     def invalid(self) -> int:
@@ -116,6 +121,12 @@ class Plan:
     def to_pay(self) -> int:
         """The number of job keys that a run would pay for."""
         return self.states[PlannedState.PENDING] - len(self.submitted)
+
+    @property
+    def most_to_pay(self) -> int:
+        """The number of job keys that a run would pay for at most: with candidates, where none of
+        those to come is good."""
+        return self.to_pay + (self.candidates.later_calls if self.candidates else 0)
 
     @property
     def to_do(self) -> int:
@@ -152,19 +163,43 @@ class Plan:
     @property
     def most_cost(self) -> Decimal | None:
         """What a run would cost at most, `None` where the price of a job is not known."""
-        return self._cost(lambda price: price.most)
+        return self._cost(self.to_pay_at, lambda price: price.most)
 
     @property
     def least_cost(self) -> Decimal | None:
         """The same where every answer has one image only, however many it may have."""
-        return self._cost(lambda price: price.least)
+        return self._cost(self.to_pay_at, lambda price: price.least)
 
-    def _cost(self, of: Callable[[JobPrice], Decimal]) -> Decimal | None:
+    @property
+    def most_cost_of_candidates(self) -> Decimal | None:
+        """What a run would cost at most with all candidates that may follow, `None` where a price is
+        not known."""
+        return self._cost((*self.to_pay_at, *self.later_at), lambda price: price.most)
+
+    @property
+    def expected_cost(self) -> Decimal | None:
+        """What a run is expected to cost with all candidates that may follow, `None` where a price or
+        the share of good ones is not known."""
+        most = self.most_cost_of_candidates
+        if (
+            most is None
+            or not self.candidates
+            or self.candidates.expected_calls is None
+        ):
+            return None
+        share = self.candidates.expected_calls / max(1, self.most_to_pay)
+        return (most * Decimal(share)).quantize(Decimal("0.01"))
+
+    def _cost(
+        self,
+        jobs_at: Iterable[tuple[JobPrice | None, int]],
+        of: Callable[[JobPrice], Decimal],
+    ) -> Decimal | None:
         # Without a price even nothing has no price: a config that knows none says so.
         if self.config.budget.highest_price is None:
             return None
         total = Decimal(0)
-        for price, jobs in self.to_pay_at:
+        for price, jobs in jobs_at:
             if price is None:
                 return None
             total += jobs * of(price)
@@ -190,9 +225,17 @@ class Plan:
                     jobs = batch.rows.num_rows * variants
                     known = self.computed.read(start * variants, jobs)
                     computed = known._replace(are_valid=not self.invalid)
-                yield self.expander.expand(
+                jobs_of_batch = self.expander.expand(
                     batch, self.conflicts, self.bad_images, computed
                 )
+                if self.candidates:
+                    begin = start * len(self.expander.variants)
+                    here = slice(begin, begin + len(jobs_of_batch.keys))
+                    jobs_of_batch = jobs_of_batch._replace(
+                        taken=self.candidates.kept[here],
+                        verdicts=self.candidates.verdicts[here],
+                    )
+                yield jobs_of_batch
 
     def pending_jobs(self, limit: int | None = None) -> Iterator[Job]:
         """Stream the jobs with a task that is out, then those to pay for, at most `limit` of these.
@@ -202,9 +245,20 @@ class Plan:
         # The tasks first: they take places at the provider, and their results do not live long.
         for job in self._jobs_at(self.submitted):
             yield job._replace(has_task=True)
+        yield from self._jobs_at(self.positions_to_pay(limit))
+
+    def positions_to_pay(self, limit: int | None = None) -> NDArray[np.intp]:
+        """Return the positions of the first `limit` jobs to pay for, in input order."""
         to_pay = self.pending.copy()
         to_pay[self.submitted] = False
-        yield from self._jobs_at(np.flatnonzero(to_pay)[:limit])
+        return np.flatnonzero(to_pay)[:limit]
+
+    def leave_out(self, positions: NDArray[np.bool_]) -> "Plan":
+        """Return the plan without the pending jobs that `positions` marks: a run has tried them."""
+        pending = self.pending & ~positions
+        states = {**self.states, PlannedState.PENDING: int(pending.sum())}
+        submitted = self.submitted[pending[self.submitted]]
+        return replace(self, pending=pending, submitted=submitted, states=states)
 
     def example(self) -> Job | None:
         """Return the first job to pay for, where there is none the first of all, for people to look at."""
@@ -245,7 +299,25 @@ class Plan:
             },
             "eta_seconds": round(self.to_pay / self.rate, 1),
             "submitted": len(self.submitted),
+            **self._summary_of_candidates(),
         }
+
+    def _summary_of_candidates(self) -> dict[str, Any]:
+        if self.candidates is None:
+            return {}
+        found = self.candidates
+        most = self.most_cost_of_candidates
+        expected = self.expected_cost
+        calls = found.expected_calls
+        said = {
+            **found.counts(),
+            "acceptance": found.acceptance,
+            "expected_calls": None if calls is None else round(calls, 1),
+            "most_calls": self.most_to_pay,
+            "expected_cost": None if expected is None else float(expected),
+            "most_cost": None if most is None else float(most),
+        }
+        return {"candidates": said}
 
 
 REPORTED = (

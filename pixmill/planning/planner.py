@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from pixmill.config.model import Config
 from pixmill.ledger import Ledger, State, open_ledger, queries
+from pixmill.planning.candidate_plan import CandidateBuilder
+from pixmill.planning.candidates import CandidateJudge
 from pixmill.planning.computed_jobs import ComputedJobsFile
 from pixmill.planning.duplicates import conflicting_row_keys, mark_first_occurrences
 from pixmill.planning.input_identity import damaged_files
@@ -109,6 +111,8 @@ class PlanBuilder:
         self._bad_images: dict[int, RowProblem] = {}
         self._asked: dict[int, tuple[str, int]] = {}
         self._computed: ComputedJobsFile | None = None
+        until = config.quality.until
+        self._candidates = CandidateBuilder(until.candidates) if until else None
         # Files of this machine may change between two passes, and what they hold is in the keys.
         if not config.input.local_images:
             with suppress(OSError):
@@ -159,9 +163,21 @@ class PlanBuilder:
         """Decide what each job of a batch is planned as. Of the rules that hold for it, the last one counts."""
         state = self._known_states(batch, found)
         submitted = self._submitted_before(batch, found)
-        state[submitted | self._paid_again(batch, found)] = PlannedState.PENDING
+        again = self._paid_again(batch, found)
+        state[submitted | again] = PlannedState.PENDING
         state[~batch.taken] = PlannedState.LEFT_OUT
         state[batch.invalid, 0] = PlannedState.INVALID
+        if self._candidates:
+            # Before input images are looked at: those of a row that has its picture do not matter.
+            pending = state == PlannedState.PENDING
+            choice = self._candidates.choose(
+                found.judged,
+                pending=pending,
+                busy=pending & (submitted | again),
+                in_doubt=state == PlannedState.IN_DOUBT,
+                taken=batch.taken,
+            )
+            state[pending & ~choice.wanted] = PlannedState.LEFT_OUT
         would_pay = (state == PlannedState.PENDING) & ~submitted
         _make_invalid(state, self._rows_with_bad_images(batch, found, would_pay))
         self._states.append(state)
@@ -253,17 +269,34 @@ class PlanBuilder:
         conflicts, contradicting = self._find_conflicts(state, key_hashes)
         # Before the first job of each key is marked, which has to be one that can be paid for.
         _make_invalid(state, contradicting)
+        invalid = (state == PlannedState.INVALID).any(axis=1)
         state = state.ravel()
         first = mark_first_occurrences(key_hashes, state < PlannedState.INVALID)
         pending = first & (state == PlannedState.PENDING)
         submitted = _join(self._submitted, np.zeros(0, np.intp))
         submitted = submitted[pending[submitted]]
+        to_pay = pending.copy()
+        to_pay[submitted] = False
+        price_numbers = _join(self._price_numbers, np.zeros(0, np.uint16))
+        jobs = int((state != PlannedState.LEFT_OUT).sum())
+        candidates = None
+        later_at: tuple[tuple[JobPrice | None, int], ...] = ()
+        if self._candidates:
+            candidates = self._candidates.build(
+                invalid=np.asarray(invalid),
+                pending=pending,
+                to_pay=to_pay,
+                first=first,
+                key_hashes=key_hashes,
+            )
+            jobs = int(candidates.kept.sum())
+            later_at = self._count_prices(candidates.later, price_numbers)
         return Plan(
             config=self._config,
             table=self._table,
             expander=self._expander,
             rows=self._rows,
-            jobs=int((state != PlannedState.LEFT_OUT).sum()),
+            jobs=jobs,
             reasons=dict(self._reasons),
             examples={reason: tuple(shown) for reason, shown in self._examples.items()},
             states={of: int((first & (state == of)).sum()) for of in REPORTED},
@@ -280,23 +313,21 @@ class PlanBuilder:
             again=_count(self._again, pending),
             asked=tuple(asked for at, asked in self._asked.items() if pending[at]),
             submitted=submitted,
-            to_pay_at=self._count_prices(pending, submitted),
+            to_pay_at=self._count_prices(to_pay, price_numbers),
             call_seconds=call_seconds,
+            candidates=candidates,
+            later_at=later_at,
         )
 
     def _count_prices(
         self,
-        pending: NDArray[np.bool_],
-        submitted: NDArray[np.intp],
+        to_pay: NDArray[np.bool_],
+        price_numbers: NDArray[np.uint16],
     ) -> tuple[tuple[JobPrice | None, int], ...]:
         """Return how many of the jobs to pay for have which price."""
-        to_pay = pending.copy()
-        to_pay[submitted] = False
-        if self._prices.is_uniform:
-            counts = [int(to_pay.sum())]
-        else:
-            numbers = _join(self._price_numbers, np.zeros(0, np.uint16))
-            counts = np.bincount(numbers[to_pay]).tolist()
+        counts = [int(to_pay.sum())]
+        if not self._prices.is_uniform:
+            counts = np.bincount(price_numbers[to_pay]).tolist()
         met = zip(self._prices.kinds, counts, strict=False)
         return tuple((price, jobs) for price, jobs in met if jobs)
 
@@ -350,12 +381,16 @@ def make_plan(
     known = ledger if ledger is not None and not ledger.read(queries.is_empty) else None
     known_jobs = KnownJobs(known, config) if known else None
     bad_inputs = ledger.bad_inputs if ledger and source.images != "url" else None
+    judge = None
+    if known and config.quality.until:
+        judge = CandidateJudge(config, known, expander.variants)
     lookup = LedgerLookup(
         known_jobs,
         source.image_columns,
         expander.image_limits,
         bad_inputs,
         selection,
+        judge,
     )
 
     # The scan takes a quarter of the time of the pass: batches go on being read and expanded beside it.

@@ -1,0 +1,138 @@
+"""What a plan says of candidates: which are in the dataset, and how many more there may be."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixmill.planning.candidates import Choice, Judged, Verdict, choose
+from pixmill.planning.duplicates import mark_first_occurrences
+
+
+@dataclass(frozen=True)
+class CandidatePlan:
+    """The candidates of a table, as far as outcomes and scores are known.
+
+    Rows and points together ask for so many `pictures`. Calls are counted in job keys.
+    """
+
+    kept: NDArray[np.bool_]
+    """[position]: what becomes a row of the dataset."""
+    verdicts: NDArray[np.int8]
+    """[position]: what is known of each candidate, a `Verdict`."""
+    pictures: int
+    accepted: int
+    """Pictures that are good."""
+    not_accepted: int
+    """Pictures that are not good and for which no further candidate will be paid for."""
+    drawn: int
+    """Candidates that have an outcome."""
+    judged: int
+    """Those of them of which it is known whether they are accepted, `good` of them are."""
+    good: int
+    later_calls: int
+    """Calls beyond the pending ones that a run makes at most."""
+    expected_calls: float | None
+    """Calls that a run is expected to make in all, by the share that was accepted so far; `None`
+    where nothing was judged yet."""
+    later: NDArray[np.bool_]
+    """[position]: the jobs of these calls."""
+
+    @property
+    def acceptance(self) -> float | None:
+        """The share of candidates that was accepted so far, `None` before the first was judged."""
+        return self.good / self.judged if self.judged else None
+
+    def counts(self) -> dict[str, int]:
+        """Return how far it is, as plain JSON values."""
+        return {
+            "pictures": self.pictures,
+            "accepted": self.accepted,
+            "not_accepted": self.not_accepted,
+            "drawn": self.drawn,
+        }
+
+
+class CandidateBuilder:
+    """Gathers what is decided about candidates, batch by batch."""
+
+    def __init__(self, candidates: int) -> None:
+        self._candidates = candidates
+        self._choices: list[Choice] = []
+        self._verdicts: list[NDArray[np.int8]] = []
+
+    def choose(self, judged: Judged | None, **masks: NDArray[np.bool_]) -> Choice:
+        """Decide about a batch by what is known of its candidates, `None` where no job is known, and
+        by the masks of `pixmill.planning.candidates.choose`."""
+        if judged is None:
+            count = masks["pending"].size
+            nothing = np.full(count, Verdict.NONE, np.int8)
+            judged = Judged(nothing, np.full(count, -np.inf))
+        choice = choose(judged, candidates=self._candidates, **masks)
+        self._choices.append(choice)
+        self._verdicts.append(judged.verdicts)
+        return choice
+
+    def build(
+        self,
+        *,
+        invalid: NDArray[np.bool_],
+        pending: NDArray[np.bool_],
+        to_pay: NDArray[np.bool_],
+        first: NDArray[np.bool_],
+        key_hashes: NDArray[np.uint64],
+    ) -> CandidatePlan:
+        """Return what follows, once every batch is settled.
+
+        `invalid` marks rows. Masks by position: `first` those that come first of their key among all
+        that are planned, `pending` and `to_pay` those of them that are paid or asked for.
+        """
+        if not self._choices:
+            nothing = np.zeros(0, np.bool_)
+            return CandidatePlan(
+                nothing, nothing.astype(np.int8), 0, 0, 0, 0, 0, 0, 0, None, nothing
+            )
+        kept = np.concatenate([choice.kept for choice in self._choices])
+        later = np.concatenate([choice.later for choice in self._choices])
+        order = np.concatenate([choice.order for choice in self._choices]).ravel()
+        verdicts = np.concatenate(self._verdicts)
+        verdicts[np.repeat(invalid, kept.shape[1])] = Verdict.NONE
+        later[invalid] = False
+        # What an invalid row has in the dataset is at its first variant.
+        kept[invalid] = False
+        kept[invalid, 0] = True
+        pictures = int(kept.sum() - invalid.sum())
+
+        def any_of(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+            return np.asarray(mask.reshape(len(kept), -1, self._candidates).any(axis=2))
+
+        accepted = any_of(verdicts == Verdict.ACCEPTED)
+        may_change = any_of(verdicts == Verdict.UNDECIDED) | any_of(later)
+        # Rows that are equal ask for the same candidates: only the first has pending ones.
+        may_change |= any_of(np.isin(key_hashes, key_hashes[pending]))
+        is_asked = kept.copy()
+        is_asked[invalid] = False
+        not_accepted = any_of(is_asked) & ~accepted & ~may_change
+        outcomes = verdicts[first]
+        has_verdict = (outcomes != Verdict.NONE) & (outcomes != Verdict.UNDECIDED)
+        judged = int(has_verdict.sum())
+        good = int((outcomes == Verdict.ACCEPTED).sum())
+        later = later.ravel()
+        later &= mark_first_occurrences(key_hashes, first | later)
+        expected = None
+        if judged:
+            refusal = 1 - good / judged
+            expected = float((refusal ** order[to_pay | later].clip(0)).sum())
+        return CandidatePlan(
+            kept=kept.ravel(),
+            verdicts=verdicts,
+            pictures=pictures,
+            accepted=int(accepted.sum()),
+            not_accepted=int(not_accepted.sum()),
+            drawn=int((outcomes != Verdict.NONE).sum()),
+            judged=judged,
+            good=good,
+            later_calls=int(later.sum()),
+            expected_calls=expected,
+            later=later,
+        )

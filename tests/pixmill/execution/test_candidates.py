@@ -1,0 +1,274 @@
+"""Candidates: a row asks for pictures until one is good, and nothing that was paid is lost."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from pixmill.config.loading import load_config
+from pixmill.errors import ConfigError
+from pixmill.planning.planner import plan_config
+from tests.conftest import Project, Simulated, simulator
+from tests.pixmill.run_checks import (
+    CheckedRun,
+    faults_file,
+    ledger,
+    run_and_check,
+    simulator_charges,
+)
+
+ROWS = 4
+
+UNTIL = {"where": "not flag_blank", "candidates": 3}
+
+BLANK = (
+    {"prompt": "pet 1", "times": 1, "picture": "blank"},
+    {"prompt": "pet 2", "picture": "blank"},
+)
+"""The first picture of one row is blank, and every picture of another."""
+
+
+@pytest.fixture
+def blank(tmp_path: Path) -> Iterator[Simulated]:
+    faults = faults_file(tmp_path, *BLANK)
+    with simulator(tmp_path, "--faults", str(faults)) as simulated:
+        yield simulated
+
+
+def configure(
+    project: Project, simulated: Simulated, rows: int = ROWS, **until: Any
+) -> None:
+    project.write_rows(project.rows(rows))
+    project.use_simulator(simulated)
+    project.write_config(
+        quality={"checks": ["blank", "dark"], "until": {**UNTIL, **until}}
+    )
+
+
+def run(
+    project: Project, simulated: Simulated, *overrides: str, limit: int | None = None
+) -> CheckedRun:
+    charges = simulator_charges(simulated)
+    return run_and_check(project.path, charges, *overrides, limit=limit)
+
+
+def listed(project: Project) -> list[dict[str, Any]]:
+    path = project.folder / "out" / "pets" / "candidates.parquet"
+    return pq.read_table(path).to_pylist()  # type: ignore[no-any-return]
+
+
+def planned(project: Project, *overrides: str) -> dict[str, Any]:
+    return plan_config(load_config(project.path, overrides)).summary()
+
+
+def test_a_row_asks_for_candidates_until_one_is_good(
+    project: Project, blank: Simulated
+) -> None:
+    configure(project, blank)
+    done = run(project, blank)
+    assert list(done.rows[0])[-2:] == ["accepted", "candidate"]
+    assert done.column("candidate") == [0, 1, 0, 0]
+    assert done.column("accepted") == [True, True, False, True]
+    assert done.column("flag_blank") == [False, False, True, False]
+    assert done.column("replicate") == [0] * ROWS
+    counts = {"pictures": 4, "accepted": 3, "not_accepted": 1, "drawn": 7}
+    assert done.report["candidates"] == counts
+    assert (done.report["exit_code"], done.report["calls"]) == (0, 7)
+    found = [
+        (each["row_number"], each["candidate"], each["accepted"], each["kept"])
+        for each in listed(project)
+    ]
+    assert found == [
+        (1, 0, True, True),
+        (2, 0, False, False),
+        (2, 1, True, True),
+        (3, 0, False, True),
+        (3, 1, False, False),
+        (3, 2, False, False),
+        (4, 0, True, True),
+    ]
+    reasons = {each["reason"] for each in listed(project) if not each["accepted"]}
+    assert reasons == {"does not meet quality.until.where"}
+    kept = {each["row_number"]: each for each in listed(project) if each["kept"]}
+    for row in done.rows:
+        for name in ("job_key", "seed", "file_name", "score_blank", "status"):
+            assert row[name] == kept[row["row_number"]][name]
+    # Scored once each, and the next run finds nothing to do.
+    scored = ledger(project.path, "SELECT count(*) FROM scores WHERE scorer = 'blank'")
+    assert scored == [(7,)]
+    again = run(project, blank)
+    assert (again.report["calls"], again.column("candidate")) == (0, [0, 1, 0, 0])
+    assert planned(project)["candidates"]["most_calls"] == 0
+
+
+def test_a_higher_number_and_another_condition_pay_only_for_what_is_new(
+    project: Project, blank: Simulated
+) -> None:
+    configure(project, blank, candidates=1)
+    one = run(project, blank)
+    assert (one.report["calls"], one.column("candidate")) == (4, [0] * ROWS)
+    assert one.column("accepted") == [True, False, False, True]
+
+    # The candidates are replicates, paid for by whoever asked first.
+    project.write_config(quality={"until": {**UNTIL, "candidates": 3}})
+    three = run(project, blank)
+    assert (three.report["calls"], three.column("candidate")) == (3, [0, 1, 0, 0])
+    replicates = planned(project, "quality.until=null", "seed.replicates=2")
+    assert (replicates["cached"], replicates["pending"]) == (6, 2)
+
+    # What is drawn already is judged anew, and all that is accepted now asks for no more.
+    where = "quality.until.where=flag_blank or score_dark >= 0"
+    anything = run(project, blank, where)
+    assert (anything.report["calls"], anything.column("accepted")) == (0, [True] * 4)
+    assert anything.column("candidate") == [0] * ROWS
+    brightest = run(project, blank, where, "quality.until.keep=dark")
+    scores = [
+        [each["score_dark"] for each in listed(project) if each["row_number"] == number]
+        for number in (1, 2, 3, 4)
+    ]
+    assert brightest.column("score_dark") == [max(of_row) for of_row in scores]
+    assert brightest.column("candidate") != [0] * ROWS
+    assert brightest.report["calls"] == 0
+
+
+def test_caps_hold_for_candidates_and_rows_come_first(
+    project: Project, blank: Simulated
+) -> None:
+    configure(project, blank)
+    capped = run(project, blank, "budget.max_calls=5")
+    assert (capped.report["exit_code"], capped.report["calls"]) == (4, 5)
+    assert capped.column("status") == ["succeeded"] * ROWS
+    pilot = run(project, blank, limit=1)
+    assert (pilot.report["exit_code"], pilot.report["calls"]) == (0, 1)
+    found = planned(project)["candidates"]
+    assert found["drawn"] == 6
+    assert found["expected_calls"] is not None
+    rest = run(project, blank)
+    assert (rest.report["exit_code"], rest.report["calls"]) == (0, 1)
+    assert rest.column("candidate") == [0, 1, 0, 0]
+
+
+def test_a_plan_says_what_to_expect_once_some_candidates_are_judged(
+    project: Project, blank: Simulated
+) -> None:
+    configure(project, blank)
+    project.write_config(budget={"price_per_call": 0.5})
+    before = planned(project)
+    assert (before["jobs"], before["distinct"], before["pending"]) == (4, 4, 4)
+    assert before["candidates"] == {
+        "pictures": 4,
+        "accepted": 0,
+        "not_accepted": 0,
+        "drawn": 0,
+        "acceptance": None,
+        "expected_calls": None,
+        "most_calls": 12,
+        "expected_cost": None,
+        "most_cost": 6.0,
+    }
+    run(project, blank, limit=2)
+    after = planned(project)
+    # One of two is good: rows 3 and 4 take 1.75 calls each, and row 2 has two tries left.
+    assert after["candidates"] == {
+        "pictures": 4,
+        "accepted": 1,
+        "not_accepted": 0,
+        "drawn": 2,
+        "acceptance": 0.5,
+        "expected_calls": 5.0,
+        "most_calls": 8,
+        "expected_cost": 2.5,
+        "most_cost": 4.0,
+    }
+    assert (after["jobs"], after["distinct"], after["pending"]) == (4, 5, 3)
+    counts = ("cached", "refused", "failed", "in_doubt", "pending")
+    assert after["distinct"] == sum(after[name] for name in counts)
+
+
+def test_what_no_seed_can_change_is_not_asked_for_again(
+    project: Project, tmp_path: Path
+) -> None:
+    faults = faults_file(
+        tmp_path,
+        # Turned away, drawn and refused, failed, and lost on the way.
+        {"prompt": "pet 0", "code": 50412},
+        {"prompt": "pet 1", "times": 1, "code": 50511},
+        {"prompt": "pet 2", "times": 1, "code": 50520},
+        {"prompt": "pet 3", "times": 1, "wire": "reset", "charged": False},
+    )
+    with simulator(tmp_path, "--faults", str(faults)) as simulated:
+        configure(project, simulated)
+        project.write_config(retry={"rerolls": 0})
+        done = run(project, simulated)
+        found = [
+            (each["row_number"], each["candidate"], each["status"], each["reason"])
+            for each in listed(project)
+        ]
+        assert found == [
+            (1, 0, "refused", "turned away, as another candidate would be"),
+            (2, 0, "refused", "brought no picture"),
+            (2, 1, "succeeded", None),
+            (3, 0, "failed", "brought no picture"),
+            (3, 1, "succeeded", None),
+            (4, 0, "in_doubt", "not judged yet"),
+        ]
+        assert done.column("status") == ["refused", *["succeeded"] * 2, "in_doubt"]
+        assert done.column("accepted") == [False, True, True, None]
+        # Whether it was charged nobody knows, so that another one is a person's to decide.
+        settled = run(project, simulated, "in_doubt=retry")
+    assert settled.column("accepted") == [False, True, True, True]
+    assert settled.report["calls"] == 1
+
+
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "replicates": ({"seed": {"replicates": 2}}, "seed.replicates: must be 1"),
+    "urls": ({"output": {"images": "url"}}, "output.images: must not be url"),
+    "a score that nobody makes": (
+        {"quality": {"until": {**UNTIL, "where": "score_blnk > 0.5"}}},
+        "quality.until.where: reads 'score_blnk', which is not a score, a flag or `status`",
+    ),
+    "what depends on the choice": (
+        {
+            "quality": {
+                "checks": ["duplicate"],
+                "until": {**UNTIL, "where": "not flag_duplicate"},
+            }
+        },
+        "depends on which candidates the dataset has",
+    ),
+    "a score to keep by that nobody makes": (
+        {"quality": {"until": {**UNTIL, "keep": "sharpness"}}},
+        "quality.until.keep: reads 'score_sharpness'",
+    ),
+    "a condition that can't be read": (
+        {"quality": {"until": {**UNTIL, "where": "not"}}},
+        "quality.until.where: is not a condition",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_what_makes_no_sense_with_candidates_is_a_mistake_of_the_config(
+    project: Project, changes: dict[str, Any], words: str
+) -> None:
+    project.write_config(quality={"checks": ["blank"], "until": UNTIL})
+    project.write_config(**changes)
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load_config(project.path)
+
+
+@pytest.mark.slow
+def test_four_candidates_make_97_percent_good_where_60_percent_are(
+    project: Project, tmp_path: Path
+) -> None:
+    faults = faults_file(tmp_path, {"share": 0.4, "picture": "blank"})
+    with simulator(tmp_path, "--faults", str(faults)) as simulated:
+        configure(project, simulated, rows=2_000, candidates=4)
+        project.write_config(limits={"concurrency": 32})
+        done = run(project, simulated)
+        assert run(project, simulated).report["calls"] == 0
+    assert 0.964 <= sum(done.column("accepted")) / 2_000 <= 0.984
+    assert 1.594 <= done.report["calls"] / 2_000 <= 1.654
