@@ -73,7 +73,7 @@ def dry_publication_once(monkeypatch: pytest.MonkeyPatch) -> None:
         for batch in plan.table.batches(1):
             kind = (
                 str(batch.rows.schema),
-                str(plan.config.output),
+                f"{plan.config.output} {plan.config.quality}",
                 len(plan.expander.variants),
             )
             if kind not in _published_dry:
