@@ -47,15 +47,16 @@ def to_rgb(values: NDArray[np.floating]) -> Image.Image:
 def texture(draw: Draw) -> Image.Image:
     """Like stone, bark or foliage: as much detail an octave as photographs have."""
     width, height = size_of(draw)
-    fy = np.fft.fftfreq(height)[:, None]
-    fx = np.fft.rfftfreq(width)[None]
+    fy = np.fft.fftfreq(height).astype(np.float32)[:, None]
+    fx = np.fft.rfftfreq(width).astype(np.float32)[None]
     falls = draw.uniform(1.0, 1.4)
     amplitude = 1 / np.maximum(np.hypot(fy, fx), 1 / max(width, height)) ** falls
+    # As waves, of which noise has as much of each length: it need not be analysed first.
+    shared, *own = draw.standard_normal((4, *amplitude.shape, 2), np.float32)
     channels = []
-    shared = draw.normal(size=(height, width))
-    for _ in range(3):
-        noise = 0.8 * shared + 0.4 * draw.normal(size=(height, width))
-        plane = np.fft.irfft2(np.fft.rfft2(noise) * amplitude, (height, width))
+    for waves in own:
+        mixed = (0.8 * shared + 0.4 * waves).view(np.complex64)[..., 0]
+        plane = np.fft.irfft2(mixed * amplitude, (height, width))
         channels.append((plane - plane.mean()) / plane.std())
     contrast = draw.uniform(25, 60)
     return to_rgb(np.stack(channels, -1) * contrast + color(draw, 70, 190))
