@@ -40,10 +40,10 @@ test: $(VENV)/dev ## the quick tests (TESTS=tests/test_docs.py: only those)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 12 --dist worksteal $(NONE_QUICK) -m "not slow and not stack" $(TESTS)
 
 test-slow: $(VENV)/dev ## the slow tests: kills, real scale, processes of all kinds
-	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "slow and not stack" $(TESTS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "slow and not stack" $(TESTS)
 
 test-stack: $(VENV)/stack ## the tests with PostgreSQL, a bucket, Dask and Prefect's workers
-	$(BIN)/python -m pytest -q -n auto --dist loadfile -m stack $(TESTS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m stack $(TESTS)
 
 check: $(VENV)/dev ## style, types, architecture
 	$(BIN)/ruff check .
