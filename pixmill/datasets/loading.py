@@ -4,10 +4,11 @@ A publication may put a new file in place at any moment. Whoever opens the path 
 version to its end.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,12 +18,14 @@ from pixmill.arrow_timestamps import has_python_years, is_known_zone
 from pixmill.config.bucket_address import bucket_address, is_bucket_url
 from pixmill.config.loading import load_config
 from pixmill.config.model import Config
-from pixmill.datasets.dataset_files import DATASET, HISTORY, PUBLISHED
+from pixmill.datasets.cell_types import infer_types
+from pixmill.datasets.dataset_files import DATASET, HISTORY, MANIFEST, PUBLISHED
 from pixmill.datasets.publishing import published_folder
 from pixmill.datasets.schema import free_name, own_columns
 from pixmill.errors import UserError
 from pixmill.local_paths import given_path
 from pixmill.storage import FolderStore, Store, open_bucket, open_store
+from pixmill.storage.integrity import manifest_at
 from pixmill.tables import as_text
 
 if TYPE_CHECKING:
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
 MAKE_IT = "run `pixmill run` to create it"
 
 
-def load_results(path: str | Path) -> "pd.DataFrame":
+def load_results(
+    path: str | Path, dtypes: Literal["inferred", "text"] = "inferred"
+) -> "pd.DataFrame":
     """Return the dataset at `path`, one row for each job.
 
     `path` is a dataset file, its folder, or the config that it belongs to; file and folder
@@ -41,9 +46,12 @@ def load_results(path: str | Path) -> "pd.DataFrame":
     path of the image, or its `s3://` URL, missing where there is none; it is `pixmill_path`
     where the input has a `path`. Of a job with several images (`image_count`) it is the first:
     `images` lists the files of all, relative to the store, and exports have a row for each.
-    Whole numbers stay whole: a column of them with gaps is pandas' nullable integer, as a float
-    would round large ones. A column that holds what pandas has no object for (a date of the
-    year 10000, nanoseconds of a day) is text, as in exports.
+
+    Columns of a CSV table that hold only numbers, or only truth values, are such columns, where each
+    cell is written as the number is (`007` is text); `dtypes="text"` leaves them the text that the
+    dataset has. Whole numbers stay whole: a column of them with gaps is pandas' nullable integer, as
+    a float would round large ones; so are truth values with gaps. A column that holds what pandas
+    has no object for (a date of the year 10000, nanoseconds of a day) is text, as in exports.
 
     Raises UserError where there is no dataset or it is damaged, ConfigError where the config
     can't be used.
@@ -55,18 +63,36 @@ def load_results(path: str | Path) -> "pd.DataFrame":
     with open_dataset(found.file) as dataset:
         table = dataset.read()
     own = own_columns(table.schema)
-    for name, column in (("path", "file_name"), ("input_path", "input_image")):
-        paths = pc.binary_join_element_wise(found.prefix, table[own[column]], "")
-        table = table.append_column(free_name(name, table.schema), paths)
+    if dtypes == "inferred":
+        of_input = table.schema.names[: table.schema.names.index(own["row_number"])]
+        if _was_text(found.file, [table.schema.field(name) for name in of_input]):
+            table = infer_types(table, of_input)
+    paths = pc.binary_join_element_wise(found.prefix, table[own["file_name"]], "")
+    table = table.append_column(free_name("path", table.schema), paths)
     columns = [_to_loadable(column) for column in table.columns]
     table = pa.table(columns, table.schema.names)
     frame = table.to_pandas()
     # pandas would make floats of them, in which large ids lose their last digits.
     for field in table.schema:
-        if pa.types.is_integer(field.type) and table[field.name].null_count:
-            whole = table[field.name].to_pandas(types_mapper=_nullable_type)
-            frame[field.name] = whole
+        is_exact = pa.types.is_integer(field.type) or pa.types.is_boolean(field.type)
+        if is_exact and table[field.name].null_count:
+            exact = table[field.name].to_pandas(types_mapper=_nullable_type)
+            frame[field.name] = exact
     return frame
+
+
+def _was_text(dataset: Path, of_input: Sequence[pa.Field]) -> bool:
+    """Whether the table of a dataset file was CSV, whose cells are all text.
+
+    Its manifest names the table. A folder of tables, and a dataset without a manifest, are known by
+    their columns.
+    """
+    manifest = dataset.with_name(MANIFEST)
+    if dataset.name != DATASET:
+        manifest = dataset.with_suffix(".json")
+    path = str(manifest_at(manifest).get("input", {}).get("path", ""))
+    is_typed = re.search(r"\.(parquet|jsonl|ndjson)(\.gz)?$", path, re.IGNORECASE)
+    return not is_typed and all(pa.types.is_string(field.type) for field in of_input)
 
 
 class NoDataset(UserError):
@@ -235,9 +261,11 @@ def _to_loadable(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _nullable_type(kind: pa.DataType) -> object:
-    """Return the pandas type of integers that may be missing: `Int64` for `int64`."""
+    """Return the pandas type of values that may be missing: `Int64` for `int64`."""
     import pandas as pd
 
+    if kind == pa.bool_():
+        return pd.BooleanDtype()
     name = str(kind).replace("uint", "UInt").replace("int", "Int")
     return pd.api.types.pandas_dtype(name)
 

@@ -197,3 +197,54 @@ def test_pandas_is_imported_only_by_the_call() -> None:
         cwd=ROOT,
     )
     assert shown.stdout.strip() == "False"
+
+
+CELLS = {
+    "whole": (["1", "-2", "0"], "int64", [1, -2, 0]),
+    "gaps": (["9007199254740993", "", "3"], "Int64", [9007199254740993, pd.NA, 3]),
+    "fraction": (["0.5", "", "3"], "float64", [0.5, float("nan"), 3.0]),
+    "small": (["1e-07", "0.1", "1.50"], "float64", [1e-7, 0.1, 1.5]),
+    "truth": (["true", "false", "true"], "bool", [True, False, True]),
+    "maybe": (["True", "", "False"], "boolean", [True, pd.NA, False]),
+    "leading_zero": (["007", "012", "1"], "str", None),
+    "plus": (["+49123", "1", "2"], "str", None),
+    "too_long": (["1", "2", "12345678901234567890"], "str", None),
+    "long_beside_fraction": (["0.5", "2", "1234567890123456789"], "str", None),
+    "infinite": (["1e+999", "1.5", "2"], "str", None),
+    "not_a_number": (["1", "nan", "2"], "str", None),
+    "hash": (["12e4", "77e8", "1"], "str", None),
+    "mixed_truth": (["true", "False", "true"], "str", None),
+    "yes": (["yes", "no", "yes"], "str", None),
+    "empty": (["", "", ""], "str", None),
+    "padded": ([" 1", "2", "3"], "str", None),
+}
+
+
+def test_columns_of_csv_that_hold_only_numbers_or_truth_values_are_such_columns(
+    tmp_path: Path,
+) -> None:
+    shelf = Shelf(tmp_path)
+    cells = {name: texts for name, (texts, _, _) in CELLS.items()}
+    own = pa.schema([*INPUT, *((name, pa.string()) for name in CELLS)])
+    rows = [{name: texts[at] for name, texts in cells.items()} for at in range(3)]
+    shelf.publish([shelf.job(at, **row) for at, row in enumerate(rows)], own)
+    frame = pixmill.load_results(shelf.dataset)
+    for name, (texts, kind, values) in CELLS.items():
+        expected = pd.Series(texts if values is None else values, dtype=kind, name=name)
+        pd.testing.assert_series_equal(frame[name], expected)
+    # Our own columns stay what they are called to be.
+    assert frame["row_key"].dtype == "str"
+    kept = pixmill.load_results(shelf.dataset, dtypes="text")
+    for name, texts in cells.items():
+        assert kept[name].tolist() == texts
+
+
+def test_a_text_column_of_a_typed_table_stays_text(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    own = pa.schema([*INPUT, ("count", pa.string())])
+    shelf.publish([shelf.job(0, count="7")], own)
+    manifest = shelf.dataset.with_name("manifest.json")
+    manifest.write_text('{"input": {"path": "pets.parquet"}}')
+    assert list(pixmill.load_results(shelf.dataset)["count"]) == ["7"]
+    manifest.write_text('{"input": {"path": "pets.csv"}}')
+    assert list(pixmill.load_results(shelf.dataset)["count"]) == [7]
