@@ -25,9 +25,13 @@ class Arguments(NamedTuple):
         """Return the config of a run; its table is in `folder` where it was in memory."""
         if self.frame is None:
             return self.config
-        path = write_frame(self.frame, folder)
-        source = self.config.input.model_copy(update={"path": str(path)})
-        return self.config.model_copy(update={"input": source})
+        changes = {"path": str(write_frame(self.frame, folder))}
+        source = self.config.input
+        if source.local_images and source.image_folder is None:
+            # Where a caller looks for a file, as a frame is in no folder.
+            changes["image_folder"] = "."
+        changed = source.model_copy(update=changes)
+        return self.config.model_copy(update={"input": changed})
 
 
 def read_arguments(

@@ -19,11 +19,13 @@ from pixmill.datasets.loading import (
     open_dataset,
 )
 from pixmill.datasets.refused import refused_folder
-from pixmill.datasets.schema import own_columns
+from pixmill.datasets.schema import free_name, own_columns
 from pixmill.errors import UserError
 from pixmill.execution.run_summary import RunSummary
+from pixmill.local_paths import named_file
 from pixmill.planning.plan import Plan
 from pixmill.storage import open_store
+from pixmill.tables.input_table import find_image_folders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,11 +79,25 @@ class Results:
 
     @cached_property
     def df(self) -> "pd.DataFrame":
-        """The dataset as `load_results` returns it, one row for each job.
+        """The dataset as `load_results` returns it, one row for each job, with `input_path`: the
+        absolute path of the stored input image, else of the local one.
 
         Raises UserError where none is published.
         """
-        return load_results(self._dataset)
+        frame = load_results(self._dataset)
+        found = find_dataset(self._dataset)
+        with open_dataset(found.file) as dataset:
+            schema = dataset.schema_arrow
+        stored = frame[own_columns(schema)["input_image"]]
+        paths = found.prefix + stored
+        columns = self.config.input.image_columns
+        folders = find_image_folders(self.config.input)
+        if len(folders) == 1 and columns[0] in schema.names:
+            local = frame[columns[0]].dropna()
+            named = local.map(lambda name: named_file(folders[0], name), "ignore")
+            paths = paths.fillna(named.map(str, "ignore"))
+        frame[free_name("input_path", schema)] = paths
+        return frame
 
     @property
     def images(self) -> list[str]:

@@ -55,6 +55,8 @@ class Input(Section):
         "prompt": "prompt",
     }
     """Column of each role (`image_url` or `image_file`, `prompt`, `seed`) and of request fields by dotted path."""
+    image_folder: LocalPath | None = None
+    """The folder to which paths of `image_file` are relative, and in which they lie; `None`: that of the table."""
     images: Literal["url", "check", "keep"] = "url"
     """Whether input images are fetched before anything is paid, and whether they are stored."""
     encoding: str = "utf-8"

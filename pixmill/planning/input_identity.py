@@ -170,7 +170,7 @@ def _files(
     texts: Mapping[str, pa.Array],
     limits: tuple[InputImages, ...],
 ) -> ExaminedImages:
-    folder = batch.file.parent.resolve()
+    folder = Path(source.image_folder or batch.file.parent).resolve()
     columns = [texts[name].to_pylist() for name in source.image_columns]
     problems: dict[int, RowProblem] = {}
     rows: list[tuple[LocalImage, ...]] = []

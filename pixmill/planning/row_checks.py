@@ -92,9 +92,10 @@ REMEDIES: Mapping[str, str] = {
     "private_address": "put the image on a public host, or map `image_file`;"
     " `output.allow_hosts` exempts a host",
     "missing_image_file": "fill in the cell, or leave such rows out with `input.where`",
-    "image_file_missing": "put the file there; names are relative to the folder of the table",
-    "image_file_outside": "move the image, or the table, so that it lies inside; a link counts "
-    "as its target",
+    "image_file_missing": "put the file there; names are relative to the folder of the table, or to "
+    "`input.image_folder`",
+    "image_file_outside": "move the image, or the table, so that it lies inside, or set "
+    "`input.image_folder`; a link counts as its target",
     "image_file_too_large": "save it smaller or with stronger compression",
     "image_file_format": "convert it to JPEG or PNG; the name's ending does not count",
     "image_file_dimensions": "scale it down",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pixmill.config.bucket_address import is_bucket_url
+from pixmill.config.model import Input
 from pixmill.errors import TableError
 from pixmill.tables.columns import empty_error
 from pixmill.tables.s3_inputs import bring
@@ -73,6 +74,20 @@ def find_files(path: str) -> tuple[Path, ...]:
     Objects of a bucket are brought here.
     """
     return tuple(name_files(path).names)
+
+
+def find_image_folders(source: Input) -> tuple[Path, ...]:
+    """The folders to which image files of rows are relative: of each file of the table, or the one that is set.
+
+    None where images are no local files. Raises TableError where the table is gone.
+    """
+    if not source.local_images:
+        return ()
+    if source.image_folder:
+        return (Path(source.image_folder).resolve(),)
+    return tuple(
+        dict.fromkeys(file.parent.resolve() for file in find_files(source.path))
+    )
 
 
 def name_files(path: str) -> NamedFiles:

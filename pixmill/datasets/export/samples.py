@@ -22,7 +22,7 @@ from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
 from pixmill.local_paths import named_file
 from pixmill.storage import open_store
-from pixmill.tables.input_table import find_files
+from pixmill.tables.input_table import find_image_folders
 from pixmill.text import in_words
 
 BATCH_ROWS = 2_000
@@ -258,9 +258,9 @@ def _find_input_folder(
     if config.input.image_columns[0] not in schema.names:
         # Published by an earlier state of the config.
         return None
-    folders = {file.parent.resolve() for file in find_files(config.input.path)}
+    folders = find_image_folders(config.input)
     # A dataset does not say which of several files a row came from.
-    return folders.pop() if len(folders) == 1 else None
+    return folders[0] if len(folders) == 1 else None
 
 
 def _read(path: Path) -> ImageData | None:

@@ -35,7 +35,7 @@ from pixmill.errors import TableError, UserError
 from pixmill.storage import open_store
 from pixmill.storage.atomic_write import atomic_write, publication_lock
 from pixmill.storage.integrity import manifest_at
-from pixmill.tables.input_table import find_files
+from pixmill.tables.input_table import find_image_folders
 from pixmill.text import counted, duration
 
 PAGE = "index.html"
@@ -177,15 +177,11 @@ def _about(
 
 def _input_folders(config: Config) -> tuple[Path, ...]:
     """Return the folders that image files of rows are relative to."""
-    if not config.input.local_images:
-        return ()
     try:
-        files = find_files(config.input.path)
+        return find_image_folders(config.input)
     except TableError:
         # The table is gone; the dataset is still there to be looked at.
         return ()
-    folders = dict.fromkeys(file.parent.resolve() for file in files)
-    return tuple(folders)
 
 
 @cache

@@ -1,5 +1,7 @@
 """`pixmill.run` and `pixmill.plan`, as a notebook calls them."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 import pixmill
 from pixmill.errors import ConfigError, TableError
-from tests.conftest import Project, run_config
+from tests.conftest import ROOT, Project, run_config
 
 SECTIONS: dict[str, Any] = {
     "name": "pets",
@@ -42,3 +44,28 @@ def test_what_is_no_table_and_two_configs_are_one_message() -> None:
         pixmill.run(3)
     with pytest.raises(ConfigError, match="two configs"):
         pixmill.run("pets.yaml", config="dogs.yaml")
+
+
+def test_image_files_of_a_frame_are_relative_to_the_working_directory(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(ROOT / "data" / "pets", tmp_path / "pets")
+    table = pd.read_csv(ROOT / "data" / "pets.csv").head(2)
+    how = {"name": "pets", "limits": {"qps": 1000}}
+    columns = {"image_file": "photo", "prompt": "text"}
+    results = pixmill.run(table, input={"columns": columns}, **how)
+    assert results.summary["calls"] == 2
+    assert [Path(path).parent for path in results.df.input_path] == [
+        tmp_path / "pets"
+    ] * 2
+
+    # As in a file beside the images, and stored as well.
+    table.to_csv("pets.csv", index=False)
+    kept = pixmill.run("pets.csv", input={"columns": columns, "images": "keep"}, **how)
+    assert kept.summary["calls"] == 0
+    assert all("/images/" in path for path in kept.df.input_path)
+    # From another folder they are found by the one that is set.
+    (tmp_path / "elsewhere").mkdir()
+    os.chdir("elsewhere")
+    source = {"columns": columns, "image_folder": ".."}
+    assert pixmill.plan(table, input=source, store="../out", **how).to_pay == 0
