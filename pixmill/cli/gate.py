@@ -1,9 +1,20 @@
 """What the terminal shows of a gate: each condition with its figures."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pixmill.cli.console import echo
+
+if TYPE_CHECKING:
+    from pixmill.execution.run_summary import RunSummary
+
+
+def print_published(report: "RunSummary") -> None:
+    """Print where the dataset is, and what the gate made of the new one where it was refused."""
+    if report.dataset:
+        echo(f"  {report.dataset}")
+    if report.has_refused_dataset:
+        print_gate(report.gate)
 
 
 def print_gate(gate: Mapping[str, Any] | None) -> None:

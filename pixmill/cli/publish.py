@@ -30,19 +30,18 @@ def publish(
 
     settings = load_config(config, overrides or ())
     store = open_store(settings)
-    refused = find_refused(settings)
     if accept:
         exit_code = 0
-        path = accept_refused(settings)
+        refused = accept_refused(settings)
         write_report(settings)
         echo(f"{refused.rows:,} rows are published as they were refused")
     else:
         exit_code = EXIT_REFUSED
-        path = refused.path
+        refused = find_refused(settings)
         echo(f"{refused.rows:,} rows are not published")
         print_gate(refused.gate.as_dict())
-    page = page_beside(path)
-    echo(f"  {store.display_name(path)}")
+    page = page_beside(refused.path)
+    echo(f"  {store.display_name(refused.path)}")
     echo(f"  {store.display_name(page)}")
     if not accept:
         typed = cli_arguments(config, overrides or ())
@@ -52,7 +51,7 @@ def publish(
             {
                 "exit_code": exit_code,
                 "rows": refused.rows,
-                "dataset": store.display_name(path),
+                "dataset": store.display_name(refused.path),
                 "report": store.display_name(page),
                 "gate": refused.gate.as_dict(),
             }

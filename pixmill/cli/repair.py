@@ -17,6 +17,7 @@ from pixmill.cli.console import (
     print_json,
     print_unlisted,
 )
+from pixmill.cli.gate import print_published
 from pixmill.cli.progress import InputLook
 from pixmill.text import cli_arguments
 
@@ -29,7 +30,8 @@ def repair(
 ) -> None:
     """Fetch missing and damaged images again, without paying.
 
-    Works while their URLs live; then publishes and lists what is lost.
+    Works while their URLs live; then publishes and lists what is lost. Exits with 7 where
+    quality.gate refuses the dataset.
     """
     from pixmill.config.loading import load_config
     from pixmill.execution.repair import repair as repair_images
@@ -46,7 +48,7 @@ def repair(
         pending = codes["image_pending"]
         lost = codes["image_lost"]
         echo(f"{_describe_progress(repaired.checked)}; {repaired.fetched:,} fetched")
-        echo(f"  {repaired.report.dataset}")
+        print_published(repaired.report)
         if repaired.missing_inputs:
             echo(f"  {repaired.missing_inputs:,} rows lack their input image")
         if codes:
@@ -57,8 +59,11 @@ def repair(
                     line += f", its URL expires at {row.url_expires_at}"
                 echo(f"      {line}")
             print_unlisted(codes.total())
+        typed = cli_arguments(config, overrides or ())
         if pending:
-            echo(f"next: pixmill repair {cli_arguments(config, overrides or ())}")
+            echo(f"next: pixmill repair {typed}")
+        elif repaired.report.has_refused_dataset:
+            echo(f"next: pixmill publish {typed}")
     except (KeyboardInterrupt, typer.Abort):
         exit_interrupted(as_json=as_json)
     if as_json:

@@ -13,6 +13,8 @@ from pixmill.cli.console import (
     exit_process,
     print_json,
 )
+from pixmill.cli.gate import print_published
+from pixmill.text import cli_arguments
 
 
 def score(
@@ -20,7 +22,8 @@ def score(
 ) -> None:
     """Score the images that were not scored yet, without paying.
 
-    By the checks and scorers of the config's `quality`; then publishes the scores.
+    By the checks and scorers of the config's `quality`; then publishes the scores. Exits with 7
+    where quality.gate refuses the dataset.
     """
     from pixmill.config.loading import load_config
     from pixmill.execution.score import score as score_images
@@ -35,7 +38,9 @@ def score(
     echo(f"{scored.images:,} images scored")
     for (scorer, reason), images in scored.failures.items():
         echo(f"  {images:,} without a score of {scorer}: {reason}")
-    echo(f"  {scored.report.dataset}")
+    print_published(scored.report)
+    if scored.report.has_refused_dataset:
+        echo(f"next: pixmill publish {cli_arguments(config, overrides or ())}")
     if as_json:
         print_json(scored.as_dict())
     exit_process(scored.exit_code)

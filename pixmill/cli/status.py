@@ -12,6 +12,7 @@ def status(
 ) -> None:
     """Show how far the dataset is and how the last runs went."""
     from pixmill.config.loading import load_config
+    from pixmill.execution.run_summary import refusal
     from pixmill.execution.status import read_status
 
     found = read_status(load_config(config, overrides or ()))
@@ -34,6 +35,8 @@ def status(
         more = counts["in_doubt"] - len(found.in_doubt_calls)
         if more > 0:
             echo(f"      … and {more:,} more")
+    if found.gate:
+        echo(f"  a dataset is not published: {refusal(found.gate)}")
     for run in found.runs:
         echo(f"  {run.describe()}")
         for line in run.describe_limits():
@@ -42,4 +45,7 @@ def status(
     if as_json:
         runs = [run.as_dict() for run in found.runs]
         in_doubt_calls = [doubt.as_dict() for doubt in found.in_doubt_calls]
-        print_json({**counts, "doubts": in_doubt_calls, "runs": runs})
+        said = {**counts, "doubts": in_doubt_calls, "runs": runs}
+        if found.gate:
+            said["gate"] = found.gate.as_dict()
+        print_json(said)

@@ -63,13 +63,13 @@ def keep_version(folder: Path, keep: int) -> None:
         if not kept.exists():
             described = json.dumps(published, indent=1, allow_nan=False)
             write_file(kept.with_suffix(".json"), described.encode())
-            _copy(current, kept)
+            copy_file(current, kept)
     for old in sorted(history.glob("*.parquet"), reverse=True)[keep:]:
         old.unlink()
         old.with_suffix(".json").unlink(missing_ok=True)
 
 
-def _copy(file: Path, copy: Path) -> None:
+def copy_file(file: Path, copy: Path) -> None:
     """Give a file that no one writes to a second name, or its content where the file system has no
     such names."""
     try:

@@ -17,7 +17,9 @@ from pixmill.datasets.dataset_files import (
     DATASET,
     INVALID,
     MANIFEST,
+    NEXT,
     REFUSED,
+    copy_file,
     is_intact,
     keep_version,
     published_files,
@@ -26,6 +28,7 @@ from pixmill.datasets.gate import Gate, gate_of
 from pixmill.errors import UserError
 from pixmill.storage import open_store
 from pixmill.storage.atomic_write import (
+    atomic_write,
     publication_lock,
     put_in_place,
     write_file,
@@ -73,56 +76,79 @@ def set_aside(
     return folder / DATASET
 
 
+def refused_gate(config: Config) -> Gate | None:
+    """Return the gate that refused the dataset that waits for a person, None where none waits.
+
+    Reads no more than its manifest, and takes no lock.
+    """
+    if config.bucket:
+        open_store(config).download(f"{config.name}/{REFUSED}/{MANIFEST}")
+    return gate_of(manifest_at(refused_folder(config) / MANIFEST))
+
+
 def find_refused(config: Config) -> Refused:
     """Return the dataset that the gate refused last. Raises UserError where there is none."""
+    with publication_lock(config.dataset_folder):
+        return _find(config)
+
+
+def _find(config: Config) -> Refused:
+    """Return it, for whoever has the lock."""
     store = open_store(config)
     folder = refused_folder(config)
-    with publication_lock(config.dataset_folder):
-        for name in (*published_files(config), PAGE):
-            store.download(f"{config.name}/{REFUSED}/{name}")
-        manifest = manifest_at(folder / MANIFEST)
-        gate = gate_of(manifest)
-        if gate is None or not is_intact(folder):
-            raise UserError(
-                f"there is no refused dataset of {config.name}",
-                hint="a run leaves one where a condition of quality.gate does not hold",
-            )
+    for name in (*published_files(config), PAGE):
+        store.download(f"{config.name}/{REFUSED}/{name}")
+    manifest = manifest_at(folder / MANIFEST)
+    gate = gate_of(manifest)
+    if gate is None or not is_intact(folder):
+        raise UserError(
+            f"there is no refused dataset of {config.name}",
+            hint="a run leaves one where a condition of quality.gate does not hold",
+        )
     return Refused(folder / DATASET, manifest["rows"], gate)
 
 
-def accept_refused(config: Config) -> Path:
-    """Publish the dataset that the gate refused last, as it was looked at; return where it is.
+def accept_refused(config: Config) -> Refused:
+    """Publish the dataset that the gate refused last, as it was looked at; return it, with its path
+    from now on.
 
     Nothing is paid. The gate then lets datasets with just these figures pass. Raises UserError where
     there is none.
     """
     folder = config.dataset_folder
-    store = open_store(config)
-    refused = find_refused(config)
+    # One lock from the first look on: a run that publishes meanwhile would remove what was found.
     with publication_lock(folder):
-        store.publish(
+        accepted = open_store(config).publish(
             config.name,
             published_files(config),
             config.output.keep_versions,
-            partial(_put_in_place, config, refused.gate.accept()),
+            partial(_put_in_place, config),
         )
         forget_refused(config)
-    return folder / DATASET
+    return accepted._replace(path=folder / DATASET)
 
 
-def _put_in_place(config: Config, gate: Gate) -> None:
+def _put_in_place(config: Config) -> Refused:
+    """Publish what was refused, and leave it where it is: in a bucket this is done again where
+    another host was first."""
     folder = config.dataset_folder
     refused = refused_folder(config)
-    manifest = manifest_at(refused / MANIFEST) | {"gate": gate.as_dict()}
+    found = _find(config)
+    manifest = manifest_at(refused / MANIFEST) | {"gate": found.gate.accept().as_dict()}
+    text = json.dumps(manifest, indent=1, allow_nan=False).encode()
     if is_intact(folder):
         keep_version(folder, config.output.keep_versions)
-    put_in_place(refused / DATASET, folder / DATASET)
-    put_in_place(refused / INVALID, folder / INVALID)
-    if (refused / CANDIDATES).exists():
-        put_in_place(refused / CANDIDATES, folder / CANDIDATES)
-    described = json.dumps(manifest, indent=1, allow_nan=False)
-    write_file(folder / MANIFEST, described.encode())
-    write_file(folder / CONFIG, (refused / CONFIG).read_bytes())
+    # There before the dataset: if this is killed between the two, the next run completes it.
+    write_file(folder / NEXT, text)
+    open_store(config).push(f"{config.name}/{NEXT}")
+    for name in (DATASET, INVALID, CANDIDATES, CONFIG):
+        # Only a config that asks for candidates has them.
+        if (refused / name).exists():
+            with atomic_write(folder / name) as aside:
+                copy_file(refused / name, aside)
+    write_file(folder / MANIFEST, text)
+    (folder / NEXT).unlink()
+    return found
 
 
 def forget_refused(config: Config) -> None:

@@ -21,12 +21,13 @@ from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import DATASET, MANIFEST
 from pixmill.datasets.loading import open_dataset
 from pixmill.datasets.publishing import complete_publication
+from pixmill.datasets.refused import refused_folder
 from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
 from pixmill.execution.damaged_records import Checked, drop_damaged_records
 from pixmill.execution.prepare import prepare
 from pixmill.execution.run import ActiveRun
-from pixmill.execution.run_summary import RunSummary
+from pixmill.execution.run_summary import EXIT_REFUSED, RunSummary
 from pixmill.ledger import MissingImages, ledger_exists
 from pixmill.planning.input_images import InputCounts
 from pixmill.signals import EXIT_INTERRUPTED, graceful_shutdown
@@ -80,11 +81,11 @@ class Repaired:
 
     @property
     def exit_code(self) -> int:
-        """0 where nothing is missing any more, 3 where something is, 130 where it was
-        interrupted.
+        """0 where nothing is missing any more, 3 where something is, 7 where the gate refused
+        the dataset, 130 where it was interrupted.
         """
-        if self.report.exit_code == EXIT_INTERRUPTED:
-            return EXIT_INTERRUPTED
+        if self.report.exit_code in (EXIT_INTERRUPTED, EXIT_REFUSED):
+            return self.report.exit_code
         return 3 if self.codes or self.missing_inputs else 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,6 +100,7 @@ class Repaired:
             "missing_inputs": self.missing_inputs,
             "missing": [row._asdict() for row in self.missing],
             "dataset": self.report.dataset,
+            **({"gate": self.report.gate} if self.report.gate else {}),
         }
 
 
@@ -208,8 +210,12 @@ def _damaged_dataset_aside(config: Config) -> Iterator[None]:
 
 
 def _list_missing(config: Config, repaired: Repaired) -> None:
-    """Read from the dataset which rows are without their image."""
-    with open_dataset(config.dataset_folder / DATASET) as dataset:
+    """Read from the dataset that the repair made which rows are without their image."""
+    folder = config.dataset_folder
+    if repaired.report.has_refused_dataset:
+        # The published one is of before, or there never was one.
+        folder = refused_folder(config)
+    with open_dataset(folder / DATASET) as dataset:
         own = own_columns(dataset.schema_arrow)
         for batch in dataset.iter_batches(columns=[own[name] for name in _COLUMNS]):
             rows = batch.select([own[name] for name in _COLUMNS]).rename_columns(

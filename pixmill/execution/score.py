@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from pixmill.config.model import Config
 from pixmill.errors import UserError
 from pixmill.execution.prepare import prepare
-from pixmill.execution.run_summary import RunSummary
+from pixmill.execution.run_summary import EXIT_REFUSED, RunSummary
 from pixmill.ledger import ledger_exists
 from pixmill.signals import EXIT_INTERRUPTED, graceful_shutdown
 
@@ -23,8 +23,12 @@ class Scored(NamedTuple):
 
     @property
     def exit_code(self) -> int:
-        """0, or 130 where it was interrupted: a score that can't be had is no failure."""
-        return self.report.exit_code if self.report.exit_code == EXIT_INTERRUPTED else 0
+        """0, 7 where the gate refused the dataset with these scores, 130 where it was interrupted:
+        a score that can't be had is no failure.
+        """
+        if self.report.exit_code in (EXIT_INTERRUPTED, EXIT_REFUSED):
+            return self.report.exit_code
+        return 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -37,6 +41,7 @@ class Scored(NamedTuple):
                 for (scorer, reason), images in self.failures.items()
             ],
             "dataset": self.report.dataset,
+            **({"gate": self.report.gate} if self.report.gate else {}),
         }
 
 

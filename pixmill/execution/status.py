@@ -8,6 +8,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from pixmill.config.model import Config
+from pixmill.datasets.gate import Gate
+from pixmill.datasets.refused import refused_gate
 from pixmill.ledger import Ledger, open_ledger, payment_marks, queries
 from pixmill.ledger.process_owner import is_dead
 from pixmill.limits.history import LimitChange, changes_of
@@ -110,6 +112,8 @@ class Status:
     plan: Plan
     runs: tuple[PastRun, ...]
     in_doubt_calls: tuple[DoubtfulJob, ...] = ()
+    gate: Gate | None = None
+    """What the conditions came to of a dataset that waits for a person to accept it."""
 
     def next_command(self, config: str) -> str:
         """The command to type next."""
@@ -119,6 +123,8 @@ class Status:
         is_unfinished = plan.to_do or plan.most_to_pay or plan.has_images_to_fetch
         if is_unfinished or not self.runs:
             return f"pixmill run {config}"
+        if self.gate:
+            return f"pixmill publish {config}"
         if self.in_doubt_calls:
             return (
                 f"pixmill retry {config} --in-doubt   "
@@ -143,7 +149,7 @@ def read_status(config: Config) -> Status:
     finally:
         if ledger:
             ledger.close()
-    return Status(plan, runs, in_doubt)
+    return Status(plan, runs, in_doubt, refused_gate(config))
 
 
 def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:

@@ -56,7 +56,7 @@ def score_duplicates(signatures: NDArray[np.uint8]) -> NDArray[np.float64]:
     nearest = np.full(count, _REACH, np.float32)
     if count < 2:
         return np.ones(count)
-    features = _features(signatures)
+    features = to_features(signatures)
     pairs = find_candidates(features)
     for begin in range(0, len(pairs), _BATCH):
         one, other = np.divmod(pairs[begin : begin + _BATCH], count)
@@ -67,7 +67,7 @@ def score_duplicates(signatures: NDArray[np.uint8]) -> NDArray[np.float64]:
     return nearest.astype(np.float64) / _REACH
 
 
-def _features(signatures: NDArray[np.uint8]) -> NDArray[np.float32]:
+def to_features(signatures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return [picture, feature] what is compared: what differs within the picture, as brightness
     and as color, at equal contrast, and in the end how bright and of which tint all of it is.
 

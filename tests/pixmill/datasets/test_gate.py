@@ -1,5 +1,6 @@
 """The gate: a dataset that does not meet its owner's conditions is not published."""
 
+import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from pixmill.config.loading import load_config
-from pixmill.datasets.refused import accept_refused, find_refused
+from pixmill.config.model import Config
+from pixmill.datasets import refused as refused_module
+from pixmill.datasets.refused import Refused, accept_refused, find_refused
+from pixmill.datasets.verification import verify
 from pixmill.errors import ConfigError, UserError
 from pixmill.execution.prepare import prepare
+from pixmill.execution.repair import repair
+from pixmill.execution.score import score
+from pixmill.execution.status import read_status
 from tests.conftest import Project, Simulated, results, run_config
 from tests.pixmill.datasets.publishing import edit_ledger
+from tests.real_command import Command
 
 MOSTLY = "count(status == 'succeeded') >= 0.75 * rows"
 
@@ -116,7 +124,7 @@ def test_a_person_publishes_what_was_refused_as_it_is_and_it_stays_accepted(
         4,
         False,
     )
-    assert accept_refused(config) == published(paid)
+    assert accept_refused(config).path == published(paid)
     assert published(paid).read_bytes() == as_refused
     assert not refused(paid).parent.exists()
     (kept,) = (published(paid).parent / "history").glob("*.parquet")
@@ -147,7 +155,7 @@ def test_the_first_dataset_may_be_refused_as_well(
     report = run_config(project.path)
     assert (report["exit_code"], report["dataset"], report["calls"]) == (7, None, 3)
     assert not published(project).exists()
-    assert accept_refused(load_config(project.path)) == published(project)
+    assert accept_refused(load_config(project.path)).path == published(project)
     assert len(results({"dataset": published(project)})) == 3
 
 
@@ -209,3 +217,88 @@ def test_the_report_lists_each_condition_with_its_figures(paid: Project) -> None
     accepted = Path(run_config(paid.path)["report"]).read_text()
     assert "Conditions of the gate" in accepted
     assert "<td>accepted</td>" in accepted
+
+
+def test_status_and_publish_say_what_waits_and_what_to_type(
+    paid: Project, pixmill: Command
+) -> None:
+    refuse(paid, MOSTLY)
+    shown = pixmill("status", paid.path, "--json")
+    assert "a dataset is not published: refused by quality.gate: 1 of 1" in shown.stderr
+    assert f"next: pixmill publish {paid.path}" in shown.stderr
+    assert shown.report["gate"]["passed"] is False
+    looked_at = pixmill("publish", paid.path, "--json")
+    assert (looked_at.exit_code, looked_at.report["rows"]) == (7, 4)
+    assert looked_at.report["dataset"] == str(refused(paid))
+    accepted = pixmill("publish", paid.path, "--accept", "--json")
+    assert (accepted.exit_code, accepted.report["rows"]) == (0, 4), accepted.stderr
+    assert accepted.report["dataset"] == str(published(paid))
+    assert read_status(load_config(paid.path)).gate is None
+
+
+def test_a_repair_and_a_score_end_as_their_dataset_does_also_where_none_was_published(
+    project: Project, simulated: Simulated
+) -> None:
+    project.write_rows(project.rows(3))
+    project.use_simulator(simulated)
+    project.write_config(quality={"checks": ["dark"], "gate": ["share(flag_dark) > 2"]})
+    assert run_config(project.path)["exit_code"] == 7
+    config = load_config(project.path)
+    died = "replace(output_urls, 'x-expires=', 'x-expires=1')"
+    edit_ledger(config, f"UPDATE jobs SET url_expires_at = 1, output_urls = {died}")
+    gone = next((project.folder / "out" / "images").glob("*/*"))
+    gone.unlink()
+    done = repair(config)
+    assert (done.exit_code, done.report.dataset) == (7, None)
+    assert done.as_dict()["gate"]["refused_dataset"] == str(refused(project))
+    assert [row.error_code for row in done.missing] == ["image_lost"]
+    assert score(config).exit_code == 7
+    assert not published(project).exists()
+    assert simulated.bill.calls == 3
+
+
+def test_of_a_run_and_a_person_who_publish_at_once_one_waits_for_the_other(
+    paid: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at what was refused and its publication nobody takes it away."""
+    refuse(paid, MOSTLY)
+    config = load_config(paid.path)
+    find = refused_module._find
+    has_lock: list[bool] = []
+
+    def look(config: Config) -> Refused:
+        with (config.dataset_folder / ".lock").open() as file:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            has_lock.append(True)
+        return find(config)
+
+    monkeypatch.setattr(refused_module, "_find", look)
+    accept_refused(config)
+    assert has_lock == [True]
+    # What another publication takes away before is not there, in words.
+    with pytest.raises(UserError, match="there is no refused dataset"):
+        accept_refused(config)
+
+
+def test_an_acceptance_that_was_killed_halfway_is_completed_by_the_next_one(
+    paid: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(paid, MOSTLY)
+    config = load_config(paid.path)
+    as_refused = refused(paid).read_bytes()
+    earlier = published(paid).read_bytes()
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    for last in ("copy_file", "write_file", "forget_refused"):
+        with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+            killed.setattr(refused_module, last, die)
+            accept_refused(config)
+        assert refused(paid).read_bytes() == as_refused
+    assert accept_refused(config).rows == 4
+    assert published(paid).read_bytes() == as_refused
+    kept = (published(paid).parent / "history").glob("*.parquet")
+    assert earlier in [version.read_bytes() for version in kept]
+    assert verify(config).exit_code == 0

@@ -18,6 +18,7 @@ from pixmill.datasets.dataset_files import PUBLISHED
 from pixmill.datasets.export import export
 from pixmill.datasets.loading import load_results
 from pixmill.datasets.page_preserving_writer import _page_extents
+from pixmill.datasets.refused import accept_refused, find_refused
 from pixmill.datasets.report import page_of, write_report
 from pixmill.datasets.verification import verify
 from pixmill.errors import PixmillError, StoreError, UserError
@@ -209,6 +210,39 @@ def test_old_versions_leave_the_bucket_if_they_may(
     assert run_config(shop.path)["exit_code"] == 0
     assert len(bucket.keys("team/pets/history/")) == 4
     assert "stay beyond output.keep_versions" in caplog.text
+
+
+def test_a_refused_dataset_waits_in_the_bucket_for_whoever_accepts_it(
+    shop: Project, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on another machine, and also where another run publishes at the same time."""
+    run_config(shop.path)
+    before = bucket.get("team/pets/dataset.parquet")
+    shop.write_config(quality={"gate": ["share(status == 'succeeded') > 2"]})
+    shop.write_rows(shop.rows(ROWS + 1))
+    report = run_config(shop.path)
+    assert report["exit_code"] == 7
+    waiting = f"s3://{bucket.name}/team/pets/refused"
+    assert report["gate"]["refused_dataset"] == f"{waiting}/dataset.parquet"
+    assert report["report"] == f"{waiting}/report/index.html"
+    assert bucket.get("team/pets/dataset.parquet") == before
+    as_refused = bucket.get("team/pets/refused/dataset.parquet")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    config = load_config(shop.path)
+    assert read_status(config).next_command("pets.yaml") == "pixmill publish pets.yaml"
+    assert find_refused(config).rows == ROWS + 1
+    # Somebody else was a moment faster: it is put in place again, on top of that.
+    bucket.proxy.faults = [Fault("PUT", "/pets/dataset.parquet", 412, 1)]
+    accept_refused(config)
+    assert bucket.get("team/pets/dataset.parquet") == as_refused
+    assert not bucket.keys("team/pets/refused/")
+    kept = bucket.keys("team/pets/history/")
+    assert before in [bucket.get(key) for key in kept]
+    assert verify(config).exit_code == 0
+    assert read_status(config).gate is None
+    with pytest.raises(UserError, match="there is no refused dataset"):
+        accept_refused(config)
 
 
 # Two at once
