@@ -56,6 +56,19 @@ def money(value: float | Decimal, currency: str | None) -> str:
     return f"{amount(value)} {currency}" if currency else amount(value)
 
 
+def describe_range(
+    least: Decimal | None, most: Decimal | None, currency: str | None = None
+) -> str:
+    """Say what was spent: an amount, a range, or how much of it is not known."""
+    if least is None:
+        return "unknown"
+    if most is None:
+        return f"{money(least, currency)} or more"
+    if least == most:
+        return money(least, currency)
+    return f"{amount(least)} to {money(most, currency)}"
+
+
 def duration(seconds: float) -> str:
     """Return a duration: `240 ms`, `5.9 s`, `45 s`, `14 min`, `3 h 05 min`, `2 days 4 h`."""
     if 0 < seconds < 1:

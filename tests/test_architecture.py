@@ -35,6 +35,7 @@ ROOMS = (
     "datasets",
     "simulator",
     "execution",
+    "view",
     "cli",
     "api",
 )

@@ -31,6 +31,7 @@ from pixmill.cli import (
     status,
     validate,
     verify,
+    view,
 )
 from pixmill.cli.console import echo, exit_process, print_error, show_warnings
 from pixmill.cli.pandas_block import block_pandas
@@ -90,6 +91,7 @@ app.command("score")(score.score)
 app.command("publish")(publish.publish)
 app.command("retry")(retry.retry)
 app.command("report")(report.report)
+app.command("view")(view.view)
 app.command("bill")(bill.bill)
 app.command("export")(export.export)
 app.command("compare")(compare.compare)

@@ -10,7 +10,7 @@ from pixmill.cli.console import Json, echo, place, print_json
 from pixmill.cli.store_argument import StorePath, config_of, open_store_ledger
 from pixmill.cli.tables import clean_cell, make_table, print_parts
 from pixmill.errors import UserError
-from pixmill.text import amount, counted, in_words, money
+from pixmill.text import amount, counted, describe_range, in_words
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -114,7 +114,7 @@ def _print_bill(made: "Bill") -> None:
     doubtful = sum(line.unknown.calls for line in made.totals)
     unpriced = sum(line.unpriced for line in made.totals)
     spent = " + ".join(
-        _describe_range(line.least, line.most, line.currency) for line in made.totals
+        describe_range(line.least, line.most, line.currency) for line in made.totals
     )
     period = f"{made.period.label} ({made.period.zone.key})"
     echo(f"{period}: {spent} for {charged:,} charged of {counted(calls, 'call')}")
@@ -125,19 +125,6 @@ def _print_bill(made: "Bill") -> None:
         echo(f"  {counted(unpriced, 'call')} without a price, {unset}")
     if calls:
         print_parts(_charges_table(made))
-
-
-def _describe_range(
-    least: Decimal | None, most: Decimal | None, currency: str | None = None
-) -> str:
-    """Say what was spent: an amount, a range, or how much of it is not known."""
-    if least is None:
-        return "unknown"
-    if most is None:
-        return f"{money(least, currency)} or more"
-    if least == most:
-        return money(least, currency)
-    return f"{amount(least)} to {money(most, currency)}"
 
 
 def _charges_table(made: "Bill") -> "Table":
@@ -165,7 +152,7 @@ def _figures(line: "Line") -> Iterator[str]:
         else:
             yield amount(part.cost) if part.calls else ""
     yield f"{line.no.calls:,}"
-    yield _describe_range(line.least, line.most, line.currency)
+    yield describe_range(line.least, line.most, line.currency)
 
 
 def _print_reconciliation(found: "Reconciliation") -> None:
@@ -204,7 +191,7 @@ def _print_days(differing: "Sequence[Day]") -> None:
             f"{day.charged:,}",
             f"{day.unknown:,}",
             calls,
-            _describe_range(day.least, day.most),
+            describe_range(day.least, day.most),
             cost,
             ", ".join(_describe_differences(day)),
         )

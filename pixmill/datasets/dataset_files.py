@@ -25,6 +25,10 @@ NEXT = ".manifest.next.json"
 """The manifest of the dataset that is about to be put in place, for whoever finds the one without
 the other."""
 
+RUNNING = "running.json"
+"""What the last run that began is to make, and by which config: for whoever looks on. It is of this
+machine alone."""
+
 HISTORY = "history"
 RUNS = "runs"
 REFUSED = "refused"

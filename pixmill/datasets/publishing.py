@@ -30,6 +30,7 @@ from pixmill.datasets.dataset_files import (
     INVALID,
     MANIFEST,
     NEXT,
+    RUNNING,
     RUNS,
     is_intact,
     keep_version,
@@ -287,6 +288,22 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
     said = json.dumps({**report, "at": utc_now()}, indent=1, allow_nan=False)
     write_file(folder / f"{run_id}.json", said.encode())
     open_store(config).push(f"{config.name}/{RUNS}/{run_id}.json")
+
+
+def note_running(plan: Plan, run_id: str, to_pay: int) -> None:
+    """Write down what a run that begins is to make, for `pixmill view`: a first run has no dataset yet.
+
+    A folder that can't be written to is found by `check_publishable`, not here.
+    """
+    folder = plan.config.dataset_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {
+        "run_id": run_id,
+        "jobs": plan.jobs,
+        "to_pay": to_pay,
+        "config": plan.config.model_dump(mode="json"),
+    }
+    write_file(folder / RUNNING, json.dumps(about, allow_nan=False).encode())
 
 
 def _known(

@@ -144,7 +144,7 @@ def read_status(config: Config) -> Status:
         in_doubt: tuple[DoubtfulJob, ...] = ()
         if ledger:
             rows = ledger.read(queries.last_runs, config.name)
-            runs = tuple(_past_run(row, ledger) for row in rows)
+            runs = tuple(past_run(row, ledger) for row in rows)
             in_doubt = tuple(islice(_doubtful_jobs(plan, ledger), SHOWN_DOUBTS))
     finally:
         if ledger:
@@ -177,7 +177,8 @@ def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
                 )
 
 
-def _past_run(row: dict[str, Any], ledger: Ledger) -> PastRun:
+def past_run(row: dict[str, Any], ledger: Ledger) -> PastRun:
+    """Return a run as `row`, one of `queries.last_runs`, tells it."""
     summary = json.loads(row["summary"]) if row["summary"] else None
     started = datetime.fromtimestamp(row["started_at"] / 1e6, UTC)
     # Of a host that can't be asked: a run that says nothing for so long is over.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -215,6 +215,46 @@ def problem_codes(connection: Connection, run_id: str) -> dict[str, int]:
         .order_by(func.count().desc(), code)
     )
     return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def newest_call(connection: Connection) -> int:
+    """Return the id of the call that was recorded last, 0 where there is none."""
+    return connection.execute(select(func.max(attempts.c.id))).scalar() or 0
+
+
+class NewCalls(NamedTuple):
+    """Calls of a run that have ended since somebody looked."""
+
+    last: int
+    """The id of the newest, 0 where there are none."""
+
+    verdicts: dict[str, int]
+    """Their number by verdict."""
+
+    cost: Decimal
+    """What they were surely charged."""
+
+
+def calls_after(connection: Connection, run_id: str, last: int) -> NewCalls:
+    """Return the calls of a run that were recorded after the one with the id `last`."""
+    query = (
+        select(
+            attempts.c.verdict,
+            func.count(),
+            func.max(attempts.c.id),
+            func.sum(case((attempts.c.charged == "yes", attempts.c.amount), else_=0)),
+        )
+        # By its primary key: a look every second must not count a long run anew each time.
+        .where(attempts.c.id > last, attempts.c.run_id == run_id)
+        .where(attempts.c.supersedes.is_(None))
+        .group_by(attempts.c.verdict)
+    )
+    rows = connection.execute(query).all()
+    return NewCalls(
+        last=max((row[2] for row in rows), default=0),
+        verdicts={row[0]: row[1] for row in rows},
+        cost=from_units(sum(int(row[3] or 0) for row in rows)),
+    )
 
 
 def spent(

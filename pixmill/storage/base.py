@@ -67,6 +67,11 @@ class Store(Protocol):
         Raises StoreError.
         """
 
+    def signed_link(self, name: str) -> str | None:
+        """Return an address from which a browser can fetch an image for some minutes; None where
+        it is a file of this machine.
+        """
+
     def prefetch(self, names: Iterable[str | None]) -> None:
         """Have the files of many images at hand before they are asked for one by one."""
 

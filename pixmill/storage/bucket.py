@@ -156,6 +156,10 @@ class BucketStore:
             )
         return path
 
+    def signed_link(self, name: str) -> str | None:
+        """Return an address of the bucket that is good for ten minutes."""
+        return self._objects.signed_link(name)
+
     def prefetch(self, names: Iterable[str | None]) -> None:
         """Bring images here, several at a time."""
         with ThreadPoolExecutor(THREADS) as pool:

@@ -37,6 +37,10 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 60
 """Of silence."""
 
+LINK_SECONDS = 600
+"""How long a browser can fetch an image by the address that `pixmill view` sends it to: a page that
+is open longer asks for new ones."""
+
 LARGEST = 5 << 30
 """Bytes of one PUT: beyond that S3 wants a multipart upload, whose checksum is not that of the
 content.
@@ -134,6 +138,14 @@ class Objects:
             if self._read(name, file) is None:
                 return ""
             return file_digest(file, "sha256").hexdigest()
+
+    def signed_link(self, name: str) -> str:
+        """Return an address from which whoever has it can read the object for `LINK_SECONDS`."""
+        where = {"Bucket": self.address.bucket, "Key": self.address.at(name).prefix}
+        link = self._client.generate_presigned_url(
+            "get_object", Params=where, ExpiresIn=LINK_SECONDS
+        )
+        return str(link)
 
     def fetch(self, name: str, path: Path, wanted: str | None = None) -> Seen | None:
         """Bring an object to the file `path`, whole or not at all; `None` where it is not there.

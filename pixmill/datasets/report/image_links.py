@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -23,7 +23,9 @@ from pixmill.tables import as_text
 Columns = dict[str, pa.Array]
 Texts = Sequence[str | None]
 
-_STORED = re.compile(r"[a-z]+/[0-9a-f]{2}/[0-9a-f]{64}\.(?:jpg|png|webp)")
+STORED = re.compile(r"[a-z]+/[0-9a-f]{2}/[0-9a-f]{64}\.(?:jpg|png|webp)")
+"""The names that a store gives its images."""
+
 _REMOTE = re.compile(r"https?://[^\s]+", re.IGNORECASE)
 
 
@@ -43,6 +45,25 @@ class ReportPaths(NamedTuple):
         """How the page refers to the store, with a slash at the end."""
         return _link(self.page, self.store) + "/"
 
+    def input_link(self, file: Path, _version: str) -> str:
+        """How the page refers to a local input image."""
+        return _link(self.page, file)
+
+
+class PicturePlaces(Protocol):
+    """How a page refers to images: a file by paths, a server by addresses."""
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The folders that local input images are relative to."""
+
+    @property
+    def store_link(self) -> str:
+        """What the file names of the store's images are appended to."""
+
+    def input_link(self, file: Path, _version: str) -> str:
+        """Return the link to a local input image; `_version` names its present content."""
+
 
 class Pictures:
     """Finds the pictures of a batch of jobs and has their thumbnails made."""
@@ -50,7 +71,7 @@ class Pictures:
     def __init__(
         self,
         columns: DatasetColumns,
-        places: ReportPaths,
+        places: PicturePlaces,
         thumbnails: Thumbnails,
     ) -> None:
         self._columns = columns
@@ -154,7 +175,7 @@ class Pictures:
             if image is None or thumb is None:
                 links.append(None)
             else:
-                links.append(_link(self._places.page, image[0]))
+                links.append(self._places.input_link(*image))
         return thumbs, links
 
     def _stored_thumbs(self, names: Texts) -> Texts:
@@ -170,7 +191,7 @@ class Pictures:
 
 def _stored_file(name: str | None) -> str | None:
     """Return a file name that a store can have made; anything else is not followed."""
-    return name if name and _STORED.fullmatch(name) else None
+    return name if name and STORED.fullmatch(name) else None
 
 
 def _remote_address(url: str | None) -> str | None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -46,25 +45,35 @@ class Chunks:
         self,
         dataset: pq.ParquetFile,
         limit: int,
+        start: int = 0,
     ) -> Iterator[str]:
-        """Yield the first `limit` jobs as JSON, at most `CHUNK_ROWS` at a time."""
+        """Yield `limit` jobs from `start` on as JSON, at most `CHUNK_ROWS` at a time."""
         left = limit
+        skipped = start
         # Whole row groups: reading them batch by batch holds a page of every column at once,
         # which takes 20 MB more.
-        groups = range(dataset.num_row_groups)
-        tables = (dataset.read_row_group(group, use_threads=False) for group in groups)
-        for batch in chain.from_iterable(
-            table.to_batches(max_chunksize=CHUNK_ROWS) for table in tables
-        ):
+        for group in range(dataset.num_row_groups):
+            rows = dataset.metadata.row_group(group).num_rows
+            if skipped >= rows:
+                skipped -= rows
+                continue
             if left <= 0:
                 return
-            yield json.dumps(
-                self._encode_batch(batch.slice(0, left)),
-                ensure_ascii=False,
-                separators=(",", ":"),
-                allow_nan=False,
-            )
-            left -= batch.num_rows
+            table = dataset.read_row_group(group, use_threads=False)
+            wanted = table.slice(skipped, left)
+            skipped = 0
+            left -= wanted.num_rows
+            for batch in wanted.to_batches(max_chunksize=CHUNK_ROWS):
+                yield self.encode(batch)
+
+    def encode(self, batch: pa.RecordBatch) -> str:
+        """Return the jobs of a batch as JSON."""
+        return json.dumps(
+            self._encode_batch(batch),
+            ensure_ascii=False,
+            separators=(",", ":"),
+            allow_nan=False,
+        )
 
     def _encode_batch(self, batch: pa.RecordBatch) -> dict[str, Any]:
         ours = {name: batch[column] for name, column in self._columns.ours.items()}

@@ -9,12 +9,12 @@ nothing be loaded but image files.
 import json
 import os
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +27,7 @@ from pixmill.datasets.gate import Gate, gate_of, in_figures
 from pixmill.datasets.loading import published_dataset
 from pixmill.datasets.report import charts
 from pixmill.datasets.report.columns import DatasetColumns, columns_of
-from pixmill.datasets.report.image_links import Pictures, ReportPaths
+from pixmill.datasets.report.image_links import PicturePlaces, Pictures, ReportPaths
 from pixmill.datasets.report.job_data import Chunks
 from pixmill.datasets.report.summary import Summary, summarize
 from pixmill.datasets.report.thumbnails import Thumbnails
@@ -119,15 +119,58 @@ def page_text(
     """Yield the page of `dataset`, which went through `gate`, for a file in `folder`."""
     columns = columns_of(dataset.schema_arrow, config)
     summary = summarize(dataset, columns)
-    places = ReportPaths(config.store_path, folder, _input_folders(config))
+    places = ReportPaths(config.store_path, folder, input_folders(config))
     pictures = Pictures(columns, places, thumbnails)
     chunks = Chunks(columns, summary.axes, pictures)
-    about = _about(config, columns, summary, places)
+    about = describe_page(config, columns, summary, places)
+    yield from render_page(
+        config, summary, about, chunks.read(dataset, MOST_JOBS), gate
+    )
+
+
+class Served(NamedTuple):
+    """What a page has that a server sends, beside what one on disk has."""
+
+    home: str
+    """The address of the page of the whole store."""
+
+    number: int
+    """Of the page, from 1: it shows a part of the jobs."""
+
+    pages: int
+
+    first: int
+    """Index of the first job that it shows."""
+
+    last: int
+    """Index behind the last one."""
+
+    jobs: int
+    """All that there are."""
+
+    is_live: bool
+    """Whether a run goes on, whose jobs it shows as they end."""
+
+    image_origin: str = ""
+    """Where images come from beside the server itself: a bucket."""
+
+
+def render_page(
+    config: Config,
+    summary: Summary,
+    about: Mapping[str, Any],
+    chunks: Iterable[str],
+    gate: Gate | None = None,
+    served: Served | None = None,
+) -> Iterator[str]:
+    """Yield the page with these figures and these jobs; `served` is of one that is not a file."""
+    scripts = [*SCRIPTS, *(["live.js"] if served else [])]
     yield from _template().generate(
         name=config.name,
         summary=summary,
         about=json.dumps(about, ensure_ascii=False, allow_nan=False),
-        chunks=chunks.read(dataset, MOST_JOBS),
+        chunks=chunks,
+        served=served,
         shown=min(summary.jobs, MOST_JOBS),
         throughput=charts.throughput(summary.last_run) if summary.last_run else None,
         latency=charts.latency_rows(summary.latency),
@@ -141,16 +184,16 @@ def page_text(
         counted=counted,
         duration=duration,
         style=_asset("report.css"),
-        scripts=[_asset(name) for name in SCRIPTS],
+        scripts=[_asset(name) for name in scripts],
         csp_hash=_csp_hash,
     )
 
 
-def _about(
+def describe_page(
     config: Config,
     columns: DatasetColumns,
     summary: Summary,
-    places: ReportPaths,
+    places: PicturePlaces,
 ) -> dict[str, Any]:
     """Return what the script has to know besides the jobs themselves."""
     axes = [
@@ -175,7 +218,7 @@ def _about(
     }
 
 
-def _input_folders(config: Config) -> tuple[Path, ...]:
+def input_folders(config: Config) -> tuple[Path, ...]:
     """Return the folders that image files of rows are relative to."""
     try:
         return find_image_folders(config.input)
@@ -194,6 +237,11 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     return environment.get_template("page.html.j2")
+
+
+def page_style() -> Markup:
+    """Return the style of all pages."""
+    return _asset("report.css")
 
 
 def _asset(name: str) -> Markup:

@@ -19,8 +19,8 @@ const gallery = (() => {
     }
     return counts;
   };
-  const statuses = counted("status");
-  const codes = counted("error_code");
+  let statuses = counted("status");
+  let codes = counted("error_code");
 
   function filtered() {
     const wanted = new Set(state.get("status").split(",").filter(Boolean));
@@ -265,6 +265,27 @@ const gallery = (() => {
     button.addEventListener("click", () => state.set({ down: down ? "" : "1" }));
     return make("span", { class: "order" }, by, button);
   }
+
+  // Of a run under way: new pictures appear in place, and whatever somebody types or looks at stays.
+  jobs.onChange((changed) => {
+    statuses = counted("status");
+    codes = counted("error_code");
+    cachedValues.clear();
+    if (view.hidden || !measures) return;
+    if (!bar.contains(document.activeElement)) renderBar();
+    if (["q", "status", "code", "value", "stars", "flag", "sort"].some((name) => state.get(name))) {
+      update();
+      return;
+    }
+    for (const [at, element] of shown) {
+      if (!changed.has(found[at])) continue;
+      const focused = element.contains(document.activeElement);
+      const renewed = card(at);
+      element.replaceWith(renewed);
+      shown.set(at, renewed);
+      if (focused) renewed.querySelector(".open").focus({ preventScroll: true });
+    }
+  });
 
   return { render, resize: () => measures && lay(), order: () => found, reveal: (job) => go(found.indexOf(job)) };
 })();

@@ -11,14 +11,16 @@ for (const axis of about.axes) {
 }
 
 const jobs = (() => {
-  const columns = {
+  const noColumns = () => ({
     ours: new Map(),
     axes: about.axes.map(() => []),
     scores: about.scores.map(() => ({ value: [], flag: [] })),
     own: about.own.map(() => []),
     inputs: [],
-  };
+  });
+  let columns = noColumns();
   let count = 0;
+  const listeners = [];
 
   // A column is a list of values, or {values, at}: distinct values and the position of each row's, -1 for none.
   function append(to, column) {
@@ -31,9 +33,7 @@ const jobs = (() => {
     return map.get(name);
   }
 
-  for (const part of document.querySelectorAll(".jobs")) {
-    const chunk = JSON.parse(part.textContent);
-    part.remove(); // ten thousand jobs are megabytes of text that nobody needs twice
+  function add(chunk) {
     count += chunk.rows;
     for (const [name, column] of Object.entries(chunk.ours)) append(named(columns.ours, name), column);
     chunk.axes.forEach((column, k) => append(columns.axes[k], column));
@@ -48,6 +48,11 @@ const jobs = (() => {
     });
   }
 
+  for (const part of document.querySelectorAll(".jobs")) {
+    add(JSON.parse(part.textContent));
+    part.remove(); // ten thousand jobs are megabytes of text that nobody needs twice
+  }
+
   const get = (name, job) => columns.ours.get(name)?.[job] ?? null;
   const axis = (k, job) => columns.axes[k][job] ?? -1;
   const thumbnailOfFile = (name) => thumbnail(name.split("/")[2].split(".")[0]);
@@ -55,6 +60,17 @@ const jobs = (() => {
 
   return {
     count,
+    // The same jobs as they are now, in the same order. Listeners are called with those that have changed.
+    replace(chunks) {
+      const before = columns;
+      columns = noColumns();
+      count = 0;
+      chunks.forEach(add);
+      const values = (of, job) => [...of.ours.values()].map((column) => column[job]).join("\n");
+      const changed = new Set(jobs.all.filter((job) => values(before, job) !== values(columns, job)));
+      if (changed.size) listeners.forEach((listener) => listener(changed));
+    },
+    onChange: (listener) => listeners.push(listener),
     all: Array.from({ length: count }, (_, job) => job),
     get,
     axis,
@@ -153,6 +169,9 @@ const matcher = (() => {
   // Not ids: their digits are found in any search for a number.
   const searched = ["row_key", "prompt", "error_code", "error_message", "status"];
   const cached = [];
+  jobs.onChange((changed) => {
+    for (const job of changed) delete cached[job];
+  });
   function line(job) {
     cached[job] ??= [
       ...searched.map((name) => jobs.get(name, job) ?? ""),

@@ -67,5 +67,10 @@ addEventListener("resize", beforeNextFrame(() => views[current()].resize?.()));
 state.onChange(showAll);
 stars.onChange(showStars);
 stars.onChange(() => current() === "gallery" && state.get("stars") && !jobDialog.isOpen() && gallery.render());
+// The gallery renews its cards by itself; a grid is drawn anew, also when it is opened the next time.
+jobs.onChange(() => {
+  drawn = "";
+  if (current() === "grid") showAll();
+});
 showStars();
 showAll();

@@ -41,6 +41,8 @@ function picture(address, alt, instead) {
 function blank(job) {
   const status = statusOf(job);
   const code = jobs.get("error_code", job);
+  // While a run is under way, what it has not come to yet is no problem.
+  if (about.run && code === "not_attempted") return make("span", { class: "blank is-quiet" }, make("b", {}, "waiting"));
   const quiet = status === "succeeded" && !code;
   const words = code ?? (quiet ? (jobs.get("file", job) ? "image not found" : "not downloaded") : STATUS[status]);
   const remark = quiet || status === "succeeded" ? null : STATUS[status];

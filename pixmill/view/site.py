@@ -1,0 +1,405 @@
+"""What a view shows: the page of a store, and of each dataset the report's page, a part of its jobs at a time."""
+
+import json
+import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from pixmill.config.model import Config
+from pixmill.datasets.gate import gate_of
+from pixmill.datasets.report.columns import columns_of
+from pixmill.datasets.report.image_links import STORED, Pictures
+from pixmill.datasets.report.job_data import Chunks
+from pixmill.datasets.report.page import (
+    Served,
+    describe_page,
+    input_folders,
+    page_style,
+    render_page,
+)
+from pixmill.datasets.report.summary import Summary, summarize
+from pixmill.datasets.schema import own_columns
+from pixmill.errors import PixmillError
+from pixmill.execution.status import PastRun, past_run
+from pixmill.ledger import Ledger, open_ledger, queries
+from pixmill.ledger.billing.bill import ALL, Bill, make_bill, month_period
+from pixmill.ledger.records import OUTCOMES
+from pixmill.storage import open_store
+from pixmill.text import counted, describe_range, duration, in_words, money
+from pixmill.view.live_jobs import LiveJobs, RunProgress, as_dataset
+from pixmill.view.pictures import LaterThumbnails, PagePlaces, PictureSources
+from pixmill.view.stored_datasets import StoredDataset, find_datasets
+
+PAGE_JOBS = 1_000
+"""Jobs of a page: it is there at once, and what changes of it every second is small."""
+
+SHOWN_RUNS = 3
+SHOWN_PICTURES = 6
+
+
+class _Figures(NamedTuple):
+    """The figures of one version of a dataset's file."""
+
+    version: tuple[int, int]
+    summary: Summary
+
+
+class _Shares(NamedTuple):
+    """A part of a bar of outcomes."""
+
+    status: str
+    percent: float
+    text: str
+
+
+class Card(NamedTuple):
+    """One dataset on the page of the store."""
+
+    key: str
+    name: str
+    is_simulated: bool
+    state: str
+    """`running`, `good`, `problems` or `none`."""
+    headline: str
+    shares: tuple[_Shares, ...]
+    money: str
+    runs: tuple[str, ...]
+    pictures: tuple[str, ...]
+    """Addresses of thumbnails."""
+
+
+class Site:
+    """Makes the pages of the store in `folder`. From any number of threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.sources = PictureSources()
+        self._lock = threading.RLock()
+        self._ledgers: dict[Path | str, Ledger] = {}
+        self._figures: dict[str, _Figures] = {}
+        self._live: dict[str, LiveJobs] = {}
+        self._progress: dict[str, RunProgress] = {}
+        self._bills: dict[Path | str, tuple[int, Bill]] = {}
+
+    def close(self) -> None:
+        """Close the ledgers."""
+        with self._lock:
+            for ledger in self._ledgers.values():
+                ledger.close()
+            self._ledgers.clear()
+
+    def datasets(self) -> dict[str, StoredDataset]:
+        """Return what the store has now, by key."""
+        return {found.key: found for found in find_datasets(self.folder)}
+
+    def index_page(self) -> str:
+        """Return the page of the store."""
+        cards = [self._card(dataset) for dataset in self.datasets().values()]
+        origins = {_image_origin(of.config) for of in self.datasets().values()}
+        style = page_style() + _index_style()
+        # Who looks in the morning wants to see what is at work, then what is wrong.
+        order = {"running": 0, "problems": 1, "good": 2, "none": 3}
+        cards.sort(key=lambda card: order[card.state])
+        return _template().render(
+            store=str(self.folder),
+            cards=cards,
+            is_live=any(card.state == "running" for card in cards),
+            style=style,
+            style_hash=b64encode(sha256(style.encode()).digest()).decode(),
+            image_origins=" ".join(sorted(origins)),
+            now=f"{datetime.now().astimezone():%H:%M:%S}",
+            counted=counted,
+        )
+
+    def dataset_page(self, dataset: StoredDataset, number: int) -> Iterator[str]:
+        """Yield a page of a dataset, from 1 on. Raises PixmillError where it can't be read."""
+        config = dataset.config
+        run = self._run_under_way(dataset)
+        with self._open_jobs(dataset, run, number) as (file, start, jobs, page_jobs):
+            columns = columns_of(file.schema_arrow, config)
+            # Of a run under way the figures are about the page: counting all would slow it.
+            summary = (
+                summarize(file, columns) if run else self._figures_of(dataset, file)
+            )
+            places = PagePlaces(input_folders(config), self.sources)
+            with LaterThumbnails(open_store(config), self.sources) as thumbnails:
+                pictures = Pictures(columns, places, thumbnails)
+                chunks = Chunks(columns, summary.axes, pictures)
+                about = describe_page(config, columns, summary, places)
+                about["run"] = run.run_id if run else None
+                served = Served(
+                    home="../../",
+                    number=number,
+                    pages=max(1, -(-jobs // page_jobs)),
+                    first=(number - 1) * page_jobs,
+                    last=min(jobs, number * page_jobs),
+                    jobs=jobs,
+                    is_live=run is not None,
+                    image_origin=_image_origin(config),
+                )
+                gate = None if run else gate_of(dataset.manifest)
+                texts = chunks.read(file, page_jobs, start)
+                yield from render_page(config, summary, about, texts, gate, served)
+
+    def live_state(self, dataset: StoredDataset, number: int, seen: int) -> str:
+        """Return as JSON how far the run of a dataset is, and the jobs of a page where calls have
+        ended since the one `seen`.
+
+        `run` is null once none is under way.
+        """
+        run = self._run_under_way(dataset)
+        if run is None:
+            return json.dumps({"run": None}, allow_nan=False)
+        progress = self._progress_of(dataset, run)
+        state: dict[str, Any] = {
+            "run": run.run_id,
+            "seen": progress.last_attempt,
+            "words": _describe_progress(dataset, run, progress),
+            "share": _share_done(dataset, progress),
+        }
+        text = json.dumps(state, allow_nan=False)
+        if progress.last_attempt == seen:
+            return text
+        config = dataset.config
+        with self._open_jobs(dataset, run, number) as (file, start, _, page_jobs):
+            columns = columns_of(file.schema_arrow, config)
+            axes = summarize(file, columns).axes
+            places = PagePlaces(input_folders(config), self.sources)
+            with LaterThumbnails(open_store(config), self.sources) as thumbnails:
+                pictures = Pictures(columns, places, thumbnails)
+                chunks = Chunks(columns, axes, pictures).read(file, page_jobs, start)
+                # They are JSON already.
+                return f'{text[:-1]}, "chunks": [{",".join(chunks)}]}}'
+
+    @contextmanager
+    def _open_jobs(
+        self, dataset: StoredDataset, run: PastRun | None, number: int
+    ) -> Iterator[tuple[pq.ParquetFile, int, int, int]]:
+        """Yield a file with the jobs of a page, the first of them in it, how many jobs there are in
+        all, and how many a page has.
+        """
+        if run is None:
+            with pq.ParquetFile(dataset.file) as file:
+                start = (number - 1) * PAGE_JOBS
+                yield file, start, file.metadata.num_rows, PAGE_JOBS
+            return
+        with self._lock:
+            live = self._live.get(run.run_id)
+            if live is None:
+                live = LiveJobs(dataset.config, PAGE_JOBS)
+                # One at a time for each dataset: a run that is over is not asked for again.
+                self._live[run.run_id] = live
+        rows = live.read_page(number, self._ledger_of(dataset.config))
+        with as_dataset(rows) as file:
+            yield file, 0, int(dataset.running["jobs"]), live.page_jobs
+
+    def _run_under_way(self, dataset: StoredDataset) -> PastRun | None:
+        """Return the run of a dataset that is at work now and has said what it is to make."""
+        runs = self._last_runs(dataset)
+        if not runs or not runs[0].alive:
+            return None
+        if dataset.running.get("run_id") != runs[0].run_id:
+            return None
+        return runs[0]
+
+    def _last_runs(self, dataset: StoredDataset) -> list[PastRun]:
+        with suppress(PixmillError):
+            ledger = self._ledger_of(dataset.config)
+            rows = ledger.read(queries.last_runs, dataset.config.name, SHOWN_RUNS)
+            return [past_run(row, ledger) for row in rows]
+        return []
+
+    def _ledger_of(self, config: Config) -> Ledger:
+        """Return the ledger of a config, open for reading. Raises PixmillError where there is none."""
+        address = config.ledger_address
+        with self._lock:
+            ledger = self._ledgers.get(address)
+            if ledger is None:
+                ledger = open_ledger(address, read_only=True)
+                if ledger is None:
+                    raise PixmillError(f"there is no ledger at {address}")
+                self._ledgers[address] = ledger
+            return ledger
+
+    def _figures_of(self, dataset: StoredDataset, file: pq.ParquetFile) -> Summary:
+        """Return the figures of a whole dataset, counted once for each version of its file."""
+        stat = dataset.file.stat()
+        version = (stat.st_mtime_ns, stat.st_size)
+        with self._lock:
+            known = self._figures.get(dataset.key)
+            if known is None or known.version != version:
+                columns = columns_of(file.schema_arrow, dataset.config)
+                known = _Figures(version, summarize(file, columns))
+                self._figures[dataset.key] = known
+            return known.summary
+
+    def _progress_of(self, dataset: StoredDataset, run: PastRun) -> RunProgress:
+        with self._lock:
+            known = self._progress.get(run.run_id, RunProgress())
+            new = known.read_on(self._ledger_of(dataset.config), run.run_id)
+            self._progress[run.run_id] = new
+            return new
+
+    def _card(self, dataset: StoredDataset) -> Card:
+        config = dataset.config
+        runs = self._last_runs(dataset)
+        under_way = self._run_under_way(dataset)
+        counts = dataset.manifest.get("counts", {})
+        jobs = sum(counts.get(name, 0) for name in OUTCOMES)
+        shares = tuple(
+            _Shares(
+                name,
+                100 * counts[name] / jobs,
+                f"{counts[name]:,} {in_words(name)}",
+            )
+            for name in OUTCOMES
+            if counts.get(name)
+        )
+        if under_way:
+            state = "running"
+            progress = self._progress_of(dataset, under_way)
+            headline = _describe_progress(dataset, under_way, progress)
+        elif not jobs:
+            state = "none"
+            headline = "nothing published yet"
+        else:
+            summary = runs[0].summary if runs else None
+            state = "problems" if summary and summary["exit_code"] else "good"
+            headline = summary["reason"] if summary else "published"
+        return Card(
+            key=dataset.key,
+            name=config.name,
+            is_simulated=config.simulated,
+            state=state,
+            headline=headline,
+            shares=shares,
+            money=self._spent_on(dataset),
+            runs=tuple(_describe_run(run) for run in runs),
+            pictures=self._first_thumbnails(dataset),
+        )
+
+    def _first_thumbnails(self, dataset: StoredDataset) -> tuple[str, ...]:
+        """Return addresses of the thumbnails of the first pictures of a dataset."""
+        try:
+            with pq.ParquetFile(dataset.file) as file:
+                if not file.num_row_groups:
+                    return ()
+                name = own_columns(file.schema_arrow)["file_name"]
+                names = file.read_row_group(0, columns=[name])[name].drop_null()
+        except (OSError, KeyError, pa.ArrowException):
+            return ()
+        addresses = []
+        for one in names.slice(0, SHOWN_PICTURES).to_pylist():
+            # What a damaged file says about an image is not followed.
+            if STORED.fullmatch(one):
+                digest = Path(one).stem
+                self.sources.add(digest, one)
+                thumbnail = f"thumbs/{digest[:2]}/{digest}.webp"
+                addresses.append(f"{dataset.key}/store/{thumbnail}")
+        return tuple(addresses)
+
+    def _spent_on(self, dataset: StoredDataset) -> str:
+        """Return in words what was ever spent on a dataset, nothing of a simulated one."""
+        config = dataset.config
+        if config.simulated:
+            return ""
+        with suppress(PixmillError):
+            bill = self._bill_of(config)
+            parts = [
+                describe_range(line.least, line.most, line.currency)
+                for line in bill.lines
+                if line.group == (config.name,)
+            ]
+            return " + ".join(parts) or "nothing"
+        return "unknown"
+
+    def _bill_of(self, config: Config) -> Bill:
+        """Return what was spent by config; it is added up anew when calls have ended since."""
+        ledger = self._ledger_of(config)
+        newest = ledger.read(queries.newest_call)
+        with self._lock:
+            known = self._bills.get(config.ledger_address)
+            if known is None or known[0] != newest:
+                zone = ZoneInfo(config.budget.timezone)
+                period = month_period(ALL, zone, datetime.now(UTC))
+                known = newest, make_bill(ledger, period, ("config",))
+                self._bills[config.ledger_address] = known
+            return known[1]
+
+
+def _describe_run(run: PastRun) -> str:
+    """Return a run in one line, without its id: `2026-11-29 09:34 · 12 calls · finished`."""
+    when, _, *rest = run.describe().split("  ")
+    return " · ".join((when, *rest))
+
+
+def _describe_progress(
+    dataset: StoredDataset, run: PastRun, progress: RunProgress
+) -> str:
+    """Return in one line how far a run is: `120 of 800 made · 2 refused · 24.00 CNY · 3 min`."""
+    to_pay = int(dataset.running.get("to_pay", 0))
+    parts = [f"{progress.succeeded:,} of {counted(to_pay, 'job')} made"]
+    for name in ("refused", "failed", "in_doubt"):
+        number = getattr(progress, name)
+        if number:
+            parts.append(f"{number:,} {in_words(name)}")
+    budget = dataset.config.budget
+    if not dataset.config.simulated and budget.highest_price is not None:
+        parts.append(money(progress.cost, budget.currency))
+    parts.append(duration((datetime.now(UTC) - run.started_at).total_seconds()))
+    return " · ".join(parts)
+
+
+def _share_done(dataset: StoredDataset, progress: RunProgress) -> float:
+    """Return how much of a run is done, 0 to 1."""
+    to_pay = int(dataset.running.get("to_pay", 0))
+    done = progress.succeeded + progress.refused + progress.failed + progress.in_doubt
+    return min(1.0, done / to_pay) if to_pay else 1.0
+
+
+def _image_origin(config: Config) -> str:
+    """Return where a browser is sent for images of a bucket, as a content security policy names it."""
+    if config.bucket is None:
+        return ""
+    link = open_store(config).signed_link("images/00/origin") or ""
+    scheme, _, rest = link.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}" if rest else ""
+
+
+@contextmanager
+def open_site(folder: Path) -> Iterator[Site]:
+    """Yield the site of a store, whose ledgers are closed in the end."""
+    with closing(Site(folder)) as site:
+        yield site
+
+
+@cache
+def _index_style() -> Markup:
+    """Return what the page of the store has beside the style of all pages, a file of ours."""
+    file = files("pixmill.view").joinpath("assets", "index.css")
+    return Markup(file.read_text(encoding="utf-8"))  # noqa: S704
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("pixmill.view", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("index.html.j2")

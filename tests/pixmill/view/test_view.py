@@ -1,0 +1,257 @@
+"""`pixmill view` over HTTP: what it shows, while runs go on, and whom it lets in."""
+
+import http.client
+import json
+import re
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from pixmill.config.loading import load_config
+from pixmill.execution.prepare import prepare
+from tests.conftest import Project, Simulated
+from tests.pixmill.datasets.published import Shelf
+from tests.real_command import Command, Process
+
+ROWS = 2_345
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+class View:
+    """A view that runs as a process of its own."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stderr
+        line = next(line for line in process.stderr if "http://" in line)
+        self.address = urlsplit(line.split(" at ")[1].split()[0])
+        self.process = process
+
+    @property
+    def base(self) -> str:
+        return self.address.path
+
+    def get(self, path: str = "") -> Answer:
+        return self.ask(f"{self.base}{path}")
+
+    def ask(self, path: str, method: str = "GET", host: str | None = None) -> Answer:
+        """Send a request to a whole path, just as it is written."""
+        assert self.address.hostname
+        connection = http.client.HTTPConnection(
+            self.address.hostname, self.address.port, timeout=60
+        )
+        connection.putrequest(method, path, skip_host=True)
+        connection.putheader("Host", host or self.address.netloc)
+        connection.endheaders()
+        response = connection.getresponse()
+        answer = Answer(response.status, response.read(), dict(response.getheaders()))
+        connection.close()
+        return answer
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """A dataset of several pages, of whose jobs a few have a picture."""
+    shelf = Shelf(tmp_path_factory.mktemp("shelf"))
+    jobs = [shelf.job(at, cost=0.2) for at in range(ROWS)]
+    for at in (0, 1, 1_500):
+        jobs[at]["file_name"] = shelf.image(at)
+    jobs[3] = shelf.job(3, status="failed", error_code="50412")
+    shelf.publish(jobs)
+    (shelf.folder / "secret.txt").write_text("nobody's business")
+    (shelf.store / "pets" / "secret.txt").write_text("nobody's business")
+    return shelf
+
+
+@pytest.fixture(scope="module")
+def view(shelf: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[View]:
+    command = Command(tmp_path_factory.mktemp("home"), forked=True)
+    with command.started("view", str(shelf.store), "--no-browser") as process:
+        yield View(process)
+
+
+def jobs_of(page: Answer) -> list[dict[str, object]]:
+    """The texts of a page in which its jobs are."""
+    found = re.findall(r'<div class="jobs" hidden>(.*?)</div>', page.text, re.DOTALL)
+    return [
+        json.loads(text.replace("&#34;", '"').replace("&#39;", "'")) for text in found
+    ]
+
+
+def test_the_page_of_a_store_lists_its_datasets(view: View) -> None:
+    page = view.get()
+    assert page.status == 200
+    assert '<a href="d/pets/">pets</a>' in page.text
+    assert page.text.count("<img src=") == 3
+    assert "script" not in page.headers.get("Content-Security-Policy", "")
+
+
+def test_a_dataset_is_shown_page_by_page_as_the_report_shows_it(
+    view: View, shelf: Shelf
+) -> None:
+    first = view.get("d/pets/")
+    assert first.status == 200
+    assert "Jobs 1 to 1,000 of 2,345. The figures are about all of them" in first.text
+    # The figures are about the whole dataset, on each page.
+    assert "2,344 of 2,345 images" in first.text
+    assert sum(int(str(part["rows"])) for part in jobs_of(first)) == 1_000
+    last = view.get("d/pets/?page=3")
+    (part,) = jobs_of(last)
+    assert part["rows"] == 345
+    assert "Jobs 2,001 to 2,345 of 2,345" in last.text
+    assert "r2344" in last.text
+    assert not jobs_of(view.get("d/pets/?page=9"))
+
+
+def test_pictures_and_their_thumbnails_are_served_and_none_is_written(
+    view: View, shelf: Shelf
+) -> None:
+    """A view only reads: small pictures are made in memory."""
+    name = shelf.image(1_500)
+    digest = Path(name).stem
+    small = f"d/pets/store/thumbs/{digest[:2]}/{digest}.webp"
+    view.get("d/pets/?page=2")
+    image = view.get(f"d/pets/store/{name}")
+    assert image.body == (shelf.store / name).read_bytes()
+    thumbnail = view.get(small)
+    assert (thumbnail.status, thumbnail.body[:4]) == (200, b"RIFF")
+    assert not (shelf.store / "thumbs").exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/d/pets/",
+        "/favicon.ico",
+        "{token}x/",
+        "{short}/d/pets/",
+        "{base}d/pets/store/../secret.txt",
+        "{base}d/pets/store/../../secret.txt",
+        "{base}d/pets/store/%2e%2e/%2e%2e/secret.txt",
+        "{base}d/pets/store//etc/passwd",
+        "{base}d/pets/store/pets/secret.txt",
+        "{base}d/pets/store/pets/dataset.parquet",
+        "{base}d/pets/store/ledger.db",
+        "{base}d/pets/inputs/%2fetc%2fpasswd",
+        "{base}d/pets/store/images/ab/" + "0" * 64 + ".png",
+        "{base}d/..%2f../",
+        "{base}d/nobody/",
+        "{base}s/pets/",
+        "{base}d/pets/dataset.parquet",
+        "{base}docs",
+        "{base}openapi.json",
+        "http://169.254.169.254/",
+    ],
+)
+def test_nothing_else_is_reachable(view: View, path: str) -> None:
+    """Paths outside, and all of them without the token."""
+    token = view.base.rstrip("/")
+    asked = path.format(base=view.base, token=token, short=token[:-1])
+    answer = view.ask(asked)
+    assert answer.status == 404
+    assert b"business" not in answer.body
+    assert b"root:" not in answer.body
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example.com",
+        "evil.example.com:{port}",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "[::1]:{port}",
+        "0.0.0.0:{port}",
+    ],
+)
+def test_only_its_own_name_leads_to_a_view(view: View, host: str) -> None:
+    """Another page of the browser whose name leads here (DNS rebinding) reads nothing."""
+    answer = view.ask(view.base, host=host.format(port=view.address.port))
+    assert answer.status == 421
+    assert b"pets" not in answer.body
+
+
+@pytest.mark.parametrize(
+    "method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE"]
+)
+def test_nothing_can_be_changed_through_a_view(view: View, method: str) -> None:
+    assert view.ask(f"{view.base}d/pets/", method).status in (400, 405)
+
+
+def test_every_answer_says_that_no_other_page_may_use_it(view: View) -> None:
+    for path in (view.base, f"{view.base}d/pets/", "/nothing"):
+        headers = {name.lower(): of for name, of in view.ask(path).headers.items()}
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert "access-control-allow-origin" not in headers
+
+
+def test_ctrl_c_ends_a_view_well(shelf: Shelf, pixmill: Command) -> None:
+    with pixmill.started("view", str(shelf.store), "--no-browser") as process:
+        assert View(process).get().status == 200
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(60)
+        assert (process.returncode, said) == (0, "")
+
+
+def test_a_view_of_nothing_says_how_there_is_something(
+    pixmill: Command, tmp_path: Path
+) -> None:
+    missing = pixmill("view", str(tmp_path / "out"), "--no-browser")
+    assert missing.exit_code == 2
+    assert "there is no store at" in missing.stderr
+
+
+def test_a_run_is_shown_from_its_first_picture_on_until_it_is_published(
+    project: Project, simulated: Simulated, pixmill: Command
+) -> None:
+    """Nothing is published before a first run has ended, and its jobs are shown all the same."""
+    project.write_rows(project.rows(6))
+    project.use_simulator(simulated)
+    project.write_config(
+        input={"row_key": ["id"]},
+        budget={"price_per_call": 0.5},
+        execution={"jobs_per_task": 2},
+    )
+    with prepare(load_config(project.path)) as prepared:
+        run = prepared.start()
+        with pixmill.started("view", project.path, "--no-browser") as process:
+            view = View(process)
+            chunks = run.chunks()
+            run.process(next(chunks))
+            assert "2 of 6 jobs made · 1.00 CNY" in view.get().text
+            page = view.get("d/pets/")
+            (jobs,) = jobs_of(page)
+            assert jobs["rows"] == 6
+            assert f'"run": "{run.run_id}"' in page.text.replace("&#34;", '"')
+            state = json.loads(view.get("d/pets/live?page=1&seen=0").body)
+            assert state["words"].startswith("2 of 6 jobs made · 1.00 CNY")
+            # Nothing has ended since: the jobs are not sent again.
+            again = f"d/pets/live?page=1&seen={state['seen']}"
+            assert "chunks" not in json.loads(view.get(again).body)
+            for chunk in chunks:
+                run.process(chunk)
+            state = json.loads(view.get(again).body)
+            assert state["share"] == 1
+            (jobs,) = state["chunks"]
+            assert jobs["ours"]["status"] == {"values": ["succeeded"], "at": [0] * 6}
+            run.finish()
+            over = json.loads(view.get(again).body)
+            assert over == {"run": None}
+            assert "6 of 6 images" in view.get("d/pets/").text
+            assert "spent: 3.00 CNY" in view.get().text
