@@ -109,7 +109,7 @@ class Site:
         """Return the page of the store."""
         cards = [self._card(dataset) for dataset in self.datasets().values()]
         origins = {_image_origin(of.config) for of in self.datasets().values()}
-        style = page_style() + _index_style()
+        style = page_style() + _asset("index.css")
         # Who looks in the morning wants to see what is at work, then what is wrong.
         order = {"running": 0, "problems": 1, "good": 2, "none": 3}
         cards.sort(key=lambda card: order[card.state])
@@ -148,6 +148,7 @@ class Site:
                     last=min(jobs, number * page_jobs),
                     jobs=jobs,
                     is_live=run is not None,
+                    script=_asset("live.js"),
                     image_origin=_image_origin(config),
                 )
                 gate = None if run else gate_of(dataset.manifest)
@@ -387,9 +388,9 @@ def open_site(folder: Path) -> Iterator[Site]:
 
 
 @cache
-def _index_style() -> Markup:
-    """Return what the page of the store has beside the style of all pages, a file of ours."""
-    file = files("pixmill.view").joinpath("assets", "index.css")
+def _asset(name: str) -> Markup:
+    """Return a file of ours, which may be in a page as it is."""
+    file = files("pixmill.view").joinpath("assets", name)
     return Markup(file.read_text(encoding="utf-8"))  # noqa: S704
 
 

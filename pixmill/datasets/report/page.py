@@ -151,6 +151,9 @@ class Served(NamedTuple):
     is_live: bool
     """Whether a run goes on, whose jobs it shows as they end."""
 
+    script: Markup
+    """One of its own, which may ask the server: it is run last."""
+
     image_origin: str = ""
     """Where images come from beside the server itself: a bucket."""
 
@@ -164,7 +167,9 @@ def render_page(
     served: Served | None = None,
 ) -> Iterator[str]:
     """Yield the page with these figures and these jobs; `served` is of one that is not a file."""
-    scripts = [*SCRIPTS, *(["live.js"] if served else [])]
+    scripts = [_asset(name) for name in SCRIPTS]
+    if served:
+        scripts.append(served.script)
     yield from _template().generate(
         name=config.name,
         summary=summary,
@@ -184,7 +189,7 @@ def render_page(
         counted=counted,
         duration=duration,
         style=_asset("report.css"),
-        scripts=[_asset(name) for name in scripts],
+        scripts=scripts,
         csp_hash=_csp_hash,
     )
 
