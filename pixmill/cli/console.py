@@ -6,10 +6,10 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -27,8 +27,17 @@ from pixmill.redaction import (
 from pixmill.signals import EXIT_INTERRUPTED
 from pixmill.text import money
 
+if TYPE_CHECKING:
+    from pixmill.config.model import Config
+
+PROBLEMS = ("failed", "refused", "in_doubt")
+"""Statuses of rows that brought no image although they were sent."""
+
 SHOWN = 20
 """Findings and rows that are printed; `--json` lists more."""
+
+SIMULATED = "[simulated] "
+"""Before what is said of runs that the simulator answers, which cost nothing."""
 
 PLAIN_SECONDS = 5.0
 """Between two lines of progress, where no block is drawn: often enough to see that it is alive."""
@@ -61,7 +70,11 @@ def echo(text: str = "") -> None:
     """Print a line for people, on stderr. Text from outside can neither steer their terminal nor begin a line."""
     # A terminal that was closed must not end anything: it only means that nobody reads this.
     with suppress(OSError):
-        typer.echo(single_line(redact(text)), err=True)
+        # By the stream itself, which a progress block replaces while it is drawn: typer keeps
+        # the stream of before, and the block would be painted over the line. At once, or
+        # lines of two threads would mix.
+        sys.stderr.write(single_line(redact(text)) + "\n")
+        sys.stderr.flush()
 
 
 def print_error(error: PixmillError) -> None:
@@ -89,6 +102,21 @@ def _replace_non_finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_replace_non_finite(part) for part in value]
     return value
+
+
+def print_problem_rows(
+    config: "Config", count: int, statuses: Sequence[str] = PROBLEMS
+) -> None:
+    """Print the first rows of the dataset with one of the `statuses`, of which there are `count`."""
+    from pixmill.datasets.problem_rows import find_problem_rows
+
+    if not count:
+        return
+    rows = find_problem_rows(config, statuses)
+    for row in rows:
+        echo(f"      {row.describe()}")
+    if rows and count > len(rows):
+        echo(f"      … and {count - len(rows):,} more; the report has all of them")
 
 
 def print_unlisted(count: int) -> None:

@@ -1,5 +1,6 @@
 """The command `init`: a config and a table to start from."""
 
+import shlex
 from importlib.resources import as_file, files
 from pathlib import Path
 from shutil import copyfile, copytree
@@ -52,4 +53,4 @@ def init(
     except OSError as error:
         raise UserError(f"{folder} can't be written: {error.strerror}") from None
     echo(f"wrote {', '.join(str(folder / name) for name in STARTER)}")
-    echo(f"next: cd {folder} && pixmill run {STARTER[0]}")
+    echo(f"next: cd {shlex.quote(str(folder))} && pixmill run {STARTER[0]}")

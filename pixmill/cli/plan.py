@@ -1,10 +1,14 @@
 """The command `plan`: what a run would do, cost and take. `run`, `retry` and `validate` print parts of it."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from pixmill.cli.candidates import candidate_lines
 from pixmill.cli.console import (
+    SIMULATED,
     ConfigPath,
     Json,
     Overrides,
@@ -12,7 +16,8 @@ from pixmill.cli.console import (
     echo,
     print_json,
 )
-from pixmill.text import counted, duration
+from pixmill.errors import TableError
+from pixmill.text import cli_arguments, counted, duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +29,12 @@ SHOWN_VALUES = 12
 
 SHOWN_FILES = 5
 """Names of files beside the table that are printed."""
+
+SHOWN_ROWS = 5
+"""Rows that a run would begin with, which are printed."""
+
+LOOKED_AT = 1_000
+"""Jobs among which these are looked for: a row of a sweep may have many."""
 
 SHOWN_CHANGES = 10
 """Changes of the config since the last run that are printed."""
@@ -41,12 +52,38 @@ LABELS = {
 """What each count of a plan is called, in the order in which they are printed."""
 
 
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        "-n",
+        metavar="N",
+        min=0,
+        help="Pay for at most N jobs, in input order: the next N that have no outcome.",
+    ),
+]
+Rows = Annotated[
+    int | None,
+    typer.Option(
+        "--rows",
+        metavar="N",
+        min=0,
+        help="Pay for the first N rows of the table only, as far as they have no outcome.",
+    ),
+]
+
+
 def plan(
-    config: ConfigPath, overrides: Overrides = None, as_json: Json = False
+    config: ConfigPath,
+    limit: Limit = None,
+    rows: Rows = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
 ) -> None:
     """Show what a run would do, cost and take. Makes no call and spends nothing."""
     from pixmill.config.loading import load_config
     from pixmill.datasets.dry_publication import publish_dry
+    from pixmill.execution.prepare import limit_to_rows
     from pixmill.planning.planner import plan_config
 
     made = plan_config(load_config(config, overrides or ()))
@@ -57,8 +94,61 @@ def plan(
     _print_axes(made)
     _print_request(made)
     print_changes(made)
+    would = _describe_run(made, limit_to_rows(made, limit, rows))
+    flags = [
+        f"{flag} {count}"
+        for flag, count in (("--limit", limit), ("--rows", rows))
+        if count is not None
+    ]
+    if would["calls"]:
+        typed = cli_arguments(config, overrides or ())
+        echo(f"next: {' '.join(['pixmill run', typed, *flags])}")
     if as_json:
-        print_json(made.summary())
+        print_json({**made.summary(), "run": would})
+
+
+def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
+    """Print what `run` with these flags would do, and return it as plain JSON values."""
+    from pixmill.datasets.changed_seeds import count_changed_seeds
+    from pixmill.execution.spending_rules import check_invalid, ledger_place
+    from pixmill.ledger import ledger_exists
+
+    config = made.config
+    to_pay = made.to_pay if limit is None else min(limit, made.to_pay)
+    jobs = made.jobs_to_pay(to_pay)
+    looked_at = list(islice(jobs, LOOKED_AT))
+    first = list(dict.fromkeys(job.row_label for job in looked_at))[:SHOWN_ROWS]
+    changed = count_changed_seeds(config, looked_at)
+    if changed:
+        at_least = "at least " if len(looked_at) == LOOKED_AT else ""
+        echo(
+            f"note: {at_least}{counted(changed, 'job')} to pay for would be drawn with another seed "
+            "than the published image of its row, as the row or the policy was edited; seed.policy: "
+            "per_key derives seeds from the row key, so that edits keep them"
+        )
+    cost = made.cost_of(limit)
+    refused = None
+    try:
+        check_invalid(made)
+    except TableError as error:
+        refused = str(error).removesuffix("; nothing was sent")
+        echo(f"run would refuse: {refused}")
+    if to_pay and not refused:
+        listed = ", ".join(first)
+        more = ", …" if to_pay > len(first) else ""
+        does = "make" if config.simulated else "pay for"
+        price = (
+            "" if config.simulated else f", {cost_text(cost, config.budget.currency)}"
+        )
+        echo(f"run would {does} {counted(to_pay, 'call')}{price}, of {listed}{more}")
+        if not config.simulated and not ledger_exists(config.ledger_address):
+            echo(f"run would start a new ledger: {ledger_place(config)}")
+    return {
+        "refused": refused,
+        "calls": 0 if refused else to_pay,
+        "cost": None if cost is None else float(cost),
+        "first_rows": first,
+    }
 
 
 def print_changes(made: "Plan") -> None:
@@ -79,12 +169,15 @@ def plan_lines(made: "Plan") -> "Iterator[str]":
     """Yield what `print_plan` prints."""
     counts: dict[str, Any] = {**made.summary(), "pending": made.to_pay}
     config = made.config
-    yield f"{config.name}: {_describe_jobs(made)}"
+    badge = SIMULATED if config.simulated else ""
+    yield f"{badge}{config.name}: {_describe_jobs(made)}"
     for name, label in LABELS.items():
         count = counts[name]
         # "0 to pay for" is an answer; a zero of any other kind is none.
         if not count and name != "pending":
             continue
+        if name == "pending" and config.simulated:
+            label = "to make, by the simulator"
         if name == "pending" and made.again:
             label = f"{label}, {made.again:,} of them once more"
         yield f"  {count:>12,}  {label}"
@@ -93,9 +186,8 @@ def plan_lines(made: "Plan") -> "Iterator[str]":
         if made.least_cost != made.most_cost:
             least = cost_text(made.least_cost, config.budget.currency)
             cost = f"{least} to {cost}, as the model decides how many images it makes"
-        if config.simulated:
-            cost = "nothing, the simulator answers"
-        yield f"  cost: {cost}"
+        if not config.simulated:
+            yield f"  cost: {cost}"
         yield f"  time: about {duration(counts['eta_seconds'])}; {made.bound()}"
     yield from candidate_lines(made)
     yield from invalid_lines(made)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pixmill.cli.console import PLAIN_SECONDS, PeriodicLine, echo
+from pixmill.cli.console import PLAIN_SECONDS, SIMULATED, PeriodicLine, echo
 from pixmill.text import counted, duration, in_words, money
 from pixmill.threads import start_thread
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pixmill.execution.prepare import PreparedRun
     from pixmill.execution.progress import Progress
+    from pixmill.execution.run import ActiveRun
     from pixmill.planning.input_images import InputCounts
 
 FRAME_SECONDS = 0.25
@@ -84,7 +85,8 @@ def show_progress(run: "PreparedRun", show: Show | None = None) -> Iterator[None
 def _show_plain(run: "PreparedRun", ended: threading.Event) -> None:
     while not ended.wait(PLAIN_SECONDS):
         if run.started:
-            echo(plain_line(run.started.executor.progress()))
+            badge = SIMULATED if run.config.simulated else ""
+            echo(badge + plain_line(_look(run, run.started)))
 
 
 def _show_live(run: "PreparedRun", ended: threading.Event) -> None:
@@ -99,7 +101,13 @@ def _show_live(run: "PreparedRun", ended: threading.Event) -> None:
     ):
         while not ended.wait(FRAME_SECONDS):
             if run.started:
-                live.update(block(run.started.executor.progress()), refresh=True)
+                live.update(block(_look(run, run.started)), refresh=True)
+
+
+def _look(run: "PreparedRun", started: "ActiveRun") -> "Progress":
+    """Return what a run looks like now; of a simulated one without its made-up cost."""
+    now = started.executor.progress()
+    return now._replace(cost=None) if run.config.simulated else now
 
 
 def plain_line(now: "Progress") -> str:

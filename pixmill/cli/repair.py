@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from pixmill.execution.damaged_records import Checked
 
 
+SHOWN_REFUSALS = 3
+"""Different things that image hosts said, which are printed."""
+
+
 def repair(
     config: ConfigPath, overrides: Overrides = None, as_json: Json = False
 ) -> None:
@@ -35,6 +39,7 @@ def repair(
     """
     from pixmill.config.loading import load_config
     from pixmill.execution.repair import repair as repair_images
+    from pixmill.execution.stop_reasons import ALLOW_HOSTS
 
     settings = load_config(config, overrides or ())
     # Until the library drains by itself, a SIGTERM ends this command as Ctrl-C does.
@@ -60,6 +65,10 @@ def repair(
                 echo(f"      {line}")
             print_unlisted(codes.total())
         typed = cli_arguments(config, overrides or ())
+        for problem in repaired.refusals[:SHOWN_REFUSALS]:
+            echo(f"  not fetched: {problem}")
+        if repaired.refusals:
+            echo(f"  {ALLOW_HOSTS}")
         if pending:
             echo(f"next: pixmill repair {typed}")
         elif repaired.report.has_refused_dataset:

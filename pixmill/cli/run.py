@@ -1,7 +1,6 @@
 """The command `run`, and what all commands share that pay: plan, agree, run, say how it went."""
 
 import os
-import sys
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -9,21 +8,23 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn
 
 import typer
 
-from pixmill.cli.candidates import calls_to_agree_to, count_line
+from pixmill.cli.agreement import agree
+from pixmill.cli.candidates import count_line
 from pixmill.cli.console import (
+    SIMULATED,
     ConfigPath,
     Json,
     Overrides,
-    cost_text,
     echo,
     exit_process,
     print_json,
+    print_problem_rows,
 )
 from pixmill.cli.gate import print_gate
 from pixmill.cli.notify import notify_of_error, notify_of_run
-from pixmill.cli.plan import print_changes, print_plan
+from pixmill.cli.plan import Limit, Rows, print_plan
 from pixmill.cli.progress import InputLook
-from pixmill.errors import PixmillError, SpendingRefused
+from pixmill.errors import PixmillError
 from pixmill.local_paths import given_path
 from pixmill.signals import EXIT_INTERRUPTED, drain_or_leave, handle_signals
 from pixmill.text import cli_arguments
@@ -51,16 +52,8 @@ if TYPE_CHECKING:
 
 def run(
     config: ConfigPath,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit",
-            "-n",
-            metavar="N",
-            min=0,
-            help="Pay for at most N jobs, in input order.",
-        ),
-    ] = None,
+    limit: Limit = None,
+    rows: Rows = None,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask before paying.")
     ] = False,
@@ -89,7 +82,14 @@ def run(
 
         load_faults(rehearse)  # its mistakes come before anything starts
     order = RunRequest(
-        settings, config, changes, limit, yes=yes, new_store=new_store, faults=rehearse
+        settings,
+        config,
+        changes,
+        limit,
+        rows=rows,
+        yes=yes,
+        new_store=new_store,
+        faults=rehearse,
     )
     pay(order, as_json=as_json)
 
@@ -103,6 +103,8 @@ class RunRequest(NamedTuple):
     config: str
     overrides: list[str]
     limit: int | None = None
+    rows: int | None = None
+    """The first rows of the table that it pays for, `None`: all of them."""
     yes: bool = False
     new_store: bool = False
     retried: "RetrySelection | None" = None
@@ -231,10 +233,14 @@ def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
                 order.limit,
                 look.show,
                 retried,
+                rows=order.rows,
                 faults=order.faults,
                 flow_parameters=order.flow_parameters,
             )
         )
+        # What the flow is called with has to be what was planned.
+        order = order._replace(limit=prepared.limit)
+        prepared.flow_parameters = order.flow_parameters
         paying.run = prepared
         look.end()
         if retried and not prepared.plan.asked:
@@ -249,7 +255,11 @@ def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
             prepared.ledger.begin_check()
             # Tasks that are out are paid for already.
             if prepared.to_pay:
-                _agree(prepared, order)
+                agree(
+                    prepared,
+                    yes=order.yes or order.faults is not None,
+                    new_store=order.new_store,
+                )
             # Before Prefect is: a missing key need not wait for it.
             prepared.connect()
             server.use()
@@ -266,45 +276,6 @@ def _say_rehearsed(run: "PreparedRun") -> None:
             f"{run.config.store_name}"
         )
         echo("  --set store=FOLDER rehearses all of them, with what it makes in FOLDER")
-
-
-def _agree(run: "PreparedRun", order: RunRequest) -> None:
-    """Ask on a terminal; without one hold the run to its rules, a rehearsal to none.
-    Raises SpendingRefused.
-    """
-    from pixmill.execution.spending_rules import (
-        check_invalid,
-        check_spending,
-        month_to_date,
-    )
-
-    config = run.config
-    check_invalid(run.plan)
-    if order.faults:
-        return
-    print_changes(run.plan)
-    if not config.simulated and config.budget.highest_price is not None:
-        echo(
-            "  this month so far: "
-            f"{cost_text(month_to_date(config, run.ledger), config.budget.currency)}"
-        )
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        if not order.yes and not typer.confirm(
-            f"Pay for {calls_to_agree_to(run)}?", err=True
-        ):
-            raise SpendingRefused(
-                "nothing was sent",
-                hint="--yes agrees beforehand, --limit N pays for a few first",
-            )
-        return
-    if not order.yes:
-        raise SpendingRefused(
-            f"this run would pay for {calls_to_agree_to(run)}, and there is no terminal to ask on",
-            hint="`pixmill plan` shows what it would cost; --yes agrees to it",
-        )
-    check_spending(
-        run.plan, new_store=order.new_store, ledger_exists=run.ledger_existed
-    )
 
 
 def _run_flow(run: "PreparedRun", order: RunRequest) -> "RunSummary":
@@ -388,8 +359,15 @@ def _print_summary(summary: "RunSummary", order: RunRequest) -> None:
         echo(summary.reason)
         return
     is_early = summary.exit_code in _STOPPED_EARLY
-    echo(f"stopped early: {summary.reason}" if is_early else summary.reason)
-    echo(f"  {summary.describe(order.settings.budget.currency)}")
+    is_simulated = order.settings.simulated
+    badge = SIMULATED if is_simulated else ""
+    early = "stopped early: " if is_early else ""
+    echo(f"{badge}{early}{summary.reason}")
+    shown = summary._replace(cost=None) if is_simulated else summary
+    echo(f"  {shown.describe(order.settings.budget.currency)}")
+    print_problem_rows(
+        order.settings, summary.failed + summary.refused + summary.in_doubt
+    )
     if summary.candidates:
         echo(count_line(summary.candidates))
     print_gate(summary.gate)

@@ -1,6 +1,14 @@
 """The command `status`: how far a dataset is, from any terminal."""
 
-from pixmill.cli.console import ConfigPath, Json, Overrides, echo, print_json
+from pixmill.cli.console import (
+    SIMULATED,
+    ConfigPath,
+    Json,
+    Overrides,
+    echo,
+    print_json,
+    print_problem_rows,
+)
 from pixmill.text import cli_arguments, in_words
 
 COUNTS = ("pending", "failed", "refused", "in_doubt", "images_missing", "invalid")
@@ -19,12 +27,18 @@ def status(
     counts = found.plan.summary()
     # Paid for is not there: an image may still be on its way, or be lost.
     stored = counts["cached"] - counts["images_missing"]
-    echo(
-        f"{found.plan.config.name}: {stored:,} of {counts['distinct']:,} images stored"
-    )
+    config_of = found.plan.config
+    badge = SIMULATED if config_of.simulated else ""
+    echo(f"{badge}{config_of.name}: {stored:,} of {counts['distinct']:,} images stored")
     for name in COUNTS:
         if counts[name]:
             echo(f"  {in_words(name)}: {counts[name]:,}")
+    # Those in doubt are listed with what the console shows of them.
+    print_problem_rows(
+        config_of,
+        counts["failed"] + counts["refused"],
+        ("failed", "refused"),
+    )
     if found.in_doubt_calls:
         # As a person looks for them on the provider's console.
         echo(

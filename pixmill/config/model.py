@@ -251,6 +251,8 @@ class Stop(Section):
     refused_fraction: Share = 0.5
     window: Count = 50
     """Jobs that are looked at."""
+    images: Count = 5
+    """Output images in a row that their host does not give, after which nothing more is paid."""
 
 
 class Accept(Section):

@@ -180,6 +180,10 @@ def _check_columns(section: Input, request: Request) -> Problems:
 
 
 def _check_seed_column(section: Input, seed: Seed) -> Problems:
+    if seed.policy == "per_key" and not section.row_key:
+        yield ConfigProblem(
+            "seed.policy", "'per_key' needs input.row_key, from which seeds are derived"
+        )
     has_column = "seed" in section.columns
     if seed.policy == "column" and not has_column:
         yield ConfigProblem("seed.policy", "'column' needs input.columns.seed")

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from pixmill.errors import PixmillError, StoreError
 from pixmill.execution.bug_limit import BugLimit
+from pixmill.execution.host_refusals import HostRefusals
 from pixmill.execution.stop_signal import StopSignal
 from pixmill.ledger import Ledger, MissingImages
 from pixmill.ledger.schema import now_micros
@@ -76,7 +77,7 @@ class Downloads:
     """Fetches and stores the images of one run.
 
     What makes it pointless to pay for more of them, such as a full disk, sets the run's
-    `stop` signal.
+    `stop` signal; so do `most_refusals` in a row of the hosts of images.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Downloads:
         ledger: Ledger,
         fetcher: ImageFetcher,
         stop: StopSignal,
+        most_refusals: int | None = None,
     ) -> None:
         self._store = store
         self._run_id = run_id
@@ -97,6 +99,8 @@ class Downloads:
         """Jobs whose images are being fetched, or will be."""
         self._held: list[_Held] = []
         self._bugs = BugLimit(stop)
+        self.refusals = HostRefusals(stop, most_refusals)
+        """Images that their hosts did not give."""
         self._cancelled = False
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="pixmill-image")
         self._ended = threading.Event()
@@ -301,6 +305,7 @@ class Downloads:
             files = [file._asdict() for file in map(save, images)]
         except ImageError as error:
             log.warning("the image %s could not be had: %s", which, error)
+            self.refusals.record(error)
             return StoredImages(error=_LOST)
         except (OSError, StoreError) as error:
             self._note_refusal(which, error)
@@ -309,6 +314,7 @@ class Downloads:
             # The answer that they came in is recorded all the same.
             self._note_bug(which, error)
             return StoredImages(error=_LOST, may_pass=True)
+        self.refusals.reset()
         return StoredImages(
             json.dumps(files, allow_nan=False), _PENDING if waiting else None
         )

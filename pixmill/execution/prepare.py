@@ -34,7 +34,7 @@ from pixmill.execution.worker_pool import WorkerPool
 from pixmill.ledger import Ledger, open_ledger, queries
 from pixmill.planning.input_check import review_inputs
 from pixmill.planning.input_images import InputCounts
-from pixmill.planning.plan import PlannedState
+from pixmill.planning.plan import Plan, PlannedState
 from pixmill.provider.client import Client
 from pixmill.storage import open_store
 from pixmill.text import cli_arguments
@@ -166,7 +166,13 @@ class PreparedRun:
             self.connect()
             endpoint = self.endpoint
         downloads = open_downloads(
-            config, endpoint, store, self.run_id, self.ledger, self.stop
+            config,
+            endpoint,
+            store,
+            self.run_id,
+            self.ledger,
+            self.stop,
+            pays=self.to_pay > 0,
         )
         self.resources.callback(downloads.close)
         last_run = self.ledger.read(queries.last_runs, config.name, 1)
@@ -222,13 +228,15 @@ def prepare(
     on_inputs: Callable[[InputCounts], None] = lambda _: None,
     retried: RetrySelection | None = None,
     *,
+    rows: int | None = None,
     faults: Path | None = None,
     flow_parameters: FlowParameters | None = None,
 ) -> PreparedRun:
     """Open the ledger, look at input images where the config wants that, and plan a
     run; nothing is paid.
 
-    `retried` are jobs to pay for again; they are marked when the run starts.
+    With `rows` it pays for what the first so many rows of the table ask for, and nothing
+    else. `retried` are jobs to pay for again; they are marked when the run starts.
     `on_inputs` is called with how far the look is. `faults` is a file of what the
     built-in simulator does wrong, to rehearse with. `flow_parameters` name the flow
     that takes the run over. Raises TableError (also for a table that could never be
@@ -247,7 +255,10 @@ def prepare(
 
             open_store(config)  # one that can't be opened is no fault of the table
             publish_dry(found.plan)
-        reviewed = review_inputs(found.plan, ledger, limit, on_inputs)
+        most = limit_to_rows(found.plan, limit, rows)
+        reviewed = review_inputs(found.plan, ledger, most, on_inputs)
+        # Again, as rows whose input images are bad are not paid for: those after them must not be either.
+        limit = limit_to_rows(reviewed, limit, rows)
         found = found._replace(plan=reviewed)
         return PreparedRun(
             config,
@@ -260,6 +271,15 @@ def prepare(
     except BaseException:
         ledger.close()
         raise
+
+
+def limit_to_rows(plan: Plan, limit: int | None, rows: int | None) -> int | None:
+    """Return how many keys may be paid for where it is those of the first `rows` rows, `limit` at most."""
+    if rows is None:
+        return limit
+    # Keys are paid for in input order, so that a number is all that tells these from later ones.
+    of_rows = plan.count_in_rows(rows)
+    return of_rows if limit is None else min(limit, of_rows)
 
 
 @contextmanager

@@ -75,6 +75,8 @@ class Repaired:
     checked: Checked
     report: RunSummary
     fetched: int
+    refusals: tuple[str, ...] = ()
+    """What the hosts said that did not give their images, the most frequent first."""
     codes: Counter[str] = field(default_factory=Counter)
     missing_inputs: int = 0
     missing: list[MissingImage] = field(default_factory=list)
@@ -139,7 +141,10 @@ def repair(
         with _damaged_dataset_aside(config):
             report = run.finish()
         repaired = Repaired(
-            checked, report, run.plan.images_missing - report.images_missing
+            checked,
+            report,
+            run.plan.images_missing - report.images_missing,
+            tuple(text for text, _ in run.image_refusals.seen.most_common()),
         )
     _list_missing(config, repaired)
     return repaired

@@ -53,6 +53,8 @@ class ActiveRun:
         self.stop = prepared.stop
         self.executor = executor
         self._downloads = downloads
+        self.image_refusals = downloads.refusals
+        """What the hosts of images said that did not give them."""
         self.scoring = scoring
         self._tried = np.zeros(len(self.plan.pending), np.bool_)
         """[position]: jobs that were sent out, which are not tried twice in a run."""

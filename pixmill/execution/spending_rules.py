@@ -55,10 +55,14 @@ def check_consent(
 def _no_ledger(config: Config, agreement: str) -> SpendingRefused:
     """A nightly job that lost its disk must not pay for everything again."""
     return SpendingRefused(
-        f"there is no ledger in {config.ledger or config.store_path}, so everything would "
-        "be paid for again",
+        f"there is no ledger at {ledger_place(config)}, so everything would be paid for again",
         hint=f"if this store is new, pass {agreement} once; if not, restore its ledger first",
     )
+
+
+def ledger_place(config: Config) -> str:
+    """Return where the ledger of a config is, so that nobody takes one folder for another."""
+    return config.ledger or str(config.store_path.absolute() / "ledger.db")
 
 
 def check_invalid(plan: Plan) -> None:

@@ -78,6 +78,22 @@ def failure_rate_exceeded(
     )
 
 
+ALLOW_HOSTS = (
+    "if you trust the host, name it in output.allow_hosts, which lets private addresses, plain http and "
+    "other ports pass"
+)
+"""What to do about an image host that refuses."""
+
+
+def image_host_refuses(count: int, problem: str) -> StopReason:
+    """So many images in a row could not be fetched, the last one for `problem`."""
+    return StopReason(
+        StopCode.BREAKER,
+        f"{count} images in a row could not be fetched ({problem}); nothing more is paid; "
+        f"{ALLOW_HOSTS}; then the same command fetches them and continues",
+    )
+
+
 def outage(codes: Sequence[tuple[str, int]]) -> StopReason:
     """The service has been down for as long as a run waits; `codes` are the most
     frequent of the run's calls.

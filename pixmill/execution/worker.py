@@ -147,6 +147,7 @@ class WorkerSession:
                 request.run_id,
                 ledger,
                 self.stop_signal,
+                pays=True,
             )
             stack.callback(downloads.close)
             executor = ThreadExecutor(
@@ -307,12 +308,15 @@ def open_downloads(
     run_id: str,
     ledger: Ledger,
     stop: StopSignal,
+    *,
+    pays: bool,
 ) -> Downloads:
-    """Open what brings the images of a run into its store."""
+    """Open what brings the images of a run into its store; whether it `pays` for more of them as well."""
     fetcher = ImageFetcher(
         allow_hosts=config.output.allow_hosts, simulator=endpoint.simulator_of(config)
     )
-    return Downloads(store, run_id, ledger, fetcher, stop)
+    most_refusals = config.stop.images if pays else None
+    return Downloads(store, run_id, ledger, fetcher, stop, most_refusals)
 
 
 def _open_ledger_of(request: ChunkRequest) -> Ledger:

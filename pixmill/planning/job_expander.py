@@ -130,7 +130,7 @@ class JobExpander:
         taken = requested.copy()
         taken[list(problems), 0] = True
         if computed is None:
-            seeds = self._seeds(images.images.identities, raw, given, count)
+            seeds = self._seeds(images.images.identities, raw, given, row_keys)
             computed = self._compute(images.images, filled.by_variant, seeds, shapes)
         keys: list[str | None] = [*computed.keys]
         for position in np.flatnonzero(~requested.ravel()).tolist():
@@ -205,9 +205,10 @@ class JobExpander:
         images: Sequence[str],
         raw: pa.Array | None,
         given: Sequence[int],
-        count: int,
+        row_keys: Sequence[str],
     ) -> list[list[int]]:
         """Return for every variant the seed of each row."""
+        count = len(row_keys)
         settings = self._config.seed
         replicates = range(self._config.replicates)
         points = len(self.sweep.points)
@@ -220,7 +221,11 @@ class JobExpander:
             ]
             return counted * points
         prompts = [""] * count
-        if raw is not None:
+        if settings.policy == "per_key":
+            # The key takes the place of what an edit changes.
+            images = [""] * count
+            prompts = [to_nfc(key) for key in row_keys]
+        elif raw is not None:
             prompts = in_nfc(pc.fill_null(raw, "")).to_pylist()
         if settings.policy == "per_job":
             return [

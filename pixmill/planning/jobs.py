@@ -19,6 +19,7 @@ from pixmill.request.canonical_json import json_text
 from pixmill.request.fingerprint import RequestShape
 from pixmill.request.registry import requested_operation
 from pixmill.request.sweep import Point
+from pixmill.request.sweep.points import BASE
 from pixmill.tables import RowBatch
 
 Value = TypeVar("Value")
@@ -97,11 +98,17 @@ class Job(NamedTuple):
     """Whether a task of it is running at the provider already, as far as the plan knows."""
     price: JobPrice | None = None
     """`None`: not known."""
+    point_id: str = BASE
 
     @property
     def is_async(self) -> bool:
         """Whether it is submitted as a task and then polled."""
         return self.result_options is not None
+
+    @property
+    def row_label(self) -> str:
+        """The row as its owner knows it: by its key, else by its number."""
+        return self.row_key or f"row {self.row_number}"
 
     @property
     def label(self) -> str:
@@ -250,6 +257,7 @@ class JobBatch(NamedTuple):
             files,
             shape.result_options,
             variant.replicate,
+            point_id=variant.point.id,
         )
 
 

@@ -205,6 +205,23 @@ class Plan:
             total += jobs * of(price)
         return total
 
+    def cost_of(self, limit: int | None) -> Decimal | None:
+        """What a run would cost at most that pays for `limit` keys, in input order; `None` where that is not known."""
+        if limit is None or limit >= self.to_pay:
+            return self.most_cost
+        total = Decimal(0)
+        for job in self.jobs_to_pay(limit):
+            if job.price is None:
+                return None
+            total += job.price.most
+        return total if self.config.budget.highest_price is not None else None
+
+    def count_in_rows(self, rows: int) -> int:
+        """How many of the keys to pay for the first `rows` rows of the table have."""
+        positions = rows * len(self.expander.variants)
+        to_pay = np.count_nonzero(self.pending[:positions])
+        return int(to_pay - np.count_nonzero(self.submitted < positions))
+
     @cached_property
     def prices(self) -> PriceList:
         """What jobs cost."""
@@ -245,6 +262,10 @@ class Plan:
         # The tasks first: they take places at the provider, and their results do not live long.
         for job in self._jobs_at(self.submitted):
             yield job._replace(has_task=True)
+        yield from self.jobs_to_pay(limit)
+
+    def jobs_to_pay(self, limit: int | None = None) -> Iterator[Job]:
+        """Stream the jobs to pay for, at most `limit` of them, each key once and in input order."""
         yield from self._jobs_at(self.positions_to_pay(limit))
 
     def positions_to_pay(self, limit: int | None = None) -> NDArray[np.intp]:

@@ -88,8 +88,11 @@ def is_short_form(sweep: Any) -> bool:
 class Seed(Section):
     """Which seed a job gets; see `pixmill.request.fingerprint`."""
 
-    policy: Literal["per_row", "per_job", "fixed", "column"] = "per_row"
-    """Whether the points of a row share a seed, all jobs have one, or the table says it."""
+    policy: Literal["per_row", "per_key", "per_job", "fixed", "column"] = "per_row"
+    """Whether the points of a row share a seed, all jobs have one, or the table says it.
+
+    `per_key` derives it from the row key, so that an edited prompt keeps it.
+    """
 
     base: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7
     """What derived seeds are derived from, or the seed of policy `fixed`."""

@@ -338,6 +338,7 @@ def test_a_paid_answer_and_a_repair_fetch_nothing_inside(project: Project) -> No
                 len(urls),
                 output={"images": "download"},
                 limits={"concurrency": 1},
+                stop={"images": 100},
             )
             report = run_config(config)
             repaired = repair(load_config(config), lambda _: None, lambda _: None)

@@ -43,12 +43,9 @@ def test_a_run_without_a_terminal_needs_consent_and_a_real_one_a_cap(
     assert provider.requests == []
 
 
-def test_the_simulator_needs_consent_but_no_cap(
-    project: Project, pixmill: Command
-) -> None:
+def test_the_simulator_needs_no_cap(project: Project) -> None:
     project.write_rows(project.rows(2))
     config = project.write_config()
-    assert_usage_error(pixmill("run", config, "--json"), "--yes")
     plan = make_plan(load_config(config, ["budget.max_calls=null"]), None)
     check_spending(plan, new_store=False, ledger_exists=False)
 
@@ -135,9 +132,14 @@ def test_a_run_on_a_terminal_shows_what_it_costs_and_asks(
             "3",
             "0.60 CNY",
             "this month so far: 0.00 CNY",
-            "Pay for 3 calls?",
+            f"this run starts {project.folder}/out/ledger.db",
+            "Pay for 3 calls with a new ledger? [y/N]",
         )
     )
+    # --yes does not mean a store that is not there, and whoever presses Enter agrees to nothing.
+    code, shown = on_a_terminal(pixmill, " ", "run", config, "--yes")
+    assert (code, provider.requests) == (2, [])
+    assert "with a new ledger? [y/N]" in shown
     code, shown = on_a_terminal(
         pixmill, "n", "run", config, "--set", "budget.price_per_call=null"
     )

@@ -68,7 +68,7 @@ limits: {qps: 2, concurrency: 4, timeout_seconds: 120,
 retry: {max_attempts: 4, max_runs: 3, rerolls: 2, codes: {}}
 budget: {max_calls: null, max_cost: null, max_cost_per_month: null, price_per_call: null, currency: CNY,
          timezone: Asia/Shanghai, prices: []}
-stop: {failed_fraction: 0.5, refused_fraction: 0.5, window: 50}
+stop: {failed_fraction: 0.5, refused_fraction: 0.5, window: 50, images: 5}
 accept: {failed: 0, refused: 0, invalid: 0}
 in_doubt: hold
 execution: {engine: threads, address: null, workers: 2, jobs_per_task: auto}

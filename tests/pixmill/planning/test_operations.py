@@ -99,7 +99,7 @@ def test_an_operation_on_images_needs_an_image_column(project: Project) -> None:
 def test_plan_and_validate_take_a_table_of_prompts(project: Project) -> None:
     plan_text_to_image(project, ["a cat", "a dog"])
     shown = pixmill("plan", project.path)
-    assert "2  to pay for" in shown.stderr
+    assert "2  to make" in shown.stderr
     assert 'prompt       "a cat"' in shown.stderr
     assert pixmill("validate", project.path).returncode == 0
 
