@@ -1,6 +1,7 @@
 """The command `run`, and what all commands share that pay: plan, agree, run, say how it went."""
 
 import os
+import sys
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
