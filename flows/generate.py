@@ -1,5 +1,7 @@
 """Flow: a table and a config become a published dataset. Order and submission only."""
 
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, runtime
@@ -17,7 +19,13 @@ from tasks.publish_dataset import publish_dataset
 from tasks.show_results import show_results
 
 
-@flow(name="generate-dataset", persist_result=False)
+def name_run() -> str:
+    """Return what Prefect calls a flow run: its config and when it began, `nightly 2026-11-29 03:00`."""
+    config = Path(str(runtime.flow_run.parameters["config"])).stem
+    return f"{config} {datetime.now().astimezone():%Y-%m-%d %H:%M}"
+
+
+@flow(name="generate-dataset", flow_run_name=name_run, persist_result=False)
 def generate_dataset(
     config: str,
     overrides: list[str] | None = None,

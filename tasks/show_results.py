@@ -1,16 +1,23 @@
 """Task: the run's summary and its failures as artifacts, for people who look in the Prefect UI."""
 
 import logging
+from base64 import b64encode
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_table_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 
 from pixmill.execution.active_runs import active_run
+from pixmill.execution.notification import contact_sheet_of
 from pixmill.execution.run import ActiveRun
+from pixmill.execution.run_summary import RunSummary
+from pixmill.execution.summary_words import describe_summary
 from pixmill.threads import start_thread
 
 log = logging.getLogger("pixmill.results")
@@ -22,14 +29,14 @@ SECONDS = 3.0
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def show_results(run_id: str, summary: dict[str, Any]) -> None:
-    """Make a table of what `run --json` says, a link to the report and a table of the
-    failures by code.
+    """Make a table of what the run came to, a picture of some of its pictures, a link to the
+    report where a browser can open it, and a table of the failures by code.
 
     The run is over and published: a server that is gone, or hangs, changes nothing of
     that.
     """
     showing = start_thread(
-        partial(_show, active_run(run_id), summary), "pixmill-artifact"
+        partial(_show, active_run(run_id), RunSummary(**summary)), "pixmill-artifact"
     )
     showing.join(SECONDS)
     if showing.is_alive():
@@ -38,29 +45,34 @@ def show_results(run_id: str, summary: dict[str, Any]) -> None:
         )
 
 
-def _show(run: ActiveRun, summary: dict[str, Any]) -> None:
+def _show(run: ActiveRun, summary: RunSummary) -> None:
+    config = run.config
     # An artifact's key is lower-case letters, digits and dashes.
-    name = run.config.name.lower().replace("_", "-")
-    rows = [{"what": what, "value": str(value)} for what, value in summary.items()]
+    name = config.name.lower().replace("_", "-")
     failures = [
         {"code": code, "calls": calls}
         for code, calls in run.executor.counts.codes.most_common(SHOWN_CODES)
     ]
+    sheet = contact_sheet_of(config, summary)
     try:
         create_table_artifact(
-            rows, key=f"{name}-summary", description=summary["reason"]
+            _describe_rows(run, summary),
+            key=f"{name}-summary",
+            description=summary.reason,
         )
-        if summary["report"]:
-            page = (
-                summary["report"]
-                if "://" in summary["report"]
-                else Path(summary["report"]).absolute().as_uri()
-            )
+        # A file of the worker's machine would be a link that opens nowhere.
+        if summary.report and config.report_address:
             create_link_artifact(
-                page,
+                config.report_address,
                 link_text="open the report",
                 key=f"{name}-report",
                 description="grid and gallery",
+            )
+        if sheet:
+            create_image_artifact(
+                image_url=f"data:image/jpeg;base64,{b64encode(sheet).decode()}",
+                key=f"{name}-pictures",
+                description="some of the pictures that this run paid for",
             )
         create_table_artifact(
             failures,
@@ -70,3 +82,14 @@ def _show(run: ActiveRun, summary: dict[str, Any]) -> None:
     except Exception as error:
         # The run is over and published, whatever is shown of it.
         log.warning("the results can't be shown in Prefect: %s", error)
+
+
+def _describe_rows(run: ActiveRun, summary: RunSummary) -> list[dict[str, str]]:
+    """Return the rows of the summary: what a run came to, in words."""
+    words = describe_summary(run.config, run.ledger, summary)
+    words |= {"ended with": f"exit code {summary.exit_code}", "run": run.run_id}
+    if summary.dataset:
+        words["dataset"] = summary.dataset
+    if summary.report:
+        words["report"] = f"{summary.report}, or pixmill view {run.config.store}"
+    return [{"what": what, "value": value} for what, value in words.items()]

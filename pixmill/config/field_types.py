@@ -42,6 +42,19 @@ def check_base_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def check_page_url(url: str) -> str:
+    """Return the address of a folder that a browser opens, without a slash at its end."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(
+            "must be an http(s) URL below which the store's files are, such as "
+            "https://files.example.com/out"
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must contain neither credentials nor a query")
+    return url.rstrip("/")
+
+
 def check_url_path(path: str) -> str:
     """Return the path of a URL, without a slash at its end."""
     if not path.startswith("/") or not path.isprintable() or set(path) & set("?# "):
@@ -160,6 +173,7 @@ Condition = Annotated[str, AfterValidator(check_condition)]
 GateCondition = Annotated[str, AfterValidator(check_gate_condition)]
 TimeZone = Annotated[str, AfterValidator(check_time_zone)]
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
+PageUrl = Annotated[str, AfterValidator(check_page_url)]
 UrlPath = Annotated[str, AfterValidator(check_url_path)]
 Scheduler = Annotated[str, AfterValidator(check_scheduler)]
 VariableName = Annotated[str, AfterValidator(check_variable_name)]

@@ -28,6 +28,7 @@ from pixmill.config.field_types import (
     GateCondition,
     InputPath,
     LocalPath,
+    PageUrl,
     RulesByReqKey,
     RuleShorthand,
     Scheduler,
@@ -345,6 +346,8 @@ class Output(Section):
     """Hosts that may serve images from private addresses, over plain http or from odd ports."""
     keep_versions: Annotated[int, Field(ge=0)] = 10
     """Earlier datasets in `history/`."""
+    report_url: PageUrl | None = None
+    """Where a browser finds the store's files, for links to reports."""
 
 
 class Config(Section):
@@ -398,6 +401,14 @@ class Config(Section):
     def store_name(self) -> str:
         """What to call the store to people."""
         return self.bucket.url if self.bucket else str(self.store_path)
+
+    @property
+    def report_address(self) -> str | None:
+        """Where a browser opens the report, `None` where the config does not say."""
+        if self.output.report_url is None:
+            return None
+        folder = f"simulated/{self.name}" if self.simulated else self.name
+        return f"{self.output.report_url}/{folder}/report/index.html"
 
     @property
     def ledger_address(self) -> Path | str:

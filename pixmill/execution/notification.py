@@ -3,7 +3,7 @@
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -20,12 +20,12 @@ from pixmill.datasets.schema import own_columns
 from pixmill.errors import PixmillError
 from pixmill.execution.delivery import Delivered, Message, deliver, find_targets
 from pixmill.execution.run_summary import RunSummary
-from pixmill.execution.spending_rules import month_to_date
+from pixmill.execution.summary_words import describe_summary
 from pixmill.ledger import open_ledger, queries
 from pixmill.provider.error_codes import MEANINGS
 from pixmill.redaction import redact, single_line
 from pixmill.storage import open_store
-from pixmill.text import counted, duration, in_words, money
+from pixmill.text import counted
 from pixmill.threads import start_thread
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def compose_message(config: Config, ending: Finished | BrokenOff) -> Message:
     else:
         summary = ending.summary
         reason = summary.reason
-        lines = [*_describe_counts(config, summary), *_describe_codes(config, summary)]
+        lines = _describe_run(config, summary)
         sheet = contact_sheet_of(config, summary)
     message = _message(config, reason, lines, ending.command, sheet)
     return message._replace(is_problem=_is_problem(ending))
@@ -118,6 +118,8 @@ def _message(
         title = f"{title[: _TITLE_CHARS - 1]}…"
     where = f"in {Path.cwd()} on {socket.gethostname()}"
     shown = [*filter(None, lines), "", f"next: {command}", where]
+    if config.output.report_url:
+        shown.append(f"report: {config.report_address}")
     body = "\n".join(single_line(redact(line)) for line in shown)
     return Message(title, body, is_problem=False, sheet=sheet)
 
@@ -190,40 +192,16 @@ def _send(config: Config, compose: Callable[[], Message]) -> Sequence[Delivered]
     return delivered
 
 
-def _describe_counts(config: Config, summary: RunSummary) -> list[str]:
-    succeeded = f"{summary.succeeded:,} of {counted(summary.jobs, 'job')} succeeded"
-    parts = [f"{succeeded} ({summary.cached:,} paid earlier)"]
-    counts = summary.as_dict()
-    for name in ("failed", "refused", "in_doubt", "invalid", "skipped"):
-        if counts[name]:
-            parts.append(f"{counts[name]:,} {in_words(name)}")
-    if summary.images_missing:
-        parts.append(f"{counted(summary.images_missing, 'image')} missing")
-    work = f"{counted(summary.calls, 'call')} in {duration(summary.seconds)}"
-    if config.simulated:
-        return [", ".join(parts), f"{work}; nothing was paid, the simulator answered"]
-    # Unknown is not 0: whoever reads it would believe that nothing was paid.
-    cost = "unknown, as no price is set"
-    month = "unknown"
-    if summary.cost is not None:
-        cost = money(summary.cost, config.budget.currency)
-        ledger = open_ledger(config.ledger_address, read_only=True)
-        if ledger is not None:
-            with closing(ledger):
-                spent = month_to_date(config, ledger)
-            month = money(spent, config.budget.currency)
-    return [", ".join(parts), f"cost: {cost}; {work}", f"this month so far: {month}"]
-
-
-def _describe_codes(config: Config, summary: RunSummary) -> list[str]:
-    """Return the most frequent codes of the problems that a run brought, one line each."""
+def _describe_run(config: Config, summary: RunSummary) -> list[str]:
+    """Return counts, money and the most frequent codes of the problems that a run brought, a line each."""
     ledger = open_ledger(config.ledger_address, read_only=True)
-    if ledger is None or summary.run_id is None:
-        return []
-    with closing(ledger):
-        codes = ledger.read(queries.problem_codes, summary.run_id)
+    with closing(ledger) if ledger else nullcontext():
+        words = describe_summary(config, ledger, summary)
+        codes: dict[str, int] = {}
+        if ledger and summary.run_id:
+            codes = ledger.read(queries.problem_codes, summary.run_id)
     meanings = {**MEANINGS, **{of.code: of.meaning for of in OWN_CODES}}
-    lines = []
+    lines = [f"{what}: {value}" for what, value in words.items()]
     for code, jobs in [*codes.items()][:SHOWN_CODES]:
         meaning = f": {meanings[code]}" if code in meanings else ""
         lines.append(f"{counted(jobs, 'job')} with {code}{meaning}")

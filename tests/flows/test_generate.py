@@ -1,6 +1,7 @@
 """The flow on a real Prefect server: what people see of a run in the UI, and what must never be seen there."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -89,9 +90,14 @@ def test_artifacts_show_progress_summary_and_failures(
     with simulator(project.folder, "--faults", str(faults)) as simulated:
         project.write_rows(project.rows(4))
         project.use_simulator(simulated)
+        project.write_config(output={"report_url": "https://files.example.com/out/"})
         report = generate_dataset(project.path, new_store=True)
     assert (report["exit_code"], report["refused"]) == (3, 1)
-    shown = artifacts(prefect, run_of(report, prefect))
+    flow_run = run_of(report, prefect)
+    # Called after its config and when it began.
+    name = prefect.read_flow_run(flow_run).name
+    assert re.fullmatch(r"pets \d{4}-\d\d-\d\d \d\d:\d\d", name)
+    shown = artifacts(prefect, flow_run)
     by_kind = {
         artifact["key"] or artifact["type"]: artifact["data"] for artifact in shown
     }
@@ -99,12 +105,18 @@ def test_artifacts_show_progress_summary_and_failures(
         "progress",
         "pets-summary",
         "pets-report",
+        "pets-pictures",
         "pets-failures",
     }
-    assert Path(report["report"]).as_uri() in by_kind["pets-report"]
+    address = "https://files.example.com/out/pets/report/index.html"
+    assert address in by_kind["pets-report"]
+    assert by_kind["pets-pictures"].startswith("data:image/jpeg;base64,")
     assert by_kind["progress"] == 100
     summary = {row["what"]: row["value"] for row in _table(by_kind["pets-summary"])}
-    assert summary == {name: str(value) for name, value in report.items()}
+    assert summary["jobs"] == "3 of 4 jobs succeeded, 1 refused"
+    assert summary["calls"].startswith("4 in ")
+    assert summary["cost"] == "unknown, as no price is set"
+    assert summary["run"] == report["run_id"]
     assert _table(by_kind["pets-failures"]) == [{"code": "50412", "calls": 1}]
 
 

@@ -110,9 +110,10 @@ def test_one_message_a_run_says_what_was_made_what_it_cost_and_what_went_wrong(
     (message,) = inbox.messages
     assert message["title"] == "pets: finished with new problems: 2 refused"
     assert message["type"] == "warning"
-    counts, cost, month, code, *where = message["message"].splitlines()
-    assert counts == "6 of 8 jobs succeeded (0 paid earlier), 2 refused"
-    assert cost.startswith("cost: 1.20 CNY; 8 calls in ")
+    counts, calls, cost, month, code, *where = message["message"].splitlines()
+    assert counts == "jobs: 6 of 8 jobs succeeded, 2 refused"
+    assert calls.startswith("calls: 8 in ")
+    assert cost == "cost: 1.20 CNY"
     assert month == "this month so far: 1.20 CNY"
     assert code == "2 jobs with 50412: moderation: the prompt"
     assert f"next: pixmill status {project.path}" in where
