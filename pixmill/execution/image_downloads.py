@@ -166,7 +166,7 @@ class Downloads:
 
     def fetch_in_turn(self, missing: Iterable[MissingImages]) -> None:
         """Fetch what is missing in its order, as many at a time as there are threads,
-        until the run stops.
+        until the run stops; return once all is here.
         """
         fetching = set[Future[StoredImages]]()
         for images in missing:
@@ -176,6 +176,9 @@ class Downloads:
             if self._cancelled or self._stop.is_set:
                 return
             fetching.add(self.fetch(images))
+        # Which candidate is next depends on what they show.
+        while fetching and not (self._cancelled or self._stop.is_set):
+            _, fetching = wait(fetching, LOOK_SECONDS, FIRST_COMPLETED)
 
     def wait_for_room(self) -> None:
         """Return once fewer than `MOST_WAITING` jobs wait for their images, or the run stops."""

@@ -111,7 +111,8 @@ def _serve(bill: Path, ready: int) -> None:
             tasks[task_id] = _Task(asked["prompt"], request_id)
             answer(peer, {"task_id": task_id}, request_id)
         else:
-            answer(peer, picture_of(asked["prompt"]), request_id)
+            prompt = f"{asked['prompt']} {asked.get('seed')}"
+            answer(peer, picture_of(prompt), request_id)
 
     def picture_of(prompt: str) -> dict[str, Any]:
         digest = hashlib.sha256(prompt.encode()).hexdigest()

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from tests.crash.bare_ledger import BARE_LEDGER
 from tests.crash.billing import Billing
+from tests.crash.candidate_runs import CANDIDATE_RUN
 from tests.crash.sandboxes import CONCURRENCY, Sandbox, Scene, checking, working
 from tests.crash.task_runs import TASK_RUN
 from tests.crash.tracing import KILL, Call, Watcher, end_with, watched
@@ -22,6 +23,7 @@ from tests.crash.whole_runs import WHOLE_RUNS
 SCENES: dict[str, Scene] = {
     "a bare ledger": BARE_LEDGER,
     "a run of tasks": TASK_RUN,
+    "a run of candidates": CANDIDATE_RUN,
     **WHOLE_RUNS,
 }
 

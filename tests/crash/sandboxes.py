@@ -86,10 +86,12 @@ def silence(sandbox: Sandbox) -> None:
 
 
 def note_acknowledgements(marks: Path) -> None:
-    """From now on, write a line to `marks` once a claim, a task, an answer or an image is said to be on disk."""
+    """From now on, write a line to `marks` once a claim, a task, an answer, an image or scores are said to be on
+    disk."""
     paper = os.open(marks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     claim, record_task = Ledger.claim, Ledger.record_task
     record, record_image = Ledger.record, Ledger.record_image
+    record_scores = Ledger.record_scores
 
     def note(**values: Any) -> None:
         os.write(paper, (json.dumps(values) + "\n").encode())
@@ -118,5 +120,10 @@ def note_acknowledgements(marks: Path) -> None:
         if named["images"]:
             note(kind="image", key=job_key, images=named["images"])
 
+    def scored(self: Ledger, found: Any) -> None:
+        record_scores(self, found)
+        note(kind="score", images=[score.sha256 for score in found])
+
+    Ledger.record_scores = scored  # type: ignore[method-assign]
     Ledger.claim, Ledger.record_task = claimed, submitted  # type: ignore[method-assign]
     Ledger.record, Ledger.record_image = recorded, fetched  # type: ignore[method-assign]
