@@ -73,6 +73,14 @@ class CandidateBuilder:
         self._verdicts.append(judged.verdicts)
         return choice
 
+    def kept(self, judged: Judged, **masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Mark [row, variant] the candidates that the dataset has if none is added."""
+        none = np.zeros_like(masks["taken"])
+        choice = choose(
+            judged, pending=none, busy=none, candidates=self._candidates, **masks
+        )
+        return choice.kept
+
     def build(
         self,
         *,

@@ -163,6 +163,15 @@ class PlanBuilder:
         """Decide what each job of a batch is planned as. Of the rules that hold for it, the last one counts."""
         state = self._known_states(batch, found)
         submitted = self._submitted_before(batch, found)
+        if self._candidates and found.judged and found.asked:
+            # Of the candidates of a row, a person means the one that the dataset has.
+            kept = self._candidates.kept(
+                found.judged,
+                in_doubt=state == PlannedState.IN_DOUBT,
+                taken=batch.taken,
+            )
+            asked = {at: of for at, of in found.asked.items() if kept.flat[at]}
+            found = found._replace(asked=asked)
         again = self._paid_again(batch, found)
         state[submitted | again] = PlannedState.PENDING
         state[~batch.taken] = PlannedState.LEFT_OUT
@@ -178,6 +187,11 @@ class PlanBuilder:
                 taken=batch.taken,
             )
             state[pending & ~choice.wanted] = PlannedState.LEFT_OUT
+            # A row that has a picture, good or not, does not lose it for want of its input image.
+            has_outcome = ~pending & choice.kept
+            for row in found.bad_images:
+                if has_outcome[row].any():
+                    state[row][pending[row]] = PlannedState.LEFT_OUT
         would_pay = (state == PlannedState.PENDING) & ~submitted
         _make_invalid(state, self._rows_with_bad_images(batch, found, would_pay))
         self._states.append(state)

@@ -9,9 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from pixmill.config.loading import load_config
+from pixmill.datasets.refused import accept_refused
 from pixmill.errors import ConfigError
+from pixmill.execution.prepare import prepare
+from pixmill.execution.retry_selection import select_for_retry
 from pixmill.planning.planner import plan_config
-from tests.conftest import Project, Simulated, simulator
+from tests.conftest import (
+    Project,
+    Simulated,
+    pay_for_chunks,
+    results,
+    run_config,
+    simulator,
+)
 from tests.pixmill.run_checks import (
     CheckedRun,
     faults_file,
@@ -221,6 +231,85 @@ def test_what_no_seed_can_change_is_not_asked_for_again(
         settled = run(project, simulated, "in_doubt=retry")
     assert settled.column("accepted") == [False, True, True, True]
     assert settled.report["calls"] == 1
+
+
+def test_each_point_of_a_row_has_candidates_of_its_own(
+    project: Project, tmp_path: Path
+) -> None:
+    faults = faults_file(tmp_path, {"prompt": "pet 1", "times": 2, "picture": "blank"})
+    with simulator(tmp_path, "--faults", str(faults)) as simulated:
+        configure(project, simulated, rows=2)
+        project.write_config(sweep={"groups": [{"grid": {"scale": [2, 3]}}]})
+        swept = run_config(project.path)
+    rows = results(swept)
+    assert [row["param_scale"] for row in rows] == [2.0, 3.0] * 2
+    assert [row["accepted"] for row in rows] == [True] * 4
+    assert (swept["calls"], swept["jobs"]) == (4 + 2, 4)
+    counts = {"pictures": 4, "accepted": 4, "not_accepted": 0, "drawn": 6}
+    assert swept["candidates"] == counts
+
+
+POLICIES: dict[str, dict[str, Any]] = {
+    "fixed": {"seed": {"policy": "fixed", "base": 70}},
+    "column": {
+        "seed": {"policy": "column"},
+        "input": {
+            "columns": {"image_url": "photo", "prompt": "text", "seed": "number"}
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_candidates_have_the_seeds_of_replicates_whatever_the_policy(
+    project: Project, tmp_path: Path, policy: str
+) -> None:
+    faults = faults_file(tmp_path, {"prompt": "pet 1", "times": 1, "picture": "blank"})
+    with simulator(tmp_path, "--faults", str(faults)) as simulated:
+        configure(project, simulated)
+        project.write_rows([{**row, "number": "70"} for row in project.rows(2)])
+        project.write_config(**POLICIES[policy])
+        done = run(project, simulated)
+    assert done.column("candidate") == [0, 1]
+    assert done.column("seed") == [70, 71]
+
+
+def test_the_gate_sees_the_kept_candidates(project: Project, blank: Simulated) -> None:
+    configure(project, blank)
+    project.write_config(
+        quality={"gate": ["share(accepted) >= 0.75", "count(flag_blank) <= 1"]}
+    )
+    done = run(project, blank)
+    assert done.report["gate"]["passed"]
+    before = listed(project)
+    # All candidates of one row that are good are rejected now, and the dataset stays.
+    stricter = run(
+        project,
+        blank,
+        "quality.until.where=score_blank > 2",
+        "quality.until.candidates=1",
+    )
+    assert stricter.report["exit_code"] == 7
+    assert listed(project) == before
+    refused = project.folder / "out" / "pets" / "refused" / "candidates.parquet"
+    assert pq.read_table(refused).num_rows == ROWS
+    accept_refused(load_config(project.path))
+    assert len(listed(project)) == ROWS
+    assert not refused.exists()
+
+
+def test_a_retry_is_about_the_candidates_that_the_dataset_has(
+    project: Project, blank: Simulated
+) -> None:
+    configure(project, blank)
+    run(project, blank)
+    config = load_config(project.path)
+    chosen = select_for_retry(config, ["succeeded"], [], None)
+    with prepare(config, retried=chosen) as prepared:
+        assert len(prepared.plan.asked) == ROWS
+        again = prepared.start()
+        pay_for_chunks(again)
+        assert again.finish().calls == ROWS
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
