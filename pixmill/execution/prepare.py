@@ -34,7 +34,8 @@ from pixmill.execution.worker_pool import WorkerPool
 from pixmill.ledger import Ledger, open_ledger, queries
 from pixmill.planning.input_check import review_inputs
 from pixmill.planning.input_images import InputCounts
-from pixmill.planning.plan import Plan, PlannedState
+from pixmill.planning.plan import Plan
+from pixmill.planning.planned_state import PlannedState
 from pixmill.provider.client import Client
 from pixmill.storage import open_store
 from pixmill.text import cli_arguments

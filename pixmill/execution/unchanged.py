@@ -28,7 +28,8 @@ from pixmill.datasets.schema import OutcomeCounts
 from pixmill.ledger import Ledger, queries
 from pixmill.ledger.revision import revision_of
 from pixmill.planning.job_expander import JobExpander
-from pixmill.planning.plan import Plan, PlannedState, Selection
+from pixmill.planning.plan import Plan, Selection
+from pixmill.planning.planned_state import PlannedState
 from pixmill.planning.planner import make_plan
 from pixmill.planning.row_checks import InvalidRow, RowProblem
 from pixmill.quality.image_scorers import own_scorers

@@ -1,5 +1,6 @@
 """What a plan says of candidates: which are in the dataset, and how many more there may be."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from pixmill.planning.candidates import Choice, Judged, Verdict, choose
 from pixmill.planning.duplicates import mark_first_occurrences
+from pixmill.planning.planned_state import PlannedState
 
 
 @dataclass(frozen=True)
@@ -61,25 +63,55 @@ class CandidateBuilder:
         self._choices: list[Choice] = []
         self._verdicts: list[NDArray[np.int8]] = []
 
-    def choose(self, judged: Judged | None, **masks: NDArray[np.bool_]) -> Choice:
-        """Decide about a batch by what is known of its candidates, `None` where no job is known, and
-        by the masks of `pixmill.planning.candidates.choose`."""
+    def narrow(
+        self,
+        state: NDArray[np.int8],
+        judged: Judged | None,
+        *,
+        busy: NDArray[np.bool_],
+        taken: NDArray[np.bool_],
+        with_bad_images: Sequence[int],
+    ) -> None:
+        """Leave out of `state` [row, variant] the pending candidates whose turn has not come.
+
+        `judged` is what is known of the batch, `None` where no job is known; `busy` and `taken` are as
+        in `pixmill.planning.candidates.choose`. A row `with_bad_images` asks for no more: it keeps the
+        picture that it has, good or not.
+        """
+        pending = state == PlannedState.PENDING
         if judged is None:
-            count = masks["pending"].size
-            nothing = np.full(count, Verdict.NONE, np.int8)
-            judged = Judged(nothing, np.full(count, -np.inf))
-        choice = choose(judged, candidates=self._candidates, **masks)
+            nothing = np.full(state.size, Verdict.NONE, np.int8)
+            judged = Judged(nothing, np.full(state.size, -np.inf))
+        choice = choose(
+            judged,
+            pending=pending,
+            busy=pending & busy,
+            in_doubt=state == PlannedState.IN_DOUBT,
+            taken=taken,
+            candidates=self._candidates,
+        )
         self._choices.append(choice)
         self._verdicts.append(judged.verdicts)
-        return choice
+        wanted = choice.wanted.copy()
+        has_outcome = (choice.kept & ~pending).any(axis=1)
+        for row in with_bad_images:
+            wanted[row] &= not has_outcome[row]
+        state[pending & ~wanted] = PlannedState.LEFT_OUT
 
-    def kept(self, judged: Judged, **masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def kept(
+        self, judged: Judged, state: NDArray[np.int8], taken: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
         """Mark [row, variant] the candidates that the dataset has if none is added."""
-        none = np.zeros_like(masks["taken"])
-        choice = choose(
-            judged, pending=none, busy=none, candidates=self._candidates, **masks
-        )
-        return choice.kept
+        none = np.zeros_like(taken)
+        in_doubt = state == PlannedState.IN_DOUBT
+        return choose(
+            judged,
+            pending=none,
+            busy=none,
+            in_doubt=in_doubt,
+            taken=taken,
+            candidates=self._candidates,
+        ).kept
 
     def build(
         self,

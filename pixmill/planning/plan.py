@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from enum import IntEnum
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from pixmill.planning.candidate_plan import CandidatePlan
 from pixmill.planning.computed_jobs import ComputedJobsFile
 from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.jobs import Job, JobBatch, JobPrice
+from pixmill.planning.planned_state import PlannedState
 from pixmill.planning.prices import PriceList
 from pixmill.planning.row_checks import InvalidRow, RowProblem
 from pixmill.tables import InputTable, RowBatch
@@ -33,20 +33,6 @@ BATCH_JOBS = 8_000
 
 TYPICAL_SECONDS = 5.9
 """Seconds of a call where the ledger knows none yet: the documented example took 5.86 s."""
-
-
-class PlannedState(IntEnum):
-    """What a job is when the plan is made."""
-
-    PENDING = 0
-    CACHED = 1
-    REFUSED = 2
-    FAILED = 3
-    IN_DOUBT = 4
-    INVALID = 5
-    LEFT_OUT = 6
-    """Not a job: excluded by a condition, or a further variant of an invalid row, which is counted
-    once, at its first variant."""
 
 
 Selection = Callable[[Sequence[str | None]], Mapping[int, int]]

@@ -25,11 +25,11 @@ from pixmill.planning.plan import (
     REPORTED,
     TYPICAL_SECONDS,
     Plan,
-    PlannedState,
     Selection,
     prefetch,
     row_batches,
 )
+from pixmill.planning.planned_state import PlannedState
 from pixmill.planning.prices import PriceList
 from pixmill.planning.row_checks import InvalidRow, RowProblem, problem
 from pixmill.tables import InputTable, open_table
@@ -165,11 +165,7 @@ class PlanBuilder:
         submitted = self._submitted_before(batch, found)
         if self._candidates and found.judged and found.asked:
             # Of the candidates of a row, a person means the one that the dataset has.
-            kept = self._candidates.kept(
-                found.judged,
-                in_doubt=state == PlannedState.IN_DOUBT,
-                taken=batch.taken,
-            )
+            kept = self._candidates.kept(found.judged, state, batch.taken)
             asked = {at: of for at, of in found.asked.items() if kept.flat[at]}
             found = found._replace(asked=asked)
         again = self._paid_again(batch, found)
@@ -178,20 +174,13 @@ class PlanBuilder:
         state[batch.invalid, 0] = PlannedState.INVALID
         if self._candidates:
             # Before input images are looked at: those of a row that has its picture do not matter.
-            pending = state == PlannedState.PENDING
-            choice = self._candidates.choose(
+            self._candidates.narrow(
+                state,
                 found.judged,
-                pending=pending,
-                busy=pending & (submitted | again),
-                in_doubt=state == PlannedState.IN_DOUBT,
+                busy=submitted | again,
                 taken=batch.taken,
+                with_bad_images=list(found.bad_images),
             )
-            state[pending & ~choice.wanted] = PlannedState.LEFT_OUT
-            # A row that has a picture, good or not, does not lose it for want of its input image.
-            has_outcome = ~pending & choice.kept
-            for row in found.bad_images:
-                if has_outcome[row].any():
-                    state[row][pending[row]] = PlannedState.LEFT_OUT
         would_pay = (state == PlannedState.PENDING) & ~submitted
         _make_invalid(state, self._rows_with_bad_images(batch, found, would_pay))
         self._states.append(state)

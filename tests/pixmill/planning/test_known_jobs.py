@@ -16,7 +16,7 @@ from pixmill.planning import known_jobs
 from pixmill.planning import plan as plans
 from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.jobs import JobBatch
-from pixmill.planning.plan import PlannedState
+from pixmill.planning.planned_state import PlannedState
 from pixmill.planning.planner import make_plan
 from pixmill.tables import RowBatch
 from tests.conftest import Project, results, run_config
