@@ -1,37 +1,66 @@
-"""The command `init`: a config and a table to start from."""
+"""The command `init`: a config to start from, for a table of one's own or with a small one."""
 
+import re
 import shlex
+import sys
 from importlib.resources import as_file, files
 from pathlib import Path
 from shutil import copyfile, copytree
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import yaml
 
 from pixmill.cli.console import echo
 from pixmill.errors import UserError
 from pixmill.local_paths import given_path
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 STARTER = ("pets.yaml", "pets.csv", "pets")
 """What is written: a config, its table, and the folder of the images that the table names; beside them a schema."""
 
+TEXT_TO_IMAGE = "jimeng_t2i_v31"
+"""The operation for tables without images."""
+
 
 def init(
-    folder: Annotated[
+    place: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR",
+            metavar="DIR_OR_TABLE",
             parser=given_path,
-            help="The folder to write to; created if it does not exist.",
+            help="A folder to write an example to, created if it does not exist; or your own "
+            "table, for which a config is written.",
         ),
     ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            parser=given_path,
+            help="Where the config of a table goes; by default it is called like the table.",
+        ),
+    ] = None,
 ) -> None:
-    """Write a small config, table and images to start from.
+    """Write a config to start from: for your table, or with a small table and images.
 
-    They run on the built-in simulator, for free.
+    Both run on the built-in simulator, for free. Of a table it finds the columns by their content,
+    and asks on a terminal where several may be meant.
     """
-    from pixmill.config.json_schema import SCHEMA_FILE, schema_text
+    # A file, or a pattern of some: what is meant as a table and is not there is named as one.
+    if place.is_file() or (place.suffix and not place.is_dir()):
+        _write_for_table(place, out)
+        return
+    if out is not None:
+        raise UserError("--out is where the config of a table goes; name the table")
+    _write_example(place)
 
+
+def _write_example(folder: Path) -> None:
     # Checked for all of them first: half a project would be worse than none.
     existing = [name for name in STARTER if (folder / name).exists()]
     if existing:
@@ -48,9 +77,148 @@ def init(
                     copytree(template, folder / name, copy_function=copyfile)
                 else:
                     copyfile(template, folder / name)
-        # Editors complete and check the config by it: its first line names it.
-        (folder / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
+        _write_schema(folder)
     except OSError as error:
         raise UserError(f"{folder} can't be written: {error.strerror}") from None
     echo(f"wrote {', '.join(str(folder / name) for name in STARTER)}")
     echo(f"next: cd {shlex.quote(str(folder))} && pixmill run {STARTER[0]}")
+
+
+def _write_schema(folder: Path) -> None:
+    """Write the schema beside a config, whose first line names it for editors."""
+    from pixmill.config.json_schema import SCHEMA_FILE, schema_text
+
+    (folder / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
+
+
+def _write_for_table(path: Path, out: Path | None) -> None:
+    """Write a config for the table at `path`. Raises UserError and TableError, and writes nothing then."""
+    from pixmill.config.json_schema import SCHEMA_FILE
+    from pixmill.planning.table_roles import find_roles
+    from pixmill.tables import open_table
+    from pixmill.tables.spreadsheets import dialect_of
+
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.name.partition(".")[0]).strip("-_")
+    name = name or "dataset"
+    config = out or Path(f"{name}.yaml")
+    if config.exists():
+        raise UserError(
+            f"{config} exists already",
+            hint="--out names another file; nothing was written",
+        )
+    dialect = dialect_of(str(path), "gb18030")
+    table = open_table(
+        str(path), encoding=dialect.encoding, delimiter=dialect.delimiter
+    )
+    roles = find_roles(table, path.parent.resolve())
+    kind, images = "image_url", _choose("has the image URLs", roles.image_url)
+    if images is None:
+        kind, images = "image_file", _choose("has the image files", roles.image_file)
+    prompt = _choose("has the prompts", roles.prompt)
+    keys = [of for of in roles.row_key if of != prompt]
+    key = _choose("is the key of a row", keys)
+    if prompt is None and images is None:
+        raise UserError(
+            f"no column of {path} looks like image URLs, image files or prompts; it has: "
+            f"{', '.join(table.schema.names)}",
+            hint="`pixmill init DIR` writes an example to edit",
+        )
+    source: dict[str, Any] = {"path": str(path)}
+    if dialect.encoding not in ("utf-8", "utf-8-sig"):
+        source["encoding"] = dialect.encoding
+    if dialect.delimiter:
+        source["delimiter"] = dialect.delimiter
+    found = {"row key": key, "images": images, "prompt": prompt}
+    text = _config_text(name, source, key, kind, images, prompt)
+    try:
+        config.write_text(text, encoding="utf-8")
+        if not (config.parent / SCHEMA_FILE).exists():
+            _write_schema(config.parent)
+    except OSError as error:
+        raise UserError(f"{config} can't be written: {error.strerror}") from None
+    columns = ", ".join(f"{role} {name or 'none'}" for role, name in found.items())
+    echo(f"wrote {config}; columns found by their content: {columns}")
+    echo(f"next: pixmill validate {shlex.quote(str(config))}")
+
+
+def _choose(what: str, candidates: "Sequence[str]") -> str | None:
+    """Return the column that `what` is said of: the likeliest, or what a person on a terminal says."""
+    if not candidates:
+        return None
+    if len(candidates) == 1 or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return candidates[0]
+    listed = ", ".join(candidates)
+    while True:
+        given: str = typer.prompt(
+            f"Which column {what} ({listed})?", default=candidates[0], err=True
+        )
+        if given in candidates:
+            return given
+        echo(f"{given!r} is not one of them")
+
+
+def _config_text(
+    name: str,
+    source: dict[str, Any],
+    key: str | None,
+    kind: str,
+    images: str | None,
+    prompt: str | None,
+) -> str:
+    """Return a config with comments, to read and to edit."""
+    columns: dict[str, str] = {}
+    if images:
+        columns[kind] = images
+    if prompt:
+        columns["prompt"] = prompt
+    lines = [
+        "# yaml-language-server: $schema=config.schema.json",
+        f"# `pixmill plan {name}.yaml` shows what it would do; `pixmill run` does it, for free: the built-in",
+        "# simulator answers. Every key and its default: docs/config.md.",
+        "version: 1",
+        f"name: {_flow(name)}",
+        "store: out                # ledger and images; keep it, it is the record of what was paid",
+        "",
+        "input:",
+        *(f"  {key}: {_flow(value)}" for key, value in source.items()),
+        f"  row_key: {_flow([key] if key else [])}   # unique, and the same when the table grows or is sorted",
+        f"  columns: {_flow(columns)}",
+        "",
+        "request:",
+    ]
+    if not images:
+        lines.append(
+            f"  req_key: {TEXT_TO_IMAGE}   # makes pictures from prompts alone"
+        )
+    template = f"{{{prompt}}}" if prompt else "in watercolor"
+    # With a name that a placeholder can't have, the mapped column itself is the prompt.
+    if prompt is None or not set(prompt) & set("{}:!"):
+        written = _flow(template, quoted=True)
+        lines.append(f"  prompt: {written}   # a template over the row's columns")
+    elif images:
+        lines.append("  params: {}")
+    lines += [
+        "",
+        "# To pay a real provider, put the key into PIXMILL_API_KEY and change this to",
+        "#   provider: {kind: gateway, base_url: https://gateway.example.com}",
+        "provider: {kind: simulator}",
+        "",
+        "limits: {qps: 4, concurrency: 4}    # what your account allows",
+        "budget: {max_calls: 100}            # a run stops here, whatever happens",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _flow(value: Any, *, quoted: bool = False) -> str:
+    """Return a value as YAML on one line."""
+    style = '"' if quoted else None
+    written = yaml.safe_dump(
+        value,
+        default_flow_style=True,
+        default_style=style,
+        allow_unicode=True,
+        width=1_000_000,
+        sort_keys=False,
+    )
+    return written.removesuffix("\n").removesuffix("\n...")
