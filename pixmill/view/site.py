@@ -19,7 +19,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from pixmill.config.model import Config
-from pixmill.datasets.gate import gate_of
 from pixmill.datasets.report.columns import columns_of
 from pixmill.datasets.report.image_links import STORED, Pictures
 from pixmill.datasets.report.job_data import Chunks
@@ -151,9 +150,9 @@ class Site:
                     script=_asset("live.js"),
                     image_origin=_image_origin(config),
                 )
-                gate = None if run else gate_of(dataset.manifest)
+                manifest = {} if run else dataset.manifest
                 texts = chunks.read(file, page_jobs, start)
-                yield from render_page(config, summary, about, texts, gate, served)
+                yield from render_page(config, summary, about, texts, manifest, served)
 
     def live_state(self, dataset: StoredDataset, number: int, seen: int) -> str:
         """Return as JSON how far the run of a dataset is, and the jobs of a page where calls have

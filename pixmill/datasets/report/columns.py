@@ -16,6 +16,7 @@ from pixmill.tables import as_text
 _AXIS = "param_"
 _SCORE = "score_"
 _FLAG = "flag_"
+_OF_CANDIDATES = ("accepted", "candidate")
 
 
 class Value(NamedTuple):
@@ -107,7 +108,12 @@ def columns_of(
     for group in config.sweep.groups:
         drawn |= {str(path) for path in group.get("random") or ()}
     axes = tuple(axis._replace(is_drawn=axis.path in drawn) for axis in axes)
-    scores = _find_scores(schema, ours)
+    behind = _find_behind(schema, ours)
+    scores = _find_scores(behind)
+    # Which of its candidates a row has, and whether that one is good.
+    candidate = [behind[name] for name in _OF_CANDIDATES if name in behind]
+    if len(candidate) == len(_OF_CANDIDATES):
+        ours = {**ours, **dict(zip(_OF_CANDIDATES, candidate, strict=True))}
     taken = {*ours.values(), *(axis.column for axis in axes)}
     for score in scores:
         taken |= {score.column, score.flag or score.column}
@@ -172,17 +178,22 @@ def _guess_axes(
     return tuple(axes)
 
 
-def _find_scores(
+def _find_behind(
     schema: pa.Schema,
     ours: Mapping[str, str],
-) -> tuple[ReportScore, ...]:
-    """Return the scores of a dataset: they come behind all other columns of ours."""
-    behind = max((schema.names.index(column) for column in ours.values()), default=-1)
-    # By the name that they have where the input has no column that is called so.
-    columns = {
+) -> dict[str, str]:
+    """Return the columns behind those that every dataset has: of scores and candidates.
+
+    By the name that they have where the input has no column that is called so.
+    """
+    last = max((schema.names.index(column) for column in ours.values()), default=-1)
+    return {
         re.sub(r"^(pixmill_)+", "", column): column
-        for column in schema.names[behind + 1 :]
+        for column in schema.names[last + 1 :]
     }
+
+
+def _find_scores(columns: Mapping[str, str]) -> tuple[ReportScore, ...]:
     scores = []
     for name, column in columns.items():
         if not name.startswith(_SCORE):

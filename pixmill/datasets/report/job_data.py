@@ -84,6 +84,8 @@ class Chunks:
         for name in NUMBERS:
             if name in ours:
                 shown[name] = _to_browser_numbers(ours[name])
+        if "candidate" in ours:
+            shown |= {name: ours[name] for name in ("accepted", "candidate")}
         for name in TIMES:
             if name in ours:
                 micros = ours[name].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())

@@ -14,6 +14,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -23,12 +24,13 @@ from markupsafe import Markup
 
 from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import DATASET, MANIFEST
-from pixmill.datasets.gate import Gate, gate_of, in_figures
+from pixmill.datasets.gate import gate_of, in_figures
 from pixmill.datasets.loading import published_dataset
 from pixmill.datasets.report import charts
 from pixmill.datasets.report.columns import DatasetColumns, columns_of
 from pixmill.datasets.report.image_links import PicturePlaces, Pictures, ReportPaths
 from pixmill.datasets.report.job_data import Chunks
+from pixmill.datasets.report.origin import describe_origin
 from pixmill.datasets.report.summary import Summary, summarize
 from pixmill.datasets.report.thumbnails import Thumbnails
 from pixmill.errors import TableError, UserError
@@ -93,8 +95,8 @@ def write_report(
                 atomic_write(target) as path,
                 path.open("w", encoding="utf-8") as file,
             ):
-                gate = gate_of(manifest_at(source.parent / MANIFEST))
-                text = page_text(config, dataset, thumbnails, target.parent, gate)
+                manifest = manifest_at(source.parent / MANIFEST)
+                text = page_text(config, dataset, thumbnails, target.parent, manifest)
                 file.writelines(text)
             if folder is None:
                 store.push(page.relative_to(store.folder).as_posix())
@@ -114,9 +116,9 @@ def page_text(
     dataset: pq.ParquetFile,
     thumbnails: Thumbnails,
     folder: Path,
-    gate: Gate | None = None,
+    manifest: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[str]:
-    """Yield the page of `dataset`, which went through `gate`, for a file in `folder`."""
+    """Yield the page of `dataset`, which `manifest` describes, for a file in `folder`."""
     columns = columns_of(dataset.schema_arrow, config)
     summary = summarize(dataset, columns)
     places = ReportPaths(config.store_path, folder, input_folders(config))
@@ -124,7 +126,7 @@ def page_text(
     chunks = Chunks(columns, summary.axes, pictures)
     about = describe_page(config, columns, summary, places)
     yield from render_page(
-        config, summary, about, chunks.read(dataset, MOST_JOBS), gate
+        config, summary, about, chunks.read(dataset, MOST_JOBS), manifest
     )
 
 
@@ -163,7 +165,7 @@ def render_page(
     summary: Summary,
     about: Mapping[str, Any],
     chunks: Iterable[str],
-    gate: Gate | None = None,
+    manifest: Mapping[str, Any] = MappingProxyType({}),
     served: Served | None = None,
 ) -> Iterator[str]:
     """Yield the page with these figures and these jobs; `served` is of one that is not a file."""
@@ -184,7 +186,9 @@ def render_page(
         scores=[charts.score_chart(of) for of in summary.scores],
         shares=charts.shares(summary.status),
         charts=charts,
-        gate=gate,
+        gate=gate_of(manifest),
+        origin=describe_origin(config, summary, manifest),
+        has_price=config.budget.highest_price is not None,
         in_figures=in_figures,
         counted=counted,
         duration=duration,

@@ -34,6 +34,7 @@ _READ = (
     "cost",
     "currency",
     "provider",
+    "req_key",
     "run_id",
     "started_at",
     "finished_at",
@@ -74,6 +75,12 @@ class Summary:
     axis_costs: Mapping[str, tuple[CostOfValue, ...]]
     """What the jobs at each value of an axis cost, by the axis' name; without axes of one value."""
     simulated: bool
+    providers: tuple[str, ...]
+    """Who answered."""
+    req_keys: tuple[str, ...]
+    """What was asked."""
+    calls_from: float | None
+    """When the first call was sent, in seconds since 1970; None where none was."""
     seconds: float
     """How long the runs took, all together."""
     latency: Mapping[int, float]
@@ -104,7 +111,8 @@ class Summary:
             if name != "succeeded" and self.status.get(name)
         ]
         parts += [f"{counted(self.missing, 'file')} missing"] if self.missing else []
-        parts += [self.spent.text] if self.spent.amounts else []
+        if self.spent.amounts and not self.simulated:
+            parts.append(self.spent.text)
         parts += [duration(self.seconds)] if self.seconds else []
         return " · ".join(parts)
 
@@ -170,6 +178,7 @@ class _Counts:
     at_values: dict[str, CostCounts] = field(default_factory=dict)
     """By the column of an axis."""
     providers: set[str] = field(default_factory=set)
+    req_keys: set[str] = field(default_factory=set)
     runs: dict[str, _RunCalls] = field(default_factory=dict)
 
 
@@ -208,9 +217,8 @@ def _count(counts: _Counts, batch: Mapping[str, Any]) -> None:
         pc.starts_with(batch["error_code"], "image_"),
     )
     counts.missing += pc.sum(lost).as_py() or 0
-    counts.providers.update(
-        name for name in pc.unique(batch["provider"]).to_pylist() if name
-    )
+    for name, found in (("provider", counts.providers), ("req_key", counts.req_keys)):
+        found.update(pc.unique(batch[name].drop_null()).to_pylist())
     _add_calls(counts.runs, batch)
 
 
@@ -226,7 +234,10 @@ def _add_calls(runs: dict[str, _RunCalls], batch: Mapping[str, Any]) -> None:
         batch["finished_at"].is_valid(),
     )
     run, start, end = (batch[name].filter(is_call) for name in names)
-    latencies = batch["latency_ms"].filter(is_call).cast(pa.float32())
+    # Of what was paid for: refusals come at once, and would make the provider look quick.
+    is_paid = pc.equal(batch["status"], "succeeded").filter(is_call)
+    every = batch["latency_ms"].filter(is_call).cast(pa.float32())
+    latencies = pc.if_else(is_paid, every, None)
     of_rows = (_micros(start), _micros(end), latencies.to_numpy(zero_copy_only=False))
     codes = run.dictionary_encode()
     indices = codes.indices.to_numpy()
@@ -258,6 +269,7 @@ def _summary(
         if last_run is None or began + lasted > last_run.began + last_run.seconds:
             last_run = LastRun(began, lasted, ends)
     latency = np.concatenate(latencies)
+    first = min((run.began for run in counts.runs.values()), default=None)
     return Summary(
         jobs=counts.jobs,
         status=dict(counts.status),
@@ -270,6 +282,9 @@ def _summary(
         axis_costs=_costs_of_axes(counts, axes),
         # Only if all of it is: with a single real call the cost is money.
         simulated=counts.providers == {"simulator"},
+        providers=tuple(sorted(counts.providers)),
+        req_keys=tuple(sorted(counts.req_keys)),
+        calls_from=first / 1e6 if first is not None else None,
         seconds=seconds,
         latency={of: float(np.percentile(latency, of)) / 1000 for of in PERCENTILES}
         if len(latency)

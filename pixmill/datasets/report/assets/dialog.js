@@ -98,6 +98,8 @@ const jobDialog = (() => {
       list([
         ["Seed", get("seed")],
         ["Seed used", get("effective_seed") === get("seed") ? null : get("effective_seed")],
+        ["Candidate", get("candidate")],
+        ["Accepted", get("accepted") === null ? null : get("accepted") ? "yes" : "no"],
         ["Replicate", jobs.replicates.length > 1 ? get("replicate") : null],
         ["Point", get("point_id")],
         ["Row", get("row_number")],

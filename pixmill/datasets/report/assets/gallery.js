@@ -115,6 +115,10 @@ const gallery = (() => {
 
   function renderCards() {
     const { columns, height } = measures;
+    if (printing.is) {
+      keepOnly(shown, new Set(found.slice(0, MOST_ON_PAPER).keys()), list, card);
+      return;
+    }
     const first = Math.max(0, Math.floor(wall.scrollTop / (height + GAP)) - 1) * columns;
     const last = Math.min(found.length, (Math.ceil((wall.scrollTop + wall.clientHeight) / (height + GAP)) + 1) * columns);
     const wanted = new Set();

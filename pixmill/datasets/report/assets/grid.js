@@ -34,7 +34,9 @@ const grid = (() => {
     const shape = shown === undefined ? 1 : jobs.get("height", shown) / jobs.get("width", shown);
     const width = Math.round(size);
     const height = Math.round((size / perLine) * Math.max(0.4, Math.min(2.5, shape)) * lines);
-    return { ...choice, cells, columns, across, down, perLine, head, width, height, size };
+    // What tells the images of one cell from each other: what is held at no value.
+    const open = [...choice.held.filter(({ at }) => at < 0).map(({ of }) => of)];
+    return { ...choice, open, cells, columns, across, down, perLine, head, width, height, size };
   }
 
   const cellOf = (down, across) => now.cells.get(now.down[down] * now.columns + now.across[across]) ?? [];
@@ -64,6 +66,7 @@ const grid = (() => {
   }
 
   function inSight(count, size, from, extent, spare) {
+    if (printing.is) return { first: 0, last: Math.min(count, MOST_ON_PAPER) };
     const first = Math.max(0, Math.floor(from / size) - spare);
     const last = Math.min(count, Math.ceil((from + extent) / size) + spare);
     return { first, last };
@@ -133,7 +136,14 @@ const grid = (() => {
     const open = make("button", attributes, thumbnailOf(job));
     open.addEventListener("focus", () => settle(down, across, slot));
     const more = slot === MOST - 1 && count > MOST ? make("span", { class: "more" }, `+${count - MOST}`) : null;
-    return make("div", { class: "shot", "data-slot": slot }, open, flagMark(job), starButton(job), more);
+    const label = count > 1 && now.perLine <= 4 ? make("span", { class: "slot-label" }, insideLabel(job, down, across)) : null;
+    return make("div", { class: "shot", "data-slot": slot }, open, flagMark(job), starButton(job), label, more);
+  }
+
+  // What an image is called inside its cell: the axes at "all" at which the cell has several values.
+  function insideLabel(job, down, across) {
+    const differing = now.open.filter((of) => new Set(cellOf(down, across).map(of.at)).size > 1);
+    return differing.map((of) => `${of.name} ${of.labels[of.at(job)] ?? "–"}`).join(" · ");
   }
 
   function settle(down, across, slot) {
@@ -200,11 +210,12 @@ const grid = (() => {
     // Choosing for one side what stands on the other swaps the two.
     const put = (side, other) => (key) =>
       state.set(now[other].key === key ? { [side]: key, [other]: now[side].key } : { [side]: key, [other]: now[other].key });
+    describeInHand(firstInHand());
     bar.replaceChildren(
       choice("Across", across, now.x.key, put("x", "y")),
       choice("Down", across, now.y.key, put("y", "x")),
       ...now.held.map(stepper),
-      rowInWords(),
+      inHand,
       slider("size", 80, 640, Math.round(now.size)),
     );
   }
@@ -223,14 +234,32 @@ const grid = (() => {
     return make("span", { class: "stepper" }, select, step(-1, "‹", "Previous"), step(1, "›", "Next"));
   }
 
-  // What the row is about, where the whole grid is of one row.
-  function rowInWords() {
-    const held = now.held.find(({ of, at }) => of === dimensions.row && at >= 0);
-    const job = held && dimensions.jobOfRow(held.at);
-    if (job === undefined) return make("span", { class: "push" });
+  // What the image in hand is about: the one under the mouse or with the focus, and before that the first one of a row
+  // that the whole grid is of.
+  const inHand = make("span", { class: "push about" });
+  let describedJob;
+
+  function describeInHand(job) {
+    if (job === describedJob) return;
+    describedJob = job;
+    inHand.replaceChildren();
+    if (job === undefined) return;
     const [input] = jobs.inputs(job);
     const small = input?.thumb ? link(input.link, picture(input.thumb, "Input image", () => "input")) : input ? link(input.link, "input ↗") : null;
-    return make("span", { class: "push about" }, small, make("span", { dir: "auto" }, jobs.get("prompt", job) ?? ""));
+    const words = [now.y === dimensions.row ? null : jobs.get("row_key", job), jobs.get("prompt", job)].filter(Boolean).join(" · ");
+    inHand.append(...[small].filter(Boolean), make("span", { dir: "auto", title: words }, words));
+  }
+
+  function firstInHand() {
+    const held = now.held.find(({ of, at }) => of === dimensions.row && at >= 0);
+    return held && dimensions.jobOfRow(held.at);
+  }
+
+  for (const kind of ["pointerover", "focusin"]) {
+    sheet.addEventListener(kind, (event) => {
+      const job = jobAt(event.target);
+      if (job !== null) describeInHand(job);
+    });
   }
 
   return {

@@ -71,6 +71,7 @@ const jobs = (() => {
       if (changed.size) listeners.forEach((listener) => listener(changed));
     },
     onChange: (listener) => listeners.push(listener),
+    has: (name) => columns.ours.has(name),
     all: Array.from({ length: count }, (_, job) => job),
     get,
     axis,
@@ -149,6 +150,7 @@ const fields = (() => {
     ours("row_key", "row key", false),
     ours("point_id", "point", false),
     ours("replicate", "replicate", true),
+    ...(jobs.has("accepted") ? [ours("accepted", "accepted", false), ours("candidate", "candidate", true)] : []),
     ours("prompt", "prompt", false),
     ours("status", "status", false),
     ours("error_code", "code", false),

@@ -64,6 +64,13 @@ document.getElementById("download").addEventListener("click", downloadPicks);
 document.getElementById("theme").addEventListener("click", theme.toggle);
 document.querySelector('[data-view="grid"]').hidden = !grid.possible;
 addEventListener("resize", beforeNextFrame(() => views[current()].resize?.()));
+for (const kind of ["beforeprint", "afterprint"]) {
+  addEventListener(kind, () => {
+    printing.is = kind === "beforeprint";
+    views[current()].render();
+    if (printing.is) for (const image of document.images) image.loading = "eager";
+  });
+}
 state.onChange(showAll);
 stars.onChange(showStars);
 stars.onChange(() => current() === "gallery" && state.get("stars") && !jobDialog.isOpen() && gallery.render());

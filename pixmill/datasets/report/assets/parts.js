@@ -93,7 +93,7 @@ const notFound = () => make("span", { class: "blank is-quiet" }, make("span", {}
 // The mark of a job whose image is flagged, with the checks that do so.
 function flagMark(job) {
   const flags = jobs.flags(job).join(", ");
-  return flags ? make("span", { class: "flags", title: `flagged: ${flags}` }, `⚑ ${flags}`) : null;
+  return flags ? make("span", { class: "flags", title: `flagged: ${flags}` }, "⚑", make("span", {}, ` ${flags}`)) : null;
 }
 
 function starButton(job) {
@@ -134,6 +134,11 @@ const milliseconds = (value) =>
 
 const instant = (value) =>
   value === null ? null : new Date(value).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+const MOST_ON_PAPER = 400; // cards of a gallery, or lines and columns of a grid
+
+// Whether the page is being printed: then what is out of sight has to be there as well.
+const printing = { is: false };
 
 // Calls `work` once before the next frame, however often it is asked for.
 function beforeNextFrame(work) {
