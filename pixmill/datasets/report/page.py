@@ -192,7 +192,7 @@ def render_page(
         in_figures=in_figures,
         counted=counted,
         duration=duration,
-        style=_asset("report.css"),
+        style=_asset("report.css") + _asset("print.css"),
         scripts=scripts,
         csp_hash=_csp_hash,
     )
