@@ -36,11 +36,35 @@ SplitBy = Annotated[
 ]
 
 
+EmbedImages = Annotated[
+    bool,
+    typer.Option(
+        "--embed-images",
+        help="Parquet with the images in it, as Hugging Face shows them: a folder.",
+    ),
+]
+ReadableNames = Annotated[
+    bool,
+    typer.Option(
+        "--readable-names",
+        help="Name images by row key, point and seed, not by their content.",
+    ),
+]
+RawCells = Annotated[
+    bool,
+    typer.Option(
+        "--raw-cells",
+        help="CSV for programs: no apostrophe before cells that look like a formula.",
+    ),
+]
+
+
 # Without `shardshuffle` the library warns of its default.
 _READ_BY = {
     "imagefolder": 'datasets.load_dataset("imagefolder", data_dir="{out}")',
     "webdataset": 'webdataset.WebDataset(sorted(glob.glob("{out}/train-*.tar")), '
     "shardshuffle=False)",
+    "embedded parquet": 'datasets.load_dataset("{out}")',
 }
 
 
@@ -61,13 +85,9 @@ def export(
     where: Where = None,
     split: Split = None,
     split_by: SplitBy = None,
-    raw_cells: Annotated[
-        bool,
-        typer.Option(
-            "--raw-cells",
-            help="CSV for programs: no apostrophe before cells that look like a formula.",
-        ),
-    ] = False,
+    embed_images: EmbedImages = False,
+    readable_names: ReadableNames = False,
+    raw_cells: RawCells = False,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -75,14 +95,32 @@ def export(
     from pixmill.config.loading import load_config
     from pixmill.datasets.export import Choice
     from pixmill.datasets.export import export as write
+    from pixmill.datasets.export.formats import EMBEDDED
 
     if raw_cells and kind != "csv":
         raise UserError(
             "--raw-cells is about CSV", hint="--format csv, or without --raw-cells"
         )
-    choice = Choice(where, tuple(split or ()), split_by, raw_cells)
+    if embed_images and kind != "parquet":
+        raise UserError(
+            "--embed-images is about Parquet",
+            hint="--format parquet, or without --embed-images",
+        )
+    if readable_names and kind not in _READ_BY and not embed_images:
+        raise UserError(
+            f"--readable-names is about images, and {kind} has none",
+            hint="--format imagefolder or webdataset, or --embed-images",
+        )
+    choice = Choice(
+        where,
+        tuple(split or ()),
+        split_by,
+        raw_cells=raw_cells,
+        embed_images=embed_images,
+        readable_names=readable_names,
+    )
     done = write(load_config(config, overrides or ()), kind, out, choice)
-    print_exported(done, kind, out)
+    print_exported(done, EMBEDDED if embed_images else kind, out)
     if as_json:
         counts = {
             "splits": dict(done.splits),

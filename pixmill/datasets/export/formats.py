@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from pixmill.config.model import Config
+from pixmill.datasets.export.embedded_parquet import write_embedded
 from pixmill.datasets.export.imagefolder import write_imagefolder
 from pixmill.datasets.export.samples import Exported, Samples
 from pixmill.datasets.export.selection import select
@@ -22,7 +23,14 @@ from pixmill.errors import UserError
 Format = Literal["parquet", "csv", "jsonl", "imagefolder", "webdataset"]
 
 TABLE_WRITERS = {"parquet": write_parquet, "csv": write_csv, "jsonl": write_jsonl}
-FOLDER_WRITERS = {"imagefolder": write_imagefolder, "webdataset": write_shards}
+EMBEDDED = "embedded parquet"
+"""Parquet with the images in it, which is a folder as images are."""
+
+FOLDER_WRITERS = {
+    "imagefolder": write_imagefolder,
+    "webdataset": write_shards,
+    EMBEDDED: write_embedded,
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,12 @@ class Choice:
 
     raw_cells: bool = False
     """Whether cells of CSV stay as they are, also those that a spreadsheet would run."""
+
+    embed_images: bool = False
+    """Whether Parquet has the images in it."""
+
+    readable_names: bool = False
+    """Whether images are named by row key, point and seed."""
 
 
 EVERYTHING = Choice()
@@ -70,13 +84,16 @@ def export(
             raise UserError(f"{out} is the dataset itself", hint="name another file")
         try:
             out.absolute().parent.mkdir(parents=True, exist_ok=True)
-            if kind in TABLE_WRITERS:
+            if kind in TABLE_WRITERS and not choice.embed_images:
                 write = TABLE_WRITERS[kind]
                 if kind == "csv" and choice.raw_cells:
                     write = write_raw_csv
                 return write_table(dataset, selection, out, write)
-            samples = Samples(dataset, selection, config)
-            return FOLDER_WRITERS[kind](samples, out.absolute())
+            samples = Samples(
+                dataset, selection, config, has_readable_names=choice.readable_names
+            )
+            write_folder = FOLDER_WRITERS[EMBEDDED if choice.embed_images else kind]
+            return write_folder(samples, out.absolute())
         except OSError as error:
             if is_damage(error):
                 # Of the dataset, not of what is written: `open_dataset` says so.

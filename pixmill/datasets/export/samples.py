@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pixmill.config.model import Config
+from pixmill.datasets.export.file_names import FileNames
 from pixmill.datasets.export.selection import Picked, Selection
 from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
@@ -29,6 +30,18 @@ BATCH_ROWS = 2_000
 
 _FILES = ("file_name", "input_image")
 """Our columns that name files in the store: a sample brings the files themselves."""
+
+_READ = (
+    "status",
+    "error_code",
+    "job_key",
+    "row_key",
+    "point_id",
+    "seed",
+    "prompt",
+    *_FILES,
+)
+"""Our columns that samples are made of."""
 
 _BYTES = (
     pa.types.is_binary,
@@ -84,6 +97,9 @@ class ExportSample(NamedTuple):
 
     split: str
     job_key: str
+    row_key: str
+    point_id: str | None
+    seed: int | None
     caption: str
     image: ImageData
     input: ImageData | None
@@ -102,6 +118,9 @@ class SampleBatch(NamedTuple):
 class Samples:
     """The samples of one export; counts what it gives out and what it leaves out."""
 
+    dataset: pq.ParquetFile
+    config: Config
+
     schema: pa.Schema
     """The scalar columns of the dataset."""
 
@@ -113,10 +132,13 @@ class Samples:
         dataset: pq.ParquetFile,
         selection: Selection,
         config: Config,
+        *,
+        has_readable_names: bool = False,
     ) -> None:
-        self._dataset = dataset
+        self.dataset = dataset
+        self.config = config
         self._selection = selection
-        self._config = config
+        self._names = FileNames() if has_readable_names else None
         self._store = open_store(config)
         self._own = own_columns(dataset.schema_arrow)
         self._local_inputs = _find_input_folder(config, dataset.schema_arrow)
@@ -151,9 +173,20 @@ class Samples:
 
         The samples of one have to be taken before the next is asked for.
         """
-        for picked in self._selection.batches(self._dataset, BATCH_ROWS):
+        for picked in self._selection.batches(self.dataset, BATCH_ROWS):
             columns = picked.rows.select(self.schema.names)
             yield SampleBatch(columns, self.read_samples(picked))
+
+    def name_of(self, sample: ExportSample) -> str | None:
+        """Return the name of a sample's image without its ending, None where it is named by its content.
+
+        To be called once for each sample: names that are taken get a number.
+        """
+        if self._names is None:
+            return None
+        return self._names.name(
+            sample.row_key, sample.point_id, sample.seed, sample.number
+        )
 
     def summarize(self) -> Exported:
         """Return the counts.
@@ -178,11 +211,11 @@ class Samples:
     def read_samples(self, picked: Picked) -> Iterator[ExportSample]:
         """Yield the samples among the rows of a batch, and count them."""
         own: dict[str, list[Any]] = {}
-        for name in ("status", "error_code", "job_key", "prompt", *_FILES):
+        for name in _READ:
             own[name] = picked.rows.column(self._own[name]).to_pylist()
         local: list[str | None] = [None] * picked.rows.num_rows
         if self._local_inputs is not None:
-            local = picked.rows.column(self._config.input.image_columns[0]).to_pylist()
+            local = picked.rows.column(self.config.input.image_columns[0]).to_pylist()
         # All of the batch at once: from a bucket many files come at a time.
         self._store.prefetch(chain.from_iterable(own[name] for name in _FILES))
         for at, status in enumerate(own["status"]):
@@ -205,6 +238,9 @@ class Samples:
                 number=int(picked.numbers[at]),
                 split=split,
                 job_key=own["job_key"][at],
+                row_key=own["row_key"][at] or "",
+                point_id=own["point_id"][at],
+                seed=own["seed"][at],
                 caption=own["prompt"][at] or "",
                 image=image,
                 input=source,

@@ -8,7 +8,8 @@
 
 Samples are in the order of the dataset and no header says when or by whom it was written, so
 that the same dataset always gives the same bytes. Keys are the position in the dataset and the
-beginning of the job key; the second image of a job and the next have their number behind it.
+beginning of the job key; the second image of a job and the next have their number behind it. With
+readable names they are row key, point and seed.
 """
 
 import io
@@ -40,7 +41,7 @@ def write_shards(samples: Samples, out: Path) -> Exported:
                 split = sample.split
                 if split not in shards:
                     shards[split] = files.enter_context(Shards(folder, split))
-                shards[split].add(sample, rows[sample.at])
+                shards[split].add(sample, rows[sample.at], samples.name_of(sample))
         return samples.summarize()
 
 
@@ -68,8 +69,9 @@ class Shards:
         self,
         sample: ExportSample,
         row: Mapping[str, Any],
+        name: str | None,
     ) -> None:
-        """Append one sample with its scalar columns."""
+        """Append one sample with its scalar columns, under a readable `name` where there is one."""
         text = json.dumps(row, ensure_ascii=False, allow_nan=False)
         members = {
             sample.image.suffix: sample.image.data,
@@ -86,9 +88,13 @@ class Shards:
             # It stays open until it is full.
             self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
         tar = self._tar
-        key = f"{sample.position:09d}-{sample.job_key[:12]}"
-        if sample.number:
-            key = f"{key}-{sample.number}"
+        if name is not None:
+            # A dot would end the key.
+            key = name.replace(".", "-")
+        else:
+            key = f"{sample.position:09d}-{sample.job_key[:12]}"
+            if sample.number:
+                key = f"{key}-{sample.number}"
         for suffix, data in members.items():
             # With the time 0 and no owner, which a new header has.
             member = tarfile.TarInfo(f"{key}{suffix}")
