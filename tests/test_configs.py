@@ -28,6 +28,7 @@ FREE = [path for path in CONFIGS if load_config(path).simulated]
 SWEPT = [path for path in CONFIGS if load_config(path).sweep.groups]
 PAID = [path for path in CONFIGS if path not in FREE]
 RUN_BELOW = (
+    "candidates",
     "checked-nightly",
     "compare-models",
     "control-strength",
@@ -235,6 +236,25 @@ def test_a_flawed_night_is_not_published_until_a_person_accepts_it(
     assert len(results(first)) == 6
     again = run_config(path, *here)
     assert (again["exit_code"], again["calls"]) == (0, 0)
+
+
+def test_rows_with_flawed_pictures_get_others(tmp_path: Path) -> None:
+    flawed = ROOT / "configs" / "faults" / "flawed-night.yaml"
+    # As the quick pictures of tests are squares of colours, none is blurred on purpose.
+    here = (*own_store(tmp_path), "quality.checks=[blank, dark]", "quality.gate=[]")
+    until = (
+        "quality.until.where=not (flag_blank or flag_dark)",
+        "quality.until.keep=dark",
+    )
+    with simulator(tmp_path, "--faults", str(flawed)) as bad:
+        address = f"provider.base_url={bad.url}"
+        report = run_config(config("candidates"), *here, *until, address)
+    counts = report["candidates"]
+    assert report["rows"] == counts["pictures"] == report["succeeded"]
+    assert counts["drawn"] == report["calls"] > report["rows"]
+    rows = results(report)
+    assert sum(row["accepted"] for row in rows) == counts["accepted"] > 0
+    assert {row["candidate"] for row in rows} > {0}
 
 
 def test_a_table_of_ones_own_brings_its_columns_and_only_the_rows_that_are_wanted(

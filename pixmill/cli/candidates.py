@@ -36,12 +36,14 @@ def candidate_lines(made: "Plan") -> Iterator[str]:
 
 def count_line(counts: Mapping[str, int]) -> str:
     """Return in words how many pictures are good, and of how many candidates."""
+    pictures = counted(counts["pictures"], "picture")
+    parts = [f"{counts['accepted']:,} of {pictures} accepted"]
+    if counts["not_accepted"]:
+        parts.append(f"{counts['not_accepted']:,} without candidates left")
     left = counts["pictures"] - counts["accepted"] - counts["not_accepted"]
-    return (
-        f"  {counts['accepted']:,} of {counted(counts['pictures'], 'picture')} accepted, "
-        f"{counts['not_accepted']:,} not accepted and without candidates left, "
-        f"{left:,} to decide; {counted(counts['drawn'], 'candidate')} so far"
-    )
+    if left:
+        parts.append(f"{left:,} to decide")
+    return f"  {', '.join(parts)}; {counted(counts['drawn'], 'candidate')} so far"
 
 
 def calls_to_agree_to(run: "PreparedRun") -> str:

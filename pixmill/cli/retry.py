@@ -1,11 +1,16 @@
 """The command `retry`: pays once more for jobs that have an outcome."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixmill.cli.console import ConfigPath, Json, Overrides
+from pixmill.cli.console import ConfigPath, Json, Overrides, echo
 from pixmill.cli.run import RunRequest, pay
+from pixmill.errors import UserError
+from pixmill.text import counted
+
+if TYPE_CHECKING:
+    from pixmill.config.model import Config
 
 
 def retry(
@@ -32,6 +37,13 @@ def retry(
             help="Jobs that meet this condition on the dataset's columns.",
         ),
     ] = None,
+    picks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Reject the candidates that this table marks, and ask for the next ones.",
+        ),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask before paying.")
     ] = False,
@@ -46,9 +58,36 @@ def retry(
     from pixmill.execution.retry_selection import select_for_retry
 
     settings = load_config(config, overrides or ())
+    if picks:
+        if status or code or in_doubt or where:
+            raise UserError("--picks says by itself which candidates it is about")
+        _record_picks(settings, picks)
+        # What is rejected makes the next candidates pending, and no job is paid for again.
+        pay(RunRequest(settings, config, overrides or [], yes=yes), as_json=as_json)
     statuses = [*(status or ()), *(("in_doubt",) if in_doubt else ())]
     wanted = select_for_retry(settings, statuses, code or (), where)
     pay(
         RunRequest(settings, config, overrides or [], yes=yes, retried=wanted),
         as_json=as_json,
+    )
+
+
+def _record_picks(config: "Config", picks: str) -> None:
+    from pixmill.execution.picks import record_picks
+    from pixmill.ledger import ledger_exists, open_ledger
+
+    ledger = None
+    if ledger_exists(config.ledger_address):
+        ledger = open_ledger(config.ledger_address)
+    if ledger is None:
+        raise UserError(
+            f"there is no ledger in {config.ledger or config.store_path}",
+            hint="run `pixmill run` first, and look at what it draws",
+        )
+    try:
+        found = record_picks(config, ledger, picks)
+    finally:
+        ledger.close()
+    echo(
+        f"{counted(found.rejected, 'candidate')} rejected, {found.starred:,} not any more"
     )

@@ -105,6 +105,9 @@ def promote_picks(
     fields = [axis for axis in sweep.axes if axis.kind == "field"]
     _refuse_untyped(table, path, fields, request)
     source = _picks_input(config.input, path, fields, _row_key(table, rows), dialect)
+    if "pick" in table.schema.names:
+        # A table of picks may have candidates that a person does not want.
+        source = source.model_copy(update={"where": "not (pick == 'reject')"})
     named = name or _add_suffix(config.name, "picks")
     notes = list(_replicates_note(config))
     if config.input.local_images:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project, results, simulator
+from tests.conftest import Project, Simulated, results, simulator
 from tests.pixmill.run_checks import (
     assert_usage_error,
     configure_run,
@@ -55,6 +55,29 @@ def test_what_failed_is_retried_once_agreed_and_a_run_after_it_pays_nothing(
         ), done.stderr
         assert quick(*run_arguments(config)).report["calls"] == 0
         assert simulated.bill.calls == 4
+
+
+def test_rejected_candidates_ask_for_the_next_ones(
+    project: Project, simulated: Simulated, quick: Command
+) -> None:
+    project.write_rows(project.rows(2))
+    project.use_simulator(simulated)
+    project.write_config(
+        input={"row_key": ["id"]},
+        quality={"until": {"where": "status == 'succeeded'", "candidates": 2}},
+    )
+    config = project.path
+    picks = project.folder / "picks.csv"
+    picks.write_text("row_key,candidate,pick\nr1,0,reject\n")
+    early = quick("retry", config, "--picks", str(picks), "--yes")
+    assert_usage_error(early, "there is no ledger in")
+    assert quick(*run_arguments(config)).report["calls"] == 2
+    both = quick("retry", config, "--picks", str(picks), "--code", "50500")
+    assert_usage_error(both, "--picks says by itself")
+    done = quick("retry", config, "--picks", str(picks), "--yes", "--json")
+    assert "1 candidate rejected" in done.stderr
+    assert done.report["calls"] == 1
+    assert [row["candidate"] for row in results(done.report)] == [0, 1]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 
 from pixmill.config.loading import load_config
 from pixmill.datasets.refused import accept_refused
-from pixmill.errors import ConfigError
+from pixmill.errors import ConfigError, UserError
+from pixmill.execution.picks import Picked, record_picks
 from pixmill.execution.prepare import prepare
 from pixmill.execution.retry_selection import select_for_retry
+from pixmill.ledger import open_ledger
 from pixmill.planning.planner import plan_config
 from tests.conftest import (
     Project,
@@ -310,6 +313,57 @@ def test_a_retry_is_about_the_candidates_that_the_dataset_has(
         again = prepared.start()
         pay_for_chunks(again)
         assert again.finish().calls == ROWS
+
+
+def reject(project: Project, *lines: str) -> Picked:
+    picks = project.folder / "picks.csv"
+    picks.write_text("\n".join(["row_key,point_id,candidate,pick", *lines]))
+    config = load_config(project.path)
+    with closing(open_ledger(config.ledger_address)) as opened:
+        return record_picks(config, opened, str(picks))
+
+
+def test_a_person_rejects_candidates_and_the_next_ones_are_asked_for(
+    project: Project, blank: Simulated
+) -> None:
+    configure(project, blank)
+    project.write_config(input={"row_key": ["id"]})
+    run(project, blank)
+    # Row r1 has its second candidate, r2 has used up all of its three.
+    assert reject(project, "r0,base,0,reject", "r1,base,1,reject", "r3,base,0,") == (
+        2,
+        0,
+    )
+    assert planned(project)["pending"] == 2
+    second = run(project, blank)
+    assert second.report["calls"] == 2
+    assert second.column("candidate") == [1, 2, 0, 0]
+    assert second.column("accepted") == [True, True, False, True]
+    reasons = [each["reason"] for each in listed(project)]
+    assert reasons.count("rejected by a person") == 2
+    # The same table again rejects nothing new, and what is starred is good again.
+    reject(project, "r0,base,0,reject", "r1,base,1,reject")
+    assert run(project, blank).report["calls"] == 0
+    assert reject(project, "r0,base,0,star") == (0, 1)
+    assert run(project, blank).column("candidate") == [0, 2, 0, 0]
+
+
+def test_a_pick_that_means_no_candidate_is_refused(
+    project: Project, blank: Simulated
+) -> None:
+    configure(project, blank, candidates=1)
+    project.write_config(input={"row_key": ["id"]})
+    with pytest.raises(UserError, match=r"there is no .*candidates\.parquet"):
+        reject(project, "r0,base,0,reject")
+    run(project, blank)
+    for line, words in {
+        "r0,base,1,reject": "row 1: row 'r0' has no picture of candidate 1",
+        "r9,base,0,reject": "row 1: row 'r9' has no picture of candidate 0",
+        "r0,base,0,no": "row 1: pick is 'no', not reject or star",
+    }.items():
+        with pytest.raises(UserError, match=re.escape(words)):
+            reject(project, line)
+    assert planned(project)["candidates"]["accepted"] == 2
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {

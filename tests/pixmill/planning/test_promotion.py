@@ -418,6 +418,15 @@ def test_picks_name_what_people_should_know(project: Project) -> None:
     ]
 
 
+def test_rejected_candidates_among_picks_are_left_out(project: Project) -> None:
+    config = swept(project, input={"row_key": ["id"]})
+    path = Path(picked(project, [pick(1), pick(2)]))
+    [header, first, second] = path.read_text().splitlines()
+    path.write_text(f"{header},pick\n{first},star\n{second},reject\n")
+    promoted = written(promote_picks(load_config(config), str(path)), project.folder)
+    assert make_plan(load_config(promoted), None).rows == 1
+
+
 def test_picks_may_agree_on_another_req_key(project: Project) -> None:
     known, other = "high_aes_scheduler_svr_controlnet_v2.0", "another_v1"
     config = swept(
