@@ -23,6 +23,7 @@ from pixmill.cli.console import (
 )
 from pixmill.cli.gate import print_gate
 from pixmill.cli.notify import notify_of_error, notify_of_run
+from pixmill.cli.own_packages import prefer_own_packages
 from pixmill.cli.plan import Limit, Rows, print_plan
 from pixmill.cli.progress import InputLook
 from pixmill.errors import PixmillError
@@ -284,6 +285,7 @@ def _run_flow(run: "PreparedRun", order: RunRequest) -> "RunSummary":
     from prefect.exceptions import TerminationSignal
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+    prefer_own_packages()
     from flows.generate import generate_dataset
     from pixmill.cli.progress import show_progress
     from pixmill.memory import keep_less
