@@ -31,7 +31,10 @@ def show_in_notebook(run: "PreparedRun", ended: threading.Event) -> None:
     shown = display(HTML(""), display_id=True)
     while not ended.wait(FRAME_SECONDS):
         if run.started:
-            console = Console(file=io.StringIO(), width=_WIDTH, record=True)
+            # In a kernel it would put a display of its own into the cell.
+            console = Console(
+                file=io.StringIO(), width=_WIDTH, record=True, force_jupyter=False
+            )
             console.print(block(run.started.executor.progress()))
             page = console.export_html(
                 inline_styles=True, code_format="<pre>{code}</pre>"

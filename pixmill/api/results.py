@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pixmill.api.views import picture_table, text_block
 from pixmill.cli.plan import plan_lines
 from pixmill.config.model import Config
-from pixmill.datasets.dataset_files import DATASET
+from pixmill.datasets.dataset_files import CONFIG, DATASET
 from pixmill.datasets.loading import (
     LocatedDataset,
     find_dataset,
@@ -76,6 +76,14 @@ class Results:
     def report(self) -> str | None:
         """The same of the report's page."""
         return self._places["report"]
+
+    @property
+    def config_file(self) -> str:
+        """The path of the config that was published with the dataset, for commands: `pixmill export …`.
+
+        Its table is the one that was run on, also where that was in memory.
+        """
+        return _absolute(str(self.config.dataset_folder / CONFIG))
 
     @cached_property
     def df(self) -> "pd.DataFrame":

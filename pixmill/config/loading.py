@@ -47,7 +47,7 @@ def load_config(
     is in the sections. What a section says takes precedence over the same key of the config.
 
         load_config("pets.yaml", ["budget.max_calls=100", "input.row_key=[sku]"])
-        load_config("pets.yaml", limits={"qps": 4}, sweep={"groups": [{"grid": {"scale": [2, 3]}}]})
+        load_config("pets.yaml", limits={"qps": 4}, sweep={"scale": [2, 3]})
 
     Raises ConfigError with every mistake and its path.
     """
