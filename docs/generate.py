@@ -9,6 +9,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pyarrow as pa
 import typer
 
 from pixmill import errors, tuning
+from pixmill.api.results import Results
 from pixmill.backoff import Backoff
 from pixmill.cli import app
 from pixmill.config.json_schema import schema_text
@@ -55,6 +57,18 @@ ROOT = DOCS.parent
 MADE = "<!-- Made from the code by `make docs`: changes here are lost. -->"
 MADE_BELOW = (
     "<!-- Made from the code by `make docs`: changes below this line are lost. -->"
+)
+
+RESULTS_MEMBERS = (
+    "df",
+    "summary",
+    "exit_code",
+    "reason",
+    "cost",
+    "images",
+    "dataset",
+    "report",
+    "config_file",
 )
 
 FUNCTIONS = (
@@ -314,15 +328,7 @@ def api_page() -> str:
 
 {MADE}
 
-```python
-import pixmill
-
-frame = pd.read_csv("pets.csv")
-how = {{"name": "pets", "input": {{"columns": {{"image_url": "photo", "prompt": "text"}}}}}}
-pixmill.plan(frame, **how).to_pay  # 12; nothing is sent
-results = pixmill.run(frame, **how)
-results.df  # a pandas DataFrame, one row per job, with the path of each picture
-```
+[Python and notebooks](python.md) shows how these are used: what a table may be, what raises, what Ctrl-C does.
 
 ## Functions
 
@@ -333,7 +339,13 @@ results.df  # a pandas DataFrame, one row per job, with the path of each picture
 
 What `pixmill.plan` returns. Its counts of jobs are of distinct ones: equal requests are one.
 
-{table(("member", "meaning"), _plan_members())}
+{table(("member", "meaning"), _members(Plan, PLAN_MEMBERS))}
+
+## Results
+
+What `pixmill.run` returns. [Python and notebooks](python.md) says what raises and what is in there.
+
+{table(("member", "meaning"), _members(Results, RESULTS_MEMBERS))}
 
 ## Flows
 
@@ -669,11 +681,11 @@ def _function_section(file: str, name: str, shown: str | None = None) -> str:
     return f"### {package}.{shown}\n\n```python\n{signature}\n```\n\n{text}\n"
 
 
-def _plan_members() -> Iterator[tuple[str, str]]:
-    """Yield what of a plan is of use to a program, with its meaning."""
-    for name in PLAN_MEMBERS:
-        member = getattr(Plan, name)
-        call = "" if isinstance(member, property) else "()"
+def _members(kind: type, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield what of a class is of use to a program, with its meaning."""
+    for name in names:
+        member = getattr(kind, name)
+        call = "" if isinstance(member, property | cached_property) else "()"
         yield f"`{name}{call}`", _first_line(member)
 
 

@@ -40,8 +40,6 @@ class Results:
     def __init__(self, config: Config, summary: RunSummary) -> None:
         self.config = config
         """What was run, with every default filled in."""
-        self.summary: dict[str, Any] = summary.as_dict()
-        """What `pixmill run --json` says."""
         self._summary = summary
         # Absolute, as the caller may change the working directory.
         self._places = {
@@ -51,6 +49,11 @@ class Results:
                 ("report", summary.report),
             )
         }
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `pixmill run --json` says."""
+        return self._summary.as_dict()
 
     @property
     def exit_code(self) -> int:

@@ -62,7 +62,9 @@ from pixmill.planning.plan import Plan, prefetch
 from pixmill.storage import open_store
 from pixmill.storage.atomic_write import (
     check_writable,
+    new_part,
     publication_lock,
+    put_in_place,
     write_file,
 )
 from pixmill.storage.integrity import hash_of, manifest_at
@@ -303,7 +305,11 @@ def note_running(plan: Plan, run_id: str, to_pay: int) -> None:
         "to_pay": to_pay,
         "config": plan.config.model_dump(mode="json"),
     }
-    write_file(folder / RUNNING, json.dumps(about, allow_nan=False).encode())
+    # Under a name of its own until then: two runs of one config may begin at once.
+    with new_part(folder) as (file, part):
+        file.write(json.dumps(about, allow_nan=False).encode())
+        file.flush()
+        put_in_place(part, folder / RUNNING)
 
 
 def _known(

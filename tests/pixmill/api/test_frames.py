@@ -1,6 +1,8 @@
 """Frames ask for the same jobs as the same table in a file: keys of generated tables, in every way to hold them."""
 
+import csv
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from hypothesis import strategies as st
 
 import pixmill
 from pixmill.api.frames import forget_frames, write_frame
+from pixmill.arrow_text import as_text
 from pixmill.errors import TableError
+from tests.conftest import ROOT
 
 WORDS = st.text("aé 猫\"',;\n\t{0.", max_size=12)
 NUMBERS = st.integers(-(2**53), 2**53)
@@ -175,3 +179,26 @@ def test_a_frame_that_is_no_table_is_one_message(
         write_frame(frame, tmp_path)
     assert "astype" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_reads_differently_in_csv_is_what_the_docs_say(tmp_path: Path) -> None:
+    moment = datetime(2026, 10, 1, 9, 30)
+    frame = pd.DataFrame(
+        {
+            "gaps": [3, None],
+            "truth": [True, True],
+            "time": [moment, moment],
+            "day": [moment.date(), moment.date()],
+            "fraction": [0.25, 1e-07],
+        }
+    )
+    typed = pq.read_table(write_frame(frame, tmp_path))
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    with (tmp_path / "table.csv").open(newline="") as file:
+        as_csv = next(csv.DictReader(file))
+    texts = {name: as_text(typed[name])[0].as_py() for name in typed.column_names}
+    table = (ROOT / "docs" / "python.md").read_text()
+    for name in ("gaps", "truth", "time"):
+        assert f"| `{texts[name]}` | `{as_csv[name]}` |" in table
+    for name in ("day", "fraction"):
+        assert texts[name] == as_csv[name]

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 import pixmill
-from pixmill.errors import ConfigError, TableError
-from tests.conftest import ROOT, Project, run_config
+from pixmill import errors
+from pixmill.errors import ConfigError, RunWarning, SpendingRefused, TableError
+from tests.conftest import ROOT, Project, Simulated, run_config
 
 SECTIONS: dict[str, Any] = {
     "name": "pets",
@@ -69,3 +70,103 @@ def test_image_files_of_a_frame_are_relative_to_the_working_directory(
     os.chdir("elsewhere")
     source = {"columns": columns, "image_folder": ".."}
     assert pixmill.plan(table, input=source, store="../out", **how).to_pay == 0
+
+
+def test_the_lines_of_the_readme_run_as_they_are(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "data", tmp_path / "data")
+    page = (ROOT / "README.md").read_text().partition("## From a notebook")[2]
+    code = page.partition("```python")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    # As it is, but for the two calls a second that are the default.
+    exec(code.replace("sweep=sweep", "sweep=sweep, limits={'qps': 1000}"), names)
+    results = names["results"]
+    assert results.summary["calls"] == 4 * 4
+    assert "4 rows × 4 points" in repr(pixmill.plan(results.config))
+    assert results._repr_html_().count("<img") == 16
+
+
+def test_a_run_that_pays_needs_a_cap_or_a_yes_and_agreement_to_a_new_ledger(
+    project: Project, simulated: Simulated
+) -> None:
+    project.use_simulator(simulated)
+    frame = pd.DataFrame(project.rows(2))
+    how = {
+        **SECTIONS,
+        "provider": project.config["provider"],
+        "output": project.config["output"],
+    }
+    with pytest.raises(SpendingRefused, match="2 calls without a cap") as caught:
+        pixmill.run(frame, **how, new_store=True)
+    assert "max_calls=N" in caught.value.hint
+    assert "yes=True" in caught.value.hint
+    for agreed in ({"yes": True}, {"max_calls": 5}):
+        with pytest.raises(SpendingRefused, match="no ledger") as caught:
+            pixmill.run(frame, **how, **agreed)
+        assert "new_store=True" in caught.value.hint
+    assert simulated.bill.charged == 0
+
+    # A budget is a stop that the results name, and a warning.
+    with pytest.warns(RunWarning, match="max_calls"):
+        stopped = pixmill.run(frame, **how, max_calls=1, new_store=True)
+    assert (stopped.exit_code, stopped.summary["skipped"]) == (4, 1)
+    assert stopped.reason == stopped.summary["reason"]
+    assert "1 skipped" in stopped._repr_html_()
+    assert pixmill.run(frame, **how, yes=True, limit=1).exit_code == 0
+    assert simulated.bill.charged == 2
+
+
+def test_a_refused_dataset_is_shown_and_said(project: Project) -> None:
+    frame = pd.DataFrame(project.rows(2))
+    how = {**SECTIONS, "quality": {"gate": ["count(status == 'succeeded') > 2"]}}
+    with pytest.warns(RunWarning, match=r"refused by quality\.gate"):
+        results = pixmill.run(frame, **how)
+    assert results.exit_code == 7
+    assert results._repr_html_().count("<img") == 2
+    with pytest.raises(errors.UserError, match="no dataset is published"):
+        _ = results.df
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"nam": "pets"}, "nam: unknown key; did you mean `name`?"),
+        ({"limits": {"qps": "many"}}, "limits.qps"),
+        ({"overrides": ["limits.qsp=3"]}, "limits.qsp: unknown key"),
+        ({"input": {"path": "other.csv"}}, "two tables are given"),
+        ({"execution": {"engine": "dask"}}, "execution.engine: dask is for"),
+        ({"request": {"prompt": "{txt}"}}, "'txt'"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_one_message_with_its_place(
+    arguments: dict[str, Any], words: str, project: Project
+) -> None:
+    frame = pd.DataFrame(project.rows(1))
+    with pytest.raises(errors.UserError) as caught:
+        pixmill.run(frame, **{**SECTIONS, **arguments})
+    assert words in str(caught.value)
+    shown = caught.value._render_traceback_()
+    assert shown[0] == f"{type(caught.value).__name__}: {caught.value}"
+    assert len(shown) == 2 if caught.value.hint else 1
+
+
+def test_a_config_may_be_a_path_a_dict_keywords_or_what_was_loaded(
+    project: Project,
+) -> None:
+    project.write_rows(project.rows(2))
+    path = project.write_config(seed={"base": 3}, store="out")
+    loaded = pixmill.load_config(path)
+    forms = (
+        pixmill.plan(path),
+        pixmill.plan(project.config),
+        pixmill.plan(**project.config),
+        pixmill.plan(loaded),
+        pixmill.plan("pets.csv", config=path),
+        pixmill.plan(pd.DataFrame(project.rows(2)), config=loaded),
+    )
+    keys = [[key for batch in plan.batches() for key in batch.keys] for plan in forms]
+    assert keys[0]
+    assert keys == keys[:1] * len(forms)
+    # Keywords take precedence, key by key, and overrides over them.
+    plan = pixmill.plan(path, seed={"replicates": 2}, overrides=["seed.base=4"])
+    assert (plan.config.seed.base, plan.config.seed.replicates) == (4, 2)
