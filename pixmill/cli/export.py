@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pixmill.cli.console import ConfigPath, Json, Overrides, echo, print_json
+from pixmill.cli.console import ConfigPath, Json, Overrides, echo, place, print_json
 from pixmill.errors import UserError
 from pixmill.local_paths import given_path
 from pixmill.text import counted, in_words
@@ -19,6 +19,23 @@ Where = Annotated[
     typer.Option(
         metavar="CONDITION", help="Only rows for which this holds: 'param_scale > 2'."
     ),
+]
+Picks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TABLE", parser=place, help="Only the picks of the report's picks.csv."
+    ),
+]
+Across = Annotated[
+    str | None,
+    typer.Option(
+        metavar="AXIS",
+        help="What goes across a contact sheet: an axis of the sweep, or row.",
+    ),
+]
+Down = Annotated[
+    str | None,
+    typer.Option(metavar="AXIS", help="What goes down a contact sheet."),
 ]
 Split = Annotated[
     list[str] | None,
@@ -79,10 +96,15 @@ def export(
         ),
     ],
     kind: Annotated[
-        Literal["parquet", "csv", "jsonl", "imagefolder", "webdataset"],
+        Literal[
+            "parquet", "csv", "jsonl", "imagefolder", "webdataset", "contact-sheet"
+        ],
         typer.Option("--format", help="What to write."),
     ] = "parquet",
     where: Where = None,
+    picks: Picks = None,
+    across: Across = None,
+    down: Down = None,
     split: Split = None,
     split_by: SplitBy = None,
     embed_images: EmbedImages = False,
@@ -91,7 +113,7 @@ def export(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Write the dataset as a table, or as images for training."""
+    """Write the dataset as a table, as images for training, or as a contact sheet."""
     from pixmill.config.loading import load_config
     from pixmill.datasets.export import Choice
     from pixmill.datasets.export import export as write
@@ -111,10 +133,17 @@ def export(
             f"--readable-names is about images, and {kind} has none",
             hint="--format imagefolder or webdataset, or --embed-images",
         )
+    if (across or down) and kind != "contact-sheet":
+        raise UserError(
+            "--across and --down are about contact sheets",
+            hint="--format contact-sheet, or without them",
+        )
     choice = Choice(
         where,
+        picks,
         tuple(split or ()),
         split_by,
+        sides=(across, down),
         raw_cells=raw_cells,
         embed_images=embed_images,
         readable_names=readable_names,
@@ -135,6 +164,8 @@ def export(
 def print_exported(done: "Exported", kind: str, out: Path) -> None:
     """Print what was written, what was left out and why, and how it is read."""
     wrote = f"wrote {done.rows:,} rows to {out}"
+    if kind == "contact-sheet":
+        wrote = f"drew {counted(done.rows, 'picture')} to {out}"
     if kind in _READ_BY:
         # A row without its image makes no sample.
         wrote = f"wrote {done.rows:,} samples to {out}"

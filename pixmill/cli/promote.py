@@ -2,12 +2,15 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pixmill.cli.console import ConfigPath, Json, Overrides, echo, place, print_json
 from pixmill.errors import UserError
+from pixmill.local_paths import given_path
+from pixmill.text import cli_arguments
 
 Point = Annotated[
     str | None,
@@ -31,6 +34,22 @@ FullTable = Annotated[
         help="The full table, if it is another than the sweep's.",
     ),
 ]
+RowsWhere = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help="Only rows of the full table for which this holds, instead of input.where; '' takes all.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        parser=given_path,
+        help="Write the config to this new file instead of printing it.",
+    ),
+]
 Name = Annotated[
     str | None,
     typer.Option(
@@ -45,7 +64,9 @@ def promote(
     point: Point = None,
     picks: Picks = None,
     table: FullTable = None,
+    where: RowsWhere = None,
     name: Name = None,
+    out: Out = None,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -56,12 +77,20 @@ def promote(
     from pixmill.config.loading import load_config
     from pixmill.planning.promotion import promote_picks, promote_point
 
-    if (point is None) == (picks is None) or (picks and table):
+    if (point is None) == (picks is None) or (picks and (table or where is not None)):
         raise UserError(
-            "promote takes either --point ID, with --input TABLE or without, or --picks TABLE"
+            "promote takes either --point ID, with --input TABLE and --where CONDITION or "
+            "without, or --picks TABLE"
+        )
+    if out is not None and out.exists():
+        raise UserError(
+            f"{out} exists", hint="name a new file, or remove this one first"
         )
     changes = list(overrides or ())
-    for key, value in (("input.path", table), ("name", name)):
+    if where == "":
+        changes.append("input.where=null")
+        where = None
+    for key, value in (("input.path", table), ("input.where", where), ("name", name)):
         if value is not None:
             # An override is YAML, of which JSON is a part: in quotes any text is a text.
             changes.append(
@@ -76,12 +105,18 @@ def promote(
     echo(f"{made.config.name}: {made.title}")
     for note in made.notes:
         echo(f"  {note}")
-    echo(
-        "next: write it to a file (> full.yaml); `pixmill plan full.yaml` shows what is "
-        "already paid for"
-    )
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(made.to_yaml(), encoding="utf-8")
+        echo(f"next: pixmill plan {cli_arguments(str(out), ())}")
+    else:
+        echo(
+            "next: write it to a file (--out full.yaml); `pixmill plan full.yaml` shows what is "
+            "already paid for"
+        )
     if not as_json:
-        sys.stdout.write(made.to_yaml())
+        if out is None:
+            sys.stdout.write(made.to_yaml())
         return
     print_json(
         {

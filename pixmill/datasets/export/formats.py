@@ -7,6 +7,7 @@ from typing import Literal
 from pixmill.config.model import Config
 from pixmill.datasets.export.embedded_parquet import write_embedded
 from pixmill.datasets.export.imagefolder import write_imagefolder
+from pixmill.datasets.export.picks import read_picks
 from pixmill.datasets.export.samples import Exported, Samples
 from pixmill.datasets.export.selection import select
 from pixmill.datasets.export.tables import (
@@ -20,7 +21,9 @@ from pixmill.datasets.export.webdataset import write_shards
 from pixmill.datasets.loading import is_damage, open_dataset, published_dataset
 from pixmill.errors import UserError
 
-Format = Literal["parquet", "csv", "jsonl", "imagefolder", "webdataset"]
+Format = Literal[
+    "parquet", "csv", "jsonl", "imagefolder", "webdataset", "contact-sheet"
+]
 
 TABLE_WRITERS = {"parquet": write_parquet, "csv": write_csv, "jsonl": write_jsonl}
 EMBEDDED = "embedded parquet"
@@ -40,11 +43,17 @@ class Choice:
     where: str | None = None
     """A condition over columns; None takes all rows."""
 
+    picks: str | None = None
+    """A table of picks, as the report writes it: only its rows; None takes all."""
+
     splits: tuple[str, ...] = ()
     """Shares such as `val=0.02`; the rest is `train`."""
 
     split_by: str | None = None
     """The column whose value decides the split; None is the row key."""
+
+    sides: tuple[str | None, str | None] = (None, None)
+    """What goes across and down a contact sheet: an axis, or `row`; None for the next axis."""
 
     raw_cells: bool = False
     """Whether cells of CSV stay as they are, also those that a spreadsheet would run."""
@@ -65,7 +74,7 @@ def export(
     out: Path,
     choice: Choice = EVERYTHING,
 ) -> Exported:
-    """Write the dataset of `config` to `out`: a file for a table, a new folder for images.
+    """Write the dataset of `config` to `out`: a file for a table or contact sheets, a new folder for images.
 
     CSV cells of text that a spreadsheet would run as a formula get a leading apostrophe,
     unless `choice` wants them raw; nested values are JSON, bytes Base64. What goes wrong
@@ -80,6 +89,8 @@ def export(
             choice.splits,
             choice.split_by,
         )
+        if choice.picks is not None:
+            selection = selection._replace(picks=read_picks(choice.picks, dataset))
         if out.exists() and out.samefile(source):
             raise UserError(f"{out} is the dataset itself", hint="name another file")
         try:
@@ -89,6 +100,13 @@ def export(
                 if kind == "csv" and choice.raw_cells:
                     write = write_raw_csv
                 return write_table(dataset, selection, out, write)
+            if kind == "contact-sheet":
+                # Drawing is not for exports of tables.
+                from pixmill.datasets.export.contact_sheets import write_contact_sheets
+
+                return write_contact_sheets(
+                    dataset, selection, config, out.absolute(), choice.sides
+                )
             samples = Samples(
                 dataset, selection, config, has_readable_names=choice.readable_names
             )

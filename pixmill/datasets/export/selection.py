@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pixmill.conditions import Condition, parse
 from pixmill.datasets.export.image_rows import split_images
+from pixmill.datasets.export.picks import pick_keys
 from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
 from pixmill.request.registry import did_you_mean
@@ -53,6 +55,9 @@ class Selection(NamedTuple):
     split_by: str
     """The column whose text decides the split."""
 
+    picks: pa.Array | None = None
+    """Those of `read_picks`; None takes every row."""
+
     def batches(
         self,
         dataset: pq.ParquetFile,
@@ -78,6 +83,11 @@ class Selection(NamedTuple):
                     kept = np.flatnonzero(self.where.mask(columns, batch.num_rows))
                 except ValueError as error:
                     raise UserError(f"--where: {error}") from None
+            if self.picks is not None:
+                keys = pick_keys(batch[own["row_key"]], batch[own["point_id"]])
+                is_picked = pc.is_in(keys, value_set=self.picks)
+                kept = kept[is_picked.to_numpy(zero_copy_only=False)[kept]]
+            if len(kept) < batch.num_rows:
                 rows = batch.take(pa.array(kept))
             splits = [TRAIN] * rows.num_rows
             if self.shares:

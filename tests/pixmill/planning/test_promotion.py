@@ -16,7 +16,7 @@ from pixmill.errors import UserError
 from pixmill.planning.planner import make_plan
 from pixmill.planning.promotion import Promotion, promote_picks, promote_point
 from tests.conftest import Project, Simulated, results, run_config
-from tests.real_command import Command
+from tests.real_command import Command, CommandResult
 
 STRENGTH = "controlnet_args.0.strength"
 STYLES = [{"label": "ink\n# {1}", "value": "in {black} ink 狗"}, "in oil, é", ""]
@@ -544,3 +544,27 @@ def test_what_can_not_be_promoted_exits_2(
     assert (shown.exit_code, shown.stdout) == (2, "")
     assert said in shown.stderr
     assert "Traceback" not in shown.stderr
+
+
+def test_a_promoted_config_is_written_in_one_step_with_the_rows_that_are_wanted(
+    project: Project, pixmill: Command
+) -> None:
+    config = swept(project, 5)
+    pilot = {**project.config["input"], "row_key": ["id"], "where": "id == 'r1'"}
+    project.write_config(input=pilot)
+    point = point_of(config, **{STRENGTH: 0.6})
+    out = project.folder / "new" / "full.yaml"
+
+    def promote(*options: str) -> CommandResult:
+        return pixmill("promote", config, "--point", point, "--out", str(out), *options)
+
+    done = promote("--where", "")
+    assert (done.exit_code, done.stdout) == (0, ""), done.stderr
+    assert f"next: pixmill plan {out}" in done.stderr
+    assert make_plan(load_config(str(out)), None).summary()["jobs"] == 5
+    refused = promote("--where", "")
+    assert refused.exit_code == 2
+    assert f"{out} exists" in refused.stderr
+    out.unlink()
+    promote("--where", "id in ['r2', 'r3']")
+    assert make_plan(load_config(str(out)), None).summary()["jobs"] == 2

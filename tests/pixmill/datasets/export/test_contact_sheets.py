@@ -1,0 +1,164 @@
+"""Contact sheets for papers, and exports of what somebody picked in the report."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pixmill.config.model import Config
+from pixmill.datasets.export import Choice, export
+from pixmill.errors import UserError
+from tests.pixmill.datasets.report.sample_datasets import (
+    Row,
+    axis,
+    config,
+    ended,
+    input_rows,
+    jobs_of,
+    publish,
+    with_images,
+)
+
+SCALES = axis("scale", 2, 3, 4)
+STYLES = axis("style", "ink", "oil")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Two rows at six points, twice; of the first one the last point failed."""
+    of = config(tmp_path_factory.mktemp("swept"))
+    jobs = jobs_of(input_rows(2), [SCALES, STYLES], replicates=2)
+    jobs[10] = ended(jobs[10], "refused", "50511")
+    publish(of, with_images(jobs, of.store_path), [SCALES, STYLES])
+    return of
+
+
+def draw(of: Config, name: str, where: str | None = None, *sides: str) -> Path:
+    out = of.store_path.parent / name
+    across, down = sides or (None, None)
+    export(of, "contact-sheet", out, Choice(where=where, sides=(across, down)))
+    return out
+
+
+def rows_of(of: Config) -> list[Row]:
+    return pq.read_table(of.dataset_folder / "dataset.parquet").to_pylist()
+
+
+def color(sheet: Image.Image, across: int, down: int, columns: int) -> tuple[int, ...]:
+    """The color in the middle of a picture, counted from the right and from below, where no labels are."""
+    side, gap = 320, 16
+    x = sheet.width - (columns - across) * (side + gap) + side // 2
+    lines = round(sheet.height / (side + gap))
+    y = sheet.height - (lines - down) * (side + gap) + side // 2
+    return sheet.convert("RGB").getpixel((x, y))  # type: ignore[return-value]
+
+
+def picture_color(of: Config, job: Row) -> tuple[int, ...]:
+    with Image.open(of.store_path / job["file_name"]) as image:
+        return image.convert("RGB").getpixel((24, 24))  # type: ignore[return-value]
+
+
+def test_the_first_two_axes_are_the_sides_of_a_png(swept: Config) -> None:
+    where = "row_key == 'pet-01' and replicate == 1"
+    with Image.open(draw(swept, "grid.png", where)) as sheet:
+        chosen = [
+            job
+            for job in rows_of(swept)
+            if job["row_key"] == "pet-01" and job["replicate"] == 1
+        ]
+        for job in chosen:
+            across = [2, 3, 4].index(job["param_scale"])
+            down = ["ink", "oil"].index(job["param_style"])
+            seen = color(sheet, across, down, columns=3)
+            assert seen == pytest.approx(picture_color(swept, job), abs=3)
+
+
+def test_any_dimension_goes_across_or_down(swept: Config) -> None:
+    where = "param_scale == 3 and replicate == 0"
+    with Image.open(draw(swept, "turned.png", where, "row", "style")) as sheet:
+        (job,) = (
+            job
+            for job in rows_of(swept)
+            if (job["row_key"], job["param_scale"], job["param_style"])
+            == ("pet-01", 3, "ink")
+            and job["replicate"] == 0
+        )
+        seen = color(sheet, across=1, down=0, columns=2)
+        assert seen == pytest.approx(picture_color(swept, job), abs=3)
+
+
+def test_what_is_neither_across_nor_down_is_a_page_of_a_pdf(swept: Config) -> None:
+    pdf = draw(swept, "pages.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    # A row and a replicate each.
+    assert pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") == 4
+    with pytest.raises(
+        UserError, match="4 sheets, one for each value of row, replicate"
+    ):
+        draw(swept, "pages.png")
+    assert not (swept.store_path.parent / "pages.png").exists()
+
+
+def test_rows_alone_are_lines_of_pictures(tmp_path: Path) -> None:
+    of = config(tmp_path)
+    publish(of, with_images(jobs_of(input_rows(7)), of.store_path))
+    with Image.open(draw(of, "rows.png")) as sheet:
+        assert sheet.width == 3 * (320 + 16) + 16
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "sides", "mistake"),
+    [
+        ("sheet.jpg", None, (), "neither a .png nor a .pdf"),
+        ("sheet.png", "scale > 9", (), "no column 'scale'"),
+        ("sheet.png", "param_scale > 9", (), "nothing to draw"),
+        ("sheet.png", None, ("scales", "row"), "did you mean `scale`?"),
+        ("sheet.png", None, ("row", "row"), "the same axis"),
+        ("sheet.png", "param_scale == 2", ("scale", "row"), "several values"),
+    ],
+)
+def test_what_can_not_be_drawn_is_said_and_leaves_no_file(
+    swept: Config, name: str, where: str | None, sides: Sequence[str], mistake: str
+) -> None:
+    with pytest.raises(UserError) as raised:
+        draw(swept, name, where, *sides)
+    assert mistake in str(raised.value)
+    assert not (swept.store_path.parent / name).exists()
+
+
+def write_picks(of: Config, picks: Sequence[tuple[str, str]], name: str) -> str:
+    """Write picks as the report does, and as a spreadsheet saves them."""
+    path = of.store_path.parent / name
+    with path.open("w", newline="", encoding="utf-16") as file:
+        writer = csv.writer(file, delimiter="\t")
+        writer.writerows(
+            [("row_key", "point_id", "scale"), *((*pick, 2) for pick in picks)]
+        )
+    return str(path)
+
+
+def test_picks_are_exported_in_one_step(swept: Config) -> None:
+    jobs = rows_of(swept)
+    picked = [(job["row_key"], job["point_id"]) for job in (jobs[4], jobs[20])]
+    out = swept.store_path.parent / "picked.parquet"
+    picks = write_picks(swept, picked, "picks.csv")
+    done = export(swept, "parquet", out, Choice(picks=picks))
+    rows = pq.read_table(out).to_pylist()
+    # Replicates of one cell are one pick.
+    assert done.rows == 4
+    assert {(row["row_key"], row["point_id"]) for row in rows} == set(picked)
+    few = swept.store_path.parent / "few.csv"
+    where = "replicate == 0"
+    assert export(swept, "csv", few, Choice(where=where, picks=picks)).rows == 2
+
+
+def test_picks_that_are_not_in_the_dataset_are_named(swept: Config) -> None:
+    point = rows_of(swept)[0]["point_id"]
+    picks = write_picks(swept, [("pet-00", point), ("pet-77", point)], "wrong.csv")
+    out = swept.store_path.parent / "none.csv"
+    with pytest.raises(UserError, match=f"1 of 2 picks .* pet-77 at point {point}"):
+        export(swept, "csv", out, Choice(picks=picks))
+    assert not out.exists()
