@@ -12,7 +12,7 @@ from pixmill.local_paths import given_path
 from pixmill.text import counted, in_words
 
 if TYPE_CHECKING:
-    from pixmill.datasets.export import Exported
+    from pixmill.datasets.export import Choice, Exported
 
 Where = Annotated[
     str | None,
@@ -119,25 +119,6 @@ def export(
     from pixmill.datasets.export import export as write
     from pixmill.datasets.export.formats import EMBEDDED
 
-    if raw_cells and kind != "csv":
-        raise UserError(
-            "--raw-cells is about CSV", hint="--format csv, or without --raw-cells"
-        )
-    if embed_images and kind != "parquet":
-        raise UserError(
-            "--embed-images is about Parquet",
-            hint="--format parquet, or without --embed-images",
-        )
-    if readable_names and kind not in _READ_BY and not embed_images:
-        raise UserError(
-            f"--readable-names is about images, and {kind} has none",
-            hint="--format imagefolder or webdataset, or --embed-images",
-        )
-    if (across or down) and kind != "contact-sheet":
-        raise UserError(
-            "--across and --down are about contact sheets",
-            hint="--format contact-sheet, or without them",
-        )
     choice = Choice(
         where,
         picks,
@@ -148,6 +129,7 @@ def export(
         embed_images=embed_images,
         readable_names=readable_names,
     )
+    _check_fit(choice, kind)
     done = write(load_config(config, overrides or ()), kind, out, choice)
     print_exported(done, EMBEDDED if embed_images else kind, out)
     if as_json:
@@ -159,6 +141,29 @@ def export(
             "columns_left_out": list(done.columns_left_out),
         }
         print_json({"rows": done.rows, "format": kind, "out": str(out), **counts})
+
+
+def _check_fit(choice: "Choice", kind: str) -> None:
+    """Raise UserError where an option is about another format than `kind`."""
+    if choice.raw_cells and kind != "csv":
+        raise UserError(
+            "--raw-cells is about CSV", hint="--format csv, or without --raw-cells"
+        )
+    if choice.embed_images and kind != "parquet":
+        raise UserError(
+            "--embed-images is about Parquet",
+            hint="--format parquet, or without --embed-images",
+        )
+    if choice.readable_names and kind not in _READ_BY and not choice.embed_images:
+        raise UserError(
+            f"--readable-names is about images, and {kind} has none",
+            hint="--format imagefolder or webdataset, or --embed-images",
+        )
+    if any(choice.sides) and kind != "contact-sheet":
+        raise UserError(
+            "--across and --down are about contact sheets",
+            hint="--format contact-sheet, or without them",
+        )
 
 
 def print_exported(done: "Exported", kind: str, out: Path) -> None:
