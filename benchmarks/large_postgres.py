@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from account import KEY, begun, pay, postgres, simulator
-from scale import fill_ledger, measured, write_table
+from scale import fill_ledger, measure, write_table
 
 NEW = 100
 
@@ -41,7 +41,7 @@ def main() -> None:
             print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
             for turn in ("first", "second"):
                 print(
-                    f"plan of {rows + NEW:,} rows, {rows:,} paid ({turn}): {measured('plan', config)}",
+                    f"plan of {rows + NEW:,} rows, {rows:,} paid ({turn}): {measure('plan', config)}",
                     flush=True,
                 )
             before = time.perf_counter()

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from sqlalchemy import insert
@@ -127,8 +128,23 @@ def paid_rows(plan: object) -> Iterator[list[dict[str, object]]]:
         ]
 
 
-def measured(*arguments: str) -> str:
-    """Run pixmill with `arguments` and say its seconds, those of the processor, and its peak memory in MB."""
+class Usage(NamedTuple):
+    """What a process used."""
+
+    seconds: float
+    processor_seconds: float
+    megabytes: float
+    """The most that it had resident."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.seconds:.2f} s ({self.processor_seconds:.1f} s of processors),"
+            f" {self.megabytes:.0f} MB"
+        )
+
+
+def measure(*arguments: str) -> Usage:
+    """Run pixmill with `arguments`, and return what that used."""
     before = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, "-m", "pixmill", *arguments],
@@ -140,8 +156,7 @@ def measured(*arguments: str) -> str:
     if status:
         raise SystemExit(f"pixmill {' '.join(arguments)} ended with {status}")
     busy = usage.ru_utime + usage.ru_stime
-    took = time.perf_counter() - before
-    return f"{took:.2f} s ({busy:.1f} s of processors), {usage.ru_maxrss / 1024:.0f} MB"
+    return Usage(time.perf_counter() - before, busy, usage.ru_maxrss / 1024)
 
 
 def change_outcomes(config_path: str) -> None:
@@ -153,38 +168,36 @@ def change_outcomes(config_path: str) -> None:
 
 def main() -> None:
     """Print one line per measurement."""
-    print(f"pixmill --help: {measured('--help')}", flush=True)
+    print(f"pixmill --help: {measure('--help')}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         print(
-            f"plan of 12 rows: {measured('plan', write_table(Path(folder), 12))}",
+            f"plan of 12 rows: {measure('plan', write_table(Path(folder), 12))}",
             flush=True,
         )
     with tempfile.TemporaryDirectory() as folder:
         print(
-            f"plan of 10,000 rows × 100 points: {measured('plan', write_table(Path(folder), 10_000, sweep=SWEEP))}",
+            f"plan of 10,000 rows × 100 points: {measure('plan', write_table(Path(folder), 10_000, sweep=SWEEP))}",
             flush=True,
         )
     for rows in [int(word) for word in sys.argv[1:]] or [100_000, 1_000_000]:
         with tempfile.TemporaryDirectory() as folder:
             config = write_table(Path(folder), rows)
             print(
-                f"plan of {rows:,} rows, no ledger: {measured('plan', config)}",
+                f"plan of {rows:,} rows, no ledger: {measure('plan', config)}",
                 flush=True,
             )
             fill_ledger(config)
             print(
-                f"plan of {rows:,} rows, all paid: {measured('plan', config)}",
+                f"plan of {rows:,} rows, all paid: {measure('plan', config)}",
                 flush=True,
             )
             run = ("run", config, "--yes")
             print(
-                f"first fully cached run of {rows:,} rows: {measured(*run)}", flush=True
+                f"first fully cached run of {rows:,} rows: {measure(*run)}", flush=True
             )
-            print(f"the same, nothing changed: {measured(*run)}", flush=True)
+            print(f"the same, nothing changed: {measure(*run)}", flush=True)
             change_outcomes(config)
-            print(
-                f"the same, 1 % of the outcomes changed: {measured(*run)}", flush=True
-            )
+            print(f"the same, 1 % of the outcomes changed: {measure(*run)}", flush=True)
 
 
 if __name__ == "__main__":
