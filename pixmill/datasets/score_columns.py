@@ -11,6 +11,7 @@ from pixmill.ledger import Ledger
 from pixmill.ledger.scores import read_signatures
 from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import Plan
+from pixmill.quality.hash_lookup import HashLookup
 from pixmill.quality.image_scorers import check_scorer
 from pixmill.quality.score_columns import (
     ScoreColumns,
@@ -43,7 +44,7 @@ def read_score_columns(plan: Plan, ledger: Ledger) -> ScoreColumns:
 
 def empty_score_columns(config: Config) -> ScoreColumns:
     """Return the columns as they are before anything was scored."""
-    nothing = ScoreLookup(pa.nulls(0, _KEY), pa.nulls(0, pa.float64()))
+    nothing = ScoreLookup(HashLookup(pa.nulls(0, _KEY)), pa.nulls(0, pa.float64()))
     names: tuple[str, ...] = config.quality.checks
     lookups = {name: nothing._replace(threshold=THRESHOLDS[name]) for name in names}
     return ScoreColumns(lookups | dict.fromkeys(config.quality.scorers, nothing))
@@ -77,7 +78,8 @@ def _find_duplicates(plan: Plan, ledger: Ledger, threshold: float) -> ScoreLooku
     table = np.frombuffer(joined, np.uint8).reshape(-1, SIGNATURE_BYTES)
     # Of two jobs with one and the same image each has a duplicate.
     scores = score_duplicates(table)
-    return ScoreLookup(pa.array(hashes, _KEY), pa.array(scores), threshold=threshold)
+    where = HashLookup(pa.array(hashes, _KEY))
+    return ScoreLookup(where, pa.array(scores), threshold=threshold)
 
 
 def _first_images(plan: Plan, ledger: Ledger) -> Iterator[pa.Array]:

@@ -14,12 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from pixmill.datasets.dataset_files import DATASET
+from pixmill.datasets.published_outcomes import open_published, origin_of
+from pixmill.datasets.publishing import last_manifest
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
 from pixmill.planning.jobs import Job, LocalImage
 from pixmill.planning.plan import Plan
 from pixmill.quality.image_scorers import ImageScorers, ScoredImage
 from pixmill.quality.score_columns import hash_in_name
+from pixmill.quality.scored_images import read_scored_images
 from pixmill.storage import Store
 
 log = logging.getLogger(__name__)
@@ -119,90 +123,103 @@ class RunScoring:
                 return
 
     def _all_pictures(self) -> Iterator[list[ScoredImage]]:
+        """Yield the images that lack a score, as far as that is known before any is scored."""
+        config = self.plan.config
+        scored = read_scored_images(config.quality, self._ledger)
+        published = open_published(
+            config.dataset_folder / DATASET,
+            last_manifest(config),
+            origin_of(config, self._ledger),
+            self._ledger,
+        )
         start = 0
         for batch in self.plan.batches():
             first = self.plan.first[start : start + len(batch.keys)]
             start += len(batch.keys)
-            kept = self._kept_inputs(batch.images.sources)
-            asked = []
-            for position in np.flatnonzero(first).tolist():
-                row = position // len(batch.variants)
-                key = batch.keys[position]
-                if key is None:
-                    continue
-                asked.append(
-                    _Asked(
-                        key,
-                        partial(batch.job, position),
-                        batch.images.files[row][:1],
-                        kept[row] if kept else None,
-                    )
-                )
-            yield from self._pictures(asked)
+            positions = [
+                at
+                for at in np.flatnonzero(first).tolist()
+                if batch.keys[at] is not None
+            ]
+            inputs = self._inputs_of(batch.images.files, batch.images.sources)
+            hashes = pa.array([of.sha256 for of in inputs], pa.string())
+            keys = [batch.keys[at] for at in positions]
+            outcomes = (
+                published.outcomes(self._ledger, keys, [])
+                if published
+                else self._ledger.outcomes(keys)
+            )
+            for known in outcomes if keys else ():
+                here = np.array(positions[: known.num_rows])
+                positions = positions[known.num_rows :]
+                rows = here // len(batch.variants)
+                unscored = scored.unscored(known["images"], hashes.take(pa.array(rows)))
+                asked = [
+                    _AskedJob(partial(batch.job, at), inputs[at // len(batch.variants)])
+                    for at in here[unscored].tolist()
+                ]
+                yield list(self._pictures_in(known.filter(unscored), asked))
 
     def _pictures_of(self, chunk: Sequence[Job]) -> Iterator[list[ScoredImage]]:
         asked = []
         for job in chunk:
             urls = job.request().get("image_urls") or []
-            kept = self._kept_inputs([urls[:1]])
-            asked.append(
-                _Asked(
-                    job.key,
-                    partial(_same, job),
-                    job.files[:1],
-                    kept[0] if kept else None,
-                )
-            )
-        yield from self._pictures(asked)
+            inputs = self._inputs_of([job.files], [urls[:1]])
+            asked.append(_AskedJob(partial(_same, job), inputs[0]))
+        for known in self._ledger.outcomes([job.key for job in chunk]):
+            yield list(self._pictures_in(known, asked[: known.num_rows]))
+            asked = asked[known.num_rows :]
 
-    def _kept_inputs(self, sources: Sequence[Sequence[str]]) -> list[str | None]:
-        """Return by row the file of the first input image in the store, where it is kept."""
+    def _inputs_of(
+        self, files: Sequence[Sequence[LocalImage]], sources: Sequence[Sequence[str]]
+    ) -> list["_InputImage"]:
+        """Return [row] the first input image, where it is at hand: a local one, or one that the store
+        keeps."""
+        if any(files):
+            return [
+                _InputImage(of[0].path, of[0].sha256) if of else _NO_INPUT
+                for of in files
+            ]
         is_kept = self.plan.config.input.images == "keep"
         if not sources or not sources[0] or not is_kept:
-            return []
-        return self._ledger.kept_inputs(sources[0])
-
-    def _pictures(self, asked: Sequence["_Asked"]) -> Iterator[list[ScoredImage]]:
-        """Yield the images that jobs have in the store."""
-        begin = 0
-        keys = [of.key for of in asked]
-        for known in self._ledger.outcomes(keys) if keys else ():
-            part = asked[begin : begin + known.num_rows]
-            begin += known.num_rows
-            yield list(self._pictures_in(known, part))
+            return [_NO_INPUT] * len(files)
+        kept = self._ledger.kept_inputs(sources[0])
+        return [
+            _InputImage(str(self._store.file(name)), hash_in_name(name))
+            if name
+            else _NO_INPUT
+            for name in kept
+        ]
 
     def _pictures_in(
-        self, known: pa.Table, asked: Sequence["_Asked"]
+        self, known: pa.Table, asked: Sequence["_AskedJob"]
     ) -> Iterator[ScoredImage]:
+        """Yield the images that jobs have in the store by what is `known` of each."""
         images = known["images"].to_pylist()
         errors = known["image_error"].to_pylist()
         for of, files, error in zip(asked, images, errors, strict=True):
             if not files or error:
                 continue
-            source = None
-            source_sha256 = ""
-            if of.files:
-                [local] = of.files
-                source = local.path
-                source_sha256 = local.sha256
-            elif of.kept:
-                source = str(self._store.file(of.kept))
-                source_sha256 = hash_in_name(of.kept)
             for file in files:
                 path = str(self._store.file(file["file_name"]))
                 job = partial(describe_job, of.job)
-                yield ScoredImage(file["sha256"], path, job, source, source_sha256)
+                source = of.input.sha256 or ""
+                yield ScoredImage(file["sha256"], path, job, of.input.path, source)
 
 
-class _Asked(NamedTuple):
+class _InputImage(NamedTuple):
+    path: str | None
+    sha256: str | None
+
+
+_NO_INPUT = _InputImage(None, None)
+
+
+class _AskedJob(NamedTuple):
     """A job whose images are to be scored."""
 
-    key: str
     job: Callable[[], Job]
-    files: Sequence[LocalImage]
-    """Its first input image, where that is a local one."""
-    kept: str | None
-    """The file of its first input image in the store, where that is kept."""
+    input: _InputImage
 
 
 def _same(job: Job) -> Job:

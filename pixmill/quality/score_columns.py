@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pixmill.config.model import Quality
 from pixmill.ledger import Ledger
 from pixmill.ledger.scores import Scorer, read_parts, read_scores
+from pixmill.quality.hash_lookup import HashLookup, pair_hashes
 from pixmill.quality.image_scorers import check_scorer, own_scorers
 from pixmill.quality.thresholds import THRESHOLDS
 
@@ -23,13 +24,13 @@ _KEY = pa.string()
 class ScoreLookup(NamedTuple):
     """The values of one column by what they are found by."""
 
-    keys: pa.Array
+    keys: HashLookup
     values: pa.Array
     by_input: bool = False
     """Whether they are found by the image and its input image, not by the image alone."""
     threshold: float | None = None
     """Below which there is a flag, `None` for a score without one."""
-    asked: pa.Array | None = None
+    asked: HashLookup | None = None
     """What was scored, also in vain, where that is more than `keys`."""
 
 
@@ -51,11 +52,10 @@ class ScoreColumns:
 
     def columns(self, images: pa.Array, inputs: pa.Array) -> dict[str, pa.Array]:
         """Return the columns of rows whose first images, and input images, have these SHA-256."""
-        pairs = pc.binary_join_element_wise(images, inputs, ":")
+        pairs = pair_hashes(images, inputs)
         found: dict[str, pa.Array] = {}
         for name, lookup in self._lookups.items():
-            keys = pairs if lookup.by_input else images
-            at = pc.index_in(keys, value_set=lookup.keys, skip_nulls=True)
+            at = lookup.keys.find(pairs if lookup.by_input else images)
             scores = lookup.values.take(at)
             found[f"score_{name}"] = scores
             if lookup.threshold is not None:
@@ -67,7 +67,7 @@ class ScoreColumns:
     ) -> NDArray[np.bool_]:
         """Mark the images [row] of which a score is still to come that one of the columns `names` is
         made of. What could not be scored is not to come."""
-        pairs = pc.binary_join_element_wise(images, inputs, ":")
+        pairs = pair_hashes(images, inputs)
         marked = np.zeros(len(images), np.bool_)
         for name, lookup in self._lookups.items():
             if not {f"score_{name}", f"flag_{name}"} & set(names):
@@ -75,8 +75,8 @@ class ScoreColumns:
             keys = pairs if lookup.by_input else images
             asked = lookup.keys if lookup.asked is None else lookup.asked
             # Null is what nobody can score: no image, or no input image to compare it with.
-            known = pc.or_(pc.is_in(keys, value_set=asked), pc.is_null(keys))
-            marked |= ~known.to_numpy(zero_copy_only=False)
+            missing = pc.and_(pc.is_null(asked.find(keys)), pc.is_valid(keys))
+            marked |= missing.to_numpy(zero_copy_only=False)
         return marked
 
 
@@ -94,9 +94,12 @@ def read_image_scores(quality: Quality, ledger: Ledger) -> dict[str, ScoreLookup
         by_input = name == "unchanged"
         keys = table["sha256"]
         if by_input:
-            keys = pc.binary_join_element_wise(keys, table["part"], ":")
+            keys = pair_hashes(keys, table["part"])
         lookups[name] = ScoreLookup(
-            as_array(keys), as_array(table["value"]), by_input, THRESHOLDS[name]
+            HashLookup(as_array(keys)),
+            as_array(table["value"]),
+            by_input,
+            THRESHOLDS[name],
         )
     for name, scorer in own_scorers(quality).items():
         lookups |= _read_own(ledger, name, scorer)
@@ -134,12 +137,15 @@ def _read_own(ledger: Ledger, name: str, scorer: Scorer) -> dict[str, ScoreLooku
     table = ledger.read(read_scores, scorer)
     # Before the first score nobody knows how many there will be.
     parts = ledger.read(read_parts, scorer) or [""]
-    asked = as_array(table["sha256"])
+    # Of several values each has its row.
+    asked = HashLookup(pc.unique(table["sha256"]))
     lookups = {}
     for part in parts:
         of_part = table.filter(pc.equal(table["part"], part))
         column = f"{name}_{part}" if part else name
         lookups[column] = ScoreLookup(
-            as_array(of_part["sha256"]), as_array(of_part["value"]), asked=asked
+            HashLookup(as_array(of_part["sha256"])),
+            as_array(of_part["value"]),
+            asked=asked,
         )
     return lookups

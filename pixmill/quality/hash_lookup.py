@@ -1,0 +1,49 @@
+"""Where images are among very many: `pyarrow.compute.index_in` would build its table of all hashes
+anew for every batch of rows.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pixmill.ledger.scan import search_sorted
+
+_DIGITS = 16
+"""How much of a key is sorted, and looked for; what is found is compared whole."""
+
+
+def pair_hashes(images: pa.Array, inputs: pa.Array) -> pa.Array:
+    """Return a key of each image and its input image, by their SHA-256; null where one is null."""
+    # Both are in the part that is sorted: one image may have come of several input images.
+    parts = [
+        pc.utf8_slice_codeunits(part, 0, _DIGITS // 2) for part in (images, inputs)
+    ]
+    return pc.binary_join_element_wise(*parts, images, inputs, "")
+
+
+class HashLookup:
+    """Finds keys that begin with digits of a SHA-256 among `keys`; of equal ones, any."""
+
+    def __init__(self, keys: pa.Array) -> None:
+        self._keys = keys
+        prefixes = _prefixes(keys)
+        self._rows = np.argsort(prefixes)
+        self._sorted = prefixes[self._rows]
+
+    def find(self, wanted: pa.Array) -> pa.Array:
+        """Return where each of `wanted` is among the keys, null where it is not or is null itself."""
+        if not len(self._sorted):
+            return pa.nulls(len(wanted), pa.int64())
+        at = search_sorted(self._sorted, _prefixes(wanted))
+        # What comes behind all others is compared with any of them.
+        at[at == len(self._sorted)] = 0
+        rows = pa.array(self._rows[at])
+        is_same = pc.fill_null(pc.equal(self._keys.take(rows), wanted), False)
+        return pc.if_else(is_same, rows, pa.scalar(None, pa.int64()))
+
+
+def _prefixes(keys: pa.Array) -> NDArray[np.uint64]:
+    digits = pc.utf8_slice_codeunits(pc.fill_null(keys, ""), 0, _DIGITS)
+    joined = "".join(pc.utf8_rpad(digits, _DIGITS, "0").to_pylist())
+    return np.frombuffer(bytes.fromhex(joined), ">u8").astype(np.uint64)
