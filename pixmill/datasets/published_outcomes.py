@@ -44,7 +44,7 @@ _ALIKE = frozenset(
 it."""
 
 _COPIED = tuple(name for name in _OUTCOMES.names if name not in _ALIKE)
-_READ = (*_COPIED, "job_key", "error_code")
+_READ = (*_COPIED, "job_key", "status", "error_code")
 
 _GROUPS = 3
 """Row groups that are read for a batch: it lies in one, or where rows came or went before it, in
@@ -200,8 +200,10 @@ class PublishedOutcomes:
             published = together.slice(int(positions[0]), len(positions))
         else:
             published = together.take(pa.array(positions, mask=~is_here))
-        # Whatever is not a success, or lacks an image, has a code that says so.
-        is_complete = pc.is_null(published["error_code"])
+        is_complete = pc.and_(
+            pc.equal(published["status"], State.SUCCEEDED.value),
+            pc.is_null(published["error_code"]),
+        )
         # Keys that begin alike are told apart here.
         is_same = pc.equal(published["job_key"], pa.array(keys, pa.string()))
         is_taken = pc.fill_null(pc.and_(is_same, is_complete), False).to_numpy()

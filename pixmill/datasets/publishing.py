@@ -312,6 +312,11 @@ def note_running(plan: Plan, run_id: str, to_pay: int) -> None:
         put_in_place(part, folder / RUNNING)
 
 
+def forget_running(config: Config) -> None:
+    """Take away what `note_running` wrote, at the end of the run: the dataset says it all now."""
+    (config.dataset_folder / RUNNING).unlink(missing_ok=True)
+
+
 def _known(
     plan: Plan,
     ledger: Ledger,

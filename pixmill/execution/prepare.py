@@ -13,7 +13,11 @@ from typing import Self
 from pixmill.config.loading import load_deployment_config
 from pixmill.config.model import Config
 from pixmill.datasets.gate import check_gate_columns
-from pixmill.datasets.publishing import check_publishable, note_running
+from pixmill.datasets.publishing import (
+    check_publishable,
+    forget_running,
+    note_running,
+)
 from pixmill.errors import PixmillError
 from pixmill.execution import active_runs
 from pixmill.execution.active_runs import FlowParameters
@@ -180,6 +184,7 @@ class PreparedRun:
         if any(run["finished_at"] is None for run in last_run):
             store.clear_parts()
         note_running(self.plan, self.run_id, self.to_pay)
+        self.resources.callback(forget_running, config)
         self.ledger.begin_run(self.run_id, config.name)
         if self.plan.asked:
             self.ledger.mark_for_repayment(self.plan.asked)

@@ -204,7 +204,9 @@ class Site:
                 self._live[run.run_id] = live
         rows = live.read_page(number, self._ledger_of(dataset.config))
         with as_dataset(rows) as file:
-            yield file, 0, int(dataset.running["jobs"]), live.page_jobs
+            # The run may have ended since: then there are no other pages to come.
+            jobs = int(dataset.running.get("jobs", file.metadata.num_rows))
+            yield file, 0, jobs, live.page_jobs
 
     def _run_under_way(self, dataset: StoredDataset) -> PastRun | None:
         """Return the run of a dataset that is at work now and has said what it is to make."""

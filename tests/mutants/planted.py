@@ -436,11 +436,19 @@ MUTANTS = (
         (TAKEN,),
     ),
     Mutant(
-        "take the outcomes of jobs that failed or lack an image",
+        "take the outcomes of jobs that did not succeed",
+        "pixmill/datasets/published_outcomes.py",
+        "PublishedOutcomes._find",
+        'pc.equal(published["status"], State.SUCCEEDED.value)',
+        'pc.is_valid(published["status"])',
+        (TAKEN,),
+    ),
+    Mutant(
+        "take the outcomes of jobs that lack an image",
         "pixmill/datasets/published_outcomes.py",
         "PublishedOutcomes._find",
         'pc.is_null(published["error_code"])',
-        'pc.is_valid(published["job_key"])',
+        'pc.is_valid(published["status"])',
         (TAKEN,),
     ),
     Mutant(

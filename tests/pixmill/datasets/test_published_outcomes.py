@@ -163,6 +163,7 @@ def test_the_cost_is_on_the_first_row_that_is_left_of_a_job(
     [
         "state = 'failed', error_code = '50411'",
         "state = 'refused', error_code = '50511'",
+        "state = 'failed', error_code = NULL",
         "state = 'in_doubt', error_code = 'timeout'",
         "state = 'pending', error_code = NULL",
         "image_error = 'image_lost', images = NULL",
