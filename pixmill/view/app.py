@@ -130,7 +130,7 @@ class _Handlers:
         def answer(request: Request) -> Response:
             params = request.path_params
             key = f"{params['kind']}/{params['name']}"
-            dataset = self._site.datasets().get(key)
+            dataset = self._site.datasets.find(key)
             if dataset is None:
                 return Response("not found", 404)
             try:

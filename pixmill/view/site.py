@@ -40,7 +40,7 @@ from pixmill.storage import open_store
 from pixmill.text import counted, describe_range, duration, in_words, money
 from pixmill.view.live_jobs import LiveJobs, RunProgress, as_dataset
 from pixmill.view.pictures import LaterThumbnails, PagePlaces, PictureSources
-from pixmill.view.stored_datasets import StoredDataset, find_datasets
+from pixmill.view.stored_datasets import DatasetFinder, StoredDataset
 
 PAGE_JOBS = 1_000
 """Jobs of a page: it is there at once, and what changes of it every second is small."""
@@ -54,6 +54,13 @@ class _Figures(NamedTuple):
 
     version: tuple[int, int]
     summary: Summary
+
+
+class _LiveRun(NamedTuple):
+    """The jobs of the last run of a dataset that somebody looked at."""
+
+    run_id: str
+    jobs: LiveJobs
 
 
 class _Shares(NamedTuple):
@@ -85,11 +92,12 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.datasets = DatasetFinder(folder)
         self.sources = PictureSources()
         self._lock = threading.RLock()
         self._ledgers: dict[Path | str, Ledger] = {}
         self._figures: dict[str, _Figures] = {}
-        self._live: dict[str, LiveJobs] = {}
+        self._live: dict[str, _LiveRun] = {}
         self._progress: dict[str, RunProgress] = {}
         self._bills: dict[Path | str, tuple[int, Bill]] = {}
 
@@ -100,14 +108,11 @@ class Site:
                 ledger.close()
             self._ledgers.clear()
 
-    def datasets(self) -> dict[str, StoredDataset]:
-        """Return what the store has now, by key."""
-        return {found.key: found for found in find_datasets(self.folder)}
-
     def index_page(self) -> str:
         """Return the page of the store."""
-        cards = [self._card(dataset) for dataset in self.datasets().values()]
-        origins = {_image_origin(of.config) for of in self.datasets().values()}
+        datasets = list(self.datasets.list())
+        cards = [self._card(dataset) for dataset in datasets]
+        origins = {_image_origin(dataset.config) for dataset in datasets}
         style = page_style() + _asset("index.css")
         # Who looks in the morning wants to see what is at work, then what is wrong.
         order = {"running": 0, "problems": 1, "good": 2, "none": 3}
@@ -192,16 +197,18 @@ class Site:
         all, and how many a page has.
         """
         if run is None:
+            if not dataset.file.exists():
+                raise PixmillError("nothing is published yet")
             with pq.ParquetFile(dataset.file) as file:
                 start = (number - 1) * PAGE_JOBS
                 yield file, start, file.metadata.num_rows, PAGE_JOBS
             return
         with self._lock:
-            live = self._live.get(run.run_id)
-            if live is None:
-                live = LiveJobs(dataset.config, PAGE_JOBS)
-                # One at a time for each dataset: a run that is over is not asked for again.
-                self._live[run.run_id] = live
+            known = self._live.get(dataset.key)
+            if known is None or known.run_id != run.run_id:
+                known = _LiveRun(run.run_id, LiveJobs(dataset.config, PAGE_JOBS))
+                self._live[dataset.key] = known
+        live = known.jobs
         rows = live.read_page(number, self._ledger_of(dataset.config))
         with as_dataset(rows) as file:
             # The run may have ended since: then there are no other pages to come.
@@ -294,7 +301,7 @@ class Site:
         )
 
     def _first_thumbnails(self, dataset: StoredDataset) -> tuple[str, ...]:
-        """Return addresses of the thumbnails of the first pictures of a dataset."""
+        """Return addresses of the thumbnails of some pictures of a dataset."""
         try:
             with pq.ParquetFile(dataset.file) as file:
                 if not file.num_row_groups:
@@ -303,8 +310,11 @@ class Site:
                 names = file.read_row_group(0, columns=[name])[name].drop_null()
         except (OSError, KeyError, pa.ArrowException):
             return ()
+        # Evenly over them, as the first of a sweep are all of one row.
+        step = max(1, len(names) // SHOWN_PICTURES)
         addresses = []
-        for one in names.slice(0, SHOWN_PICTURES).to_pylist():
+        for at in range(0, len(names), step)[:SHOWN_PICTURES]:
+            one = names[at].as_py()
             # What a damaged file says about an image is not followed.
             if STORED.fullmatch(one):
                 digest = Path(one).stem

@@ -1,6 +1,7 @@
 """Which datasets a store has: those that were published, and those whose first run is under way."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,12 @@ from pixmill.storage.integrity import manifest_at
 
 SIMULATED = "simulated"
 """The folder of a store in which the simulator's datasets are."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+"""The names that a config may have."""
+
+_Version = tuple[tuple[int, int] | None, tuple[int, int] | None]
 
 
 class StoredDataset(NamedTuple):
@@ -44,25 +51,57 @@ class StoredDataset(NamedTuple):
         return _read_running(self.folder)
 
 
-def find_datasets(store: Path) -> Iterator[StoredDataset]:
-    """Yield the datasets of a store and of the simulator's store in it, by their names.
+class DatasetFinder:
+    """Finds the datasets of a store and of the simulator's store in it. From any number of threads."""
 
-    What can't be read as one (a folder of somebody else's) is left out.
-    """
-    places = [store]
-    # `pixmill view out/simulated` names the inner one itself.
-    if store.name != SIMULATED:
-        places.append(store / SIMULATED)
-    for place in places:
-        if not place.is_dir():
-            continue
-        for folder in sorted(place.iterdir()):
-            found = read_dataset(folder)
-            if found:
-                yield found
+    def __init__(self, store: Path) -> None:
+        self._places = [store]
+        # `pixmill view out/simulated` names the inner one itself.
+        if store.name != SIMULATED:
+            self._places.append(store / SIMULATED)
+        self._read: dict[Path, tuple[_Version, StoredDataset | None]] = {}
+
+    def list(self) -> Iterator[StoredDataset]:
+        """Yield all datasets, by their names. What can't be read as one is left out."""
+        for place in self._places:
+            if place.is_dir():
+                for folder in sorted(place.iterdir()):
+                    found = self._read_cached(folder)
+                    if found:
+                        yield found
+
+    def find(self, key: str) -> StoredDataset | None:
+        """Return the dataset with a key; None where there is none."""
+        _, _, name = key.partition("/")
+        if not _NAME.fullmatch(name):
+            return None
+        for place in self._places:
+            found = self._read_cached(place / name)
+            if found and found.key == key:
+                return found
+        return None
+
+    def _read_cached(self, folder: Path) -> StoredDataset | None:
+        """Return the dataset in a folder, read anew only where its files have changed: each of a
+        hundred pictures on a page is asked for by the name of its dataset.
+        """
+        version = (_version_of(folder / RUNNING), _version_of(folder / CONFIG))
+        known = self._read.get(folder)
+        if known is None or known[0] != version:
+            known = version, _read_dataset(folder)
+            self._read[folder] = known
+        return known[1]
 
 
-def read_dataset(folder: Path) -> StoredDataset | None:
+def _version_of(file: Path) -> tuple[int, int] | None:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _read_dataset(folder: Path) -> StoredDataset | None:
     """Return the dataset in a folder; None where there is none that can be read."""
     running = _read_running(folder)
     # By the config of the newest run: the published one may be older, or not there yet.
