@@ -157,7 +157,9 @@ class Site:
                 )
                 manifest = {} if run else dataset.manifest
                 texts = chunks.read(file, page_jobs, start)
-                yield from render_page(config, summary, about, texts, manifest, served)
+                yield from render_page(
+                    config, summary, about, texts, manifest, served=served
+                )
 
     def live_state(self, dataset: StoredDataset, number: int, seen: int) -> str:
         """Return as JSON how far the run of a dataset is, and the jobs of a page where calls have

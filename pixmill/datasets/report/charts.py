@@ -193,6 +193,15 @@ def failure_rows(failures: tuple[Failure, ...]) -> list[Row]:
     return rows
 
 
+def reason_rows(reasons: Mapping[str, int]) -> list[CostRow]:
+    """Return why candidates were not kept, as rows of a table with a bar for their number."""
+    most = max(reasons.values(), default=1)
+    return [
+        CostRow(reason, "", f"{count:,}", "", 100 * count / most)
+        for reason, count in reasons.items()
+    ]
+
+
 def cost_tables(costs: Mapping[str, tuple[CostOfValue, ...]]) -> list[CostTable]:
     """Return for each axis what the jobs at its values cost, with a bar for one usable image."""
     tables = []

@@ -84,8 +84,8 @@ class Pictures:
         The file of the first, whether it has a thumbnail, its size, the same of the others, and
         the addresses where there are no files.
         """
-        files = [_stored_file(name) for name in ours["file_name"].to_pylist()]
-        thumbs = [name is not None for name in self._stored_thumbs(files)]
+        files = [stored_file(name) for name in ours["file_name"].to_pylist()]
+        thumbs = [name is not None for name in self.stored_thumbs(files)]
         urls: list[str | None] = []
         more_urls: list[list[str | None] | None] = []
         addresses = ours["output_urls"].to_pylist()
@@ -102,10 +102,10 @@ class Pictures:
             first, *behind = images or [None]
             widths.append(first["width"] if first else None)
             heights.append(first["height"] if first else None)
-            names = [_stored_file(image["file_name"]) for image in behind]
+            names = [stored_file(image["file_name"]) for image in behind]
             more.append(names or None)
         every = [name for others in more for name in others or ()]
-        having = {digest for digest in self._stored_thumbs(every) if digest is not None}
+        having = {digest for digest in self.stored_thumbs(every) if digest is not None}
         more_thumbs: list[list[bool] | None] = []
         for others in more:
             found = [
@@ -132,7 +132,7 @@ class Pictures:
         nothing: Texts = [None] * batch.num_rows
         kept = nothing
         if "input_image" in ours:
-            kept = [_stored_file(name) for name in ours["input_image"].to_pylist()]
+            kept = [stored_file(name) for name in ours["input_image"].to_pylist()]
         columns = [as_text(batch[name]).to_pylist() for name in self._columns.images]
         for at, values in enumerate(columns or [nothing]):
             if self._columns.local_images:
@@ -142,7 +142,7 @@ class Pictures:
                 links = list(map(_remote_address, values))
             if at == 0:
                 # What the store keeps of the first goes before what the table says about it.
-                own_thumbs = self._stored_thumbs(kept)
+                own_thumbs = self.stored_thumbs(kept)
                 own_links: list[str | None] = []
                 for name, thumb in zip(kept, own_thumbs, strict=True):
                     own_links.append(
@@ -178,7 +178,8 @@ class Pictures:
                 links.append(self._places.input_link(*image))
         return thumbs, links
 
-    def _stored_thumbs(self, names: Texts) -> Texts:
+    def stored_thumbs(self, names: Texts) -> Texts:
+        """Return the thumbnail of each image of the store, None where it has no sound one."""
         # Files of the store are named by their content, and so are their thumbnails.
         images = [(name, Path(name).stem) if name else None for name in names]
         return self._make_thumbs(images)
@@ -189,7 +190,7 @@ class Pictures:
         return [image[1] if image and made[image] else None for image in wanted]
 
 
-def _stored_file(name: str | None) -> str | None:
+def stored_file(name: str | None) -> str | None:
     """Return a file name that a store can have made; anything else is not followed."""
     return name if name and STORED.fullmatch(name) else None
 

@@ -1,7 +1,7 @@
 """Jobs as the page holds them: JSON, column by column, each value that repeats written once per chunk."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from pixmill.datasets.own_columns import OWN_COLUMNS
 from pixmill.datasets.report.columns import DatasetColumns, ReportAxis
-from pixmill.datasets.report.image_links import Pictures
+from pixmill.datasets.report.image_links import Pictures, stored_file
+from pixmill.datasets.report.rejected import NONE_REJECTED, RejectedCandidates
 from pixmill.tables import as_text
 
 CHUNK_ROWS = 2_000
@@ -36,10 +37,12 @@ class Chunks:
         columns: DatasetColumns,
         axes: Sequence[ReportAxis],
         pictures: Pictures,
+        rejected: RejectedCandidates = NONE_REJECTED,
     ) -> None:
         self._columns = columns
         self._axes = axes
         self._pictures = pictures
+        self._rejected = rejected
 
     def read(
         self,
@@ -110,11 +113,35 @@ class Chunks:
             "ours": {name: _encode(column) for name, column in shown.items()},
             "axes": axes,
             "scores": scores,
+            "rejected": self._encode_rejected(ours),
             "own": [
                 _encode(self._own_texts(batch, name)) for name in self._columns.own
             ],
             "inputs": inputs,
         }
+
+    def _encode_rejected(self, ours: Mapping[str, pa.Array]) -> list[Any]:
+        """Return for each job its candidates that are not kept: number, reason, file, and whether
+        that has a thumbnail; None where it has none."""
+        if not self._rejected.of_slots:
+            return []
+        numbers = ours["row_number"].to_pylist()
+        points = ours["point_id"].to_pylist()
+        of_jobs = [
+            self._rejected.of_slots.get(slot)
+            for slot in zip(numbers, points, strict=True)
+        ]
+        files = [stored_file(one.file) for of in of_jobs for one in of or ()]
+        thumbs = self._pictures.stored_thumbs(files)
+        found = zip(files, thumbs, strict=True)
+        encoded: list[Any] = []
+        for of in of_jobs:
+            shown = [
+                [one.number, one.reason, file, thumb is not None]
+                for one, (file, thumb) in zip(of or (), found, strict=False)
+            ]
+            encoded.append(shown or None)
+        return encoded
 
     def _own_texts(
         self,

@@ -23,7 +23,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from pixmill.config.model import Config
-from pixmill.datasets.dataset_files import DATASET, MANIFEST
+from pixmill.datasets.dataset_files import CANDIDATES, DATASET, MANIFEST
 from pixmill.datasets.gate import gate_of, in_figures
 from pixmill.datasets.loading import published_dataset
 from pixmill.datasets.report import charts
@@ -31,6 +31,11 @@ from pixmill.datasets.report.columns import DatasetColumns, columns_of
 from pixmill.datasets.report.image_links import PicturePlaces, Pictures, ReportPaths
 from pixmill.datasets.report.job_data import Chunks
 from pixmill.datasets.report.origin import describe_origin
+from pixmill.datasets.report.rejected import (
+    NONE_REJECTED,
+    RejectedCandidates,
+    read_rejected,
+)
 from pixmill.datasets.report.summary import Summary, summarize
 from pixmill.datasets.report.thumbnails import Thumbnails
 from pixmill.errors import TableError, UserError
@@ -96,7 +101,10 @@ def write_report(
                 path.open("w", encoding="utf-8") as file,
             ):
                 manifest = manifest_at(source.parent / MANIFEST)
-                text = page_text(config, dataset, thumbnails, target.parent, manifest)
+                rejected = read_rejected(source.parent / CANDIDATES, MOST_JOBS)
+                text = page_text(
+                    config, dataset, thumbnails, target.parent, manifest, rejected
+                )
                 file.writelines(text)
             if folder is None:
                 store.push(page.relative_to(store.folder).as_posix())
@@ -117,16 +125,17 @@ def page_text(
     thumbnails: Thumbnails,
     folder: Path,
     manifest: Mapping[str, Any] = MappingProxyType({}),
+    rejected: RejectedCandidates = NONE_REJECTED,
 ) -> Iterator[str]:
     """Yield the page of `dataset`, which `manifest` describes, for a file in `folder`."""
     columns = columns_of(dataset.schema_arrow, config)
     summary = summarize(dataset, columns)
     places = ReportPaths(config.store_path, folder, input_folders(config))
     pictures = Pictures(columns, places, thumbnails)
-    chunks = Chunks(columns, summary.axes, pictures)
+    chunks = Chunks(columns, summary.axes, pictures, rejected)
     about = describe_page(config, columns, summary, places)
     yield from render_page(
-        config, summary, about, chunks.read(dataset, MOST_JOBS), manifest
+        config, summary, about, chunks.read(dataset, MOST_JOBS), manifest, rejected
     )
 
 
@@ -166,6 +175,7 @@ def render_page(
     about: Mapping[str, Any],
     chunks: Iterable[str],
     manifest: Mapping[str, Any] = MappingProxyType({}),
+    rejected: RejectedCandidates = NONE_REJECTED,
     served: Served | None = None,
 ) -> Iterator[str]:
     """Yield the page with these figures and these jobs; `served` is of one that is not a file."""
@@ -187,6 +197,7 @@ def render_page(
         shares=charts.shares(summary.status),
         charts=charts,
         gate=gate_of(manifest),
+        rejected=charts.reason_rows(rejected.reasons),
         origin=describe_origin(config, summary, manifest),
         has_price=config.budget.highest_price is not None,
         in_figures=in_figures,

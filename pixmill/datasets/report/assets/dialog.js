@@ -93,6 +93,7 @@ const jobDialog = (() => {
       get("error_code") || get("error_message") ? problem(job) : null,
       list(about.axes.map((axis, k) => [axis.name, jobs.axisLabel(k, job)]), "axes"),
       section("Scores", list(about.scores.map((score, k) => [score.name, scored(score, k, job)]), "axes")),
+      section("Candidates that were not kept", rejected(job)),
       words("Prompt", get("prompt")),
       get("rephraser_result") === get("prompt") ? null : words("Rephrased by the provider", get("rephraser_result")),
       list([
@@ -126,6 +127,16 @@ const jobDialog = (() => {
       ]),
       section("From the table", list(about.own.map((name, k) => [name, jobs.own(k, job)]), "own")),
     ].filter(Boolean);
+  }
+
+  function rejected(job) {
+    const all = jobs.rejected(job);
+    if (!all.length) return null;
+    const parts = all.map(({ number, reason, file, thumb }) => {
+      const small = thumb ? link(file, picture(thumb, `candidate ${number}`, notFound)) : null;
+      return make("li", {}, small, make("span", {}, make("b", {}, `candidate ${number}`), ` ${reason}`));
+    });
+    return make("ul", { class: "rejected" }, ...parts);
   }
 
   function scored(score, k, job) {

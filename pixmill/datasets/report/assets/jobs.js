@@ -17,6 +17,7 @@ const jobs = (() => {
     scores: about.scores.map(() => ({ value: [], flag: [] })),
     own: about.own.map(() => []),
     inputs: [],
+    rejected: [],
   });
   let columns = noColumns();
   let count = 0;
@@ -41,6 +42,7 @@ const jobs = (() => {
       append(columns.scores[k].value, score.value);
       append(columns.scores[k].flag, score.flag);
     });
+    append(columns.rejected, chunk.rejected);
     chunk.own.forEach((column, k) => append(columns.own[k], column));
     chunk.inputs.forEach((input, k) => {
       columns.inputs[k] ??= new Map();
@@ -81,6 +83,14 @@ const jobs = (() => {
     score: (k, job) => columns.scores[k].value[job],
     // The checks that flag the image of a job.
     flags: (job) => about.scores.filter((_, k) => columns.scores[k].flag[job]).map((score) => score.name),
+    // Candidates that were drawn for a job and are not in the dataset.
+    rejected: (job) =>
+      (columns.rejected[job] ?? []).map(([number, reason, name, thumb]) => ({
+        number,
+        reason,
+        file: name && about.store + name,
+        thumb: thumb ? thumbnailOfFile(name) : null,
+      })),
     // What a job is called across reports of the same dataset.
     id: (job) => JSON.stringify([get("row_key", job), get("point_id", job), get("replicate", job)]),
     file: (job) => (get("file", job) ? about.store + get("file", job) : null),

@@ -1,0 +1,49 @@
+"""Candidates in the report: which were not kept, and why."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pixmill.config.loading import load_config
+from pixmill.datasets.report import write_report
+from tests.conftest import Project, run_config, simulator
+from tests.pixmill.datasets.report.open_report import OpenReport
+from tests.pixmill.datasets.report.page_text import column
+from tests.pixmill.run_checks import faults_file
+
+
+def test_candidates_that_were_not_kept_are_beside_the_one_that_was(
+    project: Project, tmp_path: Path, open_report: Callable[..., OpenReport]
+) -> None:
+    faults = faults_file(
+        tmp_path,
+        {"prompt": "pet 1", "times": 1, "picture": "blank"},
+        {"prompt": "pet 2", "picture": "blank"},
+    )
+    with simulator(tmp_path, "--faults", str(faults)) as blank:
+        project.write_rows(project.rows(3))
+        project.use_simulator(blank)
+        until = {"where": "not flag_blank", "candidates": 3}
+        project.write_config(quality={"checks": ["blank"], "until": until})
+        run_config(project.path)
+    page = write_report(load_config(project.path))
+    assert column(page, "ours", "candidate") == [0, 1, 0]
+    assert column(page, "ours", "accepted") == [True, True, False]
+    report = open_report(page, "view=summary")
+    assert report.texts("#summary article:has(h2:text('Candidates')) tbody tr") == [
+        "does not meet quality.until.where\t3"
+    ]
+    # The one whose every picture is blank has the first of them.
+    report.page.get_by_role("link", name="Gallery").click()
+    report.choose("Where", "accepted")
+    report.choose("is", "false (1)")
+    report.page.locator("#gallery .card .open").click()
+    assert report.texts("#job .rejected li") == [
+        "candidate 1 does not meet quality.until.where",
+        "candidate 2 does not meet quality.until.where",
+    ]
+    report.page.wait_for_function(
+        "() => document.querySelector('#job .rejected img')?.naturalWidth > 0"
+    )
+    facts = report.page.locator("#job .facts").inner_text()
+    assert "Accepted\nno" in facts
+    assert "From the table" in facts
