@@ -29,6 +29,7 @@ TRANSPORT = "tests/faults/link/test_link_to_the_provider.py"
 LIMITER = "tests/pixmill/limits/test_limiter.py"
 BREAKER = "tests/pixmill/limits/test_circuit_breaker.py"
 POWER = "tests/crash/test_power_loss.py"
+CANDIDATES = "tests/pixmill/execution/test_candidates.py"
 REVISION = "tests/pixmill/ledger/test_revision.py"
 TAKEN = "tests/pixmill/datasets/test_published_outcomes.py"
 
@@ -482,6 +483,47 @@ MUTANTS = (
         'f"{_LOG_OLD} WHERE OLD.job_key IS NOT NEW.job_key", _LOG_NEW',
         "_LOG_NEW,",
         (REVISION,),
+    ),
+    # Candidates
+    Mutant(
+        "pay for the next candidate before the last one has a verdict",
+        "pixmill/planning/candidates.py",
+        "choose",
+        "is_held = (undecided | in_work).any(axis=2)",
+        "is_held = in_work.any(axis=2)",
+        (CANDIDATES,),
+    ),
+    Mutant(
+        "try a candidate twice in one run",
+        "pixmill/execution/run.py",
+        "ActiveRun.draw_candidates",
+        "self.plan.leave_out(self._tried)",
+        "self.plan",
+        (CANDIDATES,),
+    ),
+    Mutant(
+        "let each round have the whole limit",
+        "pixmill/execution/run.py",
+        "ActiveRun._limit_left",
+        "limit - self._paid",
+        "limit",
+        (CANDIDATES,),
+    ),
+    Mutant(
+        "ask for another picture where the request was turned away",
+        "pixmill/planning/candidates.py",
+        "choose",
+        "(verdicts == Verdict.ACCEPTED) | (verdicts == Verdict.TURNED_AWAY)",
+        "verdicts == Verdict.ACCEPTED",
+        (CANDIDATES,),
+    ),
+    Mutant(
+        "let a retry pay for candidates that the dataset does not have",
+        "pixmill/planning/planner.py",
+        "PlanBuilder.settle",
+        "if kept.flat[at]",
+        "if at >= 0",
+        (CANDIDATES,),
     ),
     # Security
     Mutant(

@@ -236,6 +236,43 @@ def test_what_no_seed_can_change_is_not_asked_for_again(
     assert settled.report["calls"] == 1
 
 
+DYING = """
+import os
+
+def dies(image, job):
+    os.abort()
+"""
+
+
+def test_a_picture_without_a_verdict_is_no_reason_to_pay_again(
+    project: Project, simulated: Simulated
+) -> None:
+    configure(project, simulated, rows=5, where="score_dies > 0")
+    scorer = project.folder / "scorer.py"
+    scorer.write_text(DYING)
+    project.write_config(quality={"scorers": {"dies": f"{scorer}:dies"}})
+    done = run(project, simulated)
+    # Three deaths in a row are three pictures without a score; nobody is asked about the others.
+    assert done.report["calls"] == 5 + 3
+    assert done.report["candidates"]["not_accepted"] == 0
+    assert done.column("accepted") == [False] * 3 + [None] * 2
+
+
+def test_a_candidate_that_failed_for_a_moment_is_left_to_the_next_run(
+    project: Project, tmp_path: Path
+) -> None:
+    faults = faults_file(tmp_path, {"prompt": "pet 1", "times": 1, "code": 50500})
+    with simulator(tmp_path, "--faults", str(faults)) as simulated:
+        configure(project, simulated, rows=2)
+        project.write_config(retry={"max_attempts": 1})
+        first = run(project, simulated)
+        second = run(project, simulated)
+    assert (first.report["exit_code"], first.report["calls"]) == (3, 2)
+    assert first.column("status") == ["succeeded", "failed"]
+    assert (second.report["exit_code"], second.report["calls"]) == (0, 1)
+    assert second.column("candidate") == [0, 0]
+
+
 def test_each_point_of_a_row_has_candidates_of_its_own(
     project: Project, tmp_path: Path
 ) -> None:

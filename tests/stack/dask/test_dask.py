@@ -180,6 +180,24 @@ def test_an_interrupted_run_lets_its_workers_finish_their_calls(
     assert report["skipped"] == 200 - report["succeeded"] > 0
 
 
+def test_candidates_are_drawn_on_workers_round_by_round(
+    project: Project, pixmill: Command
+) -> None:
+    faults = faults_file(
+        project.folder, {"prompt": "a pet 3", "times": 2, "picture": "blank"}
+    )
+    with simulator(project.folder, "--faults", str(faults)) as simulated:
+        until = {"where": "not flag_blank", "candidates": 3}
+        on_dask(project, 8, quality={"checks": ["blank"], "until": until})
+        project.use_simulator(simulated)
+        report = pixmill(*run_arguments(project.path)).report
+        charges = simulator_charges(simulated)()
+    rows = check_run(project.path, report, charges)
+    assert [row["candidate"] for row in rows] == [0, 0, 0, 2, 0, 0, 0, 0]
+    assert report["calls"] == 8 + 2
+    assert report["candidates"]["accepted"] == 8
+
+
 def test_a_cluster_that_was_there_ends_jobs_as_threads_do(
     project: Project, pixmill: Command
 ) -> None:
