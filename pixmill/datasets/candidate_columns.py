@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pixmill.conditions import parse
 from pixmill.config.model import Config
-from pixmill.planning.candidates import Verdict
+from pixmill.errors import ConfigError
+from pixmill.planning.candidates import Judgement
 from pixmill.planning.jobs import JobBatch
 from pixmill.quality.score_columns import ScoreColumns
 
@@ -21,6 +23,23 @@ def extra_fields(config: Config, scores: ScoreColumns) -> list[tuple[str, pa.Dat
     if config.quality.until is None:
         return scores.fields
     return [*scores.fields, ("accepted", pa.bool_()), ("candidate", pa.int32())]
+
+
+def check_candidate_condition(config: Config, scores: ScoreColumns) -> None:
+    """Raise ConfigError where `quality.until.where` can't be calculated for columns of these types:
+    after the first pictures, that would be too late."""
+    until = config.quality.until
+    if until is None:
+        return
+    kinds = {**dict(scores.fields), "status": pa.string()}
+    condition = parse(until.where)
+    nulls = {
+        name: pa.nulls(1, kinds.get(name, pa.float64())) for name in condition.names
+    }
+    try:
+        condition.mask(nulls, 1)
+    except ValueError as error:
+        raise ConfigError(f"quality.until.where: {until.where!r}: {error}") from None
 
 
 def candidate_columns(
@@ -35,8 +54,8 @@ def candidate_columns(
     accepted = pa.nulls(len(at), pa.bool_())
     if jobs.verdicts is not None:
         verdicts = jobs.verdicts[at]
-        unknown = np.isin(verdicts, (Verdict.NONE, Verdict.UNDECIDED))
-        accepted = pa.array(verdicts == Verdict.ACCEPTED, mask=unknown)
+        unknown = np.isin(verdicts, (Judgement.NONE, Judgement.UNDECIDED))
+        accepted = pa.array(verdicts == Judgement.ACCEPTED, mask=unknown)
     is_job = keys.is_valid()
     return {
         # A row has one of its candidates, which is no repetition beside others.

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from pixmill.datasets.page_preserving_writer import OPTIONS
 from pixmill.datasets.schema import ResultTable
-from pixmill.planning.candidates import Verdict
+from pixmill.planning.candidates import Judgement
 from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import Plan
 from pixmill.quality.score_columns import ScoreColumns
 
-REASONS: Mapping[Verdict, str] = {
-    Verdict.NOT_GOOD: "does not meet quality.until.where",
-    Verdict.REJECTED: "rejected by a person",
-    Verdict.NO_PICTURE: "brought no picture",
-    Verdict.TURNED_AWAY: "turned away, as another candidate would be",
-    Verdict.UNDECIDED: "not judged yet",
+REASONS: Mapping[Judgement, str] = {
+    Judgement.NOT_GOOD: "does not meet quality.until.where",
+    Judgement.REJECTED: "rejected by a person",
+    Judgement.NO_PICTURE: "brought no picture",
+    Judgement.TURNED_AWAY: "turned away, as another candidate would be",
+    Judgement.UNDECIDED: "not judged yet",
 }
 """Why a candidate is not accepted."""
 
@@ -67,12 +67,12 @@ class CandidateRows:
         one for each row of `known`; see `ResultTable.rows`."""
         if jobs.verdicts is None:
             return self.schema.empty_table()
-        drawn = jobs.verdicts != Verdict.NONE
+        drawn = jobs.verdicts != Judgement.NONE
         found = self._results.rows(jobs._replace(taken=drawn), first, known, start)
         at = start + np.flatnonzero(drawn[start : start + known.num_rows])
         columns = [found[actual] for actual in self._columns.values()]
         columns.append(pa.chunked_array([pa.array(jobs.taken[at])]))
-        reasons = [REASONS.get(Verdict(of)) for of in jobs.verdicts[at].tolist()]
+        reasons = [REASONS.get(Judgement(of)) for of in jobs.verdicts[at].tolist()]
         columns.append(pa.chunked_array([pa.array(reasons, pa.string())]))
         return pa.Table.from_arrays(columns, schema=self.schema)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pixmill.datasets.candidate_columns import check_candidate_condition
 from pixmill.datasets.dataset_files import DATASET, INVALID
 from pixmill.datasets.export.formats import FOLDER_WRITERS, TABLE_WRITERS
 from pixmill.datasets.export.samples import ExportSample, ImageData, Samples
@@ -56,6 +57,7 @@ def publish_dry(plan: Plan) -> None:
     there it is left out, with a warning.
     """
     check_gate_columns(plan)
+    check_candidate_condition(plan.config, empty_score_columns(plan.config))
     rows = max(1, min(SAMPLE_ROWS, SAMPLE_JOBS // len(plan.expander.variants)))
     batches = (batch for batch in plan.table.batches(rows) if batch.rows.num_rows)
     first = next(batches, None)

@@ -25,14 +25,14 @@ _Candidate = tuple[str | None, str | None, str | None]
 """Row key, point and number of a candidate, as texts."""
 
 
-class Picked(NamedTuple):
+class PickCounts(NamedTuple):
     """How many candidates a table of picks rejects, and how many it does not (any more)."""
 
     rejected: int
     starred: int
 
 
-def record_picks(config: Config, ledger: Ledger, path: str) -> Picked:
+def record_picks(config: Config, ledger: Ledger, path: str) -> PickCounts:
     """Write down what the table at `path` says of candidates: its column `pick` is `reject`, `star`, which takes
     an earlier rejection back, or empty.
 
@@ -79,7 +79,7 @@ def record_picks(config: Config, ledger: Ledger, path: str) -> Picked:
             )
     ledger.record_scores(list(scores.values()))
     starred = sum(score.value == 1 for score in scores.values())
-    return Picked(len(scores) - starred, starred)
+    return PickCounts(len(scores) - starred, starred)
 
 
 def _published_images(config: Config) -> Mapping[_Candidate, str]:

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pixmill.planning.candidates import Choice, Judged, Verdict, choose
+from pixmill.planning.candidates import (
+    CandidateChoice,
+    Judged,
+    Judgement,
+    choose,
+)
 from pixmill.planning.duplicates import mark_first_occurrences
 from pixmill.planning.planned_state import PlannedState
 
@@ -21,7 +26,7 @@ class CandidatePlan:
     kept: NDArray[np.bool_]
     """[position]: what becomes a row of the dataset."""
     verdicts: NDArray[np.int8]
-    """[position]: what is known of each candidate, a `Verdict`."""
+    """[position]: what is known of each candidate, a `Judgement`."""
     pictures: int
     accepted: int
     """Pictures that are good."""
@@ -60,7 +65,7 @@ class CandidateBuilder:
 
     def __init__(self, candidates: int) -> None:
         self._candidates = candidates
-        self._choices: list[Choice] = []
+        self._choices: list[CandidateChoice] = []
         self._verdicts: list[NDArray[np.int8]] = []
 
     def narrow(
@@ -80,7 +85,7 @@ class CandidateBuilder:
         """
         pending = state == PlannedState.PENDING
         if judged is None:
-            nothing = np.full(state.size, Verdict.NONE, np.int8)
+            nothing = np.full(state.size, Judgement.NONE, np.int8)
             judged = Judged(nothing, np.full(state.size, -np.inf))
         choice = choose(
             judged,
@@ -136,7 +141,7 @@ class CandidateBuilder:
         later = np.concatenate([choice.later for choice in self._choices])
         order = np.concatenate([choice.order for choice in self._choices]).ravel()
         verdicts = np.concatenate(self._verdicts)
-        verdicts[np.repeat(invalid, kept.shape[1])] = Verdict.NONE
+        verdicts[np.repeat(invalid, kept.shape[1])] = Judgement.NONE
         later[invalid] = False
         # What an invalid row has in the dataset is at its first variant.
         kept[invalid] = False
@@ -146,17 +151,17 @@ class CandidateBuilder:
         def any_of(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
             return np.asarray(mask.reshape(len(kept), -1, self._candidates).any(axis=2))
 
-        accepted = any_of(verdicts == Verdict.ACCEPTED)
-        may_change = any_of(verdicts == Verdict.UNDECIDED) | any_of(later)
+        accepted = any_of(verdicts == Judgement.ACCEPTED)
+        may_change = any_of(verdicts == Judgement.UNDECIDED) | any_of(later)
         # Rows that are equal ask for the same candidates: only the first has pending ones.
         may_change |= any_of(np.isin(key_hashes, key_hashes[pending]))
         is_asked = kept.copy()
         is_asked[invalid] = False
         not_accepted = any_of(is_asked) & ~accepted & ~may_change
         outcomes = verdicts[first]
-        has_verdict = (outcomes != Verdict.NONE) & (outcomes != Verdict.UNDECIDED)
+        has_verdict = (outcomes != Judgement.NONE) & (outcomes != Judgement.UNDECIDED)
         judged = int(has_verdict.sum())
-        good = int((outcomes == Verdict.ACCEPTED).sum())
+        good = int((outcomes == Judgement.ACCEPTED).sum())
         later = later.ravel()
         later &= mark_first_occurrences(key_hashes, first | later)
         expected = None
@@ -169,7 +174,7 @@ class CandidateBuilder:
             pictures=pictures,
             accepted=int(accepted.sum()),
             not_accepted=int(not_accepted.sum()),
-            drawn=int((outcomes != Verdict.NONE).sum()),
+            drawn=int((outcomes != Judgement.NONE).sum()),
             judged=judged,
             good=good,
             later_calls=int(later.sum()),

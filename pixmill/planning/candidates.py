@@ -29,7 +29,7 @@ from pixmill.quality.score_columns import (
 )
 
 
-class Verdict(IntEnum):
+class Judgement(IntEnum):
     """What is known of a candidate."""
 
     NONE = 0
@@ -45,10 +45,6 @@ class Verdict(IntEnum):
     """Its call was turned away before anything was drawn, as one with another seed would be."""
     UNDECIDED = 6
     """Its picture is not here or not scored yet, or nobody knows whether there is one."""
-
-
-USED_UP = (Verdict.NOT_GOOD, Verdict.REJECTED, Verdict.NO_PICTURE)
-"""What makes the next candidate wanted."""
 
 
 class Judged(NamedTuple):
@@ -80,16 +76,11 @@ class CandidateJudge:
             ledger.read(read_rejected, picks_of(config.name)), pa.string()
         )
         self._keeps_inputs = config.input.images == "keep"
-        self._turned_away = [
-            frozenset(
-                code
-                for code, policy in code_table(
-                    req_key, config.retry.codes, config.request.operation_file
-                ).items()
-                if policy.charged == "no"
-            )
-            for req_key in (variant.req_key for variant in variants)
-        ]
+        by_req_key = {
+            req_key: _codes_of_turned_away(config, req_key)
+            for req_key in {variant.req_key for variant in variants}
+        }
+        self._turned_away = [by_req_key[variant.req_key] for variant in variants]
 
     def judge(
         self, keys: NDArray[np.uint8], known: KnownStates, images: RowImages | None
@@ -97,10 +88,10 @@ class CandidateJudge:
         """Return what is known of the candidates with these `keys` [position, byte]; `images` are the
         input images of their rows, where they are at hand. Raises LedgerError."""
         count = len(keys)
-        verdicts = np.full(count, Verdict.NONE, np.int8)
+        verdicts = np.full(count, Judgement.NONE, np.int8)
         values = np.full(count, -np.inf)
         states = np.array([state or "" for state in known.states], np.str_)
-        verdicts[states == State.IN_DOUBT] = Verdict.UNDECIDED
+        verdicts[states == State.IN_DOUBT] = Judgement.UNDECIDED
         ended = np.isin(states, (State.SUCCEEDED, State.FAILED, State.REFUSED))
         positions = np.flatnonzero(ended)
         if len(positions):
@@ -114,8 +105,8 @@ class CandidateJudge:
                 verdicts[here] = found.verdicts
                 values[here] = found.values
         lost = known.missing & known.lost
-        verdicts[known.missing] = Verdict.UNDECIDED
-        verdicts[lost] = Verdict.NO_PICTURE
+        verdicts[known.missing] = Judgement.UNDECIDED
+        verdicts[lost] = Judgement.NO_PICTURE
         return Judged(verdicts, values)
 
     def _judge_outcomes(
@@ -134,18 +125,25 @@ class CandidateJudge:
             holds = self._condition.mask(read, count)
         except ValueError as error:
             raise ConfigError(f"quality.until.where: {error}") from None
-        verdicts = np.where(holds, Verdict.ACCEPTED, Verdict.NOT_GOOD).astype(np.int8)
+        verdicts = np.where(holds, Judgement.ACCEPTED, Judgement.NOT_GOOD).astype(
+            np.int8
+        )
         unscored = self._scores.unscored(hashes, of_rows, self._names)
-        verdicts[unscored] = Verdict.UNDECIDED
+        verdicts[unscored] = Judgement.UNDECIDED
         rejected = pc.is_in(hashes, value_set=self._rejected, skip_nulls=True)
-        verdicts[rejected.to_numpy(zero_copy_only=False)] = Verdict.REJECTED
-        succeeded = pc.equal(columns["status"], State.SUCCEEDED.value)
+        verdicts[rejected.to_numpy(zero_copy_only=False)] = Judgement.REJECTED
+        # Another run may have taken what had ended when its state was read.
+        succeeded = pc.fill_null(
+            pc.equal(columns["status"], State.SUCCEEDED.value), False
+        )
         codes = outcomes["error_code"].to_pylist()
         failed = np.flatnonzero(~succeeded.to_numpy(zero_copy_only=False))
         for at in failed.tolist():
             # Only an answer about the request itself is the same with another seed.
             is_hopeless = codes[at] in self._turned_away[positions[at] % variants]
-            verdicts[at] = Verdict.TURNED_AWAY if is_hopeless else Verdict.NO_PICTURE
+            verdicts[at] = (
+                Judgement.TURNED_AWAY if is_hopeless else Judgement.NO_PICTURE
+            )
         values = np.full(count, -np.inf)
         if self._kept_by in columns:
             scores = pc.fill_null(columns[self._kept_by], -np.inf)
@@ -166,7 +164,14 @@ class CandidateJudge:
         return pa.array(hashes, pa.string())
 
 
-class Choice(NamedTuple):
+def _codes_of_turned_away(config: Config, req_key: str) -> frozenset[str]:
+    """Return the codes of calls that are not charged, as nothing was drawn: what is wrong with such a
+    request is wrong with any seed."""
+    table = code_table(req_key, config.retry.codes, config.request.operation_file)
+    return frozenset(code for code, policy in table.items() if policy.charged == "no")
+
+
+class CandidateChoice(NamedTuple):
     """What follows from the candidates of a batch. All arrays are [row, variant]."""
 
     wanted: NDArray[np.bool_]
@@ -187,7 +192,7 @@ def choose(
     in_doubt: NDArray[np.bool_],
     taken: NDArray[np.bool_],
     candidates: int,
-) -> Choice:
+) -> CandidateChoice:
     """Decide about the candidates of rows by what is known of them; masks are [row, variant].
 
     `pending` would be paid for as replicates. `busy` are those of them that a person asked for once
@@ -196,42 +201,59 @@ def choose(
     """
     shape = (*pending.shape[:1], -1, candidates)
     verdicts = judged.verdicts.reshape(shape)
-    values = judged.values.reshape(shape)
     waiting = (pending & ~busy).reshape(shape)
     in_work = busy.reshape(shape)
-    undecided = verdicts == Verdict.UNDECIDED
-    doubtful = in_doubt.reshape(shape).any(axis=2)
-    is_done = (verdicts == Verdict.ACCEPTED) | (verdicts == Verdict.TURNED_AWAY)
-    is_open = ~is_done.any(axis=2) & ~doubtful
+    doubtful = in_doubt.reshape(shape)
+    undecided = verdicts == Judgement.UNDECIDED
+    ends = (verdicts == Judgement.ACCEPTED) | (verdicts == Judgement.TURNED_AWAY)
+    # What was sent without an answer may have been paid for: another one is a person's to decide.
+    is_open = ~(ends | doubtful).any(axis=2)
     is_held = (undecided | in_work).any(axis=2)
     number = np.cumsum(waiting, axis=2)
-    goes_on = is_open & ~is_held
-    following = waiting & (number == 1) & goes_on[:, :, None]
-    wanted = in_work | following
-    later = waiting & is_open[:, :, None] & ~following
+    has_turn = is_open & ~is_held
+    is_next = waiting & (number == 1) & has_turn[:, :, None]
+    wanted = in_work | is_next
+    later = waiting & is_open[:, :, None] & ~is_next
     # One that waits for a verdict is one more that would have to be not good.
     order = number - 1 + is_held[:, :, None]
-
-    rank = np.full(verdicts.shape, 5, np.int8)
-    rank[wanted] = 4
-    rank[in_work] = 3
-    has_outcome = verdicts != Verdict.NONE
-    rank[has_outcome] = 3
-    rank[verdicts == Verdict.REJECTED] = 2
-    rank[(verdicts == Verdict.NOT_GOOD) | (undecided & ~in_doubt.reshape(shape))] = 1
-    rank[verdicts == Verdict.ACCEPTED] = 0
-    there = taken.reshape(shape)
-    rank[~there] = 6
-    best = rank.min(axis=2, keepdims=True)
-    # Of equals the first: `argmax` returns that one.
-    ranked = np.where(rank == best, np.maximum(values, -np.finfo(float).max), -np.inf)
-    at = ranked.argmax(axis=2)
-    kept = np.asarray(np.arange(candidates) == at[:, :, None])
-    kept &= np.asarray(there.any(axis=2))[:, :, None]
+    kept = _keep_one(
+        judged.values.reshape(shape),
+        verdicts,
+        wanted=wanted,
+        has_picture=undecided & ~doubtful,
+        taken=taken.reshape(shape),
+    )
     flat = pending.shape
-    return Choice(
+    return CandidateChoice(
         wanted.reshape(flat),
         later.reshape(flat),
         order.astype(np.int16).reshape(flat),
         kept.reshape(flat),
     )
+
+
+def _keep_one(
+    values: NDArray[np.float64],
+    verdicts: NDArray[np.int8],
+    *,
+    wanted: NDArray[np.bool_],
+    has_picture: NDArray[np.bool_],
+    taken: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Mark the candidate that each row and point keeps: the one that says most, of equals the one
+    with the highest value, of these the first. All arrays are [row, point, candidate]."""
+    rank = np.full(verdicts.shape, 5, np.int8)
+    rank[wanted] = 4
+    # An outcome, whatever it is, says more than that a candidate is still to come.
+    rank[verdicts != Judgement.NONE] = 3
+    # What a person has seen and rejected comes after what no person has looked at.
+    rank[verdicts == Judgement.REJECTED] = 2
+    rank[(verdicts == Judgement.NOT_GOOD) | has_picture] = 1
+    rank[verdicts == Judgement.ACCEPTED] = 0
+    rank[~taken] = 6
+    is_best = rank == rank.min(axis=2, keepdims=True)
+    # Without a score it is still among the best.
+    lowest = -np.finfo(float).max
+    at = np.where(is_best, np.maximum(values, lowest), -np.inf).argmax(axis=2)
+    kept = np.asarray(np.arange(values.shape[2]) == at[:, :, None])
+    return kept & np.asarray(taken.any(axis=2))[:, :, None]

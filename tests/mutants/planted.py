@@ -513,8 +513,8 @@ MUTANTS = (
         "ask for another picture where the request was turned away",
         "pixmill/planning/candidates.py",
         "choose",
-        "(verdicts == Verdict.ACCEPTED) | (verdicts == Verdict.TURNED_AWAY)",
-        "verdicts == Verdict.ACCEPTED",
+        "(verdicts == Judgement.ACCEPTED) | (verdicts == Judgement.TURNED_AWAY)",
+        "verdicts == Judgement.ACCEPTED",
         (CANDIDATES,),
     ),
     Mutant(

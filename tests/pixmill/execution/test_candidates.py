@@ -12,7 +12,7 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.datasets.refused import accept_refused
 from pixmill.errors import ConfigError, UserError
-from pixmill.execution.picks import Picked, record_picks
+from pixmill.execution.picks import PickCounts, record_picks
 from pixmill.execution.prepare import prepare
 from pixmill.execution.retry_selection import select_for_retry
 from pixmill.ledger import open_ledger
@@ -352,7 +352,7 @@ def test_a_retry_is_about_the_candidates_that_the_dataset_has(
         assert again.finish().calls == ROWS
 
 
-def reject(project: Project, *lines: str) -> Picked:
+def reject(project: Project, *lines: str) -> PickCounts:
     picks = project.folder / "picks.csv"
     picks.write_text("\n".join(["row_key,point_id,candidate,pick", *lines]))
     config = load_config(project.path)
@@ -438,6 +438,15 @@ def test_what_makes_no_sense_with_candidates_is_a_mistake_of_the_config(
     project.write_config(**changes)
     with pytest.raises(ConfigError, match=re.escape(words)):
         load_config(project.path)
+
+
+def test_a_condition_that_can_never_be_calculated_is_found_before_anything_is_paid(
+    project: Project, simulated: Simulated
+) -> None:
+    configure(project, simulated, where="score_blank == 'sharp'")
+    with pytest.raises(ConfigError, match=r"quality\.until\.where: .*sharp"):
+        run(project, simulated)
+    assert simulated.bill.calls == 0
 
 
 @pytest.mark.slow
