@@ -92,6 +92,11 @@ def plan(
         publish_dry(made)
     print_plan(made)
     _print_axes(made)
+    counts = made.condition_counts()
+    if counts:
+        echo("  conditions:")
+    for count in counts:
+        echo(f"      {count.describe()}")
     _print_request(made)
     print_changes(made)
     would = _describe_run(made, limit_to_rows(made, limit, rows))
@@ -104,7 +109,13 @@ def plan(
         typed = cli_arguments(config, overrides or ())
         echo(f"next: {' '.join(['pixmill run', typed, *flags])}")
     if as_json:
-        print_json({**made.summary(), "run": would})
+        print_json(
+            {
+                **made.summary(),
+                "conditions": [count._asdict() for count in counts],
+                "run": would,
+            }
+        )
 
 
 def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
@@ -191,6 +202,10 @@ def plan_lines(made: "Plan") -> "Iterator[str]":
         yield f"  time: about {duration(counts['eta_seconds'])}; {made.bound()}"
     yield from candidate_lines(made)
     yield from invalid_lines(made)
+    for count in made.condition_counts():
+        # A typing error, mostly: a value that no row has, or text where a number was meant.
+        if not count.matched:
+            yield f"  warning: {count.describe()}"
     if made.long_prompts:
         limit = config.input.warn_prompt_chars
         yield f"  warning: {made.long_prompts:,} prompts are longer than {limit} characters"

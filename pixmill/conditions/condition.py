@@ -2,9 +2,10 @@
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from pixmill.conditions.labels import Labels, replace_labels
 from pixmill.conditions.parser import names_in, read
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ class Condition:
     """The columns and axes that it reads."""
 
     _tree: ast.expr = field(repr=False, compare=False)
+
+    def with_labels(self, labels: Labels) -> "Condition":
+        """Return the condition with values in place of texts that label them; its own text stays."""
+        return replace(self, _tree=replace_labels(self._tree, labels))
 
     def mask(
         self,

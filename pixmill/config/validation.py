@@ -5,11 +5,12 @@ import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from pixmill.conditions import parse
-from pixmill.config.bucket_address import is_bucket_url
+from pixmill.config.bucket_address import is_bucket_url, is_loopback
 from pixmill.config.model import Budget, Execution, Input, Output, Provider, Quality
 from pixmill.config.operation_checks import (
     check_operation,
@@ -196,6 +197,14 @@ def _check_seed_column(section: Input, seed: Seed) -> Problems:
 def _check_gateway(provider: Provider) -> Problems:
     if provider.kind == "gateway" and not provider.base_url:
         yield ConfigProblem("provider.base_url", "is required for a gateway")
+    host = urlsplit(provider.base_url or "").hostname
+    if provider.kind == "simulator" and host and not is_loopback(host):
+        # Nobody is asked before a simulated run, and its money is not counted.
+        yield ConfigProblem(
+            "provider.base_url",
+            "leads to another machine, which may not be a simulator and may charge for its "
+            "answers; set provider.base_url: null for the built-in one",
+        )
 
 
 def _check_budget(section: Budget, request: Request, sweep: Sweep) -> Problems:

@@ -110,7 +110,7 @@ class JobExpander:
         shapes, field_problems = self._shapes.of(batch, texts)
         given, bad_seeds = self._given_seeds(texts)
         row_keys, key_problems = self._row_keys(texts, count, check=check)
-        selected, requested = self._request(batch)
+        selected, requested, matches = self._request(batch)
         # Of a row with several problems, the first of these checks tells its own. Problems of the line come first, as
         # the cells of such a row may be those of other columns; those that need other rows come last.
         found = first_problems(
@@ -151,6 +151,7 @@ class JobExpander:
             row_keys=row_keys,
             long_prompts=filled.long,
             notes=_count_in_rows_with_jobs(notes, requested),
+            matches=matches,
         )
 
     def _texts(self, batch: RowBatch) -> dict[str, pa.Array]:
@@ -333,13 +334,21 @@ class JobExpander:
                 keys.append([])
         return ComputedJobs(by_position(keys), by_position(numbers))
 
-    def _request(self, batch: RowBatch) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Mark the rows that `input.where` lets in, and by row and variant what the conditions of the sweep leave."""
+    def _request(
+        self, batch: RowBatch
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Mapping[str, int]]:
+        """Mark the rows that `input.where` lets in, and by row and variant what the conditions of the sweep leave.
+
+        With them comes how often each condition holds: `input.where` for rows, others for selected rows and points.
+        """
+        matches: dict[str, int] = {}
         selected: NDArray[np.bool_] = np.ones(batch.rows.num_rows, np.bool_)
         if self._row_filter:
             selected = _mask(self._row_filter, "input.where", batch, {})
+            matches["input.where"] = int(selected.sum())
         requested = np.repeat(selected[:, None], len(self.variants), axis=1)
         for row in self.sweep.row_conditions:
+            matches[row.config_path] = 0
             for at, point in enumerate(self.sweep.points):
                 here = slice(
                     at * self._config.replicates,
@@ -349,7 +358,8 @@ class JobExpander:
                     row.condition, row.config_path, batch, self.sweep.cells_at(point)
                 )
                 requested[:, here] &= (holds == row.keep_when)[:, None]
-        return selected, requested
+                matches[row.config_path] += int((holds & selected).sum())
+        return selected, requested, matches
 
 
 def _count_in_rows_with_jobs(

@@ -26,6 +26,7 @@ from pixmill.planning.jobs import Job, JobBatch, JobPrice
 from pixmill.planning.planned_state import PlannedState
 from pixmill.planning.prices import PriceList
 from pixmill.planning.row_checks import InvalidRow, RowProblem
+from pixmill.request.sweep import ConditionCount
 from pixmill.tables import InputTable, RowBatch
 
 BATCH_JOBS = 8_000
@@ -88,6 +89,8 @@ class Plan:
     to_pay_at: tuple[tuple[JobPrice | None, int], ...] = ()
     """How many of the keys to pay for have which price."""
     call_seconds: float = TYPICAL_SECONDS
+    matches: Mapping[str, int] = field(default_factory=dict)
+    """How often each condition that reads rows holds, by its path in the config; empty where nobody counted."""
     candidates: CandidatePlan | None = None
     """What is known of candidates, `None` without `quality.until`."""
     later_at: tuple[tuple[JobPrice | None, int], ...] = ()
@@ -190,6 +193,29 @@ class Plan:
                 return None
             total += jobs * of(price)
         return total
+
+    def condition_counts(self) -> list[ConditionCount]:
+        """Return how often each condition of the config holds, in the order of the config."""
+        sweep = self.expander.sweep
+        counts = [*sweep.condition_counts]
+        of_jobs = self.rows * len(sweep.points)
+        for row in sweep.row_conditions:
+            if row.config_path in self.matches:
+                matched = self.matches[row.config_path]
+                counts.append(
+                    ConditionCount(
+                        row.config_path, row.condition.text, matched, of_jobs, "jobs"
+                    )
+                )
+        counts.sort(key=lambda each: each.config_path)
+        where = self.config.input.where
+        if where and "input.where" in self.matches:
+            rows = len(self.first) // len(self.expander.variants)
+            matched = self.matches["input.where"]
+            counts.insert(
+                0, ConditionCount("input.where", where, matched, rows, "rows")
+            )
+        return counts
 
     def cost_of(self, limit: int | None) -> Decimal | None:
         """What a run would cost at most that pays for `limit` keys, in input order; `None` where that is not known."""

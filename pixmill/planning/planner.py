@@ -92,6 +92,7 @@ class PlanBuilder:
         self._rows = 0
         self._long_prompts = 0
         self._notes = Counter[str]()
+        self._matches = Counter[str]()
         self._reasons = Counter[str]()
         self._examples: dict[str, list[InvalidRow]] = {}
         # By row: hashes of the row keys, and of what is asked for first.
@@ -123,6 +124,7 @@ class PlanBuilder:
         self._rows += int(jobs.selected.sum())
         self._long_prompts += jobs.long_prompts
         self._notes.update(jobs.notes)
+        self._matches.update(jobs.matches)
         for row, bad in sorted(jobs.problems.items()):
             self._note(bad, jobs.rows.first_row + row)
         keys = pack_keys(jobs.all_keys)
@@ -307,6 +309,7 @@ class PlanBuilder:
             images_lost=_count(self._lost, first),
             long_prompts=self._long_prompts,
             notes=dict(self._notes),
+            matches=dict(self._matches),
             first=first,
             pending=pending,
             conflicts=conflicts,

@@ -24,6 +24,7 @@ from pixmill.request.sweep.expand import make_points, sweep_mistakes
 from pixmill.request.sweep.points import (
     Axis,
     AxisValue,
+    ConditionCount,
     Point,
     RowCondition,
     SweepPoints,
@@ -33,6 +34,7 @@ from pixmill.request.sweep.points import (
 __all__ = [
     "Axis",
     "AxisValue",
+    "ConditionCount",
     "Point",
     "RowCondition",
     "SweepPoints",

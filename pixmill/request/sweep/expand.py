@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from pixmill.conditions import parse
 from pixmill.errors import ConfigError
+from pixmill.request.canonical_json import JsonValue
 from pixmill.request.model import Request, Sweep
 from pixmill.request.registry import requested_operation, resolve_parameters
 from pixmill.request.sweep.axes import MAX_POINTS
@@ -18,11 +19,14 @@ from pixmill.request.sweep.points import (
     Axis,
     AxisKind,
     AxisValue,
+    ConditionCount,
     Point,
     RowCondition,
     SweepPoints,
     axis_column,
+    is_mixed,
     point_id,
+    text_of,
 )
 from pixmill.validation_messages import describe_first_problem
 
@@ -85,10 +89,16 @@ def _expand(
     for group in groups:
         kinds |= group.axes
     combinations = _multiply(groups)
+    if conditions:
+        labels = _labels(combinations.values())
+        conditions = [
+            each._replace(condition=each.condition.with_labels(labels))
+            for each in conditions
+        ]
     # What reads a column of the input as well can only be decided with a row.
     of_points = [each for each in conditions if each.condition.names <= kinds.keys()]
     of_rows = [each for each in conditions if each not in of_points]
-    kept, mistakes = _constrain(combinations, of_points, kinds)
+    kept, counts, mistakes = _constrain(combinations, of_points, kinds)
     if not kept and not mistakes:
         count = f"{len(combinations):,}"
         message = f"no point remains: exclude and only remove all {count}"
@@ -104,6 +114,7 @@ def _expand(
             for id_, settings in kept.items()
         ),
         row_conditions=tuple(of_rows),
+        condition_counts=tuple(counts),
     )
     mistakes += _find_unsendable(points, request)
     if mistakes:
@@ -168,10 +179,11 @@ def _constrain(
     combinations: dict[str, _Combination],
     conditions: Sequence[RowCondition],
     paths: Iterable[str],
-) -> tuple[dict[str, _Combination], Mistakes]:
-    """Return the combinations that no condition removes."""
+) -> tuple[dict[str, _Combination], list[ConditionCount], Mistakes]:
+    """Return the combinations that no condition removes, and how often each condition holds."""
+    counts: list[ConditionCount] = []
     if not conditions:
-        return combinations, []
+        return combinations, counts, []
     # NumPy takes long to import, and most sweeps have no conditions.
     import numpy as np
 
@@ -183,13 +195,38 @@ def _constrain(
     mistakes: Mistakes = []
     for condition, keep_when, where in conditions:
         try:
-            stays &= condition.mask(columns, len(combinations)) == keep_when
+            holds = condition.mask(columns, len(combinations))
         except ValueError as error:
             mistakes.append((where, str(error)))
+            continue
+        stays &= holds == keep_when
+        matched = int(holds.sum())
+        counts.append(
+            ConditionCount(where, condition.text, matched, len(combinations), "points")
+        )
     kept = [
         pair for pair, keep in zip(combinations.items(), stays, strict=True) if keep
     ]
-    return dict(kept), mistakes
+    return dict(kept), counts, mistakes
+
+
+def _labels(combinations: Iterable[_Combination]) -> dict[str, dict[str, JsonValue]]:
+    """Return by axis the value of each label, as conditions compare it; a text that is a value itself means that."""
+    values: dict[str, list[JsonValue]] = {}
+    labelled: dict[str, dict[str, JsonValue]] = {}
+    for setting in chain.from_iterable(combinations):
+        values.setdefault(setting.path, []).append(setting.value)
+        labelled.setdefault(setting.path, {})[setting.label] = setting.value
+    found: dict[str, dict[str, JsonValue]] = {}
+    for path, labels in labelled.items():
+        texts = {text_of(value) for value in values[path]}
+        as_texts = is_mixed(values[path])
+        found[path] = {
+            label: text_of(value) if as_texts else value
+            for label, value in labels.items()
+            if label not in texts
+        }
+    return found
 
 
 def _axes(

@@ -84,6 +84,26 @@ class RowCondition(NamedTuple):
     """Where it is in the config, for messages."""
 
 
+class ConditionCount(NamedTuple):
+    """How often a condition of a config holds."""
+
+    config_path: str
+    """Where it is in the config."""
+
+    text: str
+
+    matched: int
+
+    of: int
+    """Of how many it was asked."""
+
+    unit: Literal["rows", "points", "jobs"]
+
+    def describe(self) -> str:
+        """The count in one line."""
+        return f"{self.config_path}: {self.text}   holds for {self.matched:,} of {self.of:,} {self.unit}"
+
+
 @dataclass(frozen=True)
 class SweepPoints:
     """The axes and points of a sweep, in order; without groups one point, `base`."""
@@ -94,6 +114,9 @@ class SweepPoints:
 
     row_conditions: tuple[RowCondition, ...]
     """The conditions that can only be decided with a row."""
+
+    condition_counts: tuple[ConditionCount, ...] = ()
+    """How often the others hold, of all combinations of the groups."""
 
     def params_at(
         self,

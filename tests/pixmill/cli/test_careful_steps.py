@@ -54,6 +54,47 @@ def test_a_plan_says_what_its_run_would_pay_for(
         )
 
 
+def test_every_condition_has_its_count_in_the_plan_and_a_warning_where_it_never_holds(
+    project: Project,
+) -> None:
+    rows = [
+        {**row, "kind": kind} for row, kind in zip(project.rows(4), "aabb", strict=True)
+    ]
+    project.write_rows(rows)
+    path = project.write_config(
+        input={"where": "kind in ['a', 'b'] and id != 'r3'"},
+        sweep={
+            "scale": [2, 3, 4],
+            "exclude": ["scale > 9", "scale == 4 and kind == 'c'", "scale == 3"],
+            "only": ["scale < 4 or kind == 'a'"],
+        },
+    )
+    shown = pixmill("plan", path, "--json")
+    said: Any = json_line(shown)
+    assert [
+        (of["config_path"], of["matched"], of["of"], of["unit"])
+        for of in said["conditions"]
+    ] == [
+        ("input.where", 3, 4, "rows"),
+        ("sweep.exclude.0", 0, 3, "points"),
+        ("sweep.exclude.1", 0, 6, "jobs"),
+        ("sweep.exclude.2", 1, 3, "points"),
+        ("sweep.only.0", 5, 6, "jobs"),
+    ]
+    assert "      input.where: kind in ['a', 'b']" in shown.stderr
+    assert "holds for 3 of 4 rows\n" in shown.stderr
+    for command in ("plan", "run"):
+        shown = pixmill(command, path, *(("--rows", "0") if command == "run" else ()))
+        assert (
+            "  warning: sweep.exclude.0: scale > 9   holds for 0 of 3 points"
+            in shown.stderr
+        )
+        assert "  warning: sweep.exclude.1: " in shown.stderr
+        assert shown.stderr.count("warning: ") == 2
+    nothing = pixmill("plan", path, "--set", "input.where=\"kind == 'z'\"")
+    assert "warning: input.where: kind == 'z'   holds for 0 of 4 rows" in nothing.stderr
+
+
 def test_a_plan_says_that_its_run_would_refuse(project: Project) -> None:
     rows = project.rows(4)
     rows[1]["text"] = ""

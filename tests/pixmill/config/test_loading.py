@@ -172,6 +172,15 @@ def test_a_cluster_that_could_not_work_is_refused(
     )
 
 
+def test_a_simulator_that_may_be_a_provider_is_refused(tmp_path: Path) -> None:
+    """A simulated run asks nothing and counts no money."""
+    gateway = "provider={kind: gateway, base_url: https://gateway.example.com}"
+    said = mistakes(tmp_path, SMALL, gateway, "provider.kind=simulator")
+    assert "provider.base_url: leads to another machine" in said
+    here = "provider={kind: simulator, base_url: http://127.0.0.1:8080}"
+    assert loaded(tmp_path, SMALL, here).provider.base_url
+
+
 def test_other_machines_may_work_with_a_ledger_in_a_database(tmp_path: Path) -> None:
     config = loaded(
         tmp_path,
