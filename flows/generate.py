@@ -60,7 +60,8 @@ def generate_dataset(
                 submit_chunks(run)
                 summary: dict[str, Any] = publish_dataset(run.run_id)
             show_results(run.run_id, summary)
-            currency = prepared.config.budget.currency
+            settings = prepared.config
+            currency = None if settings.simulated else settings.budget.currency
             # Prefect's decorators and states are of no type that says what they return.
             state: dict[str, Any] = run_state(
                 summary, currency, command, deployed=deployed

@@ -30,16 +30,20 @@ DAMAGED = (StateType.FAILED, "StoreDamaged")
 
 
 def run_state(
-    report: Mapping[str, Any], currency: str, command: str, *, deployed: bool
+    report: Mapping[str, Any], currency: str | None, command: str, *, deployed: bool
 ) -> Any:
-    """Return the state of a run whose `report` is in `currency`; its result is the
-    report, `command` what to type next.
+    """Return the state of a run whose `report` is in `currency`, `None` where it was
+    simulated; its result is the report, `command` what to type next.
 
     A flow that was called in Python has a caller who reads the report, so it never
     raises for what stands there: only in a deployment is the state all that anybody
     sees.
     """
-    cost = "cost unknown" if report["cost"] is None else money(report["cost"], currency)
+    cost = "cost unknown"
+    if currency is None:
+        cost = "simulated, nothing was paid"
+    elif report["cost"] is not None:
+        cost = money(report["cost"], currency)
     spent = (
         f"{report['succeeded']:,} of {report['jobs']:,} jobs succeeded, "
         f"{report['calls']:,} calls, {cost}"

@@ -13,7 +13,7 @@ from prefect.flow_engine import run_flow
 
 from flows.generate import generate_dataset
 from flows.maintain import maintain_dataset
-from flows.run_states import STATES
+from flows.run_states import STATES, run_state
 from pixmill.execution.prepare import PreparedRun
 from pixmill.execution.run import ActiveRun
 from pixmill.execution.run_summary import EXIT_REFUSED
@@ -53,6 +53,20 @@ def message(state: State[Any]) -> str:
 
 def test_every_exit_code_that_a_run_can_end_with_has_a_state() -> None:
     assert STATES.keys() == {0, 3, EXIT_REFUSED, *StopCode}
+
+
+def test_a_simulated_run_says_so_and_no_money() -> None:
+    report = {
+        "exit_code": 0,
+        "reason": "finished",
+        "succeeded": 2,
+        "jobs": 2,
+        "calls": 2,
+    }
+    state = run_state({**report, "cost": 0.4}, None, "pixmill status x", deployed=True)
+    assert "2 calls, simulated, nothing was paid; next" in message(state)
+    state = run_state({**report, "cost": 0.4}, "CNY", "x", deployed=True)
+    assert "2 calls, 0.40 CNY; next" in message(state)
 
 
 def test_a_run_that_went_well_is_completed_and_says_what_it_spent(
