@@ -87,12 +87,14 @@ const stars = (() => {
 // The starred jobs as a table that another run can read: cells are as they were, so no quoting against spreadsheets.
 function picksTable() {
   const read = about.read.filter((name) => !["row_key", "point_id", ...about.axes.map((axis) => axis.path)].includes(name));
-  const header = ["row_key", "point_id", ...about.axes.map((axis) => axis.path), ...read];
+  const numbered = jobs.has("candidate"); // which one is meant, and what a person says of it
+  const header = ["row_key", "point_id", ...about.axes.map((axis) => axis.path), ...read, ...(numbered ? ["candidate", "pick"] : [])];
   const lines = stars.jobs().map((job) => [
     jobs.get("row_key", job),
     jobs.get("point_id", job),
     ...about.axes.map((_, k) => jobs.axisText(k, job)),
     ...read.map((name) => jobs.own(about.own.indexOf(name), job)),
+    ...(numbered ? [jobs.get("candidate", job), "star"] : []),
   ]);
   const quoted = (cell) => (/[",\r\n]|^\s|\s$/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
   const texts = [header, ...lines].map((line) => line.map((cell) => quoted(String(cell ?? ""))).join(","));

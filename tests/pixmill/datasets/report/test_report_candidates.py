@@ -1,11 +1,14 @@
 """Candidates in the report: which were not kept, and why."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from pixmill.config.loading import load_config
 from pixmill.datasets.report import write_report
-from tests.conftest import Project, run_config, simulator
+from pixmill.execution.picks import record_picks
+from pixmill.ledger import open_ledger
+from tests.conftest import Project, Simulated, results, run_config, simulator
 from tests.pixmill.datasets.report.open_report import OpenReport
 from tests.pixmill.datasets.report.page_text import column
 from tests.pixmill.run_checks import faults_file
@@ -47,3 +50,29 @@ def test_candidates_that_were_not_kept_are_beside_the_one_that_was(
     facts = report.page.locator("#job .facts").inner_text()
     assert "Accepted\nno" in facts
     assert "From the table" in facts
+
+
+def test_picks_say_which_candidate_is_meant_so_that_it_can_be_rejected(
+    project: Project, simulated: Simulated, open_report: Callable[..., OpenReport]
+) -> None:
+    project.write_rows(project.rows(2))
+    project.use_simulator(simulated)
+    until = {"where": "status == 'succeeded'", "candidates": 2}
+    project.write_config(quality={"until": until})
+    run_config(project.path)
+    config = load_config(project.path)
+    report = open_report(write_report(config), "view=gallery")
+    report.page.locator("[data-star='1']").evaluate("star => star.click()")
+    with report.page.expect_download() as download:
+        report.page.locator("#download").click()
+    picks = project.folder / "picks.csv"
+    download.value.save_as(picks)
+    header, pick = picks.read_text().splitlines()
+    assert header.endswith(",candidate,pick")
+    assert pick.endswith(",0,star")
+    picks.write_text(f"{header}\n{pick.replace(',star', ',reject')}\n")
+    with closing(open_ledger(config.ledger_address)) as ledger:
+        assert record_picks(config, ledger, str(picks)).rejected == 1
+    again = run_config(project.path)
+    assert again["calls"] == 1
+    assert [row["candidate"] for row in results(again)] == [0, 1]
