@@ -106,15 +106,19 @@ def _write_for_table(path: Path, out: Path | None) -> None:
             f"{config} exists already",
             hint="--out names another file; nothing was written",
         )
+    # What spreadsheets save in China, where it is not UTF-8.
     dialect = dialect_of(str(path), "gb18030")
     table = open_table(
         str(path), encoding=dialect.encoding, delimiter=dialect.delimiter
     )
     roles = find_roles(table, path.parent.resolve())
-    kind, images = "image_url", _choose("has the image URLs", roles.image_url)
+    kind = "image_url"
+    images = _choose("has the image URLs", roles.image_url)
     if images is None:
-        kind, images = "image_file", _choose("has the image files", roles.image_file)
+        kind = "image_file"
+        images = _choose("has the image files", roles.image_file)
     prompt = _choose("has the prompts", roles.prompt)
+    # A column of prompts may be unique as well, and no key that anybody would want.
     keys = [of for of in roles.row_key if of != prompt]
     key = _choose("is the key of a row", keys)
     if prompt is None and images is None:
@@ -145,6 +149,7 @@ def _choose(what: str, candidates: "Sequence[str]") -> str | None:
     """Return the column that `what` is said of: the likeliest, or what a person on a terminal says."""
     if not candidates:
         return None
+    # A program has nobody to ask, and what was chosen is printed.
     if len(candidates) == 1 or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return candidates[0]
     listed = ", ".join(candidates)

@@ -30,7 +30,8 @@ def read_with_bases(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         return config
     base = _base_path(path, config.pop(_KEY))
     chain = (*above, path)
-    if any(_same_file(base, known) for known in chain):
+    # By what they are, as `./a.yaml` and a link to it are one file.
+    if base.resolve() in [known.resolve() for known in chain]:
         named = ", which extends ".join(map(str, (*chain, base)))
         raise ConfigError(f"{named}: no file can extend itself")
     return merge_sections(read_with_bases(base, chain), config)
@@ -91,7 +92,3 @@ def _base_path(path: Path, named: Any) -> Path:
         return path.parent / local_path(expand_text(named), "a path of this machine")
     except ValueError as error:
         raise ConfigError(f"{path}: extends: {error}") from None
-
-
-def _same_file(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()

@@ -77,8 +77,13 @@ def _check(name: str, raw: dict[str, Any], problems: list[ConfigProblem]) -> Con
     reported = {problem.path for problem in unset}
     is_short = is_short_form(raw.get("sweep"))
     for problem in found:
-        if problem.path not in reported:
-            problems.append(_name_short_form(problem) if is_short else problem)
+        if problem.path in reported:
+            continue
+        path = problem.path
+        if is_short:
+            # As it is written, not as what it is short for.
+            path = path.replace("sweep.groups.0.grid", "sweep", 1)
+        problems.append(problem._replace(path=path))
 
     if problems:
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
@@ -87,12 +92,6 @@ def _check(name: str, raw: dict[str, Any], problems: list[ConfigProblem]) -> Con
             f"{name} has {count}:\n{listed}", hint="docs/config.md lists every key"
         )
     return Config.model_validate(sections)
-
-
-def _name_short_form(problem: ConfigProblem) -> ConfigProblem:
-    """Return a problem of a sweep with the path that its short form has."""
-    path = problem.path.replace("sweep.groups.0.grid", "sweep", 1)
-    return problem._replace(path=path)
 
 
 def load_deployment_config(

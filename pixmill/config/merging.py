@@ -1,6 +1,6 @@
 """Two configs become one: the keys of the second go before those of the first."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 _OF_POINTS = frozenset({"exclude", "only"})
@@ -43,13 +43,13 @@ def _keep_compatible(
     if name != "input" or not isinstance(inherited, Mapping):
         return base
     if isinstance(columns, Mapping) and columns.keys() & set(_IMAGE_ROLES):
-        return {**base, "columns": _without(inherited, _IMAGE_ROLES)}
+        kept = {
+            role: column
+            for role, column in inherited.items()
+            if role not in _IMAGE_ROLES
+        }
+        return {**base, "columns": kept}
     return base
-
-
-def _without(mapping: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    left_out = set(names)
-    return {key: value for key, value in mapping.items() if key not in left_out}
 
 
 def _merge_values(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
