@@ -1,6 +1,5 @@
 """What a caller names as table and config, read into one checked config and perhaps a frame."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +47,9 @@ def read_arguments(
     given = dict(sections)
     base = config
     frame = None
-    if _is_config(table_or_config):
+    is_path = isinstance(table_or_config, str | Path)
+    is_yaml = is_path and Path(table_or_config).suffix in (".yaml", ".yml")
+    if is_yaml or isinstance(table_or_config, Mapping | Config):
         if config is not None:
             raise ConfigError(
                 "two configs are given",
@@ -58,10 +59,11 @@ def read_arguments(
     elif is_frame(table_or_config):
         frame = table_or_config
         given = _with_table(_IN_MEMORY, given)
-    elif isinstance(table_or_config, str | Path):
+    elif is_path:
         given = _with_table(str(table_or_config), given)
         if base is None and "name" not in given:
-            given["name"] = re.split(r"[.]", Path(table_or_config).name)[0]
+            # `pets.csv.gz` has two endings.
+            given["name"] = Path(table_or_config).name.partition(".")[0]
     elif table_or_config is not None:
         raise TableError(
             f"a {type(table_or_config).__name__} is not a table",
@@ -70,16 +72,11 @@ def read_arguments(
             "of DuckDB",
         )
     if isinstance(base, Config):
+        # It is checked already, which takes some milliseconds.
         if not given and not overrides:
             return Arguments(base, frame)
         base = base.model_dump(mode="json")
     return Arguments(load_config(base or {}, overrides, **given), frame)
-
-
-def _is_config(value: Any) -> bool:
-    if isinstance(value, str | Path):
-        return Path(value).suffix in (".yaml", ".yml")
-    return isinstance(value, Mapping | Config)
 
 
 def _with_table(path: str, sections: Mapping[str, Any]) -> dict[str, Any]:

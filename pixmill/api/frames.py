@@ -7,6 +7,7 @@ run that still reads one is not disturbed by the next frame.
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from pixmill.storage.integrity import hash_of
 
 GROUP_ROWS = 65_536
 """Rows of a row group: DuckDB streams 2,048 rows at a time, of which each would be a group."""
+
+UNUSED_SECONDS = 24 * 3600
+"""After how long nobody reads a table any more: longer than nearly all runs take."""
 
 _NAMELESS_INDEX = re.compile(r"__index_level_\d+__")
 """What pandas calls an index without a name, which is what filtering and sorting leave."""
@@ -59,11 +63,14 @@ def write_frame(frame: Any, folder: Path) -> Path:
 
 
 def forget_frames(folder: Path, keep: int) -> None:
-    """Remove the oldest tables of `folder` beyond the `keep` that were used last."""
-    files = folder.glob("*.parquet")
-    newest_first = sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
+    """Remove tables of `folder` that were not used for a day, but for the `keep` that were used last."""
+    used = {file: file.stat().st_mtime for file in folder.glob("*.parquet")}
+    newest_first = sorted(used, key=used.__getitem__, reverse=True)
+    # Another run may read one that is newer.
+    before = time.time() - UNUSED_SECONDS
     for file in newest_first[keep:]:
-        file.unlink(missing_ok=True)
+        if used[file] < before:
+            file.unlink(missing_ok=True)
 
 
 def _is_hugging_face(value: Any) -> bool:

@@ -44,7 +44,16 @@ def picture_table(found: LocatedDataset) -> str:
     where there is one point.
     """
     jobs = _first_jobs(found)
-    points = {job["point_id"]: _name_point(job) for job in jobs if job["point_id"]}
+    points: dict[str, str] = {}
+    for job in jobs:
+        values = [
+            f"{name.removeprefix('param_')}={value}"
+            for name, value in job.items()
+            if name.startswith("param_")
+        ]
+        # An invalid row has no point.
+        if job["point_id"]:
+            points[job["point_id"]] = ", ".join(values)
     if len(points) > 1:
         return _grid(jobs, points, found)
     cells = []
@@ -84,15 +93,6 @@ def _first_jobs(found: LocatedDataset) -> list[dict[str, Any]]:
     return pa.table(columns, list(named)).to_pylist()  # type: ignore[no-any-return]
 
 
-def _name_point(job: Mapping[str, Any]) -> str:
-    axes = {
-        name.removeprefix("param_"): value
-        for name, value in job.items()
-        if name.startswith("param_")
-    }
-    return ", ".join(f"{name}={value}" for name, value in axes.items())
-
-
 def _grid(
     jobs: Sequence[Mapping[str, Any]], points: Mapping[str, str], found: LocatedDataset
 ) -> str:
@@ -123,6 +123,7 @@ def _cell(job: Mapping[str, Any] | None, found: LocatedDataset) -> str:
     if job is None:
         return ""
     small = None
+    # A success may have none: it is still to be fetched, or was lost.
     if job["file_name"]:
         small = _shrink(found.store.file(job["file_name"]))
     if small is None:
