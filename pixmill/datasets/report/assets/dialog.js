@@ -79,6 +79,7 @@ const jobDialog = (() => {
         button("Next", "›", () => go(1), next(1) === undefined),
         make("span", { class: "count" }, place),
         make("span", { class: "push" }),
+        jobs.has("candidate") && jobs.file(job) ? rejectButton(job) : null,
         starButton(job),
         button("Close", "✕", close),
       ),

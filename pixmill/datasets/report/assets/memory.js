@@ -49,8 +49,9 @@ const storage = (() => {
   };
 })();
 
-const stars = (() => {
-  const key = `pixmill stars ${location.pathname} ${about.name}`; // pages from disk share one storage
+// The jobs that a person marked, each known by what `idOf` says of it.
+function marks(kind, idOf) {
+  const key = `pixmill ${kind} ${location.pathname} ${about.name}`; // pages from disk share one storage
   const listeners = [];
 
   function stored() {
@@ -62,39 +63,44 @@ const stars = (() => {
     }
   }
 
-  let starred = stored();
+  let marked = stored();
   const tell = () => listeners.forEach((listener) => listener());
 
   addEventListener("storage", (event) => {
     if (event.key !== key) return;
-    starred = stored();
+    marked = stored();
     tell();
   });
 
   return {
-    has: (job) => starred.has(jobs.id(job)),
-    jobs: () => jobs.all.filter((job) => starred.has(jobs.id(job))),
+    has: (job) => marked.has(idOf(job)),
+    jobs: () => (marked.size ? jobs.all.filter((job) => marked.has(idOf(job))) : []),
     toggle(job) {
-      const id = jobs.id(job);
-      if (!starred.delete(id)) starred.add(id);
-      storage.set(key, JSON.stringify([...starred]));
+      const id = idOf(job);
+      if (!marked.delete(id)) marked.add(id);
+      storage.set(key, JSON.stringify([...marked]));
       tell();
     },
     onChange: (listener) => listeners.push(listener),
   };
-})();
+}
 
-// The starred jobs as a table that another run can read: cells are as they were, so no quoting against spreadsheets.
+const stars = marks("stars", (job) => jobs.id(job));
+// The next candidate of a row is another picture, which nobody has rejected.
+const rejects = marks("rejects", (job) => JSON.stringify([jobs.id(job), jobs.get("candidate", job)]));
+
+// The marked jobs as a table that another run can read: cells are as they were, so no quoting against spreadsheets.
 function picksTable() {
   const read = about.read.filter((name) => !["row_key", "point_id", ...about.axes.map((axis) => axis.path)].includes(name));
   const numbered = jobs.has("candidate"); // which one is meant, and what a person says of it
   const header = ["row_key", "point_id", ...about.axes.map((axis) => axis.path), ...read, ...(numbered ? ["candidate", "pick"] : [])];
-  const lines = stars.jobs().map((job) => [
+  const picked = new Set([...stars.jobs(), ...rejects.jobs()]);
+  const lines = [...picked].sort((a, b) => a - b).map((job) => [
     jobs.get("row_key", job),
     jobs.get("point_id", job),
     ...about.axes.map((_, k) => jobs.axisText(k, job)),
     ...read.map((name) => jobs.own(about.own.indexOf(name), job)),
-    ...(numbered ? [jobs.get("candidate", job), "star"] : []),
+    ...(numbered ? [jobs.get("candidate", job), rejects.has(job) ? "reject" : "star"] : []),
   ]);
   const quoted = (cell) => (/[",\r\n]|^\s|\s$/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
   const texts = [header, ...lines].map((line) => line.map((cell) => quoted(String(cell ?? ""))).join(","));

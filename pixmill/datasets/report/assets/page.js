@@ -31,8 +31,9 @@ function showStars() {
   const count = stars.jobs().length;
   document.getElementById("stars").textContent = count;
   document.querySelector(".picks").classList.toggle("none", !count);
-  document.getElementById("download").disabled = !count;
+  document.getElementById("download").disabled = !count && !rejects.jobs().length;
   for (const button of document.querySelectorAll("[data-star]")) showStar(button, Number(button.dataset.star));
+  for (const button of document.querySelectorAll("[data-reject]")) showReject(button, Number(button.dataset.reject));
 }
 
 const jobAt = (element) => {
@@ -42,9 +43,11 @@ const jobAt = (element) => {
 
 addEventListener("click", (event) => {
   const star = event.target.closest("[data-star]");
+  const reject = event.target.closest("[data-reject]");
   const tab = event.target.closest("[data-view]");
   const job = jobAt(event.target);
   if (star) stars.toggle(Number(star.dataset.star));
+  else if (reject) rejects.toggle(Number(reject.dataset.reject));
   else if (job !== null) state.set({ job: String(job + 1) });
   else if (tab) {
     // A tab keeps what is chosen in the views; as a link it would forget it.
@@ -73,6 +76,7 @@ for (const kind of ["beforeprint", "afterprint"]) {
 }
 state.onChange(showAll);
 stars.onChange(showStars);
+rejects.onChange(showStars);
 stars.onChange(() => current() === "gallery" && state.get("stars") && !jobDialog.isOpen() && gallery.render());
 // The gallery renews its cards by itself; a grid is drawn anew, also when it is opened the next time.
 jobs.onChange(() => {

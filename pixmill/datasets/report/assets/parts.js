@@ -108,6 +108,18 @@ function showStar(button, job) {
   button.setAttribute("aria-label", stars.has(job) ? "Remove the star" : "Star");
 }
 
+// For a picture that nobody wants: once a run has read the picks, its row asks for the next candidate.
+function rejectButton(job) {
+  const button = make("button", { type: "button", class: "plain", "data-reject": job });
+  showReject(button, job);
+  return button;
+}
+
+function showReject(button, job) {
+  button.textContent = rejects.has(job) ? "Rejected" : "Reject";
+  button.setAttribute("aria-pressed", rejects.has(job));
+}
+
 // A labelled <select>. `options` are [value, text] pairs.
 function choice(label, options, value, onChange) {
   const select = make("select", {}, ...options.map(([of, text]) => make("option", { value: of }, text)));

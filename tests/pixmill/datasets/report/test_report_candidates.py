@@ -62,17 +62,21 @@ def test_picks_say_which_candidate_is_meant_so_that_it_can_be_rejected(
     run_config(project.path)
     config = load_config(project.path)
     report = open_report(write_report(config), "view=gallery")
-    report.page.locator("[data-star='1']").evaluate("star => star.click()")
-    with report.page.expect_download() as download:
-        report.page.locator("#download").click()
+    page = report.page
+    page.locator("[data-star='0']").evaluate("star => star.click()")
+    page.locator("#gallery .card .open").nth(1).click()
+    page.get_by_role("button", name="Reject").click()
+    assert report.texts("[data-reject]") == ["Rejected"]
+    page.get_by_role("button", name="Close").click()
+    with page.expect_download() as download:
+        page.locator("#download").click()
     picks = project.folder / "picks.csv"
     download.value.save_as(picks)
-    header, pick = picks.read_text().splitlines()
+    header, *picked = picks.read_text().splitlines()
     assert header.endswith(",candidate,pick")
-    assert pick.endswith(",0,star")
-    picks.write_text(f"{header}\n{pick.replace(',star', ',reject')}\n")
+    assert [pick.split(",")[-2:] for pick in picked] == [["0", "star"], ["0", "reject"]]
     with closing(open_ledger(config.ledger_address)) as ledger:
-        assert record_picks(config, ledger, str(picks)).rejected == 1
+        assert record_picks(config, ledger, str(picks)) == (1, 1)
     again = run_config(project.path)
     assert again["calls"] == 1
     assert [row["candidate"] for row in results(again)] == [0, 1]
