@@ -3,12 +3,14 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pixmill.cli.console import Json, echo, place, print_json
 from pixmill.cli.tables import clean_cell, make_table, print_parts
+from pixmill.local_paths import given_path
 from pixmill.text import amount, counted, in_words, money
 
 if TYPE_CHECKING:
@@ -48,17 +50,32 @@ def compare(
             help="The store in which a dataset is found by its name.",
         ),
     ] = "out",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            parser=given_path,
+            help="Write a page with the pictures of both side by side to this folder.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare two datasets: parameters, outcomes, cost and images."""
     from pixmill.datasets.compare import compare as compare_sides
-    from pixmill.datasets.compare import find_side
+    from pixmill.datasets.compare import find_side, write_page
 
     found = compare_sides(find_side(a, store), find_side(b, store))
     echo(found.headline())
     print_parts(*_parts(found))
+    said = found.as_dict()
+    if out is not None:
+        page = write_page(found, out)
+        echo(f"open {page}")
+        said["page"] = str(page)
+    elif found.images.different:
+        echo("--out FOLDER writes a page with the pictures side by side")
     if as_json:
-        print_json(found.as_dict())
+        print_json(said)
 
 
 def _parts(found: "Comparison") -> "Iterator[RenderableType]":
@@ -131,9 +148,13 @@ def _money_cells(
 
 
 def _describe_rows(found: "Comparison") -> str:
-    """Say which rows only one side has; empty where both have the same."""
+    """Say which jobs and rows only one side has; empty where both have the same."""
     rows = found.rows
     lines = []
+    if found.only_a or found.only_b:
+        lines.append(
+            f"jobs without a partner: {found.only_a:,} of A, {found.only_b:,} of B"
+        )
     if rows.added:
         keys = _list_keys(rows.added_examples, rows.added)
         lines.append(f"{counted(rows.added, 'row')} added: {keys}")

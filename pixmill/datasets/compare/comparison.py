@@ -54,6 +54,16 @@ class Comparison:
             count for (before, after), count in self.outcomes.items() if before != after
         )
 
+    @property
+    def only_a(self) -> int:
+        """How many jobs of A have no partner on B."""
+        return self.measures_a.jobs - self.pairs
+
+    @property
+    def only_b(self) -> int:
+        """How many jobs of B have no partner on A."""
+        return self.measures_b.jobs - self.pairs
+
     def headline(self) -> str:
         """Say in one sentence how B compares with A."""
         images = self.measures_b.images - self.measures_a.images
@@ -85,14 +95,18 @@ class Comparison:
             "parameters": [one._asdict() for one in self.parameters],
             "jobs": {
                 "both": self.pairs,
-                "only_a": self.measures_a.jobs - self.pairs,
-                "only_b": self.measures_b.jobs - self.pairs,
+                "only_a": self.only_a,
+                "only_b": self.only_b,
                 "changed_outcomes": self.changed_outcomes,
                 "outcomes": outcomes,
                 "requests": self.requests._asdict(),
             },
             "images": {
-                **self.images._asdict(),
+                **{
+                    name: value
+                    for name, value in self.images._asdict().items()
+                    if name != "pairs"
+                },
                 "most_different": [
                     pair._asdict() for pair in self.images.most_different
                 ],

@@ -39,7 +39,9 @@ class PicturePair(NamedTuple):
     row_key: str
     point_id: str
     replicate: int
-    distance: int
+
+    distance: int | None
+    """None where it was not measured."""
 
     a: str
     """The file on side A."""
@@ -64,11 +66,16 @@ class ImageChanges(NamedTuple):
     distance_p95: float | None
     distance_max: int | None
 
-    most_different: tuple[PicturePair, ...]
-    """The pairs with the largest distances."""
+    pairs: tuple[PicturePair, ...]
+    """Those that were looked at, with the largest distances first."""
 
     note: str
     """What limits these figures; empty where nothing does."""
+
+    @property
+    def most_different(self) -> tuple[PicturePair, ...]:
+        """The few pairs with the largest distances."""
+        return tuple(pair for pair in self.pairs[:SHOWN] if pair.distance is not None)
 
 
 def image_changes(
@@ -86,32 +93,35 @@ def image_changes(
     same = pc.sum(pc.equal(names_a, names_b)).as_py() or 0
     is_different = pc.fill_null(pc.not_equal(names_a, names_b), False)
     different = np.flatnonzero(is_different.to_numpy())
-    measured: list[PicturePair] = []
+    found: list[PicturePair] = []
     notes: list[str] = []
-    if len(different) and importlib.util.find_spec("imagehash") is None:
-        notes.append("distances need pip install 'pixmill[compare]'")
-    elif len(different):
+    can_measure = importlib.util.find_spec("imagehash") is not None
+    if len(different):
         # Evenly over the whole dataset: the first ones may be of one kind.
         count = min(MAX_PAIRS, len(different))
         places = np.linspace(0, len(different) - 1, count)
         chosen = different[places.astype(np.int64)]
         files_a = _bring_files(stores[0], names_a.take(pa.array(chosen)))
         files_b = _bring_files(stores[1], names_b.take(pa.array(chosen)))
-        measured = _measure(a, pairs.a[chosen].tolist(), files_a, files_b)
-        if count < len(different):
+        look = _measure if can_measure else _list_pairs
+        found = look(a, pairs.a[chosen].tolist(), files_a, files_b)
+        if not can_measure:
+            notes.append("distances need pip install 'pixmill[compare]'")
+        elif count < len(different):
             notes.append(f"{count:,} of {len(different):,} pairs were measured")
-        if count > len(measured):
-            notes.append(f"{count - len(measured):,} pairs could not be read")
-    distances = np.array([pair.distance for pair in measured], np.float64)
-    by_distance = sorted(measured, key=lambda pair: -pair.distance)
+        if count > len(found):
+            notes.append(f"{count - len(found):,} pairs could not be read")
+    known = [pair.distance for pair in found if pair.distance is not None]
+    distances = np.array(known, np.float64)
+    by_distance = sorted(found, key=lambda pair: -(pair.distance or 0))
     return ImageChanges(
         same=same,
         different=len(different),
-        compared=len(measured),
+        compared=len(known),
         distance_median=quantile(distances, 0.5),
         distance_p95=quantile(distances, 0.95),
         distance_max=int(distances.max()) if len(distances) else None,
-        most_different=tuple(by_distance[:SHOWN]),
+        pairs=tuple(by_distance),
         note="; ".join(notes),
     )
 
@@ -137,22 +147,32 @@ def _measure(
     with ThreadPoolExecutor() as threads:
         hashes = dict(zip(files, threads.map(_hash, files), strict=True))
     measured = []
-    for at, file_a, file_b in zip(positions, files_a, files_b, strict=True):
-        hash_a = hashes[file_a]
-        hash_b = hashes[file_b]
-        if hash_a is None or hash_b is None:
-            continue
-        measured.append(
-            PicturePair(
-                row_key=jobs.row_key[at].as_py() or "",
-                point_id=jobs.point_id[at].as_py() or "",
-                replicate=int(jobs.replicate[at]),
-                distance=int(hash_a - hash_b),
-                a=str(file_a),
-                b=str(file_b),
-            )
-        )
+    for pair in _list_pairs(jobs, positions, files_a, files_b):
+        hash_a = hashes[Path(pair.a)]
+        hash_b = hashes[Path(pair.b)]
+        if hash_a is not None and hash_b is not None:
+            measured.append(pair._replace(distance=int(hash_a - hash_b)))
     return measured
+
+
+def _list_pairs(
+    jobs: Jobs,
+    positions: Sequence[int],
+    files_a: Sequence[Path],
+    files_b: Sequence[Path],
+) -> list[PicturePair]:
+    """Return the pairs without looking at their images."""
+    return [
+        PicturePair(
+            row_key=jobs.row_key[at].as_py() or "",
+            point_id=jobs.point_id[at].as_py() or "",
+            replicate=int(jobs.replicate[at]),
+            distance=None,
+            a=str(file_a),
+            b=str(file_b),
+        )
+        for at, file_a, file_b in zip(positions, files_a, files_b, strict=True)
+    ]
 
 
 def _hash(file: Path) -> "ImageHash | None":

@@ -247,8 +247,18 @@ def input_folders(config: Config) -> tuple[Path, ...]:
         return ()
 
 
+def compare_page(**figures: Any) -> str:
+    """Return the page of two datasets, from what its template names."""
+    return _template("compare.html.j2").render(
+        **figures,
+        style=_asset("report.css") + _asset("compare.css"),
+        script=_asset("compare.js"),
+        csp_hash=_csp_hash,
+    )
+
+
 @cache
-def _template() -> Template:
+def _template(name: str = "page.html.j2") -> Template:
     environment = Environment(
         loader=PackageLoader("pixmill.datasets.report", "assets"),
         autoescape=True,
@@ -256,7 +266,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)
 
 
 def page_style() -> Markup:

@@ -1,0 +1,114 @@
+"""The comparison as a page: the pictures of both sides beside each other, or one uncovered by a slider."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from pixmill.datasets.compare.comparison import Comparison
+from pixmill.datasets.compare.image_distance import PicturePair
+from pixmill.datasets.compare.sides import ComparedDataset
+from pixmill.datasets.report.image_links import stored_file
+from pixmill.datasets.report.page import PAGE, compare_page
+from pixmill.errors import UserError
+from pixmill.storage.atomic_write import atomic_write
+from pixmill.text import counted, in_words, money
+
+MOST_PAIRS = 300
+"""Pairs on the page: those that differ most."""
+
+
+class _Figures(NamedTuple):
+    """A line of the table of both sides."""
+
+    name: str
+    a: str
+    b: str
+
+
+class _ShownPair(NamedTuple):
+    row_key: str
+    remark: str
+    a: str
+    b: str
+
+
+def write_page(found: Comparison, folder: Path) -> Path:
+    """Write the page of a comparison to `folder` and return it. Raises UserError where it can't be written."""
+    # Not resolved: links from the page go by the path that a browser sees.
+    target = Path(os.path.abspath(folder / PAGE))  # noqa: PTH100
+    # What a dataset says is not trusted: only what a store makes is shown.
+    pairs = [pair for pair in found.images.pairs if _is_stored(pair.a, pair.b)]
+    shown = [_show(pair, target.parent) for pair in pairs[:MOST_PAIRS]]
+    text = compare_page(
+        found=found,
+        rows=_list_figures(found),
+        remark=_describe_jobs(found, len(shown)),
+        pairs=shown,
+    )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(target) as path:
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"the page can't be written to {folder}: {error.strerror or error}"
+        ) from None
+    return target
+
+
+def _is_stored(*files: str) -> bool:
+    """Whether all files have names as a store makes them."""
+    return all(
+        ".." not in Path(file).parts and stored_file("/".join(Path(file).parts[-3:]))
+        for file in files
+    )
+
+
+def _show(pair: PicturePair, folder: Path) -> _ShownPair:
+    parts = [pair.point_id if pair.point_id != "base" else ""]
+    parts.append(f"replicate {pair.replicate}" if pair.replicate else "")
+    if pair.distance is not None:
+        parts.append(f"{pair.distance} of 64 bits differ")
+    remark = " · ".join(part for part in parts if part)
+    links = (
+        quote(os.fsencode(os.path.relpath(file, folder))) for file in (pair.a, pair.b)
+    )
+    return _ShownPair(pair.row_key, remark, *links)
+
+
+def _list_figures(found: Comparison) -> list[_Figures]:
+    a = found.measures_a
+    b = found.measures_b
+    rows = [
+        _Figures("published", *map(_to_minute, (found.a, found.b))),
+        _Figures("rows", f"{a.rows:,}", f"{b.rows:,}"),
+        _Figures("jobs", f"{a.jobs:,}", f"{b.jobs:,}"),
+        _Figures("jobs without a partner", f"{found.only_a:,}", f"{found.only_b:,}"),
+    ]
+    for status in dict.fromkeys([*a.statuses, *b.statuses]):
+        counts = (side.statuses.get(status, 0) for side in (a, b))
+        rows.append(_Figures(in_words(status), *(f"{count:,}" for count in counts)))
+    rows.append(_Figures("usable images", f"{a.images:,}", f"{b.images:,}"))
+    costs = (
+        "unknown" if side.cost is None else money(side.cost, side.currency)
+        for side in (a, b)
+    )
+    rows.append(_Figures("cost", *costs))
+    return rows
+
+
+def _to_minute(side: ComparedDataset) -> str:
+    instant = side.published_at[:16].replace("T", " ")
+    return f"{instant} UTC" if instant else "–"
+
+
+def _describe_jobs(found: Comparison, shown: int) -> str:
+    images = found.images
+    text = (
+        f"{counted(found.pairs, 'job')} in both: {images.same:,} with the same picture, "
+        f"{images.different:,} with another one."
+    )
+    if shown < images.different:
+        text += f" {counted(shown, 'pair')} of these below, the most different first."
+    return text
