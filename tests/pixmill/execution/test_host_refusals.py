@@ -76,6 +76,9 @@ def test_a_provider_whose_images_are_at_a_private_address_is_not_paid_for_long(
     assert 5 <= report["calls"] < 40
     assert "output.allow_hosts" in pixmill("status", path).stderr
 
+    page = Path(report["dataset"]).with_name("report") / "index.html"
+    assert "<code>output.allow_hosts</code>" in page.read_text(encoding="utf-8")
+
     shown = pixmill("repair", path)
     assert shown.returncode == 3
     assert "not fetched: 127.0.0.1: " in shown.stderr
