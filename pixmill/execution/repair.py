@@ -140,10 +140,14 @@ def repair(
         # What is published now must not keep the damaged file as its earlier version.
         with _damaged_dataset_aside(config):
             report = run.finish()
+        # The dataset does not have all candidates; the plan that was made last knows of each.
+        missing = report.images_missing
+        if run.plan.candidates:
+            missing = run.plan.images_missing
         repaired = Repaired(
             checked,
             report,
-            run.plan.images_missing - report.images_missing,
+            prepared.plan.images_missing - missing,
             tuple(text for text, _ in run.image_refusals.seen.most_common()),
         )
     _list_missing(config, repaired)

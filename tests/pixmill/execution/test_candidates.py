@@ -14,6 +14,7 @@ from pixmill.datasets.refused import accept_refused
 from pixmill.errors import ConfigError, UserError
 from pixmill.execution.picks import PickCounts, record_picks
 from pixmill.execution.prepare import prepare
+from pixmill.execution.repair import repair
 from pixmill.execution.retry_selection import select_for_retry
 from pixmill.ledger import open_ledger
 from pixmill.planning.planner import plan_config
@@ -287,6 +288,29 @@ def test_each_point_of_a_row_has_candidates_of_its_own(
     assert (swept["calls"], swept["jobs"]) == (4 + 2, 4)
     counts = {"pictures": 4, "accepted": 4, "not_accepted": 0, "drawn": 6}
     assert swept["candidates"] == counts
+
+
+def test_tasks_make_candidates_as_calls_do_and_their_lost_pictures_come_back(
+    project: Project, blank: Simulated
+) -> None:
+    configure(project, blank)
+    project.write_config(
+        input={"columns": {"prompt": "text"}},
+        request={"req_key": "jimeng_t2i_v31"},
+        limits={"poll_qps": 1000},
+    )
+    done = run_config(project.path)
+    assert [row["candidate"] for row in results(done)] == [0, 1, 0, 0]
+    assert done["calls"] == 7
+    # Also those of candidates that the dataset does not have.
+    store = project.folder / "out"
+    for path in store.glob("images/*/*"):
+        path.unlink()
+    report = repair(load_config(project.path))
+    assert report.as_dict()["fetched"] == 7
+    again = run_config(project.path)
+    assert again["calls"] == 0
+    assert [row["candidate"] for row in results(again)] == [0, 1, 0, 0]
 
 
 POLICIES: dict[str, dict[str, Any]] = {
