@@ -13,6 +13,7 @@ from pixmill.api.arguments import read_arguments
 from pixmill.api.frames import forget_frames
 from pixmill.api.interruptible import carry_out
 from pixmill.api.results import Results, ShownPlan
+from pixmill.cli.notify import notify_of_run
 from pixmill.cli.progress import InputLook
 from pixmill.config.model import Config
 from pixmill.errors import ConfigError, Interrupted, RunWarning
@@ -21,6 +22,7 @@ from pixmill.execution.spending_rules import check_consent
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import plan_config
 from pixmill.signals import EXIT_INTERRUPTED
+from pixmill.text import cli_arguments
 
 FRAMES = "input"
 """The folder of a dataset that holds the tables that were in memory."""
@@ -83,6 +85,8 @@ def run(
         summary = carry_out(prepared, stack.pop_all())
     forget_frames(frames, settings.output.keep_versions + 1)
     results = Results(settings, summary)
+    command = f"pixmill status {cli_arguments(results.config_file, ())}"
+    notify_of_run(settings, summary, command)
     if results.exit_code == EXIT_INTERRUPTED:
         raise Interrupted(results.reason, results)
     if results.exit_code:

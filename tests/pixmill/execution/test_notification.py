@@ -13,8 +13,9 @@ from typing import Any, Self
 import pytest
 from PIL import Image
 
+import pixmill
 from pixmill.config.loading import load_config
-from pixmill.errors import ConfigError, SpendingRefused
+from pixmill.errors import ConfigError, RunWarning, SpendingRefused
 from pixmill.execution import notification
 from pixmill.execution.notification import BrokenOff, notify
 from pixmill.execution.prepare import prepare_flow_run
@@ -241,3 +242,13 @@ def test_without_a_test_the_command_says_who_would_be_notified(
     nobody = pixmill("notify", project.path, "--set", "notify.to=[]")
     assert nobody.exit_code == 2
     assert "names nobody to notify" in nobody.stderr
+
+
+def test_a_run_from_python_notifies_as_the_command_does(
+    project: Project, faulty: Simulated, inbox: Inbox
+) -> None:
+    with pytest.warns(RunWarning, match="2 refused"):
+        results = pixmill.run(project.path, new_store=True)
+    (message,) = inbox.messages
+    assert message["title"] == "pets: finished with new problems: 2 refused"
+    assert f"next: pixmill status {results.config_file}" in message["message"]
