@@ -1,8 +1,11 @@
 """`pixmill init TABLE`: a config for a real table, whose columns are found by what they hold."""
 
 import csv
+import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +126,26 @@ def test_what_is_no_table_for_it_is_said_and_nothing_is_written(
     assert shown.returncode == 2
     assert said in shown.stderr
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_on_a_terminal_it_asks_which_of_several_columns_is_meant(
+    tmp_path: Path,
+) -> None:
+    rows = rows_of(id=[1, 2, 3, 4], front=URLS, back=[*URLS[1:], URLS[0]], text=TEXTS)
+    write(tmp_path / "both.csv", rows)
+    pid, terminal = os.forkpty()
+    if pid == 0:
+        os.chdir(tmp_path)
+        command = [sys.executable, "-m", "pixmill", "init", "both.csv"]
+        os.execv(sys.executable, command)
+    os.write(terminal, b"nothing\nback\n")
+    shown = b""
+    # Linux reports an error once everybody on the other side has left.
+    with suppress(OSError):
+        while part := os.read(terminal, 4096):
+            shown += part
+    assert os.waitpid(pid, 0)[1] == 0, shown.decode()
+    os.close(terminal)
+    assert "Which column has the image URLs (front, back)? [front]" in shown.decode()
+    assert "'nothing' is not one of them" in shown.decode()
+    assert load_config(tmp_path / "both.yaml").input.columns["image_url"] == "back"
