@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from pixmill.datasets.compare.comparison import Comparison
 from pixmill.datasets.compare.image_distance import PicturePair
-from pixmill.datasets.compare.sides import ComparedDataset
 from pixmill.datasets.report.image_links import stored_file
 from pixmill.datasets.report.page import PAGE, compare_page
 from pixmill.errors import UserError
@@ -80,8 +79,11 @@ def _show(pair: PicturePair, folder: Path) -> _ShownPair:
 def _list_figures(found: Comparison) -> list[_Figures]:
     a = found.measures_a
     b = found.measures_b
+    published = (
+        side.published_at[:16].replace("T", " ") or "–" for side in (found.a, found.b)
+    )
     rows = [
-        _Figures("published", *map(_to_minute, (found.a, found.b))),
+        _Figures("published (UTC)", *published),
         _Figures("rows", f"{a.rows:,}", f"{b.rows:,}"),
         _Figures("jobs", f"{a.jobs:,}", f"{b.jobs:,}"),
         _Figures("jobs without a partner", f"{found.only_a:,}", f"{found.only_b:,}"),
@@ -96,11 +98,6 @@ def _list_figures(found: Comparison) -> list[_Figures]:
     )
     rows.append(_Figures("cost", *costs))
     return rows
-
-
-def _to_minute(side: ComparedDataset) -> str:
-    instant = side.published_at[:16].replace("T", " ")
-    return f"{instant} UTC" if instant else "–"
 
 
 def _describe_jobs(found: Comparison, shown: int) -> str:

@@ -99,6 +99,12 @@ class _Groups(NamedTuple):
     of_text: NDArray[np.int64]
     """The group of each of `texts`."""
 
+    def of_rows(self, texts: pa.Array) -> NDArray[np.int64]:
+        """Return the group of each row, -1 for one that is at no value of the axis."""
+        at = pc.index_in(texts, self.texts, skip_nulls=True)
+        rows = pc.fill_null(at, -1).to_numpy(zero_copy_only=False)
+        return np.where(rows < 0, -1, self.of_text[rows])
+
 
 class Distributions:
     """Counts the measures of a dataset, batch by batch."""
@@ -141,7 +147,7 @@ class Distributions:
     def add(self, batch: pa.RecordBatch, texts: Mapping[str, pa.Array]) -> None:
         """Count the rows of a batch; `texts` has what each axis' column reads as."""
         at_values = [
-            _group_rows(groups, texts[groups.axis.column]) for groups in self._groups
+            groups.of_rows(texts[groups.axis.column]) for groups in self._groups
         ]
         for measure in self._measures:
             values = batch[measure.column].cast(pa.float64())
@@ -210,9 +216,12 @@ class _Bins:
         """Count `values`, NaN for none, each in its group, -1 for none."""
         counted = np.isfinite(values) & (groups >= 0)
         values = values[counted]
-        low, high, scaled = self.low, self.high, values
+        low = self.low
+        high = self.high
+        scaled = values
         if self._is_log:
-            low, high = math.log(1 + low), math.log(1 + high)
+            low = math.log(1 + low)
+            high = math.log(1 + high)
             scaled = np.log(1 + values)
         bins = ((scaled - low) / (high - low) * _BINS).astype(np.int64)
         at = groups[counted] * _BINS + bins.clip(0, _BINS - 1)
@@ -264,7 +273,8 @@ def _group(axis: ReportAxis) -> _Groups:
         parts = np.array_split(np.arange(len(ordered)), _MOST_GROUPS)
         labels = []
         for part in parts:
-            first, last = ordered[part[0]], ordered[part[-1]]
+            first = ordered[part[0]]
+            last = ordered[part[-1]]
             labels.append(
                 first.label if first is last else f"{first.label} – {last.label}"
             )
@@ -275,10 +285,3 @@ def _group(axis: ReportAxis) -> _Groups:
         groups = np.arange(len(ordered))
     texts = pa.array([value.text for value in ordered], pa.string())
     return _Groups(axis, tuple(labels), texts, groups.astype(np.int64))
-
-
-def _group_rows(groups: _Groups, texts: pa.Array) -> NDArray[np.int64]:
-    """Return the group of each row, -1 for one that is at no value of the axis."""
-    at = pc.index_in(texts, groups.texts, skip_nulls=True)
-    rows = pc.fill_null(at, -1).to_numpy(zero_copy_only=False)
-    return np.where(rows < 0, -1, groups.of_text[rows])
