@@ -31,6 +31,7 @@ BREAKER = "tests/pixmill/limits/test_circuit_breaker.py"
 POWER = "tests/crash/test_power_loss.py"
 CANDIDATES = "tests/pixmill/execution/test_candidates.py"
 REVISION = "tests/pixmill/ledger/test_revision.py"
+PYTHON_RUNS = "tests/pixmill/api/test_run.py"
 TAKEN = "tests/pixmill/datasets/test_published_outcomes.py"
 
 MUTANTS = (
@@ -583,5 +584,38 @@ MUTANTS = (
         "self.computed.read(start * variants, jobs)",
         "self.computed.read(end * variants, jobs)",
         ("tests/pixmill/planning/test_computed_jobs.py",),
+    ),
+    # Python callers
+    Mutant(
+        "pay from Python without a cap or a yes",
+        "pixmill/execution/spending_rules.py",
+        "check_consent",
+        "if not yes and not config.budget.has_cap",
+        "if False",
+        (PYTHON_RUNS,),
+    ),
+    Mutant(
+        "leave at the first interrupt",
+        "pixmill/api/interruptible.py",
+        "carry_out",
+        'prepared.interrupt("Ctrl-C")',
+        "raise",
+        ("tests/pixmill/api/test_waiting.py",),
+    ),
+    Mutant(
+        "send a frame's empty index along",
+        "pixmill/api/frames.py",
+        "_write_parquet",
+        "if not _NAMELESS_INDEX.match(name)",
+        "if name",
+        ("tests/pixmill/api/test_frames.py",),
+    ),
+    Mutant(
+        "take a leading zero for a number",
+        "pixmill/datasets/cell_types.py",
+        "",
+        'r"^(?:0|-?[1-9][0-9]{0,17})$"',
+        'r"^-?[0-9]{1,18}$"',
+        ("tests/pixmill/datasets/test_loading.py",),
     ),
 )
