@@ -1,8 +1,10 @@
 """Whether a run may spend: the rules that stand between a plan and the first paid call."""
 
+from contextlib import suppress
 from decimal import Decimal
 
 import yaml
+from pydantic import ValidationError
 
 from pixmill.config.loading import config_changes
 from pixmill.config.model import Config
@@ -124,6 +126,9 @@ def changes_since_last_run(plan: Plan) -> list[str]:
     except (OSError, yaml.YAMLError):
         # A first run; or a file that somebody edits, which is no reason not to pay.
         return []
+    # An earlier version wrote fewer keys: those that came since had their defaults.
+    with suppress(ValidationError):
+        before = Config.model_validate(before).model_dump(mode="json")
     changes = config_changes(before, plan.config.model_dump(mode="json"))
     rows = last_manifest(plan.config).get("input", {}).get("rows")
     if rows is not None and rows != plan.rows:

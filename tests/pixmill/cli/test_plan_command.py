@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import yaml
+
+from pixmill.config.loading import load_config
 from tests.conftest import Project, Simulated, run_config
 from tests.pixmill.cli.test_commands import pixmill
 
@@ -70,6 +73,12 @@ def test_a_plan_says_what_changed_since_the_last_run(
     run_config(config)
     shown = pixmill("plan", config, "--set", "request.params={ddim_steps: 20}").stderr
     assert "changed since the last run: request.params.ddim_steps" in shown
+    # As a version wrote it that had fewer keys.
+    written = load_config(config).dataset_folder / "config.yaml"
+    older = yaml.safe_load(written.read_text())
+    del older["stop"]["images"], older["input"]["allow_empty"], older["notify"]
+    written.write_text(yaml.safe_dump(older))
+    assert "changed since" not in pixmill("plan", config).stderr
     shown = pixmill("plan", config, "--set", "seed.replicates=4").stderr
     assert "          60  already paid for" in shown
     assert "          20  to pay for" in shown
