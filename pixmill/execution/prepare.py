@@ -18,7 +18,7 @@ from pixmill.datasets.publishing import (
     forget_running,
     note_running,
 )
-from pixmill.errors import PixmillError
+from pixmill.errors import ConfigError, PixmillError
 from pixmill.execution import active_runs
 from pixmill.execution.active_runs import FlowParameters
 from pixmill.execution.delivery import find_targets
@@ -248,6 +248,9 @@ def prepare(
     that takes the run over. Raises TableError (also for a table that could never be
     published), LedgerError, and PixmillError where images can't be kept.
     """
+    # The flow's form and Python take any number, and a slice by -1 would be all jobs but the last.
+    if limit is not None and limit < 0:
+        raise ConfigError(f"limit: {limit} is less than 0")
     ledger = open_ledger(config.ledger_address)
     if ledger is None:
         raise PixmillError(f"{config.ledger_address} could not be opened")

@@ -135,6 +135,8 @@ def test_a_refused_dataset_is_shown_and_said(project: Project) -> None:
         ({"input": {"path": "other.csv"}}, "two tables are given"),
         ({"execution": {"engine": "dask"}}, "execution.engine: dask is for"),
         ({"request": {"prompt": "{txt}"}}, "'txt'"),
+        ({"limit": -1}, "limit: -1 is less than 0"),
+        ({"max_calls": -1}, "budget.max_calls"),
     ],
     ids=str,
 )
