@@ -22,6 +22,7 @@ from pixmill.text import cli_arguments, counted, duration
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pixmill.config.model import Config
     from pixmill.planning.plan import Plan
 
 SHOWN_VALUES = 12
@@ -118,17 +119,30 @@ def plan(
         )
 
 
+def _has_runs(config: "Config") -> bool:
+    """Whether the ledger knows of runs: one that a refused run has opened is as good as none."""
+    from pixmill.ledger import open_ledger, queries
+
+    ledger = open_ledger(config.ledger_address, read_only=True)
+    if ledger is None:
+        return False
+    try:
+        return ledger.read(queries.has_runs)
+    finally:
+        ledger.close()
+
+
 def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
     """Print what `run` with these flags would do, and return it as plain JSON values."""
     from pixmill.datasets.changed_seeds import count_changed_seeds
     from pixmill.execution.spending_rules import check_invalid, ledger_place
-    from pixmill.ledger import ledger_exists
 
     config = made.config
     to_pay = made.to_pay if limit is None else min(limit, made.to_pay)
     jobs = made.jobs_to_pay(to_pay)
     looked_at = list(islice(jobs, LOOKED_AT))
-    first = list(dict.fromkeys(job.row_label for job in looked_at))[:SHOWN_ROWS]
+    rows = list(dict.fromkeys(job.row_label for job in looked_at))
+    first = rows[:SHOWN_ROWS]
     changed = count_changed_seeds(config, looked_at)
     if changed:
         at_least = "at least " if len(looked_at) == LOOKED_AT else ""
@@ -146,13 +160,14 @@ def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
         echo(f"run would refuse: {refused}")
     if to_pay and not refused:
         listed = ", ".join(first)
-        more = ", …" if to_pay > len(first) else ""
+        is_all = len(rows) == len(first) and to_pay == len(looked_at)
+        more = "" if is_all else ", …"
         does = "make" if config.simulated else "pay for"
         price = (
             "" if config.simulated else f", {cost_text(cost, config.budget.currency)}"
         )
         echo(f"run would {does} {counted(to_pay, 'call')}{price}, of {listed}{more}")
-        if not config.simulated and not ledger_exists(config.ledger_address):
+        if not config.simulated and not _has_runs(config):
             echo(f"run would start a new ledger: {ledger_place(config)}")
     return {
         "refused": refused,

@@ -54,6 +54,13 @@ def test_a_plan_says_what_its_run_would_pay_for(
         )
 
 
+def test_of_a_sweep_the_rows_are_named_once(project: Project) -> None:
+    project.write_rows(project.rows(7))
+    path = gateway(project, sweep={"scale": [2, 3, 4]})
+    assert ", of r0, r1\n" in pixmill("plan", path, "--rows", "2").stderr
+    assert ", of r0, r1, r2, r3, r4, …\n" in pixmill("plan", path).stderr
+
+
 def test_every_condition_has_its_count_in_the_plan_and_a_warning_where_it_never_holds(
     project: Project,
 ) -> None:
