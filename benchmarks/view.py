@@ -82,12 +82,13 @@ def measure_large(jobs: int) -> None:
             print(f"memory: {memory_of(pid):.0f} MB", flush=True)
 
 
-def follow(store: Path, name: str, over: threading.Event) -> None:
+def follow(
+    store: Path, name: str, ready: threading.Event, over: threading.Event
+) -> None:
     """Ask a view of a store as the script of a page does, until the run is over."""
-    while not store.is_dir() and not over.is_set():
-        time.sleep(0.1)
     seen = 0
     with view(store) as (address, _):
+        ready.set()
         while not over.is_set():
             begun = time.perf_counter()
             page = f"{address}s/{name}/live?page=1&seen={seen}"
@@ -105,11 +106,14 @@ def measure_live(jobs: int, turns: int) -> None:
         for number in range(turns):
             alone, _ = run(Path(name) / f"alone-{number}", url, jobs)
             folder = Path(name) / f"seen-{number}"
+            (folder / "out").mkdir(parents=True)
+            ready = threading.Event()
             over = threading.Event()
             follower = threading.Thread(
-                target=follow, args=(folder / "out", "bench", over)
+                target=follow, args=(folder / "out", "bench", ready, over)
             )
             follower.start()
+            ready.wait()
             followed, _ = run(folder, url, jobs)
             over.set()
             follower.join()

@@ -108,7 +108,7 @@ def pool(url: str, jobs: int) -> float:
 
 def run(folder: Path, url: str, jobs: int) -> tuple[float, float]:
     """Return the seconds of `pixmill run` from call to call and from start to end."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     limits = {"qps": 100_000, "concurrency": THREADS}
     config = write_config(folder, url, jobs, limits)
     environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}

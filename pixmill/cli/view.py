@@ -50,11 +50,17 @@ def view(
 
 def _find_folder(store: str) -> Path:
     """Return the folder of a store, this machine's copy of one in a bucket. Raises UserError."""
+    from pixmill.datasets.publishing import published_folder
+
     config = config_of(store)
     if config:
         # The simulator's store is shown with the one around it.
         around = config.simulated and config.bucket is None
         folder = config.store_path.parent if around else config.store_path
+        if config.bucket:
+            # Another machine may have published it.
+            folder.mkdir(parents=True, exist_ok=True)
+            published_folder(config)
     elif is_bucket_url(store):
         raise UserError(
             f"{store.partition('?')[0]} is a bucket; a view of it needs a config",

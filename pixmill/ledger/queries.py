@@ -257,6 +257,14 @@ def calls_after(connection: Connection, run_id: str, last: int) -> NewCalls:
     )
 
 
+def jobs_called_after(connection: Connection, run_id: str, last: int) -> list[str]:
+    """Return the job keys of the calls of a run that were recorded after the one with the id `last`."""
+    query = select(attempts.c.job_key).where(
+        attempts.c.id > last, attempts.c.run_id == run_id
+    )
+    return list(connection.execute(query).scalars())
+
+
 def spent(
     connection: Connection,
     *,

@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from pixmill.config.model import Config
+from pixmill.datasets.publishing import published_folder
 from pixmill.datasets.report.columns import columns_of
 from pixmill.datasets.report.image_links import STORED, Pictures
 from pixmill.datasets.report.job_data import Chunks
@@ -178,9 +179,11 @@ class Site:
             "share": _share_done(dataset, progress),
         }
         text = json.dumps(state, allow_nan=False)
-        if progress.last_attempt == seen:
-            return text
         config = dataset.config
+        live = self._live_jobs_of(dataset, run)
+        ledger = self._ledger_of(config)
+        if not live.has_changed(number, ledger, run.run_id, seen):
+            return text
         with self._open_jobs(dataset, run, number) as (file, start, _, page_jobs):
             columns = columns_of(file.schema_arrow, config)
             axes = summarize(file, columns).axes
@@ -199,23 +202,28 @@ class Site:
         all, and how many a page has.
         """
         if run is None:
+            if dataset.config.bucket:
+                published_folder(dataset.config)
             if not dataset.file.exists():
                 raise PixmillError("nothing is published yet")
             with pq.ParquetFile(dataset.file) as file:
                 start = (number - 1) * PAGE_JOBS
                 yield file, start, file.metadata.num_rows, PAGE_JOBS
             return
-        with self._lock:
-            known = self._live.get(dataset.key)
-            if known is None or known.run_id != run.run_id:
-                known = _LiveRun(run.run_id, LiveJobs(dataset.config, PAGE_JOBS))
-                self._live[dataset.key] = known
-        live = known.jobs
+        live = self._live_jobs_of(dataset, run)
         rows = live.read_page(number, self._ledger_of(dataset.config))
         with as_dataset(rows) as file:
             # The run may have ended since: then there are no other pages to come.
             jobs = int(dataset.running.get("jobs", file.metadata.num_rows))
             yield file, 0, jobs, live.page_jobs
+
+    def _live_jobs_of(self, dataset: StoredDataset, run: PastRun) -> LiveJobs:
+        with self._lock:
+            known = self._live.get(dataset.key)
+            if known is None or known.run_id != run.run_id:
+                known = _LiveRun(run.run_id, LiveJobs(dataset.config, PAGE_JOBS))
+                self._live[dataset.key] = known
+            return known.jobs
 
     def _run_under_way(self, dataset: StoredDataset) -> PastRun | None:
         """Return the run of a dataset that is at work now and has said what it is to make."""

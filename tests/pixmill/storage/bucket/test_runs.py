@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import requests
 
 import pixmill as library
 from pixmill.config.loading import load_config, load_deployment_config
@@ -27,6 +28,7 @@ from pixmill.execution.status import read_status
 from pixmill.planning.plan import Plan
 from tests.bucket import KEY, SECRET, Bucket, Fault
 from tests.conftest import Project, Simulated, run_config
+from tests.pixmill.view.open_view import View
 from tests.real_command import Command, run_arguments
 
 pytest.importorskip("boto3")
@@ -158,6 +160,28 @@ def test_the_copies_of_this_machine_may_be_deleted_at_any_time(
     assert len(bucket.keys("team/pets/history/")) == 2, (
         "one earlier version and its manifest"
     )
+
+
+def test_a_view_sends_the_browser_to_the_bucket_for_pictures(
+    shop: Project, bucket: Bucket, copies: Path, pixmill: Command
+) -> None:
+    """By a link that is signed for minutes; the page allows pictures from there and from nowhere else."""
+    run_config(shop.path)
+    # As on a machine that looks at what another one has made.
+    shutil.rmtree(copies)
+    with pixmill.started("view", shop.path, "--no-browser") as process:
+        view = View(process)
+        page = view.get("d/pets/")
+        assert page.status == 200, page.text
+        assert f"img-src 'self' file: {bucket.server};" in page.text
+        for key in images_of(bucket):
+            image = view.get(f"d/pets/store/{key.removeprefix('team/')}")
+            assert image.status == 307
+            fetched = requests.get(image.headers["location"], timeout=30)
+            assert fetched.content == bucket.get(key)
+            assert SECRET not in image.headers["location"]
+        unknown = view.get("d/pets/store/pets/dataset.parquet")
+        assert unknown.status == 404
 
 
 def test_results_load_from_a_url_with_urls_of_images(
