@@ -120,6 +120,7 @@ class Distributions:
             Measure(of.name, of.column, "score", of.flag, of.threshold)
             for of in columns.scores
         ]
+        self._status = columns.ours["status"]
         self._groups = [_group(axis) for axis in axes if len(axis.values) > 1]
         if self._groups:
             # Over all jobs the page has them in other figures.
@@ -149,8 +150,12 @@ class Distributions:
         at_values = [
             groups.of_rows(texts[groups.axis.column]) for groups in self._groups
         ]
+        has_succeeded = pc.equal(batch[self._status], "succeeded")
         for measure in self._measures:
             values = batch[measure.column].cast(pa.float64())
+            if measure.kind == "latency":
+                # As in the other figures: a refusal that comes at once is no picture's latency.
+                values = pc.if_else(has_succeeded, values, None)
             known = values.to_numpy(zero_copy_only=False)
             if measure.kind == "score":
                 everywhere = np.zeros(len(known), np.int64)

@@ -122,6 +122,16 @@ def test_medians_and_middle_halves_are_those_of_the_values(tmp_path: Path) -> No
             )
 
 
+def test_the_latency_over_an_axis_is_that_of_pictures(tmp_path: Path) -> None:
+    jobs = scored_jobs()
+    for job in jobs[:20]:
+        job |= {"status": "failed", "latency_ms": 1.0, "error_code": "50205"}
+    spreads = summary_of(tmp_path, jobs).over_axes
+    latency = next(of for of in spreads if of.measure.kind == "latency")
+    assert [value.jobs for value in latency.spreads] == [10, 10]
+    assert min(value.quantiles[0] for value in latency.spreads) >= 3000
+
+
 def test_many_values_of_an_axis_of_numbers_are_put_together_by_size(
     tmp_path: Path,
 ) -> None:
