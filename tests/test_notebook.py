@@ -91,8 +91,14 @@ class Kernel:
                 case "error":
                     printed += "\n".join(content["traceback"])
                 case "status" if content["execution_state"] == "idle":
-                    reply = self._client.get_shell_msg(timeout=60)
-                    return reply["content"]["status"], printed
+                    return self._read_reply(message), printed
+
+    def _read_reply(self, message: str) -> str:
+        # Before it there may be answers to questions whether the kernel is up.
+        while True:
+            reply = self._client.get_shell_msg(timeout=60)
+            if reply["parent_header"].get("msg_id") == message:
+                return str(reply["content"]["status"])
 
     def run(self, code: str) -> tuple[str, str]:
         return self.wait(self.begin(code))
