@@ -63,6 +63,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
+        # Nothing here speaks WebSocket.
         if scope["type"] != "http":
             return
         refusal = self._refusal(scope)
@@ -70,6 +71,7 @@ class Guard:
             await refusal(scope, receive, _with_headers(send))
             return
         _, _, path = scope["path"][1:].partition("/")
+        # The application knows nothing of the token, so that no page can give it away.
         inner = {**scope, "path": f"/{path}", "raw_path": None, "root_path": ""}
         await self._app(inner, receive, _with_headers(send))
 
@@ -79,6 +81,7 @@ class Guard:
             return Response("not a name of this server", 421)
         if scope["method"] not in ("GET", "HEAD"):
             return Response("this page only shows", 405, {"allow": "GET, HEAD"})
+        # As not found: who guesses is not told how near a guess was, nor by how long it takes.
         token, slash, _ = scope["path"][1:].partition("/")
         if not slash or not hmac.compare_digest(token.encode(), self._token):
             return Response("not found", 404)
@@ -165,6 +168,7 @@ class _Handlers:
             return self._thumbnail(dataset, small[1])
         if not STORED.fullmatch(name):
             return Response("not found", 404)
+        # The bucket itself sends them: they need not come by way of this machine.
         link = store.signed_link(name)
         if link:
             return RedirectResponse(link, 307, _NEVER)
@@ -200,4 +204,5 @@ def _send_file(file: Path) -> Response:
 def _number(request: Request, name: str, default: int) -> int:
     """Return a whole number of the query, at least 0; the default for what is none."""
     text = request.query_params.get(name, "")
+    # Longer ones are no number of a page, and beyond what the ledger can compare with.
     return int(text) if text.isdecimal() and len(text) < 16 else default

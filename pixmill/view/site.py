@@ -202,6 +202,7 @@ class Site:
         all, and how many a page has.
         """
         if run is None:
+            # Another machine may have published since.
             if dataset.config.bucket:
                 published_folder(dataset.config)
             if not dataset.file.exists():
@@ -230,6 +231,7 @@ class Site:
         runs = self._last_runs(dataset)
         if not runs or not runs[0].alive:
             return None
+        # It runs elsewhere, or by an earlier version: nobody here knows its config.
         if dataset.running.get("run_id") != runs[0].run_id:
             return None
         return runs[0]
@@ -244,6 +246,7 @@ class Site:
     def _ledger_of(self, config: Config) -> Ledger:
         """Return the ledger of a config, open for reading. Raises PixmillError where there is none."""
         address = config.ledger_address
+        # Kept open: a page that is followed asks every second.
         with self._lock:
             ledger = self._ledgers.get(address)
             if ledger is None:
@@ -266,6 +269,7 @@ class Site:
             return known.summary
 
     def _progress_of(self, dataset: StoredDataset, run: PastRun) -> RunProgress:
+        # Under the lock: two readers that add the same calls would count them twice.
         with self._lock:
             known = self._progress.get(run.run_id, RunProgress())
             new = known.read_on(self._ledger_of(dataset.config), run.run_id)
