@@ -49,7 +49,7 @@ class Figure(NamedTuple):
     """What is written where there is no picture, such as the code of an error."""
 
 
-class _Measures(NamedTuple):
+class _SheetLayout(NamedTuple):
     """Where things are on a sheet, in pixels."""
 
     side: int
@@ -141,7 +141,7 @@ def _measure(
     title: str,
     column_labels: Sequence[str],
     row_labels: Sequence[str],
-) -> _Measures:
+) -> _SheetLayout:
     """Find out how large everything is that depends on what is drawn."""
     text = max(11, side // 16)
     gap = max(4, side // 20)
@@ -161,7 +161,7 @@ def _measure(
     caption = 0
     if any(figure.caption for figure in figures):
         caption = text * 7 // 4
-    return _Measures(side, height, gap, text, caption, left, top)
+    return _SheetLayout(side, height, gap, text, caption, left, top)
 
 
 def _shapes(figures: Sequence[Figure]) -> Iterator[float]:
@@ -180,7 +180,7 @@ def _draw_figure(
     sheet: Image.Image,
     draw: ImageDraw.ImageDraw,
     figure: Figure,
-    measures: _Measures,
+    measures: _SheetLayout,
     corner: tuple[int, int],
 ) -> None:
     x, y = corner

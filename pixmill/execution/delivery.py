@@ -45,7 +45,7 @@ class Target(NamedTuple):
     url: Secret
 
 
-class Delivered(NamedTuple):
+class Delivery(NamedTuple):
     """What came of a message to one target."""
 
     name: str
@@ -86,12 +86,12 @@ def find_targets(config: Config) -> list[Target]:
 
 def deliver(
     message: Message, targets: Sequence[Target], seconds: float
-) -> list[Delivered]:
+) -> list[Delivery]:
     """Deliver a message to all targets at once; return after `seconds` with what came of each."""
     # urllib3 logs the path of an address at level DEBUG, which is where many have their token.
     redact_logs()
     late = f"no answer within {seconds:.0f} s"
-    results: dict[str, Delivered] = {}
+    results: dict[str, Delivery] = {}
     threads = []
     until = time.monotonic() + seconds
     for target in targets:
@@ -107,20 +107,20 @@ def deliver(
     return [results[target.name] for target in targets]
 
 
-def check_target(target: Target) -> Delivered:
+def check_target(target: Target) -> Delivery:
     """Return whether Apprise knows what a target's URL means, without sending anything."""
     services = _open(target)
     if not services:
         problem = "its URL is not one that Apprise understands"
-        return Delivered(target.name, problem=problem)
-    return Delivered(target.name, str(services[0].service_name))
+        return Delivery(target.name, problem=problem)
+    return Delivery(target.name, str(services[0].service_name))
 
 
 def _deliver_one(
     message: Message,
     target: Target,
-    checked: Delivered,
-    results: dict[str, Delivered],
+    checked: Delivery,
+    results: dict[str, Delivery],
 ) -> None:
     try:
         problem = _send(message, target)

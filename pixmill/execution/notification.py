@@ -18,7 +18,7 @@ from pixmill.datasets.own_error_codes import OWN_CODES
 from pixmill.datasets.refused import refused_folder
 from pixmill.datasets.schema import own_columns
 from pixmill.errors import PixmillError
-from pixmill.execution.delivery import Delivered, Message, deliver, find_targets
+from pixmill.execution.delivery import Delivery, Message, deliver, find_targets
 from pixmill.execution.run_summary import RunSummary
 from pixmill.execution.summary_words import describe_summary
 from pixmill.ledger import open_ledger, queries
@@ -63,7 +63,7 @@ class BrokenOff(NamedTuple):
     """What to type next."""
 
 
-def notify(config: Config, ending: Finished | BrokenOff) -> tuple[Delivered, ...]:
+def notify(config: Config, ending: Finished | BrokenOff) -> tuple[Delivery, ...]:
     """Tell those whom `notify` of the config names how a run went, where it wants that.
 
     It never raises and returns after `SECONDS` at the latest, with what came of each target: a run
@@ -72,7 +72,7 @@ def notify(config: Config, ending: Finished | BrokenOff) -> tuple[Delivered, ...
     if not config.notify.to or not _is_wanted(config, ending):
         return ()
     compose = partial(compose_message, config, ending)
-    delivered: list[Delivered] = []
+    delivered: list[Delivery] = []
     # On a thread of its own, as a name server, a disk or a service may hang.
     sending = start_thread(
         lambda: delivered.extend(_send(config, compose)), "pixmill-notify"
@@ -176,7 +176,7 @@ def _is_wanted(config: Config, ending: Finished | BrokenOff) -> bool:
     return "problems" in config.notify.on and _is_problem(ending)
 
 
-def _send(config: Config, compose: Callable[[], Message]) -> Sequence[Delivered]:
+def _send(config: Config, compose: Callable[[], Message]) -> Sequence[Delivery]:
     try:
         delivered = deliver(compose(), find_targets(config), SEND_SECONDS)
     except Exception as error:

@@ -172,12 +172,12 @@ class RunScoring:
 
     def _inputs_of(
         self, files: Sequence[Sequence[LocalImage]], sources: Sequence[Sequence[str]]
-    ) -> list["_InputImage"]:
+    ) -> list["_SourceImage"]:
         """Return [row] the first input image, where it is at hand: a local one, or one that the store
         keeps."""
         if any(files):
             return [
-                _InputImage(of[0].path, of[0].sha256) if of else _NO_INPUT
+                _SourceImage(of[0].path, of[0].sha256) if of else _NO_INPUT
                 for of in files
             ]
         is_kept = self.plan.config.input.images == "keep"
@@ -185,7 +185,7 @@ class RunScoring:
             return [_NO_INPUT] * len(files)
         kept = self._ledger.kept_inputs(sources[0])
         return [
-            _InputImage(str(self._store.file(name)), hash_in_name(name))
+            _SourceImage(str(self._store.file(name)), hash_in_name(name))
             if name
             else _NO_INPUT
             for name in kept
@@ -207,19 +207,19 @@ class RunScoring:
                 yield ScoredImage(file["sha256"], path, job, of.input.path, source)
 
 
-class _InputImage(NamedTuple):
+class _SourceImage(NamedTuple):
     path: str | None
     sha256: str | None
 
 
-_NO_INPUT = _InputImage(None, None)
+_NO_INPUT = _SourceImage(None, None)
 
 
 class _AskedJob(NamedTuple):
     """A job whose images are to be scored."""
 
     job: Callable[[], Job]
-    input: _InputImage
+    input: _SourceImage
 
 
 def _same(job: Job) -> Job:

@@ -50,7 +50,7 @@ SHOWN_RUNS = 3
 SHOWN_PICTURES = 6
 
 
-class _Figures(NamedTuple):
+class _DatasetFigures(NamedTuple):
     """The figures of one version of a dataset's file."""
 
     version: tuple[int, int]
@@ -97,7 +97,7 @@ class Site:
         self.sources = PictureSources()
         self._lock = threading.RLock()
         self._ledgers: dict[Path | str, Ledger] = {}
-        self._figures: dict[str, _Figures] = {}
+        self._figures: dict[str, _DatasetFigures] = {}
         self._live: dict[str, _LiveRun] = {}
         self._progress: dict[str, RunProgress] = {}
         self._bills: dict[Path | str, tuple[int, Bill]] = {}
@@ -264,7 +264,7 @@ class Site:
             known = self._figures.get(dataset.key)
             if known is None or known.version != version:
                 columns = columns_of(file.schema_arrow, dataset.config)
-                known = _Figures(version, summarize(file, columns))
+                known = _DatasetFigures(version, summarize(file, columns))
                 self._figures[dataset.key] = known
             return known.summary
 

@@ -49,12 +49,12 @@ def write_embedded(samples: Samples, out: Path) -> Exported:
     schema = pa.schema([*images, *columns], {"huggingface": described})
     with atomic_folder(out) as folder:
         with ExitStack() as files:
-            shards: dict[str, _Shards] = {}
+            shards: dict[str, _ShardFiles] = {}
             for batch in samples.batches():
                 for sample in batch.samples:
                     split = sample.split
                     if split not in shards:
-                        made = _Shards(folder / "data", split, schema)
+                        made = _ShardFiles(folder / "data", split, schema)
                         shards[split] = files.enter_context(made)
                     row = batch.columns.slice(sample.at, 1)
                     cells = typed_columns(row, columns)
@@ -77,7 +77,7 @@ def _cell(image: ImageData, name: str | None) -> dict[str, Any]:
     return {"bytes": image.data, "path": called}
 
 
-class _Shards:
+class _ShardFiles:
     """The files of one split; the next one begins when one is full."""
 
     def __init__(self, folder: Path, split: str, schema: pa.Schema) -> None:
@@ -92,7 +92,7 @@ class _Shards:
         self._cells: dict[int, list[pa.Array]] = defaultdict(list)
         self._writer: pq.ParquetWriter | None = None
 
-    def __enter__(self) -> "_Shards":
+    def __enter__(self) -> "_ShardFiles":
         return self
 
     def __exit__(self, *_: object) -> None:
