@@ -93,7 +93,8 @@ def test_a_killed_run_is_resumed_without_a_second_submit(project: Project) -> No
 def test_tasks_that_were_left_out_are_asked_for_before_anything_is_submitted(
     project: Project,
 ) -> None:
-    with simulator(project.folder, "--latency", "0.8") as simulated:
+    # Long enough that both are still at work when the process is killed, however slow the machine is.
+    with simulator(project.folder, "--latency", "2") as simulated:
         config = write_tasks(project, simulated, 8, limits={"concurrency": 2})
         with fork_code(RUN, config) as process:
             wait_until(lambda: tasks_out(config) == 2, "tasks")
