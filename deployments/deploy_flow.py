@@ -8,12 +8,13 @@
 It does for one deployment what prefect.yaml says of all. Run it again after each change.
 """
 
-import sys
+from argparse import ArgumentParser
 from typing import Any
 from uuid import UUID
 
 from prefect.schedules import Cron
 
+from deployments.server import require_server
 from flows.generate import generate_dataset
 
 POOL = "pixmill"
@@ -44,4 +45,12 @@ def deploy(project: str, config: str, store: str) -> UUID:
 
 
 if __name__ == "__main__":
-    deploy(*sys.argv[1:4])
+    parser = ArgumentParser(
+        "python -m deployments.deploy_flow", description=deploy.__doc__
+    )
+    parser.add_argument("project", help="the project's folder on the workers' machines")
+    parser.add_argument("config", help="the config of the run, relative to the project")
+    parser.add_argument("store", help="the folder of ledger and images, absolute")
+    given = parser.parse_args()
+    require_server()
+    deploy(given.project, given.config, given.store)

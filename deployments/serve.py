@@ -6,11 +6,12 @@ Start it where the config's relative paths begin, and keep it alive with what yo
 that (systemd, launchd). Keys are in its environment. Ctrl-C ends it and pauses the schedule.
 """
 
-import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 from prefect.schedules import Cron
 
+from deployments.server import require_server
 from flows.generate import generate_dataset
 
 
@@ -30,4 +31,9 @@ def serve(config: str, store: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:3])
+    parser = ArgumentParser("python -m deployments.serve", description=serve.__doc__)
+    parser.add_argument("config", help="the config of the run")
+    parser.add_argument("store", help="the folder of ledger and images")
+    given = parser.parse_args()
+    require_server()
+    serve(given.config, given.store)

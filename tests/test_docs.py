@@ -3,6 +3,7 @@
 import ast
 import re
 import runpy
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -203,3 +204,18 @@ def test_every_reason_for_a_line_that_can_not_be_read_is_described() -> None:
         )
     }
     assert found == set(FLAWS)
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_python_of_the_docs_that_serves_a_flow_runs_as_a_file(path: Path) -> None:
+    """Prefect imports the file again in the processes of its runs."""
+    blocks = re.findall(
+        r"^( *)```python\n(.*?)^\1```", path.read_text(), re.MULTILINE | re.DOTALL
+    )
+    for _, block in blocks:
+        if not re.search(r"\.(serve|deploy)\(", block):
+            continue
+        for statement in ast.parse(textwrap.dedent(block)).body:
+            written = ast.unparse(statement)
+            if re.search(r"\.(serve|deploy)\(", written):
+                assert written.startswith("if __name__ == '__main__':"), written

@@ -19,6 +19,10 @@ from tests.real_command import prefect_state, wait_until
 
 pytestmark = [pytest.mark.stack]
 
+USAGE = "usage: python -m deployments."
+UNSET = "error: PREFECT_API_URL is not set"
+NOBODY = "error: no Prefect server answers at http://127.0.0.1:9/api"
+
 
 @contextmanager
 def client_of(api: str, home: Path) -> Iterator[SyncPrefectClient]:
@@ -118,3 +122,36 @@ def test_a_flow_that_was_deployed_from_its_source_runs(
         client.delete_deployment(
             client.read_deployment_by_name("generate-dataset/nightly-from-python").id
         )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "api", "code", "said"),
+    [
+        (("deployments.serve",), "", 2, USAGE),
+        (("deployments.deploy_flow",), "", 2, USAGE),
+        (("deployments.serve", "configs/nightly.yaml", "out"), "", 1, UNSET),
+        (
+            ("deployments.serve", "configs/nightly.yaml", "out"),
+            "http://127.0.0.1:9/api",
+            1,
+            NOBODY,
+        ),
+    ],
+)
+def test_without_arguments_or_a_server_it_says_what_is_missing(
+    arguments: tuple[str, ...], api: str, code: int, said: str, tmp_path: Path
+) -> None:
+    environment = {**os.environ, **prefect_state(tmp_path / "home")}
+    environment.pop("PREFECT_API_URL", None)
+    if api:
+        environment["PREFECT_API_URL"] = api
+    ended = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, said in ended.stderr) == (code, True)
+    assert "Traceback" not in ended.stderr
