@@ -17,6 +17,7 @@ from pixmill.cli.notify import notify_of_run
 from pixmill.cli.progress import InputLook
 from pixmill.config.model import Config
 from pixmill.errors import ConfigError, Interrupted, RunWarning
+from pixmill.execution.delivery import check_targets
 from pixmill.execution.prepare import prepare
 from pixmill.execution.spending_rules import check_consent
 from pixmill.planning.plan import Plan
@@ -69,6 +70,7 @@ def run(
             f"execution.engine: {settings.execution.engine} is for `pixmill run` and the flows",
             hint="execution={'engine': 'threads'} runs it in this process",
         )
+    check_targets(settings)
     frames = settings.dataset_folder / FRAMES
     settings = arguments.write_frame(frames)
     look = InputLook()

@@ -135,6 +135,10 @@ def pay(order: RunRequest, *, as_json: bool) -> NoReturn:
     """
     from pixmill.execution.run_summary import RunSummary
 
+    if order.settings.notify.to:
+        from pixmill.execution.delivery import check_targets
+
+        check_targets(order.settings)
     paying = _Paying(order, as_json)
     with handle_signals(drain_or_leave(paying.first_signal, paying.second_signal)):
         try:

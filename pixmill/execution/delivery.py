@@ -18,6 +18,8 @@ from pixmill.threads import start_thread
 if TYPE_CHECKING:
     from apprise import Apprise
 
+log = logging.getLogger(__name__)
+
 _SHEET_NAME = "contact-sheet.jpg"
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _PARTS = re.compile(r"[/:@?&=,\s]+")
@@ -82,6 +84,22 @@ def find_targets(config: Config) -> list[Target]:
             "slack://…; --set notify.to=[] runs without notifications",
         )
     return targets
+
+
+def check_targets(config: Config) -> None:
+    """Look at the start of a run whether its messages can be sent; warn of URLs that mean nothing to Apprise.
+
+    Raises ConfigError as `find_targets` does.
+    """
+    # Who would never hear of a failure should not find that out on the night of the failure.
+    for target in find_targets(config):
+        problem = check_target(target).problem
+        if problem:
+            log.warning(
+                "%s will not be notified of this run: %s; `pixmill notify CONFIG --test` tries it out",
+                target.name,
+                problem,
+            )
 
 
 def deliver(

@@ -21,7 +21,7 @@ from pixmill.datasets.publishing import (
 from pixmill.errors import ConfigError, PixmillError
 from pixmill.execution import active_runs
 from pixmill.execution.active_runs import FlowParameters
-from pixmill.execution.delivery import find_targets
+from pixmill.execution.delivery import check_targets
 from pixmill.execution.executor import Executor, IdleExecutor
 from pixmill.execution.image_downloads import Downloads
 from pixmill.execution.progress import RunCounters
@@ -119,11 +119,8 @@ class PreparedRun:
         """Open what answers the calls of this run, unless it is open.
 
         `start` does so by itself; whoever calls it before learns what is missing while
-        nothing else has been started. Raises ConfigError for missing credentials, and for
-        targets of notifications that are not set.
+        nothing else has been started. Raises ConfigError for missing credentials.
         """
-        # Who would never hear of a failure should not find that out after paying.
-        find_targets(self.config)
         _ = self.endpoint
         # With workers elsewhere the keys are where these are.
         if not self.config.execution.address:
@@ -305,7 +302,8 @@ def prepare_flow_run(
     It is the one that the command line planned for just these, or one that the flow
     plans by itself: nobody is there to ask, so that spending needs a cap in the config,
     and nobody watches, so that those whom it names are notified in the end.
-    Raises SpendingRefused without a cap, and what `prepare` raises.
+    Raises SpendingRefused without a cap, ConfigError for targets of notifications that are
+    not set, and what `prepare` raises.
     """
     parameters = FlowParameters.of(config, overrides, limit, new_store)
     waiting = active_runs.find_planned(parameters)
@@ -316,6 +314,7 @@ def prepare_flow_run(
     from pixmill.execution.notification import BrokenOff, Finished, notify
 
     settings = load_deployment_config(config, overrides or (), deployed=deployed)
+    check_targets(settings)
     typed = cli_arguments(config, overrides or ())
     try:
         with prepare(settings, limit) as run:

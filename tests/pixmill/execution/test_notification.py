@@ -171,6 +171,34 @@ def test_a_target_that_is_not_set_is_a_mistake_before_anything_is_paid(
     assert faulty.bill.calls == 0
 
 
+def test_a_target_that_is_not_set_is_a_mistake_also_where_nothing_is_to_pay(
+    project: Project,
+    inbox: Inbox,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    pixmill: Command,
+) -> None:
+    """The night on which something fails must not be the first that needs the variable."""
+    project.write_rows(project.rows(2))
+    project.write_config(notify={"to": ["TEAM_CHAT"]})
+    run_unattended(project.path, new_store=True)
+    monkeypatch.setenv("TEAM_CHAT", "nonsense://nobody")
+    run_unattended(project.path)
+    assert (
+        "TEAM_CHAT will not be notified of this run: its URL is not one" in caplog.text
+    )
+    monkeypatch.delenv("TEAM_CHAT")
+    said = "the environment variable TEAM_CHAT is not set"
+    with pytest.raises(ConfigError, match=said):
+        run_unattended(project.path)
+    by_hand = pixmill("run", project.path)
+    assert by_hand.exit_code == 2
+    assert said in by_hand.stderr
+    # Nothing is sent by these, so that they need no target.
+    assert pixmill("verify", project.path).exit_code == 0
+    assert pixmill("repair", project.path).exit_code == 0
+
+
 def test_a_service_that_hangs_or_refuses_changes_nothing_of_a_run(
     project: Project,
     inbox: Inbox,
