@@ -225,7 +225,9 @@ def test_a_closed_terminal_loses_nothing(table: Project, quick: Command) -> None
     """A7: the pipes of stdout and stderr break in mid-run, and there is much to warn of."""
     with simulator(table.folder, "--latency", "0.6") as simulated:
         table.use_simulator(simulated)
-        table.write_config(output={"allow_hosts": []})  # a warning for every image
+        table.write_config(
+            output={"allow_hosts": []}, stop={"images": 100}
+        )  # a warning for every image
         with quick.started(*run_arguments(table.path)) as process:
             wait_until(lambda: simulated.bill.calls >= 2, "2 calls")
             assert process.stdout

@@ -132,7 +132,7 @@ def test_logs_and_artifacts_that_are_never_answered_hold_no_call_back(
 ) -> None:
     """C15: each image brings a warning; no request with log lines or artifacts is answered before the run has ended."""
     with provider(table) as simulated, proxy.fails("/(logs|artifacts)/", "hang"):
-        table.write_config(output={"allow_hosts": []})
+        table.write_config(output={"allow_hosts": []}, stop={"images": 100})
         done = pixmill(*run_arguments(table.path))
         assert {route.split("/")[2] for route in proxy.met} == {"logs", "artifacts"}
         assert (

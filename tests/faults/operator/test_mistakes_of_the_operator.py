@@ -350,7 +350,9 @@ def test_every_way_to_stop_has_its_exit_code_on_the_real_command_line(
         in_order = (
             "--set",
             "execution.jobs_per_task=6",
-        )  # task runs of their own may overtake each other
+            "--set",
+            "limits.concurrency=1",
+        )  # task runs of their own, and calls, may overtake each other
         poor = pixmill(*run_arguments(config, "--set", "budget.max_calls=4", *in_order))
         assert (poor.exit_code, poor.report["succeeded"]) == (4, 4)
         rest = pixmill(*run_arguments(config))
