@@ -54,6 +54,7 @@ Overrides = Annotated[
         help="Override a key of the config; the value is YAML. Repeatable.",
     ),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on one line of stdout.")
 ]

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pixmill.cli.console import ConfigPath, Json, Overrides, echo, place, print_json
+from pixmill.cli.console import (
+    ConfigPath,
+    Force,
+    Json,
+    Overrides,
+    echo,
+    place,
+    print_json,
+)
 from pixmill.errors import UserError
 from pixmill.local_paths import given_path
 from pixmill.text import counted, in_words
@@ -110,6 +118,7 @@ def export(
     embed_images: EmbedImages = False,
     readable_names: ReadableNames = False,
     raw_cells: RawCells = False,
+    force: Force = False,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -118,6 +127,7 @@ def export(
     from pixmill.datasets.export import Choice
     from pixmill.datasets.export import export as write
     from pixmill.datasets.export.formats import EMBEDDED
+    from pixmill.datasets.export.targets import check_target
 
     choice = Choice(
         where,
@@ -130,7 +140,9 @@ def export(
         readable_names=readable_names,
     )
     _check_fit(choice, kind)
-    done = write(load_config(config, overrides or ()), kind, out, choice)
+    settings = load_config(config, overrides or ())
+    check_target(settings, config, out, overwrite=force)
+    done = write(settings, kind, out, choice)
     print_exported(done, EMBEDDED if embed_images else kind, out)
     if as_json:
         counts = {

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pixmill.cli.console import Json, echo, print_json
+from pixmill.cli.console import Force, Json, echo, print_json
 from pixmill.cli.store_argument import (
     StorePath,
     config_of,
@@ -14,8 +14,6 @@ from pixmill.cli.store_argument import (
 )
 from pixmill.local_paths import given_path
 from pixmill.text import in_words
-
-Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 
 ledger = typer.Typer(
     help="Look after the ledger of a store: backup, stats.", no_args_is_help=True

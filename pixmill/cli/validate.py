@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pixmill.cli.console import ConfigPath, Json, Overrides, echo, print_json
+from pixmill.cli.console import ConfigPath, Force, Json, Overrides, echo, print_json
 from pixmill.cli.plan import invalid_lines
 from pixmill.local_paths import given_path
 
@@ -22,6 +22,7 @@ def validate(
             help="Write all invalid rows to this CSV file.",
         ),
     ] = None,
+    force: Force = False,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -31,10 +32,16 @@ def validate(
     """
     from pixmill.config.loading import load_config
     from pixmill.datasets.dry_publication import publish_dry
-    from pixmill.datasets.rejected_rows import write_invalid_rows
+    from pixmill.datasets.export.targets import check_target
+    from pixmill.datasets.rejected_rows import is_table_of_invalid, write_invalid_rows
     from pixmill.planning.planner import make_plan
 
-    plan = make_plan(load_config(config, overrides or ()), None)
+    settings = load_config(config, overrides or ())
+    if out:
+        # Who fixes rows writes it again and again, and nobody needs the one before.
+        is_ours = force or is_table_of_invalid(out)
+        check_target(settings, config, out, overwrite=is_ours)
+    plan = make_plan(settings, None)
     valid = plan.rows - plan.invalid
     echo(f"{plan.rows:,} rows, {valid:,} valid, {plan.invalid:,} invalid")
     for line in invalid_lines(plan):

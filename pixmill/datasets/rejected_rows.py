@@ -85,5 +85,17 @@ def write_invalid_rows(plan: Plan, path: str) -> None:
         raise UserError(f"{path} can't be written: {error.strerror or error}") from None
 
 
+def is_table_of_invalid(path: Path) -> bool:
+    """Whether the file at `path` is one that `write_invalid_rows` wrote."""
+    header = pa.BufferOutputStream()
+    pa_csv.write_csv(INVALID_SCHEMA.empty_table(), header)
+    begin: bytes = header.getvalue().to_pybytes()
+    try:
+        with path.open("rb") as file:
+            return file.read(len(begin)) == begin
+    except OSError:
+        return False
+
+
 def _identity(row: Mapping[str, Any]) -> str:
     return f"{row['reason']} {row['values']}"

@@ -1,10 +1,12 @@
 """How a config stands: its plan against the ledger, its last runs, and the command to type next."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, count, islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pixmill.config.model import Config
@@ -16,6 +18,7 @@ from pixmill.limits.history import LimitChange, changes_of
 from pixmill.limits.lease_table import limit_changes
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import make_plan
+from pixmill.tables.input_table import is_input_file
 from pixmill.text import counted
 
 SHOWN_DOUBTS = 20
@@ -132,7 +135,14 @@ class Status:
             )
         if self.plan.invalid:
             return f"pixmill validate {config}"
-        return f"pixmill export {config} --format csv --out {self.plan.config.name}.csv"
+        stem = f"{plan.config.name}-export"
+        if is_input_file(plan.config.input.path, Path(f"{stem}.csv").resolve()):
+            # All tables of this folder are the input.
+            stem = f"exports/{stem}"
+        # An export replaces nothing that is there.
+        names = chain([f"{stem}.csv"], (f"{stem}-{number}.csv" for number in count(2)))
+        name = next(name for name in names if not os.path.lexists(name))
+        return f"pixmill export {config} --format csv --out {name}"
 
 
 def read_status(config: Config) -> Status:

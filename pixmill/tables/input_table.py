@@ -2,7 +2,9 @@
 
 import glob
 import mimetypes
+import os
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,6 +137,31 @@ def _local_files(path: str) -> list[Path]:
             hint=f"{SUPPORTED}; relative paths start at {Path.cwd()}",
         )
     return files
+
+
+def is_input_file(path: str, file: Path) -> bool:
+    """Whether the input `path` (a file, a folder or a glob) reads `file`, or would if it were there."""
+    if is_bucket_url(path):
+        return False
+    given = Path(path)
+    if given.is_dir():
+        is_shown = not file.name.startswith((".", "_"))
+        is_here = given.resolve() == file.parent
+        return is_here and is_shown and bool(_kind_by_name(file))
+    if given.exists() or not glob.has_magic(path):
+        return given.resolve() == file
+    # Of files that are not there yet only the pattern speaks; those that are there may be links.
+    matches = glob.iglob(path, recursive=True)  # noqa: PTH207
+    if any(Path(match).resolve() == file for match in matches):
+        return True
+    # Resolved up to its first wildcard, as `file` is.
+    parts = given.absolute().parts
+    fixed = next(at for at, part in enumerate(parts) if glob.has_magic(part))
+    pattern = Path(*parts[:fixed]).resolve().joinpath(*parts[fixed:])
+    # Here `*` takes slashes as well, which only `**` may.
+    if "**" not in parts and len(pattern.parts) != len(file.parts):
+        return False
+    return fnmatch(str(file), str(pattern).replace(f"**{os.sep}", "*"))
 
 
 def common_kind(files: tuple[Path, ...]) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from pixmill.datasets.compare.comparison import Comparison
 from pixmill.datasets.compare.image_distance import PicturePair
 from pixmill.datasets.report.image_links import stored_file
-from pixmill.datasets.report.page import PAGE, compare_page
+from pixmill.datasets.report.page import PAGE, check_page, compare_page
 from pixmill.errors import UserError
 from pixmill.storage.atomic_write import atomic_write
 from pixmill.text import counted, in_words, money
@@ -46,6 +46,7 @@ def write_page(found: Comparison, folder: Path) -> Path:
         pairs=shown,
     )
     try:
+        check_page(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(target) as path:
             path.write_text(text, encoding="utf-8")

@@ -64,6 +64,11 @@ SCRIPTS = (
 """In the order in which they are run."""
 
 
+# Every page of ours ends its title with it; the policy before it is long.
+_TITLE_END = "· pixmill</title>".encode()
+_HEAD_BYTES = 8_192
+
+
 def page_of(config: Config) -> Path:
     """Return where the report of `config` is, or will be."""
     return page_beside(config.dataset_folder / DATASET)
@@ -72,6 +77,20 @@ def page_of(config: Config) -> Path:
 def page_beside(dataset: Path) -> Path:
     """Return where the report of a dataset file is, or will be."""
     return dataset.parent / "report" / PAGE
+
+
+def check_page(page: Path) -> None:
+    """Raise UserError where `page` is a file that is not a page of ours, which must stay."""
+    try:
+        with page.open("rb") as file:
+            is_ours = _TITLE_END in file.read(_HEAD_BYTES)
+    except FileNotFoundError:
+        return
+    if not is_ours:
+        raise UserError(
+            f"{page} exists already, and is not a page of pixmill",
+            hint="name another folder",
+        )
 
 
 def write_report(
@@ -93,6 +112,7 @@ def write_report(
     # Not resolved: links from the page go by the path that a browser sees.
     target = Path(os.path.abspath(page))  # noqa: PTH100
     try:
+        check_page(target)
         with publication_lock(target.parent):
             with (
                 pq.ParquetFile(source, page_checksum_verification=True) as dataset,

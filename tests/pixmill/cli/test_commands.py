@@ -196,6 +196,7 @@ def test_status_ends_with_what_to_type_next(
     assert after.stderr.splitlines()[-1].startswith(
         f"next: pixmill export {project.path}"
     )
+    assert after.stderr.endswith("-export.csv\n")
     said = json_line(after)
     assert said["runs"][0]["summary"]["calls"] == 3  # type: ignore[index]
 

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pixmill.config.loading import load_config
+from pixmill.datasets.export.targets import check_target
+from pixmill.datasets.report.page import check_page
+from pixmill.errors import UserError
 from tests.conftest import Project, run_config
 from tests.pixmill.datasets.published import Shelf
 from tests.real_command import Command
@@ -83,7 +87,9 @@ def test_a_csv_export_with_raw_cells_pays_for_nothing_as_a_table(
     assert run_config(config)["calls"] == 4
     for options in ((), ("--raw-cells",)):
         out = str(project.folder / "again.csv")
-        shown = pixmill("export", config, "--format", "csv", "--out", out, *options)
+        shown = pixmill(
+            "export", config, "--format", "csv", "--out", out, "--force", *options
+        )
         said = " cells that a spreadsheet would run" in shown.stderr
         assert (shown.exit_code, said) == (0, not options)
         paid.append(run_config(config, f"input.path={out}", "name=again")["calls"])
@@ -108,3 +114,77 @@ def test_a_mistake_exits_2_without_a_traceback_and_writes_nothing(
     assert says in shown.stderr
     assert "Traceback" not in shown.stderr
     assert not (shelf.folder / "x").exists()
+
+
+def test_an_export_replaces_no_input_config_ledger_or_store_and_others_only_by_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shelf = Shelf(tmp_path)
+    shelf.publish([shelf.job(0)])
+    table = tmp_path / "pets.csv"
+    (tmp_path / "tables" / "deep").mkdir(parents=True)
+    link = tmp_path / "link.csv"
+    link.symlink_to(table)
+    mine = tmp_path / "mine.csv"
+    for file in (table, mine, shelf.store / "ledger.db", tmp_path / "tables/a.csv"):
+        file.write_text("mine")
+    never = "is read as a part of the input table"
+    store = "is a part of the store"
+    cases = [
+        (str(table), "pets.csv", never),
+        (str(table), "link.csv", never),
+        ("tables", "tables/new.csv", never),
+        ("tables", "tables/a.csv", never),
+        ("tables/*.csv", "tables/new.csv", never),
+        ("tables/*.csv", "tables/a.csv", never),
+        ("tables/**/*.csv", "tables/deep/new.csv", never),
+        ("tables/*.csv", "tables/deep/new.csv", ""),
+        ("tables/*.csv", "tables/new.parquet", ""),
+        (str(table), "new.csv", ""),
+        (str(table), shelf.path, "is the config itself"),
+        (str(table), "out/ledger.db", store),
+        (str(table), "out/ledger.db-wal", store),
+        (str(table), "out/images/new.csv", store),
+        (str(table), "out/pets/dataset.parquet", store),
+        (str(table), "out/simulated/ledger.db", store),
+        (str(table), "out/new.csv", ""),
+        (str(table), "mine.csv", "exists already"),
+    ]
+    for path, out, message in cases:
+        config = load_config(shelf.path, [f"input.path={path}"])
+        for force in (False, True):
+            if not message or (force and out == "mine.csv"):
+                check_target(config, shelf.path, Path(out), overwrite=force)
+                continue
+            with pytest.raises(UserError, match=message):
+                check_target(config, shelf.path, Path(out), overwrite=force)
+
+
+def test_a_table_of_invalid_rows_and_a_page_replace_only_their_like(
+    project: Project, pixmill: Command
+) -> None:
+    rows = project.rows(3)
+    rows[0]["text"] = ""
+    project.write_rows(rows)
+    config = project.write_config()
+    table = project.folder / "pets.csv"
+    before = table.read_bytes()
+    shown = pixmill("validate", config, "--out", str(table), "--force")
+    assert (shown.exit_code, table.read_bytes()) == (2, before)
+    bad = str(project.folder / "bad.csv")
+    for _ in range(2):
+        assert pixmill("validate", config, "--out", bad).exit_code == 3
+    Path(bad).write_text("mine")
+    assert "--force replaces it" in pixmill("validate", config, "--out", bad).stderr
+    page = project.folder / "index.html"
+    for text, is_ours in (
+        ("<title>mine</title>", False),
+        ("<title>a · pixmill</title>", True),
+    ):
+        page.write_text(text)
+        if is_ours:
+            check_page(page)
+            continue
+        with pytest.raises(UserError, match="not a page of pixmill"):
+            check_page(page)
