@@ -135,6 +135,8 @@ def _has_runs(config: "Config") -> bool:
 def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
     """Print what `run` with these flags would do, and return it as plain JSON values."""
     from pixmill.datasets.changed_seeds import count_changed_seeds
+    from pixmill.datasets.publishing import published_folder
+    from pixmill.datasets.step_back import check_has_rows
     from pixmill.execution.spending_rules import check_invalid, ledger_place
 
     config = made.config
@@ -155,8 +157,10 @@ def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
     refused = None
     try:
         check_invalid(made)
+        if not made.rows:
+            check_has_rows(made, published_folder(config))
     except TableError as error:
-        refused = str(error).removesuffix("; nothing was sent")
+        refused = str(error).partition("; nothing was sent")[0]
         echo(f"run would refuse: {refused}")
     if to_pay and not refused:
         listed = ", ".join(first)

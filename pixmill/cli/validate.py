@@ -33,7 +33,9 @@ def validate(
     from pixmill.config.loading import load_config
     from pixmill.datasets.dry_publication import publish_dry
     from pixmill.datasets.export.targets import check_target
+    from pixmill.datasets.publishing import published_folder
     from pixmill.datasets.rejected_rows import is_table_of_invalid, write_invalid_rows
+    from pixmill.datasets.step_back import check_has_rows
     from pixmill.planning.planner import make_plan
 
     settings = load_config(config, overrides or ())
@@ -49,6 +51,8 @@ def validate(
     if out:
         write_invalid_rows(plan, str(out))
         echo(f"all invalid rows are in {out}")
+    if not plan.rows:
+        check_has_rows(plan, published_folder(settings))
     # After the rows: a column that can't be published ends the command with an error.
     publish_dry(plan)
     if as_json:

@@ -13,8 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pixmill.datasets.dataset_files import MANIFEST
 from pixmill.datasets.schema import OutcomeCounts, own_columns
+from pixmill.errors import TableError
 from pixmill.planning.plan import Plan
+from pixmill.storage.integrity import manifest_at
 
 
 def is_step_back(
@@ -39,6 +42,29 @@ def is_step_back(
         return bool(plan.rows >= manifest.get("input", {}).get("rows", 0))
     is_there = pc.is_in(_row_keys(published), _row_keys(written))
     return bool(pc.all(is_there).as_py())
+
+
+def check_has_rows(plan: Plan, published: Path) -> None:
+    """Raise TableError where the input has no row and the dataset in the folder `published` has some.
+
+    An export that failed leaves a table of a header alone, and a mistake in `input.where` matches nothing:
+    both look like somebody who took all rows out.
+    """
+    if plan.rows:
+        return
+    rows = manifest_at(published / MANIFEST).get("rows", 0)
+    if not rows:
+        return
+    source = plan.config.input
+    problem = f"{source.path} has no row"
+    if len(plan.first):
+        problem = f"no row of {source.path} meets input.where, {source.where}"
+    raise TableError(
+        f"{problem}, and would replace the dataset {plan.config.name} of {rows:,} rows; "
+        "nothing was sent or published",
+        hint="fix the table or input.where; if no rows are meant, use another `name`, or move "
+        f"{published} elsewhere first",
+    )
 
 
 def _row_keys(path: Path) -> pa.ChunkedArray:

@@ -17,7 +17,9 @@ from pixmill.datasets.publishing import (
     check_publishable,
     forget_running,
     note_running,
+    published_folder,
 )
+from pixmill.datasets.step_back import check_has_rows
 from pixmill.errors import ConfigError, PixmillError
 from pixmill.execution import active_runs
 from pixmill.execution.active_runs import FlowParameters
@@ -255,6 +257,8 @@ def prepare(
         selection = partial(retried.select, ledger) if retried else None
         found = plan_run(config, ledger, selection)
         check_gate_columns(found.plan)
+        if not found.plan.rows:
+            check_has_rows(found.plan, published_folder(config))
         if found.plan.most_to_pay:
             # Not for runs that publish at once.
             from pixmill.datasets.dry_publication import publish_dry

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
+from pixmill.cli.validate import validate
 from pixmill.config.loading import load_config
 from pixmill.datasets.report import page, thumbnails
+from pixmill.errors import TableError
 from pixmill.execution import image_downloads as downloads
 from pixmill.execution.prepare import PreparedRun, prepare
 from pixmill.execution.repair import repair
@@ -235,6 +237,32 @@ def test_rows_that_were_taken_out_of_the_table_leave_the_dataset(
     monkeypatch.setenv("PIXMILL_API_KEY", "not-the-right-key")
     report = run_config(paid.path)
     assert [row["status"] for row in results(report)] == status
+
+
+@pytest.mark.parametrize(
+    ("rows", "overrides", "what"),
+    [
+        (0, (), r"pets\.csv has no row, and would replace the dataset pets of 6 rows"),
+        (ROWS, ("input.where=\"id == 'none'\"",), "no row of .* meets input.where"),
+    ],
+    ids=["a header alone", "a condition that never holds"],
+)
+def test_an_input_without_rows_replaces_no_dataset_that_has_some(
+    paid: Project, rows: int, overrides: tuple[str, ...], what: str
+) -> None:
+    before = published(paid)
+    paid.write_rows(paid.rows(rows))
+    for attempt in (
+        run_config,
+        lambda config, *of: validate(config, overrides=list(of)),
+        lambda config, *of: repair(load_config(config, of)),
+    ):
+        with pytest.raises(TableError, match=what) as refused:
+            attempt(paid.path, *overrides)
+        assert "if no rows are meant" in refused.value.hint
+    assert published(paid) == before
+    # Of another name nothing is lost.
+    assert run_config(paid.path, *overrides, "name=none")["exit_code"] == 0
 
 
 def test_who_tries_a_change_out_on_a_few_rows_gets_to_see_them(paid: Project) -> None:
