@@ -320,9 +320,10 @@ def api_page() -> str:
     functions = "\n".join(_function_section(*named) for named in FUNCTIONS)
     flows = "\n".join(_function_section(*named) for named in FLOWS)
     kinds = (
-        (f"`{name}`", f"`{kind.__base__.__name__}`", _first_line(kind))
+        (f"`{name}`", f"`{kind.__base__.__name__}`", _summary(kind))
         for name, kind in vars(errors).items()
-        if isinstance(kind, type)
+        # Not what the module imports.
+        if isinstance(kind, type) and kind.__module__ == errors.__name__
     )
     return f"""# The Python API
 
@@ -662,23 +663,30 @@ def _function_section(file: str, name: str, shown: str | None = None) -> str:
         if isinstance(node, ast.FunctionDef) and node.name == name
     )
     arguments = function.args
-    parameters = [*arguments.args, *arguments.kwonlyargs]
-    defaults = [
-        *[None] * (len(arguments.args) - len(arguments.defaults)),
-        *arguments.defaults,
-        *arguments.kw_defaults,
-    ]
+    unset = len(arguments.args) - len(arguments.defaults)
     listed = [
-        f"    {ast.unparse(one)}" + (f" = {ast.unparse(default)}" if default else "")
-        for one, default in zip(parameters, defaults, strict=True)
+        *_parameters(arguments.args, [*[None] * unset, *arguments.defaults]),
+        *(["*"] if arguments.kwonlyargs else []),
+        *_parameters(arguments.kwonlyargs, arguments.kw_defaults),
+        *([f"**{ast.unparse(arguments.kwarg)}"] if arguments.kwarg else []),
     ]
     result = ast.unparse(function.returns) if function.returns else "None"
     shown = shown or name
-    signature = f"{shown}(\n" + ",\n".join(listed) + f",\n) -> {result}"
+    lines = "".join(f"    {parameter},\n" for parameter in listed)
+    signature = f"{shown}(\n{lines}) -> {result}"
     module = file.removesuffix(".py").replace("/", ".")
     package = "pixmill" if module.startswith("pixmill") else module
     text = inspect.cleandoc(ast.get_docstring(function) or "")
     return f"### {package}.{shown}\n\n```python\n{signature}\n```\n\n{text}\n"
+
+
+def _parameters(
+    names: Iterable[ast.arg], defaults: Iterable[ast.expr | None]
+) -> Iterator[str]:
+    """Yield parameters as a signature has them."""
+    for name, default in zip(names, defaults, strict=True):
+        shown = f" = {ast.unparse(default)}" if default else ""
+        yield f"{ast.unparse(name)}{shown}"
 
 
 def _members(kind: type, names: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -686,11 +694,13 @@ def _members(kind: type, names: Iterable[str]) -> Iterator[tuple[str, str]]:
     for name in names:
         member = getattr(kind, name)
         call = "" if isinstance(member, property | cached_property) else "()"
-        yield f"`{name}{call}`", _first_line(member)
+        yield f"`{name}{call}`", _summary(member)
 
 
-def _first_line(documented: Any) -> str:
-    return (inspect.getdoc(documented) or "").partition("\n")[0]
+def _summary(documented: Any) -> str:
+    """Return the first paragraph of a docstring, on one line."""
+    paragraph = (inspect.getdoc(documented) or "").partition("\n\n")[0]
+    return " ".join(paragraph.split())
 
 
 if __name__ == "__main__":

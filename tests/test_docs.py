@@ -91,6 +91,15 @@ def test_the_page_of_the_python_api_has_every_public_function() -> None:
     assert all(callable(getattr(pixmill, name)) for name in described)
 
 
+def test_the_page_of_the_python_api_has_whole_signatures_and_no_imports() -> None:
+    page = (ROOT / "docs" / "python-api.md").read_text()
+    _, _, run = page.partition("### pixmill.run\n")
+    signature = run.partition(") -> ")[0]
+    assert "    *,\n" in signature
+    assert signature.endswith("    **sections: Any,\n")
+    assert "| `Any` |" not in page
+
+
 def test_every_command_is_in_the_table_of_commands() -> None:
     page = (ROOT / "docs" / "commands.md").read_text()
     by_hand, _, generated = page.partition("## Arguments and flags")

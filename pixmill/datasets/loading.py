@@ -189,6 +189,10 @@ def dataset_file(path: str | Path) -> Path:
     given = Path(path)
     if given.suffix in (".yaml", ".yml"):
         return load_config(given).dataset_folder / DATASET
+    simulated = given.parent / "simulated" / given.name
+    if not (given / DATASET).exists() and (simulated / DATASET).exists():
+        hint = f"the simulator's dataset of that name is {simulated}"
+        raise NoDataset(f"there is no dataset in {given}", hint=hint)
     if given.is_dir() and not (given / DATASET).exists():
         # A store, perhaps: its datasets are the folders in it.
         found = sorted(given.glob(f"*/{DATASET}"))

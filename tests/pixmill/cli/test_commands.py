@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -352,3 +354,16 @@ def test_a_number_that_json_has_no_word_for_is_null_on_stdout(
     assert (
         said == '{"mean": null, "of": [null, {"a": 0.5}], "n": 18446744073709551616}\n'
     )
+
+
+def test_the_page_about_sweeps_shows_what_plan_prints(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    shutil.copytree(ROOT / "data", tmp_path / "data")
+    page = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    command, output = re.findall(
+        r"^```console\n\$ pixmill (plan .*?)\n(.*?)^```", page, re.MULTILINE | re.DOTALL
+    )[0]
+    printed = pixmill(*command.split(), cwd=tmp_path).stderr.splitlines()
+    shown = [line for line in output.splitlines() if line.strip() != "…"]
+    assert len(shown) > 10
+    assert [line for line in shown if line not in printed] == []

@@ -163,6 +163,17 @@ def test_our_columns_are_known_whatever_the_input_is_called(
     assert list(names) == [name for name, _ in OWN_FIELDS]
 
 
+def test_a_simulated_dataset_is_named_where_a_real_one_is_asked_for(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shelf.folder)
+    Path("out/simulated").mkdir()
+    Path("out/pets").rename("out/simulated/pets")
+    with pytest.raises(UserError, match="there is no dataset in out/pets") as raised:
+        pixmill.load_results("out/pets")
+    assert raised.value.hint.endswith("dataset of that name is out/simulated/pets")
+
+
 def test_what_is_not_there_says_what_to_do(shelf: Shelf) -> None:
     with pytest.raises(UserError, match=r"nowhere does not exist") as absent:
         pixmill.load_results(shelf.folder / "nowhere")
