@@ -53,7 +53,7 @@ def write_frame(frame: Any, folder: Path) -> Path:
                 hint="give each column one name and one type, such as "
                 "frame.astype({'id': str}) in pandas",
             ) from None
-        # The name is what messages about the table show.
+        # Named as `FRAME_NAME` says, which messages about the table know it by.
         file = folder / f"frame-{hash_of(part)[:16]}.parquet"
         if file.exists():
             # By its age `forget_frames` sees that it is in use.

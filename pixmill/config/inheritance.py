@@ -10,9 +10,13 @@ from pixmill.config.variables import expand_text
 from pixmill.config.yaml_reader import describe_yaml_error, read_yaml
 from pixmill.errors import ConfigError
 from pixmill.local_paths import local_path
+from pixmill.request.registry import did_you_mean
 
 MAX_NODES = 100_000
 """More nodes than a config can need: nested YAML aliases multiply into billions (a "YAML bomb")."""
+
+_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".xlsx")
+"""How the names of tables end that are given instead of a config."""
 
 _KEY = "extends"
 _QUOTES = (
@@ -39,6 +43,11 @@ def read_with_bases(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     """Return what the file at `path` holds, which is a mapping. Raises ConfigError."""
+    if path.suffix in _TABLES and path.is_file():
+        raise ConfigError(
+            f"{path} is a table, and a config is needed",
+            hint=f"`pixmill init {path}` writes one for it",
+        )
     try:
         # Editors on Windows put a byte order mark in front, which would become part of the first key.
         text = path.read_text(encoding="utf-8-sig")
@@ -48,10 +57,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
                 f"{above[-1]}: extends {path}: {error.strerror}",
                 hint="the path of `extends` is relative to the file that it is in",
             ) from None
-        raise ConfigError(
-            f"{path}: {error.strerror}",
-            hint="`pixmill init DIR` writes a config to start from",
-        ) from None
+        raise _unreadable(path, error) from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text") from None
     try:
@@ -70,6 +76,23 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
             hint="use fewer YAML aliases",
         )
     return raw
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    """Return the error about a config that can't be read, with what was perhaps meant."""
+    hint = "`pixmill init DIR` writes a config to start from"
+    if path.is_dir():
+        # A store, perhaps: each dataset in it has the config that it was published with.
+        found = sorted(
+            [*path.glob("*/config.yaml"), *path.glob("simulated/*/config.yaml")]
+        )
+        if found:
+            named = ", ".join(map(str, found[:3]))
+            hint = f"of a store, `pixmill view {path}` and `pixmill bill {path}` show all; configs in it: {named}"
+        return ConfigError(f"{path} is a folder, and a config is needed", hint=hint)
+    beside = [*path.parent.glob("*.yaml"), *path.parent.glob("*.yml")]
+    suggestion = did_you_mean(path.name, [file.name for file in beside])
+    return ConfigError(f"{path}: {error.strerror}{suggestion}", hint=hint)
 
 
 def _count_nodes(value: Any, known: dict[int, int]) -> int:

@@ -5,6 +5,7 @@ checks that need several sections. A key that this version can't honour yet is a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def _check_sections(
     """Return the sections that are right, by name, and the problems of the others."""
     sections: dict[str, Any] = {}
     problems = [
-        ConfigProblem(key, "unknown key" + did_you_mean(key, Config.model_fields))
+        ConfigProblem(key, f"unknown key{_suggest_key(key)}")
         for key in raw
         if key not in Config.model_fields
     ]
@@ -135,6 +136,19 @@ def _check_sections(
         else:
             sections[name] = field.get_default()
     return sections, problems
+
+
+def _suggest_key(key: str) -> str:
+    """Suggest what an unknown key at the top of a config means: a section, or a key that lacks its section."""
+    if suggestion := did_you_mean(key, Config.model_fields):
+        return suggestion
+    sections = {
+        inner: f"{name}.{inner}"
+        for name, field in Config.model_fields.items()
+        for inner in getattr(field.annotation, "model_fields", ())
+    }
+    close = get_close_matches(key, sections, n=1, cutoff=0.8)
+    return f"; did you mean `{sections[close[0]]}`?" if close else ""
 
 
 def _leave_out_columns(sections: dict[str, Any]) -> None:

@@ -3,12 +3,14 @@
 import re
 import string
 from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
 from pixmill.config.model import Config
 from pixmill.errors import TableError
 from pixmill.tables import InputTable, delimiter_hint
+from pixmill.tables.input_table import FRAME_NAME
 
 _DOUBLED = re.compile(r"(\{\{\s*(\w+)\s*\}\})")
 
@@ -32,8 +34,11 @@ def check_columns(
         # A table that was read with the wrong separator has one column, and lacks all others.
         if separator := delimiter_hint(table.schema):
             hint = f"{separator} Then set input.delimiter"
+        path = Path(config.input.path)
+        # Nobody knows the file of a table that was in memory.
+        shown = "the table" if FRAME_NAME.fullmatch(path.name) else path
         raise TableError(
-            f"{config.input.path} has no column {wanted}; it has: {has}",
+            f"{shown} has no column {wanted}; it has: {has}",
             hint=hint,
         )
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pixmill.config.bucket_address import is_bucket_url
 from pixmill.config.model import Input
 from pixmill.errors import TableError
+from pixmill.request.registry import did_you_mean
 from pixmill.tables.columns import empty_error
 from pixmill.tables.s3_inputs import bring
 from pixmill.tables.text_stream import file_errors, open_bytes
@@ -27,6 +28,9 @@ _KINDS = {
     ".parquet": "parquet",
 }
 SUPPORTED = "table files end in " + ", ".join(_KINDS)
+
+FRAME_NAME = re.compile(r"frame-[0-9a-f]{16}\.parquet")
+"""The name of a file that was written of a table in memory."""
 
 # First bytes that no text table begins with. The byte after PAR1 keeps a CSV column of that name readable.
 _CONTENTS = (
@@ -126,8 +130,10 @@ def _local_files(path: str) -> list[Path]:
         matches = glob.iglob(path, recursive=True)  # noqa: PTH207
         files = sorted(match for match in map(Path, matches) if match.is_file())
     else:
+        beside = given.parent.iterdir() if given.parent.is_dir() else ()
+        known = [file.name for file in beside if _kind_by_name(file)]
         raise TableError(
-            f"{path}: there is no such file",
+            f"{path}: there is no such file{did_you_mean(given.name, known)}",
             hint=f"relative paths start at {Path.cwd()}",
         )
     if not files:
@@ -198,8 +204,11 @@ def _kind_by_name(file: Path) -> str | None:
 def _kind(file: Path) -> str:
     if kind := _kind_by_name(file):
         return kind
+    hint = SUPPORTED
+    if file.suffix.lower() in (".xlsx", ".xls", ".ods", ".numbers"):
+        hint = "save the spreadsheet as CSV (UTF-8) and name that file"
     raise TableError(
-        f"{file}: its name does not say what kind of table it is", hint=SUPPORTED
+        f"{file}: its name does not say what kind of table it is", hint=hint
     )
 
 

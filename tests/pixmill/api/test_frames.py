@@ -202,3 +202,13 @@ def test_what_reads_differently_in_csv_is_what_the_docs_say(tmp_path: Path) -> N
         assert f"| `{texts[name]}` | `{as_csv[name]}` |" in table
     for name in ("day", "fraction"):
         assert texts[name] == as_csv[name]
+
+
+def test_a_column_that_a_frame_lacks_is_one_of_the_table() -> None:
+    """Nobody knows the file that it was written to."""
+    request = {"req_key": "jimeng_t2i_v31", "prompt": "{text}, {style}"}
+    frame = pa.table({"id": ["1"], "text": ["a cat"]})
+    columns = {"prompt": "text"}
+    with pytest.raises(TableError) as raised:
+        pixmill.plan(frame, name="pets", request=request, input={"columns": columns})
+    assert str(raised.value) == "the table has no column 'style'; it has: id, text"

@@ -129,6 +129,10 @@ def test_a_refused_dataset_is_shown_and_said(project: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (
+            {"max_call": 3},
+            "max_call: unknown key; did you mean `budget.max_calls`?",
+        ),
         ({"nam": "pets"}, "nam: unknown key; did you mean `name`?"),
         ({"limits": {"qps": "many"}}, "limits.qps"),
         ({"overrides": ["limits.qsp=3"]}, "limits.qsp: unknown key"),

@@ -367,3 +367,27 @@ def test_the_page_about_sweeps_shows_what_plan_prints(tmp_path: Path) -> None:
     shown = [line for line in output.splitlines() if line.strip() != "…"]
     assert len(shown) > 10
     assert [line for line in shown if line not in printed] == []
+
+
+def test_what_is_given_instead_of_a_config_leads_to_what_was_meant(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "out" / "pets").mkdir(parents=True)
+    (tmp_path / "out" / "pets" / "config.yaml").touch()
+    (tmp_path / "pets.yaml").touch()
+    (tmp_path / "pets.csv").write_text("id\n1\n")
+    (tmp_path / "latin.csv").write_bytes(b"id,text\n1,caf\xe9 noir\n")
+    for arguments, said in (
+        ("status out", "error: out is a folder, and a config is needed\n"),
+        (
+            "status out",
+            "`pixmill bill out` show all; configs in it: out/pets/config.yaml",
+        ),
+        ("run pets.csv", "error: pets.csv is a table, and a config is needed\n"),
+        ("run pets.csv", "hint: `pixmill init pets.csv` writes one for it\n"),
+        ("plan pet.yaml", "No such file or directory; did you mean `pets.yaml`?\n"),
+        ("init latin.csv", "iconv -f latin1 -t utf-8"),
+    ):
+        done = pixmill(*arguments.split(), cwd=tmp_path)
+        assert done.returncode == 2
+        assert said in done.stderr

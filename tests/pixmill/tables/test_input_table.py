@@ -106,16 +106,25 @@ def test_a_relative_path_starts_at_the_working_directory(
     ("path", "message", "hint"),
     [
         ("gone.csv", "there is no such file", "relative paths start at"),
-        ("*.csv", "no file matches", ".parquet"),
+        ("*.jsonl", "no file matches", ".parquet"),
         ("empty", "no table file in this folder", ".csv, .csv.gz, .tsv"),
         ("notes.txt", "does not say what kind", ".csv, .csv.gz, .tsv"),
-        ("notes.*", "does not say what kind", ".csv, .csv.gz, .tsv"),
+        ("note.csv", "file; did you mean `notes.csv`", "relative paths start at"),
+        ("book.xlsx", "does not say what kind", "save the spreadsheet as CSV"),
+        ("notes.t*", "does not say what kind", ".csv, .csv.gz, .tsv"),
     ],
 )
 def test_an_input_that_is_not_there_says_what_was_looked_for(
     tmp_path: Path, path: str, message: str, hint: str
 ) -> None:
-    write(tmp_path, "notes.txt", "empty/.hidden.csv", "empty/notes.txt")
+    write(
+        tmp_path,
+        "notes.txt",
+        "notes.csv",
+        "book.xlsx",
+        "empty/.hidden.csv",
+        "empty/notes.txt",
+    )
     with pytest.raises(TableError, match=message) as caught:
         open_table(str(tmp_path / path))
     assert str(tmp_path / Path(path).stem) in str(caught.value)
