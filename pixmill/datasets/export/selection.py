@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pixmill.conditions import Condition, parse
 from pixmill.datasets.export.image_rows import split_images
-from pixmill.datasets.export.picks import pick_keys
+from pixmill.datasets.export.picks import Picks, pick_keys
 from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
 from pixmill.request.registry import did_you_mean
@@ -55,7 +55,7 @@ class Selection(NamedTuple):
     split_by: str
     """The column whose text decides the split."""
 
-    picks: pa.Array | None = None
+    picks: Picks | None = None
     """Those of `read_picks`; None takes every row."""
 
     def batches(
@@ -84,8 +84,8 @@ class Selection(NamedTuple):
                 except ValueError as error:
                     raise UserError(f"--where: {error}") from None
             if self.picks is not None:
-                keys = pick_keys(batch[own["row_key"]], batch[own["point_id"]])
-                is_picked = pc.is_in(keys, value_set=self.picks)
+                keys = pick_keys(*(batch[name] for name in self.picks.columns))
+                is_picked = pc.is_in(keys, value_set=self.picks.keys)
                 kept = kept[is_picked.to_numpy(zero_copy_only=False)[kept]]
             if len(kept) < batch.num_rows:
                 rows = batch.take(pa.array(kept))

@@ -155,6 +155,30 @@ def test_picks_are_exported_in_one_step(swept: Config) -> None:
     assert export(swept, "csv", few, Choice(where=where, picks=picks)).rows == 2
 
 
+def test_a_pick_may_mean_one_image_of_its_cell(swept: Config) -> None:
+    jobs = rows_of(swept)
+    key, point = jobs[4]["row_key"], jobs[4]["point_id"]
+    path = swept.store_path.parent / "one.csv"
+    out = swept.store_path.parent / "one.parquet"
+    cases = {
+        "replicate\n{},{},1": [1],
+        "replicate\n{},{},1\n{},{},0": [0, 1],
+        "replicate\n{},{},7": "at point .*, replicate 7",
+        "candidate\n{},{},0": "has a column candidate, and the dataset has none",
+        "pick\n{},{},reject": [],
+        "pick\n{},{},star": [0, 1],
+    }
+    for text, expected in cases.items():
+        path.write_text("row_key,point_id," + text.format(key, point, key, point))
+        choice = Choice(picks=str(path))
+        if isinstance(expected, str):
+            with pytest.raises(UserError, match=expected):
+                export(swept, "parquet", out, choice)
+            continue
+        export(swept, "parquet", out, choice)
+        assert pq.read_table(out)["replicate"].to_pylist() == expected, text
+
+
 def test_picks_that_are_not_in_the_dataset_are_named(swept: Config) -> None:
     point = rows_of(swept)[0]["point_id"]
     picks = write_picks(swept, [("pet-00", point), ("pet-77", point)], "wrong.csv")
