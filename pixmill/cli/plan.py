@@ -84,10 +84,12 @@ def plan(
     """Show what a run would do, cost and take. Makes no call and spends nothing."""
     from pixmill.config.loading import load_config
     from pixmill.datasets.dry_publication import publish_dry
+    from pixmill.datasets.gate import check_gate_columns
     from pixmill.execution.prepare import limit_to_rows
     from pixmill.planning.planner import plan_config
 
     made = plan_config(load_config(config, overrides or ()))
+    check_gate_columns(made)
     # As `run` does before it pays: a column that can't be published is found while nothing is paid.
     if made.most_to_pay:
         publish_dry(made)
@@ -170,7 +172,12 @@ def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
         price = (
             "" if config.simulated else f", {cost_text(cost, config.budget.currency)}"
         )
-        echo(f"run would {does} {counted(to_pay, 'call')}{price}, of {listed}{more}")
+        most = made.most_to_pay if limit is None else min(limit, made.most_to_pay)
+        later = ""
+        if most > to_pay:
+            later = f", then up to {most - to_pay:,} more for further candidates"
+        calls = f"{counted(to_pay, 'call')}{price}, of {listed}{more}"
+        echo(f"run would {does} {calls}{later}")
         if not config.simulated and not _has_runs(config):
             echo(f"run would start a new ledger: {ledger_place(config)}")
     return {
@@ -242,6 +249,8 @@ def invalid_lines(made: "Plan") -> "Iterator[str]":
     for note, count in made.notes.items():
         if count:
             yield f"  note: {count:,} {NOTES[note]}"
+    if warning := _warn_of_one_prompt(made):
+        yield f"  warning: {warning}"
     skipped = made.table.skipped
     if skipped:
         more = ", …" if len(skipped) > SHOWN_FILES else ""
@@ -250,6 +259,21 @@ def invalid_lines(made: "Plan") -> "Iterator[str]":
             "the name: "
             f"{', '.join(skipped[:SHOWN_FILES])}{more}"
         )
+
+
+def _warn_of_one_prompt(made: "Plan") -> str | None:
+    """Say that the rows differ in no prompt although a column is mapped to it; None where they do."""
+    source = made.config.input
+    column = source.column("prompt")
+    if column is None or made.expander.reads_prompts or made.rows < 2:
+        return None
+    warning = (
+        f"request.prompt reads no column, so all rows get the same prompt, and {column!r} of "
+        f"input.columns.prompt is not used; write {{{column}}} into it"
+    )
+    if source.image_columns:
+        warning += "; rows of the same image are the same request"
+    return warning
 
 
 def _describe_jobs(made: "Plan") -> str:

@@ -22,7 +22,7 @@ from pixmill.config.validation import check_together
 from pixmill.config.variables import expand_variables
 from pixmill.errors import ConfigError
 from pixmill.local_paths import given_path
-from pixmill.request.model import flatten, is_short_form
+from pixmill.request.model import flatten, is_short_form, leave_out_filled
 from pixmill.request.registry import did_you_mean, requested_operation
 
 NOT_YET: Mapping[str, tuple[Any, ...]] = {
@@ -185,8 +185,10 @@ def _find_unsupported(sections: Mapping[str, Any]) -> Iterator[ConfigProblem]:
 
 def config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return what differs between two resolved configs, one line a key: `request.params.scale: 3 → 4`."""
-    old = flatten(before)
-    new = flatten(after)
+    all_before = flatten(before)
+    all_after = flatten(after)
+    old = leave_out_filled(all_before, all_after)
+    new = leave_out_filled(all_after, all_before)
     return [
         f"{path}: {old.get(path, 'unset')} → {new.get(path, 'unset')}"
         for path in sorted(old.keys() | new.keys())

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from pixmill.request.registry import did_you_mean
+from pixmill.request.registry import did_you_mean, suggest_field
 from pixmill.validation_messages import describe_problem
 
 SHOWN_CHARACTERS = 60
@@ -26,9 +26,13 @@ class ConfigProblem(NamedTuple):
 
 
 def explain(
-    error: ValidationError, prefix: str, model: Any = None
+    error: ValidationError,
+    prefix: str,
+    model: Any = None,
+    fields: Sequence[str] = (),
 ) -> list[ConfigProblem]:
-    """Return one problem per path below `prefix`; `model` is what was validated, to suggest names of keys."""
+    """Return one problem per path below `prefix`; `model` is what was validated, to suggest names of keys,
+    of which all `fields` of a request are known by their dotted paths."""
     problems: dict[str, str] = {}
     for problem in error.errors(include_url=False):
         parts = _path(problem)
@@ -38,7 +42,7 @@ def explain(
         if problem["type"] == "too_short" and has_wrong_items:
             continue
         # Of the several ways in which a union can fail, the first speaks.
-        problems.setdefault(path, _describe(problem, model, parts))
+        problems.setdefault(path, _describe(problem, model, parts, fields))
     return [ConfigProblem(path, message) for path, message in problems.items()]
 
 
@@ -58,13 +62,15 @@ def _is_union_member(part: int | str) -> bool:
     return part in ("str", "int", "constrained-int") or part.endswith(("]", ")"))
 
 
-def _describe(problem: Any, model: Any, parts: Sequence[str]) -> str:
+def _describe(
+    problem: Any, model: Any, parts: Sequence[str], fields: Sequence[str]
+) -> str:
     kind = problem["type"]
     got = problem["input"]
     if kind == "missing":
         return "is required"
     if kind == "extra_forbidden":
-        return _describe_unknown_key(model, parts)
+        return _describe_unknown_key(model, parts, fields)
     if kind == "string_type" and (reading := _yaml_reading(got)):
         return f"must be text, and YAML reads it as {reading}"
     if kind in ("tuple_type", "list_type"):
@@ -75,13 +81,18 @@ def _describe(problem: Any, model: Any, parts: Sequence[str]) -> str:
     return message + _show(got, parts)
 
 
-def _describe_unknown_key(model: Any, parts: Sequence[str]) -> str:
+def _describe_unknown_key(
+    model: Any, parts: Sequence[str], fields: Sequence[str]
+) -> str:
     name = parts[-1]
     place = parts[:-1]
     for part in place:
         field = getattr(model, "model_fields", {}).get(part)
         model = field.annotation if field else model
-    message = "unknown key" + did_you_mean(name, getattr(model, "model_fields", {}))
+    suggestion = did_you_mean(name, getattr(model, "model_fields", {}))
+    if fields and not place:
+        suggestion = suggest_field(name, fields)
+    message = "unknown key" + suggestion
     # `row_keys` is a slip, and no secret.
     if ("key" in name and "row" not in name) or "secret" in name:
         message += "; keys and passwords must not be in a config"

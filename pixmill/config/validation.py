@@ -22,6 +22,7 @@ from pixmill.request.canonical_json import canonical_json
 from pixmill.request.model import Request, Seed, Sweep
 from pixmill.request.registry import (
     did_you_mean,
+    field_paths,
     find_field_problem,
     image_index_problem,
     operation_of,
@@ -118,7 +119,9 @@ def _check_params(request: Request) -> Problems:
     try:
         canonical_json(resolve_parameters(operation, others))
     except ValidationError as error:
-        yield from explain(error, "request.params", operation.parameters)
+        yield from explain(
+            error, "request.params", operation.parameters, field_paths(operation)
+        )
     except (TypeError, ValueError) as error:
         yield ConfigProblem("request.params", f"can't be sent as JSON: {error}")
     if operation.parameters is None:

@@ -24,6 +24,7 @@ from pixmill.execution.run_summary import (
     summarize,
     update_report_page,
 )
+from pixmill.execution.stop_reasons import NOT_REACHED
 from pixmill.execution.unchanged import Planned, publish_plan
 from pixmill.ledger import MissingImages, queries
 from pixmill.planning.jobs import Job
@@ -163,6 +164,23 @@ class ActiveRun:
             missing = chain.from_iterable(map(self.ledger.missing_images, keys))
         self._downloads.fetch_in_turn(missing)
 
+    def _judge_ending(self, published: Published) -> tuple[int, str]:
+        """Return the exit code of the run and the reason for it."""
+        error = self.stop.error
+        if error:
+            return 2 if isinstance(error, UserError) else 1, str(error)
+        if self.stop.reason:
+            exit_code = int(self.stop.reason.code)
+            reason = self.stop.reason.reason
+        else:
+            left_out = self._count_left_out(published)
+            exit_code, reason = judge(published, self.config.accept, left_out)
+        counts = self.executor.counts
+        reached_nothing = set(counts.codes) == {"not_sent"}
+        if exit_code and reached_nothing and not counts.done[Outcome.SUCCEEDED]:
+            reason += f"; {NOT_REACHED}"
+        return exit_code, reason
+
     def publish(self) -> RunSummary:
         """Fetch what images are missing, publish, and say how the run went, as `finish` does."""
         # Images of this run's calls are here by now; these are of earlier runs.
@@ -182,7 +200,6 @@ class ActiveRun:
         prepared = self.prepared
         prepared.resources.close()
         error = self.stop.error
-        reason = self.stop.reason
         # A user who pays for a few rows with `--limit` wants to see just those.
         is_trial = bool(prepared.limit) and not self.stop.is_set
         try:
@@ -208,21 +225,12 @@ class ActiveRun:
         if prepared.plan.again:
             not_renewed = self.ledger.read(queries.failed_renewals, self.run_id)
             published.counts.new["not renewed"] += not_renewed
-        if error:
-            exit_code = 2 if isinstance(error, UserError) else 1
-            ending = exit_code, str(error)
-        elif reason:
-            ending = int(reason.code), reason.reason
-        else:
-            ending = judge(
-                published, self.config.accept, self._count_left_out(published)
-            )
         summary = summarize(
             self.plan,
             self.ledger,
             self.run_id,
             published,
-            ending,
+            self._judge_ending(published),
             limits=self.executor.limits_summary(),
             began=prepared.began,
         )

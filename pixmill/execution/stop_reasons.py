@@ -126,6 +126,13 @@ def credentials_rejected(answer: Response) -> StopReason:
     )
 
 
+NOT_REACHED = (
+    "no call reached the provider: check that provider.base_url is right, and that the service "
+    "runs there"
+)
+"""What is said of a run for which every call ended before it was sent."""
+
+
 def _list_codes(codes: Sequence[tuple[str, int]]) -> str:
     if not codes:
         return ""

@@ -154,6 +154,11 @@ class JobExpander:
             matches=matches,
         )
 
+    @property
+    def reads_prompts(self) -> bool:
+        """Whether prompts have something of their row in them."""
+        return bool(self._prompts.template.columns)
+
     def _texts(self, batch: RowBatch) -> dict[str, pa.Array]:
         """Return the columns that are read, as text."""
         texts = {

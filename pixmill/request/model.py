@@ -1,6 +1,6 @@
 """The sections of a config that say what is asked for: the request, its sweep and its seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -99,6 +99,21 @@ class Seed(Section):
 
     replicates: Annotated[int, Field(ge=1)] = 1
     """How many images of each row and point."""
+
+
+def leave_out_filled(
+    leaves: Mapping[str, Any],
+    others: Iterable[str],
+) -> dict[str, Any]:
+    """Return flattened `leaves` without empty lists and mappings of which `others`, paths of another
+    value, name a part: that they are no longer empty is said by the part."""
+    paths = list(others)
+    return {
+        path: value
+        for path, value in leaves.items()
+        if value not in ([], {}, ())
+        or not any(other.startswith(f"{path}.") for other in paths)
+    }
 
 
 def flatten(

@@ -7,6 +7,7 @@ its parameters unchecked.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from types import NoneType
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import ValidationError
 
 from pixmill.request.canonical_json import JsonValue
-from pixmill.request.model import Request
+from pixmill.request.model import Request, flatten
 from pixmill.request.operations import OPERATIONS
 from pixmill.request.operations.custom import installed_operation, load_operations
 from pixmill.request.operations.operation import (
@@ -233,13 +234,39 @@ def find_field_problem(
         # null itself fits few fields.
         kinds = {problem["type"] for problem in error.errors()}
         if "extra_forbidden" in kinds:
-            schema = operation.parameters
-            known = schema.model_fields if schema else {}
-            reason = "unknown field" + did_you_mean(path, known)
+            reason = "unknown field" + suggest_field(path, field_paths(operation))
             return FieldProblem(reason, is_unknown=True)
         if kinds & {"tuple_type", "model_type"}:
             return FieldProblem(f"{path} is not a single value; name one of its fields")
     return None
+
+
+def field_paths(operation: Operation) -> list[str]:
+    """Return the dotted paths of the fields of an operation, those that it does not send by itself too."""
+    schema = operation.parameters
+    if schema is None:
+        return []
+    paths = [*schema.model_fields]
+    # One that can't do without a certain field has no defaults to look into.
+    with suppress(ValidationError):
+        paths += flatten(schema.model_validate({}).model_dump(mode="json"))
+    return list(dict.fromkeys(paths))
+
+
+def suggest_field(
+    path: str,
+    known: Sequence[str],
+) -> str:
+    """Return a suggestion of a field as `did_you_mean` does.
+
+    One that ends in `path` goes first: `controlnet_args.0.strength` for `strength`,
+    `ddim_steps` for `steps`.
+    """
+    for mark in "._":
+        for field in known:
+            if field.endswith(f"{mark}{path}"):
+                return f"; did you mean `{field}`?"
+    return did_you_mean(path, known)
 
 
 def did_you_mean(

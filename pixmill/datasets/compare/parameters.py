@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pixmill.datasets.compare.columns import Jobs
 from pixmill.datasets.compare.sides import ComparedDataset
-from pixmill.request.model import flatten
+from pixmill.request.model import flatten, leave_out_filled
 
 MAX_VALUES = 20
 """Values of one parameter that are listed: a mapped column could have one for each row."""
@@ -44,10 +44,12 @@ def differences(
     else:
         before = _requested_values(jobs_a.parameter_sets)
         after = _requested_values(jobs_b.parameter_sets)
+    old = leave_out_filled(before, after)
+    new = leave_out_filled(after, before)
     images: list[Difference] = []
     others: list[Difference] = []
-    for path in {**before, **after}:
-        difference = Difference(path, before.get(path), after.get(path))
+    for path in {**old, **new}:
+        difference = Difference(path, old.get(path), new.get(path))
         if difference.a == difference.b:
             continue
         section = path.partition(".")[0]

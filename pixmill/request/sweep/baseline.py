@@ -11,11 +11,11 @@ from pixmill.request.canonical_json import JsonValue, canonical_json, canonical_
 from pixmill.request.model import Request, flatten
 from pixmill.request.operations.operation import Operation
 from pixmill.request.registry import (
-    did_you_mean,
     find_field_problem,
     requested_operation,
     reserved_fields,
     resolve_parameters,
+    suggest_field,
     with_field,
 )
 from pixmill.request.sweep.points import AxisKind
@@ -144,14 +144,10 @@ class BaselineRequest:
             return problem.reason if problem else self._find_flaw(path)
         if problem and not problem.is_unknown:
             return problem.reason
-        # `strength` alone is meant as the field of that name, wherever in the request it is.
-        last = [known for known in self.defaults if known.endswith(f".{path}")]
-        if last:
-            return f"is not a request field; did you mean `{last[0]}`?"
         known = [*self.defaults, *sorted(self.variables)]
         return (
             "is neither a request field nor a variable of request.prompt"
-            + did_you_mean(path, known)
+            + suggest_field(path, known)
         )
 
     def _find_flaw(self, path: str) -> str | None:

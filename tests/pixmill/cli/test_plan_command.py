@@ -1,10 +1,11 @@
 """What `pixmill plan` tells a person about a sweep before anything is paid."""
 
+import json
 from pathlib import Path
 
 import yaml
 
-from pixmill.config.loading import load_config
+from pixmill.config.loading import config_changes, load_config
 from tests.conftest import Project, Simulated, run_config
 from tests.pixmill.cli.test_commands import pixmill
 
@@ -82,6 +83,70 @@ def test_a_plan_says_what_changed_since_the_last_run(
     shown = pixmill("plan", config, "--set", "seed.replicates=4").stderr
     assert "          60  already paid for" in shown
     assert "          20  to pay for" in shown
+
+
+def test_what_fills_an_empty_list_is_one_change() -> None:
+    before = {"quality": {"gate": []}, "request": {"params": {}}, "x": [], "y": []}
+    after = {"quality": {"gate": ["a"]}, "request": {"params": {"scale": 2}}, "x": []}
+    changes = [
+        "quality.gate.0: unset → a",
+        "request.params.scale: unset → 2",
+        "y: [] → unset",
+    ]
+    assert config_changes(before, after) == changes
+    back = ["quality.gate.0: a → unset", "request.params.scale: 2 → unset"]
+    assert config_changes(after, before)[:2] == back
+
+
+def test_a_plan_finds_a_gate_column_that_there_is_not_also_with_nothing_to_pay(
+    project: Project, simulated: Simulated
+) -> None:
+    project.write_rows(project.rows(1))
+    project.use_simulator(simulated)
+    run_config(project.path)
+    gate = "quality.gate=['share(flag_blnk) <= 0.1']"
+    shown = pixmill("plan", project.path, "--set", gate)
+    assert shown.returncode == 2
+    assert "quality.gate.0: 'share(flag_blnk) <= 0.1' reads" in shown.stderr
+
+
+def test_one_prompt_for_all_rows_is_a_warning_where_a_column_is_mapped(
+    project: Project,
+) -> None:
+    project.write_rows(project.rows(3))
+    config = project.write_config()
+    warning = (
+        "  warning: request.prompt reads no column, so all rows get the same prompt, and 'text' of "
+        "input.columns.prompt is not used; write {text} into it; rows of the same image are the "
+        "same request"
+    )
+    for prompt, is_same in (("in ink", True), ("{text} in ink", False), (None, False)):
+        override = f"request.prompt={json.dumps(prompt)}"
+        for command in ("validate", "plan"):
+            shown = pixmill(command, config, "--set", override)
+            assert (warning in shown.stderr) == is_same, (prompt, shown.stderr)
+
+
+def test_a_plan_says_how_many_calls_further_candidates_may_take(
+    project: Project,
+) -> None:
+    project.write_rows(project.rows(3))
+    config = project.write_config(
+        quality={
+            "checks": ["blank"],
+            "until": {"where": "flag_blank == false", "candidates": 4},
+        }
+    )
+    later = ", then up to 9 more for further candidates"
+    for flags, said in (
+        ((), f"run would make 3 calls, of row 1, row 2, row 3{later}"),
+        (
+            ("--limit", "5"),
+            "of row 1, row 2, row 3, then up to 2 more for further candidates",
+        ),
+        (("--limit", "2"), "run would make 2 calls, of row 1, row 2\n"),
+    ):
+        assert said in pixmill("plan", config, *flags).stderr
 
 
 def test_validate_and_plan_print_notes_on_valid_rows(project: Project) -> None:

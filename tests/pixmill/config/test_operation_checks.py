@@ -300,3 +300,27 @@ def test_sizes_of_a_sweep_are_checked_together_at_every_point(tmp_path: Path) ->
     with pytest.raises(ConfigError, match=r"'height': 4096, 'width': 4096.*16,777,216"):
         swept(tmp_path, sizes)
     assert swept(tmp_path, {"zip": {"width": [1328, 2048], "height": [1328, 2048]}})
+
+
+@pytest.mark.parametrize(
+    ("word", "field"),
+    [
+        ("strength", "controlnet_args.0.strength"),
+        ("steps", "ddim_steps"),
+        ("opacity", "logo_info.opacity"),
+        ("scal", "scale"),
+        ("sr_step", "sr_steps"),
+    ],
+)
+def test_a_field_of_the_request_is_suggested_by_its_last_word_wherever_it_is_named(
+    word: str, field: str
+) -> None:
+    source = {"path": "pets.csv", "columns": {"image_url": "photo", "prompt": "text"}}
+    for override in (
+        f"request.params.{word}=1",
+        f"sweep.{word}=[1]",
+        f"input.columns.{word}=x",
+    ):
+        with pytest.raises(ConfigError) as raised:
+            load_config({"name": "pets", "input": source}, [override])
+        assert f"did you mean `{field}`?" in str(raised.value), override

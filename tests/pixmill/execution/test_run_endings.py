@@ -275,6 +275,18 @@ def test_who_tries_a_change_out_on_a_few_rows_gets_to_see_them(paid: Project) ->
     assert len(list((paid.folder / "out" / "pets" / "history").glob("*.parquet"))) == 1
 
 
+def test_a_gateway_that_nobody_reaches_is_named_by_its_key(project: Project) -> None:
+    project.write_rows(project.rows(2))
+    project.write_config(
+        provider={"kind": "gateway", "base_url": "http://127.0.0.1:1"},
+        retry={"max_attempts": 1},
+        budget={"max_calls": 10},
+    )
+    report = run_config(project.path)
+    assert report["exit_code"] == 3
+    assert "check that provider.base_url is right" in report["reason"]
+
+
 # The record and the page
 
 

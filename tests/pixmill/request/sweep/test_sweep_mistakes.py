@@ -62,6 +62,7 @@ def mistakes(
             "did you mean `logo_info.opacity`?",
         ),
         ({"grid": {"scal": [2]}}, "grid.scal", "did you mean `scale`?"),
+        ({"grid": {"steps": [2]}}, "grid.steps", "did you mean `ddim_steps`?"),
         ({"grid": {"styl": [2]}}, "grid.styl", "did you mean `style`?"),
         (
             {"grid": {"logo_info.positon": [2]}},
