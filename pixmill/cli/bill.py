@@ -2,12 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixmill.cli.console import Json, echo, place, print_json
-from pixmill.cli.store_argument import StorePath, config_of, open_store_ledger
+from pixmill.cli.console import SIMULATED, Json, echo, place, print_json
+from pixmill.cli.store_argument import (
+    StorePath,
+    config_of,
+    ledger_address,
+    open_store_ledger,
+)
 from pixmill.cli.tables import clean_cell, make_table, print_parts
 from pixmill.errors import UserError
 from pixmill.text import amount, counted, describe_range, in_words
@@ -78,7 +84,7 @@ def bill(
                 period = days_of(export, zone) or period
             reconciliation = compare(ledger, export, period)
         made = make_bill(ledger, period, names)
-    _print_bill(made)
+    _print_bill(made, is_simulated=_is_simulated(store))
     if reconciliation:
         _print_reconciliation(reconciliation)
     if as_json:
@@ -86,6 +92,12 @@ def bill(
         print_json({**made.as_dict(), "against": compared})
     differs = reconciliation is not None and reconciliation.differs
     raise typer.Exit(EXIT_DIFFERS if differs else 0)
+
+
+def _is_simulated(store: str) -> bool:
+    """Whether the ledger of `store` is the simulator's, which has a folder of its own in each store."""
+    address = ledger_address(store)
+    return isinstance(address, Path) and address.absolute().parent.name == "simulated"
 
 
 def _find_zone(store: str, given: str | None) -> "ZoneInfo":
@@ -108,7 +120,7 @@ def _find_zone(store: str, given: str | None) -> "ZoneInfo":
         ) from None
 
 
-def _print_bill(made: "Bill") -> None:
+def _print_bill(made: "Bill", *, is_simulated: bool) -> None:
     calls = sum(line.calls for line in made.totals)
     charged = sum(line.yes.calls for line in made.totals)
     doubtful = sum(line.unknown.calls for line in made.totals)
@@ -117,6 +129,14 @@ def _print_bill(made: "Bill") -> None:
         describe_range(line.least, line.most, line.currency) for line in made.totals
     )
     period = f"{made.period.label} ({made.period.zone.key})"
+    if is_simulated:
+        answered = f"{counted(calls, 'call')} of the simulator, nothing was paid"
+        # Amounts only where the config has prices to try out.
+        tried = f"; at your prices {spent}" if calls and not unpriced else ""
+        echo(f"{SIMULATED}{period}: {answered}{tried}")
+        if calls and (made.by or not unpriced):
+            print_parts(_charges_table(made))
+        return
     echo(f"{period}: {spent} for {charged:,} charged of {counted(calls, 'call')}")
     if doubtful:
         echo(f"  {counted(doubtful, 'call')} may have been charged or not")

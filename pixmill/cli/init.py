@@ -202,6 +202,11 @@ def _config_text(
         lines.append(f"  prompt: {written}   # a template over the row's columns")
     elif images:
         lines.append("  params: {}")
+    if images and prompt:
+        lines += [
+            "  # The model rewrites each prompt by default. To compare prompts or strengths:",
+            "  # params: {use_rephraser: false}",
+        ]
     lines += [
         "",
         "# To pay a real provider, put the key into PIXMILL_API_KEY and change this to",

@@ -213,6 +213,8 @@ def plan_lines(made: "Plan") -> "Iterator[str]":
         # "0 to pay for" is an answer; a zero of any other kind is none.
         if not count and name != "pending":
             continue
+        if name == "invalid" and count == 1:
+            label = "invalid row, never sent"
         if name == "pending" and config.simulated:
             label = "to make, by the simulator"
         if name == "pending" and made.again:
@@ -313,6 +315,13 @@ def _print_axes(made: "Plan") -> None:
         if len(labels) > SHOWN_VALUES:
             shown += f"  … {len(labels):,} values"
         echo(f"      {axis.path:<{width}}  {shown}")
+    job = made.example()
+    is_swept = any(axis.path == "use_rephraser" for axis in axes)
+    if job and job.request().get("use_rephraser") and not is_swept:
+        echo(
+            "  warning: the rephraser is on and rewrites the prompt of each call, so that points "
+            "differ in more than their axes; request.params: {use_rephraser: false} turns it off"
+        )
 
 
 def _print_request(made: "Plan") -> None:

@@ -51,6 +51,10 @@ def status(
             echo(f"      … and {more:,} more")
     if found.gate:
         echo(f"  a dataset is not published: {refusal(found.gate)}")
+    elif found.accepted:
+        echo(
+            "  the published dataset was accepted by a person after the gate refused it"
+        )
     for run in found.runs:
         echo(f"  {run.describe()}")
         for line in run.describe_limits():

@@ -56,8 +56,9 @@ def check_consent(
 
 def _no_ledger(config: Config, agreement: str) -> SpendingRefused:
     """A nightly job that lost its disk must not pay for everything again."""
+    # Planning has opened the file by now, which has no run in it.
     return SpendingRefused(
-        f"there is no ledger at {ledger_place(config)}, so everything would be paid for again",
+        f"there is no ledger with runs at {ledger_place(config)}, so everything would be paid for again",
         hint=f"if this store is new, pass {agreement} once; if not, restore its ledger first",
     )
 
@@ -76,8 +77,9 @@ def check_invalid(plan: Plan) -> None:
         reasons = ", ".join(
             f"{count:,} {reason}" for reason, count in sorted(plan.reasons.items())
         )
+        verb = "is" if plan.invalid == 1 else "are"
         raise TableError(
-            f"{plan.invalid:,} of {plan.rows:,} rows are invalid ({reasons}), more than "
+            f"{plan.invalid:,} of {plan.rows:,} rows {verb} invalid ({reasons}), more than "
             "input.max_invalid allows "
             f"({allowed:.0%}); nothing was sent",
             hint="`pixmill validate` lists the rows; fix them, or raise input.max_invalid",

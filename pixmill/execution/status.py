@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pixmill.config.model import Config
-from pixmill.datasets.gate import Gate
+from pixmill.datasets.gate import Gate, gate_of
+from pixmill.datasets.publishing import last_manifest
 from pixmill.datasets.refused import refused_gate
 from pixmill.ledger import Ledger, open_ledger, payment_marks, queries
 from pixmill.ledger.process_owner import is_dead
@@ -118,6 +119,9 @@ class Status:
     gate: Gate | None = None
     """What the conditions came to of a dataset that waits for a person to accept it."""
 
+    accepted: bool = False
+    """Whether a person accepted the published dataset, which the gate had refused."""
+
     def next_command(self, config: str) -> str:
         """The command to type next."""
         if any(run.alive for run in self.runs):
@@ -159,7 +163,9 @@ def read_status(config: Config) -> Status:
     finally:
         if ledger:
             ledger.close()
-    return Status(plan, runs, in_doubt, refused_gate(config))
+    published = gate_of(last_manifest(config))
+    accepted = published is not None and bool(published.accepted)
+    return Status(plan, runs, in_doubt, refused_gate(config), accepted)
 
 
 def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:

@@ -97,7 +97,7 @@ def test_every_condition_has_its_count_in_the_plan_and_a_warning_where_it_never_
             in shown.stderr
         )
         assert "  warning: sweep.exclude.1: " in shown.stderr
-        assert shown.stderr.count("warning: ") == 2
+        assert shown.stderr.count("warning: sweep.") == 2
     nothing = pixmill("plan", path, "--set", "input.where=\"kind == 'z'\"")
     assert "warning: input.where: kind == 'z'   holds for 0 of 4 rows" in nothing.stderr
 
@@ -108,7 +108,7 @@ def test_a_plan_says_that_its_run_would_refuse(project: Project) -> None:
     project.write_rows(rows)
     shown = pixmill("plan", gateway(project), "--json")
     assert shown.returncode == 0
-    assert "run would refuse: 1 of 4 rows are invalid (1 empty_prompt)" in shown.stderr
+    assert "run would refuse: 1 of 4 rows is invalid (1 empty_prompt)" in shown.stderr
     said: Any = json_line(shown)["run"]
     assert (said["calls"], "1 of 4 rows" in said["refused"]) == (0, True)
     assert "next: " not in shown.stderr

@@ -391,3 +391,20 @@ def test_what_is_given_instead_of_a_config_leads_to_what_was_meant(
         done = pixmill(*arguments.split(), cwd=tmp_path)
         assert done.returncode == 2
         assert said in done.stderr
+
+
+def test_a_sweep_with_the_rephraser_on_is_warned_of(tmp_path: Path) -> None:
+    arguments = ("plan", "configs/control-strength.yaml", "--set", f"store={tmp_path}")
+    on = "request.params.use_rephraser=true"
+    assert "the rephraser is on" in pixmill(*arguments, "--set", on).stderr
+    assert "the rephraser is on" not in pixmill(*arguments).stderr
+
+
+def test_the_bill_of_simulated_calls_says_that_nothing_was_paid(
+    project: Project,
+) -> None:
+    project.write_rows(project.rows(2))
+    run_config(project.write_config(output={"images": "url"}))
+    shown = pixmill("bill", f"{project.folder}/out/simulated").stderr
+    assert "2 calls of the simulator, nothing was paid" in shown
+    assert "unknown" not in shown

@@ -234,6 +234,8 @@ def test_status_and_publish_say_what_waits_and_what_to_type(
     assert (accepted.exit_code, accepted.report["rows"]) == (0, 4), accepted.stderr
     assert accepted.report["dataset"] == str(published(paid))
     assert read_status(load_config(paid.path)).gate is None
+    shown = pixmill("status", paid.path)
+    assert "accepted by a person after the gate refused it" in shown.stderr
 
 
 def test_a_repair_and_a_score_end_as_their_dataset_does_also_where_none_was_published(
