@@ -17,6 +17,9 @@ WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # there is little of it, as in a container; and the slow tests keep to the disk.
 IN_MEMORY := $(shell df -k --output=avail /dev/shm 2>/dev/null | awk '$$1 + 0 > 4000000 {print "/dev/shm"}')
 
+# Each test process collects what it is given, and few files have slow tests.
+SLOW_TESTS := $(shell grep -rl 'mark\.slow' tests --include='*.py')
+
 # No quick tests are in there, and each test process would import Prefect to find that out.
 NONE_QUICK := $(addprefix --ignore=,tests/deployments tests/flows tests/stack tests/tasks)
 
@@ -40,7 +43,7 @@ test: $(VENV)/dev ## the quick tests (TESTS=tests/test_docs.py: only those)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 12 --dist worksteal $(NONE_QUICK) -m "not slow and not stack" $(TESTS)
 
 test-slow: $(VENV)/dev ## the slow tests: kills, real scale, processes of all kinds
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "slow and not stack" $(TESTS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "slow and not stack" $(or $(TESTS),$(SLOW_TESTS))
 
 test-stack: $(VENV)/stack ## the tests with PostgreSQL, a bucket, Dask and Prefect's workers
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m stack $(TESTS)

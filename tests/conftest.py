@@ -220,7 +220,8 @@ class Project:
         for name, value in changes.items():
             merge = isinstance(value, dict) and isinstance(self.config.get(name), dict)
             self.config[name] = {**self.config[name], **value} if merge else value
-        Path(self.path).write_text(yaml.safe_dump(self.config))
+        # Thousands of tests write one: libyaml takes a tenth of the time.
+        Path(self.path).write_text(yaml.dump(self.config, Dumper=yaml.CSafeDumper))
         return self.path
 
     def use_simulator(self, simulated: Simulated, **provider: Any) -> None:

@@ -30,7 +30,7 @@ from tests.pixmill.datasets.publishing import edit_ledger, opened
 from tests.pixmill.paid import pay_for_everything
 
 ROWS = 60
-STEPS = 12
+STEPS = 8
 IMAGE = {"file_name": "images/ab/c.jpg", "sha256": "ab", "width": 4}
 
 
@@ -304,7 +304,7 @@ class Changes:
     "seed",
     [
         pytest.param(seed, marks=[pytest.mark.slow] if seed >= 1 else [])
-        for seed in range(6)
+        for seed in range(4)
     ],
 )
 def test_whatever_changes_the_dataset_is_the_one_that_the_ledger_alone_gives(
