@@ -112,7 +112,9 @@ def write_report(
     # Not resolved: links from the page go by the path that a browser sees.
     target = Path(os.path.abspath(page))  # noqa: PTH100
     try:
-        check_page(target)
+        # What is in the store is ours to replace, whoever wrote there.
+        if folder:
+            check_page(target)
         with publication_lock(target.parent):
             with (
                 pq.ParquetFile(source, page_checksum_verification=True) as dataset,

@@ -256,7 +256,9 @@ def test_a_picture_without_a_verdict_is_no_reason_to_pay_again(
     # Three deaths in a row are three pictures without a score; nobody is asked about the others.
     assert done.report["calls"] == 5 + 3
     assert done.report["candidates"]["not_accepted"] == 0
-    assert done.column("accepted") == [False] * 3 + [None] * 2
+    # Which ones depends on which pictures came first.
+    accepted = done.column("accepted")
+    assert (accepted.count(False), accepted.count(None)) == (3, 2)
 
 
 def test_a_candidate_that_failed_for_a_moment_is_left_to_the_next_run(
