@@ -17,8 +17,9 @@ WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # there is little of it, as in a container; and the slow tests keep to the disk.
 IN_MEMORY := $(shell df -k --output=avail /dev/shm 2>/dev/null | awk '$$1 + 0 > 4000000 {print "/dev/shm"}')
 
-# Each test process collects what it is given, and few files have slow tests.
-SLOW_TESTS := $(shell grep -rl 'mark\.slow' tests --include='*.py')
+# Each test process collects what it is given, and few files have slow tests. In this order the longest
+# come first.
+SLOW_TESTS := $(sort $(shell grep -rl 'mark\.slow' tests --include='*.py'))
 
 # No quick tests are in there, and each test process would import Prefect to find that out.
 NONE_QUICK := $(addprefix --ignore=,tests/deployments tests/flows tests/stack tests/tasks)

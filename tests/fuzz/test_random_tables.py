@@ -135,7 +135,7 @@ def test_some_tables_of_random_types_run_whole(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
-@pytest.mark.parametrize("first", [0, *range(1_000, 1_300 * EFFORT, 50)])
+@pytest.mark.parametrize("first", [0, *range(1_000, 1_250 * EFFORT, 50)])
 def test_hundreds_of_tables_of_random_types_run_whole(
     first: int, tmp_path: Path, provider: Simulated
 ) -> None:
