@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pixmill.simulator.server import _listen
+from pixmill.http.loopback_server import listen
 from tests.pixmill.simulator.conftest import BEARER, Running
 
 Asked = Callable[..., dict[str, Any]]
@@ -64,7 +64,7 @@ def test_no_answer_waits_for_the_acknowledgement_of_its_first_half() -> None:
                 await writer.wait_closed()
         return int(no_delay)
 
-    with _listen(0) as listener:
+    with listen(0) as listener:
         listener.setblocking(False)
         assert asyncio.run(accept(listener)) == 1
 
