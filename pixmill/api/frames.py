@@ -19,6 +19,7 @@ from pixmill.arrow_types import conform, plain_type
 from pixmill.errors import TableError
 from pixmill.storage.atomic_write import clear_parts, new_part, put_in_place
 from pixmill.storage.integrity import hash_of
+from pixmill.tables.input_table import FRAME_NAME
 
 GROUP_ROWS = 65_536
 """Rows of a row group: DuckDB streams 2,048 rows at a time, of which each would be a group."""
@@ -63,14 +64,20 @@ def write_frame(frame: Any, folder: Path) -> Path:
     return file
 
 
-def forget_frames(folder: Path, keep: int) -> None:
-    """Remove tables of `folder` that were not used for a day, but for the `keep` that were used last."""
-    used = {file: file.stat().st_mtime for file in folder.glob("*.parquet")}
+def forget_frames(in_use: Path, keep: int) -> None:
+    """Remove tables beside `in_use` that were not used for a day, but for the `keep` that were used last."""
+    # The folder is the caller's too: shards of their own may be there.
+    used = {
+        file: file.stat().st_mtime
+        for file in in_use.parent.iterdir()
+        if FRAME_NAME.fullmatch(file.name)
+    }
     newest_first = sorted(used, key=used.__getitem__, reverse=True)
     # Another run may read one that is newer.
     before = time.time() - UNUSED_SECONDS
     for file in newest_first[keep:]:
-        if used[file] < before:
+        # A run may take longer than a day.
+        if used[file] < before and file != in_use:
             file.unlink(missing_ok=True)
 
 

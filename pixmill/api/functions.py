@@ -71,8 +71,7 @@ def run(
             hint="execution={'engine': 'threads'} runs it in this process",
         )
     check_targets(settings)
-    frames = settings.dataset_folder / FRAMES
-    settings = arguments.write_frame(frames)
+    settings = arguments.write_frame(settings.dataset_folder / FRAMES)
     look = InputLook()
     with ExitStack() as stack:
         prepared = stack.enter_context(prepare(settings, limit, look.show))
@@ -85,7 +84,8 @@ def run(
             ledger_exists=prepared.ledger_existed,
         )
         summary = carry_out(prepared, stack.pop_all())
-    forget_frames(frames, settings.output.keep_versions + 1)
+    if arguments.frame is not None:
+        forget_frames(Path(settings.input.path), settings.output.keep_versions + 1)
     results = Results(settings, summary)
     command = f"pixmill status {cli_arguments(results.config_file, ())}"
     notify_of_run(settings, summary, command)

@@ -121,10 +121,21 @@ def test_equal_frames_are_one_file_and_old_ones_are_forgotten(tmp_path: Path) ->
     for number in range(2, 5):
         os.utime(first, (0, 0))
         latest = write_frame(pd.DataFrame({"n": [number]}), tmp_path)
-    forget_frames(tmp_path, 3)
+    forget_frames(latest, 3)
     assert latest.exists()
     assert not first.exists()
     assert len(list(tmp_path.iterdir())) == 3
+    # Another run may read one that was used today, however many there are.
+    forget_frames(latest, 1)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_the_table_of_a_run_of_days_is_not_forgotten(tmp_path: Path) -> None:
+    in_use = write_frame(pd.DataFrame({"n": [1]}), tmp_path)
+    os.utime(in_use, (0, 0))
+    write_frame(pd.DataFrame({"n": [2]}), tmp_path)
+    forget_frames(in_use, 1)
+    assert in_use.exists()
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,27 @@ def test_a_frame_is_paid_for_once_and_then_found_by_its_csv(project: Project) ->
     assert pixmill.run(Path(project.folder, "pets.csv"), **SECTIONS).exit_code == 0
 
 
+def test_a_run_removes_no_table_that_is_not_its_own(project: Project) -> None:
+    frame = pd.DataFrame(project.rows(1))
+    folder = project.folder / "out" / "simulated" / "pets" / "input"
+    folder.mkdir(parents=True)
+    shards = [folder / f"{number}.parquet" for number in range(7)]
+    for shard in shards:
+        frame.to_parquet(shard)
+        os.utime(shard, (0, 0))
+    pixmill.run(frame, **SECTIONS)
+    assert all(shard.exists() for shard in shards)
+
+    # Without a frame it has no table of its own, whatever those are called.
+    given = folder / f"frame-{'0' * 16}.parquet"
+    for name in (given, *(folder / f"frame-{'1' * 15}{at}.parquet" for at in range(7))):
+        frame.to_parquet(name)
+        os.utime(name, (0, 0))
+    before = sorted(folder.iterdir())
+    pixmill.run(given, **SECTIONS)
+    assert sorted(folder.iterdir()) == before
+
+
 def test_what_is_no_table_and_two_configs_are_one_message() -> None:
     with pytest.raises(TableError, match="a int is not a table"):
         pixmill.run(3)
@@ -153,7 +174,7 @@ def test_a_mistake_is_one_message_with_its_place(
     assert words in str(caught.value)
     shown = caught.value._render_traceback_()
     assert shown[0] == f"{type(caught.value).__name__}: {caught.value}"
-    assert len(shown) == 2 if caught.value.hint else 1
+    assert len(shown) == (2 if caught.value.hint else 1)
 
 
 def test_a_config_may_be_a_path_a_dict_keywords_or_what_was_loaded(
