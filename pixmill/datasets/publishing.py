@@ -30,7 +30,6 @@ from pixmill.datasets.dataset_files import (
     INVALID,
     MANIFEST,
     NEXT,
-    RUNNING,
     RUNS,
     is_intact,
     keep_version,
@@ -62,9 +61,7 @@ from pixmill.planning.plan import Plan, prefetch
 from pixmill.storage import open_store
 from pixmill.storage.atomic_write import (
     check_writable,
-    new_part,
     publication_lock,
-    put_in_place,
     write_file,
 )
 from pixmill.storage.integrity import hash_of, manifest_at
@@ -290,31 +287,6 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
     said = json.dumps({**report, "at": utc_now()}, indent=1, allow_nan=False)
     write_file(folder / f"{run_id}.json", said.encode())
     open_store(config).push(f"{config.name}/{RUNS}/{run_id}.json")
-
-
-def note_running(plan: Plan, run_id: str, to_pay: int) -> None:
-    """Write down what a run that begins is to make, for `pixmill view`: a first run has no dataset yet.
-
-    A folder that can't be written to is found by `check_publishable`, not here.
-    """
-    folder = plan.config.dataset_folder
-    folder.mkdir(parents=True, exist_ok=True)
-    about = {
-        "run_id": run_id,
-        "jobs": plan.jobs,
-        "to_pay": to_pay,
-        "config": plan.config.model_dump(mode="json"),
-    }
-    # Under a name of its own until then: two runs of one config may begin at once.
-    with new_part(folder) as (file, part):
-        file.write(json.dumps(about, allow_nan=False).encode())
-        file.flush()
-        put_in_place(part, folder / RUNNING)
-
-
-def forget_running(config: Config) -> None:
-    """Take away what `note_running` wrote, at the end of the run: the dataset says it all now."""
-    (config.dataset_folder / RUNNING).unlink(missing_ok=True)
 
 
 def _known(

@@ -13,12 +13,8 @@ from typing import Self
 from pixmill.config.loading import load_deployment_config
 from pixmill.config.model import Config
 from pixmill.datasets.gate import check_gate_columns
-from pixmill.datasets.publishing import (
-    check_publishable,
-    forget_running,
-    note_running,
-    published_folder,
-)
+from pixmill.datasets.publishing import check_publishable, published_folder
+from pixmill.datasets.running_note import forget_running, note_running
 from pixmill.datasets.step_back import check_has_rows
 from pixmill.errors import ConfigError, PixmillError
 from pixmill.execution import active_runs
@@ -96,6 +92,9 @@ class PreparedRun:
         try:
             self.resources.close()
         finally:
+            # Not with the resources, which are closed before the pictures are scored and
+            # published: whoever looks on does so until the new dataset is there.
+            forget_running(self.config, self.run_id)
             self.ledger.close()
 
     @property
@@ -182,8 +181,9 @@ class PreparedRun:
         last_run = self.ledger.read(queries.last_runs, config.name, 1)
         if any(run["finished_at"] is None for run in last_run):
             store.clear_parts()
-        note_running(self.plan, self.run_id, self.to_pay)
-        self.resources.callback(forget_running, config)
+        # Of a run that neither pays nor publishes there is nothing to look at.
+        if not self.planned.unchanged:
+            note_running(self.plan, self.run_id, self.to_pay)
         self.ledger.begin_run(self.run_id, config.name)
         if self.plan.asked:
             self.ledger.mark_for_repayment(self.plan.asked)

@@ -1,6 +1,5 @@
 """Which datasets a store has: those that were published, and those whose first run is under way."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 from pixmill.config.loading import load_config
 from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import CONFIG, DATASET, MANIFEST, RUNNING
+from pixmill.datasets.running_note import read_running
 from pixmill.errors import PixmillError
 from pixmill.storage.integrity import manifest_at
 
@@ -48,7 +48,7 @@ class StoredDataset(NamedTuple):
     @property
     def running(self) -> dict[str, Any]:
         """What the last run that began is to make, empty where none says so."""
-        return _read_running(self.folder)
+        return read_running(self.folder)
 
 
 class DatasetFinder:
@@ -103,7 +103,7 @@ def _version_of(file: Path) -> tuple[int, int] | None:
 
 def _read_dataset(folder: Path) -> StoredDataset | None:
     """Return the dataset in a folder; None where there is none that can be read."""
-    running = _read_running(folder)
+    running = read_running(folder)
     # By the config of the newest run: the published one may be older, or not there yet.
     config = running.get("config") or folder / CONFIG
     if isinstance(config, Path) and not config.is_file():
@@ -118,11 +118,3 @@ def _read_dataset(folder: Path) -> StoredDataset | None:
         # A relative one is relative to where the run was started.
         settings = settings.model_copy(update={"store": str(store)})
     return StoredDataset(folder, settings)
-
-
-def _read_running(folder: Path) -> dict[str, Any]:
-    try:
-        read = json.loads((folder / RUNNING).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return read if isinstance(read, dict) else {}

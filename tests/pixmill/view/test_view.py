@@ -5,12 +5,17 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pixmill.config.loading import load_config
+from pixmill.datasets.dataset_files import RUNNING
+from pixmill.datasets.publishing import Published
+from pixmill.datasets.running_note import read_running
+from pixmill.execution import run as run_module
 from pixmill.execution.prepare import prepare
-from tests.conftest import Project, Simulated
+from tests.conftest import Project, Simulated, pay_for_chunks
 from tests.pixmill.datasets.published import Shelf
 from tests.pixmill.view.open_view import Answer, View
 from tests.real_command import Command
@@ -212,3 +217,64 @@ def test_a_run_is_shown_from_its_first_picture_on_until_it_is_published(
             assert over == {"run": None}
             assert "6 of 6 images" in view.get("d/pets/").text
             assert "spent: 3.00 CNY" in view.get().text
+
+
+def test_a_page_follows_its_run_while_the_dataset_is_published(
+    project: Project,
+    simulated: Simulated,
+    pixmill: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Scores and a publication take minutes: neither a missing page nor the old dataset is shown."""
+    project.use_simulator(simulated)
+    publish_plan = run_module.publish_plan
+    seen: list[tuple[int, object, int]] = []
+
+    def look_and_publish(*args: Any, **options: Any) -> Published:
+        page = view.get("d/pets/")
+        state = json.loads(view.get("d/pets/live?page=1&seen=0").body)
+        (jobs,) = jobs_of(page)
+        seen.append((page.status, state["run"], int(str(jobs["rows"]))))
+        return publish_plan(*args, **options)
+
+    monkeypatch.setattr(run_module, "publish_plan", look_and_publish)
+    store = project.folder / "out"
+    store.mkdir()
+    with pixmill.started("view", str(store), "--no-browser") as server:
+        view = View(server)
+        for rows in (2, 3):
+            project.write_rows(project.rows(rows))
+            with prepare(load_config(project.path)) as prepared:
+                run = prepared.start()
+                pay_for_chunks(run)
+                run.finish()
+            assert seen.pop() == (200, run.run_id, rows)
+
+
+def test_the_end_of_a_run_leaves_what_another_run_of_its_config_has_noted(
+    project: Project, simulated: Simulated
+) -> None:
+    project.write_rows(project.rows(2))
+    project.use_simulator(simulated)
+    config = load_config(project.path)
+    with prepare(config) as later:
+        with prepare(config) as earlier:
+            earlier.start()
+            later.start()
+        assert read_running(config.dataset_folder)["run_id"] == later.run_id
+    assert not (config.dataset_folder / RUNNING).exists()
+
+
+def test_a_run_that_changes_nothing_notes_nothing(
+    project: Project, simulated: Simulated
+) -> None:
+    project.write_rows(project.rows(2))
+    project.use_simulator(simulated)
+    config = load_config(project.path)
+    # The second leaves the note by which the third knows that nothing is to be done.
+    for is_noted in (True, True, False):
+        with prepare(config) as prepared:
+            run = prepared.start()
+            assert (config.dataset_folder / RUNNING).exists() is is_noted
+            pay_for_chunks(run)
+            run.finish()
