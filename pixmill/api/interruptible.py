@@ -18,12 +18,14 @@ def carry_out(prepared: PreparedRun, resources: ExitStack) -> RunSummary:
     """Pay for a run that was agreed to, publish it and say how it went; `resources` are closed then.
 
     The first KeyboardInterrupt drains the run: calls in flight are finished, and what there is is
-    published. The second is raised; the calls are finished and recorded all the same, behind the
-    caller's back. Raises what `ActiveRun.finish` does.
+    published; it is raised only where nothing was sent yet. The second is raised; the calls are
+    finished and recorded all the same, behind the caller's back. Raises what `ActiveRun.finish` does.
     """
     done: Future[RunSummary] = Future()
 
     def work() -> None:
+        if not done.set_running_or_notify_cancel():
+            return
         try:
             with resources:
                 run = prepared.start()
@@ -34,16 +36,23 @@ def carry_out(prepared: PreparedRun, resources: ExitStack) -> RunSummary:
         else:
             done.set_result(summary)
 
-    # On a thread of its own, so that an interrupt, which Python raises in the main thread wherever
-    # that is, never meets a half-made step. It needs no event loop and disturbs none.
-    start_thread(work, "pixmill-run")
     show = show_in_notebook if is_notebook() else None
-    with show_progress(prepared, show):
+    with ExitStack() as display:
         try:
+            # On a thread of its own, so that an interrupt, which Python raises in the main thread
+            # wherever that is, never meets a half-made step. It needs no event loop and disturbs none.
+            start_thread(work, "pixmill-run")
+            display.enter_context(show_progress(prepared, show))
             return _wait(done)
         except KeyboardInterrupt:
             prepared.interrupt("Ctrl-C")
+            # Nobody knows whether an interrupted start was one, but what is cancelled never begins.
+            if done.cancel():
+                raise
             return _wait(done)
+        finally:
+            if done.cancel():
+                resources.close()
 
 
 def _wait(done: Future[RunSummary]) -> RunSummary:

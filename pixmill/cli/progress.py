@@ -74,12 +74,15 @@ def show_progress(run: "PreparedRun", show: Show | None = None) -> Iterator[None
     ended = threading.Event()
     if show is None:
         show = _show_live if sys.stderr.isatty() else _show_plain
-    thread = start_thread(partial(show, run, ended), "pixmill-progress")
+    thread = None
     try:
+        thread = start_thread(partial(show, run, ended), "pixmill-progress")
         yield
     finally:
+        # Also of one whose start was interrupted.
         ended.set()
-        thread.join()
+        if thread:
+            thread.join()
 
 
 def _show_plain(run: "PreparedRun", ended: threading.Event) -> None:

@@ -5,15 +5,18 @@ import os
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pixmill
+from pixmill.api import interruptible
 from pixmill.errors import Interrupted
 from tests.conftest import Project, Simulated, simulator
 
@@ -109,6 +112,44 @@ def test_a_second_interrupt_leaves_at_once_and_the_calls_in_flight_are_recorded(
         assert plan["cached"] == slow.bill.charged == JOBS - plan["pending"]
         assert plan["cached"] > 0
         assert plan["in_doubt"] == 0
+
+
+@pytest.mark.parametrize("step", ["start_thread", "show_progress"])
+def test_an_interrupt_while_the_run_is_being_started_stops_the_paying(
+    step: str, config: str, slow: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set(threading.enumerate())
+    real = getattr(interruptible, step)
+
+    def interrupt_after(*args: Any) -> None:
+        real(*args)
+        while slow.bill.calls < 2:
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(interruptible, step, interrupt_after)
+    with pytest.raises(Interrupted) as caught:
+        pixmill.run(config, new_store=True)
+
+    assert set(threading.enumerate()) <= threads
+    assert caught.value.results.summary["succeeded"] == slow.bill.charged < JOBS
+
+
+def test_an_interrupt_before_the_run_has_a_thread_leaves_nothing_open(
+    config: str, slow: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set(threading.enumerate())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(
+            interruptible,
+            "start_thread",
+            lambda *_: signal.raise_signal(signal.SIGINT),
+        )
+        pixmill.run(config, new_store=True)
+
+    assert slow.bill.calls == 0
+    assert set(threading.enumerate()) <= threads
+    assert pixmill.run(config, limit=2, new_store=True).summary["calls"] == 2
 
 
 def test_a_run_works_inside_an_event_loop_and_leaves_no_thread(
