@@ -153,7 +153,9 @@ class RunScoring:
                 here = np.array(positions[: known.num_rows])
                 positions = positions[known.num_rows :]
                 rows = here // len(batch.variants)
-                unscored = scored.unscored(known["images"], hashes.take(pa.array(rows)))
+                unscored = scored.unscored_jobs(
+                    known["images"], hashes.take(pa.array(rows))
+                )
                 asked = [
                     _AskedJob(partial(batch.job, at), inputs[at // len(batch.variants)])
                     for at in here[unscored].tolist()

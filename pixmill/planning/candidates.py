@@ -27,6 +27,7 @@ from pixmill.quality.score_columns import (
     hash_in_name,
     read_image_scores,
 )
+from pixmill.quality.scored_images import read_scored_images
 
 
 class Judgement(IntEnum):
@@ -72,6 +73,7 @@ class CandidateJudge:
         self._kept_by = until.kept_by
         self._names = self._condition.names | {until.kept_by or ""}
         self._scores = ScoreColumns(read_image_scores(config.quality, ledger))
+        self._scored = read_scored_images(config.quality, ledger)
         self._rejected = pa.array(
             ledger.read(read_rejected, picks_of(config.name)), pa.string()
         )
@@ -128,7 +130,7 @@ class CandidateJudge:
         verdicts = np.where(holds, Judgement.ACCEPTED, Judgement.NOT_GOOD).astype(
             np.int8
         )
-        unscored = self._scores.unscored(hashes, of_rows, self._names)
+        unscored = self._scored.unscored(hashes, of_rows, self._names)
         verdicts[unscored] = Judgement.UNDECIDED
         rejected = pc.is_in(hashes, value_set=self._rejected, skip_nulls=True)
         verdicts[rejected.to_numpy(zero_copy_only=False)] = Judgement.REJECTED

@@ -3,13 +3,11 @@
 They are about the first image of a job. Without `quality` in the config there are none.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pixmill.config.model import Quality
 from pixmill.ledger import Ledger
@@ -30,8 +28,6 @@ class ScoreLookup(NamedTuple):
     """Whether they are found by the image and its input image, not by the image alone."""
     threshold: float | None = None
     """Below which there is a flag, `None` for a score without one."""
-    asked: HashLookup | None = None
-    """What was scored, also in vain, where that is more than `keys`."""
 
 
 class ScoreColumns:
@@ -61,23 +57,6 @@ class ScoreColumns:
             if lookup.threshold is not None:
                 found[f"flag_{name}"] = pc.less(scores, lookup.threshold)
         return found
-
-    def unscored(
-        self, images: pa.Array, inputs: pa.Array, names: Collection[str]
-    ) -> NDArray[np.bool_]:
-        """Mark the images [row] of which a score is still to come that one of the columns `names` is
-        made of. What could not be scored is not to come."""
-        pairs = pair_hashes(images, inputs)
-        marked = np.zeros(len(images), np.bool_)
-        for name, lookup in self._lookups.items():
-            if not {f"score_{name}", f"flag_{name}"} & set(names):
-                continue
-            keys = pairs if lookup.by_input else images
-            asked = lookup.keys if lookup.asked is None else lookup.asked
-            # Null is what nobody can score: no image, or no input image to compare it with.
-            missing = pc.and_(pc.is_null(asked.find(keys)), pc.is_valid(keys))
-            marked |= missing.to_numpy(zero_copy_only=False)
-        return marked
 
 
 def read_image_scores(quality: Quality, ledger: Ledger) -> dict[str, ScoreLookup]:
@@ -137,8 +116,6 @@ def _read_own(ledger: Ledger, name: str, scorer: Scorer) -> dict[str, ScoreLooku
     table = ledger.read(read_scores, scorer)
     # Before the first score nobody knows how many there will be.
     parts = ledger.read(read_parts, scorer) or [""]
-    # Of several values each has its row.
-    asked = HashLookup(pc.unique(table["sha256"]))
     lookups = {}
     for part in parts:
         of_part = table.filter(pc.equal(table["part"], part))
@@ -146,6 +123,5 @@ def _read_own(ledger: Ledger, name: str, scorer: Scorer) -> dict[str, ScoreLooku
         lookups[column] = ScoreLookup(
             HashLookup(as_array(of_part["sha256"])),
             as_array(of_part["value"]),
-            asked=asked,
         )
     return lookups

@@ -1,6 +1,6 @@
 """Which images were scored, of very many at once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -15,48 +15,70 @@ from pixmill.quality.image_scorers import check_scorer, own_scorers
 
 
 class ScoredImages:
-    """What the checks and scorers of a config were asked about."""
+    """What the checks and scorers of a config were asked about, also in vain."""
 
-    def __init__(self, alone: Sequence[HashLookup], pairs: HashLookup | None) -> None:
-        self._alone = alone
-        """For each that looks at the image alone: by its SHA-256."""
-        self._pairs = pairs
-        """For the one that compares it with its input image, where that is asked for."""
+    def __init__(self, asked: Mapping[str, HashLookup]) -> None:
+        self._asked = asked
+        """By the name in the config: images by their SHA-256; of `unchanged`, pairs with the input
+        image."""
 
-    def unscored(self, images: pa.ChunkedArray, inputs: pa.Array) -> NDArray[np.bool_]:
-        """Mark the jobs [row] with an image of which something is still to be said.
+    def unscored(
+        self,
+        images: pa.Array,
+        inputs: pa.Array,
+        columns: Collection[str] | None = None,
+    ) -> NDArray[np.bool_]:
+        """Mark the images [row] of which something is still to be said.
 
-        `images` are structs in lists, as outcomes have them; `inputs` are the SHA-256 of the first
-        input images, null where there is none at hand: then nothing can be compared.
+        `images` and `inputs` are the SHA-256 of output images and of the first input image of each,
+        null where there is none at hand: that nobody can score. Only what the score and flag
+        `columns` are made of counts, where these are given.
         """
+        marked = np.zeros(len(images), np.bool_)
+        for name, asked in self._asked.items():
+            if columns is not None and not _makes_any(name, columns):
+                continue
+            keys = pair_hashes(images, inputs) if name == "unchanged" else images
+            missing = pc.and_(pc.is_null(asked.find(keys)), pc.is_valid(keys))
+            marked |= missing.to_numpy(False)
+        return marked
+
+    def unscored_jobs(
+        self, images: pa.ChunkedArray, inputs: pa.Array
+    ) -> NDArray[np.bool_]:
+        """Mark the jobs [row] of which an image lacks a score; `images` are structs in lists, as
+        outcomes have them."""
         lists = images.combine_chunks()
         rows = pc.list_parent_indices(lists)
         hashes = pc.struct_field(pc.list_flatten(lists), "sha256")
-        is_unscored = np.zeros(len(hashes), np.bool_)
-        for lookup in self._alone:
-            is_unscored |= pc.is_null(lookup.find(hashes)).to_numpy(False)
-        if self._pairs:
-            pairs = pair_hashes(hashes, inputs.take(rows))
-            missing = pc.and_(pc.is_null(self._pairs.find(pairs)), pc.is_valid(pairs))
-            is_unscored |= missing.to_numpy(False)
+        unscored = self.unscored(hashes, inputs.take(rows))
         marked = np.zeros(len(images), np.bool_)
-        marked[rows.to_numpy()[is_unscored]] = True
+        marked[rows.to_numpy()[unscored]] = True
         return marked
 
 
 def read_scored_images(quality: Quality, ledger: Ledger) -> ScoredImages:
     """Return what the ledger has for the config. Raises LedgerError, and UserError where a scorer
     can't be found."""
-    alone = []
-    pairs = None
+    asked = {}
     names: Sequence[str] = quality.checks
     scorers = {name: check_scorer(name) for name in names} | own_scorers(quality)
     for name, scorer in scorers.items():
         found = ledger.read(read_scores, scorer).combine_chunks()
         if name == "unchanged":
             keys = pair_hashes(found["sha256"], found["part"]).combine_chunks()
-            pairs = HashLookup(keys)
         else:
             # A scorer may give several values of an image.
-            alone.append(HashLookup(pc.unique(found["sha256"])))
-    return ScoredImages(alone, pairs)
+            keys = pc.unique(found["sha256"])
+        asked[name] = HashLookup(keys)
+    return ScoredImages(asked)
+
+
+def _makes_any(scorer: str, columns: Collection[str]) -> bool:
+    """Whether one of `columns` is made of what a scorer says.
+
+    By its name, not by what it said so far: of several values nobody knows the names before the first.
+    """
+    own = (f"score_{scorer}", f"flag_{scorer}")
+    part = f"score_{scorer}_"
+    return any(column in own or column.startswith(part) for column in columns)

@@ -487,6 +487,14 @@ MUTANTS = (
     ),
     # Candidates
     Mutant(
+        "draw anew what a scorer of several values has not seen yet",
+        "pixmill/quality/scored_images.py",
+        "_makes_any",
+        "column.startswith(part)",
+        "False",
+        (CANDIDATES,),
+    ),
+    Mutant(
         "pay for the next candidate before the last one has a verdict",
         "pixmill/planning/candidates.py",
         "choose",

@@ -245,10 +245,11 @@ def dies(image, job):
 """
 
 
+@pytest.mark.parametrize("column", ["score_dies", "score_dies_sharp"])
 def test_a_picture_without_a_verdict_is_no_reason_to_pay_again(
-    project: Project, simulated: Simulated
+    project: Project, simulated: Simulated, column: str
 ) -> None:
-    configure(project, simulated, rows=5, where="score_dies > 0")
+    configure(project, simulated, rows=5, where=f"{column} > 0")
     scorer = project.folder / "scorer.py"
     scorer.write_text(DYING)
     project.write_config(quality={"scorers": {"dies": f"{scorer}:dies"}})
@@ -259,6 +260,28 @@ def test_a_picture_without_a_verdict_is_no_reason_to_pay_again(
     # Which ones depends on which pictures came first.
     accepted = done.column("accepted")
     assert (accepted.count(False), accepted.count(None)) == (3, 2)
+
+
+SHARP = """
+def look(image, job):
+    return {"sharp": 1.0, "clean": 1.0}
+"""
+
+
+def test_pictures_that_another_version_of_a_scorer_has_not_seen_yet_are_not_drawn_anew(
+    project: Project, simulated: Simulated
+) -> None:
+    """Of several values nobody knows the names before the first."""
+    configure(project, simulated, rows=3, where="score_look_sharp > 0.5")
+    scorer = project.folder / "scorer.py"
+    scorer.write_text(SHARP)
+    project.write_config(quality={"scorers": {"look": f"{scorer}:look"}})
+    assert run(project, simulated).report["calls"] == 3
+    scorer.write_text(SHARP + "# edited")
+    assert planned(project)["pending"] == 0
+    again = run(project, simulated)
+    assert again.report["calls"] == 0
+    assert again.column("accepted") == [True] * 3
 
 
 def test_a_candidate_that_failed_for_a_moment_is_left_to_the_next_run(
