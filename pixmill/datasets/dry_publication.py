@@ -49,7 +49,7 @@ _NO_IMAGE = ImageData(b"", "0" * 64, ".jpg")
 
 
 def publish_dry(plan: Plan) -> None:
-    """Publish the first rows of a plan's table into a temporary folder.
+    """Publish the first rows of a plan's table that have a job into a temporary folder.
 
     Each is there as a job and as an invalid row. Raises TableError with the columns that can't
     be published, and ConfigError for a condition of `quality.gate` that can't be calculated for
@@ -59,10 +59,14 @@ def publish_dry(plan: Plan) -> None:
     check_gate_columns(plan)
     check_candidate_condition(plan.config, empty_score_columns(plan.config))
     rows = max(1, min(SAMPLE_ROWS, SAMPLE_JOBS // len(plan.expander.variants)))
-    batches = (batch for batch in plan.table.batches(rows) if batch.rows.num_rows)
-    first = next(batches, None)
-    if first is None:
+    if not plan.first.any():
         return
+    # `input.where` may select none of the rows before it.
+    row = int(np.argmax(plan.first)) // len(plan.expander.variants)
+    batches = plan.table.batches(rows)
+    first = next(
+        each for each in batches if row < each.first_row - 1 + each.rows.num_rows
+    )
     jobs = plan.expander.expand(first)
     try:
         with TemporaryDirectory(prefix="pixmill-dry-") as folder:

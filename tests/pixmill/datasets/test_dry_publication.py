@@ -125,3 +125,13 @@ def test_a_machine_without_room_for_it_says_nothing_about_the_table(
 def test_a_table_without_rows_needs_none(project: Project) -> None:
     project.write_rows([])
     publish_dry(make_plan(load_config(project.write_config()), None))
+
+
+def test_rows_that_are_selected_late_in_a_table_are_the_ones_that_are_tried(
+    project: Project,
+) -> None:
+    project.write_rows(project.rows(100))
+    project.write_config(input={"where": "id == 'r99'"})
+    plan = make_plan(load_config(project.path), None)
+    assert plan.to_pay == 1
+    publish_dry(plan)
