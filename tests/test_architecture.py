@@ -202,6 +202,10 @@ def test_tests_are_no_packages() -> None:
             "import pixmill.execution.run, pixmill.execution.status, pixmill.datasets.export",
             {"prefect", "pandas", "boto3", "botocore"},
         ),
+        (
+            "import pixmill.execution.prepare",
+            {"prefect", "pandas", "PIL", "jinja2", "uvicorn", "apprise"},
+        ),
     ],
 )
 def test_heavy_libraries_are_imported_where_they_are_used(

@@ -10,8 +10,6 @@ from pixmill.datasets.dataset_files import MANIFEST
 from pixmill.datasets.export.samples import Exported, Samples
 from pixmill.datasets.export.selection import TRAIN
 from pixmill.datasets.provenance import package_versions
-from pixmill.datasets.report.columns import columns_of
-from pixmill.datasets.report.summary import summarize
 from pixmill.request.registry import requested_operation
 from pixmill.storage.integrity import manifest_at
 from pixmill.text import in_words
@@ -54,6 +52,10 @@ def card_text(
     """Return the card: a head for the Hub, counts, costs, the operation and the config."""
     config = samples.config
     dataset = samples.dataset
+    # With the report come Pillow and Jinja, which a run that exports nothing can do without.
+    from pixmill.datasets.report.columns import columns_of
+    from pixmill.datasets.report.summary import summarize
+
     summary = summarize(dataset, columns_of(dataset.schema_arrow, config))
     operation = requested_operation(config.request)
     head: dict[str, Any] = {
