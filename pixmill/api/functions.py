@@ -13,7 +13,7 @@ from pixmill.api.arguments import read_arguments
 from pixmill.api.frames import forget_frames
 from pixmill.api.interruptible import carry_out
 from pixmill.api.results import Results, ShownPlan
-from pixmill.cli.notify import notify_of_run
+from pixmill.cli.notify import notify_of_error, notify_of_run
 from pixmill.cli.progress import InputLook
 from pixmill.config.model import Config
 from pixmill.errors import ConfigError, Interrupted, RunWarning
@@ -27,6 +27,9 @@ from pixmill.text import cli_arguments
 
 FRAMES = "input"
 """The folder of a dataset that holds the tables that were in memory."""
+
+_PLAN_IT = "pixmill.plan(…) with the arguments of this run"
+"""What to call after a run without results: its config need not be in a file."""
 
 AnyConfig = str | Path | Mapping[str, Any] | Config
 
@@ -73,17 +76,21 @@ def run(
     check_targets(settings)
     settings = arguments.write_frame(settings.dataset_folder / FRAMES)
     look = InputLook()
-    with ExitStack() as stack:
-        prepared = stack.enter_context(prepare(settings, limit, look.show))
-        look.end()
-        check_consent(
-            prepared.plan,
-            prepared.to_pay,
-            yes=yes,
-            new_store=new_store,
-            ledger_exists=prepared.ledger_existed,
-        )
-        summary = carry_out(prepared, stack.pop_all())
+    try:
+        with ExitStack() as stack:
+            prepared = stack.enter_context(prepare(settings, limit, look.show))
+            look.end()
+            check_consent(
+                prepared.plan,
+                prepared.to_pay,
+                yes=yes,
+                new_store=new_store,
+                ledger_exists=prepared.ledger_existed,
+            )
+            summary = carry_out(prepared, stack.pop_all())
+    except Exception as error:
+        notify_of_error(settings, error, _PLAN_IT)
+        raise
     if arguments.frame is not None:
         forget_frames(Path(settings.input.path), settings.output.keep_versions + 1)
     results = Results(settings, summary)

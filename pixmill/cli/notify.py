@@ -3,6 +3,7 @@
 And what commands that pay call in the end, so that they do hear of them.
 """
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,8 +85,9 @@ def notify_of_run(config: "Config", summary: "RunSummary", command: str) -> None
 
 
 def notify_of_error(config: "Config", error: Exception, command: str) -> None:
-    """Notify those whom a config names of what kept a run from its end."""
-    if not config.notify.to:
+    """Notify those whom a config names of what kept a run from its end, unless somebody watches."""
+    # Who sits at a terminal reads it there.
+    if not config.notify.to or sys.stdin.isatty():
         return
     from pixmill.execution.notification import BrokenOff, notify
 

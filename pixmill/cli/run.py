@@ -1,7 +1,6 @@
 """The command `run`, and what all commands share that pay: plan, agree, run, say how it went."""
 
 import os
-import sys
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -149,10 +148,8 @@ def pay(order: RunRequest, *, as_json: bool) -> NoReturn:
                 reason="interrupted before anything was sent",
             )
         except Exception as error:
-            # Who sits at a terminal reads it there.
-            if not sys.stdin.isatty():
-                typed = cli_arguments(order.config, order.overrides)
-                notify_of_error(order.settings, error, f"pixmill plan {typed}")
+            typed = cli_arguments(order.config, order.overrides)
+            notify_of_error(order.settings, error, f"pixmill plan {typed}")
             raise
         paying.end(summary)
 

@@ -280,3 +280,14 @@ def test_a_run_from_python_notifies_as_the_command_does(
     (message,) = inbox.messages
     assert message["title"] == "pets: finished with new problems: 2 refused"
     assert f"next: pixmill status {results.config_file}" in message["message"]
+
+
+def test_a_run_from_python_that_may_not_begin_is_a_message_too(
+    project: Project, faulty: Simulated, inbox: Inbox
+) -> None:
+    with pytest.raises(SpendingRefused):
+        pixmill.run(project.path)
+    (message,) = inbox.messages
+    assert message["title"].startswith("pets: there is no ledger")
+    assert "next: pixmill.plan(…) with the arguments" in message["message"]
+    assert faulty.bill.calls == 0
